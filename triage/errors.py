@@ -1,0 +1,79 @@
+"""Every error that triage raises on purpose.
+
+    TriageError
+    ├── ConfigError              the config file, a secret or an option is wrong        exit 2
+    ├── DatabaseError            missing, not migrated, locked, full or damaged         exit 1
+    │   └── SchemaError          the schema is older or newer than this program         exit 1
+    ├── SourceError              a source could not be read at all                      exit 3
+    │   └── RejectedRecord       one record of a source could not be used
+    ├── NotFound                 a paper, subscriber, digest or model does not exist    exit 1
+    ├── ModelError               an encoder or scorer file is missing, damaged, foreign exit 1
+    ├── NotEnoughFeedback        there is too little to train on                        exit 1
+    ├── MessageError             a message would not be lawful or safe to send        exit 1
+    ├── TokenError               a link's token is malformed, forged, expired or for something else
+    └── MailError                a message could not be handed over
+        ├── MailDeferred         not now: try the same bytes again later
+        └── MailRefused          never: the receiver refused for good
+
+`str(error)` says what is wrong and what to do about it; it never holds a secret or an address.
+"""
+
+from __future__ import annotations
+
+
+class TriageError(Exception):
+    """Base of the tree. `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class ConfigError(TriageError):
+    exit_code = 2
+
+
+class DatabaseError(TriageError):
+    pass
+
+
+class SchemaError(DatabaseError):
+    pass
+
+
+class SourceError(TriageError):
+    exit_code = 3
+
+
+class RejectedRecord(SourceError):
+    """One record that cannot be used; the ones around it can."""
+
+
+class NotFound(TriageError):
+    pass
+
+
+class ModelError(TriageError):
+    pass
+
+
+class NotEnoughFeedback(TriageError):
+    pass
+
+
+class MessageError(TriageError):
+    pass
+
+
+class TokenError(TriageError):
+    pass
+
+
+class MailError(TriageError):
+    pass
+
+
+class MailDeferred(MailError):
+    pass
+
+
+class MailRefused(MailError):
+    pass

@@ -1,0 +1,105 @@
+"""What the use cases ask of the outside. Each port has one contract test that every class passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from triage.records import F32, F64, Batch, Encodings, OutgoingMessage
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """Return the present instant, aware, in UTC."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let `seconds` pass; zero or less returns at once."""
+
+
+class Source(Protocol):
+    """Where papers come from.
+
+    Attributes:
+        name: unique among the configured sources; the key of its cursor and days.
+    """
+
+    name: str
+
+    def fetch(self, cursor: str | None) -> Iterator[Batch]:
+        """Yield what is new since `cursor` in batches of at most a few hundred papers.
+
+        A batch's cursor resumes right after that batch. A record that cannot be used goes into
+        `Batch.rejected`. No news yields nothing, or batches that hold only days.
+
+        Raises:
+            SourceError: the source as a whole cannot be read; what was yielded before stands.
+        """
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors, the same text always into the same vector.
+
+    Attributes:
+        version: names the fitted state; vectors of different versions must never meet.
+    """
+
+    version: str
+
+    def transform(self, texts: Sequence[str]) -> F32:
+        """Return float32 (n, d), rows of unit length; a text without known words is all zero."""
+
+    def encode(self, texts: Sequence[str]) -> Encodings:
+        """Return `transform(texts)` together with the words that it was made from."""
+
+    def terms(self, words: csr_matrix, k: int) -> tuple[str, ...]:
+        """Return the at most `k` heaviest terms of one row of `Encodings.words`, CSR (1, v)."""
+
+
+class Scorer(Protocol):
+    """Gives numbers; ordering happens in `slate`.
+
+    Attributes:
+        version: names the scorer and its state.
+        encoder_version: the encoder it is bound to, or None when any will do.
+    """
+
+    version: str
+    encoder_version: str | None
+
+    def score(self, X: F32) -> F64:
+        """Score feature rows.
+
+        Args:
+            X: float32 (n, n_features), columns as in `features.FEATURES`.
+
+        Returns:
+            float64 (n,), in [0, 1], higher is better; (0,) for no rows.
+        """
+
+    def contributions(self, X: F32) -> F64:
+        """Return float64 (n, n_features): how much each feature raised each row's score."""
+
+
+class Mailer(Protocol):
+    """Hands a message to the transport.
+
+    Attributes:
+        name: shown in logs and `outbox list`.
+    """
+
+    name: str
+
+    def send(self, message: OutgoingMessage) -> str:
+        """Hand over one message and return the receiver's reply once it is responsible.
+
+        Raises:
+            MailDeferred: nothing was handed over; the same bytes may be tried again.
+            MailRefused: the receiver refused for good.
+        """
+
+    def delivered(self, message_id: str) -> bool | None:
+        """Tell whether a message with this id was handed over before; None where unknowable."""

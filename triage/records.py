@@ -1,0 +1,335 @@
+"""The frozen records that pass between stages, in the order in which data meets them.
+
+    FetchedPaper → Paper → Encodings → Profile → Placement → Impression → OutgoingMessage
+                                                                     Event ← vote
+
+Names say the stage. Times are aware and in UTC, dates are local days, arrays state shape and dtype.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+
+class Verdict(StrEnum):
+    """How a source's day ended."""
+
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+    EMPTY_EXPECTED = "empty_expected"
+    EMPTY_SUSPECT = "empty_suspect"
+    FAILED = "failed"
+
+
+class SubscriberState(StrEnum):
+    PENDING = "pending"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    UNSUBSCRIBED = "unsubscribed"
+    SUPPRESSED = "suppressed"
+    ERASED = "erased"
+
+
+class Frequency(StrEnum):
+    DAILY = "daily"
+    WEEKLY = "weekly"
+
+
+class Detail(StrEnum):
+    """How much of a paper's text a digest shows."""
+
+    ABSTRACT = "abstract"
+    TLDR = "tldr"
+
+
+class EventKind(StrEnum):
+    VOTE_UP = "vote_up"
+    VOTE_DOWN = "vote_down"
+    SAVE = "save"
+    LESS_LIKE_THIS = "less_like_this"
+
+
+class Origin(StrEnum):
+    """Who is believed to have caused an event."""
+
+    PERSON = "person"
+    SUSPECTED_SCANNER = "suspected_scanner"
+
+
+class Policy(StrEnum):
+    """Why a paper stands at its position."""
+
+    RANKED = "ranked"
+    EXPLORATION = "exploration"
+
+
+class MessageState(StrEnum):
+    """States of the outbox. Which step may follow which stands in `outbox`."""
+
+    PLANNED = "planned"
+    RENDERED = "rendered"
+    CLAIMED = "claimed"
+    IN_DOUBT = "in_doubt"
+    DEFERRED = "deferred"
+    SENT = "sent"
+    HELD = "held"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+
+# -- what a source gives ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedPaper:
+    """One record of a source, cleaned; the text as received stands beside it.
+
+    `source` names the scheme of `source_id` (`arxiv`, `biorxiv`, `doi`, `feed:<name>`); a record
+    without an id of its own has `source_id` None and is known by its title.
+    """
+
+    source: str
+    source_id: str | None
+    title: str
+    abstract: str
+    raw_title: str
+    raw_abstract: str
+    version: int | None = None
+    authors: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    listed_on: date | None = None
+    comment: str = ""
+    doi: str | None = None
+    upvotes: int | None = None
+    tldr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that was not stored: kept with its reason so that nothing is lost."""
+
+    reason: str
+    raw: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDay:
+    """The proof that a source's day was read: counts are records, None where unknown."""
+
+    source: str
+    on: date
+    verdict: Verdict
+    expected: int | None
+    got: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a source gave in one step: stored in one transaction together with its cursor."""
+
+    papers: tuple[FetchedPaper, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+    cursor: str | None = None
+    days: tuple[SourceDay, ...] = ()
+
+
+# -- what is stored --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """One work as stored: the newest clean text, all known authors and categories."""
+
+    id: int
+    source: str
+    source_id: str | None
+    version: int | None
+    title: str
+    abstract: str
+    authors: tuple[str, ...]
+    categories: tuple[str, ...]
+    listed_on: date
+    comment: str = ""
+    upvotes: int | None = None
+    tldr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    id: int
+    public_id: str
+    email: str
+    state: SubscriberState
+    zone: str
+    hour: int
+    frequency: Frequency
+    interests: str = ""
+    categories: tuple[str, ...] = ()
+    followed_authors: tuple[str, ...] = ()
+    include_keywords: tuple[str, ...] = ()
+    exclude_keywords: tuple[str, ...] = ()
+    detail: Detail = Detail.ABSTRACT
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """The vote that counts for one subscriber and paper: the last one."""
+
+    paper_id: int
+    kind: EventKind
+    at: datetime
+
+
+# -- what ranking works on -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Encodings:
+    """Texts as vectors, one row a text, every row of unit length or all zero.
+
+    Attributes:
+        dense: float32 (n, d), C order.
+        words: float32 CSR (n, v), the vocabulary's terms.
+    """
+
+    dense: F32
+    words: csr_matrix
+
+    def __len__(self) -> int:
+        return int(self.dense.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """Papers with their encodings, row i of `encodings` being `papers[i]`."""
+
+    papers: tuple[Paper, ...]
+    encodings: Encodings
+
+    def __len__(self) -> int:
+        return len(self.papers)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """All that is known of one subscriber before a slate, newest vote first.
+
+    `interests` has one row a phrase of `phrases`; `liked_at` and `disliked_at` match the libraries.
+    """
+
+    subscriber: Subscriber
+    liked: Library
+    liked_at: tuple[datetime, ...]
+    disliked: Library
+    disliked_at: tuple[datetime, ...]
+    phrases: tuple[str, ...]
+    interests: Encodings
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One paper's place on a slate. `row` is its row among the candidates, `position` is 1-based."""
+
+    row: int
+    position: int
+    score: float
+    propensity: float
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a paper is shown: `kind` for the program, `text` for people."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Impression:
+    """One shown paper as it is logged: everything that training needs later.
+
+    `features` is float32 (n_features,), in the order of the feature set named `feature_version`.
+    """
+
+    paper: Paper
+    position: int
+    score: float
+    propensity: float
+    policy: Policy
+    features: F32
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    """The ordered papers of one digest and which program chose them."""
+
+    public_id: str
+    subscriber: Subscriber
+    on: date
+    impressions: tuple[Impression, ...]
+    n_candidates: int
+    scorer_version: str
+    encoder_version: str
+    feature_version: str
+    day_report: str
+
+
+# -- what leaves -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PaperLinks:
+    """The links under one paper of a digest. `upstream` is the paper's own page."""
+
+    upstream: str
+    page: str
+    up: str
+    down: str
+    save: str
+    less: str
+
+
+@dataclass(frozen=True, slots=True)
+class DigestLinks:
+    """All links of a digest: `papers[i]` belongs to the slate's impression i."""
+
+    papers: tuple[PaperLinks, ...]
+    unsubscribe: str
+    unsubscribe_mailto: str
+    preferences: str
+    home: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedDigest:
+    subject: str
+    text: str
+    html: str
+    n_papers: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingMessage:
+    """Frozen bytes on their way out. The same message always has the same three values."""
+
+    message_id: str
+    recipient: str
+    mime: bytes = field(repr=False)
