@@ -10,7 +10,8 @@
     ├── ModelError               an encoder or scorer file is missing, damaged, foreign exit 1
     ├── NotEnoughFeedback        there is too little to train on                        exit 1
     ├── MessageError             a message would not be lawful or safe to send        exit 1
-    ├── TokenError               a link's token is malformed, forged, expired or for something else
+    ├── TokenError               a link's token is malformed, forged or for something else
+    │   └── TokenExpired         it was good once; its time is over
     └── MailError                a message could not be handed over
         ├── MailDeferred         not now: try the same bytes again later
         └── MailRefused          never: the receiver refused for good
@@ -64,6 +65,10 @@ class MessageError(TriageError):
 
 
 class TokenError(TriageError):
+    pass
+
+
+class TokenExpired(TokenError):
     pass
 
 

@@ -1,0 +1,201 @@
+"""Capability tokens: what a link in a mail may do, signed, for one purpose and nothing else.
+
+A token is `v1.<kid>.<payload>.<mac>` in base64url without padding (RFC 4648 section 5), at most 66
+characters. The key of the MAC is derived for each purpose, so a token of one purpose is noise to
+every other. The payload is binary, big endian:
+
+    1 byte   purpose (high half) and action (low half)
+    1 byte   position on the slate, 0 for none
+    4 bytes  minute of issue, counted from 2020-01-01T00:00Z
+    10 bytes public id of the subscriber
+    10 bytes public id of the slate, left out where there is none
+
+Nothing here is secret or personal: public ids are random. Whoever holds a token can do its one
+thing, so tokens are kept out of logs and error pages.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from triage.errors import ConfigError, TokenError, TokenExpired
+from triage.records import EventKind
+
+SECRET_LENGTH = 32
+_MAC_BYTES = 16
+_EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
+_PUBLIC_ID = re.compile(r"[0-9a-f]{20}")
+_TOKEN = re.compile(
+    r"v1\.([A-Za-z0-9_-]{4})\.([A-Za-z0-9_-]{22,35})\.([A-Za-z0-9_-]{22})", re.ASCII
+)
+# Wider than a token on purpose: damaged, percent-encoded and cut ones must not reach a log either.
+_REDACTED = re.compile(r"(?<=/[pvu]/)[^\s\"'<>]+|v1(?:\.|%(?:25)*2e)[\w.%~-]{8,}", re.IGNORECASE)
+
+
+class Purpose(StrEnum):
+    VOTE = "vote"
+    UNSUBSCRIBE = "unsubscribe"
+    PAPER = "paper"
+    CONFIRM = "confirm"
+    LOGIN = "login"
+    PREFERENCES = "preferences"
+
+
+LIFETIMES: dict[Purpose, timedelta | None] = {
+    Purpose.VOTE: timedelta(days=180),
+    Purpose.UNSUBSCRIBE: None,
+    Purpose.PAPER: None,
+    Purpose.CONFIRM: timedelta(days=7),
+    Purpose.LOGIN: timedelta(minutes=15),
+    Purpose.PREFERENCES: timedelta(hours=1),
+}
+
+# Their numbers are part of the format: append, never reorder.
+_PURPOSES = (
+    Purpose.VOTE,
+    Purpose.UNSUBSCRIBE,
+    Purpose.PAPER,
+    Purpose.CONFIRM,
+    Purpose.LOGIN,
+    Purpose.PREFERENCES,
+)
+_ACTIONS = (
+    None,
+    EventKind.VOTE_UP,
+    EventKind.VOTE_DOWN,
+    EventKind.SAVE,
+    EventKind.LESS_LIKE_THIS,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token says. `issued_at` is aware and kept to the minute.
+
+    Attributes:
+        subscriber: public id.
+        slate: public id, or "" where the token is about no slate.
+        position: 1-based position on that slate, 0 for none.
+        action: the vote to be cast, for vote tokens only.
+    """
+
+    subscriber: str
+    issued_at: datetime
+    slate: str = ""
+    position: int = 0
+    action: EventKind | None = None
+
+
+class Keyring:
+    """Signs with one key and verifies with it and with older ones."""
+
+    def __init__(self, secret: str, *old_secrets: str) -> None:
+        """Derive the keys.
+
+        Raises:
+            ConfigError: a secret is shorter than 32 characters.
+        """
+        self._keys: dict[str, dict[Purpose, bytes]] = {}
+        for each in (secret, *old_secrets):
+            kid, keys = _derive(each)
+            self._keys.setdefault(kid, keys)
+        self._current = next(iter(self._keys))
+
+    def sign(self, purpose: Purpose, claims: Claims) -> str:
+        """Return the token; equal claims give equal tokens.
+
+        Raises:
+            ValueError: a claim does not fit the format, which is a mistake of the caller.
+        """
+        payload = _encode(_pack(purpose, claims))
+        signed = f"v1.{self._current}.{payload}"
+        return f"{signed}.{_mac(self._keys[self._current][purpose], signed)}"
+
+    def verify(self, token: str, purpose: Purpose, now: datetime) -> Claims:
+        """Return what a token of this purpose claims.
+
+        The MAC covers the text, and is compared as text in constant time: a token has one spelling.
+
+        Raises:
+            TokenExpired: it is ours and for this purpose, but too old.
+            TokenError: anything else; the message never repeats the token.
+        """
+        parts = _TOKEN.fullmatch(token)
+        if parts is None:
+            raise TokenError("this link is damaged or incomplete; open it from the mail again")
+        kid, _, mac = parts.groups()
+        keys = self._keys.get(kid)
+        if keys is None:
+            raise TokenError("this link was signed with a key that is no longer in use")
+        signed, _, _ = token.rpartition(".")
+        if not hmac.compare_digest(_mac(keys[purpose], signed), mac):
+            raise TokenError("this link is not for this page, or was altered")
+        stated, claims = _unpack(_decode(parts[2]))
+        if stated is not purpose:
+            raise TokenError("this link is not for this page")
+        lifetime = LIFETIMES[purpose]
+        if lifetime is not None and now >= claims.issued_at + lifetime:
+            raise TokenExpired("this link is too old; use one from a newer mail")
+        return claims
+
+
+def redact(text: str) -> str:
+    """Replace every token in `text`, whole, cut, altered or percent-encoded, by `[token]`."""
+    return _REDACTED.sub("[token]", text)
+
+
+def _derive(secret: str) -> tuple[str, dict[Purpose, bytes]]:
+    """Return the key id and a key for each purpose (HKDF with one block, RFC 5869)."""
+    if len(secret) < SECRET_LENGTH:
+        raise ConfigError(
+            f"the signing secret has {len(secret)} characters and needs at least {SECRET_LENGTH}; "
+            "`triage init` in a new folder writes a good one"
+        )
+    extracted = hmac.digest(b"triage tokens v1", secret.encode(), "sha256")
+
+    def expand(info: str) -> bytes:
+        return hmac.digest(extracted, info.encode() + b"\x01", "sha256")
+
+    return _encode(expand("key id")[:3]), {p: expand(f"purpose {p}") for p in Purpose}
+
+
+def _mac(key: bytes, signed: str) -> str:
+    return _encode(hmac.digest(key, signed.encode("ascii"), "sha256")[:_MAC_BYTES])
+
+
+def _pack(purpose: Purpose, claims: Claims) -> bytes:
+    for public_id in (claims.subscriber, claims.slate or "0" * 20):
+        if _PUBLIC_ID.fullmatch(public_id) is None:
+            raise ValueError("a public id is 20 lowercase hexadecimal characters")
+    what = _PURPOSES.index(purpose) << 4 | _ACTIONS.index(claims.action)
+    minute = (claims.issued_at - _EPOCH) // timedelta(minutes=1)
+    try:
+        head = bytes((what, claims.position)) + minute.to_bytes(4, "big")
+    except OverflowError as error:
+        raise ValueError("a token is issued in 2020 or later") from error
+    return head + bytes.fromhex(claims.subscriber) + bytes.fromhex(claims.slate)
+
+
+def _unpack(payload: bytes) -> tuple[Purpose, Claims]:
+    """Read a payload whose MAC was right, so that only we can have written it."""
+    minute = int.from_bytes(payload[2:6], "big")
+    return _PURPOSES[payload[0] >> 4], Claims(
+        subscriber=payload[6:16].hex(),
+        issued_at=_EPOCH + timedelta(minutes=minute),
+        slate=payload[16:].hex(),
+        position=payload[1],
+        action=_ACTIONS[payload[0] & 15],
+    )
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
