@@ -1,4 +1,4 @@
-"""What the use cases ask of the outside. Each port has one contract test that every class passes."""
+"""What the use cases ask of the outside. Every class behind a port passes its contract test."""
 
 from __future__ import annotations
 

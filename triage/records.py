@@ -136,6 +136,7 @@ class SourceDay:
     expected: int | None
     got: int
     note: str = ""
+    category: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +245,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One paper's place on a slate. `row` is its row among the candidates, `position` is 1-based."""
+    """One paper's place on a slate. `row` is that among the candidates, `position` is 1-based."""
 
     row: int
     position: int

@@ -1,0 +1,16 @@
+"""What alembic runs; `triage.migrate` hands it an open connection."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from triage.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+    transaction_per_migration=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,87 @@
+"""Papers as vectors, one row for each paper and encoder version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sqlalchemy import Connection, delete, select
+
+from triage.records import F32, Encodings
+from triage.store._insert import insert_missing
+from triage.tables import encodings, papers
+
+
+def missing(conn: Connection, encoder_version: str) -> list[int]:
+    """Return the ids of all papers that this encoder has not encoded."""
+    have = select(encodings.c.paper_id).where(encodings.c.encoder_version == encoder_version)
+    query = select(papers.c.id).where(papers.c.id.not_in(have)).order_by(papers.c.id)
+    return list(conn.scalars(query))
+
+
+def save(conn: Connection, encoder_version: str, ids: Sequence[int], encoded: Encodings) -> None:
+    """Keep row i of `encoded` for paper `ids[i]`."""
+    words = encoded.words
+    rows = []
+    for i, id in enumerate(ids):
+        start, end = words.indptr[i], words.indptr[i + 1]
+        rows.append(
+            {
+                "encoder_version": encoder_version,
+                "paper_id": id,
+                "dense": encoded.dense[i].astype("<f4").tobytes(),
+                "word_ids": words.indices[start:end].astype("<i4").tobytes(),
+                "word_weights": words.data[start:end].astype("<f4").tobytes(),
+            }
+        )
+    insert_missing(conn, encodings, rows)
+
+
+def load(
+    conn: Connection, encoder_version: str, ids: Sequence[int], n_words: int, n_dense: int
+) -> tuple[list[int], Encodings]:
+    """Read vectors back.
+
+    Args:
+        n_words: the width of the encoder's vocabulary.
+        n_dense: the width of its dense vectors.
+
+    Returns:
+        The ids among `ids` that are encoded, in the order of `ids`, and their rows in that order.
+    """
+    from scipy.sparse import csr_matrix
+
+    found: dict[int, tuple[bytes, bytes, bytes]] = {}
+    wanted = sorted(set(ids))
+    for at in range(0, len(wanted), 5000):
+        query = select(
+            encodings.c.paper_id,
+            encodings.c.dense,
+            encodings.c.word_ids,
+            encodings.c.word_weights,
+        ).where(
+            encodings.c.encoder_version == encoder_version,
+            encodings.c.paper_id.in_(wanted[at : at + 5000]),
+        )
+        for paper_id, dense, word_ids, weights in conn.execute(query):
+            found[paper_id] = (dense, word_ids, weights)
+
+    order = [id for id in ids if id in found]
+    rows = [found[id] for id in order]
+    lengths = [len(word_ids) // 4 for _, word_ids, _ in rows]
+    indptr = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int32)
+    indices = np.frombuffer(b"".join(row[1] for row in rows), dtype="<i4")
+    weights_ = np.frombuffer(b"".join(row[2] for row in rows), dtype="<f4")
+    dense_: F32 = np.frombuffer(b"".join(row[0] for row in rows), dtype="<f4")
+    words = csr_matrix((weights_, indices, indptr), shape=(len(rows), n_words))
+    return order, Encodings(dense=dense_.reshape(len(rows), n_dense), words=words)
+
+
+def drop_others(conn: Connection, keep: Sequence[str]) -> None:
+    """Delete the vectors of encoders that no promotion needs any more."""
+    conn.execute(delete(encodings).where(encodings.c.encoder_version.not_in(list(keep))))
+
+
+def forget(conn: Connection, paper_id: int) -> None:
+    """Delete a paper's vectors because its text changed."""
+    conn.execute(delete(encodings).where(encodings.c.paper_id == paper_id))

@@ -1,0 +1,90 @@
+"""Feedback, append-only: every vote ever cast, of which the last one on a paper counts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from triage.records import EventKind, Origin, Vote
+from triage.tables import events, subscribers
+
+
+def append(
+    conn: Connection,
+    *,
+    subscriber_id: int,
+    paper_id: int,
+    slate_id: int | None,
+    kind: EventKind,
+    origin: Origin,
+    at: datetime,
+    recorded_at: datetime,
+    evidence: dict[str, Any],
+) -> None:
+    conn.execute(
+        insert(events).values(
+            subscriber_id=subscriber_id,
+            paper_id=paper_id,
+            slate_id=slate_id,
+            kind=kind,
+            origin=origin,
+            at=at,
+            recorded_at=recorded_at,
+            evidence=evidence,
+        )
+    )
+
+
+def last_vote(conn: Connection, subscriber_id: int, paper_id: int) -> Vote | None:
+    """Return the vote that counts now for one subscriber and paper."""
+    query = (
+        select(events.c.paper_id, events.c.kind, events.c.at)
+        .where(events.c.subscriber_id == subscriber_id, events.c.paper_id == paper_id)
+        .order_by(events.c.at.desc(), events.c.id.desc())
+        .limit(1)
+    )
+    row = conn.execute(query).one_or_none()
+    return Vote(row.paper_id, EventKind(row.kind), row.at) if row else None
+
+
+def votes(conn: Connection, subscriber_id: int, until: datetime | None = None) -> tuple[Vote, ...]:
+    """Return the subscriber's votes that count, newest first.
+
+    Args:
+        until: leave out whatever happened at this instant or later.
+    """
+    query = (
+        select(events.c.paper_id, events.c.kind, events.c.at)
+        .where(events.c.subscriber_id == subscriber_id, events.c.origin == Origin.PERSON)
+        .order_by(events.c.at, events.c.id)
+    )
+    if until is not None:
+        query = query.where(events.c.at < until)
+    last: dict[int, Vote] = {}
+    for paper_id, kind, at in conn.execute(query):
+        last.pop(paper_id, None)
+        last[paper_id] = Vote(paper_id, EventKind(kind), at)
+    return tuple(reversed(last.values()))
+
+
+def all_votes(conn: Connection) -> list[tuple[int, int, EventKind]]:
+    """Return (subscriber id, paper id, kind) of every person's event, oldest first."""
+    query = (
+        select(events.c.subscriber_id, events.c.paper_id, events.c.kind)
+        .where(events.c.origin == Origin.PERSON)
+        .order_by(events.c.at, events.c.id)
+    )
+    return [(subscriber, paper, EventKind(kind)) for subscriber, paper, kind in conn.execute(query)]
+
+
+def listing(conn: Connection, limit: int | None = None) -> list[dict[str, Any]]:
+    """Return events newest first: email, paper_id, kind, origin, at."""
+    query = (
+        select(subscribers.c.email, events.c.paper_id, events.c.kind, events.c.origin, events.c.at)
+        .join(subscribers, subscribers.c.id == events.c.subscriber_id)
+        .order_by(events.c.at.desc(), events.c.id.desc())
+        .limit(limit)
+    )
+    return [dict(row._mapping) for row in conn.execute(query)]

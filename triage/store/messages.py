@@ -1,0 +1,168 @@
+"""The outbox: frozen messages and the conditional updates that move them from state to state."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, or_, select, update
+
+from triage.records import MessageState
+from triage.tables import messages, slates, subscribers
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message as the outbox sees it; `mime` stays behind until it is claimed."""
+
+    id: int
+    message_id: str
+    slate_id: int | None
+    subscriber_id: int
+    on: date
+    state: MessageState
+    attempts: int
+    lease_owner: str | None
+    lease_epoch: int
+    lease_until: datetime | None
+
+
+_COLUMNS = [messages.c[name] for name in StoredMessage.__dataclass_fields__]
+
+
+def _stored(row: Any) -> StoredMessage:
+    fields = dict(row._mapping)
+    fields["state"] = MessageState(fields["state"])
+    return StoredMessage(**fields)
+
+
+def add(
+    conn: Connection,
+    *,
+    message_id: str,
+    subscriber_id: int,
+    slate_id: int,
+    on: date,
+    state: MessageState,
+    recipient: str,
+    at: datetime,
+    mime: bytes | None = None,
+    mime_sha256: str | None = None,
+    reason: str = "",
+) -> None:
+    """Put a message into the outbox; there is one for each subscriber and date."""
+    conn.execute(
+        insert(messages).values(
+            message_id=message_id,
+            subscriber_id=subscriber_id,
+            slate_id=slate_id,
+            on=on,
+            state=state,
+            reason=reason,
+            recipient=recipient,
+            mime=mime,
+            mime_sha256=mime_sha256,
+            created_at=at,
+            updated_at=at,
+        )
+    )
+
+
+def waiting(conn: Connection, now: datetime) -> list[StoredMessage]:
+    """Return what may be handed over now, in the order it was queued."""
+    query = (
+        select(*_COLUMNS)
+        .where(
+            messages.c.state.in_([MessageState.RENDERED, MessageState.DEFERRED]),
+            or_(messages.c.not_before.is_(None), messages.c.not_before <= now),
+        )
+        .order_by(messages.c.id)
+    )
+    return [_stored(row) for row in conn.execute(query)]
+
+
+def in_flight(conn: Connection) -> list[StoredMessage]:
+    """Return what a sender has claimed and not yet accounted for."""
+    states = [MessageState.CLAIMED, MessageState.IN_DOUBT]
+    query = select(*_COLUMNS).where(messages.c.state.in_(states)).order_by(messages.c.id)
+    return [_stored(row) for row in conn.execute(query)]
+
+
+def move(
+    conn: Connection,
+    message: StoredMessage,
+    state: MessageState,
+    at: datetime,
+    **fields: Any,
+) -> StoredMessage | None:
+    """Move a message on if it still stands as `message` says; return it moved, or None.
+
+    The state and the lease's epoch are compared in the same statement, so of two senders one wins.
+    """
+    change = (
+        update(messages)
+        .where(
+            messages.c.id == message.id,
+            messages.c.state == message.state,
+            messages.c.lease_epoch == message.lease_epoch,
+        )
+        .values(state=state, updated_at=at, **fields)
+        .returning(*_COLUMNS)
+    )
+    row = conn.execute(change).one_or_none()
+    return _stored(row) if row else None
+
+
+def content(conn: Connection, id: int) -> tuple[str, bytes]:
+    """Return a message's recipient and its frozen bytes."""
+    row = conn.execute(
+        select(messages.c.recipient, messages.c.mime).where(messages.c.id == id)
+    ).one()
+    return row.recipient, row.mime
+
+
+def cancel_waiting(conn: Connection, subscriber_id: int, reason: str, at: datetime) -> int:
+    """Cancel whatever a subscriber has not been sent yet; return how many messages that were."""
+    states = [MessageState.PLANNED, MessageState.RENDERED, MessageState.DEFERRED]
+    change = (
+        update(messages)
+        .where(messages.c.subscriber_id == subscriber_id, messages.c.state.in_(states))
+        .values(state=MessageState.CANCELLED, reason=reason, updated_at=at)
+    )
+    return conn.execute(change).rowcount
+
+
+def listing(
+    conn: Connection, states: Collection[str] = (), limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Return messages newest first, as `outbox list` shows them."""
+    query = (
+        select(
+            messages.c.message_id,
+            subscribers.c.email.label("subscriber"),
+            messages.c.on,
+            messages.c.state,
+            messages.c.reason,
+            messages.c.attempts,
+            messages.c.last_reply,
+        )
+        .join(subscribers, subscribers.c.id == messages.c.subscriber_id)
+        .order_by(messages.c.on.desc(), messages.c.id.desc())
+        .limit(limit)
+    )
+    if states:
+        query = query.where(messages.c.state.in_(list(states)))
+    return [dict(row._mapping) for row in conn.execute(query)]
+
+
+def by_slate(conn: Connection, public_id: str) -> tuple[MessageState, bytes | None] | None:
+    """Return state and bytes of the message that carries a slate."""
+    query = (
+        select(messages.c.state, messages.c.mime)
+        .join(slates, slates.c.id == messages.c.slate_id)
+        .where(slates.c.public_id == public_id)
+    )
+    row = conn.execute(query).one_or_none()
+    return (MessageState(row.state), row.mime) if row else None

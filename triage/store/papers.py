@@ -1,0 +1,141 @@
+"""Papers: works, the ids they are known under, and what each origin said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from triage.records import Paper
+from triage.store._insert import insert_missing
+from triage.tables import paper_ids, paper_records, papers
+
+Key = tuple[str, str]
+"""A scheme and a value under which a paper is known outside: `("arxiv", "2506.01234")`."""
+
+_COLUMNS = (
+    papers.c.id,
+    papers.c.source,
+    papers.c.source_id,
+    papers.c.version,
+    papers.c.title,
+    papers.c.abstract,
+    papers.c.authors,
+    papers.c.categories,
+    papers.c.listed_on,
+    papers.c.comment,
+    papers.c.upvotes,
+    papers.c.tldr,
+)
+
+
+def _paper(row: Any) -> Paper:
+    fields = dict(row._mapping)
+    fields["authors"] = tuple(fields["authors"])
+    fields["categories"] = tuple(fields["categories"])
+    return Paper(**fields)
+
+
+def find(conn: Connection, keys: Collection[Key]) -> dict[Key, int]:
+    """Return the paper id of every key that is known."""
+    by_scheme: dict[str, list[str]] = {}
+    for scheme, value in keys:
+        by_scheme.setdefault(scheme, []).append(value)
+    found: dict[Key, int] = {}
+    for scheme, values in by_scheme.items():
+        query = select(paper_ids.c.value, paper_ids.c.paper_id).where(
+            paper_ids.c.scheme == scheme, paper_ids.c.value.in_(values)
+        )
+        found.update({(scheme, value): id for value, id in conn.execute(query)})
+    return found
+
+
+def find_titles(conn: Connection, title_keys: Collection[str]) -> dict[str, int]:
+    """Return, for each normalised title that is stored, the first paper that bears it."""
+    query = (
+        select(papers.c.title_key, func.min(papers.c.id))
+        .where(papers.c.title_key.in_(list(title_keys)))
+        .group_by(papers.c.title_key)
+    )
+    return dict(conn.execute(query).tuples()) if title_keys else {}
+
+
+def load(conn: Connection, ids: Collection[int]) -> dict[int, Paper]:
+    """Return the stored papers among `ids`."""
+    found: dict[int, Paper] = {}
+    wanted = sorted(set(ids))
+    for start in range(0, len(wanted), 5000):
+        query = select(*_COLUMNS).where(papers.c.id.in_(wanted[start : start + 5000]))
+        found.update({row.id: _paper(row) for row in conn.execute(query)})
+    return found
+
+
+def listed_between(conn: Connection, first: date, last: date) -> list[Paper]:
+    """Return the papers listed from `first` to `last`, both included, that are not withdrawn."""
+    query = (
+        select(*_COLUMNS)
+        .where(papers.c.listed_on.between(first, last), papers.c.withdrawn_at.is_(None))
+        .order_by(papers.c.id)
+    )
+    return [_paper(row) for row in conn.execute(query)]
+
+
+def counts_by_source(conn: Connection, first: date, last: date) -> dict[str, int]:
+    """Return how many papers each source listed from `first` to `last`, most first."""
+    n = func.count()
+    query = (
+        select(papers.c.source, n)
+        .where(papers.c.listed_on.between(first, last), papers.c.withdrawn_at.is_(None))
+        .group_by(papers.c.source)
+        .order_by(n.desc(), papers.c.source)
+    )
+    return dict(conn.execute(query).tuples())
+
+
+def iterate(conn: Connection) -> Iterator[Paper]:
+    """Yield every paper, oldest listing first, without holding all of them in memory."""
+    query = select(*_COLUMNS).order_by(papers.c.listed_on, papers.c.id)
+    for row in conn.execution_options(yield_per=2000).execute(query):
+        yield _paper(row)
+
+
+def count(conn: Connection) -> int:
+    return conn.scalar(select(func.count()).select_from(papers)) or 0
+
+
+def insert_papers(conn: Connection, rows: Sequence[dict[str, Any]]) -> list[int]:
+    """Insert works and return their new ids in the order of `rows`."""
+    if not rows:
+        return []
+    statement = insert(papers).returning(papers.c.id, sort_by_parameter_order=True)
+    return [int(id) for id in conn.scalars(statement, list(rows))]
+
+
+def update_paper(conn: Connection, id: int, fields: dict[str, Any]) -> None:
+    conn.execute(update(papers).where(papers.c.id == id).values(**fields))
+
+
+def add_ids(conn: Connection, rows: Iterable[tuple[Key, int]]) -> None:
+    """Say under which ids papers are known; an id that is taken keeps its paper."""
+    insert_missing(
+        conn,
+        paper_ids,
+        [{"scheme": scheme, "value": value, "paper_id": id} for (scheme, value), id in rows],
+    )
+
+
+def add_records(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Keep what an origin said, as received; the same words from the same origin are kept once."""
+    insert_missing(conn, paper_records, rows)
+
+
+def records_of(conn: Connection, paper_id: int) -> list[dict[str, Any]]:
+    """Return what each origin said of a paper, oldest first."""
+    query = (
+        select(paper_records)
+        .where(paper_records.c.paper_id == paper_id)
+        .order_by(paper_records.c.received_at, paper_records.c.id)
+    )
+    return [dict(row._mapping) for row in conn.execute(query)]

@@ -1,0 +1,82 @@
+"""How far each source was read, how its days ended, and which records could not be used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+from sqlalchemy import Connection, select
+
+from triage.records import Rejected, SourceDay, Verdict
+from triage.store._insert import insert_missing, upsert
+from triage.tables import quarantine, source_cursors, source_days
+
+
+def cursor(conn: Connection, source: str) -> str | None:
+    query = select(source_cursors.c.cursor).where(source_cursors.c.source == source)
+    return conn.scalar(query)
+
+
+def save_cursor(conn: Connection, source: str, cursor: str, at: datetime) -> None:
+    row = {"source": source, "cursor": cursor, "updated_at": at}
+    upsert(conn, source_cursors, ["source"], row)
+
+
+def save_days(conn: Connection, days: Sequence[SourceDay], at: datetime) -> None:
+    """Write how days ended; a later verdict on the same day replaces the earlier one."""
+    for day in days:
+        row = {
+            "source": day.source,
+            "category": day.category,
+            "on": day.on,
+            "verdict": day.verdict,
+            "expected": day.expected,
+            "got": day.got,
+            "note": day.note,
+            "checked_at": at,
+        }
+        upsert(conn, source_days, ["source", "category", "on"], row)
+
+
+def days(conn: Connection, first: date, last: date) -> list[SourceDay]:
+    """Return the days of all sources from `first` to `last`, both included."""
+    query = (
+        select(source_days)
+        .where(source_days.c.on.between(first, last))
+        .order_by(source_days.c.on, source_days.c.source, source_days.c.category)
+    )
+    return [
+        SourceDay(
+            source=row.source,
+            on=row.on,
+            verdict=Verdict(row.verdict),
+            expected=row.expected,
+            got=row.got,
+            note=row.note,
+            category=row.category,
+        )
+        for row in conn.execute(query)
+    ]
+
+
+def keep_rejected(
+    conn: Connection, origin: str, rejected: Sequence[tuple[Rejected, str]], at: datetime
+) -> None:
+    """Keep records that could not be used, each once by the hash that comes with it."""
+    rows = [
+        {
+            "origin": origin,
+            "place": record.where,
+            "reason": record.reason,
+            "raw": record.raw,
+            "content_hash": content_hash,
+            "received_at": at,
+        }
+        for record, content_hash in rejected
+    ]
+    insert_missing(conn, quarantine, rows)
+
+
+def quarantined(conn: Connection, origin: str) -> list[Rejected]:
+    query = select(quarantine).where(quarantine.c.origin == origin).order_by(quarantine.c.id)
+    return [Rejected(row.reason, row.raw, row.place) for row in conn.execute(query)]

@@ -1,0 +1,95 @@
+"""Subscribers and what they told us about their taste."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from triage.records import Detail, Frequency, Subscriber, SubscriberState
+from triage.tables import subscribers
+
+_TUPLES = ("categories", "followed_authors", "include_keywords", "exclude_keywords")
+
+
+def _subscriber(row: Row[Any]) -> Subscriber:
+    return Subscriber(
+        id=row.id,
+        public_id=row.public_id,
+        email=row.email,
+        state=SubscriberState(row.state),
+        zone=row.zone,
+        hour=row.hour,
+        frequency=Frequency(row.frequency),
+        interests=row.interests,
+        detail=Detail(row.detail),
+        created_at=row.created_at,
+        **{name: tuple(getattr(row, name)) for name in _TUPLES},
+    )
+
+
+def add(
+    conn: Connection, subscriber: Subscriber, *, email_key: str, consent: str, at: datetime
+) -> Subscriber:
+    """Insert a subscriber, whose `id` is ignored, and return it as stored.
+
+    Args:
+        email_key: the address as it is compared; no two subscribers share one.
+        consent: how and when the subscriber agreed to receive mail.
+    """
+    confirmed = subscriber.state is not SubscriberState.PENDING
+    row = {
+        "public_id": subscriber.public_id,
+        "email": subscriber.email,
+        "email_key": email_key,
+        "state": subscriber.state,
+        "zone": subscriber.zone,
+        "hour": subscriber.hour,
+        "frequency": subscriber.frequency,
+        "detail": subscriber.detail,
+        "interests": subscriber.interests,
+        "consent": consent,
+        "created_at": at,
+        "confirmed_at": at if confirmed else None,
+        "state_changed_at": at,
+        **{name: list(getattr(subscriber, name)) for name in _TUPLES},
+    }
+    id = conn.scalar(insert(subscribers).returning(subscribers.c.id), row)
+    return _subscriber(conn.execute(select(subscribers).where(subscribers.c.id == id)).one())
+
+
+def by_email_key(conn: Connection, email_key: str) -> Subscriber | None:
+    query = select(subscribers).where(subscribers.c.email_key == email_key)
+    row = conn.execute(query).one_or_none()
+    return _subscriber(row) if row else None
+
+
+def by_public_id(conn: Connection, public_id: str) -> Subscriber | None:
+    query = select(subscribers).where(subscribers.c.public_id == public_id)
+    row = conn.execute(query).one_or_none()
+    return _subscriber(row) if row else None
+
+
+def everyone(conn: Connection, states: Sequence[SubscriberState] = ()) -> list[Subscriber]:
+    """Return the subscribers in any of `states`, or all of them, oldest first."""
+    query = select(subscribers).order_by(subscribers.c.id)
+    if states:
+        query = query.where(subscribers.c.state.in_(list(states)))
+    return [_subscriber(row) for row in conn.execute(query)]
+
+
+def set_state(conn: Connection, id: int, state: SubscriberState, at: datetime) -> bool:
+    """Change a subscriber's state; return False when it was that already."""
+    change = (
+        update(subscribers)
+        .where(subscribers.c.id == id, subscribers.c.state != state)
+        .values(state=state, state_changed_at=at)
+    )
+    return conn.execute(change).rowcount == 1
+
+
+def erase(conn: Connection, id: int) -> None:
+    """Delete a subscriber with everything that belongs to them."""
+    conn.execute(delete(subscribers).where(subscribers.c.id == id))

@@ -1,0 +1,74 @@
+"""Fitted encoders and scorers, and which pair of them serves.
+
+`promotions` is append-only: the last row serves, and a roll-back is one more row that repeats an
+earlier pair, so an encoder and the scorer bound to it always move together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select
+
+from triage.store._insert import insert_missing
+from triage.tables import model_versions, promotions
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A pair that went live."""
+
+    id: int
+    scorer_version: str
+    encoder_version: str
+    why: str
+    at: datetime
+
+
+def add(
+    conn: Connection,
+    version: str,
+    kind: str,
+    encoder_version: str | None,
+    metrics: dict[str, Any],
+    at: datetime,
+) -> None:
+    """Note a fitted encoder or scorer; the same version again changes nothing."""
+    row = {
+        "version": version,
+        "kind": kind,
+        "encoder_version": encoder_version,
+        "metrics": metrics,
+        "created_at": at,
+    }
+    insert_missing(conn, model_versions, [row])
+
+
+def get(conn: Connection, version: str) -> Row[Any] | None:
+    query = select(model_versions).where(model_versions.c.version == version)
+    return conn.execute(query).one_or_none()
+
+
+def everything(conn: Connection) -> Sequence[Row[Any]]:
+    """Return all versions, newest first."""
+    order = (model_versions.c.created_at.desc(), model_versions.c.version)
+    return conn.execute(select(model_versions).order_by(*order)).all()
+
+
+def promote(
+    conn: Connection, scorer_version: str, encoder_version: str, why: str, at: datetime
+) -> None:
+    conn.execute(
+        insert(promotions).values(
+            scorer_version=scorer_version, encoder_version=encoder_version, why=why, at=at
+        )
+    )
+
+
+def history(conn: Connection) -> list[Promotion]:
+    """Return what served, newest first: the first one serves now."""
+    query = select(promotions).order_by(promotions.c.id.desc())
+    return [Promotion(**row._mapping) for row in conn.execute(query)]

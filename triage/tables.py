@@ -1,0 +1,304 @@
+"""The database schema: one table a noun. Migrations build it; a test compares the two.
+
+`papers` holds works, one row each; `paper_ids` says under which outside ids a work is known, and
+`paper_records` what each origin said of it, as received. `impressions` is the log that training
+reads; `events` is append-only; `messages` is the outbox.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Date,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+SCHEMA_REVISION = "0001"
+"""The migration that this program needs; a test compares it with the newest one."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime; SQLite keeps it without its zone and would give it back naive."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone cannot be stored")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Id = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _reference(
+    name: str, target: str, *, index: bool = True, nullable: bool = False
+) -> Column[int]:
+    key = ForeignKey(target, ondelete="CASCADE")
+    return Column(name, Id, key, nullable=nullable, index=index)
+
+
+papers = Table(
+    "papers",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("source", String(80), nullable=False),
+    Column("source_id", String(200)),
+    Column("version", Integer),
+    Column("title", Text, nullable=False),
+    Column("title_key", String(500), nullable=False, index=True),
+    Column("abstract", Text, nullable=False),
+    Column("authors", JSON, nullable=False),
+    Column("categories", JSON, nullable=False),
+    Column("listed_on", Date, nullable=False, index=True),
+    Column("comment", Text, nullable=False, server_default=""),
+    Column("upvotes", Integer),
+    Column("tldr", Text, nullable=False, server_default=""),
+    Column("first_seen_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("withdrawn_at", UtcDateTime),
+)
+
+paper_ids = Table(
+    "paper_ids",
+    metadata,
+    Column("scheme", String(80), primary_key=True),
+    Column("value", String(500), primary_key=True),
+    _reference("paper_id", "papers.id"),
+)
+
+paper_records = Table(
+    "paper_records",
+    metadata,
+    Column("id", Id, primary_key=True),
+    _reference("paper_id", "papers.id", index=False),
+    Column("origin", String(200), nullable=False),
+    Column("source", String(80), nullable=False),
+    Column("source_id", String(200)),
+    Column("version", Integer, nullable=False, server_default="0"),
+    Column("listed_on", Date, nullable=False),
+    Column("raw_title", Text, nullable=False),
+    Column("raw_abstract", Text, nullable=False),
+    Column("content_hash", String(32), nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    UniqueConstraint("paper_id", "origin", "version", "content_hash"),
+)
+
+encodings = Table(
+    "encodings",
+    metadata,
+    Column("encoder_version", String(80), primary_key=True),
+    Column("paper_id", Id, ForeignKey("papers.id", ondelete="CASCADE"), primary_key=True),
+    Column("dense", LargeBinary, nullable=False),
+    Column("word_ids", LargeBinary, nullable=False),
+    Column("word_weights", LargeBinary, nullable=False),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("origin", String(200), nullable=False),
+    Column("place", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("raw", Text, nullable=False),
+    Column("content_hash", String(32), nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    UniqueConstraint("origin", "content_hash"),
+)
+
+source_cursors = Table(
+    "source_cursors",
+    metadata,
+    Column("source", String(200), primary_key=True),
+    Column("cursor", Text, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+source_days = Table(
+    "source_days",
+    metadata,
+    Column("source", String(80), primary_key=True),
+    Column("category", String(80), primary_key=True, server_default=""),
+    Column("on", Date, primary_key=True),
+    Column("verdict", String(20), nullable=False),
+    Column("expected", Integer),
+    Column("got", Integer, nullable=False),
+    Column("pages", Integer, nullable=False, server_default="0"),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("checked_at", UtcDateTime, nullable=False),
+)
+
+subscribers = Table(
+    "subscribers",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("public_id", String(20), nullable=False, unique=True),
+    Column("email", String(320), nullable=False),
+    Column("email_key", String(320), nullable=False, unique=True),
+    Column("state", String(20), nullable=False, index=True),
+    Column("zone", String(80), nullable=False),
+    Column("hour", Integer, nullable=False),
+    Column("frequency", String(20), nullable=False),
+    Column("detail", String(20), nullable=False),
+    Column("interests", Text, nullable=False, server_default=""),
+    Column("categories", JSON, nullable=False),
+    Column("followed_authors", JSON, nullable=False),
+    Column("include_keywords", JSON, nullable=False),
+    Column("exclude_keywords", JSON, nullable=False),
+    Column("consent", Text, nullable=False, server_default=""),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("confirmed_at", UtcDateTime),
+    Column("state_changed_at", UtcDateTime, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("on", Date, nullable=False, unique=True),
+    Column("stage", String(20), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+)
+
+slates = Table(
+    "slates",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("public_id", String(20), nullable=False, unique=True),
+    _reference("subscriber_id", "subscribers.id", index=False),
+    Column("on", Date, nullable=False, index=True),
+    Column("run_id", Id, ForeignKey("runs.id"), nullable=False),
+    Column("n_candidates", Integer, nullable=False),
+    Column("scorer_version", String(80), nullable=False),
+    Column("encoder_version", String(80), nullable=False),
+    Column("feature_version", String(20), nullable=False),
+    Column("day_report", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("subscriber_id", "on"),
+)
+
+impressions = Table(
+    "impressions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    _reference("slate_id", "slates.id", index=False),
+    _reference("subscriber_id", "subscribers.id", index=False),
+    _reference("paper_id", "papers.id"),
+    Column("position", Integer, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("propensity", Float, nullable=False),
+    Column("policy", String(20), nullable=False),
+    Column("features", LargeBinary, nullable=False),
+    Column("reasons", JSON, nullable=False),
+    # Set when the digest could never be delivered: the paper may then be shown again.
+    Column("released_at", UtcDateTime),
+    UniqueConstraint("slate_id", "position"),
+)
+Index(
+    "uq_impressions_once_ever",
+    impressions.c.subscriber_id,
+    impressions.c.paper_id,
+    unique=True,
+    sqlite_where=text("released_at IS NULL"),
+    postgresql_where=text("released_at IS NULL"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Id, primary_key=True),
+    _reference("subscriber_id", "subscribers.id", index=False),
+    _reference("paper_id", "papers.id"),
+    Column("slate_id", Id, ForeignKey("slates.id", ondelete="CASCADE")),
+    Column("kind", String(20), nullable=False),
+    Column("origin", String(20), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("evidence", JSON, nullable=False),
+    Index("ix_events_last_vote", "subscriber_id", "paper_id", "at"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("message_id", String(200), nullable=False, unique=True),
+    _reference("subscriber_id", "subscribers.id", index=False),
+    Column("slate_id", Id, ForeignKey("slates.id", ondelete="CASCADE"), unique=True),
+    Column("on", Date, nullable=False),
+    Column("kind", String(20), nullable=False, server_default="digest"),
+    Column("state", String(20), nullable=False),
+    Column("reason", String(80), nullable=False, server_default=""),
+    Column("recipient", String(320), nullable=False),
+    Column("mime", LargeBinary),
+    Column("mime_sha256", String(64)),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("resends", Integer, nullable=False, server_default="0"),
+    Column("not_before", UtcDateTime),
+    Column("lease_owner", String(120)),
+    Column("lease_epoch", Integer, nullable=False, server_default="0"),
+    Column("lease_until", UtcDateTime),
+    Column("last_reply", Text, nullable=False, server_default=""),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("sent_at", UtcDateTime),
+    UniqueConstraint("subscriber_id", "on", "kind"),
+    Index("ix_messages_state_not_before", "state", "not_before"),
+)
+
+model_versions = Table(
+    "model_versions",
+    metadata,
+    Column("version", String(80), primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("encoder_version", String(80)),
+    Column("metrics", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+promotions = Table(
+    "promotions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("scorer_version", String(80), nullable=False),
+    Column("encoder_version", String(80), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
