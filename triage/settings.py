@@ -1,0 +1,195 @@
+"""The configuration: one TOML file and a few secrets, checked and frozen."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from email.utils import parseaddr
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    TypeAdapter,
+    ValidationError,
+)
+
+from triage.errors import ConfigError
+
+SECRET_FILE = "secret_key"  # noqa: S105 - a file's name
+SHORTEST_SECRET = 32
+_PLACEHOLDERS = ("changeme", "change-me", "replace", "secret", "example", "xxxx")
+
+
+def _web_address(value: str) -> str:
+    TypeAdapter(HttpUrl).validate_python(value)
+    return value.rstrip("/")
+
+
+def _mail_address(value: str) -> str:
+    address = parseaddr(value)[1]
+    if "@" not in address or any(c in value for c in "\r\n\0"):
+        raise ValueError("is not a mail address")
+    return value
+
+
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+MailAddress = Annotated[str, AfterValidator(_mail_address)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
+
+class Site(_Section):
+    name: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[^\r\n]*$")] = "triage"
+    base_url: WebAddress = "http://127.0.0.1:8000"
+    contact: MailAddress = "triage@localhost"
+
+
+class DatabaseSettings(_Section):
+    url: str = "sqlite:///triage.db"
+
+
+class DigestSettings(_Section):
+    size: Annotated[int, Field(ge=1, le=60)] = 10
+    max_age_days: Annotated[int, Field(ge=1, le=365)] = 14
+    score_floor: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    exploration_slots: Annotated[int, Field(ge=0, le=1)] = 1
+
+
+class MailSettings(_Section):
+    transport: Literal["maildir"] = "maildir"
+    path: Annotated[str, Field(min_length=1)] = "mail"
+    sender: Annotated[MailAddress, Field(alias="from")] = "triage <triage@localhost>"
+
+
+class WebSettings(_Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+
+
+class Settings(_Section):
+    """All settings, with the folder that relative paths count from."""
+
+    site: Site = Site()
+    database: DatabaseSettings = DatabaseSettings()
+    digest: DigestSettings = DigestSettings()
+    mail: MailSettings = MailSettings()
+    web: WebSettings = WebSettings()
+    folder: Annotated[Path, Field(exclude=True)] = Path()
+
+    @property
+    def database_url(self) -> str:
+        """The database's address with a relative SQLite path made absolute."""
+        prefix = "sqlite:///"
+        path = self.database.url.removeprefix(prefix)
+        if path == self.database.url or path.startswith(("/", ":memory:")):
+            return self.database.url
+        return f"{prefix}{(self.folder / path).resolve()}"
+
+    @property
+    def mail_path(self) -> Path:
+        return self.folder / self.mail.path
+
+    @property
+    def models_path(self) -> Path:
+        """Where fitted encoders and scorers lie."""
+        return self.folder / "models"
+
+
+def load_settings(path: Path) -> Settings:
+    """Read the config file.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML, or has a key or value that is not right; the
+            message names the key, the file and, for an unknown key, the nearest valid one.
+    """
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path} does not exist: run `triage init`, or name a file with --config"
+        ) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as TOML: {error}") from error
+    if "folder" in content:
+        raise ConfigError(f"{path}: unknown key `folder`")
+    try:
+        return Settings(**content, folder=path.resolve().parent)
+    except ValidationError as error:
+        problems = "\n  ".join(_problem(details) for details in error.errors())
+        raise ConfigError(f"{path}:\n  {problems}") from None
+
+
+def _problem(details: Any) -> str:
+    place = [str(part) for part in details["loc"]]
+    key = ".".join(place)
+    if details["type"] == "extra_forbidden":
+        nearest = difflib.get_close_matches(place[-1], _keys_beside(place), n=1, cutoff=0.5)
+        valid = ", ".join(_keys_beside(place))
+        hint = f"did you mean `{nearest[0]}`?" if nearest else f"valid here: {valid}"
+        return f"unknown key `{key}`: {hint}"
+    message = details["msg"].removeprefix("Value error, ")
+    return f"`{key}`: {message} (got {details['input']!r})"
+
+
+def _keys_beside(place: list[str]) -> list[str]:
+    section: type[BaseModel] = Settings
+    for name in place[:-1]:
+        annotation = section.model_fields[name].annotation if name in section.model_fields else None
+        if not isinstance(annotation, type) or not issubclass(annotation, BaseModel):
+            return []
+        section = annotation
+    fields = section.model_fields.items()
+    return [field.alias or name for name, field in fields if name != "folder"]
+
+
+def secret(name: str, environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the secret `TRIAGE_<NAME>`, or the content of the file `TRIAGE_<NAME>_FILE`.
+
+    Raises:
+        ConfigError: the file is named but cannot be read.
+    """
+    value = environment.get(f"TRIAGE_{name}")
+    if value:
+        return value.strip()
+    path = environment.get(f"TRIAGE_{name}_FILE")
+    if not path:
+        return None
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"TRIAGE_{name}_FILE names a file that cannot be read") from error
+
+
+def signing_secret(folder: Path, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the secret that signs links and model files.
+
+    Raises:
+        ConfigError: there is none, or it is short or a placeholder. The secret is never shown.
+    """
+    value = secret("SECRET_KEY", environment)
+    if value is None:
+        try:
+            value = (folder / SECRET_FILE).read_text("utf-8").strip()
+        except FileNotFoundError:
+            raise ConfigError(
+                f"there is no signing secret: run `triage init`, set TRIAGE_SECRET_KEY or write"
+                f" {SHORTEST_SECRET} or more random characters into {folder / SECRET_FILE}"
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{folder / SECRET_FILE} cannot be read") from error
+    if len(value) < SHORTEST_SECRET or len(set(value)) < 8:
+        raise ConfigError(
+            f"the signing secret is too short: it needs {SHORTEST_SECRET} random characters"
+        )
+    if any(word in value.lower() for word in _PLACEHOLDERS):
+        raise ConfigError("the signing secret is a placeholder: write a random one")
+    return value
