@@ -1,0 +1,97 @@
+# Everything runs in .venv, made from the hash-locked requirements. `make` alone lists the targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# The order of `make test` is its meaning: cheap checks first, pytest's closing line last.
+.NOTPARALLEL:
+
+PYTHON ?= python3
+WORKERS ?= 2
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
+# Wheels only: no code of a dependency runs at installation. Byte code is made at first use, which
+# for the few modules used of scipy and scikit-learn is far quicker than compiling all of them.
+LOCKED := $(PIP) install --require-hashes --only-binary :all: --no-compile --no-deps
+UV_COMPILE := .venv-lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-annotate --no-header $(UPGRADE)
+
+.PHONY: help demo test lint types imports migration-check e2e bench format lock servers clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/project.stamp ## install what is needed and show the whole loop on bundled papers
+	@$(BIN)/triage demo
+
+test: lint types imports ## run every check; pytest's closing line comes last
+	@echo "pytest"
+	@$(BIN)/python -m pytest -n $(WORKERS)
+
+lint: .venv/dev.stamp ## check format and style
+	@echo "ruff format --check" && $(BIN)/ruff format --check
+	@echo "ruff check" && $(BIN)/ruff check
+
+types: .venv/dev.stamp ## check types strictly
+	@echo "mypy" && $(BIN)/mypy
+
+imports: .venv/dev.stamp ## check that imports point one way
+	@echo "lint-imports" && $(BIN)/lint-imports --no-logo
+
+migration-check: .venv/dev.stamp ## check that migrations make exactly the tables (also a part of `test`)
+	@$(BIN)/python -m pytest tests/test_migrations.py
+
+e2e: servers .venv/dev.stamp ## run the tests that need system packages, and fail without those
+	@CI=true $(BIN)/python -m pytest tests/e2e
+
+bench: .venv/dev.stamp ## measure the figures that the documentation quotes
+	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file"; done
+
+format: .venv/dev.stamp ## format the code and apply the safe fixes
+	@$(BIN)/ruff check --fix --quiet || true
+	@$(BIN)/ruff format
+
+lock: .venv-lock/stamp ## lock the requirements again; UPGRADE=--upgrade takes the newest versions
+	@$(UV_COMPILE) -o requirements/core.txt
+	@$(UV_COMPILE) --group dev --group build -c requirements/core.txt -o requirements/dev.txt
+	@$(UV_COMPILE) --only-group build -c requirements/dev.txt -o requirements/build.txt
+
+servers: ## install the system packages of the browser tests (Debian; needs root or sudo)
+	@as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	$$as_root apt-get update -qq; \
+	$$as_root apt-get install -qq -y --no-install-recommends \
+		chromium fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji > /dev/null
+
+clean: ## remove everything that make and the tools made
+	@rm -rf .venv .venv-lock var/demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/made.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "triage needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1)." \
+		     "Name another one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "making .venv with $$($(PYTHON) -V)"
+	@$(PYTHON) -m venv .venv || { \
+		echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@touch $@
+
+.venv/core.stamp: requirements/core.txt requirements/build.txt .venv/made.stamp
+	@echo "installing the locked requirements"
+	@$(LOCKED) -r requirements/core.txt -r requirements/build.txt
+	@touch $@
+
+.venv/project.stamp: pyproject.toml .venv/core.stamp
+	@$(PIP) install --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+.venv/dev.stamp: requirements/dev.txt .venv/project.stamp
+	@echo "installing the locked development requirements"
+	@$(LOCKED) -r requirements/dev.txt
+	@touch $@
+
+.venv-lock/stamp:
+	@$(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/python -m pip --quiet --disable-pip-version-check install 'uv>=0.9'
+	@touch $@

@@ -1,0 +1,69 @@
+"""What the import contracts in pyproject.toml cannot say of themselves."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+CONTRACTS = PYPROJECT["tool"]["importlinter"]["contracts"]
+
+# Light, and without effects: every module may import these.
+FREE = {"numpy", "structlog"}
+
+
+def imported_by_code() -> set[str]:
+    roots: set[str] = set()
+    for path in ROOT.glob("triage/**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                roots |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                roots.add(node.module.partition(".")[0])
+    return roots
+
+
+def third_party() -> set[str]:
+    return imported_by_code() - set(sys.stdlib_module_names) - {"triage"}
+
+
+def test_every_imported_library_is_a_declared_dependency() -> None:
+    declared = {
+        re.split(r"[^a-z0-9-]", requirement)[0]
+        for requirement in PYPROJECT["project"]["dependencies"]
+    }
+    distributions = packages_distributions()
+    undeclared = {
+        name
+        for name in third_party()
+        if declared.isdisjoint(map(str.lower, distributions.get(name, ())))
+    }
+    assert undeclared == set()
+
+
+def test_every_library_has_named_importers() -> None:
+    named = {
+        module
+        for contract in CONTRACTS
+        if contract["type"] == "protected"
+        for module in contract["protected_modules"]
+    }
+    assert third_party() - FREE - named == set(), "add a protected contract to pyproject.toml"
+
+
+def test_the_pure_core_is_one_layer_under_one_contract() -> None:
+    [layers] = [contract["layers"] for contract in CONTRACTS if contract["type"] == "layers"]
+    [layer] = [layer for layer in layers if "slate" in layer]
+    written = {f"triage.{name.strip()}" for name in layer.split(":") if "(" not in name}
+    under_contract = {
+        module
+        for contract in CONTRACTS
+        if "pure core" in contract["name"]
+        for module in contract["source_modules"]
+    }
+    assert under_contract == written
