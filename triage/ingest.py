@@ -1,6 +1,6 @@
-"""From a source into the database: which work a record is, what it adds, what it must not change.
+"""From a source into the database: which work a record is, and what it may change.
 
-    source.fetch → resolve (which work?) → insert or merge → records, ids and cursor, one transaction
+    source.fetch → which work? → insert or merge → ids, records and cursor, in one transaction
 
 Everything can be repeated: the same records again change nothing.
 """
@@ -108,9 +108,10 @@ def _store_papers(
             # A work that has no id yet goes by the complement of its place among the new ones.
             work = ~len(new)
             new.append(paper)
+            works.add(paper, work)
         else:
             again.append(i)
-        works.learn(paper, work)
+            works.join(paper, work)
         work_of.append(work)
     inserted = store.papers.insert_papers(conn, [_row(paper, now) for paper in new])
     ids = [inserted[~work] if work < 0 else work for work in work_of]
@@ -122,14 +123,10 @@ def _store_papers(
     return len(new), len(again)
 
 
-def _keys(paper: FetchedPaper) -> tuple[Key, ...]:
-    """Return every id under which a record is known; one without any goes by its title."""
-    keys: list[Key] = []
-    if paper.source_id is not None:
-        keys.append((paper.source, paper.source_id))
-    if paper.doi is not None:
-        keys.append(("doi", paper.doi))
-    return tuple(keys) or (("title", title_key(paper.title)),)
+def _keys(paper: FetchedPaper) -> list[Key]:
+    """Return every id under which a record is known; none if all it has is its title."""
+    keys = [] if paper.source_id is None else [(paper.source, paper.source_id)]
+    return keys if paper.doi is None else [*keys, ("doi", paper.doi)]
 
 
 class _Works:
@@ -141,26 +138,28 @@ class _Works:
 
     def __init__(self, conn: Connection, fetched: Sequence[FetchedPaper]) -> None:
         titles = {title_key(paper.title) for paper in fetched}
-        by_title = [("title", title) for title in titles]
-        keys = [key for paper in fetched for key in _keys(paper)]
-        nameless = {title_key(paper.title) for paper in fetched if self._is_nameless(paper)}
-        self._by_key = store.papers.find(conn, [*keys, *by_title])
-        self._by_title = store.papers.find_titles(conn, nameless)
-
-    @staticmethod
-    def _is_nameless(paper: FetchedPaper) -> bool:
-        return paper.source_id is None and paper.doi is None
+        self._by_key = store.papers.find(conn, [key for paper in fetched for key in _keys(paper)])
+        self._by_title = store.papers.find_titles(conn, titles)
+        self._nameless = store.papers.find_titles(conn, titles, without_id=True)
 
     def of(self, paper: FetchedPaper) -> int | None:
-        title = title_key(paper.title)
-        for key in (*_keys(paper), ("title", title)):
+        keys = _keys(paper)
+        for key in keys:
             if key in self._by_key:
                 return self._by_key[key]
-        return self._by_title.get(title) if self._is_nameless(paper) else None
+        return (self._nameless if keys else self._by_title).get(title_key(paper.title))
 
-    def learn(self, paper: FetchedPaper, work: int) -> None:
-        self._by_key.update(dict.fromkeys(_keys(paper), work))
-        self._by_title.setdefault(title_key(paper.title), work)
+    def add(self, paper: FetchedPaper, work: int) -> None:
+        if not _keys(paper):
+            self._nameless[title_key(paper.title)] = work
+        self.join(paper, work)
+
+    def join(self, paper: FetchedPaper, work: int) -> None:
+        title = title_key(paper.title)
+        self._by_title.setdefault(title, work)
+        for key in _keys(paper):
+            self._by_key[key] = work
+            self._nameless.pop(title, None)
 
 
 def _row(paper: FetchedPaper, now: datetime) -> dict[str, Any]:

@@ -52,14 +52,24 @@ def find(conn: Connection, keys: Collection[Key]) -> dict[Key, int]:
     return found
 
 
-def find_titles(conn: Connection, title_keys: Collection[str]) -> dict[str, int]:
-    """Return, for each normalised title that is stored, the first paper that bears it."""
+def find_titles(
+    conn: Connection, title_keys: Collection[str], *, without_id: bool = False
+) -> dict[str, int]:
+    """Return, for each normalised title that is stored, the first paper that bears it.
+
+    Args:
+        without_id: only papers of which nothing but the title is known.
+    """
+    if not title_keys:
+        return {}
     query = (
         select(papers.c.title_key, func.min(papers.c.id))
         .where(papers.c.title_key.in_(list(title_keys)))
         .group_by(papers.c.title_key)
     )
-    return dict(conn.execute(query).tuples()) if title_keys else {}
+    if without_id:
+        query = query.where(papers.c.id.not_in(select(paper_ids.c.paper_id)))
+    return dict(conn.execute(query).tuples())
 
 
 def load(conn: Connection, ids: Collection[int]) -> dict[int, Paper]:
