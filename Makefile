@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 # Wheels only: no code of a dependency runs at installation. Byte code is made at first use, which
 # for the few modules used of scipy and scikit-learn is far quicker than compiling all of them.
 LOCKED := $(PIP) install --require-hashes --only-binary :all: --no-compile --no-deps
-UV_COMPILE := .venv-lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+UV_COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header $(UPGRADE)
 
 .PHONY: help demo test lint types imports migration-check e2e bench format lock servers clean
@@ -52,9 +52,9 @@ format: .venv/dev.stamp ## format the code and apply the safe fixes
 	@$(BIN)/ruff format
 
 lock: .venv-lock/stamp ## lock the requirements again; UPGRADE=--upgrade takes the newest versions
-	@$(UV_COMPILE) -o requirements/core.txt
-	@$(UV_COMPILE) --group dev --group build -c requirements/core.txt -o requirements/dev.txt
-	@$(UV_COMPILE) --only-group build -c requirements/dev.txt -o requirements/build.txt
+	@$(UV_COMPILE) pyproject.toml -o requirements/core.txt
+	@$(UV_COMPILE) pyproject.toml --group dev --group build -c requirements/core.txt -o requirements/dev.txt
+	@$(UV_COMPILE) --group build -c requirements/dev.txt -o requirements/build.txt
 
 servers: ## install the system packages of the browser tests (Debian; needs root or sudo)
 	@as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
