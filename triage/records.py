@@ -76,7 +76,7 @@ class Policy(StrEnum):
 
 
 class MessageState(StrEnum):
-    """States of the outbox. Which step may follow which stands in `outbox`."""
+    """States of the outbox. Which may follow which stands in `store.messages`."""
 
     PLANNED = "planned"
     RENDERED = "rendered"

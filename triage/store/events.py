@@ -49,6 +49,19 @@ def last_vote(conn: Connection, subscriber_id: int, paper_id: int) -> Vote | Non
     return Vote(row.paper_id, EventKind(row.kind), row.at) if row else None
 
 
+def exists(
+    conn: Connection, subscriber_id: int, paper_id: int, kind: EventKind, at: datetime
+) -> bool:
+    """Tell whether this very event is stored already."""
+    query = select(events.c.id).where(
+        events.c.subscriber_id == subscriber_id,
+        events.c.paper_id == paper_id,
+        events.c.kind == kind,
+        events.c.at == at,
+    )
+    return conn.execute(query.limit(1)).first() is not None
+
+
 def votes(conn: Connection, subscriber_id: int, until: datetime | None = None) -> tuple[Vote, ...]:
     """Return the subscriber's votes that count, newest first.
 

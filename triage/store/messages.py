@@ -12,6 +12,36 @@ from sqlalchemy import Connection, insert, or_, select, update
 from triage.records import MessageState
 from triage.tables import messages, slates, subscribers
 
+NEXT_STATES: dict[MessageState, frozenset[MessageState]] = {
+    MessageState.PLANNED: frozenset(
+        {MessageState.RENDERED, MessageState.SKIPPED, MessageState.CANCELLED}
+    ),
+    MessageState.RENDERED: frozenset({MessageState.CLAIMED, MessageState.CANCELLED}),
+    MessageState.CLAIMED: frozenset(
+        {MessageState.IN_DOUBT, MessageState.DEFERRED, MessageState.FAILED, MessageState.RENDERED}
+    ),
+    MessageState.IN_DOUBT: frozenset(
+        {
+            MessageState.SENT,
+            MessageState.DEFERRED,
+            MessageState.FAILED,
+            MessageState.HELD,
+            MessageState.RENDERED,
+        }
+    ),
+    MessageState.DEFERRED: frozenset(
+        {MessageState.RENDERED, MessageState.CLAIMED, MessageState.FAILED, MessageState.CANCELLED}
+    ),
+    MessageState.HELD: frozenset(
+        {MessageState.SENT, MessageState.RENDERED, MessageState.CANCELLED}
+    ),
+    MessageState.SENT: frozenset(),
+    MessageState.FAILED: frozenset(),
+    MessageState.CANCELLED: frozenset(),
+    MessageState.SKIPPED: frozenset(),
+}
+"""Which state may follow which; `move` refuses everything else."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
@@ -24,6 +54,8 @@ class StoredMessage:
     on: date
     state: MessageState
     attempts: int
+    resends: int
+    created_at: datetime
     lease_owner: str | None
     lease_epoch: int
     lease_until: datetime | None
@@ -100,7 +132,12 @@ def move(
     """Move a message on if it still stands as `message` says; return it moved, or None.
 
     The state and the lease's epoch are compared in the same statement, so of two senders one wins.
+
+    Raises:
+        ValueError: no message may go from the one state to the other.
     """
+    if state not in NEXT_STATES[message.state]:
+        raise ValueError(f"a message that is {message.state} cannot become {state}")
     change = (
         update(messages)
         .where(
@@ -166,3 +203,8 @@ def by_slate(conn: Connection, public_id: str) -> tuple[MessageState, bytes | No
     )
     row = conn.execute(query).one_or_none()
     return (MessageState(row.state), row.mime) if row else None
+
+
+def sent_at(conn: Connection, slate_id: int) -> datetime | None:
+    """Return when the message that carries a slate was handed over."""
+    return conn.scalar(select(messages.c.sent_at).where(messages.c.slate_id == slate_id))

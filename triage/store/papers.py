@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from triage.identity import identify, title_key
 from triage.records import Paper
 from triage.store._insert import insert_missing
 from triage.tables import paper_ids, paper_records, papers
@@ -70,6 +72,32 @@ def find_titles(
     if without_id:
         query = query.where(papers.c.id.not_in(select(paper_ids.c.paper_id)))
     return dict(conn.execute(query).tuples())
+
+
+def resolve(conn: Connection, text: str) -> int | None:
+    """Return the paper that a person or a file means, in any spelling `outside_id` or a link has.
+
+    Understood are arXiv ids and DOIs, bare or as links, `scheme:value`, and `title:` with a title.
+    """
+    scheme, _, value = text.strip().partition(":")
+    if scheme == "title":
+        return find_titles(conn, [title_key(value)]).get(title_key(value))
+    keys: list[Key] = []
+    found = identify(text)
+    if found is not None:
+        schemes = ("doi", "biorxiv", "medrxiv") if found[0] == "doi" else (found[0],)
+        keys += [(scheme, found[1]) for scheme in schemes]
+    # A scheme may hold a colon itself, as in `feed:nature:10.1038/…`.
+    keys += [(text[: at.start()], text[at.end() :]) for at in re.finditer(":", text)]
+    known = find(conn, keys)
+    return next((known[key] for key in keys if key in known), None)
+
+
+def outside_id(paper: Paper) -> str:
+    """Return the one text by which `resolve` finds this paper in any database that holds it."""
+    if paper.source_id is None:
+        return f"title:{paper.title}"
+    return paper.source_id if identify(paper.source_id) else f"{paper.source}:{paper.source_id}"
 
 
 def load(conn: Connection, ids: Collection[int]) -> dict[int, Paper]:

@@ -97,8 +97,7 @@ def _impressions(conn: Connection, slate_id: int) -> tuple[Impression, ...]:
 def _slate(conn: Connection, row: Row[Any] | None) -> Slate | None:
     if row is None:
         return None
-    query = select(subscribers.c.public_id).where(subscribers.c.id == row.subscriber_id)
-    subscriber = subscribers_store.by_public_id(conn, conn.execute(query).scalar_one())
+    subscriber = subscribers_store.by_id(conn, row.subscriber_id)
     assert subscriber is not None  # noqa: S101 - a foreign key says so
     return Slate(
         public_id=row.public_id,

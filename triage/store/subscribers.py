@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,11 @@ from triage.records import Detail, Frequency, Subscriber, SubscriberState
 from triage.tables import subscribers
 
 _TUPLES = ("categories", "followed_authors", "include_keywords", "exclude_keywords")
+
+
+def email_key(email: str) -> str:
+    """Return an address as it is compared: spellings that differ in case are one mailbox."""
+    return unicodedata.normalize("NFC", email.strip()).casefold()
 
 
 def _subscriber(row: Row[Any]) -> Subscriber:
@@ -58,6 +64,11 @@ def add(
     }
     id = conn.scalar(insert(subscribers).returning(subscribers.c.id), row)
     return _subscriber(conn.execute(select(subscribers).where(subscribers.c.id == id)).one())
+
+
+def by_id(conn: Connection, id: int) -> Subscriber | None:
+    row = conn.execute(select(subscribers).where(subscribers.c.id == id)).one_or_none()
+    return _subscriber(row) if row else None
 
 
 def by_email_key(conn: Connection, email_key: str) -> Subscriber | None:

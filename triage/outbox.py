@@ -1,0 +1,163 @@
+"""Hands frozen messages over and accounts for every one of them.
+
+    rendered ─→ claimed ─→ in_doubt ─→ sent
+       ↑  │        │           ├──→ deferred ─→ rendered …   (not now: the same bytes later)
+       │  │        │           └──→ failed                   (never: its papers may be shown again)
+       │  └→ cancelled (left, paused, erased)
+       └── a claim whose sender died goes back, after the transport was asked whether it arrived
+
+A message is `in_doubt` from just before the transport gets it until its answer is stored, so a
+crash in between is seen and never taken for either outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from triage import store
+from triage.errors import MailDeferred, MailRefused
+from triage.ports import Clock, Mailer
+from triage.records import MessageState as State
+from triage.records import OutgoingMessage, SubscriberState
+from triage.store import Database
+from triage.store.messages import StoredMessage
+
+LEASE = timedelta(minutes=10)
+SEND_WINDOW = timedelta(hours=12)
+BACK_OFF = tuple(timedelta(minutes=m) for m in (1, 5, 15, 30, 60, 120))
+
+
+@dataclass(frozen=True, slots=True)
+class DrainReport:
+    """What became of the messages that were waiting."""
+
+    sent: int = 0
+    deferred: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    in_flight: int = 0
+
+
+class Outbox:
+    """Drains the outbox through one mailer.
+
+    Args:
+        owner: names this sender in leases; unlike that of any other.
+        is_gone: tells whether the sender that a lease names is known to have died.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        mailer: Mailer,
+        clock: Clock,
+        *,
+        owner: str,
+        is_gone: Callable[[str], bool],
+    ) -> None:
+        self._database = database
+        self._mailer = mailer
+        self._clock = clock
+        self._owner = owner
+        self._is_gone = is_gone
+
+    def drain(self, on_message: Callable[[State], None] = lambda _: None) -> DrainReport:
+        """Hand over everything that is due; what another sender holds is left alone."""
+        self.recover()
+        counts = dict.fromkeys((State.SENT, State.DEFERRED, State.FAILED, State.CANCELLED), 0)
+        with self._database.read() as conn:
+            waiting = store.messages.waiting(conn, self._clock.now())
+        for message in waiting:
+            state = self._deliver(message)
+            if state is not None:
+                counts[state] += 1
+                on_message(state)
+        with self._database.read() as conn:
+            in_flight = len(store.messages.in_flight(conn))
+        return DrainReport(*counts.values(), in_flight)
+
+    def recover(self) -> None:
+        """Take back the claims of senders that died: ask the transport, then send again or not."""
+        with self._database.read() as conn:
+            in_flight = store.messages.in_flight(conn)
+        for message in in_flight:
+            now = self._clock.now()
+            expired = message.lease_until is None or message.lease_until <= now
+            if not expired and not self._is_gone(message.lease_owner or ""):
+                continue
+            doubtful = message.state is State.IN_DOUBT
+            arrived = doubtful and self._mailer.delivered(message.message_id)
+            with self._database.write() as conn:
+                if arrived:
+                    reply = "found at the receiver"
+                    store.messages.move(
+                        conn, message, State.SENT, now, sent_at=now, last_reply=reply
+                    )
+                else:
+                    resends = {"resends": message.resends + 1} if doubtful else {}
+                    store.messages.move(conn, message, State.RENDERED, now, **resends)
+
+    def _deliver(self, message: StoredMessage) -> State | None:
+        """Carry one message through; return where it ended, or None if someone else has it."""
+        claimed = self._claim(message)
+        if claimed is None or claimed.state is State.CANCELLED:
+            return claimed.state if claimed else None
+        with self._database.write() as conn:
+            recipient, mime = store.messages.content(conn, claimed.id)
+            doubtful = store.messages.move(conn, claimed, State.IN_DOUBT, self._clock.now())
+        if doubtful is None:
+            return None
+        try:
+            reply = self._mailer.send(OutgoingMessage(doubtful.message_id, recipient, mime))
+        except MailDeferred as error:
+            return self._put_off(doubtful, str(error))
+        except MailRefused as error:
+            return self._give_up(doubtful, "refused", str(error))
+        now = self._clock.now()
+        with self._database.write() as conn:
+            moved = store.messages.move(
+                conn, doubtful, State.SENT, now, sent_at=now, last_reply=reply
+            )
+        return moved.state if moved else None
+
+    def _claim(self, message: StoredMessage) -> StoredMessage | None:
+        """Take a message, or cancel it: whether it is still wanted is read in the same step."""
+        now = self._clock.now()
+        with self._database.write() as conn:
+            subscriber = store.subscribers.by_id(conn, message.subscriber_id)
+            if subscriber is None or subscriber.state is not SubscriberState.ACTIVE:
+                reason = subscriber.state if subscriber else "erased"
+                return store.messages.move(conn, message, State.CANCELLED, now, reason=reason)
+            return store.messages.move(
+                conn,
+                message,
+                State.CLAIMED,
+                now,
+                attempts=message.attempts + 1,
+                lease_owner=self._owner,
+                lease_epoch=message.lease_epoch + 1,
+                lease_until=now + LEASE,
+            )
+
+    def _put_off(self, message: StoredMessage, reply: str) -> State | None:
+        now = self._clock.now()
+        if now - message.created_at >= SEND_WINDOW:
+            return self._give_up(message, "expired", reply)
+        wait = BACK_OFF[min(message.attempts, len(BACK_OFF)) - 1]
+        with self._database.write() as conn:
+            moved = store.messages.move(
+                conn, message, State.DEFERRED, now, not_before=now + wait, last_reply=reply
+            )
+        return moved.state if moved else None
+
+    def _give_up(self, message: StoredMessage, reason: str, reply: str) -> State | None:
+        now = self._clock.now()
+        with self._database.write() as conn:
+            moved = store.messages.move(
+                conn, message, State.FAILED, now, reason=reason, last_reply=reply
+            )
+            if moved and message.slate_id is not None:
+                store.slates.release(conn, message.slate_id, now)
+        return moved.state if moved else None
