@@ -76,7 +76,13 @@ class Outbox:
                 on_message(state)
         with self._database.read() as conn:
             in_flight = len(store.messages.in_flight(conn))
-        return DrainReport(*counts.values(), in_flight)
+        return DrainReport(
+            sent=counts[State.SENT],
+            deferred=counts[State.DEFERRED],
+            failed=counts[State.FAILED],
+            cancelled=counts[State.CANCELLED],
+            in_flight=in_flight,
+        )
 
     def recover(self) -> None:
         """Take back the claims of senders that died: ask the transport, then send again or not."""
