@@ -1,0 +1,198 @@
+"""Feedback comes in: votes from links, and votes from files.
+
+    link → page (GET, writes nothing) → POST → event → the next digest knows it
+
+Events are only ever added. Of a subscriber's votes on a paper the last one counts, and casting the
+same vote again adds nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from triage import store
+from triage.errors import NotFound
+from triage.ports import Clock
+from triage.records import EventKind, Impression, Origin
+from triage.store import Database
+from triage.tokens import Claims
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A vote that counts now. `stored` is False when it was the last one already."""
+
+    impression: Impression
+    kind: EventKind
+    stored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row of a feedback file that was not stored, and why; `line` is 1-based."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedVotes:
+    """How a feedback file was taken: `read` = `stored` + `known` + bad rows."""
+
+    read: int
+    stored: int
+    known: int
+    bad: tuple[BadRow, ...]
+
+
+def shown(db: Database, claims: Claims) -> Impression:
+    """Return the shown paper that a link is about.
+
+    Raises:
+        NotFound: the digest is gone, or never had such a position.
+    """
+    with db.read() as conn:
+        slate = store.slates.by_public_id(conn, claims.slate)
+    if slate is not None and slate.subscriber.public_id == claims.subscriber:
+        for impression in slate.impressions:
+            if impression.position == claims.position:
+                return impression
+    raise NotFound("the digest that this link came with is no longer stored")
+
+
+def record_vote(
+    db: Database,
+    claims: Claims,
+    clock: Clock,
+    evidence: dict[str, Any],
+    origin: Origin = Origin.PERSON,
+) -> Recorded:
+    """Store the vote that a link stands for, durably, before returning.
+
+    Args:
+        evidence: what is known of how the vote came; `since_sent_s` is added, null before sending.
+
+    Raises:
+        NotFound: see `shown`.
+        ValueError: the claims carry no action.
+    """
+    if claims.action is None:
+        raise ValueError("a vote needs an action")
+    impression = shown(db, claims)
+    with db.write() as conn:
+        subscriber = store.subscribers.by_public_id(conn, claims.subscriber)
+        slate_id = store.slates.id_of(conn, claims.slate)
+        if subscriber is None or slate_id is None:
+            raise NotFound("the digest that this link came with is no longer stored")
+        last = store.events.last_vote(conn, subscriber.id, impression.paper.id)
+        if last is not None and last.kind is claims.action:
+            return Recorded(impression, claims.action, stored=False)
+        now = clock.now()
+        sent_at = store.messages.sent_at(conn, slate_id)
+        since_sent_s = None if sent_at is None else int((now - sent_at).total_seconds())
+        store.events.append(
+            conn,
+            subscriber_id=subscriber.id,
+            paper_id=impression.paper.id,
+            slate_id=slate_id,
+            kind=claims.action,
+            origin=origin,
+            # A clock that was set back must not let an older vote win.
+            at=now if last is None else max(now, last.at),
+            recorded_at=now,
+            evidence=evidence | {"since_sent_s": since_sent_s},
+        )
+    return Recorded(impression, claims.action, stored=True)
+
+
+def import_votes(db: Database, lines: Iterable[str], clock: Clock) -> ImportedVotes:
+    """Store votes from JSON lines `{"subscriber", "paper_id", "kind", "at"}`, in one transaction.
+
+    `subscriber` is an address, `paper_id` an id as papers are imported under, `kind` a vote and
+    `at` an ISO 8601 date or time, UTC unless it says otherwise. Rows that were imported before are
+    known, bad ones are reported, the rest is stored. Empty lines count as nothing.
+    """
+    read = stored = known = 0
+    bad: list[BadRow] = []
+    now = clock.now()
+    with db.write() as conn:
+        everyone = store.subscribers.everyone(conn)
+        subscribers = {store.subscribers.email_key(each.email): each.id for each in everyone}
+        papers: dict[str, int | None] = {}
+        for line, text in enumerate(lines, start=1):
+            if not text.strip():
+                continue
+            read += 1
+            try:
+                address, outside_id, kind, at = _row(text)
+                subscriber_id = subscribers.get(store.subscribers.email_key(address))
+                if subscriber_id is None:
+                    raise ValueError("no such subscriber; `triage subscriber add` first")
+                if outside_id not in papers:
+                    papers[outside_id] = store.papers.resolve(conn, outside_id)
+                paper_id = papers[outside_id]
+                if paper_id is None:
+                    raise ValueError(f"no paper {outside_id[:80]!r}; `triage papers import` first")
+            except ValueError as error:
+                bad.append(BadRow(line, str(error)))
+                continue
+            if store.events.exists(conn, subscriber_id, paper_id, kind, at):
+                known += 1
+                continue
+            store.events.append(
+                conn,
+                subscriber_id=subscriber_id,
+                paper_id=paper_id,
+                slate_id=None,
+                kind=kind,
+                origin=Origin.PERSON,
+                at=at,
+                recorded_at=now,
+                evidence={"method": "import"},
+            )
+            stored += 1
+    return ImportedVotes(read, stored, known, tuple(bad))
+
+
+def export_votes(db: Database) -> Iterator[str]:
+    """Yield every vote of a person, oldest first, as the JSON lines that `import_votes` reads."""
+    with db.read() as conn:
+        events = store.events.listing(conn)
+        papers = store.papers.load(conn, {row["paper_id"] for row in events})
+    for row in reversed(events):
+        if row["origin"] == Origin.PERSON:
+            vote = {
+                "subscriber": row["subscriber"],
+                "paper_id": store.papers.outside_id(papers[row["paper_id"]]),
+                "kind": row["kind"],
+                "at": row["at"].isoformat(),
+            }
+            yield json.dumps(vote, ensure_ascii=False)
+
+
+def _row(text: str) -> tuple[str, str, EventKind, datetime]:
+    """Take one line apart, or raise ValueError with a reason for people."""
+    try:
+        row = json.loads(text)
+    except ValueError:
+        raise ValueError("not a line of JSON") from None
+    if not isinstance(row, dict):
+        raise ValueError('not an object {"subscriber", "paper_id", "kind", "at"}')
+    values = []
+    for name in ("subscriber", "paper_id", "kind", "at"):
+        if not isinstance(row.get(name), str) or not row[name].strip():
+            raise ValueError(f"{name} is missing or not text")
+        values.append(row[name].strip())
+    address, outside_id, kind, at = values
+    if kind not in set(EventKind):
+        raise ValueError(f"kind is {kind[:40]!r}, not one of {', '.join(EventKind)}")
+    try:
+        instant = datetime.fromisoformat(at)
+    except ValueError:
+        raise ValueError(f"at is {at[:40]!r}, not a date or time as in 2026-03-02T07:30Z") from None
+    aware = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+    return address, outside_id, EventKind(kind), aware.astimezone(UTC)

@@ -1,0 +1,225 @@
+"""Subscribers come, pause, come back and leave."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import available_timezones
+
+from sqlalchemy import Connection
+
+from triage import store
+from triage.errors import ConfigError, NotFound
+from triage.ports import Clock
+from triage.records import (
+    Detail,
+    EventKind,
+    Frequency,
+    Origin,
+    Subscriber,
+    SubscriberState,
+)
+from triage.store import Database
+
+_CATEGORY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z][A-Za-z0-9_-]*)?", re.ASCII)
+_LONGEST_INTERESTS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The subscriber as stored. `new` is False when the address was known and nothing changed."""
+
+    subscriber: Subscriber
+    new: bool
+
+
+def add(
+    db: Database,
+    email: str,
+    clock: Clock,
+    *,
+    interests: str = "",
+    categories: Sequence[str] = (),
+    likes: Sequence[str] = (),
+    zone: str = "UTC",
+    hour: int = 7,
+    frequency: Frequency = Frequency.DAILY,
+    detail: Detail = Detail.ABSTRACT,
+    consent: str = "the operator vouches for it",
+) -> Added:
+    """Add a confirmed subscriber; an address that is known already stays as it is.
+
+    Args:
+        likes: papers, as `store.papers.resolve` understands them; each counts as a vote up.
+        consent: how the subscriber agreed to receive mail.
+
+    Raises:
+        ConfigError: the address, zone, hour, a category or the interests cannot be.
+        NotFound: a liked paper is not stored; nothing was added then.
+    """
+    address = _address(email)
+    subscriber = Subscriber(
+        id=0,
+        public_id=secrets.token_hex(10),
+        email=address,
+        state=SubscriberState.ACTIVE,
+        zone=_zone(zone),
+        hour=_hour(hour),
+        frequency=frequency,
+        interests=_interests(interests),
+        categories=tuple(dict.fromkeys(_category(each) for each in categories)),
+        detail=detail,
+    )
+    key = store.subscribers.email_key(address)
+    now = clock.now()
+    with db.write() as conn:
+        known = store.subscribers.by_email_key(conn, key)
+        if known is not None:
+            return Added(known, new=False)
+        papers = {like: store.papers.resolve(conn, like) for like in likes}
+        missing = [like for like, id in papers.items() if id is None]
+        if missing:
+            raise NotFound(
+                f"no paper {missing[0][:80]!r}"
+                + (f" and {len(missing) - 1} more of the likes" if missing[1:] else "")
+                + ": import the papers first (`triage papers import`), or leave these likes out"
+            )
+        added = store.subscribers.add(conn, subscriber, email_key=key, consent=consent, at=now)
+        for paper_id in dict.fromkeys(id for id in papers.values() if id is not None):
+            store.events.append(
+                conn,
+                subscriber_id=added.id,
+                paper_id=paper_id,
+                slate_id=None,
+                kind=EventKind.VOTE_UP,
+                origin=Origin.PERSON,
+                at=now,
+                recorded_at=now,
+                evidence={"method": "like given at the start"},
+            )
+    return Added(added, new=True)
+
+
+def find(db: Database, email: str) -> Subscriber:
+    """Return the subscriber with that address.
+
+    Raises:
+        NotFound: there is none.
+    """
+    with db.read() as conn:
+        return _by_email(conn, email)
+
+
+def unsubscribe(db: Database, public_id: str, clock: Clock) -> bool:
+    """Stop all mail at once, what waits in the outbox included; return False if it was stopped.
+
+    Raises:
+        NotFound: the subscriber was erased, and gets nothing either.
+    """
+    with db.write() as conn:
+        subscriber = store.subscribers.by_public_id(conn, public_id)
+        if subscriber is None:
+            raise NotFound("this subscriber is no longer stored and gets no mail")
+        return _stop(conn, subscriber, SubscriberState.UNSUBSCRIBED, clock.now())
+
+
+def pause(db: Database, email: str, clock: Clock) -> bool:
+    """Send nothing until `resume`; return False when nothing was being sent anyway.
+
+    Raises:
+        NotFound: no such subscriber.
+    """
+    with db.write() as conn:
+        subscriber = _by_email(conn, email)
+        if subscriber.state is not SubscriberState.ACTIVE:
+            return False
+        return _stop(conn, subscriber, SubscriberState.PAUSED, clock.now())
+
+
+def resume(db: Database, email: str, clock: Clock) -> bool:
+    """Send again to somebody who paused, unsubscribed or bounced; return False if active already.
+
+    Raises:
+        ConfigError: the address was never confirmed.
+        NotFound: no such subscriber.
+    """
+    with db.write() as conn:
+        subscriber = _by_email(conn, email)
+        if subscriber.state is SubscriberState.PENDING:
+            raise ConfigError("this address was never confirmed: erase it and add it again")
+        return store.subscribers.set_state(conn, subscriber.id, SubscriberState.ACTIVE, clock.now())
+
+
+def erase(db: Database, email: str) -> None:
+    """Delete a subscriber with votes, slates, impressions and the bytes of every message.
+
+    Raises:
+        NotFound: no such subscriber.
+    """
+    with db.write() as conn:
+        store.subscribers.erase(conn, _by_email(conn, email).id)
+
+
+def _by_email(conn: Connection, email: str) -> Subscriber:
+    subscriber = store.subscribers.by_email_key(conn, store.subscribers.email_key(email))
+    if subscriber is None:
+        raise NotFound("no such subscriber: `triage subscriber list` shows all of them")
+    return subscriber
+
+
+def _stop(conn: Connection, subscriber: Subscriber, state: SubscriberState, at: datetime) -> bool:
+    store.messages.cancel_waiting(conn, subscriber.id, state, at)
+    return store.subscribers.set_state(conn, subscriber.id, state, at)
+
+
+def _address(email: str) -> str:
+    from email_validator import EmailNotValidError, validate_email
+
+    try:
+        # Test domains are let through: whether an address receives mail is for its server to say.
+        valid = validate_email(email.strip(), check_deliverability=False, test_environment=True)
+    except EmailNotValidError as error:
+        raise ConfigError(f"that is not a mail address: {error}") from None
+    return valid.normalized
+
+
+def _zone(zone: str) -> str:
+    zones = available_timezones()
+    if zone in zones:
+        return zone
+    by_folded = {each.casefold(): each for each in zones} | {
+        each.rpartition("/")[2].casefold(): each for each in sorted(zones)
+    }
+    asked = zone.strip().replace(" ", "_").casefold()
+    near = difflib.get_close_matches(asked, by_folded, n=1, cutoff=0.0)
+    raise ConfigError(
+        f"no time zone {zone[:60]!r}: did you mean {by_folded[near[0]]!r}?"
+        if near
+        else "this machine has no time zones: install tzdata"
+    )
+
+
+def _hour(hour: int) -> int:
+    if not 0 <= hour <= 23:
+        raise ConfigError(f"the hour is {hour}: it is the subscriber's own, from 0 to 23")
+    return hour
+
+
+def _category(category: str) -> str:
+    if len(category) > 40 or _CATEGORY.fullmatch(category) is None:
+        raise ConfigError(f"{category[:60]!r} is not a category: write one as in cs.CL or hep-th")
+    return category
+
+
+def _interests(text: str) -> str:
+    clean = " ".join(text.split())
+    if len(clean) > _LONGEST_INTERESTS:
+        raise ConfigError(
+            f"the interests have {len(clean)} characters: at most {_LONGEST_INTERESTS} are read,"
+            " a sentence or two is best"
+        )
+    return clean

@@ -1,0 +1,121 @@
+"""A vote: the link of a mail shows the paper and one button, and only the button votes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from triage import feedback
+from triage.errors import NotFound
+from triage.records import EventKind
+from triage.tokens import LIFETIMES, Claims, Purpose
+from triage.web.pages import Desk, form_fields
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How one kind of vote speaks: on a link, as a question, on its button, when it is done."""
+
+    link: str
+    question: str
+    button: str
+    done: str
+    effect: str
+
+
+WORDS: dict[EventKind, Words] = {
+    EventKind.VOTE_UP: Words(
+        "More like this",
+        "More papers like this one?",
+        "Yes, more like this",
+        "More like this. Noted.",
+        "Papers close to this one move up, from your next digest on.",
+    ),
+    EventKind.SAVE: Words(
+        "Save",
+        "Save this paper?",
+        "Save it",
+        "Saved.",
+        "It counts as one of your best likes, from your next digest on.",
+    ),
+    EventKind.VOTE_DOWN: Words(
+        "Not for me",
+        "Is this paper not for you?",
+        "Not for me",
+        "Not for you. Noted.",
+        "Papers close to this one move down, from your next digest on.",
+    ),
+    EventKind.LESS_LIKE_THIS: Words(
+        "Less like this",
+        "Fewer papers of this kind?",
+        "Show fewer of these",
+        "Fewer of these. Noted.",
+        "The whole direction moves down, from your next digest on.",
+    ),
+}
+
+
+def vote_tokens(desk: Desk, claims: Claims) -> list[tuple[EventKind, str]]:
+    """Return a token for each kind of vote on the paper of `claims`, none once voting is over.
+
+    They keep the day of issue of the link that led here, so that a page never lengthens their life.
+    """
+    lifetime = LIFETIMES[Purpose.VOTE]
+    if lifetime is not None and desk.clock.now() >= claims.issued_at + lifetime:
+        return []
+    return [(kind, desk.keyring.sign(Purpose.VOTE, replace(claims, action=kind))) for kind in WORDS]
+
+
+def routes(desk: Desk) -> list[Route]:
+    def show(request: Request) -> Response:
+        claims = desk.claims(request, Purpose.VOTE)
+        impression = desk.impression(claims)
+        return desk.pages.show(
+            "vote", impression=impression, words=WORDS[_kind(claims)], kind=_kind(claims)
+        )
+
+    def act(request: Request) -> Response:
+        claims = desk.claims(request, Purpose.VOTE)
+        try:
+            recorded = feedback.record_vote(desk.db, claims, desk.clock, _evidence(request))
+        except NotFound:
+            raise HTTPException(404) from None
+        others = [
+            (kind, WORDS[kind], token)
+            for kind, token in vote_tokens(desk, claims)
+            if kind is not recorded.kind
+        ]
+        return desk.pages.show(
+            "voted", impression=recorded.impression, words=WORDS[recorded.kind], others=others
+        )
+
+    async def vote(request: Request) -> Response:
+        if request.method == "POST":
+            claims = desk.claims(request, Purpose.VOTE)
+            if ("vote", str(claims.action)) in await form_fields(request):
+                return await run_in_threadpool(act, request)
+        return await run_in_threadpool(show, request)
+
+    return [Route("/v/{token}", vote, methods=["GET", "POST"])]
+
+
+def _kind(claims: Claims) -> EventKind:
+    if claims.action is None:
+        raise HTTPException(404)
+    return claims.action
+
+
+def _evidence(request: Request) -> dict[str, object]:
+    """Return what the request itself says of who voted: coarse, and nothing that names a person."""
+    agent = request.headers.get("user-agent", "")
+    return {
+        "method": "page",
+        "agent": "browser" if agent.startswith("Mozilla/") else "other" if agent else "none",
+        "user_gesture": request.headers.get("sec-fetch-user") == "?1",
+        "same_origin": request.headers.get("sec-fetch-site") == "same-origin",
+    }
