@@ -18,6 +18,7 @@ from datetime import timedelta
 
 from triage import store
 from triage.errors import MailDeferred, MailRefused
+from triage.killpoint import pass_by
 from triage.ports import Clock, Mailer
 from triage.records import MessageState as State
 from triage.records import OutgoingMessage, SubscriberState
@@ -110,22 +111,26 @@ class Outbox:
         claimed = self._claim(message)
         if claimed is None or claimed.state is State.CANCELLED:
             return claimed.state if claimed else None
+        pass_by("claimed")
         with self._database.write() as conn:
             recipient, mime = store.messages.content(conn, claimed.id)
             doubtful = store.messages.move(conn, claimed, State.IN_DOUBT, self._clock.now())
         if doubtful is None:
             return None
+        pass_by("in_doubt")
         try:
             reply = self._mailer.send(OutgoingMessage(doubtful.message_id, recipient, mime))
         except MailDeferred as error:
             return self._put_off(doubtful, str(error))
         except MailRefused as error:
             return self._give_up(doubtful, "refused", str(error))
+        pass_by("handed_over")
         now = self._clock.now()
         with self._database.write() as conn:
             moved = store.messages.move(
                 conn, doubtful, State.SENT, now, sent_at=now, last_reply=reply
             )
+        pass_by("settled")
         return moved.state if moved else None
 
     def _claim(self, message: StoredMessage) -> StoredMessage | None:

@@ -6,10 +6,19 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from triage.records import F32, F64, Batch, Encodings, OutgoingMessage
+from triage.records import F32, F64, I32, Batch, Encodings, OutgoingMessage
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+
+class Progress(Protocol):
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Hear that `done` of `total` steps of a stage are done."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 class Clock(Protocol):
@@ -103,3 +112,43 @@ class Mailer(Protocol):
 
     def delivered(self, message_id: str) -> bool | None:
         """Tell whether a message with this id was handed over before; None where unknowable."""
+
+
+class Workshop(Protocol):
+    """Fits encoders and scorers, keeps them, and loads them again by their versions."""
+
+    def fit_encoder(self, texts: Sequence[str]) -> Encoder:
+        """Fit an encoder on a corpus and keep it; the same texts give the same version."""
+
+    def fit_scorer(
+        self, X: F32, relevance: I32, group_sizes: Sequence[int], weights: F32, encoder: str
+    ) -> Scorer:
+        """Fit a ranker on logged feature rows and keep it.
+
+        Args:
+            X: float32 (n, n_features).
+            relevance: int32 (n,), 0 to 3.
+            group_sizes: rows of each query group, in order; they sum to n.
+            weights: float32 (n,), how much each row counts.
+            encoder: the version of the encoder that the ranker is bound to.
+
+        Raises:
+            NotEnoughFeedback: too little to learn from; the message says how much is needed.
+        """
+
+    def load_encoder(self, version: str) -> Encoder:
+        """Load a kept encoder.
+
+        Raises:
+            ModelError: it is missing, damaged, or was not made by this installation.
+        """
+
+    def load_scorer(self, version: str) -> Scorer:
+        """Load a kept scorer.
+
+        Raises:
+            ModelError: as for `load_encoder`.
+        """
+
+    def cold_scorer(self) -> Scorer:
+        """Return the scorer that needs no training and goes with any encoder."""

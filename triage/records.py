@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
 
 
 class Verdict(StrEnum):
@@ -118,6 +119,16 @@ class FetchedPaper:
 
 
 @dataclass(frozen=True, slots=True)
+class PaperId:
+    """A paper that a source names without its text. `where` is its place in the source."""
+
+    source: str
+    source_id: str
+    version: int | None
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """A record that was not stored: kept with its reason so that nothing is lost."""
 
@@ -147,6 +158,7 @@ class Batch:
     rejected: tuple[Rejected, ...] = ()
     cursor: str | None = None
     days: tuple[SourceDay, ...] = ()
+    ids: tuple[PaperId, ...] = ()
 
 
 # -- what is stored --------------------------------------------------------------------------------
@@ -168,6 +180,11 @@ class Paper:
     comment: str = ""
     upvotes: int | None = None
     tldr: str = ""
+
+    @property
+    def text(self) -> str:
+        """What encoders and keywords read."""
+        return f"{self.title}\n{self.abstract}"
 
 
 @dataclass(frozen=True, slots=True)

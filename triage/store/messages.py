@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection, insert, or_, select, update
 
-from triage.records import MessageState
+from triage.records import MessageState, OutgoingMessage, Slate
 from triage.tables import messages, slates, subscribers
 
 NEXT_STATES: dict[MessageState, frozenset[MessageState]] = {
@@ -71,35 +72,38 @@ def _stored(row: Any) -> StoredMessage:
 
 
 def add(
-    conn: Connection,
-    *,
-    message_id: str,
-    subscriber_id: int,
-    slate_id: int,
-    on: date,
-    state: MessageState,
-    recipient: str,
-    at: datetime,
-    mime: bytes | None = None,
-    mime_sha256: str | None = None,
-    reason: str = "",
+    conn: Connection, slate: Slate, slate_id: int, message: OutgoingMessage, at: datetime
 ) -> None:
-    """Put a message into the outbox; there is one for each subscriber and date."""
-    conn.execute(
-        insert(messages).values(
-            message_id=message_id,
-            subscriber_id=subscriber_id,
-            slate_id=slate_id,
-            on=on,
-            state=state,
-            reason=reason,
-            recipient=recipient,
-            mime=mime,
-            mime_sha256=mime_sha256,
-            created_at=at,
-            updated_at=at,
-        )
-    )
+    """Put a digest's frozen bytes into the outbox; there is one for each subscriber and date."""
+    row = {
+        "message_id": message.message_id,
+        "state": MessageState.RENDERED,
+        "recipient": message.recipient,
+        "mime": message.mime,
+        "mime_sha256": sha256(message.mime).hexdigest(),
+    }
+    conn.execute(insert(messages), row | _of_slate(slate, slate_id, at))
+
+
+def add_skipped(conn: Connection, slate: Slate, slate_id: int, reason: str, at: datetime) -> None:
+    """Note that a digest was due and, for `reason`, has nothing to send."""
+    row = {
+        "message_id": f"skipped.{slate.public_id}",
+        "state": MessageState.SKIPPED,
+        "reason": reason,
+        "recipient": slate.subscriber.email,
+    }
+    conn.execute(insert(messages), row | _of_slate(slate, slate_id, at))
+
+
+def _of_slate(slate: Slate, slate_id: int, at: datetime) -> dict[str, Any]:
+    return {
+        "subscriber_id": slate.subscriber.id,
+        "slate_id": slate_id,
+        "on": slate.on,
+        "created_at": at,
+        "updated_at": at,
+    }
 
 
 def waiting(conn: Connection, now: datetime) -> list[StoredMessage]:

@@ -1,0 +1,241 @@
+"""The nightly run: from sources to mail, one digest for every subscriber who is due.
+
+    fetch → encode → for each subscriber: rank → compose → queue → drain
+
+Everything before the hand-over can be repeated: a run that died is simply run again. A source or a
+subscriber that fails is reported and skipped; the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from hashlib import blake2b
+
+import structlog
+from sqlalchemy import Connection
+
+from triage import store
+from triage.dayreport import day_report
+from triage.due import digest_due, window_days
+from triage.errors import SourceError
+from triage.features import FEATURE_VERSION
+from triage.ingest import ingest
+from triage.killpoint import pass_by
+from triage.outbox import DrainReport, Outbox
+from triage.ports import Clock, Progress, Source, Workshop, silent
+from triage.propensity import slate_rng
+from triage.ranking import DigestRules, choose, load_pool, load_profile, rank
+from triage.records import Library, OutgoingMessage, Slate, Subscriber, SubscriberState
+from triage.serving import Serving, encode_new, serving
+from triage.store import Database
+
+log = structlog.get_logger()
+
+NO_PAPERS = "no_papers"
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A digest ready to go: the first `n_papers` of its slate fitted in."""
+
+    message: OutgoingMessage
+    n_papers: int
+
+
+Compose = Callable[[Slate, datetime], Composed]
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a run did. `problems` says in words which sources and subscribers failed."""
+
+    on: date
+    queued: int
+    skipped: int
+    drained: DrainReport
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A subscriber who is due, and how many days back papers are offered to them."""
+
+    subscriber: Subscriber
+    last_on: date | None
+    days: int
+
+
+class Nightly:
+    """One run for one date; see the module for the way that data takes."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        sources: Sequence[Source],
+        workshop: Workshop,
+        compose: Compose,
+        rules: DigestRules,
+        seed: int = 0,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._sources = sources
+        self._workshop = workshop
+        self._compose = compose
+        self._rules = rules
+        self._seed = seed
+
+    def run(
+        self,
+        on: date,
+        outbox: Outbox,
+        *,
+        only: Subscriber | None = None,
+        progress: Progress = silent,
+    ) -> RunReport:
+        """Go the whole way for one date.
+
+        Args:
+            only: make no digest but this subscriber's.
+
+        Raises:
+            NotFound: no papers are stored at all.
+        """
+        with self._database.write() as conn:
+            run_id = store.runs.begin(conn, on, self._clock.now())
+        problems = self._fetch()
+        pass_by("fetched")
+        pair = self._encode(on, progress)
+        pass_by("encoded")
+        queued, skipped, failed = self._queue(run_id, on, pair, only, progress)
+        pass_by("ranked")
+        log.info("drain")
+        drained = outbox.drain()
+        with self._database.write() as conn:
+            store.runs.reach(conn, run_id, "drained", self._clock.now())
+        pass_by("drained")
+        return RunReport(on, queued, skipped, drained, (*problems, *failed))
+
+    def preview(self, subscriber: Subscriber, on: date) -> Slate:
+        """Make the slate that a subscriber would get for `on`; no slate is stored.
+
+        Raises:
+            NotFound: no papers are stored at all.
+        """
+        pair = self._encode(on, silent)
+        with self._database.read() as conn:
+            due = self._when_due(subscriber, store.slates.last_days(conn), on)
+            pool = load_pool(conn, pair.encoder, on, due.days)
+            return self._slate(conn, due, pool, pair, on)
+
+    def _fetch(self) -> list[str]:
+        problems = []
+        for source in self._sources:
+            log.info("fetch", source=source.name)
+            try:
+                ingest(self._database, source, self._clock, resume=True)
+            except SourceError as error:
+                problems.append(f"source {source.name}: {error}")
+        return problems
+
+    def _encode(self, on: date, progress: Progress) -> Serving:
+        pair = serving(self._database, self._workshop, self._clock, on)
+        log.info("encode", encoder=pair.encoder.version, scorer=pair.scorer.version)
+        encode_new(self._database, pair.encoder, progress)
+        return pair
+
+    def _queue(
+        self,
+        run_id: int,
+        on: date,
+        pair: Serving,
+        only: Subscriber | None,
+        progress: Progress,
+    ) -> tuple[int, int, list[str]]:
+        """Queue the digest of everyone who is due; return how many have papers, how many none."""
+        with self._database.read() as conn:
+            last_days = store.slates.last_days(conn)
+            active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
+            due = [
+                self._when_due(subscriber, last_days, on)
+                for subscriber in active
+                if (only is None or subscriber.id == only.id)
+                and digest_due(subscriber.frequency, last_days.get(subscriber.id), on)
+            ]
+            days = max((each.days for each in due), default=0)
+            pool = load_pool(conn, pair.encoder, on, days)
+        log.info("rank", on=str(on), due=len(due), papers=len(pool))
+        counts = {True: 0, False: 0}
+        problems: list[str] = []
+        for done, each in enumerate(due, start=1):
+            try:
+                counts[self._queue_one(run_id, each, pool, pair, on)] += 1
+            except Exception as error:
+                # Whatever one subscriber's trouble is, it must not cost the others their mail.
+                log.exception("digest failed", subscriber=each.subscriber.public_id)
+                problems.append(f"subscriber {each.subscriber.public_id}: {error}")
+            progress("rank", done, len(due))
+        return counts[True], counts[False], problems
+
+    def _when_due(self, subscriber: Subscriber, last_days: Mapping[int, date], on: date) -> _Due:
+        last_on = last_days.get(subscriber.id)
+        return _Due(subscriber, last_on, window_days(self._rules.max_age_days, last_on, on))
+
+    def _queue_one(self, run_id: int, due: _Due, pool: Library, pair: Serving, on: date) -> bool:
+        """Queue one digest, slate, impressions and bytes together; False if it has no papers."""
+        with self._database.read() as conn:
+            slate = self._slate(conn, due, pool, pair, on)
+        now = self._clock.now()
+        composed = self._compose(slate, now) if slate.impressions else None
+        pass_by("composed")
+        with self._database.write() as conn:
+            if composed is None:
+                slate_id = store.slates.save(conn, slate, run_id, now)
+                store.messages.add_skipped(conn, slate, slate_id, NO_PAPERS, now)
+            else:
+                shown = slate.impressions[: composed.n_papers]
+                slate_id = store.slates.save(conn, replace(slate, impressions=shown), run_id, now)
+                store.messages.add(conn, slate, slate_id, composed.message, now)
+        pass_by("queued")
+        return composed is not None
+
+    def _slate(self, conn: Connection, due: _Due, pool: Library, pair: Serving, on: date) -> Slate:
+        subscriber = due.subscriber
+        votes = store.events.votes(conn, subscriber.id)
+        ranking = rank(
+            load_profile(conn, pair.encoder, subscriber, votes),
+            pool,
+            pair.scorer,
+            seen=store.slates.shown_papers(conn, subscriber.id) | {v.paper_id for v in votes},
+            on=on,
+            max_age_days=due.days,
+        )
+        first = on if due.last_on is None else min(due.last_on + timedelta(days=1), on)
+        report = day_report(
+            store.papers.counts_by_source(conn, first, on),
+            store.sources.days(conn, first, on),
+            on=on,
+            n_candidates=len(ranking.candidates),
+        )
+        rng = slate_rng(self._seed, subscriber.id, on)
+        return Slate(
+            public_id=_public_id(subscriber, on),
+            subscriber=subscriber,
+            on=on,
+            impressions=choose(ranking, self._rules, pair.scorer, pair.encoder, rng),
+            n_candidates=len(ranking.candidates),
+            scorer_version=pair.scorer.version,
+            encoder_version=pair.encoder.version,
+            feature_version=FEATURE_VERSION,
+            day_report=report,
+        )
+
+
+def _public_id(subscriber: Subscriber, on: date) -> str:
+    # The same digest has the same name, so that even a repeated run repeats its Message-ID.
+    name = f"{subscriber.public_id} {on}".encode()
+    return blake2b(name, digest_size=10).hexdigest()

@@ -1,0 +1,187 @@
+"""From the day's papers to one subscriber's slate.
+
+    pool (papers + vectors) → eligible → features → score → slate → impressions with reasons
+                profile (votes + vectors) ──┘
+
+The nightly run, a preview and an evaluation all rank through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sqlalchemy import Connection
+
+from triage import store
+from triage.candidates import eligible
+from triage.explain import reasons
+from triage.features import feature_matrix, phrases
+from triage.ports import Encoder, Scorer
+from triage.records import (
+    F32,
+    F64,
+    Encodings,
+    EventKind,
+    Impression,
+    Library,
+    Paper,
+    Profile,
+    Subscriber,
+    Vote,
+)
+from triage.slate import build_slate
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+LIKES = frozenset({EventKind.VOTE_UP, EventKind.SAVE})
+
+
+@dataclass(frozen=True, slots=True)
+class DigestRules:
+    """How slates are cut: see `[digest]` in the configuration."""
+
+    size: int
+    max_age_days: int
+    score_floor: float
+    exploration_slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Every candidate of one subscriber with its features and score; row i is `candidates` i.
+
+    `features` is float32 (n, n_features), `scores` float64 (n,).
+    """
+
+    profile: Profile
+    candidates: Library
+    features: F32
+    scores: F64
+
+    def best(self, k: int) -> list[Paper]:
+        """Return the k best candidates, best first, ties in stored order."""
+        order = np.argsort(-self.scores, kind="stable")[:k]
+        return [self.candidates.papers[row] for row in order]
+
+    def rank_of(self, paper_id: int) -> int | None:
+        """Return a candidate's 1-based rank, or None if it is not one."""
+        order = np.argsort(-self.scores, kind="stable")
+        ids = [self.candidates.papers[row].id for row in order]
+        return ids.index(paper_id) + 1 if paper_id in ids else None
+
+
+def load_library(conn: Connection, encoder: Encoder, papers: Sequence[Paper]) -> Library:
+    """Join papers with their stored vectors; papers that are not encoded yet are left out."""
+    empty = encoder.encode(())
+    ids, vectors = store.encodings.load(
+        conn,
+        encoder.version,
+        [paper.id for paper in papers],
+        n_words=empty.words.shape[1],
+        n_dense=empty.dense.shape[1],
+    )
+    by_id = {paper.id: paper for paper in papers}
+    return Library(tuple(by_id[id] for id in ids), vectors)
+
+
+def load_pool(conn: Connection, encoder: Encoder, on: date, days: int) -> Library:
+    """Return all encoded papers listed in the `days` days that end with `on`, and on it."""
+    first = on - timedelta(days=days)
+    return load_library(conn, encoder, store.papers.listed_between(conn, first, on))
+
+
+def load_profile(
+    conn: Connection, encoder: Encoder, subscriber: Subscriber, votes: Sequence[Vote]
+) -> Profile:
+    """Gather what is known of a subscriber.
+
+    Args:
+        votes: those that count, newest first.
+    """
+    likes = [vote for vote in votes if vote.kind in LIKES]
+    dislikes = [vote for vote in votes if vote.kind not in LIKES]
+    liked, liked_at = _voted_on(conn, encoder, likes)
+    disliked, disliked_at = _voted_on(conn, encoder, dislikes)
+    wanted = phrases(subscriber.interests)
+    return Profile(
+        subscriber=subscriber,
+        liked=liked,
+        liked_at=liked_at,
+        disliked=disliked,
+        disliked_at=disliked_at,
+        phrases=wanted,
+        interests=encoder.encode(wanted),
+    )
+
+
+def _voted_on(
+    conn: Connection, encoder: Encoder, votes: Sequence[Vote]
+) -> tuple[Library, tuple[datetime, ...]]:
+    papers = store.papers.load(conn, [vote.paper_id for vote in votes])
+    known = [papers[vote.paper_id] for vote in votes if vote.paper_id in papers]
+    library = load_library(conn, encoder, known)
+    voted_at = {vote.paper_id: vote.at for vote in votes}
+    return library, tuple(voted_at[paper.id] for paper in library.papers)
+
+
+def rank(
+    profile: Profile,
+    pool: Library,
+    scorer: Scorer,
+    *,
+    seen: Collection[int],
+    on: date,
+    max_age_days: int,
+) -> Ranking:
+    """Score every paper of the pool that may be shown; none gives an empty ranking.
+
+    Args:
+        seen: ids of papers that the subscriber was shown or has voted on.
+    """
+    rows = eligible(pool.papers, profile.subscriber, frozenset(seen), on, max_age_days)
+    candidates = Library(
+        papers=tuple(pool.papers[row] for row in rows),
+        encodings=Encodings(pool.encodings.dense[rows], pool.encodings.words[rows]),
+    )
+    features = feature_matrix(profile, candidates, on)
+    return Ranking(profile, candidates, features, scorer.score(features))
+
+
+def choose(
+    ranking: Ranking, rules: DigestRules, scorer: Scorer, encoder: Encoder, rng: Generator
+) -> tuple[Impression, ...]:
+    """Cut a slate from a ranking and say why each paper is on it."""
+    placements = build_slate(
+        ranking.scores,
+        ranking.candidates.encodings.dense,
+        size=rules.size,
+        floor=rules.score_floor,
+        n_exploration=rules.exploration_slots,
+        rng=rng,
+    )
+    rows = [placement.row for placement in placements]
+    contributions = scorer.contributions(ranking.features[rows])
+    return tuple(
+        Impression(
+            paper=ranking.candidates.papers[placement.row],
+            position=placement.position,
+            score=placement.score,
+            propensity=placement.propensity,
+            policy=placement.policy,
+            features=ranking.features[placement.row],
+            reasons=reasons(
+                ranking.profile,
+                ranking.candidates,
+                placement,
+                ranking.features[placement.row],
+                contribution,
+                encoder,
+            ),
+        )
+        for placement, contribution in zip(placements, contributions, strict=True)
+    )

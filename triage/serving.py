@@ -1,0 +1,126 @@
+"""Which encoder and scorer serve, and the vectors that they need.
+
+A scorer serves together with the encoder that it is bound to. If the promoted pair cannot be
+loaded, the pair before it serves, and at last the cold-start scorer with a fresh encoder: mail
+goes out whatever happened to the model files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import structlog
+
+from triage import store
+from triage.due import encoder_due
+from triage.errors import ModelError, NotFound
+from triage.ports import Clock, Encoder, Progress, Scorer, Workshop, silent
+from triage.store import Database
+
+log = structlog.get_logger()
+
+CHUNK = 1000
+PAIRS_KEPT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The pair that ranks."""
+
+    encoder: Encoder
+    scorer: Scorer
+
+
+def serving(database: Database, workshop: Workshop, clock: Clock, on: date) -> Serving:
+    """Return the pair that serves; fit and promote a first or a newer encoder where due.
+
+    Only the cold-start scorer goes with any encoder, so under a trained one the encoder stays as it
+    is until the next training.
+
+    Raises:
+        NotFound: there is not one paper to fit an encoder on.
+    """
+    pair = _promoted(database, workshop)
+    cold = workshop.cold_scorer()
+    if pair is not None and (
+        pair.scorer.version != cold.version or not _due(database, pair.encoder, on)
+    ):
+        return pair
+    encoder = fit_encoder(database, workshop, clock)
+    promote(database, clock, cold, encoder, "encoder fitted on the stored papers")
+    return Serving(encoder, cold)
+
+
+def _promoted(database: Database, workshop: Workshop) -> Serving | None:
+    """Return the newest promoted pair that can be loaded."""
+    with database.read() as conn:
+        history = store.versions.history(conn)
+    cold = workshop.cold_scorer()
+    for promotion in history:
+        try:
+            encoder = workshop.load_encoder(promotion.encoder_version)
+            if promotion.scorer_version == cold.version:
+                return Serving(encoder, cold)
+            return Serving(encoder, workshop.load_scorer(promotion.scorer_version))
+        except ModelError as error:
+            log.warning("model unusable, taking the one before", error=str(error))
+    return None
+
+
+def _due(database: Database, encoder: Encoder, on: date) -> bool:
+    with database.read() as conn:
+        n_papers = store.papers.count(conn)
+        fitted = store.versions.get(conn, encoder.version)
+    if fitted is None:
+        return False
+    return encoder_due(fitted.metrics["n_papers"], fitted.created_at.date(), n_papers, on)
+
+
+def fit_encoder(database: Database, workshop: Workshop, clock: Clock) -> Encoder:
+    """Fit an encoder on all stored papers and note it.
+
+    Raises:
+        NotFound: no papers are stored.
+    """
+    with database.read() as conn:
+        texts = [paper.text for paper in store.papers.iterate(conn)]
+    if not texts:
+        raise NotFound("there are no papers yet: `triage papers import FILE…` brings some in")
+    encoder = workshop.fit_encoder(texts)
+    with database.write() as conn:
+        metrics = {"n_papers": len(texts)}
+        store.versions.add(conn, encoder.version, "encoder", None, metrics, clock.now())
+    log.info("encoder fitted", version=encoder.version, papers=len(texts))
+    return encoder
+
+
+def promote(database: Database, clock: Clock, scorer: Scorer, encoder: Encoder, why: str) -> None:
+    """Let a pair serve from now on; vectors that no recent pair needs are dropped."""
+    with database.write() as conn:
+        store.versions.promote(conn, scorer.version, encoder.version, why, clock.now())
+        recent = store.versions.history(conn)[:PAIRS_KEPT]
+        store.encodings.drop_others(conn, [pair.encoder_version for pair in recent])
+    log.info("promoted", scorer=scorer.version, encoder=encoder.version, why=why)
+
+
+def encode_new(
+    database: Database,
+    encoder: Encoder,
+    progress: Progress = silent,
+) -> int:
+    """Encode the papers that this encoder has not seen; return how many those were.
+
+    Args:
+        progress: told of the stage "encode".
+    """
+    with database.read() as conn:
+        missing = store.encodings.missing(conn, encoder.version)
+    for start in range(0, len(missing), CHUNK):
+        with database.read() as conn:
+            papers = list(store.papers.load(conn, missing[start : start + CHUNK]).values())
+        encoded = encoder.encode([paper.text for paper in papers])
+        with database.write() as conn:
+            store.encodings.save(conn, encoder.version, [paper.id for paper in papers], encoded)
+        progress("encode", start + len(papers), len(missing))
+    return len(missing)
