@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import Connection
 
 from triage import store
 from triage.dayreport import day_report
@@ -30,6 +30,9 @@ from triage.ranking import DigestRules, choose, load_pool, load_profile, rank
 from triage.records import Library, OutgoingMessage, Slate, Subscriber, SubscriberState
 from triage.serving import Serving, encode_new, serving
 from triage.store import Database
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 log = structlog.get_logger()
 

@@ -11,9 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING, Any
 
 from triage import store
 from triage.identity import title_key
@@ -21,6 +19,9 @@ from triage.ports import Clock, Source
 from triage.records import Batch, FetchedPaper, Paper, Rejected
 from triage.store import Database
 from triage.store.papers import Key
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import Connection
 
 from triage import store
 from triage.candidates import eligible
@@ -37,6 +36,7 @@ from triage.slate import build_slate
 
 if TYPE_CHECKING:
     from numpy.random import Generator
+    from sqlalchemy import Connection
 
 LIKES = frozenset({EventKind.VOTE_UP, EventKind.SAVE})
 

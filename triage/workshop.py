@@ -1,0 +1,80 @@
+"""Fits encoders and scorers and keeps them as sealed folders, one a version, under one roof."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from triage.errors import ModelError
+
+if TYPE_CHECKING:
+    from triage.encoder import TextEncoder
+    from triage.records import F32, I32
+    from triage.scorer import ColdStartScorer, LambdaMartScorer
+
+SEED = 0
+
+
+class FileWorkshop:
+    """The `Workshop` port on the file system.
+
+    Args:
+        folder: made when something is kept.
+        key: seals what is kept; a folder that another key sealed is refused.
+    """
+
+    def __init__(self, folder: Path, key: bytes) -> None:
+        self._folder = folder
+        self._key = key
+        self._encoders: dict[str, TextEncoder] = {}
+
+    def fit_encoder(self, texts: Sequence[str]) -> TextEncoder:
+        from triage.encoder import TextEncoder
+
+        encoder = TextEncoder.fit(texts, SEED)
+        encoder.save(self._place(encoder.version), self._key)
+        self._encoders[encoder.version] = encoder
+        return encoder
+
+    def fit_scorer(
+        self, X: F32, relevance: I32, group_sizes: Sequence[int], weights: F32, encoder: str
+    ) -> LambdaMartScorer:
+        from triage.scorer import LambdaMartScorer
+
+        scorer = LambdaMartScorer.fit(
+            X, relevance, group_sizes, weights, encoder_version=encoder, seed=SEED
+        )
+        scorer.save(self._place(scorer.version), self._key)
+        return scorer
+
+    def load_encoder(self, version: str) -> TextEncoder:
+        from triage.encoder import TextEncoder
+
+        if version not in self._encoders:
+            encoder = TextEncoder.load(self._place(version), self._key)
+            self._expect(version, encoder.version)
+            self._encoders[version] = encoder
+        return self._encoders[version]
+
+    def load_scorer(self, version: str) -> LambdaMartScorer:
+        from triage.scorer import LambdaMartScorer
+
+        scorer = LambdaMartScorer.load(self._place(version), self._key)
+        self._expect(version, scorer.version)
+        return scorer
+
+    def cold_scorer(self) -> ColdStartScorer:
+        from triage.scorer import ColdStartScorer
+
+        return ColdStartScorer()
+
+    def _place(self, version: str) -> Path:
+        return self._folder / version
+
+    def _expect(self, version: str, found: str) -> None:
+        if version != found:
+            raise ModelError(
+                f"{self._place(version)} holds {found}: restore the folder from a back-up,"
+                " or `triage train` makes a new model"
+            )
