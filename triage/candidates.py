@@ -1,0 +1,45 @@
+"""Which papers may be shown to a subscriber at all."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triage.features import keyword_pattern
+from triage.records import Paper, Subscriber
+
+
+def eligible(
+    papers: Sequence[Paper],
+    subscriber: Subscriber,
+    seen: Container[int],
+    on: date,
+    max_age_days: int,
+) -> NDArray[np.int64]:
+    """Return the rows of the papers that may be shown on a date, in their order.
+
+    A subscriber's categories are a wish and not a wall: a paper elsewhere may still be the best of
+    the day, so they count as a feature. Excluded keywords are a wall.
+
+    Args:
+        papers: what is stored.
+        subscriber: whose excluded keywords hold, as whole words in any case, in title or abstract.
+        seen: ids of papers that were mailed to the subscriber or voted on, however long ago.
+        on: the digest's date; papers listed later do not exist yet.
+        max_age_days: how many days before `on` a paper may have been listed; 0 means that day only.
+
+    Returns:
+        int64 (m,), ascending; empty when nothing is left.
+    """
+    walls = [keyword_pattern(word) for word in subscriber.exclude_keywords if word.strip()]
+    rows = [
+        row
+        for row, paper in enumerate(papers)
+        if paper.id not in seen
+        and 0 <= (on - paper.listed_on).days <= max_age_days
+        and not any(wall.search(paper.title) or wall.search(paper.abstract) for wall in walls)
+    ]
+    return np.array(rows, dtype=np.int64)

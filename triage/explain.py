@@ -1,0 +1,182 @@
+"""Why a paper is shown, in words, from the scorer's own numbers.
+
+The contributions of all features that mean the same to a person are added up; the two or three
+groups that raised the paper most are said, each only where there is something to point at.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+
+import numpy as np
+
+from triage.features import GROUPS, author_key, keyword_pattern
+from triage.ports import Encoder
+from triage.records import F32, F64, Library, Paper, Policy, Profile, Reason
+
+MAX_REASONS = 3
+# A third reason has to weigh something beside the first.
+MIN_SHARE = 0.1
+MAX_TITLE = 70
+N_SHARED_WORDS = 3
+_SOURCES = {"arxiv": "arXiv", "biorxiv": "bioRxiv", "medrxiv": "medRxiv"}
+
+
+def reasons(
+    profile: Profile,
+    candidates: Library,
+    row: int,
+    features_row: F32,
+    contributions_row: F64,
+    encoder: Encoder,
+    *,
+    policy: Policy = Policy.RANKED,
+) -> tuple[Reason, ...]:
+    """Say why one candidate is shown.
+
+    Args:
+        profile: the subscriber's, as it was scored.
+        candidates: the library that `row` counts in.
+        row: which candidate.
+        features_row: float32 (n_features,), its features.
+        contributions_row: float64 (n_features,), what the scorer says each of them added.
+        encoder: names the shared words.
+        policy: an exploration slot has one reason, that it is one.
+
+    Returns:
+        One to three reasons, strongest first, plain text without markup; never none.
+    """
+    if policy is Policy.EXPLORATION:
+        return (Reason("exploration", "a paper outside your usual picks, to learn what you like"),)
+    raised: defaultdict[str, float] = defaultdict(float)
+    present: set[str] = set()
+    for (name, group), value, part in zip(
+        GROUPS.items(), features_row, contributions_row, strict=True
+    ):
+        raised[group] += float(part)
+        if value > 0 and name != "age_days":
+            present.add(group)
+    case = _Case(profile, candidates, row, encoder)
+    strongest = sorted(present & case.sayings.keys(), key=lambda group: (-raised[group], group))
+    found: list[Reason] = []
+    for group in strongest:
+        enough = raised[group] > 0 and (
+            not found or raised[group] >= MIN_SHARE * raised[strongest[0]]
+        )
+        text = case.sayings[group]() if enough else ""
+        if text:
+            found.append(Reason(group, text))
+        if len(found) == MAX_REASONS:
+            break
+    return tuple(found) or (_newness(candidates.papers[row]),)
+
+
+class _Case:
+    """One candidate before one subscriber, with a sentence for each group of features."""
+
+    def __init__(self, profile: Profile, candidates: Library, row: int, encoder: Encoder) -> None:
+        self.profile, self.encoder = profile, encoder
+        self.paper = candidates.papers[row]
+        self.dense = candidates.encodings.dense[row]
+        self.words = candidates.encodings.words[row]
+        self.sayings: dict[str, Callable[[], str]] = {
+            "likes": self._nearest_like,
+            "words": self._shared_words,
+            "interests": self._interest,
+            "category": self._category,
+            "followed_author": self._followed_author,
+            "liked_author": self._liked_author,
+            "keywords": self._keywords,
+            "community": self._community,
+        }
+
+    def _nearest_like(self) -> str:
+        liked = self.profile.liked
+        if not len(liked):
+            return ""
+        dense = liked.encodings.dense @ self.dense
+        words = (liked.encodings.words @ self.words.T).toarray()[:, 0]
+        nearest = int(np.argmax(dense + words))
+        if dense[nearest] + words[nearest] <= 0:
+            return ""
+        return f"close to “{short_title(liked.papers[nearest].title)}” that you liked"
+
+    def _shared_words(self) -> str:
+        liked = self.profile.liked
+        if not len(liked):
+            return ""
+        total = np.asarray(liked.encodings.words.sum(axis=0)).ravel()
+        shared = self.words.copy()
+        shared.data = shared.data * total[shared.indices]
+        shared.eliminate_zeros()
+        terms = self.encoder.terms(shared, 3 * N_SHARED_WORDS)
+        # "speculative decoding" says what "decoding" says.
+        told = [t for t in terms if not any(t != u and f" {t} " in f" {u} " for u in terms)]
+        if not told:
+            return ""
+        listed = ", ".join(told[:N_SHARED_WORDS])
+        noun = "words" if len(told) > 1 else "word"
+        papers = "papers" if len(liked) > 1 else "a paper"
+        return f"shares the {noun} {listed} with {papers} you liked"
+
+    def _interest(self) -> str:
+        interests = self.profile.interests
+        if not len(interests):
+            return ""
+        words = (interests.words @ self.words.T).toarray()[:, 0]
+        closeness = 2 * words + interests.dense @ self.dense
+        best = int(np.argmax(closeness))
+        if closeness[best] <= 0:
+            return ""
+        verb = "matches" if words[best] > 0 else "is near to"
+        return f"{verb} “{short_title(self.profile.phrases[best])}” in your interests"
+
+    def _category(self) -> str:
+        chosen = [c for c in self.paper.categories if c in self.profile.subscriber.categories]
+        if chosen:
+            return f"in {chosen[0]}, which you chose"
+        liked = [c for paper in self.profile.liked.papers for c in paper.categories]
+        usual = max(self.paper.categories, key=liked.count, default="")
+        return f"in {usual}, like papers you liked" if usual in liked else ""
+
+    def _followed_author(self) -> str:
+        followed = {author_key(name) for name in self.profile.subscriber.followed_authors}
+        names = [name for name in self.paper.authors if author_key(name) in followed]
+        if not names:
+            return ""
+        return f"{'author' if len(names) == 1 else 'authors'} you follow: {', '.join(names[:2])}"
+
+    def _liked_author(self) -> str:
+        liked = {author_key(name) for p in self.profile.liked.papers for name in p.authors}
+        names = [name for name in self.paper.authors if author_key(name) in liked]
+        return f"by {', '.join(names[:2])}, of whom you liked a paper" if names else ""
+
+    def _keywords(self) -> str:
+        text = f"{self.paper.title}\n{self.paper.abstract}"
+        wanted = self.profile.subscriber.include_keywords
+        hits = [word for word in wanted if keyword_pattern(word).search(text)]
+        if not hits:
+            return ""
+        told = ", ".join(f"“{short_title(word)}”" for word in hits[:N_SHARED_WORDS])
+        return f"has your {'keyword' if len(hits) == 1 else 'keywords'} {told}"
+
+    def _community(self) -> str:
+        n = self.paper.upvotes or 0
+        return f"{n} {'upvote' if n == 1 else 'upvotes'} on Hugging Face" if n > 0 else ""
+
+
+def short_title(title: str) -> str:
+    """Return a title of at most MAX_TITLE characters, cut between words, on one line."""
+    plain = " ".join(title.split())
+    if len(plain) <= MAX_TITLE:
+        return plain
+    cut = plain[:MAX_TITLE]
+    head, space, _ = cut.rpartition(" ")
+    return (head if space else cut).rstrip(" ,;:-([") + "…"
+
+
+def _newness(paper: Paper) -> Reason:
+    source = _SOURCES.get(paper.source, paper.source.removeprefix("feed:"))
+    where = f" in {paper.categories[0]}" if paper.categories else ""
+    return Reason("freshness", f"new on {source}{where}")

@@ -1,0 +1,233 @@
+"""What a scorer sees of a subscriber and a candidate: one row of numbers per candidate.
+
+Each feature belongs to one group. A group is one thing that can be said to a person, so reasons
+are the groups that raised a paper most. Every feature is zero where the profile says nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
+from datetime import date
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from triage.records import F32, Library, Paper, Profile
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+FEATURE_VERSION = "f1"
+
+GROUPS: dict[str, str] = {
+    "words_like_mean": "words",
+    "words_like_max": "words",
+    "words_like_top3": "words",
+    "dense_like_mean": "likes",
+    "dense_like_max": "likes",
+    "dense_like_top3": "likes",
+    "words_dislike_max": "dislikes",
+    "dense_dislike_max": "dislikes",
+    "words_interest_max": "interests",
+    "dense_interest_max": "interests",
+    "interest_cover": "interests",
+    "category_chosen": "category",
+    "category_affinity": "category",
+    "followed_author": "followed_author",
+    "liked_author_overlap": "liked_author",
+    "include_keyword_hits": "keywords",
+    "upvotes_log1p": "community",
+    "age_days": "freshness",
+    "n_likes_log1p": "knowledge",
+    "n_phrases": "knowledge",
+    "has_interests": "knowledge",
+}
+FEATURES: tuple[str, ...] = tuple(GROUPS)
+
+# Cosines to single papers are taken to the newest so many; the mean still knows them all.
+MAX_NEIGHBOURS = 200
+MAX_PHRASES = 20
+_SMOOTHING = 2.0
+_WORD = re.compile(r"\w+")
+_BREAK = re.compile(r"[\n\r;•|]+|(?<=[.!?])\s+")
+_COMMA = re.compile(r",\s*(?:(?:and|or|as well as)\s+)?", re.IGNORECASE)
+_AND = re.compile(r"\s+(?:and|or|as well as)\s+", re.IGNORECASE)
+_OPENING = re.compile(
+    r"^(?:(?:and|or|also|but)\s+)?(?:(?:i|we)(?:\s+am|['\u2019]m|\s+are|['\u2019]re)?\s+)?(?:(?:mainly|mostly|"
+    r"especially|particularly|also|currently|really)\s+)*(?:(?:interested|working|work|specialised|"
+    r"focused|read|reading|like|love|study|follow|care|want)\s+)?(?:papers?\s+)?(?:(?:about|in|on|"
+    r"with|to\s+read(?:\s+about)?)\s+)?(?:(?:everything|anything|papers?|research|work)\s+"
+    r"(?:about|on|in)\s+)?",
+    re.IGNORECASE,
+)
+_NO_INTEREST = frozenset({"etc", "more", "others", "so on", "things", "stuff", "and so on"})
+
+
+def phrases(interests: str) -> tuple[str, ...]:
+    """Split what a subscriber wrote into single interests.
+
+    Lines, semicolons and sentences always part interests. Commas do too, and "and" does where
+    both sides are of two words or more: "graph learning and protein design" are two interests,
+    "text and speech generation" or "search and rescue" one. Empty text gives no phrases.
+    """
+    found: list[str] = []
+    for part in _BREAK.split(interests):
+        for piece in _COMMA.split(part):
+            sides = _AND.split(piece)
+            alone = all(len(_without_opening(side).split()) >= 2 for side in sides)
+            found += sides if alone else [piece]
+    tidy = (_without_opening(phrase) for phrase in found)
+    kept = (phrase for phrase in tidy if len(phrase) > 1 and phrase.lower() not in _NO_INTEREST)
+    return tuple(dict.fromkeys(kept))[:MAX_PHRASES]
+
+
+def feature_matrix(profile: Profile, candidates: Library, on: date) -> F32:
+    """Describe every candidate to the scorer.
+
+    Args:
+        profile: what is known of the subscriber before the slate, encoded as the candidates are.
+        candidates: n papers.
+        on: the digest's date, from which ages are counted.
+
+    Returns:
+        float32 (n, len(FEATURES)), finite, columns as in FEATURES; (0, len(FEATURES)) for none.
+    """
+    n = len(candidates)
+    X = np.zeros((n, len(FEATURES)), dtype=np.float32)
+    if not n:
+        return X
+    vectors = candidates.encodings
+    liked, disliked = profile.liked.encodings, profile.disliked.encodings
+
+    def put(name: str, column: ArrayLike) -> None:
+        X[:, FEATURES.index(name)] = np.asarray(column, dtype=np.float32)
+
+    if len(profile.liked):
+        weights = recency_weights(len(profile.liked))
+        put("words_like_mean", vectors.words @ _unit(weights @ liked.words))
+        put("dense_like_mean", vectors.dense @ _unit(weights @ liked.dense))
+        words = _cosines(vectors.words, liked.words[:MAX_NEIGHBOURS])
+        dense = vectors.dense @ liked.dense[:MAX_NEIGHBOURS].T
+        put("words_like_max", words.max(axis=1))
+        put("words_like_top3", _top_mean(words, 3))
+        put("dense_like_max", dense.max(axis=1))
+        put("dense_like_top3", _top_mean(dense, 3))
+    if len(profile.disliked):
+        words = _cosines(vectors.words, disliked.words[:MAX_NEIGHBOURS])
+        put("words_dislike_max", words.max(axis=1))
+        put("dense_dislike_max", (vectors.dense @ disliked.dense[:MAX_NEIGHBOURS].T).max(axis=1))
+    if len(profile.interests):
+        put("words_interest_max", _cosines(vectors.words, profile.interests.words).max(axis=1))
+        put("dense_interest_max", (vectors.dense @ profile.interests.dense.T).max(axis=1))
+        put("interest_cover", _cover(vectors.words, profile.interests.words))
+    _put_facts(profile, candidates.papers, on, put)
+    put("n_likes_log1p", np.log1p(len(profile.liked)))
+    put("n_phrases", len(profile.phrases))
+    put("has_interests", float(len(profile.interests) > 0))
+    return X
+
+
+def recency_weights(n: int) -> F32:
+    """Return float32 (n,) weights that sum to 1, newest first, w_j ∝ 1 / (1 + log10 j)."""
+    weights = 1 / (1 + np.log10(np.arange(1, n + 1)))
+    return np.asarray(weights / max(weights.sum(), 1e-12), dtype=np.float32)
+
+
+@lru_cache(maxsize=65_536)
+def author_key(name: str) -> str:
+    """Return what two spellings of one author's name share: case, accents and order apart."""
+    last, comma, first = name.partition(",")
+    text = f"{first} {last}" if comma else name
+    plain = "".join(
+        c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c)
+    )
+    return " ".join(_WORD.findall(plain))
+
+
+def keyword_pattern(keyword: str) -> re.Pattern[str]:
+    """Return a pattern that finds `keyword` as whole words in any case, white space apart."""
+    words = r"\s+".join(re.escape(word) for word in keyword.split())
+    return re.compile(rf"(?<!\w){words or '(?!)'}(?!\w)", re.IGNORECASE)
+
+
+def category_affinity(liked: tuple[Paper, ...], papers: tuple[Paper, ...]) -> F32:
+    """Return float32 (n,): how much more often likes fall in a paper's categories than papers do.
+
+    The share of likes in each category is shrunk to its share among `papers` by two papers' worth
+    of doubt, so one like says little; a paper has the mean of its categories. No likes give 0.
+    """
+    if not liked:
+        return np.zeros(len(papers), dtype=np.float32)
+    seen = Counter(category for paper in papers for category in set(paper.categories))
+    mine = Counter(category for paper in liked for category in set(paper.categories))
+    lift = {
+        category: len(liked)
+        * (mine[category] / len(liked) - count / len(papers))
+        / (len(liked) + _SMOOTHING)
+        for category, count in seen.items()
+    }
+    return np.array(
+        [sum(lift[c] for c in p.categories) / max(len(p.categories), 1) for p in papers],
+        dtype=np.float32,
+    )
+
+
+def _put_facts(
+    profile: Profile, papers: tuple[Paper, ...], on: date, put: Callable[[str, ArrayLike], None]
+) -> None:
+    subscriber = profile.subscriber
+    chosen = frozenset(subscriber.categories)
+    followed = frozenset(author_key(name) for name in subscriber.followed_authors)
+    known = frozenset(author_key(name) for paper in profile.liked.papers for name in paper.authors)
+    if chosen:
+        put("category_chosen", [not chosen.isdisjoint(p.categories) for p in papers])
+    put("category_affinity", category_affinity(profile.liked.papers, papers))
+    if followed or known:
+        keys = [{author_key(name) for name in paper.authors} for paper in papers]
+        put("followed_author", [not followed.isdisjoint(names) for names in keys])
+        put("liked_author_overlap", [min(len(known & names), 3) for names in keys])
+    if subscriber.include_keywords:
+        put("include_keyword_hits", _keyword_hits(subscriber.include_keywords, papers))
+    put("upvotes_log1p", [np.log1p(max(paper.upvotes or 0, 0)) for paper in papers])
+    put("age_days", [max((on - paper.listed_on).days, 0) for paper in papers])
+
+
+def _keyword_hits(keywords: tuple[str, ...], papers: tuple[Paper, ...]) -> list[int]:
+    patterns = [keyword_pattern(keyword) for keyword in keywords]
+    texts = [f"{paper.title}\n{paper.abstract}" for paper in papers]
+    return [sum(pattern.search(text) is not None for pattern in patterns) for text in texts]
+
+
+def _cover(rows: csr_matrix, wanted: csr_matrix) -> F32:
+    """Return float32 (n,): the share of a phrase, by weight, whose terms a row has; best phrase.
+
+    A cosine falls with the length of an abstract and all else that it speaks of, this does not.
+    """
+    present = rows.copy()
+    present.data = np.ones_like(rows.data)
+    return np.asarray(_cosines(present, wanted.multiply(wanted).tocsr()).max(axis=1))
+
+
+def _cosines(rows: csr_matrix, others: csr_matrix) -> F32:
+    return np.asarray((rows @ others.T).toarray(), dtype=np.float32)
+
+
+def _top_mean(cosines: F32, k: int) -> F32:
+    """Return the mean of each row's k largest, or of all where there are fewer."""
+    if cosines.shape[1] > k:
+        cosines = np.partition(cosines, -k, axis=1)[:, -k:]
+    return np.asarray(cosines.mean(axis=1), dtype=np.float32)
+
+
+def _unit(vector: F32) -> F32:
+    """Return the direction: a mean of many likes is short, which says nothing about a paper."""
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), dtype=np.float32)
+
+
+def _without_opening(phrase: str) -> str:
+    return _OPENING.sub("", phrase.strip(), count=1).strip(" \t.,:!?\"'“”()")

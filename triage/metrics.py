@@ -1,0 +1,73 @@
+"""How good an ordering was. A figure that is undefined is NaN: count it, never average it as 0."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from triage.records import F32, F64
+
+
+def ndcg(relevance: ArrayLike, k: int) -> float:
+    """Return the normalised discounted cumulative gain at `k`, exactly as LightGBM does.
+
+    Gain 2^rel - 1 (Burges et al. 2005), discount 1 / log2(rank + 1), the ideal list cut at k too
+    (Järvelin & Kekäläinen 2002).
+
+    Args:
+        relevance: integers ≥ 0 in the order shown, best first, of all rows of the query group.
+        k: how many positions count, at least 1.
+
+    Returns:
+        A value in [0, 1]; NaN where nothing is relevant (LightGBM counts those as 1).
+    """
+    found = _relevance(relevance, k)
+    best = _dcg(np.sort(found)[::-1][:k])
+    return _dcg(found[:k]) / best if best > 0 else float("nan")
+
+
+def recall(relevance: ArrayLike, k: int) -> float:
+    """Return how much of what could be found stands in the first `k`: hits / min(k, relevant).
+
+    Dividing by what `k` positions can hold keeps 1 reachable (the "capped" recall of recommender
+    benchmarks). NaN where nothing is relevant.
+    """
+    hits = _relevance(relevance, k) > 0
+    possible = min(k, int(hits.sum()))
+    return float(hits[:k].sum() / possible) if possible else float("nan")
+
+
+def reciprocal_rank(relevance: ArrayLike) -> float:
+    """Return 1 / rank of the first relevant row (Voorhees 1999); NaN where nothing is relevant."""
+    hits = np.flatnonzero(_relevance(relevance, 1) > 0)
+    return float(1 / (hits[0] + 1)) if len(hits) else float("nan")
+
+
+def intra_list_diversity(dense: F32) -> float:
+    """Return the mean cosine distance between all pairs of a list (Ziegler et al. 2005).
+
+    Args:
+        dense: float32 (n, d), rows of unit length or zero.
+
+    Returns:
+        A value in [0, 2], higher is more varied; NaN for fewer than two rows.
+    """
+    n = len(dense)
+    if n < 2:
+        return float("nan")
+    cosines = np.asarray(dense, dtype=np.float64) @ np.asarray(dense, dtype=np.float64).T
+    return float(1 - (cosines.sum() - np.trace(cosines)) / (n * (n - 1)))
+
+
+def _relevance(values: ArrayLike, k: int) -> F64:
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}")
+    relevance = np.asarray(values, dtype=np.float64)
+    if relevance.ndim != 1 or not np.all(relevance >= 0):
+        raise ValueError("relevance must be one row of numbers that are 0 or more")
+    return relevance
+
+
+def _dcg(relevance: F64) -> float:
+    ranks = np.arange(1, len(relevance) + 1)
+    return float(((2**relevance - 1) / np.log2(ranks + 1)).sum())

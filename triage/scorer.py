@@ -1,0 +1,351 @@
+"""Feature rows to scores. The only importer of LightGBM.
+
+    margin = cold-start formula                      for everybody, from the first day
+           + boosted trees that start from it        once people have voted
+    score  = 1 / (1 + exp(-margin))
+
+Both scorers therefore speak on one scale and one score floor fits both. The trees learn only what
+the formula gets wrong: with little feedback they change little.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triage import modelfile
+from triage.errors import ModelError, NotEnoughFeedback
+from triage.features import FEATURE_VERSION, FEATURES
+from triage.records import F32, F64
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
+KIND = "scorer"
+
+# Cosines of whole papers in words are around 0.1 to 0.3, of short phrases half of that, and dense
+# ones twice as much: the weights bring a good match by any evidence to a margin of 3 to 6.
+COLD_WEIGHTS: Mapping[str, float] = {
+    "words_like_mean": 14.0,
+    "words_like_max": 2.0,
+    "words_like_top3": 3.0,
+    "dense_like_mean": 1.0,
+    "dense_like_max": 0.5,
+    "dense_like_top3": 1.5,
+    "words_dislike_max": -6.0,
+    "dense_dislike_max": -1.5,
+    "words_interest_max": 6.0,
+    "dense_interest_max": 3.0,
+    "interest_cover": 1.5,
+    "category_chosen": 0.8,
+    "category_affinity": 1.5,
+    "followed_author": 3.0,
+    "liked_author_overlap": 0.45,
+    "include_keyword_hits": 1.2,
+    "upvotes_log1p": 0.15,
+    "age_days": -0.03,
+}
+# Nothing known: 0.27 for every paper. The more is known, the more a paper must bring.
+COLD_BASE = -1.0
+COLD_KNOWN = -1.2
+COLD_LIKES = -1.4
+# The centre of many likes is near to everything in their field: per log(1 + likes), up to 50.
+COLD_MANY_LIKES = -0.5
+MANY_LIKES_LOG1P = 4.0
+
+# The least that trees are grown on: fewer rows than this cannot fill two leaves twice.
+MIN_ROWS = 20
+MIN_RELEVANT = 5
+MIN_GROUPS = 2
+
+_RISING = {
+    "words_like_mean", "words_like_max", "words_like_top3", "dense_like_mean", "dense_like_max",
+    "dense_like_top3", "words_interest_max", "dense_interest_max", "interest_cover",
+    "category_chosen", "followed_author", "liked_author_overlap", "include_keyword_hits",
+}  # fmt: skip
+_FALLING = {"words_dislike_max", "dense_dislike_max"}
+_MONOTONE = [(name in _RISING) - (name in _FALLING) for name in FEATURES]
+_WEIGHTS: F64 = np.array([COLD_WEIGHTS.get(name, 0.0) for name in FEATURES])
+
+
+class ColdStartScorer:
+    """A fixed formula: what is near to likes, interests, wishes and people, and far from dislikes.
+
+    The margin is linear in the features. Means bring out what a reader usually likes, best matches
+    let one paper or phrase of a second interest stand for itself, and the base falls with what is
+    known, so that a match has to be a match of something.
+    """
+
+    version = "cold-1"
+    encoder_version: str | None = None
+
+    def margin(self, X: F32) -> F64:
+        """Return float64 (n,), the logit of the score."""
+        return np.asarray(self.contributions(X).sum(axis=1) + COLD_BASE, dtype=np.float64)
+
+    def score(self, X: F32) -> F64:
+        """Return float64 (n,) in [0, 1]; (0,) for no rows."""
+        return _sigmoid(self.margin(X))
+
+    def contributions(self, X: F32) -> F64:
+        """Return float64 (n, n_features): each feature's summand of the margin."""
+        X = _checked(X)
+        parts = X.astype(np.float64) * _WEIGHTS
+        likes, interests = FEATURES.index("n_likes_log1p"), FEATURES.index("has_interests")
+        has_likes = X[:, likes] > 0
+        many = np.minimum(X[:, likes], MANY_LIKES_LOG1P)
+        parts[:, likes] += COLD_LIKES * has_likes + COLD_MANY_LIKES * many
+        parts[:, interests] += COLD_KNOWN * (has_likes | (X[:, interests] > 0))
+        return parts
+
+
+class LambdaMartScorer:
+    """Trees boosted from the cold-start formula by LambdaMART (Burges 2010, MSR-TR-2010-82).
+
+    LambdaMART sees only differences inside a query group, so the level of its trees is arbitrary:
+    their mean over the training rows is taken away again, and a score keeps its meaning.
+
+    Attributes:
+        version: hash of the trees and what they are bound to.
+        encoder_version: the encoder whose features the trees were grown on.
+        metrics: figures that training wrote beside the model.
+    """
+
+    def __init__(
+        self, text: str, offset: float, encoder_version: str, metrics: Mapping[str, float]
+    ) -> None:
+        check_model_text(text)
+        from lightgbm import Booster
+
+        bound = f"{FEATURE_VERSION} {encoder_version} {offset!r} {ColdStartScorer.version}\n{text}"
+        self.version = f"lm-{hashlib.sha256(bound.encode()).hexdigest()[:12]}"
+        self.encoder_version: str | None = encoder_version
+        self.metrics = dict(metrics)
+        self._text, self._offset = text, offset
+        self._cold = ColdStartScorer()
+        self._booster: Booster = Booster(model_str=text)
+
+    @classmethod
+    def fit(
+        cls,
+        X: F32,
+        relevance: NDArray[np.int64],
+        group_sizes: Sequence[int],
+        weights: F64,
+        *,
+        encoder_version: str,
+        seed: int = 0,
+    ) -> LambdaMartScorer:
+        """Grow trees on logged slates; the same data and seed give the same bytes.
+
+        Args:
+            X: float32 (n, n_features), rows of one query group next to each other.
+            relevance: int64 (n,), 0 to 3.
+            group_sizes: how many rows each query group has, in order; they sum to n.
+            weights: float64 (n,), above 0, e.g. one over the propensity, clipped.
+            encoder_version: the encoder that made X.
+            seed: of the tie-breaking inside LightGBM.
+
+        Raises:
+            NotEnoughFeedback: under 20 rows, under 5 relevant ones, or under 2 query groups that
+                hold both relevant and other rows.
+            ValueError: the arguments do not fit each other.
+        """
+        X, relevance = _checked(X), np.asarray(relevance)
+        if not len(X) == len(relevance) == len(weights) == sum(group_sizes):
+            raise ValueError(
+                f"{len(X)} rows, {len(relevance)} relevances, {len(weights)} weights and groups of "
+                f"{sum(group_sizes)} rows do not fit each other"
+            )
+        _check_enough(relevance, group_sizes)
+        import lightgbm
+
+        n = len(X)
+        cold = ColdStartScorer()
+        data = lightgbm.Dataset(
+            X,
+            label=relevance,
+            weight=np.asarray(weights, dtype=np.float64),
+            group=np.asarray(group_sizes, dtype=np.int32),
+            init_score=cold.margin(X),
+            feature_name=list(FEATURES),
+            params={"verbosity": -1, "min_data_in_bin": 1 if n < 1000 else 3},
+        )
+        booster = lightgbm.train(_parameters(n, seed), data, num_boost_round=_rounds(n))
+        text = booster.model_to_string()
+        offset = float(np.mean(np.asarray(booster.predict(X, raw_score=True, num_threads=1))))
+        return cls(text, offset, encoder_version, {})
+
+    def with_metrics(self, metrics: Mapping[str, float]) -> LambdaMartScorer:
+        """Return the same scorer with other figures beside it."""
+        return LambdaMartScorer(self._text, self._offset, str(self.encoder_version), metrics)
+
+    def score(self, X: F32) -> F64:
+        """Return float64 (n,) in [0, 1]; (0,) for no rows."""
+        X = _checked(X)
+        if not len(X):
+            return np.zeros(0)
+        trees = np.asarray(self._booster.predict(X, raw_score=True, num_threads=1))
+        return _sigmoid(self._cold.margin(X) + trees - self._offset)
+
+    def contributions(self, X: F32) -> F64:
+        """Return float64 (n, n_features): the formula's summands plus the trees' SHAP values.
+
+        SHAP values (Lundberg et al. 2018) cost about a millisecond for two rows: explain what is
+        shown, not all candidates.
+        """
+        X = _checked(X)
+        if not len(X):
+            return np.zeros((0, len(FEATURES)))
+        trees = np.asarray(self._booster.predict(X, pred_contrib=True, num_threads=1))
+        return np.asarray(self._cold.contributions(X) + trees[:, :-1], dtype=np.float64)
+
+    def save(self, folder: Path, key: bytes) -> None:
+        """Seal the trees as LightGBM text in `folder` beside their manifest."""
+        import lightgbm
+
+        facts = {
+            "version": self.version,
+            "offset": self._offset,
+            "encoder_version": self.encoder_version,
+            "feature_version": FEATURE_VERSION,
+            "features": list(FEATURES),
+            "starts_from": ColdStartScorer.version,
+            "metrics": self.metrics,
+            "libraries": {"lightgbm": lightgbm.__version__},
+        }
+        modelfile.write(folder, KIND, {"trees.txt": self._text.encode()}, facts, key)
+
+    @classmethod
+    def load(cls, folder: Path, key: bytes) -> LambdaMartScorer:
+        """Return the scorer that was sealed in `folder`.
+
+        Raises:
+            ModelError: the folder is missing, damaged, foreign, sealed with another key, or made
+                for other features; nothing of it has reached LightGBM then.
+        """
+        manifest, files = modelfile.read(folder, KIND, key)
+        made_for = (
+            manifest.get("feature_version"), manifest.get("features"), manifest.get("starts_from")
+        )  # fmt: skip
+        if made_for != (FEATURE_VERSION, list(FEATURES), ColdStartScorer.version):
+            raise ModelError(
+                f"{folder} was trained for features {made_for[0]} on {made_for[2]}, this program "
+                f"has {FEATURE_VERSION} on {ColdStartScorer.version}; train again"
+            )
+        return cls(
+            files["trees.txt"].decode(),
+            float(manifest["offset"]),
+            str(manifest["encoder_version"]),
+            manifest["metrics"],
+        )
+
+
+def check_model_text(text: str) -> None:
+    """Check that a LightGBM text model is whole before the C++ parser reads it.
+
+    The parser trusts lengths and child numbers, so a truncated or crafted text can crash the
+    process instead of raising an error.
+
+    Raises:
+        ModelError: the header or a tree does not add up.
+    """
+    head, *trees = text.split("\nTree=")
+    header = _fields(head)
+    if not text.startswith("tree\n") or header.get("feature_names", "").split() != list(FEATURES):
+        raise ModelError("the trees are not a ranking model for this program's features")
+    sizes = _numbers(header.get("tree_sizes", ""))
+    if len(sizes) != len(trees):
+        raise ModelError(f"the model names {len(sizes)} trees and holds {len(trees)}")
+    start = text.find("\nTree=") + 1
+    end = text.find("\nend of trees")
+    if end < 0 or (trees and start + sum(sizes) > end + 1):
+        raise ModelError("the trees are cut off or longer than the model says")
+    for number, tree in enumerate(trees):
+        _check_tree(number, _fields(tree.split("\nend of trees")[0]))
+
+
+def _check_tree(number: int, tree: dict[str, str]) -> None:
+    (n_leaves,) = _numbers(tree.get("num_leaves", "")) or [0]
+    if n_leaves < 1 or tree.get("num_cat", "0") != "0":
+        raise ModelError(f"tree {number} has no leaves or splits on categories")
+    n_nodes = n_leaves - 1
+    if n_nodes == 0:
+        return
+    columns = {name: _numbers(tree.get(name, "")) for name in ("split_feature", "decision_type")}
+    left, right = (_numbers(tree.get(side, "")) for side in ("left_child", "right_child"))
+    lengths = {len(values) for values in (*columns.values(), left, right)}
+    lengths.add(len(tree.get("threshold", "").split()))
+    if lengths != {n_nodes} or len(tree.get("leaf_value", "").split()) != n_leaves:
+        raise ModelError(f"tree {number} has arrays of the wrong length")
+    # Each node but the root and each leaf is exactly one node's child: a tree without loops.
+    children = sorted(left + right)
+    if children != [*range(-n_leaves, 0), *range(1, n_nodes)] or any(
+        child > 0 and child <= node for side in (left, right) for node, child in enumerate(side)
+    ):
+        raise ModelError(f"tree {number} is not a tree")
+    if any(not 0 <= feature < len(FEATURES) for feature in columns["split_feature"]):
+        raise ModelError(f"tree {number} splits on a feature that does not exist")
+
+
+def _fields(block: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split()]
+    except ValueError as error:
+        raise ModelError("the trees hold a word where a number belongs") from error
+
+
+def _check_enough(relevance: NDArray[np.int64], group_sizes: Sequence[int]) -> None:
+    ends = np.cumsum(group_sizes)
+    groups = np.split(relevance, ends[:-1]) if len(ends) else []
+    telling = sum(bool((g > g.min()).any()) for g in groups if len(g))
+    relevant = int((relevance > 0).sum())
+    if len(relevance) < MIN_ROWS or relevant < MIN_RELEVANT or telling < MIN_GROUPS:
+        raise NotEnoughFeedback(
+            f"{len(relevance)} shown papers, {relevant} liked, in {telling} telling digests "
+            f"are too few to train on; it takes {MIN_ROWS}, {MIN_RELEVANT} and {MIN_GROUPS}"
+        )
+
+
+def _rounds(n_rows: int) -> int:
+    """Return how many trees: ten for the first votes, up to 150 from 60,000 rows on."""
+    return int(np.clip(n_rows / 400, 10, 150))
+
+
+def _parameters(n_rows: int, seed: int) -> dict[str, Any]:
+    return {
+        "objective": "lambdarank",
+        "learning_rate": 0.05,
+        "num_leaves": 7 if n_rows < 2_000 else 15,
+        "min_data_in_leaf": int(np.clip(n_rows / 20, 5, 50)),
+        "min_sum_hessian_in_leaf": 1e-3,
+        "lambda_l2": 5.0,
+        "feature_fraction": 0.7,
+        "lambdarank_truncation_level": 20,
+        "label_gain": [0, 1, 3, 7],
+        "monotone_constraints": _MONOTONE,
+        "seed": seed,
+        "deterministic": True,
+        "force_col_wise": True,
+        "num_threads": 2,
+        "verbosity": -1,
+    }
+
+
+def _checked(X: F32) -> F32:
+    if X.ndim != 2 or X.shape[1] != len(FEATURES):
+        raise ValueError(f"feature rows of shape {X.shape} instead of (n, {len(FEATURES)})")
+    return X
+
+
+def _sigmoid(margin: F64) -> F64:
+    return np.asarray(1 / (1 + np.exp(-np.clip(margin, -500, 500))), dtype=np.float64)
