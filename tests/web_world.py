@@ -16,7 +16,7 @@ from tests.factories import DAY, NOON, impression, slate, subscriber
 from triage import store
 from triage.records import (
     EventKind,
-    MessageState,
+    OutgoingMessage,
     Paper,
     Slate,
     Subscriber,
@@ -183,18 +183,10 @@ def new_world(folder: Path, **paper_fields: Any) -> World:
             )
             chosen = slate(public_id=f"{n}" * 20, subscriber=reader, impressions=shown)
             slate_id = store.slates.save(conn, chosen, run_id, NOON)
-            store.messages.add(
-                conn,
-                message_id=f"<d.{chosen.public_id}@triage.example>",
-                subscriber_id=reader.id,
-                slate_id=slate_id,
-                on=DAY,
-                state=MessageState.RENDERED,
-                recipient=email,
-                at=NOON,
-                mime=b"frozen bytes of " + email.encode(),
-                mime_sha256="0" * 64,
+            message = OutgoingMessage(
+                f"<d.{chosen.public_id}@triage.example>", email, b"frozen for " + email.encode()
             )
+            store.messages.add(conn, chosen, slate_id, message, NOON)
             readers.append(reader)
             slates.append(chosen)
     return World(db, StoppedClock(), Keyring(SECRET), readers, slates, papers)

@@ -54,7 +54,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 others = [pair for pair in message["headers"] if pair[0].lower() not in self.names]
                 message["headers"] = others + self.headers
-                log.info("%s %s %d", scope["method"], redact(scope["path"]), message["status"])
+                log.info("%s %s %d", scope["method"], _loggable(scope["path"]), message["status"])
             await send(message)
 
         body = await _read(scope, receive)
@@ -62,6 +62,11 @@ class Guard:
             await _refuse(guarded_send)
             return
         await self.app(scope, _Replay(body, receive), guarded_send)
+
+
+def _loggable(path: str) -> str:
+    """Return a path without tokens, on one line and not too long."""
+    return "".join(c if c.isprintable() else "?" for c in redact(path))[:200]
 
 
 class _Replay:
