@@ -40,6 +40,6 @@ def eligible(
         for row, paper in enumerate(papers)
         if paper.id not in seen
         and 0 <= (on - paper.listed_on).days <= max_age_days
-        and not any(wall.search(paper.title) or wall.search(paper.abstract) for wall in walls)
+        and not any(wall.search(paper.text) for wall in walls)
     ]
     return np.array(rows, dtype=np.int64)

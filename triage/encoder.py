@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from triage import modelfile
 from triage.errors import ModelError
-from triage.records import F32, Encodings, Paper
+from triage.records import F32, Encodings
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -41,11 +41,6 @@ BLAS_THREADS = 2
 
 _WORD = re.compile(r"\w\w+")
 _STOP, _UNKNOWN = -1, -2
-
-
-def paper_text(paper: Paper) -> str:
-    """Return what an encoder reads of a paper."""
-    return f"{paper.title}\n{paper.abstract}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from triage.features import GROUPS, author_key, keyword_pattern
 from triage.ports import Encoder
-from triage.records import F32, F64, Library, Paper, Policy, Profile, Reason
+from triage.records import F32, F64, Library, Paper, Placement, Policy, Profile, Reason
 
 MAX_REASONS = 3
 # A third reason has to weigh something beside the first.
@@ -26,28 +26,25 @@ _SOURCES = {"arxiv": "arXiv", "biorxiv": "bioRxiv", "medrxiv": "medRxiv"}
 def reasons(
     profile: Profile,
     candidates: Library,
-    row: int,
+    placement: Placement,
     features_row: F32,
     contributions_row: F64,
     encoder: Encoder,
-    *,
-    policy: Policy = Policy.RANKED,
 ) -> tuple[Reason, ...]:
     """Say why one candidate is shown.
 
     Args:
         profile: the subscriber's, as it was scored.
-        candidates: the library that `row` counts in.
-        row: which candidate.
+        candidates: the library that the placement's row counts in.
+        placement: which candidate; an exploration slot has one reason, that it is one.
         features_row: float32 (n_features,), its features.
         contributions_row: float64 (n_features,), what the scorer says each of them added.
         encoder: names the shared words.
-        policy: an exploration slot has one reason, that it is one.
 
     Returns:
         One to three reasons, strongest first, plain text without markup; never none.
     """
-    if policy is Policy.EXPLORATION:
+    if placement.policy is Policy.EXPLORATION:
         return (Reason("exploration", "a paper outside your usual picks, to learn what you like"),)
     raised: defaultdict[str, float] = defaultdict(float)
     present: set[str] = set()
@@ -57,7 +54,7 @@ def reasons(
         raised[group] += float(part)
         if value > 0 and name != "age_days":
             present.add(group)
-    case = _Case(profile, candidates, row, encoder)
+    case = _Case(profile, candidates, placement.row, encoder)
     strongest = sorted(present & case.sayings.keys(), key=lambda group: (-raised[group], group))
     found: list[Reason] = []
     for group in strongest:
@@ -69,7 +66,7 @@ def reasons(
             found.append(Reason(group, text))
         if len(found) == MAX_REASONS:
             break
-    return tuple(found) or (_newness(candidates.papers[row]),)
+    return tuple(found) or (_newness(candidates.papers[placement.row]),)
 
 
 class _Case:
@@ -153,9 +150,8 @@ class _Case:
         return f"by {', '.join(names[:2])}, of whom you liked a paper" if names else ""
 
     def _keywords(self) -> str:
-        text = f"{self.paper.title}\n{self.paper.abstract}"
         wanted = self.profile.subscriber.include_keywords
-        hits = [word for word in wanted if keyword_pattern(word).search(text)]
+        hits = [word for word in wanted if keyword_pattern(word).search(self.paper.text)]
         if not hits:
             return ""
         told = ", ".join(f"“{short_title(word)}”" for word in hits[:N_SHARED_WORDS])

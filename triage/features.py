@@ -199,7 +199,7 @@ def _put_facts(
 
 def _keyword_hits(keywords: tuple[str, ...], papers: tuple[Paper, ...]) -> list[int]:
     patterns = [keyword_pattern(keyword) for keyword in keywords]
-    texts = [f"{paper.title}\n{paper.abstract}" for paper in papers]
+    texts = [paper.text for paper in papers]
     return [sum(pattern.search(text) is not None for pattern in patterns) for text in texts]
 
 

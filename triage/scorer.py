@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from triage import modelfile
 from triage.errors import ModelError, NotEnoughFeedback
 from triage.features import FEATURE_VERSION, FEATURES
-from triage.records import F32, F64
+from triage.records import F32, F64, I32
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -134,9 +133,9 @@ class LambdaMartScorer:
     def fit(
         cls,
         X: F32,
-        relevance: NDArray[np.int64],
+        relevance: I32,
         group_sizes: Sequence[int],
-        weights: F64,
+        weights: F32,
         *,
         encoder_version: str,
         seed: int = 0,
@@ -145,9 +144,9 @@ class LambdaMartScorer:
 
         Args:
             X: float32 (n, n_features), rows of one query group next to each other.
-            relevance: int64 (n,), 0 to 3.
+            relevance: int32 (n,), 0 to 3.
             group_sizes: how many rows each query group has, in order; they sum to n.
-            weights: float64 (n,), above 0, e.g. one over the propensity, clipped.
+            weights: float32 (n,), above 0, e.g. one over the propensity, clipped.
             encoder_version: the encoder that made X.
             seed: of the tie-breaking inside LightGBM.
 
@@ -156,7 +155,7 @@ class LambdaMartScorer:
                 hold both relevant and other rows.
             ValueError: the arguments do not fit each other.
         """
-        X, relevance = _checked(X), np.asarray(relevance)
+        X = _checked(X)
         if not len(X) == len(relevance) == len(weights) == sum(group_sizes):
             raise ValueError(
                 f"{len(X)} rows, {len(relevance)} relevances, {len(weights)} weights and groups of "
@@ -170,7 +169,7 @@ class LambdaMartScorer:
         data = lightgbm.Dataset(
             X,
             label=relevance,
-            weight=np.asarray(weights, dtype=np.float64),
+            weight=np.asarray(weights, dtype=np.float32),
             group=np.asarray(group_sizes, dtype=np.int32),
             init_score=cold.margin(X),
             feature_name=list(FEATURES),
@@ -304,7 +303,7 @@ def _numbers(text: str) -> list[int]:
         raise ModelError("the trees hold a word where a number belongs") from error
 
 
-def _check_enough(relevance: NDArray[np.int64], group_sizes: Sequence[int]) -> None:
+def _check_enough(relevance: I32, group_sizes: Sequence[int]) -> None:
     ends = np.cumsum(group_sizes)
     groups = np.split(relevance, ends[:-1]) if len(ends) else []
     telling = sum(bool((g > g.min()).any()) for g in groups if len(g))
