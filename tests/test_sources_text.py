@@ -1,0 +1,256 @@
+"""Text from outside becomes clean, readable, bounded text, and stays text."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import date
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from triage.errors import RejectedRecord
+from triage.sources._text import clean, normalise, shorten
+
+ANY_TEXT = st.text(st.characters(), max_size=400)
+TEX_TEXT = st.lists(
+    st.sampled_from(
+        [
+            *r"\ $ { } ^ _ ~ & % # [ ] ( ) < > a 1 - ` '".split(),
+            " ",
+            "\x00",
+            "\u202e",
+            "�",
+            r"\frac",
+            r"\sqrt",
+            r"\alpha",
+            r"\input",
+            r"\begin",
+            r"\left",
+            r"\href",
+            r"\cite",
+            r"\textbf{",
+            r"\unicode{x202E}",
+            "&#8238;",
+            "<i>",
+            "</i>",
+            "this https URL",
+            "$$",
+        ]
+    ),
+    max_size=60,
+).map("".join)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"$\alpha$ and $k$", "α and k"),
+        (r"\emph{x}, \textbf{bold $x_i$}, {\it old}", "x, bold x_i, old"),
+        (r"at $3\times10^{-3}$ kpc", "at 3×10⁻³ kpc"),
+        (r"CO$_2$, $^{13}$C, 5$^{th}$, 2$^\circ$, $M_\odot$", "CO₂, ¹³C, 5th, 2°, M_⊙"),
+        (r"$\mathcal{O}(n\log n)$ in $\mathbb{R}^d$", "O(n log n) in ℝ^d"),
+        (r"$\frac{a+1}{b}$, $x^{\frac{1}{2}}$, $\sqrt{x}$", "(a+1)/b, x^(1/2), √x"),
+        (r"$T_{\rm eff}\sim 10$ K", "T_eff~10 K"),
+        (r"$\{a\}$ \(a\leq b\) $$x^{2n+1}$$", "{a} a≤b x^(2n+1)"),
+        (r"$\hat{x}$, $\bar\nu$", "x̂, ν̄"),
+        (r"50\% of R\&D", "50% of R&D"),
+        (r"G\"odel, Erd\H{o}s, Poincar\'e, \'{\i}, \c{c}", "Gödel, Erdős, Poincaré, í, ç"),
+        (r"as in \cite{x}.", "as in."),
+        (r"\href{https://a.example/c_d}{code}", "code (https://a.example/c_d)"),
+        (r"\url{https://a.example/c_d}", "https://a.example/c_d"),
+        (r"\ourmodel{} is \rev{new}{old}", "ourmodel is new old"),
+        (r"\SI{5}{\kilo\meter}", "5 kilometer"),
+        ("Fig.~3 -- ``quoted''", "Fig. 3 \u2013 “quoted”"),
+    ],
+)
+def test_tex_becomes_readable(text: str, expected: str) -> None:
+    assert clean(text, 500) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "it costs $5 and $10",
+        "$5-$10",
+        "a < b and c > d",
+        "<think> and <eos>",
+        "R&D",
+        "{{7*7}}",
+        "<script>alert(1)</script>",
+        "{% x %}",
+        "let <i> be",
+        "f(x) = {y}",
+        "C++ & C#",
+        "50% ~10",
+    ],
+)
+def test_text_that_only_looks_like_markup_stays(text: str) -> None:
+    assert clean(text, 500) == text
+
+
+def test_commands_are_words_and_run_nothing() -> None:
+    assert (
+        clean(r"\input{|id} $\input{/etc/passwd}$ \write18{ls}", 500)
+        == "|id /etc/passwd write18{ls}"
+    )
+
+
+def test_known_tags_go_and_scripts_become_signs() -> None:
+    assert clean("CO<sub>2</sub> in <i>E. coli</i><br/>B", 500) == "CO₂ in E. coli B"
+    assert clean("<jats:p>A &amp; B &lt;b&gt;</jats:p><jats:p>C</jats:p>", 500) == "A & B <b> C"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Our code is available at this https URL.", "Our code is available."),
+        ("It works. Project page: this https URL.", "It works."),
+        ("It works (code: this https URL), too.", "It works, too."),
+        ("See the data at: this http URL, which helps.", "See the data, which helps."),
+        (r"We release \href{this https URL}{it}.", "We release it."),
+        ("Code: this https URL", ""),
+    ],
+)
+def test_the_stand_in_for_links_goes_with_its_punctuation(text: str, expected: str) -> None:
+    assert clean(text, 500) == expected
+
+
+def test_controls_direction_marks_and_surrogates_go() -> None:
+    hostile = "a\u202eb\u2066c\x00d\ud800e\u200bf\x1bg\r\nBcc: x\u2028y\x85z &#8238;&#13;&#10;!"
+    assert clean(hostile, 500) == "abcdefg Bcc: x y z !"
+
+
+@given(ANY_TEXT | TEX_TEXT, st.sampled_from([20, 100, 500]))
+@example("$" + "{" * 300, 500)
+@example(r"\frac" * 100, 500)
+@example("$\\" + "sqrt{" * 90, 500)
+def test_clean_text_is_one_short_harmless_line(text: str, limit: int) -> None:
+    cleaned = clean(text, limit)
+    assert len(cleaned) <= limit
+    assert cleaned == " ".join(cleaned.split())
+    assert cleaned == unicodedata.normalize("NFC", cleaned)
+    cleaned.encode("utf-8")
+    harmful = {
+        "\u061c",
+        "\ufeff",
+        *map(chr, range(0x200B, 0x2010)),
+        *map(chr, range(0x2028, 0x202F)),
+    }
+    harmful |= set(map(chr, range(0x2060, 0x2070)))
+    assert not harmful & set(cleaned)
+    assert not [c for c in cleaned if unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"}]
+
+
+@given(st.text(st.sampled_from("abc. ,"), max_size=80), st.integers(5, 60))
+def test_shortening_cuts_at_a_word_and_says_so(text: str, limit: int) -> None:
+    text = " ".join(text.split())
+    short = shorten(text, limit)
+    assert len(short) <= limit
+    if len(text) <= limit:
+        assert short == text
+    elif short:
+        assert short.endswith("…")
+        assert text.startswith(short[:-1])
+
+
+def test_shortening_keeps_whole_words() -> None:
+    assert shorten("alpha beta gamma", 12) == "alpha beta…"
+    assert shorten("x" * 50, 10) == "x" * 9 + "…"
+
+
+def test_huge_records_are_cut_and_the_raw_text_is_kept() -> None:
+    paper = normalise(
+        source="import",
+        source_id="x",
+        title="word " * 1_000,
+        abstract="<b>$x_1$ & \\emph{y}</b> this https URL, " * 30_000,
+        authors=[f"Author {n} " + "n" * 300 for n in range(2_000)],
+        comment="c " * 1_000,
+    )
+    assert len(paper.title) <= 500
+    assert len(paper.abstract) <= 10_000
+    assert paper.abstract.endswith("…")
+    assert len(paper.raw_abstract) == 100_000
+    assert len(paper.authors) == 200
+    assert max(map(len, paper.authors)) == 100
+    assert len(paper.comment) <= 500
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "{",
+        "}",
+        "$",
+        "\\",
+        "$$",
+        "<",
+        "&",
+        "<i ",
+        "\\a{",
+        "$\\frac{",
+        "`",
+        "[ ",
+        ",",
+        ": ",
+        "(a ",
+        "~",
+        "\\'",
+        "\\(",
+        "^{",
+        "_",
+        "a:",
+        "this https URL",
+        "\\cite[",
+        "x^",
+        "\\sqrt{",
+        "</b>",
+        "́",
+    ],
+)
+def test_no_pattern_makes_cleaning_slow(unit: str) -> None:
+    # Without a clock: quadratic work on a megabyte would not end within the test run.
+    clean("this http " + unit * (1_000_000 // len(unit)), 10_000)
+
+
+def test_raw_text_can_be_stored_anywhere() -> None:
+    paper = normalise(source="x", source_id="1", title="a\x00b", abstract="c\ud800d")
+    assert (paper.raw_title, paper.raw_abstract) == ("a\ufffdb", "c\ufffdd")
+    assert (paper.title, paper.abstract) == ("ab", "cd")
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"title": " \u200b", "abstract": "a"}, "no title"),
+        ({"title": "a", "abstract": "\r\n"}, "no abstract"),
+        ({"title": "?!", "abstract": "a", "source_id": None}, "no id"),
+    ],
+)
+def test_a_record_without_the_necessary_is_rejected_with_its_reason(
+    fields: dict[str, str | None], reason: str
+) -> None:
+    with pytest.raises(RejectedRecord, match=reason):
+        normalise(**({"source": "x", "source_id": "1"} | fields))  # type: ignore[arg-type]
+
+
+def test_everything_given_arrives() -> None:
+    paper = normalise(
+        source="arxiv",
+        source_id="2401.00001",
+        version=2,
+        title="T",
+        abstract="A",
+        authors=['M\\"uller, A.', " ", "B"],
+        categories=["cs.CL", "cs.LG", "cs.CL"],
+        listed_on=date(2026, 3, 2),
+        comment="9 pages",
+        doi="10.1/x",
+        upvotes=3,
+        tldr="Short.",
+    )
+    assert paper.authors == ("Müller, A.", "B")
+    assert paper.categories == ("cs.CL", "cs.LG")
+    assert (paper.version, paper.listed_on, paper.comment) == (2, date(2026, 3, 2), "9 pages")
+    assert (paper.doi, paper.upvotes, paper.tldr) == ("10.1/x", 3, "Short.")

@@ -1,0 +1,1 @@
+"""Real papers for `triage demo`; their origin stands in ORIGIN.md."""

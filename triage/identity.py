@@ -1,0 +1,128 @@
+"""Which paper a text names: arXiv ids, DOIs and titles, and the links that are built from them.
+
+Ids come from strangers, so nothing is passed through: an id is parsed into its validated parts, and
+a link is built from those parts against a fixed host. Sources of the grammars:
+https://info.arxiv.org/help/arxiv_identifier.html and the DOI handbook, section 2.2.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+from urllib.parse import quote, unquote
+
+_ARCHIVES: Final = (
+    "acc-phys adap-org alg-geom ao-sci astro-ph atom-ph bayes-an chao-dyn chem-ph cmp-lg comp-gas "
+    "cond-mat cs dg-ga funct-an gr-qc hep-ex hep-lat hep-ph hep-th math math-ph mtrl-th nlin "
+    "nucl-ex nucl-th patt-sol physics plasm-ph q-alg q-bio quant-ph solv-int supr-con"
+)
+_ARXIV: Final = re.compile(
+    r"(?:https?://)?(?:(?:[a-z0-9-]+\.)*arxiv\.org/(?:abs|pdf|html|format|src|e-print|ps)/"
+    r"|(?:www\.)?huggingface\.co/papers/"
+    r"|arxiv:\s*)?"
+    r"(?:(?P<year>[0-9]{2})(?P<month>[0-9]{2})\.(?P<number>[0-9]{4,5})"
+    r"|(?P<archive>[a-z]+(?:-[a-z]+)?)(?:\.[a-z]{2})?/(?P<old>[0-9]{2}(?:0[1-9]|1[0-2])[0-9]{3}))"
+    r"(?:v(?P<version>[1-9][0-9]{0,2}))?"
+    r"(?:\.pdf)?(?:[?\#].*)?(?:\s*\[[a-z.-]+\])?/?",
+    re.ASCII | re.IGNORECASE,
+)
+_DOI_PREFIX: Final = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:dx\.)?doi\.org/|doi:\s*", re.ASCII | re.IGNORECASE
+)
+_DOI: Final = re.compile(r"10\.[0-9]{4,9}(?:\.[0-9]+)*/[!\x23-\x5b\x5d-\x7e]{1,250}", re.ASCII)
+_ARXIV_DOI: Final = "10.48550/arxiv."
+_LONGEST_ID: Final = 400
+_LONGEST_QUERY: Final = 200
+
+
+def parse_arxiv(text: str) -> tuple[str, int | None] | None:
+    """Parse an arXiv id, link or DOI into its canonical id and version.
+
+    Understands `2401.00001v2`, `hep-th/9901001`, `math.GT/0309136`, `arXiv:…`, links to arxiv.org
+    and to Hugging Face's paper pages, and `10.48550/arXiv.…`.
+
+    Returns:
+        The id without version, the subject class of old ids dropped, and the version if the text
+        names one; None when the text is no arXiv id.
+    """
+    text = text.strip()
+    if len(text) > _LONGEST_ID:
+        return None
+    bare = _DOI_PREFIX.sub("", text, count=1)
+    if bare[: len(_ARXIV_DOI)].lower() == _ARXIV_DOI:
+        text = bare[len(_ARXIV_DOI) :]
+    found = _ARXIV.fullmatch(text)
+    if found is None:
+        return None
+    version = int(found["version"]) if found["version"] else None
+    if found["old"]:
+        archive = found["archive"].lower()
+        return (f"{archive}/{found['old']}", version) if archive in _ARCHIVES.split() else None
+    month = found["year"] + found["month"]
+    # Ids of this form begin in April 2007 and have five digits after the dot since January 2015.
+    n_digits = 4 if month < "1501" else 5
+    if not "01" <= found["month"] <= "12" or month < "0704" or len(found["number"]) != n_digits:
+        return None
+    return f"{month}.{found['number']}", version
+
+
+def parse_doi(text: str) -> str | None:
+    """Return the DOI that `text` is (bare, `doi:…` or a doi.org link), in lower case, or None."""
+    text = text.strip()
+    if len(text) > _LONGEST_ID:
+        return None
+    prefix = _DOI_PREFIX.match(text)
+    if prefix:
+        text = text[prefix.end() :]
+        if "/" in prefix[0]:
+            text = unquote(text)
+    doi = text.rstrip(".,;").lower()
+    # A browser would take dot segments for a path to somewhere else on doi.org.
+    if not _DOI.fullmatch(doi) or {".", ".."} & set(doi.split("/")):
+        return None
+    return doi
+
+
+def identify(text: str) -> tuple[str, str, int | None] | None:
+    """Return `(source, source_id, version)` for an arXiv id (`arxiv`) or a DOI (`doi`), else None.
+
+    A DOI that arXiv gave out is the arXiv paper.
+    """
+    arxiv = parse_arxiv(text)
+    if arxiv is not None:
+        return ("arxiv", *arxiv)
+    doi = parse_doi(text)
+    return None if doi is None else ("doi", doi, None)
+
+
+def title_key(title: str) -> str:
+    """Return what makes two spellings of a title the same: its letters and digits, case folded.
+
+    Compatibility forms and accents are folded too (`ﬁ` is `fi`, `é` is `e`), because the same title
+    comes with them from one source and without from another. A title without letters and digits
+    gives the empty string, which must not be taken for an identity.
+    """
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", title).casefold())
+    return "".join(filter(str.isalnum, folded))
+
+
+def upstream_url(source: str, source_id: str | None, title: str) -> str:
+    """Return the https address of a paper's own page.
+
+    An id that is not what its source says leads to a search for the title, as does no id at all:
+    nothing unvalidated gets into a link.
+    """
+    if source_id is not None:
+        if source == "arxiv":
+            arxiv = parse_arxiv(source_id)
+            if arxiv is not None:
+                return f"https://arxiv.org/abs/{arxiv[0]}"
+        elif source in {"doi", "biorxiv", "medrxiv"}:
+            doi = parse_doi(source_id)
+            if doi is not None:
+                return "https://doi.org/" + quote(doi, safe="/:;()")
+    query = quote(title[:_LONGEST_QUERY].strip(), safe="", errors="replace")
+    if source == "listing":
+        return f"https://huggingface.co/papers?q={query}"
+    return f"https://arxiv.org/search/?query={query}"

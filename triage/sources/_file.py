@@ -1,0 +1,149 @@
+"""Reading a file line by line: plain or gzip, with a bounded line and a cursor that resumes."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from triage.errors import SourceError
+from triage.records import Batch, FetchedPaper, PaperId, Rejected
+
+BATCH_SIZE: Final = 500
+LONGEST_LINE: Final = 16 * 1024 * 1024
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_MARKUP: Final = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body", b"<rss", b"<feed")
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield each line of a plain or gzip file with its 1-based number, line ends kept.
+
+    Raises:
+        SourceError: the file cannot be read (further); the message names the last good line.
+    """
+    number = 0
+    try:
+        with _opened(path) as stream:
+            while line := stream.readline(LONGEST_LINE):
+                number += 1
+                if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+                    raise SourceError(
+                        f"{path.name}: line {number} is longer than 16 MiB, so this is no file of "
+                        "papers. Check that it is the file you meant."
+                    )
+                yield number, line
+    except EOFError as error:
+        raise SourceError(
+            f"{path.name} ends in the middle: it was not copied or downloaded completely. "
+            f"{number} lines could be read. Get the file again and repeat the import; "
+            "what is already stored is recognised."
+        ) from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise SourceError(
+            f"{path.name} is damaged or no gzip file ({error}). {number} lines could be read. "
+            "Get the file again, or name it .jsonl if it is not compressed."
+        ) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SourceError(
+            f"{path.name} cannot be read: {reason}. Check the path and its permissions."
+        ) from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    stream = path.open("rb")
+    compressed = stream.read(2) == _GZIP_MAGIC or path.suffix == ".gz"
+    stream.seek(0)
+    if not compressed:
+        return stream
+    # GzipFile closes only what it opened itself.
+    stream.close()
+    return io.BufferedReader(gzip.GzipFile(path, "rb"), 1 << 16)
+
+
+def looks_like_markup(line: bytes) -> bool:
+    """Tell whether `line` begins a page or feed rather than a file of papers."""
+    return line.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_MARKUP)
+
+
+def decoded(line: bytes) -> str:
+    """Return `line` as text; bytes that are no UTF-8 become U+FFFD."""
+    return line.decode("utf-8-sig", errors="replace").strip()
+
+
+class Position:
+    """A cursor: how far a file was read, valid only for the file that it was read from.
+
+    Another file under the same name has another fingerprint and is read from its beginning; reading
+    too much is harmless, as stored papers are recognised, while reading too little loses papers.
+    """
+
+    def __init__(self, path: Path, cursor: str | None) -> None:
+        self._fingerprint = _fingerprint(path)
+        count, _, fingerprint = (cursor or "").partition(":")
+        same = fingerprint == self._fingerprint and count.isdecimal()
+        self.start = int(count) if same else 0
+
+    def cursor(self, count: int) -> str:
+        return f"{count}:{self._fingerprint}"
+
+
+def _fingerprint(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(1 << 16)
+        size = path.stat().st_size
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SourceError(
+            f"{path.name} cannot be read: {reason}. Check the path and its permissions."
+        ) from error
+    return hashlib.sha256(b"%d:%b" % (size, head)).hexdigest()[:12]
+
+
+def batches(
+    records: Iterable[tuple[int, FetchedPaper | PaperId | Rejected | None]],
+    position: Position,
+) -> Iterator[Batch]:
+    """Gather numbered records into batches whose cursors resume right after them.
+
+    None stands for a place without a record, which only moves the cursor. When `records` raises,
+    what came before is yielded first.
+    """
+    papers: list[FetchedPaper] = []
+    ids: list[PaperId] = []
+    rejected: list[Rejected] = []
+    count = position.start
+
+    def batch() -> Batch:
+        full = Batch(tuple(papers), tuple(rejected), position.cursor(count), ids=tuple(ids))
+        papers.clear()
+        ids.clear()
+        rejected.clear()
+        return full
+
+    problem: SourceError | None = None
+    n_records = 0
+    try:
+        for number, record in records:
+            if len(papers) + len(ids) + len(rejected) >= BATCH_SIZE:
+                yield batch()
+            count = number
+            n_records += record is not None
+            match record:
+                case FetchedPaper():
+                    papers.append(record)
+                case PaperId():
+                    ids.append(record)
+                case Rejected():
+                    rejected.append(record)
+    except SourceError as error:
+        problem = error
+    if papers or ids or rejected:
+        yield batch()
+    if problem is not None:
+        raise SourceError(f"{problem} Records read before it: {n_records}.") from problem

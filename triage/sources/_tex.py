@@ -1,0 +1,361 @@
+"""TeX in titles and abstracts, made readable as plain Unicode. Gatekeeper of pylatexenc.
+
+Nothing is executed: a command is a symbol we know, a wrapper whose argument is shown, or a word.
+pylatexenc costs 20 ms per 1,000 characters, so it sees only the formulas that the tables cannot
+finish, and each distinct formula once. All loops are linear in the text.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import pairwise
+from typing import Final
+
+from triage.sources._tex_tables import (
+    BLANKS,
+    COMBINING,
+    DOUBLE_STRUCK,
+    ESCAPES,
+    FORGOTTEN,
+    FORMULAS,
+    LETTERS,
+    LOWERED,
+    NAMES,
+    ORDINALS,
+    RAISED,
+    SECOND_ARGUMENT,
+    SIGNS,
+    SWITCHES,
+)
+
+_MARK: Final = re.compile(r"\\[a-zA-Z]+\*?|\\.|[${}]", re.DOTALL)
+_DISPLAYED: Final = re.compile(r"\$\$([^$]+)\$\$")
+_ACCENTED: Final = re.compile(r" ?(?:\{\\?([A-Za-z])\}|\\([ij])(?![A-Za-z]) ?|([A-Za-z]))")
+_BRACED_ACCENT: Final = re.compile(r"\{\\?([A-Za-z])\}")
+_SCRIPTABLE: Final = re.compile(r"[0-9+=()\u2212-]+")
+_WORD: Final = re.compile(r"[\w.,\u2032*%]+|.", re.DOTALL)
+_LONGEST_FORMULA: Final = 2_000
+_DEEPEST_FORMULA: Final = 30
+_ACCENT_COMMAND: Final = re.compile(
+    r"\\(hat|bar|tilde|vec|d?dot|overline|widehat|widetilde) *(?:\{(\w+)\}|(\w))"
+)
+_HIGH_SIGNS: Final = "\u2032*†‡⋆°'"
+# Controls, which no text here holds, keep finished signs out of the next step's way.
+_FINISHED: Final = str.maketrans("{}^_", "\x01\x02\x03\x04")
+_RESTORED: Final = str.maketrans("\x01\x02\x03\x04", "{}^_")
+
+
+def to_unicode(text: str) -> str:
+    """Return `text` with its TeX made readable; text without TeX comes back unchanged.
+
+    A dollar sign opens a formula only where its partner closes one, so prices stay prices.
+    """
+    if "\\" not in text and "$" not in text:
+        return text
+    return _Reader(text).read()
+
+
+class _Reader:
+    """One pass over the marks of a text: backslashes, dollars and braces."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text = _DISPLAYED.sub(r" $\1$ ", text)
+        self.marks = list(_MARK.finditer(text))
+        self.partner = _brace_pairs(self.marks)
+        self.dollar_after = _next_dollars(self.marks)
+        self.instead: dict[int, str] = {}  # what stands in place of the brace at a position
+        self.out: list[str] = []
+        self.pos = 0
+
+    def read(self) -> str:
+        for mark in self.marks:
+            start, piece = mark.start(), mark[0]
+            if start < self.pos:
+                continue
+            self.out.append(self.text[self.pos : start])
+            self.pos = mark.end()
+            name = piece[1:].rstrip("*")
+            if piece == "$":
+                self._dollar(start)
+            elif piece in "{}":
+                self._brace(start, piece)
+            elif piece in {r"\(", r"\["}:
+                self._bracketed(piece)
+            elif len(name) == 1 and name in COMBINING:
+                self._accent(name)
+            elif name.isalpha():
+                self._command(start, name)
+            else:
+                self.out.append(ESCAPES.get(name, piece))
+        self.out.append(self.text[self.pos :])
+        return "".join(self.out)
+
+    def _dollar(self, start: int) -> None:
+        end = self.dollar_after.get(start)
+        source = self.text[self.pos : end] if end is not None else ""
+        if end is not None and _is_formula(source, self.text[end + 1 : end + 2]):
+            self.out.append(formula(source))
+            self.pos = end + 1
+        else:
+            self.out.append("$")
+
+    def _bracketed(self, piece: str) -> None:
+        end = self.text.find(r"\)" if piece == r"\(" else r"\]", self.pos)
+        if end < 0:
+            self.out.append(piece[1])
+        else:
+            self.out.append(formula(self.text[self.pos : end]))
+            self.pos = end + 2
+
+    def _brace(self, start: int, piece: str) -> None:
+        if start not in self.instead and start in self.partner:
+            following = self.text[start + 1 : start + 2]
+            if following == "\\":
+                self._unwrap(start)
+        self.out.append(self.instead.get(start, piece))
+
+    def _accent(self, name: str) -> None:
+        found = (_BRACED_ACCENT if name.isalpha() else _ACCENTED).match(self.text, self.pos)
+        if found is None:
+            self.out.append(name)
+        else:
+            self.out.append(found[found.lastindex or 1] + COMBINING[name])
+            self.pos = found.end()
+
+    def _command(self, start: int, name: str) -> None:
+        if name in FORMULAS:
+            self._skip_arguments()
+            self.out.append(formula(self.text[start : self.pos]))
+        elif name in FORGOTTEN:
+            self._skip_option()
+            self._skip_arguments()
+            if self.out[-1].endswith((" ", "~")):
+                self.out[-1] = self.out[-1][:-1]
+        elif name in SECOND_ARGUMENT:
+            self._second_argument(name)
+        elif name in SWITCHES:
+            if not self._unwrap(self.pos) and self.text[self.pos : self.pos + 1] == " ":
+                self.pos += 1
+        elif name in {"footnote", "thanks"}:
+            self._unwrap(self.pos, " (", ")")
+        elif name in BLANKS:
+            self.out.append(" ")
+        else:
+            self._word(name)
+
+    def _word(self, name: str) -> None:
+        """Show a symbol, or an author's own command by its arguments, or else by its name."""
+        sign = symbol(name)
+        empty = self.text[self.pos : self.pos + 2] == "{}"
+        if sign or empty or self.pos not in self.partner:
+            glued = name in SIGNS and not self.out[-1].endswith(" ")
+            self.out.append(sign or name)
+            if empty or (glued and self.text[self.pos : self.pos + 1] == " "):
+                self.pos += 2 if empty else 1
+            return
+        at, before = self.pos, ""
+        while self._unwrap(at, before):
+            at, before = self.partner[at] + 1, " "
+
+    def _second_argument(self, name: str) -> None:
+        self._skip_option()
+        if self.pos not in self.partner:
+            return
+        first = self.text[self.pos + 1 : self.partner[self.pos]].strip()
+        self.pos = self.partner[self.pos] + 1
+        if self.pos in self.partner:
+            shown = self.text[self.pos : self.partner[self.pos]]
+            names_page = name == "href" and first.startswith("http") and first not in shown
+            self._unwrap(self.pos, "", f" ({first})" if names_page else "")
+
+    def _unwrap(self, at: int, before: str = "", after: str = "") -> bool:
+        """Take away the braces that open at `at`; False when none do. What they hold is read on."""
+        if at not in self.partner:
+            return False
+        self.instead[at] = before
+        self.instead[self.partner[at]] = after
+        return True
+
+    def _skip_arguments(self) -> None:
+        while self.pos in self.partner:
+            self.pos = self.partner[self.pos] + 1
+
+    def _skip_option(self) -> None:
+        if self.text[self.pos : self.pos + 1] == "[":
+            end = self.text.find("]", self.pos, self.pos + 200)
+            self.pos = end + 1 if end > 0 else self.pos
+
+
+def _brace_pairs(marks: list[re.Match[str]]) -> dict[int, int]:
+    """Return where each brace that is closed is closed."""
+    pairs: dict[int, int] = {}
+    unclosed: list[int] = []
+    for mark in marks:
+        if mark[0] == "{":
+            unclosed.append(mark.start())
+        elif mark[0] == "}" and unclosed:
+            pairs[unclosed.pop()] = mark.start()
+    return pairs
+
+
+def _next_dollars(marks: list[re.Match[str]]) -> dict[int, int]:
+    """Return for each dollar sign where the next one stands."""
+    dollars = [mark.start() for mark in marks if mark[0] == "$"]
+    return dict(pairwise(dollars))
+
+
+def _is_formula(source: str, following: str) -> bool:
+    if not source.strip() or len(source) > _LONGEST_FORMULA:
+        return False
+    if any(c in source for c in "\\^_"):
+        return True
+    # Pandoc's rule: “$5 and $10” has a blank before the second dollar, “$5-$10” a digit behind it.
+    return not (source[0].isspace() or source[-1].isspace() or following.isdigit())
+
+
+@lru_cache(maxsize=4_096)
+def symbol(name: str) -> str:
+    """Return what the command `name` prints without arguments, or the empty string."""
+    known = LETTERS.get(name) or SIGNS.get(name) or (name if name in NAMES else "")
+    if known or name not in _known_commands():
+        return known
+    return _by_pylatexenc(f"\\{name}{{}}").strip("{} ")
+
+
+@lru_cache(maxsize=32_768)
+def formula(source: str) -> str:
+    """Return one formula as readable text: `10^{-3}` is `10⁻³`, `\frac{a}{b}` is `a/b`."""
+    text = source
+    if "\\" in text:
+        text = text.replace(r"\{", "\x01").replace(r"\}", "\x02").replace(r"\_", "\x04")
+        text = re.sub(r"\\unicode\{(x?)([0-9A-Fa-f]{1,6})\}", _code_point, text)
+        text = re.sub(r"\\mathbb *\{?([A-Z])\}?", _double_struck, text)
+        text = re.sub(r"\\([a-zA-Z]+)\*?( *)", _formula_command, text)
+        text = re.sub(r"\\([ ,;:\\!\n\t>%&_#$|-])", _formula_escape, text)
+    # Inside out, a few levels: what is deeper is for pylatexenc.
+    for _ in range(4):
+        before = text
+        text = re.sub(r"([\^_])(?: *\{([^{}\\]*)\}|([^\s{}\\^_]))", _script, text)
+        if "\\" in text:
+            text = re.sub(r"\\[dt]?frac *\{([^{}\\]*)\} *\{([^{}\\]*)\}", _fraction, text)
+            text = re.sub(r"\\sqrt *\{([^{}\\]*)\}", _root, text)
+            text = _ACCENT_COMMAND.sub(_accented, text)
+        if text == before:
+            break
+    if "\\" in text:
+        text = _by_pylatexenc(text)
+    return text.replace("{", "").replace("}", "").translate(_RESTORED)
+
+
+def _formula_command(found: re.Match[str]) -> str:
+    name, blanks = found[1], found[2]
+    if name in LETTERS:
+        return LETTERS[name]
+    if name in SIGNS:
+        glued = found.start() == 0 or found.string[found.start() - 1] != " "
+        return SIGNS[name] + ("" if glued else blanks)
+    if name in NAMES:
+        before = found.string[: found.start()][-1:]
+        after = found.string[found.end() :][:1]
+        return (" " if before.isalnum() else "") + name + (" " if after.isalnum() else blanks)
+    if name in SWITCHES:
+        return " " if blanks and name.startswith("text") else ""
+    if name in BLANKS:
+        return " "
+    return found[0]
+
+
+def _formula_escape(found: re.Match[str]) -> str:
+    return "‖" if found[1] == "|" else ESCAPES.get(found[1], "")
+
+
+def _code_point(found: re.Match[str]) -> str:
+    code = int(found[2], 16 if found[1] else 10) if found[1] or found[2].isdecimal() else 0
+    return chr(code) if 0x20 <= code <= 0x10FFFF else ""
+
+
+def script(mark: str, body: str) -> str:
+    """Return `body` raised (`mark` is `^`) or lowered (`_`), in Unicode where it has the signs."""
+    body = body.strip()
+    if _SCRIPTABLE.fullmatch(body):
+        return body.translate(RAISED if mark == "^" else LOWERED)
+    if mark == "^" and body == "∘":
+        return "°"
+    if not body or (mark == "^" and (body in ORDINALS or body.strip(_HIGH_SIGNS) == "")):
+        return body
+    plain = _WORD.fullmatch(body) is not None
+    return f"{mark}{body}" if plain else f"{mark}({body})"
+
+
+def _script(found: re.Match[str]) -> str:
+    body = found[3] if found[2] is None else found[2]
+    return script(found[1], body).translate(_FINISHED)
+
+
+def _double_struck(found: re.Match[str]) -> str:
+    return found[1].translate(DOUBLE_STRUCK)
+
+
+def _fraction(found: re.Match[str]) -> str:
+    return "/".join(part if _WORD.fullmatch(part) else f"({part})" for part in found.groups())
+
+
+def _root(found: re.Match[str]) -> str:
+    return f"√{found[1]}" if _WORD.fullmatch(found[1]) else f"√({found[1]})"
+
+
+def _accented(found: re.Match[str]) -> str:
+    letters = found[2] or found[3]
+    return letters + COMBINING[found[1]] if len(letters) == 1 else letters
+
+
+# -- pylatexenc, for the rest ----------------------------------------------------------------------
+
+
+def _by_pylatexenc(source: str) -> str:
+    """Convert with pylatexenc; what it cannot read stays text."""
+    if _depth(source) > _DEEPEST_FORMULA or len(source) > _LONGEST_FORMULA:
+        return source
+    known = _known_commands()
+
+    def plain(found: re.Match[str]) -> str:
+        name, group = found[1], found[2]
+        if name in known:
+            return found[0]
+        return group or f" {name} "
+
+    try:
+        text = _converter()(re.sub(r"\\([a-zA-Z]+)(\s*\{)?", plain, source))
+    except Exception:  # a tolerant parser still has bugs; a formula is not worth a paper
+        return source
+    return source if "%s" in text else text
+
+
+def _depth(source: str) -> int:
+    deepest = depth = 0
+    for c in source:
+        depth += (c == "{") - (c == "}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+@lru_cache(maxsize=1)
+def _converter() -> Callable[[str], str]:
+    from pylatexenc.latex2text import LatexNodes2Text
+
+    # It reports every repair of broken TeX as a warning; broken TeX is upstream's daily bread.
+    logging.getLogger("pylatexenc").setLevel(logging.CRITICAL)
+    convert: Callable[[str], str] = LatexNodes2Text(math_mode="text").latex_to_text
+    return convert
+
+
+@lru_cache(maxsize=1)
+def _known_commands() -> frozenset[str]:
+    from pylatexenc.latex2text import get_default_latex_context_db
+
+    database = get_default_latex_context_db()
+    reads_files = {"input", "include"}
+    return frozenset(spec.macroname for spec in database.iter_macro_specs()) - reads_files

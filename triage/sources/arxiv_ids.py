@@ -1,0 +1,71 @@
+"""Lists of papers by id alone: arXiv ids, links to arXiv and DOIs.
+
+One or more a line, with commas or blanks between them; `#` begins a remark. A list has no titles
+and abstracts, so it gives `PaperId`s, which the store can match with what it has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from triage.errors import SourceError
+from triage.identity import identify
+from triage.records import Batch, PaperId, Rejected
+from triage.sources._file import Position, batches, decoded, looks_like_markup, numbered_lines
+from triage.sources._text import reject
+
+_SEPARATORS: Final = re.compile(r"[\s,;]+")
+_REMARK: Final = re.compile(r"(?:^|\s)#.*")
+_SPACED_PREFIX: Final = re.compile(r"\b(arxiv|doi):\s+", re.IGNORECASE)
+
+
+class ArxivIds:
+    """The ids in one text file.
+
+    Args:
+        path: the file.
+        imported_on: the day of the import; ids carry no day, so it is not used.
+    """
+
+    def __init__(self, path: Path, imported_on: date) -> None:  # noqa: ARG002  (one signature for all)
+        self.name = f"file:{path.name}"
+        self._path = path
+
+    def fetch(self, cursor: str | None) -> Iterator[Batch]:
+        """Yield the ids after `cursor`, which counts words; what is no id is rejected.
+
+        Raises:
+            SourceError: the file is missing, damaged or a page of HTML.
+        """
+        position = Position(self._path, cursor)
+        yield from batches(self._records(position.start), position)
+
+    def _records(self, start: int) -> Iterator[tuple[int, PaperId | Rejected]]:
+        count = 0
+        for number, line in numbered_lines(self._path):
+            if looks_like_markup(line) or b"\0" in line:
+                raise SourceError(
+                    f"{self._path.name} is no list of ids: line {number} is markup or binary. "
+                    "Expected one arXiv id, arxiv.org link or DOI a line."
+                )
+            for word in words(decoded(line)):
+                count += 1
+                if count > start:
+                    yield count, _record(word, f"line {number}")
+
+
+def _record(word: str, where: str) -> PaperId | Rejected:
+    found = identify(word)
+    if found is None:
+        return reject("it is no arXiv id, arxiv.org link or DOI", word, where)
+    return PaperId(*found, where)
+
+
+def words(line: str) -> list[str]:
+    """Return what may be ids in one line, remarks taken away."""
+    bare = _SPACED_PREFIX.sub(r"\1:", _REMARK.sub("", line))
+    return [word for word in _SEPARATORS.split(bare) if word]

@@ -1,0 +1,53 @@
+"""Which source reads a given file: its content decides, its name only where content cannot."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import date
+from pathlib import Path
+
+from triage.errors import SourceError
+from triage.identity import identify
+from triage.ports import Source
+from triage.sources._file import decoded, looks_like_markup, numbered_lines
+from triage.sources.arxiv_ids import ArxivIds, words
+from triage.sources.jsonl import JsonLines
+from triage.sources.listing_page import ListingPage, after_header
+
+_ACCEPTED = (
+    "Accepted are JSON Lines (.jsonl, .jsonl.gz), Hugging Face Daily Papers pages saved as plain "
+    "text, and lists of arXiv ids, arxiv.org links or DOIs."
+)
+_JSON_SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
+
+
+def open_source(path: Path, imported_on: date) -> Source:
+    """Return the source that reads `path`; papers without a date count as listed on `imported_on`.
+
+    Raises:
+        SourceError: the file cannot be read or is none of the accepted forms, which are named.
+    """
+    if not path.exists():
+        raise SourceError(f"{path.name} does not exist. Check the path.")
+    if path.is_dir():
+        raise SourceError(f"{path.name} is a folder. Name the files in it.")
+    if path.name.lower().endswith(_JSON_SUFFIXES):
+        return JsonLines(path, imported_on)
+    head = [line for _, line in itertools.islice(numbered_lines(path), 60) if line.strip()]
+    if not head:
+        return ArxivIds(path, imported_on)
+    if looks_like_markup(head[0]) or any(b"\0" in line for line in head):
+        kind = "a page of markup" if looks_like_markup(head[0]) else "a binary file"
+        raise SourceError(f"{path.name} is {kind}. {_ACCEPTED}")
+    lines = [(number, decoded(line)) for number, line in enumerate(head, 1)]
+    if lines[0][1].startswith("{"):
+        return JsonLines(path, imported_on)
+    candidates = [word for _, line in lines for word in words(line[:10_000])]
+    n_ids = sum(identify(word) is not None for word in candidates)
+    if n_ids and 2 * n_ids >= len(candidates):
+        return ArxivIds(path, imported_on)
+    try:
+        after_header(lines, path.name)
+    except SourceError as error:
+        raise SourceError(f"{path.name} is no file of papers. {_ACCEPTED}") from error
+    return ListingPage(path, imported_on)

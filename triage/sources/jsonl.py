@@ -1,0 +1,152 @@
+"""JSON Lines: one paper a line, plain or gzip, as in arXiv's metadata dumps.
+
+Required: `id` (or `doi`), `title`, `abstract`. Optional: `authors`, `categories`, `comment`,
+`listed_date`, `doi`, `upvotes`, `tldr`, `version`; null is as good as absent, other keys are
+ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from triage.errors import RejectedRecord, SourceError
+from triage.identity import identify, parse_doi
+from triage.records import Batch, FetchedPaper, Rejected
+from triage.sources._file import Position, batches, decoded, looks_like_markup, numbered_lines
+from triage.sources._text import clean, normalise, reject
+
+_LONGEST_ID: Final = 200
+_MOST: Final = 2**31 - 1
+
+
+class JsonLines:
+    """The papers of one `.jsonl` or `.jsonl.gz` file.
+
+    Args:
+        path: the file.
+        imported_on: the day on which papers without `listed_date` count as listed.
+    """
+
+    def __init__(self, path: Path, imported_on: date) -> None:
+        self.name = f"file:{path.name}"
+        self._path = path
+        self._imported_on = imported_on
+
+    def fetch(self, cursor: str | None) -> Iterator[Batch]:
+        """Yield the papers after `cursor`, which counts lines; bad lines are rejected one by one.
+
+        Raises:
+            SourceError: the file is missing, damaged, cut short or a page of HTML.
+        """
+        position = Position(self._path, cursor)
+        yield from batches(self._records(position.start), position)
+
+    def _records(self, start: int) -> Iterator[tuple[int, FetchedPaper | Rejected | None]]:
+        for number, line in numbered_lines(self._path):
+            if number <= start:
+                continue
+            if not line.strip():
+                yield number, None
+                continue
+            if looks_like_markup(line):
+                raise SourceError(
+                    f"{self._path.name} holds a web page at line {number}, where JSON was "
+                    "expected: the download probably ended at an error page. Get the file again."
+                )
+            try:
+                yield number, self._paper(line)
+            except RejectedRecord as error:
+                yield number, reject(str(error), decoded(line[:10_000]), f"line {number}")
+
+    def _paper(self, line: bytes) -> FetchedPaper:
+        fields = _fields(line)
+        source, source_id, version = _identity(fields)
+        doi = _text(fields, "doi")
+        return normalise(
+            source=source,
+            source_id=source_id,
+            version=_number(fields, "version") or version,
+            title=_text(fields, "title"),
+            abstract=_text(fields, "abstract"),
+            authors=_texts(fields, "authors", _between_names),
+            categories=_texts(fields, "categories", lambda _: r"[\s,;]+"),
+            listed_on=_day(fields, "listed_date") or self._imported_on,
+            comment=_text(fields, "comment"),
+            doi=parse_doi(doi.split()[0]) if doi.split() else None,
+            upvotes=_number(fields, "upvotes"),
+            tldr=_text(fields, "tldr"),
+        )
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _fields(line: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(line.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise RejectedRecord("it is not UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise RejectedRecord(f"it is not JSON: {str(error)[:100]}") from error
+    if not isinstance(fields, dict):
+        raise RejectedRecord("it is JSON, but not an object with a title and an abstract")
+    return fields
+
+
+def _identity(fields: dict[str, Any]) -> tuple[str, str, int | None]:
+    if isinstance(fields.get("id"), int | float):
+        # As numbers, 2401.10000 and 2401.1 would be one paper.
+        raise RejectedRecord("its id is a number; write it in quotation marks")
+    text = clean(_text(fields, "id") or _text(fields, "doi"), _LONGEST_ID)
+    if not text:
+        raise RejectedRecord("it has no id")
+    return identify(text) or ("import", text, None)
+
+
+def _text(fields: dict[str, Any], key: str) -> str:
+    value = fields.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise RejectedRecord(f"its {key} is not text")
+    return value
+
+
+def _texts(fields: dict[str, Any], key: str, separators: Callable[[str], str]) -> list[str]:
+    value = fields.get(key)
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return re.split(separators(value), value[:100_000])
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise RejectedRecord(f"its {key} are not a list of texts")
+    return value
+
+
+def _between_names(names: str) -> str:
+    return ";" if ";" in names else r",(?!\s*(?:[JS]r\b|I+\b))|\band\b"
+
+
+def _number(fields: dict[str, Any], key: str) -> int | None:
+    value = fields.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
+        raise RejectedRecord(f"its {key} is not a whole number from 0 up")
+    return value
+
+
+def _day(fields: dict[str, Any], key: str) -> date | None:
+    value = _text(fields, key)
+    if not value:
+        return None
+    try:
+        return date.fromisoformat(value[:10])
+    except ValueError as error:
+        raise RejectedRecord(f"its {key} is not a date like 2026-03-02") from error

@@ -1,0 +1,151 @@
+"""Hugging Face Daily Papers pages saved as plain text: a header, then title and abstract in turn.
+
+The page's header is found by its own phrases, wherever blank lines are, and even when the last of
+them is glued to the first title (“SubscribeDASpeech: …”), as happens when two blocks are joined.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from triage.errors import RejectedRecord, SourceError
+from triage.records import Batch, FetchedPaper, Rejected
+from triage.sources._file import Position, batches, decoded, looks_like_markup, numbered_lines
+from triage.sources._text import normalise, reject
+
+_HEADER_LINES: Final = 40
+_PHRASE: Final = re.compile(
+    r"(?P<proof>get trending papers in your email inbox(?: once a day)?!|daily papers"
+    r"|by ?ak and the research community)"
+    r"|subscribe|new|trending|hot|upvote"
+    r"|(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*\.? \d{1,2}(?:, \d{4})?",
+    re.IGNORECASE,
+)
+# Of the pages seen, the longest title has 176 characters and the shortest abstract 514.
+_LONG: Final = 250
+_SHORTEST_ABSTRACT: Final = 40
+
+
+class ListingPage:
+    """The papers of one saved page. They have no ids: their titles identify them.
+
+    Args:
+        path: the file.
+        imported_on: the day on which its papers count as listed.
+    """
+
+    def __init__(self, path: Path, imported_on: date) -> None:
+        self.name = f"file:{path.name}"
+        self._path = path
+        self._imported_on = imported_on
+
+    def fetch(self, cursor: str | None) -> Iterator[Batch]:
+        """Yield the papers after `cursor`, which counts lines.
+
+        A title without abstract, or a text without title, is rejected; the others are unharmed. An
+        empty file yields nothing.
+
+        Raises:
+            SourceError: the file is missing or is not such a page.
+        """
+        position = Position(self._path, cursor)
+        yield from batches(self._records(position.start), position)
+
+    def _records(self, start: int) -> Iterator[tuple[int, FetchedPaper | Rejected]]:
+        lines = self._lines()
+        if not lines:
+            return
+        for first, last, title, abstract in _pairs(after_header(lines, self._path.name)):
+            if last > start:
+                yield last, self._record(f"line {first}", title, abstract)
+
+    def _lines(self) -> list[tuple[int, str]]:
+        lines: list[tuple[int, str]] = []
+        for number, line in numbered_lines(self._path):
+            if looks_like_markup(line) or b"\0" in line:
+                raise SourceError(
+                    f"{self._path.name} is markup or binary, not a listing page saved as plain "
+                    "text. In the browser, choose “save as text”."
+                )
+            text = decoded(line)
+            if text:
+                lines.append((number, text))
+        return lines
+
+    def _record(self, where: str, title: str, abstract: str) -> FetchedPaper | Rejected:
+        raw = f"{title}\n{abstract}".strip()
+        if not title:
+            return reject("it is text without a title", raw, where)
+        if len(abstract) < _SHORTEST_ABSTRACT:
+            return reject("it has no abstract", raw, where)
+        try:
+            return normalise(
+                source="listing",
+                source_id=None,
+                title=title,
+                abstract=abstract,
+                listed_on=self._imported_on,
+            )
+        except RejectedRecord as error:
+            return reject(str(error), raw, where)
+
+
+def after_header(lines: list[tuple[int, str]], name: str) -> list[tuple[int, str]]:
+    """Return the numbered lines behind the page's header.
+
+    Raises:
+        SourceError: none of the phrases stands in the first lines, so this is no listing page.
+    """
+    end, glued, proven = 0, "", False
+    for at, (_, line) in enumerate(lines[:_HEADER_LINES]):
+        if len(line) > _LONG:  # the first abstract
+            break
+        phrase = _PHRASE.match(line)
+        if phrase is None:
+            continue
+        rest = line[phrase.end() :]
+        if rest and not _is_glued(phrase[0], rest, directly=at == end):
+            continue
+        end, glued = at + 1, rest
+        proven = proven or phrase["proof"] is not None
+    if not proven:
+        raise SourceError(
+            f"{name} is no listing page: “Daily Papers” and the other phrases of its header are "
+            "missing. Expected a Hugging Face Daily Papers page saved as plain text."
+        )
+    first = [(lines[end - 1][0], glued)] if glued else []
+    return first + lines[end:]
+
+
+def _is_glued(phrase: str, rest: str, *, directly: bool) -> bool:
+    """Tell a title glued to a phrase (“SubscribeDASpeech”) from one that begins like it.
+
+    “Newton's method” and “Daily papers in science” continue the word or the sentence.
+    """
+    return directly and not rest[0].isspace() and (phrase[-1] == "!" or not rest[0].islower())
+
+
+def _pairs(lines: list[tuple[int, str]]) -> Iterator[tuple[int, int, str, str]]:
+    """Yield `(first line, last line, title, abstract)`; either text may be missing.
+
+    Titles and abstracts alternate. Where one is missing, length tells which, so that the next pair
+    is right again.
+    """
+    at = 0
+    while at < len(lines):
+        number, text = lines[at]
+        after = [len(line) for _, line in lines[at + 1 : at + 3]]
+        if len(text) > 2 * _LONG:
+            yield number, number, "", text
+            at += 1
+        elif not after or (len(after) == 2 and after[0] < _LONG and after[1] > 2 * _LONG):
+            yield number, number, text, ""
+            at += 1
+        else:
+            last, abstract = lines[at + 1]
+            yield number, last, text, abstract
+            at += 2
