@@ -166,7 +166,7 @@ def export_votes(db: Database) -> Iterator[str]:
     for row in reversed(events):
         if row["origin"] == Origin.PERSON:
             vote = {
-                "subscriber": row["subscriber"],
+                "subscriber": row["email"],
                 "paper_id": store.papers.outside_id(papers[row["paper_id"]]),
                 "kind": row["kind"],
                 "at": row["at"].isoformat(),
@@ -192,7 +192,7 @@ def _row(text: str) -> tuple[str, str, EventKind, datetime]:
         raise ValueError(f"kind is {kind[:40]!r}, not one of {', '.join(EventKind)}")
     try:
         instant = datetime.fromisoformat(at)
-    except ValueError:
+        aware = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+        return address, outside_id, EventKind(kind), aware.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ValueError(f"at is {at[:40]!r}, not a date or time as in 2026-03-02T07:30Z") from None
-    aware = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-    return address, outside_id, EventKind(kind), aware.astimezone(UTC)

@@ -41,7 +41,11 @@ def last_vote(conn: Connection, subscriber_id: int, paper_id: int) -> Vote | Non
     """Return the vote that counts now for one subscriber and paper."""
     query = (
         select(events.c.paper_id, events.c.kind, events.c.at)
-        .where(events.c.subscriber_id == subscriber_id, events.c.paper_id == paper_id)
+        .where(
+            events.c.subscriber_id == subscriber_id,
+            events.c.paper_id == paper_id,
+            events.c.origin == Origin.PERSON,
+        )
         .order_by(events.c.at.desc(), events.c.id.desc())
         .limit(1)
     )

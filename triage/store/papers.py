@@ -17,6 +17,8 @@ from triage.tables import paper_ids, paper_records, papers
 Key = tuple[str, str]
 """A scheme and a value under which a paper is known outside: `("arxiv", "2506.01234")`."""
 
+_LONGEST_TEXT = 2000
+
 _COLUMNS = (
     papers.c.id,
     papers.c.source,
@@ -71,7 +73,7 @@ def find_titles(
     )
     if without_id:
         query = query.where(papers.c.id.not_in(select(paper_ids.c.paper_id)))
-    return dict(conn.execute(query).tuples())
+    return dict(iter(conn.execute(query)))
 
 
 def resolve(conn: Connection, text: str) -> int | None:
@@ -79,9 +81,13 @@ def resolve(conn: Connection, text: str) -> int | None:
 
     Understood are arXiv ids and DOIs, bare or as links, `scheme:value`, and `title:` with a title.
     """
-    scheme, _, value = text.strip().partition(":")
+    text = text.strip()
+    if len(text) > _LONGEST_TEXT:
+        return None
+    scheme, _, value = text.partition(":")
     if scheme == "title":
-        return find_titles(conn, [title_key(value)]).get(title_key(value))
+        title = title_key(value)
+        return find_titles(conn, [title]).get(title) if title else None
     keys: list[Key] = []
     found = identify(text)
     if found is not None:
@@ -129,7 +135,7 @@ def counts_by_source(conn: Connection, first: date, last: date) -> dict[str, int
         .group_by(papers.c.source)
         .order_by(n.desc(), papers.c.source)
     )
-    return dict(conn.execute(query).tuples())
+    return dict(iter(conn.execute(query)))
 
 
 def iterate(conn: Connection) -> Iterator[Paper]:

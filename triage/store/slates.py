@@ -129,7 +129,7 @@ def id_of(conn: Connection, public_id: str) -> int | None:
 def last_days(conn: Connection) -> dict[int, date]:
     """Return the date of the newest slate of every subscriber who has one."""
     query = select(slates.c.subscriber_id, slates.c.on).order_by(slates.c.on)
-    return dict(conn.execute(query).tuples())
+    return dict(iter(conn.execute(query)))
 
 
 def shown_papers(conn: Connection, subscriber_id: int) -> set[int]:
