@@ -8,6 +8,7 @@ from pathlib import Path
 from triage.errors import TriageError
 
 _PACKAGE = Path(__file__).resolve().parent
+_INCOMPLETE = "{} is missing from this installation. Install triage again."
 
 
 def templates_dir() -> Path:
@@ -28,12 +29,19 @@ def migrations_dir() -> Path:
     return _find("migrations")
 
 
+def example_config() -> str:
+    """Return the text of the config file in which every key stands at its default."""
+    for folder in (_PACKAGE / "_data", _PACKAGE.parent):
+        path = folder / "config.example.toml"
+        if path.is_file():
+            return path.read_text("utf-8")
+    raise TriageError(_INCOMPLETE.format("config.example.toml"))
+
+
 @cache
 def _find(name: str) -> Path:
     # The packaged copy comes first: beside an installed package lie other packages' folders.
     for folder in (_PACKAGE / "_data" / name, _PACKAGE.parent / name):
         if folder.is_dir():
             return folder
-    raise TriageError(
-        f"The folder {name!r} is missing from this installation. Install triage again."
-    )
+    raise TriageError(_INCOMPLETE.format(name))

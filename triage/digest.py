@@ -110,7 +110,7 @@ class Nightly:
         """
         with self._database.write() as conn:
             run_id = store.runs.begin(conn, on, self._clock.now())
-        problems = self._fetch()
+        problems = self._fetch(progress)
         pass_by("fetched")
         pair = self._encode(on, progress)
         pass_by("encoded")
@@ -135,12 +135,13 @@ class Nightly:
             pool = load_pool(conn, pair.encoder, on, due.days)
             return self._slate(conn, due, pool, pair, on)
 
-    def _fetch(self) -> list[str]:
+    def _fetch(self, progress: Progress) -> list[str]:
         problems = []
         for source in self._sources:
             log.info("fetch", source=source.name)
             try:
-                ingest(self._database, source, self._clock, resume=True)
+                for report in ingest(self._database, source, self._clock, resume=True):
+                    progress(f"fetch {source.name}", report.read, 0)
             except SourceError as error:
                 problems.append(f"source {source.name}: {error}")
         return problems

@@ -32,6 +32,15 @@ _DOI_PREFIX: Final = re.compile(
 )
 _DOI: Final = re.compile(r"10\.[0-9]{4,9}(?:\.[0-9]+)*/[!\x23-\x5b\x5d-\x7e]{1,250}", re.ASCII)
 _ARXIV_DOI: Final = "10.48550/arxiv."
+_SOURCE_NAMES: Final = {
+    "arxiv": "arXiv",
+    "biorxiv": "bioRxiv",
+    "medrxiv": "medRxiv",
+    "hf_daily": "Hugging Face",
+    "listing": "Hugging Face",
+    "doi": "DOI",
+    "import": "import",
+}
 _LONGEST_ID: Final = 400
 _LONGEST_QUERY: Final = 200
 
@@ -105,6 +114,11 @@ def title_key(title: str) -> str:
     """
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", title).casefold())
     return "".join(filter(str.isalnum, folded))
+
+
+def source_name(source: str) -> str:
+    """Return what people call a source: `arxiv` is arXiv, `feed:Nature` is Nature."""
+    return _SOURCE_NAMES.get(source) or source.removeprefix("feed:")
 
 
 def upstream_url(source: str, source_id: str | None, title: str) -> str:

@@ -7,7 +7,7 @@ Everything can be repeated: the same records again change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -49,18 +49,15 @@ class IngestReport:
 
 
 def ingest(
-    database: Database,
-    source: Source,
-    clock: Clock,
-    *,
-    resume: bool,
-    on_batch: Callable[[IngestReport], None] = lambda _: None,
-) -> IngestReport:
+    database: Database, source: Source, clock: Clock, *, resume: bool
+) -> Iterator[IngestReport]:
     """Store everything that a source gives, one transaction a batch.
 
     Args:
         resume: go on from the stored cursor and move it; else read from the beginning.
-        on_batch: called with the sum so far after each batch.
+
+    Yields:
+        The sum so far after each batch.
 
     Raises:
         SourceError: the source cannot be read on; what came before is stored.
@@ -77,8 +74,7 @@ def ingest(
             if resume and batch.cursor is not None:
                 store.sources.save_cursor(conn, source.name, batch.cursor, now)
             store.sources.save_days(conn, batch.days, now)
-        on_batch(total)
-    return total
+        yield total
 
 
 def _store_batch(conn: Connection, origin: str, batch: Batch, now: datetime) -> IngestReport:
@@ -130,6 +126,11 @@ def _keys(paper: FetchedPaper) -> list[Key]:
     return keys if paper.doi is None else [*keys, ("doi", paper.doi)]
 
 
+def _title(paper: FetchedPaper) -> str:
+    """Return the title as it is compared; one without letters and digits stands for itself."""
+    return title_key(paper.title) or paper.title
+
+
 class _Works:
     """Says which work each record of a batch belongs to.
 
@@ -138,7 +139,7 @@ class _Works:
     """
 
     def __init__(self, conn: Connection, fetched: Sequence[FetchedPaper]) -> None:
-        titles = {title_key(paper.title) for paper in fetched}
+        titles = {_title(paper) for paper in fetched}
         self._by_key = store.papers.find(conn, [key for paper in fetched for key in _keys(paper)])
         self._by_title = store.papers.find_titles(conn, titles)
         self._nameless = store.papers.find_titles(conn, titles, without_id=True)
@@ -148,15 +149,15 @@ class _Works:
         for key in keys:
             if key in self._by_key:
                 return self._by_key[key]
-        return (self._nameless if keys else self._by_title).get(title_key(paper.title))
+        return (self._nameless if keys else self._by_title).get(_title(paper))
 
     def add(self, paper: FetchedPaper, work: int) -> None:
         if not _keys(paper):
-            self._nameless[title_key(paper.title)] = work
+            self._nameless[_title(paper)] = work
         self.join(paper, work)
 
     def join(self, paper: FetchedPaper, work: int) -> None:
-        title = title_key(paper.title)
+        title = _title(paper)
         self._by_title.setdefault(title, work)
         for key in _keys(paper):
             self._by_key[key] = work
@@ -170,7 +171,7 @@ def _row(paper: FetchedPaper, now: datetime) -> dict[str, Any]:
         "source_id": paper.source_id,
         "version": paper.version,
         "title": paper.title,
-        "title_key": title_key(paper.title),
+        "title_key": _title(paper),
         "abstract": paper.abstract,
         "authors": list(paper.authors),
         "categories": list(paper.categories),
@@ -209,7 +210,7 @@ def _merge(conn: Connection, again: Sequence[tuple[int, FetchedPaper]], now: dat
         if not changes:
             continue
         if "title" in changes:
-            changes["title_key"] = title_key(changes["title"])
+            changes["title_key"] = title_key(changes["title"]) or changes["title"]
         if "title" in changes or "abstract" in changes:
             store.encodings.forget(conn, work)
         store.papers.update_paper(conn, work, changes | {"updated_at": now})

@@ -1,0 +1,78 @@
+"""The command line: `triage NOUN VERB`. A command's module is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from triage import __version__
+from triage.errors import TriageError
+
+COMMANDS = {
+    "demo": ("triage.cli.demo", "Show the whole loop on bundled papers."),
+    "init": ("triage.cli.init", "Write a config file and secrets, and make the database."),
+    "db": ("triage.cli.db", "Upgrade and check the database."),
+    "papers": ("triage.cli.papers", "Import papers from files, and look at one."),
+    "subscriber": ("triage.cli.subscriber", "Add, list, pause and erase subscribers."),
+    "run": ("triage.cli.run", "Make and send the digests of one date."),
+    "serve": ("triage.cli.serve", "Serve the pages behind the links in the mails."),
+    "digest": ("triage.cli.digest", "Preview, show and list digests."),
+    "outbox": ("triage.cli.outbox", "List and hand over waiting messages."),
+    "feedback": ("triage.cli.feedback", "List, import and export votes."),
+    "train": ("triage.cli.train", "Retrain the ranker; it goes live only if it is better."),
+    "model": ("triage.cli.model", "List, show, promote and roll back models."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Names every command from the table above and imports the one that is called."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[name][0]).command
+        assert isinstance(command, click.Command)  # noqa: S101 - a test goes through all of them
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="triage")
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False),
+    envvar="TRIAGE_CONFIG",
+    default="triage.toml",
+    show_default=True,
+    show_envvar=True,
+    help="The config file.",
+)
+@click.pass_context
+def cli(ctx: click.Context, config: str) -> None:
+    """Personal paper digests by mail, ranked by what each subscriber votes for.
+
+    Exit status: 0 done, 1 failed, 2 wrong usage or config, 3 partly done.
+    """
+    ctx.obj = config
+
+
+def main() -> None:
+    """Run the command line; every error of the program ends as one clear line."""
+    try:
+        cli()
+    except TriageError as error:
+        click.echo(f"triage: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,56 @@
+"""`triage feedback …`"""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+import click
+
+from triage.cli._edge import PARTLY_DONE, json_option, opened, show
+
+
+@click.group("feedback")
+def command() -> None:
+    """List, import and export votes."""
+
+
+@command.command("list")
+@click.option("--limit", type=int, default=50, show_default=True)
+@json_option
+@click.pass_context
+def list_(ctx: click.Context, limit: int, as_json: bool) -> None:
+    """List the newest votes."""
+    from triage import store
+
+    with opened(ctx).database.read() as conn:
+        rows = store.events.listing(conn, limit)
+    show(rows, as_json=as_json, empty="no votes yet")
+
+
+@command.command("import")
+@click.argument("file", type=click.File("r", encoding="utf-8", errors="replace"))
+@click.pass_context
+def import_(ctx: click.Context, file: TextIO) -> None:
+    """Import votes from FILE, JSON lines of subscriber, paper_id, kind and at."""
+    from triage.feedback import import_votes
+
+    app = opened(ctx)
+    imported = import_votes(app.database, file, app.clock)
+    for row in imported.bad:
+        click.echo(f"triage: line {row.line}: {row.reason}", err=True)
+    click.echo(
+        f"read {imported.read}, stored {imported.stored}, known {imported.known},"
+        f" refused {len(imported.bad)}"
+    )
+    if imported.bad:
+        ctx.exit(PARTLY_DONE if imported.stored or imported.known else 1)
+
+
+@command.command()
+@click.pass_context
+def export(ctx: click.Context) -> None:
+    """Print every vote as the JSON lines that `import` reads."""
+    from triage.feedback import export_votes
+
+    for line in export_votes(opened(ctx).database):
+        click.echo(line)

@@ -1,0 +1,36 @@
+"""`triage init`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from triage._assets import example_config
+from triage.app import initialise
+
+
+@click.command("init")
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    help="Where the installation lives; made if it is missing.",
+)
+def command(folder: Path) -> None:
+    """Write a config file and a signing secret, and make the database.
+
+    What is there already stays as it is. Mail goes to a Maildir in the folder until the config
+    says otherwise.
+    """
+    config, fresh = initialise(folder, example_config())
+    if not fresh:
+        click.echo(f"{config} is there already: nothing was changed")
+        return
+    click.echo(f"wrote {config}, a signing secret and a database")
+    click.echo(
+        f"next: triage --config {config} papers import FILE…\n"
+        f"      triage --config {config} subscriber add YOU@EXAMPLE.ORG --interests 'a sentence'\n"
+        f"      triage --config {config} run"
+    )

@@ -1,0 +1,22 @@
+"""`triage train`"""
+
+from __future__ import annotations
+
+import click
+
+from triage.cli._edge import opened
+
+
+@click.command("train")
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """Retrain the ranker on all votes; it goes live only if it is better on later digests."""
+    from triage.train import train
+
+    app = opened(ctx)
+    report = train(app.database, app.workshop, app.clock)
+    click.echo(
+        f"{report.version}: {report.n_impressions} shown papers, {report.n_votes} votes,"
+        f" {report.n_slates} digests"
+    )
+    click.echo(f"{'promoted' if report.promoted else 'not promoted'}: {report.why}")
