@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,13 @@ def test_a_vote_is_there_when_the_call_returns(world: World) -> None:
 
 def test_the_same_vote_again_adds_nothing(world: World) -> None:
     assert [cast(world, UP).stored for _ in range(4)] == [True, False, False, False]
+    assert world.events() == [(1, 1, "vote_up")]
+
+
+def test_two_devices_at_once_make_one_vote(world: World) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        stored = list(pool.map(lambda _: cast(world, UP).stored, range(24)))
+    assert stored.count(True) == 1
     assert world.events() == [(1, 1, "vote_up")]
 
 
@@ -94,8 +103,6 @@ def test_a_person_who_agrees_with_a_scanner_still_counts(world: World) -> None:
     "wrong", [{"position": 4}, {"position": 0}, {"slate": "9" * 20}, {"subscriber": "9" * 20}]
 )
 def test_a_vote_on_nothing_is_refused(world: World, wrong: dict[str, Any]) -> None:
-    from dataclasses import replace
-
     claims = replace(world.claims(1, UP), **wrong)
     with pytest.raises(NotFound):
         feedback.record_vote(world.db, claims, world.clock, {})

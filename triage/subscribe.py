@@ -8,9 +8,8 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 from zoneinfo import available_timezones
-
-from sqlalchemy import Connection
 
 from triage import store
 from triage.errors import ConfigError, NotFound
@@ -24,6 +23,9 @@ from triage.records import (
     SubscriberState,
 )
 from triage.store import Database
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 _CATEGORY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z][A-Za-z0-9_-]*)?", re.ASCII)
 _LONGEST_INTERESTS = 2000
