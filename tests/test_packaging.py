@@ -124,9 +124,6 @@ def test_the_installed_package_is_the_wheels(installed: Installation) -> None:
     assert Path(where.strip()).is_relative_to(installed.folder)
 
 
-@pytest.mark.skipif(
-    not (ROOT / "triage/cli/__init__.py").exists(), reason="the command line is not written yet"
-)
 def test_the_installed_command_tells_its_version(installed: Installation) -> None:
     assert __version__ in installed.run("triage", "--version")
 

@@ -226,9 +226,6 @@ def test_the_guard_knows_a_built_statement(source: str, n_found: int) -> None:
     assert len(built_statements(ast.walk(ast.parse(source)))) == n_found
 
 
-@pytest.mark.skipif(
-    not (ROOT / "triage/cli/__init__.py").exists(), reason="the command line is not written yet"
-)
 def test_help_loads_no_heavy_library() -> None:
     script = (
         "import sys\n"
