@@ -100,7 +100,14 @@ def test_a_person_who_agrees_with_a_scanner_still_counts(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"position": 4}, {"position": 0}, {"slate": "9" * 20}, {"subscriber": "9" * 20}]
+    "wrong",
+    [
+        {"position": 4},
+        {"position": 0},
+        {"slate": "9" * 20},
+        {"subscriber": "9" * 20},
+        {"subscriber": f"{2:020x}"},  # somebody, but not whose digest it is
+    ],
 )
 def test_a_vote_on_nothing_is_refused(world: World, wrong: dict[str, Any]) -> None:
     claims = replace(world.claims(1, UP), **wrong)

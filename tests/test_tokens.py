@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.factories import NOON
 from triage.errors import ConfigError, TokenError, TokenExpired
 from triage.records import EventKind
-from triage.tokens import LIFETIMES, Claims, Keyring, Purpose, redact
+from triage.tokens import LIFETIMES, Claims, Keyring, Purpose, _encode, _mac, _pack, redact
 
 SECRET = "a secret of the tests, 32 or more characters"
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -56,6 +56,16 @@ def test_a_token_works_for_its_own_purpose_only(
     else:
         with pytest.raises(TokenError):
             keyring.verify(token, asked, NOON)
+
+
+def test_each_purpose_has_a_key_of_its_own_and_is_stated_besides(keyring: Keyring) -> None:
+    """Either alone would part the purposes; this holds both."""
+    ((kid, keys),) = keyring._keys.items()
+    assert len(set(keys.values())) == len(Purpose)
+    signed = f"v1.{kid}.{_encode(_pack(Purpose.LOGIN, VOTE))}"
+    forged = f"{signed}.{_mac(keys[Purpose.VOTE], signed)}"
+    with pytest.raises(TokenError):
+        keyring.verify(forged, Purpose.VOTE, NOON)
 
 
 def mutations(token: str, n: int, rng: random.Random) -> set[str]:
