@@ -36,6 +36,7 @@ class App:
 
     settings: Settings
     clock: Clock
+    own_mailer: Mailer | None = None
 
     @cached_property
     def database(self) -> Database:
@@ -73,7 +74,7 @@ class App:
     def mailer(self) -> Mailer:
         from triage.mailbox import Maildir
 
-        return Maildir(self.settings.mail_path)
+        return self.own_mailer or Maildir(self.settings.mail_path)
 
     def nightly(self) -> Nightly:
         from triage.digest import Nightly
@@ -128,13 +129,17 @@ class App:
         return create_app(self.database, self.keyring, self.clock, self.settings.site)
 
 
-def open_app(config: Path, clock: Clock | None = None) -> App:
+def open_app(config: Path, *, clock: Clock | None = None, mailer: Mailer | None = None) -> App:
     """Read the config file and compose the program; nothing is opened yet.
+
+    Args:
+        clock: instead of the machine's.
+        mailer: instead of the configured one.
 
     Raises:
         ConfigError: the file is missing or wrong.
     """
-    return App(load_settings(config), clock or SystemClock())
+    return App(load_settings(config), clock or SystemClock(), mailer)
 
 
 def initialise(folder: Path, example: str) -> tuple[Path, bool]:
@@ -162,9 +167,17 @@ def initialise(folder: Path, example: str) -> tuple[Path, bool]:
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written: {error.strerror}") from error
     app = open_app(config)
+    _make_private(app.settings.database_url)
     upgrade(app.unchecked_database)
     app.unchecked_database.close()
     return config, fresh
+
+
+def _make_private(database_url: str) -> None:
+    # SQLite gives its own files the mode of the database, and the database holds addresses.
+    path = database_url.removeprefix("sqlite:///")
+    if path != database_url and not path.startswith(":memory:"):
+        Path(path).touch(mode=0o600)
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _CATEGORY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z][A-Za-z0-9_-]*)?", re.ASCII)
 _LONGEST_INTERESTS = 2000
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,9 @@ def add(
     hour: int = 7,
     frequency: Frequency = Frequency.DAILY,
     detail: Detail = Detail.ABSTRACT,
+    followed_authors: Sequence[str] = (),
+    include_keywords: Sequence[str] = (),
+    exclude_keywords: Sequence[str] = (),
     consent: str = "the operator vouches for it",
 ) -> Added:
     """Add a confirmed subscriber; an address that is known already stays as it is.
@@ -75,6 +79,9 @@ def add(
         interests=_interests(interests),
         categories=tuple(dict.fromkeys(_category(each) for each in categories)),
         detail=detail,
+        followed_authors=_names(followed_authors),
+        include_keywords=_names(include_keywords),
+        exclude_keywords=_names(exclude_keywords),
     )
     key = store.subscribers.email_key(address)
     now = clock.now()
@@ -215,6 +222,13 @@ def _category(category: str) -> str:
     if len(category) > 40 or _CATEGORY.fullmatch(category) is None:
         raise ConfigError(f"{category[:60]!r} is not a category: write one as in cs.CL or hep-th")
     return category
+
+
+def _names(texts: Sequence[str]) -> tuple[str, ...]:
+    clean = dict.fromkeys(" ".join(text.split()) for text in texts)
+    if any(len(text) > _LONGEST_NAME for text in clean):
+        raise ConfigError(f"an author or keyword has at most {_LONGEST_NAME} characters")
+    return tuple(text for text in clean if text)
 
 
 def _interests(text: str) -> str:

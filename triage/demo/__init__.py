@@ -1,1 +1,1 @@
-"""Real papers for `triage demo`; their origin stands in ORIGIN.md."""
+"""The whole loop on real papers: digests, votes, training, and what the votes changed."""
