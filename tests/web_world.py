@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from sqlalchemy import select
 from starlette.types import ASGIApp
 
 from tests.factories import DAY, NOON, impression, slate, subscriber
+from tests.fakes import StoppedClock
 from triage import store
 from triage.records import (
     EventKind,
@@ -30,17 +30,6 @@ from triage.web import create_app
 SECRET = "a secret of the tests, 32 or more characters"
 ADDRESS = "ada.reader@example.org"
 INTERESTS = "knitting with optical fibres"
-
-
-@dataclass
-class StoppedClock:
-    at: datetime = NOON
-
-    def now(self) -> datetime:
-        return self.at
-
-    def sleep(self, seconds: float) -> None:
-        self.at += timedelta(seconds=seconds)
 
 
 @dataclass(frozen=True)
