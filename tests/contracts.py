@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 from triage.errors import TriageError
-from triage.ports import Source
-from triage.records import Batch
+from triage.features import FEATURES
+from triage.ports import Encoder, Scorer, Source
+from triage.records import F32, Batch
 
 LARGEST_BATCH = 500
 
@@ -76,3 +80,102 @@ def error_text(error: TriageError) -> str:
     text = str(error)
     assert 20 < len(text) < 500, text
     return text
+
+
+class EncoderContract:
+    """`Encoder`: override `encoder`; it must know words of the texts below."""
+
+    TEXTS = ("speculative decoding of language", "protein folding and robot grasping", "")
+
+    def encoder(self) -> Encoder:
+        raise NotImplementedError
+
+    def test_an_encoder_has_a_version(self) -> None:
+        assert self.encoder().version.strip()
+
+    def test_dense_rows_are_of_unit_length_or_zero(self) -> None:
+        dense = self.encoder().transform(self.TEXTS)
+        assert dense.dtype == np.float32
+        assert np.linalg.norm(dense, axis=1) == pytest.approx([1, 1, 0], abs=1e-4)
+
+    def test_words_rows_are_of_unit_length_or_zero(self) -> None:
+        words = self.encoder().encode(self.TEXTS).words
+        assert words.format == "csr"
+        assert words.dtype == np.float32
+        assert np.linalg.norm(words.toarray(), axis=1) == pytest.approx([1, 1, 0], abs=1e-4)
+
+    def test_encode_holds_what_transform_gives(self) -> None:
+        encoder = self.encoder()
+        assert np.array_equal(encoder.encode(self.TEXTS).dense, encoder.transform(self.TEXTS))
+
+    def test_a_text_has_the_same_vector_in_any_company(self) -> None:
+        together = self.encoder().transform(self.TEXTS)
+        for row, text in zip(together, self.TEXTS, strict=True):
+            assert self.encoder().transform([text])[0] == pytest.approx(row, abs=1e-6)
+
+    def test_no_texts_give_no_rows_of_the_right_width(self) -> None:
+        some, none = self.encoder().encode(self.TEXTS), self.encoder().encode(())
+        assert len(none) == 0
+        assert none.dense.shape[1] == some.dense.shape[1]
+        assert none.words.shape == (0, some.words.shape[1])
+
+    def test_terms_are_words_of_the_text_heaviest_first(self) -> None:
+        words = self.encoder().encode(self.TEXTS).words
+        terms = self.encoder().terms(words[0], 2)
+        assert len(terms) == 2
+        assert all(part in self.TEXTS[0] for term in terms for part in term.split())
+        assert self.encoder().terms(words[0], 1) == terms[:1]
+        assert self.encoder().terms(words[2], 5) == ()
+
+
+class ScorerContract:
+    """`Scorer`: override `scorer` and `rows`, feature rows as readers have them."""
+
+    def scorer(self) -> Scorer:
+        raise NotImplementedError
+
+    def rows(self) -> F32:
+        raise NotImplementedError
+
+    def test_a_scorer_has_a_version(self) -> None:
+        assert self.scorer().version.strip()
+
+    def test_scores_are_between_zero_and_one(self) -> None:
+        scores = self.scorer().score(self.rows())
+        assert scores.dtype == np.float64
+        assert scores.shape == (len(self.rows()),)
+        assert ((scores >= 0) & (scores <= 1)).all()
+
+    def test_extreme_rows_have_a_score_too(self) -> None:
+        huge = np.full((2, len(FEATURES)), 1e6, dtype=np.float32) * [[1], [-1]]
+        assert np.isfinite(self.scorer().score(huge.astype(np.float32))).all()
+
+    def test_no_rows_give_no_scores(self) -> None:
+        none = np.zeros((0, len(FEATURES)), dtype=np.float32)
+        assert self.scorer().score(none).shape == (0,)
+        assert self.scorer().contributions(none).shape == (0, len(FEATURES))
+
+    def test_a_row_has_the_same_score_in_any_company(self) -> None:
+        rows, scorer = self.rows(), self.scorer()
+        assert scorer.score(rows[3:5]) == pytest.approx(scorer.score(rows)[3:5])
+
+    def test_contributions_add_up_to_differences_of_the_margin(self) -> None:
+        rows, scorer = self.rows(), self.scorer()
+        scores = scorer.score(rows)
+        margins = np.log(scores / (1 - scores))
+        parts = scorer.contributions(rows)
+        assert parts.shape == rows.shape
+        assert parts.dtype == np.float64
+        rest = margins - parts.sum(axis=1)
+        assert rest == pytest.approx(np.full(len(rows), rest[0]), abs=1e-6)
+
+    def test_scoring_changes_no_row(self) -> None:
+        rows = self.rows()
+        before = rows.copy()
+        self.scorer().score(rows)
+        self.scorer().contributions(rows)
+        assert np.array_equal(rows, before)
+
+    def test_rows_of_another_width_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="feature rows"):
+            self.scorer().score(np.zeros((1, 3), dtype=np.float32))

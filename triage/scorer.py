@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from triage import modelfile
 from triage.errors import ModelError, NotEnoughFeedback
@@ -23,7 +25,7 @@ from triage.features import FEATURE_VERSION, FEATURES
 from triage.records import F32, F64, I32
 
 if TYPE_CHECKING:
-    from lightgbm import Booster
+    from lightgbm import Booster, Dataset
 
 KIND = "scorer"
 
@@ -61,6 +63,10 @@ MANY_LIKES_LOG1P = 4.0
 MIN_ROWS = 20
 MIN_RELEVANT = 5
 MIN_GROUPS = 2
+FIRST_ROUNDS = 10
+MOST_ROUNDS = 150
+PATIENCE = 20
+GROUPS_TO_TELL = 20
 
 _RISING = {
     "words_like_mean", "words_like_max", "words_like_top3", "dense_like_mean", "dense_like_max",
@@ -118,7 +124,7 @@ class LambdaMartScorer:
     def __init__(
         self, text: str, offset: float, encoder_version: str, metrics: Mapping[str, float]
     ) -> None:
-        check_model_text(text)
+        modelfile.check_trees(text, FEATURES)
         from lightgbm import Booster
 
         bound = f"{FEATURE_VERSION} {encoder_version} {offset!r} {ColdStartScorer.version}\n{text}"
@@ -143,7 +149,7 @@ class LambdaMartScorer:
         """Grow trees on logged slates; the same data and seed give the same bytes.
 
         Args:
-            X: float32 (n, n_features), rows of one query group next to each other.
+            X: float32 (n, n_features), rows of one query group next to each other, oldest first.
             relevance: int32 (n,), 0 to 3.
             group_sizes: how many rows each query group has, in order; they sum to n.
             weights: float32 (n,), above 0, e.g. one over the propensity, clipped.
@@ -162,20 +168,8 @@ class LambdaMartScorer:
                 f"{sum(group_sizes)} rows do not fit each other"
             )
         _check_enough(relevance, group_sizes)
-        import lightgbm
-
-        n = len(X)
-        cold = ColdStartScorer()
-        data = lightgbm.Dataset(
-            X,
-            label=relevance,
-            weight=np.asarray(weights, dtype=np.float32),
-            group=np.asarray(group_sizes, dtype=np.int32),
-            init_score=cold.margin(X),
-            feature_name=list(FEATURES),
-            params={"verbosity": -1, "min_data_in_bin": 1 if n < 1000 else 3},
-        )
-        booster = lightgbm.train(_parameters(n, seed), data, num_boost_round=_rounds(n))
+        log = _Log(X, relevance, np.asarray(group_sizes), weights)
+        booster = _grow(log, _rounds(log, seed), seed)
         text = booster.model_to_string()
         offset = float(np.mean(np.asarray(booster.predict(X, raw_score=True, num_threads=1))))
         return cls(text, offset, encoder_version, {})
@@ -245,64 +239,6 @@ class LambdaMartScorer:
         )
 
 
-def check_model_text(text: str) -> None:
-    """Check that a LightGBM text model is whole before the C++ parser reads it.
-
-    The parser trusts lengths and child numbers, so a truncated or crafted text can crash the
-    process instead of raising an error.
-
-    Raises:
-        ModelError: the header or a tree does not add up.
-    """
-    head, *trees = text.split("\nTree=")
-    header = _fields(head)
-    if not text.startswith("tree\n") or header.get("feature_names", "").split() != list(FEATURES):
-        raise ModelError("the trees are not a ranking model for this program's features")
-    sizes = _numbers(header.get("tree_sizes", ""))
-    if len(sizes) != len(trees):
-        raise ModelError(f"the model names {len(sizes)} trees and holds {len(trees)}")
-    start = text.find("\nTree=") + 1
-    end = text.find("\nend of trees")
-    if end < 0 or (trees and start + sum(sizes) > end + 1):
-        raise ModelError("the trees are cut off or longer than the model says")
-    for number, tree in enumerate(trees):
-        _check_tree(number, _fields(tree.split("\nend of trees")[0]))
-
-
-def _check_tree(number: int, tree: dict[str, str]) -> None:
-    (n_leaves,) = _numbers(tree.get("num_leaves", "")) or [0]
-    if n_leaves < 1 or tree.get("num_cat", "0") != "0":
-        raise ModelError(f"tree {number} has no leaves or splits on categories")
-    n_nodes = n_leaves - 1
-    if n_nodes == 0:
-        return
-    columns = {name: _numbers(tree.get(name, "")) for name in ("split_feature", "decision_type")}
-    left, right = (_numbers(tree.get(side, "")) for side in ("left_child", "right_child"))
-    lengths = {len(values) for values in (*columns.values(), left, right)}
-    lengths.add(len(tree.get("threshold", "").split()))
-    if lengths != {n_nodes} or len(tree.get("leaf_value", "").split()) != n_leaves:
-        raise ModelError(f"tree {number} has arrays of the wrong length")
-    # Each node but the root and each leaf is exactly one node's child: a tree without loops.
-    children = sorted(left + right)
-    if children != [*range(-n_leaves, 0), *range(1, n_nodes)] or any(
-        child > 0 and child <= node for side in (left, right) for node, child in enumerate(side)
-    ):
-        raise ModelError(f"tree {number} is not a tree")
-    if any(not 0 <= feature < len(FEATURES) for feature in columns["split_feature"]):
-        raise ModelError(f"tree {number} splits on a feature that does not exist")
-
-
-def _fields(block: str) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split()]
-    except ValueError as error:
-        raise ModelError("the trees hold a word where a number belongs") from error
-
-
 def _check_enough(relevance: I32, group_sizes: Sequence[int]) -> None:
     ends = np.cumsum(group_sizes)
     groups = np.split(relevance, ends[:-1]) if len(ends) else []
@@ -315,9 +251,69 @@ def _check_enough(relevance: I32, group_sizes: Sequence[int]) -> None:
         )
 
 
-def _rounds(n_rows: int) -> int:
-    """Return how many trees: ten for the first votes, up to 150 from 60,000 rows on."""
-    return int(np.clip(n_rows / 400, 10, 150))
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """Query groups as `LambdaMartScorer.fit` takes them, oldest first."""
+
+    X: F32
+    relevance: I32
+    group_sizes: NDArray[np.int64]
+    weights: F32
+
+    def groups(self, first: int, last: int) -> _Log:
+        start, end = int(self.group_sizes[:first].sum()), int(self.group_sizes[:last].sum())
+        rows = slice(start, end)
+        return _Log(
+            self.X[rows], self.relevance[rows], self.group_sizes[first:last], self.weights[rows]
+        )
+
+    def dataset(self, reference: Dataset | None = None) -> Dataset:
+        from lightgbm import Dataset
+
+        return Dataset(
+            self.X,
+            label=self.relevance,
+            weight=self.weights,
+            group=self.group_sizes,
+            init_score=ColdStartScorer().margin(self.X),
+            feature_name=list(FEATURES),
+            reference=reference,
+            params={"verbosity": -1},
+        )
+
+
+def _grow(log: _Log, n_rounds: int, seed: int) -> Booster:
+    import lightgbm
+
+    return lightgbm.train(_parameters(len(log.X), seed), log.dataset(), n_rounds)
+
+
+def _rounds(log: _Log, seed: int) -> int:
+    """Return how many trees serve the newest fifth of the query groups best, grown on the rest.
+
+    Few groups cannot tell: then it is FIRST_ROUNDS, which changes little.
+    """
+    n_groups = len(log.group_sizes)
+    if n_groups < GROUPS_TO_TELL:
+        return FIRST_ROUNDS
+    import lightgbm
+
+    split = n_groups - n_groups // 5
+    earlier, later = log.groups(0, split), log.groups(split, n_groups)
+    data = earlier.dataset()
+    record: dict[str, dict[str, list[float]]] = {}
+    lightgbm.train(
+        _parameters(len(earlier.X), seed) | {"metric": "ndcg", "eval_at": [10]},
+        data,
+        MOST_ROUNDS,
+        valid_sets=[later.dataset(data)],
+        valid_names=["later"],
+        callbacks=[
+            lightgbm.record_evaluation(record),
+            lightgbm.early_stopping(PATIENCE, verbose=False),
+        ],
+    )
+    return max(FIRST_ROUNDS, int(np.argmax(record["later"]["ndcg@10"])) + 1)
 
 
 def _parameters(n_rows: int, seed: int) -> dict[str, Any]:
@@ -327,7 +323,7 @@ def _parameters(n_rows: int, seed: int) -> dict[str, Any]:
         "num_leaves": 7 if n_rows < 2_000 else 15,
         "min_data_in_leaf": int(np.clip(n_rows / 20, 5, 50)),
         "min_sum_hessian_in_leaf": 1e-3,
-        "lambda_l2": 5.0,
+        "lambda_l2": 3.0,
         "feature_fraction": 0.7,
         "lambdarank_truncation_level": 20,
         "label_gain": [0, 1, 3, 7],
@@ -335,7 +331,7 @@ def _parameters(n_rows: int, seed: int) -> dict[str, Any]:
         "seed": seed,
         "deterministic": True,
         "force_col_wise": True,
-        "num_threads": 2,
+        "num_threads": 1 if n_rows < 20_000 else 2,
         "verbosity": -1,
     }
 

@@ -1,0 +1,150 @@
+"""Texts become vectors: the same text always the same, from 1 paper to 100,000, without pickle."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import topics
+from tests.contracts import EncoderContract
+from triage import modelfile
+from triage.encoder import TextEncoder
+from triage.errors import ModelError
+from triage.ports import Encoder
+
+KEY = b"k" * 32
+TEXTS = [paper.text for paper in topics.literature()]
+
+
+class TestTextEncoder(EncoderContract):
+    def encoder(self) -> Encoder:
+        return topics.encoder()
+
+
+def test_papers_of_one_topic_are_near_to_each_other() -> None:
+    encodings = topics.encoder().encode(TEXTS)
+    words = (encodings.words @ encodings.words.T).toarray()
+    for cosines in (words, encodings.dense @ encodings.dense.T):
+        proteins = list(topics.rows_of("proteins"))
+        others = np.delete(cosines[proteins], proteins, axis=1)
+        assert cosines[np.ix_(proteins, proteins)].mean() > 4 * abs(others.mean())
+
+
+def test_a_fit_gives_the_same_bytes_for_the_same_corpus_and_seed() -> None:
+    again = TextEncoder.fit(TEXTS)
+    assert again.version == topics.encoder().version
+    assert TextEncoder.fit(TEXTS[:-1]).version != again.version
+    assert TextEncoder.fit(TEXTS, seed=1).version != again.version
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 20, 600])
+def test_a_corpus_of_any_size_will_do(n: int) -> None:
+    texts = (TEXTS * 10)[:n]
+    encodings = TextEncoder.fit(texts).encode(texts)
+    assert len(encodings) == n
+    assert 1 <= encodings.dense.shape[1] <= 256
+    assert np.linalg.norm(encodings.dense, axis=1) == pytest.approx(np.ones(n), abs=1e-4)
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["…", "1 2 3"], ["the and of"]])
+def test_a_corpus_without_words_is_refused(texts: list[str]) -> None:
+    with pytest.raises(ModelError, match="word to learn from"):
+        TextEncoder.fit(texts)
+
+
+def test_accents_case_and_plurals_do_not_part_words() -> None:
+    encoder = TextEncoder.fit(["Poincaré embeddings of a graph", "an embedding of graphs", "x y"])
+    one, other = encoder.encode(["POINCARE EMBEDDING graph", "poincaré embeddings graphs"]).words
+    assert (one - other).nnz == 0
+
+
+def test_a_plural_without_its_singular_is_left_alone() -> None:
+    encoder = TextEncoder.fit(["bias and physics", "bias in physics"])
+    assert set(encoder.terms(encoder.encode(["bias physics"]).words, 9)) >= {"bias", "physics"}
+
+
+def test_pairs_of_words_are_terms_and_do_not_cross_unknown_words() -> None:
+    encoder = TextEncoder.fit(["speculative decoding", "speculative decoding works"])
+    both = encoder.encode(["speculative decoding", "speculative zzz decoding"]).words
+    assert "speculative decoding" in encoder.terms(both[0], 9)
+    assert set(encoder.terms(both[1], 9)) == {"decoding", "speculative"}
+
+
+def test_a_common_word_weighs_less() -> None:
+    encoder = topics.encoder()
+    words = encoder.encode(["study tactile"]).words
+    assert encoder.terms(words, 1) == ("tactile",)
+
+
+@given(st.text(max_size=300))
+def test_any_text_has_a_row_of_unit_length_or_zero(text: str) -> None:
+    encodings = topics.encoder().encode([text])
+    for length in (np.linalg.norm(encodings.dense), np.linalg.norm(encodings.words.toarray())):
+        assert length == pytest.approx(1, abs=1e-4) or length == 0
+
+
+def test_a_megabyte_of_text_is_one_row() -> None:
+    assert np.isfinite(topics.encoder().transform(["protein folding " * 70_000])).all()
+
+
+def test_long_corpora_are_encoded_in_pieces_with_the_same_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = topics.encoder().encode(TEXTS)
+    monkeypatch.setattr("triage.encoder.CHUNK", 7)
+    pieces = topics.encoder().encode(TEXTS)
+    assert (whole.words != pieces.words).nnz == 0
+    assert pieces.dense == pytest.approx(whole.dense, abs=1e-6)
+
+
+def test_a_part_of_a_large_corpus_is_enough_for_the_dense_space(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("triage.encoder.MAX_SVD_ROWS", 40)
+    encoder = TextEncoder.fit(TEXTS)
+    assert encoder.version == TextEncoder.fit(TEXTS).version
+    dense = encoder.transform(TEXTS)
+    assert dense[20] @ dense[22] > 2 * abs(float(dense[20] @ dense[40]))
+
+
+def test_a_saved_encoder_is_the_same_encoder(tmp_path: Path) -> None:
+    encoder = topics.encoder()
+    encoder.save(tmp_path, KEY)
+    loaded = TextEncoder.load(tmp_path, KEY)
+    assert loaded.version == encoder.version
+    ours, theirs = encoder.encode(TEXTS), loaded.encode(TEXTS)
+    assert np.array_equal(ours.dense, theirs.dense)
+    assert (ours.words != theirs.words).nnz == 0
+    assert loaded.terms(theirs.words[0], 5) == encoder.terms(ours.words[0], 5)
+
+
+def test_a_changed_or_foreign_folder_is_refused(tmp_path: Path) -> None:
+    topics.encoder().save(tmp_path, KEY)
+    with pytest.raises(ModelError, match="another secret key"):
+        TextEncoder.load(tmp_path, b"x" * 32)
+    state = next(tmp_path.glob("state-*"))
+    state.write_bytes(state.read_bytes()[:-1])
+    with pytest.raises(ModelError, match="damaged"):
+        TextEncoder.load(tmp_path, KEY)
+
+
+def test_even_a_sealed_pickle_is_not_opened(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, forms=np.array([{"a": 1}], dtype=object))
+    modelfile.write(tmp_path, "encoder", {"state.npz": buffer.getvalue()}, {"version": "x"}, KEY)
+    with pytest.raises(ModelError, match="unknown form"):
+        TextEncoder.load(tmp_path, KEY)
+
+
+def test_a_manifest_that_names_another_version_is_refused(tmp_path: Path) -> None:
+    topics.encoder().save(tmp_path, KEY)
+    manifest, files = modelfile.read(tmp_path, "encoder", KEY)
+    modelfile.write(tmp_path, "encoder", files, {"version": "enc-other"}, KEY)
+    assert manifest["version"] == topics.encoder().version
+    with pytest.raises(ModelError, match="another encoder"):
+        TextEncoder.load(tmp_path, KEY)

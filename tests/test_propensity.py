@@ -1,0 +1,58 @@
+"""The chances of exploration are declared, sum to one, and are the ones that the dice have."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.factories import DAY
+from triage.propensity import POOL_SIZE, draw, exploration_pool, slate_rng
+
+scores = st.lists(st.floats(0, 1), max_size=60).map(np.array)
+
+
+@given(scores, st.sets(st.integers(0, 59), max_size=10), st.floats(0, 1))
+def test_pool_chances_sum_to_one_and_nobody_is_taken_twice(
+    values: np.ndarray, taken: set[int], floor: float
+) -> None:
+    rows, chances = exploration_pool(values, taken, floor)
+    assert len(rows) == len(chances) <= POOL_SIZE
+    assert not taken & set(rows.tolist())
+    assert all(values[row] >= floor / 4 for row in rows)
+    if len(rows):
+        assert chances.sum() == pytest.approx(1)
+
+
+def test_the_pool_is_the_best_of_the_rest() -> None:
+    rows, _ = exploration_pool(np.array([0.9, 0.2, 0.8, 0.01, 0.3]), {0}, floor=0.2)
+    assert rows.tolist() == [2, 4, 1]
+
+
+def test_papers_come_as_often_as_their_propensity_says_at_every_turn() -> None:
+    rows, rng, n = np.arange(10, 15), np.random.default_rng(1), 20_000
+    first, second = Counter[int](), Counter[int]()
+    for _ in range(n):
+        (a, chance), (b, later) = draw(rows, 2, rng)
+        assert a != b
+        assert chance == later == 0.2
+        first[a] += 1
+        second[b] += 1
+    for counted in (first, second):
+        assert all(abs(counted[int(row)] / n - 0.2) < 0.02 for row in rows)
+
+
+def test_an_empty_pool_draws_nothing() -> None:
+    assert draw(np.zeros(0, dtype=np.int64), 1, np.random.default_rng(0)) == ()
+
+
+def test_dice_depend_on_subscriber_and_date_alone() -> None:
+    def roll(subscriber: int, days: int) -> float:
+        return float(slate_rng(1, subscriber, DAY + timedelta(days)).random())
+
+    assert roll(1, 0) == roll(1, 0)
+    assert len({roll(1, 0), roll(2, 0), roll(1, 1), float(slate_rng(2, 1, DAY).random())}) == 4
