@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.identity import identify, parse_arxiv, parse_doi, title_key, upstream_url
+from triage.identity import (
+    identify,
+    parse_arxiv,
+    parse_doi,
+    source_name,
+    title_key,
+    upstream_url,
+)
 
 ANY_TEXT = st.text(st.characters(), max_size=300)
 TEXT = st.text(max_size=300)
@@ -64,6 +71,7 @@ def test_every_spelling_of_an_arxiv_id_is_the_same_paper(
         "https://arxiv.org.evil.example/abs/2401.00001",
         "https://evil.example/arxiv.org/abs/2401.00001",
         "https://evilarxiv.org/abs/2401.00001",
+        "https://huggingface.co/paperſ/2401.00001",  # folds to an s
         "https://user@arxiv.org/abs/2401.00001",
         "javascript:2401.00001",
         "10.48550/arXiv.nonsense",
@@ -171,3 +179,9 @@ def test_a_link_never_leaves_its_fixed_hosts(
     assert parts.netloc in {"arxiv.org", "doi.org", "huggingface.co"}
     assert ".." not in parts.path.split("/")
     assert set(parse_qs(parts.query)) <= {"q", "query"}
+
+
+def test_sources_have_names_for_people() -> None:
+    assert source_name("arxiv") == "arXiv"
+    assert source_name("feed:Distill") == "Distill"
+    assert source_name("odd") == "odd"

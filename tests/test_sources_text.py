@@ -20,7 +20,7 @@ TEX_TEXT = st.lists(
             " ",
             "\x00",
             "\u202e",
-            "�",
+            "\ud800",
             r"\frac",
             r"\sqrt",
             r"\alpha",
@@ -29,6 +29,10 @@ TEX_TEXT = st.lists(
             r"\left",
             r"\href",
             r"\cite",
+            r"\frac{",
+            r"\footnote{",
+            "{,}",
+            "^{",
             r"\textbf{",
             r"\unicode{x202E}",
             "&#8238;",
@@ -61,6 +65,10 @@ TEX_TEXT = st.lists(
         (r"\url{https://a.example/c_d}", "https://a.example/c_d"),
         (r"\ourmodel{} is \rev{new}{old}", "ourmodel is new old"),
         (r"\SI{5}{\kilo\meter}", "5 kilometer"),
+        (r"$\href{https://a.example/}{here\ it is}$", "here it is (https://a.example/)"),
+        (r"1{,}400 of 10^{-3} in x_{max}, f{x}", "1,400 of 10⁻³ in x_max, f{x}"),
+        (r"$\binom{n}{k} \pmod{4}$, $a\bmod 2$", "(n choose k) (mod 4), a mod 2"),
+        (r"$\preceq\Psi$, $\sqrt\gamma$, $\hat{\mathrm{H}}$", "≼Ψ, √(γ), Ĥ"),
         ("Fig.~3 -- ``quoted''", "Fig. 3 \u2013 “quoted”"),
     ],
 )
@@ -119,6 +127,10 @@ def test_the_stand_in_for_links_goes_with_its_punctuation(text: str, expected: s
 def test_controls_direction_marks_and_surrogates_go() -> None:
     hostile = "a\u202eb\u2066c\x00d\ud800e\u200bf\x1bg\r\nBcc: x\u2028y\x85z &#8238;&#13;&#10;!"
     assert clean(hostile, 500) == "abcdefg Bcc: x y z !"
+
+
+def test_invisible_characters_cannot_hide_or_forge_markup() -> None:
+    assert clean("$\\al\x00pha$ $\x01x\x02$ <\u200bi>y</i>", 500) == "α x y"
 
 
 @given(ANY_TEXT | TEX_TEXT, st.sampled_from([20, 100, 500]))
@@ -206,7 +218,7 @@ def test_huge_records_are_cut_and_the_raw_text_is_kept() -> None:
         "x^",
         "\\sqrt{",
         "</b>",
-        "́",
+        "\u0301",
     ],
 )
 def test_no_pattern_makes_cleaning_slow(unit: str) -> None:

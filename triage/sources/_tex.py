@@ -32,6 +32,8 @@ from triage.sources._tex_tables import (
 )
 
 _MARK: Final = re.compile(r"\\[a-zA-Z]+\*?|\\.|[${}]", re.DOTALL)
+_TEX: Final = re.compile(r"[\\$]|[\^_]\{|\{,\}")
+_PLAIN_SCRIPT: Final = re.compile(r"[^{}\\$]{0,40}")
 _DISPLAYED: Final = re.compile(r"\$\$([^$]+)\$\$")
 _ACCENTED: Final = re.compile(r" ?(?:\{\\?([A-Za-z])\}|\\([ij])(?![A-Za-z]) ?|([A-Za-z]))")
 _BRACED_ACCENT: Final = re.compile(r"\{\\?([A-Za-z])\}")
@@ -53,7 +55,7 @@ def to_unicode(text: str) -> str:
 
     A dollar sign opens a formula only where its partner closes one, so prices stay prices.
     """
-    if "\\" not in text and "$" not in text:
+    if _TEX.search(text) is None:
         return text
     return _Reader(text).read()
 
@@ -97,7 +99,7 @@ class _Reader:
         end = self.dollar_after.get(start)
         source = self.text[self.pos : end] if end is not None else ""
         if end is not None and _is_formula(source, self.text[end + 1 : end + 2]):
-            self.out.append(formula(source))
+            self._show(source)
             self.pos = end + 1
         else:
             self.out.append("$")
@@ -107,13 +109,24 @@ class _Reader:
         if end < 0:
             self.out.append(piece[1])
         else:
-            self.out.append(formula(self.text[self.pos : end]))
+            self._show(self.text[self.pos : end])
             self.pos = end + 2
+
+    def _show(self, source: str) -> None:
+        # Some set links as formulas, for the look of it.
+        linked = "\\href" in source or "\\url" in source
+        self.out.append(_Reader(source).read() if linked else formula(source))
 
     def _brace(self, start: int, piece: str) -> None:
         if start not in self.instead and start in self.partner:
-            following = self.text[start + 1 : start + 2]
-            if following == "\\":
+            end = self.partner[start]
+            body = self.text[start + 1 : end]
+            mark = self.out[-1][-1:]
+            if mark and mark in "^_" and _PLAIN_SCRIPT.fullmatch(body):
+                self.out[-1] = self.out[-1][:-1] + script(mark, body)
+                self.pos = end + 1
+                return
+            if body == "," or body[:1] == "\\":
                 self._unwrap(start)
         self.out.append(self.instead.get(start, piece))
 
@@ -227,7 +240,7 @@ def symbol(name: str) -> str:
 
 @lru_cache(maxsize=32_768)
 def formula(source: str) -> str:
-    """Return one formula as readable text: `10^{-3}` is `10⁻³`, `\frac{a}{b}` is `a/b`."""
+    r"""Return one formula as readable text: `10^{-3}` is `10⁻³`, `\frac{a}{b}` is `a/b`."""
     text = source
     if "\\" in text:
         text = text.replace(r"\{", "\x01").replace(r"\}", "\x02").replace(r"\_", "\x04")
@@ -238,9 +251,12 @@ def formula(source: str) -> str:
     # Inside out, a few levels: what is deeper is for pylatexenc.
     for _ in range(4):
         before = text
+        text = re.sub(r"\{(\{[^{}\\]*\})\}", r"\1", text)
         text = re.sub(r"([\^_])(?: *\{([^{}\\]*)\}|([^\s{}\\^_]))", _script, text)
         if "\\" in text:
             text = re.sub(r"\\[dt]?frac *\{([^{}\\]*)\} *\{([^{}\\]*)\}", _fraction, text)
+            text = re.sub(r"\\binom *\{([^{}\\]*)\} *\{([^{}\\]*)\}", r"(\1 choose \2)", text)
+            text = re.sub(r"\\pmod *(?:\{([^{}\\]*)\}|(\w))", r"(mod \1\2)", text)
             text = re.sub(r"\\sqrt *\{([^{}\\]*)\}", _root, text)
             text = _ACCENT_COMMAND.sub(_accented, text)
         if text == before:
@@ -260,6 +276,7 @@ def _formula_command(found: re.Match[str]) -> str:
     if name in NAMES:
         before = found.string[: found.start()][-1:]
         after = found.string[found.end() :][:1]
+        name = "mod" if name == "bmod" else name
         return (" " if before.isalnum() else "") + name + (" " if after.isalnum() else blanks)
     if name in SWITCHES:
         return " " if blanks and name.startswith("text") else ""
@@ -286,7 +303,7 @@ def script(mark: str, body: str) -> str:
         return "°"
     if not body or (mark == "^" and (body in ORDINALS or body.strip(_HIGH_SIGNS) == "")):
         return body
-    plain = _WORD.fullmatch(body) is not None
+    plain = _WORD.fullmatch(body) or (body[0] == "(" and body[-1] == ")")
     return f"{mark}{body}" if plain else f"{mark}({body})"
 
 
@@ -324,7 +341,8 @@ def _by_pylatexenc(source: str) -> str:
     def plain(found: re.Match[str]) -> str:
         name, group = found[1], found[2]
         if name in known:
-            return found[0]
+            # To pylatexenc a Greek letter would be part of the command's name.
+            return found[0] if group else found[0] + " "
         return group or f" {name} "
 
     try:

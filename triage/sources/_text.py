@@ -35,7 +35,7 @@ def _words(table: str) -> frozenset[str]:
 
 
 # Text of plain printable ASCII needs none of the steps below.
-_ANYTHING_ODD: Final = re.compile(r"[^ -~]|[\\$<&~]|  |this http|``|--")
+_ANYTHING_ODD: Final = re.compile(r"[^ -~]|[\\$<&~{]|  |this http|``|--")
 # Cc but white space, Cs, and the Cf that are invisible: soft hyphen, joiners, bidi marks, tags.
 _UNWANTED: Final = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
