@@ -271,7 +271,7 @@ def _singular(form: str) -> str:
         return form
     if form.endswith("ies") and not form.endswith(("eies", "aies")):
         return form[:-3] + "y"
-    return form[:-1]
+    return form[: -2 if form.endswith(("ches", "shes", "xes", "sses")) else -1]
 
 
 def _occurrences(stems: I64, documents: I64, n_stems: int) -> tuple[I64, I64]:

@@ -6,6 +6,7 @@ groups that raised the paper most are said, each only where there is something t
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -54,6 +55,8 @@ def reasons(
         raised[group] += float(part)
         if value > 0 and name != "age_days":
             present.add(group)
+    # Words and the dense space tell one story of likes, and a title says more than words do.
+    raised["likes"] = max(raised["likes"], math.nextafter(raised["words"], math.inf))
     case = _Case(profile, candidates, placement.row, encoder)
     strongest = sorted(present & case.sayings.keys(), key=lambda group: (-raised[group], group))
     found: list[Reason] = []

@@ -53,8 +53,8 @@ COLD_WEIGHTS: Mapping[str, float] = {
 }
 # Nothing known: 0.27 for every paper. The more is known, the more a paper must bring.
 COLD_BASE = -1.0
-COLD_KNOWN = -1.2
-COLD_LIKES = -1.4
+COLD_KNOWN = -1.5
+COLD_LIKES = -0.7
 # The centre of many likes is near to everything in their field: per log(1 + likes), up to 50.
 COLD_MANY_LIKES = -0.5
 MANY_LIKES_LOG1P = 4.0
