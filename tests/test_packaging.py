@@ -128,7 +128,6 @@ def test_the_installed_command_tells_its_version(installed: Installation) -> Non
     assert __version__ in installed.run("triage", "--version")
 
 
-@pytest.mark.skipif(not list(ROOT.glob("triage/cli/demo.py")), reason="the demo is not written yet")
 def test_the_installed_demo_runs_in_any_folder(installed: Installation) -> None:
     installed.run("triage", "demo")
     mails = list((installed.elsewhere / "var" / "demo").glob("**/*.eml"))
