@@ -133,12 +133,23 @@ def test_a_changed_or_foreign_folder_is_refused(tmp_path: Path) -> None:
         TextEncoder.load(tmp_path, KEY)
 
 
+class _Trap:
+    """Touches a file when a pickle of it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
 def test_even_a_sealed_pickle_is_not_opened(tmp_path: Path) -> None:
     buffer = io.BytesIO()
-    np.savez(buffer, forms=np.array([{"a": 1}], dtype=object))
+    np.savez(buffer, forms=np.array([_Trap(tmp_path / "sprung")], dtype=object))
     modelfile.write(tmp_path, "encoder", {"state.npz": buffer.getvalue()}, {"version": "x"}, KEY)
     with pytest.raises(ModelError, match="unknown form"):
         TextEncoder.load(tmp_path, KEY)
+    assert not (tmp_path / "sprung").exists()
 
 
 def test_a_manifest_that_names_another_version_is_refused(tmp_path: Path) -> None:

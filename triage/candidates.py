@@ -8,7 +8,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from triage.features import keyword_pattern
+from triage.features import keywords_in
 from triage.records import Paper, Subscriber
 
 
@@ -34,12 +34,12 @@ def eligible(
     Returns:
         int64 (m,), ascending; empty when nothing is left.
     """
-    walls = [keyword_pattern(word) for word in subscriber.exclude_keywords if word.strip()]
+    walls = subscriber.exclude_keywords
     rows = [
         row
         for row, paper in enumerate(papers)
         if paper.id not in seen
         and 0 <= (on - paper.listed_on).days <= max_age_days
-        and not any(wall.search(paper.text) for wall in walls)
+        and not (walls and keywords_in(walls, paper.text))
     ]
     return np.array(rows, dtype=np.int64)

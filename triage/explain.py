@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from triage.features import GROUPS, author_key, keyword_pattern
+from triage.features import GROUPS, author_key, keywords_in
 from triage.ports import Encoder
 from triage.records import F32, F64, Library, Paper, Placement, Policy, Profile, Reason
 
@@ -153,8 +153,7 @@ class _Case:
         return f"by {', '.join(names[:2])}, of whom you liked a paper" if names else ""
 
     def _keywords(self) -> str:
-        wanted = self.profile.subscriber.include_keywords
-        hits = [word for word in wanted if keyword_pattern(word).search(self.paper.text)]
+        hits = keywords_in(self.profile.subscriber.include_keywords, self.paper.text)
         if not hits:
             return ""
         told = ", ".join(f"“{short_title(word)}”" for word in hits[:N_SHARED_WORDS])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -149,8 +149,20 @@ def author_key(name: str) -> str:
     return " ".join(_WORD.findall(plain))
 
 
-def keyword_pattern(keyword: str) -> re.Pattern[str]:
-    """Return a pattern that finds `keyword` as whole words in any case, white space apart."""
+def keywords_in(keywords: Sequence[str], text: str) -> list[str]:
+    """Return which keywords stand in a text as whole words, in any case, white space apart."""
+    folded = text.casefold()
+    # The pattern costs fifty times as much as looking for the words that it is made of.
+    return [
+        keyword
+        for keyword in keywords
+        if all(word in folded for word in keyword.casefold().split())
+        and _keyword_pattern(keyword).search(text)
+    ]
+
+
+@lru_cache(maxsize=4_096)
+def _keyword_pattern(keyword: str) -> re.Pattern[str]:
     words = r"\s+".join(re.escape(word) for word in keyword.split())
     return re.compile(rf"(?<!\w){words or '(?!)'}(?!\w)", re.IGNORECASE)
 
@@ -192,15 +204,10 @@ def _put_facts(
         put("followed_author", [not followed.isdisjoint(names) for names in keys])
         put("liked_author_overlap", [min(len(known & names), 3) for names in keys])
     if subscriber.include_keywords:
-        put("include_keyword_hits", _keyword_hits(subscriber.include_keywords, papers))
+        wanted = subscriber.include_keywords
+        put("include_keyword_hits", [len(keywords_in(wanted, paper.text)) for paper in papers])
     put("upvotes_log1p", [np.log1p(max(paper.upvotes or 0, 0)) for paper in papers])
     put("age_days", [max((on - paper.listed_on).days, 0) for paper in papers])
-
-
-def _keyword_hits(keywords: tuple[str, ...], papers: tuple[Paper, ...]) -> list[int]:
-    patterns = [keyword_pattern(keyword) for keyword in keywords]
-    texts = [paper.text for paper in papers]
-    return [sum(pattern.search(text) is not None for pattern in patterns) for text in texts]
 
 
 def _cover(rows: csr_matrix, wanted: csr_matrix) -> F32:
