@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests import topics
@@ -196,6 +196,7 @@ def test_a_sentence_is_split_into_interests(text: str, expected: tuple[str, ...]
 
 
 @given(st.text(max_size=400))
+@example('"\x0bgraphs \x1f)')
 def test_any_text_is_split_without_harm(text: str) -> None:
     found = phrases(text)
     assert len(found) <= MAX_PHRASES

@@ -65,6 +65,7 @@ _OPENING = re.compile(
     r"(?:about|on|in)\s+)?",
     re.IGNORECASE,
 )
+_EDGES = re.compile(r"^[\s.,:!?\"'“”()]+|[\s.,:!?\"'“”()]+$")
 _NO_INTEREST = frozenset({"etc", "more", "others", "so on", "things", "stuff", "and so on"})
 
 
@@ -237,4 +238,4 @@ def _unit(vector: F32) -> F32:
 
 
 def _without_opening(phrase: str) -> str:
-    return _OPENING.sub("", phrase.strip(), count=1).strip(" \t.,:!?\"'“”()")
+    return _EDGES.sub("", _OPENING.sub("", phrase.strip(), count=1))
