@@ -52,6 +52,7 @@ FEATURES: tuple[str, ...] = tuple(GROUPS)
 # Cosines to single papers are taken to the newest so many; the mean still knows them all.
 MAX_NEIGHBOURS = 200
 MAX_PHRASES = 20
+MAX_INTERESTS = 4_000
 _SMOOTHING = 2.0
 _WORD = re.compile(r"\w+")
 _BREAK = re.compile(r"[\n\r;•|]+|(?<=[.!?])\s+")
@@ -77,7 +78,7 @@ def phrases(interests: str) -> tuple[str, ...]:
     "text and speech generation" or "search and rescue" one. Empty text gives no phrases.
     """
     found: list[str] = []
-    for part in _BREAK.split(interests):
+    for part in _BREAK.split(interests[:MAX_INTERESTS]):
         for piece in _COMMA.split(part):
             sides = _AND.split(piece)
             alone = all(len(_without_opening(side).split()) >= 2 for side in sides)
