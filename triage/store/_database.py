@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import DatabaseError as DriverError
 
 from triage.errors import ConfigError, DatabaseError, SchemaError
 from triage.tables import SCHEMA_REVISION
@@ -46,7 +47,10 @@ class Database:
         try:
             with self.engine.connect().execution_options(triage_write=write) as conn, conn.begin():
                 yield conn
-        except OperationalError as error:
+        except DriverError as error:
+            # A broken constraint is of a class of its own: it is the caller's, not the operator's.
+            if type(error) not in (OperationalError, DriverError):
+                raise
             raise DatabaseError(_explained(error, self.engine)) from error
 
     def check_schema(self) -> None:
@@ -127,4 +131,6 @@ def _explained(error: DBAPIError, engine: Engine) -> str:
         return f"{place} cannot be opened: does it exist, and may this account read and write it?"
     if "readonly" in said:
         return f"{place} may not be written by this account"
+    if "not a database" in said or "malformed" in said:
+        return f"{place} is damaged or no database: restore the back-up"
     return f"{place}: {said}"

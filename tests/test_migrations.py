@@ -1,0 +1,157 @@
+"""Migrations make exactly the tables that the program works with, wholly or not at all."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import event, inspect, text
+
+from tests.installation import add_reader
+from triage import store
+from triage._assets import migrations_dir
+from triage.errors import SchemaError
+from triage.migrate import differences, newest_revision, upgrade
+from triage.store import Database, open_database
+from triage.tables import SCHEMA_REVISION, metadata
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A database without tables."""
+    opened = open_database(f"sqlite:///{tmp_path / 'triage.db'}")
+    yield opened
+    opened.close()
+
+
+def tables_of(database: Database) -> set[str]:
+    with database.read() as conn:
+        return set(inspect(conn).get_table_names())
+
+
+def stamp(database: Database, revision: str) -> None:
+    with database.write() as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
+
+
+def test_migrations_make_exactly_the_programs_tables(database: Database) -> None:
+    assert upgrade(database) == (None, SCHEMA_REVISION)
+    assert differences(database) == []
+    assert tables_of(database) == {*metadata.tables, "alembic_version"}
+
+
+def test_a_table_that_differs_is_told(database: Database) -> None:
+    upgrade(database)
+    with database.write() as conn:
+        conn.execute(text("ALTER TABLE papers ADD COLUMN mood TEXT"))
+        conn.execute(text("DROP INDEX ix_messages_state_not_before"))
+    found = "\n".join(differences(database))
+    assert "mood" in found
+    assert "ix_messages_state_not_before" in found
+
+
+def test_every_constraint_that_the_tables_name_is_in_the_database(database: Database) -> None:
+    upgrade(database)
+    with database.read() as conn:
+        made = "\n".join(conn.scalars(text("SELECT sql FROM sqlite_master WHERE sql NOT NULL")))
+    for table in metadata.tables.values():
+        names = {part.name for part in table.constraints} | {part.name for part in table.indexes}
+        assert [name for name in names if str(name) not in made] == []
+    assert "WHERE released_at IS NULL" in made
+
+
+def test_upgrading_twice_changes_nothing(database: Database) -> None:
+    upgrade(database)
+    reader = add_reader(database)
+    assert upgrade(database) == (SCHEMA_REVISION, SCHEMA_REVISION)
+    with database.read() as conn:
+        assert store.subscribers.everyone(conn) == [reader]
+
+
+def test_the_newest_migration_is_what_the_program_asks_for() -> None:
+    assert newest_revision() == SCHEMA_REVISION
+
+
+def test_migrations_are_one_line_of_numbered_steps() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrations_dir()))
+    scripts = ScriptDirectory.from_config(config)
+    revisions = [script.revision for script in scripts.walk_revisions()]
+    assert scripts.get_heads() == [SCHEMA_REVISION]
+    # The schema check compares revisions as texts, so they sort as they follow.
+    assert revisions == sorted(revisions, reverse=True)
+    assert all(len(revision) == 4 and revision.isdigit() for revision in revisions)
+
+
+@pytest.mark.parametrize("revision", ["9999", "zzzz"])
+def test_the_database_of_a_newer_program_is_refused(database: Database, revision: str) -> None:
+    upgrade(database)
+    stamp(database, revision)
+    for refused in (lambda: upgrade(database), database.check_schema):
+        with pytest.raises(SchemaError, match="install the newer triage") as caught:
+            refused()
+        assert revision in str(caught.value)
+
+
+def test_an_older_database_is_to_be_upgraded(database: Database) -> None:
+    upgrade(database)
+    stamp(database, "0000")
+    with pytest.raises(SchemaError, match=r"back it up and run `triage db upgrade`"):
+        database.check_schema()
+
+
+def test_a_database_without_tables_is_to_be_upgraded(database: Database) -> None:
+    with pytest.raises(SchemaError, match="triage db upgrade"):
+        database.check_schema()
+    upgrade(database)
+    database.check_schema()
+
+
+@pytest.mark.parametrize("table", ["papers", "messages"])
+def test_a_migration_that_dies_midway_leaves_the_old_schema(database: Database, table: str) -> None:
+    def die(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if f"CREATE TABLE {table} " in " ".join(statement.split()):
+            raise KeyboardInterrupt
+
+    event.listen(database.engine, "before_cursor_execute", die)
+    with pytest.raises(KeyboardInterrupt):
+        upgrade(database)
+    event.remove(database.engine, "before_cursor_execute", die)
+    assert tables_of(database) == set()
+
+    assert upgrade(database) == (None, SCHEMA_REVISION)
+    assert differences(database) == []
+
+
+def test_migrations_never_speak_of_todays_tables() -> None:
+    versions = sorted((migrations_dir() / "versions").glob("*.py"))
+    assert versions
+    for path in versions:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            assert not [name for name in names if name.partition(".")[0] == "triage"], path.name
+
+
+def test_whatever_belongs_to_a_subscriber_goes_with_them(database: Database) -> None:
+    upgrade(database)
+    with database.read() as conn:
+        keys = {
+            (table, key["referred_table"]): key["options"].get("ondelete")
+            for table in metadata.tables
+            for key in inspect(conn).get_foreign_keys(table)
+        }
+    about_people = {pair: rule for pair, rule in keys.items() if pair[1] == "subscribers"}
+    assert set(about_people) == {
+        ("slates", "subscribers"),
+        ("impressions", "subscribers"),
+        ("events", "subscribers"),
+        ("messages", "subscribers"),
+    }
+    assert set(about_people.values()) == {"CASCADE"}

@@ -1,0 +1,222 @@
+"""Opening a database: durable, patient with other writers, and clear about what is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, text
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from tests.factories import DAY, NOON, slate, subscriber
+from tests.installation import add_reader, installed, rows
+from triage import store
+from triage.errors import ConfigError, DatabaseError
+from triage.store import Database, open_database
+from triage.store._database import _SQLITE_PRAGMAS
+from triage.tables import source_cursors
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with installed(tmp_path) as opened:
+        yield opened
+
+
+def save_cursor(database: Database, value: str, at: datetime = NOON) -> None:
+    with database.write() as conn:
+        store.sources.save_cursor(conn, "listed", value, at)
+
+
+def cursor(database: Database) -> str | None:
+    with database.read() as conn:
+        return store.sources.cursor(conn, "listed")
+
+
+# -- connections -----------------------------------------------------------------------------------
+
+
+def test_every_connection_waits_logs_ahead_syncs_and_checks_keys(database: Database) -> None:
+    wanted = {"busy_timeout": 10000, "journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    with database.read() as first, database.read() as second:
+        for conn in (first, second):
+            found = {name: conn.scalar(text(f"PRAGMA {name}")) for name in wanted}
+            assert found == wanted
+
+
+def test_the_time_out_is_set_before_anything_that_may_have_to_wait() -> None:
+    assert _SQLITE_PRAGMAS[0] == "PRAGMA busy_timeout = 10000"
+
+
+def test_a_row_that_refers_to_nothing_is_refused(database: Database) -> None:
+    nobodys = slate(0, subscriber=subscriber(77))
+    with pytest.raises(IntegrityError), database.write() as conn:
+        store.slates.save(conn, nobodys, store.runs.begin(conn, DAY, NOON), NOON)
+
+
+# -- transactions ----------------------------------------------------------------------------------
+
+
+def test_a_write_is_kept_at_its_end(database: Database) -> None:
+    save_cursor(database, "7")
+    assert cursor(database) == "7"
+
+
+def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError), database.write() as conn:
+        store.sources.save_cursor(conn, "listed", str(store.runs.begin(conn, DAY, NOON) // 0), NOON)
+    assert rows(database, "runs") == []
+    assert cursor(database) is None
+
+
+def test_a_reader_sees_one_state_while_others_write(database: Database) -> None:
+    save_cursor(database, "old")
+    with database.read() as conn:
+        assert store.sources.cursor(conn, "listed") == "old"
+        save_cursor(database, "new")
+        assert store.sources.cursor(conn, "listed") == "old"
+    assert cursor(database) == "new"
+
+
+# -- times -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hours", [-7, 0, 2, 14])
+def test_a_time_of_any_zone_comes_back_as_the_same_instant_in_utc(
+    database: Database, hours: int
+) -> None:
+    at = NOON.replace(microsecond=1).astimezone(timezone(timedelta(hours=hours)))
+    save_cursor(database, "7", at)
+    found = rows(database, "source_cursors")[0]["updated_at"]
+    assert found == at
+    assert found.tzinfo is UTC
+
+
+def test_a_time_without_a_zone_is_refused(database: Database) -> None:
+    with pytest.raises(StatementError, match="a time without a zone"):
+        save_cursor(database, "7", NOON.replace(tzinfo=None))
+    assert cursor(database) is None
+
+
+def test_no_time_stays_no_time(database: Database) -> None:
+    with database.write() as conn:
+        store.runs.begin(conn, DAY, NOON)
+    assert rows(database, "runs")[0]["finished_at"] is None
+
+
+# -- writers at the same time ----------------------------------------------------------------------
+
+
+def count_on(url: str, n: int) -> None:
+    """Read a number and write the next one, `n` times: lost updates and locks both show."""
+    database = open_database(url)
+    for _ in range(n):
+        with database.write() as conn:
+            before = store.sources.cursor(conn, "listed") or "0"
+            store.sources.save_cursor(conn, "listed", str(int(before) + 1), NOON)
+    database.close()
+
+
+def test_threads_that_write_at_once_wait_for_each_other(database: Database) -> None:
+    url = str(database.engine.url)
+    problems: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            count_on(url, 20)
+        except BaseException as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert cursor(database) == "120"
+
+
+def test_processes_that_write_at_once_wait_for_each_other(database: Database, root: Path) -> None:
+    program = f"from {__name__} import count_on; count_on({str(database.engine.url)!r}, 20)"
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", program], cwd=root, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
+    said = [worker.communicate()[1] for worker in workers]
+    assert said == ["", "", ""]
+    assert cursor(database) == "60"
+
+
+# -- what is wrong, in words -----------------------------------------------------------------------
+
+
+def test_a_database_that_another_program_holds_is_named(database: Database, tmp_path: Path) -> None:
+    other = open_database(str(database.engine.url))
+    with other.read() as conn:
+        # Ten seconds are too long for a test.
+        conn.exec_driver_sql("PRAGMA busy_timeout = 20")
+    with (
+        database.write() as conn,
+        pytest.raises(DatabaseError, match="is another program holding it") as caught,
+        other.write(),
+    ):
+        pass
+    other.close()
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match="does not exist: create it") as caught:
+        open_database(f"sqlite:///{tmp_path}/nowhere/triage.db")
+    assert "nowhere" in str(caught.value)
+
+
+def test_a_database_without_tables_says_what_to_run(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/new.db")
+    with pytest.raises(DatabaseError, match="run `triage db upgrade`"):
+        cursor(database)
+    database.close()
+
+
+def test_a_database_that_may_only_be_read_is_told(database: Database) -> None:
+    with database.read() as conn:
+        conn.exec_driver_sql("PRAGMA query_only = ON")
+    with pytest.raises(DatabaseError, match="may not be written"):
+        save_cursor(database, "7")
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    (tmp_path / "letter.db").write_text("Dear reader, " * 500)
+    database = open_database(f"sqlite:///{tmp_path}/letter.db")
+    with pytest.raises(DatabaseError, match="damaged or no database"):
+        cursor(database)
+    database.close()
+
+
+def test_a_folder_in_the_databases_place_is_told(tmp_path: Path) -> None:
+    (tmp_path / "folder.db").mkdir()
+    database = open_database(f"sqlite:///{tmp_path}/folder.db")
+    with pytest.raises(DatabaseError, match="cannot be opened"):
+        cursor(database)
+    database.close()
+
+
+@pytest.mark.parametrize("url", ["triage.db", "oracle://host/db", "", "postgresql://host/db"])
+def test_an_address_that_is_none_is_a_matter_of_the_config(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"\[database\] url"):
+        open_database(url)
+
+
+def test_a_broken_constraint_stays_what_it_is(database: Database) -> None:
+    add_reader(database)
+    with pytest.raises(IntegrityError):
+        add_reader(database)
+    with pytest.raises(IntegrityError), database.write() as conn:
+        conn.execute(insert(source_cursors), {"source": "x", "cursor": None, "updated_at": NOON})
