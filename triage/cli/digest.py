@@ -29,7 +29,7 @@ def command() -> None:
 @click.pass_context
 def preview(ctx: click.Context, email: str, on: date | None, to: Path | None) -> None:
     """Show the digest that EMAIL would get; nothing is stored or sent."""
-    from triage.mail import text_of
+    from triage.mail import part_of
     from triage.subscribe import find
 
     app = opened(ctx)
@@ -40,7 +40,7 @@ def preview(ctx: click.Context, email: str, on: date | None, to: Path | None) ->
         return
     mime = app.compose(slate, now).message.mime
     if to is None:
-        click.echo(text_of(mime))
+        click.echo(part_of(mime, "plain"))
     else:
         to.write_bytes(mime)
         click.echo(f"wrote {to}")

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from email import message_from_bytes, policy
 from pathlib import Path
 
 from triage import store
@@ -17,6 +16,7 @@ from triage.errors import ConfigError
 from triage.feedback import record_vote
 from triage.ingest import ingest
 from triage.links import digest_links
+from triage.mail import part_of
 from triage.mailbox import EmlFolder
 from triage.ranking import Ranking, load_pool, load_profile, rank
 from triage.records import Paper, Slate, Subscriber, Vote
@@ -203,11 +203,8 @@ def _tell_files(folder: Path, say: Say) -> None:
     """Write each mail's HTML part beside it, for the browser, and name what there is to see."""
     say("Open:\n")
     for path in sorted((folder / "digests").glob("*.eml")):
-        message = message_from_bytes(path.read_bytes(), policy=policy.default)
-        html = message.get_body(("html",))
-        assert html is not None  # noqa: S101 - every digest has one
         page = path.with_suffix(".html")
-        page.write_text(html.get_content(), "utf-8")
+        page.write_text(part_of(path.read_bytes(), "html"), "utf-8")
         say(f"  {page}")
     config = folder / "triage.toml"
     say(f"\nThe mails themselves are the .eml files beside them. To vote yourself:"

@@ -1,0 +1,115 @@
+"""Mailers that write files: a Maildir, or a folder of `.eml` files.
+
+A message's file is named after its Message-ID, so handing the same message over again replaces the
+file and never makes a second one. Both report a message as delivered wherever its file lies now.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from email import message_from_bytes, policy
+from hashlib import sha256
+from pathlib import Path
+
+from triage.errors import MailDeferred
+from triage.records import OutgoingMessage
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class Maildir:
+    """Delivers into `new/` of a Maildir (https://cr.yp.to/proto/maildir.html).
+
+    Args:
+        path: made with its three folders when the first message comes.
+    """
+
+    name = "maildir"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def send(self, message: OutgoingMessage) -> str:
+        name = self._file_name(message.message_id)
+        if self._moved(name):
+            return "delivered before, and read since"
+        try:
+            for folder in ("tmp", "new", "cur"):
+                (self._path / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+            _write(self._path / "tmp" / name, self._path / "new" / name, message.mime)
+        except OSError as error:
+            raise _put_off(error, self._path) from error
+        return f"delivered to new/{name}"
+
+    def delivered(self, message_id: str) -> bool:
+        name = self._file_name(message_id)
+        return (self._path / "new" / name).exists() or self._moved(name)
+
+    def _moved(self, name: str) -> bool:
+        """Tell whether a mail reader has taken the file over: it adds flags to the name then."""
+        return any((self._path / "cur").glob(f"{name}*"))
+
+    @staticmethod
+    def _file_name(message_id: str) -> str:
+        host = _UNSAFE.sub("-", socket.gethostname())
+        return f"{sha256(message_id.encode()).hexdigest()[:32]}.{host}"
+
+
+class EmlFolder:
+    """Writes one `.eml` file a message, named so that a person finds the one they want.
+
+    Args:
+        path: made when the first message comes.
+    """
+
+    name = "eml"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def send(self, message: OutgoingMessage) -> str:
+        name = self._file_name(message)
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            _write(self._path / f".{name}", self._path / name, message.mime)
+        except OSError as error:
+            raise _put_off(error, self._path) from error
+        return f"wrote {name}"
+
+    def delivered(self, message_id: str) -> bool:
+        return any(self._path.glob(f"*-{_short_id(message_id)}.eml"))
+
+    @staticmethod
+    def _file_name(message: OutgoingMessage) -> str:
+        headers = message_from_bytes(message.mime, policy=policy.default)
+        day = str(headers["Feedback-ID"] or "").partition(":")[0]
+        who = _UNSAFE.sub("-", message.recipient.partition("@")[0])[:40]
+        return f"{day}-{who}-{_short_id(message.message_id)}.eml"
+
+
+def _short_id(message_id: str) -> str:
+    return sha256(message_id.encode()).hexdigest()[:8]
+
+
+def _write(temporary: Path, final: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all, and survives a power cut."""
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(final)
+    folder = os.open(final.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _put_off(error: OSError, path: Path) -> MailDeferred:
+    return MailDeferred(
+        f"{path} cannot be written: {error.strerror}. Free space or mend its permissions;"
+        " the message waits and is tried again"
+    )
