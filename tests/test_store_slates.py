@@ -14,8 +14,9 @@ from sqlalchemy.exc import IntegrityError
 from tests.factories import DAY, NOON, impression, paper, slate
 from tests.installation import add_papers, add_reader, empty_slate, installed, queue, rows
 from triage import store
-from triage.records import EventKind, Origin, (
+from triage.records import (
     EventKind,
+    Origin,
     Paper,
     Slate,
     Subscriber,

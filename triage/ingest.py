@@ -220,8 +220,9 @@ def _merge(conn: Connection, again: Sequence[tuple[int, FetchedPaper]], now: dat
 def merged(stored: Paper, fetched: FetchedPaper) -> dict[str, Any]:
     """Return the columns of a stored work that a further record of it changes.
 
-    A newer version, or the first record with an id, brings its text; everything else only fills
-    gaps, widens the categories, and keeps the earliest listing day.
+    A newer version, or the first record with an id, brings its text and comment; everything else
+    only fills gaps, widens the categories, and keeps the most upvotes and the earliest listing day.
+    So the same records give the same work in whatever order they come.
     """
     changes: dict[str, Any] = {}
     gains_id = stored.source_id is None and fetched.source_id is not None
@@ -234,13 +235,16 @@ def merged(stored: Paper, fetched: FetchedPaper) -> dict[str, Any]:
             "title": fetched.title,
             "abstract": fetched.abstract,
             "authors": list(fetched.authors or stored.authors),
-            "comment": fetched.comment or stored.comment,
+            "comment": fetched.comment,
         }
-    elif not stored.authors:
-        changes["authors"] = list(fetched.authors)
+    else:
+        if not stored.authors:
+            changes["authors"] = list(fetched.authors)
+        if not stored.comment and same_id and fetched.version == stored.version:
+            changes["comment"] = fetched.comment
     changes["categories"] = list(dict.fromkeys(stored.categories + fetched.categories))
     if fetched.upvotes is not None:
-        changes["upvotes"] = fetched.upvotes
+        changes["upvotes"] = max(stored.upvotes or 0, fetched.upvotes)
     if not stored.tldr:
         changes["tldr"] = fetched.tldr
     if fetched.listed_on is not None:
