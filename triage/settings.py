@@ -24,7 +24,8 @@ from triage.errors import ConfigError
 
 SECRET_FILE = "secret_key"  # noqa: S105 - a file's name
 SHORTEST_SECRET = 32
-_PLACEHOLDERS = ("changeme", "change-me", "replace", "secret", "example", "xxxx")
+# Long enough that a random secret holds none of them.
+_PLACEHOLDERS = ("changeme", "change-me", "replace", "secret", "example", "xxxxxxxx")
 
 
 def _web_address(value: str) -> str:

@@ -1,0 +1,284 @@
+"""One config file, explained and checked; secrets that stand elsewhere and are never shown."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from triage._assets import example_config
+from triage.errors import ConfigError
+from triage.settings import Settings, load_settings, secret, signing_secret
+
+GOOD_SECRET = "q7Rk2mZx9Lw4Tb8Ny5Vc1Hd6Jf3Gs0Pa-QeWr"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "triage.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(folder: Path, text: str) -> str:
+    path = written(folder, text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path)
+    assert caught.value.exit_code == 2
+    message = str(caught.value)
+    assert str(path) in message
+    return message
+
+
+# -- the example -----------------------------------------------------------------------------------
+
+
+def defaults() -> dict[str, Any]:
+    return Settings().model_dump(by_alias=True)
+
+
+def test_the_example_equals_the_defaults() -> None:
+    assert tomllib.loads(example_config()) == defaults()
+
+
+def test_the_example_explains_every_key_right_above_it() -> None:
+    lines = example_config().splitlines()
+    explained = [
+        (before, line) for before, line in itertools.pairwise(lines) if re.match(r"\w+ = ", line)
+    ]
+    n_keys = sum(len(section) for section in defaults().values())
+    assert len(explained) == n_keys
+    alone = [line for before, line in explained if not before.startswith("# ")]
+    # A host and its port are one thing to say.
+    assert alone == ["port = 8000"]
+
+
+def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, ""))
+    assert settings.model_dump(by_alias=True) == defaults()
+
+
+def test_the_example_can_be_loaded_as_it_is(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, example_config()))
+    assert settings.model_dump() == Settings().model_dump()
+
+
+# -- values ----------------------------------------------------------------------------------------
+
+
+def test_values_are_taken_and_the_rest_keeps_its_defaults(tmp_path: Path) -> None:
+    settings = load_settings(
+        written(
+            tmp_path,
+            """
+            [site]
+            base_url = "https://papers.example/triage/"
+            [mail]
+            from = "Morning papers <papers@example.org>"
+            [digest]
+            size = 7
+            """,
+        )
+    )
+    assert settings.site.base_url == "https://papers.example/triage"
+    assert settings.mail.sender == "Morning papers <papers@example.org>"
+    assert settings.digest.size == 7
+    assert settings.digest.max_age_days == Settings().digest.max_age_days
+
+
+def test_relative_paths_count_from_the_folder_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    written(home, '[database]\nurl = "sqlite:///data/x.db"\n[mail]\npath = "box"\n')
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(Path("home/triage.toml"))
+    monkeypatch.chdir("/")
+    assert settings.database_url == f"sqlite:///{home / 'data/x.db'}"
+    assert settings.mail_path == home / "box"
+    assert settings.models_path == home / "models"
+
+
+@pytest.mark.parametrize("url", ["sqlite:////var/lib/triage.db", "sqlite:///:memory:"])
+def test_an_absolute_database_address_stays_as_it_is(tmp_path: Path, url: str) -> None:
+    assert load_settings(written(tmp_path, f'[database]\nurl = "{url}"')).database_url == url
+
+
+def test_settings_cannot_be_changed(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, ""))
+    with pytest.raises(ValueError, match="frozen"):
+        settings.digest.size = 3
+
+
+# -- what is wrong ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "nearest"),
+    [
+        ("[diggest]\nsize = 3", "diggest", "digest"),
+        ("wep = 1", "wep", "web"),
+        ("[digest]\nsise = 3", "digest.sise", "size"),
+        ("[digest]\nscore_flor = 0.1", "digest.score_flor", "score_floor"),
+        ("[mail]\nform = 'a@b.example'", "mail.form", "from"),
+        ("[mail]\nsender_ = 'a@b.example'", "mail.sender_", None),
+        ("[database]\nuri = 'sqlite:///x.db'", "database.uri", "url"),
+        ("[web]\nprot = 80", "web.prot", "port"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_valid_one(
+    tmp_path: Path, text: str, key: str, nearest: str | None
+) -> None:
+    message = refusal(tmp_path, text)
+    assert f"unknown key `{key}`" in message
+    if nearest:
+        assert f"did you mean `{nearest}`?" in message
+    else:
+        assert "valid here: transport, path, from" in message
+
+
+def test_a_key_like_no_other_is_answered_with_all_valid_ones(tmp_path: Path) -> None:
+    message = refusal(tmp_path, "[web]\nxyzzy = 1")
+    assert "`web.xyzzy`: valid here: host, port" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('[digest]\nsize = "ten"', "digest.size"),
+        ('[digest]\nsize = "10"', "digest.size"),
+        ("[digest]\nsize = true", "digest.size"),
+        ("[digest]\nsize = 0", "digest.size"),
+        ("[digest]\nscore_floor = 1.0", "digest.score_floor"),
+        ("[digest]\nscore_floor = nan", "digest.score_floor"),
+        ("[digest]\nexploration_slots = 2", "digest.exploration_slots"),
+        ("[web]\nport = 70000", "web.port"),
+        ("[site]\nname = 3", "site.name"),
+        ('[site]\nname = "a\\nBcc: x@y.example"', "site.name"),
+        ('[site]\nbase_url = "papers.example"', "site.base_url"),
+        ('[site]\nbase_url = "javascript:alert(1)"', "site.base_url"),
+        ('[site]\ncontact = "nobody"', "site.contact"),
+        ('[mail]\nfrom = "a@b.example\\r\\nBcc: c@d.example"', "mail.from"),
+        ('[mail]\ntransport = "pigeon"', "mail.transport"),
+        ("site = 3", "site"),
+        ("[[digest]]\nsize = 3", "digest"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_key(tmp_path: Path, text: str, key: str) -> None:
+    assert f"`{key}`: " in refusal(tmp_path, text)
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    message = refusal(tmp_path, '[digest]\nsise = 3\n[web]\nport = "x"\n[nope]\n')
+    assert [key for key in ("digest.sise", "web.port", "nope") if f"`{key}`" in message] == [
+        "digest.sise",
+        "web.port",
+        "nope",
+    ]
+
+
+def test_a_whole_number_may_stand_where_a_fraction_is_meant(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, "[digest]\nscore_floor = 0"))
+    assert settings.digest.score_floor == 0
+
+
+@pytest.mark.parametrize("text", ["[site", "size == 3", "[digest]\nsize = 3\nsize = 4"])
+def test_what_is_not_toml_is_told(tmp_path: Path, text: str) -> None:
+    assert "cannot be read as TOML" in refusal(tmp_path, text)
+
+
+def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "triage.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read as TOML"):
+        load_settings(path)
+
+
+def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"run `triage init`, or name a file with --config"):
+        load_settings(tmp_path / "none.toml")
+
+
+def test_the_folder_is_not_for_the_file_to_say(tmp_path: Path) -> None:
+    assert "unknown key `folder`" in refusal(tmp_path, 'folder = "/"')
+
+
+# -- secrets ---------------------------------------------------------------------------------------
+
+
+def test_a_secret_is_taken_from_the_environment_first(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").write_text("of the file " * 4)
+    (tmp_path / "elsewhere").write_text("named file " * 4)
+    environment = {
+        "TRIAGE_SECRET_KEY": f" {GOOD_SECRET}\n",
+        "TRIAGE_SECRET_KEY_FILE": str(tmp_path / "elsewhere"),
+    }
+    assert signing_secret(tmp_path, environment) == GOOD_SECRET
+
+
+def test_then_from_the_file_that_the_environment_names(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").write_text("of the file " * 4)
+    (tmp_path / "elsewhere").write_text(GOOD_SECRET + "\n")
+    environment = {"TRIAGE_SECRET_KEY_FILE": str(tmp_path / "elsewhere")}
+    assert signing_secret(tmp_path, environment) == GOOD_SECRET
+
+
+def test_then_from_the_file_beside_the_config(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").write_text(GOOD_SECRET + "\n")
+    assert signing_secret(tmp_path, {}) == GOOD_SECRET
+
+
+def test_no_secret_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"run `triage init`, set TRIAGE_SECRET_KEY or write"):
+        signing_secret(tmp_path, {})
+
+
+def test_a_secret_file_that_cannot_be_read_is_told_by_the_names_of_its_setting(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ConfigError, match="TRIAGE_SECRET_KEY_FILE names a file that cannot"):
+        signing_secret(tmp_path, {"TRIAGE_SECRET_KEY_FILE": str(tmp_path / "none")})
+    (tmp_path / "secret_key").mkdir()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        signing_secret(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    "weak",
+    [
+        "hunter2",
+        GOOD_SECRET[:31],
+        "a" * 60,
+        "abcdefg" * 8,
+        "changeme-" + GOOD_SECRET,
+        "Replace-This-" + GOOD_SECRET,
+        "my-SECRET-" + GOOD_SECRET,
+        "xxxxxxxx" + GOOD_SECRET,
+    ],
+)
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_a_weak_secret_is_refused_and_never_shown(tmp_path: Path, weak: str, place: str) -> None:
+    (tmp_path / "secret_key").write_text(weak)
+    environment = {"TRIAGE_SECRET_KEY": weak} if place == "environment" else {}
+    with pytest.raises(ConfigError, match=r"too short|placeholder") as caught:
+        signing_secret(tmp_path, environment)
+    assert weak not in str(caught.value)
+
+
+def test_other_secrets_are_optional(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hunter2\n")
+    assert secret("MAIL_PASSWORD", {}) is None
+    assert secret("MAIL_PASSWORD", {"TRIAGE_MAIL_PASSWORD": ""}) is None
+    assert secret("MAIL_PASSWORD", {"TRIAGE_MAIL_PASSWORD": "hunter2"}) == "hunter2"
+    named = {"TRIAGE_MAIL_PASSWORD_FILE": str(tmp_path / "password")}
+    assert secret("MAIL_PASSWORD", named) == "hunter2"
+
+
+def test_a_secret_in_the_config_file_is_an_unknown_key(tmp_path: Path) -> None:
+    message = refusal(tmp_path, f'secret_key = "{GOOD_SECRET}"')
+    assert "unknown key `secret_key`" in message
+    assert GOOD_SECRET not in message
