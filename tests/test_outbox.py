@@ -202,7 +202,7 @@ def test_whoever_left_in_the_meantime_gets_nothing(
     database: Database, clock: StoppedClock, state: SubscriberState, put_off: bool
 ) -> None:
     reader = add_reader(database)
-    queue(database, empty_slate(reader))
+    queue_digest(database, reader)
     if put_off:
         outbox(database, FakeMailer(MailDeferred("451")), clock).drain()
         clock.at += ONE_DAY
@@ -212,6 +212,8 @@ def test_whoever_left_in_the_meantime_gets_nothing(
     assert outbox(database, mailer, clock).drain() == DrainReport(cancelled=1)
     assert mailer.sent == []
     assert (message(database)["state"], message(database)["reason"]) == ("cancelled", state)
+    # What was never mailed may come again when they are back.
+    assert papers_seen(database, reader) == 0
 
 
 def test_whoever_was_erased_in_the_meantime_gets_nothing(

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from tests.factories import DAY, NOON
-from tests.installation import add_reader, empty_slate, installed, queue, rows
+from tests.factories import DAY, NOON, impression, paper, slate
+from tests.installation import add_papers, add_reader, empty_slate, installed, queue, rows
 from triage import store
 from triage.records import (
     EventKind,
@@ -167,6 +167,17 @@ def test_cancelling_reaches_what_waits_and_nothing_else(database: Database) -> N
         assert store.messages.cancel_waiting(conn, readers[0].id, "unsubscribed", NOON) == 0
     states = [each["state"] for each in rows(database, "messages")]
     assert states == ["claimed", "cancelled", "cancelled", "rendered"]
+
+
+def test_the_papers_of_a_cancelled_digest_may_be_shown_again(database: Database) -> None:
+    reader = add_reader(database)
+    [stored] = add_papers(database, [paper(1)])
+    shown = (impression(1, paper=stored),)
+    queue(database, slate(0, subscriber=reader, impressions=shown))
+    with database.write() as conn:
+        assert store.slates.shown_papers(conn, reader.id) == {stored.id}
+        store.messages.cancel_waiting(conn, reader.id, "paused", NOON)
+        assert store.slates.shown_papers(conn, reader.id) == set()
 
 
 def test_a_digest_without_papers_is_noted_and_never_sent(database: Database) -> None:

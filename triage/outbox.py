@@ -3,7 +3,7 @@
     rendered ─→ claimed ─→ in_doubt ─→ sent
        ↑  │        │           ├──→ deferred ─→ rendered …   (not now: the same bytes later)
        │  │        │           └──→ failed                   (never: its papers may be shown again)
-       │  └→ cancelled (left, paused, erased)
+       │  └→ cancelled (left, paused, erased: its papers may be shown again)
        └── a claim whose sender died goes back, after the transport was asked whether it arrived
 
 A message is `in_doubt` from just before the transport gets it until its answer is stored, so a
@@ -140,7 +140,10 @@ class Outbox:
             subscriber = store.subscribers.by_id(conn, message.subscriber_id)
             if subscriber is None or subscriber.state is not SubscriberState.ACTIVE:
                 reason = subscriber.state if subscriber else "erased"
-                return store.messages.move(conn, message, State.CANCELLED, now, reason=reason)
+                moved = store.messages.move(conn, message, State.CANCELLED, now, reason=reason)
+                if moved and message.slate_id is not None:
+                    store.slates.release(conn, message.slate_id, now)
+                return moved
             return store.messages.move(
                 conn,
                 message,

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, or_, select, update
 
 from triage.records import MessageState, OutgoingMessage, Slate
+from triage.store import slates as slates_store
 from triage.tables import messages, slates, subscribers
 
 NEXT_STATES: dict[MessageState, frozenset[MessageState]] = {
@@ -165,14 +166,22 @@ def content(conn: Connection, id: int) -> tuple[str, bytes]:
 
 
 def cancel_waiting(conn: Connection, subscriber_id: int, reason: str, at: datetime) -> int:
-    """Cancel whatever a subscriber has not been sent yet; return how many messages that were."""
+    """Cancel whatever a subscriber has not been sent yet; return how many messages that were.
+
+    The papers in them were never mailed, so they may be shown again.
+    """
     states = [MessageState.PLANNED, MessageState.RENDERED, MessageState.DEFERRED]
     change = (
         update(messages)
         .where(messages.c.subscriber_id == subscriber_id, messages.c.state.in_(states))
         .values(state=MessageState.CANCELLED, reason=reason, updated_at=at)
+        .returning(messages.c.slate_id)
     )
-    return conn.execute(change).rowcount
+    cancelled = conn.scalars(change).all()
+    for slate_id in cancelled:
+        if slate_id is not None:
+            slates_store.release(conn, slate_id, at)
+    return len(cancelled)
 
 
 def listing(
