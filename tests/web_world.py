@@ -61,6 +61,16 @@ class Client:
             return await client.request(method, path, **options)
 
 
+def everything(db: Database) -> str:
+    """Return the content of all tables as one text: equal texts, equal databases."""
+    with db.read() as conn:
+        return "\n".join(
+            f"{table.name} {tuple(row)!r}"
+            for table in metadata.sorted_tables
+            for row in conn.execute(select(table).order_by(*table.primary_key.columns))
+        )
+
+
 @dataclass
 class World:
     """An open database with people, papers, slates and messages, and ways to ask about it."""
@@ -95,13 +105,7 @@ class World:
         return self.token(Purpose.VOTE, position, kind)
 
     def everything(self) -> str:
-        """Return the content of all tables as one text: equal texts, equal databases."""
-        with self.db.read() as conn:
-            return "\n".join(
-                f"{table.name} {tuple(row)!r}"
-                for table in metadata.sorted_tables
-                for row in conn.execute(select(table).order_by(*table.primary_key.columns))
-            )
+        return everything(self.db)
 
     def events(self) -> list[tuple[Any, ...]]:
         """Return (subscriber, paper, kind) of every event in the order they were stored."""
