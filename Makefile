@@ -45,7 +45,7 @@ e2e: servers .venv/dev.stamp ## run the tests that need system packages, and fai
 	@CI=true $(BIN)/python -m pytest tests/e2e
 
 bench: .venv/dev.stamp ## measure the figures that the documentation quotes
-	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file"; done
+	@for name in corpus mail startup; do $(BIN)/python -m benchmarks.$$name; done
 
 format: .venv/dev.stamp ## format the code and apply the safe fixes
 	@$(BIN)/ruff check --fix --quiet || true

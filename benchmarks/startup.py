@@ -1,5 +1,7 @@
 """Time `triage --help` against an interpreter that does nothing (target: at most 150 ms more).
 
+    python -m benchmarks.startup
+
 Pairs of runs follow each other closely, so that a busy moment of the machine slows both.
 """
 
@@ -11,6 +13,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+from benchmarks.figures import record
 
 N_PAIRS = 15
 TARGET_MS = 150
@@ -25,16 +29,17 @@ def milliseconds(*command: str) -> float:
 def main() -> None:
     triage = shutil.which("triage", path=str(Path(sys.executable).parent))
     if triage is None:
-        sys.exit("triage is not installed beside this interpreter; run `make demo` first")
+        sys.exit("triage is not installed beside this interpreter: run `make demo` first")
     pairs = [
         (milliseconds(sys.executable, "-c", ""), milliseconds(triage, "--help"))
         for _ in range(N_PAIRS + 1)
     ][1:]  # the first pair writes byte code and warms the file cache
     bare = statistics.median(pair[0] for pair in pairs)
     more = statistics.median(pair[1] - pair[0] for pair in pairs)
-    print(
-        f"triage --help: {more:.0f} ms more than a bare interpreter's {bare:.0f} ms "
-        f"(median of {N_PAIRS} pairs; target at most {TARGET_MS} ms)"
+    print(f"a bare interpreter takes {bare:.0f} ms; target: at most {TARGET_MS} ms more")
+    record(
+        "python -m benchmarks.startup",
+        {"help_ms": (round(more), f"ms more than a bare interpreter, median of {N_PAIRS} pairs")},
     )
 
 
