@@ -43,13 +43,25 @@ def serving(database: Database, workshop: Workshop, clock: Clock, on: date) -> S
     """
     pair = _promoted(database, workshop)
     cold = workshop.cold_scorer()
-    if pair is not None and (
-        pair.scorer.version != cold.version or not _due(database, pair.encoder, on)
-    ):
+    if pair is not None and pair.scorer.version != cold.version:
         return pair
-    encoder = fit_encoder(database, workshop, clock)
-    promote(database, clock, cold, encoder, "encoder fitted on the stored papers")
+    encoder = refreshed(database, workshop, clock, pair and pair.encoder, on)
+    if pair is None or encoder.version != pair.encoder.version:
+        promote(database, clock, cold, encoder, "encoder fitted on the stored papers")
     return Serving(encoder, cold)
+
+
+def refreshed(
+    database: Database, workshop: Workshop, clock: Clock, encoder: Encoder | None, on: date
+) -> Encoder:
+    """Return the encoder, or one fitted anew if there is none or it is due.
+
+    Raises:
+        NotFound: there is not one paper to fit an encoder on.
+    """
+    if encoder is not None and not _due(database, encoder, on):
+        return encoder
+    return fit_encoder(database, workshop, clock)
 
 
 def _promoted(database: Database, workshop: Workshop) -> Serving | None:

@@ -19,9 +19,9 @@ from triage import store
 from triage.errors import NotEnoughFeedback, NotFound
 from triage.features import FEATURE_VERSION
 from triage.metrics import ndcg
-from triage.ports import Clock, Scorer, Workshop
+from triage.ports import Clock, Encoder, Scorer, Workshop
 from triage.records import F32, I32, EventKind
-from triage.serving import Serving, promote, serving
+from triage.serving import Serving, promote, refreshed, serving
 from triage.store import Database
 from triage.store.slates import LoggedImpression
 
@@ -80,7 +80,8 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
         NotEnoughFeedback: there is too little to learn from; the message says how much is needed.
         NotFound: no papers are stored at all.
     """
-    pair = serving(database, workshop, clock, clock.now().date())
+    today = clock.now().date()
+    pair = serving(database, workshop, clock, today)
     groups = _groups(database)
     n_votes = sum(group.n_votes for group in groups)
     if not n_votes:
@@ -89,14 +90,15 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
             " cold-start scorer uses meanwhile"
         )
     earlier, later = _split(groups)
-    challenger = _fit(workshop, earlier, pair)
+    encoder = refreshed(database, workshop, clock, pair.encoder, today)
+    challenger = _fit(workshop, earlier, encoder)
     if later:
         figures = _mean_ndcg(challenger, later), _mean_ndcg(pair.scorer, later)
     else:
         figures = float("nan"), float("nan")
     promoted, why = _verdict(len(later), *figures)
     # What goes live has learned from the newest slates as well.
-    scorer = _fit(workshop, groups, pair)
+    scorer = _fit(workshop, groups, encoder)
     report = TrainReport(
         version=scorer.version,
         n_impressions=sum(len(group.relevance) for group in groups),
@@ -110,10 +112,10 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
         why=why,
     )
     with database.write() as conn:
-        encoder = pair.encoder.version
-        store.versions.add(conn, scorer.version, "scorer", encoder, _card(report), clock.now())
+        card = _card(report)
+        store.versions.add(conn, scorer.version, "scorer", encoder.version, card, clock.now())
     if promoted:
-        promote(database, clock, scorer, pair.encoder, why)
+        promote(database, clock, scorer, encoder, why)
     log.info("trained", version=scorer.version, promoted=promoted, why=why)
     return report
 
@@ -154,13 +156,13 @@ def _split(groups: Sequence[_Group]) -> tuple[list[_Group], list[_Group]]:
     return (earlier, later) if earlier else (list(groups), [])
 
 
-def _fit(workshop: Workshop, groups: Sequence[_Group], pair: Serving) -> Scorer:
+def _fit(workshop: Workshop, groups: Sequence[_Group], encoder: Encoder) -> Scorer:
     return workshop.fit_scorer(
         np.concatenate([group.features for group in groups]),
         np.concatenate([group.relevance for group in groups]),
         [len(group.relevance) for group in groups],
         np.concatenate([group.weights for group in groups]),
-        pair.encoder.version,
+        encoder.version,
     )
 
 
