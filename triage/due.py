@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from triage.records import Frequency
 
@@ -37,3 +38,26 @@ def encoder_due(n_fitted: int, fitted_on: date, n_now: int, on: date) -> bool:
     if n_now <= n_fitted:
         return False
     return n_now >= ENCODER_GROWTH * n_fitted or on - fitted_on >= ENCODER_AGE
+
+
+def digest_at(on: date, hour: int, zone: str) -> datetime:
+    """Return the instant, in UTC, at which a subscriber's digest for a local date is due.
+
+    An hour that comes twice is due the first time. One that a clock change skips is read as the
+    clock stood before the change, which is the first instant after it (PEP 495, fold=0).
+    """
+    return datetime.combine(on, time(hour), ZoneInfo(zone)).astimezone(UTC)
+
+
+def latest_digest_on(now: datetime, hour: int, zone: str) -> date:
+    """Return the newest local date whose digest is due at `now`."""
+    today = now.astimezone(ZoneInfo(zone)).date()
+    return today if digest_at(today, hour, zone) <= now else today - timedelta(days=1)
+
+
+def chore_due(at: time, last_at: datetime | None, now: datetime) -> bool:
+    """Tell whether something done once a day at `at` (UTC) is due; a missed time is caught up."""
+    newest = datetime.combine(now.date(), at, UTC)
+    if newest > now:
+        newest -= timedelta(days=1)
+    return last_at is None or last_at < newest

@@ -30,7 +30,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The migration that this program needs; a test compares it with the newest one."""
 
 
@@ -301,4 +301,21 @@ promotions = Table(
     Column("encoder_version", String(80), nullable=False),
     Column("why", Text, nullable=False),
     Column("at", UtcDateTime, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(80), primary_key=True),
+    Column("owner", String(120), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+)
+
+chores = Table(
+    "chores",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("done_at", UtcDateTime, nullable=False),
+    Column("outcome", Text, nullable=False),
 )

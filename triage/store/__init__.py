@@ -10,8 +10,10 @@ A use case owns its transaction:
 from __future__ import annotations
 
 from triage.store import (
+    chores,
     encodings,
     events,
+    leases,
     messages,
     papers,
     runs,
@@ -24,8 +26,10 @@ from triage.store._database import Database, open_database
 
 __all__ = [
     "Database",
+    "chores",
     "encodings",
     "events",
+    "leases",
     "messages",
     "open_database",
     "papers",

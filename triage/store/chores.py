@@ -1,0 +1,24 @@
+"""When each recurring chore was done last, and what came of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from triage.store._insert import upsert
+from triage.tables import chores
+
+
+def done(conn: Connection, name: str, at: datetime, outcome: str) -> None:
+    upsert(conn, chores, ["name"], {"name": name, "done_at": at, "outcome": outcome})
+
+
+def last_done(conn: Connection, name: str) -> datetime | None:
+    return conn.scalar(select(chores.c.done_at).where(chores.c.name == name))
+
+
+def listing(conn: Connection) -> list[dict[str, Any]]:
+    """Return name, done_at and outcome of every chore."""
+    return [dict(row._mapping) for row in conn.execute(select(chores).order_by(chores.c.name))]

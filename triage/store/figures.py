@@ -1,0 +1,92 @@
+"""Counts for the report: what happened on which day, never to whom."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, date, datetime, time, timedelta
+
+from sqlalchemy import Connection, func, select, text
+
+from triage.records import EventKind, MessageState, Origin, Policy, SubscriberState
+from triage.tables import events, impressions, messages, papers, slates, subscribers
+
+
+def deliveries(conn: Connection, first: date, last: date) -> dict[tuple[date, MessageState], int]:
+    """Return how many messages of each local date are in which state, both dates included."""
+    query = (
+        select(messages.c.on, messages.c.state, func.count())
+        .where(messages.c.on.between(first, last))
+        .group_by(messages.c.on, messages.c.state)
+    )
+    return {(on, MessageState(state)): n for on, state, n in conn.execute(query)}
+
+
+def votes(conn: Connection, first: date, last: date) -> Counter[tuple[date, EventKind]]:
+    """Return how many votes people cast on each UTC day, those included that they changed later."""
+    begin = datetime.combine(first, time(), UTC)
+    end = datetime.combine(last + timedelta(days=1), time(), UTC)
+    query = select(events.c.at, events.c.kind).where(
+        events.c.origin == Origin.PERSON, events.c.at >= begin, events.c.at < end
+    )
+    return Counter((at.date(), EventKind(kind)) for at, kind in conn.execute(query))
+
+
+def shown(
+    conn: Connection, first: date, last: date
+) -> dict[tuple[date, Policy, EventKind | None], int]:
+    """Return how many delivered papers got which vote, by date of the digest and policy.
+
+    The vote is the one that counts, a person's last on that paper; None is no vote.
+    """
+    newest = func.row_number().over(
+        partition_by=(events.c.subscriber_id, events.c.paper_id),
+        order_by=(events.c.at.desc(), events.c.id.desc()),
+    )
+    ranked = (
+        select(events.c.subscriber_id, events.c.paper_id, events.c.kind, newest.label("nth"))
+        .where(events.c.origin == Origin.PERSON)
+        .subquery()
+    )
+    vote = select(ranked).where(ranked.c.nth == 1).subquery()
+    query = (
+        select(slates.c.on, impressions.c.policy, vote.c.kind, func.count())
+        .join(slates, slates.c.id == impressions.c.slate_id)
+        .join(messages, messages.c.slate_id == slates.c.id)
+        .outerjoin(
+            vote,
+            (vote.c.subscriber_id == impressions.c.subscriber_id)
+            & (vote.c.paper_id == impressions.c.paper_id),
+        )
+        .where(
+            slates.c.on.between(first, last),
+            messages.c.state == MessageState.SENT,
+            impressions.c.released_at.is_(None),
+        )
+        .group_by(slates.c.on, impressions.c.policy, vote.c.kind)
+    )
+    return {
+        (on, Policy(policy), EventKind(kind) if kind else None): n
+        for on, policy, kind, n in conn.execute(query)
+    }
+
+
+def messages_by_state(conn: Connection) -> dict[MessageState, int]:
+    query = select(messages.c.state, func.count()).group_by(messages.c.state)
+    return {MessageState(state): n for state, n in conn.execute(query)}
+
+
+def subscribers_by_state(conn: Connection) -> dict[SubscriberState, int]:
+    query = select(subscribers.c.state, func.count()).group_by(subscribers.c.state)
+    return {SubscriberState(state): n for state, n in conn.execute(query)}
+
+
+def n_papers(conn: Connection) -> int:
+    return conn.scalar(select(func.count()).select_from(papers)) or 0
+
+
+def size_bytes(conn: Connection) -> int:
+    """Return how much room the database takes."""
+    if conn.dialect.name == "postgresql":
+        return int(conn.scalar(text("SELECT pg_database_size(current_database())")) or 0)
+    pages = conn.scalar(text("PRAGMA page_count")) or 0
+    return int(pages * (conn.scalar(text("PRAGMA page_size")) or 0))
