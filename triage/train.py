@@ -20,7 +20,7 @@ from triage.errors import NotEnoughFeedback, NotFound
 from triage.features import FEATURE_VERSION
 from triage.metrics import ndcg
 from triage.ports import Clock, Encoder, Scorer, Workshop
-from triage.records import F32, I32, EventKind
+from triage.records import F32, F64, I32, EventKind
 from triage.serving import Serving, promote, refreshed, serving
 from triage.store import Database
 from triage.store.slates import LoggedImpression
@@ -43,12 +43,19 @@ HELD_OUT = 0.25
 FEWEST_HELD_OUT = 8
 K = 10
 
+CERTAINTY = 1.645
+"""How many standard errors above none the mean gain must be: a model that is no better is then
+promoted once in twenty trainings, and not every other time."""
+
 ROLLED_BACK = "rolled back by hand"
 
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """How a training ended. The figures are mean nDCG@10 on `n_held_out` later slates."""
+    """How a training ended.
+
+    The figures are mean nDCG@10 on `n_held_out` later slates, those on which it is defined.
+    """
 
     version: str
     n_impressions: int
@@ -91,12 +98,9 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
         )
     earlier, later = _split(groups)
     encoder = refreshed(database, workshop, clock, pair.encoder, today)
-    challenger = _fit(workshop, earlier, encoder)
-    if later:
-        figures = _mean_ndcg(challenger, later), _mean_ndcg(pair.scorer, later)
-    else:
-        figures = float("nan"), float("nan")
-    promoted, why = _verdict(len(later), *figures)
+    challenger = _ndcgs(_fit(workshop, earlier, encoder), later)
+    serves = _ndcgs(pair.scorer, later)
+    promoted, why = _verdict(challenger, serves)
     # What goes live has learned from the newest slates as well.
     scorer = _fit(workshop, groups, encoder)
     report = TrainReport(
@@ -104,10 +108,10 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
         n_impressions=sum(len(group.relevance) for group in groups),
         n_votes=n_votes,
         n_slates=len(groups),
-        n_held_out=len(later),
-        challenger_ndcg=figures[0],
+        n_held_out=len(challenger),
+        challenger_ndcg=_mean(challenger),
         serving_version=pair.scorer.version,
-        serving_ndcg=figures[1],
+        serving_ndcg=_mean(serves),
         promoted=promoted,
         why=why,
     )
@@ -166,24 +170,35 @@ def _fit(workshop: Workshop, groups: Sequence[_Group], encoder: Encoder) -> Scor
     )
 
 
-def _mean_ndcg(scorer: Scorer, groups: Sequence[_Group]) -> float:
-    """Return the mean nDCG@10 over the slates on which it is defined."""
+def _ndcgs(scorer: Scorer, groups: Sequence[_Group]) -> F64:
+    """Return float64 (n,): the nDCG@10 of each slate on which it is defined, in their order."""
     values = []
     for group in groups:
         order = np.argsort(-scorer.score(group.features), kind="stable")
         values.append(ndcg(group.relevance[order], K))
-    return float(np.nanmean(values)) if not np.all(np.isnan(values)) else float("nan")
+    found = np.array(values, dtype=np.float64)
+    return found[~np.isnan(found)]
 
 
-def _verdict(n_held_out: int, challenger: float, serving_: float) -> tuple[bool, str]:
-    if n_held_out < FEWEST_HELD_OUT:
+def _mean(values: F64) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _verdict(challenger: F64, serves: F64) -> tuple[bool, str]:
+    """Compare two scorers on the same slates, each slate with itself."""
+    n = len(challenger)
+    if n < FEWEST_HELD_OUT:
         return False, (
-            f"{n_held_out} later slates with votes are too few to judge by"
+            f"{n} later slates with liked papers are too few to judge by"
             f" ({FEWEST_HELD_OUT} are needed); what serves stays"
         )
-    figures = f"nDCG@10 {challenger:.3f} against {serving_:.3f} on {n_held_out} later slates"
-    if challenger > serving_:
+    gains = challenger - serves
+    gain, error = float(gains.mean()), float(gains.std(ddof=1)) / n**0.5
+    figures = f"nDCG@10 {_mean(challenger):.3f} against {_mean(serves):.3f} on {n} later slates"
+    if gain > 0 and gain > CERTAINTY * error:
         return True, f"better than what served: {figures}"
+    if gain > 0:
+        return False, f"perhaps better than what serves, but it may be chance: {figures}"
     return False, f"not better than what serves: {figures}"
 
 
