@@ -1,0 +1,316 @@
+"""Retraining on a log: a ranker goes live only if later digests show that it is better."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.random import Generator
+
+from tests.factories import DAY, NOON, impression, slate
+from tests.fakes import StoppedClock
+from tests.installation import add_reader, fetched, installed, stored_papers, take_in
+from triage import store
+from triage.errors import ModelError, NotEnoughFeedback, NotFound
+from triage.features import FEATURE_VERSION, FEATURES
+from triage.records import F32, EventKind, Origin
+from triage.serving import serving
+from triage.store import Database
+from triage.train import FEWEST_HELD_OUT, TrainReport, promote_version, rollback, train
+from triage.workshop import FileWorkshop
+
+KEY = b"a key of the tests"
+SIZE = 8
+TASTE = FEATURES.index("upvotes_log1p")
+WORDS = ("draft", "token", "folding", "protein", "robot", "grasping", "graph", "spectral")
+
+Opinion = Callable[[F32, Generator], list[EventKind | None]]
+"""What a reader votes on the papers of a slate, whose features are float32 (n, n_features)."""
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A database with a hundred papers."""
+    with installed(tmp_path) as opened:
+        take_in(
+            opened,
+            [
+                fetched(n, title=f"Paper {n}", abstract=f"{WORDS[n % 8]} and {WORDS[n // 8 % 8]}")
+                for n in range(100)
+            ],
+        )
+        yield opened
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> FileWorkshop:
+    return FileWorkshop(tmp_path / "models", KEY)
+
+
+@pytest.fixture
+def clock() -> StoppedClock:
+    return StoppedClock()
+
+
+def taste(features: F32, _rng: Generator) -> list[EventKind | None]:
+    """Save what many upvoted, reject what few did: the cold scorer hardly looks at upvotes."""
+    votes: list[EventKind | None] = []
+    for upvotes in features[:, TASTE]:
+        if upvotes > 3.5:
+            votes.append(EventKind.SAVE)
+        else:
+            votes.append(EventKind.VOTE_DOWN if upvotes < 1 else None)
+    return votes
+
+
+def whim(features: F32, rng: Generator) -> list[EventKind | None]:
+    """Vote without any reason."""
+    kinds = [EventKind.VOTE_UP, EventKind.VOTE_DOWN, None, None]
+    return [kinds[int(n)] for n in rng.integers(0, 4, len(features))]
+
+
+def silence(features: F32, _rng: Generator) -> list[EventKind | None]:
+    return [None] * len(features)
+
+
+def show_and_hear(
+    database: Database,
+    opinion: Opinion,
+    *,
+    n_readers: int = 8,
+    n_days: int = 8,
+    seed: int = 0,
+    origin: Origin = Origin.PERSON,
+) -> None:
+    """Log a digest a day for each reader, and what they voted."""
+    rng = np.random.default_rng(seed)
+    papers = stored_papers(database)
+    readers = [add_reader(database, n) for n in range(1, n_readers + 1)]
+    with database.write() as conn:
+        for day in range(n_days):
+            on = DAY + timedelta(days=day)
+            run_id = store.runs.begin(conn, on, NOON)
+            for reader in readers:
+                features = np.zeros((SIZE, len(FEATURES)), np.float32)
+                features[:, TASTE] = rng.uniform(0, 5, SIZE)
+                for name, most in (("words_interest_max", 0.3), ("age_days", 14)):
+                    features[:, FEATURES.index(name)] = rng.uniform(0, most, SIZE)
+                shown = tuple(
+                    impression(i + 1, paper=papers[day * SIZE + i], features=features[i])
+                    for i in range(SIZE)
+                )
+                chosen = slate(
+                    0,
+                    public_id=f"{reader.id:010x}{day:010x}",
+                    subscriber=reader,
+                    on=on,
+                    impressions=shown,
+                    feature_version=FEATURE_VERSION,
+                )
+                slate_id = store.slates.save(conn, chosen, run_id, NOON)
+                for each, kind in zip(shown, opinion(features, rng), strict=True):
+                    if kind is not None:
+                        store.events.append(
+                            conn,
+                            subscriber_id=reader.id,
+                            paper_id=each.paper.id,
+                            slate_id=slate_id,
+                            kind=kind,
+                            origin=origin,
+                            at=NOON + timedelta(days=day),
+                            recorded_at=NOON,
+                            evidence={},
+                        )
+
+
+def served(database: Database) -> list[tuple[str, str]]:
+    """Return what served, newest first, as (scorer, encoder)."""
+    with database.read() as conn:
+        return [(row.scorer_version, row.encoder_version) for row in store.versions.history(conn)]
+
+
+def train_on(
+    database: Database, workshop: FileWorkshop, opinion: Opinion, **log: Any
+) -> TrainReport:
+    show_and_hear(database, opinion, **log)
+    return train(database, workshop, StoppedClock())
+
+
+def test_while_nobody_votes_there_is_nothing_to_learn(
+    database: Database, workshop: FileWorkshop
+) -> None:
+    with pytest.raises(NotEnoughFeedback, match="nobody has voted on a digest yet"):
+        train_on(database, workshop, silence)
+
+
+def test_votes_of_scanners_teach_nothing(database: Database, workshop: FileWorkshop) -> None:
+    show_and_hear(database, taste, origin=Origin.SUSPECTED_SCANNER)
+    with pytest.raises(NotEnoughFeedback, match="nobody has voted"):
+        train(database, workshop, StoppedClock())
+
+
+def test_too_few_votes_are_told_with_how_many_it_takes(
+    database: Database, workshop: FileWorkshop
+) -> None:
+    with pytest.raises(NotEnoughFeedback, match="are too few to train on; it takes"):
+        train_on(database, workshop, taste, n_readers=1, n_days=2)
+
+
+def test_a_ranker_that_learned_a_real_taste_goes_live(
+    database: Database, workshop: FileWorkshop
+) -> None:
+    report = train_on(database, workshop, taste)
+    assert report.promoted
+    assert report.challenger_ndcg > report.serving_ndcg + 0.1
+    assert report.why.startswith("better than what served: nDCG@10 ")
+    [now, before] = served(database)
+    assert now == (report.version, before[1])
+    assert before[0] == report.serving_version == workshop.cold_scorer().version
+    assert serving(database, workshop, StoppedClock(), DAY).scorer.version == report.version
+
+
+def test_rankers_that_learned_noise_hardly_ever_go_live(tmp_path: Path) -> None:
+    promoted = 0
+    for seed in range(10):
+        with installed(tmp_path) as database:
+            take_in(database, [fetched(n, title=f"Paper {n} {WORDS[n % 8]}") for n in range(100)])
+            report = train_on(database, FileWorkshop(tmp_path / "m", KEY), whim, seed=seed)
+            promoted += report.promoted
+        for path in tmp_path.glob("triage.db*"):
+            path.unlink()
+    assert promoted <= 2
+
+
+def test_too_few_later_digests_change_nothing(database: Database, workshop: FileWorkshop) -> None:
+    report = train_on(database, workshop, taste, n_readers=3, n_days=8)
+    assert report.n_held_out < FEWEST_HELD_OUT
+    assert not report.promoted
+    assert "too few to judge by" in report.why
+    assert len(served(database)) == 1
+    # It is kept, so that it can be looked at and promoted by hand.
+    promote_version(database, workshop, StoppedClock(), report.version)
+    assert served(database)[0][0] == report.version
+
+
+def test_digests_of_one_day_only_cannot_be_judged_by(
+    database: Database, workshop: FileWorkshop
+) -> None:
+    report = train_on(database, workshop, taste, n_readers=12, n_days=1)
+    assert (report.promoted, report.n_held_out) == (False, 0)
+    assert np.isnan(report.challenger_ndcg)
+
+
+def test_the_report_counts_the_digests_that_were_voted_on(
+    database: Database, workshop: FileWorkshop
+) -> None:
+    show_and_hear(database, taste)
+    with database.read() as conn:
+        n_events = len(store.events.all_votes(conn))
+    report = train(database, workshop, StoppedClock())
+    assert report.n_votes == n_events
+    assert report.n_slates <= 64
+    assert report.n_impressions == SIZE * report.n_slates
+
+
+def test_the_same_log_gives_the_same_ranker(
+    database: Database, workshop: FileWorkshop, tmp_path: Path
+) -> None:
+    first = train_on(database, workshop, taste)
+    twin = tmp_path / "twin"
+    twin.mkdir()
+    with installed(twin) as other:
+        papers = [
+            fetched(n, title=f"Paper {n}", abstract=f"{WORDS[n % 8]} and {WORDS[n // 8 % 8]}")
+            for n in range(100)
+        ]
+        take_in(other, papers)
+        assert train_on(other, FileWorkshop(twin / "models", KEY), taste) == first
+
+
+def test_a_model_card_holds_figures_that_json_can_hold(
+    database: Database, workshop: FileWorkshop
+) -> None:
+    report = train_on(database, workshop, taste, n_readers=12, n_days=1)
+    with database.read() as conn:
+        row = store.versions.get(conn, report.version)
+    assert row is not None
+    card = json.loads(json.dumps(row.metrics, allow_nan=False))
+    assert card["n_votes"] == report.n_votes
+    assert card["challenger_ndcg"] is None
+    assert card["why"] == report.why
+    assert row.encoder_version == served(database)[0][1]
+
+
+# -- promotion and roll-back -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def pairs(database: Database, workshop: FileWorkshop, clock: StoppedClock) -> list[tuple[str, str]]:
+    """Let three pairs serve, one after the other, each with its own encoder; return them."""
+    serving(database, workshop, clock, DAY)
+    for n in (1, 2):
+        encoder = workshop.fit_encoder([f"{a} and {b} {n}" for a in WORDS for b in WORDS[n:]])
+        X = np.random.default_rng(n).random((80, len(FEATURES))).astype(np.float32)
+        relevance = (X[:, TASTE] > 0.5).astype(np.int32)
+        ones = np.ones(80, np.float32)
+        scorer = workshop.fit_scorer(X, relevance, [10] * 8, ones, encoder.version)
+        with database.write() as conn:
+            store.versions.add(conn, scorer.version, "scorer", encoder.version, {}, clock.now())
+        promote_version(database, workshop, clock, scorer.version)
+    return served(database)[::-1]
+
+
+def test_a_scorer_is_promoted_together_with_its_encoder(
+    database: Database, workshop: FileWorkshop, pairs: list[tuple[str, str]]
+) -> None:
+    assert len({encoder for _, encoder in pairs}) == 3
+    pair = serving(database, workshop, StoppedClock(), DAY)
+    assert (pair.scorer.version, pair.encoder.version) == pairs[2]
+    assert pair.scorer.encoder_version == pair.encoder.version
+
+
+def test_rolling_back_twice_goes_two_steps_back(
+    database: Database, workshop: FileWorkshop, clock: StoppedClock, pairs: list[tuple[str, str]]
+) -> None:
+    for wanted in (pairs[1], pairs[0]):
+        pair = rollback(database, workshop, clock)
+        assert (pair.scorer.version, pair.encoder.version) == wanted
+        assert served(database)[0] == wanted
+    with pytest.raises(NotFound, match="nothing served before"):
+        rollback(database, workshop, clock)
+    # What happened stays written down.
+    assert len(served(database)) == 5
+
+
+def test_after_a_roll_back_another_promotion_can_be_rolled_back(
+    database: Database, workshop: FileWorkshop, clock: StoppedClock, pairs: list[tuple[str, str]]
+) -> None:
+    rollback(database, workshop, clock)
+    promote_version(database, workshop, clock, pairs[2][0])
+    pair = rollback(database, workshop, clock)
+    assert (pair.scorer.version, pair.encoder.version) == pairs[1]
+
+
+def test_what_cannot_be_loaded_is_not_promoted(
+    database: Database, workshop: FileWorkshop, clock: StoppedClock, pairs: list[tuple[str, str]]
+) -> None:
+    for version in ("unknown", pairs[1][1]):
+        with pytest.raises(NotFound, match="triage model list"):
+            promote_version(database, workshop, clock, version)
+    with database.write() as conn:
+        store.versions.add(conn, "lm-lost", "scorer", pairs[1][1], {}, clock.now())
+    with pytest.raises(ModelError):
+        promote_version(database, workshop, clock, "lm-lost")
+    assert served(database)[0] == pairs[2]
+
+
+def test_nothing_served_means_nothing_to_roll_back_to(
+    database: Database, workshop: FileWorkshop, clock: StoppedClock
+) -> None:
+    with pytest.raises(NotFound, match="nothing served before"):
+        rollback(database, workshop, clock)
