@@ -77,8 +77,8 @@ def recipients(app: App) -> Counter[str]:
 
 
 def test_every_due_subscriber_gets_one_digest_and_a_second_run_makes_none(app: App) -> None:
-    first = app.nightly().run(DAY, app.outbox())
-    second = app.nightly().run(DAY, app.outbox())
+    first = app.nightly().run(DAY, (), app.outbox())
+    second = app.nightly().run(DAY, (), app.outbox())
 
     assert (first.queued, first.drained.sent, first.problems) == (3, 3, ())
     assert (second.queued, second.drained.sent) == (0, 0)
@@ -86,7 +86,7 @@ def test_every_due_subscriber_gets_one_digest_and_a_second_run_makes_none(app: A
 
 
 def test_the_log_holds_all_that_training_needs(app: App) -> None:
-    app.nightly().run(DAY, app.outbox())
+    app.nightly().run(DAY, (), app.outbox())
 
     with app.database.read() as conn:
         ada = store.subscribers.by_email_key(conn, "ada@example.org")
@@ -106,7 +106,7 @@ def test_the_log_holds_all_that_training_needs(app: App) -> None:
 
 def test_no_paper_is_shown_to_a_subscriber_twice(app: App) -> None:
     for day in range(3):
-        app.nightly().run(DAY + timedelta(days=day), app.outbox())
+        app.nightly().run(DAY + timedelta(days=day), (), app.outbox())
 
     with app.database.read() as conn:
         for subscriber in store.subscribers.everyone(conn):
@@ -120,7 +120,7 @@ def test_no_paper_is_shown_to_a_subscriber_twice(app: App) -> None:
 
 
 def test_a_vote_changes_the_next_digest(app: App) -> None:
-    app.nightly().run(DAY, app.outbox())
+    app.nightly().run(DAY, (), app.outbox())
     with app.database.read() as conn:
         ada = store.subscribers.by_email_key(conn, "ada@example.org")
         assert ada is not None
@@ -159,9 +159,9 @@ def test_a_subscriber_whose_digest_cannot_be_made_does_not_cost_the_others_their
         return compose(slate, now)
 
     app.compose = fails_for_ben  # type: ignore[method-assign]
-    report = app.nightly().run(DAY, app.outbox())
+    report = app.nightly().run(DAY, (), app.outbox())
     app.compose = compose  # type: ignore[method-assign]
-    healed = app.nightly().run(DAY, app.outbox())
+    healed = app.nightly().run(DAY, (), app.outbox())
 
     assert report.queued == 2
     assert "cannot be rendered" in report.problems[0]
@@ -178,16 +178,14 @@ def test_a_source_that_fails_is_reported_and_mail_goes_out(app: App) -> None:
             raise SourceError("answered with a page of HTML")
             yield Batch()
 
-    nightly = app.nightly()
-    nightly._sources = (Broken(),)
-    report = nightly.run(DAY, app.outbox())
+    report = app.nightly().run(DAY, [Broken()], app.outbox())
 
     assert report.problems == ("source broken: answered with a page of HTML",)
     assert report.drained.sent == 3
 
 
 def test_a_day_without_papers_sends_nothing_and_says_so(app: App) -> None:
-    report = app.nightly().run(DAY + timedelta(days=300), app.outbox())
+    report = app.nightly().run(DAY + timedelta(days=300), (), app.outbox())
 
     assert (report.queued, report.skipped, report.drained.sent) == (0, 3, 0)
     with app.database.read() as conn:
@@ -205,7 +203,7 @@ def test_a_pause_stops_the_digest_and_weekly_readers_wait_a_week(app: App) -> No
         frequency=Frequency.WEEKLY,
     )
 
-    sent = [app.nightly().run(DAY + timedelta(days=d), app.outbox()).queued for d in (0, 1, 7)]
+    sent = [app.nightly().run(DAY + timedelta(days=d), (), app.outbox()).queued for d in (0, 1, 7)]
 
     assert sent == [3, 2, 3]
     assert "ada@example.org" not in recipients(app)
@@ -216,17 +214,17 @@ def test_without_any_paper_the_run_says_what_to_do(tmp_path: Path) -> None:
     app = open_app(config)
 
     with pytest.raises(NotFound, match="triage papers import"):
-        app.nightly().run(DAY, app.outbox())
+        app.nightly().run(DAY, (), app.outbox())
     app.database.close()
 
 
 def test_a_damaged_model_never_stops_the_mail(app: App) -> None:
-    app.nightly().run(DAY, app.outbox())
+    app.nightly().run(DAY, (), app.outbox())
     for file in app.settings.models_path.rglob("*.npz"):
         file.write_bytes(b"not a model")
     fresh = open_app(app.settings.folder / "triage.toml")
 
-    report = fresh.nightly().run(NEXT_DAY, fresh.outbox())
+    report = fresh.nightly().run(NEXT_DAY, (), fresh.outbox())
     fresh.database.close()
 
     assert (report.queued, report.drained.sent) == (3, 3)

@@ -6,8 +6,9 @@ import hashlib
 import os
 import secrets
 import socket
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from email.utils import parseaddr
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
     from triage.digest import Composed, Nightly
     from triage.outbox import Outbox
-    from triage.ports import Clock, Mailer
+    from triage.ports import Clock, Mailer, Source
     from triage.records import Slate
+    from triage.schedule import Schedule
+    from triage.sources._http import Gate
     from triage.store import Database
     from triage.tokens import Keyring
     from triage.workshop import FileWorkshop
@@ -37,6 +40,7 @@ class App:
     settings: Settings
     clock: Clock
     own_mailer: Mailer | None = None
+    _gates: dict[str, Gate] = field(default_factory=dict)
 
     @cached_property
     def database(self) -> Database:
@@ -76,6 +80,36 @@ class App:
 
         return self.own_mailer or Maildir(self.settings.mail_path)
 
+    def sources(self, on: date, deadline: datetime | None = None) -> list[Source]:
+        """Return the live sources that are switched on, for `on` as today.
+
+        Args:
+            deadline: when a fetch must have ended; none for one that may wait its turn.
+        """
+        from triage.sources.arxiv import Arxiv
+        from triage.sources.hf_daily import HuggingFaceDaily
+
+        arxiv, hf_daily = self.settings.sources.arxiv, self.settings.sources.hf_daily
+        sources: list[Source] = []
+        if arxiv.enabled and arxiv.categories:
+            gate = self._gate("arxiv", arxiv.min_interval_s, deadline)
+            sources.append(Arxiv(gate, arxiv.categories, arxiv.rss_url, arxiv.api_url, on))
+        if hf_daily.enabled:
+            gate = self._gate("hf_daily", 1.0, deadline)
+            sources.append(HuggingFaceDaily(gate, hf_daily.url, on))
+        return sources
+
+    def _gate(self, name: str, min_interval_s: float, deadline: datetime | None) -> Gate:
+        """Return the gate of one source, always the same, so that spacing holds over fetches."""
+        from triage import __version__
+        from triage.sources._http import Gate
+
+        if name not in self._gates:
+            site = self.settings.site
+            agent = f"triage/{__version__} (+{site.base_url}; mailto:{parseaddr(site.contact)[1]})"
+            self._gates[name] = Gate(self.clock, agent, min_interval_s, deadline=deadline)
+        return self._gates[name]
+
     def nightly(self) -> Nightly:
         from triage.digest import Nightly
         from triage.ranking import DigestRules
@@ -84,7 +118,6 @@ class App:
         return Nightly(
             self.database,
             self.clock,
-            sources=(),
             workshop=self.workshop,
             compose=self.compose,
             rules=DigestRules(
@@ -122,6 +155,32 @@ class App:
             date=now,
         )
         return Composed(message, rendered.n_papers)
+
+    def schedule(self) -> Schedule:
+        from triage.backup import back_up
+        from triage.schedule import Chore, Schedule
+        from triage.train import train_in_words
+
+        settings = self.settings
+        at = time.fromisoformat(settings.train.at)
+        arxiv = settings.sources.arxiv
+        return Schedule(
+            self.database,
+            self.clock,
+            self.nightly(),
+            self.outbox(),
+            sources=self.sources,
+            awaited=frozenset({"arxiv"} if arxiv.enabled and arxiv.categories else ()),
+            chores=[
+                Chore(
+                    "back up", at, lambda: back_up(self.database, settings.backup_path, self.clock)
+                ),
+                Chore(
+                    "train", at, lambda: train_in_words(self.database, self.workshop, self.clock)
+                ),
+            ],
+            owner=_this_process(),
+        )
 
     def web(self) -> Starlette:
         from triage.web import create_app

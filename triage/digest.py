@@ -8,7 +8,7 @@ subscriber that fails is reported and skipped; the others go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
@@ -19,9 +19,8 @@ import structlog
 from triage import store
 from triage.dayreport import day_report
 from triage.due import digest_due, window_days
-from triage.errors import SourceError
 from triage.features import FEATURE_VERSION
-from triage.ingest import ingest
+from triage.fetch import fetch
 from triage.killpoint import pass_by
 from triage.outbox import DrainReport, Outbox
 from triage.ports import Clock, Progress, Source, Workshop, silent
@@ -48,6 +47,15 @@ class Composed:
 
 
 Compose = Callable[[Slate, datetime], Composed]
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """How many digests were made, how many had no papers, and which could not be made."""
+
+    made: int
+    skipped: int
+    problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,6 @@ class Nightly:
         database: Database,
         clock: Clock,
         *,
-        sources: Sequence[Source],
         workshop: Workshop,
         compose: Compose,
         rules: DigestRules,
@@ -86,7 +93,6 @@ class Nightly:
     ) -> None:
         self._database = database
         self._clock = clock
-        self._sources = sources
         self._workshop = workshop
         self._compose = compose
         self._rules = rules
@@ -95,33 +101,48 @@ class Nightly:
     def run(
         self,
         on: date,
+        sources: Sequence[Source],
         outbox: Outbox,
         *,
-        only: Subscriber | None = None,
+        only: Collection[int] | None = None,
         progress: Progress = silent,
     ) -> RunReport:
         """Go the whole way for one date.
 
         Args:
-            only: make no digest but this subscriber's.
+            only: make digests for these subscribers alone.
+
+        Raises:
+            NotFound: no papers are stored at all.
+        """
+        unread = fetch(self._database, sources, self._clock, progress)
+        pass_by("fetched")
+        queued = self.queue(on, only=only, progress=progress)
+        log.info("drain")
+        drained = outbox.drain()
+        pass_by("drained")
+        return RunReport(on, queued.made, queued.skipped, drained, (*unread, *queued.problems))
+
+    def queue(
+        self, on: date, *, only: Collection[int] | None = None, progress: Progress = silent
+    ) -> Queued:
+        """Make and queue the digest of everyone who is due one for `on`.
+
+        Args:
+            only: as for `run`.
 
         Raises:
             NotFound: no papers are stored at all.
         """
         with self._database.write() as conn:
             run_id = store.runs.begin(conn, on, self._clock.now())
-        problems = self._fetch(progress)
-        pass_by("fetched")
         pair = self._encode(on, progress)
         pass_by("encoded")
-        queued, skipped, failed = self._queue(run_id, on, pair, only, progress)
-        pass_by("ranked")
-        log.info("drain")
-        drained = outbox.drain()
+        queued = self._queue(run_id, on, pair, only, progress)
         with self._database.write() as conn:
-            store.runs.reach(conn, run_id, "drained", self._clock.now())
-        pass_by("drained")
-        return RunReport(on, queued, skipped, drained, (*problems, *failed))
+            store.runs.reach(conn, run_id, "queued", self._clock.now())
+        pass_by("ranked")
+        return queued
 
     def preview(self, subscriber: Subscriber, on: date) -> Slate:
         """Make the slate that a subscriber would get for `on`; no slate is stored.
@@ -135,17 +156,6 @@ class Nightly:
             pool = load_pool(conn, pair.encoder, on, due.days)
             return self._slate(conn, due, pool, pair, on)
 
-    def _fetch(self, progress: Progress) -> list[str]:
-        problems = []
-        for source in self._sources:
-            log.info("fetch", source=source.name)
-            try:
-                for report in ingest(self._database, source, self._clock, resume=True):
-                    progress(f"fetch {source.name}", report.read, 0)
-            except SourceError as error:
-                problems.append(f"source {source.name}: {error}")
-        return problems
-
     def _encode(self, on: date, progress: Progress) -> Serving:
         pair = serving(self._database, self._workshop, self._clock, on)
         log.info("encode", encoder=pair.encoder.version, scorer=pair.scorer.version)
@@ -157,17 +167,16 @@ class Nightly:
         run_id: int,
         on: date,
         pair: Serving,
-        only: Subscriber | None,
+        only: Collection[int] | None,
         progress: Progress,
-    ) -> tuple[int, int, list[str]]:
-        """Queue the digest of everyone who is due; return how many have papers, how many none."""
+    ) -> Queued:
         with self._database.read() as conn:
             last_days = store.slates.last_days(conn)
             active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
             due = [
                 self._when_due(subscriber, last_days, on)
                 for subscriber in active
-                if (only is None or subscriber.id == only.id)
+                if (only is None or subscriber.id in only)
                 and digest_due(subscriber.frequency, last_days.get(subscriber.id), on)
             ]
             days = max((each.days for each in due), default=0)
@@ -183,7 +192,7 @@ class Nightly:
                 log.exception("digest failed", subscriber=each.subscriber.public_id)
                 problems.append(f"subscriber {each.subscriber.public_id}: {error}")
             progress("rank", done, len(due))
-        return counts[True], counts[False], problems
+        return Queued(counts[True], counts[False], tuple(problems))
 
     def _when_due(self, subscriber: Subscriber, last_days: Mapping[int, date], on: date) -> _Due:
         last_on = last_days.get(subscriber.id)
@@ -197,6 +206,9 @@ class Nightly:
         composed = self._compose(slate, now) if slate.impressions else None
         pass_by("composed")
         with self._database.write() as conn:
+            if store.slates.by_day(conn, due.subscriber.id, on) is not None:
+                # Another run was quicker; the database would not take a second one either.
+                return False
             if composed is None:
                 slate_id = store.slates.save(conn, slate, run_id, now)
                 store.messages.add_skipped(conn, slate, slate_id, NO_PAPERS, now)

@@ -99,7 +99,8 @@ class FetchedPaper:
     """One record of a source, cleaned; the text as received stands beside it.
 
     `source` names the scheme of `source_id` (`arxiv`, `biorxiv`, `doi`, `feed:<name>`); a record
-    without an id of its own has `source_id` None and is known by its title.
+    without an id of its own has `source_id` None and is known by its title. One that is
+    `update_only` changes a stored paper, and is nothing when that is not stored.
     """
 
     source: str
@@ -116,6 +117,7 @@ class FetchedPaper:
     doi: str | None = None
     upvotes: int | None = None
     tldr: str = ""
+    update_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,7 @@ class Subscriber:
     exclude_keywords: tuple[str, ...] = ()
     detail: Detail = Detail.ABSTRACT
     created_at: datetime | None = None
+    active_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

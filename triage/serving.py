@@ -45,7 +45,7 @@ def serving(database: Database, workshop: Workshop, clock: Clock, on: date) -> S
     cold = workshop.cold_scorer()
     if pair is not None and pair.scorer.version != cold.version:
         return pair
-    encoder = refreshed(database, workshop, clock, pair and pair.encoder, on)
+    encoder = refreshed(database, workshop, clock, pair.encoder if pair else None, on)
     if pair is None or encoder.version != pair.encoder.version:
         promote(database, clock, cold, encoder, "encoder fitted on the stored papers")
     return Serving(encoder, cold)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from email.utils import parseaddr
@@ -40,6 +41,20 @@ def _mail_address(value: str) -> str:
     return value
 
 
+def _category(value: str) -> str:
+    if not re.fullmatch(r"[a-z-]+(\.[A-Za-z-]+)?", value):
+        raise ValueError("is not an arXiv category as in cs.LG or hep-th")
+    return value
+
+
+def _clock_time(value: str) -> str:
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        raise ValueError("is not a time of day as in 03:30")
+    return value
+
+
+Category = Annotated[str, AfterValidator(_category)]
+ClockTime = Annotated[str, AfterValidator(_clock_time)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
 
@@ -58,6 +73,24 @@ class DatabaseSettings(_Section):
     url: str = "sqlite:///triage.db"
 
 
+class ArxivSettings(_Section):
+    enabled: bool = True
+    categories: Annotated[tuple[Category, ...], Field(strict=False)] = ()
+    rss_url: WebAddress = "https://rss.arxiv.org/rss"
+    api_url: WebAddress = "https://export.arxiv.org/api/query"
+    min_interval_s: Annotated[float, Field(ge=0)] = 3.0
+
+
+class HuggingFaceDailySettings(_Section):
+    enabled: bool = False
+    url: WebAddress = "https://huggingface.co/api/daily_papers"
+
+
+class SourcesSettings(_Section):
+    arxiv: ArxivSettings = ArxivSettings()
+    hf_daily: HuggingFaceDailySettings = HuggingFaceDailySettings()
+
+
 class DigestSettings(_Section):
     size: Annotated[int, Field(ge=1, le=60)] = 10
     max_age_days: Annotated[int, Field(ge=1, le=365)] = 14
@@ -71,6 +104,10 @@ class MailSettings(_Section):
     sender: Annotated[MailAddress, Field(alias="from")] = "triage <triage@localhost>"
 
 
+class TrainSettings(_Section):
+    at: ClockTime = "03:30"
+
+
 class WebSettings(_Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
@@ -81,8 +118,10 @@ class Settings(_Section):
 
     site: Site = Site()
     database: DatabaseSettings = DatabaseSettings()
+    sources: SourcesSettings = SourcesSettings()
     digest: DigestSettings = DigestSettings()
     mail: MailSettings = MailSettings()
+    train: TrainSettings = TrainSettings()
     web: WebSettings = WebSettings()
     folder: Annotated[Path, Field(exclude=True)] = Path()
 
@@ -98,6 +137,11 @@ class Settings(_Section):
     @property
     def mail_path(self) -> Path:
         return self.folder / self.mail.path
+
+    @property
+    def backup_path(self) -> Path:
+        """Where nightly copies of the database lie."""
+        return self.folder / "backups"
 
     @property
     def models_path(self) -> Path:

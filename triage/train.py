@@ -124,6 +124,15 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
     return report
 
 
+def train_in_words(database: Database, workshop: Workshop, clock: Clock) -> str:
+    """Train and say in one line what came of it; too little feedback is no failure."""
+    try:
+        report = train(database, workshop, clock)
+    except (NotEnoughFeedback, NotFound) as error:
+        return f"nothing to train on: {error}"
+    return f"{report.version} {'promoted' if report.promoted else 'not promoted'}: {report.why}"
+
+
 def _groups(database: Database) -> list[_Group]:
     """Return the slates on which at least one paper was voted on, oldest first."""
     with database.read() as conn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 
 import click
@@ -18,7 +17,9 @@ COMMANDS = {
     "papers": ("triage.cli.papers", "Import papers from files, and look at one."),
     "subscriber": ("triage.cli.subscriber", "Add, list, pause and erase subscribers."),
     "run": ("triage.cli.run", "Make and send the digests of one date."),
-    "serve": ("triage.cli.serve", "Serve the pages behind the links in the mails."),
+    "serve": ("triage.cli.serve", "Serve the pages and do on schedule all that is due."),
+    "schedule": ("triage.cli.schedule", "Do on schedule all that is due, without pages."),
+    "fetch": ("triage.cli.fetch", "Read what is new from the sources."),
     "digest": ("triage.cli.digest", "Preview, show and list digests."),
     "outbox": ("triage.cli.outbox", "List and hand over waiting messages."),
     "feedback": ("triage.cli.feedback", "List, import and export votes."),
@@ -68,11 +69,7 @@ def cli(ctx: click.Context, config: str) -> None:
 def main() -> None:
     """Run the command line; every error of the program ends as one clear line."""
     try:
-        cli()
+        cli(prog_name="triage")
     except TriageError as error:
         click.echo(f"triage: {error}", err=True)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing may be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)

@@ -14,7 +14,9 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--state", "states", multiple=True, type=click.Choice(list(MessageState)))
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice([each.value for each in MessageState])
+)
 @click.option("--limit", type=int, help="The newest so many; all if left out.")
 @json_option
 @click.pass_context

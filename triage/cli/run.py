@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +13,9 @@ from triage.cli._edge import PARTLY_DONE, opened, parse_date, progress_bar
 if TYPE_CHECKING:
     from triage.app import App
     from triage.records import Subscriber
+
+# A run by hand never waits for a source: what does not come in time will follow.
+LONGEST_FETCH = timedelta(minutes=3)
 
 
 @click.command("run")
@@ -35,7 +38,13 @@ def command(ctx: click.Context, on: date | None, email: str | None, dry_run: boo
         _preview(app, on, only)
         return
     with progress_bar() as progress:
-        report = app.nightly().run(on, app.outbox(), only=only, progress=progress)
+        report = app.nightly().run(
+            on,
+            app.sources(on, app.clock.now() + LONGEST_FETCH),
+            app.outbox(),
+            only={only.id} if only else None,
+            progress=progress,
+        )
     drained = report.drained
     click.echo(
         f"{on}: {report.queued} made, {report.skipped} without papers, {drained.sent} sent,"

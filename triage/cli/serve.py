@@ -12,14 +12,27 @@ from triage.cli._edge import opened
 @click.command("serve")
 @click.option("--host", help="Listen here instead of where the config says.")
 @click.option("--port", type=int, help="Listen there instead of where the config says.")
+@click.option("--pages-only", is_flag=True, help="Serve pages, and let nothing else happen.")
 @click.pass_context
-def command(ctx: click.Context, host: str | None, port: int | None) -> None:
-    """Serve the pages behind the links in the mails until interrupted."""
+def command(ctx: click.Context, host: str | None, port: int | None, pages_only: bool) -> None:
+    """Serve the pages behind the mails' links, and do on schedule all that is due.
+
+    One process for a whole installation: it fetches, sends, retrains and backs up.
+    """
     import uvicorn
+
+    from triage.scheduler import Scheduler
 
     app = opened(ctx, log_level=logging.INFO)
     web = app.settings.web
     host, port = host or web.host, port or web.port
+    scheduler = None if pages_only else Scheduler(app.schedule(), app.clock.now())
     click.echo(f"serving {app.settings.site.base_url} on {host}:{port}", err=True)
-    # The access log would hold tokens; the program writes one of its own without them.
-    uvicorn.run(app.web(), host=host, port=port, access_log=False, log_level="warning")
+    if scheduler:
+        scheduler.start()
+    try:
+        # The access log would hold tokens; the program writes one of its own without them.
+        uvicorn.run(app.web(), host=host, port=port, access_log=False, log_level="warning")
+    finally:
+        if scheduler:
+            scheduler.stop()

@@ -20,8 +20,14 @@ def command() -> None:
 @click.option("--like", "likes", multiple=True, help="A paper they like; may be repeated.")
 @click.option("--zone", default="UTC", show_default=True, help="Their time zone.")
 @click.option("--hour", type=int, default=7, show_default=True, help="Their hour for the mail.")
-@click.option("--frequency", type=click.Choice(list(Frequency)), default=Frequency.DAILY)
-@click.option("--detail", type=click.Choice(list(Detail)), default=Detail.ABSTRACT)
+@click.option(
+    "--frequency",
+    type=click.Choice([each.value for each in Frequency]),
+    default=Frequency.DAILY.value,
+)
+@click.option(
+    "--detail", type=click.Choice([each.value for each in Detail]), default=Detail.ABSTRACT.value
+)
 @click.option("--follow", "followed_authors", multiple=True, help="An author; may be repeated.")
 @click.option("--include", "include_keywords", multiple=True, help="A keyword to look for.")
 @click.option("--exclude", "exclude_keywords", multiple=True, help="A keyword never to show.")

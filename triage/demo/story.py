@@ -59,7 +59,7 @@ def play(folder: Path, say: Say) -> None:
     people = {each: _join(app, each, say) for each in CAST}
 
     say(f"\nTHURSDAY {DAY_ONE.day} JUNE — the first digests\n")
-    app.nightly().run(DAY_ONE, app.outbox())
+    app.nightly().run(DAY_ONE, (), app.outbox())
     first = {each: _slate(app, people[each], DAY_ONE) for each in CAST}
     for each in CAST:
         _tell_digest(each, first[each], say)
@@ -73,7 +73,7 @@ def play(folder: Path, say: Say) -> None:
     pair = _serving(app)
     for each in CAST:
         _tell_change(each, _change(app, pair, people[each], each), say)
-    app.nightly().run(DAY_TWO, app.outbox())
+    app.nightly().run(DAY_TWO, (), app.outbox())
     for each in CAST:
         _tell_digest(each, _slate(app, people[each], DAY_TWO), say)
     _tell_files(folder, say)
@@ -208,7 +208,7 @@ def _tell_files(folder: Path, say: Say) -> None:
         say(f"  {page}")
     config = folder / "triage.toml"
     say(f"\nThe mails themselves are the .eml files beside them. To vote yourself:"
-        f" triage --config {config} serve")  # fmt: skip
+        f" triage --config {config} serve --pages-only")  # fmt: skip
 
 
 def _short(title: str, width: int = 88) -> str:

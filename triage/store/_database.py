@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,25 @@ class Database:
                 f"the database is at schema {found}, newer than this program ({SCHEMA_REVISION}):"
                 " install the newer triage"
             )
+
+    @property
+    def is_file(self) -> bool:
+        """Tell whether this is a SQLite file, which one may copy."""
+        return self.engine.dialect.name == "sqlite"
+
+    def copy_to(self, path: Path) -> None:
+        """Copy a SQLite database while it is in use, through its online back-up.
+
+        Raises:
+            DatabaseError: the copy is not sound.
+        """
+        with closing(sqlite3.connect(path)) as copy, self.engine.connect() as conn:
+            source = conn.connection.driver_connection
+            assert isinstance(source, sqlite3.Connection)  # noqa: S101 - `is_file` says so
+            source.backup(copy, pages=1000)
+            found = copy.execute("PRAGMA integrity_check").fetchone()
+        if found != ("ok",):
+            raise DatabaseError(f"the copy {path} of the database is not sound: {found[0]}")
 
     def close(self) -> None:
         self.engine.dispose()

@@ -32,6 +32,7 @@ def _subscriber(row: Row[Any]) -> Subscriber:
         interests=row.interests,
         detail=Detail(row.detail),
         created_at=row.created_at,
+        active_since=row.state_changed_at,
         **{name: tuple(getattr(row, name)) for name in _TUPLES},
     )
 

@@ -1,0 +1,164 @@
+"""What is due at this minute is found in the database, and done.
+
+    every minute:  fetch what may have news → queue the digests that are due → drain the outbox
+    once a day:    retrain, back up                     (apart, so that no digest waits for them)
+
+Nothing is kept in memory between two ticks, so a process that was down catches up with its first
+one, and of two schedulers the one that holds the lease works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+
+import structlog
+
+from triage import store
+from triage.announcements import arxiv_today
+from triage.digest import Nightly
+from triage.due import chore_due, digest_at, digest_due, latest_digest_on
+from triage.errors import NotFound, TriageError
+from triage.fetch import fetch
+from triage.outbox import Outbox
+from triage.ports import Clock, Source
+from triage.records import Subscriber, SubscriberState, Verdict
+from triage.store import Database
+
+log = structlog.get_logger()
+
+LEASE = timedelta(minutes=15)
+SETTLED = frozenset({Verdict.COMPLETE, Verdict.EMPTY_EXPECTED})
+# How soon a source is asked again: while its day is open, and once it is settled.
+OPEN_AGAIN = timedelta(minutes=15)
+SETTLED_AGAIN = timedelta(hours=4)
+# How long a digest waits for a day that is not settled; then it goes out and says so.
+PATIENCE = timedelta(hours=6)
+
+Sources = Callable[[date], Sequence[Source]]
+
+
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """Something done once a day, at `at` in UTC; `do` returns in words what came of it."""
+
+    name: str
+    at: time
+    do: Callable[[], str]
+
+
+class Schedule:
+    """Does what is due.
+
+    Args:
+        sources: the live sources for a day that counts as today.
+        awaited: the sources whose open day holds a digest back for a while.
+        owner: names this process in leases.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        nightly: Nightly,
+        outbox: Outbox,
+        *,
+        sources: Sources,
+        awaited: frozenset[str],
+        chores: Sequence[Chore],
+        owner: str,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._nightly = nightly
+        self._outbox = outbox
+        self._sources = sources
+        self._awaited = awaited
+        self._chores = chores
+        self._owner = owner
+
+    def tick(self) -> None:
+        """Fetch, queue and send what is due now; do nothing if another scheduler has the lease."""
+        if not self._holds("digests"):
+            return
+        self._fetch()
+        for on, subscribers in sorted(self._due().items()):
+            try:
+                queued = self._nightly.queue(on, only={each.id for each in subscribers})
+            except NotFound as error:
+                log.info("no digests yet", why=str(error))
+                break
+            log.info("queued", on=str(on), made=queued.made, skipped=queued.skipped)
+        self._outbox.drain()
+
+    def do_chores(self) -> None:
+        """Do the daily chores that are due; one that fails is noted, and the others are done."""
+        if not self._holds("chores"):
+            return
+        for chore in self._chores:
+            with self._database.read() as conn:
+                last_at = store.chores.last_done(conn, chore.name)
+            if chore_due(chore.at, last_at, self._clock.now()):
+                try:
+                    outcome = chore.do()
+                except TriageError as error:
+                    outcome = f"failed: {error}"
+                log.info("chore", name=chore.name, outcome=outcome)
+                with self._database.write() as conn:
+                    store.chores.done(conn, chore.name, self._clock.now(), outcome)
+
+    def stop(self) -> None:
+        """Give the leases back, so that another scheduler need not wait for them to run out."""
+        now = self._clock.now()
+        with self._database.write() as conn:
+            for name in ("digests", "chores"):
+                store.leases.give_back(conn, name, self._owner, now)
+
+    def _holds(self, name: str) -> bool:
+        now = self._clock.now()
+        with self._database.write() as conn:
+            return store.leases.take(conn, name, self._owner, now + LEASE, now)
+
+    def _fetch(self) -> None:
+        now = self._clock.now()
+        today = arxiv_today(now)
+        verdicts = self._verdicts(today)
+        for source in self._sources(today):
+            name = f"fetch {source.name}"
+            with self._database.read() as conn:
+                last_at = store.chores.last_done(conn, name)
+            again = SETTLED_AGAIN if verdicts.get(source.name) in SETTLED else OPEN_AGAIN
+            if last_at is not None and now - last_at < again:
+                continue
+            problems = fetch(self._database, [source], self._clock)
+            with self._database.write() as conn:
+                store.chores.done(conn, name, now, "; ".join(problems) or "done")
+
+    def _verdicts(self, on: date) -> Mapping[str, Verdict]:
+        with self._database.read() as conn:
+            return {day.source: day.verdict for day in store.sources.days(conn, on, on)}
+
+    def _due(self) -> dict[date, list[Subscriber]]:
+        """Return who is due a digest now, by the local date that it is for."""
+        now = self._clock.now()
+        verdicts = self._verdicts(arxiv_today(now))
+        is_open = any(verdicts.get(name) not in SETTLED for name in self._awaited)
+        with self._database.read() as conn:
+            last_days = store.slates.last_days(conn)
+            active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
+        due: dict[date, list[Subscriber]] = {}
+        for subscriber in active:
+            on = latest_digest_on(now, subscriber.hour, subscriber.zone)
+            if not digest_due(subscriber.frequency, last_days.get(subscriber.id), on):
+                continue
+            at = digest_at(on, subscriber.hour, subscriber.zone)
+            if not _was_active(subscriber, at) or (is_open and now < at + PATIENCE):
+                continue
+            due.setdefault(on, []).append(subscriber)
+        return due
+
+
+def _was_active(subscriber: Subscriber, at: datetime) -> bool:
+    """Tell whether a subscriber was one already when the digest was due."""
+    return subscriber.active_since is None or subscriber.active_since <= at
