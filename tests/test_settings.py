@@ -37,7 +37,11 @@ def refusal(folder: Path, text: str) -> str:
 
 
 def defaults() -> dict[str, Any]:
-    return Settings().model_dump(by_alias=True)
+    return Settings().model_dump(by_alias=True, mode="json")
+
+
+def _leaves(value: object) -> int:
+    return sum(map(_leaves, value.values())) if isinstance(value, dict) else 1
 
 
 def test_the_example_equals_the_defaults() -> None:
@@ -49,7 +53,7 @@ def test_the_example_explains_every_key_right_above_it() -> None:
     explained = [
         (before, line) for before, line in itertools.pairwise(lines) if re.match(r"\w+ = ", line)
     ]
-    n_keys = sum(len(section) for section in defaults().values())
+    n_keys = _leaves(defaults())
     assert len(explained) == n_keys
     alone = [line for before, line in explained if not before.startswith("# ")]
     # A host and its port are one thing to say.
@@ -58,12 +62,12 @@ def test_the_example_explains_every_key_right_above_it() -> None:
 
 def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     settings = load_settings(written(tmp_path, ""))
-    assert settings.model_dump(by_alias=True) == defaults()
+    assert settings.model_dump(by_alias=True, mode="json") == defaults()
 
 
 def test_the_example_can_be_loaded_as_it_is(tmp_path: Path) -> None:
     settings = load_settings(written(tmp_path, example_config()))
-    assert settings.model_dump() == Settings().model_dump()
+    assert settings.model_dump(mode="json") == Settings().model_dump()
 
 
 # -- values ----------------------------------------------------------------------------------------
