@@ -187,6 +187,12 @@ def test_gaps_are_filled_and_what_is_known_stays(database: Database) -> None:
     assert paper.comment == "8 pages"
 
 
+def test_the_most_upvotes_that_were_seen_stay(database: Database) -> None:
+    for upvotes, known in ((None, None), (3, 3), (31, 31), (12, 31), (None, 31)):
+        take_in(database, [unnamed(1, upvotes=upvotes)])
+        assert stored_papers(database)[0].upvotes == known
+
+
 def test_a_paper_stays_listed_on_its_first_day(database: Database) -> None:
     take_in(database, [fetched(1, listed_on=DAY)])
     take_in(database, [fetched(1, listed_on=DAY + ONE_DAY)])

@@ -145,6 +145,16 @@ def test_an_old_holder_cannot_move_a_message_that_was_taken_back(database: Datab
         assert store.messages.move(conn, new, MessageState.IN_DOUBT, NOON) is not None
 
 
+def test_a_claim_that_has_moved_on_is_not_taken_back(database: Database) -> None:
+    queue(database, empty_slate(add_reader(database)))
+    claimed = claim(database, waiting(database)[0], "a")
+    assert claimed is not None
+    with database.write() as conn:
+        assert store.messages.move(conn, claimed, MessageState.IN_DOUBT, NOON) is not None
+        # Whoever still takes it for claimed would send it without asking whether it arrived.
+        assert store.messages.move(conn, claimed, MessageState.RENDERED, NOON) is None
+
+
 def test_a_message_that_is_put_off_waits_for_its_time(database: Database) -> None:
     queue(database, empty_slate(add_reader(database)))
     claimed = claim(database, waiting(database)[0], "a")
