@@ -67,7 +67,7 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
 
 def test_the_example_can_be_loaded_as_it_is(tmp_path: Path) -> None:
     settings = load_settings(written(tmp_path, example_config()))
-    assert settings.model_dump(mode="json") == Settings().model_dump()
+    assert settings.model_dump(mode="json") == Settings().model_dump(mode="json")
 
 
 # -- values ----------------------------------------------------------------------------------------
