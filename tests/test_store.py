@@ -81,6 +81,7 @@ def test_a_subscriber_comes_back_with_all_their_wishes(database: Database) -> No
         followed_authors=("Ada Lovelace", "Ø"),
         include_keywords=("yarn",),
         exclude_keywords=("wool",),
+        active_since=NOON,
     )
     with database.write() as conn:
         added = store.subscribers.add(conn, given, email_key="k", consent="paper form", at=NOON)
