@@ -16,7 +16,7 @@ LOCKED := $(PIP) install --require-hashes --only-binary :all: --no-compile --no-
 UV_COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header $(UPGRADE)
 
-.PHONY: help demo test lint types imports migration-check e2e bench format lock servers clean
+.PHONY: help demo test lint types imports migration-check e2e reliability bench format lock servers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ imports: .venv/dev.stamp ## check that imports point one way
 
 migration-check: .venv/dev.stamp ## check that migrations make exactly the tables (also a part of `test`)
 	@$(BIN)/python -m pytest tests/test_migrations.py
+
+reliability: .venv/dev.stamp ## run the long forms of the tests that have one
+	@$(BIN)/python -m pytest --full tests/test_schedule.py
 
 e2e: servers .venv/dev.stamp ## run the tests that need system packages, and fail without those
 	@CI=true $(BIN)/python -m pytest tests/e2e

@@ -17,6 +17,10 @@ settings.register_profile("triage", deadline=None, print_blob=True)
 settings.load_profile("triage")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the long forms of tests")
+
+
 def pytest_configure() -> None:
     for name in [name for name in os.environ if name.startswith("TRIAGE_")]:
         del os.environ[name]
