@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from triage.cli._edge import PARTLY_DONE, json_option, opened, parse_date, progress_bar, show
 from triage.errors import NotFound, SourceError
+
+if TYPE_CHECKING:
+    from triage.app import App
+
+REASONS_SHOWN = 5
 
 
 @click.group("papers")
@@ -42,9 +48,23 @@ def import_(ctx: click.Context, files: tuple[Path, ...], on: date | None) -> Non
                 click.echo(f"triage: {error}", err=True)
                 failed += 1
             total += so_far
+            if so_far.quarantined:
+                _say_why(app, source.name)
     click.echo(str(total))
     if failed:
         ctx.exit(PARTLY_DONE if total.read else 1)
+
+
+def _say_why(app: App, origin: str) -> None:
+    """Name the first few records that were kept aside."""
+    from triage import store
+
+    with app.database.read() as conn:
+        kept = store.sources.quarantined(conn, origin)
+    for record in kept[:REASONS_SHOWN]:
+        click.echo(f"triage: {origin} {record.where}: {record.reason}", err=True)
+    if len(kept) > REASONS_SHOWN:
+        click.echo(f"triage: and {len(kept) - REASONS_SHOWN} more", err=True)
 
 
 @command.command("show")
