@@ -13,6 +13,7 @@ from triage.errors import TriageError
 COMMANDS = {
     "demo": ("triage.cli.demo", "Show the whole loop on bundled papers."),
     "init": ("triage.cli.init", "Write a config file and secrets, and make the database."),
+    "doctor": ("triage.cli.doctor", "Check everything that a digest needs."),
     "db": ("triage.cli.db", "Upgrade and check the database."),
     "papers": ("triage.cli.papers", "Import papers from files, and look at one."),
     "subscriber": ("triage.cli.subscriber", "Add, list, pause and erase subscribers."),
@@ -25,6 +26,7 @@ COMMANDS = {
     "feedback": ("triage.cli.feedback", "List, import and export votes."),
     "train": ("triage.cli.train", "Retrain the ranker; it goes live only if it is better."),
     "model": ("triage.cli.model", "List, show, promote and roll back models."),
+    "report": ("triage.cli.report", "Write health and quality as one HTML page."),
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection, func, select, text
 
 from triage.store._database import Database
-from triage.tables import UtcDateTime, metadata, subscribers
+from triage.tables import promotions, runs, source_days, subscribers
 
 
 def file_of(database: Database) -> Path | None:
@@ -22,7 +22,7 @@ def file_of(database: Database) -> Path | None:
 def server_version(conn: Connection) -> tuple[str, tuple[int, ...]]:
     """Return the name of the database's program and its version."""
     name = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}.get(conn.dialect.name, "database")
-    return name, tuple(conn.dialect.server_version_info or ())
+    return name, tuple(int(part) for part in conn.dialect.server_version_info or ())
 
 
 def journal_mode(conn: Connection) -> str | None:
@@ -39,17 +39,16 @@ def damage(conn: Connection) -> list[str] | None:
 
 def newest_time(conn: Connection) -> datetime | None:
     """Return the newest instant at which this program wrote anything down."""
-    # What lies ahead on purpose, a lease or the next try, is no sign of the clock; nor are the
-    # times of imported votes, which other machines wrote.
-    planned = {"not_before", "lease_until"}
-    found = [
-        conn.scalar(select(func.max(column)))
-        for table in metadata.sorted_tables
-        for column in table.columns
-        if isinstance(column.type, UtcDateTime)
-        and column.name not in planned
-        and column is not metadata.tables["events"].c.at
-    ]
+    # Small tables only: the question is asked while someone waits. The times of imported votes were
+    # written by other machines' clocks and say nothing.
+    columns = (
+        runs.c.started_at,
+        runs.c.finished_at,
+        source_days.c.checked_at,
+        promotions.c.at,
+        subscribers.c.state_changed_at,
+    )
+    found = [conn.scalar(select(func.max(column))) for column in columns]
     return max((at for at in found if at is not None), default=None)
 
 

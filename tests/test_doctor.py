@@ -1,0 +1,627 @@
+"""What the doctor sees, says and leaves alone. Nothing here leaves this machine."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult
+from click.testing import CliRunner
+from sqlalchemy import text
+
+import triage.doctor
+from tests.factories import NOON
+from tests.fakes import StoppedClock
+from tests.installation import add_reader, installed
+from tests.web_world import everything
+from triage import store
+from triage.app import App, open_app
+from triage.cli import cli
+from triage.doctor import Finding, Level, ProbeFailed, Probes, Reply, examine, exit_code
+from triage.doctor.database import file_system
+from triage.doctor.outside import is_loopback
+from triage.doctor.probes import ask_web, greet_mail
+from triage.store import health
+
+ARXIV = '[sources.arxiv]\ncategories = ["cs.CL", "cs.LG"]\n'
+BOTH = ARXIV + "[sources.hf_daily]\nenabled = true\n"
+LOCAL = "tmpfs / tmpfs rw 0 0\n"
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where mail goes, as the settings will say it."""
+
+    host: str = "mail.example.org"
+    port: int = 587
+    security: str = "starttls"
+    username: str | None = None
+    transport: str = "smtp"
+    sender: str = "Papers <digest@example.org>"
+
+
+def installation(folder: Path, config: str = "") -> App:
+    """Return an app on a new database, with a good secret and the clock at NOON."""
+    with installed(folder):
+        pass
+    (folder / "triage.db").chmod(0o600)
+    (folder / "triage.toml").write_text(config)
+    key = folder / "secret_key"
+    key.write_text("kLq8Zp2VtR7wXy4NbM1cFh6JdG3sAe9u\n")
+    key.chmod(0o600)
+    return open_app(folder / "triage.toml", clock=StoppedClock())
+
+
+def well(**others: Any) -> Probes:
+    """Return probes that find everything in order, but for `others`."""
+    return replace(
+        Probes(
+            ask=lambda url, agent: Reply(200, NOON),
+            greet=lambda server, password: "greeted, TLSv1.3",
+            free_bytes=lambda path: 80_000_000_000,
+            mounts=lambda: LOCAL,
+        ),
+        **others,
+    )
+
+
+def mailing(app: App, server: Server, base_url: str = "https://papers.example.org") -> App:
+    """Return the app as it is when mail goes to `server`."""
+    site = app.settings.site.model_copy(update={"base_url": base_url})
+    app.settings = app.settings.model_copy(update={"mail": server, "site": site})
+    return app
+
+
+def findings(app: App, **others: Any) -> dict[str, Finding]:
+    return {finding.name: finding for finding in examine(app, well(**others))}
+
+
+# -- the whole -------------------------------------------------------------------------------------
+
+
+def test_a_new_installation_is_well(tmp_path: Path) -> None:
+    found = examine(installation(tmp_path, BOTH), well())
+    assert {f.level for f in found if f.name != "database version"} == {
+        Level.OK,
+        Level.NOT_APPLICABLE,
+    }
+    assert exit_code(found) == 0
+    assert len({f.name for f in found}) == len(found)
+
+
+def test_whatever_is_not_well_comes_with_a_fix(tmp_path: Path) -> None:
+    app = mailing(
+        installation(tmp_path, BOTH), Server(security="none"), "http://papers.example.org"
+    )
+    (tmp_path / "secret_key").chmod(0o644)
+    (tmp_path / "triage.db").chmod(0o644)
+    found = examine(
+        app,
+        well(
+            ask=lambda url, agent: Reply(404, NOON + timedelta(hours=2)), free_bytes=lambda path: 1
+        ),
+    )
+    wrong = [f for f in found if f.level in (Level.WARNING, Level.RED)]
+    assert {f.name for f in wrong} - {"database version"} == {
+        "secret",
+        "database place",
+        "clock",
+        "mail",
+        "base_url",
+        "source arxiv",
+        "source hf_daily",
+        "disk",
+    }
+    assert all(f.fix for f in wrong)
+    assert exit_code(found) == 1
+
+
+def test_looking_changes_nothing(tmp_path: Path) -> None:
+    app = installation(tmp_path, BOTH)
+    add_reader(app.database)
+    before = everything(app.database)
+    examine(app, well())
+    assert everything(app.database) == before
+    assert {path.name for path in tmp_path.iterdir()} <= {
+        "secret_key",
+        "triage.db",
+        "triage.db-shm",
+        "triage.db-wal",
+        "triage.toml",
+    }
+
+
+def test_what_never_answers_is_a_finding_and_not_a_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triage.doctor, "PATIENCE_S", 0.3)
+    done = threading.Event()
+
+    def hang(*_: object) -> Any:
+        done.wait(20)
+        return Reply(200)
+
+    app = mailing(installation(tmp_path, BOTH), Server())
+    begin = time.monotonic()
+    found = findings(app, ask=hang, greet=hang)
+    taken = time.monotonic() - begin
+    done.set()
+    assert taken < 10
+    for name in ("mail", "source arxiv", "source hf_daily"):
+        assert found[name].level is Level.RED
+        assert "no answer" in found[name].what
+        assert found[name].fix
+    assert found["clock"].level is Level.WARNING
+
+
+def test_a_check_that_is_only_slow_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triage.doctor, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(health, "damage", lambda conn: time.sleep(1.5))
+    found = findings(installation(tmp_path))["database integrity"]
+    assert found.level is Level.WARNING
+    assert "quiet hour" in found.fix
+
+
+def test_it_is_over_within_fifteen_seconds() -> None:
+    assert 2 * triage.doctor.PATIENCE_S < 15
+
+
+# -- the secret and the database -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("secret", ["changeme-changeme-changeme-changeme", "brief", None])
+def test_a_weak_or_missing_secret_is_red_and_a_config_error(
+    tmp_path: Path, secret: str | None
+) -> None:
+    app = installation(tmp_path)
+    (tmp_path / "secret_key").unlink()
+    if secret is not None:
+        (tmp_path / "secret_key").write_text(secret)
+    found = examine(app, well())
+    [weak] = [f for f in found if f.name == "secret"]
+    assert weak.level is Level.RED
+    assert secret is None or secret not in weak.what
+    assert exit_code(found) == 2
+
+
+def test_a_secret_that_others_can_read_is_red(tmp_path: Path) -> None:
+    app = installation(tmp_path)
+    (tmp_path / "secret_key").chmod(0o640)
+    found = findings(app)["secret"]
+    assert found.level is Level.RED
+    assert found.fix == f"chmod 600 {tmp_path / 'secret_key'}"
+
+
+def test_a_secret_from_the_environment_has_no_file_to_guard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = installation(tmp_path)
+    (tmp_path / "secret_key").chmod(0o644)
+    monkeypatch.setenv("TRIAGE_SECRET_KEY", "kLq8Zp2VtR7wXy4NbM1cFh6JdG3sAe9u")
+    assert findings(app)["secret"].level is Level.OK
+
+
+def test_a_missing_database_is_red_and_is_not_created(tmp_path: Path) -> None:
+    app = installation(tmp_path)
+    (tmp_path / "triage.db").unlink()
+    found = findings(app)
+    assert found["database"].level is Level.RED
+    assert "triage db upgrade" in found["database"].fix
+    assert "database journal" not in found
+    assert not (tmp_path / "triage.db").exists()
+
+
+def test_a_database_without_tables_or_from_the_future_is_red(tmp_path: Path) -> None:
+    app = installation(tmp_path)
+    with app.database.write() as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    assert "newer than this program" in findings(app)["database"].what
+    with app.unchecked_database.write() as conn:
+        conn.execute(text("DROP TABLE alembic_version"))
+    assert "no tables" in findings(app)["database"].what
+
+
+def test_a_file_that_is_no_database_is_red(tmp_path: Path) -> None:
+    app = installation(tmp_path)
+    (tmp_path / "triage.db").write_bytes(b"not a database at all" * 500)
+    found = findings(app)["database"]
+    assert found.level is Level.RED
+    assert "damaged" in found.what
+
+
+def test_a_damaged_page_is_found(tmp_path: Path) -> None:
+    app = installation(tmp_path)
+    content = bytearray((tmp_path / "triage.db").read_bytes())
+    with app.database.read() as conn:
+        size = conn.scalar(text("PRAGMA page_size"))
+        page = conn.scalar(text("SELECT rootpage FROM sqlite_master WHERE name = 'quarantine'"))
+    app.database.close()
+    assert size
+    assert page
+    content[(page - 1) * size : page * size] = b"\xff" * size
+    (tmp_path / "triage.db").write_bytes(content)
+    found = findings(app)["database integrity"]
+    assert found.level is Level.RED
+    assert "back-up" in found.fix
+
+
+def test_a_database_that_another_program_holds_is_red(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triage.doctor, "PATIENCE_S", 1.5)
+    app = installation(tmp_path)
+    other = open_app(tmp_path / "triage.toml").database
+    with other.write():
+        found = findings(app)
+    assert found["database writable"].level is Level.RED
+    assert "no answer" in found["database writable"].what
+    assert found["database"].level is Level.OK
+
+
+def test_a_database_on_a_network_file_system_is_red(tmp_path: Path) -> None:
+    mounts = LOCAL + f"server:/export {tmp_path} nfs4 rw 0 0\n"
+    found = findings(installation(tmp_path), mounts=lambda: mounts)["database place"]
+    assert found.level is Level.RED
+    assert "nfs4" in found.what
+
+
+def test_the_longest_mount_says_where_a_file_lies() -> None:
+    mounts = "/dev/a / ext4 rw 0 0\nx:/y /srv nfs rw 0 0\n/dev/b /srv/my\\040db xfs rw 0 0\nbad\n"
+    assert file_system(Path("/home/a"), mounts) == "ext4"
+    assert file_system(Path("/srv/a"), mounts) == "nfs"
+    assert file_system(Path("/srv/my db/a"), mounts) == "xfs"
+    assert file_system(Path("/srvx"), mounts) == "ext4"
+
+
+def test_a_model_that_cannot_be_loaded_is_a_warning_for_mail_still_goes_out(tmp_path: Path) -> None:
+    app = installation(tmp_path)
+    with app.database.write() as conn:
+        store.versions.promote(conn, "cold-1", "encoder-gone", "test", NOON)
+    found = findings(app)["models"]
+    assert found.level is Level.WARNING
+    assert "triage train" in found.fix
+
+
+def test_unknown_zones_are_counted_and_nobody_is_named(tmp_path: Path) -> None:
+    app = installation(tmp_path)
+    add_reader(app.database, 1, zone="Europe/Berlin")
+    assert findings(app)["time zones"].level is Level.OK
+    add_reader(app.database, 2, zone="Mars/Olympus")
+    found = findings(app)["time zones"]
+    assert found.level is Level.WARNING
+    assert "1 subscriber" in found.what
+    assert "Mars/Olympus" in found.what
+    assert "@" not in found.what
+
+
+def test_a_nearly_full_disk_is_red(tmp_path: Path) -> None:
+    app = installation(tmp_path)
+    assert findings(app, free_bytes=lambda path: 499_000_000)["disk"].level is Level.RED
+    assert findings(app, free_bytes=lambda path: 501_000_000)["disk"].level is Level.OK
+
+
+# -- the clock -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "age_s", "level"),
+    [
+        (0, 0, Level.OK),
+        (59, 0, Level.OK),
+        (-59, 0, Level.OK),
+        (61, 0, Level.RED),
+        (-61, 0, Level.RED),
+        (-600, 590, Level.OK),  # a cache kept the answer for ten minutes
+        (-600, 300, Level.RED),
+        (600, 600, Level.RED),
+    ],
+)
+def test_a_source_tells_the_time(tmp_path: Path, seconds: int, age_s: float, level: Level) -> None:
+    reply = Reply(200, NOON + timedelta(seconds=seconds), age_s)
+    found = findings(installation(tmp_path, ARXIV), ask=lambda url, agent: reply)
+    assert found["clock"].level is level
+
+
+def test_one_server_with_a_wrong_clock_is_not_our_fault(tmp_path: Path) -> None:
+    def ask(url: str, agent: str) -> Reply:
+        return Reply(200, NOON if "arxiv" in url else NOON - timedelta(days=1))
+
+    assert findings(installation(tmp_path, BOTH), ask=ask)["clock"].level is Level.OK
+
+
+def test_a_clock_that_nobody_confirms_is_a_warning(tmp_path: Path) -> None:
+    found = findings(installation(tmp_path, ARXIV), ask=lambda url, agent: Reply(200))
+    assert found["clock"].level is Level.WARNING
+
+
+def test_a_clock_behind_the_database_is_red_with_no_source_at_all(tmp_path: Path) -> None:
+    app = installation(tmp_path)
+    with app.database.write() as conn:
+        store.runs.begin(conn, NOON.date(), NOON + timedelta(hours=3))
+    assert findings(app)["clock"].level is Level.RED
+    assert "3.0 hours behind" in findings(app)["clock"].what
+
+
+# -- sources ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "level"),
+    [
+        (200, Level.OK),
+        (304, Level.OK),
+        (429, Level.WARNING),
+        (503, Level.WARNING),
+        (404, Level.RED),
+        (403, Level.RED),
+    ],
+)
+def test_a_sources_answer_is_judged(tmp_path: Path, status: int, level: Level) -> None:
+    app = installation(tmp_path, ARXIV)
+    found = findings(app, ask=lambda url, agent: Reply(status, NOON))["source arxiv"]
+    assert found.level is level
+    assert bool(found.fix) == (level is not Level.OK)
+
+
+def test_each_enabled_source_is_asked_once_and_knows_who_asks(tmp_path: Path) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def ask(url: str, agent: str) -> Reply:
+        asked.append((url, agent))
+        return Reply(200, NOON)
+
+    findings(installation(tmp_path, BOTH), ask=ask)
+    assert sorted(url for url, _ in asked) == [
+        "https://huggingface.co/api/daily_papers",
+        "https://rss.arxiv.org/rss/cs.CL+cs.LG",
+    ]
+    assert all("triage/" in agent and "mailto:" in agent for _, agent in asked)
+
+
+def test_arxiv_without_categories_is_a_warning_and_no_source_at_all_is_fine(tmp_path: Path) -> None:
+    assert findings(installation(tmp_path))["sources"].level is Level.WARNING
+    app = installation(tmp_path, "[sources.arxiv]\nenabled = false\n")
+    assert findings(app)["sources"].level is Level.NOT_APPLICABLE
+
+
+class _Web(BaseHTTPRequestHandler):
+    status, headers_sent = 200, {"Date": format_datetime(NOON, usegmt=True), "Age": "30"}
+    agents: list[str]
+
+    def do_GET(self) -> None:
+        self.agents.append(self.headers["User-Agent"])
+        self.send_response_only(self.status)
+        for name, value in self.headers_sent.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(b"x" * 10)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def web(**attributes: object) -> Iterator[tuple[str, list[str]]]:
+    """Yield the address of a web server of this machine and the agents that it saw."""
+    agents: list[str] = []
+    handler = type("Handler", (_Web,), {"agents": agents, **attributes})
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/rss", agents
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_asking_a_web_server_gives_its_status_and_clock() -> None:
+    with web() as (url, agents):
+        assert ask_web(url, "triage/1 (+https://x)") == Reply(200, NOON, 30.0)
+        assert agents == ["triage/1 (+https://x)"]
+    with web(status=503) as (url, _):
+        assert ask_web(url, "triage").status == 503
+    with web(headers_sent={"Date": "yesterday", "Age": "old"}) as (url, _):
+        assert ask_web(url, "triage") == Reply(200)
+
+
+def unused_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def test_a_refused_connection_says_so() -> None:
+    with pytest.raises(ProbeFailed, match="refuses the connection") as caught:
+        ask_web(f"http://127.0.0.1:{unused_port()}/", "triage")
+    assert "port" in caught.value.fix
+
+
+# -- mail ------------------------------------------------------------------------------------------
+
+
+def test_mail_in_files_needs_a_folder_that_can_be_written(tmp_path: Path) -> None:
+    app = installation(tmp_path)
+    assert findings(app)["mail"].level is Level.OK
+    assert findings(app)["base_url"].level is Level.NOT_APPLICABLE
+    (tmp_path / "mail").write_text("a file where the folder should be")
+    assert findings(app)["mail"].level is Level.RED
+
+
+@pytest.mark.parametrize(
+    ("base_url", "host", "level"),
+    [
+        ("https://papers.example.org", "mail.example.org", Level.OK),
+        ("http://papers.example.org", "mail.example.org", Level.RED),
+        ("http://127.0.0.1:8000", "mail.example.org", Level.WARNING),
+        ("http://papers.example.org", "127.0.0.1", Level.NOT_APPLICABLE),
+    ],
+)
+def test_links_must_be_https_once_mail_leaves_the_machine(
+    tmp_path: Path, base_url: str, host: str, level: Level
+) -> None:
+    app = mailing(installation(tmp_path), Server(host), base_url)
+    assert findings(app)["base_url"].level is level
+
+
+def test_a_sender_without_a_domain_is_red(tmp_path: Path) -> None:
+    app = installation(tmp_path)
+    found = findings(mailing(app, Server(sender="triage <triage@localhost>")))
+    assert found["sender"].level is Level.RED
+    found = findings(mailing(app, Server("localhost", sender="triage@localhost")))
+    assert found["sender"].level is Level.NOT_APPLICABLE
+
+
+def test_mail_in_the_clear_is_a_warning_unless_it_stays_here(tmp_path: Path) -> None:
+    app = installation(tmp_path)
+    levels = [
+        findings(mailing(app, Server(host, security="none")))["mail"].level
+        for host in ("mail.example.org", "localhost")
+    ]
+    assert levels == [Level.WARNING, Level.OK]
+
+
+def test_a_mail_server_that_is_only_busy_is_a_warning(tmp_path: Path) -> None:
+    def greet(server: object, password: str | None) -> str:
+        raise ProbeFailed("answers 421 too busy", "try later", passing=True)
+
+    found = findings(mailing(installation(tmp_path), Server()), greet=greet)["mail"]
+    assert (found.level, found.fix) == (Level.WARNING, "try later")
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("127.0.0.3", True),
+        ("[::1]", True),
+        ("::1", True),
+        ("a.localhost", True),
+        ("example.org", False),
+        ("10.0.0.1", False),
+        ("localhost.example.org", False),
+        ("", False),
+    ],
+)
+def test_this_machine_is_known_by_its_names(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+class _Sink:
+    """Takes no mail: the doctor must not send any."""
+
+    taken = 0
+
+    async def handle_DATA(self, server: object, session: object, envelope: object) -> str:
+        self.taken += 1
+        return "250 taken"
+
+
+@contextmanager
+def mail(sink: _Sink | None = None, **options: Any) -> Iterator[Server]:
+    """Yield a mail server of this machine that speaks no TLS."""
+    port = unused_port()
+    controller = Controller(sink or _Sink(), "127.0.0.1", port, **options)
+    controller.start()
+    try:
+        yield Server("127.0.0.1", port, "none")
+    finally:
+        controller.stop()
+
+
+def authenticator(
+    server: SMTP, session: object, envelope: object, kind: str, data: Any
+) -> AuthResult:
+    return AuthResult(success=(data.login, data.password) == (b"ada", b"right"), handled=False)
+
+
+LOGIN = {"authenticator": authenticator, "auth_require_tls": False}
+
+
+def test_the_handshake_greets_logs_in_and_sends_nothing() -> None:
+    sink = _Sink()
+    with mail(sink, **LOGIN) as server:
+        assert greet_mail(server, None) == "greeted"
+        assert greet_mail(replace(server, username="ada"), "right") == "greeted, logged in"
+    assert sink.taken == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "password", "what", "fix"),
+    [
+        ({"username": "ada"}, "wrong", "refuses user name and password: 535", "app password"),
+        ({"username": "ada"}, None, "there is none", "TRIAGE_MAIL_PASSWORD"),
+        ({"security": "starttls"}, None, "does not offer STARTTLS", "smtps"),
+        ({"security": "smtps"}, None, "TLS", "starttls"),
+        ({"host": "nowhere.invalid"}, None, "does not resolve", "DNS"),
+    ],
+)
+def test_each_broken_set_up_has_a_diagnosis_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, Any],
+    password: str | None,
+    what: str,
+    fix: str,
+) -> None:
+    def lookup(host: str, *args: object, **options: object) -> Any:
+        if host.endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "unknown")
+        return known(host, *args, **options)  # type: ignore[arg-type]
+
+    known = socket.getaddrinfo
+    with mail(**LOGIN) as server:
+        monkeypatch.setattr(socket, "getaddrinfo", lookup)
+        with pytest.raises(ProbeFailed, match=what) as caught:
+            greet_mail(replace(server, **change), password)
+    assert fix in caught.value.fix
+    assert "wrong" not in str(caught.value)
+
+
+def test_a_login_that_is_not_offered_and_a_closed_port_say_so() -> None:
+    with mail() as server, pytest.raises(ProbeFailed, match="does not offer a log-in"):
+        greet_mail(replace(server, username="ada"), "right")
+    with pytest.raises(ProbeFailed, match="refuses the connection"):
+        greet_mail(Server("127.0.0.1", unused_port(), "none"), None)
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+def doctor(folder: Path, *options: str) -> Any:
+    return CliRunner().invoke(cli, ["--config", str(folder / "triage.toml"), "doctor", *options])
+
+
+def test_the_command_prints_a_table_with_fixes_and_ends_with_0(tmp_path: Path) -> None:
+    installation(tmp_path)
+    result = doctor(tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "time zones" in result.output
+    assert "fix: set `categories`" in result.output
+    assert "0 red" in result.output
+
+
+def test_the_command_ends_with_1_when_something_is_red_and_tells_it_as_json(tmp_path: Path) -> None:
+    with web(headers_sent={"Date": format_datetime(datetime(2020, 1, 1, tzinfo=UTC))}) as (url, _):
+        installation(tmp_path, f'{ARXIV}rss_url = "{url}"\n')
+        result = doctor(tmp_path, "--json")
+    rows = json.loads(result.output)
+    assert result.exit_code == 1
+    assert {tuple(row) for row in rows} == {("name", "level", "what", "fix")}
+    by_name = {row["name"]: row for row in rows}
+    assert by_name["clock"]["level"] == "red"
+    assert by_name["source arxiv"]["level"] == "ok"

@@ -1,0 +1,167 @@
+"""Looks at the database and at what lies beside it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from triage import store
+from triage.doctor.finding import Check, Level, Seen, not_applicable, ok
+from triage.errors import ModelError, TriageError
+from triage.store import health
+
+if TYPE_CHECKING:
+    from triage.app import App
+    from triage.doctor.probes import Probes
+
+# From this version on, two connections that checkpoint at once cannot damage a database.
+SOUND_SQLITE = (3, 51, 3)
+_NETWORK_FILE_SYSTEMS = frozenset(
+    "9p afs ceph cifs fuse.glusterfs fuse.sshfs lustre ncpfs nfs nfs4 smb3 smbfs virtiofs".split()
+)
+
+
+def open_at_schema(app: App) -> str:
+    """Open the database and return the name and version of its program."""
+    database = app.unchecked_database
+    file = health.file_of(database)
+    if file is not None and not file.exists():
+        # Looking must not create it.
+        raise TriageError(f"{file} does not exist")
+    database.check_schema()
+    with database.read() as conn:
+        name, number = health.server_version(conn)
+    return f"{name} {'.'.join(map(str, number))}"
+
+
+def opening(opened: object) -> Seen:
+    if isinstance(opened, Exception):
+        raise opened
+    return ok(f"{opened}, at the schema of this program")
+
+
+def checks(app: App, probes: Probes) -> list[Check]:
+    return [
+        Check(
+            "database version",
+            partial(_sqlite_version, app),
+            "use a Python that is built with a newer SQLite",
+        ),
+        Check("database journal", partial(_journal, app), "see whether its folder can be written"),
+        Check(
+            "database integrity",
+            partial(_integrity, app),
+            "restore the newest back-up; if it only took too long, look again at a quiet hour",
+            late=Level.WARNING,
+        ),
+        Check(
+            "database writable",
+            partial(_writable, app),
+            "find the program that holds it, or give this account the right to write",
+        ),
+        Check("database place", partial(_place, app, probes), "keep it on a disk of this machine"),
+        Check(
+            "models",
+            partial(_models, app),
+            "run `triage train`, or restore models/",
+            late=Level.WARNING,
+        ),
+    ]
+
+
+def _sqlite_version(app: App) -> Seen:
+    with app.unchecked_database.read() as conn:
+        name, number = health.server_version(conn)
+    if name != "SQLite":
+        return not_applicable(f"{name} is not SQLite")
+    if number < SOUND_SQLITE:
+        wanted = ".".join(map(str, SOUND_SQLITE))
+        return (
+            Level.WARNING,
+            "this SQLite can damage a database when two connections checkpoint at once",
+            f"use a Python that is built with SQLite {wanted} or newer; keep back-ups until then",
+        )
+    return ok("no known fault")
+
+
+def _journal(app: App) -> Seen:
+    with app.unchecked_database.read() as conn:
+        mode = health.journal_mode(conn)
+    if mode is None:
+        return not_applicable("only SQLite has it")
+    if mode != "wal":
+        return (
+            Level.WARNING,
+            f"the journal is {mode!r}: readers and writers wait for each other",
+            "keep the database on a local disk and let no other program change its journal mode",
+        )
+    return ok("written ahead (WAL)")
+
+
+def _integrity(app: App) -> Seen:
+    with app.unchecked_database.read() as conn:
+        damage = health.damage(conn)
+    if damage is None:
+        return not_applicable("only SQLite has such a check")
+    if damage:
+        return Level.RED, f"damaged: {damage[0]}", "stop triage and restore the newest back-up"
+    return ok("sound")
+
+
+def _writable(app: App) -> Seen:
+    with app.unchecked_database.write():
+        return ok("yes")
+
+
+def _place(app: App, probes: Probes) -> Seen:
+    file = health.file_of(app.unchecked_database)
+    if file is None:
+        return not_applicable("no file of this machine")
+    if file.stat().st_mode & 0o077:
+        return (
+            Level.WARNING,
+            f"{file} holds addresses and can be read by other accounts",
+            f"chmod 600 {file}",
+        )
+    try:
+        kind = file_system(file.resolve(), probes.mounts())
+    except OSError:
+        return ok("a file for this account only")
+    if kind in _NETWORK_FILE_SYSTEMS:
+        return (
+            Level.RED,
+            f"it lies on a network file system ({kind}), where SQLite's journal does not work",
+            "move it to a disk of this machine, or use PostgreSQL",
+        )
+    return ok("a file on this machine, for this account only")
+
+
+def file_system(path: Path, mounts: str) -> str:
+    """Return the kind of file system that a path lies on, as /proc/mounts names it."""
+    found, kind = Path("/"), ""
+    for line in mounts.splitlines():
+        _, place, this, *_ = [*line.split(), "", "", ""]
+        place = place.replace(r"\040", " ")
+        if place and path.is_relative_to(place) and len(Path(place).parts) >= len(found.parts):
+            found, kind = Path(place), this
+    return kind
+
+
+def _models(app: App) -> Seen:
+    with app.unchecked_database.read() as conn:
+        history = store.versions.history(conn)
+    if not history:
+        return ok("none yet: the first run fits one")
+    pair = history[0]
+    try:
+        app.workshop.load_encoder(pair.encoder_version)
+        if pair.scorer_version != app.workshop.cold_scorer().version:
+            app.workshop.load_scorer(pair.scorer_version)
+    except ModelError as error:
+        return (
+            Level.WARNING,
+            f"what should serve cannot be loaded, so an earlier model serves: {error}",
+            "restore the folder models/ from a back-up, or run `triage train`",
+        )
+    return ok(f"{pair.scorer_version} on {pair.encoder_version}")

@@ -1,0 +1,152 @@
+"""Looks at what others run or see: the mail server, the links in mails, and the sources."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from email.utils import parseaddr
+from functools import partial
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+from triage.doctor.finding import Check, Level, Seen, not_applicable, ok
+from triage.doctor.probes import MailServer, ProbeFailed, Probes, Reply, Upstream
+from triage.settings import secret
+
+if TYPE_CHECKING:
+    from triage.app import App
+
+
+@runtime_checkable
+class _SmtpSettings(MailServer, Protocol):
+    @property
+    def transport(self) -> str: ...
+
+
+def mail_server(mail: object) -> MailServer | None:
+    """Return where mail is handed over; None when it is written into files."""
+    return mail if isinstance(mail, _SmtpSettings) and mail.transport == "smtp" else None
+
+
+def upstreams(app: App) -> list[Upstream]:
+    """Return the sources that are switched on."""
+    sources, found = app.settings.sources, []
+    if sources.arxiv.enabled and sources.arxiv.categories:
+        url = f"{sources.arxiv.rss_url}/{'+'.join(sources.arxiv.categories)}"
+        found.append(Upstream("arxiv", url))
+    if sources.hf_daily.enabled:
+        found.append(Upstream("hf_daily", sources.hf_daily.url))
+    return found
+
+
+def mail_checks(app: App, probes: Probes) -> list[Check]:
+    server = mail_server(app.settings.mail)
+    if server is None:
+        return [Check("mail", partial(_mail_folder, app), "give this account the right to write")]
+    return [
+        Check("mail", partial(_handshake, server, probes), "see `host` and `port` in [mail]"),
+        Check("sender", partial(_sender, app, server), "correct `from` in [mail]"),
+    ]
+
+
+def _mail_folder(app: App) -> Seen:
+    path = app.settings.mail_path
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        return Level.RED, f"{there} cannot be written", "make it a folder that this account owns"
+    return ok(f"goes into files below {path}")
+
+
+def _handshake(server: MailServer, probes: Probes) -> Seen:
+    agreed = probes.greet(server, secret("MAIL_PASSWORD"))
+    what = f"{server.host}:{server.port}: {agreed}"
+    if server.security == "none" and not is_loopback(server.host):
+        return (
+            Level.WARNING,
+            f"{what}; everything goes there in the clear",
+            'set `security = "starttls"` or "smtps"',
+        )
+    return ok(what)
+
+
+def _sender(app: App, server: MailServer) -> Seen:
+    if is_loopback(server.host):
+        return not_applicable("mail goes to this machine")
+    domain = parseaddr(app.settings.mail.sender)[1].rpartition("@")[2]
+    if "." not in domain:
+        return (
+            Level.RED,
+            f"no receiver takes mail from an address at {domain!r}",
+            "set `from` in [mail] to an address at a domain that you own",
+        )
+    return ok(f"an address at {domain}")
+
+
+def base_url(app: App) -> Seen:
+    server = mail_server(app.settings.mail)
+    url = urlsplit(app.settings.site.base_url)
+    if server is None or is_loopback(server.host):
+        return not_applicable("mail stays on this machine")
+    if is_loopback(url.hostname or ""):
+        return (
+            Level.WARNING,
+            "links in mails lead to this machine and work for nobody else",
+            "set [site] base_url to where subscribers reach `triage serve`, once there are others",
+        )
+    if url.scheme != "https":
+        return (
+            Level.RED,
+            "links in mails are not https, so votes and addresses travel in the clear",
+            "put `triage serve` behind a server with a certificate and correct [site] base_url",
+        )
+    return ok(f"https://{url.netloc}")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name is this machine."""
+    host = host.strip("[]").rstrip(".").lower()
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def source_checks(
+    app: App, upstreams: Sequence[Upstream], answers: Sequence[object]
+) -> list[Check]:
+    """Judge the sources' answers, which come in the order of `upstreams`."""
+    if not upstreams:
+        return [Check("sources", partial(_no_source, app), "")]
+    return [
+        Check(f"source {upstream.name}", partial(_source, upstream, answer), "")
+        for upstream, answer in zip(upstreams, answers, strict=True)
+    ]
+
+
+def _source(source: Upstream, reply: object) -> Seen:
+    host = urlsplit(source.url).netloc.rpartition("@")[2]
+    if isinstance(reply, ProbeFailed):
+        level = Level.WARNING if reply.passing else Level.RED
+        return level, f"{host} {reply}", reply.fix
+    if not isinstance(reply, Reply):
+        return Level.RED, f"{host}: {reply}", "check the network, and the address in the config"
+    if reply.status in {408, 425, 429} or reply.status >= 500:
+        return Level.WARNING, f"{host} answers {reply.status}", "look again in an hour"
+    if reply.status >= 400:
+        return (
+            Level.RED,
+            f"{host} answers {reply.status}",
+            f"correct the address and the categories in [sources.{source.name}]",
+        )
+    return ok(f"{host} answers")
+
+
+def _no_source(app: App) -> Seen:
+    if app.settings.sources.arxiv.enabled:
+        return (
+            Level.WARNING,
+            "no source is read: [sources.arxiv] names no categories",
+            'set `categories`, for example ["cs.CL", "cs.LG"], or import papers from files',
+        )
+    return not_applicable("none is switched on; papers come from files")

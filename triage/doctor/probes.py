@@ -1,0 +1,214 @@
+"""Questions that the doctor puts to other machines: short, polite, and without effect."""
+
+from __future__ import annotations
+
+import shutil
+import smtplib
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.client import HTTPException
+from pathlib import Path
+from typing import Protocol
+from urllib.error import HTTPError, URLError
+from urllib.request import build_opener
+
+PATIENCE_S = 5.0
+_CERTIFICATES = "check the host's name; install the system's package ca-certificates if it is right"
+
+
+class ProbeFailed(Exception):
+    """A question was not answered as it must be. `passing` tells that it may be next time."""
+
+    def __init__(self, what: str, fix: str, *, passing: bool = False) -> None:
+        super().__init__(what)
+        self.fix = fix
+        self.passing = passing
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a web server said. `date` is its clock, `age_s` how old a cached answer may be."""
+
+    status: int
+    date: datetime | None = None
+    age_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A source that is switched on, and the address at which it is asked."""
+
+    name: str
+    url: str
+
+
+class MailServer(Protocol):
+    """Where mail is handed over."""
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def security(self) -> str: ...
+
+    @property
+    def username(self) -> str | None: ...
+
+
+def ask_web(url: str, user_agent: str) -> Reply:
+    """Ask for a page once and read no more than the headers of the answer.
+
+    Raises:
+        ProbeFailed: no web server answered.
+    """
+    opener = build_opener()
+    opener.addheaders = [("User-Agent", user_agent)]
+    try:
+        with opener.open(url, timeout=PATIENCE_S) as answer:
+            return _reply(answer.status, answer.headers)
+    except HTTPError as error:
+        with error:
+            return _reply(error.code, error.headers)
+    except URLError as error:
+        cause = error.reason if isinstance(error.reason, Exception) else error
+        raise _unreachable(cause) from error
+    except (OSError, HTTPException) as error:
+        raise _unreachable(error) from error
+
+
+def _reply(status: int, headers: object) -> Reply:
+    get = getattr(headers, "get", lambda _name, default: default)
+    date = None
+    with suppress(ValueError):
+        date = parsedate_to_datetime(get("Date", ""))
+        date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    age = str(get("Age", "0")).strip()
+    return Reply(status, date, float(age[:9]) if age.isascii() and age.isdigit() else 0.0)
+
+
+def _unreachable(error: Exception) -> ProbeFailed:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ProbeFailed(f"has no valid certificate: {error.verify_message}", _CERTIFICATES)
+    if isinstance(error, socket.gaierror):
+        return ProbeFailed(
+            "has a name that does not resolve", "check the name, and this machine's DNS"
+        )
+    if isinstance(error, ConnectionRefusedError):
+        return ProbeFailed(
+            "refuses the connection", "check host and port, and whether the server runs"
+        )
+    if isinstance(error, TimeoutError):
+        return ProbeFailed(
+            f"did not answer in {PATIENCE_S:.0f} s",
+            "check host and port, and whether a firewall blocks them",
+        )
+    said = (str(error) or type(error).__name__)[:160]
+    return ProbeFailed(f"cannot be talked to: {said}", "check the address, and the network")
+
+
+def greet_mail(server: MailServer, password: str | None) -> str:
+    """Connect, secure, log in and leave without sending; return what was agreed on.
+
+    Raises:
+        ProbeFailed: the server would not take mail from us like that.
+    """
+    try:
+        with _connected(server) as smtp:
+            return _introduced(smtp, server, password)
+    except ssl.SSLCertVerificationError as error:
+        raise _unreachable(error) from error
+    except ssl.SSLError as error:
+        raise ProbeFailed(
+            f"fails at TLS: {error.reason or error}",
+            'check `security`: "smtps" is for port 465, "starttls" for 587 and 25',
+        ) from error
+    except smtplib.SMTPServerDisconnected as error:
+        raise ProbeFailed(
+            "hangs up during the greeting",
+            'check `security` and `port`: a server on port 465 expects "smtps"',
+        ) from error
+    except smtplib.SMTPResponseException as error:
+        raise ProbeFailed(
+            f"answers {_said(error)}",
+            "ask whoever runs the mail server whether this machine may send through it",
+            passing=400 <= error.smtp_code < 500,
+        ) from error
+    except (OSError, smtplib.SMTPException) as error:
+        raise _unreachable(error) from error
+
+
+def _connected(server: MailServer) -> smtplib.SMTP:
+    if server.security == "smtps":
+        context = ssl.create_default_context()
+        return smtplib.SMTP_SSL(server.host, server.port, timeout=PATIENCE_S, context=context)
+    return smtplib.SMTP(server.host, server.port, timeout=PATIENCE_S)
+
+
+def _introduced(smtp: smtplib.SMTP, server: MailServer, password: str | None) -> str:
+    smtp.ehlo_or_helo_if_needed()
+    agreed = ["greeted"]
+    if server.security == "starttls":
+        if not smtp.has_extn("starttls"):
+            raise ProbeFailed(
+                "does not offer STARTTLS",
+                'set `security = "smtps"` with its port (465), or "none" for a server you trust'
+                " on this machine",
+            )
+        smtp.starttls(context=ssl.create_default_context())
+        smtp.ehlo()
+    if isinstance(smtp.sock, ssl.SSLSocket):
+        agreed.append(str(smtp.sock.version()))
+    if server.username:
+        agreed.append(_logged_in(smtp, server, password))
+    return ", ".join(agreed)
+
+
+def _logged_in(smtp: smtplib.SMTP, server: MailServer, password: str | None) -> str:
+    if not server.username or password is None:
+        raise ProbeFailed(
+            "wants a password and there is none",
+            "set TRIAGE_MAIL_PASSWORD, or TRIAGE_MAIL_PASSWORD_FILE to a file that holds it",
+        )
+    if not smtp.has_extn("auth"):
+        raise ProbeFailed(
+            "does not offer a log-in on this connection",
+            "check `security` and `port`, or leave `username` out if none is needed",
+        )
+    try:
+        smtp.login(server.username, password)
+    except smtplib.SMTPAuthenticationError as error:
+        raise ProbeFailed(
+            f"refuses user name and password: {_said(error)}",
+            "correct `username` and TRIAGE_MAIL_PASSWORD; many providers want an app password",
+            passing=400 <= error.smtp_code < 500,
+        ) from error
+    except smtplib.SMTPNotSupportedError as error:
+        raise ProbeFailed(
+            "offers no way to log in that this program knows",
+            "ask its operator for PLAIN, LOGIN or CRAM-MD5",
+        ) from error
+    return "logged in"
+
+
+def _said(error: smtplib.SMTPResponseException) -> str:
+    text = error.smtp_error
+    text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+    return f"{error.smtp_code} {' '.join(text.split())[:160]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """How the outside is asked; tests put others in their place."""
+
+    ask: Callable[[str, str], Reply] = ask_web
+    greet: Callable[[MailServer, str | None], str] = greet_mail
+    free_bytes: Callable[[Path], int] = field(default=lambda path: shutil.disk_usage(path).free)
+    mounts: Callable[[], str] = field(default=lambda: Path("/proc/mounts").read_text("utf-8"))

@@ -1,0 +1,299 @@
+"""Health and quality of an installation as one HTML page that needs nothing but itself.
+
+    database → History (what happened) → the template, which draws it
+
+The page counts; it never names a subscriber.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import groupby
+from typing import TypeVar
+
+from triage import __version__
+from triage._assets import templates_dir
+from triage.identity import source_name
+from triage.records import EventKind, MessageState, Policy, SourceDay, SubscriberState, Verdict
+from triage.store import Database, figures, sources, versions
+
+DAYS = 90
+K = TypeVar("K", EventKind, MessageState)
+
+# A day of a source with several categories ended as badly as its worst category.
+_WORST_FIRST = (
+    Verdict.FAILED,
+    Verdict.EMPTY_SUSPECT,
+    Verdict.PARTIAL,
+    Verdict.COMPLETE,
+    Verdict.EMPTY_EXPECTED,
+)
+WAITING = (
+    MessageState.PLANNED,
+    MessageState.RENDERED,
+    MessageState.CLAIMED,
+    MessageState.IN_DOUBT,
+    MessageState.DEFERRED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHistory:
+    """One source's days by date; a date without an entry was never read."""
+
+    name: str
+    days: Mapping[date, SourceDay]
+
+    def n_days(self, verdict: Verdict) -> int:
+        return sum(day.verdict is verdict for day in self.days.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`n` out of `of`, with the 95 % interval of Wilson (1927); all NaN out of none."""
+
+    n: int
+    of: int
+
+    @property
+    def value(self) -> float:
+        return self.n / self.of if self.of else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        if not self.of:
+            return math.nan, math.nan
+        z = 1.959964
+        share, spread = self.value, z * z / self.of
+        middle = share + spread / 2
+        reach = math.sqrt(spread * (share * (1 - share) + spread / 4))
+        low, high = (middle - reach) / (1 + spread), (middle + reach) / (1 + spread)
+        return max(0.0, low), min(1.0, high)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One training; a figure is None where it could not be judged."""
+
+    at: datetime
+    version: str
+    challenger_ndcg: float | None
+    serving_ndcg: float | None
+    n_votes: int | None
+    promoted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The scorer and the encoder that serve."""
+
+    scorer: str
+    encoder: str
+    since: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What happened from `first` to `last`, both included, and how things stand at `at`."""
+
+    at: datetime
+    first: date
+    last: date
+    sources: tuple[SourceHistory, ...]
+    deliveries: Mapping[tuple[date, MessageState], int]
+    votes: Mapping[tuple[date, EventKind], int]
+    shown: Mapping[tuple[date, Policy, EventKind | None], int]
+    trainings: tuple[Training, ...]
+    serving: Pair | None
+    messages: Mapping[MessageState, int]
+    subscribers: Mapping[SubscriberState, int]
+    n_papers: int
+    database_bytes: int
+
+    @property
+    def dates(self) -> list[date]:
+        return [self.first + timedelta(n) for n in range((self.last - self.first).days + 1)]
+
+    @property
+    def weeks(self) -> list[date]:
+        """The Mondays of all weeks of the range."""
+        return sorted({_monday(day) for day in self.dates})
+
+    @property
+    def n_waiting(self) -> int:
+        return sum(self.messages.get(state, 0) for state in WAITING)
+
+    def rate(self, kind: EventKind, policy: Policy | None = None, week: date | None = None) -> Rate:
+        """Return how many of the shown papers got that vote."""
+        rows = [
+            (found, n)
+            for (on, why, found), n in self.shown.items()
+            if policy in (None, why) and week in (None, _monday(on))
+        ]
+        return Rate(sum(n for found, n in rows if found is kind), sum(n for _, n in rows))
+
+    def on(self, counts: Mapping[tuple[date, K], int], day: date, kinds: Iterable[K]) -> int:
+        """Return how many of these kinds are counted on a day."""
+        return sum(counts.get((day, kind), 0) for kind in kinds)
+
+    def per_day(self, counts: Mapping[tuple[date, K], int], kinds: Sequence[K]) -> list[int]:
+        """Return how many of these kinds are counted on each of `dates`."""
+        return [self.on(counts, day, kinds) for day in self.dates]
+
+    def weekly_rates(self, kind: EventKind) -> list[float]:
+        """Return the rate of a vote in each of `weeks`, 0 where nothing was shown."""
+        rates = [self.rate(kind, week=week) for week in self.weeks]
+        return [rate.value if rate.of else 0.0 for rate in rates]
+
+    @property
+    def highest_rate(self) -> float:
+        """Return where the scale of the rates ends: no interval reaches past it."""
+        rates = [self.rate(kind, policy) for kind in EventKind for policy in Policy]
+        return max((rate.interval[1] for rate in rates if rate.of), default=1.0)
+
+    @property
+    def highest_weekly_rate(self) -> float:
+        return max(max(self.weekly_rates(kind)) for kind in EventKind) or 1.0
+
+    @property
+    def judged(self) -> list[Training]:
+        """The trainings that could be compared with what served."""
+        return [t for t in self.trainings if None not in (t.challenger_ndcg, t.serving_ndcg)]
+
+    @property
+    def ndcg_range(self) -> tuple[float, float]:
+        """The tenths between which all figures of `judged` lie."""
+        found = [x for t in self.judged for x in (t.challenger_ndcg, t.serving_ndcg) if x]
+        low, high = math.floor(10 * min(found, default=0)), math.ceil(10 * max(found, default=1))
+        return low / 10, max(high, low + 1) / 10
+
+    def x(self, at: datetime) -> float:
+        """Return where an instant stands on an axis of 0 to 1000."""
+        begin = datetime.combine(self.first, time(), UTC)
+        return round(1000 * ((at - begin) / timedelta(1)) / len(self.dates), 1)
+
+    def y(self, ndcg: float) -> float:
+        """Return where a figure stands on an axis of 100 (bottom) to 0."""
+        low, high = self.ndcg_range
+        return round(100 * (high - ndcg) / (high - low), 2)
+
+    @property
+    def next_steps(self) -> tuple[str, ...]:
+        """Say what a new installation still lacks, in the order in which it is done."""
+        steps = []
+        if not self.n_papers:
+            steps.append("fetch")
+        if not self.subscribers.get(SubscriberState.ACTIVE):
+            steps.append("subscribe")
+        if not self.messages:
+            steps.append("run")
+        return tuple(steps)
+
+
+def history(database: Database, now: datetime, n_days: int = DAYS) -> History:
+    """Read what happened in the `n_days` days that end with `now`'s UTC date."""
+    last = now.date()
+    first = last - timedelta(n_days - 1)
+    with database.read() as conn:
+        promotions = versions.history(conn)
+        return History(
+            at=now,
+            first=first,
+            last=last,
+            sources=_sources(sources.days(conn, first, last)),
+            deliveries=figures.deliveries(conn, first, last),
+            votes=figures.votes(conn, first, last),
+            shown=figures.shown(conn, first, last),
+            trainings=tuple(
+                Training(
+                    at=row.created_at,
+                    version=row.version,
+                    challenger_ndcg=row.metrics.get("challenger_ndcg"),
+                    serving_ndcg=row.metrics.get("serving_ndcg"),
+                    n_votes=row.metrics.get("n_votes"),
+                    promoted=bool(row.metrics.get("promoted")),
+                )
+                for row in reversed(versions.everything(conn))
+                if row.kind == "scorer" and first <= row.created_at.date() <= last
+            ),
+            serving=Pair(
+                promotions[0].scorer_version,
+                promotions[0].encoder_version,
+                promotions[0].at,
+                promotions[0].why,
+            )
+            if promotions
+            else None,
+            messages=figures.messages_by_state(conn),
+            subscribers=figures.subscribers_by_state(conn),
+            n_papers=figures.n_papers(conn),
+            database_bytes=figures.size_bytes(conn),
+        )
+
+
+def _sources(days: Iterable[SourceDay]) -> tuple[SourceHistory, ...]:
+    ordered = sorted(days, key=lambda day: (day.source, day.on))
+    return tuple(
+        SourceHistory(
+            source_name(source),
+            {on: _whole(list(parts)) for on, parts in groupby(of_source, key=lambda day: day.on)},
+        )
+        for source, of_source in groupby(ordered, key=lambda day: day.source)
+    )
+
+
+def _whole(parts: list[SourceDay]) -> SourceDay:
+    """Make one day of its categories."""
+    expected = [part.expected for part in parts if part.expected is not None]
+    return SourceDay(
+        source=parts[0].source,
+        on=parts[0].on,
+        verdict=min((part.verdict for part in parts), key=_WORST_FIRST.index),
+        expected=sum(expected) if len(expected) == len(parts) else None,
+        got=sum(part.got for part in parts),
+        note="; ".join(dict.fromkeys(part.note for part in parts if part.note)),
+    )
+
+
+def render_report(told: History, site_name: str) -> str:
+    """Draw the page: one HTML document without scripts, pictures or links to elsewhere."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(templates_dir()),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        Verdict=Verdict,
+        State=MessageState,
+        Kind=EventKind,
+        Policy=Policy,
+        WAITING=WAITING,
+        version=__version__,
+    )
+    environment.filters.update(bytes=_bytes, percent=_percent)
+    return environment.get_template("report/page.html").render(told=told, site_name=site_name)
+
+
+def _bytes(n: int) -> str:
+    size = float(n)
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
+
+
+def _percent(share: float) -> str:
+    return "–" if math.isnan(share) else f"{100 * share:.1f} %"
+
+
+def _monday(day: date) -> date:
+    return day - timedelta(day.weekday())
