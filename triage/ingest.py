@@ -96,6 +96,8 @@ def _store_papers(
 ) -> tuple[int, int]:
     """Store papers and return how many were new and how many known."""
     works = _Works(conn, fetched)
+    # A new version of a paper that nobody stored is not news, so it is not counted either.
+    fetched = [paper for paper in fetched if not paper.update_only or works.of(paper) is not None]
     new: list[FetchedPaper] = []
     again: list[int] = []
     work_of: list[int] = []

@@ -1,0 +1,348 @@
+"""arXiv and Hugging Face on loopback: real listing days, served as those two serve theirs.
+
+    with Upstreams(records) as upstreams:
+        upstreams.show(date(2025, 6, 26))              # which day the feed is for
+        upstreams.fail("api", Fault.SHORT, times=2)    # what goes wrong with the next requests
+        Arxiv(gate, ["cs.LG"], upstreams.rss_url, upstreams.api_url, on)
+        upstreams.log                                  # every request, with start and end
+
+Records have the keys of `papers.jsonl`: id, title, abstract, authors, categories, listed_date,
+comment; and, where a test wants them, version, kind (new, cross, replace, …) and upvotes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import sys
+import threading
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
+from email.utils import format_datetime
+from enum import StrEnum
+from hashlib import blake2b
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+from xml.sax.saxutils import escape
+from zoneinfo import ZoneInfo
+
+from triage.clock import SystemClock
+from triage.ports import Clock
+
+EASTERN = ZoneInfo("America/New_York")
+Record = Mapping[str, Any]
+
+
+class Fault(StrEnum):
+    """What can go wrong with one answer."""
+
+    TOO_MANY = "429"
+    UNAVAILABLE = "503"
+    BROKEN = "500"
+    NOT_FOUND = "404"
+    EMPTY = "empty page with status 200"
+    SHORT = "half of what was asked for, with status 200"
+    HTML = "web page with status 200"
+    TRUNCATED = "gzip that ends in the middle"
+    STALE = "the day before under today's date"
+    DROPPED = "connection closed without an answer"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as the server saw it."""
+
+    route: str
+    target: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    started_at: datetime
+    ended_at: datetime
+    status: int
+    fault: Fault | None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # a client may hang up on us
+            super().handle_error(request, client_address)
+
+
+@dataclass
+class Upstreams:
+    """Serves `records` until closed.
+
+    Attributes:
+        clock: whose time the log shows; with a stopped clock, time passes only as we say.
+        takes_s: how long, on that clock, every answer takes.
+        conditional: whether answers have an ETag.
+        most_at_once: the largest number of requests that were open at one time.
+    """
+
+    records: Iterable[Record]
+    clock: Clock = field(default_factory=SystemClock)
+    takes_s: float = 0.0
+    conditional: bool = True
+    log: list[Asked] = field(default_factory=list)
+    bodies: dict[str, bytes] = field(default_factory=dict)
+    most_at_once: int = 0
+
+    def __post_init__(self) -> None:
+        self.days: dict[date, list[Record]] = defaultdict(list)
+        for record in self.records:
+            self.days[date.fromisoformat(record["listed_date"])].append(record)
+        self.known = {record["id"]: record for day in self.days.values() for record in day}
+        self.unknown_to_api: set[str] = set()
+        self.upvotes: dict[str, int] = {}
+        self.on = max(self.days, default=date(2026, 3, 2))
+        self.feed_error = ""
+        self.moved: dict[str, str] = {}
+        self._faults: dict[str, deque[tuple[Fault, str | None]]] = defaultdict(deque)
+        self._lock = threading.Lock()
+        self._open = 0
+        self._server = _Server(("127.0.0.1", 0), self._handler())
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def rss_url(self) -> str:
+        return f"{self.base}/rss"
+
+    @property
+    def api_url(self) -> str:
+        return f"{self.base}/api/query"
+
+    @property
+    def hf_url(self) -> str:
+        return f"{self.base}/api/daily_papers"
+
+    def show(self, on: date) -> None:
+        """Let the feed be that of `on`; a day without records is an empty feed."""
+        self.on = on
+
+    def fail(
+        self, route: str, *faults: Fault, times: int = 1, retry_after: str | None = None
+    ) -> None:
+        """Let the next requests to `rss`, `api` or `hf` go wrong, one fault each, in order."""
+        self._faults[route].extend((fault, retry_after) for fault in faults * times)
+
+    def recover(self) -> None:
+        """Take back all faults that have not happened yet."""
+        self._faults.clear()
+
+    def gaps_s(self, *routes: str) -> list[float]:
+        """Return the seconds between the end of each request to `routes` and the next's start."""
+        asked = [asked for asked in self.log if asked.route in routes]
+        return [
+            (after.started_at - before.ended_at).total_seconds()
+            for before, after in itertools.pairwise(asked)
+        ]
+
+    # -- answers ------------------------------------------------------------------------------
+
+    def _answer(self, route: str, path: str, query: dict[str, str], fault: Fault | None) -> bytes:
+        if route in self.bodies:
+            return self.bodies[route]
+        if route == "rss":
+            return self._rss(path, fault).encode()
+        if route == "api":
+            return self._atom(query, fault).encode()
+        return json.dumps(self._listing(query, fault)).encode()
+
+    def _rss(self, path: str, fault: Fault | None) -> str:
+        wanted = set(path.rpartition("/")[2].split("+"))
+        earlier = [day for day in self.days if day < self.on]
+        day = max(earlier) if fault is Fault.STALE else self.on
+        records = [r for r in self.days.get(day, []) if wanted & set(r["categories"])]
+        if fault is Fault.EMPTY:
+            records = []
+        elif fault is Fault.SHORT:
+            records = records[: len(records) // 2]
+        midnight = datetime.combine(self.on, time(), EASTERN)
+        title = self.feed_error or f"{', '.join(sorted(wanted))} updates on arXiv.org"
+        items = "".join(_item(record, midnight) for record in records)
+        return f"""<?xml version='1.0' encoding='UTF-8'?>
+<rss xmlns:arxiv="http://arxiv.org/schemas/atom" xmlns:dc="http://purl.org/dc/elements/1.1/"
+     version="2.0">
+  <channel>
+    <title>{escape(title)}</title>
+    <lastBuildDate>{format_datetime(midnight.astimezone(UTC))}</lastBuildDate>
+    <pubDate>{format_datetime(midnight)}</pubDate>
+    <skipDays><day>Sunday</day><day>Saturday</day></skipDays>
+    {items}
+  </channel>
+</rss>"""
+
+    def _atom(self, query: dict[str, str], fault: Fault | None) -> str:
+        ids = [id for id in query.get("id_list", "").split(",") if id]
+        ids = ids[int(query.get("start", "0")) :][: int(query.get("max_results", "10"))]
+        ids = [id for id in ids if id in self.known and id not in self.unknown_to_api]
+        if fault is Fault.EMPTY:
+            ids = []
+        elif fault is Fault.SHORT:
+            ids = ids[: len(ids) // 2]
+        entries = "".join(_entry(self.known[id]) for id in ids)
+        return f"""<?xml version="1.0" encoding="UTF-8"?>
+<feed xmlns="http://www.w3.org/2005/Atom">
+  <title type="html">ArXiv Query</title>
+  {entries}
+</feed>"""
+
+    def _listing(self, query: dict[str, str], fault: Fault | None) -> list[dict[str, Any]]:
+        on = date.fromisoformat(query["date"])
+        picked = self.days.get(on, [])[::8]
+        if fault is Fault.EMPTY:
+            picked = []
+        elif fault is Fault.SHORT:
+            picked = picked[: len(picked) // 2]
+        return [
+            {
+                "paper": {
+                    "id": record["id"],
+                    "title": _wrapped(record["title"]),
+                    "summary": _wrapped(record["abstract"]),
+                    "authors": [{"name": name, "hidden": False} for name in record["authors"]],
+                    "upvotes": self.upvotes.get(record["id"], record.get("upvotes", 7)),
+                    "publishedAt": f"{on}T00:00:00.000Z",
+                },
+                "title": record["title"],
+            }
+            for record in picked
+        ]
+
+    # -- plumbing -----------------------------------------------------------------------------
+
+    def _handler(upstreams) -> type[BaseHTTPRequestHandler]:
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_GET(self) -> None:
+                upstreams._serve(self)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        return Handler
+
+    def _serve(self, request: BaseHTTPRequestHandler) -> None:
+        with self._lock:
+            self._open += 1
+            self.most_at_once = max(self.most_at_once, self._open)
+        started_at = self.clock.now()
+        url = urlsplit(request.path)
+        route = "rss" if url.path.startswith("/rss") else "api"
+        route = "hf" if url.path.startswith("/api/daily_papers") else route
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        fault, retry_after = self._faults[route].popleft() if self._faults[route] else (None, None)
+        status, headers = 200, {"Content-Type": "text/html" if fault is Fault.HTML else "text/xml"}
+        if fault in {Fault.TOO_MANY, Fault.UNAVAILABLE, Fault.BROKEN, Fault.NOT_FOUND}:
+            status, body = int(fault), b"<html><body>Please try later.</body></html>"
+            headers |= {"Retry-After": retry_after} if retry_after else {}
+        elif url.path in self.moved:
+            status, body = 301, b"<html>Moved.</html>"
+            headers["Location"] = self.moved[url.path]
+        elif fault is Fault.HTML:
+            body = b"<!DOCTYPE html>\n<html><body><h1>We will be back soon</h1></body></html>"
+        else:
+            body = self._answer(route, url.path, query, fault)
+            etag = f'"{blake2b(body, digest_size=8).hexdigest()}"'
+            headers |= {"ETag": etag} if self.conditional else {}
+            if self.conditional and request.headers.get("If-None-Match") == etag:
+                status, body = 304, b""
+        if body and "gzip" in request.headers.get("Accept-Encoding", ""):
+            body = gzip.compress(body, mtime=0)
+            headers["Content-Encoding"] = "gzip"
+            if fault is Fault.TRUNCATED:
+                body = body[: len(body) // 2]
+        self.clock.sleep(self.takes_s)
+        # Logged before the last byte leaves: what the client does next comes after.
+        ended_at = self.clock.now()
+        sent = dict(request.headers.items())
+        self.log.append(
+            Asked(route, request.path, query, sent, started_at, ended_at, status, fault)
+        )
+        with self._lock:
+            self._open -= 1
+        if fault is Fault.DROPPED:
+            request.close_connection = True
+            return
+        request.send_response(status)
+        for name, value in headers.items():
+            request.send_header(name, value)
+        if status != 304:
+            request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+
+
+def _kind(record: Record) -> str:
+    """A paper whose id is of an earlier month than its listing was cross-listed that day."""
+    if "kind" in record:
+        return str(record["kind"])
+    return "new" if record["id"][:4] == record["listed_date"][2:7].replace("-", "") else "cross"
+
+
+def _item(record: Record, midnight: datetime) -> str:
+    id, version = record["id"], record.get("version", 1)
+    categories = "".join(f"<category>{c}</category>" for c in record["categories"])
+    lead = f"arXiv:{id}v{version} Announce Type: {_kind(record)} \nAbstract: "
+    return f"""<item>
+      <title>{escape(record["title"])}</title>
+      <link>https://arxiv.org/abs/{id}</link>
+      <description>{lead}{escape(record["abstract"])}</description>
+      <guid isPermaLink="false">oai:arXiv.org:{id}v{version}</guid>
+      {categories}
+      <pubDate>{format_datetime(midnight)}</pubDate>
+      <arxiv:announce_type>{_kind(record)}</arxiv:announce_type>
+      <dc:creator>{escape(", ".join(record["authors"]))}</dc:creator>
+    </item>"""
+
+
+def _entry(record: Record) -> str:
+    version = record.get("api_version", record.get("version", 1))
+    authors = "".join(f"<author><name>{escape(n)}</name></author>" for n in record["authors"])
+    categories = "".join(f'<category term="{c}"/>' for c in record["categories"])
+    comment = f"<arxiv:comment>{escape(record.get('comment', ''))}</arxiv:comment>"
+    return f"""<entry xmlns:arxiv="http://arxiv.org/schemas/atom">
+    <id>http://arxiv.org/abs/{record["id"]}v{version}</id>
+    <published>2025-06-26T17:59:59Z</published>
+    <title>{escape(_wrapped(record["title"]))}</title>
+    <summary>  {escape(_wrapped(record["abstract"]))}\n</summary>
+    {authors}{comment if record.get("comment") else ""}
+    <arxiv:primary_category term="{record["categories"][0]}"/>{categories}
+  </entry>"""
+
+
+def _wrapped(text: str) -> str:
+    """Break a text into lines as both services do, in the middle of titles."""
+    words, lines = text.split(" "), [""]
+    for word in words:
+        if len(lines[-1]) + len(word) > 75:
+            lines.append(" ")
+        lines[-1] += f" {word}" if lines[-1].strip() else word
+    return "\n".join(lines)

@@ -1,0 +1,342 @@
+"""Hugging Face Daily Papers as a source: a listing a day, three ages of its form, late upvotes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.contracts import SourceContract, error_text
+from tests.emulator import Fault, Upstreams
+from tests.fakes import StoppedClock
+from tests.installation import installed
+from triage import store
+from triage.errors import SourceError
+from triage.ingest import IngestReport, ingest
+from triage.records import Paper, SourceDay, Verdict
+from triage.sources._http import Answer, Gate
+from triage.sources.hf_daily import HuggingFaceDaily, _listing, _papers
+from triage.store import Database
+
+ROOT = Path(__file__).resolve().parents[1]
+WEDNESDAY, THURSDAY, FRIDAY = date(2025, 6, 25), date(2025, 6, 26), date(2025, 6, 27)
+SATURDAY, MONDAY = date(2025, 6, 28), date(2025, 6, 30)
+
+with gzip.open(ROOT / "triage" / "demo" / "papers.jsonl.gz") as _lines:
+    RECORDS = [json.loads(line) for line in _lines][::5]
+
+
+def recorded(on: date) -> bytes:
+    return gzip.decompress((ROOT / "tests" / "data" / f"hf_daily_{on}.json.gz").read_bytes())
+
+
+class World:
+    """Upstreams, a gate on the same stopped clock, and a database."""
+
+    def __init__(self, upstreams: Upstreams, clock: StoppedClock, database: Database) -> None:
+        self.upstreams = upstreams
+        self.clock = clock
+        self.database = database
+        self.gate = Gate(clock, "triage/test", 1.0)
+
+    def source(self, on: date) -> HuggingFaceDaily:
+        return HuggingFaceDaily(self.gate, self.upstreams.hf_url, on)
+
+    def fetch(self, on: date) -> IngestReport:
+        report = IngestReport()
+        for step in ingest(self.database, self.source(on), self.clock, resume=True):
+            report = step
+        return report
+
+    def papers(self) -> dict[str | None, Paper]:
+        with self.database.read() as conn:
+            return {paper.source_id: paper for paper in store.papers.iterate(conn)}
+
+    def days(self) -> dict[date, SourceDay]:
+        with self.database.read() as conn:
+            return {day.on: day for day in store.sources.days(conn, date.min, date.max)}
+
+    def listed(self, on: date) -> set[str]:
+        listing = self.upstreams._listing({"date": on.isoformat()}, None)
+        return {record["paper"]["id"] for record in listing}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    clock = StoppedClock(datetime(2025, 6, 27, 12, tzinfo=UTC))
+    with (
+        installed(tmp_path) as database,
+        Upstreams(RECORDS, clock=clock, takes_s=0.5) as upstreams,
+    ):
+        world = World(upstreams, clock, database)
+        yield world
+        assert upstreams.most_at_once <= 1
+        assert all(gap >= 1.0 for gap in upstreams.gaps_s("hf"))
+        world.gate.close()
+
+
+class TestHuggingFaceKeepsTheContract(SourceContract):
+    @pytest.fixture(autouse=True)
+    def _world(self, world: World) -> None:
+        self.world = world
+        listed = world.upstreams.days[FRIDAY]
+        listed[8] = listed[8] | {"id": "no id"}
+
+    def source(self) -> HuggingFaceDaily:
+        return self.world.source(FRIDAY)
+
+    def empty_source(self) -> HuggingFaceDaily:
+        return self.world.source(date(2024, 1, 5))
+
+
+# -- recorded answers ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("on", [date(2024, 5, 29), date(2025, 7, 10), date(2025, 10, 15)])
+def test_every_recorded_paper_is_stored_right_and_once(world: World, on: date) -> None:
+    # One answer whatever the date, as from a server that does not look at it.
+    world.upstreams.bodies["hf"] = recorded(on)
+    entries = json.loads(recorded(on))
+    assert world.fetch(on).stored == len(entries) >= 8
+    papers = world.papers()
+    for entry in entries:
+        said, paper = entry["paper"], papers[entry["paper"]["id"]]
+        assert (paper.source, paper.version) == ("arxiv", None)
+        assert paper.title.split()[:2] == said["title"].split()[:2]
+        assert paper.authors == tuple(author["name"] for author in said["authors"])
+        assert paper.upvotes == said["upvotes"]
+        assert paper.listed_on == on
+        assert bool(paper.tldr) == bool(said.get("ai_summary"))
+        assert "\n" not in paper.title + paper.abstract
+    n = len(entries)
+    assert world.days() == {on: SourceDay("hf_daily", on, Verdict.COMPLETE, n, n)}
+    assert world.fetch(on).stored == 0
+    assert world.papers() == papers
+    assert world.days()[on].verdict is Verdict.COMPLETE
+
+
+# -- days ------------------------------------------------------------------------------------------
+
+
+def test_the_day_comes_first_then_the_days_before_it(world: World) -> None:
+    world.fetch(FRIDAY)
+    asked = [asked.query["date"] for asked in world.upstreams.log]
+    assert asked[:3] == ["2025-06-27", "2025-06-26", "2025-06-25"]
+    assert world.papers().keys() == set.union(*map(world.listed, (WEDNESDAY, THURSDAY, FRIDAY)))
+    assert {day.verdict for day in world.days().values()} == {Verdict.COMPLETE}
+
+
+def test_days_before_the_first_fetch_ever_are_not_held_against_anyone(world: World) -> None:
+    world.fetch(WEDNESDAY)
+    assert list(world.days()) == [WEDNESDAY]
+    world.fetch(THURSDAY)
+    assert list(world.days()) == [WEDNESDAY, THURSDAY]
+
+
+def test_a_missed_day_is_read_later(world: World) -> None:
+    world.fetch(WEDNESDAY)
+    world.fetch(FRIDAY)
+    assert world.days()[THURSDAY].verdict is Verdict.COMPLETE
+    assert world.listed(THURSDAY) <= world.papers().keys()
+
+
+def test_upvotes_of_earlier_days_are_refreshed(world: World) -> None:
+    world.fetch(THURSDAY)
+    some = min(world.listed(THURSDAY))
+    assert world.papers()[some].upvotes == 7
+    world.upstreams.upvotes[some] = 93
+    world.fetch(FRIDAY)
+    assert world.papers()[some].upvotes == 93
+    assert world.papers()[some].listed_on == THURSDAY
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_fetched_again_nothing_changes(world: World, conditional: bool) -> None:
+    world.upstreams.conditional = conditional
+    world.fetch(FRIDAY)
+    before = world.papers(), world.days()
+    assert world.fetch(FRIDAY) == IngestReport()
+    assert (world.papers(), world.days()) == before
+
+
+def test_a_paper_on_two_days_is_one_paper_of_the_first(world: World) -> None:
+    again = world.upstreams.days[THURSDAY][0]
+    world.upstreams.days[FRIDAY].insert(0, again)
+    world.fetch(FRIDAY)
+    assert world.papers()[again["id"]].listed_on == THURSDAY
+    assert world.days()[FRIDAY].verdict is Verdict.COMPLETE
+
+
+def test_week_ends_are_empty_as_expected_and_other_days_are_suspect(world: World) -> None:
+    world.fetch(FRIDAY)
+    world.fetch(SATURDAY)
+    assert world.days()[SATURDAY].verdict is Verdict.EMPTY_EXPECTED
+    world.fetch(MONDAY)
+    assert world.days()[MONDAY].verdict is Verdict.EMPTY_SUSPECT
+    world.upstreams.days[MONDAY] = [RECORDS[0] | {"listed_date": "2025-06-30"}]
+    world.fetch(MONDAY)
+    assert world.days()[MONDAY].verdict is Verdict.COMPLETE
+
+
+# -- trouble ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.TOO_MANY,
+        Fault.UNAVAILABLE,
+        Fault.BROKEN,
+        Fault.HTML,
+        Fault.TRUNCATED,
+        Fault.DROPPED,
+        Fault.NOT_FOUND,
+    ],
+)
+def test_a_listing_that_cannot_be_read_is_a_failed_day_until_it_can(
+    world: World, fault: Fault
+) -> None:
+    world.upstreams.fail("hf", fault, times=4)
+    with pytest.raises(SourceError) as caught:
+        world.fetch(FRIDAY)
+    failed = world.days()[FRIDAY]
+    assert failed == SourceDay(
+        "hf_daily", FRIDAY, Verdict.FAILED, None, 0, error_text(caught.value)
+    )
+    assert not world.papers()
+    world.upstreams.recover()
+    world.fetch(FRIDAY)
+    assert world.listed(FRIDAY) <= world.papers().keys()
+    assert world.days()[FRIDAY].verdict is Verdict.COMPLETE
+    # What was read stays read.
+    world.upstreams.upvotes[min(world.listed(FRIDAY))] = 8
+    world.upstreams.fail("hf", fault, times=4)
+    with pytest.raises(SourceError):
+        world.fetch(FRIDAY)
+    assert world.days()[FRIDAY].verdict is Verdict.COMPLETE
+
+
+@pytest.mark.parametrize("fault", [Fault.EMPTY, Fault.SHORT])
+def test_an_empty_or_short_listing_is_made_good_by_the_next_fetch(
+    world: World, fault: Fault
+) -> None:
+    world.upstreams.fail("hf", fault)
+    world.fetch(FRIDAY)
+    if fault is Fault.EMPTY:
+        assert world.days()[FRIDAY].verdict is Verdict.EMPTY_SUSPECT
+    world.fetch(FRIDAY)
+    assert world.listed(FRIDAY) <= world.papers().keys()
+    assert world.days()[FRIDAY].verdict is Verdict.COMPLETE
+
+
+def test_trouble_with_an_earlier_day_leaves_today_whole(world: World) -> None:
+    world.fetch(THURSDAY)
+    world.upstreams.upvotes[min(world.listed(FRIDAY))] = 9
+    ask = world.gate.get
+    answered: list[Answer] = []
+
+    def once(*args: Any, **options: Any) -> Answer:
+        answered.append(ask(*args, **options))
+        world.upstreams.fail("hf", Fault.HTML)
+        return answered[-1]
+
+    world.gate.get = once  # type: ignore[method-assign]
+    with pytest.raises(SourceError):
+        world.fetch(FRIDAY)
+    assert {on: day.verdict for on, day in world.days().items()} == {
+        WEDNESDAY: Verdict.COMPLETE,
+        THURSDAY: Verdict.COMPLETE,
+        FRIDAY: Verdict.COMPLETE,
+    }
+
+
+def test_a_changed_form_fails_the_day_and_keeps_the_records(world: World) -> None:
+    listing = json.loads(recorded(date(2025, 7, 10)))
+    for entry in listing[:3]:
+        entry["paper"]["arxivId"] = entry["paper"].pop("id")
+    world.upstreams.bodies["hf"] = json.dumps(listing).encode()
+    on = date(2025, 7, 10)
+    with pytest.raises(SourceError) as caught:
+        world.fetch(on)
+    assert "form must have changed" in error_text(caught.value)
+    assert (world.days()[on].verdict, world.days()[on].got) == (Verdict.FAILED, 9)
+    with world.database.read() as conn:
+        assert len(store.sources.quarantined(conn, "hf_daily")) == 3
+    with pytest.raises(SourceError):
+        world.fetch(on)
+    assert world.days()[on].verdict is Verdict.FAILED
+    world.upstreams.bodies["hf"] = recorded(on)
+    world.fetch(on)
+    assert world.days()[on].verdict is Verdict.COMPLETE
+    assert len(world.papers()) == 12
+
+
+def test_one_bad_record_is_rejected_alone(world: World) -> None:
+    listing = json.loads(recorded(date(2025, 10, 15)))
+    listing[4]["paper"]["title"] = listing[4]["title"] = None
+    world.upstreams.bodies["hf"] = json.dumps(listing).encode()
+    on = date(2025, 10, 15)
+    assert world.fetch(on).stored == len(listing) - 1
+    assert world.days()[on].verdict is Verdict.PARTIAL
+    assert world.days()[on].note == "1 unusable"
+
+
+# -- odd answers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"nonsense", b'{"error": "Invalid date"}', b"{}", b"3", b"<html>", b"[" * 100_000],
+)
+def test_what_is_no_listing_is_an_error_for_people(body: bytes) -> None:
+    with pytest.raises(SourceError) as caught:
+        _listing(Answer(200, body))
+    error_text(caught.value)
+
+
+def changed(change: Callable[[dict[str, Any]], object]) -> Any:
+    entry = json.loads(recorded(date(2025, 7, 10)))[0]
+    change(entry["paper"])
+    papers, rejected = _papers([entry], FRIDAY)
+    return papers[0] if papers else rejected[0]
+
+
+def test_hidden_and_malformed_authors_are_left_out() -> None:
+    people = [{"name": "A"}, {"name": "B", "hidden": True}, {"name": None}, "C", None]
+    assert changed(lambda paper: paper.update(authors=people)).authors == ("A",)
+    assert changed(lambda paper: paper.update(authors="A, B")).authors == ()
+
+
+@pytest.mark.parametrize("upvotes", [None, "7", True, -1, 1.5, 10**30, []])
+def test_upvotes_that_are_no_count_are_unknown(upvotes: object) -> None:
+    assert changed(lambda paper: paper.update(upvotes=upvotes)).upvotes is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=6,
+)
+
+
+@given(JSON, st.sampled_from(["id", "title", "summary", "authors", "upvotes", "ai_summary"]))
+def test_any_value_in_any_field_is_a_paper_or_a_rejected_record(value: Any, key: str) -> None:
+    entry = json.loads(recorded(date(2025, 7, 10)))[0]
+    entry["paper"][key] = value
+    papers, rejected = _papers([entry, value], FRIDAY)
+    assert len(papers) + len(rejected) == 2
+    assert all(paper.listed_on == FRIDAY for paper in papers)
+
+
+def test_a_week_is_asked_for_and_not_more(world: World) -> None:
+    world.fetch(FRIDAY)
+    asked = {date.fromisoformat(asked.query["date"]) for asked in world.upstreams.log}
+    assert min(asked) >= FRIDAY - timedelta(days=7)
+    assert all(day.isoweekday() <= 5 for day in asked)

@@ -1,0 +1,227 @@
+"""The two forms in which arXiv speaks of papers: the RSS feed and the API's Atom answer.
+
+https://info.arxiv.org/help/rss_specifications.html and api/user-manual.html, November 2026. Unknown
+elements are ignored; a record that cannot be used is rejected by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import date
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from triage.errors import RejectedRecord, SourceError
+from triage.identity import parse_arxiv, parse_doi
+from triage.records import FetchedPaper, Rejected
+from triage.sources._text import normalise, reject
+from triage.sources._xml import root, text
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+MOST_ITEMS: Final = 5_000
+_ATOM: Final = "{http://www.w3.org/2005/Atom}"
+_ARXIV: Final = "{http://arxiv.org/schemas/atom}"
+_DC: Final = "{http://purl.org/dc/elements/1.1/}"
+_LEAD: Final = re.compile(
+    r"\s*arXiv:(?P<id>\S+)\s+Announce Type:\s*(?P<kind>[\w-]+)\s*(?:Abstract:\s*)?"
+)
+_AFFILIATION: Final = re.compile(r"\s*\([^()]*\)")
+_BETWEEN_NAMES: Final = re.compile(r",(?!\s*(?:[JS]r\b|I+\b))")
+
+
+class Kind(StrEnum):
+    """What an announcement says, in the order in which one of several for a paper counts."""
+
+    NEW = "new"
+    CROSS = "cross"
+    REPLACE = "replace"
+    REPLACE_CROSS = "replace-cross"
+
+    @property
+    def is_replacement(self) -> bool:
+        return self in {Kind.REPLACE, Kind.REPLACE_CROSS}
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """One item of the feed: enough to know the paper by, and its text as the feed has it."""
+
+    source_id: str
+    version: int
+    kind: Kind
+    on: date
+    title: str
+    abstract: str
+    authors: str
+    categories: tuple[str, ...]
+    doi: str | None
+
+    @property
+    def key(self) -> str:
+        """What tells this announcement from the paper's others; a new one repeats no earlier."""
+        if self.kind.is_replacement:
+            return f"{self.source_id}v{self.version}"
+        return f"{self.source_id}{'n' if self.kind is Kind.NEW else 'c'}"
+
+    @property
+    def where(self) -> str:
+        return f"feed of {self.on}, {self.source_id}"
+
+    def paper(self) -> FetchedPaper:
+        """Return the record that the feed alone gives.
+
+        Raises:
+            RejectedRecord: the feed has no title or no abstract for it.
+        """
+        paper = normalise(
+            source="arxiv",
+            source_id=self.source_id,
+            version=self.version,
+            title=self.title,
+            abstract=self.abstract,
+            authors=_BETWEEN_NAMES.split(_AFFILIATION.sub("", self.authors[:100_000])),
+            categories=self.categories,
+            listed_on=self.on,
+            doi=self.doi,
+        )
+        return replace(paper, update_only=True) if self.kind.is_replacement else paper
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One day's feed: its announcements, each paper once, and the items that are unusable."""
+
+    on: date
+    announcements: tuple[Announcement, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+    n_items: int = 0
+
+
+def parse_feed(body: bytes) -> Feed:
+    """Read an RSS feed.
+
+    Raises:
+        SourceError: it is no feed, or one that says that the query was wrong, or has no date.
+    """
+    channel = root(body, "arXiv's feed").find("channel")
+    if channel is None:
+        raise SourceError("arXiv's feed is no RSS 2.0. Check `rss_url` in the config.")
+    title = " ".join(text(channel, "title").split())
+    if title.lower().startswith("feed error"):
+        said = " ".join(text(channel, "description").split())[:200]
+        raise SourceError(
+            f"arXiv does not know this feed: {title[:100]}. {said} Check the categories."
+        )
+    items = channel.findall("item")[:MOST_ITEMS]
+    on = _day(text(channel, "pubDate")) or next(
+        (day for item in items if (day := _day(text(item, "pubDate")))), None
+    )
+    if on is None:
+        raise SourceError("arXiv's feed has no date, so nothing tells which day it is for.")
+    rejected: list[Rejected] = []
+    best: dict[str, Announcement] = {}
+    order = list(Kind)
+    for number, item in enumerate(items, 1):
+        try:
+            found = _announcement(item, on)
+        except RejectedRecord as error:
+            rejected.append(reject(str(error), _shown(item), f"feed of {on}, item {number}"))
+            continue
+        known = best.get(found.source_id)
+        if known is None or order.index(found.kind) < order.index(known.kind):
+            best[found.source_id] = found
+    return Feed(on, tuple(best.values()), tuple(rejected), len(items))
+
+
+def _day(value: str) -> date | None:
+    """Return the day that an RFC 822 date names where it was written, such as midnight Eastern."""
+    try:
+        return parsedate_to_datetime(value.strip()).date()
+    except ValueError:
+        return None
+
+
+def _announcement(item: Element, on: date) -> Announcement:
+    description = text(item, "description")
+    lead = _LEAD.match(description)
+    places = (text(item, "guid").rpartition("arXiv.org:")[2], lead["id"] if lead else "")
+    found = [parsed for place in (*places, text(item, "link")) if (parsed := parse_arxiv(place))]
+    if not found:
+        raise RejectedRecord("it has no arXiv id")
+    version = next((version for _, version in found if version), 1)
+    kind = text(item, f"{_ARXIV}announce_type").strip() or (lead["kind"] if lead else "")
+    if kind not in list(Kind):
+        raise RejectedRecord(f"it is announced as {kind[:40]!r}, which is not known")
+    return Announcement(
+        source_id=found[0][0],
+        version=version,
+        kind=Kind(kind),
+        on=on,
+        title=text(item, "title"),
+        abstract=description[lead.end() :] if lead else description,
+        authors=", ".join(creator.text or "" for creator in item.findall(f"{_DC}creator")),
+        categories=tuple(category.text or "" for category in item.findall("category")),
+        doi=parse_doi(text(item, f"{_ARXIV}DOI")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record of the API's answer; `version` is None in the rare one that has none."""
+
+    source_id: str
+    version: int | None
+    element: Element
+
+    def paper(self, announced: int, on: date) -> FetchedPaper:
+        """Return the full record, listed on `on`, of version `announced` if it says no other.
+
+        Raises:
+            RejectedRecord: it has no title or no abstract.
+        """
+        entry = self.element
+        primary = entry.find(f"{_ARXIV}primary_category")
+        categories = [] if primary is None else [primary]
+        categories += entry.findall(f"{_ATOM}category")
+        doi = text(entry, f"{_ARXIV}doi").split()
+        return normalise(
+            source="arxiv",
+            source_id=self.source_id,
+            version=self.version or announced,
+            title=text(entry, f"{_ATOM}title"),
+            abstract=text(entry, f"{_ATOM}summary"),
+            authors=[text(author, f"{_ATOM}name") for author in entry.findall(f"{_ATOM}author")],
+            categories=[category.get("term", "") for category in categories],
+            listed_on=on,
+            comment=text(entry, f"{_ARXIV}comment"),
+            doi=parse_doi(doi[0]) if doi else None,
+        )
+
+
+def parse_entries(body: bytes) -> dict[str, Entry]:
+    """Read an answer of the API into entries by id; what has no id was not asked for.
+
+    Raises:
+        SourceError: it is no Atom feed, or an error of the API in the form of one.
+    """
+    feed = root(body, "the answer of arXiv's API")
+    if feed.tag != f"{_ATOM}feed":
+        raise SourceError("arXiv's API answered with no Atom feed. Check `api_url` in the config.")
+    entries: dict[str, Entry] = {}
+    for element in feed.findall(f"{_ATOM}entry")[:MOST_ITEMS]:
+        place = text(element, f"{_ATOM}id").strip()
+        if "/api/errors" in place:
+            said = " ".join(text(element, f"{_ATOM}summary").split())[:200]
+            raise SourceError(f"arXiv's API refused the query: {said}")
+        parsed = parse_arxiv(place)
+        if parsed is not None:
+            entries[parsed[0]] = Entry(*parsed, element)
+    return entries
+
+
+def _shown(item: Element) -> str:
+    return " | ".join(f"{child.tag}: {child.text or ''}" for child in item)

@@ -1,0 +1,307 @@
+"""One polite way to ask a server: spaced, patient, bounded. Gatekeeper of httpx.
+
+A source has one `Gate` for all its addresses, whatever their hosts, so that its requests never
+overlap and never follow one another too closely. https://info.arxiv.org/help/api/tou.html asks for
+one connection and one request in three seconds, for all of arXiv's interfaces together.
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parseaddr, parsedate_to_datetime
+from functools import cache
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import urlsplit
+
+from triage import __version__
+from triage.errors import SourceError
+from triage.ports import Clock
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
+
+MOST_BYTES: Final = 20 * 1024 * 1024
+MOST_RATIO: Final = 100
+REQUEST_S: Final = 60.0
+ATTEMPTS: Final = 4
+LONGEST_WAIT_S: Final = 3_600.0
+_SILENCE_S: Final = 20.0
+_REDIRECTS: Final = 3
+_SMALL: Final = 1 << 16  # below this a ratio says nothing
+_PIECE: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server said with status 200 or 304. `etag` and `modified` go into the next request."""
+
+    status: int
+    body: bytes = b""
+    etag: str = ""
+    modified: str = ""
+
+    @property
+    def not_modified(self) -> bool:
+        return self.status == 304
+
+
+class _Temporary(Exception):
+    """An answer that may be better next time. `wait_s` is what the server asked for."""
+
+    def __init__(self, reason: str, wait_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait_s = wait_s
+
+
+def user_agent(base_url: str, contact: str) -> str:
+    """Return who we are and whom to ask, as servers' operators want it (RFC 9110, 10.1.5)."""
+    text = f"triage/{__version__} (+{base_url}; mailto:{parseaddr(contact)[1]})"
+    return "".join(c for c in text if c.isascii() and c.isprintable())
+
+
+class Gate:
+    """Lets one request at a time through.
+
+    Args:
+        user_agent: sent with every request.
+        min_interval_s: at least so long is between the end of one request and the start of the
+            next, retries and redirects included. Back-off starts at ten times it.
+        deadline: when the caller must have its answer; a wait that would pass it is not begun.
+        chance: makes the back-off irregular, so that many installations do not return together.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        user_agent: str,
+        min_interval_s: float,
+        *,
+        deadline: datetime | None = None,
+        chance: random.Random | None = None,
+    ) -> None:
+        self._clock = clock
+        self._user_agent = user_agent
+        self._interval = timedelta(seconds=min_interval_s)
+        self._first_wait_s = 10 * max(min_interval_s, 0.02)
+        self._deadline = deadline
+        self._chance = chance or random.Random()  # noqa: S311 - no secret
+        self._client: httpx.Client | None = None
+        self._not_before: datetime | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection. The gate can be used again and keeps its distance."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def get(
+        self,
+        url: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        etag: str = "",
+        modified: str = "",
+    ) -> Answer:
+        """Ask for `url`; with `etag` or `modified` of an earlier answer, only for what is new.
+
+        429, 5xx, broken connections and cut answers are tried again, after what the server asked
+        for (RFC 9110, 10.2.3) or a growing wait.
+
+        Raises:
+            SourceError: no usable answer came, or none can come before the deadline.
+        """
+        host = urlsplit(url).netloc.rpartition("@")[2]
+        headers = {"User-Agent": self._user_agent, "Accept-Encoding": "gzip"}
+        headers |= {"If-None-Match": etag} if etag else {}
+        headers |= {"If-Modified-Since": modified} if modified else {}
+        reason = ""
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._follow(url, params, headers, host)
+            except _Temporary as error:
+                reason = str(error)
+                self._hold_back(error.wait_s, attempt, host, reason)
+        raise SourceError(
+            f"{host} {reason}, the last of {ATTEMPTS} tries. It is asked again at the next fetch."
+        )
+
+    def _hold_back(self, wait_s: float | None, attempt: int, host: str, reason: str) -> None:
+        if wait_s is None:
+            growing = self._first_wait_s * 2**attempt * self._chance.uniform(1, 1.5)
+            wait_s = min(growing, LONGEST_WAIT_S)
+        self._not_before = self._clock.now() + max(timedelta(seconds=wait_s), self._interval)
+        if wait_s > LONGEST_WAIT_S:
+            raise SourceError(
+                f"{host} {reason} and asked to be left alone for {wait_s / 3600:.1f} hours. "
+                "Try again after that."
+            )
+
+    def _follow(
+        self, url: str, params: Mapping[str, str] | None, headers: dict[str, str], host: str
+    ) -> Answer:
+        for _ in range(1 + _REDIRECTS):
+            self._wait(host)
+            try:
+                answer = self._ask(url, params, headers, host)
+            finally:
+                earliest = self._clock.now() + self._interval
+                self._not_before = max(self._not_before or earliest, earliest)
+            if isinstance(answer, Answer):
+                return answer
+            url, params = answer, None
+        raise SourceError(f"{host} only sent us elsewhere. Check the address in the config.")
+
+    def _wait(self, host: str) -> None:
+        """Wait until a request is allowed.
+
+        Raises:
+            SourceError: that would be after the deadline.
+        """
+        now = self._clock.now()
+        start = max(self._not_before or now, now)
+        if self._deadline is not None and start >= self._deadline:
+            wait_s = (start - now).total_seconds()
+            after = f": it may be asked again in {wait_s:.0f} s" if wait_s >= 1 else ""
+            raise SourceError(
+                f"The fetch ran out of time before {host} had answered everything{after}. "
+                "What came is stored; the rest follows with the next fetch."
+            )
+        # A wait may end a little early, and a request must not.
+        while (wait_s := (start - self._clock.now()).total_seconds()) > 0:
+            self._clock.sleep(wait_s)
+
+    def _ask(
+        self, url: str, params: Mapping[str, str] | None, headers: dict[str, str], host: str
+    ) -> Answer | str:
+        """Return the answer, or the address that the server sent us to."""
+        import httpx
+
+        end = self._clock.now() + timedelta(seconds=REQUEST_S)
+        if self._deadline is not None:
+            end = min(end, self._deadline)
+        left_s = max((end - self._clock.now()).total_seconds(), 0.1)
+        timeout = httpx.Timeout(min(_SILENCE_S, left_s))
+        try:
+            with self._connection().stream(
+                "GET", url, params=params, headers=headers, timeout=timeout
+            ) as response:
+                _check_status(response, self._clock.now(), host)
+                if response.next_request is not None:
+                    return str(response.next_request.url)
+                return Answer(
+                    status=response.status_code,
+                    body=b"" if response.status_code == 304 else self._body(response, end, host),
+                    etag=response.headers.get("ETag", ""),
+                    modified=response.headers.get("Last-Modified", ""),
+                )
+        except httpx.TimeoutException as error:
+            raise _Temporary("did not answer in time") from error
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            raise SourceError(
+                f"{host} cannot be asked ({_said(error)}). Check the address in the config."
+            ) from error
+        except httpx.TransportError as error:
+            raise _Temporary(f"could not be reached ({_said(error)})") from error
+        finally:
+            if self._client is not None and self._clock.now() >= end:
+                self.close()
+
+    def _connection(self) -> httpx.Client:
+        import httpx
+
+        if self._client is None:
+            one = httpx.Limits(max_connections=1, max_keepalive_connections=1)
+            self._client = httpx.Client(limits=one, follow_redirects=False, verify=_trust())
+        return self._client
+
+    def _body(self, response: httpx.Response, end: datetime, host: str) -> bytes:
+        coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if coding not in {"identity", "gzip", "x-gzip"}:
+            raise SourceError(
+                f"{host} answered in the coding {coding[:20]!r}, which was not asked."
+            )
+        unpack = None if coding == "identity" else zlib.decompressobj(16 + zlib.MAX_WBITS)
+        body, n_raw = bytearray(), 0
+        for raw in response.iter_raw(_PIECE):
+            n_raw += len(raw)
+            try:
+                for piece in [raw] if unpack is None else _unpacked(unpack, raw):
+                    body += piece
+                    _check_size(len(body), n_raw, host)
+            except zlib.error as error:
+                raise _Temporary("sent a damaged gzip answer") from error
+            if self._clock.now() > end:
+                raise _Temporary(f"took longer than {REQUEST_S:.0f} s for one answer")
+        if unpack is not None and not unpack.eof:
+            raise _Temporary("sent a gzip answer that ends in the middle")
+        return bytes(body)
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """Return whom we trust over TLS; reading that takes 80 ms, so once is enough."""
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
+def _unpacked(unpack: Any, raw: bytes) -> Any:
+    """Yield what `raw` holds, never more than a piece at a time."""
+    while raw and not unpack.eof:
+        yield unpack.decompress(raw, _PIECE)
+        raw = unpack.unconsumed_tail
+
+
+def _check_size(n_body: int, n_raw: int, host: str) -> None:
+    if n_body > MOST_BYTES or (n_body > _SMALL and n_body > MOST_RATIO * n_raw):
+        raise SourceError(
+            f"{host} sent more than an answer can be ({n_body:,} bytes from {n_raw:,}), so it was "
+            "not read on. Check the address in the config."
+        )
+
+
+def _check_status(response: httpx.Response, now: datetime, host: str) -> None:
+    status = response.status_code
+    if status in {200, 304} or response.has_redirect_location:
+        return
+    said = f"answered {status} {response.reason_phrase}".rstrip()
+    if status in {429, 503}:
+        raise _Temporary(said, _retry_after(response.headers.get("Retry-After", ""), now))
+    if status in {408, 425} or status >= 500:
+        raise _Temporary(said)
+    raise SourceError(f"{host} {said}. Check the address in the config, or whether it has moved.")
+
+
+def _retry_after(value: str, now: datetime) -> float | None:
+    """Return the seconds that a Retry-After header asks for; None if it says nothing usable."""
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return max((at - now).total_seconds(), 0.0)
+
+
+def _said(error: Exception) -> str:
+    return (str(error) or type(error).__name__)[:120]

@@ -1,0 +1,220 @@
+"""Hugging Face Daily Papers: what people there found worth reading, with their upvotes.
+
+One listing a day, as JSON whose fields have grown over the years. The papers are arXiv's, so they
+join those of arXiv. Upvotes keep coming for days, so earlier days are read again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, field
+from datetime import date, timedelta
+from hashlib import blake2b
+from typing import Any, Final
+
+from triage.announcements import announcement_days, empty_verdict
+from triage.errors import RejectedRecord, SourceError
+from triage.identity import parse_arxiv
+from triage.records import Batch, FetchedPaper, Rejected, SourceDay, Verdict
+from triage.sources._http import Answer, Gate
+from triage.sources._text import normalise, reject
+from triage.sources._xml import looks_like_html
+
+REFRESHED_DAYS: Final = 5
+MOST_RECORDS: Final = 500
+_DAYS_KEPT: Final = 30
+_FORM: Final = 1
+_MOST_UPVOTES: Final = 10**7
+_MOST_REJECTED: Final = 0.2
+_NOTE_CHARS: Final = 400
+
+
+class HuggingFaceDaily:
+    """The listings of a day and of the few days before it.
+
+    Args:
+        gate: shared by all requests to Hugging Face.
+        url: of the listings; `?date=2026-03-02` is appended.
+        on: the day that counts as today.
+    """
+
+    name = "hf_daily"
+
+    def __init__(self, gate: Gate, url: str, on: date) -> None:
+        self._gate = gate
+        self._url = url
+        self._on = on
+
+    def fetch(self, cursor: str | None) -> Iterator[Batch]:
+        """Yield each day's papers unless its listing is as it was at `cursor`, today first.
+
+        Days before the first fetch ever are read for their papers; nothing is promised of them.
+
+        Raises:
+            SourceError: a listing cannot be read. If it never was, the day's verdict was yielded
+                before; one that was read stays as it is, only its upvotes are a little old.
+        """
+        state = _State.load(cursor, self._on)
+        for on in (self._on, *reversed(announcement_days(*_before(self._on)))):
+            promised = on == self._on or on >= state.since
+            try:
+                batch = self._day(on, state)
+            except SourceError as error:
+                if not promised:
+                    return
+                if on not in state.days:
+                    note = str(error)[:_NOTE_CHARS]
+                    yield Batch(days=(SourceDay(self.name, on, Verdict.FAILED, None, 0, note),))
+                raise
+            if promised or batch.papers or batch.rejected:
+                yield batch
+            if any(day.verdict is Verdict.FAILED for day in batch.days):
+                raise SourceError(
+                    f"More than a fifth of Hugging Face's listing of {on} could not be used, so "
+                    "its form must have changed. It is kept in quarantine and read again at the "
+                    "next fetch."
+                )
+
+    def _day(self, on: date, state: _State) -> Batch:
+        known = state.days.get(on)
+        answer = self._gate.get(self._url, _query(on), etag=known.etag if known else "")
+        digest = blake2b(answer.body, digest_size=8).hexdigest()
+        if known and (answer.not_modified or digest == known.digest):
+            return Batch(cursor=state.cursor(), days=(self._verdict(on, known),))
+        papers, rejected = _papers(_listing(answer), on)
+        n = len(papers) + len(rejected)
+        day = _Day(answer.etag, digest, n, len(papers))
+        if any(d.digest == digest and d.got for other, d in state.days.items() if other != on):
+            # No two days are the same to the last upvote: the server did not look at the date.
+            papers, rejected, day = [], [], _Day("", "", 0, 0)
+        verdict = self._verdict(on, day)
+        if verdict.verdict is not Verdict.FAILED:
+            state.days[on] = day
+        return Batch(tuple(papers), tuple(rejected), state.cursor(), (verdict,))
+
+    def _verdict(self, on: date, day: _Day) -> SourceDay:
+        if not day.expected:
+            verdict = empty_verdict(on)
+            n = 0 if verdict is Verdict.EMPTY_EXPECTED else None
+            return SourceDay(self.name, on, verdict, n, 0, "no listing for this day")
+        n_bad = day.expected - day.got
+        verdict = Verdict.PARTIAL if n_bad else Verdict.COMPLETE
+        if n_bad > _MOST_REJECTED * day.expected:
+            verdict = Verdict.FAILED
+        note = f"{n_bad} unusable" if n_bad else ""
+        return SourceDay(self.name, on, verdict, day.expected, day.got, note)
+
+
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """One listing as it was last read."""
+
+    etag: str
+    digest: str
+    expected: int
+    got: int
+
+
+@dataclass
+class _State:
+    """The cursor's content. `since` is the day of the first fetch ever."""
+
+    since: date
+    days: dict[date, _Day] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, cursor: str | None, on: date) -> _State:
+        """Read a cursor; what is none of ours starts from the beginning, which loses nothing."""
+        try:
+            content = json.loads(cursor or "")
+            if content["form"] != _FORM:
+                return cls(on)
+            days = {
+                date.fromisoformat(day): _Day(str(etag), str(digest), int(expected), int(got))
+                for day, (etag, digest, expected, got) in content["days"].items()
+            }
+            return cls(date.fromisoformat(content["since"]), days)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return cls(on)
+
+    def cursor(self) -> str:
+        kept = sorted(self.days)[-_DAYS_KEPT:]
+        days = {on.isoformat(): astuple(self.days[on]) for on in kept}
+        content = {"form": _FORM, "since": self.since.isoformat(), "days": days}
+        return json.dumps(content, separators=(",", ":"))
+
+
+def _query(on: date) -> dict[str, str]:
+    return {"date": on.isoformat()}
+
+
+def _before(on: date) -> tuple[date, date]:
+    return on - timedelta(days=REFRESHED_DAYS), on - timedelta(days=1)
+
+
+def _listing(answer: Answer) -> list[Any]:
+    what = "Hugging Face's listing"
+    if looks_like_html(answer.body):
+        raise SourceError(f"{what} is a web page where JSON was expected: the server has trouble.")
+    try:
+        listing = json.loads(answer.body)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{what} is no JSON ({str(error)[:100]}), so it was not read.") from error
+    if isinstance(listing, dict) and "error" in listing:
+        raise SourceError(f"{what} was refused: {str(listing['error'])[:200]}")
+    if not isinstance(listing, list):
+        raise SourceError(f"{what} is no list of papers. Check `url` in the config.")
+    return listing[:MOST_RECORDS]
+
+
+def _papers(listing: list[Any], on: date) -> tuple[list[FetchedPaper], list[Rejected]]:
+    papers: dict[str, FetchedPaper] = {}
+    rejected: list[Rejected] = []
+    for number, record in enumerate(listing, 1):
+        try:
+            paper = _paper(record, on)
+        except RejectedRecord as error:
+            raw = json.dumps(record, ensure_ascii=False)[:10_000]
+            rejected.append(reject(str(error), raw, f"listing of {on}, record {number}"))
+            continue
+        papers.setdefault(paper.source_id or "", paper)
+    return list(papers.values()), rejected
+
+
+def _paper(record: Any, on: date) -> FetchedPaper:
+    if not isinstance(record, dict):
+        raise RejectedRecord("it is no object")
+    nested = record.get("paper")
+    paper: dict[str, Any] = nested if isinstance(nested, dict) else {}
+
+    def first(key: str) -> str:
+        values = (paper.get(key), record.get(key))
+        return next((value for value in values if isinstance(value, str) and value), "")
+
+    found = parse_arxiv(first("id"))
+    if found is None:
+        raise RejectedRecord("it has no arXiv id")
+    return normalise(
+        source="arxiv",
+        source_id=found[0],
+        version=found[1],
+        title=first("title"),
+        abstract=first("summary"),
+        authors=_names(paper.get("authors")),
+        listed_on=on,
+        upvotes=_upvotes(paper.get("upvotes", record.get("upvotes"))),
+        tldr=first("ai_summary"),
+    )
+
+
+def _names(authors: Any) -> list[str]:
+    """Return the authors' names; people who took theirs off the page are left out."""
+    shown = [a for a in authors if isinstance(a, dict)] if isinstance(authors, list) else []
+    names = [a.get("name") for a in shown if a.get("hidden") is not True]
+    return [name for name in names if isinstance(name, str)]
+
+
+def _upvotes(value: Any) -> int | None:
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_count and 0 <= value <= _MOST_UPVOTES else None
