@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from triage.errors import TriageError
+from tests.digests import digest
+from tests.factories import slate
+from triage.errors import MailDeferred, TriageError
 from triage.features import FEATURES
-from triage.ports import Encoder, Scorer, Source
-from triage.records import F32, Batch
+from triage.ports import Encoder, Mailer, Scorer, Source
+from triage.records import F32, Batch, OutgoingMessage
 
 LARGEST_BATCH = 500
 
@@ -179,3 +181,46 @@ class ScorerContract:
     def test_rows_of_another_width_are_refused(self) -> None:
         with pytest.raises(ValueError, match="feature rows"):
             self.scorer().score(np.zeros((1, 3), dtype=np.float32))
+
+
+class MailerContract:
+    """`Mailer`: override `mailer`, `broken_mailer`, which cannot take anything, and `received`.
+
+    `mailer` must give the same mailbox within one test, as two programs would open it.
+    """
+
+    def mailer(self) -> Mailer:
+        raise NotImplementedError
+
+    def broken_mailer(self) -> Mailer:
+        raise NotImplementedError
+
+    def received(self) -> list[bytes]:
+        """Return every message that lies at the receiver, in any order."""
+        raise NotImplementedError
+
+    def message(self, n: int = 1) -> OutgoingMessage:
+        made = slate(2, public_id=f"{n:020x}")
+        return digest(made).message
+
+    def test_a_mailer_has_a_name(self) -> None:
+        assert self.mailer().name.strip()
+
+    def test_the_receiver_gets_the_very_bytes_and_answers(self) -> None:
+        messages = [self.message(n) for n in (1, 2, 3)]
+        replies = [self.mailer().send(message) for message in messages]
+        assert all(reply.strip() for reply in replies)
+        assert sorted(self.received()) == sorted(message.mime for message in messages)
+
+    def test_only_what_was_handed_over_counts_as_delivered(self) -> None:
+        sent, waiting = self.message(1), self.message(2)
+        assert self.mailer().delivered(sent.message_id) in (False, None)
+        self.mailer().send(sent)
+        assert self.mailer().delivered(sent.message_id) in (True, None)
+        assert self.mailer().delivered(waiting.message_id) in (False, None)
+
+    def test_who_cannot_take_a_message_puts_it_off_and_says_so(self) -> None:
+        with pytest.raises(MailDeferred, match=r"\w+"):
+            self.broken_mailer().send(self.message())
+        assert self.broken_mailer().delivered(self.message().message_id) in (False, None)
+        assert self.received() == []

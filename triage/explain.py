@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from triage.features import GROUPS, author_key, keywords_in
+from triage.identity import source_name
 from triage.ports import Encoder
 from triage.records import F32, F64, Library, Paper, Placement, Policy, Profile, Reason
 
@@ -21,7 +22,6 @@ MAX_REASONS = 3
 MIN_SHARE = 0.1
 MAX_TITLE = 70
 N_SHARED_WORDS = 3
-_SOURCES = {"arxiv": "arXiv", "biorxiv": "bioRxiv", "medrxiv": "medRxiv"}
 
 
 def reasons(
@@ -175,6 +175,5 @@ def short_title(title: str) -> str:
 
 
 def _newness(paper: Paper) -> Reason:
-    source = _SOURCES.get(paper.source, paper.source.removeprefix("feed:"))
     where = f" in {paper.categories[0]}" if paper.categories else ""
-    return Reason("freshness", f"new on {source}{where}")
+    return Reason("freshness", f"new on {source_name(paper.source)}{where}")

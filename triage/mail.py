@@ -39,12 +39,15 @@ HEADERS = (
 """Every digest has each of these exactly once."""
 
 LONGEST_LINE = 998
-LARGEST_HTML = 80_000
 LARGEST_MESSAGE = 150_000
 _FOLD_AT = 76
-_ADDRESS = re.compile(r"[!-~]+@[!-~]+")
+_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,185}")
+_WRITTEN_IN = {
+    "From": "[mail] from",
+    "Reply-To": "[site] contact",
+    "To": "the subscriber's address",
+}
 _UNSUBSCRIBE = re.compile(rb"List-Unsubscribe: <https?://[!-~]+>, <mailto:[!-~]+>")
-_DOMAIN = re.compile(r"[A-Za-z0-9.-]+")
 
 
 class _Part(NamedTuple):
@@ -73,21 +76,19 @@ def build_digest(
     Raises:
         MessageError: a header or part cannot be sent lawfully.
     """
-    domain = parseaddr(sender)[1].rpartition("@")[2]
-    if not _DOMAIN.fullmatch(domain):
-        raise MessageError(f"[mail] from: {domain[:60]!r} is not a domain that mail can come from")
+    domain = parseaddr(sender)[1].partition("@")[2]
     message_id = f"<d.{slate.public_id}@{domain}>"
     recipient = slate.subscriber.email
     list_id = f"digest.{domain}"
     headers = {
-        "From": _with_name(sender),
-        "To": _address(recipient),
+        "From": _with_name("From", sender),
+        "To": _address("To", recipient),
         "Date": format_datetime(date),
         "Message-ID": message_id,
         "Subject": _folded("Subject", rendered.subject),
         "MIME-Version": "1.0",
-        "Reply-To": _with_name(reply_to),
-        "List-Id": f"{_encoded(site_name)} <{list_id}>",
+        "Reply-To": _with_name("Reply-To", reply_to),
+        "List-Id": f"{_named('List-Id', site_name)} <{list_id}>",
         "List-Unsubscribe": f"<{links.unsubscribe}>, <{links.unsubscribe_mailto}>",
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
         "Auto-Submitted": "auto-generated",
@@ -191,28 +192,32 @@ def _part(subtype: str, text: str) -> _Part:
     return _Part(subtype, "base64", based.encode("ascii"))
 
 
-def _address(address: str) -> str:
+def _address(header: str, address: str) -> str:
     if not _ADDRESS.fullmatch(address):
-        raise MessageError("an address is not one that mail can be sent to without SMTPUTF8")
+        raise MessageError(f"{_WRITTEN_IN[header]} is not a mail address of plain ASCII")
     return address
 
 
-def _with_name(address: str) -> str:
+def _with_name(header: str, address: str) -> str:
     name, bare = parseaddr(address)
-    return f"{_encoded(name)} <{_address(bare)}>" if name else _address(bare)
+    address = _address(header, bare)
+    return f"{_named(header, name)} <{address}>" if name else address
 
 
-def _encoded(name: str) -> str:
+def _named(header: str, name: str) -> str:
     """Return a display name as RFC 5322 and RFC 2047 want it."""
-    if any(ord(c) < 32 for c in name):
-        raise MessageError("a display name holds a control character")
-    if not name.isascii():
-        return Header(name, "utf-8", maxlinelen=10_000).encode()
-    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if _plain(name) and name.isprintable():
+        return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return _folded(header, name)
 
 
 def _folded(header: str, value: str) -> str:
-    if any(ord(c) < 32 for c in value):
+    if any(ord(c) < 32 or ord(c) == 127 for c in value):
         raise MessageError(f"the header {header} holds a control character")
-    charset = "us-ascii" if value.isascii() else "utf-8"
+    charset = "us-ascii" if _plain(value) else "utf-8"
     return Header(value, charset, maxlinelen=_FOLD_AT, header_name=header).encode(linesep="\r\n")
+
+
+def _plain(value: str) -> bool:
+    """Tell whether a value can stand as it is: what looks like an encoded word would be decoded."""
+    return value.isascii() and "=?" not in value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-import socket
+from contextlib import suppress
 from email import message_from_bytes, policy
 from hashlib import sha256
 from pathlib import Path
@@ -38,7 +38,7 @@ class Maildir:
         try:
             for folder in ("tmp", "new", "cur"):
                 (self._path / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-            _write(self._path / "tmp" / name, self._path / "new" / name, message.mime)
+            _write(self._path / "tmp", self._path / "new" / name, message.mime)
         except OSError as error:
             raise _put_off(error, self._path) from error
         return f"delivered to new/{name}"
@@ -53,8 +53,9 @@ class Maildir:
 
     @staticmethod
     def _file_name(message_id: str) -> str:
-        host = _UNSAFE.sub("-", socket.gethostname())
-        return f"{sha256(message_id.encode()).hexdigest()[:32]}.{host}"
+        # Maildir names end with a host so that hosts do not collide. A digest of the Message-ID
+        # cannot, and a container has another host name after every restart.
+        return f"{sha256(message_id.encode()).hexdigest()[:32]}.triage"
 
 
 class EmlFolder:
@@ -73,7 +74,7 @@ class EmlFolder:
         name = self._file_name(message)
         try:
             self._path.mkdir(parents=True, exist_ok=True)
-            _write(self._path / f".{name}", self._path / name, message.mime)
+            _write(self._path, self._path / name, message.mime)
         except OSError as error:
             raise _put_off(error, self._path) from error
         return f"wrote {name}"
@@ -93,14 +94,21 @@ def _short_id(message_id: str) -> str:
     return sha256(message_id.encode()).hexdigest()[:8]
 
 
-def _write(temporary: Path, final: Path, content: bytes) -> None:
+def _write(workplace: Path, final: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, and survives a power cut."""
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(final)
+    # Its own suffix: what a crash leaves behind must not look like a message that is there.
+    temporary = workplace / f".{final.name}.{os.getpid()}.tmp"
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(final)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
     folder = os.open(final.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -7,10 +7,8 @@ papers with the same words and the same links.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from triage._assets import templates_dir
 from triage.errors import MessageError
+from triage.identity import source_name
 from triage.records import (
     Detail,
     DigestLinks,
@@ -29,6 +28,7 @@ from triage.records import (
     RenderedDigest,
     Slate,
 )
+from triage.typeset import clean, shorten, wrap
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -40,39 +40,18 @@ _HEADERS_BYTES = 6_000
 
 # How many characters of a paper's text are shown: the first is the choice of taste, the others are
 # tried in turn when the whole is too large.
-_ABSTRACT_CHARS = (900, 480, 280, 160)
+_ABSTRACT_CHARS = (600, 400, 260, 160)
 _TLDR_CHARS = 320
-_SUBJECT_CHARS = 106
-_TEXT_WIDTH = 78
+_REASONS_CHARS = 168
+_SUBJECT_CHARS = 100
 
-_SOURCES = {
-    "arxiv": "arXiv",
-    "biorxiv": "bioRxiv",
-    "medrxiv": "medRxiv",
-    "hf": "Hugging Face",
-    "hf_daily": "Hugging Face",
-    "huggingface": "Hugging Face",
-    "doi": "DOI",
-    "listing": "Listing",
-    "title": "Listing",
-}
 EXPLORATION = "Exploration: outside your usual picks, to learn what else you like"
 VOTES_NOTE = (
     "Opening a link changes nothing: a vote counts when you press the button on its page. "
     "Every vote shapes your next digest."
 )
 
-# Control, bidirectional and separator characters, lone surrogates and noncharacters: none of them
-# belongs in a line of text, and some hide or reorder what stands around them (Unicode TR 36).
-_UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufeff"
-    "\ufff9-\ufffc"
-    + "".join(chr((plane << 16) | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
-    + "]"
-)
-_URL = re.compile(r"https?://[!#-;=?-~]+")
 _LINK = re.compile(r"https?://[A-Za-z0-9\[][!#-;=?-~]*")
-_SENTENCE_END = re.compile(r"[.!?][\"')\]]?(?= [A-Z0-9])|[\u3002\uff01\uff1f]")
 
 
 def render_digest(slate: Slate, links: DigestLinks, site_name: str) -> RenderedDigest:
@@ -118,10 +97,10 @@ def render_digest(slate: Slate, links: DigestLinks, site_name: str) -> RenderedD
 
 def encoded_size(body: str) -> int:
     """Return how many bytes a body takes in a message: quoted-printable or base64, the smaller."""
-    raw = body.replace("\n", "\r\n").encode()
-    as_base64 = len(base64.encodebytes(raw))
-    # encodebytes ends lines with LF where the message has CRLF
-    return min(len(binascii.b2a_qp(raw)), as_base64 + -(-as_base64 // 77))
+    quoted = binascii.b2a_qp(body.encode())
+    n_lines = body.count("\n")
+    n_packed = -(-(len(body.encode()) + n_lines) // 3) * 4
+    return min(len(quoted) + quoted.count(b"\n"), n_packed + 2 * (n_packed // 76)) + 2
 
 
 def _fits(rendered: RenderedDigest) -> bool:
@@ -138,7 +117,7 @@ def _render(
     abstract_chars: int,
 ) -> RenderedDigest:
     templates = _templates()
-    site = _shorten(_clean(site_name), 60)
+    site = shorten(clean(site_name), 60)
     papers = [
         _view(impression, paper_links, slate.subscriber.detail, abstract_chars)
         for impression, paper_links in parts
@@ -146,16 +125,16 @@ def _render(
     n = len(papers)
     heading = f"{n} {'paper' if n == 1 else 'papers'} for you"
     titles = [paper["title"] for paper in papers]
-    subject = templates.subject.render(
-        heading=heading, titles=_few_titles(titles, _SUBJECT_CHARS - len(heading) - 2)
-    )
+    named = _first_titles(titles, _SUBJECT_CHARS - len(heading) - 2)
+    subject = templates.subject.render(heading=heading, titles="; ".join(named))
     context = {
         "subject": subject,
-        "preheader": _preheader(slate, titles[1:]),
+        "preheader": _preheader(slate, titles[len(named) :]),
         "heading": heading,
         "day": f"{slate.on:%A}, {_day(slate.on)}",
         "site_name": site,
-        "day_report": _shorten(_clean(slate.day_report), 400),
+        "day_report": shorten(clean(slate.day_report), 400),
+        "exploratory": _exploratory(papers),
         "papers": papers,
         "n_dropped": len(slate.impressions) - n,
         "exploration": EXPLORATION,
@@ -179,17 +158,17 @@ def _view(
     impression: Impression, links: PaperLinks, detail: Detail, abstract_chars: int
 ) -> dict[str, Any]:
     paper = impression.paper
-    badge = _badge(paper.source)
+    badge = shorten(clean(source_name(paper.source)), 40)
     facts = _facts(paper)
     text, more = _text(paper, detail, abstract_chars)
     upstream = links.upstream if _LINK.fullmatch(links.upstream) else links.page
     return {
-        "title": _shorten(_clean(paper.title), 300) or "(without a title)",
+        "title": shorten(clean(paper.title), 300) or "(without a title)",
         "authors": _authors(paper.authors),
         "badge": badge,
         "after_badge": "".join(f" · {fact}" for fact in facts),
         "facts": " · ".join([badge, *facts]),
-        "reasons": "; ".join(_shorten(_clean(r.text), 160) for r in impression.reasons[:3]),
+        "reasons": _reasons(impression),
         "text": text,
         "more": more,
         "exploration": impression.policy is Policy.EXPLORATION,
@@ -199,147 +178,73 @@ def _view(
 
 def _text(paper: Paper, detail: Detail, abstract_chars: int) -> tuple[str, str]:
     """Return what is shown of the abstract and the words of the link to the rest."""
-    abstract, tldr = _spaced_urls(_clean(paper.abstract)), _spaced_urls(_clean(paper.tldr))
+    abstract, tldr = clean(paper.abstract), clean(paper.tldr)
     if detail is Detail.TLDR:
         whole, limit = tldr or abstract, min(_TLDR_CHARS, abstract_chars)
     else:
         whole, limit = abstract or tldr, abstract_chars
-    shown = _shorten(whole, limit, at_sentence=True)
+    shown = shorten(whole, limit, at_sentence=True)
     if shown != abstract and whole == abstract:
-        return shown, "Rest of the abstract"
+        return shown, "Full abstract"
     return shown, "Abstract" if shown and whole == tldr != abstract else "More about it"
 
 
 def _authors(names: Sequence[str]) -> str:
     """Name the first three and the last two of many authors."""
-    if len(names) <= 6:
-        shown, n_left = list(names), 0
-    else:
-        shown, n_left = [*names[:3], *names[-2:]], len(names) - 5
-    shown = [name for name in (_shorten(_clean(name), 80) for name in shown) if name]
-    if not n_left:
-        return ", ".join(shown)
-    return f"{', '.join(shown[:-2])}, … {', '.join(shown[-2:])} … and {n_left:,} more"
+    first, last = (names, ()) if len(names) <= 6 else (names[:3], names[-2:])
+    told, rest = (
+        ", ".join(filter(None, (shorten(clean(name), 80) for name in part)))
+        for part in (first, last)
+    )
+    return f"{told} … {rest} ({len(names):,} authors)" if last else told
 
 
 def _facts(paper: Paper) -> list[str]:
-    facts = [" ".join(_shorten(_clean(category), 40) for category in paper.categories[:6])]
+    facts = [" ".join(shorten(clean(category), 40) for category in paper.categories[:6])]
     facts.append(_day(paper.listed_on))
     if paper.upvotes is not None:
         facts.append(f"{paper.upvotes:,} {'upvote' if paper.upvotes == 1 else 'upvotes'}")
     return [fact for fact in facts if fact]
 
 
-def _badge(source: str) -> str:
-    scheme, _, name = source.partition(":")
-    return _SOURCES.get(scheme) or _shorten(_clean(name or scheme), 40)
-
-
 def _day(on: date) -> str:
     return f"{on.day} {on:%B %Y}"
 
 
-def _few_titles(titles: Sequence[str], room: int) -> str:
-    """Name as many titles as fit into `room` characters, each at least recognisable."""
-    shown = _shorten(titles[0], room if len(titles) == 1 else min(room - 3, 70))
-    for i, title in enumerate(titles[1:], start=2):
-        left = room - len(shown) - 2 - (3 if i < len(titles) else 0)
-        if left < min(24, len(title)):
-            return f"{shown}, …" if not shown.endswith("…") else shown
-        shown = f"{shown}, {_shorten(title, min(left, 70))}"
-    return shown
+def _reasons(impression: Impression) -> str:
+    """Give the strongest reason and the second if both are read at a glance."""
+    if impression.policy is Policy.EXPLORATION:
+        return ""  # its label says it
+    told = [shorten(clean(reason.text), 160) for reason in impression.reasons[:2]]
+    both = "; ".join(told)
+    return both if len(both) <= _REASONS_CHARS else told[0]
+
+
+def _exploratory(papers: Sequence[dict[str, Any]]) -> str:
+    n = sum(paper["exploration"] for paper in papers)
+    if not n:
+        return ""
+    return "One of them is an exploration." if n == 1 else f"{n} of them are explorations."
+
+
+def _first_titles(titles: Sequence[str], room: int) -> list[str]:
+    """Return as many titles as fit into `room` characters, each at least recognisable."""
+    named = [shorten(titles[0], room)]
+    for title in titles[1:]:
+        room -= len(named[-1]) + 2
+        if room < min(24, len(title)):
+            break
+        named.append(shorten(title, room))
+    return named
 
 
 def _preheader(slate: Slate, others: Sequence[str]) -> str:
     """Say what the subject left out, in 40 to 120 characters: mail programs show it beside it."""
-    noun = "paper" if slate.n_candidates == 1 else "papers"
-    start = f"Chosen from {slate.n_candidates:,} {noun} on {slate.on:%A}, {_day(slate.on)}"
-    return _shorten(f"{start}. Also: {'; '.join(others)}" if others else f"{start}.", 118)
-
-
-# -- text ------------------------------------------------------------------------------------------
-
-
-def _clean(text: str) -> str:
-    return " ".join(_UNSAFE.sub(" ", text[:20_000]).split())
-
-
-def _spaced_urls(text: str) -> str:
-    """Part URLs from the letters around them where a script writes no spaces."""
-    if text.isascii() or "://" not in text:
-        return text
-    return " ".join(_URL.sub(lambda m: f" {m.group()} ", text).split())
-
-
-def _shorten(text: str, limit: int, *, at_sentence: bool = False) -> str:
-    """Cut `text` to about `limit` characters at the end of a sentence or word, never in a URL."""
-    if len(text) <= limit:
-        return text
-    head = text[:limit]
-    if at_sentence:
-        ends = [m.end() for m in _SENTENCE_END.finditer(text[: limit + 2]) if m.end() <= limit]
-        if ends and ends[-1] > limit // 2:
-            return text[: ends[-1]]
-    space = head.rfind(" ")
-    if space > limit // 2 or "://" in head[space + 1 :] or text[limit] == " ":
-        cut = limit if text[limit] == " " else max(space, 0)
-    else:
-        cut = _breakable(text, limit - 1)
-    return head[:cut].rstrip(" ,;:\u2013\u2014-") + "…"
-
-
-def _breakable(text: str, at: int) -> int:
-    """Return the nearest place at or before `at` where no character is torn from its marks."""
-    while at > 1 and (
-        unicodedata.combining(text[at])
-        or text[at] in "\u200d\ufe0f"
-        or "\U0001f3fb" <= text[at] <= "\U0001f3ff"
-        or text[at - 1] == "\u200d"
-    ):
-        at -= 1
-    return at
-
-
-def wrap(text: str, indent: str = "", width: int = _TEXT_WIDTH) -> str:
-    """Wrap words greedily; the first line has its indent already, the others get `indent`.
-
-    A word is broken only if it is longer than a line and holds no URL: textwrap would break URLs
-    and hyphenated words, and takes ten times as long. East Asian characters count two columns.
-    """
-    lines: list[str] = []
-    line, used, room = "", 0, width - len(indent)
-    for word in text.split():
-        columns = _columns(word)
-        if line and used + 1 + columns <= room:
-            line, used = f"{line} {word}", used + 1 + columns
-            continue
-        if line:
-            lines.append(line)
-        while columns > room and "://" not in word:
-            cut = _breakable(word, _fitting(word, room)) or 1
-            lines.append(word[:cut])
-            word = word[cut:]
-            columns = _columns(word)
-        line, used = word, columns
-    if line:
-        lines.append(line)
-    return f"\n{indent}".join(lines)
-
-
-def _columns(word: str) -> int:
-    if word.isascii():
-        return len(word)
-    return len(word) + sum(unicodedata.east_asian_width(c) in "WF" for c in word)
-
-
-def _fitting(word: str, room: int) -> int:
-    """Return how many of the first characters of a too long word fit into `room` columns."""
-    used = 0
-    for i, character in enumerate(word):
-        used += 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        if used > room:
-            return i
-    return len(word)
+    chosen = (
+        f"Chosen from {slate.n_candidates:,} {'paper' if slate.n_candidates == 1 else 'papers'}"
+    )
+    also = shorten(f"{chosen}. Also: {'; '.join(others)}", 118) if others else ""
+    return also if len(also) >= 40 else f"{chosen} on {slate.on:%A}, {_day(slate.on)}."
 
 
 def _check_links(links: DigestLinks) -> None:

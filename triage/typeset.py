@@ -1,0 +1,106 @@
+"""Prepares text from strangers for a mail: cleans it, cuts it where a reader would, wraps it.
+
+No URL is ever broken, and no character is torn from the marks that belong to it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+LONGEST_TEXT = 20_000
+TEXT_WIDTH = 78
+
+# Control, bidirectional and separator characters, lone surrogates and noncharacters: none of them
+# belongs in a line of text, and some hide or reorder what stands around them (Unicode TR 36).
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufeff"
+    "\ufff9-\ufffc"
+    + "".join(chr((plane << 16) | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
+    + "]"
+)
+# Where a script writes no spaces, a URL would grow together with the words around it.
+_GROWN = re.compile(r"(?<=[^\0-\x7f“‘«])(?=https?://)|(?<=://)([!#-;=?-~]+)(?=[^\0-\x7f])")
+_SENTENCE_END = re.compile(r"[.!?][\"')\]]?(?= [A-Z0-9])|[\u3002\uff01\uff1f]")
+
+
+def clean(text: str) -> str:
+    """Return at most the first LONGEST_TEXT characters on one line, URLs parted from CJK words."""
+    plain = " ".join(_UNSAFE.sub(" ", text[:LONGEST_TEXT]).split())
+    if plain.isascii() or "://" not in plain:
+        return plain
+    return " ".join(_GROWN.sub(lambda m: f"{m.group()} ", plain).split())
+
+
+def shorten(text: str, limit: int, *, at_sentence: bool = False) -> str:
+    """Cut `text` to about `limit` characters at the end of a sentence or word, never in a URL."""
+    if len(text) <= limit:
+        return text
+    if at_sentence:
+        ends = [m.end() for m in _SENTENCE_END.finditer(text[: limit + 2]) if m.end() <= limit]
+        if ends and ends[-1] > limit // 2:
+            return text[: ends[-1]]
+    head = text[:limit]
+    space = head.rfind(" ")
+    if space > limit // 2 or "://" in head[space + 1 :] or text[limit] == " ":
+        cut = limit if text[limit] == " " else max(space, 0)
+    else:
+        cut = _breakable(text, limit - 1)
+    head = head[:cut]
+    if "://" in head[head.rfind(" ") + 1 :]:
+        return f"{head} …"
+    return head.rstrip(" ,;:\u2013\u2014-") + "…"
+
+
+def _breakable(text: str, at: int) -> int:
+    """Return the nearest place at or before `at` where no character is torn from its marks."""
+    while at > 1 and (
+        unicodedata.category(text[at])[0] == "M"
+        or text[at] == "\u200d"
+        or "\U0001f3fb" <= text[at] <= "\U0001f3ff"
+        or text[at - 1] == "\u200d"
+    ):
+        at -= 1
+    return at
+
+
+def wrap(text: str, indent: str = "", width: int = TEXT_WIDTH) -> str:
+    """Wrap words greedily; the first line has its indent already, the others get `indent`.
+
+    A word is broken only if it is longer than a line and holds no URL: textwrap would break URLs
+    and hyphenated words, and takes ten times as long. East Asian characters count two columns.
+    """
+    lines: list[str] = []
+    line, used, room = "", 0, width - len(indent)
+    for word in text.split():
+        columns = _columns(word)
+        if line and used + 1 + columns <= room:
+            line, used = f"{line} {word}", used + 1 + columns
+            continue
+        if line:
+            lines.append(line)
+        while columns > room and "://" not in word:
+            cut = _breakable(word, _fitting(word, room)) or 1
+            lines.append(word[:cut])
+            word = word[cut:]
+            columns = _columns(word)
+        line, used = word, columns
+    if line:
+        lines.append(line)
+    return f"\n{indent}".join(lines)
+
+
+def _columns(word: str) -> int:
+    if word.isascii():
+        return len(word)
+    return len(word) + sum(unicodedata.east_asian_width(c) in "WF" for c in word)
+
+
+def _fitting(word: str, room: int) -> int:
+    """Return how many of the first characters of a too long word fit into `room` columns."""
+    used = 0
+    for i, character in enumerate(word):
+        used += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if used > room:
+            return i
+    return len(word)
