@@ -1,4 +1,4 @@
-"""A made-up year's end of an installation: sources with bad days, digests, votes and trainings."""
+"""Some weeks of a made-up installation: sources with bad days, digests, votes and trainings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from triage.store import Database
 
 NOW = datetime(2026, 3, 31, 9, 30, tzinfo=UTC)
 LAST = NOW.date()
-SECRET_PLACES = ("reader1@example.org", "reader2@example.org", "reader3@example.org")
 PER_DIGEST = 4
 
 
@@ -74,9 +73,7 @@ def _send_digests(database: Database, days: list[date], readers: list, rng) -> N
                 for place, paper in enumerate(chosen, start=1)
             )
             public_id = f"{n * 10 + reader.id:020x}"
-            queue(
-                database, slate(public_id=public_id, subscriber=reader, on=on, impressions=shown)
-            )
+            queue(database, slate(public_id=public_id, subscriber=reader, on=on, impressions=shown))
             state = MessageState.SENT
             if reader.id == 3 and n % 13 == 8:
                 state = MessageState.FAILED
