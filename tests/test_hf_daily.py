@@ -272,6 +272,8 @@ def test_a_changed_form_fails_the_day_and_keeps_the_records(world: World) -> Non
     with pytest.raises(SourceError):
         world.fetch(on)
     assert world.days()[on].verdict is Verdict.FAILED
+    # It is read in full each time: a newer triage may understand what this one did not.
+    assert "If-None-Match" not in world.upstreams.log[-1].headers
     world.upstreams.bodies["hf"] = recorded(on)
     world.fetch(on)
     assert world.days()[on].verdict is Verdict.COMPLETE
