@@ -123,10 +123,9 @@ def part_of(mime: bytes, subtype: str) -> str:
 def _breaches(mime: bytes) -> list[str]:
     found = []
     head, _, _ = mime.partition(b"\r\n\r\n")
-    lines = mime.split(b"\r\n")
-    if any(b"\r" in line or b"\n" in line or b"\0" in line for line in lines):
+    if not mime.count(b"\r\n") == mime.count(b"\r") == mime.count(b"\n") or b"\0" in mime:
         found.append("a bare line break or NUL")
-    if any(len(line) > LONGEST_LINE for line in lines):
+    if max(map(len, mime.split(b"\r\n"))) > LONGEST_LINE:
         found.append(f"a line of more than {LONGEST_LINE} bytes")
     if not mime.isascii():
         found.append("bytes that are not ASCII")
@@ -145,7 +144,7 @@ def _breaches(mime: bytes) -> list[str]:
     if not any(_UNSUBSCRIBE.fullmatch(line) for line in head.split(b"\r\n")):
         found.append("List-Unsubscribe is folded or not a web and a mail address")
     try:
-        message = message_from_bytes(mime, policy=policy.default.clone(raise_on_defect=True))
+        message = message_from_bytes(mime, policy=policy.compat32.clone(raise_on_defect=True))
         kinds = [part.get_content_type() for part in message.walk()]
     except UnparsableError as error:
         return [*found, f"not MIME: {type(error).__name__}"]
