@@ -86,7 +86,7 @@ class Office:
             self.clock,
             nightly,
             outbox,
-            sources=lambda _: sources,
+            sources=lambda: sources,
             awaited=awaited,
             chores=chores,
             owner=owner,

@@ -8,7 +8,6 @@ import secrets
 import socket
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
-from email.utils import parseaddr
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,12 +79,14 @@ class App:
 
         return self.own_mailer or Maildir(self.settings.mail_path)
 
-    def sources(self, on: date, deadline: datetime | None = None) -> list[Source]:
-        """Return the live sources that are switched on, for `on` as today.
+    def sources(self, on: date | None = None, deadline: datetime | None = None) -> list[Source]:
+        """Return the live sources that are switched on.
 
         Args:
+            on: acts as if this were today; else each source has the day that it is there.
             deadline: when a fetch must have ended; none for one that may wait its turn.
         """
+        from triage.announcements import arxiv_today
         from triage.sources.arxiv import Arxiv
         from triage.sources.hf_daily import HuggingFaceDaily
 
@@ -93,20 +94,20 @@ class App:
         sources: list[Source] = []
         if arxiv.enabled and arxiv.categories:
             gate = self._gate("arxiv", arxiv.min_interval_s, deadline)
-            sources.append(Arxiv(gate, arxiv.categories, arxiv.rss_url, arxiv.api_url, on))
+            day = on or arxiv_today(self.clock.now())
+            sources.append(Arxiv(gate, arxiv.categories, arxiv.rss_url, arxiv.api_url, day))
         if hf_daily.enabled:
             gate = self._gate("hf_daily", 1.0, deadline)
-            sources.append(HuggingFaceDaily(gate, hf_daily.url, on))
+            sources.append(HuggingFaceDaily(gate, hf_daily.url, on or self.clock.now().date()))
         return sources
 
     def _gate(self, name: str, min_interval_s: float, deadline: datetime | None) -> Gate:
         """Return the gate of one source, always the same, so that spacing holds over fetches."""
-        from triage import __version__
-        from triage.sources._http import Gate
+        from triage.sources._http import Gate, user_agent
 
         if name not in self._gates:
             site = self.settings.site
-            agent = f"triage/{__version__} (+{site.base_url}; mailto:{parseaddr(site.contact)[1]})"
+            agent = user_agent(site.base_url, site.contact)
             self._gates[name] = Gate(self.clock, agent, min_interval_s, deadline=deadline)
         return self._gates[name]
 
@@ -181,6 +182,13 @@ class App:
             ],
             owner=_this_process(),
         )
+
+    def close(self) -> None:
+        """Close what was opened: connections to sources and to the database."""
+        for gate in self._gates.values():
+            gate.close()
+        if "unchecked_database" in self.__dict__:
+            self.unchecked_database.close()
 
     def web(self) -> Starlette:
         from triage.web import create_app

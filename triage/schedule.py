@@ -36,7 +36,7 @@ SETTLED_AGAIN = timedelta(hours=4)
 # How long a digest waits for a day that is not settled; then it goes out and says so.
 PATIENCE = timedelta(hours=6)
 
-Sources = Callable[[date], Sequence[Source]]
+Sources = Callable[[], Sequence[Source]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Schedule:
     """Does what is due.
 
     Args:
-        sources: the live sources for a day that counts as today.
+        sources: returns the live sources, each for the day that it is there.
         awaited: the sources whose open day holds a digest back for a while.
         owner: names this process in leases.
     """
@@ -123,8 +123,9 @@ class Schedule:
     def _fetch(self) -> None:
         now = self._clock.now()
         today = arxiv_today(now)
-        verdicts = self._verdicts(today)
-        for source in self._sources(today):
+        # It may be tomorrow already where another source is.
+        verdicts = self._verdicts(today, today + timedelta(days=1))
+        for source in self._sources():
             name = f"fetch {source.name}"
             with self._database.read() as conn:
                 last_at = store.chores.last_done(conn, name)
@@ -135,14 +136,16 @@ class Schedule:
             with self._database.write() as conn:
                 store.chores.done(conn, name, now, "; ".join(problems) or "done")
 
-    def _verdicts(self, on: date) -> Mapping[str, Verdict]:
+    def _verdicts(self, first: date, last: date) -> Mapping[str, Verdict]:
+        """Return how the newest day of each source stands."""
         with self._database.read() as conn:
-            return {day.source: day.verdict for day in store.sources.days(conn, on, on)}
+            return {day.source: day.verdict for day in store.sources.days(conn, first, last)}
 
     def _due(self) -> dict[date, list[Subscriber]]:
         """Return who is due a digest now, by the local date that it is for."""
         now = self._clock.now()
-        verdicts = self._verdicts(arxiv_today(now))
+        today = arxiv_today(now)
+        verdicts = self._verdicts(today, today)
         is_open = any(verdicts.get(name) not in SETTLED for name in self._awaited)
         with self._database.read() as conn:
             last_days = store.slates.last_days(conn)

@@ -28,7 +28,9 @@ PARTLY_DONE = 3
 def opened(ctx: click.Context, *, log_level: int = logging.WARNING) -> App:
     """Compose the program from the config file that the command line names."""
     log_to_stderr(log_level)
-    return open_app(Path(ctx.find_root().obj))
+    app = open_app(Path(ctx.find_root().obj))
+    ctx.call_on_close(app.close)
+    return app
 
 
 def log_to_stderr(level: int) -> None:

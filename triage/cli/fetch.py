@@ -23,7 +23,6 @@ def command(ctx: click.Context, name: str | None, on: date | None, as_json: bool
     from triage.fetch import fetch
 
     app = opened(ctx, log_level=logging.WARNING)
-    on = on or arxiv_today(app.clock.now())
     sources = [each for each in app.sources(on) if name in (None, each.name)]
     if not sources:
         raise ConfigError(
@@ -32,8 +31,9 @@ def command(ctx: click.Context, name: str | None, on: date | None, as_json: bool
         )  # fmt: skip
     with progress_bar() as progress:
         problems = fetch(app.database, sources, app.clock, progress)
+    today = on or arxiv_today(app.clock.now())
     with app.database.read() as conn:
-        days = store.sources.days(conn, on, on)
+        days = store.sources.days(conn, today, on or app.clock.now().date())
     wanted = {source.name for source in sources}
     rows = [
         {
@@ -47,7 +47,7 @@ def command(ctx: click.Context, name: str | None, on: date | None, as_json: bool
         for day in days
         if day.source in wanted
     ]
-    show(rows, as_json=as_json, empty=f"nothing is known of {on}")
+    show(rows, as_json=as_json, empty=f"nothing is known of {today}")
     for problem in problems:
         click.echo(f"triage: {problem}", err=True)
     if problems:

@@ -32,7 +32,9 @@ def command(ctx: click.Context, on: date | None, email: str | None, dry_run: boo
     from triage.subscribe import find
 
     app = opened(ctx, log_level=logging.WARNING if dry_run else logging.INFO)
-    on = on or app.clock.now().date()
+    now = app.clock.now()
+    sources = app.sources(on, now + LONGEST_FETCH)
+    on = on or now.date()
     only = find(app.database, email) if email else None
     if dry_run:
         _preview(app, on, only)
@@ -40,7 +42,7 @@ def command(ctx: click.Context, on: date | None, email: str | None, dry_run: boo
     with progress_bar() as progress:
         report = app.nightly().run(
             on,
-            app.sources(on, app.clock.now() + LONGEST_FETCH),
+            sources,
             app.outbox(),
             only={only.id} if only else None,
             progress=progress,

@@ -1,0 +1,181 @@
+"""A whole day, live: announced by the upstreams, fetched, ranked, mailed, and honest throughout."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from datetime import date
+from email import message_from_bytes, policy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.emulator import Fault, Upstreams
+from triage import store
+from triage._assets import example_config
+from triage.app import App, initialise, open_app
+from triage.cli import cli
+from triage.demo.story import PAPERS
+from triage.records import Verdict
+from triage.subscribe import add
+
+LISTINGS = Path(__file__).resolve().parents[1].parent / "shared/bench/listings-2026/papers.jsonl.gz"
+REAL_DAY = date(2026, 5, 28)
+DAY = date(2025, 6, 26)
+READERS = {
+    "ada@example.org": "large language models that reason",
+    "ben@example.org": "3D Gaussian splatting and novel view synthesis",
+}
+CATEGORIES = ["cs.AI", "cs.CL", "cs.CV", "cs.LG", "cs.RO"]
+
+
+def records(path: Path, on: date) -> list[dict[str, Any]]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        every = [json.loads(line) for line in lines if f'"{on}"' in line]
+    every = [record for record in every if not set(CATEGORIES).isdisjoint(record["categories"])]
+    return [{**record, "upvotes": 3 * n} if n < 20 else record for n, record in enumerate(every)]
+
+
+@pytest.fixture
+def upstreams() -> Iterator[Upstreams]:
+    with Upstreams(records(PAPERS, DAY)) as upstreams:
+        upstreams.show(DAY)
+        yield upstreams
+
+
+def install(folder: Path, upstreams: Upstreams, extra: str = "") -> App:
+    text = (
+        example_config()
+        .replace("categories = []", f"categories = {json.dumps(CATEGORIES)}")
+        .replace("https://rss.arxiv.org/rss", upstreams.rss_url)
+        .replace("https://export.arxiv.org/api/query", upstreams.api_url)
+        .replace("https://huggingface.co/api/daily_papers", upstreams.hf_url)
+        .replace("enabled = false", "enabled = true")
+        .replace("min_interval_s = 3.0", "min_interval_s = 0.0")
+    )
+    config, _ = initialise(folder, text + extra)
+    app = open_app(config)
+    for email, interests in READERS.items():
+        add(app.database, email, app.clock, interests=interests)
+    return app
+
+
+def triage(app: App, *arguments: str) -> Result:
+    config = str(app.settings.folder / "triage.toml")
+    return CliRunner().invoke(cli, ["--config", config, *arguments])
+
+
+def texts(app: App) -> dict[str, str]:
+    """Return the text part of the newest digest of each reader."""
+    found = {}
+    for path in sorted((app.settings.mail_path / "new").iterdir(), key=lambda p: p.stat().st_mtime):
+        message = message_from_bytes(path.read_bytes(), policy=policy.default)
+        body = message.get_body(("plain",))  # type: ignore[attr-defined]
+        found[str(message["To"])] = body.get_content()
+    return found
+
+
+def stored_ids(app: App) -> set[str]:
+    with app.database.read() as conn:
+        return {str(paper.source_id) for paper in store.papers.iterate(conn)}
+
+
+def test_a_run_fetches_ranks_and_delivers_with_the_right_verdicts(
+    upstreams: Upstreams, tmp_path: Path
+) -> None:
+    app = install(tmp_path, upstreams)
+
+    done = triage(app, "run", "--date", str(DAY))
+
+    assert done.exit_code == 0, done.output
+    assert "2 made, 0 without papers, 2 sent" in done.output
+    assert stored_ids(app) == {record["id"] for record in records(PAPERS, DAY)}
+    n = len(stored_ids(app))
+    for text in texts(app).values():
+        assert f"{n} new on arXiv, complete" in " ".join(text.split())
+    app.close()
+
+
+def test_fetched_again_nothing_changes_and_the_table_says_complete(
+    upstreams: Upstreams, tmp_path: Path
+) -> None:
+    app = install(tmp_path, upstreams)
+    first = triage(app, "fetch", "--date", str(DAY), "--json")
+    before = stored_ids(app)
+
+    second = triage(app, "fetch", "--date", str(DAY), "--json")
+
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert stored_ids(app) == before
+    rows = {row["source"]: row for row in json.loads(second.output)}
+    assert set(rows["arxiv"]) >= {"source", "on", "verdict", "expected", "got"}
+    assert rows["arxiv"]["verdict"] == "complete"
+    assert rows["arxiv"]["expected"] == rows["arxiv"]["got"] == len(before)
+    assert rows["hf_daily"]["verdict"] == "complete"
+    app.close()
+
+
+def test_upvotes_are_a_reason_and_shown(upstreams: Upstreams, tmp_path: Path) -> None:
+    app = install(tmp_path, upstreams)
+    triage(app, "fetch", "--date", str(DAY))
+    with app.database.read() as conn:
+        upvotes = [paper.upvotes for paper in store.papers.listed_between(conn, DAY, DAY)]
+    assert max(count or 0 for count in upvotes) == 57
+    app.close()
+
+
+@pytest.mark.parametrize(
+    ("route", "fault"),
+    [
+        ("rss", Fault.UNAVAILABLE),
+        ("rss", Fault.HTML),
+        ("rss", Fault.TRUNCATED),
+        ("rss", Fault.EMPTY),
+        ("api", Fault.SHORT),
+        ("api", Fault.EMPTY),
+        ("api", Fault.HTML),
+        ("api", Fault.TRUNCATED),
+        ("api", Fault.TOO_MANY),
+    ],
+)
+def test_a_day_that_goes_wrong_is_told_in_the_mail_and_heals(
+    upstreams: Upstreams, tmp_path: Path, route: str, fault: Fault
+) -> None:
+    app = install(tmp_path, upstreams)
+    upstreams.fail(route, fault, times=1000)
+
+    during = triage(app, "run", "--date", str(DAY))
+
+    told = [" ".join(text.split()) for text in texts(app).values()]
+    with app.database.read() as conn:
+        (day,) = [d for d in store.sources.days(conn, DAY, DAY) if d.source == "arxiv"]
+    assert day.verdict is not Verdict.COMPLETE
+    assert not any("on arXiv, complete" in text for text in told)
+    assert during.exit_code in (0, 3)
+
+    upstreams.recover()
+    healed = triage(app, "fetch", "--date", str(DAY), "--json")
+
+    assert healed.exit_code == 0, healed.output
+    rows = {row["source"]: row for row in json.loads(healed.output)}
+    assert rows["arxiv"]["verdict"] == "complete"
+    assert stored_ids(app) == {record["id"] for record in records(PAPERS, DAY)}
+    app.close()
+
+
+@pytest.mark.skipif(
+    not LISTINGS.exists(), reason="the benchmark's listings are not beside the checkout"
+)
+def test_a_real_day_of_2026_arrives_whole(tmp_path: Path) -> None:
+    announced = records(LISTINGS, REAL_DAY)
+    with Upstreams(announced) as upstreams:
+        upstreams.show(REAL_DAY)
+        app = install(tmp_path, upstreams)
+        done = triage(app, "run", "--date", str(REAL_DAY))
+    assert done.exit_code == 0, done.output
+    assert stored_ids(app) == {record["id"] for record in announced}
+    assert all("complete" in text for text in texts(app).values())
+    app.close()
