@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from triage.clock import SystemClock
 from triage.errors import ConfigError
-from triage.settings import SECRET_FILE, Settings, load_settings, signing_secret
+from triage.settings import SECRET_FILE, Settings, load_settings, secret, signing_secret
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -75,9 +75,28 @@ class App:
 
     @cached_property
     def mailer(self) -> Mailer:
-        from triage.mailbox import Maildir
+        mail = self.settings.mail
+        if self.own_mailer is not None:
+            return self.own_mailer
+        if mail.transport == "maildir":
+            from triage.mailbox import Maildir
 
-        return self.own_mailer or Maildir(self.settings.mail_path)
+            return Maildir(self.settings.mail_path)
+        from triage.smtp import SmtpMailer
+
+        password = secret("MAIL_PASSWORD")
+        if mail.username and password is None:
+            raise ConfigError(
+                "[mail] username is set but there is no password: set TRIAGE_MAIL_PASSWORD, or"
+                " TRIAGE_MAIL_PASSWORD_FILE to a file that holds it"
+            )
+        return SmtpMailer(
+            mail.host,
+            mail.port,
+            security=mail.security,
+            username=mail.username,
+            password=password or "",
+        )
 
     def sources(self, on: date | None = None, deadline: datetime | None = None) -> list[Source]:
         """Return the live sources that are switched on.
@@ -97,7 +116,7 @@ class App:
             day = on or arxiv_today(self.clock.now())
             sources.append(Arxiv(gate, arxiv.categories, arxiv.rss_url, arxiv.api_url, day))
         if hf_daily.enabled:
-            gate = self._gate("hf_daily", 1.0, deadline)
+            gate = self._gate("hf_daily", hf_daily.min_interval_s, deadline)
             sources.append(HuggingFaceDaily(gate, hf_daily.url, on or self.clock.now().date()))
         return sources
 

@@ -84,6 +84,7 @@ class ArxivSettings(_Section):
 class HuggingFaceDailySettings(_Section):
     enabled: bool = False
     url: WebAddress = "https://huggingface.co/api/daily_papers"
+    min_interval_s: Annotated[float, Field(ge=0)] = 1.0
 
 
 class SourcesSettings(_Section):
@@ -99,9 +100,13 @@ class DigestSettings(_Section):
 
 
 class MailSettings(_Section):
-    transport: Literal["maildir"] = "maildir"
+    transport: Literal["maildir", "smtp"] = "maildir"
     path: Annotated[str, Field(min_length=1)] = "mail"
     sender: Annotated[MailAddress, Field(alias="from")] = "triage <triage@localhost>"
+    host: Annotated[str, Field(min_length=1)] = "localhost"
+    port: Annotated[int, Field(ge=1, le=65535)] = 587
+    security: Literal["starttls", "smtps", "none"] = "starttls"
+    username: str = ""
 
 
 class TrainSettings(_Section):
