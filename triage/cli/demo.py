@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 
 import click
@@ -19,4 +20,4 @@ def command() -> None:
     from triage.demo.story import play
 
     log_to_stderr(logging.ERROR)
-    play(Path("var") / "demo", click.echo)
+    play(Path("var") / "demo", click.echo, program=sys.argv[0])

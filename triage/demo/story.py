@@ -45,8 +45,11 @@ class Change:
     rank_after: int | None
 
 
-def play(folder: Path, say: Say) -> None:
+def play(folder: Path, say: Say, program: str = "triage") -> None:
     """Run the whole loop in `folder`, which is made anew, and tell what happens.
+
+    Args:
+        program: how the command line is called here.
 
     Raises:
         ConfigError: the folder cannot be replaced.
@@ -76,7 +79,7 @@ def play(folder: Path, say: Say) -> None:
     app.nightly().run(DAY_TWO, (), app.outbox())
     for each in CAST:
         _tell_digest(each, _slate(app, people[each], DAY_TWO), say)
-    _tell_files(folder, say)
+    _tell_files(folder, say, program)
     app.database.close()
 
 
@@ -199,7 +202,7 @@ def _tell_change(each: Character, change: Change, say: Say) -> None:
     say("")
 
 
-def _tell_files(folder: Path, say: Say) -> None:
+def _tell_files(folder: Path, say: Say, program: str) -> None:
     """Write each mail's HTML part beside it, for the browser, and name what there is to see."""
     say("Open:\n")
     for path in sorted((folder / "digests").glob("*.eml")):
@@ -208,7 +211,7 @@ def _tell_files(folder: Path, say: Say) -> None:
         say(f"  {page}")
     config = folder / "triage.toml"
     say(f"\nThe mails themselves are the .eml files beside them. To vote yourself:"
-        f" triage --config {config} serve --pages-only")  # fmt: skip
+        f" {program} --config {config} serve --pages-only")  # fmt: skip
 
 
 def _short(title: str, width: int = 88) -> str:
