@@ -117,7 +117,7 @@ def part_of(mime: bytes, subtype: str) -> str:
     message = message_from_bytes(mime, policy=policy.default)
     assert isinstance(message, EmailMessage)  # noqa: S101 - the policy says so
     part = message.get_body((subtype,))
-    return "" if part is None else str(part.get_content())
+    return "" if part is None else str(part.get_content()).replace("\r\n", "\n")
 
 
 def _breaches(mime: bytes) -> list[str]:
