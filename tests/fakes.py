@@ -40,3 +40,6 @@ class FakeMailer:
 
     def delivered(self, message_id: str) -> bool | None:
         return message_id in {message.message_id for message in self.sent}
+
+    def close(self) -> None:
+        pass

@@ -14,7 +14,7 @@ from tests.factories import DAY, NOON, impression, paper, slate
 from tests.fakes import FakeMailer, StoppedClock
 from tests.installation import add_papers, add_reader, empty_slate, installed, queue, rows
 from triage import store
-from triage.errors import MailDeferred, MailRefused
+from triage.errors import MailDeferred, MailerBroken, MailRefused, MailUncertain
 from triage.outbox import BACK_OFF, LEASE, SEND_WINDOW, DrainReport, Outbox
 from triage.records import MessageState, OutgoingMessage, Subscriber, SubscriberState
 from triage.store import Database, open_database
@@ -188,6 +188,106 @@ def test_one_refusal_does_not_hold_up_the_others(database: Database, clock: Stop
         queue(database, empty_slate(add_reader(database, n), n))
     mailer = FakeMailer(MailRefused("550"), MailDeferred("451"))
     assert outbox(database, mailer, clock).drain() == DrainReport(sent=1, deferred=1, failed=1)
+
+
+def test_a_message_that_was_refused_for_a_reason_keeps_it(
+    database: Database, clock: StoppedClock
+) -> None:
+    queue(database, empty_slate(add_reader(database)))
+    outbox(database, FakeMailer(MailRefused("552", reason="too_large")), clock).drain()
+    assert message(database)["reason"] == "too_large"
+
+
+@pytest.mark.parametrize("no_such_mailbox", [True, False])
+def test_nothing_more_goes_to_a_mailbox_that_does_not_exist(
+    database: Database, clock: StoppedClock, no_such_mailbox: bool
+) -> None:
+    reader = add_reader(database)
+    queue(database, empty_slate(reader, 1))
+    queue(database, empty_slate(reader, 2, on=DAY + ONE_DAY))
+    mailer = FakeMailer(MailRefused("550 5.1.1", no_such_mailbox=no_such_mailbox))
+    report = outbox(database, mailer, clock).drain()
+    [stored] = rows(database, "subscribers")
+    if no_such_mailbox:
+        assert report == DrainReport(failed=1, cancelled=1)
+        assert stored["state"] == "suppressed"
+    else:
+        assert report == DrainReport(failed=1, sent=1)
+        assert stored["state"] == "active"
+
+
+def test_whoever_unsubscribed_stays_unsubscribed_though_the_mailbox_is_gone(
+    database: Database, clock: StoppedClock
+) -> None:
+    reader = add_reader(database)
+    queue(database, empty_slate(reader))
+
+    class LeavingMailer(FakeMailer):
+        def send(self, message: OutgoingMessage) -> str:
+            with database.write() as conn:
+                left = SubscriberState.UNSUBSCRIBED
+                store.subscribers.set_state(conn, reader.id, left, clock.now())
+            raise MailRefused("550 5.1.1", no_such_mailbox=True)
+
+    assert outbox(database, LeavingMailer(), clock).drain() == DrainReport(failed=1)
+    assert rows(database, "subscribers")[0]["state"] == "unsubscribed"
+
+
+# -- nobody knows, and nothing goes ----------------------------------------------------------------
+
+
+def test_a_message_of_which_nobody_knows_waits_in_doubt_and_is_sent_again_after_the_lease(
+    database: Database, clock: StoppedClock
+) -> None:
+    queue(database, empty_slate(add_reader(database)), MIME)
+    mailer = FakeMailer(MailUncertain("no answer after the final dot"))
+    sender = outbox(database, mailer, clock)
+    for _ in range(2):
+        assert sender.drain() == DrainReport(in_flight=1)
+        assert message(database)["state"] == "in_doubt"
+        assert mailer.sent == []
+    clock.at += LEASE
+    assert sender.drain() == DrainReport(sent=1)
+    assert [sent.mime for sent in mailer.sent] == [MIME]
+    assert message(database)["resends"] == 1
+
+
+def test_one_message_in_doubt_does_not_hold_up_the_others(
+    database: Database, clock: StoppedClock
+) -> None:
+    for n in (1, 2, 3):
+        queue(database, empty_slate(add_reader(database, n), n))
+    mailer = FakeMailer(MailUncertain("no answer"))
+    assert outbox(database, mailer, clock).drain() == DrainReport(sent=2, in_flight=1)
+
+
+def test_a_mailer_that_is_broken_stops_the_drain_and_costs_no_message_anything(
+    database: Database, clock: StoppedClock
+) -> None:
+    for n in (1, 2, 3):
+        queue(database, empty_slate(add_reader(database, n), n))
+    mailer = FakeMailer(MailerBroken("535: correct the password"))
+    sender = outbox(database, mailer, clock)
+    report = sender.drain()
+    assert report == DrainReport(broken="535: correct the password")
+    assert len(mailer.failures) == 0
+    waiting = rows(database, "messages")
+    assert {(each["state"], each["attempts"], each["resends"]) for each in waiting} == {
+        ("rendered", 0, 0)
+    }
+    assert sender.drain() == DrainReport(sent=3)
+
+
+def test_the_mailer_is_closed_after_every_drain(database: Database, clock: StoppedClock) -> None:
+    closed = []
+
+    class OpenMailer(FakeMailer):
+        def close(self) -> None:
+            closed.append(len(self.sent))
+
+    queue(database, empty_slate(add_reader(database)))
+    outbox(database, OpenMailer(), clock).drain()
+    assert closed == [1]
 
 
 # -- no longer wanted ------------------------------------------------------------------------------

@@ -14,7 +14,9 @@
     │   └── TokenExpired         it was good once; its time is over
     └── MailError                a message could not be handed over
         ├── MailDeferred         not now: try the same bytes again later
-        └── MailRefused          never: the receiver refused for good
+        ├── MailRefused          never: the receiver refused for good
+        ├── MailUncertain        only the receiver knows: it had all of it and gave no answer
+        └── MailerBroken         no message would go: a person must mend something first
 
 `str(error)` says what is wrong and what to do about it; it never holds a secret or an address.
 """
@@ -81,4 +83,24 @@ class MailDeferred(MailError):
 
 
 class MailRefused(MailError):
+    """The receiver refused for good.
+
+    Attributes:
+        reason: one word for the outbox.
+        no_such_mailbox: nothing sent to this address will ever arrive.
+    """
+
+    def __init__(
+        self, message: str, *, reason: str = "refused", no_such_mailbox: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.no_such_mailbox = no_such_mailbox
+
+
+class MailUncertain(MailError):
+    pass
+
+
+class MailerBroken(MailError):
     pass

@@ -47,6 +47,9 @@ class Maildir:
         name = self._file_name(message_id)
         return (self._path / "new" / name).exists() or self._moved(name)
 
+    def close(self) -> None:
+        """Nothing is open between messages."""
+
     def _moved(self, name: str) -> bool:
         """Tell whether a mail reader has taken the file over: it adds flags to the name then."""
         return any((self._path / "cur").glob(f"{name}*"))
@@ -82,6 +85,9 @@ class EmlFolder:
     def delivered(self, message_id: str) -> bool:
         return any(self._path.glob(f"*-{_short_id(message_id)}.eml"))
 
+    def close(self) -> None:
+        """Nothing is open between messages."""
+
     @staticmethod
     def _file_name(message: OutgoingMessage) -> str:
         headers = message_from_bytes(message.mime, policy=policy.default)
@@ -91,7 +97,7 @@ class EmlFolder:
 
 
 def _short_id(message_id: str) -> str:
-    return sha256(message_id.encode()).hexdigest()[:8]
+    return sha256(message_id.encode()).hexdigest()[:12]
 
 
 def _write(workplace: Path, final: Path, content: bytes) -> None:

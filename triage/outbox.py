@@ -16,14 +16,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+import structlog
+
 from triage import store
-from triage.errors import MailDeferred, MailRefused
+from triage.errors import MailDeferred, MailerBroken, MailRefused, MailUncertain
 from triage.killpoint import pass_by
 from triage.ports import Clock, Mailer
 from triage.records import MessageState as State
 from triage.records import OutgoingMessage, SubscriberState
 from triage.store import Database
 from triage.store.messages import StoredMessage
+
+log = structlog.get_logger()
 
 LEASE = timedelta(minutes=10)
 SEND_WINDOW = timedelta(hours=12)
@@ -32,13 +36,17 @@ BACK_OFF = tuple(timedelta(minutes=m) for m in (1, 5, 15, 30, 60, 120))
 
 @dataclass(frozen=True, slots=True)
 class DrainReport:
-    """What became of the messages that were waiting."""
+    """What became of the messages that were waiting.
+
+    `broken` says what to mend when the mailer could hand over nothing and the rest was not tried.
+    """
 
     sent: int = 0
     deferred: int = 0
     failed: int = 0
     cancelled: int = 0
     in_flight: int = 0
+    broken: str = ""
 
 
 class Outbox:
@@ -70,11 +78,18 @@ class Outbox:
         counts = dict.fromkeys((State.SENT, State.DEFERRED, State.FAILED, State.CANCELLED), 0)
         with self._database.read() as conn:
             waiting = store.messages.waiting(conn, self._clock.now())
-        for message in waiting:
-            state = self._deliver(message)
-            if state is not None:
-                counts[state] += 1
-                on_message(state)
+        broken = ""
+        try:
+            for message in waiting:
+                state = self._deliver(message)
+                if state is not None:
+                    counts[state] += 1
+                    on_message(state)
+        except MailerBroken as error:
+            broken = str(error)
+            log.error("no mail can be sent", why=broken)
+        finally:
+            self._mailer.close()
         with self._database.read() as conn:
             in_flight = len(store.messages.in_flight(conn))
         return DrainReport(
@@ -83,6 +98,7 @@ class Outbox:
             failed=counts[State.FAILED],
             cancelled=counts[State.CANCELLED],
             in_flight=in_flight,
+            broken=broken,
         )
 
     def recover(self) -> None:
@@ -123,7 +139,16 @@ class Outbox:
         except MailDeferred as error:
             return self._put_off(doubtful, str(error))
         except MailRefused as error:
-            return self._give_up(doubtful, "refused", str(error))
+            return self._give_up(doubtful, error.reason, str(error), error.no_such_mailbox)
+        except MailUncertain as error:
+            # It stays in doubt; when the lease is over it is settled like that of a dead sender.
+            log.warning("in doubt", message_id=doubtful.message_id, why=str(error))
+            return None
+        except MailerBroken:
+            with self._database.write() as conn:
+                before = {"attempts": message.attempts}
+                store.messages.move(conn, doubtful, State.RENDERED, self._clock.now(), **before)
+            raise
         pass_by("handed_over")
         now = self._clock.now()
         with self._database.write() as conn:
@@ -166,7 +191,9 @@ class Outbox:
             )
         return moved.state if moved else None
 
-    def _give_up(self, message: StoredMessage, reason: str, reply: str) -> State | None:
+    def _give_up(
+        self, message: StoredMessage, reason: str, reply: str, no_such_mailbox: bool = False
+    ) -> State | None:
         now = self._clock.now()
         with self._database.write() as conn:
             moved = store.messages.move(
@@ -174,4 +201,9 @@ class Outbox:
             )
             if moved and message.slate_id is not None:
                 store.slates.release(conn, message.slate_id, now)
+            subscriber = store.subscribers.by_id(conn, message.subscriber_id)
+            # Whoever has left in the meantime has left; that is the stronger wish.
+            if no_such_mailbox and subscriber and subscriber.state is SubscriberState.ACTIVE:
+                gone = SubscriberState.SUPPRESSED
+                store.subscribers.set_state(conn, subscriber.id, gone, now)
         return moved.state if moved else None

@@ -108,10 +108,15 @@ class Mailer(Protocol):
         Raises:
             MailDeferred: nothing was handed over; the same bytes may be tried again.
             MailRefused: the receiver refused for good.
+            MailUncertain: all was handed over, and no answer came.
+            MailerBroken: nothing was handed over, nor would any other message be.
         """
 
     def delivered(self, message_id: str) -> bool | None:
         """Tell whether a message with this id was handed over before; None where unknowable."""
+
+    def close(self) -> None:
+        """Let go of connections; the next message opens what it needs."""
 
 
 class Workshop(Protocol):

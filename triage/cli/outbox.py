@@ -38,5 +38,8 @@ def drain(ctx: click.Context) -> None:
         f"{drained.sent} sent, {drained.deferred} put off, {drained.failed} failed,"
         f" {drained.cancelled} cancelled, {drained.in_flight} with another sender"
     )
+    if drained.broken:
+        click.echo(f"triage: no mail can be sent: {drained.broken}", err=True)
+        ctx.exit(PARTLY_DONE if drained.sent else 1)
     if drained.deferred or drained.failed or drained.in_flight:
         ctx.exit(PARTLY_DONE)

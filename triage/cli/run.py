@@ -54,13 +54,17 @@ def command(ctx: click.Context, on: date | None, email: str | None, dry_run: boo
     )
     for problem in report.problems:
         click.echo(f"triage: {problem}", err=True)
+    if drained.broken:
+        click.echo(f"triage: no mail can be sent: {drained.broken}", err=True)
     if drained.in_flight:
         click.echo(
             f"triage: {drained.in_flight} are in the hands of another sender: run again in ten"
             " minutes, or look at `triage outbox list`",
             err=True,
         )
-    if report.problems or drained.deferred or drained.failed or drained.in_flight:
+    if drained.broken and not drained.sent:
+        ctx.exit(1)
+    if report.problems or drained.broken or drained.deferred or drained.failed or drained.in_flight:
         ctx.exit(PARTLY_DONE)
 
 

@@ -1,0 +1,361 @@
+"""Hands messages over by SMTP; the session is kept from one message to the next.
+
+What an answer means (RFC 5321, 4.2; RFC 3463 for the codes with dots):
+
+    connection lost, 4xx, 421 before the final dot      not now: MailDeferred
+    5xx to RCPT or DATA                                 never: MailRefused
+    certificate, log-in or sender not accepted          no message would go: MailerBroken
+    no answer after the final dot                       nobody knows: MailUncertain
+
+The body is written first and the dot that ends it by itself, so that a connection lost in between
+is known to have delivered nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import smtplib
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from email.parser import BytesHeaderParser
+from email.utils import parseaddr
+
+from triage.errors import MailDeferred, MailerBroken, MailRefused, MailUncertain
+from triage.records import OutgoingMessage
+
+CONNECT_S = 30.0
+# RFC 5321, 4.5.3.2: five minutes for a command, ten for the answer to the final dot.
+COMMAND_S = 300.0
+FINAL_S = 600.0
+# Servers and routers forget idle connections, some without a word.
+IDLE_S = 30.0
+# So long after a failed connection the other messages of a run do not try again each by itself.
+COOL_S = 60.0
+
+_ENVELOPE = re.compile(r"[!-;=?-~]+@[!-;=?-~]+")
+_ENHANCED = re.compile(r"\b5\.(\d{1,3})\.(\d{1,3})\b")
+_NO_SUCH_MAILBOX = {("1", minor) for minor in ("0", "1", "2", "3", "6", "10")} | {("2", "1")}
+_ABOUT_US = re.compile(r"spam|block|list|polic|relay|denied|reputation|auth|spf|dkim|dmarc", re.I)
+_LOST = (OSError, smtplib.SMTPException)
+
+
+class SmtpMailer:
+    """A mail server that takes our messages; for one thread at a time.
+
+    Args:
+        security: `starttls`, `smtps`, or `none` for a server on this machine.
+        username: logs in if it is not empty.
+        context: whom TLS trusts; None trusts the system's authorities.
+        monotonic: a clock in seconds.
+    """
+
+    name = "smtp"
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        security: str,
+        username: str = "",
+        password: str = "",
+        context: ssl.SSLContext | None = None,
+        command_s: float = COMMAND_S,
+        final_s: float = FINAL_S,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._host, self._port, self._security = host, port, security
+        self._username, self._password = username, password
+        self._context = context
+        self._command_s, self._final_s = command_s, final_s
+        self._monotonic = monotonic
+        self._smtp: smtplib.SMTP | None = None
+        self._used_at = 0.0
+        self._cold: tuple[float, str] | None = None
+
+    def send(self, message: OutgoingMessage) -> str:
+        """Hand over one message to one recipient and return the server's reply.
+
+        Raises:
+            MailDeferred: nothing was handed over; the same bytes may be tried again.
+            MailRefused: the server refused this message or its recipient for good.
+            MailerBroken: no message can be handed over until a person mends something.
+            MailUncertain: the connection was lost when only the server knew the outcome.
+        """
+        sender = _sender_of(message.mime)
+        if not _ENVELOPE.fullmatch(sender):
+            raise MailerBroken("the message has no sender: correct [mail] from")
+        if not _ENVELOPE.fullmatch(message.recipient):
+            raise MailRefused("the recipient's address cannot be written in SMTP")
+        smtp = self._begun(sender)
+        self._must(smtp, "rcpt", f"TO:<{message.recipient}>", {250, 251, 252})
+        self._must(smtp, "data", "", {354})
+        body = re.sub(rb"(?m)^\.", b"..", message.mime)
+        try:
+            smtp.send(body if body.endswith(b"\r\n") else body + b"\r\n")
+        except _LOST as error:
+            raise self._lost("while the message was written", error) from error
+        code, text = self._end(smtp)
+        if not 200 <= code < 300:
+            raise self._failure("the message", code, text)
+        self._used_at = self._monotonic()
+        return _told(code, text)
+
+    def delivered(self, message_id: str) -> None:  # noqa: ARG002 - a server cannot be asked
+        """Return None: what a server did with a message cannot be known."""
+        return None  # noqa: RET501 - the port's answer, not the lack of one
+
+    def close(self) -> None:
+        """End the session; the next message opens another one."""
+        smtp, self._smtp = self._smtp, None
+        if smtp is not None:
+            with suppress(*_LOST):
+                if smtp.sock is not None:
+                    smtp.sock.settimeout(2)
+                smtp.quit()
+            smtp.close()
+
+    # -- the session -------------------------------------------------------------------------------
+
+    def _begun(self, sender: str) -> smtplib.SMTP:
+        """Return a session that has accepted the sender; one that has ended is replaced."""
+        if self._smtp is not None and self._monotonic() - self._used_at > IDLE_S:
+            self.close()
+        if self._smtp is not None:
+            with suppress(*_LOST):
+                code, text = self._smtp.docmd("mail", f"FROM:<{sender}>")
+                if code not in {-1, 421}:
+                    return self._welcomed(self._smtp, code, text)
+            self.close()
+        self._smtp = smtp = self._connected()
+        try:
+            code, text = smtp.docmd("mail", f"FROM:<{sender}>")
+        except _LOST as error:
+            raise self._lost("at MAIL", error) from error
+        return self._welcomed(smtp, code, text)
+
+    def _welcomed(self, smtp: smtplib.SMTP, code: int, text: bytes) -> smtplib.SMTP:
+        if code == 250:
+            return smtp
+        if 500 <= code < 600 and not _too_large(code, text):
+            self.close()
+            raise MailerBroken(
+                f"{self._server} does not take mail from our address: {_told(code, text)}."
+                " Set [mail] from to an address that this account may send from"
+            )
+        raise self._failure("the sender", code, text)
+
+    def _connected(self) -> smtplib.SMTP:
+        if self._cold and self._monotonic() < self._cold[0]:
+            raise MailDeferred(self._cold[1])
+        self._cold = None
+        smtp = None
+        try:
+            smtp = self._opened()
+            self._secure(smtp)
+            self._log_in(smtp)
+        except MailerBroken:
+            _drop(smtp)
+            raise
+        except (*_LOST, MailDeferred) as error:
+            _drop(smtp)
+            raise self._unwelcome(error) from error
+        return smtp
+
+    def _opened(self) -> smtplib.SMTP:
+        # Asking DNS for one's own full name, as smtplib would, can take seconds.
+        own = socket.gethostname()
+        own = own if "." in own else "[127.0.0.1]"
+        patience = min(CONNECT_S, self._command_s)
+        smtp: smtplib.SMTP
+        if self._security == "smtps":
+            smtp = smtplib.SMTP_SSL(
+                self._host, self._port, own, timeout=patience, context=self._trust()
+            )
+        else:
+            smtp = smtplib.SMTP(self._host, self._port, own, timeout=patience)
+        assert smtp.sock is not None  # noqa: S101 - it has greeted us
+        smtp.sock.settimeout(self._command_s)
+        # The dot is written by itself: without this it would wait for the delayed acknowledgement.
+        smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return smtp
+
+    def _secure(self, smtp: smtplib.SMTP) -> None:
+        smtp.ehlo_or_helo_if_needed()
+        if self._security != "starttls":
+            return
+        if not smtp.has_extn("starttls"):
+            raise MailerBroken(
+                f"{self._server} does not offer STARTTLS, and nothing is sent in the clear."
+                ' Set [mail] security to "smtps" and its port (465), or to "none" for a server'
+                " that you trust on this machine"
+            )
+        smtp.starttls(context=self._trust())
+        smtp.ehlo()
+
+    def _log_in(self, smtp: smtplib.SMTP) -> None:
+        if not self._username:
+            return
+        try:
+            smtp.login(self._username, self._password)
+        except smtplib.SMTPAuthenticationError as error:
+            told = _told(error.smtp_code, error.smtp_error)
+            if 400 <= error.smtp_code < 500:
+                raise MailDeferred(f"{self._server} cannot log us in now: {told}") from error
+            raise MailerBroken(
+                f"{self._server} refuses user name and password: {told}."
+                " Correct [mail] username and TRIAGE_MAIL_PASSWORD; many providers want an app"
+                " password"
+            ) from error
+        except (smtplib.SMTPServerDisconnected, smtplib.SMTPResponseException):
+            raise
+        except smtplib.SMTPException as error:
+            raise MailerBroken(
+                f"{self._server} offers no way to log in that this program knows. Check [mail]"
+                " security and port, or leave out username if none is needed"
+            ) from error
+        except UnicodeError as error:
+            raise MailerBroken(
+                "[mail] username and TRIAGE_MAIL_PASSWORD must be plain ASCII"
+            ) from error
+
+    def _unwelcome(self, error: Exception) -> MailDeferred | MailerBroken:
+        """Say what it means that no session came about."""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return MailerBroken(
+                f"{self._server} has no valid certificate: {error.verify_message}. Correct [mail]"
+                " host, or install the authority's certificate on this machine"
+            )
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+            return MailerBroken(
+                f"{self._server} fails at TLS: {error.reason or 'no common version'}. Check [mail]"
+                ' security: "smtps" is for port 465, "starttls" for 587 and 25'
+            )
+        if isinstance(error, smtplib.SMTPResponseException) and 500 <= error.smtp_code < 600:
+            return MailerBroken(
+                f"{self._server} does not serve us: {_told(error.smtp_code, error.smtp_error)}."
+                " Ask who runs it whether this machine may send through it"
+            )
+        told = f"{self._server} cannot be used now: {_why(error)}. If it stays so, check [mail]"
+        self._cold = (self._monotonic() + COOL_S, f"{told} host, port and security")
+        return error if isinstance(error, MailDeferred) else MailDeferred(self._cold[1])
+
+    # -- one message -------------------------------------------------------------------------------
+
+    def _must(self, smtp: smtplib.SMTP, command: str, rest: str, good: set[int]) -> None:
+        """Give a command before the final dot and go on only if it is accepted."""
+        try:
+            code, text = smtp.docmd(command, rest)
+        except _LOST as error:
+            raise self._lost(f"at {command.upper()}", error) from error
+        if code not in good:
+            raise self._failure("the recipient" if command == "rcpt" else "the message", code, text)
+
+    def _end(self, smtp: smtplib.SMTP) -> tuple[int, bytes]:
+        """Write the final dot and return the answer; in between the server may own the message."""
+        try:
+            if smtp.sock is not None:
+                smtp.sock.settimeout(self._final_s)
+            smtp.send(b".\r\n")
+        except _LOST as error:
+            raise self._lost("before the message was ended", error) from error
+        try:
+            code, text = smtp.getreply()
+            if smtp.sock is not None:
+                smtp.sock.settimeout(self._command_s)
+        except _LOST as error:
+            self._abandon()
+            raise self._uncertain(_why(error)) from error
+        if not (200 <= code < 300 or 400 <= code < 600):
+            self._abandon()
+            raise self._uncertain(f"it answered {_told(code, text)}")
+        return code, text
+
+    def _uncertain(self, why: str) -> MailUncertain:
+        return MailUncertain(
+            f"{self._server} had the whole message, but whether it took it is unknown: {why}."
+            " `triage outbox list` shows the message as in_doubt"
+        )
+
+    def _failure(self, what: str, code: int, text: bytes) -> MailDeferred | MailRefused:
+        """Say what an answer means that is no success, and make the session fit for the next."""
+        told = f"{self._server} answers {_told(code, text)}"
+        if code == 421:
+            self._abandon()
+            self._cold = (self._monotonic() + COOL_S, told)
+        else:
+            self._reset()
+        if not 500 <= code < 600:
+            return MailDeferred(told)
+        if _too_large(code, text):
+            return MailRefused(told, reason="too_large")
+        return MailRefused(told, no_such_mailbox=what == "the recipient" and _is_gone(code, text))
+
+    def _lost(self, when: str, error: Exception) -> MailDeferred:
+        self._abandon()
+        return MailDeferred(f"{self._server} was lost {when}: {_why(error)}")
+
+    def _reset(self) -> None:
+        if self._smtp is not None:
+            with suppress(*_LOST):
+                if self._smtp.rset()[0] == 250:
+                    self._used_at = self._monotonic()
+                    return
+            self.close()
+
+    def _abandon(self) -> None:
+        smtp, self._smtp = self._smtp, None
+        _drop(smtp)
+
+    def _trust(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = ssl.create_default_context()
+        return self._context
+
+    @property
+    def _server(self) -> str:
+        return f"the mail server {self._host}:{self._port}"
+
+
+def _drop(smtp: smtplib.SMTP | None) -> None:
+    if smtp is not None:
+        smtp.close()
+
+
+def _sender_of(mime: bytes) -> str:
+    return parseaddr(str(BytesHeaderParser().parsebytes(mime)["From"] or ""))[1]
+
+
+def _too_large(code: int, text: bytes) -> bool:
+    return b"5.3.4" in text or (code == 552 and b"5.2.2" not in text)
+
+
+def _is_gone(code: int, text: bytes) -> bool:
+    """Tell whether an answer to RCPT means that the mailbox is not there, and not that we are bad.
+
+    Policy and blocks (5.7.x) say nothing of the reader, a full mailbox (5.2.2) passes.
+    """
+    told = text.decode("utf-8", "replace")
+    enhanced = _ENHANCED.search(told)
+    if enhanced and enhanced[1] != "0":
+        return enhanced.groups() in _NO_SUCH_MAILBOX
+    return code in {550, 551, 553} and not _ABOUT_US.search(told)
+
+
+def _told(code: int, text: bytes | str) -> str:
+    """Return an answer on one line, without addresses: it is kept and logged."""
+    told = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    told = re.sub(r"<?[^\s<>@]+@[^\s<>@]+>?", "(address)", told)
+    told = "".join(c if c.isprintable() else " " for c in told)
+    return f"{code} {' '.join(told.split())[:200]}".strip()
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    if isinstance(error, smtplib.SMTPResponseException):
+        return _told(error.smtp_code, error.smtp_error)
+    return re.sub(r"\S+@\S+", "(address)", str(error))[:200] or type(error).__name__
