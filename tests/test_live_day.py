@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from email import message_from_bytes, policy
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from tests.emulator import Fault, Upstreams
+from tests.mail_servers import CERTIFICATE, PASSWORD, USER, inbox
 from triage import store
 from triage._assets import example_config
 from triage.app import App, initialise, open_app
 from triage.cli import cli
 from triage.demo.story import PAPERS
+from triage.mail import part_of
 from triage.records import Verdict
 from triage.subscribe import add
 
@@ -47,7 +50,9 @@ def upstreams() -> Iterator[Upstreams]:
         yield upstreams
 
 
-def install(folder: Path, upstreams: Upstreams, extra: str = "") -> App:
+def install(
+    folder: Path, upstreams: Upstreams, changes: Mapping[str, str] = MappingProxyType({})
+) -> App:
     text = (
         example_config()
         .replace("categories = []", f"categories = {json.dumps(CATEGORIES)}")
@@ -58,7 +63,10 @@ def install(folder: Path, upstreams: Upstreams, extra: str = "") -> App:
         .replace("min_interval_s = 3.0", "min_interval_s = 0.0")
         .replace("min_interval_s = 1.0", "min_interval_s = 0.0")
     )
-    config, _ = initialise(folder, text + extra)
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    config, _ = initialise(folder, text)
     app = open_app(config)
     for email, interests in READERS.items():
         add(app.database, email, app.clock, interests=interests)
@@ -98,6 +106,36 @@ def test_a_run_fetches_ranks_and_delivers_with_the_right_verdicts(
     n = len(stored_ids(app))
     for text in texts(app).values():
         assert f"{n} new on arXiv, complete" in " ".join(text.split())
+    app.close()
+
+
+def test_a_day_is_delivered_by_smtp_over_tls_to_who_logs_in(
+    upstreams: Upstreams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    monkeypatch.setenv("TRIAGE_MAIL_PASSWORD", PASSWORD)
+    with inbox("starttls", log_in=True) as (port, kept):
+        app = install(
+            tmp_path,
+            upstreams,
+            {
+                'transport = "maildir"': 'transport = "smtp"',
+                'host = "localhost"': f'host = "localhost"  # port {port}',
+                "port = 587": f"port = {port}",
+                'username = ""': f'username = "{USER}"',
+            },
+        )
+        done = triage(app, "run", "--date", str(DAY))
+        again = triage(app, "run", "--date", str(DAY))
+
+    assert done.exit_code == 0, done.output
+    assert (again.exit_code, "0 sent" in again.output) == (0, True)
+    assert sorted(recipient for _, (recipient,) in kept.envelopes) == sorted(READERS)
+    assert kept.over_tls == [True, True]
+    assert len(kept.peers) == 1
+    n = len(stored_ids(app))
+    for mime in kept.messages:
+        assert f"{n} new on arXiv, complete" in " ".join(part_of(mime, "plain").split())
     app.close()
 
 
