@@ -59,12 +59,17 @@ lock: .venv-lock/stamp ## lock the requirements again; UPGRADE=--upgrade takes t
 	@$(UV_COMPILE) pyproject.toml --group dev --group build -c requirements/core.txt -o requirements/dev.txt
 	@$(UV_COMPILE) --group build -c requirements/dev.txt -o requirements/build.txt
 
-servers: ## install the system packages of the browser tests (Debian; needs root or sudo)
-	@as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
-	export DEBIAN_FRONTEND=noninteractive; \
+# Postfix, if it is new here, gets no configuration and so is not started.
+servers: ## install the system packages of the tests (Debian; needs root or sudo)
+	@export DEBIAN_FRONTEND=noninteractive; \
+	as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo env DEBIAN_FRONTEND=noninteractive"; \
+	[ -e /etc/postfix/main.cf ] || \
+		echo "postfix postfix/main_mailer_type select No configuration" | \
+		$$as_root debconf-set-selections; \
 	$$as_root apt-get update -qq; \
-	$$as_root apt-get install -qq -y --no-install-recommends \
-		chromium fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji > /dev/null
+	$$as_root apt-get install -qq -y --no-install-recommends --no-remove \
+		chromium fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji \
+		postfix sasl2-bin libsasl2-modules > /dev/null
 
 clean: ## remove everything that make and the tools made
 	@rm -rf .venv .venv-lock var/demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \

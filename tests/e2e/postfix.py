@@ -1,0 +1,200 @@
+"""A Postfix of the tests' own: everything that it reads and writes lies in a temporary folder.
+
+It listens on one port of loopback, takes mail only over TLS from who logs in, delivers the domain
+`example.org` into Maildirs, and has no program that could send mail anywhere else. It is started
+by root, as every Postfix is, and stops when the tests end, even if they were killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from pwd import getpwnam
+from typing import NoReturn
+
+import pytest
+
+from tests.mail_servers import CERTIFICATE
+
+USER, PASSWORD = "triage", "correct horse"
+PATIENCE_S = 30
+MAIN = """\
+compatibility_level = 3.6
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+maillog_file = {folder}/log
+maillog_file_prefixes = {folder}
+myhostname = mail.example.org
+mydestination =
+mynetworks =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+smtpd_peername_lookup = no
+alias_maps =
+alias_database =
+default_transport = error:the tests send nothing to other machines
+relay_transport = error:the tests send nothing to other machines
+
+virtual_mailbox_domains = example.org
+virtual_mailbox_base = {folder}/mail
+virtual_mailbox_maps = texthash:{folder}/etc/mailboxes
+virtual_minimum_uid = 1
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{gid}
+
+smtpd_tls_security_level = encrypt
+smtpd_tls_cert_file = {certificate}
+smtpd_tls_received_header = yes
+smtpd_sasl_auth_enable = yes
+smtpd_sasl_local_domain = example.org
+smtpd_sasl_authenticated_header = yes
+cyrus_sasl_config_path = {folder}/etc/sasl
+smtpd_relay_restrictions = permit_sasl_authenticated, reject
+"""
+MASTER = """\
+127.0.0.1:{port} inet n - n - - smtpd
+anvil     unix  -       -       n       -       1       anvil
+bounce    unix  -       -       n       -       0       bounce
+cleanup   unix  n       -       n       -       0       cleanup
+defer     unix  -       -       n       -       0       bounce
+error     unix  -       -       n       -       -       error
+postlog   unix-dgram n  -       n       -       1       postlogd
+proxymap  unix  -       -       n       -       -       proxymap
+qmgr      unix  n       -       n       300     1       qmgr
+retry     unix  -       -       n       -       -       error
+rewrite   unix  -       -       n       -       -       trivial-rewrite
+tlsmgr    unix  -       -       n       1000?   1       tlsmgr
+trace     unix  -       -       n       -       0       bounce
+virtual   unix  -       n       n       -       -       virtual
+"""
+SASL = """\
+pwcheck_method: auxprop
+auxprop_plugin: sasldb
+sasldb_path: {folder}/accounts
+mech_list: PLAIN LOGIN
+"""
+# Its end of the pipe closes once the process of the tests is gone.
+KEEPER = 'read -r _; "$0" -c "$1/etc" stop; rm -rf "$1"'
+
+
+@dataclass(frozen=True)
+class Postfix:
+    """A running mail server."""
+
+    folder: Path
+    port: int
+
+    def delivered(self, address: str) -> list[bytes]:
+        """Return the mails in the Maildir of an address, once nothing is on its way any more."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self._queued():
+            if time.monotonic() > deadline:
+                pytest.fail(f"Postfix does not deliver:\n{self.log()}", pytrace=False)
+            time.sleep(0.02)
+        return [path.read_bytes() for path in sorted(self.folder.glob(f"mail/{address}/new/*"))]
+
+    def empty(self) -> None:
+        """Remove every delivered mail."""
+        for maildir in self.folder.glob("mail/*"):
+            shutil.rmtree(maildir)
+
+    def log(self) -> str:
+        path = self.folder / "log"
+        return path.read_text("utf-8", "replace") if path.exists() else ""
+
+    def _queued(self) -> bool:
+        # In the order that a mail goes through them, so that none can slip past.
+        steps = ("incoming", "active", "deferred")
+        return any(
+            path.is_file() for step in steps for path in (self.folder / "queue" / step).rglob("*")
+        )
+
+
+@contextmanager
+def postfix(mailboxes: list[str]) -> Iterator[Postfix]:
+    """Run a Postfix that knows these addresses; skip or fail the test where there is none."""
+    program, saslpasswd = _program("postfix", "postfix"), _program("saslpasswd2", "sasl2-bin")
+    if os.geteuid() != 0:
+        _missing("only root can start Postfix", "run the tests as root")
+    # Not in pytest's folder, which only root may enter: Postfix drops its rights.
+    folder = Path(tempfile.mkdtemp(prefix="triage-postfix-"))
+    keeper = subprocess.Popen(
+        ["sh", "-c", KEEPER, program, folder],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        # Ctrl-C is for the tests; the server ends after them.
+        start_new_session=True,
+    )
+    try:
+        server = Postfix(folder, _free_port())
+        _write(server, mailboxes, saslpasswd)
+        # Its output may be no pipe, for the daemons would keep that open.
+        with (folder / "start").open("wb") as output:
+            start = [program, "-c", str(folder / "etc"), "start"]
+            failed = subprocess.run(start, stdout=output, stderr=output).returncode
+        if failed:
+            said = (folder / "start").read_text() + server.log()
+            pytest.fail(f"Postfix does not start:\n{said}", pytrace=False)
+        yield server
+    finally:
+        keeper.communicate()
+
+
+def _write(server: Postfix, mailboxes: list[str], saslpasswd: str) -> None:
+    folder = server.folder
+    own, nobody = getpwnam("postfix"), getpwnam("nobody")
+    folder.chmod(0o755)
+    for name in ("etc", "etc/sasl", "queue", "data", "mail"):
+        (folder / name).mkdir(mode=0o755)
+    os.chown(folder / "data", own.pw_uid, own.pw_gid)
+    os.chown(folder / "mail", nobody.pw_uid, nobody.pw_gid)
+    values = {
+        "folder": folder,
+        "certificate": CERTIFICATE,
+        "port": server.port,
+        "uid": nobody.pw_uid,
+        "gid": nobody.pw_gid,
+    }
+    maildirs = "".join(f"{address} {address}/\n" for address in mailboxes)
+    for name, content in {
+        "main.cf": MAIN.format(**values),
+        "master.cf": MASTER.format(**values),
+        # Debian looks here, whatever main.cf says.
+        "sasl/smtpd.conf": SASL.format(**values),
+        "mailboxes": maildirs,
+    }.items():
+        (folder / "etc" / name).write_text(content, "utf-8")
+    accounts = folder / "accounts"
+    subprocess.run(
+        [saslpasswd, "-p", "-c", "-f", str(accounts), "-u", "example.org", USER],
+        input=PASSWORD.encode(),
+        check=True,
+    )
+    os.chown(accounts, own.pw_uid, own.pw_gid)
+
+
+def _free_port() -> int:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return int(unused.getsockname()[1])
+
+
+def _program(name: str, package: str) -> str:
+    # Debian keeps such programs where only root looks for them.
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    found = shutil.which(name, path=path)
+    return found or _missing(f"Debian's package {package} is not installed", "run `make servers`")
+
+
+def _missing(reason: str, remedy: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason}: {remedy}", pytrace=False)
+    pytest.skip(f"{reason}: {remedy}")
