@@ -12,6 +12,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 
+from tests import databases
+
 # A busy machine is slow, not wrong.
 settings.register_profile("triage", deadline=None, print_blob=True)
 settings.load_profile("triage")
@@ -19,11 +21,30 @@ settings.load_profile("triage")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the long forms of tests")
+    parser.addoption(
+        "--database",
+        choices=databases.KINDS,
+        default=databases.KINDS[0],
+        help="what the tests store in; of PostgreSQL they start a server of their own",
+    )
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "sqlite(why): a test that is about SQLite, or its files")
+    databases.choose(config.getoption("--database"))
     for name in [name for name in os.environ if name.startswith("TRIAGE_")]:
         del os.environ[name]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    marker = item.get_closest_marker("sqlite")
+    if marker is not None and databases.on_postgres():
+        pytest.skip(f"about SQLite alone: {marker.args[0]}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    databases.end_of_test()
 
 
 @pytest.fixture(scope="session")

@@ -3,46 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import select
 
+from tests.databases import installed as installed  # whoever adds papers opens it, too
 from tests.factories import DAY, NOON, slate, subscriber
 from tests.fakes import StoppedClock
 from triage import store
 from triage.errors import SourceError
 from triage.ingest import IngestReport, ingest
-from triage.migrate import upgrade
 from triage.records import Batch, FetchedPaper, OutgoingMessage, Paper, Slate, Subscriber
-from triage.store import Database, open_database
+from triage.store import Database
 from triage.tables import metadata
-
-NAME = "triage.db"
-
-
-@lru_cache(maxsize=1)
-def _migrated() -> bytes:
-    """Return an empty database as the migrations make it; once for all tests of a process."""
-    with TemporaryDirectory() as folder:
-        database = open_database(f"sqlite:///{folder}/{NAME}")
-        upgrade(database)
-        database.close()
-        return (Path(folder) / NAME).read_bytes()
-
-
-@contextmanager
-def installed(folder: Path) -> Iterator[Database]:
-    """Yield a new database in `folder`, as the migrations make it."""
-    (folder / NAME).write_bytes(_migrated())
-    database = open_database(f"sqlite:///{folder / NAME}")
-    try:
-        yield database
-    finally:
-        database.close()
 
 
 def fetched(n: int = 1, **fields: object) -> FetchedPaper:

@@ -18,6 +18,7 @@ import click
 import pytest
 import structlog
 
+from tests import databases
 from tests.topics import TOPICS, literature
 from triage import __version__
 from triage.cli import COMMANDS, cli, main
@@ -77,10 +78,16 @@ def papers_file(folder: Path, n: int = 60) -> Path:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
+def config(tmp_path: Path) -> Iterator[Path]:
     """An empty installation's config file."""
-    assert triage("init", "--dir", tmp_path / "home").code == 0
-    return tmp_path / "home" / "triage.toml"
+    home = tmp_path / "home"
+    assert triage("init", "--dir", home).code == 0
+    if databases.on_postgres():
+        with databases.migrated_url(home) as url:
+            (home / "triage.toml").write_text(databases.config_naming(url))
+            yield home / "triage.toml"
+    else:
+        yield home / "triage.toml"
 
 
 @pytest.fixture
@@ -166,6 +173,7 @@ def test_wrong_usage_exits_2(arguments: tuple[str, ...]) -> None:
 # -- init and config -------------------------------------------------------------------------------
 
 
+@pytest.mark.sqlite("`triage init` makes one")
 def test_init_makes_an_installation_that_only_its_owner_can_read(config: Path) -> None:
     files = {path.name: path.stat().st_mode & 0o777 for path in config.parent.iterdir()}
     assert files == {"triage.toml": 0o600, "secret_key": 0o600, "triage.db": 0o600}
@@ -179,6 +187,7 @@ def everything_in(folder: Path) -> list[str]:
     return [(folder / name).read_text() for name in ("triage.toml", "secret_key")] + dump
 
 
+@pytest.mark.sqlite("`triage init` makes one")
 def test_init_again_changes_nothing(config: Path) -> None:
     triage("subscriber", "add", "ada@example.org", config=config)
     config.write_text("[digest]\nsize = 7\n")
@@ -221,6 +230,7 @@ def test_without_a_config_the_program_says_how_to_get_one(tmp_path: Path) -> Non
     assert "run `triage init`" in ended.err
 
 
+@pytest.mark.sqlite("the test removes its file")
 def test_without_a_database_the_program_says_what_to_run(config: Path) -> None:
     (config.parent / "triage.db").unlink()
     ended = triage("subscriber", "list", config=config)

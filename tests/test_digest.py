@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import databases
 from triage import store
-from triage._assets import example_config
 from triage.app import App, initialise, open_app
 from triage.demo.story import PAPERS
 from triage.errors import NotFound, SourceError
@@ -46,25 +46,29 @@ READERS = {
 
 
 @pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an installation with three days of papers and three subscribers."""
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield an installation with three days of papers and three subscribers."""
     folder = tmp_path_factory.mktemp("imported")
-    config, _ = initialise(folder, example_config())
-    app = open_app(config)
-    for _ in ingest(app.database, open_source(PAPERS, DAY), app.clock, resume=False):
-        pass
-    for email, interests in READERS.items():
-        add(app.database, email, app.clock, interests=interests)
-    app.database.close()
-    return folder
+    with databases.url_without_tables(folder) as url:
+        config, _ = initialise(folder, databases.config_naming(url))
+        app = open_app(config)
+        for _ in ingest(app.database, open_source(PAPERS, DAY), app.clock, resume=False):
+            pass
+        for email, interests in READERS.items():
+            add(app.database, email, app.clock, interests=interests)
+        app.database.close()
+        yield folder
 
 
 @pytest.fixture
 def app(imported: Path, tmp_path: Path) -> Iterator[App]:
+    original = open_app(imported / "triage.toml").settings.database_url
     shutil.copytree(imported, tmp_path, dirs_exist_ok=True)
-    app = open_app(tmp_path / "triage.toml")
-    yield app
-    app.database.close()
+    with databases.url_of_copy(original, tmp_path) as url:
+        (tmp_path / "triage.toml").write_text(databases.config_naming(url))
+        app = open_app(tmp_path / "triage.toml")
+        yield app
+        app.database.close()
 
 
 def mails(app: App) -> list[Path]:
@@ -210,12 +214,13 @@ def test_a_pause_stops_the_digest_and_weekly_readers_wait_a_week(app: App) -> No
 
 
 def test_without_any_paper_the_run_says_what_to_do(tmp_path: Path) -> None:
-    config, _ = initialise(tmp_path, example_config())
-    app = open_app(config)
+    with databases.url_without_tables(tmp_path) as url:
+        config, _ = initialise(tmp_path, databases.config_naming(url))
+        app = open_app(config)
 
-    with pytest.raises(NotFound, match="triage papers import"):
-        app.nightly().run(DAY, (), app.outbox())
-    app.database.close()
+        with pytest.raises(NotFound, match="triage papers import"):
+            app.nightly().run(DAY, (), app.outbox())
+        app.database.close()
 
 
 def test_a_damaged_model_never_stops_the_mail(app: App) -> None:
@@ -244,6 +249,20 @@ def test_killed_between_two_stages_and_run_again_everyone_has_exactly_one_digest
 
     assert killed.returncode == -signal.SIGKILL
     assert again.returncode == 0, again.stderr
+    assert recipients(app) == dict.fromkeys(READERS, 1)
+    with app.database.read() as conn:
+        assert Counter(row["state"] for row in store.messages.listing(conn)) == {"sent": 3}
+
+
+def test_two_runs_at_once_make_and_send_every_digest_once(app: App) -> None:
+    config = app.settings.folder / "triage.toml"
+    command = [sys.executable, "-m", "triage", "--config", str(config), "run", "--date", str(DAY)]
+
+    runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [run.communicate()[1] for run in runs]
+
+    # The one that finds a digest in the other's hands says so and ends as partly done.
+    assert {run.returncode for run in runs} <= {0, 3}, said
     assert recipients(app) == dict.fromkeys(READERS, 1)
     with app.database.read() as conn:
         assert Counter(row["state"] for row in store.messages.listing(conn)) == {"sent": 3}

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from tests.databases import new_database
 from tests.factories import NOON
-from tests.web_world import ADDRESS, World, add_papers, new_database, new_world, paper_row
+from tests.web_world import ADDRESS, World, add_papers, new_world, paper_row
 from triage import feedback, store
 from triage.errors import NotFound
 from triage.records import EventKind, Origin

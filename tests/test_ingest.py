@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +29,7 @@ from triage.errors import SourceError
 from triage.ingest import IngestReport, ingest
 from triage.records import Batch, FetchedPaper, PaperId, Rejected, SourceDay, Verdict
 from triage.sources.files import open_source
-from triage.store import Database
+from triage.store import Database, open_database
 
 ONE_DAY = timedelta(days=1)
 LISTINGS = Path(__file__).resolve().parents[1].parent / "shared" / "listings"
@@ -60,6 +61,17 @@ def test_a_paper_twice_in_one_batch_is_one_paper(database: Database) -> None:
         read=4, stored=2, known=2
     )
     assert len(stored_papers(database)) == 2
+
+
+def test_two_that_store_the_same_papers_at_once_store_each_once(database: Database) -> None:
+    other = open_database(database.engine.url.render_as_string(hide_password=False))
+    batches = [Batch(papers=(fetched(n), unnamed(100 + n))) for n in range(20)]
+    with ThreadPoolExecutor(2) as pool:
+        reports = list(pool.map(lambda db: run(db, ListedSource(*batches)), [database, other]))
+    other.close()
+    assert sum(report.stored for report in reports) == 40
+    assert sum(report.known for report in reports) == 40
+    assert len(stored_papers(database)) == len({p.title for p in stored_papers(database)}) == 40
 
 
 @pytest.mark.parametrize("one_batch", [True, False])

@@ -12,21 +12,21 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import event, inspect, text
 
+from tests.databases import on_postgres, without_tables
 from tests.installation import add_reader
 from triage import store
 from triage._assets import migrations_dir
 from triage.errors import SchemaError
 from triage.migrate import differences, newest_revision, upgrade
-from triage.store import Database, open_database
+from triage.store import Database
 from triage.tables import SCHEMA_REVISION, metadata
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """A database without tables."""
-    opened = open_database(f"sqlite:///{tmp_path / 'triage.db'}")
-    yield opened
-    opened.close()
+    with without_tables(tmp_path) as opened:
+        yield opened
 
 
 def tables_of(database: Database) -> set[str]:
@@ -55,10 +55,22 @@ def test_a_table_that_differs_is_told(database: Database) -> None:
     assert "ix_messages_state_not_before" in found
 
 
+def definitions(database: Database) -> set[str]:
+    """Return what makes the indexes, and on SQLite the tables, in SQL."""
+    query = "SELECT sql FROM sqlite_master WHERE sql NOT NULL"
+    if on_postgres():
+        query = """
+            SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+            UNION SELECT conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
+            WHERE connamespace = 'public'::regnamespace
+        """
+    with database.read() as conn:
+        return {" ".join(sql.split()) for sql in conn.scalars(text(query))}
+
+
 def test_every_constraint_that_the_tables_name_is_in_the_database(database: Database) -> None:
     upgrade(database)
-    with database.read() as conn:
-        made = "\n".join(conn.scalars(text("SELECT sql FROM sqlite_master WHERE sql NOT NULL")))
+    made = "\n".join(definitions(database))
     for table in metadata.tables.values():
         names = {part.name for part in table.constraints} | {part.name for part in table.indexes}
         assert [name for name in names if str(name) not in made] == []
@@ -68,15 +80,13 @@ def test_indexes_hold_for_the_same_rows(database: Database, tmp_path: Path) -> N
     """The comparison of tables does not look at the condition of an index."""
 
     def indexes(found: Database) -> set[str]:
-        query = text("SELECT sql FROM sqlite_master WHERE type = 'index' AND sql NOT NULL")
-        with found.read() as conn:
-            return {" ".join(sql.split()) for sql in conn.scalars(query)}
+        return {sql for sql in definitions(found) if "INDEX" in sql and "alembic" not in sql}
 
     upgrade(database)
-    twin = open_database(f"sqlite:///{tmp_path / 'twin.db'}")
-    metadata.create_all(twin.engine)
-    assert indexes(database) == indexes(twin)
-    twin.close()
+    (tmp_path / "twin").mkdir()
+    with without_tables(tmp_path / "twin") as twin:
+        metadata.create_all(twin.engine)
+        assert indexes(database) == indexes(twin)
 
 
 def test_upgrading_twice_changes_nothing(database: Database) -> None:

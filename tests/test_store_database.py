@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import insert, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
+from tests.databases import installed, without_tables
 from tests.factories import DAY, NOON, slate, subscriber
-from tests.installation import add_reader, installed, rows
+from tests.installation import add_reader, fetched, rows, take_in, unnamed
 from triage import store
 from triage.errors import ConfigError, DatabaseError
 from triage.store import Database, open_database
@@ -41,6 +42,7 @@ def cursor(database: Database) -> str | None:
 # -- connections -----------------------------------------------------------------------------------
 
 
+@pytest.mark.sqlite("these are its settings")
 def test_every_connection_waits_logs_ahead_syncs_and_checks_keys(database: Database) -> None:
     wanted = {"busy_timeout": 10000, "journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
     with database.read() as first, database.read() as second:
@@ -109,6 +111,47 @@ def test_no_time_stays_no_time(database: Database) -> None:
     assert rows(database, "runs")[0]["finished_at"] is None
 
 
+# -- texts -----------------------------------------------------------------------------------------
+
+
+def test_half_a_character_and_nul_are_stored_as_replacement_characters(database: Database) -> None:
+    reader = add_reader(
+        database, interests="a\0b\ud800c \U0001f642", followed_authors=("\0\ud800",)
+    )
+    assert reader.interests == "a\ufffdb\ufffdc \U0001f642"
+    # In lists they are written as JSON, which has escapes for them.
+    assert reader.followed_authors == ("\0\ud800",)
+
+
+@pytest.mark.parametrize("text", ["arxiv:\0", "title:\ud800 \0", "10.1000/\0", "\ud800:\udfff"])
+def test_what_can_be_stored_nowhere_can_still_be_looked_for(database: Database, text: str) -> None:
+    with database.read() as conn:
+        assert store.papers.resolve(conn, text) is None
+
+
+def test_a_title_that_grows_when_it_is_compared_still_fits(database: Database) -> None:
+    title = "\ufdfa" * 450  # one character that stands for eighteen
+    assert take_in(database, [fetched(title=title), unnamed(title=title)]).stored == 1
+    with database.read() as conn:
+        assert store.papers.resolve(conn, f"title:{title}") == 1
+
+
+def test_thousands_of_keys_can_be_looked_for_at_once(database: Database) -> None:
+    take_in(database, [fetched(1)])
+    many = [("arxiv", f"2603.{n:05d}") for n in range(70_000)]
+    with database.read() as conn:
+        assert store.papers.find(conn, many) == {("arxiv", "2603.00001"): 1}
+        assert store.papers.find_titles(conn, [value for _, value in many]) == {}
+
+
+def test_reading_all_papers_leaves_the_connection_as_it_was(database: Database) -> None:
+    take_in(database, [fetched(n) for n in range(3)])
+    with database.write() as conn:
+        assert len(list(store.papers.iterate(conn))) == 3
+        store.papers.add_ids(conn, [(("doi", "10.1000/x"), 1)])
+    assert len(rows(database, "paper_ids")) == 4
+
+
 # -- writers at the same time ----------------------------------------------------------------------
 
 
@@ -157,6 +200,7 @@ def test_processes_that_write_at_once_wait_for_each_other(database: Database, ro
 # -- what is wrong, in words -----------------------------------------------------------------------
 
 
+@pytest.mark.sqlite("its time-out is set with a PRAGMA")
 def test_a_database_that_another_program_holds_is_named(database: Database, tmp_path: Path) -> None:
     other = open_database(str(database.engine.url))
     with other.read() as conn:
@@ -179,12 +223,14 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_a_database_without_tables_says_what_to_run(tmp_path: Path) -> None:
-    database = open_database(f"sqlite:///{tmp_path}/new.db")
-    with pytest.raises(DatabaseError, match="run `triage db upgrade`"):
+    with (
+        without_tables(tmp_path) as database,
+        pytest.raises(DatabaseError, match="run `triage db upgrade`"),
+    ):
         cursor(database)
-    database.close()
 
 
+@pytest.mark.sqlite("the test sets it with a PRAGMA")
 def test_a_database_that_may_only_be_read_is_told(database: Database) -> None:
     with database.read() as conn:
         conn.exec_driver_sql("PRAGMA query_only = ON")
@@ -208,7 +254,9 @@ def test_a_folder_in_the_databases_place_is_told(tmp_path: Path) -> None:
     database.close()
 
 
-@pytest.mark.parametrize("url", ["triage.db", "oracle://host/db", "", "postgresql://host/db"])
+@pytest.mark.parametrize(
+    "url", ["triage.db", "oracle://host/db", "", "postgresql+psycopg2://host/db"]
+)
 def test_an_address_that_is_none_is_a_matter_of_the_config(url: str) -> None:
     with pytest.raises(ConfigError, match=r"\[database\] url"):
         open_database(url)

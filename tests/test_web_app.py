@@ -201,7 +201,7 @@ def test_pages_need_no_script_and_nothing_from_elsewhere(world: World) -> None:
             assert address.startswith("/")
 
 
-def test_no_page_shows_the_address_the_interests_or_a_vote(world: World) -> None:
+def test_no_page_shows_the_address_the_interests_or_a_vote(world: World, tmp_path: Path) -> None:
     client = world.client()
     client.post("/v/" + world.vote(EventKind.SAVE), data={"vote": "save"})
     pages = [client.get(path) for path in [*PLAIN, *linked(world)]]
@@ -211,15 +211,10 @@ def test_no_page_shows_the_address_the_interests_or_a_vote(world: World) -> None
         assert ADDRESS.partition("@")[0] not in page.text
         assert INTERESTS not in page.text
         assert world.readers[0].public_id not in page.text
-    untouched = new_world(world_folder(world, "other")).client()
+    (tmp_path / "other").mkdir()
+    untouched = new_world(tmp_path / "other").client()
     for path in linked(world):
         assert client.get(path).text == untouched.get(path).text
-
-
-def world_folder(world: World, name: str) -> Path:
-    folder = Path(world.db.engine.url.database or "").parent / name
-    folder.mkdir()
-    return folder
 
 
 @pytest.mark.parametrize("declared", [True, False])

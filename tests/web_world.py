@@ -11,6 +11,7 @@ import httpx
 from sqlalchemy import select
 from starlette.types import ASGIApp
 
+from tests.databases import new_database
 from tests.factories import DAY, NOON, impression, slate, subscriber
 from tests.fakes import StoppedClock
 from triage import store
@@ -22,7 +23,7 @@ from triage.records import (
     Subscriber,
     SubscriberState,
 )
-from triage.store import Database, open_database
+from triage.store import Database
 from triage.tables import metadata
 from triage.tokens import Claims, Keyring, Purpose
 from triage.web import create_app
@@ -148,12 +149,6 @@ def add_papers(db: Database, rows: list[dict[str, Any]]) -> list[Paper]:
         store.papers.add_ids(conn, keys)
         found = store.papers.load(conn, ids)
     return [found[id] for id in ids]
-
-
-def new_database(folder: Path) -> Database:
-    db = open_database(f"sqlite:///{folder / 'triage.db'}")
-    metadata.create_all(db.engine)
-    return db
 
 
 def new_world(folder: Path, **paper_fields: Any) -> World:

@@ -43,6 +43,7 @@ _SOURCE_NAMES: Final = {
 }
 _LONGEST_ID: Final = 400
 _LONGEST_QUERY: Final = 200
+_LONGEST_KEY: Final = 500
 
 
 def parse_arxiv(text: str) -> tuple[str, int | None] | None:
@@ -110,10 +111,11 @@ def title_key(title: str) -> str:
 
     Compatibility forms and accents are folded too (`ﬁ` is `fi`, `é` is `e`), because the same title
     comes with them from one source and without from another. A title without letters and digits
-    gives the empty string, which must not be taken for an identity.
+    gives the empty string, which must not be taken for an identity. One that folding makes longer
+    than any title, as it can to eighteen times the length, is cut.
     """
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", title).casefold())
-    return "".join(filter(str.isalnum, folded))
+    return "".join(filter(str.isalnum, folded))[:_LONGEST_KEY]
 
 
 def source_name(source: str) -> str:

@@ -54,7 +54,8 @@ def write(
     _put(folder, MANIFEST, _OPEN + mac + _MIDDLE + body + _CLOSE)
     keep = {MANIFEST, *(str(entry["file"]) for entry in named.values())}
     for path in folder.iterdir():
-        if path.name not in keep and path.is_file():
+        # What begins with a dot another process may be writing at this moment.
+        if path.name not in keep and path.is_file() and not path.name.startswith("."):
             path.unlink(missing_ok=True)
 
 

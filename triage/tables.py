@@ -7,6 +7,7 @@ reads; `events` is append-only; `messages` is the outbox.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from sqlalchemy import (
@@ -22,13 +23,13 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
-    String,
     Table,
-    Text,
     TypeDecorator,
     UniqueConstraint,
     text,
 )
+from sqlalchemy import String as _String
+from sqlalchemy import Text as _Text
 
 SCHEMA_REVISION = "0002"
 """The migration that this program needs; a test compares it with the newest one."""
@@ -52,6 +53,29 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+class String(TypeDecorator[str]):
+    """Text of any origin: PostgreSQL stores no NUL, and no database half a character.
+
+    U+FFFD takes their place, in what is written and in what is looked for alike.
+    """
+
+    impl = _String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        return value and _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+
+
+class Text(String):
+    """The same without a greatest length."""
+
+    impl = _Text
+    cache_ok = True
 
 
 Id = BigInteger().with_variant(Integer, "sqlite")

@@ -1,4 +1,9 @@
-"""Opening a database, and the two kinds of transaction."""
+"""Opening a database, and the two kinds of transaction.
+
+A reader sees one state. Writers go one after the other: SQLite has one lock for them, and on
+PostgreSQL each takes the same advisory lock first. So whatever a writer reads stays true until it
+commits, on both, and no code has to think of isolation levels, retries or deadlocks.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import DatabaseError as DriverError
 
@@ -23,6 +28,31 @@ _SQLITE_PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA mmap_size = 0",
 )
+_POSTGRES_CONNECT = {
+    # Seconds until a server that does not answer counts as down; the URL may say otherwise.
+    "connect_timeout": "10",
+    "application_name": "triage",
+}
+# As patient as with SQLite. A writer that went silent, its machine gone or asleep, loses its right
+# after a minute, for it keeps all others waiting; what it wrote is rolled back.
+_POSTGRES_WRITE = (
+    "SET LOCAL lock_timeout = '10s'",
+    "SET LOCAL idle_in_transaction_session_timeout = '60s'",
+    # Any number that nobody else uses: the bytes of "triage".
+    f"SELECT pg_advisory_xact_lock({int.from_bytes(b'triage')})",
+)
+# By SQLSTATE, appendix A of PostgreSQL's manual.
+_POSTGRES_SAYS = {
+    "25006": "takes no writes now: is it a standby? Name the primary in [database] url",
+    "25P03": "gave up on this process, which was silent for a minute: run again",
+    "42501": "may not be written by this account: make the account the database's owner",
+    "42703": "has no tables yet or older ones: run `triage db upgrade`",
+    "42P01": "has no tables yet or older ones: run `triage db upgrade`",
+    "53100": "has no room: nothing was half written. Free space on its disk and run again",
+    "53300": "has no connection left: raise max_connections or end other programs",
+    "55P03": "was busy for longer than ten seconds: is another program holding it?",
+    "57P01": "was shut down; nothing was half written. Start it and run again",
+}
 
 
 class Database:
@@ -46,13 +76,24 @@ class Database:
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[Connection]:
         try:
-            with self.engine.connect().execution_options(triage_write=write) as conn, conn.begin():
+            with self._connection(write=write) as conn, conn.begin():
                 yield conn
         except DriverError as error:
-            # A broken constraint is of a class of its own: it is the caller's, not the operator's.
-            if type(error) not in (OperationalError, DriverError):
+            explained = self._explained(error)
+            if explained is None:
                 raise
-            raise DatabaseError(_explained(error, self.engine)) from error
+            raise DatabaseError(explained) from error
+
+    def _connection(self, *, write: bool) -> Connection:
+        conn = self.engine.connect().execution_options(triage_write=write)
+        if write or self.is_file:
+            return conn
+        return conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    def _explained(self, error: DBAPIError) -> str | None:
+        """Say what the operator can do; None if it is the caller's error, a broken constraint."""
+        explain = _explained_sqlite if self.is_file else _explained_postgres
+        return explain(error, self.engine.url)
 
     def check_schema(self) -> None:
         """Refuse a database that is not exactly at this program's schema.
@@ -109,19 +150,26 @@ def open_database(url: str) -> Database:
     """
     try:
         parsed = make_url(url)
-        name = parsed.get_backend_name()
-        if name not in {"sqlite"}:
-            raise ConfigError(f"[database] url: {name} is not supported, use sqlite:///…")
-        engine = create_engine(parsed)
     except ArgumentError as error:
         raise ConfigError(
             "[database] url: not a database address, for example sqlite:///triage.db"
         ) from error
-    if parsed.database and not Path(parsed.database).parent.is_dir():
-        raise DatabaseError(f"the folder {Path(parsed.database).parent} does not exist: create it")
+    if parsed.drivername == "sqlite":
+        return Database(_sqlite(parsed))
+    if parsed.drivername in {"postgresql", "postgresql+psycopg"}:
+        return Database(_postgres(parsed))
+    raise ConfigError(
+        f"[database] url: {parsed.drivername} is not supported, use sqlite:///… or postgresql://…"
+    )
+
+
+def _sqlite(url: URL) -> Engine:
+    if url.database and not Path(url.database).parent.is_dir():
+        raise DatabaseError(f"the folder {Path(url.database).parent} does not exist: create it")
+    engine = create_engine(url)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
-    return Database(engine)
+    return engine
 
 
 def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:
@@ -138,9 +186,11 @@ def _begin_sqlite(conn: Connection) -> None:
     conn.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
-def _explained(error: DBAPIError, engine: Engine) -> str:
+def _explained_sqlite(error: DBAPIError, url: URL) -> str | None:
+    if type(error) not in (OperationalError, DriverError):
+        return None
     said = str(error.orig)
-    place = engine.url.database or "the database"
+    place = url.database or "the database"
     if "no such table" in said:
         return f"{place} has no tables yet or older ones: run `triage db upgrade`"
     if "locked" in said or "busy" in said:
@@ -154,3 +204,50 @@ def _explained(error: DBAPIError, engine: Engine) -> str:
     if "not a database" in said or "malformed" in said:
         return f"{place} is damaged or no database: restore the back-up"
     return f"{place}: {said}"
+
+
+def _postgres(url: URL) -> Engine:
+    url = url.set(drivername="postgresql+psycopg", query=_POSTGRES_CONNECT | dict(url.query))
+    try:
+        # A server may be restarted while this program runs; the first query then finds out.
+        engine = create_engine(url, pool_pre_ping=True)
+    except ImportError as error:
+        raise ConfigError(
+            "[database] url: PostgreSQL needs its driver: pip install 'paper-triage[postgres]'"
+        ) from error
+    event.listen(engine, "connect", _check_postgres)
+    event.listen(engine, "begin", _begin_postgres)
+    return engine
+
+
+def _check_postgres(dbapi_connection: Any, _record: object) -> None:
+    encoding = dbapi_connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise ConfigError(
+            f"[database] url: the database stores {encoding}, papers need UTF8:"
+            " make another one with `createdb --encoding=UTF8 --template=template0`"
+        )
+
+
+def _begin_postgres(conn: Connection) -> None:
+    if conn.get_execution_options().get("triage_write", True):
+        for statement in _POSTGRES_WRITE:
+            conn.exec_driver_sql(statement)
+
+
+def _explained_postgres(error: DBAPIError, url: URL) -> str | None:
+    place = f"the database {url.database or url.username} on {url.host or 'this machine'}"
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if state in _POSTGRES_SAYS:
+        return f"{place} {_POSTGRES_SAYS[state]}"
+    if type(error) not in (OperationalError, DriverError):
+        return None
+    said = " ".join(str(error.orig).split())
+    # A connection that fails has no code, only words.
+    if "password" in said:
+        return f"{place} refused the password of {url.username}: correct [database] url"
+    if 'database "' in said and "does not exist" in said:
+        return f"{place} does not exist: make it with `createdb --encoding=UTF8`"
+    if state:
+        return f"{place}: {said}"
+    return f"{place} cannot be reached: does it run, and is [database] url right? {said}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -16,6 +16,8 @@ from triage.tables import paper_ids, paper_records, papers
 
 Key = tuple[str, str]
 """A scheme and a value under which a paper is known outside: `("arxiv", "2506.01234")`."""
+
+T = TypeVar("T", int, str)
 
 _LONGEST_TEXT = 2000
 
@@ -42,6 +44,13 @@ def _paper(row: Any) -> Paper:
     return Paper(**fields)
 
 
+def _in_parts(values: Collection[T]) -> Iterator[list[T]]:
+    """Yield the values in as many pieces as statements need, which take only so many parameters."""
+    several = sorted(values)
+    for start in range(0, len(several), 5000):
+        yield several[start : start + 5000]
+
+
 def find(conn: Connection, keys: Collection[Key]) -> dict[Key, int]:
     """Return the paper id of every key that is known."""
     by_scheme: dict[str, list[str]] = {}
@@ -49,10 +58,11 @@ def find(conn: Connection, keys: Collection[Key]) -> dict[Key, int]:
         by_scheme.setdefault(scheme, []).append(value)
     found: dict[Key, int] = {}
     for scheme, values in by_scheme.items():
-        query = select(paper_ids.c.value, paper_ids.c.paper_id).where(
-            paper_ids.c.scheme == scheme, paper_ids.c.value.in_(values)
-        )
-        found.update({(scheme, value): id for value, id in conn.execute(query)})
+        for some in _in_parts(values):
+            query = select(paper_ids.c.value, paper_ids.c.paper_id).where(
+                paper_ids.c.scheme == scheme, paper_ids.c.value.in_(some)
+            )
+            found.update({(scheme, value): id for value, id in conn.execute(query)})
     return found
 
 
@@ -64,16 +74,17 @@ def find_titles(
     Args:
         without_id: only papers of which nothing but the title is known.
     """
-    if not title_keys:
-        return {}
-    query = (
-        select(papers.c.title_key, func.min(papers.c.id))
-        .where(papers.c.title_key.in_(list(title_keys)))
-        .group_by(papers.c.title_key)
-    )
-    if without_id:
-        query = query.where(papers.c.id.not_in(select(paper_ids.c.paper_id)))
-    return dict(iter(conn.execute(query)))
+    found: dict[str, int] = {}
+    for some in _in_parts(title_keys):
+        query = (
+            select(papers.c.title_key, func.min(papers.c.id))
+            .where(papers.c.title_key.in_(some))
+            .group_by(papers.c.title_key)
+        )
+        if without_id:
+            query = query.where(papers.c.id.not_in(select(paper_ids.c.paper_id)))
+        found.update(iter(conn.execute(query)))
+    return found
 
 
 def resolve(conn: Connection, text: str) -> int | None:
@@ -109,9 +120,8 @@ def outside_id(paper: Paper) -> str:
 def load(conn: Connection, ids: Collection[int]) -> dict[int, Paper]:
     """Return the stored papers among `ids`."""
     found: dict[int, Paper] = {}
-    wanted = sorted(set(ids))
-    for start in range(0, len(wanted), 5000):
-        query = select(*_COLUMNS).where(papers.c.id.in_(wanted[start : start + 5000]))
+    for some in _in_parts(set(ids)):
+        query = select(*_COLUMNS).where(papers.c.id.in_(some))
         found.update({row.id: _paper(row) for row in conn.execute(query)})
     return found
 
@@ -141,8 +151,10 @@ def counts_by_source(conn: Connection, first: date, last: date) -> dict[str, int
 def iterate(conn: Connection) -> Iterator[Paper]:
     """Yield every paper, oldest listing first, without holding all of them in memory."""
     query = select(*_COLUMNS).order_by(papers.c.listed_on, papers.c.id)
-    for row in conn.execution_options(yield_per=2000).execute(query):
-        yield _paper(row)
+    # Of the statement, for an option of the connection would stay for all that follows.
+    with conn.execute(query.execution_options(yield_per=2000)) as rows:
+        for row in rows:
+            yield _paper(row)
 
 
 def count(conn: Connection) -> int:
