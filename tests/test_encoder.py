@@ -26,6 +26,14 @@ class TestTextEncoder(EncoderContract):
         return topics.encoder()
 
 
+def test_what_a_third_of_all_papers_speak_of_is_still_a_word() -> None:
+    texts = [
+        f"language models for task {n}" if n % 3 == 0 else f"galaxy {n} spins" for n in range(300)
+    ]
+    encoder = TextEncoder.fit(texts)
+    assert encoder.encode(["language models"]).words.nnz
+
+
 def test_papers_of_one_topic_are_near_to_each_other() -> None:
     encodings = topics.encoder().encode(TEXTS)
     words = (encodings.words @ encodings.words.T).toarray()

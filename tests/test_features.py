@@ -39,6 +39,11 @@ def test_an_empty_profile_gives_zeros_and_never_nan() -> None:
     assert not X[:, personal].any()
 
 
+def test_interests_in_words_that_nobody_uses_ask_for_nothing_and_hide_nothing() -> None:
+    assert not column("has_interests", topics.profile("zzzz; qqqq")).any()
+    assert column("has_interests", topics.profile("zzzz; protein folding")).all()
+
+
 def test_no_candidates_give_no_rows() -> None:
     X = feature_matrix(topics.profile("graphs", (1,)), topics.library(), DAY)
     assert X.shape == (0, len(FEATURES))

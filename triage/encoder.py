@@ -296,7 +296,8 @@ def _choose_terms(rows: I64, keys: I64, n_documents: int) -> tuple[I64, I64]:
     first = np.ones(len(keys), dtype=bool)
     first[1:] = (keys[1:] != keys[:-1]) | (rows[1:] != rows[:-1])
     vocabulary, frequency = np.unique(keys[first], return_counts=True)
-    most = n_documents if n_documents < 100 else n_documents // 4
+    # A field's own words stay: who writes "language models" means something by it.
+    most = n_documents if n_documents < 100 else n_documents // 2
     fit = (frequency >= _least_frequency(n_documents)) & (frequency <= most)
     vocabulary, frequency = vocabulary[fit], frequency[fit]
     chosen = np.sort(np.lexsort((vocabulary, -frequency))[:MAX_TERMS])

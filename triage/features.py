@@ -130,7 +130,8 @@ def feature_matrix(profile: Profile, candidates: Library, on: date) -> F32:
     _put_facts(profile, candidates.papers, on, put)
     put("n_likes_log1p", np.log1p(len(profile.liked)))
     put("n_phrases", len(profile.phrases))
-    put("has_interests", float(len(profile.interests) > 0))
+    # Words that the encoder does not know ask for nothing, so they must not hide everything.
+    put("has_interests", float(profile.interests.words.nnz > 0))
     return X
 
 
