@@ -257,10 +257,16 @@ class Gate:
 
 @cache
 def _trust() -> ssl.SSLContext:
-    """Return whom we trust over TLS; reading that takes 80 ms, so once is enough."""
+    """Return whom we trust over TLS; reading that takes 80 ms, so once is enough.
+
+    The public authorities that httpx brings, and whom this machine trusts besides, which
+    SSL_CERT_FILE can name, as for mail.
+    """
     import httpx
 
-    return httpx.create_ssl_context()
+    context = httpx.create_ssl_context(trust_env=False)
+    context.load_default_certs()
+    return context
 
 
 def _unpacked(unpack: Any, raw: bytes) -> Any:
