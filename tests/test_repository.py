@@ -94,8 +94,10 @@ def tracked_texts() -> Iterator[tuple[Path, str]]:
 
 @pytest.mark.parametrize("path", PYTHON, ids=name_of)
 def test_no_module_is_past_500_lines(path: Path) -> None:
+    # The tests of one module stay in one file, which may be a little longer.
+    most = 700 if path.is_relative_to(ROOT / "tests") else 500
     n_lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert n_lines <= 500, f"split {name_of(path)} by noun: {n_lines} lines"
+    assert n_lines <= most, f"split {name_of(path)} by noun: {n_lines} lines"
 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:
