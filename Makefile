@@ -16,7 +16,12 @@ LOCKED := $(PIP) install --require-hashes --only-binary :all: --no-compile --no-
 UV_COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header $(UPGRADE)
 
-.PHONY: help demo test lint types imports migration-check e2e reliability bench format lock servers clean
+# What stores something, but for the tests that look for the database in a file.
+ON_POSTGRESQL = $$(grep -lE '^from tests(\.| import )(databases|installation|postgres|web_world)\b' \
+	tests/test_*.py | grep -v test_doctor) --deselect \
+	tests/test_report.py::test_the_command_writes_one_file_beside_the_config_or_where_it_is_told
+
+.PHONY: help demo test test-postgresql lint types imports migration-check e2e reliability bench format lock servers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +32,10 @@ demo: .venv/project.stamp ## install what is needed and show the whole loop on b
 test: lint types imports ## run every check; pytest's closing line comes last
 	@echo "pytest"
 	@$(BIN)/python -m pytest -n $(WORKERS)
+
+test-postgresql: .venv/dev.stamp ## run the tests that store something on PostgreSQL instead of SQLite
+	@echo "pytest --database=postgresql"
+	@$(BIN)/python -m pytest -n $(WORKERS) --database=postgresql $(ON_POSTGRESQL)
 
 lint: .venv/dev.stamp ## check format and style
 	@echo "ruff format --check" && $(BIN)/ruff format --check
@@ -68,7 +77,7 @@ servers: ## install the system packages of the tests (Debian; needs root or sudo
 		$$as_root debconf-set-selections; \
 	$$as_root apt-get update -qq; \
 	$$as_root apt-get install -qq -y --no-install-recommends --no-remove \
-		chromium fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji \
+		postgresql chromium fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji \
 		postfix sasl2-bin libsasl2-modules > /dev/null
 
 clean: ## remove everything that make and the tools made
