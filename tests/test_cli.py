@@ -254,7 +254,8 @@ def test_importing_ends_with_one_line_that_counts(config: Path) -> None:
     path.write_text(path.read_text() + '\n{"title": "no abstract"}\n')
     for counted in ("read 6, stored 5, known 0", "read 6, stored 0, known 5"):
         ended = triage("papers", "import", path, config=config)
-        assert (ended.code, ended.out, ended.err) == (0, f"{counted}, quarantined 1\n", "")
+        assert (ended.code, ended.out) == (0, f"{counted}, quarantined 1\n")
+        assert ended.err == "triage: file:papers.jsonl line 6: it has no id\n"
 
 
 def test_a_file_that_cannot_be_read_is_named_and_the_others_are_imported(config: Path) -> None:
