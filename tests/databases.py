@@ -31,7 +31,7 @@ def on_postgres() -> bool:
 
 
 @lru_cache(maxsize=1)
-def _migrated() -> bytes:
+def migrated_file() -> bytes:
     """Return an empty SQLite database as the migrations make it; once for all tests."""
     with TemporaryDirectory() as folder:
         database = open_database(f"sqlite:///{folder}/{NAME}")
@@ -49,7 +49,7 @@ def migrated_url(folder: Path) -> Iterator[str]:
         with postgres.migrated_url() as url:
             yield url
     else:
-        (folder / NAME).write_bytes(_migrated())
+        (folder / NAME).write_bytes(migrated_file())
         yield f"sqlite:///{folder / NAME}"
 
 

@@ -15,9 +15,9 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
 
+from tests import databases
 from tests.factories import NOON
 from tests.fakes import StoppedClock
-from tests.installation import installed
 from triage.app import App, open_app
 from triage.doctor import Probes, Reply
 
@@ -39,9 +39,8 @@ class Server:
 
 
 def installation(folder: Path, config: str = "") -> App:
-    """Return an app on a new database, with a good secret and the clock at NOON."""
-    with installed(folder):
-        pass
+    """Return an app on a new SQLite database, with a good secret and the clock at NOON."""
+    (folder / "triage.db").write_bytes(databases.migrated_file())
     (folder / "triage.db").chmod(0o600)
     (folder / "triage.toml").write_text(config)
     key = folder / "secret_key"
