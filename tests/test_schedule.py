@@ -326,6 +326,31 @@ def test_an_open_day_is_asked_for_sooner_than_a_settled_one(
     assert source.n_fetches == 2
 
 
+def test_an_answer_that_breaks_a_source_costs_nobody_their_digest(office: Office) -> None:
+    class Broken(Announcing):
+        def fetch(self, cursor: str | None) -> Iterator[Batch]:
+            raise KeyError("a field that was renamed")
+            yield Batch()
+
+    office.reader("reader@example.org", hour=13)
+    office.forward(hours=1)
+    office.schedule(sources=[Broken(None)]).tick()
+    assert len(office.mailer.sent) == 1
+
+
+def test_an_evening_reader_does_not_wait_for_tomorrows_announcement(office: Office) -> None:
+    """In Los Angeles it is nine in the evening when arXiv's next day has begun."""
+    office.reader("la@example.org", "America/Los_Angeles", hour=21)
+    source = Announcing(Verdict.COMPLETE)
+    schedule = office.schedule(sources=[source], awaited=frozenset({"arxiv"}))
+    office.clock.at = MORNING
+    schedule.tick()
+    source.verdict = None
+    office.clock.at = digest_at(date(2026, 3, 3), 21, "America/Los_Angeles")
+    schedule.tick()
+    assert ("la@example.org", date(2026, 3, 3)) in office.served()
+
+
 # -- chores ----------------------------------------------------------------------------------------
 
 
@@ -350,15 +375,24 @@ def test_a_chore_is_done_once_a_day_and_caught_up_after_an_outage(office: Office
     assert len(done) == 3
 
 
-def test_a_chore_that_fails_is_noted_and_the_next_one_done(office: Office) -> None:
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (TriageError("no space left"), "failed: no space left"),
+        (ZeroDivisionError("inside a library"), "failed: ZeroDivisionError"),
+    ],
+)
+def test_a_chore_that_fails_is_noted_and_the_next_one_done(
+    office: Office, error: Exception, outcome: str
+) -> None:
     def fail() -> str:
-        raise TriageError("no space left")
+        raise error
 
     chores = [Chore("back up", time(3), fail), Chore("train", time(3), lambda: "trained")]
     office.schedule(chores=chores).do_chores()
     with office.database.read() as conn:
         outcomes = {row["name"]: row["outcome"] for row in store.chores.listing(conn)}
-    assert outcomes["back up"] == "failed: no space left"
+    assert outcomes["back up"] == outcome
     assert outcomes["train"] == "trained"
 
 

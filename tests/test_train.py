@@ -174,6 +174,17 @@ def test_a_ranker_that_learned_a_real_taste_goes_live(
     assert serving(database, workshop, StoppedClock(), DAY).scorer.version == report.version
 
 
+def test_what_serves_is_never_judged_by_digests_that_it_has_learned_from(
+    database: Database, workshop: FileWorkshop
+) -> None:
+    first = train_on(database, workshop, taste)
+    assert first.promoted
+    again = train(database, workshop, StoppedClock())
+    assert (again.serving_version, again.n_held_out) == (first.version, 0)
+    assert not again.promoted
+    assert "too few to judge by" in again.why
+
+
 def test_rankers_that_learned_noise_hardly_ever_go_live(tmp_path: Path) -> None:
     promoted = 0
     for seed in range(10):

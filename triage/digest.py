@@ -8,7 +8,7 @@ subscriber that fails is reported and skipped; the others go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 log = structlog.get_logger()
+
+ONE_DAY = timedelta(days=1)
 
 NO_PAPERS = "no_papers"
 
@@ -71,10 +73,10 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """A subscriber who is due, and how many days back papers are offered to them."""
+    """A subscriber who is due, since when, and how many days back papers are offered to them."""
 
     subscriber: Subscriber
-    last_on: date | None
+    since: date
     days: int
 
 
@@ -152,7 +154,7 @@ class Nightly:
         """
         pair = self._encode(on, silent)
         with self._database.read() as conn:
-            due = self._when_due(subscriber, store.slates.last_days(conn), on)
+            due = self._when_due(conn, [subscriber], on)[0]
             pool = load_pool(conn, pair.encoder, on, due.days)
             return self._slate(conn, due, pool, pair, on)
 
@@ -173,12 +175,13 @@ class Nightly:
         with self._database.read() as conn:
             last_days = store.slates.last_days(conn)
             active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
-            due = [
-                self._when_due(subscriber, last_days, on)
+            wanted = [
+                subscriber
                 for subscriber in active
                 if (only is None or subscriber.id in only)
                 and digest_due(subscriber.frequency, last_days.get(subscriber.id), on)
             ]
+            due = self._when_due(conn, wanted, on)
             days = max((each.days for each in due), default=0)
             pool = load_pool(conn, pair.encoder, on, days)
         log.info("rank", on=str(on), due=len(due), papers=len(pool))
@@ -194,9 +197,16 @@ class Nightly:
             progress("rank", done, len(due))
         return Queued(counts[True], counts[False], tuple(problems))
 
-    def _when_due(self, subscriber: Subscriber, last_days: Mapping[int, date], on: date) -> _Due:
-        last_on = last_days.get(subscriber.id)
-        return _Due(subscriber, last_on, window_days(self._rules.max_age_days, last_on, on))
+    def _when_due(
+        self, conn: Connection, subscribers: Sequence[Subscriber], on: date
+    ) -> list[_Due]:
+        last_sent = store.slates.last_days(conn, sent=True)
+        due = []
+        for subscriber in subscribers:
+            last_on = last_sent.get(subscriber.id)
+            days = window_days(self._rules.max_age_days, last_on, on)
+            due.append(_Due(subscriber, min(last_on or on, on - ONE_DAY), days))
+        return due
 
     def _queue_one(self, run_id: int, due: _Due, pool: Library, pair: Serving, on: date) -> bool:
         """Queue one digest, slate, impressions and bytes together; False if it has no papers."""
@@ -230,10 +240,10 @@ class Nightly:
             on=on,
             max_age_days=due.days,
         )
-        first = on if due.last_on is None else min(due.last_on + timedelta(days=1), on)
         report = day_report(
-            store.papers.counts_by_source(conn, first, on),
-            store.sources.days(conn, first, on),
+            store.papers.counts_by_source(conn, due.since + ONE_DAY, on),
+            store.sources.days(conn, due.since, on),
+            since=due.since,
             on=on,
             n_candidates=len(ranking.candidates),
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from triage.errors import SourceError
+from triage.errors import DatabaseError, SourceError
 from triage.ingest import ingest
 from triage.ports import Clock, Progress, Source, silent
 from triage.store import Database
@@ -27,4 +27,10 @@ def fetch(
         except SourceError as error:
             log.warning("source failed", source=source.name, error=str(error))
             problems.append(f"source {source.name}: {error}")
+        except DatabaseError:
+            raise
+        except Exception as error:
+            # An answer that no parser was ready for must not cost the subscribers their digests.
+            log.exception("source broken", source=source.name)
+            problems.append(f"source {source.name}: {type(error).__name__}, see the log")
     return problems

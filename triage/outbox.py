@@ -12,9 +12,11 @@ crash in between is seen and never taken for either outcome.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -27,9 +29,14 @@ from triage.records import OutgoingMessage, SubscriberState
 from triage.store import Database
 from triage.store.messages import StoredMessage
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
 log = structlog.get_logger()
 
-LEASE = timedelta(minutes=10)
+# Longer than the slowest lawful hand-over: 30 s to connect, five phases of 300 s, 600 s for the
+# last answer (RFC 5321, 4.5.3.2). A sender of this machine that died is known to be gone at once.
+LEASE = timedelta(minutes=40)
 SEND_WINDOW = timedelta(hours=12)
 BACK_OFF = tuple(timedelta(minutes=m) for m in (1, 5, 15, 30, 60, 120))
 
@@ -129,10 +136,13 @@ class Outbox:
             return claimed.state if claimed else None
         pass_by("claimed")
         with self._database.write() as conn:
+            unwanted = self._cancel_unwanted(conn, claimed)
             recipient, mime = store.messages.content(conn, claimed.id)
-            doubtful = store.messages.move(conn, claimed, State.IN_DOUBT, self._clock.now())
-        if doubtful is None:
-            return None
+            doubtful = unwanted or store.messages.move(
+                conn, claimed, State.IN_DOUBT, self._clock.now()
+            )
+        if doubtful is None or doubtful.state is State.CANCELLED:
+            return doubtful.state if doubtful else None
         pass_by("in_doubt")
         try:
             reply = self._mailer.send(OutgoingMessage(doubtful.message_id, recipient, mime))
@@ -162,14 +172,8 @@ class Outbox:
         """Take a message, or cancel it: whether it is still wanted is read in the same step."""
         now = self._clock.now()
         with self._database.write() as conn:
-            subscriber = store.subscribers.by_id(conn, message.subscriber_id)
-            if subscriber is None or subscriber.state is not SubscriberState.ACTIVE:
-                reason = subscriber.state if subscriber else "erased"
-                moved = store.messages.move(conn, message, State.CANCELLED, now, reason=reason)
-                if moved and message.slate_id is not None:
-                    store.slates.release(conn, message.slate_id, now)
-                return moved
-            return store.messages.move(
+            unwanted = self._cancel_unwanted(conn, message)
+            return unwanted or store.messages.move(
                 conn,
                 message,
                 State.CLAIMED,
@@ -180,11 +184,24 @@ class Outbox:
                 lease_until=now + LEASE,
             )
 
+    def _cancel_unwanted(self, conn: Connection, message: StoredMessage) -> StoredMessage | None:
+        """Cancel the message of somebody who left, paused or was erased; else do nothing."""
+        subscriber = store.subscribers.by_id(conn, message.subscriber_id)
+        if subscriber is not None and subscriber.state is SubscriberState.ACTIVE:
+            return None
+        now = self._clock.now()
+        reason = subscriber.state if subscriber else "erased"
+        moved = store.messages.move(conn, message, State.CANCELLED, now, reason=reason)
+        # One that was in doubt once may have arrived: its papers are not shown a second time.
+        if moved and message.slate_id is not None and not message.resends:
+            store.slates.release(conn, message.slate_id, now)
+        return moved
+
     def _put_off(self, message: StoredMessage, reply: str) -> State | None:
         now = self._clock.now()
         if now - message.created_at >= SEND_WINDOW:
             return self._give_up(message, "expired", reply)
-        wait = BACK_OFF[min(message.attempts, len(BACK_OFF)) - 1]
+        wait = BACK_OFF[min(message.attempts, len(BACK_OFF)) - 1] * _spread(message)
         with self._database.write() as conn:
             moved = store.messages.move(
                 conn, message, State.DEFERRED, now, not_before=now + wait, last_reply=reply
@@ -207,3 +224,9 @@ class Outbox:
                 gone = SubscriberState.SUPPRESSED
                 store.subscribers.set_state(conn, subscriber.id, gone, now)
         return moved.state if moved else None
+
+
+def _spread(message: StoredMessage) -> float:
+    """Return 0.8 to 1.2, so that messages that failed together do not all return together."""
+    name = f"{message.message_id} {message.attempts}".encode()
+    return 0.8 + 0.4 * (zlib.crc32(name) / 0xFFFF_FFFF)

@@ -29,6 +29,8 @@ from triage.store import Database
 log = structlog.get_logger()
 
 LEASE = timedelta(minutes=15)
+# A training may take long, and nobody waits for the other scheduler's.
+CHORES_LEASE = timedelta(hours=3)
 SETTLED = frozenset({Verdict.COMPLETE, Verdict.EMPTY_EXPECTED})
 # How soon a source is asked again: while its day is open, and once it is settled.
 OPEN_AGAIN = timedelta(minutes=15)
@@ -80,9 +82,11 @@ class Schedule:
 
     def tick(self) -> None:
         """Fetch, queue and send what is due now; do nothing if another scheduler has the lease."""
-        if not self._holds("digests"):
+        if not self._holds("digests", LEASE):
             return
         self._fetch()
+        if not self._holds("digests", LEASE):
+            return
         for on, subscribers in sorted(self._due().items()):
             try:
                 queued = self._nightly.queue(on, only={each.id for each in subscribers})
@@ -90,11 +94,13 @@ class Schedule:
                 log.info("no digests yet", why=str(error))
                 break
             log.info("queued", on=str(on), made=queued.made, skipped=queued.skipped)
+            if not self._holds("digests", LEASE):
+                return
         self._outbox.drain()
 
     def do_chores(self) -> None:
         """Do the daily chores that are due; one that fails is noted, and the others are done."""
-        if not self._holds("chores"):
+        if not self._holds("chores", CHORES_LEASE):
             return
         for chore in self._chores:
             with self._database.read() as conn:
@@ -104,6 +110,10 @@ class Schedule:
                     outcome = chore.do()
                 except TriageError as error:
                     outcome = f"failed: {error}"
+                except Exception as error:
+                    # Whatever one chore's trouble is, the next one is done.
+                    log.exception("chore failed", name=chore.name)
+                    outcome = f"failed: {type(error).__name__}"
                 log.info("chore", name=chore.name, outcome=outcome)
                 with self._database.write() as conn:
                     store.chores.done(conn, chore.name, self._clock.now(), outcome)
@@ -115,10 +125,11 @@ class Schedule:
             for name in ("digests", "chores"):
                 store.leases.give_back(conn, name, self._owner, now)
 
-    def _holds(self, name: str) -> bool:
+    def _holds(self, name: str, so_long: timedelta) -> bool:
+        """Take or renew a lease; return False if another scheduler has it."""
         now = self._clock.now()
         with self._database.write() as conn:
-            return store.leases.take(conn, name, self._owner, now + LEASE, now)
+            return store.leases.take(conn, name, self._owner, now + so_long, now)
 
     def _fetch(self) -> None:
         now = self._clock.now()
@@ -145,8 +156,12 @@ class Schedule:
         """Return who is due a digest now, by the local date that it is for."""
         now = self._clock.now()
         today = arxiv_today(now)
-        verdicts = self._verdicts(today, today)
-        is_open = any(verdicts.get(name) not in SETTLED for name in self._awaited)
+        settled = {
+            day: verdicts.keys() >= self._awaited
+            and all(verdicts[name] in SETTLED for name in self._awaited)
+            for day in (today - timedelta(days=1), today)
+            for verdicts in [self._verdicts(day, day)]
+        }
         with self._database.read() as conn:
             last_days = store.slates.last_days(conn)
             active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
@@ -156,7 +171,9 @@ class Schedule:
             if not digest_due(subscriber.frequency, last_days.get(subscriber.id), on):
                 continue
             at = digest_at(on, subscriber.hour, subscriber.zone)
-            if not _was_active(subscriber, at) or (is_open and now < at + PATIENCE):
+            # A reader's date may be ahead of the source's day, or behind it in the evening.
+            is_settled = settled.get(min(on, today), True)
+            if not _was_active(subscriber, at) or (not is_settled and now < at + PATIENCE):
                 continue
             due.setdefault(on, []).append(subscriber)
         return due

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,7 @@ class TrainReport:
     n_votes: int
     n_slates: int
     n_held_out: int
+    taught_until: str
     challenger_ndcg: float
     serving_version: str
     serving_ndcg: float
@@ -96,7 +97,7 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
             "nobody has voted on a digest yet: training needs votes from mails, which the"
             " cold-start scorer uses meanwhile"
         )
-    earlier, later = _split(groups)
+    earlier, later = _split(groups, _taught_until(database, pair.scorer))
     encoder = refreshed(database, workshop, clock, pair.encoder, today)
     challenger = _ndcgs(_fit(workshop, earlier, encoder), later)
     serves = _ndcgs(pair.scorer, later)
@@ -109,6 +110,7 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
         n_votes=n_votes,
         n_slates=len(groups),
         n_held_out=len(challenger),
+        taught_until=max(group.on for group in groups).isoformat(),
         challenger_ndcg=_mean(challenger),
         serving_version=pair.scorer.version,
         serving_ndcg=_mean(serves),
@@ -160,10 +162,26 @@ def _groups(database: Database) -> list[_Group]:
     return groups
 
 
-def _split(groups: Sequence[_Group]) -> tuple[list[_Group], list[_Group]]:
-    """Split by time: no slate that tests is older than one that teaches, nor of the same day."""
+def _taught_until(database: Database, scorer: Scorer) -> date | None:
+    """Return the day of the newest slate that a scorer was fitted on, None if on none."""
+    with database.read() as conn:
+        row = store.versions.get(conn, scorer.version)
+    told = row.metrics.get("taught_until") if row else None
+    return date.fromisoformat(told) if told else None
+
+
+def _split(
+    groups: Sequence[_Group], taught_until: date | None
+) -> tuple[list[_Group], list[_Group]]:
+    """Split by time: no slate that tests is older than one that teaches, nor of the same day.
+
+    Args:
+        taught_until: what serves has learned from slates up to that day, so they cannot test it.
+    """
     days = sorted({group.on for group in groups})
     first_later = days[-max(1, round(HELD_OUT * len(days)))]
+    if taught_until is not None:
+        first_later = max(first_later, taught_until + timedelta(days=1))
     earlier = [group for group in groups if group.on < first_later]
     later = [group for group in groups if group.on >= first_later]
     return (earlier, later) if earlier else (list(groups), [])

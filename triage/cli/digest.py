@@ -28,7 +28,7 @@ def command() -> None:
 )
 @click.pass_context
 def preview(ctx: click.Context, email: str, on: date | None, to: Path | None) -> None:
-    """Show the digest that EMAIL would get; nothing is stored or sent."""
+    """Show the digest that EMAIL would get; none is made or sent."""
     from triage.mail import part_of
     from triage.subscribe import find
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import logging
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING
 
 import click
 
+from triage.app import LONGEST_FETCH
 from triage.cli._edge import PARTLY_DONE, opened, parse_date, progress_bar
 
 if TYPE_CHECKING:
     from triage.app import App
     from triage.records import Subscriber
 
-# A run by hand never waits for a source: what does not come in time will follow.
-LONGEST_FETCH = timedelta(minutes=3)
-
 
 @click.command("run")
 @click.option("--date", "on", callback=parse_date, help="Act as if this were today.")
 @click.option("--subscriber", "email", help="Only this subscriber's digest.")
-@click.option("--dry-run", is_flag=True, help="Show what would be sent; store and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent; make and send no digest.")
 @click.pass_context
 def command(ctx: click.Context, on: date | None, email: str | None, dry_run: bool) -> None:
     """Make the digest of everyone who is due, and send what waits.
@@ -58,8 +56,8 @@ def command(ctx: click.Context, on: date | None, email: str | None, dry_run: boo
         click.echo(f"triage: no mail can be sent: {drained.broken}", err=True)
     if drained.in_flight:
         click.echo(
-            f"triage: {drained.in_flight} are in the hands of another sender: run again in ten"
-            " minutes, or look at `triage outbox list`",
+            f"triage: {drained.in_flight} are in the hands of another sender: run again in an"
+            " hour, or look at `triage outbox list`",
             err=True,
         )
     if drained.broken and not drained.sent:

@@ -20,7 +20,13 @@ NEXT_STATES: dict[MessageState, frozenset[MessageState]] = {
     ),
     MessageState.RENDERED: frozenset({MessageState.CLAIMED, MessageState.CANCELLED}),
     MessageState.CLAIMED: frozenset(
-        {MessageState.IN_DOUBT, MessageState.DEFERRED, MessageState.FAILED, MessageState.RENDERED}
+        {
+            MessageState.IN_DOUBT,
+            MessageState.CANCELLED,
+            MessageState.DEFERRED,
+            MessageState.FAILED,
+            MessageState.RENDERED,
+        }
     ),
     MessageState.IN_DOUBT: frozenset(
         {

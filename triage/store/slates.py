@@ -7,12 +7,12 @@ from datetime import date, datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
-from triage.records import Impression, Policy, Reason, Slate
+from triage.records import Impression, MessageState, Policy, Reason, Slate
 from triage.store import papers as papers_store
 from triage.store import subscribers as subscribers_store
-from triage.tables import impressions, slates, subscribers
+from triage.tables import impressions, messages, slates, subscribers
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +126,18 @@ def id_of(conn: Connection, public_id: str) -> int | None:
     return conn.scalar(select(slates.c.id).where(slates.c.public_id == public_id))
 
 
-def last_days(conn: Connection) -> dict[int, date]:
-    """Return the date of the newest slate of every subscriber who has one."""
-    query = select(slates.c.subscriber_id, slates.c.on).order_by(slates.c.on)
-    return dict(iter(conn.execute(query)))
+def last_days(conn: Connection, *, sent: bool = False) -> dict[int, date]:
+    """Return the date of the newest slate of every subscriber who has one.
+
+    Args:
+        sent: of those alone whose message was handed over.
+    """
+    query = select(slates.c.subscriber_id, func.max(slates.c.on)).group_by(slates.c.subscriber_id)
+    if sent:
+        query = query.join(messages, messages.c.slate_id == slates.c.id).where(
+            messages.c.state == MessageState.SENT
+        )
+    return {subscriber_id: on for subscriber_id, on in conn.execute(query)}  # noqa: C416
 
 
 def shown_papers(conn: Connection, subscriber_id: int) -> set[int]:
@@ -149,7 +157,7 @@ def release(conn: Connection, slate_id: int, at: datetime) -> None:
 
 
 def training_log(conn: Connection, feature_version: str) -> list[LoggedImpression]:
-    """Return every delivered impression with features of that version, in slate order."""
+    """Return every impression that was not taken back, with features of that version, in order."""
     query = (
         select(
             impressions,
