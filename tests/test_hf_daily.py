@@ -286,8 +286,11 @@ def test_one_bad_record_is_rejected_alone(world: World) -> None:
     world.upstreams.bodies["hf"] = json.dumps(listing).encode()
     on = date(2025, 10, 15)
     assert world.fetch(on).stored == len(listing) - 1
-    assert world.days()[on].verdict is Verdict.PARTIAL
-    assert world.days()[on].note == "1 unusable"
+    # Nothing more can come of it, so no digest waits.
+    n = len(listing)
+    assert world.days()[on] == SourceDay(
+        "hf_daily", on, Verdict.COMPLETE, n, n - 1, "1 kept aside: could not be used"
+    )
 
 
 # -- odd answers -----------------------------------------------------------------------------------

@@ -207,6 +207,28 @@ def test_a_wait_past_the_deadline_is_not_begun(clock: StoppedClock, upstreams: U
     assert len(upstreams.log) == 1
 
 
+def test_a_hold_that_outlasts_a_later_deadline_is_an_error_at_once_and_still_obeyed(
+    clock: StoppedClock, upstreams: Upstreams
+) -> None:
+    upstreams.fail("rss", Fault.UNAVAILABLE, retry_after="18000")
+    with gate(clock) as open_gate:
+        with pytest.raises(SourceError, match=r"5\.0 hours"):
+            open_gate.get(f"{upstreams.rss_url}/cs.LG")
+        for _ in range(2):
+            asked_at = clock.now()
+            open_gate.deadline = asked_at + timedelta(minutes=2)
+            with pytest.raises(SourceError) as caught:
+                open_gate.get(upstreams.api_url, {"id_list": "2603.00001"})
+            assert "ran out of time" in error_text(caught.value)
+            assert clock.now() == asked_at
+            clock.sleep(900)
+        assert len(upstreams.log) == 1
+
+        open_gate.deadline = None
+        open_gate.get(upstreams.api_url, {"id_list": "2603.00001"})
+    assert upstreams.gaps_s("rss", "api") == [18000.0]
+
+
 def test_redirects_are_followed_at_the_same_distance_and_not_for_ever(clock: StoppedClock) -> None:
     with Upstreams([RECORD], clock=clock) as upstreams, gate(clock) as open_gate:
         upstreams.moved = {"/old": "/rss/cs.LG", "/round": "/round"}

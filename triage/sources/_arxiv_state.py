@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Final
 
+from triage.announcements import announcement_days
 from triage.records import SourceDay, Verdict
 
 DAYS_KEPT: Final = 3
+MISSED_DAYS: Final = 30
 WAITING_DAYS: Final = 14
 _FORM: Final = 1
 _MOST_REJECTED: Final = 0.2
@@ -27,7 +29,7 @@ class Day:
         keys: the announcements dealt with.
         expected: all announcements but replacements.
         full: those whose records came from the API.
-        rejected: those that could not be used.
+        rejected: those that could not be used, and never will be.
         remark: why the feed itself may lack some; empty when nothing says so.
     """
 
@@ -155,6 +157,22 @@ class State:
         day = self.days.get(on)
         return day is not None and day.rejected > _MOST_REJECTED * day.expected
 
+    def missed(self, source: str, feed_on: date) -> list[SourceDay]:
+        """Return the days announced between the feed last read and that of `feed_on`.
+
+        arXiv's feed has one day only, so nobody can read them any more. None once `feed_on` is
+        noted as read.
+        """
+        if self.feed_on is None or self.feed_on >= feed_on:
+            return []
+        one = timedelta(days=1)
+        note = f"not read: the feed had moved on to {feed_on}"
+        return [
+            SourceDay(source, on, Verdict.FAILED, None, 0, note)
+            for on in announcement_days(self.feed_on + one, feed_on - one)[-MISSED_DAYS:]
+            if on not in self.days
+        ]
+
     def source_day(self, source: str, on: date, trouble: str = "") -> SourceDay:
         """Return what the counts of a day say as they stand; `trouble` says why some wait."""
         day, waiting = self.days[on], self.n_waiting(on)
@@ -163,12 +181,13 @@ class State:
             f"{n} {what}"
             for n, what in (
                 (waiting, "stored from the feed, not yet given by the API"),
-                (day.rejected, "unusable"),
+                (day.rejected, "kept aside: could not be used"),
                 (left, "not read yet"),
             )
             if n
         ]
-        complete = day.full == day.expected and not day.remark
+        # What was rejected does not come again, so there is nothing to hold a digest up for.
+        complete = day.full + day.rejected == day.expected and not day.remark
         verdict = Verdict.COMPLETE if complete else Verdict.PARTIAL
         if self.is_failed(on):
             verdict = Verdict.FAILED

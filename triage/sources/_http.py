@@ -73,8 +73,14 @@ class Gate:
         user_agent: sent with every request.
         min_interval_s: at least so long is between the end of one request and the start of the
             next, retries and redirects included. Back-off starts at ten times it.
-        deadline: when the caller must have its answer; a wait that would pass it is not begun.
+        deadline: the first value of the attribute.
         chance: makes the back-off irregular, so that many installations do not return together.
+
+    Attributes:
+        min_interval_s: as given.
+        deadline: when the caller must have its answer; None if that may take any time. A wait that
+            would pass it is not begun but still owed, even where an earlier answer asked for it.
+            Whoever keeps a gate sets it before each fetch.
     """
 
     def __init__(
@@ -88,9 +94,10 @@ class Gate:
     ) -> None:
         self._clock = clock
         self._user_agent = user_agent
+        self.min_interval_s = min_interval_s
         self._interval = timedelta(seconds=min_interval_s)
         self._first_wait_s = 10 * max(min_interval_s, 0.02)
-        self._deadline = deadline
+        self.deadline = deadline
         self._chance = chance or random.Random()  # noqa: S311 - no secret
         self._client: httpx.Client | None = None
         self._not_before: datetime | None = None
@@ -177,7 +184,7 @@ class Gate:
         """
         now = self._clock.now()
         start = max(self._not_before or now, now)
-        if self._deadline is not None and start >= self._deadline:
+        if self.deadline is not None and start >= self.deadline:
             wait_s = (start - now).total_seconds()
             after = f": it may be asked again in {wait_s:.0f} s" if wait_s >= 1 else ""
             raise SourceError(
@@ -195,8 +202,8 @@ class Gate:
         import httpx
 
         end = self._clock.now() + timedelta(seconds=REQUEST_S)
-        if self._deadline is not None:
-            end = min(end, self._deadline)
+        if self.deadline is not None:
+            end = min(end, self.deadline)
         left_s = max((end - self._clock.now()).total_seconds(), 0.1)
         timeout = httpx.Timeout(min(_SILENCE_S, left_s))
         try:

@@ -12,9 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import cache
 from hashlib import blake2b
 from itertools import chain
 from typing import Final, TypeVar
+
+import structlog
 
 from triage.announcements import empty_verdict, is_announcement_day
 from triage.errors import RejectedRecord, SourceError
@@ -25,10 +28,13 @@ from triage.sources._http import Gate
 from triage.sources._text import reject
 
 PAGE: Final = 100
+POLITE_S: Final = 3.0  # https://info.arxiv.org/help/api/tou.html
 FEED_LIMIT: Final = 2_000  # https://info.arxiv.org/help/rss.html
 _ASKED_AGAIN: Final = 2
 _ASKED_AGAIN_IN_ALL: Final = 5
 _NOTE_CHARS: Final = 400
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 Step = tuple[list[FetchedPaper], list[Rejected], set[date]]
@@ -48,6 +54,8 @@ class Arxiv:
     def __init__(
         self, gate: Gate, categories: Sequence[str], rss_url: str, api_url: str, on: date
     ) -> None:
+        if gate.min_interval_s < POLITE_S:
+            _warn_of_haste(gate.min_interval_s)
         self._gate = gate
         self._feed_url = f"{rss_url.rstrip('/')}/{'+'.join(categories)}"
         self._api_url = api_url
@@ -85,7 +93,8 @@ class Arxiv:
             stand = tuple(state.source_day(self.name, on, api.trouble) for on in sorted(days))
             held = Batch(tuple(papers), tuple(rejected), state.cursor(), stand)
         last = held or Batch()
-        verdicts = {day.on: day for day in last.days}
+        # They go with the cursor that notes this feed as read, so they are told exactly once.
+        verdicts = {day.on: day for day in (*state.missed(self.name, feed.on), *last.days)}
         if feed.on in state.days:
             verdicts[feed.on] = state.source_day(self.name, feed.on, api.trouble)
         verdicts[self._on] = self._verdict(state, news, api)
@@ -246,6 +255,15 @@ class _Api:
             except SourceError as error:
                 self.trouble = str(error)[:_NOTE_CHARS]
         return found
+
+
+@cache
+def _warn_of_haste(min_interval_s: float) -> None:
+    """Say once in a program's life that arXiv wants more distance; sources are made often."""
+    log.warning(
+        "arXiv asks for 3 seconds between requests and may shut out who is faster",
+        min_interval_s=min_interval_s,
+    )
 
 
 def _full(entry: Entry | None, version: int, on: date) -> FetchedPaper | None:

@@ -99,10 +99,10 @@ class HuggingFaceDaily:
             n = 0 if verdict is Verdict.EMPTY_EXPECTED else None
             return SourceDay(self.name, on, verdict, n, 0, "no listing for this day")
         n_bad = day.expected - day.got
-        verdict = Verdict.PARTIAL if n_bad else Verdict.COMPLETE
-        if n_bad > _MOST_REJECTED * day.expected:
-            verdict = Verdict.FAILED
-        note = f"{n_bad} unusable" if n_bad else ""
+        # A few that cannot be used leave nothing to wait for.
+        failed = n_bad > _MOST_REJECTED * day.expected
+        verdict = Verdict.FAILED if failed else Verdict.COMPLETE
+        note = f"{n_bad} kept aside: could not be used" if n_bad else ""
         return SourceDay(self.name, on, verdict, day.expected, day.got, note)
 
 
