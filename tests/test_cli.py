@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -195,6 +196,47 @@ def test_init_again_changes_nothing(config: Path) -> None:
     ended = triage("init", "--dir", config.parent)
     assert ended.code == 0
     assert "nothing was changed" in ended.out
+    assert "missing" not in ended.out
+    assert everything_in(config.parent) == before
+
+
+@pytest.mark.sqlite("`triage init` makes one")
+def test_init_again_makes_no_new_secret_but_says_how(config: Path) -> None:
+    (config.parent / "secret_key").unlink()
+    ended = triage("init", "--dir", config.parent)
+    assert (ended.code, ended.err) == (0, "")
+    assert "nothing was changed" in ended.out
+    assert f"{config.parent / 'secret_key'} is missing: restore it" in ended.out
+    assert not (config.parent / "secret_key").exists()
+
+    # What it says to run is enough.
+    [command] = [line.split("`")[1] for line in ended.out.splitlines() if "openssl" in line]
+    if shutil.which("openssl"):
+        subprocess.run(["sh", "-c", command], check=True)
+        assert (config.parent / "secret_key").stat().st_mode & 0o777 == 0o600
+        assert "missing" not in triage("init", "--dir", config.parent).out
+
+
+@pytest.mark.sqlite("`triage init` makes one")
+def test_init_again_makes_no_new_database_but_says_how(config: Path) -> None:
+    (config.parent / "triage.db").unlink()
+    ended = triage("init", "--dir", config.parent)
+    assert (ended.code, ended.err) == (0, "")
+    assert "triage.db is missing: restore a back-up" in ended.out
+    assert f"triage --config {config} db upgrade" in ended.out
+    assert not (config.parent / "triage.db").exists()
+
+
+@pytest.mark.sqlite("`triage init` makes one")
+def test_init_again_migrates_nothing_but_says_how(config: Path) -> None:
+    with contextlib.closing(sqlite3.connect(config.parent / "triage.db")) as database:
+        database.execute("UPDATE alembic_version SET version_num = '0000'")
+        database.commit()
+    before = everything_in(config.parent)
+    ended = triage("init", "--dir", config.parent)
+    assert (ended.code, ended.err) == (0, "")
+    assert "the database is at schema 0000" in ended.out
+    assert f"run `triage --config {config} db upgrade`" in ended.out
     assert everything_in(config.parent) == before
 
 

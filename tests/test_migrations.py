@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import event, inspect, text
+from sqlalchemy import UniqueConstraint, event, inspect, text
 
 from tests.databases import on_postgres, without_tables
 from tests.installation import add_reader
@@ -74,6 +74,20 @@ def test_every_constraint_that_the_tables_name_is_in_the_database(database: Data
     for table in metadata.tables.values():
         names = {part.name for part in table.constraints} | {part.name for part in table.indexes}
         assert [name for name in names if str(name) not in made] == []
+
+
+def test_what_a_deleted_row_takes_along_is_found_by_an_index() -> None:
+    """Databases look for the rows themselves, and an index for some rows only does not help."""
+    for table in metadata.tables.values():
+        # A set of columns helps to find its first one.
+        unique = [part for part in table.constraints if isinstance(part, UniqueConstraint)]
+        found = {next(iter(part.columns)).name for part in [*unique, table.primary_key]}
+        for index in table.indexes:
+            if index.dialect_options["sqlite"]["where"] is None:
+                found.add(next(iter(index.columns)).name)
+        for column in table.columns:
+            if any(key.ondelete == "CASCADE" for key in column.foreign_keys):
+                assert column.name in found, f"{table.name}.{column.name}"
 
 
 def test_indexes_hold_for_the_same_rows(database: Database, tmp_path: Path) -> None:

@@ -262,6 +262,14 @@ def test_an_address_that_is_none_is_a_matter_of_the_config(url: str) -> None:
         open_database(url)
 
 
+@pytest.mark.sqlite("PostgreSQL quotes the key that is there already in its own words")
+def test_an_error_tells_no_address(database: Database) -> None:
+    reader = add_reader(database)
+    with pytest.raises(IntegrityError, match="email_key") as caught:
+        add_reader(database)
+    assert reader.email not in str(caught.value)
+
+
 def test_a_broken_constraint_stays_what_it_is(database: Database) -> None:
     add_reader(database)
     with pytest.raises(IntegrityError):

@@ -216,5 +216,5 @@ def test_a_paper_whose_text_changed_is_to_be_encoded_again(database: Database) -
     ids = [each.id for each in stored]
     with database.write() as conn:
         store.encodings.save(conn, "e1", ids, encodings(2))
-        store.encodings.forget(conn, ids[0])
+        store.encodings.forget(conn, ids[:1])
         assert store.encodings.missing(conn, "e1") == ids[:1]

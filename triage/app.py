@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shlex
 import socket
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage.clock import SystemClock
-from triage.errors import ConfigError
+from triage.errors import ConfigError, DatabaseError
 from triage.settings import SECRET_FILE, Settings, load_settings, secret, signing_secret
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from triage.workshop import FileWorkshop
 
 CONFIG_NAME = "triage.toml"
+# No digest waits longer for one source; what does not come in time is asked for again later.
+LONGEST_FETCH = timedelta(minutes=3)
 
 
 @dataclass
@@ -127,7 +130,8 @@ class App:
         if name not in self._gates:
             site = self.settings.site
             agent = user_agent(site.base_url, site.contact)
-            self._gates[name] = Gate(self.clock, agent, min_interval_s, deadline=deadline)
+            self._gates[name] = Gate(self.clock, agent, min_interval_s)
+        self._gates[name].deadline = deadline
         return self._gates[name]
 
     def nightly(self) -> Nightly:
@@ -184,12 +188,16 @@ class App:
         settings = self.settings
         at = time.fromisoformat(settings.train.at)
         arxiv = settings.sources.arxiv
+
+        def sources() -> list[Source]:
+            return self.sources(deadline=self.clock.now() + LONGEST_FETCH)
+
         return Schedule(
             self.database,
             self.clock,
             self.nightly(),
             self.outbox(),
-            sources=self.sources,
+            sources=sources,
             awaited=frozenset({"arxiv"} if arxiv.enabled and arxiv.categories else ()),
             chores=[
                 Chore(
@@ -229,7 +237,7 @@ def open_app(config: Path, *, clock: Clock | None = None, mailer: Mailer | None 
 
 
 def initialise(folder: Path, example: str) -> tuple[Path, bool]:
-    """Write config and secret, and make the database; an existing installation stays as it is.
+    """Write secret and config, and make the database; beside a config nothing is changed.
 
     Args:
         example: the text of the config file to write.
@@ -243,27 +251,64 @@ def initialise(folder: Path, example: str) -> tuple[Path, bool]:
     from triage.migrate import upgrade
 
     config = folder / CONFIG_NAME
-    fresh = not config.exists()
+    if config.exists():
+        return config, False
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if fresh:
-            _write_private(config, example)
         if not (folder / SECRET_FILE).exists():
             _write_private(folder / SECRET_FILE, secrets.token_urlsafe(48) + "\n")
+        # The config comes last: whatever was cut short before it, the next call makes whole.
+        _write_private(config, example)
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written: {error.strerror}") from error
     app = open_app(config)
     _make_private(app.settings.database_url)
     upgrade(app.unchecked_database)
     app.unchecked_database.close()
-    return config, fresh
+    return config, True
+
+
+def missing_parts(config: Path) -> list[str]:
+    """Return what an installation lacks beside its config and how to make it; change nothing.
+
+    Raises:
+        ConfigError: the config is wrong.
+    """
+    app = open_app(config)
+    missing = []
+    secret_file = app.settings.folder / SECRET_FILE
+    if secret("SECRET_KEY") is None and not secret_file.exists():
+        missing.append(
+            f"{secret_file} is missing: restore it, for links in sent mail and models need it,"
+            f" or make a new one with `(umask 077; openssl rand -base64 48 >"
+            f" {shlex.quote(str(secret_file))})`"
+        )
+    upgrade = f"triage --config {shlex.quote(str(config))} db upgrade"
+    file = _database_file(app.settings.database_url)
+    if file is not None and not file.exists():
+        missing.append(
+            f"{file} is missing: restore a back-up, or make a new one with `(umask 077; {upgrade})`"
+        )
+        return missing
+    try:
+        app.unchecked_database.check_schema()
+    except DatabaseError as error:
+        missing.append(str(error).replace("triage db upgrade", upgrade))
+    finally:
+        app.close()
+    return missing
 
 
 def _make_private(database_url: str) -> None:
     # SQLite gives its own files the mode of the database, and the database holds addresses.
+    path = _database_file(database_url)
+    if path is not None:
+        path.touch(mode=0o600)
+
+
+def _database_file(database_url: str) -> Path | None:
     path = database_url.removeprefix("sqlite:///")
-    if path != database_url and not path.startswith(":memory:"):
-        Path(path).touch(mode=0o600)
+    return None if path == database_url or path.startswith(":memory:") else Path(path)
 
 
 def _write_private(path: Path, text: str) -> None:

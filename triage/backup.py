@@ -25,12 +25,26 @@ def back_up(database: Database, folder: Path, clock: Clock) -> str:
     name = f"triage-{clock.now():%Y%m%dT%H%M%SZ}.db"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = folder / f".{name}"
-        temporary.touch(mode=0o600)
-        database.copy_to(temporary)
-        temporary.replace(folder / name)
+        # First of all, for what a killed process left takes the room that this copy needs.
+        _drop_unfinished(folder)
+        try:
+            temporary = folder / f".{name}"
+            temporary.touch(mode=0o600)
+            database.copy_to(temporary)
+            temporary.replace(folder / name)
+        finally:
+            _drop_unfinished(folder)
         for old in sorted(folder.glob("triage-*.db"))[:-KEPT]:
             old.unlink()
     except OSError as error:
-        raise DatabaseError(f"the back-up in {folder} failed: {error.strerror}") from error
+        raise DatabaseError(
+            f"the back-up in {folder} failed: {error.strerror}. See that this account may write"
+            " there and that the disk has room"
+        ) from error
     return f"wrote {name}"
+
+
+def _drop_unfinished(folder: Path) -> None:
+    # SQLite's own files beside a copy begin with its name.
+    for path in folder.glob(".triage-*.db*"):
+        path.unlink(missing_ok=True)

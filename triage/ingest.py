@@ -207,6 +207,7 @@ def _hash(text: str) -> str:
 
 def _merge(conn: Connection, again: Sequence[tuple[int, FetchedPaper]], now: datetime) -> None:
     stored = store.papers.load(conn, [work for work, _ in again])
+    rewritten: set[int] = set()
     for work, paper in again:
         changes = merged(stored[work], paper)
         if not changes:
@@ -214,9 +215,10 @@ def _merge(conn: Connection, again: Sequence[tuple[int, FetchedPaper]], now: dat
         if "title" in changes:
             changes["title_key"] = title_key(changes["title"]) or changes["title"]
         if "title" in changes or "abstract" in changes:
-            store.encodings.forget(conn, work)
+            rewritten.add(work)
         store.papers.update_paper(conn, work, changes | {"updated_at": now})
         stored[work] = store.papers.load(conn, [work])[work]
+    store.encodings.forget(conn, rewritten)
 
 
 def merged(stored: Paper, fetched: FetchedPaper) -> dict[str, Any]:

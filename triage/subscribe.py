@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import secrets
 from collections.abc import Sequence
@@ -196,8 +197,14 @@ def _address(email: str) -> str:
     return valid.normalized
 
 
+@functools.cache
+def _zones() -> frozenset[str]:
+    # Looks through every folder of the machine's zones, too slow for each subscriber again.
+    return frozenset(available_timezones())
+
+
 def _zone(zone: str) -> str:
-    zones = available_timezones()
+    zones = _zones()
     if zone in zones:
         return zone
     by_folded = {each.casefold(): each for each in zones} | {

@@ -147,7 +147,9 @@ encodings = Table(
     "encodings",
     metadata,
     Column("encoder_version", String(80), primary_key=True),
-    Column("paper_id", Id, ForeignKey("papers.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "paper_id", Id, ForeignKey("papers.id", ondelete="CASCADE"), primary_key=True, index=True
+    ),
     Column("dense", LargeBinary, nullable=False),
     Column("word_ids", LargeBinary, nullable=False),
     Column("word_weights", LargeBinary, nullable=False),
@@ -243,7 +245,7 @@ impressions = Table(
     metadata,
     Column("id", Id, primary_key=True),
     _reference("slate_id", "slates.id", index=False),
-    _reference("subscriber_id", "subscribers.id", index=False),
+    _reference("subscriber_id", "subscribers.id"),
     _reference("paper_id", "papers.id"),
     Column("position", Integer, nullable=False),
     Column("score", Float, nullable=False),
@@ -270,7 +272,7 @@ events = Table(
     Column("id", Id, primary_key=True),
     _reference("subscriber_id", "subscribers.id", index=False),
     _reference("paper_id", "papers.id"),
-    Column("slate_id", Id, ForeignKey("slates.id", ondelete="CASCADE")),
+    _reference("slate_id", "slates.id", nullable=True),
     Column("kind", String(20), nullable=False),
     Column("origin", String(20), nullable=False),
     Column("at", UtcDateTime, nullable=False),

@@ -138,6 +138,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("encoder_version", "paper_id", name=op.f("pk_encodings")),
     )
+    op.create_index(op.f("ix_encodings_paper_id"), "encodings", ["paper_id"], unique=False)
     op.create_table(
         "paper_ids",
         sa.Column("scheme", sa.String(length=80), nullable=False),
@@ -228,6 +229,7 @@ def upgrade() -> None:
         "ix_events_last_vote", "events", ["subscriber_id", "paper_id", "at"], unique=False
     )
     op.create_index(op.f("ix_events_paper_id"), "events", ["paper_id"], unique=False)
+    op.create_index(op.f("ix_events_slate_id"), "events", ["slate_id"], unique=False)
     op.create_table(
         "impressions",
         sa.Column("id", ID, nullable=False),
@@ -257,6 +259,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("slate_id", "position", name=op.f("uq_impressions_slate_id_position")),
     )
     op.create_index(op.f("ix_impressions_paper_id"), "impressions", ["paper_id"], unique=False)
+    op.create_index(
+        op.f("ix_impressions_subscriber_id"), "impressions", ["subscriber_id"], unique=False
+    )
     op.create_index(
         "uq_impressions_once_ever",
         "impressions",

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from triage._assets import example_config
-from triage.app import initialise
+from triage.app import initialise, missing_parts
 
 
 @click.command("init")
@@ -21,12 +21,14 @@ from triage.app import initialise
 def command(folder: Path) -> None:
     """Write a config file and a signing secret, and make the database.
 
-    What is there already stays as it is. Mail goes to a Maildir in the folder until the config
-    says otherwise.
+    Beside a config nothing is changed; what else is missing there is told. Mail goes to a Maildir
+    in the folder until the config says otherwise.
     """
     config, fresh = initialise(folder, example_config())
     if not fresh:
         click.echo(f"{config} is there already: nothing was changed")
+        for missing in missing_parts(config):
+            click.echo(missing)
         return
     click.echo(f"wrote {config}, a signing secret and a database")
     click.echo(

@@ -127,13 +127,20 @@ class Database:
         """Copy a SQLite database while it is in use, through its online back-up.
 
         Raises:
-            DatabaseError: the copy is not sound.
+            DatabaseError: the copy cannot be written or is not sound.
         """
-        with closing(sqlite3.connect(path)) as copy, self.engine.connect() as conn:
-            source = conn.connection.driver_connection
-            assert isinstance(source, sqlite3.Connection)  # noqa: S101 - `is_file` says so
-            source.backup(copy, pages=1000)
-            found = copy.execute("PRAGMA integrity_check").fetchone()
+        try:
+            with closing(sqlite3.connect(path)) as copy, self.engine.connect() as conn:
+                source = conn.connection.driver_connection
+                assert isinstance(source, sqlite3.Connection)  # noqa: S101 - `is_file` says so
+                source.backup(copy, pages=1000)
+                found = copy.execute("PRAGMA integrity_check").fetchone()
+        except (sqlite3.Error, DriverError) as error:
+            said = error.orig if isinstance(error, DriverError) else error
+            raise DatabaseError(
+                f"the database {self.engine.url.database} cannot be copied to {path}: {said}. See"
+                " that the disk has room and that this account may write there, then run again"
+            ) from error
         if found != ("ok",):
             raise DatabaseError(f"the copy {path} of the database is not sound: {found[0]}")
 
@@ -166,7 +173,8 @@ def open_database(url: str) -> Database:
 def _sqlite(url: URL) -> Engine:
     if url.database and not Path(url.database).parent.is_dir():
         raise DatabaseError(f"the folder {Path(url.database).parent} does not exist: create it")
-    engine = create_engine(url)
+    # What a row holds, addresses for one, stays out of errors and so out of logs.
+    engine = create_engine(url, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -210,7 +218,7 @@ def _postgres(url: URL) -> Engine:
     url = url.set(drivername="postgresql+psycopg", query=_POSTGRES_CONNECT | dict(url.query))
     try:
         # A server may be restarted while this program runs; the first query then finds out.
-        engine = create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
     except ImportError as error:
         raise ConfigError(
             "[database] url: PostgreSQL needs its driver: pip install 'paper-triage[postgres]'"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from sqlalchemy import Connection, delete, select
@@ -82,6 +82,8 @@ def drop_others(conn: Connection, keep: Sequence[str]) -> None:
     conn.execute(delete(encodings).where(encodings.c.encoder_version.not_in(list(keep))))
 
 
-def forget(conn: Connection, paper_id: int) -> None:
-    """Delete a paper's vectors because its text changed."""
-    conn.execute(delete(encodings).where(encodings.c.paper_id == paper_id))
+def forget(conn: Connection, paper_ids: Collection[int]) -> None:
+    """Delete the vectors of papers whose text changed."""
+    changed = sorted(set(paper_ids))
+    for at in range(0, len(changed), 5000):
+        conn.execute(delete(encodings).where(encodings.c.paper_id.in_(changed[at : at + 5000])))
