@@ -237,7 +237,7 @@ def test_then_from_the_file_beside_the_config(tmp_path: Path) -> None:
 
 
 def test_no_secret_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"run `triage init`, set TRIAGE_SECRET_KEY or write"):
+    with pytest.raises(ConfigError, match=r"set TRIAGE_SECRET_KEY, restore the old one, or write"):
         signing_secret(tmp_path, {})
 
 

@@ -231,7 +231,7 @@ def signing_secret(folder: Path, environment: Mapping[str, str] = os.environ) ->
             value = (folder / SECRET_FILE).read_text("utf-8").strip()
         except FileNotFoundError:
             raise ConfigError(
-                f"there is no signing secret: run `triage init`, set TRIAGE_SECRET_KEY or write"
+                f"there is no signing secret: set TRIAGE_SECRET_KEY, restore the old one, or write"
                 f" {SHORTEST_SECRET} or more random characters into {folder / SECRET_FILE}"
             ) from None
         except (OSError, UnicodeDecodeError) as error:
