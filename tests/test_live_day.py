@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from tests import databases
 from tests.emulator import Fault, Upstreams
 from tests.mail_servers import CERTIFICATE, PASSWORD, USER, inbox
 from triage import store
-from triage._assets import example_config
 from triage.app import App, initialise, open_app
 from triage.cli import cli
 from triage.demo.story import PAPERS
@@ -53,8 +53,10 @@ def upstreams() -> Iterator[Upstreams]:
 def install(
     folder: Path, upstreams: Upstreams, changes: Mapping[str, str] = MappingProxyType({})
 ) -> App:
+    database = databases.new_database(folder)
+    url = database.engine.url.render_as_string(hide_password=False)
     text = (
-        example_config()
+        databases.config_naming(url)
         .replace("categories = []", f"categories = {json.dumps(CATEGORIES)}")
         .replace("https://rss.arxiv.org/rss", upstreams.rss_url)
         .replace("https://export.arxiv.org/api/query", upstreams.api_url)
