@@ -34,9 +34,6 @@ def opened(ctx: click.Context, *, log_level: int = logging.WARNING) -> App:
 
 
 def log_to_stderr(level: int) -> None:
-    """Log to standard error; the web pages' log goes the same way."""
-    logging.basicConfig(format="%(asctime)s [%(levelname)s] %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("triage").setLevel(level)
     structlog.configure(
         processors=[
             structlog.stdlib.add_log_level,

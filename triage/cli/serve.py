@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 
 import click
 
@@ -24,6 +25,11 @@ def command(ctx: click.Context, host: str | None, port: int | None, pages_only: 
     from triage.scheduler import Scheduler
 
     app = opened(ctx, log_level=logging.INFO)
+    logging.basicConfig(format="%(asctime)s [%(levelname)s] %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("triage.web").setLevel(logging.INFO)
+    # Uvicorn raises the signal that ended it once more, which must not end us half way.
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: None)
     web = app.settings.web
     host, port = host or web.host, port or web.port
     scheduler = None if pages_only else Scheduler(app.schedule(), app.clock.now())
@@ -35,4 +41,5 @@ def command(ctx: click.Context, host: str | None, port: int | None, pages_only: 
         uvicorn.run(app.web(), host=host, port=port, access_log=False, log_level="warning")
     finally:
         if scheduler:
+            click.echo("finishing what is under way", err=True)
             scheduler.stop()

@@ -142,7 +142,7 @@ def _train(app: App, say: Say) -> None:
     say(f"The gate says: {report.why}.")
     if not report.promoted:
         promote_version(app.database, app.workshop, app.clock, report.version)
-        say(f"So that you see it at work: triage model promote {report.version}")
+        say("So that you see it at work, the demo promotes it by hand all the same.")
 
 
 def _serving(app: App) -> Serving:
