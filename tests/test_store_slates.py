@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +91,7 @@ def test_a_released_paper_may_be_shown_again(database: Database) -> None:
     with database.write() as conn:
         store.slates.release(conn, slate_id, NOON)
         assert store.slates.shown_papers(conn, reader.id) == set()
-        assert store.slates.training_log(conn, "f1") == []
+        assert len(store.slates.training_log(conn, "f1", 4)) == 0
     save(database, shown_to(reader, papers, n=2, on=DAY + ONE_DAY))
     with pytest.raises(IntegrityError):
         save(database, shown_to(reader, papers, n=3, on=DAY + 2 * ONE_DAY))
@@ -115,13 +115,14 @@ def test_the_training_log_holds_what_was_delivered_with_the_same_features(
     save(database, shown_to(reader, papers[1:3], 2, on=DAY))
     save(database, shown_to(reader, papers[3:], 3, on=DAY - ONE_DAY, feature_version="f0"))
     with database.read() as conn:
-        log = store.slates.training_log(conn, "f1")
-    assert [(each.on, each.position, each.paper_id) for each in log] == [
-        (DAY, 1, papers[1].id),
-        (DAY, 2, papers[2].id),
-        (DAY + ONE_DAY, 1, papers[0].id),
-    ]
-    assert {each.features.shape for each in log} == {(4,)}
+        log = store.slates.training_log(conn, "f1", 4)
+        foreign = store.slates.training_log(conn, "f1", 5)
+    ids = [papers[1].id, papers[2].id, papers[0].id]
+    assert log.paper_ids.tolist() == ids
+    assert [date.fromordinal(day) for day in log.days] == [DAY, DAY, DAY + ONE_DAY]
+    assert log.positions.tolist() == [1, 2, 1]
+    assert (log.features.shape, log.features.dtype) == ((3, 4), np.float32)
+    assert len(foreign) == 0
 
 
 def test_runs_of_one_date_are_one_run(database: Database) -> None:

@@ -18,10 +18,11 @@ from tests.installation import add_reader, fetched, installed, stored_papers, ta
 from triage import store
 from triage.errors import ModelError, NotEnoughFeedback, NotFound
 from triage.features import FEATURE_VERSION, FEATURES
+from triage.gate import FEWEST_SLATES
 from triage.records import F32, EventKind, Origin
 from triage.serving import serving
 from triage.store import Database
-from triage.train import FEWEST_HELD_OUT, TrainReport, promote_version, rollback, train
+from triage.train import TrainReport, promote_version, rollback, train
 from triage.workshop import FileWorkshop
 
 KEY = b"a key of the tests"
@@ -199,7 +200,7 @@ def test_rankers_that_learned_noise_hardly_ever_go_live(tmp_path: Path) -> None:
 
 def test_too_few_later_digests_change_nothing(database: Database, workshop: FileWorkshop) -> None:
     report = train_on(database, workshop, taste, n_readers=3, n_days=8)
-    assert report.n_held_out < FEWEST_HELD_OUT
+    assert report.n_held_out < FEWEST_SLATES
     assert not report.promoted
     assert "too few to judge by" in report.why
     assert len(served(database)) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from triage.records import F32, F64, I32, Batch, Encodings, OutgoingMessage
 
@@ -150,6 +150,16 @@ class Workshop(Protocol):
 
     def load_scorer(self, version: str) -> Scorer:
         """Load a kept scorer.
+
+        Raises:
+            ModelError: as for `load_encoder`.
+        """
+
+    def discard(self, version: str) -> None:
+        """Delete what is kept under a version; nothing there is fine."""
+
+    def facts(self, version: str) -> dict[str, Any]:
+        """Return what a kept scorer's files say of it, as JSON values: `parameters`, `libraries`.
 
         Raises:
             ModelError: as for `load_encoder`.

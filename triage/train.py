@@ -1,15 +1,16 @@
 """Retraining: from the log of what was shown and how it was voted on to a scorer that may serve.
 
-    impressions + events → relevance → split by time → fit → compare on later slates → promote?
+    impressions + events → relevance and weights → split by time → fit → gate → promote?
 
-A model that is not better than what serves is kept for inspection and does not go live.
+A model that is not better than what serves is kept for inspection and does not go live; what serves
+and turns out worse than the cold-start scorer makes way for that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import date, timedelta
+from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -17,35 +18,23 @@ import structlog
 
 from triage import store
 from triage.errors import NotEnoughFeedback, NotFound
-from triage.features import FEATURE_VERSION
-from triage.metrics import ndcg
+from triage.features import FEATURE_VERSION, FEATURES, GROUPS
+from triage.gate import HeldOut, Interval, Winner, decide, interval, slate_ndcg
 from triage.ports import Clock, Encoder, Scorer, Workshop
-from triage.records import F32, F64, I32, EventKind
+from triage.propensity import Attention, attention
+from triage.records import F32, F64, I32
+from triage.relevance import IGNORED, fair_shares, gains, marks_of, row_weights, vote_weights
 from triage.serving import Serving, promote, refreshed, serving
 from triage.store import Database
-from triage.store.slates import LoggedImpression
+from triage.store.slates import TrainingLog
+from triage.store.versions import MODELS_KEPT
 
 log = structlog.get_logger()
 
-RELEVANCE = {
-    EventKind.SAVE: 3,
-    EventKind.VOTE_UP: 2,
-    EventKind.VOTE_DOWN: 0,
-    EventKind.LESS_LIKE_THIS: 0,
-}
-"""How relevant a vote says that a paper is. A paper that was shown and not voted on has 0 too, but
-counts little: it may never have been read."""
-
-VOTED_WEIGHT = 1.0
-IGNORED_WEIGHT = 0.2
-
 HELD_OUT = 0.25
-FEWEST_HELD_OUT = 8
-K = 10
-
-CERTAINTY = 1.645
-"""How many standard errors above none the mean gain must be: a model that is no better is then
-promoted once in twenty trainings, and not every other time."""
+MOST_DAYS_HELD_OUT = 14
+SEED = 0
+ROWS_EXPLAINED = 300
 
 ROLLED_BACK = "rolled back by hand"
 
@@ -54,7 +43,8 @@ ROLLED_BACK = "rolled back by hand"
 class TrainReport:
     """How a training ended.
 
-    The figures are mean nDCG@10 on `n_held_out` later slates, those on which it is defined.
+    The figures are mean nDCG@10 over the subscribers of `n_held_out` later slates, those on which
+    it is defined; votes in them are weighed as `gate` says.
     """
 
     version: str
@@ -66,19 +56,51 @@ class TrainReport:
     challenger_ndcg: float
     serving_version: str
     serving_ndcg: float
+    cold_ndcg: float
     promoted: bool
+    cold_took_over: bool
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
-    """One slate of the log: features float32 (n, n_features), relevance int32 (n,)."""
+class Lessons:
+    """The slates on which at least one paper was voted on, oldest first.
 
-    on: date
-    features: F32
-    relevance: I32
+    Attributes:
+        log: what was shown.
+        marks: int32 (n,), the relevance that each row was given, or IGNORED.
+        weights: float32 (n,), how much each row counts in fitting.
+        worth: float64 (n,), the weighed gain that each row counts in judging.
+    """
+
+    log: TrainingLog
+    marks: I32
     weights: F32
-    n_votes: int
+    worth: F64
+
+    def __len__(self) -> int:
+        return len(self.marks)
+
+    @property
+    def n_votes(self) -> int:
+        return int((self.marks != IGNORED).sum())
+
+    @property
+    def days(self) -> list[int]:
+        return [int(day) for day in np.unique(self.log.days)]
+
+    def since(self, day: int) -> Lessons:
+        return self._taken(slice(int(np.searchsorted(self.log.days, day)), None))
+
+    def before(self, day: int) -> Lessons:
+        return self._taken(slice(0, int(np.searchsorted(self.log.days, day))))
+
+    def _taken(self, rows: slice) -> Lessons:
+        return Lessons(self.log.taken(rows), self.marks[rows], self.weights[rows], self.worth[rows])
+
+    def held_out(self) -> HeldOut:
+        starts = np.flatnonzero(np.diff(self.log.slate_ids, prepend=-1))
+        return HeldOut(starts, self.worth, self.log.subscriber_ids[starts])
 
 
 def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
@@ -90,39 +112,58 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
     """
     today = clock.now().date()
     pair = serving(database, workshop, clock, today)
-    groups = _groups(database)
-    n_votes = sum(group.n_votes for group in groups)
-    if not n_votes:
-        raise NotEnoughFeedback(
-            "nobody has voted on a digest yet: training needs votes from mails, which the"
-            " cold-start scorer uses meanwhile"
-        )
-    earlier, later = _split(groups, _taught_until(database, pair.scorer))
+    lessons, looks = gathered(database)
+    earlier, later = split(lessons, _taught_until(database, pair.scorer))
     encoder = refreshed(database, workshop, clock, pair.encoder, today)
-    challenger = _ndcgs(_fit(workshop, earlier, encoder), later)
-    serves = _ndcgs(pair.scorer, later)
-    promoted, why = _verdict(challenger, serves)
-    # What goes live has learned from the newest slates as well.
-    scorer = _fit(workshop, groups, encoder)
+    challenger = fit(workshop, earlier, encoder)
+    cold = workshop.cold_scorer()
+    held_out = later.held_out()
+    values = {
+        name: slate_ndcg(scorer.score(later.log.features), held_out)
+        for name, scorer in (("challenger", challenger), ("serving", pair.scorer), ("cold", cold))
+    }
+    winner, why = decide(
+        values["challenger"],
+        values["serving"],
+        None if pair.scorer.version == cold.version else values["cold"],
+        held_out.subscriber_ids,
+        _dice(),
+    )
+    figures = {
+        name: interval(each, held_out.subscriber_ids, _dice()) for name, each in values.items()
+    }
+    taught, scorer = earlier, challenger
+    if winner is Winner.CHALLENGER:
+        # What goes live has learned from the newest slates as well.
+        taught, scorer = lessons, fit(workshop, lessons, encoder)
+        if scorer.version != challenger.version:
+            workshop.discard(challenger.version)
     report = TrainReport(
         version=scorer.version,
-        n_impressions=sum(len(group.relevance) for group in groups),
-        n_votes=n_votes,
-        n_slates=len(groups),
-        n_held_out=len(challenger),
-        taught_until=max(group.on for group in groups).isoformat(),
-        challenger_ndcg=_mean(challenger),
+        n_impressions=len(lessons),
+        n_votes=lessons.n_votes,
+        n_slates=len(lessons.held_out().starts),
+        n_held_out=int((~np.isnan(values["challenger"])).sum()),
+        taught_until=_day(taught.days[-1]),
+        challenger_ndcg=figures["challenger"].mean,
         serving_version=pair.scorer.version,
-        serving_ndcg=_mean(serves),
-        promoted=promoted,
+        serving_ndcg=figures["serving"].mean,
+        cold_ndcg=figures["cold"].mean,
+        promoted=winner is Winner.CHALLENGER,
+        cold_took_over=winner is Winner.COLD,
         why=why,
     )
+    gain = interval(values["challenger"] - values["serving"], held_out.subscriber_ids, _dice())
+    card = _card(report, taught, later, figures | {"challenger - serving": gain}, looks)
+    card |= {"importances": _importances(scorer, taught), **workshop.facts(scorer.version)}
     with database.write() as conn:
-        card = _card(report)
         store.versions.add(conn, scorer.version, "scorer", encoder.version, card, clock.now())
-    if promoted:
+    if winner is Winner.CHALLENGER:
         promote(database, clock, scorer, encoder, why)
-    log.info("trained", version=scorer.version, promoted=promoted, why=why)
+    elif winner is Winner.COLD:
+        promote(database, clock, cold, pair.encoder, why)
+    clear_away(database, workshop, clock)
+    log.info("trained", version=scorer.version, winner=str(winner), why=why)
     return report
 
 
@@ -135,31 +176,68 @@ def train_in_words(database: Database, workshop: Workshop, clock: Clock) -> str:
     return f"{report.version} {'promoted' if report.promoted else 'not promoted'}: {report.why}"
 
 
-def _groups(database: Database) -> list[_Group]:
-    """Return the slates on which at least one paper was voted on, oldest first."""
+def gathered(database: Database) -> tuple[Lessons, Attention]:
+    """Return what the log teaches, and how far down people were found to look.
+
+    Raises:
+        NotEnoughFeedback: nobody has voted yet.
+    """
     with database.read() as conn:
-        shown = store.slates.training_log(conn, FEATURE_VERSION)
-        votes = {(who, paper): kind for who, paper, kind in store.events.all_votes(conn)}
-    slates: dict[int, list[LoggedImpression]] = {}
-    for impression in shown:
-        slates.setdefault(impression.slate_id, []).append(impression)
-    groups = []
-    for rows in slates.values():
-        kinds = [votes.get((row.subscriber_id, row.paper_id)) for row in rows]
-        n_votes = sum(kind is not None for kind in kinds)
-        if n_votes:
-            groups.append(
-                _Group(
-                    on=rows[0].on,
-                    features=np.stack([row.features for row in rows]),
-                    relevance=np.array([RELEVANCE.get(k, 0) if k else 0 for k in kinds], np.int32),
-                    weights=np.array(
-                        [VOTED_WEIGHT if kind else IGNORED_WEIGHT for kind in kinds], np.float32
-                    ),
-                    n_votes=n_votes,
-                )
-            )
-    return groups
+        shown = store.slates.training_log(conn, FEATURE_VERSION, len(FEATURES))
+        votes = store.events.all_votes(conn)
+    marks = marks_of(shown.subscriber_ids, shown.paper_ids, votes)
+    # Where nobody voted on anything, perhaps nobody opened the mail.
+    telling = np.isin(shown.slate_ids, shown.slate_ids[marks != IGNORED])
+    if not telling.any():
+        raise NotEnoughFeedback(
+            "nobody has voted on a digest yet: training needs votes from mails, which the"
+            " cold-start scorer uses meanwhile"
+        )
+    if not telling.all():
+        shown, marks = shown.taken(telling), marks[telling]
+    looks = attention(shown.positions, shown.scores, marks != IGNORED)
+    weights = row_weights(marks, shown.positions, shown.propensities, looks)
+    return Lessons(
+        log=shown,
+        marks=marks,
+        weights=fair_shares(weights, shown.subscriber_ids),
+        worth=gains(marks) * vote_weights(shown.positions, shown.propensities, looks),
+    ), looks
+
+
+def split(lessons: Lessons, taught_until: date | None) -> tuple[Lessons, Lessons]:
+    """Split by time: no slate that tests is older than one that teaches, nor of the same day.
+
+    Args:
+        taught_until: what serves has learned from slates up to that day, so they cannot test it.
+            Of the days since then the challenger learns from the older half, or it would know no
+            more than what serves.
+    """
+    days = lessons.days
+    n_later = max(1, round(HELD_OUT * len(days)))
+    if taught_until is not None:
+        n_later = (sum(day > taught_until.toordinal() for day in days) + 1) // 2
+    n_later = min(n_later, MOST_DAYS_HELD_OUT)
+    first_later = days[-n_later] if n_later else days[-1] + 1
+    earlier, later = lessons.before(first_later), lessons.since(first_later)
+    return (earlier, later) if len(earlier) else (lessons, lessons.since(days[-1] + 1))
+
+
+def fit(workshop: Workshop, lessons: Lessons, encoder: Encoder) -> Scorer:
+    """Fit a ranker on lessons, and keep it.
+
+    Raises:
+        NotEnoughFeedback: there is too little to learn from.
+    """
+    starts = lessons.held_out().starts
+    sizes = np.diff(starts, append=len(lessons))
+    return workshop.fit_scorer(
+        lessons.log.features,
+        np.maximum(lessons.marks, 0),
+        sizes.tolist(),
+        lessons.weights,
+        encoder.version,
+    )
 
 
 def _taught_until(database: Database, scorer: Scorer) -> date | None:
@@ -170,70 +248,94 @@ def _taught_until(database: Database, scorer: Scorer) -> date | None:
     return date.fromisoformat(told) if told else None
 
 
-def _split(
-    groups: Sequence[_Group], taught_until: date | None
-) -> tuple[list[_Group], list[_Group]]:
-    """Split by time: no slate that tests is older than one that teaches, nor of the same day.
+def _dice() -> np.random.Generator:
+    return np.random.default_rng(SEED)
 
-    Args:
-        taught_until: what serves has learned from slates up to that day, so they cannot test it.
+
+def _day(ordinal: int) -> str:
+    return date.fromordinal(ordinal).isoformat()
+
+
+def _importances(scorer: Scorer, lessons: Lessons) -> dict[str, float]:
+    """Return how much each group of features moves scores: its share of the mean |contribution|."""
+    rows = np.linspace(0, len(lessons) - 1, min(ROWS_EXPLAINED, len(lessons))).astype(np.int64)
+    moved = np.abs(scorer.contributions(lessons.log.features[rows])).mean(axis=0)
+    found = dict.fromkeys(GROUPS.values(), 0.0)
+    for group, part in zip(GROUPS.values(), moved, strict=True):
+        found[group] += float(part / max(moved.sum(), 1e-12))
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def _card(
+    report: TrainReport,
+    taught: Lessons,
+    later: Lessons,
+    figures: dict[str, Interval],
+    looks: Attention,
+) -> dict[str, Any]:
+    """Return what is worth knowing of a model, as JSON values."""
+
+    def window(lessons: Lessons) -> dict[str, Any]:
+        days = lessons.days
+        return {
+            "from": _day(days[0]) if days else None,
+            "to": _day(days[-1]) if days else None,
+            "slates": len(np.unique(lessons.log.slate_ids)),
+            "subscribers": len(np.unique(lessons.log.subscriber_ids)),
+            "impressions": len(lessons),
+            "votes": lessons.n_votes,
+        }
+
+    return {
+        "taught_until": report.taught_until,
+        "promoted": report.promoted,
+        "why": report.why,
+        "serving_version": report.serving_version,
+        "challenger_ndcg": _number(report.challenger_ndcg),
+        "serving_ndcg": _number(report.serving_ndcg),
+        "n_votes": report.n_votes,
+        "feature_version": FEATURE_VERSION,
+        "taught_by": window(taught),
+        "judged_by": window(later),
+        "ndcg_at_10": {
+            name: {"mean": _number(each.mean), "low": _number(each.low), "high": _number(each.high)}
+            for name, each in figures.items()
+        },
+        "looked_at": [round(float(chance), 3) for chance in looks.by_place[:20]],
+    }
+
+
+def _number(value: float) -> float | None:
+    """Return None for NaN, which has no place in JSON."""
+    return None if np.isnan(value) else round(value, 4)
+
+
+def clear_away(database: Database, workshop: Workshop, clock: Clock) -> list[str]:
+    """Delete the files of old models that no roll-back could need; return which versions those are.
+
+    The newest MODELS_KEPT scorers stay, the last MODELS_KEPT pairs that served, those that further
+    roll-backs would reach, and the encoders of all of them.
     """
-    days = sorted({group.on for group in groups})
-    first_later = days[-max(1, round(HELD_OUT * len(days)))]
-    if taught_until is not None:
-        first_later = max(first_later, taught_until + timedelta(days=1))
-    earlier = [group for group in groups if group.on < first_later]
-    later = [group for group in groups if group.on >= first_later]
-    return (earlier, later) if earlier else (list(groups), [])
-
-
-def _fit(workshop: Workshop, groups: Sequence[_Group], encoder: Encoder) -> Scorer:
-    return workshop.fit_scorer(
-        np.concatenate([group.features for group in groups]),
-        np.concatenate([group.relevance for group in groups]),
-        [len(group.relevance) for group in groups],
-        np.concatenate([group.weights for group in groups]),
-        encoder.version,
-    )
-
-
-def _ndcgs(scorer: Scorer, groups: Sequence[_Group]) -> F64:
-    """Return float64 (n,): the nDCG@10 of each slate on which it is defined, in their order."""
-    values = []
-    for group in groups:
-        order = np.argsort(-scorer.score(group.features), kind="stable")
-        values.append(ndcg(group.relevance[order], K))
-    found = np.array(values, dtype=np.float64)
-    return found[~np.isnan(found)]
-
-
-def _mean(values: F64) -> float:
-    return float(values.mean()) if len(values) else float("nan")
-
-
-def _verdict(challenger: F64, serves: F64) -> tuple[bool, str]:
-    """Compare two scorers on the same slates, each slate with itself."""
-    n = len(challenger)
-    if n < FEWEST_HELD_OUT:
-        return False, (
-            f"{n} later slates with liked papers are too few to judge by"
-            f" ({FEWEST_HELD_OUT} are needed); what serves stays"
-        )
-    gains = challenger - serves
-    gain, error = float(gains.mean()), float(gains.std(ddof=1)) / n**0.5
-    figures = f"nDCG@10 {_mean(challenger):.3f} against {_mean(serves):.3f} on {n} later slates"
-    if gain > 0 and gain > CERTAINTY * error:
-        return True, f"better than what served: {figures}"
-    if gain > 0:
-        return False, f"perhaps better than what serves, but it may be chance: {figures}"
-    return False, f"not better than what serves: {figures}"
-
-
-def _card(report: TrainReport) -> dict[str, Any]:
-    card = asdict(report)
-    del card["version"]
-    # NaN has no place in JSON.
-    return {name: None if value != value else value for name, value in card.items()}
+    with database.read() as conn:
+        versions = store.versions.everything(conn)
+        history = store.versions.history(conn)
+    served = [(each.scorer_version, each.encoder_version) for each in history]
+    pairs = {
+        *list(dict.fromkeys(served))[:MODELS_KEPT],
+        *list(dict.fromkeys(reversed(_standing(history))))[:MODELS_KEPT],
+    }
+    there = [row for row in versions if "deleted_at" not in row.metrics]
+    scorers = [row for row in there if row.kind == "scorer"]
+    needed = {version for pair in pairs for version in pair}
+    needed.update(row.version for row in scorers[:MODELS_KEPT])
+    needed.update(row.encoder_version for row in scorers if row.version in needed)
+    needed.update([row.version for row in there if row.kind == "encoder"][:1])
+    gone = [row.version for row in there if row.version not in needed]
+    for version in gone:
+        workshop.discard(version)
+        with database.write() as conn:
+            store.versions.mark_deleted(conn, version, clock.now())
+    return gone
 
 
 def promote_version(database: Database, workshop: Workshop, clock: Clock, version: str) -> None:
@@ -260,12 +362,7 @@ def rollback(database: Database, workshop: Workshop, clock: Clock) -> Serving:
     """
     with database.read() as conn:
         history = store.versions.history(conn)
-    served: list[tuple[str, str]] = []
-    for row in reversed(history):
-        if row.why == ROLLED_BACK:
-            served.pop()
-        else:
-            served.append((row.scorer_version, row.encoder_version))
+    served = _standing(history)
     if len(served) < 2:
         raise NotFound("nothing served before the present pair")
     scorer_version, encoder_version = served[-2]
@@ -275,3 +372,14 @@ def rollback(database: Database, workshop: Workshop, clock: Clock) -> Serving:
     pair = Serving(workshop.load_encoder(encoder_version), scorer)
     promote(database, clock, pair.scorer, pair.encoder, ROLLED_BACK)
     return pair
+
+
+def _standing(history: Sequence[store.versions.Promotion]) -> list[tuple[str, str]]:
+    """Return the pairs that a roll-back goes through, the serving one last."""
+    served: list[tuple[str, str]] = []
+    for row in reversed(history):
+        if row.why == ROLLED_BACK:
+            served.pop()
+        else:
+            served.append((row.scorer_version, row.encoder_version))
+    return served

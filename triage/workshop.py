@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from triage import modelfile
 from triage.errors import ModelError
 
 if TYPE_CHECKING:
@@ -14,6 +19,11 @@ if TYPE_CHECKING:
     from triage.scorer import ColdStartScorer, LambdaMartScorer
 
 SEED = 0
+PARAMETERS = (
+    "objective", "learning_rate", "num_leaves", "min_data_in_leaf", "lambda_l2",
+    "feature_fraction", "lambdarank_truncation_level", "seed",
+)  # fmt: skip
+"""What a model card tells of how the trees were grown."""
 
 
 class FileWorkshop:
@@ -63,6 +73,26 @@ class FileWorkshop:
         scorer = LambdaMartScorer.load(self._place(version), self._key)
         self._expect(version, scorer.version)
         return scorer
+
+    def discard(self, version: str) -> None:
+        self._encoders.pop(version, None)
+        place = self._place(version)
+        if place.parent == self._folder:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def facts(self, version: str) -> dict[str, Any]:
+        from triage.scorer import KIND
+
+        manifest, files = modelfile.read(self._place(version), KIND, self._key)
+        trees = files["trees.txt"].decode()
+        told = dict(re.findall(r"^\[(\w+): (.*)\]$", trees, re.MULTILINE))
+        return {
+            "parameters": {
+                "trees": trees.count("\nTree="),
+                **{name: told[name] for name in PARAMETERS if name in told},
+            },
+            "libraries": {**manifest["libraries"], "numpy": np.__version__},
+        }
 
     def cold_scorer(self) -> ColdStartScorer:
         from triage.scorer import ColdStartScorer

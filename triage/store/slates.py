@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from triage.records import Impression, MessageState, Policy, Reason, Slate
@@ -14,21 +15,36 @@ from triage.store import papers as papers_store
 from triage.store import subscribers as subscribers_store
 from triage.tables import impressions, messages, slates, subscribers
 
+CHUNK = 10_000
+
 
 @dataclass(frozen=True, slots=True)
-class LoggedImpression:
-    """One row of the training log. `features` is float32 (n_features,)."""
+class TrainingLog:
+    """Shown papers, a column an array: oldest slate first, its papers in order of position.
 
-    slate_id: int
-    on: date
-    subscriber_id: int
-    paper_id: int
-    position: int
-    propensity: float
-    policy: Policy
-    features: np.ndarray[tuple[int], np.dtype[np.float32]]
-    feature_version: str
-    encoder_version: str
+    Attributes:
+        slate_ids, subscriber_ids, paper_ids: int64 (n,).
+        days: int32 (n,), the slate's date as `date.toordinal()`.
+        positions: int32 (n,), 1-based.
+        scores: float64 (n,), as ranked; propensities: float32 (n,).
+        features: float32 (n, n_features).
+    """
+
+    slate_ids: NDArray[np.int64]
+    subscriber_ids: NDArray[np.int64]
+    paper_ids: NDArray[np.int64]
+    days: NDArray[np.int32]
+    positions: NDArray[np.int32]
+    scores: NDArray[np.float64]
+    propensities: NDArray[np.float32]
+    features: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.slate_ids)
+
+    def taken(self, rows: slice | NDArray[np.int64] | NDArray[np.bool_]) -> TrainingLog:
+        """Return some rows; a slice copies nothing."""
+        return TrainingLog(*(getattr(self, each.name)[rows] for each in fields(self)))
 
 
 def save(conn: Connection, slate: Slate, run_id: int, at: datetime) -> int:
@@ -156,37 +172,61 @@ def release(conn: Connection, slate_id: int, at: datetime) -> None:
     conn.execute(change.values(released_at=at))
 
 
-def training_log(conn: Connection, feature_version: str) -> list[LoggedImpression]:
-    """Return every impression that was not taken back, with features of that version, in order."""
+def training_log(conn: Connection, feature_version: str, n_features: int) -> TrainingLog:
+    """Return every impression that was not taken back, with features of that version, in order.
+
+    Rows whose features are not `n_features` finite numbers are damaged and left out. A million
+    rows pass through without ever being a million objects.
+    """
+    days = {
+        id: on.toordinal()
+        for id, on in conn.execute(
+            select(slates.c.id, slates.c.on).where(slates.c.feature_version == feature_version)
+        )
+    }
+    each = impressions.c
     query = (
         select(
-            impressions,
-            slates.c.on,
-            slates.c.encoder_version,
-            slates.c.feature_version,
+            each.slate_id, each.subscriber_id, each.paper_id, each.position, each.score,
+            each.propensity, each.features,
         )
-        .join(slates, slates.c.id == impressions.c.slate_id)
-        .where(
-            slates.c.feature_version == feature_version,
-            impressions.c.released_at.is_(None),
-        )
-        .order_by(slates.c.on, slates.c.id, impressions.c.position)
+        .join(slates, slates.c.id == each.slate_id)
+        .where(slates.c.feature_version == feature_version, each.released_at.is_(None))
+        .order_by(each.id)
+    )  # fmt: skip
+    n_most = conn.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
+    facts = np.empty((6, n_most), dtype=np.float64)
+    features = np.empty((n_most, n_features), dtype=np.float32)
+    n = 0
+    rows = conn.execute(query.execution_options(yield_per=CHUNK))
+    for part in rows.partitions():
+        whole = [row for row in part if len(row[-1]) == 4 * n_features]
+        if not whole:
+            continue
+        *columns, blobs = zip(*whole, strict=True)
+        found = np.frombuffer(b"".join(blobs), dtype="<f4").reshape(-1, n_features)
+        good = np.isfinite(found).all(axis=1)
+        end = n + int(good.sum())
+        facts[:, n:end] = np.array(columns, dtype=np.float64)[:, good]
+        features[n:end] = found[good]
+        n = end
+    facts, features = facts[:, :n], features[:n]
+    slate_ids = facts[0].astype(np.int64)
+    on = np.array([days[id] for id in slate_ids.tolist()], dtype=np.int32)
+    log = TrainingLog(
+        slate_ids=slate_ids,
+        subscriber_ids=facts[1].astype(np.int64),
+        paper_ids=facts[2].astype(np.int64),
+        days=on,
+        positions=facts[3].astype(np.int32),
+        scores=facts[4],
+        propensities=facts[5].astype(np.float32),
+        features=features,
     )
-    return [
-        LoggedImpression(
-            slate_id=row.slate_id,
-            on=row.on,
-            subscriber_id=row.subscriber_id,
-            paper_id=row.paper_id,
-            position=row.position,
-            propensity=row.propensity,
-            policy=Policy(row.policy),
-            features=np.frombuffer(row.features, dtype="<f4"),
-            feature_version=row.feature_version,
-            encoder_version=row.encoder_version,
-        )
-        for row in conn.execute(query)
-    ]
+    order = np.lexsort((log.positions, log.slate_ids, log.days))
+    # The nightly run writes in this very order: then the features need no second copy.
+    in_order = bool((order == np.arange(n)).all())
+    return log if in_order else log.taken(order)
 
 
 def listing(conn: Connection, limit: int) -> list[dict[str, Any]]:

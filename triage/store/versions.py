@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, insert, select, update
 
 from triage.store._insert import insert_missing
 from triage.tables import model_versions, promotions
+
+MODELS_KEPT = 5
+"""How many models, and how many pairs that served, keep their files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,16 @@ def everything(conn: Connection) -> Sequence[Row[Any]]:
     """Return all versions, newest first."""
     order = (model_versions.c.created_at.desc(), model_versions.c.version)
     return conn.execute(select(model_versions).order_by(*order)).all()
+
+
+def mark_deleted(conn: Connection, version: str, at: datetime) -> None:
+    """Note that the files of a version are gone; its card stays."""
+    row = get(conn, version)
+    if row is not None:
+        card = {**row.metrics, "deleted_at": at.isoformat()}
+        conn.execute(
+            update(model_versions).where(model_versions.c.version == version).values(metrics=card)
+        )
 
 
 def promote(
