@@ -209,12 +209,44 @@ class Subscriber:
 
 
 @dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a paper is shown: `kind` for the program, `text` for people."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Vote:
-    """The vote that counts for one subscriber and paper: the last one."""
+    """The vote that counts for one subscriber and paper: the last one.
+
+    `reason` is the first one that the digest gave for the paper, None for a vote from elsewhere.
+    """
 
     paper_id: int
     kind: EventKind
     at: datetime
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """One of the things that a subscriber reads about, as found in their likes and words.
+
+    `number` is what people call it by, 0 until it is stored. `papers` are the ids of the likes
+    that it was found in, newest first, `phrases` those of the subscriber's own words.
+    """
+
+    number: int
+    name: str
+    papers: tuple[int, ...]
+    phrases: tuple[str, ...]
+    muted: bool = False
+    paused_until: date | None = None
+
+    def rests(self, on: date) -> bool:
+        """Tell whether no paper is to be shown for it on a date."""
+        return self.muted or (self.paused_until is not None and on < self.paused_until)
 
 
 # -- what ranking works on -------------------------------------------------------------------------
@@ -252,6 +284,8 @@ class Profile:
     """All that is known of one subscriber before a slate, newest vote first.
 
     `interests` has one row a phrase of `phrases`; `liked_at` and `disliked_at` match the libraries.
+    `less_of` does too: what a disliked paper was shown for, where the subscriber asked for less
+    like it. `interests_before` are those that were found and stored last.
     """
 
     subscriber: Subscriber
@@ -261,6 +295,8 @@ class Profile:
     disliked_at: tuple[datetime, ...]
     phrases: tuple[str, ...]
     interests: Encodings
+    less_of: tuple[Reason | None, ...] = ()
+    interests_before: tuple[Interest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,14 +308,6 @@ class Placement:
     score: float
     propensity: float
     policy: Policy
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a paper is shown: `kind` for the program, `text` for people."""
-
-    kind: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
