@@ -32,6 +32,7 @@ FEWEST_SUBSCRIBERS = 5
 """With fewer subscribers than that, slates are drawn again instead of subscribers."""
 
 N_DRAWS = 2_000
+MOST_DRAWN = 1_000_000
 
 
 class Winner(StrEnum):
@@ -113,11 +114,20 @@ def interval(
     mean = float(units.mean())
     if n < 2:
         return Interval(mean, float("nan"), float("nan"))
-    drawn = np.array([units[rng.integers(0, n, n)].mean() for _ in range(N_DRAWS)])
+    drawn = np.concatenate(
+        [
+            units[rng.integers(0, n, (part, n))].mean(axis=1)
+            for part in _parts(N_DRAWS, max(1, MOST_DRAWN // n))
+        ]
+    )
     # Drawing again from n values understates their spread by the factor n - 1 over n.
     spread = (drawn - mean) * np.sqrt(n / (n - 1))
     low, high = mean + np.quantile(spread, [level, 1 - level])
     return Interval(mean, float(low), float(high))
+
+
+def _parts(n: int, most: int) -> list[int]:
+    return [most] * (n // most) + [n % most] * (n % most > 0)
 
 
 def decide(

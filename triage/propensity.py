@@ -24,8 +24,9 @@ POOL_SIZE = 20
 PLAUSIBLE = 0.25
 
 # Papers whose scores fall in one band are taken to be equally likely to be voted on when read.
-N_BANDS = 8
-N_STEPS = 300
+MOST_BANDS = 40
+SHOWN_PER_BAND = 100
+N_STEPS = 500
 # The doubt about a place's attention, in shown papers: until many more were shown there, 1 / place.
 PRIOR_SHOWN = 100.0
 
@@ -103,14 +104,15 @@ def attention(positions: I32, scores: F64, voted: Bools) -> Attention:
     """
     if not len(positions):
         return Attention(np.ones(1), np.zeros(0))
-    edges = np.quantile(scores, np.linspace(0, 1, N_BANDS + 1)[1:-1])
+    n_bands = int(np.clip(len(positions) // SHOWN_PER_BAND, 1, MOST_BANDS))
+    edges = np.quantile(scores, np.linspace(0, 1, n_bands + 1)[1:-1])
     band = np.searchsorted(edges, scores, side="right")
-    shape = (int(positions.max()), N_BANDS)
+    shape = (int(positions.max()), n_bands)
     cell = np.ravel_multi_index((positions - 1, band), shape)
     shown = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
     votes = np.bincount(cell, weights=voted, minlength=shape[0] * shape[1]).reshape(shape)
     prior = 1 / np.arange(1, shape[0] + 1)
-    look, will = prior.copy(), np.full(N_BANDS, 0.5)
+    look, will = prior.copy(), np.full(n_bands, 0.5)
     for _ in range(N_STEPS):
         both = np.outer(look, will)
         rest = (shown - votes) / np.maximum(1 - both, 1e-9)

@@ -22,7 +22,7 @@ from triage.features import FEATURE_VERSION, FEATURES, GROUPS
 from triage.gate import HeldOut, Interval, Winner, decide, interval, slate_ndcg
 from triage.ports import Clock, Encoder, Scorer, Workshop
 from triage.propensity import Attention, attention
-from triage.records import F32, F64, I32
+from triage.records import F32, F64, I32, EventKind
 from triage.relevance import IGNORED, fair_shares, gains, marks_of, row_weights, vote_weights
 from triage.serving import Serving, promote, refreshed, serving
 from triage.store import Database
@@ -185,6 +185,17 @@ def gathered(database: Database) -> tuple[Lessons, Attention]:
     with database.read() as conn:
         shown = store.slates.training_log(conn, FEATURE_VERSION, len(FEATURES))
         votes = store.events.all_votes(conn)
+    return lessons_of(shown, votes)
+
+
+def lessons_of(
+    shown: TrainingLog, votes: Sequence[tuple[int, int, EventKind]]
+) -> tuple[Lessons, Attention]:
+    """Join what was shown with (subscriber id, paper id, kind) of each vote, oldest first.
+
+    Raises:
+        NotEnoughFeedback: nobody has voted on what was shown.
+    """
     marks = marks_of(shown.subscriber_ids, shown.paper_ids, votes)
     # Where nobody voted on anything, perhaps nobody opened the mail.
     telling = np.isin(shown.slate_ids, shown.slate_ids[marks != IGNORED])
