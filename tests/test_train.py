@@ -79,6 +79,30 @@ def silence(features: F32, _rng: Generator) -> list[EventKind | None]:
     return [None] * len(features)
 
 
+def half_hearted(features: F32, rng: Generator) -> list[EventKind | None]:
+    """Follow one's taste every other time."""
+    pairs = zip(taste(features, rng), whim(features, rng), strict=True)
+    return [pair[int(rng.integers(2))] for pair in pairs]
+
+
+def permuted(features: F32, rng: Generator) -> list[EventKind | None]:
+    """Cast as many votes of each kind as by taste, on papers that the dice choose."""
+    votes = taste(features, rng)
+    return [votes[int(n)] for n in rng.permutation(len(votes))]
+
+
+def contrary(features: F32, rng: Generator) -> list[EventKind | None]:
+    """Save what few upvoted."""
+    opposite = {EventKind.SAVE: EventKind.VOTE_DOWN, EventKind.VOTE_DOWN: EventKind.SAVE}
+    return [opposite.get(kind) if kind else None for kind in taste(features, rng)]
+
+
+def by_interest(features: F32, _rng: Generator) -> list[EventKind | None]:
+    """Save what is near to the interests, as the cold scorer expects."""
+    near = features[:, FEATURES.index("words_interest_max")] > 0.2
+    return [EventKind.SAVE if each else None for each in near]
+
+
 def show_and_hear(
     database: Database,
     opinion: Opinion,
@@ -87,13 +111,27 @@ def show_and_hear(
     n_days: int = 8,
     seed: int = 0,
     origin: Origin = Origin.PERSON,
+    first_day: int = 0,
+    later: tuple[int, Opinion] | None = None,
 ) -> None:
-    """Log a digest a day for each reader, and what they voted."""
+    """Log a digest a day for each reader, and what they voted.
+
+    Args:
+        first_day: counted from DAY; readers are added on day 0.
+        later: from which day on readers have another opinion, and which.
+    """
     rng = np.random.default_rng(seed)
     papers = stored_papers(database)
-    readers = [add_reader(database, n) for n in range(1, n_readers + 1)]
+    if first_day:
+        with database.read() as conn:
+            found = [store.subscribers.by_id(conn, n) for n in range(1, n_readers + 1)]
+        readers = [reader for reader in found if reader]
+    else:
+        readers = [add_reader(database, n) for n in range(1, n_readers + 1)]
     with database.write() as conn:
-        for day in range(n_days):
+        for day in range(first_day, first_day + n_days):
+            if later and day >= later[0]:
+                opinion = later[1]
             on = DAY + timedelta(days=day)
             run_id = store.runs.begin(conn, on, NOON)
             for reader in readers:
@@ -186,16 +224,67 @@ def test_what_serves_is_never_judged_by_digests_that_it_has_learned_from(
     assert "too few to judge by" in again.why
 
 
-def test_rankers_that_learned_noise_hardly_ever_go_live(tmp_path: Path) -> None:
-    promoted = 0
-    for seed in range(10):
+@pytest.fixture
+def n_tries(request: pytest.FixtureRequest) -> int:
+    return 20 if request.config.getoption("--full") else 4
+
+
+def tries(tmp_path: Path, n: int, opinion: Opinion, **log: Any) -> list[TrainReport]:
+    """Train in `n` installations of their own, whose dice differ."""
+    reports = []
+    for seed in range(n):
         with installed(tmp_path) as database:
-            take_in(database, [fetched(n, title=f"Paper {n} {WORDS[n % 8]}") for n in range(100)])
-            report = train_on(database, FileWorkshop(tmp_path / "m", KEY), whim, seed=seed)
-            promoted += report.promoted
+            take_in(database, [fetched(i, title=f"Paper {i} {WORDS[i % 8]}") for i in range(100)])
+            workshop = FileWorkshop(tmp_path / "models", KEY)
+            reports.append(train_on(database, workshop, opinion, seed=seed, **log))
         for path in tmp_path.glob("triage.db*"):
             path.unlink()
-    assert promoted <= 2
+    return reports
+
+
+@pytest.mark.parametrize(
+    "log",
+    [{"opinion": permuted}, {"opinion": permuted, "later": (6, taste)}, {"opinion": whim}],
+    ids=["all votes permuted", "those that teach permuted", "votes without a reason"],
+)
+def test_rankers_that_learned_from_permuted_votes_are_refused(
+    tmp_path: Path, n_tries: int, log: dict[str, Any]
+) -> None:
+    reports = tries(tmp_path, n_tries, **log)
+    assert [report.promoted for report in reports] == [False] * n_tries
+
+
+def test_rankers_that_are_truly_better_go_live_in_nine_of_ten_tries(
+    tmp_path: Path, n_tries: int
+) -> None:
+    reports = tries(tmp_path, n_tries, half_hearted, n_readers=12)
+    assert sum(report.promoted for report in reports) >= 0.9 * n_tries - (n_tries < 20)
+
+
+def test_the_cold_scorer_takes_over_from_what_has_become_worse(
+    database: Database, workshop: FileWorkshop
+) -> None:
+    first = train_on(database, workshop, taste, n_days=6)
+    assert first.promoted
+    show_and_hear(database, by_interest, first_day=6, n_days=3, seed=1)
+    report = train(database, workshop, StoppedClock())
+    assert (report.promoted, report.cold_took_over) == (False, True), report.why
+    assert report.why.startswith("what served is worse than the cold-start scorer")
+    cold = workshop.cold_scorer().version
+    assert served(database)[0] == (cold, served(database)[1][1])
+    assert serving(database, workshop, StoppedClock(), DAY).scorer.version == cold
+    # One command undoes that, too.
+    assert rollback(database, workshop, StoppedClock()).scorer.version == first.version
+
+
+def test_a_ranker_that_knows_newer_votes_follows_one_that_does_not(
+    database: Database, workshop: FileWorkshop
+) -> None:
+    assert train_on(database, workshop, contrary, n_days=4).promoted
+    show_and_hear(database, taste, first_day=4, n_days=8, seed=1)
+    report = train(database, workshop, StoppedClock())
+    assert report.promoted
+    assert report.taught_until == (DAY + timedelta(days=11)).isoformat()
 
 
 def test_too_few_later_digests_change_nothing(database: Database, workshop: FileWorkshop) -> None:
