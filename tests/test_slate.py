@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triage.records import Placement, Policy
-from triage.slate import build_slate
+from triage.slate import Aims, build_slate
 
 sizes = st.integers(0, 30)
 days = st.lists(st.floats(0, 1), max_size=80).map(np.array)
@@ -65,6 +65,104 @@ def test_the_dice_change_the_exploration_slot_and_nothing_else() -> None:
     assert len({s[:-1] for s in slates}) == 1
     assert len({s[-1].row for s in slates}) > 3
     assert {s[-1].propensity for s in slates} == {1 / 20}
+
+
+# -- several interests -----------------------------------------------------------------------------
+
+
+def aimed(
+    scores: np.ndarray, aims: Aims, *, size: int = 10, floor: float = 0.2, n: int = 0, seed: int = 0
+) -> tuple[Placement, ...]:
+    return build_slate(
+        scores, vectors(len(scores)), size=size, floor=floor, n_exploration=n, aims=aims,
+        rng=np.random.default_rng(seed),
+    )  # fmt: skip
+
+
+@st.composite
+def aims_and_scores(draw: st.DrawFn) -> tuple[np.ndarray, Aims]:
+    n = draw(st.integers(0, 60))
+    scores = np.array(draw(st.lists(st.floats(0, 1), min_size=n, max_size=n)))
+    sizes = np.array(draw(st.lists(st.integers(0, 9), max_size=5)), dtype=float)
+    belongs = st.integers(-1, len(sizes) - 1)
+    nearest = draw(st.lists(belongs, min_size=n, max_size=n))
+    return scores, Aims(np.array(nearest, dtype=np.int32), sizes / max(sizes.sum(), 1))
+
+
+@given(aims_and_scores(), sizes, st.floats(0, 1), st.integers(0, 2), st.integers(0, 3))
+def test_each_interest_has_its_share_as_far_as_its_papers_are_good(
+    drawn: tuple[np.ndarray, Aims], size: int, floor: float, n: int, seed: int
+) -> None:
+    scores, aims = drawn
+    placements = aimed(scores, aims, size=size, floor=floor, n=n, seed=seed)
+    rows = [p.row for p in placements]
+    ranked = [p.row for p in placements if p.policy is Policy.RANKED]
+    places = size - max(0, min(n, size // 10))
+    good = (scores >= floor) & ~aims.barred()
+    assert [p.position for p in placements] == list(range(1, len(rows) + 1))
+    assert len(set(rows)) == len(rows) <= size
+    assert len(ranked) == min(places, int(good.sum()))
+    assert all(scores[row] >= floor for row in ranked)
+    assert not aims.barred()[rows].any()
+    if np.count_nonzero(aims.shares) > 1 and places:
+        for interest, share in enumerate(aims.shares):
+            there = int((good & (aims.nearest == interest)).sum())
+            shown = int((aims.nearest[ranked] == interest).sum())
+            assert shown >= min(there, int(share * (places - 1) + 1e-9))
+
+
+@given(days, sizes, st.integers(0, 9))
+def test_one_interest_changes_nothing(scores: np.ndarray, size: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    nearest = rng.integers(-1, 1, size=len(scores)).astype(np.int32)
+    one = aimed(scores, Aims(nearest, np.array([1.0])), size=size)
+    assert one == slate(scores, size=size, n=0)
+
+
+def two_interests(n: int = 30) -> tuple[np.ndarray, Aims]:
+    """Return a day on which all papers of interest 0 score more than all of interest 1."""
+    scores = np.concatenate([np.linspace(0.9, 0.8, n), np.linspace(0.5, 0.4, n)])
+    return scores, Aims(np.repeat(np.arange(2, dtype=np.int32), n), np.array([0.6, 0.4]))
+
+
+def test_the_weaker_interest_is_served_from_the_top_on() -> None:
+    scores, aims = two_interests()
+    whose = aims.nearest[[p.row for p in aimed(scores, aims, size=11)]]
+    assert whose[0] == 0
+    assert (whose == 1).sum() == 4
+    assert all((whose[: t + 1] == 1).sum() >= int(0.4 * t + 1e-9) for t in range(11))
+
+
+def test_without_aims_the_stronger_interest_takes_all() -> None:
+    scores, _ = two_interests()
+    assert all(p.row < 30 for p in slate(scores, n=0))
+
+
+def test_an_interest_without_a_good_paper_gives_its_places_to_the_other() -> None:
+    scores, aims = two_interests()
+    rows = [p.row for p in aimed(scores, aims, floor=0.6)]
+    assert len(rows) == 10
+    assert set(aims.nearest[rows]) == {0}
+
+
+def test_a_resting_interest_is_shown_nowhere() -> None:
+    scores, aims = two_interests()
+    for seed in range(10):
+        rested = aimed(scores, Aims(aims.nearest, np.array([0.0, 1.0])), n=1, seed=seed)
+        assert set(aims.nearest[[p.row for p in rested]]) == {1}
+
+
+def test_exploration_goes_where_no_interest_is() -> None:
+    scores = np.linspace(1, 0, 60)
+    nearest = np.where(np.arange(60) % 2, -1, 0).astype(np.int32)
+    seen = set()
+    for seed in range(200):
+        *_, last = aimed(scores, Aims(nearest, np.array([1.0])), n=1, seed=seed)
+        assert last.policy is Policy.EXPLORATION
+        assert nearest[last.row] == -1
+        seen.add((last.row, last.propensity))
+    assert {chance for _, chance in seen} == {1 / 20}
+    assert len({row for row, _ in seen}) == 20
 
 
 def test_near_duplicates_and_one_interest_do_not_fill_the_slate() -> None:

@@ -20,7 +20,8 @@ I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 POOL_SIZE = 20
-# Of the score floor: what scores less is not worth anybody's attention, even to learn from.
+# Of the score floor: what scores less, and less than half of the day's papers, is not worth
+# anybody's attention, even to learn from.
 PLAUSIBLE = 0.25
 
 # Papers whose scores fall in one band are taken to be equally likely to be voted on when read.
@@ -36,21 +37,30 @@ def slate_rng(seed: int, subscriber_id: int, on: date) -> np.random.Generator:
     return np.random.default_rng([seed, subscriber_id, on.toordinal()])
 
 
-def exploration_pool(scores: F64, taken: Collection[int], floor: float) -> tuple[I64, F64]:
-    """Declare what an exploration slot may show: the best-scored papers that the slate left out.
+def exploration_pool(
+    scores: F64, taken: Collection[int], floor: float, usual: Bools | None = None
+) -> tuple[I64, F64]:
+    """Declare what an exploration slot may show: the best-scored papers outside the usual picks.
+
+    Plausible is what scores a quarter of the floor, or as much as half of the day's papers do.
 
     Args:
         scores: float64 (n,), finite.
         taken: rows that stand on the slate already.
-        floor: the slate's score floor; a quarter of it is enough here.
+        floor: the slate's score floor.
+        usual: bool (n,), what belongs to an interest that the reader is known to have. When
+            nothing plausible is outside, the pool is the best that the slate left out.
 
     Returns:
         int64 (m,) rows, best first, and float64 (m,) chances that sum to 1; m ≤ POOL_SIZE. Both
         are empty when nothing is left.
     """
-    order = np.argsort(-scores, kind="stable")
+    order: I64 = np.argsort(-scores, kind="stable").astype(np.int64)
     left = ~np.isin(order, np.fromiter(taken, dtype=np.int64, count=len(taken)))
-    rows = order[left & (scores[order] >= floor * PLAUSIBLE)][:POOL_SIZE].astype(np.int64)
+    if len(order):
+        left &= scores[order] >= min(floor * PLAUSIBLE, float(np.median(scores)))
+    outside = left if usual is None else left & ~usual[order]
+    rows = order[outside if outside.any() else left][:POOL_SIZE]
     return rows, np.full(len(rows), 1 / max(len(rows), 1))
 
 

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from triage.propensity import draw, exploration_pool
-from triage.records import F32, F64, Placement, Policy
+from triage.records import F32, F64, I32, Placement, Policy
 
 # How much a score counts against likeness to what is on the slate already (λ of the paper below).
 RELEVANCE_SHARE = 0.75
 # Variety is looked for among this many times the slate's size, best first.
 REACH = 5
 SLOTS_PER_EXPLORATION = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Aims:
+    """What a slate shall hold of each of a reader's interests.
+
+    Attributes:
+        nearest: int32 (n,), the interest that each row belongs to, -1 for none.
+        shares: float64 (k,), summing to at most 1; rows of an interest with share 0 are not shown.
+    """
+
+    nearest: I32
+    shares: F64
+
+    def barred(self) -> NDArray[np.bool_]:
+        """Return bool (n,): which rows belong to an interest that rests."""
+        resting = np.append(self.shares == 0, False)
+        return np.asarray(resting[self.nearest], dtype=np.bool_)
 
 
 def build_slate(
@@ -23,6 +43,7 @@ def build_slate(
     floor: float,
     n_exploration: int,
     rng: np.random.Generator,
+    aims: Aims | None = None,
 ) -> tuple[Placement, ...]:
     """Choose and order the papers of one digest.
 
@@ -33,6 +54,11 @@ def build_slate(
     slots: at most one for every full ten of `size`, so a slate of fewer than ten has none, and a
     day on which nothing reaches the floor has no slate at all.
 
+    Where a reader has several interests, the slate is calibrated to them (Steck 2018): after the
+    first position, which is free, each has at least its share of the ranked ones, rounded down, as
+    far as its papers reach the floor; what it cannot fill goes to the others. An interest that
+    falls behind its share is served next, so shares hold from the top of the slate on.
+
     Args:
         scores: float64 (n,) in [0, 1].
         dense: float32 (n, d), rows of unit length or zero.
@@ -40,6 +66,7 @@ def build_slate(
         floor: the least score of a ranked paper; fewer papers is better than bad ones.
         n_exploration: how many exploration slots are wanted.
         rng: the only source of chance; the same state gives the same slate.
+        aims: the reader's interests; papers of none of them compete by score alone.
 
     Returns:
         Placements in order of position, 1 to n without gaps, no row twice.
@@ -51,11 +78,15 @@ def build_slate(
         raise ValueError(f"{len(dense)} vectors but scores of shape {scores.shape}")
     if not np.all(np.isfinite(scores)):
         raise ValueError("a score is not a finite number; the scorer or a feature row is broken")
+    if aims is None:
+        aims = Aims(np.full(len(scores), -1, dtype=np.int32), np.zeros(0))
     n_exploration = max(0, min(n_exploration, size // SLOTS_PER_EXPLORATION))
-    rows = _varied(scores, dense, size - n_exploration, floor)
+    barred = aims.barred()
+    rows = _varied(scores, dense, size - n_exploration, floor, aims, ~barred)
     if not rows:
         return ()
-    pool, _ = exploration_pool(scores, rows, floor)
+    out = {*rows, *np.flatnonzero(barred).tolist()}
+    pool, _ = exploration_pool(scores, out, floor, aims.nearest >= 0)
     ranked = [(row, 1.0, Policy.RANKED) for row in rows]
     explored = [(row, chance, Policy.EXPLORATION) for row, chance in draw(pool, n_exploration, rng)]
     return tuple(
@@ -64,22 +95,64 @@ def build_slate(
     )
 
 
-def _varied(scores: F64, dense: F32, n: int, floor: float) -> list[int]:
+def _varied(
+    scores: F64, dense: F32, n: int, floor: float, aims: Aims, allowed: NDArray[np.bool_]
+) -> list[int]:
     if n < 1:
         return []
     order: NDArray[np.int64] = np.argsort(-scores, kind="stable").astype(np.int64)
-    order = order[scores[order] >= floor][: n * REACH]
+    order = order[(scores[order] >= floor) & allowed[order]]
+    quotas = _Quotas(aims.shares, aims.nearest[order], n)
+    order = order[(np.arange(len(order)) < n * REACH) | quotas.in_reach()]
     if not len(order):
         return []
+    whose = aims.nearest[order]
     relevance = scores[order] / max(scores[order[0]], 1e-12)
     vectors = dense[order]
     likeness = np.zeros(len(order))
     free = np.ones(len(order), dtype=bool)
     chosen: list[int] = []
-    for _ in range(min(n, len(order))):
+    for turn in range(min(n, len(order))):
         worth = RELEVANCE_SHARE * relevance - (1 - RELEVANCE_SHARE) * likeness
-        best = int(np.argmax(np.where(free, worth, -np.inf)))
+        best = int(np.argmax(np.where(free & quotas.may_come(whose, turn), worth, -np.inf)))
         chosen.append(int(order[best]))
+        quotas.take(int(whose[best]))
         free[best] = False
         likeness = np.maximum(likeness, vectors @ vectors[best])
     return chosen
+
+
+class _Quotas:
+    """Which interests are due at each turn of filling a slate."""
+
+    def __init__(self, shares: F64, whose: I32, n: int) -> None:
+        """Set out to fill n positions from rows of `whose` interests, best first."""
+        self._shares = shares if np.count_nonzero(shares) > 1 else np.zeros(len(shares))
+        self._whose = whose
+        self._n = n
+        there = np.bincount(whose[whose >= 0], minlength=len(shares))
+        self._wanted = np.minimum(self._by(n - 1), there)
+        self._taken = np.zeros(len(shares), dtype=np.int64)
+
+    def _by(self, positions: int) -> NDArray[np.int64]:
+        return np.floor(self._shares * positions + 1e-9).astype(np.int64)
+
+    def in_reach(self) -> NDArray[np.bool_]:
+        """Return which rows are among the best of their interest, as many as variety looks at."""
+        reached = np.zeros(len(self._whose), dtype=bool)
+        for interest, wanted in enumerate(self._wanted):
+            reached[np.flatnonzero(self._whose == interest)[: wanted * REACH]] = True
+        return reached
+
+    def may_come(self, whose: I32, turn: int) -> NDArray[np.bool_]:
+        """Return which rows may stand at a turn, counted from 0: all, or those of who is due."""
+        owed = np.maximum(self._wanted - self._taken, 0)
+        late = np.minimum(self._by(turn), self._wanted) > self._taken
+        due = late if late.any() else owed > 0
+        if late.any() or owed.sum() >= self._n - turn:
+            return np.asarray(np.append(due, False)[whose], dtype=np.bool_)
+        return np.ones(len(whose), dtype=bool)
+
+    def take(self, interest: int) -> None:
+        if interest >= 0:
+            self._taken[interest] += 1
