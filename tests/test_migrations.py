@@ -190,6 +190,7 @@ def test_whatever_belongs_to_a_subscriber_goes_with_them(database: Database) -> 
         ("slates", "subscribers"),
         ("impressions", "subscribers"),
         ("events", "subscribers"),
+        ("interests", "subscribers"),
         ("messages", "subscribers"),
     }
     assert set(about_people.values()) == {"CASCADE"}

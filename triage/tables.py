@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Date,
     DateTime,
@@ -31,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy import String as _String
 from sqlalchemy import Text as _Text
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The migration that this program needs; a test compares it with the newest one."""
 
 
@@ -211,6 +212,19 @@ subscribers = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("confirmed_at", UtcDateTime),
     Column("state_changed_at", UtcDateTime, nullable=False),
+)
+
+interests = Table(
+    "interests",
+    metadata,
+    Column("subscriber_id", Id, ForeignKey("subscribers.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(200), nullable=False),
+    Column("papers", JSON, nullable=False),
+    Column("phrases", JSON, nullable=False),
+    Column("muted", Boolean, nullable=False),
+    Column("paused_until", Date),
+    Column("updated_at", UtcDateTime, nullable=False),
 )
 
 runs = Table(

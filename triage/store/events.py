@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, and_, insert, select
 
-from triage.records import EventKind, Origin, Vote
-from triage.tables import events, subscribers
+from triage.records import EventKind, Origin, Reason, Vote
+from triage.tables import events, impressions, subscribers
 
 
 def append(
@@ -67,22 +67,27 @@ def exists(
 
 
 def votes(conn: Connection, subscriber_id: int, until: datetime | None = None) -> tuple[Vote, ...]:
-    """Return the subscriber's votes that count, newest first.
+    """Return the subscriber's votes that count, newest first, with what the papers were shown for.
 
     Args:
         until: leave out whatever happened at this instant or later.
     """
+    shown = and_(
+        impressions.c.slate_id == events.c.slate_id, impressions.c.paper_id == events.c.paper_id
+    )
     query = (
-        select(events.c.paper_id, events.c.kind, events.c.at)
+        select(events.c.paper_id, events.c.kind, events.c.at, impressions.c.reasons)
+        .join(impressions, shown, isouter=True)
         .where(events.c.subscriber_id == subscriber_id, events.c.origin == Origin.PERSON)
         .order_by(events.c.at, events.c.id)
     )
     if until is not None:
         query = query.where(events.c.at < until)
     last: dict[int, Vote] = {}
-    for paper_id, kind, at in conn.execute(query):
+    for paper_id, kind, at, reasons in conn.execute(query):
         last.pop(paper_id, None)
-        last[paper_id] = Vote(paper_id, EventKind(kind), at)
+        reason = Reason(*reasons[0]) if reasons else None
+        last[paper_id] = Vote(paper_id, EventKind(kind), at, reason)
     return tuple(reversed(last.values()))
 
 
