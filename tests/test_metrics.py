@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.metrics import intra_list_diversity, ndcg, recall, reciprocal_rank
+from triage.metrics import (
+    calibration,
+    coverage,
+    intra_list_diversity,
+    ndcg,
+    recall,
+    reciprocal_rank,
+)
 
 relevances = st.lists(st.integers(0, 3), min_size=1, max_size=40)
 
@@ -81,3 +88,39 @@ def test_diversity_is_the_mean_distance_of_pairs() -> None:
 def test_nonsense_is_refused(values: list[float], k: int) -> None:
     with pytest.raises(ValueError, match="must be"):
         ndcg(values, k)
+
+
+def test_coverage_is_the_share_of_papers_that_reach_anybody() -> None:
+    assert coverage([(1, 2), (2, 3), ()], range(1, 7)) == 0.5
+    assert coverage([(1, 99)], [1, 2]) == 0.5
+    assert coverage([], [1, 2]) == 0
+    assert math.isnan(coverage([(1,)], []))
+
+
+def test_calibration_of_a_worked_example() -> None:
+    # Four papers at 0.25, of which one was liked, and one at 1 that was not.
+    told = calibration([0.25, 0.25, 0.25, 0.25, 1.0], [1, 0, 0, 0, 0])
+    assert [(each.low, each.high, each.n) for each in told.bins] == [(0.2, 0.3, 4), (0.9, 1.0, 1)]
+    assert [each.share_liked for each in told.bins] == [0.25, 0]
+    assert told.error == pytest.approx(0.2)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1), st.integers(1, 20))
+def test_calibration_counts_every_paper_once(papers: list[tuple[float, bool]], n: int) -> None:
+    told = calibration([score for score, _ in papers], [liked for _, liked in papers], n)
+    assert sum(each.n for each in told.bins) == len(papers)
+    assert 0 <= told.error <= 1
+    liked = sum(each.n * each.share_liked for each in told.bins)
+    assert liked == pytest.approx(sum(liked for _, liked in papers))
+
+
+def test_nothing_scored_is_neither_well_nor_badly_calibrated() -> None:
+    told = calibration([], [])
+    assert told.bins == ()
+    assert math.isnan(told.error)
+
+
+@pytest.mark.parametrize(("scores", "liked"), [([1.5], [1]), ([-0.1], [0]), ([0.5], [1, 0])])
+def test_what_cannot_be_chances_is_refused(scores: list[float], liked: list[int]) -> None:
+    with pytest.raises(ValueError, match="score"):
+        calibration(scores, liked)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -57,6 +60,76 @@ def intra_list_diversity(dense: F32) -> float:
         return float("nan")
     cosines = np.asarray(dense, dtype=np.float64) @ np.asarray(dense, dtype=np.float64).T
     return float(1 - (cosines.sum() - np.trace(cosines)) / (n * (n - 1)))
+
+
+def coverage(shown: Iterable[Collection[int]], papers: Collection[int]) -> float:
+    """Return the share of a day's papers that reach anybody (catalogue coverage, Ge et al. 2010).
+
+    Args:
+        shown: the ids on each subscriber's list; ids that are not among `papers` do not count.
+        papers: the ids that could have been shown to somebody.
+
+    Returns:
+        A value in [0, 1]; NaN where there was nothing to show.
+    """
+    known = set(papers)
+    reached = {id for each in shown for id in each} & known
+    return len(reached) / len(known) if known else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Papers whose scores lie in [low, high): how high they were, and how many were liked."""
+
+    low: float
+    high: float
+    n: int
+    mean_score: float
+    share_liked: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How far scores can be read as chances of being liked. Empty bins are left out.
+
+    Attributes:
+        error: expected calibration error, the mean over all papers of |mean score - share liked|
+            of a paper's bin (Naeini et al. 2015); NaN for no papers.
+    """
+
+    bins: tuple[Bin, ...]
+    error: float
+
+
+def calibration(scores: ArrayLike, liked: ArrayLike, n_bins: int = 10) -> Calibration:
+    """Compare scores with what was liked, in bins of equal width.
+
+    Args:
+        scores: float (n,) in [0, 1].
+        liked: bool (n,).
+        n_bins: how many parts [0, 1] is cut into; a score of 1 falls into the last.
+
+    Raises:
+        ValueError: the lengths differ, or a score is outside [0, 1].
+    """
+    found, hits = np.asarray(scores, dtype=np.float64), np.asarray(liked, dtype=np.float64)
+    if found.shape != hits.shape or found.ndim != 1:
+        raise ValueError(f"{found.shape} scores but {hits.shape} marks of what was liked")
+    if not np.all((found >= 0) & (found <= 1)):
+        raise ValueError("a score is outside [0, 1] and cannot be a chance")
+    place = np.minimum((found * n_bins).astype(np.int64), n_bins - 1)
+    bins = tuple(
+        Bin(
+            low=int(i) / n_bins,
+            high=(int(i) + 1) / n_bins,
+            n=int((place == i).sum()),
+            mean_score=float(found[place == i].mean()),
+            share_liked=float(hits[place == i].mean()),
+        )
+        for i in np.unique(place)
+    )
+    apart = sum(each.n * abs(each.mean_score - each.share_liked) for each in bins)
+    return Calibration(bins, apart / len(found) if len(found) else float("nan"))
 
 
 def _relevance(values: ArrayLike, k: int) -> F64:

@@ -164,6 +164,17 @@ def shown_papers(conn: Connection, subscriber_id: int) -> set[int]:
     return set(conn.scalars(query))
 
 
+def shown_by_day(conn: Connection, subscriber_id: int) -> list[tuple[date, int]]:
+    """Return (date, paper id) of all that this subscriber was ever shown, oldest first."""
+    query = (
+        select(slates.c.on, impressions.c.paper_id)
+        .join(impressions, impressions.c.slate_id == slates.c.id)
+        .where(slates.c.subscriber_id == subscriber_id, impressions.c.released_at.is_(None))
+        .order_by(slates.c.on, impressions.c.position)
+    )
+    return [(on, paper_id) for on, paper_id in conn.execute(query)]
+
+
 def release(conn: Connection, slate_id: int, at: datetime) -> None:
     """Let the papers of a digest that could never be delivered be shown again."""
     change = update(impressions).where(
