@@ -1,0 +1,370 @@
+"""History replayed day by day: how well would each scorer have ranked what people came to like?
+
+    votes and slates before a day → profile → candidates of that day → scores of every contender
+    votes from that day on ───────────────────────────────→ relevance → figures, paired by slate
+
+A replayed slate is one subscriber's day on which a paper was listed, or shown to them, that they
+liked later. Contenders are the serving scorer, the cold-start scorer, kept scorers by version, and
+the peers' rankers. All of them order the same candidates of the same slates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triage import baselines, store
+from triage.errors import NotEnoughFeedback, NotFound
+from triage.gate import FEWEST_SUBSCRIBERS, Interval, interval
+from triage.hindsight import Contender, Moment, Rankers, encoders, moments_of
+from triage.metrics import (
+    Calibration,
+    calibration,
+    coverage,
+    intra_list_diversity,
+    ndcg,
+    recall,
+    reciprocal_rank,
+)
+from triage.ports import Clock, Progress, Workshop, silent
+from triage.propensity import I64
+from triage.records import F64
+from triage.serving import Serving, encode_new, serving
+from triage.store import Database
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+SERVING, COLD = "serving", "cold"
+SEED = 0
+TOP = 10
+FIGURES = ("ndcg", "recall", "mrr", "diversity")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one contender did; intervals are of 95 %, over subscribers, NaN where undefined.
+
+    Attributes:
+        version: of the scorer; a peer's is its name.
+        taught_until: the newest day that it has learned from, None if from none.
+        ndcg, recall, mrr: at 10, at 20, and of the first liked paper, on all replayed slates.
+        unseen: the nDCG@10 on the `n_unseen` slates later than `taught_until`: the rest is memory.
+        diversity: of the ten best, before a slate's own variety.
+        coverage: share of a day's papers among anybody's ten best, mean over days.
+        calibration: of scores that are chances; None for the peers', which are not.
+        better: the share of subscribers whom it serves better than the first contender does.
+    """
+
+    name: str
+    version: str
+    taught_until: date | None
+    ndcg: Interval
+    recall: Interval
+    mrr: Interval
+    unseen: Interval
+    n_unseen: int
+    diversity: Interval
+    coverage: float
+    calibration: Calibration | None
+    better: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A replay's figures. `notes` say what must be known before they are believed."""
+
+    first: date
+    until: date
+    n_slates: int
+    n_subscribers: int
+    standings: tuple[Standing, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two contenders on the same slates: differences are first minus second, slate by slate.
+
+    `unseen` is the difference of nDCG@10 on the slates that neither has learned from.
+    """
+
+    replay: Replay
+    ndcg: Interval
+    recall: Interval
+    mrr: Interval
+    unseen: Interval
+    n_unseen: int
+
+
+@dataclass(slots=True)
+class _Log:
+    """What one contender did, slate by slate: `values[figure][i]` is that of slate i."""
+
+    values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in FIGURES})
+    top: list[frozenset[int]] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    liked: list[bool] = field(default_factory=list)
+
+    def of(self, figure: str) -> F64:
+        return np.array(self.values[figure], dtype=np.float64)
+
+
+def replay(
+    database: Database,
+    workshop: Workshop,
+    clock: Clock,
+    *,
+    first: date,
+    until: date,
+    max_age_days: int,
+    progress: Progress = silent,
+) -> Replay:
+    """Replay the days from `first` to `until` for what serves, the cold-start scorer and the peers.
+
+    Args:
+        max_age_days: how many days a paper is offered, as for digests.
+        progress: told of the stages "encode" and "replay".
+
+    Raises:
+        NotFound: no papers are stored.
+        NotEnoughFeedback: nobody liked a paper of those days.
+    """
+    names = (SERVING, COLD, *baselines.NAMES)
+    return _replayed(database, workshop, clock, names, first, until, max_age_days, progress)[0]
+
+
+def compare(
+    database: Database,
+    workshop: Workshop,
+    clock: Clock,
+    a: str,
+    b: str,
+    *,
+    first: date,
+    until: date,
+    max_age_days: int,
+    progress: Progress = silent,
+) -> Comparison:
+    """Replay the same slates for two contenders.
+
+    Args:
+        a, b: `serving`, `cold`, a peer's name, or the version of a kept scorer.
+
+    Raises:
+        NotFound: no papers are stored, or there is no such contender.
+        ModelError: a kept scorer cannot be loaded.
+        NotEnoughFeedback: nobody liked a paper of those days.
+    """
+    told, moments, logs = _replayed(
+        database, workshop, clock, (a, b), first, until, max_age_days, progress
+    )
+    who = _subscribers(moments)
+    taught = [standing.taught_until for standing in told.standings]
+    fresh = _later_than(moments, max((day for day in taught if day), default=None))
+
+    def gap(figure: str, slates: NDArray[np.bool_]) -> Interval:
+        apart = logs[0].of(figure) - logs[1].of(figure)
+        return interval(apart[slates], who[slates], _dice())
+
+    everything = np.ones(len(moments), dtype=bool)
+    return Comparison(
+        replay=told,
+        ndcg=gap("ndcg", everything),
+        recall=gap("recall", everything),
+        mrr=gap("mrr", everything),
+        unseen=gap("ndcg", fresh),
+        n_unseen=int(fresh.sum()),
+    )
+
+
+def _replayed(
+    database: Database,
+    workshop: Workshop,
+    clock: Clock,
+    names: Sequence[str],
+    first: date,
+    until: date,
+    max_age_days: int,
+    progress: Progress,
+) -> tuple[Replay, list[Moment], list[_Log]]:
+    base = serving(database, workshop, clock, until)
+    contenders = [_contender(database, workshop, base, name) for name in names]
+    if [each.version for each in contenders].count(base.scorer.version) > 1:
+        # What serves is the cold-start scorer, which need not run twice.
+        contenders = [each for each in contenders if each.name != COLD] or contenders
+    for encoder in encoders(base, contenders).values():
+        encode_new(database, encoder, progress)
+    with database.read() as conn:
+        moments = list(moments_of(conn, first, until, max_age_days))
+        if not moments:
+            raise NotEnoughFeedback(
+                f"nobody has liked a paper of {first} to {until}: there is nothing to replay yet"
+            )
+        rankers = Rankers(conn, base, contenders, moments)
+        logs = [_Log() for _ in contenders]
+        offered: list[frozenset[int]] = []
+        for done, moment in enumerate(moments, start=1):
+            offered.append(_note(moment, rankers, contenders, logs))
+            progress("replay", done, len(moments))
+        notes = _notes(conn, base, contenders, moments, logs[0])
+    standings = tuple(
+        _standing(each, log, logs[0] if each is not contenders[0] else None, moments, offered)
+        for each, log in zip(contenders, logs, strict=True)
+    )
+    n_subscribers = len({moment.subscriber.id for moment in moments})
+    told = Replay(first, until, len(moments), n_subscribers, standings, notes)
+    return told, moments, logs
+
+
+def _contender(database: Database, workshop: Workshop, base: Serving, name: str) -> Contender:
+    if name in baselines.NAMES:
+        return Contender(name, name)
+    cold = workshop.cold_scorer()
+    if name in (COLD, cold.version):
+        return Contender(name, cold.version, Serving(base.encoder, cold))
+    version = base.scorer.version if name == SERVING else name
+    with database.read() as conn:
+        row = store.versions.get(conn, version)
+    told = row.metrics.get("taught_until") if row else None
+    taught_until = date.fromisoformat(told) if told else None
+    if name == SERVING:
+        return Contender(name, version, base, taught_until)
+    if row is None or row.kind != "scorer":
+        raise NotFound(
+            f"there is no scorer {name}: `triage model list` shows them; {SERVING}, {COLD},"
+            f" {', '.join(baselines.NAMES)} can be compared, too"
+        )
+    pair = Serving(workshop.load_encoder(row.encoder_version), workshop.load_scorer(version))
+    return Contender(name, version, pair, taught_until)
+
+
+def _note(
+    moment: Moment, rankers: Rankers, contenders: Sequence[Contender], logs: Sequence[_Log]
+) -> frozenset[int]:
+    """Rank one moment's candidates by every contender, and return which candidates those were."""
+    for contender, log in zip(contenders, logs, strict=True):
+        ranking, scores = rankers.scores(moment, contender)
+        ids = [paper.id for paper in ranking.candidates.papers]
+        relevance = np.array([moment.relevance.get(id, 0) for id in ids])
+        order = np.argsort(-scores, kind="stable")
+        best = order[:TOP]
+        log.values["ndcg"].append(ndcg(relevance[order], TOP))
+        log.values["recall"].append(recall(relevance[order], 2 * TOP))
+        log.values["mrr"].append(reciprocal_rank(relevance[order]))
+        dense = rankers.ranking(moment).candidates.encodings.dense
+        log.values["diversity"].append(intra_list_diversity(dense[best]))
+        log.top.append(frozenset(ids[row] for row in best))
+        if contender.pair:
+            # Of a paper that nobody looked at it is not known whether it would have been liked.
+            seen = [row for row, id in enumerate(ids) if id in moment.looked_at]
+            log.scores += scores[seen].tolist()
+            log.liked += (relevance[seen] > 0).tolist()
+    return frozenset(paper.id for paper in rankers.ranking(moment).candidates.papers)
+
+
+def _standing(
+    contender: Contender,
+    log: _Log,
+    other: _Log | None,
+    moments: Sequence[Moment],
+    offered: Sequence[frozenset[int]],
+) -> Standing:
+    who = _subscribers(moments)
+    fresh = _later_than(moments, contender.taught_until)
+
+    def figure(name: str) -> Interval:
+        return interval(log.of(name), who, _dice())
+
+    return Standing(
+        name=contender.name,
+        version=contender.version,
+        taught_until=contender.taught_until,
+        ndcg=figure("ndcg"),
+        recall=figure("recall"),
+        mrr=figure("mrr"),
+        unseen=interval(log.of("ndcg")[fresh], who[fresh], _dice()),
+        n_unseen=int(fresh.sum()),
+        diversity=figure("diversity"),
+        coverage=_coverage(log, moments, offered),
+        calibration=calibration(log.scores, log.liked) if contender.pair else None,
+        better=_share_better(log, other, who) if other else None,
+    )
+
+
+def _share_better(log: _Log, other: _Log, who: I64) -> Interval:
+    """Return which share of subscribers has a higher mean nDCG@10 by one log than by the other."""
+    gains = log.of("ndcg") - other.of("ndcg")
+    known = ~np.isnan(gains)
+    ids, unit = np.unique(who[known], return_inverse=True)
+    better = np.bincount(unit, weights=gains[known]) > 0
+    return interval(better.astype(np.float64), ids, _dice())
+
+
+def _coverage(log: _Log, moments: Sequence[Moment], offered: Sequence[frozenset[int]]) -> float:
+    days: dict[date, list[int]] = {}
+    for i, moment in enumerate(moments):
+        days.setdefault(moment.on, []).append(i)
+    shares = [
+        coverage([log.top[i] for i in slates], frozenset().union(*(offered[i] for i in slates)))
+        for slates in days.values()
+    ]
+    known = [share for share in shares if share == share]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _notes(
+    conn: Connection,
+    base: Serving,
+    contenders: Sequence[Contender],
+    moments: Sequence[Moment],
+    log: _Log,
+) -> tuple[str, ...]:
+    notes = []
+    n_undefined = int(np.isnan(log.of("ndcg")).sum())
+    if n_undefined:
+        notes.append(
+            f"on {n_undefined} of {len(moments)} slates nothing that was liked could have been"
+            " shown by today’s excluded keywords: they count for nothing"
+        )
+    for each in contenders:
+        if each.taught_until is not None:
+            n_fresh = int(_later_than(moments, each.taught_until).sum())
+            notes.append(
+                f"{each.name} ({each.version}) has learned from digests up to {each.taught_until}:"
+                f" on those days its figures are memory and no evidence; {n_fresh} of"
+                f" {len(moments)} slates are later, and `unseen` is of them alone"
+            )
+    row = store.versions.get(conn, base.encoder.version)
+    if row is not None:
+        notes.append(
+            f"the encoder was fitted on {row.created_at:%Y-%m-%d} to the {row.metrics['n_papers']}"
+            " papers stored then, later ones than some of these days; it knows no votes"
+        )
+    notes.append(
+        "only what was mailed or imported could be voted on, which favours what served then;"
+        " interests and keywords are today’s; upvotes are left out"
+    )
+    if len({moment.subscriber.id for moment in moments}) < FEWEST_SUBSCRIBERS:
+        notes.append(
+            f"with fewer than {FEWEST_SUBSCRIBERS} subscribers the intervals are over slates:"
+            " they say nothing about other subscribers"
+        )
+    return tuple(notes)
+
+
+def _subscribers(moments: Sequence[Moment]) -> I64:
+    return np.array([moment.subscriber.id for moment in moments], dtype=np.int64)
+
+
+def _later_than(moments: Sequence[Moment], day: date | None) -> NDArray[np.bool_]:
+    return np.array([day is None or moment.on > day for moment in moments], dtype=bool)
+
+
+def _dice() -> np.random.Generator:
+    return np.random.default_rng(SEED)
