@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests import topics
 from tests.factories import DAY, paper, subscriber
 from triage.explain import MAX_TITLE, reasons, short_title
-from triage.features import FEATURES, feature_matrix
+from triage.features import FEATURES, GROUPS, feature_matrix
 from triage.records import Library, Paper, Placement, Policy, Profile, Reason
 from triage.scorer import ColdStartScorer
 
@@ -76,6 +76,29 @@ def test_a_liked_author_is_told() -> None:
     profile = topics.profile(liked=(0,))
     other = paper(title="Zebras", abstract="of the savannah", authors=("Other, Ann",))
     assert "by Other, Ann, of whom you liked a paper" in texts(profile, other)
+
+
+@pytest.mark.parametrize(
+    ("group", "kind", "text"),
+    [
+        ("interest_cluster", "interest_cluster", "about “drafts” that you read on"),
+        ("taste", "words", "shares the word"),
+        ("moon phase", "likes", "close to"),
+    ],
+)
+def test_groups_of_later_features_are_told_or_left_out(
+    group: str, kind: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("triage.explain.GROUPS", GROUPS | {"later": group})
+    profile, candidates = topics.profile(liked=(31, 2)), topics.library(33)
+    X = np.append(feature_matrix(profile, candidates, DAY)[0], np.float32(1))
+    parts = np.append(np.full(len(X) - 1, 0.01), 9.0)
+    found = reasons(
+        profile, candidates, Placement(0, 1, 0.5, 1.0, Policy.RANKED), X, parts,
+        topics.encoder(), "drafts",
+    )  # fmt: skip
+    told = {reason.kind: reason.text for reason in found}
+    assert told[kind].startswith(text)
 
 
 def test_an_exploration_slot_says_that_it_is_one() -> None:

@@ -12,8 +12,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from triage.features import GROUPS, author_key, keywords_in
+from triage.features import GROUPS
+from triage.grounds import Grounds
 from triage.identity import source_name
+from triage.interests import KIND as INTEREST
 from triage.ports import Encoder
 from triage.records import F32, F64, Library, Paper, Placement, Policy, Profile, Reason
 
@@ -22,6 +24,8 @@ MAX_REASONS = 3
 MIN_SHARE = 0.1
 MAX_TITLE = 70
 N_SHARED_WORDS = 3
+# What a reader's own linear model found is told by the words that it knows from their likes.
+TOLD_AS = {"taste": "words"}
 
 
 def reasons(
@@ -31,6 +35,7 @@ def reasons(
     features_row: F32,
     contributions_row: F64,
     encoder: Encoder,
+    interest: str = "",
 ) -> tuple[Reason, ...]:
     """Say why one candidate is shown.
 
@@ -41,6 +46,7 @@ def reasons(
         features_row: float32 (n_features,), its features.
         contributions_row: float64 (n_features,), what the scorer says each of them added.
         encoder: names the shared words.
+        interest: the name of the one of several interests that the paper belongs to.
 
     Returns:
         One to three reasons, strongest first, plain text without markup; never none.
@@ -52,12 +58,13 @@ def reasons(
     for (name, group), value, part in zip(
         GROUPS.items(), features_row, contributions_row, strict=True
     ):
-        raised[group] += float(part)
+        told = TOLD_AS.get(group, group)
+        raised[told] += float(part)
         if value > 0 and name != "age_days":
-            present.add(group)
+            present.add(told)
     # Words and the dense space tell one story of likes, and a title says more than words do.
     raised["likes"] = max(raised["likes"], math.nextafter(raised["words"], math.inf))
-    case = _Case(profile, candidates, placement.row, encoder)
+    case = _Case(profile, candidates, placement.row, encoder, interest)
     strongest = sorted(present & case.sayings.keys(), key=lambda group: (-raised[group], group))
     found: list[Reason] = []
     for group in strongest:
@@ -75,15 +82,19 @@ def reasons(
 class _Case:
     """One candidate before one subscriber, with a sentence for each group of features."""
 
-    def __init__(self, profile: Profile, candidates: Library, row: int, encoder: Encoder) -> None:
-        self.profile, self.encoder = profile, encoder
+    def __init__(
+        self, profile: Profile, candidates: Library, row: int, encoder: Encoder, interest: str
+    ) -> None:
+        self.profile, self.encoder, self.interest = profile, encoder, interest
         self.paper = candidates.papers[row]
-        self.dense = candidates.encodings.dense[row]
         self.words = candidates.encodings.words[row]
+        dense = candidates.encodings.dense[row]
+        self.grounds = Grounds(profile, self.paper, dense, self.words)
         self.sayings: dict[str, Callable[[], str]] = {
             "likes": self._nearest_like,
             "words": self._shared_words,
-            "interests": self._interest,
+            "interests": self._phrase,
+            INTEREST: self._interest,
             "category": self._category,
             "followed_author": self._followed_author,
             "liked_author": self._liked_author,
@@ -92,15 +103,10 @@ class _Case:
         }
 
     def _nearest_like(self) -> str:
-        liked = self.profile.liked
-        if not len(liked):
+        nearest = self.grounds.nearest_like()
+        if nearest is None:
             return ""
-        dense = liked.encodings.dense @ self.dense
-        words = (liked.encodings.words @ self.words.T).toarray()[:, 0]
-        nearest = int(np.argmax(dense + words))
-        if dense[nearest] + words[nearest] <= 0:
-            return ""
-        return f"close to “{short_title(liked.papers[nearest].title)}” that you liked"
+        return f"close to “{short_title(self.profile.liked.papers[nearest].title)}” that you liked"
 
     def _shared_words(self) -> str:
         liked = self.profile.liked
@@ -120,40 +126,37 @@ class _Case:
         papers = "papers" if len(liked) > 1 else "a paper"
         return f"shares the {noun} {listed} with {papers} you liked"
 
-    def _interest(self) -> str:
-        interests = self.profile.interests
-        if not len(interests):
+    def _phrase(self) -> str:
+        best = self.grounds.phrase()
+        if best is None:
             return ""
-        words = (interests.words @ self.words.T).toarray()[:, 0]
-        closeness = 2 * words + interests.dense @ self.dense
-        best = int(np.argmax(closeness))
-        if closeness[best] <= 0:
-            return ""
-        verb = "matches" if words[best] > 0 else "is near to"
+        shared = (self.profile.interests.words[best] @ self.words.T).nnz > 0
+        verb = "matches" if shared else "is near to"
         return f"{verb} “{short_title(self.profile.phrases[best])}” in your interests"
 
+    def _interest(self) -> str:
+        return f"about “{short_title(self.interest)}” that you read on" if self.interest else ""
+
     def _category(self) -> str:
-        chosen = [c for c in self.paper.categories if c in self.profile.subscriber.categories]
-        if chosen:
-            return f"in {chosen[0]}, which you chose"
-        liked = [c for paper in self.profile.liked.papers for c in paper.categories]
-        usual = max(self.paper.categories, key=liked.count, default="")
-        return f"in {usual}, like papers you liked" if usual in liked else ""
+        category = self.grounds.category()
+        if not category:
+            return ""
+        if category in self.profile.subscriber.categories:
+            return f"in {category}, which you chose"
+        return f"in {category}, like papers you liked"
 
     def _followed_author(self) -> str:
-        followed = {author_key(name) for name in self.profile.subscriber.followed_authors}
-        names = [name for name in self.paper.authors if author_key(name) in followed]
+        names = self.grounds.followed_authors()
         if not names:
             return ""
         return f"{'author' if len(names) == 1 else 'authors'} you follow: {', '.join(names[:2])}"
 
     def _liked_author(self) -> str:
-        liked = {author_key(name) for p in self.profile.liked.papers for name in p.authors}
-        names = [name for name in self.paper.authors if author_key(name) in liked]
+        names = self.grounds.liked_authors()
         return f"by {', '.join(names[:2])}, of whom you liked a paper" if names else ""
 
     def _keywords(self) -> str:
-        hits = keywords_in(self.profile.subscriber.include_keywords, self.paper.text)
+        hits = self.grounds.keywords()
         if not hits:
             return ""
         told = ", ".join(f"“{short_title(word)}”" for word in hits[:N_SHARED_WORDS])

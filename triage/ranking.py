@@ -1,7 +1,7 @@
 """From the day's papers to one subscriber's slate.
 
     pool (papers + vectors) → eligible → features → score → slate → impressions with reasons
-                profile (votes + vectors) ──┘
+                profile (votes + vectors) ──┘   interests ──┘
 
 The nightly run, a preview and an evaluation all rank through here.
 """
@@ -19,6 +19,8 @@ from triage import store
 from triage.candidates import eligible
 from triage.explain import reasons
 from triage.features import feature_matrix, phrases
+from triage.grounds import damped
+from triage.interests import Interests, apartness, find, named
 from triage.ports import Encoder, Scorer
 from triage.records import (
     F32,
@@ -26,13 +28,15 @@ from triage.records import (
     Encodings,
     EventKind,
     Impression,
+    Interest,
     Library,
     Paper,
     Profile,
+    Reason,
     Subscriber,
     Vote,
 )
-from triage.slate import build_slate
+from triage.slate import Aims, build_slate
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -62,6 +66,7 @@ class Ranking:
     candidates: Library
     features: F32
     scores: F64
+    interests: Interests
 
     def best(self, k: int) -> list[Paper]:
         """Return the k best candidates, best first, ties in stored order."""
@@ -116,7 +121,14 @@ def load_profile(
         disliked_at=disliked_at,
         phrases=wanted,
         interests=encoder.encode(wanted),
+        less_of=_less_of(disliked, dislikes),
+        interests_before=store.interests.of(conn, subscriber.id),
     )
+
+
+def _less_of(disliked: Library, votes: Sequence[Vote]) -> tuple[Reason | None, ...]:
+    told = {v.paper_id: v.reason for v in votes if v.kind is EventKind.LESS_LIKE_THIS}
+    return tuple(told.get(paper.id) for paper in disliked.papers)
 
 
 def _voted_on(
@@ -149,13 +161,21 @@ def rank(
         encodings=Encodings(pool.encodings.dense[rows], pool.encodings.words[rows]),
     )
     features = feature_matrix(profile, candidates, on)
-    return Ranking(profile, candidates, features, scorer.score(features))
+    interests = find(profile, on, apartness(pool.encodings.dense))
+    scores = damped(scorer.score(features), profile, candidates, interests, on)
+    return Ranking(profile, candidates, features, scores, interests)
+
+
+def interests_of(ranking: Ranking, encoder: Encoder) -> tuple[Interest, ...]:
+    """Return the subscriber's interests with their names, the largest first, as they stand now."""
+    return named(ranking.interests, ranking.profile, ranking.candidates, encoder)
 
 
 def choose(
     ranking: Ranking, rules: DigestRules, scorer: Scorer, encoder: Encoder, rng: Generator
 ) -> tuple[Impression, ...]:
     """Cut a slate from a ranking and say why each paper is on it."""
+    nearest = ranking.interests.nearest(ranking.candidates.encodings.dense)
     placements = build_slate(
         ranking.scores,
         ranking.candidates.encodings.dense,
@@ -163,9 +183,12 @@ def choose(
         floor=rules.score_floor,
         n_exploration=rules.exploration_slots,
         rng=rng,
+        aims=Aims(nearest, ranking.interests.shares),
     )
     rows = [placement.row for placement in placements]
     contributions = scorer.contributions(ranking.features[rows])
+    several = len(ranking.interests.known) > 1
+    names = [each.name for each in interests_of(ranking, encoder)] if several else []
     return tuple(
         Impression(
             paper=ranking.candidates.papers[placement.row],
@@ -181,6 +204,7 @@ def choose(
                 ranking.features[placement.row],
                 contribution,
                 encoder,
+                names[nearest[placement.row]] if several and nearest[placement.row] >= 0 else "",
             ),
         )
         for placement, contribution in zip(placements, contributions, strict=True)
