@@ -11,18 +11,30 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.random import Generator
+from sqlalchemy import insert, select
 
 from tests.factories import DAY, NOON, impression, slate
 from tests.fakes import StoppedClock
 from tests.installation import add_reader, fetched, installed, stored_papers, take_in
 from triage import store
 from triage.errors import ModelError, NotEnoughFeedback, NotFound
-from triage.features import FEATURE_VERSION, FEATURES
+from triage.features import FEATURE_VERSION, FEATURES, GROUPS
 from triage.gate import FEWEST_SLATES
 from triage.records import F32, EventKind, Origin
 from triage.serving import serving
 from triage.store import Database
-from triage.train import TrainReport, promote_version, rollback, train
+from triage.store.versions import MODELS_KEPT
+from triage.tables import events, papers
+from triage.train import (
+    TrainReport,
+    clear_away,
+    fit,
+    gathered,
+    promote_version,
+    rollback,
+    train,
+    train_in_words,
+)
 from triage.workshop import FileWorkshop
 
 KEY = b"a key of the tests"
@@ -121,7 +133,7 @@ def show_and_hear(
         later: from which day on readers have another opinion, and which.
     """
     rng = np.random.default_rng(seed)
-    papers = stored_papers(database)
+    stock = stored_papers(database)
     if first_day:
         with database.read() as conn:
             found = [store.subscribers.by_id(conn, n) for n in range(1, n_readers + 1)]
@@ -140,7 +152,7 @@ def show_and_hear(
                 for name, most in (("words_interest_max", 0.3), ("age_days", 14)):
                     features[:, FEATURES.index(name)] = rng.uniform(0, most, SIZE)
                 shown = tuple(
-                    impression(i + 1, paper=papers[day * SIZE + i], features=features[i])
+                    impression(i + 1, paper=stock[day * SIZE + i], features=features[i])
                     for i in range(SIZE)
                 )
                 chosen = slate(
@@ -257,7 +269,7 @@ def test_rankers_that_learned_from_permuted_votes_are_refused(
 def test_rankers_that_are_truly_better_go_live_in_nine_of_ten_tries(
     tmp_path: Path, n_tries: int
 ) -> None:
-    reports = tries(tmp_path, n_tries, half_hearted, n_readers=12)
+    reports = tries(tmp_path, n_tries, half_hearted, n_readers=20)
     assert sum(report.promoted for report in reports) >= 0.9 * n_tries - (n_tries < 20)
 
 
@@ -288,7 +300,7 @@ def test_a_ranker_that_knows_newer_votes_follows_one_that_does_not(
 
 
 def test_too_few_later_digests_change_nothing(database: Database, workshop: FileWorkshop) -> None:
-    report = train_on(database, workshop, taste, n_readers=3, n_days=8)
+    report = train_on(database, workshop, taste, n_readers=2, n_days=8)
     assert report.n_held_out < FEWEST_SLATES
     assert not report.promoted
     assert "too few to judge by" in report.why
@@ -325,26 +337,120 @@ def test_the_same_log_gives_the_same_ranker(
     twin = tmp_path / "twin"
     twin.mkdir()
     with installed(twin) as other:
-        papers = [
+        stock = [
             fetched(n, title=f"Paper {n}", abstract=f"{WORDS[n % 8]} and {WORDS[n // 8 % 8]}")
             for n in range(100)
         ]
-        take_in(other, papers)
+        take_in(other, stock)
         assert train_on(other, FileWorkshop(twin / "models", KEY), taste) == first
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_the_same_log_gives_the_same_bytes(
+    database: Database, workshop: FileWorkshop, tmp_path: Path
+) -> None:
+    report = train_on(database, workshop, taste)
+    again = FileWorkshop(tmp_path / "again", KEY)
+    lessons, _ = gathered(database)
+    encoder = workshop.load_encoder(served(database)[0][1])
+    assert fit(again, lessons, encoder).version == report.version
+    one, other = (files(tmp_path / name / report.version) for name in ("models", "again"))
+    assert one == other
+    assert len(one) == 2
+
+
+def test_votes_of_one_kind_only_teach_nothing_and_say_so(
+    database: Database, workshop: FileWorkshop
+) -> None:
+    def hate(features: F32, _rng: Generator) -> list[EventKind | None]:
+        return [EventKind.VOTE_DOWN] * len(features)
+
+    show_and_hear(database, hate)
+    with pytest.raises(NotEnoughFeedback, match="0 liked, in 0 telling digests"):
+        train(database, workshop, StoppedClock())
+    assert "nothing to train on: " in train_in_words(database, workshop, StoppedClock())
+
+
+def test_likes_of_everything_teach_nothing_and_say_so(
+    database: Database, workshop: FileWorkshop
+) -> None:
+    def love(features: F32, _rng: Generator) -> list[EventKind | None]:
+        return [EventKind.SAVE] * len(features)
+
+    show_and_hear(database, love)
+    with pytest.raises(NotEnoughFeedback, match="in 0 telling digests are too few"):
+        train(database, workshop, StoppedClock())
+
+
+def test_one_subscriber_alone_can_train_a_ranker(
+    database: Database, workshop: FileWorkshop
+) -> None:
+    assert train_on(database, workshop, taste, n_readers=1, n_days=11).n_held_out < 8
+    first = served(database)
+    assert [scorer for scorer, _ in first] == [workshop.cold_scorer().version]
+
+
+def test_a_hundred_thousand_likes_of_a_reader_are_no_trouble(
+    database: Database, workshop: FileWorkshop
+) -> None:
+    show_and_hear(database, taste)
+    with database.write() as conn:
+        paper = conn.scalar(select(papers.c.id).limit(1))
+        like = {
+            "subscriber_id": 1,
+            "paper_id": paper,
+            "slate_id": None,
+            "kind": EventKind.VOTE_UP,
+            "origin": Origin.PERSON,
+            "at": NOON,
+            "recorded_at": NOON,
+            "evidence": {},
+        }
+        conn.execute(insert(events), [like] * 100_000)
+    assert train(database, workshop, StoppedClock()).promoted
+
+
+def test_a_model_card_tells_what_a_ranker_is_made_of(
+    database: Database, workshop: FileWorkshop
+) -> None:
+    report = train_on(database, workshop, taste)
+    card = card_of(database, report.version)
+    assert card["why"] == report.why
+    assert card["taught_until"] == (DAY + timedelta(days=7)).isoformat()
+    assert card["taught_by"]["subscribers"] == 8
+    assert card["judged_by"]["from"] == (DAY + timedelta(days=5)).isoformat()
+    for name in ("challenger", "serving", "cold", "challenger - serving"):
+        figure = card["ndcg_at_10"][name]
+        assert figure["low"] <= figure["mean"] <= figure["high"]
+    assert card["importances"][GROUPS["upvotes_log1p"]] > card["importances"][GROUPS["age_days"]]
+    assert sum(card["importances"].values()) == pytest.approx(1, abs=1e-3)
+    assert card["parameters"]["objective"] == "lambdarank"
+    assert {"lightgbm", "numpy"} <= set(card["libraries"])
 
 
 def test_a_model_card_holds_figures_that_json_can_hold(
     database: Database, workshop: FileWorkshop
 ) -> None:
     report = train_on(database, workshop, taste, n_readers=12, n_days=1)
-    with database.read() as conn:
-        row = store.versions.get(conn, report.version)
-    assert row is not None
-    card = json.loads(json.dumps(row.metrics, allow_nan=False))
+    card = card_of(database, report.version)
     assert card["n_votes"] == report.n_votes
     assert card["challenger_ndcg"] is None
-    assert card["why"] == report.why
-    assert row.encoder_version == served(database)[0][1]
+    assert card["judged_by"]["from"] is None
+
+
+def card_of(database: Database, version: str) -> dict[str, Any]:
+    with database.read() as conn:
+        row = store.versions.get(conn, version)
+    assert row is not None
+    card: dict[str, Any] = json.loads(json.dumps(row.metrics, allow_nan=False))
+    return card
 
 
 # -- promotion and roll-back -----------------------------------------------------------------------
@@ -415,3 +521,50 @@ def test_nothing_served_means_nothing_to_roll_back_to(
 ) -> None:
     with pytest.raises(NotFound, match="nothing served before"):
         rollback(database, workshop, clock)
+
+
+# -- what is kept ----------------------------------------------------------------------------------
+
+
+def keep_a_model(
+    database: Database, workshop: FileWorkshop, n: int, encoder: str, clock: StoppedClock
+) -> str:
+    X = np.random.default_rng(n).random((80, len(FEATURES))).astype(np.float32)
+    relevance = (X[:, TASTE] > 0.5).astype(np.int32)
+    scorer = workshop.fit_scorer(X, relevance, [10] * 8, np.ones(80, np.float32), encoder)
+    clock.sleep(3600)
+    with database.write() as conn:
+        store.versions.add(conn, scorer.version, "scorer", encoder, {}, clock.now())
+    return scorer.version
+
+
+def test_old_models_are_deleted_but_none_that_a_roll_back_needs(
+    database: Database,
+    workshop: FileWorkshop,
+    clock: StoppedClock,
+    pairs: list[tuple[str, str]],
+    tmp_path: Path,
+) -> None:
+    made = [
+        keep_a_model(database, workshop, n, pairs[2][1], clock)
+        for n in range(100, 103 + MODELS_KEPT)
+    ]
+    assert set(clear_away(database, workshop, clock)) == set(made[:3])
+    kept = {path.name for path in (tmp_path / "models").iterdir()}
+    assert kept == set(made[3:]) | {name for pair in pairs[1:] for name in pair} | {pairs[0][1]}
+    assert "deleted_at" in card_of(database, made[0])
+    assert clear_away(database, workshop, clock) == []
+    for wanted in (pairs[1], pairs[0]):
+        pair = rollback(database, workshop, clock)
+        assert (pair.scorer.version, pair.encoder.version) == wanted
+    with pytest.raises(ModelError):
+        promote_version(database, workshop, clock, made[0])
+
+
+def test_training_leaves_no_files_that_nobody_knows(
+    database: Database, workshop: FileWorkshop, tmp_path: Path
+) -> None:
+    train_on(database, workshop, taste)
+    with database.read() as conn:
+        known = {row.version for row in store.versions.everything(conn)}
+    assert {path.name for path in (tmp_path / "models").iterdir()} == known

@@ -2,8 +2,8 @@
 
     events → relevance (one table) and weight (how much a row tells about the paper alone)
 
-A vote far down counts more, because few look there; a paper that nobody voted on counts as little
-as it is likely to have been passed over unseen; and no subscriber counts more than a few others.
+A vote far down counts more, because few look there; a paper without a vote counts the less the
+likelier it was never looked at; and no subscriber counts more than a few others.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ IGNORED = -1
 HEAVIEST = 5.0
 """A vote counts at most as much as so many at the top: at rare places chance would rule."""
 
-LIGHTEST = 0.01
+SILENT = 0.5
+"""A paper without a vote counts at least so much: votes are set against what got none."""
+
 FAIR_SHARE = 3.0
 """One subscriber may weigh so many times what the middle one weighs."""
 
@@ -63,9 +65,9 @@ def row_weights(marks: I32, positions: I32, propensities: F32, attention: Attent
 
     A vote is weighed by one over the chance that the place was looked at and that the paper stood
     there (inverse propensities, Joachims et al. 2017), at most HEAVIEST. A paper without a vote is
-    weighed by the chance that it was looked at and left: by Bayes' rule in the position-based model
-    that is e·(1 - v) / (1 - e·v), with e the place's chance to be looked at and v the chance that
-    who looks at such a paper votes.
+    weighed between SILENT and 1 by the chance that it was looked at and left: by Bayes' rule in the
+    position-based model that is e·(1 - v) / (1 - e·v), with e the place's chance to be looked at
+    and v the chance that who looks at such a paper votes.
 
     Args:
         marks: int32 (n,), see `marks_of`.
@@ -77,8 +79,9 @@ def row_weights(marks: I32, positions: I32, propensities: F32, attention: Attent
     voted = marks != IGNORED
     willing = attention.willing
     left = looked * (1 - willing) / np.maximum(1 - looked * willing, 1e-6)
-    weights = np.where(voted, vote_weights(positions, propensities, attention), left)
-    return np.maximum(weights, LIGHTEST).astype(np.float32)
+    silent = SILENT + (1 - SILENT) * left
+    weights = np.where(voted, vote_weights(positions, propensities, attention), silent)
+    return weights.astype(np.float32)
 
 
 def vote_weights(positions: I32, propensities: F32, attention: Attention) -> F64:

@@ -31,7 +31,7 @@ from triage.store.versions import MODELS_KEPT
 
 log = structlog.get_logger()
 
-HELD_OUT = 0.25
+HELD_OUT = 1 / 3
 MOST_DAYS_HELD_OUT = 14
 SEED = 0
 ROWS_EXPLAINED = 300
