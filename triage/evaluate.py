@@ -135,7 +135,9 @@ def replay(
         NotFound: no papers are stored.
         NotEnoughFeedback: nobody liked a paper of those days.
     """
-    names = (SERVING, COLD, *baselines.NAMES)
+    base = _as_it_stands(database, workshop, clock, until)
+    is_cold = base.scorer.version == workshop.cold_scorer().version
+    names = (SERVING, *(() if is_cold else (COLD,)), *baselines.NAMES)
     return _replayed(database, workshop, clock, names, first, until, max_age_days, progress)[0]
 
 
@@ -193,11 +195,8 @@ def _replayed(
     max_age_days: int,
     progress: Progress,
 ) -> tuple[Replay, list[Moment], list[_Log]]:
-    base = serving(database, workshop, clock, until)
+    base = _as_it_stands(database, workshop, clock, until)
     contenders = [_contender(database, workshop, base, name) for name in names]
-    if [each.version for each in contenders].count(base.scorer.version) > 1:
-        # What serves is the cold-start scorer, which need not run twice.
-        contenders = [each for each in contenders if each.name != COLD] or contenders
     for encoder in encoders(base, contenders).values():
         encode_new(database, encoder, progress)
     with database.read() as conn:
@@ -220,6 +219,23 @@ def _replayed(
     n_subscribers = len({moment.subscriber.id for moment in moments})
     told = Replay(first, until, len(moments), n_subscribers, standings, notes)
     return told, moments, logs
+
+
+def _as_it_stands(database: Database, workshop: Workshop, clock: Clock, on: date) -> Serving:
+    """Return the promoted pair; looking back fits and promotes nothing unless nothing ever served.
+
+    Raises:
+        NotFound: no papers are stored.
+        ModelError: the pair's files cannot be used.
+    """
+    with database.read() as conn:
+        history = store.versions.history(conn)
+    if not history:
+        return serving(database, workshop, clock, on)
+    cold, newest = workshop.cold_scorer(), history[0]
+    loads = newest.scorer_version != cold.version
+    scorer = workshop.load_scorer(newest.scorer_version) if loads else cold
+    return Serving(workshop.load_encoder(newest.encoder_version), scorer)
 
 
 def _contender(database: Database, workshop: Workshop, base: Serving, name: str) -> Contender:
@@ -279,7 +295,7 @@ def _standing(
     fresh = _later_than(moments, contender.taught_until)
 
     def figure(name: str) -> Interval:
-        return interval(log.of(name), who, _dice())
+        return _share(log.of(name), who)
 
     return Standing(
         name=contender.name,
@@ -288,9 +304,9 @@ def _standing(
         ndcg=figure("ndcg"),
         recall=figure("recall"),
         mrr=figure("mrr"),
-        unseen=interval(log.of("ndcg")[fresh], who[fresh], _dice()),
+        unseen=_share(log.of("ndcg")[fresh], who[fresh]),
         n_unseen=int(fresh.sum()),
-        diversity=figure("diversity"),
+        diversity=interval(log.of("diversity"), who, _dice()),
         coverage=_coverage(log, moments, offered),
         calibration=calibration(log.scores, log.liked) if contender.pair else None,
         better=_share_better(log, other, who) if other else None,
@@ -303,7 +319,14 @@ def _share_better(log: _Log, other: _Log, who: I64) -> Interval:
     known = ~np.isnan(gains)
     ids, unit = np.unique(who[known], return_inverse=True)
     better = np.bincount(unit, weights=gains[known]) > 0
-    return interval(better.astype(np.float64), ids, _dice())
+    return _share(better.astype(np.float64), ids)
+
+
+def _share(values: F64, who: I64) -> Interval:
+    """Return the interval of what cannot leave [0, 1], as chance may estimate it to do."""
+    told = interval(values, who, _dice())
+    low, high = np.clip([told.low, told.high], 0.0, 1.0)
+    return Interval(told.mean, float(low), float(high))
 
 
 def _coverage(log: _Log, moments: Sequence[Moment], offered: Sequence[frozenset[int]]) -> float:
