@@ -535,7 +535,7 @@ def test_models_are_listed_shown_and_not_rolled_back_past_the_first(filled: Path
     triage("run", "--date", DAY, config=filled)
     [encoder] = triage("model", "list", "--json", config=filled).rows()
     assert (encoder["kind"], encoder["serves"]) == ("encoder", True)
-    card = triage("model", "show", encoder["version"], config=filled).rows()
+    card = triage("model", "show", encoder["version"], "--json", config=filled).rows()
     assert (card["kind"], card["n_papers"]) == ("encoder", 60)
     assert "serving: cold-1 on " in triage("model", "list", config=filled).out
     for arguments, words in (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import click
 
@@ -32,6 +34,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
             "kind": row.kind,
             "encoder": row.encoder_version,
             "serves": row.version in serves,
+            "kept": "deleted_at" not in row.metrics,
             "created_at": row.created_at,
         }
         for row in versions
@@ -47,16 +50,51 @@ def list_(ctx: click.Context, as_json: bool) -> None:
 
 @command.command("show")
 @click.argument("version")
+@json_option
 @click.pass_context
-def show_(ctx: click.Context, version: str) -> None:
-    """Show the figures of one model as JSON."""
+def show_(ctx: click.Context, version: str, as_json: bool) -> None:
+    """Show the card of one model: what taught it, how it was judged, what it is made of."""
     from triage import store
 
     with opened(ctx).database.read() as conn:
         row = store.versions.get(conn, version)
     if row is None:
         raise NotFound(f"there is no model {version}: `triage model list` shows them")
-    click.echo(json.dumps({"version": row.version, "kind": row.kind, **row.metrics}, indent=2))
+    card = {"version": row.version, "kind": row.kind, **row.metrics}
+    if as_json:
+        click.echo(json.dumps(card, ensure_ascii=False, indent=2))
+    else:
+        click.echo("\n".join(_lines(card)))
+
+
+def _lines(card: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a card as lines to read: plain facts first, then one block for each part."""
+    parts = {name: value for name, value in card.items() if isinstance(value, dict)}
+    for name, value in card.items():
+        if name not in parts:
+            yield f"{_words(name)}: {_value(value)}"
+    for name, part in parts.items():
+        yield ""
+        yield _words(name)
+        width = max((len(key) for key in part), default=0)
+        for key, value in part.items():
+            yield f"  {_words(key):<{width}}  {_value(value)}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _value(value: object) -> str:
+    if isinstance(value, dict) and {"mean", "low", "high"} <= value.keys():
+        return f"{_value(value['mean'])}  [{_value(value['low'])}, {_value(value['high'])}]"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, list):
+        return " ".join(_value(each) for each in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "unknown" if value is None else str(value)
 
 
 @command.command()

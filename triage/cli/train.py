@@ -20,3 +20,4 @@ def command(ctx: click.Context) -> None:
         f" {report.n_slates} digests"
     )
     click.echo(f"{'promoted' if report.promoted else 'not promoted'}: {report.why}")
+    click.echo(f"`triage model show {report.version}` shows its card")
