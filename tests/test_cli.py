@@ -395,6 +395,7 @@ def test_an_unknown_like_exits_1_and_adds_nobody(filled: Path) -> None:
         ("subscriber", "pause"),
         ("subscriber", "resume"),
         ("subscriber", "erase", "--yes"),
+        ("subscriber", "interests"),
         ("digest", "preview"),
         ("digest", "show"),
         ("run", "--subscriber"),
@@ -409,6 +410,22 @@ def test_an_unknown_subscriber_exits_1_and_says_where_to_look(
     assert "`triage subscriber list`" in ended.err
     # Addresses stay out of what may be logged.
     assert "nobody@example.org" not in ended.err
+
+
+def test_interests_are_listed_muted_paused_and_woken(filled: Path) -> None:
+    def said(verb: str, *arguments: str) -> str:
+        return triage("subscriber", verb, "ada@example.org", *arguments, config=filled).out
+
+    (row,) = triage("subscriber", "interests", "ada@example.org", "--json", config=filled).rows()
+    assert (row["number"], row["name"], row["share"], row["state"]) == (
+        1, TOPICS["decoding"][:60], 1, "live",
+    )  # fmt: skip
+    assert said("mute", "1").startswith("muted: ")
+    (row,) = triage("subscriber", "interests", "ada@example.org", "--json", config=filled).rows()
+    assert (row["share"], row["state"]) == (0, "muted")
+    assert said("mute", "1", "--until", "2026-04-01").startswith("paused until 2026-04-01: ")
+    assert said("unmute", "1").startswith("live again: ")
+    assert triage("subscriber", "mute", "ada@example.org", "9", config=filled).code == 1
 
 
 def test_pausing_and_resuming_say_what_they_did(filled: Path) -> None:

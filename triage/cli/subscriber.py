@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import click
 
-from triage.cli._edge import json_option, opened, show
+from triage.cli._edge import json_option, opened, parse_date, show
 from triage.records import Detail, Frequency
 
 
@@ -109,6 +111,63 @@ def show_(ctx: click.Context, email: str, as_json: bool) -> None:
     for name, value in fields.items():
         text = ", ".join(value) if isinstance(value, tuple) else value
         click.echo(f"{name:<18}{text if text not in (None, '') else '-'}")
+
+
+@command.command("interests")
+@click.argument("email")
+@json_option
+@click.pass_context
+def interests_(ctx: click.Context, email: str, as_json: bool) -> None:
+    """Show what EMAIL reads about, as found in their likes and words, and each one's share."""
+    from triage.subscribe import find
+    from triage.tuning import interests
+
+    app = opened(ctx)
+    found = interests(app.database, app.workshop, app.clock, find(app.database, email))
+    rows = [
+        {
+            "number": each.interest.number,
+            "name": each.interest.name,
+            "share": round(each.share, 3),
+            "likes": len(each.interest.papers),
+            "state": "muted" if each.interest.muted else "live",
+            "paused_until": each.interest.paused_until,
+        }
+        for each in found
+    ]
+    show(rows, as_json=as_json, empty="none: they have liked nothing and written nothing yet")
+
+
+@command.command()
+@click.argument("email")
+@click.argument("number", type=int)
+@click.option("--until", callback=parse_date, help="Wake it on this date.")
+@click.pass_context
+def mute(ctx: click.Context, email: str, number: int, until: date | None) -> None:
+    """Show EMAIL nothing of their interest NUMBER, for good or until a date."""
+    from triage.subscribe import find
+    from triage.tuning import rest
+
+    app = opened(ctx)
+    reader = find(app.database, email)
+    named = rest(
+        app.database, app.clock, reader, number, muted=until is None, paused_until=until
+    ).name
+    click.echo(f"muted: {named}" if until is None else f"paused until {until}: {named}")
+
+
+@command.command()
+@click.argument("email")
+@click.argument("number", type=int)
+@click.pass_context
+def unmute(ctx: click.Context, email: str, number: int) -> None:
+    """Show EMAIL papers of their interest NUMBER again."""
+    from triage.subscribe import find
+    from triage.tuning import rest
+
+    app = opened(ctx)
+    woken = rest(app.database, app.clock, find(app.database, email), number)
+    click.echo(f"live again: {woken.name}")
 
 
 @command.command()
