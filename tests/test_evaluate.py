@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
+from click.testing import CliRunner
 
 from tests.factories import DAY, NOON, impression, slate
 from tests.fakes import StoppedClock
@@ -19,6 +21,7 @@ from tests.installation import add_papers, add_reader, fetched, installed, store
 from tests.topics import TOPICS, literature, rows_of
 from triage import store
 from triage.baselines import NAMES
+from triage.cli import cli
 from triage.errors import NotEnoughFeedback, NotFound
 from triage.evaluate import COLD, SERVING, Comparison, Replay, compare, replay
 from triage.features import FEATURES
@@ -410,3 +413,96 @@ def test_the_picture_is_one_file_that_names_everybody(
     assert "http" not in picture.replace("http://www.w3.org/2000/svg", "")
     assert "nan" not in picture
     assert "@example.org" not in json.dumps(texts)
+
+
+def test_the_picture_says_what_is_memory(database: Database, workshop: FileWorkshop) -> None:
+    version = keep_scorer(database, workshop, 1, LAST)
+    promote_version(database, workshop, StoppedClock(), version)
+    picture = draw_replay(replayed(database, workshop))
+    assert f"has learned from digests up to {LAST}: its place is memory, no evidence." in picture
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Iterator[Path]:
+    """An installation with the literature and a few imported votes."""
+    papers, votes = tmp_path / "papers.jsonl", tmp_path / "votes.jsonl"
+    papers.write_text(
+        "".join(
+            json.dumps(
+                {
+                    "id": paper.source_id,
+                    "title": paper.title,
+                    "abstract": paper.abstract,
+                    "authors": list(paper.authors),
+                    "listed_date": listed(row).isoformat(),
+                }
+            )
+            + "\n"
+            for row, paper in enumerate(literature())
+        ),
+        encoding="utf-8",
+    )
+    votes.write_text(
+        "".join(
+            json.dumps(
+                {
+                    "subscriber": "ada@example.org",
+                    "paper_id": literature()[row].source_id,
+                    "kind": "vote_up",
+                    "at": at(listed(row)).isoformat(),
+                }
+            )
+            + "\n"
+            for row in rows_of("robots")[::2]
+        ),
+        encoding="utf-8",
+    )
+    path = tmp_path / "home" / "triage.toml"
+    run("init", "--dir", path.parent)
+    run("papers", "import", papers, config=path)
+    run("subscriber", "add", "ada@example.org", "--interests", "robot grasping", config=path)
+    run("feedback", "import", votes, config=path)
+    yield path
+    structlog.reset_defaults()
+
+
+def run(*arguments: str | Path, config: Path | None = None) -> str:
+    where = [] if config is None else ["--config", str(config)]
+    ended = CliRunner().invoke(cli, [*where, *map(str, arguments)], catch_exceptions=False)
+    assert ended.exit_code == 0, ended.output
+    return ended.stdout
+
+
+SPAN = ("--days", str(N_DAYS), "--until", LAST.isoformat())
+
+
+@pytest.mark.sqlite("the installation that `init` makes")
+def test_the_command_prints_a_table_and_draws_a_picture(config: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "replay.svg"
+    told = run("evaluate", "replay", *SPAN, "--plot", picture, config=config)
+    for word in (SERVING, *NAMES, "nDCG@10", "recall@20", "coverage", "better served"):
+        assert word in told
+    assert "@example.org" not in told
+    assert picture.read_text(encoding="utf-8").startswith("<svg")
+
+
+@pytest.mark.sqlite("the installation that `init` makes")
+def test_as_json_what_is_undefined_is_null(config: Path) -> None:
+    told = json.loads(run("evaluate", "replay", *SPAN, "--json", config=config))
+    assert told["first"] == DAY.isoformat()
+    assert {each["name"] for each in told["standings"]} == {SERVING, *NAMES}
+    # One subscriber's share has no interval.
+    assert told["standings"][1]["better"]["low"] is None
+
+
+@pytest.mark.sqlite("the installation that `init` makes")
+def test_two_scorers_are_compared_in_words(config: Path) -> None:
+    told = run("evaluate", "compare", "zotero", "text", *SPAN, config=config)
+    assert "zotero minus text, slate by slate:" in told
+    last = told.splitlines()[-1]
+    assert last.endswith((".",))
+    rows = json.loads(run("evaluate", "compare", "zotero", "text", *SPAN, "--json", config=config))
+    assert rows["ndcg"]["mean"] is not None

@@ -172,7 +172,7 @@ def compare(
 
     def gap(figure: str, slates: NDArray[np.bool_]) -> Interval:
         apart = logs[0].of(figure) - logs[1].of(figure)
-        return interval(apart[slates], who[slates], _dice())
+        return _within(-1.0, apart[slates], who[slates])
 
     everything = np.ones(len(moments), dtype=bool)
     return Comparison(
@@ -295,7 +295,7 @@ def _standing(
     fresh = _later_than(moments, contender.taught_until)
 
     def figure(name: str) -> Interval:
-        return _share(log.of(name), who)
+        return _within(0.0, log.of(name), who)
 
     return Standing(
         name=contender.name,
@@ -304,7 +304,7 @@ def _standing(
         ndcg=figure("ndcg"),
         recall=figure("recall"),
         mrr=figure("mrr"),
-        unseen=_share(log.of("ndcg")[fresh], who[fresh]),
+        unseen=_within(0.0, log.of("ndcg")[fresh], who[fresh]),
         n_unseen=int(fresh.sum()),
         diversity=interval(log.of("diversity"), who, _dice()),
         coverage=_coverage(log, moments, offered),
@@ -319,13 +319,18 @@ def _share_better(log: _Log, other: _Log, who: I64) -> Interval:
     known = ~np.isnan(gains)
     ids, unit = np.unique(who[known], return_inverse=True)
     better = np.bincount(unit, weights=gains[known]) > 0
-    return _share(better.astype(np.float64), ids)
+    return _within(0.0, better.astype(np.float64), ids)
 
 
-def _share(values: F64, who: I64) -> Interval:
-    """Return the interval of what cannot leave [0, 1], as chance may estimate it to do."""
+def _within(least: float, values: F64, who: I64) -> Interval:
+    """Return the interval of a mean that lies in [least, 1], which chance alone may put outside.
+
+    Of fewer than FEWEST_SUBSCRIBERS values the bounds are unknown: so few say nothing.
+    """
     told = interval(values, who, _dice())
-    low, high = np.clip([told.low, told.high], 0.0, 1.0)
+    if (~np.isnan(values)).sum() < FEWEST_SUBSCRIBERS:
+        return Interval(told.mean, float("nan"), float("nan"))
+    low, high = np.clip([told.low, told.high], least, 1.0)
     return Interval(told.mean, float(low), float(high))
 
 
