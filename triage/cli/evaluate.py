@@ -40,7 +40,7 @@ plot_option = click.option(
 
 @click.group("evaluate")
 def command() -> None:
-    """Replay past days: would another scorer have ranked better?"""
+    """Replay past days to see whether another scorer would have ranked better."""
 
 
 @command.command()
