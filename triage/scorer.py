@@ -67,6 +67,10 @@ FIRST_ROUNDS = 10
 MOST_ROUNDS = 150
 PATIENCE = 20
 GROUPS_TO_TELL = 20
+ROWS_TO_TELL = 200_000
+# Below that, a second thread waits more than it works.
+ROWS_FOR_TWO_THREADS = 200_000
+MARGIN_ROWS = 50_000
 
 _RISING = {
     "words_like_mean", "words_like_max", "words_like_top3", "dense_like_mean", "dense_like_max",
@@ -275,11 +279,19 @@ class _Log:
             label=self.relevance,
             weight=self.weights,
             group=self.group_sizes,
-            init_score=ColdStartScorer().margin(self.X),
+            init_score=_margins(self.X),
             feature_name=list(FEATURES),
             reference=reference,
             params={"verbosity": -1},
         )
+
+
+def _margins(X: F32) -> F64:
+    """Return the cold margin of many rows, a part at a time: it works in rows twice as wide."""
+    cold = ColdStartScorer()
+    starts = range(0, len(X), MARGIN_ROWS)
+    parts = [cold.margin(X[start : start + MARGIN_ROWS]) for start in starts]
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def _grow(log: _Log, n_rounds: int, seed: int) -> Booster:
@@ -298,8 +310,12 @@ def _rounds(log: _Log, seed: int) -> int:
         return FIRST_ROUNDS
     import lightgbm
 
-    split = n_groups - n_groups // 5
-    earlier, later = log.groups(0, split), log.groups(split, n_groups)
+    # The newest rows tell it as well as all of them, in a fraction of the time.
+    rows_after = len(log.X) - np.cumsum(log.group_sizes)
+    first = int(np.searchsorted(-rows_after, -ROWS_TO_TELL))
+    first = min(first, n_groups - GROUPS_TO_TELL)
+    split = n_groups - (n_groups - first) // 5
+    earlier, later = log.groups(first, split), log.groups(split, n_groups)
     data = earlier.dataset()
     record: dict[str, dict[str, list[float]]] = {}
     lightgbm.train(
@@ -331,7 +347,7 @@ def _parameters(n_rows: int, seed: int) -> dict[str, Any]:
         "seed": seed,
         "deterministic": True,
         "force_col_wise": True,
-        "num_threads": 1 if n_rows < 20_000 else 2,
+        "num_threads": 1 if n_rows < ROWS_FOR_TWO_THREADS else 2,
         "verbosity": -1,
     }
 
