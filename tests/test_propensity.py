@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.factories import DAY
-from triage.propensity import POOL_SIZE, draw, exploration_pool, slate_rng
+from triage.propensity import POOL_SIZE, asking_pools, draw, exploration_pool, slate_rng
 
 scores = st.lists(st.floats(0, 1), max_size=60).map(np.array)
 
@@ -44,6 +44,30 @@ def test_the_pool_is_outside_the_usual_picks() -> None:
 def test_on_a_day_of_poor_scores_the_better_half_is_plausible() -> None:
     values = np.array([0.9, 0.03, 0.02, 0.01, 0.001])
     assert exploration_pool(values, {0}, 0.2)[0].tolist() == [1, 2]
+
+
+@given(scores, st.sets(st.integers(0, 59), max_size=10), st.integers(0, 6), st.integers(0, 9))
+def test_questions_part_all_that_is_plausible(
+    values: np.ndarray, taken: set[int], n: int, seed: int
+) -> None:
+    dense = np.random.default_rng(seed).normal(size=(len(values), 3)).astype(np.float32)
+    pools = asking_pools(values, dense, taken, 0.2, n)
+    rows = [row for pool in pools for row in pool.tolist()]
+    assert len(pools) <= n
+    assert all(len(pool) for pool in pools)
+    assert len(set(rows)) == len(rows)
+    assert not taken & set(rows)
+    if n and len(values):
+        least = min(0.05, float(np.median(values)))
+        assert set(rows) == {i for i, v in enumerate(values) if v >= least} - taken
+
+
+def test_questions_are_far_from_each_other() -> None:
+    dense = np.repeat(np.eye(3, dtype=np.float32), 10, axis=0)
+    pools = asking_pools(np.linspace(1, 0.5, 30), dense, {0}, 0.2, 3)
+    assert sorted(sorted(pool.tolist()) for pool in pools) == [
+        list(range(1, 10)), list(range(10, 20)), list(range(20, 30)),
+    ]  # fmt: skip
 
 
 def test_papers_come_as_often_as_their_propensity_says_at_every_turn() -> None:

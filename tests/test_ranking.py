@@ -155,6 +155,40 @@ def test_the_floor_leaves_poor_papers_out() -> None:
     assert len(slate_of(ranking, rules)) == 4
 
 
+def explored(profile: Profile, rules: DigestRules = RULES, days: int = 0) -> list[str]:
+    ranking = ranked(profile, on_shift=days)
+    rng = np.random.default_rng(0)
+    shown = choose(ranking, rules, ColdStartScorer(), topics.encoder(), rng)
+    assert shown
+    return [each.reasons[0].text for each in shown if each.policy is Policy.EXPLORATION]
+
+
+def test_who_said_nothing_is_asked_at_first() -> None:
+    asking = "a paper unlike the others, to learn what you like"
+    assert explored(topics.profile()) == [asking] * 3
+    assert explored(topics.profile(), replace(RULES, exploration_slots=0)) == []
+    long_ago = subscriber(active_since=NOON - timedelta(days=40))
+    assert explored(topics.profile(who=long_ago)) == [asking]
+
+
+def test_who_said_something_is_not_asked_but_explores() -> None:
+    usual = "a paper outside your usual picks, to learn what you like"
+    assert explored(topics.profile(DECODING)) == [usual]
+    assert explored(topics.profile(liked=(0,))) == [usual]
+
+
+def test_questions_are_of_several_kinds() -> None:
+    ranking = ranked(topics.profile())
+    kinds = set()
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        shown = choose(ranking, RULES, ColdStartScorer(), topics.encoder(), rng)
+        questions = {each.paper.categories for each in shown[-3:]}
+        assert len(questions) == 3
+        kinds |= questions
+    assert len(kinds) >= 3
+
+
 # -- from the database -----------------------------------------------------------------------------
 
 

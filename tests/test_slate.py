@@ -165,6 +165,50 @@ def test_exploration_goes_where_no_interest_is() -> None:
     assert len({row for row, _ in seen}) == 20
 
 
+# -- asking ----------------------------------------------------------------------------------------
+
+
+def asked(
+    scores: np.ndarray, *, size: int = 10, floor: float = 0.2, seed: int = 0
+) -> tuple[Placement, ...]:
+    return build_slate(
+        scores, vectors(len(scores)), size=size, floor=floor, n_exploration=1, asking=True,
+        rng=np.random.default_rng(seed),
+    )  # fmt: skip
+
+
+@given(days, sizes, st.floats(0, 1), st.integers(0, 9))
+def test_at_most_a_third_of_a_first_slate_asks(
+    scores: np.ndarray, size: int, floor: float, seed: int
+) -> None:
+    placements = asked(scores, size=size, floor=floor, seed=seed)
+    assert [p.position for p in placements] == list(range(1, len(placements) + 1))
+    assert len({p.row for p in placements}) == len(placements) <= size
+    questions = [p for p in placements if p.policy is Policy.EXPLORATION]
+    assert placements[len(placements) - len(questions) :] == tuple(questions)
+    assert len(questions) <= size // 3
+    assert all(0 < p.propensity <= 1 for p in questions)
+    assert bool(questions) <= (len(questions) < len(placements))
+
+
+def test_a_question_comes_as_often_as_its_propensity_says() -> None:
+    scores, n = np.linspace(1, 0.5, 30), 4_000
+    counted: dict[tuple[int, int], int] = {}
+    chances: dict[tuple[int, int], float] = {}
+    for seed in range(n):
+        for each in asked(scores, seed=seed)[7:]:
+            key = (each.position, each.row)
+            counted[key] = counted.get(key, 0) + 1
+            chances[key] = each.propensity
+    for position in (8, 9, 10):
+        here = [key for key in counted if key[0] == position]
+        assert sum(chances[key] for key in here) == pytest.approx(1)
+        expected = np.array([n * chances[key] for key in here])
+        chi2 = float(((np.array([counted[key] for key in here]) - expected) ** 2 / expected).sum())
+        # The seeds are fixed: this is 3.5 standard deviations above the mean of the distribution.
+        assert chi2 < len(here) - 1 + 3.5 * np.sqrt(2 * len(here))
+
+
 def test_near_duplicates_and_one_interest_do_not_fill_the_slate() -> None:
     dense = np.zeros((30, 2), dtype=np.float32)
     dense[:25, 0] = 1

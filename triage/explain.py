@@ -52,7 +52,9 @@ def reasons(
         One to three reasons, strongest first, plain text without markup; never none.
     """
     if placement.policy is Policy.EXPLORATION:
-        return (Reason("exploration", "a paper outside your usual picks, to learn what you like"),)
+        known = len(profile.liked) or len(profile.interests)
+        usual = "outside your usual picks" if known else "unlike the others"
+        return (Reason("exploration", f"a paper {usual}, to learn what you like"),)
     raised: defaultdict[str, float] = defaultdict(float)
     present: set[str] = set()
     for (name, group), value, part in zip(

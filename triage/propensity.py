@@ -14,7 +14,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from triage.records import F64, I32
+from triage.records import F32, F64, I32
 
 I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -55,13 +55,48 @@ def exploration_pool(
         int64 (m,) rows, best first, and float64 (m,) chances that sum to 1; m ≤ POOL_SIZE. Both
         are empty when nothing is left.
     """
+    left = _plausible(scores, taken, floor)
+    outside = left if usual is None else left[~usual[left]]
+    rows = (outside if len(outside) else left)[:POOL_SIZE]
+    return rows, np.full(len(rows), 1 / max(len(rows), 1))
+
+
+def asking_pools(
+    scores: F64, dense: F32, taken: Collection[int], floor: float, n: int
+) -> tuple[I64, ...]:
+    """Declare what each of `n` slots may show that ask a reader of whom nothing is known.
+
+    All that is plausible, parted into groups as far from each other as can be: each next group
+    grows around the paper that is farthest from all centres so far (Gonzalez 1985), so whatever
+    the answers are, they tell much.
+
+    Args:
+        scores, taken, floor: as for `exploration_pool`.
+        dense: float32 (n_rows, d), rows of unit length or zero.
+
+    Returns:
+        At most `n` groups, none of them empty, no row in two of them.
+    """
+    rows = _plausible(scores, taken, floor)
+    if not len(rows) or n < 1:
+        return ()
+    vectors = dense[rows]
+    cosines = (vectors @ vectors[0])[:, None]
+    while cosines.shape[1] < min(n, len(rows)):
+        farthest = int(np.argmin(cosines.max(axis=1)))
+        cosines = np.column_stack([cosines, vectors @ vectors[farthest]])
+    nearest = cosines.argmax(axis=1)
+    groups = (rows[nearest == group] for group in range(cosines.shape[1]))
+    return tuple(group for group in groups if len(group))
+
+
+def _plausible(scores: F64, taken: Collection[int], floor: float) -> I64:
+    """Return int64 (m,) rows, best first."""
     order: I64 = np.argsort(-scores, kind="stable").astype(np.int64)
     left = ~np.isin(order, np.fromiter(taken, dtype=np.int64, count=len(taken)))
     if len(order):
         left &= scores[order] >= min(floor * PLAUSIBLE, float(np.median(scores)))
-    outside = left if usual is None else left & ~usual[order]
-    rows = order[outside if outside.any() else left][:POOL_SIZE]
-    return rows, np.full(len(rows), 1 / max(len(rows), 1))
+    return order[left]
 
 
 def draw(rows: I64, n: int, rng: np.random.Generator) -> tuple[tuple[int, float], ...]:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 LIKES = frozenset({EventKind.VOTE_UP, EventKind.SAVE})
+# Who has answered nothing in so many days does not want to be asked.
+ASKING_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class DigestRules:
 class Ranking:
     """Every candidate of one subscriber with its features and score; row i is `candidates` i.
 
-    `features` is float32 (n, n_features), `scores` float64 (n,).
+    `features` is float32 (n, n_features), `scores` float64 (n,). `asking` says that nothing is
+    known of the subscriber yet.
     """
 
     profile: Profile
@@ -67,6 +70,7 @@ class Ranking:
     features: F32
     scores: F64
     interests: Interests
+    asking: bool = False
 
     def best(self, k: int) -> list[Paper]:
         """Return the k best candidates, best first, ties in stored order."""
@@ -163,7 +167,13 @@ def rank(
     features = feature_matrix(profile, candidates, on)
     interests = find(profile, on, apartness(pool.encodings.dense))
     scores = damped(scorer.score(features), profile, candidates, interests, on)
-    return Ranking(profile, candidates, features, scores, interests)
+    asking = not interests.known and _is_new(profile.subscriber, on)
+    return Ranking(profile, candidates, features, scores, interests, asking)
+
+
+def _is_new(subscriber: Subscriber, on: date) -> bool:
+    since = subscriber.active_since or subscriber.created_at
+    return since is None or (on - since.date()).days < ASKING_DAYS
 
 
 def interests_of(ranking: Ranking, encoder: Encoder) -> tuple[Interest, ...]:
@@ -184,6 +194,7 @@ def choose(
         n_exploration=rules.exploration_slots,
         rng=rng,
         aims=Aims(nearest, ranking.interests.shares),
+        asking=ranking.asking and rules.exploration_slots > 0,
     )
     rows = [placement.row for placement in placements]
     contributions = scorer.contributions(ranking.features[rows])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from triage.propensity import draw, exploration_pool
+from triage.propensity import asking_pools, draw, exploration_pool
 from triage.records import F32, F64, I32, Placement, Policy
 
 # How much a score counts against likeness to what is on the slate already (λ of the paper below).
@@ -15,6 +15,8 @@ RELEVANCE_SHARE = 0.75
 # Variety is looked for among this many times the slate's size, best first.
 REACH = 5
 SLOTS_PER_EXPLORATION = 10
+# Of the slate of a reader of whom nothing is known, one in so many positions asks.
+SLOTS_PER_QUESTION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ def build_slate(
     n_exploration: int,
     rng: np.random.Generator,
     aims: Aims | None = None,
+    asking: bool = False,
 ) -> tuple[Placement, ...]:
     """Choose and order the papers of one digest.
 
@@ -59,6 +62,11 @@ def build_slate(
     far as its papers reach the floor; what it cannot fill goes to the others. An interest that
     falls behind its share is served next, so shares hold from the top of the slate on.
 
+    The first digests of a reader of whom nothing is known ask: one position in three is drawn from
+    a group of papers of its own, far from those of the others. On replayed reading lists that
+    costs such readers nothing; for those who wrote a sentence it costs more than it teaches, so
+    they are not asked.
+
     Args:
         scores: float64 (n,) in [0, 1].
         dense: float32 (n, d), rows of unit length or zero.
@@ -67,6 +75,7 @@ def build_slate(
         n_exploration: how many exploration slots are wanted.
         rng: the only source of chance; the same state gives the same slate.
         aims: the reader's interests; papers of none of them compete by score alone.
+        asking: whether the slate asks, which then takes the place of exploration.
 
     Returns:
         Placements in order of position, 1 to n without gaps, no row twice.
@@ -80,15 +89,22 @@ def build_slate(
         raise ValueError("a score is not a finite number; the scorer or a feature row is broken")
     if aims is None:
         aims = Aims(np.full(len(scores), -1, dtype=np.int32), np.zeros(0))
-    n_exploration = max(0, min(n_exploration, size // SLOTS_PER_EXPLORATION))
+    n_drawn = max(0, min(n_exploration, size // SLOTS_PER_EXPLORATION))
+    if asking:
+        n_drawn = size // SLOTS_PER_QUESTION
     barred = aims.barred()
-    rows = _varied(scores, dense, size - n_exploration, floor, aims, ~barred)
+    rows = _varied(scores, dense, size - n_drawn, floor, aims, ~barred)
     if not rows:
         return ()
     out = {*rows, *np.flatnonzero(barred).tolist()}
-    pool, _ = exploration_pool(scores, out, floor, aims.nearest >= 0)
     ranked = [(row, 1.0, Policy.RANKED) for row in rows]
-    explored = [(row, chance, Policy.EXPLORATION) for row, chance in draw(pool, n_exploration, rng)]
+    if asking:
+        pools = asking_pools(scores, dense, out, floor, n_drawn)
+        drawn = [each for pool in pools for each in draw(pool, 1, rng)]
+    else:
+        pool, _ = exploration_pool(scores, out, floor, aims.nearest >= 0)
+        drawn = list(draw(pool, n_drawn, rng))
+    explored = [(row, chance, Policy.EXPLORATION) for row, chance in drawn]
     return tuple(
         Placement(row, position, float(scores[row]), chance, policy)
         for position, (row, chance, policy) in enumerate(ranked + explored, start=1)
