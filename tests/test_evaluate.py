@@ -29,8 +29,8 @@ from triage.hindsight import Contender, Moment, Rankers, moments_of
 from triage.plots import draw_replay
 from triage.records import EventKind, Origin, Subscriber
 from triage.serving import Serving, encode_new, serving
+from triage.shelf import promote_version
 from triage.store import Database
-from triage.train import promote_version
 from triage.workshop import FileWorkshop
 
 N_DAYS = 5

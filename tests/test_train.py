@@ -22,19 +22,11 @@ from triage.features import FEATURE_VERSION, FEATURES, GROUPS
 from triage.gate import FEWEST_SLATES
 from triage.records import F32, EventKind, Origin
 from triage.serving import serving
+from triage.shelf import clear_away, promote_version, rollback
 from triage.store import Database
 from triage.store.versions import MODELS_KEPT
 from triage.tables import events, papers
-from triage.train import (
-    TrainReport,
-    clear_away,
-    fit,
-    gathered,
-    promote_version,
-    rollback,
-    train,
-    train_in_words,
-)
+from triage.train import TrainReport, fit, gathered, train, train_in_words
 from triage.workshop import FileWorkshop
 
 KEY = b"a key of the tests"

@@ -19,15 +19,16 @@ import structlog
 from triage import store
 from triage.errors import NotEnoughFeedback, NotFound
 from triage.features import FEATURE_VERSION, FEATURES, GROUPS
-from triage.gate import HeldOut, Interval, Winner, decide, interval, slate_ndcg
+from triage.gate import FEWEST_SLATES, HeldOut, Interval, Winner, decide, interval, slate_ndcg
 from triage.ports import Clock, Encoder, Scorer, Workshop
-from triage.propensity import Attention, attention
+from triage.propensity import I64, Attention, attention
 from triage.records import F32, F64, I32, EventKind
 from triage.relevance import IGNORED, fair_shares, gains, marks_of, row_weights, vote_weights
-from triage.serving import Serving, promote, refreshed, serving
+from triage.rivals import peer_scores, sampled
+from triage.serving import promote, refreshed, serving
+from triage.shelf import clear_away
 from triage.store import Database
 from triage.store.slates import TrainingLog
-from triage.store.versions import MODELS_KEPT
 
 log = structlog.get_logger()
 
@@ -35,8 +36,6 @@ HELD_OUT = 1 / 3
 MOST_DAYS_HELD_OUT = 14
 SEED = 0
 ROWS_EXPLAINED = 300
-
-ROLLED_BACK = "rolled back by hand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +89,12 @@ class Lessons:
         return [int(day) for day in np.unique(self.log.days)]
 
     def since(self, day: int) -> Lessons:
-        return self._taken(slice(int(np.searchsorted(self.log.days, day)), None))
+        return self.taken(slice(int(np.searchsorted(self.log.days, day)), None))
 
     def before(self, day: int) -> Lessons:
-        return self._taken(slice(0, int(np.searchsorted(self.log.days, day))))
+        return self.taken(slice(0, int(np.searchsorted(self.log.days, day))))
 
-    def _taken(self, rows: slice) -> Lessons:
+    def taken(self, rows: slice | I64) -> Lessons:
         return Lessons(self.log.taken(rows), self.marks[rows], self.weights[rows], self.worth[rows])
 
     def held_out(self) -> HeldOut:
@@ -132,6 +131,8 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
     figures = {
         name: interval(each, held_out.subscriber_ids, _dice()) for name, each in values.items()
     }
+    gain = interval(values["challenger"] - values["serving"], held_out.subscriber_ids, _dice())
+    figures |= {"challenger - serving": gain, **_against_peers(database, challenger, later)}
     taught, scorer = earlier, challenger
     if winner is Winner.CHALLENGER:
         # What goes live has learned from the newest slates as well.
@@ -153,8 +154,7 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
         cold_took_over=winner is Winner.COLD,
         why=why,
     )
-    gain = interval(values["challenger"] - values["serving"], held_out.subscriber_ids, _dice())
-    card = _card(report, taught, later, figures | {"challenger - serving": gain}, looks)
+    card = _card(report, taught, later, figures, looks)
     card |= {"importances": _importances(scorer, taught), **workshop.facts(scorer.version)}
     with database.write() as conn:
         store.versions.add(conn, scorer.version, "scorer", encoder.version, card, clock.now())
@@ -251,6 +251,24 @@ def fit(workshop: Workshop, lessons: Lessons, encoder: Encoder) -> Scorer:
     )
 
 
+def _against_peers(database: Database, challenger: Scorer, later: Lessons) -> dict[str, Interval]:
+    """Return each peer's nDCG@10 on some of the later slates, and the challenger's gain on it."""
+    if len(later.held_out().starts) < FEWEST_SLATES:
+        return {}
+    rows = sampled(later.log, _dice())
+    some = later.taken(rows)
+    held_out = some.held_out()
+    ours = slate_ndcg(challenger.score(some.log.features), held_out)
+    with database.read() as conn:
+        scores = peer_scores(conn, some.log, _dice())
+    figures = {}
+    for name, each in scores.items():
+        theirs = slate_ndcg(each, held_out)
+        figures[name] = interval(theirs, held_out.subscriber_ids, _dice())
+        figures[f"challenger - {name}"] = interval(ours - theirs, held_out.subscriber_ids, _dice())
+    return figures
+
+
 def _taught_until(database: Database, scorer: Scorer) -> date | None:
     """Return the day of the newest slate that a scorer was fitted on, None if on none."""
     with database.read() as conn:
@@ -319,78 +337,3 @@ def _card(
 def _number(value: float) -> float | None:
     """Return None for NaN, which has no place in JSON."""
     return None if np.isnan(value) else round(value, 4)
-
-
-def clear_away(database: Database, workshop: Workshop, clock: Clock) -> list[str]:
-    """Delete the files of old models that no roll-back could need; return which versions those are.
-
-    The newest MODELS_KEPT scorers stay, the last MODELS_KEPT pairs that served, those that further
-    roll-backs would reach, and the encoders of all of them.
-    """
-    with database.read() as conn:
-        versions = store.versions.everything(conn)
-        history = store.versions.history(conn)
-    served = [(each.scorer_version, each.encoder_version) for each in history]
-    pairs = {
-        *list(dict.fromkeys(served))[:MODELS_KEPT],
-        *list(dict.fromkeys(reversed(_standing(history))))[:MODELS_KEPT],
-    }
-    there = [row for row in versions if "deleted_at" not in row.metrics]
-    scorers = [row for row in there if row.kind == "scorer"]
-    needed = {version for pair in pairs for version in pair}
-    needed.update(row.version for row in scorers[:MODELS_KEPT])
-    needed.update(row.encoder_version for row in scorers if row.version in needed)
-    needed.update([row.version for row in there if row.kind == "encoder"][:1])
-    gone = [row.version for row in there if row.version not in needed]
-    for version in gone:
-        workshop.discard(version)
-        with database.write() as conn:
-            store.versions.mark_deleted(conn, version, clock.now())
-    return gone
-
-
-def promote_version(database: Database, workshop: Workshop, clock: Clock, version: str) -> None:
-    """Let a kept scorer serve, together with the encoder that it is bound to.
-
-    Raises:
-        NotFound: no scorer has that version.
-        ModelError: its files, or its encoder's, cannot be used.
-    """
-    with database.read() as conn:
-        row = store.versions.get(conn, version)
-    if row is None or row.kind != "scorer":
-        raise NotFound(f"there is no scorer {version}: `triage model list` shows them")
-    pair = Serving(workshop.load_encoder(row.encoder_version), workshop.load_scorer(version))
-    promote(database, clock, pair.scorer, pair.encoder, "promoted by hand")
-
-
-def rollback(database: Database, workshop: Workshop, clock: Clock) -> Serving:
-    """Let the pair serve again that served before the present one.
-
-    Raises:
-        NotFound: nothing served before.
-        ModelError: the earlier pair's files cannot be used.
-    """
-    with database.read() as conn:
-        history = store.versions.history(conn)
-    served = _standing(history)
-    if len(served) < 2:
-        raise NotFound("nothing served before the present pair")
-    scorer_version, encoder_version = served[-2]
-    cold = workshop.cold_scorer()
-    loads = scorer_version != cold.version
-    scorer = workshop.load_scorer(scorer_version) if loads else cold
-    pair = Serving(workshop.load_encoder(encoder_version), scorer)
-    promote(database, clock, pair.scorer, pair.encoder, ROLLED_BACK)
-    return pair
-
-
-def _standing(history: Sequence[store.versions.Promotion]) -> list[tuple[str, str]]:
-    """Return the pairs that a roll-back goes through, the serving one last."""
-    served: list[tuple[str, str]] = []
-    for row in reversed(history):
-        if row.why == ROLLED_BACK:
-            served.pop()
-        else:
-            served.append((row.scorer_version, row.encoder_version))
-    return served

@@ -21,10 +21,11 @@ from triage.mailbox import EmlFolder
 from triage.ranking import Ranking, load_pool, load_profile, rank
 from triage.records import Paper, Slate, Subscriber, Vote
 from triage.serving import Serving, serving
+from triage.shelf import promote_version
 from triage.sources.files import open_source
 from triage.subscribe import add
 from triage.tokens import Purpose
-from triage.train import promote_version, train
+from triage.train import train
 
 PAPERS = Path(__file__).with_name("papers.jsonl.gz")
 DAY_ONE = date(2025, 6, 26)

@@ -1,0 +1,97 @@
+"""How the peers' rankers would have ordered the slates that judge a newly trained one.
+
+    a sample of later slates → what was liked before each → the peers' scores of its papers
+
+Fitting the peers costs far more than they are worth to a nightly run, so a few slates of some
+subscribers, before a part of the literature, must do. They are told on the model card: nobody can
+promote a peer, but an operator should see when one would serve people better.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from triage import store
+from triage.baselines import NAMES, Baselines, peer_text
+from triage.due import digest_at
+from triage.propensity import I64
+from triage.ranking import LIKES
+from triage.records import F64, Paper
+from triage.store.slates import TrainingLog
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+MOST_SUBSCRIBERS = 12
+MOST_SLATES_EACH = 2
+MOST_PAPERS = 5_000
+WINDOW_DAYS = 60
+
+
+def sampled(log: TrainingLog, rng: np.random.Generator) -> I64:
+    """Return the rows, in order, of some slates of some subscribers; none for an empty log."""
+    who = np.unique(log.subscriber_ids)
+    chosen = rng.choice(who, min(MOST_SUBSCRIBERS, len(who)), replace=False)
+    slates: list[int] = []
+    for subscriber_id in chosen:
+        theirs = np.unique(log.slate_ids[log.subscriber_ids == subscriber_id])
+        slates += rng.choice(theirs, min(MOST_SLATES_EACH, len(theirs)), replace=False).tolist()
+    return np.flatnonzero(np.isin(log.slate_ids, slates))
+
+
+def peer_scores(conn: Connection, log: TrainingLog, rng: np.random.Generator) -> dict[str, F64]:
+    """Return float64 (n,) for each peer: its scores of the log's rows, from what was known then.
+
+    Args:
+        log: at least one row.
+    """
+    days = [date.fromordinal(int(day)) for day in log.days]
+    starts = np.flatnonzero(np.diff(log.slate_ids, prepend=-1))
+    liked = [_liked(conn, int(log.subscriber_ids[row]), days[row]) for row in starts]
+    papers = _literature(conn, log, liked, min(days), max(days))
+    listed = [paper.listed_on for paper in papers]
+    place = {paper.id: row for row, paper in enumerate(papers)}
+    texts = [peer_text(paper.title, paper.abstract, paper.authors) for paper in papers]
+    n_before = bisect_left(listed, min(days))
+    # Where nothing was listed earlier, what there is teaches the words.
+    peers = Baselines.fit(texts[:n_before]).over(texts) if n_before else Baselines.fit(texts)
+    found = {name: np.zeros(len(log)) for name in NAMES}
+    sizes = np.diff(starts, append=len(log))
+    for start, size, likes in zip(starts, sizes, liked, strict=True):
+        subscriber = store.subscribers.by_id(conn, int(log.subscriber_ids[start]))
+        rows = [place.get(int(id), -1) for id in log.paper_ids[start : start + size]]
+        for name in NAMES:
+            scores = peers.scores(
+                name,
+                subscriber.interests if subscriber else "",
+                [place[id] for id in likes if id in place],
+                rng,
+                n_known=bisect_right(listed, days[start]),
+            )
+            found[name][start : start + size] = np.where(np.array(rows) < 0, 0.0, scores[rows])
+    return found
+
+
+def _liked(conn: Connection, subscriber_id: int, on: date) -> list[int]:
+    """Return what a subscriber had liked before a day's digest, newest first."""
+    subscriber = store.subscribers.by_id(conn, subscriber_id)
+    if subscriber is None:
+        return []
+    votes = store.events.votes(conn, subscriber_id, digest_at(on, 0, subscriber.zone))
+    return [vote.paper_id for vote in votes if vote.kind in LIKES]
+
+
+def _literature(
+    conn: Connection, log: TrainingLog, liked: list[list[int]], first: date, last: date
+) -> list[Paper]:
+    """Return what was shown and liked, and of the rest the newest, in order of listing."""
+    wanted = {int(id) for id in log.paper_ids} | {id for ids in liked for id in ids}
+    recent = store.papers.listed_between(conn, first - timedelta(days=WINDOW_DAYS), last)
+    recent.sort(key=lambda paper: (paper.listed_on, paper.id))
+    papers = {paper.id: paper for paper in recent[-MOST_PAPERS:]}
+    papers |= store.papers.load(conn, sorted(wanted - papers.keys()))
+    return sorted(papers.values(), key=lambda paper: (paper.listed_on, paper.id))
