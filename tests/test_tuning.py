@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 
 from tests import topics
-from tests.factories import DAY, NOON
+from tests.factories import DAY, NOON, impression, slate
 from tests.fakes import StoppedClock
-from tests.installation import add_papers, add_reader, installed
+from tests.installation import add_papers, add_reader, installed, queue
 from triage import store
 from triage.errors import NotFound
+from triage.feedback import record_vote
 from triage.ranking import DigestRules, Ranking, choose, load_pool, load_profile, rank
 from triage.records import EventKind, Origin, Paper, Reason, Subscriber
 from triage.scorer import ColdStartScorer
 from triage.serving import encode_new, serving
 from triage.store import Database
+from triage.tokens import Claims
 from triage.tuning import Standing, interests, rest
 from triage.workshop import FileWorkshop
 
@@ -143,3 +145,21 @@ def test_less_like_this_takes_from_what_it_was_shown_for_at_once(world: World) -
     }
     assert fell == {"q-bio.BM"}
     assert np.array_equal(plain.features, less.features)
+
+
+def test_a_vote_for_less_from_a_digest_knows_what_the_digest_said(world: World) -> None:
+    told = (Reason("category", "in q-bio.BM, like papers you liked"),)
+    shown = impression(1, paper=world.papers[PROTEINS[8]], reasons=told)
+    queue(world.db, slate(0, subscriber=world.reader, impressions=(shown,)))
+    before = world.ranking()
+    claims = Claims(world.reader.public_id, NOON, "5" * 20, 1, EventKind.LESS_LIKE_THIS)
+    record_vote(world.db, claims, world.clock, {})
+    after = world.ranking()
+    assert after.profile.less_of == told
+    drafts, folds = ([world.papers[row].id for row in rows[9:]] for rows in (DECODING, PROTEINS))
+
+    def rank_of_best(ranking: Ranking, ids: list[int]) -> int:
+        return min(rank for id in ids if (rank := ranking.rank_of(id)))
+
+    assert rank_of_best(after, folds) > rank_of_best(before, folds)
+    assert rank_of_best(after, drafts) == 1
