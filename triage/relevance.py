@@ -32,8 +32,8 @@ HEAVIEST = 5.0
 SILENT = 0.5
 """A paper without a vote counts at least so much: votes are set against what got none."""
 
-FAIR_SHARE = 3.0
-"""One subscriber may weigh so many times what the middle one weighs."""
+ENOUGH = 100.0
+"""About ten digests: up to that weight nobody is cut, however little the others say."""
 
 _SPAN = np.int64(2**31)
 
@@ -91,7 +91,7 @@ def vote_weights(positions: I32, propensities: F32, attention: Attention) -> F64
 
 
 def fair_shares(weights: F32, subscriber_ids: I64) -> F32:
-    """Scale weights so that no subscriber has more than FAIR_SHARE times the median subscriber's.
+    """Scale weights so that no subscriber weighs more than the median one, or than ENOUGH.
 
     Whoever votes on everything, out of zeal or spite, then cannot bend the ranker for the others.
 
@@ -106,7 +106,7 @@ def fair_shares(weights: F32, subscriber_ids: I64) -> F32:
         return weights
     _, who = np.unique(subscriber_ids, return_inverse=True)
     totals = np.bincount(who, weights=weights)
-    share = np.minimum(1.0, FAIR_SHARE * np.median(totals) / totals)
+    share = np.minimum(1.0, max(float(np.median(totals)), ENOUGH) / totals)
     return (weights * share[who]).astype(np.float32)
 
 
