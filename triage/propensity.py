@@ -127,7 +127,8 @@ class Attention:
 
     def looked_at(self, positions: I32) -> F64:
         """Return float64 (n,), in (0, 1]."""
-        return self.by_place[np.minimum(positions, len(self.by_place)) - 1]
+        rows = np.minimum(positions, len(self.by_place)) - 1
+        return np.asarray(self.by_place[rows], dtype=np.float64)
 
 
 def attention(positions: I32, scores: F64, voted: Bools) -> Attention:
