@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.random import Generator
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from tests.factories import DAY, NOON, impression, slate
 from tests.fakes import StoppedClock
@@ -25,7 +25,7 @@ from triage.serving import serving
 from triage.shelf import clear_away, promote_version, rollback
 from triage.store import Database
 from triage.store.versions import MODELS_KEPT
-from triage.tables import events, papers
+from triage.tables import events, impressions, papers
 from triage.train import TrainReport, fit, gathered, train, train_in_words
 from triage.workshop import FileWorkshop
 
@@ -230,7 +230,7 @@ def test_what_serves_is_never_judged_by_digests_that_it_has_learned_from(
 
 @pytest.fixture
 def n_tries(request: pytest.FixtureRequest) -> int:
-    return 20 if request.config.getoption("--full") else 4
+    return 20 if request.config.getoption("--full") else 3
 
 
 def tries(tmp_path: Path, n: int, opinion: Opinion, **log: Any) -> list[TrainReport]:
@@ -356,6 +356,32 @@ def test_the_same_log_gives_the_same_bytes(
     one, other = (files(tmp_path / name / report.version) for name in ("models", "again"))
     assert one == other
     assert len(one) == 2
+
+
+def test_a_damaged_model_is_no_reason_not_to_train(
+    database: Database, workshop: FileWorkshop, tmp_path: Path
+) -> None:
+    first = train_on(database, workshop, taste)
+    for path in (tmp_path / "models" / first.version).iterdir():
+        path.write_bytes(path.read_bytes()[:-20])
+    report = train(database, FileWorkshop(tmp_path / "models", KEY), StoppedClock())
+    assert (report.serving_version, report.promoted) == (workshop.cold_scorer().version, True)
+    assert served(database)[0][0] == report.version
+
+
+def test_damaged_feature_rows_are_left_out(database: Database, workshop: FileWorkshop) -> None:
+    show_and_hear(database, taste)
+    bad = np.full(len(FEATURES), np.nan, "<f4").tobytes()
+    with database.write() as conn:
+        for position, blob in ((1, bad), (2, b"short")):
+            conn.execute(
+                update(impressions)
+                .where(impressions.c.position == position, impressions.c.slate_id < 5)
+                .values(features=blob)
+            )
+    lessons, _ = gathered(database)
+    assert np.isfinite(lessons.log.features).all()
+    assert train(database, workshop, StoppedClock()).promoted
 
 
 def test_votes_of_one_kind_only_teach_nothing_and_say_so(
