@@ -20,7 +20,7 @@ def test_training_beats_naive_training_on_what_was_voted_on() -> None:
 
 
 def test_a_spiteful_reader_changes_at_most_one_of_ten_papers_of_the_others() -> None:
-    assert poisoned([0], n_readers=24, per_day=40)["hostile"] <= 1
+    assert poisoned([1], n_readers=20, per_day=60)["hostile"] <= 1
 
 
 @pytest.mark.parametrize("voter", [outspoken, reticent], ids=["outspoken", "reticent"])
