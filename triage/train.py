@@ -137,7 +137,7 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
     if winner is Winner.CHALLENGER:
         # What goes live has learned from the newest slates as well.
         taught, scorer = lessons, fit(workshop, lessons, encoder)
-        if scorer.version != challenger.version:
+        if challenger.version != scorer.version and not _is_known(database, challenger.version):
             workshop.discard(challenger.version)
     report = TrainReport(
         version=scorer.version,
@@ -249,6 +249,11 @@ def fit(workshop: Workshop, lessons: Lessons, encoder: Encoder) -> Scorer:
         lessons.weights,
         encoder.version,
     )
+
+
+def _is_known(database: Database, version: str) -> bool:
+    with database.read() as conn:
+        return store.versions.get(conn, version) is not None
 
 
 def _against_peers(database: Database, challenger: Scorer, later: Lessons) -> dict[str, Interval]:
