@@ -62,6 +62,12 @@ class NotEnoughFeedback(TriageError):
     pass
 
 
+class BadBenchmark(TriageError):
+    """A benchmark's files are not what they should be."""
+
+    exit_code = 2
+
+
 class MessageError(TriageError):
     pass
 

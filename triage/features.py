@@ -17,25 +17,38 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from triage.records import F32, Library, Paper, Profile
+from triage.records import F32, Encodings, Library, Paper, Profile, Taste
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-FEATURE_VERSION = "f1"
+Put = Callable[[str, ArrayLike], None]
 
-GROUPS: dict[str, str] = {
+FEATURE_VERSION = "f2"
+
+_MEANT: dict[str, str] = {
     "words_like_mean": "words",
     "words_like_max": "words",
     "words_like_top3": "words",
     "dense_like_mean": "likes",
     "dense_like_max": "likes",
     "dense_like_top3": "likes",
+    "sense_like_mean": "likes",
+    "sense_like_max": "likes",
+    "sense_like_top3": "likes",
     "words_dislike_max": "dislikes",
     "dense_dislike_max": "dislikes",
     "words_interest_max": "interests",
     "dense_interest_max": "interests",
+    "sense_interest_max": "interests",
     "interest_cover": "interests",
+    "anchor_max": "interests",
+    "taste_likes": "taste",
+    "taste_helped": "taste",
+    "taste_close": "taste",
+    "taste_meaning": "taste",
+    "interest_cluster_max": "interest_cluster",
+    "everybody": "everybody",
     "category_chosen": "category",
     "category_affinity": "category",
     "followed_author": "followed_author",
@@ -47,7 +60,18 @@ GROUPS: dict[str, str] = {
     "n_phrases": "knowledge",
     "has_interests": "knowledge",
 }
+IN_THE_DAY: tuple[str, ...] = (
+    "words_like_mean", "words_like_max", "words_like_top3", "dense_like_mean", "dense_like_top3",
+    "sense_like_mean", "sense_like_top3", "words_interest_max", "dense_interest_max",
+    "sense_interest_max", "interest_cover", "anchor_max", "taste_likes", "taste_helped",
+    "taste_close", "taste_meaning", "interest_cluster_max", "everybody", "category_affinity",
+)  # fmt: skip
+"""Features that also count in standard deviations from the mean of the day's candidates: how much
+a cosine says depends on what else there is. Their ranks in the day say no more than that."""
+
+GROUPS: dict[str, str] = _MEANT | {f"{name}_z": _MEANT[name] for name in IN_THE_DAY}
 FEATURES: tuple[str, ...] = tuple(GROUPS)
+_COLUMNS = {name: column for column, name in enumerate(FEATURES)}
 
 # Cosines to single papers are taken to the newest so many; the mean still knows them all.
 MAX_NEIGHBOURS = 200
@@ -103,36 +127,75 @@ def feature_matrix(profile: Profile, candidates: Library, on: date) -> F32:
     X = np.zeros((n, len(FEATURES)), dtype=np.float32)
     if not n:
         return X
-    vectors = candidates.encodings
-    liked, disliked = profile.liked.encodings, profile.disliked.encodings
 
     def put(name: str, column: ArrayLike) -> None:
-        X[:, FEATURES.index(name)] = np.asarray(column, dtype=np.float32)
+        X[:, _COLUMNS[name]] = np.asarray(column, dtype=np.float32)
 
-    if len(profile.liked):
-        weights = recency_weights(len(profile.liked))
-        put("words_like_mean", vectors.words @ _unit(weights @ liked.words))
-        put("dense_like_mean", vectors.dense @ _unit(weights @ liked.dense))
-        words = _cosines(vectors.words, liked.words[:MAX_NEIGHBOURS])
-        dense = vectors.dense @ liked.dense[:MAX_NEIGHBOURS].T
-        put("words_like_max", words.max(axis=1))
-        put("words_like_top3", _top_mean(words, 3))
-        put("dense_like_max", dense.max(axis=1))
-        put("dense_like_top3", _top_mean(dense, 3))
-    if len(profile.disliked):
-        words = _cosines(vectors.words, disliked.words[:MAX_NEIGHBOURS])
-        put("words_dislike_max", words.max(axis=1))
-        put("dense_dislike_max", (vectors.dense @ disliked.dense[:MAX_NEIGHBOURS].T).max(axis=1))
-    if len(profile.interests):
-        put("words_interest_max", _cosines(vectors.words, profile.interests.words).max(axis=1))
-        put("dense_interest_max", (vectors.dense @ profile.interests.dense.T).max(axis=1))
-        put("interest_cover", _cover(vectors.words, profile.interests.words))
+    _put_likes(profile, candidates.encodings, put)
+    _put_interests(profile, candidates.encodings, put)
+    if profile.taste is not None:
+        _put_taste(profile.taste, candidates.encodings, put)
     _put_facts(profile, candidates.papers, on, put)
     put("n_likes_log1p", np.log1p(len(profile.liked)))
     put("n_phrases", len(profile.phrases))
     # Words that the encoder does not know ask for nothing, so they must not hide everything.
     put("has_interests", float(profile.interests.words.nnz > 0))
+    raw = [_COLUMNS[name] for name in IN_THE_DAY]
+    X[:, [_COLUMNS[f"{name}_z"] for name in IN_THE_DAY]] = standing(X[:, raw])
     return X
+
+
+def standing(columns: F32) -> F32:
+    """Return float32 (n, k): each column's distance from its mean, in standard deviations.
+
+    A column that is the same everywhere gives zeros.
+    """
+    spread = columns.std(axis=0)
+    apart = columns - columns.mean(axis=0)
+    return np.where(spread > 1e-6, apart / np.maximum(spread, 1e-6), 0).astype(np.float32)
+
+
+def _put_likes(profile: Profile, vectors: Encodings, put: Put) -> None:
+    liked, disliked = profile.liked.encodings, profile.disliked.encodings
+    if len(liked):
+        weights = recency_weights(len(liked))
+        newest = liked.taken(slice(0, MAX_NEIGHBOURS))
+        put("words_like_mean", vectors.words @ _unit(weights @ liked.words))
+        put("dense_like_mean", vectors.dense @ _unit(weights @ liked.dense))
+        put("sense_like_mean", vectors.sense @ _unit(weights @ liked.sense))
+        for space, cosines in (
+            ("words", _cosines(vectors.words, newest.words)),
+            ("dense", vectors.dense @ newest.dense.T),
+            ("sense", vectors.sense @ newest.sense.T),
+        ):
+            put(f"{space}_like_max", cosines.max(axis=1))
+            put(f"{space}_like_top3", _top_mean(cosines, 3))
+    if len(disliked):
+        newest = disliked.taken(slice(0, MAX_NEIGHBOURS))
+        put("words_dislike_max", _cosines(vectors.words, newest.words).max(axis=1))
+        put("dense_dislike_max", (vectors.dense @ newest.dense.T).max(axis=1))
+
+
+def _put_interests(profile: Profile, vectors: Encodings, put: Put) -> None:
+    wanted = profile.interests
+    if len(wanted):
+        put("words_interest_max", _cosines(vectors.words, wanted.words).max(axis=1))
+        put("dense_interest_max", (vectors.dense @ wanted.dense.T).max(axis=1))
+        put("sense_interest_max", (vectors.sense @ wanted.sense.T).max(axis=1))
+        put("interest_cover", cover(vectors.words, wanted.words).max(axis=1))
+
+
+def _put_taste(taste: Taste, vectors: Encodings, put: Put) -> None:
+    if len(taste.intercepts):
+        logits = vectors.words @ taste.words.toarray().T + taste.intercepts
+        for column, name in enumerate(("taste_likes", "taste_helped", "taste_close")):
+            put(name, logits[:, column])
+        put("taste_meaning", np.hstack([vectors.dense, vectors.sense]) @ taste.meaning)
+    if len(taste.centres):
+        put("interest_cluster_max", (vectors.dense @ taste.centres.T).max(axis=1))
+    if taste.anchors.shape[0]:
+        put("anchor_max", _cosines(vectors.words, taste.anchors).max(axis=1))
+    put("everybody", vectors.words @ taste.everybody)
 
 
 def recency_weights(n: int) -> F32:
@@ -192,9 +255,7 @@ def category_affinity(liked: tuple[Paper, ...], papers: tuple[Paper, ...]) -> F3
     )
 
 
-def _put_facts(
-    profile: Profile, papers: tuple[Paper, ...], on: date, put: Callable[[str, ArrayLike], None]
-) -> None:
+def _put_facts(profile: Profile, papers: tuple[Paper, ...], on: date, put: Put) -> None:
     subscriber = profile.subscriber
     chosen = frozenset(subscriber.categories)
     followed = frozenset(author_key(name) for name in subscriber.followed_authors)
@@ -213,14 +274,14 @@ def _put_facts(
     put("age_days", [max((on - paper.listed_on).days, 0) for paper in papers])
 
 
-def _cover(rows: csr_matrix, wanted: csr_matrix) -> F32:
-    """Return float32 (n,): the share of a phrase, by weight, whose terms a row has; best phrase.
+def cover(rows: csr_matrix, wanted: csr_matrix) -> F32:
+    """Return float32 (n, k): the share of each phrase, by weight, whose terms a row has.
 
     A cosine falls with the length of an abstract and all else that it speaks of, this does not.
     """
     present = rows.copy()
     present.data = np.ones_like(rows.data)
-    return np.asarray(_cosines(present, wanted.multiply(wanted).tocsr()).max(axis=1))
+    return _cosines(present, wanted.multiply(wanted).tocsr())
 
 
 def _cosines(rows: csr_matrix, others: csr_matrix) -> F32:

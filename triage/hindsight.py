@@ -189,7 +189,7 @@ class _Peers:
 def _in_listing_order(pool: Library) -> Library:
     papers = [replace(paper, upvotes=None) for paper in pool.papers]
     rows = sorted(range(len(papers)), key=lambda row: (papers[row].listed_on, papers[row].id))
-    return Library(tuple(papers[row] for row in rows), _rows(pool.encodings, rows))
+    return Library(tuple(papers), pool.encodings).taken(np.array(rows, dtype=np.int64))
 
 
 def _window(pool: Library, moment: Moment) -> Library:
@@ -197,8 +197,4 @@ def _window(pool: Library, moment: Moment) -> Library:
     days = [paper.listed_on for paper in pool.papers]
     begin = bisect_left(days, moment.on - timedelta(days=moment.days))
     end = bisect_right(days, moment.on)
-    return Library(pool.papers[begin:end], _rows(pool.encodings, slice(begin, end)))
-
-
-def _rows(encodings: Encodings, rows: list[int] | slice) -> Encodings:
-    return Encodings(encodings.dense[rows], encodings.words[rows])
+    return pool.taken(slice(begin, end))

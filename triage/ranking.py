@@ -25,7 +25,6 @@ from triage.ports import Encoder, Scorer
 from triage.records import (
     F32,
     F64,
-    Encodings,
     EventKind,
     Impression,
     Interest,
@@ -86,13 +85,11 @@ class Ranking:
 
 def load_library(conn: Connection, encoder: Encoder, papers: Sequence[Paper]) -> Library:
     """Join papers with their stored vectors; papers that are not encoded yet are left out."""
-    empty = encoder.encode(())
     ids, vectors = store.encodings.load(
         conn,
         encoder.version,
         [paper.id for paper in papers],
-        n_words=empty.words.shape[1],
-        n_dense=empty.dense.shape[1],
+        like=encoder.encode(()),
     )
     by_id = {paper.id: paper for paper in papers}
     return Library(tuple(by_id[id] for id in ids), vectors)
@@ -160,10 +157,7 @@ def rank(
         seen: ids of papers that the subscriber was shown or has voted on.
     """
     rows = eligible(pool.papers, profile.subscriber, frozenset(seen), on, max_age_days)
-    candidates = Library(
-        papers=tuple(pool.papers[row] for row in rows),
-        encodings=Encodings(pool.encodings.dense[rows], pool.encodings.words[rows]),
-    )
+    candidates = pool.taken(rows)
     features = feature_matrix(profile, candidates, on)
     interests = find(profile, on, apartness(pool.encodings.dense))
     scores = damped(scorer.score(features), profile, candidates, interests, on)

@@ -185,8 +185,13 @@ class Paper:
 
     @property
     def text(self) -> str:
-        """What encoders and keywords read."""
+        """What keywords read."""
         return f"{self.title}\n{self.abstract}"
+
+    @property
+    def encoded_text(self) -> str:
+        """What encoders read: a word of the title says more than one of the abstract."""
+        return f"{self.title}\n{self.title}\n{self.abstract}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,15 +262,22 @@ class Encodings:
     """Texts as vectors, one row a text, every row of unit length or all zero.
 
     Attributes:
-        dense: float32 (n, d), C order.
+        dense: float32 (n, d), C order, what the words of the corpus tell of each other.
         words: float32 CSR (n, v), the vocabulary's terms.
+        sense: float32 (n, s), C order, what a sentence encoder knows of the language; its mean
+            over the corpus is taken away.
     """
 
     dense: F32
     words: csr_matrix
+    sense: F32
 
     def __len__(self) -> int:
         return int(self.dense.shape[0])
+
+    def taken(self, rows: NDArray[np.int64] | slice) -> Encodings:
+        """Return the rows of these numbers, in their order."""
+        return Encodings(self.dense[rows], self.words[rows], self.sense[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +289,61 @@ class Library:
 
     def __len__(self) -> int:
         return len(self.papers)
+
+    def taken(self, rows: NDArray[np.int64] | slice) -> Library:
+        """Return the papers of these rows, in their order."""
+        if isinstance(rows, slice):
+            return Library(self.papers[rows], self.encodings.taken(rows))
+        return Library(tuple(self.papers[row] for row in rows), self.encodings.taken(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """Papers of the past, whoever liked them: what a reader's likes stand out from.
+
+    Attributes:
+        name: tells one background from another.
+        paper_ids: int64 (n,).
+        encodings: row i is of the paper with id `paper_ids[i]`.
+        mean, spread: float32 (d + s,), of the dense vectors and senses side by side.
+        everybody: float32 (v,), weights of the words that subscribers' likes have in common; all
+            zero while there are too few.
+        apart: the cosine below which two papers are unrelated, see `interests.apartness`.
+    """
+
+    name: str
+    paper_ids: NDArray[np.int64]
+    encodings: Encodings
+    mean: F32
+    spread: F32
+    everybody: F32
+    apart: float
+
+    def __len__(self) -> int:
+        return len(self.paper_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Taste:
+    """What was learned of one reader from all likes together: linear models, and centres.
+
+    Attributes:
+        words: float32 CSR (3, v), models over words: all likes, all likes with their neighbours,
+            all likes against what is nearest to them; (0, v) where nothing is known.
+        intercepts: float32 (3,) or (0,).
+        meaning: float32 (d + s,), a model over the dense vector and the sense side by side.
+        centres: float32 (k, d), the mean dense vector of each interest's likes.
+        anchors: float32 CSR (a, v), unit rows: the centres of the neighbours of each phrase, or of
+            few likes.
+        everybody: float32 (v,), as in `Background`.
+    """
+
+    words: csr_matrix
+    intercepts: F32
+    meaning: F32
+    centres: F32
+    anchors: csr_matrix
+    everybody: F32
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +364,7 @@ class Profile:
     interests: Encodings
     less_of: tuple[Reason | None, ...] = ()
     interests_before: tuple[Interest, ...] = ()
+    taste: Taste | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ def fit_encoder(database: Database, workshop: Workshop, clock: Clock) -> Encoder
         NotFound: no papers are stored.
     """
     with database.read() as conn:
-        texts = [paper.text for paper in store.papers.iterate(conn)]
+        texts = [paper.encoded_text for paper in store.papers.iterate(conn)]
     if not texts:
         raise NotFound("there are no papers yet: `triage papers import FILE…` brings some in")
     encoder = workshop.fit_encoder(texts)
@@ -131,7 +131,7 @@ def encode_new(
     for start in range(0, len(missing), CHUNK):
         with database.read() as conn:
             papers = list(store.papers.load(conn, missing[start : start + CHUNK]).values())
-        encoded = encoder.encode([paper.text for paper in papers])
+        encoded = encoder.encode([paper.encoded_text for paper in papers])
         with database.write() as conn:
             store.encodings.save(conn, encoder.version, [paper.id for paper in papers], encoded)
         progress("encode", start + len(papers), len(missing))

@@ -154,6 +154,7 @@ encodings = Table(
     Column("dense", LargeBinary, nullable=False),
     Column("word_ids", LargeBinary, nullable=False),
     Column("word_weights", LargeBinary, nullable=False),
+    Column("sense", LargeBinary, nullable=False),
 )
 
 quarantine = Table(

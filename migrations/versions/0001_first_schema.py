@@ -133,6 +133,7 @@ def upgrade() -> None:
         sa.Column("dense", sa.LargeBinary(), nullable=False),
         sa.Column("word_ids", sa.LargeBinary(), nullable=False),
         sa.Column("word_weights", sa.LargeBinary(), nullable=False),
+        sa.Column("sense", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
             ["paper_id"], ["papers.id"], name=op.f("fk_encodings_paper_id"), ondelete="CASCADE"
         ),

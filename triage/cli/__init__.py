@@ -26,6 +26,7 @@ COMMANDS = {
     "feedback": ("triage.cli.feedback", "List, import and export votes."),
     "train": ("triage.cli.train", "Retrain the ranker; it goes live only if it is better."),
     "model": ("triage.cli.model", "List, show, promote and roll back models."),
+    "bench": ("triage.cli.bench", "Measure the ranker on given data."),
     "evaluate": ("triage.cli.evaluate", "Replay past days: would another scorer rank better?"),
     "report": ("triage.cli.report", "Write health and quality as one HTML page."),
 }

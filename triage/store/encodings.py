@@ -30,6 +30,7 @@ def save(conn: Connection, encoder_version: str, ids: Sequence[int], encoded: En
                 "encoder_version": encoder_version,
                 "paper_id": id,
                 "dense": encoded.dense[i].astype("<f4").tobytes(),
+                "sense": encoded.sense[i].astype("<f4").tobytes(),
                 "word_ids": words.indices[start:end].astype("<i4").tobytes(),
                 "word_weights": words.data[start:end].astype("<f4").tobytes(),
             }
@@ -38,20 +39,19 @@ def save(conn: Connection, encoder_version: str, ids: Sequence[int], encoded: En
 
 
 def load(
-    conn: Connection, encoder_version: str, ids: Sequence[int], n_words: int, n_dense: int
+    conn: Connection, encoder_version: str, ids: Sequence[int], like: Encodings
 ) -> tuple[list[int], Encodings]:
     """Read vectors back.
 
     Args:
-        n_words: the width of the encoder's vocabulary.
-        n_dense: the width of its dense vectors.
+        like: any vectors of that encoder, for their widths.
 
     Returns:
         The ids among `ids` that are encoded, in the order of `ids`, and their rows in that order.
     """
     from scipy.sparse import csr_matrix
 
-    found: dict[int, tuple[bytes, bytes, bytes]] = {}
+    found: dict[int, tuple[bytes, bytes, bytes, bytes]] = {}
     wanted = sorted(set(ids))
     for at in range(0, len(wanted), 5000):
         query = select(
@@ -59,22 +59,28 @@ def load(
             encodings.c.dense,
             encodings.c.word_ids,
             encodings.c.word_weights,
+            encodings.c.sense,
         ).where(
             encodings.c.encoder_version == encoder_version,
             encodings.c.paper_id.in_(wanted[at : at + 5000]),
         )
-        for paper_id, dense, word_ids, weights in conn.execute(query):
-            found[paper_id] = (dense, word_ids, weights)
+        for paper_id, dense, word_ids, weights, sense in conn.execute(query):
+            found[paper_id] = (dense, word_ids, weights, sense)
 
     order = [id for id in ids if id in found]
     rows = [found[id] for id in order]
-    lengths = [len(word_ids) // 4 for _, word_ids, _ in rows]
+    lengths = [len(word_ids) // 4 for _, word_ids, _, _ in rows]
     indptr = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int32)
     indices = np.frombuffer(b"".join(row[1] for row in rows), dtype="<i4")
     weights_ = np.frombuffer(b"".join(row[2] for row in rows), dtype="<f4")
     dense_: F32 = np.frombuffer(b"".join(row[0] for row in rows), dtype="<f4")
-    words = csr_matrix((weights_, indices, indptr), shape=(len(rows), n_words))
-    return order, Encodings(dense=dense_.reshape(len(rows), n_dense), words=words)
+    sense_: F32 = np.frombuffer(b"".join(row[3] for row in rows), dtype="<f4")
+    words = csr_matrix((weights_, indices, indptr), shape=(len(rows), like.words.shape[1]))
+    return order, Encodings(
+        dense=dense_.reshape(len(rows), like.dense.shape[1]),
+        words=words,
+        sense=sense_.reshape(len(rows), like.sense.shape[1]),
+    )
 
 
 def drop_others(conn: Connection, keep: Sequence[str]) -> None:

@@ -1,0 +1,230 @@
+"""The ranking benchmark: the program's own encoder, features, training and scorer on given data.
+
+    papers ─→ encoder ─→ vectors
+    likes before the first slate ─→ past days ─→ scorer
+    each slate: what was known before it ─→ ranked candidates, as TREC text
+
+The only thing of its own is how the files are read.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triage.errors import BadBenchmark
+from triage.features import feature_matrix, phrases
+from triage.history import History, Reader
+from triage.pastdays import Likes
+from triage.ports import Encoder, Progress, Scorer, Workshop, silent
+from triage.records import Frequency, Library, Paper, Profile, Subscriber, SubscriberState
+
+I64 = NDArray[np.int64]
+
+N_PAST_DAYS = 2_000
+SEED = 0
+TAG = "triage"
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    """A slate to rank: the candidates are the day's papers that the reader has no feedback on."""
+
+    qid: str
+    user: str
+    on: date
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    user: str
+    paper_id: str
+    liked: bool
+    on: date
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A data set as its four files give it; papers in listing order, slates in the file's."""
+
+    papers: tuple[Paper, ...]
+    interests: dict[str, str]
+    feedback: tuple[Feedback, ...]
+    slates: tuple[Slate, ...]
+
+
+def read(folder: Path) -> Benchmark:
+    """Read papers, subscribers, feedback and slates; answers are never opened.
+
+    Raises:
+        BadBenchmark: a file is missing or a line is not what it should be.
+    """
+    papers = [
+        Paper(
+            id=0,
+            source="arxiv",
+            source_id=str(row["id"]),
+            version=None,
+            title=str(row["title"]),
+            abstract=str(row["abstract"]),
+            authors=tuple(row.get("authors") or ()),
+            categories=tuple(row.get("categories") or ()),
+            listed_on=date.fromisoformat(row["listed_date"]),
+        )
+        for row in _rows(folder / "papers.jsonl.gz", ("id", "title", "abstract", "listed_date"))
+    ]
+    papers.sort(key=lambda paper: paper.listed_on)
+    papers = [replace(paper, id=number) for number, paper in enumerate(papers, start=1)]
+    return Benchmark(
+        papers=tuple(papers),
+        interests={
+            str(row["user"]): str(row.get("interests") or "")
+            for row in _rows(folder / "subscribers.jsonl.gz", ("user",))
+        },
+        feedback=tuple(
+            Feedback(
+                str(row["user"]),
+                str(row["paper_id"]),
+                row["label"] == 1,
+                datetime.fromisoformat(row["at"]).date(),
+            )
+            for row in _rows(folder / "feedback.jsonl.gz", ("user", "paper_id", "label", "at"))
+        ),
+        slates=tuple(
+            Slate(str(row["qid"]), str(row["user"]), date.fromisoformat(row["date"]))
+            for row in _rows(folder / "slates.jsonl.gz", ("qid", "user", "date"))
+        ),
+    )
+
+
+def rank(data: Benchmark, workshop: Workshop, out: Path, progress: Progress = silent) -> Scorer:
+    """Train on what was liked before the first slate, rank every slate, and write a TREC run.
+
+    Returns:
+        The scorer that ranked.
+
+    Raises:
+        NotEnoughFeedback: there is too little to learn from.
+    """
+    first = min(slate.on for slate in data.slates)
+    encoder, papers = _encoded(data, workshop, first, progress)
+    readers = _readers(data, papers, encoder)
+    history = History(papers, list(readers.values()))
+    dice = np.random.default_rng(SEED)
+    begin = papers.papers[0].listed_on
+    examples = history.examples(
+        begin, first, N_PAST_DAYS, workshop.cold_scorer(), dice, progress
+    )
+    scorer = workshop.fit_scorer(
+        examples.features,
+        examples.relevance,
+        examples.group_sizes,
+        examples.weights,
+        encoder.version,
+    )
+    ranker = _Ranker(history, data, scorer)
+    with out.open("w", encoding="utf-8") as file:
+        by_reader = sorted(data.slates, key=lambda slate: (slate.user, slate.on))
+        for done, slate in enumerate(by_reader, start=1):
+            for place, (paper, score) in enumerate(ranker.ranked(readers[slate.user], slate), 1):
+                file.write(f"{slate.qid} Q0 {paper.source_id} {place} {score:.6f} {TAG}\n")
+            progress("rank", done, len(by_reader))
+    return scorer
+
+
+class _Ranker:
+    """Ranks slate after slate; a reader's profile stands until the likes or the month change."""
+
+    def __init__(self, history: History, data: Benchmark, scorer: Scorer) -> None:
+        self._history = history
+        self._scorer = scorer
+        self._rated: dict[str, set[str]] = {}
+        for given in data.feedback:
+            self._rated.setdefault(given.user, set()).add(given.paper_id)
+        self._key: tuple[object, ...] = ()
+        self._profile: Profile | None = None
+
+    def ranked(self, reader: Reader, slate: Slate) -> Iterator[tuple[Paper, float]]:
+        """Yield the candidates of a slate with their scores, best first."""
+        history, on = self._history, slate.on
+        begin, end = np.searchsorted(history.listed, [on.toordinal(), on.toordinal() + 1])
+        rated = self._rated.get(slate.user, set())
+        papers = history.papers.papers
+        rows = np.array([r for r in range(begin, end) if papers[r].source_id not in rated], np.int64)
+        candidates = history.papers.taken(rows)
+        scores = self._scorer.score(feature_matrix(self._of(reader, on), candidates, on))
+        for row in np.argsort(-scores, kind="stable"):
+            yield candidates.papers[row], float(scores[row])
+
+    def _of(self, reader: Reader, on: date) -> Profile:
+        known = reader.likes.rows[reader.likes.days < on.toordinal()][::-1]
+        key = (reader.subscriber.id, len(known), self._history.background(on).name)
+        if key != self._key or self._profile is None:
+            self._key, self._profile = key, self._history.profile(reader, known, on)
+        return self._profile
+
+
+def _encoded(
+    data: Benchmark, workshop: Workshop, first: date, progress: Progress
+) -> tuple[Encoder, Library]:
+    progress("encode", 0, len(data.papers))
+    texts = [paper.encoded_text for paper in data.papers]
+    n_before = sum(paper.listed_on < first for paper in data.papers)
+    encoder = workshop.fit_encoder(texts[:n_before])
+    library = Library(data.papers, encoder.encode(texts))
+    progress("encode", len(texts), len(texts))
+    return encoder, library
+
+
+def _readers(data: Benchmark, papers: Library, encoder: Encoder) -> dict[str, Reader]:
+    rows = {paper.source_id: row for row, paper in enumerate(papers.papers)}
+    liked: dict[str, list[tuple[int, int]]] = {user: [] for user in data.interests}
+    for given in data.feedback:
+        if given.liked and given.paper_id in rows and given.user in liked:
+            liked[given.user].append((given.on.toordinal(), rows[given.paper_id]))
+    readers = {}
+    for number, (user, interests) in enumerate(data.interests.items(), start=1):
+        own = sorted(liked[user], key=lambda like: like[0])
+        wanted = phrases(interests)
+        readers[user] = Reader(
+            Subscriber(
+                id=number,
+                public_id=user,
+                email="",
+                state=SubscriberState.ACTIVE,
+                zone="UTC",
+                hour=6,
+                frequency=Frequency.DAILY,
+                interests=interests,
+            ),
+            wanted,
+            encoder.encode(wanted),
+            Likes(
+                rows=np.array([row for _, row in own], dtype=np.int64),
+                days=np.array([day for day, _ in own], dtype=np.int64),
+            ),
+        )
+    return readers
+
+
+def _rows(file: Path, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    try:
+        with gzip.open(file, "rt", encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                row = json.loads(line)
+                missing = [name for name in names if name not in row]
+                if missing:
+                    raise BadBenchmark(f"{file}, line {number}: {', '.join(missing)} is missing")
+                yield row
+    except FileNotFoundError:
+        raise BadBenchmark(f"{file} is missing: --data names the folder of a benchmark") from None
+    except (OSError, EOFError, ValueError) as error:
+        raise BadBenchmark(f"{file} cannot be read as gzipped JSON lines: {error}") from error

@@ -1,0 +1,41 @@
+"""`triage bench …`"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from pathlib import Path
+
+import click
+
+from triage.cli._edge import progress_bar
+
+
+@click.group("bench")
+def command() -> None:
+    """Measure the ranker on given data."""
+
+
+@command.command()
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder with papers, subscribers, feedback and slates, each as .jsonl.gz.",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The run to write, as TREC text.",
+)
+def rank(data: Path, out: Path) -> None:
+    """Train on a benchmark's feedback, rank its slates and write the run; needs no config."""
+    from triage import bench
+    from triage.workshop import FileWorkshop
+
+    benchmark = bench.read(data)
+    with tempfile.TemporaryDirectory() as folder, progress_bar() as progress:
+        workshop = FileWorkshop(Path(folder), secrets.token_bytes(32))
+        scorer = bench.rank(benchmark, workshop, out, progress)
+    click.echo(f"{len(benchmark.slates)} slates ranked by {scorer.version}: {out}")

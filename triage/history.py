@@ -1,0 +1,151 @@
+"""All that was listed and liked, as it was known on any day: what training and benchmarks learn on.
+
+    papers in listing order + readers' likes ─→ background of a month ─→ profile of a day
+                                             ─→ past days ─→ feature rows and relevance
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triage.features import FEATURES, feature_matrix
+from triage.pastdays import Likes, PastDay, past_days, reader_weights, telling_rows
+from triage.ports import Progress, Scorer, silent
+from triage.records import F32, I32, Background, Encodings, Library, Profile, Subscriber
+from triage.taste import background, learn
+
+I64 = NDArray[np.int64]
+
+N_BACKGROUND = 10_000
+FEWEST_BACKGROUND = 2_000
+# Everybody's taste is nobody's own: no reader counts with more likes than this.
+MOST_LIKES_EACH = 50
+MOST_LIKES_OF_ALL = 3_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A subscriber with what they wrote, encoded, and what they liked, as rows of the papers."""
+
+    subscriber: Subscriber
+    phrases: tuple[str, ...]
+    interests: Encodings
+    likes: Likes
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Query groups to learn from: float32 (n, n_features), int32 (n,), sizes, float32 (n,)."""
+
+    features: F32
+    relevance: I32
+    group_sizes: tuple[int, ...]
+    weights: F32
+
+    def __len__(self) -> int:
+        return len(self.relevance)
+
+
+class History:
+    """What was listed and liked.
+
+    Args:
+        papers: in listing order.
+        readers: their likes are rows of `papers`.
+    """
+
+    def __init__(self, papers: Library, readers: Sequence[Reader]) -> None:
+        self.papers = papers
+        self.readers = readers
+        self.listed: I64 = np.array(
+            [paper.listed_on.toordinal() for paper in papers.papers], dtype=np.int64
+        )
+        self._backgrounds: dict[date, Background] = {}
+
+    def background(self, on: date) -> Background:
+        """Return the past of a month, or of a day in the first month of all.
+
+        Nothing listed or liked from then on is part of it.
+        """
+        until = on.replace(day=1)
+        if np.searchsorted(self.listed, until.toordinal()) < FEWEST_BACKGROUND:
+            until = on
+        if until not in self._backgrounds:
+            self._backgrounds[until] = self._background(until)
+        return self._backgrounds[until]
+
+    def profile(self, reader: Reader, known: I64, on: date) -> Profile:
+        """Return a reader as known on a day by these likes, newest first, with taste."""
+        liked = self.papers.taken(known)
+        profile = Profile(
+            subscriber=reader.subscriber,
+            liked=liked,
+            liked_at=tuple(
+                datetime.combine(paper.listed_on, time(), tzinfo=UTC) for paper in liked.papers
+            ),
+            disliked=self.papers.taken(slice(0, 0)),
+            disliked_at=(),
+            phrases=reader.phrases,
+            interests=reader.interests,
+        )
+        return replace(profile, taste=learn(profile, self.background(on)))
+
+    def examples(
+        self,
+        first: date,
+        until: date,
+        n: int,
+        scorer: Scorer,
+        rng: np.random.Generator,
+        progress: Progress = silent,
+    ) -> Examples:
+        """Make query groups of past days before `until`.
+
+        Args:
+            first: no day before this one.
+            n: at most so many days.
+            scorer: knows a little of what is hard to tell apart.
+        """
+        days = past_days(
+            [reader.likes for reader in self.readers],
+            self.listed, first.toordinal(), until.toordinal(), n, rng,
+        )  # fmt: skip
+        parts, relevance = [], []
+        for done, day in enumerate(days, start=1):
+            X, marks = self._rows(day, scorer, rng)
+            parts.append(X)
+            relevance.append(marks)
+            progress("past days", done, len(days))
+        sizes = [len(marks) for marks in relevance]
+        return Examples(
+            np.concatenate([np.zeros((0, len(FEATURES)), dtype=np.float32), *parts]),
+            np.concatenate([np.zeros(0, dtype=np.int32), *relevance]),
+            tuple(sizes),
+            reader_weights([day.reader for day in days], sizes),
+        )
+
+    def _rows(self, day: PastDay, scorer: Scorer, rng: np.random.Generator) -> tuple[F32, I32]:
+        on = date.fromordinal(day.day)
+        profile = self.profile(self.readers[day.reader], day.known, on)
+        candidates = self.papers.taken(day.candidates)
+        X = feature_matrix(profile, candidates, on)
+        rows = telling_rows(day.relevance, scorer.score(X), rng)
+        return X[rows], day.relevance[rows]
+
+    def _background(self, until: date) -> Background:
+        end = int(np.searchsorted(self.listed, until.toordinal()))
+        liked = [
+            reader.likes.rows[reader.likes.days < until.toordinal()][-MOST_LIKES_EACH:]
+            for reader in self.readers
+        ]
+        newest = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *liked]))
+        return background(
+            str(until),
+            self.papers.taken(slice(max(end - N_BACKGROUND, 0), end)),
+            self.papers.encodings.words[newest[-MOST_LIKES_OF_ALL:]],
+        )

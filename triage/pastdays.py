@@ -1,0 +1,149 @@
+"""Query groups from likes and listing days: what a digest could have shown, and what was liked.
+
+    likes + papers in listing order ─ past_days ─→ PastDay ─ taught ─→ feature rows + relevance
+
+Votes on digests are not all that can be learned from: imported likes tell just as much. A past day
+takes a reader as known before it, with all likes or a random few, so that one model serves those of
+whom nothing, little or much is known. Nothing listed or liked on the day or later is looked at,
+except the candidates themselves and which of them were liked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triage.records import F32, F64, I32
+
+I64 = NDArray[np.int64]
+
+# Papers are few on some days and many on others; a past "day" lasts until it has so many.
+ENOUGH_CANDIDATES = 400
+FEWEST_CANDIDATES = 100
+LONGEST_DAYS = 21
+MOST_CANDIDATES = 600
+KNOWN_LIKES = (0, 1, 3, 10)
+HARD_ROWS = 50
+EASY_ROWS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Likes:
+    """One reader's likes, oldest first: int64 (n,) rows of papers and days as ordinals."""
+
+    rows: I64
+    days: I64
+
+
+@dataclass(frozen=True, slots=True)
+class PastDay:
+    """A slate that could have been.
+
+    Attributes:
+        reader: number of the reader.
+        day: ordinal of its first day.
+        known: int64 (k,) rows of the likes that count as known, newest first.
+        candidates: int64 (n,) rows of papers.
+        relevance: int32 (n,), 1 for what was liked.
+    """
+
+    reader: int
+    day: int
+    known: I64
+    candidates: I64
+    relevance: I32
+
+
+def past_days(
+    likes: Sequence[Likes], listed: I64, first: int, until: int, n: int, rng: np.random.Generator
+) -> list[PastDay]:
+    """Choose past days to learn from, each with all likes known, and again with a random few.
+
+    Args:
+        likes: of each reader.
+        listed: int64 (m,), ascending, the day on which each paper was listed.
+        first: no day before this one.
+        until: nothing of this day or later is looked at.
+        n: at most so many days, spread over readers and time by chance.
+
+    Returns:
+        Past days, oldest first; none where no reader liked a paper of a day with enough others.
+    """
+    found: list[tuple[int, int, int, int]] = []
+    for reader, own in enumerate(likes):
+        at = first
+        while at < until:
+            begin = np.searchsorted(own.days, at)
+            if begin == len(own.days) or own.days[begin] >= until:
+                break
+            day = int(own.days[begin])
+            end = _end_of(listed, day, until)
+            if end - day > 0 and _count(listed, day, end) >= FEWEST_CANDIDATES:
+                found.append((day, reader, day, end))
+            at = max(end, day + 1)
+    if len(found) > n:
+        found = [found[i] for i in rng.choice(len(found), n, replace=False)]
+    days = []
+    for _, reader, day, end in sorted(found):
+        days += _with_few_and_all(reader, likes[reader], listed, day, end, rng)
+    return days
+
+
+def _end_of(listed: I64, day: int, until: int) -> int:
+    last = min(day + LONGEST_DAYS, until)
+    begin = int(np.searchsorted(listed, day))
+    if begin + ENOUGH_CANDIDATES >= len(listed):
+        return last
+    return min(int(listed[begin + ENOUGH_CANDIDATES - 1]) + 1, last)
+
+
+def _count(listed: I64, day: int, end: int) -> int:
+    return int(np.searchsorted(listed, end) - np.searchsorted(listed, day))
+
+
+def _with_few_and_all(
+    reader: int, own: Likes, listed: I64, day: int, end: int, rng: np.random.Generator
+) -> Iterator[PastDay]:
+    before = own.rows[own.days < day][::-1]
+    begin, stop = np.searchsorted(listed, [day, end])
+    now = own.rows[(own.days >= day) & (own.days < end)]
+    now = now[(now >= begin) & (now < stop)]
+    if not len(now):
+        return
+    others = np.setdiff1d(np.arange(begin, stop), own.rows[own.days < end])
+    others = rng.permutation(others)[: max(MOST_CANDIDATES - len(now), 0)]
+    candidates = np.sort(np.concatenate([now, others]))
+    relevance = np.isin(candidates, now).astype(np.int32)
+    yield PastDay(reader, day, before, candidates, relevance)
+    fewer = [k for k in KNOWN_LIKES if k < len(before)]
+    if fewer:
+        k = int(rng.choice(fewer))
+        kept = np.sort(rng.choice(len(before), k, replace=False))
+        yield PastDay(reader, day, before[kept], candidates, relevance)
+
+
+def telling_rows(relevance: I32, scores: F64, rng: np.random.Generator) -> I64:
+    """Return rows worth learning from: what was liked, what is hard to tell from it, and others.
+
+    Args:
+        relevance: int32 (n,).
+        scores: float64 (n,), of a scorer that knows a little.
+
+    Returns:
+        int64 (m,), ascending.
+    """
+    liked = np.flatnonzero(relevance)
+    others = np.flatnonzero(relevance == 0)
+    hard = others[np.argsort(-scores[others], kind="stable")[:HARD_ROWS]]
+    easy = rng.permutation(others)[:EASY_ROWS]
+    return np.unique(np.concatenate([liked, hard, easy]))
+
+
+def reader_weights(readers: Sequence[int], sizes: Sequence[int]) -> F32:
+    """Return float32 (n,): a reader's rows weigh less the more days they have, by the root."""
+    counts = np.bincount(np.asarray(readers, dtype=np.int64)) if len(readers) else np.zeros(0)
+    each = [1 / counts[reader] ** 0.5 for reader in readers]
+    return np.repeat(np.array(each, dtype=np.float32), sizes)
