@@ -2,18 +2,21 @@
 
 WordLlama (Miller 2024) is the token table of a large language model, trained down to 256 numbers a
 token; a text is the mean of its tokens. It needs no download, no graphics card and half a
-millisecond an abstract. This is its only importer.
+millisecond an abstract. Its two files are read as they lie in the package and nothing of it is
+imported: it would set up logging for the whole program, and could reach the network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from triage.errors import ModelError
 from triage.records import F32
 
 if TYPE_CHECKING:
@@ -38,7 +41,8 @@ def _means(texts: Sequence[str]) -> F32:
     from scipy.sparse import csr_matrix
 
     tokenizer, table = _model()
-    found = [each.ids for each in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+    # One by one: a batch may start threads, and a process that forks later is then warned of them.
+    found = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
     lengths = np.array([len(ids) for ids in found])
     tokens = np.concatenate([np.zeros(0, dtype=np.int32), *(np.array(i, np.int32) for i in found)])
     counts = csr_matrix(
@@ -51,10 +55,15 @@ def _means(texts: Sequence[str]) -> F32:
 
 @cache
 def _model() -> tuple[Tokenizer, F32]:
-    import wordllama
+    from safetensors.numpy import load_file
+    from tokenizers import Tokenizer
 
-    folder = Path(wordllama.__file__).parent
-    model: Any = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
-    model.tokenizer.no_padding()
-    model.tokenizer.no_truncation()
-    return model.tokenizer, np.asarray(model.embedding, dtype=np.float32)
+    spec = find_spec("wordllama")
+    if spec is None or spec.origin is None:
+        raise ModelError("the package wordllama is not installed; install what triage requires")
+    folder = Path(spec.origin).parent
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizers/l2_supercat_tokenizer_config.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    table = load_file(folder / "weights/l2_supercat_256.safetensors")["embedding.weight"]
+    return tokenizer, np.asarray(table, dtype=np.float32)
