@@ -120,9 +120,7 @@ def rank(data: Benchmark, workshop: Workshop, out: Path, progress: Progress = si
     history = History(papers, list(readers.values()))
     dice = np.random.default_rng(SEED)
     begin = papers.papers[0].listed_on
-    examples = history.examples(
-        begin, first, N_PAST_DAYS, workshop.cold_scorer(), dice, progress
-    )
+    examples = history.examples(begin, first, N_PAST_DAYS, workshop.cold_scorer(), dice, progress)
     scorer = workshop.fit_scorer(
         examples.features,
         examples.relevance,
@@ -158,7 +156,9 @@ class _Ranker:
         begin, end = np.searchsorted(history.listed, [on.toordinal(), on.toordinal() + 1])
         rated = self._rated.get(slate.user, set())
         papers = history.papers.papers
-        rows = np.array([r for r in range(begin, end) if papers[r].source_id not in rated], np.int64)
+        rows = np.array(
+            [r for r in range(begin, end) if papers[r].source_id not in rated], np.int64
+        )
         candidates = history.papers.taken(rows)
         scores = self._scorer.score(feature_matrix(self._of(reader, on), candidates, on))
         for row in np.argsort(-scores, kind="stable"):

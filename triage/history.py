@@ -2,6 +2,8 @@
 
     papers in listing order + readers' likes ─→ background of a month ─→ profile of a day
                                              ─→ past days ─→ feature rows and relevance
+
+Nothing later than the day that is asked for has a part in anything of this.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def past_days(
             at = max(end, day + 1)
     if len(found) > n:
         found = [found[i] for i in rng.choice(len(found), n, replace=False)]
-    days = []
+    days: list[PastDay] = []
     for _, reader, day, end in sorted(found):
         days += _with_few_and_all(reader, likes[reader], listed, day, end, rng)
     return days

@@ -211,7 +211,8 @@ def _logistic(rows: csr_matrix | F32, n_positive: int, strength: float) -> tuple
 def _stacked(above: csr_matrix, below: csr_matrix) -> csr_matrix:
     from scipy.sparse import vstack
 
-    return vstack([above, below], format="csr", dtype=np.float32)
+    both: csr_matrix = vstack([above, below], format="csr", dtype=np.float32)
+    return both
 
 
 def _sparse(rows: F32) -> csr_matrix:
