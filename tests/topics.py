@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
 
@@ -64,6 +65,28 @@ def encode(texts: list[str]) -> Encodings:
 
 def everything() -> Library:
     return library(*range(len(literature())))
+
+
+def listings(n_days: int, n_each: int) -> Library:
+    """Return so many papers a day from DAY on, of all topics, oldest first, ids from 1.
+
+    They are the papers of the literature again and again, in an order by chance.
+    """
+    rows = np.random.default_rng(11).integers(0, len(literature()), n_days * n_each)
+    papers = [
+        replace(
+            literature()[row],
+            id=number,
+            source_id=f"2603.{number:05d}",
+            listed_on=DAY + timedelta(days=(number - 1) // n_each),
+        )
+        for number, row in enumerate(rows.tolist(), start=1)
+    ]
+    return Library(tuple(papers), everything().encodings.taken(rows))
+
+
+def topic_of(paper: Paper) -> str:
+    return next(topic for topic in TOPICS if CATEGORIES[topic] in paper.categories)
 
 
 def rows_of(topic: str) -> range:
