@@ -35,7 +35,6 @@ from triage.records import (
     F64,
     I32,
     Detail,
-    Encodings,
     EventKind,
     Frequency,
     Library,
@@ -88,11 +87,7 @@ class World:
 
     def rows(self, chosen: Sequence[int] | slice) -> Library:
         rows = np.arange(len(self.library))[chosen] if isinstance(chosen, slice) else chosen
-        vectors = self.library.encodings
-        return Library(
-            tuple(self.library.papers[int(row)] for row in rows),
-            Encodings(vectors.dense[rows], vectors.words[rows]),
-        )
+        return self.library.taken(np.asarray(rows, dtype=np.int64))
 
 
 def make_world(seed: int, *, n_readers: int, n_days: int, per_day: int) -> World:

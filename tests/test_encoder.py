@@ -37,10 +37,11 @@ def test_what_a_third_of_all_papers_speak_of_is_still_a_word() -> None:
 def test_papers_of_one_topic_are_near_to_each_other() -> None:
     encodings = topics.encoder().encode(TEXTS)
     words = (encodings.words @ encodings.words.T).toarray()
-    for cosines in (words, encodings.dense @ encodings.dense.T):
+    sense = encodings.sense @ encodings.sense.T
+    for cosines in (words, encodings.dense @ encodings.dense.T, sense):
         proteins = list(topics.rows_of("proteins"))
         others = np.delete(cosines[proteins], proteins, axis=1)
-        assert cosines[np.ix_(proteins, proteins)].mean() > 4 * abs(others.mean())
+        assert cosines[np.ix_(proteins, proteins)].mean() > 4 * max(others.mean(), 0.01)
 
 
 def test_a_fit_gives_the_same_bytes_for_the_same_corpus_and_seed() -> None:
@@ -63,6 +64,21 @@ def test_a_corpus_of_any_size_will_do(n: int) -> None:
 def test_a_corpus_without_words_is_refused(texts: list[str]) -> None:
     with pytest.raises(ModelError, match="word to learn from"):
         TextEncoder.fit(texts)
+
+
+def test_what_all_papers_share_is_no_part_of_their_sense() -> None:
+    sense = topics.encoder().encode(TEXTS).sense
+    assert np.linalg.norm(sense.mean(axis=0)) < 0.1
+
+
+def test_a_part_of_a_large_corpus_tells_what_all_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triage.encoder.MAX_SENSE_ROWS", 20)
+    sense = TextEncoder.fit(TEXTS).encode(TEXTS).sense
+    assert np.linalg.norm(sense.mean(axis=0)) < 0.3
+
+
+def test_a_text_without_known_words_has_no_sense_either() -> None:
+    assert not topics.encoder().encode(["zebras graze"]).sense.any()
 
 
 def test_accents_case_and_plurals_do_not_part_words() -> None:
@@ -92,7 +108,8 @@ def test_a_common_word_weighs_less() -> None:
 @given(st.text(max_size=300))
 def test_any_text_has_a_row_of_unit_length_or_zero(text: str) -> None:
     encodings = topics.encoder().encode([text])
-    for length in (np.linalg.norm(encodings.dense), np.linalg.norm(encodings.words.toarray())):
+    for rows in (encodings.dense, encodings.words.toarray(), encodings.sense):
+        length = np.linalg.norm(rows)
         assert length == pytest.approx(1, abs=1e-4) or length == 0
 
 
@@ -108,6 +125,7 @@ def test_long_corpora_are_encoded_in_pieces_with_the_same_result(
     pieces = topics.encoder().encode(TEXTS)
     assert (whole.words != pieces.words).nnz == 0
     assert pieces.dense == pytest.approx(whole.dense, abs=1e-6)
+    assert np.array_equal(whole.sense, pieces.sense)
 
 
 def test_a_part_of_a_large_corpus_is_enough_for_the_dense_space(
@@ -127,6 +145,7 @@ def test_a_saved_encoder_is_the_same_encoder(tmp_path: Path) -> None:
     assert loaded.version == encoder.version
     ours, theirs = encoder.encode(TEXTS), loaded.encode(TEXTS)
     assert np.array_equal(ours.dense, theirs.dense)
+    assert np.array_equal(ours.sense, theirs.sense)
     assert (ours.words != theirs.words).nnz == 0
     assert loaded.terms(theirs.words[0], 5) == encoder.terms(ours.words[0], 5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -14,14 +15,17 @@ from tests.factories import DAY, paper, subscriber
 from triage.features import (
     FEATURES,
     GROUPS,
+    IN_THE_DAY,
     MAX_PHRASES,
     author_key,
     feature_matrix,
     keywords_in,
     phrases,
     recency_weights,
+    standing,
 )
 from triage.records import F32, Library, Paper, Profile
+from triage.taste import background, learn
 
 ABOUT_PAPERS = {"upvotes_log1p", "age_days"}
 
@@ -66,11 +70,13 @@ def test_every_profile_gives_finite_rows(
 def test_a_paper_without_words_is_near_to_nothing() -> None:
     blank = topics.of_papers(paper(1, title="…", abstract=""))
     X = feature_matrix(topics.profile("protein folding", (1, 2)), blank, DAY)
-    cosines = [i for i, name in enumerate(FEATURES) if name.startswith(("words_", "dense_"))]
+    cosines = [
+        i for i, name in enumerate(FEATURES) if name.startswith(("words_", "dense_", "sense_"))
+    ]
     assert not X[:, cosines].any()
 
 
-@pytest.mark.parametrize("space", ["words", "dense"])
+@pytest.mark.parametrize("space", ["words", "dense", "sense"])
 @pytest.mark.parametrize("kind", ["mean", "max", "top3"])
 def test_likes_draw_their_topic_near(space: str, kind: str) -> None:
     near = column(f"{space}_like_{kind}", topics.profile(liked=(16, 20, 22)))
@@ -166,9 +172,47 @@ def test_a_row_depends_on_its_paper_and_the_profile_alone() -> None:
     profile = topics.profile("graph learning", (3, 40), (20,))
     whole = feature_matrix(profile, topics.everything(), DAY)
     part = feature_matrix(profile, topics.library(7, 50), DAY)
-    known_by_day = FEATURES.index("category_affinity")
-    keep = [i for i in range(len(FEATURES)) if i != known_by_day]
+    by_day = {"category_affinity", *(f"{name}_z" for name in IN_THE_DAY)}
+    keep = [i for i, name in enumerate(FEATURES) if name not in by_day]
     assert part[:, keep] == pytest.approx(whole[[7, 50]][:, keep], abs=1e-6)
+
+
+def test_how_near_a_paper_is_also_counts_by_what_else_there_is_that_day() -> None:
+    profile = topics.profile("protein folding", (16, 20))
+    near, apart = (column(name, profile) for name in ("dense_like_mean", "dense_like_mean_z"))
+    assert apart == pytest.approx((near - near.mean()) / near.std(), abs=1e-4)
+    assert not column("dense_like_mean_z", topics.profile()).any()
+    alone = feature_matrix(profile, topics.library(16), DAY)
+    assert not alone[:, [FEATURES.index(f"{name}_z") for name in IN_THE_DAY]].any()
+
+
+@given(st.lists(st.lists(st.floats(-9, 9, width=32), min_size=2, max_size=2), min_size=1))
+def test_standing_has_no_level_and_no_scale(rows: list[list[float]]) -> None:
+    columns = np.array(rows, dtype=np.float32)
+    found = standing(columns)
+    assert np.isfinite(found).all()
+    assert found.mean(axis=0) == pytest.approx([0, 0], abs=1e-2)
+    assert (found.std(axis=0) < 1.01).all()
+    assert standing(columns * 2) == pytest.approx(found, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["taste_likes", "taste_helped", "taste_close", "taste_meaning"])
+def test_what_was_learned_of_a_reader_has_columns_of_its_own(name: str) -> None:
+    profile = topics.profile(liked=(16, 20, 22))
+    assert not column(name, profile).any()
+    past = background("past", topics.everything(), topics.library().encodings.words)
+    learned = column(name, replace(profile, taste=learn(profile, past)))
+    proteins = list(topics.rows_of("proteins"))
+    assert learned[proteins].mean() > np.delete(learned, proteins).max()
+
+
+def test_centres_and_anchors_of_a_taste_draw_near_what_they_stand_for() -> None:
+    profile = topics.profile("protein folding", (31, 33, 35))
+    past = background("past", topics.everything(), topics.library().encodings.words)
+    profile = replace(profile, taste=learn(profile, past))
+    for name, topic in (("interest_cluster_max", "robots"), ("anchor_max", "proteins")):
+        near, rows = column(name, profile), list(topics.rows_of(topic))
+        assert near[rows].mean() > 2 * abs(np.delete(near, rows).mean())
 
 
 def test_every_feature_has_a_meaning_for_people() -> None:

@@ -153,7 +153,8 @@ def pretend_encoded(database: Database) -> None:
 
     from triage.records import Encodings
 
-    one = Encodings(np.ones((1, 2), np.float32), csr_matrix(np.ones((1, 2), np.float32)))
+    ones = np.ones((1, 2), np.float32)
+    one = Encodings(ones, csr_matrix(ones), ones)
     with database.write() as conn:
         for paper in store.papers.iterate(conn):
             store.encodings.save(conn, "e1", [paper.id], one)

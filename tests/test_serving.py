@@ -253,16 +253,13 @@ def test_stored_vectors_are_the_encoders_own(
     encode_new(database, encoder)
     with database.read() as conn:
         papers = list(store.papers.iterate(conn))
-        wanted = encoder.encode([paper.text for paper in papers])
+        wanted = encoder.encode([paper.encoded_text for paper in papers])
         ids, found = store.encodings.load(
-            conn,
-            encoder.version,
-            [paper.id for paper in papers],
-            n_words=wanted.words.shape[1],
-            n_dense=wanted.dense.shape[1],
+            conn, encoder.version, [paper.id for paper in papers], wanted
         )
     assert ids == [paper.id for paper in papers]
     assert np.array_equal(found.dense, wanted.dense)
+    assert np.array_equal(found.sense, wanted.sense)
     assert np.array_equal(found.words.toarray(), wanted.words.toarray())
 
 

@@ -161,7 +161,8 @@ def test_papers_are_listed_by_day_and_withdrawn_ones_are_not(database: Database)
 def encodings(n: int, seed: int = 0) -> Encodings:
     rng = np.random.default_rng(seed)
     words = np.where(rng.random((n, 9)) < 0.4, rng.random((n, 9)), 0).astype(np.float32)
-    return Encodings(rng.random((n, 3)).astype(np.float32), csr_matrix(words))
+    dense, sense = (rng.random((n, width)).astype(np.float32) for width in (3, 2))
+    return Encodings(dense, csr_matrix(words), sense)
 
 
 def test_vectors_come_back_bit_by_bit_in_the_order_asked_for(database: Database) -> None:
@@ -170,28 +171,32 @@ def test_vectors_come_back_bit_by_bit_in_the_order_asked_for(database: Database)
     with database.write() as conn:
         store.encodings.save(conn, "e1", ids, kept)
         asked = [ids[2], stored[4].id, ids[0], ids[3]]
-        order, found = store.encodings.load(conn, "e1", asked, n_words=9, n_dense=3)
+        order, found = store.encodings.load(conn, "e1", asked, encodings(0))
     assert order == [ids[2], ids[0], ids[3]]
-    assert found.dense.dtype == found.words.dtype == np.float32
+    assert found.dense.dtype == found.words.dtype == found.sense.dtype == np.float32
     assert np.array_equal(found.dense, kept.dense[[2, 0, 3]])
+    assert np.array_equal(found.sense, kept.sense[[2, 0, 3]])
     assert np.array_equal(found.words.toarray(), kept.words[[2, 0, 3]].toarray())
 
 
 def test_a_text_without_known_words_has_an_empty_row(database: Database) -> None:
     [stored] = add_papers(database, [paper(1)])
-    nothing = Encodings(np.zeros((1, 3), np.float32), csr_matrix(np.zeros((1, 9), np.float32)))
+    nothing = encodings(1)
+    nothing.words.data[:] = 0
+    nothing.words.eliminate_zeros()
     with database.write() as conn:
         store.encodings.save(conn, "e1", [stored.id], nothing)
-        _, found = store.encodings.load(conn, "e1", [stored.id], n_words=9, n_dense=3)
+        _, found = store.encodings.load(conn, "e1", [stored.id], encodings(0))
     assert found.words.nnz == 0
     assert found.words.shape == (1, 9)
 
 
 def test_no_vectors_have_the_encoders_width_all_the_same(database: Database) -> None:
     with database.read() as conn:
-        order, found = store.encodings.load(conn, "e1", [1, 2], n_words=9, n_dense=3)
+        order, found = store.encodings.load(conn, "e1", [1, 2], encodings(0))
     assert order == []
     assert found.dense.shape == (0, 3)
+    assert found.sense.shape == (0, 2)
     assert found.words.shape == (0, 9)
 
 
@@ -203,7 +208,7 @@ def test_vectors_of_different_encoders_never_meet(database: Database) -> None:
         store.encodings.save(conn, "e2", ids, encodings(2, seed=2))
         assert store.encodings.missing(conn, "e1") == ids[1:]
         assert store.encodings.missing(conn, "e2") == []
-        _, found = store.encodings.load(conn, "e1", ids, n_words=9, n_dense=3)
+        _, found = store.encodings.load(conn, "e1", ids, encodings(0))
         assert np.array_equal(found.dense, encodings(1, seed=1).dense)
 
         store.encodings.drop_others(conn, ["e1"])
