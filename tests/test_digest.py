@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from tests import databases
-from triage import store
+from triage import store, tastes
 from triage.app import App, initialise, open_app
 from triage.demo.story import PAPERS
 from triage.errors import NotFound, SourceError
+from triage.features import FEATURES
 from triage.ingest import ingest
 from triage.killpoint import POINTS
 from triage.ports import silent
@@ -294,3 +295,34 @@ def test_a_preview_stores_nothing(app: App) -> None:
     with app.database.read() as conn:
         assert store.slates.listing(conn, 10) == []
         assert store.messages.listing(conn) == []
+
+
+def test_what_a_digest_found_a_subscriber_to_read_is_stored_with_it(app: App) -> None:
+    app.nightly().run(DAY, (), app.outbox())
+
+    with app.database.read() as conn:
+        chen = store.subscribers.by_email_key(conn, "chen@example.org")
+        assert chen is not None
+        found = store.interests.of(conn, chen.id)
+    assert {each.phrases for each in found} == {
+        ("medical image segmentation",), ("robot manipulation",)
+    }  # fmt: skip
+    assert {each.number for each in found} == {1, 2}
+
+
+def test_a_taste_is_stored_with_the_digest_and_read_by_a_preview(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.nightly().queue(DAY)
+    with app.database.read() as conn:
+        ada = store.subscribers.by_email_key(conn, "ada@example.org")
+    assert ada is not None
+    monkeypatch.setattr(tastes, "learn", None)
+    shown = app.nightly().preview(ada, DAY).impressions[0]
+    assert shown.features[FEATURES.index("taste_helped")]
+
+
+def test_no_digest_fails_for_want_of_a_taste(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tastes, "learn", None)
+    report = app.nightly().queue(DAY)
+    assert (report.made, report.problems) == (3, ())

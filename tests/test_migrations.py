@@ -191,6 +191,7 @@ def test_whatever_belongs_to_a_subscriber_goes_with_them(database: Database) -> 
         ("impressions", "subscribers"),
         ("events", "subscribers"),
         ("interests", "subscribers"),
+        ("tastes", "subscribers"),
         ("messages", "subscribers"),
     }
     assert set(about_people.values()) == {"CASCADE"}

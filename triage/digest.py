@@ -25,10 +25,18 @@ from triage.killpoint import pass_by
 from triage.outbox import DrainReport, Outbox
 from triage.ports import Clock, Progress, Source, Workshop, silent
 from triage.propensity import slate_rng
-from triage.ranking import DigestRules, choose, load_pool, load_profile, rank
-from triage.records import Library, OutgoingMessage, Slate, Subscriber, SubscriberState
+from triage.ranking import DigestRules, choose, interests_of, load_pool, load_profile, rank
+from triage.records import (
+    Interest,
+    Library,
+    OutgoingMessage,
+    Slate,
+    Subscriber,
+    SubscriberState,
+)
 from triage.serving import Serving, encode_new, serving
 from triage.store import Database
+from triage.tastes import Tastes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -78,6 +86,14 @@ class _Due:
     subscriber: Subscriber
     since: date
     days: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A slate, and what the subscriber was found to read about."""
+
+    slate: Slate
+    interests: tuple[Interest, ...]
 
 
 class Nightly:
@@ -156,7 +172,7 @@ class Nightly:
         with self._database.read() as conn:
             due = self._when_due(conn, [subscriber], on)[0]
             pool = load_pool(conn, pair.encoder, on, due.days)
-            return self._slate(conn, due, pool, pair, on)
+            return self._made(conn, due, pool, pair, Tastes(pair.encoder), on).slate
 
     def _encode(self, on: date, progress: Progress) -> Serving:
         pair = serving(self._database, self._workshop, self._clock, on)
@@ -184,12 +200,13 @@ class Nightly:
             due = self._when_due(conn, wanted, on)
             days = max((each.days for each in due), default=0)
             pool = load_pool(conn, pair.encoder, on, days)
+        tastes = Tastes(pair.encoder)
         log.info("rank", on=str(on), due=len(due), papers=len(pool))
         counts = {True: 0, False: 0}
         problems: list[str] = []
         for done, each in enumerate(due, start=1):
             try:
-                counts[self._queue_one(run_id, each, pool, pair, on)] += 1
+                counts[self._queue_one(run_id, each, pool, pair, tastes, on)] += 1
             except Exception as error:
                 # Whatever one subscriber's trouble is, it must not cost the others their mail.
                 log.exception("digest failed", subscriber=each.subscriber.public_id)
@@ -208,10 +225,13 @@ class Nightly:
             due.append(_Due(subscriber, min(last_on or on, on - ONE_DAY), days))
         return due
 
-    def _queue_one(self, run_id: int, due: _Due, pool: Library, pair: Serving, on: date) -> bool:
+    def _queue_one(
+        self, run_id: int, due: _Due, pool: Library, pair: Serving, tastes: Tastes, on: date
+    ) -> bool:
         """Queue one digest, slate, impressions and bytes together; False if it has no papers."""
         with self._database.read() as conn:
-            slate = self._slate(conn, due, pool, pair, on)
+            made = self._made(conn, due, pool, pair, tastes, on)
+        slate = made.slate
         now = self._clock.now()
         composed = self._compose(slate, now) if slate.impressions else None
         pass_by("composed")
@@ -226,14 +246,24 @@ class Nightly:
                 shown = slate.impressions[: composed.n_papers]
                 slate_id = store.slates.save(conn, replace(slate, impressions=shown), run_id, now)
                 store.messages.add(conn, slate, slate_id, composed.message, now)
+            store.interests.save(conn, due.subscriber.id, made.interests, now)
+            tastes.keep(conn, due.subscriber.id, now)
         pass_by("queued")
         return composed is not None
 
-    def _slate(self, conn: Connection, due: _Due, pool: Library, pair: Serving, on: date) -> Slate:
+    def _made(
+        self,
+        conn: Connection,
+        due: _Due,
+        pool: Library,
+        pair: Serving,
+        tastes: Tastes,
+        on: date,
+    ) -> _Made:
         subscriber = due.subscriber
         votes = store.events.votes(conn, subscriber.id)
         ranking = rank(
-            load_profile(conn, pair.encoder, subscriber, votes),
+            load_profile(conn, pair.encoder, subscriber, votes, tastes.on(on)),
             pool,
             pair.scorer,
             seen=store.slates.shown_papers(conn, subscriber.id) | {v.paper_id for v in votes},
@@ -248,7 +278,7 @@ class Nightly:
             n_candidates=len(ranking.candidates),
         )
         rng = slate_rng(self._seed, subscriber.id, on)
-        return Slate(
+        slate = Slate(
             public_id=_public_id(subscriber, on),
             subscriber=subscriber,
             on=on,
@@ -259,6 +289,7 @@ class Nightly:
             feature_version=FEATURE_VERSION,
             day_report=report,
         )
+        return _Made(slate, interests_of(ranking, pair.encoder))
 
 
 def _public_id(subscriber: Subscriber, on: date) -> str:

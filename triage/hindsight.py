@@ -21,9 +21,10 @@ from triage.baselines import Baselines, peer_text
 from triage.due import digest_at, window_days
 from triage.ports import Encoder
 from triage.ranking import LIKES, Ranking, load_pool, load_profile, rank
-from triage.records import F64, Encodings, Library, Paper, Subscriber, Vote
+from triage.records import F64, Library, Paper, Subscriber, Vote
 from triage.relevance import RELEVANCE
 from triage.serving import Serving
+from triage.tastes import Tastes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -113,6 +114,11 @@ class Rankers:
             version: _in_listing_order(load_pool(conn, encoder, last, days))
             for version, encoder in encoders(base, contenders).items()
         }
+        # What today's readers are known for is not what was known then.
+        self._tastes = {
+            version: Tastes(encoder, kept=False)
+            for version, encoder in encoders(base, contenders).items()
+        }
         self._peers = None
         if any(each.pair is None for each in contenders):
             self._peers = _Peers(conn, first, last)
@@ -125,7 +131,8 @@ class Rankers:
         if moment is not self._moment:
             self._moment, self._rankings = moment, {}
         if encoder.version not in self._rankings:
-            profile = load_profile(self._conn, encoder, moment.subscriber, moment.votes)
+            learner = self._tastes[encoder.version].on(moment.on)
+            profile = load_profile(self._conn, encoder, moment.subscriber, moment.votes, learner)
             pool = _window(self._pools[encoder.version], moment)
             self._rankings[encoder.version] = rank(
                 profile,

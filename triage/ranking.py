@@ -1,15 +1,15 @@
 """From the day's papers to one subscriber's slate.
 
     pool (papers + vectors) → eligible → features → score → slate → impressions with reasons
-                profile (votes + vectors) ──┘   interests ──┘
+        profile (votes, vectors, taste) ────┘   interests ──┘
 
 The nightly run, a preview and an evaluation all rank through here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ from triage.records import (
     Profile,
     Reason,
     Subscriber,
+    Taste,
     Vote,
 )
 from triage.slate import Aims, build_slate
@@ -40,6 +41,9 @@ from triage.slate import Aims, build_slate
 if TYPE_CHECKING:
     from numpy.random import Generator
     from sqlalchemy import Connection
+
+Learner = Callable[["Connection", Profile], Taste | None]
+"""Returns the taste of a reader of whom all else is known, None where it cannot be had."""
 
 LIKES = frozenset({EventKind.VOTE_UP, EventKind.SAVE})
 # Who has answered nothing in so many days does not want to be asked.
@@ -102,19 +106,24 @@ def load_pool(conn: Connection, encoder: Encoder, on: date, days: int) -> Librar
 
 
 def load_profile(
-    conn: Connection, encoder: Encoder, subscriber: Subscriber, votes: Sequence[Vote]
+    conn: Connection,
+    encoder: Encoder,
+    subscriber: Subscriber,
+    votes: Sequence[Vote],
+    taste: Learner | None = None,
 ) -> Profile:
     """Gather what is known of a subscriber.
 
     Args:
         votes: those that count, newest first.
+        taste: learns the subscriber's; without it the profile has none.
     """
     likes = [vote for vote in votes if vote.kind in LIKES]
     dislikes = [vote for vote in votes if vote.kind not in LIKES]
     liked, liked_at = _voted_on(conn, encoder, likes)
     disliked, disliked_at = _voted_on(conn, encoder, dislikes)
     wanted = phrases(subscriber.interests)
-    return Profile(
+    profile = Profile(
         subscriber=subscriber,
         liked=liked,
         liked_at=liked_at,
@@ -125,6 +134,7 @@ def load_profile(
         less_of=_less_of(disliked, dislikes),
         interests_before=store.interests.of(conn, subscriber.id),
     )
+    return replace(profile, taste=taste(conn, profile)) if taste else profile
 
 
 def _less_of(disliked: Library, votes: Sequence[Vote]) -> tuple[Reason | None, ...]:

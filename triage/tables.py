@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy import String as _String
 from sqlalchemy import Text as _Text
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 """The migration that this program needs; a test compares it with the newest one."""
 
 
@@ -226,6 +226,30 @@ interests = Table(
     Column("muted", Boolean, nullable=False),
     Column("paused_until", Date),
     Column("updated_at", UtcDateTime, nullable=False),
+)
+
+tastes = Table(
+    "tastes",
+    metadata,
+    Column(
+        "subscriber_id",
+        Id,
+        ForeignKey("subscribers.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("key", String(40), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("made_at", UtcDateTime, nullable=False),
+)
+
+# What all tastes of one encoder and month share is stored once.
+backgrounds = Table(
+    "backgrounds",
+    metadata,
+    Column("name", String(120), primary_key=True),
+    Column("everybody", LargeBinary, nullable=False),
+    Column("made_at", UtcDateTime, nullable=False),
 )
 
 runs = Table(

@@ -60,7 +60,7 @@ def background(name: str, papers: Library, liked: csr_matrix) -> Background:
         paper_ids=np.array([paper.id for paper in papers.papers], dtype=np.int64),
         encodings=vectors,
         mean=both.mean(axis=0) if n else np.zeros(both.shape[1], dtype=np.float32),
-        spread=both.std(axis=0) + np.float32(1e-3),
+        spread=(both.std(axis=0) if n else np.zeros(both.shape[1], np.float32)) + np.float32(1e-3),
         everybody=np.zeros(vectors.words.shape[1], dtype=np.float32),
         apart=apartness(vectors.dense),
     )

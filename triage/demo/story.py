@@ -24,6 +24,7 @@ from triage.serving import Serving, serving
 from triage.shelf import promote_version
 from triage.sources.files import open_source
 from triage.subscribe import add
+from triage.tastes import Tastes
 from triage.tokens import Purpose
 from triage.train import train
 
@@ -180,7 +181,7 @@ def _rank(
     days = app.settings.digest.max_age_days
     with app.database.read() as conn:
         return rank(
-            load_profile(conn, pair.encoder, subscriber, votes),
+            load_profile(conn, pair.encoder, subscriber, votes, Tastes(pair.encoder).on(DAY_TWO)),
             load_pool(conn, pair.encoder, DAY_TWO, days),
             pair.scorer,
             seen=seen,

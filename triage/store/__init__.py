@@ -21,6 +21,7 @@ from triage.store import (
     slates,
     sources,
     subscribers,
+    tastes,
     versions,
 )
 from triage.store._database import Database, open_database
@@ -39,5 +40,6 @@ __all__ = [
     "slates",
     "sources",
     "subscribers",
+    "tastes",
     "versions",
 ]

@@ -91,13 +91,24 @@ def votes(conn: Connection, subscriber_id: int, until: datetime | None = None) -
     return tuple(reversed(last.values()))
 
 
-def all_votes(conn: Connection) -> list[tuple[int, int, EventKind]]:
-    """Return (subscriber id, paper id, kind) of every person's event, oldest first."""
+def all_votes(
+    conn: Connection, until: datetime | None = None, *, elsewhere: bool = False
+) -> list[tuple[int, int, EventKind]]:
+    """Return (subscriber id, paper id, kind) of every person's event, oldest first.
+
+    Args:
+        until: leave out whatever happened at this instant or later.
+        elsewhere: leave out what was voted on in a digest.
+    """
     query = (
         select(events.c.subscriber_id, events.c.paper_id, events.c.kind)
         .where(events.c.origin == Origin.PERSON)
         .order_by(events.c.at, events.c.id)
     )
+    if until is not None:
+        query = query.where(events.c.at < until)
+    if elsewhere:
+        query = query.where(events.c.slate_id.is_(None))
     return [(subscriber, paper, EventKind(kind)) for subscriber, paper, kind in conn.execute(query)]
 
 

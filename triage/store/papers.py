@@ -136,6 +136,23 @@ def listed_between(conn: Connection, first: date, last: date) -> list[Paper]:
     return [_paper(row) for row in conn.execute(query)]
 
 
+def newest_before(conn: Connection, until: date, n: int) -> list[Paper]:
+    """Return the newest `n` papers listed before a day that are not withdrawn, oldest first."""
+    query = (
+        select(*_COLUMNS)
+        .where(papers.c.listed_on < until, papers.c.withdrawn_at.is_(None))
+        .order_by(papers.c.listed_on.desc(), papers.c.id.desc())
+        .limit(n)
+    )
+    return [_paper(row) for row in conn.execute(query)][::-1]
+
+
+def count_before(conn: Connection, until: date) -> int:
+    """Return how many papers were listed before a day."""
+    query = select(func.count()).select_from(papers).where(papers.c.listed_on < until)
+    return conn.scalar(query) or 0
+
+
 def counts_by_source(conn: Connection, first: date, last: date) -> dict[str, int]:
     """Return how many papers each source listed from `first` to `last`, most first."""
     n = func.count()

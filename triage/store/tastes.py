@@ -1,0 +1,91 @@
+"""What was learned of each reader, as plain arrays, until something about the reader changes.
+
+What all readers' tastes of one background have in common is kept once, beside them.
+"""
+
+from __future__ import annotations
+
+import io
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, delete, select
+
+from triage.records import F32, Taste
+from triage.store._insert import insert_missing, upsert
+from triage.tables import backgrounds, tastes
+
+BACKGROUNDS_KEPT = 3
+
+
+def load(conn: Connection, subscriber_id: int, key: str) -> bytes | None:
+    """Return what was saved for a subscriber under this very key, for `unpack`."""
+    query = select(tastes.c.content).where(
+        tastes.c.subscriber_id == subscriber_id, tastes.c.key == key
+    )
+    return conn.scalar(query)
+
+
+def save(conn: Connection, subscriber_id: int, key: str, taste: Taste, at: datetime) -> None:
+    """Keep a subscriber's taste in place of the one before."""
+    row = {"subscriber_id": subscriber_id, "key": key, "content": _pack(taste), "made_at": at}
+    upsert(conn, tastes, ["subscriber_id"], row)
+
+
+def everybody(conn: Connection, name: str) -> F32 | None:
+    """Return float32 (v,), what tastes of the background of that name share, if it is kept."""
+    content = conn.scalar(select(backgrounds.c.everybody).where(backgrounds.c.name == name))
+    return None if content is None else np.frombuffer(content, dtype="<f4").astype(np.float32)
+
+
+def save_everybody(conn: Connection, name: str, weights: F32, at: datetime) -> None:
+    """Keep what tastes of a background share; only the newest backgrounds' stay."""
+    row = {"name": name, "everybody": weights.astype("<f4").tobytes(), "made_at": at}
+    insert_missing(conn, backgrounds, [row])
+    newest = backgrounds.c.made_at.desc(), backgrounds.c.name.desc()
+    kept = select(backgrounds.c.name).order_by(*newest).limit(BACKGROUNDS_KEPT)
+    conn.execute(delete(backgrounds).where(backgrounds.c.name.not_in(kept.scalar_subquery())))
+
+
+def _pack(taste: Taste) -> bytes:
+    arrays: dict[str, Any] = {
+        "meaning": taste.meaning,
+        "intercepts": taste.intercepts,
+        "centres": taste.centres,
+    }
+    for name, rows in (("words", taste.words), ("anchors", taste.anchors)):
+        arrays[f"{name}_data"] = rows.data
+        arrays[f"{name}_indices"] = rows.indices
+        arrays[f"{name}_indptr"] = rows.indptr
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def unpack(content: bytes, everybody: F32) -> Taste:
+    """Read a taste back.
+
+    Args:
+        everybody: of the background that it was learned before.
+
+    Raises:
+        Exception: of any kind, when the content is not what `save` wrote for that many words.
+    """
+    from scipy.sparse import csr_matrix
+
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        found = dict(arrays)
+    sparse = {}
+    for name in ("words", "anchors"):
+        parts = (found[f"{name}_data"], found[f"{name}_indices"], found[f"{name}_indptr"])
+        sparse[name] = csr_matrix(parts, shape=(len(parts[2]) - 1, len(everybody)))
+        sparse[name].check_format(full_check=True)
+    return Taste(
+        words=sparse["words"],
+        intercepts=found["intercepts"],
+        meaning=found["meaning"],
+        centres=found["centres"],
+        anchors=sparse["anchors"],
+        everybody=everybody,
+    )
