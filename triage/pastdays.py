@@ -26,8 +26,11 @@ FEWEST_CANDIDATES = 100
 LONGEST_DAYS = 21
 MOST_CANDIDATES = 600
 KNOWN_LIKES = (0, 1, 3, 10)
-HARD_ROWS = 50
-EASY_ROWS = 60
+# What was known on a day ranks the papers of the weeks after it, too, as it does for a reader who
+# does not vote for a while.
+REACH = 3
+HARD_ROWS = 40
+EASY_ROWS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class PastDay:
 
     Attributes:
         reader: number of the reader.
-        day: ordinal of its first day.
+        day: ordinal of the day on which the reader was as known.
         known: int64 (k,) rows of the likes that count as known, newest first.
         candidates: int64 (n,) rows of papers.
         relevance: int32 (n,), 1 for what was liked.
@@ -72,24 +75,39 @@ def past_days(
     Returns:
         Past days, oldest first; none where no reader liked a paper of a day with enough others.
     """
-    found: list[tuple[int, int, int, int]] = []
-    for reader, own in enumerate(likes):
-        at = first
-        while at < until:
-            begin = np.searchsorted(own.days, at)
-            if begin == len(own.days) or own.days[begin] >= until:
-                break
-            day = int(own.days[begin])
-            end = _end_of(listed, day, until)
-            if end - day > 0 and _count(listed, day, end) >= FEWEST_CANDIDATES:
-                found.append((day, reader, day, end))
-            at = max(end, day + 1)
-    if len(found) > n:
-        found = [found[i] for i in rng.choice(len(found), n, replace=False)]
+    windows = [_windows(own, listed, first, until) for own in likes]
+    starts = [
+        (day, reader, number)
+        for reader, spans in enumerate(windows)
+        for number, (day, _) in enumerate(spans)
+    ]
+    if len(starts) > n:
+        starts = [starts[i] for i in rng.choice(len(starts), n, replace=False)]
     days: list[PastDay] = []
-    for _, reader, day, end in sorted(found):
-        days += _with_few_and_all(reader, likes[reader], listed, day, end, rng)
+    for day, reader, number in sorted(starts):
+        own = likes[reader]
+        before = own.rows[own.days < day][::-1]
+        for known in _all_and_few(before, rng):
+            for begin, end in windows[reader][number : number + REACH]:
+                days.append(_past_day(reader, known, own, listed, day, (begin, end), rng))
     return days
+
+
+def _windows(own: Likes, listed: I64, first: int, until: int) -> list[tuple[int, int]]:
+    """Return spans of days, each beginning with a like of a paper that was listed in it."""
+    spans = []
+    at = first
+    while (begin := int(np.searchsorted(own.days, at))) < len(own.days):
+        day = int(own.days[begin])
+        if day >= until:
+            break
+        end = max(_end_of(listed, day, until), day + 1)
+        lo, hi = np.searchsorted(listed, [day, end])
+        now = own.rows[(own.days >= day) & (own.days < end)]
+        if hi - lo >= FEWEST_CANDIDATES and ((now >= lo) & (now < hi)).any():
+            spans.append((day, end))
+        at = end
+    return spans
 
 
 def _end_of(listed: I64, day: int, until: int) -> int:
@@ -100,29 +118,30 @@ def _end_of(listed: I64, day: int, until: int) -> int:
     return min(int(listed[begin + ENOUGH_CANDIDATES - 1]) + 1, last)
 
 
-def _count(listed: I64, day: int, end: int) -> int:
-    return int(np.searchsorted(listed, end) - np.searchsorted(listed, day))
-
-
-def _with_few_and_all(
-    reader: int, own: Likes, listed: I64, day: int, end: int, rng: np.random.Generator
-) -> Iterator[PastDay]:
-    before = own.rows[own.days < day][::-1]
-    begin, stop = np.searchsorted(listed, [day, end])
-    now = own.rows[(own.days >= day) & (own.days < end)]
-    now = now[(now >= begin) & (now < stop)]
-    if not len(now):
-        return
-    others = np.setdiff1d(np.arange(begin, stop), own.rows[own.days < end])
-    others = rng.permutation(others)[: max(MOST_CANDIDATES - len(now), 0)]
-    candidates = np.sort(np.concatenate([now, others]))
-    relevance = np.isin(candidates, now).astype(np.int32)
-    yield PastDay(reader, day, before, candidates, relevance)
+def _all_and_few(before: I64, rng: np.random.Generator) -> Iterator[I64]:
+    yield before
     fewer = [k for k in KNOWN_LIKES if k < len(before)]
     if fewer:
-        k = int(rng.choice(fewer))
-        kept = np.sort(rng.choice(len(before), k, replace=False))
-        yield PastDay(reader, day, before[kept], candidates, relevance)
+        yield before[np.sort(rng.choice(len(before), int(rng.choice(fewer)), replace=False))]
+
+
+def _past_day(
+    reader: int,
+    known: I64,
+    own: Likes,
+    listed: I64,
+    day: int,
+    span: tuple[int, int],
+    rng: np.random.Generator,
+) -> PastDay:
+    begin, end = span
+    lo, hi = np.searchsorted(listed, [begin, end])
+    now = own.rows[(own.days >= begin) & (own.days < end)]
+    now = now[(now >= lo) & (now < hi)]
+    others = np.setdiff1d(np.arange(lo, hi), own.rows[own.days < end])
+    others = rng.permutation(others)[: max(MOST_CANDIDATES - len(now), 0)]
+    candidates = np.sort(np.concatenate([now, others]))
+    return PastDay(reader, day, known, candidates, np.isin(candidates, now).astype(np.int32))
 
 
 def telling_rows(relevance: I32, scores: F64, rng: np.random.Generator) -> I64:
