@@ -131,10 +131,19 @@ def feature_matrix(profile: Profile, candidates: Library, on: date) -> F32:
     def put(name: str, column: ArrayLike) -> None:
         X[:, _COLUMNS[name]] = np.asarray(column, dtype=np.float32)
 
-    _put_likes(profile, candidates.encodings, put)
-    _put_interests(profile, candidates.encodings, put)
-    if profile.taste is not None:
-        _put_taste(profile.taste, candidates.encodings, put)
+    vectors, taste = candidates.encodings, profile.taste
+    liked = profile.liked.encodings.taken(slice(0, MAX_NEIGHBOURS))
+    disliked = profile.disliked.encodings.taken(slice(0, MAX_NEIGHBOURS))
+    wanted = profile.interests
+    anchors = taste.anchors if taste is not None else wanted.words[:0]
+    to_liked, to_disliked, to_wanted, to_anchors = _cosines(
+        vectors.words, liked.words, disliked.words, wanted.words, anchors
+    )
+    _put_likes(profile.liked.encodings, liked, to_liked, vectors, put)
+    _put_dislikes(disliked, to_disliked, vectors, put)
+    _put_interests(wanted, to_wanted, vectors, put)
+    if taste is not None:
+        _put_taste(taste, to_anchors, vectors, put)
     _put_facts(profile, candidates.papers, on, put)
     put("n_likes_log1p", np.log1p(len(profile.liked)))
     put("n_phrases", len(profile.phrases))
@@ -155,46 +164,49 @@ def standing(columns: F32) -> F32:
     return np.where(spread > 1e-6, apart / np.maximum(spread, 1e-6), 0).astype(np.float32)
 
 
-def _put_likes(profile: Profile, vectors: Encodings, put: Put) -> None:
-    liked, disliked = profile.liked.encodings, profile.disliked.encodings
-    if len(liked):
-        weights = recency_weights(len(liked))
-        newest = liked.taken(slice(0, MAX_NEIGHBOURS))
-        put("words_like_mean", vectors.words @ _unit(weights @ liked.words))
-        put("dense_like_mean", vectors.dense @ _unit(weights @ liked.dense))
-        put("sense_like_mean", vectors.sense @ _unit(weights @ liked.sense))
-        for space, cosines in (
-            ("words", _cosines(vectors.words, newest.words)),
-            ("dense", vectors.dense @ newest.dense.T),
-            ("sense", vectors.sense @ newest.sense.T),
-        ):
-            put(f"{space}_like_max", cosines.max(axis=1))
-            put(f"{space}_like_top3", _top_mean(cosines, 3))
-    if len(disliked):
-        newest = disliked.taken(slice(0, MAX_NEIGHBOURS))
-        put("words_dislike_max", _cosines(vectors.words, newest.words).max(axis=1))
+def _put_likes(
+    liked: Encodings, newest: Encodings, by_words: F32, vectors: Encodings, put: Put
+) -> None:
+    if not len(liked):
+        return
+    weights = recency_weights(len(liked))
+    put("words_like_mean", vectors.words @ _unit(weights @ liked.words))
+    put("dense_like_mean", vectors.dense @ _unit(weights @ liked.dense))
+    put("sense_like_mean", vectors.sense @ _unit(weights @ liked.sense))
+    for space, cosines in (
+        ("words", by_words),
+        ("dense", vectors.dense @ newest.dense.T),
+        ("sense", vectors.sense @ newest.sense.T),
+    ):
+        put(f"{space}_like_max", cosines.max(axis=1))
+        put(f"{space}_like_top3", _top_mean(cosines, 3))
+
+
+def _put_dislikes(newest: Encodings, by_words: F32, vectors: Encodings, put: Put) -> None:
+    if len(newest):
+        put("words_dislike_max", by_words.max(axis=1))
         put("dense_dislike_max", (vectors.dense @ newest.dense.T).max(axis=1))
 
 
-def _put_interests(profile: Profile, vectors: Encodings, put: Put) -> None:
-    wanted = profile.interests
+def _put_interests(wanted: Encodings, by_words: F32, vectors: Encodings, put: Put) -> None:
     if len(wanted):
-        put("words_interest_max", _cosines(vectors.words, wanted.words).max(axis=1))
+        put("words_interest_max", by_words.max(axis=1))
         put("dense_interest_max", (vectors.dense @ wanted.dense.T).max(axis=1))
         put("sense_interest_max", (vectors.sense @ wanted.sense.T).max(axis=1))
         put("interest_cover", cover(vectors.words, wanted.words).max(axis=1))
 
 
-def _put_taste(taste: Taste, vectors: Encodings, put: Put) -> None:
+def _put_taste(taste: Taste, to_anchors: F32, vectors: Encodings, put: Put) -> None:
     if len(taste.intercepts):
         logits = vectors.words @ taste.words.toarray().T + taste.intercepts
         for column, name in enumerate(("taste_likes", "taste_helped", "taste_close")):
             put(name, logits[:, column])
-        put("taste_meaning", np.hstack([vectors.dense, vectors.sense]) @ taste.meaning)
+        by_dense, by_sense = np.split(taste.meaning, [vectors.dense.shape[1]])
+        put("taste_meaning", vectors.dense @ by_dense + vectors.sense @ by_sense)
     if len(taste.centres):
         put("interest_cluster_max", (vectors.dense @ taste.centres.T).max(axis=1))
-    if taste.anchors.shape[0]:
-        put("anchor_max", _cosines(vectors.words, taste.anchors).max(axis=1))
+    if to_anchors.shape[1]:
+        put("anchor_max", to_anchors.max(axis=1))
     put("everybody", vectors.words @ taste.everybody)
 
 
@@ -213,6 +225,12 @@ def author_key(name: str) -> str:
         c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c)
     )
     return " ".join(_WORD.findall(plain))
+
+
+@lru_cache(maxsize=65_536)
+def author_keys(names: tuple[str, ...]) -> frozenset[str]:
+    """Return the keys of a paper's authors."""
+    return frozenset(author_key(name) for name in names)
 
 
 def keywords_in(keywords: Sequence[str], text: str) -> list[str]:
@@ -241,7 +259,11 @@ def category_affinity(liked: tuple[Paper, ...], papers: tuple[Paper, ...]) -> F3
     """
     if not liked:
         return np.zeros(len(papers), dtype=np.float32)
-    seen = Counter(category for paper in papers for category in set(paper.categories))
+    # Papers are many and their sets of categories few.
+    kinds = Counter(paper.categories for paper in papers)
+    seen: Counter[str] = Counter()
+    for kind, n in kinds.items():
+        seen.update(dict.fromkeys(kind, n))
     mine = Counter(category for paper in liked for category in set(paper.categories))
     lift = {
         category: len(liked)
@@ -249,29 +271,29 @@ def category_affinity(liked: tuple[Paper, ...], papers: tuple[Paper, ...]) -> F3
         / (len(liked) + _SMOOTHING)
         for category, count in seen.items()
     }
-    return np.array(
-        [sum(lift[c] for c in p.categories) / max(len(p.categories), 1) for p in papers],
-        dtype=np.float32,
-    )
+    worth = {kind: sum(lift[c] for c in kind) / max(len(kind), 1) for kind in kinds}
+    return np.array([worth[paper.categories] for paper in papers], dtype=np.float32)
 
 
 def _put_facts(profile: Profile, papers: tuple[Paper, ...], on: date, put: Put) -> None:
     subscriber = profile.subscriber
     chosen = frozenset(subscriber.categories)
-    followed = frozenset(author_key(name) for name in subscriber.followed_authors)
-    known = frozenset(author_key(name) for paper in profile.liked.papers for name in paper.authors)
+    followed = author_keys(subscriber.followed_authors)
+    known = frozenset().union(*(author_keys(paper.authors) for paper in profile.liked.papers))
     if chosen:
         put("category_chosen", [not chosen.isdisjoint(p.categories) for p in papers])
     put("category_affinity", category_affinity(profile.liked.papers, papers))
     if followed or known:
-        keys = [{author_key(name) for name in paper.authors} for paper in papers]
+        keys = [author_keys(paper.authors) for paper in papers]
         put("followed_author", [not followed.isdisjoint(names) for names in keys])
-        put("liked_author_overlap", [min(len(known & names), 3) for names in keys])
+        shared = [0 if known.isdisjoint(names) else len(known & names) for names in keys]
+        put("liked_author_overlap", np.minimum(shared, 3))
     if subscriber.include_keywords:
         wanted = subscriber.include_keywords
         put("include_keyword_hits", [len(keywords_in(wanted, paper.text)) for paper in papers])
-    put("upvotes_log1p", [np.log1p(max(paper.upvotes or 0, 0)) for paper in papers])
-    put("age_days", [max((on - paper.listed_on).days, 0) for paper in papers])
+    put("upvotes_log1p", np.log1p([max(paper.upvotes or 0, 0) for paper in papers]))
+    listed = np.array([paper.listed_on.toordinal() for paper in papers])
+    put("age_days", np.maximum(on.toordinal() - listed, 0))
 
 
 def cover(rows: csr_matrix, wanted: csr_matrix) -> F32:
@@ -279,13 +301,31 @@ def cover(rows: csr_matrix, wanted: csr_matrix) -> F32:
 
     A cosine falls with the length of an abstract and all else that it speaks of, this does not.
     """
-    present = rows.copy()
-    present.data = np.ones_like(rows.data)
-    return _cosines(present, wanted.multiply(wanted).tocsr())
+    present = type(rows)((np.ones_like(rows.data), rows.indices, rows.indptr), shape=rows.shape)
+    (found,) = _cosines(present, wanted.multiply(wanted).tocsr())
+    return found
 
 
-def _cosines(rows: csr_matrix, others: csr_matrix) -> F32:
-    return np.asarray((rows @ others.T).toarray(), dtype=np.float32)
+def _cosines(rows: csr_matrix, *others: csr_matrix) -> list[F32]:
+    """Return float32 (n, k) for each of the others, in one pass over the rows.
+
+    The others have few of all words, so they are small once they are not sparse, and a product
+    with them is three times as fast.
+    """
+    ends = np.cumsum([each.shape[0] for each in others])
+    indices = np.concatenate([each.indices for each in others])
+    lengths = np.concatenate([np.diff(each.indptr) for each in others])
+    asked = np.zeros(rows.shape[1], dtype=bool)
+    asked[indices] = True
+    column = (np.cumsum(asked) - 1).astype(np.int32)
+    wanted = np.zeros((int(asked.sum()), int(ends[-1])), dtype=np.float32)
+    row = np.repeat(np.arange(ends[-1]), lengths)
+    wanted[column[indices], row] = np.concatenate([each.data for each in others])
+    hits = np.flatnonzero(asked[rows.indices])
+    starts = np.searchsorted(hits, rows.indptr).astype(np.int32)
+    parts = (rows.data[hits], column[rows.indices[hits]], starts)
+    found = type(rows)(parts, shape=(rows.shape[0], len(wanted))) @ wanted
+    return np.split(np.asarray(found, dtype=np.float32), ends[:-1], axis=1)
 
 
 def _top_mean(cosines: F32, k: int) -> F32:
