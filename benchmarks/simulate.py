@@ -327,15 +327,15 @@ def lightgbm_positions(lessons: Lessons) -> Scorer:
 
     ones = np.ones(len(lessons), np.float32)
     sizes = np.diff(lessons.held_out().starts, append=len(lessons))
-    log = scorer._Log(lessons.log.features, np.maximum(lessons.marks, 0), sizes, ones)
+    log = scorer._Log(lessons.log.features, np.maximum(lessons.marks, 0), sizes, ones, len(lessons))
     data = log.dataset()
     data.position = lessons.log.positions - 1
     parameters = scorer._parameters(len(lessons), 0) | {
         "lambdarank_position_bias_regularization": 1.0
     }
     trees = lightgbm.train(parameters, data, scorer._rounds(log, 0))
-    offset = float(np.mean(np.asarray(trees.predict(lessons.log.features, raw_score=True))))
-    return scorer.LambdaMartScorer(trees.model_to_string(), offset, "simulated", {})
+    text = trees.model_to_string()
+    return scorer.LambdaMartScorer(text, scorer._scale(trees, log), "simulated", {})
 
 
 def ways(world: World, workshop: FileWorkshop, lessons: Lessons) -> dict[str, Scorer | None]:

@@ -2,17 +2,19 @@
 
     margin = cold-start formula                      for everybody, from the first day
            + boosted trees that start from it        once people have voted
+           or boosted trees alone, on its scale      once they have voted much
     score  = 1 / (1 + exp(-margin))
 
-Both scorers therefore speak on one scale and one score floor fits both. The trees learn only what
-the formula gets wrong: with little feedback they change little.
+All of them therefore speak on one scale and one score floor fits. With little feedback the trees
+learn only what the formula gets wrong and change little; with much they need no formula, and would
+spend themselves on correcting it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 
 from triage import modelfile
 from triage.errors import ModelError, NotEnoughFeedback
-from triage.features import FEATURE_VERSION, FEATURES
+from triage.features import FEATURE_VERSION, FEATURES, IN_THE_DAY
 from triage.records import F32, F64, I32
 
 if TYPE_CHECKING:
@@ -64,15 +66,17 @@ MIN_ROWS = 20
 MIN_RELEVANT = 5
 MIN_GROUPS = 2
 FIRST_ROUNDS = 10
-MOST_ROUNDS = 150
-PATIENCE = 20
+MOST_ROUNDS = 200
+PATIENCE = 40
 GROUPS_TO_TELL = 20
 ROWS_TO_TELL = 200_000
 MARGIN_ROWS = 50_000
+MUCH_FEEDBACK_ROWS = 20_000
 
+# A paper is never shown for being less like what somebody likes. Where trees may not bend, they
+# cannot learn by heart which papers were liked either.
 _RISING = {
-    "words_like_mean", "words_like_max", "words_like_top3", "dense_like_mean", "dense_like_max",
-    "dense_like_top3", "words_interest_max", "dense_interest_max", "interest_cover",
+    *IN_THE_DAY, *(f"{name}_z" for name in IN_THE_DAY), "dense_like_max", "sense_like_max",
     "category_chosen", "followed_author", "liked_author_overlap", "include_keyword_hits",
 }  # fmt: skip
 _FALLING = {"words_dislike_max", "dense_dislike_max"}
@@ -111,11 +115,17 @@ class ColdStartScorer:
         return parts
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How trees become margins: `share` · formula + `gain` · trees - `offset`."""
+
+    share: float = 1.0
+    gain: float = 1.0
+    offset: float = 0.0
+
+
 class LambdaMartScorer:
     """Trees boosted from the cold-start formula by LambdaMART (Burges 2010, MSR-TR-2010-82).
-
-    LambdaMART sees only differences inside a query group, so the level of its trees is arbitrary:
-    their mean over the training rows is taken away again, and a score keeps its meaning.
 
     Attributes:
         version: hash of the trees and what they are bound to.
@@ -124,16 +134,16 @@ class LambdaMartScorer:
     """
 
     def __init__(
-        self, text: str, offset: float, encoder_version: str, metrics: Mapping[str, float]
+        self, text: str, scale: Scale, encoder_version: str, metrics: Mapping[str, float]
     ) -> None:
         modelfile.check_trees(text, FEATURES)
         from lightgbm import Booster
 
-        bound = f"{FEATURE_VERSION} {encoder_version} {offset!r} {ColdStartScorer.version}\n{text}"
+        bound = f"{FEATURE_VERSION} {encoder_version} {scale!r} {ColdStartScorer.version}\n{text}"
         self.version = f"lm-{hashlib.sha256(bound.encode()).hexdigest()[:12]}"
         self.encoder_version: str | None = encoder_version
         self.metrics = dict(metrics)
-        self._text, self._offset = text, offset
+        self._text, self._scale = text, scale
         self._cold = ColdStartScorer()
         self._booster: Booster = Booster(model_str=text)
 
@@ -170,15 +180,13 @@ class LambdaMartScorer:
                 f"{sum(group_sizes)} rows do not fit each other"
             )
         _check_enough(relevance, group_sizes)
-        log = _Log(X, relevance, np.asarray(group_sizes), weights)
+        log = _Log(X, relevance, np.asarray(group_sizes), weights, len(X))
         booster = _grow(log, _rounds(log, seed), seed)
-        text = booster.model_to_string()
-        offset = float(np.mean(np.asarray(booster.predict(X, raw_score=True, num_threads=1))))
-        return cls(text, offset, encoder_version, {})
+        return cls(booster.model_to_string(), _scale(booster, log), encoder_version, {})
 
     def with_metrics(self, metrics: Mapping[str, float]) -> LambdaMartScorer:
         """Return the same scorer with other figures beside it."""
-        return LambdaMartScorer(self._text, self._offset, str(self.encoder_version), metrics)
+        return LambdaMartScorer(self._text, self._scale, str(self.encoder_version), metrics)
 
     def score(self, X: F32) -> F64:
         """Return float64 (n,) in [0, 1]; (0,) for no rows."""
@@ -186,7 +194,9 @@ class LambdaMartScorer:
         if not len(X):
             return np.zeros(0)
         trees = np.asarray(self._booster.predict(X, raw_score=True, num_threads=1))
-        return _sigmoid(self._cold.margin(X) + trees - self._offset)
+        scale = self._scale
+        formula = scale.share * self._cold.margin(X) if scale.share else 0.0
+        return _sigmoid(formula + scale.gain * trees - scale.offset)
 
     def contributions(self, X: F32) -> F64:
         """Return float64 (n, n_features): the formula's summands plus the trees' SHAP values.
@@ -198,7 +208,8 @@ class LambdaMartScorer:
         if not len(X):
             return np.zeros((0, len(FEATURES)))
         trees = np.asarray(self._booster.predict(X, pred_contrib=True, num_threads=1))
-        return np.asarray(self._cold.contributions(X) + trees[:, :-1], dtype=np.float64)
+        formula = self._scale.share * self._cold.contributions(X)
+        return np.asarray(formula + self._scale.gain * trees[:, :-1], dtype=np.float64)
 
     def save(self, folder: Path, key: bytes) -> None:
         """Seal the trees as LightGBM text in `folder` beside their manifest."""
@@ -206,7 +217,7 @@ class LambdaMartScorer:
 
         facts = {
             "version": self.version,
-            "offset": self._offset,
+            "scale": asdict(self._scale),
             "encoder_version": self.encoder_version,
             "feature_version": FEATURE_VERSION,
             "features": list(FEATURES),
@@ -235,10 +246,29 @@ class LambdaMartScorer:
             )
         return cls(
             files["trees.txt"].decode(),
-            float(manifest["offset"]),
+            Scale(**manifest["scale"]),
             str(manifest["encoder_version"]),
             manifest["metrics"],
         )
+
+
+def _share(n_rows: int) -> float:
+    return 1.0 if n_rows < MUCH_FEEDBACK_ROWS else 0.0
+
+
+def _scale(booster: Booster, log: _Log) -> Scale:
+    """Return what puts the trees on the formula's scale.
+
+    LambdaMART sees only differences inside a query group, so the level of its trees is arbitrary,
+    and trees that stand alone have a spread of their own as well.
+    """
+    trees = np.asarray(booster.predict(log.X, raw_score=True, num_threads=1))
+    share = _share(len(log.X))
+    if share:
+        return Scale(share, 1.0, float(trees.mean()))
+    formula = _margins(log.X)
+    gain = float(formula.std() / max(float(trees.std()), 1e-9))
+    return Scale(share, gain, gain * float(trees.mean()) - float(formula.mean()))
 
 
 def _check_enough(relevance: I32, group_sizes: Sequence[int]) -> None:
@@ -261,12 +291,17 @@ class _Log:
     relevance: I32
     group_sizes: NDArray[np.int64]
     weights: F32
+    n_rows_in_all: int
 
     def groups(self, first: int, last: int) -> _Log:
         start, end = int(self.group_sizes[:first].sum()), int(self.group_sizes[:last].sum())
         rows = slice(start, end)
         return _Log(
-            self.X[rows], self.relevance[rows], self.group_sizes[first:last], self.weights[rows]
+            self.X[rows],
+            self.relevance[rows],
+            self.group_sizes[first:last],
+            self.weights[rows],
+            self.n_rows_in_all,
         )
 
     def dataset(self, reference: Dataset | None = None) -> Dataset:
@@ -277,7 +312,7 @@ class _Log:
             label=self.relevance,
             weight=self.weights,
             group=self.group_sizes,
-            init_score=_margins(self.X),
+            init_score=_margins(self.X) if _share(self.n_rows_in_all) else None,
             feature_name=list(FEATURES),
             reference=reference,
             params={"verbosity": -1},
@@ -335,10 +370,13 @@ def _parameters(n_rows: int, seed: int) -> dict[str, Any]:
         "objective": "lambdarank",
         "learning_rate": 0.05,
         "num_leaves": 7 if n_rows < 2_000 else 15,
-        "min_data_in_leaf": int(np.clip(n_rows / 20, 5, 50)),
+        "min_data_in_leaf": int(np.clip(n_rows / 20, 5, 100)),
         "min_sum_hessian_in_leaf": 1e-3,
-        "lambda_l2": 3.0,
-        "feature_fraction": 0.7,
+        "lambda_l2": 3.0 if n_rows < MUCH_FEEDBACK_ROWS else 10.0,
+        # Features say much the same: few at a time make trees that differ.
+        "feature_fraction": 0.7 if n_rows < MUCH_FEEDBACK_ROWS else 0.25,
+        "bagging_fraction": 0.7,
+        "bagging_freq": 0 if n_rows < MUCH_FEEDBACK_ROWS else 1,
         "lambdarank_truncation_level": 20,
         "label_gain": [0, 1, 3, 7],
         "monotone_constraints": _MONOTONE,
