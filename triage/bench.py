@@ -114,13 +114,34 @@ def rank(data: Benchmark, workshop: Workshop, out: Path, progress: Progress = si
     Raises:
         NotEnoughFeedback: there is too little to learn from.
     """
+    ranker = trained(data, workshop, progress)
+    with out.open("w", encoding="utf-8") as file:
+        by_reader = sorted(data.slates, key=lambda slate: (slate.user, slate.on))
+        for done, slate in enumerate(by_reader, start=1):
+            for place, (paper, score) in enumerate(ranker.ranked(slate), start=1):
+                file.write(f"{slate.qid} Q0 {paper.source_id} {place} {score:.6f} {TAG}\n")
+            progress("rank", done, len(by_reader))
+    return ranker.scorer
+
+
+def trained(data: Benchmark, workshop: Workshop, progress: Progress = silent) -> Ranker:
+    """Fit the encoder and the scorer on what was known before the first slate.
+
+    Raises:
+        NotEnoughFeedback: there is too little to learn from.
+    """
     first = min(slate.on for slate in data.slates)
     encoder, papers = _encoded(data, workshop, first, progress)
     readers = _readers(data, papers, encoder)
     history = History(papers, list(readers.values()))
-    dice = np.random.default_rng(SEED)
-    begin = papers.papers[0].listed_on
-    examples = history.examples(begin, first, N_PAST_DAYS, workshop.cold_scorer(), dice, progress)
+    examples = history.examples(
+        papers.papers[0].listed_on,
+        first,
+        N_PAST_DAYS,
+        workshop.cold_scorer(),
+        np.random.default_rng(SEED),
+        progress,
+    )
     scorer = workshop.fit_scorer(
         examples.features,
         examples.relevance,
@@ -128,48 +149,48 @@ def rank(data: Benchmark, workshop: Workshop, out: Path, progress: Progress = si
         examples.weights,
         encoder.version,
     )
-    ranker = _Ranker(history, data, scorer)
-    with out.open("w", encoding="utf-8") as file:
-        by_reader = sorted(data.slates, key=lambda slate: (slate.user, slate.on))
-        for done, slate in enumerate(by_reader, start=1):
-            for place, (paper, score) in enumerate(ranker.ranked(readers[slate.user], slate), 1):
-                file.write(f"{slate.qid} Q0 {paper.source_id} {place} {score:.6f} {TAG}\n")
-            progress("rank", done, len(by_reader))
-    return scorer
+    return Ranker(history, readers, data, scorer)
 
 
-class _Ranker:
+class Ranker:
     """Ranks slate after slate; a reader's profile stands until the likes or the month change."""
 
-    def __init__(self, history: History, data: Benchmark, scorer: Scorer) -> None:
+    def __init__(
+        self, history: History, readers: dict[str, Reader], data: Benchmark, scorer: Scorer
+    ) -> None:
+        self.scorer = scorer
         self._history = history
-        self._scorer = scorer
+        self._readers = readers
         self._rated: dict[str, set[str]] = {}
         for given in data.feedback:
             self._rated.setdefault(given.user, set()).add(given.paper_id)
-        self._key: tuple[object, ...] = ()
-        self._profile: Profile | None = None
+        self._profiles: dict[str, tuple[object, Profile]] = {}
 
-    def ranked(self, reader: Reader, slate: Slate) -> Iterator[tuple[Paper, float]]:
+    def ranked(self, slate: Slate) -> Iterator[tuple[Paper, float]]:
         """Yield the candidates of a slate with their scores, best first."""
-        history, on = self._history, slate.on
-        begin, end = np.searchsorted(history.listed, [on.toordinal(), on.toordinal() + 1])
-        rated = self._rated.get(slate.user, set())
-        papers = history.papers.papers
-        rows = np.array(
-            [r for r in range(begin, end) if papers[r].source_id not in rated], np.int64
-        )
-        candidates = history.papers.taken(rows)
-        scores = self._scorer.score(feature_matrix(self._of(reader, on), candidates, on))
+        candidates = self.candidates(slate)
+        X = feature_matrix(self.profile(slate), candidates, slate.on)
+        scores = self.scorer.score(X)
         for row in np.argsort(-scores, kind="stable"):
             yield candidates.papers[row], float(scores[row])
 
-    def _of(self, reader: Reader, on: date) -> Profile:
-        known = reader.likes.rows[reader.likes.days < on.toordinal()][::-1]
-        key = (reader.subscriber.id, len(known), self._history.background(on).name)
-        if key != self._key or self._profile is None:
-            self._key, self._profile = key, self._history.profile(reader, known, on)
-        return self._profile
+    def candidates(self, slate: Slate) -> Library:
+        """Return the papers of the slate's day that the reader has no feedback on."""
+        day = slate.on.toordinal()
+        begin, end = np.searchsorted(self._history.listed, [day, day + 1])
+        rated = self._rated.get(slate.user, set())
+        papers = self._history.papers.papers
+        rows = [row for row in range(begin, end) if papers[row].source_id not in rated]
+        return self._history.papers.taken(np.array(rows, dtype=np.int64))
+
+    def profile(self, slate: Slate) -> Profile:
+        """Return what was known of the reader before the slate, learned anew where that changed."""
+        reader = self._readers[slate.user]
+        known = reader.likes.rows[reader.likes.days < slate.on.toordinal()][::-1]
+        key = (len(known), self._history.background(slate.on).name)
+        if slate.user not in self._profiles or self._profiles[slate.user][0] != key:
+            self._profiles[slate.user] = key, self._history.profile(reader, known, slate.on)
+        return self._profiles[slate.user][1]
 
 
 def _encoded(
