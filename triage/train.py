@@ -1,6 +1,7 @@
 """Retraining: from the log of what was shown and how it was voted on to a scorer that may serve.
 
     impressions + events → relevance and weights → split by time → fit → gate → promote?
+    imported likes → past days ─────────────────────────┘
 
 A model that is not better than what serves is kept for inspection and does not go live; what serves
 and turns out worse than the cold-start scorer makes way for that.
@@ -20,12 +21,14 @@ from triage import store
 from triage.errors import NotEnoughFeedback, NotFound
 from triage.features import FEATURE_VERSION, FEATURES, GROUPS
 from triage.gate import FEWEST_SLATES, HeldOut, Interval, Winner, decide, interval, slate_ndcg
+from triage.history import Examples, History
+from triage.imported import imported, judged, like_days, taught_by
 from triage.ports import Clock, Encoder, Scorer, Workshop
 from triage.propensity import I64, Attention, attention
 from triage.records import F32, F64, I32, EventKind
 from triage.relevance import IGNORED, fair_shares, gains, marks_of, row_weights, vote_weights
 from triage.rivals import peer_scores, sampled
-from triage.serving import promote, refreshed, serving
+from triage.serving import encode_new, promote, refreshed, serving
 from triage.shelf import clear_away
 from triage.store import Database
 from triage.store.slates import TrainingLog
@@ -103,7 +106,9 @@ class Lessons:
 
 
 def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
-    """Fit a ranker on everything that was shown and voted on, and promote it if it is better.
+    """Fit a ranker on what was shown and voted on, and on imported likes; promote it if better.
+
+    Later slates judge it. Where there are none, later past days do, of imported likes.
 
     Raises:
         NotEnoughFeedback: there is too little to learn from; the message says how much is needed.
@@ -111,16 +116,33 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
     """
     today = clock.now().date()
     pair = serving(database, workshop, clock, today)
-    lessons, looks = gathered(database)
-    earlier, later = split(lessons, _taught_until(database, pair.scorer))
-    encoder = refreshed(database, workshop, clock, pair.encoder, today)
-    challenger = fit(workshop, earlier, encoder)
     cold = workshop.cold_scorer()
-    held_out = later.held_out()
-    values = {
-        name: slate_ndcg(scorer.score(later.log.features), held_out)
-        for name, scorer in (("challenger", challenger), ("serving", pair.scorer), ("cold", cold))
-    }
+    lessons, looks = gathered(database)
+    taught_until = _taught_until(database, pair.scorer)
+    earlier, later = split(lessons, taught_until)
+    encoder = pair.encoder
+    if len(later) or pair.scorer.version == cold.version:
+        encoder = refreshed(database, workshop, clock, pair.encoder, today)
+    # else past days judge, whose rows the serving scorer must understand, too.
+    first_later = date.fromordinal(later.days[0]) if len(later) else None
+    library = _imported(database, encoder, first_later or today)
+    if not len(lessons) and not library.readers:
+        raise NotEnoughFeedback(
+            "nobody has voted on a digest yet: training needs votes from mails or imported likes,"
+            " which the cold-start scorer uses meanwhile"
+        )
+    until = first_later or _split_of_likes(like_days(library), taught_until, today)
+    examples = taught_by(library, until, cold)
+    challenger = fit(workshop, earlier, encoder, examples)
+    scorers = {"challenger": challenger, "serving": pair.scorer, "cold": cold}
+    if first_later:
+        held_out = later.held_out()
+        values = {
+            name: slate_ndcg(scorer.score(later.log.features), held_out)
+            for name, scorer in scorers.items()
+        }
+    else:
+        values, held_out = judged(library, until, today, scorers)
     winner, why = decide(
         values["challenger"],
         values["serving"],
@@ -128,15 +150,19 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
         held_out.subscriber_ids,
         _dice(),
     )
+    if not first_later and len(held_out.starts):
+        why = f"judged by past days of imported likes, for want of later digests: {why}"
     figures = {
         name: interval(each, held_out.subscriber_ids, _dice()) for name, each in values.items()
     }
     gain = interval(values["challenger"] - values["serving"], held_out.subscriber_ids, _dice())
     figures |= {"challenger - serving": gain, **_against_peers(database, challenger, later)}
-    taught, scorer = earlier, challenger
+    taught, scorer, last_on = earlier, challenger, _last_taught(earlier, examples, until)
     if winner is Winner.CHALLENGER:
-        # What goes live has learned from the newest slates as well.
-        taught, scorer = lessons, fit(workshop, lessons, encoder)
+        # What goes live has learned from the newest slates and likes as well.
+        examples = taught_by(_imported(database, encoder, today), today, cold)
+        taught, scorer = lessons, fit(workshop, lessons, encoder, examples)
+        last_on = _last_taught(lessons, examples, today)
         if challenger.version != scorer.version and not _is_known(database, challenger.version):
             workshop.discard(challenger.version)
     report = TrainReport(
@@ -145,7 +171,7 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
         n_votes=lessons.n_votes,
         n_slates=len(lessons.held_out().starts),
         n_held_out=int((~np.isnan(values["challenger"])).sum()),
-        taught_until=_day(taught.days[-1]),
+        taught_until=last_on.isoformat(),
         challenger_ndcg=figures["challenger"].mean,
         serving_version=pair.scorer.version,
         serving_ndcg=figures["serving"].mean,
@@ -155,7 +181,9 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
         why=why,
     )
     card = _card(report, taught, later, figures, looks)
-    card |= {"importances": _importances(scorer, taught), **workshop.facts(scorer.version)}
+    explained = taught.log.features if len(taught) else examples.features
+    card |= {"importances": _importances(scorer, explained), **workshop.facts(scorer.version)}
+    card["past_days"] = len(examples.group_sizes)
     with database.write() as conn:
         store.versions.add(conn, scorer.version, "scorer", encoder.version, card, clock.now())
     if winner is Winner.CHALLENGER:
@@ -165,6 +193,27 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
     clear_away(database, workshop, clock)
     log.info("trained", version=scorer.version, winner=str(winner), why=why)
     return report
+
+
+def _imported(database: Database, encoder: Encoder, until: date) -> History:
+    with database.read() as conn:
+        wanted = bool(store.events.all_votes(conn, elsewhere=True))
+    if wanted:
+        encode_new(database, encoder)
+    with database.read() as conn:
+        return imported(conn, encoder, until)
+
+
+def _split_of_likes(days: list[int], taught_until: date | None, today: date) -> date:
+    """Return the day from which past days judge, `today` where none can."""
+    n_later = _n_later(days, taught_until) if days else 0
+    return date.fromordinal(days[-n_later]) if n_later else today
+
+
+def _last_taught(lessons: Lessons, examples: Examples, until: date) -> date:
+    """Return the newest day that was learned from."""
+    days = lessons.days[-1:] + [until.toordinal() - 1] * (len(examples) > 0)
+    return date.fromordinal(max(days))
 
 
 def train_in_words(database: Database, workshop: Workshop, clock: Clock) -> str:
@@ -179,8 +228,7 @@ def train_in_words(database: Database, workshop: Workshop, clock: Clock) -> str:
 def gathered(database: Database) -> tuple[Lessons, Attention]:
     """Return what the log teaches, and how far down people were found to look.
 
-    Raises:
-        NotEnoughFeedback: nobody has voted yet.
+    Nothing is taught while nobody has voted on a digest.
     """
     with database.read() as conn:
         shown = store.slates.training_log(conn, FEATURE_VERSION, len(FEATURES))
@@ -191,19 +239,10 @@ def gathered(database: Database) -> tuple[Lessons, Attention]:
 def lessons_of(
     shown: TrainingLog, votes: Sequence[tuple[int, int, EventKind]]
 ) -> tuple[Lessons, Attention]:
-    """Join what was shown with (subscriber id, paper id, kind) of each vote, oldest first.
-
-    Raises:
-        NotEnoughFeedback: nobody has voted on what was shown.
-    """
+    """Join what was shown with (subscriber id, paper id, kind) of each vote, oldest first."""
     marks = marks_of(shown.subscriber_ids, shown.paper_ids, votes)
     # Where nobody voted on anything, perhaps nobody opened the mail.
     telling = np.isin(shown.slate_ids, shown.slate_ids[marks != IGNORED])
-    if not telling.any():
-        raise NotEnoughFeedback(
-            "nobody has voted on a digest yet: training needs votes from mails, which the"
-            " cold-start scorer uses meanwhile"
-        )
     if not telling.all():
         shown, marks = shown.taken(telling), marks[telling]
     looks = attention(shown.positions, shown.scores, marks != IGNORED)
@@ -225,30 +264,40 @@ def split(lessons: Lessons, taught_until: date | None) -> tuple[Lessons, Lessons
             more than what serves.
     """
     days = lessons.days
-    n_later = max(1, round(HELD_OUT * len(days)))
-    if taught_until is not None:
-        n_later = (sum(day > taught_until.toordinal() for day in days) + 1) // 2
-    n_later = min(n_later, MOST_DAYS_HELD_OUT)
+    if not days:
+        return lessons, lessons
+    n_later = min(_n_later(days, taught_until), MOST_DAYS_HELD_OUT)
     first_later = days[-n_later] if n_later else days[-1] + 1
     earlier, later = lessons.before(first_later), lessons.since(first_later)
     return (earlier, later) if len(earlier) else (lessons, lessons.since(days[-1] + 1))
 
 
-def fit(workshop: Workshop, lessons: Lessons, encoder: Encoder) -> Scorer:
+def _n_later(days: Sequence[int], taught_until: date | None) -> int:
+    if taught_until is None:
+        return max(1, round(HELD_OUT * len(days)))
+    return (sum(day > taught_until.toordinal() for day in days) + 1) // 2
+
+
+def fit(
+    workshop: Workshop, lessons: Lessons, encoder: Encoder, examples: Examples | None = None
+) -> Scorer:
     """Fit a ranker on lessons, and keep it.
+
+    Args:
+        examples: of past days; they come first, for how many trees are right the lessons tell.
 
     Raises:
         NotEnoughFeedback: there is too little to learn from.
     """
     starts = lessons.held_out().starts
-    sizes = np.diff(starts, append=len(lessons))
-    return workshop.fit_scorer(
-        lessons.log.features,
-        np.maximum(lessons.marks, 0),
-        sizes.tolist(),
-        lessons.weights,
-        encoder.version,
-    )
+    X, relevance, weights = lessons.log.features, np.maximum(lessons.marks, 0), lessons.weights
+    sizes = np.diff(starts, append=len(lessons)).tolist()
+    if examples:
+        X = np.concatenate([examples.features, X])
+        relevance = np.concatenate([examples.relevance, relevance])
+        weights = np.concatenate([examples.weights, weights])
+        sizes = [*examples.group_sizes, *sizes]
+    return workshop.fit_scorer(X, relevance, sizes, weights, encoder.version)
 
 
 def _is_known(database: Database, version: str) -> bool:
@@ -290,10 +339,10 @@ def _day(ordinal: int) -> str:
     return date.fromordinal(ordinal).isoformat()
 
 
-def _importances(scorer: Scorer, lessons: Lessons) -> dict[str, float]:
+def _importances(scorer: Scorer, X: F32) -> dict[str, float]:
     """Return how much each group of features moves scores: its share of the mean |contribution|."""
-    rows = np.linspace(0, len(lessons) - 1, min(ROWS_EXPLAINED, len(lessons))).astype(np.int64)
-    moved = np.abs(scorer.contributions(lessons.log.features[rows])).mean(axis=0)
+    rows = np.linspace(0, len(X) - 1, min(ROWS_EXPLAINED, len(X))).astype(np.int64)
+    moved = np.abs(scorer.contributions(X[rows])).mean(axis=0)
     found = dict.fromkeys(GROUPS.values(), 0.0)
     for group, part in zip(GROUPS.values(), moved, strict=True):
         found[group] += float(part / max(moved.sum(), 1e-12))

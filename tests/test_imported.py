@@ -1,0 +1,174 @@
+"""Imported likes teach and judge a ranker, and nothing later than a day has a say in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import topics
+from tests.factories import DAY, NOON
+from tests.fakes import StoppedClock
+from tests.installation import add_papers, add_reader, empty_slate, installed, queue
+from triage import imported as module
+from triage import store
+from triage.errors import NotEnoughFeedback
+from triage.features import FEATURES
+from triage.history import Examples
+from triage.imported import imported, judged, like_days, taught_by
+from triage.records import EventKind, Origin, Paper
+from triage.scorer import ColdStartScorer
+from triage.serving import encode_new, serving
+from triage.store import Database
+from triage.train import train
+from triage.workshop import FileWorkshop
+
+N_DAYS = 24
+FIRST = DAY - timedelta(days=N_DAYS + 6)
+READERS = ("decoding", "proteins", "robots", "graphs", "decoding", "robots")
+
+
+def stock(first: date = FIRST, n_days: int = N_DAYS, name: str = "s") -> list[Paper]:
+    """Return the literature over again each day, under other titles."""
+    return [
+        replace(
+            paper,
+            source_id=f"{name}.{day}.{n}",
+            title=f"{paper.title} part {name} {day}",
+            listed_on=first + timedelta(days=day),
+        )
+        for day in range(n_days)
+        for n, paper in enumerate(topics.literature())
+    ]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with installed(tmp_path) as opened:
+        add_papers(opened, stock())
+        for reader, topic in enumerate(READERS, start=1):
+            add_reader(opened, reader)
+            for day in range(reader % 2, N_DAYS, 2):
+                like(opened, reader, day * 60 + topics.rows_of(topic)[day % 15] + 1)
+        yield opened
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> FileWorkshop:
+    return FileWorkshop(tmp_path / "models", b"a key of the tests")
+
+
+def like(
+    database: Database, who: int, paper_id: int, days: int = -2, slate_id: int | None = None
+) -> None:
+    with database.write() as conn:
+        store.events.append(
+            conn, subscriber_id=who, paper_id=paper_id, slate_id=slate_id, kind=EventKind.VOTE_UP,
+            origin=Origin.PERSON, at=NOON + timedelta(days=days), recorded_at=NOON, evidence={},
+        )  # fmt: skip
+
+
+def examples(database: Database, until: date) -> Examples:
+    encode_all(database)
+    with database.read() as conn:
+        return taught_by(imported(conn, topics.encoder(), until), until, ColdStartScorer())
+
+
+def encode_all(database: Database) -> None:
+    with database.write() as conn:
+        missing = store.encodings.missing(conn, topics.encoder().version)
+        papers = list(store.papers.load(conn, missing).values())
+        encoded = topics.encode([paper.text for paper in papers])
+        ids = [paper.id for paper in papers]
+        store.encodings.save(conn, topics.encoder().version, ids, encoded)
+
+
+def test_imported_likes_become_query_groups(database: Database) -> None:
+    made = examples(database, DAY)
+    assert made.features.shape == (sum(made.group_sizes), len(FEATURES))
+    assert len(made.group_sizes) > 20
+    assert set(made.relevance.tolist()) == {0, 2}
+    assert (made.weights > 0).all()
+    ends = np.cumsum(made.group_sizes)
+    assert all(group.any() for group in np.split(made.relevance, ends[:-1]))
+
+
+def test_no_paper_and_no_vote_of_the_day_or_later_moves_a_row(database: Database) -> None:
+    before = examples(database, DAY)
+    n_before = N_DAYS * 60
+    add_papers(database, stock(DAY, 2, "future"))
+    for who in range(1, 5):
+        like(database, who, n_before + 7 * who)
+        like(database, who, n_before + 60 + 7 * who, days=1)
+        like(database, who, 300 + 7 * who, days=0)
+    after = examples(database, DAY)
+    assert np.array_equal(before.features, after.features)
+    assert np.array_equal(before.relevance, after.relevance)
+    assert np.array_equal(before.weights, after.weights)
+    # They do count from the day after on.
+    later = examples(database, DAY + timedelta(days=3))
+    assert later.features.shape != after.features.shape
+
+
+def test_upvotes_of_today_say_nothing_of_a_past_day(database: Database) -> None:
+    made = examples(database, DAY)
+    assert not made.features[:, FEATURES.index("upvotes_log1p")].any()
+
+
+def test_past_days_weigh_no_more_than_so_many_shown_papers(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = examples(database, DAY)
+    monkeypatch.setattr(module, "HEAVIEST", float(free.weights.sum()) / 4)
+    capped = examples(database, DAY)
+    assert np.allclose(capped.weights, free.weights / 4)
+
+
+def test_votes_on_digests_are_left_to_the_log(database: Database) -> None:
+    encode_all(database)
+    reader = add_reader(database, 9)
+    queue(database, empty_slate(reader))
+    like(database, 9, 7, slate_id=1)
+    with database.read() as conn:
+        readers = imported(conn, topics.encoder(), DAY).readers
+    assert [each.subscriber.id for each in readers] == list(range(1, len(READERS) + 1))
+
+
+def test_scorers_rank_the_same_past_days(database: Database) -> None:
+    encode_all(database)
+    with database.read() as conn:
+        library = imported(conn, topics.encoder(), DAY)
+    days = like_days(library)
+    cold = ColdStartScorer()
+    split = date.fromordinal(days[len(days) // 2])
+    values, held_out = judged(library, split, DAY, {"one": cold, "other": cold})
+    assert np.array_equal(values["one"], values["other"])
+    assert len(values["one"]) == len(held_out.starts) == len(held_out.subscriber_ids) > 8
+    assert set(held_out.subscriber_ids.tolist()) <= set(range(1, len(READERS) + 1))
+
+
+def test_without_likes_there_is_nothing_to_learn(tmp_path: Path, workshop: FileWorkshop) -> None:
+    with installed(tmp_path) as empty:
+        add_papers(empty, stock(n_days=2))
+        with pytest.raises(NotEnoughFeedback, match="votes from mails or imported likes"):
+            train(empty, workshop, StoppedClock())
+
+
+def test_a_ranker_learns_from_imported_likes_alone_and_past_days_judge_it(
+    database: Database, workshop: FileWorkshop
+) -> None:
+    encode_new(database, serving(database, workshop, StoppedClock(), DAY).encoder)
+    report = train(database, workshop, StoppedClock())
+    assert (report.n_slates, report.n_votes) == (0, 0)
+    assert report.n_held_out > 8
+    assert report.why.startswith("judged by past days of imported likes, for want of later digests")
+    assert report.taught_until < str(DAY)
+    again = train(database, workshop, StoppedClock())
+    if not report.promoted:
+        assert again.version == report.version
+    else:
+        assert "too few to judge by" in again.why
