@@ -132,7 +132,7 @@ def test_votes_on_digests_are_left_to_the_log(database: Database) -> None:
     encode_all(database)
     reader = add_reader(database, 9)
     queue(database, empty_slate(reader))
-    like(database, 9, 7, slate_id=1)
+    like(database, reader.id, 7, slate_id=1)
     with database.read() as conn:
         readers = imported(conn, topics.encoder(), DAY).readers
     assert [each.subscriber.id for each in readers] == list(range(1, len(READERS) + 1))
