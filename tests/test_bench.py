@@ -23,7 +23,7 @@ from triage.errors import BadBenchmark, NotEnoughFeedback
 from triage.workshop import FileWorkshop
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "bench"
-N_DAYS, N_EACH = 50, 6
+N_DAYS, N_EACH = 44, 6
 N_RANKED = 4
 FIRST = DAY + timedelta(N_DAYS - N_RANKED)
 READERS = {"u1": "decoding", "u2": "proteins", "u3": "robots", "u4": "graphs", "u5": "proteins"}
@@ -162,11 +162,12 @@ def test_a_future_like_and_paper_and_a_dislike_change_no_score_of_an_earlier_sla
     data, day = made_up(), FIRST + timedelta(1)
     later = day + timedelta(1)
     other = next(row for row in data.papers if "Decoding" in row["authors"][0])
+    newest = data.papers[-(N_RANKED + 10) * N_EACH : -N_RANKED * N_EACH]
     data.papers.append(other | {"id": "planted", "listed_date": later.isoformat()})
     rated = {(row["user"], row["paper_id"]) for row in data.feedback}
     for user in (*READERS, COLD):
-        # Old papers of other topics: what is liked is no candidate of any slate.
-        fresh = [row["id"] for row in data.papers[:150] if (user, row["id"]) not in rated][:20]
+        # Of the days before the first slate: no candidate, but training must not see it liked.
+        fresh = [row["id"] for row in newest if (user, row["id"]) not in rated]
         data.feedback += [
             {"user": user, "paper_id": paper, "label": 1, "at": day.isoformat()} for paper in fresh
         ]
