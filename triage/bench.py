@@ -29,7 +29,7 @@ from triage.records import Frequency, Library, Paper, Profile, Subscriber, Subsc
 
 I64 = NDArray[np.int64]
 
-N_PAST_DAYS = 2_000
+N_PAST_DAYS = 1_200
 SEED = 0
 TAG = "triage"
 

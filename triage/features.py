@@ -201,8 +201,7 @@ def _put_taste(taste: Taste, to_anchors: F32, vectors: Encodings, put: Put) -> N
         logits = vectors.words @ taste.words.toarray().T + taste.intercepts
         for column, name in enumerate(("taste_likes", "taste_helped", "taste_close")):
             put(name, logits[:, column])
-        by_dense, by_sense = np.split(taste.meaning, [vectors.dense.shape[1]])
-        put("taste_meaning", vectors.dense @ by_dense + vectors.sense @ by_sense)
+        put("taste_meaning", vectors.sense @ taste.meaning)
     if len(taste.centres):
         put("interest_cluster_max", (vectors.dense @ taste.centres.T).max(axis=1))
     if to_anchors.shape[1]:

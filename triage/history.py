@@ -118,12 +118,8 @@ class History:
             self.listed, first.toordinal(), until.toordinal(), n, rng,
         )  # fmt: skip
         parts, relevance = [], []
-        asked: tuple[int, int, bytes] | None = None
         for done, day in enumerate(days, start=1):
-            if asked != (asked := (day.reader, day.day, day.known.tobytes())):
-                on = date.fromordinal(day.day)
-                profile = self.profile(self.readers[day.reader], day.known, on)
-            X, marks = self._rows(day, profile, scorer, rng)
+            X, marks = self._rows(day, scorer, rng)
             parts.append(X)
             relevance.append(marks)
             progress("past days", done, len(days))
@@ -135,11 +131,11 @@ class History:
             reader_weights([day.reader for day in days], sizes),
         )
 
-    def _rows(
-        self, day: PastDay, profile: Profile, scorer: Scorer, rng: np.random.Generator
-    ) -> tuple[F32, I32]:
+    def _rows(self, day: PastDay, scorer: Scorer, rng: np.random.Generator) -> tuple[F32, I32]:
+        on = date.fromordinal(day.day)
+        profile = self.profile(self.readers[day.reader], day.known, on)
         candidates = self.papers.taken(day.candidates)
-        X = feature_matrix(profile, candidates, date.fromordinal(day.day))
+        X = feature_matrix(profile, candidates, on)
         rows = telling_rows(day.relevance, scorer.score(X), rng)
         return X[rows], day.relevance[rows]
 

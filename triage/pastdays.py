@@ -26,9 +26,6 @@ FEWEST_CANDIDATES = 100
 LONGEST_DAYS = 21
 MOST_CANDIDATES = 600
 KNOWN_LIKES = (0, 1, 3, 10)
-# What was known on a day ranks the papers of the weeks after it, too, as it does for a reader who
-# does not vote for a while.
-REACH = 3
 HARD_ROWS = 40
 EASY_ROWS = 40
 
@@ -47,7 +44,7 @@ class PastDay:
 
     Attributes:
         reader: number of the reader.
-        day: ordinal of the day on which the reader was as known.
+        day: ordinal of its first day.
         known: int64 (k,) rows of the likes that count as known, newest first.
         candidates: int64 (n,) rows of papers.
         relevance: int32 (n,), 1 for what was liked.
@@ -88,8 +85,7 @@ def past_days(
         own = likes[reader]
         before = own.rows[own.days < day][::-1]
         for known in _all_and_few(before, rng):
-            for begin, end in windows[reader][number : number + REACH]:
-                days.append(_past_day(reader, known, own, listed, day, (begin, end), rng))
+            days.append(_past_day(reader, known, own, listed, windows[reader][number], rng))
     return days
 
 
@@ -130,7 +126,6 @@ def _past_day(
     known: I64,
     own: Likes,
     listed: I64,
-    day: int,
     span: tuple[int, int],
     rng: np.random.Generator,
 ) -> PastDay:
@@ -141,7 +136,7 @@ def _past_day(
     others = np.setdiff1d(np.arange(lo, hi), own.rows[own.days < end])
     others = rng.permutation(others)[: max(MOST_CANDIDATES - len(now), 0)]
     candidates = np.sort(np.concatenate([now, others]))
-    return PastDay(reader, day, known, candidates, np.isin(candidates, now).astype(np.int32))
+    return PastDay(reader, begin, known, candidates, np.isin(candidates, now).astype(np.int32))
 
 
 def telling_rows(relevance: I32, scores: F64, rng: np.random.Generator) -> I64:

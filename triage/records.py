@@ -264,8 +264,8 @@ class Encodings:
     Attributes:
         dense: float32 (n, d), C order, what the words of the corpus tell of each other.
         words: float32 CSR (n, v), the vocabulary's terms.
-        sense: float32 (n, s), C order, what a sentence encoder knows of the language; its mean
-            over the corpus is taken away.
+        sense: float32 (n, s), C order, the same together with what a sentence encoder knows of the
+            language; exact in half precision.
     """
 
     dense: F32
@@ -305,7 +305,6 @@ class Background:
         name: tells one background from another.
         paper_ids: int64 (n,).
         encodings: row i is of the paper with id `paper_ids[i]`.
-        mean, spread: float32 (d + s,), of the dense vectors and senses side by side.
         everybody: float32 (v,), weights of the words that subscribers' likes have in common; all
             zero while there are too few.
         apart: the cosine below which two papers are unrelated, see `interests.apartness`.
@@ -314,8 +313,6 @@ class Background:
     name: str
     paper_ids: NDArray[np.int64]
     encodings: Encodings
-    mean: F32
-    spread: F32
     everybody: F32
     apart: float
 
@@ -331,7 +328,7 @@ class Taste:
         words: float32 CSR (3, v), models over words: all likes, all likes with their neighbours,
             all likes against what is nearest to them; (0, v) where nothing is known.
         intercepts: float32 (3,) or (0,).
-        meaning: float32 (d + s,), a model over the dense vector and the sense side by side.
+        meaning: float32 (s,), a model over the sense.
         centres: float32 (k, d), the mean dense vector of each interest's likes.
         anchors: float32 CSR (a, v), unit rows: the centres of the neighbours of each phrase, or of
             few likes.

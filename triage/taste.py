@@ -29,7 +29,7 @@ I64 = NDArray[np.int64]
 
 # The inverse of the penalty. From 1 to 100 the order of papers hardly changes.
 STRENGTH = 10.0
-MEANING_STRENGTH = 1.0
+MEANING_STRENGTH = 3.0
 EVERYBODYS_STRENGTH = 1.0
 TOLERANCE = 0.01
 N_OTHERS = 4_000
@@ -53,14 +53,11 @@ def background(name: str, papers: Library, liked: csr_matrix) -> Background:
         liked: float32 CSR (n, v), what subscribers liked, no one's with very many rows.
     """
     vectors = papers.encodings
-    both = _meaning(vectors)
     n = len(papers)
     past = Background(
         name=name,
         paper_ids=np.array([paper.id for paper in papers.papers], dtype=np.int64),
         encodings=vectors,
-        mean=both.mean(axis=0) if n else np.zeros(both.shape[1], dtype=np.float32),
-        spread=(both.std(axis=0) if n else np.zeros(both.shape[1], np.float32)) + np.float32(1e-3),
         everybody=np.zeros(vectors.words.shape[1], dtype=np.float32),
         apart=apartness(vectors.dense),
     )
@@ -98,7 +95,7 @@ def learn(profile: Profile, past: Background) -> Taste:
     return Taste(
         words=_sparse(np.stack([weights for weights, _ in models])),
         intercepts=np.array([intercept for _, intercept in models], dtype=np.float32),
-        meaning=_fit_meaning(liked, rest, past),
+        meaning=_fit_meaning(liked, rest),
         centres=_centres(liked, past.apart),
         anchors=_anchors(near, past),
         everybody=past.everybody,
@@ -112,7 +109,7 @@ def nothing(past: Background) -> Taste:
     return Taste(
         words=blank,
         intercepts=np.zeros(0, dtype=np.float32),
-        meaning=np.zeros_like(past.mean),
+        meaning=np.zeros(past.encodings.sense.shape[1], dtype=np.float32),
         centres=np.zeros((0, past.encodings.dense.shape[1]), dtype=np.float32),
         anchors=blank,
         everybody=past.everybody,
@@ -171,19 +168,12 @@ def _anchors(near: list[I64], past: Background) -> csr_matrix:
     return _sparse(centres)
 
 
-def _fit_meaning(liked: Encodings, rest: Encodings, past: Background) -> F32:
+def _fit_meaning(liked: Encodings, rest: Encodings) -> F32:
     if not len(liked):
-        return np.zeros_like(past.mean)
-    rows = rest.taken(_every(np.arange(len(rest)), N_OTHERS_IN_MEANING))
-    # Standardised rows have length 1 on average, as rows of words have.
-    scale = past.spread * np.float32(len(past.spread) ** 0.5)
-    positives, others = ((_meaning(side) - past.mean) / scale for side in (liked, rows))
-    weights, _ = _logistic(np.vstack([positives, others]), len(liked), MEANING_STRENGTH)
-    return np.asarray(weights / scale, dtype=np.float32)
-
-
-def _meaning(vectors: Encodings) -> F32:
-    return np.hstack([vectors.dense, vectors.sense])
+        return np.zeros(rest.sense.shape[1], dtype=np.float32)
+    others = rest.sense[_every(np.arange(len(rest)), N_OTHERS_IN_MEANING)]
+    weights, _ = _logistic(np.vstack([liked.sense, others]), len(liked), MEANING_STRENGTH)
+    return np.asarray(weights, dtype=np.float32)
 
 
 def _fit(positives: csr_matrix, others: csr_matrix, strength: float) -> tuple[F32, float]:

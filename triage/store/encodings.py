@@ -30,7 +30,7 @@ def save(conn: Connection, encoder_version: str, ids: Sequence[int], encoded: En
                 "encoder_version": encoder_version,
                 "paper_id": id,
                 "dense": encoded.dense[i].astype("<f4").tobytes(),
-                "sense": encoded.sense[i].astype("<f4").tobytes(),
+                "sense": encoded.sense[i].astype("<f2").tobytes(),
                 "word_ids": words.indices[start:end].astype("<i4").tobytes(),
                 "word_weights": words.data[start:end].astype("<f4").tobytes(),
             }
@@ -74,7 +74,7 @@ def load(
     indices = np.frombuffer(b"".join(row[1] for row in rows), dtype="<i4")
     weights_ = np.frombuffer(b"".join(row[2] for row in rows), dtype="<f4")
     dense_: F32 = np.frombuffer(b"".join(row[0] for row in rows), dtype="<f4")
-    sense_: F32 = np.frombuffer(b"".join(row[3] for row in rows), dtype="<f4")
+    sense_ = np.frombuffer(b"".join(row[3] for row in rows), dtype="<f2").astype(np.float32)
     words = csr_matrix((weights_, indices, indptr), shape=(len(rows), like.words.shape[1]))
     return order, Encodings(
         dense=dense_.reshape(len(rows), like.dense.shape[1]),
