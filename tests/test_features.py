@@ -64,7 +64,8 @@ def test_every_profile_gives_finite_rows(
     profile = topics.profile(interests, tuple(liked), tuple(disliked))
     X = feature_matrix(profile, topics.everything(), DAY)
     assert np.isfinite(X).all()
-    assert (np.abs(X[:, : FEATURES.index("category_chosen")]) <= 1 + 1e-5).all()
+    # The third space is kept in half precision.
+    assert (np.abs(X[:, : FEATURES.index("category_chosen")]) <= 1 + 1e-3).all()
 
 
 def test_a_paper_without_words_is_near_to_nothing() -> None:
