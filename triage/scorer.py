@@ -66,10 +66,10 @@ MIN_ROWS = 20
 MIN_RELEVANT = 5
 MIN_GROUPS = 2
 FIRST_ROUNDS = 10
-MOST_ROUNDS = 200
+MOST_ROUNDS = 150
+MANY_ROUNDS = 200
 PATIENCE = 20
 GROUPS_TO_TELL = 20
-ROWS_TO_TELL = 200_000
 MARGIN_ROWS = 50_000
 MUCH_FEEDBACK_ROWS = 20_000
 
@@ -336,19 +336,18 @@ def _grow(log: _Log, n_rounds: int, seed: int) -> Booster:
 def _rounds(log: _Log, seed: int) -> int:
     """Return how many trees serve the newest fifth of the query groups best, grown on the rest.
 
-    Few groups cannot tell: then it is FIRST_ROUNDS, which changes little.
+    Few groups cannot tell: then it is FIRST_ROUNDS, which changes little. With much feedback it is
+    MANY_ROUNDS: trees that stand alone have to say everything, and cannot bend to chance.
     """
+    if log.n_rows_in_all >= MUCH_FEEDBACK_ROWS:
+        return MANY_ROUNDS
     n_groups = len(log.group_sizes)
     if n_groups < GROUPS_TO_TELL:
         return FIRST_ROUNDS
     import lightgbm
 
-    # The newest rows tell it as well as all of them, in a fraction of the time.
-    rows_after = len(log.X) - np.cumsum(log.group_sizes)
-    first = int(np.searchsorted(-rows_after, -ROWS_TO_TELL))
-    first = min(first, n_groups - GROUPS_TO_TELL)
-    split = n_groups - (n_groups - first) // 5
-    earlier, later = log.groups(first, split), log.groups(split, n_groups)
+    split = n_groups - n_groups // 5
+    earlier, later = log.groups(0, split), log.groups(split, n_groups)
     data = earlier.dataset()
     record: dict[str, dict[str, list[float]]] = {}
     lightgbm.train(
