@@ -279,3 +279,28 @@ def test_the_real_readers_are_read() -> None:
 def listed_in_order(days: Iterable[date]) -> bool:
     listed = list(days)
     return listed == sorted(listed)
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "said"),
+    [
+        ("papers", '{"id": "1", "title": "t", "abstract": "a", "listed_date": "soon"}', "line 1"),
+        ("papers", "[]", "line 1"),
+        ("papers", '{"id": "1"}', "title is missing"),
+        ("slates", '{"qid": "q", "user": "nobody", "date": "2026-03-02"}', "no subscriber"),
+        ("slates", "", "empty"),
+        ("feedback", "{", "line 1"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, name: str, line: str, said: str) -> None:
+    good = {
+        "papers": '{"id": "1", "title": "t", "abstract": "a", "listed_date": "2026-03-02"}',
+        "subscribers": '{"user": "u"}',
+        "feedback": "",
+        "slates": '{"qid": "q", "user": "u", "date": "2026-03-02"}',
+    }
+    for each, text in (good | {name: line}).items():
+        with gzip.open(tmp_path / f"{each}.jsonl.gz", "wt") as file:
+            file.write(text and text + "\n")
+    with pytest.raises(BadBenchmark, match=said):
+        bench.read(tmp_path)

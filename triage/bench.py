@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from triage.ports import Encoder, Progress, Scorer, Workshop, silent
 from triage.records import Frequency, Library, Paper, Profile, Subscriber, SubscriberState
 
 I64 = NDArray[np.int64]
+Made = TypeVar("Made")
 
 N_PAST_DAYS = 1_200
 SEED = 0
@@ -65,44 +66,69 @@ def read(folder: Path) -> Benchmark:
     """Read papers, subscribers, feedback and slates; answers are never opened.
 
     Raises:
-        BadBenchmark: a file is missing or a line is not what it should be.
+        BadBenchmark: a file is missing or empty, or a line is not what it should be.
     """
-    papers = [
-        Paper(
-            id=0,
-            source="arxiv",
-            source_id=str(row["id"]),
-            version=None,
-            title=str(row["title"]),
-            abstract=str(row["abstract"]),
-            authors=tuple(row.get("authors") or ()),
-            categories=tuple(row.get("categories") or ()),
-            listed_on=date.fromisoformat(row["listed_date"]),
-        )
-        for row in _rows(folder / "papers.jsonl.gz", ("id", "title", "abstract", "listed_date"))
-    ]
+    papers = _read(folder / "papers.jsonl.gz", _paper)
     papers.sort(key=lambda paper: paper.listed_on)
-    papers = [replace(paper, id=number) for number, paper in enumerate(papers, start=1)]
+    interests = dict(_read(folder / "subscribers.jsonl.gz", _interests))
+    slates = _read(folder / "slates.jsonl.gz", _slate)
+    for slate in slates:
+        if slate.user not in interests:
+            raise BadBenchmark(f"slate {slate.qid} is of {slate.user}, who is no subscriber")
     return Benchmark(
-        papers=tuple(papers),
-        interests={
-            str(row["user"]): str(row.get("interests") or "")
-            for row in _rows(folder / "subscribers.jsonl.gz", ("user",))
-        },
-        feedback=tuple(
-            Feedback(
-                str(row["user"]),
-                str(row["paper_id"]),
-                row["label"] == 1,
-                datetime.fromisoformat(row["at"]).date(),
-            )
-            for row in _rows(folder / "feedback.jsonl.gz", ("user", "paper_id", "label", "at"))
-        ),
-        slates=tuple(
-            Slate(str(row["qid"]), str(row["user"]), date.fromisoformat(row["date"]))
-            for row in _rows(folder / "slates.jsonl.gz", ("qid", "user", "date"))
-        ),
+        papers=tuple(replace(paper, id=number) for number, paper in enumerate(papers, start=1)),
+        interests=interests,
+        feedback=tuple(_read(folder / "feedback.jsonl.gz", _feedback, may_be_empty=True)),
+        slates=tuple(slates),
     )
+
+
+def _paper(row: dict[str, Any]) -> Paper:
+    return Paper(
+        id=0,
+        source="arxiv",
+        source_id=str(row["id"]),
+        version=None,
+        title=str(row["title"]),
+        abstract=str(row["abstract"]),
+        authors=tuple(map(str, row.get("authors") or ())),
+        categories=tuple(map(str, row.get("categories") or ())),
+        listed_on=date.fromisoformat(row["listed_date"]),
+    )
+
+
+def _interests(row: dict[str, Any]) -> tuple[str, str]:
+    return str(row["user"]), str(row.get("interests") or "")
+
+
+def _feedback(row: dict[str, Any]) -> Feedback:
+    on = datetime.fromisoformat(row["at"]).date()
+    return Feedback(str(row["user"]), str(row["paper_id"]), row["label"] == 1, on)
+
+
+def _slate(row: dict[str, Any]) -> Slate:
+    return Slate(str(row["qid"]), str(row["user"]), date.fromisoformat(row["date"]))
+
+
+def _read(
+    file: Path, make: Callable[[dict[str, Any]], Made], *, may_be_empty: bool = False
+) -> list[Made]:
+    made: list[Made] = []
+    try:
+        with gzip.open(file, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                made.append(make(json.loads(line)))
+    except FileNotFoundError:
+        raise BadBenchmark(f"{file} is missing: --data names the folder of a benchmark") from None
+    except KeyError as error:
+        at = len(made) + 1
+        raise BadBenchmark(f"{file}, line {at}: {error.args[0]} is missing") from None
+    except (OSError, EOFError, ValueError, TypeError, AttributeError) as error:
+        at = len(made) + 1
+        raise BadBenchmark(f"{file}, line {at}, cannot be read: {error}") from error
+    if not made and not may_be_empty:
+        raise BadBenchmark(f"{file} is empty")
+    return made
 
 
 def rank(data: Benchmark, workshop: Workshop, out: Path, progress: Progress = silent) -> Scorer:
@@ -234,18 +260,3 @@ def _readers(data: Benchmark, papers: Library, encoder: Encoder) -> dict[str, Re
             ),
         )
     return readers
-
-
-def _rows(file: Path, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    try:
-        with gzip.open(file, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                row = json.loads(line)
-                missing = [name for name in names if name not in row]
-                if missing:
-                    raise BadBenchmark(f"{file}, line {number}: {', '.join(missing)} is missing")
-                yield row
-    except FileNotFoundError:
-        raise BadBenchmark(f"{file} is missing: --data names the folder of a benchmark") from None
-    except (OSError, EOFError, ValueError) as error:
-        raise BadBenchmark(f"{file} cannot be read as gzipped JSON lines: {error}") from error

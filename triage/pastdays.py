@@ -109,7 +109,7 @@ def _windows(own: Likes, listed: I64, first: int, until: int) -> list[tuple[int,
 def _end_of(listed: I64, day: int, until: int) -> int:
     last = min(day + LONGEST_DAYS, until)
     begin = int(np.searchsorted(listed, day))
-    if begin + ENOUGH_CANDIDATES >= len(listed):
+    if begin + ENOUGH_CANDIDATES > len(listed):
         return last
     return min(int(listed[begin + ENOUGH_CANDIDATES - 1]) + 1, last)
 
