@@ -51,13 +51,13 @@ migration-check: .venv/dev.stamp ## check that migrations make exactly the table
 	@$(BIN)/python -m pytest tests/test_migrations.py
 
 reliability: .venv/dev.stamp ## run the long forms of the tests that have one
-	@$(BIN)/python -m pytest --full tests/test_schedule.py
+	@$(BIN)/python -m pytest --full tests/test_schedule.py tests/test_train.py tests/test_simulate.py
 
 e2e: servers .venv/dev.stamp ## run the tests that need system packages, and fail without those
 	@CI=true $(BIN)/python -m pytest tests/e2e
 
 bench: .venv/dev.stamp ## measure the figures that the documentation quotes
-	@for name in corpus mail startup; do $(BIN)/python -m benchmarks.$$name; done
+	@for name in corpus mail startup peers ranking training simulate; do $(BIN)/python -m benchmarks.$$name; done
 
 format: .venv/dev.stamp ## format the code and apply the safe fixes
 	@$(BIN)/ruff check --fix --quiet || true
