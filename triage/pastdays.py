@@ -1,6 +1,6 @@
 """Query groups from likes and listing days: what a digest could have shown, and what was liked.
 
-    likes + papers in listing order ─ past_days ─→ PastDay ─ taught ─→ feature rows + relevance
+    likes + papers in listing order ─ past_days ─→ PastDay ─ history ─→ feature rows + relevance
 
 Votes on digests are not all that can be learned from: imported likes tell just as much. A past day
 takes a reader as known before it, with all likes or a random few, so that one model serves those of

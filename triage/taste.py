@@ -5,7 +5,7 @@
     and of few likes           └─ against those of them that are near ┘
 
 Logistic regression tells likes from papers of the past, both sides weighing the same. Only words
-that the likes hold get a weight: no order suffers, and a fit takes milliseconds. Who has written a
+that the likes hold get a weight: no order suffers, and a fit stays cheap. Who has written a
 sentence or liked a paper or two is helped by the papers nearest to that: these count as liked until
 there are enough real likes (pseudo-relevance feedback: Rocchio 1971; Buckley et al. 1994).
 """
