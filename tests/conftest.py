@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 # Set before numpy, scikit-learn or LightGBM load: pytest already runs one worker per core.
@@ -12,7 +13,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 
-from tests import databases
+from tests import databases, guarantees
 
 # A busy machine is slow, not wrong.
 settings.register_profile("triage", deadline=None, print_blob=True)
@@ -31,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "sqlite(why): a test that is about SQLite, or its files")
+    config.addinivalue_line("markers", "guarantee(name): it shows a promise of reliability")
     databases.choose(config.getoption("--database"))
     for name in [name for name in os.environ if name.startswith("TRIAGE_")]:
         del os.environ[name]
@@ -40,6 +42,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     marker = item.get_closest_marker("sqlite")
     if marker is not None and databases.on_postgres():
         pytest.skip(f"about SQLite alone: {marker.args[0]}")
+
+
+@pytest.fixture
+def guarantee(request: pytest.FixtureRequest) -> guarantees.Guarantee:
+    """Return what takes the figures of the guarantee that the test's marker names."""
+    marker = request.node.get_closest_marker("guarantee")
+    assert marker is not None, "mark the test with the guarantee that it shows"
+    return guarantees.Guarantee(marker.args[0], request.config.getoption("--full"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport]:
+    report = yield
+    figures = item.funcargs.get("guarantee") if hasattr(item, "funcargs") else None
+    if report.when == "call" and isinstance(figures, guarantees.Guarantee):
+        figures.write(passed=report.passed)
+    return report
 
 
 @pytest.hookimpl(trylast=True)

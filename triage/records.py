@@ -100,7 +100,8 @@ class FetchedPaper:
 
     `source` names the scheme of `source_id` (`arxiv`, `biorxiv`, `doi`, `feed:<name>`); a record
     without an id of its own has `source_id` None and is known by its title. One that is
-    `update_only` changes a stored paper, and is nothing when that is not stored.
+    `update_only` changes a stored paper, and is nothing when that is not stored. `doi` is that of
+    the work, in a journal too; `venue` is where it was published.
     """
 
     source: str
@@ -117,7 +118,10 @@ class FetchedPaper:
     doi: str | None = None
     upvotes: int | None = None
     tldr: str = ""
+    venue: str = ""
+    citations: int | None = None
     update_only: bool = False
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +186,8 @@ class Paper:
     comment: str = ""
     upvotes: int | None = None
     tldr: str = ""
+    venue: str = ""
+    citations: int | None = None
 
     @property
     def text(self) -> str:
@@ -208,6 +214,7 @@ class Subscriber:
     followed_authors: tuple[str, ...] = ()
     include_keywords: tuple[str, ...] = ()
     exclude_keywords: tuple[str, ...] = ()
+    revisions: bool = False
     detail: Detail = Detail.ABSTRACT
     created_at: datetime | None = None
     active_since: datetime | None = None

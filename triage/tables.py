@@ -27,12 +27,13 @@ from sqlalchemy import (
     Table,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy import String as _String
 from sqlalchemy import Text as _Text
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 """The migration that this program needs; a test compares it with the newest one."""
 
 
@@ -117,6 +118,13 @@ papers = Table(
     Column("first_seen_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Column("withdrawn_at", UtcDateTime),
+    Column("venue", Text, nullable=False, server_default=""),
+    Column("citations", Integer),
+    Column("enriched_at", UtcDateTime),
+    # Set where two rows turned out to be one work. No foreign key: SQLite cannot add one later.
+    Column("merged_into", Id, index=True),
+    Column("merged_because", Text, nullable=False, server_default=""),
+    Column("revised_on", Date),
 )
 
 paper_ids = Table(
@@ -125,6 +133,17 @@ paper_ids = Table(
     Column("scheme", String(80), primary_key=True),
     Column("value", String(500), primary_key=True),
     _reference("paper_id", "papers.id"),
+)
+
+# Works that a person has parted: no title or DOI joins them again.
+splits = Table(
+    "splits",
+    metadata,
+    Column("paper_id", Id, ForeignKey("papers.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "other_id", Id, ForeignKey("papers.id", ondelete="CASCADE"), primary_key=True, index=True
+    ),
+    Column("at", UtcDateTime, nullable=False),
 )
 
 paper_records = Table(
@@ -170,6 +189,19 @@ quarantine = Table(
     UniqueConstraint("origin", "content_hash"),
 )
 
+# One row a server: all processes ask it in turn.
+gates = Table(
+    "gates",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("owner", String(120), nullable=False, server_default=""),
+    Column("until", UtcDateTime),
+    Column("not_before", UtcDateTime),
+    Column("on", Date),
+    Column("n_asked", Integer, nullable=False, server_default="0"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+)
+
 source_cursors = Table(
     "source_cursors",
     metadata,
@@ -209,6 +241,7 @@ subscribers = Table(
     Column("followed_authors", JSON, nullable=False),
     Column("include_keywords", JSON, nullable=False),
     Column("exclude_keywords", JSON, nullable=False),
+    Column("revisions", Boolean, nullable=False, server_default=false()),
     Column("consent", Text, nullable=False, server_default=""),
     Column("created_at", UtcDateTime, nullable=False),
     Column("confirmed_at", UtcDateTime),

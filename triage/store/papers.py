@@ -34,6 +34,8 @@ _COLUMNS = (
     papers.c.comment,
     papers.c.upvotes,
     papers.c.tldr,
+    papers.c.venue,
+    papers.c.citations,
 )
 
 

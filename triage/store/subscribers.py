@@ -33,7 +33,11 @@ def _subscriber(row: Row[Any]) -> Subscriber:
         detail=Detail(row.detail),
         created_at=row.created_at,
         active_since=row.state_changed_at,
-        **{name: tuple(getattr(row, name)) for name in _TUPLES},
+        revisions=row.revisions,
+        categories=tuple(row.categories),
+        followed_authors=tuple(row.followed_authors),
+        include_keywords=tuple(row.include_keywords),
+        exclude_keywords=tuple(row.exclude_keywords),
     )
 
 
@@ -57,6 +61,7 @@ def add(
         "frequency": subscriber.frequency,
         "detail": subscriber.detail,
         "interests": subscriber.interests,
+        "revisions": subscriber.revisions,
         "consent": consent,
         "created_at": at,
         "confirmed_at": at if confirmed else None,

@@ -1,0 +1,61 @@
+"""Sources: gates that all processes share, works that turn out to be one, what others know of them.
+
+Revision: 0005, after 0004.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    id_type = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    when = sa.DateTime(timezone=True)
+    op.create_table(
+        "gates",
+        sa.Column("name", sa.String(200), nullable=False),
+        sa.Column("owner", sa.String(120), server_default="", nullable=False),
+        sa.Column("until", when, nullable=True),
+        sa.Column("not_before", when, nullable=True),
+        sa.Column("on", sa.Date(), nullable=True),
+        sa.Column("n_asked", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_gates")),
+    )
+    op.create_table(
+        "splits",
+        sa.Column("paper_id", id_type, nullable=False),
+        sa.Column("other_id", id_type, nullable=False),
+        sa.Column("at", when, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["paper_id"], ["papers.id"], name=op.f("fk_splits_paper_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["other_id"], ["papers.id"], name=op.f("fk_splits_other_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("paper_id", "other_id", name=op.f("pk_splits")),
+    )
+    op.create_index(op.f("ix_splits_other_id"), "splits", ["other_id"])
+    op.add_column("papers", sa.Column("venue", sa.Text(), server_default="", nullable=False))
+    op.add_column("papers", sa.Column("citations", sa.Integer(), nullable=True))
+    op.add_column("papers", sa.Column("enriched_at", when, nullable=True))
+    op.add_column("papers", sa.Column("merged_into", id_type, nullable=True))
+    op.add_column(
+        "papers", sa.Column("merged_because", sa.Text(), server_default="", nullable=False)
+    )
+    op.add_column("papers", sa.Column("revised_on", sa.Date(), nullable=True))
+    op.create_index(op.f("ix_papers_merged_into"), "papers", ["merged_into"])
+    op.add_column(
+        "subscribers",
+        sa.Column("revisions", sa.Boolean(), server_default=sa.false(), nullable=False),
+    )
+
+
+def downgrade() -> None:
+    raise NotImplementedError("migrations only go forward: restore the back-up instead")
