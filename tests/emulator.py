@@ -3,7 +3,7 @@
     with Upstreams(records) as upstreams:
         upstreams.show(date(2025, 6, 26))              # which day the feed is for
         upstreams.fail("api", Fault.SHORT, times=2)    # what goes wrong with the next requests
-        Arxiv(gate, ["cs.LG"], upstreams.rss_url, upstreams.api_url, on)
+        Arxiv(gate, ["cs.LG"], upstreams.rss_url, upstreams.api_url, upstreams.oai_url, on)
         upstreams.log                                  # every request, with start and end
 
 Records have the keys of `papers.jsonl`: id, title, abstract, authors, categories, listed_date,
@@ -135,6 +135,10 @@ class Upstreams:
     @property
     def api_url(self) -> str:
         return f"{self.base}/api/query"
+
+    @property
+    def oai_url(self) -> str:
+        return f"{self.base}/oai"
 
     @property
     def hf_url(self) -> str:

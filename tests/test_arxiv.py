@@ -75,7 +75,15 @@ class World:
         self.gate = Gate(clock, "triage/test", 3.0)
 
     def source(self, on: date) -> Arxiv:
-        return Arxiv(self.gate, self.categories, self.upstreams.rss_url, self.upstreams.api_url, on)
+        upstreams = self.upstreams
+        return Arxiv(
+            self.gate,
+            self.categories,
+            upstreams.rss_url,
+            upstreams.api_url,
+            upstreams.oai_url,
+            on,
+        )
 
     def fetch(self, on: date) -> IngestReport:
         """Fetch into the database as the program does; a failed source stays silent here."""
@@ -642,7 +650,9 @@ def test_going_faster_than_arxiv_allows_is_warned_of_once(
     gate = Gate(StoppedClock(), "triage/test", interval_s)
     with structlog.testing.capture_logs() as logs:
         for on in (THURSDAY, FRIDAY):
-            Arxiv(gate, WATCHED, "http://127.0.0.1/rss", "http://127.0.0.1/api", on)
+            Arxiv(
+                gate, WATCHED, *(f"http://127.0.0.1/{what}" for what in ("rss", "api", "oai")), on
+            )
     assert [(entry["log_level"], entry["min_interval_s"]) for entry in logs] == [
         ("warning", interval_s)
     ] * n_warnings

@@ -117,7 +117,10 @@ class App:
         if arxiv.enabled and arxiv.categories:
             gate = self._gate("arxiv", arxiv.min_interval_s, deadline)
             day = on or arxiv_today(self.clock.now())
-            sources.append(Arxiv(gate, arxiv.categories, arxiv.rss_url, arxiv.api_url, day))
+            oai_url = "https://oaipmh.arxiv.org/oai"
+            sources.append(
+                Arxiv(gate, arxiv.categories, arxiv.rss_url, arxiv.api_url, oai_url, day)
+            )
         if hf_daily.enabled:
             gate = self._gate("hf_daily", hf_daily.min_interval_s, deadline)
             sources.append(HuggingFaceDaily(gate, hf_daily.url, on or self.clock.now().date()))

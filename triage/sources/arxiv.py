@@ -47,19 +47,29 @@ class Arxiv:
         gate: shared by all requests to arXiv.
         categories: as in `cs.LG`; they are appended to `rss_url`, with `+` between them.
         on: the day that counts as today, which every fetch ends with a verdict on.
+        since: the first day to read, where that is earlier than what was read last.
     """
 
     name = "arxiv"
 
     def __init__(
-        self, gate: Gate, categories: Sequence[str], rss_url: str, api_url: str, on: date
+        self,
+        gate: Gate,
+        categories: Sequence[str],
+        rss_url: str,
+        api_url: str,
+        oai_url: str,
+        on: date,
+        since: date | None = None,
     ) -> None:
         if gate.min_interval_s < POLITE_S:
             _warn_of_haste(gate.min_interval_s)
         self._gate = gate
         self._feed_url = f"{rss_url.rstrip('/')}/{'+'.join(categories)}"
         self._api_url = api_url
+        self._oai_url = oai_url
         self._on = on
+        self._since = since
 
     def fetch(self, cursor: str | None) -> Iterator[Batch]:
         """Yield the papers announced since `cursor`; every batch says how its day stands.
