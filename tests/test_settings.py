@@ -37,7 +37,10 @@ def refusal(folder: Path, text: str) -> str:
 
 
 def defaults() -> dict[str, Any]:
-    return Settings().model_dump(by_alias=True, mode="json")
+    found = Settings().model_dump(by_alias=True, mode="json")
+    # No feed is the default, and TOML has no way to write an empty [[sources.feed]].
+    assert found["sources"].pop("feed") == []
+    return found
 
 
 def _leaves(value: object) -> int:
@@ -62,12 +65,25 @@ def test_the_example_explains_every_key_right_above_it() -> None:
 
 def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     settings = load_settings(written(tmp_path, ""))
-    assert settings.model_dump(by_alias=True, mode="json") == defaults()
+    assert settings.model_dump(mode="json") == Settings().model_dump(mode="json")
 
 
 def test_the_example_can_be_loaded_as_it_is(tmp_path: Path) -> None:
     settings = load_settings(written(tmp_path, example_config()))
     assert settings.model_dump(mode="json") == Settings().model_dump(mode="json")
+
+
+def test_the_example_of_a_feed_can_be_taken_as_it_is_and_has_every_key(tmp_path: Path) -> None:
+    _, _, below = example_config().partition("# [[sources.feed]]\n")
+    lines = ["[[sources.feed]]"]
+    for line in itertools.takewhile(lambda line: line.startswith("# "), below.splitlines()):
+        lines.append(line.removeprefix("# "))
+    values = [line for line in lines if re.match(r"\w+ = ", line)]
+    explained = [line for line in lines if line.startswith("# ")]
+    (feed,) = load_settings(written(tmp_path, "\n".join(lines))).sources.feed
+    assert [line.partition(" = ")[0] for line in values] == list(type(feed).model_fields)
+    assert len(explained) == len(values)
+    assert feed.allow_private is False
 
 
 # -- values ----------------------------------------------------------------------------------------
@@ -110,6 +126,63 @@ def test_relative_paths_count_from_the_folder_of_the_file(
 @pytest.mark.parametrize("url", ["sqlite:////var/lib/triage.db", "sqlite:///:memory:"])
 def test_an_absolute_database_address_stays_as_it_is(tmp_path: Path, url: str) -> None:
     assert load_settings(written(tmp_path, f'[database]\nurl = "{url}"')).database_url == url
+
+
+def test_feeds_come_one_after_the_other(tmp_path: Path) -> None:
+    text = """
+        [[sources.feed]]
+        name = "distill"
+        url = "https://distill.pub/rss.xml"
+        [[sources.feed]]
+        name = "intranet"
+        url = "http://10.0.0.7/papers.json"
+        allow_private = true
+        """
+    feeds = load_settings(written(tmp_path, text)).sources.feed
+    assert [(feed.name, feed.allow_private) for feed in feeds] == [
+        ("distill", False),
+        ("intranet", True),
+    ]
+
+
+def feed(name: str = "a", url: str = "https://example.org/feed", more: str = "") -> str:
+    return f'[[sources.feed]]\nname = "{name}"\nurl = "{url}"\n{more}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (feed(name="My feed"), "is not a short name of small letters"),
+        (feed(name=""), "is not a short name of small letters"),
+        (feed(name="arxiv"), "two sources are named 'arxiv'"),
+        (feed(name="medrxiv"), "two sources are named 'medrxiv'"),
+        (feed() + feed(), "two sources are named 'a'"),
+        (feed(url="http://example.org/feed"), "must begin with https://"),
+        (feed(url="file:///etc/passwd"), "`sources.feed.url` (number 1)"),
+        (feed(url="https://127.0.0.1/feed"), "leads into a private network"),
+        (feed(url="https://169.254.169.254/latest"), "leads into a private network"),
+        (feed(url="https://[::1]/feed"), "leads into a private network"),
+        (feed(url="https://localhost/feed"), "leads into a private network"),
+        (feed(url="https://me:hunter2@example.org/feed"), "without logging in"),
+        (feed() + feed("b", more="alow_private = true"), "did you mean `allow_private`?"),
+        (feed() + feed("b", more='allow_private = "yes"'), "`sources.feed.allow_private` (number"),
+        ("[sources.feed]\nname = 'a'", "write it as [[sources.feed]]"),
+        ('[sources.arxiv]\ncategories = "cs.LG"', "Input should be a list (got 'cs.LG')"),
+        ("[sources.biorxiv]\nservers = []", "`sources.biorxiv.servers`: "),
+        ('[sources.biorxiv]\nservers = ["chemrxiv"]', "'biorxiv' or 'medrxiv' (got 'chemrxiv')"),
+        ("[sources.crossref]\ndaily_requests = 0", "`sources.crossref.daily_requests`: "),
+    ],
+)
+def test_a_source_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    message = refusal(tmp_path, text)
+    assert words in message
+    assert "hunter2" not in message
+
+
+def test_a_feed_may_be_private_if_that_is_said(tmp_path: Path) -> None:
+    for url in ("http://127.0.0.1:8080/feed", "http://localhost/feed", "https://10.1.2.3/x"):
+        text = feed(url=url, more="allow_private = true")
+        assert load_settings(written(tmp_path, text)).sources.feed[0].url == url
 
 
 def test_settings_cannot_be_changed(tmp_path: Path) -> None:

@@ -101,29 +101,38 @@ class App:
             password=password or "",
         )
 
-    def sources(self, on: date | None = None, deadline: datetime | None = None) -> list[Source]:
+    def sources(
+        self, on: date | None = None, deadline: datetime | None = None, since: date | None = None
+    ) -> list[Source]:
         """Return the live sources that are switched on.
 
         Args:
             on: acts as if this were today; else each source has the day that it is there.
             deadline: when a fetch must have ended; none for one that may wait its turn.
+            since: the first day to read again, of the sources that can read the past.
         """
         from triage.announcements import arxiv_today
         from triage.sources.arxiv import Arxiv
         from triage.sources.hf_daily import HuggingFaceDaily
 
-        arxiv, hf_daily = self.settings.sources.arxiv, self.settings.sources.hf_daily
+        wanted = self.settings.sources
+        today = on or self.clock.now().date()
         sources: list[Source] = []
-        if arxiv.enabled and arxiv.categories:
-            gate = self._gate("arxiv", arxiv.min_interval_s, deadline)
-            day = on or arxiv_today(self.clock.now())
-            oai_url = "https://oaipmh.arxiv.org/oai"
+        if wanted.arxiv.enabled and wanted.arxiv.categories:
             sources.append(
-                Arxiv(gate, arxiv.categories, arxiv.rss_url, arxiv.api_url, oai_url, day)
+                Arxiv(
+                    self._gate("arxiv", wanted.arxiv.min_interval_s, deadline),
+                    wanted.arxiv.categories,
+                    wanted.arxiv.rss_url,
+                    wanted.arxiv.api_url,
+                    wanted.arxiv.oai_url,
+                    on or arxiv_today(self.clock.now()),
+                    since,
+                )
             )
-        if hf_daily.enabled:
-            gate = self._gate("hf_daily", hf_daily.min_interval_s, deadline)
-            sources.append(HuggingFaceDaily(gate, hf_daily.url, on or self.clock.now().date()))
+        if wanted.hf_daily.enabled:
+            gate = self._gate("hf_daily", wanted.hf_daily.min_interval_s, deadline)
+            sources.append(HuggingFaceDaily(gate, wanted.hf_daily.url, today))
         return sources
 
     def _gate(self, name: str, min_interval_s: float, deadline: datetime | None) -> Gate:

@@ -8,8 +8,10 @@ import re
 import tomllib
 from collections.abc import Mapping
 from email.utils import parseaddr
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +21,7 @@ from pydantic import (
     HttpUrl,
     TypeAdapter,
     ValidationError,
+    model_validator,
 )
 
 from triage.errors import ConfigError
@@ -47,6 +50,12 @@ def _category(value: str) -> str:
     return value
 
 
+def _slug(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", value):
+        raise ValueError("is not a short name of small letters, digits, - and _")
+    return value
+
+
 def _clock_time(value: str) -> str:
     if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
         raise ValueError("is not a time of day as in 03:30")
@@ -56,6 +65,8 @@ def _clock_time(value: str) -> str:
 Category = Annotated[str, AfterValidator(_category)]
 ClockTime = Annotated[str, AfterValidator(_clock_time)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
+Seconds = Annotated[float, Field(ge=0)]
+DailyRequests = Annotated[int, Field(ge=1)]
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
 
 
@@ -78,18 +89,88 @@ class ArxivSettings(_Section):
     categories: Annotated[tuple[Category, ...], Field(strict=False)] = ()
     rss_url: WebAddress = "https://rss.arxiv.org/rss"
     api_url: WebAddress = "https://export.arxiv.org/api/query"
-    min_interval_s: Annotated[float, Field(ge=0)] = 3.0
+    oai_url: WebAddress = "https://oaipmh.arxiv.org/oai"
+    min_interval_s: Seconds = 3.0
+    daily_requests: DailyRequests = 500
 
 
 class HuggingFaceDailySettings(_Section):
     enabled: bool = False
     url: WebAddress = "https://huggingface.co/api/daily_papers"
-    min_interval_s: Annotated[float, Field(ge=0)] = 1.0
+    trending: bool = True
+    min_interval_s: Seconds = 1.0
+    daily_requests: DailyRequests = 500
+
+
+class BiorxivSettings(_Section):
+    enabled: bool = False
+    url: WebAddress = "https://api.biorxiv.org"
+    servers: Annotated[
+        tuple[Literal["biorxiv", "medrxiv"], ...], Field(strict=False, min_length=1)
+    ] = ("biorxiv", "medrxiv")
+    min_interval_s: Seconds = 1.0
+    daily_requests: DailyRequests = 500
+
+
+class SemanticScholarSettings(_Section):
+    enabled: bool = False
+    url: WebAddress = "https://api.semanticscholar.org/graph/v1"
+    min_interval_s: Seconds = 1.0
+    daily_requests: DailyRequests = 500
+
+
+class CrossrefSettings(_Section):
+    enabled: bool = False
+    url: WebAddress = "https://api.crossref.org"
+    min_interval_s: Seconds = 1.0
+    daily_requests: DailyRequests = 500
+
+
+class FeedSettings(_Section):
+    """One feed of any kind; its address may come from anywhere, so it must be a public one."""
+
+    name: Annotated[str, AfterValidator(_slug)]
+    url: WebAddress
+    allow_private: bool = False
+
+    @model_validator(mode="after")
+    def _is_public(self) -> Self:
+        parts = urlsplit(self.url)
+        if parts.username is not None:
+            raise ValueError("the url holds an account: a feed is read without logging in")
+        if self.allow_private:
+            return self
+        if parts.scheme != "https":
+            raise ValueError("the url must begin with https://, unless allow_private = true")
+        if _is_private(parts.hostname or ""):
+            raise ValueError("the url leads into a private network: allow_private = true lets it")
+        return self
+
+
+def _is_private(host: str) -> bool:
+    """Tell whether a host says so itself; what a name leads to is looked at before each request."""
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return host == "localhost" or host.endswith((".localhost", ".local", ".internal"))
 
 
 class SourcesSettings(_Section):
     arxiv: ArxivSettings = ArxivSettings()
     hf_daily: HuggingFaceDailySettings = HuggingFaceDailySettings()
+    biorxiv: BiorxivSettings = BiorxivSettings()
+    semantic_scholar: SemanticScholarSettings = SemanticScholarSettings()
+    crossref: CrossrefSettings = CrossrefSettings()
+    feed: Annotated[tuple[FeedSettings, ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        taken = {*type(self).model_fields, "medrxiv"}
+        for feed in self.feed:
+            if feed.name in taken:
+                raise ValueError(f"two sources are named {feed.name!r}: give the feed another name")
+            taken.add(feed.name)
+        return self
 
 
 class DigestSettings(_Section):
@@ -179,21 +260,29 @@ def load_settings(path: Path) -> Settings:
 
 
 def _problem(details: Any) -> str:
-    place = [str(part) for part in details["loc"]]
-    key = ".".join(place)
+    # A number is the place in a list, as in the second of the feeds.
+    place = [part for part in details["loc"] if isinstance(part, str)]
+    numbers = [part + 1 for part in details["loc"] if isinstance(part, int)]
+    key = f"`{'.'.join(place)}`" + "".join(f" (number {n})" for n in numbers)
     if details["type"] == "extra_forbidden":
-        nearest = difflib.get_close_matches(place[-1], _keys_beside(place), n=1, cutoff=0.5)
-        valid = ", ".join(_keys_beside(place))
-        hint = f"did you mean `{nearest[0]}`?" if nearest else f"valid here: {valid}"
-        return f"unknown key `{key}`: {hint}"
+        valid = _keys_beside(place)
+        nearest = difflib.get_close_matches(place[-1], valid, n=1, cutoff=0.5)
+        hint = f"did you mean `{nearest[0]}`?" if nearest else f"valid here: {', '.join(valid)}"
+        return f"unknown key {key}: {hint}"
     message = details["msg"].removeprefix("Value error, ")
-    return f"`{key}`: {message} (got {details['input']!r})"
+    if details["type"] == "tuple_type":
+        several = isinstance(details["input"], dict)
+        message = f"write it as [[{'.'.join(place)}]]" if several else "Input should be a list"
+    got = "" if isinstance(details["input"], dict) else f" (got {details['input']!r})"
+    return f"{key}: {message}{got}"
 
 
 def _keys_beside(place: list[str]) -> list[str]:
     section: type[BaseModel] = Settings
     for name in place[:-1]:
         annotation = section.model_fields[name].annotation if name in section.model_fields else None
+        # A list of sections says what each of them is.
+        annotation = next(iter(get_args(annotation)), annotation)
         if not isinstance(annotation, type) or not issubclass(annotation, BaseModel):
             return []
         section = annotation
