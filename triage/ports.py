@@ -6,7 +6,16 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from triage.records import F32, F64, I32, Batch, Encodings, OutgoingMessage
+from triage.records import (
+    F32,
+    F64,
+    I32,
+    Batch,
+    Encodings,
+    Enrichment,
+    KnownPaper,
+    OutgoingMessage,
+)
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -46,6 +55,26 @@ class Source(Protocol):
 
         Raises:
             SourceError: the source as a whole cannot be read; what was yielded before stands.
+        """
+
+
+class Enricher(Protocol):
+    """Who knows more of papers than their source told: summaries, venues, citations, other ids.
+
+    Attributes:
+        name: unique among the configured enrichers and sources.
+    """
+
+    name: str
+
+    def enrich(self, papers: Sequence[KnownPaper]) -> Iterator[Enrichment]:
+        """Yield what is known of some of `papers`, several times of one if several know it.
+
+        A paper that nobody knows, or that has no id which could be asked for, is passed over. No
+        papers ask nothing.
+
+        Raises:
+            SourceError: nobody can be asked further; what was yielded before stands.
         """
 
 

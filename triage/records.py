@@ -201,6 +201,28 @@ class Paper:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownPaper:
+    """A stored work by the ids that others know it under: schemes with values, as in `paper_ids`."""
+
+    id: int
+    ids: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Enrichment:
+    """What somebody else knows of a stored work; what is empty or None says nothing.
+
+    `venue` is where it was published, never a preprint server. `ids` are further ids of the work.
+    """
+
+    paper_id: int
+    tldr: str = ""
+    venue: str = ""
+    citations: int | None = None
+    ids: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Subscriber:
     id: int
     public_id: str
