@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr, parsedate_to_datetime
@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from triage import __version__
 from triage.errors import SourceError
 from triage.ports import Clock
+from triage.sources._timelimit import TimeLimit
 
 if TYPE_CHECKING:
     import ssl
@@ -75,6 +76,8 @@ class Gate:
             next, retries and redirects included. Back-off starts at ten times it.
         deadline: the first value of the attribute.
         chance: makes the back-off irregular, so that many installations do not return together.
+        transport: makes what reaches the server instead of httpx's own, given whom we trust.
+        request_s: how long one answer may take in all, its pauses and its headers included.
 
     Attributes:
         min_interval_s: as given.
@@ -91,6 +94,8 @@ class Gate:
         *,
         deadline: datetime | None = None,
         chance: random.Random | None = None,
+        transport: Callable[[ssl.SSLContext], httpx.BaseTransport] | None = None,
+        request_s: float = REQUEST_S,
     ) -> None:
         self._clock = clock
         self._user_agent = user_agent
@@ -99,6 +104,9 @@ class Gate:
         self._first_wait_s = 10 * max(min_interval_s, 0.02)
         self.deadline = deadline
         self._chance = chance or random.Random()  # noqa: S311 - no secret
+        self._transport = transport
+        self._request_s = request_s
+        self._limit = TimeLimit()
         self._client: httpx.Client | None = None
         self._not_before: datetime | None = None
 
@@ -233,20 +241,24 @@ class Gate:
         """Return the answer, or the address that the server sent us to."""
         import httpx
 
-        end = self._clock.now() + timedelta(seconds=REQUEST_S)
+        end = self._clock.now() + timedelta(seconds=self._request_s)
         if self.deadline is not None:
             end = min(end, self.deadline)
         left_s = max((end - self._clock.now()).total_seconds(), 0.1)
         timeout = httpx.Timeout(min(_SILENCE_S, left_s))
         try:
-            with self._connection().stream(
-                "GET" if body is None else "POST",
-                url,
-                params=params,
-                headers=headers,
-                content=body,
-                timeout=timeout,
-            ) as response:
+            with (
+                self._limit.of(left_s),
+                self._connection().stream(
+                    "GET" if body is None else "POST",
+                    url,
+                    params=params,
+                    headers=headers,
+                    content=body,
+                    timeout=timeout,
+                    extensions={"trace": self._limit.watch},
+                ) as response,
+            ):
                 _check_status(response, self._clock.now(), host)
                 if response.next_request is not None:
                     return str(response.next_request.url)
@@ -256,13 +268,15 @@ class Gate:
                     etag=response.headers.get("ETag", ""),
                     modified=response.headers.get("Last-Modified", ""),
                 )
-        except httpx.TimeoutException as error:
+        except (httpx.TimeoutException, TimeoutError) as error:
             raise _Temporary("did not answer in time") from error
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise SourceError(
                 f"{host} cannot be asked ({_said(error)}). Check the address in the config."
             ) from error
         except httpx.TransportError as error:
+            if self._limit.is_over:
+                raise _Temporary(f"took longer than {left_s:.0f} s for one answer") from error
             raise _Temporary(f"could not be reached ({_said(error)})") from error
         finally:
             if self._client is not None and self._clock.now() >= end:
@@ -273,7 +287,12 @@ class Gate:
 
         if self._client is None:
             one = httpx.Limits(max_connections=1, max_keepalive_connections=1)
-            self._client = httpx.Client(limits=one, follow_redirects=False, verify=_trust())
+            self._client = httpx.Client(
+                limits=one,
+                follow_redirects=False,
+                verify=_trust(),
+                transport=self._transport and self._transport(_trust()),
+            )
         return self._client
 
     def _body(self, response: httpx.Response, end: datetime, host: str) -> bytes:
@@ -284,7 +303,8 @@ class Gate:
             )
         unpack = None if coding == "identity" else zlib.decompressobj(16 + zlib.MAX_WBITS)
         body, n_raw = bytearray(), 0
-        for raw in response.iter_raw(_PIECE):
+        # As they come: pieces of a given size would be waited for, however slowly they drip in.
+        for raw in response.iter_raw():
             n_raw += len(raw)
             try:
                 for piece in [raw] if unpack is None else _unpacked(unpack, raw):
@@ -293,8 +313,10 @@ class Gate:
             except zlib.error as error:
                 raise _Temporary("sent a damaged gzip answer") from error
             if self._clock.now() > end:
-                raise _Temporary(f"took longer than {REQUEST_S:.0f} s for one answer")
-        if unpack is not None and not unpack.eof:
+                raise _Temporary(f"took longer than {self._request_s:.0f} s for one answer")
+            if unpack is not None and unpack.eof:
+                return bytes(body)  # Nothing that belongs to it follows.
+        if unpack is not None:
             raise _Temporary("sent a gzip answer that ends in the middle")
         return bytes(body)
 
@@ -321,7 +343,8 @@ def _unpacked(unpack: Any, raw: bytes) -> Any:
 
 
 def _check_size(n_body: int, n_raw: int, host: str) -> None:
-    if n_body > MOST_BYTES or (n_body > _SMALL and n_body > MOST_RATIO * n_raw):
+    is_bomb = n_body > _SMALL and n_body > MOST_RATIO * n_raw
+    if max(n_body, n_raw) > MOST_BYTES or is_bomb:
         raise SourceError(
             f"{host} sent more than an answer can be ({n_body:,} bytes from {n_raw:,}), so it was "
             "not read on. Check the address in the config."

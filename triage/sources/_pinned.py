@@ -1,0 +1,155 @@
+"""Reaches public addresses only: for feeds, whose addresses and redirects come from anywhere.
+
+A name is resolved once, every address that it has must be public, and the connection goes to one of
+these addresses and to nothing else, so that a name cannot lead into the operator's own network,
+whatever it answers the next time. Imported only where a feed is read, for it needs httpx.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import httpx
+
+from triage.errors import SourceError
+
+Resolve = Callable[[str, int], Sequence[str]]
+
+_PORTS: Final = {"https": 443, "http": 80}
+_TRIED: Final = 2
+_HOST: Final = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})+", re.ASCII)
+_NUMBER: Final = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)", re.ASCII)
+# Beside what `is_global` knows, of which older Pythons know less.
+_NOT_PUBLIC: Final = (
+    ipaddress.IPv4Network("192.0.0.0/24"),  # RFC 6890, 2.2.2
+    ipaddress.IPv4Network("192.88.99.0/24"),  # RFC 7526: leads to whoever offers 6to4
+    ipaddress.IPv4Network("240.0.0.0/4"),
+    ipaddress.IPv6Network("2001::/23"),  # RFC 2928; Teredo is in it
+    ipaddress.IPv6Network("2001:db8::/32"),
+    ipaddress.IPv6Network("2002::/16"),  # RFC 3056: 6to4 holds an IPv4 address
+    ipaddress.IPv6Network("3fff::/20"),  # RFC 9637
+)
+# The only part of IPv6 from which addresses of the internet are given out (RFC 4291, 2.4 and IANA's
+# registry). IPv4 in disguise, as in ::ffff:0:0/96 and 64:ff9b::/96, lies outside.
+_IPV6_INTERNET: Final = ipaddress.IPv6Network("2000::/3")
+
+
+class PinnedTransport(httpx.BaseTransport):
+    """Sends a request to the public address that its host had when it was looked at.
+
+    Args:
+        trust: whom we trust over TLS; certificates are checked against the host's name.
+        plain: lets http through, for what was configured so.
+        resolve: from host and port to all addresses, as text.
+    """
+
+    def __init__(
+        self, trust: ssl.SSLContext, *, plain: bool = False, resolve: Resolve | None = None
+    ) -> None:
+        # No connection is kept: one that was opened for a host must not serve another at the same
+        # address, whose certificate nobody has seen.
+        self._inner = httpx.HTTPTransport(
+            verify=trust,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=0),
+        )
+        self._schemes = {"https", "http"} if plain else {"https"}
+        self._resolve = resolve or _resolve
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request, which a redirect makes anew.
+
+        Raises:
+            SourceError: its address is not public, or not one of the web.
+        """
+        host = self._checked_host(request.url)
+        port = request.url.port or _PORTS[request.url.scheme]
+        error: httpx.TransportError = httpx.ConnectError("the name leads nowhere")
+        for address in self._addresses(host, port)[:_TRIED]:
+            pinned = httpx.Request(
+                request.method,
+                request.url.copy_with(host=address),
+                headers=request.headers,
+                stream=request.stream,
+                extensions=request.extensions | {"sni_hostname": host},
+            )
+            try:
+                return self._inner.handle_request(pinned)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as failed:
+                error = failed
+        raise error
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def _checked_host(self, url: httpx.URL) -> str:
+        """Return the host, in the one form in which it may be written."""
+        if url.scheme not in self._schemes:
+            raise SourceError(
+                f"A feed's address leads to {url.scheme[:20]!r}, so it was not followed: "
+                f"{' or '.join(sorted(self._schemes))} is what feeds are read by."
+            )
+        if url.userinfo:
+            raise SourceError("A feed's address holds an account, so it was not followed.")
+        if url.port not in {None, 80, 443}:
+            raise SourceError(
+                f"A feed's address leads to port {url.port}, so it was not followed: 80 and 443 "
+                "are the web's."
+            )
+        host = url.raw_host.decode("ascii").lower()
+        if is_address(host):
+            return host
+        if not _HOST.fullmatch(host) or _NUMBER.fullmatch(host.rpartition(".")[2]):
+            raise SourceError(
+                f"A feed's address leads to {host[:80]!r}, which is no name of a public server, "
+                "so it was not followed."
+            )
+        return host
+
+    def _addresses(self, host: str, port: int) -> list[str]:
+        """Return the host's addresses if all are public."""
+        try:
+            addresses = [host] if is_address(host) else list(self._resolve(host, port))
+        except OSError as error:
+            raise httpx.ConnectError(f"the name cannot be resolved: {error.strerror}") from error
+        if not all(is_public(address) for address in addresses):
+            raise SourceError(
+                f"{host[:80]} leads into a private network, so it was not asked. If that is meant, "
+                "say `allow_private = true` beside the feed's url."
+            )
+        return addresses
+
+
+def is_address(host: str) -> bool:
+    """Tell whether a host is an IP address in its plain form: dotted quad or IPv6."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_public(address: str) -> bool:
+    """Tell whether an address is that of one machine of the public internet.
+
+    What is no address is not public.
+    """
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if ip.version == 6 and (ip not in _IPV6_INTERNET or ip.scope_id is not None):
+        return False
+    if any(ip.version == net.version and ip in net for net in _NOT_PUBLIC):
+        return False
+    return ip.is_global and not ip.is_multicast
+
+
+def _resolve(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
