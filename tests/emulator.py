@@ -101,6 +101,7 @@ class Upstreams:
         self.known = {record["id"]: record for day in self.days.values() for record in day}
         self.unknown_to_api: set[str] = set()
         self.upvotes: dict[str, int] = {}
+        self.trending: list[Record] = []
         self.on = max(self.days, default=date(2026, 3, 2))
         self.feed_error = ""
         self.moved: dict[str, str] = {}
@@ -217,8 +218,8 @@ class Upstreams:
 </feed>"""
 
     def _listing(self, query: dict[str, str], fault: Fault | None) -> list[dict[str, Any]]:
-        on = date.fromisoformat(query["date"])
-        picked = self.days.get(on, [])[::8]
+        on = self.on if "sort" in query else date.fromisoformat(query["date"])
+        picked = self.trending if "sort" in query else self.days.get(on, [])[::8]
         if fault is Fault.EMPTY:
             picked = []
         elif fault is Fault.SHORT:

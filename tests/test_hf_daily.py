@@ -63,6 +63,10 @@ class World:
         with self.database.read() as conn:
             return {day.on: day for day in store.sources.days(conn, date.min, date.max)}
 
+    def asked(self) -> list[str]:
+        """Return the days whose listings were asked for, in order."""
+        return [a.query["date"] for a in self.upstreams.log if "date" in a.query]
+
     def listed(self, on: date) -> set[str]:
         listing = self.upstreams._listing({"date": on.isoformat()}, None)
         return {record["paper"]["id"] for record in listing}
@@ -127,7 +131,7 @@ def test_every_recorded_paper_is_stored_right_and_once(world: World, on: date) -
 
 def test_the_day_comes_first_then_the_days_before_it(world: World) -> None:
     world.fetch(FRIDAY)
-    asked = [asked.query["date"] for asked in world.upstreams.log]
+    asked = world.asked()
     assert asked[:3] == ["2025-06-27", "2025-06-26", "2025-06-25"]
     assert world.papers().keys() == set.union(*map(world.listed, (WEDNESDAY, THURSDAY, FRIDAY)))
     assert {day.verdict for day in world.days().values()} == {Verdict.COMPLETE}
@@ -309,7 +313,7 @@ def test_what_is_no_listing_is_an_error_for_people(body: bytes) -> None:
 def changed(change: Callable[[dict[str, Any]], object]) -> Any:
     entry = json.loads(recorded(date(2025, 7, 10)))[0]
     change(entry["paper"])
-    papers, rejected = _papers([entry], FRIDAY)
+    papers, rejected = _papers([entry], FRIDAY, "listing")
     return papers[0] if papers else rejected[0]
 
 
@@ -335,13 +339,13 @@ JSON = st.recursive(
 def test_any_value_in_any_field_is_a_paper_or_a_rejected_record(value: Any, key: str) -> None:
     entry = json.loads(recorded(date(2025, 7, 10)))[0]
     entry["paper"][key] = value
-    papers, rejected = _papers([entry, value], FRIDAY)
+    papers, rejected = _papers([entry, value], FRIDAY, "listing")
     assert len(papers) + len(rejected) == 2
     assert all(paper.listed_on == FRIDAY for paper in papers)
 
 
 def test_a_week_is_asked_for_and_not_more(world: World) -> None:
     world.fetch(FRIDAY)
-    asked = {date.fromisoformat(asked.query["date"]) for asked in world.upstreams.log}
+    asked = {date.fromisoformat(day) for day in world.asked()}
     assert min(asked) >= FRIDAY - timedelta(days=7)
     assert all(day.isoweekday() <= 5 for day in asked)

@@ -1,7 +1,9 @@
 """Hugging Face Daily Papers: what people there found worth reading, with their upvotes.
 
 One listing a day, as JSON whose fields have grown over the years. The papers are arXiv's, so they
-join those of arXiv. Upvotes keep coming for days, so earlier days are read again.
+join those of arXiv. Upvotes keep coming for days, so earlier days are read again. What trends is a
+listing without a day: it may bring papers that no day's listing has, or had long ago.
+https://huggingface.co/docs/hub/api#get-apidailypapers, November 2026.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from triage.sources._text import normalise, reject
 from triage.sources._xml import looks_like_html
 
 REFRESHED_DAYS: Final = 5
+MISSED_DAYS: Final = 30
 MOST_RECORDS: Final = 500
 _DAYS_KEPT: Final = 30
 _FORM: Final = 1
@@ -31,32 +34,42 @@ _NOTE_CHARS: Final = 400
 
 
 class HuggingFaceDaily:
-    """The listings of a day and of the few days before it.
+    """The listings of a day, of the few days before it and of days missed, and what trends.
 
     Args:
         gate: shared by all requests to Hugging Face.
-        url: of the listings; `?date=2026-03-02` is appended.
+        url: of the listings; `?date=2026-03-02` or `?sort=trending` is appended.
         on: the day that counts as today.
+        since: read every day from this one on; None for what was not read yet.
+        trending: read what trends, too. Hugging Face tells only what trends at this moment, so
+            switch it off where `on` is a day of the past.
     """
 
     name = "hf_daily"
 
-    def __init__(self, gate: Gate, url: str, on: date) -> None:
+    def __init__(
+        self, gate: Gate, url: str, on: date, since: date | None = None, trending: bool = True
+    ) -> None:
         self._gate = gate
         self._url = url
         self._on = on
+        self._since = since
+        self._trending = trending
 
     def fetch(self, cursor: str | None) -> Iterator[Batch]:
         """Yield each day's papers unless its listing is as it was at `cursor`, today first.
 
         Days before the first fetch ever are read for their papers; nothing is promised of them.
+        What trends comes last, listed on today: that is the day on which it is news. A paper that
+        is known already keeps its earlier day, and only its upvotes change.
 
         Raises:
             SourceError: a listing cannot be read. If it never was, the day's verdict was yielded
                 before; one that was read stays as it is, only its upvotes are a little old.
         """
         state = _State.load(cursor, self._on)
-        for on in (self._on, *reversed(announcement_days(*_before(self._on)))):
+        state.since = min(state.since, self._since or state.since)
+        for on in (self._on, *state.days_to_read(self._on, self._since)):
             promised = on == self._on or on >= state.since
             try:
                 batch = self._day(on, state)
@@ -75,14 +88,35 @@ class HuggingFaceDaily:
                     "its form must have changed. It is kept in quarantine and read again at the "
                     "next fetch."
                 )
+        if self._trending:
+            yield from self._what_trends(state)
+
+    def _what_trends(self, state: _State) -> Iterator[Batch]:
+        answer = self._gate.get(self._url, {"sort": "trending"})
+        digest = _digest(answer)
+        # A server that does not look at `sort` sends the listing of a day.
+        if digest in {state.trending, *(day.digest for day in state.days.values())}:
+            return
+        listing = _listing(answer)
+        papers, rejected = _papers(listing, self._on, "trending")
+        failed = len(rejected) > _MOST_REJECTED * len(listing)
+        if not failed:
+            state.trending = digest
+        if papers or rejected:
+            yield Batch(tuple(papers), tuple(rejected), state.cursor())
+        if failed:
+            raise SourceError(
+                "More than a fifth of what trends on Hugging Face could not be used, so its form "
+                "must have changed. It is kept in quarantine and read again at the next fetch."
+            )
 
     def _day(self, on: date, state: _State) -> Batch:
         known = state.days.get(on)
         answer = self._gate.get(self._url, _query(on), etag=known.etag if known else "")
-        digest = blake2b(answer.body, digest_size=8).hexdigest()
+        digest = _digest(answer)
         if known and (answer.not_modified or digest == known.digest):
             return Batch(cursor=state.cursor(), days=(self._verdict(on, known),))
-        papers, rejected = _papers(_listing(answer), on)
+        papers, rejected = _papers(_listing(answer), on, "listing")
         n = len(papers) + len(rejected)
         day = _Day(answer.etag, digest, n, len(papers))
         if any(d.digest == digest and d.got for other, d in state.days.items() if other != on):
@@ -118,10 +152,17 @@ class _Day:
 
 @dataclass
 class _State:
-    """The cursor's content. `since` is the day of the first fetch ever."""
+    """The cursor's content.
+
+    Attributes:
+        since: the day of the first fetch ever, or an earlier one that was asked for.
+        days: the listings read.
+        trending: what trended, as a digest.
+    """
 
     since: date
     days: dict[date, _Day] = field(default_factory=dict)
+    trending: str = ""
 
     @classmethod
     def load(cls, cursor: str | None, on: date) -> _State:
@@ -134,23 +175,38 @@ class _State:
                 date.fromisoformat(day): _Day(str(etag), str(digest), int(expected), int(got))
                 for day, (etag, digest, expected, got) in content["days"].items()
             }
-            return cls(date.fromisoformat(content["since"]), days)
+            trending = str(content.get("trending", ""))
+            return cls(date.fromisoformat(content["since"]), days, trending)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return cls(on)
 
     def cursor(self) -> str:
         kept = sorted(self.days)[-_DAYS_KEPT:]
         days = {on.isoformat(): astuple(self.days[on]) for on in kept}
-        content = {"form": _FORM, "since": self.since.isoformat(), "days": days}
+        content = {
+            "form": _FORM,
+            "since": self.since.isoformat(),
+            "days": days,
+            "trending": self.trending,
+        }
         return json.dumps(content, separators=(",", ":"))
+
+    def days_to_read(self, on: date, since: date | None) -> list[date]:
+        """Return the days before `on`, latest first: what may have changed or was never read."""
+        one = timedelta(days=1)
+        refreshed = on - REFRESHED_DAYS * one
+        earliest = max(self.since, on - MISSED_DAYS * one)
+        days = announcement_days(min(refreshed, earliest, since or earliest), on - one)
+        again = min(refreshed, since or refreshed)
+        return [day for day in reversed(days) if day >= again or day not in self.days]
+
+
+def _digest(answer: Answer) -> str:
+    return blake2b(answer.body, digest_size=8).hexdigest()
 
 
 def _query(on: date) -> dict[str, str]:
     return {"date": on.isoformat()}
-
-
-def _before(on: date) -> tuple[date, date]:
-    return on - timedelta(days=REFRESHED_DAYS), on - timedelta(days=1)
 
 
 def _listing(answer: Answer) -> list[Any]:
@@ -168,7 +224,7 @@ def _listing(answer: Answer) -> list[Any]:
     return listing[:MOST_RECORDS]
 
 
-def _papers(listing: list[Any], on: date) -> tuple[list[FetchedPaper], list[Rejected]]:
+def _papers(listing: list[Any], on: date, what: str) -> tuple[list[FetchedPaper], list[Rejected]]:
     papers: dict[str, FetchedPaper] = {}
     rejected: list[Rejected] = []
     for number, record in enumerate(listing, 1):
@@ -176,7 +232,7 @@ def _papers(listing: list[Any], on: date) -> tuple[list[FetchedPaper], list[Reje
             paper = _paper(record, on)
         except RejectedRecord as error:
             raw = json.dumps(record, ensure_ascii=False)[:10_000]
-            rejected.append(reject(str(error), raw, f"listing of {on}, record {number}"))
+            rejected.append(reject(str(error), raw, f"{what} of {on}, record {number}"))
             continue
         papers.setdefault(paper.source_id or "", paper)
     return list(papers.values()), rejected
