@@ -9,8 +9,9 @@ from tests.digests import digest
 from tests.factories import slate
 from triage.errors import MailDeferred, TriageError
 from triage.features import FEATURES
-from triage.ports import Encoder, Mailer, Scorer, Source
-from triage.records import F32, Batch, OutgoingMessage
+from triage.identity import identify
+from triage.ports import Encoder, Enricher, Mailer, Scorer, Source
+from triage.records import F32, Batch, KnownPaper, OutgoingMessage
 
 LARGEST_BATCH = 500
 
@@ -75,6 +76,63 @@ def _records(batches: list[Batch]) -> tuple[list[object], list[object], list[obj
         [paper_id for batch in batches for paper_id in batch.ids],
         [rejected for batch in batches for rejected in batch.rejected],
     )
+
+
+class EnricherContract:
+    """`Enricher`: override `enricher`, `known` and `n_asked`.
+
+    `known` are more papers than one request asks for, each known to the server; `n_asked` counts
+    the requests so far.
+    """
+
+    UNKNOWN = (
+        KnownPaper(7001, (("arxiv", "2603.99999"),)),
+        KnownPaper(7002, (("doi", "10.5555/nobody-knows-this"),)),
+        KnownPaper(7003, (("feed:nature", "some-guid"),)),
+        KnownPaper(7004, ()),
+    )
+
+    def enricher(self) -> Enricher:
+        raise NotImplementedError
+
+    def known(self) -> list[KnownPaper]:
+        raise NotImplementedError
+
+    def n_asked(self) -> int:
+        raise NotImplementedError
+
+    def test_an_enricher_has_a_name(self) -> None:
+        assert self.enricher().name.strip()
+
+    def test_it_speaks_of_the_papers_that_it_knows_and_of_no_others(self) -> None:
+        known = self.known()
+        told = list(self.enricher().enrich([*self.UNKNOWN, *known]))
+        assert {each.paper_id for each in told} == {paper.id for paper in known}
+
+    def test_the_same_question_has_the_same_answer(self) -> None:
+        known = self.known()
+        assert list(self.enricher().enrich(known)) == list(self.enricher().enrich(known))
+
+    def test_many_papers_share_a_request(self) -> None:
+        known = self.known()
+        list(self.enricher().enrich(known))
+        assert 1 < self.n_asked() <= len(known) / 10
+
+    def test_nobody_is_asked_about_nothing(self) -> None:
+        assert list(self.enricher().enrich([])) == []
+        assert list(self.enricher().enrich(self.UNKNOWN[2:])) == []
+        assert self.n_asked() == 0
+
+    def test_what_it_tells_is_clean(self) -> None:
+        for each in self.enricher().enrich(self.known()):
+            for text in (each.tldr, each.venue):
+                assert text.isprintable(), text
+                assert text == " ".join(text.split())
+            assert each.citations is None or each.citations >= 0
+            for scheme, value in each.ids:
+                found = identify(value)
+                assert found is not None
+                assert found[:2] == (scheme, value)
 
 
 def error_text(error: TriageError) -> str:

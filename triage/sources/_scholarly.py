@@ -1,0 +1,58 @@
+"""What those who know of published papers have in common: JSON, venues, counts and other ids."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from triage.errors import SourceError
+from triage.identity import identify, title_key
+from triage.sources._text import clean
+from triage.sources._xml import looks_like_html
+
+VENUE_CHARS: Final = 150
+TLDR_CHARS: Final = 1_000
+_MOST_CITATIONS: Final = 10**7
+_MOST_IDS: Final = 20
+# Where preprints lie is where everybody found them; it says nothing of a paper. As `title_key`s.
+_PREPRINT_SERVERS: Final = frozenset(
+    "arxiv arxivorg biorxiv medrxiv chemrxiv psyarxiv socarxiv eartharxiv engrxiv techrxiv corr "
+    "ssrn ssrnelectronicjournal researchsquare preprintsorg osfpreprints openreview "
+    "openreviewnet".split()
+)
+
+
+def parsed(body: bytes, what: str) -> Any:
+    """Return the value of a JSON answer. `what` names it in errors.
+
+    Raises:
+        SourceError: it is no JSON.
+    """
+    if looks_like_html(body):
+        raise SourceError(f"{what} is a web page where JSON was expected: the server has trouble.")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{what} is no JSON ({str(error)[:100]}), so it was not read.") from error
+
+
+def venue(*names: Any) -> str:
+    """Return the first of these that is the name of where papers are published, clean."""
+    for name in names:
+        text = clean(name, VENUE_CHARS) if isinstance(name, str) else ""
+        if title_key(text) and title_key(text) not in _PREPRINT_SERVERS:
+            return text
+    return ""
+
+
+def citations(value: Any) -> int | None:
+    """Return a count of citations, None for what is none."""
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_count and 0 <= value <= _MOST_CITATIONS else None
+
+
+def other_ids(texts: Iterable[Any]) -> tuple[tuple[str, str], ...]:
+    """Return the arXiv ids and DOIs among `texts`, as schemes with values, each once."""
+    found = (identify(text) for text in texts if isinstance(text, str))
+    return tuple(dict.fromkeys((id[0], id[1]) for id in found if id))[:_MOST_IDS]

@@ -1,0 +1,91 @@
+"""Crossref: where a paper was published, how often it is cited, and which DOIs are one work.
+
+Publishers say there which preprint became which article. DOIs of arXiv are not Crossref's but
+DataCite's, so arXiv papers are found there only by the DOI of a journal.
+https://api.crossref.org/swagger-ui and https://www.crossref.org/documentation/retrieve-metadata/
+rest-api/rest-api-filters/, October 2026; who says whom to write to is served in the polite pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from triage.errors import SourceError
+from triage.identity import identify, parse_doi
+from triage.records import Enrichment, KnownPaper
+from triage.sources._http import Gate
+from triage.sources._scholarly import citations, other_ids, parsed, venue
+
+# An address of some thousand characters is taken everywhere.
+MOST_DOIS: Final = 40
+_SELECT: Final = "DOI,type,container-title,is-referenced-by-count,relation"
+_SAME_WORK: Final = ("is-preprint-of", "has-preprint")
+_SCHEMES: Final = frozenset({"doi", "biorxiv", "medrxiv"})
+_WHAT: Final = "Crossref's answer"
+
+
+class Crossref:
+    """Asks for papers by their DOIs.
+
+    Args:
+        gate: shared by all requests to Crossref; its user agent says whom to write to.
+        url: of the interface; `/works` is appended.
+    """
+
+    name = "crossref"
+
+    def __init__(self, gate: Gate, url: str) -> None:
+        self._gate = gate
+        self._url = f"{url}/works"
+
+    def enrich(self, papers: Sequence[KnownPaper]) -> Iterator[Enrichment]:
+        """Yield what is known of the papers that have a DOI, once for each that they have.
+
+        Raises:
+            SourceError: there was no usable answer.
+        """
+        paper_of = {doi: paper.id for paper in papers for doi in _dois(paper)}
+        dois = list(paper_of)
+        for start in range(0, len(dois), MOST_DOIS):
+            yield from self._several(dois[start : start + MOST_DOIS], paper_of)
+
+    def _several(self, dois: Sequence[str], paper_of: Mapping[str, int]) -> Iterator[Enrichment]:
+        wanted = ",".join(f"doi:{doi}" for doi in dois)
+        params = {"filter": wanted, "rows": str(len(dois)), "select": _SELECT}
+        content = parsed(self._gate.get(self._url, params).body, _WHAT)
+        message = content.get("message") if isinstance(content, dict) else None
+        items = message.get("items") if isinstance(message, dict) else None
+        if not isinstance(items, list):
+            raise SourceError(f"{_WHAT} is no list of works. Check `url` in the config.")
+        for item in items:
+            doi = item.get("DOI") if isinstance(item, dict) else None
+            paper_id = paper_of.get(parse_doi(doi) or "") if isinstance(doi, str) else None
+            if paper_id is not None:
+                yield _enrichment(paper_id, item)
+
+
+def _dois(paper: KnownPaper) -> list[str]:
+    """Return the DOIs of a paper that can be asked for: a filter's values may hold no comma."""
+    values = [value for scheme, value in paper.ids if scheme in _SCHEMES and "," not in value]
+    found = [id[1] for value in values if (id := identify(value)) and id[0] == "doi"]
+    return list(dict.fromkeys(found))
+
+
+def _enrichment(paper_id: int, item: dict[str, Any]) -> Enrichment:
+    titles, relation = item.get("container-title"), item.get("relation")
+    is_preprint = item.get("type") == "posted-content"
+    named = titles[:1] if isinstance(titles, list) and not is_preprint else []
+    related = relation if isinstance(relation, dict) else {}
+    others = [
+        each.get("id")
+        for kind in _SAME_WORK
+        for each in (related[kind] if isinstance(related.get(kind), list) else [])
+        if isinstance(each, dict) and each.get("id-type") == "doi"
+    ]
+    return Enrichment(
+        paper_id,
+        venue=venue(*named),
+        citations=citations(item.get("is-referenced-by-count")),
+        ids=other_ids(others),
+    )
