@@ -135,14 +135,34 @@ class App:
             sources.append(HuggingFaceDaily(gate, wanted.hf_daily.url, today))
         return sources
 
-    def _gate(self, name: str, min_interval_s: float, deadline: datetime | None) -> Gate:
-        """Return the gate of one source, always the same, so that spacing holds over fetches."""
+    def _gate(
+        self,
+        name: str,
+        min_interval_s: float,
+        deadline: datetime | None,
+        daily_requests: int = 500,
+    ) -> Gate:
+        """Return the gate of one source, always the same; all processes share what it stands for.
+
+        Args:
+            name: of whoever is asked, the host's where nothing better is known.
+        """
         from triage.sources._http import Gate, user_agent
+        from triage.turns import Rules
+        from triage.turnstile import Turnstile
 
         if name not in self._gates:
             site = self.settings.site
             agent = user_agent(site.base_url, site.contact)
-            self._gates[name] = Gate(self.clock, agent, min_interval_s)
+            turns = Turnstile(
+                self.database,
+                self.clock,
+                name,
+                Rules(min_interval_s, daily_requests),
+                owner=_this_process(),
+                is_gone=_is_gone,
+            )
+            self._gates[name] = Gate(self.clock, agent, min_interval_s, turns=turns)
         self._gates[name].deadline = deadline
         return self._gates[name]
 

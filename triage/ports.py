@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from triage.records import (
@@ -75,6 +77,63 @@ class Enricher(Protocol):
 
         Raises:
             SourceError: nobody can be asked further; what was yielded before stands.
+        """
+
+
+class Closed(StrEnum):
+    """Why a gate lets nobody through now."""
+
+    SPACED = "the server wants more distance"
+    BUSY = "another request is under way"
+    FAILING = "the server has failed too often"
+    SPENT = "the day's requests are spent"
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """A gate that is closed.
+
+    Attributes:
+        until: when it is worth coming again; until then nobody gets through, but for a busy gate.
+        count: of requests made today, of a gate that is spent; else of failures in a row.
+    """
+
+    why: Closed
+    until: datetime
+    count: int = 0
+
+
+class Outcome(StrEnum):
+    """How a request went."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused for good, or never made"
+    FAILED = "no usable answer; a later one may be"
+
+
+class Turns(Protocol):
+    """Whose turn it is at one gate, that is, to ask one server or one family of servers.
+
+    A turn is one request. For everybody who comes to the gate together: one has the turn at a time;
+    the next one starts no sooner than the server's interval after the end of the last; no day has
+    more requests than its budget; and nobody starts before a time that the server named, or before
+    a back-off is over, which grows with the failures in a row to one try an hour.
+    """
+
+    def take(self) -> NotYet | None:
+        """Take the turn; if it cannot be taken now, say why and when to come again.
+
+        Whoever has taken it makes one request at once, of two minutes at most, and calls `end`. One
+        that dies before has its turn taken away, and the interval counts from then.
+        """
+
+    def end(self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0) -> NotYet:
+        """Give the turn back, and return when the next one starts.
+
+        Args:
+            asked_s: how long the server asked to be left alone after a failure, in seconds.
+            stretch: how much longer a back-off is than it needs to be, as a factor, so that many
+                installations do not return together.
         """
 
 

@@ -1,8 +1,9 @@
 """One polite way to ask a server: spaced, patient, bounded. Gatekeeper of httpx.
 
 A source has one `Gate` for all its addresses, whatever their hosts, so that its requests never
-overlap and never follow one another too closely. https://info.arxiv.org/help/api/tou.html asks for
-one connection and one request in three seconds, for all of arXiv's interfaces together.
+overlap and never follow one another too closely; with `Turns` in the database that holds for all
+processes together. https://info.arxiv.org/help/api/tou.html asks for one connection and one request
+in three seconds, for all of arXiv's interfaces together.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from urllib.parse import urlsplit
 
 from triage import __version__
 from triage.errors import SourceError
-from triage.ports import Clock
+from triage.ports import Clock, Closed, NotYet, Outcome, Turns
 from triage.sources._timelimit import TimeLimit
+from triage.sources._turns import OwnTurns
+from triage.turns import Rules
 
 if TYPE_CHECKING:
     import ssl
@@ -37,6 +40,7 @@ _SILENCE_S: Final = 20.0
 _REDIRECTS: Final = 3
 _SMALL: Final = 1 << 16  # below this a ratio says nothing
 _PIECE: Final = 1 << 16
+_MOST_KEPT: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ class Gate:
         user_agent: sent with every request.
         min_interval_s: at least so long is between the end of one request and the start of the
             next, retries and redirects included. Back-off starts at ten times it.
+        turns: decides when a request may be made, by the same interval; what other processes ask
+            counts, too, where they share it. By default this gate keeps its own.
         deadline: the first value of the attribute.
         chance: makes the back-off irregular, so that many installations do not return together.
         transport: makes what reaches the server instead of httpx's own, given whom we trust.
@@ -92,6 +98,7 @@ class Gate:
         user_agent: str,
         min_interval_s: float,
         *,
+        turns: Turns | None = None,
         deadline: datetime | None = None,
         chance: random.Random | None = None,
         transport: Callable[[ssl.SSLContext], httpx.BaseTransport] | None = None,
@@ -100,15 +107,14 @@ class Gate:
         self._clock = clock
         self._user_agent = user_agent
         self.min_interval_s = min_interval_s
-        self._interval = timedelta(seconds=min_interval_s)
-        self._first_wait_s = 10 * max(min_interval_s, 0.02)
+        self._turns = turns or OwnTurns(clock, Rules(min_interval_s))
         self.deadline = deadline
         self._chance = chance or random.Random()  # noqa: S311 - no secret
         self._transport = transport
         self._request_s = request_s
         self._limit = TimeLimit()
         self._client: httpx.Client | None = None
-        self._not_before: datetime | None = None
+        self._answered: dict[tuple[object, ...], Answer] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -134,11 +140,17 @@ class Gate:
         *,
         etag: str = "",
         modified: str = "",
+        once: bool = False,
     ) -> Answer:
         """Ask for `url`; with `etag` or `modified` of an earlier answer, only for what is new.
 
         429, 5xx, broken connections and cut answers are tried again, after what the server asked
         for (RFC 9110, 10.2.3) or a growing wait.
+
+        Args:
+            once: its answer stays the same all day, as that of a page of a past day: asked again on
+                one UTC day, the gate gives the answer that it had. Not for what is polled, nor for
+                what is asked again because the answer was wrong.
 
         Raises:
             SourceError: no usable answer came, or none can come before the deadline.
@@ -147,7 +159,14 @@ class Gate:
         headers = {"User-Agent": self._user_agent, "Accept-Encoding": "gzip"}
         headers |= {"If-None-Match": etag} if etag else {}
         headers |= {"If-Modified-Since": modified} if modified else {}
-        return self._ask_patiently(url, params, headers, host)
+        if not once:
+            return self._ask_patiently(url, params, headers, host)
+        question = (self._clock.now().date(), url, *sorted((params or {}).items()))
+        if question not in self._answered:
+            self._answered[question] = self._ask_patiently(url, params, headers, host)
+            if len(self._answered) > _MOST_KEPT:
+                del self._answered[next(iter(self._answered))]
+        return self._answered[question]
 
     def post(
         self, url: str, params: Mapping[str, str], body: bytes, headers: Mapping[str, str]
@@ -169,27 +188,17 @@ class Gate:
         host: str,
         body: bytes | None = None,
     ) -> Answer:
+        # Kept open, each process that shares the turns would hold a connection of its own.
+        headers = headers | {"Connection": "close"}
         reason = ""
-        for attempt in range(ATTEMPTS):
+        for _ in range(ATTEMPTS):
             try:
                 return self._follow(url, params, headers, host, body)
             except _Temporary as error:
                 reason = str(error)
-                self._hold_back(error.wait_s, attempt, host, reason)
         raise SourceError(
             f"{host} {reason}, the last of {ATTEMPTS} tries. It is asked again at the next fetch."
         )
-
-    def _hold_back(self, wait_s: float | None, attempt: int, host: str, reason: str) -> None:
-        if wait_s is None:
-            growing = self._first_wait_s * 2**attempt * self._chance.uniform(1, 1.5)
-            wait_s = min(growing, LONGEST_WAIT_S)
-        self._not_before = self._clock.now() + max(timedelta(seconds=wait_s), self._interval)
-        if wait_s > LONGEST_WAIT_S:
-            raise SourceError(
-                f"{host} {reason} and asked to be left alone for {wait_s / 3600:.1f} hours. "
-                "Try again after that."
-            )
 
     def _follow(
         self,
@@ -203,32 +212,57 @@ class Gate:
             self._wait(host)
             try:
                 answer = self._ask(url, params, headers, host, body)
-            finally:
-                earliest = self._clock.now() + self._interval
-                self._not_before = max(self._not_before or earliest, earliest)
+            except _Temporary as error:
+                stretch = self._chance.uniform(1, 1.5)
+                closed = self._turns.end(Outcome.FAILED, error.wait_s, stretch)
+                _check_patience(error, closed, host)
+                raise
+            except BaseException:
+                self._turns.end(Outcome.REFUSED)
+                raise
+            self._turns.end(Outcome.ANSWERED)
             if isinstance(answer, Answer):
                 return answer
             url, params = answer, None
         raise SourceError(f"{host} only sent us elsewhere. Check the address in the config.")
 
     def _wait(self, host: str) -> None:
-        """Wait until a request is allowed.
+        """Wait until it is our turn, and take it.
 
         Raises:
-            SourceError: that would be after the deadline.
+            SourceError: that would be after the deadline, or today's requests are spent.
         """
-        now = self._clock.now()
-        start = max(self._not_before or now, now)
-        if self.deadline is not None and start >= self.deadline:
-            wait_s = (start - now).total_seconds()
-            after = f": it may be asked again in {wait_s:.0f} s" if wait_s >= 1 else ""
-            raise SourceError(
-                f"The fetch ran out of time before {host} had answered everything{after}. "
-                "What came is stored; the rest follows with the next fetch."
-            )
-        # A wait may end a little early, and a request must not.
-        while (wait_s := (start - self._clock.now()).total_seconds()) > 0:
-            self._clock.sleep(wait_s)
+        while True:
+            now = self._clock.now()
+            self._check_deadline(now, host)
+            closed = self._turns.take()
+            if closed is None:
+                return
+            if closed.why is Closed.SPENT:
+                raise SourceError(
+                    f"{host} has been asked {closed.count} times today, as often as may be. It is"
+                    f" asked again after {closed.until:%H:%M} UTC; daily_requests in the config"
+                    " says how often."
+                )
+            self._check_deadline(now, host, closed)
+            # A wait may end a little early, and a request must not.
+            self._clock.sleep(max((closed.until - self._clock.now()).total_seconds(), 0.001))
+
+    def _check_deadline(self, now: datetime, host: str, closed: NotYet | None = None) -> None:
+        start = now if closed is None else max(closed.until, now)
+        if self.deadline is None or start < self.deadline:
+            return
+        wait_s = (start - now).total_seconds()
+        after = f": it may be asked again in {wait_s:.0f} s" if wait_s >= 1 else ""
+        why = ""
+        if closed is not None and closed.why is Closed.BUSY:
+            why = " Another process of this installation is asking it."
+        elif closed is not None and closed.why is Closed.FAILING:
+            why = f" It has failed {closed.count} times in a row."
+        raise SourceError(
+            f"The fetch ran out of time before {host} had answered everything{after}.{why} "
+            "What came is stored; the rest follows with the next fetch."
+        )
 
     def _ask(
         self,
@@ -333,6 +367,20 @@ def _trust() -> ssl.SSLContext:
     context = httpx.create_ssl_context(trust_env=False)
     context.load_default_certs()
     return context
+
+
+def _check_patience(error: _Temporary, closed: NotYet, host: str) -> None:
+    """Raise SourceError where trying again is not for now."""
+    if error.wait_s is not None and error.wait_s > LONGEST_WAIT_S:
+        raise SourceError(
+            f"{host} {error} and asked to be left alone for {error.wait_s / 3600:.1f} hours. "
+            "Try again after that."
+        ) from error
+    if closed.why is Closed.FAILING:
+        raise SourceError(
+            f"{host} {error}, the failure number {closed.count} in a row. It is left alone until"
+            f" {closed.until:%Y-%m-%d %H:%M} UTC, and asked once then."
+        ) from error
 
 
 def _unpacked(unpack: Any, raw: bytes) -> Any:

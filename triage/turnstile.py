@@ -1,0 +1,60 @@
+"""Whose turn it is at a gate, for all processes that share a database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from triage import store, turns
+from triage.ports import Clock, NotYet, Outcome
+from triage.store import Database
+
+
+class Turnstile:
+    """`Turns` at one gate, kept in the database.
+
+    Processes on several machines need clocks that agree; those of one machine have one. Times are
+    read while the right to write is held, for waiting for it takes time, too.
+
+    Args:
+        name: of the gate; whoever asks the same server must use the same.
+        owner: names this process and this object, and nothing else ever.
+        is_gone: whether an owner is known to be a process that has ended. Its turn is free then;
+            that of one who cannot be known about is free once no request can last so long.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        name: str,
+        rules: turns.Rules,
+        *,
+        owner: str,
+        is_gone: Callable[[str], bool],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._name = name
+        self._rules = rules
+        self._owner = owner
+        self._is_gone = is_gone
+
+    def take(self) -> NotYet | None:
+        with self._database.write() as conn:
+            before = store.gates.load(conn, self._name)
+            after, not_yet = turns.take(
+                before, self._rules, self._owner, self._clock.now(), self._is_gone
+            )
+            if after != before:
+                store.gates.save(conn, self._name, after)
+        return not_yet
+
+    def end(self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0) -> NotYet:
+        with self._database.write() as conn:
+            before = store.gates.load(conn, self._name)
+            now = self._clock.now()
+            after, not_yet = turns.end(
+                before, self._rules, self._owner, now, outcome, asked_s, stretch
+            )
+            store.gates.save(conn, self._name, after)
+        return not_yet
