@@ -259,10 +259,11 @@ def category_affinity(liked: tuple[Paper, ...], papers: tuple[Paper, ...]) -> F3
     if not liked:
         return np.zeros(len(papers), dtype=np.float32)
     # Papers are many and their sets of categories few.
-    kinds = Counter(paper.categories for paper in papers)
-    seen: Counter[str] = Counter()
+    kinds = Counter([paper.categories for paper in papers])
+    seen: dict[str, int] = {}
     for kind, n in kinds.items():
-        seen.update(dict.fromkeys(kind, n))
+        for category in set(kind):
+            seen[category] = seen.get(category, 0) + n
     mine = Counter(category for paper in liked for category in set(paper.categories))
     lift = {
         category: len(liked)
