@@ -193,5 +193,6 @@ def test_whatever_belongs_to_a_subscriber_goes_with_them(database: Database) -> 
         ("interests", "subscribers"),
         ("tastes", "subscribers"),
         ("messages", "subscribers"),
+        ("bounces", "subscribers"),
     }
     assert set(about_people.values()) == {"CASCADE"}

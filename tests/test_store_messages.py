@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete, update
 from sqlalchemy.exc import IntegrityError
 
 from tests.factories import DAY, NOON, impression, paper, slate
@@ -21,6 +22,7 @@ from triage.records import (
 )
 from triage.store import Database
 from triage.store.messages import NEXT_STATES, StoredMessage
+from triage.tables import bodies, messages
 
 UP, DOWN, SAVE = EventKind.VOTE_UP, EventKind.VOTE_DOWN, EventKind.SAVE
 ONE_DAY = timedelta(days=1)
@@ -106,6 +108,57 @@ def test_nothing_is_sent_without_having_been_in_doubt() -> None:
         state for state, following in NEXT_STATES.items() if MessageState.SENT in following
     }
     assert before_sent == {MessageState.IN_DOUBT, MessageState.HELD}
+
+
+def set_to(database: Database, **fields: object) -> None:
+    with database.write() as conn:
+        conn.execute(update(messages).values(**fields))
+
+
+def force(database: Database, state: MessageState) -> None:
+    """Put the only message into a state, whatever the way there."""
+    ways: dict[MessageState, tuple[MessageState, ...]] = {MessageState.RENDERED: ()}
+    while state not in ways:
+        for now, way in list(ways.items()):
+            for then in NEXT_STATES[now]:
+                ways.setdefault(then, (*way, then))
+    for step in ways[state]:
+        set_to(database, state=step)
+
+
+REACHABLE = sorted(set(MessageState) - {MessageState.PLANNED, MessageState.SKIPPED})
+
+
+@pytest.mark.parametrize("now", REACHABLE)
+def test_the_database_itself_refuses_every_other_way(database: Database, now: MessageState) -> None:
+    for n, then in enumerate(MessageState):
+        queue(database, empty_slate(add_reader(database, n + 1), n + 1))
+        force(database, now)
+        if then in NEXT_STATES[now]:
+            set_to(database, state=then)
+        elif then is not now or now is MessageState.SENT:
+            with pytest.raises(IntegrityError):
+                set_to(database, state=then)
+        with database.write() as conn:
+            conn.execute(delete(messages))
+
+
+def test_what_was_sent_is_never_changed(database: Database) -> None:
+    queue(database, empty_slate(add_reader(database)))
+    force(database, MessageState.SENT)
+    for change in ({"recipient": "x@y.org"}, {"sent_at": NOON}, {"attempts": 9}, {"on": DAY}):
+        with pytest.raises(IntegrityError):
+            set_to(database, **change)
+
+
+def test_the_bytes_of_a_message_never_change_but_may_be_dropped(database: Database) -> None:
+    queue(database, empty_slate(add_reader(database)))
+    with pytest.raises(IntegrityError), database.write() as conn:
+        conn.execute(update(bodies).values(mime=b"other"))
+    force(database, MessageState.SENT)
+    with database.write() as conn:
+        conn.execute(delete(bodies))
+        assert store.messages.by_slate(conn, f"{1:020x}") == (MessageState.SENT, None)
 
 
 def claim(database: Database, message: StoredMessage, owner: str) -> StoredMessage | None:

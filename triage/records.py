@@ -202,7 +202,7 @@ class Paper:
 
 @dataclass(frozen=True, slots=True)
 class KnownPaper:
-    """A stored work by the ids that others know it under: schemes with values, as in `paper_ids`."""
+    """A stored work by the ids that others know it under: schemes with values."""
 
     id: int
     ids: tuple[tuple[str, str], ...]
@@ -224,6 +224,15 @@ class Enrichment:
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
+    """Who receives digests, and how.
+
+    Attributes:
+        weekdays: the days on which digests come, as bits; bit 0 is Monday.
+        paused_until: the first date on which digests come again.
+        score_floor, size: of this subscriber's digests; None leaves them to the settings.
+        recap: whether a week's best papers that were missed come once more.
+    """
+
     id: int
     public_id: str
     email: str
@@ -237,6 +246,11 @@ class Subscriber:
     include_keywords: tuple[str, ...] = ()
     exclude_keywords: tuple[str, ...] = ()
     revisions: bool = False
+    weekdays: int = 127
+    paused_until: date | None = None
+    score_floor: float | None = None
+    size: int | None = None
+    recap: bool = False
     detail: Detail = Detail.ABSTRACT
     created_at: datetime | None = None
     active_since: datetime | None = None

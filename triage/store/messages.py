@@ -12,13 +12,20 @@ from sqlalchemy import Connection, insert, or_, select, update
 
 from triage.records import MessageState, OutgoingMessage, Slate
 from triage.store import slates as slates_store
-from triage.tables import messages, slates, subscribers
+from triage.tables import bodies, messages, slates, subscribers
 
 NEXT_STATES: dict[MessageState, frozenset[MessageState]] = {
     MessageState.PLANNED: frozenset(
-        {MessageState.RENDERED, MessageState.SKIPPED, MessageState.CANCELLED}
+        {
+            MessageState.RENDERED,
+            MessageState.SKIPPED,
+            MessageState.CANCELLED,
+            MessageState.FAILED,
+        }
     ),
-    MessageState.RENDERED: frozenset({MessageState.CLAIMED, MessageState.CANCELLED}),
+    MessageState.RENDERED: frozenset(
+        {MessageState.CLAIMED, MessageState.CANCELLED, MessageState.FAILED}
+    ),
     MessageState.CLAIMED: frozenset(
         {
             MessageState.IN_DOUBT,
@@ -86,10 +93,11 @@ def add(
         "message_id": message.message_id,
         "state": MessageState.RENDERED,
         "recipient": message.recipient,
-        "mime": message.mime,
         "mime_sha256": sha256(message.mime).hexdigest(),
     }
-    conn.execute(insert(messages), row | _of_slate(slate, slate_id, at))
+    new = insert(messages).returning(messages.c.id)
+    id = conn.scalar(new, row | _of_slate(slate, slate_id, at))
+    conn.execute(insert(bodies), {"message_id": id, "mime": message.mime})
 
 
 def add_skipped(conn: Connection, slate: Slate, slate_id: int, reason: str, at: datetime) -> None:
@@ -166,7 +174,9 @@ def move(
 def content(conn: Connection, id: int) -> tuple[str, bytes]:
     """Return a message's recipient and its frozen bytes."""
     row = conn.execute(
-        select(messages.c.recipient, messages.c.mime).where(messages.c.id == id)
+        select(messages.c.recipient, bodies.c.mime)
+        .join(bodies, bodies.c.message_id == messages.c.id)
+        .where(messages.c.id == id)
     ).one()
     return row.recipient, row.mime
 
@@ -216,8 +226,9 @@ def listing(
 def by_slate(conn: Connection, public_id: str) -> tuple[MessageState, bytes | None] | None:
     """Return state and bytes of the message that carries a slate."""
     query = (
-        select(messages.c.state, messages.c.mime)
+        select(messages.c.state, bodies.c.mime)
         .join(slates, slates.c.id == messages.c.slate_id)
+        .outerjoin(bodies, bodies.c.message_id == messages.c.id)
         .where(slates.c.public_id == public_id)
     )
     row = conn.execute(query).one_or_none()
