@@ -19,6 +19,8 @@ from triage.clock import SystemClock
 from triage.errors import SourceError
 from triage.sources import _http
 from triage.sources._http import Gate, user_agent
+from triage.sources._turns import OwnTurns
+from triage.turns import MOST_FAILURES, Rules
 
 RECORD = {
     "id": "2603.00001",
@@ -266,3 +268,72 @@ def test_an_answer_that_drips_in_for_ever_is_given_up(
         open_gate.get(f"{upstreams.rss_url}/cs.LG")
     assert "60 s" in error_text(caught.value)
     assert len(upstreams.log) == _http.ATTEMPTS
+
+
+def test_no_process_keeps_a_connection_to_itself(clock: StoppedClock, upstreams: Upstreams) -> None:
+    with gate(clock) as open_gate:
+        open_gate.get(f"{upstreams.rss_url}/cs.LG")
+    assert upstreams.log[0].headers["Connection"] == "close"
+
+
+def test_a_server_that_fails_again_and_again_is_left_alone_for_an_hour_and_asked_once_then(
+    clock: StoppedClock, upstreams: Upstreams
+) -> None:
+    upstreams.fail("rss", Fault.BROKEN, times=MOST_FAILURES + 1)
+    with gate(clock) as open_gate:
+        with pytest.raises(SourceError, match="the last of 4 tries"):
+            open_gate.get(f"{upstreams.rss_url}/cs.LG")
+        with pytest.raises(SourceError, match="left alone until") as caught:
+            open_gate.get(f"{upstreams.rss_url}/cs.LG")
+        error_text(caught.value)
+        assert len(upstreams.log) == MOST_FAILURES
+
+        open_gate.deadline = clock.now() + timedelta(minutes=3)
+        with pytest.raises(SourceError, match=r"asked again in 3600 s\. It has failed 8 times"):
+            open_gate.get(upstreams.api_url, {"id_list": "2603.00001"})
+        assert len(upstreams.log) == MOST_FAILURES
+
+        open_gate.deadline = None
+        with pytest.raises(SourceError, match="left alone until"):
+            open_gate.get(f"{upstreams.rss_url}/cs.LG")
+        assert len(upstreams.log) == MOST_FAILURES + 1
+        assert open_gate.get(f"{upstreams.rss_url}/cs.LG").status == 200
+    assert upstreams.gaps_s("rss")[-2:] == [3600.0, 3600.0]
+
+
+def test_a_days_requests_are_bounded_and_the_error_says_until_when(
+    clock: StoppedClock, upstreams: Upstreams
+) -> None:
+    turns = OwnTurns(clock, Rules(3.0, daily_requests=2))
+    with Gate(clock, "triage", 3.0, turns=turns) as open_gate:
+        for _ in range(2):
+            open_gate.get(f"{upstreams.rss_url}/cs.LG")
+        with pytest.raises(SourceError) as caught:
+            open_gate.get(f"{upstreams.rss_url}/cs.LG")
+        assert "2 times today" in error_text(caught.value)
+        assert "00:00 UTC" in str(caught.value)
+        assert len(upstreams.log) == 2
+
+
+def test_what_stays_the_same_all_day_is_asked_for_once(
+    clock: StoppedClock, upstreams: Upstreams
+) -> None:
+    with gate(clock) as open_gate:
+        answers = [
+            open_gate.get(upstreams.api_url, {"id_list": id}, once=True)
+            for id in ("2603.00001", "2603.00002", "2603.00001")
+        ]
+        assert answers[0] == answers[2] != answers[1]
+        assert len(upstreams.log) == 2
+        clock.sleep(86_400)
+        open_gate.get(upstreams.api_url, {"id_list": "2603.00001"}, once=True)
+        assert len(upstreams.log) == 3
+
+
+def test_a_failure_is_no_answer_for_the_day(clock: StoppedClock, upstreams: Upstreams) -> None:
+    with gate(clock) as open_gate:
+        upstreams.fail("api", Fault.NOT_FOUND)
+        with pytest.raises(SourceError):
+            open_gate.get(upstreams.api_url, {"id_list": "2603.00001"}, once=True)
+        answer = open_gate.get(upstreams.api_url, {"id_list": "2603.00001"}, once=True)
+    assert b"2603.00001" in answer.body
