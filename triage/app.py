@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING
 
 from triage.clock import SystemClock
 from triage.errors import ConfigError, DatabaseError
+from triage.ports import Progress, silent
 from triage.settings import SECRET_FILE, Settings, load_settings, secret, signing_secret
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from triage.digest import Composed, Nightly
+    from triage.enrich import EnrichReport
     from triage.outbox import Outbox
-    from triage.ports import Clock, Mailer, Source
+    from triage.ports import Clock, Enricher, Mailer, Source
     from triage.records import Slate
     from triage.schedule import Schedule
     from triage.sources._http import Gate
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 CONFIG_NAME = "triage.toml"
 # No digest waits longer for one source; what does not come in time is asked for again later.
 LONGEST_FETCH = timedelta(minutes=3)
+# After arXiv's feed, which is there at midnight in New York.
+ENRICH_AT = time(5, 30)
 
 
 @dataclass
@@ -135,6 +139,44 @@ class App:
             sources.append(HuggingFaceDaily(gate, wanted.hf_daily.url, today))
         return sources
 
+    def enrichers(self, deadline: datetime | None = None) -> list[Enricher]:
+        """Return who is asked for more than the sources told, whom to believe first; often nobody.
+
+        Args:
+            deadline: as for `sources`.
+        """
+        from triage.sources.crossref import Crossref
+        from triage.sources.semantic_scholar import SemanticScholar
+
+        wanted = self.settings.sources
+        enrichers: list[Enricher] = []
+        if wanted.crossref.enabled:
+            crossref = wanted.crossref
+            gate = self._gate(
+                "crossref", crossref.min_interval_s, deadline, crossref.daily_requests
+            )
+            enrichers.append(Crossref(gate, crossref.url))
+        if wanted.semantic_scholar.enabled:
+            scholar = wanted.semantic_scholar
+            gate = self._gate(
+                "semantic_scholar", scholar.min_interval_s, deadline, scholar.daily_requests
+            )
+            key = secret("SEMANTIC_SCHOLAR_KEY")
+            enrichers.append(SemanticScholar(gate, scholar.url, key))
+        return enrichers
+
+    def enrich(self, progress: Progress = silent) -> EnrichReport:
+        """Ask them about recent papers, for a few minutes at most."""
+        from triage.enrich import enrich
+
+        return enrich(
+            self.database,
+            self.enrichers(self.clock.now() + LONGEST_FETCH),
+            self.clock,
+            max_age_days=self.settings.digest.max_age_days,
+            progress=progress,
+        )
+
     def _gate(
         self,
         name: str,
@@ -221,6 +263,9 @@ class App:
         at = time.fromisoformat(settings.train.at)
         arxiv = settings.sources.arxiv
 
+        wanted = settings.sources
+        enriches = wanted.crossref.enabled or wanted.semantic_scholar.enabled
+
         def sources() -> list[Source]:
             return self.sources(deadline=self.clock.now() + LONGEST_FETCH)
 
@@ -238,6 +283,7 @@ class App:
                 Chore(
                     "train", at, lambda: train_in_words(self.database, self.workshop, self.clock)
                 ),
+                *([Chore("enrich", ENRICH_AT, lambda: str(self.enrich()))] if enriches else []),
             ],
             owner=_this_process(),
         )

@@ -31,6 +31,8 @@ def command(ctx: click.Context, name: str | None, on: date | None, as_json: bool
         )  # fmt: skip
     with progress_bar() as progress:
         problems = fetch(app.database, sources, app.clock, progress)
+        if name is None:
+            problems += app.enrich(progress).problems
     today = on or arxiv_today(app.clock.now())
     with app.database.read() as conn:
         days = store.sources.days(conn, today, on or app.clock.now().date())

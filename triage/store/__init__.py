@@ -12,6 +12,7 @@ from __future__ import annotations
 from triage.store import (
     chores,
     encodings,
+    enrichment,
     events,
     gates,
     interests,
@@ -31,6 +32,7 @@ __all__ = [
     "Database",
     "chores",
     "encodings",
+    "enrichment",
     "events",
     "gates",
     "interests",

@@ -1,0 +1,64 @@
+"""Which papers others are asked about, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, or_, select, update
+
+from triage.records import KnownPaper
+from triage.tables import paper_ids, papers
+
+_STANDING = papers.c.withdrawn_at.is_(None) & papers.c.merged_into.is_(None)
+
+
+def waiting(conn: Connection, since: date, asked_before: datetime, n: int) -> list[KnownPaper]:
+    """Return at most `n` papers to ask about, those that it may serve most first.
+
+    Those are papers with an id, listed on a day or later, of which nobody was asked since an
+    instant. Who was never asked about comes first, then the newest listing, then most upvotes.
+    """
+    never = papers.c.enriched_at.is_(None)
+    query = (
+        select(papers.c.id)
+        .where(
+            _STANDING,
+            papers.c.listed_on >= since,
+            or_(never, papers.c.enriched_at < asked_before),
+            papers.c.id.in_(select(paper_ids.c.paper_id)),
+        )
+        .order_by(
+            never.desc(),
+            papers.c.listed_on.desc(),
+            papers.c.upvotes.is_(None),
+            papers.c.upvotes.desc(),
+            papers.c.id.desc(),
+        )
+        .limit(n)
+    )
+    ids: dict[int, list[tuple[str, str]]] = {id: [] for id in conn.scalars(query)}
+    names = (
+        select(paper_ids.c.paper_id, paper_ids.c.scheme, paper_ids.c.value)
+        .where(paper_ids.c.paper_id.in_(list(ids)))
+        .order_by(paper_ids.c.scheme, paper_ids.c.value)
+    )
+    for paper_id, scheme, value in conn.execute(names):
+        ids[paper_id].append((scheme, value))
+    return [KnownPaper(id, tuple(keys)) for id, keys in ids.items()]
+
+
+def standing(conn: Connection, ids: Collection[int]) -> set[int]:
+    """Return those of `ids` that are neither withdrawn nor merged into another work."""
+    return set(conn.scalars(select(papers.c.id).where(_STANDING, papers.c.id.in_(list(ids)))))
+
+
+def save(conn: Connection, id: int, fields: dict[str, Any]) -> None:
+    """Set columns of one paper."""
+    conn.execute(update(papers).where(papers.c.id == id).values(**fields))
+
+
+def asked(conn: Connection, ids: Collection[int], at: datetime) -> None:
+    """Remember that everybody was asked about these papers."""
+    conn.execute(update(papers).where(papers.c.id.in_(list(ids))).values(enriched_at=at))
