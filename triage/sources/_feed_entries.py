@@ -1,0 +1,208 @@
+"""What a feed says of one paper, whatever the feed's form, and the record that is made of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from email.utils import parsedate_to_datetime
+from hashlib import blake2b
+from typing import Final
+from urllib.parse import quote, urljoin, urlsplit
+
+from triage.identity import identify, parse_doi
+from triage.records import FetchedPaper
+from triage.sources._markup import text_of
+from triage.sources._text import ABSTRACT_CHARS, RAW_CHARS, clean, normalise, storable
+
+# No feed is older (RSS 0.90); an entry that says so has a clock that was never set.
+_FIRST_FEEDS: Final = date(1999, 3, 1)
+_READ_CHARS: Final = 4 * ABSTRACT_CHARS
+_MARKUP_CHARS: Final = 4_000
+_SHORT_SUMMARY: Final = 200
+_LONGEST_ID: Final = 180
+_LONGEST_URL: Final = 2_000
+_MOST_NAMES: Final = 1_000
+_PREPOSED: Final = ("www.", "feeds.", "feed.", "rss.")
+# RFC 3986, 3.3 and 3.4, without what ends a link in running text.
+_KEPT: Final = "%/:=&?~+!$,;@*-._"
+_DOI_IN_PATH: Final = re.compile(r"/doi/(?:(?:abs|full|pdf|epdf)/)?(10\.[0-9]{4,9}/[^?#]+)")
+_BETWEEN_NAMES: Final = re.compile(r",(?!\s*(?:[JS]r\b|I+\b))|;")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text as the feed has it."""
+
+    value: str = ""
+    is_html: bool = False
+
+    def plain(self, limit: int) -> str:
+        """Return it without markup; more than can matter is not looked at."""
+        return text_of(self.value[:limit]) if self.is_html else self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry. `ids` are what may name the paper elsewhere, beside `guid` and `link`."""
+
+    guid: str
+    link: str
+    title: Text
+    summary: Text = Text()
+    content: Text = Text()
+    authors: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    published: str = ""
+    ids: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """What tells this entry from the feed's others, whenever it is read; empty if nothing."""
+        own = self.guid or self.link or self.title.value
+        return _hash(own) if own else ""
+
+    @property
+    def fingerprint(self) -> str:
+        """What is another once the entry's text is."""
+        return _hash("\0".join((self.title.value, self.summary.value, self.content.value)))
+
+    @property
+    def shown(self) -> str:
+        """What people see of an entry that was not used."""
+        return json.dumps([self.guid, self.link, self.title.value, self.summary.value])
+
+    def paper(self, source: str, url: str, on: date) -> FetchedPaper:
+        """Return the record of the paper.
+
+        Args:
+            source: the feed's own scheme of ids, for what no other scheme names.
+            url: the feed's address.
+            on: the day on which the entry was first seen.
+
+        Raises:
+            RejectedRecord: it has no title or no text.
+        """
+        summary = self.summary.plain(_READ_CHARS).strip()
+        content = self.content.plain(_READ_CHARS).strip()
+        is_short = len(summary) < min(_SHORT_SUMMARY, len(content))
+        scheme, id, doi = self._identity(source, url)
+        paper = normalise(
+            source=scheme,
+            source_id=id,
+            title=self.title.plain(_MARKUP_CHARS),
+            abstract=content if is_short else summary,
+            authors=_people(self.authors),
+            categories=self.categories[:_MOST_NAMES],
+            listed_on=_day(self.published, on),
+            doi=doi,
+        )
+        received = (self.content if is_short else self.summary).value
+        return replace(
+            paper,
+            raw_title=storable(self.title.value, RAW_CHARS),
+            raw_abstract=storable(received, RAW_CHARS),
+        )
+
+    def _identity(self, source: str, url: str) -> tuple[str, str | None, str | None]:
+        """Return scheme and id of the paper, and its DOI if that is not the id."""
+        named = [found for text in (*self.ids, self.guid, self.link) if (found := _named(text))]
+        dois = [id for scheme, id in named if scheme == "doi"]
+        for scheme, id in named:
+            if scheme == "arxiv":
+                return scheme, id, dois[0] if dois else None
+        if dois:
+            return "doi", dois[0], None
+        own = self.guid or self.link
+        return source, (own_page(own, url) or _foreign_id(own)) if own else None, None
+
+
+def own_page(address: str, feed_url: str) -> str | None:
+    """Return the https address of a page on the feed's own site; None for anything else.
+
+    The site is the feed's host, with `www` before it or without, so the operator has named it; what
+    a feed says of other hosts is never made a link.
+    """
+    if len(address) > _LONGEST_URL or not address.startswith(("http://", "https://")):
+        return None
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return None
+    is_plain = parts.username is None and parts.password is None and port is None
+    if not is_plain or _site(host) != _site(urlsplit(feed_url).hostname or ""):
+        return None
+    query = f"?{parts.query}" if parts.query else ""
+    page = f"https://{host}{quote(parts.path or '/', safe=_KEPT)}{quote(query, safe=_KEPT)}"
+    return page if len(page) <= _LONGEST_ID else None
+
+
+def absolute(address: str, feed_url: str) -> str:
+    """Return an entry's link as a whole address; as it is if it makes none."""
+    try:
+        return urljoin(feed_url, address.strip()) if address.strip() else ""
+    except ValueError:
+        return address
+
+
+def _named(text: str) -> tuple[str, str] | None:
+    found = identify(text)
+    if found is not None:
+        return found[0], found[1]
+    in_path = _DOI_IN_PATH.search(text[:_LONGEST_URL])
+    doi = parse_doi(in_path[1]) if in_path else None
+    return None if doi is None else ("doi", doi)
+
+
+def _site(host: str) -> str:
+    for prefix in _PREPOSED:
+        if host.startswith(prefix):
+            return host.removeprefix(prefix)
+    return host
+
+
+def _foreign_id(text: str) -> str:
+    """Return an id that nobody takes for an address."""
+    kept = clean(text, _LONGEST_ID)
+    return f"guid:{kept if kept == text else _hash(text)}"
+
+
+def _people(names: tuple[str, ...]) -> list[str]:
+    """Return the names of people, of which one field may hold several; addresses are not names."""
+    several = list(names[:_MOST_NAMES])
+    if len(several) == 1:
+        parts = [part.strip() for part in _BETWEEN_NAMES.split(several[0][:RAW_CHARS])]
+        # "Lovelace, Ada" is one person.
+        if all(" " in part for part in parts if part):
+            several = parts
+    return [name for name in several if "@" not in name]
+
+
+def _day(published: str, on: date) -> date:
+    """Return the day that an entry says it came out, where it was written; `on` if it cannot be."""
+    text = published.strip()[:100]
+    for read in (_iso_day, _rfc_822_day):
+        day = read(text)
+        if day is not None:
+            return day if _FIRST_FEEDS <= day <= on else on
+    return on
+
+
+def _iso_day(text: str) -> date | None:
+    try:
+        return datetime.fromisoformat(text).date()
+    except ValueError:
+        return None
+
+
+def _rfc_822_day(text: str) -> date | None:
+    try:
+        return parsedate_to_datetime(text).date()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _hash(text: str) -> str:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

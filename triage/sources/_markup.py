@@ -1,0 +1,49 @@
+"""HTML as feeds carry it, made text: tags go, words stay, in one pass over it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_MARK: Final = re.compile(r"<!--|<(?P<end>/?)(?P<name>[A-Za-z][A-Za-z0-9]{0,15})(?:\s[^<>]*)?/?>")
+_INLINE: Final = frozenset(
+    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark q s samp "
+    "small span strike strong time tt u var wbr".split()
+)
+_BLOCK: Final = frozenset(
+    "address article aside audio blockquote body br button canvas caption center col colgroup dd "
+    "details div dl dt embed fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 head header "
+    "hr html iframe img input legend li link main map meta nav noscript object ol option p param "
+    "picture pre progress section select source summary table tbody td textarea tfoot th thead "
+    "title tr track ul video".split()
+)
+_NO_TEXT: Final = frozenset({"script", "style", "template", "svg"})
+
+
+def text_of(html: str) -> str:
+    """Return the text of a piece of HTML, entities as they are: what cleans text reads those.
+
+    What is no tag of HTML is text, such as `a < b` and `Vec<T>`; so are `sub` and `sup`, and
+    MathML, which mean something to whoever cleans text. Scripts, styles and comments are left out,
+    up to the end if nothing ends them.
+    """
+    parts: list[str] = []
+    at = 0
+    while (mark := _MARK.search(html, at)) is not None:
+        parts.append(html[at : mark.start()])
+        at = mark.end()
+        name = (mark["name"] or "").lower()
+        if not name:
+            end = html.find("-->", at)
+            at = len(html) if end < 0 else end + 3
+        elif name in _NO_TEXT:
+            if not mark["end"] and not mark[0].endswith("/>"):
+                closing = re.compile(rf"</{name}\s*>", re.IGNORECASE).search(html, at)
+                at = len(html) if closing is None else closing.end()
+            parts.append(" ")
+        elif name in _BLOCK:
+            parts.append(" ")
+        elif name not in _INLINE:
+            parts.append(mark[0])
+    parts.append(html[at:])
+    return "".join(parts)
