@@ -40,6 +40,7 @@ _SILENCE_S: Final = 20.0
 _REDIRECTS: Final = 3
 _SMALL: Final = 1 << 16  # below this a ratio says nothing
 _PIECE: Final = 1 << 16
+_LONGEST_TAG: Final = 500
 _MOST_KEPT: Final = 50
 
 
@@ -299,8 +300,8 @@ class Gate:
                 return Answer(
                     status=response.status_code,
                     body=b"" if response.status_code == 304 else self._body(response, end, host),
-                    etag=response.headers.get("ETag", ""),
-                    modified=response.headers.get("Last-Modified", ""),
+                    etag=_sendable(response.headers.get("ETag", "")),
+                    modified=_sendable(response.headers.get("Last-Modified", "")),
                 )
         except (httpx.TimeoutException, TimeoutError) as error:
             raise _Temporary("did not answer in time") from error
@@ -397,6 +398,11 @@ def _check_size(n_body: int, n_raw: int, host: str) -> None:
             f"{host} sent more than an answer can be ({n_body:,} bytes from {n_raw:,}), so it was "
             "not read on. Check the address in the config."
         )
+
+
+def _sendable(value: str) -> str:
+    """Return what may be sent back as it came; else nothing, so the next request is for all."""
+    return value if value.isascii() and value.isprintable() and len(value) <= _LONGEST_TAG else ""
 
 
 def _check_status(response: httpx.Response, now: datetime, host: str) -> None:
