@@ -13,16 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import fixtures
 from tests.contracts import SourceContract, error_text
 from tests.emulator import Fault, Upstreams
 from tests.fakes import StoppedClock
 from tests.installation import installed
 from triage import store
+from triage.announcements import announcement_days
 from triage.errors import SourceError
 from triage.ingest import IngestReport, ingest
 from triage.records import Paper, SourceDay, Verdict
 from triage.sources._http import Answer, Gate
-from triage.sources.hf_daily import HuggingFaceDaily, _listing, _papers
+from triage.sources.hf_daily import MISSED_DAYS, HuggingFaceDaily, _listing, _papers
 from triage.store import Database
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,8 +35,15 @@ with gzip.open(ROOT / "triage" / "demo" / "papers.jsonl.gz") as _lines:
     RECORDS = [json.loads(line) for line in _lines][::5]
 
 
+RECORDED = {
+    date(2024, 5, 29): "hf_daily_2024-05-29.json.gz",
+    date(2025, 7, 10): "hf_daily_2025-07-10.json.gz",
+    date(2025, 10, 15): "hf_daily_2025-10-15.json.gz",
+}
+
+
 def recorded(on: date) -> bytes:
-    return gzip.decompress((ROOT / "tests" / "data" / f"hf_daily_{on}.json.gz").read_bytes())
+    return fixtures.recorded(RECORDED[on])
 
 
 class World:
@@ -46,12 +55,15 @@ class World:
         self.database = database
         self.gate = Gate(clock, "triage/test", 1.0)
 
-    def source(self, on: date) -> HuggingFaceDaily:
-        return HuggingFaceDaily(self.gate, self.upstreams.hf_url, on)
+    def source(
+        self, on: date, since: date | None = None, trending: bool = True
+    ) -> HuggingFaceDaily:
+        return HuggingFaceDaily(self.gate, self.upstreams.hf_url, on, since, trending)
 
-    def fetch(self, on: date) -> IngestReport:
+    def fetch(self, on: date, since: date | None = None, trending: bool = True) -> IngestReport:
         report = IngestReport()
-        for step in ingest(self.database, self.source(on), self.clock, resume=True):
+        source = self.source(on, since, trending)
+        for step in ingest(self.database, source, self.clock, resume=True):
             report = step
         return report
 
@@ -103,7 +115,7 @@ class TestHuggingFaceKeepsTheContract(SourceContract):
 # -- recorded answers ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("on", [date(2024, 5, 29), date(2025, 7, 10), date(2025, 10, 15)])
+@pytest.mark.parametrize("on", RECORDED)
 def test_every_recorded_paper_is_stored_right_and_once(world: World, on: date) -> None:
     # One answer whatever the date, as from a server that does not look at it.
     world.upstreams.bodies["hf"] = recorded(on)
@@ -187,6 +199,109 @@ def test_week_ends_are_empty_as_expected_and_other_days_are_suspect(world: World
     world.upstreams.days[MONDAY] = [RECORDS[0] | {"listed_date": "2025-06-30"}]
     world.fetch(MONDAY)
     assert world.days()[MONDAY].verdict is Verdict.COMPLETE
+
+
+def test_nine_missed_days_are_read_in_one_fetch(world: World) -> None:
+    world.fetch(WEDNESDAY)
+    later = WEDNESDAY + timedelta(days=10)
+    missed = announcement_days(THURSDAY, later)
+    for n, on in enumerate(missed, 1):
+        world.upstreams.days[on] = [RECORDS[n] | {"listed_date": str(on), "id": f"2507.{n:05d}"}]
+    world.fetch(later)
+    assert {on for on, day in world.days().items() if day.verdict is Verdict.COMPLETE} == {
+        WEDNESDAY,
+        *missed,
+    }
+    papers = world.papers()
+    assert [papers[f"2507.{n:05d}"].listed_on for n in range(1, len(missed) + 1)] == missed
+
+
+def test_the_day_before_a_break_was_not_over_and_is_read_again(world: World) -> None:
+    more = world.upstreams.days[WEDNESDAY].pop()
+    world.fetch(WEDNESDAY)
+    world.upstreams.days[WEDNESDAY].insert(0, more)
+    world.fetch(WEDNESDAY + timedelta(days=15))
+    assert more["id"] in world.papers()
+
+
+def test_a_year_without_a_fetch_is_read_a_month_back(world: World) -> None:
+    world.fetch(WEDNESDAY)
+    world.upstreams.log.clear()
+    later = WEDNESDAY + timedelta(days=365)
+    world.fetch(later)
+    assert date.fromisoformat(min(world.asked())) >= later - timedelta(days=MISSED_DAYS)
+
+
+def test_any_day_can_be_asked_for_and_is_finished_after_a_break(world: World) -> None:
+    since = FRIDAY - timedelta(days=28)
+    due = announcement_days(since, FRIDAY)
+    for n, on in enumerate(due[:-3]):
+        world.upstreams.days[on] = [RECORDS[n] | {"listed_date": str(on)}]
+    steps = ingest(world.database, world.source(FRIDAY, since), world.clock, resume=True)
+    for _ in zip(range(9), steps, strict=False):
+        pass
+    assert len(world.days()) == 9
+    world.fetch(FRIDAY)
+    assert sorted(world.days()) == due
+    assert {day.verdict for day in world.days().values()} == {Verdict.COMPLETE}
+
+
+# -- trending --------------------------------------------------------------------------------------
+
+
+def test_a_paper_that_trends_is_listed_on_that_day_and_only_once(world: World) -> None:
+    old = RECORDS[0] | {"id": "1706.03762", "listed_date": "2017-06-12", "upvotes": 900}
+    known = world.upstreams.days[THURSDAY][0]
+    world.upstreams.trending = [old, known]
+    world.upstreams.upvotes[known["id"]] = 41
+    world.fetch(FRIDAY)
+    papers = world.papers()
+    assert (papers["1706.03762"].listed_on, papers["1706.03762"].upvotes) == (FRIDAY, 900)
+    assert (papers[known["id"]].listed_on, papers[known["id"]].upvotes) == (THURSDAY, 41)
+    # Nothing is promised of what trends: the day is that of its listing.
+    assert world.days()[FRIDAY].got == len(world.listed(FRIDAY))
+    world.upstreams.upvotes["1706.03762"] = 950
+    world.fetch(MONDAY)
+    paper = world.papers()["1706.03762"]
+    assert (paper.listed_on, paper.upvotes) == (FRIDAY, 950)
+
+
+def test_what_trends_is_stored_once_while_it_stays_the_same(world: World) -> None:
+    world.upstreams.trending = [RECORDS[0] | {"id": "1706.03762"}]
+    world.fetch(FRIDAY)
+    assert world.fetch(FRIDAY) == IngestReport()
+
+
+def test_what_trends_can_be_left_out(world: World) -> None:
+    world.upstreams.trending = [RECORDS[0] | {"id": "1706.03762"}]
+    world.fetch(FRIDAY, trending=False)
+    assert "1706.03762" not in world.papers()
+    assert all("date" in asked.query for asked in world.upstreams.log)
+
+
+def test_a_server_that_does_not_know_trending_lists_nothing_on_a_wrong_day(world: World) -> None:
+    world.upstreams.trending = world.upstreams.days[WEDNESDAY][::8]
+    world.upstreams.on = WEDNESDAY
+    world.fetch(FRIDAY)
+    assert {world.papers()[id].listed_on for id in world.listed(WEDNESDAY)} == {WEDNESDAY}
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"<html>", b'[{"paper": {}}]'])
+def test_trouble_with_what_trends_leaves_the_days_whole(world: World, body: bytes) -> None:
+    ask = world.gate.get
+
+    def only_days(url: str, params: Any = None, **options: Any) -> Answer:
+        return Answer(200, body) if "sort" in params else ask(url, params, **options)
+
+    world.gate.get = only_days  # type: ignore[method-assign]
+    with pytest.raises(SourceError) as caught:
+        world.fetch(FRIDAY)
+    error_text(caught.value)
+    assert {day.verdict for day in world.days().values()} == {Verdict.COMPLETE}
+    world.gate.get = ask  # type: ignore[method-assign]
+    world.upstreams.trending = [RECORDS[0] | {"id": "1706.03762"}]
+    world.fetch(FRIDAY)
+    assert "1706.03762" in world.papers()
 
 
 # -- trouble ---------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any, Final
@@ -65,6 +66,21 @@ class Biorxiv:
                 was yielded before, unless it had been read at an earlier fetch.
         """
         state = _State.load(cursor, self._on)
+        held: Batch | None = None
+        try:
+            for batch in self._days(state):
+                if held is not None:
+                    yield held
+                held = batch
+        except SourceError:
+            if held is not None:
+                yield held
+            raise
+        if held is not None:
+            # The days after it may have been as they were, which is worth remembering, too.
+            yield replace(held, cursor=state.cursor(self._on))
+
+    def _days(self, state: _State) -> Iterator[Batch]:
         trouble: SourceError | None = None
         for endpoint in _ENDPOINTS:
             read = state.read[endpoint]
@@ -74,6 +90,8 @@ class Biorxiv:
                     yield from self._day(endpoint, on, state)
                 except BadAnswer as error:
                     trouble = trouble or error
+            if trouble is None:
+                read.upto = max(read.upto, self._on)
         if trouble is not None:
             raise trouble
 
@@ -81,36 +99,39 @@ class Biorxiv:
         """Yield the rows of a day that are not stored yet; the last batch has the verdict."""
         read = state.read[endpoint]
         known = read.days.setdefault(on, _Day())
-        earlier = known.n_rows
+        earlier = bool(known.keys or known.digest)
+        told = endpoint == "details" and on >= read.since
         held: Batch | None = None
-        count = _Count()
+        count = before = _Count()
         try:
-            for _ in range(2):
-                count = _Count()
-                for page in self._pages(endpoint, on, count):
-                    if page.digest == known.digest and not count.keys:
-                        return  # as it was when it was last read to its end
+            for again in (False, True):
+                before, count = count, _Count()
+                # Whether a day that was read and is over has changed is worth one question a day.
+                is_over = on < self._on or endpoint == "pubs"
+                once = is_over and bool(known.digest and known.keys) and not again
+                for page in self._pages(endpoint, on, count, once=once):
+                    if held is None and not count.keys and self._is_sealed(known, page.digest):
+                        return
                     papers, rejected = self._fresh(endpoint, on, page, known, count)
                     if papers or rejected:
                         if held is not None:
                             yield held
                         held = Batch(tuple(papers), tuple(rejected), state.cursor(self._on))
-                agrees, known.n_rows = count.agrees(known.n_rows), len(count.keys)
-                if agrees:
+                if count.is_exact:
                     break
         except SourceError as error:
-            verdict = self._cut(on, count, str(error)) if earlier is None else None
-            if held is not None or verdict is not None:
-                yield self._last(endpoint, on, held or Batch(), verdict, read)
+            cut = (self._cut(on, count, str(error)),) if told and not earlier else ()
+            if held is not None or cut:
+                yield replace(held or Batch(), days=cut)
             raise
-        verdict = self._verdict(on, count, agrees=agrees)
+        verdict = self._verdict(on, count, proven=count.is_exact or count.agrees(before))
         if verdict.verdict is Verdict.FAILED:
             del read.days[on]
         elif verdict.verdict is not Verdict.PARTIAL:
-            known.digest = count.digest
-        if held is not None or on >= read.since:
-            last = replace(held or Batch(), cursor=state.cursor(self._on))
-            yield self._last(endpoint, on, last, verdict, read)
+            known.digest = count.digest if count.is_exact else self._seal(count.digest)
+        if held is not None or told:
+            days = (verdict,) if told else ()
+            yield replace(held or Batch(), cursor=state.cursor(self._on), days=days)
         if verdict.verdict is Verdict.FAILED:
             raise BadAnswer(
                 f"More than a fifth of the records of {source_name(self.name)} of {on} could not be"
@@ -118,19 +139,22 @@ class Biorxiv:
                 " at the next fetch."
             )
 
-    def _last(
-        self, endpoint: str, on: date, batch: Batch, verdict: SourceDay | None, read: _Read
-    ) -> Batch:
-        """Return a day's last batch: with its verdict, where the day is one of postings."""
-        if verdict is None or endpoint != "details" or on < read.since:
-            return batch
-        return replace(batch, days=(verdict,))
+    def _seal(self, digest: str) -> str:
+        """Return what stands for a day's first page where the server counts wrongly.
 
-    def _pages(self, endpoint: str, on: date, count: _Count) -> Iterator[Page]:
+        The rows may follow without another count, so it holds for one day only.
+        """
+        return f"{digest}@{self._on}"
+
+    def _is_sealed(self, known: _Day, digest: str) -> bool:
+        """Tell from its first page whether a day is as it was when it was last read to its end."""
+        return known.digest in {digest, self._seal(digest)}
+
+    def _pages(self, endpoint: str, on: date, count: _Count, *, once: bool) -> Iterator[Page]:
         """Yield the pages of a day, the first even if it is empty, to the empty one."""
         row = 0
         while row < MOST_ROWS:
-            page = self._page(endpoint, on, row)
+            page = self._page(endpoint, on, row, once=once and not row)
             if not row:
                 count.digest, count.total, count.page = page.digest, page.total, len(page.rows)
                 yield page
@@ -145,17 +169,15 @@ class Biorxiv:
             # Rows behind an empty page mean that the page was wrong; none, that the count was.
             count.has_hole = bool(self._page(endpoint, on, count.total - 1).rows)
 
-    def _page(self, endpoint: str, on: date, row: int) -> Page:
+    def _page(self, endpoint: str, on: date, row: int, *, once: bool = False) -> Page:
         """Ask for the rows from `row` on; errors that come with status 200 are tried again."""
         url = f"{self._url}/{endpoint}/{self.name}/{on}/{on}/{row}"
-        for attempt in range(1 + _ASKED_AGAIN):
-            answer = self._gate.get(f"{url}/json" if endpoint == "details" else url)
-            try:
+        url = f"{url}/json" if endpoint == "details" else url
+        for attempt in range(_ASKED_AGAIN):
+            with suppress(BadAnswer):
+                answer = self._gate.get(url, once=once and not attempt)
                 return parse(answer.body, source_name(self.name))
-            except BadAnswer:
-                if attempt == _ASKED_AGAIN:
-                    raise
-        raise AssertionError
+        return parse(self._gate.get(url).body, source_name(self.name))
 
     def _fresh(
         self, endpoint: str, on: date, page: Page, known: _Day, count: _Count
@@ -195,7 +217,7 @@ class Biorxiv:
             return published(row, self.name, self._on)
         return posted(row, self.name, on)
 
-    def _verdict(self, on: date, count: _Count, *, agrees: bool) -> SourceDay:
+    def _verdict(self, on: date, count: _Count, *, proven: bool) -> SourceDay:
         n_rows, n_bad, n_missing = len(count.keys), count.n_bad, count.n_missing
         if not n_rows and not n_missing:
             verdict = empty_verdict(on)
@@ -206,10 +228,10 @@ class Biorxiv:
             notes.append("the server does not say how many rows there are")
         elif n_rows != count.total:
             notes.append(f"the server counts {count.total:,} rows and gives {n_rows:,}")
-        verdict = Verdict.COMPLETE if agrees else Verdict.PARTIAL
+        verdict = Verdict.COMPLETE if proven else Verdict.PARTIAL
         if n_bad > _MOST_REJECTED * n_rows:
             verdict = Verdict.FAILED
-        expected = count.n_new + n_bad + (0 if agrees else n_missing)
+        expected = count.n_new + n_bad + (0 if proven else n_missing)
         return SourceDay(self.name, on, verdict, expected, count.n_new, "; ".join(notes))
 
     def _cut(self, on: date, count: _Count, trouble: str) -> SourceDay:
@@ -242,16 +264,16 @@ class _Count:
     def n_missing(self) -> int:
         return max((self.total or 0) - len(self.keys), 0)
 
-    def agrees(self, n_rows: int | None) -> bool:
-        """Tell whether nothing can be missing: by the server's count, or by reading twice.
+    @property
+    def is_exact(self) -> bool:
+        return len(self.keys) == self.total
 
-        Args:
-            n_rows: how many rows the reading before gave. A count that is wrong is wrong by less
-                than a page.
+    def agrees(self, before: _Count) -> bool:
+        """Tell whether reading twice gave the same, and what the server counts may be wrong.
+
+        A count that is wrong is wrong by less than a page.
         """
-        if len(self.keys) == self.total:
-            return True
-        return len(self.keys) == n_rows and not self.has_hole and self.n_missing <= self.page
+        return self.keys == before.keys and not self.has_hole and self.n_missing <= self.page
 
 
 @dataclass
@@ -260,25 +282,34 @@ class _Day:
 
     Attributes:
         keys: the rows stored; none once a day is settled that is not read again.
-        n_rows: how many there were when the day was last read to its end; None if it never was.
-        digest: the first page at that time, if nothing was missing then.
+        digest: the first page when the day was last read and nothing was missing.
     """
 
     keys: set[str] = field(default_factory=set)
-    n_rows: int | None = None
     digest: str = ""
 
 
 @dataclass
 class _Read:
-    """The days of one endpoint. `since` is the day of the first fetch, or an earlier one asked."""
+    """The days of one endpoint.
+
+    Attributes:
+        since: the day of the first fetch ever, or an earlier one that was asked for.
+        upto: the last day that was today when all was read. It was not over then, so it and the
+            days before it are read again, however long ago that is.
+    """
 
     since: date
+    upto: date
     days: dict[date, _Day] = field(default_factory=dict)
+
+    def overlap(self, on: date) -> date:
+        """Return the first of the days that may have changed since they were read."""
+        return max(min(on, self.upto) - OVERLAP_DAYS * _ONE, on - MISSED_DAYS * _ONE)
 
     def days_to_read(self, on: date, since: date | None) -> list[date]:
         """Return the days to `on`, latest first: what may have changed or was not read."""
-        overlap = on - OVERLAP_DAYS * _ONE
+        overlap = self.overlap(on)
         earliest = max(self.since, on - MISSED_DAYS * _ONE)
         first, again = min(overlap, earliest, since or earliest), min(overlap, since or overlap)
         days = [on - n * _ONE for n in range((on - first).days + 1)]
@@ -303,34 +334,30 @@ class _State:
                 raise ValueError("another form")
             return cls({endpoint: _read_back(content[endpoint]) for endpoint in _ENDPOINTS})
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            return cls({endpoint: _Read(on) for endpoint in _ENDPOINTS})
+            return cls({endpoint: _Read(on, on) for endpoint in _ENDPOINTS})
 
     def cursor(self, on: date) -> str:
         content: dict[str, Any] = {"form": _FORM}
         for endpoint, read in self.read.items():
             days = {
                 day.isoformat(): [
-                    ""
-                    if known.digest and day < on - OVERLAP_DAYS * _ONE
-                    else " ".join(sorted(known.keys)),
-                    known.n_rows,
+                    "" if known.digest and day < read.overlap(on) else " ".join(sorted(known.keys)),
                     known.digest,
                 ]
                 for day, known in sorted(read.days.items())
                 if day >= on - MISSED_DAYS * _ONE or not known.digest
             }
-            content[endpoint] = [read.since.isoformat(), days]
+            content[endpoint] = [read.since.isoformat(), read.upto.isoformat(), days]
         return json.dumps(content, separators=(",", ":"))
 
 
 def _read_back(content: Any) -> _Read:
-    since, days = content
+    since, upto, days = content
     return _Read(
         date.fromisoformat(since),
+        date.fromisoformat(upto),
         {
-            date.fromisoformat(day): _Day(
-                set(keys.split()), None if n_rows is None else int(n_rows), str(digest)
-            )
-            for day, (keys, n_rows, digest) in days.items()
+            date.fromisoformat(day): _Day(set(keys.split()), str(digest))
+            for day, (keys, digest) in days.items()
         },
     )

@@ -69,7 +69,10 @@ class HuggingFaceDaily:
         """
         state = _State.load(cursor, self._on)
         state.since = min(state.since, self._since or state.since)
-        for on in (self._on, *state.days_to_read(self._on, self._since)):
+        days = (self._on, *state.days_to_read(self._on, self._since))
+        for on in days:
+            if on == days[-1]:
+                state.upto = max(state.upto, self._on)
             promised = on == self._on or on >= state.since
             try:
                 batch = self._day(on, state)
@@ -156,11 +159,14 @@ class _State:
 
     Attributes:
         since: the day of the first fetch ever, or an earlier one that was asked for.
+        upto: the last day that was today when all was read. It was not over then, so it and the
+            days before it are read again, however long ago that is.
         days: the listings read.
         trending: what trended, as a digest.
     """
 
     since: date
+    upto: date
     days: dict[date, _Day] = field(default_factory=dict)
     trending: str = ""
 
@@ -170,15 +176,17 @@ class _State:
         try:
             content = json.loads(cursor or "")
             if content["form"] != _FORM:
-                return cls(on)
+                return cls(on, on)
             days = {
                 date.fromisoformat(day): _Day(str(etag), str(digest), int(expected), int(got))
                 for day, (etag, digest, expected, got) in content["days"].items()
             }
+            since = date.fromisoformat(content["since"])
+            upto = content.get("upto") or max(content["days"], default=content["since"])
             trending = str(content.get("trending", ""))
-            return cls(date.fromisoformat(content["since"]), days, trending)
+            return cls(since, date.fromisoformat(upto), days, trending)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            return cls(on)
+            return cls(on, on)
 
     def cursor(self) -> str:
         kept = sorted(self.days)[-_DAYS_KEPT:]
@@ -186,6 +194,7 @@ class _State:
         content = {
             "form": _FORM,
             "since": self.since.isoformat(),
+            "upto": self.upto.isoformat(),
             "days": days,
             "trending": self.trending,
         }
@@ -194,8 +203,9 @@ class _State:
     def days_to_read(self, on: date, since: date | None) -> list[date]:
         """Return the days before `on`, latest first: what may have changed or was never read."""
         one = timedelta(days=1)
-        refreshed = on - REFRESHED_DAYS * one
-        earliest = max(self.since, on - MISSED_DAYS * one)
+        oldest = on - MISSED_DAYS * one
+        refreshed = max(min(on, self.upto) - REFRESHED_DAYS * one, oldest)
+        earliest = max(self.since, oldest)
         days = announcement_days(min(refreshed, earliest, since or earliest), on - one)
         again = min(refreshed, since or refreshed)
         return [day for day in reversed(days) if day >= again or day not in self.days]
