@@ -13,7 +13,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 
-from tests import databases, guarantees
+from tests import databases, fixtures, guarantees
 
 # A busy machine is slow, not wrong.
 settings.register_profile("triage", deadline=None, print_blob=True)
@@ -23,6 +23,10 @@ settings.load_profile("triage")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the long forms of tests")
     parser.addoption(
+        "--live", action="store_true", help="ask the real servers what recorded answers hold"
+    )
+    parser.addoption("--record", action="store_true", help="with --live: keep what they say now")
+    parser.addoption(
         "--database",
         choices=databases.KINDS,
         default=databases.KINDS[0],
@@ -30,10 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)  # before the network is shut
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "sqlite(why): a test that is about SQLite, or its files")
     config.addinivalue_line("markers", "guarantee(name): it shows a promise of reliability")
     databases.choose(config.getoption("--database"))
+    fixtures.choose(config)
     for name in [name for name in os.environ if name.startswith("TRIAGE_")]:
         del os.environ[name]
 

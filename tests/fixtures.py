@@ -9,9 +9,11 @@ What is synthetic has no address and stays. A file that no test names fails the 
 
 from __future__ import annotations
 
+import ast
 import gzip
 import re
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,26 @@ def described(folder: Path) -> dict[str, Fixture]:
     lines = (folder / "README.md").read_text("utf-8").splitlines()
     rows = [row for line in lines if (row := _ROW.fullmatch(line))]
     return {row[1]: Fixture(row[1], row[2], row[3] or "", row[4]) for row in rows}
+
+
+def untold(folder: Path) -> list[str]:
+    """Return the files without a row, and the rows without a file."""
+    files = {path.name for path in folder.iterdir() if path.name != "README.md"}
+    return sorted(files ^ described(folder).keys())
+
+
+def unused(folder: Path, tests: Iterable[Path]) -> list[str]:
+    """Return the described files whose name stands, whole and as a text, in none of some modules.
+
+    Whoever makes a name of parts hides which files there must be.
+    """
+    named = {
+        node.value
+        for path in tests
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant)
+    }
+    return sorted(described(folder).keys() - named)
 
 
 @dataclass

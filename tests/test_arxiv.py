@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from tests.contracts import SourceContract, error_text
 from tests.emulator import Fault, Upstreams
 from tests.fakes import StoppedClock
+from tests.fixtures import recorded
 from tests.installation import installed
 from triage import store
 from triage.errors import SourceError
@@ -33,9 +34,8 @@ from triage.sources.arxiv import Arxiv, _warn_of_haste
 from triage.store import Database
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT / "tests" / "data"
-RSS = (DATA / "arxiv_rss_2026-09-24.xml").read_bytes()
-ATOM = (DATA / "arxiv_api_2019-08-10.xml").read_bytes()
+RSS = recorded("arxiv_rss_2026-09-24.xml")
+ATOM = recorded("arxiv_api_2019-08-10.xml")
 WEDNESDAY, THURSDAY, FRIDAY = date(2025, 6, 25), date(2025, 6, 26), date(2025, 6, 27)
 SATURDAY, MONDAY = date(2025, 6, 28), date(2025, 6, 30)
 WATCHED = ["cs.LG", "cs.CL", "cs.CV", "cs.AI"]
