@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import fixtures
-from tests import fixtures
 from tests.contracts import SourceContract, error_text
 from tests.emulator import Fault, Upstreams
 from tests.fakes import StoppedClock
