@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 MOST_DEPTH: Final = 100
 MOST_NODES: Final = 250_000  # elements and attributes; some 5,000 full records of OAI-PMH
 MOST_NAMES: Final = 5_000
+MOST_PIECES: Final = 1_000_000  # of text, as parsers hear it: lines and references
 _NAMESPACE: Final = 5  # as many nodes as one declaration costs
 _MOST_TOKEN: Final = 1 << 20  # of one tag, comment or instruction; texts come in pieces
 _PIECE: Final = 1 << 16
@@ -44,8 +45,11 @@ def check(body: bytes, what: str, entries: frozenset[str], most_entries: int) ->
         entries: local names of which there may be `most_entries` in all.
 
     Raises:
-        SourceError: as for `root`, or it has more entries.
+        SourceError: as for `root`, or it has more entries, or so much between them that it would
+            keep a slow parser busy for minutes.
     """
+    if sum(map(body.count, (b"\n", b"\r", b"&"))) > MOST_PIECES:
+        raise SourceError(f"{what} has too many lines and references, so it was not read.")
     _parsed(body, what, _Bounds(None, entries, most_entries))
 
 
