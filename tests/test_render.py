@@ -123,6 +123,15 @@ def test_upvotes_are_shown_where_they_are_known() -> None:
     assert "upvote" not in one(upvotes=None).text
 
 
+def test_venue_and_citations_are_shown_where_they_are_known() -> None:
+    made = one(upvotes=2, venue="Nature & Methods", citations=1234)
+    assert "2 upvotes · Nature & Methods · 1,234 citations" in flat(made.text)
+    assert "2 upvotes · Nature &amp; Methods · 1,234 citations" in made.html
+    assert "2 March 2026 · 1 citation\n" in one(citations=1).text
+    assert "citation" not in one(citations=0).text + one(citations=None).text
+    assert len(one(venue="Proceedings of the " * 9).text) < len(one().text) + 80
+
+
 def test_the_strongest_reason_is_shown_and_the_second_if_both_are_short() -> None:
     short = tuple(Reason("likes", text) for text in ("first", "second", "third"))
     assert (

@@ -204,6 +204,9 @@ def _facts(paper: Paper) -> list[str]:
     facts.append(_day(paper.listed_on))
     if paper.upvotes is not None:
         facts.append(f"{paper.upvotes:,} {'upvote' if paper.upvotes == 1 else 'upvotes'}")
+    facts.append(shorten(clean(paper.venue), 60))
+    if paper.citations:  # a new paper has none, which says nothing
+        facts.append(f"{paper.citations:,} {'citation' if paper.citations == 1 else 'citations'}")
     return [fact for fact in facts if fact]
 
 
