@@ -40,14 +40,18 @@ class Turnstile:
         self._is_gone = is_gone
 
     def take(self) -> NotYet | None:
+        # Most who come must wait: they ask without holding up whoever writes.
+        with self._database.read() as conn:
+            standing, not_yet = self._decide(before := store.gates.load(conn, self._name))
+        if standing == before:
+            return not_yet
         with self._database.write() as conn:
-            before = store.gates.load(conn, self._name)
-            after, not_yet = turns.take(
-                before, self._rules, self._owner, self._clock.now(), self._is_gone
-            )
-            if after != before:
-                store.gates.save(conn, self._name, after)
+            standing, not_yet = self._decide(store.gates.load(conn, self._name))
+            store.gates.save(conn, self._name, standing)
         return not_yet
+
+    def _decide(self, standing: turns.Standing) -> tuple[turns.Standing, NotYet | None]:
+        return turns.take(standing, self._rules, self._owner, self._clock.now(), self._is_gone)
 
     def end(self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0) -> NotYet:
         with self._database.write() as conn:

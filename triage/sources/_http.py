@@ -210,6 +210,7 @@ class Gate:
         body: bytes | None,
     ) -> Answer:
         for _ in range(1 + (_REDIRECTS if body is None else 0)):
+            self._connection()  # Made before our turn, which is then a request and nothing else.
             self._wait(host)
             try:
                 answer = self._ask(url, params, headers, host, body)
