@@ -181,6 +181,36 @@ def test_a_link_never_leaves_its_fixed_hosts(
     assert set(parse_qs(parts.query)) <= {"q", "query"}
 
 
+def test_a_feeds_page_is_its_papers_link() -> None:
+    page = "https://lab.example/blog/?p=1204&a=b"
+    assert upstream_url("feed:lab", page, "A & B") == page
+    assert upstream_url("import", page, "A & B").startswith("https://arxiv.org/search/")
+
+
+@pytest.mark.parametrize(
+    "source_id",
+    [
+        "http://lab.example/1",
+        "https://lab.example/../admin",
+        "https://lab.example:8443/1",
+        "https://user@lab.example/1",
+        "https://lab.example",
+        "https://localhost/1",
+        "https://lab.example/1#part",
+        "https://lab.example/<script>",
+        'https://lab.example/"onmouseover',
+        "https://lab.example/a b",
+        "https://läb.example/1",
+        "javascript:alert(1)",
+        "guid:https://elsewhere.example/1",
+        "https://lab.example/" + "x" * 400,
+    ],
+)
+def test_what_is_no_plain_page_of_a_feed_is_searched_for(source_id: str) -> None:
+    link = upstream_url("feed:lab", source_id, "A & B")
+    assert link == "https://arxiv.org/search/?query=A%20%26%20B"
+
+
 def test_sources_have_names_for_people() -> None:
     assert source_name("arxiv") == "arXiv"
     assert source_name("feed:Distill") == "Distill"

@@ -32,6 +32,10 @@ _DOI_PREFIX: Final = re.compile(
 )
 _DOI: Final = re.compile(r"10\.[0-9]{4,9}(?:\.[0-9]+)*/[!\x23-\x5b\x5d-\x7e]{1,250}", re.ASCII)
 _ARXIV_DOI: Final = "10.48550/arxiv."
+# Only the reader of a feed makes ids of this form, of pages on the feed's own site.
+_FEED_PAGE: Final = re.compile(
+    r"https://[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+/[A-Za-z0-9%/:=&?~+!$,;@*._-]*", re.ASCII
+)
 _SOURCE_NAMES: Final = {
     "arxiv": "arXiv",
     "biorxiv": "bioRxiv",
@@ -118,6 +122,12 @@ def title_key(title: str) -> str:
     return "".join(filter(str.isalnum, folded))[:_LONGEST_KEY]
 
 
+def is_feed_page(source_id: str) -> bool:
+    """Tell whether the id of a feed's paper is the address of a page on the feed's own site."""
+    in_bounds = len(source_id) <= _LONGEST_ID and ".." not in source_id.split("/")
+    return in_bounds and _FEED_PAGE.fullmatch(source_id) is not None
+
+
 def source_name(source: str) -> str:
     """Return what people call a source: `arxiv` is arXiv, `feed:Nature` is Nature."""
     return _SOURCE_NAMES.get(source) or source.removeprefix("feed:")
@@ -127,7 +137,8 @@ def upstream_url(source: str, source_id: str | None, title: str) -> str:
     """Return the https address of a paper's own page.
 
     An id that is not what its source says leads to a search for the title, as does no id at all:
-    nothing unvalidated gets into a link.
+    nothing unvalidated gets into a link. A feed's paper has its page on the feed's own site, which
+    the operator named and the feed's reader has compared.
     """
     if source_id is not None:
         if source == "arxiv":
@@ -138,6 +149,8 @@ def upstream_url(source: str, source_id: str | None, title: str) -> str:
             doi = parse_doi(source_id)
             if doi is not None:
                 return "https://doi.org/" + quote(doi, safe="/:;()")
+        elif source.startswith("feed:") and is_feed_page(source_id):
+            return source_id
     query = quote(title[:_LONGEST_QUERY].strip(), safe="", errors="replace")
     if source == "listing":
         return f"https://huggingface.co/papers?q={query}"

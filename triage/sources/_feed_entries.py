@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
-from triage.identity import identify, parse_doi
+from triage.identity import identify, is_feed_page, parse_doi
 from triage.records import FetchedPaper
 from triage.sources._markup import text_of
 from triage.sources._text import ABSTRACT_CHARS, RAW_CHARS, clean, normalise, storable
@@ -25,7 +25,7 @@ _LONGEST_ID: Final = 180
 _LONGEST_URL: Final = 2_000
 _MOST_NAMES: Final = 1_000
 _PREPOSED: Final = ("www.", "feeds.", "feed.", "rss.")
-# RFC 3986, 3.3 and 3.4, without what ends a link in running text.
+# RFC 3986, 3.3 and 3.4, without brackets and quotation marks.
 _KEPT: Final = "%/:=&?~+!$,;@*-._"
 _DOI_IN_PATH: Final = re.compile(r"/doi/(?:(?:abs|full|pdf|epdf)/)?(10\.[0-9]{4,9}/[^?#]+)")
 _BETWEEN_NAMES: Final = re.compile(r",(?!\s*(?:[JS]r\b|I+\b))|;")
@@ -136,7 +136,7 @@ def own_page(address: str, feed_url: str) -> str | None:
         return None
     query = f"?{parts.query}" if parts.query else ""
     page = f"https://{host}{quote(parts.path or '/', safe=_KEPT)}{quote(query, safe=_KEPT)}"
-    return page if len(page) <= _LONGEST_ID else None
+    return page if len(page) <= _LONGEST_ID and is_feed_page(page) else None
 
 
 def absolute(address: str, feed_url: str) -> str:
