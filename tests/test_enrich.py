@@ -154,6 +154,23 @@ def test_only_recent_papers_with_an_id_that_stand_are_asked_about(
 GONE = {"2603.00005", "2603.00006"}
 
 
+def test_a_work_of_several_is_asked_about_by_all_their_ids(
+    database: Database, clock: StoppedClock
+) -> None:
+    bio = fetched(2, source="biorxiv", source_id="10.1101/2", title="Other", authors=("X Y",))
+    take_in(database, [fetched(1), bio])
+    first, second = stored_papers(database)
+    with database.write() as conn:
+        store.papers.update_paper(conn, second.id, {"merged_into": first.id})
+    knowing = Knowing(citations=3)
+    assert ask(database, clock, knowing) == EnrichReport(asked=1, enriched=1)
+    assert knowing.asked == [
+        KnownPaper(first.id, (("arxiv", "2603.00001"), ("biorxiv", "10.1101/2")))
+    ]
+    told = {(row["citations"], row["enriched_at"]) for row in rows(database, "papers")}
+    assert told == {(3, NOON)}
+
+
 def test_nobody_is_asked_again_for_a_week(database: Database, clock: StoppedClock) -> None:
     take_in(database, [fetched(1)])
     knowing = Knowing(citations=3)

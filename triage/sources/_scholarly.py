@@ -1,15 +1,12 @@
-"""What those who know of published papers have in common: JSON, venues, counts and other ids."""
+"""What those who know of published papers have in common: venues, counts and other ids."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any, Final
 
-from triage.errors import SourceError
 from triage.identity import identify, title_key
 from triage.sources._text import clean
-from triage.sources._xml import looks_like_html
 
 VENUE_CHARS: Final = 150
 TLDR_CHARS: Final = 1_000
@@ -21,20 +18,6 @@ _PREPRINT_SERVERS: Final = frozenset(
     "ssrn ssrnelectronicjournal researchsquare preprintsorg osfpreprints openreview "
     "openreviewnet".split()
 )
-
-
-def parsed(body: bytes, what: str) -> Any:
-    """Return the value of a JSON answer. `what` names it in errors.
-
-    Raises:
-        SourceError: it is no JSON.
-    """
-    if looks_like_html(body):
-        raise SourceError(f"{what} is a web page where JSON was expected: the server has trouble.")
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"{what} is no JSON ({str(error)[:100]}), so it was not read.") from error
 
 
 def venue(*names: Any) -> str:

@@ -15,7 +15,8 @@ from triage.errors import SourceError
 from triage.identity import identify, parse_doi
 from triage.records import Enrichment, KnownPaper
 from triage.sources._http import Gate
-from triage.sources._scholarly import citations, other_ids, parsed, venue
+from triage.sources._json import loads
+from triage.sources._scholarly import citations, other_ids, venue
 
 # An address of some thousand characters is taken everywhere.
 MOST_DOIS: Final = 40
@@ -53,7 +54,7 @@ class Crossref:
     def _several(self, dois: Sequence[str], paper_of: Mapping[str, int]) -> Iterator[Enrichment]:
         wanted = ",".join(f"doi:{doi}" for doi in dois)
         params = {"filter": wanted, "rows": str(len(dois)), "select": _SELECT}
-        content = parsed(self._gate.get(self._url, params).body, _WHAT)
+        content = loads(self._gate.get(self._url, params).body, _WHAT)
         message = content.get("message") if isinstance(content, dict) else None
         items = message.get("items") if isinstance(message, dict) else None
         if not isinstance(items, list):

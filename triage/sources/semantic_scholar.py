@@ -15,7 +15,8 @@ from triage.errors import SourceError
 from triage.identity import parse_arxiv
 from triage.records import Enrichment, KnownPaper
 from triage.sources._http import Gate
-from triage.sources._scholarly import TLDR_CHARS, citations, other_ids, parsed, venue
+from triage.sources._json import loads
+from triage.sources._scholarly import TLDR_CHARS, citations, other_ids, venue
 from triage.sources._text import clean
 
 MOST_IDS: Final = 500
@@ -57,7 +58,7 @@ class SemanticScholar:
         ids = [id for _, id in asked]
         body = json.dumps({"ids": [*ids, _WELL_KNOWN]}).encode()
         answer = self._gate.post(self._url, {"fields": _FIELDS}, body, self._headers)
-        records = parsed(answer.body, _WHAT)
+        records = loads(answer.body, _WHAT)
         if isinstance(records, dict) and isinstance(records.get("error"), str):
             raise SourceError(f"{_WHAT} was a refusal: {clean(records['error'], 200)}")
         if not isinstance(records, list) or len(records) != len(ids) + 1:

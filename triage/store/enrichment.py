@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 
 from triage.records import KnownPaper
 from triage.tables import paper_ids, papers
@@ -39,9 +39,12 @@ def waiting(conn: Connection, since: date, asked_before: datetime, n: int) -> li
         .limit(n)
     )
     ids: dict[int, list[tuple[str, str]]] = {id: [] for id in conn.scalars(query)}
+    # What was merged into a work brought its own ids.
+    work = func.coalesce(papers.c.merged_into, papers.c.id)
     names = (
-        select(paper_ids.c.paper_id, paper_ids.c.scheme, paper_ids.c.value)
-        .where(paper_ids.c.paper_id.in_(list(ids)))
+        select(work, paper_ids.c.scheme, paper_ids.c.value)
+        .join(papers, papers.c.id == paper_ids.c.paper_id)
+        .where(work.in_(list(ids)))
         .order_by(paper_ids.c.scheme, paper_ids.c.value)
     )
     for paper_id, scheme, value in conn.execute(names):
@@ -55,10 +58,15 @@ def standing(conn: Connection, ids: Collection[int]) -> set[int]:
 
 
 def save(conn: Connection, id: int, fields: dict[str, Any]) -> None:
-    """Set columns of one paper."""
-    conn.execute(update(papers).where(papers.c.id == id).values(**fields))
+    """Set columns of one work."""
+    conn.execute(update(papers).where(_of([id])).values(**fields))
 
 
 def asked(conn: Connection, ids: Collection[int], at: datetime) -> None:
-    """Remember that everybody was asked about these papers."""
-    conn.execute(update(papers).where(papers.c.id.in_(list(ids))).values(enriched_at=at))
+    """Remember that everybody was asked about these works."""
+    conn.execute(update(papers).where(_of(ids)).values(enriched_at=at))
+
+
+def _of(ids: Collection[int]) -> ColumnElement[bool]:
+    """Return what holds for all rows of these works, which hold the same."""
+    return or_(papers.c.id.in_(list(ids)), papers.c.merged_into.in_(list(ids)))
