@@ -28,6 +28,7 @@ _PREPOSED: Final = ("www.", "feeds.", "feed.", "rss.")
 # RFC 3986, 3.3 and 3.4, without brackets and quotation marks.
 _KEPT: Final = "%/:=&?~+!$,;@*-._"
 _DOI_IN_PATH: Final = re.compile(r"/doi/(?:(?:abs|full|pdf|epdf)/)?(10\.[0-9]{4,9}/[^?#]+)")
+_ADDRESS: Final = re.compile(r"[(<]?[^\s()<>]{1,100}@[^\s()<>]{1,100}[)>]?")
 _BETWEEN_NAMES: Final = re.compile(r",(?!\s*(?:[JS]r\b|I+\b))|;")
 
 
@@ -170,14 +171,14 @@ def _foreign_id(text: str) -> str:
 
 
 def _people(names: tuple[str, ...]) -> list[str]:
-    """Return the names of people, of which one field may hold several; addresses are not names."""
+    """Return the names of people, of which one field may hold several; addresses are left out."""
     several = list(names[:_MOST_NAMES])
     if len(several) == 1:
         parts = [part.strip() for part in _BETWEEN_NAMES.split(several[0][:RAW_CHARS])]
         # "Lovelace, Ada" is one person.
         if all(" " in part for part in parts if part):
             several = parts
-    return [name for name in several if "@" not in name]
+    return [_ADDRESS.sub("", name[:_MARKUP_CHARS]).strip(" ()<>") for name in several]
 
 
 def _day(published: str, on: date) -> date:

@@ -230,6 +230,7 @@ def _xml_entry(fields: Any, url: str) -> Entry:
         kind = detail.get("type") or ""
         return Text(detail.get("value") or "", is_html="html" in kind)
 
+    names = _names(dict.get(fields, "authors"), "name")
     contents = [marked(content) for content in dict.get(fields, "content") or ()]
     return Entry(
         guid=text("id").strip(),
@@ -237,7 +238,8 @@ def _xml_entry(fields: Any, url: str) -> Entry:
         title=marked(dict.get(fields, "title_detail") or {}),
         summary=marked(dict.get(fields, "summary_detail") or {}),
         content=max(contents, key=lambda content: len(content.value), default=Text()),
-        authors=_names(dict.get(fields, "authors"), "name"),
+        # One author's name feedparser would tell from the address, and cuts names in two by that.
+        authors=names if len(names) > 1 else (text("author"),),
         categories=_names(dict.get(fields, "tags"), "term"),
         published=text("published") or text("updated") or text("prism_publicationdate"),
         ids=tuple(filter(None, (text("prism_doi"), text("dc_identifier")))),
