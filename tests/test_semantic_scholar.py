@@ -152,6 +152,20 @@ def test_an_answer_that_is_not_one_record_an_id_is_refused(scholars: Scholars, b
     assert "Semantic Scholar" in error_text(caught.value)
 
 
+def test_too_many_requests_are_waited_out(scholars: Scholars) -> None:
+    scholars.semantic["ARXIV:2603.00001"] = RECORD
+    scholars.bodies.append((429, b'{"message": "Too Many Requests"}'))
+    assert told(scholars, ARXIV)[0].citations == 12
+    first, second = scholars.asked
+    assert first.ids == second.ids
+
+
+def test_a_refused_key_is_spoken_of(scholars: Scholars) -> None:
+    scholars.bodies.append((403, b'{"message": "Forbidden"}'))
+    with pytest.raises(SourceError, match="Check the key"):
+        told(scholars, ARXIV)
+
+
 def test_a_refusal_with_reasons_is_told(scholars: Scholars) -> None:
     scholars.bodies.append((200, b'{"error": "Unrecognized or unsupported fields: [tldr]"}'))
     with pytest.raises(SourceError, match="unsupported fields"):

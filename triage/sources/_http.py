@@ -415,6 +415,8 @@ def _check_status(response: httpx.Response, now: datetime, host: str) -> None:
         raise _Temporary(said, _retry_after(response.headers.get("Retry-After", ""), now))
     if status in {408, 425} or status >= 500:
         raise _Temporary(said)
+    if status in {401, 403}:
+        raise SourceError(f"{host} {said}. Check the key, if one is set, and the address.")
     raise SourceError(f"{host} {said}. Check the address in the config, or whether it has moved.")
 
 
