@@ -119,7 +119,7 @@ def test_a_later_record_under_the_learned_doi_is_the_same_work(
 ) -> None:
     take_in(database, [fetched(1)])
     ask(database, clock, Knowing(ids=(("doi", "10.1038/one"),)))
-    article = fetched(9, source="feed:nature", source_id="guid", doi="10.1038/one", title="Retold")
+    article = fetched(9, source="doi", source_id="10.1038/one", title="Retold")
     take_in(database, [article])
     assert len(stored_papers(database)) == 1
 
