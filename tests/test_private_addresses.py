@@ -285,7 +285,7 @@ def test_a_public_address_may_be_written_out(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["1572395790", "93.184.55054", "0x5d.184.215.14", "93.184.215.016"]
+    "host", ["1572395790", "93.184.55054", "0x5d.184.215.14", "93.184.0xd7.016"]
 )
 def test_an_address_that_is_written_oddly_is_not_asked_for(world: World, host: str) -> None:
     assert "no name of a public server" in refused(world, f"https://{host}/feed")
