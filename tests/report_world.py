@@ -47,6 +47,7 @@ def _read_sources(database: Database, days: list[date], rng: np.random.Generator
         due = int(rng.integers(180, 260))
         verdict, note = spoiled.get(n, (Verdict.COMPLETE, ""))
         got = due if verdict is Verdict.COMPLETE else due // 2 * (verdict is Verdict.PARTIAL)
+        told.append(SourceDay("arxiv", on, verdict, due + 10, got + 10, note))
         told.append(SourceDay("arxiv", on, verdict, due, got, note, category="cs.CL"))
         told.append(SourceDay("arxiv", on, Verdict.COMPLETE, 10, 10, category="cs.LG"))
         if n > 20:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -68,7 +69,7 @@ class Office:
         self,
         owner: str = "one",
         sources: Sequence[Source] = (),
-        awaited: frozenset[str] = frozenset(),
+        awaited: Mapping[str, int] = MappingProxyType({}),
         chores: Sequence[Chore] = (),
     ) -> Schedule:
         nightly = Nightly(
@@ -288,7 +289,7 @@ def test_a_digest_waits_for_an_open_day_until_patience_ends(
     office: Office, verdict: Verdict | None
 ) -> None:
     office.reader("ny@example.org", "America/New_York")
-    schedule = office.schedule(sources=[Announcing(verdict)], awaited=frozenset({"arxiv"}))
+    schedule = office.schedule(sources=[Announcing(verdict)], awaited={"arxiv": 0})
     office.clock.at = MORNING
     schedule.tick()
     assert not office.served()
@@ -302,7 +303,7 @@ def test_a_digest_waits_for_an_open_day_until_patience_ends(
 def test_a_settled_day_keeps_nobody_waiting(office: Office) -> None:
     office.reader("ny@example.org", "America/New_York")
     source = Announcing(Verdict.COMPLETE)
-    schedule = office.schedule(sources=[source], awaited=frozenset({"arxiv"}))
+    schedule = office.schedule(sources=[source], awaited={"arxiv": 0})
     office.clock.at = MORNING
     schedule.tick()
     assert len(office.mailer.sent) == 1
@@ -315,7 +316,7 @@ def test_an_open_day_is_asked_for_sooner_than_a_settled_one(
     office: Office, verdict: Verdict, again: timedelta
 ) -> None:
     source = Announcing(verdict)
-    schedule = office.schedule(sources=[source])
+    schedule = office.schedule(sources=[source], awaited={"arxiv": 0})
     office.clock.at = MORNING
     schedule.tick()
     office.clock.at += again - timedelta(minutes=1)
@@ -342,7 +343,7 @@ def test_an_evening_reader_does_not_wait_for_tomorrows_announcement(office: Offi
     """In Los Angeles it is nine in the evening when arXiv's next day has begun."""
     office.reader("la@example.org", "America/Los_Angeles", hour=21)
     source = Announcing(Verdict.COMPLETE)
-    schedule = office.schedule(sources=[source], awaited=frozenset({"arxiv"}))
+    schedule = office.schedule(sources=[source], awaited={"arxiv": 0})
     office.clock.at = MORNING
     schedule.tick()
     source.verdict = None

@@ -50,14 +50,28 @@ def test_a_cursor_is_kept_and_moved(database: Database) -> None:
 
 
 def test_a_later_verdict_on_a_day_replaces_the_earlier_one(database: Database) -> None:
-    early = SourceDay("arxiv", DAY, Verdict.PARTIAL, 300, 120, "page 3 was missing", "cs.CL")
+    early = SourceDay("arxiv", DAY, Verdict.PARTIAL, 300, 120, "page 3 was missing")
     late = replace(early, verdict=Verdict.COMPLETE, got=300, note="")
-    other = replace(early, category="cs.LG", expected=None)
+    other = replace(early, source="biorxiv", expected=None)
     with database.write() as conn:
         store.sources.save_days(conn, [early, other], NOON)
         store.sources.save_days(conn, [late], NOON)
         assert store.sources.days(conn, DAY, DAY) == [late, other]
         assert store.sources.days(conn, DAY + ONE_DAY, DAY + ONE_DAY) == []
+
+
+def test_categories_have_verdicts_of_their_own_that_only_who_asks_for_them_sees(
+    database: Database,
+) -> None:
+    whole = SourceDay("arxiv", DAY, Verdict.PARTIAL, 300, 120)
+    parts = [
+        replace(whole, category="cs.CL", verdict=Verdict.COMPLETE, expected=120),
+        replace(whole, category="cs.LG", expected=180, got=0),
+    ]
+    with database.write() as conn:
+        store.sources.save_days(conn, [*parts, whole], NOON)
+        assert store.sources.days(conn, DAY, DAY) == [whole]
+        assert store.sources.days(conn, DAY, DAY, by_category=True) == [whole, *parts]
 
 
 def test_a_rejected_record_is_kept_once_for_each_origin(database: Database) -> None:

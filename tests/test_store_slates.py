@@ -16,6 +16,7 @@ from tests.installation import add_papers, add_reader, empty_slate, installed, q
 from triage import store
 from triage.records import (
     EventKind,
+    MessageState,
     Origin,
     Paper,
     Slate,
@@ -42,6 +43,16 @@ def save(database: Database, chosen: Slate) -> int:
     with database.write() as conn:
         run_id = store.runs.begin(conn, chosen.on, NOON)
         return store.slates.save(conn, chosen, run_id, NOON)
+
+
+def sent_digest(database: Database, reader: Subscriber, n: int, on: date) -> None:
+    queue(database, empty_slate(reader, n, on=on))
+    with database.write() as conn:
+        (message,) = store.messages.waiting(conn, NOON)
+        for state in (MessageState.CLAIMED, MessageState.IN_DOUBT, MessageState.SENT):
+            moved = store.messages.move(conn, message, state, NOON)
+            assert moved is not None
+            message = moved
 
 
 def test_a_slate_comes_back_as_it_was_shown(database: Database) -> None:
@@ -104,6 +115,21 @@ def test_the_newest_date_of_each_subscriber_is_known(database: Database) -> None
     save(database, empty_slate(readers[1], 3, on=DAY))
     with database.read() as conn:
         assert store.slates.last_days(conn) == {readers[0].id: DAY + ONE_DAY, readers[1].id: DAY}
+
+
+def test_digests_that_were_handed_over_are_known_by_their_days(database: Database) -> None:
+    readers = [add_reader(database, n) for n in (1, 2, 3)]
+    offsets = (-9, -5, -4, 0, 2)
+    for n, offset in enumerate(offsets):
+        sent_digest(database, readers[0], n, DAY + offset * ONE_DAY)
+    sent_digest(database, readers[1], 20, DAY - 30 * ONE_DAY)
+    save(database, empty_slate(readers[2], 30, on=DAY))
+    with database.read() as conn:
+        found = store.slates.sent_days(conn, DAY - 4 * ONE_DAY)
+    assert found == {
+        readers[0].id: [DAY - 4 * ONE_DAY, DAY, DAY + 2 * ONE_DAY],
+        readers[1].id: [DAY - 30 * ONE_DAY],
+    }
 
 
 def test_the_training_log_holds_what_was_delivered_with_the_same_features(

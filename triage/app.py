@@ -12,6 +12,7 @@ from datetime import date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from triage.clock import SystemClock
 from triage.errors import ConfigError, DatabaseError
@@ -19,6 +20,9 @@ from triage.ports import Progress, silent
 from triage.settings import SECRET_FILE, Settings, load_settings, secret, signing_secret
 
 if TYPE_CHECKING:
+    import ssl
+
+    import httpx
     from starlette.applications import Starlette
 
     from triage.digest import Composed, Nightly
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from triage.ports import Clock, Enricher, Mailer, Source
     from triage.records import Slate
     from triage.schedule import Schedule
+    from triage.settings import FeedSettings
     from triage.sources._http import Gate
     from triage.store import Database
     from triage.tokens import Keyring
@@ -35,6 +40,10 @@ if TYPE_CHECKING:
 CONFIG_NAME = "triage.toml"
 # No digest waits longer for one source; what does not come in time is asked for again later.
 LONGEST_FETCH = timedelta(minutes=3)
+# How many days the newest day that can be judged lies behind today; feeds are not waited for.
+BEHIND = {"arxiv": 0, "hf_daily": 0, "biorxiv": 1, "medrxiv": 1}
+# Between two requests to the host of a feed.
+FEED_INTERVAL_S = 1.0
 # After arXiv's feed, which is there at midnight in New York.
 ENRICH_AT = time(5, 30)
 
@@ -117,27 +126,43 @@ class App:
         """
         from triage.announcements import arxiv_today
         from triage.sources.arxiv import Arxiv
+        from triage.sources.biorxiv import Biorxiv
+        from triage.sources.feed import FeedSource
         from triage.sources.hf_daily import HuggingFaceDaily
 
-        wanted = self.settings.sources
-        today = on or self.clock.now().date()
+        wanted, now = self.settings.sources, self.clock.now()
         sources: list[Source] = []
         if wanted.arxiv.enabled and wanted.arxiv.categories:
-            sources.append(
-                Arxiv(
-                    self._gate("arxiv", wanted.arxiv.min_interval_s, deadline),
-                    wanted.arxiv.categories,
-                    wanted.arxiv.rss_url,
-                    wanted.arxiv.api_url,
-                    wanted.arxiv.oai_url,
-                    on or arxiv_today(self.clock.now()),
-                    since,
-                )
-            )
+            arxiv = wanted.arxiv
+            gate = self._gate("arxiv", arxiv.min_interval_s, deadline, arxiv.daily_requests)
+            urls = (arxiv.rss_url, arxiv.api_url, arxiv.oai_url)
+            day = on or arxiv_today(now)
+            sources.append(Arxiv(gate, arxiv.categories, *urls, day, since))
         if wanted.hf_daily.enabled:
-            gate = self._gate("hf_daily", wanted.hf_daily.min_interval_s, deadline)
-            sources.append(HuggingFaceDaily(gate, wanted.hf_daily.url, today))
+            hf = wanted.hf_daily
+            gate = self._gate("hf_daily", hf.min_interval_s, deadline, hf.daily_requests)
+            # What trends is known of this moment only, and not of a day of the past.
+            trends = hf.trending and on is None
+            sources.append(HuggingFaceDaily(gate, hf.url, on or now.date(), since, trends))
+        if wanted.biorxiv.enabled:
+            bio = wanted.biorxiv
+            gate = self._gate("biorxiv", bio.min_interval_s, deadline, bio.daily_requests)
+            # A day of preprints can be judged when it is over.
+            day = on or arxiv_today(now) - timedelta(days=BEHIND["biorxiv"])
+            sources += [Biorxiv(gate, name, bio.url, day, since=since) for name in bio.servers]
+        for feed in wanted.feed:
+            gate = self._feed_gate(feed, deadline)
+            sources.append(FeedSource(gate, feed.name, feed.url, on or now.date()))
         return sources
+
+    def _daily(self) -> list[str]:
+        """Return the names of the sources that are switched on and have days to be waited for."""
+        wanted = self.settings.sources
+        return [
+            *(["arxiv"] if wanted.arxiv.enabled and wanted.arxiv.categories else []),
+            *(["hf_daily"] if wanted.hf_daily.enabled else []),
+            *(wanted.biorxiv.servers if wanted.biorxiv.enabled else []),
+        ]
 
     def enrichers(self, deadline: datetime | None = None) -> list[Enricher]:
         """Return who is asked for more than the sources told, whom to believe first; often nobody.
@@ -183,17 +208,21 @@ class App:
         min_interval_s: float,
         deadline: datetime | None,
         daily_requests: int = 500,
+        *,
+        is_public: bool = False,
     ) -> Gate:
         """Return the gate of one source, always the same; all processes share what it stands for.
 
         Args:
             name: of whoever is asked, the host's where nothing better is known.
+            is_public: reach public addresses only.
         """
         from triage.sources._http import Gate, user_agent
         from triage.turns import Rules
         from triage.turnstile import Turnstile
 
-        if name not in self._gates:
+        key = f"{name}, public" if is_public else name
+        if key not in self._gates:
             site = self.settings.site
             agent = user_agent(site.base_url, site.contact)
             turns = Turnstile(
@@ -204,9 +233,19 @@ class App:
                 owner=_this_process(),
                 is_gone=_is_gone,
             )
-            self._gates[name] = Gate(self.clock, agent, min_interval_s, turns=turns)
-        self._gates[name].deadline = deadline
-        return self._gates[name]
+            transport = _pinned if is_public else None
+            gate = Gate(self.clock, agent, min_interval_s, turns=turns, transport=transport)
+            self._gates[key] = gate
+        self._gates[key].deadline = deadline
+        return self._gates[key]
+
+    def _feed_gate(self, feed: FeedSettings, deadline: datetime | None) -> Gate:
+        """Return the gate of a feed's host, which is arXiv's own where the feed is one of arXiv."""
+        host = urlsplit(feed.url).hostname or ""
+        name, interval_s = host, FEED_INTERVAL_S
+        if host == "arxiv.org" or host.endswith(".arxiv.org"):
+            name, interval_s = "arxiv", self.settings.sources.arxiv.min_interval_s
+        return self._gate(name, interval_s, deadline, is_public=not feed.allow_private)
 
     def nightly(self) -> Nightly:
         from triage.digest import Nightly
@@ -261,10 +300,7 @@ class App:
 
         settings = self.settings
         at = time.fromisoformat(settings.train.at)
-        arxiv = settings.sources.arxiv
-
-        wanted = settings.sources
-        enriches = wanted.crossref.enabled or wanted.semantic_scholar.enabled
+        enriches = settings.sources.crossref.enabled or settings.sources.semantic_scholar.enabled
 
         def sources() -> list[Source]:
             return self.sources(deadline=self.clock.now() + LONGEST_FETCH)
@@ -275,7 +311,7 @@ class App:
             self.nightly(),
             self.outbox(),
             sources=sources,
-            awaited=frozenset({"arxiv"} if arxiv.enabled and arxiv.categories else ()),
+            awaited={name: BEHIND[name] for name in self._daily()},
             chores=[
                 Chore(
                     "back up", at, lambda: back_up(self.database, settings.backup_path, self.clock)
@@ -299,6 +335,12 @@ class App:
         from triage.web import create_app
 
         return create_app(self.database, self.keyring, self.clock, self.settings.site)
+
+
+def _pinned(trust: ssl.SSLContext) -> httpx.BaseTransport:
+    from triage.sources._pinned import PinnedTransport
+
+    return PinnedTransport(trust)
 
 
 def open_app(config: Path, *, clock: Clock | None = None, mailer: Mailer | None = None) -> App:

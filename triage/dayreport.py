@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from itertools import groupby
 
 from triage.identity import source_name
 from triage.records import SourceDay, Verdict
 
 _UNSETTLED = frozenset({Verdict.PARTIAL, Verdict.EMPTY_SUSPECT, Verdict.FAILED})
+# More than so many names or feeds are counted, so that a line stays a line.
+_MOST_NAMES = 3
 
 
 def day_report(
@@ -23,47 +26,143 @@ def day_report(
 
     Args:
         counts: papers listed after `since`, of each source; it speaks for sources without days.
-        days: how the sources' days ended, from `since` to `on`.
-        since: the day of the digest before. What became of it is told again only where a source
-            has no later day: where the reader's date is ahead of the source's.
+        days: how the sources' days ended, from a little before `since` to `on`; those of single
+            categories only say which of them are missing.
+        since: the day of the digest before. Where the newest day of a source lies behind `on`, for
+            it ends later than the reader's date begins, so did that which was told then.
         n_candidates: how many papers the slate was chosen from.
 
     Returns:
-        For example "27 Jun: 270 new on arXiv, complete. Chosen from 757 papers."
+        For example "27 Jun: 270 new on arXiv, complete; bioRxiv could not be read. Chosen from
+        757 papers."
     """
     by_source: dict[str, list[SourceDay]] = {}
-    for day in sorted(days, key=lambda day: day.on):
+    for day in sorted(days, key=lambda day: (day.on, day.category)):
         by_source.setdefault(day.source, []).append(day)
-    parts = []
-    for source in dict.fromkeys((*counts, *by_source)):
-        told = by_source.get(source, [])
-        fresh = [day for day in told if day.on > since] or told[-1:]
-        parts.append(_about(source_name(source), fresh, counts.get(source, 0), on))
+    fresh = {source: _untold(told, since, on) for source, told in by_source.items()}
+    parts = [
+        *_counted({source: n for source, n in counts.items() if source not in fresh}),
+        *_complete(fresh),
+        *_missing(fresh, on),
+        *_quiet(fresh),
+    ]
     read = "; ".join(parts) if parts else "nothing new"
     return f"{_short(on)}: {read}. Chosen from {n_candidates:,} papers."
 
 
-def _about(name: str, days: Sequence[SourceDay], count: int, on: date) -> str:
-    """Say how the days of one source stand: what was read of them, then what is missing."""
-    if not days:
-        return f"{count:,} new on {name}"
-    got = sum(day.got for day in days if day.verdict is Verdict.COMPLETE)
-    missing = [_missing(name, day, on) for day in days if day.verdict in _UNSETTLED]
-    if missing:
-        return ", ".join([f"{got:,} new on {name}", *missing] if got else missing)
-    if all(day.verdict is Verdict.EMPTY_EXPECTED for day in days):
-        return f"no announcement on {name}"
-    return f"{got:,} new on {name}, complete"
+def _untold(days: Sequence[SourceDay], since: date, on: date) -> list[SourceDay]:
+    """Return the days, sorted, that the digest before did not tell of."""
+    behind = on - days[-1].on
+    return [day for day in days if day.on > since - behind]
 
 
-def _missing(name: str, day: SourceDay, on: date) -> str:
-    when = "" if day.on == on else f" of {_short(day.on)}"
-    if day.verdict is Verdict.PARTIAL:
-        of = f" of {day.expected:,}" if day.expected else ""
-        return f"{day.got:,}{of} on {name}{when} so far, the rest will follow"
-    if day.verdict is Verdict.EMPTY_SUSPECT:
+def _counted(counts: Mapping[str, int]) -> Iterator[str]:
+    for source, n in counts.items():
+        yield f"{n:,} new on {source_name(source)}"
+
+
+def _complete(fresh: Mapping[str, Sequence[SourceDay]]) -> Iterator[str]:
+    """Say what was read of sources that are all there."""
+    whole = {
+        source: sum(day.got for day in _whole_days(days))
+        for source, days in fresh.items()
+        if not _unsettled(days) and any(day.verdict is Verdict.COMPLETE for day in days)
+    }
+    feeds = [source for source in whole if _is_feed(source) and whole[source]]
+    if len(feeds) > _MOST_NAMES:
+        n = sum(whole.pop(source) for source in feeds)
+        yield from _read(whole)
+        yield f"{n:,} new on {len(feeds)} feeds, complete"
+    else:
+        yield from _read(whole)
+
+
+def _read(whole: Mapping[str, int]) -> Iterator[str]:
+    for source, n in whole.items():
+        if n or not _is_feed(source):
+            yield f"{n:,} new on {source_name(source)}, complete"
+
+
+def _missing(fresh: Mapping[str, Sequence[SourceDay]], on: date) -> Iterator[str]:
+    """Say what is missing of sources that are not all there, after what was read of them."""
+    unread: dict[str, list[str]] = {}
+    for source, days in fresh.items():
+        name, told = source_name(source), _unsettled(days)
+        got = sum(day.got for day in _whole_days(days) if day.verdict is Verdict.COMPLETE)
+        if told and not got and all(day.verdict is Verdict.FAILED for day in told):
+            unread.setdefault(_when(told, on), []).append(name)
+        elif told:
+            lead = [f"{got:,} new on {name}"] if got else []
+            by_verdict = groupby(sorted(told, key=_severity), key=_severity)
+            late = [day for day in days if day.category and day.verdict in _UNSETTLED]
+            gone = [_gone(name, list(same), late, on) for _, same in by_verdict]
+            yield ", ".join([*lead, *gone])
+    for when, names in unread.items():
+        yield f"{_listed(names)}{when} could not be read"
+
+
+def _gone(name: str, days: Sequence[SourceDay], late: Sequence[SourceDay], on: date) -> str:
+    """Say what is missing of days that share a verdict."""
+    when, verdict = _when(days, on), days[0].verdict
+    if verdict is Verdict.FAILED:
+        return f"{name}{when} could not be read"
+    if verdict is Verdict.EMPTY_SUSPECT:
         return f"{name}{when} gave nothing although papers were due; they will follow"
-    return f"{name}{when} could not be read"
+    got, expected = sum(day.got for day in days), [day.expected for day in days]
+    of = "" if None in expected else f" of {sum(filter(None, expected)):,}"
+    categories = dict.fromkeys(day.category for day in late if day.on in {d.on for d in days})
+    if categories:
+        return (
+            f"{got:,}{of} on {name}{when} so far, {_listed(list(categories))} not yet announced,"
+            " will follow"
+        )
+    return f"{got:,}{of} on {name}{when} so far, the rest will follow"
+
+
+def _quiet(fresh: Mapping[str, Sequence[SourceDay]]) -> Iterator[str]:
+    """Say who had nothing to give: who announces on some days only, and feeds."""
+    silent = [
+        source
+        for source, days in fresh.items()
+        if all(day.verdict is Verdict.EMPTY_EXPECTED for day in days)
+        or (_is_feed(source) and not _unsettled(days) and not sum(day.got for day in days))
+    ]
+    announcing = [source_name(source) for source in silent if not _is_feed(source)]
+    feeds = [source_name(source) for source in silent if _is_feed(source)]
+    if announcing:
+        yield f"no announcement on {_listed(announcing)}"
+    if feeds:
+        yield f"nothing new on {_listed(feeds)}"
+
+
+def _whole_days(days: Iterable[SourceDay]) -> list[SourceDay]:
+    return [day for day in days if not day.category]
+
+
+def _unsettled(days: Iterable[SourceDay]) -> list[SourceDay]:
+    return [day for day in _whole_days(days) if day.verdict in _UNSETTLED]
+
+
+def _severity(day: SourceDay) -> int:
+    return (Verdict.PARTIAL, Verdict.EMPTY_SUSPECT, Verdict.FAILED).index(day.verdict)
+
+
+def _is_feed(source: str) -> bool:
+    return source.startswith("feed:")
+
+
+def _when(days: Sequence[SourceDay], on: date) -> str:
+    """Name days, unless it is the digest's own."""
+    if len(days) > 1:
+        return f" of {len(days)} days since {_short(min(day.on for day in days))}"
+    return "" if days[0].on == on else f" of {_short(days[0].on)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown, n_more = names[:_MOST_NAMES], len(names) - _MOST_NAMES
+    if n_more > 0:
+        return f"{', '.join(shown)} and {n_more} more"
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
 def _short(on: date) -> str:

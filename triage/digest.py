@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 ONE_DAY = timedelta(days=1)
+# The day of a source that ends when the reader's next has begun, west of it.
+MOST_BEHIND = timedelta(days=2)
 
 NO_PAPERS = "no_papers"
 
@@ -217,12 +219,13 @@ class Nightly:
     def _when_due(
         self, conn: Connection, subscribers: Sequence[Subscriber], on: date
     ) -> list[_Due]:
-        last_sent = store.slates.last_days(conn, sent=True)
+        max_age_days = self._rules.max_age_days
+        sent = store.slates.sent_days(conn, on - timedelta(days=max_age_days))
         due = []
         for subscriber in subscribers:
-            last_on = last_sent.get(subscriber.id)
-            days = window_days(self._rules.max_age_days, last_on, on)
-            due.append(_Due(subscriber, min(last_on or on, on - ONE_DAY), days))
+            digests = sent.get(subscriber.id, [])
+            days = window_days(max_age_days, digests, on)
+            due.append(_Due(subscriber, min([*digests[-1:], on - ONE_DAY]), days))
         return due
 
     def _queue_one(
@@ -272,7 +275,7 @@ class Nightly:
         )
         report = day_report(
             store.papers.counts_by_source(conn, due.since + ONE_DAY, on),
-            store.sources.days(conn, due.since, on),
+            store.sources.days(conn, due.since - MOST_BEHIND, on, by_category=True),
             since=due.since,
             on=on,
             n_candidates=len(ranking.candidates),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -20,13 +21,24 @@ def digest_due(frequency: Frequency, last_on: date | None, on: date) -> bool:
     return on - last_on >= (WEEK if frequency is Frequency.WEEKLY else timedelta(days=1))
 
 
-def window_days(max_age_days: int, last_on: date | None, on: date) -> int:
-    """Return how many days back papers are offered.
+def window_days(max_age_days: int, digests: Collection[date], on: date) -> int:
+    """Return how many days back papers are offered on a date.
 
     Every day on which the subscriber got no digest stretches the window by one, so that an outage
-    or a weekly rhythm hides nothing; the stretch ends at LONGEST_STRETCH_DAYS.
+    or a weekly rhythm hides nothing. A gap stretches it for as long as papers are usually offered,
+    for the one digest after it cannot show all that was missed. The stretch ends at
+    LONGEST_STRETCH_DAYS.
+
+    Args:
+        digests: the days of the subscriber's digests, in any order: all of the last `max_age_days`
+            and the newest before these.
     """
-    missed = 0 if last_on is None else max((on - last_on).days - 1, 0)
+    before = {day for day in digests if day < on}
+    if not before:
+        return max_age_days
+    usual = on - timedelta(days=max_age_days)
+    begin = max((day for day in before if day <= usual), default=min(before))
+    missed = (on - begin).days - sum(day >= begin for day in before)
     return max_age_days + min(missed, LONGEST_STRETCH_DAYS)
 
 

@@ -84,13 +84,12 @@ def moments_of(conn: Connection, first: date, until: date, max_age_days: int) ->
             if ids.isdisjoint(later):
                 continue
             before = [(day, id) for day, id in shown if day < on]
-            last_on = max((day for day, _ in before), default=None)
             yield Moment(
                 subscriber=subscriber,
                 on=on,
                 votes=votes,
                 seen=frozenset(known | {id for _, id in before}),
-                days=window_days(max_age_days, last_on, on),
+                days=window_days(max_age_days, {day for day, _ in before}, on),
                 relevance=later,
                 looked_at=frozenset({id for day, id in shown if day == on} | later.keys()),
             )

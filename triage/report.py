@@ -23,14 +23,6 @@ from triage.store import Database, figures, sources, versions
 DAYS = 90
 K = TypeVar("K", EventKind, MessageState)
 
-# A day of a source with several categories ended as badly as its worst category.
-_WORST_FIRST = (
-    Verdict.FAILED,
-    Verdict.EMPTY_SUSPECT,
-    Verdict.PARTIAL,
-    Verdict.COMPLETE,
-    Verdict.EMPTY_EXPECTED,
-)
 WAITING = (
     MessageState.PLANNED,
     MessageState.RENDERED,
@@ -236,26 +228,10 @@ def history(database: Database, now: datetime, n_days: int = DAYS) -> History:
 
 
 def _sources(days: Iterable[SourceDay]) -> tuple[SourceHistory, ...]:
-    ordered = sorted(days, key=lambda day: (day.source, day.on))
+    ordered = sorted(days, key=lambda day: day.source)
     return tuple(
-        SourceHistory(
-            source_name(source),
-            {on: _whole(list(parts)) for on, parts in groupby(of_source, key=lambda day: day.on)},
-        )
+        SourceHistory(source_name(source), {day.on: day for day in of_source})
         for source, of_source in groupby(ordered, key=lambda day: day.source)
-    )
-
-
-def _whole(parts: list[SourceDay]) -> SourceDay:
-    """Make one day of its categories."""
-    expected = [part.expected for part in parts if part.expected is not None]
-    return SourceDay(
-        source=parts[0].source,
-        on=parts[0].on,
-        verdict=min((part.verdict for part in parts), key=_WORST_FIRST.index),
-        expected=sum(expected) if len(expected) == len(parts) else None,
-        got=sum(part.got for part in parts),
-        note="; ".join(dict.fromkeys(part.note for part in parts if part.note)),
     )
 
 

@@ -32,11 +32,14 @@ LEASE = timedelta(minutes=15)
 # A training may take long, and nobody waits for the other scheduler's.
 CHORES_LEASE = timedelta(hours=3)
 SETTLED = frozenset({Verdict.COMPLETE, Verdict.EMPTY_EXPECTED})
-# How soon a source is asked again: while its day is open, and once it is settled.
+# How soon a source is asked again: while a day that is waited for is open, while another one is,
+# and once it is settled.
 OPEN_AGAIN = timedelta(minutes=15)
+OLDER_AGAIN = timedelta(hours=1)
 SETTLED_AGAIN = timedelta(hours=4)
 # How long a digest waits for a day that is not settled; then it goes out and says so.
 PATIENCE = timedelta(hours=6)
+ONE_DAY = timedelta(days=1)
 
 Sources = Callable[[], Sequence[Source]]
 
@@ -55,7 +58,8 @@ class Schedule:
 
     Args:
         sources: returns the live sources, each for the day that it is there.
-        awaited: the sources whose open day holds a digest back for a while.
+        awaited: the sources whose open day holds a digest back for a while, with how many days
+            that day lies behind the digest's.
         owner: names this process in leases.
     """
 
@@ -67,7 +71,7 @@ class Schedule:
         outbox: Outbox,
         *,
         sources: Sources,
-        awaited: frozenset[str],
+        awaited: Mapping[str, int],
         chores: Sequence[Chore],
         owner: str,
     ) -> None:
@@ -133,35 +137,43 @@ class Schedule:
 
     def _fetch(self) -> None:
         now = self._clock.now()
-        today = arxiv_today(now)
-        # It may be tomorrow already where another source is.
-        verdicts = self._verdicts(today, today + timedelta(days=1))
         for source in self._sources():
             name = f"fetch {source.name}"
             with self._database.read() as conn:
                 last_at = store.chores.last_done(conn, name)
-            again = SETTLED_AGAIN if verdicts.get(source.name) in SETTLED else OPEN_AGAIN
-            if last_at is not None and now - last_at < again:
+            if last_at is not None and now - last_at < self._again(source.name, arxiv_today(now)):
                 continue
             problems = fetch(self._database, [source], self._clock)
             with self._database.write() as conn:
                 store.chores.done(conn, name, now, "; ".join(problems) or "done")
+
+    def _again(self, source: str, today: date) -> timedelta:
+        """Return how soon after a fetch a source is asked again."""
+        behind = self._awaited.get(source)
+        # It may be tomorrow already where the source is.
+        verdicts = self._verdicts(today - (behind or 0) * ONE_DAY, today + ONE_DAY)
+        if verdicts.get(source) in SETTLED:
+            return SETTLED_AGAIN
+        return OPEN_AGAIN if behind == 0 else OLDER_AGAIN
 
     def _verdicts(self, first: date, last: date) -> Mapping[str, Verdict]:
         """Return how the newest day of each source stands."""
         with self._database.read() as conn:
             return {day.source: day.verdict for day in store.sources.days(conn, first, last)}
 
+    def _is_settled(self, on: date) -> bool:
+        """Tell whether a digest of that date need not wait for any source."""
+        return all(
+            self._verdicts(day, day).get(name) in SETTLED
+            for name, behind in self._awaited.items()
+            for day in [on - behind * ONE_DAY]
+        )
+
     def _due(self) -> dict[date, list[Subscriber]]:
         """Return who is due a digest now, by the local date that it is for."""
         now = self._clock.now()
         today = arxiv_today(now)
-        settled = {
-            day: verdicts.keys() >= self._awaited
-            and all(verdicts[name] in SETTLED for name in self._awaited)
-            for day in (today - timedelta(days=1), today)
-            for verdicts in [self._verdicts(day, day)]
-        }
+        settled = {day: self._is_settled(day) for day in (today - ONE_DAY, today)}
         with self._database.read() as conn:
             last_days = store.slates.last_days(conn)
             active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])

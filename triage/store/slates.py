@@ -142,18 +142,29 @@ def id_of(conn: Connection, public_id: str) -> int | None:
     return conn.scalar(select(slates.c.id).where(slates.c.public_id == public_id))
 
 
-def last_days(conn: Connection, *, sent: bool = False) -> dict[int, date]:
-    """Return the date of the newest slate of every subscriber who has one.
-
-    Args:
-        sent: of those alone whose message was handed over.
-    """
+def last_days(conn: Connection) -> dict[int, date]:
+    """Return the date of the newest slate of every subscriber who has one."""
     query = select(slates.c.subscriber_id, func.max(slates.c.on)).group_by(slates.c.subscriber_id)
-    if sent:
-        query = query.join(messages, messages.c.slate_id == slates.c.id).where(
-            messages.c.state == MessageState.SENT
-        )
     return {subscriber_id: on for subscriber_id, on in conn.execute(query)}  # noqa: C416
+
+
+def sent_days(conn: Connection, first: date) -> dict[int, list[date]]:
+    """Return the dates of every subscriber's digests that were handed over, oldest first.
+
+    Of those up to `first` only the newest, of the later ones all.
+    """
+    sent = (
+        select(slates.c.subscriber_id, slates.c.on)
+        .join(messages, messages.c.slate_id == slates.c.id)
+        .where(messages.c.state == MessageState.SENT)
+        .order_by(slates.c.on)
+    )
+    early = sent.where(slates.c.on <= first).order_by(None).subquery()
+    newest = select(early.c.subscriber_id, func.max(early.c.on)).group_by(early.c.subscriber_id)
+    days = {subscriber_id: [on] for subscriber_id, on in conn.execute(newest)}
+    for subscriber_id, on in conn.execute(sent.where(slates.c.on > first)):
+        days.setdefault(subscriber_id, []).append(on)
+    return days
 
 
 def shown_papers(conn: Connection, subscriber_id: int) -> set[int]:

@@ -38,13 +38,21 @@ def save_days(conn: Connection, days: Sequence[SourceDay], at: datetime) -> None
         upsert(conn, source_days, ["source", "category", "on"], row)
 
 
-def days(conn: Connection, first: date, last: date) -> list[SourceDay]:
-    """Return the days of all sources from `first` to `last`, both included."""
+def days(
+    conn: Connection, first: date, last: date, *, by_category: bool = False
+) -> list[SourceDay]:
+    """Return the days of all sources from `first` to `last`, both included.
+
+    Args:
+        by_category: with those of single categories, each after its source's.
+    """
     query = (
         select(source_days)
         .where(source_days.c.on.between(first, last))
         .order_by(source_days.c.on, source_days.c.source, source_days.c.category)
     )
+    if not by_category:
+        query = query.where(source_days.c.category == "")
     return [
         SourceDay(
             source=row.source,
