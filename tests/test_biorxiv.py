@@ -354,6 +354,14 @@ def test_any_day_can_be_asked_for_and_is_finished_after_a_break(world: World) ->
     assert len(cursor) < 10_000
 
 
+def test_from_day_to_day_no_more_is_asked(world: World) -> None:
+    for n in range(9):
+        world.preprints.post(FRIDAY + n * ONE, 3)
+        world.fetch(FRIDAY + n * ONE)
+    days = {path.split("/")[3] for path in world.preprints.asked}
+    assert len(days) <= OVERLAP_DAYS + 2
+
+
 def test_the_day_before_a_break_was_not_over_and_is_read_again(world: World) -> None:
     world.preprints.post(FRIDAY, 3)
     world.fetch(FRIDAY)

@@ -16,8 +16,8 @@ from typing import Any, Final
 from triage.errors import RejectedRecord, SourceError
 from triage.identity import parse_doi
 from triage.records import FetchedPaper
+from triage.sources import _json
 from triage.sources._text import clean, normalise
-from triage.sources._xml import looks_like_html
 
 _VENUE_CHARS: Final = 200
 _DATE: Final = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?", re.ASCII)
@@ -45,14 +45,10 @@ def parse(body: bytes, name: str) -> Page:
     """
     if not body.strip():
         raise BadAnswer(f"{name} sent an empty answer. It is asked again at the next fetch.")
-    if looks_like_html(body):
-        raise BadAnswer(f"{name} sent a web page where JSON was expected: it has trouble.")
     try:
-        content = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadAnswer(
-            f"{name} sent what is no JSON ({str(error)[:100]}), so it was not read."
-        ) from error
+        content = _json.loads(body, f"{name}'s answer")
+    except SourceError as error:
+        raise BadAnswer(str(error)) from error
     content = content if isinstance(content, dict) else {}
     messages = content.get("messages")
     message = messages[0] if isinstance(messages, list) and messages else {}

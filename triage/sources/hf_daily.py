@@ -19,9 +19,9 @@ from triage.announcements import announcement_days, empty_verdict
 from triage.errors import RejectedRecord, SourceError
 from triage.identity import parse_arxiv
 from triage.records import Batch, FetchedPaper, Rejected, SourceDay, Verdict
+from triage.sources import _json
 from triage.sources._http import Answer, Gate
 from triage.sources._text import normalise, reject
-from triage.sources._xml import looks_like_html
 
 REFRESHED_DAYS: Final = 5
 MISSED_DAYS: Final = 30
@@ -221,12 +221,7 @@ def _query(on: date) -> dict[str, str]:
 
 def _listing(answer: Answer) -> list[Any]:
     what = "Hugging Face's listing"
-    if looks_like_html(answer.body):
-        raise SourceError(f"{what} is a web page where JSON was expected: the server has trouble.")
-    try:
-        listing = json.loads(answer.body)
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"{what} is no JSON ({str(error)[:100]}), so it was not read.") from error
+    listing = _json.loads(answer.body, what)
     if isinstance(listing, dict) and "error" in listing:
         raise SourceError(f"{what} was refused: {str(listing['error'])[:200]}")
     if not isinstance(listing, list):
