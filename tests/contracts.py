@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -266,19 +268,52 @@ class MailerContract:
 
     def test_the_receiver_gets_the_very_bytes_and_answers(self) -> None:
         messages = [self.message(n) for n in (1, 2, 3)]
-        replies = [self.mailer().send(message) for message in messages]
+        replies = [self.mailer().send(message, _nothing) for message in messages]
         assert all(reply.strip() for reply in replies)
         assert sorted(self.received()) == sorted(message.mime for message in messages)
 
     def test_only_what_was_handed_over_counts_as_delivered(self) -> None:
         sent, waiting = self.message(1), self.message(2)
         assert self.mailer().delivered(sent.message_id) in (False, None)
-        self.mailer().send(sent)
+        self.mailer().send(sent, _nothing)
         assert self.mailer().delivered(sent.message_id) in (True, None)
         assert self.mailer().delivered(waiting.message_id) in (False, None)
 
     def test_who_cannot_take_a_message_puts_it_off_and_says_so(self) -> None:
         with pytest.raises(MailDeferred, match=r"\w+"):
-            self.broken_mailer().send(self.message())
+            self.broken_mailer().send(self.message(), _nothing)
         assert self.broken_mailer().delivered(self.message().message_id) in (False, None)
         assert self.received() == []
+
+    def test_the_end_is_announced_once_and_before_the_receiver_has_the_message(self) -> None:
+        mailer, message = self.mailer(), self.message()
+        seen: list[list[bytes]] = []
+        mailer.send(message, lambda: seen.append(list(self._mails())))
+        assert seen == [[]]
+        assert self._mails() == [message.mime]
+
+    def test_whoever_stops_before_the_end_has_handed_nothing_over(self) -> None:
+        mailer, stopped, other = self.mailer(), self.message(1), self.message(2)
+
+        def stop() -> None:
+            raise InterruptedError("no longer wanted")
+
+        with pytest.raises(InterruptedError, match="no longer wanted"):
+            mailer.send(stopped, stop)
+        assert mailer.delivered(stopped.message_id) in (False, None)
+        mailer.send(other, _nothing)
+        assert self._mails() == [other.mime]
+
+    def test_several_threads_may_hand_over_at_once(self) -> None:
+        mailer, messages = self.mailer(), [self.message(n) for n in range(1, 17)]
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda message: mailer.send(message, _nothing), messages))
+        assert sorted(self._mails()) == sorted(message.mime for message in messages)
+
+    def _mails(self) -> list[bytes]:
+        """Return what a receiver takes for mail: not what somebody is still writing."""
+        return self.received()
+
+
+def _nothing() -> None:
+    """Do nothing before the end."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tests.factories import NOON
-from triage.errors import MailError
+from triage.errors import MailError, MailUncertain
 from triage.records import OutgoingMessage
 
 
@@ -24,7 +25,10 @@ class StoppedClock:
 
 
 class FakeMailer:
-    """Keeps what it is sent. `failures` are raised in turn before anything is taken."""
+    """Keeps what it is sent. `failures` are raised in turn and nothing is taken.
+
+    One of doubt is raised when the receiver has all of it, every other one before that.
+    """
 
     name = "fake"
 
@@ -32,9 +36,13 @@ class FakeMailer:
         self.sent: list[OutgoingMessage] = []
         self.failures = list(failures)
 
-    def send(self, message: OutgoingMessage) -> str:
-        if self.failures:
-            raise self.failures.pop(0)
+    def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
+        failure = self.failures.pop(0) if self.failures else None
+        if failure is not None and not isinstance(failure, MailUncertain):
+            raise failure
+        about_to_end()
+        if failure is not None:
+            raise failure
         self.sent.append(message)
         return "taken"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -102,15 +103,18 @@ def add_reader(database: Database, n: int = 1, **fields: object) -> Subscriber:
 
 
 def queue(
-    database: Database, chosen: Slate, mime: bytes = b"Subject: papers\r\n\r\nfor you"
+    database: Database,
+    chosen: Slate,
+    mime: bytes = b"Subject: papers\r\n\r\nfor you",
+    at: datetime = NOON,
 ) -> str:
     """Store a slate with its message, as the nightly run does, and return the message's id."""
     message_id = f"<d.{chosen.public_id}@triage.example>"
     with database.write() as conn:
-        run_id = store.runs.begin(conn, chosen.on, NOON)
-        slate_id = store.slates.save(conn, chosen, run_id, NOON)
+        run_id = store.runs.begin(conn, chosen.on, at)
+        slate_id = store.slates.save(conn, chosen, run_id, at)
         message = OutgoingMessage(message_id, chosen.subscriber.email, mime)
-        store.messages.add(conn, chosen, slate_id, message, NOON)
+        store.messages.add(conn, chosen, slate_id, message, at)
     return message_id
 
 

@@ -26,6 +26,10 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
+def nothing() -> None:
+    """Do nothing before the end."""
+
+
 def _raising(error: BaseException) -> Callable[[int], None]:
     def fsync(_: int) -> None:
         raise error
@@ -49,12 +53,20 @@ class _FileMailerContract(MailerContract):
         return self.kind(self.impossible)
 
     def received(self) -> list[bytes]:
-        return [path.read_bytes() for path in files(self.path)]
+        return [path.read_bytes() for path in files(self.path) if path.suffix != ".tmp"]
+
+    def test_nothing_is_left_of_a_message_that_was_stopped(self) -> None:
+        def stop() -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            self.mailer().send(self.message(), stop)
+        assert files(self.path) == []
 
     def test_the_same_message_sent_again_replaces_itself(self) -> None:
         message = self.message()
         for _ in range(3):
-            self.mailer().send(message)
+            self.mailer().send(message, nothing)
         assert self.received() == [message.mime]
 
     def test_what_a_crash_leaves_half_written_is_not_delivered(
@@ -65,10 +77,10 @@ class _FileMailerContract(MailerContract):
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", _raising(KeyboardInterrupt()))
             with pytest.raises(KeyboardInterrupt):
-                self.mailer().send(message)
+                self.mailer().send(message, nothing)
         assert len(files(self.path)) == 1
         assert not self.mailer().delivered(message.message_id)
-        self.mailer().send(message)
+        self.mailer().send(message, nothing)
         assert self.mailer().delivered(message.message_id)
         assert self.received() == [message.mime]
 
@@ -80,7 +92,7 @@ class _FileMailerContract(MailerContract):
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", _raising(full))
             with pytest.raises(MailDeferred) as failure:
-                self.mailer().send(message)
+                self.mailer().send(message, nothing)
         assert "No space left" in str(failure.value)
         assert "Free space" in str(failure.value)
         assert message.recipient not in str(failure.value)
@@ -88,10 +100,10 @@ class _FileMailerContract(MailerContract):
 
     def test_another_host_name_makes_no_second_copy(self, monkeypatch: pytest.MonkeyPatch) -> None:
         message = self.message()
-        self.mailer().send(message)
+        self.mailer().send(message, nothing)
         monkeypatch.setattr("socket.gethostname", lambda: "restarted-container")
         assert self.mailer().delivered(message.message_id)
-        self.mailer().send(message)
+        self.mailer().send(message, nothing)
         assert self.received() == [message.mime]
 
 
@@ -103,7 +115,7 @@ class TestMaildir(_FileMailerContract):
 
     def test_a_mail_reader_finds_new_mail(self) -> None:
         message = self.message()
-        self.mailer().send(message)
+        self.mailer().send(message, nothing)
         [found] = self.reader()
         assert isinstance(found, mailbox.MaildirMessage)
         assert found["Message-ID"] == message.message_id
@@ -111,7 +123,7 @@ class TestMaildir(_FileMailerContract):
 
     def test_mail_that_was_read_stays_delivered_and_read(self) -> None:
         message = self.message()
-        self.mailer().send(message)
+        self.mailer().send(message, nothing)
         reader = self.reader()
         [(key, mail)] = reader.items()
         mail.set_subdir("cur")
@@ -120,7 +132,7 @@ class TestMaildir(_FileMailerContract):
         assert [path.parent.name for path in files(self.path)] == ["cur"]
 
         assert self.mailer().delivered(message.message_id)
-        assert self.mailer().send(message)
+        assert self.mailer().send(message, nothing)
         [path] = files(self.path)
         assert path.name.endswith(":2,RS")
 
@@ -132,7 +144,7 @@ class TestEmlFolder(_FileMailerContract):
         return digest(slate(1, subscriber=subscriber(email=email))).message
 
     def test_a_file_is_named_after_the_day_and_the_reader(self) -> None:
-        self.mailer().send(self.message_for("ada@example.org"))
+        self.mailer().send(self.message_for("ada@example.org"), nothing)
         [path] = files(self.path)
         assert path.name.startswith("20260302-ada-")
         assert path.suffix == ".eml"
@@ -142,7 +154,8 @@ class TestEmlFolder(_FileMailerContract):
     @pytest.mark.parametrize("email", ["../../etc/passwd@example.org", "..@example.org", "*@a.org"])
     def test_no_address_writes_elsewhere(self, email: str, tmp_path: Path) -> None:
         message = self.message_for("ada@example.org")
-        self.mailer().send(OutgoingMessage(message.message_id, email, message.mime))
+        unsafe = OutgoingMessage(message.message_id, email, message.mime)
+        self.mailer().send(unsafe, nothing)
         [path] = [path for path in files(tmp_path) if path.name != "a-file"]
         assert path.parent == self.path
         assert self.mailer().delivered(message.message_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from tests.factories import DAY, NOON, impression, paper, slate
 from tests.fakes import FakeMailer, StoppedClock
 from tests.installation import add_papers, add_reader, empty_slate, installed, queue, rows
 from triage import store
+from triage.doubts import LOG_IS_WRITTEN, MOST_CRASHES, MOST_RESENDS, RESEND_WITHIN, Ambiguous
 from triage.errors import MailDeferred, MailerBroken, MailRefused, MailUncertain
-from triage.outbox import LEASE, SEND_WINDOW, DrainReport, Outbox
+from triage.outbox import LEASE, SEND_WINDOW, DrainReport, Outbox, Rules
 from triage.records import MessageState, OutgoingMessage, Subscriber, SubscriberState
 from triage.store import Database, open_database
 from triage.store.messages import StoredMessage
@@ -46,8 +47,8 @@ class UnknowingMailer(FakeMailer):
 class DyingMailer(FakeMailer):
     """Takes the message and dies before it can say so."""
 
-    def send(self, message: OutgoingMessage) -> str:
-        super().send(message)
+    def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
+        super().send(message, about_to_end)
         raise KeyboardInterrupt
 
 
@@ -57,8 +58,16 @@ def outbox(
     clock: StoppedClock,
     owner: str = "us",
     gone: tuple[str, ...] = (),
+    **rules: Any,
 ) -> Outbox:
-    return Outbox(database, mailer, clock, owner=owner, is_gone=lambda who: who in gone)
+    return Outbox(
+        database,
+        mailer,
+        clock,
+        owner=owner,
+        is_gone=lambda who: who in gone,
+        rules=Rules(**rules),
+    )
 
 
 def message(database: Database) -> dict[str, Any]:
@@ -152,6 +161,16 @@ def test_a_message_put_off_keeps_the_receivers_words(
     assert message(database)["last_reply"] == "451 mailbox busy"
 
 
+def test_a_message_that_nobody_tried_in_its_time_is_given_up_untried(
+    database: Database, clock: StoppedClock
+) -> None:
+    queue(database, empty_slate(add_reader(database)))
+    clock.at = NOON + SEND_WINDOW
+    mailer = FakeMailer()
+    assert outbox(database, mailer, clock).drain() == DrainReport(failed=1)
+    assert (message(database)["reason"], mailer.sent) == ("expired", [])
+
+
 def test_a_message_past_its_time_is_given_up_and_its_papers_come_again(
     database: Database, clock: StoppedClock
 ) -> None:
@@ -225,7 +244,7 @@ def test_whoever_unsubscribed_stays_unsubscribed_though_the_mailbox_is_gone(
     queue(database, empty_slate(reader))
 
     class LeavingMailer(FakeMailer):
-        def send(self, message: OutgoingMessage) -> str:
+        def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
             with database.write() as conn:
                 left = SubscriberState.UNSUBSCRIBED
                 store.subscribers.set_state(conn, reader.id, left, clock.now())
@@ -238,7 +257,7 @@ def test_whoever_unsubscribed_stays_unsubscribed_though_the_mailbox_is_gone(
 # -- nobody knows, and nothing goes ----------------------------------------------------------------
 
 
-def test_a_message_of_which_nobody_knows_waits_in_doubt_and_is_sent_again_after_the_lease(
+def test_a_message_of_which_nobody_knows_waits_in_doubt_and_is_sent_again_soon(
     database: Database, clock: StoppedClock
 ) -> None:
     queue(database, empty_slate(add_reader(database)), MIME)
@@ -248,7 +267,7 @@ def test_a_message_of_which_nobody_knows_waits_in_doubt_and_is_sent_again_after_
         assert sender.drain() == DrainReport(in_flight=1)
         assert message(database)["state"] == "in_doubt"
         assert mailer.sent == []
-    clock.at += LEASE
+    clock.at += LOG_IS_WRITTEN
     assert sender.drain() == DrainReport(sent=1)
     assert [sent.mime for sent in mailer.sent] == [MIME]
     assert message(database)["resends"] == 1
@@ -333,7 +352,9 @@ def test_whoever_was_erased_in_the_meantime_gets_nothing(
 # -- senders that die ------------------------------------------------------------------------------
 
 
-def leave_in_flight(database: Database, state: MessageState, owner: str = "them") -> None:
+def leave_in_flight(
+    database: Database, state: MessageState, owner: str = "them", **fields: Any
+) -> None:
     """Leave the one message as a sender does that dies while it holds it."""
     with database.write() as conn:
         [waiting] = store.messages.waiting(conn, NOON)
@@ -342,20 +363,22 @@ def leave_in_flight(database: Database, state: MessageState, owner: str = "them"
             waiting,
             MessageState.CLAIMED,
             NOON,
-            attempts=1,
+            attempts=waiting.attempts + 1,
             lease_owner=owner,
-            lease_epoch=1,
+            lease_epoch=waiting.lease_epoch + 1,
             lease_until=NOON + LEASE,
         )
-        if state is MessageState.IN_DOUBT and held is not None:
-            store.messages.move(conn, held, state, NOON)
+        assert held
+        store.attempts.begin(conn, held.id, held.lease_epoch, NOON)
+        if state is MessageState.IN_DOUBT:
+            store.messages.move(conn, held, state, NOON, doubted_at=NOON, **fields)
 
 
 def test_what_a_living_sender_holds_is_left_alone(database: Database, clock: StoppedClock) -> None:
     queue(database, empty_slate(add_reader(database)))
     leave_in_flight(database, MessageState.IN_DOUBT)
     mailer = FakeMailer()
-    clock.at = NOON + LEASE - MINUTE
+    clock.at = NOON + LEASE - MINUTE / 60
     assert outbox(database, mailer, clock).drain() == DrainReport(in_flight=1)
     assert mailer.sent == []
 
@@ -372,7 +395,28 @@ def test_a_claim_of_a_dead_sender_is_taken_back_and_sent(
     assert outbox(database, mailer, clock, gone=gone).drain() == DrainReport(sent=1)
     assert len(mailer.sent) == 1
     # It had never come near the transport, so this is no second copy.
-    assert message(database)["resends"] == 0
+    assert (message(database)["resends"], message(database)["crashes"]) == (0, 1)
+    # Another machine's clock may go wrong: it was watched for as long as a lease lasts.
+    assert clock.at == (NOON if known_dead else NOON + 2 * LEASE)
+
+
+def test_a_clock_that_jumps_takes_nothing_from_a_sender_that_lives(
+    database: Database, clock: StoppedClock
+) -> None:
+    queue(database, empty_slate(add_reader(database)))
+    leave_in_flight(database, MessageState.IN_DOUBT)
+    clock.at = NOON + timedelta(hours=1)
+
+    class Renewing(StoppedClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            with database.write() as conn:
+                store.messages.renew(conn, "them", [1], self.at + LEASE)
+
+    mailer = UnknowingMailer()
+    watching = Renewing(clock.at)
+    assert outbox(database, mailer, watching).drain() == DrainReport(in_flight=1)
+    assert mailer.sent == []
 
 
 def test_what_arrived_before_the_sender_died_is_not_sent_again(
@@ -386,7 +430,7 @@ def test_what_arrived_before_the_sender_died_is_not_sent_again(
 
     after = FakeMailer()
     after.sent = list(mailer.sent)
-    outbox(database, after, clock, gone=("them",)).drain()
+    assert outbox(database, after, clock, gone=("them",)).drain() == DrainReport(sent=1)
     assert len(after.sent) == 1
     found = message(database)
     assert (found["state"], found["resends"]) == ("sent", 0)
@@ -405,24 +449,179 @@ def test_what_may_not_have_arrived_is_sent_again_and_counted(
     assert [sent.mime for sent in mailer.sent] == [MIME]
     found = message(database)
     assert (found["state"], found["resends"], found["attempts"]) == ("sent", 1, 2)
+    # Nobody is asked before the receiver has had the time to write down what it took.
+    assert clock.at == NOON + LOG_IS_WRITTEN
 
 
-def test_a_sender_whose_claim_was_taken_back_settles_nothing(
+@pytest.mark.parametrize("late", [True, False])
+def test_what_is_in_doubt_is_sent_again_soon_or_held(
+    database: Database, clock: StoppedClock, late: bool
+) -> None:
+    queue(database, empty_slate(add_reader(database)))
+    leave_in_flight(database, MessageState.IN_DOUBT)
+    clock.at = NOON + RESEND_WITHIN + (MINUTE if late else timedelta(0))
+    report = outbox(database, UnknowingMailer(), clock, gone=("them",)).drain()
+    assert report == (DrainReport(held=1) if late else DrainReport(sent=1))
+
+
+def test_who_would_rather_hold_gets_no_second_copy(database: Database, clock: StoppedClock) -> None:
+    queue(database, empty_slate(add_reader(database)))
+    leave_in_flight(database, MessageState.IN_DOUBT)
+    mailer = UnknowingMailer()
+    sender = outbox(database, mailer, clock, gone=("them",), ambiguous=Ambiguous.HOLD)
+    assert sender.drain() == DrainReport(held=1)
+    assert sender.drain() == DrainReport()
+    assert mailer.sent == []
+
+
+def test_who_would_rather_hold_has_it_sent_again_if_the_oracle_says_that_it_is_not_there(
     database: Database, clock: StoppedClock
 ) -> None:
-    """It slept past its lease; the message is the other sender's now, and is counted once."""
+    queue(database, empty_slate(add_reader(database)))
+    leave_in_flight(database, MessageState.IN_DOUBT)
+    sender = outbox(database, FakeMailer(), clock, gone=("them",), ambiguous=Ambiguous.HOLD)
+    assert sender.drain() == DrainReport(sent=1)
+
+
+def test_a_message_that_is_always_in_doubt_is_held_in_the_end(
+    database: Database, clock: StoppedClock
+) -> None:
+    queue(database, empty_slate(add_reader(database)))
+
+    class Vague(UnknowingMailer):
+        def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
+            super().send(message, about_to_end)
+            raise MailUncertain("no answer after the final dot")
+
+    mailer = Vague()
+    sender = outbox(database, mailer, clock)
+    for _ in range(9):
+        sender.drain()
+        clock.at += MINUTE
+    assert message(database)["state"] == "held"
+    assert len(mailer.sent) == 1 + MOST_RESENDS
+
+
+def test_a_message_that_kills_its_senders_is_given_up_and_the_others_go(
+    database: Database, clock: StoppedClock
+) -> None:
+    reader = add_reader(database, 9)
+    queue_digest(database, reader)
+    for n in (1, 2, 3):
+        queue(database, empty_slate(add_reader(database, n), n))
+    poison = rows(database, "messages")[0]["message_id"]
+    tried = []
+
+    class Killer(FakeMailer):
+        def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
+            if message.message_id == poison:
+                tried.append(message.message_id)
+                raise SystemExit
+            return super().send(message, about_to_end)
+
+    mailer = Killer()
+    for n in range(MOST_CRASHES):
+        # SystemExit cleans up after itself; a process that was killed does not.
+        sender = Outbox(
+            database, mailer, clock, owner=f"{n}", is_gone=lambda _: True, rules=Rules()
+        )
+        sender._courier._let_go = lambda *_: None  # type: ignore[method-assign,assignment]
+        with pytest.raises(SystemExit):
+            sender.drain()
+    assert len(mailer.sent) == 3
+    report = outbox(database, mailer, clock, gone=("0", "1", "2")).drain()
+    assert report == DrainReport(failed=1)
+    given_up = rows(database, "messages")[0]
+    assert (given_up["state"], given_up["reason"]) == ("failed", "poison")
+    assert len(tried) == MOST_CRASHES
+    assert papers_seen(database, reader) == 0
+
+
+def test_a_message_that_breaks_the_sender_each_time_is_given_up_and_the_others_go(
+    database: Database, clock: StoppedClock
+) -> None:
+    for n in (1, 2, 3):
+        queue(database, empty_slate(add_reader(database, n), n))
+    poison = rows(database, "messages")[0]["message_id"]
+
+    class Breaking(FakeMailer):
+        def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
+            if message.message_id == poison:
+                raise UnicodeError("surrogates not allowed")
+            return super().send(message, about_to_end)
+
+    sender = outbox(database, Breaking(), clock)
+    reports = [sender.drain() for _ in range(MOST_CRASHES)]
+    assert [(each.sent, each.failed) for each in reports] == [(2, 0), (0, 0), (0, 1)]
+    assert rows(database, "messages")[0]["attempts"] == MOST_CRASHES
+
+
+def test_whoever_stops_the_program_costs_no_message_anything(
+    database: Database, clock: StoppedClock
+) -> None:
+    queue(database, empty_slate(add_reader(database)))
+
+    class Stopping(FakeMailer):
+        def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        outbox(database, Stopping(), clock).drain()
+    assert (message(database)["state"], message(database)["crashes"]) == ("rendered", 0)
+
+
+@pytest.mark.parametrize("before_the_doubt", [True, False])
+def test_a_sender_that_slept_past_its_lease_hands_nothing_over(
+    database: Database, clock: StoppedClock, before_the_doubt: bool
+) -> None:
+    """The message is the other sender's now, and is counted once."""
     queue(database, empty_slate(add_reader(database)))
     other = UnknowingMailer()
 
+    def sleep() -> None:
+        clock.at += LEASE
+        outbox(database, other, clock, owner="other").drain()
+
     class SlowMailer(FakeMailer):
-        def send(self, message: OutgoingMessage) -> str:
+        def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
+            if before_the_doubt:
+                sleep()
+            return super().send(message, about_to_end)
+
+    slow = SlowMailer()
+    sender = outbox(database, slow, clock, owner="slow")
+    if not before_the_doubt:
+        commit = sender._courier._writes
+
+        def commit_and_sleep(work: Any) -> Any:
+            done = commit(work)
+            if message(database)["state"] == "in_doubt":
+                sleep()
+            return done
+
+        sender._courier._writes = commit_and_sleep  # type: ignore[assignment]
+    assert sender.drain() == DrainReport()
+    assert (len(slow.sent), len(other.sent)) == (0, 1)
+    found = message(database)
+    assert (found["state"], found["lease_owner"]) == ("sent", "other")
+    assert found["resends"] == (0 if before_the_doubt else 1)
+
+
+def test_a_sender_that_slept_past_its_lease_leaves_the_answer_to_who_has_settled_it(
+    database: Database, clock: StoppedClock
+) -> None:
+    queue(database, empty_slate(add_reader(database)))
+    other = UnknowingMailer()
+
+    class SleepyMailer(FakeMailer):
+        def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
+            super().send(message, about_to_end)
             clock.at += LEASE
             outbox(database, other, clock, owner="other").drain()
-            return super().send(message)
+            return "taken, and late"
 
-    assert outbox(database, SlowMailer(), clock, owner="slow").drain() == DrainReport()
-    found = message(database)
-    assert (found["state"], found["lease_owner"], found["resends"]) == ("sent", "other", 1)
+    assert outbox(database, SleepyMailer(), clock, owner="slow").drain() == DrainReport()
+    assert message(database)["last_reply"] == "taken"
 
 
 def test_two_senders_at_once_hand_each_message_over_once(database: Database) -> None:

@@ -21,6 +21,7 @@ from tests.installation import add_reader, empty_slate, queue, rows
 from tests.mail_servers import DROP, HANG, PASSWORD, USER, client_tls, inbox, script
 from triage.app import open_app
 from triage.cli import cli
+from triage.clock import SystemClock
 from triage.doctor.outside import mail_server
 from triage.errors import (
     MailDeferred,
@@ -74,10 +75,14 @@ def message(n: int = 1, **fields: Any) -> OutgoingMessage:
     return digest(slate(1, public_id=f"{n:020x}", subscriber=reader)).message
 
 
+def nothing() -> None:
+    """Do nothing before the final dot."""
+
+
 def failure(sender: SmtpMailer, sent: OutgoingMessage | None = None) -> MailError:
     """Send, expect a failure, and return it once its words are found to be good."""
     with pytest.raises(MailError) as caught:
-        sender.send(sent or message())
+        sender.send(sent or message(), nothing)
     assert "@" not in error_text(caught.value)
     assert PASSWORD not in str(caught.value)
     return caught.value
@@ -113,24 +118,24 @@ class TestSmtpMailer(MailerContract):
     def test_everything_goes_over_one_encrypted_session(self) -> None:
         sender = self.mailer()
         for n in range(5):
-            assert sender.send(message(n)) == f"250 2.0.0 queued as {n + 1}"
+            assert sender.send(message(n), nothing) == f"250 2.0.0 queued as {n + 1}"
         assert self.inbox.over_tls == [True] * 5
         assert len(self.inbox.peers) == 1
 
     def test_the_envelope_is_from_the_sender_to_one_recipient(self) -> None:
-        self.mailer().send(message(email="ben@example.org"))
+        self.mailer().send(message(email="ben@example.org"), nothing)
         assert self.inbox.envelopes == [("digest@papers.example.org", ["ben@example.org"])]
 
     def test_lines_that_begin_with_dots_arrive_as_they_are(self) -> None:
         plain = message()
         mime = plain.mime.replace(b"\r\n\r\n", b"\r\n\r\n.\r\n..\r\n.x\r\n", 1)
-        self.mailer().send(OutgoingMessage(plain.message_id, ADDRESS, mime))
+        self.mailer().send(OutgoingMessage(plain.message_id, ADDRESS, mime), nothing)
         assert self.received() == [mime]
 
     def test_a_message_without_a_line_end_is_ended(self) -> None:
         plain = message()
         bare = OutgoingMessage(plain.message_id, ADDRESS, plain.mime.removesuffix(b"\r\n"))
-        self.mailer().send(bare)
+        self.mailer().send(bare, nothing)
         assert self.received() == [plain.mime]
 
     @pytest.mark.parametrize(
@@ -175,7 +180,7 @@ def test_smtps_is_encrypted_from_the_first_byte(opened: ExitStack) -> None:
     sender = mailer(
         port, opened, security="smtps", context=client_tls(), username=USER, password=PASSWORD
     )
-    sender.send(message())
+    sender.send(message(), nothing)
     assert kept.messages == [message().mime]
 
 
@@ -215,7 +220,7 @@ def test_smtps_to_a_port_that_speaks_plainly_says_which_port_is_for_what(opened:
 
 
 def test_tls_trusts_the_system_and_checks_names_by_default() -> None:
-    context = SmtpMailer("localhost", 1, security="smtps")._trust()
+    context = SmtpMailer("localhost", 1, security="smtps")._route.trust()
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
 
@@ -231,7 +236,7 @@ def test_small_writes_are_not_held_back(opened: ExitStack, monkeypatch: pytest.M
         send(smtp, data)
 
     monkeypatch.setattr(smtplib.SMTP, "send", watched)
-    mailer(port, opened).send(message())
+    mailer(port, opened).send(message(), nothing)
     assert len(seen) >= 5
     assert all(seen[1:])
 
@@ -283,7 +288,7 @@ def test_no_clear_answer_after_the_final_dot_is_never_taken_for_either(
     server = opened.enter_context(script(end=[how]))
     sender = mailer(server.port, opened, final_s=0.05)
     assert type(failure(sender)) is MailUncertain
-    assert sender.send(message(2)) == "250 fine"
+    assert sender.send(message(2), nothing) == "250 fine"
     assert len(server.messages) == 2
     assert server.connections == 2
 
@@ -295,7 +300,7 @@ def test_after_a_refusal_the_session_goes_on_with_the_next_message(opened: ExitS
     sender = mailer(server.port, opened)
     kinds = [type(failure(sender, message(n))) for n in (1, 2, 3)]
     assert kinds == [MailRefused, MailDeferred, MailRefused]
-    assert sender.send(message(4)) == "250 fine"
+    assert sender.send(message(4), nothing) == "250 fine"
     assert server.connections == 1
     assert server.commands.count("rset") == 3
 
@@ -311,7 +316,7 @@ def test_a_server_that_answers_421_is_left_and_not_bothered_for_a_while(
         assert "421 too busy" in str(told)
     assert server.connections == 1
     clock.now += COOL_S
-    assert sender.send(message()) == "250 fine"
+    assert sender.send(message(), nothing) == "250 fine"
     assert server.connections == 2
 
 
@@ -329,7 +334,7 @@ def test_a_server_that_cannot_be_reached_is_not_tried_for_every_message(
 def test_a_session_that_the_server_ended_is_replaced(opened: ExitStack, how: str) -> None:
     server = opened.enter_context(script(mail=["250 ok", how]))
     sender = mailer(server.port, opened)
-    assert [sender.send(message(n)) for n in (1, 2)] == ["250 fine"] * 2
+    assert [sender.send(message(n), nothing) for n in (1, 2)] == ["250 fine"] * 2
     assert server.connections == 2
     assert len(server.messages) == 2
 
@@ -339,12 +344,12 @@ def test_a_session_that_was_idle_is_replaced_before_it_is_used(
 ) -> None:
     server = opened.enter_context(script())
     sender = mailer(server.port, opened, monotonic=clock)
-    sender.send(message(1))
+    sender.send(message(1), nothing)
     clock.now += IDLE_S
-    sender.send(message(2))
+    sender.send(message(2), nothing)
     assert server.connections == 1
     clock.now += IDLE_S + 1
-    sender.send(message(3))
+    sender.send(message(3), nothing)
     assert server.connections == 2
 
 
@@ -353,7 +358,7 @@ def test_closing_says_goodbye_and_sending_again_opens_again(opened: ExitStack) -
     sender = mailer(server.port, opened)
     sender.close()
     for n in (1, 2):
-        sender.send(message(n))
+        sender.send(message(n), nothing)
         sender.close()
         sender.close()
     assert server.commands.count("quit") == 2
@@ -447,7 +452,8 @@ port = {server}
 security = "none"
 {more}"""
     app = installation(folder, config)
-    queue(app.database, empty_slate(add_reader(app.database)), message().mime)
+    chosen = empty_slate(add_reader(app.database))
+    queue(app.database, chosen, message().mime, SystemClock().now())
     app.database.close()
     return folder / "triage.toml"
 

@@ -44,9 +44,9 @@ def test_a_message_waits_with_its_bytes(database: Database) -> None:
     reader = add_reader(database)
     message_id = queue(database, empty_slate(reader), mime)
     [message] = waiting(database)
-    assert message.message_id == message_id
+    assert (message.message_id, message.recipient) == (message_id, reader.email)
     with database.read() as conn:
-        assert store.messages.content(conn, message.id) == (reader.email, mime)
+        assert store.messages.mime(conn, message.id) == mime
         assert store.messages.by_slate(conn, f"{1:020x}") == (MessageState.RENDERED, mime)
         assert store.messages.by_slate(conn, "none") is None
 

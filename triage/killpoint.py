@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 import signal
 
-POINTS = (
-    "fetched",
-    "encoded",
-    "composed",
-    "queued",
-    "ranked",
+BEFORE_THE_DOT = (
+    "resumed",
+    "claiming",
     "claimed",
-    "in_doubt",
-    "handed_over",
-    "settled",
-    "drained",
+    "sender_given",
+    "recipient_given",
+    "body_begun",
+    "body_written",
+    "doubting",
 )
+"""Places on a message's way at which the receiver cannot have it."""
+
+IN_THE_WINDOW = ("in_doubt", "dot_written", "handed_over")
+"""Places at which only the receiver knows whether it has the message."""
+
+DELIVERY = (*BEFORE_THE_DOT, *IN_THE_WINDOW, "settled")
+"""Every place on a message's way, in their order."""
+
+POINTS = ("fetched", "encoded", "composed", "queued", "ranked", *DELIVERY, "drained")
 """Every place, in the order in which a run comes by."""
 
 _passed: dict[str, int] = {}

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from email import message_from_bytes, policy
 from hashlib import sha256
 from pathlib import Path
@@ -31,16 +32,16 @@ class Maildir:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def send(self, message: OutgoingMessage) -> str:
+    def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
         name = self._file_name(message.message_id)
         if self._moved(name):
+            about_to_end()
             return "delivered before, and read since"
-        try:
+        with _put_off(self._path):
             for folder in ("tmp", "new", "cur"):
                 (self._path / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-            _write(self._path / "tmp", self._path / "new" / name, message.mime)
-        except OSError as error:
-            raise _put_off(error, self._path) from error
+            temporary = _written(self._path / "tmp", name, message.mime)
+        _end(temporary, self._path / "new" / name, about_to_end)
         return f"delivered to new/{name}"
 
     def delivered(self, message_id: str) -> bool:
@@ -73,13 +74,12 @@ class EmlFolder:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def send(self, message: OutgoingMessage) -> str:
+    def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
         name = self._file_name(message)
-        try:
+        with _put_off(self._path):
             self._path.mkdir(parents=True, exist_ok=True)
-            _write(self._path, self._path / name, message.mime)
-        except OSError as error:
-            raise _put_off(error, self._path) from error
+            temporary = _written(self._path, name, message.mime)
+        _end(temporary, self._path / name, about_to_end)
         return f"wrote {name}"
 
     def delivered(self, message_id: str) -> bool:
@@ -100,30 +100,46 @@ def _short_id(message_id: str) -> str:
     return sha256(message_id.encode()).hexdigest()[:12]
 
 
-def _write(workplace: Path, final: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, and survives a power cut."""
+def _written(workplace: Path, name: str, content: bytes) -> Path:
+    """Write a file under a name that no reader looks for, so that it survives a power cut."""
     # Its own suffix: what a crash leaves behind must not look like a message that is there.
-    temporary = workplace / f".{final.name}.{os.getpid()}.tmp"
+    temporary = workplace / f".{name}.{os.getpid()}.tmp"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(final)
     except OSError:
         with suppress(OSError):
             temporary.unlink()
         raise
-    folder = os.open(final.parent, os.O_RDONLY)
+    return temporary
+
+
+def _end(temporary: Path, final: Path, about_to_end: Callable[[], None]) -> None:
+    """Give a whole file the name under which readers find it, or remove it."""
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        about_to_end()
+        with _put_off(final.parent):
+            temporary.replace(final)
+            folder = os.open(final.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
 
 
-def _put_off(error: OSError, path: Path) -> MailDeferred:
-    return MailDeferred(
-        f"{path} cannot be written: {error.strerror}. Free space or mend its permissions;"
-        " the message waits and is tried again"
-    )
+@contextmanager
+def _put_off(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise MailDeferred(
+            f"{path} cannot be written: {error.strerror}. Free space or mend its permissions;"
+            " the message waits and is tried again"
+        ) from error

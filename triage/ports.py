@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -182,7 +182,7 @@ class Scorer(Protocol):
 
 
 class Mailer(Protocol):
-    """Hands a message to the transport.
+    """Hands messages to the transport; several threads may do so at once.
 
     Attributes:
         name: shown in logs and `outbox list`.
@@ -190,8 +190,13 @@ class Mailer(Protocol):
 
     name: str
 
-    def send(self, message: OutgoingMessage) -> str:
+    def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
         """Hand over one message and return the receiver's reply once it is responsible.
+
+        Args:
+            about_to_end: called once, after everything that can be done without the receiver
+                taking the message, and before the one step that makes it take it. What it raises
+                comes out of here, and then nothing was handed over.
 
         Raises:
             MailDeferred: nothing was handed over; the same bytes may be tried again.

@@ -1,4 +1,4 @@
-"""Hands messages over by SMTP; the session is kept from one message to the next.
+"""Hands messages over by SMTP; sessions are kept from one message to the next.
 
 What an answer means (RFC 5321, 4.2; RFC 3463 for the codes with dots):
 
@@ -7,8 +7,8 @@ What an answer means (RFC 5321, 4.2; RFC 3463 for the codes with dots):
     certificate, log-in or sender not accepted          no message would go: MailerBroken
     no answer after the final dot                       nobody knows: MailUncertain
 
-The body is written first and the dot that ends it by itself, so that a connection lost in between
-is known to have delivered nothing.
+The body is written first and the dot that ends it by itself: in between the message is marked as in
+doubt, and a connection that is lost before the dot is known to have delivered nothing.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ import re
 import smtplib
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 from email.utils import parseaddr
 
-from triage.errors import MailDeferred, MailerBroken, MailRefused, MailUncertain
+from triage.errors import MailDeferred, MailerBroken, MailError, MailRefused, MailUncertain
+from triage.killpoint import pass_by
 from triage.records import OutgoingMessage
 
 CONNECT_S = 30.0
@@ -42,13 +45,45 @@ _ABOUT_US = re.compile(r"spam|block|list|polic|relay|denied|reputation|auth|spf|
 _LOST = (OSError, smtplib.SMTPException)
 
 
+@dataclass
+class _Route:
+    """A mail server and how to get to it; what all sessions with it share.
+
+    Attributes:
+        cold: until when no session is opened, and why; None where nothing is wrong.
+    """
+
+    host: str
+    port: int
+    security: str
+    username: str
+    password: str
+    context: ssl.SSLContext | None
+    command_s: float
+    final_s: float
+    monotonic: Callable[[], float]
+    cold: tuple[float, str] | None = None
+
+    def trust(self) -> ssl.SSLContext:
+        if self.context is None:
+            self.context = ssl.create_default_context()
+        return self.context
+
+    def cool(self, why: str) -> None:
+        self.cold = (self.monotonic() + COOL_S, why)
+
+    def __str__(self) -> str:
+        return f"the mail server {self.host}:{self.port}"
+
+
 class SmtpMailer:
-    """A mail server that takes our messages; for one thread at a time.
+    """A mail server that takes our messages; each thread that sends has a session of its own.
 
     Args:
         security: `starttls`, `smtps`, or `none` for a server on this machine.
         username: logs in if it is not empty.
         context: whom TLS trusts; None trusts the system's authorities.
+        oracle: tells of a Message-ID whether the server took it, where somebody knows.
         monotonic: a clock in seconds.
     """
 
@@ -63,20 +98,19 @@ class SmtpMailer:
         username: str = "",
         password: str = "",
         context: ssl.SSLContext | None = None,
+        oracle: Callable[[str], bool | None] = lambda _: None,
         command_s: float = COMMAND_S,
         final_s: float = FINAL_S,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._host, self._port, self._security = host, port, security
-        self._username, self._password = username, password
-        self._context = context
-        self._command_s, self._final_s = command_s, final_s
-        self._monotonic = monotonic
-        self._smtp: smtplib.SMTP | None = None
-        self._used_at = 0.0
-        self._cold: tuple[float, str] | None = None
+        self._route = _Route(
+            host, port, security, username, password, context, command_s, final_s, monotonic
+        )
+        self._oracle = oracle
+        self._guard = threading.Lock()
+        self._idle: list[_Session] = []
 
-    def send(self, message: OutgoingMessage) -> str:
+    def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
         """Hand over one message to one recipient and return the server's reply.
 
         Raises:
@@ -90,23 +124,63 @@ class SmtpMailer:
             raise MailerBroken("the message has no sender: correct [mail] from")
         if not _ENVELOPE.fullmatch(message.recipient):
             raise MailRefused("the recipient's address cannot be written in SMTP")
+        with self._guard:
+            session = self._idle.pop() if self._idle else _Session(self._route)
+        try:
+            return session.send(sender, message, about_to_end)
+        except BaseException as error:
+            if not isinstance(error, MailError):
+                session.abandon()
+            raise
+        finally:
+            with self._guard:
+                self._idle.append(session)
+
+    def delivered(self, message_id: str) -> bool | None:
+        """Tell what the oracle knows; a server itself cannot be asked what it did."""
+        return self._oracle(message_id)
+
+    def close(self) -> None:
+        """End the sessions; the next message opens another one."""
+        with self._guard:
+            sessions, self._idle = self._idle, []
+        for session in sessions:
+            session.close()
+
+
+class _Session:
+    """A connection to the server, kept from one message to the next; for one thread at a time."""
+
+    def __init__(self, route: _Route) -> None:
+        self._route = route
+        self._smtp: smtplib.SMTP | None = None
+        self._used_at = 0.0
+
+    def send(self, sender: str, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
         smtp = self._begun(sender)
+        pass_by("sender_given")
         self._must(smtp, "rcpt", f"TO:<{message.recipient}>", {250, 251, 252})
+        pass_by("recipient_given")
         self._must(smtp, "data", "", {354})
-        body = re.sub(rb"(?m)^\.", b"..", message.mime)
+        pass_by("body_begun")
+        body = message.mime
+        if body.startswith(b".") or b"\n." in body:
+            body = re.sub(rb"(?m)^\.", b"..", body)
         try:
             smtp.send(body if body.endswith(b"\r\n") else body + b"\r\n")
         except _LOST as error:
             raise self._lost("while the message was written", error) from error
+        pass_by("body_written")
+        try:
+            about_to_end()
+        except BaseException:
+            self.abandon()
+            raise
         code, text = self._end(smtp)
         if not 200 <= code < 300:
             raise self._failure("the message", code, text)
-        self._used_at = self._monotonic()
+        self._used_at = self._route.monotonic()
         return _told(code, text)
-
-    def delivered(self, message_id: str) -> None:  # noqa: ARG002 - a server cannot be asked
-        """Return None: what a server did with a message cannot be known."""
-        return None  # noqa: RET501 - the port's answer, not the lack of one
 
     def close(self) -> None:
         """End the session; the next message opens another one."""
@@ -118,11 +192,16 @@ class SmtpMailer:
                 smtp.quit()
             smtp.close()
 
+    def abandon(self) -> None:
+        """Cut the connection: whatever was begun on it is not ended."""
+        smtp, self._smtp = self._smtp, None
+        _drop(smtp)
+
     # -- the session -------------------------------------------------------------------------------
 
     def _begun(self, sender: str) -> smtplib.SMTP:
         """Return a session that has accepted the sender; one that has ended is replaced."""
-        if self._smtp is not None and self._monotonic() - self._used_at > IDLE_S:
+        if self._smtp is not None and self._route.monotonic() - self._used_at > IDLE_S:
             self.close()
         if self._smtp is not None:
             with suppress(*_LOST):
@@ -143,15 +222,16 @@ class SmtpMailer:
         if 500 <= code < 600 and not _too_large(code, text):
             self.close()
             raise MailerBroken(
-                f"{self._server} does not take mail from our address: {_told(code, text)}."
+                f"{self._route} does not take mail from our address: {_told(code, text)}."
                 " Set [mail] from to an address that this account may send from"
             )
         raise self._failure("the sender", code, text)
 
     def _connected(self) -> smtplib.SMTP:
-        if self._cold and self._monotonic() < self._cold[0]:
-            raise MailDeferred(self._cold[1])
-        self._cold = None
+        cold = self._route.cold
+        if cold and self._route.monotonic() < cold[0]:
+            raise MailDeferred(cold[1])
+        self._route.cold = None
         smtp = None
         try:
             smtp = self._opened()
@@ -169,44 +249,48 @@ class SmtpMailer:
         # Asking DNS for one's own full name, as smtplib would, can take seconds.
         own = socket.gethostname()
         own = own if "." in own else "[127.0.0.1]"
-        patience = min(CONNECT_S, self._command_s)
+        patience = min(CONNECT_S, self._route.command_s)
         smtp: smtplib.SMTP
-        if self._security == "smtps":
+        if self._route.security == "smtps":
             smtp = smtplib.SMTP_SSL(
-                self._host, self._port, own, timeout=patience, context=self._trust()
+                self._route.host,
+                self._route.port,
+                own,
+                timeout=patience,
+                context=self._route.trust(),
             )
         else:
-            smtp = smtplib.SMTP(self._host, self._port, own, timeout=patience)
+            smtp = smtplib.SMTP(self._route.host, self._route.port, own, timeout=patience)
         assert smtp.sock is not None  # noqa: S101 - it has greeted us
-        smtp.sock.settimeout(self._command_s)
+        smtp.sock.settimeout(self._route.command_s)
         # The dot is written by itself: without this it would wait for the delayed acknowledgement.
         smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return smtp
 
     def _secure(self, smtp: smtplib.SMTP) -> None:
         smtp.ehlo_or_helo_if_needed()
-        if self._security != "starttls":
+        if self._route.security != "starttls":
             return
         if not smtp.has_extn("starttls"):
             raise MailerBroken(
-                f"{self._server} does not offer STARTTLS, and nothing is sent in the clear."
+                f"{self._route} does not offer STARTTLS, and nothing is sent in the clear."
                 ' Set [mail] security to "smtps" and its port (465), or to "none" for a server'
                 " that you trust on this machine"
             )
-        smtp.starttls(context=self._trust())
+        smtp.starttls(context=self._route.trust())
         smtp.ehlo()
 
     def _log_in(self, smtp: smtplib.SMTP) -> None:
-        if not self._username:
+        if not self._route.username:
             return
         try:
-            smtp.login(self._username, self._password)
+            smtp.login(self._route.username, self._route.password)
         except smtplib.SMTPAuthenticationError as error:
             told = _told(error.smtp_code, error.smtp_error)
             if 400 <= error.smtp_code < 500:
-                raise MailDeferred(f"{self._server} cannot log us in now: {told}") from error
+                raise MailDeferred(f"{self._route} cannot log us in now: {told}") from error
             raise MailerBroken(
-                f"{self._server} refuses user name and password: {told}."
+                f"{self._route} refuses user name and password: {told}."
                 " Correct [mail] username and TRIAGE_MAIL_PASSWORD; many providers want an app"
                 " password"
             ) from error
@@ -214,7 +298,7 @@ class SmtpMailer:
             raise
         except smtplib.SMTPException as error:
             raise MailerBroken(
-                f"{self._server} offers no way to log in that this program knows. Check [mail]"
+                f"{self._route} offers no way to log in that this program knows. Check [mail]"
                 " security and port, or leave out username if none is needed"
             ) from error
         except UnicodeError as error:
@@ -226,22 +310,23 @@ class SmtpMailer:
         """Say what it means that no session came about."""
         if isinstance(error, ssl.SSLCertVerificationError):
             return MailerBroken(
-                f"{self._server} has no valid certificate: {error.verify_message}. Correct [mail]"
+                f"{self._route} has no valid certificate: {error.verify_message}. Correct [mail]"
                 " host, or install the authority's certificate on this machine"
             )
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
             return MailerBroken(
-                f"{self._server} fails at TLS: {error.reason or 'no common version'}. Check [mail]"
+                f"{self._route} fails at TLS: {error.reason or 'no common version'}. Check [mail]"
                 ' security: "smtps" is for port 465, "starttls" for 587 and 25'
             )
         if isinstance(error, smtplib.SMTPResponseException) and 500 <= error.smtp_code < 600:
             return MailerBroken(
-                f"{self._server} does not serve us: {_told(error.smtp_code, error.smtp_error)}."
+                f"{self._route} does not serve us: {_told(error.smtp_code, error.smtp_error)}."
                 " Ask who runs it whether this machine may send through it"
             )
-        told = f"{self._server} cannot be used now: {_why(error)}. If it stays so, check [mail]"
-        self._cold = (self._monotonic() + COOL_S, f"{told} host, port and security")
-        return error if isinstance(error, MailDeferred) else MailDeferred(self._cold[1])
+        told = f"{self._route} cannot be used now: {_why(error)}. If it stays so, check [mail]"
+        told += " host, port and security"
+        self._route.cool(told)
+        return error if isinstance(error, MailDeferred) else MailDeferred(told)
 
     # -- one message -------------------------------------------------------------------------------
 
@@ -257,35 +342,40 @@ class SmtpMailer:
     def _end(self, smtp: smtplib.SMTP) -> tuple[int, bytes]:
         """Write the final dot and return the answer; in between the server may own the message."""
         try:
-            if smtp.sock is not None:
-                smtp.sock.settimeout(self._final_s)
-            smtp.send(b".\r\n")
-        except _LOST as error:
+            if smtp.sock is None:
+                raise ConnectionResetError("it hung up")
+            smtp.sock.settimeout(self._route.final_s)
+            smtp.sock.sendall(b".\r\n")
+        except ConnectionError as error:
+            # The three bytes never left this machine.
             raise self._lost("before the message was ended", error) from error
+        except _LOST as error:
+            self.abandon()
+            raise self._uncertain(_why(error)) from error
+        pass_by("dot_written")
         try:
             code, text = smtp.getreply()
-            if smtp.sock is not None:
-                smtp.sock.settimeout(self._command_s)
+            smtp.sock.settimeout(self._route.command_s)
         except _LOST as error:
-            self._abandon()
+            self.abandon()
             raise self._uncertain(_why(error)) from error
         if not (200 <= code < 300 or 400 <= code < 600):
-            self._abandon()
+            self.abandon()
             raise self._uncertain(f"it answered {_told(code, text)}")
         return code, text
 
     def _uncertain(self, why: str) -> MailUncertain:
         return MailUncertain(
-            f"{self._server} had the whole message, but whether it took it is unknown: {why}."
-            " `triage outbox list` shows the message as in_doubt"
+            f"{self._route} had the whole message, but whether it took it is unknown: {why}."
+            " `triage outbox list` shows what became of it"
         )
 
     def _failure(self, what: str, code: int, text: bytes) -> MailDeferred | MailRefused:
         """Say what an answer means that is no success, and make the session fit for the next."""
-        told = f"{self._server} answers {_told(code, text)}"
+        told = f"{self._route} answers {_told(code, text)}"
         if code == 421:
-            self._abandon()
-            self._cold = (self._monotonic() + COOL_S, told)
+            self.abandon()
+            self._route.cool(told)
         else:
             self._reset()
         if not 500 <= code < 600:
@@ -295,29 +385,16 @@ class SmtpMailer:
         return MailRefused(told, no_such_mailbox=what == "the recipient" and _is_gone(code, text))
 
     def _lost(self, when: str, error: Exception) -> MailDeferred:
-        self._abandon()
-        return MailDeferred(f"{self._server} was lost {when}: {_why(error)}")
+        self.abandon()
+        return MailDeferred(f"{self._route} was lost {when}: {_why(error)}")
 
     def _reset(self) -> None:
         if self._smtp is not None:
             with suppress(*_LOST):
                 if self._smtp.rset()[0] == 250:
-                    self._used_at = self._monotonic()
+                    self._used_at = self._route.monotonic()
                     return
             self.close()
-
-    def _abandon(self) -> None:
-        smtp, self._smtp = self._smtp, None
-        _drop(smtp)
-
-    def _trust(self) -> ssl.SSLContext:
-        if self._context is None:
-            self._context = ssl.create_default_context()
-        return self._context
-
-    @property
-    def _server(self) -> str:
-        return f"the mail server {self._host}:{self._port}"
 
 
 def _drop(smtp: smtplib.SMTP | None) -> None:
@@ -326,7 +403,8 @@ def _drop(smtp: smtplib.SMTP | None) -> None:
 
 
 def _sender_of(mime: bytes) -> str:
-    return parseaddr(str(BytesHeaderParser().parsebytes(mime)["From"] or ""))[1]
+    head, _, _ = mime.partition(b"\r\n\r\n")
+    return parseaddr(str(BytesHeaderParser().parsebytes(head)["From"] or ""))[1]
 
 
 def _too_large(code: int, text: bytes) -> bool:

@@ -10,40 +10,50 @@ A use case owns its transaction:
 from __future__ import annotations
 
 from triage.store import (
+    attempts,
     chores,
     encodings,
     enrichment,
     events,
     gates,
+    holds,
     interests,
     leases,
     messages,
+    paces,
     papers,
     runs,
     slates,
     sources,
     subscribers,
+    suppressions,
     tastes,
     versions,
 )
 from triage.store._database import Database, open_database
+from triage.store._together import SharedWrites
 
 __all__ = [
     "Database",
+    "SharedWrites",
+    "attempts",
     "chores",
     "encodings",
     "enrichment",
     "events",
     "gates",
+    "holds",
     "interests",
     "leases",
     "messages",
     "open_database",
+    "paces",
     "papers",
     "runs",
     "slates",
     "sources",
     "subscribers",
+    "suppressions",
     "tastes",
     "versions",
 ]

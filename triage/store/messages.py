@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Update,
+    and_,
+    bindparam,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
 
-from triage.records import MessageState, OutgoingMessage, Slate
+from triage.records import MessageState, OutgoingMessage, Slate, SubscriberState
 from triage.store import slates as slates_store
-from triage.tables import bodies, messages, slates, subscribers
+from triage.tables import bodies, messages, slates, subscribers, suppressions
 
 NEXT_STATES: dict[MessageState, frozenset[MessageState]] = {
     MessageState.PLANNED: frozenset(
@@ -60,17 +71,28 @@ NEXT_STATES: dict[MessageState, frozenset[MessageState]] = {
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A message as the outbox sees it; `mime` stays behind until it is claimed."""
+    """A message as the outbox sees it; its bytes stay behind until it is claimed.
+
+    Attributes:
+        attempts: how often it was claimed and tried.
+        resends: how often it was sent again though it may have arrived.
+        crashes: how often a sender died while it held this message.
+        doubted_at: since when only the receiver knows whether it arrived.
+        lease_epoch: counts the claims; whoever writes names the epoch of theirs.
+    """
 
     id: int
     message_id: str
     slate_id: int | None
     subscriber_id: int
+    recipient: str
     on: date
     state: MessageState
     attempts: int
     resends: int
+    crashes: int
     created_at: datetime
+    doubted_at: datetime | None
     lease_owner: str | None
     lease_epoch: int
     lease_until: datetime | None
@@ -134,11 +156,47 @@ def waiting(conn: Connection, now: datetime) -> list[StoredMessage]:
     return [_stored(row) for row in conn.execute(query)]
 
 
+def in_states(
+    conn: Connection, states: Collection[MessageState], message_ids: Collection[str] = ()
+) -> list[StoredMessage]:
+    """Return the messages in any of `states`, only those named by `message_ids` if there are any.
+
+    Each id counts with and without its angle brackets.
+    """
+    query = select(*_COLUMNS).where(messages.c.state.in_(list(states))).order_by(messages.c.id)
+    if message_ids:
+        written = {f"<{id.strip('<>')}>" for id in message_ids}
+        query = query.where(messages.c.message_id.in_(list(written)))
+    return [_stored(row) for row in conn.execute(query)]
+
+
 def in_flight(conn: Connection) -> list[StoredMessage]:
     """Return what a sender has claimed and not yet accounted for."""
-    states = [MessageState.CLAIMED, MessageState.IN_DOUBT]
-    query = select(*_COLUMNS).where(messages.c.state.in_(states)).order_by(messages.c.id)
-    return [_stored(row) for row in conn.execute(query)]
+    return in_states(conn, [MessageState.CLAIMED, MessageState.IN_DOUBT])
+
+
+_STANDS = and_(
+    messages.c.id == bindparam("of"),
+    messages.c.state == bindparam("now_state"),
+    messages.c.lease_epoch == bindparam("now_epoch"),
+)
+_WANTED = and_(
+    exists().where(
+        subscribers.c.id == messages.c.subscriber_id,
+        subscribers.c.state == SubscriberState.ACTIVE,
+        or_(subscribers.c.paused_until.is_(None), subscribers.c.paused_until <= messages.c.on),
+    ),
+    ~exists().where(suppressions.c.address_hash == bindparam("address_hash")),
+)
+
+
+@cache
+def _change(fields: tuple[str, ...], *, wanted: bool) -> Update:
+    """Return the statement that changes these columns; made once, for making it takes long."""
+    change = update(messages).where(_STANDS)
+    if wanted:
+        change = change.where(_WANTED)
+    return change.values({name: bindparam(f"new_{name}") for name in fields})
 
 
 def move(
@@ -146,39 +204,78 @@ def move(
     message: StoredMessage,
     state: MessageState,
     at: datetime,
+    *,
+    wanted_at: str | None = None,
     **fields: Any,
 ) -> StoredMessage | None:
     """Move a message on if it still stands as `message` says; return it moved, or None.
 
     The state and the lease's epoch are compared in the same statement, so of two senders one wins.
 
+    Args:
+        wanted_at: the hash of the recipient's address; the message then moves only if the same
+            statement finds that its subscriber still wants it and the address may receive.
+
     Raises:
         ValueError: no message may go from the one state to the other.
     """
     if state not in NEXT_STATES[message.state]:
         raise ValueError(f"a message that is {message.state} cannot become {state}")
-    change = (
-        update(messages)
-        .where(
-            messages.c.id == message.id,
-            messages.c.state == message.state,
-            messages.c.lease_epoch == message.lease_epoch,
-        )
-        .values(state=state, updated_at=at, **fields)
-        .returning(*_COLUMNS)
-    )
-    row = conn.execute(change).one_or_none()
-    return _stored(row) if row else None
+    return _changed(conn, message, wanted_at, {"state": state, "updated_at": at} | fields)
 
 
-def content(conn: Connection, id: int) -> tuple[str, bytes]:
-    """Return a message's recipient and its frozen bytes."""
-    row = conn.execute(
-        select(messages.c.recipient, bodies.c.mime)
-        .join(bodies, bodies.c.message_id == messages.c.id)
-        .where(messages.c.id == id)
-    ).one()
-    return row.recipient, row.mime
+def amend(
+    conn: Connection, message: StoredMessage, at: datetime, **fields: Any
+) -> StoredMessage | None:
+    """Change a message that stays in its state if it stands as `message` says; else None."""
+    return _changed(conn, message, None, {"updated_at": at} | fields)
+
+
+def _changed(
+    conn: Connection, message: StoredMessage, address_hash: str | None, fields: dict[str, Any]
+) -> StoredMessage | None:
+    wanted = address_hash is not None
+    values = {f"new_{name}": value for name, value in fields.items()} | {
+        "of": message.id,
+        "now_state": message.state,
+        "now_epoch": message.lease_epoch,
+    }
+    if wanted:
+        values["address_hash"] = address_hash
+    if conn.execute(_change(tuple(fields), wanted=wanted), values).rowcount != 1:
+        return None
+    known = StoredMessage.__dataclass_fields__
+    return replace(message, **{name: fields[name] for name in fields if name in known})
+
+
+def unwanted_because(conn: Connection, message: StoredMessage, address_hash: str) -> str | None:
+    """Return why nobody wants a message any more, None if somebody does."""
+    query = select(subscribers.c.state, subscribers.c.paused_until)
+    row = conn.execute(query.where(subscribers.c.id == message.subscriber_id)).one_or_none()
+    if row is None:
+        return "erased"
+    if row.state != SubscriberState.ACTIVE:
+        return str(row.state)
+    if row.paused_until is not None and row.paused_until > message.on:
+        return str(SubscriberState.PAUSED)
+    found = select(suppressions.c.at).where(suppressions.c.address_hash == address_hash)
+    return None if conn.scalar(found) is None else str(SubscriberState.SUPPRESSED)
+
+
+def renew(conn: Connection, owner: str, ids: Collection[int], until: datetime) -> None:
+    """Lengthen the leases of messages that a sender holds."""
+    mine = messages.c.lease_owner == owner
+    held = messages.c.state.in_([MessageState.CLAIMED, MessageState.IN_DOUBT])
+    change = update(messages).where(mine, held, messages.c.id.in_(list(ids)))
+    conn.execute(change.values(lease_until=until))
+
+
+_MIME = select(bodies.c.mime).where(bodies.c.message_id == bindparam("of"))
+
+
+def mime(conn: Connection, id: int) -> bytes:
+    """Return the frozen bytes of a message."""
+    return bytes(conn.execute(_MIME, {"of": id}).scalar_one())
 
 
 def cancel_waiting(conn: Connection, subscriber_id: int, reason: str, at: datetime) -> int:

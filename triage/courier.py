@@ -1,0 +1,362 @@
+"""Carries one message to its receiver and accounts for it, whatever happens on the way.
+
+    rendered ─→ claimed ─→ in_doubt ─→ sent
+       ↑  │        │ │         ├─────→ held     (nobody knows whether it arrived: `doubts`)
+       │  │        │ │         ↓
+       │  │        │ └────→ deferred ─→ …       (not now: the same bytes later)
+       │  │        └──────→ failed              (never: its papers may be shown again)
+       │  └→ cancelled                          (left, paused, erased: they may, too)
+       └── what a dead sender held, after the transport was asked whether it arrived
+
+A message is `in_doubt` from just before the one step that makes the receiver take it until the
+answer is stored, so a crash in between is seen and never taken for either outcome. Whether anybody
+still wants it is read in the statement that claims it, and again in the one that puts it in doubt.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from triage import store
+from triage.doubts import Ambiguous, crashed, end_attempt
+from triage.errors import (
+    DatabaseError,
+    MailDeferred,
+    MailerBroken,
+    MailRefused,
+    MailUncertain,
+)
+from triage.killpoint import pass_by
+from triage.pace import Pace, domain_of, next_token_at, tokens_now
+from triage.ports import Clock, Mailer
+from triage.records import MessageState as State
+from triage.records import OutgoingMessage, SubscriberState
+from triage.store import Database, SharedWrites
+from triage.store.messages import StoredMessage
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+log = structlog.get_logger()
+
+# Renewed three times while it lasts, for a lawful hand-over may take much longer: 600 s for the
+# last answer alone (RFC 5321, 4.5.3.2). A sender of this machine that died is known to be gone.
+LEASE = timedelta(seconds=60)
+SEND_WINDOW = timedelta(hours=12)
+BACK_OFF = tuple(timedelta(minutes=m) for m in (1, 5, 15, 30, 60, 120))
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How mail is sent.
+
+    Attributes:
+        connections: how many messages are on their way at once.
+        lease: so long a sender that shows no sign of life keeps what it claimed.
+    """
+
+    ambiguous: Ambiguous = Ambiguous.RESEND
+    connections: int = 1
+    pace: Pace = field(default_factory=Pace)
+    lease: timedelta = LEASE
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """It is not a message's turn yet: the bucket of that name is empty."""
+
+    name: str
+    at: datetime
+
+
+class _Stopped(Exception):
+    """Before the last step it turned out that the message may not go."""
+
+    def __init__(self, state: State | None) -> None:
+        super().__init__()
+        self.state = state
+
+
+class Courier:
+    """Carries messages, for several threads at once.
+
+    Args:
+        owner: names this sender in leases; unlike that of any other.
+        address_hash: the name under which an address is suppressed.
+        monotonic: a clock in seconds that nobody sets.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        mailer: Mailer,
+        clock: Clock,
+        *,
+        owner: str,
+        rules: Rules,
+        address_hash: Callable[[str], str],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._writes = SharedWrites(database)
+        self._mailer = mailer
+        self._clock = clock
+        self._owner = owner
+        self._rules = rules
+        self._address_hash = address_hash
+        self._monotonic = monotonic
+        self._guard = threading.Lock()
+        self._in_hand: set[int] = set()
+
+    def carry(self, message: StoredMessage) -> State | Later | None:
+        """Carry one message through; return where it ended, or None if it is not there yet.
+
+        Raises:
+            MailerBroken: no message would go now; this one waits as if it had not been tried.
+            DatabaseError: what happened cannot be stored; the lease keeps the message until then.
+        """
+        claimed = self._writes(lambda conn: self._claim(conn, message))
+        if isinstance(claimed, Later):
+            return claimed
+        if claimed is None or claimed[0].state is not State.CLAIMED:
+            return claimed[0].state if claimed else None
+        with self._holding(claimed[0]):
+            return self._send(*claimed)
+
+    def renew(self) -> None:
+        """Renew the leases of all that is in hand."""
+        with self._guard:
+            in_hand = sorted(self._in_hand)
+        if in_hand:
+            until = self._clock.now() + self._rules.lease
+            self._writes(lambda conn: store.messages.renew(conn, self._owner, in_hand, until))
+
+    def _send(self, claimed: StoredMessage, mime: bytes) -> State | None:
+        pass_by("claimed")
+        stands = [claimed]
+
+        def about_to_end() -> None:
+            started = self._monotonic()
+            doubted = self._writes(lambda conn: self._doubt(conn, claimed))
+            if doubted is None or doubted.state is not State.IN_DOUBT:
+                raise _Stopped(doubted.state if doubted else None)
+            stands.append(doubted)
+            if not self._still_holds(doubted, started):
+                raise _Stopped(None)
+            pass_by("in_doubt")
+
+        outgoing = OutgoingMessage(claimed.message_id, claimed.recipient, mime)
+        try:
+            reply = self._mailer.send(outgoing, about_to_end)
+        except _Stopped as stop:
+            # Whoever slept past the lease has handed nothing over, and leaves it to the others.
+            return self._let_go(stands[-1], stop.state)
+        except MailDeferred as error:
+            return self._put_off(stands[-1], str(error))
+        except MailRefused as error:
+            return self._give_up(stands[-1], error)
+        except MailUncertain as error:
+            self._leave_in_doubt(stands[-1], str(error))
+            return None
+        except MailerBroken as error:
+            before = {"attempts": claimed.attempts - 1}
+            self._ended(stands[-1], State.RENDERED, "broken", str(error), **before)
+            raise
+        except DatabaseError:
+            raise
+        except Exception as error:
+            log.exception("not sent", message_id=claimed.message_id)
+            return self._survive(stands[-1], f"{type(error).__name__} while it was sent")
+        except BaseException:
+            if len(stands) == 1:
+                self._let_go(claimed, None)
+            raise
+        pass_by("handed_over")
+        state = self._ended(stands[-1], State.SENT, "sent", reply, sent_at=self._clock.now())
+        pass_by("settled")
+        return state
+
+    def _claim(
+        self, conn: Connection, message: StoredMessage
+    ) -> tuple[StoredMessage, bytes] | Later | None:
+        """Take a message if its turn has come, it is wanted, and its time is not over."""
+        pass_by("claiming")
+        now = self._clock.now()
+        rates = self._rules.pace.rates(domain_of(message.recipient))
+        buckets = store.paces.load(conn, rates) if rates else {}
+        tokens = {name: tokens_now(buckets.get(name), rate, now) for name, rate in rates.items()}
+        for name, held in tokens.items():
+            if held < 1.0:
+                store.paces.save(conn, name, held, now)
+                return Later(name, next_token_at(held, rates[name], now))
+        if now - message.created_at >= SEND_WINDOW and not message.resends:
+            over = self._cancel_unwanted(conn, message, now) or self._expire(conn, message, now)
+            return (over, b"") if over else None
+        address_hash = self._address_hash(message.recipient)
+        claimed = store.messages.move(
+            conn,
+            message,
+            State.CLAIMED,
+            now,
+            wanted_at=address_hash,
+            attempts=message.attempts + 1,
+            lease_owner=self._owner,
+            lease_epoch=message.lease_epoch + 1,
+            lease_until=now + self._rules.lease,
+        )
+        if claimed is None:
+            cancelled = self._cancel_unwanted(conn, message, now)
+            return (cancelled, b"") if cancelled else None
+        for name, held in tokens.items():
+            store.paces.save(conn, name, held - 1.0, now)
+        store.attempts.begin(conn, claimed.id, claimed.lease_epoch, now)
+        return claimed, store.messages.mime(conn, claimed.id)
+
+    def _doubt(self, conn: Connection, claimed: StoredMessage) -> StoredMessage | None:
+        """Put a message in doubt, or cancel it if it is no longer wanted."""
+        now = self._clock.now()
+        doubted = store.messages.move(
+            conn,
+            claimed,
+            State.IN_DOUBT,
+            now,
+            wanted_at=self._address_hash(claimed.recipient),
+            doubted_at=now,
+            lease_until=now + self._rules.lease,
+        )
+        pass_by("doubting")
+        if doubted is None:
+            doubted = self._cancel_unwanted(conn, claimed, now)
+            if doubted is not None:
+                end_attempt(conn, claimed, "cancelled", "", self._clock)
+        return doubted
+
+    def _cancel_unwanted(
+        self, conn: Connection, message: StoredMessage, now: datetime
+    ) -> StoredMessage | None:
+        """Cancel the message of somebody who left, paused or was suppressed; else do nothing."""
+        address_hash = self._address_hash(message.recipient)
+        reason = store.messages.unwanted_because(conn, message, address_hash)
+        if reason is None:
+            return None
+        moved = store.messages.move(conn, message, State.CANCELLED, now, reason=reason)
+        # One that was in doubt once may have arrived: its papers are not shown a second time.
+        if moved and message.slate_id is not None and not message.resends:
+            store.slates.release(conn, message.slate_id, now)
+        return moved
+
+    def _expire(
+        self, conn: Connection, message: StoredMessage, now: datetime
+    ) -> StoredMessage | None:
+        moved = store.messages.move(conn, message, State.FAILED, now, reason="expired")
+        if moved and message.slate_id is not None:
+            store.slates.release(conn, message.slate_id, now)
+        return moved
+
+    # -- how it ended ------------------------------------------------------------------------------
+
+    def _ended(
+        self, message: StoredMessage, state: State, outcome: str, reply: str, **fields: Any
+    ) -> State | None:
+        """Store how an attempt ended; None if the message is no longer ours."""
+
+        def store_it(conn: Connection) -> StoredMessage | None:
+            now = self._clock.now()
+            moved = store.messages.move(conn, message, state, now, last_reply=reply, **fields)
+            if moved:
+                end_attempt(conn, message, outcome, reply, self._clock)
+            return moved
+
+        moved = self._writes(store_it)
+        return moved.state if moved else None
+
+    def _put_off(self, message: StoredMessage, reply: str) -> State | None:
+        now = self._clock.now()
+        if now - message.created_at >= SEND_WINDOW:
+            return self._give_up(message, MailRefused(reply, reason="expired"))
+        wait = BACK_OFF[min(message.attempts, len(BACK_OFF)) - 1] * _spread(message)
+        later = {"not_before": now + wait, "crashes": 0}
+        return self._ended(message, State.DEFERRED, "deferred", reply, **later)
+
+    def _give_up(self, message: StoredMessage, refusal: MailRefused) -> State | None:
+        reply = str(refusal)
+
+        def store_it(conn: Connection) -> StoredMessage | None:
+            now = self._clock.now()
+            moved = store.messages.move(
+                conn, message, State.FAILED, now, reason=refusal.reason, last_reply=reply
+            )
+            if moved is None:
+                return None
+            end_attempt(conn, message, "failed", reply, self._clock)
+            if message.slate_id is not None and not message.resends:
+                store.slates.release(conn, message.slate_id, now)
+            subscriber = store.subscribers.by_id(conn, message.subscriber_id)
+            # Whoever has left in the meantime has left; that is the stronger wish.
+            active = subscriber is not None and subscriber.state is SubscriberState.ACTIVE
+            if refusal.no_such_mailbox and active:
+                gone = SubscriberState.SUPPRESSED
+                store.subscribers.set_state(conn, message.subscriber_id, gone, now)
+            return moved
+
+        moved = self._writes(store_it)
+        return moved.state if moved else None
+
+    def _leave_in_doubt(self, message: StoredMessage, why: str) -> None:
+        """Let go of a message of which only the receiver knows; a later drain settles it."""
+        log.warning("in doubt", message_id=message.message_id, why=why)
+
+        def store_it(conn: Connection) -> None:
+            now = self._clock.now()
+            free: dict[str, Any] = {"lease_owner": "", "lease_until": now, "doubted_at": now}
+            if store.messages.amend(conn, message, now, last_reply=why, **free):
+                end_attempt(conn, message, "uncertain", why, self._clock)
+
+        self._writes(store_it)
+
+    def _survive(self, message: StoredMessage, why: str) -> State | None:
+        """Account for a message that broke the sender without killing it."""
+        if message.state is State.IN_DOUBT:
+            self._leave_in_doubt(message, why)
+            return None
+        moved = self._writes(
+            lambda conn: crashed(conn, message, message.crashes + 1, why, self._clock)
+        )
+        return moved.state if moved and moved.state is State.FAILED else None
+
+    def _let_go(self, message: StoredMessage, state: State | None) -> State | None:
+        """Let a message wait again that was certainly not handed over, unless it is elsewhere."""
+        if state is None:
+            self._ended(message, State.RENDERED, "stopped", "")
+        return state
+
+    # -- leases ------------------------------------------------------------------------------------
+
+    def _still_holds(self, message: StoredMessage, since: float) -> bool:
+        """Tell whether our lease lasts, by a clock that nobody sets and by the one of the lease."""
+        assert message.lease_until is not None  # noqa: S101 - it has just been set
+        slept = self._monotonic() - since
+        return slept < self._rules.lease.total_seconds() and self._clock.now() < message.lease_until
+
+    @contextmanager
+    def _holding(self, message: StoredMessage) -> Iterator[None]:
+        with self._guard:
+            self._in_hand.add(message.id)
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._in_hand.discard(message.id)
+
+
+def _spread(message: StoredMessage) -> float:
+    """Return 0.8 to 1.2, so that messages that failed together do not all return together."""
+    name = f"{message.message_id} {message.attempts}".encode()
+    return 0.8 + 0.4 * (zlib.crc32(name) / 0xFFFF_FFFF)

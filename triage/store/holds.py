@@ -1,0 +1,25 @@
+"""Holds: while there is one, nothing is sent."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select
+
+from triage.store._insert import insert_missing
+from triage.tables import holds
+
+
+def place(conn: Connection, name: str, why: str, at: datetime) -> None:
+    """Pause sending; a hold of that name that stands already keeps its reason."""
+    insert_missing(conn, holds, [{"name": name, "why": why, "at": at}])
+
+
+def lift(conn: Connection, name: str) -> bool:
+    """Take a hold away; return whether it was there."""
+    return conn.execute(delete(holds).where(holds.c.name == name)).rowcount == 1
+
+
+def reasons(conn: Connection) -> dict[str, str]:
+    """Return why sending is paused, by the names of the holds; nothing where it is not."""
+    return {row.name: row.why for row in conn.execute(select(holds).order_by(holds.c.at))}

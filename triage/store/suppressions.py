@@ -1,0 +1,27 @@
+"""Addresses that get nothing, whoever asks for it; kept as keyed hashes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select
+
+from triage.store._insert import insert_missing
+from triage.tables import suppressions
+
+
+def add(conn: Connection, address_hash: str, reason: str, at: datetime) -> None:
+    """Suppress an address; one that is suppressed keeps its first reason."""
+    insert_missing(conn, suppressions, [{"address_hash": address_hash, "reason": reason, "at": at}])
+
+
+def remove(conn: Connection, address_hash: str) -> bool:
+    """Let an address receive again; return whether it was suppressed."""
+    gone = delete(suppressions).where(suppressions.c.address_hash == address_hash)
+    return conn.execute(gone).rowcount == 1
+
+
+def reason(conn: Connection, address_hash: str) -> str | None:
+    """Return why an address is suppressed, None if it is not."""
+    query = select(suppressions.c.reason).where(suppressions.c.address_hash == address_hash)
+    return conn.scalar(query)
