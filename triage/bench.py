@@ -185,7 +185,7 @@ class Ranker:
         self, history: History, readers: dict[str, Reader], data: Benchmark, scorer: Scorer
     ) -> None:
         self.scorer = scorer
-        self._history = history
+        self.history = history
         self._readers = readers
         self._rated: dict[str, set[str]] = {}
         for given in data.feedback:
@@ -203,19 +203,19 @@ class Ranker:
     def candidates(self, slate: Slate) -> Library:
         """Return the papers of the slate's day that the reader has no feedback on."""
         day = slate.on.toordinal()
-        begin, end = np.searchsorted(self._history.listed, [day, day + 1])
+        begin, end = np.searchsorted(self.history.listed, [day, day + 1])
         rated = self._rated.get(slate.user, set())
-        papers = self._history.papers.papers
+        papers = self.history.papers.papers
         rows = [row for row in range(begin, end) if papers[row].source_id not in rated]
-        return self._history.papers.taken(np.array(rows, dtype=np.int64))
+        return self.history.papers.taken(np.array(rows, dtype=np.int64))
 
     def profile(self, slate: Slate) -> Profile:
         """Return what was known of the reader before the slate, learned anew where that changed."""
         reader = self._readers[slate.user]
         known = reader.likes.rows[reader.likes.days < slate.on.toordinal()][::-1]
-        key = (len(known), self._history.background(slate.on).name)
+        key = (len(known), self.history.background(slate.on).name)
         if slate.user not in self._profiles or self._profiles[slate.user][0] != key:
-            self._profiles[slate.user] = key, self._history.profile(reader, known, slate.on)
+            self._profiles[slate.user] = key, self.history.profile(reader, known, slate.on)
         return self._profiles[slate.user][1]
 
 
