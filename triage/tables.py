@@ -7,96 +7,27 @@ reads; `events` is append-only; `messages` is the outbox.
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
-
 from sqlalchemy import (
     JSON,
-    BigInteger,
     Boolean,
     Column,
     Date,
-    DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
-    TypeDecorator,
     UniqueConstraint,
     false,
     text,
 )
-from sqlalchemy import String as _String
-from sqlalchemy import Text as _Text
+
+from triage.columns import Id, String, Text, UtcDateTime, reference
+from triage.columns import metadata as metadata
 
 SCHEMA_REVISION = "0006"
 """The migration that this program needs; a test compares it with the newest one."""
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime; SQLite keeps it without its zone and would give it back naive."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a zone cannot be stored")
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-
-class String(TypeDecorator[str]):
-    """Text of any origin: PostgreSQL stores no NUL, and no database half a character.
-
-    U+FFFD takes their place, in what is written and in what is looked for alike.
-    """
-
-    impl = _String
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
-        return value and _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
-
-
-class Text(String):
-    """The same without a greatest length."""
-
-    impl = _Text
-    cache_ok = True
-
-
-Id = BigInteger().with_variant(Integer, "sqlite")
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-def _reference(
-    name: str, target: str, *, index: bool = True, nullable: bool = False
-) -> Column[int]:
-    key = ForeignKey(target, ondelete="CASCADE")
-    return Column(name, Id, key, nullable=nullable, index=index)
 
 
 papers = Table(
@@ -132,7 +63,18 @@ paper_ids = Table(
     metadata,
     Column("scheme", String(80), primary_key=True),
     Column("value", String(500), primary_key=True),
-    _reference("paper_id", "papers.id"),
+    reference("paper_id", "papers.id"),
+)
+
+# What records of one work have in common even when edited: records that share one are compared.
+marks = Table(
+    "marks",
+    metadata,
+    Column("mark", String(510), primary_key=True),
+    Column(
+        "paper_id", Id, ForeignKey("papers.id", ondelete="CASCADE"), primary_key=True, index=True
+    ),
+    sqlite_with_rowid=False,
 )
 
 # Works that a person has parted: no title or DOI joins them again.
@@ -150,7 +92,7 @@ paper_records = Table(
     "paper_records",
     metadata,
     Column("id", Id, primary_key=True),
-    _reference("paper_id", "papers.id", index=False),
+    reference("paper_id", "papers.id", index=False),
     Column("origin", String(200), nullable=False),
     Column("source", String(80), nullable=False),
     Column("source_id", String(200)),
@@ -158,6 +100,8 @@ paper_records = Table(
     Column("listed_on", Date, nullable=False),
     Column("raw_title", Text, nullable=False),
     Column("raw_abstract", Text, nullable=False),
+    # What else it says, as cleaned: all that a work is made of again when it is parted or joined.
+    Column("facts", JSON, nullable=False, server_default="{}"),
     Column("content_hash", String(32), nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
     UniqueConstraint("paper_id", "origin", "version", "content_hash"),
@@ -306,7 +250,7 @@ slates = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("public_id", String(20), nullable=False, unique=True),
-    _reference("subscriber_id", "subscribers.id", index=False),
+    reference("subscriber_id", "subscribers.id", index=False),
     Column("on", Date, nullable=False, index=True),
     Column("run_id", Id, ForeignKey("runs.id"), nullable=False),
     Column("n_candidates", Integer, nullable=False),
@@ -322,9 +266,9 @@ impressions = Table(
     "impressions",
     metadata,
     Column("id", Id, primary_key=True),
-    _reference("slate_id", "slates.id", index=False),
-    _reference("subscriber_id", "subscribers.id"),
-    _reference("paper_id", "papers.id"),
+    reference("slate_id", "slates.id", index=False),
+    reference("subscriber_id", "subscribers.id"),
+    reference("paper_id", "papers.id"),
     Column("position", Integer, nullable=False),
     Column("score", Float, nullable=False),
     Column("propensity", Float, nullable=False),
@@ -348,9 +292,9 @@ events = Table(
     "events",
     metadata,
     Column("id", Id, primary_key=True),
-    _reference("subscriber_id", "subscribers.id", index=False),
-    _reference("paper_id", "papers.id"),
-    _reference("slate_id", "slates.id", nullable=True),
+    reference("subscriber_id", "subscribers.id", index=False),
+    reference("paper_id", "papers.id"),
+    reference("slate_id", "slates.id", nullable=True),
     Column("kind", String(20), nullable=False),
     Column("origin", String(20), nullable=False),
     Column("at", UtcDateTime, nullable=False),
@@ -364,7 +308,7 @@ messages = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("message_id", String(200), nullable=False, unique=True),
-    _reference("subscriber_id", "subscribers.id", index=False),
+    reference("subscriber_id", "subscribers.id", index=False),
     Column("slate_id", Id, ForeignKey("slates.id", ondelete="CASCADE"), unique=True),
     Column("on", Date, nullable=False),
     Column("kind", String(20), nullable=False, server_default="digest"),
@@ -409,7 +353,7 @@ attempts = Table(
     "attempts",
     metadata,
     Column("id", Id, primary_key=True),
-    _reference("message_id", "messages.id", index=False),
+    reference("message_id", "messages.id", index=False),
     Column("number", Integer, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
@@ -437,8 +381,8 @@ bounces = Table(
     Column("received_at", UtcDateTime, nullable=False),
     Column("kind", String(20), nullable=False),
     Column("status", String(20), nullable=False, server_default=""),
-    _reference("message_id", "messages.id", nullable=True),
-    _reference("subscriber_id", "subscribers.id", nullable=True),
+    reference("message_id", "messages.id", nullable=True),
+    reference("subscriber_id", "subscribers.id", nullable=True),
     Column("raw", LargeBinary),
 )
 

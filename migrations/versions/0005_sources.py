@@ -29,6 +29,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_gates")),
     )
     op.create_table(
+        "marks",
+        sa.Column("mark", sa.String(510), nullable=False),
+        sa.Column("paper_id", id_type, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["paper_id"], ["papers.id"], name=op.f("fk_marks_paper_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("mark", "paper_id", name=op.f("pk_marks")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(op.f("ix_marks_paper_id"), "marks", ["paper_id"])
+    op.execute("INSERT INTO marks SELECT '=' || title_key, id FROM papers")
+    op.create_table(
         "splits",
         sa.Column("paper_id", id_type, nullable=False),
         sa.Column("other_id", id_type, nullable=False),
@@ -51,6 +63,20 @@ def upgrade() -> None:
     )
     op.add_column("papers", sa.Column("revised_on", sa.Date(), nullable=True))
     op.create_index(op.f("ix_papers_merged_into"), "papers", ["merged_into"])
+    op.add_column(
+        "paper_records", sa.Column("facts", sa.JSON(), server_default="{}", nullable=False)
+    )
+    # What each origin said beyond the text was not kept: all of them said what their paper holds.
+    lite = op.get_bind().dialect.name == "sqlite"
+    made, parsed = ("json_object", "json({})") if lite else ("json_build_object", "{}")
+    names = ("title", "abstract", "comment", "upvotes", "tldr")
+    lists = ("authors", "categories")
+    pairs = [f"'{name}', p.{name}" for name in names]
+    pairs += [f"'{name}', {parsed.format('p.' + name)}" for name in lists]
+    op.execute(
+        f"UPDATE paper_records SET facts = (SELECT {made}({', '.join(pairs)})"  # noqa: S608
+        " FROM papers p WHERE p.id = paper_records.paper_id)"
+    )
     op.add_column(
         "subscribers",
         sa.Column("revisions", sa.Boolean(), server_default=sa.false(), nullable=False),
