@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import secrets
 import shlex
@@ -14,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from triage.clock import SystemClock
+from triage.clock import SystemClock, seconds_up
 from triage.errors import ConfigError, DatabaseError
 from triage.ports import Progress, silent
 from triage.settings import SECRET_FILE, Settings, load_settings, secret, signing_secret
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     import httpx
     from starlette.applications import Starlette
@@ -112,7 +114,15 @@ class App:
             security=mail.security,
             username=mail.username,
             password=password or "",
+            oracle=self._oracle(),
         )
+
+    def _oracle(self) -> Callable[[str], bool | None]:
+        """Return who knows of a Message-ID whether the mail server took it."""
+        from triage.postfixlog import PostfixLog
+
+        log = self.settings.mail_log
+        return PostfixLog(log).delivered if log else lambda _: None
 
     def sources(
         self, on: date | None = None, deadline: datetime | None = None, since: date | None = None
@@ -266,11 +276,32 @@ class App:
         )
 
     def outbox(self) -> Outbox:
-        from triage.outbox import Outbox
+        from triage.doubts import Ambiguous
+        from triage.outbox import Outbox, Rules
+        from triage.pace import Pace
 
+        mail = self.settings.mail
         return Outbox(
-            self.database, self.mailer, self.clock, owner=_this_process(), is_gone=_is_gone
+            self.database,
+            self.mailer,
+            self.clock,
+            owner=_this_process(),
+            is_gone=_is_gone,
+            rules=Rules(
+                ambiguous=Ambiguous(mail.ambiguous),
+                connections=mail.connections,
+                pace=Pace(mail.per_second, mail.per_domain_per_second),
+            ),
+            address_hash=self.address_hash,
+            monotonic=seconds_up if isinstance(self.clock, SystemClock) else None,
         )
+
+    def address_hash(self, email: str) -> str:
+        """Return the name under which an address is suppressed: noise to who has not our key."""
+        from triage.store.subscribers import email_key
+
+        key = hashlib.sha256(b"triage suppressions\0" + self._secret.encode()).digest()
+        return hmac.new(key, email_key(email).encode(), "sha256").hexdigest()
 
     def compose(self, slate: Slate, now: datetime) -> Composed:
         """Turn a slate into frozen bytes: links, then text and HTML, then the message."""

@@ -188,6 +188,11 @@ class MailSettings(_Section):
     port: Annotated[int, Field(ge=1, le=65535)] = 587
     security: Literal["starttls", "smtps", "none"] = "starttls"
     username: str = ""
+    connections: Annotated[int, Field(ge=1, le=16)] = 4
+    per_second: Annotated[float, Field(ge=0)] = 0.0
+    per_domain_per_second: Annotated[float, Field(ge=0)] = 0.0
+    ambiguous: Literal["resend", "hold"] = "resend"
+    log: str = ""
 
 
 class TrainSettings(_Section):
@@ -223,6 +228,11 @@ class Settings(_Section):
     @property
     def mail_path(self) -> Path:
         return self.folder / self.mail.path
+
+    @property
+    def mail_log(self) -> Path | None:
+        """The log of the local Postfix, if one is named."""
+        return self.folder / self.mail.log if self.mail.log else None
 
     @property
     def backup_path(self) -> Path:

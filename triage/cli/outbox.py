@@ -36,10 +36,66 @@ def drain(ctx: click.Context) -> None:
     drained = opened(ctx).outbox().drain()
     click.echo(
         f"{drained.sent} sent, {drained.deferred} put off, {drained.failed} failed,"
-        f" {drained.cancelled} cancelled, {drained.in_flight} with another sender"
+        f" {drained.cancelled} cancelled, {drained.held} held, {drained.in_flight} in doubt or with"
+        " another sender"
     )
     if drained.broken:
         click.echo(f"triage: no mail can be sent: {drained.broken}", err=True)
         ctx.exit(PARTLY_DONE if drained.sent else 1)
-    if drained.deferred or drained.failed or drained.in_flight:
+    if drained.deferred or drained.failed or drained.held or drained.in_flight:
         ctx.exit(PARTLY_DONE)
+
+
+_ids = click.argument("message_ids", metavar="[ID]…", nargs=-1)
+
+
+@command.command()
+@_ids
+@click.pass_context
+def retry(ctx: click.Context, message_ids: tuple[str, ...]) -> None:
+    """Let messages that were put off go with the next drain; all of them if none is named."""
+    from triage.doubts import retry as retry_put_off
+
+    app = opened(ctx)
+    _report(ctx, retry_put_off(app.database, app.clock, message_ids), message_ids, "are due now")
+
+
+@command.command()
+@_ids
+@click.option("--sent", "decision", flag_value="sent", help="They arrived.")
+@click.option("--resend", "decision", flag_value="rendered", help="They did not: send them again.")
+@click.option("--cancel", "decision", flag_value="cancelled", help="They need not arrive.")
+@click.pass_context
+def resolve(ctx: click.Context, message_ids: tuple[str, ...], decision: str | None) -> None:
+    """Decide what became of held messages; of all of them if none is named.
+
+    A message is held when the connection was lost before the receiver's last answer, and nobody
+    knows whether it arrived. `triage outbox list --state held` shows them.
+    """
+    from triage.doubts import resolve as resolve_held
+
+    if decision is None:
+        raise click.UsageError("say what became of them: --sent, --resend or --cancel")
+    app = opened(ctx)
+    resolved = resolve_held(app.database, app.clock, MessageState(decision), message_ids)
+    _report(ctx, resolved, message_ids, "resolved")
+
+
+@command.command()
+@click.pass_context
+def reconcile(ctx: click.Context) -> None:
+    """Ask the log of the mail server once more what became of held messages."""
+    found = opened(ctx).outbox().reconcile()
+    click.echo(
+        f"{found.sent} had arrived, {found.waiting} had not and are sent again,"
+        f" {found.unknown} are still held"
+    )
+    if found.unknown:
+        ctx.exit(PARTLY_DONE)
+
+
+def _report(ctx: click.Context, done: int, asked: tuple[str, ...], what: str) -> None:
+    click.echo(f"{done} {what}")
+    if done < len(set(asked)):
+        click.echo(f"triage: {len(set(asked)) - done} are not in that state", err=True)
+        ctx.exit(PARTLY_DONE if done else 1)

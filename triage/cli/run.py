@@ -56,13 +56,20 @@ def command(ctx: click.Context, on: date | None, email: str | None, dry_run: boo
         click.echo(f"triage: no mail can be sent: {drained.broken}", err=True)
     if drained.in_flight:
         click.echo(
-            f"triage: {drained.in_flight} are in the hands of another sender: run again in an"
-            " hour, or look at `triage outbox list`",
+            f"triage: {drained.in_flight} are in doubt or in the hands of another sender: run again"
+            " in a few minutes, or look at `triage outbox list`",
+            err=True,
+        )
+    if drained.held:
+        click.echo(
+            f"triage: of {drained.held} nobody knows whether they arrived: `triage outbox resolve`"
+            " decides",
             err=True,
         )
     if drained.broken and not drained.sent:
         ctx.exit(1)
-    if report.problems or drained.broken or drained.deferred or drained.failed or drained.in_flight:
+    trouble = drained.deferred or drained.failed or drained.held or drained.in_flight
+    if report.problems or drained.broken or trouble:
         ctx.exit(PARTLY_DONE)
 
 

@@ -1,0 +1,90 @@
+"""What a local Postfix wrote into its log tells whether it took a message.
+
+Postfix names a message by its queue id from the first byte on, so its Message-ID alone says only
+that it began to come (Postfix 3.7, `cleanup(8)`, `qmgr(8)`, `smtpd(8)`):
+
+    smtpd[7]: 4F2A: client=…                        from here on process 7 receives 4F2A
+    cleanup[8]: 4F2A: message-id=<d.1@example.org>  its headers have come
+    smtpd[7]: lost connection after DATA …          it never came to its end
+    cleanup[8]: 4F2A: reject: …                     it came, and was refused
+    qmgr[9]: 4F2A: from=<…>, … (queue active)       it was taken
+    smtp[10]: 4F2A: to=<…>, … status=sent           and went on, or came back
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+# Ten minutes of a busy server are far less.
+MOST_BYTES = 64_000_000
+
+_LINE = re.compile(r"/(?P<program>[\w-]+)\[(?P<pid>\d+)\]: (?P<said>.*)")
+_QUEUED = re.compile(r"(?P<id>[0-9A-Za-z]{5,}): (?P<what>.*)")
+_ABORTED = re.compile(r"(?:lost connection|timeout) after (?:DATA|BDAT)\b")
+
+
+class PostfixLog:
+    """The log of the Postfix that messages are handed to.
+
+    Args:
+        path: the file; the one that it was before the last rotation is read, too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def delivered(self, message_id: str) -> bool | None:
+        """Tell whether Postfix took a message; None where its log does not say."""
+        return taken(self._lines(), message_id)
+
+    def _lines(self) -> Iterator[str]:
+        for path in (self._path.with_name(f"{self._path.name}.1"), self._path):
+            try:
+                with path.open("rb") as file:
+                    size = file.seek(0, 2)
+                    file.seek(max(size - MOST_BYTES, 0))
+                    for line in file:
+                        yield line.decode("utf-8", "replace")
+            except OSError:
+                continue
+
+
+def taken(lines: Iterable[str], message_id: str) -> bool | None:
+    """Tell from the lines of a log whether a message was taken.
+
+    Returns:
+        True if it was queued, however it went on; False if it never came, or not to its end; None
+        if it came and nothing says how that ended, or if these are not lines of a Postfix at all.
+    """
+    wanted = f"message-id={message_id}"
+    receives: dict[str, str] = {}
+    ours: dict[str, bool | None] = {}
+    is_postfix = False
+    for line in lines:
+        found = _LINE.search(line)
+        if found is None:
+            continue
+        program, pid, said = found["program"], found["pid"], found["said"].rstrip()
+        is_postfix = is_postfix or program == "cleanup"
+        if program == "smtpd" and _ABORTED.match(said):
+            id = receives.pop(pid, "")
+            if id in ours and ours[id] is None:
+                ours[id] = False
+        queued = _QUEUED.match(said)
+        if queued is None:
+            continue
+        id, what = queued["id"], queued["what"]
+        if program == "smtpd" and what.startswith("client="):
+            receives[pid] = id
+        elif program == "cleanup" and what == wanted:
+            ours[id] = None
+        elif id in ours:
+            if what.startswith("from=") or " status=" in what:
+                ours[id] = True
+            elif program == "cleanup" and re.match(r"(?:milter-)?reject:", what):
+                ours[id] = False
+    if True in ours.values():
+        return True
+    return False if is_postfix and None not in ours.values() else None
