@@ -1,0 +1,207 @@
+"""Senders in processes of their own, which tests may kill and freeze at any time.
+
+`Senders` starts a process that has loaded the program and forks one child for each sender, so that
+a sender lives within milliseconds. What a child does is one of the functions below, by name.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+# -- what a child does: heavy imports are made before it is forked ---------------------------------
+
+
+def drain(
+    *,
+    url: str,
+    port: int,
+    mode: str = "resend",
+    ledger: str = "",
+    connections: int = 1,
+    kill_at: str = "",
+    settled_after_s: float = 0.3,
+    lease_s: float = 60.0,
+    pace: tuple[float, float] = (0.0, 0.0),
+    ahead_s: float = 0.0,
+) -> None:
+    """Drain the outbox once.
+
+    Args:
+        mode: `oracle` asks the ledger of the sink, which knows; `hold` and `resend` know nobody.
+        kill_at: a place as `triage.killpoint` has it.
+        ahead_s: how far this sender's clock is ahead.
+    """
+    from triage import app, doubts
+    from triage.clock import SystemClock, seconds_up
+    from triage.doubts import Ambiguous
+    from triage.outbox import Outbox, Rules
+    from triage.pace import Pace
+    from triage.smtp import SmtpMailer
+    from triage.store import open_database
+
+    os.environ.pop("TRIAGE_KILL_AT", None)
+    if kill_at:
+        os.environ["TRIAGE_KILL_AT"] = kill_at
+    doubts.LOG_IS_WRITTEN = timedelta(seconds=settled_after_s)
+
+    class Clock(SystemClock):
+        def now(self) -> datetime:
+            return datetime.now(UTC) + timedelta(seconds=ahead_s)
+
+    oracle: Callable[[str], bool | None] = lambda _: None  # noqa: E731
+    if mode == "oracle":
+        oracle = lambda message_id: message_id in Path(ledger).read_text()  # noqa: E731
+    outbox = Outbox(
+        open_database(url),
+        SmtpMailer("127.0.0.1", port, security="none", oracle=oracle),
+        Clock(),
+        owner=app._this_process(),
+        is_gone=app._is_gone,
+        rules=Rules(
+            ambiguous=Ambiguous.HOLD if mode == "hold" else Ambiguous.RESEND,
+            connections=connections,
+            pace=Pace(*pace),
+            lease=timedelta(seconds=lease_s),
+        ),
+        monotonic=seconds_up,
+    )
+    outbox.drain()
+
+
+# -- the process that forks ------------------------------------------------------------------------
+
+
+def _serve() -> None:
+    # What a child needs is loaded once.
+    import triage.app
+    import triage.outbox
+    import triage.smtp
+    import triage.store  # noqa: F401
+
+    for line in sys.stdin:
+        told = json.loads(line)
+        if "wait" in told:
+            _, status = os.waitpid(told["wait"], 0)
+            print(os.waitstatus_to_exitcode(status), flush=True)
+            continue
+        module, _, name = told["do"].rpartition(".")
+        pid = os.fork()
+        if pid == 0:
+            _run(module, name, told["with"])
+        print(pid, flush=True)
+
+
+def _run(module: str, name: str, arguments: dict[str, Any]) -> None:
+    import importlib
+
+    code = 1
+    try:
+        # Its parent's commands are not for it.
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(2, 1)
+        function = getattr(importlib.import_module(module), name)
+        function(**arguments)
+        code = 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+class Senders:
+    """The process that forks, seen from the test."""
+
+    def __init__(self) -> None:
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.senders"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).resolve().parents[1],
+        )
+        self._alive: set[int] = set()
+
+    def close(self) -> None:
+        """End the process, and the children that still live."""
+        for pid in list(self._alive):
+            self.kill(pid)
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.close()
+        self._server.wait(30)
+        self._server.stdout.close()
+
+    def start(self, do: str, **arguments: Any) -> int:
+        """Start a child and return its number."""
+        pid = self._ask({"do": do, "with": arguments})
+        self._alive.add(pid)
+        return pid
+
+    def wait(self, pid: int) -> int:
+        """Wait until a child has ended; return its exit code, or the negative of what killed it."""
+        code = self._ask({"wait": pid})
+        self._alive.discard(pid)
+        return code
+
+    def kill(self, pid: int) -> int:
+        """Kill a child if it still lives; return how it ended."""
+        if pid in self._alive:
+            os.kill(pid, signal.SIGKILL)
+        return self.wait(pid)
+
+    def run(self, do: str, **arguments: Any) -> int:
+        return self.wait(self.start(do, **arguments))
+
+    def _ask(self, told: dict[str, Any]) -> int:
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(json.dumps(told) + "\n")
+        self._server.stdin.flush()
+        return int(self._server.stdout.readline())
+
+
+@cache
+def forking() -> Senders:
+    """Return the process that forks, the same one for all tests of this process."""
+    senders = Senders()
+    atexit.register(senders.close)
+    return senders
+
+
+# -- the receiver ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def sink(ledger: Path, **told: Any) -> Iterator[int]:
+    """Run a sink and yield its port; see `tests.sink` for what it can be told."""
+    ledger.touch()
+    command = [sys.executable, "-m", "tests.sink", json.dumps({"ledger": str(ledger), **told})]
+    root = Path(__file__).resolve().parents[1]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+        process.communicate()
+
+
+def taken(ledger: Path) -> list[dict[str, Any]]:
+    """Return what a sink wrote down, in its order."""
+    return [json.loads(line) for line in ledger.read_text().splitlines()]
+
+
+if __name__ == "__main__":
+    _serve()
