@@ -1,24 +1,28 @@
-"""From a source into the database: which work a record is, and what it may change.
+"""From a source into the database: what was said, of which paper, and what is one work.
 
-    source.fetch → which work? → insert or merge → ids, records and cursor, in one transaction
+    source.fetch → the row of each id → records → linked works → columns, cursor: one transaction
 
-Everything can be repeated: the same records again change nothing.
+A work is made of all its records, so it is the same in whatever order they came, and everything
+can be repeated: the same records again change nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from triage import store
-from triage.identity import title_key
+from triage import store, works
+from triage.likeness import Traits, title_mark
 from triage.ports import Clock, Source
-from triage.records import Batch, FetchedPaper, Paper, Rejected
+from triage.records import Batch, FetchedPaper, Rejected
 from triage.store import Database
 from triage.store.papers import Key
+from triage.store.works import StoredRecord
+from triage.work import composed
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -94,32 +98,72 @@ def _store_batch(conn: Connection, origin: str, batch: Batch, now: datetime) -> 
 def _store_papers(
     conn: Connection, origin: str, fetched: Sequence[FetchedPaper], now: datetime
 ) -> tuple[int, int]:
-    """Store papers and return how many were new and how many known."""
-    works = _Works(conn, fetched)
+    """Store records and return of how many works they are the first, and how many are known."""
+    homes = _Homes(conn, fetched)
     # A new version of a paper that nobody stored is not news, so it is not counted either.
-    fetched = [paper for paper in fetched if not paper.update_only or works.of(paper) is not None]
-    new: list[FetchedPaper] = []
-    again: list[int] = []
-    work_of: list[int] = []
-    for i, paper in enumerate(fetched):
-        work = works.of(paper)
-        if work is None:
-            # A work that has no id yet goes by the complement of its place among the new ones.
-            work = ~len(new)
-            new.append(paper)
-            works.add(paper, work)
-        else:
-            again.append(i)
-            works.join(paper, work)
-        work_of.append(work)
-    inserted = store.papers.insert_papers(conn, [_row(paper, now) for paper in new])
-    ids = [inserted[~work] if work < 0 else work for work in work_of]
+    coming = {_identity(paper) for paper in fetched if not paper.update_only}
+    fetched = [
+        paper
+        for paper in fetched
+        if not paper.update_only or homes.knows(paper) or _identity(paper) in coming
+    ]
+    first: dict[_Identity, FetchedPaper] = {}
+    for paper in fetched:
+        if homes.of(paper) is None:
+            first.setdefault(_identity(paper), paper)
+    new = store.papers.insert_papers(conn, [_columns(paper, now) for paper in first.values()])
+    told = homes.add(dict(zip(first, new, strict=True)))
 
-    _merge(conn, [(ids[i], fetched[i]) for i in again], now)
-    pairs = list(zip(fetched, ids, strict=True))
-    store.papers.add_ids(conn, [(key, id) for paper, id in pairs for key in _keys(paper)])
-    store.papers.add_records(conn, [_record(paper, id, origin, now) for paper, id in pairs])
-    return len(new), len(again)
+    pairs = [(homes.row(paper), paper) for paper in fetched]
+    fresh = _keep_records(conn, origin, pairs, {row for row, _ in pairs} - set(new), now)
+    marks = {(mark, row) for row, paper in fresh for mark in Traits(paper).marks}
+    store.works.add_marks(conn, sorted(marks))
+    store.papers.add_ids(conn, [(key, row) for row, paper in fresh for key in _keys(paper)])
+    store.works.take_over(conn, homes.moved)
+    rows = {row for row, _ in fresh}
+    regrouped = works.link(conn, rows, told)
+    # What was said once of a new paper stands in its row already.
+    n_said = Counter(row for row, _ in pairs)
+    once = {row for row in new if n_said[row] == 1}
+    works.refresh(conn, regrouped | (rows - once), now)
+    n_merged = len(store.works.merged(conn, new))
+    n_stored = len(new) - n_merged
+    return n_stored, len(fetched) - n_stored
+
+
+def _keep_records(
+    conn: Connection,
+    origin: str,
+    said: Sequence[tuple[int, FetchedPaper]],
+    known: Collection[int],
+    now: datetime,
+) -> list[tuple[int, FetchedPaper]]:
+    """Store what is said for the first time, and return it; of the rest, counts and days."""
+    before = store.works.records(conn, known)
+    by_key = {each.key: each for several in before.values() for each in several}
+    new: dict[tuple[int, str, int, str], StoredRecord] = {}
+    recounted: dict[tuple[int, str, int, str], StoredRecord] = {}
+    for row, paper in said:
+        record = StoredRecord(None, row, origin, paper, store.works.content_hash(paper))
+        same = new.get(record.key) or recounted.get(record.key) or by_key.get(record.key)
+        if same is None:
+            new[record.key] = record
+            continue
+        counted = store.works.with_counts(same, paper)
+        if counted != same:
+            (new if same.id is None else recounted)[record.key] = counted
+    store.works.add_records(conn, list(new.values()), now)
+    for record in recounted.values():
+        store.works.recount(conn, record)
+    return [(each.paper_id, each.paper) for each in (*new.values(), *recounted.values())]
+
+
+_Identity = Key | str
+"""What a row of papers stands for: an outside id, or the mark of a title."""
+
+
+def _identity(paper: FetchedPaper) -> _Identity:
+    return title_mark(paper.title) if paper.source_id is None else (paper.source, paper.source_id)
 
 
 def _keys(paper: FetchedPaper) -> list[Key]:
@@ -128,134 +172,55 @@ def _keys(paper: FetchedPaper) -> list[Key]:
     return keys if paper.doi is None else [*keys, ("doi", paper.doi)]
 
 
-def _title(paper: FetchedPaper) -> str:
-    """Return the title as it is compared; one without letters and digits stands for itself."""
-    return title_key(paper.title) or paper.title
+class _Homes:
+    """Says in which row each record of a batch has its place: that of its id, or of its title.
 
-
-class _Works:
-    """Says which work each record of a batch belongs to.
-
-    Ids decide. A title decides only where one of the two sides has nothing else: a record without
-    an id joins any work of that title, and a record with one joins a work that had only a title.
+    Attributes:
+        moved: ids that were another row's further ids and now have rows of their own.
     """
 
     def __init__(self, conn: Connection, fetched: Sequence[FetchedPaper]) -> None:
-        titles = {_title(paper) for paper in fetched}
-        self._by_key = store.papers.find(conn, [key for paper in fetched for key in _keys(paper)])
-        self._by_title = store.papers.find_titles(conn, titles)
-        self._nameless = store.papers.find_titles(conn, titles, without_id=True)
+        keys = {key for paper in fetched for key in _keys(paper)}
+        self._known = store.works.homes(conn, keys)
+        titles = {title_mark(paper.title) for paper in fetched if paper.source_id is None}
+        marked = store.works.marked(conn, titles)
+        bare = store.works.nameless(conn, {row for rows in marked.values() for row in rows})
+        self._rows: dict[_Identity, int] = {
+            title: min(bare.intersection(rows))
+            for title, rows in marked.items()
+            if not bare.isdisjoint(rows)
+        }
+        own = {(paper.source, paper.source_id) for paper in fetched if paper.source_id is not None}
+        mine = store.works.speaking_for(conn, {self._known[k] for k in own & self._known.keys()})
+        self._rows |= {key: self._known[key] for key in own & self._known.keys() & mine}
+        self.moved: list[tuple[Key, int]] = []
+
+    def knows(self, paper: FetchedPaper) -> bool:
+        return any(key in self._known for key in _keys(paper)) or self.of(paper) is not None
 
     def of(self, paper: FetchedPaper) -> int | None:
-        keys = _keys(paper)
-        for key in keys:
-            if key in self._by_key:
-                return self._by_key[key]
-        return (self._nameless if keys else self._by_title).get(_title(paper))
+        return self._rows.get(_identity(paper))
 
-    def add(self, paper: FetchedPaper, work: int) -> None:
-        if not _keys(paper):
-            self._nameless[_title(paper)] = work
-        self.join(paper, work)
+    def row(self, paper: FetchedPaper) -> int:
+        return self._rows[_identity(paper)]
 
-    def join(self, paper: FetchedPaper, work: int) -> None:
-        title = _title(paper)
-        self._by_title.setdefault(title, work)
-        for key in _keys(paper):
-            self._by_key[key] = work
-            self._nameless.pop(title, None)
+    def add(self, new: dict[_Identity, int]) -> dict[tuple[int, int], str]:
+        """Take in new rows; return the pairs of them and those that had their ids, and which."""
+        told = {}
+        for identity, row in new.items():
+            self._rows[identity] = row
+            if isinstance(identity, tuple) and identity in self._known:
+                self.moved.append((identity, row))
+                told[self._known[identity], row] = ":".join(identity)
+        return told
 
 
-def _row(paper: FetchedPaper, now: datetime) -> dict[str, Any]:
+def _columns(paper: FetchedPaper, now: datetime) -> dict[str, Any]:
     assert paper.listed_on is not None  # noqa: S101 - sources give every paper a day
-    return {
-        "source": paper.source,
-        "source_id": paper.source_id,
-        "version": paper.version,
-        "title": paper.title,
-        "title_key": _title(paper),
-        "abstract": paper.abstract,
-        "authors": list(paper.authors),
-        "categories": list(paper.categories),
-        "listed_on": paper.listed_on,
-        "comment": paper.comment,
-        "upvotes": paper.upvotes,
-        "tldr": paper.tldr,
-        "first_seen_at": now,
-        "updated_at": now,
-    }
-
-
-def _record(paper: FetchedPaper, work: int, origin: str, now: datetime) -> dict[str, Any]:
-    return {
-        "paper_id": work,
-        "origin": origin,
-        "source": paper.source,
-        "source_id": paper.source_id,
-        "version": paper.version or 0,
-        "listed_on": paper.listed_on,
-        "raw_title": paper.raw_title,
-        "raw_abstract": paper.raw_abstract,
-        "content_hash": _hash(f"{paper.raw_title}\0{paper.raw_abstract}"),
-        "received_at": now,
-    }
+    columns = composed([paper])
+    withdrawn_at = now if columns.pop("withdrawn") else None
+    return columns | {"withdrawn_at": withdrawn_at, "first_seen_at": now, "updated_at": now}
 
 
 def _hash(text: str) -> str:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-def _merge(conn: Connection, again: Sequence[tuple[int, FetchedPaper]], now: datetime) -> None:
-    stored = store.papers.load(conn, [work for work, _ in again])
-    rewritten: set[int] = set()
-    for work, paper in again:
-        changes = merged(stored[work], paper)
-        if not changes:
-            continue
-        if "title" in changes:
-            changes["title_key"] = title_key(changes["title"]) or changes["title"]
-        if "title" in changes or "abstract" in changes:
-            rewritten.add(work)
-        store.papers.update_paper(conn, work, changes | {"updated_at": now})
-        stored[work] = store.papers.load(conn, [work])[work]
-    store.encodings.forget(conn, rewritten)
-
-
-def merged(stored: Paper, fetched: FetchedPaper) -> dict[str, Any]:
-    """Return the columns of a stored work that a further record of it changes.
-
-    A newer version, or the first record with an id, brings its text and comment; everything else
-    only fills gaps, widens the categories, and keeps the most upvotes and the earliest listing day.
-    So the same records give the same work in whatever order they come.
-    """
-    changes: dict[str, Any] = {}
-    gains_id = stored.source_id is None and fetched.source_id is not None
-    same_id = (stored.source, stored.source_id) == (fetched.source, fetched.source_id)
-    if gains_id or (same_id and (fetched.version or 0) > (stored.version or 0)):
-        changes |= {
-            "source": fetched.source,
-            "source_id": fetched.source_id,
-            "version": fetched.version,
-            "title": fetched.title,
-            "abstract": fetched.abstract,
-            "authors": list(fetched.authors or stored.authors),
-            "comment": fetched.comment,
-        }
-    else:
-        if not stored.authors:
-            changes["authors"] = list(fetched.authors)
-        if not stored.comment and same_id and fetched.version == stored.version:
-            changes["comment"] = fetched.comment
-    changes["categories"] = list(dict.fromkeys(stored.categories + fetched.categories))
-    if fetched.upvotes is not None:
-        changes["upvotes"] = max(stored.upvotes or 0, fetched.upvotes)
-    if not stored.tldr:
-        changes["tldr"] = fetched.tldr
-    if fetched.listed_on is not None:
-        changes["listed_on"] = min(stored.listed_on, fetched.listed_on)
-    present = {name: _as_column(getattr(stored, name)) for name in changes}
-    return {name: value for name, value in changes.items() if value != present[name]}
-
-
-def _as_column(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

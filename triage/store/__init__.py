@@ -29,6 +29,7 @@ from triage.store import (
     suppressions,
     tastes,
     versions,
+    works,
 )
 from triage.store._database import Database, open_database
 from triage.store._together import SharedWrites
@@ -56,4 +57,5 @@ __all__ = [
     "suppressions",
     "tastes",
     "versions",
+    "works",
 ]

@@ -15,8 +15,8 @@ from triage.tables import encodings, papers
 def missing(conn: Connection, encoder_version: str) -> list[int]:
     """Return the ids of all papers that this encoder has not encoded."""
     have = select(encodings.c.paper_id).where(encodings.c.encoder_version == encoder_version)
-    query = select(papers.c.id).where(papers.c.id.not_in(have)).order_by(papers.c.id)
-    return list(conn.scalars(query))
+    query = select(papers.c.id).where(papers.c.id.not_in(have), papers.c.merged_into.is_(None))
+    return list(conn.scalars(query.order_by(papers.c.id)))
 
 
 def save(conn: Connection, encoder_version: str, ids: Sequence[int], encoded: Encodings) -> None:

@@ -1,4 +1,7 @@
-"""Feedback, append-only: every vote ever cast, of which the last one on a paper counts."""
+"""Feedback, append-only: every vote ever cast, of which the last one on a paper counts.
+
+A vote stays with the row that it was cast on, and counts for the work that this row is of.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ from typing import Any
 from sqlalchemy import Connection, and_, insert, select
 
 from triage.records import EventKind, Origin, Reason, Vote
-from triage.tables import events, impressions, subscribers
+from triage.store.papers import WORK
+from triage.tables import events, impressions, papers, subscribers
+
+_OF_WORK = events.join(papers, papers.c.id == events.c.paper_id)
 
 
 def append(
@@ -39,11 +45,13 @@ def append(
 
 def last_vote(conn: Connection, subscriber_id: int, paper_id: int) -> Vote | None:
     """Return the vote that counts now for one subscriber and paper."""
+    work = select(WORK).where(papers.c.id == paper_id).scalar_subquery()
     query = (
-        select(events.c.paper_id, events.c.kind, events.c.at)
+        select(WORK.label("paper_id"), events.c.kind, events.c.at)
+        .select_from(_OF_WORK)
         .where(
             events.c.subscriber_id == subscriber_id,
-            events.c.paper_id == paper_id,
+            work == WORK,
             events.c.origin == Origin.PERSON,
         )
         .order_by(events.c.at.desc(), events.c.id.desc())
@@ -76,7 +84,8 @@ def votes(conn: Connection, subscriber_id: int, until: datetime | None = None) -
         impressions.c.slate_id == events.c.slate_id, impressions.c.paper_id == events.c.paper_id
     )
     query = (
-        select(events.c.paper_id, events.c.kind, events.c.at, impressions.c.reasons)
+        select(WORK, events.c.kind, events.c.at, impressions.c.reasons)
+        .select_from(_OF_WORK)
         .join(impressions, shown, isouter=True)
         .where(events.c.subscriber_id == subscriber_id, events.c.origin == Origin.PERSON)
         .order_by(events.c.at, events.c.id)
@@ -101,7 +110,8 @@ def all_votes(
         elsewhere: leave out what was voted on in a digest.
     """
     query = (
-        select(events.c.subscriber_id, events.c.paper_id, events.c.kind)
+        select(events.c.subscriber_id, WORK, events.c.kind)
+        .select_from(_OF_WORK)
         .where(events.c.origin == Origin.PERSON)
         .order_by(events.c.at, events.c.id)
     )

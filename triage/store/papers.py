@@ -1,4 +1,8 @@
-"""Papers: works, the ids they are known under, and what each origin said of them."""
+"""Papers: works, the ids they are known under, and what each origin said of them.
+
+Rows that turned out to be one work all hold its columns; what is listed, found or counted here is
+the one among them that was merged into no other.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,9 @@ Key = tuple[str, str]
 T = TypeVar("T", int, str)
 
 _LONGEST_TEXT = 2000
+_STANDS = papers.c.merged_into.is_(None)
+WORK = func.coalesce(papers.c.merged_into, papers.c.id)
+"""The row that stands for the work of a row."""
 
 _COLUMNS = (
     papers.c.id,
@@ -61,30 +68,24 @@ def find(conn: Connection, keys: Collection[Key]) -> dict[Key, int]:
     found: dict[Key, int] = {}
     for scheme, values in by_scheme.items():
         for some in _in_parts(values):
-            query = select(paper_ids.c.value, paper_ids.c.paper_id).where(
-                paper_ids.c.scheme == scheme, paper_ids.c.value.in_(some)
+            query = (
+                select(paper_ids.c.value, WORK)
+                .join(papers, papers.c.id == paper_ids.c.paper_id)
+                .where(paper_ids.c.scheme == scheme, paper_ids.c.value.in_(some))
             )
             found.update({(scheme, value): id for value, id in conn.execute(query)})
     return found
 
 
-def find_titles(
-    conn: Connection, title_keys: Collection[str], *, without_id: bool = False
-) -> dict[str, int]:
-    """Return, for each normalised title that is stored, the first paper that bears it.
-
-    Args:
-        without_id: only papers of which nothing but the title is known.
-    """
+def find_titles(conn: Connection, title_keys: Collection[str]) -> dict[str, int]:
+    """Return, for each normalised title that is stored, the first paper that bears it."""
     found: dict[str, int] = {}
     for some in _in_parts(title_keys):
         query = (
             select(papers.c.title_key, func.min(papers.c.id))
-            .where(papers.c.title_key.in_(some))
+            .where(papers.c.title_key.in_(some), _STANDS)
             .group_by(papers.c.title_key)
         )
-        if without_id:
-            query = query.where(papers.c.id.not_in(select(paper_ids.c.paper_id)))
         found.update(iter(conn.execute(query)))
     return found
 
@@ -94,22 +95,27 @@ def resolve(conn: Connection, text: str) -> int | None:
 
     Understood are arXiv ids and DOIs, bare or as links, `scheme:value`, and `title:` with a title.
     """
+    scheme, _, value = text.strip().partition(":")
+    if scheme == "title":
+        title = title_key(value[:_LONGEST_TEXT])
+        return find_titles(conn, [title]).get(title) if title else None
+    keys = keys_meant(text)
+    known = find(conn, keys)
+    return next((known[key] for key in keys if key in known), None)
+
+
+def keys_meant(text: str) -> list[Key]:
+    """Return the ids that a text may mean, the likeliest first; see `resolve`."""
     text = text.strip()
     if len(text) > _LONGEST_TEXT:
-        return None
-    scheme, _, value = text.partition(":")
-    if scheme == "title":
-        title = title_key(value)
-        return find_titles(conn, [title]).get(title) if title else None
+        return []
     keys: list[Key] = []
     found = identify(text)
     if found is not None:
         schemes = ("doi", "biorxiv", "medrxiv") if found[0] == "doi" else (found[0],)
         keys += [(scheme, found[1]) for scheme in schemes]
     # A scheme may hold a colon itself, as in `feed:nature:10.1038/…`.
-    keys += [(text[: at.start()], text[at.end() :]) for at in re.finditer(":", text)]
-    known = find(conn, keys)
-    return next((known[key] for key in keys if key in known), None)
+    return keys + [(text[: at.start()], text[at.end() :]) for at in re.finditer(":", text)]
 
 
 def outside_id(paper: Paper) -> str:
@@ -132,7 +138,7 @@ def listed_between(conn: Connection, first: date, last: date) -> list[Paper]:
     """Return the papers listed from `first` to `last`, both included, that are not withdrawn."""
     query = (
         select(*_COLUMNS)
-        .where(papers.c.listed_on.between(first, last), papers.c.withdrawn_at.is_(None))
+        .where(papers.c.listed_on.between(first, last), papers.c.withdrawn_at.is_(None), _STANDS)
         .order_by(papers.c.id)
     )
     return [_paper(row) for row in conn.execute(query)]
@@ -142,7 +148,7 @@ def newest_before(conn: Connection, until: date, n: int) -> list[Paper]:
     """Return the newest `n` papers listed before a day that are not withdrawn, oldest first."""
     query = (
         select(*_COLUMNS)
-        .where(papers.c.listed_on < until, papers.c.withdrawn_at.is_(None))
+        .where(papers.c.listed_on < until, papers.c.withdrawn_at.is_(None), _STANDS)
         .order_by(papers.c.listed_on.desc(), papers.c.id.desc())
         .limit(n)
     )
@@ -151,7 +157,7 @@ def newest_before(conn: Connection, until: date, n: int) -> list[Paper]:
 
 def count_before(conn: Connection, until: date) -> int:
     """Return how many papers were listed before a day."""
-    query = select(func.count()).select_from(papers).where(papers.c.listed_on < until)
+    query = select(func.count()).select_from(papers).where(papers.c.listed_on < until, _STANDS)
     return conn.scalar(query) or 0
 
 
@@ -160,7 +166,7 @@ def counts_by_source(conn: Connection, first: date, last: date) -> dict[str, int
     n = func.count()
     query = (
         select(papers.c.source, n)
-        .where(papers.c.listed_on.between(first, last), papers.c.withdrawn_at.is_(None))
+        .where(papers.c.listed_on.between(first, last), papers.c.withdrawn_at.is_(None), _STANDS)
         .group_by(papers.c.source)
         .order_by(n.desc(), papers.c.source)
     )
@@ -169,7 +175,7 @@ def counts_by_source(conn: Connection, first: date, last: date) -> dict[str, int
 
 def iterate(conn: Connection) -> Iterator[Paper]:
     """Yield every paper, oldest listing first, without holding all of them in memory."""
-    query = select(*_COLUMNS).order_by(papers.c.listed_on, papers.c.id)
+    query = select(*_COLUMNS).where(_STANDS).order_by(papers.c.listed_on, papers.c.id)
     # Of the statement, for an option of the connection would stay for all that follows.
     with conn.execute(query.execution_options(yield_per=2000)) as rows:
         for row in rows:
@@ -177,7 +183,7 @@ def iterate(conn: Connection) -> Iterator[Paper]:
 
 
 def count(conn: Connection) -> int:
-    return conn.scalar(select(func.count()).select_from(papers)) or 0
+    return conn.scalar(select(func.count()).select_from(papers).where(_STANDS)) or 0
 
 
 def insert_papers(conn: Connection, rows: Sequence[dict[str, Any]]) -> list[int]:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from triage.records import Impression, MessageState, Policy, Reason, Slate
 from triage.store import papers as papers_store
 from triage.store import subscribers as subscribers_store
-from triage.tables import impressions, messages, slates, subscribers
+from triage.tables import impressions, messages, papers, slates, subscribers
 
 CHUNK = 10_000
 
@@ -168,9 +168,11 @@ def sent_days(conn: Connection, first: date) -> dict[int, list[date]]:
 
 
 def shown_papers(conn: Connection, subscriber_id: int) -> set[int]:
-    """Return the ids of all papers that this subscriber was ever shown."""
-    query = select(impressions.c.paper_id).where(
-        impressions.c.subscriber_id == subscriber_id, impressions.c.released_at.is_(None)
+    """Return the ids of all papers that this subscriber was ever shown, as whichever row."""
+    query = (
+        select(papers_store.WORK)
+        .join(impressions, impressions.c.paper_id == papers.c.id)
+        .where(impressions.c.subscriber_id == subscriber_id, impressions.c.released_at.is_(None))
     )
     return set(conn.scalars(query))
 
@@ -178,8 +180,9 @@ def shown_papers(conn: Connection, subscriber_id: int) -> set[int]:
 def shown_by_day(conn: Connection, subscriber_id: int) -> list[tuple[date, int]]:
     """Return (date, paper id) of all that this subscriber was ever shown, oldest first."""
     query = (
-        select(slates.c.on, impressions.c.paper_id)
+        select(slates.c.on, papers_store.WORK)
         .join(impressions, impressions.c.slate_id == slates.c.id)
+        .join(papers, papers.c.id == impressions.c.paper_id)
         .where(slates.c.subscriber_id == subscriber_id, impressions.c.released_at.is_(None))
         .order_by(slates.c.on, impressions.c.position)
     )
@@ -209,10 +212,11 @@ def training_log(conn: Connection, feature_version: str, n_features: int) -> Tra
     each = impressions.c
     query = (
         select(
-            each.slate_id, each.subscriber_id, each.paper_id, each.position, each.score,
+            each.slate_id, each.subscriber_id, papers_store.WORK, each.position, each.score,
             each.propensity, each.features,
         )
         .join(slates, slates.c.id == each.slate_id)
+        .join(papers, papers.c.id == each.paper_id)
         .where(slates.c.feature_version == feature_version, each.released_at.is_(None))
         .order_by(each.id)
     )  # fmt: skip

@@ -1,0 +1,286 @@
+"""Whether two records are of one work, though no id says so.
+
+    `Traits.marks` of each → records that share one → `why_one` → the reason in words, or none
+
+What two records of one work have in common is the authors and, but for edits, the abstract; the
+title may be another one. What two works of one group of authors have in common is often most of
+the title, so a title alone never joins works that have ids. Measured by `benchmarks/identity.py`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Final
+
+from triage.identity import identify, source_name, title_key
+from triage.records import FetchedPaper
+
+Name = tuple[str, str]
+"""An author's family name, folded, and the first letter of the given name, empty if unknown."""
+
+_WORD: Final = re.compile(r"[^\W_]+")
+_TEX: Final = re.compile(r"\\[A-Za-z]+|[{}$\\^_~]")
+_LIGHT: Final = frozenset(
+    "a an the of for and in on to with from by via at as is are be or using towards toward it its"
+    " do does how what why when".split()
+)
+_ET_AL: Final = re.compile(r"(?:^|[\s,]+)(?:and |& )?(?:et al\.?|others)\s*$", re.IGNORECASE)
+_SUFFIXES: Final = frozenset({"jr", "sr", "ii", "iii", "iv"})
+# A title that begins so is about another work, whose title often follows.
+_ABOUT: Final = re.compile(
+    r"^(?:author |publisher )?(?:erratum|errata|corrigend(?:um|a)|correction|addendum|retraction"
+    r"|expression of concern|reply|response|rebuttal|comments?|commentary|discussion|review of"
+    r"|withdrawn|supplement(?:ary|al)?)\b(?=\s*(?:to|on|of|for|:|\W|material))",
+    re.IGNORECASE,
+)
+_ROMAN: Final = re.compile(r"(?=[ivx])x{0,2}(?:ix|iv|v?i{0,3})")
+_COUNTED: Final = frozenset(
+    "first second third fourth fifth sixth one two three four five six".split()
+)
+_N_MARK_WORDS: Final = 3
+_MARK_CHARS: Final = 510
+
+# Shares are of three-word runs (abstracts) and of three letters in a row (titles).
+_AUTHORS_AGREE: Final = 0.6
+_SAME_TITLE_ABSTRACT: Final = 0.15
+_LIKE_TITLE, _LIKE_TITLE_ABSTRACT = 0.5, 0.4
+_OTHER_TITLE_ABSTRACT, _OTHER_TITLE_AUTHORS = 0.75, 0.8
+_YEARS_APART: Final = 3 * 365
+
+
+class Traits:
+    """What of a record is compared; everything is made once, when it is first asked for."""
+
+    def __init__(self, paper: FetchedPaper) -> None:
+        self.paper = paper
+
+    @cached_property
+    def words(self) -> list[str]:
+        return _words(_TEX.sub("", self.paper.title))
+
+    @cached_property
+    def key(self) -> str:
+        """The title as exact comparison takes it."""
+        return title_key(self.paper.title) or self.paper.title
+
+    @cached_property
+    def names(self) -> list[Name]:
+        names = (_name(_ET_AL.sub("", each)) for each in self.paper.authors)
+        return [name for name in names if name[0]]
+
+    @cached_property
+    def ids(self) -> frozenset[str]:
+        """All ids that the record gives itself; a preprint's DOI is one whatever the server."""
+        paper = self.paper
+        own = [] if paper.source_id is None else [_outside(paper.source, paper.source_id)]
+        return frozenset([*own, *([] if paper.doi is None else [_outside("doi", paper.doi)])])
+
+    @cached_property
+    def archive(self) -> str:
+        """Who gave out the id: of two archives, each may have its own for one work."""
+        paper = self.paper
+        return f"doi {paper.source_id}".partition("/")[0] if paper.source == "doi" else paper.source
+
+    @cached_property
+    def letters(self) -> Counter[str]:
+        return _letters(self.words)
+
+    @cached_property
+    def head(self) -> Counter[str]:
+        """The letters of what stands before the colon."""
+        return _letters(_words(_TEX.sub("", re.split(r":\s| [-–—]+ ", self.paper.title)[0])))
+
+    @cached_property
+    def runs(self) -> set[tuple[str, ...]]:
+        words = _words(self.paper.abstract)
+        return set(zip(words, words[1:], words[2:], strict=False))
+
+    @cached_property
+    def numbers(self) -> Counter[str]:
+        """What tells the parts of a series apart: numbers, numerals, ordinals."""
+        found: Counter[str] = Counter()
+        for place, word in enumerate(self.words):
+            if any(map(str.isdigit, word)) or word in _COUNTED:
+                found[word.lstrip("0")] += 1
+            elif place and _ROMAN.fullmatch(word):
+                found[word] += 1
+        return found
+
+    @cached_property
+    def about(self) -> str:
+        """The word by which the record says that it is about another work; empty for most."""
+        found = _ABOUT.match(self.paper.title)
+        return found[0].casefold() if found else ""
+
+    @cached_property
+    def marks(self) -> frozenset[str]:
+        """What records of one work share, one of them at least, even when edited.
+
+        Those are its ids, its title, and an author's name with a word of the title: of the author
+        who comes first, and of the one who would in the alphabet; the first word, and the longest.
+        """
+        found = {f"#{id}" for id in self.ids}
+        if self.paper.title:
+            found.add(title_mark(self.paper.title))
+        words = [word for word in self.words if word not in _LIGHT]
+        if words and self.names:
+            longest = sorted(set(words), key=lambda word: (-len(word), word))[:_N_MARK_WORDS]
+            for family, initial in {self.names[0], min(self.names)}:
+                found |= {f"{family} {initial} {word}" for word in (words[0], *longest)}
+        return frozenset(mark[:_MARK_CHARS] for mark in found)
+
+
+def title_mark(title: str) -> str:
+    """Return the mark that records of one title share."""
+    return f"={title_key(title) or title}"[:_MARK_CHARS]
+
+
+def why_one(one: Traits, other: Traits, known_as: str = "") -> str:
+    """Say in words why two records are of one work; empty if they are not.
+
+    Two ids of one archive are two works, however alike: it knows its papers, and whoever puts one
+    there twice is rarer than groups whose papers are alike. A record without an id is known by its
+    title.
+
+    Args:
+        known_as: an id, `scheme:value`, that somebody else gave to both.
+    """
+    if one.about != other.about:
+        return ""
+    a, b = one.paper, other.paper
+    agree = _authors_agree(one.names, other.names)
+    shared = one.ids & other.ids or ({known_as} if known_as else set())
+    if shared and not _contradict(one, other, agree):
+        return f"both are {_spoken(min(shared))}"
+    if agree is False or not (a.title and b.title):
+        return ""
+    same_title = one.key == other.key
+    if a.source_id is None or b.source_id is None:
+        return "the same title" if same_title else _why_alike(one, other, agree)
+    return "" if one.archive == other.archive else _why_alike(one, other, agree)
+
+
+def _contradict(one: Traits, other: Traits, agree: bool | None) -> bool:
+    """Tell whether an id that two records share cannot be that of one work.
+
+    A volume's DOI may stand at each of its papers, and that of one part at another part.
+    """
+    if not (one.paper.title and other.paper.title):
+        return False
+    if agree is False and alike(one.letters, other.letters) < _LIKE_TITLE:
+        return True
+    return one.numbers != other.numbers and 0 <= share_of_runs(one, other) < _LIKE_TITLE_ABSTRACT
+
+
+def _why_alike(one: Traits, other: Traits, agree: bool | None) -> str:
+    if one.numbers != other.numbers and one.key != other.key and not _cut_short(one, other):
+        return ""
+    abstracts = share_of_runs(one, other)
+    if one.key == other.key:
+        if abstracts < 0:
+            near = agree and _days_apart(one, other) <= _YEARS_APART
+            return "title and authors are the same" if near else ""
+        enough = _SAME_TITLE_ABSTRACT if agree else _OTHER_TITLE_ABSTRACT
+        return "title, authors and abstract are the same" if abstracts >= enough else ""
+    if not agree:
+        return ""
+    titles = max(alike(one.letters, other.letters), _part(one, other))
+    if titles >= _LIKE_TITLE and abstracts >= _LIKE_TITLE_ABSTRACT:
+        return "title, authors and abstract are nearly the same"
+    strongly = len(_common(one.names, other.names)) >= _OTHER_TITLE_AUTHORS * max(
+        len(one.names), len(other.names)
+    )
+    if abstracts >= _OTHER_TITLE_ABSTRACT and strongly:
+        return "authors and abstract are the same, the title is another"
+    return ""
+
+
+def share_of_runs(one: Traits, other: Traits) -> float:
+    """Return how much of the shorter abstract stands in the other one; -1 if one has none."""
+    n = min(len(one.runs), len(other.runs))
+    return len(one.runs & other.runs) / n if n else -1.0
+
+
+def alike(one: Counter[str], other: Counter[str]) -> float:
+    """Return the Dice coefficient of two bags."""
+    total = one.total() + other.total()
+    return 2 * (one & other).total() / total if total else 0.0
+
+
+def _part(one: Traits, other: Traits) -> float:
+    """Return how alike titles are when one of them has lost what follows its colon."""
+    return max(alike(one.head, other.letters), alike(one.letters, other.head))
+
+
+def _cut_short(one: Traits, other: Traits) -> bool:
+    return one.letters != other.letters and _part(one, other) == 1.0
+
+
+def _days_apart(one: Traits, other: Traits) -> int:
+    first, second = one.paper.listed_on, other.paper.listed_on
+    return abs((first - second).days) if first and second else 0
+
+
+def _authors_agree(one: Sequence[Name], other: Sequence[Name]) -> bool | None:
+    """Tell whether two lists of authors can be of one work; None if one of them is empty."""
+    if not one or not other:
+        return None
+    if min(len(one), len(other)) == 1 and max(len(one), len(other)) > 1:
+        # Of a list that was cut short, the first is left.
+        return _same(one[0], other[0])
+    return len(_common(one, other)) >= _AUTHORS_AGREE * min(len(one), len(other))
+
+
+def _common(one: Sequence[Name], other: Sequence[Name]) -> list[Name]:
+    by_family: dict[str, list[Name]] = {}
+    for name in other:
+        by_family.setdefault(name[0], []).append(name)
+    return [name for name in one if any(_same(name, each) for each in by_family.get(name[0], ()))]
+
+
+def _same(one: Name, other: Name) -> bool:
+    return one[0] == other[0] and (one[1] == other[1] or not (one[1] and other[1]))
+
+
+def _name(author: str) -> Name:
+    """Take apart `Ian G. Harris`, `Harris, I. G.`, `Harris IG` and `Harris`."""
+    family, comma, given = author.partition(",")
+    if not comma:
+        parts = author.split()
+        if parts and parts[-1].strip(".").casefold() in _SUFFIXES:
+            parts.pop()
+        last = parts[-1] if parts else ""
+        initials = last.isupper() and len(last.replace(".", "")) <= 3
+        if len(parts) > 1 and initials and not parts[0].isupper():
+            family, given = " ".join(parts[:-1]), last
+        else:
+            family, given = last, " ".join(parts[:-1])
+    names = [each for each in _words(family) if each not in _SUFFIXES] or _words(family)
+    letters = _words(given)
+    return (names[-1] if names else "", letters[0][0] if letters else "")
+
+
+def _words(text: str) -> list[str]:
+    if not text.isascii():
+        folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+        text = "".join(each for each in folded if not unicodedata.combining(each))
+    return _WORD.findall(text.casefold())
+
+
+def _letters(words: Iterable[str]) -> Counter[str]:
+    text = f" {' '.join(words)} "
+    return Counter(text[i : i + 3] for i in range(len(text) - 2))
+
+
+def _outside(source: str, source_id: str) -> str:
+    found = identify(source_id) if source in {"doi", "biorxiv", "medrxiv", "arxiv"} else None
+    return f"{found[0]}:{found[1]}" if found else f"{source}:{source_id}"
+
+
+def _spoken(id: str) -> str:
+    source, _, value = id.partition(":")
+    return f"{source_name(source)} {value}"

@@ -1,0 +1,125 @@
+"""What all records of one work say together: pure, and the same in whatever order they came."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, Final
+
+from triage.identity import title_key
+from triage.likeness import Traits, alike, share_of_runs
+from triage.records import FetchedPaper
+
+# Whose text stands for a work that several archives have; what is not named comes after.
+_RANK: Final = {"arxiv": 0, "biorxiv": 1, "medrxiv": 1, "doi": 2}
+_RANK_OF_OTHERS: Final = 3
+# A new version that keeps less of the title or of the abstract before it is a major revision.
+_KEPT: Final = 0.7
+
+_THING: Final = r"(?:paper|article|manuscript|submission|preprint|work|version|draft|it)"
+_WITHDRAWN: Final = re.compile(
+    rf"^\W*(?:this|the|our)\s+{_THING}\s+(?:has|have|had|is|was)\s+(?:now\s+)?(?:been\s+)?"
+    r"(?:temporarily\s+)?(?:being\s+)?withdrawn\b",
+    re.IGNORECASE,
+)
+_WITHDRAWN_COMMENT: Final = re.compile(
+    rf"^\W*(?:paper\s+|article\s+)?withdrawn\b(?!\s+from)"
+    rf"|\b{_THING}\b[^.;]{{0,120}}?\b(?:been|is|was|being|be)\s+(?:temporarily\s+)?withdrawn\b"
+    rf"|\bwithdr(?:aw|awing|ew)\b\s+(?:this|the|our)\s+{_THING}\b",
+    re.IGNORECASE,
+)
+
+
+def says_withdrawn(abstract: str, comment: str) -> bool:
+    """Tell whether a record says of its paper that it was withdrawn.
+
+    arXiv has no field for it: authors and administrators write it into the comment, and into the
+    abstract's first words. https://info.arxiv.org/help/withdraw.html, November 2026.
+    """
+    return bool(_WITHDRAWN.match(abstract) or _WITHDRAWN_COMMENT.search(comment))
+
+
+def composed(records: Sequence[FetchedPaper]) -> dict[str, Any]:
+    """Return what is known of a work, by column of `papers`.
+
+    The newest version in the foremost archive gives text and ids; others fill its gaps. Categories
+    add up, counts are the largest, the listing day is the first. `withdrawn` is that of the newest
+    version, or of a record without one, and `revised_on` the day of the last major revision.
+
+    Args:
+        records: all of the work, at least one; those without a title only add to the others.
+    """
+    ranked = sorted(records, key=_order)
+    main = ranked[0]
+    same_text = [each for each in ranked if _id(each) == _id(main)]
+    newest = [each for each in same_text if each.version == main.version]
+    versions = {_id(each): each.version for each in reversed(ranked) if each.version}
+    days = [each.listed_on for each in records if each.listed_on is not None]
+    others = {each for record in records for each in record.categories} - set(main.categories)
+    return {
+        "source": main.source,
+        "source_id": main.source_id,
+        "version": main.version,
+        "title": main.title,
+        "title_key": title_key(main.title) or main.title,
+        "abstract": main.abstract,
+        "authors": list(next((each.authors for each in ranked if each.authors), ())),
+        "categories": [*main.categories, *sorted(others)],
+        "listed_on": min(days),
+        "comment": next((each.comment for each in newest if each.comment), ""),
+        "upvotes": _most(each.upvotes for each in records),
+        "tldr": next((each.tldr for each in ranked if each.tldr), ""),
+        "venue": next((each.venue for each in ranked if each.venue), ""),
+        "citations": _most(each.citations for each in records),
+        "withdrawn": any(
+            each.withdrawn and (each.version is None or each.version == versions[_id(each)])
+            for each in records
+        ),
+        "revised_on": _revised_on(same_text),
+    }
+
+
+def _order(record: FetchedPaper) -> tuple[Any, ...]:
+    """Return what sorts records: the one that speaks for the work comes first."""
+    return (
+        not record.title,
+        record.source_id is None,
+        _RANK.get(record.source, _RANK_OF_OTHERS),
+        _id(record),
+        -(record.version or 0),
+        not record.authors,
+        -len(record.abstract),
+        record.abstract,
+        record.title,
+        record.authors,
+        record.comment,
+        record.tldr,
+        record.venue,
+        record.categories,
+    )
+
+
+def _id(record: FetchedPaper) -> tuple[str, str]:
+    return record.source, record.source_id or ""
+
+
+def _most(counts: Any) -> int | None:
+    return max((each for each in counts if each is not None), default=None)
+
+
+def _revised_on(versions: Sequence[FetchedPaper]) -> date | None:
+    """Return when the last version came that says something else than the one before it."""
+    spoken: dict[int, FetchedPaper] = {}
+    for each in versions:
+        if each.version and each.title:
+            spoken.setdefault(each.version, each)
+    if len(spoken) < 2:
+        return None
+    numbers = sorted(spoken)
+    for before, number in zip(numbers[-2::-1], numbers[:0:-1], strict=True):
+        old, new = Traits(spoken[before]), Traits(spoken[number])
+        if alike(old.letters, new.letters) < _KEPT or 0 <= share_of_runs(old, new) < _KEPT:
+            days = [v.listed_on for v in versions if v.version == number and v.listed_on]
+            return min(days, default=None)
+    return None
