@@ -7,7 +7,8 @@
         upstreams.log                                  # every request, with start and end
 
 Records have the keys of `papers.jsonl`: id, title, abstract, authors, categories, listed_date,
-comment; and, where a test wants them, version, kind (new, cross, replace, …) and upvotes.
+comment; and, where a test wants them, version, kind (new, cross, replace, …), upvotes, created and
+deleted. OAI-PMH has each record as it was announced last, up to the day that the feed is for.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from email.utils import format_datetime
 from enum import StrEnum
 from hashlib import blake2b
@@ -50,6 +51,9 @@ class Fault(StrEnum):
     HTML = "web page with status 200"
     TRUNCATED = "gzip that ends in the middle"
     STALE = "the day before under today's date"
+    EXPIRED = "no such resumption token"
+    MISCOUNTED = "a total that is too large"
+    ENDLESS = "the same resumption token again and again"
     DROPPED = "connection closed without an answer"
 
 
@@ -83,6 +87,10 @@ class Upstreams:
         clock: whose time the log shows; with a stopped clock, time passes only as we say.
         takes_s: how long, on that clock, every answer takes.
         conditional: whether answers have an ETag.
+        oai_page: how many records a page of OAI-PMH has.
+        oai_lag: by how many days its datestamps are before the day of the list.
+        oai_totals: whether it tells how long its lists are.
+        lagging: categories whose part of the feed repeats the day before.
         most_at_once: the largest number of requests that were open at one time.
     """
 
@@ -92,6 +100,10 @@ class Upstreams:
     conditional: bool = True
     log: list[Asked] = field(default_factory=list)
     bodies: dict[str, bytes] = field(default_factory=dict)
+    oai_page: int = 60
+    oai_lag: int = 1
+    oai_totals: bool = True
+    lagging: set[str] = field(default_factory=set)
     most_at_once: int = 0
 
     def __post_init__(self) -> None:
@@ -105,6 +117,7 @@ class Upstreams:
         self.on = max(self.days, default=date(2026, 3, 2))
         self.feed_error = ""
         self.moved: dict[str, str] = {}
+        self._lists: dict[tuple[str, str, str], list[tuple[date, Record]]] = {}
         self._faults: dict[str, deque[tuple[Fault, str | None]]] = defaultdict(deque)
         self._lock = threading.Lock()
         self._open = 0
@@ -149,10 +162,16 @@ class Upstreams:
         """Let the feed be that of `on`; a day without records is an empty feed."""
         self.on = on
 
+    def announce(self, *records: Record) -> None:
+        """Have more records, each on its day."""
+        for record in records:
+            self.days[date.fromisoformat(record["listed_date"])].append(record)
+            self.known[record["id"]] = record
+
     def fail(
         self, route: str, *faults: Fault, times: int = 1, retry_after: str | None = None
     ) -> None:
-        """Let the next requests to `rss`, `api` or `hf` go wrong, one fault each, in order."""
+        """Let the next requests to `rss`, `api`, `oai` or `hf` go wrong, a fault each, in order."""
         self._faults[route].extend((fault, retry_after) for fault in faults * times)
 
     def recover(self) -> None:
@@ -176,13 +195,18 @@ class Upstreams:
             return self._rss(path, fault).encode()
         if route == "api":
             return self._atom(query, fault).encode()
+        if route == "oai":
+            return self._oai(query, fault).encode()
         return json.dumps(self._listing(query, fault)).encode()
 
     def _rss(self, path: str, fault: Fault | None) -> str:
         wanted = set(path.rpartition("/")[2].split("+"))
         earlier = [day for day in self.days if day < self.on]
-        day = max(earlier) if fault is Fault.STALE else self.on
-        records = [r for r in self.days.get(day, []) if wanted & set(r["categories"])]
+        before = self.days[max(earlier)] if earlier else []
+        today = before if fault is Fault.STALE else self.days.get(self.on, [])
+        stale = [r for r in before if r["categories"][0] in self.lagging]
+        today = [r for r in today if r["categories"][0] not in self.lagging] + stale
+        records = [r for r in today if wanted & set(r["categories"])]
         if fault is Fault.EMPTY:
             records = []
         elif fault is Fault.SHORT:
@@ -216,6 +240,55 @@ class Upstreams:
   <title type="html">ArXiv Query</title>
   {entries}
 </feed>"""
+
+    def _oai(self, query: dict[str, str], fault: Fault | None) -> str:
+        token = query.get("resumptionToken", "")
+        if fault is Fault.EXPIRED and token:
+            return _OAI.format('<error code="badResumptionToken">expired</error>')
+        first, last, of, skip = (
+            token.split("|") if token else (query["from"], query["until"], query.get("set", ""), 0)
+        )
+        asked = (first, last, of)
+        if asked not in self._lists or not token:
+            self._lists[asked] = self._changed(
+                date.fromisoformat(first), date.fromisoformat(last), of
+            )
+        changed = self._lists[asked]
+        if not changed:
+            return _OAI.format('<error code="noRecordsMatch">nothing</error>')
+        start = int(skip)
+        page = changed[start : start + self.oai_page]
+        next_ = start if fault is Fault.ENDLESS else start + self.oai_page
+        page = {Fault.EMPTY: [], Fault.SHORT: page[: len(page) // 2]}.get(fault or Fault.HTML, page)
+        total = len(changed) + (7 if fault is Fault.MISCOUNTED else 0)
+        size = f' completeListSize="{total}" cursor="{start}"' if self.oai_totals else ""
+        rest = f"{first}|{last}|{of}|{next_}" if next_ < len(changed) else ""
+        records = "".join(_record(record, stamp) for stamp, record in page)
+        more = f"<resumptionToken{size}>{rest}</resumptionToken>" if rest or token else ""
+        return _OAI.format(f"<ListRecords>{records}{more}</ListRecords>")
+
+    def _changed(self, first: date, last: date, of: str) -> list[tuple[date, Record]]:
+        """Return what a set has that changed last from `first` to `last`, in order."""
+        newest: dict[str, tuple[date, Record]] = {}
+        for on in sorted(day for day in self.days if day <= self.on):
+            stamp = on - timedelta(days=self.oai_lag)
+            for record in self.days[on]:
+                before = newest.get(record["id"])
+                if before and _kind(record) in {"new", "cross"}:
+                    record = {**record, "created": _created(*before), "kind": _kind(before[1])}
+                elif before and "created" not in record:
+                    record = {**record, "created": _created(*before)}
+                newest[record["id"]] = stamp, record
+        group = of.rpartition(":")[2]
+        return sorted(
+            (
+                (stamp, record)
+                for stamp, record in newest.values()
+                if first <= stamp <= last
+                and (not of or any(c.partition(".")[0] == group for c in record["categories"]))
+            ),
+            key=lambda pair: (pair[0], pair[1]["id"]),
+        )
 
     def _listing(self, query: dict[str, str], fault: Fault | None) -> list[dict[str, Any]]:
         on = self.on if "sort" in query else date.fromisoformat(query["date"])
@@ -262,6 +335,7 @@ class Upstreams:
         url = urlsplit(request.path)
         route = "rss" if url.path.startswith("/rss") else "api"
         route = "hf" if url.path.startswith("/api/daily_papers") else route
+        route = "oai" if url.path.startswith("/oai") else route
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         fault, retry_after = self._faults[route].popleft() if self._faults[route] else (None, None)
         status, headers = 200, {"Content-Type": "text/html" if fault is Fault.HTML else "text/xml"}
@@ -341,6 +415,46 @@ def _entry(record: Record) -> str:
     {authors}{comment if record.get("comment") else ""}
     <arxiv:primary_category term="{record["categories"][0]}"/>{categories}
   </entry>"""
+
+
+_OAI = """<?xml version="1.0" encoding="UTF-8"?>
+<OAI-PMH xmlns="http://www.openarchives.org/OAI/2.0/">
+<responseDate>2026-03-02T12:00:00Z</responseDate>
+<request verb="ListRecords">http://127.0.0.1/oai</request>
+{}
+</OAI-PMH>"""
+
+
+def _created(stamp: date, record: Record) -> str:
+    """Return when a record says that its first version came."""
+    if "created" in record or _kind(record) == "new":
+        return str(record.get("created", stamp))
+    year, month = 2000 + int(record["id"][:2]), int(record["id"][2:4])
+    return str(min(date(year, month, 27), stamp))
+
+
+def _record(record: Record, stamp: date) -> str:
+    sets = "".join(f"<setSpec>{c.partition('.')[0]}</setSpec>" for c in record["categories"])
+    deleted = ' status="deleted"' if record.get("deleted") else ""
+    header = f"""<header{deleted}><identifier>oai:arXiv.org:{record["id"]}</identifier>
+    <datestamp>{stamp}</datestamp>{sets}</header>"""
+    if deleted:
+        return f"<record>{header}</record>"
+    authors = "".join(
+        f"<author><keyname>{escape(name.rpartition(' ')[2])}</keyname>"
+        f"<forenames>{escape(name.rpartition(' ')[0])}</forenames></author>"
+        for name in record["authors"]
+    )
+    updated = f"<updated>{stamp}</updated>" if "replace" in _kind(record) else ""
+    comment = record.get("comment", "")
+    return f"""<record>{header}<metadata><arXiv xmlns="http://arxiv.org/OAI/arXiv/">
+    <id>{record["id"]}</id><created>{_created(stamp, record)}</created>{updated}
+    <authors>{authors}</authors><title>{escape(_wrapped(record["title"]))}</title>
+    <categories>{" ".join(record["categories"])}</categories>
+    {f"<comments>{escape(comment)}</comments>" if comment else ""}
+    <license>http://creativecommons.org/publicdomain/zero/1.0/</license>
+    <abstract>  {escape(_wrapped(record["abstract"]))}
+</abstract></arXiv></metadata></record>"""
 
 
 def _wrapped(text: str) -> str:

@@ -132,6 +132,11 @@ class World:
             (day,) = store.sources.days(conn, on, on)
         return day
 
+    def categories_of(self, on: date) -> dict[str, SourceDay]:
+        """Return all verdicts on a day; the empty category stands for all."""
+        with self.database.read() as conn:
+            return {day.category: day for day in store.sources.days(conn, on, on, by_category=True)}
+
     def content(self) -> str:
         """Return all that is kept, but for when it was last looked at and the cursor."""
         columns = 'source, "on", verdict, expected, got, note'
@@ -159,7 +164,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         world = World(upstreams, clock, database)
         yield world
         assert upstreams.most_at_once <= 1
-        assert all(gap >= 3.0 for gap in upstreams.gaps_s("rss", "api"))
+        assert all(gap >= 3.0 for gap in upstreams.gaps_s("rss", "api", "oai"))
         world.gate.close()
 
 
@@ -205,11 +210,10 @@ def test_a_recorded_feed_is_stored_with_ids_versions_authors_categories_and_day(
     assert replaced.update_only
     assert not new.update_only
     # The API of this test knows neither of the two, so they wait for it.
-    assert updates.days == (
-        SourceDay(
-            "arxiv", on, Verdict.PARTIAL, 2, 0, "2 stored from the feed, not yet given by the API"
-        ),
+    assert updates.days[0] == SourceDay(
+        "arxiv", on, Verdict.PARTIAL, 2, 0, "2 stored from the feed, not yet given by the API"
     )
+    assert {day.category for day in updates.days} == {"", *WATCHED}
 
 
 def test_recorded_records_of_the_api_are_stored_in_full(world: World) -> None:
@@ -315,7 +319,9 @@ def test_papers_of_a_feed_dated_otherwise_count_for_its_own_day(world: World) ->
     world.fetch(FRIDAY)
     assert world.day(THURSDAY).verdict is Verdict.COMPLETE
     assert world.day(FRIDAY).verdict is Verdict.EMPTY_SUSPECT
-    assert world.day(FRIDAY).note == f"the feed is still that of {THURSDAY}"
+    assert world.day(FRIDAY).note == (
+        f"the feed is still that of {THURSDAY}, and OAI-PMH has none either"
+    )
     assert world.paper(min(announced(THURSDAY))).listed_on == THURSDAY
 
 
@@ -374,102 +380,172 @@ def test_a_week_end_with_fridays_feed_reads_friday(world: World) -> None:
     assert world.stored() == announced(FRIDAY)
 
 
-def test_an_empty_feed_on_an_announcement_day_is_suspect_until_it_fills(world: World) -> None:
+def test_an_empty_feed_on_an_announcement_day_is_asked_once_more(world: World) -> None:
     world.upstreams.fail("rss", Fault.EMPTY)
+    world.fetch(FRIDAY)
+    assert world.day(FRIDAY).verdict is Verdict.COMPLETE
+    assert [asked.route for asked in world.upstreams.log[:3]] == ["rss", "rss", "api"]
+
+
+def test_what_an_empty_feed_hides_comes_by_another_interface(world: World) -> None:
+    world.upstreams.fail("rss", Fault.EMPTY, times=2)
+    world.fetch(FRIDAY)
+    n = len(announced(FRIDAY))
+    assert world.day(FRIDAY) == SourceDay("arxiv", FRIDAY, Verdict.COMPLETE, n, n)
+    assert world.stored() == announced(FRIDAY)
+    before = world.content()
+    assert world.fetch(FRIDAY) == IngestReport()
+    assert world.content() == before
+
+
+def test_a_day_that_no_interface_has_is_suspect_until_it_fills(world: World) -> None:
+    world.upstreams.fail("rss", Fault.EMPTY, times=2)
+    papers = world.upstreams.days.pop(FRIDAY)
     world.fetch(FRIDAY)
     assert world.day(FRIDAY).verdict is Verdict.EMPTY_SUSPECT
     assert world.day(FRIDAY).expected is None
+    world.upstreams.days[FRIDAY] = papers
     world.fetch(FRIDAY)
     assert world.day(FRIDAY).verdict is Verdict.COMPLETE
 
 
-def test_yesterdays_batch_under_todays_date_is_suspect_until_the_real_one_comes(
-    world: World,
+@pytest.mark.parametrize("has_oai", [True, False])
+def test_yesterdays_batch_under_todays_date_is_no_news_and_no_empty_day(
+    world: World, has_oai: bool
 ) -> None:
     world.upstreams.show(THURSDAY)
     world.fetch(THURSDAY)
     world.upstreams.show(FRIDAY)
     world.upstreams.fail("rss", Fault.STALE)
-    assert world.fetch(FRIDAY) == IngestReport()
-    assert world.day(FRIDAY).verdict is Verdict.EMPTY_SUSPECT
-    assert "repeats" in world.day(FRIDAY).note
+    world.upstreams.fail("oai", Fault.NOT_FOUND, times=0 if has_oai else 1)
+    world.fetch(FRIDAY)
+    if has_oai:
+        assert world.day(FRIDAY).verdict is Verdict.COMPLETE
+    else:
+        assert world.day(FRIDAY).verdict is Verdict.EMPTY_SUSPECT
+        assert "repeats" in world.day(FRIDAY).note
+        assert world.stored() == announced(THURSDAY)
     assert world.day(THURSDAY).verdict is Verdict.COMPLETE
     world.fetch(FRIDAY)
     assert world.day(FRIDAY).verdict is Verdict.COMPLETE
     assert world.stored() == announced(THURSDAY) | announced(FRIDAY)
 
 
-def test_a_feed_in_which_one_category_lags_behind_is_partial(world: World) -> None:
+def test_a_category_that_lags_behind_is_partial_and_the_others_are_whole(world: World) -> None:
     world.upstreams.show(THURSDAY)
     world.fetch(THURSDAY)
-    late = [r for r in RECORDS if r["id"] in announced(THURSDAY)][:3]
-    world.upstreams.days[FRIDAY].extend(record | {"kind": "new"} for record in late)
     world.upstreams.show(FRIDAY)
-    last = list(world.source(FRIDAY).fetch(_cursor(world)))[-1]
-    (day,) = (day for day in last.days if day.on == FRIDAY)
-    assert day.verdict is Verdict.PARTIAL
-    assert day.got == day.expected == len(announced(FRIDAY))
-    assert "lag behind" in day.note
+    world.upstreams.lagging = {"cs.CV"}
+    world.fetch(FRIDAY)
+    by_category = world.categories_of(FRIDAY)
+    assert by_category[""].verdict is Verdict.PARTIAL
+    assert "cs.CV" in by_category[""].note
+    assert by_category["cs.CV"].verdict is Verdict.PARTIAL
+    assert "lag behind" in by_category["cs.CV"].note
+    for category in ("cs.LG", "cs.CL", "cs.AI"):
+        assert by_category[category].verdict is Verdict.COMPLETE
+        assert by_category[category].got > 0
+
+    world.upstreams.lagging = set()
+    world.fetch(FRIDAY)
+    assert {day.verdict for day in world.categories_of(FRIDAY).values()} == {Verdict.COMPLETE}
+    assert world.stored() == announced(THURSDAY) | announced(FRIDAY)
 
 
-def test_a_feed_at_its_limit_is_partial(world: World) -> None:
-    many = [_record(f"2506.{n:05}", FRIDAY, kind="replace") for n in range(2_000)]
-    world.upstreams.days[FRIDAY] = many
+def test_a_category_that_never_caught_up_is_read_when_the_feed_has_moved_on(world: World) -> None:
+    world.upstreams.show(THURSDAY)
+    world.fetch(THURSDAY)
+    world.upstreams.show(FRIDAY)
+    world.upstreams.lagging = {"cs.CV"}
+    world.fetch(FRIDAY)
+    assert world.stored() < announced(THURSDAY) | announced(FRIDAY)
+    world.upstreams.lagging = set()
+    world.upstreams.announce(_record("2506.29001", MONDAY))
+    world.upstreams.show(MONDAY)
+    world.fetch(MONDAY)
+    assert {day.verdict for day in world.categories_of(FRIDAY).values()} == {Verdict.COMPLETE}
+    assert world.stored() == announced(THURSDAY) | announced(FRIDAY) | {"2506.29001"}
+
+
+def test_each_category_counts_its_own_papers(world: World) -> None:
+    world.fetch(FRIDAY)
+    for category in WATCHED:
+        n = sum(
+            category in record["categories"]
+            for record in RECORDS
+            if record["id"] in announced(FRIDAY)
+        )
+        assert world.categories_of(FRIDAY)[category] == SourceDay(
+            "arxiv", FRIDAY, Verdict.COMPLETE, n, n, category=category
+        )
+
+
+def test_a_feed_at_its_limit_is_partial_until_oai_gives_the_rest(world: World) -> None:
+    world.upstreams.days[FRIDAY] = [
+        _record(f"2506.{n:05}", FRIDAY, kind="replace") for n in range(2_000)
+    ]
+    world.upstreams.oai_page = 1_000
+    world.upstreams.fail("oai", Fault.HTML)
     last = list(world.source(FRIDAY).fetch(None))[-1]
     assert last.days[0].verdict is Verdict.PARTIAL
     assert "limit of 2,000" in last.days[0].note
+    again = list(world.source(FRIDAY).fetch(last.cursor))[-1]
+    assert again.days[0] == SourceDay("arxiv", FRIDAY, Verdict.COMPLETE, 0, 0)
 
 
-def test_a_past_day_that_the_feed_no_longer_has_is_suspect(world: World) -> None:
+def test_a_past_day_that_the_feed_no_longer_has_is_read_otherwise(world: World) -> None:
     world.fetch(THURSDAY)
-    assert world.day(THURSDAY).verdict is Verdict.EMPTY_SUSPECT
-    assert world.day(THURSDAY).note == f"the feed has moved on to {FRIDAY}"
+    assert world.day(THURSDAY).verdict is Verdict.COMPLETE
+    assert world.stored() == announced(THURSDAY) | announced(FRIDAY)
 
 
-def test_announcement_days_that_nobody_read_in_time_are_told_once(world: World) -> None:
+def test_announcement_days_that_nobody_can_read_are_told_until_they_are_read(world: World) -> None:
     world.upstreams.show(WEDNESDAY)
     world.fetch(WEDNESDAY)
-    world.upstreams.days[MONDAY] = [_record("2506.20001", MONDAY)]
+    world.upstreams.announce(_record("2506.29001", MONDAY))
     world.upstreams.show(MONDAY)
-    last = list(world.source(MONDAY).fetch(_cursor(world)))[-1]
-    note = f"not read: the feed had moved on to {MONDAY}"
-    assert list(last.days[:-1]) == [
-        SourceDay("arxiv", on, Verdict.FAILED, None, 0, note) for on in (THURSDAY, FRIDAY)
-    ]
-    assert (last.days[-1].on, len(last.days)) == (MONDAY, 3)
-    for again in world.source(MONDAY).fetch(last.cursor):
-        assert [day.on for day in again.days] == [MONDAY]
+    world.upstreams.fail("oai", Fault.NOT_FOUND)
     world.fetch(MONDAY)
-    assert world.day(FRIDAY).verdict is Verdict.FAILED
+    for on in (THURSDAY, FRIDAY):
+        for day in world.categories_of(on).values():
+            assert (day.verdict, day.expected, day.got) == (Verdict.FAILED, None, 0)
+            assert day.note.startswith(f"not read: the feed had moved on to {MONDAY}; 127.0.0.1")
+    assert world.day(MONDAY).verdict is Verdict.COMPLETE
+    world.fetch(MONDAY)
+    assert world.day(THURSDAY).verdict is Verdict.COMPLETE
+    assert world.day(FRIDAY).verdict is Verdict.COMPLETE
+    assert world.stored() == announced(WEDNESDAY) | announced(THURSDAY) | announced(FRIDAY) | {
+        "2506.29001"
+    }
 
 
-def test_days_missed_are_told_by_the_first_fetch_that_reads_the_feed_to_its_end(
-    world: World,
-) -> None:
-    world.upstreams.show(WEDNESDAY)
-    world.fetch(WEDNESDAY)
-    world.upstreams.show(FRIDAY)
-    cut_short = next(iter(world.source(FRIDAY).fetch(_cursor(world))))
-    assert [day.on for day in cut_short.days] == [FRIDAY]
-    last = list(world.source(FRIDAY).fetch(cut_short.cursor))[-1]
-    assert [day.on for day in last.days] == [THURSDAY, FRIDAY]
+def _opened(state: State, feed_on: date, since: date | None = None) -> list[date]:
+    state.open_missed(feed_on, since)
+    return sorted(state.open)
 
 
 def test_no_day_was_missed_before_the_first_fetch_or_over_a_week_end() -> None:
-    assert State("feed").missed("arxiv", FRIDAY) == []
-    assert State("feed", feed_on=FRIDAY).missed("arxiv", MONDAY) == []
-    assert State("feed", feed_on=FRIDAY).missed("arxiv", FRIDAY) == []
-    assert State("feed", feed_on=MONDAY).missed("arxiv", FRIDAY) == []
+    assert _opened(State("feed"), FRIDAY) == []
+    assert _opened(State("feed", feed_on=FRIDAY), MONDAY) == []
+    assert _opened(State("feed", feed_on=FRIDAY), FRIDAY) == []
+    assert _opened(State("feed", feed_on=MONDAY), FRIDAY) == []
 
 
 def test_a_day_that_was_dealt_with_is_not_missed() -> None:
-    state = State("feed", feed_on=WEDNESDAY, days={THURSDAY: Day()})
-    assert [day.on for day in state.missed("arxiv", MONDAY)] == [FRIDAY]
+    assert _opened(State("feed", feed_on=WEDNESDAY, days={THURSDAY: Day()}), MONDAY) == [FRIDAY]
 
 
-def test_after_a_long_absence_the_last_thirty_days_are_told() -> None:
-    missed = [day.on for day in State("feed", feed_on=date(2020, 1, 1)).missed("arxiv", SATURDAY)]
+def test_after_a_long_absence_the_last_thirty_days_are_read() -> None:
+    missed = _opened(State("feed", feed_on=date(2020, 1, 1)), SATURDAY)
     assert (len(missed), missed[-1]) == (30, FRIDAY)
+
+
+def test_days_asked_for_are_read_once() -> None:
+    state = State("feed")
+    assert _opened(state, FRIDAY, WEDNESDAY) == [WEDNESDAY, THURSDAY]
+    state.open.clear()
+    assert _opened(state, FRIDAY, WEDNESDAY) == []
+    assert _opened(state, FRIDAY, WEDNESDAY - timedelta(days=1)) == [WEDNESDAY - timedelta(days=1)]
 
 
 # -- trouble ---------------------------------------------------------------------------------------

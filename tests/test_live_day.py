@@ -195,6 +195,8 @@ def test_a_day_that_goes_wrong_is_told_in_the_mail_and_heals(
 ) -> None:
     app = install(tmp_path, upstreams)
     upstreams.fail(route, fault, times=1000)
+    # What the feed does not tell, OAI-PMH would.
+    upstreams.fail("oai", Fault.NOT_FOUND, times=1000)
 
     during = triage(app, "run", "--date", str(DAY))
 

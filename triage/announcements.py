@@ -1,21 +1,28 @@
 """When arXiv and Hugging Face announce papers: which days must have some, and which must not.
 
-arXiv announces on the evenings of Sunday to Thursday, Eastern US time, and its feeds follow at
-midnight, so a feed is dated Monday to Friday (https://info.arxiv.org/help/availability.html and
-rss.html, November 2026). Holidays are set by hand each year: here they are unknown, and an empty
-announcement day is suspect rather than explained.
+arXiv freezes at 14:00 and announces at 20:00 on Sundays to Thursdays, Eastern US time, and its
+feeds follow at midnight, so a list is dated Monday to Friday. On holidays nothing is frozen and
+nothing announced: the list of the day after is not made.
+(https://info.arxiv.org/help/availability.html and rss.html, November 2026.)
+
+arXiv names its holidays each year. Here are those that it had in every year from 2023 to 2026 and
+that can be computed, and the other days of its winter breaks as far as they are known. A day that
+is deferred for other reasons is unknown here, and suspect when it is empty.
 """
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from triage.records import Verdict
 
 EASTERN: Final = ZoneInfo("America/New_York")
-_SATURDAY: Final = 5
+FREEZE: Final = time(14)
+_MONDAY, _THURSDAY, _FRIDAY, _SATURDAY, _SUNDAY = 0, 3, 4, 5, 6
+_DAY: Final = timedelta(days=1)
+_WINTER_BREAK: Final = frozenset({date(2025, 12, 30), date(2026, 12, 29), date(2026, 12, 31)})
 
 
 def arxiv_today(now: datetime) -> date:
@@ -34,6 +41,65 @@ def announcement_days(first: date, last: date) -> list[date]:
     return [day for n in span if is_announcement_day(day := first + timedelta(days=n))]
 
 
+def announcement_before(on: date) -> date:
+    """Return the last announcement day before `on`."""
+    day = on - _DAY
+    while not is_announcement_day(day):
+        day -= _DAY
+    return day
+
+
 def empty_verdict(on: date) -> Verdict:
     """Return what a day without papers is: expected at week-ends, else suspect."""
     return Verdict.EMPTY_SUSPECT if is_announcement_day(on) else Verdict.EMPTY_EXPECTED
+
+
+def arxiv_holiday(on: date) -> str:
+    """Return why arXiv makes no list dated `on`, a day from Monday to Friday; else nothing.
+
+    A list is announced on the evening before, and Monday's was frozen on Friday.
+    """
+    evening = on - _DAY
+    frozen_on = on - 3 * _DAY if on.weekday() == _MONDAY else evening
+    return _holiday(frozen_on) or _holiday(evening)
+
+
+def arxiv_list_day(submitted_at: datetime) -> date:
+    """Return the day on whose list a paper stands that was submitted at an aware instant.
+
+    Moderators may hold it, so it is the first day possible.
+    """
+    local = submitted_at.astimezone(EASTERN)
+    frozen_on = local.date() if local.time() < FREEZE else local.date() + _DAY
+    while not is_announcement_day(frozen_on) or _holiday(frozen_on):
+        frozen_on += _DAY
+    on = frozen_on + _DAY
+    while not is_announcement_day(on) or arxiv_holiday(on):
+        on += _DAY
+    return on
+
+
+def _holiday(on: date) -> str:
+    """Return the name of the holiday that arXiv keeps on `on`, if any."""
+    year = on.year
+    named = {
+        _nth(year, 1, _MONDAY, 3): "Martin Luther King Day",
+        _observed(date(year, 6, 19)): "Juneteenth",
+        _observed(date(year, 7, 4)): "Independence Day",
+        _nth(year, 9, _MONDAY, 1): "Labor Day",
+        _nth(year, 11, _THURSDAY, 4): "Thanksgiving",
+        date(year, 12, 25): "Christmas Day",
+        date(year, 1, 1): "New Year's Day",
+        **dict.fromkeys(_WINTER_BREAK, "its winter break"),
+    }
+    return named.get(on, "")
+
+
+def _nth(year: int, month: int, weekday: int, n: int) -> date:
+    first = date(year, month, 1)
+    return first + timedelta(days=(weekday - first.weekday()) % 7 + 7 * (n - 1))
+
+
+def _observed(on: date) -> date:
+    """Return the working day on which a holiday of a fixed date is kept."""
+    return on + {_SATURDAY: -_DAY, _SUNDAY: _DAY}.get(on.weekday(), timedelta())

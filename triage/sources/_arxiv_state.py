@@ -1,43 +1,97 @@
 """What the arXiv source remembers between fetches: the cursor, opened and closed again.
 
-Each announcement of a day is dealt with once, and then counts as exactly one of: in full from the
-API, from the feed alone (and waiting for the API), or rejected. What is left is not read yet.
+Each announcement of a day is dealt with once, and then counts as exactly one of: in full, from the
+feed alone (and waiting for the API), or rejected. What is left is not read yet. Every announcement
+day from the first one read to the newest feed's is settled or open; open days are read by OAI-PMH.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from hashlib import blake2b
 from typing import Any, Final
 
 from triage.announcements import announcement_days
-from triage.records import SourceDay, Verdict
+from triage.records import Rejected, SourceDay, Verdict
 
 DAYS_KEPT: Final = 3
 MISSED_DAYS: Final = 30
 WAITING_DAYS: Final = 14
-_FORM: Final = 1
+_FORM: Final = 2
 _MOST_REJECTED: Final = 0.2
+_ALL: Final = ""  # stands for all watched categories together
 
 
 @dataclass
 class Day:
-    """One day's count.
+    """One day's count, of each watched category and of all of them together.
 
     Attributes:
         keys: the announcements dealt with.
         expected: all announcements but replacements.
-        full: those whose records came from the API.
+        full: those whose full records came.
         rejected: those that could not be used, and never will be.
-        remark: why the feed itself may lack some; empty when nothing says so.
+        remark: why some may be lacking; empty when nothing says so.
+        lagging: the categories for which something says so; all, where it names none.
+        top: the highest id among the new papers.
+        whole: whether OAI-PMH gave all of it.
     """
 
     keys: set[str] = field(default_factory=set)
-    expected: int = 0
-    full: int = 0
-    rejected: int = 0
+    expected: Counter[str] = field(default_factory=Counter)
+    full: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
     remark: str = ""
+    lagging: tuple[str, ...] = ()
+    top: str = ""
+    whole: bool = False
+
+    def has(self, source_id: str) -> bool:
+        """Tell whether the paper was announced that day, as new or as listed in one more place."""
+        return f"{source_id}n" in self.keys or f"{source_id}c" in self.keys
+
+    def knows(self, source_id: str) -> bool:
+        """Tell whether it was dealt with that day, be it as changed only."""
+        return self.has(source_id) or f"{source_id}u" in self.keys
+
+    @property
+    def was_fed(self) -> bool:
+        """Tell whether the feed had anything of that day."""
+        return any(not key.endswith("u") for key in self.keys)
+
+    def replaced(self) -> set[str]:
+        """Return the papers of which the feed announced a new version that day."""
+        return {key.rpartition("v")[0] for key in self.keys if key[-1].isdigit()}
+
+    def heard_of(self, source_id: str) -> None:
+        """Note the id of a new paper."""
+        if "." in source_id:
+            self.top = max(self.top, source_id)
+
+
+@dataclass
+class Reading:
+    """How far an open day was read by OAI-PMH.
+
+    Attributes:
+        first: the first datestamp that was asked for; None before the first request.
+        n_lists: how many lists were read to their end.
+        token: of the page to go on with.
+        n_seen: how many records of the list came on the pages before.
+        short: what says that a list was not whole.
+        empty: whether it was read to its end and had no papers.
+    """
+
+    first: date | None = None
+    n_lists: int = 0
+    token: str = ""
+    n_seen: int = 0
+    short: str = ""
+    empty: bool = False
 
 
 @dataclass
@@ -46,47 +100,64 @@ class State:
 
     Attributes:
         feed: the feed's address, to which `etag` and `modified` belong.
+        categories: those that are watched.
         feed_on: the day of the feed that was last read to its end.
-        waiting: what is stored from the feed alone: id and day to the version announced.
+        first: the first day that was ever read or opened.
+        waiting: what is stored from the feed alone: id and day to the version announced and the
+            watched categories.
+        open: days that nobody has read yet, or not to the end.
+        floor: the highest id that was announced before all days known here, if that was heard of.
+        lag: by how many days the datestamp of an announcement is before its day, once measured.
     """
 
     feed: str
+    categories: tuple[str, ...] = ()
     etag: str = ""
     modified: str = ""
     feed_on: date | None = None
+    first: date | None = None
     days: dict[date, Day] = field(default_factory=dict)
-    waiting: dict[tuple[str, date], int] = field(default_factory=dict)
+    waiting: dict[tuple[str, date], tuple[int, tuple[str, ...]]] = field(default_factory=dict)
+    open: dict[date, Reading] = field(default_factory=dict)
+    floor: str = ""
+    lag: int | None = None
 
     @classmethod
-    def load(cls, cursor: str | None, feed: str) -> State:
+    def load(cls, cursor: str | None, feed: str, categories: Iterable[str] = ()) -> State:
         """Read a cursor; what is none of ours starts from the beginning, which loses nothing."""
+        watched = tuple(categories)
         try:
-            return cls._read(json.loads(cursor or ""), feed)
+            return cls._read(json.loads(cursor or ""), feed, watched)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            return cls(feed)
+            return cls(feed, watched)
 
     @classmethod
-    def _read(cls, content: Any, feed: str) -> State:
+    def _read(cls, content: Any, feed: str, categories: tuple[str, ...]) -> State:
         if content["form"] != _FORM:
-            return cls(feed)
+            return cls(feed, categories)
         state = cls(
             feed,
-            days={
-                date.fromisoformat(on): Day(
-                    set(keys.split()), int(expected), int(full), int(rejected), str(remark)
-                )
-                for on, (keys, expected, full, rejected, remark) in content["days"].items()
-            },
+            categories,
+            first=_date(content["first"]),
+            days={date.fromisoformat(on): _day(day) for on, day in content["days"].items()},
             waiting={
-                (str(id), date.fromisoformat(on)): int(version)
-                for id, on, version in content["waiting"]
+                (str(id), date.fromisoformat(on)): (int(version), tuple(map(str, watched)))
+                for id, on, version, watched in content["waiting"]
             },
+            open={
+                date.fromisoformat(on): Reading(
+                    _date(first), int(n_lists), str(token), int(n_seen), str(short), bool(empty)
+                )
+                for on, (first, n_lists, token, n_seen, short, empty) in content["open"].items()
+            },
+            floor=str(content["floor"]),
+            lag=None if content["lag"] is None else int(content["lag"]),
         )
         if not {on for _, on in state.waiting} <= state.days.keys():
             raise ValueError("papers wait for days that are not there")
+        state.feed_on = _date(content["feed_on"])
         if content["feed"] == feed:
             state.etag, state.modified = str(content["etag"]), str(content["modified"])
-            state.feed_on = date.fromisoformat(content["feed_on"]) if content["feed_on"] else None
         return state
 
     def cursor(self) -> str:
@@ -96,7 +167,10 @@ class State:
                 "feed": self.feed,
                 "etag": self.etag,
                 "modified": self.modified,
-                "feed_on": self.feed_on.isoformat() if self.feed_on else None,
+                "feed_on": _text(self.feed_on),
+                "first": _text(self.first),
+                "floor": self.floor,
+                "lag": self.lag,
                 "days": {
                     on.isoformat(): [
                         " ".join(sorted(day.keys)),
@@ -104,34 +178,55 @@ class State:
                         day.full,
                         day.rejected,
                         day.remark,
+                        day.lagging,
+                        day.top,
+                        day.whole,
                     ]
                     for on, day in sorted(self.days.items())
                 },
-                "waiting": [
-                    [id, on.isoformat(), version] for (id, on), version in self.waiting.items()
-                ],
+                "waiting": [[id, on.isoformat(), *due] for (id, on), due in self.waiting.items()],
+                "open": {
+                    on.isoformat(): [_text(reading.first), *list(vars(reading).values())[1:]]
+                    for on, reading in sorted(self.open.items())
+                },
             },
             separators=(",", ":"),
         )
 
-    def n_waiting(self, on: date) -> int:
-        return sum(day == on for _, day in self.waiting)
+    def watched(self, categories: Collection[str]) -> tuple[str, ...]:
+        """Return those of the watched categories that a paper is in."""
+        return tuple(category for category in self.categories if category in categories)
 
-    def expect(self, on: date, n_left: int) -> Day:
-        """Open a day on which `n_left` announcements are still to be dealt with."""
+    def n_waiting(self, on: date) -> Counter[str]:
+        return _counted(watched for (_, day), (_, watched) in self.waiting.items() if day == on)
+
+    # -- days ---------------------------------------------------------------------------------
+
+    def expect(self, on: date, left: Iterable[tuple[str, ...]]) -> Day:
+        """Open a day on which announcements in these categories are still to be dealt with."""
         day = self.days.setdefault(on, Day())
-        day.expected = day.full + day.rejected + self.n_waiting(on) + n_left
+        day.expected = day.full + day.rejected + self.n_waiting(on) + _counted(left)
         return day
 
     def took(self, id: str, version: int) -> set[date]:
-        """Note that the API gave a record, and return the days that it had been waited for."""
+        """Note that a full record came, and return the days that it had been waited for."""
         days = {
-            on for (waiting, on), due in self.waiting.items() if waiting == id and due <= version
+            on
+            for (waiting, on), (due, _) in self.waiting.items()
+            if waiting == id and due <= version
         }
         for on in days:
-            del self.waiting[id, on]
-            self.days[on].full += 1
+            _, watched = self.waiting.pop((id, on))
+            self.days[on].full.update((_ALL, *watched))
         return days
+
+    def add(self, on: date, watched: Iterable[str], *, rejected: bool = False) -> None:
+        """Count a paper of an open day, which nobody could expect before it came."""
+        day = self.days[on]
+        counted = day.rejected if rejected else day.full
+        for category in (_ALL, *watched):
+            day.expected[category] += 1
+            counted[category] += 1
 
     def start_again(self, on: date) -> None:
         """Forget a day, so that the next fetch reads all of it."""
@@ -142,54 +237,144 @@ class State:
         """Return what was announced on the days around `on`."""
         return {key for day, known in self.days.items() if day != on for key in known.keys}
 
+    def below(self, on: date) -> str:
+        """Return the highest id that was announced before `on`; empty if nothing tells."""
+        return max((day.top for at, day in self.days.items() if at < on), default="") or self.floor
+
+    def day_of(self, id: str, until: date) -> date | None:
+        """Return the day up to `until` on which the paper of an id must have been announced first.
+
+        arXiv numbers papers as it announces them. None if that was before the days known here.
+        """
+        known = sorted((on, day.top) for on, day in self.days.items() if on <= until and day.top)
+        if id <= self.floor or not known or "." not in id:
+            return None
+        return next((on for on, top in known if id <= top), until)
+
+    def open_missed(self, feed_on: date, since: date | None) -> None:
+        """Open the days that were announced and not read, before the feed of `feed_on`.
+
+        arXiv's feed has one day only: what it has moved past is read by other means. The longest
+        absence that is made up for unasked is of thirty days.
+        """
+        one = timedelta(days=1)
+        missed: list[date] = []
+        if self.feed_on is not None:
+            missed = announcement_days(self.feed_on + one, feed_on - one)[-MISSED_DAYS:]
+        first = self.first or feed_on
+        if since is not None and since < first:
+            missed += announcement_days(since, first - one)
+            first = since
+        self.first = min(first, feed_on)
+        doubtful = [on for on, day in self.days.items() if day.remark and on < feed_on]
+        for on in (*missed, *doubtful):
+            if on not in self.days or self.days[on].remark:
+                self.open.setdefault(on, Reading())
+
+    def forget_keys(self, on: date) -> None:
+        """Drop the ids of days long before `on`: nobody repeats them."""
+        for day, known in self.days.items():
+            if day < on - timedelta(days=WAITING_DAYS):
+                known.keys.clear()
+
     def forget_old(self, on: date) -> None:
-        """Drop what no later fetch needs."""
+        """Drop what no fetch after that of `on` needs."""
         oldest = on - timedelta(days=WAITING_DAYS)
         self.waiting = {key: due for key, due in self.waiting.items() if key[1] >= oldest}
+        self.open = {day: reading for day, reading in self.open.items() if day >= oldest}
         for day in sorted(self.days)[:-DAYS_KEPT]:
-            if self.n_waiting(day):
-                self.days[day].keys.clear()
+            if self.n_waiting(day) or day in self.open:
+                if day not in self.open:
+                    self.days[day].keys.clear()
             else:
-                del self.days[day]
+                self.floor = max(self.floor, self.days.pop(day).top)
+
+    # -- what is told -------------------------------------------------------------------------
 
     def is_failed(self, on: date) -> bool:
         """Tell whether so much of a day was unusable that the source itself must be wrong."""
         day = self.days.get(on)
-        return day is not None and day.rejected > _MOST_REJECTED * day.expected
+        return day is not None and day.rejected[_ALL] > _MOST_REJECTED * day.expected[_ALL]
 
-    def missed(self, source: str, feed_on: date) -> list[SourceDay]:
-        """Return the days announced between the feed last read and that of `feed_on`.
+    def source_days(
+        self, source: str, on: date, api: str = "", oai_pmh: str = ""
+    ) -> list[SourceDay]:
+        """Return what the counts of a day say as they stand: all together, then each category.
 
-        arXiv's feed has one day only, so nobody can read them any more. None once `feed_on` is
-        noted as read.
+        Args:
+            api: why it has not given what is waited for.
+            oai_pmh: why it has not given the day.
         """
-        if self.feed_on is None or self.feed_on >= feed_on:
-            return []
-        one = timedelta(days=1)
-        note = f"not read: the feed had moved on to {feed_on}"
+        waiting = self.n_waiting(on)
         return [
-            SourceDay(source, on, Verdict.FAILED, None, 0, note)
-            for on in announcement_days(self.feed_on + one, feed_on - one)[-MISSED_DAYS:]
-            if on not in self.days
+            self._source_day(source, on, category, waiting[category], api, oai_pmh)
+            for category in (_ALL, *self.categories)
         ]
 
-    def source_day(self, source: str, on: date, trouble: str = "") -> SourceDay:
-        """Return what the counts of a day say as they stand; `trouble` says why some wait."""
-        day, waiting = self.days[on], self.n_waiting(on)
-        left = day.expected - day.full - day.rejected - waiting
+    def _source_day(
+        self, source: str, on: date, category: str, waiting: int, api: str, oai_pmh: str
+    ) -> SourceDay:
+        day, reading = self.days[on], self.open.get(on)
+        expected, full, rejected = (
+            counts[category] for counts in (day.expected, day.full, day.rejected)
+        )
+        left = expected - full - rejected - waiting
+        remark = day.remark if category in {_ALL, *(day.lagging or self.categories)} else ""
+        if reading is not None:
+            remark = reading.short or day.remark or "OAI-PMH is not read to its end yet"
         notes = [
             f"{n} {what}"
             for n, what in (
                 (waiting, "stored from the feed, not yet given by the API"),
-                (day.rejected, "kept aside: could not be used"),
+                (rejected, "kept aside: could not be used"),
                 (left, "not read yet"),
             )
             if n
         ]
         # What was rejected does not come again, so there is nothing to hold a digest up for.
-        complete = day.full + day.rejected == day.expected and not day.remark
+        complete = full + rejected == expected and not remark
         verdict = Verdict.COMPLETE if complete else Verdict.PARTIAL
         if self.is_failed(on):
             verdict = Verdict.FAILED
-        note = "; ".join(filter(None, (*notes, day.remark, trouble if waiting else "")))
-        return SourceDay(source, on, verdict, day.expected, day.full, note)
+        troubles = (api if waiting else "", oai_pmh if reading is not None else "")
+        note = "; ".join(filter(None, (*notes, remark, *troubles)))
+        return SourceDay(source, on, verdict, expected, full, note, category)
+
+
+def key_of(rejected: Rejected) -> str:
+    """Return what tells a record that cannot be used from the day's others."""
+    return "!" + blake2b(rejected.raw.encode("utf-8", "replace"), digest_size=6).hexdigest()
+
+
+def _counted(several: Iterable[tuple[str, ...]]) -> Counter[str]:
+    """Count announcements in all, and in each of their categories."""
+    counts: Counter[str] = Counter()
+    for watched in several:
+        counts.update((_ALL, *watched))
+    return counts
+
+
+def _day(content: Any) -> Day:
+    keys, expected, full, rejected, remark, lagging, top, whole = content
+    counted = [
+        Counter({str(category): int(n) for category, n in each.items()})
+        for each in (expected, full, rejected)
+    ]
+    return Day(
+        keys=set(keys.split()),
+        expected=counted[0],
+        full=counted[1],
+        rejected=counted[2],
+        remark=str(remark),
+        lagging=tuple(map(str, lagging)),
+        top=str(top),
+        whole=bool(whole),
+    )
+
+
+def _date(text: Any) -> date | None:
+    return date.fromisoformat(text) if text else None
+
+
+def _text(on: date | None) -> str | None:
+    return on.isoformat() if on else None

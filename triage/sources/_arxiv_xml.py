@@ -26,6 +26,7 @@ MOST_ITEMS: Final = 5_000
 _ATOM: Final = "{http://www.w3.org/2005/Atom}"
 _ARXIV: Final = "{http://arxiv.org/schemas/atom}"
 _DC: Final = "{http://purl.org/dc/elements/1.1/}"
+_SKIP_DAY: Final = "skipDays/day"
 _LEAD: Final = re.compile(
     r"\s*arXiv:(?P<id>\S+)\s+Announce Type:\s*(?P<kind>[\w-]+)\s*(?:Abstract:\s*)?"
 )
@@ -99,6 +100,11 @@ class Feed:
     announcements: tuple[Announcement, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     n_items: int = 0
+    skip_days: frozenset[str] = frozenset()
+
+    def skips(self, on: date) -> bool:
+        """Tell whether the feed itself says that no papers come on `on`."""
+        return f"{on:%A}".lower() in self.skip_days
 
 
 def parse_feed(body: bytes) -> Feed:
@@ -134,7 +140,8 @@ def parse_feed(body: bytes) -> Feed:
         known = best.get(found.source_id)
         if known is None or order.index(found.kind) < order.index(known.kind):
             best[found.source_id] = found
-    return Feed(on, tuple(best.values()), tuple(rejected), len(items))
+    skip_days = frozenset((day.text or "").strip().lower() for day in channel.iterfind(_SKIP_DAY))
+    return Feed(on, tuple(best.values()), tuple(rejected), len(items), skip_days)
 
 
 def _day(value: str) -> date | None:

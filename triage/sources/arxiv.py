@@ -1,6 +1,7 @@
-"""arXiv: the RSS feed says what is new, the API brings the records.
+"""arXiv through three interfaces that check each other.
 
-    feed → which announcements are new, by their ids → API, a page of ids at a time → batches
+    RSS feed → which announcements are new, by their ids → API, a page of ids at a time → batches
+    OAI-PMH  → the days that the feed has moved past, gave nothing for, or not all of
 
 What the API does not give yet is stored from the feed and asked for again at later fetches, so no
 announced paper waits for it. Replacements are taken from the feed alone: they change papers that
@@ -9,22 +10,22 @@ are stored, and bring none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import cache
-from hashlib import blake2b
 from itertools import chain
 from typing import Final, TypeVar
 
 import structlog
 
-from triage.announcements import empty_verdict, is_announcement_day
+from triage.announcements import arxiv_holiday, empty_verdict, is_announcement_day
 from triage.errors import RejectedRecord, SourceError
 from triage.records import Batch, FetchedPaper, Rejected, SourceDay, Verdict
-from triage.sources._arxiv_state import State
+from triage.sources._arxiv_gap import Gap, Step
+from triage.sources._arxiv_state import Reading, State, key_of
 from triage.sources._arxiv_xml import Announcement, Entry, Feed, Kind, parse_entries, parse_feed
-from triage.sources._http import Gate
+from triage.sources._http import Answer, Gate
 from triage.sources._text import reject
 
 PAGE: Final = 100
@@ -37,7 +38,6 @@ _NOTE_CHARS: Final = 400
 log = structlog.get_logger()
 
 T = TypeVar("T")
-Step = tuple[list[FetchedPaper], list[Rejected], set[date]]
 
 
 class Arxiv:
@@ -47,7 +47,7 @@ class Arxiv:
         gate: shared by all requests to arXiv.
         categories: as in `cs.LG`; they are appended to `rss_url`, with `+` between them.
         on: the day that counts as today, which every fetch ends with a verdict on.
-        since: the first day to read, where that is earlier than what was read last.
+        since: the first day to read, where that is earlier than all that was read.
     """
 
     name = "arxiv"
@@ -65,6 +65,7 @@ class Arxiv:
         if gate.min_interval_s < POLITE_S:
             _warn_of_haste(gate.min_interval_s)
         self._gate = gate
+        self._categories = tuple(categories)
         self._feed_url = f"{rss_url.rstrip('/')}/{'+'.join(categories)}"
         self._api_url = api_url
         self._oai_url = oai_url
@@ -76,46 +77,52 @@ class Arxiv:
 
         Raises:
             SourceError: the feed cannot be read, or too much of it is unusable. The day's verdict
-                was yielded before. Trouble with the API alone makes the day partial instead.
+                was yielded before. Trouble with the others alone leaves days partial or failed.
         """
-        state = State.load(cursor, self._feed_url)
+        state = State.load(cursor, self._feed_url, self._categories)
         try:
-            answer = self._gate.get(self._feed_url, etag=state.etag, modified=state.modified)
-            unchanged = answer.not_modified and state.feed_on is not None
-            feed = Feed(state.feed_on) if unchanged and state.feed_on else parse_feed(answer.body)
+            answer, feed = self._feed(state)
         except SourceError as error:
             weekend = state.feed_on == self._on and not is_announcement_day(self._on)
             if self._on not in state.days and not weekend:
                 note = str(error)[:_NOTE_CHARS]
-                failed = SourceDay(self.name, self._on, Verdict.FAILED, None, 0, note)
-                yield Batch(days=(failed,))
+                yield Batch(days=self._rows(self._on, Verdict.FAILED, note))
             raise
-        if not unchanged:
+        if answer is not None:
             # They count only once all is stored: a fetch that is cut short gets the feed again.
             state.etag = state.modified = ""
         news = _News(state, feed)
         api = _Api(self._gate, self._api_url)
+        gap = Gap(self._gate, self._oai_url, state, feed.on)
         held: Batch | None = None
         waiting = list(state.waiting.items())
-        for papers, rejected, days in chain(news.steps(api), _completions(state, waiting, api)):
+        steps = chain(
+            news.steps(api), _completions(state, waiting, api), self._unread(state, feed, gap)
+        )
+        for papers, rejected, days in steps:
             if held is not None:
                 yield held
-            stand = tuple(state.source_day(self.name, on, api.trouble) for on in sorted(days))
-            held = Batch(tuple(papers), tuple(rejected), state.cursor(), stand)
+            held = Batch(
+                tuple(papers), tuple(rejected), state.cursor(), self._told(state, days, api, gap)
+            )
         last = held or Batch()
-        # They go with the cursor that notes this feed as read, so they are told exactly once.
-        verdicts = {day.on: day for day in (*state.missed(self.name, feed.on), *last.days)}
-        if feed.on in state.days:
-            verdicts[feed.on] = state.source_day(self.name, feed.on, api.trouble)
-        verdicts[self._on] = self._verdict(state, news, api)
+        # They go with the cursor that notes this feed as read.
+        told = {(day.on, day.category): day for day in last.days}
+        done = {feed.on, *gap.settled} & state.days.keys()
+        for day in (
+            *self._open(state, news, api, gap),
+            *self._told(state, done, api, gap),
+            *self._today(state, news, api, gap),
+        ):
+            told[day.on, day.category] = day
         failed_day = state.is_failed(feed.on)
         if failed_day:
             state.start_again(feed.on)
-        elif not unchanged:
+        elif answer is not None:
             state.etag, state.modified = answer.etag, answer.modified
         state.feed_on = feed.on
         state.forget_old(max(self._on, feed.on))
-        days_of_last = tuple(verdicts[on] for on in sorted(verdicts))
+        days_of_last = tuple(told[key] for key in sorted(told))
         yield replace(last, cursor=state.cursor(), days=days_of_last)
         if failed_day:
             raise SourceError(
@@ -123,10 +130,76 @@ class Arxiv:
                 "must have changed. They are kept in quarantine and read again at the next fetch."
             )
 
-    def _verdict(self, state: State, news: _News, api: _Api) -> SourceDay:
+    def _feed(self, state: State) -> tuple[Answer | None, Feed]:
+        """Return the feed, and the answer that it came with unless it has not changed.
+
+        A feed without anything on a day that must have some is asked for once more.
+
+        Raises:
+            SourceError: it cannot be read.
+        """
+        answer = self._gate.get(self._feed_url, etag=state.etag, modified=state.modified)
+        if answer.not_modified and state.feed_on is not None:
+            return None, Feed(state.feed_on)
+        feed = parse_feed(answer.body)
+        if feed.n_items == 0 and self._is_due(feed):
+            answer = self._gate.get(self._feed_url)
+            feed = parse_feed(answer.body)
+        return answer, feed
+
+    def _is_due(self, feed: Feed) -> bool:
+        """Tell whether today must have papers, as far as the calendar and the feed itself tell."""
+        return (
+            is_announcement_day(self._on)
+            and not arxiv_holiday(self._on)
+            and not feed.skips(self._on)
+        )
+
+    def _unread(self, state: State, feed: Feed, gap: Gap) -> Iterator[Step]:
+        """Read what the feed did not tell: days before it, and today if it tells nothing of it."""
+        state.open_missed(feed.on, self._since)
+        if self._on not in state.days and is_announcement_day(self._on):
+            state.open.setdefault(self._on, Reading())
+        if feed.n_items >= FEED_LIMIT and feed.on in state.days:
+            state.open.setdefault(feed.on, Reading())
+        yield from gap.steps()
+
+    # -- verdicts -----------------------------------------------------------------------------
+
+    def _rows(
+        self, on: date, verdict: Verdict, note: str, expected: int | None = None
+    ) -> tuple[SourceDay, ...]:
+        """Return a verdict on a day without papers: for all, and for each category."""
+        return tuple(
+            SourceDay(self.name, on, verdict, expected, 0, note, category)
+            for category in ("", *self._categories)
+        )
+
+    def _told(
+        self, state: State, days: Iterable[date], api: _Api, gap: Gap
+    ) -> tuple[SourceDay, ...]:
+        return tuple(
+            row
+            for on in sorted(days)
+            for row in state.source_days(self.name, on, api.trouble, gap.trouble)
+        )
+
+    def _open(self, state: State, news: _News, api: _Api, gap: Gap) -> Iterator[SourceDay]:
+        """Say of the days that are still open, or had nothing at all, why."""
+        for on, reading in sorted(state.open.items()):
+            if on in state.days:
+                yield from self._told(state, [on], api, gap)
+            elif reading.empty:
+                yield from self._empty(on, "neither the feed nor OAI-PMH has papers of it")
+            else:
+                note = f"not read: the feed had moved on to {news.feed.on}"
+                note = "; ".join(filter(None, (note, gap.trouble)))
+                yield from self._rows(on, Verdict.FAILED, note)
+
+    def _today(self, state: State, news: _News, api: _Api, gap: Gap) -> tuple[SourceDay, ...]:
         """Say how today stands: by its counts, or why it has none."""
         if self._on in state.days:
-            return state.source_day(self.name, self._on, api.trouble)
+            return self._told(state, [self._on], api, gap)
         feed_on = news.feed.on
         if news.is_repeat:
             note = "the feed repeats an earlier day's papers"
@@ -136,9 +209,22 @@ class Arxiv:
             note = f"the feed is still that of {feed_on}"
         else:
             note = f"the feed has moved on to {feed_on}"
-        verdict = empty_verdict(self._on)
-        expected = 0 if verdict is Verdict.EMPTY_EXPECTED else None
-        return SourceDay(self.name, self._on, verdict, expected, 0, note)
+        reading = state.open.get(self._on)
+        if reading is not None:
+            note += ", and OAI-PMH has none either" if reading.empty else f"; {gap.trouble}"
+        if is_announcement_day(self._on) and news.feed.skips(self._on):
+            note = f"the feed says that no papers come on a {self._on:%A}"
+            return self._rows(self._on, Verdict.EMPTY_EXPECTED, note, 0)
+        return self._empty(self._on, note)
+
+    def _empty(self, on: date, note: str) -> tuple[SourceDay, ...]:
+        """Return the verdict on a day that has no papers in any interface."""
+        holiday = arxiv_holiday(on) if is_announcement_day(on) else ""
+        if holiday:
+            note = f"{note}; arXiv announced none because of {holiday}"
+        expected = holiday or empty_verdict(on) is Verdict.EMPTY_EXPECTED
+        verdict = Verdict.EMPTY_EXPECTED if expected else Verdict.EMPTY_SUSPECT
+        return self._rows(on, verdict, note, 0 if expected else None)
 
 
 class _News:
@@ -150,37 +236,52 @@ class _News:
         around = state.seen_around(feed.on)
         day = state.days.get(feed.on)
         done = day.keys if day else set[str]()
-        broken = [(_key(rejected), rejected) for rejected in feed.rejected]
+        broken = [(key_of(rejected), rejected) for rejected in feed.rejected]
         announced = {a.key for a in feed.announcements} | {key for key, _ in broken}
         self.is_repeat = bool(announced) and announced <= around
         self._broken = [pair for pair in broken if pair[0] not in around | done]
         fresh = [a for a in feed.announcements if a.key not in around | done]
-        self._papers = [a for a in fresh if not a.kind.is_replacement]
+        self._papers = [
+            a for a in fresh if not a.kind.is_replacement and not (day and day.has(a.source_id))
+        ]
         self._replacements = [a for a in fresh if a.kind.is_replacement]
         self._has_day = bool(announced) and not self.is_repeat
-        self._remark = self._doubt(around)
+        self._repeated = [a for a in feed.announcements if a.kind is Kind.NEW and a.key in around]
 
-    def _doubt(self, around: set[str]) -> str:
-        n_repeated = sum(a.kind is Kind.NEW and a.key in around for a in self.feed.announcements)
+    def _doubt(self) -> tuple[str, tuple[str, ...]]:
+        """Return why the feed may lack papers, and of which categories; none stands for all."""
         if self.feed.n_items >= FEED_LIMIT:
-            return f"the feed ends at its limit of {FEED_LIMIT:,}: watch fewer categories"
-        if n_repeated:
-            return f"the feed repeats {n_repeated} earlier papers, so a category may lag behind"
-        return ""
+            return f"the feed ends at its limit of {FEED_LIMIT:,}: watch fewer categories", ()
+        lagging = {place for a in self._repeated for place in self._places(a)}
+        in_order = self._state.watched(lagging)
+        if self._repeated:
+            of = f" in {', '.join(in_order)}" if in_order else ""
+            return (
+                f"the feed repeats {len(self._repeated)} earlier papers{of}, so a category may lag"
+                " behind"
+            ), in_order
+        return "", ()
+
+    def _places(self, announced: Announcement) -> tuple[str, ...]:
+        """Return the watched categories whose list a new paper stands in: its first one's."""
+        return self._state.watched(announced.categories[:1]) or self._state.watched(
+            announced.categories
+        )
 
     def steps(self, api: _Api) -> Iterator[Step]:
         """Yield the announced papers a page at a time, then the rest, counting all in the state."""
         if not self._has_day:
             return
-        on = self.feed.on
-        day = self._state.expect(on, len(self._papers) + len(self._broken))
-        day.remark = self._remark
+        on, state = self.feed.on, self._state
+        left = [state.watched(announced.categories) for announced in self._papers]
+        day = state.expect(on, [*left, *(() for _ in self._broken)])
+        day.remark, day.lagging = self._doubt()
         for page in _pages(self._papers):
             entries = api.entries([announced.source_id for announced in page])
             yield self._page(page, entries)
         for bad in _pages(self._broken):
             day.keys.update(key for key, _ in bad)
-            day.rejected += len(bad)
+            day.rejected[""] += len(bad)
             yield [], [rejected for _, rejected in bad], {on}
         for page in _pages(self._replacements):
             papers, rejected = [], []
@@ -199,31 +300,34 @@ class _News:
         touched = {self.feed.on}
         for announced in page:
             id, version = announced.source_id, announced.version
+            watched = state.watched(announced.categories)
             day.keys.add(announced.key)
+            if announced.kind is Kind.NEW:
+                day.heard_of(id)
             paper = _full(entries.get(id), version, announced.on)
             if paper is not None:
                 papers.append(paper)
-                day.full += 1
+                day.full.update(("", *watched))
                 touched |= state.took(id, paper.version or version)
                 continue
             try:
                 papers.append(announced.paper())
-                state.waiting[id, announced.on] = version
+                state.waiting[id, announced.on] = version, watched
             except RejectedRecord as error:
                 rejected.append(_rejected(announced, error))
-                day.rejected += 1
+                day.rejected.update(("", *watched))
         return papers, rejected, touched
 
 
 def _completions(
-    state: State, waiting: Sequence[tuple[tuple[str, date], int]], api: _Api
+    state: State, waiting: Sequence[tuple[tuple[str, date], tuple[int, tuple[str, ...]]]], api: _Api
 ) -> Iterator[Step]:
     """Ask again for what earlier fetches stored from the feed alone."""
     for page in _pages(waiting):
         entries = api.entries(list(dict.fromkeys(id for (id, _), _ in page)))
         papers: list[FetchedPaper] = []
         touched: set[date] = set()
-        for (id, on), version in page:
+        for (id, on), (version, _) in page:
             paper = _full(entries.get(id), version, on)
             if paper is not None and (id, on) in state.waiting:
                 papers.append(paper)
@@ -289,10 +393,6 @@ def _full(entry: Entry | None, version: int, on: date) -> FetchedPaper | None:
 def _rejected(announced: Announcement, error: RejectedRecord) -> Rejected:
     raw = f"{announced.source_id}v{announced.version} | {announced.title} | {announced.abstract}"
     return reject(str(error), raw, announced.where)
-
-
-def _key(rejected: Rejected) -> str:
-    return "!" + blake2b(rejected.raw.encode("utf-8", "replace"), digest_size=6).hexdigest()
 
 
 def _pages(things: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -1,0 +1,261 @@
+"""Reads from OAI-PMH the days that arXiv's feed has moved past, or gave nothing for.
+
+OAI-PMH lists what changed, by a datestamp that is the evening of the announcement or the day after
+it, as the server sees it: papers that are known to be of one day tell which. What is new is decided
+by ids, which arXiv gives in the order of announcement.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Final
+
+from triage.announcements import announcement_before, is_announcement_day
+from triage.errors import RejectedRecord, SourceError
+from triage.records import FetchedPaper, Rejected
+from triage.sources import _oai
+from triage.sources._arxiv_state import Day, Reading, State, key_of
+from triage.sources._http import Gate
+
+BATCH: Final = 500
+OVERLAP: Final = timedelta(days=2)
+# What changed without a new version and is older was hardly listed in one more category.
+OLD: Final = timedelta(days=60)
+# What has a later version, where nothing tells what was announced before, is new for so long.
+_FRESH: Final = timedelta(days=5)
+_MOST_PAGES: Final = 500
+_EVENING: Final = 1
+_ONE: Final = timedelta(days=1)
+
+Step = tuple[list[FetchedPaper], list[Rejected], set[date]]
+
+
+class Gap:
+    """The open days of a state.
+
+    Args:
+        told: the day of the newest feed.
+
+    Attributes:
+        trouble: why some days could not be read.
+        settled: the days that were read whole, and those that gained papers since they were.
+    """
+
+    def __init__(self, gate: Gate, url: str, state: State, told: date) -> None:
+        self.trouble = ""
+        self.settled: set[date] = set()
+        self._gate = gate
+        self._url = url
+        self._state = state
+        self._told = told
+        self._sets = _oai.sets(state.categories)
+
+    def steps(self) -> Iterator[Step]:
+        """Yield the papers of the open days, the earliest first, and settle the days.
+
+        A server in trouble ends it: what is open then stays open.
+        """
+        try:
+            for on in sorted(self._state.open):
+                yield from self._day(on)
+        except SourceError as error:
+            self.trouble = str(error)[:400]
+
+    def _day(self, on: date) -> Iterator[Step]:
+        state, reading = self._state, self._state.open[on]
+        if state.lag is None:
+            state.lag = self._measured()
+        lag = timedelta(days=state.lag)
+        if reading.first is None:
+            before = announcement_before(on)
+            reading.first = before - lag + _ONE
+            if before not in state.days or not state.days[before].whole:
+                reading.first -= OVERLAP
+        state.days.setdefault(on, Day())
+        while reading.n_lists < len(self._sets):
+            yield from self._list(on, reading, reading.first, on - lag)
+            reading.n_lists += 1
+            reading.token, reading.n_seen = "", 0
+        self._settle(on, reading)
+
+    def _measured(self) -> int:
+        """Return how many days the datestamp of an announcement is before the day of its list.
+
+        That is seen at the papers of a day that the feed told.
+        """
+        for on in sorted(self._state.days, reverse=True):
+            known = {key[:-1] for key in self._state.days[on].keys if key.endswith("n")}
+            if not known:
+                continue
+            for page in self._pages(self._sets[0], on - _ONE, on, Reading()):
+                lags = Counter(
+                    (on - record.changed_on).days
+                    for record in page.records
+                    if record.source_id in known and record.changed_on in {on, on - _ONE}
+                )
+                if lags:
+                    return lags.most_common(1)[0][0]
+        return _EVENING
+
+    def _settle(self, on: date, reading: Reading) -> None:
+        """Close a day that was read whole; one that was not is read again by the next fetch."""
+        state, day = self._state, self._state.days[on]
+        empty = not day.expected[""] and not day.was_fed
+        if empty:
+            # Perhaps the datestamps mean something else by now.
+            state.lag = None
+            del state.days[on]
+        if reading.short or (empty and self._told - on <= OVERLAP):
+            state.open[on] = Reading(short=reading.short, empty=empty)
+            return
+        if empty:
+            state.open[on].empty = True
+        else:
+            del state.open[on]
+            day.remark, day.whole = "", True
+            self.settled.add(on)
+        state.forget_keys(on)
+
+    def _list(self, on: date, reading: Reading, first: date, last: date) -> Iterator[Step]:
+        """Read one list to its end."""
+        total: int | None = None
+        for page in self._pages(self._sets[reading.n_lists], first, last, reading):
+            total = page.total if page.total is not None else total
+            todo = self._todo(page, on)
+            chunks = [todo[n : n + BATCH] for n in range(0, len(todo), BATCH)]
+            for n, chunk in enumerate(chunks, 1):
+                step = self._step(chunk, on)
+                if n == len(chunks):
+                    reading.token, reading.n_seen = page.token, reading.n_seen + page.n_records
+                if step[0] or step[1]:
+                    yield step
+            if not chunks:
+                reading.token, reading.n_seen = page.token, reading.n_seen + page.n_records
+        if total is not None and reading.n_seen != total:
+            reading.short = f"OAI-PMH gave {reading.n_seen:,} of {total:,} records"
+
+    def _pages(self, set_: str, first: date, last: date, reading: Reading) -> Iterator[_oai.Page]:
+        """Yield a list's pages from the one that the reading stands at.
+
+        Where the server has lost the place, they begin anew.
+
+        Raises:
+            SourceError: it cannot be read, does not end, or the place is lost at once again.
+        """
+        token, tokens = reading.token, set[str]()
+        is_again = False
+        for _ in range(_MOST_PAGES):
+            try:
+                answer = self._gate.get(self._url, _oai.query(first, last, set_, token))
+                page = _oai.parse_page(answer.body)
+            except _oai.BadToken:
+                if is_again:
+                    raise
+                is_again = True
+                token, tokens = "", set[str]()
+                reading.token, reading.n_seen = "", 0
+                continue
+            yield page
+            token = page.token
+            if not token:
+                return
+            if token in tokens:
+                break
+            tokens.add(token)
+        raise SourceError(
+            "arXiv's OAI-PMH interface gives a list without end, so it was not read on. "
+            "The next fetch begins it anew."
+        )
+
+    # -- records ------------------------------------------------------------------------------
+
+    def _todo(self, page: _oai.Page, on: date) -> list[_oai.Record | Rejected]:
+        """Return what a page has of the watched categories and was not dealt with that day."""
+        state, day = self._state, self._state.days[on]
+        waiting = {id for id, _ in state.waiting}
+        replaced = day.replaced()
+        records = [
+            record
+            for record in page.records
+            if state.watched(record.categories)
+            and (record.source_id in waiting or not day.knows(record.source_id))
+            and record.source_id not in replaced
+        ]
+        # Papers of one version come first: they tell which ids were announced when.
+        records.sort(key=lambda record: (record.is_replaced, record.source_id))
+        return [*records, *(each for each in page.rejected if key_of(each) not in day.keys)]
+
+    def _step(self, todo: list[_oai.Record | Rejected], on: date) -> Step:
+        papers: list[FetchedPaper] = []
+        rejected: list[Rejected] = []
+        touched = {on}
+        for each in todo:
+            if isinstance(each, Rejected):
+                self._state.days[on].keys.add(key_of(each))
+                self._state.add(on, (), rejected=True)
+                rejected.append(each)
+                continue
+            listed_on = self._listed_on(each, on)
+            if listed_on is None and not each.is_replaced:
+                continue
+            try:
+                paper = each.paper(listed_on or on)
+            except RejectedRecord as error:
+                paper = None
+                rejected.append(each.rejected(str(error)))
+            if listed_on is None:
+                self._state.days[on].keys.add(f"{each.source_id}u")
+                papers += [replace(paper, update_only=True)] if paper else []
+            else:
+                papers += [paper] if paper else []
+                touched |= self._count(each, listed_on, on, rejected=paper is None)
+        return papers, rejected, touched
+
+    def _count(
+        self, record: _oai.Record, listed_on: date, on: date, *, rejected: bool
+    ) -> set[date]:
+        """Count a paper for its day, and return the days that it changes."""
+        state, id = self._state, record.source_id
+        if any(waiting == id for waiting, _ in state.waiting):
+            return set() if rejected else state.took(id, 1 + record.is_replaced)
+        is_new = id > state.below(listed_on)
+        state.days[listed_on].keys.add(f"{id}{'n' if is_new else 'c'}")
+        state.days[on].keys.add(f"{id}u")
+        if is_new and not record.is_replaced:
+            state.days[listed_on].heard_of(id)
+        state.add(listed_on, state.watched(record.categories), rejected=rejected)
+        return {listed_on}
+
+    def _listed_on(self, record: _oai.Record, on: date) -> date | None:
+        """Return the day on whose list a paper is news; None if it is none, or known already."""
+        state, id = self._state, record.source_id
+        waits_for = [day for waiting, day in state.waiting if waiting == id]
+        if waits_for:
+            return max(waits_for)
+        if any(day.has(id) for day in state.days.values()):
+            return None
+        created = record.created_on or on
+        if record.is_replaced:
+            listed_on = state.day_of(id, on)
+            is_fresh = not state.below(on) and on - created <= _FRESH
+            return on if is_fresh else listed_on
+        listed_on = min(on, self._list_day(record, on))
+        if listed_on not in state.days:
+            # It was announced before anything that is to be read.
+            if "." in id:
+                state.floor = max(state.floor, id)
+            return None
+        is_new = id > state.below(listed_on)
+        return listed_on if is_new or listed_on - created <= OLD else None
+
+    def _list_day(self, record: _oai.Record, on: date) -> date:
+        """Return the day of the list that belongs to a record's datestamp."""
+        if record.changed_on is None:
+            return on
+        day = record.changed_on + timedelta(days=self._state.lag or 0)
+        while not is_announcement_day(day):
+            day += _ONE
+        return day

@@ -1,0 +1,204 @@
+"""OAI-PMH as arXiv speaks it: lists of records by the day on which they last changed.
+
+https://www.openarchives.org/OAI/openarchivesprotocol.html and https://info.arxiv.org/help/oa/,
+November 2026. arXiv's format has neither versions nor listing days; who reads it works them out.
+Since 2025 its resumption tokens no longer tell the size of the list, and they end with the day.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Final
+
+from triage.errors import RejectedRecord, SourceError
+from triage.identity import parse_arxiv, parse_doi
+from triage.records import FetchedPaper, Rejected
+from triage.sources._text import normalise, reject
+from triage.sources._xml import root, text
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+_OAI: Final = "{http://www.openarchives.org/OAI/2.0/}"
+_META: Final = "{http://arxiv.org/OAI/arXiv/}"
+_MOST_SETS: Final = 3
+# Archives that are sets of their own are within the group of all physics.
+_PHYSICS: Final = frozenset(
+    "astro-ph cond-mat gr-qc hep-ex hep-lat hep-ph hep-th math-ph nlin nucl-ex nucl-th physics"
+    " quant-ph".split()
+)
+_DAY: Final = re.compile(r"\s*(\d{4})-(\d{1,2})-(\d{1,2})(?!\d)")
+
+
+class BadToken(SourceError):
+    """The server knows a resumption token no longer: its list must be read anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record that was not deleted; `changed_on` is its datestamp, whose zone nobody tells."""
+
+    source_id: str
+    changed_on: date | None
+    categories: tuple[str, ...]
+    element: Element
+
+    @property
+    def created_on(self) -> date | None:
+        return _day(text(self.element, f"{_META}created"))
+
+    @property
+    def is_replaced(self) -> bool:
+        """Tell whether it has a later version than the first, as far as its dates say."""
+        updated = _day(text(self.element, f"{_META}updated"))
+        created = self.created_on
+        return updated is not None and (created is None or updated > created)
+
+    def paper(self, on: date) -> FetchedPaper:
+        """Return it as listed on `on`, as version 1, or 2 where all that is known is a later one.
+
+        Raises:
+            RejectedRecord: it has no title or no abstract.
+        """
+        meta = self.element
+        doi = text(meta, f"{_META}doi").split()
+        return normalise(
+            source="arxiv",
+            source_id=self.source_id,
+            version=2 if self.is_replaced else 1,
+            title=text(meta, f"{_META}title"),
+            abstract=text(meta, f"{_META}abstract"),
+            authors=[_name(author) for author in meta.iterfind(f"{_META}authors/{_META}author")],
+            categories=self.categories,
+            listed_on=on,
+            comment=text(meta, f"{_META}comments"),
+            doi=parse_doi(doi[0]) if doi else None,
+        )
+
+    def rejected(self, why: str) -> Rejected:
+        raw = " | ".join(f"{child.tag}: {child.text or ''}" for child in self.element)
+        return reject(why, raw, f"OAI-PMH of {self.changed_on}, {self.source_id}")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer to ListRecords.
+
+    Attributes:
+        n_records: all that came, the deleted and the broken among them.
+        total: how many records the whole list has, where the server says so.
+        token: asks for the next page; empty at the list's end.
+    """
+
+    records: tuple[Record, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+    n_records: int = 0
+    total: int | None = None
+    token: str = ""
+
+
+def query(first: date, last: date, set_: str, token: str) -> dict[str, str]:
+    """Return what asks for a page of the records changed from `first` to `last`.
+
+    Args:
+        set_: see `sets`; the empty one stands for all of arXiv.
+        token: of the page before; then the server knows the rest.
+    """
+    if token:
+        return {"verb": "ListRecords", "resumptionToken": token}
+    asked = {"verb": "ListRecords", "metadataPrefix": "arXiv"}
+    asked |= {"from": first.isoformat(), "until": last.isoformat()}
+    return asked | ({"set": set_} if set_ else {})
+
+
+def sets(categories: Sequence[str]) -> list[str]:
+    """Return the sets that hold all papers of some categories: all of arXiv for many archives."""
+    archives = dict.fromkeys(category.partition(".")[0] for category in categories)
+    if len(archives) > _MOST_SETS:
+        return [""]
+    return [f"physics:{name}" if name in _PHYSICS else name for name in archives]
+
+
+def parse_page(body: bytes) -> Page:
+    """Read an answer to ListRecords; no records is a page without any.
+
+    Raises:
+        BadToken: the list must be read from its beginning.
+        SourceError: it is no such answer, or one that refuses the request.
+    """
+    answer = root(body, "the answer of arXiv's OAI-PMH interface")
+    if answer.tag != f"{_OAI}OAI-PMH":
+        raise SourceError("arXiv's OAI-PMH interface answered otherwise. Check `oai_url`.")
+    error = answer.find(f"{_OAI}error")
+    if error is not None:
+        return _empty(error)
+    listed = answer.find(f"{_OAI}ListRecords")
+    if listed is None:
+        raise SourceError("arXiv's OAI-PMH interface answered without a list of records.")
+    records: list[Record] = []
+    rejected: list[Rejected] = []
+    elements = listed.findall(f"{_OAI}record")
+    for number, element in enumerate(elements, 1):
+        try:
+            record = _record(element)
+        except RejectedRecord as error_of_one:
+            raw = " | ".join(f"{each.tag}: {each.text or ''}" for each in element.iter())
+            rejected.append(reject(str(error_of_one), raw, f"OAI-PMH, record {number}"))
+            continue
+        if record is not None:
+            records.append(record)
+    token = listed.find(f"{_OAI}resumptionToken")
+    total = "" if token is None else token.get("completeListSize", "").strip()
+    return Page(
+        tuple(records),
+        tuple(rejected),
+        len(elements),
+        int(total[:9]) if total.isascii() and total.isdigit() else None,
+        "" if token is None else (token.text or "").strip(),
+    )
+
+
+def _empty(error: Element) -> Page:
+    code, said = error.get("code", ""), " ".join((error.text or "").split())[:200]
+    if code == "noRecordsMatch":
+        return Page(total=0)
+    if code == "badResumptionToken":
+        raise BadToken(f"arXiv's OAI-PMH interface no longer knows where the list stood. {said}")
+    raise SourceError(f"arXiv's OAI-PMH interface refused the request: {code[:40]} {said}")
+
+
+def _record(element: Element) -> Record | None:
+    """Return a record, None for one that was deleted.
+
+    Raises:
+        RejectedRecord: it has no id or no metadata.
+    """
+    header = element.find(f"{_OAI}header")
+    if header is not None and header.get("status") == "deleted":
+        return None
+    meta = element.find(f"{_OAI}metadata/{_META}arXiv")
+    if header is None or meta is None:
+        raise RejectedRecord("it has no header or no metadata in arXiv's format")
+    identifier = text(header, f"{_OAI}identifier").rpartition("arXiv.org:")[2]
+    found = parse_arxiv(text(meta, f"{_META}id")) or parse_arxiv(identifier)
+    if found is None:
+        raise RejectedRecord("it has no arXiv id")
+    changed_on = _day(text(header, f"{_OAI}datestamp"))
+    return Record(found[0], changed_on, tuple(text(meta, f"{_META}categories").split()), meta)
+
+
+def _day(value: str) -> date | None:
+    """Return the day that ISO 8601 names, also where it is written `2026-6-30`."""
+    found = _DAY.match(value)
+    try:
+        return date(*map(int, found.groups())) if found else None
+    except ValueError:
+        return None
+
+
+def _name(author: Element) -> str:
+    parts = (text(author, f"{_META}{part}").strip() for part in ("forenames", "keyname", "suffix"))
+    return " ".join(filter(None, parts))
