@@ -156,6 +156,8 @@ class Nightly:
         """
         with self._database.write() as conn:
             run_id = store.runs.begin(conn, on, self._clock.now())
+            # What was withdrawn since they were made is not sent: those digests are made anew.
+            store.messages.drop_withdrawn(conn, on)
         pair = self._encode(on, progress)
         pass_by("encoded")
         queued = self._queue(run_id, on, pair, only, progress)

@@ -38,9 +38,9 @@ _ABOUT: Final = re.compile(
     re.IGNORECASE,
 )
 _ROMAN: Final = re.compile(r"(?=[ivx])x{0,2}(?:ix|iv|v?i{0,3})")
-_COUNTED: Final = frozenset(
-    "first second third fourth fifth sixth one two three four five six".split()
-)
+_ORDINALS: Final = frozenset("first second third fourth fifth sixth seventh eighth".split())
+_CARDINALS: Final = frozenset("one two three four five six seven eight".split())
+_PARTS: Final = frozenset("part volume vol chapter paper report task".split())
 _N_MARK_WORDS: Final = 3
 _MARK_CHARS: Final = 510
 
@@ -103,11 +103,14 @@ class Traits:
     def numbers(self) -> Counter[str]:
         """What tells the parts of a series apart: numbers, numerals, ordinals."""
         found: Counter[str] = Counter()
-        for place, word in enumerate(self.words):
-            if any(map(str.isdigit, word)) or word in _COUNTED:
+        for before, word in zip(["", *self.words], self.words, strict=False):
+            if (
+                any(map(str.isdigit, word))
+                or word in _ORDINALS
+                or (word in _CARDINALS and before in _PARTS)
+                or (before and _ROMAN.fullmatch(word))
+            ):
                 found[word.lstrip("0")] += 1
-            elif place and _ROMAN.fullmatch(word):
-                found[word] += 1
         return found
 
     @cached_property

@@ -202,6 +202,34 @@ def differing(columns: dict[str, Any], row: dict[str, Any], now: datetime) -> di
     return {name: value for name, value in wanted.items() if value != row[name]}
 
 
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """One record of a work: who said it, when, under which id, and why it belongs there.
+
+    `why` is empty for what the work began with.
+    """
+
+    origin: str
+    received_at: datetime
+    id: str
+    why: str
+
+
+def provenance(conn: Connection, row: int) -> list[Provenance]:
+    """Return what a work is made of, what it began with first."""
+    [group] = store.works.groups(conn, [row])
+    merged = store.works.merged(conn, group)
+    told = []
+    for member in sorted(group, key=lambda each: (each in merged, each)):
+        why = merged[member][1] if member in merged else ""
+        for record in store.papers.records_of(conn, member):
+            id = f"{record['source']}:{record['source_id']}"
+            if record["source_id"] is None:
+                id = f"title:{record['raw_title']}"
+            told.append(Provenance(record["origin"], record["received_at"], id, why))
+    return told
+
+
 def split(database: Database, text: str, clock: Clock) -> list[int]:
     """Part the paper known as `text` from all that it was merged with, for good.
 

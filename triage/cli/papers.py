@@ -19,7 +19,7 @@ REASONS_SHOWN = 5
 
 @click.group("papers")
 def command() -> None:
-    """Import papers from files, and look at one."""
+    """Import papers from files, look at one, part and join."""
 
 
 @command.command("import")
@@ -74,21 +74,29 @@ def _say_why(app: App, origin: str) -> None:
 def show_(ctx: click.Context, id: str, as_json: bool) -> None:
     """Show the paper known as ID (an arXiv id, a DOI, a link) and where it came from."""
     from triage import store
+    from triage.works import provenance
 
     with opened(ctx).database.read() as conn:
         paper_id = store.papers.resolve(conn, id)
         if paper_id is None:
             raise NotFound(f"no paper {id[:80]!r}: `triage papers import` brings papers in")
         paper = store.papers.load(conn, [paper_id])[paper_id]
-        records = store.papers.records_of(conn, paper_id)
-    origins = [f"{record['origin']} ({record['received_at']:%Y-%m-%d})" for record in records]
+        state = store.works.columns(conn, [paper_id])[paper_id]
+        told = provenance(conn, paper_id)
+    origins = [f"{each.origin} ({each.received_at:%Y-%m-%d})" for each in told]
+    ids = [f"{each.id} ({each.why})" if each.why else each.id for each in told]
     fields = {
         "id": store.papers.outside_id(paper),
         "title": paper.title,
         "authors": ", ".join(paper.authors),
         "categories": " ".join(paper.categories),
         "listed": paper.listed_on,
+        "revised": state["revised_on"],
+        "withdrawn": state["withdrawn_at"] and state["withdrawn_at"].date(),
+        "venue": paper.venue,
+        "citations": paper.citations,
         "upvotes": paper.upvotes,
+        "known as": "; ".join(dict.fromkeys(ids)),
         "origins": "; ".join(dict.fromkeys(origins)),
         "abstract": paper.abstract,
     }
@@ -97,3 +105,32 @@ def show_(ctx: click.Context, id: str, as_json: bool) -> None:
         return
     for name, value in fields.items():
         click.echo(f"{name:<11}{'-' if value in (None, '') else value}")
+
+
+@command.command()
+@click.argument("id")
+@click.pass_context
+def split(ctx: click.Context, id: str) -> None:
+    """Part ID from the papers that it was merged with, for good.
+
+    ID is the one that does not belong: an arXiv id, a DOI, or `title:` and the title of a record
+    that has no id. `triage papers show` lists them.
+    """
+    from triage.works import split as split_work
+
+    app = opened(ctx)
+    parted = split_work(app.database, id, app.clock)
+    click.echo(f"parted from {len(parted)}" if parted else "it stands alone: nothing was changed")
+
+
+@command.command()
+@click.argument("id")
+@click.argument("other")
+@click.pass_context
+def merge(ctx: click.Context, id: str, other: str) -> None:
+    """Make ID and OTHER one paper; `triage papers split` takes it back."""
+    from triage.works import merge as merge_works
+
+    app = opened(ctx)
+    merged = merge_works(app.database, id, other, app.clock)
+    click.echo("merged" if merged else "they are one already: nothing was changed")

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Update,
     and_,
     bindparam,
+    delete,
     exists,
     insert,
     or_,
@@ -187,6 +188,7 @@ _WANTED = and_(
         or_(subscribers.c.paused_until.is_(None), subscribers.c.paused_until <= messages.c.on),
     ),
     ~exists().where(suppressions.c.address_hash == bindparam("address_hash")),
+    ~slates_store.shows_withdrawn(messages.c.slate_id),
 )
 
 
@@ -259,7 +261,10 @@ def unwanted_because(conn: Connection, message: StoredMessage, address_hash: str
     if row.paused_until is not None and row.paused_until > message.on:
         return str(SubscriberState.PAUSED)
     found = select(suppressions.c.at).where(suppressions.c.address_hash == address_hash)
-    return None if conn.scalar(found) is None else str(SubscriberState.SUPPRESSED)
+    if conn.scalar(found) is not None:
+        return str(SubscriberState.SUPPRESSED)
+    withdrawn = conn.scalar(select(slates_store.shows_withdrawn(message.slate_id)))
+    return "paper_withdrawn" if withdrawn else None
 
 
 def renew(conn: Connection, owner: str, ids: Collection[int], until: datetime) -> None:
@@ -268,6 +273,20 @@ def renew(conn: Connection, owner: str, ids: Collection[int], until: datetime) -
     held = messages.c.state.in_([MessageState.CLAIMED, MessageState.IN_DOUBT])
     change = update(messages).where(mine, held, messages.c.id.in_(list(ids)))
     conn.execute(change.values(lease_until=until))
+
+
+def drop_withdrawn(conn: Connection, on: date) -> int:
+    """Undo the digests of a date that show a withdrawn paper and were never handed to anybody.
+
+    They are as if they had not been made, and so are due again; returns how many those are.
+    """
+    unsent = select(messages.c.slate_id).where(
+        messages.c.on == on,
+        messages.c.state.in_([MessageState.RENDERED, MessageState.DEFERRED]),
+        messages.c.resends == 0,
+        slates_store.shows_withdrawn(messages.c.slate_id),
+    )
+    return conn.execute(delete(slates).where(slates.c.id.in_(unsent))).rowcount
 
 
 _MIME = select(bodies.c.mime).where(bodies.c.message_id == bindparam("of"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, select, update
 
 from triage.records import Impression, MessageState, Policy, Reason, Slate
 from triage.store import papers as papers_store
@@ -195,6 +195,15 @@ def release(conn: Connection, slate_id: int, at: datetime) -> None:
         impressions.c.slate_id == slate_id, impressions.c.released_at.is_(None)
     )
     conn.execute(change.values(released_at=at))
+
+
+def shows_withdrawn(slate_id: ColumnElement[Any] | int | None) -> ColumnElement[bool]:
+    """Return the condition that a slate holds a paper that is known to be withdrawn."""
+    return exists().where(
+        impressions.c.slate_id == slate_id,
+        papers.c.id == impressions.c.paper_id,
+        papers.c.withdrawn_at.is_not(None),
+    )
 
 
 def training_log(conn: Connection, feature_version: str, n_features: int) -> TrainingLog:
