@@ -93,16 +93,92 @@ def test_each_source_is_named_once() -> None:
     assert [said.count(name) for name in ("arXiv", "bioRxiv", "Hugging Face")] == [1, 1, 1]
 
 
-def test_nothing_new_is_said_too() -> None:
-    assert report(n_candidates=0) == "2 Mar: nothing new. Chosen from 0 papers."
+def test_several_sources_stay_one_line_with_what_is_there_first() -> None:
+    said = report(
+        day(Verdict.EMPTY_EXPECTED, "hf_daily", got=0),
+        day(Verdict.FAILED, "biorxiv", got=0),
+        day(Verdict.COMPLETE, got=757),
+        day(Verdict.FAILED, "medrxiv", got=0),
+        n_candidates=757,
+    )
+    assert said == (
+        "2 Mar: 757 new on arXiv, complete; bioRxiv and medRxiv could not be read;"
+        " no announcement on Hugging Face. Chosen from 757 papers."
+    )
+
+
+def test_categories_that_are_late_are_named() -> None:
+    there = day(Verdict.COMPLETE, got=270, category="cs.CL")
+    late = [day(Verdict.PARTIAL, expected=0, got=0, category=name) for name in ("cs.AI", "cs.RO")]
+    said = report(day(Verdict.PARTIAL, expected=270), *late, there)
+    assert "270 on arXiv so far, cs.AI and cs.RO not yet announced, will follow" in said
+    assert "cs.CL" not in said
+
+
+def test_a_category_whose_records_are_still_coming_is_not_called_late() -> None:
+    there = day(Verdict.COMPLETE, expected=170, got=170, category="cs.CL")
+    slow = day(Verdict.PARTIAL, expected=130, got=100, category="cs.AI")
+    said = report(day(Verdict.PARTIAL), slow, there)
+    assert "270 of 300 on arXiv so far, the rest will follow" in said
+
+
+def test_a_source_that_is_late_as_a_whole_names_no_category() -> None:
+    parts = [day(Verdict.PARTIAL, expected=135, got=135, category=f"cs.{n}") for n in (1, 2)]
+    said = report(day(Verdict.PARTIAL, expected=270), *parts)
+    assert "270 on arXiv so far, the rest will follow" in said
+
+
+def test_categories_do_not_count_beside_their_source() -> None:
+    parts = [day(Verdict.COMPLETE, got=n, category=f"cs.{n}") for n in (150, 170)]
+    assert "270 new on arXiv, complete" in report(day(Verdict.COMPLETE), *parts)
+
+
+def test_a_day_that_ends_later_than_the_readers_is_told_with_the_next() -> None:
+    """bioRxiv's newest day is the one before, and so it was for the digest before."""
+    before = [day(Verdict.COMPLETE, "biorxiv", on=DAY - timedelta(days=n), got=n) for n in (1, 2)]
+    assert report(*before).startswith("2 Mar: 1 new on bioRxiv, complete.")
+    two_days = day_report({}, before, since=DAY - timedelta(days=2), on=DAY, n_candidates=3)
+    assert two_days.startswith("2 Mar: 3 new on bioRxiv, complete.")
+
+
+def test_many_days_that_could_not_be_read_are_one_remark() -> None:
+    failed = [day(Verdict.FAILED, got=0, on=DAY - timedelta(days=n)) for n in range(1, 10)]
+    said = day_report(
+        {}, [*failed, day(Verdict.COMPLETE)], since=DAY - timedelta(days=10), on=DAY, n_candidates=1
+    )
+    assert "270 new on arXiv, arXiv of 9 days since 21 Feb could not be read" in said
+
+
+def test_feeds_without_news_are_named_and_many_with_news_are_counted() -> None:
+    quiet = [day(Verdict.COMPLETE, f"feed:quiet{n}", got=0) for n in range(5)]
+    full = [day(Verdict.COMPLETE, f"feed:full{n}", got=2) for n in range(4)]
+    said = report(*quiet, *full)
+    assert "8 new on 4 feeds, complete; nothing new on quiet0, quiet1, quiet2 and 2 more" in said
+    assert "2 new on full0, complete" in report(*quiet, *full[:2])
+
+
+@pytest.mark.parametrize("verdict", [v for v in Verdict if v is not Verdict.PARTIAL])
+def test_four_sources_and_thirty_feeds_fit_into_a_mail(verdict: Verdict) -> None:
+    names = ("arxiv", "hf_daily", "biorxiv", "medrxiv")
+    sources = [day(Verdict.PARTIAL, name) for name in names]
+    feeds = [day(verdict, f"feed:feed{n:02d}") for n in range(30)]
+    assert len(report(*sources, *feeds)) <= 400
 
 
 @given(
     st.dictionaries(st.sampled_from(["arxiv", "listing", "feed:x"]), st.integers(1, 10**6)),
-    st.lists(st.sampled_from(list(Verdict))),
+    st.lists(st.tuples(st.sampled_from(list(Verdict)), st.booleans(), st.integers(0, 9))),
 )
-def test_it_is_always_one_line(counts: dict[str, int], verdicts: list[Verdict]) -> None:
-    days = [day(verdict, f"feed:{n}") for n, verdict in enumerate(verdicts)]
+def test_it_is_always_one_line_that_leaves_no_source_out(
+    counts: dict[str, int], stand: list[tuple[Verdict, bool, int]]
+) -> None:
+    days = [
+        day(verdict, f"feed:f{n}" if is_feed else f"source{n}", got=got)
+        for n, (verdict, is_feed, got) in enumerate(stand)
+    ]
     said = report(*days, counts=counts)
     assert said.isprintable()
     assert said.endswith(" papers.")
+    if len(stand) <= 3:
+        named = [each.source.removeprefix("feed:") for each in days]
+        assert all(name in said for name in named)

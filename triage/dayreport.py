@@ -85,38 +85,60 @@ def _read(whole: Mapping[str, int]) -> Iterator[str]:
 
 def _missing(fresh: Mapping[str, Sequence[SourceDay]], on: date) -> Iterator[str]:
     """Say what is missing of sources that are not all there, after what was read of them."""
-    unread: dict[str, list[str]] = {}
+    unread: dict[tuple[Verdict, str], list[str]] = {}
     for source, days in fresh.items():
         name, told = source_name(source), _unsettled(days)
         got = sum(day.got for day in _whole_days(days) if day.verdict is Verdict.COMPLETE)
-        if told and not got and all(day.verdict is Verdict.FAILED for day in told):
-            unread.setdefault(_when(told, on), []).append(name)
+        verdicts = {day.verdict for day in told}
+        if not got and len(verdicts) == 1 and Verdict.PARTIAL not in verdicts:
+            unread.setdefault((told[0].verdict, _when(told, on)), []).append(name)
         elif told:
             lead = [f"{got:,} new on {name}"] if got else []
             by_verdict = groupby(sorted(told, key=_severity), key=_severity)
-            late = [day for day in days if day.category and day.verdict in _UNSETTLED]
+            late = _late(days)
             gone = [_gone(name, list(same), late, on) for _, same in by_verdict]
             yield ", ".join([*lead, *gone])
-    for when, names in unread.items():
-        yield f"{_listed(names)}{when} could not be read"
+    for (verdict, when), names in unread.items():
+        yield _unread(_listed(names) + when, verdict)
 
 
-def _gone(name: str, days: Sequence[SourceDay], late: Sequence[SourceDay], on: date) -> str:
+def _unread(who: str, verdict: Verdict) -> str:
+    if verdict is Verdict.FAILED:
+        return f"{who} could not be read"
+    return f"{who} gave nothing although papers were due; they will follow"
+
+
+def _late(days: Sequence[SourceDay]) -> dict[date, list[str]]:
+    """Return the categories that have not been announced, by day; none where none has been.
+
+    One that has all it counts and is not settled waits for papers that nobody has named yet.
+    """
+    late: dict[date, list[str]] = {}
+    for on, parts in groupby((day for day in days if day.category), key=lambda day: day.on):
+        parts_of_day = list(parts)
+        waiting = [
+            day.category
+            for day in parts_of_day
+            if day.verdict in _UNSETTLED and day.expected in (None, day.got)
+        ]
+        if len(waiting) < len(parts_of_day):
+            late[on] = waiting
+    return late
+
+
+def _gone(name: str, days: Sequence[SourceDay], late: Mapping[date, list[str]], on: date) -> str:
     """Say what is missing of days that share a verdict."""
     when, verdict = _when(days, on), days[0].verdict
-    if verdict is Verdict.FAILED:
-        return f"{name}{when} could not be read"
-    if verdict is Verdict.EMPTY_SUSPECT:
-        return f"{name}{when} gave nothing although papers were due; they will follow"
-    got, expected = sum(day.got for day in days), [day.expected for day in days]
-    of = "" if None in expected else f" of {sum(filter(None, expected)):,}"
-    categories = dict.fromkeys(day.category for day in late if day.on in {d.on for d in days})
+    if verdict is not Verdict.PARTIAL:
+        return _unread(name + when, verdict)
+    got, expected = sum(day.got for day in days), sum(day.expected or 0 for day in days)
+    of = f" of {expected:,}" if expected > got and None not in {d.expected for d in days} else ""
+    categories = list(dict.fromkeys(each for day in days for each in late.get(day.on, ())))
     if categories:
-        return (
-            f"{got:,}{of} on {name}{when} so far, {_listed(list(categories))} not yet announced,"
-            " will follow"
-        )
-    return f"{got:,}{of} on {name}{when} so far, the rest will follow"
+        follows = f"{_listed(categories)} not yet announced, will follow"
+    else:
+        follows = "the rest will follow"
+    return f"{got:,}{of} on {name}{when} so far, {follows}"
 
 
 def _quiet(fresh: Mapping[str, Sequence[SourceDay]]) -> Iterator[str]:
