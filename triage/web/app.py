@@ -15,7 +15,7 @@ from triage.errors import DatabaseError
 from triage.ports import Clock
 from triage.store import Database
 from triage.tokens import Keyring
-from triage.web import papers, unsubscribe, votes
+from triage.web import days, papers, unsubscribe, votes
 from triage.web.guard import Guard
 from triage.web.pages import Desk, Pages, Site
 
@@ -37,9 +37,6 @@ def create_app(db: Database, keyring: Keyring, clock: Clock, site: Site) -> Star
     """
     pages = Pages(site)
     desk = Desk(db, keyring, clock, pages)
-
-    def home(_: Request) -> Response:
-        return pages.show("home")
 
     def preferences(_: Request) -> Response:
         return pages.show("preferences")
@@ -65,7 +62,7 @@ def create_app(db: Database, keyring: Keyring, clock: Clock, site: Site) -> Star
 
     app = _Guarded(
         routes=[
-            Route("/", home, methods=["GET"]),
+            *days.routes(desk),
             *papers.routes(desk),
             *votes.routes(desk),
             *unsubscribe.routes(desk),

@@ -1,0 +1,76 @@
+"""What was listed on a day, for people who leaf through the days."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from triage.records import Paper
+from triage.store import papers as papers_store
+from triage.tables import papers
+
+_SHOWN = papers.c.merged_into.is_(None) & papers.c.withdrawn_at.is_(None)
+
+
+@dataclass(frozen=True, slots=True)
+class DayPaper:
+    """A paper on a day's page; `is_new` if it was stored only lately."""
+
+    paper: Paper
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The nearest days with papers before and after a day; None where there is none."""
+
+    before: date | None
+    after: date | None
+
+
+def newest(conn: Connection) -> date | None:
+    """Return the newest day that has papers; None if nothing is stored."""
+    found: date | None = conn.scalar(select(func.max(papers.c.listed_on)).where(_SHOWN))
+    return found
+
+
+def around(conn: Connection, on: date) -> Neighbours:
+    before = select(func.max(papers.c.listed_on)).where(_SHOWN, papers.c.listed_on < on)
+    after = select(func.min(papers.c.listed_on)).where(_SHOWN, papers.c.listed_on > on)
+    return Neighbours(conn.scalar(before), conn.scalar(after))
+
+
+def count(conn: Connection, on: date) -> int:
+    """Return how many papers a day has."""
+    query = select(func.count()).select_from(papers).where(_SHOWN, papers.c.listed_on == on)
+    return conn.scalar(query) or 0
+
+
+def page(conn: Connection, on: date, new_since: datetime, offset: int, n: int) -> list[DayPaper]:
+    """Return at most `n` of a day's papers after the first `offset`, most upvotes first."""
+    return _chosen(conn, papers.c.listed_on == on, new_since, offset, n)
+
+
+def trending(
+    conn: Connection, first: date, last: date, new_since: datetime, n: int
+) -> list[DayPaper]:
+    """Return the `n` papers with most upvotes of those listed from `first` to `last`."""
+    voted = papers.c.listed_on.between(first, last) & (papers.c.upvotes > 0)
+    return _chosen(conn, voted, new_since, 0, n)
+
+
+def _chosen(
+    conn: Connection, which: ColumnElement[bool], new_since: datetime, offset: int, n: int
+) -> list[DayPaper]:
+    query = (
+        select(papers.c.id, papers.c.first_seen_at)
+        .where(_SHOWN, which)
+        .order_by(func.coalesce(papers.c.upvotes, 0).desc(), papers.c.id)
+        .offset(offset)
+        .limit(n)
+    )
+    seen = {row.id: row.first_seen_at for row in conn.execute(query)}
+    found = papers_store.load(conn, seen)
+    return [DayPaper(found[id], at >= new_since) for id, at in seen.items()]
