@@ -352,6 +352,9 @@ class Gate:
                 raise _Temporary(f"took longer than {self._request_s:.0f} s for one answer")
             if unpack is not None and unpack.eof:
                 return bytes(body)  # Nothing that belongs to it follows.
+        if self._limit.is_over:
+            # An answer without a length ends where the connection does, and we have shut that.
+            raise _Temporary(f"took longer than {self._request_s:.0f} s for one answer")
         if unpack is not None:
             raise _Temporary("sent a gzip answer that ends in the middle")
         return bytes(body)
