@@ -8,12 +8,11 @@ import os
 import secrets
 import shlex
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from triage.clock import SystemClock, seconds_up
 from triage.errors import ConfigError, DatabaseError
@@ -21,10 +20,8 @@ from triage.ports import Progress, silent
 from triage.settings import SECRET_FILE, Settings, load_settings, secret, signing_secret
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
-    import httpx
     from starlette.applications import Starlette
 
     from triage.digest import Composed, Nightly
@@ -33,19 +30,14 @@ if TYPE_CHECKING:
     from triage.ports import Clock, Enricher, Mailer, Source
     from triage.records import Slate
     from triage.schedule import Schedule
-    from triage.settings import FeedSettings
-    from triage.sources._http import Gate
     from triage.store import Database
     from triage.tokens import Keyring
+    from triage.upstreams import Upstreams
     from triage.workshop import FileWorkshop
 
 CONFIG_NAME = "triage.toml"
 # No digest waits longer for one source; what does not come in time is asked for again later.
 LONGEST_FETCH = timedelta(minutes=3)
-# How many days the newest day that can be judged lies behind today; feeds are not waited for.
-BEHIND = {"arxiv": 0, "hf_daily": 0, "biorxiv": 1, "medrxiv": 1}
-# Between two requests to the host of a feed.
-FEED_INTERVAL_S = 1.0
 # After arXiv's feed, which is there at midnight in New York.
 ENRICH_AT = time(5, 30)
 
@@ -57,7 +49,6 @@ class App:
     settings: Settings
     clock: Clock
     own_mailer: Mailer | None = None
-    _gates: dict[str, Gate] = field(default_factory=dict)
 
     @cached_property
     def database(self) -> Database:
@@ -124,6 +115,14 @@ class App:
         log = self.settings.mail_log
         return PostfixLog(log).delivered if log else lambda _: None
 
+    @cached_property
+    def _upstreams(self) -> Upstreams:
+        from triage.upstreams import Upstreams
+
+        return Upstreams(
+            self.settings, self.clock, lambda: self.database, owner=_this_process, is_gone=_is_gone
+        )
+
     def sources(
         self, on: date | None = None, deadline: datetime | None = None, since: date | None = None
     ) -> list[Source]:
@@ -134,45 +133,7 @@ class App:
             deadline: when a fetch must have ended; none for one that may wait its turn.
             since: the first day to read again, of the sources that can read the past.
         """
-        from triage.announcements import arxiv_today
-        from triage.sources.arxiv import Arxiv
-        from triage.sources.biorxiv import Biorxiv
-        from triage.sources.feed import FeedSource
-        from triage.sources.hf_daily import HuggingFaceDaily
-
-        wanted, now = self.settings.sources, self.clock.now()
-        sources: list[Source] = []
-        if wanted.arxiv.enabled and wanted.arxiv.categories:
-            arxiv = wanted.arxiv
-            gate = self._gate("arxiv", arxiv.min_interval_s, deadline, arxiv.daily_requests)
-            urls = (arxiv.rss_url, arxiv.api_url, arxiv.oai_url)
-            day = on or arxiv_today(now)
-            sources.append(Arxiv(gate, arxiv.categories, *urls, day, since))
-        if wanted.hf_daily.enabled:
-            hf = wanted.hf_daily
-            gate = self._gate("hf_daily", hf.min_interval_s, deadline, hf.daily_requests)
-            # What trends is known of this moment only, and not of a day of the past.
-            trends = hf.trending and on is None
-            sources.append(HuggingFaceDaily(gate, hf.url, on or now.date(), since, trends))
-        if wanted.biorxiv.enabled:
-            bio = wanted.biorxiv
-            gate = self._gate("biorxiv", bio.min_interval_s, deadline, bio.daily_requests)
-            # A day of preprints can be judged when it is over.
-            day = on or arxiv_today(now) - timedelta(days=BEHIND["biorxiv"])
-            sources += [Biorxiv(gate, name, bio.url, day, since=since) for name in bio.servers]
-        for feed in wanted.feed:
-            gate = self._feed_gate(feed, deadline)
-            sources.append(FeedSource(gate, feed.name, feed.url, on or now.date()))
-        return sources
-
-    def _daily(self) -> list[str]:
-        """Return the names of the sources that are switched on and have days to be waited for."""
-        wanted = self.settings.sources
-        return [
-            *(["arxiv"] if wanted.arxiv.enabled and wanted.arxiv.categories else []),
-            *(["hf_daily"] if wanted.hf_daily.enabled else []),
-            *(wanted.biorxiv.servers if wanted.biorxiv.enabled else []),
-        ]
+        return self._upstreams.sources(on, deadline, since)
 
     def enrichers(self, deadline: datetime | None = None) -> list[Enricher]:
         """Return who is asked for more than the sources told, whom to believe first; often nobody.
@@ -180,25 +141,7 @@ class App:
         Args:
             deadline: as for `sources`.
         """
-        from triage.sources.crossref import Crossref
-        from triage.sources.semantic_scholar import SemanticScholar
-
-        wanted = self.settings.sources
-        enrichers: list[Enricher] = []
-        if wanted.crossref.enabled:
-            crossref = wanted.crossref
-            gate = self._gate(
-                "crossref", crossref.min_interval_s, deadline, crossref.daily_requests
-            )
-            enrichers.append(Crossref(gate, crossref.url))
-        if wanted.semantic_scholar.enabled:
-            scholar = wanted.semantic_scholar
-            gate = self._gate(
-                "semantic_scholar", scholar.min_interval_s, deadline, scholar.daily_requests
-            )
-            key = secret("SEMANTIC_SCHOLAR_KEY")
-            enrichers.append(SemanticScholar(gate, scholar.url, key))
-        return enrichers
+        return self._upstreams.enrichers(deadline)
 
     def enrich(self, progress: Progress = silent) -> EnrichReport:
         """Ask them about recent papers, for a few minutes at most."""
@@ -211,51 +154,6 @@ class App:
             max_age_days=self.settings.digest.max_age_days,
             progress=progress,
         )
-
-    def _gate(
-        self,
-        name: str,
-        min_interval_s: float,
-        deadline: datetime | None,
-        daily_requests: int = 500,
-        *,
-        is_public: bool = False,
-    ) -> Gate:
-        """Return the gate of one source, always the same; all processes share what it stands for.
-
-        Args:
-            name: of whoever is asked, the host's where nothing better is known.
-            is_public: reach public addresses only.
-        """
-        from triage.sources._http import Gate, user_agent
-        from triage.turns import Rules
-        from triage.turnstile import Turnstile
-
-        key = f"{name}, public" if is_public else name
-        if key not in self._gates:
-            site = self.settings.site
-            agent = user_agent(site.base_url, site.contact)
-            turns = Turnstile(
-                self.database,
-                self.clock,
-                name,
-                Rules(min_interval_s, daily_requests),
-                owner=_this_process(),
-                is_gone=_is_gone,
-            )
-            transport = _pinned if is_public else None
-            gate = Gate(self.clock, agent, min_interval_s, turns=turns, transport=transport)
-            self._gates[key] = gate
-        self._gates[key].deadline = deadline
-        return self._gates[key]
-
-    def _feed_gate(self, feed: FeedSettings, deadline: datetime | None) -> Gate:
-        """Return the gate of a feed's host, which is arXiv's own where the feed is one of arXiv."""
-        host = urlsplit(feed.url).hostname or ""
-        name, interval_s = host, FEED_INTERVAL_S
-        if host == "arxiv.org" or host.endswith(".arxiv.org"):
-            name, interval_s = "arxiv", self.settings.sources.arxiv.min_interval_s
-        return self._gate(name, interval_s, deadline, is_public=not feed.allow_private)
 
     def nightly(self) -> Nightly:
         from triage.digest import Nightly
@@ -342,7 +240,7 @@ class App:
             self.nightly(),
             self.outbox(),
             sources=sources,
-            awaited={name: BEHIND[name] for name in self._daily()},
+            awaited=self._upstreams.awaited(),
             chores=[
                 Chore(
                     "back up", at, lambda: back_up(self.database, settings.backup_path, self.clock)
@@ -357,8 +255,8 @@ class App:
 
     def close(self) -> None:
         """Close what was opened: connections to sources and to the database."""
-        for gate in self._gates.values():
-            gate.close()
+        if "_upstreams" in self.__dict__:
+            self._upstreams.close()
         if "unchecked_database" in self.__dict__:
             self.unchecked_database.close()
 
@@ -366,12 +264,6 @@ class App:
         from triage.web import create_app
 
         return create_app(self.database, self.keyring, self.clock, self.settings.site)
-
-
-def _pinned(trust: ssl.SSLContext) -> httpx.BaseTransport:
-    from triage.sources._pinned import PinnedTransport
-
-    return PinnedTransport(trust)
 
 
 def open_app(config: Path, *, clock: Clock | None = None, mailer: Mailer | None = None) -> App:

@@ -1,0 +1,188 @@
+"""The live sources, and who knows more of their papers, each behind its gate as the settings say.
+
+A new source is composed in `Upstreams.sources`, and, if it has days to be waited for, in `awaited`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from triage.announcements import arxiv_today
+from triage.settings import Settings, secret
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
+
+    from triage.ports import Clock, Enricher, Source
+    from triage.settings import FeedSettings
+    from triage.sources._http import Gate
+    from triage.store import Database
+
+# A day of preprints can be judged when it is over, which is the day after.
+PREPRINTS_BEHIND: Final = 1
+# Between two requests to the host of a feed, in seconds, and how many a day.
+FEED_INTERVAL_S: Final = 1.0
+FEED_REQUESTS: Final = 500
+
+
+class Upstreams:
+    """Makes sources and enrichers, and keeps their gates, so that spacing holds over fetches.
+
+    Args:
+        database: returns where all processes share their turns.
+        owner: returns a new name of this process.
+        is_gone: whether an owner is known to be a process that has ended.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        database: Callable[[], Database],
+        *,
+        owner: Callable[[], str],
+        is_gone: Callable[[str], bool],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._database = database
+        self._owner = owner
+        self._is_gone = is_gone
+        self._gates: dict[str, Gate] = {}
+
+    def sources(
+        self, on: date | None = None, deadline: datetime | None = None, since: date | None = None
+    ) -> list[Source]:
+        """Return the live sources that are switched on; see `App.sources`."""
+        from triage.sources.arxiv import Arxiv
+        from triage.sources.biorxiv import Biorxiv
+        from triage.sources.feed import FeedSource
+        from triage.sources.hf_daily import HuggingFaceDaily
+
+        wanted, now = self._settings.sources, self._clock.now()
+        sources: list[Source] = []
+        if wanted.arxiv.enabled and wanted.arxiv.categories:
+            arxiv = wanted.arxiv
+            gate = self._gate("arxiv", arxiv.min_interval_s, deadline, arxiv.daily_requests)
+            urls = (arxiv.rss_url, arxiv.api_url, arxiv.oai_url)
+            day = on or arxiv_today(now)
+            sources.append(Arxiv(gate, arxiv.categories, *urls, day, since))
+        if wanted.hf_daily.enabled:
+            hf = wanted.hf_daily
+            gate = self._gate("hf_daily", hf.min_interval_s, deadline, hf.daily_requests)
+            # What trends is known of this moment only, and not of a day of the past.
+            trends = hf.trending and on is None
+            sources.append(HuggingFaceDaily(gate, hf.url, on or now.date(), since, trends))
+        if wanted.biorxiv.enabled:
+            bio = wanted.biorxiv
+            gate = self._gate("biorxiv", bio.min_interval_s, deadline, bio.daily_requests)
+            day = on or arxiv_today(now) - timedelta(days=PREPRINTS_BEHIND)
+            sources += [Biorxiv(gate, name, bio.url, day, since=since) for name in bio.servers]
+        for feed in wanted.feed:
+            gate = self._feed_gate(feed, deadline)
+            sources.append(FeedSource(gate, feed.name, feed.url, on or now.date()))
+        return sources
+
+    def awaited(self) -> Mapping[str, int]:
+        """Return the sources that a digest waits for, with how far their day lies behind its own.
+
+        Feeds have no day on which something is due, so nobody waits for them.
+        """
+        wanted = self._settings.sources
+        awaited = {}
+        if wanted.arxiv.enabled and wanted.arxiv.categories:
+            awaited["arxiv"] = 0
+        if wanted.hf_daily.enabled:
+            awaited["hf_daily"] = 0
+        if wanted.biorxiv.enabled:
+            awaited |= dict.fromkeys(wanted.biorxiv.servers, PREPRINTS_BEHIND)
+        return awaited
+
+    def enrichers(self, deadline: datetime | None = None) -> list[Enricher]:
+        """Return who is asked for more than the sources told, whom to believe first."""
+        from triage.sources.crossref import Crossref
+        from triage.sources.semantic_scholar import SemanticScholar
+
+        crossref = self._settings.sources.crossref
+        scholar = self._settings.sources.semantic_scholar
+        enrichers: list[Enricher] = []
+        if crossref.enabled:
+            gate = self._gate(
+                "crossref", crossref.min_interval_s, deadline, crossref.daily_requests
+            )
+            enrichers.append(Crossref(gate, crossref.url))
+        if scholar.enabled:
+            gate = self._gate(
+                "semantic_scholar", scholar.min_interval_s, deadline, scholar.daily_requests
+            )
+            key = secret("SEMANTIC_SCHOLAR_KEY")
+            enrichers.append(SemanticScholar(gate, scholar.url, key))
+        return enrichers
+
+    def close(self) -> None:
+        """Close the connections; the gates can be used again and keep their distance."""
+        for gate in self._gates.values():
+            gate.close()
+
+    def _gate(
+        self,
+        name: str,
+        min_interval_s: float,
+        deadline: datetime | None,
+        daily_requests: int,
+        *,
+        is_public: bool = False,
+    ) -> Gate:
+        """Return the gate of one source, always the same; all processes share what it stands for.
+
+        Args:
+            name: of whoever is asked, the host's where nothing better is known.
+            is_public: reach public addresses only.
+        """
+        from triage.sources._http import Gate, user_agent
+        from triage.turns import Rules
+        from triage.turnstile import Turnstile
+
+        key = f"{name}, public" if is_public else name
+        if key not in self._gates:
+            site = self._settings.site
+            turns = Turnstile(
+                self._database(),
+                self._clock,
+                name,
+                Rules(min_interval_s, daily_requests),
+                owner=self._owner(),
+                is_gone=self._is_gone,
+            )
+            self._gates[key] = Gate(
+                self._clock,
+                user_agent(site.base_url, site.contact),
+                min_interval_s,
+                turns=turns,
+                transport=_pinned if is_public else None,
+            )
+        self._gates[key].deadline = deadline
+        return self._gates[key]
+
+    def _feed_gate(self, feed: FeedSettings, deadline: datetime | None) -> Gate:
+        """Return the gate of a feed's host, which is arXiv's own where the feed is one of arXiv."""
+        host = urlsplit(feed.url).hostname or ""
+        name, interval_s, daily_requests = host, FEED_INTERVAL_S, FEED_REQUESTS
+        if host == "arxiv.org" or host.endswith(".arxiv.org"):
+            arxiv = self._settings.sources.arxiv
+            name, interval_s = "arxiv", arxiv.min_interval_s
+            daily_requests = arxiv.daily_requests
+        return self._gate(
+            name, interval_s, deadline, daily_requests, is_public=not feed.allow_private
+        )
+
+
+def _pinned(trust: ssl.SSLContext) -> httpx.BaseTransport:
+    from triage.sources._pinned import PinnedTransport
+
+    return PinnedTransport(trust)
