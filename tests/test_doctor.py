@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 import triage.doctor
 from tests.doctor_world import ARXIV, BOTH, LOCAL, Server, installation, mailing, web, well
-from tests.factories import NOON
+from tests.factories import DAY, NOON
 from tests.installation import add_reader
 from tests.web_world import everything
 from triage import store
@@ -25,6 +25,7 @@ from triage.cli import cli
 from triage.doctor import PATIENCE_S, Finding, Level, ProbeFailed, Reply, examine, exit_code
 from triage.doctor.database import file_system
 from triage.doctor.outside import is_loopback
+from triage.records import SourceDay, Verdict
 from triage.store import health
 
 
@@ -339,6 +340,33 @@ def test_each_enabled_source_is_asked_once_and_knows_who_asks(tmp_path: Path) ->
         "https://rss.arxiv.org/rss/cs.CL+cs.LG",
     ]
     assert all("triage/" in agent and "mailto:" in agent for _, agent in asked)
+
+
+@pytest.mark.parametrize(
+    ("n_open", "level"), [(0, Level.OK), (2, Level.OK), (3, Level.WARNING), (9, Level.WARNING)]
+)
+def test_a_source_that_gave_no_whole_day_for_long_is_named(
+    tmp_path: Path, n_open: int, level: Level
+) -> None:
+    app = installation(tmp_path, BOTH)
+    due = [day for n in range(20) if (day := DAY - timedelta(days=n)).weekday() < 5]
+    with app.database.write() as conn:
+        days = [SourceDay("arxiv", on, Verdict.FAILED, None, 0, "503") for on in due[:n_open]]
+        days += [SourceDay("arxiv", on, Verdict.COMPLETE, 9, 9) for on in due[n_open:]]
+        days += [SourceDay("hf_daily", on, Verdict.COMPLETE, 9, 9) for on in due]
+        store.sources.save_days(conn, days, NOON)
+    found = {finding.name: finding for finding in examine(app, well())}
+    assert found["days of hf_daily"].level is Level.OK
+    arxiv = found["days of arxiv"]
+    assert arxiv.level is level
+    if level is Level.WARNING:
+        assert f"since {due[n_open]}, {n_open} announcements ago: 503" in arxiv.what
+        assert "triage fetch --source arxiv" in arxiv.fix
+
+
+def test_a_source_that_was_never_read_has_no_days_to_judge(tmp_path: Path) -> None:
+    found = {f.name: f for f in examine(installation(tmp_path, BOTH), well())}
+    assert "run `triage fetch`" in found["days of arxiv"].what
 
 
 def test_arxiv_without_categories_is_a_warning_and_no_source_at_all_is_fine(tmp_path: Path) -> None:

@@ -116,7 +116,8 @@ class App:
         return PostfixLog(log).delivered if log else lambda _: None
 
     @cached_property
-    def _upstreams(self) -> Upstreams:
+    def upstreams(self) -> Upstreams:
+        """The sources and enrichers that are switched on, with their gates."""
         from triage.upstreams import Upstreams
 
         return Upstreams(
@@ -133,7 +134,7 @@ class App:
             deadline: when a fetch must have ended; none for one that may wait its turn.
             since: the first day to read again, of the sources that can read the past.
         """
-        return self._upstreams.sources(on, deadline, since)
+        return self.upstreams.sources(on, deadline, since)
 
     def enrichers(self, deadline: datetime | None = None) -> list[Enricher]:
         """Return who is asked for more than the sources told, whom to believe first; often nobody.
@@ -141,7 +142,7 @@ class App:
         Args:
             deadline: as for `sources`.
         """
-        return self._upstreams.enrichers(deadline)
+        return self.upstreams.enrichers(deadline)
 
     def enrich(self, progress: Progress = silent) -> EnrichReport:
         """Ask them about recent papers, for a few minutes at most."""
@@ -240,7 +241,7 @@ class App:
             self.nightly(),
             self.outbox(),
             sources=sources,
-            awaited=self._upstreams.awaited(),
+            awaited=self.upstreams.awaited(),
             chores=[
                 Chore(
                     "back up", at, lambda: back_up(self.database, settings.backup_path, self.clock)
@@ -255,8 +256,8 @@ class App:
 
     def close(self) -> None:
         """Close what was opened: connections to sources and to the database."""
-        if "_upstreams" in self.__dict__:
-            self._upstreams.close()
+        if "upstreams" in self.__dict__:
+            self.upstreams.close()
         if "unchecked_database" in self.__dict__:
             self.unchecked_database.close()
 

@@ -68,6 +68,7 @@ def examine(app: App, probes: Probes | None = None) -> list[Finding]:
         *outside.mail_checks(app, probes),
         Check("base_url", partial(outside.base_url, app), "correct [site] base_url"),
         *outside.source_checks(app, upstreams, answers),
+        *(outside.day_checks(app) if is_open else ()),
         Check(
             "libraries",
             machine.libraries,

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 from email.utils import parseaddr
 from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
+from triage import store
+from triage.announcements import announcement_days
 from triage.doctor.finding import Check, Level, Seen, not_applicable, ok
 from triage.doctor.probes import MailServer, ProbeFailed, Probes, Reply, Upstream
+from triage.schedule import SETTLED
 from triage.settings import secret
 
 if TYPE_CHECKING:
     from triage.app import App
+
+# A source may be late once; the third announcement that is missing is no accident.
+MOST_OPEN_DAYS = 2
+LOOKED_BACK = timedelta(days=30)
 
 
 @runtime_checkable
@@ -37,6 +45,12 @@ def upstreams(app: App) -> list[Upstream]:
         found.append(Upstream("arxiv", url))
     if sources.hf_daily.enabled:
         found.append(Upstream("hf_daily", sources.hf_daily.url))
+    if sources.biorxiv.enabled:
+        day = app.clock.now().date() - timedelta(days=1)
+        server = sources.biorxiv.servers[0]
+        found.append(
+            Upstream("biorxiv", f"{sources.biorxiv.url}/details/{server}/{day}/{day}/0/json")
+        )
     return found
 
 
@@ -140,6 +154,34 @@ def _source(source: Upstream, reply: object) -> Seen:
             f"correct the address and the categories in [sources.{source.name}]",
         )
     return ok(f"{host} answers")
+
+
+def day_checks(app: App) -> list[Check]:
+    """Look for each source that has days to be waited for whether they still come."""
+    return [
+        Check(f"days of {name}", partial(_days, app, name, behind), "", late=Level.WARNING)
+        for name, behind in app.upstreams.awaited().items()
+    ]
+
+
+def _days(app: App, name: str, behind: int) -> Seen:
+    today = app.clock.now().date() - timedelta(days=behind)
+    with app.unchecked_database.read() as conn:
+        known = store.sources.days(conn, today - LOOKED_BACK, today)
+    of_source = [day for day in known if day.source == name]
+    if not of_source:
+        return not_applicable(f"nothing was read in {LOOKED_BACK.days} days: run `triage fetch`")
+    settled = [day.on for day in of_source if day.verdict in SETTLED]
+    last = max(settled, default=today - LOOKED_BACK)
+    n_open = len(announcement_days(last + timedelta(days=1), today))
+    if n_open > MOST_OPEN_DAYS:
+        note = of_source[-1].note
+        return (
+            Level.WARNING,
+            f"no day is complete since {last}, {n_open} announcements ago{note and f': {note}'}",
+            f"run `triage fetch --source {name}` and see what it says",
+        )
+    return ok(f"complete up to {last}")
 
 
 def _no_source(app: App) -> Seen:
