@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from triage import store
-from triage.doubts import Ambiguous, crashed, end_attempt
+from triage.doubts import Ambiguous, crashed, end_attempt, note
 from triage.errors import (
     DatabaseError,
     MailDeferred,
@@ -34,6 +34,7 @@ from triage.errors import (
     MailRefused,
     MailUncertain,
 )
+from triage.journal import Journal
 from triage.killpoint import pass_by
 from triage.pace import Pace, domain_of, next_token_at, tokens_now
 from triage.ports import Clock, Mailer
@@ -92,6 +93,7 @@ class Courier:
         owner: names this sender in leases; unlike that of any other.
         address_hash: the name under which an address is suppressed.
         monotonic: a clock in seconds that nobody sets.
+        journal: is told what was sent before the database is.
     """
 
     def __init__(
@@ -104,7 +106,9 @@ class Courier:
         rules: Rules,
         address_hash: Callable[[str], str],
         monotonic: Callable[[], float],
+        journal: Journal | None = None,
     ) -> None:
+        self._journal = journal
         self._writes = SharedWrites(database)
         self._mailer = mailer
         self._clock = clock
@@ -179,7 +183,12 @@ class Courier:
                 self._let_go(claimed, None)
             raise
         pass_by("handed_over")
-        state = self._ended(stands[-1], State.SENT, "sent", reply, sent_at=self._clock.now())
+        try:
+            note(self._journal, claimed, self._clock)
+            pass_by("journalled")
+        finally:
+            # Where the journal fails, the database at least knows; then nothing more is sent.
+            state = self._ended(stands[-1], State.SENT, "sent", reply, sent_at=self._clock.now())
         pass_by("settled")
         return state
 

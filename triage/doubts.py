@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from triage import store
+from triage.journal import Journal, Sent
 from triage.killpoint import pass_by
 from triage.ports import Clock, Mailer
 from triage.records import MessageState as State
@@ -67,6 +68,7 @@ class Doubts:
         is_gone: tells whether the sender that a lease names is known to have died.
         lease: so long a sender is believed to live after its last sign of life.
         monotonic: a clock in seconds that nobody sets; senders' clocks may differ.
+        journal: knows what was sent before the database learned of it.
     """
 
     def __init__(
@@ -80,8 +82,10 @@ class Doubts:
         ambiguous: Ambiguous,
         lease: timedelta,
         monotonic: Callable[[], float],
+        journal: Journal | None = None,
     ) -> None:
         self._database = database
+        self._journal = journal
         self._mailer = mailer
         self._clock = clock
         self._owner = owner
@@ -106,7 +110,7 @@ class Doubts:
             held = store.messages.in_states(conn, [State.HELD])
         counts: dict[bool | None, int] = {True: 0, False: 0, None: 0}
         for message in held:
-            arrived = self._mailer.delivered(message.message_id)
+            arrived = self._arrived(message)
             with self._database.write() as conn:
                 if arrived:
                     _found(conn, message, self._clock)
@@ -122,7 +126,7 @@ class Doubts:
         if message.state is State.CLAIMED:
             tell_state = self._take_back(message)
         else:
-            arrived = self._mailer.delivered(message.message_id)
+            arrived = self._arrived(message)
             # An older program did not say since when.
             age = self._clock.now() - (message.doubted_at or message.created_at)
             if not arrived and timedelta(0) <= age < LOG_IS_WRITTEN:
@@ -133,6 +137,15 @@ class Doubts:
             tell(tell_state)
         pass_by("resumed")
         return None
+
+    def _arrived(self, message: StoredMessage) -> bool | None:
+        """Tell whether a message arrived; what the transport says is written into the journal."""
+        if self._journal is not None and self._journal.holds(message.message_id):
+            return True
+        arrived = self._mailer.delivered(message.message_id)
+        if arrived:
+            note(self._journal, message, self._clock)
+        return arrived
 
     def _seconds_held(self, message: StoredMessage) -> float | None:
         """Return for how long nobody else may touch a message; None while its sender lives."""
@@ -185,6 +198,24 @@ def crashed(
     return moved
 
 
+def note(journal: Journal | None, message: StoredMessage, clock: Clock) -> None:
+    """Write down outside of the database that a message was sent.
+
+    Raises:
+        DatabaseError: it cannot be written down.
+    """
+    if journal is not None:
+        journal.add(
+            Sent(
+                clock.now(),
+                message.message_id,
+                message.subscriber_public_id,
+                message.on,
+                message.kind,
+            )
+        )
+
+
 def end_attempt(
     conn: Connection, message: StoredMessage, outcome: str, reply: str, clock: Clock
 ) -> None:
@@ -235,7 +266,11 @@ def _send_again(
 
 
 def resolve(
-    database: Database, clock: Clock, decision: State, message_ids: Collection[str] = ()
+    database: Database,
+    clock: Clock,
+    decision: State,
+    message_ids: Collection[str] = (),
+    journal: Journal | None = None,
 ) -> int:
     """Settle held messages as an operator says; all of them if none is named; return how many.
 
@@ -246,6 +281,7 @@ def resolve(
         held = store.messages.in_states(conn, [State.HELD], message_ids)
         for message in held:
             if decision is State.SENT:
+                note(journal, message, clock)
                 _found(conn, message, clock, "an operator says that it arrived")
             elif decision is State.RENDERED:
                 _send_again(conn, message, clock, "an operator says that it did not arrive")

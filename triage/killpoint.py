@@ -23,7 +23,13 @@ IN_THE_WINDOW = ("in_doubt", "dot_written", "handed_over")
 DELIVERY = (*BEFORE_THE_DOT, *IN_THE_WINDOW, "settled")
 """Every place on a message's way, in their order."""
 
-POINTS = ("fetched", "encoded", "composed", "queued", "ranked", *DELIVERY, "drained")
+POINTS = (
+    *("fetched", "encoded", "composed", "queued", "ranked"),
+    *DELIVERY[:-1],
+    "journalled",
+    DELIVERY[-1],
+    "drained",
+)
 """Every place, in the order in which a run comes by."""
 
 _passed: dict[str, int] = {}

@@ -15,6 +15,7 @@ from triage import store
 from triage.courier import BACK_OFF, LEASE, SEND_WINDOW, Courier, Later, Rules
 from triage.doubts import Doubts, Reconciled
 from triage.errors import DatabaseError, MailerBroken
+from triage.journal import Journal
 from triage.pace import Line
 from triage.ports import Clock, Mailer
 from triage.records import MessageState as State
@@ -49,6 +50,8 @@ class Outbox:
         is_gone: tells whether the sender that a lease names is known to have died.
         address_hash: the name under which an address is suppressed.
         monotonic: a clock in seconds that nobody sets; the other one if left out.
+        journal: knows outside of the database what was sent.
+        refusal: says why nothing may be sent now; "" while all is well.
     """
 
     def __init__(
@@ -62,7 +65,10 @@ class Outbox:
         rules: Rules | None = None,
         address_hash: Callable[[str], str] = lambda _: "",
         monotonic: Callable[[], float] | None = None,
+        journal: Journal | None = None,
+        refusal: Callable[[], str] = lambda: "",
     ) -> None:
+        self._refusal = refusal
         self._database = database
         self._mailer = mailer
         self._clock = clock
@@ -76,6 +82,7 @@ class Outbox:
             rules=self._rules,
             address_hash=address_hash,
             monotonic=monotonic,
+            journal=journal,
         )
         self._doubts = Doubts(
             database,
@@ -86,6 +93,7 @@ class Outbox:
             ambiguous=self._rules.ambiguous,
             lease=self._rules.lease,
             monotonic=monotonic,
+            journal=journal,
         )
 
     def drain(self, on_message: Callable[[State], None] = lambda _: None) -> DrainReport:
@@ -98,7 +106,10 @@ class Outbox:
                 counts[state] += 1
                 on_message(state)
 
-        broken = ""
+        broken = self._refusal()
+        if broken:
+            log.error("no mail is sent", why=broken)
+            return DrainReport(broken=broken)
         try:
             with self._signs_of_life():
                 while True:

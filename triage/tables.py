@@ -404,6 +404,15 @@ holds = Table(
     Column("at", UtcDateTime, nullable=False),
 )
 
+# Which sent journal belongs to this database: a lost or exchanged one is noticed.
+journals = Table(
+    "journals",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("generation", String(40), nullable=False),
+    Column("begun_at", UtcDateTime, nullable=False),
+)
+
 model_versions = Table(
     "model_versions",
     metadata,

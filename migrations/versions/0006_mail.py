@@ -30,6 +30,7 @@ def upgrade() -> None:
     _new_tables()
     _new_columns()
     _bodies()
+    _past_attempts()
     if op.get_bind().dialect.name == "sqlite":
         _enforced_by_sqlite()
     else:
@@ -100,6 +101,13 @@ def _new_tables() -> None:
         sa.Column("at", when, nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_holds")),
     )
+    op.create_table(
+        "journals",
+        sa.Column("name", sa.String(200), nullable=False),
+        sa.Column("generation", sa.String(40), nullable=False),
+        sa.Column("begun_at", when, nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_journals")),
+    )
 
 
 def _new_columns() -> None:
@@ -132,6 +140,38 @@ def _bodies() -> None:
         "INSERT INTO bodies (message_id, mime) SELECT id, mime FROM messages WHERE mime IS NOT NULL"
     )
     op.drop_column("messages", "mime")
+
+
+def _past_attempts() -> None:
+    """Write down the attempts that were only counted until now, so that the books balance."""
+    op.execute(
+        "UPDATE messages SET last_reply = 'taken, in words that were not kept'"
+        " WHERE state = 'sent' AND last_reply = ''"
+    )
+    op.execute("""
+        WITH RECURSIVE numbers(number) AS (
+            SELECT 1 UNION ALL
+            SELECT number + 1 FROM numbers
+            WHERE number < (SELECT coalesce(max(lease_epoch), 0) FROM messages)
+        ), past AS (
+            SELECT m.id, n.number, m.updated_at, m.last_reply, m.lease_epoch,
+                CASE
+                    WHEN n.number = m.lease_epoch AND m.state IN ('claimed', 'in_doubt') THEN ''
+                    WHEN n.number = m.lease_epoch AND m.state IN ('sent', 'failed', 'deferred')
+                        THEN m.state
+                    WHEN n.number <= m.resends THEN 'resent'
+                    WHEN n.number <= m.resends + m.lease_epoch - m.attempts THEN 'broken'
+                    WHEN n.number = m.lease_epoch THEN 'stopped'
+                    ELSE 'deferred'
+                END AS outcome
+            FROM messages m JOIN numbers n ON n.number <= m.lease_epoch
+        )
+        INSERT INTO attempts (message_id, number, started_at, ended_at, phase, outcome, reply)
+        SELECT id, number, updated_at, CASE WHEN outcome = '' THEN NULL ELSE updated_at END,
+            CASE outcome WHEN '' THEN '' ELSE 'in_doubt' END, outcome,
+            CASE outcome WHEN '' THEN '' ELSE last_reply END
+        FROM past ORDER BY id, number
+    """)
 
 
 def _pairs() -> str:

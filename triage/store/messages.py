@@ -16,12 +16,14 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    func,
     insert,
     or_,
     select,
     update,
 )
 
+from triage.errors import DatabaseError
 from triage.records import MessageState, OutgoingMessage, Slate, SubscriberState
 from triage.store import slates as slates_store
 from triage.tables import bodies, messages, slates, subscribers, suppressions
@@ -80,14 +82,17 @@ class StoredMessage:
         crashes: how often a sender died while it held this message.
         doubted_at: since when only the receiver knows whether it arrived.
         lease_epoch: counts the claims; whoever writes names the epoch of theirs.
+        subscriber_public_id: names its subscriber outside of the database.
     """
 
     id: int
     message_id: str
     slate_id: int | None
     subscriber_id: int
+    subscriber_public_id: str
     recipient: str
     on: date
+    kind: str
     state: MessageState
     attempts: int
     resends: int
@@ -99,7 +104,13 @@ class StoredMessage:
     lease_until: datetime | None
 
 
-_COLUMNS = [messages.c[name] for name in StoredMessage.__dataclass_fields__]
+_PUBLIC_ID = (
+    select(subscribers.c.public_id)
+    .where(subscribers.c.id == messages.c.subscriber_id)
+    .scalar_subquery()
+    .label("subscriber_public_id")
+)
+_COLUMNS = [messages.c.get(name, _PUBLIC_ID) for name in StoredMessage.__dataclass_fields__]
 
 
 def _stored(row: Any) -> StoredMessage:
@@ -289,12 +300,39 @@ def drop_withdrawn(conn: Connection, on: date) -> int:
     return conn.execute(delete(slates).where(slates.c.id.in_(unsent))).rowcount
 
 
-_MIME = select(bodies.c.mime).where(bodies.c.message_id == bindparam("of"))
+_MIME = (
+    select(bodies.c.mime, messages.c.mime_sha256, messages.c.recipient, subscribers.c.email)
+    .join(messages, messages.c.id == bodies.c.message_id)
+    .join(subscribers, subscribers.c.id == messages.c.subscriber_id)
+    .where(bodies.c.message_id == bindparam("of"))
+)
 
 
 def mime(conn: Connection, id: int) -> bytes:
-    """Return the frozen bytes of a message."""
-    return bytes(conn.execute(_MIME, {"of": id}).scalar_one())
+    """Return the frozen bytes of a message, after looking whether they and its address still are.
+
+    Raises:
+        DatabaseError: something in the database has changed that nobody changes.
+    """
+    row = conn.execute(_MIME, {"of": id}).one_or_none()
+    if row is not None:
+        mime = bytes(row.mime)
+        same = row.mime_sha256 in (None, sha256(mime).hexdigest())
+        if same and row.recipient == row.email:
+            return mime
+    raise DatabaseError(
+        f"message {id} is not what was queued, so the database is damaged and nothing is sent:"
+        " `triage audit` says what else is; restore the newest sound back-up"
+    )
+
+
+def waiting_bytes(conn: Connection) -> int:
+    """Return how many bytes wait to be handed over."""
+    waits = messages.c.state.in_([MessageState.RENDERED, MessageState.DEFERRED])
+    query = select(func.sum(func.length(bodies.c.mime))).join(
+        messages, messages.c.id == bodies.c.message_id
+    )
+    return int(conn.scalar(query.where(waits)) or 0)
 
 
 def cancel_waiting(conn: Connection, subscriber_id: int, reason: str, at: datetime) -> int:

@@ -1,0 +1,177 @@
+"""What the sent journal tells that the database does not know, and how it learns it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from triage.journal import Sent
+from triage.records import MessageState
+from triage.store import attempts, messages, runs
+from triage.store._insert import upsert
+from triage.store.messages import StoredMessage
+from triage.tables import journals, slates, subscribers
+from triage.tables import messages as messages_table
+
+Key = tuple[str, date, str]
+DIGEST = "digest"
+
+# How a message that waits comes to have been sent, one lawful step after the other.
+_WAY = {
+    MessageState.PLANNED: MessageState.RENDERED,
+    MessageState.RENDERED: MessageState.CLAIMED,
+    MessageState.DEFERRED: MessageState.CLAIMED,
+    MessageState.CLAIMED: MessageState.IN_DOUBT,
+    MessageState.IN_DOUBT: MessageState.SENT,
+    MessageState.HELD: MessageState.SENT,
+}
+
+
+def generation(conn: Connection, name: str) -> str | None:
+    """Return the mark of the journal that belongs to this database."""
+    return conn.scalar(select(journals.c.generation).where(journals.c.name == name))
+
+
+def adopt(conn: Connection, name: str, generation: str, at: datetime) -> None:
+    """Let a journal belong to this database from now on."""
+    upsert(conn, journals, ["name"], {"name": name, "generation": generation, "begun_at": at})
+
+
+def states(conn: Connection, sent: Sequence[Sent]) -> dict[Key, MessageState | None]:
+    """Return in which state the database has digests, None for one that it does not have.
+
+    Digests of subscribers that it does not know are left out: nothing is made or sent for them.
+    """
+    by_name = select(subscribers.c.public_id).where(
+        subscribers.c.public_id.in_({each.subscriber for each in sent})
+    )
+    known = set(conn.scalars(by_name))
+    found: dict[Key, MessageState | None] = {
+        each.key: None for each in sent if each.subscriber in known
+    }
+    query = (
+        select(
+            subscribers.c.public_id,
+            messages_table.c.on,
+            messages_table.c.kind,
+            messages_table.c.state,
+        )
+        .join(messages_table, messages_table.c.subscriber_id == subscribers.c.id)
+        .where(
+            subscribers.c.public_id.in_(known),
+            messages_table.c.on.in_({each.on for each in sent}),
+        )
+    )
+    for public_id, on, kind, state in conn.execute(query):
+        if (public_id, on, kind) in found:
+            found[public_id, on, kind] = MessageState(state)
+    return found
+
+
+def find(conn: Connection, key: Key) -> StoredMessage | None:
+    """Return the message of a digest."""
+    public_id, on, kind = key
+    query = (
+        select(messages_table.c.message_id)
+        .join(subscribers, subscribers.c.id == messages_table.c.subscriber_id)
+        .where(
+            subscribers.c.public_id == public_id,
+            messages_table.c.on == on,
+            messages_table.c.kind == kind,
+        )
+    )
+    message_id = conn.scalar(query)
+    if message_id is None:
+        return None
+    [found] = messages.in_states(conn, list(MessageState), [message_id])
+    return found
+
+
+def mark_sent(conn: Connection, message: StoredMessage, sent: Sent, reply: str) -> None:
+    """Lead a message that waits, or is under way, to the state in which it has been sent."""
+    if message.state is MessageState.SENT:
+        return
+    now = sent.at
+    step: StoredMessage | None = message
+    while step is not None and step.state is not MessageState.SENT:
+        following = _WAY[step.state]
+        fields: dict[str, Any] = {}
+        if following is MessageState.CLAIMED:
+            epoch = step.lease_epoch + 1
+            fields = {"attempts": step.attempts + 1, "lease_epoch": epoch, "lease_owner": ""}
+            attempts.begin(conn, step.id, epoch, now)
+        elif following is MessageState.SENT:
+            fields = {"sent_at": now, "last_reply": reply}
+            phase = MessageState.IN_DOUBT
+            attempts.end(
+                conn, step.id, step.lease_epoch, now, phase=phase, outcome="sent", reply=reply
+            )
+        step = messages.move(conn, step, following, now, **fields)
+
+
+def leave_tombstone(
+    conn: Connection, sent: Sent, state: MessageState, reply: str, reason: str = ""
+) -> None:
+    """Store an empty digest in the place of one, so that it is not made again.
+
+    Args:
+        state: `sent`, or `skipped` if nobody knows.
+    """
+    query = select(subscribers.c.id, subscribers.c.email)
+    subscriber = conn.execute(query.where(subscribers.c.public_id == sent.subscriber)).one()
+    of_digest = {"subscriber_id": subscriber.id, "on": sent.on, "created_at": sent.at}
+    slate_id = None
+    if sent.kind == DIGEST:
+        # Written <d.(its slate's public id)@(the site)> or skipped.(its slate's public id).
+        row = of_digest | {
+            "public_id": sent.message_id.strip("<>").partition(".")[2].partition("@")[0][:20],
+            "run_id": runs.begin(conn, sent.on, sent.at),
+            "n_candidates": 0,
+            "scorer_version": "",
+            "encoder_version": "",
+            "feature_version": "",
+            "day_report": "",
+        }
+        slate_id = conn.scalar(insert(slates).returning(slates.c.id), row)
+    was_sent = state is MessageState.SENT
+    message_id = conn.scalar(
+        insert(messages_table).returning(messages_table.c.id),
+        of_digest
+        | {
+            "message_id": sent.message_id,
+            "slate_id": slate_id,
+            "kind": sent.kind,
+            "state": state,
+            "reason": reason,
+            "recipient": subscriber.email,
+            "attempts": int(was_sent),
+            "lease_epoch": int(was_sent),
+            "last_reply": reply,
+            "updated_at": sent.at,
+            "sent_at": sent.at if was_sent else None,
+        },
+    )
+    if was_sent:
+        assert message_id is not None  # noqa: S101 - it has just been given
+        attempts.begin(conn, message_id, 1, sent.at)
+        phase = MessageState.IN_DOUBT
+        attempts.end(conn, message_id, 1, sent.at, phase=phase, outcome="sent", reply=reply)
+
+
+def unjournalled(conn: Connection, ids: Collection[str], since: datetime) -> list[Sent]:
+    """Return what was sent since then and is none of the Message-IDs given."""
+    query = (
+        select(
+            messages_table.c.sent_at,
+            messages_table.c.message_id,
+            subscribers.c.public_id,
+            messages_table.c.on,
+            messages_table.c.kind,
+        )
+        .join(subscribers, subscribers.c.id == messages_table.c.subscriber_id)
+        .where(messages_table.c.state == MessageState.SENT, messages_table.c.sent_at >= since)
+    )
+    return [Sent(*row) for row in conn.execute(query) if row.message_id not in ids]
