@@ -364,12 +364,24 @@ def test_an_edit_changes_the_paper_and_is_no_news(world: World) -> None:
     assert len(world.papers()) == 2
 
 
-def test_an_entry_that_gets_its_text_later_is_stored_then(world: World) -> None:
+def test_an_edit_of_what_nobody_stored_is_nothing(world: World) -> None:
+    world.show(rss(entry(2), entry(1)))
+    (read,) = world.source().fetch(None)
+    world.show(rss(entry(2), entry(1, title="Mended")))
+    (changed,) = world.source().fetch(read.cursor)
+    assert [paper.update_only for paper in (*read.papers, *changed.papers)] == [False, False, True]
+
+
+@pytest.mark.parametrize("on", [MONDAY, TUESDAY])
+def test_an_entry_that_gets_its_text_later_is_stored_then(world: World, on: date) -> None:
     others = [entry(n) for n in range(2, 9)]
     world.show(rss(entry(1, description=""), *others))
     assert world.fetch().stored == 7
+    assert (world.days()[MONDAY].expected, world.days()[MONDAY].got) == (8, 7)
     world.show(rss(entry(1), *others))
-    assert world.fetch(TUESDAY).stored == 1
+    assert world.fetch(on).stored == 1
+    got = 8 if on == MONDAY else 1
+    assert world.days()[on] == SourceDay("feed:lab", on, Verdict.COMPLETE, got, got)
 
 
 def test_the_same_entry_twice_is_one_paper(world: World) -> None:
@@ -472,7 +484,7 @@ def test_a_fifth_of_unusable_entries_is_too_much(world: World) -> None:
     assert "If-None-Match" not in world.upstreams.log[-1].headers
     world.show(rss(*(entry(n) for n in range(13))))
     assert world.fetch().stored == 3
-    assert world.days()[MONDAY].verdict is Verdict.COMPLETE
+    assert world.days()[MONDAY] == SourceDay("feed:lab", MONDAY, Verdict.COMPLETE, 13, 13)
 
 
 def test_entries_that_nothing_tells_apart_count_one_by_one(world: World) -> None:

@@ -110,7 +110,9 @@ class FeedSource:
                 state.n_bad += not version
             else:
                 papers.append(self._numbered(paper, version))
-                state.got += not version
+                if not version:
+                    state.got += 1
+                    state.n_bad -= bool(state.n_bad and key in state.seen)
                 version += 1
             state.seen[key] = (entry.fingerprint, version)
         return Batch(tuple(papers), tuple(rejected), state.cursor())
