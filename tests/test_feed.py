@@ -478,6 +478,8 @@ def test_a_fifth_of_unusable_entries_is_too_much(world: World) -> None:
     assert len(world.papers()) == 10
     with world.database.read() as conn:
         assert len(store.sources.quarantined(conn, "feed:lab")) == 3
+        cursor = store.sources.cursor(conn, "feed:lab")
+    assert len(next(world.source().fetch(cursor)).rejected) == 3
     # It is read in full each time, until it is well again.
     with pytest.raises(SourceError):
         world.fetch()
