@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from tests.factories import DAY
 from triage.store import Database
@@ -50,7 +50,7 @@ def fill(
     for first in range(1, n + 1, 1000):
         numbers = range(first, min(first + 1000, n + 1))
         with database.write() as conn:
-            if first == 1:
+            if conn.scalar(select(runs.c.id).where(runs.c.id == 1)) is None:
                 conn.execute(insert(runs), {"id": 1, "on": on, "stage": "queued", "started_at": at})
             to = {k: f"reader{k}@d{k % n_domains}.example.org" for k in numbers}
             conn.execute(insert(subscribers), [_reader(k, to[k], at) for k in numbers])

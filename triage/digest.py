@@ -240,17 +240,16 @@ class Nightly:
         now = self._clock.now()
         composed = self._compose(slate, now) if slate.impressions else None
         pass_by("composed")
+        message = None
+        if composed is not None:
+            message = composed.message
+            slate = replace(slate, impressions=slate.impressions[: composed.n_papers])
         with self._database.write() as conn:
-            if store.slates.by_day(conn, due.subscriber.id, on) is not None:
-                # Another run was quicker; the database would not take a second one either.
+            if not store.messages.queue_once(
+                conn, slate, message, run_id, now, skipped_because=NO_PAPERS
+            ):
+                # Another run was quicker.
                 return False
-            if composed is None:
-                slate_id = store.slates.save(conn, slate, run_id, now)
-                store.messages.add_skipped(conn, slate, slate_id, NO_PAPERS, now)
-            else:
-                shown = slate.impressions[: composed.n_papers]
-                slate_id = store.slates.save(conn, replace(slate, impressions=shown), run_id, now)
-                store.messages.add(conn, slate, slate_id, composed.message, now)
             store.interests.save(conn, due.subscriber.id, made.interests, now)
             tastes.keep(conn, due.subscriber.id, now)
         pass_by("queued")

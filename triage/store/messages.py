@@ -119,6 +119,36 @@ def _stored(row: Any) -> StoredMessage:
     return StoredMessage(**fields)
 
 
+def queue_once(
+    conn: Connection,
+    slate: Slate,
+    message: OutgoingMessage | None,
+    run_id: int,
+    at: datetime,
+    *,
+    skipped_because: str = "",
+) -> bool:
+    """Store a slate with its message, or that it has none; False if the date has one already.
+
+    Writers go one after the other, so of many planners one queues the digest of a date; and the
+    database would take no second one.
+
+    Args:
+        message: None where there is nothing to send, for the reason `skipped_because`.
+    """
+    taken = select(slates.c.id).where(
+        slates.c.subscriber_id == slate.subscriber.id, slates.c.on == slate.on
+    )
+    if conn.scalar(taken) is not None:
+        return False
+    slate_id = slates_store.save(conn, slate, run_id, at)
+    if message is None:
+        add_skipped(conn, slate, slate_id, skipped_because, at)
+    else:
+        add(conn, slate, slate_id, message, at)
+    return True
+
+
 def add(
     conn: Connection, slate: Slate, slate_id: int, message: OutgoingMessage, at: datetime
 ) -> None:
