@@ -21,7 +21,7 @@ ON_POSTGRESQL = $$(grep -lE '^from tests(\.| import )(databases|installation|pos
 	tests/test_*.py | xargs grep -L doctor_world) --deselect \
 	tests/test_report.py::test_the_command_writes_one_file_beside_the_config_or_where_it_is_told
 
-.PHONY: help demo test test-postgresql lint types imports migration-check e2e reliability bench format lock servers clean
+.PHONY: help demo test test-postgresql lint types imports migration-check e2e reliability reliability-sources bench format lock servers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,8 +50,13 @@ imports: .venv/dev.stamp ## check that imports point one way
 migration-check: .venv/dev.stamp ## check that migrations make exactly the tables (also a part of `test`)
 	@$(BIN)/python -m pytest tests/test_migrations.py
 
-reliability: .venv/dev.stamp ## run the long forms of the tests that have one
+reliability: reliability-sources .venv/dev.stamp ## run the long forms of the tests that have one
 	@$(BIN)/python -m pytest --full tests/test_schedule.py tests/test_train.py tests/test_simulate.py
+
+reliability-sources: .venv/dev.stamp ## run the long forms of those about sources and their days
+	@$(BIN)/python -m pytest --full tests/test_good_guest.py tests/test_proved_days.py tests/test_downtime.py \
+		tests/test_idempotent_ingest.py tests/test_drift.py tests/test_hostile_answers.py \
+		tests/test_private_addresses.py tests/test_honest_days.py
 
 e2e: servers .venv/dev.stamp ## run the tests that need system packages, and fail without those
 	@CI=true $(BIN)/python -m pytest tests/e2e
