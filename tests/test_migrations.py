@@ -194,5 +194,6 @@ def test_whatever_belongs_to_a_subscriber_goes_with_them(database: Database) -> 
         ("tastes", "subscribers"),
         ("messages", "subscribers"),
         ("bounces", "subscribers"),
+        ("sessions", "subscribers"),
     }
     assert set(about_people.values()) == {"CASCADE"}

@@ -19,7 +19,7 @@ from quopri import encodestring
 from typing import NamedTuple
 
 from triage.errors import MessageError
-from triage.records import DigestLinks, OutgoingMessage, RenderedDigest, Slate
+from triage.records import DigestLinks, OutgoingMessage, RenderedDigest, RenderedNote, Slate
 
 HEADERS = (
     "From",
@@ -101,6 +101,39 @@ def build_digest(
     return OutgoingMessage(message_id, recipient, mime)
 
 
+def build_note(
+    public_id: str,
+    recipient: str,
+    rendered: RenderedNote,
+    *,
+    sender: str,
+    reply_to: str,
+    date: datetime,
+) -> OutgoingMessage:
+    """Build a mail that is no digest: plain text, of no list, from an address of its own.
+
+    Args:
+        public_id: names the message.
+
+    Raises:
+        MessageError: a header cannot be sent lawfully.
+    """
+    message_id = f"<n.{public_id}@{parseaddr(sender)[1].partition('@')[2]}>"
+    headers = {
+        "From": _with_name("From", sender),
+        "To": _address("To", recipient),
+        "Date": format_datetime(date),
+        "Message-ID": message_id,
+        "Subject": _folded("Subject", rendered.subject),
+        "MIME-Version": "1.0",
+        "Reply-To": _with_name("Reply-To", reply_to),
+        "Auto-Submitted": "auto-generated",
+    }
+    part = _part("plain", rendered.text)
+    head = _head(headers, part)
+    return OutgoingMessage(message_id, recipient, head + b"\r\n" + part.body + b"\r\n")
+
+
 def verify(mime: bytes) -> None:
     """Read a finished digest as a receiver would and refuse it if anything is amiss.
 
@@ -159,6 +192,22 @@ def _assembled(headers: dict[str, str], parts: Sequence[_Part], boundary: str) -
     The email package could do this, but it folds List-Unsubscribe, picks boundaries by chance, and
     in older Pythons lets line breaks through into headers.
     """
+    kind = f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n'
+    out = [_lines(headers) + kind.encode("ascii")]
+    for part in parts:
+        out += [f"--{boundary}".encode("ascii"), _head({}, part), part.body]
+    out.append(f"--{boundary}--\r\n".encode("ascii"))
+    return b"\r\n".join(out)
+
+
+def _head(headers: dict[str, str], part: _Part) -> bytes:
+    return _lines(headers) + (
+        f'Content-Type: text/{part.subtype}; charset="utf-8"\r\n'
+        f"Content-Transfer-Encoding: {part.encoding}\r\n".encode("ascii")
+    )
+
+
+def _lines(headers: dict[str, str]) -> bytes:
     lines = []
     for name, value in headers.items():
         bare = value.replace("\r\n ", "")
@@ -166,18 +215,8 @@ def _assembled(headers: dict[str, str], parts: Sequence[_Part], boundary: str) -
             raise MessageError(
                 f"the header {name} holds a line break or a character that may not be"
             )
-        lines.append(f"{name}: {value}")
-    lines += [f'Content-Type: multipart/alternative; boundary="{boundary}"', ""]
-    out = ["\r\n".join(lines).encode("ascii")]
-    for part in parts:
-        out.append(
-            f"--{boundary}\r\n"
-            f'Content-Type: text/{part.subtype}; charset="utf-8"\r\n'
-            f"Content-Transfer-Encoding: {part.encoding}\r\n".encode("ascii")
-        )
-        out.append(part.body)
-    out.append(f"--{boundary}--\r\n".encode("ascii"))
-    return b"\r\n".join(out)
+        lines.append(f"{name}: {value}\r\n")
+    return "".join(lines).encode("ascii")
 
 
 def _part(subtype: str, text: str) -> _Part:

@@ -476,6 +476,14 @@ class DigestLinks:
 
 
 @dataclass(frozen=True, slots=True)
+class RenderedNote:
+    """A mail that is no digest, as text."""
+
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class RenderedDigest:
     subject: str
     text: str
@@ -485,8 +493,12 @@ class RenderedDigest:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """Frozen bytes on their way out. The same message always has the same three values."""
+    """Frozen bytes on their way out. The same message always has the same values.
+
+    `envelope_sender` is where it comes back to if it cannot be delivered; empty is as in From.
+    """
 
     message_id: str
     recipient: str
     mime: bytes = field(repr=False)
+    envelope_sender: str = ""

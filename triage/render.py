@@ -26,12 +26,13 @@ from triage.records import (
     PaperLinks,
     Policy,
     RenderedDigest,
+    RenderedNote,
     Slate,
 )
 from triage.typeset import clean, shorten, wrap
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Environment, Template
 
 # Gmail cuts a message off near 102 kB of encoded HTML, and with it the way to unsubscribe.
 MAX_HTML_BYTES = 80_000
@@ -149,6 +150,24 @@ def _render(
         html=templates.html.render(context),
         n_papers=n,
     )
+
+
+def render_note(name: str, link: str, site_name: str) -> RenderedNote:
+    """Render a mail that is no digest: its template's first line is the subject.
+
+    Args:
+        name: of the template: `confirm`, `already`, `login` or `goodbye`.
+        link: stands by itself on its line, so that no mail program breaks it.
+
+    Raises:
+        MessageError: the link is not an http(s) URL.
+    """
+    if not _LINK.fullmatch(link):
+        raise MessageError("A mail's link is not an http(s) URL. Check [site] base_url.")
+    text = _note(name).render(site_name=shorten(clean(site_name), 60), link=link)
+    subject, _, body = text.partition("\n")
+    lines = [line if line == link else wrap(line) for line in body.split("\n")]
+    return RenderedNote(subject, "\n".join(lines).strip() + "\n")
 
 
 # -- what is shown of a paper ----------------------------------------------------------------------
@@ -273,12 +292,14 @@ class _Templates:
 
 
 @cache
-def _templates() -> _Templates:
-    """Load the templates once; the CSS rules become style attributes before any digest exists."""
-    import css_inline
+def _note(name: str) -> Template:
+    file = templates_dir() / "email" / "note" / f"{name}.txt"
+    return _plain().from_string(file.read_text("utf-8"))
+
+
+def _plain() -> Environment:
     from jinja2 import Environment, StrictUndefined
 
-    folder = templates_dir() / "email" / "digest"
     plain = Environment(
         autoescape=False,  # noqa: S701 - text/plain has no markup to escape into
         undefined=StrictUndefined,
@@ -286,6 +307,17 @@ def _templates() -> _Templates:
         lstrip_blocks=True,
     )
     plain.filters["wrap"] = wrap
+    return plain
+
+
+@cache
+def _templates() -> _Templates:
+    """Load the templates once; the CSS rules become style attributes before any digest exists."""
+    import css_inline
+    from jinja2 import Environment, StrictUndefined
+
+    folder = templates_dir() / "email" / "digest"
+    plain = _plain()
     html = Environment(
         autoescape=True,
         undefined=StrictUndefined,

@@ -6,7 +6,7 @@ import difflib
 import functools
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -57,39 +57,40 @@ def add(
     include_keywords: Sequence[str] = (),
     exclude_keywords: Sequence[str] = (),
     consent: str = "the operator vouches for it",
+    address_hash: Callable[[str], str] | None = None,
 ) -> Added:
     """Add a confirmed subscriber; an address that is known already stays as it is.
 
     Args:
         likes: papers, as `store.papers.resolve` understands them; each counts as a vote up.
         consent: how the subscriber agreed to receive mail.
+        address_hash: the name under which an address is suppressed; None asks nobody.
 
     Raises:
-        ConfigError: the address, zone, hour, a category or the interests cannot be.
+        ConfigError: the address, zone, hour, a category or the interests cannot be, or the address
+            is suppressed.
         NotFound: a liked paper is not stored; nothing was added then.
     """
-    address = _address(email)
-    subscriber = Subscriber(
-        id=0,
-        public_id=secrets.token_hex(10),
-        email=address,
-        state=SubscriberState.ACTIVE,
-        zone=_zone(zone),
-        hour=_hour(hour),
+    subscriber = checked(
+        email,
+        interests=interests,
+        categories=categories,
+        zone=zone,
+        hour=hour,
         frequency=frequency,
-        interests=_interests(interests),
-        categories=tuple(dict.fromkeys(_category(each) for each in categories)),
         detail=detail,
-        followed_authors=_names(followed_authors),
-        include_keywords=_names(include_keywords),
-        exclude_keywords=_names(exclude_keywords),
+        followed_authors=followed_authors,
+        include_keywords=include_keywords,
+        exclude_keywords=exclude_keywords,
     )
+    address = subscriber.email
     key = store.subscribers.email_key(address)
     now = clock.now()
     with db.write() as conn:
         known = store.subscribers.by_email_key(conn, key)
         if known is not None:
             return Added(known, new=False)
+        _refuse_suppressed(conn, address, address_hash)
         papers = {like: store.papers.resolve(conn, like) for like in likes}
         missing = [like for like, id in papers.items() if id is None]
         if missing:
@@ -112,6 +113,41 @@ def add(
                 evidence={"method": "like given at the start"},
             )
     return Added(added, new=True)
+
+
+def checked(
+    email: str,
+    *,
+    interests: str = "",
+    categories: Sequence[str] = (),
+    zone: str = "UTC",
+    hour: int = 7,
+    frequency: Frequency = Frequency.DAILY,
+    detail: Detail = Detail.ABSTRACT,
+    followed_authors: Sequence[str] = (),
+    include_keywords: Sequence[str] = (),
+    exclude_keywords: Sequence[str] = (),
+) -> Subscriber:
+    """Return a new subscriber as yet nowhere stored, in the spelling that is stored.
+
+    Raises:
+        ConfigError: the address, zone, hour, a category or the interests cannot be.
+    """
+    return Subscriber(
+        id=0,
+        public_id=secrets.token_hex(10),
+        email=_address(email),
+        state=SubscriberState.ACTIVE,
+        zone=_zone(zone),
+        hour=_hour(hour),
+        frequency=frequency,
+        interests=_interests(interests),
+        categories=tuple(dict.fromkeys(_category(each) for each in categories)),
+        detail=detail,
+        followed_authors=_names(followed_authors),
+        include_keywords=_names(include_keywords),
+        exclude_keywords=_names(exclude_keywords),
+    )
 
 
 def find(db: Database, email: str) -> Subscriber:
@@ -150,17 +186,20 @@ def pause(db: Database, email: str, clock: Clock) -> bool:
         return _stop(conn, subscriber, SubscriberState.PAUSED, clock.now())
 
 
-def resume(db: Database, email: str, clock: Clock) -> bool:
+def resume(
+    db: Database, email: str, clock: Clock, address_hash: Callable[[str], str] | None = None
+) -> bool:
     """Send again to somebody who paused, unsubscribed or bounced; return False if active already.
 
     Raises:
-        ConfigError: the address was never confirmed.
+        ConfigError: the address was never confirmed, or is suppressed.
         NotFound: no such subscriber.
     """
     with db.write() as conn:
         subscriber = _by_email(conn, email)
         if subscriber.state is SubscriberState.PENDING:
             raise ConfigError("this address was never confirmed: erase it and add it again")
+        _refuse_suppressed(conn, subscriber.email, address_hash)
         return store.subscribers.set_state(conn, subscriber.id, SubscriberState.ACTIVE, clock.now())
 
 
@@ -179,6 +218,17 @@ def _by_email(conn: Connection, email: str) -> Subscriber:
     if subscriber is None:
         raise NotFound("no such subscriber: `triage subscriber list` shows all of them")
     return subscriber
+
+
+def _refuse_suppressed(
+    conn: Connection, email: str, address_hash: Callable[[str], str] | None
+) -> None:
+    reason = store.suppressions.reason(conn, address_hash(email)) if address_hash else None
+    if reason is not None:
+        raise ConfigError(
+            f"nothing is sent to this address any more ({reason}): if its owner asks for mail,"
+            " `triage outbox suppress EMAIL --lift` lets it receive again"
+        )
 
 
 def _stop(conn: Connection, subscriber: Subscriber, state: SubscriberState, at: datetime) -> bool:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from triage.columns import Id, String, Text, UtcDateTime, reference
 from triage.columns import metadata as metadata
 
-SCHEMA_REVISION = "0006"
+SCHEMA_REVISION = "0007"
 """The migration that this program needs; a test compares it with the newest one."""
 
 
@@ -448,4 +448,33 @@ chores = Table(
     Column("name", String(200), primary_key=True),
     Column("done_at", UtcDateTime, nullable=False),
     Column("outcome", Text, nullable=False),
+)
+
+# What people ask for on the pages; whether it is granted is decided apart from their request.
+asks = Table(
+    "asks",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("public_id", String(20), nullable=False, unique=True),
+    Column("kind", String(20), nullable=False),
+    Column("email", String(320), nullable=False),
+    Column("address_key", String(320), nullable=False, index=True),
+    Column("domain", String(255), nullable=False),
+    Column("network", String(64), nullable=False),
+    Column("details", JSON, nullable=False),
+    Column("binding", String(64), nullable=False, server_default=""),
+    Column("code", String(6), nullable=False, server_default=""),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("at", UtcDateTime, nullable=False),
+    Column("answered_at", UtcDateTime, index=True),
+    Column("used_at", UtcDateTime),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("key_hash", String(64), primary_key=True),
+    reference("subscriber_id", "subscribers.id"),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("until", UtcDateTime, nullable=False),
 )

@@ -10,6 +10,7 @@ A use case owns its transaction:
 from __future__ import annotations
 
 from triage.store import (
+    accounts,
     attempts,
     bounces,
     chores,
@@ -40,6 +41,7 @@ from triage.store._together import SharedWrites
 __all__ = [
     "Database",
     "SharedWrites",
+    "accounts",
     "attempts",
     "bounces",
     "chores",

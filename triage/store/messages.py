@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from triage.errors import DatabaseError
-from triage.records import MessageState, OutgoingMessage, Slate, SubscriberState
+from triage.records import MessageState, OutgoingMessage, Slate, Subscriber, SubscriberState
 from triage.store import slates as slates_store
 from triage.tables import bodies, messages, slates, subscribers, suppressions
 
@@ -161,6 +161,25 @@ def add(
     }
     new = insert(messages).returning(messages.c.id)
     id = conn.scalar(new, row | _of_slate(slate, slate_id, at))
+    conn.execute(insert(bodies), {"message_id": id, "mime": message.mime})
+
+
+def add_note(
+    conn: Connection, subscriber: Subscriber, kind: str, message: OutgoingMessage, at: datetime
+) -> None:
+    """Put a mail that is no digest into the outbox; of one kind there is one a day."""
+    row = {
+        "message_id": message.message_id,
+        "state": MessageState.RENDERED,
+        "recipient": message.recipient,
+        "mime_sha256": sha256(message.mime).hexdigest(),
+        "subscriber_id": subscriber.id,
+        "on": at.date(),
+        "kind": kind,
+        "created_at": at,
+        "updated_at": at,
+    }
+    id = conn.scalar(insert(messages).returning(messages.c.id), row)
     conn.execute(insert(bodies), {"message_id": id, "mime": message.mime})
 
 

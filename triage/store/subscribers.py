@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from triage.records import Detail, Frequency, Subscriber, SubscriberState
-from triage.tables import subscribers
+from triage.tables import asks, subscribers
 
 _TUPLES = ("categories", "followed_authors", "include_keywords", "exclude_keywords")
 
@@ -117,6 +117,23 @@ def set_state(conn: Connection, id: int, state: SubscriberState, at: datetime) -
     return conn.execute(change).rowcount == 1
 
 
+def confirm(conn: Connection, id: int, consent: str, at: datetime) -> None:
+    """Let a subscriber be active, from the first time on; what was agreed to is kept."""
+    first = {"consent": consent, "confirmed_at": func.coalesce(subscribers.c.confirmed_at, at)}
+    conn.execute(update(subscribers).where(subscribers.c.id == id).values(first))
+    set_state(conn, id, SubscriberState.ACTIVE, at)
+
+
+def forget_pending(conn: Connection, before: datetime) -> None:
+    """Delete who asked before an instant and never confirmed."""
+    pending = subscribers.c.state == SubscriberState.PENDING
+    old = select(subscribers.c.id).where(pending, subscribers.c.created_at < before)
+    for id in conn.scalars(old).all():
+        erase(conn, id)
+
+
 def erase(conn: Connection, id: int) -> None:
-    """Delete a subscriber with everything that belongs to them."""
+    """Delete a subscriber with everything that belongs to them, and what their address asked for."""
+    address = select(subscribers.c.email).where(subscribers.c.id == id).scalar_subquery()
+    conn.execute(delete(asks).where(asks.c.email == address))
     conn.execute(delete(subscribers).where(subscribers.c.id == id))

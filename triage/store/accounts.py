@@ -1,0 +1,114 @@
+"""What people ask for on the pages, before it is known who they are, and who is logged in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+
+from triage.tables import asks, sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Somebody's wish for a mail, to subscribe or to log in.
+
+    Attributes:
+        public_id: names it in the link that answers it.
+        address_key: the mailbox, however it is spelled; for limits only.
+        network: whoever else asks from there is taken for the same.
+        details: what a new subscriber wrote.
+        binding: hash of what the asking browser keeps; "" where nothing is bound.
+        code: lets another browser use the link.
+    """
+
+    id: int
+    public_id: str
+    kind: str
+    email: str
+    address_key: str
+    domain: str
+    network: str
+    details: Mapping[str, Any]
+    binding: str
+    code: str
+    tries: int
+    at: datetime
+    answered_at: datetime | None
+    used_at: datetime | None
+
+
+def add(conn: Connection, **fields: Any) -> None:
+    conn.execute(insert(asks).values(**fields))
+
+
+def unanswered(conn: Connection, limit: int) -> list[Ask]:
+    """Return what waits for its mail, oldest first."""
+    query = select(asks).where(asks.c.answered_at.is_(None)).order_by(asks.c.id).limit(limit)
+    return [Ask(**row._mapping) for row in conn.execute(query)]
+
+
+def n_unanswered(conn: Connection) -> int:
+    query = select(func.count()).select_from(asks).where(asks.c.answered_at.is_(None))
+    return conn.scalar(query) or 0
+
+
+def n_answered(conn: Connection, since: datetime, *, kind: str = "", **column: str) -> int:
+    """Return how many asks were answered since an instant, of one kind, address or network."""
+    wanted: list[ColumnElement[bool]] = [asks.c[name] == value for name, value in column.items()]
+    if kind:
+        wanted.append(asks.c.kind == kind)
+    query = select(func.count()).select_from(asks).where(asks.c.answered_at >= since, *wanted)
+    return conn.scalar(query) or 0
+
+
+def answered(conn: Connection, ask: Ask, at: datetime) -> None:
+    conn.execute(update(asks).where(asks.c.id == ask.id).values(answered_at=at))
+
+
+def forget(conn: Connection, ask: Ask) -> None:
+    """Delete what was asked for too often, or is for nobody."""
+    conn.execute(delete(asks).where(asks.c.id == ask.id))
+
+
+def forget_before(conn: Connection, at: datetime) -> None:
+    conn.execute(delete(asks).where(asks.c.at < at))
+
+
+def by_public_id(conn: Connection, public_id: str) -> Ask | None:
+    row = conn.execute(select(asks).where(asks.c.public_id == public_id)).one_or_none()
+    return Ask(**row._mapping) if row else None
+
+
+def use(conn: Connection, ask: Ask, at: datetime) -> bool:
+    """Use an ask up; return False if somebody else has."""
+    change = update(asks).where(asks.c.id == ask.id, asks.c.used_at.is_(None))
+    return conn.execute(change.values(used_at=at)).rowcount == 1
+
+
+def count_try(conn: Connection, ask: Ask) -> None:
+    conn.execute(update(asks).where(asks.c.id == ask.id).values(tries=asks.c.tries + 1))
+
+
+def begin_session(
+    conn: Connection, key_hash: str, subscriber_id: int, at: datetime, until: datetime
+) -> None:
+    conn.execute(delete(sessions).where(sessions.c.until < at))
+    row = {"key_hash": key_hash, "subscriber_id": subscriber_id, "created_at": at, "until": until}
+    conn.execute(insert(sessions), row)
+
+
+def session(conn: Connection, key_hash: str, at: datetime) -> int | None:
+    """Return whose session it is; None if it is nobody's or over."""
+    query = select(sessions.c.subscriber_id).where(
+        sessions.c.key_hash == key_hash, sessions.c.until > at
+    )
+    found: int | None = conn.scalar(query)
+    return found
+
+
+def end_sessions(conn: Connection, subscriber_id: int) -> None:
+    conn.execute(delete(sessions).where(sessions.c.subscriber_id == subscriber_id))
