@@ -133,7 +133,7 @@ def forget_pending(conn: Connection, before: datetime) -> None:
 
 
 def erase(conn: Connection, id: int) -> None:
-    """Delete a subscriber with everything that belongs to them, and what their address asked for."""
+    """Delete a subscriber with all that belongs to them, and what their address asked for."""
     address = select(subscribers.c.email).where(subscribers.c.id == id).scalar_subquery()
     conn.execute(delete(asks).where(asks.c.email == address))
     conn.execute(delete(subscribers).where(subscribers.c.id == id))
