@@ -31,7 +31,7 @@ from triage.records import (
     Subscriber,
     Verdict,
 )
-from triage.schedule import OPEN_AGAIN, PATIENCE, SETTLED_AGAIN, Chore, Schedule
+from triage.schedule import OLDER_AGAIN, OPEN_AGAIN, PATIENCE, SETTLED_AGAIN, Chore, Schedule
 from triage.store import Database
 from triage.subscribe import add, pause, resume
 from triage.workshop import FileWorkshop
@@ -267,18 +267,19 @@ def test_a_scheduler_that_stops_lets_the_other_go_on_at_once(office: Office) -> 
 class Announcing:
     """A source whose day stands as it is told to."""
 
-    name = "arxiv"
-
-    def __init__(self, verdict: Verdict | None) -> None:
+    def __init__(
+        self, verdict: Verdict | None, name: str = "arxiv", on: date = date(2026, 3, 3)
+    ) -> None:
         self.verdict = verdict
+        self.name = name
+        self.on = on
         self.n_fetches = 0
 
     def fetch(self, cursor: str | None) -> Iterator[Batch]:
         self.n_fetches += 1
         if self.verdict is None:
             raise SourceError("does not answer")
-        on = date(2026, 3, 3)
-        yield Batch(days=(SourceDay("arxiv", on, self.verdict, 10, 5),))
+        yield Batch(days=(SourceDay(self.name, self.on, self.verdict, 10, 5),))
 
 
 MORNING = datetime(2026, 3, 3, 12, 0, tzinfo=UTC)  # seven o'clock in New York
@@ -325,6 +326,49 @@ def test_an_open_day_is_asked_for_sooner_than_a_settled_one(
     office.clock.at += timedelta(minutes=1)
     schedule.tick()
     assert source.n_fetches == 2
+
+
+def test_a_source_whose_day_ends_later_is_awaited_by_the_day_before(office: Office) -> None:
+    office.reader("ny@example.org", "America/New_York", hour=7)
+    source = Announcing(Verdict.PARTIAL, "biorxiv", date(2026, 3, 2))
+    schedule = office.schedule(sources=[source], awaited={"biorxiv": 1})
+    office.clock.at = MORNING
+    schedule.tick()
+    assert not office.served()
+    source.verdict = Verdict.COMPLETE
+    office.forward(hours=1)
+    schedule.tick()
+    assert list(office.served()) == [("ny@example.org", date(2026, 3, 3))]
+
+
+def test_who_is_not_awaited_is_asked_every_hour_and_holds_nobody_up(office: Office) -> None:
+    office.reader("ny@example.org", "America/New_York")
+    source = Announcing(Verdict.FAILED, "feed:slow")
+    schedule = office.schedule(sources=[source], awaited={})
+    office.clock.at = MORNING
+    schedule.tick()
+    assert len(office.served()) == 1
+    office.clock.at += OLDER_AGAIN - timedelta(minutes=1)
+    schedule.tick()
+    assert source.n_fetches == 1
+    office.forward(minutes=1)
+    schedule.tick()
+    assert source.n_fetches == 2
+
+
+def test_one_open_day_of_several_sources_is_enough_to_wait(office: Office) -> None:
+    office.reader("ny@example.org", "America/New_York")
+    open_one = Announcing(Verdict.EMPTY_SUSPECT, "hf_daily")
+    schedule = office.schedule(
+        sources=[Announcing(Verdict.COMPLETE), open_one], awaited={"arxiv": 0, "hf_daily": 0}
+    )
+    office.clock.at = MORNING
+    schedule.tick()
+    assert not office.served()
+    open_one.verdict = Verdict.COMPLETE
+    office.clock.at += OPEN_AGAIN
+    schedule.tick()
+    assert len(office.served()) == 1
 
 
 def test_an_answer_that_breaks_a_source_costs_nobody_their_digest(office: Office) -> None:

@@ -162,6 +162,7 @@ def feed(name: str = "a", url: str = "https://example.org/feed", more: str = "")
         (feed(url="https://127.0.0.1/feed"), "leads into a private network"),
         (feed(url="https://169.254.169.254/latest"), "leads into a private network"),
         (feed(url="https://[::1]/feed"), "leads into a private network"),
+        (feed(url="https://example.org:8443/feed"), "names a port of its own"),
         (feed(url="https://localhost/feed"), "leads into a private network"),
         (feed(url="https://me:hunter2@example.org/feed"), "without logging in"),
         (feed() + feed("b", more="alow_private = true"), "did you mean `allow_private`?"),

@@ -44,6 +44,13 @@ def _mail_address(value: str) -> str:
     return value
 
 
+def _bounce_address(value: str) -> str:
+    # A token of 44 characters with its plus joins the 64 that a local part may have.
+    if value and not re.fullmatch(r"[A-Za-z0-9._-]{1,20}@[A-Za-z0-9.-]{1,185}", value):
+        raise ValueError("is not a bare mail address with at most 20 characters before the @")
+    return value
+
+
 def _category(value: str) -> str:
     if not re.fullmatch(r"[a-z-]+(\.[A-Za-z-]+)?", value):
         raise ValueError("is not an arXiv category as in cs.LG or hep-th")
@@ -142,6 +149,8 @@ class FeedSettings(_Section):
             return self
         if parts.scheme != "https":
             raise ValueError("the url must begin with https://, unless allow_private = true")
+        if parts.port not in {None, 443}:
+            raise ValueError("the url names a port of its own, which needs allow_private = true")
         if _is_private(parts.hostname or ""):
             raise ValueError("the url leads into a private network: allow_private = true lets it")
         return self
@@ -184,6 +193,7 @@ class MailSettings(_Section):
     transport: Literal["maildir", "smtp"] = "maildir"
     path: Annotated[str, Field(min_length=1)] = "mail"
     sender: Annotated[MailAddress, Field(alias="from")] = "triage <triage@localhost>"
+    bounces: Annotated[str, AfterValidator(_bounce_address)] = ""
     host: Annotated[str, Field(min_length=1)] = "localhost"
     port: Annotated[int, Field(ge=1, le=65535)] = 587
     security: Literal["starttls", "smtps", "none"] = "starttls"
@@ -193,6 +203,13 @@ class MailSettings(_Section):
     per_domain_per_second: Annotated[float, Field(ge=0)] = 0.0
     ambiguous: Literal["resend", "hold"] = "resend"
     log: str = ""
+
+
+class BouncesSettings(_Section):
+    maildir: str = ""
+    imap_host: str = ""
+    imap_port: Annotated[int, Field(ge=1, le=65535)] = 993
+    username: str = ""
 
 
 class TrainSettings(_Section):
@@ -212,6 +229,7 @@ class Settings(_Section):
     sources: SourcesSettings = SourcesSettings()
     digest: DigestSettings = DigestSettings()
     mail: MailSettings = MailSettings()
+    bounces: BouncesSettings = BouncesSettings()
     train: TrainSettings = TrainSettings()
     web: WebSettings = WebSettings()
     folder: Annotated[Path, Field(exclude=True)] = Path()
@@ -230,9 +248,25 @@ class Settings(_Section):
         return self.folder / self.mail.path
 
     @property
+    def bounces_maildir(self) -> Path | None:
+        """The Maildir that bounces come to, if one is named."""
+        return self.folder / self.bounces.maildir if self.bounces.maildir else None
+
+    @property
     def mail_log(self) -> Path | None:
         """The log of the local Postfix, if one is named."""
         return self.folder / self.mail.log if self.mail.log else None
+
+    @property
+    def database_file(self) -> Path | None:
+        """The file of a SQLite database; None for a server or one in memory."""
+        path = self.database_url.removeprefix("sqlite:///")
+        return None if path == self.database_url or path.startswith(":memory:") else Path(path)
+
+    @property
+    def journal_path(self) -> Path:
+        """Where it is written down what was sent: beside the database or, of a server, here."""
+        return (self.database_file or self.folder / "-").with_name("sent.journal")
 
     @property
     def backup_path(self) -> Path:
