@@ -24,8 +24,6 @@ BATCH: Final = 500
 OVERLAP: Final = timedelta(days=2)
 # What changed without a new version and is older was hardly listed in one more category.
 OLD: Final = timedelta(days=60)
-# What has a later version, where nothing tells what was announced before, is new for so long.
-_FRESH: Final = timedelta(days=5)
 _MOST_PAGES: Final = 500
 _EVENING: Final = 1
 _ONE: Final = timedelta(days=1)
@@ -41,12 +39,11 @@ class Gap:
 
     Attributes:
         trouble: why some days could not be read.
-        settled: the days that were read whole, and those that gained papers since they were.
     """
 
     def __init__(self, gate: Gate, url: str, state: State, told: date) -> None:
         self.trouble = ""
-        self.settled: set[date] = set()
+        self._settled: set[date] = set()
         self._gate = gate
         self._url = url
         self._state = state
@@ -64,12 +61,18 @@ class Gap:
         except SourceError as error:
             self.trouble = str(error)[:400]
 
+    def newly_settled(self) -> set[date]:
+        """Return the days that were settled since this was asked last."""
+        settled, self._settled = self._settled, set()
+        return settled
+
     def _day(self, on: date) -> Iterator[Step]:
         state, reading = self._state, self._state.open[on]
         if state.lag is None:
             state.lag = self._measured()
         lag = timedelta(days=state.lag)
         if reading.first is None:
+            reading.short = ""
             before = announcement_before(on)
             reading.first = before - lag + _ONE
             if before not in state.days or not state.days[before].whole:
@@ -77,8 +80,6 @@ class Gap:
         state.days.setdefault(on, Day())
         while reading.n_lists < len(self._sets):
             yield from self._list(on, reading, reading.first, on - lag)
-            reading.n_lists += 1
-            reading.token, reading.n_seen = "", 0
         self._settle(on, reading)
 
     def _measured(self) -> int:
@@ -103,7 +104,7 @@ class Gap:
     def _settle(self, on: date, reading: Reading) -> None:
         """Close a day that was read whole; one that was not is read again by the next fetch."""
         state, day = self._state, self._state.days[on]
-        empty = not day.expected[""] and not day.was_fed
+        empty = not day.expected[""] and not day.fed
         if empty:
             # Perhaps the datestamps mean something else by now.
             state.lag = None
@@ -116,26 +117,32 @@ class Gap:
         else:
             del state.open[on]
             day.remark, day.whole = "", True
-            self.settled.add(on)
+            self._settled.add(on)
         state.forget_keys(on)
 
     def _list(self, on: date, reading: Reading, first: date, last: date) -> Iterator[Step]:
         """Read one list to its end."""
-        total: int | None = None
         for page in self._pages(self._sets[reading.n_lists], first, last, reading):
-            total = page.total if page.total is not None else total
             todo = self._todo(page, on)
-            chunks = [todo[n : n + BATCH] for n in range(0, len(todo), BATCH)]
-            for n, chunk in enumerate(chunks, 1):
-                step = self._step(chunk, on)
-                if n == len(chunks):
-                    reading.token, reading.n_seen = page.token, reading.n_seen + page.n_records
+            for n in range(0, len(todo), BATCH):
+                step = self._step(todo[n : n + BATCH], on)
+                if n + BATCH >= len(todo):
+                    self._turn(page, reading)
                 if step[0] or step[1]:
                     yield step
-            if not chunks:
-                reading.token, reading.n_seen = page.token, reading.n_seen + page.n_records
-        if total is not None and reading.n_seen != total:
-            reading.short = f"OAI-PMH gave {reading.n_seen:,} of {total:,} records"
+            if not todo:
+                self._turn(page, reading)
+
+    def _turn(self, page: _oai.Page, reading: Reading) -> None:
+        """Note a page as read, before its last batch is given: its cursor goes on from here."""
+        reading.token = page.token
+        reading.n_seen += page.n_records
+        if page.token:
+            return
+        if page.total is not None and reading.n_seen != page.total:
+            reading.short = f"OAI-PMH gave {reading.n_seen:,} of {page.total:,} records"
+        reading.n_lists += 1
+        reading.n_seen = 0
 
     def _pages(self, set_: str, first: date, last: date, reading: Reading) -> Iterator[_oai.Page]:
         """Yield a list's pages from the one that the reading stands at.
@@ -176,13 +183,11 @@ class Gap:
         """Return what a page has of the watched categories and was not dealt with that day."""
         state, day = self._state, self._state.days[on]
         waiting = {id for id, _ in state.waiting}
-        replaced = day.replaced()
         records = [
             record
             for record in page.records
             if state.watched(record.categories)
             and (record.source_id in waiting or not day.knows(record.source_id))
-            and record.source_id not in replaced
         ]
         # Papers of one version come first: they tell which ids were announced when.
         records.sort(key=lambda record: (record.is_replaced, record.source_id))
@@ -191,15 +196,15 @@ class Gap:
     def _step(self, todo: list[_oai.Record | Rejected], on: date) -> Step:
         papers: list[FetchedPaper] = []
         rejected: list[Rejected] = []
-        touched = {on}
+        touched, told = {on}, self._state.days[on].replaced()
         for each in todo:
             if isinstance(each, Rejected):
                 self._state.days[on].keys.add(key_of(each))
                 self._state.add(on, (), rejected=True)
                 rejected.append(each)
                 continue
-            listed_on = self._listed_on(each, on)
-            if listed_on is None and not each.is_replaced:
+            listed_on = self._listed_on(each, on, is_old=each.source_id in told)
+            if listed_on is None and (not each.is_replaced or each.source_id in told):
                 continue
             try:
                 paper = each.paper(listed_on or on)
@@ -229,27 +234,29 @@ class Gap:
         state.add(listed_on, state.watched(record.categories), rejected=rejected)
         return {listed_on}
 
-    def _listed_on(self, record: _oai.Record, on: date) -> date | None:
-        """Return the day on whose list a paper is news; None if it is none, or known already."""
+    def _listed_on(self, record: _oai.Record, on: date, *, is_old: bool) -> date | None:
+        """Return the day on whose list a paper is news; None if it is none, or known already.
+
+        Args:
+            is_old: the feed of `on` tells of a later version.
+        """
         state, id = self._state, record.source_id
         waits_for = [day for waiting, day in state.waiting if waiting == id]
         if waits_for:
             return max(waits_for)
         if any(day.has(id) for day in state.days.values()):
             return None
-        created = record.created_on or on
-        if record.is_replaced:
-            listed_on = state.day_of(id, on)
-            is_fresh = not state.below(on) and on - created <= _FRESH
-            return on if is_fresh else listed_on
         listed_on = min(on, self._list_day(record, on))
         if listed_on not in state.days:
-            # It was announced before anything that is to be read.
-            if "." in id:
+            # It changed before anything that is to be read.
+            if "." in id and not record.is_replaced:
                 state.floor = max(state.floor, id)
             return None
-        is_new = id > state.below(listed_on)
-        return listed_on if is_new or listed_on - created <= OLD else None
+        if record.is_replaced or is_old:
+            # Its first version was announced on an earlier day: with the papers of its number.
+            return state.day_of(id, listed_on)
+        age = listed_on - (record.created_on or on)
+        return listed_on if id > state.below(listed_on) or age <= OLD else None
 
     def _list_day(self, record: _oai.Record, on: date) -> date:
         """Return the day of the list that belongs to a record's datestamp."""

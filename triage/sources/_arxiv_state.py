@@ -38,6 +38,7 @@ class Day:
         remark: why some may be lacking; empty when nothing says so.
         lagging: the categories for which something says so; all, where it names none.
         top: the highest id among the new papers.
+        fed: whether the feed was read to its end that day.
         whole: whether OAI-PMH gave all of it.
     """
 
@@ -48,6 +49,7 @@ class Day:
     remark: str = ""
     lagging: tuple[str, ...] = ()
     top: str = ""
+    fed: bool = False
     whole: bool = False
 
     def has(self, source_id: str) -> bool:
@@ -57,11 +59,6 @@ class Day:
     def knows(self, source_id: str) -> bool:
         """Tell whether it was dealt with that day, be it as changed only."""
         return self.has(source_id) or f"{source_id}u" in self.keys
-
-    @property
-    def was_fed(self) -> bool:
-        """Tell whether the feed had anything of that day."""
-        return any(not key.endswith("u") for key in self.keys)
 
     def replaced(self) -> set[str]:
         """Return the papers of which the feed announced a new version that day."""
@@ -180,6 +177,7 @@ class State:
                         day.remark,
                         day.lagging,
                         day.top,
+                        day.fed,
                         day.whole,
                     ]
                     for on, day in sorted(self.days.items())
@@ -241,15 +239,21 @@ class State:
         """Return the highest id that was announced before `on`; empty if nothing tells."""
         return max((day.top for at, day in self.days.items() if at < on), default="") or self.floor
 
-    def day_of(self, id: str, until: date) -> date | None:
-        """Return the day up to `until` on which the paper of an id must have been announced first.
+    def day_of(self, id: str, before: date) -> date | None:
+        """Return the day before `before` on which the paper of an id must have been announced.
 
         arXiv numbers papers as it announces them. None if that was before the days known here.
         """
-        known = sorted((on, day.top) for on, day in self.days.items() if on <= until and day.top)
+        known = sorted((on, day.top) for on, day in self.days.items() if on < before and day.top)
         if id <= self.floor or not known or "." not in id:
             return None
-        return next((on for on, top in known if id <= top), until)
+        first = next((on for on, top in known if id <= top), known[-1][0])
+        return None if first == known[0][0] and not self.floor else first
+
+    def begin_at(self, ids: Iterable[str]) -> None:
+        """Note the new papers of the first day ever read: what has a lower number is older."""
+        if not self.floor:
+            self.floor = min((id for id in ids if "." in id), default="")[:-1]
 
     def open_missed(self, feed_on: date, since: date | None) -> None:
         """Open the days that were announced and not read, before the feed of `feed_on`.
@@ -264,12 +268,15 @@ class State:
         first = self.first or feed_on
         if since is not None and since < first:
             missed += announcement_days(since, first - one)
-            first = since
+            first, self.floor = since, ""
         self.first = min(first, feed_on)
         doubtful = [on for on, day in self.days.items() if day.remark and on < feed_on]
         for on in (*missed, *doubtful):
             if on not in self.days or self.days[on].remark:
                 self.open.setdefault(on, Reading())
+        if self.open and feed_on in self.days:
+            # What was announced on an open day and has changed since stands with the last change.
+            self.open.setdefault(feed_on, Reading())
 
     def forget_keys(self, on: date) -> None:
         """Drop the ids of days long before `on`: nobody repeats them."""
@@ -321,7 +328,8 @@ class State:
         left = expected - full - rejected - waiting
         remark = day.remark if category in {_ALL, *(day.lagging or self.categories)} else ""
         if reading is not None:
-            remark = reading.short or day.remark or "OAI-PMH is not read to its end yet"
+            unread = "" if day.fed else "OAI-PMH is not read to its end yet"
+            remark = reading.short or remark or unread
         notes = [
             f"{n} {what}"
             for n, what in (
@@ -355,7 +363,7 @@ def _counted(several: Iterable[tuple[str, ...]]) -> Counter[str]:
 
 
 def _day(content: Any) -> Day:
-    keys, expected, full, rejected, remark, lagging, top, whole = content
+    keys, expected, full, rejected, remark, lagging, top, fed, whole = content
     counted = [
         Counter({str(category): int(n) for category, n in each.items()})
         for each in (expected, full, rejected)
@@ -368,6 +376,7 @@ def _day(content: Any) -> Day:
         remark=str(remark),
         lagging=tuple(map(str, lagging)),
         top=str(top),
+        fed=bool(fed),
         whole=bool(whole),
     )
 

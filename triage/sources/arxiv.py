@@ -102,13 +102,13 @@ class Arxiv:
         for papers, rejected, days in steps:
             if held is not None:
                 yield held
-            held = Batch(
-                tuple(papers), tuple(rejected), state.cursor(), self._told(state, days, api, gap)
-            )
+            # Days that were settled since the last batch go with the cursor that says so.
+            stand = self._told(state, days | gap.newly_settled(), api, gap)
+            held = Batch(tuple(papers), tuple(rejected), state.cursor(), stand)
         last = held or Batch()
         # They go with the cursor that notes this feed as read.
         told = {(day.on, day.category): day for day in last.days}
-        done = {feed.on, *gap.settled} & state.days.keys()
+        done = ({feed.on} | gap.newly_settled()) & state.days.keys()
         for day in (
             *self._open(state, news, api, gap),
             *self._told(state, done, api, gap),
@@ -160,6 +160,8 @@ class Arxiv:
         state.open_missed(feed.on, self._since)
         if self._on not in state.days and is_announcement_day(self._on):
             state.open.setdefault(self._on, Reading())
+            if state.first and self._on < state.first:
+                state.floor = ""
         if feed.n_items >= FEED_LIMIT and feed.on in state.days:
             state.open.setdefault(feed.on, Reading())
         yield from gap.steps()
@@ -276,6 +278,7 @@ class _News:
         left = [state.watched(announced.categories) for announced in self._papers]
         day = state.expect(on, [*left, *(() for _ in self._broken)])
         day.remark, day.lagging = self._doubt()
+        state.begin_at(a.source_id for a in self._papers if a.kind is Kind.NEW)
         for page in _pages(self._papers):
             entries = api.entries([announced.source_id for announced in page])
             yield self._page(page, entries)
@@ -292,6 +295,7 @@ class _News:
                 except RejectedRecord as error:
                     rejected.append(_rejected(announced, error))
             yield papers, rejected, {on}
+        day.fed = True
 
     def _page(self, page: Sequence[Announcement], entries: dict[str, Entry]) -> Step:
         state, day = self._state, self._state.days[self.feed.on]
