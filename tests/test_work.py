@@ -59,6 +59,8 @@ def test_a_version_that_says_something_else_is_a_revision_of_its_day() -> None:
     renamed = fetched(1, version=2, abstract=LONG, title="No drafts", listed_on=DAY + ONE_DAY)
     assert composed([first])["revised_on"] is None
     assert composed([first, typo])["revised_on"] is None
+    half = fetched(1, version=2, abstract=LONG[:40], listed_on=DAY + ONE_DAY)
+    assert composed([first, half])["revised_on"] == DAY + ONE_DAY
     assert composed([first, renamed])["revised_on"] == DAY + ONE_DAY
     assert composed([major, typo, first])["revised_on"] == DAY + 2 * ONE_DAY
     again = fetched(1, version=4, abstract="Drafts do harm.", listed_on=DAY + 9 * ONE_DAY)

@@ -13,7 +13,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 from triage.identity import identify, source_name, title_key
@@ -42,13 +42,18 @@ _ORDINALS: Final = frozenset("first second third fourth fifth sixth seventh eigh
 _CARDINALS: Final = frozenset("one two three four five six seven eight".split())
 _PARTS: Final = frozenset("part volume vol chapter paper report task".split())
 _N_MARK_WORDS: Final = 3
+_OPENING_WORDS: Final = 6
+_OPENING_CHARS: Final = 300
 _MARK_CHARS: Final = 510
 
 # Shares are of three-word runs (abstracts) and of three letters in a row (titles).
 _AUTHORS_AGREE: Final = 0.6
 _SAME_TITLE_ABSTRACT: Final = 0.15
 _LIKE_TITLE, _LIKE_TITLE_ABSTRACT = 0.5, 0.4
-_OTHER_TITLE_ABSTRACT, _OTHER_TITLE_AUTHORS = 0.75, 0.8
+_OTHER_TITLE_ABSTRACT, _ALL_AUTHORS = 0.75, 0.8
+_NEAR_TITLE: Final = 0.95
+_SAME_ABSTRACT: Final = 0.9
+_FEWEST_RUNS: Final = 10
 _YEARS_APART: Final = 3 * 365
 
 
@@ -69,7 +74,7 @@ class Traits:
 
     @cached_property
     def names(self) -> list[Name]:
-        names = (_name(_ET_AL.sub("", each)) for each in self.paper.authors)
+        names = (_name(each) for each in self.paper.authors)
         return [name for name in names if name[0]]
 
     @cached_property
@@ -125,6 +130,7 @@ class Traits:
 
         Those are its ids, its title, and an author's name with a word of the title: of the author
         who comes first, and of the one who would in the alphabet; the first word, and the longest.
+        What was renamed altogether is found by its first author and how its abstract begins.
         """
         found = {f"#{id}" for id in self.ids}
         if self.paper.title:
@@ -134,6 +140,9 @@ class Traits:
             longest = sorted(set(words), key=lambda word: (-len(word), word))[:_N_MARK_WORDS]
             for family, initial in {self.names[0], min(self.names)}:
                 found |= {f"{family} {initial} {word}" for word in (words[0], *longest)}
+        opening = _words(self.paper.abstract[:_OPENING_CHARS])[:_OPENING_WORDS]
+        if self.names and len(opening) == _OPENING_WORDS:
+            found.add(f"{' '.join(self.names[0])} ~ {' '.join(opening)}")
         return frozenset(mark[:_MARK_CHARS] for mark in found)
 
 
@@ -180,9 +189,12 @@ def _contradict(one: Traits, other: Traits, agree: bool | None) -> bool:
 
 
 def _why_alike(one: Traits, other: Traits, agree: bool | None) -> str:
-    if one.numbers != other.numbers and one.key != other.key and not _cut_short(one, other):
-        return ""
     abstracts = share_of_runs(one, other)
+    lost, gained = one.numbers - other.numbers, other.numbers - one.numbers
+    if lost and gained:
+        return ""
+    if (lost or gained) and abstracts < _SAME_ABSTRACT and not _cut_short(one, other):
+        return ""
     if one.key == other.key:
         if abstracts < 0:
             near = agree and _days_apart(one, other) <= _YEARS_APART
@@ -194,18 +206,21 @@ def _why_alike(one: Traits, other: Traits, agree: bool | None) -> str:
     titles = max(alike(one.letters, other.letters), _part(one, other))
     if titles >= _LIKE_TITLE and abstracts >= _LIKE_TITLE_ABSTRACT:
         return "title, authors and abstract are nearly the same"
-    strongly = len(_common(one.names, other.names)) >= _OTHER_TITLE_AUTHORS * max(
+    strongly = len(_common(one.names, other.names)) >= _ALL_AUTHORS * max(
         len(one.names), len(other.names)
     )
+    if abstracts < 0 and strongly and alike(one.letters, other.letters) >= _NEAR_TITLE:
+        near = _days_apart(one, other) <= _YEARS_APART
+        return "title and authors are nearly the same" if near else ""
     if abstracts >= _OTHER_TITLE_ABSTRACT and strongly:
         return "authors and abstract are the same, the title is another"
     return ""
 
 
 def share_of_runs(one: Traits, other: Traits) -> float:
-    """Return how much of the shorter abstract stands in the other one; -1 if one has none."""
+    """Return how much of the shorter abstract stands in the other one; -1 if one has hardly any."""
     n = min(len(one.runs), len(other.runs))
-    return len(one.runs & other.runs) / n if n else -1.0
+    return len(one.runs & other.runs) / n if n >= _FEWEST_RUNS else -1.0
 
 
 def alike(one: Counter[str], other: Counter[str]) -> float:
@@ -249,8 +264,10 @@ def _same(one: Name, other: Name) -> bool:
     return one[0] == other[0] and (one[1] == other[1] or not (one[1] and other[1]))
 
 
+@lru_cache(maxsize=1 << 14)
 def _name(author: str) -> Name:
-    """Take apart `Ian G. Harris`, `Harris, I. G.`, `Harris IG` and `Harris`."""
+    """Take apart `Ian G. Harris`, `Harris, I. G.`, `Harris IG` and `Harris et al.`."""
+    author = _ET_AL.sub("", author)
     family, comma, given = author.partition(",")
     if not comma:
         parts = author.split()

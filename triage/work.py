@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any, Final
 
 from triage.identity import title_key
-from triage.likeness import Traits, alike, share_of_runs
+from triage.likeness import Traits, alike
 from triage.records import FetchedPaper
 
 # Whose text stands for a work that several archives have; what is not named comes after.
@@ -119,7 +119,9 @@ def _revised_on(versions: Sequence[FetchedPaper]) -> date | None:
     numbers = sorted(spoken)
     for before, number in zip(numbers[-2::-1], numbers[:0:-1], strict=True):
         old, new = Traits(spoken[before]), Traits(spoken[number])
-        if alike(old.letters, new.letters) < _KEPT or 0 <= share_of_runs(old, new) < _KEPT:
+        n = max(len(old.runs), len(new.runs))
+        kept = len(old.runs & new.runs) / n if n else 1.0
+        if min(kept, alike(old.letters, new.letters)) < _KEPT:
             days = [v.listed_on for v in versions if v.version == number and v.listed_on]
             return min(days, default=None)
     return None
