@@ -20,16 +20,17 @@ from triage.ports import Progress, silent
 from triage.settings import SECRET_FILE, Settings, load_settings, secret, signing_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from starlette.applications import Starlette
 
+    from triage.bounces import Intake
     from triage.digest import Composed, Nightly
     from triage.enrich import EnrichReport
     from triage.outbox import Outbox
     from triage.ports import Clock, Enricher, Mailer, Source
     from triage.records import Slate
-    from triage.schedule import Schedule
+    from triage.schedule import Chore, Schedule
     from triage.store import Database
     from triage.tokens import Keyring
     from triage.upstreams import Upstreams
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 CONFIG_NAME = "triage.toml"
 # No digest waits longer for one source; what does not come in time is asked for again later.
 LONGEST_FETCH = timedelta(minutes=3)
+BOUNCES_EVERY = timedelta(minutes=10)
 # After arXiv's feed, which is there at midnight in New York.
 ENRICH_AT = time(5, 30)
 
@@ -190,6 +192,7 @@ class App:
                 ambiguous=Ambiguous(mail.ambiguous),
                 connections=mail.connections,
                 pace=Pace(mail.per_second, mail.per_domain_per_second),
+                envelope_sender=self.envelope_sender,
             ),
             address_hash=self.address_hash,
             monotonic=seconds_up if isinstance(self.clock, SystemClock) else None,
@@ -202,6 +205,33 @@ class App:
         key = hashlib.sha256(b"triage suppressions\0" + self._secret.encode()).digest()
         return hmac.new(key, email_key(email).encode(), "sha256").hexdigest()
 
+    def envelope_sender(self, message_id: str) -> str:
+        """Return the address to which a message comes back if it cannot be delivered, or ""."""
+        from triage.links import envelope_sender
+
+        return envelope_sender(message_id, self.keyring, self.settings.mail.bounces)
+
+    def intake(self) -> Intake:
+        from triage.bounces import Intake
+
+        return Intake(self.database, self.keyring, self.clock, self.address_hash)
+
+    def unread_bounces(self) -> Iterator[bytes]:
+        """Yield what came back since the last time to the mailboxes that are configured."""
+        from triage.inbox import imap, maildir
+
+        if folder := self.settings.bounces_maildir:
+            yield from maildir(folder)
+        bounces = self.settings.bounces
+        if bounces.imap_host:
+            password = secret("IMAP_PASSWORD")
+            if password is None:
+                raise ConfigError(
+                    "[bounces] imap_host is set but there is no password: set TRIAGE_IMAP_PASSWORD,"
+                    " or TRIAGE_IMAP_PASSWORD_FILE to a file that holds it"
+                )
+            yield from imap(bounces.imap_host, bounces.imap_port, bounces.username, password)
+
     def compose(self, slate: Slate, now: datetime) -> Composed:
         """Turn a slate into frozen bytes: links, then text and HTML, then the message."""
         from triage.digest import Composed
@@ -210,7 +240,14 @@ class App:
         from triage.render import render_digest
 
         site = self.settings.site
-        links = digest_links(slate, self.keyring, site.base_url, site.contact, now.date())
+        links = digest_links(
+            slate,
+            self.keyring,
+            site.base_url,
+            site.contact,
+            now.date(),
+            self.settings.mail.bounces,
+        )
         rendered = render_digest(slate, links, site.name)
         message = build_digest(
             slate,
@@ -231,6 +268,7 @@ class App:
         settings = self.settings
         at = time.fromisoformat(settings.train.at)
         enriches = settings.sources.crossref.enabled or settings.sources.semantic_scholar.enabled
+        reads_bounces = bool(settings.bounces.maildir or settings.bounces.imap_host)
 
         def sources() -> list[Source]:
             return self.sources(deadline=self.clock.now() + LONGEST_FETCH)
@@ -243,6 +281,7 @@ class App:
             sources=sources,
             awaited=self.upstreams.awaited(),
             chores=[
+                *([self._bounces_chore()] if reads_bounces else []),
                 Chore(
                     "back up", at, lambda: back_up(self.database, settings.backup_path, self.clock)
                 ),
@@ -253,6 +292,14 @@ class App:
             ],
             owner=_this_process(),
         )
+
+    def _bounces_chore(self) -> Chore:
+        from triage.schedule import Chore
+
+        def take_in() -> str:
+            return str(self.intake().take_all(self.unread_bounces()))
+
+        return Chore("read bounces", time(), take_in, every=BOUNCES_EVERY)
 
     def close(self) -> None:
         """Close what was opened: connections to sources and to the database."""

@@ -62,12 +62,15 @@ class Rules:
     Attributes:
         connections: how many messages are on their way at once.
         lease: so long a sender that shows no sign of life keeps what it claimed.
+        envelope_sender: makes of a Message-ID the address to which that message comes back if it
+            cannot be delivered; "" is as in From.
     """
 
     ambiguous: Ambiguous = Ambiguous.RESEND
     connections: int = 1
     pace: Pace = field(default_factory=Pace)
     lease: timedelta = LEASE
+    envelope_sender: Callable[[str], str] = lambda _: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,8 @@ class Courier:
                 raise _Stopped(None)
             pass_by("in_doubt")
 
-        outgoing = OutgoingMessage(claimed.message_id, claimed.recipient, mime)
+        sender = self._rules.envelope_sender(claimed.message_id)
+        outgoing = OutgoingMessage(claimed.message_id, claimed.recipient, mime, sender)
         try:
             reply = self._mailer.send(outgoing, about_to_end)
         except _Stopped as stop:

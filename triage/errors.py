@@ -10,6 +10,7 @@
     ├── ModelError               an encoder or scorer file is missing, damaged, foreign exit 1
     ├── NotEnoughFeedback        there is too little to train on                        exit 1
     ├── MessageError             a message would not be lawful or safe to send        exit 1
+    ├── InboxError               a mailbox that should be read cannot be                exit 1
     ├── TokenError               a link's token is malformed, forged or for something else
     │   └── TokenExpired         it was good once; its time is over
     └── MailError                a message could not be handed over
@@ -69,6 +70,10 @@ class BadBenchmark(TriageError):
 
 
 class MessageError(TriageError):
+    pass
+
+
+class InboxError(TriageError):
     pass
 
 

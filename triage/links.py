@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, time
 from email.utils import parseaddr
 from urllib.parse import quote
@@ -10,9 +11,16 @@ from triage.identity import upstream_url
 from triage.records import DigestLinks, EventKind, Impression, PaperLinks, Slate
 from triage.tokens import Claims, Keyring, Purpose
 
+_SLATE = re.compile(r"<d\.([0-9a-f]{20})@[^<>\s]+>")
+
 
 def digest_links(
-    slate: Slate, keyring: Keyring, base_url: str, contact: str, issued_on: date
+    slate: Slate,
+    keyring: Keyring,
+    base_url: str,
+    contact: str,
+    issued_on: date,
+    bounces: str = "",
 ) -> DigestLinks:
     """Return the links of a digest; the same arguments give the same links.
 
@@ -21,19 +29,46 @@ def digest_links(
         contact: the address, with or without a display name, that may be asked to unsubscribe.
         issued_on: the day in UTC on which the digest is made, from which the life of its vote
             links counts; that is not always the date of the slate.
+        bounces: the mailbox that `triage bounces intake` reads: who writes to their address there
+            is unsubscribed by the program. Empty if there is none.
     """
     base = base_url.rstrip("/")
     issued_at = datetime.combine(issued_on, time(), UTC)
     claims = Claims(slate.subscriber.public_id, issued_at, slate.public_id)
     unsubscribe = keyring.sign(Purpose.UNSUBSCRIBE, claims)
-    address = quote(parseaddr(contact)[1], safe="@")
     return DigestLinks(
         papers=tuple(_paper_links(shown, claims, keyring, base) for shown in slate.impressions),
         unsubscribe=f"{base}/u/{unsubscribe}",
-        unsubscribe_mailto=f"mailto:{address}?subject=unsubscribe%20{unsubscribe}",
+        unsubscribe_mailto=_mailto(slate, keyring, contact, bounces, unsubscribe),
         preferences=f"{base}/preferences",
         home=f"{base}/",
     )
+
+
+def envelope_sender(message_id: str, keyring: Keyring, bounces: str) -> str:
+    """Return the address to which a digest comes back if it cannot be delivered (VERP).
+
+    Args:
+        message_id: of a digest; what is no digest has no such address, and gives "".
+        bounces: as for `digest_links`; empty gives "".
+    """
+    slate = _SLATE.fullmatch(message_id)
+    if slate is None or not bounces:
+        return ""
+    return _sub_address(bounces, keyring.sign_address(Purpose.BOUNCE, slate[1]))
+
+
+def _sub_address(mailbox: str, detail: str) -> str:
+    """Return an address whose mail goes to `mailbox`, and which says more (RFC 5233)."""
+    local, _, domain = parseaddr(mailbox)[1].rpartition("@")
+    return f"{local}+{detail}@{domain}"
+
+
+def _mailto(slate: Slate, keyring: Keyring, contact: str, bounces: str, token: str) -> str:
+    if bounces:
+        leave = keyring.sign_address(Purpose.UNSUBSCRIBE, slate.subscriber.public_id)
+        return f"mailto:{quote(_sub_address(bounces, leave), safe='@+')}?subject=unsubscribe"
+    return f"mailto:{quote(parseaddr(contact)[1], safe='@')}?subject=unsubscribe%20{token}"
 
 
 def _paper_links(shown: Impression, slate: Claims, keyring: Keyring, base: str) -> PaperLinks:

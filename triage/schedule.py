@@ -46,11 +46,20 @@ Sources = Callable[[], Sequence[Source]]
 
 @dataclass(frozen=True, slots=True)
 class Chore:
-    """Something done once a day, at `at` in UTC; `do` returns in words what came of it."""
+    """Something done once a day, at `at` in UTC; `do` returns in words what came of it.
+
+    `every` lets it be done so often instead, at any time.
+    """
 
     name: str
     at: time
     do: Callable[[], str]
+    every: timedelta | None = None
+
+    def is_due(self, last_at: datetime | None, now: datetime) -> bool:
+        if self.every is None or last_at is None:
+            return chore_due(self.at, last_at, now)
+        return now - last_at >= self.every
 
 
 class Schedule:
@@ -109,7 +118,7 @@ class Schedule:
         for chore in self._chores:
             with self._database.read() as conn:
                 last_at = store.chores.last_done(conn, chore.name)
-            if chore_due(chore.at, last_at, self._clock.now()):
+            if chore.is_due(last_at, self._clock.now()):
                 try:
                     outcome = chore.do()
                 except TriageError as error:

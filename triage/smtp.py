@@ -119,7 +119,7 @@ class SmtpMailer:
             MailerBroken: no message can be handed over until a person mends something.
             MailUncertain: the connection was lost when only the server knew the outcome.
         """
-        sender = _sender_of(message.mime)
+        sender = message.envelope_sender or _sender_of(message.mime)
         if not _ENVELOPE.fullmatch(sender):
             raise MailerBroken("the message has no sender: correct [mail] from")
         if not _ENVELOPE.fullmatch(message.recipient):

@@ -10,6 +10,10 @@ every other. The payload is binary, big endian:
     10 bytes public id of the subscriber
     10 bytes public id of the slate, left out where there is none
 
+In a mail address there is less room, and capitals may be lost on the way. A token there is a
+letter for the purpose and 42 letters and digits of base32 (RFC 4648 section 6): 16 for a public
+id, 26 for the MAC. It names no key: each in use is tried.
+
 Nothing here is secret or personal: public ids are random. Whoever holds a token can do its one
 thing, so tokens are kept out of logs and error pages.
 """
@@ -34,7 +38,11 @@ _TOKEN = re.compile(
     r"v1\.([A-Za-z0-9_-]{4})\.([A-Za-z0-9_-]{22,35})\.([A-Za-z0-9_-]{22})", re.ASCII
 )
 # Wider than a token on purpose: damaged, percent-encoded and cut ones must not reach a log either.
-_REDACTED = re.compile(r"(?<=/[pvu]/)[^\s\"'<>]+|v1(?:\.|%(?:25)*2e)[\w.%~-]{8,}", re.IGNORECASE)
+_REDACTED = re.compile(
+    r"(?<=/[pvu]/)[^\s\"'<>]+|v1(?:\.|%(?:25)*2e)[\w.%~-]{8,}|(?<=[+])[bu][a-z2-7]{30,}(?=@)",
+    re.IGNORECASE,
+)
+_IN_ADDRESS = re.compile(r"([bu])([a-z2-7]{16})([a-z2-7]{26})")
 
 
 class Purpose(StrEnum):
@@ -44,6 +52,7 @@ class Purpose(StrEnum):
     CONFIRM = "confirm"
     LOGIN = "login"
     PREFERENCES = "preferences"
+    BOUNCE = "bounce"
 
 
 LIFETIMES: dict[Purpose, timedelta | None] = {
@@ -53,6 +62,7 @@ LIFETIMES: dict[Purpose, timedelta | None] = {
     Purpose.CONFIRM: timedelta(days=7),
     Purpose.LOGIN: timedelta(minutes=15),
     Purpose.PREFERENCES: timedelta(hours=1),
+    Purpose.BOUNCE: None,
 }
 
 # Their numbers are part of the format: append, never reorder.
@@ -63,7 +73,9 @@ _PURPOSES = (
     Purpose.CONFIRM,
     Purpose.LOGIN,
     Purpose.PREFERENCES,
+    Purpose.BOUNCE,
 )
+_LETTERS = {Purpose.BOUNCE: "b", Purpose.UNSUBSCRIBE: "u"}
 _ACTIONS = (
     None,
     EventKind.VOTE_UP,
@@ -143,6 +155,37 @@ class Keyring:
             raise TokenExpired("this link is too old; use one from a newer mail")
         return claims
 
+    def sign_address(self, purpose: Purpose, public_id: str) -> str:
+        """Return a token of 43 small letters and digits for the local part of a mail address.
+
+        Args:
+            purpose: `BOUNCE` or `UNSUBSCRIBE`.
+            public_id: of the slate that is sent, or of the subscriber who may leave.
+
+        Raises:
+            ValueError: the public id is none, which is a mistake of the caller.
+        """
+        if _PUBLIC_ID.fullmatch(public_id) is None:
+            raise ValueError("a public id is 20 lowercase hexadecimal characters")
+        signed = _LETTERS[purpose] + _encode_address(bytes.fromhex(public_id))
+        return signed + _mac_address(self._keys[self._current][purpose], signed)
+
+    def verify_address(self, token: str) -> tuple[Purpose, str]:
+        """Return the purpose and the public id that a mail address' token was signed with.
+
+        Raises:
+            TokenError: it is not ours; the message never repeats the token.
+        """
+        parts = _IN_ADDRESS.fullmatch(token.lower())
+        if parts is None:
+            raise TokenError("this address is damaged or incomplete")
+        letter, public_id, mac = parts.groups()
+        purpose = next(each for each, known in _LETTERS.items() if known == letter)
+        for keys in self._keys.values():
+            if hmac.compare_digest(_mac_address(keys[purpose], letter + public_id), mac):
+                return purpose, base64.b32decode(public_id.upper()).hex()
+        raise TokenError("this address was altered, or signed with a key that is no longer in use")
+
 
 def redact(text: str) -> str:
     """Replace every token in `text`, whole, cut, altered or percent-encoded, by `[token]`."""
@@ -166,6 +209,10 @@ def _derive(secret: str) -> tuple[str, dict[Purpose, bytes]]:
 
 def _mac(key: bytes, signed: str) -> str:
     return _encode(hmac.digest(key, signed.encode("ascii"), "sha256")[:_MAC_BYTES])
+
+
+def _mac_address(key: bytes, signed: str) -> str:
+    return _encode_address(hmac.digest(key, signed.encode("ascii"), "sha256")[:_MAC_BYTES])
 
 
 def _pack(purpose: Purpose, claims: Claims) -> bytes:
@@ -195,6 +242,10 @@ def _unpack(payload: bytes) -> tuple[Purpose, Claims]:
 
 def _encode(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def _encode_address(raw: bytes) -> str:
+    return base64.b32encode(raw).rstrip(b"=").decode("ascii").lower()
 
 
 def _decode(text: str) -> bytes:

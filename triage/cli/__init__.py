@@ -23,6 +23,7 @@ COMMANDS = {
     "fetch": ("triage.cli.fetch", "Read what is new from the sources."),
     "digest": ("triage.cli.digest", "Preview, show and list digests."),
     "outbox": ("triage.cli.outbox", "List and hand over waiting messages."),
+    "bounces": ("triage.cli.bounces", "Read what came back, and stop mail that must not go on."),
     "feedback": ("triage.cli.feedback", "List, import and export votes."),
     "train": ("triage.cli.train", "Retrain the ranker; it goes live only if it is better."),
     "model": ("triage.cli.model", "List, show, promote and roll back models."),

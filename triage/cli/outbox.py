@@ -94,6 +94,21 @@ def reconcile(ctx: click.Context) -> None:
         ctx.exit(PARTLY_DONE)
 
 
+@command.command()
+@click.argument("email")
+@click.option("--lift", is_flag=True, help="Let it receive again.")
+@click.pass_context
+def suppress(ctx: click.Context, email: str, lift: bool) -> None:
+    """Send nothing to EMAIL any more, whoever asks for it."""
+    from triage import bounces
+
+    app = opened(ctx)
+    change = bounces.lift if lift else bounces.suppress
+    done = change(app.database, email, app.clock, app.address_hash)
+    state = "may receive again" if lift else "suppressed"
+    click.echo(state if done else f"{'not suppressed' if lift else state} already: nothing changed")
+
+
 def _report(ctx: click.Context, done: int, asked: tuple[str, ...], what: str) -> None:
     click.echo(f"{done} {what}")
     if done < len(set(asked)):

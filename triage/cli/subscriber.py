@@ -66,6 +66,7 @@ def add(
         followed_authors=followed_authors,
         include_keywords=include_keywords,
         exclude_keywords=exclude_keywords,
+        address_hash=app.address_hash,
     )
     state = added.subscriber.state
     click.echo("added" if added.new else f"known already and {state}: nothing was changed")
@@ -190,7 +191,7 @@ def resume(ctx: click.Context, email: str) -> None:
     from triage.subscribe import resume as resume_subscriber
 
     app = opened(ctx)
-    done = resume_subscriber(app.database, email, app.clock)
+    done = resume_subscriber(app.database, email, app.clock, app.address_hash)
     click.echo("active again" if done else "active already: nothing was changed")
 
 

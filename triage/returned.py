@@ -1,0 +1,298 @@
+"""What mail that comes back says: about a reader's mailbox, about us, or nothing that matters.
+
+Reports are read by their fields (RFC 3464 for deliveries, RFC 5965 for complaints). What servers
+write in their own words is recognised by flufl.bounce, which knows what Mailman has met. Codes with
+dots are those of RFC 3463.
+
+Whether a message is about mail of ours is not for this module to say: it hands out the tokens that
+it finds, and whoever has the keys believes it or not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from email.header import decode_header, make_header
+from email.message import Message
+from email.parser import BytesParser
+from email.policy import compat32
+from email.utils import parseaddr
+from enum import StrEnum
+
+from flufl.bounce import all_failures
+
+
+class Kind(StrEnum):
+    """What a message is. Only the first two and a complaint are held against an address."""
+
+    HARD = "hard"
+    """The mailbox is not there."""
+    SOFT = "soft"
+    """It cannot be reached, or takes nothing at the moment."""
+    POLICY = "policy"
+    """We, or what we sent, are not liked: that says nothing of the reader."""
+    NOTICE = "notice"
+    """A report of no failure: late, delivered, passed on."""
+    COMPLAINT = "complaint"
+    AUTO_REPLY = "auto_reply"
+    UNSUBSCRIBE = "unsubscribe"
+    UNKNOWN = "unknown"
+    FORGED = "forged"
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A message as it reads.
+
+    Attributes:
+        kind: any but `UNSUBSCRIBE` and `FORGED`, which tokens decide.
+        status: a code as in 5.1.1, "" where none is given.
+        addressed: what may be our tokens, in the addresses that it came to.
+        quoted: the same in the mail that it is about.
+        links: what may be tokens of links to unsubscribe, in its subject.
+        quoted_links: the same in the mail that it complains of.
+    """
+
+    kind: Kind
+    status: str = ""
+    addressed: tuple[str, ...] = ()
+    quoted: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    quoted_links: tuple[str, ...] = ()
+
+
+_RECIPIENT_HEADERS = (
+    "Delivered-To",
+    "X-Original-To",
+    "Envelope-To",
+    "X-Envelope-To",
+    "X-Rcpt-To",
+    "To",
+    "Cc",
+)
+_TOKEN = re.compile(r"\+([bu][a-z0-9]{30,60})@", re.IGNORECASE)
+_LINK_TOKEN = re.compile(r"v1\.[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+_COMPLAINTS = {"abuse", "fraud", "opt-out", "opt-out-list", "complaint", "miscategorized"}
+# Enough for any report; what is longer or wider is not searched to its end. Words come first.
+_LONGEST = 1_000_000
+_LONGEST_WORDED = 64_000
+_LONGEST_LINE = 998
+_LONGEST_FIELD = 2000
+
+_STATUS = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
+_REPLY = re.compile(r"\b([45])\d\d\b(?!\.)")
+_GONE = {(1, 1), (1, 10), (2, 1)}
+# A bad sender, a message that is too large: nobody else could have received it, either.
+_OURS = {(1, 7), (1, 8), (2, 3), (3, 4)}
+_SAYS_GONE = re.compile(
+    r"""user\ unknown|unknown\ (user|recipient|address|mailbox|account|local)
+    |no\ such\ (user|mailbox|recipient|address|account|person|local)|no\ mailbox\ (here|by)
+    |(user|mailbox|recipient|address|account)\ (was\ )?not\ found
+    |does\ ?(n[o'’]t|n'?t)\ exist|doesn'?t\ have\ an?\ \S+\ account
+    |invalid\ (recipient|mailbox|user)|not\ a\ valid\ (mailbox|user|recipient)
+    |(account|mailbox|user|recipient)\ (is|has\ been)\ (disabled|closed|deleted|deactivated)
+    |(account|mailbox|user)\ is\ inactive
+    |no\ longer\ (active|valid|exists|in\ use|works)|unroute?able\ address|addressee\ unknown""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_SAYS_BLOCKED = re.compile(
+    r"""spam|\bblock(ed|ing|list)|black\ ?list|\b(dns|r)bl\b|reputation|polic(y|ies)|unsolicited
+    |\bdenied|prohibited|not\ (authori[sz]ed|permitted|allowed|accepted\ from)|banned|virus|malware
+    |\b(spf|dkim|dmarc|ptr)\b|rate\ limit|content\ (rejected|filter)|\bjunk|\bbulk|relay""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# Below such a line stands our own mail, with papers that may be about anything.
+_COPY = re.compile(
+    r"^[-=_> \t]*(below this line|this is a copy|copy of (the|your) message|(original|returned)"
+    r" message|(the )?(header|body)s? of|message headers? follow|-{3,} )",
+    re.IGNORECASE | re.MULTILINE,
+)
+_DAEMON = re.compile(
+    r"(mail(er)?[-_. ]?daemon|mdaemon|post(master|office)|mail[-_.]?delivery.*)$", re.IGNORECASE
+)
+_AUTO_HEADERS = (
+    "X-Autoreply",
+    "X-Auto-Reply",
+    "X-Autorespond",
+    "X-Autoresponder",
+    "X-AutoReply-From",
+    "X-Mail-Autoreply",
+    "X-Challenge",
+)
+_AUTO_SUBJECT = re.compile(
+    r"""^\W*(auto(matic|mated)?[-\s:]*(repl(y|ies)|response|respon(d|se)|antwort)|autoreply
+    |automatische?s?\ (antwort|beantwoording)|r[ée]ponse\ automatique|respuesta\ autom[áa]tica
+    |risposta\ automatica|abwesenheit|out\ of\ (the\ )?office|(i'?m\ )?on\ (vacation|leave|holiday)
+    |vacation|away\ from|absence|自動応答|自动回复|自動回覆|автоответ)
+    |requires?\ (verification|confirmation)|confirm\ your\ (message|e-?mail\ to)
+    |sender\ verification
+    |please\ confirm\ (your|that\ you)|verify\#""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def read(raw: bytes) -> Returned:
+    """Read a message as it came; every sequence of bytes is some message, if need be `UNKNOWN`."""
+    message = BytesParser(policy=compat32).parsebytes(raw[:_LONGEST])
+    addressed = tuple(_tokens(message, *_RECIPIENT_HEADERS))
+    links = tuple(_LINK_TOKEN.findall(_subject(message)))
+    parts = list(message.walk())
+    report = next((p for p in parts if p.get_content_type() == "message/feedback-report"), None)
+    if report is not None:
+        return _feedback(parts, report, addressed)
+    kind, status = (
+        _delivery_status(parts)
+        or _worded(raw, message, addressed, by_daemon=True)
+        or (_is_automatic(message, addressed) and (Kind.AUTO_REPLY, ""))
+        or _worded(raw, message, addressed, by_daemon=False)
+        or (Kind.UNKNOWN, "")
+    )
+    quoted = tuple(_of_originals(message, parts, "Return-Path"))
+    return Returned(kind, status, addressed, quoted, links)
+
+
+# -- reports ---------------------------------------------------------------------------------------
+
+
+def _feedback(parts: list[Message], report: Message, addressed: tuple[str, ...]) -> Returned:
+    """Read a complaint, whose fields stand in a part of their own."""
+    fields = _blocks(report)[0]
+    says = str(fields["Feedback-Type"] or "").strip().lower()
+    quoted = [*_tokens(fields, "Original-Mail-From")]
+    quoted += _of_originals(report, parts, "Return-Path", "List-Unsubscribe")
+    links = [
+        token
+        for part in parts
+        for value in part.get_all("List-Unsubscribe", [])
+        for token in _LINK_TOKEN.findall(str(value))
+    ]
+    kind = Kind.COMPLAINT if says in _COMPLAINTS else Kind.UNKNOWN
+    return Returned(kind, "", addressed, tuple(quoted), (), tuple(links))
+
+
+def _delivery_status(parts: list[Message]) -> tuple[Kind, str] | None:
+    """Read the fields of a report about one or more recipients; the worst of them counts."""
+    found = []
+    for part in parts:
+        if part.get_content_type() != "message/delivery-status":
+            continue
+        for block in _blocks(part):
+            action = str(block["Action"] or "").strip().lower()
+            if action == "failed":
+                found.append(_meaning(str(block["Status"] or ""), _told(block)))
+            elif action:
+                found.append((Kind.NOTICE, str(block["Status"] or "").strip()[:20]))
+    order = [Kind.HARD, Kind.SOFT, Kind.POLICY, Kind.NOTICE]
+    return min(found, key=lambda each: order.index(each[0]), default=None)
+
+
+def _told(block: Message) -> str:
+    return " ".join(str(block["Diagnostic-Code"] or "")[:_LONGEST_FIELD].split())
+
+
+def _blocks(part: Message) -> list[Message]:
+    """Return the groups of fields in a part, at least one, which is empty in a damaged part."""
+    payload = part.get_payload()
+    if isinstance(payload, list):
+        blocks = [block for block in payload if isinstance(block, Message)]
+        return blocks or [Message()]
+    return [BytesParser(policy=compat32).parsebytes(str(payload).encode("utf-8", "replace"))]
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def _worded(
+    raw: bytes, message: Message, addressed: tuple[str, ...], *, by_daemon: bool
+) -> tuple[Kind, str] | None:
+    """Read a report that is written for people; only what came to a bounce address can be one."""
+    if not any(token[:1] in "bB" for token in addressed):
+        return None
+    sender = parseaddr(str(message["From"] or ""))
+    from_daemon = _DAEMON.match(sender[1].partition("@")[0]) or "X-Failed-Recipients" in message
+    if by_daemon and not from_daemon:
+        return None
+    # The detectors take a time that grows with the square of a line.
+    lines = (line[:_LONGEST_LINE] for line in raw[:_LONGEST_WORDED].split(b"\n"))
+    short = BytesParser(policy=compat32).parsebytes(b"\n".join(lines))
+    try:
+        temporary, permanent = all_failures(short)
+    except Exception:  # a detector that stumbles has detected nothing
+        return None
+    if permanent:
+        return _meaning("", _COPY.split(_text(short), maxsplit=1)[0][:_LONGEST_FIELD])
+    return (Kind.NOTICE, "") if temporary else None
+
+
+def _meaning(status: str, told: str) -> tuple[Kind, str]:
+    """Say what a failure means, by its code and by the words of the server that refused."""
+    codes = [tuple(map(int, code)) for code in _STATUS.findall(f"{status} {told}")]
+    codes = [code for code in codes if code[0] != 2]
+    telling = [code for code in codes if code[1:] != (0, 0)] or codes
+    shown = ".".join(map(str, telling[0])) if telling else ""
+    if any(code[1] in (6, 7) or code[1:] in _OURS for code in telling):
+        return Kind.POLICY, shown
+    gone, blocked = bool(_SAYS_GONE.search(told)), bool(_SAYS_BLOCKED.search(told))
+    if any(code[0] == 5 and code[1:] in _GONE for code in telling):
+        return Kind.POLICY if blocked and not gone else Kind.HARD, shown
+    if blocked:
+        return Kind.POLICY, shown
+    reply = _REPLY.search(told)
+    passing = telling[0][0] == 4 if telling else reply is not None and reply[1] == "4"
+    vague = not telling or telling[0][1] == 0 or telling[0][1:] in {(1, 0), (5, 0)}
+    return Kind.HARD if gone and vague and not passing else Kind.SOFT, shown
+
+
+def _is_automatic(message: Message, addressed: tuple[str, ...]) -> bool:
+    """Tell whether no person wrote it (RFC 3834, and what came before it).
+
+    Mail programs may say of a request to unsubscribe that they generated it.
+    """
+    submitted = str(message["Auto-Submitted"] or "no").strip().lower()
+    if submitted.startswith("auto-replied") or any(name in message for name in _AUTO_HEADERS):
+        return True
+    if _AUTO_SUBJECT.search(_subject(message)):
+        return True
+    if any(token[:1] in "uU" for token in addressed):
+        return False
+    precedence = str(message["Precedence"] or "").strip().lower()
+    return not submitted.startswith("no") or precedence in {"auto_reply", "bulk", "junk"}
+
+
+# -- headers and texts -----------------------------------------------------------------------------
+
+
+def _tokens(fields: Message, *names: str) -> Iterator[str]:
+    for name in names:
+        for value in fields.get_all(name, []):
+            yield from _TOKEN.findall(str(value))
+
+
+def _of_originals(outer: Message, parts: list[Message], *names: str) -> Iterator[str]:
+    """Yield what may be tokens in the headers of mail that stands within a message."""
+    for part in parts:
+        if part is parts[0] or part is outer:
+            continue
+        yield from _tokens(part, *names)
+        if part.get_content_type() == "text/rfc822-headers":
+            head = part.get_payload(decode=True)
+            if isinstance(head, bytes):
+                yield from _tokens(BytesParser(policy=compat32).parsebytes(head, True), *names)
+
+
+def _subject(message: Message) -> str:
+    subject = str(message["Subject"] or "")[:_LONGEST_FIELD]
+    with suppress(LookupError, ValueError):
+        subject = str(make_header(decode_header(subject)))
+    return " ".join(subject.split())
+
+
+def _text(message: Message) -> str:
+    """Return the first text of a message as far as it can be read."""
+    for part in message.walk():
+        if part.get_content_maintype() == "text":
+            content = part.get_payload(decode=True)
+            return content.decode("utf-8", "replace") if isinstance(content, bytes) else ""
+    return ""

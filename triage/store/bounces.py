@@ -1,0 +1,108 @@
+"""What came back, as received, and which digests of a subscriber came back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from triage.tables import bounces, messages, slates, subscribers
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that may have come back."""
+
+    id: int
+    subscriber_id: int
+    recipient: str
+
+
+def of_slate(conn: Connection, public_id: str) -> Sent | None:
+    """Return the message that carried a slate."""
+    query = (
+        select(messages.c.id, messages.c.subscriber_id, messages.c.recipient)
+        .join(slates, slates.c.id == messages.c.slate_id)
+        .where(slates.c.public_id == public_id)
+    )
+    row = conn.execute(query).one_or_none()
+    return Sent(*row) if row else None
+
+
+def is_known(conn: Connection, content_hash: str) -> bool:
+    query = select(bounces.c.id).where(bounces.c.content_hash == content_hash)
+    return conn.scalar(query) is not None
+
+
+def add(
+    conn: Connection,
+    *,
+    content_hash: str,
+    kind: str,
+    status: str,
+    message_id: int | None,
+    subscriber_id: int | None,
+    raw: bytes,
+    at: datetime,
+) -> None:
+    """Keep what came back; nothing is known of it twice."""
+    row = {
+        "content_hash": content_hash,
+        "received_at": at,
+        "kind": kind,
+        "status": status,
+        "message_id": message_id,
+        "subscriber_id": subscriber_id,
+        "raw": raw,
+    }
+    conn.execute(insert(bounces), row)
+
+
+def days(conn: Connection, subscriber_id: int, kinds: Collection[str]) -> list[tuple[date, str]]:
+    """Return the dates of digests that came back, and how, oldest first.
+
+    What was made before the subscriber became active last does not count.
+    """
+    query = (
+        select(messages.c.on, bounces.c.kind)
+        .join(messages, messages.c.id == bounces.c.message_id)
+        .join(subscribers, subscribers.c.id == messages.c.subscriber_id)
+        .where(
+            messages.c.subscriber_id == subscriber_id,
+            messages.c.created_at >= subscribers.c.state_changed_at,
+            bounces.c.kind.in_(list(kinds)),
+        )
+        .order_by(messages.c.on, bounces.c.id)
+    )
+    return [(row.on, row.kind) for row in conn.execute(query)]
+
+
+def listing(
+    conn: Connection, kinds: Collection[str] = (), limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Return what came back, newest first."""
+    query = (
+        select(
+            bounces.c.id,
+            bounces.c.received_at,
+            bounces.c.kind,
+            bounces.c.status,
+            subscribers.c.email.label("subscriber"),
+            messages.c.on,
+        )
+        .outerjoin(messages, messages.c.id == bounces.c.message_id)
+        .outerjoin(subscribers, subscribers.c.id == bounces.c.subscriber_id)
+        .order_by(bounces.c.id.desc())
+        .limit(limit)
+    )
+    if kinds:
+        query = query.where(bounces.c.kind.in_(list(kinds)))
+    return [dict(row._mapping) for row in conn.execute(query)]
+
+
+def raw(conn: Connection, id: int) -> bytes | None:
+    """Return a message as it was received."""
+    return conn.scalar(select(bounces.c.raw).where(bounces.c.id == id))
