@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -22,8 +22,17 @@ from tests.installation import (
     unnamed,
 )
 from triage import store
+from triage.enrich import enrich
 from triage.errors import NotFound
-from triage.records import EventKind, FetchedPaper, MessageState, Origin, Subscriber
+from triage.records import (
+    Enrichment,
+    EventKind,
+    FetchedPaper,
+    KnownPaper,
+    MessageState,
+    Origin,
+    Subscriber,
+)
 from triage.store import Database
 from triage.works import merge, provenance, split
 
@@ -117,6 +126,24 @@ def test_an_id_that_somebody_else_gave_a_paper_joins_the_record_that_bears_it(
     take_in(database, [fetched(2, source="doi", source_id="10.1000/x", title="Final form")])
     assert ids(database) == [("biorxiv", "10.1101/2026.03.01.1")]
     assert len(rows(database, "papers")) == 2
+
+
+class Scholar:
+    """Knows one more id of every paper."""
+
+    name = "scholar"
+
+    def enrich(self, papers: Sequence[KnownPaper]) -> Iterator[Enrichment]:
+        for paper in papers:
+            if ("doi", "10.1000/x") not in paper.ids:
+                yield Enrichment(paper.id, ids=(("doi", "10.1000/x"),))
+
+
+def test_an_id_that_somebody_knows_joins_the_rows_that_bear_it(database: Database) -> None:
+    article = fetched(2, source="doi", source_id="10.1000/x", version=None, title="Final form")
+    take_in(database, [PREPRINT, article])
+    enrich(database, [Scholar()], CLOCK, max_age_days=9)
+    assert ids(database) == [("biorxiv", "10.1101/2026.03.01.1")]
 
 
 def test_a_title_joins_the_work_whose_abstract_is_likest_and_never_two(database: Database) -> None:

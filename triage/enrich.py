@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from triage import store
+from triage import store, works
 from triage.errors import DatabaseError, SourceError
 from triage.ports import Clock, Enricher, Progress, silent
 from triage.records import Enrichment, KnownPaper, Paper
@@ -128,6 +128,13 @@ def _store(conn: Connection, learned: Iterable[Enrichment], now: datetime) -> in
         if changes:
             store.enrichment.save(conn, id, changes | {"updated_at": now})
             new_to.add(id)
+    # An id that another row bears says that the two are one work.
+    told = {
+        (min(id, known[key]), max(id, known[key])): ":".join(key)
+        for key, id in ids
+        if known.get(key, id) != id
+    }
+    works.refresh(conn, works.link(conn, (), told), now)
     return len(new_to)
 
 
