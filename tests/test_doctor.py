@@ -23,10 +23,10 @@ from triage import store
 from triage.app import App, open_app
 from triage.cli import cli
 from triage.doctor import PATIENCE_S, Finding, Level, ProbeFailed, Reply, examine, exit_code
-from triage.doctor.database import file_system
 from triage.doctor.outside import is_loopback
 from triage.records import SourceDay, Verdict
 from triage.store import health
+from triage.store.place import file_system
 
 
 @pytest.fixture(autouse=True)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from triage.bounces import Intake
     from triage.digest import Composed, Nightly
     from triage.enrich import EnrichReport
+    from triage.journal import Journal
     from triage.outbox import Outbox
     from triage.ports import Clock, Enricher, Mailer, Source
     from triage.records import Slate
@@ -176,7 +177,14 @@ class App:
             ),
         )
 
+    @cached_property
+    def journal(self) -> Journal:
+        from triage.journal import Journal
+
+        return Journal(self.settings.journal_path)
+
     def outbox(self) -> Outbox:
+        from triage.clearance import Clearance
         from triage.doubts import Ambiguous
         from triage.outbox import Outbox, Rules
         from triage.pace import Pace
@@ -196,6 +204,8 @@ class App:
             ),
             address_hash=self.address_hash,
             monotonic=seconds_up if isinstance(self.clock, SystemClock) else None,
+            journal=self.journal,
+            refusal=Clearance(self.database, self.journal, self.clock).refusal,
         )
 
     def address_hash(self, email: str) -> str:
@@ -261,10 +271,13 @@ class App:
         return Composed(message, rendered.n_papers)
 
     def schedule(self) -> Schedule:
+        from triage.audit import audit_in_words
         from triage.backup import back_up
+        from triage.clearance import warn_of_old_sqlite
         from triage.schedule import Chore, Schedule
         from triage.train import train_in_words
 
+        warn_of_old_sqlite(self.database)
         settings = self.settings
         at = time.fromisoformat(settings.train.at)
         enriches = settings.sources.crossref.enabled or settings.sources.semantic_scholar.enabled
@@ -285,6 +298,7 @@ class App:
                 Chore(
                     "back up", at, lambda: back_up(self.database, settings.backup_path, self.clock)
                 ),
+                Chore("audit", at, lambda: audit_in_words(self.database, self.journal, self.clock)),
                 Chore(
                     "train", at, lambda: train_in_words(self.database, self.workshop, self.clock)
                 ),
@@ -307,6 +321,8 @@ class App:
             self.upstreams.close()
         if "unchecked_database" in self.__dict__:
             self.unchecked_database.close()
+        if "journal" in self.__dict__:
+            self.journal.close()
 
     def web(self) -> Starlette:
         from triage.web import create_app
@@ -353,7 +369,9 @@ def initialise(folder: Path, example: str) -> tuple[Path, bool]:
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written: {error.strerror}") from error
     app = open_app(config)
-    _make_private(app.settings.database_url)
+    if app.settings.database_file is not None:
+        # SQLite gives its own files the mode of the database, and the database holds addresses.
+        app.settings.database_file.touch(mode=0o600)
     upgrade(app.unchecked_database)
     app.unchecked_database.close()
     return config, True
@@ -375,7 +393,7 @@ def missing_parts(config: Path) -> list[str]:
             f" {shlex.quote(str(secret_file))})`"
         )
     upgrade = f"triage --config {shlex.quote(str(config))} db upgrade"
-    file = _database_file(app.settings.database_url)
+    file = app.settings.database_file
     if file is not None and not file.exists():
         missing.append(
             f"{file} is missing: restore a back-up, or make a new one with `(umask 077; {upgrade})`"
@@ -388,18 +406,6 @@ def missing_parts(config: Path) -> list[str]:
     finally:
         app.close()
     return missing
-
-
-def _make_private(database_url: str) -> None:
-    # SQLite gives its own files the mode of the database, and the database holds addresses.
-    path = _database_file(database_url)
-    if path is not None:
-        path.touch(mode=0o600)
-
-
-def _database_file(database_url: str) -> Path | None:
-    path = database_url.removeprefix("sqlite:///")
-    return None if path == database_url or path.startswith(":memory:") else Path(path)
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from triage import store
+from triage.errors import DatabaseError
 from triage.journal import Journal
-from triage.reconcile import unknown
+from triage.ports import Clock
+from triage.reconcile import KEPT, complete, unknown
 from triage.records import MessageState as State
 from triage.store import Database
 from triage.store.books import Entry
@@ -24,6 +26,7 @@ MEND = (
 )
 RECONCILE = "run `triage outbox reconcile`; until then nothing is sent"
 
+RECENT = timedelta(days=3)
 _STATES = frozenset(map(str, State))
 # What may have been the last outcome of a message in each state; None: there was no attempt.
 _WAITING = {None, "broken", "stopped", "crashed", "resent"}
@@ -120,6 +123,23 @@ def audit(
             what = "messages that were sent, as the sent journal says, and are not marked as sent"
             faults.append(Fault(what, tuple(told), RECONCILE))
     return Audit(days, tuple(faults), resends)
+
+
+def audit_in_words(database: Database, journal: Journal, clock: Clock) -> str:
+    """Audit everything, and tidy the journal; the nightly chore.
+
+    Raises:
+        DatabaseError: the books do not balance.
+    """
+    found = audit(database, journal)
+    if not found.is_balanced:
+        ids = [f"{fault.what} ({len(fault.ids)})" for fault in found.faults]
+        raise DatabaseError(f"{'; '.join(ids)}: `triage audit` says which and what to do")
+    now = clock.now()
+    complete(database, journal, now - RECENT)
+    journal.forget(now - KEPT)
+    n = sum(counts["due"] for counts in found.days.values())
+    return f"{n} digests of {len(found.days)} days are accounted for"
 
 
 def faults_of(entry: Entry) -> Iterator[str]:

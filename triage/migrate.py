@@ -27,6 +27,12 @@ def newest_revision() -> str:
     return str(ScriptDirectory.from_config(_config()).get_current_head())
 
 
+def revision_of(database: Database) -> str | None:
+    """Return the schema that a database is at, None for one without tables."""
+    with database.read() as conn:
+        return MigrationContext.configure(conn).get_current_revision()
+
+
 def upgrade(database: Database) -> tuple[str | None, str]:
     """Migrate to the newest schema in one transaction; return the revision before and after.
 

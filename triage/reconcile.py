@@ -8,6 +8,7 @@ database; where the journal itself is lost, nothing is until a person has said w
 from __future__ import annotations
 
 import secrets
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from itertools import islice
 from triage import store
 from triage.due import latest_digest_on
 from triage.errors import ConfigError
-from triage.journal import Journal, JournalDamaged, Sent
+from triage.journal import NAME, Journal, JournalDamaged, Sent
 from triage.ports import Clock
 from triage.records import MessageState as State
 from triage.records import SubscriberState
@@ -67,16 +68,13 @@ class Agreed:
     skipped: int = 0
 
 
-def disagreement(database: Database, journal: Journal, name: str, clock: Clock) -> str:
+def disagreement(database: Database, journal: Journal, clock: Clock) -> str:
     """Return why nothing may be sent, and pause sending; "" where journal and database agree.
 
     Reads the journal from its end to where it says nothing new, for what a restored database does
     not know is what was sent last.
-
-    Args:
-        name: of the journal in the database, for several machines may send.
     """
-    why = _lost(database, journal, name, clock)
+    why = _lost(database, journal, clock)
     if not why:
         try:
             n = sum(map(len, _unknown(database, journal.newest_first(), to_the_end=False)))
@@ -104,7 +102,6 @@ def unknown(database: Database, journal: Journal) -> list[str]:
 def reconcile(
     database: Database,
     journal: Journal,
-    name: str,
     clock: Clock,
     without: WithoutJournal | None = None,
 ) -> Agreed:
@@ -116,7 +113,7 @@ def reconcile(
     Raises:
         ConfigError: the journal is one of these, and nothing was said.
     """
-    why = _lost(database, journal, name, clock) or journal.damage()
+    why = _lost(database, journal, clock) or journal.damage()
     if why and without is None:
         raise ConfigError(why if _CHOICE in why else f"{why}; {_CHOICE}")
     agreed = Agreed()
@@ -129,7 +126,7 @@ def reconcile(
         generation = secrets.token_hex(16)
         journal.restart(generation, now)
         with database.write() as conn:
-            store.journals.adopt(conn, name, generation, now)
+            store.journals.adopt(conn, _name(database), generation, now)
     complete(database, journal, now - KEPT)
     with database.write() as conn:
         store.holds.lift(conn, HOLD)
@@ -150,10 +147,15 @@ def complete(database: Database, journal: Journal, since: datetime) -> int:
     return len(missing)
 
 
-def _lost(database: Database, journal: Journal, name: str, clock: Clock) -> str:
+def _name(database: Database) -> str:
+    """Return the name of the journal in the database: beside a server each sender has its own."""
+    return NAME if database.is_file else f"{NAME} of {socket.gethostname()}"
+
+
+def _lost(database: Database, journal: Journal, clock: Clock) -> str:
     """Return what is wrong with the journal as a whole; begin it where there never was one."""
     with database.read() as conn:
-        wanted = store.journals.generation(conn, name)
+        wanted = store.journals.generation(conn, _name(database))
     try:
         found = journal.generation()
     except JournalDamaged as error:
@@ -162,7 +164,7 @@ def _lost(database: Database, journal: Journal, name: str, clock: Clock) -> str:
         # The file comes first, so after a crash in between the next start finds it and takes it.
         found = found or journal.begin(secrets.token_hex(16), clock.now())
         with database.write() as conn:
-            store.journals.adopt(conn, name, found, clock.now())
+            store.journals.adopt(conn, _name(database), found, clock.now())
     elif found is None:
         return f"the sent journal {journal.path} is gone: put it back; or, {_CHOICE}"
     elif found != wanted:

@@ -77,15 +77,36 @@ def resolve(ctx: click.Context, message_ids: tuple[str, ...], decision: str | No
     if decision is None:
         raise click.UsageError("say what became of them: --sent, --resend or --cancel")
     app = opened(ctx)
-    resolved = resolve_held(app.database, app.clock, MessageState(decision), message_ids)
+    resolved = resolve_held(
+        app.database, app.clock, MessageState(decision), message_ids, app.journal
+    )
     _report(ctx, resolved, message_ids, "resolved")
 
 
 @command.command()
+@click.option(
+    "--without-journal",
+    type=click.Choice(["send", "skip"]),
+    help="If the sent journal is lost or damaged: send what waits, or skip what was due until now.",
+)
 @click.pass_context
-def reconcile(ctx: click.Context) -> None:
-    """Ask the log of the mail server once more what became of held messages."""
-    found = opened(ctx).outbox().reconcile()
+def reconcile(ctx: click.Context, without_journal: str | None) -> None:
+    """Mark as sent what the sent journal and the log of the mail server say was sent.
+
+    After a restore the database does not know of the mail that went out since it was copied; the
+    journal does. Then the log of the mail server is asked what became of held messages.
+    """
+    from triage.reconcile import WithoutJournal
+    from triage.reconcile import reconcile as reconcile_journal
+
+    app = opened(ctx)
+    without = WithoutJournal(without_journal) if without_journal else None
+    agreed = reconcile_journal(app.database, app.journal, app.clock, without)
+    click.echo(
+        f"the sent journal: {agreed.marked} that waited were sent, {agreed.tombstones} sent digests"
+        f" were not known, {agreed.skipped} are skipped"
+    )
+    found = app.outbox().reconcile()
     click.echo(
         f"{found.sent} had arrived, {found.waiting} had not and are sent again,"
         f" {found.unknown} are still held"

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage import store
 from triage.doctor.finding import Check, Level, Seen, not_applicable, ok
 from triage.errors import ModelError, TriageError
 from triage.store import health
+from triage.store.place import network_file_system
 
 if TYPE_CHECKING:
     from triage.app import App
     from triage.doctor.probes import Probes
-
-# From this version on, two connections that checkpoint at once cannot damage a database.
-SOUND_SQLITE = (3, 51, 3)
-_NETWORK_FILE_SYSTEMS = frozenset(
-    "9p afs ceph cifs fuse.glusterfs fuse.sshfs lustre ncpfs nfs nfs4 smb3 smbfs virtiofs".split()
-)
 
 
 def open_at_schema(app: App) -> str:
@@ -75,8 +69,8 @@ def _sqlite_version(app: App) -> Seen:
         name, number = health.server_version(conn)
     if name != "SQLite":
         return not_applicable(f"{name} is not SQLite")
-    if number < SOUND_SQLITE:
-        wanted = ".".join(map(str, SOUND_SQLITE))
+    if number < health.SOUND_SQLITE:
+        wanted = ".".join(map(str, health.SOUND_SQLITE))
         return (
             Level.WARNING,
             "this SQLite can damage a database when two connections checkpoint at once",
@@ -125,27 +119,16 @@ def _place(app: App, probes: Probes) -> Seen:
             f"chmod 600 {file}",
         )
     try:
-        kind = file_system(file.resolve(), probes.mounts())
+        kind = network_file_system(file, probes.mounts())
     except OSError:
         return ok("a file for this account only")
-    if kind in _NETWORK_FILE_SYSTEMS:
+    if kind:
         return (
             Level.RED,
             f"it lies on a network file system ({kind}), where SQLite's journal does not work",
             "move it to a disk of this machine, or use PostgreSQL",
         )
     return ok("a file on this machine, for this account only")
-
-
-def file_system(path: Path, mounts: str) -> str:
-    """Return the kind of file system that a path lies on, as /proc/mounts names it."""
-    found, kind = Path("/"), ""
-    for line in mounts.splitlines():
-        _, place, this, *_ = [*line.split(), "", "", ""]
-        place = place.replace(r"\040", " ")
-        if place and path.is_relative_to(place) and len(Path(place).parts) >= len(found.parts):
-            found, kind = Path(place), this
-    return kind
 
 
 def _models(app: App) -> Seen:

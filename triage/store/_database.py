@@ -18,6 +18,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import DatabaseError as DriverError
 
 from triage.errors import ConfigError, DatabaseError, SchemaError
+from triage.store._checkpoint import Checkpointer
+from triage.store.place import network_file_system
 from triage.tables import SCHEMA_REVISION
 
 _SQLITE_PRAGMAS = (
@@ -27,6 +29,9 @@ _SQLITE_PRAGMAS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA mmap_size = 0",
+    # `_checkpoint` does that; what it has carried over is cut off at the next write.
+    "PRAGMA wal_autocheckpoint = 0",
+    "PRAGMA journal_size_limit = 0",
 )
 _POSTGRES_CONNECT = {
     # Seconds until a server that does not answer counts as down; the URL may say otherwise.
@@ -58,8 +63,9 @@ _POSTGRES_SAYS = {
 class Database:
     """An open database. `read()` and `write()` give a connection inside one transaction."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, checkpointer: Checkpointer | None = None) -> None:
         self.engine = engine
+        self._checkpointer = checkpointer
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -72,6 +78,8 @@ class Database:
         """Yield a connection that holds the right to write; commit at the end, else roll back."""
         with self._transaction(write=True) as conn:
             yield conn
+        if self._checkpointer is not None:
+            self._checkpointer.after_write()
 
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[Connection]:
@@ -145,6 +153,8 @@ class Database:
             raise DatabaseError(f"the copy {path} of the database is not sound: {found[0]}")
 
     def close(self) -> None:
+        if self._checkpointer is not None:
+            self._checkpointer.close()
         self.engine.dispose()
 
 
@@ -153,7 +163,7 @@ def open_database(url: str) -> Database:
 
     Raises:
         ConfigError: the address cannot be read or its driver is missing.
-        DatabaseError: the folder of a SQLite file does not exist.
+        DatabaseError: the folder of a SQLite file does not exist or is another machine's.
     """
     try:
         parsed = make_url(url)
@@ -162,7 +172,9 @@ def open_database(url: str) -> Database:
             "[database] url: not a database address, for example sqlite:///triage.db"
         ) from error
     if parsed.drivername == "sqlite":
-        return Database(_sqlite(parsed))
+        on_disk = parsed.database not in {None, "", ":memory:"}
+        checkpointer = Checkpointer(Path(str(parsed.database))) if on_disk else None
+        return Database(_sqlite(parsed), checkpointer)
     if parsed.drivername in {"postgresql", "postgresql+psycopg"}:
         return Database(_postgres(parsed))
     raise ConfigError(
@@ -171,8 +183,15 @@ def open_database(url: str) -> Database:
 
 
 def _sqlite(url: URL) -> Engine:
-    if url.database and not Path(url.database).parent.is_dir():
-        raise DatabaseError(f"the folder {Path(url.database).parent} does not exist: create it")
+    if url.database and url.database != ":memory:":
+        folder = Path(url.database).parent
+        if not folder.is_dir():
+            raise DatabaseError(f"the folder {folder} does not exist: create it")
+        if kind := network_file_system(folder):
+            raise DatabaseError(
+                f"{folder} lies on a network file system ({kind}), where SQLite loses data: move"
+                " the database to a disk of this machine, or use PostgreSQL"
+            )
     # What a row holds, addresses for one, stays out of errors and so out of logs.
     engine = create_engine(url, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)

@@ -1,14 +1,19 @@
-"""What the database tells about itself, for `triage doctor`."""
+"""What the database tells about itself, for `triage doctor` and before mail is sent."""
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, func, select, text
+from sqlalchemy.exc import DatabaseError as DriverError
 
+from triage.errors import DatabaseError
+from triage.store._checkpoint import SOUND_SQLITE as SOUND_SQLITE
 from triage.store._database import Database
-from triage.tables import promotions, runs, source_days, subscribers
+from triage.tables import SCHEMA_REVISION, promotions, runs, source_days, subscribers
 
 
 def file_of(database: Database) -> Path | None:
@@ -34,7 +39,34 @@ def damage(conn: Connection) -> list[str] | None:
     """Return what SQLite's quick check finds wrong; None where there is no such check."""
     if conn.dialect.name != "sqlite":
         return None
-    return [line for line in conn.scalars(text("PRAGMA quick_check(5)")) if line != "ok"]
+    try:
+        return [line for line in conn.scalars(text("PRAGMA quick_check(5)")) if line != "ok"]
+    except DriverError as error:
+        # Damage may be such that not even the check gets through.
+        if "malformed" in str(error.orig):
+            return [str(error.orig)]
+        raise
+
+
+def check_copy(file: Path) -> None:
+    """Look whether a SQLite file is a sound database of this program or an older one.
+
+    What was written ahead of it is put into it; nobody else may have it open.
+
+    Raises:
+        DatabaseError: it is not.
+    """
+    try:
+        with closing(sqlite3.connect(file, isolation_level=None)) as conn:
+            conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            found = conn.execute("PRAGMA integrity_check(1)").fetchone()
+            revision = conn.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.Error as error:
+        raise DatabaseError(f"that is not a database of triage: {error}") from error
+    if found != ("ok",):
+        raise DatabaseError(f"that copy is not sound, take an older one: {found[0]}")
+    if revision is None or revision[0] > SCHEMA_REVISION:
+        raise DatabaseError("that copy was made by a newer triage: install that one first")
 
 
 def newest_time(conn: Connection) -> datetime | None:

@@ -1,0 +1,37 @@
+"""On what kind of file system a database lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_MOUNTS = Path("/proc/mounts")
+# What a virtual machine shares with its host is one, too: locks and shared memory do not work.
+_NETWORK_FILE_SYSTEMS = frozenset(
+    "9p afs ceph cifs fuse.glusterfs fuse.sshfs lustre ncpfs nfs nfs4 smb3 smbfs virtiofs".split()
+)
+
+
+def network_file_system(folder: Path, mounts: str | None = None) -> str:
+    """Return the kind of network file system that a folder lies on; "" for a disk.
+
+    Args:
+        mounts: the content of /proc/mounts; read if left out; only Linux has it.
+    """
+    if mounts is None:
+        try:
+            mounts = _MOUNTS.read_text("utf-8", "replace")
+        except OSError:
+            return ""
+    kind = file_system(folder.resolve(), mounts)
+    return kind if kind in _NETWORK_FILE_SYSTEMS else ""
+
+
+def file_system(path: Path, mounts: str) -> str:
+    """Return the kind of file system that a path lies on, as /proc/mounts names it."""
+    found, kind = Path("/"), ""
+    for line in mounts.splitlines():
+        _, place, this, *_ = [*line.split(), "", "", ""]
+        place = place.replace(r"\040", " ")
+        if place and path.is_relative_to(place) and len(Path(place).parts) >= len(found.parts):
+            found, kind = Path(place), this
+    return kind
