@@ -36,6 +36,7 @@ from triage.clock import SystemClock
 from triage.ports import Clock
 
 EASTERN = ZoneInfo("America/New_York")
+FEED_LIMIT = 2_000
 Record = Mapping[str, Any]
 
 
@@ -118,7 +119,7 @@ class Upstreams:
         self.feed_error = ""
         self.moved: dict[str, str] = {}
         self._lists: dict[tuple[str, str, str], list[tuple[date, Record]]] = {}
-        self._faults: dict[str, deque[tuple[Fault, str | None]]] = defaultdict(deque)
+        self._faults: dict[str, deque[tuple[Fault | None, str | None]]] = defaultdict(deque)
         self._lock = threading.Lock()
         self._open = 0
         self._server = _Server(("127.0.0.1", 0), self._handler())
@@ -174,6 +175,10 @@ class Upstreams:
         """Let the next requests to `rss`, `api`, `oai` or `hf` go wrong, a fault each, in order."""
         self._faults[route].extend((fault, retry_after) for fault in faults * times)
 
+    def pass_on(self, route: str, n: int) -> None:
+        """Let the next `n` requests go well before whatever goes wrong later."""
+        self._faults[route].extend([(None, None)] * n)
+
     def recover(self) -> None:
         """Take back all faults that have not happened yet."""
         self._faults.clear()
@@ -206,7 +211,7 @@ class Upstreams:
         today = before if fault is Fault.STALE else self.days.get(self.on, [])
         stale = [r for r in before if r["categories"][0] in self.lagging]
         today = [r for r in today if r["categories"][0] not in self.lagging] + stale
-        records = [r for r in today if wanted & set(r["categories"])]
+        records = [r for r in today if wanted & set(r["categories"])][:FEED_LIMIT]
         if fault is Fault.EMPTY:
             records = []
         elif fault is Fault.SHORT:

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triage.announcements import (
+    announcement_before,
     announcement_days,
+    arxiv_holiday,
     arxiv_today,
     empty_verdict,
     is_announcement_day,
@@ -49,5 +51,63 @@ def test_announcement_days_are_all_days_but_week_ends(first: date, n: int) -> No
 def test_an_empty_week_end_is_expected_and_an_empty_working_day_is_suspect() -> None:
     assert empty_verdict(FRIDAY) is Verdict.EMPTY_SUSPECT
     assert empty_verdict(FRIDAY + timedelta(days=1)) is Verdict.EMPTY_EXPECTED
-    # Nothing here knows of holidays: better one doubt too many than a missed day.
+    # Hugging Face and the preprint servers have no holidays that are known here.
     assert empty_verdict(date(2026, 12, 25)) is Verdict.EMPTY_SUSPECT
+
+
+def test_the_announcement_before_monday_is_fridays() -> None:
+    assert announcement_before(FRIDAY + timedelta(days=3)) == FRIDAY
+    assert announcement_before(FRIDAY) == FRIDAY - timedelta(days=1)
+
+
+# Days from Monday to Friday on which arXiv made no list, as archives of its lists show.
+WITHOUT_A_LIST = [
+    date(2024, 12, 26),
+    date(2024, 12, 27),
+    date(2025, 1, 2),
+    date(2025, 1, 21),
+    date(2025, 6, 20),
+    date(2025, 7, 7),
+    date(2025, 9, 2),
+    date(2025, 11, 28),
+    date(2025, 12, 26),
+    date(2026, 1, 2),
+    date(2026, 1, 20),
+]
+
+
+@pytest.mark.parametrize("on", sorted({*WITHOUT_A_LIST} - {date(2024, 12, 27)}))
+def test_the_day_after_a_holiday_has_no_list(on: date) -> None:
+    assert arxiv_holiday(on)
+
+
+def test_days_that_arxiv_defers_without_a_rule_are_not_called_holidays() -> None:
+    assert arxiv_holiday(date(2024, 12, 27)) == ""
+    assert arxiv_holiday(date(2024, 5, 23)) == ""  # the day after a retreat
+
+
+def test_all_other_working_days_of_a_year_have_a_list() -> None:
+    due = announcement_days(date(2025, 12, 1), date(2026, 5, 29))
+    assert [on for on in due if arxiv_holiday(on)] == [
+        date(2025, 12, 26),
+        date(2025, 12, 31),
+        date(2026, 1, 2),
+        date(2026, 1, 20),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("on", "name"),
+    [
+        (date(2026, 6, 22), "Juneteenth"),  # a Friday: the list of Monday
+        (date(2026, 7, 6), "Independence Day"),  # kept on Friday, the 3rd
+        (date(2027, 7, 6), "Independence Day"),  # kept on Monday, the 5th
+        (date(2026, 9, 8), "Labor Day"),
+        (date(2026, 11, 27), "Thanksgiving"),
+        (date(2026, 12, 28), "Christmas Day"),
+        (date(2026, 12, 25), ""),  # announced on Christmas Eve
+        (date(2026, 5, 26), ""),  # Memorial Day is none of arXiv's
+    ],
+)
+def test_holidays_keep_the_list_of_the_next_day_from_being_made(on: date, name: str) -> None:
+    assert arxiv_holiday(on) == name

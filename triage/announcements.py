@@ -12,14 +12,13 @@ is deferred for other reasons is unknown here, and suspect when it is empty.
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from triage.records import Verdict
 
 EASTERN: Final = ZoneInfo("America/New_York")
-FREEZE: Final = time(14)
 _MONDAY, _THURSDAY, _FRIDAY, _SATURDAY, _SUNDAY = 0, 3, 4, 5, 6
 _DAY: Final = timedelta(days=1)
 _WINTER_BREAK: Final = frozenset({date(2025, 12, 30), date(2026, 12, 29), date(2026, 12, 31)})
@@ -62,21 +61,6 @@ def arxiv_holiday(on: date) -> str:
     evening = on - _DAY
     frozen_on = on - 3 * _DAY if on.weekday() == _MONDAY else evening
     return _holiday(frozen_on) or _holiday(evening)
-
-
-def arxiv_list_day(submitted_at: datetime) -> date:
-    """Return the day on whose list a paper stands that was submitted at an aware instant.
-
-    Moderators may hold it, so it is the first day possible.
-    """
-    local = submitted_at.astimezone(EASTERN)
-    frozen_on = local.date() if local.time() < FREEZE else local.date() + _DAY
-    while not is_announcement_day(frozen_on) or _holiday(frozen_on):
-        frozen_on += _DAY
-    on = frozen_on + _DAY
-    while not is_announcement_day(on) or arxiv_holiday(on):
-        on += _DAY
-    return on
 
 
 def _holiday(on: date) -> str:
