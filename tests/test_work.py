@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.factories import DAY
 from tests.installation import fetched, unnamed
 from triage.records import FetchedPaper
+from triage.sources._text import normalise
 from triage.work import composed, says_withdrawn
 
 ONE_DAY = timedelta(days=1)
@@ -117,6 +118,12 @@ def test_the_order_of_records_does_not_matter_nor_how_often_they_come(data: st.D
 )
 def test_a_record_says_that_its_paper_was_withdrawn(abstract: str, comment: str) -> None:
     assert says_withdrawn(abstract, comment)
+
+
+def test_every_source_hears_it() -> None:
+    told = {"source": "arxiv", "source_id": "2603.00001", "title": "Drafts", "abstract": "Of them."}
+    assert not normalise(**told).withdrawn
+    assert normalise(**told, comment="This paper has been withdrawn by the author").withdrawn
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from triage.errors import RejectedRecord
 from triage.identity import title_key
 from triage.records import FetchedPaper, Rejected
 from triage.sources import _tex
+from triage.work import says_withdrawn
 
 TITLE_CHARS: Final = 500
 ABSTRACT_CHARS: Final = 10_000
@@ -94,6 +95,7 @@ def normalise(
     """
     clean_title = clean(title, TITLE_CHARS)
     clean_abstract = clean(abstract, ABSTRACT_CHARS)
+    clean_comment = clean(comment, COMMENT_CHARS)
     if not clean_title:
         raise RejectedRecord("it has no title")
     if not clean_abstract:
@@ -111,10 +113,11 @@ def normalise(
         authors=_several(authors, AUTHORS, AUTHOR_CHARS),
         categories=tuple(dict.fromkeys(_several(categories, CATEGORIES, CATEGORY_CHARS))),
         listed_on=listed_on,
-        comment=clean(comment, COMMENT_CHARS),
+        comment=clean_comment,
         doi=doi,
         upvotes=upvotes,
         tldr=clean(tldr, ABSTRACT_CHARS),
+        withdrawn=says_withdrawn(clean_abstract, clean_comment),
     )
 
 
