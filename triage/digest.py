@@ -25,14 +25,24 @@ from triage.killpoint import pass_by
 from triage.outbox import DrainReport, Outbox
 from triage.ports import Clock, Progress, Source, Workshop, silent
 from triage.propensity import slate_rng
-from triage.ranking import DigestRules, choose, interests_of, load_pool, load_profile, rank
+from triage.ranking import (
+    LIKES,
+    DigestRules,
+    choose,
+    interests_of,
+    load_pool,
+    load_profile,
+    rank,
+)
 from triage.records import (
     Interest,
     Library,
     OutgoingMessage,
+    Paper,
     Slate,
     Subscriber,
     SubscriberState,
+    Vote,
 )
 from triage.serving import Serving, encode_new, serving
 from triage.store import Database
@@ -48,6 +58,7 @@ ONE_DAY = timedelta(days=1)
 MOST_BEHIND = timedelta(days=2)
 
 NO_PAPERS = "no_papers"
+MOST_REVISED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,8 +303,20 @@ class Nightly:
             encoder_version=pair.encoder.version,
             feature_version=FEATURE_VERSION,
             day_report=report,
+            revised=_revised(conn, subscriber, votes, due.since, on),
         )
         return _Made(slate, interests_of(ranking, pair.encoder))
+
+
+def _revised(
+    conn: Connection, subscriber: Subscriber, votes: Sequence[Vote], since: date, on: date
+) -> tuple[Paper, ...]:
+    """Return what the subscriber liked and what was revised since then and the last digest."""
+    if not subscriber.revisions:
+        return ()
+    liked_on = {vote.paper_id: vote.at.date() for vote in votes if vote.kind in LIKES}
+    revised = store.papers.revised(conn, liked_on, since, on)
+    return tuple(paper for paper, day in revised if liked_on[paper.id] < day)[:MOST_REVISED]
 
 
 def _public_id(subscriber: Subscriber, on: date) -> str:

@@ -42,6 +42,9 @@ def digest_links(
         unsubscribe_mailto=_mailto(slate, keyring, contact, bounces, unsubscribe),
         preferences=f"{base}/preferences",
         home=f"{base}/",
+        revised=tuple(
+            upstream_url(each.source, each.source_id, each.title) for each in slate.revised
+        ),
     )
 
 

@@ -436,7 +436,11 @@ class Impression:
 
 @dataclass(frozen=True, slots=True)
 class Slate:
-    """The ordered papers of one digest and which program chose them."""
+    """The ordered papers of one digest and which program chose them.
+
+    `revised` are papers that the subscriber liked and that say something else since: told by their
+    titles, and no impressions.
+    """
 
     public_id: str
     subscriber: Subscriber
@@ -447,6 +451,7 @@ class Slate:
     encoder_version: str
     feature_version: str
     day_report: str
+    revised: tuple[Paper, ...] = ()
 
 
 # -- what leaves -----------------------------------------------------------------------------------
@@ -466,13 +471,17 @@ class PaperLinks:
 
 @dataclass(frozen=True, slots=True)
 class DigestLinks:
-    """All links of a digest: `papers[i]` belongs to the slate's impression i."""
+    """All links of a digest: `papers[i]` belongs to the slate's impression i.
+
+    `revised[i]` is the upstream page of the slate's revised paper i.
+    """
 
     papers: tuple[PaperLinks, ...]
     unsubscribe: str
     unsubscribe_mailto: str
     preferences: str
     home: str
+    revised: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

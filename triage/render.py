@@ -45,6 +45,7 @@ _ABSTRACT_CHARS = (600, 400, 260, 160)
 _TLDR_CHARS = 320
 _REASONS_CHARS = 168
 _SUBJECT_CHARS = 100
+_REVISED_CHARS = 160
 
 EXPLORATION = "Exploration: outside your usual picks, to learn what else you like"
 VOTES_NOTE = (
@@ -96,6 +97,11 @@ def render_digest(slate: Slate, links: DigestLinks, site_name: str) -> RenderedD
     )
 
 
+def _revised_title(paper: Paper) -> str:
+    version = f" (revised, v{paper.version})" if paper.version else " (revised)"
+    return shorten(clean(paper.title), _REVISED_CHARS) + version
+
+
 def encoded_size(body: str) -> int:
     """Return how many bytes a body takes in a message: quoted-printable or base64, the smaller."""
     quoted = binascii.b2a_qp(body.encode())
@@ -140,6 +146,10 @@ def _render(
         "n_dropped": len(slate.impressions) - n,
         "exploration": EXPLORATION,
         "votes_note": VOTES_NOTE,
+        "revised": [
+            {"title": _revised_title(paper), "url": url}
+            for paper, url in zip(slate.revised, links.revised, strict=True)
+        ],
         "why_note": f"This address is subscribed to the {slate.subscriber.frequency.value} "
         f"digest of {site}.",
         "links": links,

@@ -7,7 +7,7 @@ import functools
 import re
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import available_timezones
@@ -56,6 +56,7 @@ def add(
     followed_authors: Sequence[str] = (),
     include_keywords: Sequence[str] = (),
     exclude_keywords: Sequence[str] = (),
+    revisions: bool = False,
     consent: str = "the operator vouches for it",
     address_hash: Callable[[str], str] | None = None,
 ) -> Added:
@@ -63,6 +64,7 @@ def add(
 
     Args:
         likes: papers, as `store.papers.resolve` understands them; each counts as a vote up.
+        revisions: whether to tell of major revisions of liked papers.
         consent: how the subscriber agreed to receive mail.
         address_hash: the name under which an address is suppressed; None asks nobody.
 
@@ -83,6 +85,7 @@ def add(
         include_keywords=include_keywords,
         exclude_keywords=exclude_keywords,
     )
+    subscriber = replace(subscriber, revisions=revisions)
     address = subscriber.email
     key = store.subscribers.email_key(address)
     now = clock.now()

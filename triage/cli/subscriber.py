@@ -33,6 +33,7 @@ def command() -> None:
 @click.option("--follow", "followed_authors", multiple=True, help="An author; may be repeated.")
 @click.option("--include", "include_keywords", multiple=True, help="A keyword to look for.")
 @click.option("--exclude", "exclude_keywords", multiple=True, help="A keyword never to show.")
+@click.option("--revisions", is_flag=True, help="Tell of major revisions of papers they liked.")
 @click.pass_context
 def add(
     ctx: click.Context,
@@ -47,6 +48,7 @@ def add(
     followed_authors: tuple[str, ...],
     include_keywords: tuple[str, ...],
     exclude_keywords: tuple[str, ...],
+    revisions: bool,
 ) -> None:
     """Add EMAIL as a confirmed subscriber: you vouch that they want the mail."""
     from triage.subscribe import add as add_subscriber
@@ -66,6 +68,7 @@ def add(
         followed_authors=followed_authors,
         include_keywords=include_keywords,
         exclude_keywords=exclude_keywords,
+        revisions=revisions,
         address_hash=app.address_hash,
     )
     state = added.subscriber.state

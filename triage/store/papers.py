@@ -47,7 +47,10 @@ _COLUMNS = (
 
 
 def _paper(row: Any) -> Paper:
-    fields = dict(row._mapping)
+    return _from(dict(row._mapping))
+
+
+def _from(fields: dict[str, Any]) -> Paper:
     fields["authors"] = tuple(fields["authors"])
     fields["categories"] = tuple(fields["categories"])
     return Paper(**fields)
@@ -142,6 +145,27 @@ def listed_between(conn: Connection, first: date, last: date) -> list[Paper]:
         .order_by(papers.c.id)
     )
     return [_paper(row) for row in conn.execute(query)]
+
+
+def revised(
+    conn: Connection, ids: Collection[int], after: date, until: date
+) -> list[tuple[Paper, date]]:
+    """Return those of these papers whose last major revision is of these days, newest first.
+
+    Args:
+        after: the day before the first one.
+        until: the last day.
+    """
+    query = select(*_COLUMNS, papers.c.revised_on).where(
+        papers.c.revised_on > after, papers.c.revised_on <= until, papers.c.withdrawn_at.is_(None)
+    )
+    found = []
+    for some in _in_parts(set(ids)):
+        for row in conn.execute(query.where(papers.c.id.in_(some))):
+            fields = dict(row._mapping)
+            day = fields.pop("revised_on")
+            found.append((_from(fields), day))
+    return sorted(found, key=lambda each: (each[1], each[0].id), reverse=True)
 
 
 def newest_before(conn: Connection, until: date, n: int) -> list[Paper]:
