@@ -165,9 +165,13 @@ def test_a_bit_that_changes_is_noticed(tmp_path_factory: Any, at: int, bit: int)
     at %= len(content) - 1
     content[at] ^= 1 << bit
     path.write_bytes(content)
-    with pytest.raises(JournalDamaged):
+
+    def read() -> list[Sent]:
         assert Journal(path).generation() == "first"
-        assert len(list(Journal(path).newest_first())) == 3
+        return list(Journal(path).newest_first())
+
+    with pytest.raises(JournalDamaged):
+        read()
 
 
 def test_old_lines_are_forgotten_and_other_writers_go_on_in_the_new_file(

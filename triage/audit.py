@@ -217,6 +217,14 @@ def _faults_of_state(entry: Entry) -> Iterator[str]:
             yield "messages that wait for another address than their subscriber's"
     if state in {State.PLANNED, State.SKIPPED} and entry.has_body:
         yield "messages that have bytes and nothing to send"
+    if state in _GIVE_BACK and not entry.has_body and entry.mime_sha256 is None:
+        yield "messages that ended without ever having had bytes"
+    if last and state in {State.CLAIMED, State.IN_DOUBT}:
+        doubted = entry.doubted_at is not None and entry.doubted_at >= last.started_at
+        # A claim that was put in doubt at the very moment at which it was made cannot be told.
+        at_once = doubted and entry.doubted_at == last.started_at
+        if doubted != (state is State.IN_DOUBT) and not at_once:
+            yield "messages that are in doubt and are not"
 
 
 def _faults_of_papers(entry: Entry) -> Iterator[str]:

@@ -148,6 +148,7 @@ def _past_attempts() -> None:
         "UPDATE messages SET last_reply = 'taken, in words that were not kept'"
         " WHERE state = 'sent' AND last_reply = ''"
     )
+    op.execute("UPDATE messages SET doubted_at = updated_at WHERE state = 'in_doubt'")
     op.execute("""
         WITH RECURSIVE numbers(number) AS (
             SELECT 1 UNION ALL

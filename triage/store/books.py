@@ -31,6 +31,7 @@ class Attempt:
     """As `attempts` has it."""
 
     number: int
+    started_at: datetime
     ended_at: datetime | None
     phase: str
     outcome: str
@@ -66,6 +67,7 @@ class Entry:
     resends: int
     lease_epoch: int
     last_reply: str
+    doubted_at: datetime | None
     sent_at: datetime | None
     slate_public_id: str | None
     slate_subscriber_id: int | None
@@ -91,6 +93,7 @@ _MESSAGE = [
     messages.c.resends,
     messages.c.lease_epoch,
     messages.c.last_reply,
+    messages.c.doubted_at,
     messages.c.sent_at,
     slates.c.public_id.label("slate_public_id"),
     slates.c.subscriber_id.label("slate_subscriber_id"),
@@ -139,6 +142,7 @@ def _attempts(conn: Connection, ids: list[int]) -> dict[int, list[Attempt]]:
         select(
             attempts.c.message_id,
             attempts.c.number,
+            attempts.c.started_at,
             attempts.c.ended_at,
             attempts.c.phase,
             attempts.c.outcome,
