@@ -34,7 +34,7 @@ def third_party() -> set[str]:
 
 def test_every_imported_library_is_a_declared_dependency() -> None:
     declared = {
-        re.split(r"[^a-z0-9-]", requirement)[0]
+        re.split(r"[^a-z0-9.-]", requirement)[0]
         for requirement in PYPROJECT["project"]["dependencies"]
     }
     distributions = packages_distributions()

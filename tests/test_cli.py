@@ -566,7 +566,9 @@ def test_models_are_listed_shown_and_not_rolled_back_past_the_first(filled: Path
 
 
 @pytest.mark.parametrize(
-    "noun", ["subscriber", "digest", "outbox", "feedback", "model"], ids=lambda noun: str(noun)
+    "noun",
+    ["subscriber", "digest", "outbox", "bounces", "feedback", "model"],
+    ids=lambda noun: str(noun),
 )
 def test_every_list_is_json_when_asked_and_says_when_it_is_empty(config: Path, noun: str) -> None:
     assert triage(noun, "list", "--json", config=config).rows() == []

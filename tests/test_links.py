@@ -56,6 +56,25 @@ def test_a_mail_can_unsubscribe_too(contact: str) -> None:
     KEYRING.verify(token, Purpose.UNSUBSCRIBE, NOON)
 
 
+def test_where_bounces_are_read_who_leaves_by_mail_has_an_address_of_their_own() -> None:
+    links = digest_links(slate(), KEYRING, BASE, "help@triage.example", DAY, "b@triage.example")
+    parts = urlsplit(links.unsubscribe_mailto)
+    local, _, domain = parts.path.partition("@")
+    assert (parts.scheme, domain, parts.query) == (
+        "mailto",
+        "triage.example",
+        "subject=unsubscribe",
+    )
+    assert local.startswith("b+")
+    assert len(local) <= 64
+    verified = KEYRING.verify_address(local.removeprefix("b+"))
+    assert verified == (Purpose.UNSUBSCRIBE, slate().subscriber.public_id)
+    other = digest_links(
+        slate(public_id="6" * 20), KEYRING, BASE, "h@x.example", DAY, "b@y.example"
+    )
+    assert local in other.unsubscribe_mailto, "it is the subscriber's, not the digest's"
+
+
 def test_the_same_digest_has_the_same_links_all_day() -> None:
     one, other = (digest_links(slate(), KEYRING, BASE, "h@example.org", DAY) for _ in range(2))
     assert one == other

@@ -420,6 +420,21 @@ def test_a_chore_is_done_once_a_day_and_caught_up_after_an_outage(office: Office
     assert len(done) == 3
 
 
+def test_a_chore_may_be_done_every_few_minutes(office: Office) -> None:
+    done: list[datetime] = []
+
+    def do() -> str:
+        done.append(office.clock.now())
+        return "did it"
+
+    chore = Chore("read bounces", time(), do, every=timedelta(minutes=10))
+    schedule = office.schedule(chores=[chore])
+    for _ in range(25):
+        schedule.do_chores()
+        office.forward(minutes=1)
+    assert [at - done[0] for at in done] == [timedelta(minutes=m) for m in (0, 10, 20)]
+
+
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [

@@ -196,6 +196,30 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "address",
+    [
+        "bounces",
+        "triage <b@example.org>",
+        "b+x@example.org",
+        f"{'b' * 21}@example.org",
+        "b@e x.org",
+    ],
+)
+def test_a_mailbox_for_bounces_has_room_for_a_token(tmp_path: Path, address: str) -> None:
+    message = refusal(tmp_path, f'[mail]\nbounces = "{address}"')
+    assert "`mail.bounces`: is not a bare mail address with at most 20 characters" in message
+    longest = f"{'b' * 20}@example.org"
+    settings = load_settings(written(tmp_path, f'[mail]\nbounces = "{longest}"'))
+    assert settings.mail.bounces == longest
+
+
+def test_a_maildir_for_bounces_counts_from_the_file(tmp_path: Path) -> None:
+    text = '[bounces]\nmaildir = "returned"'
+    assert load_settings(written(tmp_path, text)).bounces_maildir == tmp_path / "returned"
+    assert load_settings(written(tmp_path, "")).bounces_maildir is None
+
+
+@pytest.mark.parametrize(
     ("text", "key", "nearest"),
     [
         ("[diggest]\nsize = 3", "diggest", "digest"),

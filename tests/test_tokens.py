@@ -102,6 +102,43 @@ def test_no_mutation_is_accepted(keyring: Keyring, purpose: Purpose) -> None:
             keyring.verify(mutated, purpose, NOON)
 
 
+@given(public_ids, st.sampled_from([Purpose.BOUNCE, Purpose.UNSUBSCRIBE]))
+def test_a_token_for_an_address_is_read_whatever_the_case(public_id: str, purpose: Purpose) -> None:
+    keyring = Keyring(SECRET)
+    token = keyring.sign_address(purpose, public_id)
+    assert len(token) == 43
+    assert token == token.lower()
+    assert token.isalnum()
+    for spelling in (token, token.upper()):
+        assert keyring.verify_address(spelling) == (purpose, public_id)
+    with pytest.raises(TokenError):
+        Keyring(SECRET[::-1]).verify_address(token)
+    assert Keyring(SECRET[::-1], SECRET).verify_address(token) == (purpose, public_id)
+
+
+@pytest.mark.parametrize("purpose", [Purpose.BOUNCE, Purpose.UNSUBSCRIBE])
+def test_no_mutation_of_a_token_for_an_address_is_accepted(
+    keyring: Keyring, purpose: Purpose
+) -> None:
+    token = keyring.sign_address(purpose, "f" * 20)
+    tried = {each for each in mutations(token, 10_000, random.Random(7)) if each.lower() != token}  # noqa: S311
+    other = {Purpose.BOUNCE: "u", Purpose.UNSUBSCRIBE: "b"}[purpose]
+    for mutated in tried | {other + token[1:], token[:17] + "a" * 26, keyring.sign(purpose, VOTE)}:
+        with pytest.raises(TokenError):
+            keyring.verify_address(mutated)
+
+
+def test_an_address_is_for_a_public_id(keyring: Keyring) -> None:
+    with pytest.raises(ValueError, match="20 lowercase"):
+        keyring.sign_address(Purpose.BOUNCE, "x")
+
+
+def test_tokens_in_addresses_are_redacted(keyring: Keyring) -> None:
+    token = keyring.sign_address(Purpose.BOUNCE, "f" * 20)
+    assert redact(f"from <bounces+{token}@example.org>") == "from <bounces+[token]@example.org>"
+    assert redact("from ada+brackets@example.org") == "from ada+brackets@example.org"
+
+
 def test_spare_bits_of_base64_do_not_give_a_second_spelling(keyring: Keyring) -> None:
     """22 characters hold 132 bits for a MAC of 128: the last four must be what was signed."""
     token = keyring.sign(Purpose.VOTE, VOTE)

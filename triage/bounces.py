@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-HARD_DATES = 2
 POINTS = {Kind.HARD: 1.0, Kind.SOFT: 0.5}
 THRESHOLD = 5.0
 # After so long without a failure the points before it are forgotten.

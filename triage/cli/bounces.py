@@ -80,7 +80,13 @@ def _messages(
 
 
 @command.command("list")
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS))
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(KINDS),
+    help="Of this kind; may be repeated.",
+)
 @click.option("--limit", type=int, help="The newest so many; all if left out.")
 @json_option
 @click.pass_context
@@ -90,7 +96,7 @@ def list_(ctx: click.Context, kinds: tuple[str, ...], limit: int | None, as_json
 
     with opened(ctx).database.read() as conn:
         rows: list[dict[str, Any]] = store.bounces.listing(conn, kinds, limit)
-    show(rows, as_json=as_json, empty="nothing came back")
+    show(rows, as_json=as_json, empty="no mail came back")
 
 
 @command.command("show")
