@@ -21,7 +21,7 @@ ON_POSTGRESQL = $$(grep -lE '^from tests(\.| import )(databases|installation|pos
 	tests/test_*.py | xargs grep -L doctor_world) --deselect \
 	tests/test_report.py::test_the_command_writes_one_file_beside_the_config_or_where_it_is_told
 
-.PHONY: help demo test test-postgresql lint types imports migration-check e2e reliability reliability-sources bench format lock servers clean
+.PHONY: help demo test test-postgresql lint types imports migration-check e2e reliability reliability-mail reliability-sources bench format lock servers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,11 @@ imports: .venv/dev.stamp ## check that imports point one way
 
 migration-check: .venv/dev.stamp ## check that migrations make exactly the tables (also a part of `test`)
 	@$(BIN)/python -m pytest tests/test_migrations.py
+
+reliability-mail: .venv/dev.stamp ## run the long forms of the tests of mail, at most an hour
+	@$(BIN)/python -m pytest --full tests/test_nothing_lost.py tests/test_one_digest.py tests/test_retries.py \
+		tests/test_smtp_answers.py tests/test_poison.py tests/test_pace.py tests/test_last_look.py tests/test_many_senders.py
+	@$(BIN)/python -m pytest --full --database=postgresql tests/test_nothing_lost.py tests/test_one_digest.py
 
 reliability: reliability-sources .venv/dev.stamp ## run the long forms of the tests that have one
 	@$(BIN)/python -m pytest --full tests/test_schedule.py tests/test_train.py tests/test_simulate.py

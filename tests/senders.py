@@ -12,12 +12,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from triage.records import OutgoingMessage
+
+if TYPE_CHECKING:
+    from triage.records import Slate, Subscriber
+    from triage.smtp import SmtpMailer
 
 # -- what a child does: heavy imports are made before it is forked ---------------------------------
 
@@ -34,13 +41,17 @@ def drain(
     lease_s: float = 60.0,
     pace: tuple[float, float] = (0.0, 0.0),
     ahead_s: float = 0.0,
+    again_s: float = 0.0,
+    poisoned: bool = False,
 ) -> None:
-    """Drain the outbox once.
+    """Drain the outbox once, or for ever.
 
     Args:
         mode: `oracle` asks the ledger of the sink, which knows; `hold` and `resend` know nobody.
         kill_at: a place as `triage.killpoint` has it.
         ahead_s: how far this sender's clock is ahead.
+        again_s: drains again after so many seconds; 0 drains once.
+        poisoned: whether messages that say so bring the sender down.
     """
     from triage import app, doubts
     from triage.clock import SystemClock, seconds_up
@@ -62,9 +73,10 @@ def drain(
     oracle: Callable[[str], bool | None] = lambda _: None  # noqa: E731
     if mode == "oracle":
         oracle = lambda message_id: message_id in Path(ledger).read_text()  # noqa: E731
+    mailer = SmtpMailer("127.0.0.1", port, security="none", oracle=oracle)
     outbox = Outbox(
         open_database(url),
-        SmtpMailer("127.0.0.1", port, security="none", oracle=oracle),
+        _Poisoned(mailer) if poisoned else mailer,
         Clock(),
         owner=app._this_process(),
         is_gone=app._is_gone,
@@ -74,9 +86,93 @@ def drain(
             pace=Pace(*pace),
             lease=timedelta(seconds=lease_s),
         ),
+        # In tests an address is its own secret.
+        address_hash=lambda address: address,
         monotonic=seconds_up,
     )
     outbox.drain()
+    while again_s:
+        time.sleep(again_s)
+        outbox.drain()
+
+
+class _Poisoned:
+    """Does to the sender what a message asks for."""
+
+    name = "poisoned"
+
+    def __init__(self, mailer: SmtpMailer) -> None:
+        self._mailer = mailer
+        self.delivered, self.close = mailer.delivered, mailer.close
+
+    def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
+        if b"Subject: abort" in message.mime:
+            os.abort()
+        if b"Subject: raise" in message.mime:
+            raise RuntimeError("this message cannot be encoded")
+        return self._mailer.send(message, about_to_end)
+
+
+def plan(*, url: str, days: list[str], seed: int) -> None:
+    """Queue the digest of every reader for every day, in an order of one's own."""
+    import random
+
+    from triage import store
+    from triage.clock import SystemClock
+    from triage.store import open_database
+
+    database, clock = open_database(url), SystemClock()
+    with database.read() as conn:
+        readers = store.subscribers.everyone(conn)
+    wanted = [(reader, date.fromisoformat(day)) for reader in readers for day in days]
+    random.Random(seed).shuffle(wanted)  # noqa: S311 - any order does
+    for first in range(0, len(wanted), 20):
+        with database.write() as conn:
+            now = clock.now()
+            for reader, on in wanted[first : first + 20]:
+                run_id = store.runs.begin(conn, on, now)
+                store.messages.queue_once(conn, *_digest(reader, on), run_id, now)
+
+
+def schedule(*, url: str, lease_s: float, ahead_s: float, last_day: str) -> None:
+    """Queue one day after the other for everybody, while the lease is held."""
+    from triage import app, store
+    from triage.store import open_database
+
+    database, owner = open_database(url), app._this_process()
+    with database.read() as conn:
+        readers = store.subscribers.everyone(conn)
+    while True:
+        time.sleep(0.1)
+        now = datetime.now(UTC) + timedelta(seconds=ahead_s)
+        with database.write() as conn:
+            until = now + timedelta(seconds=lease_s)
+            if not store.leases.take(conn, "digests", owner, until, now):
+                continue
+            # Whoever was killed may have left some readers a day behind.
+            on = min(store.slates.last_days(conn).values()) + timedelta(days=1)
+        if on > date.fromisoformat(last_day):
+            continue
+        for reader in readers:
+            with database.write() as conn:
+                run_id = store.runs.begin(conn, on, now)
+                store.messages.queue_once(conn, *_digest(reader, on), run_id, now)
+
+
+def _digest(reader: Subscriber, on: date) -> tuple[Slate, OutgoingMessage]:
+    """Return a digest without papers, as the nightly run names it."""
+    from tests.factories import slate
+    from triage.digest import _public_id
+
+    public_id = _public_id(reader, on)
+    mime = (
+        "From: triage <digest@papers.example.org>\r\n"
+        f"To: {reader.email}\r\nDate: Mon, 02 Mar 2026 12:00:00 +0000\r\n"
+        f"Message-ID: <d.{public_id}@papers.example.org>\r\nSubject: {on}\r\n\r\nfor you\r\n"
+    )
+    made = slate(0, public_id=public_id, subscriber=reader, on=on)
+    message_id = f"<d.{public_id}@papers.example.org>"
+    return made, OutgoingMessage(message_id, reader.email, mime.encode())
 
 
 # -- the process that forks ------------------------------------------------------------------------
@@ -85,6 +181,7 @@ def drain(
 def _serve() -> None:
     # What a child needs is loaded once.
     import triage.app
+    import triage.digest
     import triage.outbox
     import triage.smtp
     import triage.store  # noqa: F401
@@ -161,6 +258,10 @@ class Senders:
         if pid in self._alive:
             os.kill(pid, signal.SIGKILL)
         return self.wait(pid)
+
+    def lives(self, pid: int) -> bool:
+        """Tell whether a child still runs; one that has ended is not yet forgotten."""
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
     def run(self, do: str, **arguments: Any) -> int:
         return self.wait(self.start(do, **arguments))

@@ -6,6 +6,7 @@ It prints its port and serves until its standard input ends. Each line of the le
 for which 250 is about to be said: Message-ID, recipient, Date, SHA-256 and when; it is on the disk
 first. What it can be told:
 
+    largest      bytes of the largest message that it takes
     answer_s     seconds between the ledger and 250
     domains      {domain: {phase: [answer, …]}} said instead of all is well, and used up; phases are
                  rcpt, data and end, and an answer may also be DROP, or for `end` TAKE_AND_DROP
@@ -29,6 +30,7 @@ DROP, TAKE_AND_DROP = "DROP", "TAKE_AND_DROP"
 
 class Sink:
     def __init__(self, told: dict[str, Any], ledger: BinaryIO) -> None:
+        self._largest = int(told.get("largest", 2**24))
         self._answer_s = float(told.get("answer_s", 0))
         self._domains: dict[str, dict[str, list[str]]] = told.get("domains", {})
         self._ledger = ledger
@@ -59,7 +61,9 @@ class Sink:
                 return
             if answer.startswith("354"):
                 content = await reader.readuntil(b"\r\n.\r\n")
-                answer = self._told(recipient, "end", "250 taken")
+                too_large = len(content) > self._largest
+                usual = "552 5.3.4 too large" if too_large else "250 taken"
+                answer = self._told(recipient, "end", usual)
                 if answer == DROP:
                     return
                 if answer.startswith("250") or answer == TAKE_AND_DROP:
@@ -93,7 +97,7 @@ async def _main(told: dict[str, Any]) -> None:
     with Path(told["ledger"]).open("ab") as ledger:
         sink = Sink(told, ledger)
         server = await asyncio.start_server(
-            sink.serve, "127.0.0.1", int(told.get("port", 0)), limit=2**24
+            sink.serve, "127.0.0.1", int(told.get("port", 0)), limit=2**26
         )
         print(server.sockets[0].getsockname()[1], flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

@@ -8,29 +8,25 @@ The receiver writes down what it takes before it says so. Then the books are com
 from __future__ import annotations
 
 import random
-import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
 
 import pytest
 from sqlalchemy import text
 
 from tests import databases
 from tests.guarantees import Guarantee
-from tests.mail_rig import fill
+from tests.mail_rig import fast_database, fill
 from tests.senders import Senders, forking, sink, taken
 from triage import store
 from triage.clock import SystemClock
 from triage.doubts import resolve
 from triage.killpoint import DELIVERY, IN_THE_WINDOW
 from triage.records import MessageState as State
-from triage.store import Database, open_database
+from triage.store import Database
 
 MODES = ("oracle", "hold", "resend")
 ENDED = {State.SENT, State.HELD, State.FAILED, State.CANCELLED, State.SKIPPED}
@@ -67,20 +63,6 @@ class Campaign:
         return self.doubts_at.total()
 
 
-@contextmanager
-def fast_folder() -> Iterator[Path]:
-    """Yield a folder in memory where there is one: kills, not power cuts, are what is tried."""
-    if Path("/dev/shm").is_dir():  # noqa: S108 - a folder of our own is made in it
-        folder = Path(mkdtemp(dir="/dev/shm", prefix="triage-"))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder)
-    else:
-        with TemporaryDirectory() as name:
-            yield Path(name)
-
-
 @cache
 def campaign(mode: str, *, full: bool) -> Campaign:
     """Run a campaign; R9 and R10 look at the same ones."""
@@ -90,26 +72,22 @@ def campaign(mode: str, *, full: bool) -> Campaign:
     rng = random.Random(f"{mode} {full}")  # noqa: S311 - a test's own dice
     plan: list[str] = [*DELIVERY * each, *["random"] * n_random]
     rng.shuffle(plan)
-    with fast_folder() as folder, databases.migrated_url(folder) as url:
+    with fast_database() as (database, url, folder):
         senders = forking()
-        database = open_database(url)
-        try:
-            fill(database, n_digests)
-            done = Campaign(mode, n_digests)
-            ledger = folder / "ledger"
-            with sink(ledger, answer_s=0.01) as port:
-                told = {"url": url, "port": port, "mode": mode, "ledger": str(ledger)}
-                _kill_all(database, senders, done, plan, rng, told)
-                code = senders.run("tests.senders.drain", connections=4, **told)
-                assert code == 0, "the last sender, which nobody killed, failed"
-                _compare(database, ledger, done)
-                if mode == "hold":
-                    resolve(database, SystemClock(), State.SENT)
-                    with database.read() as conn:
-                        held = store.messages.in_states(conn, [State.HELD])
-                        done.held_after_resolving = len(held)
-        finally:
-            database.close()
+        fill(database, n_digests)
+        done = Campaign(mode, n_digests)
+        ledger = folder / "ledger"
+        with sink(ledger, answer_s=0.01) as port:
+            told = {"url": url, "port": port, "mode": mode, "ledger": str(ledger)}
+            _kill_all(database, senders, done, plan, rng, told)
+            code = senders.run("tests.senders.drain", connections=4, **told)
+            assert code == 0, "the last sender, which nobody killed, failed"
+            _compare(database, ledger, done)
+            if mode == "hold":
+                resolve(database, SystemClock(), State.SENT)
+                with database.read() as conn:
+                    held = store.messages.in_states(conn, [State.HELD])
+                    done.held_after_resolving = len(held)
     return done
 
 

@@ -36,7 +36,7 @@ from triage.errors import (
 )
 from triage.journal import Journal
 from triage.killpoint import pass_by
-from triage.pace import Pace, domain_of, next_token_at, tokens_now
+from triage.pace import WHOLE, Pace, domain_of, next_token_at, tokens_now
 from triage.ports import Clock, Mailer
 from triage.records import MessageState as State
 from triage.records import OutgoingMessage, SubscriberState
@@ -206,7 +206,7 @@ class Courier:
         buckets = store.paces.load(conn, rates) if rates else {}
         tokens = {name: tokens_now(buckets.get(name), rate, now) for name, rate in rates.items()}
         for name, held in tokens.items():
-            if held < 1.0:
+            if held < WHOLE:
                 store.paces.save(conn, name, held, now)
                 return Later(name, next_token_at(held, rates[name], now))
         if now - message.created_at >= SEND_WINDOW and not message.resends:
@@ -228,7 +228,7 @@ class Courier:
             cancelled = self._cancel_unwanted(conn, message, now)
             return (cancelled, b"") if cancelled else None
         for name, held in tokens.items():
-            store.paces.save(conn, name, held - 1.0, now)
+            store.paces.save(conn, name, max(held - 1.0, 0.0), now)
         store.attempts.begin(conn, claimed.id, claimed.lease_epoch, now)
         return claimed, store.messages.mime(conn, claimed.id)
 

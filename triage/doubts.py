@@ -152,11 +152,11 @@ class Doubts:
         owner = message.lease_owner or ""
         if owner in ("", self._owner) or self._is_gone(owner):
             return 0.0
-        if message.lease_until is not None and message.lease_until > self._clock.now():
-            return None
         # The clocks may differ: it has run out only if there is no sign of life by ours, either.
         now = self._monotonic()
         seen_at = self._first_seen.setdefault(_sign(message), now)
+        if message.lease_until is not None and message.lease_until > self._clock.now():
+            return None
         return max(self._lease.total_seconds() - (now - seen_at), 0.0)
 
     def _take_back(self, message: StoredMessage) -> State | None:

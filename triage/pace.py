@@ -13,11 +13,13 @@ from triage.ports import Clock
 from triage.store.messages import StoredMessage
 
 EVERYBODY = "*"
+# What is less than a whole token by this much is one, but for rounding.
+WHOLE = 1.0 - 1e-6
 # How much of a second's worth may go at once, so that a fast pace needs no clock of its own.
 BURST_S = 0.05
 # Whoever waits looks again so often whether the others have gone home.
 LONGEST_NAP_S = 1.0
-# Nobody waits longer for the next token of a bucket; then the bucket is asked again.
+# After this long a bucket is asked again, however long it said that one should wait.
 SLOWEST_S = 60.0
 _EVER = datetime.min.replace(tzinfo=UTC)
 
@@ -52,7 +54,8 @@ def tokens_now(bucket: tuple[float, datetime] | None, rate: float, now: datetime
 
 def next_token_at(tokens: float, rate: float, now: datetime) -> datetime:
     """Return when a bucket that holds so many tokens will hold a whole one."""
-    return now + timedelta(seconds=max(1.0 - tokens, 0.0) / rate)
+    # Rounding may not let somebody look again and again within the same moment.
+    return now + timedelta(seconds=max((1.0 - tokens) / rate, 0.001))
 
 
 def domain_of(address: str) -> str:
@@ -95,9 +98,10 @@ class Line:
             heapq.heappush(self._turns, (_EVER, line[0][0], domain))
 
     def not_before(self, name: str, at: datetime) -> None:
-        """Let the messages to a domain, or all of them, wait."""
+        """Let the messages to a domain, or all of them, wait; but look again now and then."""
+        soon = self._clock.now() + timedelta(seconds=SLOWEST_S)
         with self._guard:
-            self._free_at[name] = at
+            self._free_at[name] = min(at, soon)
 
     def stop(self) -> None:
         """Send everybody home."""
@@ -134,4 +138,4 @@ class Line:
 def _seconds_until(at: datetime, now: datetime) -> float:
     """Return how long to wait for `at`; not at all where the clock must have been set back."""
     left_s = (at - now).total_seconds()
-    return left_s if 0 < left_s < SLOWEST_S else 0.0
+    return left_s if 0 < left_s <= SLOWEST_S else 0.0

@@ -11,12 +11,19 @@ from triage.tables import leases
 
 
 def take(conn: Connection, name: str, owner: str, until: datetime, now: datetime) -> bool:
-    """Take a lease that is free or run out, or renew one's own; return whether it is held now."""
+    """Take a lease that is free or run out, or renew one's own; return whether it is held now.
+
+    A lease that lasts much longer than the one asked for is of somebody whose clock was wrong.
+    """
+    longest = until + (until - now)
     row = {"name": name, "owner": owner, "epoch": 0, "until": until}
     insert_missing(conn, leases, [row])
     change = (
         update(leases)
-        .where(leases.c.name == name, or_(leases.c.owner == owner, leases.c.until <= now))
+        .where(
+            leases.c.name == name,
+            or_(leases.c.owner == owner, leases.c.until <= now, leases.c.until > longest),
+        )
         .values(owner=owner, until=until, epoch=leases.c.epoch + 1)
     )
     return conn.execute(change).rowcount == 1
