@@ -168,20 +168,3 @@ def test_nobody_is_not_found_and_the_address_is_not_repeated(world: World, act: 
         subscribe.erase(world.db, "nobody@example.org")
     with pytest.raises(NotFound):
         subscribe.find(world.db, "nobody@example.org")
-
-
-def test_the_machines_zones_are_listed_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = []
-
-    def list_zones() -> set[str]:
-        listed.append(1)
-        return {"UTC"}
-
-    monkeypatch.setattr(subscribe, "available_timezones", list_zones)
-    subscribe._zones.cache_clear()
-    try:
-        for n in range(3):
-            add(world, f"reader{n}@example.org")
-    finally:
-        subscribe._zones.cache_clear()
-    assert len(listed) == 1

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from triage.bounces import Intake
     from triage.digest import Composed, Nightly
     from triage.enrich import EnrichReport
+    from triage.enrolment import Enrolment
     from triage.journal import Journal
     from triage.outbox import Outbox
     from triage.ports import Clock, Enricher, Mailer, Source
@@ -75,7 +76,8 @@ class App:
     def keyring(self) -> Keyring:
         from triage.tokens import Keyring
 
-        return Keyring(self._secret)
+        # Links that an older secret signed stay good for as long as it is named.
+        return Keyring(self._secret, *(secret("SECRET_KEY_OLD") or "").split())
 
     @cached_property
     def workshop(self) -> FileWorkshop:
@@ -87,6 +89,9 @@ class App:
 
     @cached_property
     def mailer(self) -> Mailer:
+        return self._new_mailer()
+
+    def _new_mailer(self) -> Mailer:
         mail = self.settings.mail
         if self.own_mailer is not None:
             return self.own_mailer
@@ -183,7 +188,7 @@ class App:
 
         return Journal(self.settings.journal_path)
 
-    def outbox(self) -> Outbox:
+    def outbox(self, mailer: Mailer | None = None) -> Outbox:
         from triage.clearance import Clearance
         from triage.doubts import Ambiguous
         from triage.outbox import Outbox, Rules
@@ -192,7 +197,7 @@ class App:
         mail = self.settings.mail
         return Outbox(
             self.database,
-            self.mailer,
+            mailer or self.mailer,
             self.clock,
             owner=_this_process(),
             is_gone=_is_gone,
@@ -270,6 +275,29 @@ class App:
         )
         return Composed(message, rendered.n_papers)
 
+    @cached_property
+    def enrolment(self) -> Enrolment:
+        from triage.enrolment import Enrolment
+        from triage.notes import composer
+
+        return Enrolment(
+            self.database,
+            self.clock,
+            self.keyring,
+            composer(self.settings),
+            address_hash=self.address_hash,
+        )
+
+    def answers(self) -> Callable[[], None]:
+        """Return what mails whoever asked on the pages, over a connection of its own."""
+        outbox = self.outbox(self._new_mailer())
+
+        def answer() -> None:
+            self.enrolment.answer()
+            outbox.drain_notes()
+
+        return answer
+
     def schedule(self) -> Schedule:
         from triage.audit import audit_in_words
         from triage.backup import back_up
@@ -302,9 +330,11 @@ class App:
                 Chore(
                     "train", at, lambda: train_in_words(self.database, self.workshop, self.clock)
                 ),
+                Chore("tidy", at, self.enrolment.tidy),
                 *([Chore("enrich", ENRICH_AT, lambda: str(self.enrich()))] if enriches else []),
             ],
             owner=_this_process(),
+            answer=self.answers(),
         )
 
     def _bounces_chore(self) -> Chore:

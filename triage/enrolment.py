@@ -1,7 +1,8 @@
 """Subscribing and logging in from the pages, where nobody knows yet who asks.
 
     a form ─→ ask ─────→ answer ─→ mail ─→ a page with one button ─→ confirm
-              (one row)  (limits)                                  └→ log in
+              (one row)  (limits)     ↑                            └→ log in
+    a link ─→ leave ─────────────────┘
 
 A form only ever stores a row, whoever is asked for: what the row is worth is decided apart from the
 request, so neither the page nor its speed tells who is subscribed. Nothing but the mail that
@@ -10,8 +11,6 @@ answers is sent before its button was pressed.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
 import secrets
 from collections.abc import Callable
@@ -20,10 +19,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from triage import store, subscribe
-from triage.errors import TokenError, TokenExpired
+from triage.errors import ConfigError, MessageError, NotFound, TokenError, TokenExpired
 from triage.ports import Clock
 from triage.records import OutgoingMessage, Subscriber, SubscriberState
+from triage.sessions import fingerprint
 from triage.store import Database
 from triage.store.accounts import Ask
 from triage.tokens import Claims, Keyring, Purpose
@@ -31,12 +33,13 @@ from triage.tokens import Claims, Keyring, Purpose
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-SESSION = timedelta(days=30)
+log = structlog.get_logger()
+
 CONFIRM_WITHIN = timedelta(days=7)
 KEPT = timedelta(days=31)
 MOST_WAITING = 5_000
+MOST_WAITING_OF_NETWORK = 20
 AT_ONCE = 200
-MOST_TRIES = 5
 
 _HOUR, _DAY, _MONTH = timedelta(hours=1), timedelta(days=1), timedelta(days=30)
 # https://www.spamhaus.org/resource-hub/bulk-email/: who mails strangers on request is asked to
@@ -52,10 +55,14 @@ _LOGINS = ((_HOUR, 3), (_DAY, 10))
 
 
 class Kind(StrEnum):
-    """What somebody asks for; also the kind of the message that answers."""
+    """What somebody asks for, or did so that may be undone."""
 
     SUBSCRIBE = "subscribe"
     LOGIN = "login"
+    LEAVE = "leave"
+
+
+_ASKED = (Kind.SUBSCRIBE, Kind.LOGIN)
 
 
 class NoteKind(StrEnum):
@@ -92,7 +99,7 @@ class Wish:
 
 
 class Enrolment:
-    """Takes wishes, answers them by mail, and knows who is logged in.
+    """Takes wishes, answers them by mail, and lets digests begin and end.
 
     Args:
         compose: makes the mail that answers.
@@ -145,25 +152,29 @@ class Enrolment:
         """
         kept, code = secrets.token_urlsafe(24), f"{secrets.randbelow(10**6):06d}"
         address = subscribe.checked(email).email
-        self._ask(Kind.LOGIN, address, peer, binding=_hash(kept), code=code)
+        self._ask(Kind.LOGIN, address, peer, binding=fingerprint(kept), code=code)
         return kept, code
 
     def _ask(self, kind: Kind, email: str, peer: str, **fields: Any) -> None:
+        ask = self._new_ask(kind, email, network(peer), **fields)
         with self._database.write() as conn:
-            # Under attack the queue is full, and the oldest go first; it never grows without end.
-            if store.accounts.n_unanswered(conn) >= MOST_WAITING:
-                return
-            store.accounts.add(
-                conn,
-                public_id=secrets.token_hex(10),
-                kind=kind,
-                email=email,
-                address_key=mailbox(email),
-                domain=email.rpartition("@")[2].lower(),
-                network=network(peer),
-                at=self._clock.now(),
-                **({"details": {}} | fields),
-            )
+            # Under attack there is more to answer than may be: it never grows without end, and
+            # one network cannot fill it alone.
+            in_all, from_there = store.accounts.n_unanswered(conn, ask["network"])
+            if in_all < MOST_WAITING and from_there < MOST_WAITING_OF_NETWORK:
+                store.accounts.add(conn, **ask)
+
+    def _new_ask(self, kind: Kind, email: str, network: str, **fields: Any) -> dict[str, Any]:
+        return {
+            "public_id": secrets.token_hex(10),
+            "kind": kind,
+            "email": email,
+            "address_key": mailbox(email),
+            "domain": email.rpartition("@")[2].lower(),
+            "network": network,
+            "at": self._clock.now(),
+            "details": {},
+        } | fields
 
     # -- what answers it -------------------------------------------------------------------------
 
@@ -173,25 +184,31 @@ class Enrolment:
         with self._database.read() as conn:
             waiting = store.accounts.unanswered(conn, AT_ONCE)
         for ask in waiting:
-            with self._database.write() as conn:
-                n_sent += self._answer(conn, ask, self._clock.now())
+            try:
+                with self._database.write() as conn:
+                    n_sent += self._answer(conn, ask, self._clock.now())
+            except (ConfigError, MessageError) as error:
+                # One address that no mail can go to must not keep the others waiting.
+                log.warning("not answered", ask=ask.public_id, why=str(error))
+                with self._database.write() as conn:
+                    store.accounts.forget(conn, ask)
         return n_sent
 
-    def tidy(self) -> None:
+    def tidy(self) -> str:
         """Forget wishes that are long over, and addresses that nobody ever confirmed."""
         now = self._clock.now()
         with self._database.write() as conn:
             store.accounts.forget_before(conn, now - KEPT)
-            store.subscribers.forget_pending(conn, now - CONFIRM_WITHIN)
+            n = store.subscribers.forget_pending(conn, now - CONFIRM_WITHIN)
+        return f"{n} addresses were never confirmed and are forgotten"
 
     def _answer(self, conn: Connection, ask: Ask, now: datetime) -> bool:
+        if not store.accounts.answer(conn, ask, now):
+            return False
         note = self._note_for(conn, ask, now)
-        if note is None:
+        if note is None or not self._send(conn, *note, ask.public_id, now):
             store.accounts.forget(conn, ask)
             return False
-        kind, subscriber = note
-        self._send(conn, kind, subscriber, ask.public_id, now)
-        store.accounts.answered(conn, ask, now)
         return True
 
     def _note_for(
@@ -203,6 +220,8 @@ class Enrolment:
             return None
         key = store.subscribers.email_key(ask.email)
         known = store.subscribers.by_email_key(conn, key)
+        if known is not None and known.state is SubscriberState.SUPPRESSED:
+            return None
         if ask.kind == Kind.LOGIN:
             is_known = known is not None and known.state is not SubscriberState.PENDING
             return (NoteKind.LOGIN, known) if known and is_known else None
@@ -219,26 +238,45 @@ class Enrolment:
         return NoteKind.CONFIRM, known
 
     def _is_too_often(self, conn: Connection, ask: Ask, now: datetime) -> bool:
+        """Tell whether too many were answered; this one counts as answered already."""
         own = _LOGINS if ask.kind == Kind.LOGIN else _CONFIRMATIONS
         n_answered = store.accounts.n_answered
         if any(
-            n_answered(conn, now - span, kind=ask.kind, address_key=ask.address_key) >= most
+            n_answered(conn, now - span, [ask.kind], address_key=ask.address_key) > most
             for span, most in own
         ):
             return True
         for column, span, most in _LIMITS:
             same = {column: str(getattr(ask, column))} if column else {}
-            if n_answered(conn, now - span, **same) >= most:
+            if n_answered(conn, now - span, _ASKED, **same) > most:
                 return True
         return False
 
-    def say_goodbye(self, public_id: str) -> None:
-        """Tell who was unsubscribed that they were, with a way back; once a day at most."""
+    # -- leaving ---------------------------------------------------------------------------------
+
+    def leave(self, public_id: str) -> str:
+        """Stop all digests at once, and mail a way back, once a day at most.
+
+        Returns:
+            A token that undoes it; "" where nothing was being sent, so that an old link of a mail
+            that was passed on brings nobody back who has left.
+
+        Raises:
+            NotFound: the subscriber was erased, and gets nothing either.
+        """
         now = self._clock.now()
         with self._database.write() as conn:
             subscriber = store.subscribers.by_public_id(conn, public_id)
-            if subscriber is not None:
-                self._send(conn, NoteKind.GOODBYE, subscriber, secrets.token_hex(10), now)
+            if subscriber is None:
+                raise NotFound("this subscriber is no longer stored and gets no mail")
+            if not subscribe.stop(conn, subscriber, SubscriberState.UNSUBSCRIBED, now):
+                return ""
+            if subscriber.state is not SubscriberState.ACTIVE:
+                return ""
+            ask = self._new_ask(Kind.LEAVE, subscriber.email, "", answered_at=now)
+            store.accounts.add(conn, **ask)
+            self._send(conn, NoteKind.GOODBYE, subscriber, ask["public_id"], now)
+            return self._token(NoteKind.GOODBYE, subscriber, ask["public_id"], now)
 
     def _send(
         self,
@@ -247,83 +285,53 @@ class Enrolment:
         subscriber: Subscriber,
         public_id: str,
         now: datetime,
-    ) -> None:
-        purpose = Purpose.LOGIN if kind is NoteKind.LOGIN else Purpose.CONFIRM
-        claims = Claims(subscriber.public_id, now, public_id)
-        token = "" if kind is NoteKind.ALREADY else self._keyring.sign(purpose, claims)
+    ) -> bool:
+        """Queue a note; False if there is one of its kind that day."""
+        token = self._token(kind, subscriber, public_id, now)
         message = self._compose(Note(kind, public_id, subscriber.email, token), now)
-        store.messages.add_note(conn, subscriber, kind, message, now)
+        # Each link to log in is for a browser of its own, so that there may be several a day.
+        of_its_own = f"{kind}-{public_id[:14]}" if kind is NoteKind.LOGIN else kind
+        return store.messages.add_note(conn, subscriber, of_its_own, message, now)
+
+    def _token(self, kind: NoteKind, subscriber: Subscriber, public_id: str, now: datetime) -> str:
+        if kind is NoteKind.ALREADY:
+            return ""
+        purpose = Purpose.LOGIN if kind is NoteKind.LOGIN else Purpose.CONFIRM
+        return self._keyring.sign(purpose, Claims(subscriber.public_id, now, public_id))
 
     # -- what the mail's link does ---------------------------------------------------------------
 
     def confirm(self, token: str, consent: str) -> Subscriber:
         """Let digests begin, or begin again; doing it twice is as doing it once.
 
+        A link that was used begins nothing anew once digests were stopped.
+
         Args:
             consent: the words that the button stood under.
 
         Raises:
-            TokenError: the link is not good, or its subscriber is no longer stored.
+            TokenError: the link is not good, was used, or its subscriber is no longer stored.
         """
         now = self._clock.now()
         claims = self._keyring.verify(token, Purpose.CONFIRM, now)
         with self._database.write() as conn:
+            ask = store.accounts.by_public_id(conn, claims.slate)
             subscriber = store.subscribers.by_public_id(conn, claims.subscriber)
-            if subscriber is None:
+            if ask is None or subscriber is None:
                 raise TokenExpired("this address waited too long for its confirmation")
             if subscriber.state is SubscriberState.SUPPRESSED:
                 raise TokenError("nothing is sent to this address any more")
+            if not store.accounts.use(conn, ask, now):
+                if subscriber.state is not SubscriberState.ACTIVE:
+                    raise TokenExpired("this link was used; digests were stopped since")
+                return subscriber
+            if subscriber.state is SubscriberState.PENDING and ask.details:
+                # Somebody else may have asked before, and for something else.
+                wish = subscribe.checked(ask.email, **ask.details)
+                wanted = {name: getattr(wish, name) for name in ask.details}
+                store.subscribers.change(conn, subscriber.id, **wanted)
             store.subscribers.confirm(conn, subscriber.id, consent, now)
         return replace(subscriber, state=SubscriberState.ACTIVE)
-
-    def log_in(self, token: str, kept: str, code: str) -> str:
-        """Begin a session and return its secret; a link begins one session and no second.
-
-        Args:
-            kept: what the browser that asked keeps; "" from any other browser.
-            code: what the page showed that asked; needed where `kept` is not right.
-
-        Raises:
-            TokenError: the link was used, is not good, or neither browser nor code is right.
-        """
-        now = self._clock.now()
-        claims = self._keyring.verify(token, Purpose.LOGIN, now)
-        with self._database.write() as conn:
-            ask = store.accounts.by_public_id(conn, claims.slate)
-            subscriber = store.subscribers.by_public_id(conn, claims.subscriber)
-            if ask is None or subscriber is None or ask.used_at is not None:
-                raise TokenExpired("this link was used; ask for a new one")
-            if ask.kind == Kind.LOGIN and not self._is_bound(ask, kept, code):
-                store.accounts.count_try(conn, ask)
-                if ask.tries + 1 >= MOST_TRIES:
-                    store.accounts.use(conn, ask, now)
-                granted = False
-            else:
-                granted = store.accounts.use(conn, ask, now)
-            if granted:
-                secret = secrets.token_urlsafe(32)
-                store.accounts.begin_session(conn, _hash(secret), subscriber.id, now, now + SESSION)
-        if not granted:
-            raise TokenError("that is not the code which the page showed that asked for this link")
-        return secret
-
-    def _is_bound(self, ask: Ask, kept: str, code: str) -> bool:
-        by_browser = bool(kept) and hmac.compare_digest(ask.binding, _hash(kept))
-        by_code = bool(code) and hmac.compare_digest(ask.code.encode(), code.strip().encode())
-        return by_browser or by_code
-
-    def reader(self, session: str) -> Subscriber | None:
-        """Return who is logged in with a session's secret."""
-        if not session:
-            return None
-        with self._database.read() as conn:
-            id = store.accounts.session(conn, _hash(session), self._clock.now())
-            return store.subscribers.by_id(conn, id) if id is not None else None
-
-    def log_out(self, subscriber: Subscriber) -> None:
-        """End every session of a subscriber."""
-        with self._database.write() as conn:
-            store.accounts.end_sessions(conn, subscriber.id)
 
 
 def mailbox(email: str) -> str:
@@ -348,7 +356,3 @@ def network(peer: str) -> str:
         address = address.ipv4_mapped
     bits = 24 if address.version == 4 else 48
     return str(ipaddress.ip_network((address, bits), strict=False))
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()

@@ -47,6 +47,14 @@ def digest_links(
         ),
     )
 
+_NOTE_PAGES = {"confirm": "/c/", "goodbye": "/c/", "login": "/l/"}
+
+
+def note_link(kind: str, token: str, base_url: str) -> str:
+    """Return the one link of a mail that is no digest; without a token it names nobody."""
+    return base_url.rstrip("/") + (_NOTE_PAGES[kind] + token if token else "/login")
+
+
 
 def envelope_sender(message_id: str, keyring: Keyring, bounces: str) -> str:
     """Return the address to which a digest comes back if it cannot be delivered (VERP).

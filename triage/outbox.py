@@ -133,6 +133,21 @@ class Outbox:
             broken=broken,
         )
 
+    def drain_notes(self) -> None:
+        """Hand over what is no digest and due: beside a drain, and never waiting for one.
+
+        What is in doubt is left to the next drain.
+        """
+        with self._database.read() as conn:
+            waiting = store.messages.waiting(conn, self._clock.now(), only_notes=True)
+        if not waiting or self._refusal():
+            return
+        try:
+            with self._signs_of_life():
+                self._hand_over(lambda _: None, only_notes=True)
+        finally:
+            self._mailer.close()
+
     def reconcile(self) -> Reconciled:
         """Ask the oracle again about all that is held."""
         try:
@@ -140,11 +155,12 @@ class Outbox:
         finally:
             self._mailer.close()
 
-    def _hand_over(self, tell: Callable[[State], None]) -> str:
+    def _hand_over(self, tell: Callable[[State], None], *, only_notes: bool = False) -> str:
         """Hand over what is due; return what to mend first if that cannot be done."""
         with self._database.read() as conn:
             holds = store.holds.reasons(conn)
-            waiting = [] if holds else store.messages.waiting(conn, self._clock.now())
+            now = self._clock.now()
+            waiting = [] if holds else store.messages.waiting(conn, now, only_notes=only_notes)
         if holds:
             return "; ".join(holds.values())
         crowd = [message for message in waiting if not message.crashes]

@@ -1,7 +1,8 @@
 """What is due at this minute is found in the database, and done.
 
-    every minute:  fetch what may have news → queue the digests that are due → drain the outbox
-    once a day:    retrain, back up                     (apart, so that no digest waits for them)
+    every minute:   fetch what may have news → queue the digests that are due → drain the outbox
+    every few s:    answer who subscribes or logs in     (apart: they wait for nobody's digest)
+    once a day:     retrain, back up                     (apart: no digest waits for them)
 
 Nothing is kept in memory between two ticks, so a process that was down catches up with its first
 one, and of two schedulers the one that holds the lease works.
@@ -70,6 +71,7 @@ class Schedule:
         awaited: the sources whose open day holds a digest back for a while, with how many days
             that day lies behind the digest's.
         owner: names this process in leases.
+        answer: mails whoever asked on the pages; any process may, whoever has the lease.
     """
 
     def __init__(
@@ -83,7 +85,9 @@ class Schedule:
         awaited: Mapping[str, int],
         chores: Sequence[Chore],
         owner: str,
+        answer: Callable[[], None] = lambda: None,
     ) -> None:
+        self.answer = answer
         self._database = database
         self._clock = clock
         self._nightly = nightly

@@ -1,4 +1,4 @@
-"""Runs the schedule once a minute, digests and chores apart: the only user of APScheduler."""
+"""Runs the schedule: digests, chores and answers apart. The only user of APScheduler."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from triage.schedule import Schedule
 
 EVERY_S = 60
+ANSWER_EVERY_S = 10
 
 
 class Scheduler:
@@ -22,12 +23,16 @@ class Scheduler:
     def __init__(self, schedule: Schedule, now: datetime) -> None:
         self._schedule = schedule
         self._clockwork = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(2)},
+            executors={"default": ThreadPoolExecutor(3)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
         )
-        for job in (schedule.tick, schedule.do_chores):
-            self._clockwork.add_job(job, IntervalTrigger(seconds=EVERY_S), next_run_time=now)
+        for job, every_s in (
+            (schedule.tick, EVERY_S),
+            (schedule.do_chores, EVERY_S),
+            (schedule.answer, ANSWER_EVERY_S),
+        ):
+            self._clockwork.add_job(job, IntervalTrigger(seconds=every_s), next_run_time=now)
 
     def start(self) -> None:
         """Tick at once, and then every minute, in threads of its own."""

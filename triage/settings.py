@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from email.utils import parseaddr
+from email.utils import parseaddr, quote
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -42,6 +42,10 @@ def _mail_address(value: str) -> str:
     if "@" not in address or any(c in value for c in "\r\n\0"):
         raise ValueError("is not a mail address")
     return value
+
+
+def _optional_address(value: str) -> str:
+    return _mail_address(value) if value else value
 
 
 def _bounce_address(value: str) -> str:
@@ -193,6 +197,7 @@ class MailSettings(_Section):
     transport: Literal["maildir", "smtp"] = "maildir"
     path: Annotated[str, Field(min_length=1)] = "mail"
     sender: Annotated[MailAddress, Field(alias="from")] = "triage <triage@localhost>"
+    notes_from: Annotated[str, AfterValidator(_optional_address)] = ""
     bounces: Annotated[str, AfterValidator(_bounce_address)] = ""
     host: Annotated[str, Field(min_length=1)] = "localhost"
     port: Annotated[int, Field(ge=1, le=65535)] = 587
@@ -246,6 +251,16 @@ class Settings(_Section):
     @property
     def mail_path(self) -> Path:
         return self.folder / self.mail.path
+
+    @property
+    def notes_sender(self) -> str:
+        """The sender of what is no digest: of another address, so that neither harms the other."""
+        if self.mail.notes_from:
+            return self.mail.notes_from
+        name, address = parseaddr(self.mail.sender)
+        local, _, domain = address.rpartition("@")
+        address = f"{local}+account@{domain}"
+        return f'"{quote(name)}" <{address}>' if name else address
 
     @property
     def bounces_maildir(self) -> Path | None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-import functools
-import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import TYPE_CHECKING
-from zoneinfo import available_timezones
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
-from triage import store
+from triage import choices, store
 from triage.errors import ConfigError, NotFound
 from triage.ports import Clock
 from triage.records import (
@@ -27,10 +24,6 @@ from triage.store import Database
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-_CATEGORY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z][A-Za-z0-9_-]*)?", re.ASCII)
-_LONGEST_INTERESTS = 2000
-_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +52,7 @@ def add(
     revisions: bool = False,
     consent: str = "the operator vouches for it",
     address_hash: Callable[[str], str] | None = None,
+    **further: Any,
 ) -> Added:
     """Add a confirmed subscriber; an address that is known already stays as it is.
 
@@ -67,6 +61,7 @@ def add(
         revisions: whether to tell of major revisions of liked papers.
         consent: how the subscriber agreed to receive mail.
         address_hash: the name under which an address is suppressed; None asks nobody.
+        further: what else may be chosen, by the names of `Subscriber`: `weekdays`, `size`, …
 
     Raises:
         ConfigError: the address, zone, hour, a category or the interests cannot be, or the address
@@ -85,7 +80,7 @@ def add(
         include_keywords=include_keywords,
         exclude_keywords=exclude_keywords,
     )
-    subscriber = replace(subscriber, revisions=revisions)
+    subscriber = replace(subscriber, revisions=revisions, **choices.checked(further))
     address = subscriber.email
     key = store.subscribers.email_key(address)
     now = clock.now()
@@ -136,20 +131,23 @@ def checked(
     Raises:
         ConfigError: the address, zone, hour, a category or the interests cannot be.
     """
+    wanted = {
+        "zone": zone,
+        "hour": hour,
+        "frequency": frequency,
+        "interests": interests,
+        "categories": categories,
+        "detail": detail,
+        "followed_authors": followed_authors,
+        "include_keywords": include_keywords,
+        "exclude_keywords": exclude_keywords,
+    }
     return Subscriber(
         id=0,
         public_id=secrets.token_hex(10),
         email=_address(email),
         state=SubscriberState.ACTIVE,
-        zone=_zone(zone),
-        hour=_hour(hour),
-        frequency=frequency,
-        interests=_interests(interests),
-        categories=tuple(dict.fromkeys(_category(each) for each in categories)),
-        detail=detail,
-        followed_authors=_names(followed_authors),
-        include_keywords=_names(include_keywords),
-        exclude_keywords=_names(exclude_keywords),
+        **choices.checked(wanted),
     )
 
 
@@ -173,20 +171,30 @@ def unsubscribe(db: Database, public_id: str, clock: Clock) -> bool:
         subscriber = store.subscribers.by_public_id(conn, public_id)
         if subscriber is None:
             raise NotFound("this subscriber is no longer stored and gets no mail")
-        return _stop(conn, subscriber, SubscriberState.UNSUBSCRIBED, clock.now())
+        return stop(conn, subscriber, SubscriberState.UNSUBSCRIBED, clock.now())
 
 
-def pause(db: Database, email: str, clock: Clock) -> bool:
+def pause(db: Database, email: str, clock: Clock, until: date | None = None) -> bool:
     """Send nothing until `resume`; return False when nothing was being sent anyway.
 
+    Args:
+        until: the first date on which digests come again by themselves.
+
     Raises:
+        ConfigError: that date has come already where the subscriber is.
         NotFound: no such subscriber.
     """
     with db.write() as conn:
         subscriber = _by_email(conn, email)
         if subscriber.state is not SubscriberState.ACTIVE:
             return False
-        return _stop(conn, subscriber, SubscriberState.PAUSED, clock.now())
+        if until is None:
+            return stop(conn, subscriber, SubscriberState.PAUSED, clock.now())
+        if until <= clock.now().astimezone(ZoneInfo(subscriber.zone)).date():
+            raise ConfigError(f"{until} has come already: name the day on which digests come again")
+        store.messages.cancel_waiting(conn, subscriber.id, SubscriberState.PAUSED, clock.now())
+        store.subscribers.change(conn, subscriber.id, paused_until=until)
+        return True
 
 
 def resume(
@@ -203,7 +211,44 @@ def resume(
         if subscriber.state is SubscriberState.PENDING:
             raise ConfigError("this address was never confirmed: erase it and add it again")
         _refuse_suppressed(conn, subscriber.email, address_hash)
-        return store.subscribers.set_state(conn, subscriber.id, SubscriberState.ACTIVE, clock.now())
+        now = clock.now()
+        today = now.astimezone(ZoneInfo(subscriber.zone)).date()
+        rested = subscriber.paused_until is not None and subscriber.paused_until > today
+        store.subscribers.change(conn, subscriber.id, paused_until=None)
+        return (
+            store.subscribers.set_state(conn, subscriber.id, SubscriberState.ACTIVE, now) or rested
+        )
+
+
+def change(db: Database, public_id: str, **wanted: Any) -> Subscriber:
+    """Change what a subscriber chose, by the names of `Subscriber`; the next digest knows it.
+
+    Raises:
+        ConfigError: a choice cannot be; nothing was changed then.
+        NotFound: no such subscriber.
+    """
+    good = choices.checked(wanted)
+    with db.write() as conn:
+        subscriber = store.subscribers.by_public_id(conn, public_id)
+        if subscriber is None:
+            raise NotFound("this subscriber is no longer stored")
+        if good:
+            store.subscribers.change(conn, subscriber.id, **good)
+    return replace(subscriber, **good)
+
+
+def start_afresh(db: Database, subscriber: Subscriber) -> int:
+    """Forget every vote of a subscriber and all that was learned of them; return how many votes."""
+    with db.write() as conn:
+        store.tastes.forget(conn, subscriber.id)
+        store.interests.forget(conn, subscriber.id)
+        return store.events.forget(conn, subscriber.id)
+
+
+def take_back(db: Database, subscriber: Subscriber, paper_id: int) -> bool:
+    """Forget a subscriber's votes on one paper; return False if there were none."""
+    with db.write() as conn:
+        return store.events.forget(conn, subscriber.id, paper_id) > 0
 
 
 def erase(db: Database, email: str) -> None:
@@ -234,7 +279,8 @@ def _refuse_suppressed(
         )
 
 
-def _stop(conn: Connection, subscriber: Subscriber, state: SubscriberState, at: datetime) -> bool:
+def stop(conn: Connection, subscriber: Subscriber, state: SubscriberState, at: datetime) -> bool:
+    """Cancel the digests that wait and let no other begin; return False if that was so already."""
     store.messages.cancel_waiting(conn, subscriber.id, state, at)
     return store.subscribers.set_state(conn, subscriber.id, state, at)
 
@@ -248,54 +294,3 @@ def _address(email: str) -> str:
     except EmailNotValidError as error:
         raise ConfigError(f"that is not a mail address: {error}") from None
     return valid.normalized
-
-
-@functools.cache
-def _zones() -> frozenset[str]:
-    # Looks through every folder of the machine's zones, too slow for each subscriber again.
-    return frozenset(available_timezones())
-
-
-def _zone(zone: str) -> str:
-    zones = _zones()
-    if zone in zones:
-        return zone
-    by_folded = {each.casefold(): each for each in zones} | {
-        each.rpartition("/")[2].casefold(): each for each in sorted(zones)
-    }
-    asked = zone.strip().replace(" ", "_").casefold()
-    near = difflib.get_close_matches(asked, by_folded, n=1, cutoff=0.0)
-    raise ConfigError(
-        f"no time zone {zone[:60]!r}: did you mean {by_folded[near[0]]!r}?"
-        if near
-        else "this machine has no time zones: install tzdata"
-    )
-
-
-def _hour(hour: int) -> int:
-    if not 0 <= hour <= 23:
-        raise ConfigError(f"the hour is {hour}: it is the subscriber's own, from 0 to 23")
-    return hour
-
-
-def _category(category: str) -> str:
-    if len(category) > 40 or _CATEGORY.fullmatch(category) is None:
-        raise ConfigError(f"{category[:60]!r} is not a category: write one as in cs.CL or hep-th")
-    return category
-
-
-def _names(texts: Sequence[str]) -> tuple[str, ...]:
-    clean = dict.fromkeys(" ".join(text.split()) for text in texts)
-    if any(len(text) > _LONGEST_NAME for text in clean):
-        raise ConfigError(f"an author or keyword has at most {_LONGEST_NAME} characters")
-    return tuple(text for text in clean if text)
-
-
-def _interests(text: str) -> str:
-    clean = " ".join(text.split())
-    if len(clean) > _LONGEST_INTERESTS:
-        raise ConfigError(
-            f"the interests have {len(clean)} characters: at most {_LONGEST_INTERESTS} are read,"
-            " a sentence or two is best"
-        )
-    return clean

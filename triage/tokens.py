@@ -39,7 +39,7 @@ _TOKEN = re.compile(
 )
 # Wider than a token on purpose: damaged, percent-encoded and cut ones must not reach a log either.
 _REDACTED = re.compile(
-    r"(?<=/[pvu]/)[^\s\"'<>]+|v1(?:\.|%(?:25)*2e)[\w.%~-]{8,}|(?<=[+])[bu][a-z2-7]{30,}(?=@)",
+    r"(?<=/[pvucl]/)[^\s\"'<>]+|v1(?:\.|%(?:25)*2e)[\w.%~-]{8,}|(?<=[+])[bu][a-z2-7]{30,}(?=@)",
     re.IGNORECASE,
 )
 _IN_ADDRESS = re.compile(r"([bu])([a-z2-7]{16})([a-z2-7]{26})")
@@ -155,6 +155,17 @@ class Keyring:
             raise TokenExpired("this link is too old; use one from a newer mail")
         return claims
 
+    def seal(self, text: str) -> str:
+        """Return what proves that a form was given out by us: of its time, or of its session."""
+        return _seal(self._keys[self._current], text)
+
+    def is_seal(self, seal: str, text: str) -> bool:
+        """Tell whether `seal` is that of `text`."""
+        given = seal.encode("utf-8", "replace")
+        return any(
+            hmac.compare_digest(_seal(keys, text).encode(), given) for keys in self._keys.values()
+        )
+
     def sign_address(self, purpose: Purpose, public_id: str) -> str:
         """Return a token of 43 small letters and digits for the local part of a mail address.
 
@@ -209,6 +220,12 @@ def _derive(secret: str) -> tuple[str, dict[Purpose, bytes]]:
 
 def _mac(key: bytes, signed: str) -> str:
     return _encode(hmac.digest(key, signed.encode("ascii"), "sha256")[:_MAC_BYTES])
+
+
+def _seal(keys: dict[Purpose, bytes], text: str) -> str:
+    return _encode(
+        hmac.digest(keys[Purpose.PREFERENCES], f"form {text}".encode(), "sha256")[:_MAC_BYTES]
+    )
 
 
 def _mac_address(key: bytes, signed: str) -> str:

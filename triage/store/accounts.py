@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -51,22 +51,33 @@ def unanswered(conn: Connection, limit: int) -> list[Ask]:
     return [Ask(**row._mapping) for row in conn.execute(query)]
 
 
-def n_unanswered(conn: Connection) -> int:
-    query = select(func.count()).select_from(asks).where(asks.c.answered_at.is_(None))
+def n_unanswered(conn: Connection, network: str) -> tuple[int, int]:
+    """Return how many asks wait for their mail, in all and from one network."""
+    here = func.count().filter(asks.c.network == network)
+    query = select(func.count(), here).select_from(asks).where(asks.c.answered_at.is_(None))
+    in_all, from_there = conn.execute(query).one()
+    return in_all, from_there
+
+
+def n_answered(conn: Connection, since: datetime, kinds: Sequence[str], **column: str) -> int:
+    """Return how many asks of these kinds were answered since an instant.
+
+    Args:
+        column: count only those of one address or network.
+    """
+    same: list[ColumnElement[bool]] = [asks.c[name] == value for name, value in column.items()]
+    query = (
+        select(func.count())
+        .select_from(asks)
+        .where(asks.c.answered_at >= since, asks.c.kind.in_(kinds), *same)
+    )
     return conn.scalar(query) or 0
 
 
-def n_answered(conn: Connection, since: datetime, *, kind: str = "", **column: str) -> int:
-    """Return how many asks were answered since an instant, of one kind, address or network."""
-    wanted: list[ColumnElement[bool]] = [asks.c[name] == value for name, value in column.items()]
-    if kind:
-        wanted.append(asks.c.kind == kind)
-    query = select(func.count()).select_from(asks).where(asks.c.answered_at >= since, *wanted)
-    return conn.scalar(query) or 0
-
-
-def answered(conn: Connection, ask: Ask, at: datetime) -> None:
-    conn.execute(update(asks).where(asks.c.id == ask.id).values(answered_at=at))
+def answer(conn: Connection, ask: Ask, at: datetime) -> bool:
+    """Note that an ask is being answered; return False if somebody else has."""
+    change = update(asks).where(asks.c.id == ask.id, asks.c.answered_at.is_(None))
+    return conn.execute(change.values(answered_at=at)).rowcount == 1
 
 
 def forget(conn: Connection, ask: Ask) -> None:

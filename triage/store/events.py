@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, select
+from sqlalchemy import Connection, and_, delete, func, insert, select
 
 from triage.records import EventKind, Origin, Reason, Vote
 from triage.store.papers import WORK
@@ -120,6 +120,17 @@ def all_votes(
     if elsewhere:
         query = query.where(events.c.slate_id.is_(None))
     return [(subscriber, paper, EventKind(kind)) for subscriber, paper, kind in conn.execute(query)]
+
+
+def forget(conn: Connection, subscriber_id: int, paper_id: int | None = None) -> int:
+    """Delete a subscriber's events, all or those on one work; return how many those were."""
+    change = delete(events).where(events.c.subscriber_id == subscriber_id)
+    if paper_id is not None:
+        rows = papers.alias()
+        work = select(func.coalesce(rows.c.merged_into, rows.c.id)).where(rows.c.id == paper_id)
+        same = select(papers.c.id).where(work.scalar_subquery() == WORK)
+        change = change.where(events.c.paper_id.in_(same))
+    return conn.execute(change).rowcount
 
 
 def listing(conn: Connection, limit: int | None = None) -> list[dict[str, Any]]:

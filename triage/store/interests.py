@@ -78,6 +78,12 @@ def rest(
     conn.execute(change.values(muted=muted, paused_until=paused_until, updated_at=at))
 
 
+def forget(conn: Connection, subscriber_id: int) -> None:
+    """Give up all that was found; the numbers stay taken, for old mails speak of them."""
+    empty = {"papers": [], "phrases": [], "muted": False, "paused_until": None}
+    conn.execute(update(interests).where(interests.c.subscriber_id == subscriber_id).values(empty))
+
+
 def _one(subscriber_id: int, number: int) -> Update:
     return update(interests).where(
         interests.c.subscriber_id == subscriber_id, interests.c.number == number

@@ -17,7 +17,7 @@ from triage.tables import journals, slates, subscribers
 from triage.tables import messages as messages_table
 
 Key = tuple[str, date, str]
-DIGEST = "digest"
+DIGEST = messages.DIGEST
 
 # How a message that waits comes to have been sent, one lawful step after the other.
 _WAY = {

@@ -28,6 +28,9 @@ from triage.records import MessageState, OutgoingMessage, Slate, Subscriber, Sub
 from triage.store import slates as slates_store
 from triage.tables import bodies, messages, slates, subscribers, suppressions
 
+DIGEST = "digest"
+"""The kind of a message that carries a slate."""
+
 NEXT_STATES: dict[MessageState, frozenset[MessageState]] = {
     MessageState.PLANNED: frozenset(
         {
@@ -104,6 +107,7 @@ class StoredMessage:
     lease_until: datetime | None
 
 
+_IS_DIGEST = messages.c.kind == DIGEST
 _PUBLIC_ID = (
     select(subscribers.c.public_id)
     .where(subscribers.c.id == messages.c.subscriber_id)
@@ -166,8 +170,8 @@ def add(
 
 def add_note(
     conn: Connection, subscriber: Subscriber, kind: str, message: OutgoingMessage, at: datetime
-) -> None:
-    """Put a mail that is no digest into the outbox; of one kind there is one a day."""
+) -> bool:
+    """Put a mail that is no digest into the outbox; False if one of its kind was on that day."""
     row = {
         "message_id": message.message_id,
         "state": MessageState.RENDERED,
@@ -179,8 +183,16 @@ def add_note(
         "created_at": at,
         "updated_at": at,
     }
+    taken = select(messages.c.id).where(
+        messages.c.subscriber_id == subscriber.id,
+        messages.c.on == at.date(),
+        messages.c.kind == kind,
+    )
+    if conn.scalar(taken) is not None:
+        return False
     id = conn.scalar(insert(messages).returning(messages.c.id), row)
     conn.execute(insert(bodies), {"message_id": id, "mime": message.mime})
+    return True
 
 
 def add_skipped(conn: Connection, slate: Slate, slate_id: int, reason: str, at: datetime) -> None:
@@ -204,16 +216,22 @@ def _of_slate(slate: Slate, slate_id: int, at: datetime) -> dict[str, Any]:
     }
 
 
-def waiting(conn: Connection, now: datetime) -> list[StoredMessage]:
-    """Return what may be handed over now, in the order it was queued."""
+def waiting(conn: Connection, now: datetime, *, only_notes: bool = False) -> list[StoredMessage]:
+    """Return what may be handed over now in the order it was queued, but digests last.
+
+    Args:
+        only_notes: leave the digests out.
+    """
     query = (
         select(*_COLUMNS)
         .where(
             messages.c.state.in_([MessageState.RENDERED, MessageState.DEFERRED]),
             or_(messages.c.not_before.is_(None), messages.c.not_before <= now),
         )
-        .order_by(messages.c.id)
+        .order_by(_IS_DIGEST, messages.c.id)
     )
+    if only_notes:
+        query = query.where(~_IS_DIGEST)
     return [_stored(row) for row in conn.execute(query)]
 
 
@@ -241,11 +259,20 @@ _STANDS = and_(
     messages.c.state == bindparam("now_state"),
     messages.c.lease_epoch == bindparam("now_epoch"),
 )
+# Who asked for a digest may have left; what else is sent was asked for just now, by whomever.
 _WANTED = and_(
     exists().where(
         subscribers.c.id == messages.c.subscriber_id,
-        subscribers.c.state == SubscriberState.ACTIVE,
-        or_(subscribers.c.paused_until.is_(None), subscribers.c.paused_until <= messages.c.on),
+        or_(
+            and_(
+                subscribers.c.state == SubscriberState.ACTIVE,
+                or_(
+                    subscribers.c.paused_until.is_(None),
+                    subscribers.c.paused_until <= messages.c.on,
+                ),
+            ),
+            and_(~_IS_DIGEST, subscribers.c.state != SubscriberState.SUPPRESSED),
+        ),
     ),
     ~exists().where(suppressions.c.address_hash == bindparam("address_hash")),
     ~slates_store.shows_withdrawn(messages.c.slate_id),
@@ -316,10 +343,13 @@ def unwanted_because(conn: Connection, message: StoredMessage, address_hash: str
     row = conn.execute(query.where(subscribers.c.id == message.subscriber_id)).one_or_none()
     if row is None:
         return "erased"
-    if row.state != SubscriberState.ACTIVE:
+    if row.state == SubscriberState.SUPPRESSED:
         return str(row.state)
-    if row.paused_until is not None and row.paused_until > message.on:
-        return str(SubscriberState.PAUSED)
+    if message.kind == DIGEST:
+        if row.state != SubscriberState.ACTIVE:
+            return str(row.state)
+        if row.paused_until is not None and row.paused_until > message.on:
+            return str(SubscriberState.PAUSED)
     found = select(suppressions.c.at).where(suppressions.c.address_hash == address_hash)
     if conn.scalar(found) is not None:
         return str(SubscriberState.SUPPRESSED)
@@ -385,14 +415,14 @@ def waiting_bytes(conn: Connection) -> int:
 
 
 def cancel_waiting(conn: Connection, subscriber_id: int, reason: str, at: datetime) -> int:
-    """Cancel whatever a subscriber has not been sent yet; return how many messages that were.
+    """Cancel the digests that a subscriber has not been sent yet; return how many those were.
 
     The papers in them were never mailed, so they may be shown again.
     """
     states = [MessageState.PLANNED, MessageState.RENDERED, MessageState.DEFERRED]
     change = (
         update(messages)
-        .where(messages.c.subscriber_id == subscriber_id, messages.c.state.in_(states))
+        .where(messages.c.subscriber_id == subscriber_id, messages.c.state.in_(states), _IS_DIGEST)
         .values(state=MessageState.CANCELLED, reason=reason, updated_at=at)
         .returning(messages.c.slate_id)
     )

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
 from triage.records import Detail, Frequency, Subscriber, SubscriberState
 from triage.tables import asks, subscribers
 
 _TUPLES = ("categories", "followed_authors", "include_keywords", "exclude_keywords")
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What a subscriber agreed to, in the words that they saw, and when."""
+
+    words: str
+    asked_at: datetime
+    confirmed_at: datetime | None
 
 
 def email_key(email: str) -> str:
@@ -124,16 +134,35 @@ def confirm(conn: Connection, id: int, consent: str, at: datetime) -> None:
     set_state(conn, id, SubscriberState.ACTIVE, at)
 
 
-def forget_pending(conn: Connection, before: datetime) -> None:
-    """Delete who asked before an instant and never confirmed."""
-    pending = subscribers.c.state == SubscriberState.PENDING
-    old = select(subscribers.c.id).where(pending, subscribers.c.created_at < before)
-    for id in conn.scalars(old).all():
-        erase(conn, id)
+def change(conn: Connection, id: int, **fields: Any) -> None:
+    """Change what a subscriber has chosen; the names are those of `Subscriber`."""
+    values = {name: list(value) if name in _TUPLES else value for name, value in fields.items()}
+    conn.execute(update(subscribers).where(subscribers.c.id == id).values(values))
+
+
+def consent(conn: Connection, id: int) -> Consent:
+    """Return what a subscriber agreed to."""
+    columns = subscribers.c.consent, subscribers.c.created_at, subscribers.c.confirmed_at
+    row = conn.execute(select(*columns).where(subscribers.c.id == id)).one()
+    return Consent(*row)
+
+
+def forget_pending(conn: Connection, before: datetime) -> int:
+    """Delete who never confirmed and has not asked since an instant; return how many those were.
+
+    What they asked for is kept, for it says how often they were written to.
+    """
+    asked = exists().where(asks.c.email == subscribers.c.email, asks.c.answered_at >= before)
+    old = delete(subscribers).where(
+        subscribers.c.state == SubscriberState.PENDING,
+        subscribers.c.created_at < before,
+        ~asked,
+    )
+    return conn.execute(old).rowcount
 
 
 def erase(conn: Connection, id: int) -> None:
     """Delete a subscriber with all that belongs to them, and what their address asked for."""
-    address = select(subscribers.c.email).where(subscribers.c.id == id).scalar_subquery()
-    conn.execute(delete(asks).where(asks.c.email == address))
+    address = select(func.lower(subscribers.c.email)).where(subscribers.c.id == id)
+    conn.execute(delete(asks).where(func.lower(asks.c.email) == address.scalar_subquery()))
     conn.execute(delete(subscribers).where(subscribers.c.id == id))

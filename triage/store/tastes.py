@@ -33,6 +33,10 @@ def save(conn: Connection, subscriber_id: int, key: str, taste: Taste, at: datet
     upsert(conn, tastes, ["subscriber_id"], row)
 
 
+def forget(conn: Connection, subscriber_id: int) -> None:
+    conn.execute(delete(tastes).where(tastes.c.subscriber_id == subscriber_id))
+
+
 def everybody(conn: Connection, name: str) -> F32 | None:
     """Return float32 (v,), what tastes of the background of that name share, if it is kept."""
     content = conn.scalar(select(backgrounds.c.everybody).where(backgrounds.c.name == name))

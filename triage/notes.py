@@ -1,0 +1,30 @@
+"""The mails that are no digest, from what is to be said to frozen bytes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from triage.enrolment import Compose, Note
+from triage.links import note_link
+from triage.mail import build_note
+from triage.records import OutgoingMessage
+from triage.render import render_note
+from triage.settings import Settings
+
+
+def composer(settings: Settings) -> Compose:
+    """Return what makes them, as the settings say."""
+    site = settings.site
+
+    def compose(note: Note, now: datetime) -> OutgoingMessage:
+        link = note_link(note.kind, note.token, site.base_url)
+        return build_note(
+            note.public_id,
+            note.recipient,
+            render_note(note.kind, link, site.name),
+            sender=settings.notes_sender,
+            reply_to=site.contact,
+            date=now,
+        )
+
+    return compose
