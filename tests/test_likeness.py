@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.identity import PAPERS, corpus, judged, pairs, scores
+from benchmarks.identity import judged, scores
+from benchmarks.pairs import PAPERS, corpus, pairs
 from tests.installation import fetched, installed
 from triage.likeness import Traits, why_one
 from triage.records import FetchedPaper

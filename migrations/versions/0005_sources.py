@@ -67,16 +67,30 @@ def upgrade() -> None:
         "paper_records", sa.Column("facts", sa.JSON(), server_default="{}", nullable=False)
     )
     # What each origin said beyond the text was not kept: all of them said what their paper holds.
-    lite = op.get_bind().dialect.name == "sqlite"
-    made, parsed = ("json_object", "json({})") if lite else ("json_build_object", "{}")
-    names = ("title", "abstract", "comment", "upvotes", "tldr")
-    lists = ("authors", "categories")
-    pairs = [f"'{name}', p.{name}" for name in names]
-    pairs += [f"'{name}', {parsed.format('p.' + name)}" for name in lists]
-    op.execute(
-        f"UPDATE paper_records SET facts = (SELECT {made}({', '.join(pairs)})"  # noqa: S608
-        " FROM papers p WHERE p.id = paper_records.paper_id)"
-    )
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute(
+            """
+            UPDATE paper_records SET facts = (
+                SELECT json_object(
+                    'title', p.title, 'abstract', p.abstract, 'comment', p.comment,
+                    'upvotes', p.upvotes, 'tldr', p.tldr,
+                    'authors', json(p.authors), 'categories', json(p.categories)
+                ) FROM papers p WHERE p.id = paper_records.paper_id
+            )
+            """
+        )
+    else:
+        op.execute(
+            """
+            UPDATE paper_records SET facts = (
+                SELECT json_build_object(
+                    'title', p.title, 'abstract', p.abstract, 'comment', p.comment,
+                    'upvotes', p.upvotes, 'tldr', p.tldr,
+                    'authors', p.authors, 'categories', p.categories
+                ) FROM papers p WHERE p.id = paper_records.paper_id
+            )
+            """
+        )
     op.add_column(
         "subscribers",
         sa.Column("revisions", sa.Boolean(), server_default=sa.false(), nullable=False),
