@@ -26,7 +26,7 @@ from sqlalchemy import (
 from triage.columns import Id, String, Text, UtcDateTime, reference
 from triage.columns import metadata as metadata
 
-SCHEMA_REVISION = "0007"
+SCHEMA_REVISION = "0008"
 """The migration that this program needs; a test compares it with the newest one."""
 
 

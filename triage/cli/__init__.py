@@ -17,6 +17,8 @@ COMMANDS = {
     "audit": ("triage.cli.audit", "Prove that every digest that was due is accounted for."),
     "db": ("triage.cli.db", "Upgrade, check, copy and restore the database."),
     "papers": ("triage.cli.papers", "Import papers from files, and look at one."),
+    "search": ("triage.cli.search", "Find papers by words and meaning."),
+    "similar": ("triage.cli.similar", "Find papers like given ones."),
     "subscriber": ("triage.cli.subscriber", "Add, list, pause and erase subscribers."),
     "run": ("triage.cli.run", "Make and send the digests of one date."),
     "serve": ("triage.cli.serve", "Serve the pages and do on schedule all that is due."),

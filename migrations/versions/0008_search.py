@@ -1,0 +1,127 @@
+"""Search by words: a full-text index over the papers, kept by triggers.
+
+It holds the papers that can be found, which are those that are neither withdrawn nor merged into
+others. Triggers keep it, because papers are written in several places and, on the way to another
+database, by none of this program's statements.
+
+Revision: 0008, after 0007.
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+COLUMNS = ("title", "abstract", "authors", "categories", "merged_into", "withdrawn_at")
+
+
+def upgrade() -> None:
+    if op.get_bind().dialect.name == "sqlite":
+        _sqlite()
+    else:
+        _postgres()
+
+
+def _sqlite() -> None:
+    # Without content of its own: the texts stand in `papers`, and twice would be too much.
+    op.execute("""
+        CREATE VIRTUAL TABLE paper_words USING fts5(
+            title, abstract, authors, categories,
+            content='', tokenize='porter unicode61 remove_diacritics 2'
+        )
+    """)
+    columns = "rowid, title, abstract, authors, categories"
+    for when, row in (("AFTER INSERT", "new"), ("AFTER UPDATE", "new")):
+        op.execute(f"""
+            CREATE TRIGGER papers_can_be_found_{when.lower().replace(" ", "_")}
+            {when} ON papers WHEN {_findable(row)} AND {_changed(when)}
+            BEGIN INSERT INTO paper_words ({columns}) VALUES ({_texts(row)}); END
+        """)  # noqa: S608 - the constants above
+    for when, row in (("BEFORE UPDATE", "old"), ("BEFORE DELETE", "old")):
+        op.execute(f"""
+            CREATE TRIGGER papers_are_forgotten_{when.lower().replace(" ", "_")}
+            {when} ON papers WHEN {_findable(row)} AND {_changed(when)}
+            BEGIN INSERT INTO paper_words (paper_words, {columns})
+            VALUES ('delete', {_texts(row)}); END
+        """)  # noqa: S608 - the constants above
+    op.execute(f"""
+        INSERT INTO paper_words ({columns}) SELECT {_texts("papers")} FROM papers
+        WHERE {_findable("papers")} ORDER BY id
+    """)  # noqa: S608 - the constants above
+
+
+def _findable(row: str) -> str:
+    return f"{row}.merged_into IS NULL AND {row}.withdrawn_at IS NULL"
+
+
+def _changed(when: str) -> str:
+    if not when.endswith("UPDATE"):
+        return "true"
+    return "(" + " OR ".join(f"old.{name} IS NOT new.{name}" for name in COLUMNS) + ")"
+
+
+def _texts(row: str) -> str:
+    # A word between two names keeps the end of one and the beginning of the next apart.
+    names, categories = (
+        f"(SELECT group_concat(value, ' 0 ') FROM json_each({row}.{column}))"  # noqa: S608
+        for column in ("authors", "categories")
+    )
+    return f"{row}.id, {row}.title, {row}.abstract, {names}, {categories}"
+
+
+def _postgres() -> None:
+    op.execute("""
+        CREATE TABLE paper_words (
+            paper_id bigint NOT NULL CONSTRAINT pk_paper_words PRIMARY KEY
+                CONSTRAINT fk_paper_words_paper_id REFERENCES papers (id) ON DELETE CASCADE,
+            words tsvector NOT NULL
+        )
+    """)
+    # No mark or hyphen makes other words of the same words, as on SQLite. The bound is far above
+    # any abstract and below what a vector of words may hold.
+    op.execute(r"""
+        CREATE FUNCTION plain_words(said text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+            SELECT regexp_replace(normalize(regexp_replace(
+                normalize(left(said, 50000), NFKD), '[\u0300-\u036f]+', '', 'g'
+            ), NFC), '[!-/:-@\[-`{-~]+', ' ', 'g')
+        $$
+    """)
+    op.execute("""
+        CREATE FUNCTION names_apart(several json) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+            SELECT plain_words(coalesce(string_agg(name, ' 0 '), ''))
+            FROM json_array_elements_text(several) AS name
+        $$
+    """)
+    op.execute("""
+        CREATE FUNCTION words_of_paper(papers) RETURNS tsvector LANGUAGE sql IMMUTABLE AS $$
+            SELECT setweight(to_tsvector('pg_catalog.english', plain_words($1.title)), 'A')
+                || setweight(to_tsvector('pg_catalog.english', plain_words($1.abstract)), 'B')
+                || setweight(to_tsvector('pg_catalog.simple', names_apart($1.authors)), 'C')
+                || setweight(to_tsvector('pg_catalog.simple', names_apart($1.categories)), 'D')
+        $$
+    """)
+    op.execute("""
+        CREATE FUNCTION papers_can_be_found() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF new.merged_into IS NULL AND new.withdrawn_at IS NULL THEN
+                INSERT INTO paper_words (paper_id, words) VALUES (new.id, words_of_paper(new))
+                ON CONFLICT (paper_id) DO UPDATE SET words = excluded.words;
+            ELSE
+                DELETE FROM paper_words WHERE paper_id = new.id;
+            END IF;
+            RETURN NULL;
+        END $$
+    """)
+    op.execute(f"""
+        CREATE TRIGGER papers_can_be_found AFTER INSERT OR UPDATE OF {", ".join(COLUMNS)}
+        ON papers FOR EACH ROW EXECUTE FUNCTION papers_can_be_found()
+    """)
+    op.execute("""
+        INSERT INTO paper_words (paper_id, words) SELECT id, words_of_paper(papers) FROM papers
+        WHERE merged_into IS NULL AND withdrawn_at IS NULL
+    """)
+    op.execute("CREATE INDEX ix_paper_words_words ON paper_words USING gin (words)")

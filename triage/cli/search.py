@@ -1,0 +1,77 @@
+"""`triage search …`"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from triage.cli._edge import json_option, opened, parse_date, show
+
+if TYPE_CHECKING:
+    from triage.search import Hit
+
+MOST_HITS = 1000
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what narrows a search down."""
+    for option in (
+        click.option("--limit", type=click.IntRange(1, MOST_HITS), default=20, show_default=True),
+        click.option("--author", default="", help="A name, or the last part of one."),
+        click.option("--source", "sources", multiple=True, help="As arxiv; several: any of them."),
+        click.option(
+            "--category", "categories", multiple=True, help="As cs.CL, or cs for all of cs."
+        ),
+        click.option("--until", callback=parse_date, help="Listed on this day or before."),
+        click.option("--since", callback=parse_date, help="Listed on this day or later."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("search")
+@click.argument("query", nargs=-1, required=True)
+@filter_options
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    query: tuple[str, ...],
+    since: date | None,
+    until: date | None,
+    categories: tuple[str, ...],
+    sources: tuple[str, ...],
+    author: str,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Find papers that say QUERY or mean it, best first.
+
+    "Words in quotes" must stand so in a paper, -word must not; an arXiv id or a DOI gives that
+    paper. Options stand before QUERY where it holds a minus: triage search --limit 5 -- cats -dogs
+    """
+    from triage.search import Search
+    from triage.store.search import Filters
+
+    app = opened(ctx)
+    filters = Filters(since, until, categories, sources, author)
+    hits = Search(app.database, app.workshop).find(" ".join(query), filters, limit)
+    show_hits(hits, as_json=as_json)
+
+
+def show_hits(hits: Sequence[Hit], *, as_json: bool) -> None:
+    from triage.store.papers import outside_id
+
+    rows = [
+        {
+            "id": outside_id(hit.paper),
+            "date": hit.paper.listed_on,
+            "score": round(hit.score, 4),
+            "title": hit.paper.title,
+        }
+        for hit in hits
+    ]
+    show(rows, as_json=as_json, empty="no papers found")

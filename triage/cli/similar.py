@@ -1,0 +1,43 @@
+"""`triage similar …`"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import click
+
+from triage.cli._edge import json_option, opened
+from triage.cli.search import filter_options, show_hits
+from triage.errors import NotFound
+
+
+@click.command("similar")
+@click.argument("ids", nargs=-1, required=True, metavar="ID…")
+@filter_options
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    ids: tuple[str, ...],
+    since: date | None,
+    until: date | None,
+    categories: tuple[str, ...],
+    sources: tuple[str, ...],
+    author: str,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Find papers like all of those known as ID (arXiv ids, DOIs, links) together, best first."""
+    from triage import store
+    from triage.search import Search
+    from triage.store.search import Filters
+
+    app = opened(ctx)
+    with app.database.read() as conn:
+        found = {id: store.papers.resolve(conn, id) for id in ids}
+    missing = [id for id, paper_id in found.items() if paper_id is None]
+    if missing:
+        raise NotFound(f"no paper {missing[0][:80]!r}: `triage papers import` brings papers in")
+    given = [paper_id for paper_id in found.values() if paper_id is not None]
+    filters = Filters(since, until, categories, sources, author)
+    show_hits(Search(app.database, app.workshop).similar(given, filters, limit), as_json=as_json)

@@ -1,0 +1,289 @@
+"""Finds papers: by their words and by what they mean, fused; and papers like given ones.
+
+    what was written → ids → those papers first
+                     → words → papers that say them, best first ┐
+                     → vector → nearest papers ┐                ├ ranks fused → hits
+                       with the ten best so far ┴→ nearest papers ┘
+
+Ranks are fused by their reciprocals (Cormack, Clarke & Büttcher 2009), for scores of words and
+cosines have no common scale. The ten papers that fare best after a first look say better than a few
+words what is meant, so the second look is with their mean, too (Rocchio 1971). Both were chosen
+on readers' own words for their interests and what they then liked.
+
+Nothing is written, and nothing fitted: without an encoder, words alone answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triage import store
+from triage.errors import ModelError, NotFound
+from triage.identity import identify
+from triage.nearest import Nearest
+from triage.ports import Encoder, Workshop
+from triage.query import LONGEST, Query, Term, parse, words_of
+from triage.records import F32, Paper
+from triage.store import Database
+from triage.store.search import IN_TITLES, Filters, Wanted
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+EVERYTHING: Final = Filters()
+# Cormack, Clarke & Büttcher found it good for all kinds of lists.
+_RANKS: Final = 60
+# So many matches are compared by their words; more take longer than anybody waits.
+_BUDGET: Final = 10_000
+# Fewer papers than this that say all of it: those that say a part may be meant.
+_FEW: Final = 20
+_FEEDBACK: Final = 10
+_ENOUGH: Final = 4
+_AT_LEAST: Final = 200
+_CHUNK: Final = 20_000
+_TERMS_OF_A_PAPER: Final = 8
+_MOST_IDS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A paper that was found. `score` is in (0, 1] and compares hits of one search only."""
+
+    paper: Paper
+    score: float
+
+
+class Search:
+    """Searches one database, from any thread; one object keeps the papers' vectors in memory.
+
+    Vectors of papers that come later are read when they are there. A paper whose text changes is
+    found by its old meaning until the next encoder or the next start, and by its new words at once.
+    """
+
+    def __init__(self, database: Database, workshop: Workshop) -> None:
+        self._database = database
+        self._workshop = workshop
+        self._reading = Lock()
+        self._version = ""
+        self._nearest = Nearest()
+
+    def find(self, written: str, filters: Filters = EVERYTHING, limit: int = 20) -> list[Hit]:
+        """Return the at most `limit` papers that fit best what was written, best first.
+
+        Papers whose arXiv id or DOI is written come first, whatever the filters. Nothing but
+        filters gives the newest papers that they leave in; nothing at all gives nothing.
+        """
+        if limit <= 0:
+            return []
+        n = max(_AT_LEAST, 2 * limit)
+        with self._database.read() as conn:
+            named, rest = _named(conn, written)
+            query = parse(rest)
+            if query.terms:
+                lists = self._lists(conn, query, filters, n)
+            elif named or not filters:
+                lists = []
+            else:
+                lists = [store.search.newest(conn, filters, limit)]
+            return _hits(conn, lists, limit, first=named)
+
+    def similar(
+        self, paper_ids: Sequence[int], filters: Filters = EVERYTHING, limit: int = 20
+    ) -> list[Hit]:
+        """Return papers like all of some stored ones together, without these, best first.
+
+        Raises:
+            NotFound: one of them is not stored.
+        """
+        if limit <= 0 or not paper_ids:
+            return []
+        n = max(_AT_LEAST, 2 * limit)
+        with self._database.read() as conn:
+            stored = store.papers.load(conn, paper_ids)
+            missing = [id for id in paper_ids if id not in stored]
+            if missing:
+                raise NotFound(f"no paper is stored under the number {missing[0]}")
+            texts = [stored[id].encoded_text for id in dict.fromkeys(paper_ids)]
+            encoder, nearest = self._meaning(conn)
+            near: list[int] = []
+            if encoder is None:
+                several = [parse(stored[id].title).terms for id in paper_ids]
+            else:
+                encoded = encoder.encode(texts)
+                several = [
+                    tuple(map(words_of, encoder.terms(encoded.words[row], _TERMS_OF_A_PAPER)))
+                    for row in range(len(texts))
+                ]
+                vector = encoded.sense.mean(axis=0)
+                near = nearest.find(vector, n, _among(conn, Wanted(), filters))
+            terms = list(dict.fromkeys(term for found in several for term in found))
+            said = _saying_some(conn, _counts(conn, terms), Wanted(), filters, n)
+            return _hits(conn, [said, near], limit, without=paper_ids)
+
+    def _lists(self, conn: Connection, query: Query, filters: Filters, n: int) -> list[list[int]]:
+        said = _by_words(conn, query, filters, n)
+        encoder, nearest = self._meaning(conn)
+        if encoder is None:
+            return [said]
+        vector = encoder.encode([query.text]).sense[0]
+        must = Wanted(required=query.required, excluded=query.excluded)
+        among = _among(conn, must, filters)
+        near = nearest.find(vector, n, among)
+        best = [id for id, _ in _fused([said, near])[:_FEEDBACK]]
+        seen = nearest.vectors(np.array(best, dtype=np.int64))
+        if len(near) and len(seen):
+            vector = vector + _unit(seen.mean(axis=0))
+            near = nearest.find(vector, n, among)
+        return [said, near]
+
+    def _meaning(self, conn: Connection) -> tuple[Encoder | None, Nearest]:
+        """Return the encoder that serves, if any can be loaded, and all that it encoded."""
+        encoder = self._encoder(conn)
+        with self._reading:
+            if encoder is None:
+                return None, Nearest()
+            if encoder.version != self._version:
+                self._version, self._nearest = encoder.version, Nearest()
+            more = True
+            while more:
+                after = self._nearest.newest
+                ids, vectors = store.search.vectors(conn, encoder.version, after, _CHUNK)
+                self._nearest.add(ids, vectors)
+                more = len(ids) == _CHUNK
+            return encoder, self._nearest
+
+    def _encoder(self, conn: Connection) -> Encoder | None:
+        versions = [pair.encoder_version for pair in store.versions.history(conn)]
+        for version in dict.fromkeys(versions):
+            try:
+                return self._workshop.load_encoder(version)
+            except ModelError:
+                continue
+        return None
+
+
+def _among(conn: Connection, must: Wanted, filters: Filters) -> NDArray[np.int64] | None:
+    """Return the papers that may be found at all, ascending; None if all may."""
+    if must == Wanted() and not filters:
+        return None
+    return store.search.among(conn, must, filters)
+
+
+# -- ids -------------------------------------------------------------------------------------------
+
+
+def _named(conn: Connection, written: str) -> tuple[list[int], str]:
+    """Return the papers whose ids are written, and the rest of what is written."""
+    whole = store.papers.resolve(conn, written)
+    if whole is not None:
+        return [whole], ""
+    named: list[int] = []
+    rest: list[str] = []
+    for piece in written[:LONGEST].split():
+        id = None
+        if len(named) < _MOST_IDS and identify(piece) is not None:
+            id = store.papers.resolve(conn, piece)
+        if id is None:
+            rest.append(piece)
+        else:
+            named.append(id)
+    return list(dict.fromkeys(named)), " ".join(rest)
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def _by_words(conn: Connection, query: Query, filters: Filters, n: int) -> list[int]:
+    """Return papers that say all, or a pair of neighbouring words; if few do, some words."""
+    counts = _counts(conn, query.terms)
+    if any(term not in counts for term in query.required):
+        return []
+    must = Wanted(required=query.required, excluded=query.excluded)
+    terms = list(counts)
+    # Many rare words need no common ones beside them, which would only take long.
+    rare = [term for term in terms if counts[term] <= _BUDGET]
+    wanted = replace(
+        must,
+        any_of=_affordable({a + b: min(counts[a], counts[b]) for a, b in pairwise(terms)}),
+        all_of=tuple(rare if len(rare) >= _ENOUGH else terms),
+    )
+    if store.search.count(conn, wanted, _BUDGET + 1) > _BUDGET:
+        wanted = replace(wanted, columns=IN_TITLES)
+    found = store.search.best(conn, wanted, filters, n, _BUDGET) if terms else []
+    if len(found) < _FEW and len(terms) > 1:
+        found += _saying_some(conn, counts, must, filters, n)
+    return list(dict.fromkeys(found))
+
+
+def _saying_some(
+    conn: Connection, counts: dict[Term, int], must: Wanted, filters: Filters, n: int
+) -> list[int]:
+    """Return the papers that say some of these terms, the rarest ones."""
+    terms = _affordable(counts) or tuple(sorted(counts, key=counts.__getitem__)[:1])
+    if not terms:
+        return []
+    return store.search.best(conn, replace(must, any_of=terms), filters, n, _BUDGET)
+
+
+def _affordable(counts: dict[Term, int]) -> tuple[Term, ...]:
+    """Return the rarest terms, of which all together no more papers are to be compared."""
+    found: list[Term] = []
+    total = 0
+    for term in sorted(counts, key=counts.__getitem__):
+        total += counts[term]
+        if total > _BUDGET:
+            break
+        found.append(term)
+    return tuple(found)
+
+
+def _counts(conn: Connection, terms: Sequence[Term]) -> dict[Term, int]:
+    """Return how many papers say each term that any says; unknown phrases fall into words."""
+    found: dict[Term, int] = {}
+    for term in terms:
+        n = store.search.count(conn, Wanted(any_of=(term,)), _BUDGET + 1)
+        if n:
+            found[term] = n
+        elif len(term) > 1:
+            found |= _counts(conn, [(word,) for word in term if (word,) not in found])
+    return found
+
+
+# -- fusion ----------------------------------------------------------------------------------------
+
+
+def _fused(lists: Sequence[Sequence[int]]) -> list[tuple[int, float]]:
+    """Return ids with scores, best first; 1 is for what is first in all lists."""
+    scores: dict[int, float] = {}
+    for ranked in lists:
+        for rank, id in enumerate(ranked, start=1):
+            scores[id] = scores.get(id, 0.0) + (_RANKS + 1) / (_RANKS + rank) / len(lists)
+    return sorted(scores.items(), key=lambda scored: (-scored[1], -scored[0]))
+
+
+def _hits(
+    conn: Connection,
+    lists: Sequence[Sequence[int]],
+    limit: int,
+    *,
+    first: Sequence[int] = (),
+    without: Sequence[int] = (),
+) -> list[Hit]:
+    found = dict.fromkeys(first, 1.0)
+    for id, score in _fused(lists):
+        found.setdefault(id, score)
+    visible = store.search.findable(conn, found)
+    ids = [id for id in found if id in visible and id not in without][:limit]
+    papers = store.papers.load(conn, ids)
+    return [Hit(papers[id], found[id]) for id in ids]
+
+
+def _unit(vector: F32) -> F32:
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), dtype=np.float32)
