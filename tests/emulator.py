@@ -18,6 +18,7 @@ import itertools
 import json
 import sys
 import threading
+from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -118,6 +119,7 @@ class Upstreams:
         self.on = max(self.days, default=date(2026, 3, 2))
         self.feed_error = ""
         self.moved: dict[str, str] = {}
+        self._newest: tuple[object, list[tuple[date, Record]]] = (None, [])
         self._lists: dict[tuple[str, str, str], list[tuple[date, Record]]] = {}
         self._faults: dict[str, deque[tuple[Fault | None, str | None]]] = defaultdict(deque)
         self._lock = threading.Lock()
@@ -274,26 +276,36 @@ class Upstreams:
 
     def _changed(self, first: date, last: date, of: str) -> list[tuple[date, Record]]:
         """Return what a set has that changed last from `first` to `last`, in order."""
+        shown = (self.on, self.oai_lag, tuple((on, id(day), len(day)) for on, day in self._days()))
+        if self._newest[0] != shown:
+            self._newest = shown, self._as_changed()
+        newest = self._newest[1]
+        span = range(
+            bisect_left(newest, (first,)), bisect_left(newest, (last + timedelta(days=1),))
+        )
+        group = of.rpartition(":")[2]
+        return [
+            newest[n]
+            for n in span
+            if not of or any(c.partition(".")[0] == group for c in newest[n][1]["categories"])
+        ]
+
+    def _days(self) -> list[tuple[date, list[Record]]]:
+        return sorted(((on, day) for on, day in self.days.items() if on <= self.on), key=_first)
+
+    def _as_changed(self) -> list[tuple[date, Record]]:
+        """Return every record as it was announced last, in the order of datestamps."""
         newest: dict[str, tuple[date, Record]] = {}
-        for on in sorted(day for day in self.days if day <= self.on):
+        for on, records in self._days():
             stamp = on - timedelta(days=self.oai_lag)
-            for record in self.days[on]:
+            for record in records:
                 before = newest.get(record["id"])
                 if before and _kind(record) in {"new", "cross"}:
                     record = {**record, "created": _created(*before), "kind": _kind(before[1])}
                 elif before and "created" not in record:
                     record = {**record, "created": _created(*before)}
                 newest[record["id"]] = stamp, record
-        group = of.rpartition(":")[2]
-        return sorted(
-            (
-                (stamp, record)
-                for stamp, record in newest.values()
-                if first <= stamp <= last
-                and (not of or any(c.partition(".")[0] == group for c in record["categories"]))
-            ),
-            key=lambda pair: (pair[0], pair[1]["id"]),
-        )
+        return sorted(newest.values(), key=lambda pair: (pair[0], pair[1]["id"]))
 
     def _listing(self, query: dict[str, str], fault: Fault | None) -> list[dict[str, Any]]:
         on = self.on if "sort" in query else date.fromisoformat(query["date"])
@@ -359,7 +371,7 @@ class Upstreams:
             if self.conditional and request.headers.get("If-None-Match") == etag:
                 status, body = 304, b""
         if body and "gzip" in request.headers.get("Accept-Encoding", ""):
-            body = gzip.compress(body, mtime=0)
+            body = gzip.compress(body, 1, mtime=0)
             headers["Content-Encoding"] = "gzip"
             if fault is Fault.TRUNCATED:
                 body = body[: len(body) // 2]
@@ -382,6 +394,10 @@ class Upstreams:
             request.send_header("Content-Length", str(len(body)))
         request.end_headers()
         request.wfile.write(body)
+
+
+def _first(pair: tuple[date, list[Record]]) -> date:
+    return pair[0]
 
 
 def _kind(record: Record) -> str:
