@@ -1,0 +1,128 @@
+"""BibTeX as people's programs write it, and as nobody should."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from triage import bibtex
+from triage.bibtex import Entry, names, plain, verbatim
+
+
+def only(text: str) -> Entry:
+    (entry,) = bibtex.read(text)
+    return entry
+
+
+def test_an_entry_has_a_kind_a_key_a_line_and_fields() -> None:
+    entry = only(
+        '\n@Article{smith2020,\n  Title = {One {Two}},\n  year = 2020, note = "a {"} b",\n}'
+    )
+    assert (entry.kind, entry.key, entry.line) == ("article", "smith2020", 2)
+    assert entry.fields == {"title": "One {Two}", "year": "2020", "note": 'a {"} b'}
+
+
+def test_parentheses_may_enclose_an_entry() -> None:
+    assert only("@misc(key, title = {A (b) c})").fields == {"title": "A (b) c"}
+
+
+def test_macros_are_put_in_and_values_are_joined() -> None:
+    text = '@string{cacm = "Communications"}\n@a{k, journal = cacm # " of the " # {ACM}, month=jan}'
+    assert only(text).fields == {"journal": "Communications of the ACM", "month": "jan"}
+
+
+def test_comments_and_preambles_are_no_entries() -> None:
+    text = (
+        "@comment{jabref-meta: @no{x}}\n@preamble{ {\\newcommand{\\a}{b}} }\n"
+        "% @misc{old, title={Gone}}\nme@example.org {said}\n@misc{k, title={Here}}"
+    )
+    assert [entry.fields for entry in bibtex.read(text)] == [{"title": "Here"}]
+
+
+def test_entries_on_one_line_are_told_apart() -> None:
+    assert [e.key for e in bibtex.read("@a{x, title={X}} @b{y, title={Y}}@c{z,}")] == [
+        "x",
+        "y",
+        "z",
+    ]
+
+
+def test_of_a_field_given_twice_the_first_counts() -> None:
+    assert only("@a{k, doi={1}, doi={2}}").fields == {"doi": "1"}
+
+
+def test_an_entry_without_a_key_keeps_its_fields() -> None:
+    assert only("@misc{title = {Nameless}, year = 2020}").fields["title"] == "Nameless"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "@a{one, title = {Never closed,\n  eprint = {1706.03762},\n  year = {2017}\n}\n",
+        "@a{one, title = {Closed},\n  eprint = {1706.03762}\n\n",
+        '@a{one, title = "Never closed,\n  eprint = {1706.03762},\n}\n',
+        "@a{one, title = {No comma}\n  eprint = {1706.03762}\n}\n",
+    ],
+)
+def test_what_one_entry_breaks_hurts_no_other(broken: str) -> None:
+    first, second = bibtex.read(broken + "@b{two,\n title={Second}}\n")
+    assert first.fields["eprint"] == "1706.03762"
+    assert (second.key, second.fields) == ("two", {"title": "Second"})
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (r"G{\"o}del, Erd\H{o}s and \v{S}\'{\i}ma", "Gödel, Erdős and Šíma"),
+        (
+            r"Fran{\c c}ois, \r{A}ngstr{\"{o}}m, {\ss}, {\O}re, \L{}ukasz",
+            "François, Ångström, ß, Øre, Łukasz",
+        ),
+        (
+            r"\emph{Deep} \textbf{nets} \& 50\% of \$5 -- {AI}~now",
+            "Deep nets & 50% of $5 -- AI now",
+        ),
+        (r"$O(n^2)$ of a\_b \{c\}", "O(n^2) of a_b {c}"),
+        ("  two\n   lines ", "two lines"),
+        ("", ""),
+    ],
+)
+def test_tex_becomes_what_people_read(written: str, read: str) -> None:
+    assert plain(written) == read
+
+
+def test_addresses_keep_what_belongs_to_them() -> None:
+    assert verbatim(r"\url{https://x.org/~a\_b\%20c}") == "https://x.org/~a_b%20c"
+    assert verbatim(r"https://x.org/$\sim$ada/{\_}p") == "https://x.org/~ada/_p"
+
+
+def test_names_are_turned_and_those_of_groups_are_kept_whole() -> None:
+    value = r"Lovelace, Ada and {Research and Co, Inc} and Charles Babbage and others"
+    assert names(value) == ("Ada Lovelace", "Research and Co, Inc", "Charles Babbage")
+
+
+@given(st.text() | st.text(alphabet=st.sampled_from("{}\\$&%#_~^-'`\"@(a n")))
+def test_what_is_escaped_is_read_as_it_was(text: str) -> None:
+    fields = only(bibtex.written("misc", "k", {"title": text, "note": "after"})).fields
+    shown = "".join(c for c in " ".join(text.split()) if c.isprintable())
+    assert plain(fields["note"]) == "after"
+    assert plain(fields.get("title", "")) == " ".join(unicodedata.normalize("NFC", shown).split())
+
+
+@given(st.text(alphabet=st.sampled_from('@{}()"#=,\\%\n abk$~'), max_size=200))
+def test_nothing_makes_reading_fail(text: str) -> None:
+    for entry in bibtex.read("@a{k," + text):
+        plain(" ".join(entry.fields.values()))
+        names(" and ".join(entry.fields.values()))
+
+
+@pytest.mark.parametrize(
+    "piece", ["@a{k, t={", "{", '@a{k, t="', "@a{k, x=", "\\", "@", "a = ", "\n,a"]
+)
+def test_reading_takes_no_more_than_its_length(piece: str) -> None:
+    # With a square of the work this would take minutes.
+    for entry in bibtex.read("@a{k, " + piece * (300_000 // len(piece))):
+        plain(" ".join(entry.fields.values()))

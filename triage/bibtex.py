@@ -1,0 +1,235 @@
+"""BibTeX, read with patience and written with care.
+
+Files come from many programs and hands, so reading never fails: whatever begins like an entry is
+one, an entry ends where the next begins at the latest, and a value that is never closed ends before
+the next field. The grammar is that of Oren Patashnik, "BibTeXing", 1988, section 2.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+_ENTRY: Final = re.compile(
+    r"(?:^[^\S\n]*@\s*([A-Za-z]+)\s*[{(]|(?<=\})[^\S\n]*@\s*([A-Za-z]+)\s*\{)", re.MULTILINE
+)
+_NAME: Final = re.compile(r"[\s,]*([A-Za-z][\w:.+/-]*)\s*=\s*")
+_NEXT_FIELD: Final = re.compile(r",?[^\S\n]*\n\s*[A-Za-z][\w-]*\s*=\s*[\"{\w]")
+_BARE: Final = re.compile(r"[^\s,#{}\"()]+")
+_NOT_OF_KEYS: Final = re.compile(r"[^A-Za-z0-9:._-]")
+_NOT_OF_IDS: Final = re.compile(r"[{}\s]")
+_MONTHS: Final = {name: name for name in "jan feb mar apr may jun jul aug sep oct nov dec".split()}
+_LONGEST_VALUE: Final = 100_000
+
+_ACCENTS: Final = {
+    "`": "\u0300", "'": "\u0301", "^": "\u0302", "~": "\u0303", "=": "\u0304", "u": "\u0306",
+    ".": "\u0307", '"': "\u0308", "r": "\u030a", "H": "\u030b", "v": "\u030c", "d": "\u0323",
+    "c": "\u0327", "k": "\u0328", "b": "\u0331",
+}  # fmt: skip
+_LETTERS: Final = {
+    "ss": "ß", "o": "ø", "O": "Ø", "l": "ł", "L": "Ł", "aa": "å", "AA": "Å", "ae": "æ",
+    "AE": "Æ", "oe": "œ", "OE": "Œ", "i": "i", "j": "j", "dh": "ð", "DH": "Ð", "th": "þ",
+    "TH": "Þ", "dj": "đ", "DJ": "Đ", "textendash": "–", "textemdash": "—", "textbackslash": "\\",
+    "textasciitilde": "~", "textasciicircum": "^", "textbraceleft": "\ue000",
+    "textbraceright": "\ue001", "sim": "~", "textquoteright": "’", "textquoteleft": "‘",
+}  # fmt: skip
+_ACCENT: Final = re.compile(
+    r"\\(?:([`'^~=.\"])\s*|([uvHrdckb])(?:\s+|(?=\{)))"
+    r"(?:\{\s*(?:\\([ij])(?![A-Za-z])\s*|([A-Za-z]))\s*\}|\\([ij])(?![A-Za-z])\s*|([A-Za-z]))"
+)
+_LETTER: Final = re.compile(
+    rf"\\({'|'.join(sorted(_LETTERS, key=len, reverse=True))})(?![A-Za-z])(?:\{{\}}|\s+)?"
+)
+_SYMBOL: Final = re.compile(r"\\([&%$#_{} ,;!/-])")
+_COMMAND: Final = re.compile(r"\\(?:[A-Za-z]+\*?\s*|.)")
+# Braces and dollars that a person wrote, while those of TeX are taken away.
+_KEPT: Final = str.maketrans(
+    {"\ue000": "{", "\ue001": "}", "\ue002": "$", "\ue003": "~", "\ue004": "\\"}
+)
+_ESCAPED: Final = str.maketrans(
+    {
+        "\\": r"\textbackslash{}", "{": r"\textbraceleft{}", "}": r"\textbraceright{}",
+        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+        **{symbol: f"\\{symbol}" for symbol in "&%$#_"},
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry: `fields` by lower-case name, as written; `line` is 1-based."""
+
+    kind: str
+    key: str
+    line: int
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+def looks_like(text: str) -> bool:
+    """Tell whether a text has anything that begins like an entry."""
+    return _ENTRY.search(text) is not None
+
+
+def read(text: str) -> Iterator[Entry]:
+    """Yield the entries of a file, whatever is wrong with some of them; none of an empty one."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    macros = dict(_MONTHS)
+    starts = [each for each in _ENTRY.finditer(text) if not _in_remark(text, each.start())]
+    line, counted = 1, 0
+    for start, following in zip(starts, [*starts[1:], None], strict=True):
+        end = following.start() if following else len(text)
+        at = text.index("@", start.start())
+        line += text.count("\n", counted, at)
+        counted = at
+        kind = (start[1] or start[2]).lower()
+        body = text[start.end() : end]
+        if kind == "string":
+            macros |= {name.lower(): value for name, value in _fields(body, macros)}
+        elif kind not in {"comment", "preamble"}:
+            key, comma, rest = body.partition(",")
+            if not comma or "=" in key:  # no key: the fields begin at once
+                key, rest = "", body
+            fields: dict[str, str] = {}
+            for name, value in _fields(rest, macros):
+                fields.setdefault(name.lower(), value)
+            yield Entry(kind, " ".join(key.split())[:200].rstrip("}) "), line, fields)
+
+
+def _in_remark(text: str, at: int) -> bool:
+    """Tell whether a `%` stands before a place on its line, with nothing but blanks before it."""
+    return text[text.rfind("\n", 0, at) + 1 : at].lstrip().startswith("%")
+
+
+def _fields(body: str, macros: dict[str, str]) -> Iterator[tuple[str, str]]:
+    at = 0
+    while (name := _NAME.match(body, at)) is not None:
+        parts = []
+        at = name.end()
+        while True:
+            part, at = _value(body, at, macros)
+            parts.append(part)
+            at = _skip_blanks(body, at)
+            if body[at : at + 1] != "#":
+                break
+            at = _skip_blanks(body, at + 1)
+        yield name[1], "".join(parts)[:_LONGEST_VALUE]
+        if not re.match(r"\s*(,|$|[A-Za-z])", body[at : at + 100]):  # what does not belong here
+            following = _NEXT_FIELD.search(body, at)
+            if following is None or body[at : at + 1] in {"}", ")"}:
+                return
+            at = following.start()
+
+
+def _skip_blanks(body: str, at: int) -> int:
+    while at < len(body) and body[at].isspace():
+        at += 1
+    return at
+
+
+def _value(body: str, at: int, macros: dict[str, str]) -> tuple[str, int]:
+    """Return one braced, quoted or bare value and the place after it."""
+    opened = body[at : at + 1]
+    if opened not in {"{", '"'}:
+        bare = _BARE.match(body, at)
+        word = bare[0] if bare else ""
+        return macros.get(word.lower(), word), at + len(word)
+    depth = 0
+    for mark in re.compile(r'[{}"]' if opened == '"' else r"[{}]").finditer(body, at + 1):
+        if mark[0] == '"':
+            if depth == 0:
+                return body[at + 1 : mark.start()], mark.end()
+        elif mark[0] == "{":
+            depth += 1
+        elif depth == 0 and opened == "{":
+            value = body[at + 1 : mark.start()]
+            swallowed = None if "}" in body[mark.end() :] else _NEXT_FIELD.search(value)
+            if swallowed is None:
+                return value, mark.end()
+            # The brace that should close the entry closed the value: other fields lie within.
+            return value[: swallowed.start()], at + 1 + swallowed.start()
+        else:
+            depth -= 1
+    following = _NEXT_FIELD.search(body, at)
+    end = following.start() if following else len(body)
+    return body[at + 1 : end].rstrip().rstrip(',}"'), end
+
+
+def plain(value: str) -> str:
+    """Return a value as people read it: TeX's accents as letters, its commands and braces gone."""
+    value = value.replace(r"\$", "\ue002").replace(r"\{", "\ue000").replace(r"\}", "\ue001")
+    value = value.replace(r"\textbackslash", "\ue004").replace("\ue004{}", "\ue004")
+    if "\\" in value:
+        value = _ACCENT.sub(_accented, value)
+        value = _LETTER.sub(_letter, value)
+        value = _SYMBOL.sub(r"\1", value)
+        value = _COMMAND.sub("", value)
+    value = value.replace("~", " ").replace("---", "—").replace("``", "“").replace("''", "”")
+    value = re.sub(r"[{}$]", "", value).translate(_KEPT)
+    return " ".join(unicodedata.normalize("NFC", value).split())
+
+
+def _accented(found: re.Match[str]) -> str:
+    mark = _ACCENTS[found[1] or found[2]]
+    return next(letter for letter in found.groups()[2:] if letter) + mark
+
+
+def _letter(found: re.Match[str]) -> str:
+    return {"~": "\ue003"}.get(_LETTERS[found[1]], _LETTERS[found[1]])
+
+
+def verbatim(value: str) -> str:
+    """Return a value that is an address or an id: only what TeX needs is taken away."""
+    value = re.sub(r"\\(?:url|path|href)\b", "", value)
+    value = re.sub(r"\$?\\(?:sim|textasciitilde)\$?(?:\{\})?", "~", value)
+    return re.sub(r"[{}\s]", "", re.sub(r"\\([_%&#$~])", r"\1", value))
+
+
+def names(value: str) -> tuple[str, ...]:
+    """Return the names of a field of authors, first names first."""
+    found = []
+    for part in _at_depth_0(value, r"\s+and\s+"):
+        name = part.strip()
+        if name and name.lower() != "others":
+            pieces = _at_depth_0(name, r",")
+            last, first = pieces[0], " ".join(reversed(pieces[1:]))
+            found.append(plain(f"{first} {last}"))
+    return tuple(name for name in found if name)
+
+
+def _at_depth_0(value: str, separator: str) -> list[str]:
+    parts, start, depth = [], 0, 0
+    for mark in re.finditer(rf"[{{}}]|{separator}", value):
+        if mark[0] == "{":
+            depth += 1
+        elif mark[0] == "}":
+            depth -= 1
+        elif depth <= 0:
+            parts.append(value[start : mark.start()])
+            start = mark.end()
+    return [*parts, value[start:]]
+
+
+def escaped(text: str) -> str:
+    """Return a text on one line, with nothing in it that TeX or BibTeX takes for its own."""
+    printable = "".join(c for c in " ".join(text.split()) if c.isprintable())
+    # An empty group keeps TeX from joining them into one sign.
+    return re.sub(r"(?<=([-'`]))(?=\1)", "{}", printable.translate(_ESCAPED))
+
+
+def written(kind: str, key: str, fields: dict[str, str]) -> str:
+    """Return one entry. Values are text, those of `author` are names joined by line breaks."""
+    lines = [f"@{kind}{{{_NOT_OF_KEYS.sub('', key)},"]
+    for name, value in fields.items():
+        if value and name == "author":
+            people = [escaped(person) for person in value.split("\n")]
+            value = " and ".join(f"{{{p}}}" if re.search(r",|\band\b", p) else p for p in people)
+            lines.append(f"  author = {{{value}}},")
+        elif value and name in {"doi", "eprint", "url", "year", "archiveprefix", "primaryclass"}:
+            lines.append(f"  {name} = {{{_NOT_OF_IDS.sub('', value)}}},")
+        elif value:
+            # The second pair keeps capitals as they are.
+            lines.append(f"  {name} = {{{{{escaped(value)}}}}},")
+    return "\n".join([*lines, "}", ""])

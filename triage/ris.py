@@ -1,0 +1,70 @@
+"""RIS, the format of reference managers: `TAG  - value`, a record from TY to ER.
+
+https://en.wikipedia.org/wiki/RIS_(file_format) and the specification of Research Information
+Systems, 2001. Reading is patient: an unknown tag is kept, a line without one goes on the last.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+_LINE: Final = re.compile(r"([A-Z][A-Z0-9]) {0,3}-(?: |$)(.*)")
+_START: Final = re.compile(r"^\ufeff?TY {0,3}- ", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record: the values of each tag in their order; `line` is 1-based."""
+
+    line: int
+    fields: dict[str, list[str]] = field(default_factory=dict)
+
+
+def looks_like(text: str) -> bool:
+    """Tell whether a text has a line that begins a record."""
+    return _START.search(text) is not None
+
+
+def read(text: str) -> Iterator[Entry]:
+    """Yield the records of a file; none of an empty one."""
+    entry: Entry | None = None
+    last = ""
+    # Not `splitlines`, which takes more characters for line ends than the format has.
+    for number, line in enumerate(re.split(r"\r\n|\n|\r", text.removeprefix("\ufeff")), 1):
+        found = _LINE.match(line)
+        if found is None:
+            if entry is not None and last and line.strip():
+                entry.fields[last][-1] += " " + line.strip()
+            continue
+        tag, value = found[1], found[2].strip()
+        if tag == "TY":
+            if entry is not None:
+                yield entry
+            entry = Entry(number)
+        elif tag == "ER":
+            if entry is not None:
+                yield entry
+            entry = None
+        if entry is not None:
+            entry.fields.setdefault(tag, []).append(value)
+            last = tag
+    if entry is not None:
+        yield entry
+
+
+def written(kind: str, fields: Sequence[tuple[str, str]]) -> str:
+    """Return one record of tags and values, each on one line whatever it holds."""
+    lines = [("TY", kind), *((tag, _one_line(value)) for tag, value in fields), ("ER", "")]
+    return "".join(f"{tag}  - {value}\r\n" for tag, value in lines if value or tag == "ER")
+
+
+def first(fields: Mapping[str, Sequence[str]], *tags: str) -> str:
+    """Return the first value that any of these tags has, the first tag's first."""
+    return next((value for tag in tags for value in fields.get(tag, ()) if value), "")
+
+
+def _one_line(value: str) -> str:
+    return "".join(c for c in " ".join(value.split()) if c.isprintable())
