@@ -19,9 +19,12 @@ from sqlalchemy.exc import DatabaseError as DriverError
 
 from triage.errors import ConfigError, DatabaseError, SchemaError
 from triage.store._checkpoint import Checkpointer
+from triage.store._in_turn import InTurn
 from triage.store.place import network_file_system
 from triage.tables import SCHEMA_REVISION
 
+_PATIENCE_S = 10.0
+_BUSY = "was busy for longer than ten seconds: is another program holding it?"
 _SQLITE_PRAGMAS = (
     # The time-out comes first, so that the others already wait for a busy database.
     "PRAGMA busy_timeout = 10000",
@@ -66,6 +69,7 @@ class Database:
     def __init__(self, engine: Engine, checkpointer: Checkpointer | None = None) -> None:
         self.engine = engine
         self._checkpointer = checkpointer
+        self._in_turn = InTurn()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -76,10 +80,16 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Yield a connection that holds the right to write; commit at the end, else roll back."""
-        with self._transaction(write=True) as conn:
-            yield conn
-        if self._checkpointer is not None:
-            self._checkpointer.after_write()
+        if self._checkpointer is None:
+            with self._transaction(write=True) as conn:
+                yield conn
+            return
+        with self._in_turn.turn(_PATIENCE_S) as came:
+            if not came:
+                raise DatabaseError(f"{self.engine.url.database} {_BUSY}")
+            with self._transaction(write=True) as conn:
+                yield conn
+        self._checkpointer.after_write()
 
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[Connection]:
@@ -221,7 +231,7 @@ def _explained_sqlite(error: DBAPIError, url: URL) -> str | None:
     if "no such table" in said:
         return f"{place} has no tables yet or older ones: run `triage db upgrade`"
     if "locked" in said or "busy" in said:
-        return f"{place} was busy for longer than ten seconds: is another program holding it?"
+        return f"{place} {_BUSY}"
     if "disk is full" in said or "full" in said:
         return f"{place}: the disk is full; nothing was half written. Free space and run again"
     if "unable to open" in said:

@@ -1,0 +1,468 @@
+"""What was acknowledged is on the disk, and nobody who writes keeps another from writing."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import Connection, func, select, text
+from structlog.testing import capture_logs
+
+from tests.databases import NAME, installed, migrated_file
+from tests.factories import NOON
+from tests.fakes import FakeMailer, StoppedClock
+from tests.guarantees import Guarantee
+from tests.installation import ListedSource, fetched, rows, take_in
+from tests.mail_rig import fill
+from tests.senders import forking
+from tests.test_train import WORDS, show_and_hear, taste
+from tests.web_world import StillSite, new_enrolment
+from tests.writers import acknowledged
+from triage import store
+from triage.clearance import warn_of_old_sqlite
+from triage.clock import SystemClock
+from triage.errors import DatabaseError
+from triage.ingest import ingest
+from triage.outbox import Outbox, Rules
+from triage.pace import Pace
+from triage.records import Batch, EventKind, OutgoingMessage
+from triage.store import Database, _checkpoint, _database, health, open_database, place
+from triage.tables import events, messages, slates, source_cursors, subscribers
+from triage.tokens import Claims, Keyring, Purpose
+from triage.train import train_in_words
+from triage.web import create_app
+from triage.workshop import FileWorkshop
+
+pytestmark = pytest.mark.sqlite("it is about its locks and its files")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with installed(tmp_path) as opened:
+        yield opened
+
+
+# -- connections -----------------------------------------------------------------------------------
+
+PRAGMAS = {
+    "busy_timeout": 10_000,
+    "journal_mode": "wal",
+    "synchronous": 2,
+    "foreign_keys": 1,
+    "mmap_size": 0,
+    "wal_autocheckpoint": 0,
+}
+
+
+@pytest.mark.guarantee("R36")
+def test_every_connection_of_the_pool_is_durable(database: Database, guarantee: Guarantee) -> None:
+    """Also those that the pool makes beyond its size, and those made again after all were shut."""
+    n = wrong = 0
+    for _ in range(2):
+        held = [database.engine.connect().execution_options(triage_write=False) for _ in range(12)]
+        for conn in held:
+            found = {name: conn.scalar(text(f"PRAGMA {name}")) for name in PRAGMAS}
+            wrong += found != PRAGMAS
+            n += 1
+        for conn in held:
+            conn.close()
+        database.engine.dispose()
+    guarantee.record(n_connections_probed=n, n_connections_wrong=wrong)
+    assert wrong == 0
+
+
+def wal_size(tmp_path: Path) -> int:
+    return (tmp_path / f"{NAME}-wal").stat().st_size
+
+
+_numbers = count()
+
+
+def write(database: Database, n: int = 20) -> None:
+    for k in range(n):
+        with database.write() as conn:
+            # What is the same already is not written.
+            store.sources.save_cursor(conn, f"source {k}", f"{next(_numbers):05000}", NOON)
+
+
+def test_what_was_written_ahead_is_carried_over_and_cut_off(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_checkpoint, "ENOUGH_BYTES", 100_000)
+    monkeypatch.setattr(_checkpoint, "AT_MOST_EVERY_S", 0.0)
+    for _ in range(20):
+        write(database)
+        assert wal_size(tmp_path) < 250_000
+
+
+def test_one_connection_at_a_time_does_that(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_checkpoint, "ENOUGH_BYTES", 100_000)
+    monkeypatch.setattr(_checkpoint, "AT_MOST_EVERY_S", 0.0)
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)  # as another process would
+    before = (tmp_path / NAME).stat().st_mtime_ns
+    write(database, 200)
+    assert wal_size(tmp_path) > 1_000_000
+    assert (tmp_path / NAME).stat().st_mtime_ns == before
+    os.close(folder)
+    write(database, 2)
+    assert (tmp_path / NAME).stat().st_mtime_ns != before
+    write(database, 2)
+    assert wal_size(tmp_path) < 250_000
+
+
+def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = tmp_path / "mounts"
+    monkeypatch.setattr(place, "_MOUNTS", mounts)
+    for kind in ("nfs4", "cifs", "fuse.sshfs", "9p"):
+        mounts.write_text(f"/dev/vda / ext4 rw 0 0\nserver:/x {tmp_path} {kind} rw 0 0\n")
+        with pytest.raises(DatabaseError, match=rf"network file system \({kind}\)"):
+            open_database(f"sqlite:///{tmp_path / NAME}")
+    mounts.write_text(f"/dev/vda / ext4 rw 0 0\n/dev/vdb {tmp_path} xfs rw 0 0\n")
+    open_database(f"sqlite:///{tmp_path / NAME}").close()
+    mounts.unlink()
+    open_database(f"sqlite:///{tmp_path / NAME}").close()
+
+
+@pytest.mark.parametrize(("sound", "n_warnings"), [((1, 0, 0), 0), ((99, 0, 0), 1)])
+def test_at_the_start_an_old_sqlite_is_warned_of(
+    database: Database, monkeypatch: pytest.MonkeyPatch, sound: tuple[int, ...], n_warnings: int
+) -> None:
+    monkeypatch.setattr(health, "SOUND_SQLITE", sound)
+    with capture_logs() as said:
+        warn_of_old_sqlite(database)
+    assert [line["log_level"] for line in said] == ["warning"] * n_warnings
+
+
+# -- kills -----------------------------------------------------------------------------------------
+
+
+def missing(database: Database, said: list[dict[str, Any]]) -> int:
+    """Return how much of what was acknowledged is not there."""
+    with database.read() as conn:
+        voted = {row["n"] for row in conn.scalars(select(events.c.evidence))}
+        cursors = {int(value) for value in conn.scalars(select(source_cursors.c.cursor))}
+        n_sent = conn.scalar(select(func.count()).where(messages.c.state == "sent")) or 0
+    n = len({each["vote"] for each in said if "vote" in each} - voted)
+    newest: dict[int, int] = {}
+    for each in said:
+        if "cursor" in each:
+            newest[each["cursor"] % 5] = max(each["cursor"], newest.get(each["cursor"] % 5, 0))
+    n += sum(value > max(c for c in cursors if c % 5 == k) for k, value in newest.items())
+    return n + max(sum(each.get("state") == "sent" for each in said) - n_sent, 0)
+
+
+@pytest.mark.guarantee("R36")
+def test_what_was_acknowledged_survives_any_kill(tmp_path: Path, guarantee: Guarantee) -> None:
+    n_kills = 500 if guarantee.full else 20
+    rng = random.Random(36)  # noqa: S311 - a test's own dice
+    url = f"sqlite:///{tmp_path / NAME}"
+    (tmp_path / NAME).write_bytes(migrated_file())
+    database = open_database(url)
+    take_in(database, [fetched(1)])
+    fill(database, 10_000 if guarantee.full else 400)
+    database.close()
+    said = tmp_path / "said"
+    lost = unsound = 0
+    for n in range(n_kills):
+        before = said.stat().st_size if said.exists() else 0
+        sender = forking().start(
+            "tests.writers.mixed", url=url, said=str(said), first=n * 100_000, often=n % 2 == 0
+        )
+        # Now and then until something was sent, too, which takes longest to begin.
+        wanted = "state" if n % 3 == 0 else "vote"
+        while not any(wanted in each for each in acknowledged(said, before)):
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0.0, 0.05))
+        assert forking().kill(sender) == -9
+        if n % 10 == 9 or n == n_kills - 1:
+            database = open_database(url)
+            with database.read() as conn:
+                unsound += bool(health.damage(conn))
+            lost += missing(database, acknowledged(said))
+            database.close()
+    told = acknowledged(said)
+    guarantee.record(
+        n_kills_under_load=n_kills,
+        n_writes_acknowledged=len(told) - n_kills,
+        n_acknowledged_missing=lost,
+        n_times_unsound=unsound,
+    )
+    assert {name for each in told for name in each} == {"started", "vote", "cursor", "state"}
+    assert (lost, unsound) == (0, 0)
+
+
+@pytest.mark.guarantee("R36")
+def test_of_what_was_written_ahead_any_part_may_be_lost_after_what_was_acknowledged(
+    tmp_path: Path, guarantee: Guarantee
+) -> None:
+    """As after a power cut: the file ends anywhere behind what had been synced."""
+    n_cuts = 1_000 if guarantee.full else 50
+    rng = random.Random(37)  # noqa: S311 - a test's own dice
+    url = f"sqlite:///{tmp_path / NAME}"
+    (tmp_path / NAME).write_bytes(migrated_file())
+    said = tmp_path / "said"
+    assert forking().run("tests.writers.ahead", url=url, said=str(said), n=60) == -9
+    sizes = {each["row"]: each["size"] for each in acknowledged(said)}
+    assert len(sizes) == 60
+    main, wal = (tmp_path / NAME).read_bytes(), (tmp_path / f"{NAME}-wal").read_bytes()
+    lost = unsound = 0
+    for n in range(n_cuts):
+        # Every other cut is just behind an acknowledged write, where nothing of it may go.
+        size = rng.choice(list(sizes.values())) if n % 2 else rng.randint(0, len(wal))
+        cut = min(size + (rng.randint(0, 40) if n % 4 == 1 else 0), len(wal))
+        torn = bytearray(wal[:cut])
+        if n % 3 == 0:
+            # What was not synced may also be there and be rubbish.
+            torn += rng.randbytes(rng.randint(1, 9000))
+        (tmp_path / "torn.db").write_bytes(main)
+        (tmp_path / "torn.db-wal").write_bytes(torn)
+        (tmp_path / "torn.db-shm").unlink(missing_ok=True)
+        database = open_database(f"sqlite:///{tmp_path}/torn.db")
+        with database.read() as conn:
+            unsound += bool(health.damage(conn))
+            found = set(conn.scalars(select(source_cursors.c.source)))
+        database.close()
+        wanted = {f"source {row}" for row, size in sizes.items() if size <= cut}
+        lost += len(wanted - found)
+    guarantee.record(
+        n_truncations=n_cuts, n_truncated_unsound=unsound, n_acknowledged_missing_after_cut=lost
+    )
+    assert (lost, unsound) == (0, 0)
+
+
+# -- everybody at once -----------------------------------------------------------------------------
+
+
+def test_threads_write_in_the_order_in_which_they_came(database: Database) -> None:
+    """However often one of them comes again, it comes behind those who wait."""
+    order: list[int] = []
+
+    def work(n: int) -> None:
+        with database.write():
+            order.append(n)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(1, 7)]
+    with database.write():
+        for n, thread in enumerate(threads, start=1):
+            thread.start()
+            while len(database._in_turn._line) < n:
+                time.sleep(0.001)
+    work(0)
+    for thread in threads:
+        thread.join()
+    assert order == [1, 2, 3, 4, 5, 6, 0]
+
+
+def test_who_waits_too_long_is_told_and_keeps_nobody_waiting(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_database, "_PATIENCE_S", 0.05)
+    with (
+        database.write(),
+        pytest.raises(DatabaseError, match="busy for longer than ten seconds"),
+        database.write(),
+    ):
+        pass
+    write(database, 2)
+    assert len(rows(database, "source_cursors")) == 2
+
+
+def test_a_writer_that_fails_lets_the_next_one_in(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError), database.write():
+        _ = 1 // 0
+    write(database, 1)
+
+
+class TimedDatabase(Database):
+    """Notes how long each right to write was held, until it was committed."""
+
+    held_s: list[float]
+
+    @contextmanager
+    def _transaction(self, *, write: bool) -> Iterator[Connection]:
+        started = 0.0
+        with super()._transaction(write=write) as conn:
+            started = time.perf_counter()
+            yield conn
+        if write:
+            self.held_s.append(time.perf_counter() - started)
+
+
+@dataclass
+class Load:
+    """What happened while all worked at once."""
+
+    answers: list[int] = field(default_factory=list)
+    waits_s: list[float] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+    def guarded(self, work: Callable[[], object]) -> Callable[[], None]:
+        def run() -> None:
+            try:
+                work()
+            except Exception as error:
+                self.troubles.append(f"{type(error).__name__}: {error}")
+
+        return run
+
+
+def vote_paths(database: Database, keyring: Keyring) -> list[tuple[str, str]]:
+    """Return address and button of every vote that can be cast."""
+    query = select(subscribers.c.public_id, slates.c.public_id).join(
+        slates, slates.c.subscriber_id == subscribers.c.id
+    )
+    with database.read() as conn:
+        found = conn.execute(query.where(slates.c.feature_version != "f")).all()
+    now = datetime.now(UTC)
+    return [
+        (f"/v/{keyring.sign(Purpose.VOTE, Claims(reader, now, name, position, kind))}", str(kind))
+        for kind in (EventKind.VOTE_UP, EventKind.VOTE_DOWN)
+        for position in (1, 2, 3)
+        for reader, name in found
+    ]
+
+
+async def cast(app: Any, load: Load, paths: list[tuple[str, str]], per_s: float, n: int) -> None:
+    """Post votes at an even pace; a wait counts from when the vote was to be cast."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url=StillSite.base_url) as client:
+        start = time.perf_counter()
+
+        async def one(k: int) -> None:
+            due = start + k / per_s
+            await asyncio.sleep(max(due - time.perf_counter(), 0.0))
+            path, kind = paths[k % len(paths)]
+            answer = await client.post(path, data={"vote": kind})
+            load.answers.append(answer.status_code)
+            load.waits_s.append(time.perf_counter() - due)
+
+        await asyncio.gather(*(one(k) for k in range(n)))
+
+
+def share(values: list[float], part: float) -> float:
+    """Return the value that this part of all is not above, in ms."""
+    return round(1000 * sorted(values)[min(int(part * len(values)), len(values) - 1)], 1)
+
+
+@pytest.mark.guarantee("R37")
+def test_votes_senders_a_fetch_and_a_training_at_once_lock_nobody_out(
+    tmp_path: Path, guarantee: Guarantee
+) -> None:
+    duration_s = 600.0 if guarantee.full else 4.0
+    n_digests = 10_000 if guarantee.full else 120
+    (tmp_path / NAME).write_bytes(migrated_file())
+    quiet = open_database(f"sqlite:///{tmp_path / NAME}")
+    take_in(
+        quiet,
+        [
+            fetched(n, title=f"Paper {n}", abstract=f"{WORDS[n % 8]} and {WORDS[n // 8 % 8]}")
+            for n in range(100)
+        ],
+    )
+    fill(quiet, n_digests)
+    with quiet.write() as conn:
+        # The readers who will vote have names of the same kind.
+        conn.execute(text("UPDATE subscribers SET public_id = 'f' || substr(public_id, 2)"))
+    quiet.close()
+    database = TimedDatabase(quiet.engine, quiet._checkpointer)
+    database.held_s = []
+    show_and_hear(database, taste)
+    keyring = Keyring("a secret of the tests, 32 or more characters")
+    paths = vote_paths(database, keyring)
+    app = create_app(
+        database,
+        keyring,
+        SystemClock(),
+        StillSite(),
+        new_enrolment(database, SystemClock(), keyring, StillSite()),
+    )
+    workshop = FileWorkshop(tmp_path / "models", b"a key of the tests")
+    load, over = Load(), threading.Event()
+    n_sent = 0
+    trained: list[str] = []
+    n_fetched = 0
+
+    class SlowMailer(FakeMailer):
+        def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
+            time.sleep(0.002)
+            return super().send(message, about_to_end)
+
+    def send() -> None:
+        nonlocal n_sent
+        outbox = Outbox(
+            database,
+            SlowMailer(),
+            SystemClock(),
+            owner="us",
+            is_gone=lambda _: False,
+            rules=Rules(connections=4, pace=Pace(1.5 * n_digests / duration_s, 0.0)),
+        )
+        while not over.is_set():
+            n_sent += outbox.drain().sent
+            over.wait(0.2)
+
+    def fetch() -> None:
+        nonlocal n_fetched
+        for n in range(1_000_000):
+            if over.is_set():
+                return
+            batch = Batch(
+                papers=tuple(fetched(1000 + 50 * n + k) for k in range(50)), cursor=str(n)
+            )
+            for report in ingest(
+                database, ListedSource(batch, name=f"s{n}"), SystemClock(), resume=True
+            ):
+                n_fetched += report.read
+            over.wait(1.0)
+
+    def train() -> None:
+        trained.append(train_in_words(database, workshop, StoppedClock()))
+
+    others = [
+        threading.Thread(target=load.guarded(work), name=work.__name__)
+        for work in (send, fetch, train)
+    ]
+    for thread in others:
+        thread.start()
+    asyncio.run(cast(app, load, paths, 50.0, int(50 * duration_s)))
+    over.set()
+    for thread in others:
+        thread.join()
+    p99, longest = share(load.waits_s, 0.99), share(database.held_s, 1.0)
+    n_5xx = sum(answer >= 500 for answer in load.answers)
+    guarantee.record(
+        duration_s=duration_s,
+        n_votes=len(load.answers),
+        n_digests_sent=n_sent,
+        n_papers_fetched=n_fetched,
+        n_5xx=n_5xx,
+        n_lock_errors=len(load.troubles),
+        vote_p50_ms=share(load.waits_s, 0.5),
+        vote_p99_ms=p99,
+        longest_write_transaction_ms=longest,
+        write_transaction_p99_ms=share(database.held_s, 0.99),
+    )
+    assert load.troubles == []
+    assert set(load.answers) == {200}
+    assert len(trained) == 1
+    assert n_fetched > 0
+    if guarantee.full:
+        assert n_sent == n_digests
+        assert (p99 <= 250, longest <= 100) == (True, True), (p99, longest)
+    database.close()
