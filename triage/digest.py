@@ -18,7 +18,7 @@ import structlog
 
 from triage import store
 from triage.dayreport import day_report
-from triage.due import digest_due, window_days
+from triage.due import digest_due, recap_due, window_days
 from triage.features import FEATURE_VERSION
 from triage.fetch import fetch
 from triage.killpoint import pass_by
@@ -32,6 +32,7 @@ from triage.ranking import (
     interests_of,
     load_pool,
     load_profile,
+    missed,
     rank,
 )
 from triage.records import (
@@ -59,6 +60,7 @@ MOST_BEHIND = timedelta(days=2)
 
 NO_PAPERS = "no_papers"
 MOST_REVISED = 5
+MOST_MISSED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +96,15 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """A subscriber who is due, since when, and how many days back papers are offered to them."""
+    """A subscriber who is due, since when, and how many days back papers are offered to them.
+
+    `recap` tells whether the digest names what was missed in the week before.
+    """
 
     subscriber: Subscriber
     since: date
     days: int
+    recap: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +210,14 @@ class Nightly:
         progress: Progress,
     ) -> Queued:
         with self._database.read() as conn:
-            last_days = store.slates.last_days(conn)
+            last = store.slates.newest(conn)
             active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
+            last_on = {id: each.on for id, each in last.items()}
             wanted = [
                 subscriber
                 for subscriber in active
                 if (only is None or subscriber.id in only)
-                and digest_due(subscriber.frequency, last_days.get(subscriber.id), on)
+                and digest_due(subscriber, last_on.get(subscriber.id), on)
             ]
             due = self._when_due(conn, wanted, on)
             days = max((each.days for each in due), default=0)
@@ -238,7 +245,8 @@ class Nightly:
         for subscriber in subscribers:
             digests = sent.get(subscriber.id, [])
             days = window_days(max_age_days, digests, on)
-            due.append(_Due(subscriber, min([*digests[-1:], on - ONE_DAY]), days))
+            recap = subscriber.recap and recap_due(digests, on)
+            due.append(_Due(subscriber, min([*digests[-1:], on - ONE_DAY]), days, recap))
         return due
 
     def _queue_one(
@@ -293,17 +301,20 @@ class Nightly:
             n_candidates=len(ranking.candidates),
         )
         rng = slate_rng(self._seed, subscriber.id, on)
+        impressions = choose(ranking, self._rules, pair.scorer, pair.encoder, rng)
+        shown = {each.paper.id for each in impressions}
         slate = Slate(
             public_id=_public_id(subscriber, on),
             subscriber=subscriber,
             on=on,
-            impressions=choose(ranking, self._rules, pair.scorer, pair.encoder, rng),
+            impressions=impressions,
             n_candidates=len(ranking.candidates),
             scorer_version=pair.scorer.version,
             encoder_version=pair.encoder.version,
             feature_version=FEATURE_VERSION,
             day_report=report,
             revised=_revised(conn, subscriber, votes, due.since, on),
+            recap=missed(ranking, self._rules, shown, on, MOST_MISSED) if due.recap else (),
         )
         return _Made(slate, interests_of(ranking, pair.encoder))
 

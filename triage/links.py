@@ -8,7 +8,7 @@ from email.utils import parseaddr
 from urllib.parse import quote
 
 from triage.identity import upstream_url
-from triage.records import DigestLinks, EventKind, Impression, PaperLinks, Slate
+from triage.records import DigestLinks, EventKind, Impression, Paper, PaperLinks, Slate
 from triage.tokens import Claims, Keyring, Purpose
 
 _SLATE = re.compile(r"<d\.([0-9a-f]{20})@[^<>\s]+>")
@@ -42,10 +42,10 @@ def digest_links(
         unsubscribe_mailto=_mailto(slate, keyring, contact, bounces, unsubscribe),
         preferences=f"{base}/preferences",
         home=f"{base}/",
-        revised=tuple(
-            upstream_url(each.source, each.source_id, each.title) for each in slate.revised
-        ),
+        revised=tuple(map(_upstream, slate.revised)),
+        recap=tuple(map(_upstream, slate.recap)),
     )
+
 
 _NOTE_PAGES = {"confirm": "/c/", "goodbye": "/c/", "login": "/l/"}
 
@@ -53,7 +53,6 @@ _NOTE_PAGES = {"confirm": "/c/", "goodbye": "/c/", "login": "/l/"}
 def note_link(kind: str, token: str, base_url: str) -> str:
     """Return the one link of a mail that is no digest; without a token it names nobody."""
     return base_url.rstrip("/") + (_NOTE_PAGES[kind] + token if token else "/login")
-
 
 
 def envelope_sender(message_id: str, keyring: Keyring, bounces: str) -> str:
@@ -82,6 +81,10 @@ def _mailto(slate: Slate, keyring: Keyring, contact: str, bounces: str, token: s
     return f"mailto:{quote(parseaddr(contact)[1], safe='@')}?subject=unsubscribe%20{token}"
 
 
+def _upstream(paper: Paper) -> str:
+    return upstream_url(paper.source, paper.source_id, paper.title)
+
+
 def _paper_links(shown: Impression, slate: Claims, keyring: Keyring, base: str) -> PaperLinks:
     def claims(action: EventKind | None) -> Claims:
         return Claims(slate.subscriber, slate.issued_at, slate.slate, shown.position, action)
@@ -91,7 +94,7 @@ def _paper_links(shown: Impression, slate: Claims, keyring: Keyring, base: str) 
 
     paper = shown.paper
     return PaperLinks(
-        upstream=upstream_url(paper.source, paper.source_id, paper.title),
+        upstream=_upstream(paper),
         page=f"{base}/p/{keyring.sign(Purpose.PAPER, claims(None))}",
         up=vote(EventKind.VOTE_UP),
         down=vote(EventKind.VOTE_DOWN),

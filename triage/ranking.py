@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from triage import store
 from triage.candidates import eligible
+from triage.due import WEEK
 from triage.explain import reasons
 from triage.features import feature_matrix, phrases
 from triage.grounds import damped
@@ -58,6 +60,15 @@ class DigestRules:
     max_age_days: int
     score_floor: float
     exploration_slots: int
+
+    def of(self, subscriber: Subscriber) -> DigestRules:
+        """Return the rules of a subscriber: what they chose themselves goes before."""
+        size, floor = subscriber.size, subscriber.score_floor
+        return replace(
+            self,
+            size=self.size if size is None else size,
+            score_floor=self.score_floor if floor is None else floor,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +196,35 @@ def interests_of(ranking: Ranking, encoder: Encoder) -> tuple[Interest, ...]:
     return named(ranking.interests, ranking.profile, ranking.candidates, encoder)
 
 
+def missed(
+    ranking: Ranking, rules: DigestRules, shown: Collection[int], on: date, n: int
+) -> tuple[Paper, ...]:
+    """Return the best candidates of the week before `on` that no slate had room for, best first.
+
+    Args:
+        shown: ids of the papers of the slate of `on`.
+        n: how many at most; those below the reader's floor are not worth it.
+    """
+    floor = rules.of(ranking.profile.subscriber).score_floor
+    aims = Aims(
+        ranking.interests.nearest(ranking.candidates.encodings.dense), ranking.interests.shares
+    )
+    barred, papers = aims.barred(), ranking.candidates.papers
+    best = (
+        papers[row]
+        for row in np.argsort(-ranking.scores, kind="stable")
+        if ranking.scores[row] >= floor and not barred[row]
+    )
+    week = range((on - WEEK).toordinal(), on.toordinal())
+    wanted = (p for p in best if p.listed_on.toordinal() in week and p.id not in shown)
+    return tuple(islice(wanted, n))
+
+
 def choose(
     ranking: Ranking, rules: DigestRules, scorer: Scorer, encoder: Encoder, rng: Generator
 ) -> tuple[Impression, ...]:
-    """Cut a slate from a ranking and say why each paper is on it."""
+    """Cut a slate from a ranking by its reader's rules and say why each paper is on it."""
+    rules = rules.of(ranking.profile.subscriber)
     nearest = ranking.interests.nearest(ranking.candidates.encodings.dense)
     placements = build_slate(
         ranking.scores,

@@ -225,8 +225,8 @@ def _skipped(database: Database, clock: Clock, agreed: Agreed) -> Agreed:
         active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
         due = 0
         for reader in active:
-            on = latest_digest_on(now, reader.hour, reader.zone)
-            if store.slates.by_day(conn, reader.id, on) is None:
+            on = latest_digest_on(now, reader.hour, reader.zone, reader.weekdays)
+            if on is not None and store.slates.by_day(conn, reader.id, on) is None:
                 name = f"skipped.{secrets.token_hex(10)}"
                 gone = Sent(now, name, reader.public_id, on, store.journals.DIGEST)
                 store.journals.leave_tombstone(conn, gone, State.SKIPPED, "", UNKNOWN)

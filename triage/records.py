@@ -439,7 +439,8 @@ class Slate:
     """The ordered papers of one digest and which program chose them.
 
     `revised` are papers that the subscriber liked and that say something else since: told by their
-    titles, and no impressions.
+    titles, and no impressions. `recap` are the week's best that no digest showed: told by their
+    titles, too, and never mailed again.
     """
 
     public_id: str
@@ -452,6 +453,7 @@ class Slate:
     feature_version: str
     day_report: str
     revised: tuple[Paper, ...] = ()
+    recap: tuple[Paper, ...] = ()
 
 
 # -- what leaves -----------------------------------------------------------------------------------
@@ -473,7 +475,8 @@ class PaperLinks:
 class DigestLinks:
     """All links of a digest: `papers[i]` belongs to the slate's impression i.
 
-    `revised[i]` is the upstream page of the slate's revised paper i.
+    `revised[i]` is the upstream page of the slate's revised paper i;
+    `recap[i]` is that of a paper of its recap.
     """
 
     papers: tuple[PaperLinks, ...]
@@ -482,6 +485,7 @@ class DigestLinks:
     preferences: str
     home: str
     revised: tuple[str, ...] = ()
+    recap: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

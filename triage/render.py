@@ -45,7 +45,7 @@ _ABSTRACT_CHARS = (600, 400, 260, 160)
 _TLDR_CHARS = 320
 _REASONS_CHARS = 168
 _SUBJECT_CHARS = 100
-_REVISED_CHARS = 160
+_LISTED_CHARS = 160
 
 EXPLORATION = "Exploration: outside your usual picks, to learn what else you like"
 VOTES_NOTE = (
@@ -99,7 +99,7 @@ def render_digest(slate: Slate, links: DigestLinks, site_name: str) -> RenderedD
 
 def _revised_title(paper: Paper) -> str:
     version = f" (revised, v{paper.version})" if paper.version else " (revised)"
-    return shorten(clean(paper.title), _REVISED_CHARS) + version
+    return shorten(clean(paper.title), _LISTED_CHARS) + version
 
 
 def encoded_size(body: str) -> int:
@@ -149,6 +149,10 @@ def _render(
         "revised": [
             {"title": _revised_title(paper), "url": url}
             for paper, url in zip(slate.revised, links.revised, strict=True)
+        ],
+        "recap": [
+            {"title": shorten(clean(paper.title), _LISTED_CHARS) or "(without a title)", "url": url}
+            for paper, url in zip(slate.recap, links.recap, strict=True)
         ],
         "why_note": f"This address is subscribed to the {slate.subscriber.frequency.value} "
         f"digest of {site}.",

@@ -19,7 +19,7 @@ import structlog
 from triage import store
 from triage.announcements import arxiv_today
 from triage.digest import Nightly
-from triage.due import chore_due, digest_at, digest_due, latest_digest_on
+from triage.due import chore_due, digest_at, due_on
 from triage.errors import NotFound, TriageError
 from triage.fetch import fetch
 from triage.outbox import Outbox
@@ -188,22 +188,17 @@ class Schedule:
         today = arxiv_today(now)
         settled = {day: self._is_settled(day) for day in (today - ONE_DAY, today)}
         with self._database.read() as conn:
-            last_days = store.slates.last_days(conn)
+            last = store.slates.newest(conn)
             active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
         due: dict[date, list[Subscriber]] = {}
         for subscriber in active:
-            on = latest_digest_on(now, subscriber.hour, subscriber.zone)
-            if not digest_due(subscriber.frequency, last_days.get(subscriber.id), on):
+            on = due_on(subscriber, last.get(subscriber.id), now)
+            if on is None:
                 continue
             at = digest_at(on, subscriber.hour, subscriber.zone)
             # A reader's date may be ahead of the source's day, or behind it in the evening.
             is_settled = settled.get(min(on, today), True)
-            if not _was_active(subscriber, at) or (not is_settled and now < at + PATIENCE):
+            if not is_settled and now < at + PATIENCE:
                 continue
             due.setdefault(on, []).append(subscriber)
         return due
-
-
-def _was_active(subscriber: Subscriber, at: datetime) -> bool:
-    """Tell whether a subscriber was one already when the digest was due."""
-    return subscriber.active_since is None or subscriber.active_since <= at

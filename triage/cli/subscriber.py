@@ -2,54 +2,109 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
+from typing import Any, TypeVar
 
 import click
 
 from triage.cli._edge import json_option, opened, parse_date, show
 from triage.records import Detail, Frequency
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+# The choice to leave a number to the settings, which is not the same as to say nothing.
+_DEFAULT = "default"
+
+
+def _weekdays(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
+    """Read days as in `mon,tue`, or `all`, as bits."""
+    if value is None:
+        return None
+    named = WEEKDAYS if value == "all" else [day.strip().lower() for day in value.split(",")]
+    for day in named:
+        if day not in WEEKDAYS:
+            raise click.BadParameter(f"{day!r} is no day: write them as in {','.join(WEEKDAYS)}")
+    return sum(1 << WEEKDAYS.index(day) for day in set(named))
+
+
+def _number(
+    kind: Callable[[str], int | float],
+) -> Callable[[click.Context, click.Parameter, str | None], int | float | str | None]:
+    def read(
+        _ctx: click.Context, _parameter: click.Parameter, value: str | None
+    ) -> int | float | str | None:
+        if value in (None, _DEFAULT):
+            return value
+        try:
+            return kind(value)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is neither a number nor `{_DEFAULT}`") from None
+
+    return read
+
+
+_OPTIONS = (
+    click.option("--interests", help="A sentence about what they read."),
+    click.option("--category", "categories", multiple=True, help="Such as cs.CL; may be repeated."),
+    click.option("--zone", help="Their time zone; UTC unless told."),
+    click.option("--hour", type=int, help="Their hour for the mail; 7 unless told."),
+    click.option("--frequency", type=click.Choice([each.value for each in Frequency])),
+    click.option("--weekdays", callback=_weekdays, help="Their days, as in mon,tue,fri; or all."),
+    click.option(
+        "--size", callback=_number(int), help="The most papers of a digest; or `default`."
+    ),
+    click.option(
+        "--score-floor", callback=_number(float), help="The least score of a paper; or `default`."
+    ),
+    click.option("--detail", type=click.Choice([each.value for each in Detail])),
+    click.option("--follow", "followed_authors", multiple=True, help="An author; may be repeated."),
+    click.option("--include", "include_keywords", multiple=True, help="A keyword to look for."),
+    click.option("--exclude", "exclude_keywords", multiple=True, help="A keyword never to show."),
+    click.option(
+        "--revisions/--no-revisions",
+        default=None,
+        help="Tell of major revisions of papers they liked.",
+    ),
+    click.option(
+        "--recap/--no-recap",
+        default=None,
+        help="Once a week, name the best papers that no digest had room for.",
+    ),
+)
+
+
+def _choices(function: F) -> F:
+    """Give a command an option for each thing that a subscriber may choose."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def _said(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return the choices that were made on the command line, as records hold them."""
+    said: dict[str, Any] = {}
+    for name, value in chosen.items():
+        if value is None or value == ():
+            continue
+        if isinstance(value, tuple):
+            value = tuple(each for each in value if each)
+        said[name] = None if value == _DEFAULT and name in ("size", "score_floor") else value
+    return said
+
 
 @click.group("subscriber")
 def command() -> None:
-    """Add, list, pause and erase subscribers."""
+    """Add, list, change, pause and erase subscribers."""
 
 
 @command.command()
 @click.argument("email")
-@click.option("--interests", default="", help="A sentence about what they read.")
-@click.option("--category", "categories", multiple=True, help="Such as cs.CL; may be repeated.")
 @click.option("--like", "likes", multiple=True, help="A paper they like; may be repeated.")
-@click.option("--zone", default="UTC", show_default=True, help="Their time zone.")
-@click.option("--hour", type=int, default=7, show_default=True, help="Their hour for the mail.")
-@click.option(
-    "--frequency",
-    type=click.Choice([each.value for each in Frequency]),
-    default=Frequency.DAILY.value,
-)
-@click.option(
-    "--detail", type=click.Choice([each.value for each in Detail]), default=Detail.ABSTRACT.value
-)
-@click.option("--follow", "followed_authors", multiple=True, help="An author; may be repeated.")
-@click.option("--include", "include_keywords", multiple=True, help="A keyword to look for.")
-@click.option("--exclude", "exclude_keywords", multiple=True, help="A keyword never to show.")
-@click.option("--revisions", is_flag=True, help="Tell of major revisions of papers they liked.")
+@_choices
 @click.pass_context
-def add(
-    ctx: click.Context,
-    email: str,
-    interests: str,
-    categories: tuple[str, ...],
-    likes: tuple[str, ...],
-    zone: str,
-    hour: int,
-    frequency: str,
-    detail: str,
-    followed_authors: tuple[str, ...],
-    include_keywords: tuple[str, ...],
-    exclude_keywords: tuple[str, ...],
-    revisions: bool,
-) -> None:
+def add(ctx: click.Context, /, email: str, likes: tuple[str, ...], **chosen: Any) -> None:
     """Add EMAIL as a confirmed subscriber: you vouch that they want the mail."""
     from triage.subscribe import add as add_subscriber
 
@@ -58,21 +113,32 @@ def add(
         app.database,
         email,
         app.clock,
-        interests=interests,
-        categories=categories,
         likes=likes,
-        zone=zone,
-        hour=hour,
-        frequency=Frequency(frequency),
-        detail=Detail(detail),
-        followed_authors=followed_authors,
-        include_keywords=include_keywords,
-        exclude_keywords=exclude_keywords,
-        revisions=revisions,
         address_hash=app.address_hash,
+        **_said(chosen),
     )
     state = added.subscriber.state
     click.echo("added" if added.new else f"known already and {state}: nothing was changed")
+
+
+@command.command()
+@click.argument("email")
+@_choices
+@click.pass_context
+def change(ctx: click.Context, /, email: str, **chosen: Any) -> None:
+    """Change what EMAIL has chosen; what is not named stays as it is.
+
+    A list that is named replaces the one before; "" empties it.
+    """
+    from triage.subscribe import change as change_subscriber
+    from triage.subscribe import find
+
+    app = opened(ctx)
+    said = _said(chosen)
+    if not said:
+        raise click.UsageError("name what to change, as in `--hour 6`")
+    change_subscriber(app.database, find(app.database, email).public_id, **said)
+    click.echo(f"changed: {', '.join(said)}")
 
 
 @command.command("list")
@@ -109,6 +175,9 @@ def show_(ctx: click.Context, email: str, as_json: bool) -> None:
     fields = asdict(subscriber) | {"n_votes": n_votes}
     for hidden in ("id", "public_id"):
         del fields[hidden]
+    fields["weekdays"] = tuple(
+        day for bit, day in enumerate(WEEKDAYS) if subscriber.weekdays >> bit & 1
+    )
     if as_json:
         show([fields], as_json=True)
         return
@@ -176,14 +245,16 @@ def unmute(ctx: click.Context, email: str, number: int) -> None:
 
 @command.command()
 @click.argument("email")
+@click.option("--until", callback=parse_date, help="Send again from this date on.")
 @click.pass_context
-def pause(ctx: click.Context, email: str) -> None:
-    """Send EMAIL nothing until `resume`."""
+def pause(ctx: click.Context, email: str, until: date | None) -> None:
+    """Send EMAIL nothing until `resume`, or until a date."""
     from triage.subscribe import pause as pause_subscriber
 
     app = opened(ctx)
-    done = pause_subscriber(app.database, email, app.clock)
-    click.echo("paused" if done else "nothing was being sent: nothing was changed")
+    done = pause_subscriber(app.database, email, app.clock, until)
+    paused = "paused" if until is None else f"paused until {until}"
+    click.echo(paused if done else "nothing was being sent: nothing was changed")
 
 
 @command.command()

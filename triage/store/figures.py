@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from sqlalchemy import Connection, func, select, text
 
 from triage.records import EventKind, MessageState, Origin, Policy, SubscriberState
+from triage.store.slates import RECAP
 from triage.tables import events, impressions, messages, papers, slates, subscribers
 
 
@@ -61,6 +62,7 @@ def shown(
             slates.c.on.between(first, last),
             messages.c.state == MessageState.SENT,
             impressions.c.released_at.is_(None),
+            impressions.c.policy != RECAP,
         )
         .group_by(slates.c.on, impressions.c.policy, vote.c.kind)
     )

@@ -10,12 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, select, update
 
+from triage.due import Last
 from triage.records import Impression, MessageState, Policy, Reason, Slate
 from triage.store import papers as papers_store
 from triage.store import subscribers as subscribers_store
 from triage.tables import impressions, messages, papers, slates, subscribers
 
 CHUNK = 10_000
+RECAP = "recap"
+"""The policy of what was only named at the end of a digest.
+
+It stands in the log so that it is never mailed again, like every paper; without a row of features
+nothing is learned from it, for who passed over a title has not passed over a paper.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,31 +74,34 @@ def save(conn: Connection, slate: Slate, run_id: int, at: datetime) -> int:
         "created_at": at,
     }
     slate_id = int(conn.execute(insert(slates).returning(slates.c.id), row).scalar_one())
-    if slate.impressions:
-        conn.execute(
-            insert(impressions),
-            [
-                {
-                    "slate_id": slate_id,
-                    "subscriber_id": slate.subscriber.id,
-                    "paper_id": shown.paper.id,
-                    "position": shown.position,
-                    "score": shown.score,
-                    "propensity": shown.propensity,
-                    "policy": shown.policy,
-                    "features": shown.features.astype("<f4").tobytes(),
-                    "reasons": [[reason.kind, reason.text] for reason in shown.reasons],
-                }
-                for shown in slate.impressions
-            ],
-        )
+    of = {"slate_id": slate_id, "subscriber_id": slate.subscriber.id}
+    shown_rows = [
+        {
+            **of,
+            "paper_id": shown.paper.id,
+            "position": shown.position,
+            "score": shown.score,
+            "propensity": shown.propensity,
+            "policy": shown.policy,
+            "features": shown.features.astype("<f4").tobytes(),
+            "reasons": [[reason.kind, reason.text] for reason in shown.reasons],
+        }
+        for shown in slate.impressions
+    ]
+    named = {"score": 0.0, "propensity": 1.0, "policy": RECAP, "features": b"", "reasons": []}
+    shown_rows += [
+        {**of, **named, "paper_id": paper.id, "position": position}
+        for position, paper in enumerate(slate.recap, start=len(slate.impressions) + 1)
+    ]
+    if shown_rows:
+        conn.execute(insert(impressions), shown_rows)
     return slate_id
 
 
 def _impressions(conn: Connection, slate_id: int) -> tuple[Impression, ...]:
     query = (
         select(impressions)
-        .where(impressions.c.slate_id == slate_id)
+        .where(impressions.c.slate_id == slate_id, impressions.c.policy != RECAP)
         .order_by(impressions.c.position)
     )
     rows = conn.execute(query).all()
@@ -142,10 +152,12 @@ def id_of(conn: Connection, public_id: str) -> int | None:
     return conn.scalar(select(slates.c.id).where(slates.c.public_id == public_id))
 
 
-def last_days(conn: Connection) -> dict[int, date]:
-    """Return the date of the newest slate of every subscriber who has one."""
-    query = select(slates.c.subscriber_id, func.max(slates.c.on)).group_by(slates.c.subscriber_id)
-    return {subscriber_id: on for subscriber_id, on in conn.execute(query)}  # noqa: C416
+def newest(conn: Connection) -> dict[int, Last]:
+    """Return of every subscriber who has a slate when the newest was made, and for which date."""
+    query = select(
+        slates.c.subscriber_id, func.max(slates.c.on), func.max(slates.c.created_at)
+    ).group_by(slates.c.subscriber_id)
+    return {subscriber_id: Last(on, at) for subscriber_id, on, at in conn.execute(query)}
 
 
 def sent_days(conn: Connection, first: date) -> dict[int, list[date]]:
@@ -279,3 +291,16 @@ def listing(conn: Connection, limit: int) -> list[dict[str, Any]]:
         .limit(limit)
     )
     return [dict(row._mapping) for row in conn.execute(query)]
+
+
+def of_subscriber(conn: Connection, subscriber_id: int, limit: int) -> list[tuple[date, int]]:
+    """Return the dates of a subscriber's newest digests, and how many papers each showed."""
+    query = (
+        select(slates.c.on, func.count())
+        .join(impressions, impressions.c.slate_id == slates.c.id)
+        .where(slates.c.subscriber_id == subscriber_id, impressions.c.released_at.is_(None))
+        .group_by(slates.c.on)
+        .order_by(slates.c.on.desc())
+        .limit(limit)
+    )
+    return [(on, n) for on, n in conn.execute(query)]
