@@ -21,7 +21,7 @@ ON_POSTGRESQL = $$(grep -lE '^from tests(\.| import )(databases|installation|pos
 	tests/test_*.py | xargs grep -L doctor_world) --deselect \
 	tests/test_report.py::test_the_command_writes_one_file_beside_the_config_or_where_it_is_told
 
-.PHONY: help demo test test-postgresql lint types imports migration-check e2e reliability reliability-mail reliability-sources bench format lock servers clean
+.PHONY: help demo test test-postgresql lint types imports migration-check e2e reliability reliability-data reliability-mail reliability-sources bench format lock servers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,11 @@ reliability-sources: .venv/dev.stamp ## run the long forms of those about source
 	@$(BIN)/python -m pytest --full tests/test_good_guest.py tests/test_proved_days.py tests/test_downtime.py \
 		tests/test_idempotent_ingest.py tests/test_drift.py tests/test_hostile_answers.py \
 		tests/test_private_addresses.py tests/test_honest_days.py
+
+reliability-data: .venv/dev.stamp ## run the long forms of the tests of books, back-ups, disks and upgrades
+	@$(BIN)/python -m pytest --full tests/test_audit.py tests/test_backup.py tests/test_durable.py \
+		tests/test_full_disk.py tests/test_killed_migrations.py
+	@$(BIN)/python -m pytest --full --database=postgresql tests/test_audit.py tests/test_killed_migrations.py
 
 e2e: servers .venv/dev.stamp ## run the tests that need system packages, and fail without those
 	@CI=true $(BIN)/python -m pytest tests/e2e
