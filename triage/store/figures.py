@@ -83,7 +83,8 @@ def subscribers_by_state(conn: Connection) -> dict[SubscriberState, int]:
 
 
 def n_papers(conn: Connection) -> int:
-    return conn.scalar(select(func.count()).select_from(papers)) or 0
+    query = select(func.count()).select_from(papers).where(papers.c.merged_into.is_(None))
+    return conn.scalar(query) or 0
 
 
 def size_bytes(conn: Connection) -> int:
