@@ -28,9 +28,10 @@ from tests.digests import (
     slates,
 )
 from tests.factories import DAY, slate, subscriber
+from tests.guarantees import Guarantee
 from triage.errors import MessageError
 from triage.mail import HEADERS, LARGEST_MESSAGE, LONGEST_LINE, build_digest, part_of, verify
-from triage.records import RenderedDigest
+from triage.records import RenderedDigest, Slate
 
 EXAMPLES = examples()
 GOLDEN = Path(__file__).with_name("golden")
@@ -81,10 +82,20 @@ def test_every_kind_of_digest_is_lawful(name: str) -> None:
     assert faults(digest(EXAMPLES[name])) == []
 
 
-@given(slates())
-@settings(max_examples=150)
-def test_every_digest_is_lawful_whatever_the_papers_say(made: object) -> None:
-    assert faults(digest(made)) == []  # type: ignore[arg-type]
+@pytest.mark.guarantee("R1")
+def test_every_digest_is_lawful_whatever_the_papers_say(guarantee: Guarantee) -> None:
+    seen: set[bytes] = set()
+
+    @given(slates())
+    @settings(max_examples=2000 if guarantee.full else 100)
+    def each(made: Slate) -> None:
+        whole = digest(made)
+        seen.add(whole.message.mime)
+        assert faults(whole) == []
+
+    each()
+    n_golden = len(EXAMPLES.keys() - TOO_LARGE_FOR_GOLD)
+    guarantee.record(n_digests=len(seen), n_golden_mails=n_golden, n_unlawful=0)
 
 
 @given(NAMES, NAMES)

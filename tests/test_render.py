@@ -20,6 +20,7 @@ from tests.digests import (
     with_abstracts,
 )
 from tests.factories import impression, paper, slate, subscriber
+from tests.guarantees import Guarantee
 from triage._assets import templates_dir
 from triage.errors import MessageError
 from triage.records import Detail, Policy, Reason, RenderedDigest, Slate
@@ -381,8 +382,11 @@ def contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
+@pytest.mark.guarantee("R3")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_colour_of_a_text_stands_out_from_its_ground(scheme: str) -> None:
+def test_every_colour_of_a_text_stands_out_from_its_ground(
+    scheme: str, guarantee: Guarantee
+) -> None:
     css = (templates_dir() / "email/digest/body.html").read_text("utf-8")
     light, _, dark = css[css.index("<style>") : css.index("</style>")].partition(
         "@media (prefers-color-scheme: dark)"
@@ -390,13 +394,14 @@ def test_every_colour_of_a_text_stands_out_from_its_ground(scheme: str) -> None:
     rules = re.findall(r"\{([^{}]*)\}", light if scheme == "light" else dark)
     grounds = [re.search(r"background-color: (#\w+)", rule) for rule in rules]
     page = next(ground[1] for ground in grounds if ground)
-    checked = 0
+    found = []
     for rule, ground in zip(rules, grounds, strict=True):
         colour = re.search(r"(?:^|[ ;{])color: (#\w+)", rule)
         if colour:
-            checked += 1
-            assert contrast(colour[1], ground[1] if ground else page) >= 4.5, rule
-    assert checked >= 6
+            found.append(contrast(colour[1], ground[1] if ground else page))
+            assert found[-1] >= 4.5, rule
+    assert len(found) >= 6
+    guarantee.record(**{f"least_contrast_{scheme}": round(min(found), 2)})
 
 
 def test_the_same_slate_gives_the_same_digest() -> None:

@@ -298,7 +298,11 @@ def of_subscriber(conn: Connection, subscriber_id: int, limit: int) -> list[tupl
     query = (
         select(slates.c.on, func.count())
         .join(impressions, impressions.c.slate_id == slates.c.id)
-        .where(slates.c.subscriber_id == subscriber_id, impressions.c.released_at.is_(None))
+        .where(
+            slates.c.subscriber_id == subscriber_id,
+            impressions.c.released_at.is_(None),
+            impressions.c.policy != RECAP,
+        )
         .group_by(slates.c.on)
         .order_by(slates.c.on.desc())
         .limit(limit)
