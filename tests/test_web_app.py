@@ -15,7 +15,11 @@ from triage.records import EventKind
 from triage.tokens import Purpose
 
 ENDPOINTS = {Purpose.PAPER: "/p/", Purpose.VOTE: "/v/", Purpose.UNSUBSCRIBE: "/u/"}
-PLAIN = ["/", "/preferences", "/style.css", "/healthz"]
+PLAIN = [
+    "/", "/subscribe", "/login", "/preferences", "/preferences/erase", "/digests",
+    "/digests/2026-03-02", "/likes", "/style.css", "/healthz",
+]  # fmt: skip
+FORMS = {"/subscribe", "/login", "/preferences", "/preferences/erase", "/likes"}
 FIELDS = {
     "/p/": {},
     "/v/": {"vote": "vote_up"},
@@ -58,8 +62,10 @@ def test_a_head_request_gives_the_headers_of_a_get_and_no_body(world: World) -> 
 
 def test_posting_to_a_page_without_a_button_does_nothing(world: World) -> None:
     before = world.everything()
-    for path in [*PLAIN, "/p/" + world.token(Purpose.PAPER)]:
+    for path in {*PLAIN, "/p/" + world.token(Purpose.PAPER)} - FORMS:
         assert world.client().post(path, data={"vote": "vote_up"}).status_code == 405
+    for path in FORMS:
+        assert world.client().post(path, data={"vote": "vote_up"}).status_code in {403, 422}
     assert world.everything() == before
 
 
@@ -271,6 +277,10 @@ def test_text_stands_out_from_its_ground_in_light_and_dark(world: World) -> None
             ("accent", "card", 4.5),
             ("accent", "accent-soft", 4.5),
             ("accent-ink", "accent", 4.5),
+            ("bad", "ground", 4.5),
+            ("bad", "card", 4.5),
+            ("bad", "bad-soft", 4.5),
+            ("ink", "bad-soft", 4.5),
             ("edge", "ground", 3.0),
             ("edge", "card", 3.0),
         ]

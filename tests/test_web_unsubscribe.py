@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.web_world import World, new_world
+from tests.web_world import ADDRESS, World, new_world
 from triage import store
 from triage.records import SubscriberState
 from triage.tokens import Purpose
@@ -40,12 +41,11 @@ def test_one_click_stops_all_mail_and_may_be_repeated(world: World, send: dict[s
     assert world.state() is SubscriberState.UNSUBSCRIBED
     assert world.state(reader=1) is SubscriberState.ACTIVE
     with world.db.read() as conn:
-        states = [(row["subscriber"], row["state"]) for row in store.messages.listing(conn)]
-        assert sorted(states) == [
-            ("ada.reader@example.org", "cancelled"),
-            ("other@example.org", "rendered"),
-        ]
-        assert [each.slate_id for each in store.messages.waiting(conn, world.clock.now())] == [2]
+        waiting = store.messages.waiting(conn, world.clock.now())
+    assert [(each.recipient, each.kind) for each in waiting] == [
+        (ADDRESS, "goodbye"),
+        ("other@example.org", "digest"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,39 @@ def test_a_cookie_or_a_foreign_origin_makes_no_difference(world: World) -> None:
     path = "/u/" + world.token(Purpose.UNSUBSCRIBE)
     assert world.client().post(path, **ENCODINGS[0], headers=headers).status_code == 200
     assert world.state() is SubscriberState.UNSUBSCRIBED
+
+
+def test_a_slip_is_undone_on_the_page_or_from_the_mail(world: World) -> None:
+    stranger = world.visitor()
+    path = "/u/" + world.token(Purpose.UNSUBSCRIBE)
+    for _ in range(2):
+        left = stranger.submit(stranger.get(path))
+        assert world.state() is SubscriberState.UNSUBSCRIBED
+        assert "You are subscribed" in stranger.submit(left, "confirm").text
+        assert world.state() is SubscriberState.ACTIVE
+    stranger.submit(stranger.get(path))
+    [goodbye] = world.notes()
+    assert (goodbye.recipient, goodbye.kind) == (ADDRESS, "goodbye")
+    world.clock.at += timedelta(days=1)
+    back = stranger.submit(stranger.get("/u/" + world.token(Purpose.UNSUBSCRIBE)))
+    assert "Undo" not in back.text
+
+
+def test_the_mail_that_says_goodbye_brings_back(world: World) -> None:
+    reader = world.visitor()
+    reader.submit(reader.get("/u/" + world.token(Purpose.UNSUBSCRIBE)))
+    [goodbye] = world.notes()
+    reader.submit(reader.get(goodbye.path))
+    assert world.state() is SubscriberState.ACTIVE
+    assert reader.submit(reader.get(goodbye.path)).status_code == 200
+    reader.submit(reader.get("/u/" + world.token(Purpose.UNSUBSCRIBE)))
+    assert reader.post(goodbye.path, data={"do": "confirm"}).status_code == 410
+    assert world.state() is SubscriberState.UNSUBSCRIBED
+
+
+def test_an_old_link_does_not_bring_back_who_has_left(world: World) -> None:
+    forwarded = "/u/" + world.token(Purpose.UNSUBSCRIBE)
+    world.client().post(forwarded, **ENCODINGS[0])
+    answer = world.client().post(forwarded, **ENCODINGS[0])
+    assert "/c/" not in answer.text
+    assert "You are unsubscribed" in answer.text

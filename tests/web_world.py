@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import httpx
+from bs4 import BeautifulSoup
+from bs4.element import Tag
 from sqlalchemy import select
 from starlette.types import ASGIApp
 
@@ -15,14 +20,20 @@ from tests.databases import new_database
 from tests.factories import DAY, NOON, impression, slate, subscriber
 from tests.fakes import StoppedClock
 from triage import store
+from triage.enrolment import Enrolment
+from triage.mail import part_of
+from triage.notes import composer
+from triage.ports import Clock
 from triage.records import (
     EventKind,
+    Impression,
     OutgoingMessage,
     Paper,
     Slate,
     Subscriber,
     SubscriberState,
 )
+from triage.settings import MailSettings, Settings, Site
 from triage.store import Database
 from triage.tables import metadata
 from triage.tokens import Claims, Keyring, Purpose
@@ -62,6 +73,92 @@ class Client:
             return await client.request(method, path, **options)
 
 
+@dataclass(frozen=True)
+class Note:
+    """A mail that is no digest."""
+
+    recipient: str
+    kind: str
+    text: str
+
+    @property
+    def path(self) -> str:
+        """The path of its one link."""
+        [link] = [line for line in self.text.splitlines() if "://" in line]
+        return urlsplit(link).path
+
+
+@dataclass
+class Visitor:
+    """A browser without scripts: keeps cookies, fills in forms, presses buttons."""
+
+    client: Client
+    headers: dict[str, str] = field(default_factory=dict)
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = self.headers | options.pop("headers", {})
+        if self.cookies:
+            headers["cookie"] = "; ".join(f"{k}={v}" for k, v in self.cookies.items())
+        answer = self.client.request(method, path, headers=headers, **options)
+        for line in answer.headers.get_list("set-cookie"):
+            name, _, rest = line.partition("=")
+            value = rest.partition(";")[0].strip('"')
+            self.cookies.pop(name, None)
+            if value:
+                self.cookies[name] = value
+        return answer
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.ask("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.ask("POST", path, **options)
+
+    def submit(
+        self, page: httpx.Response, button: str | None = None, **typed: str | list[str]
+    ) -> httpx.Response:
+        """Fill in the form that has a button, and press it.
+
+        Args:
+            button: its value, or what is written on it; the page's first one if left out.
+            typed: replaces what the form holds; a list stands for ticks.
+        """
+        form, pressed = _form_of(page, button)
+        fields: dict[str, str | list[str]] = {}
+        for name, value in _held(form):
+            before = fields.get(name, [])
+            fields[name] = [*before, value] if isinstance(before, list) else [before, value]
+        if pressed.get("name"):
+            fields[str(pressed["name"])] = str(pressed.get("value", ""))
+        sent = urlencode(fields | typed, doseq=True)
+        kind = {"content-type": "application/x-www-form-urlencoded"}
+        path = str(form.get("action") or page.request.url.path)
+        return self.post(path, content=sent.encode(), headers=kind)
+
+
+def _form_of(page: httpx.Response, button: str | None) -> tuple[Tag, Tag]:
+    html = BeautifulSoup(page.text, "html5lib")
+    for each in html.find_all("button"):
+        form = each.find_parent("form")
+        if form and button in (None, each.get("value"), each.get_text()):
+            return form, each
+    raise AssertionError(f"no button {button!r} on this page")
+
+
+def _held(form: Tag) -> Iterator[tuple[str, str]]:
+    for each in form.find_all(["input", "select", "textarea"]):
+        name = str(each.get("name"))
+        if each.name == "textarea":
+            yield name, each.get_text()
+        elif each.name == "select":
+            options = each.find_all("option")
+            [chosen] = [o for o in options if o.has_attr("selected")] or options[:1]
+            yield name, str(chosen.get("value", chosen.get_text()))
+        elif each.get("type") != "checkbox" or each.has_attr("checked"):
+            yield name, str(each.get("value", ""))
+
+
 def everything(db: Database) -> str:
     """Return the content of all tables as one text: equal texts, equal databases."""
     with db.read() as conn:
@@ -70,6 +167,13 @@ def everything(db: Database) -> str:
             for table in metadata.sorted_tables
             for row in conn.execute(select(table).order_by(*table.primary_key.columns))
         )
+
+
+def new_enrolment(db: Database, clock: Clock, keyring: Keyring, site: StillSite) -> Enrolment:
+    """Return what takes wishes, with real mails and no address suppressed."""
+    told = Site(name=site.name, base_url=site.base_url, contact=site.contact)
+    settings = Settings(site=told, mail=MailSettings(sender="Papers <digest@triage.example>"))
+    return Enrolment(db, clock, keyring, composer(settings), address_hash=lambda email: email)
 
 
 @dataclass
@@ -83,9 +187,50 @@ class World:
     slates: list[Slate]
     papers: list[Paper]
     site: StillSite = field(default_factory=StillSite)
+    shown: tuple[Impression, ...] | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    last_note: int = 0
+
+    @cached_property
+    def enrolment(self) -> Enrolment:
+        return new_enrolment(self.db, self.clock, self.keyring, self.site)
 
     def client(self) -> Client:
-        return Client(create_app(self.db, self.keyring, self.clock, self.site), self.site.base_url)
+        app = create_app(
+            self.db, self.keyring, self.clock, self.site, self.enrolment, lambda _: self.shown
+        )
+        return Client(app, self.site.base_url)
+
+    def visitor(self) -> Visitor:
+        """Return somebody with a browser of their own."""
+        return Visitor(self.client(), dict(self.headers))
+
+    def answers(self) -> list[Note]:
+        """Return the notes that are queued for who asked."""
+        self.enrolment.answer()
+        return self.notes()
+
+    def notes(self) -> list[Note]:
+        """Return the notes that were queued since the last look."""
+        messages, bodies = metadata.tables["messages"], metadata.tables["bodies"]
+        query = (
+            select(messages.c.id, messages.c.recipient, messages.c.kind, bodies.c.mime)
+            .join(bodies, bodies.c.message_id == messages.c.id)
+            .where(messages.c.kind != "digest", messages.c.id > self.last_note)
+            .order_by(messages.c.id)
+        )
+        with self.db.read() as conn:
+            rows = conn.execute(query).all()
+        self.last_note = max((row.id for row in rows), default=self.last_note)
+        return [Note(row.recipient, row.kind, part_of(row.mime, "plain")) for row in rows]
+
+    def logged_in(self, reader: int = 0) -> Visitor:
+        """Return a subscriber who has just logged in."""
+        visitor = self.visitor()
+        visitor.submit(visitor.get("/login"), email=self.readers[reader].email)
+        [note] = self.answers()
+        visitor.submit(visitor.get(note.path), "enter")
+        return visitor
 
     def claims(self, position: int = 1, action: EventKind | None = None, reader: int = 0) -> Claims:
         chosen = self.slates[reader]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from triage.journal import Journal
     from triage.outbox import Outbox
     from triage.ports import Clock, Enricher, Mailer, Source
+    from triage.ranking import DigestRules
     from triage.records import Slate
     from triage.schedule import Chore, Schedule
     from triage.store import Database
@@ -166,20 +167,24 @@ class App:
 
     def nightly(self) -> Nightly:
         from triage.digest import Nightly
-        from triage.ranking import DigestRules
 
-        digest = self.settings.digest
         return Nightly(
             self.database,
             self.clock,
             workshop=self.workshop,
             compose=self.compose,
-            rules=DigestRules(
-                size=digest.size,
-                max_age_days=digest.max_age_days,
-                score_floor=digest.score_floor,
-                exploration_slots=digest.exploration_slots,
-            ),
+            rules=self._rules(),
+        )
+
+    def _rules(self) -> DigestRules:
+        from triage.ranking import DigestRules
+
+        digest = self.settings.digest
+        return DigestRules(
+            size=digest.size,
+            max_age_days=digest.max_age_days,
+            score_floor=digest.score_floor,
+            exploration_slots=digest.exploration_slots,
         )
 
     @cached_property
@@ -355,9 +360,17 @@ class App:
             self.journal.close()
 
     def web(self) -> Starlette:
+        from triage.preview import Previews
         from triage.web import create_app
 
-        return create_app(self.database, self.keyring, self.clock, self.settings.site)
+        return create_app(
+            self.database,
+            self.keyring,
+            self.clock,
+            self.settings.site,
+            self.enrolment,
+            Previews(self.database, self.workshop, self.clock, self._rules()).of,
+        )
 
 
 def open_app(config: Path, *, clock: Clock | None = None, mailer: Mailer | None = None) -> App:

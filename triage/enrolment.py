@@ -278,6 +278,14 @@ class Enrolment:
             self._send(conn, NoteKind.GOODBYE, subscriber, ask["public_id"], now)
             return self._token(NoteKind.GOODBYE, subscriber, ask["public_id"], now)
 
+    def come_back(self, subscriber: Subscriber) -> None:
+        """Let digests go on for who is logged in.
+
+        Raises:
+            ConfigError: the address is suppressed.
+        """
+        subscribe.resume(self._database, subscriber.email, self._clock, self._address_hash)
+
     def _send(
         self,
         conn: Connection,

@@ -41,7 +41,7 @@ def serving(database: Database, workshop: Workshop, clock: Clock, on: date) -> S
     Raises:
         NotFound: there is not one paper to fit an encoder on.
     """
-    pair = _promoted(database, workshop)
+    pair = promoted(database, workshop)
     cold = workshop.cold_scorer()
     if pair is not None and pair.scorer.version != cold.version:
         return pair
@@ -64,7 +64,7 @@ def refreshed(
     return fit_encoder(database, workshop, clock)
 
 
-def _promoted(database: Database, workshop: Workshop) -> Serving | None:
+def promoted(database: Database, workshop: Workshop) -> Serving | None:
     """Return the newest promoted pair that can be loaded."""
     with database.read() as conn:
         history = store.versions.history(conn)

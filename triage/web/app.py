@@ -11,13 +11,17 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from triage.enrolment import Enrolment
 from triage.errors import DatabaseError
 from triage.ports import Clock
+from triage.sessions import Sessions
 from triage.store import Database
 from triage.tokens import Keyring
-from triage.web import days, papers, unsubscribe, votes
+from triage.web import accounts, days, feeds, mine, papers, preferences, unsubscribe, votes
+from triage.web.accounts import PREVIEWS_A_MINUTE
+from triage.web.door import Door
 from triage.web.guard import Guard
-from triage.web.pages import Desk, Pages, Site
+from triage.web.pages import Allowance, Desk, Pages, Preview, Site
 
 log = logging.getLogger("triage.web")
 
@@ -31,15 +35,33 @@ class _Guarded(Starlette):
         return Guard(super().build_middleware_stack(), self.base_url)
 
 
-def create_app(db: Database, keyring: Keyring, clock: Clock, site: Site) -> Starlette:
+def create_app(
+    db: Database,
+    keyring: Keyring,
+    clock: Clock,
+    site: Site,
+    enrolment: Enrolment,
+    preview: Preview = lambda _: None,
+) -> Starlette:
     """Return the web application. Run it without the server's access log, which would hold tokens;
     the logger `triage.web` has one line a request without them.
+
+    Args:
+        preview: as `Desk` has it.
     """
     pages = Pages(site)
-    desk = Desk(db, keyring, clock, pages)
-
-    def preferences(_: Request) -> Response:
-        return pages.show("preferences")
+    sessions = Sessions(db, clock, keyring)
+    desk = Desk(
+        db,
+        keyring,
+        clock,
+        pages,
+        enrolment,
+        sessions,
+        Door(sessions, keyring, site.base_url),
+        preview,
+        Allowance(PREVIEWS_A_MINUTE),
+    )
 
     def style(_: Request) -> Response:
         return Response(pages.style, media_type="text/css")
@@ -50,7 +72,9 @@ def create_app(db: Database, keyring: Keyring, clock: Clock, site: Site) -> Star
 
     def wrong(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-        name = {405: "error_method", 410: "error_expired"}.get(error.status_code, "error_link")
+        name = {403: "error_form", 405: "error_method", 410: error.detail}.get(
+            error.status_code, "error_link"
+        )
         page = pages.show(name, error.status_code)
         page.headers.update(error.headers or {})
         return page
@@ -66,13 +90,18 @@ def create_app(db: Database, keyring: Keyring, clock: Clock, site: Site) -> Star
             *papers.routes(desk),
             *votes.routes(desk),
             *unsubscribe.routes(desk),
-            Route("/preferences", preferences, methods=["GET"]),
+            *accounts.routes(desk),
+            *preferences.routes(desk),
+            *mine.routes(desk),
+            *feeds.routes(desk, site),
             Route("/style.css", style, methods=["GET"]),
             Route("/healthz", healthz, methods=["GET"]),
         ],
         exception_handlers={HTTPException: wrong, DatabaseError: broken, Exception: broken},
     )
     app.base_url = site.base_url
+    if any(isinstance(route, Route) and route.path == "/search" for route in app.routes):
+        pages.allow_search()
     # A redirect would repeat the token in a header.
     app.router.redirect_slashes = False
     return app

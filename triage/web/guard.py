@@ -1,15 +1,18 @@
-"""What holds for every request: security headers, a limit on bodies, a log without tokens."""
+"""What holds for every request: a name that is ours, headers, limits, a log without tokens."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from triage.tokens import redact
+from triage.web.door import is_loopback
 
 BODY_LIMIT = 64 * 1024
+BODY_WITHIN_S = 10
 
 log = logging.getLogger("triage.web")
 
@@ -44,6 +47,7 @@ class Guard:
             for name, value in security_headers(base_url).items()
         ]
         self.names = {name for name, _ in self.headers}
+        self.host = (urlsplit(base_url).hostname or "").casefold()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,11 +61,33 @@ class Guard:
                 log.info("%s %s %d", scope["method"], _loggable(scope["path"]), message["status"])
             await send(message)
 
-        body = await _read(scope, receive)
+        if not self._is_for_us(scope):
+            await _refuse(guarded_send, 421, "This site does not go by that name.")
+            return
+        try:
+            async with asyncio.timeout(BODY_WITHIN_S):
+                body = await _read(scope, receive)
+        except TimeoutError:
+            await _refuse(guarded_send, 408, "This request took too long to come.")
+            return
         if body is None:
-            await _refuse(guarded_send)
+            await _refuse(guarded_send, 413, "This request is larger than 64 kB and was not read.")
             return
         await self.app(scope, _Replay(body, receive), guarded_send)
+
+    def _is_for_us(self, scope: Scope) -> bool:
+        """Tell whether a request names this site, or the machine itself.
+
+        Mail programs and watchdogs that get no name right still may unsubscribe and ask for health.
+        """
+        if scope["path"].startswith("/u/") or scope["path"] == "/healthz":
+            return True
+        named = dict(scope["headers"]).get(b"host", b"").decode("latin-1").casefold()
+        try:
+            host = urlsplit(f"//{named}").hostname or ""
+        except ValueError:
+            return False
+        return host == self.host or is_loopback(host)
 
 
 def _loggable(path: str) -> str:
@@ -102,12 +128,12 @@ async def _read(scope: Scope, receive: Receive) -> bytes | None:
             return b"".join(chunks)
 
 
-async def _refuse(send: Send) -> None:
-    text = b"This request is larger than 64 kB and was not read.\n"
+async def _refuse(send: Send, status: int, why: str) -> None:
+    text = f"{why}\n".encode()
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(text)).encode()),
         (b"connection", b"close"),
     ]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": text})

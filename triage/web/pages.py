@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from email.utils import parseaddr
 from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
@@ -14,11 +18,16 @@ from starlette.responses import HTMLResponse
 
 from triage import feedback
 from triage._assets import templates_dir
+from triage.enrolment import Enrolment, network
 from triage.errors import NotFound, TokenError, TokenExpired
 from triage.ports import Clock
-from triage.records import Impression
+from triage.records import Impression, Subscriber
+from triage.sessions import Sessions
 from triage.store import Database
 from triage.tokens import Claims, Keyring, Purpose
+from triage.web.door import Door
+
+Preview = Callable[[Subscriber], tuple[Impression, ...] | None]
 
 
 class Site(Protocol):
@@ -47,28 +56,67 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+        self.root = urlsplit(site.base_url).path.rstrip("/")
         self._environment.globals.update(
-            site=site,
-            root=urlsplit(site.base_url).path.rstrip("/"),
-            contact=parseaddr(site.contact)[1],
+            site=site, root=self.root, contact=parseaddr(site.contact)[1], can_search=False
         )
+
+    def allow_search(self) -> None:
+        """Let every page lead to the page to search."""
+        self._environment.globals["can_search"] = True
 
     def show(self, name: str, status: int = 200, **values: object) -> HTMLResponse:
         template = self._environment.get_template(f"{name}.html")
         return HTMLResponse(template.render(values), status)
 
 
+class Allowance:
+    """How often each network may ask for what costs us something: so often in a minute."""
+
+    def __init__(self, a_minute: int) -> None:
+        self._a_minute = a_minute
+        self._guard = threading.Lock()
+        self._minute: datetime | None = None
+        self._taken: Counter[str] = Counter()
+
+    def take(self, peer: str, now: datetime) -> bool:
+        """Count one; return False if that was one too many."""
+        minute = now.replace(second=0, microsecond=0)
+        with self._guard:
+            if minute != self._minute:
+                # Kept for a minute at most, so that it never grows without end.
+                self._minute, self._taken = minute, Counter()
+            self._taken[network(peer)] += 1
+            return self._taken[network(peer)] <= self._a_minute
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Everything that an endpoint may use."""
+    """Everything that an endpoint may use.
+
+    `preview` returns what a subscriber who is not stored would get, None while there is nothing.
+    """
 
     db: Database
     keyring: Keyring
     clock: Clock
     pages: Pages
+    enrolment: Enrolment
+    sessions: Sessions
+    door: Door
+    preview: Preview
+    previews_left: Allowance
 
-    def claims(self, request: Request, purpose: Purpose) -> Claims:
+    def peer(self, request: Request) -> str:
+        """Return the address that a request comes from."""
+        return request.client.host if request.client else ""
+
+    def claims(self, request: Request, purpose: Purpose, too_old: str = "error_expired") -> Claims:
         """Read the token in the address.
+
+        Args:
+            too_old: the page that says that its time is over.
 
         Raises:
             HTTPException: 410 for a token whose time is over, 404 for any other that is not good.
@@ -76,7 +124,7 @@ class Desk:
         try:
             return self.keyring.verify(request.path_params["token"], purpose, self.clock.now())
         except TokenExpired:
-            raise HTTPException(410) from None
+            raise HTTPException(410, too_old) from None
         except TokenError:
             raise HTTPException(404) from None
 

@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from triage import subscribe
 from triage.errors import NotFound
 from triage.tokens import Purpose
 from triage.web.pages import Desk, form_fields
@@ -25,10 +24,10 @@ def routes(desk: Desk) -> list[Route]:
     def act(request: Request) -> Response:
         claims = desk.claims(request, Purpose.UNSUBSCRIBE)
         try:
-            subscribe.unsubscribe(desk.db, claims.subscriber, desk.clock)
+            undo = desk.enrolment.leave(claims.subscriber)
         except NotFound:
             raise HTTPException(404) from None
-        return desk.pages.show("unsubscribed")
+        return desk.pages.show("unsubscribed", undo=undo)
 
     async def leave(request: Request) -> Response:
         if request.method == "POST" and ONE_CLICK in await form_fields(request):

@@ -1,0 +1,207 @@
+"""Subscribing, confirming, logging in and out: what nobody is known for yet."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from triage import subscribe
+from triage.enrolment import Wish
+from triage.errors import ConfigError, TokenError, TokenExpired
+from triage.identity import upstream_url
+from triage.records import Impression
+from triage.sessions import SESSION
+from triage.tokens import LIFETIMES, Purpose
+from triage.web import forms
+from triage.web.pages import Desk, form_fields
+
+# Nobody reads the page and fills it in so fast; nobody leaves it open for so long.
+SHORTEST_FILLING = timedelta(seconds=2)
+LONGEST_FILLING = timedelta(days=1)
+PREVIEWS_A_MINUTE = 12
+# Whoever changes these words gives them another date: they are kept with each confirmation.
+CONSENT = "Send me the digest until I unsubscribe. (words of 2026-11-22)"
+_WISH = ("interests", "categories", "zone", "hour")
+_ASKING_FOR = LIFETIMES[Purpose.LOGIN] or timedelta()
+
+
+def routes(desk: Desk) -> list[Route]:
+    async def subscribing(request: Request) -> Response:
+        if request.method != "POST":
+            return await run_in_threadpool(_blank, desk)
+        fields = await form_fields(request)
+        return await run_in_threadpool(_subscribing, desk, request, fields)
+
+    async def confirming(request: Request) -> Response:
+        desk.claims(request, Purpose.CONFIRM, "error_used")
+        if request.method == "POST" and ("do", "confirm") in await form_fields(request):
+            return await run_in_threadpool(_confirmed, desk, request)
+        return desk.pages.show("confirm")
+
+    async def asking(request: Request) -> Response:
+        if request.method != "POST":
+            return desk.pages.show("login", form=forms.Form({}))
+        fields = await form_fields(request)
+        return await run_in_threadpool(_asked_to_log_in, desk, request, fields)
+
+    async def entering(request: Request) -> Response:
+        desk.claims(request, Purpose.LOGIN, "error_used")
+        fields = dict(await form_fields(request)) if request.method == "POST" else {}
+        return await run_in_threadpool(_entering, desk, request, fields)
+
+    async def leaving(request: Request) -> Response:
+        fields = dict(await form_fields(request))
+        return await run_in_threadpool(_logged_out, desk, request, fields)
+
+    both = ["GET", "POST"]
+    return [
+        Route("/subscribe", subscribing, methods=both),
+        Route("/c/{token}", confirming, methods=both),
+        Route("/login", asking, methods=both),
+        Route("/l/{token}", entering, methods=both),
+        Route("/logout", leaving, methods=["POST"]),
+    ]
+
+
+# -- subscribing -----------------------------------------------------------------------------------
+
+
+def _blank(desk: Desk) -> Response:
+    form = forms.Form({"hour": "7", "zone": "UTC"})
+    return _subscribe_page(desk, form, stamp=_stamp(desk))
+
+
+def _subscribe_page(
+    desk: Desk,
+    form: forms.Form,
+    status: int = 200,
+    *,
+    stamp: str,
+    shown: tuple[Impression, ...] | None = None,
+    notice: str = "",
+) -> Response:
+    return desk.pages.show(
+        "subscribe",
+        status,
+        form=form,
+        stamp=stamp,
+        zones=forms.zones(form["zone"]),
+        shown=shown,
+        notice=notice,
+        url_of=lambda paper: upstream_url(paper.source, paper.source_id, paper.title),
+    )
+
+
+def _subscribing(desk: Desk, request: Request, fields: forms.Pairs) -> Response:
+    form, good = forms.read(fields, _WISH)
+    stamp, filled_for = form["stamp"], _filled_for(desk, form["stamp"])
+    if filled_for is None or filled_for >= LONGEST_FILLING or not desk.door.is_ours(request):
+        notice = "This page was open for very long. Please press the button once more."
+        return _subscribe_page(desk, form, 422, stamp=_stamp(desk), notice=notice)
+    if form["do"] == "preview":
+        return _previewed(desk, request, form, good)
+    try:
+        email = subscribe.checked(form["email"][:400]).email
+    except ConfigError:
+        form.wrong["email"] = "That is not a mail address; one looks like ada@example.org."
+    if form.wrong:
+        return _subscribe_page(desk, form, 422, stamp=stamp)
+    if filled_for < SHORTEST_FILLING:
+        notice = "That was quick. Please press the button once more."
+        return _subscribe_page(desk, form, 422, stamp=stamp, notice=notice)
+    # People do not see this field; whatever fills it in learns nothing from the answer.
+    if not form["website"]:
+        desk.enrolment.ask_to_subscribe(Wish(email, **good), desk.peer(request))
+    return desk.pages.show("subscribe_sent")
+
+
+def _previewed(desk: Desk, request: Request, form: forms.Form, good: dict[str, object]) -> Response:
+    stamp = form["stamp"]
+    if form.wrong:
+        return _subscribe_page(desk, form, 422, stamp=stamp)
+    if not (good["interests"] or good["categories"]):
+        form.wrong["interests"] = "Write what you read, and the papers of today are sorted by it."
+        return _subscribe_page(desk, form, 422, stamp=stamp)
+    if not desk.previews_left.take(desk.peer(request), desk.clock.now()):
+        notice = "Enough previews for now: please wait a minute."
+        return _subscribe_page(desk, form, 429, stamp=stamp, notice=notice)
+    nobody = subscribe.checked("nobody@example.org", **good)  # type: ignore[arg-type]
+    shown = desk.preview(nobody)
+    if shown is None:
+        notice = "There are no papers to choose from yet: this site is new."
+        return _subscribe_page(desk, form, stamp=stamp, notice=notice)
+    return _subscribe_page(desk, form, stamp=stamp, shown=shown)
+
+
+def _stamp(desk: Desk) -> str:
+    at = str(int(desk.clock.now().timestamp()))
+    return f"{at}.{desk.keyring.seal(f'stamp {at}')}"
+
+
+def _filled_for(desk: Desk, stamp: str) -> timedelta | None:
+    """Return how long ago a form was given out, None for one that is none of ours."""
+    at, _, seal = stamp.partition(".")
+    if not at.isascii() or not at.isdigit() or not desk.keyring.is_seal(seal, f"stamp {at}"):
+        return None
+    return timedelta(seconds=desk.clock.now().timestamp() - int(at))
+
+
+def _confirmed(desk: Desk, request: Request) -> Response:
+    try:
+        reader = desk.enrolment.confirm(request.path_params["token"], CONSENT)
+    except TokenExpired:
+        return desk.pages.show("error_used", 410)
+    except TokenError:
+        raise HTTPException(404) from None
+    return desk.pages.show("confirmed", hour=reader.hour, zone=reader.zone)
+
+
+# -- logging in ------------------------------------------------------------------------------------
+
+
+def _asked_to_log_in(desk: Desk, request: Request, fields: forms.Pairs) -> Response:
+    form = forms.Form(dict(fields))
+    if not desk.door.is_ours(request):
+        raise HTTPException(403)
+    try:
+        kept, code = desk.enrolment.ask_to_log_in(form["email"][:400], desk.peer(request))
+    except ConfigError:
+        form.wrong["email"] = "That is not a mail address; one looks like ada@example.org."
+        return desk.pages.show("login", 422, form=form)
+    page = desk.pages.show("login_sent", code=f"{code[:3]} {code[3:]}")
+    desk.door.keep(page, desk.door.asking_cookie, kept, _ASKING_FOR)
+    return page
+
+
+def _entering(desk: Desk, request: Request, fields: dict[str, str]) -> Response:
+    token = request.path_params["token"]
+    kept = request.cookies.get(desk.door.asking_cookie, "")
+    try:
+        if fields.get("do") == "enter" and desk.door.is_ours(request):
+            return _entered(desk, desk.sessions.begin(token, kept, fields.get("code", "")))
+        is_asking = desk.sessions.is_asking(token, kept)
+    except TokenExpired:
+        return desk.pages.show("error_used", 410)
+    except TokenError:
+        return desk.pages.show("enter", 403, needs_code=True, is_wrong=True)
+    return desk.pages.show("enter", needs_code=not is_asking, is_wrong=False)
+
+
+def _entered(desk: Desk, session: str) -> Response:
+    there = RedirectResponse(desk.pages.root + "/preferences", 303)
+    desk.door.keep(there, desk.door.session_cookie, session, SESSION)
+    desk.door.drop(there, desk.door.asking_cookie)
+    return there
+
+
+def _logged_out(desk: Desk, request: Request, fields: dict[str, str]) -> Response:
+    visit = desk.door.admit(request, fields)
+    desk.sessions.end_all(visit.reader)
+    page = desk.pages.show("logged_out")
+    desk.door.drop(page, desk.door.session_cookie)
+    return page

@@ -1,0 +1,111 @@
+"""What people type: read field by field, so that a mistake stands beside its field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from triage import choices
+from triage.records import Detail, Frequency, Subscriber
+
+Pairs = list[tuple[str, str]]
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+SWITCHES = ("revisions", "recap")
+_BETWEEN = re.compile(r"[\s,;]+")
+
+
+@dataclass
+class Form:
+    """A form as it was typed, and what is wrong with it, both by field.
+
+    `weekdays` are the numbers of the days that are ticked, 0 for Monday.
+    """
+
+    typed: dict[str, str]
+    weekdays: frozenset[int] = frozenset()
+    wrong: dict[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> str:
+        return self.typed.get(name, "")
+
+
+def read(pairs: Pairs, names: Iterable[str]) -> tuple[Form, dict[str, Any]]:
+    """Return a form as it was typed, and the choices in it that can be."""
+    typed = dict(pairs)
+    days = frozenset(int(v) for name, v in pairs if name == "weekday" and v in set("0123456"))
+    form = Form(typed, days)
+    values: dict[str, Any] = {}
+    for name in names:
+        if name == "weekdays":
+            values[name] = sum(1 << day for day in days)
+        elif name in SWITCHES:
+            values[name] = name in typed
+        else:
+            parse, advice = _PARSERS[name]
+            try:
+                values[name] = parse(typed.get(name, ""))
+            except ValueError:
+                form.wrong[name] = advice
+    good, wrong = choices.judged(values)
+    form.wrong |= wrong
+    return form, good
+
+
+def written(subscriber: Subscriber) -> Form:
+    """Return what a subscriber has chosen as a form that is filled in."""
+    typed = {
+        "zone": subscriber.zone,
+        "hour": str(subscriber.hour),
+        "frequency": str(subscriber.frequency),
+        "detail": str(subscriber.detail),
+        "interests": subscriber.interests,
+        "categories": " ".join(subscriber.categories),
+        "paused_until": subscriber.paused_until.isoformat() if subscriber.paused_until else "",
+        "size": "" if subscriber.size is None else str(subscriber.size),
+        "score_floor": "" if subscriber.score_floor is None else f"{subscriber.score_floor:g}",
+        **{name: "\n".join(getattr(subscriber, name)) for name in _LINES},
+        **{name: "on" for name in SWITCHES if getattr(subscriber, name)},
+    }
+    return Form(typed, frozenset(day for day in range(7) if subscriber.weekdays >> day & 1))
+
+
+def zones(chosen: str) -> list[str]:
+    """Return the zones to choose from: those that are named after places, and the one chosen."""
+    places = {zone for zone in choices.zones() if "/" in zone and not zone.startswith(_NO_PLACES)}
+    return sorted(places | {"UTC"} | ({chosen} & choices.zones()))
+
+
+_NO_PLACES = ("Etc/", "US/", "Canada/", "Brazil/", "Chile/", "Mexico/", "SystemV/", "posix/")
+_LINES = ("followed_authors", "include_keywords", "exclude_keywords")
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in _BETWEEN.split(text) if word]
+
+
+def _or_none(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: parse(text.strip()) if text.strip() else None
+
+
+def _fraction(text: str) -> float:
+    value = float(text.replace(",", "."))
+    if value != value:  # not a number
+        raise ValueError
+    return value
+
+
+_PARSERS: Mapping[str, tuple[Callable[[str], Any], str]] = {
+    "zone": (lambda text: text or "UTC", ""),
+    "hour": (int, "choose an hour"),
+    "frequency": (Frequency, "choose daily or weekly"),
+    "detail": (Detail, "choose how much of each paper is shown"),
+    "interests": (str, ""),
+    "categories": (_words, ""),
+    "paused_until": (_or_none(date.fromisoformat), "write a date as in 2026-03-02"),
+    "size": (_or_none(int), "write a number, or leave it empty"),
+    "score_floor": (_or_none(_fraction), "write a number as in 0.2, or leave it empty"),
+    **dict.fromkeys(_LINES, (str.splitlines, "")),
+}

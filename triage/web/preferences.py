@@ -1,0 +1,163 @@
+"""What somebody who is logged in may change: one form for the choices, a button for all else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, timedelta
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from triage import store, subscribe, tuning
+from triage.errors import ConfigError, NotFound
+from triage.records import SubscriberState
+from triage.web import forms
+from triage.web.door import Visit
+from triage.web.pages import Desk, form_fields
+
+CHOICES = (
+    "zone", "hour", "frequency", "weekdays", "paused_until", "size", "score_floor", "detail",
+    "interests", "categories", "followed_authors", "include_keywords", "exclude_keywords",
+    "revisions", "recap",
+)  # fmt: skip
+A_WHILE = timedelta(days=30)
+
+
+def routes(desk: Desk) -> list[Route]:
+    async def preferences(request: Request) -> Response:
+        if request.method != "POST":
+            return await run_in_threadpool(_shown, desk, request)
+        return await run_in_threadpool(_done, desk, request, await form_fields(request))
+
+    async def erasing(request: Request) -> Response:
+        if request.method != "POST":
+            return await run_in_threadpool(_asked_whether_to_erase, desk, request)
+        return await run_in_threadpool(_erased, desk, request, dict(await form_fields(request)))
+
+    both = ["GET", "POST"]
+    return [
+        Route("/preferences", preferences, methods=both),
+        Route("/preferences/erase", erasing, methods=both),
+    ]
+
+
+def _shown(desk: Desk, request: Request) -> Response:
+    visit = desk.door.visit(request)
+    if visit is None:
+        return desk.pages.show("preferences_locked")
+    return _page(desk, visit)
+
+
+def _page(desk: Desk, visit: Visit, form: forms.Form | None = None, *, done: str = "") -> Response:
+    today = desk.clock.now().date()
+    with desk.db.read() as conn:
+        reader = store.subscribers.by_id(conn, visit.reader.id)
+        if reader is None:
+            raise HTTPException(403)
+        consent = store.subscribers.consent(conn, reader.id)
+        interests = store.interests.of(conn, reader.id)
+        n_votes = len(store.events.votes(conn, reader.id))
+    form = form or forms.written(reader)
+    return desk.pages.show(
+        "preferences",
+        422 if form.wrong else 200,
+        reader=reader,
+        is_active=reader.state is SubscriberState.ACTIVE,
+        seal=visit.seal,
+        form=form,
+        done=done,
+        consent=consent,
+        interests=[(each, each.rests(today)) for each in interests],
+        n_votes=n_votes,
+        zones=forms.zones(form["zone"]),
+        weekdays=forms.WEEKDAYS,
+        today=today,
+    )
+
+
+def _done(desk: Desk, request: Request, pairs: forms.Pairs) -> Response:
+    fields = dict(pairs)
+    visit = desk.door.admit(request, fields)
+    if fields.get("do") == "save":
+        return _saved(desk, visit, pairs)
+    act = _ACTS.get(fields.get("do", ""))
+    if act is None:
+        return _page(desk, visit)
+    try:
+        return _page(desk, visit, done=act(desk, visit, fields))
+    except (ConfigError, NotFound, ValueError):
+        return _page(desk, visit, done="That could not be done; nothing was changed.")
+
+
+def _saved(desk: Desk, visit: Visit, pairs: forms.Pairs) -> Response:
+    form, good = forms.read(pairs, CHOICES)
+    if form.wrong:
+        return _page(desk, visit, form)
+    subscribe.change(desk.db, visit.reader.public_id, **good)
+    return _page(desk, visit, done="Saved. Your next digest follows it.")
+
+
+def _rested(desk: Desk, visit: Visit, fields: dict[str, str], *, how: str) -> str:
+    until: date | None = desk.clock.now().date() + A_WHILE if how == "rest" else None
+    named = tuning.rest(
+        desk.db,
+        desk.clock,
+        visit.reader,
+        int(fields.get("number", "")),
+        muted=how == "mute",
+        paused_until=until,
+    )
+    told = {
+        "mute": "Nothing more is shown for it",
+        "rest": f"Nothing is shown until {until} for it",
+        "wake": "Papers are shown again for it",
+    }
+    return f"{told[how]}: {named.name}."
+
+
+def _started_afresh(desk: Desk, visit: Visit, _: dict[str, str]) -> str:
+    n = subscribe.start_afresh(desk.db, visit.reader)
+    return f"{n} votes are forgotten, and what was learned from them."
+
+
+def _came_back(desk: Desk, visit: Visit, _: dict[str, str]) -> str:
+    desk.enrolment.come_back(visit.reader)
+    return "Digests go on."
+
+
+def _left(desk: Desk, visit: Visit, _: dict[str, str]) -> str:
+    desk.enrolment.leave(visit.reader.public_id)
+    return "You are unsubscribed: no further digest will be sent."
+
+
+_ACTS: dict[str, Callable[[Desk, Visit, dict[str, str]], str]] = {
+    "mute": lambda desk, visit, fields: _rested(desk, visit, fields, how="mute"),
+    "rest": lambda desk, visit, fields: _rested(desk, visit, fields, how="rest"),
+    "wake": lambda desk, visit, fields: _rested(desk, visit, fields, how="wake"),
+    "afresh": _started_afresh,
+    "resume": _came_back,
+    "leave": _left,
+}
+
+
+# -- erasing ---------------------------------------------------------------------------------------
+
+
+def _asked_whether_to_erase(desk: Desk, request: Request) -> Response:
+    visit = desk.door.visit(request)
+    if visit is None:
+        return desk.pages.show("preferences_locked")
+    return desk.pages.show("erase", seal=visit.seal, is_unsure=False)
+
+
+def _erased(desk: Desk, request: Request, fields: dict[str, str]) -> Response:
+    visit = desk.door.admit(request, fields)
+    if fields.get("sure") != "yes":
+        return desk.pages.show("erase", 422, seal=visit.seal, is_unsure=True)
+    subscribe.erase(desk.db, visit.reader.email)
+    page = desk.pages.show("erased")
+    desk.door.drop(page, desk.door.session_cookie)
+    return page
