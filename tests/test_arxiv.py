@@ -27,7 +27,6 @@ from triage import store
 from triage.errors import SourceError
 from triage.ingest import IngestReport, ingest
 from triage.records import Paper, SourceDay, Verdict
-from triage.sources._arxiv_state import Day, State
 from triage.sources._arxiv_xml import parse_entries, parse_feed
 from triage.sources._http import Gate
 from triage.sources.arxiv import Arxiv, _warn_of_haste
@@ -517,35 +516,6 @@ def test_announcement_days_that_nobody_can_read_are_told_until_they_are_read(wor
     assert world.stored() == announced(WEDNESDAY) | announced(THURSDAY) | announced(FRIDAY) | {
         "2506.29001"
     }
-
-
-def _opened(state: State, feed_on: date, since: date | None = None) -> list[date]:
-    state.open_missed(feed_on, since)
-    return sorted(state.open)
-
-
-def test_no_day_was_missed_before_the_first_fetch_or_over_a_week_end() -> None:
-    assert _opened(State("feed"), FRIDAY) == []
-    assert _opened(State("feed", feed_on=FRIDAY), MONDAY) == []
-    assert _opened(State("feed", feed_on=FRIDAY), FRIDAY) == []
-    assert _opened(State("feed", feed_on=MONDAY), FRIDAY) == []
-
-
-def test_a_day_that_was_dealt_with_is_not_missed() -> None:
-    assert _opened(State("feed", feed_on=WEDNESDAY, days={THURSDAY: Day()}), MONDAY) == [FRIDAY]
-
-
-def test_after_a_long_absence_the_last_thirty_days_are_read() -> None:
-    missed = _opened(State("feed", feed_on=date(2020, 1, 1)), SATURDAY)
-    assert (len(missed), missed[-1]) == (30, FRIDAY)
-
-
-def test_days_asked_for_are_read_once() -> None:
-    state = State("feed")
-    assert _opened(state, FRIDAY, WEDNESDAY) == [WEDNESDAY, THURSDAY]
-    state.open.clear()
-    assert _opened(state, FRIDAY, WEDNESDAY) == []
-    assert _opened(state, FRIDAY, WEDNESDAY - timedelta(days=1)) == [WEDNESDAY - timedelta(days=1)]
 
 
 # -- trouble ---------------------------------------------------------------------------------------
