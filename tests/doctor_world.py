@@ -36,6 +36,21 @@ class Server:
     username: str | None = None
     transport: str = "smtp"
     sender: str = "Papers <digest@example.org>"
+    bounces: str = ""
+    path: str = "mail"
+    dkim_selector: str = "2026"
+
+
+NAMES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("example.org", "TXT"): ("other=1", "v=spf1 mx include:relay.example.net -all"),
+    ("relay.example.net", "TXT"): ("v=spf1 ip4:192.0.2.7 ~all",),
+    ("2026._domainkey.example.org", "TXT"): ("v=DKIM1; k=ed25519; p=AbCd",),
+    ("_dmarc.example.org", "TXT"): ("v=DMARC1; p=quarantine; aspf=r",),
+    ("example.org", "MX"): ("10 mail.example.org.",),
+    ("mail.example.org", "A"): ("192.0.2.7",),
+    ("192.0.2.7", "PTR"): ("mail.example.org",),
+}
+"""What the names of a domain that sends lawfully say."""
 
 
 def installation(folder: Path, config: str = "") -> App:
@@ -55,6 +70,8 @@ def well(**others: Any) -> Probes:
         Probes(
             ask=lambda url, agent: Reply(200, NOON),
             greet=lambda server, password: "greeted, TLSv1.3",
+            lookup=lambda name, kind: NAMES.get((name, kind), ()),
+            post=lambda url, agent: Reply(400, NOON),
             free_bytes=lambda path: 80_000_000_000,
             mounts=lambda: LOCAL,
         ),

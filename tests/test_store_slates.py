@@ -114,7 +114,8 @@ def test_the_newest_date_of_each_subscriber_is_known(database: Database) -> None
     save(database, empty_slate(readers[0], 2, on=DAY))
     save(database, empty_slate(readers[1], 3, on=DAY))
     with database.read() as conn:
-        assert store.slates.last_days(conn) == {readers[0].id: DAY + ONE_DAY, readers[1].id: DAY}
+        newest = {id: each.on for id, each in store.slates.newest(conn).items()}
+    assert newest == {readers[0].id: DAY + ONE_DAY, readers[1].id: DAY}
 
 
 def test_digests_that_were_handed_over_are_known_by_their_days(database: Database) -> None:

@@ -199,6 +199,7 @@ class MailSettings(_Section):
     sender: Annotated[MailAddress, Field(alias="from")] = "triage <triage@localhost>"
     notes_from: Annotated[str, AfterValidator(_optional_address)] = ""
     bounces: Annotated[str, AfterValidator(_bounce_address)] = ""
+    dkim_selector: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,63}$")] = ""
     host: Annotated[str, Field(min_length=1)] = "localhost"
     port: Annotated[int, Field(ge=1, le=65535)] = 587
     security: Literal["starttls", "smtps", "none"] = "starttls"

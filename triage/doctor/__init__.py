@@ -67,6 +67,11 @@ def examine(app: App, probes: Probes | None = None) -> list[Finding]:
         ),
         *outside.mail_checks(app, probes),
         Check("base_url", partial(outside.base_url, app), "correct [site] base_url"),
+        Check(
+            "one-click",
+            partial(outside.one_click, app, probes),
+            "see whether `triage serve` can be reached at [site] base_url",
+        ),
         *outside.source_checks(app, upstreams, answers),
         *(outside.day_checks(app) if is_open else ()),
         Check(

@@ -13,10 +13,12 @@ from urllib.parse import urlsplit
 
 from triage import store
 from triage.announcements import announcement_days
+from triage.doctor import names
 from triage.doctor.finding import Check, Level, Seen, not_applicable, ok
 from triage.doctor.probes import MailServer, ProbeFailed, Probes, Reply, Upstream
 from triage.schedule import SETTLED
 from triage.settings import secret
+from triage.sources._http import user_agent
 
 if TYPE_CHECKING:
     from triage.app import App
@@ -61,6 +63,7 @@ def mail_checks(app: App, probes: Probes) -> list[Check]:
     return [
         Check("mail", partial(_handshake, server, probes), "see `host` and `port` in [mail]"),
         Check("sender", partial(_sender, app, server), "correct `from` in [mail]"),
+        *names.checks(app, server, probes, here=is_loopback(server.host)),
     ]
 
 
@@ -115,6 +118,34 @@ def base_url(app: App) -> Seen:
             "put `triage serve` behind a server with a certificate and correct [site] base_url",
         )
     return ok(f"https://{url.netloc}")
+
+
+def one_click(app: App, probes: Probes) -> Seen:
+    """Post to where mail programs unsubscribe, with a token of nobody."""
+    if base_url(app)[0] is not Level.OK:
+        return not_applicable("links are not for others yet: see base_url")
+    site = app.settings.site
+    agent = user_agent(site.base_url, site.contact)
+    status = probes.post(f"{site.base_url.rstrip('/')}/u/doctor", agent).status
+    if 300 <= status < 400:
+        return (
+            Level.RED,
+            "whoever posts to unsubscribe is sent elsewhere, which RFC 8058 forbids",
+            "let the server before `triage serve` answer at [site] base_url itself",
+        )
+    if status in {401, 403, 405, 407, 411, 501}:
+        return (
+            Level.RED,
+            f"the server at [site] base_url refuses a post ({status}): nobody can unsubscribe",
+            "let it pass POST on to `triage serve`, without a log-in",
+        )
+    if status >= 500:
+        return (
+            Level.RED,
+            f"a post to unsubscribe is answered {status}",
+            "start `triage serve`, and look into its log",
+        )
+    return ok("a post to unsubscribe arrives")
 
 
 def is_loopback(host: str) -> bool:

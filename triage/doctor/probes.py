@@ -15,7 +15,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Protocol
 from urllib.error import HTTPError, URLError
-from urllib.request import build_opener
+from urllib.request import HTTPRedirectHandler, build_opener
 
 PATIENCE_S = 5.0
 _CERTIFICATES = "check the host's name; install the system's package ca-certificates if it is right"
@@ -204,11 +204,66 @@ def _said(error: smtplib.SMTPResponseException) -> str:
     return f"{error.smtp_code} {' '.join(text.split())[:160]}"
 
 
+def look_up(name: str, kind: str) -> tuple[str, ...]:
+    """Return the records of a name, or of an address for PTR; none if there are none.
+
+    Raises:
+        ProbeFailed: nobody could tell.
+    """
+    import dns.exception
+    import dns.resolver
+    import dns.reversename
+
+    asked = dns.reversename.from_address(name) if kind == "PTR" else name
+    try:
+        answer = dns.resolver.resolve(asked, kind, lifetime=PATIENCE_S, search=False)
+    except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+        return ()
+    except dns.exception.DNSException as error:
+        raise ProbeFailed(
+            f"the DNS does not tell about {name}: {type(error).__name__}",
+            "look again later; see whether this machine's resolver works",
+            passing=True,
+        ) from error
+    if kind == "TXT":
+        return tuple(b"".join(record.strings).decode("utf-8", "replace") for record in answer)
+    texts = (record.to_text() for record in answer)
+    return tuple(text if kind == "MX" else text.rstrip(".") for text in texts)
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        """Follow nothing: a mail program would not, either (RFC 8058)."""
+
+
+def post_web(url: str, user_agent: str) -> Reply:
+    """Post what a mail program posts to unsubscribe, and follow no redirect.
+
+    Raises:
+        ProbeFailed: no web server answered.
+    """
+    opener = build_opener(_NoRedirect)
+    opener.addheaders = [("User-Agent", user_agent)]
+    try:
+        with opener.open(url, b"List-Unsubscribe=One-Click", timeout=PATIENCE_S) as answer:
+            return _reply(answer.status, answer.headers)
+    except HTTPError as error:
+        with error:
+            return _reply(error.code, error.headers)
+    except URLError as error:
+        cause = error.reason if isinstance(error.reason, Exception) else error
+        raise _unreachable(cause) from error
+    except (OSError, HTTPException) as error:
+        raise _unreachable(error) from error
+
+
 @dataclass(frozen=True, slots=True)
 class Probes:
     """How the outside is asked; tests put others in their place."""
 
     ask: Callable[[str, str], Reply] = ask_web
     greet: Callable[[MailServer, str | None], str] = greet_mail
+    lookup: Callable[[str, str], tuple[str, ...]] = look_up
+    post: Callable[[str, str], Reply] = post_web
     free_bytes: Callable[[Path], int] = field(default=lambda path: shutil.disk_usage(path).free)
     mounts: Callable[[], str] = field(default=lambda: Path("/proc/mounts").read_text("utf-8"))
