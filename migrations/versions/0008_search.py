@@ -16,8 +16,6 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
-COLUMNS = ("title", "abstract", "authors", "categories", "merged_into", "withdrawn_at")
-
 
 def upgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
@@ -34,43 +32,49 @@ def _sqlite() -> None:
             content='', tokenize='porter unicode61 remove_diacritics 2'
         )
     """)
-    columns = "rowid, title, abstract, authors, categories"
-    for when, row in (("AFTER INSERT", "new"), ("AFTER UPDATE", "new")):
-        op.execute(f"""
-            CREATE TRIGGER papers_can_be_found_{when.lower().replace(" ", "_")}
-            {when} ON papers WHEN {_findable(row)} AND {_changed(when)}
-            BEGIN INSERT INTO paper_words ({columns}) VALUES ({_texts(row)}); END
-        """)  # noqa: S608 - the constants above
-    for when, row in (("BEFORE UPDATE", "old"), ("BEFORE DELETE", "old")):
-        op.execute(f"""
-            CREATE TRIGGER papers_are_forgotten_{when.lower().replace(" ", "_")}
-            {when} ON papers WHEN {_findable(row)} AND {_changed(when)}
-            BEGIN INSERT INTO paper_words (paper_words, {columns})
-            VALUES ('delete', {_texts(row)}); END
-        """)  # noqa: S608 - the constants above
-    op.execute(f"""
-        INSERT INTO paper_words ({columns}) SELECT {_texts("papers")} FROM papers
-        WHERE {_findable("papers")} ORDER BY id
-    """)  # noqa: S608 - the constants above
-
-
-def _findable(row: str) -> str:
-    return f"{row}.merged_into IS NULL AND {row}.withdrawn_at IS NULL"
-
-
-def _changed(when: str) -> str:
-    if not when.endswith("UPDATE"):
-        return "true"
-    return "(" + " OR ".join(f"old.{name} IS NOT new.{name}" for name in COLUMNS) + ")"
-
-
-def _texts(row: str) -> str:
     # A word between two names keeps the end of one and the beginning of the next apart.
-    names, categories = (
-        f"(SELECT group_concat(value, ' 0 ') FROM json_each({row}.{column}))"  # noqa: S608
-        for column in ("authors", "categories")
-    )
-    return f"{row}.id, {row}.title, {row}.abstract, {names}, {categories}"
+    op.execute("""
+        CREATE VIEW paper_texts AS SELECT
+            id, title, abstract,
+            (SELECT group_concat(value, ' 0 ') FROM json_each(papers.authors)) AS authors,
+            (SELECT group_concat(value, ' 0 ') FROM json_each(papers.categories)) AS categories
+        FROM papers WHERE merged_into IS NULL AND withdrawn_at IS NULL
+    """)
+    # What is taken out must be told as it was put in.
+    op.execute("""
+        CREATE TRIGGER papers_lose_words BEFORE UPDATE
+        OF title, abstract, authors, categories, merged_into, withdrawn_at ON papers
+        BEGIN
+            INSERT INTO paper_words (paper_words, rowid, title, abstract, authors, categories)
+            SELECT 'delete', * FROM paper_texts WHERE id = OLD.id;
+        END
+    """)
+    op.execute("""
+        CREATE TRIGGER papers_get_words AFTER UPDATE
+        OF title, abstract, authors, categories, merged_into, withdrawn_at ON papers
+        BEGIN
+            INSERT INTO paper_words (rowid, title, abstract, authors, categories)
+            SELECT * FROM paper_texts WHERE id = NEW.id;
+        END
+    """)
+    op.execute("""
+        CREATE TRIGGER papers_come_with_words AFTER INSERT ON papers
+        BEGIN
+            INSERT INTO paper_words (rowid, title, abstract, authors, categories)
+            SELECT * FROM paper_texts WHERE id = NEW.id;
+        END
+    """)
+    op.execute("""
+        CREATE TRIGGER papers_go_with_their_words BEFORE DELETE ON papers
+        BEGIN
+            INSERT INTO paper_words (paper_words, rowid, title, abstract, authors, categories)
+            SELECT 'delete', * FROM paper_texts WHERE id = OLD.id;
+        END
+    """)
+    op.execute("""
+        INSERT INTO paper_words (rowid, title, abstract, authors, categories)
+        SELECT * FROM paper_texts ORDER BY id
+    """)
 
 
 def _postgres() -> None:
@@ -116,9 +120,10 @@ def _postgres() -> None:
             RETURN NULL;
         END $$
     """)
-    op.execute(f"""
-        CREATE TRIGGER papers_can_be_found AFTER INSERT OR UPDATE OF {", ".join(COLUMNS)}
-        ON papers FOR EACH ROW EXECUTE FUNCTION papers_can_be_found()
+    op.execute("""
+        CREATE TRIGGER papers_can_be_found AFTER INSERT OR UPDATE
+        OF title, abstract, authors, categories, merged_into, withdrawn_at ON papers
+        FOR EACH ROW EXECUTE FUNCTION papers_can_be_found()
     """)
     op.execute("""
         INSERT INTO paper_words (paper_id, words) SELECT id, words_of_paper(papers) FROM papers
