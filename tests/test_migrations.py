@@ -202,5 +202,6 @@ def test_whatever_belongs_to_a_subscriber_goes_with_them(database: Database) -> 
         ("messages", "subscribers"),
         ("bounces", "subscribers"),
         ("sessions", "subscribers"),
+        ("feeds", "subscribers"),
     }
     assert set(about_people.values()) == {"CASCADE"}

@@ -89,8 +89,8 @@ def read(text: str) -> Iterator[Entry]:
         if kind == "string":
             macros |= {name.lower(): value for name, value in _fields(body, macros)}
         elif kind not in {"comment", "preamble"}:
-            key, comma, rest = body.partition(",")
-            if not comma or "=" in key:  # no key: the fields begin at once
+            key, _, rest = body.partition(",")
+            if "=" in key:  # no key: the fields begin at once
                 key, rest = "", body
             fields: dict[str, str] = {}
             for name, value in _fields(rest, macros):

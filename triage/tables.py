@@ -26,7 +26,7 @@ from sqlalchemy import (
 from triage.columns import Id, String, Text, UtcDateTime, reference
 from triage.columns import metadata as metadata
 
-SCHEMA_REVISION = "0008"
+SCHEMA_REVISION = "0009"
 """The migration that this program needs; a test compares it with the newest one."""
 
 
@@ -477,4 +477,19 @@ sessions = Table(
     reference("subscriber_id", "subscribers.id"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("until", UtcDateTime, nullable=False),
+)
+
+# Which feed of a subscriber is live: another id revokes all links to the one before.
+feeds = Table(
+    "feeds",
+    metadata,
+    Column(
+        "subscriber_id",
+        Id,
+        ForeignKey("subscribers.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("public_id", String(20), nullable=False, unique=True),
+    Column("made_at", UtcDateTime, nullable=False),
 )

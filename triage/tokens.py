@@ -39,7 +39,7 @@ _TOKEN = re.compile(
 )
 # Wider than a token on purpose: damaged, percent-encoded and cut ones must not reach a log either.
 _REDACTED = re.compile(
-    r"(?<=/[pvucl]/)[^\s\"'<>]+|v1(?:\.|%(?:25)*2e)[\w.%~-]{8,}|(?<=[+])[bu][a-z2-7]{30,}(?=@)",
+    r"(?<=/[pvuclf]/)[^\s\"'<>]+|v1(?:\.|%(?:25)*2e)[\w.%~-]{8,}|(?<=[+])[bu][a-z2-7]{30,}(?=@)",
     re.IGNORECASE,
 )
 _IN_ADDRESS = re.compile(r"([bu])([a-z2-7]{16})([a-z2-7]{26})")
@@ -53,6 +53,7 @@ class Purpose(StrEnum):
     LOGIN = "login"
     PREFERENCES = "preferences"
     BOUNCE = "bounce"
+    FEED = "feed"
 
 
 LIFETIMES: dict[Purpose, timedelta | None] = {
@@ -63,6 +64,7 @@ LIFETIMES: dict[Purpose, timedelta | None] = {
     Purpose.LOGIN: timedelta(minutes=15),
     Purpose.PREFERENCES: timedelta(hours=1),
     Purpose.BOUNCE: None,
+    Purpose.FEED: None,
 }
 
 # Their numbers are part of the format: append, never reorder.
@@ -74,6 +76,7 @@ _PURPOSES = (
     Purpose.LOGIN,
     Purpose.PREFERENCES,
     Purpose.BOUNCE,
+    Purpose.FEED,
 )
 _LETTERS = {Purpose.BOUNCE: "b", Purpose.UNSUBSCRIBE: "u"}
 _ACTIONS = (

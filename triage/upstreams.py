@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from triage.ports import Clock, Enricher, Source
     from triage.settings import FeedSettings
     from triage.sources._http import Gate
+    from triage.sources.zotero import Zotero
     from triage.store import Database
 
 # A day of preprints can be judged when it is over, which is the day after.
@@ -28,6 +29,10 @@ PREPRINTS_BEHIND: Final = 1
 # Between two requests to the host of a feed, in seconds, and how many a day.
 FEED_INTERVAL_S: Final = 1.0
 FEED_REQUESTS: Final = 500
+# The same for Zotero, and how long somebody waits for a library.
+ZOTERO_INTERVAL_S: Final = 1.0
+ZOTERO_REQUESTS: Final = 2000
+ZOTERO_PATIENCE: Final = timedelta(minutes=10)
 
 
 class Upstreams:
@@ -123,6 +128,13 @@ class Upstreams:
             key = secret("SEMANTIC_SCHOLAR_KEY")
             enrichers.append(SemanticScholar(gate, scholar.url, key))
         return enrichers
+
+    def zotero(self, key: str) -> Zotero:
+        """Return the library at Zotero that a key opens."""
+        from triage.sources.zotero import Zotero
+
+        deadline = self._clock.now() + ZOTERO_PATIENCE
+        return Zotero(self._gate("zotero", ZOTERO_INTERVAL_S, deadline, ZOTERO_REQUESTS), key)
 
     def close(self) -> None:
         """Close the connections; the gates can be used again and keep their distance."""

@@ -54,6 +54,14 @@ def check(ctx: click.Context) -> None:
 
 
 @command.command()
+@click.pass_context
+def compact(ctx: click.Context) -> None:
+    """Write the database's file anew: nothing of what was deleted is left in it."""
+    opened(ctx).database.rewrite()
+    click.echo("nothing of what was deleted is left in the file")
+
+
+@command.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.pass_context
 def backup(ctx: click.Context, file: Path | None) -> None:

@@ -47,10 +47,29 @@ def import_(ctx: click.Context, file: TextIO) -> None:
 
 
 @command.command()
+@click.argument("email", required=False)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "bibtex", "ris", "json", "csv"]),
+    help="How the likes of EMAIL are written.  [default: bibtex; without EMAIL jsonl]",
+)
 @click.pass_context
-def export(ctx: click.Context) -> None:
-    """Print every vote as the JSON lines that `import` reads."""
-    from triage.feedback import export_votes
+def export(ctx: click.Context, email: str | None, form: str | None) -> None:
+    """Print all votes as the JSON lines that `import` reads, or the likes of EMAIL as a library."""
+    if email is None:
+        if form not in (None, "jsonl"):
+            raise click.UsageError(f"--format {form} is for the likes of one: name their EMAIL")
+        from triage.feedback import export_votes
 
-    for line in export_votes(opened(ctx).database):
-        click.echo(line)
+        for line in export_votes(opened(ctx).database):
+            click.echo(line)
+        return
+    if form == "jsonl":
+        raise click.UsageError("jsonl is for the votes of all: leave EMAIL away")
+    from triage.libraries import likes
+    from triage.library import written
+    from triage.subscribe import find
+
+    app = opened(ctx)
+    click.echo(written(likes(app.database, find(app.database, email)), form or "bibtex"), nl=False)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from triage.cli import library
 from triage.cli._edge import json_option, opened, parse_date, show
 from triage.records import Detail, Frequency
 
@@ -284,3 +285,8 @@ def erase(ctx: click.Context, email: str, yes: bool) -> None:
         click.confirm("Delete everything that is stored of this subscriber?", abort=True)
     erase_subscriber(app.database, email)
     click.echo("erased")
+    app.database.rewrite()
+
+
+for _each in (library.import_, library.export, library.feed):
+    command.add_command(_each)

@@ -142,6 +142,7 @@ class Gate:
         etag: str = "",
         modified: str = "",
         once: bool = False,
+        secret: Mapping[str, str] | None = None,
     ) -> Answer:
         """Ask for `url`; with `etag` or `modified` of an earlier answer, only for what is new.
 
@@ -152,6 +153,7 @@ class Gate:
             once: its answer stays the same all day, as that of a page of a past day: asked again on
                 one UTC day, the gate gives the answer that it had. Not for what is polled, nor for
                 what is asked again because the answer was wrong.
+            secret: headers that go to this address alone: who sends us elsewhere is refused.
 
         Raises:
             SourceError: no usable answer came, or none can come before the deadline.
@@ -160,8 +162,10 @@ class Gate:
         headers = {"User-Agent": self._user_agent, "Accept-Encoding": "gzip"}
         headers |= {"If-None-Match": etag} if etag else {}
         headers |= {"If-Modified-Since": modified} if modified else {}
-        if not once:
-            return self._ask_patiently(url, params, headers, host)
+        if secret or not once:
+            return self._ask_patiently(
+                url, params, headers | dict(secret or {}), host, elsewhere=not secret
+            )
         question = (self._clock.now().date(), url, *sorted((params or {}).items()))
         if question not in self._answered:
             self._answered[question] = self._ask_patiently(url, params, headers, host)
@@ -188,13 +192,15 @@ class Gate:
         headers: dict[str, str],
         host: str,
         body: bytes | None = None,
+        *,
+        elsewhere: bool = True,
     ) -> Answer:
         # Kept open, each process that shares the turns would hold a connection of its own.
         headers = headers | {"Connection": "close"}
         reason = ""
         for _ in range(ATTEMPTS):
             try:
-                return self._follow(url, params, headers, host, body)
+                return self._follow(url, params, headers, host, body, elsewhere=elsewhere)
             except _Temporary as error:
                 reason = str(error)
         raise SourceError(
@@ -208,8 +214,10 @@ class Gate:
         headers: dict[str, str],
         host: str,
         body: bytes | None,
+        *,
+        elsewhere: bool,
     ) -> Answer:
-        for _ in range(1 + (_REDIRECTS if body is None else 0)):
+        for _ in range(1 + (_REDIRECTS if elsewhere and body is None else 0)):
             self._connection()  # Made before our turn, which is then a request and nothing else.
             self._wait(host)
             try:

@@ -18,6 +18,8 @@ SOUND_SQLITE = (3, 51, 3)
 # As much as SQLite itself lets gather: a thousand pages.
 ENOUGH_BYTES = 4_096_000
 AT_MOST_EVERY_S = 1.0
+_SOME = "PRAGMA wal_checkpoint(PASSIVE)"
+_ALL = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
 class Checkpointer:
@@ -47,13 +49,23 @@ class Checkpointer:
             self._last_s = time.monotonic()
             self._turn.release()
 
+    def empty(self) -> None:
+        """Carry all over and leave nothing in the file of what was written ahead.
+
+        Raises:
+            BlockingIOError: another process checkpoints now.
+            sqlite3.OperationalError: somebody reads a state that is older.
+        """
+        with self._turn:
+            self._checkpoint(_ALL)
+
     def close(self) -> None:
         with self._turn:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, how: str = _SOME) -> None:
         # The folder, for to close any handle of the file itself drops SQLite's locks on it (POSIX).
         folder = os.open(self._file.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -65,6 +77,8 @@ class Checkpointer:
                 # What was carried over is cut off, so that the size tells how much there is.
                 self._connection.execute("PRAGMA journal_size_limit = 0")
             self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            found = self._connection.execute(how).fetchone()
+            if how == _ALL and found[0]:
+                raise sqlite3.OperationalError("the database is being read")
         finally:
             os.close(folder)

@@ -162,6 +162,30 @@ class Database:
         if found != ("ok",):
             raise DatabaseError(f"the copy {path} of the database is not sound: {found[0]}")
 
+    def rewrite(self) -> None:
+        """Write a SQLite file anew, so that nothing of what was deleted is left in it.
+
+        PostgreSQL does the like on its own, when its autovacuum comes by.
+
+        Raises:
+            DatabaseError: it is in use, or the disk has no room for a second copy.
+        """
+        if not self.is_file:
+            return
+        try:
+            with self.engine.connect() as conn:
+                raw = conn.connection.driver_connection
+                assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - `is_file` says so
+                raw.execute("VACUUM")
+            if self._checkpointer is not None:
+                self._checkpointer.empty()
+        except (sqlite3.Error, DriverError, OSError) as error:
+            said = error.orig if isinstance(error, DriverError) else error
+            raise DatabaseError(
+                f"what was deleted may still lie in the database's file ({said}): stop what uses"
+                " it, see that its disk has room, and run `triage db compact`"
+            ) from error
+
     def close(self) -> None:
         if self._checkpointer is not None:
             self._checkpointer.close()

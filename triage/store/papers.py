@@ -244,3 +244,17 @@ def records_of(conn: Connection, paper_id: int) -> list[dict[str, Any]]:
         .order_by(paper_records.c.received_at, paper_records.c.id)
     )
     return [dict(row._mapping) for row in conn.execute(query)]
+
+
+def dois(conn: Connection, ids: Collection[int]) -> dict[int, str]:
+    """Return the first DOI under which each of these works is known, of those that have one."""
+    found: dict[int, str] = {}
+    for some in _in_parts(set(ids)):
+        query = (
+            select(WORK, func.min(paper_ids.c.value))
+            .join(papers, papers.c.id == paper_ids.c.paper_id)
+            .where(paper_ids.c.scheme == "doi", WORK.in_(some))
+            .group_by(WORK)
+        )
+        found.update(iter(conn.execute(query)))
+    return found

@@ -1,0 +1,40 @@
+"""All that is stored of a subscriber, as one JSON document that is theirs to keep."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from datetime import date, datetime
+
+from triage import store
+from triage.ports import Clock
+from triage.records import Subscriber
+from triage.store import Database
+
+
+def export(
+    db: Database, clock: Clock, subscriber: Subscriber, address_hash: Callable[[str], str]
+) -> str:
+    """Return every stored row about a subscriber, by table, as JSON.
+
+    Times are ISO 8601 in UTC; bytes are text where they are text, as mails are, else base64. What
+    could be used to act as the subscriber, such as a code to log in, is named and not shown.
+    """
+    with db.read() as conn:
+        rows = store.personal.rows_of(conn, subscriber.id, address_hash(subscriber.email))
+    document = {"subscriber": subscriber.email, "exported_at": clock.now(), "tables": rows}
+    return json.dumps(document, default=_plain, ensure_ascii=False, indent=1)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        try:
+            text = value.decode("utf-8")
+        except UnicodeDecodeError:
+            return base64.b64encode(value).decode("ascii")
+        is_text = text.isascii() and all(c.isprintable() or c in "\r\n\t" for c in text)
+        return text if is_text else base64.b64encode(value).decode("ascii")
+    raise TypeError(f"{type(value).__name__} has no form in JSON")

@@ -1,0 +1,278 @@
+"""A reader's library becomes likes, and likes become a file that other programs read.
+
+    library → entries → papers that are stored here → likes
+                      → ids of others, kept aside     → nothing yet
+                      → entries that name no paper, each with its reason
+
+What a library says of a paper is stored where the operator vouches for it, and never on the word
+of a page's visitor: it would be shown to everybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from triage import library, store
+from triage.errors import ConfigError
+from triage.features import author_key, author_keys
+from triage.identity import title_key
+from triage.ingest import ingest
+from triage.library import Entry, Liked
+from triage.ports import Clock
+from triage.records import Batch, EventKind, FetchedPaper, Origin, PaperId, Subscriber
+from triage.store import Database
+from triage.store.papers import Key
+from triage.store.search import Filters
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+ORIGIN = "library"
+LARGEST = 20 * 1024 * 1024
+MOST_OF_AN_AUTHOR = 1000
+_LIKES = (EventKind.VOTE_UP, EventKind.SAVE)
+# Shorter ones are borne by several papers: "Introduction", "Attention".
+_SHORTEST_TITLE = 15
+_LONGEST_TITLE, _LONGEST_ABSTRACT, _MOST_AUTHORS = 1_000, 20_000, 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Unrecognised:
+    """An entry that names no paper: where it stands, what it is called, and why."""
+
+    where: str
+    title: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryReport:
+    """How a library was taken: `read` = `liked` + `known` + `waiting` + those not recognised.
+
+    Attributes:
+        liked: entries that are new likes; `known` those of papers that were voted on before, or
+            that the library names twice.
+        waiting: entries with an arXiv id or a DOI of papers that are not stored: they become
+            likes when the library is read again after the papers have come.
+        stored: papers that were stored because the library holds all that is needed.
+    """
+
+    read: int
+    liked: int
+    known: int
+    waiting: int
+    unrecognised: tuple[Unrecognised, ...] = ()
+    stored: int = 0
+
+    @property
+    def recognised(self) -> int:
+        return self.read - len(self.unrecognised)
+
+    def __str__(self) -> str:
+        return (
+            f"read {self.read}, recognised {self.recognised}: new likes {self.liked},"
+            f" known {self.known}, not stored here {self.waiting}"
+        )
+
+
+def read_library(
+    db: Database,
+    clock: Clock,
+    subscriber: Subscriber,
+    content: bytes | str,
+    *,
+    new_papers: bool = False,
+) -> LibraryReport:
+    """Make likes of the papers that a library names and that are stored.
+
+    Args:
+        content: BibTeX, RIS, CSL-JSON, Zotero's JSON, or text with arXiv ids, DOIs and links.
+        new_papers: store those that are not, where the library has their title, abstract and day,
+            and keep the ids of the others aside.
+
+    Raises:
+        ConfigError: the content is larger than 20 MiB or no text; nothing was changed then.
+    """
+    entries = library.read(_text(content))
+    n_stored = 0
+    if new_papers:
+        with db.read() as conn:
+            known = _papers_of(conn, entries)
+        strange = [each for each, id in zip(entries, known, strict=True) if id is None and each.ids]
+        source = _Shelf(strange, clock.now().date())
+        for told in ingest(db, source, clock, resume=False):
+            n_stored = told.stored
+    liked = waiting = known_already = 0
+    unrecognised = []
+    with db.write() as conn:
+        chosen = _papers_of(conn, entries)
+        before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
+        for entry, paper_id in zip(entries, chosen, strict=True):
+            if paper_id is None and entry.ids:
+                waiting += 1
+            elif paper_id is None:
+                unrecognised.append(Unrecognised(entry.where, entry.title, _why(entry)))
+            elif paper_id in before:
+                known_already += 1
+            else:
+                before.add(paper_id)
+                liked += 1
+                _like(conn, subscriber, paper_id, clock.now())
+    return LibraryReport(len(entries), liked, known_already, waiting, tuple(unrecognised), n_stored)
+
+
+def like_own(db: Database, clock: Clock, subscriber: Subscriber, author: str) -> LibraryReport:
+    """Make likes of the stored papers that an author wrote.
+
+    Raises:
+        ConfigError: the name is a single word, which many share.
+    """
+    key = author_key(author)
+    if " " not in key:
+        raise ConfigError("one word is no author's name: give the first name, too")
+    with db.write() as conn:
+        ids = store.search.newest(conn, Filters(author=author), MOST_OF_AN_AUTHOR)
+        papers = store.papers.load(conn, ids)
+        own = [id for id in ids if key in author_keys(papers[id].authors)]
+        before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
+        new = [id for id in own if id not in before]
+        for id in new:
+            _like(conn, subscriber, id, clock.now())
+    return LibraryReport(len(own), len(new), len(own) - len(new), 0)
+
+
+def likes(db: Database, subscriber: Subscriber) -> list[Liked]:
+    """Return what a subscriber likes, newest first."""
+    with db.read() as conn:
+        votes = [vote for vote in store.events.votes(conn, subscriber.id) if vote.kind in _LIKES]
+        papers = store.papers.load(conn, [vote.paper_id for vote in votes])
+        dois = store.papers.dois(conn, [vote.paper_id for vote in votes])
+    return [
+        Liked(papers[vote.paper_id], vote.at, dois.get(vote.paper_id, ""))
+        for vote in votes
+        if vote.paper_id in papers
+    ]
+
+
+def _text(content: bytes | str) -> str:
+    if len(content) > LARGEST:
+        raise ConfigError("this library is larger than 20 MiB: export a part of it at a time")
+    if isinstance(content, str):
+        return content
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", "replace")
+    if b"\0" in content:
+        raise ConfigError(
+            "this is no text: export the library as BibTeX, RIS or CSL-JSON and give that file"
+        )
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")
+
+
+def _why(entry: Entry) -> str:
+    if not entry.title:
+        return "it has no arXiv id, no DOI and no title"
+    return "it has no arXiv id or DOI, and no paper of that title is stored"
+
+
+def _keys(id: Key) -> list[Key]:
+    source, value = id
+    return [
+        (each, value) for each in (("doi", "biorxiv", "medrxiv") if source == "doi" else (source,))
+    ]
+
+
+def _papers_of(conn: Connection, entries: Sequence[Entry]) -> list[int | None]:
+    """Return the stored paper that each entry is: by its ids, else by title and authors."""
+    wanted = {key for entry in entries for id in entry.ids for key in _keys(id)}
+    by_key = store.papers.find(conn, wanted)
+    titles = [title_key(entry.title[:_LONGEST_TITLE]) for entry in entries]
+    long = {title for title in titles if len(title) >= _SHORTEST_TITLE}
+    by_title = store.papers.find_titles(conn, long)
+    papers = store.papers.load(conn, set(by_title.values()))
+    found: list[int | None] = []
+    for entry, title in zip(entries, titles, strict=True):
+        ids = [by_key[key] for id in entry.ids for key in _keys(id) if key in by_key]
+        paper_id = by_title.get(title)
+        if paper_id is not None and not _share_an_author(entry.authors, papers[paper_id].authors):
+            paper_id = None
+        found.append(ids[0] if ids else paper_id)
+    return found
+
+
+def _share_an_author(some: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Tell whether a last name stands in both, or one says nothing of its authors."""
+
+    def last(names: tuple[str, ...]) -> set[str]:
+        return {author_key(name).rpartition(" ")[2] for name in names} - {""}
+
+    return not last(some) or not last(others) or not last(some).isdisjoint(last(others))
+
+
+def _like(conn: Connection, subscriber: Subscriber, paper_id: int, at: datetime) -> None:
+    store.events.append(
+        conn,
+        subscriber_id=subscriber.id,
+        paper_id=paper_id,
+        slate_id=None,
+        kind=EventKind.VOTE_UP,
+        origin=Origin.PERSON,
+        at=at,
+        recorded_at=at,
+        evidence={"method": "library"},
+    )
+
+
+class _Shelf:
+    """Entries that are not stored, as a source: papers where all is known, else ids."""
+
+    name = ORIGIN
+
+    def __init__(self, entries: Sequence[Entry], today: date) -> None:
+        self._entries = entries
+        self._today = today
+
+    def fetch(self, cursor: str | None) -> Iterator[Batch]:  # noqa: ARG002  (it has none)
+        papers = {each.ids[0]: _fetched(each, self._today) for each in self._entries}
+        # Where it stands would tell whose library it was.
+        ids = [PaperId(*id, None, ORIGIN) for id, paper in papers.items() if paper is None]
+        whole = [paper for paper in papers.values() if paper is not None]
+        if ids or whole:
+            yield Batch(papers=tuple(whole), ids=tuple(ids))
+
+
+def _fetched(entry: Entry, today: date) -> FetchedPaper | None:
+    """Return an entry as a paper of the month that it is from, None if something lacks."""
+    source, id = entry.ids[0]
+    on = _month_of(id) if source == "arxiv" else entry.published_on
+    title, abstract = _clean(entry.title, _LONGEST_TITLE), _clean(entry.abstract, _LONGEST_ABSTRACT)
+    if on is None or not title or not abstract:
+        return None
+    doi = next((value for scheme, value in entry.ids if scheme == "doi"), None)
+    return FetchedPaper(
+        source=source,
+        source_id=id,
+        title=title,
+        abstract=abstract,
+        raw_title=title,
+        raw_abstract=abstract,
+        authors=tuple(_clean(name, 200) for name in entry.authors[:_MOST_AUTHORS]),
+        listed_on=min(on, today),
+        doi=doi,
+    )
+
+
+def _month_of(arxiv_id: str) -> date:
+    """Return the first day of the month that an arXiv id holds, in both forms YYMM at its start."""
+    digits = arxiv_id.rpartition("/")[2]
+    year = int(digits[:2])
+    return date(1900 + year if "/" in arxiv_id and year > 90 else 2000 + year, int(digits[2:4]), 1)
+
+
+def _clean(text: str, longest: int) -> str:
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())[:longest].strip()

@@ -1,0 +1,71 @@
+"""Zotero's web API, version 3: the records of one person's library, by a key that they made.
+
+https://www.zotero.org/support/dev/web_api/v3/basics, November 2026: `/keys/current` says whose a
+key is; `/users/ID/items/top?format=json` gives at most 100 records a page from `start` on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from triage.errors import SourceError
+from triage.sources._http import Gate
+from triage.sources._json import loads
+
+URL: Final = "https://api.zotero.org"
+PAGE: Final = 100
+MOST_RECORDS: Final = 20_000
+_KEY: Final = re.compile(r"[A-Za-z0-9]{8,64}")
+_WHAT: Final = "Zotero's answer"
+
+
+class Zotero:
+    """Reads one person's library.
+
+    Args:
+        gate: shared by all requests to Zotero.
+        key: made by the library's owner at https://www.zotero.org/settings/keys, to read only.
+        url: of the API.
+
+    Raises:
+        SourceError: the key is none.
+    """
+
+    def __init__(self, gate: Gate, key: str, url: str = URL) -> None:
+        if _KEY.fullmatch(key) is None:
+            raise SourceError(
+                "this is no key of Zotero's: make one at https://www.zotero.org/settings/keys"
+            )
+        self._gate = gate
+        self._url = url.rstrip("/")
+        self._secret = {"Zotero-API-Version": "3", "Zotero-API-Key": key}
+
+    def library(self) -> str:
+        """Return the records as one JSON list, as `triage.library` reads it.
+
+        Raises:
+            SourceError: there was no usable answer, or the key does not open the library.
+        """
+        return json.dumps(list(self._records()), ensure_ascii=False)
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        owner = self._ask("/keys/current", {})
+        number = owner.get("userID") if isinstance(owner, dict) else None
+        if not isinstance(number, int):
+            raise SourceError(f"{_WHAT} does not say whose the key is: make a new one.")
+        for start in range(0, MOST_RECORDS, PAGE):
+            page = self._ask(
+                f"/users/{number}/items/top",
+                {"format": "json", "limit": str(PAGE), "start": str(start)},
+            )
+            if not isinstance(page, list):
+                raise SourceError(f"{_WHAT} is no list of records.")
+            yield from (record for record in page if isinstance(record, dict))
+            if len(page) < PAGE:
+                return
+
+    def _ask(self, path: str, params: dict[str, str]) -> Any:
+        return loads(self._gate.get(self._url + path, params, secret=self._secret).body, _WHAT)

@@ -1,0 +1,67 @@
+"""Everything that is stored of one person, found by walking the schema: new tables are in it, too.
+
+What belongs to a person points at their row, or at a row that belongs to them. Beside that stand
+what their address asked for, and that it is suppressed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
+
+from triage.store.subscribers import email_key
+from triage.tables import asks, metadata, papers, subscribers, suppressions
+
+# What would let somebody else act as this person. It is named and not shown.
+_SECRETS = {"asks": {"binding", "code"}, "sessions": {"key_hash"}, "feeds": {"public_id"}}
+SECRET = "(kept secret)"  # noqa: S105
+
+
+def rows_of(
+    conn: Connection, subscriber_id: int, address_hash: str = ""
+) -> dict[str, list[dict[str, Any]]]:
+    """Return every row about one subscriber by table; tables without any are left out.
+
+    Args:
+        address_hash: that of their address, under which it may be suppressed.
+    """
+    query = select(subscribers.c.email).where(subscribers.c.id == subscriber_id)
+    email = conn.scalar(query) or ""
+    owned: dict[Table, ColumnElement[bool]] = {subscribers: subscribers.c.id == subscriber_id}
+    for table in metadata.sorted_tables:
+        ways = [
+            key.parent.in_(select(key.column).where(owned[key.column.table]))
+            for key in table.foreign_keys
+            if key.column.table in owned and key.column.table is not table
+        ]
+        if ways:
+            owned[table] = or_(*ways)
+    owned[asks] = func.lower(asks.c.email).in_({email.lower(), email_key(email)})
+    owned[suppressions] = suppressions.c.address_hash == address_hash
+    found = {
+        table.name: [_shown(table, row) for row in _ordered(conn, table, which)]
+        for table, which in owned.items()
+    }
+    found["papers"] = _papers(conn, found)
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _ordered(conn: Connection, table: Table, which: ColumnElement[bool]) -> list[dict[str, Any]]:
+    query = select(table).where(which).order_by(*table.primary_key.columns)
+    return [dict(row._mapping) for row in conn.execute(query)]
+
+
+def _shown(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    return row | {name: SECRET for name in _SECRETS.get(table.name, ()) if row.get(name)}
+
+
+def _papers(conn: Connection, found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return what the papers are called that these rows name by number."""
+    numbers = {row["paper_id"] for rows in found.values() for row in rows if "paper_id" in row}
+    several, titles = sorted(numbers), []
+    columns = (papers.c.id, papers.c.source, papers.c.source_id, papers.c.title)
+    for start in range(0, len(several), 5000):
+        query = select(*columns).where(papers.c.id.in_(several[start : start + 5000]))
+        titles += [dict(row._mapping) for row in conn.execute(query.order_by(papers.c.id))]
+    return titles
