@@ -12,12 +12,13 @@ import pytest
 
 from tests.factories import subscriber
 from tests.guarantees import Guarantee
-from triage.due import REST, Last, digest_at, due_on
+from triage.due import Last, digest_at, due_on
 from triage.records import Subscriber
 
 ZONES = sorted(zone for zone in available_timezones() if zone != "localtime")
 HOURS = (0, 2, 3, 23)
 ONE_DAY = timedelta(days=1)
+HALF_A_DAY = timedelta(hours=12)
 START = datetime(2025, 1, 1, tzinfo=UTC)
 YEARS = (date(2025, 1, 1), date(2027, 12, 31))
 
@@ -76,7 +77,7 @@ def test_every_local_date_of_every_zone_is_due_exactly_once(guarantee: Guarantee
             for on in asked:
                 due = digest_at(on, hour, name)
                 if last is not None and last.on == on - ONE_DAY:
-                    assert due - last.at >= REST, (name, on, hour)
+                    assert due - last.at >= HALF_A_DAY, (name, on, hour)
                 # Up to the instant the day before is the newest, from it on this one.
                 before = Last(on - ONE_DAY, due - ONE_DAY)
                 assert due_on(reader, before, due - timedelta(microseconds=1)) is None
@@ -140,7 +141,7 @@ def test_whoever_moves_gets_later_dates_only_and_never_two_at_once(guarantee: Gu
             n_skipped += skipped
             # Who crosses the date line may leave a day out, as their calendar does.
             assert skipped <= sum(one.at <= at <= other.at for at in moved), walk
-    assert shortest >= REST
+    assert shortest >= HALF_A_DAY
     guarantee.record(
         n_walks=n_walks,
         n_zone_changes=n_changes,
