@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 from benchmarks.figures import record, skip
 from benchmarks.pairs import PAPERS, Pair, corpus, pairs
 from triage import store
+from triage.fetched import Batch, FetchedPaper
 from triage.ingest import ingest
 from triage.likeness import title_mark
 from triage.migrate import upgrade
-from triage.records import Batch, FetchedPaper
 from triage.store import Database, open_database
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.figures import SHARED
+from triage.fetched import FetchedPaper
 from triage.likeness import Traits, alike
-from triage.records import FetchedPaper
 
 if TYPE_CHECKING:
     pass

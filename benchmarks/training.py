@@ -27,7 +27,8 @@ from benchmarks.figures import peak_gib, record
 from triage import store
 from triage.app import App, open_app
 from triage.features import FEATURE_VERSION, FEATURES
-from triage.records import Batch, EventKind, FetchedPaper, Origin, Policy
+from triage.fetched import Batch, FetchedPaper
+from triage.records import EventKind, Origin, Policy
 from triage.serving import serving
 from triage.tables import events, impressions, slates, subscribers
 

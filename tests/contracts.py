@@ -11,9 +11,10 @@ from tests.digests import digest
 from tests.factories import slate
 from triage.errors import MailDeferred, TriageError
 from triage.features import FEATURES
+from triage.fetched import Batch, KnownPaper
 from triage.identity import identify
 from triage.ports import Encoder, Enricher, Mailer, Scorer, Source
-from triage.records import F32, Batch, KnownPaper, OutgoingMessage
+from triage.records import F32, OutgoingMessage
 
 LARGEST_BATCH = 500
 

@@ -13,8 +13,9 @@ from tests.factories import DAY, NOON, slate, subscriber
 from tests.fakes import StoppedClock
 from triage import store
 from triage.errors import SourceError
+from triage.fetched import Batch, FetchedPaper
 from triage.ingest import IngestReport, ingest
-from triage.records import Batch, FetchedPaper, OutgoingMessage, Paper, Slate, Subscriber
+from triage.records import OutgoingMessage, Paper, Slate, Subscriber
 from triage.store import Database
 from triage.tables import metadata
 

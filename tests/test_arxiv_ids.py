@@ -9,7 +9,7 @@ import pytest
 
 from tests.contracts import SourceContract, error_text
 from triage.errors import SourceError
-from triage.records import PaperId
+from triage.fetched import PaperId
 from triage.sources.arxiv_ids import ArxivIds
 
 TODAY = date(2026, 3, 2)

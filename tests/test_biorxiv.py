@@ -18,8 +18,9 @@ from tests.fakes import StoppedClock
 from tests.installation import installed
 from triage import store
 from triage.errors import RejectedRecord, SourceError
+from triage.fetched import FetchedPaper, SourceDay
 from triage.ingest import IngestReport, ingest
-from triage.records import FetchedPaper, Paper, SourceDay, Verdict
+from triage.records import Paper, Verdict
 from triage.sources._biorxiv_json import posted, published
 from triage.sources._http import Gate
 from triage.sources.biorxiv import MISSED_DAYS, OVERLAP_DAYS, Biorxiv

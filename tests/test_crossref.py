@@ -15,9 +15,9 @@ from tests.fakes import StoppedClock
 from tests.fixtures import cassette
 from tests.scholars import Scholars
 from triage.errors import SourceError
+from triage.fetched import Enrichment, KnownPaper
 from triage.identity import parse_doi
 from triage.ports import Enricher
-from triage.records import Enrichment, KnownPaper
 from triage.sources._http import Gate, user_agent
 from triage.sources.crossref import MOST_DOIS, Crossref
 

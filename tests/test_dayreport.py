@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.factories import DAY
 from triage.dayreport import day_report
-from triage.records import SourceDay, Verdict
+from triage.fetched import SourceDay
+from triage.records import Verdict
 
 
 def day(verdict: Verdict, source: str = "arxiv", **fields: Any) -> SourceDay:

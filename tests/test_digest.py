@@ -22,18 +22,11 @@ from triage.app import App, initialise, open_app
 from triage.demo.story import PAPERS
 from triage.errors import NotFound, SourceError
 from triage.features import FEATURES
+from triage.fetched import Batch
 from triage.ingest import ingest
 from triage.killpoint import BEFORE_THE_DOT, POINTS
 from triage.ports import silent
-from triage.records import (
-    Batch,
-    EventKind,
-    Frequency,
-    MessageState,
-    Origin,
-    Policy,
-    SubscriberState,
-)
+from triage.records import EventKind, Frequency, MessageState, Origin, Policy, SubscriberState
 from triage.sources.files import open_source
 from triage.subscribe import add, pause
 

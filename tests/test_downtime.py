@@ -23,10 +23,11 @@ from tests.installation import installed
 from triage import store
 from triage.announcements import announcement_days, arxiv_today
 from triage.digest import Composed, Nightly
+from triage.fetched import Batch, FetchedPaper, SourceDay
 from triage.ingest import ingest
 from triage.outbox import Outbox
 from triage.ranking import DigestRules
-from triage.records import Batch, FetchedPaper, OutgoingMessage, Slate, SourceDay, Verdict
+from triage.records import OutgoingMessage, Slate, Verdict
 from triage.schedule import Schedule
 from triage.sources._http import Gate
 from triage.sources.arxiv import Arxiv

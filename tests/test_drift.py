@@ -24,8 +24,9 @@ from tests.mutations import mutated
 from triage import store
 from triage.errors import SourceError
 from triage.fetch import fetch
+from triage.fetched import Batch, FetchedPaper, SourceDay
 from triage.ports import Source
-from triage.records import Batch, FetchedPaper, SourceDay, Verdict
+from triage.records import Verdict
 from triage.sources._arxiv_xml import parse_entries
 from triage.sources._http import Gate
 from triage.sources.arxiv import Arxiv

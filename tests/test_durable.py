@@ -35,10 +35,11 @@ from triage import store
 from triage.clearance import warn_of_old_sqlite
 from triage.clock import SystemClock
 from triage.errors import DatabaseError
+from triage.fetched import Batch
 from triage.ingest import ingest
 from triage.outbox import Outbox, Rules
 from triage.pace import Pace
-from triage.records import Batch, EventKind, OutgoingMessage
+from triage.records import EventKind, OutgoingMessage
 from triage.store import Database, _checkpoint, _database, health, open_database, place
 from triage.tables import events, messages, slates, source_cursors, subscribers
 from triage.tokens import Claims, Keyring, Purpose

@@ -26,8 +26,8 @@ from triage.cli import cli
 from triage.clock import SystemClock
 from triage.enrich import EnrichReport, enrich, improved
 from triage.errors import SourceError
+from triage.fetched import Enrichment, KnownPaper
 from triage.ports import Enricher
-from triage.records import Enrichment, KnownPaper
 from triage.sources._http import Gate
 from triage.sources.crossref import Crossref
 from triage.sources.semantic_scholar import SemanticScholar

@@ -21,9 +21,10 @@ from tests.fixtures import recorded
 from tests.installation import installed
 from triage import store
 from triage.errors import RejectedRecord, SourceError
+from triage.fetched import FetchedPaper, SourceDay
 from triage.identity import upstream_url
 from triage.ingest import IngestReport, ingest
-from triage.records import FetchedPaper, Paper, SourceDay, Verdict
+from triage.records import Paper, Verdict
 from triage.sources import feed as feeds
 from triage.sources._feed_entries import own_page
 from triage.sources._http import Gate
@@ -291,7 +292,7 @@ def test_an_entry_joins_the_work_that_another_source_knows(world: World) -> None
         name = "arxiv"
 
         def fetch(self, cursor: str | None) -> Iterator[Any]:
-            from triage.records import Batch
+            from triage.fetched import Batch
 
             yield Batch((paper,))
 

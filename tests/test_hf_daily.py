@@ -21,8 +21,9 @@ from tests.installation import installed
 from triage import store
 from triage.announcements import announcement_days
 from triage.errors import SourceError
+from triage.fetched import SourceDay
 from triage.ingest import IngestReport, ingest
-from triage.records import Paper, SourceDay, Verdict
+from triage.records import Paper, Verdict
 from triage.sources._http import Answer, Gate
 from triage.sources.hf_daily import MISSED_DAYS, HuggingFaceDaily, _listing, _papers
 from triage.store import Database

@@ -20,19 +20,11 @@ from triage import store
 from triage.announcements import arxiv_today
 from triage.digest import Composed, Nightly
 from triage.errors import SourceError
+from triage.fetched import Batch, FetchedPaper, SourceDay
 from triage.outbox import Outbox
 from triage.ports import Source
 from triage.ranking import DigestRules
-from triage.records import (
-    Batch,
-    FetchedPaper,
-    Frequency,
-    MessageState,
-    OutgoingMessage,
-    Slate,
-    SourceDay,
-    Verdict,
-)
+from triage.records import Frequency, MessageState, OutgoingMessage, Slate, Verdict
 from triage.schedule import Schedule
 from triage.store import Database
 from triage.subscribe import add

@@ -31,8 +31,9 @@ from tests.guarantees import Guarantee
 from tests.installation import ListedSource, add_reader, queue, rows
 from triage import store
 from triage.candidates import eligible
+from triage.fetched import Batch, FetchedPaper
 from triage.ingest import ingest
-from triage.records import Batch, FetchedPaper, Subscriber
+from triage.records import Subscriber
 from triage.store import Database, open_database
 from triage.tables import impressions
 from triage.work import says_withdrawn

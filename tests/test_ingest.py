@@ -26,8 +26,9 @@ from tests.installation import (
 )
 from triage import store
 from triage.errors import SourceError
+from triage.fetched import Batch, FetchedPaper, PaperId, Rejected, SourceDay
 from triage.ingest import IngestReport, ingest
-from triage.records import Batch, FetchedPaper, PaperId, Rejected, SourceDay, Verdict
+from triage.records import Verdict
 from triage.sources.files import open_source
 from triage.store import Database, open_database
 

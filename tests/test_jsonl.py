@@ -11,7 +11,7 @@ import pytest
 
 from tests.contracts import SourceContract, error_text
 from triage.errors import SourceError
-from triage.records import Batch, FetchedPaper, Rejected
+from triage.fetched import Batch, FetchedPaper, Rejected
 from triage.sources.jsonl import JsonLines
 
 TODAY = date(2026, 3, 2)

@@ -10,8 +10,8 @@ import pytest
 
 from tests.contracts import SourceContract, error_text
 from triage.errors import SourceError
+from triage.fetched import Batch
 from triage.identity import title_key
-from triage.records import Batch
 from triage.sources.arxiv_ids import ArxivIds
 from triage.sources.files import open_source
 from triage.sources.jsonl import JsonLines

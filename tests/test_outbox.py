@@ -419,6 +419,17 @@ def test_a_clock_that_jumps_takes_nothing_from_a_sender_that_lives(
     assert mailer.sent == []
 
 
+def test_a_sender_whose_clock_was_ahead_keeps_nothing_for_longer(
+    database: Database, clock: StoppedClock
+) -> None:
+    queue(database, empty_slate(add_reader(database)))
+    leave_in_flight(database, MessageState.CLAIMED)
+    clock.at = NOON - timedelta(hours=1)
+    mailer = UnknowingMailer()
+    assert outbox(database, mailer, clock).drain() == DrainReport(sent=1)
+    assert clock.at == NOON - timedelta(hours=1) + LEASE
+
+
 def test_what_arrived_before_the_sender_died_is_not_sent_again(
     database: Database, clock: StoppedClock
 ) -> None:

@@ -168,7 +168,7 @@ def test_a_bucket_never_holds_more_than_a_moments_worth(
     # When it will hold one, it does, unless the clock is set in between.
     if tokens < 1:
         at = next_token_at(tokens, rate, now) + timedelta(microseconds=1)
-        assert tokens_now((tokens, now), rate, at) == pytest.approx(1.0, abs=1e-3)
+        assert tokens_now((tokens, now), rate, at) >= 1.0 - 1e-3
 
 
 def test_a_clock_set_back_stops_nobody() -> None:

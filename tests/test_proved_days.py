@@ -22,7 +22,8 @@ from tests.guarantees import Guarantee
 from triage.announcements import EASTERN, announcement_before, arxiv_today
 from triage.dayreport import day_report
 from triage.errors import SourceError
-from triage.records import Batch, SourceDay, Verdict
+from triage.fetched import Batch, SourceDay
+from triage.records import Verdict
 from triage.sources._http import Gate
 from triage.sources.arxiv import Arxiv
 

@@ -19,18 +19,11 @@ from triage import store
 from triage.digest import Composed, Nightly
 from triage.due import digest_at
 from triage.errors import SourceError, TriageError
+from triage.fetched import Batch, SourceDay
 from triage.outbox import Outbox
 from triage.ports import Source
 from triage.ranking import DigestRules
-from triage.records import (
-    Batch,
-    Frequency,
-    OutgoingMessage,
-    Slate,
-    SourceDay,
-    Subscriber,
-    Verdict,
-)
+from triage.records import Frequency, OutgoingMessage, Slate, Subscriber, Verdict
 from triage.schedule import OLDER_AGAIN, OPEN_AGAIN, PATIENCE, SETTLED_AGAIN, Chore, Schedule
 from triage.store import Database
 from triage.subscribe import add, pause, resume

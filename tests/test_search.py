@@ -19,7 +19,8 @@ from tests.installation import add_papers, fetched, installed, stored_papers, ta
 from tests.topics import CATEGORIES, N_EACH, literature
 from triage import store, works
 from triage.errors import NotFound
-from triage.records import FetchedPaper, Paper
+from triage.fetched import FetchedPaper
+from triage.records import Paper
 from triage.search import Filters, Hit, Search
 from triage.serving import encode_new, serving
 from triage.store import Database

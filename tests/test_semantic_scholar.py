@@ -15,8 +15,8 @@ from tests.fakes import StoppedClock
 from tests.fixtures import cassette
 from tests.scholars import Scholars
 from triage.errors import SourceError
+from triage.fetched import Enrichment, KnownPaper
 from triage.ports import Enricher
-from triage.records import Enrichment, KnownPaper
 from triage.sources._http import Gate
 from triage.sources.semantic_scholar import MOST_IDS, SemanticScholar
 

@@ -13,13 +13,12 @@ from sqlalchemy.exc import IntegrityError
 from tests.factories import DAY, NOON, paper, subscriber
 from tests.installation import add_papers, add_reader, installed, rows
 from triage import store
+from triage.fetched import Rejected, SourceDay
 from triage.records import (
     EventKind,
     Frequency,
     Origin,
     Paper,
-    Rejected,
-    SourceDay,
     Subscriber,
     SubscriberState,
     Verdict,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.factories import DAY
 from tests.installation import fetched, unnamed
-from triage.records import FetchedPaper
+from triage.fetched import FetchedPaper
 from triage.sources._text import normalise
 from triage.work import composed, says_withdrawn
 

@@ -24,15 +24,8 @@ from tests.installation import (
 from triage import store
 from triage.enrich import enrich
 from triage.errors import NotFound
-from triage.records import (
-    Enrichment,
-    EventKind,
-    FetchedPaper,
-    KnownPaper,
-    MessageState,
-    Origin,
-    Subscriber,
-)
+from triage.fetched import Enrichment, FetchedPaper, KnownPaper
+from triage.records import EventKind, MessageState, Origin, Subscriber
 from triage.store import Database
 from triage.works import merge, provenance, split
 

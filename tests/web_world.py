@@ -21,10 +21,12 @@ from tests.factories import DAY, NOON, impression, slate, subscriber
 from tests.fakes import StoppedClock
 from triage import store
 from triage.enrolment import Enrolment
-from triage.mail import part_of
+from triage.links import digest_links
+from triage.mail import build_digest, part_of
 from triage.notes import composer
 from triage.ports import Clock
 from triage.records import (
+    DigestLinks,
     EventKind,
     Impression,
     OutgoingMessage,
@@ -33,6 +35,7 @@ from triage.records import (
     Subscriber,
     SubscriberState,
 )
+from triage.render import render_digest
 from triage.settings import MailSettings, Settings, Site
 from triage.store import Database
 from triage.tables import metadata
@@ -138,7 +141,7 @@ class Visitor:
 
 
 def _form_of(page: httpx.Response, button: str | None) -> tuple[Tag, Tag]:
-    html = BeautifulSoup(page.text, "html5lib")
+    html = BeautifulSoup(page.text, "html.parser")
     for each in html.find_all("button"):
         form = each.find_parent("form")
         if form and button in (None, each.get("value"), each.get_text()):
@@ -190,16 +193,21 @@ class World:
     shown: tuple[Impression, ...] | None = None
     headers: dict[str, str] = field(default_factory=dict)
     last_note: int = 0
+    _clients: dict[tuple[StillSite, Keyring], Client] = field(default_factory=dict)
 
     @cached_property
     def enrolment(self) -> Enrolment:
         return new_enrolment(self.db, self.clock, self.keyring, self.site)
 
     def client(self) -> Client:
-        app = create_app(
-            self.db, self.keyring, self.clock, self.site, self.enrolment, lambda _: self.shown
-        )
-        return Client(app, self.site.base_url)
+        """Return a client of an application, which is made once for a site and its keys."""
+        known = self.site, self.keyring
+        if known not in self._clients:
+            app = create_app(
+                self.db, self.keyring, self.clock, self.site, self.enrolment, lambda _: self.shown
+            )
+            self._clients[known] = Client(app, self.site.base_url)
+        return self._clients[known]
 
     def visitor(self) -> Visitor:
         """Return somebody with a browser of their own."""
@@ -250,6 +258,26 @@ class World:
     def vote(self, kind: EventKind = EventKind.VOTE_UP, position: int = 1) -> str:
         return self.token(Purpose.VOTE, position, kind)
 
+    def links(self, reader: int = 0) -> DigestLinks:
+        """Return the links of a reader's digest."""
+        site = self.site
+        return digest_links(
+            self.slates[reader], self.keyring, site.base_url, site.contact, self.clock.now().date()
+        )
+
+    def mail(self, reader: int = 0) -> OutgoingMessage:
+        """Return a reader's digest as it is sent."""
+        links = self.links(reader)
+        return build_digest(
+            self.slates[reader],
+            links,
+            render_digest(self.slates[reader], links, self.site.name),
+            sender="Papers <digest@triage.example>",
+            reply_to=self.site.contact,
+            site_name=self.site.name,
+            date=self.clock.now(),
+        )
+
     def everything(self) -> str:
         return everything(self.db)
 
@@ -298,12 +326,24 @@ def add_papers(db: Database, rows: list[dict[str, Any]]) -> list[Paper]:
 
 def new_world(folder: Path, **paper_fields: Any) -> World:
     """Make a world in which reader 0 has papers 1 to 3 and reader 1 papers 1 and 2."""
+    readers = {ADDRESS: 3, "other@example.org": 2}
+    return _peopled(folder, readers, [paper_row(n, **paper_fields) for n in (1, 2, 3)])
+
+
+def new_crowd(folder: Path, n_readers: int, n_papers: int) -> World:
+    """Make a world of many readers, each with the same papers."""
+    readers = {f"reader.{n}@example.org": n_papers for n in range(n_readers)}
+    return _peopled(folder, readers, [paper_row(n) for n in range(1, n_papers + 1)])
+
+
+def _peopled(folder: Path, n_papers: dict[str, int], rows: list[dict[str, Any]]) -> World:
     db = new_database(folder)
-    papers = add_papers(db, [paper_row(n, **paper_fields) for n in (1, 2, 3)])
+    papers = add_papers(db, rows)
     readers, slates = [], []
     with db.write() as conn:
         run_id = store.runs.begin(conn, DAY, NOON)
-        for n, (email, n_papers) in enumerate(((ADDRESS, 3), ("other@example.org", 2)), start=1):
+        for n, (email, n_shown) in enumerate(n_papers.items(), start=1):
+            public_id = f"{n}" * 20 if n < 10 else f"{n:020d}"
             reader = store.subscribers.add(
                 conn,
                 subscriber(n, email=email, interests=INTERESTS),
@@ -312,9 +352,9 @@ def new_world(folder: Path, **paper_fields: Any) -> World:
                 at=NOON,
             )
             shown = tuple(
-                impression(i, paper=paper) for i, paper in enumerate(papers[:n_papers], start=1)
+                impression(i, paper=paper) for i, paper in enumerate(papers[:n_shown], start=1)
             )
-            chosen = slate(public_id=f"{n}" * 20, subscriber=reader, impressions=shown)
+            chosen = slate(public_id=public_id, subscriber=reader, impressions=shown)
             slate_id = store.slates.save(conn, chosen, run_id, NOON)
             message = OutgoingMessage(
                 f"<d.{chosen.public_id}@triage.example>", email, b"frozen for " + email.encode()

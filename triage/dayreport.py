@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import groupby
 
+from triage.fetched import SourceDay
 from triage.identity import source_name
-from triage.records import SourceDay, Verdict
+from triage.records import Verdict
 
 _UNSETTLED = frozenset({Verdict.PARTIAL, Verdict.EMPTY_SUSPECT, Verdict.FAILED})
 # More than so many names or feeds are counted, so that a line stays a line.

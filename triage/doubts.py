@@ -152,12 +152,14 @@ class Doubts:
         owner = message.lease_owner or ""
         if owner in ("", self._owner) or self._is_gone(owner):
             return 0.0
-        # The clocks may differ: it has run out only if there is no sign of life by ours, either.
+        # Clocks may differ, so what counts is for how long, by ours, it has shown no sign of life.
         now = self._monotonic()
         seen_at = self._first_seen.setdefault(_sign(message), now)
-        if message.lease_until is not None and message.lease_until > self._clock.now():
-            return None
-        return max(self._lease.total_seconds() - (now - seen_at), 0.0)
+        left_s = max(self._lease.total_seconds() - (now - seen_at), 0.0)
+        until, present = message.lease_until or message.created_at, self._clock.now()
+        # A lease that lasts longer than any is given was written by a clock that was wrong.
+        seems_alive = present < until <= present + 2 * self._lease
+        return None if left_s and seems_alive else left_s
 
     def _take_back(self, message: StoredMessage) -> State | None:
         """Take back a message that was not handed over; who dropped it may have died of it."""

@@ -15,8 +15,9 @@ import structlog
 
 from triage import store, works
 from triage.errors import DatabaseError, SourceError
+from triage.fetched import Enrichment, KnownPaper
 from triage.ports import Clock, Enricher, Progress, silent
-from triage.records import Enrichment, KnownPaper, Paper
+from triage.records import Paper
 from triage.store import Database
 
 if TYPE_CHECKING:

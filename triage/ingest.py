@@ -16,9 +16,9 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from triage import store, works
+from triage.fetched import Batch, FetchedPaper, Rejected
 from triage.likeness import Traits, title_mark
 from triage.ports import Clock, Source
-from triage.records import Batch, FetchedPaper, Rejected
 from triage.store import Database
 from triage.store.papers import Key
 from triage.store.works import StoredRecord

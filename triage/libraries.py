@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 from triage import library, store
 from triage.errors import ConfigError
 from triage.features import author_key, author_keys
+from triage.fetched import Batch, FetchedPaper, PaperId
 from triage.identity import title_key
 from triage.ingest import ingest
 from triage.library import Entry, Liked
 from triage.ports import Clock
-from triage.records import Batch, EventKind, FetchedPaper, Origin, PaperId, Subscriber
+from triage.records import EventKind, Origin, Subscriber
 from triage.store import Database
 from triage.store.papers import Key
 from triage.store.search import Filters

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from typing import Final
 
+from triage.fetched import FetchedPaper
 from triage.identity import identify, source_name, title_key
-from triage.records import FetchedPaper
 
 Name = tuple[str, str]
 """An author's family name, folded, and the first letter of the given name, empty if unknown."""

@@ -8,16 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from triage.records import (
-    F32,
-    F64,
-    I32,
-    Batch,
-    Encodings,
-    Enrichment,
-    KnownPaper,
-    OutgoingMessage,
-)
+from triage.fetched import Batch, Enrichment, KnownPaper
+from triage.records import F32, F64, I32, Encodings, OutgoingMessage
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

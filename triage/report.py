@@ -16,8 +16,9 @@ from typing import TypeVar
 
 from triage import __version__
 from triage._assets import templates_dir
+from triage.fetched import SourceDay
 from triage.identity import source_name
-from triage.records import EventKind, MessageState, Policy, SourceDay, SubscriberState, Verdict
+from triage.records import EventKind, MessageState, Policy, SubscriberState, Verdict
 from triage.store import Database, figures, sources, versions
 
 DAYS = 90

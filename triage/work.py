@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any, Final
 
+from triage.fetched import FetchedPaper
 from triage.identity import title_key
 from triage.likeness import Traits, alike
-from triage.records import FetchedPaper
 
 # Whose text stands for a work that several archives have; what is not named comes after.
 _RANK: Final = {"arxiv": 0, "biorxiv": 1, "medrxiv": 1, "doi": 2}

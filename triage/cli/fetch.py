@@ -14,8 +14,9 @@ from triage.cli._edge import PARTLY_DONE, json_option, opened, parse_date, progr
 from triage.errors import ConfigError
 
 if TYPE_CHECKING:
+    from triage.fetched import SourceDay
     from triage.ports import Source
-    from triage.records import SourceDay, Verdict
+    from triage.records import Verdict
 
 # A fetch may mend days as long ago as the report's calendar reaches.
 _MENDED = timedelta(days=90)

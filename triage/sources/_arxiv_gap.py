@@ -15,7 +15,7 @@ from typing import Final
 
 from triage.announcements import announcement_before, is_announcement_day
 from triage.errors import RejectedRecord, SourceError
-from triage.records import FetchedPaper, Rejected
+from triage.fetched import FetchedPaper, Rejected
 from triage.sources import _oai
 from triage.sources._arxiv_state import Day, Reading, State, key_of
 from triage.sources._http import Gate

@@ -16,7 +16,8 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from triage.announcements import announcement_days
-from triage.records import Rejected, SourceDay, Verdict
+from triage.fetched import Rejected, SourceDay
+from triage.records import Verdict
 
 DAYS_KEPT: Final = 3
 MISSED_DAYS: Final = 30

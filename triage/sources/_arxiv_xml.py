@@ -14,8 +14,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from triage.errors import RejectedRecord, SourceError
+from triage.fetched import FetchedPaper, Rejected
 from triage.identity import parse_arxiv, parse_doi
-from triage.records import FetchedPaper, Rejected
 from triage.sources._text import normalise, reject
 from triage.sources._xml import root, text
 

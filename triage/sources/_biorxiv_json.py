@@ -14,8 +14,8 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from triage.errors import RejectedRecord, SourceError
+from triage.fetched import FetchedPaper
 from triage.identity import parse_doi
-from triage.records import FetchedPaper
 from triage.sources import _json
 from triage.sources._text import clean, normalise
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from triage.errors import SourceError
-from triage.records import Batch, FetchedPaper, PaperId, Rejected
+from triage.fetched import Batch, FetchedPaper, PaperId, Rejected
 
 BATCH_SIZE: Final = 500
 LONGEST_LINE: Final = 16 * 1024 * 1024

@@ -15,8 +15,8 @@ from datetime import date
 from typing import Final
 
 from triage.errors import RejectedRecord
+from triage.fetched import FetchedPaper, Rejected
 from triage.identity import title_key
-from triage.records import FetchedPaper, Rejected
 from triage.sources import _tex
 from triage.work import says_withdrawn
 

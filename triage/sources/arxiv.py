@@ -21,7 +21,8 @@ import structlog
 
 from triage.announcements import arxiv_holiday, empty_verdict, is_announcement_day
 from triage.errors import RejectedRecord, SourceError
-from triage.records import Batch, FetchedPaper, Rejected, SourceDay, Verdict
+from triage.fetched import Batch, FetchedPaper, Rejected, SourceDay
+from triage.records import Verdict
 from triage.sources._arxiv_gap import Gap, Step
 from triage.sources._arxiv_state import Reading, State, key_of
 from triage.sources._arxiv_xml import Announcement, Entry, Feed, Kind, parse_entries, parse_feed

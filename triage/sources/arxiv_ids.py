@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from triage.errors import SourceError
+from triage.fetched import Batch, PaperId, Rejected
 from triage.identity import identify
-from triage.records import Batch, PaperId, Rejected
 from triage.sources._file import Position, batches, decoded, looks_like_markup, numbered_lines
 from triage.sources._text import reject
 

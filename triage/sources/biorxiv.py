@@ -18,8 +18,9 @@ from typing import Any, Final
 
 from triage.announcements import empty_verdict
 from triage.errors import RejectedRecord, SourceError
+from triage.fetched import Batch, FetchedPaper, Rejected, SourceDay
 from triage.identity import source_name
-from triage.records import Batch, FetchedPaper, Rejected, SourceDay, Verdict
+from triage.records import Verdict
 from triage.sources._biorxiv_json import BadAnswer, Page, parse, posted, published, row_key
 from triage.sources._http import Gate
 from triage.sources._text import reject

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from triage.errors import SourceError
+from triage.fetched import Enrichment, KnownPaper
 from triage.identity import identify, parse_doi
-from triage.records import Enrichment, KnownPaper
 from triage.sources._http import Gate
 from triage.sources._json import loads
 from triage.sources._scholarly import citations, other_ids, venue

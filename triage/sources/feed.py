@@ -16,7 +16,8 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from triage.errors import RejectedRecord, SourceError
-from triage.records import Batch, FetchedPaper, Rejected, SourceDay, Verdict
+from triage.fetched import Batch, FetchedPaper, Rejected, SourceDay
+from triage.records import Verdict
 from triage.sources import _json, _xml
 from triage.sources._feed_entries import Entry, Text, absolute
 from triage.sources._http import Gate

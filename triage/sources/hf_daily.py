@@ -17,8 +17,9 @@ from typing import Any, Final
 
 from triage.announcements import announcement_days, empty_verdict
 from triage.errors import RejectedRecord, SourceError
+from triage.fetched import Batch, FetchedPaper, Rejected, SourceDay
 from triage.identity import parse_arxiv
-from triage.records import Batch, FetchedPaper, Rejected, SourceDay, Verdict
+from triage.records import Verdict
 from triage.sources import _json
 from triage.sources._http import Answer, Gate
 from triage.sources._text import normalise, reject

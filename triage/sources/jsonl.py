@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from triage.errors import RejectedRecord, SourceError
+from triage.fetched import Batch, FetchedPaper, Rejected
 from triage.identity import identify, parse_doi
-from triage.records import Batch, FetchedPaper, Rejected
 from triage.sources._file import Position, batches, decoded, looks_like_markup, numbered_lines
 from triage.sources._text import clean, normalise, reject
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from triage.errors import RejectedRecord, SourceError
-from triage.records import Batch, FetchedPaper, Rejected
+from triage.fetched import Batch, FetchedPaper, Rejected
 from triage.sources._file import Position, batches, decoded, looks_like_markup, numbered_lines
 from triage.sources._text import normalise, reject
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from triage.errors import SourceError
+from triage.fetched import Enrichment, KnownPaper
 from triage.identity import parse_arxiv
-from triage.records import Enrichment, KnownPaper
 from triage.sources._http import Gate
 from triage.sources._json import loads
 from triage.sources._scholarly import TLDR_CHARS, citations, other_ids, venue

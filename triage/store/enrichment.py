@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 
-from triage.records import KnownPaper
+from triage.fetched import KnownPaper
 from triage.tables import paper_ids, papers
 
 _STANDING = papers.c.withdrawn_at.is_(None) & papers.c.merged_into.is_(None)

@@ -7,7 +7,8 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection, select
 
-from triage.records import Rejected, SourceDay, Verdict
+from triage.fetched import Rejected, SourceDay
+from triage.records import Verdict
 from triage.store._insert import insert_missing, upsert
 from triage.tables import quarantine, source_cursors, source_days
 

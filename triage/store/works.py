@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
 
-from triage.records import FetchedPaper
+from triage.fetched import FetchedPaper
 from triage.store._insert import insert_missing
 from triage.store.papers import Key
 from triage.tables import marks, paper_ids, paper_records, papers, splits

@@ -21,6 +21,14 @@ from triage.sessions import Sessions
 from triage.tokens import Keyring
 
 
+def host_of(netloc: str) -> str:
+    """Return the host that a Host header names, without its port; "" where it names none."""
+    try:
+        return (urlsplit(f"//{netloc}").hostname or "").casefold()
+    except ValueError:
+        return ""
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether a host's name or address is this machine's own."""
     try:
@@ -81,8 +89,8 @@ class Door:
         origin = request.headers.get("origin", "null").casefold()
         if origin in {"null", self._origin}:
             return True
-        host = urlsplit(origin).hostname or ""
-        return is_loopback(host) and origin == f"http://{request.headers.get('host', '')}"
+        named = request.headers.get("host", "")
+        return is_loopback(host_of(named)) and origin == f"http://{named}".casefold()
 
     def keep(self, response: Response, name: str, value: str, span: timedelta) -> None:
         """Let the browser keep something for a while."""

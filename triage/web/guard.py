@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from triage.tokens import redact
-from triage.web.door import is_loopback
+from triage.web.door import host_of, is_loopback
 
 BODY_LIMIT = 64 * 1024
 BODY_WITHIN_S = 10
@@ -82,11 +82,7 @@ class Guard:
         """
         if scope["path"].startswith("/u/") or scope["path"] == "/healthz":
             return True
-        named = dict(scope["headers"]).get(b"host", b"").decode("latin-1").casefold()
-        try:
-            host = urlsplit(f"//{named}").hostname or ""
-        except ValueError:
-            return False
+        host = host_of(dict(scope["headers"]).get(b"host", b"").decode("latin-1"))
         return host == self.host or is_loopback(host)
 
 
