@@ -1,7 +1,7 @@
 """The frozen records that pass between stages, in the order in which data meets them.
 
-    fetched.FetchedPaper → Paper → Encodings → Profile → Placement → Impression → OutgoingMessage
-                                                                     Event ← vote
+    fetched → Paper → Encodings → Profile → Placement → Impression → OutgoingMessage
+                                                                Event ← vote
 
 Names say the stage. Times are aware and in UTC, dates are local days, arrays state shape and dtype.
 """
