@@ -302,6 +302,15 @@ def test_every_page_is_asked_for_once(upstreams: Upstreams) -> None:
     assert len(asked) - len(set(asked)) <= 2
 
 
+def test_a_fetch_cut_short_anywhere_leaves_no_day_untold(upstreams: Upstreams) -> None:
+    (*_, last) = fetched(upstreams, MONDAY)
+    whole = fetched(upstreams, FRIDAY, last.cursor)
+    for n in range(1, len(whole)):
+        batches = [*whole[:n], *fetched(upstreams, FRIDAY, whole[n - 1].cursor)]
+        stand = {day.on: day.verdict for batch in batches for day in batch.days}
+        assert {stand[on] for on in WEEK[1:]} == {Verdict.COMPLETE}
+
+
 def test_a_list_that_was_not_whole_is_read_again_and_then_whole(upstreams: Upstreams) -> None:
     (*_, last) = fetched(upstreams, MONDAY)
     upstreams.oai_page = 2
@@ -312,5 +321,5 @@ def test_a_list_that_was_not_whole_is_read_again_and_then_whole(upstreams: Upstr
     upstreams.recover()
     again = fetched(upstreams, FRIDAY, first[-1].cursor)
     stand |= {day.on: day for batch in again for day in batch.days if not day.category}
-    assert {stand[on].verdict for on in WEEK[1:]} == {"complete"}
+    assert {stand[on].verdict for on in WEEK[1:]} == {Verdict.COMPLETE}
     assert [paper for batch in again for paper in batch.papers] == []
