@@ -18,6 +18,7 @@ from tests.fixtures import BESIDE
 from triage.announcements import announcement_days
 from triage.errors import SourceError
 from triage.fetched import Batch, FetchedPaper
+from triage.records import Verdict
 from triage.sources._http import Gate
 from triage.sources._oai import BadToken, parse_page, query, sets
 from triage.sources.arxiv import Arxiv
