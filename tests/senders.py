@@ -136,8 +136,11 @@ def plan(*, url: str, days: list[str], seed: int) -> None:
 
 def schedule(*, url: str, lease_s: float, ahead_s: float, last_day: str) -> None:
     """Queue one day after the other for everybody, while the lease is held."""
+    from sqlalchemy import func, select
+
     from triage import app, store
     from triage.store import open_database
+    from triage.tables import slates
 
     database, owner = open_database(url), app._this_process()
     with database.read() as conn:
@@ -150,7 +153,8 @@ def schedule(*, url: str, lease_s: float, ahead_s: float, last_day: str) -> None
             if not store.leases.take(conn, "digests", owner, until, now):
                 continue
             # Whoever was killed may have left some readers a day behind.
-            on = min(store.slates.last_days(conn).values()) + timedelta(days=1)
+            newest = select(func.max(slates.c.on)).group_by(slates.c.subscriber_id)
+            on = min(conn.scalars(newest)) + timedelta(days=1)
         if on > date.fromisoformat(last_day):
             continue
         for reader in readers:
