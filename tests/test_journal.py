@@ -24,6 +24,7 @@ from tests.installation import add_reader, empty_slate, installed, queue, rows
 from tests.senders import forking
 from triage import store
 from triage.audit import audit
+from triage.digest import Nightly, Queued
 from triage.doubts import resolve
 from triage.errors import ConfigError, DatabaseError, MailUncertain
 from triage.journal import Journal, JournalDamaged, Sent
@@ -37,6 +38,7 @@ from triage.reconcile import (
     unknown,
 )
 from triage.records import MessageState, OutgoingMessage
+from triage.schedule import Schedule
 from triage.store import Database, open_database
 
 ONE_DAY = timedelta(days=1)
@@ -433,6 +435,36 @@ def test_a_digest_that_the_database_does_not_know_is_not_made_again(
         assert store.slates.sent_days(conn, DAY - ONE_DAY) == {1: [DAY], 2: [DAY]}
     assert audit(database, journal).is_balanced
     assert reconcile(database, journal, clock) == Agreed()
+
+
+def test_a_restored_database_makes_nothing_that_it_has_forgotten(
+    database: Database, journal: Journal, clock: StoppedClock
+) -> None:
+    """A digest of other papers would be marked as sent in the place of the one that was sent."""
+    queue_digests(database, 1)
+    sender = outbox(
+        database,
+        FakeMailer(),
+        clock,
+        journal,
+        refusal=lambda: disagreement(database, journal, clock),
+    )
+    sender.drain()
+    forget(database, all_of_it=True)
+
+    class Making(Nightly):
+        def __init__(self) -> None:
+            self._database, self._clock = database, clock
+
+        def queue(self, *_: Any, **__: Any) -> Queued:
+            raise AssertionError("a digest was made")
+
+    report = Making().run(DAY, (), sender)
+    assert (report.queued, "reconcile" in report.drained.broken) == (0, True)
+    schedule = Schedule(
+        database, clock, Making(), sender, sources=list, awaited={}, chores=(), owner="us"
+    )
+    schedule.tick()
 
 
 @pytest.mark.parametrize("state", ["claimed", "in_doubt", "deferred", "held"])

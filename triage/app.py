@@ -399,6 +399,7 @@ def initialise(folder: Path, example: str) -> tuple[Path, bool]:
         ConfigError: the folder cannot be written.
     """
     from triage.migrate import upgrade
+    from triage.reconcile import disagreement
 
     config = folder / CONFIG_NAME
     if config.exists():
@@ -416,7 +417,9 @@ def initialise(folder: Path, example: str) -> tuple[Path, bool]:
         # SQLite gives its own files the mode of the database, and the database holds addresses.
         app.settings.database_file.touch(mode=0o600)
     upgrade(app.unchecked_database)
-    app.unchecked_database.close()
+    # The two know each other from the first day on, so that neither is lost unnoticed.
+    disagreement(app.database, app.journal, app.clock)
+    app.close()
     return config, True
 
 

@@ -154,7 +154,10 @@ class Nightly:
         """
         unread = fetch(self._database, sources, self._clock, progress)
         pass_by("fetched")
-        queued = self.queue(on, only=only, progress=progress)
+        # A database that was restored would make what it has forgotten once more.
+        queued = Queued(0, 0, ())
+        if not outbox.paused_because():
+            queued = self.queue(on, only=only, progress=progress)
         log.info("drain")
         drained = outbox.drain()
         pass_by("drained")

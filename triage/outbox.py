@@ -96,6 +96,10 @@ class Outbox:
             journal=journal,
         )
 
+    def paused_because(self) -> str:
+        """Return why nothing may be sent now, and nothing made to be sent; "" if it may."""
+        return self._refusal()
+
     def drain(self, on_message: Callable[[State], None] = lambda _: None) -> DrainReport:
         """Hand over everything that is due; what another sender holds is left alone."""
         counts: Counter[State] = Counter()

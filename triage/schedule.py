@@ -104,6 +104,10 @@ class Schedule:
         self._fetch()
         if not self._holds("digests", LEASE):
             return
+        if why := self._outbox.paused_because():
+            # A database that was restored would make what it has forgotten once more.
+            log.error("no digests are made or sent", why=why)
+            return
         for on, subscribers in sorted(self._due().items()):
             try:
                 queued = self._nightly.queue(on, only={each.id for each in subscribers})

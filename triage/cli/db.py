@@ -25,6 +25,7 @@ def upgrade(ctx: click.Context) -> None:
     """Bring the database to this program's schema, after a back-up."""
     from triage.migrate import revision_of
     from triage.migrate import upgrade as upgrade_database
+    from triage.reconcile import disagreement
     from triage.tables import SCHEMA_REVISION
 
     app = opened(ctx)
@@ -38,6 +39,8 @@ def upgrade(ctx: click.Context) -> None:
         click.echo(f"the database is at schema {after} already")
     else:
         click.echo(f"the database is at schema {after} now ({before or 'nothing'} before)")
+        if why := disagreement(database, app.journal, app.clock):
+            click.echo(f"triage: nothing is sent yet: {why}", err=True)
 
 
 @command.command()
