@@ -377,7 +377,7 @@ def test_a_restored_database_sends_nothing_again(
     assert agreed == Agreed(marked=third, tombstones=n_digests - third)
     # The nightly run makes no digest for whom there is one, and nothing waits.
     with database.read() as conn:
-        assert len(store.slates.last_days(conn)) == n_digests
+        assert len(store.slates.newest(conn)) == n_digests
     assert outbox(database, mailer, journal).drain() == DrainReport()
     duplicates = len(mailer.sent) - len(set(ids))
     assert audit(database, journal).is_balanced
