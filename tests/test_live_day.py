@@ -126,6 +126,7 @@ def test_a_day_is_delivered_by_smtp_over_tls_to_who_logs_in(
                 'host = "localhost"': f'host = "localhost"  # port {port}',
                 "port = 587": f"port = {port}",
                 'username = ""': f'username = "{USER}"',
+                "connections = 4": "connections = 1",
             },
         )
         done = triage(app, "run", "--date", str(DAY))
