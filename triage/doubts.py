@@ -96,7 +96,7 @@ class Doubts:
         self._first_seen: dict[tuple[object, ...], float] = {}
 
     def settle(self, tell: Tell) -> float | None:
-        """Settle what can be; return after how many seconds there may be more, None if never."""
+        """Settle what can be; return after how many seconds there is more to do, None if never."""
         with self._database.read() as conn:
             in_flight = store.messages.in_flight(conn)
         waits = [self._settle_one(message, tell) for message in in_flight]
@@ -136,7 +136,8 @@ class Doubts:
         if tell_state is not None and tell_state is not State.RENDERED:
             tell(tell_state)
         pass_by("resumed")
-        return None
+        # What waits to be sent again is there to be handed over, now.
+        return 0.0 if tell_state is State.RENDERED else None
 
     def _arrived(self, message: StoredMessage) -> bool | None:
         """Tell whether a message arrived; what the transport says is written into the journal."""
