@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from tests.e2e.postfix import PASSWORD, USER, Postfix, postfix
 from tests.emulator import Upstreams
@@ -23,7 +24,7 @@ from triage._assets import example_config
 from triage.app import initialise, open_app
 from triage.demo.story import PAPERS
 from triage.subscribe import add
-from triage.tables import messages
+from triage.tables import bodies, messages
 
 INTERESTS = (
     "large language models that reason",
@@ -83,7 +84,7 @@ class Installation:
         """Return the bytes that were queued for each reader."""
         app = open_app(self.config)
         with app.database.read() as conn:
-            query = messages.select().with_only_columns(messages.c.recipient, messages.c.mime)
+            query = select(messages.c.recipient, bodies.c.mime).join(bodies)
             found = {row.recipient: row.mime for row in conn.execute(query)}
         app.close()
         return found
