@@ -94,10 +94,15 @@ def _postgres() -> None:
             ), NFC), '[!-/:-@\[-`{-~]+', ' ', 'g')
         $$
     """)
-    op.execute("""
+    # PostgreSQL keeps the escapes of NUL and of half characters in JSON, and makes no text of them.
+    op.execute(r"""
         CREATE FUNCTION names_apart(several json) RETURNS text LANGUAGE sql IMMUTABLE AS $$
             SELECT plain_words(coalesce(string_agg(name, ' 0 '), ''))
-            FROM json_array_elements_text(several) AS name
+            FROM json_array_elements_text(
+                CASE json_typeof(several) WHEN 'array' THEN regexp_replace(
+                    several::text, '(?<!\\)\\u(0000|d[89a-f][0-9a-f]{2})', ' ', 'gi'
+                )::json ELSE '[]' END
+            ) AS name
         $$
     """)
     op.execute("""
