@@ -203,8 +203,6 @@ def _named(conn: Connection, written: str) -> tuple[list[int], str]:
 def _by_words(conn: Connection, query: Query, filters: Filters, n: int) -> list[int]:
     """Return papers that say all, or a pair of neighbouring words; if few do, some words."""
     counts = _counts(conn, query.terms)
-    if any(term not in counts for term in query.required):
-        return []
     must = Wanted(required=query.required, excluded=query.excluded)
     terms = list(counts)
     # Many rare words need no common ones beside them, which would only take long.
