@@ -283,7 +283,7 @@ CORRUPTIONS: tuple[Corruption, ...] = (
     ("messages", "recipient = 'b' || recipient", _WAITS),
     ("messages", "last_reply = last_reply || '!'", "state IN ('sent', 'held', 'deferred')"),
     ("messages", "reason = ''", "reason <> ''"),
-    ("messages", "reason = 'expired'", "reason NOT IN ('expired', 'poison')"),
+    ("messages", "reason = 'expired'", "state <> 'failed'"),
     ("bodies", "DELETE", f"message_id IN (SELECT id FROM messages WHERE {_WAITS})"),
     ("bodies", "mime = cast(mime || '!' AS BLOB)", "1"),
     ("bodies", "message_id = 9999", "1"),

@@ -412,7 +412,7 @@ def test_votes_senders_a_fetch_and_a_training_at_once_lock_nobody_out(
             SystemClock(),
             owner="us",
             is_gone=lambda _: False,
-            rules=Rules(connections=4, pace=Pace(1.5 * n_digests / duration_s, 0.0)),
+            rules=Rules(connections=4, pace=Pace(1.1 * n_digests / duration_s, 0.0)),
         )
         while not over.is_set():
             n_sent += outbox.drain().sent
@@ -424,13 +424,13 @@ def test_votes_senders_a_fetch_and_a_training_at_once_lock_nobody_out(
             if over.is_set():
                 return
             batch = Batch(
-                papers=tuple(fetched(1000 + 50 * n + k) for k in range(50)), cursor=str(n)
+                papers=tuple(fetched(1000 + 25 * n + k) for k in range(25)), cursor=str(n)
             )
             for report in ingest(
                 database, ListedSource(batch, name=f"s{n}"), SystemClock(), resume=True
             ):
                 n_fetched += report.read
-            over.wait(1.0)
+            over.wait(10.0)
 
     def train() -> None:
         trained.append(train_in_words(database, workshop, StoppedClock()))

@@ -262,7 +262,7 @@ def _explained_sqlite(error: DBAPIError, url: URL) -> str | None:
         return f"{place} cannot be opened: does it exist, and may this account read and write it?"
     if "readonly" in said:
         return f"{place} may not be written by this account"
-    if "not a database" in said or "malformed" in said:
+    if any(words in said for words in ("not a database", "malformed", "not decode")):
         return f"{place} is damaged or no database: restore the back-up"
     return f"{place}: {said}"
 
