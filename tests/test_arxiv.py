@@ -139,11 +139,12 @@ class World:
 
     def content(self) -> str:
         """Return all that is kept, but for when it was last looked at and the cursor."""
-        columns = 'source, "on", verdict, expected, got, note'
+        columns = 'source, "on", category, verdict, expected, got, note'
         with self.database.read() as conn:
             return repr(
                 [
-                    conn.exec_driver_sql(f"SELECT {what} ORDER BY 1, 2, 3").all()
+                    # Their order is no part of it, and PostgreSQL promises none.
+                    sorted(map(repr, conn.exec_driver_sql(f"SELECT {what}").all()))
                     for what in (
                         "* FROM papers",
                         "* FROM paper_records",
