@@ -20,8 +20,7 @@ def command(ctx: click.Context, host: str | None, port: int | None, pages_only: 
 
     One process for a whole installation: it fetches, sends, retrains and backs up.
     """
-    import uvicorn
-
+    from triage.cli._listener import listen
     from triage.scheduler import Scheduler
 
     app = opened(ctx, log_level=logging.INFO)
@@ -37,8 +36,7 @@ def command(ctx: click.Context, host: str | None, port: int | None, pages_only: 
     if scheduler:
         scheduler.start()
     try:
-        # The access log would hold tokens; the program writes one of its own without them.
-        uvicorn.run(app.web(), host=host, port=port, access_log=False, log_level="warning")
+        listen(app.web(), host, port)
     finally:
         if scheduler:
             click.echo("finishing what is under way", err=True)

@@ -21,7 +21,7 @@ from triage.web import accounts, days, feeds, mine, papers, preferences, unsubsc
 from triage.web.accounts import PREVIEWS_A_MINUTE
 from triage.web.door import Door
 from triage.web.guard import Guard
-from triage.web.pages import Allowance, Desk, Pages, Preview, Site
+from triage.web.pages import TOO_OLD, Allowance, Desk, Pages, Preview, Site
 
 log = logging.getLogger("triage.web")
 
@@ -72,10 +72,9 @@ def create_app(
 
     def wrong(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-        name = {403: "error_form", 405: "error_method", 410: error.detail}.get(
-            error.status_code, "error_link"
-        )
-        page = pages.show(name, error.status_code)
+        gone = error.detail if error.detail in TOO_OLD else TOO_OLD[0]
+        names = {403: "error_form", 405: "error_method", 410: gone}
+        page = pages.show(names.get(error.status_code, "error_link"), error.status_code)
         page.headers.update(error.headers or {})
         return page
 

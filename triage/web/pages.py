@@ -27,6 +27,9 @@ from triage.store import Database
 from triage.tokens import Claims, Keyring, Purpose
 from triage.web.door import Door
 
+TOO_OLD = ("error_expired", "error_used")
+"""The pages for links whose time is over."""
+
 Preview = Callable[[Subscriber], tuple[Impression, ...] | None]
 
 

@@ -1,0 +1,68 @@
+"""Listens for web requests, and waits no longer for one than it takes to send it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+HEAD_WITHIN_S = 10.0
+LONGEST_HEAD = 16 * 1024
+
+
+class _Patient(H11Protocol):
+    """Closes a connection whose request line and headers are not whole in time.
+
+    Uvicorn itself waits for ever for the first request's (its keep-alive timeout begins later); the
+    time for a body is the application's own limit.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._wait_no_more()
+        elif self._deadline is None:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._deadline = self.loop.call_later(HEAD_WITHIN_S, self._give_up)
+
+    def _wait_no_more(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+
+
+def listen(app: Starlette, host: str, port: int) -> None:
+    """Serve the pages until a signal ends it."""
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        http=_Patient,
+        h11_max_incomplete_event_size=LONGEST_HEAD,
+        # The access log would hold tokens; the program writes one of its own without them.
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+    )
