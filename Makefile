@@ -13,6 +13,8 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 # Wheels only: no code of a dependency runs at installation. Byte code is made at first use, which
 # for the few modules used of scipy and scikit-learn is far quicker than compiling all of them.
 LOCKED := $(PIP) install --require-hashes --only-binary :all: --no-compile --no-deps
+# What has no wheel runs its own set-up, with the locked setuptools and in no other environment.
+SOURCE := $(PIP) install --require-hashes --no-binary :all: --no-build-isolation --no-compile --no-deps
 UV_COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header $(UPGRADE)
 
@@ -21,7 +23,7 @@ ON_POSTGRESQL = $$(grep -lE '^from tests(\.| import )(databases|installation|pos
 	tests/test_*.py | xargs grep -L doctor_world) --deselect \
 	tests/test_report.py::test_the_command_writes_one_file_beside_the_config_or_where_it_is_told
 
-.PHONY: help demo test test-postgresql lint types imports migration-check e2e reliability reliability-data reliability-mail reliability-sources bench format lock servers clean
+.PHONY: help demo test test-postgresql lint types imports migration-check e2e reliability reliability-data reliability-links reliability-mail reliability-sources bench format lock servers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +57,10 @@ reliability-mail: .venv/dev.stamp ## run the long forms of the tests of mail, at
 		tests/test_smtp_answers.py tests/test_poison.py tests/test_pace.py tests/test_last_look.py tests/test_many_senders.py
 	@$(BIN)/python -m pytest --full --database=postgresql tests/test_nothing_lost.py tests/test_one_digest.py
 
+reliability-links: .venv/dev.stamp ## run the long forms of the tests of links, accounts and pages, at most an hour
+	@$(BIN)/python -m pytest --full tests/test_safe_links.py tests/test_hardened_web.py tests/test_enrolment.py \
+		tests/test_durable_votes.py tests/test_notes_first.py
+
 reliability: reliability-sources .venv/dev.stamp ## run the long forms of the tests that have one
 	@$(BIN)/python -m pytest --full tests/test_schedule.py tests/test_train.py tests/test_simulate.py
 
@@ -82,6 +88,7 @@ lock: .venv-lock/stamp ## lock the requirements again; UPGRADE=--upgrade takes t
 	@$(UV_COMPILE) pyproject.toml -o requirements/core.txt
 	@$(UV_COMPILE) pyproject.toml --group dev --group build -c requirements/core.txt -o requirements/dev.txt
 	@$(UV_COMPILE) --group build -c requirements/dev.txt -o requirements/build.txt
+	@$(UV_COMPILE) --group source --no-deps -o requirements/source.txt
 
 # Postfix, if it is new here, gets no configuration and so is not started.
 servers: ## install the system packages of the tests (Debian; needs root or sudo)
@@ -118,9 +125,10 @@ clean: ## remove everything that make and the tools made
 	@$(PIP) install --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
-.venv/dev.stamp: requirements/dev.txt .venv/project.stamp
+.venv/dev.stamp: requirements/dev.txt requirements/source.txt .venv/project.stamp
 	@echo "installing the locked development requirements"
 	@$(LOCKED) -r requirements/dev.txt
+	@$(SOURCE) -r requirements/source.txt
 	@touch $@
 
 .venv-lock/stamp:

@@ -229,6 +229,9 @@ def test_nothing_more_goes_to_a_mailbox_that_does_not_exist(
     mailer = FakeMailer(MailRefused("550 5.1.1", no_such_mailbox=no_such_mailbox))
     report = outbox(database, mailer, clock).drain()
     [stored] = rows(database, "subscribers")
+    # The address itself, so that nobody subscribes it anew.
+    reasons = [row["reason"] for row in rows(database, "suppressions")]
+    assert reasons == ["no such mailbox"] * no_such_mailbox
     if no_such_mailbox:
         assert report == DrainReport(failed=1, cancelled=1)
         assert stored["state"] == "suppressed"

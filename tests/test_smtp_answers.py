@@ -118,6 +118,7 @@ def check(database: Database, server: Script, phase: str, reply: str) -> None:
     [reader] = rows(database, "subscribers")
     gone = phase == "rcpt" and reply in {*NO_MAILBOX, "556 5.1.10 null MX"}
     assert reader["state"] == ("suppressed" if gone else "active")
+    assert len(rows(database, "suppressions")) == gone
     if state is State.DEFERRED:
         wait = (found["not_before"] - clock.at) / timedelta(minutes=1)
         assert 0.8 <= wait <= 1.2

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from triage.ranking import DigestRules
     from triage.records import Slate
     from triage.schedule import Chore, Schedule
+    from triage.signing import Signer
     from triage.store import Database
     from triage.tokens import Keyring
     from triage.upstreams import Upstreams
@@ -165,9 +166,17 @@ class App:
             progress=progress,
         )
 
+    @cached_property
+    def _signer(self) -> Signer | None:
+        from triage.signing import signer
+
+        return signer(self.settings.mail, self.settings.folder)
+
     def nightly(self) -> Nightly:
         from triage.digest import Nightly
 
+        # A key that cannot be used is found before anybody's digest is made.
+        _ = self._signer
         return Nightly(
             self.database,
             self.clock,
@@ -277,6 +286,7 @@ class App:
             reply_to=site.contact,
             site_name=site.name,
             date=now,
+            sign=self._signer.sign if self._signer else bytes,
         )
         return Composed(message, rendered.n_papers)
 
@@ -307,6 +317,7 @@ class App:
         from triage.audit import audit_in_words
         from triage.backup import back_up
         from triage.clearance import warn_of_old_sqlite
+        from triage.retention import forget_old_mail
         from triage.schedule import Chore, Schedule
         from triage.train import train_in_words
 
@@ -336,6 +347,7 @@ class App:
                     "train", at, lambda: train_in_words(self.database, self.workshop, self.clock)
                 ),
                 Chore("tidy", at, self.enrolment.tidy),
+                Chore("forget mail", at, lambda: forget_old_mail(self.database, self.clock)),
                 *([Chore("enrich", ENRICH_AT, lambda: str(self.enrich()))] if enriches else []),
             ],
             owner=_this_process(),
@@ -361,6 +373,7 @@ class App:
 
     def web(self) -> Starlette:
         from triage.preview import Previews
+        from triage.search import Search
         from triage.web import create_app
 
         return create_app(
@@ -370,6 +383,7 @@ class App:
             self.settings.site,
             self.enrolment,
             Previews(self.database, self.workshop, self.clock, self._rules()).of,
+            Search(self.database, self.workshop),
         )
 
 

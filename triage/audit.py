@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from triage import store
 from triage.errors import DatabaseError
@@ -98,8 +98,9 @@ def audit(
     """
     found: dict[str, list[str]] = {}
     with database.read() as conn:
+        forgotten_before = store.attempts.forgotten_before(conn)
         for entry in store.books.entries(conn, since):
-            for what in faults_of(entry):
+            for what in faults_of(entry, forgotten_before):
                 found.setdefault(what, []).append(entry.message_id)
         found |= store.books.orphans(conn, since)
         days = store.books.days(conn, since)
@@ -142,13 +143,20 @@ def audit_in_words(database: Database, journal: Journal, clock: Clock) -> str:
     return f"{n} digests of {len(found.days)} days are accounted for"
 
 
-def faults_of(entry: Entry) -> Iterator[str]:
-    """Yield in words what does not agree about one message."""
+def faults_of(entry: Entry, forgotten_before: datetime | None = None) -> Iterator[str]:
+    """Yield in words what does not agree about one message.
+
+    Args:
+        forgotten_before: a message that ended before then may have no attempts any more.
+    """
     if entry.state not in _STATES:
         yield "messages in a state that there is not"
         return
     yield from _faults_of_place(entry)
-    yield from _faults_of_attempts(entry)
+    ended = forgotten_before is not None and entry.updated_at < forgotten_before
+    if not (ended and entry.state in store.messages.ENDED and not entry.attempts):
+        yield from _faults_of_attempts(entry)
+        yield from _faults_of_end(entry)
     yield from _faults_of_state(entry)
     yield from _faults_of_papers(entry)
 
@@ -194,22 +202,33 @@ def _phase_of(outcome: str) -> str:
     return State.CLAIMED if outcome == "crashed" else ""
 
 
-def _faults_of_state(entry: Entry) -> Iterator[str]:
+def _faults_of_end(entry: Entry) -> Iterator[str]:
+    """Compare a message's state with its last attempt."""
     state = State(entry.state)
     last = entry.attempts[-1] if entry.attempts else None
     if (last.outcome if last else None) not in _LAST[state]:
         yield "messages in a state that their attempts did not lead to"
-    if (entry.sent_at is not None) != (state is State.SENT):
-        yield "messages that were sent and were not"
     if state is State.SENT and not (last and last.reply):
         yield "messages that were sent without an answer"
-    if bool(entry.reason) != (state in _HAVE_REASONS):
-        yield "messages that ended without a reason, or have one and did not end"
     failed_waiting = state is State.FAILED and (last is None or last.outcome != "failed")
     if (failed_waiting and entry.reason not in _REASONS_TO_FAIL) or (
         state is not State.FAILED and entry.reason in _REASONS_TO_FAIL
     ):
         yield "messages that ended for a reason that is not their end's"
+    if last and state in {State.CLAIMED, State.IN_DOUBT}:
+        doubted = entry.doubted_at is not None and entry.doubted_at >= last.started_at
+        # A claim that was put in doubt at the very moment at which it was made cannot be told.
+        at_once = doubted and entry.doubted_at == last.started_at
+        if doubted != (state is State.IN_DOUBT) and not at_once:
+            yield "messages that are in doubt and are not"
+
+
+def _faults_of_state(entry: Entry) -> Iterator[str]:
+    state = State(entry.state)
+    if (entry.sent_at is not None) != (state is State.SENT):
+        yield "messages that were sent and were not"
+    if bool(entry.reason) != (state in _HAVE_REASONS):
+        yield "messages that ended without a reason, or have one and did not end"
     if state in _NEED_BYTES:
         if not entry.has_body:
             yield "messages that wait without their bytes"
@@ -219,12 +238,6 @@ def _faults_of_state(entry: Entry) -> Iterator[str]:
         yield "messages that have bytes and nothing to send"
     if state in _GIVE_BACK and not entry.has_body and entry.mime_sha256 is None:
         yield "messages that ended without ever having had bytes"
-    if last and state in {State.CLAIMED, State.IN_DOUBT}:
-        doubted = entry.doubted_at is not None and entry.doubted_at >= last.started_at
-        # A claim that was put in doubt at the very moment at which it was made cannot be told.
-        at_once = doubted and entry.doubted_at == last.started_at
-        if doubted != (state is State.IN_DOUBT) and not at_once:
-            yield "messages that are in doubt and are not"
 
 
 def _faults_of_papers(entry: Entry) -> Iterator[str]:

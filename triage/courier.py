@@ -311,16 +311,22 @@ class Courier:
             end_attempt(conn, message, "failed", reply, self._clock)
             if message.slate_id is not None and not message.resends:
                 store.slates.release(conn, message.slate_id, now)
-            subscriber = store.subscribers.by_id(conn, message.subscriber_id)
-            # Whoever has left in the meantime has left; that is the stronger wish.
-            active = subscriber is not None and subscriber.state is SubscriberState.ACTIVE
-            if refusal.no_such_mailbox and active:
-                gone = SubscriberState.SUPPRESSED
-                store.subscribers.set_state(conn, message.subscriber_id, gone, now)
+            if refusal.no_such_mailbox:
+                self._suppress(conn, message, now)
             return moved
 
         moved = self._writes(store_it)
         return moved.state if moved else None
+
+    def _suppress(self, conn: Connection, message: StoredMessage, now: datetime) -> None:
+        """Send nothing more to an address that the receiver itself says is not there."""
+        address_hash = self._address_hash(message.recipient)
+        store.suppressions.add(conn, address_hash, "no such mailbox", now)
+        subscriber = store.subscribers.by_id(conn, message.subscriber_id)
+        # Whoever has left in the meantime has left; that is the stronger wish.
+        if subscriber is not None and subscriber.state is SubscriberState.ACTIVE:
+            suppressed = SubscriberState.SUPPRESSED
+            store.subscribers.set_state(conn, subscriber.id, suppressed, now)
 
     def _leave_in_doubt(self, message: StoredMessage, why: str) -> None:
         """Let go of a message of which only the receiver knows; a later drain settles it."""

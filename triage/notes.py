@@ -10,11 +10,13 @@ from triage.mail import build_note
 from triage.records import OutgoingMessage
 from triage.render import render_note
 from triage.settings import Settings
+from triage.signing import notes_signer
 
 
 def composer(settings: Settings) -> Compose:
     """Return what makes them, as the settings say."""
     site = settings.site
+    signer = notes_signer(settings)
 
     def compose(note: Note, now: datetime) -> OutgoingMessage:
         link = note_link(note.kind, note.token, site.base_url)
@@ -25,6 +27,7 @@ def composer(settings: Settings) -> Compose:
             sender=settings.notes_sender,
             reply_to=site.contact,
             date=now,
+            sign=signer.sign if signer else bytes,
         )
 
     return compose

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 
 import structlog
 
@@ -42,13 +43,17 @@ class DrainReport:
     broken: str = ""
 
 
+def _unkeyed(address: str) -> str:
+    return sha256(address.casefold().encode()).hexdigest()
+
+
 class Outbox:
     """Drains the outbox through one mailer.
 
     Args:
         owner: names this sender in leases; unlike that of any other.
         is_gone: tells whether the sender that a lease names is known to have died.
-        address_hash: the name under which an address is suppressed.
+        address_hash: the name under which an address is suppressed; one without a key if left out.
         monotonic: a clock in seconds that nobody sets; the other one if left out.
         journal: knows outside of the database what was sent.
         refusal: says why nothing may be sent now; "" while all is well.
@@ -63,7 +68,7 @@ class Outbox:
         owner: str,
         is_gone: Callable[[str], bool],
         rules: Rules | None = None,
-        address_hash: Callable[[str], str] = lambda _: "",
+        address_hash: Callable[[str], str] = _unkeyed,
         monotonic: Callable[[], float] | None = None,
         journal: Journal | None = None,
         refusal: Callable[[], str] = lambda: "",

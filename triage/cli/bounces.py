@@ -110,5 +110,7 @@ def show_(ctx: click.Context, id: int) -> None:
     with opened(ctx).database.read() as conn:
         raw = store.bounces.raw(conn, id)
     if raw is None:
-        raise NotFound("no such message: `triage bounces list` shows all of them")
+        raise NotFound(
+            "no such message, or its bytes were dropped: `triage bounces list` shows all of them"
+        )
     click.echo(raw, nl=False)

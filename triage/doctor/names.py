@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from triage.doctor.finding import Check, Level, Seen, not_applicable, ok
+from triage.signing import signer
 
 if TYPE_CHECKING:
     from triage.app import App
@@ -34,7 +35,7 @@ def checks(app: App, server: MailServer, probes: Probes, *, here: bool) -> list[
     selector, lookup = mail.dkim_selector, probes.lookup
     looks: dict[str, Callable[[], Seen]] = {
         "SPF": partial(_spf, envelope, lookup),
-        "DKIM": partial(_dkim, sender, selector, lookup),
+        "DKIM": partial(_dkim, app, sender, selector, lookup),
         "DMARC": partial(_dmarc, sender, lookup),
         "alignment": partial(_alignment, sender, envelope, selector, lookup),
         "MX": partial(_mx, envelope, lookup),
@@ -105,7 +106,7 @@ def _tags(record: str) -> dict[str, str]:
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
-def _dkim(domain: str, selector: str, lookup: Lookup) -> Seen:
+def _dkim(app: App, domain: str, selector: str, lookup: Lookup) -> Seen:
     if not selector:
         return not_applicable("[mail] dkim_selector names no key")
     name = f"{selector}._domainkey.{domain}"
@@ -122,7 +123,17 @@ def _dkim(domain: str, selector: str, lookup: Lookup) -> Seen:
             f"the key at {name} is revoked",
             "have mail signed with another key, and name its selector",
         )
-    return ok(f"a key at {name}")
+    own = signer(app.settings.mail, app.settings.folder)
+    if own is None:
+        return ok(f"a key at {name}")
+    if not own.is_published_as(keys[0]["p"]):
+        return (
+            Level.RED,
+            f"the key at {name} is not the one that digests are signed with",
+            "publish its public half as p=: `openssl rsa -in dkim_key -pubout -outform der |"
+            " base64 -w0` prints it",
+        )
+    return ok(f"the key that digests are signed with is at {name}")
 
 
 def _dmarc(domain: str, lookup: Lookup) -> Seen:

@@ -18,6 +18,7 @@ from triage.doctor.finding import Check, Level, Seen, not_applicable, ok
 from triage.doctor.probes import MailServer, ProbeFailed, Probes, Reply, Upstream
 from triage.schedule import SETTLED
 from triage.settings import secret
+from triage.signing import KEY_FILE, signer
 from triage.sources._http import user_agent
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def mail_checks(app: App, probes: Probes) -> list[Check]:
     return [
         Check("mail", partial(_handshake, server, probes), "see `host` and `port` in [mail]"),
         Check("sender", partial(_sender, app, server), "correct `from` in [mail]"),
+        Check("signing", partial(_signing, app), "correct the key, or take it away"),
         *names.checks(app, server, probes, here=is_loopback(server.host)),
     ]
 
@@ -98,6 +100,15 @@ def _sender(app: App, server: MailServer) -> Seen:
             "set `from` in [mail] to an address at a domain that you own",
         )
     return ok(f"an address at {domain}")
+
+
+def _signing(app: App) -> Seen:
+    if signer(app.settings.mail, app.settings.folder) is None:
+        return not_applicable("there is no DKIM key here: the mail server signs, or nobody")
+    path = app.settings.folder / KEY_FILE
+    if path.exists() and path.stat().st_mode & 0o077:
+        return Level.RED, f"{path} can be read by other accounts", f"chmod 600 {path}"
+    return ok("digests are signed here (DKIM)")
 
 
 def base_url(app: App) -> Seen:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from triage.store import (
     accounts,
     attempts,
+    bodies,
     bounces,
     chores,
     days,
@@ -46,6 +47,7 @@ __all__ = [
     "SharedWrites",
     "accounts",
     "attempts",
+    "bodies",
     "bounces",
     "chores",
     "days",

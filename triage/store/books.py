@@ -69,6 +69,7 @@ class Entry:
     last_reply: str
     doubted_at: datetime | None
     sent_at: datetime | None
+    updated_at: datetime
     slate_public_id: str | None
     slate_subscriber_id: int | None
     slate_on: date | None
@@ -95,6 +96,7 @@ _MESSAGE = [
     messages.c.last_reply,
     messages.c.doubted_at,
     messages.c.sent_at,
+    messages.c.updated_at,
     slates.c.public_id.label("slate_public_id"),
     slates.c.subscriber_id.label("slate_subscriber_id"),
     slates.c.on.label("slate_on"),

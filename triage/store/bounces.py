@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 
 from triage.tables import bounces, messages, slates, subscribers
 
@@ -104,5 +104,12 @@ def listing(
 
 
 def raw(conn: Connection, id: int) -> bytes | None:
-    """Return a message as it was received."""
+    """Return a message as it was received; None once it is dropped."""
     return conn.scalar(select(bounces.c.raw).where(bounces.c.id == id))
+
+
+def drop_raw(conn: Connection, before: datetime) -> int:
+    """Drop what was received before then; when, what and of whom it was stays."""
+    old = bounces.c.received_at < before
+    change = update(bounces).where(old, bounces.c.raw.is_not(None)).values(raw=None)
+    return conn.execute(change).rowcount

@@ -74,6 +74,8 @@ NEXT_STATES: dict[MessageState, frozenset[MessageState]] = {
 }
 """Which state may follow which; `move` refuses everything else."""
 
+ENDED = frozenset(state for state, following in NEXT_STATES.items() if not following)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
