@@ -55,6 +55,8 @@ class App:
     settings: Settings
     clock: Clock
     own_mailer: Mailer | None = None
+    red: Callable[[], str] = lambda: ""
+    """Says what of the set-up keeps mail back; the command line lets the doctor say it."""
 
     @cached_property
     def database(self) -> Database:
@@ -224,7 +226,7 @@ class App:
             address_hash=self.address_hash,
             monotonic=seconds_up if isinstance(self.clock, SystemClock) else None,
             journal=self.journal,
-            refusal=Clearance(self.database, self.journal, self.clock).refusal,
+            refusal=Clearance(self.database, self.journal, self.clock, red=self.red).refusal,
         )
 
     def address_hash(self, email: str) -> str:

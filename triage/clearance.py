@@ -2,7 +2,8 @@
 
 Before the first mail of a process the database's file is checked, compared with the journal, and
 the books of the last days are read. Before every drain the disk must have room for what follows
-the last answer of a receiver, for then it is too late to find that nothing can be written down.
+the last answer of a receiver, for then it is too late to find that nothing can be written down; and
+nothing of the set-up may be red, for mail that receivers cannot trust harms the name it goes under.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from triage.errors import DatabaseError
 from triage.journal import Journal
 from triage.ports import Clock
 from triage.reconcile import disagreement
-from triage.store import Database, health
+from triage.records import SubscriberState
+from triage.store import Database, figures, health
 
 log = structlog.get_logger()
 
@@ -29,6 +31,9 @@ LEAST_FREE = 500_000_000
 # A message may be written as often: as it is, and in the log that is written ahead.
 TIMES_MIME = 2
 QUICKLY = timedelta(days=3)
+
+SET_UP = "set-up"
+"""The hold that stands while something of the set-up is red."""
 
 
 def warn_of_old_sqlite(database: Database) -> None:
@@ -48,6 +53,7 @@ class Clearance:
 
     Args:
         free: returns how many bytes are free where a path lies.
+        red: says what of the set-up keeps mail back; "" if nothing does.
     """
 
     def __init__(
@@ -56,7 +62,9 @@ class Clearance:
         journal: Journal,
         clock: Clock,
         free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+        red: Callable[[], str] = lambda: "",
     ) -> None:
+        self._red = red
         self._database = database
         self._journal = journal
         self._clock = clock
@@ -75,7 +83,26 @@ class Clearance:
                 return why
             self._audit()
             self._looked = True
-        return self._no_room()
+        return self._no_room() or self._unfit()
+
+    def _unfit(self) -> str:
+        """Hold all mail while the set-up is red and there is somebody to send to."""
+        with self._database.read() as conn:
+            held = store.holds.reasons(conn).get(SET_UP, "")
+            anybody = store.messages.waiting_bytes(conn) or (
+                figures.subscribers_by_state(conn).get(SubscriberState.ACTIVE)
+            )
+        red = self._red() if anybody else ""
+        why = red and (
+            f"what mail depends on is not in order: {red}. `triage doctor` looks again, and"
+            " `triage run --force` sends all the same"
+        )
+        if why != held:
+            with self._database.write() as conn:
+                store.holds.lift(conn, SET_UP)
+                if why:
+                    store.holds.place(conn, SET_UP, why, self._clock.now())
+        return why
 
     def _damage(self) -> str:
         with self._database.read() as conn:

@@ -20,16 +20,21 @@ if TYPE_CHECKING:
 @click.option("--date", "on", callback=parse_date, help="Act as if this were today.")
 @click.option("--subscriber", "email", help="Only this subscriber's digest.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sent; make and send no digest.")
+@click.option("--force", is_flag=True, help="Send though something that mail needs is red.")
 @click.pass_context
-def command(ctx: click.Context, on: date | None, email: str | None, dry_run: bool) -> None:
+def command(
+    ctx: click.Context, on: date | None, email: str | None, dry_run: bool, force: bool
+) -> None:
     """Make the digest of everyone who is due, and send what waits.
 
     Each subscriber gets one digest a date, however often this is run; a run that died is simply
-    run again.
+    run again. No digest is made or sent by SMTP while `triage doctor` finds red what mail needs.
     """
     from triage.subscribe import find
 
     app = opened(ctx, log_level=logging.WARNING if dry_run else logging.INFO)
+    if force:
+        app.red = lambda: ""
     now = app.clock.now()
     sources = app.sources(on, now + LONGEST_FETCH)
     on = on or now.date()

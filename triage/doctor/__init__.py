@@ -83,6 +83,11 @@ def examine(app: App, probes: Probes | None = None) -> list[Finding]:
         Check("disk", partial(machine.disk, app, is_open, probes), "see whether they are mounted"),
         Check("time zones", partial(machine.zones, app, is_open), "install the package tzdata"),
     ]
+    return examined(checks)
+
+
+def examined(checks: Sequence[Check]) -> list[Finding]:
+    """Look at several things at once."""
     seen = _together([check.look for check in checks])
     return [_finding(check, one) for check, one in zip(checks, seen, strict=True)]
 

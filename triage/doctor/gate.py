@@ -1,0 +1,94 @@
+"""Keeps mail back while what the doctor sees of the set-up is red.
+
+Only what mail itself depends on is looked at, all at once and for seconds at most, and what was
+seen holds for some minutes. Sources are not asked, for a digest says itself what it lacks; nor is
+the clock looked at: what one wrote that was ahead nobody can mend, and it would hold all mail.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from smtplib import SMTPException
+from ssl import SSLError
+from typing import TYPE_CHECKING
+
+from triage.doctor import database, examined, machine, outside
+from triage.doctor.finding import Check, Finding, Level, Seen
+from triage.doctor.probes import ProbeFailed, Probes
+
+if TYPE_CHECKING:
+    from triage.app import App
+
+GREEN_HOLDS_S = 600.0
+# Whoever has mended something waits no longer than this.
+RED_HOLDS_S = 60.0
+
+
+def red_before_sending(app: App, probes: Probes | None = None) -> list[Finding]:
+    """Return what is red of all that mail by SMTP depends on; nothing where it goes into files."""
+    probes = probes or Probes()
+    server = outside.mail_server(app.settings.mail)
+    if server is None:
+        return []
+    here = outside.is_loopback(server.host)
+    checks = [
+        Check("secret", partial(machine.signing, app), "set TRIAGE_SECRET_KEY"),
+        *(each for each in database.checks(app, probes) if each.name == "database place"),
+        # A server of this machine, and one that cannot be reached now, are left to the drain.
+        *(
+            replace(each, look=partial(_patiently, each.look), late=Level.WARNING)
+            for each in outside.mail_checks(app, probes)
+            if not (here and each.name == "mail")
+        ),
+        Check("base_url", partial(outside.base_url, app), "correct [site] base_url"),
+        Check(
+            "one-click",
+            partial(outside.one_click, app, probes),
+            "see whether `triage serve` can be reached at [site] base_url",
+        ),
+        Check("time zones", partial(machine.zones, app, True), "install the package tzdata"),
+    ]
+    return [finding for finding in examined(checks) if finding.level is Level.RED]
+
+
+def _patiently(look: Callable[[], Seen]) -> Seen:
+    try:
+        return look()
+    except ProbeFailed as error:
+        cause = error.__cause__
+        unreachable = isinstance(cause, OSError) and not isinstance(cause, SSLError | SMTPException)
+        if unreachable:
+            raise ProbeFailed(str(error), error.fix, passing=True) from error
+        raise
+
+
+class Gate:
+    """Says why no mail may go, and asks others again only every few minutes.
+
+    Args:
+        monotonic: a clock in seconds that nobody sets.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        probes: Probes | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app = app
+        self._probes = probes
+        self._monotonic = monotonic
+        self._why = ""
+        self._holds_until = float("-inf")
+
+    def __call__(self) -> str:
+        """Return what is red and how to mend it; "" if nothing is."""
+        now = self._monotonic()
+        if now >= self._holds_until:
+            red = red_before_sending(self._app, self._probes)
+            self._why = "; ".join(f"{each.name}: {each.what} ({each.fix})" for each in red)
+            self._holds_until = now + (RED_HOLDS_S if red else GREEN_HOLDS_S)
+        return self._why
