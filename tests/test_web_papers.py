@@ -1,13 +1,23 @@
-"""The paper page: everything that the mail had no room for."""
+"""The paper page, as a digest leads to it and as anybody may see it, with papers like it."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from tests.web_world import new_world
+import pytest
+from sqlalchemy import select
+
+from tests.web_world import World, add_papers, new_world, paper_row
+from triage import store
 from triage.records import EventKind
+from triage.tables import events, papers
 from triage.tokens import Purpose
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return new_world(tmp_path)
 
 
 def test_the_whole_paper_is_shown_with_its_reasons_and_its_own_page(tmp_path: Path) -> None:
@@ -54,3 +64,83 @@ def test_a_paper_that_has_only_a_title_is_shown(tmp_path: Path) -> None:
     page = world.client().get("/p/" + world.token(Purpose.PAPER))
     assert page.status_code == 200
     assert "no abstract" in page.text
+
+
+# -- as anybody may see it -------------------------------------------------------------------------
+
+
+def test_anybody_sees_the_paper_where_it_stands_and_what_is_like_it(world: World) -> None:
+    with world.db.write() as conn:
+        store.papers.update_paper(
+            conn, 1, {"tldr": "Shorter.", "venue": "ICML", "citations": 3, "upvotes": 12}
+        )
+        store.papers.add_ids(conn, [(("doi", "10.5555/yarn"), 1), (("doi", "../evil"), 1)])
+    page = world.client().get("/papers/1")
+    assert page.status_code == 200
+    for told in (
+        *("Shorter.", "ICML", "3 times", "12 upvotes", world.papers[0].abstract),
+        *('href="https://arxiv.org/abs/2603.00001"', 'href="https://arxiv.org/pdf/2603.00001"'),
+        *('href="https://doi.org/10.5555/yarn"', 'href="https://huggingface.co/papers/2603.00001"'),
+        *("@article{arxiv:2603.00001", 'href="/papers/2"', 'href="/papers/3"', 'href="/login"'),
+    ):
+        assert told in page.text
+    assert "evil" not in page.text
+    assert 'name="vote"' not in page.text
+    for other in ("/", "/search?q=drafts"):
+        assert 'href="/papers/1"' in world.client().get(other).text
+
+
+@pytest.mark.parametrize("number", ["0", "77", "x", "-1", "1.0", "٣", "9" * 19, "1%00"])
+def test_what_is_no_paper_is_no_page(world: World, number: str) -> None:
+    assert world.client().get(f"/papers/{number}").status_code == 404
+
+
+def test_a_paper_that_became_another_is_shown_as_that(world: World) -> None:
+    with world.db.write() as conn:
+        conn.execute(papers.update().where(papers.c.id == 1).values(merged_into=2))
+    page = world.client().get("/papers/1").text
+    assert world.papers[1].title in page
+    assert 'href="https://arxiv.org/pdf/2603.00001"' in page
+
+
+def test_a_withdrawn_paper_says_so(world: World) -> None:
+    with world.db.write() as conn:
+        store.papers.update_paper(conn, 1, {"withdrawn_at": world.clock.now()})
+    page = world.client().get("/papers/1")
+    assert "was withdrawn" in page.text
+    assert "like this one" not in page.text
+
+
+def test_who_is_logged_in_votes_changes_it_and_takes_it_back(world: World) -> None:
+    ada = world.logged_in()
+    page = ada.get("/papers/1")
+    assert world.events() == []
+    page = ada.submit(page, EventKind.SAVE)
+    assert "Saved." in page.text
+    assert page.text.count('aria-pressed="true"') == 1
+    page = ada.submit(page, EventKind.SAVE)
+    page = ada.submit(page, EventKind.VOTE_DOWN)
+    assert world.events() == [(1, 1, EventKind.SAVE), (1, 1, EventKind.VOTE_DOWN)]
+    assert world.papers[0].title not in ada.get("/likes").text
+    assert "Taken back" in ada.submit(page, "none").text
+    assert world.events() == []
+
+
+def test_a_vote_counts_for_the_digest_that_showed_the_paper(world: World) -> None:
+    [other] = add_papers(world.db, [paper_row(9)])
+    ada = world.logged_in()
+    for id in (2, other.id):
+        ada.submit(ada.get(f"/papers/{id}"), EventKind.VOTE_UP)
+    with world.db.read() as conn:
+        stored = [tuple(row) for row in conn.execute(select(events.c.paper_id, events.c.slate_id))]
+        [evidence] = conn.scalars(select(events.c.evidence).where(events.c.paper_id == other.id))
+    assert stored == [(2, 1), (other.id, None)]
+    assert evidence["method"] == "paper page"
+
+
+@pytest.mark.parametrize("vote", ["", "click", "VOTE_UP"])
+def test_what_is_no_vote_changes_nothing(world: World, vote: str) -> None:
+    ada = world.logged_in()
+    page, before = ada.get("/papers/1"), world.everything()
+    assert ada.submit(page, EventKind.SAVE, vote=vote).status_code == 200
+    assert world.everything() == before

@@ -82,7 +82,11 @@ class Note:
 
     recipient: str
     kind: str
-    text: str
+    mime: bytes = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        return part_of(self.mime, "plain")
 
     @property
     def path(self) -> str:
@@ -204,7 +208,7 @@ class World:
         known = self.site, self.keyring
         if known not in self._clients:
             app = create_app(
-                self.db, self.keyring, self.clock, self.site, self.enrolment, lambda _: self.shown
+                self.db, self.keyring, self.clock, self.site, self.enrolment, lambda *_: self.shown
             )
             self._clients[known] = Client(app, self.site.base_url)
         return self._clients[known]
@@ -230,7 +234,7 @@ class World:
         with self.db.read() as conn:
             rows = conn.execute(query).all()
         self.last_note = max((row.id for row in rows), default=self.last_note)
-        return [Note(row.recipient, row.kind, part_of(row.mime, "plain")) for row in rows]
+        return [Note(row.recipient, row.kind, bytes(row.mime)) for row in rows]
 
     def logged_in(self, reader: int = 0) -> Visitor:
         """Return a subscriber who has just logged in."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from triage import store, subscribe
+from triage import dossier, store, subscribe
 from triage.errors import ConfigError, MessageError, NotFound, TokenError, TokenExpired
 from triage.ports import Clock
 from triage.records import OutgoingMessage, Subscriber, SubscriberState
@@ -51,6 +51,7 @@ _LIMITS: tuple[tuple[str, timedelta, int], ...] = (
     ("", _HOUR, 200),
 )
 _CONFIRMATIONS = ((_DAY, 1), (_MONTH, 3))
+_LIKES = "likes"
 _LOGINS = ((_HOUR, 3), (_DAY, 10))
 
 
@@ -89,13 +90,14 @@ Compose = Callable[[Note, datetime], OutgoingMessage]
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a new subscriber wrote into the form, as yet unchecked."""
+    """What a new subscriber wrote into the form, as yet unchecked; `likes` are ids of papers."""
 
     email: str
     interests: str = ""
     categories: tuple[str, ...] = ()
     zone: str = "UTC"
     hour: int = 7
+    likes: tuple[int, ...] = ()
 
 
 class Enrolment:
@@ -141,6 +143,7 @@ class Enrolment:
             "categories": list(checked.categories),
             "zone": checked.zone,
             "hour": checked.hour,
+            "likes": list(wish.likes),
         }
         self._ask(Kind.SUBSCRIBE, checked.email, peer, details=details)
 
@@ -230,7 +233,7 @@ class Enrolment:
         if known is None:
             known = store.subscribers.add(
                 conn,
-                replace(subscribe.checked(ask.email, **ask.details), state=SubscriberState.PENDING),
+                replace(_wished(ask), state=SubscriberState.PENDING),
                 email_key=key,
                 consent="",
                 at=now,
@@ -286,6 +289,10 @@ class Enrolment:
         """
         subscribe.resume(self._database, subscriber.email, self._clock, self._address_hash)
 
+    def everything_of(self, subscriber: Subscriber) -> str:
+        """Return all that is stored of who is logged in; see `dossier.export`."""
+        return dossier.export(self._database, self._clock, subscriber, self._address_hash)
+
     def _send(
         self,
         conn: Connection,
@@ -335,11 +342,17 @@ class Enrolment:
                 return subscriber
             if subscriber.state is SubscriberState.PENDING and ask.details:
                 # Somebody else may have asked before, and for something else.
-                wish = subscribe.checked(ask.email, **ask.details)
-                wanted = {name: getattr(wish, name) for name in ask.details}
+                wish = _wished(ask)
+                wanted = {name: getattr(wish, name) for name in ask.details if name != _LIKES}
                 store.subscribers.change(conn, subscriber.id, **wanted)
+                subscribe.like_at_start(conn, subscriber.id, ask.details.get(_LIKES, []), now)
             store.subscribers.confirm(conn, subscriber.id, consent, now)
         return replace(subscriber, state=SubscriberState.ACTIVE)
+
+
+def _wished(ask: Ask) -> Subscriber:
+    wish = {name: value for name, value in ask.details.items() if name != _LIKES}
+    return subscribe.checked(ask.email, **wish)
 
 
 def mailbox(email: str) -> str:

@@ -12,14 +12,17 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from triage import store
 from triage.errors import NotFound
 from triage.ports import Clock
-from triage.records import EventKind, Impression, Origin
+from triage.records import EventKind, Impression, Origin, Subscriber
 from triage.store import Database
 from triage.tokens import Claims
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +91,89 @@ def record_vote(
         slate_id = store.slates.id_of(conn, claims.slate)
         if subscriber is None or slate_id is None:
             raise NotFound("the digest that this link came with is no longer stored")
-        last = store.events.last_vote(conn, subscriber.id, impression.paper.id)
-        if last is not None and last.kind is claims.action:
-            return Recorded(impression, claims.action, stored=False)
-        now = clock.now()
         sent_at = store.messages.sent_at(conn, slate_id)
-        since_sent_s = None if sent_at is None else int((now - sent_at).total_seconds())
-        store.events.append(
+        stored = _store_vote(
             conn,
-            subscriber_id=subscriber.id,
-            paper_id=impression.paper.id,
-            slate_id=slate_id,
-            kind=claims.action,
+            subscriber.id,
+            impression.paper.id,
+            claims.action,
+            clock.now(),
+            slate=(slate_id, sent_at),
+            evidence=evidence,
             origin=origin,
-            # A clock that was set back must not let an older vote win.
-            at=now if last is None else max(now, last.at),
-            recorded_at=now,
-            evidence=evidence | {"since_sent_s": since_sent_s},
         )
-    return Recorded(impression, claims.action, stored=True)
+    return Recorded(impression, claims.action, stored=stored)
+
+
+def vote(
+    db: Database,
+    subscriber: Subscriber,
+    paper_id: int,
+    kind: EventKind,
+    clock: Clock,
+    evidence: dict[str, Any],
+) -> bool:
+    """Store the vote of who is known on any stored paper, durably, before returning.
+
+    It counts for the digest that showed them the paper, if one did.
+
+    Returns:
+        Whether it is new: False where it was the last one already.
+
+    Raises:
+        NotFound: no such paper is stored.
+    """
+    with db.write() as conn:
+        if paper_id not in store.papers.load(conn, [paper_id]):
+            raise NotFound("this paper is no longer stored")
+        slate_id = store.slates.showing(conn, subscriber.id, paper_id)
+        sent_at = None if slate_id is None else store.messages.sent_at(conn, slate_id)
+        return _store_vote(
+            conn,
+            subscriber.id,
+            paper_id,
+            kind,
+            clock.now(),
+            slate=(slate_id, sent_at),
+            evidence=evidence,
+            origin=Origin.PERSON,
+        )
+
+
+def _store_vote(
+    conn: Connection,
+    subscriber_id: int,
+    paper_id: int,
+    kind: EventKind,
+    now: datetime,
+    *,
+    slate: tuple[int | None, datetime | None],
+    evidence: dict[str, Any],
+    origin: Origin,
+) -> bool:
+    """Store a vote; return False where the last one on the paper was the same.
+
+    Args:
+        slate: the digest that showed the paper, and when it was sent.
+    """
+    last = store.events.last_vote(conn, subscriber_id, paper_id)
+    if last is not None and last.kind is kind:
+        return False
+    slate_id, sent_at = slate
+    since_sent_s = None if sent_at is None else int((now - sent_at).total_seconds())
+    store.events.append(
+        conn,
+        subscriber_id=subscriber_id,
+        paper_id=paper_id,
+        slate_id=slate_id,
+        kind=kind,
+        origin=origin,
+        # A clock that was set back must not let an older vote win.
+        at=now if last is None else max(now, last.at),
+        recorded_at=now,
+        evidence=evidence | {"since_sent_s": since_sent_s},
+    )
+    return True
 
 
 def import_votes(db: Database, lines: Iterable[str], clock: Clock) -> ImportedVotes:

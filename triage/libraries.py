@@ -59,6 +59,8 @@ class LibraryReport:
         waiting: entries with an arXiv id or a DOI of papers that are not stored: they become
             likes when the library is read again after the papers have come.
         stored: papers that were stored because the library holds all that is needed.
+        new_likes: the ids of the papers of `liked`, in their order.
+        absent: the entries of `waiting`.
     """
 
     read: int
@@ -67,6 +69,8 @@ class LibraryReport:
     waiting: int
     unrecognised: tuple[Unrecognised, ...] = ()
     stored: int = 0
+    new_likes: tuple[int, ...] = ()
+    absent: tuple[Entry, ...] = ()
 
     @property
     def recognised(self) -> int:
@@ -106,23 +110,43 @@ def read_library(
         source = _Shelf(strange, clock.now().date())
         for told in ingest(db, source, clock, resume=False):
             n_stored = told.stored
-    liked = waiting = known_already = 0
-    unrecognised = []
+    known_already = 0
+    new_likes: list[int] = []
+    absent: list[Entry] = []
+    unrecognised: list[Unrecognised] = []
     with db.write() as conn:
         chosen = _papers_of(conn, entries)
         before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
         for entry, paper_id in zip(entries, chosen, strict=True):
             if paper_id is None and entry.ids:
-                waiting += 1
+                absent.append(entry)
             elif paper_id is None:
                 unrecognised.append(Unrecognised(entry.where, entry.title, _why(entry)))
             elif paper_id in before:
                 known_already += 1
             else:
                 before.add(paper_id)
-                liked += 1
+                new_likes.append(paper_id)
                 _like(conn, subscriber, paper_id, clock.now())
-    return LibraryReport(len(entries), liked, known_already, waiting, tuple(unrecognised), n_stored)
+    return LibraryReport(
+        read=len(entries),
+        liked=len(new_likes),
+        known=known_already,
+        waiting=len(absent),
+        unrecognised=tuple(unrecognised),
+        stored=n_stored,
+        new_likes=tuple(new_likes),
+        absent=tuple(absent),
+    )
+
+
+def named(db: Database, text: str) -> tuple[list[int], int]:
+    """Return the stored papers that a text names, each once, and how many entries name none."""
+    entries = library.read(text)
+    with db.read() as conn:
+        chosen = _papers_of(conn, entries)
+    ids = [id for id in chosen if id is not None]
+    return list(dict.fromkeys(ids)), len(entries) - len(ids)
 
 
 def like_own(db: Database, clock: Clock, subscriber: Subscriber, author: str) -> LibraryReport:
@@ -142,7 +166,7 @@ def like_own(db: Database, clock: Clock, subscriber: Subscriber, author: str) ->
         new = [id for id in own if id not in before]
         for id in new:
             _like(conn, subscriber, id, clock.now())
-    return LibraryReport(len(own), len(new), len(own) - len(new), 0)
+    return LibraryReport(len(own), len(new), len(own) - len(new), 0, new_likes=tuple(new))
 
 
 def likes(db: Database, subscriber: Subscriber) -> list[Liked]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
@@ -11,7 +12,7 @@ import numpy as np
 from triage import store
 from triage.ports import Clock, Encoder, Workshop
 from triage.ranking import DigestRules, choose, load_pool, load_profile, rank
-from triage.records import Impression, Library, Subscriber
+from triage.records import EventKind, Impression, Library, Subscriber, Vote
 from triage.serving import promoted
 from triage.store import Database
 
@@ -48,10 +49,15 @@ class Previews:
         self._guard = threading.Lock()
         self._kept: _Today | None = None
 
-    def of(self, subscriber: Subscriber) -> tuple[Impression, ...] | None:
+    def of(
+        self, subscriber: Subscriber, likes: Sequence[int] = ()
+    ) -> tuple[Impression, ...] | None:
         """Return the papers that a subscriber, stored nowhere, would get; few or none may be close.
 
         None where there is nothing to choose from yet.
+
+        Args:
+            likes: ids of papers that they like; these are not shown.
         """
         with self._guard:
             today = self._today()
@@ -59,12 +65,13 @@ class Previews:
             return None
         scorer = self._workshop.cold_scorer()
         with self._database.read() as conn:
-            profile = load_profile(conn, today.encoder, subscriber, ())
+            votes = [Vote(id, EventKind.VOTE_UP, today.at) for id in likes]
+            profile = load_profile(conn, today.encoder, subscriber, votes)
         ranking = rank(
             profile,
             today.pool,
             scorer,
-            seen=(),
+            seen=likes,
             on=today.on,
             max_age_days=self._rules.max_age_days,
         )

@@ -65,9 +65,12 @@ class Search:
 
     Vectors of papers that come later are read when they are there. A paper whose text changes is
     found by its old meaning until the next encoder or the next start, and by its new words at once.
+
+    Args:
+        workshop: has the encoder; without one, words alone answer.
     """
 
-    def __init__(self, database: Database, workshop: Workshop) -> None:
+    def __init__(self, database: Database, workshop: Workshop | None = None) -> None:
         self._database = database
         self._workshop = workshop
         self._reading = Lock()
@@ -160,6 +163,8 @@ class Search:
             return encoder, self._nearest
 
     def _encoder(self, conn: Connection) -> Encoder | None:
+        if self._workshop is None:
+            return None
         versions = [pair.encoder_version for pair in store.versions.history(conn)]
         for version in dict.fromkeys(versions):
             try:

@@ -98,19 +98,28 @@ def add(
                 + ": import the papers first (`triage papers import`), or leave these likes out"
             )
         added = store.subscribers.add(conn, subscriber, email_key=key, consent=consent, at=now)
-        for paper_id in dict.fromkeys(id for id in papers.values() if id is not None):
+        like_at_start(conn, added.id, [id for id in papers.values() if id is not None], now)
+    return Added(added, new=True)
+
+
+def like_at_start(
+    conn: Connection, subscriber_id: int, paper_ids: Sequence[int], at: datetime
+) -> None:
+    """Store what a new subscriber says they like, of what is stored, each paper once."""
+    stored = store.papers.load(conn, paper_ids)
+    for paper_id in dict.fromkeys(paper_ids):
+        if paper_id in stored:
             store.events.append(
                 conn,
-                subscriber_id=added.id,
+                subscriber_id=subscriber_id,
                 paper_id=paper_id,
                 slate_id=None,
                 kind=EventKind.VOTE_UP,
                 origin=Origin.PERSON,
-                at=now,
-                recorded_at=now,
+                at=at,
+                recorded_at=at,
                 evidence={"method": "like given at the start"},
             )
-    return Added(added, new=True)
 
 
 def checked(

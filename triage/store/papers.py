@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from triage.identity import identify, title_key
 from triage.records import Paper
@@ -244,6 +245,32 @@ def records_of(conn: Connection, paper_id: int) -> list[dict[str, Any]]:
         .order_by(paper_records.c.received_at, paper_records.c.id)
     )
     return [dict(row._mapping) for row in conn.execute(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a row stands: for which work, whether that was withdrawn, and all ids of the work."""
+
+    paper_id: int
+    is_withdrawn: bool
+    keys: tuple[Key, ...]
+
+
+def standing(conn: Connection, id: int) -> Standing | None:
+    """Return what a row stands for; None if there is no such row."""
+    work = conn.scalar(select(WORK).where(papers.c.id == id))
+    row = conn.execute(select(papers.c.withdrawn_at).where(papers.c.id == work)).one_or_none()
+    if work is None or row is None:
+        return None
+    query = (
+        select(paper_ids.c.scheme, paper_ids.c.value)
+        .join(papers, papers.c.id == paper_ids.c.paper_id)
+        # Not by WORK, which no index holds.
+        .where(or_(papers.c.id == work, papers.c.merged_into == work))
+        .order_by(paper_ids.c.scheme, paper_ids.c.value)
+    )
+    keys = tuple((scheme, value) for scheme, value in conn.execute(query))
+    return Standing(work, row.withdrawn_at is not None, keys)
 
 
 def dois(conn: Connection, ids: Collection[int]) -> dict[int, str]:

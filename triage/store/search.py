@@ -132,6 +132,11 @@ def findable(conn: Connection, ids: Collection[int]) -> set[int]:
     return found
 
 
+def sources(conn: Connection) -> list[str]:
+    """Return the names of all sources that papers have, in order; this reads all papers."""
+    return list(conn.scalars(select(papers.c.source).distinct().order_by(papers.c.source)))
+
+
 def newest(conn: Connection, filters: Filters, n: int) -> list[int]:
     """Return the `n` papers that the filters leave in and that were listed last, newest first."""
     query = select(papers.c.id).where(*_findable(filters))

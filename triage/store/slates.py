@@ -189,6 +189,25 @@ def shown_papers(conn: Connection, subscriber_id: int) -> set[int]:
     return set(conn.scalars(query))
 
 
+def showing(conn: Connection, subscriber_id: int, paper_id: int) -> int | None:
+    """Return the newest slate that showed a subscriber a paper, as whichever row of its work."""
+    asked = papers.alias()
+    work = select(func.coalesce(asked.c.merged_into, asked.c.id)).where(asked.c.id == paper_id)
+    query = (
+        select(impressions.c.slate_id)
+        .join(papers, papers.c.id == impressions.c.paper_id)
+        .where(
+            impressions.c.subscriber_id == subscriber_id,
+            work.scalar_subquery() == papers_store.WORK,
+            impressions.c.released_at.is_(None),
+            impressions.c.policy != RECAP,
+        )
+        .order_by(impressions.c.slate_id.desc())
+        .limit(1)
+    )
+    return conn.scalar(query)
+
+
 def shown_by_day(conn: Connection, subscriber_id: int) -> list[tuple[date, int]]:
     """Return (date, paper id) of all that this subscriber was ever shown, oldest first."""
     query = (

@@ -10,10 +10,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from triage import subscribe
+from triage import libraries, subscribe
 from triage.enrolment import Wish
 from triage.errors import ConfigError, TokenError, TokenExpired
-from triage.identity import upstream_url
 from triage.records import Impression
 from triage.sessions import SESSION
 from triage.tokens import LIFETIMES, Purpose
@@ -24,6 +23,7 @@ from triage.web.pages import Desk, form_fields
 SHORTEST_FILLING = timedelta(seconds=2)
 LONGEST_FILLING = timedelta(days=1)
 PREVIEWS_A_MINUTE = 12
+MOST_LIKES = 200
 # Whoever changes these words gives them another date: they are kept with each confirmation.
 CONSENT = "Send me the digest until I unsubscribe. (words of 2026-11-22)"
 _WISH = ("interests", "categories", "zone", "hour")
@@ -83,6 +83,7 @@ def _subscribe_page(
     *,
     stamp: str,
     shown: tuple[Impression, ...] | None = None,
+    strange: int = 0,
     notice: str = "",
 ) -> Response:
     return desk.pages.show(
@@ -92,8 +93,8 @@ def _subscribe_page(
         stamp=stamp,
         zones=forms.zones(form["zone"]),
         shown=shown,
+        strange=strange,
         notice=notice,
-        url_of=lambda paper: upstream_url(paper.source, paper.source_id, paper.title),
     )
 
 
@@ -116,7 +117,8 @@ def _subscribing(desk: Desk, request: Request, fields: forms.Pairs) -> Response:
         return _subscribe_page(desk, form, 422, stamp=stamp, notice=notice)
     # People do not see this field; whatever fills it in learns nothing from the answer.
     if not form["website"]:
-        desk.enrolment.ask_to_subscribe(Wish(email, **good), desk.peer(request))
+        likes, _ = _likes(desk, form)
+        desk.enrolment.ask_to_subscribe(Wish(email, likes=likes, **good), desk.peer(request))
     return desk.pages.show("subscribe_sent")
 
 
@@ -124,18 +126,25 @@ def _previewed(desk: Desk, request: Request, form: forms.Form, good: dict[str, o
     stamp = form["stamp"]
     if form.wrong:
         return _subscribe_page(desk, form, 422, stamp=stamp)
-    if not (good["interests"] or good["categories"]):
+    likes, strange = _likes(desk, form)
+    if not (good["interests"] or good["categories"] or likes):
         form.wrong["interests"] = "Write what you read, and the papers of today are sorted by it."
         return _subscribe_page(desk, form, 422, stamp=stamp)
     if not desk.previews_left.take(desk.peer(request), desk.clock.now()):
         notice = "Enough previews for now: please wait a minute."
         return _subscribe_page(desk, form, 429, stamp=stamp, notice=notice)
     nobody = subscribe.checked("nobody@example.org", **good)  # type: ignore[arg-type]
-    shown = desk.preview(nobody)
+    shown = desk.preview(nobody, likes)
     if shown is None:
         notice = "There are no papers to choose from yet: this site is new."
         return _subscribe_page(desk, form, stamp=stamp, notice=notice)
-    return _subscribe_page(desk, form, stamp=stamp, shown=shown)
+    return _subscribe_page(desk, form, stamp=stamp, shown=shown, strange=strange)
+
+
+def _likes(desk: Desk, form: forms.Form) -> tuple[tuple[int, ...], int]:
+    """Return the papers that were pasted and are stored, and how many entries name none."""
+    ids, strange = libraries.named(desk.db, form["likes"])
+    return tuple(ids[:MOST_LIKES]), strange
 
 
 def _stamp(desk: Desk) -> str:

@@ -14,10 +14,24 @@ from starlette.types import ASGIApp
 from triage.enrolment import Enrolment
 from triage.errors import DatabaseError
 from triage.ports import Clock
+from triage.search import Search
 from triage.sessions import Sessions
 from triage.store import Database
 from triage.tokens import Keyring
-from triage.web import accounts, days, feeds, mine, papers, preferences, unsubscribe, votes
+from triage.web import (
+    accounts,
+    days,
+    feeds,
+    imports,
+    mine,
+    papers,
+    preferences,
+    unsubscribe,
+    votes,
+)
+from triage.web import (
+    search as searching,
+)
 from triage.web.accounts import PREVIEWS_A_MINUTE
 from triage.web.door import Door
 from triage.web.guard import Guard
@@ -41,13 +55,15 @@ def create_app(
     clock: Clock,
     site: Site,
     enrolment: Enrolment,
-    preview: Preview = lambda _: None,
+    preview: Preview = lambda *_: None,
+    search: Search | None = None,
 ) -> Starlette:
     """Return the web application. Run it without the server's access log, which would hold tokens;
     the logger `triage.web` has one line a request without them.
 
     Args:
         preview: as `Desk` has it.
+        search: knows what papers mean; without it words alone are looked at.
     """
     pages = Pages(site)
     sessions = Sessions(db, clock, keyring)
@@ -61,6 +77,7 @@ def create_app(
         Door(sessions, keyring, site.base_url),
         preview,
         Allowance(PREVIEWS_A_MINUTE),
+        search or Search(db),
     )
 
     def style(_: Request) -> Response:
@@ -87,6 +104,8 @@ def create_app(
         routes=[
             *days.routes(desk),
             *papers.routes(desk),
+            *searching.routes(desk),
+            *imports.routes(desk),
             *votes.routes(desk),
             *unsubscribe.routes(desk),
             *accounts.routes(desk),

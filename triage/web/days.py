@@ -10,7 +10,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from triage import store
-from triage.identity import upstream_url
 from triage.web.pages import Desk
 
 PAGE = 50
@@ -57,5 +56,4 @@ def _shown(desk: Desk, request: Request, on: date) -> Response:
         around=around,
         trending=trending,
         is_home=request.url.path == "/" and at == 1,
-        url_of=lambda paper: upstream_url(paper.source, paper.source_id, paper.title),
     )

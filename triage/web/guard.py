@@ -12,6 +12,8 @@ from triage.tokens import redact
 from triage.web.door import host_of, is_loopback
 
 BODY_LIMIT = 64 * 1024
+# A library of 500 entries with their abstracts, as reference managers write it, has 1.5 MB.
+BODY_LIMITS = {"/import": 2 * 1024 * 1024}
 BODY_WITHIN_S = 10
 
 log = logging.getLogger("triage.web")
@@ -64,14 +66,16 @@ class Guard:
         if not self._is_for_us(scope):
             await _refuse(guarded_send, 421, "This site does not go by that name.")
             return
+        limit = BODY_LIMITS.get(scope["path"], BODY_LIMIT)
         try:
             async with asyncio.timeout(BODY_WITHIN_S):
-                body = await _read(scope, receive)
+                body = await _read(scope, receive, limit)
         except TimeoutError:
             await _refuse(guarded_send, 408, "This request took too long to come.")
             return
         if body is None:
-            await _refuse(guarded_send, 413, "This request is larger than 64 kB and was not read.")
+            told = f"This request is larger than {limit // 1024} kB and was not read."
+            await _refuse(guarded_send, 413, told)
             return
         await self.app(scope, _Replay(body, receive), guarded_send)
 
@@ -105,10 +109,10 @@ class _Replay:
         return {"type": "http.request", "body": body, "more_body": False}
 
 
-async def _read(scope: Scope, receive: Receive) -> bytes | None:
-    """Return the whole body, or None when it is over the limit."""
+async def _read(scope: Scope, receive: Receive, limit: int) -> bytes | None:
+    """Return the whole body, or None when it is over the limit in bytes."""
     stated = dict(scope["headers"]).get(b"content-length", b"0")
-    if not stated.isdigit() or int(stated) > BODY_LIMIT:
+    if not stated.isdigit() or int(stated) > limit:
         return None
     chunks: list[bytes] = []
     size = 0
@@ -118,7 +122,7 @@ async def _read(scope: Scope, receive: Receive) -> bytes | None:
             return b"".join(chunks)
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
-        if size > BODY_LIMIT:
+        if size > limit:
             return None
         if not message.get("more_body", False):
             return b"".join(chunks)

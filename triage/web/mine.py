@@ -1,4 +1,4 @@
-"""What somebody who is logged in was sent, and what they liked of it."""
+"""What somebody who is logged in was sent and what they liked of it, to see and to take along."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from triage import store, subscribe
-from triage.identity import upstream_url
+from triage import libraries, library, store, subscribe
 from triage.ranking import LIKES
 from triage.records import EventKind, Paper
 from triage.tokens import Claims, Purpose
@@ -22,6 +21,14 @@ from triage.web.votes import WORDS
 
 MOST_DIGESTS = 60
 PAGE = 50
+FILES = {
+    "likes.bib": ("bibtex", "application/x-bibtex"),
+    "likes.ris": ("ris", "application/x-research-info-systems"),
+    "likes.json": ("json", "application/vnd.citationstyles.csl+json"),
+    "likes.csv": ("csv", "text/csv"),
+}
+"""Likes as files: the format, and the media type."""
+EVERYTHING = "everything.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +38,6 @@ class Voted:
     paper: Paper
     kind: EventKind
     at: datetime
-
-    @property
-    def url(self) -> str:
-        return upstream_url(self.paper.source, self.paper.source_id, self.paper.title)
 
 
 def routes(desk: Desk) -> list[Route]:
@@ -57,10 +60,17 @@ def routes(desk: Desk) -> list[Route]:
             return await run_in_threadpool(_likes, desk, request)
         return await run_in_threadpool(_unliked, desk, request, dict(await form_fields(request)))
 
+    def file(request: Request) -> Response:
+        visit = desk.door.visit(request)
+        if visit is None:
+            return desk.pages.show("preferences_locked")
+        return _file(desk, visit, request.path_params["file"])
+
     return [
         Route("/digests", digests, methods=["GET"]),
         Route("/digests/{on}", digest, methods=["GET"]),
         Route("/likes", likes, methods=["GET", "POST"]),
+        Route("/mine/{file}", file, methods=["GET"]),
     ]
 
 
@@ -119,3 +129,15 @@ def _unliked(desk: Desk, request: Request, fields: dict[str, str]) -> Response:
         raise HTTPException(404)
     done = subscribe.take_back(desk.db, visit.reader, int(number))
     return _likes(desk, request, done="Taken back: it counts no more." if done else "")
+
+
+def _file(desk: Desk, visit: Visit, name: str) -> Response:
+    if name == EVERYTHING:
+        text, media_type = desk.enrolment.everything_of(visit.reader), "application/json"
+    elif name in FILES:
+        form, media_type = FILES[name]
+        text = library.written(libraries.likes(desk.db, visit.reader), form)
+    else:
+        raise HTTPException(404)
+    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text.encode("utf-8", "replace"), media_type=media_type, headers=disposition)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parseaddr
@@ -20,8 +20,10 @@ from triage import feedback
 from triage._assets import templates_dir
 from triage.enrolment import Enrolment, network
 from triage.errors import NotFound, TokenError, TokenExpired
+from triage.identity import upstream_url
 from triage.ports import Clock
 from triage.records import Impression, Subscriber
+from triage.search import Search
 from triage.sessions import Sessions
 from triage.store import Database
 from triage.tokens import Claims, Keyring, Purpose
@@ -30,7 +32,7 @@ from triage.web.door import Door
 TOO_OLD = ("error_expired", "error_used")
 """The pages for links whose time is over."""
 
-Preview = Callable[[Subscriber], tuple[Impression, ...] | None]
+Preview = Callable[[Subscriber, Sequence[int]], tuple[Impression, ...] | None]
 
 
 class Site(Protocol):
@@ -60,9 +62,13 @@ class Pages:
             lstrip_blocks=True,
         )
         self._environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+        self.base_url = site.base_url
         self.root = urlsplit(site.base_url).path.rstrip("/")
         self._environment.globals.update(
             site=site, root=self.root, contact=parseaddr(site.contact)[1], can_search=False
+        )
+        self._environment.globals["upstream"] = lambda paper: upstream_url(
+            paper.source, paper.source_id, paper.title
         )
 
     def allow_search(self) -> None:
@@ -98,7 +104,8 @@ class Allowance:
 class Desk:
     """Everything that an endpoint may use.
 
-    `preview` returns what a subscriber who is not stored would get, None while there is nothing.
+    `preview` returns what a subscriber who is not stored would get, with the ids of papers that
+    they like; None while there is nothing.
     """
 
     db: Database
@@ -110,6 +117,7 @@ class Desk:
     door: Door
     preview: Preview
     previews_left: Allowance
+    search: Search
 
     def peer(self, request: Request) -> str:
         """Return the address that a request comes from."""

@@ -1,15 +1,32 @@
-"""The page of one shown paper: everything that the mail had no room for."""
+"""The page of one paper: as a digest showed it, and as anybody may see it."""
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Final
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from triage.identity import upstream_url
+from triage import feedback, library, store, subscribe
+from triage.errors import NotFound
+from triage.identity import parse_arxiv, source_name, upstream_url
+from triage.library import Liked
+from triage.records import EventKind, Paper
+from triage.search import Hit
+from triage.store.papers import Key, Standing
 from triage.tokens import Purpose
-from triage.web.pages import Desk
-from triage.web.votes import WORDS, vote_tokens
+from triage.web.door import Visit
+from triage.web.pages import Desk, form_fields
+from triage.web.votes import WORDS, evidence, vote_tokens
+
+SIMILAR: Final = 6
+TAKE_BACK: Final = "none"
+_PLACES: Final = ("arxiv", "biorxiv", "medrxiv", "doi")
+_SEARCHES: Final = ("https://arxiv.org/search/", "https://huggingface.co/papers?")
 
 
 def routes(desk: Desk) -> list[Route]:
@@ -25,4 +42,112 @@ def routes(desk: Desk) -> list[Route]:
             votes=[(WORDS[kind], token) for kind, token in vote_tokens(desk, claims)],
         )
 
-    return [Route("/p/{token}", show, methods=["GET"])]
+    async def anybody(request: Request) -> Response:
+        if request.method != "POST":
+            return await run_in_threadpool(_shown, desk, request)
+        return await run_in_threadpool(_voted, desk, request, dict(await form_fields(request)))
+
+    return [
+        Route("/p/{token}", show, methods=["GET"]),
+        Route("/papers/{paper}", anybody, methods=["GET", "POST"]),
+    ]
+
+
+def _shown(desk: Desk, request: Request, *, done: str = "", effect: str = "") -> Response:
+    standing, paper = _paper(desk, request)
+    visit = desk.door.visit(request)
+    return desk.pages.show(
+        "work",
+        paper=paper,
+        is_withdrawn=standing.is_withdrawn,
+        address=upstream_url(paper.source, paper.source_id, paper.title),
+        places=places(paper, standing.keys),
+        similar=[] if standing.is_withdrawn else _similar(desk, paper),
+        bibtex=library.written([_as_liked(paper, standing.keys, desk.clock.now())], "bibtex"),
+        visit=visit,
+        vote=_vote(desk, visit, paper),
+        words=WORDS,
+        take_back=TAKE_BACK,
+        done=done,
+        effect=effect,
+    )
+
+
+def _paper(desk: Desk, request: Request) -> tuple[Standing, Paper]:
+    """Return the paper of the address, and where it stands.
+
+    Raises:
+        HTTPException: 404, there is none.
+    """
+    number = request.path_params["paper"]
+    if not number.isascii() or not number.isdigit() or len(number) > 18:
+        raise HTTPException(404)
+    with desk.db.read() as conn:
+        standing = store.papers.standing(conn, int(number))
+        if standing is None:
+            raise HTTPException(404)
+        return standing, store.papers.load(conn, [standing.paper_id])[standing.paper_id]
+
+
+def _similar(desk: Desk, paper: Paper) -> list[Hit]:
+    try:
+        return desk.search.similar([paper.id], limit=SIMILAR)
+    except NotFound:  # it was deleted a moment ago
+        return []
+
+
+def _vote(desk: Desk, visit: Visit | None, paper: Paper) -> EventKind | None:
+    if visit is None:
+        return None
+    with desk.db.read() as conn:
+        vote = store.events.last_vote(conn, visit.reader.id, paper.id)
+    return vote.kind if vote else None
+
+
+def places(paper: Paper, keys: tuple[Key, ...]) -> list[tuple[str, str]]:
+    """Return where a paper can be read: (what that place is called, address), each once.
+
+    Args:
+        keys: all ids under which it is known; addresses are built from those that can be checked.
+    """
+    found: dict[str, str] = {}
+    own = upstream_url(paper.source, paper.source_id, paper.title)
+    if not own.startswith(_SEARCHES):
+        found[own] = source_name(paper.source)
+    for scheme in _PLACES:
+        for value in (value for each, value in keys if each == scheme):
+            address = upstream_url(scheme, value, paper.title)
+            arxiv = parse_arxiv(value) if scheme == "arxiv" else None
+            if address.startswith(_SEARCHES):
+                continue
+            found.setdefault(address, source_name(scheme))
+            if arxiv:
+                found[f"https://arxiv.org/pdf/{arxiv[0]}"] = "PDF"
+                if paper.upvotes is not None:
+                    found[f"https://huggingface.co/papers/{arxiv[0]}"] = "Hugging Face"
+    return [(name, address) for address, name in found.items()]
+
+
+def _as_liked(paper: Paper, keys: tuple[Key, ...], now: datetime) -> Liked:
+    return Liked(paper, now, next((value for scheme, value in keys if scheme == "doi"), ""))
+
+
+# -- votes of who is logged in ---------------------------------------------------------------------
+
+
+def _voted(desk: Desk, request: Request, fields: dict[str, str]) -> Response:
+    visit = desk.door.admit(request, fields)
+    standing, _ = _paper(desk, request)
+    said = fields.get("vote", "")
+    if said == TAKE_BACK:
+        subscribe.take_back(desk.db, visit.reader, standing.paper_id)
+        return _shown(desk, request, done="Taken back: it counts no more.")
+    if said not in set(EventKind):
+        return _shown(desk, request)
+    kind = EventKind(said)
+    told = evidence(request) | {"method": "paper page"}
+    try:
+        feedback.vote(desk.db, visit.reader, standing.paper_id, kind, desk.clock, told)
+    except NotFound:
+        raise HTTPException(404) from None
+    return _shown(desk, request, done=WORDS[kind].done, effect=WORDS[kind].effect)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -11,9 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from triage import store, subscribe, tuning
+from triage import feeds, store, subscribe, tuning
 from triage.errors import ConfigError, NotFound
-from triage.records import SubscriberState
+from triage.feeds import FeedLinks
+from triage.records import Subscriber, SubscriberState
+from triage.tokens import Claims
 from triage.web import forms
 from triage.web.door import Visit
 from triage.web.pages import Desk, form_fields
@@ -60,6 +62,7 @@ def _page(desk: Desk, visit: Visit, form: forms.Form | None = None, *, done: str
         consent = store.subscribers.consent(conn, reader.id)
         interests = store.interests.of(conn, reader.id)
         n_votes = len(store.events.votes(conn, reader.id))
+        feed = store.feeds.of(conn, reader.id)
     form = form or forms.written(reader)
     return desk.pages.show(
         "preferences",
@@ -72,6 +75,7 @@ def _page(desk: Desk, visit: Visit, form: forms.Form | None = None, *, done: str
         consent=consent,
         interests=[(each, each.rests(today)) for each in interests],
         n_votes=n_votes,
+        feed=_feed(desk, reader, feed),
         zones=forms.zones(form["zone"]),
         weekdays=forms.WEEKDAYS,
         today=today,
@@ -123,6 +127,24 @@ def _started_afresh(desk: Desk, visit: Visit, _: dict[str, str]) -> str:
     return f"{n} votes are forgotten, and what was learned from them."
 
 
+def _feed(desk: Desk, reader: Subscriber, feed: tuple[str, datetime] | None) -> FeedLinks | None:
+    if feed is None:
+        return None
+    public_id, made_at = feed
+    claims = Claims(reader.public_id, made_at, public_id)
+    return feeds.links(desk.keyring, claims, desk.pages.base_url)
+
+
+def _made_feed(desk: Desk, visit: Visit, _: dict[str, str]) -> str:
+    feeds.address(desk.db, desk.clock, desk.keyring, visit.reader, desk.pages.base_url)
+    return "Your feed is there: its addresses stand below."
+
+
+def _revoked_feed(desk: Desk, visit: Visit, _: dict[str, str]) -> str:
+    feeds.revoke(desk.db, visit.reader)
+    return "The addresses of your feed lead nowhere any more."
+
+
 def _came_back(desk: Desk, visit: Visit, _: dict[str, str]) -> str:
     desk.enrolment.come_back(visit.reader)
     return "Digests go on."
@@ -138,6 +160,8 @@ _ACTS: dict[str, Callable[[Desk, Visit, dict[str, str]], str]] = {
     "rest": lambda desk, visit, fields: _rested(desk, visit, fields, how="rest"),
     "wake": lambda desk, visit, fields: _rested(desk, visit, fields, how="wake"),
     "afresh": _started_afresh,
+    "feed": _made_feed,
+    "unfeed": _revoked_feed,
     "resume": _came_back,
     "leave": _left,
 }

@@ -82,7 +82,7 @@ def routes(desk: Desk) -> list[Route]:
     def act(request: Request) -> Response:
         claims = desk.claims(request, Purpose.VOTE)
         try:
-            recorded = feedback.record_vote(desk.db, claims, desk.clock, _evidence(request))
+            recorded = feedback.record_vote(desk.db, claims, desk.clock, evidence(request))
         except NotFound:
             raise HTTPException(404) from None
         others = [
@@ -110,7 +110,7 @@ def _kind(claims: Claims) -> EventKind:
     return claims.action
 
 
-def _evidence(request: Request) -> dict[str, object]:
+def evidence(request: Request) -> dict[str, object]:
     """Return what the request itself says of who voted: coarse, and nothing that names a person."""
     agent = request.headers.get("user-agent", "")
     return {
