@@ -44,17 +44,19 @@ def fill(
     on: date = DAY,
     n_bytes: int = 600,
     n_domains: int = 1,
+    first: int = 0,
     mime: Callable[[int, str], bytes] | None = None,
 ) -> list[str]:
     """Let `n` digests wait, each for a reader of its own; return their Message-IDs.
 
     Args:
         at: when they were queued; now if it is left out.
+        first: how many there are already.
     """
     at = at or datetime.now(UTC)
     ids = []
-    for first in range(1, n + 1, 1000):
-        numbers = range(first, min(first + 1000, n + 1))
+    for start in range(first + 1, first + n + 1, 1000):
+        numbers = range(start, min(start + 1000, first + n + 1))
         with database.write() as conn:
             if conn.scalar(select(runs.c.id).where(runs.c.id == 1)) is None:
                 conn.execute(insert(runs), {"id": 1, "on": on, "stage": "queued", "started_at": at})

@@ -6,18 +6,21 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from hashlib import sha256
 from math import floor
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.factories import NOON
+from tests.factories import DAY, NOON
 from tests.fakes import FakeMailer, StoppedClock
 from tests.guarantees import Guarantee
-from tests.installation import rows
+from tests.installation import add_reader, empty_slate, rows
 from tests.mail_rig import fast_database, fill
 from tests.senders import forking, sink, taken
+from triage import store
+from triage.digest import _share
 from triage.outbox import SEND_WINDOW, Outbox, Rules
 from triage.pace import Line, Pace, domain_of, next_token_at, tokens_now
 from triage.records import OutgoingMessage
@@ -136,6 +139,49 @@ def test_a_message_whose_turn_comes_too_late_is_given_up() -> None:
     assert states["failed"] == 2
 
 
+def test_a_new_address_begins_slowly_and_doubles_each_day() -> None:
+    clock, sent_by_day = StoppedClock(NOON), []
+    pace = Pace(ramp_up_per_hour=30.0)
+    with fast_database() as (database, _, _):
+        for day in range(3):
+            fill(database, 60, at=clock.at, first=day * 60, on=DAY + day * timedelta(days=1))
+            # Whoever is told to come back later comes back each minute, as the scheduler does.
+            log = []
+            for _ in range(20):
+                log += drained(database, clock, pace)
+                clock.at += timedelta(minutes=1)
+            sent_by_day.append(len(log))
+            clock.at = NOON + (day + 1) * timedelta(days=1)
+        states = Counter(each["state"] for each in rows(database, "messages"))
+    # Thirty an hour are ten in twenty minutes, and at the beginning a few together.
+    assert sent_by_day == [10, 20 + 1, 40 + 2]
+    assert states["failed"] > 0, "what has not gone in its window does not go"
+
+
+def test_a_ramp_up_holds_nothing_back_that_was_asked_for_just_now() -> None:
+    rates = Pace(ramp_up_per_hour=30.0).rates("example.org", None)
+    assert rates == {}
+    assert Pace(ramp_up_per_hour=30.0).rates("example.org", 30) == {}
+
+
+def test_only_so_many_are_on_their_way_to_one_domain() -> None:
+    clock = StoppedClock(NOON)
+    with fast_database() as (database, _, _):
+        fill(database, 8, n_domains=2, at=clock.at)
+        with database.read() as conn:
+            line = Line(store.messages.waiting(conn, clock.at), clock, at_once=2)
+    taken = [line.take() for _ in range(4)]
+    domains = [domain_of(message.recipient) for message in taken if message]
+    assert sorted(Counter(domains).values()) == [2, 2]
+    assert line._next()[0] is None
+    assert taken[0] is not None
+    line.done(taken[0])
+    clock.sleep(1)
+    following = line.take()
+    assert following is not None
+    assert domain_of(following.recipient) == domains[0]
+
+
 def test_a_slow_domain_lets_others_pass() -> None:
     clock = StoppedClock(NOON)
     with fast_database() as (database, _, _):
@@ -187,3 +233,23 @@ def test_whoever_sends_everybody_home_is_obeyed_at_once() -> None:
     assert line.take() is None
     line.stop()
     assert line.take() is None
+
+
+def test_a_digest_with_a_moment_of_its_own_waits_for_it() -> None:
+    clock, later = StoppedClock(NOON), NOON + timedelta(minutes=10)
+    with fast_database() as (database, _, _):
+        made = empty_slate(add_reader(database))
+        message = OutgoingMessage("<d.1@example.org>", made.subscriber.email, b"From: a@b.c\r\n")
+        with database.write() as conn:
+            run_id = store.runs.begin(conn, DAY, NOON)
+            assert store.messages.queue_once(conn, made, message, run_id, NOON, not_before=later)
+        assert drained(database, clock, Pace()) == []
+        clock.at = later
+        assert len(drained(database, clock, Pace())) == 1
+
+
+def test_the_moments_are_spread_evenly() -> None:
+    shares = [_share(sha256(bytes([n // 256, n % 256])).hexdigest()) for n in range(2000)]
+    tenths = Counter(floor(share * 10) for share in shares)
+    assert sorted(tenths) == list(range(10))
+    assert min(tenths.values()) > 150

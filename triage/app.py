@@ -6,16 +6,16 @@ import hashlib
 import hmac
 import os
 import secrets
-import shlex
 import socket
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from email.utils import parseaddr
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage.clock import SystemClock, seconds_up
-from triage.errors import ConfigError, DatabaseError
+from triage.errors import ConfigError
 from triage.ports import Progress, silent
 from triage.settings import SECRET_FILE, Settings, load_settings, secret, signing_secret
 
@@ -220,9 +220,15 @@ class App:
             rules=Rules(
                 ambiguous=Ambiguous(mail.ambiguous),
                 connections=mail.connections,
-                pace=Pace(mail.per_second, mail.per_domain_per_second),
+                pace=Pace(
+                    mail.per_second,
+                    mail.per_domain_per_second,
+                    mail.per_domain_connections,
+                    mail.ramp_up_per_hour,
+                ),
                 envelope_sender=self.envelope_sender,
             ),
+                sender=parseaddr(mail.sender)[1],
             address_hash=self.address_hash,
             monotonic=seconds_up if isinstance(self.clock, SystemClock) else None,
             journal=self.journal,
@@ -355,6 +361,7 @@ class App:
             owner=_this_process(),
             answer=self.answers(),
         )
+            spread=timedelta(minutes=settings.mail.spread_minutes),
 
     def _bounces_chore(self) -> Chore:
         from triage.schedule import Chore
@@ -437,37 +444,6 @@ def initialise(folder: Path, example: str) -> tuple[Path, bool]:
     disagreement(app.database, app.journal, app.clock)
     app.close()
     return config, True
-
-
-def missing_parts(config: Path) -> list[str]:
-    """Return what an installation lacks beside its config and how to make it; change nothing.
-
-    Raises:
-        ConfigError: the config is wrong.
-    """
-    app = open_app(config)
-    missing = []
-    secret_file = app.settings.folder / SECRET_FILE
-    if secret("SECRET_KEY") is None and not secret_file.exists():
-        missing.append(
-            f"{secret_file} is missing: restore it, for links in sent mail and models need it,"
-            f" or make a new one with `(umask 077; openssl rand -base64 48 >"
-            f" {shlex.quote(str(secret_file))})`"
-        )
-    upgrade = f"triage --config {shlex.quote(str(config))} db upgrade"
-    file = app.settings.database_file
-    if file is not None and not file.exists():
-        missing.append(
-            f"{file} is missing: restore a back-up, or make a new one with `(umask 077; {upgrade})`"
-        )
-        return missing
-    try:
-        app.unchecked_database.check_schema()
-    except DatabaseError as error:
-        missing.append(str(error).replace("triage db upgrade", upgrade))
-    finally:
-        app.close()
-    return missing
 
 
 def _write_private(path: Path, text: str) -> None:

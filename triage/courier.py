@@ -36,7 +36,16 @@ from triage.errors import (
 )
 from triage.journal import Journal
 from triage.killpoint import pass_by
-from triage.pace import WHOLE, Pace, domain_of, next_token_at, tokens_now
+from triage.pace import (
+    BURST_S,
+    RAMP_UP,
+    RAMP_UP_BURST_S,
+    WHOLE,
+    Pace,
+    domain_of,
+    next_token_at,
+    tokens_now,
+)
 from triage.ports import Clock, Mailer
 from triage.records import MessageState as State
 from triage.records import OutgoingMessage, SubscriberState
@@ -64,6 +73,7 @@ class Rules:
         lease: so long a sender that shows no sign of life keeps what it claimed.
         envelope_sender: makes of a Message-ID the address to which that message comes back if it
             cannot be delivered; "" is as in From.
+        sender: the address in From, which a ramp-up is for.
     """
 
     ambiguous: Ambiguous = Ambiguous.RESEND
@@ -71,6 +81,7 @@ class Rules:
     pace: Pace = field(default_factory=Pace)
     lease: timedelta = LEASE
     envelope_sender: Callable[[str], str] = lambda _: ""
+    sender: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +213,14 @@ class Courier:
         """Take a message if its turn has come, it is wanted, and its time is not over."""
         pass_by("claiming")
         now = self._clock.now()
-        rates = self._rules.pace.rates(domain_of(message.recipient))
+        rates = self._rates(conn, message, now)
         buckets = store.paces.load(conn, rates) if rates else {}
-        tokens = {name: tokens_now(buckets.get(name), rate, now) for name, rate in rates.items()}
+        tokens = {
+            name: tokens_now(
+                buckets.get(name), rate, now, RAMP_UP_BURST_S if name == RAMP_UP else BURST_S
+            )
+            for name, rate in rates.items()
+        }
         for name, held in tokens.items():
             if held < WHOLE:
                 store.paces.save(conn, name, held, now)
@@ -231,6 +247,14 @@ class Courier:
             store.paces.save(conn, name, max(held - 1.0, 0.0), now)
         store.attempts.begin(conn, claimed.id, claimed.lease_epoch, now)
         return claimed, store.messages.mime(conn, claimed.id)
+
+    def _rates(self, conn: Connection, message: StoredMessage, now: datetime) -> dict[str, float]:
+        pace, day = self._rules.pace, None
+        if pace.ramp_up_per_hour and message.kind == store.messages.DIGEST:
+            # What somebody has asked for just now is not held back.
+            since = store.paces.begun(conn, f"from {self._rules.sender}", now)
+            day = (now - since).days
+        return pace.rates(domain_of(message.recipient), day)
 
     def _doubt(self, conn: Connection, claimed: StoredMessage) -> StoredMessage | None:
         """Put a message in doubt, or cancel it if it is no longer wanted."""

@@ -164,12 +164,18 @@ class Nightly:
         return RunReport(on, queued.made, queued.skipped, drained, (*unread, *queued.problems))
 
     def queue(
-        self, on: date, *, only: Collection[int] | None = None, progress: Progress = silent
+        self,
+        on: date,
+        *,
+        only: Collection[int] | None = None,
+        progress: Progress = silent,
+        spread: timedelta = timedelta(),
     ) -> Queued:
         """Make and queue the digest of everyone who is due one for `on`.
 
         Args:
             only: as for `run`.
+            spread: over how long a time the digests may go, each at a moment of its own.
 
         Raises:
             NotFound: no papers are stored at all.
@@ -180,7 +186,7 @@ class Nightly:
             store.messages.drop_withdrawn(conn, on)
         pair = self._encode(on, progress)
         pass_by("encoded")
-        queued = self._queue(run_id, on, pair, only, progress)
+        queued = self._queue(run_id, on, pair, only, progress, spread)
         with self._database.write() as conn:
             store.runs.reach(conn, run_id, "queued", self._clock.now())
         pass_by("ranked")
@@ -211,6 +217,7 @@ class Nightly:
         pair: Serving,
         only: Collection[int] | None,
         progress: Progress,
+        spread: timedelta,
     ) -> Queued:
         with self._database.read() as conn:
             last = store.slates.newest(conn)
@@ -231,7 +238,7 @@ class Nightly:
         problems: list[str] = []
         for done, each in enumerate(due, start=1):
             try:
-                counts[self._queue_one(run_id, each, pool, pair, tastes, on)] += 1
+                counts[self._queue_one(run_id, each, pool, pair, tastes, on, spread)] += 1
             except Exception as error:
                 # Whatever one subscriber's trouble is, it must not cost the others their mail.
                 log.exception("digest failed", subscriber=each.subscriber.public_id)
@@ -253,7 +260,14 @@ class Nightly:
         return due
 
     def _queue_one(
-        self, run_id: int, due: _Due, pool: Library, pair: Serving, tastes: Tastes, on: date
+        self,
+        run_id: int,
+        due: _Due,
+        pool: Library,
+        pair: Serving,
+        tastes: Tastes,
+        on: date,
+        spread: timedelta,
     ) -> bool:
         """Queue one digest, slate, impressions and bytes together; False if it has no papers."""
         with self._database.read() as conn:
@@ -268,7 +282,13 @@ class Nightly:
             slate = replace(slate, impressions=slate.impressions[: composed.n_papers])
         with self._database.write() as conn:
             if not store.messages.queue_once(
-                conn, slate, message, run_id, now, skipped_because=NO_PAPERS
+                conn,
+                slate,
+                message,
+                run_id,
+                now,
+                skipped_because=NO_PAPERS,
+                not_before=now + spread * _share(slate.public_id) if spread else None,
             ):
                 # Another run was quicker.
                 return False
@@ -337,3 +357,8 @@ def _public_id(subscriber: Subscriber, on: date) -> str:
     # The same digest has the same name, so that even a repeated run repeats its Message-ID.
     name = f"{subscriber.public_id} {on}".encode()
     return blake2b(name, digest_size=10).hexdigest()
+
+
+def _share(public_id: str) -> float:
+    """Return a number in [0, 1), the same one for the same digest."""
+    return int(public_id[:8], 16) / 2**32

@@ -17,7 +17,7 @@ from triage.courier import BACK_OFF, LEASE, SEND_WINDOW, Courier, Later, Rules
 from triage.doubts import Doubts, Reconciled
 from triage.errors import DatabaseError, MailerBroken
 from triage.journal import Journal
-from triage.pace import Line
+from triage.pace import RAMP_UP, Line
 from triage.ports import Clock, Mailer
 from triage.records import MessageState as State
 from triage.store import Database
@@ -176,7 +176,8 @@ class Outbox:
         # What may bring the sender down goes last and alone, so that it harms nothing but itself.
         suspects = [message for message in waiting if message.crashes]
         try:
-            self._side_by_side(Line(crowd, self._clock), self._rules.connections, tell)
+            line = Line(crowd, self._clock, self._rules.pace.per_domain_at_once)
+            self._side_by_side(line, self._rules.connections, tell)
             self._side_by_side(Line(suspects, self._clock), 1, tell)
         except MailerBroken as error:
             log.error("no mail can be sent", why=str(error))
@@ -197,8 +198,14 @@ class Outbox:
     def _work(self, line: Line, tell: Callable[[State], None]) -> None:
         try:
             while (message := line.take()) is not None:
-                state = self._courier.carry(message)
-                if isinstance(state, Later):
+                try:
+                    state = self._courier.carry(message)
+                finally:
+                    line.done(message)
+                if isinstance(state, Later) and state.name == RAMP_UP:
+                    log.info("a new address sends no more for now", until=str(state.at))
+                    line.stop()
+                elif isinstance(state, Later):
                     line.not_before(state.name, state.at)
                     line.put_back(message)
                 elif state is not None:

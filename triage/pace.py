@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,10 +13,15 @@ from triage.ports import Clock
 from triage.store.messages import StoredMessage
 
 EVERYBODY = "*"
+RAMP_UP = "ramp-up"
 # What is less than a whole token by this much is one, but for rounding.
 WHOLE = 1.0 - 1e-6
 # How much of a second's worth may go at once, so that a fast pace needs no clock of its own.
 BURST_S = 0.05
+# Of a ramp-up's pace more, for whoever has to wait for it goes home and comes back each minute.
+RAMP_UP_BURST_S = 120.0
+# The pace doubles daily; after so many days it is that of everybody.
+RAMP_UP_DAYS = 30
 # Whoever waits looks again so often whether the others have gone home.
 LONGEST_NAP_S = 1.0
 # After this long a bucket is asked again, however long it said that one should wait.
@@ -26,25 +31,45 @@ _EVER = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How many messages a second may go, in all and to one domain; 0 is as many as can."""
+    """How fast messages may go; 0 is as fast as can.
+
+    Attributes:
+        per_second: how many in all.
+        per_domain_per_second: how many to one domain.
+        per_domain_at_once: how many of one sender are on their way to one domain.
+        ramp_up_per_hour: how many on the first day of a new sending address; each day twice as
+            many. Nobody knows the address yet, and receivers distrust whoever begins with many.
+    """
 
     per_second: float = 0.0
     per_domain_per_second: float = 0.0
+    per_domain_at_once: int = 0
+    ramp_up_per_hour: float = 0.0
 
-    def rates(self, domain: str) -> dict[str, float]:
-        """Return the rate of each bucket that a message to a domain takes a token from."""
+    def rates(self, domain: str, day: int | None = None) -> dict[str, float]:
+        """Return the rate of each bucket that a message to a domain takes a token from.
+
+        Args:
+            day: for how many days the address has been sending; None for a message that no
+                ramp-up holds back.
+        """
         rates = {EVERYBODY: self.per_second, domain: self.per_domain_per_second}
+        if day is not None and day < RAMP_UP_DAYS:
+            rates[RAMP_UP] = self.ramp_up_per_hour / 3600 * 2 ** max(day, 0)
         return {name: rate for name, rate in rates.items() if rate > 0}
 
 
-def tokens_now(bucket: tuple[float, datetime] | None, rate: float, now: datetime) -> float:
+def tokens_now(
+    bucket: tuple[float, datetime] | None, rate: float, now: datetime, burst_s: float = BURST_S
+) -> float:
     """Return how many tokens a bucket holds.
 
     Args:
         bucket: how many it held, and when; None for a new one, which is full.
         rate: tokens a second.
+        burst_s: how many seconds' worth it holds at most, but always a whole token.
     """
-    most = max(1.0, rate * BURST_S)
+    most = max(1.0, rate * burst_s)
     if bucket is None:
         return most
     tokens, at = bucket
@@ -66,10 +91,15 @@ class Line:
     """Messages that wait, in their order; where a domain has to wait, others go first.
 
     Several threads take from it.
+
+    Args:
+        at_once: how many messages to one domain may be on their way; 0 for any number.
     """
 
-    def __init__(self, messages: Iterable[StoredMessage], clock: Clock) -> None:
+    def __init__(self, messages: Iterable[StoredMessage], clock: Clock, at_once: int = 0) -> None:
         self._clock = clock
+        self._at_once = at_once
+        self._on_their_way: Counter[str] = Counter()
         self._guard = threading.Lock()
         self._by_domain: dict[str, deque[tuple[int, StoredMessage]]] = {}
         for n, message in enumerate(messages):
@@ -88,6 +118,11 @@ class Line:
             if message is not None or nap_s is None:
                 return message
             self._clock.sleep(min(nap_s, LONGEST_NAP_S))
+
+    def done(self, message: StoredMessage) -> None:
+        """Note that a message that was taken is no longer on its way."""
+        with self._guard:
+            self._on_their_way[domain_of(message.recipient)] -= 1
 
     def put_back(self, message: StoredMessage) -> None:
         """Let a message wait on in its place."""
@@ -121,12 +156,15 @@ class Line:
                 heapq.heappop(self._turns)
                 continue
             free_at = self._free_at.get(domain, _EVER)
+            if 0 < self._at_once <= self._on_their_way[domain]:
+                free_at = max(free_at, now + timedelta(seconds=BURST_S))
             if free_at > self._turns[0][0]:
                 heapq.heapreplace(self._turns, (free_at, line[0][0], domain))
                 continue
             if nap_s := _seconds_until(free_at, now):
                 return None, nap_s
             _, message = line.popleft()
+            self._on_their_way[domain] += 1
             if line:
                 heapq.heapreplace(self._turns, (free_at, line[0][0], domain))
             else:

@@ -72,6 +72,7 @@ class Schedule:
             that day lies behind the digest's.
         owner: names this process in leases.
         answer: mails whoever asked on the pages; any process may, whoever has the lease.
+        spread: over how long a time digests that are due at once go.
     """
 
     def __init__(
@@ -86,7 +87,9 @@ class Schedule:
         chores: Sequence[Chore],
         owner: str,
         answer: Callable[[], None] = lambda: None,
+        spread: timedelta = timedelta(),
     ) -> None:
+        self._spread = spread
         self.answer = answer
         self._database = database
         self._clock = clock
@@ -110,7 +113,8 @@ class Schedule:
             return
         for on, subscribers in sorted(self._due().items()):
             try:
-                queued = self._nightly.queue(on, only={each.id for each in subscribers})
+                only = {each.id for each in subscribers}
+                queued = self._nightly.queue(on, only=only, spread=self._spread)
             except NotFound as error:
                 log.info("no digests yet", why=str(error))
                 break

@@ -207,6 +207,9 @@ class MailSettings(_Section):
     connections: Annotated[int, Field(ge=1, le=16)] = 4
     per_second: Annotated[float, Field(ge=0)] = 0.0
     per_domain_per_second: Annotated[float, Field(ge=0)] = 0.0
+    per_domain_connections: Annotated[int, Field(ge=0, le=16)] = 0
+    ramp_up_per_hour: Annotated[float, Field(ge=0)] = 0.0
+    spread_minutes: Annotated[float, Field(ge=0, le=180)] = 0.0
     ambiguous: Literal["resend", "hold"] = "resend"
     log: str = ""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from triage._assets import example_config
-from triage.app import initialise, missing_parts
+from triage.app import initialise
 
 
 @click.command("init")
@@ -26,6 +26,8 @@ def command(folder: Path) -> None:
     """
     config, fresh = initialise(folder, example_config())
     if not fresh:
+        from triage.doctor.parts import missing_parts
+
         click.echo(f"{config} is there already: nothing was changed")
         for missing in missing_parts(config):
             click.echo(missing)

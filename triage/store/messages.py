@@ -133,6 +133,7 @@ def queue_once(
     at: datetime,
     *,
     skipped_because: str = "",
+    not_before: datetime | None = None,
 ) -> bool:
     """Store a slate with its message, or that it has none; False if the date has one already.
 
@@ -141,6 +142,7 @@ def queue_once(
 
     Args:
         message: None where there is nothing to send, for the reason `skipped_because`.
+        not_before: when it may go; at once if left out.
     """
     taken = select(slates.c.id).where(
         slates.c.subscriber_id == slate.subscriber.id, slates.c.on == slate.on
@@ -151,12 +153,17 @@ def queue_once(
     if message is None:
         add_skipped(conn, slate, slate_id, skipped_because, at)
     else:
-        add(conn, slate, slate_id, message, at)
+        add(conn, slate, slate_id, message, at, not_before)
     return True
 
 
 def add(
-    conn: Connection, slate: Slate, slate_id: int, message: OutgoingMessage, at: datetime
+    conn: Connection,
+    slate: Slate,
+    slate_id: int,
+    message: OutgoingMessage,
+    at: datetime,
+    not_before: datetime | None = None,
 ) -> None:
     """Put a digest's frozen bytes into the outbox; there is one for each subscriber and date."""
     row = {
@@ -164,6 +171,7 @@ def add(
         "state": MessageState.RENDERED,
         "recipient": message.recipient,
         "mime_sha256": sha256(message.mime).hexdigest(),
+        "not_before": not_before,
     }
     new = insert(messages).returning(messages.c.id)
     id = conn.scalar(new, row | _of_slate(slate, slate_id, at))

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from triage.store._insert import upsert
+from triage.store._insert import insert_missing, upsert
 from triage.tables import paces
 
 
@@ -19,3 +19,9 @@ def load(conn: Connection, names: Collection[str]) -> dict[str, tuple[float, dat
 
 def save(conn: Connection, name: str, tokens: float, at: datetime) -> None:
     upsert(conn, paces, ["name"], {"name": name, "tokens": tokens, "at": at})
+
+
+def begun(conn: Connection, name: str, now: datetime) -> datetime:
+    """Return when a name was first asked for; that is now, if it never was."""
+    insert_missing(conn, paces, [{"name": name, "tokens": 0.0, "at": now}])
+    return conn.execute(select(paces.c.at).where(paces.c.name == name)).scalar_one()

@@ -1,0 +1,44 @@
+"""Looks whether an installation is whole: for whoever installs once more."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from triage.app import open_app
+from triage.errors import DatabaseError
+from triage.settings import SECRET_FILE, secret
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def missing_parts(config: Path) -> list[str]:
+    """Return what an installation lacks beside its config and how to make it; change nothing.
+
+    Raises:
+        ConfigError: the config is wrong.
+    """
+    app = open_app(config)
+    missing = []
+    secret_file = app.settings.folder / SECRET_FILE
+    if secret("SECRET_KEY") is None and not secret_file.exists():
+        missing.append(
+            f"{secret_file} is missing: restore it, for links in sent mail and models need it,"
+            f" or make a new one with `(umask 077; openssl rand -base64 48 >"
+            f" {shlex.quote(str(secret_file))})`"
+        )
+    upgrade = f"triage --config {shlex.quote(str(config))} db upgrade"
+    file = app.settings.database_file
+    if file is not None and not file.exists():
+        missing.append(
+            f"{file} is missing: restore a back-up, or make a new one with `(umask 077; {upgrade})`"
+        )
+        return missing
+    try:
+        app.unchecked_database.check_schema()
+    except DatabaseError as error:
+        missing.append(str(error).replace("triage db upgrade", upgrade))
+    finally:
+        app.close()
+    return missing
