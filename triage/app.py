@@ -227,8 +227,8 @@ class App:
                     mail.ramp_up_per_hour,
                 ),
                 envelope_sender=self.envelope_sender,
-            ),
                 sender=parseaddr(mail.sender)[1],
+            ),
             address_hash=self.address_hash,
             monotonic=seconds_up if isinstance(self.clock, SystemClock) else None,
             journal=self.journal,
@@ -360,8 +360,8 @@ class App:
             ],
             owner=_this_process(),
             answer=self.answers(),
-        )
             spread=timedelta(minutes=settings.mail.spread_minutes),
+        )
 
     def _bounces_chore(self) -> Chore:
         from triage.schedule import Chore
