@@ -37,11 +37,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)  # before the network is shut
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "sqlite(why): a test that is about SQLite, or its files")
+    config.addinivalue_line(
+        "markers", "any_database(why): a test that stores as others do, which run on PostgreSQL"
+    )
     config.addinivalue_line("markers", "guarantee(name): it shows a promise of reliability")
     databases.choose(config.getoption("--database"))
     fixtures.choose(config)
     for name in [name for name in os.environ if name.startswith("TRIAGE_")]:
         del os.environ[name]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out on PostgreSQL what would show there only what others show."""
+    alike = [item for item in items if item.get_closest_marker("any_database")]
+    if databases.on_postgres() and alike:
+        items[:] = [item for item in items if not item.get_closest_marker("any_database")]
+        config.hook.pytest_deselected(items=alike)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

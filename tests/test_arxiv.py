@@ -33,6 +33,10 @@ from triage.sources._http import Gate
 from triage.sources.arxiv import Arxiv, _warn_of_haste
 from triage.store import Database
 
+pytestmark = pytest.mark.any_database(
+    "its papers and days go the way that test_ingest shows on each"
+)
+
 ROOT = Path(__file__).resolve().parents[1]
 RSS = recorded("arxiv_rss_2026-09-24.xml")
 ATOM = recorded("arxiv_api_2019-08-10.xml")

@@ -26,6 +26,10 @@ from triage.sources._http import Gate
 from triage.sources.biorxiv import MISSED_DAYS, OVERLAP_DAYS, Biorxiv
 from triage.store import Database
 
+pytestmark = pytest.mark.any_database(
+    "its papers and days go the way that test_ingest shows on each"
+)
+
 ONE = timedelta(days=1)
 THURSDAY, FRIDAY, SATURDAY = date(2026, 7, 30), date(2026, 7, 31), date(2026, 8, 1)
 SUNDAY, MONDAY = date(2026, 8, 2), date(2026, 8, 3)

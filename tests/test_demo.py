@@ -17,6 +17,8 @@ from triage.app import App, open_app
 from triage.demo.story import play
 from triage.mail import HEADERS
 
+pytestmark = pytest.mark.any_database("the demo has a database of its own, a file")
+
 URL = re.compile(r"https?://[^\s<>\"]+")
 
 

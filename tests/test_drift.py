@@ -34,6 +34,10 @@ from triage.sources.biorxiv import Biorxiv
 from triage.sources.feed import FeedSource
 from triage.sources.hf_daily import HuggingFaceDaily
 
+pytestmark = pytest.mark.any_database(
+    "its papers and days go the way that test_ingest shows on each"
+)
+
 DATA = Path(__file__).resolve().parent / "data"
 TUESDAY = date(2026, 6, 30)  # the day that some write 2026-6-30
 QUICK, FULL = 25, 200
@@ -84,6 +88,21 @@ def feed_of_api() -> bytes:
     ]
     with Upstreams(records) as upstreams:
         return upstreams._rss("/rss/cs.LG", None).encode()
+
+
+def empty_feed() -> bytes:
+    """Return the recorded feed without items, of our day: then OAI-PMH is asked for that day."""
+    return re.sub(rb"(?s)<item>.*</item>", b"", arxiv_feed())
+
+
+def oai_list() -> bytes:
+    """Return a list of a dozen records, whose last page tells how many there are."""
+    record = {"title": "A title", "abstract": "What we found.", "categories": ["cs.LG", "stat.ML"]}
+    record |= {"authors": ["Ada Lovelace", "Emmy Noether"], "listed_date": str(TUESDAY)}
+    with Upstreams([record | {"id": f"2606.268{n:02}"} for n in range(12)]) as upstreams:
+        whole = upstreams._oai({"from": "2026-06-29", "until": "2026-06-29"}, None)
+    end = '<resumptionToken completeListSize="12" cursor="0"/></ListRecords>'
+    return whole.replace("</ListRecords>", end).encode()
 
 
 def hf_listing() -> bytes:
@@ -188,6 +207,7 @@ PUBS = f"/pubs/biorxiv/{TUESDAY}/{TUESDAY}/0"
 TARGETS = [
     Target("arxiv_rss", arxiv_feed, "/rss", arxiv),
     Target("arxiv_api", arxiv_api, "/api", arxiv, feed_of_api),
+    Target("arxiv_oai", oai_list, "/oai", arxiv, empty_feed),
     Target("hf_daily", hf_listing, "/hf", hugging_face),
     Target("hf_trending", hf_listing, "/hf", hugging_face, sort=True),
     Target("biorxiv", postings, DETAILS, biorxiv),
@@ -276,6 +296,7 @@ def test_a_changed_form_neither_crashes_nor_misleads(target: Target, guarantee: 
 # What a new release might call the field that a record cannot do without.
 RENAMED = {
     "arxiv_rss": ("nnounce", "nnouncement"),
+    "arxiv_oai": ("abstract>", "summary>"),
     "hf_daily": ('"id"', '"arxivId"'),
     "hf_trending": ('"title"', '"name"'),
     "biorxiv": ('"doi"', '"DOI"'),

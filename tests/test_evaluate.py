@@ -33,6 +33,8 @@ from triage.shelf import promote_version
 from triage.store import Database
 from triage.workshop import FileWorkshop
 
+pytestmark = pytest.mark.any_database("it only reads slates and events, as test_train does on each")
+
 N_DAYS = 5
 LAST = DAY + timedelta(days=N_DAYS - 1)
 WINDOW = 1

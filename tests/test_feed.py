@@ -31,6 +31,10 @@ from triage.sources._http import Gate
 from triage.sources.feed import FeedSource, parse
 from triage.store import Database
 
+pytestmark = pytest.mark.any_database(
+    "its papers and days go the way that test_ingest shows on each"
+)
+
 MONDAY, TUESDAY, WEDNESDAY = date(2026, 3, 2), date(2026, 3, 3), date(2026, 3, 4)
 JOURNAL, BLOG = "feed_journal_rss10.xml", "feed_blog_rss20.xml"
 GROUP, LINKS = "feed_group_atom10.xml", "feed_links_json11.json"

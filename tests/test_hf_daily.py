@@ -28,6 +28,10 @@ from triage.sources._http import Answer, Gate
 from triage.sources.hf_daily import MISSED_DAYS, HuggingFaceDaily, _listing, _papers
 from triage.store import Database
 
+pytestmark = pytest.mark.any_database(
+    "its papers and days go the way that test_ingest shows on each"
+)
+
 ROOT = Path(__file__).resolve().parents[1]
 WEDNESDAY, THURSDAY, FRIDAY = date(2025, 6, 25), date(2025, 6, 26), date(2025, 6, 27)
 SATURDAY, MONDAY = date(2025, 6, 28), date(2025, 6, 30)

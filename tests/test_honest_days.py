@@ -30,6 +30,10 @@ from triage.store import Database
 from triage.subscribe import add
 from triage.workshop import FileWorkshop
 
+pytestmark = pytest.mark.any_database(
+    "its papers and days go the way that test_ingest shows on each"
+)
+
 ONE_DAY = timedelta(days=1)
 MONDAY = date(2026, 3, 2)
 HOLIDAY = date(2026, 3, 10)

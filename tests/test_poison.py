@@ -10,6 +10,10 @@ from tests.mail_rig import fast_database, fill, mime_of
 from tests.senders import forking, sink, taken
 from triage.doubts import MOST_CRASHES
 
+pytestmark = pytest.mark.any_database(
+    "its messages take the steps that test_nothing_lost shows on each"
+)
+
 ABORTED = -6
 
 

@@ -19,6 +19,8 @@ from triage.rivals import MOST_SLATES_EACH, MOST_SUBSCRIBERS, peer_scores, sampl
 from triage.store import Database
 from triage.store.slates import TrainingLog
 
+pytestmark = pytest.mark.any_database("it only reads slates and events, as test_train does on each")
+
 WORDS = ("protein folding residues", "robot grasping gripper")
 
 

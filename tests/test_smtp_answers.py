@@ -23,6 +23,8 @@ from triage.smtp import SmtpMailer
 from triage.store import Database
 from triage.tables import runs, subscribers
 
+pytestmark = pytest.mark.any_database("its messages take the steps that test_outbox shows on each")
+
 PHASES = ("greeting", "ehlo", "mail", "rcpt", "data", "end")
 TEMPORARY = (
     "421 4.3.2 closing", "421 too many connections", "430 4.7.0 later", "431 disk full",

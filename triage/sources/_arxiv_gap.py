@@ -157,7 +157,7 @@ class Gap:
         for _ in range(_MOST_PAGES):
             try:
                 answer = self._gate.get(self._url, _oai.query(first, last, set_, token))
-                page = _oai.parse_page(answer.body)
+                page = _oai.parse_page(answer.body, set_)
             except _oai.BadToken:
                 if is_again:
                     raise

@@ -122,8 +122,12 @@ def sets(categories: Sequence[str]) -> list[str]:
     return [f"physics:{name}" if name in _PHYSICS else name for name in archives]
 
 
-def parse_page(body: bytes) -> Page:
+def parse_page(body: bytes, set_: str = "") -> Page:
     """Read an answer to ListRecords; no records is a page without any.
+
+    Args:
+        set_: what was asked for. A record that names none of its categories is broken: unread, it
+            would be lost among those that nobody watches.
 
     Raises:
         BadToken: the list must be read from its beginning.
@@ -143,7 +147,7 @@ def parse_page(body: bytes) -> Page:
     elements = listed.findall(f"{_OAI}record")
     for number, element in enumerate(elements, 1):
         try:
-            record = _record(element)
+            record = _record(element, set_.rpartition(":")[2])
         except RejectedRecord as error_of_one:
             raw = " | ".join(f"{each.tag}: {each.text or ''}" for each in element.iter())
             rejected.append(reject(str(error_of_one), raw, f"OAI-PMH, record {number}"))
@@ -170,11 +174,14 @@ def _empty(error: Element) -> Page:
     raise SourceError(f"arXiv's OAI-PMH interface refused the request: {code[:40]} {said}")
 
 
-def _record(element: Element) -> Record | None:
+def _record(element: Element, archive: str) -> Record | None:
     """Return a record, None for one that was deleted.
 
+    Args:
+        archive: whose list it stands in; the empty one stands for all.
+
     Raises:
-        RejectedRecord: it has no id or no metadata.
+        RejectedRecord: it has no id, no metadata, or no category of the archive.
     """
     header = element.find(f"{_OAI}header")
     if header is not None and header.get("status") == "deleted":
@@ -186,8 +193,11 @@ def _record(element: Element) -> Record | None:
     found = parse_arxiv(text(meta, f"{_META}id")) or parse_arxiv(identifier)
     if found is None:
         raise RejectedRecord("it has no arXiv id")
+    categories = tuple(text(meta, f"{_META}categories").split())
+    if not any(archive in {"", category.partition(".")[0]} for category in categories):
+        raise RejectedRecord("it names no category of the list that it stands in")
     changed_on = _day(text(header, f"{_OAI}datestamp"))
-    return Record(found[0], changed_on, tuple(text(meta, f"{_META}categories").split()), meta)
+    return Record(found[0], changed_on, categories, meta)
 
 
 def _day(value: str) -> date | None:
