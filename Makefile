@@ -53,6 +53,10 @@ migration-check: .venv/dev.stamp ## check that migrations make exactly the table
 	@$(BIN)/python -m pytest tests/test_migrations.py
 
 reliability-mail: .venv/dev.stamp ## run the long forms of the tests of mail, at most an hour
+	@$(BIN)/python -m pytest --full tests/test_mail.py tests/test_strangers_text.py tests/test_render.py \
+		tests/test_bounces.py tests/test_doctor_names.py tests/test_doctor_gate.py tests/test_clock_changes.py \
+		tests/test_notes_first.py tests/test_signing.py \
+		tests/test_safe_links.py::test_one_click_unsubscribes_and_nothing_less_does
 	@$(BIN)/python -m pytest --full tests/test_nothing_lost.py tests/test_one_digest.py tests/test_retries.py \
 		tests/test_smtp_answers.py tests/test_poison.py tests/test_pace.py tests/test_last_look.py tests/test_many_senders.py
 	@$(BIN)/python -m pytest --full --database=postgresql tests/test_nothing_lost.py tests/test_one_digest.py

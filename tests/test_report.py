@@ -24,7 +24,7 @@ from triage.cli import cli
 from triage.fetched import SourceDay
 from triage.records import EventKind, MessageState, Policy, Verdict
 from triage.report import History, Rate, history, render_report
-from triage.store import Database, sources
+from triage.store import Database, holds, sources
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -267,6 +267,15 @@ def test_a_new_installation_is_told_what_comes_next(new: str) -> None:
     for command in ("triage papers import", "triage subscriber add", "triage doctor", "triage run"):
         assert command in text
     assert "This installation is new" in text
+
+
+def test_why_nothing_is_sent_stands_first(tmp_path: Path) -> None:
+    with installed(tmp_path) as database:
+        with database.write() as conn:
+            holds.place(conn, "set-up", "SPF: nobody may send", NOW)
+        page = render_report(history(database, NOW), "Papers")
+    text = BeautifulSoup(page, "html5lib").get_text()
+    assert "Nothing is sent: SPF: nobody may send" in text
 
 
 def test_a_working_installation_is_not_taught(told: Told) -> None:

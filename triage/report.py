@@ -8,18 +8,19 @@ The page counts; it never names a subscriber.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from triage import __version__
 from triage._assets import templates_dir
 from triage.fetched import SourceDay
 from triage.identity import source_name
 from triage.records import EventKind, MessageState, Policy, SubscriberState, Verdict
-from triage.store import Database, figures, sources, versions
+from triage.store import Database, figures, holds, sources, versions
 
 DAYS = 90
 K = TypeVar("K", EventKind, MessageState)
@@ -69,7 +70,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One training; a figure is None where it could not be judged."""
+    """One training; a figure is None where it could not be judged.
+
+    `others` is the nDCG@10 of every contender by its name: the cold-start scorer's and the peers'.
+    """
 
     at: datetime
     version: str
@@ -77,16 +81,25 @@ class Training:
     serving_ndcg: float | None
     n_votes: int | None
     promoted: bool
+    others: Mapping[str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The scorer and the encoder that serve."""
+    """A scorer and an encoder that went live together."""
 
     scorer: str
     encoder: str
     since: datetime
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How many digests came as far as this."""
+
+    name: str
+    n: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +113,16 @@ class History:
     deliveries: Mapping[tuple[date, MessageState], int]
     votes: Mapping[tuple[date, EventKind], int]
     shown: Mapping[tuple[date, Policy, EventKind | None], int]
+    n_returned: int
+    n_answered: int
     trainings: tuple[Training, ...]
+    lives: tuple[Pair, ...]
     serving: Pair | None
     messages: Mapping[MessageState, int]
     subscribers: Mapping[SubscriberState, int]
     n_papers: int
     database_bytes: int
+    holds: tuple[str, ...] = ()
 
     @property
     def dates(self) -> list[date]:
@@ -119,6 +136,21 @@ class History:
     @property
     def n_waiting(self) -> int:
         return sum(self.messages.get(state, 0) for state in WAITING)
+
+    @property
+    def funnel(self) -> tuple[Step, ...]:
+        """Return how far the digests of these dates came, widest first."""
+        counts: Counter[MessageState] = Counter()
+        for (_, state), n in self.deliveries.items():
+            counts[state] += n
+        due, sent = counts.total(), counts[MessageState.SENT]
+        return (
+            Step("due", due),
+            Step("with papers", due - counts[MessageState.SKIPPED]),
+            Step("handed over", sent),
+            Step("not returned", sent - self.n_returned),
+            Step("voted from", self.n_answered),
+        )
 
     def rate(self, kind: EventKind, policy: Policy | None = None, week: date | None = None) -> Rate:
         """Return how many of the shown papers got that vote."""
@@ -158,6 +190,11 @@ class History:
         return [t for t in self.trainings if None not in (t.challenger_ndcg, t.serving_ndcg)]
 
     @property
+    def others(self) -> list[str]:
+        """The contenders besides challenger and what served, in the order of their cards."""
+        return list(dict.fromkeys(name for t in self.trainings for name in t.others))
+
+    @property
     def ndcg_range(self) -> tuple[float, float]:
         """The tenths between which all figures of `judged` lie."""
         found = [x for t in self.judged for x in (t.challenger_ndcg, t.serving_ndcg) if x]
@@ -192,7 +229,10 @@ def history(database: Database, now: datetime, n_days: int = DAYS) -> History:
     last = now.date()
     first = last - timedelta(n_days - 1)
     with database.read() as conn:
-        promotions = versions.history(conn)
+        lives = [
+            Pair(each.scorer_version, each.encoder_version, each.at, each.why)
+            for each in versions.history(conn)
+        ]
         return History(
             at=now,
             first=first,
@@ -201,31 +241,39 @@ def history(database: Database, now: datetime, n_days: int = DAYS) -> History:
             deliveries=figures.deliveries(conn, first, last),
             votes=figures.votes(conn, first, last),
             shown=figures.shown(conn, first, last),
+            n_returned=figures.returned(conn, first, last),
+            n_answered=figures.answered(conn, first, last),
             trainings=tuple(
-                Training(
-                    at=row.created_at,
-                    version=row.version,
-                    challenger_ndcg=row.metrics.get("challenger_ndcg"),
-                    serving_ndcg=row.metrics.get("serving_ndcg"),
-                    n_votes=row.metrics.get("n_votes"),
-                    promoted=bool(row.metrics.get("promoted")),
-                )
+                _training(row)
                 for row in reversed(versions.everything(conn))
                 if row.kind == "scorer" and first <= row.created_at.date() <= last
             ),
-            serving=Pair(
-                promotions[0].scorer_version,
-                promotions[0].encoder_version,
-                promotions[0].at,
-                promotions[0].why,
-            )
-            if promotions
-            else None,
+            lives=tuple(pair for pair in lives if first <= pair.since.date() <= last),
+            serving=lives[0] if lives else None,
             messages=figures.messages_by_state(conn),
             subscribers=figures.subscribers_by_state(conn),
             n_papers=figures.n_papers(conn),
             database_bytes=figures.size_bytes(conn),
+            holds=tuple(holds.reasons(conn).values()),
         )
+
+
+def _training(row: Any) -> Training:
+    card = row.metrics
+    contenders = card.get("ndcg_at_10", {})
+    return Training(
+        at=row.created_at,
+        version=row.version,
+        challenger_ndcg=card.get("challenger_ndcg"),
+        serving_ndcg=card.get("serving_ndcg"),
+        n_votes=card.get("n_votes"),
+        promoted=bool(card.get("promoted")),
+        others={
+            name: each.get("mean")
+            for name, each in contenders.items()
+            if name not in ("challenger", "serving") and not name.startswith("challenger - ")
+        },
+    )
 
 
 def _sources(days: Iterable[SourceDay]) -> tuple[SourceHistory, ...]:
@@ -236,8 +284,19 @@ def _sources(days: Iterable[SourceDay]) -> tuple[SourceHistory, ...]:
     )
 
 
-def render_report(told: History, site_name: str) -> str:
-    """Draw the page: one HTML document without scripts, pictures or links to elsewhere."""
+def report_style() -> str:
+    """Return the style sheet of the page."""
+    folder = templates_dir()
+    names = ("web/style.css", "report/page.css")
+    return "\n".join((folder / name).read_text("utf-8") for name in names)
+
+
+def render_report(told: History, site_name: str, style_at: str = "") -> str:
+    """Draw the page: one HTML document without scripts, pictures or links to elsewhere.
+
+    Args:
+        style_at: where a browser finds `report_style()`; without it the page holds it itself.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -256,7 +315,9 @@ def render_report(told: History, site_name: str) -> str:
         version=__version__,
     )
     environment.filters.update(bytes=_bytes, percent=_percent)
-    return environment.get_template("report/page.html").render(told=told, site_name=site_name)
+    return environment.get_template("report/page.html").render(
+        told=told, site_name=site_name, style_at=style_at
+    )
 
 
 def _bytes(n: int) -> str:
