@@ -75,7 +75,7 @@ reliability-sources: .venv/dev.stamp ## run the long forms of those about source
 
 reliability-data: .venv/dev.stamp ## run the long forms of the tests of books, back-ups, disks and upgrades
 	@$(BIN)/python -m pytest --full tests/test_audit.py tests/test_backup.py tests/test_durable.py \
-		tests/test_full_disk.py tests/test_killed_migrations.py
+		tests/test_full_disk.py tests/test_killed_migrations.py tests/test_retention.py tests/test_dossier.py
 	@$(BIN)/python -m pytest --full --database=postgresql tests/test_audit.py tests/test_killed_migrations.py
 
 e2e: servers .venv/dev.stamp ## run the tests that need system packages, and fail without those
