@@ -20,7 +20,7 @@ from tests.factories import DAY, NOON
 from tests.fakes import StoppedClock
 from tests.guarantees import Guarantee
 from tests.installation import add_reader, empty_slate, installed, queue, rows
-from tests.mail_servers import inbox
+from tests.mail_servers import inbox, script
 from tests.web_world import everything
 from triage import bounces, store, subscribe
 from triage.app import App, initialise, open_app
@@ -28,6 +28,7 @@ from triage.bounces import Intake, why_suppress
 from triage.cli import cli
 from triage.errors import ConfigError
 from triage.links import envelope_sender
+from triage.outbox import Outbox, Rules
 from triage.records import MessageState, OutgoingMessage, Subscriber, SubscriberState
 from triage.returned import Kind
 from triage.smtp import SmtpMailer
@@ -147,6 +148,34 @@ def test_nothing_harmless_ever_suppresses_however_often_it_comes(
     assert {post.state(reader) for reader in readers} == {SubscriberState.ACTIVE}
     assert len(rows(post.db, "bounces")) == len(harmless) * n_days
     guarantee.record(n_harmless_messages=len(harmless) * n_days, n_wrongly_suppressed=0)
+
+
+@pytest.mark.guarantee("R6")
+def test_a_mailbox_that_is_refused_at_the_door_gets_nothing_more_at_once(
+    post: Post, guarantee: Guarantee
+) -> None:
+    gone = ["550 5.1.1 no such user", "550 5.1.10 null MX", "550 5.2.1 disabled"]
+    there = ["550 5.7.1 blocked", "552 5.2.2 full", "451 4.7.1 greylisted"]
+    readers = [post.reader(n + 1) for n in range(len(gone + there))]
+    for reader in readers:
+        post.digest(reader)
+    with script(rcpt=gone + there) as server:
+        mailer = SmtpMailer("127.0.0.1", server.port, security="none")
+        Outbox(
+            post.db,
+            mailer,
+            post.clock,
+            owner="us",
+            is_gone=lambda _: False,
+            rules=Rules(envelope_sender=lambda _: MAILBOX),
+            address_hash=post.hashed,
+        ).drain()
+    reasons = [post.reason(reader) for reader in readers]
+    assert reasons == ["no such mailbox"] * len(gone) + [None] * len(there)
+    suppressed, active = SubscriberState.SUPPRESSED, SubscriberState.ACTIVE
+    states = [post.state(reader) for reader in readers]
+    assert states == [suppressed] * len(gone) + [active] * len(there)
+    guarantee.record(n_refusals_at_rcpt_that_suppress=len(gone))
 
 
 # -- what counts, and how much ---------------------------------------------------------------------

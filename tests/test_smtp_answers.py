@@ -21,7 +21,7 @@ from triage.outbox import DrainReport, Outbox
 from triage.records import MessageState as State
 from triage.smtp import SmtpMailer
 from triage.store import Database
-from triage.tables import runs, subscribers
+from triage.tables import runs, subscribers, suppressions
 
 pytestmark = pytest.mark.any_database("its messages take the steps that test_outbox shows on each")
 
@@ -103,6 +103,7 @@ def check(database: Database, server: Script, phase: str, reply: str) -> None:
     clock = StoppedClock()
     with database.write() as conn:
         conn.execute(delete(subscribers))
+        conn.execute(delete(suppressions))
     fill(database, 1, at=clock.at)
     # Whoever says no to EHLO says it to HELO, too.
     server.answers = {phase: reply}
