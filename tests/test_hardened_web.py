@@ -41,6 +41,7 @@ def paths(world: World) -> list[str]:
     for route in app.routes:
         assert isinstance(route, Route)
         path = route.path.replace("{token}", tokens.get(route.path, "damaged"))
+        path = path.replace("{paper}", "1").replace("{file}", "likes.bib")
         found.append(re.sub(r"\{\w+\}", "2026-03-02", path))
     return found
 
@@ -94,7 +95,12 @@ ACTS: list[tuple[str, dict[str, str]]] = [
     ("/preferences", {"do": "leave"}),
     ("/preferences", {"do": "mute", "number": "1"}),
     ("/preferences/erase", {"sure": "yes"}),
+    ("/preferences", {"do": "feed"}),
     ("/likes", {"paper": "1"}),
+    ("/papers/1", {"vote": "save"}),
+    ("/papers/1", {"vote": "none"}),
+    ("/import", {"text": "2603.00002"}),
+    ("/follow", {"author": "Ada Lovelace"}),
     ("/logout", {}),
 ]  # fmt: skip
 FOREIGN: list[dict[str, str]] = [

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from tests.factories import impression, paper
 from tests.web_world import ADDRESS, StillSite, Visitor, World, new_world
 from triage import store
-from triage.records import Subscriber, SubscriberState
+from triage.records import EventKind, Subscriber, SubscriberState
 from triage.tables import asks, sessions
 from triage.web.accounts import CONSENT, LONGEST_FILLING, PREVIEWS_A_MINUTE
 
@@ -75,6 +75,21 @@ def test_somebody_subscribes_confirms_logs_in_and_finds_what_they_chose(world: W
     entered = ada.submit(ada.get(login.path))
     assert (entered.status_code, entered.headers["location"]) == (303, "/preferences")
     assert "knitting with light" in ada.get("/preferences").text
+
+
+def test_papers_that_were_pasted_are_likes_once_the_address_is_confirmed(world: World) -> None:
+    ben = world.visitor()
+    pasted = "https://arxiv.org/abs/2603.00002\narXiv:2603.00001 and 2603.00002 again\n10.5555/new"
+    ben.submit(form_after_a_moment(world, ben), "subscribe", email=NEW, likes=pasted)
+    [note] = world.answers()
+    page = ben.get(note.path)
+    assert world.events() == []
+    for _ in range(2):
+        ben.submit(page)
+    reader = reader_of(world)
+    assert reader is not None
+    likes = [(reader.id, paper, EventKind.VOTE_UP) for paper in (2, 1)]
+    assert world.events() == likes
 
 
 def test_nothing_is_sent_before_confirming_but_the_one_mail(world: World) -> None:
@@ -181,6 +196,15 @@ def test_a_preview_shows_papers_with_reasons_and_keeps_what_was_typed(world: Wor
     assert 'value="half@"' in page.text
     assert ">\nyarn</textarea>" in page.text
     assert world.everything() == before
+
+
+def test_a_preview_takes_pasted_papers_for_words_and_counts_strange_ones(world: World) -> None:
+    world.shown = ()
+    ada = world.visitor()
+    page = ada.submit(form_after_a_moment(world, ada), "preview", likes="2603.00001\n10.5555/new")
+    assert page.status_code == 200
+    assert "1 of these is not a paper that we know" in page.text
+    assert "2603.00001" in page.text
 
 
 @pytest.mark.parametrize(("shown", "told"), [((), "comes close"), (None, "This site is new")])

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from triage import feedback, library, store, subscribe
 from triage.errors import NotFound
-from triage.identity import parse_arxiv, source_name, upstream_url
+from triage.identity import parse_arxiv, parse_doi, source_name, upstream_url
 from triage.library import Liked
 from triage.records import EventKind, Paper
 from triage.search import Hit
@@ -129,7 +129,8 @@ def places(paper: Paper, keys: tuple[Key, ...]) -> list[tuple[str, str]]:
 
 
 def _as_liked(paper: Paper, keys: tuple[Key, ...], now: datetime) -> Liked:
-    return Liked(paper, now, next((value for scheme, value in keys if scheme == "doi"), ""))
+    dois = (parse_doi(value) for scheme, value in keys if scheme == "doi")
+    return Liked(paper, now, next((doi for doi in dois if doi), ""))
 
 
 # -- votes of who is logged in ---------------------------------------------------------------------

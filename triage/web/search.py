@@ -112,6 +112,7 @@ def routes(desk: Desk) -> list[Route]:
             page=at,
             n_pages=n_pages,
             sources=[("", "any"), *sources.of(desk)],
+            names=dict(sources.of(desk)),
             plain=" ".join(word for term in parse(asked.words).terms for word in term),
         )
 
