@@ -33,9 +33,11 @@ def third_party() -> set[str]:
 
 
 def test_every_imported_library_is_a_declared_dependency() -> None:
+    project = PYPROJECT["project"]
     declared = {
         re.split(r"[^a-z0-9.-]", requirement)[0]
-        for requirement in PYPROJECT["project"]["dependencies"]
+        for requirements in (project["dependencies"], *project["optional-dependencies"].values())
+        for requirement in requirements
     }
     distributions = packages_distributions()
     undeclared = {
