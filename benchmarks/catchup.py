@@ -37,7 +37,9 @@ CATEGORIES = (
     " cs.LG eess.SY"
 ).split()
 PAGE = 1_000
-N_ARXIV, N_PREPRINTS, N_FEED = 1_000, 160, 100
+# With every eighth of arXiv's at Hugging Face, and the preprints at each of two servers: 1,500.
+N_ARXIV, N_PREPRINTS, N_FEED = 1_000, 150, 75
+N_RECORDS = 1_500
 TRIAGE = [sys.executable, "-m", "triage"]
 
 
@@ -76,9 +78,8 @@ def catch_up(records: list[dict[str, Any]]) -> dict[str, tuple[float, str]]:
 
 def normal_day(records: list[dict[str, Any]]) -> dict[str, tuple[float, str]]:
     """Fetch a day of arXiv, Hugging Face, bioRxiv, medRxiv and a feed, into an empty store."""
-    (on, n_listed), *_ = Counter(record["listed_date"] for record in records).most_common()
+    (on, _), *_ = Counter(record["listed_date"] for record in records).most_common()
     day = [record for record in records if record["listed_date"] == on][:N_ARXIV]
-    before = date.fromisoformat(on) - timedelta(days=1)
     feed = ThreadingHTTPServer(("127.0.0.1", 0), Feed)
     threading.Thread(target=feed.serve_forever, args=(0.02,), daemon=True).start()
     with (
@@ -88,7 +89,8 @@ def normal_day(records: list[dict[str, Any]]) -> dict[str, tuple[float, str]]:
         closing(feed.socket),
     ):
         upstreams.show(date.fromisoformat(on))
-        preprints.post(before, N_PREPRINTS)
+        preprints.post(date.fromisoformat(on), N_PREPRINTS)
+        preprints.change = of_medicine
         settings = f"""
             [sources.arxiv]
             {arxiv(upstreams)}
@@ -115,9 +117,19 @@ def normal_day(records: list[dict[str, Any]]) -> dict[str, tuple[float, str]]:
         )
         seconds = time.perf_counter() - started
         feed.shutdown()
-    n_read = sum(row["got"] for row in json.loads(done.stdout))
-    print(f"{min(n_listed, N_ARXIV):,} records of arXiv, {n_read:,} in all")
+    got = {row["source"]: row["got"] for row in json.loads(done.stdout) if row["on"] == on}
+    n_read = sum(got.values())
+    print(", ".join(f"{n:,} of {name}" for name, n in got.items()))
+    assert len(got) == 5
+    assert n_read >= N_RECORDS
     return {"fetch_day_s": (round(seconds, 1), f"s for {n_read:,} records of five sources")}
+
+
+def of_medicine(path: str, body: bytes) -> bytes:
+    """Let medRxiv have papers of its own."""
+    if "/medrxiv/" not in path:
+        return body
+    return body.replace(b"macaques", b"patients").replace(b'"10.64898/', b'"10.1101/')
 
 
 def arxiv(upstreams: Upstreams) -> str:

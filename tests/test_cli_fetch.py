@@ -99,7 +99,6 @@ def world(tmp_path: Path) -> Iterator[World]:
             min_interval_s = 0
             [sources.biorxiv]
             enabled = true
-            servers = ["biorxiv"]
             url = "{preprints.url}"
             min_interval_s = 0
             [[sources.feed]]
@@ -119,8 +118,9 @@ def test_every_source_gives_one_row_a_day_and_its_categories_stand_within(world:
     rows = world.rows()
     today = str(WEDNESDAY)
     assert {source for source, on in rows if on == today} == {
-        "arxiv", "hf_daily", "biorxiv", "feed:robots",
+        "arxiv", "hf_daily", "biorxiv", "medrxiv", "feed:robots",
     }  # fmt: skip
+    assert {row["verdict"] for row in rows.values()} == {"complete"}
     for row in rows.values():
         assert {"source", "on", "verdict", "expected", "got", "note"} <= set(row)
     arxiv = rows["arxiv", today]
@@ -166,7 +166,8 @@ def test_an_unknown_source_is_answered_with_those_that_there_are(world: World) -
     done = world.fetch("--source", "arxive")
     assert isinstance(done.exception, ConfigError)
     assert str(done.exception) == (
-        "no source 'arxive' is switched on; those that are: arxiv, hf_daily, biorxiv, robots"
+        "no source 'arxive' is switched on; those that are:"
+        " arxiv, hf_daily, biorxiv, medrxiv, robots"
     )
 
 
