@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -113,6 +113,17 @@ class _Poisoned:
         return self._mailer.send(message, about_to_end)
 
 
+def triage(*, arguments: list[str], kill_at: str = "") -> None:
+    """Run a command of the program; `kill_at` is a place as `triage.killpoint` has it."""
+    from triage.cli import cli
+
+    os.environ.pop("TRIAGE_KILL_AT", None)
+    if kill_at:
+        os.environ["TRIAGE_KILL_AT"] = kill_at
+    if cli(arguments, standalone_mode=False):
+        sys.exit("it was not done, or not all of it")
+
+
 def plan(*, url: str, days: list[str], seed: int) -> None:
     """Queue the digest of every reader for every day, in an order of one's own."""
     import random
@@ -183,6 +194,8 @@ def _digest(reader: Subscriber, on: date) -> tuple[Slate, OutgoingMessage]:
 
 
 def _serve() -> None:
+    import importlib
+
     # What a child needs is loaded once.
     import triage.app
     import triage.digest
@@ -195,6 +208,10 @@ def _serve() -> None:
         if "wait" in told:
             _, status = os.waitpid(told["wait"], 0)
             print(os.waitstatus_to_exitcode(status), flush=True)
+            continue
+        if "load" in told:
+            importlib.import_module(told["load"])
+            print(0, flush=True)
             continue
         module, _, name = told["do"].rpartition(".")
         pid = os.fork()
@@ -245,6 +262,11 @@ class Senders:
         self._server.wait(30)
         self._server.stdout.close()
 
+    def load(self, *modules: str) -> None:
+        """Load what the children need that is not there yet."""
+        for module in modules:
+            self._ask({"load": module})
+
     def start(self, do: str, **arguments: Any) -> int:
         """Start a child and return its number."""
         pid = self._ask({"do": do, "with": arguments})
@@ -270,7 +292,7 @@ class Senders:
     def run(self, do: str, **arguments: Any) -> int:
         return self.wait(self.start(do, **arguments))
 
-    def _ask(self, told: dict[str, Any]) -> int:
+    def _ask(self, told: Mapping[str, Any]) -> int:
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._server.stdin.write(json.dumps(told) + "\n")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests import databases
+from tests.senders import Senders, forking
 from triage import store, tastes
 from triage.app import App, initialise, open_app
 from triage.demo.story import PAPERS
@@ -54,15 +55,32 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture
-def app(imported: Path, tmp_path: Path) -> Iterator[App]:
-    original = open_app(imported / "triage.toml").settings.database_url
-    shutil.copytree(imported, tmp_path, dirs_exist_ok=True)
-    with databases.url_of_copy(original, tmp_path) as url:
-        (tmp_path / "triage.toml").write_text(databases.config_naming(url))
-        app = open_app(tmp_path / "triage.toml")
+@pytest.fixture(scope="module")
+def encoded(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield the same once its papers are encoded, which takes longer than all that follows."""
+    folder = tmp_path_factory.mktemp("encoded")
+    with copied(imported, folder) as app:
+        app.nightly()._encode(DAY, silent)
+        app.database.close()
+        yield folder
+
+
+@contextmanager
+def copied(installation: Path, folder: Path) -> Iterator[App]:
+    """Yield a copy of an installation that nobody uses now."""
+    original = open_app(installation / "triage.toml").settings.database_url
+    shutil.copytree(installation, folder, dirs_exist_ok=True)
+    with databases.url_of_copy(original, folder) as url:
+        (folder / "triage.toml").write_text(databases.config_naming(url))
+        app = open_app(folder / "triage.toml")
         yield app
         app.database.close()
+
+
+@pytest.fixture
+def app(encoded: Path, tmp_path: Path) -> Iterator[App]:
+    with copied(encoded, tmp_path) as app:
+        yield app
 
 
 def mails(app: App) -> list[Path]:
@@ -231,25 +249,31 @@ def test_a_damaged_model_never_stops_the_mail(app: App) -> None:
 
 # The places of SMTP, and that of the second try, are those of `test_nothing_lost`.
 ONCE = sorted(set(POINTS) - set(BEFORE_THE_DOT) - {"dot_written"} | {"claimed"})
+BEFORE_RANKING = {"fetched:1", "encoded:1"}
+
+
+@pytest.fixture(scope="module")
+def senders() -> Senders:
+    """Return what starts processes that have loaded the program and its libraries already."""
+    senders = forking()
+    senders.load("triage.cli.run", "sklearn.linear_model", "lightgbm", "css_inline", "jinja2")
+    return senders
 
 
 @pytest.mark.parametrize("point", [f"{name}:1" for name in ONCE] + ["queued:2", "handed_over:3"])
 def test_killed_between_two_stages_and_run_again_everyone_has_exactly_one_digest(
-    app: App, point: str
+    imported: Path, encoded: Path, tmp_path: Path, senders: Senders, point: str
 ) -> None:
-    config = app.settings.folder / "triage.toml"
-    command = [sys.executable, "-m", "triage", "--config", str(config), "run", "--date", str(DAY)]
+    command = ["--config", str(tmp_path / "triage.toml"), "run", "--date", str(DAY)]
+    with copied(imported if point in BEFORE_RANKING else encoded, tmp_path) as app:
+        killed = senders.run("tests.senders.triage", arguments=command, kill_at=point)
+        again = senders.run("tests.senders.triage", arguments=command)
 
-    killed = subprocess.run(
-        command, env=os.environ | {"TRIAGE_KILL_AT": point}, capture_output=True, check=False
-    )
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
-
-    assert killed.returncode == -signal.SIGKILL
-    assert again.returncode == 0, again.stderr
-    assert recipients(app) == dict.fromkeys(READERS, 1)
-    with app.database.read() as conn:
-        assert Counter(row["state"] for row in store.messages.listing(conn)) == {"sent": 3}
+        assert killed == -signal.SIGKILL
+        assert again == 0
+        assert recipients(app) == dict.fromkeys(READERS, 1)
+        with app.database.read() as conn:
+            assert Counter(row["state"] for row in store.messages.listing(conn)) == {"sent": 3}
 
 
 def test_two_runs_at_once_make_and_send_every_digest_once(app: App) -> None:
@@ -285,8 +309,6 @@ def test_the_stages_are_named_in_the_log(app: App) -> None:
 def test_a_preview_stores_nothing(app: App) -> None:
     with app.database.read() as conn:
         (ada, *_) = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
-    app.nightly()._encode(DAY, silent)
-
     app.nightly().preview(ada, DAY)
 
     with app.database.read() as conn:

@@ -34,6 +34,7 @@ SIZE = 8
 TASTE = FEATURES.index("upvotes_log1p")
 WORDS = ("draft", "token", "folding", "protein", "robot", "grasping", "graph", "spectral")
 
+trained_alike = pytest.mark.any_database("the tests before it read logs on each")
 Opinion = Callable[[F32, Generator], list[EventKind | None]]
 """What a reader votes on the papers of a slate, whose features are float32 (n, n_features)."""
 
@@ -230,7 +231,7 @@ def test_what_serves_is_never_judged_by_digests_that_it_has_learned_from(
 
 @pytest.fixture
 def n_tries(request: pytest.FixtureRequest) -> int:
-    return 20 if request.config.getoption("--full") else 3
+    return 20 if request.config.getoption("--full") else 2
 
 
 def tries(tmp_path: Path, n: int, opinion: Opinion, **log: Any) -> list[TrainReport]:
@@ -246,6 +247,7 @@ def tries(tmp_path: Path, n: int, opinion: Opinion, **log: Any) -> list[TrainRep
     return reports
 
 
+@trained_alike
 @pytest.mark.parametrize(
     "log",
     [{"opinion": permuted}, {"opinion": permuted, "later": (6, taste)}, {"opinion": whim}],
@@ -258,6 +260,7 @@ def test_rankers_that_learned_from_permuted_votes_are_refused(
     assert [report.promoted for report in reports] == [False] * n_tries
 
 
+@trained_alike
 def test_rankers_that_are_truly_better_go_live_in_nine_of_ten_tries(
     tmp_path: Path, n_tries: int
 ) -> None:
@@ -416,8 +419,9 @@ def test_one_subscriber_alone_can_train_a_ranker(
 
 
 def test_a_hundred_thousand_likes_of_a_reader_are_no_trouble(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileWorkshop, request: pytest.FixtureRequest
 ) -> None:
+    n_likes = 100_000 if request.config.getoption("--full") else 20_000
     show_and_hear(database, taste)
     with database.write() as conn:
         paper = conn.scalar(select(papers.c.id).limit(1))
@@ -431,7 +435,7 @@ def test_a_hundred_thousand_likes_of_a_reader_are_no_trouble(
             "recorded_at": NOON,
             "evidence": {},
         }
-        conn.execute(insert(events), [like] * 100_000)
+        conn.execute(insert(events), [like] * n_likes)
     assert train(database, workshop, StoppedClock()).promoted
 
 
