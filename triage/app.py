@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from starlette.applications import Starlette
+    from starlette.types import ASGIApp
 
     from triage.bounces import Intake
     from triage.digest import Composed, Nightly
@@ -394,6 +395,11 @@ class App:
             Previews(self.database, self.workshop, self.clock, self._rules()).of,
             Search(self.database, self.workshop),
         )
+
+    def operators_page(self) -> ASGIApp:
+        from triage.web.operator import create_operator_page
+
+        return create_operator_page(self.database, self.clock, self.settings.site)
 
 
 def open_app(config: Path, *, clock: Clock | None = None, mailer: Mailer | None = None) -> App:

@@ -228,6 +228,7 @@ class TrainSettings(_Section):
 class WebSettings(_Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    operator_port: Annotated[int, Field(ge=0, le=65535)] = 8017
 
 
 class Settings(_Section):

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
 
 HEAD_WITHIN_S = 10.0
 LONGEST_HEAD = 16 * 1024
+
+log = logging.getLogger("triage.web")
 
 
 class _Patient(H11Protocol):
@@ -53,16 +60,42 @@ class _Patient(H11Protocol):
             self.transport.close()
 
 
-def listen(app: Starlette, host: str, port: int) -> None:
+def listen(app: ASGIApp, host: str, port: int) -> None:
     """Serve the pages until a signal ends it."""
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        http=_Patient,
-        h11_max_incomplete_event_size=LONGEST_HEAD,
+    uvicorn.run(**_options(app, host, port))
+
+
+@contextmanager
+def beside(app: ASGIApp, port: int) -> Iterator[None]:
+    """Serve other pages to this machine alone meanwhile, in a thread of their own.
+
+    A port that is taken is said in the log, and keeps nothing else from being served.
+    """
+    try:
+        door = socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        log.warning("port %d cannot be listened on: %s", port, error.strerror)
+        yield
+        return
+    server = uvicorn.Server(uvicorn.Config(**_options(app, "127.0.0.1", port)))
+    thread = threading.Thread(target=server.run, args=([door],), name="operator's page")
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def _options(app: ASGIApp, host: str, port: int) -> dict[str, Any]:
+    return {
+        "app": app,
+        "host": host,
+        "port": port,
+        "http": _Patient,
+        "h11_max_incomplete_event_size": LONGEST_HEAD,
         # The access log would hold tokens; the program writes one of its own without them.
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-    )
+        "access_log": False,
+        "log_level": "warning",
+        "server_header": False,
+    }

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from triage.cli._edge import opened
+
+if TYPE_CHECKING:
+    from triage.app import App
 
 
 @click.command("serve")
@@ -36,8 +42,22 @@ def command(ctx: click.Context, host: str | None, port: int | None, pages_only: 
     if scheduler:
         scheduler.start()
     try:
-        listen(app.web(), host, port)
+        with _operators_page(app, port):
+            listen(app.web(), host, port)
     finally:
         if scheduler:
             click.echo("finishing what is under way", err=True)
             scheduler.stop()
+
+
+@contextmanager
+def _operators_page(app: App, pages_port: int) -> Iterator[None]:
+    from triage.cli._listener import beside
+
+    port = app.settings.web.operator_port
+    if port in (0, pages_port):
+        yield
+        return
+    click.echo(f"serving the operator's page on http://127.0.0.1:{port}/", err=True)
+    with beside(app.operators_page(), port):
+        yield

@@ -8,18 +8,51 @@ from datetime import UTC, date, datetime, time, timedelta
 from sqlalchemy import Connection, func, select, text
 
 from triage.records import EventKind, MessageState, Origin, Policy, SubscriberState
+from triage.store.messages import DIGEST
 from triage.store.slates import RECAP
-from triage.tables import events, impressions, messages, papers, slates, subscribers
+from triage.tables import bounces, events, impressions, messages, papers, slates, subscribers
+
+UNDELIVERED = ("hard", "soft", "policy")
+"""The kinds of bounces that say that a digest did not reach its reader."""
 
 
 def deliveries(conn: Connection, first: date, last: date) -> dict[tuple[date, MessageState], int]:
-    """Return how many messages of each local date are in which state, both dates included."""
+    """Return how many digests of each local date are in which state, both dates included."""
     query = (
         select(messages.c.on, messages.c.state, func.count())
-        .where(messages.c.on.between(first, last))
+        .where(messages.c.on.between(first, last), messages.c.kind == DIGEST)
         .group_by(messages.c.on, messages.c.state)
     )
     return {(on, MessageState(state)): n for on, state, n in conn.execute(query)}
+
+
+def returned(conn: Connection, first: date, last: date) -> int:
+    """Return how many digests of these dates were sent and came back as not deliverable."""
+    query = (
+        select(func.count(messages.c.id.distinct()))
+        .join(bounces, bounces.c.message_id == messages.c.id)
+        .where(
+            messages.c.on.between(first, last),
+            messages.c.kind == DIGEST,
+            messages.c.state == MessageState.SENT,
+            bounces.c.kind.in_(UNDELIVERED),
+        )
+    )
+    return conn.scalar(query) or 0
+
+
+def answered(conn: Connection, first: date, last: date) -> int:
+    """Return how many sent digests of these dates a person voted from at least once."""
+    query = (
+        select(func.count(messages.c.id.distinct()))
+        .join(events, events.c.slate_id == messages.c.slate_id)
+        .where(
+            messages.c.on.between(first, last),
+            messages.c.state == MessageState.SENT,
+            events.c.origin == Origin.PERSON,
+        )
+    )
+    return conn.scalar(query) or 0
 
 
 def votes(conn: Connection, first: date, last: date) -> Counter[tuple[date, EventKind]]:
