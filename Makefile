@@ -18,6 +18,10 @@ SOURCE := $(PIP) install --require-hashes --no-binary :all: --no-build-isolation
 UV_COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header $(UPGRADE)
 
+# Looks for what shuts people out of a page; the sum is that of axe.min.js in this version.
+AXE := axe-core@4.14.1
+AXE_SHA512 := e63e659f9806d7ae5bd40899043b0871a5062c5442b01b3f1a3edf5eaf50bf5c3a7104a72463293b4ad1b77c661a0d4e40e850dec89de9d6ece70a8c13a9af17
+
 # What stores something, but for the tests that look for the database in a file.
 ON_POSTGRESQL = $$(grep -lE '^from tests(\.| import )(databases|installation|postgres|web_world)\b' \
 	tests/test_*.py | xargs grep -L doctor_world) --deselect \
@@ -78,7 +82,7 @@ reliability-data: .venv/dev.stamp ## run the long forms of the tests of books, b
 		tests/test_full_disk.py tests/test_killed_migrations.py tests/test_retention.py tests/test_dossier.py
 	@$(BIN)/python -m pytest --full --database=postgresql tests/test_audit.py tests/test_killed_migrations.py
 
-e2e: servers .venv/dev.stamp ## run the tests that need system packages, and fail without those
+e2e: servers .venv/dev.stamp var/axe/axe.min.js ## run the tests that need system packages, and fail without those
 	@CI=true $(BIN)/python -m pytest tests/e2e
 
 bench: .venv/dev.stamp ## measure the figures that the documentation quotes
@@ -104,10 +108,17 @@ servers: ## install the system packages of the tests (Debian; needs root or sudo
 	$$as_root apt-get update -qq; \
 	$$as_root apt-get install -qq -y --no-install-recommends --no-remove \
 		postgresql chromium fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji \
-		postfix sasl2-bin libsasl2-modules > /dev/null
+		postfix sasl2-bin libsasl2-modules $$(command -v npm > /dev/null || echo npm) > /dev/null
+
+var/axe/axe.min.js: Makefile
+	@echo "fetching $(AXE)"
+	@mkdir -p $(@D)
+	@cd $(@D) && tar --extract --gzip --file "$$(npm pack --silent --ignore-scripts $(AXE))" \
+		--strip-components=1 package/axe.min.js && rm ./*.tgz
+	@echo "$(AXE_SHA512)  $@" | sha512sum --check --quiet && touch $@
 
 clean: ## remove everything that make and the tools made
-	@rm -rf .venv .venv-lock var/demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	@rm -rf .venv .venv-lock var/demo var/axe dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

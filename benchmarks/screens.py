@@ -1,43 +1,140 @@
-"""Photograph the demo's digest of the second day, as `docs/screens/` shows it.
+"""Photograph the pages and a digest of the demo, as `docs/screens/` shows them.
 
-    python -m benchmarks.screens
+    python -m benchmarks.screens [NAME…]
 
-Shows the first papers by day and by night, on a telephone and on a desk. Needs Chromium.
+Each on a telephone and on a desk, by day and by night. What is seen is the demo's second day with
+its real papers; nothing in it depends on when or where it is taken. Needs Chromium.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import time_machine
+import uvicorn
+from playwright.sync_api import Page
+
 from benchmarks.figures import ROOT
-from tests.browser import chromium
+from tests.browser import chromium, log_in
+from triage.app import App, open_app
+from triage.demo.cast import CAST
 from triage.demo.story import play
+from triage.mailbox import EmlFolder
 
 SCREENS = ROOT / "docs" / "screens"
-SIZES = {320: 1180, 1200: 800}
+SIZES = {390: 844, 1200: 760}
+SCHEMES = ("light", "dark")
 LARGEST = 150_000
+PLAYED_AT = datetime(2025, 6, 26, 5, tzinfo=UTC)
+# A day later nothing is marked as new any more.
+SEEN_AT = PLAYED_AT + timedelta(hours=26)
+READER = CAST[2].email
+INTERESTS = "3D Gaussian splatting and novel view synthesis"
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
-        play(Path(folder) / "demo", lambda _: None)
-        [mail] = Path(folder).glob("demo/digests/20250627-ben-*.html")
-        for width, height in SIZES.items():
-            for scheme in ("light", "dark"):
-                page = browser.new_page(
-                    viewport={"width": width, "height": height},
-                    color_scheme=scheme,
-                )
-                page.goto(mail.as_uri())
-                path = SCREENS / f"digest-{width}-{scheme}.png"
-                page.screenshot(path=path)
-                page.close()
-                print(f"{path.relative_to(ROOT)}: {path.stat().st_size:,} bytes")
-                if path.stat().st_size > LARGEST:
-                    sys.exit(f"more than {LARGEST:,} bytes: photograph less of it")
+class Studio:
+    """The demo and its pages; each method opens one of them, for a reader who is logged in."""
+
+    def __init__(self, app: App, digests: Path, base_url: str) -> None:
+        self._app = app
+        self._digests = digests
+        self._url = base_url
+
+    def enter(self, page: Page) -> None:
+        log_in(page, self._url, READER, self._mailed)
+
+    def home(self, page: Page) -> None:
+        page.goto(self._url)
+
+    def subscribe(self, page: Page) -> None:
+        page.goto(f"{self._url}/subscribe")
+        page.get_by_label("What you read").fill(INTERESTS)
+        page.get_by_role("button", name="Show what I would get today").click()
+        page.evaluate("scrollTo(0, 0)")
+
+    def paper(self, page: Page) -> None:
+        self.search(page)
+        page.get_by_role("article").first.get_by_role("link").first.click()
+
+    def preferences(self, page: Page) -> None:
+        page.goto(f"{self._url}/preferences")
+
+    def search(self, page: Page) -> None:
+        page.goto(f"{self._url}/search?q=gaussian+splatting")
+
+    def digest(self, page: Page) -> None:
+        [mail] = self._digests.glob("20250627-ben-*.html")
+        page.goto(mail.as_uri())
+
+    def _mailed(self) -> bytes:
+        before = set(self._digests.glob("*.eml"))
+        self._app.answers()()
+        [mail] = set(self._digests.glob("*.eml")) - before
+        return mail.read_bytes()
+
+
+SIGHTS = {
+    "home": Studio.home,
+    "subscribe": Studio.subscribe,
+    "paper": Studio.paper,
+    "preferences": Studio.preferences,
+    "search": Studio.search,
+    "digest": Studio.digest,
+}
+
+
+def main(*names: str) -> None:
+    with tempfile.TemporaryDirectory() as scratch, chromium() as browser:
+        folder = Path(scratch) / "demo"
+        with time_machine.travel(PLAYED_AT):
+            play(folder, lambda _: None)
+        with time_machine.travel(SEEN_AT), _served(folder) as studio:
+            context = browser.new_context()
+            page = context.new_page()
+            studio.enter(page)
+            for name in names or SIGHTS:
+                for width, height in SIZES.items():
+                    page.set_viewport_size({"width": width, "height": height})
+                    for scheme in SCHEMES:
+                        page.emulate_media(color_scheme=scheme)
+                        SIGHTS[name](studio, page)
+                        _photograph(page, SCREENS / f"{name}-{width}-{scheme}.png")
+            context.close()
+
+
+def _photograph(page: Page, path: Path) -> None:
+    page.screenshot(path=path)
+    size = path.stat().st_size
+    print(f"{path.relative_to(ROOT)}: {size:,} bytes")
+    if size > LARGEST:
+        sys.exit(f"more than {LARGEST:,} bytes: photograph less of it")
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[Studio]:
+    """Serve the demo's pages on a port of loopback that is free."""
+    digests = folder / "digests"
+    app = open_app(folder / "triage.toml", mailer=EmlFolder(digests))
+    server = uvicorn.Server(uvicorn.Config(app.web(), port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield Studio(app, digests, f"http://127.0.0.1:{port}")
+    finally:
+        server.should_exit = True
+        thread.join()
+        app.close()
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -1,14 +1,16 @@
-"""A headless Chromium for tests of looks: required where `CI` is set, else skipped if missing."""
+"""A headless Chromium for tests: required where `CI` is set, else skipped if it is missing."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email import message_from_bytes, policy
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ARGUMENTS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
@@ -42,3 +44,24 @@ def chromium_for_tests() -> Iterator[Browser]:
         if os.environ.get("CI"):
             pytest.fail(str(error))
         pytest.skip(str(error))
+
+
+def path_in(mail: bytes) -> str:
+    """Return the path of the one link in the text of a mail."""
+    text = message_from_bytes(mail, policy=policy.default).get_body(("plain",))
+    assert text is not None
+    [link] = [line for line in text.get_content().splitlines() if "://" in line]
+    return urlsplit(link.strip()).path
+
+
+def log_in(page: Page, base_url: str, email: str, next_mail: Callable[[], bytes]) -> None:
+    """Log in as people do: ask for a link, and open it in the same browser.
+
+    Args:
+        next_mail: returns the mail that was sent for it.
+    """
+    page.goto(f"{base_url}/login")
+    page.get_by_label("Your mail address").fill(email)
+    page.get_by_role("button", name="Send me a link").click()
+    page.goto(base_url + path_in(next_mail()))
+    page.get_by_role("button", name="Log in").click()

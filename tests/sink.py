@@ -6,6 +6,7 @@ It prints its port and serves until its standard input ends. Each line of the le
 for which 250 is about to be said: Message-ID, recipient, Date, SHA-256 and when; it is on the disk
 first. What it can be told:
 
+    mails        folder in which each message lies then, in a file named by its SHA-256
     largest      bytes of the largest message that it takes
     answer_s     seconds between the ledger and 250
     domains      {domain: {phase: [answer, …]}} said instead of all is well, and used up; phases are
@@ -30,6 +31,7 @@ DROP, TAKE_AND_DROP = "DROP", "TAKE_AND_DROP"
 
 class Sink:
     def __init__(self, told: dict[str, Any], ledger: BinaryIO) -> None:
+        self._mails = told.get("mails")
         self._largest = int(told.get("largest", 2**24))
         self._answer_s = float(told.get("answer_s", 0))
         self._domains: dict[str, dict[str, list[str]]] = told.get("domains", {})
@@ -88,6 +90,8 @@ class Sink:
             "sha256": sha256(content).hexdigest(),
             "at": time.time(),
         }
+        if self._mails:
+            (Path(self._mails) / row["sha256"]).write_bytes(content)
         self._ledger.write(json.dumps(row).encode() + b"\n")
         self._ledger.flush()
         os.fsync(self._ledger.fileno())

@@ -1,0 +1,400 @@
+"""A reader's whole way in a real browser: from the first page to the last one, and back.
+
+The program is the real one, with demo papers and a mail server that keeps what it takes; the reader
+has nothing but a browser and a mailbox.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from gzip import open as unzipped
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests import postgres
+from tests.browser import chromium_for_tests, log_in, path_in
+from tests.installation import rows
+from tests.senders import sink, taken
+from triage._assets import example_config
+from triage.app import initialise
+from triage.demo.story import DAY_TWO, PAPERS
+from triage.store import Database, open_database
+
+ROOT = Path(__file__).resolve().parents[2]
+AXE = ROOT / "var" / "axe" / "axe.min.js"
+N_PAPERS = 250
+PATIENCE_S = 20
+INTERESTS = "Large language models and how to make them reason"
+SEARCHED = "virtual memory for gaussian splatting"
+FOUND = "Virtual Memory for 3D Gaussian Splatting"
+WIDTHS = (320, 390, 1200)
+# By night the colours are others, and nothing else is.
+RULES: dict[Literal["light", "dark"], dict[str, object]] = {
+    "light": {"resultTypes": ["violations"]},
+    "dark": {"resultTypes": ["violations"], "runOnly": ["color-contrast"]},
+}
+SERIOUS = {"serious", "critical"}
+FINDINGS = """
+async options => (await axe.run(document, options)).violations.flatMap(
+  fault => fault.nodes.map(node => [fault.impact, fault.id, node.target.join(' ')]))
+"""
+OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+# -- the site --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Site:
+    """An installation with papers that serves its pages, and the mail server behind it."""
+
+    config: Path
+    base_url: str
+    database: Database
+    ledger: Path
+    mails: Path
+    _read: set[str] = field(default_factory=set)
+
+    def triage(self, *arguments: str) -> str:
+        """Run a command, as an operator does, and return what it prints."""
+        command = [sys.executable, "-m", "triage", "--config", str(self.config), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def next_mail(self, address: str) -> bytes:
+        """Return the oldest mail to somebody that was not returned before; wait for it."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            for row in taken(self.ledger):
+                if row["rcpt"] == address and row["id"] not in self._read:
+                    self._read.add(row["id"])
+                    return (self.mails / row["sha256"]).read_bytes()
+            time.sleep(0.05)
+        raise AssertionError(f"no mail came for {address}")
+
+    def stored(self, table: str, email: str) -> list[dict[str, Any]]:
+        """Return the rows of a table that are about somebody."""
+        [reader] = [row for row in rows(self.database, "subscribers") if row["email"] == email]
+        key = "id" if table == "subscribers" else "subscriber_id"
+        return [row for row in rows(self.database, table) if row[key] == reader["id"]]
+
+
+@contextmanager
+def serving(config: Path, base_url: str) -> Iterator[None]:
+    log = config.with_name("log")
+    with log.open("w") as output:
+        command = [sys.executable, "-m", "tests.e2e.quick", "--config", str(config), "serve"]
+        server = subprocess.Popen(command, cwd=ROOT, stderr=output)
+        try:
+            deadline = time.monotonic() + PATIENCE_S
+            while not _answers(base_url):
+                assert server.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.05)
+            yield
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _answers(base_url: str) -> bool:
+    try:
+        return httpx.get(f"{base_url}/healthz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@contextmanager
+def installed(folder: Path, url: str) -> Iterator[Site]:
+    """Install the program, store papers, train nothing, and serve."""
+    ledger, mails = folder / "ledger", folder / "mails"
+    mails.mkdir()
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    base_url = f"http://127.0.0.1:{port}"
+    with sink(ledger, mails=str(mails)) as mail_port:
+        text = example_config()
+        for default, own in {
+            'url = "sqlite:///triage.db"': f"url = {json.dumps(url)}",
+            'base_url = "http://127.0.0.1:8000"': f'base_url = "{base_url}"',
+            "port = 8000": f"port = {port}",
+            'transport = "maildir"': 'transport = "smtp"',
+            'host = "localhost"': 'host = "127.0.0.1"',
+            "port = 587": f"port = {mail_port}",
+            'security = "starttls"': 'security = "none"',
+            'from = "triage <triage@localhost>"': 'from = "triage <digest@papers.example>"',
+        }.items():
+            assert text.count(default) == 1, default
+            text = text.replace(default, own)
+        config, _ = initialise(folder / "site", text)
+        site = Site(config, base_url, open_database(url), ledger, mails)
+        papers = folder / "papers.jsonl"
+        with unzipped(PAPERS, "rt", encoding="utf-8") as lines:
+            papers.write_text("".join(islice(lines, N_PAPERS)), "utf-8")
+        site.triage("papers", "import", str(papers))
+        # The first run fits what tells papers apart, which previews and searches need.
+        site.triage("run", "--date", str(DAY_TWO))
+        with serving(config, base_url):
+            yield site
+        site.database.close()
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Site]]:
+    """Return what gives the site with a kind of database; each is made once."""
+    made: dict[str, Site] = {}
+    with ExitStack() as until_the_end:
+
+        def site(kind: str) -> Site:
+            if kind not in made:
+                folder = tmp_path_factory.mktemp(kind)
+                url = f"sqlite:///{folder}/site/triage.db"
+                if kind == "postgresql":
+                    url = until_the_end.enter_context(postgres.copy_of("template1"))
+                made[kind] = until_the_end.enter_context(installed(folder, url))
+            return made[kind]
+
+        yield site
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium_for_tests() as started:
+        yield started
+
+
+# -- the reader ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Reader:
+    """Somebody with a browser and a mailbox. `look` is called on every page that they come to."""
+
+    site: Site
+    email: str
+    page: Page
+    look: Callable[[Page], None] = lambda _: None
+
+    def next_mail(self) -> bytes:
+        return self.site.next_mail(self.email)
+
+    def open(self, path: str) -> None:
+        self.page.goto(self.site.base_url + path)
+        self.look(self.page)
+
+    def follow(self, name: str) -> None:
+        self.page.get_by_role("link", name=name, exact=True).first.click()
+        self.look(self.page)
+
+    def press(self, name: str) -> None:
+        self.page.get_by_role("button", name=name, exact=True).first.click()
+        self.look(self.page)
+
+    def reads(self, heading: str) -> None:
+        expect(self.page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
+
+    def is_told(self, words: str) -> None:
+        expect(self.page.get_by_role("status")).to_contain_text(words)
+
+    @property
+    def state(self) -> str:
+        [row] = self.site.stored("subscribers", self.email)
+        return str(row["state"])
+
+
+def goes_all_the_way(reader: Reader) -> None:
+    subscribes(reader)
+    confirms(reader)
+    digest = gets_the_first_digest(reader)
+    votes(reader, digest)
+    chooses(reader)
+    searches(reader)
+    leaves_and_comes_back(reader, digest)
+
+
+def subscribes(reader: Reader) -> None:
+    page = reader.page
+    reader.open("/")
+    expect(page.get_by_role("article").first).to_be_visible()
+    reader.follow("Subscribe")
+    page.get_by_label("What you read").fill(INTERESTS)
+    reader.press("Show what I would get today")
+    reader.reads("With this you would get today")
+    expect(page.get_by_role("article")).not_to_have_count(0)
+    page.get_by_label("Your mail address").fill("nobody at all")
+    reader.press("Subscribe")
+    expect(page.get_by_role("alert")).to_contain_text("That is not a mail address")
+    page.get_by_label("Your mail address").fill(reader.email)
+    # Nobody fills in a form in less.
+    page.wait_for_timeout(2_000)
+    reader.press("Subscribe")
+    reader.reads("Look into your mailbox")
+
+
+def confirms(reader: Reader) -> None:
+    reader.open(path_in(reader.next_mail()))
+    assert reader.state == "pending"
+    reader.press("Yes, send me the digest")
+    reader.reads("You are subscribed")
+    assert reader.state == "active"
+
+
+def gets_the_first_digest(reader: Reader) -> Path:
+    """Return the mail's HTML part as a file, for the browser."""
+    reader.site.triage("run", "--date", str(DAY_TWO))
+    mail = message_from_bytes(reader.next_mail(), policy=policy.default)
+    assert mail["To"] == reader.email
+    html = mail.get_body(("html",))
+    assert html is not None
+    digest = reader.site.mails / f"{reader.email}.html"
+    digest.write_text(html.get_content(), "utf-8")
+    return digest
+
+
+def follows_in(digest: Path, selector: str, reader: Reader) -> None:
+    """Open a mail and follow the first of such links in it."""
+    reader.page.goto(digest.as_uri())
+    reader.look(reader.page)
+    reader.page.locator(selector).first.click()
+    reader.look(reader.page)
+
+
+def votes(reader: Reader, digest: Path) -> None:
+    follows_in(digest, ".text a", reader)
+    expect(reader.page.get_by_role("heading", name="Why it was sent")).to_be_visible()
+    follows_in(digest, ".votes a", reader)
+    reader.reads("More papers like this one?")
+    assert reader.site.stored("events", reader.email) == []
+    # Whoever votes at once, and so soon after the mail was sent, may be a scanner.
+    reader.page.wait_for_timeout(1_500)
+    reader.press("Yes, more like this")
+    reader.reads("More like this. Noted.")
+    [event] = reader.site.stored("events", reader.email)
+    assert (event["kind"], event["origin"]) == ("vote_up", "person")
+
+
+def chooses(reader: Reader) -> None:
+    page = reader.page
+    reader.open("/preferences")
+    reader.open("/login")
+    log_in(page, reader.site.base_url, reader.email, reader.next_mail)
+    reader.reads("Preferences")
+    page.get_by_label("Hour").select_option("18")
+    page.get_by_label("Words to leave out").fill("blockchain")
+    reader.press("Save")
+    reader.is_told("Saved.")
+    [row] = reader.site.stored("subscribers", reader.email)
+    assert row["hour"] == 18
+    reader.open("/preferences")
+    expect(page.get_by_label("Words to leave out")).to_have_value("blockchain")
+    reader.open("/preferences/erase")
+    reader.open("/import")
+    reader.open("/likes")
+    expect(page.get_by_role("listitem")).not_to_have_count(0)
+    reader.open("/digests")
+    page.locator("main li a").first.click()
+    reader.look(page)
+    expect(page.get_by_text("Your vote: More like this")).to_be_visible()
+
+
+def searches(reader: Reader) -> None:
+    page = reader.page
+    reader.follow("Search")
+    page.get_by_label("Search for").fill(SEARCHED)
+    reader.press("Search")
+    found = page.get_by_role("article")
+    expect(found).not_to_have_count(0)
+    expect(found.first).to_contain_text(FOUND)
+    title = found.first.get_by_role("heading").inner_text()
+    found.first.get_by_role("heading").get_by_role("link").click()
+    reader.look(page)
+    reader.reads(title)
+    reader.reads("Papers like this one")
+    similar = page.get_by_role("region", name="Papers like this one").get_by_role("listitem")
+    expect(similar).not_to_have_count(0)
+    expect(similar.filter(has_text=title)).to_have_count(0)
+    reader.follow("More like this")
+    reader.reads("More like these")
+    expect(found).not_to_have_count(0)
+
+
+def leaves_and_comes_back(reader: Reader, digest: Path) -> None:
+    follows_in(digest, "td.foot a:text-is('Unsubscribe')", reader)
+    reader.reads("Stop the digest?")
+    assert reader.state == "active"
+    reader.press("Unsubscribe")
+    reader.reads("You are unsubscribed")
+    assert reader.state == "unsubscribed"
+    reader.press("Undo: send me the digest")
+    reader.reads("You are subscribed")
+    assert reader.state == "active"
+
+
+# -- what is shown ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "has_scripts"),
+    [("sqlite", False), ("postgresql", True), ("postgresql", False)],
+    ids=["sqlite-without-scripts", "postgresql", "postgresql-without-scripts"],
+)
+def test_a_reader_subscribes_votes_chooses_searches_leaves_and_comes_back(
+    sites: Callable[[str], Site], browser: Browser, kind: str, has_scripts: bool
+) -> None:
+    with browser.new_context(java_script_enabled=has_scripts) as context:
+        email = f"{'with' if has_scripts else 'without'}.scripts@example.org"
+        goes_all_the_way(Reader(sites(kind), email, context.new_page()))
+
+
+def test_on_this_way_every_page_fits_every_screen_and_shuts_nobody_out(
+    sites: Callable[[str], Site], browser: Browser
+) -> None:
+    """On SQLite, with scripts: axe-core's own. It finds nothing serious on any page or in the mail,
+    by day and by night.
+    """
+    if not AXE.exists():
+        if os.environ.get("CI"):
+            pytest.fail(f"{AXE} is missing: run `make e2e`", pytrace=False)
+        pytest.skip(f"{AXE} is missing: `make e2e` fetches it")
+    faults: list[str] = []
+    n_looked_at = 0
+
+    def look(page: Page) -> None:
+        nonlocal n_looked_at
+        n_looked_at += 1
+        where = f"“{page.title()}”"
+        page.add_script_tag(path=AXE)
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 800})
+            if beyond := page.evaluate(OVERFLOW):
+                faults.append(f"{where} is {beyond} px wider than {width} px")
+        for scheme, options in RULES.items():
+            page.emulate_media(color_scheme=scheme)
+            for impact, name, target in page.evaluate(FINDINGS, options):
+                if impact in SERIOUS:
+                    faults.append(f"{where}, {scheme}: {impact}: {name} at {target}")
+
+    # The pages let no script in from outside, which axe-core is.
+    with browser.new_context(bypass_csp=True) as context:
+        goes_all_the_way(
+            Reader(sites("sqlite"), "with.scripts@example.org", context.new_page(), look)
+        )
+
+    assert faults == []
+    assert n_looked_at > 20
