@@ -83,8 +83,8 @@ def test_evidence_says_how_long_after_sending_a_vote_came(world: World) -> None:
     with world.db.read() as conn:
         kept = list(conn.scalars(select(events.c.evidence).order_by(events.c.id)))
     assert kept == [
-        {"method": "test", "since_sent_s": None},
-        {"method": "test", "since_sent_s": 90},
+        {"method": "test", "since_sent_s": None, "trust": 1.0},
+        {"method": "test", "since_sent_s": 90, "trust": 1.0},
     ]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from triage import store
@@ -20,9 +20,12 @@ from triage.ports import Clock
 from triage.records import EventKind, Impression, Origin, Subscriber
 from triage.store import Database
 from triage.tokens import Claims
+from triage.trust import BELIEVED, is_burst, trust
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+BURST = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,10 @@ def shown(db: Database, claims: Claims) -> Impression:
         NotFound: the digest is gone, or never had such a position.
     """
     with db.read() as conn:
-        slate = store.slates.by_public_id(conn, claims.slate)
-    if slate is not None and slate.subscriber.public_id == claims.subscriber:
-        for impression in slate.impressions:
-            if impression.position == claims.position:
-                return impression
-    raise NotFound("the digest that this link came with is no longer stored")
+        found = store.slates.shown_at(conn, claims.slate, claims.subscriber, claims.position)
+    if found is None:
+        raise NotFound("the digest that this link came with is no longer stored")
+    return found
 
 
 def record_vote(
@@ -72,12 +73,17 @@ def record_vote(
     claims: Claims,
     clock: Clock,
     evidence: dict[str, Any],
-    origin: Origin = Origin.PERSON,
+    origin: Origin | None = None,
 ) -> Recorded:
     """Store the vote that a link stands for, durably, before returning.
 
+    A vote that seems to be a scanner's is kept apart: it counts for nothing unless it is believed
+    later. So are the votes by links on the same digest in the minute before, once that shows.
+
     Args:
-        evidence: what is known of how the vote came; `since_sent_s` is added, null before sending.
+        evidence: what is known of how the vote came; `since_sent_s`, null before sending, and
+            `trust` are added.
+        origin: who cast it; judged by the evidence if left out.
 
     Raises:
         NotFound: see `shown`.
@@ -91,17 +97,22 @@ def record_vote(
         slate_id = store.slates.id_of(conn, claims.slate)
         if subscriber is None or slate_id is None:
             raise NotFound("the digest that this link came with is no longer stored")
-        sent_at = store.messages.sent_at(conn, slate_id)
+        told = evidence | _since_sent(store.messages.sent_at(conn, slate_id), clock.now())
+        told["trust"] = trust(told)
+        if origin is None:
+            origin = Origin.PERSON if told["trust"] >= BELIEVED else Origin.SUSPECTED_SCANNER
         stored = _store_vote(
             conn,
             subscriber.id,
             impression.paper.id,
             claims.action,
             clock.now(),
-            slate=(slate_id, sent_at),
-            evidence=evidence,
+            slate_id=slate_id,
+            evidence=told,
             origin=origin,
         )
+        if origin is Origin.SUSPECTED_SCANNER and is_burst(told):
+            store.events.doubt(conn, slate_id, clock.now() - BURST)
     return Recorded(impression, claims.action, stored=stored)
 
 
@@ -128,16 +139,35 @@ def vote(
             raise NotFound("this paper is no longer stored")
         slate_id = store.slates.showing(conn, subscriber.id, paper_id)
         sent_at = None if slate_id is None else store.messages.sent_at(conn, slate_id)
+        now = clock.now()
         return _store_vote(
             conn,
             subscriber.id,
             paper_id,
             kind,
-            clock.now(),
-            slate=(slate_id, sent_at),
-            evidence=evidence,
+            now,
+            slate_id=slate_id,
+            evidence=evidence | _since_sent(sent_at, now),
             origin=Origin.PERSON,
         )
+
+
+def believe(db: Database, email: str) -> int:
+    """Let a subscriber's votes count that seemed to be a scanner's; return how many those were.
+
+    Raises:
+        NotFound: no such subscriber.
+    """
+    with db.write() as conn:
+        key = store.subscribers.email_key(email)
+        subscriber = store.subscribers.by_email_key(conn, key)
+        if subscriber is None:
+            raise NotFound("no such subscriber: `triage subscriber list` shows all of them")
+        return store.events.believe(conn, subscriber.id)
+
+
+def _since_sent(sent_at: datetime | None, now: datetime) -> dict[str, Any]:
+    return {"since_sent_s": None if sent_at is None else int((now - sent_at).total_seconds())}
 
 
 def _store_vote(
@@ -147,20 +177,18 @@ def _store_vote(
     kind: EventKind,
     now: datetime,
     *,
-    slate: tuple[int | None, datetime | None],
+    slate_id: int | None,
     evidence: dict[str, Any],
     origin: Origin,
 ) -> bool:
-    """Store a vote; return False where the last one on the paper was the same.
-
-    Args:
-        slate: the digest that showed the paper, and when it was sent.
-    """
+    """Store a vote; return False where the last one on the paper was the same."""
     last = store.events.last_vote(conn, subscriber_id, paper_id)
     if last is not None and last.kind is kind:
         return False
-    slate_id, sent_at = slate
-    since_sent_s = None if sent_at is None else int((now - sent_at).total_seconds())
+    if origin is not Origin.PERSON:
+        doubted = store.events.last_vote(conn, subscriber_id, paper_id, origin)
+        if doubted is not None and doubted.kind is kind:
+            return False
     store.events.append(
         conn,
         subscriber_id=subscriber_id,
@@ -171,7 +199,7 @@ def _store_vote(
         # A clock that was set back must not let an older vote win.
         at=now if last is None else max(now, last.at),
         recorded_at=now,
-        evidence=evidence | {"since_sent_s": since_sent_s},
+        evidence=evidence,
     )
     return True
 

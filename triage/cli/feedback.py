@@ -16,15 +16,28 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--limit", type=int, default=50, show_default=True)
+@click.option("--suspected", is_flag=True, help="Only what seems to be mail scanners' doing.")
 @json_option
 @click.pass_context
-def list_(ctx: click.Context, limit: int, as_json: bool) -> None:
-    """List the newest votes."""
+def list_(ctx: click.Context, limit: int, suspected: bool, as_json: bool) -> None:
+    """List the newest votes. Suspected ones count for nothing until they are believed."""
     from triage import store
+    from triage.records import Origin
 
+    origin = Origin.SUSPECTED_SCANNER if suspected else None
     with opened(ctx).database.read() as conn:
-        rows = store.events.listing(conn, limit)
+        rows = store.events.listing(conn, limit, origin)
     show(rows, as_json=as_json, empty="no votes yet")
+
+
+@command.command()
+@click.argument("email")
+@click.pass_context
+def believe(ctx: click.Context, email: str) -> None:
+    """Let the suspected votes of EMAIL count after all."""
+    from triage.feedback import believe as believe_votes
+
+    click.echo(f"believed {believe_votes(opened(ctx).database, email)}")
 
 
 @command.command("import")

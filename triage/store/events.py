@@ -1,5 +1,7 @@
 """Feedback, append-only: every vote ever cast, of which the last one on a paper counts.
 
+Votes whose origin is no person are stored, and count for nothing.
+
 A vote stays with the row that it was cast on, and counts for the work that this row is of.
 """
 
@@ -8,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, select
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
 from triage.records import EventKind, Origin, Reason, Vote
 from triage.store.papers import WORK
@@ -43,8 +45,10 @@ def append(
     )
 
 
-def last_vote(conn: Connection, subscriber_id: int, paper_id: int) -> Vote | None:
-    """Return the vote that counts now for one subscriber and paper."""
+def last_vote(
+    conn: Connection, subscriber_id: int, paper_id: int, origin: Origin = Origin.PERSON
+) -> Vote | None:
+    """Return the vote that counts now for one subscriber and paper, or another origin's last."""
     work = select(WORK).where(papers.c.id == paper_id).scalar_subquery()
     query = (
         select(WORK.label("paper_id"), events.c.kind, events.c.at)
@@ -52,7 +56,7 @@ def last_vote(conn: Connection, subscriber_id: int, paper_id: int) -> Vote | Non
         .where(
             events.c.subscriber_id == subscriber_id,
             work == WORK,
-            events.c.origin == Origin.PERSON,
+            events.c.origin == origin,
         )
         .order_by(events.c.at.desc(), events.c.id.desc())
         .limit(1)
@@ -133,12 +137,40 @@ def forget(conn: Connection, subscriber_id: int, paper_id: int | None = None) ->
     return conn.execute(change).rowcount
 
 
-def listing(conn: Connection, limit: int | None = None) -> list[dict[str, Any]]:
-    """Return events newest first: email, paper_id, kind, origin, at."""
+def doubt(conn: Connection, slate_id: int, since: datetime) -> None:
+    """Let the votes by links on a digest since then count for nothing, until they are believed."""
+    query = select(events.c.id, events.c.evidence).where(
+        events.c.slate_id == slate_id,
+        events.c.recorded_at >= since,
+        events.c.origin == Origin.PERSON,
+    )
+    ids = [row.id for row in conn.execute(query) if row.evidence.get("method") == "page"]
+    change = update(events).where(events.c.id.in_(ids))
+    conn.execute(change.values(origin=Origin.SUSPECTED_SCANNER))
+
+
+def believe(conn: Connection, subscriber_id: int) -> int:
+    """Let a subscriber's doubted votes count; return how many those were."""
+    change = update(events).where(
+        events.c.subscriber_id == subscriber_id, events.c.origin == Origin.SUSPECTED_SCANNER
+    )
+    return conn.execute(change.values(origin=Origin.PERSON)).rowcount
+
+
+def listing(
+    conn: Connection, limit: int | None = None, origin: Origin | None = None
+) -> list[dict[str, Any]]:
+    """Return events newest first: email, paper_id, kind, origin, at.
+
+    Args:
+        origin: leave out what is of any other.
+    """
     query = (
         select(subscribers.c.email, events.c.paper_id, events.c.kind, events.c.origin, events.c.at)
         .join(subscribers, subscribers.c.id == events.c.subscriber_id)
         .order_by(events.c.at.desc(), events.c.id.desc())
         .limit(limit)
     )
+    if origin is not None:
+        query = query.where(events.c.origin == origin)
     return [dict(row._mapping) for row in conn.execute(query)]

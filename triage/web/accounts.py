@@ -16,7 +16,7 @@ from triage.errors import ConfigError, TokenError, TokenExpired
 from triage.records import Impression
 from triage.sessions import SESSION
 from triage.tokens import LIFETIMES, Purpose
-from triage.web import forms
+from triage.web import forms, stamps
 from triage.web.pages import Desk, form_fields
 
 # Nobody reads the page and fills it in so fast; nobody leaves it open for so long.
@@ -73,7 +73,7 @@ def routes(desk: Desk) -> list[Route]:
 
 def _blank(desk: Desk) -> Response:
     form = forms.Form({"hour": "7", "zone": "UTC"})
-    return _subscribe_page(desk, form, stamp=_stamp(desk))
+    return _subscribe_page(desk, form, stamp=stamps.new(desk))
 
 
 def _subscribe_page(
@@ -100,10 +100,10 @@ def _subscribe_page(
 
 def _subscribing(desk: Desk, request: Request, fields: forms.Pairs) -> Response:
     form, good = forms.read(fields, _WISH)
-    stamp, filled_for = form["stamp"], _filled_for(desk, form["stamp"])
+    stamp, filled_for = form["stamp"], stamps.age(desk, form["stamp"])
     if filled_for is None or filled_for >= LONGEST_FILLING or not desk.door.is_ours(request):
         notice = "This page was open for very long. Please press the button once more."
-        return _subscribe_page(desk, form, 422, stamp=_stamp(desk), notice=notice)
+        return _subscribe_page(desk, form, 422, stamp=stamps.new(desk), notice=notice)
     if form["do"] == "preview":
         return _previewed(desk, request, form, good)
     try:
@@ -145,19 +145,6 @@ def _likes(desk: Desk, form: forms.Form) -> tuple[tuple[int, ...], int]:
     """Return the papers that were pasted and are stored, and how many entries name none."""
     ids, strange = libraries.named(desk.db, form["likes"])
     return tuple(ids[:MOST_LIKES]), strange
-
-
-def _stamp(desk: Desk) -> str:
-    at = str(int(desk.clock.now().timestamp()))
-    return f"{at}.{desk.keyring.seal(f'stamp {at}')}"
-
-
-def _filled_for(desk: Desk, stamp: str) -> timedelta | None:
-    """Return how long ago a form was given out, None for one that is none of ours."""
-    at, _, seal = stamp.partition(".")
-    if not at.isascii() or not at.isdigit() or not desk.keyring.is_seal(seal, f"stamp {at}"):
-        return None
-    return timedelta(seconds=desk.clock.now().timestamp() - int(at))
 
 
 def _confirmed(desk: Desk, request: Request) -> Response:

@@ -14,6 +14,8 @@ from triage import feedback
 from triage.errors import NotFound
 from triage.records import EventKind
 from triage.tokens import LIFETIMES, Claims, Purpose
+from triage.web import stamps
+from triage.web.opened import LinksOpened
 from triage.web.pages import Desk, form_fields
 
 
@@ -72,17 +74,30 @@ def vote_tokens(desk: Desk, claims: Claims) -> list[tuple[EventKind, str]]:
 
 
 def routes(desk: Desk) -> list[Route]:
+    opened = LinksOpened()
+
+    def note(claims: Claims) -> tuple[int, int]:
+        return opened.note(claims.slate, (claims.position, _kind(claims)), desk.clock.now())
+
     def show(request: Request) -> Response:
         claims = desk.claims(request, Purpose.VOTE)
-        impression = desk.impression(claims)
+        impression, kind = desk.impression(claims), _kind(claims)
+        note(claims)
         return desk.pages.show(
-            "vote", impression=impression, words=WORDS[_kind(claims)], kind=_kind(claims)
+            "vote", impression=impression, words=WORDS[kind], kind=kind, stamp=stamps.new(desk)
         )
 
-    def act(request: Request) -> Response:
+    def act(request: Request, stamp: str) -> Response:
         claims = desk.claims(request, Purpose.VOTE)
+        n_opened, n_contradicted = note(claims)
+        on_page = stamps.age(desk, stamp)
+        told = evidence(request) | {
+            "on_page_s": None if on_page is None else round(on_page.total_seconds(), 1),
+            "links_opened": n_opened,
+            "papers_contradicted": n_contradicted,
+        }
         try:
-            recorded = feedback.record_vote(desk.db, claims, desk.clock, evidence(request))
+            recorded = feedback.record_vote(desk.db, claims, desk.clock, told)
         except NotFound:
             raise HTTPException(404) from None
         others = [
@@ -91,14 +106,19 @@ def routes(desk: Desk) -> list[Route]:
             if kind is not recorded.kind
         ]
         return desk.pages.show(
-            "voted", impression=recorded.impression, words=WORDS[recorded.kind], others=others
+            "voted",
+            impression=recorded.impression,
+            words=WORDS[recorded.kind],
+            others=others,
+            stamp=stamps.new(desk),
         )
 
     async def vote(request: Request) -> Response:
         if request.method == "POST":
             claims = desk.claims(request, Purpose.VOTE)
-            if ("vote", str(claims.action)) in await form_fields(request):
-                return await run_in_threadpool(act, request)
+            fields = dict(await form_fields(request))
+            if claims.action is not None and fields.get("vote") == claims.action:
+                return await run_in_threadpool(act, request, fields.get("stamp", ""))
         return await run_in_threadpool(show, request)
 
     return [Route("/v/{token}", vote, methods=["GET", "POST"])]
