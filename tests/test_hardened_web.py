@@ -21,6 +21,10 @@ from triage.tokens import Purpose
 from triage.web.app import create_app
 from triage.web.guard import security_headers
 
+pytestmark = pytest.mark.any_database(
+    "what is refused to strangers is refused before anything is stored; test_web_* run on each"
+)
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:

@@ -185,6 +185,7 @@ def test_upvotes_are_refreshed_while_they_grow(upstreams: Upstreams, tmp_path: P
     app.close()
 
 
+@pytest.mark.any_database("a day is stored as in the tests before; its troubles are the servers'")
 @pytest.mark.parametrize(
     ("route", "fault"),
     [
