@@ -24,4 +24,5 @@ def save(conn: Connection, name: str, tokens: float, at: datetime) -> None:
 def begun(conn: Connection, name: str, now: datetime) -> datetime:
     """Return when a name was first asked for; that is now, if it never was."""
     insert_missing(conn, paces, [{"name": name, "tokens": 0.0, "at": now}])
-    return conn.execute(select(paces.c.at).where(paces.c.name == name)).scalar_one()
+    at: datetime = conn.execute(select(paces.c.at).where(paces.c.name == name)).scalar_one()
+    return at
