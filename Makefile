@@ -67,7 +67,8 @@ reliability-mail: .venv/dev.stamp ## run the long forms of the tests of mail, at
 
 reliability-links: .venv/dev.stamp ## run the long forms of the tests of links, accounts and pages, at most an hour
 	@$(BIN)/python -m pytest --full tests/test_safe_links.py tests/test_hardened_web.py tests/test_enrolment.py \
-		tests/test_durable_votes.py tests/test_notes_first.py
+		tests/test_durable_votes.py tests/test_notes_first.py tests/test_trusted_votes.py \
+		tests/test_any_input.py tests/test_lives.py
 
 reliability: reliability-sources .venv/dev.stamp ## run the long forms of the tests that have one
 	@$(BIN)/python -m pytest --full tests/test_schedule.py tests/test_train.py tests/test_simulate.py

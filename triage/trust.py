@@ -49,6 +49,6 @@ def trust(evidence: Mapping[str, Any]) -> float:
 
 def is_burst(evidence: Mapping[str, Any]) -> bool:
     """Tell whether so many links were opened that votes of the minute before are doubtful, too."""
-    return (
-        evidence.get("links_opened", 0) >= MANY_LINKS or evidence.get("papers_contradicted", 0) > 1
-    )
+    n_opened: int = evidence.get("links_opened", 0)
+    n_contradicted: int = evidence.get("papers_contradicted", 0)
+    return n_opened >= MANY_LINKS or n_contradicted > 1
