@@ -6,20 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 import triage.doctor
 from tests.doctor_world import ARXIV, NAMES, Server, installation, mailing, unused_port, well
-from tests.factories import NOON
+from tests.factories import DAY, NOON, paper
 from tests.fakes import FakeMailer
 from tests.guarantees import Guarantee
-from tests.installation import add_reader, empty_slate, queue, rows
+from tests.installation import add_papers, add_reader, empty_slate, queue, rows
+from tests.mail_servers import inbox
 from triage.app import App
 from triage.clearance import SET_UP
 from triage.cli import cli
 from triage.doctor import ProbeFailed, Reply
 from triage.doctor.gate import GREEN_HOLDS_S, RED_HOLDS_S, Gate
 from triage.doctor.probes import greet_mail
+from triage.subscribe import add
 
 NO_SPF = {("example.org", "TXT"): ()}
 
@@ -90,6 +92,32 @@ def test_mail_waits_while_the_set_up_is_red_and_goes_when_it_is_mended_or_forced
     assert rows(app.database, "holds") == []
     app.close()
     guarantee.record(n_red_set_ups_that_sent=0)
+
+
+def test_the_run_itself_refuses_makes_nothing_and_can_be_forced(tmp_path: Path) -> None:
+    with inbox() as (port, kept):
+        mail = f'transport = "smtp"\nhost = "127.0.0.1"\nport = {port}\nsecurity = "none"'
+        app = installation(tmp_path, f'[mail]\nfrom = "us@example.org"\n{mail}')
+        add_papers(app.database, [paper(n, listed_on=DAY) for n in range(1, 9)])
+        add(app.database, "ada@example.org", app.clock, interests="drafts for decoding")
+        app.close()
+        (tmp_path / "secret_key").chmod(0o644)
+
+        def run(*options: str) -> Result:
+            config = ["--config", str(tmp_path / "triage.toml")]
+            return CliRunner().invoke(cli, [*config, "run", "--date", f"{DAY}", *options])
+
+        refused = run()
+        assert refused.exit_code == 1
+        assert "secret: " in refused.stderr
+        assert "chmod 600" in refused.stderr
+        assert "0 made" in refused.stdout
+        assert kept.messages == []
+        forced = run("--force")
+        assert forced.exit_code == 0, forced.output
+        assert len(kept.messages) == 1
+        (tmp_path / "secret_key").chmod(0o600)
+        assert run().exit_code == 0
 
 
 def test_nobody_is_asked_before_there_is_anybody_to_send_to(tmp_path: Path) -> None:
