@@ -53,9 +53,23 @@ papers = Table(
     Column("citations", Integer),
     Column("enriched_at", UtcDateTime),
     # Set where two rows turned out to be one work. No foreign key: SQLite cannot add one later.
-    Column("merged_into", Id, index=True),
+    Column("merged_into", Id),
     Column("merged_because", Text, nullable=False, server_default=""),
     Column("revised_on", Date),
+    # Of the merged rows alone: SQLite would look for all others in it, which are nearly all rows.
+    Index(
+        "ix_papers_merged_into",
+        "merged_into",
+        sqlite_where=text("merged_into IS NOT NULL"),
+        postgresql_where=text("merged_into IS NOT NULL"),
+    ),
+    # Only some sources know of upvotes, so this is small.
+    Index(
+        "ix_papers_upvoted",
+        "listed_on",
+        sqlite_where=text("upvotes > 0"),
+        postgresql_where=text("upvotes > 0"),
+    ),
 )
 
 paper_ids = Table(

@@ -62,7 +62,13 @@ def upgrade() -> None:
         "papers", sa.Column("merged_because", sa.Text(), server_default="", nullable=False)
     )
     op.add_column("papers", sa.Column("revised_on", sa.Date(), nullable=True))
-    op.create_index(op.f("ix_papers_merged_into"), "papers", ["merged_into"])
+    for name, column, where in (
+        ("ix_papers_merged_into", "merged_into", "merged_into IS NOT NULL"),
+        ("ix_papers_upvoted", "listed_on", "upvotes > 0"),
+    ):
+        op.create_index(
+            name, "papers", [column], sqlite_where=sa.text(where), postgresql_where=sa.text(where)
+        )
     op.add_column(
         "paper_records", sa.Column("facts", sa.JSON(), server_default="{}", nullable=False)
     )

@@ -226,8 +226,11 @@ def _sqlite(url: URL) -> Engine:
                 f"{folder} lies on a network file system ({kind}), where SQLite loses data: move"
                 " the database to a disk of this machine, or use PostgreSQL"
             )
+    on_disk = url.database not in {None, "", ":memory:"}
+    # As many as web requests are answered at once: opening one costs more than most of them need.
+    pool: dict[str, Any] = {"pool_size": 16, "max_overflow": 24} if on_disk else {}
     # What a row holds, addresses for one, stays out of errors and so out of logs.
-    engine = create_engine(url, hide_parameters=True)
+    engine = create_engine(url, hide_parameters=True, **pool)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

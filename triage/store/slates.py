@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, select, update
 
 from triage.due import Last
-from triage.records import Impression, MessageState, Policy, Reason, Slate
+from triage.records import Impression, MessageState, Paper, Policy, Reason, Slate
 from triage.store import papers as papers_store
 from triage.store import subscribers as subscribers_store
 from triage.tables import impressions, messages, papers, slates, subscribers
@@ -106,17 +106,18 @@ def _impressions(conn: Connection, slate_id: int) -> tuple[Impression, ...]:
     )
     rows = conn.execute(query).all()
     papers = papers_store.load(conn, [row.paper_id for row in rows])
-    return tuple(
-        Impression(
-            paper=papers[row.paper_id],
-            position=row.position,
-            score=row.score,
-            propensity=row.propensity,
-            policy=Policy(row.policy),
-            features=np.frombuffer(row.features, dtype="<f4"),
-            reasons=tuple(Reason(kind, text) for kind, text in row.reasons),
-        )
-        for row in rows
+    return tuple(_impression(row, papers[row.paper_id]) for row in rows)
+
+
+def _impression(row: Row[Any], paper: Paper) -> Impression:
+    return Impression(
+        paper=paper,
+        position=row.position,
+        score=row.score,
+        propensity=row.propensity,
+        policy=Policy(row.policy),
+        features=np.frombuffer(row.features, dtype="<f4"),
+        reasons=tuple(Reason(kind, text) for kind, text in row.reasons),
     )
 
 
@@ -146,6 +147,25 @@ def by_public_id(conn: Connection, public_id: str) -> Slate | None:
 def by_day(conn: Connection, subscriber_id: int, on: date) -> Slate | None:
     query = select(slates).where(slates.c.subscriber_id == subscriber_id, slates.c.on == on)
     return _slate(conn, conn.execute(query).one_or_none())
+
+
+def shown_at(
+    conn: Connection, public_id: str, subscriber_public_id: str, position: int
+) -> Impression | None:
+    """Return one paper of a slate of that subscriber; None where there is no such thing."""
+    query = (
+        select(impressions)
+        .join(slates, slates.c.id == impressions.c.slate_id)
+        .join(subscribers, subscribers.c.id == slates.c.subscriber_id)
+        .where(
+            slates.c.public_id == public_id,
+            subscribers.c.public_id == subscriber_public_id,
+            impressions.c.position == position,
+            impressions.c.policy != RECAP,
+        )
+    )
+    row = conn.execute(query).one_or_none()
+    return _impression(row, papers_store.load(conn, [row.paper_id])[row.paper_id]) if row else None
 
 
 def id_of(conn: Connection, public_id: str) -> int | None:

@@ -80,7 +80,8 @@ def create_app(
         search or Search(db),
     )
 
-    def style(_: Request) -> Response:
+    # Asynchronous, for it waits for nothing: a thread would cost more than the answer.
+    async def style(_: Request) -> Response:
         return Response(pages.style, media_type="text/css")
 
     def healthz(_: Request) -> Response:

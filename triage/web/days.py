@@ -6,37 +6,55 @@ from datetime import date, timedelta
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from triage import store
+from triage.web.kept import Kept
 from triage.web.pages import Desk
 
 PAGE = 50
 TRENDING = 5
 TRENDING_DAYS = timedelta(days=7)
 NEW_FOR = timedelta(hours=24)
+# These pages are opened most, cost most and are the same for everybody.
+FRESH_FOR = timedelta(seconds=5)
+MOST_KEPT = 64
 
 
 def routes(desk: Desk) -> list[Route]:
+    kept = Kept[bytes](desk.clock, FRESH_FOR, MOST_KEPT)
+
     def home(request: Request) -> Response:
-        with desk.db.read() as conn:
-            on = store.days.newest(conn)
-        return desk.pages.show("home", day=None) if on is None else _shown(desk, request, on)
+        at = _page(request)
+        return HTMLResponse(kept.get(("home", at), lambda: _newest(desk, at)))
 
     def day(request: Request) -> Response:
+        at = _page(request)
         try:
             on = date.fromisoformat(request.path_params["on"])
         except ValueError:
             raise HTTPException(404) from None
-        return _shown(desk, request, on)
+        return HTMLResponse(kept.get((on, at), lambda: _shown(desk, on, at, is_home=False)))
 
     return [Route("/", home, methods=["GET"]), Route("/days/{on}", day, methods=["GET"])]
 
 
-def _shown(desk: Desk, request: Request, on: date) -> Response:
+def _page(request: Request) -> int:
+    """Return the number of the page that is asked for, 0 for none that there could be."""
     number = request.query_params.get("page", "1")
-    at = int(number) if number.isascii() and number.isdigit() and len(number) < 5 else 0
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 5 else 0
+
+
+def _newest(desk: Desk, at: int) -> bytes:
+    with desk.db.read() as conn:
+        on = store.days.newest(conn)
+    if on is None:
+        return desk.pages.text("home", day=None).encode()
+    return _shown(desk, on, at, is_home=at == 1)
+
+
+def _shown(desk: Desk, on: date, at: int, *, is_home: bool) -> bytes:
     new_since = desk.clock.now() - NEW_FOR
     with desk.db.read() as conn:
         n_papers = store.days.count(conn, on)
@@ -46,7 +64,7 @@ def _shown(desk: Desk, request: Request, on: date) -> Response:
         listed = store.days.page(conn, on, new_since, (at - 1) * PAGE, PAGE)
         around = store.days.around(conn, on)
         trending = store.days.trending(conn, on - TRENDING_DAYS, on, new_since, TRENDING)
-    return desk.pages.show(
+    return desk.pages.text(
         "home",
         day=on,
         listed=listed,
@@ -55,5 +73,5 @@ def _shown(desk: Desk, request: Request, on: date) -> Response:
         n_pages=n_pages,
         around=around,
         trending=trending,
-        is_home=request.url.path == "/" and at == 1,
-    )
+        is_home=is_home,
+    ).encode()

@@ -32,16 +32,16 @@ def create_operator_page(db: Database, clock: Clock, site: Site) -> ASGIApp:
     """Return an application of one page: `triage report`, as things stand now.
 
     It answers under the names of this machine only, so that no other site can reach it through a
-    browser. A page is made at most once a minute, by one thread, however often it is asked for.
+    browser. A page is made at most once a minute, however often it is asked for.
     """
     style = report_style()
-    kept = Kept(clock, FRESH_FOR)
+    kept = Kept[bytes](clock, FRESH_FOR)
 
     def make() -> bytes:
         return render_report(history(db, clock.now()), site.name, "/style.css").encode()
 
     def show(_: Request) -> Response:
-        return HTMLResponse(kept.page("report", make))
+        return HTMLResponse(kept.get("report", make))
 
     def sheet(_: Request) -> Response:
         return Response(style, media_type="text/css")

@@ -76,8 +76,10 @@ class Pages:
         self._environment.globals["can_search"] = True
 
     def show(self, name: str, status: int = 200, **values: object) -> HTMLResponse:
-        template = self._environment.get_template(f"{name}.html")
-        return HTMLResponse(template.render(values), status)
+        return HTMLResponse(self.text(name, **values), status)
+
+    def text(self, name: str, **values: object) -> str:
+        return self._environment.get_template(f"{name}.html").render(values)
 
 
 class Allowance:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from starlette.concurrency import run_in_threadpool
@@ -20,16 +20,22 @@ from triage.search import Hit
 from triage.store.papers import Key, Standing
 from triage.tokens import Purpose
 from triage.web.door import Visit
+from triage.web.kept import Kept
 from triage.web.pages import Desk, form_fields
 from triage.web.votes import WORDS, evidence, vote_tokens
 
 SIMILAR: Final = 6
+# New ones come at night; to look for them is most of the work for this page.
+SIMILAR_FOR: Final = timedelta(minutes=5)
+MOST_SIMILAR: Final = 500
 TAKE_BACK: Final = "none"
 _PLACES: Final = ("arxiv", "biorxiv", "medrxiv", "doi")
 _SEARCHES: Final = ("https://arxiv.org/search/", "https://huggingface.co/papers?")
 
 
 def routes(desk: Desk) -> list[Route]:
+    kept = Kept[list[Hit]](desk.clock, SIMILAR_FOR, MOST_SIMILAR)
+
     def show(request: Request) -> Response:
         claims = desk.claims(request, Purpose.PAPER)
         impression = desk.impression(claims)
@@ -44,8 +50,9 @@ def routes(desk: Desk) -> list[Route]:
 
     async def anybody(request: Request) -> Response:
         if request.method != "POST":
-            return await run_in_threadpool(_shown, desk, request)
-        return await run_in_threadpool(_voted, desk, request, dict(await form_fields(request)))
+            return await run_in_threadpool(_shown, desk, kept, request)
+        fields = dict(await form_fields(request))
+        return await run_in_threadpool(_voted, desk, kept, request, fields)
 
     return [
         Route("/p/{token}", show, methods=["GET"]),
@@ -53,7 +60,9 @@ def routes(desk: Desk) -> list[Route]:
     ]
 
 
-def _shown(desk: Desk, request: Request, *, done: str = "", effect: str = "") -> Response:
+def _shown(
+    desk: Desk, kept: Kept[list[Hit]], request: Request, *, done: str = "", effect: str = ""
+) -> Response:
     standing, paper = _paper(desk, request)
     visit = desk.door.visit(request)
     return desk.pages.show(
@@ -62,7 +71,7 @@ def _shown(desk: Desk, request: Request, *, done: str = "", effect: str = "") ->
         is_withdrawn=standing.is_withdrawn,
         address=upstream_url(paper.source, paper.source_id, paper.title),
         places=places(paper, standing.keys),
-        similar=[] if standing.is_withdrawn else _similar(desk, paper),
+        similar=[] if standing.is_withdrawn else kept.get(paper.id, lambda: _similar(desk, paper)),
         bibtex=library.written([_as_liked(paper, standing.keys, desk.clock.now())], "bibtex"),
         visit=visit,
         vote=_vote(desk, visit, paper),
@@ -136,19 +145,19 @@ def _as_liked(paper: Paper, keys: tuple[Key, ...], now: datetime) -> Liked:
 # -- votes of who is logged in ---------------------------------------------------------------------
 
 
-def _voted(desk: Desk, request: Request, fields: dict[str, str]) -> Response:
+def _voted(desk: Desk, kept: Kept[list[Hit]], request: Request, fields: dict[str, str]) -> Response:
     visit = desk.door.admit(request, fields)
     standing, _ = _paper(desk, request)
     said = fields.get("vote", "")
     if said == TAKE_BACK:
         subscribe.take_back(desk.db, visit.reader, standing.paper_id)
-        return _shown(desk, request, done="Taken back: it counts no more.")
+        return _shown(desk, kept, request, done="Taken back: it counts no more.")
     if said not in set(EventKind):
-        return _shown(desk, request)
+        return _shown(desk, kept, request)
     kind = EventKind(said)
     told = evidence(request) | {"method": "paper page"}
     try:
         feedback.vote(desk.db, visit.reader, standing.paper_id, kind, desk.clock, told)
     except NotFound:
         raise HTTPException(404) from None
-    return _shown(desk, request, done=WORDS[kind].done, effect=WORDS[kind].effect)
+    return _shown(desk, kept, request, done=WORDS[kind].done, effect=WORDS[kind].effect)
