@@ -14,11 +14,12 @@ from tests.fakes import FakeMailer, StoppedClock
 from tests.guarantees import Guarantee
 from tests.installation import add_reader, empty_slate, installed, queue, rows
 from tests.mail_rig import fast_database, fill
+from tests.web_world import ADDRESS, new_world
 from triage import store
 from triage.audit import audit
 from triage.errors import MailDeferred, MailRefused
 from triage.outbox import Outbox
-from triage.retention import CHUNK, forget_old_mail
+from triage.retention import CHUNK, forget_old_mail, rewrite_after_erasures
 from triage.store import Database
 from triage.tables import attempts
 
@@ -104,3 +105,23 @@ def test_much_is_forgotten_in_many_short_transactions() -> None:
         assert rows(database, "bodies") == rows(database, "attempts") == []
         assert audit(database).is_balanced
     assert said.count(str(n)) == 2
+
+
+@pytest.mark.sqlite("its file keeps what was deleted until it is rewritten")
+@pytest.mark.guarantee("R44")
+def test_the_night_after_an_erasure_on_the_pages_no_byte_of_it_is_left(
+    tmp_path: Path, guarantee: Guarantee
+) -> None:
+    world = new_world(tmp_path)
+    ada = world.logged_in()
+    assert ada.submit(ada.get("/preferences/erase"), sure="yes").status_code == 200
+
+    def traces() -> int:
+        name = ADDRESS.encode()
+        return sum(each.read_bytes().count(name) for each in tmp_path.glob("*.db*"))
+
+    before = traces()
+    assert rewrite_after_erasures(world.db) == "what was erased is gone from the file"
+    assert (before > 0, traces()) == (True, 0)
+    assert rewrite_after_erasures(world.db) == "nobody was erased"
+    guarantee.record(bytes_left_of_who_was_erased_on_a_page=0)

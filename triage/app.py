@@ -357,6 +357,7 @@ class App:
                 ),
                 Chore("tidy", at, self.enrolment.tidy),
                 Chore("forget mail", at, lambda: forget_old_mail(self.database, self.clock)),
+                Chore("rewrite", at, lambda: rewrite_after_erasures(self.database)),
                 *([Chore("enrich", ENRICH_AT, lambda: str(self.enrich()))] if enriches else []),
             ],
             owner=_this_process(),

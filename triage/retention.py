@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 KEEP_BYTES = timedelta(hours=48)
 KEEP_ATTEMPTS = timedelta(days=90)
 KEEP_RAW_BOUNCES = timedelta(days=30)
+ERASURE = "erasure"
 # Messages in one transaction: nobody's vote waits longer than a moment.
 CHUNK = 200
 

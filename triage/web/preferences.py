@@ -15,6 +15,7 @@ from triage import feeds, store, subscribe, tuning
 from triage.errors import ConfigError, NotFound
 from triage.feeds import FeedLinks
 from triage.records import Subscriber, SubscriberState
+from triage.retention import owe_rewriting
 from triage.tokens import Claims
 from triage.web import forms
 from triage.web.door import Visit
