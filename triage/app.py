@@ -326,7 +326,7 @@ class App:
         from triage.audit import audit_in_words
         from triage.backup import back_up
         from triage.clearance import warn_of_old_sqlite
-        from triage.retention import forget_old_mail
+        from triage.retention import forget_old_mail, rewrite_after_erasures
         from triage.schedule import Chore, Schedule
         from triage.train import train_in_words
 

@@ -15,6 +15,11 @@ def done(conn: Connection, name: str, at: datetime, outcome: str) -> None:
     upsert(conn, chores, ["name"], {"name": name, "done_at": at, "outcome": outcome})
 
 
+def forget(conn: Connection, name: str, at: datetime) -> None:
+    """Delete a row, unless it is of another time by now."""
+    conn.execute(delete(chores).where(chores.c.name == name, chores.c.done_at == at))
+
+
 def last_done(conn: Connection, name: str) -> datetime | None:
     return conn.scalar(select(chores.c.done_at).where(chores.c.name == name))
 

@@ -183,6 +183,7 @@ def _erased(desk: Desk, request: Request, fields: dict[str, str]) -> Response:
     if fields.get("sure") != "yes":
         return desk.pages.show("erase", 422, seal=visit.seal, is_unsure=True)
     subscribe.erase(desk.db, visit.reader.email)
+    owe_rewriting(desk.db, desk.clock)
     page = desk.pages.show("erased")
     desk.door.drop(page, desk.door.session_cookie)
     return page
