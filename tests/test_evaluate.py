@@ -6,6 +6,7 @@ import json
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -48,10 +49,10 @@ def at(on: date, hour: int = 12) -> datetime:
     return datetime.combine(on, time(hour), UTC)
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """Twelve papers a day on four topics, and six readers who like every third of their topic."""
-    with installed(tmp_path) as opened:
+@contextmanager
+def history(folder: Path) -> Iterator[Database]:
+    """Yield twelve papers a day on four topics, and six readers who like every third of theirs."""
+    with installed(folder) as opened:
         papers = [replace(paper, listed_on=listed(row)) for row, paper in enumerate(literature())]
         add_papers(opened, papers)
         for n in range(6):
@@ -60,6 +61,20 @@ def database(tmp_path: Path) -> Iterator[Database]:
             for row in rows_of(topic)[n // 4 :: 2]:
                 vote(opened, reader, row, EventKind.VOTE_UP if row % 4 else EventKind.SAVE)
         yield opened
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with history(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Replay:
+    """Return what that history gives, which is the same every time."""
+    folder = tmp_path_factory.mktemp("told")
+    with history(folder) as opened:
+        return replayed(opened, FileWorkshop(folder / "models", b"a key of the tests"))
 
 
 @pytest.fixture
@@ -301,10 +316,7 @@ def test_a_vote_of_the_day_itself_is_not_in_its_profile(
 # -- figures ---------------------------------------------------------------------------------------
 
 
-def test_everybody_is_measured_on_the_same_slates(
-    database: Database, workshop: FileWorkshop
-) -> None:
-    told = replayed(database, workshop)
+def test_everybody_is_measured_on_the_same_slates(database: Database, told: Replay) -> None:
     assert [each.name for each in told.standings] == [SERVING, *NAMES]
     assert told.n_subscribers == 6
     assert told.n_slates == len(moments(database))
@@ -337,9 +349,9 @@ def test_a_scorer_equals_itself(database: Database, workshop: FileWorkshop) -> N
 
 
 def test_the_same_history_gives_the_same_figures(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileWorkshop, told: Replay
 ) -> None:
-    assert figures(replayed(database, workshop)) == figures(replayed(database, workshop))
+    assert figures(replayed(database, workshop)) == figures(told)
 
 
 def test_days_that_a_scorer_has_learned_from_are_told_apart(
@@ -405,10 +417,8 @@ def test_one_reader_is_not_taken_for_many(database: Database, workshop: FileWork
 # -- the picture -----------------------------------------------------------------------------------
 
 
-def test_the_picture_is_one_file_that_names_everybody(
-    database: Database, workshop: FileWorkshop
-) -> None:
-    picture = draw_replay(replayed(database, workshop))
+def test_the_picture_is_one_file_that_names_everybody(told: Replay) -> None:
+    picture = draw_replay(told)
     root = ET.fromstring(picture)  # noqa: S314 - our own
     texts = ["".join(node.itertext()) for node in root.iter() if node.tag.endswith("text")]
     assert {SERVING, *NAMES} <= set(texts)

@@ -87,7 +87,7 @@ def test_every_digest_is_lawful_whatever_the_papers_say(guarantee: Guarantee) ->
     seen: set[bytes] = set()
 
     @given(slates())
-    @settings(max_examples=2000 if guarantee.full else 100)
+    @settings(max_examples=2000 if guarantee.full else 60)
     def each(made: Slate) -> None:
         whole = digest(made)
         seen.add(whole.message.mime)
@@ -99,7 +99,7 @@ def test_every_digest_is_lawful_whatever_the_papers_say(guarantee: Guarantee) ->
 
 
 @given(NAMES, NAMES)
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_display_names_may_hold_anything_printable(site: str, person: str) -> None:
     quoted = person.replace("\\", "\\\\").replace('"', '\\"')
     made = digest(site_name=site, reply_to=f'"{quoted}" <ada@papers.example.org>')

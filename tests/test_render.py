@@ -210,7 +210,7 @@ def test_text_and_html_hold_the_same_links(name: str) -> None:
 
 
 @given(slates())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_text_and_html_hold_the_same_links_whatever_the_papers_say(made: Slate) -> None:
     digest_ = rendered(made)
     assert all_urls(digest_.html) == set(URL.findall(digest_.text))
@@ -250,7 +250,7 @@ def test_text_is_wrapped_at_78_columns_and_urls_stand_whole(name: str) -> None:
 
 
 @given(slates())
-@settings(max_examples=120)
+@settings(max_examples=60)
 def test_no_text_of_a_stranger_becomes_anything_but_text(made: Slate) -> None:
     html = rendered(made).html
     assert problems_of_html(html) == []
