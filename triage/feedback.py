@@ -93,26 +93,25 @@ def record_vote(
         raise ValueError("a vote needs an action")
     impression = shown(db, claims)
     with db.write() as conn:
-        subscriber = store.subscribers.by_public_id(conn, claims.subscriber)
-        slate_id = store.slates.id_of(conn, claims.slate)
-        if subscriber is None or slate_id is None:
+        digest = store.slates.carried(conn, claims.slate, claims.subscriber)
+        if digest is None:
             raise NotFound("the digest that this link came with is no longer stored")
-        told = evidence | _since_sent(store.messages.sent_at(conn, slate_id), clock.now())
+        told = evidence | _since_sent(digest.sent_at, clock.now())
         told["trust"] = trust(told)
         if origin is None:
             origin = Origin.PERSON if told["trust"] >= BELIEVED else Origin.SUSPECTED_SCANNER
         stored = _store_vote(
             conn,
-            subscriber.id,
+            digest.subscriber_id,
             impression.paper.id,
             claims.action,
             clock.now(),
-            slate_id=slate_id,
+            slate_id=digest.slate_id,
             evidence=told,
             origin=origin,
         )
         if origin is Origin.SUSPECTED_SCANNER and is_burst(told):
-            store.events.doubt(conn, slate_id, clock.now() - BURST)
+            store.events.doubt(conn, digest.slate_id, clock.now() - BURST)
     return Recorded(impression, claims.action, stored=stored)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
 from triage.records import EventKind, Origin, Reason, Vote
 from triage.store.papers import WORK
@@ -45,23 +45,26 @@ def append(
     )
 
 
+# Put together once, for every vote asks it.
+_LAST_VOTE = (
+    select(WORK.label("paper_id"), events.c.kind, events.c.at)
+    .select_from(_OF_WORK)
+    .where(
+        events.c.subscriber_id == bindparam("subscriber"),
+        select(WORK).where(papers.c.id == bindparam("paper")).scalar_subquery() == WORK,
+        events.c.origin == bindparam("cast_by"),
+    )
+    .order_by(events.c.at.desc(), events.c.id.desc())
+    .limit(1)
+)
+
+
 def last_vote(
     conn: Connection, subscriber_id: int, paper_id: int, origin: Origin = Origin.PERSON
 ) -> Vote | None:
     """Return the vote that counts now for one subscriber and paper, or another origin's last."""
-    work = select(WORK).where(papers.c.id == paper_id).scalar_subquery()
-    query = (
-        select(WORK.label("paper_id"), events.c.kind, events.c.at)
-        .select_from(_OF_WORK)
-        .where(
-            events.c.subscriber_id == subscriber_id,
-            work == WORK,
-            events.c.origin == origin,
-        )
-        .order_by(events.c.at.desc(), events.c.id.desc())
-        .limit(1)
-    )
-    row = conn.execute(query).one_or_none()
+    of = {"subscriber": subscriber_id, "paper": paper_id, "cast_by": origin}
+    row = conn.execute(_LAST_VOTE, of).one_or_none()
     return Vote(row.paper_id, EventKind(row.kind), row.at) if row else None
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 
 from triage.identity import identify, title_key
 from triage.records import Paper
@@ -45,6 +45,8 @@ _COLUMNS = (
     papers.c.venue,
     papers.c.citations,
 )
+
+_BY_ID = select(*_COLUMNS).where(papers.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def _paper(row: Any) -> Paper:
@@ -133,8 +135,7 @@ def load(conn: Connection, ids: Collection[int]) -> dict[int, Paper]:
     """Return the stored papers among `ids`."""
     found: dict[int, Paper] = {}
     for some in _in_parts(set(ids)):
-        query = select(*_COLUMNS).where(papers.c.id.in_(some))
-        found.update({row.id: _paper(row) for row in conn.execute(query)})
+        found.update({row.id: _paper(row) for row in conn.execute(_BY_ID, {"ids": some})})
     return found
 
 

@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from triage.due import Last
 from triage.records import Impression, MessageState, Paper, Policy, Reason, Slate
@@ -52,6 +62,28 @@ class TrainingLog:
     def taken(self, rows: slice | NDArray[np.int64] | NDArray[np.bool_]) -> TrainingLog:
         """Return some rows; a slice copies nothing."""
         return TrainingLog(*(getattr(self, each.name)[rows] for each in fields(self)))
+
+
+# Every vote asks these; to put a statement together takes longer than to execute it.
+_OF_SUBSCRIBER = (slates.c.public_id == bindparam("slate")) & (
+    subscribers.c.public_id == bindparam("subscriber")
+)
+_SHOWN_AT = (
+    select(impressions)
+    .join(slates, slates.c.id == impressions.c.slate_id)
+    .join(subscribers, subscribers.c.id == slates.c.subscriber_id)
+    .where(
+        _OF_SUBSCRIBER,
+        impressions.c.position == bindparam("position"),
+        impressions.c.policy != RECAP,
+    )
+)
+_CARRIED = (
+    select(slates.c.id, slates.c.subscriber_id, messages.c.sent_at)
+    .join(subscribers, subscribers.c.id == slates.c.subscriber_id)
+    .outerjoin(messages, messages.c.slate_id == slates.c.id)
+    .where(_OF_SUBSCRIBER)
+)
 
 
 def save(conn: Connection, slate: Slate, run_id: int, at: datetime) -> int:
@@ -153,19 +185,25 @@ def shown_at(
     conn: Connection, public_id: str, subscriber_public_id: str, position: int
 ) -> Impression | None:
     """Return one paper of a slate of that subscriber; None where there is no such thing."""
-    query = (
-        select(impressions)
-        .join(slates, slates.c.id == impressions.c.slate_id)
-        .join(subscribers, subscribers.c.id == slates.c.subscriber_id)
-        .where(
-            slates.c.public_id == public_id,
-            subscribers.c.public_id == subscriber_public_id,
-            impressions.c.position == position,
-            impressions.c.policy != RECAP,
-        )
-    )
-    row = conn.execute(query).one_or_none()
+    of = {"slate": public_id, "subscriber": subscriber_public_id, "position": position}
+    row = conn.execute(_SHOWN_AT, of).one_or_none()
     return _impression(row, papers_store.load(conn, [row.paper_id])[row.paper_id]) if row else None
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """Whose slate it is, and when the message that carries it was handed over, if it was."""
+
+    slate_id: int
+    subscriber_id: int
+    sent_at: datetime | None
+
+
+def carried(conn: Connection, public_id: str, subscriber_public_id: str) -> Carried | None:
+    """Return how a slate of that subscriber fared; None where there is no such thing."""
+    of = {"slate": public_id, "subscriber": subscriber_public_id}
+    row = conn.execute(_CARRIED, of).one_or_none()
+    return Carried(*row) if row else None
 
 
 def id_of(conn: Connection, public_id: str) -> int | None:
