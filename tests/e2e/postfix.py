@@ -1,8 +1,10 @@
 """A Postfix of the tests' own: everything that it reads and writes lies in a temporary folder.
 
-It listens on one port of loopback, takes mail only over TLS from who logs in, delivers the domain
-`example.org` into Maildirs, and has no program that could send mail anywhere else. It is started
-by root, as every Postfix is, and stops when the tests end, even if they were killed.
+It listens on one port of loopback, takes mail only over TLS from who logs in, and delivers the
+domains `example.org` and, for what comes back, `papers.example.org` into Maildirs. All it can reach
+is its own second port, where it is the server of `away.example`, which knows nobody: what is
+forwarded there comes back. It is started by root, as every Postfix is, and stops when the tests
+end, even if they were killed.
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pwd import getpwnam
+from types import MappingProxyType
 from typing import NoReturn
 
 import pytest
@@ -25,7 +28,9 @@ import pytest
 from tests.mail_servers import CERTIFICATE
 
 USER, PASSWORD = "triage", "correct horse"
-PATIENCE_S = 30
+PATIENCE_S = 60
+MEMORY = Path("/dev/shm")  # noqa: S108 - a new folder is made in it
+NOBODY: Mapping[str, str] = MappingProxyType({})
 MAIN = """\
 compatibility_level = 3.6
 queue_directory = {folder}/queue
@@ -41,9 +46,13 @@ smtpd_peername_lookup = no
 alias_maps =
 alias_database =
 default_transport = error:the tests send nothing to other machines
-relay_transport = error:the tests send nothing to other machines
+relay_domains = away.example
+relay_recipient_maps = texthash:{folder}/etc/nobody
+relay_transport = smtp:[127.0.0.1]:{port_away}
 
-virtual_mailbox_domains = example.org
+recipient_delimiter = +
+virtual_mailbox_domains = example.org papers.example.org
+virtual_alias_maps = texthash:{folder}/etc/forwarded
 virtual_mailbox_base = {folder}/mail
 virtual_mailbox_maps = texthash:{folder}/etc/mailboxes
 virtual_minimum_uid = 1
@@ -61,6 +70,9 @@ smtpd_relay_restrictions = permit_sasl_authenticated, reject
 """
 MASTER = """\
 127.0.0.1:{port} inet n - n - - smtpd
+127.0.0.1:{port_away} inet n - n - - smtpd
+ -o myhostname=mx.away.example -o smtpd_tls_security_level=none -o smtpd_sasl_auth_enable=no
+ -o smtpd_relay_restrictions=reject_unauth_destination
 anvil     unix  -       -       n       -       1       anvil
 bounce    unix  -       -       n       -       0       bounce
 cleanup   unix  n       -       n       -       0       cleanup
@@ -71,6 +83,7 @@ proxymap  unix  -       -       n       -       -       proxymap
 qmgr      unix  n       -       n       300     1       qmgr
 retry     unix  -       -       n       -       -       error
 rewrite   unix  -       -       n       -       -       trivial-rewrite
+smtp      unix  -       -       n       -       -       smtp
 tlsmgr    unix  -       -       n       1000?   1       tlsmgr
 trace     unix  -       -       n       -       0       bounce
 virtual   unix  -       n       n       -       -       virtual
@@ -99,6 +112,10 @@ class Postfix:
             if time.monotonic() > deadline:
                 pytest.fail(f"Postfix does not deliver:\n{self.log()}", pytrace=False)
             time.sleep(0.02)
+        return self.mails(address)
+
+    def mails(self, address: str) -> list[bytes]:
+        """Return the unread mails in the Maildir of an address, as it is now."""
         return [path.read_bytes() for path in sorted(self.folder.glob(f"mail/{address}/new/*"))]
 
     def empty(self) -> None:
@@ -119,13 +136,19 @@ class Postfix:
 
 
 @contextmanager
-def postfix(mailboxes: list[str]) -> Iterator[Postfix]:
-    """Run a Postfix that knows these addresses; skip or fail the test where there is none."""
+def postfix(mailboxes: list[str], forwarded: Mapping[str, str] = NOBODY) -> Iterator[Postfix]:
+    """Run a Postfix that knows these addresses; skip or fail the test where there is none.
+
+    Args:
+        forwarded: addresses whose mail goes on to another one.
+    """
     program, saslpasswd = _program("postfix", "postfix"), _program("saslpasswd2", "sasl2-bin")
     if os.geteuid() != 0:
         _missing("only root can start Postfix", "run the tests as root")
-    # Not in pytest's folder, which only root may enter: Postfix drops its rights.
-    folder = Path(tempfile.mkdtemp(prefix="triage-postfix-"))
+    # Not in pytest's folder, which only root may enter: Postfix drops its rights. In memory where
+    # there is such a place: that Postfix waits for its disk shows nothing of ours.
+    place = MEMORY if MEMORY.is_dir() else None
+    folder = Path(tempfile.mkdtemp(prefix="triage-postfix-", dir=place))
     keeper = subprocess.Popen(
         ["sh", "-c", KEEPER, program, folder],
         stdin=subprocess.PIPE,
@@ -135,7 +158,7 @@ def postfix(mailboxes: list[str]) -> Iterator[Postfix]:
     )
     try:
         server = Postfix(folder, _free_port())
-        _write(server, mailboxes, saslpasswd)
+        _write(server, mailboxes, forwarded, saslpasswd)
         # Its output may be no pipe, for the daemons would keep that open.
         with (folder / "start").open("wb") as output:
             start = [program, "-c", str(folder / "etc"), "start"]
@@ -148,7 +171,9 @@ def postfix(mailboxes: list[str]) -> Iterator[Postfix]:
         keeper.communicate()
 
 
-def _write(server: Postfix, mailboxes: list[str], saslpasswd: str) -> None:
+def _write(
+    server: Postfix, mailboxes: list[str], forwarded: Mapping[str, str], saslpasswd: str
+) -> None:
     folder = server.folder
     own, nobody = getpwnam("postfix"), getpwnam("nobody")
     folder.chmod(0o755)
@@ -160,6 +185,7 @@ def _write(server: Postfix, mailboxes: list[str], saslpasswd: str) -> None:
         "folder": folder,
         "certificate": CERTIFICATE,
         "port": server.port,
+        "port_away": _free_port(),
         "uid": nobody.pw_uid,
         "gid": nobody.pw_gid,
     }
@@ -170,6 +196,8 @@ def _write(server: Postfix, mailboxes: list[str], saslpasswd: str) -> None:
         # Debian looks here, whatever main.cf says.
         "sasl/smtpd.conf": SASL.format(**values),
         "mailboxes": maildirs,
+        "forwarded": "".join(f"{here} {there}\n" for here, there in forwarded.items()),
+        "nobody": "",
     }.items():
         (folder / "etc" / name).write_text(content, "utf-8")
     accounts = folder / "accounts"
