@@ -26,6 +26,8 @@ GOOD: dict[str, tuple[Any, Any]] = {
     "size": (5, 5),
     "revisions": (True, True),
     "recap": (False, False),
+    "explores": (False, False),
+    "community": (0.5, 0.5),
 }
 
 
@@ -56,6 +58,8 @@ BAD = [
     ("score_floor", -0.1, "from 0 to"),
     ("size", 0, "1 to 60"),
     ("size", 61, "1 to 60"),
+    ("community", -0.1, "from 0 to 2"),
+    ("community", 2.5, "from 0 to 2"),
 ]
 
 

@@ -171,6 +171,39 @@ def test_who_said_nothing_is_asked_at_first() -> None:
     assert explored(topics.profile(who=long_ago)) == [asking]
 
 
+def test_who_wants_no_exploration_gets_none() -> None:
+    assert explored(topics.profile(who=subscriber(explores=False))) == []
+    who = subscriber(interests=DECODING, explores=False)
+    assert explored(topics.profile(interests=DECODING, who=who)) == []
+
+
+def test_upvotes_count_as_much_as_the_reader_says() -> None:
+    papers = [replace(paper, upvotes=None) for paper in topics.everything().papers]
+    papers[0] = replace(papers[0], upvotes=300)
+    pool = Library(tuple(papers), topics.everything().encodings)
+    scores, told = [], []
+    for weight in (0, 1, 2):
+        who = subscriber(interests=DECODING, community=weight)
+        ranking = rank(
+            topics.profile(interests=DECODING, who=who),
+            pool,
+            ColdStartScorer(),
+            seen=(),
+            on=DAY,
+            max_age_days=14,
+        )
+        rng = np.random.default_rng(0)
+        rules = replace(RULES, size=60, score_floor=0.0)
+        shown = choose(ranking, rules, ColdStartScorer(), topics.encoder(), rng)
+        told.append(any(reason.kind == "community" for each in shown for reason in each.reasons))
+        scores.append(np.log(ranking.scores / (1 - ranking.scores)))
+    silent, usual, loud = scores
+    assert silent[0] < usual[0]
+    assert loud[0] - usual[0] == pytest.approx(usual[0] - silent[0])
+    assert np.allclose(silent[1:], loud[1:])
+    assert told == [False, True, True]
+
+
 def test_who_said_something_is_not_asked_but_explores() -> None:
     usual = "a paper outside your usual picks, to learn what you like"
     assert explored(topics.profile(DECODING)) == [usual]

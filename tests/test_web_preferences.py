@@ -67,6 +67,8 @@ def test_saving_an_untouched_form_changes_nothing(world: World, ada: Visitor) ->
         "size": 7,
         "revisions": True,
         "recap": True,
+        "explores": False,
+        "community": 0.25,
     }
     assert set(full) == set(CHOICES)
     changed = subscribe.change(world.db, world.readers[0].public_id, **full)
@@ -92,6 +94,8 @@ CHANGES: list[tuple[str, Any, Any]] = [
     ("score_floor", "0,5", 0.5),
     ("revisions", "on", True),
     ("recap", "on", True),
+    ("explores", [], False),
+    ("community", "0", 0),
 ]
 
 
@@ -120,6 +124,7 @@ WRONG = [
     ("score_floor", "nan"),
     ("score_floor", "inf"),
     ("score_floor", "2"),
+    ("community", "2.5"),
     ("interests", "x" * 2001),
     ("weekday", []),
     ("weekday", ["7", "x"]),

@@ -18,6 +18,7 @@ LONGEST_INTERESTS = 2000
 LONGEST_NAME = 100
 MOST_NAMES = 200
 LARGEST_SIZE = 60
+MOST_COMMUNITY = 2
 ALL_DAYS = 127
 _CATEGORY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z][A-Za-z0-9_-]*)?", re.ASCII)
 
@@ -121,6 +122,12 @@ def _score_floor(floor: float | None) -> float | None:
     return floor
 
 
+def _community(weight: float) -> float:
+    if not 0 <= weight <= MOST_COMMUNITY:
+        raise ConfigError(f"what upvotes count is a number from 0 to {MOST_COMMUNITY}")
+    return weight
+
+
 def _size(size: int | None) -> int | None:
     if size is not None and not 1 <= size <= LARGEST_SIZE:
         raise ConfigError(f"a digest has 1 to {LARGEST_SIZE} papers")
@@ -147,4 +154,6 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "size": _size,
     "revisions": bool,
     "recap": bool,
+    "explores": bool,
+    "community": _community,
 }

@@ -11,9 +11,11 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     ForeignKey,
+    Index,
     Integer,
     MetaData,
     TypeDecorator,
+    text,
 )
 from sqlalchemy import String as _String
 from sqlalchemy import Text as _Text
@@ -72,6 +74,12 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """Return an index of the rows alone of which something is true."""
+    rows = text(where)
+    return Index(name, *columns, unique=unique, sqlite_where=rows, postgresql_where=rows)
 
 
 def reference(name: str, target: str, *, index: bool = True, nullable: bool = False) -> Column[int]:

@@ -20,7 +20,7 @@ from triage import store
 from triage.candidates import eligible
 from triage.due import WEEK
 from triage.explain import reasons
-from triage.features import feature_matrix, phrases
+from triage.features import FEATURES, feature_matrix, phrases
 from triage.grounds import damped
 from triage.interests import Interests, apartness, find, named
 from triage.ports import Encoder, Scorer
@@ -50,6 +50,7 @@ Learner = Callable[["Connection", Profile], Taste | None]
 LIKES = frozenset({EventKind.VOTE_UP, EventKind.SAVE})
 # Who has answered nothing in so many days does not want to be asked.
 ASKING_DAYS = 30
+_COMMUNITY = FEATURES.index("upvotes_log1p")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class DigestRules:
             self,
             size=self.size if size is None else size,
             score_floor=self.score_floor if floor is None else floor,
+            exploration_slots=self.exploration_slots if subscriber.explores else 0,
         )
 
 
@@ -181,9 +183,27 @@ def rank(
     candidates = pool.taken(rows)
     features = feature_matrix(profile, candidates, on)
     interests = find(profile, on, apartness(pool.encodings.dense))
-    scores = damped(scorer.score(features), profile, candidates, interests, on)
+    scores = _scores(scorer, features, profile.subscriber.community)
+    scores = damped(scores, profile, candidates, interests, on)
     asking = not interests.known and _is_new(profile.subscriber, on)
     return Ranking(profile, candidates, features, scores, interests, asking)
+
+
+def _scores(scorer: Scorer, features: F32, community: float) -> F64:
+    """Score candidates; what upvotes add to the odds of each counts so many times."""
+    scores = scorer.score(features)
+    if community == 1:
+        return scores
+    silent = features.copy()
+    silent[:, _COMMUNITY] = 0
+    alone = _odds(scorer.score(silent))
+    return np.asarray(1 / (1 + np.exp(-(alone + community * (_odds(scores) - alone)))))
+
+
+def _odds(scores: F64) -> F64:
+    """Return the logarithms of the odds of scores, which are in [0, 1]."""
+    bounded = np.clip(scores, 1e-12, 1 - 1e-12)
+    return np.asarray(np.log(bounded / (1 - bounded)))
 
 
 def _is_new(subscriber: Subscriber, on: date) -> bool:
@@ -238,6 +258,8 @@ def choose(
     )
     rows = [placement.row for placement in placements]
     contributions = scorer.contributions(ranking.features[rows])
+    if ranking.profile.subscriber.community != 1:
+        contributions[:, _COMMUNITY] *= ranking.profile.subscriber.community
     several = len(ranking.interests.known) > 1
     names = [each.name for each in interests_of(ranking, encoder)] if several else []
     return tuple(

@@ -133,6 +133,8 @@ class Subscriber:
         paused_until: the first date on which digests come again.
         score_floor, size: of this subscriber's digests; None leaves them to the settings.
         recap: whether a week's best papers that were missed come once more.
+        explores: whether a paper now and then is from outside of what the subscriber reads.
+        community: how much upvotes count, from 0, not at all, to 2, twice as much as usual.
     """
 
     id: int
@@ -153,6 +155,8 @@ class Subscriber:
     score_floor: float | None = None
     size: int | None = None
     recap: bool = False
+    explores: bool = True
+    community: float = 1.0
     detail: Detail = Detail.ABSTRACT
     created_at: datetime | None = None
     active_since: datetime | None = None

@@ -20,10 +20,10 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     false,
-    text,
+    true,
 )
 
-from triage.columns import Id, String, Text, UtcDateTime, reference
+from triage.columns import Id, String, Text, UtcDateTime, partial_index, reference
 from triage.columns import metadata as metadata
 
 SCHEMA_REVISION = "0009"
@@ -57,19 +57,9 @@ papers = Table(
     Column("merged_because", Text, nullable=False, server_default=""),
     Column("revised_on", Date),
     # Of the merged rows alone: SQLite would look for all others in it, which are nearly all rows.
-    Index(
-        "ix_papers_merged_into",
-        "merged_into",
-        sqlite_where=text("merged_into IS NOT NULL"),
-        postgresql_where=text("merged_into IS NOT NULL"),
-    ),
+    partial_index("ix_papers_merged_into", "merged_into", where="merged_into IS NOT NULL"),
     # Only some sources know of upvotes, so this is small.
-    Index(
-        "ix_papers_upvoted",
-        "listed_on",
-        sqlite_where=text("upvotes > 0"),
-        postgresql_where=text("upvotes > 0"),
-    ),
+    partial_index("ix_papers_upvoted", "listed_on", where="upvotes > 0"),
 )
 
 paper_ids = Table(
@@ -206,6 +196,8 @@ subscribers = Table(
     Column("score_floor", Float),
     Column("size", Integer),
     Column("recap", Boolean, nullable=False, server_default=false()),
+    Column("explores", Boolean, nullable=False, server_default=true()),
+    Column("community", Float, nullable=False, server_default="1"),
     Column("consent", Text, nullable=False, server_default=""),
     Column("created_at", UtcDateTime, nullable=False),
     Column("confirmed_at", UtcDateTime),
@@ -292,14 +284,12 @@ impressions = Table(
     # Set when the digest could never be delivered: the paper may then be shown again.
     Column("released_at", UtcDateTime),
     UniqueConstraint("slate_id", "position"),
-)
-Index(
-    "uq_impressions_once_ever",
-    impressions.c.subscriber_id,
-    impressions.c.paper_id,
-    unique=True,
-    sqlite_where=text("released_at IS NULL"),
-    postgresql_where=text("released_at IS NULL"),
+    partial_index(
+        "uq_impressions_once_ever",
+        *("subscriber_id", "paper_id"),
+        where="released_at IS NULL",
+        unique=True,
+    ),
 )
 
 events = Table(

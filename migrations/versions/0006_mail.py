@@ -107,6 +107,8 @@ def _new_columns() -> None:
         sa.Column("score_floor", sa.Float(), nullable=True),
         sa.Column("size", sa.Integer(), nullable=True),
         sa.Column("recap", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("explores", sa.Boolean(), server_default=sa.true(), nullable=False),
+        sa.Column("community", sa.Float(), server_default="1", nullable=False),
     ):
         op.add_column("subscribers", column)
     op.add_column(

@@ -59,6 +59,12 @@ _OPTIONS = (
     click.option(
         "--score-floor", callback=_number(float), help="The least score of a paper; or `default`."
     ),
+    click.option("--community", type=float, help="What upvotes count: 0 to 2, 1 as usual."),
+    click.option(
+        "--explores/--no-explores",
+        default=None,
+        help="Now and then a paper from outside their usual, marked so.",
+    ),
     click.option("--detail", type=click.Choice([each.value for each in Detail])),
     click.option("--follow", "followed_authors", multiple=True, help="An author; may be repeated."),
     click.option("--include", "include_keywords", multiple=True, help="A keyword to look for."),

@@ -13,7 +13,7 @@ from triage.records import Detail, Frequency, Subscriber
 
 Pairs = list[tuple[str, str]]
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-SWITCHES = ("revisions", "recap")
+SWITCHES = ("revisions", "recap", "explores")
 _BETWEEN = re.compile(r"[\s,;]+")
 
 
@@ -66,6 +66,7 @@ def written(subscriber: Subscriber) -> Form:
         "paused_until": subscriber.paused_until.isoformat() if subscriber.paused_until else "",
         "size": "" if subscriber.size is None else str(subscriber.size),
         "score_floor": "" if subscriber.score_floor is None else f"{subscriber.score_floor:g}",
+        "community": f"{subscriber.community:g}",
         **{name: "\n".join(getattr(subscriber, name)) for name in _LINES},
         **{name: "on" for name in SWITCHES if getattr(subscriber, name)},
     }
@@ -107,5 +108,6 @@ _PARSERS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "paused_until": (_or_none(date.fromisoformat), "write a date as in 2026-03-02"),
     "size": (_or_none(int), "write a number, or leave it empty"),
     "score_floor": (_or_none(_fraction), "write a number as in 0.2, or leave it empty"),
+    "community": (lambda text: _fraction(text or "1"), "choose a number from 0 to 2"),
     **dict.fromkeys(_LINES, (str.splitlines, "")),
 }

@@ -24,7 +24,7 @@ from triage.web.pages import Desk, form_fields
 CHOICES = (
     "zone", "hour", "frequency", "weekdays", "paused_until", "size", "score_floor", "detail",
     "interests", "categories", "followed_authors", "include_keywords", "exclude_keywords",
-    "revisions", "recap",
+    "revisions", "recap", "explores", "community",
 )  # fmt: skip
 A_WHILE = timedelta(days=30)
 
