@@ -24,6 +24,7 @@ from triage.store.place import network_file_system
 from triage.tables import SCHEMA_REVISION
 
 _PATIENCE_S = 10.0
+_LOOK_AGAIN_MS = 50
 _BUSY = "was busy for longer than ten seconds: is another program holding it?"
 _SQLITE_PRAGMAS = (
     # The time-out comes first, so that the others already wait for a busy database.
@@ -246,8 +247,36 @@ def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(conn: Connection) -> None:
-    write = conn.get_execution_options().get("triage_write", True)
-    conn.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    if conn.get_execution_options().get("triage_write", True):
+        _begin_to_write(conn)
+    else:
+        conn.exec_driver_sql("BEGIN")
+
+
+def _begin_to_write(conn: Connection) -> None:
+    """Wait for the right to write as long as the connection is patient.
+
+    The longer SQLite waits, the more seldom it looks, down to ten times a second: among processes
+    that write without a pause one may then not find its moment for all its patience. Waiting many
+    times for a short while looks a hundred times a second.
+    """
+    raw = conn.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - the engine is SQLite's
+    (patience_ms,) = raw.execute("PRAGMA busy_timeout").fetchone()
+    raw.execute(f"PRAGMA busy_timeout = {min(_LOOK_AGAIN_MS, patience_ms)}")
+    try:
+        for _ in range(patience_ms // _LOOK_AGAIN_MS - 1):
+            try:
+                raw.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                # The extended codes of one kind share their lowest byte.
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    break
+            else:
+                return
+        conn.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {patience_ms}")
 
 
 def _explained_sqlite(error: DBAPIError, url: URL) -> str | None:

@@ -1,8 +1,8 @@
 """Lets threads write in the order in which they came.
 
-SQLite asks again and again whether the database is free, ever more seldom, so of many writers one
-may wait for seconds while the others take turns. Between processes that cannot be helped; the
-threads of one process stand in line.
+SQLite asks again and again whether the database is free, so of many writers one may wait for
+seconds while the others take turns. Between processes chance decides; the threads of one process
+stand in line.
 """
 
 from __future__ import annotations
