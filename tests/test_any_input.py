@@ -127,7 +127,7 @@ def rows_of(world: World, reader: int) -> list[tuple[Any, ...]]:
 
 @pytest.mark.guarantee("R28")
 def test_every_page_answers_whatever_it_is_asked(tmp_path: Path, guarantee: Guarantee) -> None:
-    n_cases = 20_000 if guarantee.full else 120
+    n_cases = 20_000 if guarantee.full else 100
     world = new_crowd(tmp_path, 1 + max(n_cases // 50, 10), 3)
     world.client().post("/v/" + world.vote(), data={"vote": "vote_up"})
     before, stranger = rows_of(world, 0), Stranger(world)

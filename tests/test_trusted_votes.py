@@ -198,7 +198,7 @@ def happens(folder: Path, n_digests: int) -> Outcome:
 def test_what_machines_press_teaches_nothing_and_what_people_press_does(
     tmp_path: Path, guarantee: Guarantee
 ) -> None:
-    n_digests = 10_000 if guarantee.full else 100
+    n_digests = 10_000 if guarantee.full else 60
     found = happens(tmp_path, n_digests)
     assert found.n_by_scanners == 0
     assert found.n_bot_presses > 0
