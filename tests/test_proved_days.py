@@ -130,6 +130,11 @@ def many_unusable(scene: Scene) -> None:
         record["kind"] = "announced"
 
 
+def many_of_the_missed_day_unusable(scene: Scene) -> None:
+    for record in scene.upstreams.days[announcement_before(scene.on)][::3]:
+        record["title"] = ""
+
+
 def category_lags(scene: Scene) -> None:
     scene.upstreams.lagging = {"cs.CL"}
 
@@ -225,6 +230,12 @@ CASES = [
     Case("OAI-PMH: tokens expire at once", PARTIAL, fail("oai", Fault.EXPIRED), missed=True),
     Case("OAI-PMH: a list without end", PARTIAL, fail("oai", Fault.ENDLESS), missed=True),
     Case("OAI-PMH: it refuses", FAILED, says("oai", OAI_REFUSES), missed=True),
+    Case(
+        "OAI-PMH: a fifth is in another form",
+        FAILED,
+        many_of_the_missed_day_unusable,
+        missed=True,
+    ),
     Case("OAI-PMH: dropped connection", COMPLETE, fail("oai", Fault.DROPPED, 2), missed=True),
     Case("OAI-PMH: no totals", COMPLETE, no_totals, missed=True),
     Case("OAI-PMH: datestamps are UTC's", COMPLETE, stamps_are_utc, missed=True),
@@ -285,6 +296,25 @@ def test_every_failure_has_its_right_verdict(
     check_counts(told[""], scene, batches)
     check_line(told, about)
     guarantee.record(right_verdicts=len(CASES))
+
+
+@pytest.mark.parametrize("case", [Case("mended", COMPLETE, many_of_the_missed_day_unusable)])
+def test_a_missed_day_whose_form_had_changed_is_read_again(case: Case, scene: Scene) -> None:
+    missed = announcement_before(case.on)
+    cursor = None
+    for on in (announcement_before(announcement_before(missed)), announcement_before(missed)):
+        scene.upstreams.show(on)
+        cursor = scene.fetch(on, cursor)[-1].cursor
+    scene.upstreams.show(case.on)
+    case.arrange(scene)
+    cursor = scene.fetch(case.on, cursor)[-1].cursor
+
+    for record in scene.upstreams.days[missed]:
+        record["title"] = record["title"] or "A title again"
+    batches = scene.fetch(case.on, cursor)
+    told = {day.on: day for batch in batches for day in batch.days if not day.category}
+    assert told[missed].verdict is COMPLETE
+    check_counts(told[missed], scene, batches)
 
 
 def check_counts(told: SourceDay, scene: Scene, batches: list[Batch]) -> None:

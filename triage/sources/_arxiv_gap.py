@@ -24,6 +24,7 @@ BATCH: Final = 500
 OVERLAP: Final = timedelta(days=2)
 # What changed without a new version and is older was hardly listed in one more category.
 OLD: Final = timedelta(days=60)
+UNUSABLE: Final = "more than a fifth of OAI-PMH's records could not be used"
 _MOST_PAGES: Final = 500
 _EVENING: Final = 1
 _ONE: Final = timedelta(days=1)
@@ -104,6 +105,11 @@ class Gap:
     def _settle(self, on: date, reading: Reading) -> None:
         """Close a day that was read whole; one that was not is read again by the next fetch."""
         state, day = self._state, self._state.days[on]
+        if state.is_failed(on):
+            # The form must have changed: what reads it then has to be mended first.
+            state.start_again(on)
+            state.open[on] = Reading(short=UNUSABLE)
+            return
         empty = not day.expected[""] and not day.fed
         if empty:
             # Perhaps the datestamps mean something else by now.
