@@ -307,14 +307,17 @@ def test_a_missed_day_whose_form_had_changed_is_read_again(case: Case, scene: Sc
         cursor = scene.fetch(on, cursor)[-1].cursor
     scene.upstreams.show(case.on)
     case.arrange(scene)
-    cursor = scene.fetch(case.on, cursor)[-1].cursor
+    batches = scene.fetch(case.on, cursor)
+    cursor = batches[-1].cursor
 
     for record in scene.upstreams.days[missed]:
         record["title"] = record["title"] or "A title again"
-    batches = scene.fetch(case.on, cursor)
+    batches += scene.fetch(case.on, cursor)
     told = {day.on: day for batch in batches for day in batch.days if not day.category}
     assert told[missed].verdict is COMPLETE
-    check_counts(told[missed], scene, batches)
+    papers = [paper for batch in batches for paper in batch.papers if not paper.update_only]
+    came = {paper.source_id for paper in papers if paper.listed_on == missed}
+    assert came == scene.stream.announced([missed])
 
 
 def check_counts(told: SourceDay, scene: Scene, batches: list[Batch]) -> None:

@@ -78,6 +78,8 @@ class Gap:
             reading.first = before - lag + _ONE
             if before not in state.days or not state.days[before].whole:
                 reading.first -= OVERLAP
+            if state.is_failed(on):
+                state.start_again(on)
         state.days.setdefault(on, Day())
         while reading.n_lists < len(self._sets):
             yield from self._list(on, reading, reading.first, on - lag)
@@ -106,8 +108,7 @@ class Gap:
         """Close a day that was read whole; one that was not is read again by the next fetch."""
         state, day = self._state, self._state.days[on]
         if state.is_failed(on):
-            # The form must have changed: what reads it then has to be mended first.
-            state.start_again(on)
+            # The form must have changed, so this program has to be mended first.
             state.open[on] = Reading(short=UNUSABLE)
             return
         empty = not day.expected[""] and not day.fed

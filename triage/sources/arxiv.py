@@ -195,7 +195,7 @@ class Arxiv:
             elif reading.empty:
                 yield from self._empty(on, "neither the feed nor OAI-PMH has papers of it")
             else:
-                note = reading.short or f"not read: the feed had moved on to {news.feed.on}"
+                note = f"not read: the feed had moved on to {news.feed.on}"
                 note = "; ".join(filter(None, (note, gap.trouble)))
                 yield from self._rows(on, Verdict.FAILED, note)
 
