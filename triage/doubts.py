@@ -8,6 +8,7 @@ in_doubt  → sent      the oracle says that it arrived
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
@@ -94,15 +95,23 @@ class Doubts:
         self._lease = lease
         self._monotonic = monotonic
         self._first_seen: dict[tuple[object, ...], float] = {}
+        self._one_at_a_time = threading.Lock()
 
-    def settle(self, tell: Tell) -> float | None:
-        """Settle what can be; return after how many seconds there is more to do, None if never."""
-        with self._database.read() as conn:
-            in_flight = store.messages.in_flight(conn)
-        waits = [self._settle_one(message, tell) for message in in_flight]
-        signs = {_sign(message) for message in in_flight}
-        self._first_seen = {k: at for k, at in self._first_seen.items() if k in signs}
-        return min((wait for wait in waits if wait is not None), default=None)
+    def settle(self, tell: Tell, *, while_sending: bool = False) -> float | None:
+        """Settle what can be; return after how many seconds there is more to do, None if never.
+
+        Args:
+            while_sending: what this sender holds it has in hand, and has not dropped.
+        """
+        with self._one_at_a_time:
+            with self._database.read() as conn:
+                in_flight = store.messages.in_flight(conn)
+            if while_sending:
+                in_flight = [each for each in in_flight if each.lease_owner != self._owner]
+            waits = [self._settle_one(message, tell) for message in in_flight]
+            signs = {_sign(message) for message in in_flight}
+            self._first_seen = {k: at for k, at in self._first_seen.items() if k in signs}
+            return min((wait for wait in waits if wait is not None), default=None)
 
     def reconcile(self) -> Reconciled:
         """Ask the oracle about all that is held, however long ago that was."""

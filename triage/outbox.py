@@ -115,19 +115,22 @@ class Outbox:
                 counts[state] += 1
                 on_message(state)
 
+        again = threading.Event()
+
+        def look_after_others() -> None:
+            if self._doubts.settle(tell, while_sending=True) == 0.0:
+                again.set()
+
         broken = self._refusal()
         if broken:
             log.error("no mail is sent", why=broken)
             return DrainReport(broken=broken)
         try:
-            with self._signs_of_life():
-                while True:
-                    self._doubts.settle(tell)
-                    broken = self._hand_over(tell)
-                    wait = self._doubts.settle(tell)
-                    if broken or wait is None:
-                        break
-                    self._clock.sleep(wait)
+            again.set()
+            while again.is_set() and not broken:
+                again.clear()
+                with self._signs_of_life(look_after_others):
+                    broken = self._hand_over_all(tell)
         finally:
             self._mailer.close()
         with self._database.read() as conn:
@@ -163,6 +166,16 @@ class Outbox:
             return self._doubts.reconcile()
         finally:
             self._mailer.close()
+
+    def _hand_over_all(self, tell: Callable[[State], None]) -> str:
+        """Hand over what is due until nothing is left; return what to mend first."""
+        while True:
+            self._doubts.settle(tell)
+            broken = self._hand_over(tell)
+            wait = self._doubts.settle(tell)
+            if broken or wait is None:
+                return broken
+            self._clock.sleep(wait)
 
     def _hand_over(self, tell: Callable[[State], None], *, only_notes: bool = False) -> str:
         """Hand over what is due; return what to mend first if that cannot be done."""
@@ -215,10 +228,17 @@ class Outbox:
             raise
 
     @contextmanager
-    def _signs_of_life(self) -> Iterator[None]:
-        """Renew the leases of what is in hand until the block ends."""
+    def _signs_of_life(
+        self, look_after_others: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
+        """Renew the leases of what is in hand until the block ends.
+
+        Others may die or freeze meanwhile, and what they held must not wait for the end of a long
+        drain.
+        """
         over = threading.Event()
-        thread = threading.Thread(target=self._renew, args=(over,), name="leases", daemon=True)
+        told = (over, look_after_others)
+        thread = threading.Thread(target=self._renew, args=told, name="leases", daemon=True)
         thread.start()
         try:
             yield
@@ -226,9 +246,10 @@ class Outbox:
             over.set()
             thread.join()
 
-    def _renew(self, over: threading.Event) -> None:
+    def _renew(self, over: threading.Event, look_after_others: Callable[[], None]) -> None:
         while not over.wait(self._rules.lease.total_seconds() / 3):
             try:
                 self._courier.renew()
+                look_after_others()
             except DatabaseError as error:
                 log.warning("leases not renewed", why=str(error))
