@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 import time
@@ -21,9 +22,8 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     monkeypatch.setattr(_listener, "HEAD_WITHIN_S", 0.3)
     app = Starlette(routes=[Route("/", lambda _: PlainTextResponse("here"))])
     config = uvicorn.Config(
-        app, port=0, http=_listener._Patient, h11_max_incomplete_event_size=_listener.LONGEST_HEAD,
-        log_level="critical", server_header=False,
-    )  # fmt: skip
+        app, port=0, http=_listener._Patient, log_level="critical", server_header=False
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -79,7 +79,21 @@ def test_a_second_request_that_drips_is_hung_up_on_too(address: tuple[str, int])
         assert until_closed(connection) == b""
 
 
-def test_headers_over_16_kb_are_refused(address: tuple[str, int]) -> None:
+@pytest.mark.parametrize("end", [b"\r\n\r\n", b""])
+@pytest.mark.parametrize("header", [b"X-Long: " + b"x" * 17_000, b"X-Many: x\r\n" * 2_000])
+def test_headers_over_16_kb_are_refused(
+    address: tuple[str, int], header: bytes, end: bytes
+) -> None:
     with socket.create_connection(address) as connection:
-        connection.sendall(REQUEST + b"X-Long: " + b"x" * 17_000)
+        head = REQUEST + header + end
+        for start in range(0, len(head), 4_000):
+            if select.select([connection], [], [], 0.02)[0]:
+                break
+            connection.sendall(head[start : start + 4_000])
         assert until_closed(connection).startswith(b"HTTP/1.1 4")
+
+
+def test_what_is_no_request_is_refused(address: tuple[str, int]) -> None:
+    with socket.create_connection(address) as connection:
+        connection.sendall(b"\x16\x03\x01\x02\x00\x01\r\n\r\n")
+        assert until_closed(connection).startswith(b"HTTP/1.1 400")
