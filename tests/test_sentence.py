@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +82,20 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sentence, "find_spec", lambda name: None)
     with pytest.raises(sentence.ModelError, match="wordllama"):
         sense(["x"])
+
+
+def test_many_threads_at_once_read_the_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    n_read = 0
+    real = sentence.find_spec
+
+    def find(name: str) -> object:
+        nonlocal n_read
+        n_read += 1
+        return real(name)
+
+    sentence._loaded.cache_clear()
+    monkeypatch.setattr(sentence, "find_spec", find)
+    with ThreadPoolExecutor(8) as pool:
+        vectors = list(pool.map(lambda _: sense(["protein folding"]), range(8)))
+    assert n_read == 1
+    assert all((each == vectors[0]).all() for each in vectors)

@@ -8,6 +8,7 @@ imported: it would set up logging for the whole program, and could reach the net
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 NAME = "wordllama-256"
 DIMENSIONS = 256
 CHUNK = 512
+
+_one_loads = threading.Lock()
 
 
 def sense(texts: Sequence[str]) -> F32:
@@ -53,8 +56,14 @@ def _means(texts: Sequence[str]) -> F32:
     return np.asarray(sums / np.maximum(lengths, 1)[:, np.newaxis], dtype=np.float32)
 
 
-@cache
 def _model() -> tuple[Tokenizer, F32]:
+    # A second's work, and the first requests of a web server come side by side.
+    with _one_loads:
+        return _loaded()
+
+
+@cache
+def _loaded() -> tuple[Tokenizer, F32]:
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
 
