@@ -78,7 +78,7 @@ def test_it_needs_no_network_sets_up_no_log_and_stands_a_fork(root: Path) -> Non
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    sentence._model.cache_clear()
+    sentence._loaded.cache_clear()
     monkeypatch.setattr(sentence, "find_spec", lambda name: None)
     with pytest.raises(sentence.ModelError, match="wordllama"):
         sense(["x"])
