@@ -70,7 +70,7 @@ reliability-links: .venv/dev.stamp ## run the long forms of the tests of links, 
 		tests/test_durable_votes.py tests/test_notes_first.py tests/test_trusted_votes.py \
 		tests/test_any_input.py tests/test_lives.py
 
-reliability: reliability-sources .venv/dev.stamp ## run the long forms of the tests that have one
+reliability: reliability-sources reliability-mail reliability-links reliability-data .venv/dev.stamp ## run the long forms of the tests that have one
 	@$(BIN)/python -m pytest --full tests/test_schedule.py tests/test_train.py tests/test_simulate.py
 
 reliability-sources: .venv/dev.stamp ## run the long forms of those about sources and their days
@@ -87,7 +87,7 @@ e2e: servers .venv/dev.stamp var/axe/axe.min.js ## run the tests that need syste
 	@CI=true $(BIN)/python -m pytest tests/e2e
 
 bench: .venv/dev.stamp ## measure the figures that the documentation quotes
-	@for name in corpus mail startup peers ranking training simulate web; do $(BIN)/python -m benchmarks.$$name; done
+	@for name in corpus mail startup catchup identity drain search serving peers ranking training simulate web; do $(BIN)/python -m benchmarks.$$name; done
 
 format: .venv/dev.stamp ## format the code and apply the safe fixes
 	@$(BIN)/ruff check --fix --quiet || true
