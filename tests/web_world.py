@@ -196,7 +196,7 @@ class World:
     site: StillSite = field(default_factory=StillSite)
     shown: tuple[Impression, ...] | None = None
     headers: dict[str, str] = field(default_factory=dict)
-    last_note: int = 0
+    seen_notes: set[str] = field(default_factory=set)
     _clients: dict[tuple[StillSite, Keyring], Client] = field(default_factory=dict)
 
     @cached_property
@@ -226,14 +226,15 @@ class World:
         """Return the notes that were queued since the last look."""
         messages, bodies = metadata.tables["messages"], metadata.tables["bodies"]
         query = (
-            select(messages.c.id, messages.c.recipient, messages.c.kind, bodies.c.mime)
+            select(messages.c.message_id, messages.c.recipient, messages.c.kind, bodies.c.mime)
             .join(bodies, bodies.c.message_id == messages.c.id)
-            .where(messages.c.kind != "digest", messages.c.id > self.last_note)
+            .where(messages.c.kind != "digest")
             .order_by(messages.c.id)
         )
         with self.db.read() as conn:
-            rows = conn.execute(query).all()
-        self.last_note = max((row.id for row in rows), default=self.last_note)
+            # The numbers of rows that were erased are given again.
+            rows = [row for row in conn.execute(query) if row.message_id not in self.seen_notes]
+        self.seen_notes |= {row.message_id for row in rows}
         return [Note(row.recipient, row.kind, bytes(row.mime)) for row in rows]
 
     def logged_in(self, reader: int = 0) -> Visitor:
