@@ -87,7 +87,7 @@ def test_every_digest_is_lawful_whatever_the_papers_say(guarantee: Guarantee) ->
     seen: set[bytes] = set()
 
     @given(slates())
-    @settings(max_examples=2000 if guarantee.full else 60)
+    @settings(max_examples=2_400 if guarantee.full else 60)
     def each(made: Slate) -> None:
         whole = digest(made)
         seen.add(whole.message.mime)
