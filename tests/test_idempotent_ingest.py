@@ -83,7 +83,10 @@ def _paper(row: dict[str, Any]) -> FetchedPaper:
 
 
 def told_over_http(rows: list[dict[str, Any]]) -> list[Told]:
-    """Return what arXiv's interfaces give: each day by feed and API, then all by OAI-PMH."""
+    """Return what arXiv's interfaces give: each day by feed and API, then all by OAI-PMH.
+
+    What is said of papers that are not stored is left out: it depends on the order by its nature.
+    """
     told: list[Told] = []
     clock = StoppedClock()
     with Upstreams(rows, clock=clock) as upstreams, closing(Gate(clock, "triage/test", 3)) as gate:
@@ -96,7 +99,6 @@ def told_over_http(rows: list[dict[str, Any]]) -> list[Told]:
             urls = upstreams.rss_url, upstreams.api_url, upstreams.oai_url
             for batch in Arxiv(gate, watched, *urls, on, since).fetch(cursor):
                 told.append(("arxiv", tuple(p for p in batch.papers if not p.update_only)))
-                told.append((REPLACEMENTS, tuple(p for p in batch.papers if p.update_only)))
                 cursor = batch.cursor or cursor
             return cursor
 

@@ -24,7 +24,7 @@ from triage.store.place import network_file_system
 from triage.tables import SCHEMA_REVISION
 
 _PATIENCE_S = 10.0
-_LOOK_AGAIN_MS = 50
+_LOOK_AGAIN_MS, _LOOK_AGAIN = 50, "PRAGMA busy_timeout = 50"
 _BUSY = "was busy for longer than ten seconds: is another program holding it?"
 _SQLITE_PRAGMAS = (
     # The time-out comes first, so that the others already wait for a busy database.
@@ -263,7 +263,7 @@ def _begin_to_write(conn: Connection) -> None:
     raw = conn.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - the engine is SQLite's
     (patience_ms,) = raw.execute("PRAGMA busy_timeout").fetchone()
-    raw.execute(f"PRAGMA busy_timeout = {min(_LOOK_AGAIN_MS, patience_ms)}")
+    raw.execute(_LOOK_AGAIN)
     try:
         for _ in range(patience_ms // _LOOK_AGAIN_MS - 1):
             try:
@@ -276,7 +276,7 @@ def _begin_to_write(conn: Connection) -> None:
                 return
         conn.exec_driver_sql("BEGIN IMMEDIATE")
     finally:
-        raw.execute(f"PRAGMA busy_timeout = {patience_ms}")
+        raw.execute(_SQLITE_PRAGMAS[0])
 
 
 def _explained_sqlite(error: DBAPIError, url: URL) -> str | None:
