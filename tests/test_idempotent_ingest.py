@@ -18,7 +18,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import date, timedelta
 from hashlib import sha256
-from itertools import pairwise
+from itertools import pairwise, permutations
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from tests.emulator import Upstreams
 from tests.factories import impression, slate
 from tests.fakes import StoppedClock
 from tests.guarantees import Guarantee
-from tests.installation import ListedSource, add_reader, queue, rows
+from tests.installation import ListedSource, add_reader, fetched, queue, rows
 from triage import store
 from triage.candidates import eligible
 from triage.fetched import Batch, FetchedPaper
@@ -347,3 +347,25 @@ def test_any_order_any_repetition_and_any_kill_give_the_same_tables(
     )
     for database in (orderly, wild):
         database.close()
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_a_row_without_an_id_takes_nothing_along_from_the_work_that_it_leaves(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    title, authors = "Segmentation of birds in three hundred pictures", ("Ada Lovelace",)
+    said = [
+        fetched(1, title=title, abstract="We part birds from their background.", authors=authors),
+        fetched(2, source="doi", source_id="10.5555/2", title=title, abstract="Of wings alone, and"
+                " of nothing else.", authors=("Emmy Noether",), venue="Letters"),
+        fetched(3, source="listing", source_id=None, version=None, title=title,
+                abstract="We part birds from their background.", authors=()),
+    ]  # fmt: skip
+    with databases.migrated_url(tmp_path) as url:
+        database = open_database(url)
+        take_in_all(database, [(f"origin {n}", (said[n],)) for n in order])
+        venue = {row["id"]: row["venue"] for row in rows(database, "papers")}
+        told = rows(database, "paper_records")
+        venues = {record["source"]: venue[record["paper_id"]] for record in told}
+        database.close()
+    assert (venues["arxiv"], venues["doi"], venues["listing"]) == ("", "Letters", "")

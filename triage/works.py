@@ -167,13 +167,16 @@ def refresh(conn: Connection, rows: Collection[int], now: datetime, *, anew: boo
     members = {row for group in groups for row in group}
     records = store.works.records(conn, members)
     stored = store.works.columns(conn, members)
+    # These alone change works, and still look like the one that they came from. Nothing is learned
+    # of them elsewhere: that goes by ids.
+    bare = store.works.nameless(conn, members)
     changes: list[tuple[int, dict[str, Any]]] = []
     rewritten: set[int] = set()
     for group in groups:
         said = [each.paper for row in group for each in records[row]]
         columns = composed(said)
         if not anew:
-            _keep_learned(columns, [stored[row] for row in group])
+            _keep_learned(columns, [stored[row] for row in group - bare])
         for row in group:
             changed = differing(columns, stored[row], now)
             if changed and anew:
@@ -189,7 +192,7 @@ def refresh(conn: Connection, rows: Collection[int], now: datetime, *, anew: boo
 def _keep_learned(columns: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
     """Fill gaps with what enrichment wrote into rows and no record says."""
     for name in ("tldr", "venue"):
-        columns[name] = columns[name] or max(row[name] for row in rows)
+        columns[name] = columns[name] or max((row[name] for row in rows), default="")
     counts = [columns["citations"], *(row["citations"] for row in rows)]
     columns["citations"] = max((n for n in counts if n is not None), default=None)
 
