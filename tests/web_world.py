@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class Client:
 
     app: ASGIApp
     base_url: str
+    peer: str = "127.0.0.1"
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         return asyncio.run(self._request(method, path, options))
@@ -71,7 +72,8 @@ class Client:
         return self.request("POST", path, **options)
 
     async def _request(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
-        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        came_from = (self.peer, 123)
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=came_from)
         async with httpx.AsyncClient(transport=transport, base_url=self.base_url) as client:
             return await client.request(method, path, **options)
 
@@ -213,9 +215,9 @@ class World:
             self._clients[known] = Client(app, self.site.base_url)
         return self._clients[known]
 
-    def visitor(self) -> Visitor:
-        """Return somebody with a browser of their own."""
-        return Visitor(self.client(), dict(self.headers))
+    def visitor(self, peer: str = "127.0.0.1") -> Visitor:
+        """Return somebody with a browser of their own, at an address that others may share."""
+        return Visitor(replace(self.client(), peer=peer), dict(self.headers))
 
     def answers(self) -> list[Note]:
         """Return the notes that are queued for who asked."""
