@@ -17,7 +17,7 @@ from triage.errors import ModelError, NotEnoughFeedback
 from triage.features import FEATURES, feature_matrix
 from triage.ports import Scorer
 from triage.records import F32, I32, Profile
-from triage.scorer import ColdStartScorer, LambdaMartScorer
+from triage.scorer import MUCH_FEEDBACK_ROWS, ColdStartScorer, LambdaMartScorer
 
 KEY = b"k" * 32
 Log = tuple[F32, I32, list[int], F32]
@@ -42,6 +42,19 @@ def log(n_groups: int = 40) -> Log:
 @lru_cache(maxsize=1)
 def trained() -> LambdaMartScorer:
     return fit(log())
+
+
+@lru_cache(maxsize=1)
+def much() -> Log:
+    """Return so many slates that a formula is learned from them."""
+    X, relevance, sizes, weights = log()
+    times = MUCH_FEEDBACK_ROWS // len(X) + 1
+    return np.tile(X, (times, 1)), np.tile(relevance, times), sizes * times, np.tile(weights, times)
+
+
+@lru_cache(maxsize=1)
+def taught_much() -> LambdaMartScorer:
+    return fit(much())
 
 
 def fit(data: Log, seed: int = 0) -> LambdaMartScorer:
@@ -159,6 +172,29 @@ def test_the_level_of_scores_stays_where_the_floor_expects_it() -> None:
     assert margins[1] == pytest.approx(margins[0], abs=1e-6)
 
 
+def test_with_much_feedback_a_learned_formula_keeps_level_and_spread() -> None:
+    X = much()[0]
+    odds = [np.log(s / (1 - s)) for s in (ColdStartScorer().score(X), taught_much().score(X))]
+    assert odds[1].mean() == pytest.approx(odds[0].mean(), abs=1e-6)
+    assert odds[1].std() == pytest.approx(odds[0].std(), rel=1e-6)
+
+
+def test_summands_and_scores_say_the_same() -> None:
+    X = much()[0][:60]
+    for scorer in (trained(), taught_much()):
+        odds = np.log(scorer.score(X) / (1 - scorer.score(X)))
+        rest = odds - scorer.contributions(X).sum(axis=1)
+        assert rest == pytest.approx(np.full(60, rest[0]), abs=1e-6)
+
+
+def test_what_no_log_varied_keeps_its_place() -> None:
+    X = much()[0][:60].copy()
+    assert not X[:, FEATURES.index("words_dislike_max")].any()
+    before = taught_much().score(X)
+    X[:, FEATURES.index("words_dislike_max")] = 0.3
+    assert (taught_much().score(X) < before).all()
+
+
 def test_the_same_data_and_seed_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         fit(log()).save(tmp_path / name, KEY)
@@ -197,14 +233,14 @@ def test_data_that_does_not_fit_together_is_refused() -> None:
 
 
 def test_a_saved_scorer_is_the_same_scorer(tmp_path: Path) -> None:
-    scorer = trained().with_metrics({"ndcg": 0.4})
-    scorer.save(tmp_path, KEY)
-    loaded = LambdaMartScorer.load(tmp_path, KEY)
-    assert loaded.version == trained().version
-    assert loaded.encoder_version == "enc-test"
-    assert loaded.metrics == {"ndcg": 0.4}
-    X = log()[0][:50]
-    assert np.array_equal(loaded.score(X), trained().score(X))
+    for first in (trained(), taught_much()):
+        first.with_metrics({"ndcg": 0.4}).save(tmp_path, KEY)
+        loaded = LambdaMartScorer.load(tmp_path, KEY)
+        assert loaded.version == first.version
+        assert loaded.encoder_version == "enc-test"
+        assert loaded.metrics == {"ndcg": 0.4}
+        X = log()[0][:50]
+        assert np.array_equal(loaded.score(X), first.score(X))
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "key"])
@@ -229,6 +265,15 @@ def _unreachable(*_args: object, **_options: object) -> None:
     "change", [{"feature_version": "f0"}, {"features": ["a"]}, {"starts_from": "cold-0"}]
 )
 def test_a_model_for_other_features_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    trained().save(tmp_path, KEY)
+    manifest, files = modelfile.read(tmp_path, "scorer", KEY)
+    modelfile.write(tmp_path, "scorer", files, manifest | change, KEY)
+    with pytest.raises(ModelError, match="train again"):
+        LambdaMartScorer.load(tmp_path, KEY)
+
+
+@pytest.mark.parametrize("change", [{"scale": {"share": 1.0}}, {"formula": {"worth": "much"}}])
+def test_a_model_of_another_form_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     trained().save(tmp_path, KEY)
     manifest, files = modelfile.read(tmp_path, "scorer", KEY)
     modelfile.write(tmp_path, "scorer", files, manifest | change, KEY)

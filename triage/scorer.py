@@ -2,17 +2,17 @@
 
     margin = cold-start formula                      for everybody, from the first day
            + boosted trees that start from it        once people have voted
-           or boosted trees alone, on its scale      once they have voted much
+           or a learned formula and trees from it    once they have voted much, on the same scale
     score  = 1 / (1 + exp(-margin))
 
-All of them therefore speak on one scale and one score floor fits. With little feedback the trees
-learn only what the formula gets wrong and change little; with much they need no formula, and would
-spend themselves on correcting it.
+All of them therefore speak on one scale and one score floor fits. Trees learn only what the formula
+below them gets wrong: with little feedback they change little.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from triage import modelfile
 from triage.errors import ModelError, NotEnoughFeedback
 from triage.features import FEATURE_VERSION, FEATURES, IN_THE_DAY
+from triage.formula import Formula, fitted
 from triage.records import F32, F64, I32
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ MIN_RELEVANT = 5
 MIN_GROUPS = 2
 FIRST_ROUNDS = 10
 MOST_ROUNDS = 150
-MANY_ROUNDS = 200
+MANY_ROUNDS = 300
 PATIENCE = 20
 GROUPS_TO_TELL = 20
 MARGIN_ROWS = 50_000
@@ -117,15 +118,17 @@ class ColdStartScorer:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How trees become margins: `share` · formula + `gain` · trees - `offset`."""
+    """How formula and trees become margins: `gain` · (formula + trees) - `offset`."""
 
-    share: float = 1.0
     gain: float = 1.0
     offset: float = 0.0
 
 
 class LambdaMartScorer:
-    """Trees boosted from the cold-start formula by LambdaMART (Burges 2010, MSR-TR-2010-82).
+    """Trees boosted from a formula by LambdaMART (Burges 2010, MSR-TR-2010-82).
+
+    The formula is the cold-start scorer's, or a learned one; of that, what the log never varied,
+    say dislikes where nobody disliked anything, keeps its part of the cold-start formula.
 
     Attributes:
         version: hash of the trees and what they are bound to.
@@ -134,17 +137,22 @@ class LambdaMartScorer:
     """
 
     def __init__(
-        self, text: str, scale: Scale, encoder_version: str, metrics: Mapping[str, float]
+        self,
+        text: str,
+        learned: Formula | None,
+        scale: Scale,
+        encoder_version: str,
+        metrics: Mapping[str, float],
     ) -> None:
         modelfile.check_trees(text, FEATURES)
         from lightgbm import Booster
 
-        bound = f"{FEATURE_VERSION} {encoder_version} {scale!r} {ColdStartScorer.version}\n{text}"
+        facts = json.dumps(learned.facts()) if learned is not None else ColdStartScorer.version
+        bound = f"{FEATURE_VERSION} {encoder_version} {scale!r} {facts}\n{text}"
         self.version = f"lm-{hashlib.sha256(bound.encode()).hexdigest()[:12]}"
         self.encoder_version: str | None = encoder_version
         self.metrics = dict(metrics)
-        self._text, self._scale = text, scale
-        self._cold = ColdStartScorer()
+        self._text, self._scale, self._learned = text, scale, learned
         self._booster: Booster = Booster(model_str=text)
 
     @classmethod
@@ -180,13 +188,19 @@ class LambdaMartScorer:
                 f"{sum(group_sizes)} rows do not fit each other"
             )
         _check_enough(relevance, group_sizes)
-        log = _Log(X, relevance, np.asarray(group_sizes), weights, len(X))
-        booster = _grow(log, _rounds(log, seed), seed)
-        return cls(booster.model_to_string(), _scale(booster, log), encoder_version, {})
+        learned = None
+        if len(X) >= MUCH_FEEDBACK_ROWS:
+            learned = fitted(X, relevance, group_sizes, weights, seed)
+        log = _Log(X, relevance, np.asarray(group_sizes), weights, _formula_margin(learned, X))
+        booster = _grow(log, _rounds(log, learned, seed), seed)
+        scale = _scale(booster, log, learned)
+        return cls(booster.model_to_string(), learned, scale, encoder_version, {})
 
     def with_metrics(self, metrics: Mapping[str, float]) -> LambdaMartScorer:
         """Return the same scorer with other figures beside it."""
-        return LambdaMartScorer(self._text, self._scale, str(self.encoder_version), metrics)
+        return LambdaMartScorer(
+            self._text, self._learned, self._scale, str(self.encoder_version), metrics
+        )
 
     def score(self, X: F32) -> F64:
         """Return float64 (n,) in [0, 1]; (0,) for no rows."""
@@ -194,9 +208,8 @@ class LambdaMartScorer:
         if not len(X):
             return np.zeros(0)
         trees = np.asarray(self._booster.predict(X, raw_score=True, num_threads=1))
-        scale = self._scale
-        formula = scale.share * self._cold.margin(X) if scale.share else 0.0
-        return _sigmoid(formula + scale.gain * trees - scale.offset)
+        margin = self._scale.gain * (_formula(self._learned, X).sum(axis=1) + trees)
+        return _sigmoid(margin + _unseen(self._learned, X).sum(axis=1) - self._scale.offset)
 
     def contributions(self, X: F32) -> F64:
         """Return float64 (n, n_features): the formula's summands plus the trees' SHAP values.
@@ -208,8 +221,8 @@ class LambdaMartScorer:
         if not len(X):
             return np.zeros((0, len(FEATURES)))
         trees = np.asarray(self._booster.predict(X, pred_contrib=True, num_threads=1))
-        formula = self._scale.share * self._cold.contributions(X)
-        return np.asarray(formula + self._scale.gain * trees[:, :-1], dtype=np.float64)
+        learned = self._scale.gain * (_formula(self._learned, X) + trees[:, :-1])
+        return np.asarray(learned + _unseen(self._learned, X), dtype=np.float64)
 
     def save(self, folder: Path, key: bytes) -> None:
         """Seal the trees as LightGBM text in `folder` beside their manifest."""
@@ -218,6 +231,7 @@ class LambdaMartScorer:
         facts = {
             "version": self.version,
             "scale": asdict(self._scale),
+            "formula": None if self._learned is None else self._learned.facts(),
             "encoder_version": self.encoder_version,
             "feature_version": FEATURE_VERSION,
             "features": list(FEATURES),
@@ -244,31 +258,45 @@ class LambdaMartScorer:
                 f"{folder} was trained for features {made_for[0]} on {made_for[2]}, this program "
                 f"has {FEATURE_VERSION} on {ColdStartScorer.version}; train again"
             )
-        return cls(
-            files["trees.txt"].decode(),
-            Scale(**manifest["scale"]),
-            str(manifest["encoder_version"]),
-            manifest["metrics"],
-        )
+        try:
+            facts, scale = manifest["formula"], Scale(**manifest["scale"])
+            learned = None if facts is None else Formula.from_facts(facts)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{folder} holds a scorer of an unknown form; train again") from error
+        text, encoder_version = files["trees.txt"].decode(), str(manifest["encoder_version"])
+        return cls(text, learned, scale, encoder_version, manifest["metrics"])
 
 
-def _share(n_rows: int) -> float:
-    return 1.0 if n_rows < MUCH_FEEDBACK_ROWS else 0.0
+def _formula(learned: Formula | None, X: F32) -> F64:
+    """Return float64 (n, n_features): the summands that trees start from."""
+    return ColdStartScorer().contributions(X) if learned is None else learned.contributions(X)
 
 
-def _scale(booster: Booster, log: _Log) -> Scale:
-    """Return what puts the trees on the formula's scale.
+def _unseen(learned: Formula | None, X: F32) -> F64:
+    """Return float64 (n, n_features): the cold-start formula's parts of what no log varied."""
+    if learned is None or not learned.unseen.any():
+        return np.zeros((1, len(FEATURES)))
+    return np.where(learned.unseen, ColdStartScorer().contributions(X), 0.0)
+
+
+def _formula_margin(learned: Formula | None, X: F32) -> F64:
+    """Return float64 (n,), a part at a time: its summands are rows twice as wide."""
+    starts = range(0, len(X), MARGIN_ROWS)
+    parts = [_formula(learned, X[at : at + MARGIN_ROWS]).sum(axis=1) for at in starts]
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def _scale(booster: Booster, log: _Log, learned: Formula | None) -> Scale:
+    """Return what puts formula and trees on the cold-start formula's scale.
 
     LambdaMART sees only differences inside a query group, so the level of its trees is arbitrary,
-    and trees that stand alone have a spread of their own as well.
+    and a learned formula has a spread of its own as well.
     """
-    trees = np.asarray(booster.predict(log.X, raw_score=True, num_threads=1))
-    share = _share(len(log.X))
-    if share:
-        return Scale(share, 1.0, float(trees.mean()))
-    formula = _margins(log.X)
-    gain = float(formula.std() / max(float(trees.std()), 1e-9))
-    return Scale(share, gain, gain * float(trees.mean()) - float(formula.mean()))
+    cold = _formula_margin(None, log.X) + COLD_BASE
+    margin = log.init + np.asarray(booster.predict(log.X, raw_score=True, num_threads=1))
+    gain = 1.0 if learned is None else float(cold.std() / max(float(margin.std()), 1e-9))
+    unseen = float(_unseen(learned, log.X[:1]).sum())
+    return Scale(gain, gain * float(margin.mean()) + unseen - float(cold.mean()))
 
 
 def _check_enough(relevance: I32, group_sizes: Sequence[int]) -> None:
@@ -291,7 +319,7 @@ class _Log:
     relevance: I32
     group_sizes: NDArray[np.int64]
     weights: F32
-    n_rows_in_all: int
+    init: F64
 
     def groups(self, first: int, last: int) -> _Log:
         start, end = int(self.group_sizes[:first].sum()), int(self.group_sizes[:last].sum())
@@ -301,7 +329,7 @@ class _Log:
             self.relevance[rows],
             self.group_sizes[first:last],
             self.weights[rows],
-            self.n_rows_in_all,
+            self.init[rows],
         )
 
     def dataset(self, reference: Dataset | None = None) -> Dataset:
@@ -312,19 +340,11 @@ class _Log:
             label=self.relevance,
             weight=self.weights,
             group=self.group_sizes,
-            init_score=_margins(self.X) if _share(self.n_rows_in_all) else None,
+            init_score=self.init,
             feature_name=list(FEATURES),
             reference=reference,
             params={"verbosity": -1},
         )
-
-
-def _margins(X: F32) -> F64:
-    """Return the cold margin of many rows, a part at a time: it works in rows twice as wide."""
-    cold = ColdStartScorer()
-    starts = range(0, len(X), MARGIN_ROWS)
-    parts = [cold.margin(X[start : start + MARGIN_ROWS]) for start in starts]
-    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def _grow(log: _Log, n_rounds: int, seed: int) -> Booster:
@@ -333,13 +353,13 @@ def _grow(log: _Log, n_rounds: int, seed: int) -> Booster:
     return lightgbm.train(_parameters(len(log.X), seed), log.dataset(), n_rounds)
 
 
-def _rounds(log: _Log, seed: int) -> int:
+def _rounds(log: _Log, learned: Formula | None, seed: int) -> int:
     """Return how many trees serve the newest fifth of the query groups best, grown on the rest.
 
     Few groups cannot tell: then it is FIRST_ROUNDS, which changes little. With much feedback it is
-    MANY_ROUNDS: trees that stand alone have to say everything, and cannot bend to chance.
+    MANY_ROUNDS: there they cannot bend to chance.
     """
-    if log.n_rows_in_all >= MUCH_FEEDBACK_ROWS:
+    if learned is not None:
         return MANY_ROUNDS
     n_groups = len(log.group_sizes)
     if n_groups < GROUPS_TO_TELL:
@@ -373,7 +393,7 @@ def _parameters(n_rows: int, seed: int) -> dict[str, Any]:
         "min_sum_hessian_in_leaf": 1e-3,
         "lambda_l2": 3.0 if n_rows < MUCH_FEEDBACK_ROWS else 10.0,
         # Features say much the same: few at a time make trees that differ.
-        "feature_fraction": 0.7 if n_rows < MUCH_FEEDBACK_ROWS else 0.25,
+        "feature_fraction": 0.7 if n_rows < MUCH_FEEDBACK_ROWS else 0.5,
         "bagging_fraction": 0.7,
         "bagging_freq": 0 if n_rows < MUCH_FEEDBACK_ROWS else 1,
         "lambdarank_truncation_level": 20,
