@@ -553,6 +553,19 @@ def test_one_address_gets_one_confirmation_a_day_and_three_a_month(swift_office:
     assert NOON + 30 * DAY < sent_at[3] < NOON + 31 * DAY
 
 
+def test_a_month_is_counted_from_the_mail_however_long_a_wish_waited(swift_office: Office) -> None:
+    office = swift_office
+    sent_at: list[datetime] = []
+    for n in range(37):
+        office.subscribe(peer=f"10.{n}.1.1")
+        if n >= 5:  # before, nobody answered
+            sent_at += [office.clock.now() for _ in office.queued()]
+        office.enrolment.tidy()
+        office.clock.at += 26 * HOUR
+    assert sent_at[:3] == [NOON + n * 26 * HOUR for n in (5, 6, 7)]
+    assert sent_at[0] + 30 * DAY < sent_at[3] < sent_at[0] + 32 * DAY
+
+
 def test_one_network_gets_five_answers_an_hour_and_twenty_a_day(office: Office) -> None:
     sent = []
     for n in range(7):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from triage.tables import asks, sessions
 
@@ -51,12 +51,19 @@ def unanswered(conn: Connection, limit: int) -> list[Ask]:
     return [Ask(**row._mapping) for row in conn.execute(query)]
 
 
-def n_unanswered(conn: Connection, network: str) -> tuple[int, int]:
-    """Return how many asks wait for their mail, in all and from one network."""
-    here = func.count().filter(asks.c.network == network)
-    query = select(func.count(), here).select_from(asks).where(asks.c.answered_at.is_(None))
-    in_all, from_there = conn.execute(query).one()
-    return in_all, from_there
+# Put together once, for every form that is sent asks them.
+_N_UNANSWERED = select(func.count()).select_from(asks).where(asks.c.answered_at.is_(None))
+_N_UNANSWERED_THERE = _N_UNANSWERED.where(asks.c.network == bindparam("there"))
+
+
+def n_unanswered(conn: Connection) -> int:
+    """Return how many asks wait for their mail."""
+    return conn.scalar(_N_UNANSWERED) or 0
+
+
+def n_unanswered_from(conn: Connection, network: str) -> int:
+    """Return how many asks of one network wait for their mail."""
+    return conn.scalar(_N_UNANSWERED_THERE, {"there": network}) or 0
 
 
 def n_answered(conn: Connection, since: datetime, kinds: Sequence[str], **column: str) -> int:
@@ -86,7 +93,11 @@ def forget(conn: Connection, ask: Ask) -> None:
 
 
 def forget_before(conn: Connection, at: datetime) -> None:
-    conn.execute(delete(asks).where(asks.c.at < at))
+    """Delete what was answered before an instant, or was asked for before and never answered.
+
+    One that waited for its answer counts for the limits from its answer on.
+    """
+    conn.execute(delete(asks).where(func.coalesce(asks.c.answered_at, asks.c.at) < at))
 
 
 def by_public_id(conn: Connection, public_id: str) -> Ask | None:
