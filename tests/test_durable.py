@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import blake2b
 from itertools import count
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
@@ -38,7 +39,7 @@ from triage import store
 from triage.clearance import warn_of_old_sqlite
 from triage.clock import SystemClock
 from triage.errors import DatabaseError
-from triage.fetched import Batch
+from triage.fetched import Batch, FetchedPaper
 from triage.ingest import ingest
 from triage.outbox import Outbox, Rules
 from triage.pace import Pace
@@ -354,7 +355,7 @@ class Beside:
     def fetch(self, database: TimedDatabase) -> int:
         n = 0
         for number in count():
-            papers = tuple(fetched(1000 + 25 * number + k) for k in range(25))
+            papers = tuple(told_apart(1000 + 25 * number + k) for k in range(25))
             source = ListedSource(Batch(papers=papers, cursor=str(number)), name=f"s{number}")
             n += sum(each.read for each in ingest(database, source, SystemClock(), resume=True))
             if self.over.wait(10.0):
@@ -365,6 +366,13 @@ class Beside:
         workshop = FileWorkshop(self.folder / "models", b"a key of the tests")
         train_in_words(database, workshop, StoppedClock())
         return 1
+
+
+def told_apart(n: int) -> FetchedPaper:
+    """Return a paper whose title is like no other's: likenesses among papers are rare."""
+    words = [f"word{int(blake2b(f'{n} {k}'.encode()).hexdigest(), 16) % 5_000}" for k in range(30)]
+    title, author = " ".join(words[:8]).capitalize(), f"{words[8]} {words[9]}".title()
+    return fetched(n, title=title, abstract=" ".join(words), authors=(author,))
 
 
 class SlowMailer(FakeMailer):

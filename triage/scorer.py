@@ -73,6 +73,8 @@ PATIENCE = 20
 GROUPS_TO_TELL = 20
 MARGIN_ROWS = 50_000
 MUCH_FEEDBACK_ROWS = 20_000
+# Each tree sees other rows, so that all are seen and a long log takes no longer to grow on.
+MOST_ROWS_OF_A_TREE = 150_000
 
 # A paper is never shown for being less like what somebody likes. Where trees may not bend, they
 # cannot learn by heart which papers were liked either.
@@ -292,8 +294,10 @@ def _scale(booster: Booster, log: _Log, learned: Formula | None) -> Scale:
     LambdaMART sees only differences inside a query group, so the level of its trees is arbitrary,
     and a learned formula has a spread of its own as well.
     """
-    cold = _formula_margin(None, log.X) + COLD_BASE
-    margin = log.init + np.asarray(booster.predict(log.X, raw_score=True, num_threads=1))
+    some = slice(None, None, -(-len(log.X) // MARGIN_ROWS))
+    X = log.X[some]
+    cold = _formula_margin(None, X) + COLD_BASE
+    margin = log.init[some] + np.asarray(booster.predict(X, raw_score=True, num_threads=1))
     gain = 1.0 if learned is None else float(cold.std() / max(float(margin.std()), 1e-9))
     unseen = float(_unseen(learned, log.X[:1]).sum())
     return Scale(gain, gain * float(margin.mean()) + unseen - float(cold.mean()))
@@ -394,7 +398,7 @@ def _parameters(n_rows: int, seed: int) -> dict[str, Any]:
         "lambda_l2": 3.0 if n_rows < MUCH_FEEDBACK_ROWS else 10.0,
         # Features say much the same: few at a time make trees that differ.
         "feature_fraction": 0.7 if n_rows < MUCH_FEEDBACK_ROWS else 0.5,
-        "bagging_fraction": 0.7,
+        "bagging_fraction": min(0.7, MOST_ROWS_OF_A_TREE / max(n_rows, 1)),
         "bagging_freq": 0 if n_rows < MUCH_FEEDBACK_ROWS else 1,
         "lambdarank_truncation_level": 20,
         "label_gain": [0, 1, 3, 7],
