@@ -27,7 +27,6 @@ from benchmarks.figures import record
 from triage.encoder import TextEncoder
 from triage.errors import NotEnoughFeedback
 from triage.features import FEATURES, phrases
-from triage.formula import fitted
 from triage.metrics import ndcg
 from triage.ports import Scorer
 from triage.propensity import slate_rng
@@ -329,19 +328,16 @@ def lightgbm_positions(lessons: Lessons) -> Scorer:
     ones = np.ones(len(lessons), np.float32)
     sizes = np.diff(lessons.held_out().starts, append=len(lessons))
     X, marks = lessons.log.features, np.maximum(lessons.marks, 0)
-    learned = None
-    if len(X) >= scorer.MUCH_FEEDBACK_ROWS:
-        learned = fitted(X, marks, sizes.tolist(), ones)
-    log = scorer._Log(X, marks, sizes, ones, scorer._formula_margin(learned, X))
+    log = scorer._begun(X, marks, sizes, ones, 0)
     data = log.dataset()
     data.position = lessons.log.positions - 1
     parameters = scorer._parameters(len(lessons), 0) | {
         "lambdarank_position_bias_regularization": 1.0
     }
-    trees = lightgbm.train(parameters, data, scorer._rounds(log, learned, 0))
+    trees = lightgbm.train(parameters, data, scorer._rounds(log, 0))
     text = trees.model_to_string()
-    scale = scorer._scale(trees, log, learned)
-    return scorer.LambdaMartScorer(text, learned, scale, "simulated", {})
+    scale = scorer._scale(trees, log)
+    return scorer.LambdaMartScorer(text, log.learned, scale, "simulated", {})
 
 
 def ways(world: World, workshop: FileWorkshop, lessons: Lessons) -> dict[str, Scorer | None]:

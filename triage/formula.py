@@ -28,7 +28,7 @@ N_CONTEXTS = 4
 PAIRS_OF_A_LIKE = 20
 MOST_PAIRS_OF_A_SLATE = 60
 MOST_PAIRS = 100_000
-# The inverse of the penalty beside a mean loss. From 100 to 500 the order hardly changes.
+# The inverse of the penalty, beside the mean loss of all pairs.
 STRENGTH = 250.0
 MOST_ITERATIONS = 300
 MANY_LIKES_LOG1P = 5.0

@@ -190,13 +190,10 @@ class LambdaMartScorer:
                 f"{sum(group_sizes)} rows do not fit each other"
             )
         _check_enough(relevance, group_sizes)
-        learned = None
-        if len(X) >= MUCH_FEEDBACK_ROWS:
-            learned = fitted(X, relevance, group_sizes, weights, seed)
-        log = _Log(X, relevance, np.asarray(group_sizes), weights, _formula_margin(learned, X))
-        booster = _grow(log, _rounds(log, learned, seed), seed)
-        scale = _scale(booster, log, learned)
-        return cls(booster.model_to_string(), learned, scale, encoder_version, {})
+        log = _begun(X, relevance, np.asarray(group_sizes), weights, seed)
+        booster = _grow(log, _rounds(log, seed), seed)
+        scale = _scale(booster, log)
+        return cls(booster.model_to_string(), log.learned, scale, encoder_version, {})
 
     def with_metrics(self, metrics: Mapping[str, float]) -> LambdaMartScorer:
         """Return the same scorer with other figures beside it."""
@@ -288,7 +285,7 @@ def _formula_margin(learned: Formula | None, X: F32) -> F64:
     return np.concatenate([np.zeros(0), *parts])
 
 
-def _scale(booster: Booster, log: _Log, learned: Formula | None) -> Scale:
+def _scale(booster: Booster, log: _Log) -> Scale:
     """Return what puts formula and trees on the cold-start formula's scale.
 
     LambdaMART sees only differences inside a query group, so the level of its trees is arbitrary,
@@ -298,8 +295,8 @@ def _scale(booster: Booster, log: _Log, learned: Formula | None) -> Scale:
     X = log.X[some]
     cold = _formula_margin(None, X) + COLD_BASE
     margin = log.init[some] + np.asarray(booster.predict(X, raw_score=True, num_threads=1))
-    gain = 1.0 if learned is None else float(cold.std() / max(float(margin.std()), 1e-9))
-    unseen = float(_unseen(learned, log.X[:1]).sum())
+    gain = 1.0 if log.learned is None else float(cold.std() / max(float(margin.std()), 1e-9))
+    unseen = float(_unseen(log.learned, log.X[:1]).sum())
     return Scale(gain, gain * float(margin.mean()) + unseen - float(cold.mean()))
 
 
@@ -317,12 +314,18 @@ def _check_enough(relevance: I32, group_sizes: Sequence[int]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Log:
-    """Query groups as `LambdaMartScorer.fit` takes them, oldest first."""
+    """Query groups as `LambdaMartScorer.fit` takes them, oldest first, and what trees start from.
+
+    Attributes:
+        learned: the formula that was learned from all of them, if they are many.
+        init: float64 (n,), the margin of that formula, or of the cold-start one.
+    """
 
     X: F32
     relevance: I32
     group_sizes: NDArray[np.int64]
     weights: F32
+    learned: Formula | None
     init: F64
 
     def groups(self, first: int, last: int) -> _Log:
@@ -333,6 +336,7 @@ class _Log:
             self.relevance[rows],
             self.group_sizes[first:last],
             self.weights[rows],
+            self.learned,
             self.init[rows],
         )
 
@@ -351,19 +355,26 @@ class _Log:
         )
 
 
+def _begun(X: F32, relevance: I32, group_sizes: NDArray[np.int64], weights: F32, seed: int) -> _Log:
+    learned = None
+    if len(X) >= MUCH_FEEDBACK_ROWS:
+        learned = fitted(X, relevance, group_sizes.tolist(), weights, seed)
+    return _Log(X, relevance, group_sizes, weights, learned, _formula_margin(learned, X))
+
+
 def _grow(log: _Log, n_rounds: int, seed: int) -> Booster:
     import lightgbm
 
     return lightgbm.train(_parameters(len(log.X), seed), log.dataset(), n_rounds)
 
 
-def _rounds(log: _Log, learned: Formula | None, seed: int) -> int:
+def _rounds(log: _Log, seed: int) -> int:
     """Return how many trees serve the newest fifth of the query groups best, grown on the rest.
 
     Few groups cannot tell: then it is FIRST_ROUNDS, which changes little. With much feedback it is
     MANY_ROUNDS: there they cannot bend to chance.
     """
-    if learned is not None:
+    if log.learned is not None:
         return MANY_ROUNDS
     n_groups = len(log.group_sizes)
     if n_groups < GROUPS_TO_TELL:
