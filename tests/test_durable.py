@@ -18,7 +18,7 @@ from itertools import count
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -294,19 +294,28 @@ def test_a_writer_that_fails_lets_the_next_one_in(database: Database) -> None:
     write(database, 1)
 
 
-class TimedDatabase(Database):
-    """Notes how long each right to write was held, until it was committed."""
+class Held(NamedTuple):
+    """How long a right to write was held, and how much of that went by until it was committed."""
 
-    held_s: list[float]
+    all_s: float
+    commit_s: float
+
+
+class TimedDatabase(Database):
+    """Notes how long each right to write was held."""
+
+    held: list[Held]
 
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[Connection]:
-        started = 0.0
+        started = written = 0.0
         with super()._transaction(write=write) as conn:
             started = time.perf_counter()
             yield conn
+            written = time.perf_counter()
         if write:
-            self.held_s.append(time.perf_counter() - started)
+            now = time.perf_counter()
+            self.held.append(Held(now - started, now - written))
 
 
 @dataclass
@@ -325,7 +334,7 @@ class Beside:
     duration_s: float
     n_digests: int
     over: Event
-    told: Queue[tuple[str, int, list[float], str]]
+    told: Queue[tuple[str, int, list[Held], str]]
 
     def run(self, name: str) -> None:
         database = timed(self.folder)
@@ -334,7 +343,7 @@ class Beside:
             n = {"send": self.send, "fetch": self.fetch, "train": self.train}[name](database)
         except Exception as error:
             trouble = f"{name}: {type(error).__name__}: {error}"
-        self.told.put((name, n, database.held_s, trouble))
+        self.told.put((name, n, database.held, trouble))
         database.close()
 
     def send(self, database: TimedDatabase) -> int:
@@ -384,7 +393,7 @@ class SlowMailer(FakeMailer):
 def timed(folder: Path) -> TimedDatabase:
     plain = open_database(f"sqlite:///{folder / NAME}")
     database = TimedDatabase(plain.engine, plain._checkpointer)
-    database.held_s = []
+    database.held = []
     return database
 
 
@@ -448,7 +457,7 @@ def test_votes_senders_a_fetch_and_a_training_at_once_lock_nobody_out(
     quiet.close()
     database = timed(tmp_path)
     show_and_hear(database, taste)
-    database.held_s.clear()
+    database.held.clear()
     keyring = Keyring("a secret of the tests, 32 or more characters")
     paths = vote_paths(database, keyring)
     app = create_app(
@@ -475,8 +484,11 @@ def test_votes_senders_a_fetch_and_a_training_at_once_lock_nobody_out(
         process.join()
     n_done = {name: n for name, n, _, _ in answers}
     troubles = [trouble for *_, trouble in answers if trouble]
-    held_s = [*database.held_s, *(each for _, _, held, _ in answers for each in held)]
+    held = [(each, "votes") for each in database.held]
+    held += [(each, name) for name, _, by_name, _ in answers for each in by_name]
+    held_s = [each.all_s for each, _ in held]
     p99, longest = share(load.waits_s, 0.99), share(held_s, 1.0)
+    (_, of_which_s), by = max(held)
     n_5xx = sum(answer >= 500 for answer in load.answers)
     guarantee.record(
         duration_s=duration_s,
@@ -488,6 +500,8 @@ def test_votes_senders_a_fetch_and_a_training_at_once_lock_nobody_out(
         vote_p50_ms=share(load.waits_s, 0.5),
         vote_p99_ms=p99,
         longest_write_transaction_ms=longest,
+        longest_was_committing_ms=round(1000 * of_which_s, 1),
+        longest_was_of=by,
         write_transaction_p99_ms=share(held_s, 0.99),
     )
     assert troubles == []
