@@ -419,15 +419,18 @@ async def cast(app: Any, load: Load, paths: list[tuple[str, str]], per_s: float,
     async with httpx.AsyncClient(transport=transport, base_url=StillSite.base_url) as client:
         start = time.perf_counter()
 
-        async def one(k: int) -> None:
-            due = start + k / per_s
-            await asyncio.sleep(max(due - time.perf_counter(), 0.0))
+        async def one(k: int, due: float) -> None:
             path, kind = paths[k % len(paths)]
             answer = await client.post(path, data={"vote": kind})
             load.answers.append(answer.status_code)
             load.waits_s.append(time.perf_counter() - due)
 
-        await asyncio.gather(*(one(k) for k in range(n)))
+        # Each when it is due: to collect the garbage of all of them would stop the process.
+        async with asyncio.TaskGroup() as voters:
+            for k in range(n):
+                due = start + k / per_s
+                await asyncio.sleep(max(due - time.perf_counter(), 0.0))
+                voters.create_task(one(k, due))
 
 
 def share(values: list[float], part: float) -> float:
