@@ -37,6 +37,7 @@ from tests.web_world import StillSite, new_enrolment
 from tests.writers import acknowledged
 from triage import store
 from triage.clearance import warn_of_old_sqlite
+from triage.cli._edge import settle
 from triage.clock import SystemClock
 from triage.errors import DatabaseError
 from triage.fetched import Batch, FetchedPaper
@@ -347,6 +348,7 @@ class Beside:
         database.close()
 
     def send(self, database: TimedDatabase) -> int:
+        settle()
         outbox = Outbox(
             database,
             SlowMailer(),
@@ -461,6 +463,7 @@ def test_votes_senders_a_fetch_and_a_training_at_once_lock_nobody_out(
     database = timed(tmp_path)
     show_and_hear(database, taste)
     database.held.clear()
+    settle()
     keyring = Keyring("a secret of the tests, 32 or more characters")
     paths = vote_paths(database, keyring)
     app = create_app(

@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from triage.cli import main
 
-main()
+# A process made for heavy work imports this, too.
+if __name__ == "__main__":
+    main()

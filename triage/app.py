@@ -323,12 +323,12 @@ class App:
         return answer
 
     def schedule(self) -> Schedule:
+        from triage.apart import apart
         from triage.audit import audit_in_words
         from triage.backup import back_up
         from triage.clearance import warn_of_old_sqlite
         from triage.retention import forget_old_mail, rewrite_after_erasures
         from triage.schedule import Chore, Schedule
-        from triage.train import train_in_words
 
         warn_of_old_sqlite(self.database)
         settings = self.settings
@@ -352,9 +352,7 @@ class App:
                     "back up", at, lambda: back_up(self.database, settings.backup_path, self.clock)
                 ),
                 Chore("audit", at, lambda: audit_in_words(self.database, self.journal, self.clock)),
-                Chore(
-                    "train", at, lambda: train_in_words(self.database, self.workshop, self.clock)
-                ),
+                Chore("train", at, lambda: apart(_train, settings, self.clock)),
                 Chore("tidy", at, self.enrolment.tidy),
                 Chore("forget mail", at, lambda: forget_old_mail(self.database, self.clock)),
                 Chore("rewrite", at, lambda: rewrite_after_erasures(self.database)),
@@ -401,6 +399,16 @@ class App:
         from triage.web.operator import create_operator_page
 
         return create_operator_page(self.database, self.clock, self.settings.site)
+
+
+def _train(settings: Settings, clock: Clock) -> str:
+    from triage.train import train_in_words
+
+    app = App(settings, clock)
+    try:
+        return train_in_words(app.database, app.workshop, clock)
+    finally:
+        app.close()
 
 
 def open_app(config: Path, *, clock: Clock | None = None, mailer: Mailer | None = None) -> App:

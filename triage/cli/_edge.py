@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import sys
@@ -46,6 +47,15 @@ def _red_items(app: App) -> Callable[[], str]:
         return Gate(app)
 
     return lambda: gate()()
+
+
+def settle() -> None:
+    """Let the garbage collector pass over what was loaded: each look through it stops all threads.
+
+    That takes 50 ms and more, which the one who writes keeps all others waiting for.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def log_to_stderr(level: int) -> None:

@@ -8,7 +8,7 @@ import threading
 
 import click
 
-from triage.cli._edge import opened
+from triage.cli._edge import opened, settle
 
 
 @click.command("schedule")
@@ -32,6 +32,7 @@ def command(ctx: click.Context, once: bool) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: ended.set())
     scheduler = Scheduler(schedule, app.clock.now())
+    settle()
     scheduler.start()
     click.echo("scheduling; interrupt to stop", err=True)
     ended.wait()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from triage.cli._edge import opened
+from triage.cli._edge import opened, settle
 
 if TYPE_CHECKING:
     from triage.app import App
@@ -38,12 +38,14 @@ def command(ctx: click.Context, host: str | None, port: int | None, pages_only: 
     web = app.settings.web
     host, port = host or web.host, port or web.port
     scheduler = None if pages_only else Scheduler(app.schedule(), app.clock.now())
+    pages = app.web()
+    settle()
     click.echo(f"serving {app.settings.site.base_url} on {host}:{port}", err=True)
     if scheduler:
         scheduler.start()
     try:
         with _operators_page(app, port):
-            listen(app.web(), host, port)
+            listen(pages, host, port)
     finally:
         if scheduler:
             click.echo("finishing what is under way", err=True)
