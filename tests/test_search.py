@@ -172,6 +172,31 @@ def test_of_too_many_to_compare_the_last_stored_are(database: Database) -> None:
         assert store.search.count(conn, wanted, at_most=50) == 8
 
 
+def test_who_quotes_a_sentence_finds_its_paper_first(
+    database: Database, workshop: FileWorkshop, search: Search
+) -> None:
+    add_papers(database, literature())
+    sentence = "On several benchmarks, a gripper of ours folds more towels than any before"
+    take_in(
+        database,
+        [
+            about(101, "Towels", f"{FILLER} {sentence}, which is new. {FILLER}"),
+            about(102, "Ours folds more towels than any gripper", "Several benchmarks before."),
+        ],
+    )
+    learn(database, workshop)
+    for written in (sentence, sentence.upper(), f"  {sentence}. "):
+        assert titles(search.find(written))[0] == "Towels"
+    assert "Towels" not in titles(search.find(f"{sentence} -gripper"))
+
+
+def test_a_phrase_of_everybodys_is_no_quote(database: Database, search: Search) -> None:
+    phrase = "in this work we propose something"
+    take_in(database, [about(n, f"Paper {n}", f"So {phrase}.") for n in range(1, 13)])
+    take_in(database, [about(20, f"We propose {FILLER}", f"Whales: {phrase}. Whales.")])
+    assert titles(search.find(f"whales {phrase}"))[0] == f"We propose {FILLER}"
+
+
 # -- whatever is written ---------------------------------------------------------------------------
 
 ODD = [

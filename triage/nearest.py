@@ -86,9 +86,9 @@ class Nearest:
             apart[~wanted] = np.iinfo(apart.dtype).max
             n = min(n, int(wanted.sum()))
         rows = _least(apart, max(_MORE * n, _AT_LEAST))
-        scores = _cosines(blocks, rows, vector)
         if among is not None:
-            scores[~wanted[rows]] = 0
+            rows = rows[wanted[rows]]
+        scores = _cosines(blocks, rows, vector)
         order = np.lexsort((ids[rows], -scores))[:n]
         return [int(id) for id in ids[rows[order[scores[order] > 0]]]]
 

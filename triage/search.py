@@ -1,6 +1,7 @@
 """Finds papers: by their words and by what they mean, fused; and papers like given ones.
 
     what was written → ids → those papers first
+                     → a sentence → the few papers that say just that
                      → words → papers that say them, best first ┐
                      → vector → nearest papers ┐                ├ ranks fused → hits
                        with the ten best so far ┴→ nearest papers ┘
@@ -46,10 +47,14 @@ _BUDGET: Final = 10_000
 _FEW: Final = 20
 _FEEDBACK: Final = 10
 _ENOUGH: Final = 4
+_MOST_TOGETHER: Final = 6
 _AT_LEAST: Final = 200
 _CHUNK: Final = 20_000
 _TERMS_OF_A_PAPER: Final = 8
 _MOST_IDS: Final = 20
+_WORDS_OF_A_QUOTE: Final = 6
+# What more papers say word for word is a phrase of everybody's.
+_MOST_VERBATIM: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +81,15 @@ class Search:
         self._reading = Lock()
         self._version = ""
         self._nearest = Nearest()
+        # Terms of more papers than are compared, which takes long to count.
+        self._common: set[Term] = set()
 
     def find(self, written: str, filters: Filters = EVERYTHING, limit: int = 20) -> list[Hit]:
         """Return the at most `limit` papers that fit best what was written, best first.
 
-        Papers whose arXiv id or DOI is written come first, whatever the filters. Nothing but
-        filters gives the newest papers that they leave in; nothing at all gives nothing.
+        Papers whose arXiv id or DOI is written come first, whatever the filters; then those that
+        say a whole title or sentence as it is written. Nothing but filters gives the newest papers
+        that they leave in; nothing at all gives nothing.
         """
         if limit <= 0:
             return []
@@ -90,7 +98,9 @@ class Search:
             named, rest = _named(conn, written)
             query = parse(rest)
             if query.terms:
-                lists = self._lists(conn, query, filters, n)
+                counts = self._counts(conn, query.terms)
+                named += _verbatim(conn, query, counts, filters)
+                lists = self._lists(conn, query, counts, filters, n)
             elif named or not filters:
                 lists = []
             else:
@@ -127,11 +137,13 @@ class Search:
                 vector = encoded.sense.mean(axis=0)
                 near = nearest.find(vector, n, _among(conn, Wanted(), filters))
             terms = list(dict.fromkeys(term for found in several for term in found))
-            said = _saying_some(conn, _counts(conn, terms), Wanted(), filters, n)
+            said = _saying_some(conn, self._counts(conn, terms), Wanted(), filters, n)
             return _hits(conn, [said, near], limit, without=paper_ids)
 
-    def _lists(self, conn: Connection, query: Query, filters: Filters, n: int) -> list[list[int]]:
-        said = _by_words(conn, query, filters, n)
+    def _lists(
+        self, conn: Connection, query: Query, counts: dict[Term, int], filters: Filters, n: int
+    ) -> list[list[int]]:
+        said = _by_words(conn, query, counts, filters, n)
         encoder, nearest = self._meaning(conn)
         if encoder is None:
             return [said]
@@ -161,6 +173,21 @@ class Search:
                 self._nearest.add(ids, vectors)
                 more = len(ids) == _CHUNK
             return encoder, self._nearest
+
+    def _counts(self, conn: Connection, terms: Sequence[Term]) -> dict[Term, int]:
+        """Return how many papers say each term that any says; unknown phrases fall into words."""
+        found: dict[Term, int] = {}
+        for term in terms:
+            n = _BUDGET + 1
+            if term not in self._common:
+                n = store.search.count(conn, Wanted(any_of=(term,)), n)
+            if n > _BUDGET:
+                self._common.add(term)
+            if n:
+                found[term] = n
+            elif len(term) > 1:
+                found |= self._counts(conn, [(word,) for word in term if (word,) not in found])
+        return found
 
     def _encoder(self, conn: Connection) -> Encoder | None:
         if self._workshop is None:
@@ -205,21 +232,44 @@ def _named(conn: Connection, written: str) -> tuple[list[int], str]:
 # -- words -----------------------------------------------------------------------------------------
 
 
-def _by_words(conn: Connection, query: Query, filters: Filters, n: int) -> list[int]:
+def _verbatim(
+    conn: Connection, query: Query, counts: dict[Term, int], filters: Filters
+) -> list[int]:
+    """Return the papers that say a sentence as it is written, if they are few.
+
+    It is known by its rarest word with those around it: to look for all of it takes long.
+    """
+    words = words_of(query.text)
+    known = [at for at, word in enumerate(words) if (word,) in counts]
+    if len(words) < _WORDS_OF_A_QUOTE or not known:
+        return []
+    rarest = min(known, key=lambda at: counts[(words[at],)])
+    start = min(max(rarest - _WORDS_OF_A_QUOTE // 2, 0), len(words) - _WORDS_OF_A_QUOTE)
+    quote = words[start : start + _WORDS_OF_A_QUOTE]
+    wanted = Wanted(required=(quote, *query.required), excluded=query.excluded)
+    found = store.search.saying(conn, wanted, filters, _MOST_VERBATIM + 1)
+    return found if len(found) <= _MOST_VERBATIM else []
+
+
+def _by_words(
+    conn: Connection, query: Query, counts: dict[Term, int], filters: Filters, n: int
+) -> list[int]:
     """Return papers that say all, or a pair of neighbouring words; if few do, some words."""
-    counts = _counts(conn, query.terms)
     must = Wanted(required=query.required, excluded=query.excluded)
     terms = list(counts)
-    # Many rare words need no common ones beside them, which would only take long.
-    rare = [term for term in terms if counts[term] <= _BUDGET]
+    # Many rare words need no common ones beside them, nor all of each other: both take long, for
+    # an index that ranks counts every word's papers.
+    rarest = sorted(terms, key=counts.__getitem__)[:_MOST_TOGETHER]
+    rare = [term for term in rarest if counts[term] <= _BUDGET]
     wanted = replace(
         must,
         any_of=_affordable({a + b: min(counts[a], counts[b]) for a, b in pairwise(terms)}),
-        all_of=tuple(rare if len(rare) >= _ENOUGH else terms),
+        all_of=tuple(rare if len(rare) >= _ENOUGH else rarest),
     )
+    at_most = None
     if store.search.count(conn, wanted, _BUDGET + 1) > _BUDGET:
-        wanted = replace(wanted, columns=IN_TITLES)
-    found = store.search.best(conn, wanted, filters, n, _BUDGET) if terms else []
+        wanted, at_most = replace(wanted, columns=IN_TITLES), _BUDGET
+    found = store.search.best(conn, wanted, filters, n, at_most) if terms else []
     if len(found) < _FEW and len(terms) > 1:
         found += _saying_some(conn, counts, must, filters, n)
     return list(dict.fromkeys(found))
@@ -247,18 +297,6 @@ def _affordable(counts: dict[Term, int]) -> tuple[Term, ...]:
     return tuple(found)
 
 
-def _counts(conn: Connection, terms: Sequence[Term]) -> dict[Term, int]:
-    """Return how many papers say each term that any says; unknown phrases fall into words."""
-    found: dict[Term, int] = {}
-    for term in terms:
-        n = store.search.count(conn, Wanted(any_of=(term,)), _BUDGET + 1)
-        if n:
-            found[term] = n
-        elif len(term) > 1:
-            found |= _counts(conn, [(word,) for word in term if (word,) not in found])
-    return found
-
-
 # -- fusion ----------------------------------------------------------------------------------------
 
 
@@ -282,10 +320,17 @@ def _hits(
     found = dict.fromkeys(first, 1.0)
     for id, score in _fused(lists):
         found.setdefault(id, score)
-    visible = store.search.findable(conn, found)
-    ids = [id for id in found if id in visible and id not in without][:limit]
-    papers = store.papers.load(conn, ids)
-    return [Hit(papers[id], found[id]) for id in ids]
+    wanted = [id for id in found if id not in without]
+    ids: list[int] = []
+    # Nearly all may be shown, so those that are looked at first will do.
+    for start in range(0, len(wanted), 2 * limit):
+        some = wanted[start : start + 2 * limit]
+        visible = store.search.findable(conn, some)
+        ids += [id for id in some if id in visible]
+        if len(ids) >= limit:
+            break
+    papers = store.papers.load(conn, ids[:limit])
+    return [Hit(papers[id], found[id]) for id in ids[:limit]]
 
 
 def _unit(vector: F32) -> F32:

@@ -98,17 +98,25 @@ def count(conn: Connection, wanted: Wanted, at_most: int) -> int:
     return conn.scalar(select(func.count()).select_from(found)) or 0
 
 
-def best(conn: Connection, wanted: Wanted, filters: Filters, n: int, at_most: int) -> list[int]:
+def saying(conn: Connection, wanted: Wanted, filters: Filters, n: int) -> list[int]:
+    """Return at most `n` papers that say what is wanted, in no certain order."""
+    return list(conn.scalars(_saying(conn, wanted, filters).limit(n)))
+
+
+def best(
+    conn: Connection, wanted: Wanted, filters: Filters, n: int, at_most: int | None
+) -> list[int]:
     """Return the at most `n` papers that say best what is wanted, best first.
 
     Args:
-        at_most: so many are compared: of more, those that were stored last.
+        at_most: so many are compared: of more, those that were stored last. None: all.
     """
     id = _id(conn)
     query = _saying(conn, wanted, filters)
-    limit = conn.scalar(query.order_by(id.desc()).offset(at_most).limit(1))
-    if limit is not None:
-        query = query.where(id > limit)
+    if at_most is not None:
+        limit = conn.scalar(query.order_by(id.desc()).offset(at_most).limit(1))
+        if limit is not None:
+            query = query.where(id > limit)
     rank = literal_column(_SQLITE_RANK) if _is_sqlite(conn) else _postgres_rank(wanted)
     return list(conn.scalars(query.order_by(rank, id.desc()).limit(n)))
 
