@@ -78,10 +78,35 @@ def test_the_same_data_and_seed_give_the_same_formula() -> None:
     assert json.dumps(one.facts()) == json.dumps(two.facts())
 
 
-def test_pairs_beyond_the_most_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slates_beyond_the_most_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     X, relevance = slates(5, {WORDS: 1.0})
-    monkeypatch.setattr(formula, "MOST_PAIRS", 500)
-    assert right(learned(X, relevance).margin(X), relevance) > 0.95
+    everything = learned(X, relevance)
+    monkeypatch.setattr(formula, "MOST_ROWS", 50 * SIZE)
+    some = learned(X, relevance)
+    assert right(some.margin(X), relevance) > 0.95
+    assert not np.array_equal(some.worth, everything.worth)
+
+
+def test_the_loss_is_how_unlikely_the_likes_are_and_its_slope_is_right() -> None:
+    X, relevance = slates(5, {WORDS: 1.0, MEANING: 1.0})
+    rng = np.random.default_rng(6)
+    likelihood = formula._Likelihood(
+        X.astype(np.float64),
+        rng.random((len(X), formula.N_CONTEXTS)),
+        relevance,
+        np.array(SIZES),
+        rng.random(len(X)).astype(np.float32),
+    )
+    worth = np.zeros(formula.N_CONTEXTS * len(FEATURES))
+    # Whoever knows nothing finds any paper of a slate as likely as any other.
+    assert likelihood.loss(worth)[0] == pytest.approx(np.log(SIZE))
+    worth[[WORDS, MEANING]] = 0.5, -0.2
+    _, slope = likelihood.loss(worth)
+    for at in (WORDS, MEANING, len(FEATURES) + WORDS, LIKES):
+        step = np.zeros_like(worth)
+        step[at] = 1e-5
+        rise = likelihood.loss(worth + step)[0] - likelihood.loss(worth - step)[0]
+        assert rise / 2e-5 == pytest.approx(slope[at], abs=1e-7)
 
 
 @pytest.mark.parametrize("liked", [0, 1])

@@ -8,8 +8,9 @@
 Many features say nearly the same, and a sum of them says it better than any. Trees that ask one
 question at a time need very many of them for a sum, so they are left what a sum cannot say.
 
-It is fitted as RankSVM is (Joachims 2002) with the logistic loss: a liked paper and another of the
-same slate differ by some row, and its margin shall be positive.
+It is fitted as ListNet is (Cao et al. 2007, its top-one case): what was liked shall be likely among
+all papers of its slate, whose chances are the softmax of their margins. So the few papers that come
+near to what was liked count, and not the many that are far from it anyway.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from numpy.typing import NDArray
 from triage.features import FEATURES
 from triage.records import F32, F64, I32
 
+I64 = NDArray[np.int64]
+
 N_CONTEXTS = 4
-PAIRS_OF_A_LIKE = 20
-MOST_PAIRS_OF_A_SLATE = 60
-MOST_PAIRS = 100_000
-# The inverse of the penalty, beside the mean loss of all pairs.
-STRENGTH = 250.0
-MOST_ITERATIONS = 300
+MOST_ROWS = 200_000
+# Of the squared worths, beside the mean loss of all likes.
+PENALTY = 0.01
+MOST_ITERATIONS = 150
 MANY_LIKES_LOG1P = 5.0
 # A feature that a log hardly knows must not decide alone.
 FARTHEST = 4.0
@@ -104,67 +105,84 @@ def fitted(
 
     Args:
         X: float32 (n, n_features), rows of one query group next to each other.
-        relevance: int32 (n,).
+        relevance: int32 (n,); what is above the least of its slate was liked.
         group_sizes: how many rows each query group has, in order; they sum to n.
-        weights: float32 (n,), above 0; a pair weighs as its liked paper.
+        weights: float32 (n,), above 0; those of what was liked count. The likes of one slate count
+            together as the root of their number.
 
     Returns:
         A formula that is worth nothing where no slate holds both liked and other papers.
     """
+    from scipy.optimize import minimize
+    from threadpoolctl import threadpool_limits
+
     mean, spread = np.zeros(X.shape[1]), np.zeros(X.shape[1])
     if len(X):
         mean, spread = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
     spread[spread < LEAST_SPREAD] = 0
     spread[_OF_THE_READER] = 0
     blank = Formula(np.zeros((N_CONTEXTS, X.shape[1])), mean, spread)
-    rng = np.random.default_rng(seed)
-    better, worse = _pairs(relevance, np.asarray(group_sizes, dtype=np.int64), rng)
-    if not len(better):
+    rows, sizes = _telling(relevance, np.asarray(group_sizes, dtype=np.int64), seed)
+    if not len(rows):
         return blank
-    apart = blank._standard(X[better]) - blank._standard(X[worse])
-    contexts = _contexts(X[better])
-    rows = np.hstack([apart * contexts[:, [k]] for k in range(N_CONTEXTS)]).astype(np.float32)
-    worth = _fit(rows, weights[better].astype(np.float64), rng)
-    return Formula(worth.reshape(N_CONTEXTS, X.shape[1]), mean, spread)
+    likelihood = _Likelihood(
+        blank._standard(X[rows]), _contexts(X[rows]), relevance[rows], sizes, weights[rows]
+    )
+    # The number of threads decides how sums are split, and so the last bits.
+    with threadpool_limits(1):
+        found = minimize(
+            likelihood.loss,
+            blank.worth.ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": MOST_ITERATIONS},
+        )
+    return Formula(found.x.reshape(blank.worth.shape), mean, spread)
+
+
+class _Likelihood:
+    """How unlikely the likes are, by what features are worth."""
+
+    def __init__(self, rows: F64, contexts: F64, relevance: I32, sizes: I64, weights: F32) -> None:
+        self._rows = rows
+        self._contexts = contexts
+        self._starts = np.cumsum(sizes) - sizes
+        self._slate = np.repeat(np.arange(len(sizes)), sizes)
+        liked = relevance > np.minimum.reduceat(relevance, self._starts)[self._slate]
+        n_liked = np.add.reduceat(liked, self._starts, dtype=np.float64)
+        shares = np.where(liked, weights / np.sqrt(n_liked[self._slate]), 0.0)
+        self._shares = shares / shares.sum()
+        self._shares_of_slates = np.add.reduceat(self._shares, self._starts)
+
+    def loss(self, worth: F64) -> tuple[float, F64]:
+        """Return the mean loss of all likes with its penalty, and its slope."""
+        by_context = worth.reshape(N_CONTEXTS, -1)
+        margin = ((self._rows @ by_context.T) * self._contexts).sum(axis=1)
+        margin -= np.maximum.reduceat(margin, self._starts)[self._slate]
+        odds = np.exp(margin)
+        totals = np.add.reduceat(odds, self._starts)
+        loss = self._shares_of_slates @ np.log(totals) - self._shares @ margin
+        pull = odds * (self._shares_of_slates / totals)[self._slate] - self._shares
+        slope = (self._contexts * pull[:, np.newaxis]).T @ self._rows
+        return float(loss + PENALTY / 2 * worth @ worth), slope.ravel() + PENALTY * worth
+
+
+def _telling(relevance: I32, sizes: I64, seed: int) -> tuple[I64, I64]:
+    """Return the rows of slates that hold both liked and other papers, and the slates' sizes.
+
+    Of very many slates some are drawn.
+    """
+    starts, sizes = (np.cumsum(sizes) - sizes)[sizes > 0], sizes[sizes > 0]
+    if not len(sizes):
+        return np.zeros(0, dtype=np.int64), sizes
+    tells = np.maximum.reduceat(relevance, starts) > np.minimum.reduceat(relevance, starts)
+    chosen = np.random.default_rng(seed).permutation(np.flatnonzero(tells))
+    chosen = np.sort(chosen[np.cumsum(sizes[chosen]) <= MOST_ROWS])
+    rows = [np.arange(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *(rows[i] for i in chosen)]), sizes[chosen]
 
 
 def _contexts(X: F32) -> F64:
     likes = X[:, _LIKES].astype(np.float64)
     many = np.minimum(likes, MANY_LIKES_LOG1P) / MANY_LIKES_LOG1P
     return np.stack([np.ones(len(X)), np.exp(-likes), many, X[:, _INTERESTS]], axis=1)
-
-
-def _pairs(
-    relevance: I32, sizes: NDArray[np.int64], rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return rows of liked papers and of others of the same slates."""
-    starts = np.cumsum(sizes) - sizes
-    better, worse = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    for at, size in zip(starts.tolist(), sizes.tolist(), strict=True):
-        marks = relevance[at : at + size]
-        least = marks.min() if size else 0
-        liked, others = np.flatnonzero(marks > least), np.flatnonzero(marks == least)
-        if len(liked):
-            n = min(PAIRS_OF_A_LIKE * len(liked), MOST_PAIRS_OF_A_SLATE)
-            better.append(at + rng.choice(liked, n))
-            worse.append(at + rng.choice(others, n))
-    above, below = np.concatenate(better), np.concatenate(worse)
-    if len(above) <= MOST_PAIRS:
-        return above, below
-    some = rng.choice(len(above), MOST_PAIRS, replace=False)
-    return above[some], below[some]
-
-
-def _fit(rows: F32, weights: F64, rng: np.random.Generator) -> F64:
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
-
-    # Either way round it is the same pair, and two classes are what the library wants.
-    signs = rng.permutation(np.resize([1, -1], len(rows)))
-    model = LogisticRegression(
-        C=STRENGTH / float(weights.sum()), fit_intercept=False, max_iter=MOST_ITERATIONS
-    )
-    # The number of threads decides how sums are split, and so the last bits.
-    with threadpool_limits(1):
-        model.fit(rows * signs[:, np.newaxis].astype(np.float32), signs, sample_weight=weights)
-    return np.asarray(model.coef_[0], dtype=np.float64)
