@@ -8,6 +8,11 @@ are fitted before, as they are kept in the database until a vote changes them.
 
 from __future__ import annotations
 
+import os
+
+# As the command line has it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import statistics
 import tempfile
 import time

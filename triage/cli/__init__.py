@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -76,6 +77,9 @@ def cli(ctx: click.Context, config: str) -> None:
 
 def main() -> None:
     """Run the command line; every error of the program ends as one clear line."""
+    # Of products as small as a day's, a second thread would only wait, and that costs as much CPU
+    # again. Read when NumPy is loaded; what is large asks for more threads itself.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         cli(prog_name="triage")
     except TriageError as error:
