@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 import multiprocessing
 import os
 import random
@@ -518,3 +519,5 @@ def test_votes_senders_a_fetch_and_a_training_at_once_lock_nobody_out(
         assert n_done["send"] == n_digests
         assert (p99 <= 250, longest <= 100) == (True, True), (p99, longest)
     database.close()
+    # Other tests have an ordinary collector again.
+    gc.unfreeze()

@@ -109,6 +109,16 @@ def test_the_loss_is_how_unlikely_the_likes_are_and_its_slope_is_right() -> None
         assert rise / 2e-5 == pytest.approx(slope[at], abs=1e-7)
 
 
+def test_the_likes_of_one_slate_count_as_the_root_of_their_number() -> None:
+    relevance = np.array([1, 0, 0, 0, 0, 1, 1, 1, 1, 0], dtype=np.int32)
+    none = np.zeros((10, 1))
+    likelihood = formula._Likelihood(
+        none, none, relevance, np.array([5, 5]), np.ones(10, dtype=np.float32)
+    )
+    assert likelihood._shares_of_slates == pytest.approx([1 / 3, 2 / 3])
+    assert likelihood._shares[relevance == 0].sum() == 0
+
+
 @pytest.mark.parametrize("liked", [0, 1])
 def test_slates_that_tell_nothing_give_a_formula_that_orders_nothing(liked: int) -> None:
     X, relevance = slates(5, {WORDS: 1.0})

@@ -1,7 +1,7 @@
 """Finds papers: by their words and by what they mean, fused; and papers like given ones.
 
     what was written → ids → those papers first
-                     → a sentence → the few papers that say just that
+                     → six words or more → the few papers that say them so
                      → words → papers that say them, best first ┐
                      → vector → nearest papers ┐                ├ ranks fused → hits
                        with the ten best so far ┴→ nearest papers ┘
@@ -87,9 +87,9 @@ class Search:
     def find(self, written: str, filters: Filters = EVERYTHING, limit: int = 20) -> list[Hit]:
         """Return the at most `limit` papers that fit best what was written, best first.
 
-        Papers whose arXiv id or DOI is written come first, whatever the filters; then those that
-        say a whole title or sentence as it is written. Nothing but filters gives the newest papers
-        that they leave in; nothing at all gives nothing.
+        Papers whose arXiv id or DOI is written come first, whatever the filters; then, where six
+        words or more are written, the few that say the rarest and those around it just so. Nothing
+        but filters gives the newest papers that they leave in; nothing at all gives nothing.
         """
         if limit <= 0:
             return []
