@@ -211,9 +211,22 @@ def test_centres_and_anchors_of_a_taste_draw_near_what_they_stand_for() -> None:
     profile = topics.profile("protein folding", (31, 33, 35))
     past = background("past", topics.everything(), topics.library().encodings.words)
     profile = replace(profile, taste=learn(profile, past))
-    for name, topic in (("interest_cluster_max", "robots"), ("anchor_max", "proteins")):
+    for name, topic in (("cluster_dense", "robots"), ("anchor_max", "proteins")):
         near, rows = column(name, profile), list(topics.rows_of(topic))
         assert near[rows].mean() > 2 * abs(np.delete(near, rows).mean())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cluster_likes", "cluster_meaning", "cluster_words", "cluster_dense", "cluster_sense"],
+)
+def test_a_paper_counts_for_the_interest_that_it_is_nearest_to(name: str) -> None:
+    past = background("past", topics.everything(), topics.library().encodings.words)
+    two = topics.profile(liked=(16, 20, 22, 31, 33, 35))
+    assert not column(name, two).any()
+    found = column(name, replace(two, taste=learn(two, past)))
+    ours = [*topics.rows_of("proteins"), *topics.rows_of("robots")]
+    assert found[ours].mean() > np.delete(found, ours).max()
 
 
 def test_every_feature_has_a_meaning_for_people() -> None:

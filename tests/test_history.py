@@ -157,7 +157,7 @@ def test_a_profile_knows_what_it_is_told_and_has_learned_a_taste_from_it() -> No
     assert [paper.id for paper in profile.liked.papers] == [34, 8]
     assert profile.phrases == ("protein folding",)
     assert profile.taste is not None
-    assert len(profile.taste.intercepts) == 3
+    assert len(profile.taste.intercepts) == profile.taste.words.shape[0] > 0
     nobody = of.profile(of.readers[0], known[:0], on)
     assert nobody.taste is not None
     assert len(nobody.taste.intercepts) == 0

@@ -42,11 +42,11 @@ def again(database: Database, taste: Taste, key: str = "k") -> Taste:
 )
 def test_a_taste_comes_back_bit_by_bit(database: Database, taste: Taste) -> None:
     found = again(database, taste)
-    for name in ("intercepts", "meaning", "centres", "everybody"):
+    for name in ("intercepts", "meaning", "dense_centres", "sense_centres", "everybody"):
         one, other = getattr(found, name), getattr(taste, name)
         assert (one.dtype, one.shape) == (other.dtype, other.shape)
         assert np.array_equal(one, other)
-    for name in ("words", "anchors"):
+    for name in ("words", "word_centres", "anchors"):
         one, other = getattr(found, name), getattr(taste, name)
         assert (one.dtype, one.shape) == (other.dtype, other.shape)
         assert np.array_equal(one.toarray(), other.toarray())

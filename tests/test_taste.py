@@ -14,6 +14,7 @@ from triage.records import F32, Background, Library, Profile, Taste
 from triage.taste import FEW_LIKES, background, learn
 
 ALL_LIKES, HELPED, CLOSE = range(3)
+ALL_MODELS = 3
 PROTEINS, ROBOTS = list(topics.rows_of("proteins")), list(topics.rows_of("robots"))
 NOBODY: list[int] = []
 
@@ -38,8 +39,10 @@ def mean_gap(values: F32, rows: list[int]) -> float:
 
 
 def content(taste: Taste) -> list[bytes]:
-    parts: list[NDArray[np.generic]] = [taste.intercepts, taste.meaning, taste.centres]
-    for rows in (taste.words, taste.anchors):
+    parts: list[NDArray[np.generic]] = [
+        taste.intercepts, taste.meaning, taste.dense_centres, taste.sense_centres,
+    ]  # fmt: skip
+    for rows in (taste.words, taste.word_centres, taste.anchors):
         parts += [rows.indptr, rows.indices, rows.data]
     return [part.tobytes() for part in [*parts, taste.everybody]]
 
@@ -63,7 +66,7 @@ def test_every_model_prefers_papers_of_the_liked_topic(model: int) -> None:
 def test_what_is_meant_counts_beside_words() -> None:
     everything = topics.everything().encodings
     taste = learn(liking(*PROTEINS[:3]), past())
-    scores = everything.sense @ taste.meaning
+    scores = everything.sense @ taste.meaning[0]
     assert scores[PROTEINS[3:]].mean() > scores[ROBOTS].max()
 
 
@@ -96,9 +99,9 @@ def test_neighbours_of_a_like_help_until_there_are_enough_likes() -> None:
 def test_of_whom_nothing_is_known_there_is_no_model(interests: str) -> None:
     before = past(liked=[*PROTEINS, *ROBOTS])
     taste = learn(liking(interests=interests), before)
-    assert len(taste.intercepts) == taste.words.shape[0] == len(taste.centres) == 0
+    assert len(taste.intercepts) == taste.words.shape[0] == len(taste.dense_centres) == 0
+    assert len(taste.meaning) == len(taste.sense_centres) == taste.word_centres.shape[0] == 0
     assert taste.anchors.shape == (0, before.encodings.words.shape[1])
-    assert not taste.meaning.any()
     assert taste.everybody is before.everybody
 
 
@@ -137,14 +140,35 @@ def test_what_was_learned_before_does_not_count() -> None:
     assert content(learn(replace(profile, taste=other), past())) == content(learn(profile, past()))
 
 
-def test_every_interest_has_a_centre() -> None:
+def test_every_interest_has_models_and_centres_of_its_own() -> None:
     taste = learn(liking(*PROTEINS[:4], *ROBOTS[:3]), past())
-    near = topics.everything().encodings.dense @ taste.centres.T
-    assert {int(near[PROTEINS].mean(axis=0).argmax()), int(near[ROBOTS].mean(axis=0).argmax())} == {
-        0,
-        1,
-    }
-    assert len(learn(liking(PROTEINS[0]), past()).centres) == 1
+    everything = topics.everything().encodings
+    proteins, robots = ALL_MODELS, ALL_MODELS + 1
+    assert logits(taste, proteins)[PROTEINS[4:]].min() > logits(taste, proteins)[ROBOTS].max()
+    assert logits(taste, robots)[ROBOTS[3:]].min() > logits(taste, robots)[PROTEINS].max()
+    for near in (
+        everything.sense @ taste.meaning[1:].T,
+        (everything.words @ taste.word_centres.T).toarray(),
+        everything.dense @ taste.dense_centres.T,
+        everything.sense @ taste.sense_centres.T,
+    ):
+        assert near.shape == (60, 2)
+        assert near[PROTEINS].mean(axis=0).argmax() == 0
+        assert near[ROBOTS].mean(axis=0).argmax() == 1
+
+
+def test_a_single_interest_is_what_all_likes_say() -> None:
+    taste = learn(liking(*PROTEINS[:4]), past())
+    assert taste.words.shape[0] == ALL_MODELS + 1
+    assert (taste.words[ALL_MODELS] != taste.words[ALL_LIKES]).nnz == 0
+    assert np.array_equal(taste.meaning[0], taste.meaning[1])
+
+
+def test_a_like_that_is_near_to_no_other_is_no_interest_beside_larger_ones() -> None:
+    taste = learn(liking(*PROTEINS[:4], ROBOTS[0]), past())
+    assert len(taste.dense_centres) == 1
+    assert (taste.words[ALL_MODELS] != taste.words[ALL_LIKES]).nnz > 0
+    assert len(learn(liking(PROTEINS[0]), past()).dense_centres) == 1
 
 
 def test_a_paper_without_words_is_a_like_that_says_nothing() -> None:
@@ -165,5 +189,6 @@ def test_everybodys_taste_waits_for_enough_likes() -> None:
 def test_weights_are_those_of_words_in_the_background() -> None:
     taste = learn(liking(*PROTEINS[:2]), past())
     assert isinstance(taste.words, csr_matrix)
-    assert taste.words.shape == (3, past().encodings.words.shape[1])
-    assert taste.words.dtype == taste.meaning.dtype == taste.centres.dtype == np.float32
+    assert taste.words.shape == (ALL_MODELS + 1, past().encodings.words.shape[1])
+    parts = (taste.words, taste.word_centres, taste.meaning, taste.dense_centres)
+    assert {part.dtype for part in parts} == {np.dtype(np.float32)}

@@ -81,7 +81,8 @@ def numbers(taste: Taste | None) -> list[Any]:
     assert taste is not None
     return [
         taste.words.toarray().tolist(), taste.intercepts.tolist(), taste.meaning.tolist(),
-        taste.centres.tolist(), taste.anchors.toarray().tolist(), taste.everybody.tolist(),
+        taste.word_centres.toarray().tolist(), taste.dense_centres.tolist(),
+        taste.sense_centres.tolist(), taste.anchors.toarray().tolist(), taste.everybody.tolist(),
     ]  # fmt: skip
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Put = Callable[[str, ArrayLike], None]
 
-FEATURE_VERSION = "f2"
+FEATURE_VERSION = "f3"
 
 _MEANT: dict[str, str] = {
     "words_like_mean": "words",
@@ -47,7 +47,11 @@ _MEANT: dict[str, str] = {
     "taste_helped": "taste",
     "taste_close": "taste",
     "taste_meaning": "taste",
-    "interest_cluster_max": "interest_cluster",
+    "cluster_likes": "taste",
+    "cluster_meaning": "taste",
+    "cluster_words": "interest_cluster",
+    "cluster_dense": "interest_cluster",
+    "cluster_sense": "interest_cluster",
     "everybody": "everybody",
     "category_chosen": "category",
     "category_affinity": "category",
@@ -64,7 +68,8 @@ IN_THE_DAY: tuple[str, ...] = (
     "words_like_mean", "words_like_max", "words_like_top3", "dense_like_mean", "dense_like_top3",
     "sense_like_mean", "sense_like_top3", "words_interest_max", "dense_interest_max",
     "sense_interest_max", "interest_cover", "anchor_max", "taste_likes", "taste_helped",
-    "taste_close", "taste_meaning", "interest_cluster_max", "everybody", "category_affinity",
+    "taste_close", "taste_meaning", "cluster_likes", "cluster_meaning", "cluster_words",
+    "cluster_dense", "cluster_sense", "everybody", "category_affinity",
 )  # fmt: skip
 """Features that also count in standard deviations from the mean of the day's candidates: how much
 a cosine says depends on what else there is. Their ranks in the day say no more than that."""
@@ -73,7 +78,7 @@ GROUPS: dict[str, str] = _MEANT | {f"{name}_z": _MEANT[name] for name in IN_THE_
 FEATURES: tuple[str, ...] = tuple(GROUPS)
 _COLUMNS = {name: column for column, name in enumerate(FEATURES)}
 
-# Cosines to single papers are taken to the newest so many; the mean still knows them all.
+# Cosines are taken to the newest so many; a reader's models know them all.
 MAX_NEIGHBOURS = 200
 MAX_PHRASES = 20
 MAX_INTERESTS = 4_000
@@ -135,15 +140,15 @@ def feature_matrix(profile: Profile, candidates: Library, on: date) -> F32:
     liked = profile.liked.encodings.taken(slice(0, MAX_NEIGHBOURS))
     disliked = profile.disliked.encodings.taken(slice(0, MAX_NEIGHBOURS))
     wanted = profile.interests
-    anchors = taste.anchors if taste is not None else wanted.words[:0]
-    to_liked, to_disliked, to_wanted, to_anchors = _cosines(
-        vectors.words, liked.words, disliked.words, wanted.words, anchors
+    learned = () if taste is None else (taste.words, taste.word_centres, taste.anchors)
+    to_liked, to_disliked, to_wanted, *to_learned = _cosines(
+        vectors.words, liked.words, disliked.words, wanted.words, *learned
     )
-    _put_likes(profile.liked.encodings, liked, to_liked, vectors, put)
+    _put_likes(liked, to_liked, vectors, put)
     _put_dislikes(disliked, to_disliked, vectors, put)
     _put_interests(wanted, to_wanted, vectors, put)
     if taste is not None:
-        _put_taste(taste, to_anchors, vectors, put)
+        _put_taste(taste, to_learned, vectors, put)
     _put_facts(profile, candidates.papers, on, put)
     put("n_likes_log1p", np.log1p(len(profile.liked)))
     put("n_phrases", len(profile.phrases))
@@ -164,20 +169,18 @@ def standing(columns: F32) -> F32:
     return np.where(spread > 1e-6, apart / np.maximum(spread, 1e-6), 0).astype(np.float32)
 
 
-def _put_likes(
-    liked: Encodings, newest: Encodings, by_words: F32, vectors: Encodings, put: Put
-) -> None:
+def _put_likes(liked: Encodings, by_words: F32, vectors: Encodings, put: Put) -> None:
     if not len(liked):
         return
     weights = recency_weights(len(liked))
-    put("words_like_mean", vectors.words @ _unit(weights @ liked.words))
-    put("dense_like_mean", vectors.dense @ _unit(weights @ liked.dense))
-    put("sense_like_mean", vectors.sense @ _unit(weights @ liked.sense))
-    for space, cosines in (
-        ("words", by_words),
-        ("dense", vectors.dense @ newest.dense.T),
-        ("sense", vectors.sense @ newest.sense.T),
+    for space, rows, cosines in (
+        ("words", liked.words, by_words),
+        ("dense", liked.dense, vectors.dense @ liked.dense.T),
+        ("sense", liked.sense, vectors.sense @ liked.sense.T),
     ):
+        # A mean of many likes is short, which says nothing about a paper.
+        length = max(float(np.linalg.norm(weights @ rows)), 1e-12)
+        put(f"{space}_like_mean", cosines @ weights / length)
         put(f"{space}_like_max", cosines.max(axis=1))
         put(f"{space}_like_top3", _top_mean(cosines, 3))
 
@@ -196,16 +199,22 @@ def _put_interests(wanted: Encodings, by_words: F32, vectors: Encodings, put: Pu
         put("interest_cover", cover(vectors.words, wanted.words).max(axis=1))
 
 
-def _put_taste(taste: Taste, to_anchors: F32, vectors: Encodings, put: Put) -> None:
+def _put_taste(taste: Taste, by_words: Sequence[F32], vectors: Encodings, put: Put) -> None:
+    models, centres, anchors = by_words
+    logits = models + taste.intercepts
+    meant = vectors.sense @ taste.meaning.T
     if len(taste.intercepts):
-        logits = vectors.words @ taste.words.toarray().T + taste.intercepts
         for column, name in enumerate(("taste_likes", "taste_helped", "taste_close")):
             put(name, logits[:, column])
-        put("taste_meaning", vectors.sense @ taste.meaning)
-    if len(taste.centres):
-        put("interest_cluster_max", (vectors.dense @ taste.centres.T).max(axis=1))
-    if to_anchors.shape[1]:
-        put("anchor_max", to_anchors.max(axis=1))
+        put("taste_meaning", meant[:, 0])
+    if len(taste.dense_centres):
+        put("cluster_likes", logits[:, 3:].max(axis=1))
+        put("cluster_meaning", meant[:, 1:].max(axis=1))
+        put("cluster_words", centres.max(axis=1))
+        put("cluster_dense", (vectors.dense @ taste.dense_centres.T).max(axis=1))
+        put("cluster_sense", (vectors.sense @ taste.sense_centres.T).max(axis=1))
+    if anchors.shape[1]:
+        put("anchor_max", anchors.max(axis=1))
     put("everybody", vectors.words @ taste.everybody)
 
 
@@ -333,11 +342,6 @@ def _top_mean(cosines: F32, k: int) -> F32:
     if cosines.shape[1] > k:
         cosines = np.partition(cosines, -k, axis=1)[:, -k:]
     return np.asarray(cosines.mean(axis=1), dtype=np.float32)
-
-
-def _unit(vector: F32) -> F32:
-    """Return the direction: a mean of many likes is short, which says nothing about a paper."""
-    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), dtype=np.float32)
 
 
 def _without_opening(phrase: str) -> str:

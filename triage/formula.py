@@ -65,7 +65,8 @@ class Formula:
 
     def margin(self, X: F32) -> F64:
         """Return float64 (n,): larger is better within one slate."""
-        return np.asarray(self.contributions(X).sum(axis=1), dtype=np.float64)
+        by_context = self._standard(X) @ self.worth.T
+        return np.asarray((by_context * _contexts(X)).sum(axis=1), dtype=np.float64)
 
     def contributions(self, X: F32) -> F64:
         """Return float64 (n, n_features): each feature's summand, against a usual paper's."""

@@ -271,14 +271,18 @@ class Background:
 
 @dataclass(frozen=True, slots=True)
 class Taste:
-    """What was learned of one reader from all likes together: linear models, and centres.
+    """What was learned of one reader: linear models and centres, of all likes and each interest's.
+
+    An interest here is a group of likes that are near to each other; k of them, 0 without likes.
 
     Attributes:
-        words: float32 CSR (3, v), models over words: all likes, all likes with their neighbours,
-            all likes against what is nearest to them; (0, v) where nothing is known.
-        intercepts: float32 (3,) or (0,).
-        meaning: float32 (s,), a model over the sense.
-        centres: float32 (k, d), the mean dense vector of each interest's likes.
+        words: float32 CSR (3 + k, v), models over words: all likes, all likes with their
+            neighbours, all likes against what is nearest to them, each interest's likes; (0, v)
+            where nothing is known.
+        intercepts: float32 (3 + k,) or (0,).
+        meaning: float32 (1 + k, s) or (0, s), models over the sense: all likes, each interest's.
+        word_centres: float32 CSR (k, v), unit rows: the mean words of each interest's likes.
+        dense_centres: float32 (k, d), sense_centres: float32 (k, s), their mean vectors.
         anchors: float32 CSR (a, v), unit rows: the centres of the neighbours of each phrase, or of
             few likes.
         everybody: float32 (v,), as in `Background`.
@@ -287,7 +291,9 @@ class Taste:
     words: csr_matrix
     intercepts: F32
     meaning: F32
-    centres: F32
+    word_centres: csr_matrix
+    dense_centres: F32
+    sense_centres: F32
     anchors: csr_matrix
     everybody: F32
 

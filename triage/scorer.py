@@ -68,7 +68,7 @@ MIN_RELEVANT = 5
 MIN_GROUPS = 2
 FIRST_ROUNDS = 10
 MOST_ROUNDS = 150
-MANY_ROUNDS = 200
+MANY_ROUNDS = 150
 PATIENCE = 20
 GROUPS_TO_TELL = 20
 MARGIN_ROWS = 50_000
@@ -207,8 +207,8 @@ class LambdaMartScorer:
         if not len(X):
             return np.zeros(0)
         trees = np.asarray(self._booster.predict(X, raw_score=True, num_threads=1))
-        margin = self._scale.gain * (_formula(self._learned, X).sum(axis=1) + trees)
-        return _sigmoid(margin + _unseen(self._learned, X).sum(axis=1) - self._scale.offset)
+        margin = self._scale.gain * (_formula_margin(self._learned, X) + trees)
+        return _sigmoid(margin + X @ _unseen(self._learned) - self._scale.offset)
 
     def contributions(self, X: F32) -> F64:
         """Return float64 (n, n_features): the formula's summands plus the trees' SHAP values.
@@ -221,7 +221,7 @@ class LambdaMartScorer:
             return np.zeros((0, len(FEATURES)))
         trees = np.asarray(self._booster.predict(X, pred_contrib=True, num_threads=1))
         learned = self._scale.gain * (_formula(self._learned, X) + trees[:, :-1])
-        return np.asarray(learned + _unseen(self._learned, X), dtype=np.float64)
+        return np.asarray(learned + X * _unseen(self._learned), dtype=np.float64)
 
     def save(self, folder: Path, key: bytes) -> None:
         """Seal the trees as LightGBM text in `folder` beside their manifest."""
@@ -271,18 +271,19 @@ def _formula(learned: Formula | None, X: F32) -> F64:
     return ColdStartScorer().contributions(X) if learned is None else learned.contributions(X)
 
 
-def _unseen(learned: Formula | None, X: F32) -> F64:
-    """Return float64 (n, n_features): the cold-start formula's parts of what no log varied."""
-    if learned is None or not learned.unseen.any():
-        return np.zeros((1, len(FEATURES)))
-    return np.where(learned.unseen, ColdStartScorer().contributions(X), 0.0)
+def _unseen(learned: Formula | None) -> F64:
+    """Return float64 (n_features,): the cold-start formula's weights of what no log varied."""
+    return np.where(False if learned is None else learned.unseen, _WEIGHTS, 0.0)
 
 
 def _formula_margin(learned: Formula | None, X: F32) -> F64:
     """Return float64 (n,), a part at a time: its summands are rows twice as wide."""
     starts = range(0, len(X), MARGIN_ROWS)
-    parts = [_formula(learned, X[at : at + MARGIN_ROWS]).sum(axis=1) for at in starts]
-    return np.concatenate([np.zeros(0), *parts])
+    slices = [X[at : at + MARGIN_ROWS] for at in starts]
+    if learned is not None:
+        return np.concatenate([np.zeros(0), *map(learned.margin, slices)])
+    cold = ColdStartScorer()
+    return np.concatenate([np.zeros(0), *(cold.contributions(part).sum(axis=1) for part in slices)])
 
 
 def _scale(booster: Booster, log: _Log) -> Scale:
@@ -296,7 +297,7 @@ def _scale(booster: Booster, log: _Log) -> Scale:
     cold = _formula_margin(None, X) + COLD_BASE
     margin = log.init[some] + np.asarray(booster.predict(X, raw_score=True, num_threads=1))
     gain = 1.0 if log.learned is None else float(cold.std() / max(float(margin.std()), 1e-9))
-    unseen = float(_unseen(log.learned, log.X[:1]).sum())
+    unseen = float((log.X[:1] @ _unseen(log.learned)).sum())
     return Scale(gain, gain * float(margin.mean()) + unseen - float(cold.mean()))
 
 

@@ -1,8 +1,8 @@
 """What a reader's papers have that others have not: linear models, each reader's own.
 
-    likes ─────────────────────┬─ against papers of the past ─────────→ taste
-    neighbours of phrases ─────┤
-    and of few likes           └─ against those of them that are near ┘
+    likes, all and each interest's ─┬─ against papers of the past ─────────→ taste
+    neighbours of phrases ──────────┤
+    and of few likes                └─ against those of them that are near ┘
 
 Logistic regression tells likes from papers of the past, both sides weighing the same. Only words
 that the likes hold get a weight: no order suffers, and a fit stays cheap. Who has written a
@@ -12,6 +12,7 @@ there are enough real likes (pseudo-relevance feedback: Rocchio 1971; Buckley et
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from triage.interests import apartness, cluster
 from triage.records import F32, F64, Background, Encodings, Library, Profile, Taste
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csc_matrix, csr_matrix
 
 I64 = NDArray[np.int64]
 
@@ -63,7 +64,7 @@ def background(name: str, papers: Library, liked: csr_matrix) -> Background:
     )
     if not n or liked.shape[0] < FEWEST_LIKES_OF_ALL:
         return past
-    rest = vectors.words[_every(np.arange(n), N_OTHERS)]
+    rest = vectors.words[_every(np.arange(n), N_OTHERS)].tocsc()
     return replace(past, everybody=_fit(liked, rest, EVERYBODYS_STRENGTH)[0])
 
 
@@ -83,35 +84,48 @@ def learn(profile: Profile, past: Background) -> Taste:
         return nothing(past)
     near = _neighbours(profile, past, others)
     rest = past.encodings.taken(_every(others, N_OTHERS))
-    all_likes = helped = close = _fit(liked.words, rest.words, STRENGTH)
+    others_words = rest.words.tocsc()
+    all_likes = helped = close = _fit(liked.words, others_words, STRENGTH)
     if near and len(liked) < FEW_LIKES:
         neighbours = past.encodings.words[np.unique(np.concatenate(near))]
-        helped = _fit(_stacked(liked.words, neighbours), rest.words, STRENGTH)
+        helped = _fit(_stacked(liked.words, neighbours), others_words, STRENGTH)
     if len(liked):
         nearest = others[np.argsort(-(past.encodings.words[others] @ all_likes[0]), kind="stable")]
         rivals = np.union1d(nearest[:NEAR_OTHERS], _every(others, N_OTHERS_IN_MEANING))
-        close = _fit(liked.words, past.encodings.words[rivals], STRENGTH)
-    models = (all_likes, helped, close)
+        close = _fit(liked.words, past.encodings.words[rivals].tocsc(), STRENGTH)
+    interests = [liked.taken(group) for group in _interests(liked.dense, past.apart)]
+    models = [all_likes, helped, close]
+    meanings = [_fit_meaning(liked.sense, rest.sense)]
+    for own in interests:
+        is_all = len(own) == len(liked)
+        models.append(all_likes if is_all else _fit(own.words, others_words, STRENGTH))
+        meanings.append(meanings[0] if is_all else _fit_meaning(own.sense, rest.sense))
     return Taste(
         words=_sparse(np.stack([weights for weights, _ in models])),
         intercepts=np.array([intercept for _, intercept in models], dtype=np.float32),
-        meaning=_fit_meaning(liked, rest),
-        centres=_centres(liked, past.apart),
-        anchors=_anchors(near, past),
+        meaning=np.stack(meanings),
+        word_centres=_sparse(_centres([each.words for each in interests], rest.words)),
+        dense_centres=_centres([each.dense for each in interests], rest.dense),
+        sense_centres=_centres([each.sense for each in interests], rest.sense),
+        anchors=_sparse(_centres([past.encodings.words[rows] for rows in near], rest.words)),
         everybody=past.everybody,
     )
 
 
 def nothing(past: Background) -> Taste:
     """Return the taste of a reader of whom nothing is known."""
-    n_words = past.encodings.words.shape[1]
-    blank = _sparse(np.zeros((0, n_words), dtype=np.float32))
+    words, dense, sense = (
+        _centres([], space)
+        for space in (past.encodings.words, past.encodings.dense, past.encodings.sense)
+    )
     return Taste(
-        words=blank,
+        words=_sparse(words),
         intercepts=np.zeros(0, dtype=np.float32),
-        meaning=np.zeros(past.encodings.sense.shape[1], dtype=np.float32),
-        centres=np.zeros((0, past.encodings.dense.shape[1]), dtype=np.float32),
-        anchors=blank,
+        meaning=sense,
+        word_centres=_sparse(words),
+        dense_centres=dense,
+        sense_centres=sense,
+        anchors=_sparse(words),
         everybody=past.everybody,
     )
 
@@ -151,50 +165,57 @@ def _neighbours(profile: Profile, past: Background, others: I64) -> list[I64]:
     return [others[np.argsort(-column[others], kind="stable")[:k]] for column in closeness.T]
 
 
-def _centres(liked: Encodings, apart: float) -> F32:
-    labels = cluster(liked.dense, apart)
-    groups = [labels == label for label in range(labels.max(initial=-1) + 1)]
-    large = [group for group in groups if group.sum() >= FEWEST_OF_AN_INTEREST] or groups
-    means = [liked.dense[group].mean(axis=0) for group in large]
-    return np.array(means, dtype=np.float32).reshape(len(means), liked.dense.shape[1])
+def _interests(dense: F32, apart: float) -> list[I64]:
+    """Return the rows of likes that are near to each other; those of no group are left out."""
+    labels = cluster(dense, apart)
+    groups = [np.flatnonzero(labels == label) for label in range(labels.max(initial=-1) + 1)]
+    large = [group for group in groups if len(group) >= FEWEST_OF_AN_INTEREST]
+    return large or [np.arange(len(dense))][: len(dense)]
 
 
-def _anchors(near: list[I64], past: Background) -> csr_matrix:
-    n_words = past.encodings.words.shape[1]
-    centres = np.zeros((len(near), n_words), dtype=np.float32)
-    for row, rows in enumerate(near):
-        centre = recency_weights(len(rows)) @ past.encodings.words[rows]
+def _centres(groups: Sequence[csr_matrix | F32], like: csr_matrix | F32) -> F32:
+    """Return float32 (k, n): the direction of each group's rows, which are newest first."""
+    centres = np.zeros((len(groups), like.shape[1]), dtype=np.float32)
+    for row, rows in enumerate(groups):
+        centre = recency_weights(rows.shape[0]) @ rows
         centres[row] = centre / max(float(np.linalg.norm(centre)), 1e-12)
-    return _sparse(centres)
+    return centres
 
 
-def _fit_meaning(liked: Encodings, rest: Encodings) -> F32:
+def _fit_meaning(liked: F32, rest: F32) -> F32:
     if not len(liked):
-        return np.zeros(rest.sense.shape[1], dtype=np.float32)
-    others = rest.sense[_every(np.arange(len(rest)), N_OTHERS_IN_MEANING)]
-    weights, _ = _logistic(np.vstack([liked.sense, others]), len(liked), MEANING_STRENGTH)
+        return np.zeros(rest.shape[1], dtype=np.float32)
+    others = rest[_every(np.arange(len(rest)), N_OTHERS_IN_MEANING)]
+    weights, _ = _logistic(
+        np.vstack([liked, others]), len(liked), MEANING_STRENGTH, solver="lbfgs", tol=1e-4
+    )
     return np.asarray(weights, dtype=np.float32)
 
 
-def _fit(positives: csr_matrix, others: csr_matrix, strength: float) -> tuple[F32, float]:
+def _fit(positives: csr_matrix, others: csc_matrix, strength: float) -> tuple[F32, float]:
     """Return float32 (v,) weights and the intercept, over the words that positives hold."""
     weights = np.zeros(others.shape[1], dtype=np.float32)
     columns = np.unique(positives.indices)
     if not len(columns):
         return weights, 0.0
-    rows = _stacked(positives, others).tocsc()[:, columns].tocsr()
-    weights[columns], intercept = _logistic(rows, positives.shape[0], strength)
+    rows = _stacked(positives[:, columns], others[:, columns].tocsr()).astype(np.float64)
+    # Of much that is sparse, one coordinate after the other costs least (Fan et al. 2008).
+    weights[columns], intercept = _logistic(
+        rows, positives.shape[0], strength, solver="liblinear", tol=TOLERANCE
+    )
     return weights, intercept
 
 
-def _logistic(rows: csr_matrix | F32, n_positive: int, strength: float) -> tuple[F64, float]:
+def _logistic(
+    rows: csr_matrix | F32, n_positive: int, strength: float, *, solver: str, tol: float
+) -> tuple[F64, float]:
     from sklearn.linear_model import LogisticRegression
 
     labels = np.zeros(rows.shape[0])
     labels[:n_positive] = 1
     model = LogisticRegression(
-        C=strength, class_weight="balanced", solver="liblinear", tol=TOLERANCE, random_state=0
-    ).fit(rows.astype(np.float64), labels)
+        C=strength, class_weight="balanced", solver=solver, tol=tol, random_state=0
+    ).fit(rows, labels)
     return model.coef_[0], float(model.intercept_[0])
 
 

@@ -17,6 +17,8 @@ from triage.store._insert import insert_missing, upsert
 from triage.tables import backgrounds, tastes
 
 BACKGROUNDS_KEPT = 3
+_DENSE = ("intercepts", "meaning", "dense_centres", "sense_centres")
+_SPARSE = ("words", "word_centres", "anchors")
 
 
 def load(conn: Connection, subscriber_id: int, key: str) -> bytes | None:
@@ -53,12 +55,9 @@ def save_everybody(conn: Connection, name: str, weights: F32, at: datetime) -> N
 
 
 def _pack(taste: Taste) -> bytes:
-    arrays: dict[str, Any] = {
-        "meaning": taste.meaning,
-        "intercepts": taste.intercepts,
-        "centres": taste.centres,
-    }
-    for name, rows in (("words", taste.words), ("anchors", taste.anchors)):
+    arrays: dict[str, Any] = {name: getattr(taste, name) for name in _DENSE}
+    for name in _SPARSE:
+        rows = getattr(taste, name)
         arrays[f"{name}_data"] = rows.data
         arrays[f"{name}_indices"] = rows.indices
         arrays[f"{name}_indptr"] = rows.indptr
@@ -81,7 +80,7 @@ def unpack(content: bytes, everybody: F32) -> Taste:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         found = dict(arrays)
     sparse = {}
-    for name in ("words", "anchors"):
+    for name in _SPARSE:
         parts = (found[f"{name}_data"], found[f"{name}_indices"], found[f"{name}_indptr"])
         sparse[name] = csr_matrix(parts, shape=(len(parts[2]) - 1, len(everybody)))
         sparse[name].check_format(full_check=True)
@@ -89,7 +88,9 @@ def unpack(content: bytes, everybody: F32) -> Taste:
         words=sparse["words"],
         intercepts=found["intercepts"],
         meaning=found["meaning"],
-        centres=found["centres"],
+        word_centres=sparse["word_centres"],
+        dense_centres=found["dense_centres"],
+        sense_centres=found["sense_centres"],
         anchors=sparse["anchors"],
         everybody=everybody,
     )
