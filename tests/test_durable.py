@@ -19,7 +19,7 @@ from itertools import count
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import httpx
 import pytest
@@ -52,6 +52,8 @@ from triage.tokens import Claims, Keyring, Purpose
 from triage.train import train_in_words
 from triage.web import create_app
 from triage.workshop import FileWorkshop
+
+MOUNTS = Path("/proc/mounts")
 
 pytestmark = pytest.mark.sqlite("it is about its locks and its files")
 
@@ -342,7 +344,7 @@ class Beside:
         database = timed(self.folder)
         n, trouble = 0, ""
         try:
-            n = {"send": self.send, "fetch": self.fetch, "train": self.train}[name](database)
+            n = self.works[name](self, database)
         except Exception as error:
             trouble = f"{name}: {type(error).__name__}: {error}"
         self.told.put((name, n, database.held, trouble))
@@ -378,6 +380,24 @@ class Beside:
         workshop = FileWorkshop(self.folder / "models", b"a key of the tests")
         train_in_words(database, workshop, StoppedClock())
         return 1
+
+    def sync(self, _: TimedDatabase) -> int:
+        """Write to a file that nobody else has; return the longest wait for the disk in us."""
+        longest_s = 0.0
+        with (self.folder / "beside").open("wb", buffering=0) as file:
+            while not self.over.wait(0.05):
+                started = time.perf_counter()
+                file.write(bytes(4096))
+                os.fdatasync(file.fileno())
+                longest_s = max(longest_s, time.perf_counter() - started)
+        return round(1e6 * longest_s)
+
+    works: ClassVar[dict[str, Callable[..., int]]] = {
+        "send": send,
+        "fetch": fetch,
+        "train": train,
+        "sync": sync,
+    }
 
 
 def told_apart(n: int) -> FetchedPaper:
@@ -477,9 +497,7 @@ def test_votes_senders_a_fetch_and_a_training_at_once_lock_nobody_out(
     spawning = multiprocessing.get_context("spawn")
     over, told = spawning.Event(), spawning.Queue()
     beside = Beside(tmp_path, duration_s, n_digests, over, told)
-    processes = [
-        spawning.Process(target=beside.run, args=(name,)) for name in ("send", "fetch", "train")
-    ]
+    processes = [spawning.Process(target=beside.run, args=(name,)) for name in Beside.works]
     for process in processes:
         process.start()
     load = Load()
@@ -509,6 +527,8 @@ def test_votes_senders_a_fetch_and_a_training_at_once_lock_nobody_out(
         longest_write_transaction_ms=longest,
         longest_was_committing_ms=round(1000 * of_which_s, 1),
         longest_was_of=by,
+        longest_bare_sync_ms=round(n_done["sync"] / 1000, 1),
+        file_system=place.file_system(tmp_path.resolve(), MOUNTS.read_text("utf-8")),
         write_transaction_p99_ms=share(held_s, 0.99),
     )
     assert troubles == []

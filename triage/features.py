@@ -268,7 +268,8 @@ def category_affinity(liked: tuple[Paper, ...], papers: tuple[Paper, ...]) -> F3
     if not liked:
         return np.zeros(len(papers), dtype=np.float32)
     # Papers are many and their sets of categories few.
-    kinds = Counter([paper.categories for paper in papers])
+    each = [paper.categories for paper in papers]
+    kinds = Counter(each)
     seen: dict[str, int] = {}
     for kind, n in kinds.items():
         for category in set(kind):
@@ -280,8 +281,8 @@ def category_affinity(liked: tuple[Paper, ...], papers: tuple[Paper, ...]) -> F3
         / (len(liked) + _SMOOTHING)
         for category, count in seen.items()
     }
-    worth = {kind: sum(lift[c] for c in kind) / max(len(kind), 1) for kind in kinds}
-    return np.array([worth[paper.categories] for paper in papers], dtype=np.float32)
+    worth = {kind: sum(map(lift.__getitem__, kind)) / max(len(kind), 1) for kind in kinds}
+    return np.array([worth[kind] for kind in each], dtype=np.float32)
 
 
 def _put_facts(profile: Profile, papers: tuple[Paper, ...], on: date, put: Put) -> None:

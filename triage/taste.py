@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from triage.features import cover, recency_weights, standing
 from triage.interests import apartness, cluster
-from triage.records import F32, F64, Background, Encodings, Library, Profile, Taste
+from triage.records import F32, F64, Background, Library, Profile, Taste
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix, csr_matrix
