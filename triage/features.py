@@ -180,7 +180,7 @@ def _put_likes(liked: Encodings, by_words: F32, vectors: Encodings, put: Put) ->
     ):
         # A mean of many likes is short, which says nothing about a paper.
         length = max(float(np.linalg.norm(weights @ rows)), 1e-12)
-        put(f"{space}_like_mean", cosines @ weights / length)
+        put(f"{space}_like_mean", (cosines * weights).sum(axis=1) / length)
         put(f"{space}_like_max", cosines.max(axis=1))
         put(f"{space}_like_top3", _top_mean(cosines, 3))
 

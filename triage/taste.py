@@ -41,7 +41,7 @@ NEIGHBOURS = 20
 FEWEST_NEIGHBOURS = 5
 # Near papers that were not liked tell what the reader leaves out within the field.
 NEAR_OTHERS = 800
-FEWEST_OF_AN_INTEREST = 2
+FEWEST_OF_AN_INTEREST = 3
 FEWEST_LIKES_OF_ALL = 30
 
 
