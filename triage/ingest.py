@@ -1,9 +1,11 @@
 """From a source into the database: what was said, of which paper, and what is one work.
 
-    source.fetch → the row of each id → records → linked works → columns, cursor: one transaction
+    source.fetch → the row of each id → records → linked works → columns: a transaction for a few
+                 → cursor and days: the last one of a batch
 
 A work is made of all its records, so it is the same in whatever order they came, and everything
-can be repeated: the same records again change nothing.
+can be repeated: the same records again change nothing. So nobody who votes or sends has to wait
+until a batch of a thousand is stored, and one that breaks off is read again.
 """
 
 from __future__ import annotations
@@ -26,6 +28,10 @@ from triage.work import composed
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+
+# Under load a record takes up to four milliseconds, for which all other writers wait.
+AT_ONCE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ class IngestReport:
 def ingest(
     database: Database, source: Source, clock: Clock, *, resume: bool
 ) -> Iterator[IngestReport]:
-    """Store everything that a source gives, one transaction a batch.
+    """Store everything that a source gives; the cursor moves when a batch is stored whole.
 
     Args:
         resume: go on from the stored cursor and move it; else read from the beginning.
@@ -73,16 +79,22 @@ def ingest(
     total = IngestReport()
     for batch in source.fetch(cursor):
         now = clock.now()
+        # A new version of a paper that nobody stored is not news, unless the paper comes with it.
+        coming = {_identity(paper) for paper in batch.papers if not paper.update_only}
+        for start in range(0, len(batch.papers), AT_ONCE):
+            some = batch.papers[start : start + AT_ONCE]
+            with database.write() as conn:
+                total += _store_papers(conn, source.name, some, coming, now)
         with database.write() as conn:
-            total += _store_batch(conn, source.name, batch, now)
+            total += _store_rest(conn, source.name, batch, now)
             if resume and batch.cursor is not None:
                 store.sources.save_cursor(conn, source.name, batch.cursor, now)
             store.sources.save_days(conn, batch.days, now)
         yield total
 
 
-def _store_batch(conn: Connection, origin: str, batch: Batch, now: datetime) -> IngestReport:
-    stored, known = _store_papers(conn, origin, batch.papers, now)
+def _store_rest(conn: Connection, origin: str, batch: Batch, now: datetime) -> IngestReport:
+    """Count what is known by its id alone, and keep what cannot be stored."""
     ids = store.papers.find(conn, [(id.source, id.source_id) for id in batch.ids])
     rejected = list(batch.rejected)
     for id in batch.ids:
@@ -91,17 +103,19 @@ def _store_batch(conn: Connection, origin: str, batch: Batch, now: datetime) -> 
             rejected.append(Rejected(reason, f"{id.source}:{id.source_id}", id.where))
     hashed = [(record, _hash(record.raw)) for record in rejected]
     store.sources.keep_rejected(conn, origin, hashed, now)
-    known += len(batch.ids) - (len(rejected) - len(batch.rejected))
-    return IngestReport(stored + known + len(rejected), stored, known, len(rejected))
+    known = len(batch.ids) - (len(rejected) - len(batch.rejected))
+    return IngestReport(known + len(rejected), 0, known, len(rejected))
 
 
 def _store_papers(
-    conn: Connection, origin: str, fetched: Sequence[FetchedPaper], now: datetime
-) -> tuple[int, int]:
-    """Store records and return of how many works they are the first, and how many are known."""
+    conn: Connection,
+    origin: str,
+    fetched: Sequence[FetchedPaper],
+    coming: Collection[_Identity],
+    now: datetime,
+) -> IngestReport:
+    """Store records and count of how many works they are the first, and how many are known."""
     homes = _Homes(conn, fetched)
-    # A new version of a paper that nobody stored is not news, so it is not counted either.
-    coming = {_identity(paper) for paper in fetched if not paper.update_only}
     fetched = [
         paper
         for paper in fetched
@@ -128,7 +142,7 @@ def _store_papers(
     works.refresh(conn, regrouped | (rows - once), now)
     n_merged = len(store.works.merged(conn, new))
     n_stored = len(new) - n_merged
-    return n_stored, len(fetched) - n_stored
+    return IngestReport(len(fetched), n_stored, len(fetched) - n_stored)
 
 
 def _keep_records(
