@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 
 from tests.factories import DAY, NOON
 from tests.fakes import StoppedClock
@@ -27,7 +30,7 @@ from tests.installation import (
 from triage import store
 from triage.errors import SourceError
 from triage.fetched import Batch, FetchedPaper, PaperId, Rejected, SourceDay
-from triage.ingest import IngestReport, ingest
+from triage.ingest import AT_ONCE, IngestReport, ingest
 from triage.records import Verdict
 from triage.sources.files import open_source
 from triage.store import Database, open_database
@@ -354,6 +357,55 @@ def test_a_batch_that_cannot_be_stored_leaves_its_cursor_where_it_was(database: 
         next(progress)
     with database.read() as conn:
         assert store.sources.cursor(conn, "listed") == "a"
+
+
+class Watched(Database):
+    """Notes how many papers are stored after each write."""
+
+    sizes: list[int]
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        with super().write() as conn:
+            yield conn
+        self.sizes.append(len(rows(self, "papers")))
+
+
+def watched(database: Database) -> Watched:
+    watching = Watched(database.engine, database._checkpointer)
+    watching.sizes = [len(rows(database, "papers"))]
+    return watching
+
+
+def test_other_writers_wait_for_a_few_papers_and_never_for_a_whole_batch(
+    database: Database,
+) -> None:
+    watching = watched(database)
+    batch = Batch(papers=tuple(fetched(n) for n in range(3 * AT_ONCE + 1)), cursor="a")
+    assert run(watching, ListedSource(batch)) == IngestReport(read=31, stored=31)
+    assert np.diff(watching.sizes).tolist() == [AT_ONCE, AT_ONCE, AT_ONCE, 1, 0]
+
+
+def test_a_batch_that_breaks_off_is_read_again_whole(database: Database) -> None:
+    papers = [fetched(n) for n in range(AT_ONCE + 1)]
+    broken = Batch(papers=(*papers[:-1], fetched(99, listed_on=None)), cursor="a")
+    with pytest.raises(AssertionError):
+        run(database, ListedSource(broken, name="s"), resume=True)
+    with database.read() as conn:
+        assert store.sources.cursor(conn, "s") is None
+    whole = Batch(papers=tuple(papers), cursor="a")
+    found = run(database, ListedSource(whole, name="s"), resume=True)
+    assert (found.read, len(stored_papers(database))) == (AT_ONCE + 1, AT_ONCE + 1)
+    with database.read() as conn:
+        assert store.sources.cursor(conn, "s") == "a"
+
+
+def test_a_new_version_counts_if_its_paper_comes_later_in_the_batch(database: Database) -> None:
+    between = [fetched(n) for n in range(2, 2 + AT_ONCE)]
+    second = fetched(1, version=2, title="The second version", update_only=True)
+    take_in(database, [second, *between, fetched(1)])
+    found = {paper.source_id: paper for paper in stored_papers(database)}
+    assert found["2603.00001"].title == "The second version"
 
 
 def test_reading_from_the_beginning_neither_uses_nor_moves_the_cursor(database: Database) -> None:

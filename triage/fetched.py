@@ -72,7 +72,7 @@ class SourceDay:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a source gave in one step: stored in one transaction together with its cursor."""
+    """What a source gave in one step; its cursor is stored when all the rest is."""
 
     papers: tuple[FetchedPaper, ...] = ()
     rejected: tuple[Rejected, ...] = ()
