@@ -227,6 +227,12 @@ def test_a_paper_counts_for_the_interest_that_it_is_nearest_to(name: str) -> Non
     found = column(name, replace(two, taste=learn(two, past)))
     ours = [*topics.rows_of("proteins"), *topics.rows_of("robots")]
     assert found[ours].mean() > np.delete(found, ours).max()
+    each = [
+        column(name, replace(one, taste=learn(one, past)))
+        for one in (topics.profile(liked=(16, 20, 22)), topics.profile(liked=(31, 33, 35)))
+    ]
+    # What is liked is no other, so the models of a reader of both differ a little from theirs.
+    assert found == pytest.approx(np.maximum(*each), abs=0.3)
 
 
 def test_every_feature_has_a_meaning_for_people() -> None:

@@ -78,6 +78,9 @@ GROUPS: dict[str, str] = _MEANT | {f"{name}_z": _MEANT[name] for name in IN_THE_
 FEATURES: tuple[str, ...] = tuple(GROUPS)
 _COLUMNS = {name: column for column, name in enumerate(FEATURES)}
 
+# The order of `Taste.words`; what follows there is of one interest each.
+_MODELS_OF_ALL = ("taste_likes", "taste_helped", "taste_close")
+
 # Cosines are taken to the newest so many; a reader's models know them all.
 MAX_NEIGHBOURS = 200
 MAX_PHRASES = 20
@@ -204,11 +207,11 @@ def _put_taste(taste: Taste, by_words: Sequence[F32], vectors: Encodings, put: P
     logits = models + taste.intercepts
     meant = vectors.sense @ taste.meaning.T
     if len(taste.intercepts):
-        for column, name in enumerate(("taste_likes", "taste_helped", "taste_close")):
+        for column, name in enumerate(_MODELS_OF_ALL):
             put(name, logits[:, column])
         put("taste_meaning", meant[:, 0])
     if len(taste.dense_centres):
-        put("cluster_likes", logits[:, 3:].max(axis=1))
+        put("cluster_likes", logits[:, len(_MODELS_OF_ALL) :].max(axis=1))
         put("cluster_meaning", meant[:, 1:].max(axis=1))
         put("cluster_words", centres.max(axis=1))
         put("cluster_dense", (vectors.dense @ taste.dense_centres.T).max(axis=1))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-# Under load a record takes up to four milliseconds, for which all other writers wait.
+# All other writers wait while so many papers are stored.
 AT_ONCE = 10
 
 
