@@ -186,3 +186,22 @@ def test_a_manifest_that_names_another_version_is_refused(tmp_path: Path) -> Non
     assert manifest["version"] == topics.encoder().version
     with pytest.raises(ModelError, match="another encoder"):
         TextEncoder.load(tmp_path, KEY)
+
+
+def test_what_papers_of_one_author_share_is_near_in_sense(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triage.kinship.FEWEST_GROUPS", 1)
+    authors = [paper.authors for paper in topics.literature()]
+    with_authors = TextEncoder.fit(TEXTS, authors)
+    apart, together = (_contrast(encoder) for encoder in (topics.encoder(), with_authors))
+    assert together > apart
+    assert with_authors.version == TextEncoder.fit(TEXTS, authors).version
+
+
+def _contrast(encoder: TextEncoder) -> float:
+    """How much nearer papers of one topic are than those of two, in spreads of the latter."""
+    sense = encoder.encode(TEXTS).sense
+    cosines = sense @ sense.T
+    proteins = list(topics.rows_of("proteins"))
+    own = cosines[np.ix_(proteins, proteins)]
+    others = np.delete(cosines[proteins], proteins, axis=1)
+    return float((own.mean() - others.mean()) / others.std())

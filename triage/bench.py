@@ -225,7 +225,8 @@ def _encoded(
     progress("encode", 0, len(data.papers))
     texts = [paper.encoded_text for paper in data.papers]
     n_before = sum(paper.listed_on < first for paper in data.papers)
-    encoder = workshop.fit_encoder(texts[:n_before])
+    authors = [paper.authors for paper in data.papers[:n_before]]
+    encoder = workshop.fit_encoder(texts[:n_before], authors)
     library = Library(data.papers, encoder.encode(texts))
     progress("encode", len(texts), len(texts))
     return encoder, library

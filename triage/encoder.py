@@ -3,10 +3,11 @@
 Words are TF-IDF over words and pairs of neighbouring words (Salton & Buckley 1988: sublinear term
 frequency, inverse document frequency, unit length). The dense space is their truncated singular
 value decomposition (Deerwester et al. 1990), found by random projection with a fixed seed (Halko,
-Martinsson & Tropp 2011). Reading words is done here and not by scikit-learn's vectoriser, because
+Martinsson & Tropp 2011), and half whitened. Reading words is done here and not by scikit-learn's vectoriser, because
 it is four times faster and because the fitted state is then nothing but arrays and words. The
-third vector knows more: latent dimensions and a sentence encoder's side by side, whitened together,
-so that what most papers share counts no more than what sets a few apart (Kessy et al. 2018).
+third vector knows more: latent dimensions and a sentence encoder's side by side, stretched where
+papers of one author agree (`triage.kinship`), so that what sets two fields apart counts more than
+what two papers of one field differ in.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from triage import modelfile
 from triage.errors import ModelError
+from triage.kinship import metric, same_author
 from triage.records import F32, Encodings
 from triage.sentence import NAME, sense
 
@@ -39,9 +41,10 @@ MAX_TERMS = 30_000
 MAX_DIMENSIONS = 256
 # The latent dimensions of 20,000 papers serve 60,000 as well; the fit costs a third.
 MAX_SVD_ROWS = 20_000
-# As many tell how all of them spread; directions in which they hardly do are noise.
+# Along which directions so few papers spread is half chance.
+FEW_ROWS = 1_000
+# As many tell how all of them spread.
 MAX_SENSE_ROWS = 5_000
-WHITENING_FLOOR = 0.3
 CHUNK = 4_096
 BLAS_THREADS = 2
 
@@ -57,10 +60,10 @@ class _State:
         forms: known word forms; `stems[i]` is the word that form i counts as, -1 for a stop word.
         keys: int64 (v,), ascending: a word's number, or for a pair (first + 1) * n + second.
         idf: float32 (v,).
-        components: float32 (d, v).
+        components: float32 (d, v), singular vectors, stretched.
         sense_mean: float32 (256,), the mean of the sentence encoder over the corpus.
         joint_mean: float32 (d + 256,), of both side by side.
-        whitening: float32 (d + 256, d + 256).
+        metric: float32 (d + 256, d + 256), see `triage.kinship`.
     """
 
     forms: tuple[str, ...]
@@ -71,7 +74,7 @@ class _State:
     components: F32
     sense_mean: F32
     joint_mean: F32
-    whitening: F32
+    metric: F32
 
 
 class TextEncoder:
@@ -89,8 +92,15 @@ class TextEncoder:
         self.version = f"enc-{hashlib.sha256(_pack(state)).hexdigest()[:12]}"
 
     @classmethod
-    def fit(cls, texts: Sequence[str], seed: int = 0) -> TextEncoder:
+    def fit(
+        cls, texts: Sequence[str], authors: Sequence[Sequence[str]] = (), seed: int = 0
+    ) -> TextEncoder:
         """Learn words, weights and latent dimensions from a corpus of any size.
+
+        Args:
+            texts: of papers.
+            authors: who wrote each of them; none at all where that is not known.
+            seed: of the random projection.
 
         A word must occur in more papers the larger the corpus is (one of 3, five of 2,000), and
         words of more than a quarter of a larger corpus tell nothing. A plural counts as its
@@ -124,7 +134,7 @@ class TextEncoder:
                 vocabulary,
                 idf,
                 components,
-                *_whitening(texts, words, components),
+                *_joint(texts, words, components, authors),
             )
         )
 
@@ -216,7 +226,7 @@ class TextEncoder:
     def _sense(self, texts: Sequence[str], words: csr_matrix, dense: F32) -> F32:
         state = self._state
         joint = np.hstack([dense, _unit(sense(texts) - state.sense_mean)])
-        meant = _unit((joint - state.joint_mean) @ state.whitening)
+        meant = _unit((joint - state.joint_mean) @ state.metric)
         # A text without known words says nothing that the corpus could judge.
         meant[np.diff(words.indptr) == 0] = 0
         # As it is stored, so that a row is the same before and after.
@@ -339,7 +349,11 @@ def _used_forms(stems: NDArray[np.int32], vocabulary: I64, n_stems: int) -> NDAr
 
 
 def _components(words: csr_matrix, seed: int) -> F32:
-    """Return float32 (d, v), the leading right singular vectors of at most MAX_SVD_ROWS rows."""
+    """Return float32 (d, v), the leading right singular vectors of at most MAX_SVD_ROWS rows.
+
+    They are stretched so that papers spread more alike along all of them: the first few, which
+    most papers share, would outweigh what sets single papers apart.
+    """
     from sklearn.utils.extmath import randomized_svd
     from threadpoolctl import threadpool_limits
 
@@ -350,28 +364,34 @@ def _components(words: csr_matrix, seed: int) -> F32:
     # The number of threads decides how sums are split, and so the last bits.
     with threadpool_limits(BLAS_THREADS):
         _, _, components = randomized_svd(words, d, n_iter=4, random_state=seed)
+        spread = (_unit(words @ components.T) ** 2).mean(axis=0)
+    trust = words.shape[0] / (words.shape[0] + FEW_ROWS)
+    components /= ((spread + spread.mean()) ** (trust / 2))[:, np.newaxis]
     return np.ascontiguousarray(components, dtype=np.float32)
 
 
-def _whitening(texts: Sequence[str], words: csr_matrix, components: F32) -> tuple[F32, F32, F32]:
-    """Return the mean sense, the mean of dense and sense side by side, and what whitens them.
-
-    The symmetric (ZCA) form: it does not depend on signs or on the order of equal directions.
-    """
+def _joint(
+    texts: Sequence[str],
+    words: csr_matrix,
+    components: F32,
+    authors: Sequence[Sequence[str]],
+) -> tuple[F32, F32, F32]:
+    """Return the mean sense, the mean of dense and sense side by side, and the metric of both."""
     from threadpoolctl import threadpool_limits
 
-    rows = np.linspace(0, len(texts) - 1, min(len(texts), MAX_SENSE_ROWS)).astype(np.int64)
-    raw = sense([texts[row] for row in rows])
-    sense_mean = raw.mean(axis=0)
-    joint = np.hstack([_unit(words[rows] @ components.T), _unit(raw - sense_mean)])
-    mean = joint.mean(axis=0)
-    apart = (joint - mean).astype(np.float64)
+    sample = np.linspace(0, len(texts) - 1, min(len(texts), MAX_SENSE_ROWS)).astype(np.int64)
+    groups = same_author(authors)
+    used = np.unique(np.concatenate([sample, *groups]))
+    raw = sense([texts[row] for row in used])
+    in_sample = np.searchsorted(used, sample)
+    sense_mean = raw[in_sample].mean(axis=0)
+    joint = np.hstack([_unit(words[used] @ components.T), _unit(raw - sense_mean)])
+    mean = joint[in_sample].mean(axis=0)
     with threadpool_limits(BLAS_THREADS):
-        covariance = apart.T @ apart / len(rows)
-        floor = WHITENING_FLOOR * np.trace(covariance) / len(covariance) + 1e-6
-        values, directions = np.linalg.eigh(covariance)
-        whitening = (directions / np.sqrt(np.maximum(values, 0) + floor)) @ directions.T
-    return sense_mean, mean, np.asarray(whitening, dtype=np.float32)
+        stretched = metric(
+            joint - mean, in_sample, [np.searchsorted(used, group) for group in groups]
+        )
+    return sense_mean, mean, stretched
 
 
 def _unit(rows: F32) -> F32:
@@ -391,7 +411,7 @@ def _pack(state: _State) -> bytes:
         components=state.components,
         sense_mean=state.sense_mean,
         joint_mean=state.joint_mean,
-        whitening=state.whitening,
+        whitening=state.metric,
     )
     return buffer.getvalue()
 
@@ -407,5 +427,6 @@ def _unpack(content: bytes) -> _State:
             arrays["components"],
             arrays["sense_mean"],
             arrays["joint_mean"],
+            # Encoders of before knew nothing of authors and whitened instead.
             arrays["whitening"],
         )

@@ -207,8 +207,13 @@ class Mailer(Protocol):
 class Workshop(Protocol):
     """Fits encoders and scorers, keeps them, and loads them again by their versions."""
 
-    def fit_encoder(self, texts: Sequence[str]) -> Encoder:
-        """Fit an encoder on a corpus and keep it; the same texts give the same version."""
+    def fit_encoder(self, texts: Sequence[str], authors: Sequence[Sequence[str]] = ()) -> Encoder:
+        """Fit an encoder on a corpus and keep it; the same corpus gives the same version.
+
+        Args:
+            texts: of papers.
+            authors: who wrote each of them; none at all where that is not known.
+        """
 
     def fit_scorer(
         self, X: F32, relevance: I32, group_sizes: Sequence[int], weights: F32, encoder: str

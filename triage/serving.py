@@ -96,10 +96,11 @@ def fit_encoder(database: Database, workshop: Workshop, clock: Clock) -> Encoder
         NotFound: no papers are stored.
     """
     with database.read() as conn:
-        texts = [paper.encoded_text for paper in store.papers.iterate(conn)]
-    if not texts:
+        known = [(paper.encoded_text, paper.authors) for paper in store.papers.iterate(conn)]
+    if not known:
         raise NotFound("there are no papers yet: `triage papers import FILE…` brings some in")
-    encoder = workshop.fit_encoder(texts)
+    texts, authors = zip(*known, strict=True)
+    encoder = workshop.fit_encoder(texts, authors)
     with database.write() as conn:
         metrics = {"n_papers": len(texts)}
         store.versions.add(conn, encoder.version, "encoder", None, metrics, clock.now())

@@ -39,10 +39,12 @@ class FileWorkshop:
         self._key = key
         self._encoders: dict[str, TextEncoder] = {}
 
-    def fit_encoder(self, texts: Sequence[str]) -> TextEncoder:
+    def fit_encoder(
+        self, texts: Sequence[str], authors: Sequence[Sequence[str]] = ()
+    ) -> TextEncoder:
         from triage.encoder import TextEncoder
 
-        encoder = TextEncoder.fit(texts, SEED)
+        encoder = TextEncoder.fit(texts, authors, SEED)
         encoder.save(self._place(encoder.version), self._key)
         self._encoders[encoder.version] = encoder
         return encoder
