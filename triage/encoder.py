@@ -3,11 +3,11 @@
 Words are TF-IDF over words and pairs of neighbouring words (Salton & Buckley 1988: sublinear term
 frequency, inverse document frequency, unit length). The dense space is their truncated singular
 value decomposition (Deerwester et al. 1990), found by random projection with a fixed seed (Halko,
-Martinsson & Tropp 2011), and half whitened. Reading words is done here and not by scikit-learn's vectoriser, because
-it is four times faster and because the fitted state is then nothing but arrays and words. The
-third vector knows more: latent dimensions and a sentence encoder's side by side, stretched where
-papers of one author agree (`triage.kinship`), so that what sets two fields apart counts more than
-what two papers of one field differ in.
+Martinsson & Tropp 2011) and half whitened. Reading words is done here and not by scikit-learn's
+vectoriser, because it is four times faster and because the fitted state is then nothing but arrays
+and words. The third vector knows more: latent dimensions and a sentence encoder's side by side,
+stretched where papers of one author agree (`triage.kinship`), so that what sets two fields apart
+counts more than what two papers of one field differ in.
 """
 
 from __future__ import annotations
