@@ -181,6 +181,20 @@ def test_a_future_like_and_paper_and_a_dislike_change_no_score_of_an_earlier_sla
     assert until(planted, later) != until(run, later)
 
 
+def test_who_wrote_earlier_papers_is_learned_from_and_who_wrote_later_ones_is_not(
+    run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("triage.kinship.FEWEST_GROUPS", 1)
+    data = made_up()
+    known = ranked(data, tmp_path)
+    assert known != run
+    day = FIRST + timedelta(1)
+    later = [row for row in data.papers if row["listed_date"] > day.isoformat()]
+    data.papers.append(later[0] | {"id": "planted"})
+    data.papers.append(later[-1] | {"id": "planted too"})
+    assert until(ranked(data, tmp_path), day) == until(known, day)
+
+
 def test_a_world_without_likes_says_that_there_is_too_little(tmp_path: Path) -> None:
     data = made_up()
     data.feedback = []

@@ -16,10 +16,11 @@ from tests.fakes import StoppedClock
 from tests.installation import add_papers, fetched, installed, rows, take_in
 from tests.topics import literature
 from triage import store
+from triage.encoder import TextEncoder
 from triage.errors import ModelError, NotFound
 from triage.features import FEATURES
 from triage.ports import Scorer
-from triage.serving import PAIRS_KEPT, encode_new, promote, serving
+from triage.serving import PAIRS_KEPT, encode_new, fit_encoder, promote, serving
 from triage.store import Database
 from triage.workshop import FileWorkshop
 
@@ -94,6 +95,21 @@ def test_the_first_time_an_encoder_is_fitted_and_serves_with_the_cold_scorer(
         fitted = store.versions.get(conn, pair.encoder.version)
     assert fitted is not None
     assert fitted.metrics == {"n_papers": 30}
+
+
+def test_an_encoder_is_told_who_wrote_what(
+    database: Database,
+    workshop: FileWorkshop,
+    clock: StoppedClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("triage.kinship.FEWEST_GROUPS", 1)
+    fitted = fit_encoder(database, workshop, clock)
+    with database.read() as conn:
+        papers = list(store.papers.iterate(conn))
+    texts, authors = [p.encoded_text for p in papers], [p.authors for p in papers]
+    assert fitted.version == TextEncoder.fit(texts, authors).version
+    assert fitted.version != TextEncoder.fit(texts).version
 
 
 def test_asked_again_the_same_pair_serves_and_nothing_is_written(
