@@ -205,3 +205,14 @@ def _contrast(encoder: TextEncoder) -> float:
     own = cosines[np.ix_(proteins, proteins)]
     others = np.delete(cosines[proteins], proteins, axis=1)
     return float((own.mean() - others.mean()) / others.std())
+
+
+def test_of_many_papers_no_few_directions_of_the_dense_space_outweigh_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unevenness(few: int) -> float:
+        monkeypatch.setattr("triage.encoder.FEW_ROWS", few)
+        spread = (TextEncoder.fit(TEXTS).transform(TEXTS) ** 2).mean(axis=0)
+        return float(spread.max() / spread.mean())
+
+    assert unevenness(0) < 0.75 * unevenness(1_000_000)

@@ -43,6 +43,12 @@ def test_a_paper_by_a_whole_collaboration_says_nothing_of_any_of_them() -> None:
     ]
 
 
+def test_authors_of_one_paper_come_in_the_same_order_in_every_process() -> None:
+    names = tuple(f"Author {letter}" for letter in "dbjacgehfi")
+    authors = [names, *((name,) for name in sorted(names))]
+    assert rows_of(authors) == [[0, row] for row in range(1, 11)]
+
+
 def test_too_few_authors_of_several_papers_give_no_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kinship, "FEWEST_GROUPS", 3)
     assert same_author([("Ana Ruiz",), ("Ana Ruiz",), ("Bo Li",), ("Bo Li",)]) == []

@@ -97,14 +97,14 @@ class TextEncoder:
     ) -> TextEncoder:
         """Learn words, weights and latent dimensions from a corpus of any size.
 
+        A word must occur in more papers the larger the corpus is (one of 3, five of 2,000), and
+        terms of more than half of a larger corpus tell nothing. A plural counts as its singular
+        when the corpus has both.
+
         Args:
             texts: of papers.
             authors: who wrote each of them; none at all where that is not known.
             seed: of the random projection.
-
-        A word must occur in more papers the larger the corpus is (one of 3, five of 2,000), and
-        words of more than a quarter of a larger corpus tell nothing. A plural counts as its
-        singular when the corpus has both.
 
         Raises:
             ModelError: no text holds a word.

@@ -44,7 +44,8 @@ def same_author(authors: Sequence[Sequence[str]]) -> list[I64]:
     rows: dict[str, list[int]] = {}
     for row, names in enumerate(authors):
         if len(names) <= MOST_AUTHORS:
-            for key in author_keys(tuple(names)):
+            # A set of strings comes in another order in every process.
+            for key in sorted(author_keys(tuple(names))):
                 rows.setdefault(key, []).append(row)
     groups = [
         np.array(own, dtype=np.int64) for own in rows.values() if 2 <= len(own) <= MOST_PAPERS
