@@ -24,7 +24,8 @@ I64 = NDArray[np.int64]
 # Who shares a name with many, or signs with many, tells little of what a paper is about.
 MOST_PAPERS = 12
 MOST_AUTHORS = 15
-# Fewer groups than this are not enough for half a thousand directions; many more say no more.
+# Fewer groups than this are not enough for half a thousand directions; more than the other would
+# only be read longer: each is some papers for the sentence encoder.
 FEWEST_GROUPS = 2_000
 MOST_GROUPS = 20_000
 # A direction in which papers hardly spread is noise: as much is added to all, in mean spreads.
