@@ -176,9 +176,16 @@ class EncoderContract:
         for row, text in zip(together, self.TEXTS, strict=True):
             assert self.encoder().transform([text])[0] == pytest.approx(row, abs=1e-6)
 
+    def test_a_text_is_in_the_same_crowd_in_any_company(self) -> None:
+        together = self.encoder().encode(self.TEXTS).density
+        assert together.shape == (len(self.TEXTS),)
+        assert together.dtype == np.float32
+        for density, text in zip(together, self.TEXTS, strict=True):
+            assert self.encoder().encode([text]).density == pytest.approx([density], abs=1e-5)
+
     def test_no_texts_give_no_rows_of_the_right_width(self) -> None:
         some, none = self.encoder().encode(self.TEXTS), self.encoder().encode(())
-        assert len(none) == 0
+        assert len(none) == len(none.density) == 0
         assert none.dense.shape[1] == some.dense.shape[1]
         assert none.words.shape == (0, some.words.shape[1])
 

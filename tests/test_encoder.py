@@ -146,6 +146,7 @@ def test_a_saved_encoder_is_the_same_encoder(tmp_path: Path) -> None:
     ours, theirs = encoder.encode(TEXTS), loaded.encode(TEXTS)
     assert np.array_equal(ours.dense, theirs.dense)
     assert np.array_equal(ours.sense, theirs.sense)
+    assert np.array_equal(ours.density, theirs.density)
     assert (ours.words != theirs.words).nnz == 0
     assert loaded.terms(theirs.words[0], 5) == encoder.terms(ours.words[0], 5)
 
@@ -216,3 +217,25 @@ def test_of_many_papers_no_few_directions_of_the_dense_space_outweigh_the_others
         return float(spread.max() / spread.mean())
 
     assert unevenness(0) < 0.75 * unevenness(1_000_000)
+
+
+def test_a_place_where_many_papers_are_is_denser() -> None:
+    crowd = [f"protein folding of structure {n}" for n in range(60)]
+    alone = ["tactile gripper", "spectral graph", "draft verification", "message of nodes"]
+    encodings = TextEncoder.fit(crowd + alone).encode(crowd + alone)
+    density = encodings.density
+    assert density[:60].min() > density[60:].max()
+    assert density.dtype == np.float32
+    assert ((density >= 0) & (density <= 1)).all()
+
+
+def test_a_paper_of_the_corpus_is_no_neighbour_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triage.encoder.NEAREST", 1)
+    encodings = topics.encoder().encode(TEXTS)
+    cosines = encodings.sense @ encodings.sense.T
+    np.fill_diagonal(cosines, -1)
+    assert encodings.density == pytest.approx(cosines.max(axis=1), abs=1e-3)
+
+
+def test_a_text_that_says_nothing_is_in_no_crowd() -> None:
+    assert topics.encoder().encode(["zebras graze", ""]).density.tolist() == [0, 0]

@@ -27,7 +27,7 @@ from triage.features import (
 from triage.records import F32, Library, Paper, Profile
 from triage.taste import background, learn
 
-ABOUT_PAPERS = {"upvotes_log1p", "age_days"}
+ABOUT_PAPERS = {"upvotes_log1p", "age_days", "density", "density_z"}
 
 
 def column(name: str, profile: Profile, candidates: Library | None = None) -> F32:
@@ -156,6 +156,11 @@ def test_keywords_are_counted_as_whole_words() -> None:
     candidates = topics.of_papers(paper(1), paper(2, title="x", abstract="y"))
     assert column("include_keyword_hits", topics.profile(who=who), candidates).tolist() == [2, 0]
     assert keywords_in(("", " "), "anything") == []
+
+
+def test_how_crowded_its_place_is_a_paper_brings_along() -> None:
+    everything = topics.everything()
+    assert np.array_equal(column("density", topics.profile()), everything.encodings.density)
 
 
 def test_upvotes_and_age() -> None:

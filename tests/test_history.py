@@ -72,6 +72,7 @@ def _stacked(above: Encodings, below: Encodings) -> Encodings:
         np.vstack([above.dense, below.dense]),
         vstack([above.words, below.words], format="csr"),
         np.vstack([above.sense, below.sense]),
+        np.concatenate([above.density, below.density]),
     )
 
 

@@ -13,7 +13,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import UniqueConstraint, event, inspect, text
 
 from tests.databases import on_postgres, without_tables
-from tests.installation import add_reader
+from tests.factories import paper
+from tests.installation import add_papers, add_reader
 from triage import store
 from triage._assets import migrations_dir
 from triage.errors import SchemaError
@@ -155,6 +156,19 @@ def test_a_database_without_tables_is_to_be_upgraded(database: Database) -> None
         database.check_schema()
     upgrade(database)
     database.check_schema()
+
+
+def test_vectors_of_before_make_way_for_those_that_tell_density(database: Database) -> None:
+    upgrade(database)
+    add_papers(database, [paper(1)])
+    with database.write() as conn:
+        conn.execute(text("ALTER TABLE encodings DROP COLUMN density"))
+        conn.execute(text("INSERT INTO encodings VALUES ('enc', 1, '', '', '', '')"))
+    stamp(database, "0009")
+    assert upgrade(database) == ("0009", SCHEMA_REVISION)
+    with database.read() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM encodings")) == 0
+        assert conn.scalar(text("SELECT count(*) FROM papers")) == 1
 
 
 @pytest.mark.parametrize("table", ["papers", "messages"])

@@ -210,6 +210,27 @@ def test_nearer_to_a_like_never_lowers_a_score() -> None:
     assert (trained().score(X) >= before - 1e-12).all()
 
 
+def test_a_denser_place_never_raises_a_score() -> None:
+    X = log()[0][:200].copy()
+    before = trained().score(X)
+    X[:, FEATURES.index("density")] += 0.2
+    X[:, FEATURES.index("density_z")] += 1
+    assert (trained().score(X) <= before + 1e-12).all()
+
+
+def test_trees_learn_that_nearness_means_little_in_a_crowd() -> None:
+    X, _, sizes, weights = log()
+    rng = np.random.default_rng(8)
+    X = X.copy()
+    X[:, FEATURES.index("density")] = rng.random(len(X))
+    lonely = X[:, FEATURES.index("density")] < 0.4
+    near = X[:, FEATURES.index("dense_like_max")] > 0.6
+    scorer = fit((X, (near & lonely).astype(np.int32), sizes, weights))
+    crowded = X[near & lonely].copy()
+    crowded[:, FEATURES.index("density")] = 0.9
+    assert (scorer.score(crowded) < scorer.score(X[near & lonely])).mean() > 0.9
+
+
 @pytest.mark.parametrize(
     "shrink",
     [

@@ -162,7 +162,7 @@ def encodings(n: int, seed: int = 0) -> Encodings:
     dense = rng.random((n, 3)).astype(np.float32)
     # Encoders give it in half precision.
     sense = rng.random((n, 2)).astype(np.float16).astype(np.float32)
-    return Encodings(dense, csr_matrix(words), sense)
+    return Encodings(dense, csr_matrix(words), sense, rng.random(n).astype(np.float32))
 
 
 def test_vectors_come_back_bit_by_bit_in_the_order_asked_for(database: Database) -> None:
@@ -176,6 +176,7 @@ def test_vectors_come_back_bit_by_bit_in_the_order_asked_for(database: Database)
     assert found.dense.dtype == found.words.dtype == found.sense.dtype == np.float32
     assert np.array_equal(found.dense, kept.dense[[2, 0, 3]])
     assert np.array_equal(found.sense, kept.sense[[2, 0, 3]])
+    assert np.array_equal(found.density, kept.density[[2, 0, 3]])
     assert np.array_equal(found.words.toarray(), kept.words[[2, 0, 3]].toarray())
 
 

@@ -8,6 +8,10 @@ vectoriser, because it is four times faster and because the fitted state is then
 and words. The third vector knows more: latent dimensions and a sentence encoder's side by side,
 stretched where papers of one author agree (`triage.kinship`), so that what sets two fields apart
 counts more than what two papers of one field differ in.
+
+Where many papers crowd, each is near to many likes by chance (hubs: Radovanović, Nanopoulos &
+Ivanović 2010). How near a paper is to its nearest ones says how crowded its place is (as in CSLS:
+Conneau et al. 2018); a sample of the corpus, which the state keeps, stands for all papers.
 """
 
 from __future__ import annotations
@@ -43,8 +47,11 @@ MAX_DIMENSIONS = 256
 MAX_SVD_ROWS = 20_000
 # Along which directions so few papers spread is half chance.
 FEW_ROWS = 1_000
-# As many tell how all of them spread.
+# As many tell how all of them spread, and how densely.
 MAX_SENSE_ROWS = 5_000
+NEAREST = 30
+# What is as near as this is the paper itself, or a version of it.
+ITSELF = 0.995
 CHUNK = 4_096
 BLAS_THREADS = 2
 
@@ -60,10 +67,12 @@ class _State:
         forms: known word forms; `stems[i]` is the word that form i counts as, -1 for a stop word.
         keys: int64 (v,), ascending: a word's number, or for a pair (first + 1) * n + second.
         idf: float32 (v,).
-        components: float32 (d, v), singular vectors, stretched.
+        components: float32 (d, v), singular vectors.
+        stretch: float32 (d,), what half whitens them.
         sense_mean: float32 (256,), the mean of the sentence encoder over the corpus.
         joint_mean: float32 (d + 256,), of both side by side.
         metric: float32 (d + 256, d + 256), see `triage.kinship`.
+        sample: float16 (m, d + 256), the sense of some papers of the corpus.
     """
 
     forms: tuple[str, ...]
@@ -72,9 +81,11 @@ class _State:
     keys: I64
     idf: F32
     components: F32
+    stretch: F32
     sense_mean: F32
     joint_mean: F32
     metric: F32
+    sample: NDArray[np.float16]
 
 
 class TextEncoder:
@@ -88,6 +99,7 @@ class TextEncoder:
         self._state = state
         self._stem_of = dict(zip(state.forms, state.stems.tolist(), strict=True))
         self._projection: F32 = np.ascontiguousarray(state.components.T)
+        self._sample: F32 = np.ascontiguousarray(state.sample.astype(np.float32).T)
         self._names: list[str] | None = None
         self.version = f"enc-{hashlib.sha256(_pack(state)).hexdigest()[:12]}"
 
@@ -122,9 +134,12 @@ class TextEncoder:
         blank = np.zeros((1, len(vocabulary)), dtype=np.float32)
         names = tuple(forms)
         none = np.zeros(0, dtype=np.float32)
-        bare = _State(names, stems, n_stems, vocabulary, idf, blank, none, none, blank)
+        nobody = np.zeros((0, 0), dtype=np.float16)
+        bare = _State(
+            names, stems, n_stems, vocabulary, idf, blank, none, none, none, blank, nobody
+        )
         words = cls(bare)._weigh(rows, keys, len(texts))
-        components = _components(words, seed)
+        components, stretch = _components(words, seed)
         used = _used_forms(stems, vocabulary, n_stems)
         return cls(
             _State(
@@ -134,6 +149,7 @@ class TextEncoder:
                 vocabulary,
                 idf,
                 components,
+                stretch,
                 *_joint(texts, words, components, authors),
             )
         )
@@ -147,8 +163,9 @@ class TextEncoder:
             for start in range(0, max(len(texts), 1), CHUNK)
         ]
         words = parts[0] if len(parts) == 1 else vstack(parts, format="csr", dtype=np.float32)
-        dense = np.vstack([_unit(part @ self._projection) for part in parts])
-        return Encodings(dense=dense, words=words, sense=self._sense(texts, words, dense))
+        latent = np.vstack([part @ self._projection for part in parts])
+        dense, sense = _unit(latent * self._state.stretch), self._sense(texts, words, _unit(latent))
+        return Encodings(dense=dense, words=words, sense=sense, density=self._density(sense))
 
     def transform(self, texts: Sequence[str]) -> F32:
         """Return float32 (n, d), rows of unit length; a text without known words is all zero."""
@@ -223,14 +240,20 @@ class TextEncoder:
             (weights, terms.astype(np.int32), starts.astype(np.int32)), shape=(n_rows, n_terms)
         )
 
-    def _sense(self, texts: Sequence[str], words: csr_matrix, dense: F32) -> F32:
+    def _sense(self, texts: Sequence[str], words: csr_matrix, latent: F32) -> F32:
         state = self._state
-        joint = np.hstack([dense, _unit(sense(texts) - state.sense_mean)])
-        meant = _unit((joint - state.joint_mean) @ state.metric)
+        joint = np.hstack([latent, _unit(sense(texts) - state.sense_mean)])
+        meant = _sense(joint - state.joint_mean, state.metric)
         # A text without known words says nothing that the corpus could judge.
         meant[np.diff(words.indptr) == 0] = 0
-        # As it is stored, so that a row is the same before and after.
-        return meant.astype(np.float16).astype(np.float32)
+        return meant.astype(np.float32)
+
+    def _density(self, sense: F32) -> F32:
+        """Return float32 (n,): the mean cosine to the nearest papers of the sample."""
+        parts = [
+            _density(sense[at : at + CHUNK], self._sample) for at in range(0, len(sense), CHUNK)
+        ]
+        return np.concatenate([np.zeros(0, dtype=np.float32), *parts])
 
     def _name(self, column: int) -> str:
         if self._names is None:
@@ -348,11 +371,14 @@ def _used_forms(stems: NDArray[np.int32], vocabulary: I64, n_stems: int) -> NDAr
     return np.asarray((stems == _STOP) | ((stems >= 0) & needed[stems]), dtype=np.bool_)
 
 
-def _components(words: csr_matrix, seed: int) -> F32:
-    """Return float32 (d, v), the leading right singular vectors of at most MAX_SVD_ROWS rows.
+def _components(words: csr_matrix, seed: int) -> tuple[F32, F32]:
+    """Return the leading right singular vectors of at most MAX_SVD_ROWS rows, and their stretch.
 
-    They are stretched so that papers spread more alike along all of them: the first few, which
-    most papers share, would outweigh what sets single papers apart.
+    Stretched, papers spread more alike along all of them: the first few, which most papers share,
+    would outweigh what sets single papers apart.
+
+    Returns:
+        float32 (d, v) and float32 (d,).
     """
     from sklearn.utils.extmath import randomized_svd
     from threadpoolctl import threadpool_limits
@@ -366,8 +392,8 @@ def _components(words: csr_matrix, seed: int) -> F32:
         _, _, components = randomized_svd(words, d, n_iter=4, random_state=seed)
         spread = (_unit(words @ components.T) ** 2).mean(axis=0)
     trust = words.shape[0] / (words.shape[0] + FEW_ROWS)
-    components /= ((spread + spread.mean()) ** (trust / 2))[:, np.newaxis]
-    return np.ascontiguousarray(components, dtype=np.float32)
+    stretch = (spread + spread.mean()) ** (-trust / 2)
+    return np.ascontiguousarray(components, dtype=np.float32), stretch.astype(np.float32)
 
 
 def _joint(
@@ -375,8 +401,8 @@ def _joint(
     words: csr_matrix,
     components: F32,
     authors: Sequence[Sequence[str]],
-) -> tuple[F32, F32, F32]:
-    """Return the mean sense, the mean of dense and sense side by side, and the metric of both."""
+) -> tuple[F32, F32, F32, NDArray[np.float16]]:
+    """Return the mean sense, that of dense and sense side by side, the metric of both, a sample."""
     from threadpoolctl import threadpool_limits
 
     sample = np.linspace(0, len(texts) - 1, min(len(texts), MAX_SENSE_ROWS)).astype(np.int64)
@@ -391,7 +417,19 @@ def _joint(
         stretched = metric(
             joint - mean, in_sample, [np.searchsorted(used, group) for group in groups]
         )
-    return sense_mean, mean, stretched
+    return sense_mean, mean, stretched, _sense((joint - mean)[in_sample], stretched)
+
+
+def _sense(apart: F32, stretched: F32) -> NDArray[np.float16]:
+    """Return rows as they are stored, so that they are the same before and after."""
+    return _unit(apart @ stretched).astype(np.float16)
+
+
+def _density(sense: F32, sample: F32) -> F32:
+    cosines = sense @ sample
+    cosines[cosines >= ITSELF] = -1
+    nearest = np.partition(cosines, -min(NEAREST, cosines.shape[1]), axis=1)[:, -NEAREST:]
+    return np.asarray(np.maximum(nearest, 0).mean(axis=1), dtype=np.float32)
 
 
 def _unit(rows: F32) -> F32:
@@ -409,9 +447,11 @@ def _pack(state: _State) -> bytes:
         keys=state.keys,
         idf=state.idf,
         components=state.components,
+        stretch=state.stretch,
         sense_mean=state.sense_mean,
         joint_mean=state.joint_mean,
-        whitening=state.metric,
+        metric=state.metric,
+        sample=state.sample,
     )
     return buffer.getvalue()
 
@@ -425,8 +465,9 @@ def _unpack(content: bytes) -> _State:
             arrays["keys"],
             arrays["idf"],
             arrays["components"],
+            arrays["stretch"],
             arrays["sense_mean"],
             arrays["joint_mean"],
-            # Encoders of before knew nothing of authors and whitened instead.
-            arrays["whitening"],
+            arrays["metric"],
+            arrays["sample"],
         )

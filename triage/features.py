@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Put = Callable[[str, ArrayLike], None]
 
-FEATURE_VERSION = "f3"
+FEATURE_VERSION = "f4"
 
 _MEANT: dict[str, str] = {
     "words_like_mean": "words",
@@ -59,6 +59,7 @@ _MEANT: dict[str, str] = {
     "liked_author_overlap": "liked_author",
     "include_keyword_hits": "keywords",
     "upvotes_log1p": "community",
+    "density": "density",
     "age_days": "freshness",
     "n_likes_log1p": "knowledge",
     "n_phrases": "knowledge",
@@ -69,7 +70,7 @@ IN_THE_DAY: tuple[str, ...] = (
     "sense_like_mean", "sense_like_top3", "words_interest_max", "dense_interest_max",
     "sense_interest_max", "interest_cover", "anchor_max", "taste_likes", "taste_helped",
     "taste_close", "taste_meaning", "cluster_likes", "cluster_meaning", "cluster_words",
-    "cluster_dense", "cluster_sense", "everybody", "category_affinity",
+    "cluster_dense", "cluster_sense", "everybody", "category_affinity", "density",
 )  # fmt: skip
 """Features that also count in standard deviations from the mean of the day's candidates: how much
 a cosine says depends on what else there is. Their ranks in the day say no more than that."""
@@ -153,6 +154,7 @@ def feature_matrix(profile: Profile, candidates: Library, on: date) -> F32:
     if taste is not None:
         _put_taste(taste, to_learned, vectors, put)
     _put_facts(profile, candidates.papers, on, put)
+    put("density", vectors.density)
     put("n_likes_log1p", np.log1p(len(profile.liked)))
     put("n_phrases", len(profile.phrases))
     # Words that the encoder does not know ask for nothing, so they must not hide everything.

@@ -215,18 +215,20 @@ class Encodings:
         words: float32 CSR (n, v), the vocabulary's terms.
         sense: float32 (n, s), C order, the same together with what a sentence encoder knows of the
             language; exact in half precision.
+        density: float32 (n,), in [0, 1], how near each is in `sense` to what is nearest to it.
     """
 
     dense: F32
     words: csr_matrix
     sense: F32
+    density: F32
 
     def __len__(self) -> int:
         return int(self.dense.shape[0])
 
     def taken(self, rows: NDArray[np.int64] | slice) -> Encodings:
         """Return the rows of these numbers, in their order."""
-        return Encodings(self.dense[rows], self.words[rows], self.sense[rows])
+        return Encodings(self.dense[rows], self.words[rows], self.sense[rows], self.density[rows])
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,11 +78,12 @@ MOST_ROWS_OF_A_TREE = 150_000
 
 # A paper is never shown for being less like what somebody likes. Where trees may not bend, they
 # cannot learn by heart which papers were liked either.
+# Nor is it for being less like all that others like: in a crowd nearness means little.
+_FALLING = {"words_dislike_max", "dense_dislike_max", "density", "density_z"}
 _RISING = {
     *IN_THE_DAY, *(f"{name}_z" for name in IN_THE_DAY), "dense_like_max", "sense_like_max",
     "category_chosen", "followed_author", "liked_author_overlap", "include_keyword_hits",
-}  # fmt: skip
-_FALLING = {"words_dislike_max", "dense_dislike_max"}
+} - _FALLING  # fmt: skip
 _MONOTONE = [(name in _RISING) - (name in _FALLING) for name in FEATURES]
 _WEIGHTS: F64 = np.array([COLD_WEIGHTS.get(name, 0.0) for name in FEATURES])
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from triage.columns import Id, String, Text, UtcDateTime, partial_index, reference
 from triage.columns import metadata as metadata
 
-SCHEMA_REVISION = "0009"
+SCHEMA_REVISION = "0010"
 """The migration that this program needs; a test compares it with the newest one."""
 
 
@@ -122,6 +122,7 @@ encodings = Table(
     Column("word_ids", LargeBinary, nullable=False),
     Column("word_weights", LargeBinary, nullable=False),
     Column("sense", LargeBinary, nullable=False),
+    Column("density", Float, nullable=False),
 )
 
 quarantine = Table(

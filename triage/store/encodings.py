@@ -33,6 +33,7 @@ def save(conn: Connection, encoder_version: str, ids: Sequence[int], encoded: En
                 "sense": encoded.sense[i].astype("<f2").tobytes(),
                 "word_ids": words.indices[start:end].astype("<i4").tobytes(),
                 "word_weights": words.data[start:end].astype("<f4").tobytes(),
+                "density": float(encoded.density[i]),
             }
         )
     insert_missing(conn, encodings, rows)
@@ -51,7 +52,7 @@ def load(
     """
     from scipy.sparse import csr_matrix
 
-    found: dict[int, tuple[bytes, bytes, bytes, bytes]] = {}
+    found: dict[int, tuple[bytes, bytes, bytes, bytes, float]] = {}
     wanted = sorted(set(ids))
     for at in range(0, len(wanted), 5000):
         query = select(
@@ -60,16 +61,17 @@ def load(
             encodings.c.word_ids,
             encodings.c.word_weights,
             encodings.c.sense,
+            encodings.c.density,
         ).where(
             encodings.c.encoder_version == encoder_version,
             encodings.c.paper_id.in_(wanted[at : at + 5000]),
         )
-        for paper_id, dense, word_ids, weights, sense in conn.execute(query):
-            found[paper_id] = (dense, word_ids, weights, sense)
+        for paper_id, dense, word_ids, weights, sense, density in conn.execute(query):
+            found[paper_id] = (dense, word_ids, weights, sense, density)
 
     order = [id for id in ids if id in found]
     rows = [found[id] for id in order]
-    lengths = [len(word_ids) // 4 for _, word_ids, _, _ in rows]
+    lengths = [len(word_ids) // 4 for _, word_ids, *_ in rows]
     indptr = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int32)
     indices = np.frombuffer(b"".join(row[1] for row in rows), dtype="<i4")
     weights_ = np.frombuffer(b"".join(row[2] for row in rows), dtype="<f4")
@@ -80,6 +82,7 @@ def load(
         dense=dense_.reshape(len(rows), like.dense.shape[1]),
         words=words,
         sense=sense_.reshape(len(rows), like.sense.shape[1]),
+        density=np.array([row[4] for row in rows], dtype=np.float32),
     )
 
 
