@@ -8,9 +8,10 @@ from benchmarks.simulate import Voter, outspoken, poisoned, positions, reticent
 
 
 def test_training_beats_naive_training_on_what_was_voted_on() -> None:
-    found = positions([0], reticent, n_readers=24, per_day=40)
-    assert found["product"] > found["naive_voted"]
-    assert found["product"] > found["cold"]
+    # One small world alone is as often luck as not.
+    found = positions(range(3), reticent, n_readers=24, per_day=40)
+    assert found["product"].mean() > found["naive_voted"].mean()
+    assert found["product"].mean() > found["cold"].mean()
 
 
 def test_a_spiteful_reader_changes_at_most_one_of_ten_papers_of_the_others() -> None:
