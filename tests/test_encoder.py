@@ -126,6 +126,7 @@ def test_long_corpora_are_encoded_in_pieces_with_the_same_result(
     assert (whole.words != pieces.words).nnz == 0
     assert pieces.dense == pytest.approx(whole.dense, abs=1e-6)
     assert np.array_equal(whole.sense, pieces.sense)
+    assert pieces.density == pytest.approx(whole.density, abs=1e-6)
 
 
 def test_a_part_of_a_large_corpus_is_enough_for_the_dense_space(
@@ -217,6 +218,14 @@ def test_of_many_papers_no_few_directions_of_the_dense_space_outweigh_the_others
         return float(spread.max() / spread.mean())
 
     assert unevenness(0) < 0.75 * unevenness(1_000_000)
+
+
+def test_the_sense_is_made_of_the_dense_space_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    encodings = topics.encoder().encode(TEXTS)
+    monkeypatch.setattr("triage.encoder.FEW_ROWS", 0)
+    stretched = TextEncoder.fit(TEXTS).encode(TEXTS)
+    assert not np.allclose(encodings.dense, stretched.dense, atol=1e-3)
+    assert np.array_equal(encodings.sense, stretched.sense)
 
 
 def test_a_place_where_many_papers_are_is_denser() -> None:

@@ -165,7 +165,7 @@ class TextEncoder:
         words = parts[0] if len(parts) == 1 else vstack(parts, format="csr", dtype=np.float32)
         latent = np.vstack([part @ self._projection for part in parts])
         dense, sense = _unit(latent * self._state.stretch), self._sense(texts, words, _unit(latent))
-        return Encodings(dense=dense, words=words, sense=sense, density=self._density(sense))
+        return Encodings(dense, words, sense, density=_density(sense, self._sample))
 
     def transform(self, texts: Sequence[str]) -> F32:
         """Return float32 (n, d), rows of unit length; a text without known words is all zero."""
@@ -243,17 +243,10 @@ class TextEncoder:
     def _sense(self, texts: Sequence[str], words: csr_matrix, latent: F32) -> F32:
         state = self._state
         joint = np.hstack([latent, _unit(sense(texts) - state.sense_mean)])
-        meant = _sense(joint - state.joint_mean, state.metric)
+        meant = _as_stored(joint - state.joint_mean, state.metric)
         # A text without known words says nothing that the corpus could judge.
         meant[np.diff(words.indptr) == 0] = 0
         return meant.astype(np.float32)
-
-    def _density(self, sense: F32) -> F32:
-        """Return float32 (n,): the mean cosine to the nearest papers of the sample."""
-        parts = [
-            _density(sense[at : at + CHUNK], self._sample) for at in range(0, len(sense), CHUNK)
-        ]
-        return np.concatenate([np.zeros(0, dtype=np.float32), *parts])
 
     def _name(self, column: int) -> str:
         if self._names is None:
@@ -417,19 +410,23 @@ def _joint(
         stretched = metric(
             joint - mean, in_sample, [np.searchsorted(used, group) for group in groups]
         )
-    return sense_mean, mean, stretched, _sense((joint - mean)[in_sample], stretched)
+    return sense_mean, mean, stretched, _as_stored((joint - mean)[in_sample], stretched)
 
 
-def _sense(apart: F32, stretched: F32) -> NDArray[np.float16]:
-    """Return rows as they are stored, so that they are the same before and after."""
+def _as_stored(apart: F32, stretched: F32) -> NDArray[np.float16]:
+    """Return the sense in half precision, so that rows are the same before and after."""
     return _unit(apart @ stretched).astype(np.float16)
 
 
 def _density(sense: F32, sample: F32) -> F32:
-    cosines = sense @ sample
-    cosines[cosines >= ITSELF] = -1
-    nearest = np.partition(cosines, -min(NEAREST, cosines.shape[1]), axis=1)[:, -NEAREST:]
-    return np.asarray(np.maximum(nearest, 0).mean(axis=1), dtype=np.float32)
+    """Return float32 (n,): the mean cosine to the nearest columns of the sample."""
+    density = np.zeros(len(sense), dtype=np.float32)
+    for at in range(0, len(sense), CHUNK):
+        cosines = sense[at : at + CHUNK] @ sample
+        cosines[cosines >= ITSELF] = -1
+        nearest = np.partition(cosines, -min(NEAREST, cosines.shape[1]), axis=1)[:, -NEAREST:]
+        density[at : at + CHUNK] = np.maximum(nearest, 0).mean(axis=1)
+    return density
 
 
 def _unit(rows: F32) -> F32:

@@ -78,7 +78,7 @@ MOST_ROWS_OF_A_TREE = 150_000
 
 # A paper is never shown for being less like what somebody likes. Where trees may not bend, they
 # cannot learn by heart which papers were liked either.
-# Nor is it for being less like all that others like: in a crowd nearness means little.
+# Nor is it for standing in a crowd, where nearness means little.
 _FALLING = {"words_dislike_max", "dense_dislike_max", "density", "density_z"}
 _RISING = {
     *IN_THE_DAY, *(f"{name}_z" for name in IN_THE_DAY), "dense_like_max", "sense_like_max",
