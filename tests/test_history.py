@@ -187,6 +187,15 @@ def test_the_same_seed_gives_the_same_examples() -> None:
     assert content(examples(history(), 3)) != content(examples(history(), 3, seed=1))
 
 
+@pytest.mark.parametrize(("at_once", "batch"), [(1, 1), (3, 7)])
+def test_examples_do_not_depend_on_how_many_days_are_read_at_once(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, batch: int
+) -> None:
+    monkeypatch.setattr("triage.history.AT_ONCE", at_once)
+    monkeypatch.setattr("triage.history.BATCH", batch)
+    assert content(examples(history())) == content(usual())
+
+
 def test_progress_is_told_to_the_end() -> None:
     told: list[tuple[str, int, int | None]] = []
     dice = np.random.default_rng(0)

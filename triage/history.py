@@ -123,7 +123,7 @@ class History:
             self.listed, first.toordinal(), until.toordinal(), n, rng,
         )  # fmt: skip
         parts, relevance = [], []
-        for done, (day, X) in enumerate(zip(days, self._described(days), strict=True), start=1):
+        for done, (day, X) in enumerate(zip(days, self.described(days), strict=True), start=1):
             rows = telling_rows(day.relevance, scorer.score(X), rng)
             parts.append(X[rows])
             relevance.append(day.relevance[rows])
@@ -136,8 +136,8 @@ class History:
             reader_weights([day.reader for day in days], sizes),
         )
 
-    def _described(self, days: Sequence[PastDay]) -> Iterator[F32]:
-        """Yield each day's feature rows."""
+    def described(self, days: Sequence[PastDay]) -> Iterator[F32]:
+        """Yield float32 (n, n_features) for each day in turn: its candidates."""
         for day in days:
             # What threads share is made before they start.
             self.background(date.fromordinal(day.day))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from triage import store
-from triage.features import feature_matrix, phrases
+from triage.features import phrases
 from triage.gate import HeldOut, slate_ndcg
 from triage.history import Examples, History, Reader
 from triage.pastdays import Likes, past_days
@@ -99,10 +99,7 @@ def judged(
         np.random.default_rng(SEED),
     )  # fmt: skip
     scores: dict[str, list[F64]] = {name: [np.zeros(0)] for name in scorers}
-    for day in days:
-        on = date.fromordinal(day.day)
-        profile = history.profile(history.readers[day.reader], day.known, on)
-        X = feature_matrix(profile, history.papers.taken(day.candidates), on)
+    for X in history.described(days):
         for name, scorer in scorers.items():
             scores[name].append(scorer.score(X))
     sizes = np.array([len(day.relevance) for day in days], dtype=np.int64)

@@ -199,7 +199,7 @@ def _fit(positives: csr_matrix, others: csc_matrix, strength: float) -> tuple[F3
     if not len(columns):
         return weights, 0.0
     rows = _stacked(positives[:, columns], others[:, columns].tocsr()).astype(np.float64)
-    # Of much that is sparse, its trust-region Newton steps cost least (Fan et al. 2008, 2.2).
+    # liblinear takes trust-region Newton steps, made for rows as sparse (Lin, Weng & Keerthi 2008).
     weights[columns], intercept = _logistic(
         rows, positives.shape[0], strength, solver="liblinear", tol=TOLERANCE
     )
