@@ -207,13 +207,14 @@ def _grow(database: Path) -> None:
         names = [row[1] for row in conn.execute("PRAGMA table_info(papers)")]
         own = {"id": "id + ?1", "source_id": "source_id || '~' || ?1", "merged_into": "NULL"}
         columns = ", ".join(own.get(name, name) for name in names)
-        vectors = conn.execute("SELECT * FROM encodings ORDER BY paper_id").fetchall()
-        meant = np.array([np.frombuffer(row[5], "<f2") for row in vectors], dtype=np.float32)
+        query = "SELECT paper_id, encoder_version, sense FROM encodings ORDER BY paper_id"
+        vectors = conn.execute(query).fetchall()
+        meant = np.array([np.frombuffer(row[2], "<f2") for row in vectors], dtype=np.float32)
         (last,) = conn.execute("SELECT max(id) FROM papers").fetchone()
         n, offset = len(vectors), last
         while n < MILLION:
             some = min(len(vectors), MILLION - n)
-            ids = [row[1] for row in vectors[:some]]
+            ids = [row[0] for row in vectors[:some]]
             blurred = meant[:some] + rng.normal(0, BLUR, meant[:some].shape).astype(np.float32)
             blurred /= np.linalg.norm(blurred, axis=1, keepdims=True)
             conn.execute("BEGIN")
@@ -223,9 +224,10 @@ def _grow(database: Path) -> None:
                 (offset, ids[-1]),
             )
             conn.executemany(
-                "INSERT INTO encodings VALUES (?, ?, x'', x'', x'', ?)",
+                "INSERT INTO encodings (encoder_version, paper_id, sense, dense, word_ids,"
+                " word_weights, density) VALUES (?, ?, ?, x'', x'', x'', 0)",
                 (
-                    (vectors[0][0], id + offset, row.astype("<f2").tobytes())
+                    (vectors[0][1], id + offset, row.astype("<f2").tobytes())
                     for id, row in zip(ids, blurred, strict=True)
                 ),
             )
