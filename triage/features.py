@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -140,19 +141,14 @@ def feature_matrix(profile: Profile, candidates: Library, on: date) -> F32:
     def put(name: str, column: ArrayLike) -> None:
         X[:, _COLUMNS[name]] = np.asarray(column, dtype=np.float32)
 
-    vectors, taste = candidates.encodings, profile.taste
+    vectors = candidates.encodings
     liked = profile.liked.encodings.taken(slice(0, MAX_NEIGHBOURS))
-    disliked = profile.disliked.encodings.taken(slice(0, MAX_NEIGHBOURS))
-    wanted = profile.interests
-    learned = () if taste is None else (taste.words, taste.word_centres, taste.anchors)
-    to_liked, to_disliked, to_wanted, *to_learned = _cosines(
-        vectors.words, liked.words, disliked.words, wanted.words, *learned
-    )
-    _put_likes(liked, to_liked, vectors, put)
-    _put_dislikes(disliked, to_disliked, vectors, put)
-    _put_interests(wanted, to_wanted, vectors, put)
-    if taste is not None:
-        _put_taste(taste, to_learned, vectors, put)
+    near = _near(profile, liked, vectors)
+    _put_likes(liked, near, put)
+    _put_dislikes(near, put)
+    _put_interests(near, put)
+    if profile.taste is not None:
+        _put_taste(profile.taste, near, vectors.words, put)
     _put_facts(profile, candidates.papers, on, put)
     put("density", vectors.density)
     put("n_likes_log1p", np.log1p(len(profile.liked)))
@@ -174,40 +170,72 @@ def standing(columns: F32) -> F32:
     return np.where(spread > 1e-6, apart / np.maximum(spread, 1e-6), 0).astype(np.float32)
 
 
-def _put_likes(liked: Encodings, by_words: F32, vectors: Encodings, put: Put) -> None:
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """What candidates have in common with all that is known of a reader.
+
+    Attributes:
+        words: float32 (n, k) by the name of what is known, a column for each of k; `cover` is
+            what a candidate has of each phrase.
+        dense, sense: likewise, without `cover`.
+    """
+
+    words: Mapping[str, F32]
+    dense: Mapping[str, F32]
+    sense: Mapping[str, F32]
+
+
+def _near(profile: Profile, liked: Encodings, vectors: Encodings) -> _Near:
+    """Compare every candidate with what is known, in one pass over each space."""
+    disliked = profile.disliked.encodings.taken(slice(0, MAX_NEIGHBOURS))
+    wanted, taste = profile.interests, profile.taste
+    words = {"liked": liked.words, "disliked": disliked.words, "wanted": wanted.words}
+    dense = {"liked": liked.dense, "disliked": disliked.dense, "wanted": wanted.dense}
+    sense = {"liked": liked.sense, "wanted": wanted.sense}
+    if taste is not None:
+        words |= {"models": taste.words, "centres": taste.word_centres, "anchors": taste.anchors}
+        dense |= {"centres": taste.dense_centres}
+        sense |= {"models": taste.meaning, "centres": taste.sense_centres}
+    return _Near(
+        _by_words(vectors.words, words),
+        _products(vectors.dense, dense),
+        _products(vectors.sense, sense),
+    )
+
+
+def _put_likes(liked: Encodings, near: _Near, put: Put) -> None:
     if not len(liked):
         return
     weights = recency_weights(len(liked))
     for space, rows, cosines in (
-        ("words", liked.words, by_words),
-        ("dense", liked.dense, vectors.dense @ liked.dense.T),
-        ("sense", liked.sense, vectors.sense @ liked.sense.T),
+        ("words", liked.words, near.words["liked"]),
+        ("dense", liked.dense, near.dense["liked"]),
+        ("sense", liked.sense, near.sense["liked"]),
     ):
         # A mean of many likes is short, which says nothing about a paper.
         length = max(float(np.linalg.norm(weights @ rows)), 1e-12)
-        put(f"{space}_like_mean", (cosines * weights).sum(axis=1) / length)
+        put(f"{space}_like_mean", cosines @ weights / length)
         put(f"{space}_like_max", cosines.max(axis=1))
         put(f"{space}_like_top3", _top_mean(cosines, 3))
 
 
-def _put_dislikes(newest: Encodings, by_words: F32, vectors: Encodings, put: Put) -> None:
-    if len(newest):
-        put("words_dislike_max", by_words.max(axis=1))
-        put("dense_dislike_max", (vectors.dense @ newest.dense.T).max(axis=1))
+def _put_dislikes(near: _Near, put: Put) -> None:
+    if near.words["disliked"].shape[1]:
+        put("words_dislike_max", near.words["disliked"].max(axis=1))
+        put("dense_dislike_max", near.dense["disliked"].max(axis=1))
 
 
-def _put_interests(wanted: Encodings, by_words: F32, vectors: Encodings, put: Put) -> None:
-    if len(wanted):
-        put("words_interest_max", by_words.max(axis=1))
-        put("dense_interest_max", (vectors.dense @ wanted.dense.T).max(axis=1))
-        put("sense_interest_max", (vectors.sense @ wanted.sense.T).max(axis=1))
-        put("interest_cover", cover(vectors.words, wanted.words).max(axis=1))
+def _put_interests(near: _Near, put: Put) -> None:
+    if near.words["wanted"].shape[1]:
+        put("words_interest_max", near.words["wanted"].max(axis=1))
+        put("dense_interest_max", near.dense["wanted"].max(axis=1))
+        put("sense_interest_max", near.sense["wanted"].max(axis=1))
+        put("interest_cover", near.words["cover"].max(axis=1))
 
 
-def _put_taste(taste: Taste, by_words: Sequence[F32], vectors: Encodings, put: Put) -> None:
-    models, centres, anchors = by_words
-    logits = models + taste.intercepts
-    meant = vectors.sense @ taste.meaning.T
+def _put_taste(taste: Taste, near: _Near, words: csr_matrix, put: Put) -> None:
+    logits = near.words["models"] + taste.intercepts
+    meant = near.sense["models"]
     if len(taste.intercepts):
         for column, name in enumerate(_MODELS_OF_ALL):
             put(name, logits[:, column])
@@ -215,12 +243,12 @@ def _put_taste(taste: Taste, by_words: Sequence[F32], vectors: Encodings, put: P
     if len(taste.dense_centres):
         put("cluster_likes", logits[:, len(_MODELS_OF_ALL) :].max(axis=1))
         put("cluster_meaning", meant[:, 1:].max(axis=1))
-        put("cluster_words", centres.max(axis=1))
-        put("cluster_dense", (vectors.dense @ taste.dense_centres.T).max(axis=1))
-        put("cluster_sense", (vectors.sense @ taste.sense_centres.T).max(axis=1))
-    if anchors.shape[1]:
-        put("anchor_max", anchors.max(axis=1))
-    put("everybody", vectors.words @ taste.everybody)
+        put("cluster_words", near.words["centres"].max(axis=1))
+        put("cluster_dense", near.dense["centres"].max(axis=1))
+        put("cluster_sense", near.sense["centres"].max(axis=1))
+    if near.words["anchors"].shape[1]:
+        put("anchor_max", near.words["anchors"].max(axis=1))
+    put("everybody", words @ taste.everybody)
 
 
 def recency_weights(n: int) -> F32:
@@ -300,13 +328,14 @@ def _put_facts(profile: Profile, papers: tuple[Paper, ...], on: date, put: Put) 
     put("category_affinity", category_affinity(profile.liked.papers, papers))
     if followed or known:
         keys = [author_keys(paper.authors) for paper in papers]
-        put("followed_author", [not followed.isdisjoint(names) for names in keys])
+        if followed:
+            put("followed_author", [not followed.isdisjoint(names) for names in keys])
         shared = [0 if known.isdisjoint(names) else len(known & names) for names in keys]
         put("liked_author_overlap", np.minimum(shared, 3))
     if subscriber.include_keywords:
         wanted = subscriber.include_keywords
         put("include_keyword_hits", [len(keywords_in(wanted, paper.text)) for paper in papers])
-    put("upvotes_log1p", np.log1p([max(paper.upvotes or 0, 0) for paper in papers]))
+    put("upvotes_log1p", np.log1p(np.maximum([paper.upvotes or 0 for paper in papers], 0)))
     listed = np.array([paper.listed_on.toordinal() for paper in papers])
     put("age_days", np.maximum(on.toordinal() - listed, 0))
 
@@ -316,31 +345,40 @@ def cover(rows: csr_matrix, wanted: csr_matrix) -> F32:
 
     A cosine falls with the length of an abstract and all else that it speaks of, this does not.
     """
-    present = type(rows)((np.ones_like(rows.data), rows.indices, rows.indptr), shape=rows.shape)
-    (found,) = _cosines(present, wanted.multiply(wanted).tocsr())
-    return found
+    return _by_words(rows, {"wanted": wanted})["cover"]
 
 
-def _cosines(rows: csr_matrix, *others: csr_matrix) -> list[F32]:
-    """Return float32 (n, k) for each of the others, in one pass over the rows.
+def _by_words(rows: csr_matrix, others: Mapping[str, csr_matrix]) -> dict[str, F32]:
+    """Return float32 (n, k) for each of the others and the cover of `wanted`, reading rows once.
 
     The others have few of all words, so they are small once they are not sparse, and a product
     with them is three times as fast.
     """
-    ends = np.cumsum([each.shape[0] for each in others])
-    indices = np.concatenate([each.indices for each in others])
-    lengths = np.concatenate([np.diff(each.indptr) for each in others])
+    ends = np.cumsum([each.shape[0] for each in others.values()])
+    indices = np.concatenate([each.indices for each in others.values()])
+    lengths = np.concatenate([np.diff(each.indptr) for each in others.values()])
     asked = np.zeros(rows.shape[1], dtype=bool)
     asked[indices] = True
     column = (np.cumsum(asked) - 1).astype(np.int32)
-    wanted = np.zeros((int(asked.sum()), int(ends[-1])), dtype=np.float32)
+    dense = np.zeros((int(asked.sum()), int(ends[-1])), dtype=np.float32)
     row = np.repeat(np.arange(ends[-1]), lengths)
-    wanted[column[indices], row] = np.concatenate([each.data for each in others])
-    hits = np.flatnonzero(asked[rows.indices])
+    dense[column[indices], row] = np.concatenate([each.data for each in others.values()])
+    # `take` of whole arrays is up to twice as fast as indexing them.
+    hits = np.flatnonzero(asked.take(rows.indices))
     starts = np.searchsorted(hits, rows.indptr).astype(np.int32)
-    parts = (rows.data[hits], column[rows.indices[hits]], starts)
-    found = type(rows)(parts, shape=(rows.shape[0], len(wanted))) @ wanted
-    return np.split(np.asarray(found, dtype=np.float32), ends[:-1], axis=1)
+    parts = (rows.data.take(hits), column.take(rows.indices.take(hits)), starts)
+    few = type(rows)(parts, shape=(rows.shape[0], len(dense)))
+    found = dict(zip(others, np.split(few @ dense, ends[:-1], axis=1), strict=True))
+    own = slice(*(ends[list(others).index("wanted")] - [others["wanted"].shape[0], 0]))
+    few.data = np.ones_like(few.data)
+    return found | {"cover": few @ dense[:, own] ** 2}
+
+
+def _products(rows: F32, others: Mapping[str, F32]) -> dict[str, F32]:
+    """Return float32 (n, k) for each of the others, in one pass over rows."""
+    ends = np.cumsum([len(each) for each in others.values()])
+    found = rows @ np.concatenate(list(others.values())).T
+    return dict(zip(others, np.split(found, ends[:-1], axis=1), strict=True))
 
 
 def _top_mean(cosines: F32, k: int) -> F32:
