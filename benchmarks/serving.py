@@ -2,7 +2,7 @@
 
     python -m benchmarks.serving
 
-Feature rows and scores of 150 trees, as in every nightly run; the subscriber's own linear models
+Feature rows and scores of 100 trees, as in every nightly run; the subscriber's own linear models
 are fitted before, as they are kept in the database until a vote changes them.
 """
 

@@ -1,4 +1,4 @@
-"""A formula is learned from which papers were liked, and says what features are worth to whom."""
+"""A formula is learned from which papers were liked; it says what features add for whom."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from triage import formula
 from triage.features import FEATURES
-from triage.formula import Formula, fitted
+from triage.formula import FEWEST_SLATES, Formula, fitted
 from triage.records import F32, F64, I32
 
 WORDS, MEANING = FEATURES.index("words_like_mean"), FEATURES.index("sense_like_mean")
@@ -29,9 +29,18 @@ def slates(n_likes: int, worth: dict[int, float], seed: int = 3) -> tuple[F32, I
     return X, relevance
 
 
-def learned(X: F32, relevance: I32) -> Formula:
+def maybe_learned(X: F32, relevance: I32, fixed: F64 | None = None) -> Formula | None:
+    """Learn what to add to a fixed worth of each feature, which is 0 unless told."""
+    known = np.zeros(len(FEATURES)) if fixed is None else fixed
     n = len(X) // SIZE
-    return fitted(X, relevance, [SIZE] * n, np.ones(len(X), dtype=np.float32))
+    ones = np.ones(len(X), dtype=np.float32)
+    return fitted(X, lambda rows: rows @ known, relevance, [SIZE] * n, ones)
+
+
+def learned(X: F32, relevance: I32, fixed: F64 | None = None) -> Formula:
+    found = maybe_learned(X, relevance, fixed)
+    assert found
+    return found
 
 
 def right(scores: F64, relevance: I32) -> float:
@@ -55,13 +64,29 @@ def test_worth_depends_on_how_much_is_known() -> None:
         assert right(found.margin(X), relevance) > 0.9
 
 
-def test_what_never_varied_is_worth_nothing_and_known_as_such() -> None:
+def test_what_never_varied_adds_nothing_and_is_not_bounded() -> None:
     X, relevance = slates(5, {WORDS: 1.0})
     found = learned(X, relevance)
     X[:, DISLIKES] = 1
     assert not found.contributions(X)[:, DISLIKES].any()
-    assert found.unseen[DISLIKES]
-    assert not found.unseen[[WORDS, LIKES]].any()
+    assert np.array_equal(found.bounded(X)[:, DISLIKES], X[:, DISLIKES])
+
+
+def test_it_learns_what_the_fixed_margin_gets_wrong() -> None:
+    X, relevance = slates(5, {WORDS: 3.0, MEANING: 1.0})
+    wrong = np.zeros(len(FEATURES))
+    wrong[[WORDS, MEANING]] = -3.0, 9.0
+    assert right(X @ wrong, relevance) < 0.4
+    assert right(X @ wrong + learned(X, relevance, wrong).margin(X), relevance) > 0.8
+
+
+def test_few_slates_would_be_learned_by_heart() -> None:
+    X, relevance = slates(5, {WORDS: 1.0})
+    enough = FEWEST_SLATES * SIZE
+    assert maybe_learned(X[:enough], relevance[:enough])
+    assert maybe_learned(X[: enough - SIZE], relevance[: enough - SIZE]) is None
+    relevance[:SIZE] = 0
+    assert maybe_learned(X[:enough], relevance[:enough]) is None
 
 
 def test_one_strange_value_cannot_decide_alone() -> None:
@@ -69,6 +94,7 @@ def test_one_strange_value_cannot_decide_alone() -> None:
     X = np.zeros((2, len(FEATURES)), dtype=np.float32)
     X[:, WORDS] = 10, 1_000
     assert found.margin(X)[0] == found.margin(X)[1]
+    assert np.array_equal(*found.bounded(X))
 
 
 def test_the_same_data_and_seed_give_the_same_formula() -> None:
@@ -81,7 +107,7 @@ def test_the_same_data_and_seed_give_the_same_formula() -> None:
 def test_slates_beyond_the_most_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     X, relevance = slates(5, {WORDS: 1.0})
     everything = learned(X, relevance)
-    monkeypatch.setattr(formula, "MOST_ROWS", 50 * SIZE)
+    monkeypatch.setattr(formula, "MOST_ROWS", 200 * SIZE)
     some = learned(X, relevance)
     assert right(some.margin(X), relevance) > 0.95
     assert not np.array_equal(some.worth, everything.worth)
@@ -93,6 +119,7 @@ def test_the_loss_is_how_unlikely_the_likes_are_and_its_slope_is_right() -> None
     likelihood = formula._Likelihood(
         X.astype(np.float64),
         rng.random((len(X), formula.N_CONTEXTS)),
+        np.zeros(len(X)),
         relevance,
         np.array(SIZES),
         rng.random(len(X)).astype(np.float32),
@@ -113,19 +140,18 @@ def test_the_likes_of_one_slate_count_as_the_root_of_their_number() -> None:
     relevance = np.array([1, 0, 0, 0, 0, 1, 1, 1, 1, 0], dtype=np.int32)
     none = np.zeros((10, 1))
     likelihood = formula._Likelihood(
-        none, none, relevance, np.array([5, 5]), np.ones(10, dtype=np.float32)
+        none, none, np.zeros(10), relevance, np.array([5, 5]), np.ones(10, dtype=np.float32)
     )
     assert likelihood._shares_of_slates == pytest.approx([1 / 3, 2 / 3])
     assert likelihood._shares[relevance == 0].sum() == 0
 
 
 @pytest.mark.parametrize("liked", [0, 1])
-def test_slates_that_tell_nothing_give_a_formula_that_orders_nothing(liked: int) -> None:
+def test_slates_that_tell_nothing_give_no_formula(liked: int) -> None:
     X, relevance = slates(5, {WORDS: 1.0})
-    found = learned(X, np.full_like(relevance, liked))
-    assert not found.margin(X).any()
-    assert found.margin(X[:0]).shape == (0,)
-    assert not fitted(X[:0], relevance[:0], [], np.zeros(0, dtype=np.float32)).worth.any()
+    assert maybe_learned(X, np.full_like(relevance, liked)) is None
+    assert maybe_learned(X[:0], relevance[:0]) is None
+    assert learned(X, relevance).margin(X[:0]).shape == (0,)
 
 
 def test_a_formula_is_kept_as_plain_numbers() -> None:

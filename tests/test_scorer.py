@@ -46,7 +46,7 @@ def trained() -> LambdaMartScorer:
 
 @lru_cache(maxsize=1)
 def much() -> Log:
-    """Return so many slates that a formula is learned from them."""
+    """Return so many slates that a formula is learned from them, and all trees are grown."""
     X, relevance, sizes, weights = log()
     times = MUCH_FEEDBACK_ROWS // len(X) + 1
     return np.tile(X, (times, 1)), np.tile(relevance, times), sizes * times, np.tile(weights, times)

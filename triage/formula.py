@@ -1,4 +1,4 @@
-"""A linear margin learned from feedback: what each feature is worth, by how much is known.
+"""What feedback adds to a fixed margin: how much more each feature is worth, by what is known.
 
     worth of a feature = what it is worth for everybody
                        + for whom few likes are known  · 1 / (1 + likes)
@@ -10,12 +10,13 @@ question at a time need very many of them for a sum, so they are left what a sum
 
 It is fitted as ListNet is (Cao et al. 2007, its top-one case): what was liked shall be likely among
 all papers of its slate, whose chances are the softmax of their margins. So the few papers that come
-near to what was liked count, and not the many that are far from it anyway.
+near to what was liked count, and not the many that are far from it anyway. Worths are drawn to
+zero, that is to the fixed margin, by a penalty that falls with the number of slates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +30,10 @@ I64 = NDArray[np.int64]
 
 N_CONTEXTS = 4
 MOST_ROWS = 200_000
-# Of the squared worths, beside the mean loss of all likes.
-PENALTY = 0.01
+# Fewer slates than these would be learned by heart.
+FEWEST_SLATES = 150
+# Of the squared worths, beside the loss of all slates.
+PENALTY = 10.0
 MOST_ITERATIONS = 150
 MANY_LIKES_LOG1P = 5.0
 # A feature that a log hardly knows must not decide alone.
@@ -49,22 +52,21 @@ class Formula:
     Attributes:
         worth: float64 (N_CONTEXTS, n_features).
         mean, spread: float64 (n_features,), of the rows that it was learned from; a feature that
-            was the same in all of them has the spread 0 and is worth nothing.
+            was the same in all of them has the spread 0 and adds nothing.
     """
 
     worth: F64
     mean: F64
     spread: F64
 
-    @property
-    def unseen(self) -> NDArray[np.bool_]:
-        """Return bool (n_features,): what the log says nothing about."""
-        unseen: NDArray[np.bool_] = self.spread == 0
-        unseen[_OF_THE_READER] = False
-        return unseen
+    def bounded(self, X: F32) -> F32:
+        """Return rows of which no feature is farther from its mean than any can count."""
+        far = np.where(self.spread > 0, FARTHEST * self.spread, np.inf)
+        low, high = (self.mean - far).astype(np.float32), (self.mean + far).astype(np.float32)
+        return np.asarray(np.clip(X, low, high), dtype=np.float32)
 
     def margin(self, X: F32) -> F64:
-        """Return float64 (n,): larger is better within one slate."""
+        """Return float64 (n,): what is added to the fixed margin of each row."""
         by_context = self._standard(X) @ self.worth.T
         return np.asarray((by_context * _contexts(X)).sum(axis=1), dtype=np.float64)
 
@@ -100,34 +102,43 @@ class Formula:
 
 
 def fitted(
-    X: F32, relevance: I32, group_sizes: Sequence[int], weights: F32, seed: int = 0
-) -> Formula:
+    X: F32,
+    fixed: Callable[[F32], F64],
+    relevance: I32,
+    group_sizes: Sequence[int],
+    weights: F32,
+    seed: int = 0,
+) -> Formula | None:
     """Learn what features are worth from logged slates; the same data and seed give the same.
 
     Args:
         X: float32 (n, n_features), rows of one query group next to each other.
+        fixed: gives float64 (n,), the margin that the formula is added to, of bounded rows.
         relevance: int32 (n,); what is above the least of its slate was liked.
         group_sizes: how many rows each query group has, in order; they sum to n.
         weights: float32 (n,), above 0; those of what was liked count. The likes of one slate count
             together as the root of their number.
 
     Returns:
-        A formula that is worth nothing where no slate holds both liked and other papers.
+        None where fewer than FEWEST_SLATES slates hold both liked and other papers.
     """
     from scipy.optimize import minimize
     from threadpoolctl import threadpool_limits
 
-    mean, spread = np.zeros(X.shape[1]), np.zeros(X.shape[1])
-    if len(X):
-        mean, spread = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
+    rows, sizes = _telling(relevance, np.asarray(group_sizes, dtype=np.int64), seed)
+    if len(sizes) < FEWEST_SLATES:
+        return None
+    mean, spread = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
     spread[spread < LEAST_SPREAD] = 0
     spread[_OF_THE_READER] = 0
     blank = Formula(np.zeros((N_CONTEXTS, X.shape[1])), mean, spread)
-    rows, sizes = _telling(relevance, np.asarray(group_sizes, dtype=np.int64), seed)
-    if not len(rows):
-        return blank
     likelihood = _Likelihood(
-        blank._standard(X[rows]), _contexts(X[rows]), relevance[rows], sizes, weights[rows]
+        blank._standard(X[rows]),
+        _contexts(X[rows]),
+        fixed(blank.bounded(X[rows])),
+        relevance[rows],
+        sizes,
+        weights[rows],
     )
     # The number of threads decides how sums are split, and so the last bits.
     with threadpool_limits(1):
@@ -144,9 +155,13 @@ def fitted(
 class _Likelihood:
     """How unlikely the likes are, by what features are worth."""
 
-    def __init__(self, rows: F64, contexts: F64, relevance: I32, sizes: I64, weights: F32) -> None:
+    def __init__(
+        self, rows: F64, contexts: F64, fixed: F64, relevance: I32, sizes: I64, weights: F32
+    ) -> None:
         self._rows = rows
         self._contexts = contexts
+        self._fixed = fixed
+        self._penalty = PENALTY / len(sizes)
         self._starts = np.cumsum(sizes) - sizes
         self._slate = np.repeat(np.arange(len(sizes)), sizes)
         liked = relevance > np.minimum.reduceat(relevance, self._starts)[self._slate]
@@ -158,14 +173,15 @@ class _Likelihood:
     def loss(self, worth: F64) -> tuple[float, F64]:
         """Return the mean loss of all likes with its penalty, and its slope."""
         by_context = worth.reshape(N_CONTEXTS, -1)
-        margin = ((self._rows @ by_context.T) * self._contexts).sum(axis=1)
+        margin = self._fixed + ((self._rows @ by_context.T) * self._contexts).sum(axis=1)
         margin -= np.maximum.reduceat(margin, self._starts)[self._slate]
         odds = np.exp(margin)
         totals = np.add.reduceat(odds, self._starts)
         loss = self._shares_of_slates @ np.log(totals) - self._shares @ margin
         pull = odds * (self._shares_of_slates / totals)[self._slate] - self._shares
         slope = (self._contexts * pull[:, np.newaxis]).T @ self._rows
-        return float(loss + PENALTY / 2 * worth @ worth), slope.ravel() + PENALTY * worth
+        penalty = self._penalty
+        return float(loss + penalty / 2 * worth @ worth), slope.ravel() + penalty * worth
 
 
 def _telling(relevance: I32, sizes: I64, seed: int) -> tuple[I64, I64]:

@@ -1,12 +1,13 @@
 """Feature rows to scores. The only importer of LightGBM.
 
-    margin = cold-start formula                      for everybody, from the first day
-           + boosted trees that start from it        once people have voted
-           or a learned formula and trees from it    once they have voted much, on the same scale
+    margin = cold-start formula    for everybody, from the first day
+           + a learned formula     once people have voted much: what features are worth besides
+           + boosted trees         once people have voted: what no sum of features says
     score  = 1 / (1 + exp(-margin))
 
-All of them therefore speak on one scale and one score floor fits. Trees learn only what the formula
-below them gets wrong: with little feedback they change little.
+Margins are brought to the level and spread of the cold-start formula's, so all scorers speak on one
+scale and one score floor fits. Each part learns only what those before it get wrong: with little
+feedback it changes little.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ MIN_RELEVANT = 5
 MIN_GROUPS = 2
 FIRST_ROUNDS = 10
 MOST_ROUNDS = 150
-MANY_ROUNDS = 150
+MANY_ROUNDS = 100
 PATIENCE = 20
 GROUPS_TO_TELL = 20
 MARGIN_ROWS = 50_000
@@ -130,8 +131,8 @@ class Scale:
 class LambdaMartScorer:
     """Trees boosted from a formula by LambdaMART (Burges 2010, MSR-TR-2010-82).
 
-    The formula is the cold-start scorer's, or a learned one; of that, what the log never varied,
-    say dislikes where nobody disliked anything, keeps its part of the cold-start formula.
+    The formula is the cold-start scorer's, or that and a learned one. What the log never varied,
+    say dislikes where nobody disliked anything, counts as it does in the cold-start formula.
 
     Attributes:
         version: hash of the trees and what they are bound to.
@@ -169,7 +170,7 @@ class LambdaMartScorer:
         encoder_version: str,
         seed: int = 0,
     ) -> LambdaMartScorer:
-        """Grow trees on logged slates; the same data and seed give the same bytes.
+        """Learn from logged slates; the same data and seed give the same bytes.
 
         Args:
             X: float32 (n, n_features), rows of one query group next to each other, oldest first.
@@ -208,11 +209,10 @@ class LambdaMartScorer:
         if not len(X):
             return np.zeros(0)
         trees = np.asarray(self._booster.predict(X, raw_score=True, num_threads=1))
-        margin = self._scale.gain * (_formula_margin(self._learned, X) + trees)
-        return _sigmoid(margin + X @ _unseen(self._learned) - self._scale.offset)
+        return _sigmoid(self._scale.gain * (_init(self._learned, X) + trees) - self._scale.offset)
 
     def contributions(self, X: F32) -> F64:
-        """Return float64 (n, n_features): the formula's summands plus the trees' SHAP values.
+        """Return float64 (n, n_features): the formulas' summands plus the trees' SHAP values.
 
         SHAP values (Lundberg et al. 2018) cost about a millisecond for two rows: explain what is
         shown, not all candidates.
@@ -221,8 +221,8 @@ class LambdaMartScorer:
         if not len(X):
             return np.zeros((0, len(FEATURES)))
         trees = np.asarray(self._booster.predict(X, pred_contrib=True, num_threads=1))
-        learned = self._scale.gain * (_formula(self._learned, X) + trees[:, :-1])
-        return np.asarray(learned + X * _unseen(self._learned), dtype=np.float64)
+        start = _start(self._learned, X)
+        return np.asarray(self._scale.gain * (start + trees[:, :-1]), dtype=np.float64)
 
     def save(self, folder: Path, key: bytes) -> None:
         """Seal the trees as LightGBM text in `folder` beside their manifest."""
@@ -267,39 +267,35 @@ class LambdaMartScorer:
         return cls(text, learned, scale, encoder_version, manifest["metrics"])
 
 
-def _formula(learned: Formula | None, X: F32) -> F64:
-    """Return float64 (n, n_features): the summands that trees start from."""
-    return ColdStartScorer().contributions(X) if learned is None else learned.contributions(X)
-
-
-def _unseen(learned: Formula | None) -> F64:
-    """Return float64 (n_features,): the cold-start formula's weights of what no log varied."""
-    return np.where(False if learned is None else learned.unseen, _WEIGHTS, 0.0)
-
-
-def _formula_margin(learned: Formula | None, X: F32) -> F64:
-    """Return float64 (n,), a part at a time: its summands are rows twice as wide."""
-    starts = range(0, len(X), MARGIN_ROWS)
-    slices = [X[at : at + MARGIN_ROWS] for at in starts]
-    if learned is not None:
-        return np.concatenate([np.zeros(0), *map(learned.margin, slices)])
+def _start(learned: Formula | None, X: F32) -> F64:
+    """Return float64 (n, n_features): the summands of what trees start from."""
     cold = ColdStartScorer()
-    return np.concatenate([np.zeros(0), *(cold.contributions(part).sum(axis=1) for part in slices)])
+    if learned is None:
+        return cold.contributions(X)
+    return cold.contributions(learned.bounded(X)) + learned.contributions(X)
+
+
+def _init(learned: Formula | None, X: F32) -> F64:
+    """Return float64 (n,): what trees start from, a part at a time, for its summands are wide."""
+    cold, starts = ColdStartScorer(), range(0, len(X), MARGIN_ROWS)
+    slices = [X[at : at + MARGIN_ROWS] for at in starts]
+    if learned is None:
+        return np.concatenate([np.zeros(0), *map(cold.margin, slices)])
+    margins = [cold.margin(learned.bounded(part)) + learned.margin(part) for part in slices]
+    return np.concatenate([np.zeros(0), *margins])
 
 
 def _scale(booster: Booster, log: _Log) -> Scale:
-    """Return what puts formula and trees on the cold-start formula's scale.
+    """Return what gives margins the mean and spread of the cold-start formula's.
 
-    LambdaMART sees only differences inside a query group, so the level of its trees is arbitrary,
-    and a learned formula has a spread of its own as well.
+    LambdaMART sees only differences inside a query group, so the level of its trees is arbitrary.
     """
     some = slice(None, None, -(-len(log.X) // MARGIN_ROWS))
     X = log.X[some]
-    cold = _formula_margin(None, X) + COLD_BASE
+    cold = _init(None, X)
     margin = log.init[some] + np.asarray(booster.predict(X, raw_score=True, num_threads=1))
-    gain = 1.0 if log.learned is None else float(cold.std() / max(float(margin.std()), 1e-9))
-    unseen = float((log.X[:1] @ _unseen(log.learned)).sum())
-    return Scale(gain, gain * float(margin.mean()) + unseen - float(cold.mean()))
+    gain = float(cold.std() / max(float(margin.std()), 1e-9))
+    return Scale(gain, gain * float(margin.mean()) - float(cold.mean()))
 
 
 def _check_enough(relevance: I32, group_sizes: Sequence[int]) -> None:
@@ -319,8 +315,8 @@ class _Log:
     """Query groups as `LambdaMartScorer.fit` takes them, oldest first, and what trees start from.
 
     Attributes:
-        learned: the formula that was learned from all of them, if they are many.
-        init: float64 (n,), the margin of that formula, or of the cold-start one.
+        learned: the formula that was learned from them, or from earlier ones, if they are many.
+        init: float64 (n,), the margin of the cold-start formula, and of that.
     """
 
     X: F32
@@ -333,13 +329,13 @@ class _Log:
     def groups(self, first: int, last: int) -> _Log:
         start, end = int(self.group_sizes[:first].sum()), int(self.group_sizes[:last].sum())
         rows = slice(start, end)
-        return _Log(
-            self.X[rows],
-            self.relevance[rows],
-            self.group_sizes[first:last],
-            self.weights[rows],
-            self.learned,
-            self.init[rows],
+        return replace(
+            self,
+            X=self.X[rows],
+            relevance=self.relevance[rows],
+            group_sizes=self.group_sizes[first:last],
+            weights=self.weights[rows],
+            init=self.init[rows],
         )
 
     def dataset(self, reference: Dataset | None = None) -> Dataset:
@@ -358,10 +354,9 @@ class _Log:
 
 
 def _begun(X: F32, relevance: I32, group_sizes: NDArray[np.int64], weights: F32, seed: int) -> _Log:
-    learned = None
-    if len(X) >= MUCH_FEEDBACK_ROWS:
-        learned = fitted(X, relevance, group_sizes.tolist(), weights, seed)
-    return _Log(X, relevance, group_sizes, weights, learned, _formula_margin(learned, X))
+    cold = ColdStartScorer()
+    learned = fitted(X, cold.margin, relevance, group_sizes.tolist(), weights, seed)
+    return _Log(X, relevance, group_sizes, weights, learned, _init(learned, X))
 
 
 def _grow(log: _Log, n_rounds: int, seed: int) -> Booster:
@@ -376,7 +371,7 @@ def _rounds(log: _Log, seed: int) -> int:
     Few groups cannot tell: then it is FIRST_ROUNDS, which changes little. With much feedback it is
     MANY_ROUNDS: there they cannot bend to chance.
     """
-    if log.learned is not None:
+    if len(log.X) >= MUCH_FEEDBACK_ROWS:
         return MANY_ROUNDS
     n_groups = len(log.group_sizes)
     if n_groups < GROUPS_TO_TELL:
