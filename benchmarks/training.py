@@ -154,7 +154,7 @@ def reader(n: int) -> dict[str, Any]:
 def slate(id: int, subscriber_id: int, on: date, run_id: int) -> dict[str, Any]:
     return {
         "id": id, "public_id": f"{id:020x}", "subscriber_id": subscriber_id, "on": on,
-        "run_id": run_id, "n_candidates": PAPERS_PER_DAY, "scorer_version": "cold-1",
+        "run_id": run_id, "n_candidates": PAPERS_PER_DAY, "scorer_version": "cold-2",
         "encoder_version": "made", "feature_version": FEATURE_VERSION, "day_report": "",
         "created_at": NOON,
     }  # fmt: skip

@@ -72,7 +72,7 @@ def slate(n: int = 3, **fields: object) -> Slate:
         "on": DAY,
         "impressions": tuple(impression(i) for i in range(1, n + 1)),
         "n_candidates": 214,
-        "scorer_version": "cold-1",
+        "scorer_version": "cold-2",
         "encoder_version": "enc-test",
         "feature_version": "f1",
         "day_report": "arXiv: 214 new papers, complete.",

@@ -136,7 +136,7 @@ def _train(database: Database, days: list[date]) -> None:
     with database.write() as conn:
         at = noon(days[0]) - timedelta(hours=6)
         store.versions.add(conn, "encoder-aa", "encoder", None, {"n_papers": 900}, at)
-        store.versions.promote(conn, "cold-1", "encoder-aa", "encoder fitted", at)
+        store.versions.promote(conn, "cold-2", "encoder-aa", "encoder fitted", at)
         for n, on in enumerate(days[6::4]):
             challenger = 0.46 + 0.13 * (1 - math.exp(-n / 5)) + 0.012 * (-1) ** n
             serving = 0.45 + 0.13 * (1 - math.exp(-(n - n % 3) / 5))

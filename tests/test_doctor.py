@@ -241,7 +241,7 @@ def test_the_longest_mount_says_where_a_file_lies() -> None:
 def test_a_model_that_cannot_be_loaded_is_a_warning_for_mail_still_goes_out(tmp_path: Path) -> None:
     app = installation(tmp_path)
     with app.database.write() as conn:
-        store.versions.promote(conn, "cold-1", "encoder-gone", "test", NOON)
+        store.versions.promote(conn, "cold-2", "encoder-gone", "test", NOON)
     found = findings(app)["models"]
     assert found.level is Level.WARNING
     assert "triage train" in found.fix

@@ -121,6 +121,17 @@ def test_asked_again_the_same_pair_serves_and_nothing_is_written(
     assert len(history(database)) == 1
 
 
+def test_after_an_upgrade_the_new_cold_scorer_serves_on_the_same_encoder(
+    database: Database, workshop: FileWorkshop, clock: StoppedClock
+) -> None:
+    before = serving(database, workshop, clock, DAY)
+    with database.write() as conn:
+        store.versions.promote(conn, "cold-1", before.encoder.version, "by hand", clock.now())
+    after = serving(database, workshop, clock, DAY)
+    assert after.encoder.version == before.encoder.version
+    assert after.scorer.version == workshop.cold_scorer().version
+
+
 # -- the encoder ages ------------------------------------------------------------------------------
 
 

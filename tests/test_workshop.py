@@ -69,6 +69,13 @@ def test_a_scorer_is_kept_and_loaded_with_the_encoder_it_is_bound_to(
     assert np.array_equal(loaded.score(X), fitted.score(X))
 
 
+def test_the_cold_start_scorer_needs_no_files_under_its_name_of_any_version(
+    workshop: FileWorkshop,
+) -> None:
+    for version in (workshop.cold_scorer().version, "cold-1"):
+        assert workshop.load_scorer(version).version == workshop.cold_scorer().version
+
+
 def test_too_little_feedback_keeps_nothing(workshop: FileWorkshop, folder: Path) -> None:
     X, relevance, _, weights = a_log()
     with pytest.raises(NotEnoughFeedback, match="too few to train on"):

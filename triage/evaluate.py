@@ -232,9 +232,8 @@ def _as_it_stands(database: Database, workshop: Workshop, clock: Clock, on: date
         history = store.versions.history(conn)
     if not history:
         return serving(database, workshop, clock, on)
-    cold, newest = workshop.cold_scorer(), history[0]
-    loads = newest.scorer_version != cold.version
-    scorer = workshop.load_scorer(newest.scorer_version) if loads else cold
+    newest = history[0]
+    scorer = workshop.load_scorer(newest.scorer_version)
     return Serving(workshop.load_encoder(newest.encoder_version), scorer)
 
 

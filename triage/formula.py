@@ -96,9 +96,9 @@ class Formula:
         return cls(**parts)
 
     def _standard(self, X: F32) -> F64:
-        known = self.spread > 0
-        apart = (X - self.mean) / np.where(known, self.spread, 1.0)
-        return np.where(known, np.clip(apart, -FARTHEST, FARTHEST), 0.0)
+        spread, none = self.spread, np.zeros_like(self.spread)
+        stretch = np.divide(1.0, spread, out=none, where=spread > 0)
+        return np.clip((X - self.mean) * stretch, -FARTHEST, FARTHEST)
 
 
 def fitted(

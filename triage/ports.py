@@ -239,7 +239,7 @@ class Workshop(Protocol):
         """
 
     def load_scorer(self, version: str) -> Scorer:
-        """Load a kept scorer.
+        """Load a kept scorer; under any name of the cold-start scorer, as it is now.
 
         Raises:
             ModelError: as for `load_encoder`.

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from lightgbm import Booster, Dataset
 
 KIND = "scorer"
+COLD_START = "cold-"
+"""Versions of the cold-start scorer begin so, those of trained ones do not."""
 
 # Cosines of whole papers in words are around 0.1 to 0.3, of short phrases half of that, and dense
 # ones twice as much: the weights bring a good match by any evidence to a margin of 3 to 6.
@@ -46,7 +48,9 @@ COLD_WEIGHTS: Mapping[str, float] = {
     "dense_dislike_max": -1.5,
     "words_interest_max": 6.0,
     "dense_interest_max": 3.0,
+    "sense_interest_max": 5.0,
     "interest_cover": 1.5,
+    "cluster_meaning": 0.4,
     "category_chosen": 0.8,
     "category_affinity": 1.5,
     "followed_author": 3.0,
@@ -57,10 +61,10 @@ COLD_WEIGHTS: Mapping[str, float] = {
 }
 # Nothing known: 0.27 for every paper. The more is known, the more a paper must bring.
 COLD_BASE = -1.0
-COLD_KNOWN = -1.5
+COLD_KNOWN = -1.8
 COLD_LIKES = -0.7
 # The centre of many likes is near to everything in their field: per log(1 + likes), up to 50.
-COLD_MANY_LIKES = -0.5
+COLD_MANY_LIKES = -0.6
 MANY_LIKES_LOG1P = 4.0
 
 # The least that trees are grown on: fewer rows than this cannot fill two leaves twice.
@@ -97,7 +101,7 @@ class ColdStartScorer:
     known, so that a match has to be a match of something.
     """
 
-    version = "cold-1"
+    version = f"{COLD_START}2"
     encoder_version: str | None = None
 
     def margin(self, X: F32) -> F64:

@@ -68,12 +68,9 @@ def promoted(database: Database, workshop: Workshop) -> Serving | None:
     """Return the newest promoted pair that can be loaded."""
     with database.read() as conn:
         history = store.versions.history(conn)
-    cold = workshop.cold_scorer()
     for promotion in history:
         try:
             encoder = workshop.load_encoder(promotion.encoder_version)
-            if promotion.scorer_version == cold.version:
-                return Serving(encoder, cold)
             return Serving(encoder, workshop.load_scorer(promotion.scorer_version))
         except ModelError as error:
             log.warning("model unusable, taking the one before", error=str(error))

@@ -74,10 +74,7 @@ def rollback(database: Database, workshop: Workshop, clock: Clock) -> Serving:
     if len(served) < 2:
         raise NotFound("nothing served before the present pair")
     scorer_version, encoder_version = served[-2]
-    cold = workshop.cold_scorer()
-    loads = scorer_version != cold.version
-    scorer = workshop.load_scorer(scorer_version) if loads else cold
-    pair = Serving(workshop.load_encoder(encoder_version), scorer)
+    pair = Serving(workshop.load_encoder(encoder_version), workshop.load_scorer(scorer_version))
     promote(database, clock, pair.scorer, pair.encoder, ROLLED_BACK)
     return pair
 

@@ -69,9 +69,11 @@ class FileWorkshop:
             self._encoders[version] = encoder
         return self._encoders[version]
 
-    def load_scorer(self, version: str) -> LambdaMartScorer:
-        from triage.scorer import LambdaMartScorer
+    def load_scorer(self, version: str) -> ColdStartScorer | LambdaMartScorer:
+        from triage.scorer import COLD_START, LambdaMartScorer
 
+        if version.startswith(COLD_START):
+            return self.cold_scorer()
         scorer = LambdaMartScorer.load(self._place(version), self._key)
         self._expect(version, scorer.version)
         return scorer

@@ -139,8 +139,7 @@ def _models(app: App) -> Seen:
     pair = history[0]
     try:
         app.workshop.load_encoder(pair.encoder_version)
-        if pair.scorer_version != app.workshop.cold_scorer().version:
-            app.workshop.load_scorer(pair.scorer_version)
+        app.workshop.load_scorer(pair.scorer_version)
     except ModelError as error:
         return (
             Level.WARNING,
