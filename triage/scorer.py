@@ -36,7 +36,7 @@ COLD_START = "cold-"
 """Versions of the cold-start scorer begin so, those of trained ones do not."""
 
 # Cosines of whole papers in words are around 0.1 to 0.3, of short phrases half of that, and dense
-# ones twice as much: the weights bring a good match by any evidence to a margin of 3 to 6.
+# ones twice as much: the weights bring a good match by any evidence to a margin of 3 or more.
 COLD_WEIGHTS: Mapping[str, float] = {
     "words_like_mean": 14.0,
     "words_like_max": 2.0,
