@@ -1,6 +1,8 @@
 """Processes that write to a database until they are killed, and say what was acknowledged.
 
-What they say is appended to a file by one system call each, so that a kill takes nothing of it.
+What they say is appended to a file by one system call each. Who reads meanwhile, and even a kill,
+can find half of it where it crosses a page of memory: only whole lines were said, and every next
+one begins on a line of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ class Acknowledged:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def __call__(self, **what: object) -> None:
-        os.write(self._descriptor, (json.dumps(what) + "\n").encode())
+        os.write(self._descriptor, f"\n{json.dumps(what)}\n".encode())
 
 
 def acknowledged(path: Path, since: int = 0) -> list[dict[str, Any]]:
@@ -32,7 +34,7 @@ def acknowledged(path: Path, since: int = 0) -> list[dict[str, Any]]:
         return []
     with path.open("rb") as file:
         file.seek(since)
-        return [json.loads(line) for line in file]
+        return [json.loads(line) for line in file if line.endswith(b"}\n")]
 
 
 def mixed(*, url: str, said: str, first: int, often: bool) -> None:
