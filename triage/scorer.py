@@ -319,8 +319,8 @@ class _Log:
     """Query groups as `LambdaMartScorer.fit` takes them, oldest first, and what trees start from.
 
     Attributes:
-        learned: the formula that was learned from them, or from earlier ones, if they are many.
-        init: float64 (n,), the margin of the cold-start formula, and of that.
+        learned: the formula that was learned from the whole log, if that holds enough.
+        init: float64 (n,), the margin of the cold-start formula together with that.
     """
 
     X: F32
