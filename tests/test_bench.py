@@ -195,6 +195,19 @@ def test_who_wrote_earlier_papers_is_learned_from_and_who_wrote_later_ones_is_no
     assert until(ranked(data, tmp_path), day) == until(known, day)
 
 
+def test_what_readers_like_before_the_slates_teaches_the_encoder_and_later_likes_do_not(
+    run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("triage.encoder.FEWEST_READERS", 2)
+    data = made_up()
+    known = ranked(data, tmp_path)
+    assert known != run
+    day = FIRST + timedelta(1)
+    liked = data.feedback[0]
+    data.feedback.append(liked | {"paper_id": data.papers[5]["id"], "at": day.isoformat()})
+    assert until(ranked(data, tmp_path), day) == until(known, day)
+
+
 def test_a_world_without_likes_says_that_there_is_too_little(tmp_path: Path) -> None:
     data = made_up()
     data.feedback = []

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests import topics
 from tests.contracts import EncoderContract
@@ -207,6 +208,74 @@ def _contrast(encoder: TextEncoder) -> float:
     own = cosines[np.ix_(proteins, proteins)]
     others = np.delete(cosines[proteins], proteins, axis=1)
     return float((own.mean() - others.mean()) / others.std())
+
+
+def likes_of(*numbers: int) -> dict[int, NDArray[np.int64]]:
+    """Return readers by number who like papers of proteins and of robots alike, always the same."""
+    both = np.array([*topics.rows_of("proteins"), *topics.rows_of("robots")])
+    return {number: np.sort(np.roll(both, 7 * number)[:20]) for number in numbers}
+
+
+@pytest.fixture
+def readers_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triage.encoder.FEWEST_READERS", 4)
+    monkeypatch.setattr("triage.contrast.WORD_RATE", 0.05)
+
+
+@pytest.mark.usefixtures("readers_are_enough")
+def test_what_many_readers_like_together_is_near_in_sense() -> None:
+    taught = TextEncoder.fit(TEXTS, likes=likes_of(1, 2, 3, 4))
+    both = [*topics.rows_of("proteins")], [*topics.rows_of("robots")]
+    apart, together = (
+        (sense[both[0]] @ sense[both[1]].T).mean()
+        for sense in (encoder.encode(TEXTS).sense for encoder in (topics.encoder(), taught))
+    )
+    assert together > apart + 0.3
+    assert taught.halved
+    assert not topics.encoder().halved
+
+
+@pytest.mark.usefixtures("readers_are_enough")
+def test_a_taught_encoder_gives_vectors_of_the_same_form() -> None:
+    plain = topics.encoder().encode([*TEXTS, "words nobody knows"])
+    taught = TextEncoder.fit(TEXTS, likes=likes_of(1, 2, 3, 4)).encode([*TEXTS, "zzz qqq"])
+    assert taught.sense.shape == plain.sense.shape
+    assert np.array_equal(taught.sense, taught.sense.astype(np.float16).astype(np.float32))
+    for rows in (taught.sense, taught.half(0).sense, taught.half(1).sense):
+        assert np.linalg.norm(rows[:-1], axis=1) == pytest.approx(np.ones(len(TEXTS)), abs=1e-2)
+        assert not rows[-1].any()
+    assert ((taught.density[:-1] > 0) & (taught.density[:-1] <= 1)).all()
+
+
+@pytest.mark.usefixtures("readers_are_enough")
+def test_half_of_the_sense_has_not_seen_what_a_reader_likes() -> None:
+    likes = likes_of(1, 2, 3, 4)
+    other = likes | {2: np.array(topics.rows_of("decoding"))[:20]}
+    before, after = (TextEncoder.fit(TEXTS, likes=each).encode(TEXTS) for each in (likes, other))
+    assert np.array_equal(before.half(2 % 2).sense, after.half(2 % 2).sense)
+    assert not np.allclose(before.half(1).sense, after.half(1).sense, atol=0.01)
+
+
+@pytest.mark.usefixtures("readers_are_enough")
+def test_too_few_readers_or_likes_teach_nothing() -> None:
+    few = likes_of(1, 2, 3)
+    assert TextEncoder.fit(TEXTS, likes=few).version == topics.encoder().version
+    short = few | {4: np.arange(2)}
+    assert TextEncoder.fit(TEXTS, likes=short).version == topics.encoder().version
+
+
+@pytest.mark.usefixtures("readers_are_enough")
+def test_a_taught_encoder_is_the_same_whoever_is_told_first_and_after_it_was_kept(
+    tmp_path: Path,
+) -> None:
+    likes = likes_of(1, 2, 3, 4)
+    taught = TextEncoder.fit(TEXTS, likes=likes)
+    backwards = dict(reversed(likes.items()))
+    assert TextEncoder.fit(TEXTS, likes=backwards).version == taught.version
+    taught.save(tmp_path, KEY)
+    kept = TextEncoder.load(tmp_path, KEY)
+    assert kept.halved
+    assert np.array_equal(kept.encode(TEXTS).sense, taught.encode(TEXTS).sense)
 
 
 def test_of_many_papers_no_few_directions_of_the_dense_space_outweigh_the_others(

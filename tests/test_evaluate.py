@@ -427,6 +427,19 @@ def test_the_picture_is_one_file_that_names_everybody(told: Replay) -> None:
     assert "@example.org" not in json.dumps(texts)
 
 
+def test_days_before_an_encoder_was_taught_what_readers_like_are_memory(
+    database: Database, workshop: FileWorkshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("triage.encoder.FEWEST_READERS", 2)
+    told = replayed(database, workshop)
+    first = told.standings[0]
+    assert (first.name, first.taught_until) == (SERVING, NOON.date())
+    assert first.n_unseen == sum(moment.on > NOON.date() for moment in moments(database))
+    assert any("and to what readers liked" in note for note in told.notes)
+    [peer, *_] = [each for each in told.standings if each.name in NAMES]
+    assert peer.taught_until is None
+
+
 def test_the_picture_says_what_is_memory(database: Database, workshop: FileWorkshop) -> None:
     version = keep_scorer(database, workshop, 1, LAST)
     promote_version(database, workshop, StoppedClock(), version)

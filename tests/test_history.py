@@ -14,7 +14,7 @@ from tests import topics
 from tests.factories import DAY, subscriber
 from triage.features import FEATURES
 from triage.history import FEWEST_BACKGROUND, Examples, History, Reader
-from triage.pastdays import Likes
+from triage.pastdays import Likes, past_days
 from triage.records import Background, Encodings, Library, Paper
 from triage.scorer import ColdStartScorer
 
@@ -213,3 +213,28 @@ def test_no_likes_give_no_examples(readers: list[Reader]) -> None:
 def test_no_papers_give_an_empty_background() -> None:
     found: Background = History(topics.library(), []).background(DAY)
     assert len(found) == 0
+
+
+def test_past_days_show_what_was_not_learned_from_their_reader() -> None:
+    of = history()
+
+    def halved(disturbed: int) -> History:
+        sense = of.papers.encodings.sense.copy()
+        width = sense.shape[1] // 2
+        sense[:, disturbed * width : (disturbed + 1) * width] *= -0.5
+        papers = replace(of.papers, encodings=replace(of.papers.encodings, sense=sense))
+        return History(papers, of.readers, halved=True)
+
+    days = past_days(
+        [each.likes for each in of.readers], of.listed, DAY.toordinal(), UNTIL.toordinal(), 20,
+        np.random.default_rng(0),
+    )  # fmt: skip
+    plain = [History(of.papers, of.readers, halved=True).described(days)]
+    usual, first, second = (
+        list(each) for each in (*plain, *(halved(number).described(days) for number in range(2)))
+    )
+    for day, rows, without_first, without_second in zip(days, usual, first, second, strict=True):
+        even = of.readers[day.reader].subscriber.id % 2 == 0
+        unseen, seen = (without_first, without_second) if even else (without_second, without_first)
+        assert np.array_equal(rows, seen)
+        assert not len(day.known) or not np.array_equal(rows, unseen)

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 import structlog
 
-from tests.factories import DAY
+from tests.factories import DAY, NOON
 from tests.fakes import StoppedClock
-from tests.installation import add_papers, fetched, installed, rows, take_in
+from tests.installation import add_papers, add_reader, fetched, installed, rows, take_in
 from tests.topics import literature
 from triage import store
 from triage.encoder import TextEncoder
 from triage.errors import ModelError, NotFound
 from triage.features import FEATURES
 from triage.ports import Scorer
+from triage.records import EventKind, Origin
 from triage.serving import PAIRS_KEPT, encode_new, fit_encoder, promote, serving
 from triage.store import Database
 from triage.workshop import FileWorkshop
@@ -110,6 +111,37 @@ def test_an_encoder_is_told_who_wrote_what(
     texts, authors = [p.encoded_text for p in papers], [p.authors for p in papers]
     assert fitted.version == TextEncoder.fit(texts, authors).version
     assert fitted.version != TextEncoder.fit(texts).version
+
+
+def test_an_encoder_is_told_who_likes_what(
+    database: Database,
+    workshop: FileWorkshop,
+    clock: StoppedClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("triage.encoder.FEWEST_READERS", 2)
+    readers = [add_reader(database, n) for n in (1, 2)]
+    with database.read() as conn:
+        papers = list(store.papers.iterate(conn))
+    with database.write() as conn:
+        for reader in readers:
+            for row, kind in (
+                (3, "vote_up"),
+                (4, "save"),
+                (5, "vote_up"),
+                (6, "vote_up"),
+                (5, "vote_down"),
+            ):
+                store.events.append(
+                    conn, subscriber_id=reader.id, paper_id=papers[row].id, slate_id=None,
+                    kind=EventKind(kind), origin=Origin.PERSON, at=NOON, recorded_at=NOON,
+                    evidence={},
+                )  # fmt: skip
+    fitted = fit_encoder(database, workshop, clock)
+    likes = {reader.id: np.array([3, 4, 6]) for reader in readers}
+    texts, authors = [p.encoded_text for p in papers], [p.authors for p in papers]
+    assert fitted.halved
+    assert fitted.version == TextEncoder.fit(texts, authors, likes).version
 
 
 def test_asked_again_the_same_pair_serves_and_nothing_is_written(

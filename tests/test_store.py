@@ -223,6 +223,21 @@ def test_what_a_scanner_does_never_counts_and_is_kept(database: Database) -> Non
         assert len(store.events.listing(conn)) == 2
 
 
+def test_what_each_reader_likes_is_by_the_last_vote(database: Database) -> None:
+    first, second = add_reader(database), add_reader(database, 2)
+    one, two, three = add_papers(database, [paper(1), paper(2), paper(3)])
+    vote(database, first, one, UP)
+    vote(database, first, two, UP, NOON + ONE_DAY)
+    vote(database, first, one, UP, NOON + 2 * ONE_DAY)
+    vote(database, second, two, UP)
+    vote(database, second, two, DOWN, NOON + ONE_DAY)
+    vote(database, second, three, EventKind.SAVE)
+    with database.read() as conn:
+        assert store.events.liked(conn) == {first.id: [two.id, one.id], second.id: [three.id]}
+        earlier = store.events.liked(conn, NOON + ONE_DAY)
+    assert earlier == {first.id: [one.id], second.id: [two.id, three.id]}
+
+
 def test_the_very_same_event_is_recognised(database: Database) -> None:
     reader = add_reader(database)
     [about] = add_papers(database, [paper(1)])

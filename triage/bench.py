@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -157,9 +158,10 @@ def trained(data: Benchmark, workshop: Workshop, progress: Progress = silent) ->
         NotEnoughFeedback: there is too little to learn from.
     """
     first = min(slate.on for slate in data.slates)
-    encoder, papers = _encoded(data, workshop, first, progress)
-    readers = _readers(data, papers, encoder)
-    history = History(papers, list(readers.values()))
+    likes = _likes(data)
+    encoder, papers = _encoded(data, likes, workshop, first, progress)
+    readers = _readers(data, likes, encoder)
+    history = History(papers, list(readers.values()), halved=encoder.halved)
     examples = history.examples(
         papers.papers[0].listed_on,
         first,
@@ -219,28 +221,42 @@ class Ranker:
         return self._profiles[slate.user][1]
 
 
+def _likes(data: Benchmark) -> dict[str, Likes]:
+    """Return what every reader liked, in the readers' order."""
+    rows = {paper.source_id: row for row, paper in enumerate(data.papers)}
+    liked: dict[str, list[tuple[int, int]]] = {user: [] for user in data.interests}
+    for given in data.feedback:
+        if given.liked and given.paper_id in rows and given.user in liked:
+            liked[given.user].append((given.on.toordinal(), rows[given.paper_id]))
+    return {
+        user: Likes(
+            rows=np.array([row for _, row in own], dtype=np.int64),
+            days=np.array([day for day, _ in own], dtype=np.int64),
+        )
+        for user, own in ((user, sorted(own, key=itemgetter(0))) for user, own in liked.items())
+    }
+
+
 def _encoded(
-    data: Benchmark, workshop: Workshop, first: date, progress: Progress
+    data: Benchmark, likes: dict[str, Likes], workshop: Workshop, first: date, progress: Progress
 ) -> tuple[Encoder, Library]:
     progress("encode", 0, len(data.papers))
     texts = [paper.encoded_text for paper in data.papers]
     n_before = sum(paper.listed_on < first for paper in data.papers)
     authors = [paper.authors for paper in data.papers[:n_before]]
-    encoder = workshop.fit_encoder(texts[:n_before], authors)
+    known = {
+        number: own.rows[(own.days < first.toordinal()) & (own.rows < n_before)]
+        for number, own in enumerate(likes.values(), start=1)
+    }
+    encoder = workshop.fit_encoder(texts[:n_before], authors, known)
     library = Library(data.papers, encoder.encode(texts))
     progress("encode", len(texts), len(texts))
     return encoder, library
 
 
-def _readers(data: Benchmark, papers: Library, encoder: Encoder) -> dict[str, Reader]:
-    rows = {paper.source_id: row for row, paper in enumerate(papers.papers)}
-    liked: dict[str, list[tuple[int, int]]] = {user: [] for user in data.interests}
-    for given in data.feedback:
-        if given.liked and given.paper_id in rows and given.user in liked:
-            liked[given.user].append((given.on.toordinal(), rows[given.paper_id]))
+def _readers(data: Benchmark, likes: dict[str, Likes], encoder: Encoder) -> dict[str, Reader]:
     readers = {}
     for number, (user, interests) in enumerate(data.interests.items(), start=1):
-        own = sorted(liked[user], key=lambda like: like[0])
         wanted = phrases(interests)
         readers[user] = Reader(
             Subscriber(
@@ -255,9 +271,6 @@ def _readers(data: Benchmark, papers: Library, encoder: Encoder) -> dict[str, Re
             ),
             wanted,
             encoder.encode(wanted),
-            Likes(
-                rows=np.array([row for _, row in own], dtype=np.int64),
-                days=np.array([day for day, _ in own], dtype=np.int64),
-            ),
+            likes[user],
         )
     return readers

@@ -26,7 +26,6 @@ from triage.outbox import DrainReport, Outbox
 from triage.ports import Clock, Progress, Source, Workshop, silent
 from triage.propensity import slate_rng
 from triage.ranking import (
-    LIKES,
     DigestRules,
     choose,
     interests_of,
@@ -36,6 +35,7 @@ from triage.ranking import (
     rank,
 )
 from triage.records import (
+    LIKES,
     Interest,
     Library,
     OutgoingMessage,

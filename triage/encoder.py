@@ -7,7 +7,10 @@ Martinsson & Tropp 2011) and half whitened. Reading words is done here and not b
 vectoriser, because it is four times faster and because the fitted state is then nothing but arrays
 and words. The third vector knows more: latent dimensions and a sentence encoder's side by side,
 stretched where papers of one author agree (`triage.kinship`), so that what sets two fields apart
-counts more than what two papers of one field differ in.
+counts more than what two papers of one field differ in. Where readers are many, their likes bring
+near what one reader likes (`triage.contrast`): half of the third vector is learned from every other
+reader, so one half of it has not seen what any given reader likes (cross-fitting: Chernozhukov et
+al. 2018), and a ranker can learn from past days what it is worth.
 
 Where many papers crowd, each is near to many likes by chance (hubs: Radovanović, Nanopoulos &
 Ivanović 2010). How near a paper is to its nearest ones says how crowded its place is (as in CSLS:
@@ -18,22 +21,32 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
-import unicodedata
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from triage import modelfile
+from triage.contrast import Contrast, learned
 from triage.errors import ModelError
 from triage.kinship import metric, same_author
 from triage.records import F32, Encodings
 from triage.sentence import NAME, sense
+from triage.vocabulary import (
+    STOP,
+    UNKNOWN,
+    WORD,
+    choose_terms,
+    fold,
+    merge_forms,
+    occurrences,
+    read_forms,
+    used_forms,
+)
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -41,7 +54,6 @@ if TYPE_CHECKING:
 I64 = NDArray[np.int64]
 
 KIND = "encoder"
-MAX_TERMS = 30_000
 MAX_DIMENSIONS = 256
 # The latent dimensions of 20,000 papers serve 60,000 as well; the fit costs a third.
 MAX_SVD_ROWS = 20_000
@@ -54,9 +66,10 @@ NEAREST = 30
 ITSELF = 0.995
 CHUNK = 4_096
 BLAS_THREADS = 2
-
-_WORD = re.compile(r"\w\w+")
-_STOP, _UNKNOWN = -1, -2
+# What fewer readers like tells of them and not of papers.
+FEWEST_READERS = 300
+FEWEST_LIKES = 3
+HALVES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,9 @@ class _State:
         joint_mean: float32 (d + 256,), of both side by side.
         metric: float32 (d + 256, d + 256), see `triage.kinship`.
         sample: float16 (m, d + 256), the sense of some papers of the corpus.
+        turns: float16 (2, d + 256, (d + 256) // 2), for each half, see `triage.contrast`; none
+            where readers are few.
+        word_turns: float16 (2, v, (d + 256) // 2), likewise.
     """
 
     forms: tuple[str, ...]
@@ -86,13 +102,17 @@ class _State:
     joint_mean: F32
     metric: F32
     sample: NDArray[np.float16]
+    turns: NDArray[np.float16]
+    word_turns: NDArray[np.float16]
 
 
 class TextEncoder:
     """The encoder that needs no download: see the module's docstring.
 
     Attributes:
-        version: hash of the fitted state; the same corpus and seed give the same.
+        version: hash of the fitted state; the same corpus, likes and seed give the same.
+        halved: whether `sense` is made of halves; half r was not learned from the likes of readers
+            whose number leaves r when divided by two.
     """
 
     def __init__(self, state: _State) -> None:
@@ -100,12 +120,21 @@ class TextEncoder:
         self._stem_of = dict(zip(state.forms, state.stems.tolist(), strict=True))
         self._projection: F32 = np.ascontiguousarray(state.components.T)
         self._sample: F32 = np.ascontiguousarray(state.sample.astype(np.float32).T)
+        self._halves = [
+            Contrast(turn.astype(np.float32), by_word.astype(np.float32))
+            for turn, by_word in zip(state.turns, state.word_turns, strict=True)
+        ]
         self._names: list[str] | None = None
+        self.halved = bool(self._halves)
         self.version = f"enc-{hashlib.sha256(_pack(state)).hexdigest()[:12]}"
 
     @classmethod
     def fit(
-        cls, texts: Sequence[str], authors: Sequence[Sequence[str]] = (), seed: int = 0
+        cls,
+        texts: Sequence[str],
+        authors: Sequence[Sequence[str]] = (),
+        likes: Mapping[int, I64] = MappingProxyType({}),
+        seed: int = 0,
     ) -> TextEncoder:
         """Learn words, weights and latent dimensions from a corpus of any size.
 
@@ -116,18 +145,19 @@ class TextEncoder:
         Args:
             texts: of papers.
             authors: who wrote each of them; none at all where that is not known.
-            seed: of the random projection.
+            likes: int64 (n,), rows of what each reader likes, by the reader's number.
+            seed: of the random projection, and of what readers' likes are told from.
 
         Raises:
             ModelError: no text holds a word.
         """
-        forms, ids, documents = _read_forms(texts)
-        stems, n_stems = _merge_forms(forms, ids, documents, len(texts))
+        forms, ids, documents = read_forms(texts)
+        stems, n_stems = merge_forms(forms, ids, documents, len(texts))
         ids = stems[ids]
-        keep = ids != _STOP
+        keep = ids != STOP
         ids, documents = ids[keep].astype(np.int64), documents[keep]
-        rows, keys = _occurrences(ids, documents, n_stems)
-        vocabulary, frequency = _choose_terms(rows, keys, len(texts))
+        rows, keys = occurrences(ids, documents, n_stems)
+        vocabulary, frequency = choose_terms(rows, keys, len(texts))
         if not len(vocabulary):
             raise ModelError("no paper holds a word to learn from; import papers with abstracts")
         idf = (np.log((1 + len(texts)) / (1 + frequency)) + 1).astype(np.float32)
@@ -135,24 +165,28 @@ class TextEncoder:
         names = tuple(forms)
         none = np.zeros(0, dtype=np.float32)
         nobody = np.zeros((0, 0), dtype=np.float16)
+        untaught = np.zeros((0, 0, 0), dtype=np.float16)
         bare = _State(
-            names, stems, n_stems, vocabulary, idf, blank, none, none, none, blank, nobody
-        )
+            names, stems, n_stems, vocabulary, idf, blank, none, none, none, blank, nobody,
+            untaught, untaught,
+        )  # fmt: skip
         words = cls(bare)._weigh(rows, keys, len(texts))
         components, stretch = _components(words, seed)
-        used = _used_forms(stems, vocabulary, n_stems)
-        return cls(
-            _State(
-                tuple(name for name, use in zip(names, used, strict=True) if use),
-                stems[used],
-                n_stems,
-                vocabulary,
-                idf,
-                components,
-                stretch,
-                *_joint(texts, words, components, authors),
-            )
+        used = used_forms(stems, vocabulary, n_stems)
+        state = _State(
+            tuple(name for name, use in zip(names, used, strict=True) if use),
+            stems[used],
+            n_stems,
+            vocabulary,
+            idf,
+            components,
+            stretch,
+            *_joint(texts, words, components, authors),
+            untaught,
+            untaught,
         )
+        telling = {who: own for who, own in likes.items() if len(own) >= FEWEST_LIKES}
+        return cls(state if len(telling) < FEWEST_READERS else _taught(state, texts, telling, seed))
 
     def encode(self, texts: Sequence[str]) -> Encodings:
         """Return the vectors of `texts`; no texts give empty arrays of the right widths."""
@@ -213,13 +247,13 @@ class TextEncoder:
     def _encode_words(self, texts: Sequence[str]) -> csr_matrix:
         stem_of, ids, lengths = self._stem_of, [], []
         for text in texts:
-            found = [stem_of.get(word, _UNKNOWN) for word in _WORD.findall(_fold(text))]
+            found = [stem_of.get(word, UNKNOWN) for word in WORD.findall(fold(text))]
             ids += found
             lengths.append(len(found))
         stems = np.array(ids, dtype=np.int64)
         documents = np.repeat(np.arange(len(texts), dtype=np.int64), lengths)
-        keep = stems != _STOP
-        rows, keys = _occurrences(stems[keep], documents[keep], self._state.n_stems)
+        keep = stems != STOP
+        rows, keys = occurrences(stems[keep], documents[keep], self._state.n_stems)
         return self._weigh(rows, keys, len(texts))
 
     def _weigh(self, rows: I64, keys: I64, n_rows: int) -> csr_matrix:
@@ -243,10 +277,12 @@ class TextEncoder:
     def _sense(self, texts: Sequence[str], words: csr_matrix, latent: F32) -> F32:
         state = self._state
         joint = np.hstack([latent, _unit(sense(texts) - state.sense_mean)])
-        meant = _as_stored(joint - state.joint_mean, state.metric)
+        meant = _as_stored(joint - state.joint_mean, state.metric).astype(np.float32)
+        if self._halves:
+            meant = _side_by_side(self._halves, meant, words).astype(np.float32)
         # A text without known words says nothing that the corpus could judge.
         meant[np.diff(words.indptr) == 0] = 0
-        return meant.astype(np.float32)
+        return meant
 
     def _name(self, column: int) -> str:
         if self._names is None:
@@ -260,108 +296,6 @@ class TextEncoder:
                 for key in self._state.keys.tolist()
             ]
         return self._names[column]
-
-
-def _fold(text: str) -> str:
-    """Return lower-case text without accents."""
-    if text.isascii():
-        return text.lower()
-    parts = unicodedata.normalize("NFKD", text)
-    return "".join(c for c in parts if not unicodedata.combining(c)).lower()
-
-
-def _read_forms(texts: Sequence[str]) -> tuple[dict[str, int], NDArray[np.int32], I64]:
-    """Number every word form. Returns forms, and int32 form and int64 document per occurrence."""
-    forms: defaultdict[str, int] = defaultdict()
-    forms.default_factory = forms.__len__
-    parts, lengths = [], []
-    for text in texts:
-        found = [forms[word] for word in _WORD.findall(_fold(text))]
-        parts.append(np.array(found, dtype=np.int32))
-        lengths.append(len(found))
-    ids = np.concatenate([np.zeros(0, np.int32), *parts])
-    return dict(forms), ids, np.repeat(np.arange(len(texts), dtype=np.int64), lengths)
-
-
-def _merge_forms(
-    forms: dict[str, int], ids: NDArray[np.int32], documents: I64, n_documents: int
-) -> tuple[NDArray[np.int32], int]:
-    """Say what each form counts as: a stop word, nothing (too rare), itself or its singular.
-
-    Returns:
-        int32 (n_forms,) of stems, and their number.
-    """
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    n_forms = len(forms)
-    pairs = np.unique(documents * max(n_forms, 1) + ids)
-    frequency = np.bincount(pairs % max(n_forms, 1), minlength=n_forms)
-    least = _least_frequency(n_documents)
-    stand_for = np.arange(n_forms)
-    for form, number in forms.items():
-        singular = forms.get(_singular(form), number)
-        if frequency[singular] >= least:
-            stand_for[number] = singular
-    total = np.bincount(stand_for, frequency, minlength=n_forms)
-    stems = np.full(n_forms, _UNKNOWN, dtype=np.int32)
-    common = np.flatnonzero((total >= least) & (stand_for == np.arange(n_forms)))
-    stems[common] = np.arange(len(common), dtype=np.int32)
-    stems = stems[stand_for]
-    for form, number in forms.items():
-        if form in ENGLISH_STOP_WORDS:
-            stems[number] = _STOP
-        elif form.isdigit():
-            stems[number] = _UNKNOWN
-    return stems, len(common)
-
-
-def _singular(form: str) -> str:
-    """Return the singular that an English plural may have (Harman 1991, the S stemmer)."""
-    if len(form) < 4 or not form.endswith("s") or form.endswith(("ss", "us")):
-        return form
-    if form.endswith("ies") and not form.endswith(("eies", "aies")):
-        return form[:-3] + "y"
-    return form[: -2 if form.endswith(("ches", "shes", "xes", "sses")) else -1]
-
-
-def _occurrences(stems: I64, documents: I64, n_stems: int) -> tuple[I64, I64]:
-    """Return the document and key of every word and every pair of neighbours in one document."""
-    known = stems >= 0
-    paired = known[:-1] & known[1:] & (documents[:-1] == documents[1:])
-    pairs = (stems[:-1][paired] + 1) * n_stems + stems[1:][paired]
-    return (
-        np.concatenate([documents[known], documents[:-1][paired]]),
-        np.concatenate([stems[known], pairs]),
-    )
-
-
-def _least_frequency(n_documents: int) -> int:
-    return min(5, 1 + n_documents // 500)
-
-
-def _choose_terms(rows: I64, keys: I64, n_documents: int) -> tuple[I64, I64]:
-    """Return the keys worth a column, ascending, and how many documents each occurs in."""
-    order = np.lexsort((keys, rows))
-    rows, keys = rows[order], keys[order]
-    first = np.ones(len(keys), dtype=bool)
-    first[1:] = (keys[1:] != keys[:-1]) | (rows[1:] != rows[:-1])
-    vocabulary, frequency = np.unique(keys[first], return_counts=True)
-    # A field's own words stay: who writes "language models" means something by it.
-    most = n_documents if n_documents < 100 else n_documents // 2
-    fit = (frequency >= _least_frequency(n_documents)) & (frequency <= most)
-    vocabulary, frequency = vocabulary[fit], frequency[fit]
-    chosen = np.sort(np.lexsort((vocabulary, -frequency))[:MAX_TERMS])
-    return vocabulary[chosen], frequency[chosen]
-
-
-def _used_forms(stems: NDArray[np.int32], vocabulary: I64, n_stems: int) -> NDArray[np.bool_]:
-    """Return which forms later texts need: stop words, and whatever is part of a chosen term."""
-    needed = np.zeros(n_stems, dtype=bool)
-    pairs = vocabulary[vocabulary >= n_stems]
-    needed[vocabulary[vocabulary < n_stems]] = True
-    needed[pairs // n_stems - 1] = True
-    needed[pairs % n_stems] = True
-    return np.asarray((stems == _STOP) | ((stems >= 0) & needed[stems]), dtype=np.bool_)
 
 
 def _components(words: csr_matrix, seed: int) -> tuple[F32, F32]:
@@ -413,6 +347,46 @@ def _joint(
     return sense_mean, mean, stretched, _as_stored((joint - mean)[in_sample], stretched)
 
 
+def _taught(state: _State, texts: Sequence[str], likes: Mapping[int, I64], seed: int) -> _State:
+    """Return the state with what likes teach, each half by other readers than the other."""
+    from threadpoolctl import threadpool_limits
+
+    liked = np.concatenate(list(likes.values()))
+    sample, at_large = (
+        np.linspace(0, len(texts) - 1, min(len(texts), n)).astype(np.int64)
+        for n in (MAX_SENSE_ROWS, MAX_SVD_ROWS)
+    )
+    used = np.unique(np.concatenate([sample, at_large, liked]))
+    known = TextEncoder(state).encode([texts[row] for row in used])
+    own = {who: np.searchsorted(used, rows) for who, rows in sorted(likes.items())}
+    with threadpool_limits(BLAS_THREADS):
+        halves = [
+            learned(
+                known.sense,
+                known.words,
+                [rows for who, rows in own.items() if who % HALVES != half],
+                known.sense.shape[1] // HALVES,
+                np.random.default_rng(seed),
+            )
+            for half in range(HALVES)
+        ]
+        in_sample = known.taken(np.searchsorted(used, sample))
+        return replace(
+            state,
+            sample=_side_by_side(halves, in_sample.sense, in_sample.words),
+            turns=np.stack([half.turn for half in halves]).astype(np.float16),
+            word_turns=np.stack([half.words for half in halves]).astype(np.float16),
+        )
+
+
+def _side_by_side(
+    halves: Sequence[Contrast], vectors: F32, words: csr_matrix
+) -> NDArray[np.float16]:
+    """Return the halves of the sense, a cosine of both being the mean of theirs."""
+    both = [half.of(vectors, words) for half in halves]
+    return (np.hstack(both) / np.float32(len(both) ** 0.5)).astype(np.float16)
+
+
 def _as_stored(apart: F32, stretched: F32) -> NDArray[np.float16]:
     """Return the sense in half precision, so that rows are the same before and after."""
     return _unit(apart @ stretched).astype(np.float16)
@@ -449,6 +423,8 @@ def _pack(state: _State) -> bytes:
         joint_mean=state.joint_mean,
         metric=state.metric,
         sample=state.sample,
+        turns=state.turns,
+        word_turns=state.word_turns,
     )
     return buffer.getvalue()
 
@@ -467,4 +443,6 @@ def _unpack(content: bytes) -> _State:
             arrays["joint_mean"],
             arrays["metric"],
             arrays["sample"],
+            arrays["turns"],
+            arrays["word_turns"],
         )

@@ -242,21 +242,32 @@ def _contender(database: Database, workshop: Workshop, base: Serving, name: str)
         return Contender(name, name)
     cold = workshop.cold_scorer()
     if name in (COLD, cold.version):
-        return Contender(name, cold.version, Serving(base.encoder, cold))
+        pair = Serving(base.encoder, cold)
+        return Contender(name, cold.version, pair, _taught_until(database, pair))
     version = base.scorer.version if name == SERVING else name
     with database.read() as conn:
         row = store.versions.get(conn, version)
-    told = row.metrics.get("taught_until") if row else None
-    taught_until = date.fromisoformat(told) if told else None
     if name == SERVING:
-        return Contender(name, version, base, taught_until)
+        return Contender(name, version, base, _taught_until(database, base))
     if row is None or row.kind != "scorer":
         raise NotFound(
             f"there is no scorer {name}: `triage model list` shows them; {SERVING}, {COLD},"
             f" {', '.join(baselines.NAMES)} can be compared, too"
         )
     pair = Serving(workshop.load_encoder(row.encoder_version), workshop.load_scorer(version))
-    return Contender(name, version, pair, taught_until)
+    return Contender(name, version, pair, _taught_until(database, pair))
+
+
+def _taught_until(database: Database, pair: Serving) -> date | None:
+    """Return the newest day of which either of a pair has learned what was liked, None if none."""
+    with database.read() as conn:
+        scorer = store.versions.get(conn, pair.scorer.version)
+        encoder = store.versions.get(conn, pair.encoder.version)
+    told = scorer.metrics.get("taught_until") if scorer else None
+    days = [date.fromisoformat(told)] if told else []
+    if pair.encoder.halved and encoder is not None:
+        days.append(encoder.created_at.date())
+    return max(days, default=None)
 
 
 def _note(
@@ -369,9 +380,10 @@ def _notes(
             )
     row = store.versions.get(conn, base.encoder.version)
     if row is not None:
+        likes = " and to what readers liked" if base.encoder.halved else "; it knows no votes"
         notes.append(
             f"the encoder was fitted on {row.created_at:%Y-%m-%d} to the {row.metrics['n_papers']}"
-            " papers stored then, later ones than some of these days; it knows no votes"
+            f" papers stored then, later ones than some of these days{likes}"
         )
     notes.append(
         "only what was mailed or imported could be voted on, which favours what served then;"

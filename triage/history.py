@@ -64,11 +64,15 @@ class History:
     Args:
         papers: in listing order.
         readers: their likes are rows of `papers`.
+        halved: whether the encoder has learned from these readers, see `ports.Encoder`. Past days
+            then show the half of the sense that has not seen what their reader liked, or they
+            would promise what no coming day holds.
     """
 
-    def __init__(self, papers: Library, readers: Sequence[Reader]) -> None:
+    def __init__(self, papers: Library, readers: Sequence[Reader], *, halved: bool = False) -> None:
         self.papers = papers
         self.readers = readers
+        self._halves = [self._half(number) for number in range(2)] if halved else [self]
         self.listed: I64 = np.array(
             [paper.listed_on.toordinal() for paper in papers.papers], dtype=np.int64
         )
@@ -140,15 +144,24 @@ class History:
         """Yield float32 (n, n_features) for each day in turn: its candidates."""
         for day in days:
             # What threads share is made before they start.
-            self.background(date.fromordinal(day.day))
+            self._unseen(day).background(date.fromordinal(day.day))
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for begin in range(0, len(days), BATCH):
                 yield from pool.map(self._rows, days[begin : begin + BATCH])
 
     def _rows(self, day: PastDay) -> F32:
-        on = date.fromordinal(day.day)
-        profile = self.profile(self.readers[day.reader], day.known, on)
-        return feature_matrix(profile, self.papers.taken(day.candidates), on)
+        on, unseen = date.fromordinal(day.day), self._unseen(day)
+        profile = unseen.profile(unseen.readers[day.reader], day.known, on)
+        return feature_matrix(profile, unseen.papers.taken(day.candidates), on)
+
+    def _unseen(self, day: PastDay) -> History:
+        return self._halves[self.readers[day.reader].subscriber.id % len(self._halves)]
+
+    def _half(self, number: int) -> History:
+        return History(
+            replace(self.papers, encodings=self.papers.encodings.half(number)),
+            [replace(each, interests=each.interests.half(number)) for each in self.readers],
+        )
 
     def _background(self, until: date) -> Background:
         end = int(np.searchsorted(self.listed, until.toordinal()))

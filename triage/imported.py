@@ -24,7 +24,7 @@ from triage.history import Examples, History, Reader
 from triage.pastdays import Likes, past_days
 from triage.ports import Encoder, Scorer
 from triage.propensity import I64
-from triage.ranking import LIKES, load_library
+from triage.ranking import load_library
 from triage.records import F64, EventKind, Library, Subscriber
 from triage.relevance import RELEVANCE
 from triage.tastes import FARTHEST_EAST
@@ -50,7 +50,8 @@ def imported(conn: Connection, encoder: Encoder, until: date) -> History:
         replace(paper, upvotes=None)
         for paper in store.papers.newest_before(conn, until, MOST_PAPERS)
     ]
-    liked = _liked(conn, until)
+    before = datetime.combine(until, time(), UTC) - FARTHEST_EAST
+    liked = store.events.liked(conn, before, elsewhere=True)
     if not liked:
         papers = []
     library = load_library(conn, encoder, papers)
@@ -61,7 +62,7 @@ def imported(conn: Connection, encoder: Encoder, until: date) -> History:
         own = sorted(rows[id] for id in ids if id in rows)
         if own:
             readers.append(_reader(people[who], np.array(own, dtype=np.int64), library, encoder))
-    return History(library, readers)
+    return History(library, readers, halved=encoder.halved)
 
 
 def like_days(history: History) -> list[int]:
@@ -112,19 +113,6 @@ def judged(
     )
     values = {name: slate_ndcg(np.concatenate(each), held_out) for name, each in scores.items()}
     return values, held_out
-
-
-def _liked(conn: Connection, until: date) -> dict[int, list[int]]:
-    before = datetime.combine(until, time(), UTC) - FARTHEST_EAST
-    last = {
-        (who, paper): kind
-        for who, paper, kind in store.events.all_votes(conn, before, elsewhere=True)
-    }
-    liked: dict[int, list[int]] = {}
-    for (who, paper), kind in last.items():
-        if kind in LIKES:
-            liked.setdefault(who, []).append(paper)
-    return liked
 
 
 def _reader(subscriber: Subscriber, own: I64, papers: Library, encoder: Encoder) -> Reader:

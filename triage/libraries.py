@@ -23,7 +23,7 @@ from triage.identity import title_key
 from triage.ingest import ingest
 from triage.library import Entry, Liked
 from triage.ports import Clock
-from triage.records import EventKind, Origin, Subscriber
+from triage.records import LIKES, EventKind, Origin, Subscriber
 from triage.store import Database
 from triage.store.papers import Key
 from triage.store.search import Filters
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 ORIGIN = "library"
 LARGEST = 20 * 1024 * 1024
 MOST_OF_AN_AUTHOR = 1000
-_LIKES = (EventKind.VOTE_UP, EventKind.SAVE)
 # Shorter ones are borne by several papers: "Introduction", "Attention".
 _SHORTEST_TITLE = 15
 _LONGEST_TITLE, _LONGEST_ABSTRACT, _MOST_AUTHORS = 1_000, 20_000, 2_000
@@ -172,7 +171,7 @@ def like_own(db: Database, clock: Clock, subscriber: Subscriber, author: str) ->
 def likes(db: Database, subscriber: Subscriber) -> list[Liked]:
     """Return what a subscriber likes, newest first."""
     with db.read() as conn:
-        votes = [vote for vote in store.events.votes(conn, subscriber.id) if vote.kind in _LIKES]
+        votes = [vote for vote in store.events.votes(conn, subscriber.id) if vote.kind in LIKES]
         papers = store.papers.load(conn, [vote.paper_id for vote in votes])
         dois = store.papers.dois(conn, [vote.paper_id for vote in votes])
     return [

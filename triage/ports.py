@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from triage.fetched import Batch, Enrichment, KnownPaper
 from triage.records import F32, F64, I32, Encodings, OutgoingMessage
@@ -134,9 +138,12 @@ class Encoder(Protocol):
 
     Attributes:
         version: names the fitted state; vectors of different versions must never meet.
+        halved: whether `sense` is of two halves of equal width, side by side; half r was not
+            learned from likes of readers whose number leaves r when divided by two.
     """
 
     version: str
+    halved: bool
 
     def transform(self, texts: Sequence[str]) -> F32:
         """Return float32 (n, d), rows of unit length; a text without known words is all zero."""
@@ -207,12 +214,18 @@ class Mailer(Protocol):
 class Workshop(Protocol):
     """Fits encoders and scorers, keeps them, and loads them again by their versions."""
 
-    def fit_encoder(self, texts: Sequence[str], authors: Sequence[Sequence[str]] = ()) -> Encoder:
+    def fit_encoder(
+        self,
+        texts: Sequence[str],
+        authors: Sequence[Sequence[str]] = (),
+        likes: Mapping[int, NDArray[np.int64]] = MappingProxyType({}),
+    ) -> Encoder:
         """Fit an encoder on a corpus and keep it; the same corpus gives the same version.
 
         Args:
             texts: of papers.
             authors: who wrote each of them; none at all where that is not known.
+            likes: int64 (n,), rows of what each reader likes, by the reader's number.
         """
 
     def fit_scorer(

@@ -27,6 +27,7 @@ from triage.ports import Encoder, Scorer
 from triage.records import (
     F32,
     F64,
+    LIKES,
     EventKind,
     Impression,
     Interest,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 Learner = Callable[["Connection", Profile], Taste | None]
 """Returns the taste of a reader of whom all else is known, None where it cannot be had."""
 
-LIKES = frozenset({EventKind.VOTE_UP, EventKind.SAVE})
 # Who has answered nothing in so many days does not want to be asked.
 ASKING_DAYS = 30
 _COMMUNITY = FEATURES.index("upvotes_log1p")

@@ -8,7 +8,7 @@ Names say the stage. Times are aware and in UTC, dates are local days, arrays st
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -60,6 +60,9 @@ class EventKind(StrEnum):
     VOTE_DOWN = "vote_down"
     SAVE = "save"
     LESS_LIKE_THIS = "less_like_this"
+
+
+LIKES = frozenset({EventKind.VOTE_UP, EventKind.SAVE})
 
 
 class Origin(StrEnum):
@@ -229,6 +232,12 @@ class Encodings:
     def taken(self, rows: NDArray[np.int64] | slice) -> Encodings:
         """Return the rows of these numbers, in their order."""
         return Encodings(self.dense[rows], self.words[rows], self.sense[rows], self.density[rows])
+
+    def half(self, number: int) -> Encodings:
+        """Return the same with the first or second half of the sense alone, of unit length."""
+        width = self.sense.shape[1] // 2
+        part = self.sense[:, number * width : (number + 1) * width]
+        return replace(self, sense=np.ascontiguousarray(part * np.float32(2**0.5)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
+import numpy as np
 import structlog
 
 from triage import store
@@ -87,17 +88,23 @@ def _due(database: Database, encoder: Encoder, on: date) -> bool:
 
 
 def fit_encoder(database: Database, workshop: Workshop, clock: Clock) -> Encoder:
-    """Fit an encoder on all stored papers and note it.
+    """Fit an encoder on all stored papers and what readers like, and note it.
 
     Raises:
         NotFound: no papers are stored.
     """
     with database.read() as conn:
-        known = [(paper.encoded_text, paper.authors) for paper in store.papers.iterate(conn)]
+        known = [(each.id, each.encoded_text, each.authors) for each in store.papers.iterate(conn)]
+        liked = store.events.liked(conn)
     if not known:
         raise NotFound("there are no papers yet: `triage papers import FILE…` brings some in")
-    texts, authors = zip(*known, strict=True)
-    encoder = workshop.fit_encoder(texts, authors)
+    ids, texts, authors = zip(*known, strict=True)
+    rows = {id: row for row, id in enumerate(ids)}
+    likes = {
+        who: np.array([rows[id] for id in own if id in rows], dtype=np.int64)
+        for who, own in liked.items()
+    }
+    encoder = workshop.fit_encoder(texts, authors, likes)
     with database.write() as conn:
         metrics = {"n_papers": len(texts)}
         store.versions.add(conn, encoder.version, "encoder", None, metrics, clock.now())

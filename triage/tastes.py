@@ -21,8 +21,8 @@ from triage import store
 from triage.features import FEATURE_VERSION
 from triage.history import FEWEST_BACKGROUND, MOST_LIKES_EACH, MOST_LIKES_OF_ALL, N_BACKGROUND
 from triage.ports import Encoder
-from triage.ranking import LIKES, Learner, load_library
-from triage.records import F32, Background, EventKind, Library, Paper, Profile, Taste
+from triage.ranking import Learner, load_library
+from triage.records import F32, Background, Library, Paper, Profile, Taste
 from triage.taste import background, learn
 
 if TYPE_CHECKING:
@@ -141,14 +141,7 @@ class _Fresh:
 def _liked(conn: Connection, until: date) -> Sequence[Paper]:
     """Return what subscribers liked before a day, the newest papers of all, oldest first."""
     before = datetime.combine(until, time(), UTC) - FARTHEST_EAST
-    last: dict[tuple[int, int], EventKind] = {}
-    for who, paper, kind in store.events.all_votes(conn, before):
-        last.pop((who, paper), None)
-        last[who, paper] = kind
-    of_each: dict[int, list[int]] = {}
-    for (who, paper), kind in last.items():
-        if kind in LIKES:
-            of_each.setdefault(who, []).append(paper)
+    of_each = store.events.liked(conn, before)
     ids = {paper for own in of_each.values() for paper in own[-MOST_LIKES_EACH:]}
     papers = [each for each in store.papers.load(conn, ids).values() if each.listed_on < until]
     return sorted(papers, key=lambda paper: (paper.listed_on, paper.id))[-MOST_LIKES_OF_ALL:]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from triage import modelfile
 from triage.errors import ModelError
@@ -40,11 +42,14 @@ class FileWorkshop:
         self._encoders: dict[str, TextEncoder] = {}
 
     def fit_encoder(
-        self, texts: Sequence[str], authors: Sequence[Sequence[str]] = ()
+        self,
+        texts: Sequence[str],
+        authors: Sequence[Sequence[str]] = (),
+        likes: Mapping[int, NDArray[np.int64]] = MappingProxyType({}),
     ) -> TextEncoder:
         from triage.encoder import TextEncoder
 
-        encoder = TextEncoder.fit(texts, authors, SEED)
+        encoder = TextEncoder.fit(texts, authors, likes, SEED)
         encoder.save(self._place(encoder.version), self._key)
         self._encoders[encoder.version] = encoder
         return encoder

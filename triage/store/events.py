@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
-from triage.records import EventKind, Origin, Reason, Vote
+from triage.records import LIKES, EventKind, Origin, Reason, Vote
 from triage.store.papers import WORK
 from triage.tables import events, impressions, papers, subscribers
 
@@ -127,6 +127,25 @@ def all_votes(
     if elsewhere:
         query = query.where(events.c.slate_id.is_(None))
     return [(subscriber, paper, EventKind(kind)) for subscriber, paper, kind in conn.execute(query)]
+
+
+def liked(
+    conn: Connection, until: datetime | None = None, *, elsewhere: bool = False
+) -> dict[int, list[int]]:
+    """Return the papers that each subscriber likes by the last vote on them, newest vote last.
+
+    Args:
+        until, elsewhere: see `all_votes`.
+    """
+    last: dict[tuple[int, int], EventKind] = {}
+    for who, paper, kind in all_votes(conn, until, elsewhere=elsewhere):
+        last.pop((who, paper), None)
+        last[who, paper] = kind
+    found: dict[int, list[int]] = {}
+    for (who, paper), kind in last.items():
+        if kind in LIKES:
+            found.setdefault(who, []).append(paper)
+    return found
 
 
 def forget(conn: Connection, subscriber_id: int, paper_id: int | None = None) -> int:

@@ -12,8 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from triage import libraries, library, store, subscribe
-from triage.ranking import LIKES
-from triage.records import EventKind, Paper
+from triage.records import LIKES, EventKind, Paper
 from triage.tokens import Claims, Purpose
 from triage.web.door import Visit
 from triage.web.pages import Desk, form_fields
