@@ -225,7 +225,8 @@ def _grow(database: Path) -> None:
             )
             conn.executemany(
                 "INSERT INTO encodings (encoder_version, paper_id, sense, dense, word_ids,"
-                " word_weights, density) VALUES (?, ?, ?, x'', x'', x'', 0)",
+                " word_weights, density, past_sense, past_density)"
+                " VALUES (?, ?, ?, x'', x'', x'', 0, x'', 0)",
                 (
                     (vectors[0][1], id + offset, row.astype("<f2").tobytes())
                     for id, row in zip(ids, blurred, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,16 @@ from numpy.typing import NDArray
 
 from tests import topics
 from tests.contracts import EncoderContract
+from tests.factories import DAY
 from triage import modelfile
 from triage.encoder import TextEncoder
 from triage.errors import ModelError
 from triage.ports import Encoder
+from triage.records import Encodings
 
 KEY = b"k" * 32
 TEXTS = [paper.text for paper in topics.literature()]
+LISTED = [DAY + timedelta(days=row) for row in range(len(TEXTS))]
 
 
 class TestTextEncoder(EncoderContract):
@@ -222,46 +226,90 @@ def readers_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("triage.contrast.WORD_RATE", 0.05)
 
 
+def taught(likes: dict[int, NDArray[np.int64]]) -> TextEncoder:
+    return TextEncoder.fit(TEXTS, likes=likes, listed=LISTED)
+
+
 @pytest.mark.usefixtures("readers_are_enough")
 def test_what_many_readers_like_together_is_near_in_sense() -> None:
-    taught = TextEncoder.fit(TEXTS, likes=likes_of(1, 2, 3, 4))
     both = [*topics.rows_of("proteins")], [*topics.rows_of("robots")]
     apart, together = (
         (sense[both[0]] @ sense[both[1]].T).mean()
-        for sense in (encoder.encode(TEXTS).sense for encoder in (topics.encoder(), taught))
+        for sense in (
+            encoder.encode(TEXTS).sense
+            for encoder in (topics.encoder(), taught(likes_of(1, 2, 3, 4)))
+        )
     )
     assert together > apart + 0.3
-    assert taught.halved
-    assert not topics.encoder().halved
 
 
 @pytest.mark.usefixtures("readers_are_enough")
-def test_a_taught_encoder_gives_vectors_of_the_same_form() -> None:
-    plain = topics.encoder().encode([*TEXTS, "words nobody knows"])
-    taught = TextEncoder.fit(TEXTS, likes=likes_of(1, 2, 3, 4)).encode([*TEXTS, "zzz qqq"])
-    assert taught.sense.shape == plain.sense.shape
-    assert np.array_equal(taught.sense, taught.sense.astype(np.float16).astype(np.float32))
-    for rows in (taught.sense, taught.half(0).sense, taught.half(1).sense):
-        assert np.linalg.norm(rows[:-1], axis=1) == pytest.approx(np.ones(len(TEXTS)), abs=1e-2)
-        assert not rows[-1].any()
-    assert ((taught.density[:-1] > 0) & (taught.density[:-1] <= 1)).all()
+def test_a_taught_encoder_gives_unit_rows_in_half_precision_of_now_and_of_the_past() -> None:
+    found = taught(likes_of(1, 2, 3, 4)).encode([*TEXTS, "zzz qqq"])
+    assert found.past_sense.shape == found.sense.shape
+    for each in (found, found.past()):
+        assert np.array_equal(each.sense, each.sense.astype(np.float16).astype(np.float32))
+        lengths = np.linalg.norm(each.sense[:-1], axis=1)
+        assert lengths == pytest.approx(np.ones(len(TEXTS)), abs=1e-2)
+        assert not each.sense[-1].any()
+        assert ((each.density[:-1] > 0) & (each.density[:-1] <= 1)).all()
 
 
 @pytest.mark.usefixtures("readers_are_enough")
-def test_half_of_the_sense_has_not_seen_what_a_reader_likes() -> None:
+def test_the_past_has_not_seen_who_likes_later_papers() -> None:
     likes = likes_of(1, 2, 3, 4)
+    encoder = taught(likes)
+    assert encoder.since is not None
+    assert any(LISTED[row] < encoder.since for own in likes.values() for row in own)
+    before = encoder.encode(TEXTS)
+    assert not np.allclose(before.past_sense, before.sense, atol=0.01)
+
+    def changed(row: int, other: int) -> Encodings:
+        later = {number: np.where(own == row, other, own) for number, own in likes.items()}
+        again = taught(later)
+        assert again.since == encoder.since
+        return again.encode(TEXTS)
+
+    newest = max(int(own.max()) for own in likes.values())
+    after = changed(newest, len(TEXTS) - 1)
+    assert not np.array_equal(before.sense, after.sense)
+    assert np.array_equal(before.past_sense, after.past_sense)
+    assert np.array_equal(before.past_density, after.past_density)
+    oldest = min(int(own.min()) for own in likes.values())
+    assert not np.array_equal(before.past_sense, changed(oldest, 0).past_sense)
+
+
+@pytest.mark.usefixtures("readers_are_enough")
+def test_what_is_liked_later_is_not_looked_at_for_the_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triage.encoder.MAX_SVD_ROWS", 20)
+    monkeypatch.setattr("triage.encoder.MAX_SENSE_ROWS", 20)
+    likes = likes_of(1, 2, 3, 4)
+    newest = max(int(own.max()) for own in likes.values())
+    other = {number: np.where(own == newest, len(TEXTS) - 2, own) for number, own in likes.items()}
+    before, after = taught(likes).encode(TEXTS), taught(other).encode(TEXTS)
+    assert not np.array_equal(before.sense, after.sense)
+    assert np.array_equal(before.past_sense, after.past_sense)
+
+
+@pytest.mark.usefixtures("readers_are_enough")
+def test_likes_of_one_day_leave_the_past_without_any() -> None:
+    likes = likes_of(1, 2, 3, 4)
+    encoder = TextEncoder.fit(TEXTS, likes=likes, listed=[DAY] * len(TEXTS))
+    assert encoder.since == DAY
     other = likes | {2: np.array(topics.rows_of("decoding"))[:20]}
-    before, after = (TextEncoder.fit(TEXTS, likes=each).encode(TEXTS) for each in (likes, other))
-    assert np.array_equal(before.half(2 % 2).sense, after.half(2 % 2).sense)
-    assert not np.allclose(before.half(1).sense, after.half(1).sense, atol=0.01)
+    again = TextEncoder.fit(TEXTS, likes=other, listed=[DAY] * len(TEXTS))
+    assert np.array_equal(encoder.encode(TEXTS).past_sense, again.encode(TEXTS).past_sense)
 
 
 @pytest.mark.usefixtures("readers_are_enough")
 def test_too_few_readers_or_likes_teach_nothing() -> None:
     few = likes_of(1, 2, 3)
-    assert TextEncoder.fit(TEXTS, likes=few).version == topics.encoder().version
-    short = few | {4: np.arange(2)}
-    assert TextEncoder.fit(TEXTS, likes=short).version == topics.encoder().version
+    assert taught(few).version == topics.encoder().version
+    short = taught(few | {4: np.arange(2)})
+    assert short.version == topics.encoder().version
+    assert short.since is None
+    encoded = short.encode(TEXTS)
+    assert encoded.past() is encoded
 
 
 @pytest.mark.usefixtures("readers_are_enough")
@@ -269,13 +317,15 @@ def test_a_taught_encoder_is_the_same_whoever_is_told_first_and_after_it_was_kep
     tmp_path: Path,
 ) -> None:
     likes = likes_of(1, 2, 3, 4)
-    taught = TextEncoder.fit(TEXTS, likes=likes)
-    backwards = dict(reversed(likes.items()))
-    assert TextEncoder.fit(TEXTS, likes=backwards).version == taught.version
-    taught.save(tmp_path, KEY)
+    encoder = taught(likes)
+    assert taught(dict(reversed(likes.items()))).version == encoder.version
+    encoder.save(tmp_path, KEY)
     kept = TextEncoder.load(tmp_path, KEY)
-    assert kept.halved
-    assert np.array_equal(kept.encode(TEXTS).sense, taught.encode(TEXTS).sense)
+    assert kept.since == encoder.since
+    ours, theirs = encoder.encode(TEXTS), kept.encode(TEXTS)
+    assert np.array_equal(ours.sense, theirs.sense)
+    assert np.array_equal(ours.past_sense, theirs.past_sense)
+    assert np.array_equal(ours.past_density, theirs.past_density)
 
 
 def test_of_many_papers_no_few_directions_of_the_dense_space_outweigh_the_others(

@@ -14,7 +14,7 @@ from tests import topics
 from tests.factories import DAY, subscriber
 from triage.features import FEATURES
 from triage.history import FEWEST_BACKGROUND, Examples, History, Reader
-from triage.pastdays import Likes, past_days
+from triage.pastdays import Likes
 from triage.records import Background, Encodings, Library, Paper
 from triage.scorer import ColdStartScorer
 
@@ -73,6 +73,8 @@ def _stacked(above: Encodings, below: Encodings) -> Encodings:
         vstack([above.words, below.words], format="csr"),
         np.vstack([above.sense, below.sense]),
         np.concatenate([above.density, below.density]),
+        np.vstack([above.past_sense, below.past_sense]),
+        np.concatenate([above.past_density, below.past_density]),
     )
 
 
@@ -215,26 +217,25 @@ def test_no_papers_give_an_empty_background() -> None:
     assert len(found) == 0
 
 
-def test_past_days_show_what_was_not_learned_from_their_reader() -> None:
-    of = history()
+def taught(since: date) -> History:
+    """Return the history by an encoder whose vectors are nonsense now and were not then."""
+    papers = history().papers
+    of = papers.encodings
+    now = replace(of, sense=0 * of.sense, density=0 * of.density)
+    both = replace(now, past_sense=of.sense, past_density=of.density)
+    return History(replace(papers, encodings=both), history().readers, since)
 
-    def halved(disturbed: int) -> History:
-        sense = of.papers.encodings.sense.copy()
-        width = sense.shape[1] // 2
-        sense[:, disturbed * width : (disturbed + 1) * width] *= -0.5
-        papers = replace(of.papers, encodings=replace(of.papers.encodings, sense=sense))
-        return History(papers, of.readers, halved=True)
 
-    days = past_days(
-        [each.likes for each in of.readers], of.listed, DAY.toordinal(), UNTIL.toordinal(), 20,
-        np.random.default_rng(0),
-    )  # fmt: skip
-    plain = [History(of.papers, of.readers, halved=True).described(days)]
-    usual, first, second = (
-        list(each) for each in (*plain, *(halved(number).described(days) for number in range(2)))
-    )
-    for day, rows, without_first, without_second in zip(days, usual, first, second, strict=True):
-        even = of.readers[day.reader].subscriber.id % 2 == 0
-        unseen, seen = (without_first, without_second) if even else (without_second, without_first)
-        assert np.array_equal(rows, seen)
-        assert not len(day.known) or not np.array_equal(rows, unseen)
+def test_past_days_show_what_the_encoder_had_learned_by_then() -> None:
+    days = history().days(DAY, UNTIL, 20, np.random.default_rng(0))
+    for usual, then in zip(history().described(days), taught(DAY).described(days), strict=True):
+        assert np.array_equal(usual, then)
+
+
+def test_no_past_day_is_of_papers_that_the_encoder_has_learned_from() -> None:
+    middle = DAY + timedelta(N_DAYS // 2)
+    days = taught(middle).days(DAY, UNTIL, 1_000, np.random.default_rng(0))
+    assert min(day.day for day in days) >= middle.toordinal()
+    assert len(days) < len(history().days(DAY, UNTIL, 1_000, np.random.default_rng(0)))
+    dice = np.random.default_rng(0)
+    assert len(taught(middle).examples(DAY, middle, 1_000, ColdStartScorer(), dice)) == 0

@@ -18,7 +18,7 @@ from triage import imported as module
 from triage import store
 from triage.errors import NotEnoughFeedback
 from triage.features import FEATURES
-from triage.history import Examples
+from triage.history import Examples, History
 from triage.imported import imported, judged, like_days, taught_by
 from triage.records import EventKind, Origin, Paper
 from triage.scorer import ColdStartScorer
@@ -149,6 +149,16 @@ def test_scorers_rank_the_same_past_days(database: Database) -> None:
     assert np.array_equal(values["one"], values["other"])
     assert len(values["one"]) == len(held_out.starts) == len(held_out.subscriber_ids) > 8
     assert set(held_out.subscriber_ids.tolist()) <= set(range(1, len(READERS) + 1))
+
+
+def test_days_that_the_encoder_has_learned_from_neither_teach_nor_judge(database: Database) -> None:
+    encode_all(database)
+    with database.read() as conn:
+        library = imported(conn, topics.encoder(), DAY)
+    days = like_days(library)
+    middle = days[len(days) // 2]
+    taught = History(library.papers, library.readers, date.fromordinal(middle))
+    assert like_days(taught) == [day for day in days if day >= middle]
 
 
 def test_without_likes_there_is_nothing_to_learn(tmp_path: Path, workshop: FileWorkshop) -> None:

@@ -158,7 +158,7 @@ def pretend_encoded(database: Database) -> None:
     from triage.records import Encodings
 
     ones = np.ones((1, 2), np.float32)
-    one = Encodings(ones, csr_matrix(ones), ones, ones[0, :1])
+    one = Encodings(ones, csr_matrix(ones), ones, ones[0, :1], ones, ones[0, :1])
     with database.write() as conn:
         for paper in store.papers.iterate(conn):
             store.encodings.save(conn, "e1", [paper.id], one)

@@ -12,6 +12,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import UniqueConstraint, event, inspect, text
 
+from tests import topics
 from tests.databases import on_postgres, without_tables
 from tests.factories import paper
 from tests.installation import add_papers, add_reader
@@ -158,14 +159,21 @@ def test_a_database_without_tables_is_to_be_upgraded(database: Database) -> None
     database.check_schema()
 
 
-def test_vectors_of_before_make_way_for_those_that_tell_density(database: Database) -> None:
+@pytest.mark.parametrize(
+    ("before", "unknown"),
+    [("0009", ("density", "past_sense", "past_density")), ("0010", ("past_sense", "past_density"))],
+)
+def test_vectors_of_before_make_way_for_those_that_tell_more(
+    database: Database, before: str, unknown: tuple[str, ...]
+) -> None:
     upgrade(database)
-    add_papers(database, [paper(1)])
+    [stored] = add_papers(database, [paper(1)])
     with database.write() as conn:
-        conn.execute(text("ALTER TABLE encodings DROP COLUMN density"))
-        conn.execute(text("INSERT INTO encodings VALUES ('enc', 1, '', '', '', '')"))
-    stamp(database, "0009")
-    assert upgrade(database) == ("0009", SCHEMA_REVISION)
+        store.encodings.save(conn, "enc", [stored.id], topics.encode([stored.text]))
+        for column in unknown:
+            conn.execute(text(f"ALTER TABLE encodings DROP COLUMN {column}"))
+    stamp(database, before)
+    assert upgrade(database) == (before, SCHEMA_REVISION)
     with database.read() as conn:
         assert conn.scalar(text("SELECT count(*) FROM encodings")) == 0
         assert conn.scalar(text("SELECT count(*) FROM papers")) == 1

@@ -140,8 +140,9 @@ def test_an_encoder_is_told_who_likes_what(
     fitted = fit_encoder(database, workshop, clock)
     likes = {reader.id: np.array([3, 4, 6]) for reader in readers}
     texts, authors = [p.encoded_text for p in papers], [p.authors for p in papers]
-    assert fitted.halved
-    assert fitted.version == TextEncoder.fit(texts, authors, likes).version
+    listed = [p.listed_on for p in papers]
+    assert fitted.since
+    assert fitted.version == TextEncoder.fit(texts, authors, likes, listed).version
 
 
 def test_asked_again_the_same_pair_serves_and_nothing_is_written(

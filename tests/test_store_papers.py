@@ -160,9 +160,10 @@ def encodings(n: int, seed: int = 0) -> Encodings:
     rng = np.random.default_rng(seed)
     words = np.where(rng.random((n, 9)) < 0.4, rng.random((n, 9)), 0).astype(np.float32)
     dense = rng.random((n, 3)).astype(np.float32)
-    # Encoders give it in half precision.
-    sense = rng.random((n, 2)).astype(np.float16).astype(np.float32)
-    return Encodings(dense, csr_matrix(words), sense, rng.random(n).astype(np.float32))
+    # Encoders give them in half precision.
+    sense, past = (rng.random((n, width)).astype(np.float16).astype(np.float32) for width in (2, 4))
+    density, past_density = rng.random((2, n)).astype(np.float32)
+    return Encodings(dense, csr_matrix(words), sense, density, past, past_density)
 
 
 def test_vectors_come_back_bit_by_bit_in_the_order_asked_for(database: Database) -> None:
@@ -177,6 +178,8 @@ def test_vectors_come_back_bit_by_bit_in_the_order_asked_for(database: Database)
     assert np.array_equal(found.dense, kept.dense[[2, 0, 3]])
     assert np.array_equal(found.sense, kept.sense[[2, 0, 3]])
     assert np.array_equal(found.density, kept.density[[2, 0, 3]])
+    assert np.array_equal(found.past_sense, kept.past_sense[[2, 0, 3]])
+    assert np.array_equal(found.past_density, kept.past_density[[2, 0, 3]])
     assert np.array_equal(found.words.toarray(), kept.words[[2, 0, 3]].toarray())
 
 

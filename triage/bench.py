@@ -161,7 +161,7 @@ def trained(data: Benchmark, workshop: Workshop, progress: Progress = silent) ->
     likes = _likes(data)
     encoder, papers = _encoded(data, likes, workshop, first, progress)
     readers = _readers(data, likes, encoder)
-    history = History(papers, list(readers.values()), halved=encoder.halved)
+    history = History(papers, list(readers.values()), encoder.since)
     examples = history.examples(
         papers.papers[0].listed_on,
         first,
@@ -244,11 +244,12 @@ def _encoded(
     texts = [paper.encoded_text for paper in data.papers]
     n_before = sum(paper.listed_on < first for paper in data.papers)
     authors = [paper.authors for paper in data.papers[:n_before]]
+    listed = [paper.listed_on for paper in data.papers[:n_before]]
     known = {
         number: own.rows[(own.days < first.toordinal()) & (own.rows < n_before)]
         for number, own in enumerate(likes.values(), start=1)
     }
-    encoder = workshop.fit_encoder(texts[:n_before], authors, known)
+    encoder = workshop.fit_encoder(texts[:n_before], authors, known, listed)
     library = Library(data.papers, encoder.encode(texts))
     progress("encode", len(texts), len(texts))
     return encoder, library

@@ -86,3 +86,9 @@ def reference(name: str, target: str, *, index: bool = True, nullable: bool = Fa
     """Return a column that goes when the row that it points at goes."""
     key = ForeignKey(target, ondelete="CASCADE")
     return Column(name, Id, key, nullable=nullable, index=index)
+
+
+def key_of(name: str, target: str, *, index: bool = False) -> Column[int]:
+    """Return the same as the primary key, or a part of it."""
+    key = ForeignKey(target, ondelete="CASCADE")
+    return Column(name, Id, key, primary_key=True, autoincrement=False, index=index)

@@ -8,9 +8,9 @@ vectoriser, because it is four times faster and because the fitted state is then
 and words. The third vector knows more: latent dimensions and a sentence encoder's side by side,
 stretched where papers of one author agree (`triage.kinship`), so that what sets two fields apart
 counts more than what two papers of one field differ in. Where readers are many, their likes bring
-near what one reader likes (`triage.contrast`): half of the third vector is learned from every other
-reader, so one half of it has not seen what any given reader likes (cross-fitting: Chernozhukov et
-al. 2018), and a ranker can learn from past days what it is worth.
+near what one reader likes (`triage.contrast`). What a vector has learned from looks better by it
+than what comes; so there is another, of the likes of papers listed before a certain day, by which a
+ranker can learn from later days what such a vector is worth.
 
 Where many papers crowd, each is near to many likes by chance (hubs: Radovanović, Nanopoulos &
 Ivanović 2010). How near a paper is to its nearest ones says how crowded its place is (as in CSLS:
@@ -23,6 +23,7 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -69,7 +70,8 @@ BLAS_THREADS = 2
 # What fewer readers like tells of them and not of papers.
 FEWEST_READERS = 300
 FEWEST_LIKES = 3
-HALVES = 2
+# So many of the likes teach the past; the days of the others are left for a ranker to learn from.
+EARLIER = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +87,13 @@ class _State:
         sense_mean: float32 (256,), the mean of the sentence encoder over the corpus.
         joint_mean: float32 (d + 256,), of both side by side.
         metric: float32 (d + 256, d + 256), see `triage.kinship`.
-        sample: float16 (m, d + 256), the sense of some papers of the corpus.
-        turns: float16 (2, d + 256, (d + 256) // 2), for each half, see `triage.contrast`; none
-            where readers are few.
-        word_turns: float16 (2, v, (d + 256) // 2), likewise.
+        sample: float16 (m, s), the sense of some papers of the corpus; s is d + 256, half of that
+            where likes made it.
+        past_sample: float16 (m, s), their past sense, (0, 0) where readers are few.
+        turns: float16 (2, d + 256, s), of now and of the past, see `triage.contrast`; none where
+            readers are few.
+        word_turns: float16 (2, v, s), likewise.
+        since: the ordinal of the day from which on papers did not teach the past, 0 without one.
     """
 
     forms: tuple[str, ...]
@@ -102,8 +107,10 @@ class _State:
     joint_mean: F32
     metric: F32
     sample: NDArray[np.float16]
+    past_sample: NDArray[np.float16]
     turns: NDArray[np.float16]
     word_turns: NDArray[np.float16]
+    since: int
 
 
 class TextEncoder:
@@ -111,21 +118,23 @@ class TextEncoder:
 
     Attributes:
         version: hash of the fitted state; the same corpus, likes and seed give the same.
-        halved: whether `sense` is made of halves; half r was not learned from the likes of readers
-            whose number leaves r when divided by two.
+        since: see `ports.Encoder`.
     """
 
     def __init__(self, state: _State) -> None:
         self._state = state
         self._stem_of = dict(zip(state.forms, state.stems.tolist(), strict=True))
         self._projection: F32 = np.ascontiguousarray(state.components.T)
-        self._sample: F32 = np.ascontiguousarray(state.sample.astype(np.float32).T)
-        self._halves = [
+        self._samples: list[F32] = [
+            np.ascontiguousarray(sample.astype(np.float32).T)
+            for sample in (state.sample, state.past_sample)
+        ]
+        self._contrasts = [
             Contrast(turn.astype(np.float32), by_word.astype(np.float32))
             for turn, by_word in zip(state.turns, state.word_turns, strict=True)
         ]
         self._names: list[str] | None = None
-        self.halved = bool(self._halves)
+        self.since = date.fromordinal(state.since) if state.since else None
         self.version = f"enc-{hashlib.sha256(_pack(state)).hexdigest()[:12]}"
 
     @classmethod
@@ -134,6 +143,7 @@ class TextEncoder:
         texts: Sequence[str],
         authors: Sequence[Sequence[str]] = (),
         likes: Mapping[int, I64] = MappingProxyType({}),
+        listed: Sequence[date] = (),
         seed: int = 0,
     ) -> TextEncoder:
         """Learn words, weights and latent dimensions from a corpus of any size.
@@ -146,6 +156,7 @@ class TextEncoder:
             texts: of papers.
             authors: who wrote each of them; none at all where that is not known.
             likes: int64 (n,), rows of what each reader likes, by the reader's number.
+            listed: when each paper was listed; not needed where there are no likes.
             seed: of the random projection, and of what readers' likes are told from.
 
         Raises:
@@ -167,8 +178,8 @@ class TextEncoder:
         nobody = np.zeros((0, 0), dtype=np.float16)
         untaught = np.zeros((0, 0, 0), dtype=np.float16)
         bare = _State(
-            names, stems, n_stems, vocabulary, idf, blank, none, none, none, blank, nobody,
-            untaught, untaught,
+            names, stems, n_stems, vocabulary, idf, blank, none, none, none, blank, nobody, nobody,
+            untaught, untaught, 0,
         )  # fmt: skip
         words = cls(bare)._weigh(rows, keys, len(texts))
         components, stretch = _components(words, seed)
@@ -182,11 +193,15 @@ class TextEncoder:
             components,
             stretch,
             *_joint(texts, words, components, authors),
+            nobody,
             untaught,
             untaught,
+            0,
         )
-        telling = {who: own for who, own in likes.items() if len(own) >= FEWEST_LIKES}
-        return cls(state if len(telling) < FEWEST_READERS else _taught(state, texts, telling, seed))
+        telling = [own for _, own in sorted(likes.items()) if len(own) >= FEWEST_LIKES]
+        if len(telling) >= FEWEST_READERS:
+            state = _taught(state, texts, telling, listed, seed)
+        return cls(state)
 
     def encode(self, texts: Sequence[str]) -> Encodings:
         """Return the vectors of `texts`; no texts give empty arrays of the right widths."""
@@ -198,8 +213,15 @@ class TextEncoder:
         ]
         words = parts[0] if len(parts) == 1 else vstack(parts, format="csr", dtype=np.float32)
         latent = np.vstack([part @ self._projection for part in parts])
-        dense, sense = _unit(latent * self._state.stretch), self._sense(texts, words, _unit(latent))
-        return Encodings(dense, words, sense, density=_density(sense, self._sample))
+        now, past = self._seen(words, self._meant(texts, words, _unit(latent)))
+        return Encodings(
+            _unit(latent * self._state.stretch),
+            words,
+            sense=now,
+            density=_density(now, self._samples[0]),
+            past_sense=past,
+            past_density=_density(past, self._samples[1]),
+        )
 
     def transform(self, texts: Sequence[str]) -> F32:
         """Return float32 (n, d), rows of unit length; a text without known words is all zero."""
@@ -274,15 +296,21 @@ class TextEncoder:
             (weights, terms.astype(np.int32), starts.astype(np.int32)), shape=(n_rows, n_terms)
         )
 
-    def _sense(self, texts: Sequence[str], words: csr_matrix, latent: F32) -> F32:
+    def _meant(self, texts: Sequence[str], words: csr_matrix, latent: F32) -> F32:
+        """Return the sense of texts as it is without likes."""
         state = self._state
         joint = np.hstack([latent, _unit(sense(texts) - state.sense_mean)])
-        meant = _as_stored(joint - state.joint_mean, state.metric).astype(np.float32)
-        if self._halves:
-            meant = _side_by_side(self._halves, meant, words).astype(np.float32)
+        meant = _as_stored(_unit((joint - state.joint_mean) @ state.metric))
         # A text without known words says nothing that the corpus could judge.
         meant[np.diff(words.indptr) == 0] = 0
         return meant
+
+    def _seen(self, words: csr_matrix, meant: F32) -> tuple[F32, F32]:
+        """Return the sense, and the past sense."""
+        if not self._contrasts:
+            return meant, meant[:, :0]
+        now, past = (_as_stored(each.of(meant, words)) for each in self._contrasts)
+        return now, past
 
     def _name(self, column: int) -> str:
         if self._names is None:
@@ -344,57 +372,57 @@ def _joint(
         stretched = metric(
             joint - mean, in_sample, [np.searchsorted(used, group) for group in groups]
         )
-    return sense_mean, mean, stretched, _as_stored((joint - mean)[in_sample], stretched)
+    some = _unit((joint - mean)[in_sample] @ stretched).astype(np.float16)
+    return sense_mean, mean, stretched, some
 
 
-def _taught(state: _State, texts: Sequence[str], likes: Mapping[int, I64], seed: int) -> _State:
-    """Return the state with what likes teach, each half by other readers than the other."""
+def _taught(
+    state: _State, texts: Sequence[str], likes: Sequence[I64], listed: Sequence[date], seed: int
+) -> _State:
+    """Return the state with what likes teach, all of them and the earlier ones alone."""
     from threadpoolctl import threadpool_limits
 
-    liked = np.concatenate(list(likes.values()))
+    days = np.array([day.toordinal() for day in listed], dtype=np.int64)
+    since = int(np.quantile(days[np.concatenate(likes)], EARLIER))
     sample, at_large = (
         np.linspace(0, len(texts) - 1, min(len(texts), n)).astype(np.int64)
         for n in (MAX_SENSE_ROWS, MAX_SVD_ROWS)
     )
-    used = np.unique(np.concatenate([sample, at_large, liked]))
+    used = np.unique(np.concatenate([sample, at_large, *likes]))
     known = TextEncoder(state).encode([texts[row] for row in used])
-    own = {who: np.searchsorted(used, rows) for who, rows in sorted(likes.items())}
+
+    def by(likes: Sequence[I64]) -> Contrast:
+        # Papers beside those that are liked must not be what is liked later.
+        rows = np.unique(np.concatenate([at_large, *likes]))
+        among = known.taken(np.searchsorted(used, rows))
+        own = [np.searchsorted(rows, each) for each in likes]
+        dice = np.random.default_rng(seed)
+        return learned(among.sense, among.words, own, known.sense.shape[1] // 2, dice)
+
     with threadpool_limits(BLAS_THREADS):
-        halves = [
-            learned(
-                known.sense,
-                known.words,
-                [rows for who, rows in own.items() if who % HALVES != half],
-                known.sense.shape[1] // HALVES,
-                np.random.default_rng(seed),
-            )
-            for half in range(HALVES)
-        ]
-        in_sample = known.taken(np.searchsorted(used, sample))
-        return replace(
-            state,
-            sample=_side_by_side(halves, in_sample.sense, in_sample.words),
-            turns=np.stack([half.turn for half in halves]).astype(np.float16),
-            word_turns=np.stack([half.words for half in halves]).astype(np.float16),
-        )
+        contrasts = by(likes), by([own[days[own] < since] for own in likes])
+        some = known.taken(np.searchsorted(used, sample))
+        now, past = (each.of(some.sense, some.words) for each in contrasts)
+    return replace(
+        state,
+        sample=now.astype(np.float16),
+        past_sample=past.astype(np.float16),
+        turns=np.stack([each.turn for each in contrasts]).astype(np.float16),
+        word_turns=np.stack([each.words for each in contrasts]).astype(np.float16),
+        since=since,
+    )
 
 
-def _side_by_side(
-    halves: Sequence[Contrast], vectors: F32, words: csr_matrix
-) -> NDArray[np.float16]:
-    """Return the halves of the sense, a cosine of both being the mean of theirs."""
-    both = [half.of(vectors, words) for half in halves]
-    return (np.hstack(both) / np.float32(len(both) ** 0.5)).astype(np.float16)
-
-
-def _as_stored(apart: F32, stretched: F32) -> NDArray[np.float16]:
-    """Return the sense in half precision, so that rows are the same before and after."""
-    return _unit(apart @ stretched).astype(np.float16)
+def _as_stored(rows: F32) -> F32:
+    """Return rows as they come back from half precision, so that they are the same before."""
+    return rows.astype(np.float16).astype(np.float32)
 
 
 def _density(sense: F32, sample: F32) -> F32:
-    """Return float32 (n,): the mean cosine to the nearest columns of the sample."""
+    """Return float32 (n,): the mean cosine to the nearest columns of the sample, 0 without any."""
     density = np.zeros(len(sense), dtype=np.float32)
+    if not sample.size:
+        return density
     for at in range(0, len(sense), CHUNK):
         cosines = sense[at : at + CHUNK] @ sample
         cosines[cosines >= ITSELF] = -1
@@ -423,8 +451,10 @@ def _pack(state: _State) -> bytes:
         joint_mean=state.joint_mean,
         metric=state.metric,
         sample=state.sample,
+        past_sample=state.past_sample,
         turns=state.turns,
         word_turns=state.word_turns,
+        since=np.array(state.since, dtype=np.int64),
     )
     return buffer.getvalue()
 
@@ -443,6 +473,8 @@ def _unpack(content: bytes) -> _State:
             arrays["joint_mean"],
             arrays["metric"],
             arrays["sample"],
+            arrays["past_sample"],
             arrays["turns"],
             arrays["word_turns"],
+            int(arrays["since"]),
         )

@@ -265,7 +265,7 @@ def _taught_until(database: Database, pair: Serving) -> date | None:
         encoder = store.versions.get(conn, pair.encoder.version)
     told = scorer.metrics.get("taught_until") if scorer else None
     days = [date.fromisoformat(told)] if told else []
-    if pair.encoder.halved and encoder is not None:
+    if pair.encoder.since and encoder is not None:
         days.append(encoder.created_at.date())
     return max(days, default=None)
 
@@ -380,7 +380,7 @@ def _notes(
             )
     row = store.versions.get(conn, base.encoder.version)
     if row is not None:
-        likes = " and to what readers liked" if base.encoder.halved else "; it knows no votes"
+        likes = " and to what readers liked" if base.encoder.since else "; it knows no votes"
         notes.append(
             f"the encoder was fitted on {row.created_at:%Y-%m-%d} to the {row.metrics['n_papers']}"
             f" papers stored then, later ones than some of these days{likes}"

@@ -64,15 +64,18 @@ class History:
     Args:
         papers: in listing order.
         readers: their likes are rows of `papers`.
-        halved: whether the encoder has learned from these readers, see `ports.Encoder`. Past days
-            then show the half of the sense that has not seen what their reader liked, or they
-            would promise what no coming day holds.
+        since: no past day is before it, if the encoder has learned from likes: see `ports.Encoder`.
+            Past days show what it had learned by then, or they would promise what no coming day
+            holds.
     """
 
-    def __init__(self, papers: Library, readers: Sequence[Reader], *, halved: bool = False) -> None:
+    def __init__(
+        self, papers: Library, readers: Sequence[Reader], since: date | None = None
+    ) -> None:
         self.papers = papers
         self.readers = readers
-        self._halves = [self._half(number) for number in range(2)] if halved else [self]
+        self.since = since or date.min
+        self._then = self._as_of_then() if since else self
         self.listed: I64 = np.array(
             [paper.listed_on.toordinal() for paper in papers.papers], dtype=np.int64
         )
@@ -106,6 +109,12 @@ class History:
         )
         return replace(profile, taste=learn(profile, self.background(on)))
 
+    def days(self, first: date, until: date, n: int, rng: np.random.Generator) -> list[PastDay]:
+        """Choose past days, see `pastdays.past_days`; none is before `since`."""
+        likes = [reader.likes for reader in self.readers]
+        first = max(first, self.since)
+        return past_days(likes, self.listed, first.toordinal(), until.toordinal(), n, rng)
+
     def examples(
         self,
         first: date,
@@ -122,10 +131,7 @@ class History:
             n: at most so many days.
             scorer: knows a little of what is hard to tell apart.
         """
-        days = past_days(
-            [reader.likes for reader in self.readers],
-            self.listed, first.toordinal(), until.toordinal(), n, rng,
-        )  # fmt: skip
+        days = self.days(first, until, n, rng)
         parts, relevance = [], []
         for done, (day, X) in enumerate(zip(days, self.described(days), strict=True), start=1):
             rows = telling_rows(day.relevance, scorer.score(X), rng)
@@ -144,23 +150,20 @@ class History:
         """Yield float32 (n, n_features) for each day in turn: its candidates."""
         for day in days:
             # What threads share is made before they start.
-            self._unseen(day).background(date.fromordinal(day.day))
+            self._then.background(date.fromordinal(day.day))
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for begin in range(0, len(days), BATCH):
                 yield from pool.map(self._rows, days[begin : begin + BATCH])
 
     def _rows(self, day: PastDay) -> F32:
-        on, unseen = date.fromordinal(day.day), self._unseen(day)
-        profile = unseen.profile(unseen.readers[day.reader], day.known, on)
-        return feature_matrix(profile, unseen.papers.taken(day.candidates), on)
+        on, then = date.fromordinal(day.day), self._then
+        profile = then.profile(then.readers[day.reader], day.known, on)
+        return feature_matrix(profile, then.papers.taken(day.candidates), on)
 
-    def _unseen(self, day: PastDay) -> History:
-        return self._halves[self.readers[day.reader].subscriber.id % len(self._halves)]
-
-    def _half(self, number: int) -> History:
+    def _as_of_then(self) -> History:
         return History(
-            replace(self.papers, encodings=self.papers.encodings.half(number)),
-            [replace(each, interests=each.interests.half(number)) for each in self.readers],
+            replace(self.papers, encodings=self.papers.encodings.past()),
+            [replace(each, interests=each.interests.past()) for each in self.readers],
         )
 
     def _background(self, until: date) -> Background:

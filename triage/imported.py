@@ -21,7 +21,7 @@ from triage import store
 from triage.features import phrases
 from triage.gate import HeldOut, slate_ndcg
 from triage.history import Examples, History, Reader
-from triage.pastdays import Likes, past_days
+from triage.pastdays import Likes
 from triage.ports import Encoder, Scorer
 from triage.propensity import I64
 from triage.ranking import load_library
@@ -62,13 +62,15 @@ def imported(conn: Connection, encoder: Encoder, until: date) -> History:
         own = sorted(rows[id] for id in ids if id in rows)
         if own:
             readers.append(_reader(people[who], np.array(own, dtype=np.int64), library, encoder))
-    return History(library, readers, halved=encoder.halved)
+    return History(library, readers, encoder.since)
 
 
 def like_days(history: History) -> list[int]:
-    """Return the days, as ordinals, of which anybody liked a paper."""
-    days = [reader.likes.days for reader in history.readers]
-    return [int(day) for day in np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *days]))]
+    """Return the days, as ordinals, of which anybody liked a paper and that can teach or judge."""
+    days = np.concatenate(
+        [np.zeros(0, dtype=np.int64), *(each.likes.days for each in history.readers)]
+    )
+    return [int(day) for day in np.unique(days[days >= history.since.toordinal()])]
 
 
 def taught_by(history: History, until: date, scorer: Scorer) -> Examples:
@@ -94,11 +96,7 @@ def judged(
     Returns:
         Each scorer's nDCG@10 of every past day, as `gate.slate_ndcg`, and the days.
     """
-    days = past_days(
-        [reader.likes for reader in history.readers],
-        history.listed, first.toordinal(), until.toordinal(), MOST_JUDGED,
-        np.random.default_rng(SEED),
-    )  # fmt: skip
+    days = history.days(first, until, MOST_JUDGED, np.random.default_rng(SEED))
     scores: dict[str, list[F64]] = {name: [np.zeros(0)] for name in scorers}
     for X in history.described(days):
         for name, scorer in scorers.items():

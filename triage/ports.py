@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -138,12 +138,12 @@ class Encoder(Protocol):
 
     Attributes:
         version: names the fitted state; vectors of different versions must never meet.
-        halved: whether `sense` is of two halves of equal width, side by side; half r was not
-            learned from likes of readers whose number leaves r when divided by two.
+        since: the day from which on papers have had no part in `Encodings.past`, whoever liked
+            them; None where likes have taught nothing.
     """
 
     version: str
-    halved: bool
+    since: date | None
 
     def transform(self, texts: Sequence[str]) -> F32:
         """Return float32 (n, d), rows of unit length; a text without known words is all zero."""
@@ -219,6 +219,7 @@ class Workshop(Protocol):
         texts: Sequence[str],
         authors: Sequence[Sequence[str]] = (),
         likes: Mapping[int, NDArray[np.int64]] = MappingProxyType({}),
+        listed: Sequence[date] = (),
     ) -> Encoder:
         """Fit an encoder on a corpus and keep it; the same corpus gives the same version.
 
@@ -226,6 +227,7 @@ class Workshop(Protocol):
             texts: of papers.
             authors: who wrote each of them; none at all where that is not known.
             likes: int64 (n,), rows of what each reader likes, by the reader's number.
+            listed: when each paper was listed; not needed where there are no likes.
         """
 
     def fit_scorer(

@@ -219,25 +219,37 @@ class Encodings:
         sense: float32 (n, s), C order, the same together with what a sentence encoder knows of the
             language; exact in half precision.
         density: float32 (n,), in [0, 1], how near each is in `sense` to what is nearest to it.
+        past_sense: float32 (n, t), `sense` as earlier likes alone would have made it, see
+            `ports.Encoder`; t is 0 where likes have made no part of it.
+        past_density: float32 (n,), likewise.
     """
 
     dense: F32
     words: csr_matrix
     sense: F32
     density: F32
+    past_sense: F32
+    past_density: F32
 
     def __len__(self) -> int:
         return int(self.dense.shape[0])
 
     def taken(self, rows: NDArray[np.int64] | slice) -> Encodings:
         """Return the rows of these numbers, in their order."""
-        return Encodings(self.dense[rows], self.words[rows], self.sense[rows], self.density[rows])
+        return Encodings(
+            self.dense[rows],
+            self.words[rows],
+            self.sense[rows],
+            self.density[rows],
+            self.past_sense[rows],
+            self.past_density[rows],
+        )
 
-    def half(self, number: int) -> Encodings:
-        """Return the same with the first or second half of the sense alone, of unit length."""
-        width = self.sense.shape[1] // 2
-        part = self.sense[:, number * width : (number + 1) * width]
-        return replace(self, sense=np.ascontiguousarray(part * np.float32(2**0.5)))
+    def past(self) -> Encodings:
+        """Return the same as earlier likes alone would have made it."""
+        if not self.past_sense.shape[1]:
+            return self
+        return replace(self, sense=self.past_sense, density=self.past_density)
 
 
 @dataclass(frozen=True, slots=True)

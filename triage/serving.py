@@ -94,17 +94,20 @@ def fit_encoder(database: Database, workshop: Workshop, clock: Clock) -> Encoder
         NotFound: no papers are stored.
     """
     with database.read() as conn:
-        known = [(each.id, each.encoded_text, each.authors) for each in store.papers.iterate(conn)]
+        known = [
+            (each.id, each.encoded_text, each.authors, each.listed_on)
+            for each in store.papers.iterate(conn)
+        ]
         liked = store.events.liked(conn)
     if not known:
         raise NotFound("there are no papers yet: `triage papers import FILE…` brings some in")
-    ids, texts, authors = zip(*known, strict=True)
+    ids, texts, authors, listed = zip(*known, strict=True)
     rows = {id: row for row, id in enumerate(ids)}
     likes = {
         who: np.array([rows[id] for id in own if id in rows], dtype=np.int64)
         for who, own in liked.items()
     }
-    encoder = workshop.fit_encoder(texts, authors, likes)
+    encoder = workshop.fit_encoder(texts, authors, likes, listed)
     with database.write() as conn:
         metrics = {"n_papers": len(texts)}
         store.versions.add(conn, encoder.version, "encoder", None, metrics, clock.now())

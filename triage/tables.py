@@ -23,10 +23,10 @@ from sqlalchemy import (
     true,
 )
 
-from triage.columns import Id, String, Text, UtcDateTime, partial_index, reference
+from triage.columns import Id, String, Text, UtcDateTime, key_of, partial_index, reference
 from triage.columns import metadata as metadata
 
-SCHEMA_REVISION = "0010"
+SCHEMA_REVISION = "0011"
 """The migration that this program needs; a test compares it with the newest one."""
 
 
@@ -75,9 +75,7 @@ marks = Table(
     "marks",
     metadata,
     Column("mark", String(510), primary_key=True),
-    Column(
-        "paper_id", Id, ForeignKey("papers.id", ondelete="CASCADE"), primary_key=True, index=True
-    ),
+    key_of("paper_id", "papers.id", index=True),
     sqlite_with_rowid=False,
 )
 
@@ -85,10 +83,8 @@ marks = Table(
 splits = Table(
     "splits",
     metadata,
-    Column("paper_id", Id, ForeignKey("papers.id", ondelete="CASCADE"), primary_key=True),
-    Column(
-        "other_id", Id, ForeignKey("papers.id", ondelete="CASCADE"), primary_key=True, index=True
-    ),
+    key_of("paper_id", "papers.id"),
+    key_of("other_id", "papers.id", index=True),
     Column("at", UtcDateTime, nullable=False),
 )
 
@@ -115,14 +111,14 @@ encodings = Table(
     "encodings",
     metadata,
     Column("encoder_version", String(80), primary_key=True),
-    Column(
-        "paper_id", Id, ForeignKey("papers.id", ondelete="CASCADE"), primary_key=True, index=True
-    ),
+    key_of("paper_id", "papers.id", index=True),
     Column("dense", LargeBinary, nullable=False),
     Column("word_ids", LargeBinary, nullable=False),
     Column("word_weights", LargeBinary, nullable=False),
     Column("sense", LargeBinary, nullable=False),
     Column("density", Float, nullable=False),
+    Column("past_sense", LargeBinary, nullable=False),
+    Column("past_density", Float, nullable=False),
 )
 
 quarantine = Table(
@@ -208,7 +204,7 @@ subscribers = Table(
 interests = Table(
     "interests",
     metadata,
-    Column("subscriber_id", Id, ForeignKey("subscribers.id", ondelete="CASCADE"), primary_key=True),
+    key_of("subscriber_id", "subscribers.id"),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("name", String(200), nullable=False),
     Column("papers", JSON, nullable=False),
@@ -221,13 +217,7 @@ interests = Table(
 tastes = Table(
     "tastes",
     metadata,
-    Column(
-        "subscriber_id",
-        Id,
-        ForeignKey("subscribers.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    key_of("subscriber_id", "subscribers.id"),
     Column("key", String(40), nullable=False),
     Column("content", LargeBinary, nullable=False),
     Column("made_at", UtcDateTime, nullable=False),
@@ -343,13 +333,7 @@ messages = Table(
 bodies = Table(
     "bodies",
     metadata,
-    Column(
-        "message_id",
-        Id,
-        ForeignKey("messages.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    key_of("message_id", "messages.id"),
     Column("mime", LargeBinary, nullable=False),
 )
 
@@ -488,13 +472,7 @@ sessions = Table(
 feeds = Table(
     "feeds",
     metadata,
-    Column(
-        "subscriber_id",
-        Id,
-        ForeignKey("subscribers.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    key_of("subscriber_id", "subscribers.id"),
     Column("public_id", String(20), nullable=False, unique=True),
     Column("made_at", UtcDateTime, nullable=False),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -46,10 +47,11 @@ class FileWorkshop:
         texts: Sequence[str],
         authors: Sequence[Sequence[str]] = (),
         likes: Mapping[int, NDArray[np.int64]] = MappingProxyType({}),
+        listed: Sequence[date] = (),
     ) -> TextEncoder:
         from triage.encoder import TextEncoder
 
-        encoder = TextEncoder.fit(texts, authors, likes, SEED)
+        encoder = TextEncoder.fit(texts, authors, likes, listed, SEED)
         encoder.save(self._place(encoder.version), self._key)
         self._encoders[encoder.version] = encoder
         return encoder

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, delete, select
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Row, delete, select
 
 from triage.records import F32, Encodings
 from triage.store._insert import insert_missing
@@ -34,6 +36,8 @@ def save(conn: Connection, encoder_version: str, ids: Sequence[int], encoded: En
                 "word_ids": words.indices[start:end].astype("<i4").tobytes(),
                 "word_weights": words.data[start:end].astype("<f4").tobytes(),
                 "density": float(encoded.density[i]),
+                "past_sense": encoded.past_sense[i].astype("<f2").tobytes(),
+                "past_density": float(encoded.past_density[i]),
             }
         )
     insert_missing(conn, encodings, rows)
@@ -52,37 +56,34 @@ def load(
     """
     from scipy.sparse import csr_matrix
 
-    found: dict[int, tuple[bytes, bytes, bytes, bytes, float]] = {}
+    found: dict[int, Row[Any]] = {}
     wanted = sorted(set(ids))
     for at in range(0, len(wanted), 5000):
-        query = select(
-            encodings.c.paper_id,
-            encodings.c.dense,
-            encodings.c.word_ids,
-            encodings.c.word_weights,
-            encodings.c.sense,
-            encodings.c.density,
-        ).where(
+        query = select(encodings).where(
             encodings.c.encoder_version == encoder_version,
             encodings.c.paper_id.in_(wanted[at : at + 5000]),
         )
-        for paper_id, dense, word_ids, weights, sense, density in conn.execute(query):
-            found[paper_id] = (dense, word_ids, weights, sense, density)
+        found |= {row.paper_id: row for row in conn.execute(query)}
 
     order = [id for id in ids if id in found]
     rows = [found[id] for id in order]
-    lengths = [len(word_ids) // 4 for _, word_ids, *_ in rows]
+
+    def numbers(column: str, dtype: str) -> NDArray[Any]:
+        return np.frombuffer(b"".join(getattr(row, column) for row in rows), dtype=dtype)
+
+    def vectors(column: str, dtype: str, width: int) -> F32:
+        return numbers(column, dtype).reshape(len(rows), width).astype(np.float32, copy=False)
+
+    lengths = [len(row.word_ids) // 4 for row in rows]
     indptr = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int32)
-    indices = np.frombuffer(b"".join(row[1] for row in rows), dtype="<i4")
-    weights_ = np.frombuffer(b"".join(row[2] for row in rows), dtype="<f4")
-    dense_: F32 = np.frombuffer(b"".join(row[0] for row in rows), dtype="<f4")
-    sense_ = np.frombuffer(b"".join(row[3] for row in rows), dtype="<f2").astype(np.float32)
-    words = csr_matrix((weights_, indices, indptr), shape=(len(rows), like.words.shape[1]))
+    content = (numbers("word_weights", "<f4"), numbers("word_ids", "<i4"), indptr)
     return order, Encodings(
-        dense=dense_.reshape(len(rows), like.dense.shape[1]),
-        words=words,
-        sense=sense_.reshape(len(rows), like.sense.shape[1]),
-        density=np.array([row[4] for row in rows], dtype=np.float32),
+        dense=vectors("dense", "<f4", like.dense.shape[1]),
+        words=csr_matrix(content, shape=(len(rows), like.words.shape[1])),
+        sense=vectors("sense", "<f2", like.sense.shape[1]),
+        density=np.array([row.density for row in rows], dtype=np.float32),
+        past_sense=vectors("past_sense", "<f2", like.past_sense.shape[1]),
+        past_density=np.array([row.past_density for row in rows], dtype=np.float32),
     )
 
 
