@@ -1,6 +1,8 @@
-"""What one reader likes is made near, for papers that nobody has liked as well."""
+"""What belongs together is made near, for papers of which nothing is told as well."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from triage import contrast
-from triage.contrast import Contrast, learned
+from triage.contrast import LIKES, TITLES, Contrast, Course, learned, main_directions
 from triage.records import F32
 
 N_PAPERS, N_WORDS, N_VECTOR = 240, 12, 6
@@ -33,9 +35,10 @@ def likes_of_pairs(n: int = 60) -> list[NDArray[np.int64]]:
     ]
 
 
-def taught(likes: list[NDArray[np.int64]], seed: int = 0) -> Contrast:
+def taught(groups: list[NDArray[np.int64]], seed: int = 0, course: Course = LIKES) -> Contrast:
     vectors, words = corpus()
-    return learned(vectors, words, likes, N_VECTOR, np.random.default_rng(seed))
+    start = main_directions(vectors, N_VECTOR)
+    return learned(vectors, words, groups, start, np.random.default_rng(seed), course)
 
 
 @pytest.fixture(autouse=True)
@@ -53,10 +56,21 @@ def test_words_that_are_liked_together_are_near_in_papers_that_nobody_has_liked(
     assert cosines[together].mean() > cosines[~together].mean() + 0.5
 
 
-def test_the_space_begins_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contrast, "STEPS", 0)
+def test_pairs_alone_tell_as_much() -> None:
     vectors, words = corpus()
-    found = taught(likes_of_pairs())
+    # Papers whose words differ by one, of the pair 0 and 1, or 2 and 3, and so on.
+    pairs = [np.array([row, row + 1]) for row in range(0, N_PAPERS - 60, 2)]
+    fresh = slice(N_PAPERS - 60, None)
+    placed = taught(pairs, course=TITLES).of(vectors[fresh], words[fresh])
+    cosines = placed @ placed.T
+    pair = np.arange(60) % N_WORDS // 2
+    together = pair[:, None] == pair
+    assert cosines[together].mean() > cosines[~together].mean() + 0.5
+
+
+def test_the_space_begins_as_it_was() -> None:
+    vectors, words = corpus()
+    found = taught(likes_of_pairs(), course=replace(LIKES, steps=0))
     assert not found.words.any()
     placed = found.of(vectors, words)
     assert placed @ placed.T == pytest.approx(vectors @ vectors.T, abs=1e-5)
@@ -69,12 +83,12 @@ def test_who_likes_no_two_papers_teaches_nothing(likes: list[NDArray[np.int64]])
     assert found.turn.T @ found.turn == pytest.approx(np.eye(N_VECTOR), abs=1e-5)
 
 
-def test_the_main_directions_are_kept_where_there_are_to_be_fewer() -> None:
-    vectors, words = corpus()
-    vectors = vectors * np.array([5, 4, 3, 0.1, 0.1, 0.1], dtype=np.float32)
-    found = learned(vectors, words, [], 3, np.random.default_rng(0))
-    assert found.turn.shape == (N_VECTOR, 3)
-    assert np.abs(found.turn[3:]).max() < 0.1
+def test_the_main_directions_are_those_of_the_most_spread() -> None:
+    vectors = corpus()[0] * np.array([5, 4, 3, 0.1, 0.1, 0.1], dtype=np.float32)
+    found = main_directions(vectors, 3)
+    assert found.shape == (N_VECTOR, 3)
+    assert np.abs(found[3:]).max() < 0.1
+    assert found.T @ found == pytest.approx(np.eye(3), abs=1e-5)
 
 
 def test_the_same_likes_and_seed_give_the_same_map_to_the_bit() -> None:
@@ -96,7 +110,7 @@ def test_of_a_reader_with_very_many_likes_some_are_looked_at(
 
     monkeypatch.setattr(contrast, "_slopes", watched)
     taught([np.arange(100), np.arange(2)])
-    assert set(seen) == {2, contrast.LIKES_A_READER}
+    assert set(seen) == {2, LIKES.of_each}
 
 
 def test_a_paper_without_anything_lies_nowhere() -> None:

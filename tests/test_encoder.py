@@ -328,6 +328,54 @@ def test_a_taught_encoder_is_the_same_whoever_is_told_first_and_after_it_was_kep
     assert np.array_equal(ours.past_density, theirs.past_density)
 
 
+def titled(texts: list[str], monkeypatch: pytest.MonkeyPatch) -> TextEncoder:
+    with monkeypatch.context() as patched:
+        patched.setattr("triage.encoder.FEWEST_TITLES", len(texts))
+        return TextEncoder.fit(texts)
+
+
+def test_titles_are_nearer_to_their_abstracts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triage.contrast.WORD_RATE", 0.05)
+    papers = topics.literature()
+    texts = [paper.encoded_text for paper in papers]
+
+    def gap(encoder: TextEncoder) -> float:
+        titles, abstracts = (
+            encoder.encode(each).sense
+            for each in ([p.title for p in papers], [p.abstract for p in papers])
+        )
+        cosines = titles @ abstracts.T
+        return float(np.diag(cosines).mean() - cosines.mean())
+
+    assert gap(titled(texts, monkeypatch)) > gap(TextEncoder.fit(texts)) + 0.1
+
+
+def test_a_text_of_no_title_and_abstract_tells_nothing_of_titles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alone = [f"{paper.title}\n{paper.title}\n" for paper in topics.literature()]
+    assert titled(alone, monkeypatch).version == TextEncoder.fit(alone).version
+    assert titled(TEXTS, monkeypatch).version == TextEncoder.fit(TEXTS).version
+    whole = [paper.encoded_text for paper in topics.literature()]
+    assert titled(whole, monkeypatch).version != TextEncoder.fit(whole).version
+
+
+@pytest.mark.usefixtures("readers_are_enough")
+def test_likes_teach_beside_titles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    texts = [paper.encoded_text for paper in topics.literature()]
+    plain = titled(texts, monkeypatch)
+    monkeypatch.setattr("triage.encoder.FEWEST_TITLES", len(texts))
+    encoder = TextEncoder.fit(texts, likes=likes_of(1, 2, 3, 4), listed=LISTED)
+    encoder.save(tmp_path, KEY)
+    for each in (plain, encoder, TextEncoder.load(tmp_path, KEY)):
+        found = each.encode([*texts, "zzz qqq"])
+        lengths = np.linalg.norm(found.sense, axis=1)
+        assert lengths == pytest.approx([1] * len(texts) + [0], abs=1e-2)
+        assert np.array_equal(found.sense, found.sense.astype(np.float16).astype(np.float32))
+    assert np.array_equal(found.sense, encoder.encode([*texts, "zzz qqq"]).sense)
+    assert not np.array_equal(encoder.encode(texts).sense, plain.encode(texts).sense)
+
+
 def test_of_many_papers_no_few_directions_of_the_dense_space_outweigh_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,12 +1,14 @@
-"""What readers teach of where papers belong: two papers that one reader likes are made near.
+"""What tells where papers belong: what belongs together is made near.
 
-    likes of many readers + vectors and words of papers ─→ a map of both to a space of its own
+    likes of many readers, titles with abstracts ─┐
+    vectors and words of papers ──────────────────┴→ a map of both to a space of its own
 
 Each like of a reader is to be found, among what others like and papers at large, by the mean of the
-reader's other likes (InfoNCE: van den Oord et al. 2018; the mean: Snell et al. 2017). The map is
-linear in the vectors that were there before and in words, so it serves papers that nobody has liked
-yet (content stands in for the crowd: Volkovs et al. 2017). It begins at the old space and few steps
-are taken: with more, it knows the readers by heart.
+reader's other likes (InfoNCE: van den Oord et al. 2018; the mean: Snell et al. 2017); an abstract
+is to be found, among other papers' titles and abstracts, by its title, and the other way round. The
+map is linear in the vectors that were there before and in words, so it serves papers that nobody
+has liked yet (content stands in for the crowd: Volkovs et al. 2017). It begins at the old space and
+few steps are taken: with more, it knows what it was told by heart.
 """
 
 from __future__ import annotations
@@ -25,10 +27,19 @@ if TYPE_CHECKING:
 
 I64 = NDArray[np.int64]
 
-STEPS = 60
-READERS_A_STEP = 100
-LIKES_A_READER = 40
-PAPERS_A_STEP = 4_000
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How many steps are taken, each with so many groups, of each at most so many, and others."""
+
+    steps: int
+    groups: int
+    of_each: int
+    others: int
+
+
+LIKES = Course(60, 100, 40, 4_000)
+TITLES = Course(100, 1_000, 2, 0)
 # Vectors are right already, words begin at nothing.
 TURN_RATE = 0.0003
 WORD_RATE = 0.002
@@ -56,41 +67,54 @@ class Contrast:
 
 
 def learned(
-    vectors: F32, words: csr_matrix, likes: Sequence[I64], d: int, rng: np.random.Generator
+    vectors: F32,
+    words: csr_matrix,
+    groups: Sequence[I64],
+    start: F32,
+    rng: np.random.Generator,
+    course: Course,
 ) -> Contrast:
-    """Learn from what readers like.
+    """Learn from what belongs together.
 
     Args:
         vectors: float32 (n, s).
         words: float32 CSR (n, v).
-        likes: of each reader, rows; who likes fewer than two papers tells nothing.
-        d: dimensions of the space, at most s.
+        groups: rows that belong together; fewer than two tell nothing.
+        start: float32 (s, d), the turn to begin with.
 
     Returns:
-        The main directions of the vectors, and no words, where there is nothing to learn from.
+        The turn to begin with, and no words, where there is nothing to learn from.
     """
-    telling = [own for own in likes if len(own) >= 2]
-    values = [_main_directions(vectors, d), np.zeros((words.shape[1], d), dtype=np.float32)]
+    telling = [own for own in groups if len(own) >= 2]
+    values = [start.copy(), np.zeros((words.shape[1], start.shape[1]), dtype=np.float32)]
     values.append(np.array(np.log(SHARPNESS), dtype=np.float32))
     if not telling:
         return Contrast(*values[:2])
     rates = (TURN_RATE, WORD_RATE, SHARPNESS_RATE)
     first = [np.zeros_like(value) for value in values]
     second = [np.zeros_like(value) for value in values]
-    for step in range(STEPS):
-        some = rng.choice(len(telling), min(READERS_A_STEP, len(telling)), replace=False)
-        own = [_at_most(telling[number], LIKES_A_READER, rng) for number in some]
-        others = rng.choice(len(vectors), min(PAPERS_A_STEP, len(vectors)), replace=False)
+    for step in range(course.steps):
+        some = rng.choice(len(telling), min(course.groups, len(telling)), replace=False)
+        own = [_at_most(telling[number], course.of_each, rng) for number in some]
+        others = rng.choice(len(vectors), min(course.others, len(vectors)), replace=False)
         rows = np.concatenate([*own, others])
         slopes = _slopes(vectors[rows], words[rows], [len(each) for each in own], values)
-        cooling = 0.5 * (1 + np.cos(np.pi * step / STEPS))
-        for i, (slope, rate) in enumerate(zip(slopes, rates, strict=True)):
-            first[i] += (1 - _FIRST) * (slope - first[i])
-            second[i] += (1 - _SECOND) * (slope**2 - second[i])
-            straight = first[i] / (1 - _FIRST ** (step + 1))
-            size = np.sqrt(second[i] / (1 - _SECOND ** (step + 1))) + _LEAST
-            values[i] = np.asarray(values[i] - cooling * rate * straight / size, dtype=np.float32)
+        cooling = 0.5 * (1 + np.cos(np.pi * step / course.steps))
+        for value, slope, rate, *moments in zip(values, slopes, rates, first, second, strict=True):
+            _step(value, slope, cooling * rate, step, *moments)
     return Contrast(*values[:2])
+
+
+def _step(value: F32, slope: F32, rate: float, number: int, first: F32, second: F32) -> None:
+    """Change a value and its moments by a step down the slope, all of them in place."""
+    size = np.empty_like(value)
+    first += np.multiply(slope - first, 1 - _FIRST, out=size)
+    second += np.multiply(slope**2 - second, 1 - _SECOND, out=size)
+    np.sqrt(second, out=size)
+    size += np.float32(_LEAST)
+    np.divide(first, size, out=size)
+    straightened = (1 - _SECOND ** (number + 1)) ** 0.5 / (1 - _FIRST ** (number + 1))
+    value -= np.multiply(size, rate * straightened, out=size)
 
 
 def _slopes(vectors: F32, words: csr_matrix, sizes: Sequence[int], values: list[F32]) -> list[F32]:
@@ -126,7 +150,8 @@ def _slopes(vectors: F32, words: csr_matrix, sizes: Sequence[int], values: list[
     return [vectors.T @ at_sum, words.T @ at_sum, by_sharpness]
 
 
-def _main_directions(vectors: F32, d: int) -> F32:
+def main_directions(vectors: F32, d: int) -> F32:
+    """Return float32 (s, d), the directions along which rows spread most, orthonormal."""
     products = vectors.T.astype(np.float64) @ vectors
     _, directions = np.linalg.eigh(products)
     main = directions[:, ::-1][:, :d]

@@ -7,10 +7,11 @@ Martinsson & Tropp 2011) and half whitened. Reading words is done here and not b
 vectoriser, because it is four times faster and because the fitted state is then nothing but arrays
 and words. The third vector knows more: latent dimensions and a sentence encoder's side by side,
 stretched where papers of one author agree (`triage.kinship`), so that what sets two fields apart
-counts more than what two papers of one field differ in. Where readers are many, their likes bring
-near what one reader likes (`triage.contrast`). What a vector has learned from looks better by it
-than what comes; so there is another, of the likes of papers listed before a certain day, by which a
-ranker can learn from later days what such a vector is worth.
+counts more than what two papers of one field differ in. Beside it comes a map by which titles are
+near their abstracts, and of both the main directions are kept; where readers are many, these are
+moved so that what one reader likes is near (`triage.contrast`). What a vector has learned from
+looks better by it than what comes; so there is another, of the likes of papers listed before a
+certain day, by which a ranker can learn from later days what such a vector is worth.
 
 Where many papers crowd, each is near to many likes by chance (hubs: Radovanović, Nanopoulos &
 Ivanović 2010). How near a paper is to its nearest ones says how crowded its place is (as in CSLS:
@@ -20,9 +21,8 @@ Conneau et al. 2018); a sample of the corpus, which the state keeps, stands for 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
@@ -32,7 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage import modelfile
-from triage.contrast import Contrast, learned
+from triage.contrast import LIKES, TITLES, Contrast, learned, main_directions
+from triage.encoderstate import State, pack, unpack
 from triage.errors import ModelError
 from triage.kinship import metric, same_author
 from triage.records import F32, Encodings
@@ -70,47 +71,11 @@ BLAS_THREADS = 2
 # What fewer readers like tells of them and not of papers.
 FEWEST_READERS = 300
 FEWEST_LIKES = 3
+# Of fewer papers than these titles tell little; of more than the other no more.
+FEWEST_TITLES = 2_000
+MOST_TITLES = 20_000
 # So many of the likes teach the past; the days of the others are left for a ranker to learn from.
 EARLIER = 0.7
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """All that a fit learns.
-
-    Attributes:
-        forms: known word forms; `stems[i]` is the word that form i counts as, -1 for a stop word.
-        keys: int64 (v,), ascending: a word's number, or for a pair (first + 1) * n + second.
-        idf: float32 (v,).
-        components: float32 (d, v), singular vectors.
-        stretch: float32 (d,), what half whitens them.
-        sense_mean: float32 (256,), the mean of the sentence encoder over the corpus.
-        joint_mean: float32 (d + 256,), of both side by side.
-        metric: float32 (d + 256, d + 256), see `triage.kinship`.
-        sample: float16 (m, s), the sense of some papers of the corpus; s is d + 256, half of that
-            where likes made it.
-        past_sample: float16 (m, s), their past sense, (0, 0) where readers are few.
-        turns: float16 (2, d + 256, s), of now and of the past, see `triage.contrast`; none where
-            readers are few.
-        word_turns: float16 (2, v, s), likewise.
-        since: the ordinal of the day from which on papers did not teach the past, 0 without one.
-    """
-
-    forms: tuple[str, ...]
-    stems: NDArray[np.int32]
-    n_stems: int
-    keys: I64
-    idf: F32
-    components: F32
-    stretch: F32
-    sense_mean: F32
-    joint_mean: F32
-    metric: F32
-    sample: NDArray[np.float16]
-    past_sample: NDArray[np.float16]
-    turns: NDArray[np.float16]
-    word_turns: NDArray[np.float16]
-    since: int
 
 
 class TextEncoder:
@@ -121,7 +86,7 @@ class TextEncoder:
         since: see `ports.Encoder`.
     """
 
-    def __init__(self, state: _State) -> None:
+    def __init__(self, state: State) -> None:
         self._state = state
         self._stem_of = dict(zip(state.forms, state.stems.tolist(), strict=True))
         self._projection: F32 = np.ascontiguousarray(state.components.T)
@@ -129,13 +94,12 @@ class TextEncoder:
             np.ascontiguousarray(sample.astype(np.float32).T)
             for sample in (state.sample, state.past_sample)
         ]
-        self._contrasts = [
-            Contrast(turn.astype(np.float32), by_word.astype(np.float32))
-            for turn, by_word in zip(state.turns, state.word_turns, strict=True)
-        ]
+        self._main = state.main.astype(np.float32)
+        self._titles = _contrast(state.title_turn, state.title_words)
+        self._likes = [_contrast(*each) for each in zip(state.turns, state.word_turns, strict=True)]
         self._names: list[str] | None = None
         self.since = date.fromordinal(state.since) if state.since else None
-        self.version = f"enc-{hashlib.sha256(_pack(state)).hexdigest()[:12]}"
+        self.version = f"enc-{hashlib.sha256(pack(state)).hexdigest()[:12]}"
 
     @classmethod
     def fit(
@@ -153,11 +117,11 @@ class TextEncoder:
         when the corpus has both.
 
         Args:
-            texts: of papers.
+            texts: of papers; `Paper.encoded_text` tells titles from abstracts, which teach, too.
             authors: who wrote each of them; none at all where that is not known.
             likes: int64 (n,), rows of what each reader likes, by the reader's number.
             listed: when each paper was listed; not needed where there are no likes.
-            seed: of the random projection, and of what readers' likes are told from.
+            seed: of the random projection, and of which papers are learned from in what order.
 
         Raises:
             ModelError: no text holds a word.
@@ -172,36 +136,29 @@ class TextEncoder:
         if not len(vocabulary):
             raise ModelError("no paper holds a word to learn from; import papers with abstracts")
         idf = (np.log((1 + len(texts)) / (1 + frequency)) + 1).astype(np.float32)
-        blank = np.zeros((1, len(vocabulary)), dtype=np.float32)
-        names = tuple(forms)
-        none = np.zeros(0, dtype=np.float32)
-        nobody = np.zeros((0, 0), dtype=np.float16)
-        untaught = np.zeros((0, 0, 0), dtype=np.float16)
-        bare = _State(
-            names, stems, n_stems, vocabulary, idf, blank, none, none, none, blank, nobody, nobody,
-            untaught, untaught, 0,
-        )  # fmt: skip
-        words = cls(bare)._weigh(rows, keys, len(texts))
+        words = _weighed(vocabulary, idf, rows, keys, len(texts))
         components, stretch = _components(words, seed)
+        sense_mean, joint_mean, stretched = _joint(texts, words, components, authors)
         used = used_forms(stems, vocabulary, n_stems)
-        state = _State(
-            tuple(name for name, use in zip(names, used, strict=True) if use),
-            stems[used],
-            n_stems,
-            vocabulary,
-            idf,
-            components,
-            stretch,
-            *_joint(texts, words, components, authors),
-            nobody,
-            untaught,
-            untaught,
-            0,
+        state = State(
+            forms=tuple(form for form, use in zip(forms, used, strict=True) if use),
+            stems=stems[used],
+            n_stems=n_stems,
+            keys=vocabulary,
+            idf=idf,
+            components=components,
+            stretch=stretch,
+            sense_mean=sense_mean,
+            joint_mean=joint_mean,
+            metric=stretched,
         )
+        pairs = _titles_and_abstracts(texts)
+        if len(pairs) >= FEWEST_TITLES:
+            state = _titled(state, pairs, seed)
         telling = [own for _, own in sorted(likes.items()) if len(own) >= FEWEST_LIKES]
         if len(telling) >= FEWEST_READERS:
             state = _taught(state, texts, telling, listed, seed)
-        return cls(state)
+        return cls(_sampled(state, texts))
 
     def encode(self, texts: Sequence[str]) -> Encodings:
         """Return the vectors of `texts`; no texts give empty arrays of the right widths."""
@@ -248,7 +205,7 @@ class TextEncoder:
                 "scikit-learn": sklearn.__version__,
             },
         }
-        modelfile.write(folder, KIND, {"state.npz": _pack(self._state)}, facts, key)
+        modelfile.write(folder, KIND, {"state.npz": pack(self._state)}, facts, key)
 
     @classmethod
     def load(cls, folder: Path, key: bytes) -> TextEncoder:
@@ -259,7 +216,7 @@ class TextEncoder:
         """
         manifest, files = modelfile.read(folder, KIND, key)
         try:
-            encoder = cls(_unpack(files["state.npz"]))
+            encoder = cls(unpack(files["state.npz"]))
         except (KeyError, ValueError, OSError) as error:
             raise ModelError(f"{folder} holds an encoder of an unknown form; fit again") from error
         if encoder.version != manifest["version"]:
@@ -276,28 +233,10 @@ class TextEncoder:
         documents = np.repeat(np.arange(len(texts), dtype=np.int64), lengths)
         keep = stems != STOP
         rows, keys = occurrences(stems[keep], documents[keep], self._state.n_stems)
-        return self._weigh(rows, keys, len(texts))
-
-    def _weigh(self, rows: I64, keys: I64, n_rows: int) -> csr_matrix:
-        """Return the TF-IDF rows of term occurrences (row, key), in any order."""
-        from scipy.sparse import csr_matrix
-
-        columns = np.searchsorted(self._state.keys, keys)
-        columns[columns == len(self._state.keys)] = 0
-        known = self._state.keys[columns] == keys
-        n_terms = len(self._state.keys)
-        cells, counts = np.unique(rows[known] * n_terms + columns[known], return_counts=True)
-        at, terms = np.divmod(cells, n_terms)
-        weights = ((1 + np.log(counts)) * self._state.idf[terms]).astype(np.float32)
-        norms = np.sqrt(np.bincount(at, weights.astype(np.float64) ** 2, minlength=n_rows))
-        weights /= norms[at].astype(np.float32)
-        starts = np.concatenate(([0], np.cumsum(np.bincount(at, minlength=n_rows))))
-        return csr_matrix(
-            (weights, terms.astype(np.int32), starts.astype(np.int32)), shape=(n_rows, n_terms)
-        )
+        return _weighed(self._state.keys, self._state.idf, rows, keys, len(texts))
 
     def _meant(self, texts: Sequence[str], words: csr_matrix, latent: F32) -> F32:
-        """Return the sense of texts as it is without likes."""
+        """Return the sense of texts as it is before titles and likes move it."""
         state = self._state
         joint = np.hstack([latent, _unit(sense(texts) - state.sense_mean)])
         meant = _as_stored(_unit((joint - state.joint_mean) @ state.metric))
@@ -307,9 +246,12 @@ class TextEncoder:
 
     def _seen(self, words: csr_matrix, meant: F32) -> tuple[F32, F32]:
         """Return the sense, and the past sense."""
-        if not self._contrasts:
+        if len(self._main):
+            both = np.hstack([meant, self._titles.of(meant, words)])
+            meant = _as_stored(_unit(both @ self._main))
+        if not self._likes:
             return meant, meant[:, :0]
-        now, past = (_as_stored(each.of(meant, words)) for each in self._contrasts)
+        now, past = (_as_stored(each.of(meant, words)) for each in self._likes)
         return now, past
 
     def _name(self, column: int) -> str:
@@ -324,6 +266,25 @@ class TextEncoder:
                 for key in self._state.keys.tolist()
             ]
         return self._names[column]
+
+
+def _weighed(vocabulary: I64, idf: F32, rows: I64, keys: I64, n_rows: int) -> csr_matrix:
+    """Return the TF-IDF rows of term occurrences (row, key), in any order."""
+    from scipy.sparse import csr_matrix
+
+    n_terms = len(vocabulary)
+    columns = np.searchsorted(vocabulary, keys)
+    columns[columns == n_terms] = 0
+    known = vocabulary[columns] == keys
+    cells, counts = np.unique(rows[known] * n_terms + columns[known], return_counts=True)
+    at, terms = np.divmod(cells, n_terms)
+    weights = ((1 + np.log(counts)) * idf[terms]).astype(np.float32)
+    norms = np.sqrt(np.bincount(at, weights.astype(np.float64) ** 2, minlength=n_rows))
+    weights /= norms[at].astype(np.float32)
+    starts = np.concatenate(([0], np.cumsum(np.bincount(at, minlength=n_rows))))
+    return csr_matrix(
+        (weights, terms.astype(np.int32), starts.astype(np.int32)), shape=(n_rows, n_terms)
+    )
 
 
 def _components(words: csr_matrix, seed: int) -> tuple[F32, F32]:
@@ -341,7 +302,7 @@ def _components(words: csr_matrix, seed: int) -> tuple[F32, F32]:
     n, v = words.shape
     d = min(n, v, max(16, min(MAX_DIMENSIONS, n // 4)))
     if n > MAX_SVD_ROWS:
-        words = words[np.linspace(0, n - 1, MAX_SVD_ROWS).astype(np.int64)]
+        words = words[_spread(n, MAX_SVD_ROWS)]
     # The number of threads decides how sums are split, and so the last bits.
     with threadpool_limits(BLAS_THREADS):
         _, _, components = randomized_svd(words, d, n_iter=4, random_state=seed)
@@ -356,11 +317,11 @@ def _joint(
     words: csr_matrix,
     components: F32,
     authors: Sequence[Sequence[str]],
-) -> tuple[F32, F32, F32, NDArray[np.float16]]:
-    """Return the mean sense, that of dense and sense side by side, the metric of both, a sample."""
+) -> tuple[F32, F32, F32]:
+    """Return the mean sense, that of dense and sense side by side, and the metric of both."""
     from threadpoolctl import threadpool_limits
 
-    sample = np.linspace(0, len(texts) - 1, min(len(texts), MAX_SENSE_ROWS)).astype(np.int64)
+    sample = _spread(len(texts), MAX_SENSE_ROWS)
     groups = same_author(authors)
     used = np.unique(np.concatenate([sample, *groups]))
     raw = sense([texts[row] for row in used])
@@ -372,23 +333,49 @@ def _joint(
         stretched = metric(
             joint - mean, in_sample, [np.searchsorted(used, group) for group in groups]
         )
-    some = _unit((joint - mean)[in_sample] @ stretched).astype(np.float16)
-    return sense_mean, mean, stretched, some
+    return sense_mean, mean, stretched
+
+
+def _titles_and_abstracts(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Return them of the texts that have both, see `Paper.encoded_text`."""
+    parts = [text.split("\n", 2) for text in texts]
+    return [(each[0], each[2]) for each in parts if len(each) == 3 and each[0] and each[2]]
+
+
+def _titled(state: State, pairs: Sequence[tuple[str, str]], seed: int) -> State:
+    """Return the state with what titles tell: each is to be near its abstract."""
+    from threadpoolctl import threadpool_limits
+
+    some = [pairs[row] for row in _spread(len(pairs), MOST_TITLES)]
+    texts = [text for pair in some for text in pair]
+    known = TextEncoder(state).encode(texts)
+    own = np.arange(len(texts), dtype=np.int64).reshape(-1, 2)
+    dice = np.random.default_rng(seed)
+    with threadpool_limits(BLAS_THREADS):
+        abstracts = known.sense[1::2]
+        width = abstracts.shape[1]
+        start = main_directions(abstracts, width // 2)
+        contrast = learned(known.sense, known.words, list(own), start, dice, TITLES)
+        both = np.hstack([abstracts, contrast.of(abstracts, known.words[1::2])])
+        main = main_directions(both, width)
+    return replace(
+        state,
+        main=main.astype(np.float16),
+        title_turn=contrast.turn.astype(np.float16),
+        title_words=contrast.words.astype(np.float16),
+    )
 
 
 def _taught(
-    state: _State, texts: Sequence[str], likes: Sequence[I64], listed: Sequence[date], seed: int
-) -> _State:
+    state: State, texts: Sequence[str], likes: Sequence[I64], listed: Sequence[date], seed: int
+) -> State:
     """Return the state with what likes teach, all of them and the earlier ones alone."""
     from threadpoolctl import threadpool_limits
 
     days = np.array([day.toordinal() for day in listed], dtype=np.int64)
     since = int(np.quantile(days[np.concatenate(likes)], EARLIER))
-    sample, at_large = (
-        np.linspace(0, len(texts) - 1, min(len(texts), n)).astype(np.int64)
-        for n in (MAX_SENSE_ROWS, MAX_SVD_ROWS)
-    )
-    used = np.unique(np.concatenate([sample, at_large, *likes]))
+    at_large = _spread(len(texts), MAX_SVD_ROWS)
+    used = np.unique(np.concatenate([at_large, *likes]))
     known = TextEncoder(state).encode([texts[row] for row in used])
 
     def by(likes: Sequence[I64]) -> Contrast:
@@ -397,20 +384,36 @@ def _taught(
         among = known.taken(np.searchsorted(used, rows))
         own = [np.searchsorted(rows, each) for each in likes]
         dice = np.random.default_rng(seed)
-        return learned(among.sense, among.words, own, known.sense.shape[1] // 2, dice)
+        start = main_directions(among.sense, known.sense.shape[1] // 2)
+        return learned(among.sense, among.words, own, start, dice, LIKES)
 
     with threadpool_limits(BLAS_THREADS):
         contrasts = by(likes), by([own[days[own] < since] for own in likes])
-        some = known.taken(np.searchsorted(used, sample))
-        now, past = (each.of(some.sense, some.words) for each in contrasts)
     return replace(
         state,
-        sample=now.astype(np.float16),
-        past_sample=past.astype(np.float16),
         turns=np.stack([each.turn for each in contrasts]).astype(np.float16),
         word_turns=np.stack([each.words for each in contrasts]).astype(np.float16),
         since=since,
     )
+
+
+def _sampled(state: State, texts: Sequence[str]) -> State:
+    """Return the state with the sense of some papers, which stand for all."""
+    some = TextEncoder(state).encode([texts[row] for row in _spread(len(texts), MAX_SENSE_ROWS)])
+    return replace(
+        state,
+        sample=some.sense.astype(np.float16),
+        past_sample=some.past_sense.astype(np.float16),
+    )
+
+
+def _contrast(turn: NDArray[np.float16], words: NDArray[np.float16]) -> Contrast:
+    return Contrast(turn.astype(np.float32), words.astype(np.float32))
+
+
+def _spread(n: int, most: int) -> I64:
+    """Return at most so many of n rows, evenly."""
+    return np.linspace(0, n - 1, min(n, most)).astype(np.int64)
 
 
 def _as_stored(rows: F32) -> F32:
@@ -434,47 +437,3 @@ def _density(sense: F32, sample: F32) -> F32:
 def _unit(rows: F32) -> F32:
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(norms > 1e-12, norms, 1), dtype=np.float32, order="C")
-
-
-def _pack(state: _State) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        forms=np.frombuffer("\n".join(state.forms).encode(), dtype=np.uint8),
-        stems=state.stems,
-        n_stems=np.array(state.n_stems, dtype=np.int64),
-        keys=state.keys,
-        idf=state.idf,
-        components=state.components,
-        stretch=state.stretch,
-        sense_mean=state.sense_mean,
-        joint_mean=state.joint_mean,
-        metric=state.metric,
-        sample=state.sample,
-        past_sample=state.past_sample,
-        turns=state.turns,
-        word_turns=state.word_turns,
-        since=np.array(state.since, dtype=np.int64),
-    )
-    return buffer.getvalue()
-
-
-def _unpack(content: bytes) -> _State:
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return _State(
-            tuple(arrays["forms"].tobytes().decode().split("\n")),
-            arrays["stems"],
-            int(arrays["n_stems"]),
-            arrays["keys"],
-            arrays["idf"],
-            arrays["components"],
-            arrays["stretch"],
-            arrays["sense_mean"],
-            arrays["joint_mean"],
-            arrays["metric"],
-            arrays["sample"],
-            arrays["past_sample"],
-            arrays["turns"],
-            arrays["word_turns"],
-            int(arrays["since"]),
-        )

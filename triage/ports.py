@@ -224,7 +224,7 @@ class Workshop(Protocol):
         """Fit an encoder on a corpus and keep it; the same corpus gives the same version.
 
         Args:
-            texts: of papers.
+            texts: of papers, see `Paper.encoded_text`.
             authors: who wrote each of them; none at all where that is not known.
             likes: int64 (n,), rows of what each reader likes, by the reader's number.
             listed: when each paper was listed; not needed where there are no likes.

@@ -123,7 +123,10 @@ class Paper:
 
     @property
     def encoded_text(self) -> str:
-        """What encoders read: a word of the title says more than one of the abstract."""
+        """What encoders read: a word of the title says more than one of the abstract.
+
+        Titles have no line breaks, so the third line on is the abstract.
+        """
         return f"{self.title}\n{self.title}\n{self.abstract}"
 
 
