@@ -24,13 +24,13 @@ from tests.senders import forking
 from triage.audit import audit
 from triage.doubts import resolve
 from triage.errors import DatabaseError, MailUncertain
-from triage.journal import Journal, JournalDamaged, Sent
+from triage.journal import Journal, JournalDamaged
 from triage.outbox import DrainReport, Outbox, Rules
 from triage.reconcile import (
     complete,
     disagreement,
 )
-from triage.records import MessageState
+from triage.records import MessageState, Sent
 from triage.store import Database, open_database
 
 ONE_DAY = timedelta(days=1)

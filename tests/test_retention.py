@@ -17,9 +17,10 @@ from tests.mail_rig import fast_database, fill
 from tests.web_world import ADDRESS, new_world
 from triage import store
 from triage.audit import audit
+from triage.erasure import rewrite_after_erasures
 from triage.errors import MailDeferred, MailRefused
 from triage.outbox import Outbox
-from triage.retention import CHUNK, forget_old_mail, rewrite_after_erasures
+from triage.retention import CHUNK, forget_old_mail
 from triage.store import Database
 from triage.tables import attempts
 

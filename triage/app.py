@@ -327,7 +327,8 @@ class App:
         from triage.audit import audit_in_words
         from triage.backup import back_up
         from triage.clearance import warn_of_old_sqlite
-        from triage.retention import forget_old_mail, rewrite_after_erasures
+        from triage.erasure import rewrite_after_erasures
+        from triage.retention import forget_old_mail
         from triage.schedule import Chore, Schedule
 
         warn_of_old_sqlite(self.database)

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from triage import store
-from triage.journal import Journal, Sent
+from triage.journal import Journal
 from triage.killpoint import pass_by
 from triage.ports import Clock, Mailer
 from triage.records import MessageState as State
+from triage.records import Sent
 from triage.store import Database
 from triage.store.messages import StoredMessage
 

@@ -22,11 +22,11 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from triage.errors import DatabaseError
+from triage.records import Sent
 
 NAME = "sent.journal"
 _TITLE = "triage sent journal 1"
@@ -34,25 +34,6 @@ _TITLE = "triage sent journal 1"
 
 class JournalDamaged(DatabaseError):
     pass
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A message that its receiver has taken.
-
-    `subscriber` is the public id; together with `on` and `kind` it names the digest, which has
-    another `message_id` only if the site has changed its name.
-    """
-
-    at: datetime
-    message_id: str
-    subscriber: str
-    on: date
-    kind: str
-
-    @property
-    def key(self) -> tuple[str, date, str]:
-        return (self.subscriber, self.on, self.kind)
 
 
 class Journal:

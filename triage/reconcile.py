@@ -18,10 +18,10 @@ from itertools import islice
 from triage import store
 from triage.due import latest_digest_on
 from triage.errors import ConfigError
-from triage.journal import NAME, Journal, JournalDamaged, Sent
+from triage.journal import NAME, Journal, JournalDamaged
 from triage.ports import Clock
 from triage.records import MessageState as State
-from triage.records import SubscriberState
+from triage.records import Sent, SubscriberState
 from triage.store import Database
 
 HOLD = "sent journal"

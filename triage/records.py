@@ -453,3 +453,22 @@ class OutgoingMessage:
     recipient: str
     mime: bytes = field(repr=False)
     envelope_sender: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that its receiver has taken.
+
+    `subscriber` is the public id; together with `on` and `kind` it names the digest, which has
+    another `message_id` only if the site has changed its name.
+    """
+
+    at: datetime
+    message_id: str
+    subscriber: str
+    on: date
+    kind: str
+
+    @property
+    def key(self) -> tuple[str, date, str]:
+        return (self.subscriber, self.on, self.kind)

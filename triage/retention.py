@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 KEEP_BYTES = timedelta(hours=48)
 KEEP_ATTEMPTS = timedelta(days=90)
 KEEP_RAW_BOUNCES = timedelta(days=30)
-ERASURE = "erasure"
 # Messages in one transaction: nobody's vote waits longer than a moment.
 CHUNK = 200
 
@@ -39,31 +38,6 @@ def forget_old_mail(database: Database, clock: Clock) -> str:
         f"dropped the bytes of {n_bodies} messages and of {n_raw} bounces, and the attempts of"
         f" {n_tried} messages"
     )
-
-
-def owe_rewriting(database: Database, clock: Clock) -> None:
-    """Note that somebody was erased: what is deleted lies in SQLite's file until that is rewritten.
-
-    Nobody on a page waits for that.
-    """
-    with database.write() as conn:
-        store.chores.done(conn, ERASURE, clock.now(), "the file is still to be rewritten")
-
-
-def rewrite_after_erasures(database: Database) -> str:
-    """Rewrite the database's file if somebody was erased; return in words what was done.
-
-    Raises:
-        DatabaseError: it could not be rewritten; it is still owed.
-    """
-    with database.read() as conn:
-        erased_at = store.chores.last_done(conn, ERASURE)
-    if erased_at is None:
-        return "nobody was erased"
-    database.rewrite()
-    with database.write() as conn:
-        store.chores.forget(conn, ERASURE, erased_at)
-    return "what was erased is gone from the file"
 
 
 def _in_parts(database: Database, forget: Callable[[Connection], int]) -> int:

@@ -8,8 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from triage.journal import Sent
-from triage.records import MessageState
+from triage.records import MessageState, Sent
 from triage.store import attempts, messages, runs
 from triage.store._insert import upsert
 from triage.store.messages import StoredMessage

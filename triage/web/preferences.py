@@ -12,10 +12,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from triage import feeds, store, subscribe, tuning
+from triage.erasure import owe_rewriting
 from triage.errors import ConfigError, NotFound
 from triage.feeds import FeedLinks
 from triage.records import Subscriber, SubscriberState
-from triage.retention import owe_rewriting
 from triage.tokens import Claims
 from triage.web import forms
 from triage.web.door import Visit
