@@ -23,7 +23,8 @@ from benchmarks.figures import record, skip
 from tests.mail_rig import fill
 from triage.clock import SystemClock, seconds_up
 from triage.migrate import upgrade
-from triage.outbox import Outbox, Rules
+from triage.outbox import Outbox
+from triage.sender_context import Rules, SenderContext
 from triage.smtp import SmtpMailer
 from triage.store import open_database
 
@@ -49,13 +50,15 @@ def main() -> None:
             try:
                 _listens(port)
                 outbox = Outbox(
-                    database,
-                    SmtpMailer("127.0.0.1", port, security="none"),
-                    SystemClock(),
-                    owner="benchmark",
-                    is_gone=lambda _: False,
-                    rules=Rules(connections=N_CONNECTIONS),
-                    monotonic=seconds_up,
+                    SenderContext(
+                        database,
+                        SmtpMailer("127.0.0.1", port, security="none"),
+                        SystemClock(),
+                        owner="benchmark",
+                        is_gone=lambda _: False,
+                        rules=Rules(connections=N_CONNECTIONS),
+                        monotonic=seconds_up,
+                    )
                 )
                 started, busy = time.perf_counter(), time.process_time()
                 report = outbox.drain()

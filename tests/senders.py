@@ -55,9 +55,9 @@ def drain(
     """
     from triage import app, doubts
     from triage.clock import SystemClock, seconds_up
-    from triage.doubts import Ambiguous
-    from triage.outbox import Outbox, Rules
+    from triage.outbox import Outbox
     from triage.pace import Pace
+    from triage.sender_context import Ambiguous, Rules, SenderContext
     from triage.smtp import SmtpMailer
     from triage.store import open_database
 
@@ -75,20 +75,22 @@ def drain(
         oracle = lambda message_id: message_id in Path(ledger).read_text()  # noqa: E731
     mailer = SmtpMailer("127.0.0.1", port, security="none", oracle=oracle)
     outbox = Outbox(
-        open_database(url),
-        _Poisoned(mailer) if poisoned else mailer,
-        Clock(),
-        owner=app._this_process(),
-        is_gone=app._is_gone,
-        rules=Rules(
-            ambiguous=Ambiguous.HOLD if mode == "hold" else Ambiguous.RESEND,
-            connections=connections,
-            pace=Pace(*pace),
-            lease=timedelta(seconds=lease_s),
-        ),
-        # In tests an address is its own secret.
-        address_hash=lambda address: address,
-        monotonic=seconds_up,
+        SenderContext(
+            open_database(url),
+            _Poisoned(mailer) if poisoned else mailer,
+            Clock(),
+            owner=app._this_process(),
+            is_gone=app._is_gone,
+            rules=Rules(
+                ambiguous=Ambiguous.HOLD if mode == "hold" else Ambiguous.RESEND,
+                connections=connections,
+                pace=Pace(*pace),
+                lease=timedelta(seconds=lease_s),
+            ),
+            # In tests an address is its own secret.
+            address_hash=lambda address: address,
+            monotonic=seconds_up,
+        )
     )
     outbox.drain()
     while again_s:

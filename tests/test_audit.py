@@ -27,7 +27,7 @@ from tests.installation import add_papers, add_reader, empty_slate, queue
 from triage import store
 from triage.audit import audit, audit_in_words
 from triage.cli import cli
-from triage.doubts import Ambiguous, resolve, retry
+from triage.doubts import resolve, retry
 from triage.errors import (
     DatabaseError,
     MailDeferred,
@@ -37,9 +37,10 @@ from triage.errors import (
     MailUncertain,
 )
 from triage.journal import Journal
-from triage.outbox import Outbox, Rules
+from triage.outbox import Outbox
 from triage.records import MessageState as State
 from triage.records import OutgoingMessage, Paper
+from triage.sender_context import Ambiguous, Rules, SenderContext
 from triage.store import Database, open_database
 from triage.subscribe import pause, unsubscribe
 
@@ -134,12 +135,14 @@ class History:
 
     def _drain(self) -> None:
         outbox = Outbox(
-            self.database,
-            FatefulMailer(self.rng, self.clock),
-            self.clock,
-            owner=f"sender {self.rng.random()}",
-            is_gone=lambda _: True,
-            rules=Rules(ambiguous=self.rng.choice(list(Ambiguous))),
+            SenderContext(
+                self.database,
+                FatefulMailer(self.rng, self.clock),
+                self.clock,
+                owner=f"sender {self.rng.random()}",
+                is_gone=lambda _: True,
+                rules=Rules(ambiguous=self.rng.choice(list(Ambiguous))),
+            )
         )
         with suppress(KeyboardInterrupt, SystemExit, MailError):
             outbox.drain()
@@ -399,11 +402,13 @@ def test_each_date_says_what_became_of_what_was_due(database: Database, tmp_path
         queue(database, empty_slate(add_reader(database, n), n))
     queue(database, empty_slate(add_reader(database, 4), 4, on=DAY + ONE_DAY))
     sender = Outbox(
-        database,
-        FakeMailer(MailRefused("550")),
-        StoppedClock(),
-        owner="us",
-        is_gone=lambda _: True,
+        SenderContext(
+            database,
+            FakeMailer(MailRefused("550")),
+            StoppedClock(),
+            owner="us",
+            is_gone=lambda _: True,
+        )
     )
     sender.drain()
     found = audit(database)
@@ -426,7 +431,7 @@ def test_what_was_sent_again_is_counted(database: Database) -> None:
     queue(database, empty_slate(add_reader(database)))
     clock = StoppedClock()
     mailer = Unknowing(MailUncertain("lost"))
-    sender = Outbox(database, mailer, clock, owner="us", is_gone=lambda _: True)
+    sender = Outbox(SenderContext(database, mailer, clock, owner="us", is_gone=lambda _: True))
     sender.drain()
     clock.at += MINUTE
     sender.drain()

@@ -29,9 +29,10 @@ from triage.clearance import Clearance
 from triage.cli import cli
 from triage.errors import DatabaseError
 from triage.journal import Journal
-from triage.outbox import DrainReport, Outbox, Rules
+from triage.outbox import DrainReport, Outbox
 from triage.reconcile import Agreed, disagreement, reconcile
 from triage.records import OutgoingMessage
+from triage.sender_context import Rules, SenderContext
 from triage.store import Database, open_database
 
 
@@ -296,13 +297,15 @@ def outbox(database: Database, mailer: FakeMailer, journal: Journal) -> Outbox:
     clock = StoppedClock()
     clearance = Clearance(database, journal, clock, free=lambda _: 10**12)
     return Outbox(
-        database,
-        mailer,
-        clock,
-        owner="us",
-        is_gone=lambda _: True,
-        rules=Rules(connections=4),
-        journal=journal,
+        SenderContext(
+            database,
+            mailer,
+            clock,
+            owner="us",
+            is_gone=lambda _: True,
+            rules=Rules(connections=4),
+            journal=journal,
+        ),
         refusal=clearance.refusal,
     )
 

@@ -28,9 +28,10 @@ from triage.bounces import Intake, why_suppress
 from triage.cli import cli
 from triage.errors import ConfigError
 from triage.links import envelope_sender
-from triage.outbox import Outbox, Rules
+from triage.outbox import Outbox
 from triage.records import MessageState, OutgoingMessage, Subscriber, SubscriberState
 from triage.returned import Kind
+from triage.sender_context import Rules, SenderContext
 from triage.smtp import SmtpMailer
 from triage.store import Database
 from triage.tokens import Claims, Keyring, Purpose
@@ -162,13 +163,15 @@ def test_a_mailbox_that_is_refused_at_the_door_gets_nothing_more_at_once(
     with script(rcpt=gone + there) as server:
         mailer = SmtpMailer("127.0.0.1", server.port, security="none")
         Outbox(
-            post.db,
-            mailer,
-            post.clock,
-            owner="us",
-            is_gone=lambda _: False,
-            rules=Rules(envelope_sender=lambda _: MAILBOX),
-            address_hash=post.hashed,
+            SenderContext(
+                post.db,
+                mailer,
+                post.clock,
+                owner="us",
+                is_gone=lambda _: False,
+                rules=Rules(envelope_sender=lambda _: MAILBOX),
+                address_hash=post.hashed,
+            )
         ).drain()
     reasons = [post.reason(reader) for reader in readers]
     assert reasons == ["no such mailbox"] * len(gone) + [None] * len(there)

@@ -29,6 +29,7 @@ from triage.outbox import Outbox
 from triage.ranking import DigestRules
 from triage.records import OutgoingMessage, Slate, Verdict
 from triage.schedule import Schedule
+from triage.sender_context import SenderContext
 from triage.sources._http import Gate
 from triage.sources.arxiv import Arxiv
 from triage.subscribe import add
@@ -194,7 +195,7 @@ def test_each_subscriber_gets_one_digest_that_chooses_from_all_missed_days(
                 compose=compose,
                 rules=rules,
             ),
-            Outbox(database, mailer, clock, owner="one", is_gone=lambda _: True),
+            Outbox(SenderContext(database, mailer, clock, owner="one", is_gone=lambda _: True)),
             sources=lambda: [outage.source(arxiv_today(clock.now()))],
             awaited={"arxiv": 0},
             chores=[],

@@ -43,9 +43,10 @@ from triage.clock import SystemClock
 from triage.errors import DatabaseError
 from triage.fetched import Batch, FetchedPaper
 from triage.ingest import ingest
-from triage.outbox import Outbox, Rules
+from triage.outbox import Outbox
 from triage.pace import Pace
 from triage.records import EventKind, OutgoingMessage
+from triage.sender_context import Rules, SenderContext
 from triage.store import Database, _checkpoint, _database, health, open_database, place
 from triage.tables import events, messages, slates, source_cursors, subscribers
 from triage.tokens import Claims, Keyring, Purpose
@@ -353,12 +354,14 @@ class Beside:
     def send(self, database: TimedDatabase) -> int:
         settle()
         outbox = Outbox(
-            database,
-            SlowMailer(),
-            SystemClock(),
-            owner="us",
-            is_gone=lambda _: False,
-            rules=Rules(connections=4, pace=Pace(1.1 * self.n_digests / self.duration_s, 0.0)),
+            SenderContext(
+                database,
+                SlowMailer(),
+                SystemClock(),
+                owner="us",
+                is_gone=lambda _: False,
+                rules=Rules(connections=4, pace=Pace(1.1 * self.n_digests / self.duration_s, 0.0)),
+            )
         )
         n = 0
         while not self.over.is_set():

@@ -22,8 +22,9 @@ from triage.enrolment import MOST_WAITING, Enrolment, NoteKind, Wish, mailbox, n
 from triage.errors import ConfigError, NotFound, TokenError, TokenExpired
 from triage.mail import part_of
 from triage.notes import composer
-from triage.outbox import Outbox, Rules
+from triage.outbox import Outbox
 from triage.records import OutgoingMessage, Subscriber, SubscriberState
+from triage.sender_context import Rules, SenderContext
 from triage.sessions import MOST_TRIES, SESSION, Sessions
 from triage.settings import MailSettings, Settings, Site
 from triage.store import Database
@@ -107,7 +108,9 @@ def new_office(folder: Path) -> Office:
     )
     mailer = FakeMailer()
     outbox = Outbox(
-        db, mailer, clock, owner="here/1/x", is_gone=lambda _: False, rules=Rules(connections=1)
+        SenderContext(
+            db, mailer, clock, owner="here/1/x", is_gone=lambda _: False, rules=Rules(connections=1)
+        )
     )
     enrolment = Enrolment(
         db, clock, keyring, composer(SETTINGS), address_hash=lambda email: f"hash of {email}"

@@ -25,9 +25,10 @@ from triage.audit import audit
 from triage.clearance import LEAST_FREE, Clearance
 from triage.errors import DatabaseError
 from triage.journal import Journal
-from triage.outbox import DrainReport, Outbox, Rules
+from triage.outbox import DrainReport, Outbox
 from triage.records import EventKind
 from triage.records import MessageState as State
+from triage.sender_context import Rules, SenderContext
 from triage.store import Database, open_database
 from triage.tables import bodies, messages
 
@@ -66,13 +67,15 @@ class Limit:
 def outbox(database: Database, mailer: FakeMailer, journal: Journal, free: int = PLENTY) -> Outbox:
     clock = StoppedClock()
     return Outbox(
-        database,
-        mailer,
-        clock,
-        owner="us",
-        is_gone=lambda _: True,
-        rules=Rules(),
-        journal=journal,
+        SenderContext(
+            database,
+            mailer,
+            clock,
+            owner="us",
+            is_gone=lambda _: True,
+            rules=Rules(),
+            journal=journal,
+        ),
         refusal=Clearance(database, journal, clock, free=lambda _: free).refusal,
     )
 

@@ -26,6 +26,7 @@ from triage.ports import Source
 from triage.ranking import DigestRules
 from triage.records import Frequency, MessageState, OutgoingMessage, Slate, Verdict
 from triage.schedule import Schedule
+from triage.sender_context import SenderContext
 from triage.store import Database
 from triage.subscribe import add
 from triage.workshop import FileWorkshop
@@ -238,7 +239,11 @@ class Office:
             self.database,
             clock,
             nightly,
-            Outbox(self.database, self.mailer, clock, owner="one", is_gone=lambda _: True),
+            Outbox(
+                SenderContext(
+                    self.database, self.mailer, clock, owner="one", is_gone=lambda _: True
+                )
+            ),
             sources=self.sources,
             awaited={"arxiv": 0, "biorxiv": 1},
             chores=[],

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,13 @@ from triage.audit import audit
 from triage.doubts import resolve
 from triage.errors import DatabaseError, MailUncertain
 from triage.journal import Journal, JournalDamaged
-from triage.outbox import DrainReport, Outbox, Rules
+from triage.outbox import DrainReport, Outbox
 from triage.reconcile import (
     complete,
     disagreement,
 )
 from triage.records import MessageState, Sent
+from triage.sender_context import Rules, SenderContext
 from triage.store import Database, open_database
 
 ONE_DAY = timedelta(days=1)
@@ -223,17 +224,23 @@ class UnknowingMailer(FakeMailer):
 
 
 def outbox(
-    database: Database, mailer: FakeMailer, clock: StoppedClock, journal: Journal, **more: Any
+    database: Database,
+    mailer: FakeMailer,
+    clock: StoppedClock,
+    journal: Journal,
+    refusal: Callable[[], str] = lambda: "",
 ) -> Outbox:
     return Outbox(
-        database,
-        mailer,
-        clock,
-        owner="us",
-        is_gone=lambda _: True,
-        rules=Rules(),
-        journal=journal,
-        **more,
+        SenderContext(
+            database,
+            mailer,
+            clock,
+            owner="us",
+            is_gone=lambda _: True,
+            rules=Rules(),
+            journal=journal,
+        ),
+        refusal,
     )
 
 

@@ -33,8 +33,9 @@ from tests.web_world import ADDRESS, World, new_world
 from triage import store
 from triage.courier import SEND_WINDOW
 from triage.enrolment import CONFIRM_WITHIN
-from triage.outbox import Outbox, Rules
+from triage.outbox import Outbox
 from triage.records import EventKind
+from triage.sender_context import Rules, SenderContext
 from triage.sessions import SESSION, fingerprint
 from triage.tokens import Purpose
 
@@ -77,12 +78,14 @@ class Lives(RuleBasedStateMachine):
         self.readers = {each.email: Reader(each.public_id, "active") for each in self.world.readers}
         self.mailer = FakeMailer()
         self.outbox = Outbox(
-            self.world.db,
-            self.mailer,
-            self.world.clock,
-            owner="here/1/x",
-            is_gone=lambda _: False,
-            rules=Rules(connections=1),
+            SenderContext(
+                self.world.db,
+                self.mailer,
+                self.world.clock,
+                owner="here/1/x",
+                is_gone=lambda _: False,
+                rules=Rules(connections=1),
+            )
         )
         now = self.world.clock.now()
         self.waiting = {

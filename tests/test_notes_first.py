@@ -14,9 +14,10 @@ from tests.web_world import World, new_crowd
 from triage.clock import SystemClock
 from triage.enrolment import Wish
 from triage.mail import HEADERS
-from triage.outbox import Outbox, Rules
+from triage.outbox import Outbox
 from triage.records import OutgoingMessage
 from triage.scheduler import ANSWER_EVERY_S
+from triage.sender_context import Rules, SenderContext
 
 
 class SlowMailer:
@@ -56,12 +57,14 @@ def test_confirmations_overtake_a_run_of_digests(tmp_path: Path, guarantee: Guar
 
     def outbox(owner: str, connections: int) -> Outbox:
         return Outbox(
-            world.db,
-            SlowMailer(taken, each_s),
-            SystemClock(),
-            owner=owner,
-            is_gone=lambda _: False,
-            rules=Rules(connections=connections),
+            SenderContext(
+                world.db,
+                SlowMailer(taken, each_s),
+                SystemClock(),
+                owner=owner,
+                is_gone=lambda _: False,
+                rules=Rules(connections=connections),
+            )
         )
 
     with world.db.write() as conn:

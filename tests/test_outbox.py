@@ -14,10 +14,12 @@ from tests.factories import DAY, NOON, impression, paper, slate
 from tests.fakes import FakeMailer, StoppedClock
 from tests.installation import add_papers, add_reader, empty_slate, installed, queue, rows
 from triage import store
-from triage.doubts import LOG_IS_WRITTEN, MOST_CRASHES, MOST_RESENDS, RESEND_WITHIN, Ambiguous
+from triage.courier import SEND_WINDOW
+from triage.doubts import LOG_IS_WRITTEN, MOST_CRASHES, MOST_RESENDS, RESEND_WITHIN
 from triage.errors import MailDeferred, MailerBroken, MailRefused, MailUncertain
-from triage.outbox import LEASE, SEND_WINDOW, DrainReport, Outbox, Rules
+from triage.outbox import DrainReport, Outbox
 from triage.records import MessageState, OutgoingMessage, Subscriber, SubscriberState
+from triage.sender_context import LEASE, Ambiguous, Rules, SenderContext
 from triage.store import Database, open_database
 from triage.store.messages import StoredMessage
 
@@ -61,12 +63,14 @@ def outbox(
     **rules: Any,
 ) -> Outbox:
     return Outbox(
-        database,
-        mailer,
-        clock,
-        owner=owner,
-        is_gone=lambda who: who in gone,
-        rules=Rules(**rules),
+        SenderContext(
+            database,
+            mailer,
+            clock,
+            owner=owner,
+            is_gone=lambda who: who in gone,
+            rules=Rules(**rules),
+        )
     )
 
 
@@ -537,7 +541,9 @@ def test_a_message_that_kills_its_senders_is_given_up_and_the_others_go(
     for n in range(MOST_CRASHES):
         # SystemExit cleans up after itself; a process that was killed does not.
         sender = Outbox(
-            database, mailer, clock, owner=f"{n}", is_gone=lambda _: True, rules=Rules()
+            SenderContext(
+                database, mailer, clock, owner=f"{n}", is_gone=lambda _: True, rules=Rules()
+            )
         )
         sender._courier._let_go = lambda *_: None  # type: ignore[method-assign,assignment]
         with pytest.raises(SystemExit):

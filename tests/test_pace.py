@@ -20,10 +20,12 @@ from tests.installation import add_reader, empty_slate, rows
 from tests.mail_rig import fast_database, fill
 from tests.senders import forking, sink, taken
 from triage import store
+from triage.courier import SEND_WINDOW
 from triage.digest import _share
-from triage.outbox import SEND_WINDOW, Outbox, Rules
+from triage.outbox import Outbox
 from triage.pace import Line, Pace, domain_of, next_token_at, tokens_now
 from triage.records import OutgoingMessage
+from triage.sender_context import Rules, SenderContext
 from triage.store import Database
 
 SECOND = timedelta(seconds=1)
@@ -51,7 +53,14 @@ def drained(
     """Drain with a sender of its own; return what went when, and to which domain."""
     mailer = LoggingMailer(clock, most)
     outbox = Outbox(
-        database, mailer, clock, owner=f"{clock.at}", is_gone=lambda _: True, rules=Rules(pace=pace)
+        SenderContext(
+            database,
+            mailer,
+            clock,
+            owner=f"{clock.at}",
+            is_gone=lambda _: True,
+            rules=Rules(pace=pace),
+        )
     )
     with suppress(KeyboardInterrupt):
         outbox.drain()

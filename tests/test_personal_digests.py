@@ -19,6 +19,7 @@ from triage.errors import ConfigError
 from triage.outbox import Outbox
 from triage.ranking import DigestRules
 from triage.records import OutgoingMessage, Slate, Subscriber
+from triage.sender_context import SenderContext
 from triage.store import Database
 from triage.subscribe import add, change, find, pause, resume
 from triage.workshop import FileWorkshop
@@ -86,7 +87,9 @@ def office(tmp_path: Path) -> Iterator[Office]:
             compose=compose,
             rules=DigestRules(size=3, max_age_days=14, score_floor=0.0, exploration_slots=0),
         )
-        outbox = Outbox(database, FakeMailer(), clock, owner="one", is_gone=lambda _: False)
+        outbox = Outbox(
+            SenderContext(database, FakeMailer(), clock, owner="one", is_gone=lambda _: False)
+        )
         yield Office(database, nightly, outbox, clock)
 
 

@@ -21,6 +21,7 @@ from triage.erasure import rewrite_after_erasures
 from triage.errors import MailDeferred, MailRefused
 from triage.outbox import Outbox
 from triage.retention import CHUNK, forget_old_mail
+from triage.sender_context import SenderContext
 from triage.store import Database
 from triage.tables import attempts
 
@@ -35,7 +36,9 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 def drain(database: Database, clock: StoppedClock, *failures: Exception) -> None:
-    Outbox(database, FakeMailer(*failures), clock, owner="us", is_gone=lambda _: False).drain()
+    Outbox(
+        SenderContext(database, FakeMailer(*failures), clock, owner="us", is_gone=lambda _: False)
+    ).drain()
 
 
 def keep_bounce(database: Database, n: int, clock: StoppedClock) -> None:

@@ -14,7 +14,8 @@ from tests.guarantees import Guarantee
 from tests.installation import rows
 from tests.mail_rig import fast_database, fill
 from tests.senders import sink, taken
-from triage.outbox import Outbox, Rules
+from triage.outbox import Outbox
+from triage.sender_context import Rules, SenderContext
 from triage.smtp import SmtpMailer
 from triage.tables import subscribers
 
@@ -43,12 +44,14 @@ def test_every_attempt_hands_over_the_same_bytes(guarantee: Guarantee) -> None:
             for round_ in range(40):
                 mailer = SmtpMailer("127.0.0.1", port, security="none")
                 outbox = Outbox(
-                    database,
-                    mailer,
-                    clock,
-                    owner=f"{round_}",
-                    is_gone=lambda _: False,
-                    rules=Rules(connections=4),
+                    SenderContext(
+                        database,
+                        mailer,
+                        clock,
+                        owner=f"{round_}",
+                        is_gone=lambda _: False,
+                        rules=Rules(connections=4),
+                    )
                 )
                 outbox.drain()
                 states = {each["state"] for each in rows(database, "messages")}

@@ -25,6 +25,7 @@ from triage.ports import Source
 from triage.ranking import DigestRules
 from triage.records import Frequency, OutgoingMessage, Slate, Subscriber, Verdict
 from triage.schedule import OLDER_AGAIN, OPEN_AGAIN, PATIENCE, SETTLED_AGAIN, Chore, Schedule
+from triage.sender_context import SenderContext
 from triage.store import Database
 from triage.subscribe import add, pause, resume
 from triage.workshop import FileWorkshop
@@ -73,7 +74,9 @@ class Office:
             rules=DigestRules(size=3, max_age_days=14, score_floor=0.0, exploration_slots=0),
         )
         outbox = Outbox(
-            self.database, self.mailer, self.clock, owner=owner, is_gone=lambda _: False
+            SenderContext(
+                self.database, self.mailer, self.clock, owner=owner, is_gone=lambda _: False
+            )
         )
         return Schedule(
             self.database,

@@ -19,6 +19,7 @@ from tests.mail_servers import DROP, HANG, Script, script
 from triage import store
 from triage.outbox import DrainReport, Outbox
 from triage.records import MessageState as State
+from triage.sender_context import SenderContext
 from triage.smtp import SmtpMailer
 from triage.store import Database
 from triage.tables import runs, subscribers, suppressions
@@ -90,7 +91,9 @@ def drain(database: Database, port: int, clock: StoppedClock) -> DrainReport:
         final_s=0.1,
         monotonic=lambda: clock.now().timestamp(),
     )
-    return Outbox(database, mailer, clock, owner="us", is_gone=lambda _: False).drain()
+    return Outbox(
+        SenderContext(database, mailer, clock, owner="us", is_gone=lambda _: False)
+    ).drain()
 
 
 def message(database: Database) -> dict[str, Any]:

@@ -46,9 +46,9 @@ def mixed(*, url: str, said: str, first: int, often: bool) -> None:
     """
     from triage import store
     from triage.clock import SystemClock
-    from triage.doubts import Ambiguous
-    from triage.outbox import Outbox, Rules
+    from triage.outbox import Outbox
     from triage.records import EventKind, Origin, OutgoingMessage
+    from triage.sender_context import Ambiguous, Rules, SenderContext
     from triage.store import _checkpoint, open_database
 
     if often:
@@ -97,12 +97,14 @@ def mixed(*, url: str, said: str, first: int, often: bool) -> None:
 
     def send(_: int) -> None:
         outbox = Outbox(
-            database,
-            Taking(),
-            SystemClock(),
-            owner=f"sender {os.getpid()}",
-            is_gone=lambda _: True,
-            rules=Rules(ambiguous=Ambiguous.RESEND, connections=2),
+            SenderContext(
+                database,
+                Taking(),
+                SystemClock(),
+                owner=f"sender {os.getpid()}",
+                is_gone=lambda _: True,
+                rules=Rules(ambiguous=Ambiguous.RESEND, connections=2),
+            )
         )
         sent = outbox.drain(lambda state: tell(state=str(state))).sent
         if not sent:

@@ -207,32 +207,34 @@ class App:
 
     def outbox(self, mailer: Mailer | None = None) -> Outbox:
         from triage.clearance import Clearance
-        from triage.doubts import Ambiguous
-        from triage.outbox import Outbox, Rules
+        from triage.outbox import Outbox
         from triage.pace import Pace
+        from triage.sender_context import Ambiguous, Rules, SenderContext
 
         mail = self.settings.mail
         return Outbox(
-            self.database,
-            mailer or self.mailer,
-            self.clock,
-            owner=_this_process(),
-            is_gone=_is_gone,
-            rules=Rules(
-                ambiguous=Ambiguous(mail.ambiguous),
-                connections=mail.connections,
-                pace=Pace(
-                    mail.per_second,
-                    mail.per_domain_per_second,
-                    mail.per_domain_connections,
-                    mail.ramp_up_per_hour,
+            SenderContext(
+                self.database,
+                mailer or self.mailer,
+                self.clock,
+                owner=_this_process(),
+                is_gone=_is_gone,
+                rules=Rules(
+                    ambiguous=Ambiguous(mail.ambiguous),
+                    connections=mail.connections,
+                    pace=Pace(
+                        mail.per_second,
+                        mail.per_domain_per_second,
+                        mail.per_domain_connections,
+                        mail.ramp_up_per_hour,
+                    ),
+                    envelope_sender=self.envelope_sender,
+                    sender=parseaddr(mail.sender)[1],
                 ),
-                envelope_sender=self.envelope_sender,
-                sender=parseaddr(mail.sender)[1],
+                address_hash=self.address_hash,
+                monotonic=seconds_up if isinstance(self.clock, SystemClock) else None,
+                journal=self.journal,
             ),
-            address_hash=self.address_hash,
-            monotonic=seconds_up if isinstance(self.clock, SystemClock) else None,
-            journal=self.journal,
             refusal=Clearance(self.database, self.journal, self.clock, red=self.red).refusal,
         )
 

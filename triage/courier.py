@@ -17,16 +17,16 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from triage import store
-from triage.doubts import Ambiguous, crashed, end_attempt, note
+from triage.doubts import changed, crashed, end_attempt, note, release_papers
 from triage.errors import (
     DatabaseError,
     MailDeferred,
@@ -34,22 +34,20 @@ from triage.errors import (
     MailRefused,
     MailUncertain,
 )
-from triage.journal import Journal
 from triage.killpoint import pass_by
 from triage.pace import (
     BURST_S,
     RAMP_UP,
     RAMP_UP_BURST_S,
     WHOLE,
-    Pace,
     domain_of,
     next_token_at,
     tokens_now,
 )
-from triage.ports import Clock, Mailer
 from triage.records import MessageState as State
 from triage.records import OutgoingMessage, SubscriberState
-from triage.store import Database, SharedWrites
+from triage.sender_context import SenderContext
+from triage.store import SharedWrites
 from triage.store.messages import StoredMessage
 
 if TYPE_CHECKING:
@@ -57,31 +55,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# Renewed three times while it lasts, for a lawful hand-over may take much longer: 600 s for the
-# last answer alone (RFC 5321, 4.5.3.2). A sender of this machine that died is known to be gone.
-LEASE = timedelta(seconds=60)
 SEND_WINDOW = timedelta(hours=12)
 BACK_OFF = tuple(timedelta(minutes=m) for m in (1, 5, 15, 30, 60, 120))
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How mail is sent.
-
-    Attributes:
-        connections: how many messages are on their way at once.
-        lease: so long a sender that shows no sign of life keeps what it claimed.
-        envelope_sender: makes of a Message-ID the address to which that message comes back if it
-            cannot be delivered; "" is as in From.
-        sender: the address in From, which a ramp-up is for.
-    """
-
-    ambiguous: Ambiguous = Ambiguous.RESEND
-    connections: int = 1
-    pace: Pace = field(default_factory=Pace)
-    lease: timedelta = LEASE
-    envelope_sender: Callable[[str], str] = lambda _: ""
-    sender: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,35 +76,13 @@ class _Stopped(Exception):
 
 
 class Courier:
-    """Carries messages, for several threads at once.
+    """Carries messages, for several threads at once."""
 
-    Args:
-        owner: names this sender in leases; unlike that of any other.
-        address_hash: the name under which an address is suppressed.
-        monotonic: a clock in seconds that nobody sets.
-        journal: is told what was sent before the database is.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        mailer: Mailer,
-        clock: Clock,
-        *,
-        owner: str,
-        rules: Rules,
-        address_hash: Callable[[str], str],
-        monotonic: Callable[[], float],
-        journal: Journal | None = None,
-    ) -> None:
-        self._journal = journal
-        self._writes = SharedWrites(database)
-        self._mailer = mailer
-        self._clock = clock
-        self._owner = owner
-        self._rules = rules
-        self._address_hash = address_hash
-        self._monotonic = monotonic
+    def __init__(self, context: SenderContext) -> None:
+        self._context = context
+        self._writes = SharedWrites(context.database)
+        self._clock = context.clock
+        self._rules = context.rules
         self._guard = threading.Lock()
         self._in_hand: set[int] = set()
 
@@ -141,10 +94,8 @@ class Courier:
             DatabaseError: what happened cannot be stored; the lease keeps the message until then.
         """
         claimed = self._writes(lambda conn: self._claim(conn, message))
-        if isinstance(claimed, Later):
+        if not isinstance(claimed, tuple):
             return claimed
-        if claimed is None or claimed[0].state is not State.CLAIMED:
-            return claimed[0].state if claimed else None
         with self._holding(claimed[0]):
             return self._send(*claimed)
 
@@ -153,18 +104,18 @@ class Courier:
         with self._guard:
             in_hand = sorted(self._in_hand)
         if in_hand:
-            until = self._clock.now() + self._rules.lease
-            self._writes(lambda conn: store.messages.renew(conn, self._owner, in_hand, until))
+            owner, until = self._context.owner, self._clock.now() + self._rules.lease
+            self._writes(lambda conn: store.messages.renew(conn, owner, in_hand, until))
 
     def _send(self, claimed: StoredMessage, mime: bytes) -> State | None:
         pass_by("claimed")
         stands = [claimed]
 
         def about_to_end() -> None:
-            started = self._monotonic()
+            started = self._context.seconds()
             doubted = self._writes(lambda conn: self._doubt(conn, claimed))
-            if doubted is None or doubted.state is not State.IN_DOUBT:
-                raise _Stopped(doubted.state if doubted else None)
+            if not isinstance(doubted, StoredMessage):
+                raise _Stopped(doubted)
             stands.append(doubted)
             if not self._still_holds(doubted, started):
                 raise _Stopped(None)
@@ -173,7 +124,7 @@ class Courier:
         sender = self._rules.envelope_sender(claimed.message_id)
         outgoing = OutgoingMessage(claimed.message_id, claimed.recipient, mime, sender)
         try:
-            reply = self._mailer.send(outgoing, about_to_end)
+            reply = self._context.mailer.send(outgoing, about_to_end)
         except _Stopped as stop:
             # Whoever slept past the lease has handed nothing over, and leaves it to the others.
             return self._let_go(stands[-1], stop.state)
@@ -199,7 +150,7 @@ class Courier:
             raise
         pass_by("handed_over")
         try:
-            note(self._journal, claimed, self._clock)
+            note(self._context.journal, claimed, self._clock.now())
             pass_by("journalled")
         finally:
             # Where the journal fails, the database at least knows; then nothing more is sent.
@@ -209,7 +160,7 @@ class Courier:
 
     def _claim(
         self, conn: Connection, message: StoredMessage
-    ) -> tuple[StoredMessage, bytes] | Later | None:
+    ) -> tuple[StoredMessage, bytes] | State | Later | None:
         """Take a message if its turn has come, it is wanted, and its time is not over."""
         pass_by("claiming")
         now = self._clock.now()
@@ -226,23 +177,21 @@ class Courier:
                 store.paces.save(conn, name, held, now)
                 return Later(name, next_token_at(held, rates[name], now))
         if now - message.created_at >= SEND_WINDOW and not message.resends:
-            over = self._cancel_unwanted(conn, message, now) or self._expire(conn, message, now)
-            return (over, b"") if over else None
-        address_hash = self._address_hash(message.recipient)
+            cancelled = self._cancel_unwanted(conn, message, now)
+            return cancelled or _end_unsent(conn, message, State.FAILED, "expired", now)
         claimed = store.messages.move(
             conn,
             message,
             State.CLAIMED,
             now,
-            wanted_at=address_hash,
+            wanted_at=self._context.address_hash(message.recipient),
             attempts=message.attempts + 1,
-            lease_owner=self._owner,
+            lease_owner=self._context.owner,
             lease_epoch=message.lease_epoch + 1,
             lease_until=now + self._rules.lease,
         )
         if claimed is None:
-            cancelled = self._cancel_unwanted(conn, message, now)
-            return (cancelled, b"") if cancelled else None
+            return self._cancel_unwanted(conn, message, now)
         for name, held in tokens.items():
             store.paces.save(conn, name, max(held - 1.0, 0.0), now)
         store.attempts.begin(conn, claimed.id, claimed.lease_epoch, now)
@@ -256,7 +205,7 @@ class Courier:
             day = (now - since).days
         return pace.rates(domain_of(message.recipient), day)
 
-    def _doubt(self, conn: Connection, claimed: StoredMessage) -> StoredMessage | None:
+    def _doubt(self, conn: Connection, claimed: StoredMessage) -> StoredMessage | State | None:
         """Put a message in doubt, or cancel it if it is no longer wanted."""
         now = self._clock.now()
         doubted = store.messages.move(
@@ -264,38 +213,27 @@ class Courier:
             claimed,
             State.IN_DOUBT,
             now,
-            wanted_at=self._address_hash(claimed.recipient),
+            wanted_at=self._context.address_hash(claimed.recipient),
             doubted_at=now,
             lease_until=now + self._rules.lease,
         )
         pass_by("doubting")
-        if doubted is None:
-            doubted = self._cancel_unwanted(conn, claimed, now)
-            if doubted is not None:
-                end_attempt(conn, claimed, "cancelled", "", self._clock)
-        return doubted
+        if doubted is not None:
+            return doubted
+        cancelled = self._cancel_unwanted(conn, claimed, now)
+        if cancelled:
+            end_attempt(conn, claimed, now, "cancelled", "")
+        return cancelled
 
     def _cancel_unwanted(
         self, conn: Connection, message: StoredMessage, now: datetime
-    ) -> StoredMessage | None:
+    ) -> State | None:
         """Cancel the message of somebody who left, paused or was suppressed; else do nothing."""
-        address_hash = self._address_hash(message.recipient)
+        address_hash = self._context.address_hash(message.recipient)
         reason = store.messages.unwanted_because(conn, message, address_hash)
         if reason is None:
             return None
-        moved = store.messages.move(conn, message, State.CANCELLED, now, reason=reason)
-        # One that was in doubt once may have arrived: its papers are not shown a second time.
-        if moved and message.slate_id is not None and not message.resends:
-            store.slates.release(conn, message.slate_id, now)
-        return moved
-
-    def _expire(
-        self, conn: Connection, message: StoredMessage, now: datetime
-    ) -> StoredMessage | None:
-        moved = store.messages.move(conn, message, State.FAILED, now, reason="expired")
-        if moved and message.slate_id is not None:
-            store.slates.release(conn, message.slate_id, now)
-        return moved
+        return _end_unsent(conn, message, State.CANCELLED, reason, now)
 
     # -- how it ended ------------------------------------------------------------------------------
 
@@ -303,16 +241,9 @@ class Courier:
         self, message: StoredMessage, state: State, outcome: str, reply: str, **fields: Any
     ) -> State | None:
         """Store how an attempt ended; None if the message is no longer ours."""
-
-        def store_it(conn: Connection) -> StoredMessage | None:
-            now = self._clock.now()
-            moved = store.messages.move(conn, message, state, now, last_reply=reply, **fields)
-            if moved:
-                end_attempt(conn, message, outcome, reply, self._clock)
-            return moved
-
-        moved = self._writes(store_it)
-        return moved.state if moved else None
+        return self._writes(
+            lambda conn: changed(conn, message, state, self._clock.now(), outcome, reply, **fields)
+        )
 
     def _put_off(self, message: StoredMessage, reply: str) -> State | None:
         now = self._clock.now()
@@ -323,28 +254,20 @@ class Courier:
         return self._ended(message, State.DEFERRED, "deferred", reply, **later)
 
     def _give_up(self, message: StoredMessage, refusal: MailRefused) -> State | None:
-        reply = str(refusal)
+        def store_it(conn: Connection) -> State | None:
+            now, why, reply = self._clock.now(), refusal.reason, str(refusal)
+            state = changed(conn, message, State.FAILED, now, "failed", reply, reason=why)
+            if state:
+                release_papers(conn, message, now)
+                if refusal.no_such_mailbox:
+                    self._suppress(conn, message, now)
+            return state
 
-        def store_it(conn: Connection) -> StoredMessage | None:
-            now = self._clock.now()
-            moved = store.messages.move(
-                conn, message, State.FAILED, now, reason=refusal.reason, last_reply=reply
-            )
-            if moved is None:
-                return None
-            end_attempt(conn, message, "failed", reply, self._clock)
-            if message.slate_id is not None and not message.resends:
-                store.slates.release(conn, message.slate_id, now)
-            if refusal.no_such_mailbox:
-                self._suppress(conn, message, now)
-            return moved
-
-        moved = self._writes(store_it)
-        return moved.state if moved else None
+        return self._writes(store_it)
 
     def _suppress(self, conn: Connection, message: StoredMessage, now: datetime) -> None:
         """Send nothing more to an address that the receiver itself says is not there."""
-        address_hash = self._address_hash(message.recipient)
+        address_hash = self._context.address_hash(message.recipient)
         store.suppressions.add(conn, address_hash, "no such mailbox", now)
         subscriber = store.subscribers.by_id(conn, message.subscriber_id)
         # Whoever has left in the meantime has left; that is the stronger wish.
@@ -360,7 +283,7 @@ class Courier:
             now = self._clock.now()
             free: dict[str, Any] = {"lease_owner": "", "lease_until": now, "doubted_at": now}
             if store.messages.amend(conn, message, now, last_reply=why, **free):
-                end_attempt(conn, message, "uncertain", why, self._clock)
+                end_attempt(conn, message, now, "uncertain", why)
 
         self._writes(store_it)
 
@@ -369,10 +292,9 @@ class Courier:
         if message.state is State.IN_DOUBT:
             self._leave_in_doubt(message, why)
             return None
-        moved = self._writes(
-            lambda conn: crashed(conn, message, message.crashes + 1, why, self._clock)
-        )
-        return moved.state if moved and moved.state is State.FAILED else None
+        crashes = message.crashes + 1
+        state = self._writes(lambda conn: crashed(conn, message, crashes, why, self._clock.now()))
+        return state if state is State.FAILED else None
 
     def _let_go(self, message: StoredMessage, state: State | None) -> State | None:
         """Let a message wait again that was certainly not handed over, unless it is elsewhere."""
@@ -385,7 +307,7 @@ class Courier:
     def _still_holds(self, message: StoredMessage, since: float) -> bool:
         """Tell whether our lease lasts, by a clock that nobody sets and by the one of the lease."""
         assert message.lease_until is not None  # noqa: S101 - it has just been set
-        slept = self._monotonic() - since
+        slept = self._context.seconds() - since
         return slept < self._rules.lease.total_seconds() and self._clock.now() < message.lease_until
 
     @contextmanager
@@ -397,6 +319,16 @@ class Courier:
         finally:
             with self._guard:
                 self._in_hand.discard(message.id)
+
+
+def _end_unsent(
+    conn: Connection, message: StoredMessage, state: State, reason: str, at: datetime
+) -> State | None:
+    """End a message for which no attempt is made; its papers may be shown again."""
+    if store.messages.move(conn, message, state, at, reason=reason) is None:
+        return None
+    release_papers(conn, message, at)
+    return state
 
 
 def _spread(message: StoredMessage) -> float:

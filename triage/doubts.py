@@ -11,8 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import timedelta
-from enum import StrEnum
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -20,9 +19,10 @@ import structlog
 from triage import store
 from triage.journal import Journal
 from triage.killpoint import pass_by
-from triage.ports import Clock, Mailer
+from triage.ports import Clock
 from triage.records import MessageState as State
 from triage.records import Sent
+from triage.sender_context import Ambiguous, SenderContext
 from triage.store import Database
 from triage.store.messages import StoredMessage
 
@@ -46,13 +46,6 @@ UNKNOWN = "nobody knows whether it arrived"
 Tell = Callable[[State], None]
 
 
-class Ambiguous(StrEnum):
-    """What is done with a message of which nobody knows whether it arrived."""
-
-    RESEND = "resend"
-    HOLD = "hold"
-
-
 @dataclass(frozen=True, slots=True)
 class Reconciled:
     """What asking the oracle again came to."""
@@ -63,38 +56,13 @@ class Reconciled:
 
 
 class Doubts:
-    """Settles what senders left behind.
+    """Settles what senders left behind; what its own sender holds when it asks, it has dropped."""
 
-    Args:
-        owner: names this sender; what it holds when it asks, it has dropped.
-        is_gone: tells whether the sender that a lease names is known to have died.
-        lease: so long a sender is believed to live after its last sign of life.
-        monotonic: a clock in seconds that nobody sets; senders' clocks may differ.
-        journal: knows what was sent before the database learned of it.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        mailer: Mailer,
-        clock: Clock,
-        *,
-        owner: str,
-        is_gone: Callable[[str], bool],
-        ambiguous: Ambiguous,
-        lease: timedelta,
-        monotonic: Callable[[], float],
-        journal: Journal | None = None,
-    ) -> None:
-        self._database = database
-        self._journal = journal
-        self._mailer = mailer
-        self._clock = clock
-        self._owner = owner
-        self._is_gone = is_gone
-        self._ambiguous = ambiguous
-        self._lease = lease
-        self._monotonic = monotonic
+    def __init__(self, context: SenderContext) -> None:
+        self._context = context
+        self._database = context.database
+        self._clock = context.clock
+        self._lease = context.rules.lease
         self._first_seen: dict[tuple[object, ...], float] = {}
         self._one_at_a_time = threading.Lock()
 
@@ -108,7 +76,7 @@ class Doubts:
             with self._database.read() as conn:
                 in_flight = store.messages.in_flight(conn)
             if while_sending:
-                in_flight = [each for each in in_flight if each.lease_owner != self._owner]
+                in_flight = [each for each in in_flight if each.lease_owner != self._context.owner]
             waits = [self._settle_one(message, tell) for message in in_flight]
             signs = {_sign(message) for message in in_flight}
             self._first_seen = {k: at for k, at in self._first_seen.items() if k in signs}
@@ -123,9 +91,9 @@ class Doubts:
             arrived = self._arrived(message)
             with self._database.write() as conn:
                 if arrived:
-                    _found(conn, message, self._clock)
+                    _found(conn, message, self._clock.now())
                 elif arrived is False:
-                    _send_again(conn, message, self._clock, NOT_THERE)
+                    _send_again(conn, message, self._clock.now(), NOT_THERE)
             counts[arrived] += 1
         return Reconciled(counts[True], counts[False], counts[None])
 
@@ -151,20 +119,21 @@ class Doubts:
 
     def _arrived(self, message: StoredMessage) -> bool | None:
         """Tell whether a message arrived; what the transport says is written into the journal."""
-        if self._journal is not None and self._journal.holds(message.message_id):
+        journal = self._context.journal
+        if journal is not None and journal.holds(message.message_id):
             return True
-        arrived = self._mailer.delivered(message.message_id)
+        arrived = self._context.mailer.delivered(message.message_id)
         if arrived:
-            note(self._journal, message, self._clock)
+            note(journal, message, self._clock.now())
         return arrived
 
     def _seconds_held(self, message: StoredMessage) -> float | None:
         """Return for how long nobody else may touch a message; None while its sender lives."""
         owner = message.lease_owner or ""
-        if owner in ("", self._owner) or self._is_gone(owner):
+        if owner in ("", self._context.owner) or self._context.is_gone(owner):
             return 0.0
         # Clocks may differ, so what counts is for how long, by ours, it has shown no sign of life.
-        now = self._monotonic()
+        now = self._context.seconds()
         seen_at = self._first_seen.setdefault(_sign(message), now)
         left_s = max(self._lease.total_seconds() - (now - seen_at), 0.0)
         until, present = message.lease_until or message.created_at, self._clock.now()
@@ -174,105 +143,100 @@ class Doubts:
 
     def _take_back(self, message: StoredMessage) -> State | None:
         """Take back a message that was not handed over; who dropped it may have died of it."""
-        crashes = message.crashes + (message.lease_owner != self._owner)
+        crashes = message.crashes + (message.lease_owner != self._context.owner)
         with self._database.write() as conn:
-            moved = crashed(conn, message, crashes, "its sender died", self._clock)
-        return moved.state if moved else None
+            return crashed(conn, message, crashes, "its sender died", self._clock.now())
 
     def _decide(self, message: StoredMessage, arrived: bool | None, *, soon: bool) -> State | None:
-        again = arrived is False or (soon and self._ambiguous is Ambiguous.RESEND)
+        ambiguous = self._context.rules.ambiguous
+        again = arrived is False or (soon and ambiguous is Ambiguous.RESEND)
         with self._database.write() as conn:
+            now = self._clock.now()
             if arrived:
-                moved = _found(conn, message, self._clock)
+                state = _found(conn, message, now)
             elif again and message.resends < MOST_RESENDS:
                 why = UNKNOWN if arrived is None else NOT_THERE
                 crashes = message.crashes + bool(message.lease_owner)
-                moved = _send_again(conn, message, self._clock, why, crashes)
+                state = _send_again(conn, message, now, why, crashes)
             else:
-                moved = _changed(conn, message, State.HELD, self._clock, "held", UNKNOWN)
-        if moved and moved.state is State.HELD:
+                state = changed(conn, message, State.HELD, now, "held", UNKNOWN)
+        if state is State.HELD:
             log.warning("held: `triage outbox resolve` decides", message_id=message.message_id)
-        return moved.state if moved else None
+        return state
+
+
+# -- steps of a message ----------------------------------------------------------------------------
+
+
+def changed(
+    conn: Connection,
+    message: StoredMessage,
+    state: State,
+    at: datetime,
+    outcome: str,
+    reply: str,
+    **fields: Any,
+) -> State | None:
+    """Move a message on and end its attempt; None if it is no longer ours."""
+    if store.messages.move(conn, message, state, at, last_reply=reply, **fields) is None:
+        return None
+    end_attempt(conn, message, at, outcome, reply)
+    return state
 
 
 def crashed(
-    conn: Connection, message: StoredMessage, crashes: int, reply: str, clock: Clock
-) -> StoredMessage | None:
+    conn: Connection, message: StoredMessage, crashes: int, reply: str, at: datetime
+) -> State | None:
     """Let a claimed message wait again, or give it up when it brought down too many senders."""
     if crashes < MOST_CRASHES:
-        return _changed(conn, message, State.RENDERED, clock, "crashed", reply, crashes=crashes)
-    moved = _changed(
-        conn, message, State.FAILED, clock, "crashed", reply, crashes=crashes, reason="poison"
-    )
-    if moved:
+        return changed(conn, message, State.RENDERED, at, "crashed", reply, crashes=crashes)
+    last = {"crashes": crashes, "reason": "poison"}
+    state = changed(conn, message, State.FAILED, at, "crashed", reply, **last)
+    if state:
         log.error("given up: senders died of it", message_id=message.message_id, times=crashes)
-        if message.slate_id is not None and not message.resends:
-            store.slates.release(conn, message.slate_id, clock.now())
-    return moved
+        release_papers(conn, message, at)
+    return state
 
 
-def note(journal: Journal | None, message: StoredMessage, clock: Clock) -> None:
+def release_papers(conn: Connection, message: StoredMessage, at: datetime) -> None:
+    """Let the papers of a message that goes to nobody be shown again."""
+    # One that was in doubt once may have arrived: its papers are not shown a second time.
+    if message.slate_id is not None and not message.resends:
+        store.slates.release(conn, message.slate_id, at)
+
+
+def note(journal: Journal | None, message: StoredMessage, at: datetime) -> None:
     """Write down outside of the database that a message was sent.
 
     Raises:
         DatabaseError: it cannot be written down.
     """
     if journal is not None:
-        journal.add(
-            Sent(
-                clock.now(),
-                message.message_id,
-                message.subscriber_public_id,
-                message.on,
-                message.kind,
-            )
-        )
+        subscriber = message.subscriber_public_id
+        journal.add(Sent(at, message.message_id, subscriber, message.on, message.kind))
 
 
 def end_attempt(
-    conn: Connection, message: StoredMessage, outcome: str, reply: str, clock: Clock
+    conn: Connection, message: StoredMessage, at: datetime, outcome: str, reply: str
 ) -> None:
     """Write down how the attempt that a message stands in ended."""
-    held = message.state is State.HELD
-    store.attempts.end(
-        conn,
-        message.id,
-        message.lease_epoch,
-        clock.now(),
-        phase=State.IN_DOUBT if held else message.state,
-        outcome=outcome,
-        reply=reply,
-    )
-
-
-def _changed(
-    conn: Connection,
-    message: StoredMessage,
-    state: State,
-    clock: Clock,
-    outcome: str,
-    reply: str,
-    **fields: Any,
-) -> StoredMessage | None:
-    """Move a message on and end its attempt."""
-    moved = store.messages.move(conn, message, state, clock.now(), last_reply=reply, **fields)
-    if moved:
-        end_attempt(conn, message, outcome, reply, clock)
-    return moved
+    phase = State.IN_DOUBT if message.state is State.HELD else message.state
+    epoch = message.lease_epoch
+    store.attempts.end(conn, message.id, epoch, at, phase=phase, outcome=outcome, reply=reply)
 
 
 def _found(
-    conn: Connection, message: StoredMessage, clock: Clock, reply: str = FOUND
-) -> StoredMessage | None:
-    sent_at = message.doubted_at or clock.now()
-    return _changed(conn, message, State.SENT, clock, "sent", reply, sent_at=sent_at)
+    conn: Connection, message: StoredMessage, at: datetime, reply: str = FOUND
+) -> State | None:
+    sent_at = message.doubted_at or at
+    return changed(conn, message, State.SENT, at, "sent", reply, sent_at=sent_at)
 
 
 def _send_again(
-    conn: Connection, message: StoredMessage, clock: Clock, why: str, crashes: int = 0
-) -> StoredMessage | None:
+    conn: Connection, message: StoredMessage, at: datetime, why: str, crashes: int = 0
+) -> State | None:
     again = {"resends": message.resends + 1, "crashes": crashes}
-    return _changed(conn, message, State.RENDERED, clock, "resent", why, **again)
+    return changed(conn, message, State.RENDERED, at, "resent", why, **again)
 
 
 # -- what an operator decides ----------------------------------------------------------------------
@@ -293,15 +257,16 @@ def resolve(
     with database.write() as conn:
         held = store.messages.in_states(conn, [State.HELD], message_ids)
         for message in held:
+            now = clock.now()
             if decision is State.SENT:
-                note(journal, message, clock)
-                _found(conn, message, clock, "an operator says that it arrived")
+                note(journal, message, now)
+                _found(conn, message, now, "an operator says that it arrived")
             elif decision is State.RENDERED:
-                _send_again(conn, message, clock, "an operator says that it did not arrive")
+                _send_again(conn, message, now, "an operator says that it did not arrive")
             else:
                 # Its papers are not shown again, for it may have arrived.
                 why = "an operator says that it need not go"
-                _changed(conn, message, decision, clock, "cancelled", why, reason="operator")
+                changed(conn, message, decision, now, "cancelled", why, reason="operator")
     return len(held)
 
 

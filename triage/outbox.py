@@ -8,21 +8,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 
 import structlog
 
 from triage import store
-from triage.courier import BACK_OFF, LEASE, SEND_WINDOW, Courier, Later, Rules
+from triage.courier import Courier, Later
 from triage.doubts import Doubts, Reconciled
 from triage.errors import DatabaseError, MailerBroken
-from triage.journal import Journal
 from triage.pace import RAMP_UP, Line
-from triage.ports import Clock, Mailer
 from triage.records import MessageState as State
-from triage.store import Database
-
-__all__ = ["BACK_OFF", "LEASE", "SEND_WINDOW", "DrainReport", "Outbox", "Rules"]
+from triage.sender_context import SenderContext
 
 log = structlog.get_logger()
 
@@ -43,63 +38,21 @@ class DrainReport:
     broken: str = ""
 
 
-def _unkeyed(address: str) -> str:
-    return sha256(address.casefold().encode()).hexdigest()
-
-
 class Outbox:
     """Drains the outbox through one mailer.
 
     Args:
-        owner: names this sender in leases; unlike that of any other.
-        is_gone: tells whether the sender that a lease names is known to have died.
-        address_hash: the name under which an address is suppressed; one without a key if left out.
-        monotonic: a clock in seconds that nobody sets; the other one if left out.
-        journal: knows outside of the database what was sent.
         refusal: says why nothing may be sent now; "" while all is well.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        mailer: Mailer,
-        clock: Clock,
-        *,
-        owner: str,
-        is_gone: Callable[[str], bool],
-        rules: Rules | None = None,
-        address_hash: Callable[[str], str] = _unkeyed,
-        monotonic: Callable[[], float] | None = None,
-        journal: Journal | None = None,
-        refusal: Callable[[], str] = lambda: "",
-    ) -> None:
+    def __init__(self, context: SenderContext, refusal: Callable[[], str] = lambda: "") -> None:
         self._refusal = refusal
-        self._database = database
-        self._mailer = mailer
-        self._clock = clock
-        self._rules = rules or Rules()
-        monotonic = monotonic or (lambda: clock.now().timestamp())
-        self._courier = Courier(
-            database,
-            mailer,
-            clock,
-            owner=owner,
-            rules=self._rules,
-            address_hash=address_hash,
-            monotonic=monotonic,
-            journal=journal,
-        )
-        self._doubts = Doubts(
-            database,
-            mailer,
-            clock,
-            owner=owner,
-            is_gone=is_gone,
-            ambiguous=self._rules.ambiguous,
-            lease=self._rules.lease,
-            monotonic=monotonic,
-            journal=journal,
-        )
+        self._database = context.database
+        self._mailer = context.mailer
+        self._clock = context.clock
+        self._rules = context.rules
+        self._courier = Courier(context)
+        self._doubts = Doubts(context)
 
     def paused_because(self) -> str:
         """Return why nothing may be sent now, and nothing made to be sent; "" if it may."""
@@ -237,19 +190,19 @@ class Outbox:
         drain.
         """
         over = threading.Event()
-        told = (over, look_after_others)
-        thread = threading.Thread(target=self._renew, args=told, name="leases", daemon=True)
+
+        def renew() -> None:
+            while not over.wait(self._rules.lease.total_seconds() / 3):
+                try:
+                    self._courier.renew()
+                    look_after_others()
+                except DatabaseError as error:
+                    log.warning("leases not renewed", why=str(error))
+
+        thread = threading.Thread(target=renew, name="leases", daemon=True)
         thread.start()
         try:
             yield
         finally:
             over.set()
             thread.join()
-
-    def _renew(self, over: threading.Event, look_after_others: Callable[[], None]) -> None:
-        while not over.wait(self._rules.lease.total_seconds() / 3):
-            try:
-                self._courier.renew()
-                look_after_others()
-            except DatabaseError as error:
-                log.warning("leases not renewed", why=str(error))

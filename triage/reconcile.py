@@ -16,6 +16,7 @@ from enum import StrEnum
 from itertools import islice
 
 from triage import store
+from triage.doubts import end_attempt
 from triage.due import latest_digest_on
 from triage.errors import ConfigError
 from triage.journal import NAME, Journal, JournalDamaged
@@ -34,11 +35,7 @@ UNKNOWN = "journal_lost"
 _OVER = frozenset({State.SENT, State.FAILED, State.CANCELLED, State.SKIPPED})
 # What is in doubt is settled by asking the journal first, so it needs no person.
 _HARMLESS = _OVER | {State.IN_DOUBT}
-_IN_HAND = {
-    State.CLAIMED: State.CLAIMED,
-    State.IN_DOUBT: State.IN_DOUBT,
-    State.HELD: State.IN_DOUBT,
-}
+_IN_HAND = {State.CLAIMED, State.IN_DOUBT, State.HELD}
 _CHOICE = (
     "if the database is the newest there was, `triage outbox reconcile --without-journal send`"
     " begins a new journal and sends what waits; if it was restored,"
@@ -207,15 +204,7 @@ def _skipped(database: Database, clock: Clock, agreed: Agreed) -> Agreed:
         waiting = store.messages.in_states(conn, [s for s in State if s not in _OVER])
         for message in waiting:
             if message.state in _IN_HAND:
-                store.attempts.end(
-                    conn,
-                    message.id,
-                    message.lease_epoch,
-                    now,
-                    phase=_IN_HAND[message.state],
-                    outcome="cancelled",
-                    reply="",
-                )
+                end_attempt(conn, message, now, "cancelled", "")
             if message.state is State.IN_DOUBT:
                 held = store.messages.move(conn, message, State.HELD, now)
                 assert held is not None  # noqa: S101 - nobody else writes now
