@@ -25,7 +25,7 @@ from triage.clock import SystemClock, seconds_up
 from triage.migrate import upgrade
 from triage.outbox import Outbox
 from triage.sender_context import Rules, SenderContext
-from triage.smtp import SmtpMailer
+from triage.smtp import SmtpMailer, SmtpServer
 from triage.store import open_database
 
 N = 5000
@@ -52,7 +52,7 @@ def main() -> None:
                 outbox = Outbox(
                     SenderContext(
                         database,
-                        SmtpMailer("127.0.0.1", port, security="none"),
+                        SmtpMailer(SmtpServer("127.0.0.1", port, "none")),
                         SystemClock(),
                         owner="benchmark",
                         is_gone=lambda _: False,

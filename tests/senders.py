@@ -58,7 +58,7 @@ def drain(
     from triage.outbox import Outbox
     from triage.pace import Pace
     from triage.sender_context import Ambiguous, Rules, SenderContext
-    from triage.smtp import SmtpMailer
+    from triage.smtp import SmtpMailer, SmtpServer
     from triage.store import open_database
 
     os.environ.pop("TRIAGE_KILL_AT", None)
@@ -73,7 +73,7 @@ def drain(
     oracle: Callable[[str], bool | None] = lambda _: None  # noqa: E731
     if mode == "oracle":
         oracle = lambda message_id: message_id in Path(ledger).read_text()  # noqa: E731
-    mailer = SmtpMailer("127.0.0.1", port, security="none", oracle=oracle)
+    mailer = SmtpMailer(SmtpServer("127.0.0.1", port, "none"), oracle)
     outbox = Outbox(
         SenderContext(
             open_database(url),

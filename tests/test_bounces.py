@@ -32,7 +32,7 @@ from triage.outbox import Outbox
 from triage.records import MessageState, OutgoingMessage, Subscriber, SubscriberState
 from triage.returned import Kind
 from triage.sender_context import Rules, SenderContext
-from triage.smtp import SmtpMailer
+from triage.smtp import SmtpMailer, SmtpServer
 from triage.store import Database
 from triage.tokens import Claims, Keyring, Purpose
 
@@ -161,7 +161,7 @@ def test_a_mailbox_that_is_refused_at_the_door_gets_nothing_more_at_once(
     for reader in readers:
         post.digest(reader)
     with script(rcpt=gone + there) as server:
-        mailer = SmtpMailer("127.0.0.1", server.port, security="none")
+        mailer = SmtpMailer(SmtpServer("127.0.0.1", server.port, "none"))
         Outbox(
             SenderContext(
                 post.db,
@@ -349,7 +349,7 @@ def test_a_digest_leaves_with_the_address_that_its_bounce_comes_to() -> None:
     assert keyring.verify_address(local.partition("+")[2]) == (Purpose.BOUNCE, "a1" * 10)
     mime = b"From: triage <digest@triage.example>\r\n\r\nhello\r\n"
     with inbox() as (port, kept):
-        mailer = SmtpMailer("127.0.0.1", port, security="none")
+        mailer = SmtpMailer(SmtpServer("127.0.0.1", port, "none"))
         mailer.send(OutgoingMessage("<1@x>", "reader@example.org", mime, sender), lambda: None)
         mailer.send(OutgoingMessage("<2@x>", "reader@example.org", mime), lambda: None)
         mailer.close()
@@ -397,7 +397,7 @@ def test_the_program_sends_each_digest_from_its_own_address_end_to_end(
         app.database, empty_slate(reader), b"From: d@triage.example\r\n\r\nx\r\n", app.clock.now()
     )
     with inbox() as (port, kept):
-        app.own_mailer = SmtpMailer("127.0.0.1", port, security="none")
+        app.own_mailer = SmtpMailer(SmtpServer("127.0.0.1", port, "none"))
         assert app.outbox().drain().sent == 1
     [(sender, _)] = kept.envelopes
     about = About(reader.email, sender, "", "")

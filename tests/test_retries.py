@@ -16,7 +16,7 @@ from tests.mail_rig import fast_database, fill
 from tests.senders import sink, taken
 from triage.outbox import Outbox
 from triage.sender_context import Rules, SenderContext
-from triage.smtp import SmtpMailer
+from triage.smtp import SmtpMailer, SmtpServer
 from triage.tables import subscribers
 
 REFUSALS = {"rcpt": "451 4.7.1 greylisted", "data": "452 4.3.1 full", "end": "451 4.3.0 busy"}
@@ -42,7 +42,7 @@ def test_every_attempt_hands_over_the_same_bytes(guarantee: Guarantee) -> None:
         ledger = folder / "ledger"
         with sink(ledger, domains=scripts) as port:
             for round_ in range(40):
-                mailer = SmtpMailer("127.0.0.1", port, security="none")
+                mailer = SmtpMailer(SmtpServer("127.0.0.1", port, "none"))
                 outbox = Outbox(
                     SenderContext(
                         database,

@@ -32,7 +32,7 @@ from triage.errors import (
     TriageError,
 )
 from triage.records import OutgoingMessage
-from triage.smtp import COOL_S, IDLE_S, SmtpMailer
+from triage.smtp import COOL_S, IDLE_S, SmtpMailer, SmtpServer
 
 TEMPORARY = (421, 431, 432, 441, 442, 446, 447, 449, 450, 451, 452, 454, 455, 458, 459, 471, 499)
 PERMANENT = (
@@ -65,7 +65,7 @@ def opened() -> Iterator[ExitStack]:
 def mailer(port: int, stack: ExitStack, **options: Any) -> SmtpMailer:
     """Return a mailer that is closed when the test ends, before its server is."""
     arguments: dict[str, Any] = {"security": "none", "command_s": 5, "final_s": 5} | options
-    made = SmtpMailer(arguments.pop("host", "localhost"), port, **arguments)
+    made = SmtpMailer(SmtpServer(arguments.pop("host", "localhost"), port, **arguments))
     stack.callback(made.close)
     return made
 
@@ -220,7 +220,7 @@ def test_smtps_to_a_port_that_speaks_plainly_says_which_port_is_for_what(opened:
 
 
 def test_tls_trusts_the_system_and_checks_names_by_default() -> None:
-    context = SmtpMailer("localhost", 1, security="smtps")._route.trust()
+    context = SmtpServer("localhost", 1, "smtps").trust
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
 

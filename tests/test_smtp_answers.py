@@ -20,7 +20,7 @@ from triage import store
 from triage.outbox import DrainReport, Outbox
 from triage.records import MessageState as State
 from triage.sender_context import SenderContext
-from triage.smtp import SmtpMailer
+from triage.smtp import SmtpMailer, SmtpServer
 from triage.store import Database
 from triage.tables import runs, subscribers, suppressions
 
@@ -83,14 +83,15 @@ class Watched:
 
 
 def drain(database: Database, port: int, clock: StoppedClock) -> DrainReport:
-    mailer = SmtpMailer(
+    server = SmtpServer(
         "localhost",
         port,
-        security="none",
+        "none",
         command_s=0.1,
         final_s=0.1,
         monotonic=lambda: clock.now().timestamp(),
     )
+    mailer = SmtpMailer(server)
     return Outbox(
         SenderContext(database, mailer, clock, owner="us", is_gone=lambda _: False)
     ).drain()

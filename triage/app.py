@@ -104,7 +104,7 @@ class App:
             from triage.mailbox import Maildir
 
             return Maildir(self.settings.mail_path)
-        from triage.smtp import SmtpMailer
+        from triage.smtp import SmtpMailer, SmtpServer
 
         password = secret("MAIL_PASSWORD")
         if mail.username and password is None:
@@ -112,14 +112,8 @@ class App:
                 "[mail] username is set but there is no password: set TRIAGE_MAIL_PASSWORD, or"
                 " TRIAGE_MAIL_PASSWORD_FILE to a file that holds it"
             )
-        return SmtpMailer(
-            mail.host,
-            mail.port,
-            security=mail.security,
-            username=mail.username,
-            password=password or "",
-            oracle=self._oracle(),
-        )
+        server = SmtpServer(mail.host, mail.port, mail.security, mail.username, password or "")
+        return SmtpMailer(server, self._oracle())
 
     def _oracle(self) -> Callable[[str], bool | None]:
         """Return who knows of a Message-ID whether the mail server took it."""

@@ -21,9 +21,10 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.parser import BytesHeaderParser
 from email.utils import parseaddr
+from functools import cached_property
 
 from triage.errors import MailDeferred, MailerBroken, MailError, MailRefused, MailUncertain
 from triage.killpoint import pass_by
@@ -45,32 +46,32 @@ _ABOUT_US = re.compile(r"spam|block|list|polic|relay|denied|reputation|auth|spf|
 _LOST = (OSError, smtplib.SMTPException)
 
 
-@dataclass
-class _Route:
-    """A mail server and how to get to it; what all sessions with it share.
+@dataclass(frozen=True)
+class SmtpServer:
+    """A mail server and how to get to it.
 
     Attributes:
-        cold: until when no session is opened, and why; None where nothing is wrong.
+        security: `starttls`, `smtps`, or `none` for a server on this machine.
+        username: logs in if it is not empty.
+        context: whom TLS trusts; None trusts the system's authorities.
+        command_s: how long the answer to a command may take.
+        final_s: how long the answer to the final dot may take.
+        monotonic: a clock in seconds.
     """
 
     host: str
     port: int
     security: str
-    username: str
-    password: str
-    context: ssl.SSLContext | None
-    command_s: float
-    final_s: float
-    monotonic: Callable[[], float]
-    cold: tuple[float, str] | None = None
+    username: str = ""
+    password: str = field(default="", repr=False)
+    context: ssl.SSLContext | None = None
+    command_s: float = COMMAND_S
+    final_s: float = FINAL_S
+    monotonic: Callable[[], float] = time.monotonic
 
+    @cached_property
     def trust(self) -> ssl.SSLContext:
-        if self.context is None:
-            self.context = ssl.create_default_context()
-        return self.context
-
-    def cool(self, why: str) -> None:
-        self.cold = (self.monotonic() + COOL_S, why)
+        return self.context or ssl.create_default_context()
 
     def __str__(self) -> str:
         return f"the mail server {self.host}:{self.port}"
@@ -80,35 +81,24 @@ class SmtpMailer:
     """A mail server that takes our messages; each thread that sends has a session of its own.
 
     Args:
-        security: `starttls`, `smtps`, or `none` for a server on this machine.
-        username: logs in if it is not empty.
-        context: whom TLS trusts; None trusts the system's authorities.
         oracle: tells of a Message-ID whether the server took it, where somebody knows.
-        monotonic: a clock in seconds.
     """
 
     name = "smtp"
 
     def __init__(
-        self,
-        host: str,
-        port: int,
-        *,
-        security: str,
-        username: str = "",
-        password: str = "",
-        context: ssl.SSLContext | None = None,
-        oracle: Callable[[str], bool | None] = lambda _: None,
-        command_s: float = COMMAND_S,
-        final_s: float = FINAL_S,
-        monotonic: Callable[[], float] = time.monotonic,
+        self, server: SmtpServer, oracle: Callable[[str], bool | None] = lambda _: None
     ) -> None:
-        self._route = _Route(
-            host, port, security, username, password, context, command_s, final_s, monotonic
-        )
+        self.server = server
         self._oracle = oracle
         self._guard = threading.Lock()
         self._idle: list[_Session] = []
+        self.cold: tuple[float, str] | None = None
+        """Until when no session is opened, and why; None where nothing is wrong."""
+
+    def cool(self, why: str) -> None:
+        """Open no session for a while."""
+        self.cold = (self.server.monotonic() + COOL_S, why)
 
     def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
         """Hand over one message to one recipient and return the server's reply.
@@ -125,7 +115,7 @@ class SmtpMailer:
         if not _ENVELOPE.fullmatch(message.recipient):
             raise MailRefused("the recipient's address cannot be written in SMTP")
         with self._guard:
-            session = self._idle.pop() if self._idle else _Session(self._route)
+            session = self._idle.pop() if self._idle else _Session(self)
         try:
             return session.send(sender, message, about_to_end)
         except BaseException as error:
@@ -151,8 +141,9 @@ class SmtpMailer:
 class _Session:
     """A connection to the server, kept from one message to the next; for one thread at a time."""
 
-    def __init__(self, route: _Route) -> None:
-        self._route = route
+    def __init__(self, mailer: SmtpMailer) -> None:
+        self._mailer = mailer
+        self._server = mailer.server
         self._smtp: smtplib.SMTP | None = None
         self._used_at = 0.0
 
@@ -179,7 +170,7 @@ class _Session:
         code, text = self._end(smtp)
         if not 200 <= code < 300:
             raise self._failure("the message", code, text)
-        self._used_at = self._route.monotonic()
+        self._used_at = self._server.monotonic()
         return _told(code, text)
 
     def close(self) -> None:
@@ -201,7 +192,7 @@ class _Session:
 
     def _begun(self, sender: str) -> smtplib.SMTP:
         """Return a session that has accepted the sender; one that has ended is replaced."""
-        if self._smtp is not None and self._route.monotonic() - self._used_at > IDLE_S:
+        if self._smtp is not None and self._server.monotonic() - self._used_at > IDLE_S:
             self.close()
         if self._smtp is not None:
             with suppress(*_LOST):
@@ -222,16 +213,16 @@ class _Session:
         if 500 <= code < 600 and not _too_large(code, text):
             self.close()
             raise MailerBroken(
-                f"{self._route} does not take mail from our address: {_told(code, text)}."
+                f"{self._server} does not take mail from our address: {_told(code, text)}."
                 " Set [mail] from to an address that this account may send from"
             )
         raise self._failure("the sender", code, text)
 
     def _connected(self) -> smtplib.SMTP:
-        cold = self._route.cold
-        if cold and self._route.monotonic() < cold[0]:
+        cold = self._mailer.cold
+        if cold and self._server.monotonic() < cold[0]:
             raise MailDeferred(cold[1])
-        self._route.cold = None
+        self._mailer.cold = None
         smtp = None
         try:
             smtp = self._opened()
@@ -249,48 +240,48 @@ class _Session:
         # Asking DNS for one's own full name, as smtplib would, can take seconds.
         own = socket.gethostname()
         own = own if "." in own else "[127.0.0.1]"
-        patience = min(CONNECT_S, self._route.command_s)
+        patience = min(CONNECT_S, self._server.command_s)
         smtp: smtplib.SMTP
-        if self._route.security == "smtps":
+        if self._server.security == "smtps":
             smtp = smtplib.SMTP_SSL(
-                self._route.host,
-                self._route.port,
+                self._server.host,
+                self._server.port,
                 own,
                 timeout=patience,
-                context=self._route.trust(),
+                context=self._server.trust,
             )
         else:
-            smtp = smtplib.SMTP(self._route.host, self._route.port, own, timeout=patience)
+            smtp = smtplib.SMTP(self._server.host, self._server.port, own, timeout=patience)
         assert smtp.sock is not None  # noqa: S101 - it has greeted us
-        smtp.sock.settimeout(self._route.command_s)
+        smtp.sock.settimeout(self._server.command_s)
         # The dot is written by itself: without this it would wait for the delayed acknowledgement.
         smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return smtp
 
     def _secure(self, smtp: smtplib.SMTP) -> None:
         smtp.ehlo_or_helo_if_needed()
-        if self._route.security != "starttls":
+        if self._server.security != "starttls":
             return
         if not smtp.has_extn("starttls"):
             raise MailerBroken(
-                f"{self._route} does not offer STARTTLS, and nothing is sent in the clear."
+                f"{self._server} does not offer STARTTLS, and nothing is sent in the clear."
                 ' Set [mail] security to "smtps" and its port (465), or to "none" for a server'
                 " that you trust on this machine"
             )
-        smtp.starttls(context=self._route.trust())
+        smtp.starttls(context=self._server.trust)
         smtp.ehlo()
 
     def _log_in(self, smtp: smtplib.SMTP) -> None:
-        if not self._route.username:
+        if not self._server.username:
             return
         try:
-            smtp.login(self._route.username, self._route.password)
+            smtp.login(self._server.username, self._server.password)
         except smtplib.SMTPAuthenticationError as error:
             told = _told(error.smtp_code, error.smtp_error)
             if 400 <= error.smtp_code < 500:
-                raise MailDeferred(f"{self._route} cannot log us in now: {told}") from error
+                raise MailDeferred(f"{self._server} cannot log us in now: {told}") from error
             raise MailerBroken(
-                f"{self._route} refuses user name and password: {told}."
+                f"{self._server} refuses user name and password: {told}."
                 " Correct [mail] username and TRIAGE_MAIL_PASSWORD; many providers want an app"
                 " password"
             ) from error
@@ -298,7 +289,7 @@ class _Session:
             raise
         except smtplib.SMTPException as error:
             raise MailerBroken(
-                f"{self._route} offers no way to log in that this program knows. Check [mail]"
+                f"{self._server} offers no way to log in that this program knows. Check [mail]"
                 " security and port, or leave out username if none is needed"
             ) from error
         except UnicodeError as error:
@@ -310,22 +301,22 @@ class _Session:
         """Say what it means that no session came about."""
         if isinstance(error, ssl.SSLCertVerificationError):
             return MailerBroken(
-                f"{self._route} has no valid certificate: {error.verify_message}. Correct [mail]"
+                f"{self._server} has no valid certificate: {error.verify_message}. Correct [mail]"
                 " host, or install the authority's certificate on this machine"
             )
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
             return MailerBroken(
-                f"{self._route} fails at TLS: {error.reason or 'no common version'}. Check [mail]"
+                f"{self._server} fails at TLS: {error.reason or 'no common version'}. Check [mail]"
                 ' security: "smtps" is for port 465, "starttls" for 587 and 25'
             )
         if isinstance(error, smtplib.SMTPResponseException) and 500 <= error.smtp_code < 600:
             return MailerBroken(
-                f"{self._route} does not serve us: {_told(error.smtp_code, error.smtp_error)}."
+                f"{self._server} does not serve us: {_told(error.smtp_code, error.smtp_error)}."
                 " Ask who runs it whether this machine may send through it"
             )
-        told = f"{self._route} cannot be used now: {_why(error)}. If it stays so, check [mail]"
+        told = f"{self._server} cannot be used now: {_why(error)}. If it stays so, check [mail]"
         told += " host, port and security"
-        self._route.cool(told)
+        self._mailer.cool(told)
         return error if isinstance(error, MailDeferred) else MailDeferred(told)
 
     # -- one message -------------------------------------------------------------------------------
@@ -344,7 +335,7 @@ class _Session:
         try:
             if smtp.sock is None:
                 raise ConnectionResetError("it hung up")
-            smtp.sock.settimeout(self._route.final_s)
+            smtp.sock.settimeout(self._server.final_s)
             smtp.sock.sendall(b".\r\n")
         except ConnectionError as error:
             # The three bytes never left this machine.
@@ -355,7 +346,7 @@ class _Session:
         pass_by("dot_written")
         try:
             code, text = smtp.getreply()
-            smtp.sock.settimeout(self._route.command_s)
+            smtp.sock.settimeout(self._server.command_s)
         except _LOST as error:
             self.abandon()
             raise self._uncertain(_why(error)) from error
@@ -366,16 +357,16 @@ class _Session:
 
     def _uncertain(self, why: str) -> MailUncertain:
         return MailUncertain(
-            f"{self._route} had the whole message, but whether it took it is unknown: {why}."
+            f"{self._server} had the whole message, but whether it took it is unknown: {why}."
             " `triage outbox list` shows what became of it"
         )
 
     def _failure(self, what: str, code: int, text: bytes) -> MailDeferred | MailRefused:
         """Say what an answer means that is no success, and make the session fit for the next."""
-        told = f"{self._route} answers {_told(code, text)}"
+        told = f"{self._server} answers {_told(code, text)}"
         if code == 421:
             self.abandon()
-            self._route.cool(told)
+            self._mailer.cool(told)
         else:
             self._reset()
         if not 500 <= code < 600:
@@ -386,13 +377,13 @@ class _Session:
 
     def _lost(self, when: str, error: Exception) -> MailDeferred:
         self.abandon()
-        return MailDeferred(f"{self._route} was lost {when}: {_why(error)}")
+        return MailDeferred(f"{self._server} was lost {when}: {_why(error)}")
 
     def _reset(self) -> None:
         if self._smtp is not None:
             with suppress(*_LOST):
                 if self._smtp.rset()[0] == 250:
-                    self._used_at = self._route.monotonic()
+                    self._used_at = self._server.monotonic()
                     return
             self.close()
 
