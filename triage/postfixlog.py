@@ -20,9 +20,10 @@ from pathlib import Path
 # Ten minutes of a busy server are far less.
 MOST_BYTES = 64_000_000
 
-_LINE = re.compile(r"/(?P<program>[\w-]+)\[(?P<pid>\d+)\]: (?P<said>.*)")
-_QUEUED = re.compile(r"(?P<id>[0-9A-Za-z]{5,}): (?P<what>.*)")
+# The program, its process, the queue id of a message if it is about one, and what it says.
+_LINE = re.compile(r"/([\w-]+)\[(\d+)\]: (?:([0-9A-Za-z]{5,}): )?(.*)")
 _ABORTED = re.compile(r"(?:lost connection|timeout) after (?:DATA|BDAT)\b")
+_REFUSED = re.compile(r"(?:milter-)?reject:")
 
 
 class PostfixLog:
@@ -63,28 +64,29 @@ def taken(lines: Iterable[str], message_id: str) -> bool | None:
     ours: dict[str, bool | None] = {}
     is_postfix = False
     for line in lines:
-        found = _LINE.search(line)
+        found = _LINE.search(line.rstrip())
         if found is None:
             continue
-        program, pid, said = found["program"], found["pid"], found["said"].rstrip()
+        program, pid, id, what = found.groups()
         is_postfix = is_postfix or program == "cleanup"
-        if program == "smtpd" and _ABORTED.match(said):
-            id = receives.pop(pid, "")
-            if id in ours and ours[id] is None:
-                ours[id] = False
-        queued = _QUEUED.match(said)
-        if queued is None:
-            continue
-        id, what = queued["id"], queued["what"]
-        if program == "smtpd" and what.startswith("client="):
+        if id is None:
+            if program == "smtpd" and _ABORTED.match(what):
+                id = receives.pop(pid, "")
+                if id in ours:
+                    ours[id] = ours[id] or False
+        elif program == "smtpd" and what.startswith("client="):
             receives[pid] = id
         elif program == "cleanup" and what == wanted:
             ours[id] = None
         elif id in ours:
-            if what.startswith("from=") or " status=" in what:
-                ours[id] = True
-            elif program == "cleanup" and re.match(r"(?:milter-)?reject:", what):
-                ours[id] = False
+            ours[id] = _end(program, what, ours[id])
     if True in ours.values():
         return True
     return False if is_postfix and None not in ours.values() else None
+
+
+def _end(program: str, what: str, before: bool | None) -> bool | None:
+    """Return whether a message was taken, now that a line says more than what was known before."""
+    if what.startswith("from=") or " status=" in what:
+        return True
+    return False if program == "cleanup" and _REFUSED.match(what) else before

@@ -14,10 +14,9 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from email import message_from_bytes
 from email.header import decode_header, make_header
 from email.message import Message
-from email.parser import BytesParser
-from email.policy import compat32
 from email.utils import parseaddr
 from enum import StrEnum
 
@@ -84,6 +83,9 @@ _LONGEST_FIELD = 2000
 _STATUS = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
 _REPLY = re.compile(r"\b([45])\d\d\b(?!\.)")
 _GONE = {(1, 1), (1, 10), (2, 1)}
+_VAGUE = {(1, 0), (5, 0)}
+# The subjects "media" and "security": about the message and its sender.
+_ABOUT_US = {6, 7}
 # A bad sender, a message that is too large: nobody else could have received it, either.
 _OURS = {(1, 7), (1, 8), (2, 3), (3, 4)}
 _SAYS_GONE = re.compile(
@@ -135,7 +137,7 @@ _AUTO_SUBJECT = re.compile(
 
 def read(raw: bytes) -> Returned:
     """Read a message as it came; every sequence of bytes is some message, if need be `UNKNOWN`."""
-    message = BytesParser(policy=compat32).parsebytes(raw[:_LONGEST])
+    message = message_from_bytes(raw[:_LONGEST])
     addressed = tuple(_tokens(message, *_RECIPIENT_HEADERS))
     links = tuple(_LINK_TOKEN.findall(_subject(message)))
     parts = list(message.walk())
@@ -198,7 +200,7 @@ def _blocks(part: Message) -> list[Message]:
     if isinstance(payload, list):
         blocks = [block for block in payload if isinstance(block, Message)]
         return blocks or [Message()]
-    return [BytesParser(policy=compat32).parsebytes(str(payload).encode("utf-8", "replace"))]
+    return [message_from_bytes(str(payload).encode("utf-8", "replace"))]
 
 
 # -- words -----------------------------------------------------------------------------------------
@@ -216,7 +218,7 @@ def _worded(
         return None
     # The detectors take a time that grows with the square of a line.
     lines = (line[:_LONGEST_LINE] for line in raw[:_LONGEST_WORDED].split(b"\n"))
-    short = BytesParser(policy=compat32).parsebytes(b"\n".join(lines))
+    short = message_from_bytes(b"\n".join(lines))
     try:
         temporary, permanent = all_failures(short)
     except Exception:  # a detector that stumbles has detected nothing
@@ -230,19 +232,28 @@ def _meaning(status: str, told: str) -> tuple[Kind, str]:
     """Say what a failure means, by its code and by the words of the server that refused."""
     codes = [tuple(map(int, code)) for code in _STATUS.findall(f"{status} {told}")]
     codes = [code for code in codes if code[0] != 2]
-    telling = [code for code in codes if code[1:] != (0, 0)] or codes
-    shown = ".".join(map(str, telling[0])) if telling else ""
-    if any(code[1] in (6, 7) or code[1:] in _OURS for code in telling):
-        return Kind.POLICY, shown
+    codes = [code for code in codes if code[1:] != (0, 0)] or codes
+    return _kind_of(codes, told), ".".join(map(str, codes[0])) if codes else ""
+
+
+def _kind_of(codes: list[tuple[int, ...]], told: str) -> Kind:
+    """Weigh codes, the first of which tells most, and words against each other."""
+    if any(code[1] in _ABOUT_US or code[1:] in _OURS for code in codes):
+        return Kind.POLICY
     gone, blocked = bool(_SAYS_GONE.search(told)), bool(_SAYS_BLOCKED.search(told))
-    if any(code[0] == 5 and code[1:] in _GONE for code in telling):
-        return Kind.POLICY if blocked and not gone else Kind.HARD, shown
+    if any(code[0] == 5 and code[1:] in _GONE for code in codes) and (gone or not blocked):
+        return Kind.HARD
     if blocked:
-        return Kind.POLICY, shown
+        return Kind.POLICY
+    return Kind.HARD if gone and _leaves_it_to_words(codes, told) else Kind.SOFT
+
+
+def _leaves_it_to_words(codes: list[tuple[int, ...]], told: str) -> bool:
+    """Tell whether codes say that it failed for good, and not why."""
+    if codes:
+        return codes[0][0] != 4 and (codes[0][1] == 0 or codes[0][1:] in _VAGUE)
     reply = _REPLY.search(told)
-    passing = telling[0][0] == 4 if telling else reply is not None and reply[1] == "4"
-    vague = not telling or telling[0][1] == 0 or telling[0][1:] in {(1, 0), (5, 0)}
-    return Kind.HARD if gone and vague and not passing else Kind.SOFT, shown
+    return reply is None or reply[1] != "4"
 
 
 def _is_automatic(message: Message, addressed: tuple[str, ...]) -> bool:
@@ -279,7 +290,7 @@ def _of_originals(outer: Message, parts: list[Message], *names: str) -> Iterator
         if part.get_content_type() == "text/rfc822-headers":
             head = part.get_payload(decode=True)
             if isinstance(head, bytes):
-                yield from _tokens(BytesParser(policy=compat32).parsebytes(head, True), *names)
+                yield from _tokens(message_from_bytes(head), *names)
 
 
 def _subject(message: Message) -> str:
