@@ -60,16 +60,10 @@ def imap(
         ConfigError: the server refuses user name and password.
         InboxError: the server cannot be reached or does not do as asked.
     """
+    server = None
     try:
-        server = imaplib.IMAP4_SSL(
-            host,
-            port,
-            ssl_context=context or ssl.create_default_context(),
-            timeout=PATIENCE_S,
-        )
-    except (OSError, imaplib.IMAP4.error) as error:
-        raise InboxError(_in_words(host, port, error)) from error
-    try:
+        tls = context or ssl.create_default_context()
+        server = imaplib.IMAP4_SSL(host, port, ssl_context=tls, timeout=PATIENCE_S)
         try:
             server.login(username, password)
         except imaplib.IMAP4.abort:
@@ -88,10 +82,16 @@ def imap(
                     yield part[1]
             _done(server.uid("STORE", uid, "+FLAGS.SILENT", r"(\Seen)"))
     except (OSError, imaplib.IMAP4.error) as error:
-        raise InboxError(_in_words(host, port, error)) from error
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        why = re.sub(r"\S+@\S+", "(address)", why)[:200] or type(error).__name__
+        raise InboxError(
+            f"the IMAP server {host}:{port} cannot be read: {why}. Check [bounces] imap_host and"
+            " imap_port: the connection is TLS from the start, usually at port 993"
+        ) from error
     finally:
-        with suppress(OSError, imaplib.IMAP4.error):
-            server.logout()
+        if server is not None:
+            with suppress(OSError, imaplib.IMAP4.error):
+                server.logout()
 
 
 def _done(answer: tuple[str, list[Any]]) -> list[Any]:
@@ -99,12 +99,3 @@ def _done(answer: tuple[str, list[Any]]) -> list[Any]:
     if status != "OK":
         raise imaplib.IMAP4.error("it does not do as asked")
     return data
-
-
-def _in_words(host: str, port: int, error: Exception) -> str:
-    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    why = re.sub(r"\S+@\S+", "(address)", why)[:200] or type(error).__name__
-    return (
-        f"the IMAP server {host}:{port} cannot be read: {why}. Check [bounces] imap_host and"
-        " imap_port: the connection is TLS from the start, usually at port 993"
-    )

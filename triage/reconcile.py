@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
@@ -50,7 +50,7 @@ class WithoutJournal(StrEnum):
     SKIP = "skip"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Agreed:
     """What `reconcile` did.
 
@@ -115,11 +115,11 @@ def reconcile(
         raise ConfigError(why if _CHOICE in why else f"{why}; {_CHOICE}")
     agreed = Agreed()
     for part in _unknown(database, journal.readable(), to_the_end=True):
-        agreed = _mended(database, part, agreed)
+        _mend(database, part, agreed)
     now = clock.now()
     if why:
         if without is WithoutJournal.SKIP:
-            agreed = _skipped(database, clock, agreed)
+            agreed.skipped = _skip(database, clock)
         generation = secrets.token_hex(16)
         journal.restart(generation, now)
         with database.write() as conn:
@@ -183,22 +183,20 @@ def _unknown(
             return
 
 
-def _mended(database: Database, part: list[Sent], agreed: Agreed) -> Agreed:
-    marked = tombstones = 0
+def _mend(database: Database, part: list[Sent], agreed: Agreed) -> None:
     with database.write() as conn:
         for sent in part:
             message = store.journals.find(conn, sent.key)
             if message is None:
                 store.journals.leave_tombstone(conn, sent, State.SENT, SAID)
-                tombstones += 1
+                agreed.tombstones += 1
             elif message.state not in _OVER:
                 store.journals.mark_sent(conn, message, sent, SAID)
-                marked += 1
-    return replace(agreed, marked=agreed.marked + marked, tombstones=agreed.tombstones + tombstones)
+                agreed.marked += 1
 
 
-def _skipped(database: Database, clock: Clock, agreed: Agreed) -> Agreed:
-    """Let nothing go that was due until now, for all of it may have been sent."""
+def _skip(database: Database, clock: Clock) -> int:
+    """Let nothing go that was due until now, for all of it may have been sent; say how many."""
     now = clock.now()
     with database.write() as conn:
         waiting = store.messages.in_states(conn, [s for s in State if s not in _OVER])
@@ -220,4 +218,4 @@ def _skipped(database: Database, clock: Clock, agreed: Agreed) -> Agreed:
                 gone = Sent(now, name, reader.public_id, on, store.journals.DIGEST)
                 store.journals.leave_tombstone(conn, gone, State.SKIPPED, "", UNKNOWN)
                 due += 1
-    return replace(agreed, skipped=len(waiting) + due)
+    return len(waiting) + due

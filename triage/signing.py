@@ -10,27 +10,19 @@ from __future__ import annotations
 import re
 from email.utils import parseaddr
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from triage.errors import ConfigError
 from triage.settings import secret
 
 if TYPE_CHECKING:
-    from triage.settings import Settings
+    from triage.settings import MailSettings, Settings
 
 KEY_FILE = "dkim_key"
 # Receivers believe no shorter one (RFC 8301, 3.2).
 SHORTEST_KEY = 1024
 _MAKE_ONE = "make one with `openssl genrsa -out dkim_key 2048`"
 _FIELD_NAME = re.compile(rb"^([!-9;-~]+):", re.M)
-
-
-class _Mail(Protocol):
-    @property
-    def dkim_selector(self) -> str: ...
-
-    @property
-    def sender(self) -> str: ...
 
 
 class Signer:
@@ -98,7 +90,7 @@ class Signer:
         return (public["modulus"], public["publicExponent"]) == self._public
 
 
-def signer(mail: _Mail, folder: Path) -> Signer | None:
+def signer(mail: MailSettings, folder: Path) -> Signer | None:
     """Return what signs, None where there is no key: then the mail server signs, or nobody.
 
     Args:

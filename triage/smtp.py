@@ -186,7 +186,8 @@ class _Session:
     def abandon(self) -> None:
         """Cut the connection: whatever was begun on it is not ended."""
         smtp, self._smtp = self._smtp, None
-        _drop(smtp)
+        if smtp is not None:
+            smtp.close()
 
     # -- the session -------------------------------------------------------------------------------
 
@@ -200,7 +201,7 @@ class _Session:
                 if code not in {-1, 421}:
                     return self._welcomed(self._smtp, code, text)
             self.close()
-        self._smtp = smtp = self._connected()
+        smtp = self._connected()
         try:
             code, text = smtp.docmd("mail", f"FROM:<{sender}>")
         except _LOST as error:
@@ -223,37 +224,31 @@ class _Session:
         if cold and self._server.monotonic() < cold[0]:
             raise MailDeferred(cold[1])
         self._mailer.cold = None
-        smtp = None
         try:
-            smtp = self._opened()
+            self._smtp = smtp = self._opened()
             self._secure(smtp)
             self._log_in(smtp)
-        except MailerBroken:
-            _drop(smtp)
+        except BaseException as error:
+            self.abandon()
+            if isinstance(error, (*_LOST, MailDeferred)):
+                raise self._unwelcome(error) from error
             raise
-        except (*_LOST, MailDeferred) as error:
-            _drop(smtp)
-            raise self._unwelcome(error) from error
         return smtp
 
     def _opened(self) -> smtplib.SMTP:
         # Asking DNS for one's own full name, as smtplib would, can take seconds.
         own = socket.gethostname()
         own = own if "." in own else "[127.0.0.1]"
-        patience = min(CONNECT_S, self._server.command_s)
+        server = self._server
+        patience = min(CONNECT_S, server.command_s)
         smtp: smtplib.SMTP
-        if self._server.security == "smtps":
-            smtp = smtplib.SMTP_SSL(
-                self._server.host,
-                self._server.port,
-                own,
-                timeout=patience,
-                context=self._server.trust,
-            )
+        if server.security == "smtps":
+            tls = server.trust
+            smtp = smtplib.SMTP_SSL(server.host, server.port, own, timeout=patience, context=tls)
         else:
-            smtp = smtplib.SMTP(self._server.host, self._server.port, own, timeout=patience)
+            smtp = smtplib.SMTP(server.host, server.port, own, timeout=patience)
         assert smtp.sock is not None  # noqa: S101 - it has greeted us
-        smtp.sock.settimeout(self._server.command_s)
+        smtp.sock.settimeout(server.command_s)
         # The dot is written by itself: without this it would wait for the delayed acknowledgement.
         smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return smtp
@@ -341,21 +336,19 @@ class _Session:
             # The three bytes never left this machine.
             raise self._lost("before the message was ended", error) from error
         except _LOST as error:
-            self.abandon()
             raise self._uncertain(_why(error)) from error
         pass_by("dot_written")
         try:
             code, text = smtp.getreply()
             smtp.sock.settimeout(self._server.command_s)
         except _LOST as error:
-            self.abandon()
             raise self._uncertain(_why(error)) from error
         if not (200 <= code < 300 or 400 <= code < 600):
-            self.abandon()
             raise self._uncertain(f"it answered {_told(code, text)}")
         return code, text
 
     def _uncertain(self, why: str) -> MailUncertain:
+        self.abandon()
         return MailUncertain(
             f"{self._server} had the whole message, but whether it took it is unknown: {why}."
             " `triage outbox list` shows what became of it"
@@ -386,11 +379,6 @@ class _Session:
                     self._used_at = self._server.monotonic()
                     return
             self.close()
-
-
-def _drop(smtp: smtplib.SMTP | None) -> None:
-    if smtp is not None:
-        smtp.close()
 
 
 def _sender_of(mime: bytes) -> str:
