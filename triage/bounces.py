@@ -216,7 +216,8 @@ class Intake:
         if subscriber is None or address is None:
             return None
         if kind is Kind.UNSUBSCRIBE:
-            return _stop(conn, subscriber, SubscriberState.UNSUBSCRIBED, now)
+            left = SubscriberState.UNSUBSCRIBED
+            return left if store.messages.stop(conn, subscriber.id, left, now) else None
         reason = None
         if kind is Kind.COMPLAINT:
             reason = "complaint"
@@ -224,7 +225,8 @@ class Intake:
             reason = why_suppress(store.bounces.days(conn, subscriber.id, list(POINTS)))
         if reason is None:
             return None
-        return _suppress(conn, subscriber, address, self._address_hash, reason, now)
+        suppressed = _suppress(conn, subscriber, address, self._address_hash, reason, now)
+        return SubscriberState.SUPPRESSED if suppressed else None
 
 
 def why_suppress(failures: Sequence[tuple[date, str]]) -> str | None:
@@ -297,23 +299,16 @@ def _suppress(
     address_hash: AddressHash,
     reason: str,
     now: datetime,
-) -> SubscriberState | None:
+) -> bool:
+    """Suppress an address, and stop mail to its subscriber; return False if there was none."""
     store.suppressions.add(conn, address_hash(address), reason, now)
     email_key = store.subscribers.email_key
     # Whoever has left has left, and whoever has another address by now is well there.
-    if subscriber.state is SubscriberState.UNSUBSCRIBED or (
+    is_well = subscriber.state is SubscriberState.UNSUBSCRIBED or (
         email_key(subscriber.email) != email_key(address)
-    ):
-        return None
-    return _stop(conn, subscriber, SubscriberState.SUPPRESSED, now)
-
-
-def _stop(
-    conn: Connection, subscriber: Subscriber, state: SubscriberState, now: datetime
-) -> SubscriberState | None:
-    """Stop all mail, what waits in the outbox included; return None if it was stopped."""
-    store.messages.cancel_waiting(conn, subscriber.id, state, now)
-    return state if store.subscribers.set_state(conn, subscriber.id, state, now) else None
+    )
+    suppressed = SubscriberState.SUPPRESSED
+    return not is_well and store.messages.stop(conn, subscriber.id, suppressed, now)
 
 
 def _by_slate(conn: Connection, public_ids: Sequence[str]) -> _About:
