@@ -15,7 +15,8 @@ be read any number of times.
 
 from __future__ import annotations
 
-from collections import Counter
+import contextlib
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -165,13 +166,13 @@ class Intake:
         """Return what a message is, now that its tokens are looked at, and whom it is about."""
         addressed, n_bad = self._verified(returned.addressed)
         quoted, n_bad_quoted = self._verified(returned.quoted)
-        sent = [*addressed.get(Purpose.BOUNCE, []), *quoted.get(Purpose.BOUNCE, [])]
-        leaving = [*addressed.get(Purpose.UNSUBSCRIBE, []), *self._linked(returned.links)]
+        sent = addressed[Purpose.BOUNCE] + quoted[Purpose.BOUNCE]
+        leaving = addressed[Purpose.UNSUBSCRIBE] + self._linked(returned.links)
         kind = returned.kind
         if kind is Kind.AUTO_REPLY:
             return kind, _by_slate(conn, sent)
         if kind is Kind.COMPLAINT and not sent:
-            readers = quoted.get(Purpose.UNSUBSCRIBE, []) + self._linked(returned.quoted_links)
+            readers = quoted[Purpose.UNSUBSCRIBE] + self._linked(returned.quoted_links)
             if readers:
                 return kind, _by_reader(conn, readers)
         if kind is not Kind.UNKNOWN and sent:
@@ -183,9 +184,9 @@ class Intake:
             return Kind.FORGED, _About()
         return Kind.UNKNOWN, _by_slate(conn, sent)
 
-    def _verified(self, tokens: Sequence[str]) -> tuple[dict[Purpose, list[str]], int]:
+    def _verified(self, tokens: Sequence[str]) -> tuple[defaultdict[Purpose, list[str]], int]:
         """Return the public ids that tokens prove, by purpose, and how many prove nothing."""
-        found: dict[Purpose, list[str]] = {}
+        found: defaultdict[Purpose, list[str]] = defaultdict(list)
         n_bad = 0
         for token in tokens:
             try:
@@ -193,18 +194,16 @@ class Intake:
             except TokenError:
                 n_bad += 1
             else:
-                found.setdefault(purpose, []).append(public_id)
+                found[purpose].append(public_id)
         return found, n_bad
 
     def _linked(self, tokens: Sequence[str]) -> list[str]:
         """Return the subscribers that tokens of links to unsubscribe prove."""
         found = []
         for token in tokens:
-            try:
+            with contextlib.suppress(TokenError):
                 claims = self._keyring.verify(token, Purpose.UNSUBSCRIBE, self._clock.now())
-            except TokenError:
-                continue
-            found.append(claims.subscriber)
+                found.append(claims.subscriber)
         return found
 
     # -- what follows ------------------------------------------------------------------------------
@@ -312,16 +311,11 @@ def _suppress(
 
 
 def _by_slate(conn: Connection, public_ids: Sequence[str]) -> _About:
-    for public_id in public_ids:
-        sent = store.bounces.of_slate(conn, public_id)
-        if sent is not None:
-            return _About(sent, store.subscribers.by_id(conn, sent.subscriber_id))
-    return _About()
+    found = (store.bounces.of_slate(conn, public_id) for public_id in public_ids)
+    sent = next(filter(None, found), None)
+    return _About(sent, store.subscribers.by_id(conn, sent.subscriber_id)) if sent else _About()
 
 
 def _by_reader(conn: Connection, public_ids: Sequence[str]) -> _About:
-    for public_id in public_ids:
-        subscriber = store.subscribers.by_public_id(conn, public_id)
-        if subscriber is not None:
-            return _About(subscriber=subscriber)
-    return _About()
+    found = (store.subscribers.by_public_id(conn, public_id) for public_id in public_ids)
+    return _About(subscriber=next(filter(None, found), None))
