@@ -28,7 +28,7 @@ from triage.journal import Journal
 from triage.outbox import DrainReport, Outbox
 from triage.records import EventKind
 from triage.records import MessageState as State
-from triage.sender_context import Rules, SenderContext
+from triage.sender_context import SenderContext
 from triage.store import Database, open_database
 from triage.tables import bodies, messages
 
@@ -73,7 +73,6 @@ def outbox(database: Database, mailer: FakeMailer, journal: Journal, free: int =
             clock,
             owner="us",
             is_gone=lambda _: True,
-            rules=Rules(),
             journal=journal,
         ),
         refusal=Clearance(database, journal, clock, free=lambda _: free).refusal,

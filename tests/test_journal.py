@@ -31,7 +31,7 @@ from triage.reconcile import (
     disagreement,
 )
 from triage.records import MessageState, Sent
-from triage.sender_context import Rules, SenderContext
+from triage.sender_context import SenderContext
 from triage.store import Database, open_database
 
 ONE_DAY = timedelta(days=1)
@@ -237,7 +237,6 @@ def outbox(
             clock,
             owner="us",
             is_gone=lambda _: True,
-            rules=Rules(),
             journal=journal,
         ),
         refusal,

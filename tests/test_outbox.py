@@ -541,9 +541,7 @@ def test_a_message_that_kills_its_senders_is_given_up_and_the_others_go(
     for n in range(MOST_CRASHES):
         # SystemExit cleans up after itself; a process that was killed does not.
         sender = Outbox(
-            SenderContext(
-                database, mailer, clock, owner=f"{n}", is_gone=lambda _: True, rules=Rules()
-            )
+            SenderContext(database, mailer, clock, owner=f"{n}", is_gone=lambda _: True)
         )
         sender._courier._let_go = lambda *_: None  # type: ignore[method-assign,assignment]
         with pytest.raises(SystemExit):
