@@ -10,7 +10,7 @@ import socket
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from email.utils import parseaddr
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,10 +117,10 @@ class App:
 
     def _oracle(self) -> Callable[[str], bool | None]:
         """Return who knows of a Message-ID whether the mail server took it."""
-        from triage.postfixlog import PostfixLog
+        from triage.postfixlog import delivered
 
         log = self.settings.mail_log
-        return PostfixLog(log).delivered if log else lambda _: None
+        return partial(delivered, log) if log else lambda _: None
 
     @cached_property
     def upstreams(self) -> Upstreams:

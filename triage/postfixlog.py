@@ -26,30 +26,25 @@ _ABORTED = re.compile(r"(?:lost connection|timeout) after (?:DATA|BDAT)\b")
 _REFUSED = re.compile(r"(?:milter-)?reject:")
 
 
-class PostfixLog:
-    """The log of the Postfix that messages are handed to.
+def delivered(log: Path, message_id: str) -> bool | None:
+    """Tell whether Postfix took a message; None where its log does not say.
 
     Args:
-        path: the file; the one that it was before the last rotation is read, too.
+        log: the file; the one that it was before the last rotation is read, too.
     """
+    return taken(_lines(log), message_id)
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
 
-    def delivered(self, message_id: str) -> bool | None:
-        """Tell whether Postfix took a message; None where its log does not say."""
-        return taken(self._lines(), message_id)
-
-    def _lines(self) -> Iterator[str]:
-        for path in (self._path.with_name(f"{self._path.name}.1"), self._path):
-            try:
-                with path.open("rb") as file:
-                    size = file.seek(0, 2)
-                    file.seek(max(size - MOST_BYTES, 0))
-                    for line in file:
-                        yield line.decode("utf-8", "replace")
-            except OSError:
-                continue
+def _lines(log: Path) -> Iterator[str]:
+    for path in (log.with_name(f"{log.name}.1"), log):
+        try:
+            with path.open("rb") as file:
+                size = file.seek(0, 2)
+                file.seek(max(size - MOST_BYTES, 0))
+                for line in file:
+                    yield line.decode("utf-8", "replace")
+        except OSError:
+            continue
 
 
 def taken(lines: Iterable[str], message_id: str) -> bool | None:

@@ -17,11 +17,10 @@ from sqlalchemy import select
 from tests.e2e.postfix import PASSWORD, USER, Postfix, postfix
 from tests.factories import subscriber
 from tests.mail_servers import CERTIFICATE
-from triage import store
+from triage import postfixlog, store
 from triage._assets import example_config
 from triage.app import App, initialise, open_app
 from triage.demo.story import PAPERS
-from triage.postfixlog import PostfixLog
 from triage.records import Frequency
 from triage.tables import bodies, messages
 
@@ -134,10 +133,10 @@ def test_two_thousand_get_their_digest_and_who_bounces_gets_none_after_the_secon
         assert len(delivered) == (address != LEFT), address
         # A Maildir's lines end as files do.
         assert all(mail.endswith(mime.replace(b"\r\n", b"\n")) for mail in delivered), address
-    log = PostfixLog(server.folder / "log")
+    log = server.folder / "log"
     for address in (*sorted(DAILY), f"reader{N_READERS - 1}@example.org"):
-        assert log.delivered(queued[address][0]) is True
-    assert log.delivered("<d.0@papers.example.org>") is False
+        assert postfixlog.delivered(log, queued[address][0]) is True
+    assert postfixlog.delivered(log, "<d.0@papers.example.org>") is False
 
     assert len(came_back) == 1
     assert b"550 5.1.1" in came_back[0]
