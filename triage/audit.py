@@ -116,11 +116,11 @@ def audit(
             )
         resends = store.books.n_resends(conn, since)
     faults = [Fault(what, tuple(ids)) for what, ids in found.items() if ids]
-    if journal is not None and (damage := journal.damage()):
-        faults.append(Fault("lines of the sent journal that cannot be read", (damage,), RECONCILE))
-    if journal is not None and since is None:
-        told = unknown(database, journal)
-        if told:
+    if journal is not None:
+        if damage := journal.damage():
+            what = "lines of the sent journal that cannot be read"
+            faults.append(Fault(what, (damage,), RECONCILE))
+        if since is None and (told := unknown(database, journal)):
             what = "messages that were sent, as the sent journal says, and are not marked as sent"
             faults.append(Fault(what, tuple(told), RECONCILE))
     return Audit(days, tuple(faults), resends)

@@ -21,7 +21,7 @@ import os
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -133,7 +133,7 @@ class Journal:
     def _write_anew(self, generation: str, at: datetime, first: datetime) -> None:
         try:
             with self._guard, self._locked():
-                kept = [sent for sent in self._lines() if sent is not None and sent.at >= first]
+                kept = [sent for sent in self._lines() if sent.at >= first]
                 with self._replacement(kept, generation, at) as temporary:
                     temporary.replace(self.path)
         except OSError as error:
@@ -162,10 +162,8 @@ class Journal:
 
     def readable(self) -> Iterator[Sent]:
         """Yield the lines that can be read, the oldest first; none where there is no file."""
-        try:
-            yield from (sent for sent in self._lines() if sent is not None)
-        except FileNotFoundError:
-            return
+        with suppress(FileNotFoundError):
+            yield from self._lines()
 
     def damage(self) -> str:
         """Return which line cannot be read; "" if there is none."""
@@ -186,12 +184,10 @@ class Journal:
             sent = _sent(content[start:end])
             return sent is not None and sent.message_id == message_id
 
-    def _lines(self) -> Iterator[Sent | None]:
-        """Yield all lines after the first, None for one that is damaged."""
+    def _lines(self) -> Iterator[Sent]:
         with self.path.open("rb") as file:
             file.readline()
-            for line in file:
-                yield _sent(line)
+            yield from (sent for line in file if (sent := _sent(line)) is not None)
 
     @contextmanager
     def _mapped(self) -> Iterator[mmap.mmap | bytes]:
