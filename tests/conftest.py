@@ -15,8 +15,9 @@ from hypothesis import settings
 
 from tests import databases, fixtures, guarantees
 
-# A busy machine is slow, not wrong.
-settings.register_profile("triage", deadline=None, print_blob=True)
+# A busy machine is slow, not wrong. The same examples each time, unless --full asks for new ones.
+settings.register_profile("triage", deadline=None, print_blob=True, derandomize=True)
+settings.register_profile("full", deadline=None, print_blob=True)
 settings.load_profile("triage")
 
 
@@ -41,6 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "any_database(why): a test that stores as others do, which run on PostgreSQL"
     )
     config.addinivalue_line("markers", "guarantee(name): it shows a promise of reliability")
+    if config.getoption("--full"):
+        settings.load_profile("full")
     databases.choose(config.getoption("--database"))
     fixtures.choose(config)
     for name in [name for name in os.environ if name.startswith("TRIAGE_")]:

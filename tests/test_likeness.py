@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.identity import judged, scores
@@ -166,6 +167,26 @@ def test_on_pairs_of_known_truth_it_is_hardly_ever_wrong(tmp_path: Path) -> None
         told = scores(judged(database, pairs(papers, 240, seed=3), papers[:500]))
     assert told["wrong"] == 0
     assert told["recall"] >= 0.98
+
+
+def test_two_authors_of_one_name_need_two_in_the_other_record() -> None:
+    twice = ("Li Wang", "Lei Wang", "Yurun Song")
+    assert why(preprint(authors=twice), article(authors=("L. Wang", "Wang", "Y. Song")))
+    assert not why(preprint(authors=twice[:2]), article(authors=("Li Wang", "Yurun Song")))
+
+
+NAMES = st.lists(st.sampled_from(["0", "00", "A 0", "B 0", "A 00", "0, B"]), max_size=5)
+
+
+@given(NAMES, NAMES, st.sampled_from([TITLE, "LinguaLinked", "On Coins"]), st.booleans())
+@example(["0", "0"], ["0", "00"], TITLE, False)
+def test_authors_are_compared_from_both_sides_alike(
+    authors: list[str], authors2: list[str], title: str, without_abstract: bool
+) -> None:
+    other = article(title=title, authors=tuple(authors2))
+    one = Traits(preprint(authors=tuple(authors)))
+    two = Traits(replace(other, abstract="") if without_abstract else other)
+    assert why_one(one, two) == why_one(two, one)
 
 
 TEXT = st.text(max_size=60)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from typing import Final
 
@@ -76,6 +76,14 @@ class Traits:
     def names(self) -> list[Name]:
         names = (_name(each) for each in self.paper.authors)
         return [name for name in names if name[0]]
+
+    @cached_property
+    def initials(self) -> dict[str, Counter[str]]:
+        """The first letters of the given names, by family name."""
+        found: dict[str, Counter[str]] = {}
+        for family, initial in self.names:
+            found.setdefault(family, Counter())[initial] += 1
+        return found
 
     @cached_property
     def ids(self) -> frozenset[str]:
@@ -164,7 +172,7 @@ def why_one(one: Traits, other: Traits, known_as: str = "") -> str:
     if one.about != other.about:
         return ""
     a, b = one.paper, other.paper
-    agree = _authors_agree(one.names, other.names)
+    agree = _authors_agree(one, other)
     shared = one.ids & other.ids or ({known_as} if known_as else set())
     if shared and not _contradict(one, other, agree):
         return f"both are {_spoken(min(shared))}"
@@ -206,9 +214,7 @@ def _why_alike(one: Traits, other: Traits, agree: bool | None) -> str:
     titles = max(alike(one.letters, other.letters), _part(one, other))
     if titles >= _LIKE_TITLE and abstracts >= _LIKE_TITLE_ABSTRACT:
         return "title, authors and abstract are nearly the same"
-    strongly = len(_common(one.names, other.names)) >= _ALL_AUTHORS * max(
-        len(one.names), len(other.names)
-    )
+    strongly = _n_common(one, other) >= _ALL_AUTHORS * max(len(one.names), len(other.names))
     if abstracts < 0 and strongly and alike(one.letters, other.letters) >= _NEAR_TITLE:
         near = _days_apart(one, other) <= _YEARS_APART
         return "title and authors are nearly the same" if near else ""
@@ -243,25 +249,33 @@ def _days_apart(one: Traits, other: Traits) -> int:
     return abs((first - second).days) if first and second else 0
 
 
-def _authors_agree(one: Sequence[Name], other: Sequence[Name]) -> bool | None:
+def _authors_agree(one: Traits, other: Traits) -> bool | None:
     """Tell whether two lists of authors can be of one work; None if one of them is empty."""
-    if not one or not other:
+    fewer, more = sorted((len(one.names), len(other.names)))
+    if fewer == 0:
         return None
-    if min(len(one), len(other)) == 1 and max(len(one), len(other)) > 1:
+    if fewer == 1 < more:
         # Of a list that was cut short, the first is left.
-        return _same(one[0], other[0])
-    return len(_common(one, other)) >= _AUTHORS_AGREE * min(len(one), len(other))
+        (family, initial), (other_family, other_initial) = one.names[0], other.names[0]
+        return family == other_family and (
+            initial == other_initial or not (initial and other_initial)
+        )
+    return _n_common(one, other) >= _AUTHORS_AGREE * fewer
 
 
-def _common(one: Sequence[Name], other: Sequence[Name]) -> list[Name]:
-    by_family: dict[str, list[Name]] = {}
-    for name in other:
-        by_family.setdefault(name[0], []).append(name)
-    return [name for name in one if any(_same(name, each) for each in by_family.get(name[0], ()))]
+def _n_common(one: Traits, other: Traits) -> int:
+    """Return how many authors of two records can be paired, each with one of the other record.
 
-
-def _same(one: Name, other: Name) -> bool:
-    return one[0] == other[0] and (one[1] == other[1] or not (one[1] and other[1]))
+    Equal names are paired first. Of the rest, one without a first letter pairs with any other of
+    its family name.
+    """
+    n = 0
+    for family in one.initials.keys() & other.initials.keys():
+        mine, theirs = one.initials[family], other.initials[family]
+        rest, other_rest = mine - theirs, theirs - mine
+        n += (mine & theirs).total()
+        n += min(rest[""], other_rest.total()) + min(other_rest[""], rest.total())
+    return n
 
 
 @lru_cache(maxsize=1 << 14)
