@@ -23,8 +23,8 @@ from tests.installation import installed
 from tests.mutations import mutated
 from triage import store
 from triage.errors import SourceError
-from triage.fetch import fetch
 from triage.fetched import Batch, FetchedPaper, SourceDay
+from triage.ingest import fetch
 from triage.ports import Source
 from triage.records import Verdict
 from triage.sources._arxiv_xml import parse_entries

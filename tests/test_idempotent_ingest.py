@@ -37,10 +37,10 @@ from triage.fetched import Batch, FetchedPaper
 from triage.ingest import ingest
 from triage.records import Subscriber
 from triage.sources._http import Gate
+from triage.sources._withdrawal import says_withdrawn
 from triage.sources.arxiv import Arxiv
 from triage.store import Database, open_database
 from triage.tables import impressions
-from triage.work import says_withdrawn
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "triage" / "demo" / "papers.jsonl.gz"

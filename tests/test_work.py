@@ -12,7 +12,8 @@ from tests.factories import DAY
 from tests.installation import fetched, unnamed
 from triage.fetched import FetchedPaper
 from triage.sources._text import normalise
-from triage.work import composed, says_withdrawn
+from triage.sources._withdrawal import says_withdrawn
+from triage.work import composed
 
 ONE_DAY = timedelta(days=1)
 LONG = "Drafts of any length make decoding faster at no loss, which we show in nine experiments."

@@ -20,7 +20,7 @@ from triage import store
 from triage.dayreport import day_report
 from triage.due import digest_due, recap_due, window_days
 from triage.features import FEATURE_VERSION
-from triage.fetch import fetch
+from triage.ingest import fetch
 from triage.killpoint import pass_by
 from triage.outbox import DrainReport, Outbox
 from triage.ports import Clock, Progress, Source, Workshop, silent

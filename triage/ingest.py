@@ -5,7 +5,8 @@
 
 A work is made of all its records, so it is the same in whatever order they came, and everything
 can be repeated: the same records again change nothing. So nobody who votes or sends has to wait
-until a batch of a thousand is stored, and one that breaks off is read again.
+until a batch of a thousand is stored, and one that breaks off is read again. A live source that
+fails does not hold up the others.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from triage import store, works
+from triage.errors import DatabaseError, SourceError
 from triage.fetched import Batch, FetchedPaper, Rejected
 from triage.likeness import Traits, title_mark
-from triage.ports import Clock, Source
+from triage.ports import Clock, Progress, Source, silent
 from triage.store import Database
 from triage.store.papers import Key
 from triage.store.works import StoredRecord
@@ -29,6 +33,7 @@ from triage.work import composed
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+log = structlog.get_logger()
 
 # All other writers wait while so many papers are stored.
 AT_ONCE = 10
@@ -56,6 +61,28 @@ class IngestReport:
             f"read {self.read}, stored {self.stored}, known {self.known},"
             f" quarantined {self.quarantined}"
         )
+
+
+def fetch(
+    database: Database, sources: Sequence[Source], clock: Clock, progress: Progress = silent
+) -> list[str]:
+    """Go on with every source from where it was read to; return in words what failed."""
+    problems = []
+    for source in sources:
+        log.info("fetch", source=source.name)
+        try:
+            for report in ingest(database, source, clock, resume=True):
+                progress(f"fetch {source.name}", report.read, 0)
+        except SourceError as error:
+            log.warning("source failed", source=source.name, error=str(error))
+            problems.append(f"source {source.name}: {error}")
+        except DatabaseError:
+            raise
+        except Exception as error:
+            # An answer that no parser was ready for must not cost the subscribers their digests.
+            log.exception("source broken", source=source.name)
+            problems.append(f"source {source.name}: {type(error).__name__}, see the log")
+    return problems
 
 
 def ingest(

@@ -21,7 +21,7 @@ from triage.announcements import arxiv_today
 from triage.digest import Nightly
 from triage.due import chore_due, digest_at, due_on
 from triage.errors import NotFound, TriageError
-from triage.fetch import fetch
+from triage.ingest import fetch
 from triage.outbox import Outbox
 from triage.ports import Clock, Source
 from triage.records import Subscriber, SubscriberState, Verdict

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import date
 from typing import Any, Final
@@ -16,28 +15,6 @@ _RANK: Final = {"arxiv": 0, "biorxiv": 1, "medrxiv": 1, "doi": 2}
 _RANK_OF_OTHERS: Final = 3
 # A new version that keeps less of the title or of the abstract before it is a major revision.
 _KEPT: Final = 0.7
-
-_THING: Final = r"(?:paper|article|manuscript|submission|preprint|work|version|draft|it)"
-_WITHDRAWN: Final = re.compile(
-    rf"^\W*(?:this|the|our)\s+{_THING}\s+(?:has|have|had|is|was)\s+(?:now\s+)?(?:been\s+)?"
-    r"(?:temporarily\s+)?(?:being\s+)?withdrawn\b",
-    re.IGNORECASE,
-)
-_WITHDRAWN_COMMENT: Final = re.compile(
-    rf"^\W*(?:paper\s+|article\s+)?withdrawn\b(?!\s+from)"
-    rf"|\b{_THING}\b[^.;]{{0,120}}?\b(?:been|is|was|being|be)\s+(?:temporarily\s+)?withdrawn\b"
-    rf"|\bwithdr(?:aw|awing|ew)\b\s+(?:this|the|our)\s+{_THING}\b",
-    re.IGNORECASE,
-)
-
-
-def says_withdrawn(abstract: str, comment: str) -> bool:
-    """Tell whether a record says of its paper that it was withdrawn.
-
-    arXiv has no field for it: authors and administrators write it into the comment, and into the
-    abstract's first words. https://info.arxiv.org/help/withdraw.html, November 2026.
-    """
-    return bool(_WITHDRAWN.match(abstract) or _WITHDRAWN_COMMENT.search(comment))
 
 
 def composed(records: Sequence[FetchedPaper]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def command(
     """Read what is new from the sources, and say how their days stand."""
     from triage import store
     from triage.announcements import arxiv_today
-    from triage.fetch import fetch
+    from triage.ingest import fetch
 
     app = opened(ctx, log_level=logging.WARNING)
     today, last = on or arxiv_today(app.clock.now()), on or app.clock.now().date()

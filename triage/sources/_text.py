@@ -18,7 +18,7 @@ from triage.errors import RejectedRecord
 from triage.fetched import FetchedPaper, Rejected
 from triage.identity import title_key
 from triage.sources import _tex
-from triage.work import says_withdrawn
+from triage.sources._withdrawal import says_withdrawn
 
 TITLE_CHARS: Final = 500
 ABSTRACT_CHARS: Final = 10_000
