@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from triage.errors import RejectedRecord
+from triage.fetched import FetchedPaper
 from triage.sources._text import clean, normalise, shorten
 
 ANY_TEXT = st.text(st.characters(), max_size=400)
@@ -173,12 +174,14 @@ def test_shortening_keeps_whole_words() -> None:
 
 def test_huge_records_are_cut_and_the_raw_text_is_kept() -> None:
     paper = normalise(
-        source="import",
-        source_id="x",
-        title="word " * 1_000,
-        abstract="<b>$x_1$ & \\emph{y}</b> this https URL, " * 30_000,
-        authors=[f"Author {n} " + "n" * 300 for n in range(2_000)],
-        comment="c " * 1_000,
+        FetchedPaper(
+            source="import",
+            source_id="x",
+            title="word " * 1_000,
+            abstract="<b>$x_1$ & \\emph{y}</b> this https URL, " * 30_000,
+            authors=tuple(f"Author {n} " + "n" * 300 for n in range(2_000)),
+            comment="c " * 1_000,
+        )
     )
     assert len(paper.title) <= 500
     assert len(paper.abstract) <= 10_000
@@ -227,7 +230,7 @@ def test_no_pattern_makes_cleaning_slow(unit: str) -> None:
 
 
 def test_raw_text_can_be_stored_anywhere() -> None:
-    paper = normalise(source="x", source_id="1", title="a\x00b", abstract="c\ud800d")
+    paper = normalise(FetchedPaper(source="x", source_id="1", title="a\x00b", abstract="c\ud800d"))
     assert (paper.raw_title, paper.raw_abstract) == ("a\ufffdb", "c\ufffdd")
     assert (paper.title, paper.abstract) == ("ab", "cd")
 
@@ -243,24 +246,27 @@ def test_raw_text_can_be_stored_anywhere() -> None:
 def test_a_record_without_the_necessary_is_rejected_with_its_reason(
     fields: dict[str, str | None], reason: str
 ) -> None:
+    record = FetchedPaper(**({"source": "x", "source_id": "1"} | fields))  # type: ignore[arg-type]
     with pytest.raises(RejectedRecord, match=reason):
-        normalise(**({"source": "x", "source_id": "1"} | fields))  # type: ignore[arg-type]
+        normalise(record)
 
 
 def test_everything_given_arrives() -> None:
     paper = normalise(
-        source="arxiv",
-        source_id="2401.00001",
-        version=2,
-        title="T",
-        abstract="A",
-        authors=['M\\"uller, A.', " ", "B"],
-        categories=["cs.CL", "cs.LG", "cs.CL"],
-        listed_on=date(2026, 3, 2),
-        comment="9 pages",
-        doi="10.1/x",
-        upvotes=3,
-        tldr="Short.",
+        FetchedPaper(
+            source="arxiv",
+            source_id="2401.00001",
+            version=2,
+            title="T",
+            abstract="A",
+            authors=('M\\"uller, A.', " ", "B"),
+            categories=("cs.CL", "cs.LG", "cs.CL"),
+            listed_on=date(2026, 3, 2),
+            comment="9 pages",
+            doi="10.1/x",
+            upvotes=3,
+            tldr="Short.",
+        )
     )
     assert paper.authors == ("Müller, A.", "B")
     assert paper.categories == ("cs.CL", "cs.LG")

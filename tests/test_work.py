@@ -123,8 +123,10 @@ def test_a_record_says_that_its_paper_was_withdrawn(abstract: str, comment: str)
 
 def test_every_source_hears_it() -> None:
     told = {"source": "arxiv", "source_id": "2603.00001", "title": "Drafts", "abstract": "Of them."}
-    assert not normalise(**told).withdrawn
-    assert normalise(**told, comment="This paper has been withdrawn by the author").withdrawn
+    assert not normalise(FetchedPaper(**told)).withdrawn
+    assert normalise(
+        FetchedPaper(**told, comment="This paper has been withdrawn by the author")
+    ).withdrawn
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ class FetchedPaper:
     source_id: str | None
     title: str
     abstract: str
-    raw_title: str
-    raw_abstract: str
+    raw_title: str = ""
+    raw_abstract: str = ""
     version: int | None = None
     authors: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()

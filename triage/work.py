@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from triage.fetched import FetchedPaper
 from triage.identity import title_key
 from triage.likeness import Traits, alike
+
+T = TypeVar("T")
 
 # Whose text stands for a work that several archives have; what is not named comes after.
 _RANK: Final = {"arxiv": 0, "biorxiv": 1, "medrxiv": 1, "doi": 2}
@@ -31,7 +33,6 @@ def composed(records: Sequence[FetchedPaper]) -> dict[str, Any]:
     main = ranked[0]
     same_text = [each for each in ranked if _id(each) == _id(main)]
     newest = [each for each in same_text if each.version == main.version]
-    versions = {_id(each): each.version for each in reversed(ranked) if each.version}
     days = [each.listed_on for each in records if each.listed_on is not None]
     others = {each for record in records for each in record.categories} - set(main.categories)
     return {
@@ -41,18 +42,15 @@ def composed(records: Sequence[FetchedPaper]) -> dict[str, Any]:
         "title": main.title,
         "title_key": title_key(main.title) or main.title,
         "abstract": main.abstract,
-        "authors": list(next((each.authors for each in ranked if each.authors), ())),
+        "authors": list(_first(each.authors for each in ranked) or ()),
         "categories": [*main.categories, *sorted(others)],
         "listed_on": min(days),
-        "comment": next((each.comment for each in newest if each.comment), ""),
+        "comment": _first(each.comment for each in newest) or "",
         "upvotes": _most(each.upvotes for each in records),
-        "tldr": next((each.tldr for each in ranked if each.tldr), ""),
-        "venue": next((each.venue for each in ranked if each.venue), ""),
+        "tldr": _first(each.tldr for each in ranked) or "",
+        "venue": _first(each.venue for each in ranked) or "",
         "citations": _most(each.citations for each in records),
-        "withdrawn": any(
-            each.withdrawn and (each.version is None or each.version == versions[_id(each)])
-            for each in records
-        ),
+        "withdrawn": _is_withdrawn(ranked),
         "revised_on": _revised_on(same_text),
     }
 
@@ -81,7 +79,19 @@ def _id(record: FetchedPaper) -> tuple[str, str]:
     return record.source, record.source_id or ""
 
 
-def _most(counts: Any) -> int | None:
+def _first(values: Iterable[T]) -> T | None:
+    return next(filter(None, values), None)
+
+
+def _is_withdrawn(ranked: Sequence[FetchedPaper]) -> bool:
+    newest = {_id(each): each.version for each in reversed(ranked) if each.version}
+    return any(
+        each.withdrawn and (each.version is None or each.version == newest[_id(each)])
+        for each in ranked
+    )
+
+
+def _most(counts: Iterable[int | None]) -> int | None:
     return max((each for each in counts if each is not None), default=None)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from triage import store
@@ -100,9 +101,9 @@ def link(
     """
     known_as = told or {}
     pairs = store.works.sharing_marks(conn, fresh) | known_as.keys()
-    bare = store.works.nameless(conn, {row for pair in pairs for row in pair})
+    bare = store.works.nameless(conn, set(chain.from_iterable(pairs)))
     pairs |= store.works.sharing_marks(conn, bare)
-    groups = _Groups(conn, {row for pair in pairs for row in pair})
+    groups = _Groups(conn, set(chain.from_iterable(pairs)))
     bare = store.works.nameless(conn, groups.rows())
     # A row without an id is weighed again even where it is at home: a likelier work may have come.
     pairs = {
@@ -111,28 +112,35 @@ def link(
         if bare & {one, other} or groups.of(one) is not groups.of(other)
     }
     before = {row: frozenset(groups.of(row)) for row in groups.rows()}
-    records = store.works.records(conn, {row for pair in pairs for row in pair})
+    records = store.works.records(conn, set(chain.from_iterable(pairs)))
     traits = {row: [Traits(each.paper) for each in several] for row, several in records.items()}
-    for one, other in sorted(pairs):
-        if not bare & {one, other} and groups.of(one) is not groups.of(other):
+    named = sorted(pair for pair in pairs if bare.isdisjoint(pair))
+    for one, other in named:
+        if groups.of(one) is not groups.of(other):
             why = _why(traits[one], traits[other], known_as.get((one, other), ""))
             if why:
                 groups.join(one, other, why)
     for row in sorted(bare):
-        others = [sum(pair) - row for pair in sorted(pairs) if row in pair]
-        hosts = [
-            host
-            for other in others
-            if other not in bare and groups.may_join([row], groups.of(other) - {row})
-            for host in _hosts(traits[row], other, traits[other])
-        ]
-        if hosts:
-            best = min(hosts, key=lambda host: (host.doubt, host.key))
-            if best.row not in groups.of(row):
-                groups.leave(row)
-                groups.join(best.row, row, best.why)
+        others = {sum(pair) - row for pair in pairs if row in pair} - bare
+        _move_to_likeliest(groups, row, sorted(others), traits)
     groups.save(bare)
     return {row for row in before if before[row] != groups.of(row)}
+
+
+def _move_to_likeliest(
+    groups: _Groups, row: int, others: Sequence[int], traits: Mapping[int, Sequence[Traits]]
+) -> None:
+    """Let a row without an id join the work that it is likest to, if it is like any."""
+    hosts = [
+        host
+        for other in others
+        if groups.may_join([row], groups.of(other) - {row})
+        for host in _hosts(traits[row], other, traits[other])
+    ]
+    best = min(hosts, key=lambda host: (host.doubt, host.key), default=None)
+    if best is not None and best.row not in groups.of(row):
+        groups.leave(row)
+        groups.join(best.row, row, best.why)
 
 
 def _why(some: Sequence[Traits], others: Sequence[Traits], known_as: str) -> str:

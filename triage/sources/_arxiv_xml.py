@@ -7,7 +7,7 @@ elements are ignored; a record that cannot be used is rejected by itself.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -78,18 +78,20 @@ class Announcement:
         Raises:
             RejectedRecord: the feed has no title or no abstract for it.
         """
-        paper = normalise(
-            source="arxiv",
-            source_id=self.source_id,
-            version=self.version,
-            title=self.title,
-            abstract=self.abstract,
-            authors=_BETWEEN_NAMES.split(_AFFILIATION.sub("", self.authors[:100_000])),
-            categories=self.categories,
-            listed_on=self.on,
-            doi=self.doi,
+        return normalise(
+            FetchedPaper(
+                source="arxiv",
+                source_id=self.source_id,
+                version=self.version,
+                title=self.title,
+                abstract=self.abstract,
+                authors=tuple(_BETWEEN_NAMES.split(_AFFILIATION.sub("", self.authors[:100_000]))),
+                categories=self.categories,
+                listed_on=self.on,
+                doi=self.doi,
+                update_only=self.kind.is_replacement,
+            )
         )
-        return replace(paper, update_only=True) if self.kind.is_replacement else paper
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,16 +198,20 @@ class Entry:
         categories += entry.findall(f"{_ATOM}category")
         doi = text(entry, f"{_ARXIV}doi").split()
         return normalise(
-            source="arxiv",
-            source_id=self.source_id,
-            version=self.version or announced,
-            title=text(entry, f"{_ATOM}title"),
-            abstract=text(entry, f"{_ATOM}summary"),
-            authors=[text(author, f"{_ATOM}name") for author in entry.findall(f"{_ATOM}author")],
-            categories=[category.get("term", "") for category in categories],
-            listed_on=on,
-            comment=text(entry, f"{_ARXIV}comment"),
-            doi=parse_doi(doi[0]) if doi else None,
+            FetchedPaper(
+                source="arxiv",
+                source_id=self.source_id,
+                version=self.version or announced,
+                title=text(entry, f"{_ATOM}title"),
+                abstract=text(entry, f"{_ATOM}summary"),
+                authors=tuple(
+                    text(author, f"{_ATOM}name") for author in entry.findall(f"{_ATOM}author")
+                ),
+                categories=tuple(category.get("term", "") for category in categories),
+                listed_on=on,
+                comment=text(entry, f"{_ARXIV}comment"),
+                doi=parse_doi(doi[0]) if doi else None,
+            )
         )
 
 

@@ -79,18 +79,20 @@ def posted(row: dict[str, Any], server: str, on: date) -> FetchedPaper:
     if not version:
         raise RejectedRecord("it has no version, so nothing tells whether it is new")
     paper = normalise(
-        source=server,
-        source_id=doi,
-        version=version,
-        title=_text(row, "title"),
-        abstract=_text(row, "abstract"),
-        authors=_names(_text(row, "authors")),
-        categories=[_text(row, "category")],
-        listed_on=on,
-        doi=parse_doi(_text(row, "published")),
+        FetchedPaper(
+            source=server,
+            source_id=doi,
+            version=version,
+            title=_text(row, "title"),
+            abstract=_text(row, "abstract"),
+            authors=tuple(_names(_text(row, "authors"))),
+            categories=(_text(row, "category"),),
+            listed_on=on,
+            doi=parse_doi(_text(row, "published")),
+            update_only=version > 1,
+        )
     )
-    withdrawn = "withdraw" in _text(row, "type").lower()
-    return replace(paper, update_only=version > 1, withdrawn=withdrawn)
+    return replace(paper, withdrawn="withdraw" in _text(row, "type").lower())
 
 
 def published(row: dict[str, Any], server: str, on: date) -> FetchedPaper:
@@ -98,18 +100,20 @@ def published(row: dict[str, Any], server: str, on: date) -> FetchedPaper:
     doi, journal_doi = (parse_doi(_text(row, key)) for key in ("preprint_doi", "published_doi"))
     if doi is None or journal_doi is None:
         raise RejectedRecord("it lacks the DOI of the preprint or of the publication")
-    paper = normalise(
-        source=server,
-        source_id=doi,
-        title=_text(row, "preprint_title"),
-        abstract=_text(row, "preprint_abstract"),
-        authors=_names(_text(row, "preprint_authors")),
-        categories=[_text(row, "preprint_category")],
-        listed_on=on,
-        doi=journal_doi,
+    return normalise(
+        FetchedPaper(
+            source=server,
+            source_id=doi,
+            title=_text(row, "preprint_title"),
+            abstract=_text(row, "preprint_abstract"),
+            authors=tuple(_names(_text(row, "preprint_authors"))),
+            categories=(_text(row, "preprint_category"),),
+            listed_on=on,
+            doi=journal_doi,
+            venue=clean(_text(row, "published_journal"), _VENUE_CHARS),
+            update_only=True,
+        )
     )
-    venue = clean(_text(row, "published_journal"), _VENUE_CHARS)
-    return replace(paper, update_only=True, venue=venue)
 
 
 def _text(row: dict[str, Any], key: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import blake2b
@@ -14,7 +14,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from triage.fetched import FetchedPaper
 from triage.identity import identify, is_feed_page, parse_doi
 from triage.sources._markup import text_of
-from triage.sources._text import ABSTRACT_CHARS, RAW_CHARS, clean, normalise, storable
+from triage.sources._text import ABSTRACT_CHARS, RAW_CHARS, clean, normalise
 
 # No feed is older (RSS 0.90); an entry that says so has a clock that was never set.
 _FIRST_FEEDS: Final = date(1999, 3, 1)
@@ -89,21 +89,19 @@ class Entry:
         content = self.content.plain(_READ_CHARS).strip()
         is_short = len(summary) < min(_SHORT_SUMMARY, len(content))
         scheme, id, doi = self._identity(source, url)
-        paper = normalise(
-            source=scheme,
-            source_id=id,
-            title=self.title.plain(_MARKUP_CHARS),
-            abstract=content if is_short else summary,
-            authors=_people(self.authors),
-            categories=self.categories[:_MOST_NAMES],
-            listed_on=_day(self.published, on),
-            doi=doi,
-        )
-        received = (self.content if is_short else self.summary).value
-        return replace(
-            paper,
-            raw_title=storable(self.title.value, RAW_CHARS),
-            raw_abstract=storable(received, RAW_CHARS),
+        return normalise(
+            FetchedPaper(
+                source=scheme,
+                source_id=id,
+                title=self.title.plain(_MARKUP_CHARS),
+                abstract=content if is_short else summary,
+                raw_title=self.title.value,
+                raw_abstract=(self.content if is_short else self.summary).value,
+                authors=tuple(_people(self.authors)),
+                categories=self.categories[:_MOST_NAMES],
+                listed_on=_day(self.published, on),
+                doi=doi,
+            )
         )
 
     def _identity(self, source: str, url: str) -> tuple[str, str | None, str | None]:

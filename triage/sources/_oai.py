@@ -66,16 +66,20 @@ class Record:
         meta = self.element
         doi = text(meta, f"{_META}doi").split()
         return normalise(
-            source="arxiv",
-            source_id=self.source_id,
-            version=2 if self.is_replaced else 1,
-            title=text(meta, f"{_META}title"),
-            abstract=text(meta, f"{_META}abstract"),
-            authors=[_name(author) for author in meta.iterfind(f"{_META}authors/{_META}author")],
-            categories=self.categories,
-            listed_on=on,
-            comment=text(meta, f"{_META}comments"),
-            doi=parse_doi(doi[0]) if doi else None,
+            FetchedPaper(
+                source="arxiv",
+                source_id=self.source_id,
+                version=2 if self.is_replaced else 1,
+                title=text(meta, f"{_META}title"),
+                abstract=text(meta, f"{_META}abstract"),
+                authors=tuple(
+                    _name(author) for author in meta.iterfind(f"{_META}authors/{_META}author")
+                ),
+                categories=self.categories,
+                listed_on=on,
+                comment=text(meta, f"{_META}comments"),
+                doi=parse_doi(doi[0]) if doi else None,
+            )
         )
 
     def rejected(self, why: str) -> Rejected:

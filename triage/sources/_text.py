@@ -11,7 +11,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Iterable
-from datetime import date
+from dataclasses import replace
 from typing import Final
 
 from triage.errors import RejectedRecord
@@ -70,54 +70,37 @@ _NO_LINK: Final = re.compile(
 )
 
 
-def normalise(
-    *,
-    source: str,
-    source_id: str | None,
-    title: str,
-    abstract: str,
-    version: int | None = None,
-    authors: Iterable[str] = (),
-    categories: Iterable[str] = (),
-    listed_on: date | None = None,
-    comment: str = "",
-    doi: str | None = None,
-    upvotes: int | None = None,
-    tldr: str = "",
-) -> FetchedPaper:
-    """Clean one record of a source.
+def normalise(record: FetchedPaper) -> FetchedPaper:
+    """Clean one record, whose texts are as the source gave them.
 
     `raw_title` and `raw_abstract` keep the text as received, up to 100,000 characters, but for NUL
-    and lone surrogates, which no database stores: U+FFFD stands for those.
+    and lone surrogates, which no database stores: U+FFFD stands for those. Where they are empty,
+    they become what title and abstract were.
 
     Raises:
         RejectedRecord: there is no title, no abstract, or nothing to know the paper by.
     """
-    clean_title = clean(title, TITLE_CHARS)
-    clean_abstract = clean(abstract, ABSTRACT_CHARS)
-    clean_comment = clean(comment, COMMENT_CHARS)
-    if not clean_title:
+    title = clean(record.title, TITLE_CHARS)
+    abstract = clean(record.abstract, ABSTRACT_CHARS)
+    comment = clean(record.comment, COMMENT_CHARS)
+    if not title:
         raise RejectedRecord("it has no title")
-    if not clean_abstract:
+    if not abstract:
         raise RejectedRecord("it has no abstract")
-    if source_id is None and not title_key(clean_title):
+    if record.source_id is None and not title_key(title):
         raise RejectedRecord("it has no id, and no letter or digit in its title to know it by")
-    return FetchedPaper(
-        source=source,
-        source_id=source_id,
-        version=version,
-        title=clean_title,
-        abstract=clean_abstract,
-        raw_title=storable(title, RAW_CHARS),
-        raw_abstract=storable(abstract, RAW_CHARS),
-        authors=_several(authors, AUTHORS, AUTHOR_CHARS),
-        categories=tuple(dict.fromkeys(_several(categories, CATEGORIES, CATEGORY_CHARS))),
-        listed_on=listed_on,
-        comment=clean_comment,
-        doi=doi,
-        upvotes=upvotes,
-        tldr=clean(tldr, ABSTRACT_CHARS),
-        withdrawn=says_withdrawn(clean_abstract, clean_comment),
+    categories = _several(record.categories, CATEGORIES, CATEGORY_CHARS)
+    return replace(
+        record,
+        title=title,
+        abstract=abstract,
+        raw_title=storable(record.raw_title or record.title, RAW_CHARS),
+        raw_abstract=storable(record.raw_abstract or record.abstract, RAW_CHARS),
+        authors=_several(record.authors, AUTHORS, AUTHOR_CHARS),
+        categories=tuple(dict.fromkeys(categories)),
+        comment=comment,
+        tldr=clean(record.tldr, ABSTRACT_CHARS),
+        withdrawn=says_withdrawn(abstract, comment),
     )
 
 

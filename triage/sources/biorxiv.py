@@ -100,32 +100,24 @@ class Biorxiv:
         """Yield the rows of a day that are not stored yet; the last batch has the verdict."""
         read = state.read[endpoint]
         known = read.days.setdefault(on, _Day())
-        earlier = bool(known.keys or known.digest)
+        earlier = known.was_read
         told = endpoint == "details" and on >= read.since
         held: Batch | None = None
-        count = before = _Count()
+        counts: list[_Count] = []
         try:
-            for again in (False, True):
-                before, count = count, _Count()
-                # Whether a day that was read and is over has changed is worth one question a day.
-                is_over = on < self._on or endpoint == "pubs"
-                once = is_over and bool(known.digest and known.keys) and not again
-                for page in self._pages(endpoint, on, count, once=once):
-                    if held is None and not count.keys and self._is_sealed(known, page.digest):
-                        return
-                    papers, rejected = self._fresh(endpoint, on, page, known, count)
-                    if papers or rejected:
-                        if held is not None:
-                            yield held
-                        held = Batch(tuple(papers), tuple(rejected), state.cursor(self._on))
-                if count.is_exact:
-                    break
+            for batch in self._readings(endpoint, on, known, counts):
+                if held is not None:
+                    yield held
+                held = replace(batch, cursor=state.cursor(self._on))
         except SourceError as error:
-            cut = (self._cut(on, count, str(error)),) if told and not earlier else ()
+            cut = (self._cut(on, counts[-1], str(error)),) if told and not earlier else ()
             if held is not None or cut:
                 yield replace(held or Batch(), days=cut)
             raise
-        verdict = self._verdict(on, count, proven=count.is_exact or count.agrees(before))
+        if not counts:
+            return
+        count = counts[-1]
+        verdict = self._verdict(on, count, proven=count.is_exact or count.agrees(counts[0]))
         if verdict.verdict is Verdict.FAILED:
             del read.days[on]
         elif verdict.verdict is not Verdict.PARTIAL:
@@ -139,6 +131,32 @@ class Biorxiv:
                 " used, so their form must have changed. They are kept in quarantine and read again"
                 " at the next fetch."
             )
+
+    def _readings(
+        self, endpoint: str, on: date, known: _Day, counts: list[_Count]
+    ) -> Iterator[Batch]:
+        """Read a day, twice if it has other rows than the server counts, and yield what is fresh.
+
+        Args:
+            counts: gets the count of each reading; in the end it has none if the day is as it was.
+        """
+        # Whether a day that was read and is over has changed is worth one question a day.
+        is_over = on < self._on or endpoint == "pubs"
+        once = is_over and bool(known.digest and known.keys)
+        is_fresh = False
+        for again in (False, True):
+            count = _Count()
+            counts.append(count)
+            for page in self._pages(endpoint, on, count, once=once and not again):
+                if not (is_fresh or count.keys) and self._is_sealed(known, page.digest):
+                    counts.clear()
+                    return
+                papers, rejected = self._fresh(endpoint, on, page, known, count)
+                if papers or rejected:
+                    is_fresh = True
+                    yield Batch(tuple(papers), tuple(rejected))
+            if count.is_exact:
+                return
 
     def _seal(self, digest: str) -> str:
         """Return what stands for a day's first page where the server counts wrongly.
@@ -288,6 +306,10 @@ class _Day:
 
     keys: set[str] = field(default_factory=set)
     digest: str = ""
+
+    @property
+    def was_read(self) -> bool:
+        return bool(self.keys or self.digest)
 
 
 @dataclass

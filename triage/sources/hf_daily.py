@@ -258,15 +258,17 @@ def _paper(record: Any, on: date) -> FetchedPaper:
     if found is None:
         raise RejectedRecord("it has no arXiv id")
     return normalise(
-        source="arxiv",
-        source_id=found[0],
-        version=found[1],
-        title=first("title"),
-        abstract=first("summary"),
-        authors=_names(paper.get("authors")),
-        listed_on=on,
-        upvotes=_upvotes(paper.get("upvotes", record.get("upvotes"))),
-        tldr=first("ai_summary"),
+        FetchedPaper(
+            source="arxiv",
+            source_id=found[0],
+            version=found[1],
+            title=first("title"),
+            abstract=first("summary"),
+            authors=tuple(_names(paper.get("authors"))),
+            listed_on=on,
+            upvotes=_upvotes(paper.get("upvotes", record.get("upvotes"))),
+            tldr=first("ai_summary"),
+        )
     )
 
 

@@ -68,18 +68,20 @@ class JsonLines:
         source, source_id, version = _identity(fields)
         doi = _text(fields, "doi")
         return normalise(
-            source=source,
-            source_id=source_id,
-            version=_number(fields, "version") or version,
-            title=_text(fields, "title"),
-            abstract=_text(fields, "abstract"),
-            authors=_texts(fields, "authors", _between_names),
-            categories=_texts(fields, "categories", lambda _: r"[\s,;]+"),
-            listed_on=_day(fields, "listed_date") or self._imported_on,
-            comment=_text(fields, "comment"),
-            doi=parse_doi(doi.split()[0]) if doi.split() else None,
-            upvotes=_number(fields, "upvotes"),
-            tldr=_text(fields, "tldr"),
+            FetchedPaper(
+                source=source,
+                source_id=source_id,
+                version=_number(fields, "version") or version,
+                title=_text(fields, "title"),
+                abstract=_text(fields, "abstract"),
+                authors=tuple(_texts(fields, "authors", _between_names)),
+                categories=tuple(_texts(fields, "categories", lambda _: r"[\s,;]+")),
+                listed_on=_day(fields, "listed_date") or self._imported_on,
+                comment=_text(fields, "comment"),
+                doi=parse_doi(doi.split()[0]) if doi.split() else None,
+                upvotes=_number(fields, "upvotes"),
+                tldr=_text(fields, "tldr"),
+            )
         )
 
 

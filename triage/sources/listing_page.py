@@ -84,11 +84,13 @@ class ListingPage:
             return reject("it has no abstract", raw, where)
         try:
             return normalise(
-                source="listing",
-                source_id=None,
-                title=title,
-                abstract=abstract,
-                listed_on=self._imported_on,
+                FetchedPaper(
+                    source="listing",
+                    source_id=None,
+                    title=title,
+                    abstract=abstract,
+                    listed_on=self._imported_on,
+                )
             )
         except RejectedRecord as error:
             return reject(str(error), raw, where)
