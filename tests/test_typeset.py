@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.typeset import LONGEST_TEXT, TEXT_WIDTH, clean, shorten, wrap
+from triage.typeset import LONGEST_TEXT, TEXT_WIDTH, clean, fold, shorten, without_accents, wrap
 
 URL = re.compile(r"https?://[^\s<>\"]+")
 WORDS = st.one_of(
@@ -106,3 +106,9 @@ def test_lines_are_at_most_78_columns_unless_they_hold_a_url(raw: str, indent: s
 @pytest.mark.parametrize("text", ["", " "])
 def test_nothing_stays_nothing(text: str) -> None:
     assert clean(text) == shorten(clean(text), 10) == wrap(clean(text)) == ""
+
+
+def test_folded_text_has_no_case_and_no_accents() -> None:
+    assert fold("Straße É ﬁ Çédille ᾳ") == "strasse e fi cedille αι"
+    assert without_accents("É ﬁ ß") == "E fi ß"
+    assert fold("") == ""

@@ -7,7 +7,6 @@ are the groups that raised a paper most. Every feature is zero where the profile
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from triage.records import F32, Encodings, Library, Paper, Profile, Taste
+from triage.typeset import without_accents
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -262,10 +262,7 @@ def author_key(name: str) -> str:
     """Return what two spellings of one author's name share: case, accents and order apart."""
     last, comma, first = name.partition(",")
     text = f"{first} {last}" if comma else name
-    plain = "".join(
-        c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c)
-    )
-    return " ".join(_WORD.findall(plain))
+    return " ".join(_WORD.findall(without_accents(text.casefold())))
 
 
 @lru_cache(maxsize=65_536)

@@ -8,9 +8,10 @@ https://info.arxiv.org/help/arxiv_identifier.html and the DOI handbook, section 
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Final
 from urllib.parse import quote, unquote
+
+from triage.typeset import fold
 
 _ARCHIVES: Final = (
     "acc-phys adap-org alg-geom ao-sci astro-ph atom-ph bayes-an chao-dyn chem-ph cmp-lg comp-gas "
@@ -118,8 +119,7 @@ def title_key(title: str) -> str:
     gives the empty string, which must not be taken for an identity. One that folding makes longer
     than any title, as it can to eighteen times the length, is cut.
     """
-    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", title).casefold())
-    return "".join(filter(str.isalnum, folded))[:_LONGEST_KEY]
+    return "".join(filter(str.isalnum, fold(title)))[:_LONGEST_KEY]
 
 
 def is_feed_page(source_id: str) -> bool:

@@ -10,7 +10,6 @@ the title, so a title alone never joins works that have ids. Measured by `benchm
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property, lru_cache
@@ -18,6 +17,7 @@ from typing import Final
 
 from triage.fetched import FetchedPaper
 from triage.identity import identify, source_name, title_key
+from triage.typeset import fold
 
 Name = tuple[str, str]
 """An author's family name, folded, and the first letter of the given name, empty if unknown."""
@@ -198,27 +198,39 @@ def _contradict(one: Traits, other: Traits, agree: bool | None) -> bool:
 
 def _why_alike(one: Traits, other: Traits, agree: bool | None) -> str:
     abstracts = share_of_runs(one, other)
-    lost, gained = one.numbers - other.numbers, other.numbers - one.numbers
-    if lost and gained:
-        return ""
-    if (lost or gained) and abstracts < _SAME_ABSTRACT and not _cut_short(one, other):
+    if _are_two_parts(one, other, abstracts):
         return ""
     if one.key == other.key:
-        if abstracts < 0:
-            near = agree and _days_apart(one, other) <= _YEARS_APART
-            return "title and authors are the same" if near else ""
-        enough = _SAME_TITLE_ABSTRACT if agree else _OTHER_TITLE_ABSTRACT
-        return "title, authors and abstract are the same" if abstracts >= enough else ""
-    if not agree:
-        return ""
-    titles = max(alike(one.letters, other.letters), _part(one, other))
-    if titles >= _LIKE_TITLE and abstracts >= _LIKE_TITLE_ABSTRACT:
+        return _why_with_one_title(one, other, agree, abstracts)
+    return _why_with_two_titles(one, other, abstracts) if agree else ""
+
+
+def _are_two_parts(one: Traits, other: Traits, abstracts: float) -> bool:
+    """Tell whether the numbers in two titles are those of two parts of a series."""
+    lost, gained = one.numbers - other.numbers, other.numbers - one.numbers
+    if lost and gained:
+        return True
+    unlike = abstracts < _SAME_ABSTRACT and not _cut_short(one, other)
+    return bool(lost or gained) and unlike
+
+
+def _why_with_one_title(one: Traits, other: Traits, agree: bool | None, abstracts: float) -> str:
+    if abstracts < 0:
+        return "title and authors are the same" if agree and _near_in_time(one, other) else ""
+    enough = _SAME_TITLE_ABSTRACT if agree else _OTHER_TITLE_ABSTRACT
+    return "title, authors and abstract are the same" if abstracts >= enough else ""
+
+
+def _why_with_two_titles(one: Traits, other: Traits, abstracts: float) -> str:
+    letters = alike(one.letters, other.letters)
+    likest = max(letters, _part(one, other))
+    if likest >= _LIKE_TITLE and abstracts >= _LIKE_TITLE_ABSTRACT:
         return "title, authors and abstract are nearly the same"
-    strongly = _n_common(one, other) >= _ALL_AUTHORS * max(len(one.names), len(other.names))
-    if abstracts < 0 and strongly and alike(one.letters, other.letters) >= _NEAR_TITLE:
-        near = _days_apart(one, other) <= _YEARS_APART
-        return "title and authors are nearly the same" if near else ""
-    if abstracts >= _OTHER_TITLE_ABSTRACT and strongly:
+    if _n_common(one, other) < _ALL_AUTHORS * max(len(one.names), len(other.names)):
+        return ""
+    if abstracts < 0 and letters >= _NEAR_TITLE and _near_in_time(one, other):
+        return "title and authors are nearly the same"
+    if abstracts >= _OTHER_TITLE_ABSTRACT:
         return "authors and abstract are the same, the title is another"
     return ""
 
@@ -244,9 +256,9 @@ def _cut_short(one: Traits, other: Traits) -> bool:
     return one.letters != other.letters and _part(one, other) == 1.0
 
 
-def _days_apart(one: Traits, other: Traits) -> int:
+def _near_in_time(one: Traits, other: Traits) -> bool:
     first, second = one.paper.listed_on, other.paper.listed_on
-    return abs((first - second).days) if first and second else 0
+    return not (first and second) or abs((first - second).days) <= _YEARS_APART
 
 
 def _authors_agree(one: Traits, other: Traits) -> bool | None:
@@ -299,10 +311,7 @@ def _name(author: str) -> Name:
 
 
 def _words(text: str) -> list[str]:
-    if not text.isascii():
-        folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-        text = "".join(each for each in folded if not unicodedata.combining(each))
-    return _WORD.findall(text.casefold())
+    return _WORD.findall(fold(text))
 
 
 def _letters(words: Iterable[str]) -> Counter[str]:

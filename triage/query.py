@@ -70,8 +70,13 @@ def parse(written: str) -> Query:
 
 def words_of(text: str) -> Term:
     """Return the words of a text as an index has them: no case, no accents, no punctuation."""
-    plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", text[:LONGEST]))
-    return tuple(_WORD.findall(unicodedata.normalize("NFC", plain).lower()))
+    plain = unicodedata.normalize("NFC", without_diacritics(text[:LONGEST]))
+    return tuple(_WORD.findall(plain.lower()))
+
+
+def without_diacritics(text: str) -> str:
+    """Return text as databases index it: without Latin accents, with other scripts' marks."""
+    return _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
 
 
 def _once(terms: list[Term]) -> tuple[Term, ...]:

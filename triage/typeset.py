@@ -24,6 +24,18 @@ _GROWN = re.compile(r"(?<=[^\0-\x7f“‘«])(?=https?://)|(?<=://)([!#-;=?-~]+)
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]?(?= [A-Z0-9])|[\u3002\uff01\uff1f]")
 
 
+def fold(text: str) -> str:
+    """Return text without case and accents, as titles and names are compared."""
+    return without_accents(unicodedata.normalize("NFKD", text).casefold())
+
+
+def without_accents(text: str) -> str:
+    """Return text in Unicode's compatibility form (`ﬁ` is `fi`), its combining marks taken away."""
+    if text.isascii():
+        return text
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+
+
 def clean(text: str) -> str:
     """Return at most the first LONGEST_TEXT characters on one line, URLs parted from CJK words."""
     plain = " ".join(_UNSAFE.sub(" ", text[:LONGEST_TEXT]).split())

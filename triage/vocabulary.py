@@ -8,12 +8,13 @@ A key is a word's number, or for a pair of neighbours (first + 1) * number of wo
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from triage.typeset import without_accents
 
 I64 = NDArray[np.int64]
 
@@ -24,10 +25,7 @@ STOP, UNKNOWN = -1, -2
 
 def fold(text: str) -> str:
     """Return lower-case text without accents."""
-    if text.isascii():
-        return text.lower()
-    parts = unicodedata.normalize("NFKD", text)
-    return "".join(c for c in parts if not unicodedata.combining(c)).lower()
+    return without_accents(text).lower()
 
 
 def read_forms(texts: Sequence[str]) -> tuple[dict[str, int], NDArray[np.int32], I64]:

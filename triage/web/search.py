@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -18,7 +17,7 @@ from starlette.routing import Route
 
 from triage import store
 from triage.identity import source_name
-from triage.query import parse
+from triage.query import parse, without_diacritics
 from triage.records import Paper
 from triage.search import Hit
 from triage.store.search import Filters
@@ -180,10 +179,7 @@ def _stems(words: str) -> frozenset[str]:
 
 def _stem(word: str) -> str:
     """Return a word without its ending, roughly as the indexes have it."""
-    plain = word.lower()
-    if not plain.isascii():
-        plain = re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFKD", plain))
-    return _ENDING.sub("", plain)
+    return _ENDING.sub("", without_diacritics(word.lower()))
 
 
 def marked(text: str, stems: frozenset[str]) -> list[Piece]:
