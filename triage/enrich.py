@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from triage import store, works
+from triage.chunks import chunks
 from triage.errors import DatabaseError, SourceError
 from triage.fetched import Enrichment, KnownPaper
 from triage.ports import Clock, Enricher, Progress, silent
@@ -86,13 +87,13 @@ def enrich(
 
 def _due(
     database: Database, now: datetime, max_age_days: int
-) -> Iterator[tuple[list[KnownPaper], int]]:
+) -> Iterator[tuple[Sequence[KnownPaper], int]]:
     """Yield the papers to ask about in a few lots, each with the number of all."""
     since = now.date() - timedelta(days=max_age_days)
     with database.read() as conn:
         waiting = store.enrichment.waiting(conn, since, now - ASKED_AGAIN, MOST_PAPERS)
-    for start in range(0, len(waiting), _TOGETHER):
-        yield waiting[start : start + _TOGETHER], len(waiting)
+    for some in chunks(waiting, _TOGETHER):
+        yield some, len(waiting)
 
 
 def _ask(enricher: Enricher, papers: Sequence[KnownPaper], learned: list[Enrichment]) -> str:

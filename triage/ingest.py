@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from triage import store, works
+from triage.chunks import chunks
 from triage.errors import DatabaseError, SourceError
 from triage.fetched import Batch, FetchedPaper, Rejected
 from triage.likeness import Traits, title_mark
@@ -108,8 +109,7 @@ def ingest(
         now = clock.now()
         # A new version of a paper that nobody stored is not news, unless the paper comes with it.
         coming = {_identity(paper) for paper in batch.papers if not paper.update_only}
-        for start in range(0, len(batch.papers), AT_ONCE):
-            some = batch.papers[start : start + AT_ONCE]
+        for some in chunks(batch.papers, AT_ONCE):
             with database.write() as conn:
                 total += _store_papers(conn, source.name, some, coming, now)
         with database.write() as conn:

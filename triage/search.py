@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage import store
+from triage.chunks import chunks
 from triage.errors import ModelError, NotFound
 from triage.identity import identify
 from triage.nearest import Nearest
@@ -323,8 +324,7 @@ def _hits(
     wanted = [id for id in found if id not in without]
     ids: list[int] = []
     # Nearly all may be shown, so those that are looked at first will do.
-    for start in range(0, len(wanted), 2 * limit):
-        some = wanted[start : start + 2 * limit]
+    for some in chunks(wanted, 2 * limit):
         visible = store.search.findable(conn, some)
         ids += [id for id in some if id in visible]
         if len(ids) >= limit:

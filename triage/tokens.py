@@ -46,6 +46,8 @@ _IN_ADDRESS = re.compile(r"([bu])([a-z2-7]{16})([a-z2-7]{26})")
 
 
 class Purpose(StrEnum):
+    """What a token is for. The order is part of the format: append, never reorder."""
+
     VOTE = "vote"
     UNSUBSCRIBE = "unsubscribe"
     PAPER = "paper"
@@ -67,18 +69,9 @@ LIFETIMES: dict[Purpose, timedelta | None] = {
     Purpose.FEED: None,
 }
 
-# Their numbers are part of the format: append, never reorder.
-_PURPOSES = (
-    Purpose.VOTE,
-    Purpose.UNSUBSCRIBE,
-    Purpose.PAPER,
-    Purpose.CONFIRM,
-    Purpose.LOGIN,
-    Purpose.PREFERENCES,
-    Purpose.BOUNCE,
-    Purpose.FEED,
-)
+_PURPOSES = tuple(Purpose)
 _LETTERS = {Purpose.BOUNCE: "b", Purpose.UNSUBSCRIBE: "u"}
+# This order is part of the format, too.
 _ACTIONS = (
     None,
     EventKind.VOTE_UP,

@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from triage.errors import RejectedRecord, SourceError
 from triage.fetched import FetchedPaper, Rejected
 from triage.identity import parse_arxiv, parse_doi
-from triage.sources._text import normalise, reject
+from triage.sources._text import mailed_day, normalise, reject
 from triage.sources._xml import root, text
 
 if TYPE_CHECKING:
@@ -125,8 +124,8 @@ def parse_feed(body: bytes) -> Feed:
             f"arXiv does not know this feed: {title[:100]}. {said} Check the categories."
         )
     items = channel.findall("item")[:MOST_ITEMS]
-    on = _day(text(channel, "pubDate")) or next(
-        (day for item in items if (day := _day(text(item, "pubDate")))), None
+    on = mailed_day(text(channel, "pubDate")) or next(
+        (day for item in items if (day := mailed_day(text(item, "pubDate")))), None
     )
     if on is None:
         raise SourceError("arXiv's feed has no date, so nothing tells which day it is for.")
@@ -144,14 +143,6 @@ def parse_feed(body: bytes) -> Feed:
             best[found.source_id] = found
     skip_days = frozenset((day.text or "").strip().lower() for day in channel.iterfind(_SKIP_DAY))
     return Feed(on, tuple(best.values()), tuple(rejected), len(items), skip_days)
-
-
-def _day(value: str) -> date | None:
-    """Return the day that an RFC 822 date names where it was written, such as midnight Eastern."""
-    try:
-        return parsedate_to_datetime(value.strip()).date()
-    except ValueError:
-        return None
 
 
 def _announcement(item: Element, on: date) -> Announcement:

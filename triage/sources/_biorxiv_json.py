@@ -17,10 +17,9 @@ from triage.errors import RejectedRecord, SourceError
 from triage.fetched import FetchedPaper
 from triage.identity import parse_doi
 from triage.sources import _json
-from triage.sources._text import clean, normalise
+from triage.sources._text import clean, normalise, written_day
 
 _VENUE_CHARS: Final = 200
-_DATE: Final = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?", re.ASCII)
 _NOTHING: Final = re.compile(r"\bno\b.*\bfound\b", re.IGNORECASE)
 
 
@@ -71,7 +70,7 @@ def row_key(content: Any) -> str:
 
 def posted(row: dict[str, Any], server: str, on: date) -> FetchedPaper:
     dated = _text(row, "date")
-    if _date(dated) != on:
+    if written_day(dated) != on:
         raise RejectedRecord(f"it is dated {dated[:20]!r} and came for {on}")
     doi, version = parse_doi(_text(row, "doi")), _number(row.get("version"))
     if doi is None:
@@ -125,14 +124,6 @@ def _number(value: Any) -> int | None:
     """Return a count, which may stand in quotation marks."""
     text = str(value).strip() if isinstance(value, int | str) else ""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else None
-
-
-def _date(value: str) -> date | None:
-    found = _DATE.fullmatch(value.strip())
-    try:
-        return date(*(int(part) for part in found.groups())) if found else None
-    except ValueError:
-        return None
 
 
 def _names(authors: str) -> list[str]:

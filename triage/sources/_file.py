@@ -6,12 +6,16 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Iterable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from triage.errors import SourceError
 from triage.fetched import Batch, FetchedPaper, PaperId, Rejected
+
+Record = FetchedPaper | PaperId | Rejected
 
 BATCH_SIZE: Final = 500
 LONGEST_LINE: Final = 16 * 1024 * 1024
@@ -75,21 +79,67 @@ def decoded(line: bytes) -> str:
     return line.decode("utf-8-sig", errors="replace").strip()
 
 
-class Position:
-    """A cursor: how far a file was read, valid only for the file that it was read from.
+class FileSource(ABC):
+    """The records of one file, and a cursor that is valid for that file only.
 
     Another file under the same name has another fingerprint and is read from its beginning; reading
     too much is harmless, as stored papers are recognised, while reading too little loses papers.
+
+    Args:
+        path: the file.
+        imported_on: the day on which papers without a day of their own count as listed.
     """
 
-    def __init__(self, path: Path, cursor: str | None) -> None:
-        self._fingerprint = _fingerprint(path)
-        count, _, fingerprint = (cursor or "").partition(":")
-        same = fingerprint == self._fingerprint and count.isdecimal()
-        self.start = int(count) if same else 0
+    def __init__(self, path: Path, imported_on: date) -> None:
+        self.name = f"file:{path.name}"
+        self._path = path
+        self._imported_on = imported_on
 
-    def cursor(self, count: int) -> str:
-        return f"{count}:{self._fingerprint}"
+    @abstractmethod
+    def _records(self, start: int) -> Iterator[tuple[int, Record | None]]:
+        """Yield the records after number `start`, with their numbers.
+
+        None stands for a place without a record, which only moves the cursor.
+        """
+
+    def fetch(self, cursor: str | None) -> Iterator[Batch]:
+        """Yield the records after `cursor`; one that cannot be used is rejected alone.
+
+        An empty file yields nothing. What came before trouble is yielded first.
+
+        Raises:
+            SourceError: the file is missing, damaged, cut short, or of another kind.
+        """
+        fingerprint = _fingerprint(self._path)
+        read, _, of = (cursor or "").partition(":")
+        start = count = int(read) if of == fingerprint and read.isdecimal() else 0
+        held: list[Record] = []
+        n_records = 0
+        problem: SourceError | None = None
+        try:
+            for number, record in self._records(start):
+                if len(held) >= BATCH_SIZE:
+                    yield _batch(held, f"{count}:{fingerprint}")
+                    held = []
+                count = number
+                if record is not None:
+                    held.append(record)
+                    n_records += 1
+        except SourceError as error:
+            problem = error
+        if held:
+            yield _batch(held, f"{count}:{fingerprint}")
+        if problem is not None:
+            raise SourceError(f"{problem} Records read before it: {n_records}.") from problem
+
+
+def _batch(records: Sequence[Record], cursor: str) -> Batch:
+    return Batch(
+        tuple(each for each in records if isinstance(each, FetchedPaper)),
+        tuple(each for each in records if isinstance(each, Rejected)),
+        cursor,
+        ids=tuple(each for each in records if isinstance(each, PaperId)),
+    )
 
 
 def _fingerprint(path: Path) -> str:
@@ -103,47 +153,3 @@ def _fingerprint(path: Path) -> str:
             f"{path.name} cannot be read: {reason}. Check the path and its permissions."
         ) from error
     return hashlib.sha256(b"%d:%b" % (size, head)).hexdigest()[:12]
-
-
-def batches(
-    records: Iterable[tuple[int, FetchedPaper | PaperId | Rejected | None]],
-    position: Position,
-) -> Iterator[Batch]:
-    """Gather numbered records into batches whose cursors resume right after them.
-
-    None stands for a place without a record, which only moves the cursor. When `records` raises,
-    what came before is yielded first.
-    """
-    papers: list[FetchedPaper] = []
-    ids: list[PaperId] = []
-    rejected: list[Rejected] = []
-    count = position.start
-
-    def batch() -> Batch:
-        full = Batch(tuple(papers), tuple(rejected), position.cursor(count), ids=tuple(ids))
-        papers.clear()
-        ids.clear()
-        rejected.clear()
-        return full
-
-    problem: SourceError | None = None
-    n_records = 0
-    try:
-        for number, record in records:
-            if len(papers) + len(ids) + len(rejected) >= BATCH_SIZE:
-                yield batch()
-            count = number
-            n_records += record is not None
-            match record:
-                case FetchedPaper():
-                    papers.append(record)
-                case PaperId():
-                    ids.append(record)
-                case Rejected():
-                    rejected.append(record)
-    except SourceError as error:
-        problem = error
-    if papers or ids or rejected:
-        yield batch()
-    if problem is not None:
-        raise SourceError(f"{problem} Records read before it: {n_records}.") from problem

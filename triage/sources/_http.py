@@ -11,11 +11,10 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr, parsedate_to_datetime
 from functools import cache
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -56,6 +55,21 @@ class Answer:
     @property
     def not_modified(self) -> bool:
         return self.status == 304
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One request. `elsewhere` says whether the server may send us to another address."""
+
+    url: str
+    params: Mapping[str, str] | None
+    headers: dict[str, str]
+    body: bytes | None = None
+    elsewhere: bool = True
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).netloc.rpartition("@")[2]
 
 
 class _Temporary(Exception):
@@ -106,7 +120,12 @@ class Gate:
         request_s: float = REQUEST_S,
     ) -> None:
         self._clock = clock
-        self._user_agent = user_agent
+        self._headers = {
+            "User-Agent": user_agent,
+            "Accept-Encoding": "gzip",
+            # Kept open, each process that shares the turns would hold a connection of its own.
+            "Connection": "close",
+        }
         self.min_interval_s = min_interval_s
         self._turns = turns or OwnTurns(clock, Rules(min_interval_s))
         self.deadline = deadline
@@ -120,12 +139,7 @@ class Gate:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -158,20 +172,17 @@ class Gate:
         Raises:
             SourceError: no usable answer came, or none can come before the deadline.
         """
-        host = urlsplit(url).netloc.rpartition("@")[2]
-        headers = {"User-Agent": self._user_agent, "Accept-Encoding": "gzip"}
-        headers |= {"If-None-Match": etag} if etag else {}
+        headers = {"If-None-Match": etag} if etag else {}
         headers |= {"If-Modified-Since": modified} if modified else {}
         if secret or not once:
-            return self._ask_patiently(
-                url, params, headers | dict(secret or {}), host, elsewhere=not secret
-            )
-        question = (self._clock.now().date(), url, *sorted((params or {}).items()))
-        if question not in self._answered:
-            self._answered[question] = self._ask_patiently(url, params, headers, host)
+            headers |= secret or {}
+            return self._ask_patiently(_Question(url, params, headers, elsewhere=not secret))
+        key = (self._clock.now().date(), url, *sorted((params or {}).items()))
+        if key not in self._answered:
+            self._answered[key] = self._ask_patiently(_Question(url, params, headers))
             if len(self._answered) > _MOST_KEPT:
                 del self._answered[next(iter(self._answered))]
-        return self._answered[question]
+        return self._answered[key]
 
     def post(
         self, url: str, params: Mapping[str, str], body: bytes, headers: Mapping[str, str]
@@ -181,47 +192,27 @@ class Gate:
         Raises:
             SourceError: as for `get`, or the server sent us to another address.
         """
-        host = urlsplit(url).netloc.rpartition("@")[2]
-        own = {"User-Agent": self._user_agent, "Accept-Encoding": "gzip"}
-        return self._ask_patiently(url, params, own | dict(headers), host, body)
+        question = _Question(url, params, dict(headers), body, elsewhere=False)
+        return self._ask_patiently(question)
 
-    def _ask_patiently(
-        self,
-        url: str,
-        params: Mapping[str, str] | None,
-        headers: dict[str, str],
-        host: str,
-        body: bytes | None = None,
-        *,
-        elsewhere: bool = True,
-    ) -> Answer:
-        # Kept open, each process that shares the turns would hold a connection of its own.
-        headers = headers | {"Connection": "close"}
+    def _ask_patiently(self, question: _Question) -> Answer:
         reason = ""
         for _ in range(ATTEMPTS):
             try:
-                return self._follow(url, params, headers, host, body, elsewhere=elsewhere)
+                return self._follow(question, question.host)
             except _Temporary as error:
                 reason = str(error)
         raise SourceError(
-            f"{host} {reason}, the last of {ATTEMPTS} tries. It is asked again at the next fetch."
+            f"{question.host} {reason}, the last of {ATTEMPTS} tries. It is asked again at the next"
+            " fetch."
         )
 
-    def _follow(
-        self,
-        url: str,
-        params: Mapping[str, str] | None,
-        headers: dict[str, str],
-        host: str,
-        body: bytes | None,
-        *,
-        elsewhere: bool,
-    ) -> Answer:
-        for _ in range(1 + (_REDIRECTS if elsewhere and body is None else 0)):
+    def _follow(self, question: _Question, host: str) -> Answer:
+        for _ in range(1 + (_REDIRECTS if question.elsewhere else 0)):
             self._connection()  # Made before our turn, which is then a request and nothing else.
             self._wait(host)
             try:
-                answer = self._ask(url, params, headers, host, body)
+                answer = self._ask(question, host)
             except _Temporary as error:
                 stretch = self._chance.uniform(1, 1.5)
                 closed = self._turns.end(Outcome.FAILED, error.wait_s, stretch)
@@ -233,7 +224,7 @@ class Gate:
             self._turns.end(Outcome.ANSWERED)
             if isinstance(answer, Answer):
                 return answer
-            url, params = answer, None
+            question = replace(question, url=answer, params=None)
         raise SourceError(f"{host} only sent us elsewhere. Check the address in the config.")
 
     def _wait(self, host: str) -> None:
@@ -274,14 +265,7 @@ class Gate:
             "What came is stored; the rest follows with the next fetch."
         )
 
-    def _ask(
-        self,
-        url: str,
-        params: Mapping[str, str] | None,
-        headers: dict[str, str],
-        host: str,
-        body: bytes | None,
-    ) -> Answer | str:
+    def _ask(self, question: _Question, host: str) -> Answer | str:
         """Return the answer, or the address that the server sent us to."""
         import httpx
 
@@ -294,11 +278,11 @@ class Gate:
             with (
                 self._limit.of(left_s),
                 self._connection().stream(
-                    "GET" if body is None else "POST",
-                    url,
-                    params=params,
-                    headers=headers,
-                    content=body,
+                    "GET" if question.body is None else "POST",
+                    question.url,
+                    params=question.params,
+                    headers=self._headers | question.headers,
+                    content=question.body,
                     timeout=timeout,
                     extensions={"trace": self._limit.watch},
                 ) as response,

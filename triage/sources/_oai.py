@@ -7,7 +7,6 @@ Since 2025 its resumption tokens no longer tell the size of the list, and they e
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from triage.errors import RejectedRecord, SourceError
 from triage.fetched import FetchedPaper, Rejected
 from triage.identity import parse_arxiv, parse_doi
-from triage.sources._text import normalise, reject
+from triage.sources._text import normalise, reject, written_day
 from triage.sources._xml import root, text
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ _PHYSICS: Final = frozenset(
     "astro-ph cond-mat gr-qc hep-ex hep-lat hep-ph hep-th math-ph nlin nucl-ex nucl-th physics"
     " quant-ph".split()
 )
-_DAY: Final = re.compile(r"\s*(\d{4})-(\d{1,2})-(\d{1,2})(?!\d)")
 
 
 class BadToken(SourceError):
@@ -48,12 +46,12 @@ class Record:
 
     @property
     def created_on(self) -> date | None:
-        return _day(text(self.element, f"{_META}created"))
+        return written_day(text(self.element, f"{_META}created"))
 
     @property
     def is_replaced(self) -> bool:
         """Tell whether it has a later version than the first, as far as its dates say."""
-        updated = _day(text(self.element, f"{_META}updated"))
+        updated = written_day(text(self.element, f"{_META}updated"))
         created = self.created_on
         return updated is not None and (created is None or updated > created)
 
@@ -200,17 +198,8 @@ def _record(element: Element, archive: str) -> Record | None:
     categories = tuple(text(meta, f"{_META}categories").split())
     if not any(archive in {"", category.partition(".")[0]} for category in categories):
         raise RejectedRecord("it names no category of the list that it stands in")
-    changed_on = _day(text(header, f"{_OAI}datestamp"))
+    changed_on = written_day(text(header, f"{_OAI}datestamp"))
     return Record(found[0], changed_on, categories, meta)
-
-
-def _day(value: str) -> date | None:
-    """Return the day that ISO 8601 names, also where it is written `2026-6-30`."""
-    found = _DAY.match(value)
-    try:
-        return date(*map(int, found.groups())) if found else None
-    except ValueError:
-        return None
 
 
 def _name(author: Element) -> str:

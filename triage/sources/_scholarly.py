@@ -10,7 +10,7 @@ from triage.sources._text import clean
 
 VENUE_CHARS: Final = 150
 TLDR_CHARS: Final = 1_000
-_MOST_CITATIONS: Final = 10**7
+_MOST_COUNTED: Final = 10**7
 _MOST_IDS: Final = 20
 # Where preprints lie is where everybody found them; it says nothing of a paper. As `title_key`s.
 _PREPRINT_SERVERS: Final = frozenset(
@@ -29,10 +29,10 @@ def venue(*names: Any) -> str:
     return ""
 
 
-def citations(value: Any) -> int | None:
-    """Return a count of citations, None for what is none."""
+def count(value: Any) -> int | None:
+    """Return a count of citations or upvotes, None for what is none."""
     is_count = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_count and 0 <= value <= _MOST_CITATIONS else None
+    return value if is_count and 0 <= value <= _MOST_COUNTED else None
 
 
 def other_ids(texts: Iterable[Any]) -> tuple[tuple[str, str], ...]:

@@ -12,6 +12,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import date
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 from triage.errors import RejectedRecord
@@ -57,6 +59,7 @@ _BLOCK_TAGS: Final = _words(
     "abstract blockquote br dd div dl dt h1 h2 h3 h4 h5 h6 hr li list list-item ol p pre sec "
     "section title ul disp-formula table tbody td th tr"
 )
+_DAY: Final = re.compile(r"\s*(\d{4})-(\d{1,2})-(\d{1,2})(?!\d)", re.ASCII)
 _LINK: Final = r"(?:\[this https? URL\]\(this https? URL\)|this https? URL)"
 _LEAD: Final = r"(?:at|via|on|in|from|through|see|under|here|and|visit|is)"
 _WORDS: Final = r"(?:[\w&/-]{1,20} ){0,2}[\w&/-]{1,20}"
@@ -140,6 +143,23 @@ def shorten(text: str, limit: int, *, cut: bool = False) -> str:
 def storable(text: str, limit: int) -> str:
     """Return the first `limit` characters with U+FFFD for what no database stores."""
     return _UNSTORABLE.sub("\ufffd", text[:limit])
+
+
+def mailed_day(text: str) -> date | None:
+    """Return the day that an RFC 822 date names where it was written, such as midnight Eastern."""
+    try:
+        return parsedate_to_datetime(text.strip()).date()
+    except (ValueError, OverflowError):
+        return None
+
+
+def written_day(text: str) -> date | None:
+    """Return the day at the beginning of `text`, which may be written `2026-6-30`."""
+    found = _DAY.match(text)
+    try:
+        return date(*map(int, found.groups())) if found else None
+    except ValueError:
+        return None
 
 
 def reject(reason: str, raw: str, where: str) -> Rejected:

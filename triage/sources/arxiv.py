@@ -15,11 +15,12 @@ from dataclasses import replace
 from datetime import date
 from functools import cache
 from itertools import chain
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
 from triage.announcements import arxiv_holiday, empty_verdict, is_announcement_day
+from triage.chunks import chunks
 from triage.errors import RejectedRecord, SourceError
 from triage.fetched import Batch, FetchedPaper, Rejected, SourceDay
 from triage.records import Verdict
@@ -37,8 +38,6 @@ _ASKED_AGAIN_IN_ALL: Final = 5
 _NOTE_CHARS: Final = 400
 
 log = structlog.get_logger()
-
-T = TypeVar("T")
 
 
 class Arxiv:
@@ -280,14 +279,14 @@ class _News:
         day = state.expect(on, [*left, *(() for _ in self._broken)])
         day.remark, day.lagging = self._doubt()
         state.begin_at(a.source_id for a in self._papers if a.kind is Kind.NEW)
-        for page in _pages(self._papers):
+        for page in chunks(self._papers, PAGE):
             entries = api.entries([announced.source_id for announced in page])
             yield self._page(page, entries)
-        for bad in _pages(self._broken):
+        for bad in chunks(self._broken, PAGE):
             day.keys.update(key for key, _ in bad)
             day.rejected[""] += len(bad)
             yield [], [rejected for _, rejected in bad], {on}
-        for page in _pages(self._replacements):
+        for page in chunks(self._replacements, PAGE):
             papers, rejected = [], []
             for announced in page:
                 day.keys.add(announced.key)
@@ -328,7 +327,7 @@ def _completions(
     state: State, waiting: Sequence[tuple[tuple[str, date], tuple[int, tuple[str, ...]]]], api: _Api
 ) -> Iterator[Step]:
     """Ask again for what earlier fetches stored from the feed alone."""
-    for page in _pages(waiting):
+    for page in chunks(waiting, PAGE):
         entries = api.entries(list(dict.fromkeys(id for (id, _), _ in page)))
         papers: list[FetchedPaper] = []
         touched: set[date] = set()
@@ -398,7 +397,3 @@ def _full(entry: Entry | None, version: int, on: date) -> FetchedPaper | None:
 def _rejected(announced: Announcement, error: RejectedRecord) -> Rejected:
     raw = f"{announced.source_id}v{announced.version} | {announced.title} | {announced.abstract}"
     return reject(str(error), raw, announced.where)
-
-
-def _pages(things: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (things[n : n + PAGE] for n in range(0, len(things), PAGE))

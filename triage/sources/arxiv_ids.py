@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import date
-from pathlib import Path
 from typing import Final
 
 from triage.errors import SourceError
-from triage.fetched import Batch, PaperId, Rejected
+from triage.fetched import PaperId, Rejected
 from triage.identity import identify
-from triage.sources._file import Position, batches, decoded, looks_like_markup, numbered_lines
+from triage.sources._file import FileSource, decoded, looks_like_markup, numbered_lines
 from triage.sources._text import reject
 
 _SEPARATORS: Final = re.compile(r"[\s,;]+")
@@ -23,26 +21,8 @@ _REMARK: Final = re.compile(r"(?:^|\s)#.*")
 _SPACED_PREFIX: Final = re.compile(r"\b(arxiv|doi):\s+", re.IGNORECASE)
 
 
-class ArxivIds:
-    """The ids in one text file.
-
-    Args:
-        path: the file.
-        imported_on: the day of the import; ids carry no day, so it is not used.
-    """
-
-    def __init__(self, path: Path, imported_on: date) -> None:  # noqa: ARG002  (one signature for all)
-        self.name = f"file:{path.name}"
-        self._path = path
-
-    def fetch(self, cursor: str | None) -> Iterator[Batch]:
-        """Yield the ids after `cursor`, which counts words; what is no id is rejected.
-
-        Raises:
-            SourceError: the file is missing, damaged or a page of HTML.
-        """
-        position = Position(self._path, cursor)
-        yield from batches(self._records(position.start), position)
+class ArxivIds(FileSource):
+    """The ids in one text file."""
 
     def _records(self, start: int) -> Iterator[tuple[int, PaperId | Rejected]]:
         count = 0

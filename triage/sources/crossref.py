@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from triage.chunks import chunks
 from triage.errors import SourceError
 from triage.fetched import Enrichment, KnownPaper
 from triage.identity import identify, parse_doi
 from triage.sources._http import Gate
 from triage.sources._json import loads
-from triage.sources._scholarly import citations, other_ids, venue
+from triage.sources._scholarly import count, other_ids, venue
 
 # An address of some thousand characters is taken everywhere.
 MOST_DOIS: Final = 40
@@ -47,9 +48,8 @@ class Crossref:
             SourceError: there was no usable answer.
         """
         paper_of = {doi: paper.id for paper in papers for doi in _dois(paper)}
-        dois = list(paper_of)
-        for start in range(0, len(dois), MOST_DOIS):
-            yield from self._several(dois[start : start + MOST_DOIS], paper_of)
+        for some in chunks(list(paper_of), MOST_DOIS):
+            yield from self._several(some, paper_of)
 
     def _several(self, dois: Sequence[str], paper_of: Mapping[str, int]) -> Iterator[Enrichment]:
         wanted = ",".join(f"doi:{doi}" for doi in dois)
@@ -87,6 +87,6 @@ def _enrichment(paper_id: int, item: dict[str, Any]) -> Enrichment:
     return Enrichment(
         paper_id,
         venue=venue(*named),
-        citations=citations(item.get("is-referenced-by-count")),
+        citations=count(item.get("is-referenced-by-count")),
         ids=other_ids(others),
     )

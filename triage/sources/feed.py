@@ -15,6 +15,7 @@ from datetime import date
 from hashlib import blake2b
 from typing import Any, Final
 
+from triage.chunks import chunks
 from triage.errors import RejectedRecord, SourceError
 from triage.fetched import Batch, FetchedPaper, Rejected, SourceDay
 from triage.records import Verdict
@@ -81,10 +82,10 @@ class FeedSource:
             return
         last = Batch()
         news = [key for key, entry in entries.items() if state.is_news(key, entry)]
-        for start in range(0, len(news), BATCH):
-            if start:
+        for n, some in enumerate(chunks(news, BATCH)):
+            if n:
                 yield last
-            last = self._batch({key: entries[key] for key in news[start : start + BATCH]}, state)
+            last = self._batch({key: entries[key] for key in some}, state)
         state.seen = {key: state.seen[key] for key in entries}
         n_bad = sum(not version for _, version in state.seen.values())
         if n_bad > _MOST_REJECTED * len(entries):

@@ -22,6 +22,7 @@ from triage.identity import parse_arxiv
 from triage.records import Verdict
 from triage.sources import _json
 from triage.sources._http import Answer, Gate
+from triage.sources._scholarly import count
 from triage.sources._text import normalise, reject
 
 REFRESHED_DAYS: Final = 5
@@ -29,7 +30,6 @@ MISSED_DAYS: Final = 30
 MOST_RECORDS: Final = 500
 _DAYS_KEPT: Final = 30
 _FORM: Final = 1
-_MOST_UPVOTES: Final = 10**7
 _MOST_REJECTED: Final = 0.2
 _NOTE_CHARS: Final = 400
 
@@ -116,7 +116,9 @@ class HuggingFaceDaily:
 
     def _day(self, on: date, state: _State) -> Batch:
         known = state.days.get(on)
-        answer = self._gate.get(self._url, _query(on), etag=known.etag if known else "")
+        answer = self._gate.get(
+            self._url, {"date": on.isoformat()}, etag=known.etag if known else ""
+        )
         digest = _digest(answer)
         if known and (answer.not_modified or digest == known.digest):
             return Batch(cursor=state.cursor(), days=(self._verdict(on, known),))
@@ -216,10 +218,6 @@ def _digest(answer: Answer) -> str:
     return blake2b(answer.body, digest_size=8).hexdigest()
 
 
-def _query(on: date) -> dict[str, str]:
-    return {"date": on.isoformat()}
-
-
 def _listing(answer: Answer) -> list[Any]:
     what = "Hugging Face's listing"
     listing = _json.loads(answer.body, what)
@@ -266,7 +264,7 @@ def _paper(record: Any, on: date) -> FetchedPaper:
             abstract=first("summary"),
             authors=tuple(_names(paper.get("authors"))),
             listed_on=on,
-            upvotes=_upvotes(paper.get("upvotes", record.get("upvotes"))),
+            upvotes=count(paper.get("upvotes", record.get("upvotes"))),
             tldr=first("ai_summary"),
         )
     )
@@ -277,8 +275,3 @@ def _names(authors: Any) -> list[str]:
     shown = [a for a in authors if isinstance(a, dict)] if isinstance(authors, list) else []
     names = [a.get("name") for a in shown if a.get("hidden") is not True]
     return [name for name in names if isinstance(name, str)]
-
-
-def _upvotes(value: Any) -> int | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_count and 0 <= value <= _MOST_UPVOTES else None

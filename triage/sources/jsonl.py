@@ -11,40 +11,20 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import date
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from triage.errors import RejectedRecord, SourceError
-from triage.fetched import Batch, FetchedPaper, Rejected
+from triage.fetched import FetchedPaper, Rejected
 from triage.identity import identify, parse_doi
-from triage.sources._file import Position, batches, decoded, looks_like_markup, numbered_lines
+from triage.sources._file import FileSource, decoded, looks_like_markup, numbered_lines
 from triage.sources._text import clean, normalise, reject
 
 _LONGEST_ID: Final = 200
 _MOST: Final = 2**31 - 1
 
 
-class JsonLines:
-    """The papers of one `.jsonl` or `.jsonl.gz` file.
-
-    Args:
-        path: the file.
-        imported_on: the day on which papers without `listed_date` count as listed.
-    """
-
-    def __init__(self, path: Path, imported_on: date) -> None:
-        self.name = f"file:{path.name}"
-        self._path = path
-        self._imported_on = imported_on
-
-    def fetch(self, cursor: str | None) -> Iterator[Batch]:
-        """Yield the papers after `cursor`, which counts lines; bad lines are rejected one by one.
-
-        Raises:
-            SourceError: the file is missing, damaged, cut short or a page of HTML.
-        """
-        position = Position(self._path, cursor)
-        yield from batches(self._records(position.start), position)
+class JsonLines(FileSource):
+    """The papers of one `.jsonl` or `.jsonl.gz` file."""
 
     def _records(self, start: int) -> Iterator[tuple[int, FetchedPaper | Rejected | None]]:
         for number, line in numbered_lines(self._path):

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import date
-from pathlib import Path
 from typing import Final
 
 from triage.errors import RejectedRecord, SourceError
-from triage.fetched import Batch, FetchedPaper, Rejected
-from triage.sources._file import Position, batches, decoded, looks_like_markup, numbered_lines
+from triage.fetched import FetchedPaper, Rejected
+from triage.sources._file import FileSource, decoded, looks_like_markup, numbered_lines
 from triage.sources._text import normalise, reject
 
 _HEADER_LINES: Final = 40
@@ -30,30 +28,8 @@ _LONG: Final = 250
 _SHORTEST_ABSTRACT: Final = 40
 
 
-class ListingPage:
-    """The papers of one saved page. They have no ids: their titles identify them.
-
-    Args:
-        path: the file.
-        imported_on: the day on which its papers count as listed.
-    """
-
-    def __init__(self, path: Path, imported_on: date) -> None:
-        self.name = f"file:{path.name}"
-        self._path = path
-        self._imported_on = imported_on
-
-    def fetch(self, cursor: str | None) -> Iterator[Batch]:
-        """Yield the papers after `cursor`, which counts lines.
-
-        A title without abstract, or a text without title, is rejected; the others are unharmed. An
-        empty file yields nothing.
-
-        Raises:
-            SourceError: the file is missing or is not such a page.
-        """
-        position = Position(self._path, cursor)
-        yield from batches(self._records(position.start), position)
+class ListingPage(FileSource):
+    """The papers of one saved page. They have no ids: their titles identify them."""
 
     def _records(self, start: int) -> Iterator[tuple[int, FetchedPaper | Rejected]]:
         lines = self._lines()

@@ -11,12 +11,13 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from triage.chunks import chunks
 from triage.errors import SourceError
 from triage.fetched import Enrichment, KnownPaper
 from triage.identity import parse_arxiv
 from triage.sources._http import Gate
 from triage.sources._json import loads
-from triage.sources._scholarly import TLDR_CHARS, citations, other_ids, venue
+from triage.sources._scholarly import TLDR_CHARS, count, other_ids, venue
 from triage.sources._text import clean
 
 MOST_IDS: Final = 500
@@ -51,8 +52,8 @@ class SemanticScholar:
             SourceError: there was no usable answer.
         """
         asked = [(paper.id, id) for paper in papers if (id := _their_id(paper))]
-        for start in range(0, len(asked), MOST_IDS - 1):
-            yield from self._several(asked[start : start + MOST_IDS - 1])
+        for some in chunks(asked, MOST_IDS - 1):
+            yield from self._several(some)
 
     def _several(self, asked: Sequence[tuple[int, str]]) -> Iterator[Enrichment]:
         ids = [id for _, id in asked]
@@ -92,7 +93,7 @@ def _enrichment(paper_id: int, record: dict[str, Any]) -> Enrichment:
         paper_id,
         tldr=clean(text, TLDR_CHARS) if isinstance(text, str) else "",
         venue=venue(name, record.get("venue")),
-        citations=citations(record.get("citationCount")),
+        citations=count(record.get("citationCount")),
         ids=other_ids([outside.get("ArXiv"), outside.get("DOI")]),
     )
 
