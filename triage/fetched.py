@@ -37,6 +37,11 @@ class FetchedPaper:
     update_only: bool = False
     withdrawn: bool = False
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Scheme and id; the id is empty where there is none."""
+        return self.source, self.source_id or ""
+
 
 @dataclass(frozen=True, slots=True)
 class PaperId:

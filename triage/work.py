@@ -31,7 +31,7 @@ def composed(records: Sequence[FetchedPaper]) -> dict[str, Any]:
     """
     ranked = sorted(records, key=_order)
     main = ranked[0]
-    same_text = [each for each in ranked if _id(each) == _id(main)]
+    same_text = [each for each in ranked if each.key == main.key]
     newest = [each for each in same_text if each.version == main.version]
     days = [each.listed_on for each in records if each.listed_on is not None]
     others = {each for record in records for each in record.categories} - set(main.categories)
@@ -61,7 +61,7 @@ def _order(record: FetchedPaper) -> tuple[Any, ...]:
         not record.title,
         record.source_id is None,
         _RANK.get(record.source, _RANK_OF_OTHERS),
-        _id(record),
+        record.key,
         -(record.version or 0),
         not record.authors,
         -len(record.abstract),
@@ -75,18 +75,14 @@ def _order(record: FetchedPaper) -> tuple[Any, ...]:
     )
 
 
-def _id(record: FetchedPaper) -> tuple[str, str]:
-    return record.source, record.source_id or ""
-
-
 def _first(values: Iterable[T]) -> T | None:
     return next(filter(None, values), None)
 
 
 def _is_withdrawn(ranked: Sequence[FetchedPaper]) -> bool:
-    newest = {_id(each): each.version for each in reversed(ranked) if each.version}
+    newest = {each.key: each.version for each in reversed(ranked) if each.version}
     return any(
-        each.withdrawn and (each.version is None or each.version == newest[_id(each)])
+        each.withdrawn and (each.version is None or each.version == newest[each.key])
         for each in ranked
     )
 

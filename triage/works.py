@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
+from itertools import chain, product
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from triage import store
@@ -26,16 +27,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 BY_HAND = "said so by hand"
-
-
-@dataclass(frozen=True, slots=True)
-class _Host:
-    """A work that a row without an id may belong to, and how sure that is."""
-
-    row: int
-    doubt: tuple[bool, float]
-    key: tuple[str, str]
-    why: str
 
 
 class _Groups:
@@ -131,38 +122,30 @@ def _move_to_likeliest(
     groups: _Groups, row: int, others: Sequence[int], traits: Mapping[int, Sequence[Traits]]
 ) -> None:
     """Let a row without an id join the work that it is likest to, if it is like any."""
+    # The same title comes first, then the likest abstract; the id decides what is left.
     hosts = [
-        host
+        ((bare.key != named.key, -share_of_runs(bare, named), *named.paper.key), other, why)
         for other in others
         if groups.may_join([row], groups.of(other) - {row})
-        for host in _hosts(traits[row], other, traits[other])
+        for bare, named in product(traits[row], traits[other])
+        if (why := _why([bare], [named], ""))
     ]
-    best = min(hosts, key=lambda host: (host.doubt, host.key), default=None)
-    if best is not None and best.row not in groups.of(row):
-        groups.leave(row)
-        groups.join(best.row, row, best.why)
+    if hosts:
+        _, host, why = min(hosts, key=itemgetter(0))
+        if host not in groups.of(row):
+            groups.leave(row)
+            groups.join(host, row, why)
 
 
 def _why(some: Sequence[Traits], others: Sequence[Traits], known_as: str) -> str:
-    for one in some:
-        for other in others:
-            # Records that share no mark are not compared, whichever rows they stand in: what is
-            # one work may not depend on what else is known of a row by then.
-            if known_as or not one.marks.isdisjoint(other.marks):
-                why = why_one(one, other, known_as)
-                if why:
-                    return why
-    return ""
-
-
-def _hosts(bare: Sequence[Traits], row: int, named: Sequence[Traits]) -> Iterable[_Host]:
-    for one in bare:
-        for other in named:
-            why = "" if one.marks.isdisjoint(other.marks) else why_one(one, other)
+    for one, other in product(some, others):
+        # Records that share no mark are not compared, whichever rows they stand in: what is one
+        # work may not depend on what else is known of a row by then.
+        if known_as or not one.marks.isdisjoint(other.marks):
+            why = why_one(one, other, known_as)
             if why:
-                paper = other.paper
-                doubt = one.key != other.key, -share_of_runs(one, other)
-                yield _Host(row, doubt, (paper.source, paper.source_id or ""), why)
+                return why
+    return ""
 
 
 def refresh(conn: Connection, rows: Collection[int], now: datetime, *, anew: bool = False) -> None:

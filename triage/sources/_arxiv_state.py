@@ -170,17 +170,7 @@ class State:
                 "floor": self.floor,
                 "lag": self.lag,
                 "days": {
-                    on.isoformat(): [
-                        " ".join(sorted(day.keys)),
-                        day.expected,
-                        day.full,
-                        day.rejected,
-                        day.remark,
-                        day.lagging,
-                        day.top,
-                        day.fed,
-                        day.whole,
-                    ]
+                    on.isoformat(): [" ".join(sorted(day.keys)), *list(vars(day).values())[1:]]
                     for on, day in sorted(self.days.items())
                 },
                 "waiting": [[id, on.isoformat(), *due] for (id, on), due in self.waiting.items()],
@@ -365,21 +355,13 @@ def _counted(several: Iterable[tuple[str, ...]]) -> Counter[str]:
 
 def _day(content: Any) -> Day:
     keys, expected, full, rejected, remark, lagging, top, fed, whole = content
-    counted = [
-        Counter({str(category): int(n) for category, n in each.items()})
-        for each in (expected, full, rejected)
-    ]
-    return Day(
-        keys=set(keys.split()),
-        expected=counted[0],
-        full=counted[1],
-        rejected=counted[2],
-        remark=str(remark),
-        lagging=tuple(map(str, lagging)),
-        top=str(top),
-        fed=bool(fed),
-        whole=bool(whole),
-    )
+    counts = (_counter(expected), _counter(full), _counter(rejected))
+    lags = tuple(map(str, lagging))
+    return Day(set(keys.split()), *counts, str(remark), lags, str(top), bool(fed), bool(whole))
+
+
+def _counter(content: Any) -> Counter[str]:
+    return Counter({str(category): int(n) for category, n in content.items()})
 
 
 def _date(text: Any) -> date | None:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from triage.errors import RejectedRecord, SourceError
 from triage.fetched import FetchedPaper, Rejected
 from triage.identity import parse_arxiv, parse_doi
-from triage.sources._text import mailed_day, normalise, reject
-from triage.sources._xml import root, text
+from triage.sources._text import first_doi, mailed_day, normalise, reject
+from triage.sources._xml import root, shown, text
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -136,7 +136,7 @@ def parse_feed(body: bytes) -> Feed:
         try:
             found = _announcement(item, on)
         except RejectedRecord as error:
-            rejected.append(reject(str(error), _shown(item), f"feed of {on}, item {number}"))
+            rejected.append(reject(str(error), shown(item), f"feed of {on}, item {number}"))
             continue
         known = best.get(found.source_id)
         if known is None or order.index(found.kind) < order.index(known.kind):
@@ -187,7 +187,6 @@ class Entry:
         primary = entry.find(f"{_ARXIV}primary_category")
         categories = [] if primary is None else [primary]
         categories += entry.findall(f"{_ATOM}category")
-        doi = text(entry, f"{_ARXIV}doi").split()
         return normalise(
             FetchedPaper(
                 source="arxiv",
@@ -201,7 +200,7 @@ class Entry:
                 categories=tuple(category.get("term", "") for category in categories),
                 listed_on=on,
                 comment=text(entry, f"{_ARXIV}comment"),
-                doi=parse_doi(doi[0]) if doi else None,
+                doi=first_doi(text(entry, f"{_ARXIV}doi")),
             )
         )
 
@@ -225,7 +224,3 @@ def parse_entries(body: bytes) -> dict[str, Entry]:
         if parsed is not None:
             entries[parsed[0]] = Entry(*parsed, element)
     return entries
-
-
-def _shown(item: Element) -> str:
-    return " | ".join(f"{child.tag}: {child.text or ''}" for child in item)

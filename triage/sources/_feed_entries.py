@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from hashlib import blake2b
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
@@ -13,7 +13,14 @@ from urllib.parse import quote, urljoin, urlsplit
 from triage.fetched import FetchedPaper
 from triage.identity import identify, is_feed_page, parse_doi
 from triage.sources._markup import text_of
-from triage.sources._text import ABSTRACT_CHARS, RAW_CHARS, clean, mailed_day, normalise
+from triage.sources._text import (
+    ABSTRACT_CHARS,
+    RAW_CHARS,
+    clean,
+    mailed_day,
+    normalise,
+    written_day,
+)
 
 # No feed is older (RSS 0.90); an entry that says so has a clock that was never set.
 _FIRST_FEEDS: Final = date(1999, 3, 1)
@@ -181,18 +188,11 @@ def _people(names: tuple[str, ...]) -> list[str]:
 def _day(published: str, on: date) -> date:
     """Return the day that an entry says it came out, where it was written; `on` if it cannot be."""
     text = published.strip()[:100]
-    for read in (_iso_day, mailed_day):
+    for read in (written_day, mailed_day):
         day = read(text)
         if day is not None:
             return day if _FIRST_FEEDS <= day <= on else on
     return on
-
-
-def _iso_day(text: str) -> date | None:
-    try:
-        return datetime.fromisoformat(text).date()
-    except ValueError:
-        return None
 
 
 def _hash(text: str) -> str:

@@ -52,10 +52,12 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             "Get the file again, or name it .jsonl if it is not compressed."
         ) from error
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise SourceError(
-            f"{path.name} cannot be read: {reason}. Check the path and its permissions."
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> SourceError:
+    reason = error.strerror or str(error)
+    return SourceError(f"{path.name} cannot be read: {reason}. Check the path and its permissions.")
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -148,8 +150,5 @@ def _fingerprint(path: Path) -> str:
             head = stream.read(1 << 16)
         size = path.stat().st_size
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise SourceError(
-            f"{path.name} cannot be read: {reason}. Check the path and its permissions."
-        ) from error
+        raise _unreadable(path, error) from error
     return hashlib.sha256(b"%d:%b" % (size, head)).hexdigest()[:12]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from triage.errors import RejectedRecord, SourceError
 from triage.fetched import FetchedPaper, Rejected
-from triage.identity import parse_arxiv, parse_doi
-from triage.sources._text import normalise, reject, written_day
-from triage.sources._xml import root, text
+from triage.identity import parse_arxiv
+from triage.sources._text import first_doi, normalise, reject, written_day
+from triage.sources._xml import root, shown, text
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -62,7 +62,6 @@ class Record:
             RejectedRecord: it has no title or no abstract.
         """
         meta = self.element
-        doi = text(meta, f"{_META}doi").split()
         return normalise(
             FetchedPaper(
                 source="arxiv",
@@ -76,13 +75,12 @@ class Record:
                 categories=self.categories,
                 listed_on=on,
                 comment=text(meta, f"{_META}comments"),
-                doi=parse_doi(doi[0]) if doi else None,
+                doi=first_doi(text(meta, f"{_META}doi")),
             )
         )
 
     def rejected(self, why: str) -> Rejected:
-        raw = " | ".join(f"{child.tag}: {child.text or ''}" for child in self.element)
-        return reject(why, raw, f"OAI-PMH of {self.changed_on}, {self.source_id}")
+        return reject(why, shown(self.element), f"OAI-PMH of {self.changed_on}, {self.source_id}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +149,7 @@ def parse_page(body: bytes, set_: str = "") -> Page:
         try:
             record = _record(element, set_.rpartition(":")[2])
         except RejectedRecord as error_of_one:
-            raw = " | ".join(f"{each.tag}: {each.text or ''}" for each in element.iter())
+            raw = shown(element.iter())
             rejected.append(reject(str(error_of_one), raw, f"OAI-PMH, record {number}"))
             continue
         if record is not None:

@@ -18,7 +18,7 @@ from typing import Final
 
 from triage.errors import RejectedRecord
 from triage.fetched import FetchedPaper, Rejected
-from triage.identity import title_key
+from triage.identity import parse_doi, title_key
 from triage.sources import _tex
 from triage.sources._withdrawal import says_withdrawn
 
@@ -143,6 +143,11 @@ def shorten(text: str, limit: int, *, cut: bool = False) -> str:
 def storable(text: str, limit: int) -> str:
     """Return the first `limit` characters with U+FFFD for what no database stores."""
     return _UNSTORABLE.sub("\ufffd", text[:limit])
+
+
+def first_doi(text: str) -> str | None:
+    """Return the first DOI of a field that may hold several with blanks between them."""
+    return parse_doi(next(iter(text.split()), ""))
 
 
 def mailed_day(text: str) -> date | None:

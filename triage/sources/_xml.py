@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from triage.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from xml.etree.ElementTree import Element, TreeBuilder
 
 MOST_DEPTH: Final = 100
@@ -56,6 +56,11 @@ def check(body: bytes, what: str, entries: frozenset[str], most_entries: int) ->
 def text(parent: Element, path: str) -> str:
     """Return the text of the first child at `path`, as received; empty when there is none."""
     return parent.findtext(path) or ""
+
+
+def shown(elements: Iterable[Element]) -> str:
+    """Return what elements say, to be kept beside the reason why it was not used."""
+    return " | ".join(f"{each.tag}: {each.text or ''}" for each in elements)
 
 
 class _OutOfBounds(ValueError):

@@ -15,9 +15,9 @@ from typing import Any, Final, NoReturn
 
 from triage.errors import RejectedRecord, SourceError
 from triage.fetched import FetchedPaper, Rejected
-from triage.identity import identify, parse_doi
+from triage.identity import identify
 from triage.sources._file import FileSource, decoded, looks_like_markup, numbered_lines
-from triage.sources._text import clean, normalise, reject
+from triage.sources._text import clean, first_doi, normalise, reject
 
 _LONGEST_ID: Final = 200
 _MOST: Final = 2**31 - 1
@@ -46,7 +46,6 @@ class JsonLines(FileSource):
     def _paper(self, line: bytes) -> FetchedPaper:
         fields = _fields(line)
         source, source_id, version = _identity(fields)
-        doi = _text(fields, "doi")
         return normalise(
             FetchedPaper(
                 source=source,
@@ -58,7 +57,7 @@ class JsonLines(FileSource):
                 categories=tuple(_texts(fields, "categories", lambda _: r"[\s,;]+")),
                 listed_on=_day(fields, "listed_date") or self._imported_on,
                 comment=_text(fields, "comment"),
-                doi=parse_doi(doi.split()[0]) if doi.split() else None,
+                doi=first_doi(_text(fields, "doi")),
                 upvotes=_number(fields, "upvotes"),
                 tldr=_text(fields, "tldr"),
             )
