@@ -207,7 +207,7 @@ def _grow(database: Path) -> None:
         names = [row[1] for row in conn.execute("PRAGMA table_info(papers)")]
         own = {"id": "id + ?1", "source_id": "source_id || '~' || ?1", "merged_into": "NULL"}
         columns = ", ".join(own.get(name, name) for name in names)
-        query = "SELECT paper_id, encoder_version, sense FROM encodings ORDER BY paper_id"
+        query = "SELECT paper_id, encoder_version, semantic FROM encodings ORDER BY paper_id"
         vectors = conn.execute(query).fetchall()
         meant = np.array([np.frombuffer(row[2], "<f2") for row in vectors], dtype=np.float32)
         (last,) = conn.execute("SELECT max(id) FROM papers").fetchone()
@@ -224,8 +224,8 @@ def _grow(database: Path) -> None:
                 (offset, ids[-1]),
             )
             conn.executemany(
-                "INSERT INTO encodings (encoder_version, paper_id, sense, dense, word_ids,"
-                " word_weights, density, past_sense, past_density)"
+                "INSERT INTO encodings (encoder_version, paper_id, semantic, latent, tfidf_ids,"
+                " tfidf_weights, hubness, training_semantic, training_hubness)"
                 " VALUES (?, ?, ?, x'', x'', x'', 0, x'', 0)",
                 (
                     (vectors[0][1], id + offset, row.astype("<f2").tobytes())

@@ -15,7 +15,7 @@ from sqlalchemy import func, insert, select
 from tests import databases
 from tests.factories import DAY
 from triage.store import Database, open_database
-from triage.tables import bodies, messages, runs, slates, subscribers
+from triage.tables import message_bodies, messages, runs, slates, subscribers
 
 
 def message_id(n: int) -> str:
@@ -67,7 +67,8 @@ def fill(
             waiting = [_message(k, to[k], on, at, made[k]) for k in numbers]
             conn.execute(insert(messages), waiting)
             conn.execute(
-                insert(bodies), [{"message_id": k, "mime": body} for k, body in made.items()]
+                insert(message_bodies),
+                [{"message_id": k, "mime": body} for k, body in made.items()],
             )
         ids += [message_id(k) for k in numbers]
     if not database.is_file:

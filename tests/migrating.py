@@ -1,5 +1,8 @@
 """Old databases with something in them, and upgrades of them that are killed.
 
+So far there is one migration. So upgrades lead to a second one that is made up: it has what real
+ones have, a new table, a column whose content moves there, new columns with content, and an index.
+
 `campaign` runs in a process of its own: it forks one child for each upgrade, kills it at one of its
 statements or at any time, and looks at what is left.
 """
@@ -19,11 +22,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from alembic import command
+import pytest
 from sqlalchemy import Connection, MetaData, Table, event, func, inspect, make_url, select, text
 
-from triage.migrate import _config, revision_of, upgrade
-from triage.store import Database, open_database
+from triage import migrate, tables
+from triage._assets import migrations_dir
+from triage.migrate import upgrade
+from triage.store import Database, open_database, revision_of
 
 DAY = date(2026, 3, 2)
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -42,12 +47,45 @@ PAST = (
     ("in_doubt", "", 2, 0, False),
     ("skipped", "no_papers", 0, 0, False),
 )
-KEPT = ("subscribers", "papers", "runs", "slates", "impressions", "events", "messages")
+KEPT = ("subscribers", "papers", "runs", "slates", "impressions", "events", "messages", "attempts")
+MADE_UP = "1002"
+MADE_UP_MIGRATION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "1002"
+down_revision = "1001"
 
 
-def upgrade_to(database: Database, revision: str) -> None:
-    with database.write() as conn:
-        command.upgrade(_config(conn), revision)
+def upgrade():
+    op.create_table(
+        "summaries",
+        sa.Column("paper_id", sa.BigInteger(), nullable=False),
+        sa.Column("tldr", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["paper_id"], ["papers.id"], name="fk_summaries_paper_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("paper_id", name="pk_summaries"),
+    )
+    op.execute("INSERT INTO summaries SELECT id, tldr FROM papers WHERE tldr <> ''")
+    op.drop_column("papers", "tldr")
+    op.add_column("subscribers", sa.Column("name", sa.Text(), server_default="", nullable=False))
+    op.execute("UPDATE subscribers SET name = substr(email, 1, 7)")
+    op.create_index("ix_subscribers_name", "subscribers", ["name"])
+    op.execute("DELETE FROM encodings")
+    with op.batch_alter_table("encodings") as batch:
+        batch.add_column(sa.Column("novelty", sa.Float(), nullable=False))
+    op.create_index("ix_attempts_outcome", "attempts", ["outcome"])
+"""
+
+
+def add_migration(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Let the program know one migration more, the made-up one; `folder` takes all of them."""
+    if not folder.exists():
+        shutil.copytree(migrations_dir(), folder)
+        (folder / "versions" / "0002_made_up.py").write_text(MADE_UP_MIGRATION)
+    patch.setattr(migrate, "migrations_dir", lambda: folder)
+    patch.setattr(tables, "SCHEMA_REVISION", MADE_UP)
 
 
 # -- what an older program left --------------------------------------------------------------------
@@ -55,18 +93,17 @@ def upgrade_to(database: Database, revision: str) -> None:
 
 def fill_old(database: Database) -> None:
     """Store readers, papers, digests in every state that there was, and votes."""
-    tables = MetaData()
-    tables.reflect(database.engine)
-    has_attempts = "attempts" in tables.tables
+    found = MetaData()
+    found.reflect(database.engine)
     with database.write() as conn:
 
         def add(table: str, **fields: object) -> int:
-            return _add(conn, tables.tables[table], fields)
+            return _add(conn, found.tables[table], fields)
 
         run_id = add("runs", on=DAY, stage="queued", started_at=NOON)
         papers = [
             add("papers", source="arxiv", source_id=f"2603.{n:05d}", title=f"Paper {n}",
-                title_key=f"paper{n}", listed_on=DAY)
+                title_key=f"paper{n}", listed_on=DAY, tldr=f"Summary {n}.")
             for n in range(2)
         ]  # fmt: skip
         for n, (state, reason, epoch, resends, given_back) in enumerate(PAST, start=1):
@@ -86,16 +123,15 @@ def fill_old(database: Database) -> None:
                 on=DAY, kind="digest", state=state, reason=reason,
                 recipient=f"reader{n}@example.org",
                 mime_sha256=None if state == "skipped" else sha256(mime).hexdigest(),
-                mime=None if state == "skipped" else mime, attempts=epoch, resends=resends,
-                lease_epoch=epoch, last_reply=reply,
+                attempts=epoch, resends=resends, lease_epoch=epoch, last_reply=reply,
                 doubted_at=NOON + timedelta(hours=1) if state == "in_doubt" else None,
                 sent_at=NOON if state == "sent" else None)  # fmt: skip
             if state == "sent":
                 add("events", subscriber_id=reader, paper_id=papers[0], slate_id=slate,
                     kind="vote_up", origin="person", at=NOON, recorded_at=NOON)  # fmt: skip
-            if "bodies" in tables.tables and state != "skipped":
-                add("bodies", message_id=message, mime=mime)
-            for number in range(1, epoch + 1) if has_attempts else ():
+            if state != "skipped":
+                add("message_bodies", message_id=message, mime=mime)
+            for number in range(1, epoch + 1):
                 outcome = _outcome(state, number, epoch, resends)
                 add("attempts", message_id=message, number=number, started_at=NOON,
                     ended_at=NOON if outcome else None,
@@ -114,8 +150,8 @@ def _outcome(state: str, number: int, epoch: int, resends: int) -> str:
 
 
 def _add(conn: Connection, table: Table, fields: dict[str, object]) -> int:
-    """Insert a row with whatever columns the table has; give the others what suits their type."""
-    row = {name: value for name, value in fields.items() if name in table.c}
+    """Insert a row; give the columns that are not named what suits their type."""
+    row = dict(fields)
     for column in table.c:
         needed = not column.nullable and column.server_default is None and not column.primary_key
         if needed and column.name not in row:
@@ -152,43 +188,46 @@ def shape(database: Database) -> str:
             UNION SELECT 'trigger ' || tgname FROM pg_trigger WHERE NOT tgisinternal
         """
     with database.read() as conn:
-        lines = sorted(conn.scalars(text(query)))
-    return "\n".join([str(revision_of(database)), *lines])
+        return "\n".join([str(revision_of(conn)), *sorted(conn.scalars(text(query)))])
 
 
 def content(database: Database) -> dict[str, object]:
     """Return what every migration must leave as it is."""
-    tables = MetaData()
-    tables.reflect(database.engine)
-    messages = tables.tables["messages"]
-    holder = tables.tables.get("bodies", messages)
+    found = MetaData()
+    found.reflect(database.engine)
+    messages, bodies = found.tables["messages"], found.tables["message_bodies"]
+    tldr = found.tables.get("summaries", found.tables["papers"]).c.tldr
     with database.read() as conn:
         assert set(KEPT) <= set(inspect(conn).get_table_names())
         counts = {
-            name: conn.scalar(select(func.count()).select_from(tables.tables[name]))
-            for name in KEPT
+            name: conn.scalar(select(func.count()).select_from(found.tables[name])) for name in KEPT
         }
-        mime = holder.c.mime
-        frozen = conn.scalars(select(mime).where(mime.is_not(None)))
+        frozen = conn.scalars(select(bodies.c.mime))
         states = conn.execute(
             select(messages.c.message_id, messages.c.state).order_by(messages.c.id)
         )
         return counts | {
             "bytes": sorted(sha256(bytes(each)).hexdigest() for each in frozen),
             "states": [tuple(row) for row in states],
+            "tldrs": sorted(conn.scalars(select(tldr))),
         }
 
 
 # -- killing ---------------------------------------------------------------------------------------
 
 
-def campaign(*, url: str, template: str, n_kills: int, seed: int, result: str) -> None:
+def campaign(
+    *, url: str, template: str, migrations: str, n_kills: int, seed: int, result: str
+) -> None:
     """Kill so many upgrades of a database, a copy of `template`; write down what was left.
 
     Args:
+        migrations: the folder of `add_migration`.
         result: a file to write: how many were left old and new, and what was neither.
     """
     rng = random.Random(seed)  # noqa: S311 - a test's own dice
+    # For good: this process ends with it.
+    add_migration(Path(migrations), pytest.MonkeyPatch())
     _renew(url, template)
     with _opened(url) as database:
         old, kept = shape(database), content(database)

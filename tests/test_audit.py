@@ -235,7 +235,7 @@ def test_whatever_happens_the_books_balance(tmp_path: Path, guarantee: Guarantee
 
 # -- corruptions -----------------------------------------------------------------------------------
 
-_TABLES = ("messages", "attempts", "bodies", "slates", "impressions")
+_TABLES = ("messages", "attempts", "message_bodies", "slates", "impressions")
 
 
 @cache
@@ -287,9 +287,9 @@ CORRUPTIONS: tuple[Corruption, ...] = (
     ("messages", "last_reply = last_reply || '!'", "state IN ('sent', 'held', 'deferred')"),
     ("messages", "reason = ''", "reason <> ''"),
     ("messages", "reason = 'expired'", "state <> 'failed'"),
-    ("bodies", "DELETE", f"message_id IN (SELECT id FROM messages WHERE {_WAITS})"),
-    ("bodies", "mime = cast(mime || '!' AS BLOB)", "1"),
-    ("bodies", "message_id = 9999", "1"),
+    ("message_bodies", "DELETE", f"message_id IN (SELECT id FROM messages WHERE {_WAITS})"),
+    ("message_bodies", "mime = cast(mime || '!' AS BLOB)", "1"),
+    ("message_bodies", "message_id = 9999", "1"),
     ("attempts", "DELETE", "1"),
     ("attempts", "DUPLICATE", "1"),
     ("attempts", "number = number + 1", "1"),

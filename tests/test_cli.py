@@ -21,7 +21,7 @@ import structlog
 
 from tests import databases
 from tests.topics import TOPICS, literature
-from triage import __version__
+from triage import __version__, tables
 from triage.cli import COMMANDS, cli, main
 
 DAY = "2026-03-02"
@@ -229,14 +229,14 @@ def test_init_again_makes_no_new_database_but_says_how(config: Path) -> None:
 
 
 @pytest.mark.sqlite("`triage init` makes one")
-def test_init_again_migrates_nothing_but_says_how(config: Path) -> None:
-    with contextlib.closing(sqlite3.connect(config.parent / "triage.db")) as database:
-        database.execute("UPDATE alembic_version SET version_num = '0000'")
-        database.commit()
+def test_init_again_migrates_nothing_but_says_how(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "SCHEMA_REVISION", "1002")
     before = everything_in(config.parent)
     ended = triage("init", "--dir", config.parent)
     assert (ended.code, ended.err) == (0, "")
-    assert "the database is at schema 0000" in ended.out
+    assert "the database is at schema 1001" in ended.out
     assert f"run `triage --config {config} db upgrade`" in ended.out
     assert everything_in(config.parent) == before
 

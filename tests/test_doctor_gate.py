@@ -82,14 +82,14 @@ def test_mail_waits_while_the_set_up_is_red_and_goes_when_it_is_mended_or_forced
     assert mailer.sent == []
     [message] = rows(app.database, "messages")
     assert (message["state"], message["attempts"]) == ("rendered", 0)
-    [hold] = rows(app.database, "holds")
+    [hold] = rows(app.database, "sending_holds")
     assert (hold["name"], hold["why"]) == (SET_UP, report.broken)
     listed = CliRunner().invoke(cli, ["--config", str(tmp_path / "triage.toml"), "outbox", "list"])
     assert what in listed.stderr
 
     app.red = lambda: ""
     assert app.outbox(mailer).drain().sent == 1
-    assert rows(app.database, "holds") == []
+    assert rows(app.database, "sending_holds") == []
     app.close()
     guarantee.record(n_red_set_ups_that_sent=0)
 

@@ -61,14 +61,15 @@ def fill(db: Database, n: int) -> list[Subscriber]:
                 conn, reader.id, [Interest(1, "drafts", (papers[0].id,), ())], NOON
             )
             each: dict[str, dict[str, Any]] = {
-                "tastes": {"subscriber_id": reader.id, "key": "k", "content": b"\x00\xff",
+                "user_models": {"subscriber_id": reader.id, "key": "k", "content": b"\x00\xff",
                            "made_at": NOON},
                 "attempts": {"message_id": message_id, "number": 1, "started_at": NOON,
                              "reply": f"250 ok <{reader.email}>"},
                 "bounces": {"content_hash": f"h{i}", "received_at": NOON, "kind": "bounced",
                             "message_id": message_id, "raw": f"rcpt {reader.email}".encode()},
-                "asks": {"public_id": f"{i:020x}", "kind": "login", "email": reader.email.lower(),
-                         "address_key": store.subscribers.email_key(reader.email), "domain": "x",
+                "signup_requests": {"public_id": f"{i:020x}", "kind": "login",
+                         "email": reader.email.lower(), "domain": "x",
+                         "address_key": store.subscribers.email_key(reader.email),
                          "network": "192.0.2.0", "details": {}, "binding": "bound",
                          "code": "123456", "at": NOON},
                 "sessions": {"key_hash": f"session of {i}", "subscriber_id": reader.id,
@@ -108,7 +109,14 @@ def test_every_table_about_people_is_in_the_export(db: Database) -> None:
     found = exported(db, reader)
     stored = {name for name, rows in everything(db).items() if rows}
     # What is about papers and the program, and the words that everybody shares, is nobody's.
-    nobodys = {"papers", "paper_ids", "paper_records", "marks", "runs", "backgrounds"}
+    nobodys = {
+        "papers",
+        "paper_ids",
+        "paper_records",
+        "blocking_keys",
+        "runs",
+        "user_model_backgrounds",
+    }
     assert set(found) - {"papers"} == stored - nobodys
     pointing = {
         table.name
@@ -122,8 +130,8 @@ def test_the_export_says_what_the_papers_are_called_and_shows_mail_as_text(db: D
     [reader] = fill(db, 1)
     found = exported(db, reader)
     assert found["papers"][0]["title"] == "Speculative decoding with 1 drafts"
-    assert found["bodies"][0]["mime"].endswith(f"Dear {reader.email}")
-    assert found["tastes"][0]["content"] == "AP8="
+    assert found["message_bodies"][0]["mime"].endswith(f"Dear {reader.email}")
+    assert found["user_models"][0]["content"] == "AP8="
     assert found["subscribers"][0]["created_at"] == NOON.isoformat()
 
 
@@ -131,7 +139,7 @@ def test_what_would_let_others_act_is_named_and_not_shown(db: Database) -> None:
     [reader] = fill(db, 1)
     text = dossier.export(db, StoppedClock(), reader, address_hash)
     found = exported(db, reader)
-    assert found["asks"][0]["code"] == found["sessions"][0]["key_hash"] == SECRET
+    assert found["signup_requests"][0]["code"] == found["sessions"][0]["key_hash"] == SECRET
     assert found["feeds"][0]["public_id"] == SECRET
     assert "123456" not in text
     assert "session of" not in text

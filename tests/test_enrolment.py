@@ -28,7 +28,7 @@ from triage.sender_context import Rules, SenderContext
 from triage.sessions import MOST_TRIES, SESSION, Sessions
 from triage.settings import MailSettings, Settings, Site
 from triage.store import Database
-from triage.tables import asks, messages, metadata
+from triage.tables import messages, metadata, signup_requests
 from triage.tokens import Keyring
 
 ADA = "ada@example.org"
@@ -257,7 +257,7 @@ def test_a_suppressed_address_gets_nothing_whatever_it_asks_for(office: Office) 
 def test_one_address_that_no_mail_can_go_to_keeps_nobody_waiting(office: Office) -> None:
     office.subscribe("ada@example.org")
     with office.db.write() as conn:
-        conn.execute(asks.update().values(email="ada\n@example.org"))
+        conn.execute(signup_requests.update().values(email="ada\n@example.org"))
     office.subscribe("ben@example.org")
     assert [mail.recipient for mail in office.answers()] == ["ben@example.org"]
     assert office.answers() == []
@@ -428,7 +428,7 @@ def test_a_session_ends_by_time_by_wish_and_by_erasure(office: Office) -> None:
     subscribe.erase(office.db, ADA)
     assert office.sessions.reader(fifth) is None
     assert office.sessions.reader(second) is office.sessions.reader("") is None
-    assert not n_rows(office.db)["asks"] + n_rows(office.db)["sessions"]
+    assert not n_rows(office.db)["signup_requests"] + n_rows(office.db)["sessions"]
 
 
 def test_no_secret_of_a_session_is_stored(office: Office) -> None:
@@ -504,7 +504,10 @@ def test_a_wish_stores_the_same_row_whoever_it_is_of(office: Office) -> None:
     office.subscribe("known@example.org")
     office.subscribe("other@example.org")
     with office.db.read() as conn:
-        rows = [dict(row._mapping) for row in conn.execute(select(asks).order_by(asks.c.id))]
+        rows = [
+            dict(row._mapping)
+            for row in conn.execute(select(signup_requests).order_by(signup_requests.c.id))
+        ]
     for known, other in ((rows[0], rows[1]), (rows[2], rows[3])):
         own = {"id", "public_id", "email", "address_key", "binding", "code"}
         assert {k: v for k, v in known.items() if k not in own} == {
@@ -590,7 +593,7 @@ def test_whatever_is_asked_two_hundred_mails_an_hour_go_out(swift_office: Office
     for n in range(210):
         office.subscribe(f"reader{n}@d{n}.example.org", peer=f"10.{n}.0.1")
     assert len(office.queued()) + len(office.queued()) == 200
-    assert n_rows(office.db)["asks"] == 200
+    assert n_rows(office.db)["signup_requests"] == 200
 
 
 def test_who_asks_to_log_in_too_often_waits(office: Office) -> None:
@@ -607,10 +610,10 @@ def test_what_waits_never_grows_without_end(
     assert MOST_WAITING == 5_000
     for n in range(50):
         office.subscribe(f"reader{n}@example.org", peer=HERE)
-    assert n_rows(office.db)["asks"] == 20
+    assert n_rows(office.db)["signup_requests"] == 20
     for n in range(50):
         office.subscribe(f"reader{n}@example.org", peer=f"10.{n}.0.1")
-    assert n_rows(office.db)["asks"] == 30
+    assert n_rows(office.db)["signup_requests"] == 30
 
 
 def test_two_processes_answer_a_wish_once(office: Office) -> None:
@@ -650,7 +653,7 @@ def test_the_forms_are_no_mail_bomb(swift_office: Office, guarantee: Guarantee) 
             while queued := office.queued():
                 sent.extend((office.clock.now(), who) for who in queued)
             office.clock.at += span / rounds
-        most_rows = max(most_rows, n_rows(office.db)["asks"])
+        most_rows = max(most_rows, n_rows(office.db)["signup_requests"])
         office.enrolment.tidy()
 
     n_hours = -(-len(honest) // 100)

@@ -30,7 +30,7 @@ from triage.records import EventKind
 from triage.records import MessageState as State
 from triage.sender_context import SenderContext
 from triage.store import Database, open_database
-from triage.tables import bodies, messages
+from triage.tables import message_bodies, messages
 
 pytestmark = pytest.mark.sqlite("its file is limited, and spoilt")
 
@@ -110,7 +110,7 @@ def test_before_anything_is_claimed_there_must_be_room(tmp_path: Path) -> None:
 
 def test_twice_the_bytes_that_wait_must_fit(tmp_path: Path) -> None:
     with waiting(tmp_path) as (database, journal):
-        n_bytes = sum(len(row["mime"]) for row in rows(database, "bodies"))
+        n_bytes = sum(len(row["mime"]) for row in rows(database, "message_bodies"))
         with database.read() as conn:
             assert store.messages.waiting_bytes(conn) == n_bytes
         # As if five gigabytes waited.
@@ -234,7 +234,9 @@ def test_a_bit_that_flips_is_noticed_or_does_no_harm(tmp_path: Path, guarantee: 
         ids = {row["message_id"]: row for row in rows(database, "messages")}
         # mail_rig freezes without a hash; the product always has one.
         with database.write() as conn:
-            for id, mime in conn.execute(select(bodies.c.message_id, bodies.c.mime)).all():
+            for id, mime in conn.execute(
+                select(message_bodies.c.message_id, message_bodies.c.mime)
+            ).all():
                 frozen = {"mime_sha256": sha256(mime).hexdigest()}
                 conn.execute(update(messages).where(messages.c.id == id).values(frozen))
     sound = (tmp_path / "sound" / NAME).read_bytes()
@@ -323,7 +325,7 @@ def test_from_a_damaged_file_nothing_is_sent_and_it_says_what_to_do(
         "UPDATE messages SET recipient = 'eve@example.org' WHERE id = 1",
         "UPDATE messages SET mime_sha256 = 'another' WHERE id = 1",
         "UPDATE subscribers SET email = 'eve@example.org' WHERE id = 1",
-        "DELETE FROM bodies WHERE message_id = 1",
+        "DELETE FROM message_bodies WHERE message_id = 1",
     ],
 )
 def test_a_message_whose_bytes_or_address_have_changed_is_not_sent(

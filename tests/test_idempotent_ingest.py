@@ -257,7 +257,9 @@ def fingerprint(database: Database) -> dict[str, str]:
             for each in records
             if each["origin"] != REPLACEMENTS
         ],
-        "marks": [(each["mark"], name[each["paper_id"]]) for each in rows(database, "marks")],
+        "blocking_keys": [
+            (each["key"], name[each["paper_id"]]) for each in rows(database, "blocking_keys")
+        ],
     }
     return {
         table: sha256("\n".join(sorted(map(repr, each))).encode()).hexdigest()

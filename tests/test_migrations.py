@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.config import Config
 from alembic.script import ScriptDirectory
+from click.testing import CliRunner
 from sqlalchemy import UniqueConstraint, event, inspect, text
 
-from tests import topics
-from tests.databases import on_postgres, without_tables
-from tests.factories import paper
-from tests.installation import add_papers, add_reader
-from triage import store
+from tests.databases import NAME, on_postgres, without_tables
+from tests.fakes import StoppedClock
+from tests.installation import add_reader
+from triage import store, tables
 from triage._assets import migrations_dir
+from triage.backup import restore
+from triage.cli import cli
 from triage.errors import SchemaError
-from triage.migrate import differences, newest_revision, upgrade
+from triage.migrate import config, differences, upgrade
 from triage.store import Database
-from triage.tables import SCHEMA_REVISION, metadata
+from triage.tables import FIRST_REVISION, SCHEMA_REVISION, metadata
 
 
 @pytest.fixture
@@ -120,16 +123,11 @@ def test_upgrading_twice_changes_nothing(database: Database) -> None:
         assert store.subscribers.everyone(conn) == [reader]
 
 
-def test_the_newest_migration_is_what_the_program_asks_for() -> None:
-    assert newest_revision() == SCHEMA_REVISION
-
-
 def test_migrations_are_one_line_of_numbered_steps() -> None:
-    config = Config()
-    config.set_main_option("script_location", str(migrations_dir()))
-    scripts = ScriptDirectory.from_config(config)
+    scripts = ScriptDirectory.from_config(config())
     revisions = [script.revision for script in scripts.walk_revisions()]
     assert scripts.get_heads() == [SCHEMA_REVISION]
+    assert revisions[-1] == FIRST_REVISION
     # The schema check compares revisions as texts, so they sort as they follow.
     assert revisions == sorted(revisions, reverse=True)
     assert all(len(revision) == 4 and revision.isdigit() for revision in revisions)
@@ -145,9 +143,50 @@ def test_the_database_of_a_newer_program_is_refused(database: Database, revision
         assert revision in str(caught.value)
 
 
-def test_an_older_database_is_to_be_upgraded(database: Database) -> None:
+@pytest.mark.parametrize("revision", ["0000", "0001", "0011"])
+def test_the_database_of_an_unreleased_program_is_refused(
+    database: Database, revision: str
+) -> None:
     upgrade(database)
-    stamp(database, "0000")
+    stamp(database, revision)
+    before = definitions(database)
+    for refused in (lambda: upgrade(database), database.check_schema):
+        with pytest.raises(SchemaError, match="was never released: start a new") as caught:
+            refused()
+        assert revision in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert definitions(database) == before
+
+
+@pytest.mark.sqlite("a server has no file")
+def test_nothing_touches_the_file_of_an_unreleased_program(tmp_path: Path) -> None:
+    (tmp_path / "triage.toml").write_text("")
+    file = tmp_path / NAME
+    with contextlib.closing(sqlite3.connect(file)) as conn:
+        conn.execute("PRAGMA journal_mode = WAL")
+        conn.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        conn.execute("CREATE TABLE marks (mark VARCHAR(510) NOT NULL)")
+        conn.execute("INSERT INTO alembic_version VALUES ('0011')")
+        conn.commit()
+    before = file.read_bytes()
+    for command in (["db", "upgrade"], ["db", "check"], ["run"]):
+        said = CliRunner().invoke(cli, ["--config", str(tmp_path / "triage.toml"), *command])
+        assert said.exit_code == 1
+        assert isinstance(said.exception, SchemaError)
+        assert "was never released" in str(said.exception)
+        assert file.read_bytes() == before
+    assert not (tmp_path / "backups").exists()
+    (tmp_path / "copy.db").write_bytes(before)
+    with pytest.raises(SchemaError, match="was never released"):
+        restore(file, tmp_path / "copy.db", StoppedClock())
+    assert file.read_bytes() == before
+
+
+def test_an_older_database_is_to_be_upgraded(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(database)
+    monkeypatch.setattr(tables, "SCHEMA_REVISION", "1002")
     with pytest.raises(SchemaError, match=r"back it up and run `triage db upgrade`"):
         database.check_schema()
 
@@ -157,26 +196,6 @@ def test_a_database_without_tables_is_to_be_upgraded(database: Database) -> None
         database.check_schema()
     upgrade(database)
     database.check_schema()
-
-
-@pytest.mark.parametrize(
-    ("before", "unknown"),
-    [("0009", ("density", "past_sense", "past_density")), ("0010", ("past_sense", "past_density"))],
-)
-def test_vectors_of_before_make_way_for_those_that_tell_more(
-    database: Database, before: str, unknown: tuple[str, ...]
-) -> None:
-    upgrade(database)
-    [stored] = add_papers(database, [paper(1)])
-    with database.write() as conn:
-        store.encodings.save(conn, "enc", [stored.id], topics.encode([stored.text]))
-        for column in unknown:
-            conn.execute(text(f"ALTER TABLE encodings DROP COLUMN {column}"))
-    stamp(database, before)
-    assert upgrade(database) == (before, SCHEMA_REVISION)
-    with database.read() as conn:
-        assert conn.scalar(text("SELECT count(*) FROM encodings")) == 0
-        assert conn.scalar(text("SELECT count(*) FROM papers")) == 1
 
 
 @pytest.mark.parametrize("table", ["papers", "messages"])
@@ -220,7 +239,7 @@ def test_whatever_belongs_to_a_subscriber_goes_with_them(database: Database) -> 
         ("impressions", "subscribers"),
         ("events", "subscribers"),
         ("interests", "subscribers"),
-        ("tastes", "subscribers"),
+        ("user_models", "subscribers"),
         ("messages", "subscribers"),
         ("bounces", "subscribers"),
         ("sessions", "subscribers"),

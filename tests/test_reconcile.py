@@ -66,7 +66,7 @@ def forget(database: Database, *, all_of_it: bool = False) -> None:
 
 
 def holds(database: Database) -> list[str]:
-    return [row["name"] for row in rows(database, "holds")]
+    return [row["name"] for row in rows(database, "sending_holds")]
 
 
 def test_a_new_installation_begins_a_journal_of_its_own(
@@ -74,7 +74,7 @@ def test_a_new_installation_begins_a_journal_of_its_own(
 ) -> None:
     journal = Journal(tmp_path / "sent.journal")
     assert disagreement(database, journal, clock) == ""
-    assert journal.generation() == rows(database, "journals")[0]["generation"]
+    assert journal.generation() == rows(database, "sent_logs")[0]["generation"]
     assert disagreement(database, journal, clock) == ""
     assert holds(database) == []
 
@@ -83,7 +83,7 @@ def test_after_a_crash_at_its_beginning_the_journal_is_taken_as_it_is(
     database: Database, journal: Journal, clock: StoppedClock
 ) -> None:
     assert disagreement(database, journal, clock) == ""
-    assert rows(database, "journals")[0]["generation"] == "first"
+    assert rows(database, "sent_logs")[0]["generation"] == "first"
 
 
 def test_sending_is_paused_while_the_database_has_forgotten_and_goes_on_when_it_knows(

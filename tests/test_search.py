@@ -281,7 +281,7 @@ def test_the_index_holds_each_paper_that_can_be_found_once(database: Database) -
     everything = Wanted(any_of=(("study",), ("drafts",), ("speculative",), ("decoding",)))
     with database.write() as conn:
         other = stored_papers(database)[-1]
-        for name in ("marks", "paper_ids", "paper_records"):
+        for name in ("blocking_keys", "paper_ids", "paper_records"):
             conn.execute(text(f"DELETE FROM {name} WHERE paper_id = {other.id}"))  # noqa: S608
         conn.execute(text(f"DELETE FROM papers WHERE id = {other.id}"))  # noqa: S608
     with database.read() as conn:

@@ -22,7 +22,7 @@ from triage.records import (
 )
 from triage.store import Database
 from triage.store.messages import NEXT_STATES, StoredMessage
-from triage.tables import bodies, messages
+from triage.tables import message_bodies, messages
 
 UP, DOWN, SAVE = EventKind.VOTE_UP, EventKind.VOTE_DOWN, EventKind.SAVE
 ONE_DAY = timedelta(days=1)
@@ -154,10 +154,10 @@ def test_what_was_sent_is_never_changed(database: Database) -> None:
 def test_the_bytes_of_a_message_never_change_but_may_be_dropped(database: Database) -> None:
     queue(database, empty_slate(add_reader(database)))
     with pytest.raises(IntegrityError), database.write() as conn:
-        conn.execute(update(bodies).values(mime=b"other"))
+        conn.execute(update(message_bodies).values(mime=b"other"))
     force(database, MessageState.SENT)
     with database.write() as conn:
-        conn.execute(delete(bodies))
+        conn.execute(delete(message_bodies))
         assert store.messages.by_slate(conn, f"{1:020x}") == (MessageState.SENT, None)
 
 

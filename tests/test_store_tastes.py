@@ -71,4 +71,4 @@ def test_what_all_share_is_kept_for_the_newest_backgrounds(database: Database) -
         kept = store.tastes.everybody(conn, "b4")
     assert kept is not None
     assert np.array_equal(kept, weights + 4)
-    assert [row["name"] for row in rows(database, "backgrounds")] == ["b2", "b3", "b4"]
+    assert [row["name"] for row in rows(database, "user_model_backgrounds")] == ["b2", "b3", "b4"]

@@ -188,7 +188,7 @@ def test_a_damaged_taste_is_learned_anew(
     first = numbers(taste_of(database, reader))
     for content in (b"", b"PK\x03\x04 nothing", b"\x80\x04K\x01."):
         with database.write() as conn:
-            conn.execute(update(tables.tastes).values(content=content))
+            conn.execute(update(tables.user_models).values(content=content))
         assert numbers(taste_of(database, reader)) == first
     assert len(fits) == 4
 

@@ -14,7 +14,7 @@ from tests.factories import impression, paper
 from tests.web_world import ADDRESS, StillSite, Visitor, World, new_world
 from triage import store
 from triage.records import EventKind, Subscriber, SubscriberState
-from triage.tables import asks, sessions
+from triage.tables import sessions, signup_requests
 from triage.web.accounts import CONSENT, LONGEST_FILLING, PREVIEWS_A_MINUTE
 
 NEW = "new.reader@example.org"
@@ -34,7 +34,7 @@ def form_after_a_moment(world: World, visitor: Visitor) -> httpx.Response:
 
 def n_asks(world: World) -> int:
     with world.db.read() as conn:
-        return conn.scalar(select(func.count()).select_from(asks)) or 0
+        return conn.scalar(select(func.count()).select_from(signup_requests)) or 0
 
 
 def reader_of(world: World, email: str = NEW) -> Subscriber | None:

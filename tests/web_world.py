@@ -226,7 +226,7 @@ class World:
 
     def notes(self) -> list[Note]:
         """Return the notes that were queued since the last look."""
-        messages, bodies = metadata.tables["messages"], metadata.tables["bodies"]
+        messages, bodies = metadata.tables["messages"], metadata.tables["message_bodies"]
         query = (
             select(messages.c.message_id, messages.c.recipient, messages.c.kind, bodies.c.mime)
             .join(bodies, bodies.c.message_id == messages.c.id)

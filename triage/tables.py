@@ -26,7 +26,10 @@ from sqlalchemy import (
 from triage.columns import Id, String, Text, UtcDateTime, key_of, partial_index, reference
 from triage.columns import metadata as metadata
 
-SCHEMA_REVISION = "0011"
+FIRST_REVISION = "1001"
+"""The first migration. Versions that were never released had numbers below it."""
+
+SCHEMA_REVISION = "1001"
 """The migration that this program needs; a test compares it with the newest one."""
 
 
@@ -52,7 +55,7 @@ papers = Table(
     Column("venue", Text, nullable=False, server_default=""),
     Column("citations", Integer),
     Column("enriched_at", UtcDateTime),
-    # Set where two rows turned out to be one work. No foreign key: SQLite cannot add one later.
+    # Set where two rows turned out to be one work.
     Column("merged_into", Id),
     Column("merged_because", Text, nullable=False, server_default=""),
     Column("revised_on", Date),
@@ -71,17 +74,17 @@ paper_ids = Table(
 )
 
 # What records of one work have in common even when edited: records that share one are compared.
-marks = Table(
-    "marks",
+blocking_keys = Table(
+    "blocking_keys",
     metadata,
-    Column("mark", String(510), primary_key=True),
+    Column("key", String(510), primary_key=True),
     key_of("paper_id", "papers.id", index=True),
     sqlite_with_rowid=False,
 )
 
 # Works that a person has parted: no title or DOI joins them again.
-splits = Table(
-    "splits",
+work_splits = Table(
+    "work_splits",
     metadata,
     key_of("paper_id", "papers.id"),
     key_of("other_id", "papers.id", index=True),
@@ -112,13 +115,13 @@ encodings = Table(
     metadata,
     Column("encoder_version", String(80), primary_key=True),
     key_of("paper_id", "papers.id", index=True),
-    Column("dense", LargeBinary, nullable=False),
-    Column("word_ids", LargeBinary, nullable=False),
-    Column("word_weights", LargeBinary, nullable=False),
-    Column("sense", LargeBinary, nullable=False),
-    Column("density", Float, nullable=False),
-    Column("past_sense", LargeBinary, nullable=False),
-    Column("past_density", Float, nullable=False),
+    Column("latent", LargeBinary, nullable=False),
+    Column("tfidf_ids", LargeBinary, nullable=False),
+    Column("tfidf_weights", LargeBinary, nullable=False),
+    Column("semantic", LargeBinary, nullable=False),
+    Column("hubness", Float, nullable=False),
+    Column("training_semantic", LargeBinary, nullable=False),
+    Column("training_hubness", Float, nullable=False),
 )
 
 quarantine = Table(
@@ -135,8 +138,8 @@ quarantine = Table(
 )
 
 # One row a server: all processes ask it in turn.
-gates = Table(
-    "gates",
+request_limits = Table(
+    "request_limits",
     metadata,
     Column("name", String(200), primary_key=True),
     Column("owner", String(120), nullable=False, server_default=""),
@@ -214,8 +217,8 @@ interests = Table(
     Column("updated_at", UtcDateTime, nullable=False),
 )
 
-tastes = Table(
-    "tastes",
+user_models = Table(
+    "user_models",
     metadata,
     key_of("subscriber_id", "subscribers.id"),
     Column("key", String(40), nullable=False),
@@ -224,8 +227,8 @@ tastes = Table(
 )
 
 # What all tastes of one encoder and month share is stored once.
-backgrounds = Table(
-    "backgrounds",
+user_model_backgrounds = Table(
+    "user_model_backgrounds",
     metadata,
     Column("name", String(120), primary_key=True),
     Column("everybody", LargeBinary, nullable=False),
@@ -327,11 +330,11 @@ messages = Table(
     UniqueConstraint("subscriber_id", "on", "kind"),
     Index("ix_messages_state_not_before", "state", "not_before"),
 )
-"""Triggers, which migration 0006 makes, refuse ways that `store.messages` does not lay out."""
+"""Triggers, which the first migration makes, refuse ways that `store.messages` does not lay out."""
 
 # Apart from the states: SQLite writes a whole row, however long, when one column changes.
-bodies = Table(
-    "bodies",
+message_bodies = Table(
+    "message_bodies",
     metadata,
     key_of("message_id", "messages.id"),
     Column("mime", LargeBinary, nullable=False),
@@ -376,8 +379,8 @@ bounces = Table(
 )
 
 # Token buckets: a domain's, and that of all mail under the name "*".
-paces = Table(
-    "paces",
+send_rates = Table(
+    "send_rates",
     metadata,
     Column("name", String(255), primary_key=True),
     Column("tokens", Float, nullable=False),
@@ -385,8 +388,8 @@ paces = Table(
 )
 
 # While a row is here nothing is sent.
-holds = Table(
-    "holds",
+sending_holds = Table(
+    "sending_holds",
     metadata,
     Column("name", String(80), primary_key=True),
     Column("why", Text, nullable=False),
@@ -394,8 +397,8 @@ holds = Table(
 )
 
 # Which sent journal belongs to this database: a lost or exchanged one is noticed.
-journals = Table(
-    "journals",
+sent_logs = Table(
+    "sent_logs",
     metadata,
     Column("name", String(200), primary_key=True),
     Column("generation", String(40), nullable=False),
@@ -412,8 +415,8 @@ model_versions = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
-promotions = Table(
-    "promotions",
+model_promotions = Table(
+    "model_promotions",
     metadata,
     Column("id", Id, primary_key=True),
     Column("scorer_version", String(80), nullable=False),
@@ -431,8 +434,8 @@ leases = Table(
     Column("until", UtcDateTime, nullable=False),
 )
 
-chores = Table(
-    "chores",
+jobs = Table(
+    "jobs",
     metadata,
     Column("name", String(200), primary_key=True),
     Column("done_at", UtcDateTime, nullable=False),
@@ -440,8 +443,8 @@ chores = Table(
 )
 
 # What people ask for on the pages; whether it is granted is decided apart from their request.
-asks = Table(
-    "asks",
+signup_requests = Table(
+    "signup_requests",
     metadata,
     Column("id", Id, primary_key=True),
     Column("public_id", String(20), nullable=False, unique=True),

@@ -24,7 +24,7 @@ from triage._assets import example_config
 from triage.app import initialise, open_app
 from triage.demo.story import PAPERS
 from triage.subscribe import add
-from triage.tables import bodies, messages
+from triage.tables import message_bodies, messages
 
 INTERESTS = (
     "large language models that reason",
@@ -84,7 +84,7 @@ class Installation:
         """Return the bytes that were queued for each reader."""
         app = open_app(self.config)
         with app.database.read() as conn:
-            query = select(messages.c.recipient, bodies.c.mime).join(bodies)
+            query = select(messages.c.recipient, message_bodies.c.mime).join(message_bodies)
             found = {row.recipient: row.mime for row in conn.execute(query)}
         app.close()
         return found

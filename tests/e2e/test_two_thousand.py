@@ -22,7 +22,7 @@ from triage._assets import example_config
 from triage.app import App, initialise, open_app
 from triage.demo.story import PAPERS
 from triage.records import Frequency
-from triage.tables import bodies, messages
+from triage.tables import message_bodies, messages
 
 N_READERS = 2_000
 WEDNESDAY = date(2025, 6, 25)
@@ -69,8 +69,8 @@ class Installation:
         """Return the Message-ID and the bytes that were made for each reader on a date."""
         app = open_app(self.config)
         with app.database.read() as conn:
-            columns = (messages.c.recipient, messages.c.message_id, bodies.c.mime)
-            query = select(*columns).join(bodies).where(messages.c.on == on)
+            columns = (messages.c.recipient, messages.c.message_id, message_bodies.c.mime)
+            query = select(*columns).join(message_bodies).where(messages.c.on == on)
             found = {row.recipient: (row.message_id, row.mime) for row in conn.execute(query)}
         app.close()
         return found

@@ -23,14 +23,16 @@ def command() -> None:
 @click.pass_context
 def upgrade(ctx: click.Context) -> None:
     """Bring the database to this program's schema, after a back-up."""
-    from triage.migrate import revision_of
+    from triage import tables
     from triage.migrate import upgrade as upgrade_database
     from triage.reconcile import disagreement
-    from triage.tables import SCHEMA_REVISION
+    from triage.store import revision_of
 
     app = opened(ctx)
     database = app.unchecked_database
-    if revision_of(database) not in {None, SCHEMA_REVISION} and database.is_file:
+    with database.read() as conn:
+        found = revision_of(conn)
+    if found not in {None, tables.SCHEMA_REVISION} and database.is_file:
         from triage.backup import back_up
 
         click.echo(f"{back_up(database, app.settings.backup_path, app.clock)} in backups/ first")

@@ -39,7 +39,7 @@ from triage.store import (
     versions,
     works,
 )
-from triage.store._database import Database, open_database
+from triage.store._database import Database, open_database, revision_of
 from triage.store._together import SharedWrites
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "paces",
     "papers",
     "personal",
+    "revision_of",
     "runs",
     "search",
     "slates",

@@ -17,11 +17,11 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, m
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import DatabaseError as DriverError
 
+from triage import tables
 from triage.errors import ConfigError, DatabaseError, SchemaError
 from triage.store._checkpoint import Checkpointer
 from triage.store._in_turn import InTurn
 from triage.store.place import network_file_system
-from triage.tables import SCHEMA_REVISION
 
 _PATIENCE_S = 10.0
 _LOOK_AGAIN_MS, _LOOK_AGAIN = 50, "PRAGMA busy_timeout = 50"
@@ -121,20 +121,13 @@ class Database:
             SchemaError: not created yet, older or newer; the message says what to run.
         """
         with self.read() as conn:
-            found = None
-            if inspect(conn).has_table("alembic_version"):
-                found = conn.scalar(text("SELECT version_num FROM alembic_version"))
+            found = revision_of(conn)
         if found is None:
             raise SchemaError("the database has no tables yet: run `triage db upgrade`")
-        if found < SCHEMA_REVISION:
+        if found != tables.SCHEMA_REVISION:
             raise SchemaError(
-                f"the database is at schema {found}, this program needs {SCHEMA_REVISION}:"
+                f"the database is at schema {found}, this program needs {tables.SCHEMA_REVISION}:"
                 " back it up and run `triage db upgrade`"
-            )
-        if found > SCHEMA_REVISION:
-            raise SchemaError(
-                f"the database is at schema {found}, newer than this program ({SCHEMA_REVISION}):"
-                " install the newer triage"
             )
 
     @property
@@ -191,6 +184,39 @@ class Database:
         if self._checkpointer is not None:
             self._checkpointer.close()
         self.engine.dispose()
+
+
+def revision_of(conn: Connection) -> str | None:
+    """Return the schema that a database is at, None for one without tables.
+
+    Raises:
+        SchemaError: see `check_revision`.
+    """
+    if not inspect(conn).has_table("alembic_version"):
+        return None
+    found: str | None = conn.scalar(text("SELECT version_num FROM alembic_version"))
+    if found is not None:
+        check_revision(found)
+    return found
+
+
+def check_revision(revision: str) -> None:
+    """Refuse a schema that this program can neither use nor upgrade.
+
+    Raises:
+        SchemaError: it is newer than this program, or of a version that was never released.
+    """
+    if revision < tables.FIRST_REVISION:
+        raise SchemaError(
+            f"the database is at schema {revision}, made by a version of triage that was never"
+            " released: start a new installation with `triage init` in another folder, and import"
+            " the feedback there again"
+        )
+    if revision > tables.SCHEMA_REVISION:
+        raise SchemaError(
+            f"the database is at schema {revision}, newer than this program"
+            f" ({tables.SCHEMA_REVISION}): install the newer triage"
+        )
 
 
 def open_database(url: str) -> Database:

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, select
 
 from triage.store.messages import ENDED
-from triage.tables import bodies, messages
+from triage.tables import message_bodies, messages
 
 
 def drop(conn: Connection, before: datetime, most: int) -> int:
@@ -16,11 +16,11 @@ def drop(conn: Connection, before: datetime, most: int) -> int:
     Their hash stays. What waits, is under way or is held keeps its bytes.
     """
     ended = (
-        select(bodies.c.message_id)
-        .join(messages, messages.c.id == bodies.c.message_id)
+        select(message_bodies.c.message_id)
+        .join(messages, messages.c.id == message_bodies.c.message_id)
         .where(messages.c.state.in_(ENDED), messages.c.updated_at < before)
         .limit(most)
     )
     ids = conn.scalars(ended).all()
-    conn.execute(delete(bodies).where(bodies.c.message_id.in_(ids)))
+    conn.execute(delete(message_bodies).where(message_bodies.c.message_id.in_(ids)))
     return len(ids)

@@ -21,7 +21,7 @@ from sqlalchemy import (
     select,
 )
 
-from triage.tables import attempts, bodies, impressions, messages, slates, subscribers
+from triage.tables import attempts, impressions, message_bodies, messages, slates, subscribers
 
 CHUNK = 1_000
 
@@ -101,7 +101,7 @@ _MESSAGE = [
     slates.c.subscriber_id.label("slate_subscriber_id"),
     slates.c.on.label("slate_on"),
     subscribers.c.email,
-    bodies.c.message_id.is_not(None).label("has_body"),
+    message_bodies.c.message_id.is_not(None).label("has_body"),
 ]
 
 
@@ -119,7 +119,7 @@ def entries(conn: Connection, since: date | None = None) -> Iterator[Entry]:
         select(*_MESSAGE)
         .outerjoin(slates, slates.c.id == messages.c.slate_id)
         .outerjoin(subscribers, subscribers.c.id == messages.c.subscriber_id)
-        .outerjoin(bodies, bodies.c.message_id == messages.c.id)
+        .outerjoin(message_bodies, message_bodies.c.message_id == messages.c.id)
         .where(_recent(since))
         .order_by(messages.c.id)
         .limit(CHUNK)
@@ -227,7 +227,12 @@ def orphans(conn: Connection, since: date | None = None) -> dict[str, list[str]]
         ),
         "bytes without a message": _names(
             conn,
-            _without(bodies, bodies.c.message_id, messages, messages.c.id == bodies.c.message_id),
+            _without(
+                message_bodies,
+                message_bodies.c.message_id,
+                messages,
+                messages.c.id == message_bodies.c.message_id,
+            ),
         ),
         "impressions without a slate": _names(
             conn,
@@ -286,8 +291,8 @@ def doubles(conn: Connection) -> dict[str, list[str]]:
 def changed_bytes(conn: Connection) -> list[str]:
     """Return the ids of messages whose bytes are not those that were frozen; reads all of them."""
     query = (
-        select(messages.c.message_id, messages.c.mime_sha256, bodies.c.mime)
-        .join(bodies, bodies.c.message_id == messages.c.id)
+        select(messages.c.message_id, messages.c.mime_sha256, message_bodies.c.mime)
+        .join(message_bodies, message_bodies.c.message_id == messages.c.id)
         .where(messages.c.mime_sha256.is_not(None))
         .execution_options(yield_per=100)
     )

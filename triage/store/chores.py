@@ -8,22 +8,22 @@ from typing import Any
 from sqlalchemy import Connection, delete, select
 
 from triage.store._insert import upsert
-from triage.tables import chores
+from triage.tables import jobs
 
 
 def done(conn: Connection, name: str, at: datetime, outcome: str) -> None:
-    upsert(conn, chores, ["name"], {"name": name, "done_at": at, "outcome": outcome})
+    upsert(conn, jobs, ["name"], {"name": name, "done_at": at, "outcome": outcome})
 
 
 def forget(conn: Connection, name: str, at: datetime) -> None:
     """Delete a row, unless it is of another time by now."""
-    conn.execute(delete(chores).where(chores.c.name == name, chores.c.done_at == at))
+    conn.execute(delete(jobs).where(jobs.c.name == name, jobs.c.done_at == at))
 
 
 def last_done(conn: Connection, name: str) -> datetime | None:
-    return conn.scalar(select(chores.c.done_at).where(chores.c.name == name))
+    return conn.scalar(select(jobs.c.done_at).where(jobs.c.name == name))
 
 
 def listing(conn: Connection) -> list[dict[str, Any]]:
     """Return name, done_at and outcome of every chore."""
-    return [dict(row._mapping) for row in conn.execute(select(chores).order_by(chores.c.name))]
+    return [dict(row._mapping) for row in conn.execute(select(jobs).order_by(jobs.c.name))]

@@ -31,13 +31,13 @@ def save(conn: Connection, encoder_version: str, ids: Sequence[int], encoded: En
             {
                 "encoder_version": encoder_version,
                 "paper_id": id,
-                "dense": encoded.dense[i].astype("<f4").tobytes(),
-                "sense": encoded.sense[i].astype("<f2").tobytes(),
-                "word_ids": words.indices[start:end].astype("<i4").tobytes(),
-                "word_weights": words.data[start:end].astype("<f4").tobytes(),
-                "density": float(encoded.density[i]),
-                "past_sense": encoded.past_sense[i].astype("<f2").tobytes(),
-                "past_density": float(encoded.past_density[i]),
+                "latent": encoded.dense[i].astype("<f4").tobytes(),
+                "semantic": encoded.sense[i].astype("<f2").tobytes(),
+                "tfidf_ids": words.indices[start:end].astype("<i4").tobytes(),
+                "tfidf_weights": words.data[start:end].astype("<f4").tobytes(),
+                "hubness": float(encoded.density[i]),
+                "training_semantic": encoded.past_sense[i].astype("<f2").tobytes(),
+                "training_hubness": float(encoded.past_density[i]),
             }
         )
     insert_missing(conn, encodings, rows)
@@ -74,16 +74,16 @@ def load(
     def vectors(column: str, dtype: str, width: int) -> F32:
         return numbers(column, dtype).reshape(len(rows), width).astype(np.float32, copy=False)
 
-    lengths = [len(row.word_ids) // 4 for row in rows]
+    lengths = [len(row.tfidf_ids) // 4 for row in rows]
     indptr = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int32)
-    content = (numbers("word_weights", "<f4"), numbers("word_ids", "<i4"), indptr)
+    content = (numbers("tfidf_weights", "<f4"), numbers("tfidf_ids", "<i4"), indptr)
     return order, Encodings(
-        dense=vectors("dense", "<f4", like.dense.shape[1]),
+        dense=vectors("latent", "<f4", like.dense.shape[1]),
         words=csr_matrix(content, shape=(len(rows), like.words.shape[1])),
-        sense=vectors("sense", "<f2", like.sense.shape[1]),
-        density=np.array([row.density for row in rows], dtype=np.float32),
-        past_sense=vectors("past_sense", "<f2", like.past_sense.shape[1]),
-        past_density=np.array([row.past_density for row in rows], dtype=np.float32),
+        sense=vectors("semantic", "<f2", like.sense.shape[1]),
+        density=np.array([row.hubness for row in rows], dtype=np.float32),
+        past_sense=vectors("training_semantic", "<f2", like.past_sense.shape[1]),
+        past_density=np.array([row.training_hubness for row in rows], dtype=np.float32),
     )
 
 

@@ -10,17 +10,17 @@ from dataclasses import asdict, fields
 from sqlalchemy import Connection, select
 
 from triage.store._insert import upsert
-from triage.tables import gates
+from triage.tables import request_limits
 from triage.turns import Standing
 
-_COLUMNS = [gates.c[field.name] for field in fields(Standing)]
+_COLUMNS = [request_limits.c[field.name] for field in fields(Standing)]
 
 
 def load(conn: Connection, name: str) -> Standing:
     """Return how a gate stands; one that nobody has come to yet is free."""
-    row = conn.execute(select(*_COLUMNS).where(gates.c.name == name)).one_or_none()
+    row = conn.execute(select(*_COLUMNS).where(request_limits.c.name == name)).one_or_none()
     return Standing() if row is None else Standing(**row._mapping)
 
 
 def save(conn: Connection, name: str, standing: Standing) -> None:
-    upsert(conn, gates, ["name"], {"name": name} | asdict(standing))
+    upsert(conn, request_limits, ["name"], {"name": name} | asdict(standing))

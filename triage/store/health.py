@@ -10,10 +10,11 @@ from pathlib import Path
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DatabaseError as DriverError
 
+from triage import tables
 from triage.errors import DatabaseError
 from triage.store._checkpoint import SOUND_SQLITE as SOUND_SQLITE
-from triage.store._database import Database
-from triage.tables import SCHEMA_REVISION, promotions, runs, source_days, subscribers
+from triage.store._database import Database, check_revision
+from triage.tables import model_promotions, runs, source_days, subscribers
 
 
 def file_of(database: Database) -> Path | None:
@@ -49,7 +50,7 @@ def damage(conn: Connection) -> list[str] | None:
 
 
 def check_copy(file: Path) -> None:
-    """Look whether a SQLite file is a sound database of this program or an older one.
+    """Look whether a SQLite file is a sound database of this program or of an older release.
 
     What was written ahead of it is put into it; nobody else may have it open.
 
@@ -65,8 +66,9 @@ def check_copy(file: Path) -> None:
         raise DatabaseError(f"that is not a database of triage: {error}") from error
     if found != ("ok",):
         raise DatabaseError(f"that copy is not sound, take an older one: {found[0]}")
-    if revision is None or revision[0] > SCHEMA_REVISION:
+    if revision is None or revision[0] > tables.SCHEMA_REVISION:
         raise DatabaseError("that copy was made by a newer triage: install that one first")
+    check_revision(revision[0])
 
 
 def newest_time(conn: Connection) -> datetime | None:
@@ -77,7 +79,7 @@ def newest_time(conn: Connection) -> datetime | None:
         runs.c.started_at,
         runs.c.finished_at,
         source_days.c.checked_at,
-        promotions.c.at,
+        model_promotions.c.at,
         subscribers.c.state_changed_at,
     )
     found = [conn.scalar(select(func.max(column))) for column in columns]

@@ -7,19 +7,22 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, select
 
 from triage.store._insert import insert_missing
-from triage.tables import holds
+from triage.tables import sending_holds
 
 
 def place(conn: Connection, name: str, why: str, at: datetime) -> None:
     """Pause sending; a hold of that name that stands already keeps its reason."""
-    insert_missing(conn, holds, [{"name": name, "why": why, "at": at}])
+    insert_missing(conn, sending_holds, [{"name": name, "why": why, "at": at}])
 
 
 def lift(conn: Connection, name: str) -> bool:
     """Take a hold away; return whether it was there."""
-    return conn.execute(delete(holds).where(holds.c.name == name)).rowcount == 1
+    return conn.execute(delete(sending_holds).where(sending_holds.c.name == name)).rowcount == 1
 
 
 def reasons(conn: Connection) -> dict[str, str]:
     """Return why sending is paused, by the names of the holds; nothing where it is not."""
-    return {row.name: row.why for row in conn.execute(select(holds).order_by(holds.c.at))}
+    return {
+        row.name: row.why
+        for row in conn.execute(select(sending_holds).order_by(sending_holds.c.at))
+    }

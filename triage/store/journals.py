@@ -12,8 +12,8 @@ from triage.records import MessageState, Sent
 from triage.store import attempts, messages, runs
 from triage.store._insert import upsert
 from triage.store.messages import StoredMessage
-from triage.tables import journals, slates, subscribers
 from triage.tables import messages as messages_table
+from triage.tables import sent_logs, slates, subscribers
 
 Key = tuple[str, date, str]
 DIGEST = messages.DIGEST
@@ -31,12 +31,12 @@ _WAY = {
 
 def generation(conn: Connection, name: str) -> str | None:
     """Return the mark of the journal that belongs to this database."""
-    return conn.scalar(select(journals.c.generation).where(journals.c.name == name))
+    return conn.scalar(select(sent_logs.c.generation).where(sent_logs.c.name == name))
 
 
 def adopt(conn: Connection, name: str, generation: str, at: datetime) -> None:
     """Let a journal belong to this database from now on."""
-    upsert(conn, journals, ["name"], {"name": name, "generation": generation, "begun_at": at})
+    upsert(conn, sent_logs, ["name"], {"name": name, "generation": generation, "begun_at": at})
 
 
 def states(conn: Connection, sent: Sequence[Sent]) -> dict[Key, MessageState | None]:

@@ -27,7 +27,7 @@ from triage.errors import DatabaseError
 from triage.records import MessageState, OutgoingMessage, Slate, Subscriber, SubscriberState
 from triage.store import slates as slates_store
 from triage.store import subscribers as subscribers_store
-from triage.tables import bodies, messages, slates, subscribers, suppressions
+from triage.tables import message_bodies, messages, slates, subscribers, suppressions
 
 DIGEST = "digest"
 """The kind of a message that carries a slate."""
@@ -176,7 +176,7 @@ def add(
     }
     new = insert(messages).returning(messages.c.id)
     id = conn.scalar(new, row | _of_slate(slate, slate_id, at))
-    conn.execute(insert(bodies), {"message_id": id, "mime": message.mime})
+    conn.execute(insert(message_bodies), {"message_id": id, "mime": message.mime})
 
 
 def add_note(
@@ -202,7 +202,7 @@ def add_note(
     if conn.scalar(taken) is not None:
         return False
     id = conn.scalar(insert(messages).returning(messages.c.id), row)
-    conn.execute(insert(bodies), {"message_id": id, "mime": message.mime})
+    conn.execute(insert(message_bodies), {"message_id": id, "mime": message.mime})
     return True
 
 
@@ -391,10 +391,10 @@ def drop_withdrawn(conn: Connection, on: date) -> int:
 
 
 _MIME = (
-    select(bodies.c.mime, messages.c.mime_sha256, messages.c.recipient, subscribers.c.email)
-    .join(messages, messages.c.id == bodies.c.message_id)
+    select(message_bodies.c.mime, messages.c.mime_sha256, messages.c.recipient, subscribers.c.email)
+    .join(messages, messages.c.id == message_bodies.c.message_id)
     .join(subscribers, subscribers.c.id == messages.c.subscriber_id)
-    .where(bodies.c.message_id == bindparam("of"))
+    .where(message_bodies.c.message_id == bindparam("of"))
 )
 
 
@@ -419,8 +419,8 @@ def mime(conn: Connection, id: int) -> bytes:
 def waiting_bytes(conn: Connection) -> int:
     """Return how many bytes wait to be handed over."""
     waits = messages.c.state.in_([MessageState.RENDERED, MessageState.DEFERRED])
-    query = select(func.sum(func.length(bodies.c.mime))).join(
-        messages, messages.c.id == bodies.c.message_id
+    query = select(func.sum(func.length(message_bodies.c.mime))).join(
+        messages, messages.c.id == message_bodies.c.message_id
     )
     return int(conn.scalar(query.where(waits)) or 0)
 
@@ -476,9 +476,9 @@ def listing(
 def by_slate(conn: Connection, public_id: str) -> tuple[MessageState, bytes | None] | None:
     """Return state and bytes of the message that carries a slate."""
     query = (
-        select(messages.c.state, bodies.c.mime)
+        select(messages.c.state, message_bodies.c.mime)
         .join(slates, slates.c.id == messages.c.slate_id)
-        .outerjoin(bodies, bodies.c.message_id == messages.c.id)
+        .outerjoin(message_bodies, message_bodies.c.message_id == messages.c.id)
         .where(slates.c.public_id == public_id)
     )
     row = conn.execute(query).one_or_none()

@@ -8,21 +8,23 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from triage.store._insert import insert_missing, upsert
-from triage.tables import paces
+from triage.tables import send_rates
 
 
 def load(conn: Connection, names: Collection[str]) -> dict[str, tuple[float, datetime]]:
     """Return how many tokens each bucket held, and when that was."""
-    query = select(paces).where(paces.c.name.in_(list(names)))
+    query = select(send_rates).where(send_rates.c.name.in_(list(names)))
     return {row.name: (row.tokens, row.at) for row in conn.execute(query)}
 
 
 def save(conn: Connection, name: str, tokens: float, at: datetime) -> None:
-    upsert(conn, paces, ["name"], {"name": name, "tokens": tokens, "at": at})
+    upsert(conn, send_rates, ["name"], {"name": name, "tokens": tokens, "at": at})
 
 
 def begun(conn: Connection, name: str, now: datetime) -> datetime:
     """Return when a name was first asked for; that is now, if it never was."""
-    insert_missing(conn, paces, [{"name": name, "tokens": 0.0, "at": now}])
-    at: datetime = conn.execute(select(paces.c.at).where(paces.c.name == name)).scalar_one()
+    insert_missing(conn, send_rates, [{"name": name, "tokens": 0.0, "at": now}])
+    at: datetime = conn.execute(
+        select(send_rates.c.at).where(send_rates.c.name == name)
+    ).scalar_one()
     return at

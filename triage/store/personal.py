@@ -11,10 +11,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
 
 from triage.store.subscribers import email_key
-from triage.tables import asks, metadata, papers, subscribers, suppressions
+from triage.tables import metadata, papers, signup_requests, subscribers, suppressions
 
 # What would let somebody else act as this person. It is named and not shown.
-_SECRETS = {"asks": {"binding", "code"}, "sessions": {"key_hash"}, "feeds": {"public_id"}}
+_SECRETS = {
+    "signup_requests": {"binding", "code"},
+    "sessions": {"key_hash"},
+    "feeds": {"public_id"},
+}
 SECRET = "(kept secret)"  # noqa: S105
 
 
@@ -37,7 +41,9 @@ def rows_of(
         ]
         if ways:
             owned[table] = or_(*ways)
-    owned[asks] = func.lower(asks.c.email).in_({email.lower(), email_key(email)})
+    owned[signup_requests] = func.lower(signup_requests.c.email).in_(
+        {email.lower(), email_key(email)}
+    )
     owned[suppressions] = suppressions.c.address_hash == address_hash
     found = {
         table.name: [_shown(table, row) for row in _ordered(conn, table, which)]

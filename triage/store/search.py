@@ -163,14 +163,14 @@ def vectors(
         int64 (m,) and float32 (m, s), `Encodings.sense` row by row.
     """
     query = (
-        select(encodings.c.paper_id, encodings.c.sense)
+        select(encodings.c.paper_id, encodings.c.semantic)
         .where(encodings.c.encoder_version == encoder_version, encodings.c.paper_id > after)
         .order_by(encodings.c.paper_id)
         .limit(n)
     )
     rows = conn.execute(query).all()
     ids = np.array([row.paper_id for row in rows], dtype=np.int64)
-    meant = np.frombuffer(b"".join(row.sense for row in rows), dtype="<f2").astype(np.float32)
+    meant = np.frombuffer(b"".join(row.semantic for row in rows), dtype="<f2").astype(np.float32)
     return ids, meant.reshape(len(ids), -1) if len(ids) else meant.reshape(0, 0)
 
 

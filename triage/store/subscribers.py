@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
 from triage.records import Detail, Frequency, Subscriber, SubscriberState
-from triage.tables import asks, subscribers
+from triage.tables import signup_requests, subscribers
 
 _TUPLES = ("categories", "followed_authors", "include_keywords", "exclude_keywords")
 
@@ -156,7 +156,9 @@ def forget_pending(conn: Connection, before: datetime) -> int:
 
     What they asked for is kept, for it says how often they were written to.
     """
-    asked = exists().where(asks.c.email == subscribers.c.email, asks.c.answered_at >= before)
+    asked = exists().where(
+        signup_requests.c.email == subscribers.c.email, signup_requests.c.answered_at >= before
+    )
     old = delete(subscribers).where(
         subscribers.c.state == SubscriberState.PENDING,
         subscribers.c.created_at < before,
@@ -168,5 +170,9 @@ def forget_pending(conn: Connection, before: datetime) -> int:
 def erase(conn: Connection, id: int) -> None:
     """Delete a subscriber with all that belongs to them, and what their address asked for."""
     address = select(func.lower(subscribers.c.email)).where(subscribers.c.id == id)
-    conn.execute(delete(asks).where(func.lower(asks.c.email) == address.scalar_subquery()))
+    conn.execute(
+        delete(signup_requests).where(
+            func.lower(signup_requests.c.email) == address.scalar_subquery()
+        )
+    )
     conn.execute(delete(subscribers).where(subscribers.c.id == id))

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, select
 
 from triage.records import F32, Taste
 from triage.store._insert import insert_missing, upsert
-from triage.tables import backgrounds, tastes
+from triage.tables import user_model_backgrounds, user_models
 
 BACKGROUNDS_KEPT = 3
 _DENSE = ("intercepts", "meaning", "dense_centres", "sense_centres")
@@ -23,8 +23,8 @@ _SPARSE = ("words", "word_centres", "anchors")
 
 def load(conn: Connection, subscriber_id: int, key: str) -> bytes | None:
     """Return what was saved for a subscriber under this very key, for `unpack`."""
-    query = select(tastes.c.content).where(
-        tastes.c.subscriber_id == subscriber_id, tastes.c.key == key
+    query = select(user_models.c.content).where(
+        user_models.c.subscriber_id == subscriber_id, user_models.c.key == key
     )
     return conn.scalar(query)
 
@@ -32,26 +32,32 @@ def load(conn: Connection, subscriber_id: int, key: str) -> bytes | None:
 def save(conn: Connection, subscriber_id: int, key: str, taste: Taste, at: datetime) -> None:
     """Keep a subscriber's taste in place of the one before."""
     row = {"subscriber_id": subscriber_id, "key": key, "content": _pack(taste), "made_at": at}
-    upsert(conn, tastes, ["subscriber_id"], row)
+    upsert(conn, user_models, ["subscriber_id"], row)
 
 
 def forget(conn: Connection, subscriber_id: int) -> None:
-    conn.execute(delete(tastes).where(tastes.c.subscriber_id == subscriber_id))
+    conn.execute(delete(user_models).where(user_models.c.subscriber_id == subscriber_id))
 
 
 def everybody(conn: Connection, name: str) -> F32 | None:
     """Return float32 (v,), what tastes of the background of that name share, if it is kept."""
-    content = conn.scalar(select(backgrounds.c.everybody).where(backgrounds.c.name == name))
+    content = conn.scalar(
+        select(user_model_backgrounds.c.everybody).where(user_model_backgrounds.c.name == name)
+    )
     return None if content is None else np.frombuffer(content, dtype="<f4").astype(np.float32)
 
 
 def save_everybody(conn: Connection, name: str, weights: F32, at: datetime) -> None:
     """Keep what tastes of a background share; only the newest backgrounds' stay."""
     row = {"name": name, "everybody": weights.astype("<f4").tobytes(), "made_at": at}
-    insert_missing(conn, backgrounds, [row])
-    newest = backgrounds.c.made_at.desc(), backgrounds.c.name.desc()
-    kept = select(backgrounds.c.name).order_by(*newest).limit(BACKGROUNDS_KEPT)
-    conn.execute(delete(backgrounds).where(backgrounds.c.name.not_in(kept.scalar_subquery())))
+    insert_missing(conn, user_model_backgrounds, [row])
+    newest = user_model_backgrounds.c.made_at.desc(), user_model_backgrounds.c.name.desc()
+    kept = select(user_model_backgrounds.c.name).order_by(*newest).limit(BACKGROUNDS_KEPT)
+    conn.execute(
+        delete(user_model_backgrounds).where(
+            user_model_backgrounds.c.name.not_in(kept.scalar_subquery())
+        )
+    )
 
 
 def _pack(taste: Taste) -> bytes:

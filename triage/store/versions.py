@@ -1,7 +1,7 @@
 """Fitted encoders and scorers, and which pair of them serves.
 
-`promotions` is append-only: the last row serves, and a roll-back is one more row that repeats an
-earlier pair, so an encoder and the scorer bound to it always move together.
+`model_promotions` is append-only: the last row serves, and a roll-back is one more row that repeats
+an earlier pair, so an encoder and the scorer bound to it always move together.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from triage.store._insert import insert_missing
-from triage.tables import model_versions, promotions
+from triage.tables import model_promotions, model_versions
 
 MODELS_KEPT = 5
 """How many models, and how many pairs that served, keep their files."""
@@ -75,7 +75,7 @@ def promote(
     conn: Connection, scorer_version: str, encoder_version: str, why: str, at: datetime
 ) -> None:
     conn.execute(
-        insert(promotions).values(
+        insert(model_promotions).values(
             scorer_version=scorer_version, encoder_version=encoder_version, why=why, at=at
         )
     )
@@ -83,5 +83,5 @@ def promote(
 
 def history(conn: Connection) -> list[Promotion]:
     """Return what served, newest first: the first one serves now."""
-    query = select(promotions).order_by(promotions.c.id.desc())
+    query = select(model_promotions).order_by(model_promotions.c.id.desc())
     return [Promotion(**row._mapping) for row in conn.execute(query)]

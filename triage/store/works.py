@@ -17,7 +17,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, s
 from triage.fetched import FetchedPaper
 from triage.store._insert import insert_missing
 from triage.store.papers import Key
-from triage.tables import marks, paper_ids, paper_records, papers, splits
+from triage.tables import blocking_keys, paper_ids, paper_records, papers, work_splits
 
 # Of the rest of a record, what changes from day to day without being said anew.
 _COUNTS: Final = ("upvotes", "citations")
@@ -196,24 +196,26 @@ def marked(conn: Connection, several: Collection[str]) -> dict[str, list[int]]:
     """Return the rows of each mark that any has, the oldest first."""
     found: dict[str, list[int]] = {}
     for some in _in_parts(several):
-        query = select(marks.c.mark, marks.c.paper_id).where(marks.c.mark.in_(some))
-        for mark, row in conn.execute(query.order_by(marks.c.paper_id)):
+        query = select(blocking_keys.c.key, blocking_keys.c.paper_id).where(
+            blocking_keys.c.key.in_(some)
+        )
+        for mark, row in conn.execute(query.order_by(blocking_keys.c.paper_id)):
             found.setdefault(mark, []).append(row)
     return found
 
 
 def add_marks(conn: Connection, several: Iterable[tuple[str, int]]) -> None:
-    insert_missing(conn, marks, [{"mark": mark, "paper_id": row} for mark, row in several])
+    insert_missing(conn, blocking_keys, [{"key": mark, "paper_id": row} for mark, row in several])
 
 
 def sharing_marks(conn: Connection, rows: Collection[int]) -> set[tuple[int, int]]:
     """Return the pairs (lesser id, greater id) of these rows and all that share a mark."""
     found: set[tuple[int, int]] = set()
-    one, other = marks.alias(), marks.alias()
+    one, other = blocking_keys.alias(), blocking_keys.alias()
     for some in _in_parts(rows):
         query = (
             select(one.c.paper_id, other.c.paper_id)
-            .join(other, and_(other.c.mark == one.c.mark, other.c.paper_id != one.c.paper_id))
+            .join(other, and_(other.c.key == one.c.key, other.c.paper_id != one.c.paper_id))
             .where(one.c.paper_id.in_(some))
             .distinct()
         )
@@ -275,8 +277,8 @@ def parted(conn: Connection, rows: Collection[int]) -> set[tuple[int, int]]:
     """Return the pairs, each in both orders, of which one is among `rows`."""
     found: set[tuple[int, int]] = set()
     for some in _in_parts(rows):
-        query = select(splits.c.paper_id, splits.c.other_id).where(
-            or_(splits.c.paper_id.in_(some), splits.c.other_id.in_(some))
+        query = select(work_splits.c.paper_id, work_splits.c.other_id).where(
+            or_(work_splits.c.paper_id.in_(some), work_splits.c.other_id.in_(some))
         )
         for one, other in conn.execute(query):
             found |= {(one, other), (other, one)}
@@ -287,7 +289,7 @@ def part(conn: Connection, row: int, others: Iterable[int], at: datetime) -> Non
     """Remember that a row is another work than these."""
     pairs = [(min(row, other), max(row, other)) for other in others]
     insert_missing(
-        conn, splits, [{"paper_id": one, "other_id": other, "at": at} for one, other in pairs]
+        conn, work_splits, [{"paper_id": one, "other_id": other, "at": at} for one, other in pairs]
     )
 
 
@@ -295,10 +297,10 @@ def unpart(conn: Connection, some: Collection[int], others: Collection[int]) -> 
     """Forget that rows of the one set were parted from those of the other."""
     one, other = list(some), list(others)
     conn.execute(
-        delete(splits).where(
+        delete(work_splits).where(
             or_(
-                and_(splits.c.paper_id.in_(one), splits.c.other_id.in_(other)),
-                and_(splits.c.paper_id.in_(other), splits.c.other_id.in_(one)),
+                and_(work_splits.c.paper_id.in_(one), work_splits.c.other_id.in_(other)),
+                and_(work_splits.c.paper_id.in_(other), work_splits.c.other_id.in_(one)),
             )
         )
     )
