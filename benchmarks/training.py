@@ -90,7 +90,7 @@ def fill(app: App, n_impressions: int) -> None:
     for day in range(N_DAYS):
         on = START + timedelta(days=day)
         with app.database.write() as conn:
-            run_id = store.runs.begin(conn, on, NOON)
+            run_id = store.jobs.begin_run(conn, on, NOON)
         X = rng.random((n_readers, SIZE, len(FEATURES)), dtype=np.float32)
         X[rng.random(X.shape) < 0.3] = 0
         liking = X[:, :, -1] + 0.5 * X[:, :, 0] + rng.normal(0, 0.2, X.shape[:2])

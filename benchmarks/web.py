@@ -129,7 +129,7 @@ def _give_digests(app: App, on: date) -> None:
     """Store a digest for everyone else, and let all wait for theirs but those who are due next."""
     now = app.clock.now()
     with app.database.write() as conn:
-        run_id = store.runs.begin(conn, on, now)
+        run_id = store.jobs.begin_run(conn, on, now)
         known = store.papers.listed_between(conn, on - timedelta(7), on)
         for reader in store.subscribers.everyone(conn)[1:]:
             chosen = random.Random(reader.id).sample(known, 10)  # noqa: S311 - the same each time

@@ -112,7 +112,7 @@ def queue(
     """Store a slate with its message, as the nightly run does, and return the message's id."""
     message_id = f"<d.{chosen.public_id}@triage.example>"
     with database.write() as conn:
-        run_id = store.runs.begin(conn, chosen.on, at)
+        run_id = store.jobs.begin_run(conn, chosen.on, at)
         slate_id = store.slates.save(conn, chosen, run_id, at)
         message = OutgoingMessage(message_id, chosen.subscriber.email, mime)
         store.messages.add(conn, chosen, slate_id, message, at)

@@ -66,24 +66,25 @@ def _send_digests(database: Database, days: list[date], readers: list, rng) -> N
     papers = stored_papers(database)
     for n, on in enumerate(days):
         for reader in readers[: 2 if n < 20 else 3]:
-            chosen = papers[n * PER_DIGEST : (n + 1) * PER_DIGEST]
+            some = papers[n * PER_DIGEST : (n + 1) * PER_DIGEST]
             shown = tuple(
                 replace(
                     impression(place, paper=paper),
                     policy=Policy.EXPLORATION if place == PER_DIGEST else Policy.RANKED,
                 )
-                for place, paper in enumerate(chosen, start=1)
+                for place, paper in enumerate(some, start=1)
             )
             public_id = f"{n * 10 + reader.id:020x}"
-            queue(database, slate(public_id=public_id, subscriber=reader, on=on, impressions=shown))
+            chosen = slate(public_id=public_id, subscriber=reader, on=on, impressions=shown)
+            message_id = queue(database, chosen)
             state = MessageState.SENT
             if reader.id == 3 and n % 13 == 8:
                 state = MessageState.FAILED
             if on == LAST and reader.id > 1:
                 state = MessageState.RENDERED
             with database.write() as conn:
-                slate_id = store.slates.id_of(conn, public_id)
-                [message] = [m for m in store.messages.waiting(conn, NOW) if m.slate_id == slate_id]
+                waiting = store.messages.waiting(conn, NOW)
+                [message] = [each for each in waiting if each.message_id == message_id]
                 if state is not MessageState.RENDERED:
                     at = noon(on)
                     claimed = store.messages.move(conn, message, MessageState.CLAIMED, at)
@@ -92,7 +93,7 @@ def _send_digests(database: Database, days: list[date], readers: list, rng) -> N
                     assert doubted
                     store.messages.move(conn, doubted, state, at)
                 if state is MessageState.SENT:
-                    _vote(conn, reader.id, slate_id, shown, on, rng)
+                    _vote(conn, reader.id, message.slate_id, shown, on, rng)
 
 
 def _vote(conn, who, slate_id, shown, on, rng) -> None:  # type: ignore[no-untyped-def]
@@ -109,26 +110,27 @@ def _vote(conn, who, slate_id, shown, on, rng) -> None:  # type: ignore[no-untyp
         for n, vote in enumerate(votes):
             store.events.append(
                 conn,
-                subscriber_id=who,
-                paper_id=one.paper.id,
-                slate_id=slate_id,
-                kind=vote,
-                origin=Origin.PERSON,
-                at=noon(on) + timedelta(minutes=n),
-                recorded_at=noon(on),
-                evidence={},
+                store.events.Event(
+                    subscriber_id=who,
+                    paper_id=one.paper.id,
+                    slate_id=slate_id,
+                    kind=vote,
+                    at=noon(on) + timedelta(minutes=n),
+                    recorded_at=noon(on),
+                ),
             )
         if rng.random() < 0.2:
             store.events.append(
                 conn,
-                subscriber_id=who,
-                paper_id=one.paper.id,
-                slate_id=slate_id,
-                kind=EventKind.VOTE_UP,
-                origin=Origin.SUSPECTED_SCANNER,
-                at=noon(on) + timedelta(hours=1),
-                recorded_at=noon(on),
-                evidence={},
+                store.events.Event(
+                    subscriber_id=who,
+                    paper_id=one.paper.id,
+                    slate_id=slate_id,
+                    kind=EventKind.VOTE_UP,
+                    origin=Origin.SUSPECTED_SCANNER,
+                    at=noon(on) + timedelta(hours=1),
+                    recorded_at=noon(on),
+                ),
             )
 
 

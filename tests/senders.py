@@ -143,7 +143,7 @@ def plan(*, url: str, days: list[str], seed: int) -> None:
         with database.write() as conn:
             now = clock.now()
             for reader, on in wanted[first : first + 20]:
-                run_id = store.runs.begin(conn, on, now)
+                run_id = store.jobs.begin_run(conn, on, now)
                 store.messages.queue_once(conn, *_digest(reader, on), run_id, now)
 
 
@@ -163,7 +163,7 @@ def schedule(*, url: str, lease_s: float, ahead_s: float, last_day: str) -> None
         now = datetime.now(UTC) + timedelta(seconds=ahead_s)
         with database.write() as conn:
             until = now + timedelta(seconds=lease_s)
-            if not store.leases.take(conn, "digests", owner, until, now):
+            if not store.jobs.take_lease(conn, "digests", owner, until, now):
                 continue
             # Whoever was killed may have left some readers a day behind.
             newest = select(func.max(slates.c.on)).group_by(slates.c.subscriber_id)
@@ -172,7 +172,7 @@ def schedule(*, url: str, lease_s: float, ahead_s: float, last_day: str) -> None
             continue
         for reader in readers:
             with database.write() as conn:
-                run_id = store.runs.begin(conn, on, now)
+                run_id = store.jobs.begin_run(conn, on, now)
                 store.messages.queue_once(conn, *_digest(reader, on), run_id, now)
 
 

@@ -129,7 +129,7 @@ class History:
                 queue(self.database, chosen, f"To: {reader.email} {on}".encode(), self.clock.at)
                 continue
             with self.database.write() as conn:
-                run_id = store.runs.begin(conn, on, self.clock.at)
+                run_id = store.jobs.begin_run(conn, on, self.clock.at)
                 slate_id = store.slates.save(conn, chosen, run_id, self.clock.at)
                 store.messages.add_skipped(conn, chosen, slate_id, "no_papers", self.clock.at)
 

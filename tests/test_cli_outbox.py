@@ -70,8 +70,7 @@ def test_held_mail_is_resolved_all_at_once(app: App, decision: str, state: str) 
     done = outbox(app, "resolve", decision)
     assert (done.exit_code, done.stdout) == (0, "3 resolved\n"), done.exception
     assert states(app) == [state] * 3
-    with app.database.read() as conn:
-        [attempt] = store.attempts.of_message(conn, 1)
+    [attempt] = [row for row in rows(app.database, "attempts") if row["message_id"] == 1]
     assert attempt["phase"] == "in_doubt"
     assert "operator" in attempt["reply"]
 

@@ -27,7 +27,7 @@ from triage.fetched import Batch
 from triage.ingest import ingest
 from triage.killpoint import BEFORE_THE_DOT, POINTS
 from triage.ports import silent
-from triage.records import EventKind, Frequency, MessageState, Origin, Policy, SubscriberState
+from triage.records import EventKind, Frequency, MessageState, Policy, SubscriberState
 from triage.sources.files import open_source
 from triage.subscribe import add, pause
 
@@ -148,14 +148,13 @@ def test_a_vote_changes_the_next_digest(app: App) -> None:
         assert paper.id not in before
         store.events.append(
             conn,
-            subscriber_id=ada.id,
-            paper_id=paper.id,
-            slate_id=None,
-            kind=EventKind.SAVE,
-            origin=Origin.PERSON,
-            at=app.clock.now(),
-            recorded_at=app.clock.now(),
-            evidence={},
+            store.events.Event(
+                subscriber_id=ada.id,
+                paper_id=paper.id,
+                kind=EventKind.SAVE,
+                at=app.clock.now(),
+                recorded_at=app.clock.now(),
+            ),
         )
 
     after = app.nightly().preview(ada, NEXT_DAY).impressions

@@ -302,7 +302,7 @@ def test_a_clock_that_nobody_confirms_is_a_warning(tmp_path: Path) -> None:
 def test_a_clock_behind_the_database_is_red_with_no_source_at_all(tmp_path: Path) -> None:
     app = installation(tmp_path)
     with app.database.write() as conn:
-        store.runs.begin(conn, NOON.date(), NOON + timedelta(hours=3))
+        store.jobs.begin_run(conn, NOON.date(), NOON + timedelta(hours=3))
     assert findings(app)["clock"].level is Level.RED
     assert "3.0 hours behind" in findings(app)["clock"].what
 

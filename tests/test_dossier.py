@@ -19,7 +19,7 @@ from tests.fakes import StoppedClock
 from tests.guarantees import Guarantee
 from tests.installation import add_papers, add_reader, installed, queue
 from triage import dossier, feeds, store, subscribe
-from triage.records import EventKind, Interest, Origin, Subscriber
+from triage.records import EventKind, Interest, MessageState, Subscriber
 from triage.store import Database
 from triage.store.personal import SECRET
 from triage.tables import metadata
@@ -43,30 +43,32 @@ def fill(db: Database, n: int) -> list[Subscriber]:
             replace(impression(position), paper=one) for position, one in enumerate(papers, 1)
         )
         made = replace(slate(0, public_id=f"{i:020x}", subscriber=reader), impressions=shown)
-        queue(db, made, f"To: {reader.email}\r\n\r\nDear {reader.email}".encode())
+        name = queue(db, made, f"To: {reader.email}\r\n\r\nDear {reader.email}".encode())
         feeds.address(db, StoppedClock(), KEYRING, reader, "https://x.example")
         with db.write() as conn:
-            slate_id = store.slates.id_of(conn, made.public_id)
-            message_id = conn.scalar(
-                select(metadata.tables["messages"].c.id).where(
-                    metadata.tables["messages"].c.slate_id == slate_id
-                )
-            )
+            [message] = store.messages.in_states(conn, list(MessageState), [name])
             store.events.append(
-                conn, subscriber_id=reader.id, paper_id=papers[0].id, slate_id=slate_id,
-                kind=EventKind.VOTE_UP, origin=Origin.PERSON, at=NOON, recorded_at=NOON,
-                evidence={"from": reader.email},
-            )  # fmt: skip
+                conn,
+                store.events.Event(
+                    subscriber_id=reader.id,
+                    paper_id=papers[0].id,
+                    slate_id=message.slate_id,
+                    kind=EventKind.VOTE_UP,
+                    at=NOON,
+                    recorded_at=NOON,
+                    evidence={"from": reader.email},
+                ),
+            )
             store.interests.save(
                 conn, reader.id, [Interest(1, "drafts", (papers[0].id,), ())], NOON
             )
             each: dict[str, dict[str, Any]] = {
                 "user_models": {"subscriber_id": reader.id, "key": "k", "content": b"\x00\xff",
                            "made_at": NOON},
-                "attempts": {"message_id": message_id, "number": 1, "started_at": NOON,
+                "attempts": {"message_id": message.id, "number": 1, "started_at": NOON,
                              "reply": f"250 ok <{reader.email}>"},
                 "bounces": {"content_hash": f"h{i}", "received_at": NOON, "kind": "bounced",
-                            "message_id": message_id, "raw": f"rcpt {reader.email}".encode()},
+                            "message_id": message.id, "raw": f"rcpt {reader.email}".encode()},
                 "signup_requests": {"public_id": f"{i:020x}", "kind": "login",
                          "email": reader.email.lower(), "domain": "x",
                          "address_key": store.subscribers.email_key(reader.email),

@@ -144,8 +144,8 @@ def test_only_recent_papers_with_an_id_that_stand_are_asked_about(
     take_in(database, [old, edge, unnamed(3), fetched(4), fetched(5), fetched(6)])
     with database.write() as conn:
         gone, merged = (p for p in stored_papers(database) if p.source_id in GONE)
-        store.papers.update_paper(conn, gone.id, {"withdrawn_at": NOON})
-        store.papers.update_paper(conn, merged.id, {"merged_into": gone.id})
+        store.works.save(conn, [(gone.id, {"withdrawn_at": NOON})])
+        store.works.save(conn, [(merged.id, {"merged_into": gone.id})])
     knowing = Knowing()
     assert ask(database, clock, knowing).asked == 2
     assert ids_asked(knowing) == ["2603.00004", "2603.00002"]
@@ -161,7 +161,7 @@ def test_a_work_of_several_is_asked_about_by_all_their_ids(
     take_in(database, [fetched(1), bio])
     first, second = stored_papers(database)
     with database.write() as conn:
-        store.papers.update_paper(conn, second.id, {"merged_into": first.id})
+        store.works.save(conn, [(second.id, {"merged_into": first.id})])
     knowing = Knowing(citations=3)
     assert ask(database, clock, knowing) == EnrichReport(asked=1, enriched=1)
     assert knowing.asked == [
@@ -293,7 +293,7 @@ def test_a_paper_that_was_withdrawn_while_we_asked_is_let_be(
     class Slow(Knowing):
         def enrich(self, papers: Sequence[KnownPaper]) -> Iterator[Enrichment]:
             with database.write() as conn:
-                store.papers.update_paper(conn, known.id, {"merged_into": known.id})
+                store.works.save(conn, [(known.id, {"merged_into": known.id})])
             yield from super().enrich(papers)
 
     assert ask(database, clock, Slow(ids=(("doi", "10.1038/one"),), citations=3)).enriched == 0
@@ -361,11 +361,10 @@ def test_the_scheduler_asks_once_a_day_if_anybody_may_be_asked(tmp_path: Path) -
         app = open_app(config, clock=StoppedClock())
         with database.write() as conn:
             for name in ("back up", "train"):  # these take seconds and are told of elsewhere
-                store.chores.done(conn, name, NOON, "done")
+                store.jobs.note_done(conn, name, NOON, "done")
         for _ in range(2):
             app.schedule().do_chores()
-        with database.read() as conn:
-            outcomes = {row["name"]: row["outcome"] for row in store.chores.listing(conn)}
+        outcomes = {row["name"]: row["outcome"] for row in rows(database, "jobs")}
         assert outcomes["enrich"] == "asked about 1, enriched 1"
         assert len(scholars.asked) == 1
         app.close()

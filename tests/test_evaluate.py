@@ -28,7 +28,7 @@ from triage.evaluate import COLD, SERVING, Comparison, Replay, compare, replay
 from triage.features import FEATURES
 from triage.hindsight import Contender, Moment, Rankers, moments_of
 from triage.plots import draw_replay
-from triage.records import EventKind, Origin, Subscriber
+from triage.records import EventKind, Subscriber
 from triage.serving import Serving, encode_new, serving
 from triage.shelf import promote_version
 from triage.store import Database
@@ -102,14 +102,13 @@ def vote(
     with database.write() as conn:
         store.events.append(
             conn,
-            subscriber_id=reader.id,
-            paper_id=row + 1,
-            slate_id=None,
-            kind=kind,
-            origin=Origin.PERSON,
-            at=when or at(listed(row)),
-            recorded_at=NOON,
-            evidence={},
+            store.events.Event(
+                subscriber_id=reader.id,
+                paper_id=row + 1,
+                kind=kind,
+                at=when or at(listed(row)),
+                recorded_at=NOON,
+            ),
         )
 
 
@@ -127,7 +126,7 @@ def show_papers(database: Database, reader: Subscriber, on: date, rows: Sequence
         impressions=shown,
     )
     with database.write() as conn:
-        store.slates.save(conn, made, store.runs.begin(conn, on, NOON), NOON)
+        store.slates.save(conn, made, store.jobs.begin_run(conn, on, NOON), NOON)
 
 
 def replayed(database: Database, workshop: FileWorkshop, **span: date) -> Replay:

@@ -188,14 +188,9 @@ def test_what_is_exported_can_be_imported_elsewhere(world: World, tmp_path: Path
         with world.db.write() as conn:
             store.events.append(
                 conn,
-                subscriber_id=1,
-                paper_id=paper.id,
-                slate_id=None,
-                kind=SAVE,
-                origin=Origin.PERSON,
-                at=NOON,
-                recorded_at=NOON,
-                evidence={},
+                store.events.Event(
+                    subscriber_id=1, paper_id=paper.id, kind=SAVE, at=NOON, recorded_at=NOON
+                ),
             )
     cast(world, DOWN, 1)
     cast(world, UP, 2, origin=Origin.SUSPECTED_SCANNER)

@@ -20,7 +20,7 @@ from triage.errors import NotEnoughFeedback
 from triage.features import FEATURES
 from triage.history import Examples, History
 from triage.imported import imported, judged, like_days, taught_by
-from triage.records import EventKind, Origin, Paper
+from triage.records import EventKind, Paper
 from triage.scorer import ColdStartScorer
 from triage.serving import encode_new, serving
 from triage.store import Database
@@ -67,9 +67,16 @@ def like(
 ) -> None:
     with database.write() as conn:
         store.events.append(
-            conn, subscriber_id=who, paper_id=paper_id, slate_id=slate_id, kind=EventKind.VOTE_UP,
-            origin=Origin.PERSON, at=NOON + timedelta(days=days), recorded_at=NOON, evidence={},
-        )  # fmt: skip
+            conn,
+            store.events.Event(
+                subscriber_id=who,
+                paper_id=paper_id,
+                slate_id=slate_id,
+                kind=EventKind.VOTE_UP,
+                at=NOON + timedelta(days=days),
+                recorded_at=NOON,
+            ),
+        )
 
 
 def examples(database: Database, until: date) -> Examples:

@@ -76,9 +76,15 @@ def test_reading_again_adds_nothing_and_no_vote_is_overruled(
     papers = {paper.source_id: paper.id for paper in stored_papers(db)}
     with db.write() as conn:
         store.events.append(
-            conn, subscriber_id=reader.id, paper_id=papers["2603.00002"], slate_id=None,
-            kind=EventKind.VOTE_DOWN, origin=Origin.PERSON, at=NOON, recorded_at=NOON, evidence={},
-        )  # fmt: skip
+            conn,
+            store.events.Event(
+                subscriber_id=reader.id,
+                paper_id=papers["2603.00002"],
+                kind=EventKind.VOTE_DOWN,
+                at=NOON,
+                recorded_at=NOON,
+            ),
+        )
     text = "2603.00001, 2603.00002"
     assert read(db, reader, text).liked == 1
     again = read(db, reader, text)

@@ -250,7 +250,7 @@ def test_a_digest_with_a_moment_of_its_own_waits_for_it() -> None:
         made = empty_slate(add_reader(database))
         message = OutgoingMessage("<d.1@example.org>", made.subscriber.email, b"From: a@b.c\r\n")
         with database.write() as conn:
-            run_id = store.runs.begin(conn, DAY, NOON)
+            run_id = store.jobs.begin_run(conn, DAY, NOON)
             assert store.messages.queue_once(conn, made, message, run_id, NOON, not_before=later)
         assert drained(database, clock, Pace()) == []
         clock.at = later

@@ -14,7 +14,7 @@ from tests.factories import DAY, NOON, impression, slate
 from tests.installation import add_reader, fetched, installed, stored_papers, take_in
 from triage import store
 from triage.baselines import NAMES
-from triage.records import EventKind, Origin
+from triage.records import EventKind
 from triage.rivals import MOST_SLATES_EACH, MOST_SUBSCRIBERS, peer_scores, sampled
 from triage.store import Database
 from triage.store.slates import TrainingLog
@@ -36,7 +36,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
         stock = stored_papers(opened)
         with opened.write() as conn:
             like(conn, reader.id, stock[0].id, NOON)
-            run_id = store.runs.begin(conn, DAY + timedelta(1), NOON)
+            run_id = store.jobs.begin_run(conn, DAY + timedelta(1), NOON)
             shown = tuple(impression(i, paper=stock[9 + i]) for i in range(1, 11))
             chosen = slate(0, subscriber=reader, on=DAY + timedelta(1), impressions=shown)
             store.slates.save(conn, chosen, run_id, NOON)
@@ -46,14 +46,13 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def like(conn: Connection, subscriber_id: int, paper_id: int, at: datetime) -> None:
     store.events.append(
         conn,
-        subscriber_id=subscriber_id,
-        paper_id=paper_id,
-        slate_id=None,
-        kind=EventKind.SAVE,
-        origin=Origin.PERSON,
-        at=at,
-        recorded_at=at,
-        evidence={},
+        store.events.Event(
+            subscriber_id=subscriber_id,
+            paper_id=paper_id,
+            kind=EventKind.SAVE,
+            at=at,
+            recorded_at=at,
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from types import MappingProxyType
 import pytest
 
 from tests.fakes import FakeMailer, StoppedClock
-from tests.installation import ListedSource, fetched, installed
+from tests.installation import ListedSource, fetched, installed, rows
 from triage import store
 from triage.digest import Composed, Nightly
 from triage.due import digest_at
@@ -102,7 +102,7 @@ class Office:
 
     def fetch_attempts(self, name: str) -> datetime | None:
         with self.database.read() as conn:
-            return store.chores.last_done(conn, f"fetch {name}")
+            return store.jobs.last_done(conn, f"fetch {name}")
 
 
 @pytest.fixture
@@ -238,6 +238,13 @@ def stretch(request: pytest.FixtureRequest) -> tuple[datetime, int]:
     return datetime(2026, 3, 26, 12, 0, tzinfo=UTC), 5
 
 
+def lease_of(office: Office) -> str:
+    """Return who makes digests now."""
+    [lease] = [row for row in rows(office.database, "leases") if row["name"] == "digests"]
+    assert lease["until"] > office.clock.now()
+    return str(lease["owner"])
+
+
 def test_of_two_schedulers_the_one_with_the_lease_works(office: Office) -> None:
     office.reader("reader@example.org", hour=13)
     one, two = office.schedule("one"), office.schedule("two")
@@ -245,14 +252,12 @@ def test_of_two_schedulers_the_one_with_the_lease_works(office: Office) -> None:
     office.forward(hours=1)
     one.tick()
     assert len(office.mailer.sent) == 1
-    with office.database.read() as conn:
-        assert store.leases.owner_of(conn, "digests", office.clock.now()) == "one"
+    assert lease_of(office) == "one"
     office.forward(days=1)
     two.tick()
     assert len(office.mailer.sent) == 2
     one.tick()
-    with office.database.read() as conn:
-        assert store.leases.owner_of(conn, "digests", office.clock.now()) == "two"
+    assert lease_of(office) == "two"
 
 
 def test_a_scheduler_that_stops_lets_the_other_go_on_at_once(office: Office) -> None:
@@ -455,8 +460,7 @@ def test_a_chore_that_fails_is_noted_and_the_next_one_done(
 
     chores = [Chore("back up", time(3), fail), Chore("train", time(3), lambda: "trained")]
     office.schedule(chores=chores).do_chores()
-    with office.database.read() as conn:
-        outcomes = {row["name"]: row["outcome"] for row in store.chores.listing(conn)}
+    outcomes = {row["name"]: row["outcome"] for row in rows(office.database, "jobs")}
     assert outcomes["back up"] == outcome
     assert outcomes["train"] == "trained"
 

@@ -20,7 +20,7 @@ from triage.encoder import TextEncoder
 from triage.errors import ModelError, NotFound
 from triage.features import FEATURES
 from triage.ports import Scorer
-from triage.records import EventKind, Origin
+from triage.records import EventKind
 from triage.serving import PAIRS_KEPT, encode_new, fit_encoder, promote, serving
 from triage.store import Database
 from triage.workshop import FileWorkshop
@@ -133,10 +133,15 @@ def test_an_encoder_is_told_who_likes_what(
                 (5, "vote_down"),
             ):
                 store.events.append(
-                    conn, subscriber_id=reader.id, paper_id=papers[row].id, slate_id=None,
-                    kind=EventKind(kind), origin=Origin.PERSON, at=NOON, recorded_at=NOON,
-                    evidence={},
-                )  # fmt: skip
+                    conn,
+                    store.events.Event(
+                        subscriber_id=reader.id,
+                        paper_id=papers[row].id,
+                        kind=EventKind(kind),
+                        at=NOON,
+                        recorded_at=NOON,
+                    ),
+                )
     fitted = fit_encoder(database, workshop, clock)
     likes = {reader.id: np.array([3, 4, 6]) for reader in readers}
     texts, authors = [p.encoded_text for p in papers], [p.authors for p in papers]

@@ -16,7 +16,6 @@ from tests.guarantees import Guarantee
 from tests.installation import installed, rows
 from tests.mail_rig import fill
 from tests.mail_servers import DROP, HANG, Script, script
-from triage import store
 from triage.outbox import DrainReport, Outbox
 from triage.records import MessageState as State
 from triage.sender_context import SenderContext
@@ -118,8 +117,7 @@ def check(database: Database, server: Script, phase: str, reply: str) -> None:
     found = message(database)
     assert (found["state"], found["reason"]) == (state, reason)
     assert (found["attempts"] == 0) == (state is State.RENDERED) == bool(report.broken)
-    with database.read() as conn:
-        [attempt] = store.attempts.of_message(conn, found["id"])
+    [attempt] = [row for row in rows(database, "attempts") if row["message_id"] == found["id"]]
     assert attempt["ended_at"] is not None
     assert attempt["reply"]
     [reader] = rows(database, "subscribers")

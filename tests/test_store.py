@@ -157,14 +157,14 @@ def vote(
     with database.write() as conn:
         store.events.append(
             conn,
-            subscriber_id=reader.id,
-            paper_id=about.id,
-            slate_id=None,
-            kind=kind,
-            origin=origin,
-            at=at,
-            recorded_at=at,
-            evidence={},
+            store.events.Event(
+                subscriber_id=reader.id,
+                paper_id=about.id,
+                kind=kind,
+                origin=origin,
+                at=at,
+                recorded_at=at,
+            ),
         )
 
 

@@ -58,7 +58,7 @@ def test_the_time_out_is_set_before_anything_that_may_have_to_wait() -> None:
 def test_a_row_that_refers_to_nothing_is_refused(database: Database) -> None:
     nobodys = slate(0, subscriber=subscriber(77))
     with pytest.raises(IntegrityError), database.write() as conn:
-        store.slates.save(conn, nobodys, store.runs.begin(conn, DAY, NOON), NOON)
+        store.slates.save(conn, nobodys, store.jobs.begin_run(conn, DAY, NOON), NOON)
 
 
 # -- transactions ----------------------------------------------------------------------------------
@@ -71,7 +71,9 @@ def test_a_write_is_kept_at_its_end(database: Database) -> None:
 
 def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
     with pytest.raises(ZeroDivisionError), database.write() as conn:
-        store.sources.save_cursor(conn, "listed", str(store.runs.begin(conn, DAY, NOON) // 0), NOON)
+        store.sources.save_cursor(
+            conn, "listed", str(store.jobs.begin_run(conn, DAY, NOON) // 0), NOON
+        )
     assert rows(database, "runs") == []
     assert cursor(database) is None
 
@@ -107,7 +109,7 @@ def test_a_time_without_a_zone_is_refused(database: Database) -> None:
 
 def test_no_time_stays_no_time(database: Database) -> None:
     with database.write() as conn:
-        store.runs.begin(conn, DAY, NOON)
+        store.jobs.begin_run(conn, DAY, NOON)
     assert rows(database, "runs")[0]["finished_at"] is None
 
 

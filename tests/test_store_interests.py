@@ -12,7 +12,7 @@ import pytest
 from tests.factories import DAY, NOON, impression, paper, slate
 from tests.installation import add_papers, add_reader, installed
 from triage import store
-from triage.records import EventKind, Interest, Origin, Reason, Subscriber
+from triage.records import EventKind, Interest, Reason, Subscriber
 from triage.store import Database
 
 DRAFTS = Interest(0, "speculative decoding", (3, 1), ())
@@ -85,15 +85,21 @@ def test_a_vote_knows_what_its_paper_was_shown_for(database: Database, reader: S
     told = (Reason("followed_author", "author you follow: Ada Lovelace"), Reason("category", "…"))
     shown = impression(1, paper=papers[0], reasons=told)
     with database.write() as conn:
-        run_id = store.runs.begin(conn, DAY, NOON)
+        run_id = store.jobs.begin_run(conn, DAY, NOON)
         cut = slate(0, subscriber=reader, impressions=(shown,))
         slate_id = store.slates.save(conn, cut, run_id, NOON)
         for each, where in zip(papers, (slate_id, None), strict=True):
             store.events.append(
-                conn, subscriber_id=reader.id, paper_id=each.id, slate_id=where,
-                kind=EventKind.LESS_LIKE_THIS, origin=Origin.PERSON, at=NOON, recorded_at=NOON,
-                evidence={},
-            )  # fmt: skip
+                conn,
+                store.events.Event(
+                    subscriber_id=reader.id,
+                    paper_id=each.id,
+                    slate_id=where,
+                    kind=EventKind.LESS_LIKE_THIS,
+                    at=NOON,
+                    recorded_at=NOON,
+                ),
+            )
         votes = store.events.votes(conn, reader.id)
     assert {vote.paper_id: vote.reason for vote in votes} == {
         papers[0].id: told[0],

@@ -47,8 +47,8 @@ def test_a_message_waits_with_its_bytes(database: Database) -> None:
     assert (message.message_id, message.recipient) == (message_id, reader.email)
     with database.read() as conn:
         assert store.messages.mime(conn, message.id) == mime
-        assert store.messages.by_slate(conn, f"{1:020x}") == (MessageState.RENDERED, mime)
-        assert store.messages.by_slate(conn, "none") is None
+    [stored] = rows(database, "messages")
+    assert stored["state"] == MessageState.RENDERED
 
 
 def test_there_is_one_message_for_each_subscriber_and_date(database: Database) -> None:
@@ -70,7 +70,9 @@ def test_a_slate_and_its_message_are_kept_together_or_not_at_all(database: Datab
 
     def queue_twin() -> None:
         with database.write() as conn:
-            slate_id = store.slates.save(conn, next_day, store.runs.begin(conn, DAY, NOON), NOON)
+            slate_id = store.slates.save(
+                conn, next_day, store.jobs.begin_run(conn, DAY, NOON), NOON
+            )
             store.messages.add(conn, next_day, slate_id, twin, NOON)
 
     with pytest.raises(IntegrityError):
@@ -158,7 +160,8 @@ def test_the_bytes_of_a_message_never_change_but_may_be_dropped(database: Databa
     force(database, MessageState.SENT)
     with database.write() as conn:
         conn.execute(delete(message_bodies))
-        assert store.messages.by_slate(conn, f"{1:020x}") == (MessageState.SENT, None)
+    [stored] = rows(database, "messages")
+    assert stored["state"] == MessageState.SENT
 
 
 def claim(database: Database, message: StoredMessage, owner: str) -> StoredMessage | None:
@@ -247,7 +250,7 @@ def test_a_digest_without_papers_is_noted_and_never_sent(database: Database) -> 
     reader = add_reader(database)
     chosen = empty_slate(reader)
     with database.write() as conn:
-        slate_id = store.slates.save(conn, chosen, store.runs.begin(conn, DAY, NOON), NOON)
+        slate_id = store.slates.save(conn, chosen, store.jobs.begin_run(conn, DAY, NOON), NOON)
         store.messages.add_skipped(conn, chosen, slate_id, "no_papers", NOON)
         [listed] = store.messages.listing(conn)
     assert waiting(database) == []

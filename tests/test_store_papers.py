@@ -144,7 +144,7 @@ def test_papers_are_listed_by_day_and_withdrawn_ones_are_not(database: Database)
     days = [DAY - n * ONE_DAY for n in range(4)]
     stored = add_papers(database, [paper(n, listed_on=day) for n, day in enumerate(days, 1)])
     with database.write() as conn:
-        store.papers.update_paper(conn, stored[1].id, {"withdrawn_at": NOON})
+        store.works.save(conn, [(stored[1].id, {"withdrawn_at": NOON})])
         listed = store.papers.listed_between(conn, days[2], days[0])
         counts = store.papers.counts_by_source(conn, days[2], days[0])
         in_order = [each.listed_on for each in store.papers.iterate(conn)]

@@ -17,7 +17,6 @@ from triage import store
 from triage.records import (
     EventKind,
     MessageState,
-    Origin,
     Paper,
     Slate,
     Subscriber,
@@ -41,7 +40,7 @@ def shown_to(reader: Subscriber, papers: list[Paper], n: int = 1, **fields: obje
 
 def save(database: Database, chosen: Slate) -> int:
     with database.write() as conn:
-        run_id = store.runs.begin(conn, chosen.on, NOON)
+        run_id = store.jobs.begin_run(conn, chosen.on, NOON)
         return store.slates.save(conn, chosen, run_id, NOON)
 
 
@@ -58,20 +57,16 @@ def sent_digest(database: Database, reader: Subscriber, n: int, on: date) -> Non
 def test_a_slate_comes_back_as_it_was_shown(database: Database) -> None:
     reader = add_reader(database)
     chosen = shown_to(reader, add_papers(database, [paper(1), paper(2)]))
-    slate_id = save(database, chosen)
+    save(database, chosen)
     with database.read() as conn:
-        by_name = store.slates.by_public_id(conn, chosen.public_id)
-        by_day = store.slates.by_day(conn, reader.id, DAY)
-        assert store.slates.id_of(conn, chosen.public_id) == slate_id
+        found = store.slates.by_day(conn, reader.id, DAY)
         assert store.slates.by_day(conn, reader.id, DAY + ONE_DAY) is None
-    assert by_name is not None
-    assert by_day is not None
-    for found in (by_name, by_day):
-        assert replace(found, impressions=()) == replace(chosen, impressions=())
-        for got, given in zip(found.impressions, chosen.impressions, strict=True):
-            assert np.array_equal(got.features, given.features)
-            assert got.features.dtype == np.float32
-            assert replace(got, features=given.features) == given
+    assert found is not None
+    assert replace(found, impressions=()) == replace(chosen, impressions=())
+    for got, given in zip(found.impressions, chosen.impressions, strict=True):
+        assert np.array_equal(got.features, given.features)
+        assert got.features.dtype == np.float32
+        assert replace(got, features=given.features) == given
 
 
 def test_a_second_slate_for_the_same_date_is_refused(database: Database) -> None:
@@ -91,7 +86,7 @@ def test_a_paper_is_shown_to_a_subscriber_once_ever(database: Database) -> None:
     with pytest.raises(IntegrityError):
         save(database, shown_to(reader, papers, n=2, on=DAY + 300 * ONE_DAY))
     with database.read() as conn:
-        assert store.slates.by_public_id(conn, f"{2:020x}") is None
+        assert store.slates.by_day(conn, reader.id, DAY + 300 * ONE_DAY) is None
     save(database, shown_to(other, papers, n=3))
 
 
@@ -154,10 +149,10 @@ def test_the_training_log_holds_what_was_delivered_with_the_same_features(
 
 def test_runs_of_one_date_are_one_run(database: Database) -> None:
     with database.write() as conn:
-        first = store.runs.begin(conn, DAY, NOON)
-        assert store.runs.begin(conn, DAY, NOON + ONE_DAY) == first
-        assert store.runs.begin(conn, DAY + ONE_DAY, NOON) != first
-        store.runs.reach(conn, first, "drained", NOON)
+        first = store.jobs.begin_run(conn, DAY, NOON)
+        assert store.jobs.begin_run(conn, DAY, NOON + ONE_DAY) == first
+        assert store.jobs.begin_run(conn, DAY + ONE_DAY, NOON) != first
+        store.jobs.reach_stage(conn, first, "drained", NOON)
     found = rows(database, "runs")[0]
     assert (found["stage"], found["started_at"], found["finished_at"]) == ("drained", NOON, NOON)
 
@@ -170,14 +165,13 @@ def test_erasing_leaves_no_row_that_is_about_the_subscriber(database: Database) 
         with database.write() as conn:
             store.events.append(
                 conn,
-                subscriber_id=reader.id,
-                paper_id=stored.id,
-                slate_id=None,
-                kind=EventKind.VOTE_UP,
-                origin=Origin.PERSON,
-                at=NOON,
-                recorded_at=NOON,
-                evidence={},
+                store.events.Event(
+                    subscriber_id=reader.id,
+                    paper_id=stored.id,
+                    kind=EventKind.VOTE_UP,
+                    at=NOON,
+                    recorded_at=NOON,
+                ),
             )
     with database.write() as conn:
         store.subscribers.erase(conn, readers[0].id)

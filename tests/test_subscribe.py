@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.factories import NOON
+from tests.installation import rows
 from tests.web_world import ADDRESS, World, new_world
 from triage import store, subscribe
 from triage.errors import ConfigError, NotFound, TriageError
@@ -26,10 +27,13 @@ def add(world: World, email: str = "new@example.org", **fields: Any) -> subscrib
 
 
 def message_state(world: World, reader: int = 0) -> MessageState:
-    with world.db.read() as conn:
-        found = store.messages.by_slate(conn, world.slates[reader].public_id)
-    assert found is not None
-    return found[0]
+    [slate] = [
+        row["id"]
+        for row in rows(world.db, "slates")
+        if row["public_id"] == world.slates[reader].public_id
+    ]
+    [state] = [row["state"] for row in rows(world.db, "messages") if row["slate_id"] == slate]
+    return MessageState(state)
 
 
 def test_an_added_subscriber_is_active_and_as_asked_for(world: World) -> None:

@@ -17,7 +17,7 @@ from tests.installation import add_papers, add_reader, installed
 from triage import history, store, tables, tastes
 from triage.features import feature_matrix
 from triage.ranking import load_profile
-from triage.records import EventKind, Origin, Paper, Subscriber, Taste
+from triage.records import EventKind, Paper, Subscriber, Taste
 from triage.store import Database
 from triage.tastes import Tastes
 
@@ -60,9 +60,15 @@ def vote(
 ) -> None:
     with database.write() as conn:
         store.events.append(
-            conn, subscriber_id=who, paper_id=row + 1, slate_id=None, kind=kind,
-            origin=Origin.PERSON, at=NOON + timedelta(days=days), recorded_at=NOON, evidence={},
-        )  # fmt: skip
+            conn,
+            store.events.Event(
+                subscriber_id=who,
+                paper_id=row + 1,
+                kind=kind,
+                at=NOON + timedelta(days=days),
+                recorded_at=NOON,
+            ),
+        )
 
 
 def taste_of(

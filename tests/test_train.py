@@ -138,7 +138,7 @@ def show_and_hear(
             if later and day >= later[0]:
                 opinion = later[1]
             on = DAY + timedelta(days=day)
-            run_id = store.runs.begin(conn, on, NOON)
+            run_id = store.jobs.begin_run(conn, on, NOON)
             for reader in readers:
                 features = np.zeros((SIZE, len(FEATURES)), np.float32)
                 features[:, TASTE] = rng.uniform(0, 5, SIZE)
@@ -161,14 +161,15 @@ def show_and_hear(
                     if kind is not None:
                         store.events.append(
                             conn,
-                            subscriber_id=reader.id,
-                            paper_id=each.paper.id,
-                            slate_id=slate_id,
-                            kind=kind,
-                            origin=origin,
-                            at=NOON + timedelta(days=day),
-                            recorded_at=NOON,
-                            evidence={},
+                            store.events.Event(
+                                subscriber_id=reader.id,
+                                paper_id=each.paper.id,
+                                slate_id=slate_id,
+                                kind=kind,
+                                origin=origin,
+                                at=NOON + timedelta(days=day),
+                                recorded_at=NOON,
+                            ),
                         )
 
 

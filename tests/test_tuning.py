@@ -18,7 +18,7 @@ from triage import store
 from triage.errors import NotFound
 from triage.feedback import record_vote
 from triage.ranking import DigestRules, Ranking, choose, load_pool, load_profile, rank
-from triage.records import EventKind, Origin, Paper, Reason, Subscriber
+from triage.records import EventKind, Paper, Reason, Subscriber
 from triage.scorer import ColdStartScorer
 from triage.serving import encode_new, serving
 from triage.store import Database
@@ -41,9 +41,15 @@ class World:
     def vote(self, row: int, kind: EventKind = EventKind.VOTE_UP) -> None:
         with self.db.write() as conn:
             store.events.append(
-                conn, subscriber_id=self.reader.id, paper_id=self.papers[row].id, slate_id=None,
-                kind=kind, origin=Origin.PERSON, at=NOON, recorded_at=NOON, evidence={},
-            )  # fmt: skip
+                conn,
+                store.events.Event(
+                    subscriber_id=self.reader.id,
+                    paper_id=self.papers[row].id,
+                    kind=kind,
+                    at=NOON,
+                    recorded_at=NOON,
+                ),
+            )
 
     def interests(self) -> dict[int, Standing]:
         found = interests(self.db, self.workshop, self.clock, self.reader)

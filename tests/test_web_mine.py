@@ -10,7 +10,7 @@ import pytest
 from tests.factories import NOON
 from tests.web_world import Visitor, World, add_papers, new_world, paper_row
 from triage import store
-from triage.records import EventKind, Origin
+from triage.records import EventKind
 from triage.web.mine import PAGE
 
 
@@ -86,14 +86,13 @@ def test_many_likes_come_in_pages(world: World, ada: Visitor) -> None:
         for each in papers:
             store.events.append(
                 conn,
-                subscriber_id=1,
-                paper_id=each.id,
-                slate_id=None,
-                kind=EventKind.VOTE_UP,
-                origin=Origin.PERSON,
-                at=NOON,
-                recorded_at=NOON,
-                evidence={},
+                store.events.Event(
+                    subscriber_id=1,
+                    paper_id=each.id,
+                    kind=EventKind.VOTE_UP,
+                    at=NOON,
+                    recorded_at=NOON,
+                ),
             )
     first, second = ada.get("/likes").text, ada.get("/likes?page=2").text
     assert (first.count("Take back"), second.count("Take back")) == (PAGE, 3)

@@ -71,9 +71,8 @@ def test_a_paper_that_has_only_a_title_is_shown(tmp_path: Path) -> None:
 
 def test_anybody_sees_the_paper_where_it_stands_and_what_is_like_it(world: World) -> None:
     with world.db.write() as conn:
-        store.papers.update_paper(
-            conn, 1, {"tldr": "Shorter.", "venue": "ICML", "citations": 3, "upvotes": 12}
-        )
+        told = {"tldr": "Shorter.", "venue": "ICML", "citations": 3, "upvotes": 12}
+        store.works.save(conn, [(1, told)])
         store.papers.add_ids(conn, [(("doi", "10.5555/yarn"), 1), (("doi", "../evil"), 1)])
     page = world.client().get("/papers/1")
     assert page.status_code == 200
@@ -105,7 +104,7 @@ def test_a_paper_that_became_another_is_shown_as_that(world: World) -> None:
 
 def test_a_withdrawn_paper_says_so(world: World) -> None:
     with world.db.write() as conn:
-        store.papers.update_paper(conn, 1, {"withdrawn_at": world.clock.now()})
+        store.works.save(conn, [(1, {"withdrawn_at": world.clock.now()})])
     page = world.client().get("/papers/1")
     assert "was withdrawn" in page.text
     assert "like this one" not in page.text

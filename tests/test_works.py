@@ -25,7 +25,7 @@ from triage import store
 from triage.enrich import enrich
 from triage.errors import NotFound
 from triage.fetched import Enrichment, FetchedPaper, KnownPaper
-from triage.records import EventKind, MessageState, Origin, Subscriber
+from triage.records import EventKind, MessageState, Subscriber
 from triage.store import Database
 from triage.works import merge, provenance, split
 
@@ -69,14 +69,9 @@ def vote(database: Database, reader: Subscriber, row: int, kind: EventKind) -> N
     with database.write() as conn:
         store.events.append(
             conn,
-            subscriber_id=reader.id,
-            paper_id=row,
-            slate_id=None,
-            kind=kind,
-            origin=Origin.PERSON,
-            at=NOON,
-            recorded_at=NOON,
-            evidence={},
+            store.events.Event(
+                subscriber_id=reader.id, paper_id=row, kind=kind, at=NOON, recorded_at=NOON
+            ),
         )
 
 

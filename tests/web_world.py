@@ -348,7 +348,7 @@ def _peopled(folder: Path, n_papers: dict[str, int], rows: list[dict[str, Any]])
     papers = add_papers(db, rows)
     readers, slates = [], []
     with db.write() as conn:
-        run_id = store.runs.begin(conn, DAY, NOON)
+        run_id = store.jobs.begin_run(conn, DAY, NOON)
         for n, (email, n_shown) in enumerate(n_papers.items(), start=1):
             public_id = f"{n}" * 20 if n < 10 else f"{n:020d}"
             reader = store.subscribers.add(

@@ -47,7 +47,7 @@ def mixed(*, url: str, said: str, first: int, often: bool) -> None:
     from triage import store
     from triage.clock import SystemClock
     from triage.outbox import Outbox
-    from triage.records import EventKind, Origin, OutgoingMessage
+    from triage.records import EventKind, OutgoingMessage
     from triage.sender_context import Ambiguous, Rules, SenderContext
     from triage.store import _checkpoint, open_database
 
@@ -66,14 +66,14 @@ def mixed(*, url: str, said: str, first: int, often: bool) -> None:
         with database.write() as conn:
             store.events.append(
                 conn,
-                subscriber_id=1,
-                paper_id=1,
-                slate_id=None,
-                kind=EventKind.VOTE_UP,
-                origin=Origin.PERSON,
-                at=NOON,
-                recorded_at=NOON,
-                evidence={"n": n},
+                store.events.Event(
+                    subscriber_id=1,
+                    paper_id=1,
+                    kind=EventKind.VOTE_UP,
+                    at=NOON,
+                    recorded_at=NOON,
+                    evidence={"n": n},
+                ),
             )
         tell(vote=n)
 

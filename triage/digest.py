@@ -181,14 +181,14 @@ class Nightly:
             NotFound: no papers are stored at all.
         """
         with self._database.write() as conn:
-            run_id = store.runs.begin(conn, on, self._clock.now())
+            run_id = store.jobs.begin_run(conn, on, self._clock.now())
             # What was withdrawn since they were made is not sent: those digests are made anew.
             store.messages.drop_withdrawn(conn, on)
         pair = self._encode(on, progress)
         pass_by("encoded")
         queued = self._queue(run_id, on, pair, only, progress, spread)
         with self._database.write() as conn:
-            store.runs.reach(conn, run_id, "queued", self._clock.now())
+            store.jobs.reach_stage(conn, run_id, "queued", self._clock.now())
         pass_by("ranked")
         return queued
 

@@ -15,7 +15,7 @@ def owe_rewriting(database: Database, clock: Clock) -> None:
     Nobody on a page waits for that.
     """
     with database.write() as conn:
-        store.chores.done(conn, ERASURE, clock.now(), "the file is still to be rewritten")
+        store.jobs.note_done(conn, ERASURE, clock.now(), "the file is still to be rewritten")
 
 
 def rewrite_after_erasures(database: Database) -> str:
@@ -25,10 +25,10 @@ def rewrite_after_erasures(database: Database) -> str:
         DatabaseError: it could not be rewritten; it is still owed.
     """
     with database.read() as conn:
-        erased_at = store.chores.last_done(conn, ERASURE)
+        erased_at = store.jobs.last_done(conn, ERASURE)
     if erased_at is None:
         return "nobody was erased"
     database.rewrite()
     with database.write() as conn:
-        store.chores.forget(conn, ERASURE, erased_at)
+        store.jobs.forget(conn, ERASURE, erased_at)
     return "what was erased is gone from the file"

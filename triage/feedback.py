@@ -190,15 +190,17 @@ def _store_vote(
             return False
     store.events.append(
         conn,
-        subscriber_id=subscriber_id,
-        paper_id=paper_id,
-        slate_id=slate_id,
-        kind=kind,
-        origin=origin,
-        # A clock that was set back must not let an older vote win.
-        at=now if last is None else max(now, last.at),
-        recorded_at=now,
-        evidence=evidence,
+        store.events.Event(
+            subscriber_id=subscriber_id,
+            paper_id=paper_id,
+            slate_id=slate_id,
+            kind=kind,
+            origin=origin,
+            # A clock that was set back must not let an older vote win.
+            at=now if last is None else max(now, last.at),
+            recorded_at=now,
+            evidence=evidence,
+        ),
     )
     return True
 
@@ -239,14 +241,14 @@ def import_votes(db: Database, lines: Iterable[str], clock: Clock) -> ImportedVo
                 continue
             store.events.append(
                 conn,
-                subscriber_id=subscriber_id,
-                paper_id=paper_id,
-                slate_id=None,
-                kind=kind,
-                origin=Origin.PERSON,
-                at=at,
-                recorded_at=now,
-                evidence={"method": "import"},
+                store.events.Event(
+                    subscriber_id=subscriber_id,
+                    paper_id=paper_id,
+                    kind=kind,
+                    at=at,
+                    recorded_at=now,
+                    evidence={"method": "import"},
+                ),
             )
             stored += 1
     return ImportedVotes(read, stored, known, tuple(bad))

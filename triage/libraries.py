@@ -23,7 +23,7 @@ from triage.identity import title_key
 from triage.ingest import ingest
 from triage.library import Entry, Liked
 from triage.ports import Clock
-from triage.records import LIKES, EventKind, Origin, Subscriber
+from triage.records import LIKES, EventKind, Subscriber
 from triage.store import Database
 from triage.store.papers import Key
 from triage.store.search import Filters
@@ -241,14 +241,14 @@ def _share_an_author(some: tuple[str, ...], others: tuple[str, ...]) -> bool:
 def _like(conn: Connection, subscriber: Subscriber, paper_id: int, at: datetime) -> None:
     store.events.append(
         conn,
-        subscriber_id=subscriber.id,
-        paper_id=paper_id,
-        slate_id=None,
-        kind=EventKind.VOTE_UP,
-        origin=Origin.PERSON,
-        at=at,
-        recorded_at=at,
-        evidence={"method": "library"},
+        store.events.Event(
+            subscriber_id=subscriber.id,
+            paper_id=paper_id,
+            kind=EventKind.VOTE_UP,
+            at=at,
+            recorded_at=at,
+            evidence={"method": "library"},
+        ),
     )
 
 

@@ -30,7 +30,7 @@ CHUNK = 200
 def forget_old_mail(database: Database, clock: Clock) -> str:
     """Forget what is old, a few at a time; return in words how much that was."""
     now = clock.now()
-    n_bodies = _in_parts(database, lambda c: store.bodies.drop(c, now - KEEP_BYTES, CHUNK))
+    n_bodies = _in_parts(database, lambda c: store.attempts.drop_bodies(c, now - KEEP_BYTES, CHUNK))
     n_tried = _in_parts(database, lambda c: store.attempts.forget(c, now - KEEP_ATTEMPTS, CHUNK))
     with database.write() as conn:
         n_raw = store.bounces.drop_raw(conn, now - KEEP_RAW_BOUNCES)

@@ -129,7 +129,7 @@ class Schedule:
             return
         for chore in self._chores:
             with self._database.read() as conn:
-                last_at = store.chores.last_done(conn, chore.name)
+                last_at = store.jobs.last_done(conn, chore.name)
             if chore.is_due(last_at, self._clock.now()):
                 try:
                     outcome = chore.do()
@@ -141,32 +141,32 @@ class Schedule:
                     outcome = f"failed: {type(error).__name__}"
                 log.info("chore", name=chore.name, outcome=outcome)
                 with self._database.write() as conn:
-                    store.chores.done(conn, chore.name, self._clock.now(), outcome)
+                    store.jobs.note_done(conn, chore.name, self._clock.now(), outcome)
 
     def stop(self) -> None:
         """Give the leases back, so that another scheduler need not wait for them to run out."""
         now = self._clock.now()
         with self._database.write() as conn:
             for name in ("digests", "chores"):
-                store.leases.give_back(conn, name, self._owner, now)
+                store.jobs.give_lease_back(conn, name, self._owner, now)
 
     def _holds(self, name: str, so_long: timedelta) -> bool:
         """Take or renew a lease; return False if another scheduler has it."""
         now = self._clock.now()
         with self._database.write() as conn:
-            return store.leases.take(conn, name, self._owner, now + so_long, now)
+            return store.jobs.take_lease(conn, name, self._owner, now + so_long, now)
 
     def _fetch(self) -> None:
         now = self._clock.now()
         for source in self._sources():
             name = f"fetch {source.name}"
             with self._database.read() as conn:
-                last_at = store.chores.last_done(conn, name)
+                last_at = store.jobs.last_done(conn, name)
             if last_at is not None and now - last_at < self._again(source.name, arxiv_today(now)):
                 continue
             problems = fetch(self._database, [source], self._clock)
             with self._database.write() as conn:
-                store.chores.done(conn, name, now, "; ".join(problems) or "done")
+                store.jobs.note_done(conn, name, now, "; ".join(problems) or "done")
 
     def _again(self, source: str, today: date) -> timedelta:
         """Return how soon after a fetch a source is asked again."""

@@ -16,7 +16,6 @@ from triage.records import (
     Detail,
     EventKind,
     Frequency,
-    Origin,
     Subscriber,
     SubscriberState,
 )
@@ -111,14 +110,14 @@ def like_at_start(
         if paper_id in stored:
             store.events.append(
                 conn,
-                subscriber_id=subscriber_id,
-                paper_id=paper_id,
-                slate_id=None,
-                kind=EventKind.VOTE_UP,
-                origin=Origin.PERSON,
-                at=at,
-                recorded_at=at,
-                evidence={"method": "like given at the start"},
+                store.events.Event(
+                    subscriber_id=subscriber_id,
+                    paper_id=paper_id,
+                    kind=EventKind.VOTE_UP,
+                    at=at,
+                    recorded_at=at,
+                    evidence={"method": "like given at the start"},
+                ),
             )
 
 

@@ -1,15 +1,17 @@
-"""Every attempt to hand a message over: when, how far it came, and what was answered."""
+"""Every attempt to hand a message over: when, how far it came, and what was answered.
+
+Attempts and frozen bytes outlive the hand-over for a while; `forget` and `drop_bodies` end that.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 
-from triage.store import chores
+from triage.store import jobs
 from triage.store.messages import ENDED
-from triage.tables import attempts, messages
+from triage.tables import attempts, message_bodies, messages
 
 FORGOTTEN = "attempts of messages that ended before this are forgotten"
 
@@ -48,31 +50,37 @@ def end(
     conn.execute(_END, fields | {"phase": phase, "outcome": outcome, "reply": reply})
 
 
-def of_message(conn: Connection, message_id: int) -> list[dict[str, Any]]:
-    """Return the attempts of one message, the first one first."""
-    query = select(attempts).where(attempts.c.message_id == message_id)
-    return [dict(row._mapping) for row in conn.execute(query.order_by(attempts.c.number))]
-
-
 def forget(conn: Connection, before: datetime, most: int) -> int:
     """Forget all attempts of messages that ended before then, of `most` messages.
 
     Returns:
         How many messages those were. The books know from now on that these may have none.
     """
-    chores.done(conn, FORGOTTEN, before, "")
+    jobs.note_done(conn, FORGOTTEN, before, "")
+    return _delete_of_ended(conn, attempts, before, most)
+
+
+def drop_bodies(conn: Connection, before: datetime, most: int) -> int:
+    """Drop the bytes of messages that ended before then, of `most` at once; return how many.
+
+    Their hash stays. What waits, is under way or is held keeps its bytes.
+    """
+    return _delete_of_ended(conn, message_bodies, before, most)
+
+
+def _delete_of_ended(conn: Connection, table: Table, before: datetime, most: int) -> int:
     ended = (
-        select(attempts.c.message_id)
-        .join(messages, messages.c.id == attempts.c.message_id)
+        select(table.c.message_id)
+        .join(messages, messages.c.id == table.c.message_id)
         .where(messages.c.state.in_(ENDED), messages.c.updated_at < before)
         .distinct()
         .limit(most)
     )
     ids = conn.scalars(ended).all()
-    conn.execute(delete(attempts).where(attempts.c.message_id.in_(ids)))
+    conn.execute(delete(table).where(table.c.message_id.in_(ids)))
     return len(ids)
 
 
 def forgotten_before(conn: Connection) -> datetime | None:
     """Return before when a message must have ended to have no attempts any more."""
-    return chores.last_done(conn, FORGOTTEN)
+    return jobs.last_done(conn, FORGOTTEN)

@@ -7,6 +7,7 @@ A vote stays with the row that it was cast on, and counts for the work that this
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -19,30 +20,28 @@ from triage.tables import events, impressions, papers, subscribers
 _OF_WORK = events.join(papers, papers.c.id == events.c.paper_id)
 
 
-def append(
-    conn: Connection,
-    *,
-    subscriber_id: int,
-    paper_id: int,
-    slate_id: int | None,
-    kind: EventKind,
-    origin: Origin,
-    at: datetime,
-    recorded_at: datetime,
-    evidence: dict[str, Any],
-) -> None:
-    conn.execute(
-        insert(events).values(
-            subscriber_id=subscriber_id,
-            paper_id=paper_id,
-            slate_id=slate_id,
-            kind=kind,
-            origin=origin,
-            at=at,
-            recorded_at=recorded_at,
-            evidence=evidence,
-        )
-    )
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that was said of a paper, and who is believed to have said it.
+
+    Attributes:
+        slate_id: the slate that it was said from; None for a vote from elsewhere.
+        at: when it counts as said, which orders votes.
+        evidence: how it came.
+    """
+
+    subscriber_id: int
+    paper_id: int
+    kind: EventKind
+    at: datetime
+    recorded_at: datetime
+    slate_id: int | None = None
+    origin: Origin = Origin.PERSON
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+def append(conn: Connection, event: Event) -> None:
+    conn.execute(insert(events), asdict(event))
 
 
 # Put together once, for every vote asks it.

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from triage.records import MessageState, Sent
-from triage.store import attempts, messages, runs
+from triage.store import attempts, jobs, messages
 from triage.store._insert import upsert
 from triage.store.messages import StoredMessage
 from triage.tables import messages as messages_table
@@ -127,7 +127,7 @@ def leave_tombstone(
         # Written <d.(its slate's public id)@(the site)> or skipped.(its slate's public id).
         row = of_digest | {
             "public_id": sent.message_id.strip("<>").partition(".")[2].partition("@")[0][:20],
-            "run_id": runs.begin(conn, sent.on, sent.at),
+            "run_id": jobs.begin_run(conn, sent.on, sent.at),
             "n_candidates": 0,
             "scorer_version": "",
             "encoder_version": "",

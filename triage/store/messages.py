@@ -473,18 +473,6 @@ def listing(
     return [dict(row._mapping) for row in conn.execute(query)]
 
 
-def by_slate(conn: Connection, public_id: str) -> tuple[MessageState, bytes | None] | None:
-    """Return state and bytes of the message that carries a slate."""
-    query = (
-        select(messages.c.state, message_bodies.c.mime)
-        .join(slates, slates.c.id == messages.c.slate_id)
-        .outerjoin(message_bodies, message_bodies.c.message_id == messages.c.id)
-        .where(slates.c.public_id == public_id)
-    )
-    row = conn.execute(query).one_or_none()
-    return (MessageState(row.state), row.mime) if row else None
-
-
 def sent_at(conn: Connection, slate_id: int) -> datetime | None:
     """Return when the message that carries a slate was handed over."""
     return conn.scalar(select(messages.c.sent_at).where(messages.c.slate_id == slate_id))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select
 
 from triage.identity import identify, title_key
 from triage.records import Paper
@@ -220,10 +220,6 @@ def insert_papers(conn: Connection, rows: Sequence[dict[str, Any]]) -> list[int]
     return [int(id) for id in conn.scalars(statement, list(rows))]
 
 
-def update_paper(conn: Connection, id: int, fields: dict[str, Any]) -> None:
-    conn.execute(update(papers).where(papers.c.id == id).values(**fields))
-
-
 def add_ids(conn: Connection, rows: Iterable[tuple[Key, int]]) -> None:
     """Say under which ids papers are known; an id that is taken keeps its paper."""
     insert_missing(
@@ -231,11 +227,6 @@ def add_ids(conn: Connection, rows: Iterable[tuple[Key, int]]) -> None:
         paper_ids,
         [{"scheme": scheme, "value": value, "paper_id": id} for (scheme, value), id in rows],
     )
-
-
-def add_records(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Keep what an origin said, as received; the same words from the same origin are kept once."""
-    insert_missing(conn, paper_records, rows)
 
 
 def records_of(conn: Connection, paper_id: int) -> list[dict[str, Any]]:

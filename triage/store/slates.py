@@ -153,11 +153,12 @@ def _impression(row: Row[Any], paper: Paper) -> Impression:
     )
 
 
-def _slate(conn: Connection, row: Row[Any] | None) -> Slate | None:
-    if row is None:
+def by_day(conn: Connection, subscriber_id: int, on: date) -> Slate | None:
+    query = select(slates).where(slates.c.subscriber_id == subscriber_id, slates.c.on == on)
+    row = conn.execute(query).one_or_none()
+    subscriber = subscribers_store.by_id(conn, subscriber_id)
+    if row is None or subscriber is None:
         return None
-    subscriber = subscribers_store.by_id(conn, row.subscriber_id)
-    assert subscriber is not None  # noqa: S101 - a foreign key says so
     return Slate(
         public_id=row.public_id,
         subscriber=subscriber,
@@ -169,16 +170,6 @@ def _slate(conn: Connection, row: Row[Any] | None) -> Slate | None:
         feature_version=row.feature_version,
         day_report=row.day_report,
     )
-
-
-def by_public_id(conn: Connection, public_id: str) -> Slate | None:
-    query = select(slates).where(slates.c.public_id == public_id)
-    return _slate(conn, conn.execute(query).one_or_none())
-
-
-def by_day(conn: Connection, subscriber_id: int, on: date) -> Slate | None:
-    query = select(slates).where(slates.c.subscriber_id == subscriber_id, slates.c.on == on)
-    return _slate(conn, conn.execute(query).one_or_none())
 
 
 def shown_at(
@@ -204,10 +195,6 @@ def carried(conn: Connection, public_id: str, subscriber_public_id: str) -> Carr
     of = {"slate": public_id, "subscriber": subscriber_public_id}
     row = conn.execute(_CARRIED, of).one_or_none()
     return Carried(*row) if row else None
-
-
-def id_of(conn: Connection, public_id: str) -> int | None:
-    return conn.scalar(select(slates.c.id).where(slates.c.public_id == public_id))
 
 
 def newest(conn: Connection) -> dict[int, Last]:
