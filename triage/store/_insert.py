@@ -1,12 +1,24 @@
-"""Inserts that are the same on every supported database."""
+"""Statements that are the same on every supported database."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
+
+T = TypeVar("T", int, str)
+
+
+def chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """Yield the values, each once and in order, in as many pieces as statements need.
+
+    A statement takes only so many parameters.
+    """
+    several = sorted(set(values))
+    for start in range(0, len(several), 5000):
+        yield several[start : start + 5000]
 
 
 def _insert(conn: Connection, table: Table) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from hashlib import sha256
 from typing import Any
@@ -14,11 +14,11 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Select,
-    and_,
     cast,
     func,
     or_,
     select,
+    tuple_,
 )
 
 from triage.tables import attempts, impressions, message_bodies, messages, slates, subscribers
@@ -79,30 +79,17 @@ class Entry:
     shown: Shown
 
 
-_MESSAGE = [
-    messages.c.id,
-    messages.c.slate_id,
-    messages.c.message_id,
-    messages.c.subscriber_id,
-    messages.c.on,
-    messages.c.kind,
-    messages.c.state,
-    messages.c.reason,
-    messages.c.recipient,
-    messages.c.mime_sha256,
-    messages.c.attempts.label("n_attempts"),
-    messages.c.resends,
-    messages.c.lease_epoch,
-    messages.c.last_reply,
-    messages.c.doubted_at,
-    messages.c.sent_at,
-    messages.c.updated_at,
-    slates.c.public_id.label("slate_public_id"),
-    slates.c.subscriber_id.label("slate_subscriber_id"),
-    slates.c.on.label("slate_on"),
-    subscribers.c.email,
-    message_bodies.c.message_id.is_not(None).label("has_body"),
-]
+_ELSEWHERE = {
+    "n_attempts": messages.c.attempts,
+    "slate_public_id": slates.c.public_id,
+    "slate_subscriber_id": slates.c.subscriber_id,
+    "slate_on": slates.c.on,
+    "email": subscribers.c.email,
+    "has_body": message_bodies.c.message_id.is_not(None),
+}
+_GATHERED = frozenset({"attempts", "shown"})
+_NAMES = tuple(each.name for each in fields(Entry) if each.name not in _GATHERED)
+_MESSAGE = [_ELSEWHERE[n].label(n) if n in _ELSEWHERE else messages.c[n] for n in _NAMES]
 
 
 def _recent(since: date | None) -> ColumnElement[bool]:
@@ -116,7 +103,7 @@ def _recent(since: date | None) -> ColumnElement[bool]:
 def entries(conn: Connection, since: date | None = None) -> Iterator[Entry]:
     """Yield every message, only of slates from `since` on if it is given."""
     query = (
-        select(*_MESSAGE)
+        select(messages.c.id, messages.c.slate_id, *_MESSAGE)
         .outerjoin(slates, slates.c.id == messages.c.slate_id)
         .outerjoin(subscribers, subscribers.c.id == messages.c.subscriber_id)
         .outerjoin(message_bodies, message_bodies.c.message_id == messages.c.id)
@@ -130,32 +117,22 @@ def entries(conn: Connection, since: date | None = None) -> Iterator[Entry]:
         tried = _attempts(conn, [row.id for row in rows])
         shown = _shown(conn, [row.slate_id for row in rows if row.slate_id is not None])
         for row in rows:
-            fields = dict(row._mapping)
-            id, slate_id = fields.pop("id"), fields.pop("slate_id")
             yield Entry(
-                **fields,
-                attempts=tuple(tried.get(id, ())),
-                shown=shown.get(slate_id, Shown()),
+                **{name: getattr(row, name) for name in _NAMES},
+                attempts=tuple(tried.get(row.id, ())),
+                shown=shown.get(row.slate_id, Shown()),
             )
 
 
 def _attempts(conn: Connection, ids: list[int]) -> dict[int, list[Attempt]]:
     query = (
-        select(
-            attempts.c.message_id,
-            attempts.c.number,
-            attempts.c.started_at,
-            attempts.c.ended_at,
-            attempts.c.phase,
-            attempts.c.outcome,
-            attempts.c.reply,
-        )
+        select(attempts.c.message_id, *(attempts.c[each.name] for each in fields(Attempt)))
         .where(attempts.c.message_id.in_(ids))
         .order_by(attempts.c.message_id, attempts.c.number)
     )
     found: dict[int, list[Attempt]] = {}
-    for message_id, *fields in conn.execute(query):
-        found.setdefault(message_id, []).append(Attempt(*fields))
+    for message_id, *told in conn.execute(query):
+        found.setdefault(message_id, []).append(Attempt(*told))
     return found
 
 
@@ -173,7 +150,7 @@ def _shown(conn: Connection, slate_ids: list[int]) -> dict[int, Shown]:
         .where(each.slate_id.in_(slate_ids))
         .group_by(each.slate_id)
     )
-    return {slate_id: Shown(*fields) for slate_id, *fields in conn.execute(query)}
+    return {slate_id: Shown(*told) for slate_id, *told in conn.execute(query)}
 
 
 def days(conn: Connection, since: date | None = None) -> dict[date, dict[str, int]]:
@@ -205,86 +182,61 @@ def _names(conn: Connection, query: Select[Any]) -> list[str]:
 
 
 def _without(
-    child: FromClause, name: ColumnElement[Any], parent: FromClause, on: ColumnElement[bool]
+    child: FromClause, name: ColumnElement[Any], key: ColumnElement[Any], parent: ColumnElement[Any]
 ) -> Select[Any]:
-    key = next(iter(parent.primary_key)) if parent.primary_key else next(iter(parent.c))
-    return select(name).select_from(child.outerjoin(parent, on)).where(key.is_(None)).distinct()
+    """Return the names of rows whose `key` is that of no row of the parent."""
+    orphaned = select(name).select_from(child.outerjoin(parent.table, key == parent))
+    return orphaned.where(parent.is_(None)).distinct()
 
 
 def orphans(conn: Connection, since: date | None = None) -> dict[str, list[str]]:
     """Return what belongs to nothing: the ids by what is wrong with them."""
     of_late = slates.c.on >= since if since else slates.c.id.is_not(None)
-    return {
-        "slates without a message": _names(
-            conn,
-            _without(
-                slates, slates.c.public_id, messages, messages.c.slate_id == slates.c.id
-            ).where(of_late),
+    queries = {
+        "slates without a message": _without(
+            slates, slates.c.public_id, slates.c.id, messages.c.slate_id
+        ).where(of_late),
+        "attempts without a message": _without(
+            attempts, attempts.c.id, attempts.c.message_id, messages.c.id
         ),
-        "attempts without a message": _names(
-            conn,
-            _without(attempts, attempts.c.id, messages, messages.c.id == attempts.c.message_id),
+        "bytes without a message": _without(
+            message_bodies, message_bodies.c.message_id, message_bodies.c.message_id, messages.c.id
         ),
-        "bytes without a message": _names(
-            conn,
-            _without(
-                message_bodies,
-                message_bodies.c.message_id,
-                messages,
-                messages.c.id == message_bodies.c.message_id,
-            ),
+        "impressions without a slate": _without(
+            impressions, impressions.c.id, impressions.c.slate_id, slates.c.id
         ),
-        "impressions without a slate": _names(
-            conn,
-            _without(impressions, impressions.c.id, slates, slates.c.id == impressions.c.slate_id),
-        ),
-        "impressions for another subscriber than their slate": _names(
-            conn,
-            select(impressions.c.id)
-            .join(slates, slates.c.id == impressions.c.slate_id)
-            .where(impressions.c.subscriber_id != slates.c.subscriber_id),
-        ),
+        "impressions for another subscriber than their slate": select(impressions.c.id)
+        .join(slates, slates.c.id == impressions.c.slate_id)
+        .where(impressions.c.subscriber_id != slates.c.subscriber_id),
     }
+    return {wrong: _names(conn, query) for wrong, query in queries.items()}
 
 
 def doubles(conn: Connection) -> dict[str, list[str]]:
     """Return what is there twice: the ids by what is wrong with them."""
 
-    def more_than_one(*columns: ColumnElement[Any]) -> list[str]:
-        query = select(*columns).group_by(*columns).having(func.count() > 1)
-        return [" ".join(map(str, row)) for row in conn.execute(query)]
+    def more_than_one(*columns: ColumnElement[Any]) -> Select[Any]:
+        return select(*columns).group_by(*columns).having(func.count() > 1)
 
-    each = impressions.c
-    live = (
-        select(subscribers.c.public_id, each.paper_id)
-        .join(subscribers, subscribers.c.id == each.subscriber_id)
-        .where(each.released_at.is_(None))
-        .group_by(subscribers.c.public_id, each.paper_id)
-        .having(func.count() > 1)
-    )
-    by_subscriber = select(messages.c.message_id).join(
-        _digests_twice := (
-            select(messages.c.subscriber_id, messages.c.on, messages.c.kind)
-            .group_by(messages.c.subscriber_id, messages.c.on, messages.c.kind)
-            .having(func.count() > 1)
-            .subquery()
-        ),
-        and_(
-            _digests_twice.c.subscriber_id == messages.c.subscriber_id,
-            _digests_twice.c.on == messages.c.on,
-            _digests_twice.c.kind == messages.c.kind,
-        ),
-    )
-    return {
+    of_date = (messages.c.subscriber_id, messages.c.on, messages.c.kind)
+    queries = {
         "message ids that are used twice": more_than_one(messages.c.message_id),
-        "messages of one subscriber and date": _names(conn, by_subscriber),
-        "slates with two messages": [
-            name for name in more_than_one(messages.c.slate_id) if name != "None"
-        ],
+        "messages of one subscriber and date": select(messages.c.message_id).where(
+            tuple_(*of_date).in_(more_than_one(*of_date))
+        ),
+        "slates with two messages": more_than_one(messages.c.slate_id).where(
+            messages.c.slate_id.is_not(None)
+        ),
         "slates of one subscriber and date": more_than_one(slates.c.subscriber_id, slates.c.on),
-        "papers shown twice (subscriber, paper)": [
-            " ".join(map(str, row)) for row in conn.execute(live)
-        ],
+        "papers shown twice (subscriber, paper)": more_than_one(
+            subscribers.c.public_id, impressions.c.paper_id
+        )
+        .join(subscribers, subscribers.c.id == impressions.c.subscriber_id)
+        .where(impressions.c.released_at.is_(None)),
+    }
+    return {
+        wrong: [" ".join(map(str, row)) for row in conn.execute(query)]
+        for wrong, query in queries.items()
     }
 
 

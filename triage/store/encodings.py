@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, delete, select
 
 from triage.records import F32, Encodings
-from triage.store._insert import insert_missing
+from triage.store._insert import chunks, insert_missing
 from triage.tables import encodings, papers
 
 
@@ -57,11 +57,9 @@ def load(
     from scipy.sparse import csr_matrix
 
     found: dict[int, Row[Any]] = {}
-    wanted = sorted(set(ids))
-    for at in range(0, len(wanted), 5000):
+    for some in chunks(ids):
         query = select(encodings).where(
-            encodings.c.encoder_version == encoder_version,
-            encodings.c.paper_id.in_(wanted[at : at + 5000]),
+            encodings.c.encoder_version == encoder_version, encodings.c.paper_id.in_(some)
         )
         found |= {row.paper_id: row for row in conn.execute(query)}
 
@@ -94,6 +92,5 @@ def drop_others(conn: Connection, keep: Sequence[str]) -> None:
 
 def forget(conn: Connection, paper_ids: Collection[int]) -> None:
     """Delete the vectors of papers whose text changed."""
-    changed = sorted(set(paper_ids))
-    for at in range(0, len(changed), 5000):
-        conn.execute(delete(encodings).where(encodings.c.paper_id.in_(changed[at : at + 5000])))
+    for some in chunks(paper_ids):
+        conn.execute(delete(encodings).where(encodings.c.paper_id.in_(some)))

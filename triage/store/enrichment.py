@@ -6,9 +6,10 @@ from collections.abc import Collection
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, or_, select, update
 
 from triage.fetched import KnownPaper
+from triage.store.papers import WORK
 from triage.tables import paper_ids, papers
 
 _STANDING = papers.c.withdrawn_at.is_(None) & papers.c.merged_into.is_(None)
@@ -40,11 +41,10 @@ def waiting(conn: Connection, since: date, asked_before: datetime, n: int) -> li
     )
     ids: dict[int, list[tuple[str, str]]] = {id: [] for id in conn.scalars(query)}
     # What was merged into a work brought its own ids.
-    work = func.coalesce(papers.c.merged_into, papers.c.id)
     names = (
-        select(work, paper_ids.c.scheme, paper_ids.c.value)
+        select(WORK, paper_ids.c.scheme, paper_ids.c.value)
         .join(papers, papers.c.id == paper_ids.c.paper_id)
-        .where(work.in_(list(ids)))
+        .where(WORK.in_(list(ids)))
         .order_by(paper_ids.c.scheme, paper_ids.c.value)
     )
     for paper_id, scheme, value in conn.execute(names):

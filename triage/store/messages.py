@@ -33,45 +33,19 @@ DIGEST = "digest"
 """The kind of a message that carries a slate."""
 
 NEXT_STATES: dict[MessageState, frozenset[MessageState]] = {
-    MessageState.PLANNED: frozenset(
-        {
-            MessageState.RENDERED,
-            MessageState.SKIPPED,
-            MessageState.CANCELLED,
-            MessageState.FAILED,
-        }
-    ),
-    MessageState.RENDERED: frozenset(
-        {MessageState.CLAIMED, MessageState.CANCELLED, MessageState.FAILED}
-    ),
-    MessageState.CLAIMED: frozenset(
-        {
-            MessageState.IN_DOUBT,
-            MessageState.CANCELLED,
-            MessageState.DEFERRED,
-            MessageState.FAILED,
-            MessageState.RENDERED,
-        }
-    ),
-    MessageState.IN_DOUBT: frozenset(
-        {
-            MessageState.SENT,
-            MessageState.DEFERRED,
-            MessageState.FAILED,
-            MessageState.HELD,
-            MessageState.RENDERED,
-        }
-    ),
-    MessageState.DEFERRED: frozenset(
-        {MessageState.RENDERED, MessageState.CLAIMED, MessageState.FAILED, MessageState.CANCELLED}
-    ),
-    MessageState.HELD: frozenset(
-        {MessageState.SENT, MessageState.RENDERED, MessageState.CANCELLED}
-    ),
-    MessageState.SENT: frozenset(),
-    MessageState.FAILED: frozenset(),
-    MessageState.CANCELLED: frozenset(),
-    MessageState.SKIPPED: frozenset(),
+    MessageState(state): frozenset(map(MessageState, following.split()))
+    for state, following in {
+        "planned": "rendered skipped cancelled failed",
+        "rendered": "claimed cancelled failed",
+        "claimed": "in_doubt cancelled deferred failed rendered",
+        "in_doubt": "sent deferred failed held rendered",
+        "deferred": "rendered claimed failed cancelled",
+        "held": "sent rendered cancelled",
+        "sent": "",
+        "failed": "",
+        "cancelled": "",
+        "skipped": "",
+    }.items()
 }
 """Which state may follow which; `move` refuses everything else."""
 
@@ -167,42 +141,17 @@ def add(
     not_before: datetime | None = None,
 ) -> None:
     """Put a digest's frozen bytes into the outbox; there is one for each subscriber and date."""
-    row = {
-        "message_id": message.message_id,
-        "state": MessageState.RENDERED,
-        "recipient": message.recipient,
-        "mime_sha256": sha256(message.mime).hexdigest(),
-        "not_before": not_before,
-    }
-    new = insert(messages).returning(messages.c.id)
-    id = conn.scalar(new, row | _of_slate(slate, slate_id, at))
-    conn.execute(insert(message_bodies), {"message_id": id, "mime": message.mime})
+    _add(conn, message, _of_slate(slate, slate_id, at) | {"not_before": not_before})
 
 
 def add_note(
     conn: Connection, subscriber: Subscriber, kind: str, message: OutgoingMessage, at: datetime
 ) -> bool:
     """Put a mail that is no digest into the outbox; False if one of its kind was on that day."""
-    row = {
-        "message_id": message.message_id,
-        "state": MessageState.RENDERED,
-        "recipient": message.recipient,
-        "mime_sha256": sha256(message.mime).hexdigest(),
-        "subscriber_id": subscriber.id,
-        "on": at.date(),
-        "kind": kind,
-        "created_at": at,
-        "updated_at": at,
-    }
-    taken = select(messages.c.id).where(
-        messages.c.subscriber_id == subscriber.id,
-        messages.c.on == at.date(),
-        messages.c.kind == kind,
-    )
-    if conn.scalar(taken) is not None:
+    of_day = {"subscriber_id": subscriber.id, "on": at.date(), "kind": kind}
+    if conn.scalar(select(messages.c.id).filter_by(**of_day)) is not None:
         return False
-    id = conn.scalar(insert(messages).returning(messages.c.id), row)
-    conn.execute(insert(message_bodies), {"message_id": id, "mime": message.mime})
+    _add(conn, message, of_day | {"created_at": at, "updated_at": at})
     return True
 
 
@@ -215,6 +164,17 @@ def add_skipped(conn: Connection, slate: Slate, slate_id: int, reason: str, at: 
         "recipient": slate.subscriber.email,
     }
     conn.execute(insert(messages), row | _of_slate(slate, slate_id, at))
+
+
+def _add(conn: Connection, message: OutgoingMessage, fields: dict[str, Any]) -> None:
+    row = {
+        "message_id": message.message_id,
+        "state": MessageState.RENDERED,
+        "recipient": message.recipient,
+        "mime_sha256": sha256(message.mime).hexdigest(),
+    }
+    id = conn.scalar(insert(messages).returning(messages.c.id), row | fields)
+    conn.execute(insert(message_bodies), {"message_id": id, "mime": message.mime})
 
 
 def _of_slate(slate: Slate, slate_id: int, at: datetime) -> dict[str, Any]:

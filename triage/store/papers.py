@@ -8,44 +8,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, or_, select
 
 from triage.identity import identify, title_key
 from triage.records import Paper
-from triage.store._insert import insert_missing
+from triage.store._insert import chunks, insert_missing
 from triage.tables import paper_ids, paper_records, papers
 
 Key = tuple[str, str]
 """A scheme and a value under which a paper is known outside: `("arxiv", "2506.01234")`."""
-
-T = TypeVar("T", int, str)
 
 _LONGEST_TEXT = 2000
 _STANDS = papers.c.merged_into.is_(None)
 WORK = func.coalesce(papers.c.merged_into, papers.c.id)
 """The row that stands for the work of a row."""
 
-_COLUMNS = (
-    papers.c.id,
-    papers.c.source,
-    papers.c.source_id,
-    papers.c.version,
-    papers.c.title,
-    papers.c.abstract,
-    papers.c.authors,
-    papers.c.categories,
-    papers.c.listed_on,
-    papers.c.comment,
-    papers.c.upvotes,
-    papers.c.tldr,
-    papers.c.venue,
-    papers.c.citations,
-)
-
+_COLUMNS = tuple(papers.c[each.name] for each in fields(Paper))
 _BY_ID = select(*_COLUMNS).where(papers.c.id.in_(bindparam("ids", expanding=True)))
 
 
@@ -59,34 +41,33 @@ def _from(fields: dict[str, Any]) -> Paper:
     return Paper(**fields)
 
 
-def _in_parts(values: Collection[T]) -> Iterator[list[T]]:
-    """Yield the values in as many pieces as statements need, which take only so many parameters."""
-    several = sorted(values)
-    for start in range(0, len(several), 5000):
-        yield several[start : start + 5000]
+def by_scheme(keys: Iterable[Key]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each scheme with its values, in as many pieces as statements need."""
+    values: dict[str, list[str]] = {}
+    for scheme, value in keys:
+        values.setdefault(scheme, []).append(value)
+    for scheme, several in values.items():
+        for some in chunks(several):
+            yield scheme, some
 
 
 def find(conn: Connection, keys: Collection[Key]) -> dict[Key, int]:
     """Return the paper id of every key that is known."""
-    by_scheme: dict[str, list[str]] = {}
-    for scheme, value in keys:
-        by_scheme.setdefault(scheme, []).append(value)
     found: dict[Key, int] = {}
-    for scheme, values in by_scheme.items():
-        for some in _in_parts(values):
-            query = (
-                select(paper_ids.c.value, WORK)
-                .join(papers, papers.c.id == paper_ids.c.paper_id)
-                .where(paper_ids.c.scheme == scheme, paper_ids.c.value.in_(some))
-            )
-            found.update({(scheme, value): id for value, id in conn.execute(query)})
+    for scheme, some in by_scheme(keys):
+        query = (
+            select(paper_ids.c.value, WORK)
+            .join(papers, papers.c.id == paper_ids.c.paper_id)
+            .where(paper_ids.c.scheme == scheme, paper_ids.c.value.in_(some))
+        )
+        found.update({(scheme, value): id for value, id in conn.execute(query)})
     return found
 
 
 def find_titles(conn: Connection, title_keys: Collection[str]) -> dict[str, int]:
     """Return, for each normalised title that is stored, the first paper that bears it."""
     found: dict[str, int] = {}
-    for some in _in_parts(title_keys):
+    for some in chunks(title_keys):
         query = (
             select(papers.c.title_key, func.min(papers.c.id))
             .where(papers.c.title_key.in_(some), _STANDS)
@@ -134,7 +115,7 @@ def outside_id(paper: Paper) -> str:
 def load(conn: Connection, ids: Collection[int]) -> dict[int, Paper]:
     """Return the stored papers among `ids`."""
     found: dict[int, Paper] = {}
-    for some in _in_parts(set(ids)):
+    for some in chunks(ids):
         found.update({row.id: _paper(row) for row in conn.execute(_BY_ID, {"ids": some})})
     return found
 
@@ -162,7 +143,7 @@ def revised(
         papers.c.revised_on > after, papers.c.revised_on <= until, papers.c.withdrawn_at.is_(None)
     )
     found = []
-    for some in _in_parts(set(ids)):
+    for some in chunks(ids):
         for row in conn.execute(query.where(papers.c.id.in_(some))):
             fields = dict(row._mapping)
             day = fields.pop("revised_on")
@@ -268,7 +249,7 @@ def standing(conn: Connection, id: int) -> Standing | None:
 def dois(conn: Connection, ids: Collection[int]) -> dict[int, str]:
     """Return the first DOI under which each of these works is known, of those that have one."""
     found: dict[int, str] = {}
-    for some in _in_parts(set(ids)):
+    for some in chunks(ids):
         query = (
             select(WORK, func.min(paper_ids.c.value))
             .join(papers, papers.c.id == paper_ids.c.paper_id)

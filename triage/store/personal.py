@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
 
+from triage.store._insert import chunks
 from triage.store.subscribers import email_key
 from triage.tables import metadata, papers, signup_requests, subscribers, suppressions
 
@@ -65,9 +66,9 @@ def _shown(table: Table, row: dict[str, Any]) -> dict[str, Any]:
 def _papers(conn: Connection, found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Return what the papers are called that these rows name by number."""
     numbers = {row["paper_id"] for rows in found.values() for row in rows if "paper_id" in row}
-    several, titles = sorted(numbers), []
-    columns = (papers.c.id, papers.c.source, papers.c.source_id, papers.c.title)
-    for start in range(0, len(several), 5000):
-        query = select(*columns).where(papers.c.id.in_(several[start : start + 5000]))
-        titles += [dict(row._mapping) for row in conn.execute(query.order_by(papers.c.id))]
-    return titles
+    query = select(papers.c.id, papers.c.source, papers.c.source_id, papers.c.title)
+    return [
+        dict(row._mapping)
+        for some in chunks(numbers)
+        for row in conn.execute(query.where(papers.c.id.in_(some)).order_by(papers.c.id))
+    ]

@@ -35,13 +35,13 @@ from sqlalchemy import (
 
 from triage.query import Term, words_of
 from triage.records import F32
+from triage.store._insert import chunks
 from triage.tables import encodings, papers
 
 ANYWHERE: Final = "title abstract authors"
 IN_TITLES: Final = "title"
 _AUTHORS: Final = "authors"
 _CATEGORIES: Final = "categories"
-_SEVERAL: Final = 5000
 # A word of the title says as much as three of the abstract; categories are for filters alone.
 _SQLITE_RANK: Final = "bm25(paper_words, 3.0, 1.0, 1.0, 0.0)"
 # From D to A, which are categories, authors, abstract and title.
@@ -132,12 +132,8 @@ def among(conn: Connection, wanted: Wanted, filters: Filters) -> NDArray[np.int6
 
 def findable(conn: Connection, ids: Collection[int]) -> set[int]:
     """Return those of some papers that are neither withdrawn nor merged into others."""
-    found: set[int] = set()
-    several = sorted(ids)
-    for start in range(0, len(several), _SEVERAL):
-        some = papers.c.id.in_(several[start : start + _SEVERAL])
-        found |= set(conn.scalars(select(papers.c.id).where(some, *_findable(Filters()))))
-    return found
+    query = select(papers.c.id).where(*_findable(Filters()))
+    return {id for some in chunks(ids) for id in conn.scalars(query.where(papers.c.id.in_(some)))}
 
 
 def sources(conn: Connection) -> list[str]:
@@ -203,7 +199,8 @@ def _findable(filters: Filters) -> list[ColumnElement[bool]]:
 def _saying(conn: Connection, wanted: Wanted, filters: Filters) -> Select[Any]:
     """Return the statement that gives the ids of the papers that say what is wanted."""
     id = _id(conn)
-    said = _sqlite_says(wanted, filters) if _is_sqlite(conn) else _postgres_says(wanted, filters)
+    says = _sqlite_says if _is_sqlite(conn) else _postgres_says
+    said = false() if _wordless(filters) else says(wanted, filters)
     query = select(id).select_from(_words).where(said)
     if filters.since is not None or filters.until is not None or filters.sources:
         # In this form SQLite asks the index first and then looks papers up, not the other way.
@@ -242,8 +239,6 @@ def _wordless(filters: Filters) -> bool:
 
 def _sqlite_says(wanted: Wanted, filters: Filters) -> ColumnElement[bool]:
     """Return a condition in FTS5's language (sqlite.org/fts5.html, section 3)."""
-    if _wordless(filters):
-        return false()
 
     def leaf(columns: str, term: Term) -> str:
         return f'{{{columns}}} : "{" ".join(term)}"'
@@ -268,8 +263,6 @@ def _sqlite_says(wanted: Wanted, filters: Filters) -> ColumnElement[bool]:
 
 
 def _postgres_says(wanted: Wanted, filters: Filters) -> ColumnElement[bool]:
-    if _wordless(filters):
-        return false()
     found = []
     said = _combined(wanted, filters, _postgres_leaf, _postgres_all, _postgres_any)
     if said is not None:

@@ -64,6 +64,7 @@ class TrainingLog:
         return TrainingLog(*(getattr(self, each.name)[rows] for each in fields(self)))
 
 
+_OF_SLATE = tuple(each.name for each in fields(Slate) if each.name in slates.c)
 # Every vote asks these; to put a statement together takes longer than to execute it.
 _OF_SUBSCRIBER = (slates.c.public_id == bindparam("slate")) & (
     subscribers.c.public_id == bindparam("subscriber")
@@ -93,16 +94,9 @@ def save(conn: Connection, slate: Slate, run_id: int, at: datetime) -> int:
         sqlalchemy.exc.IntegrityError: the subscriber has a slate for that date already, or one of
             the papers was shown to them before.
     """
-    row = {
-        "public_id": slate.public_id,
+    row = {name: getattr(slate, name) for name in _OF_SLATE} | {
         "subscriber_id": slate.subscriber.id,
-        "on": slate.on,
         "run_id": run_id,
-        "n_candidates": slate.n_candidates,
-        "scorer_version": slate.scorer_version,
-        "encoder_version": slate.encoder_version,
-        "feature_version": slate.feature_version,
-        "day_report": slate.day_report,
         "created_at": at,
     }
     slate_id = int(conn.execute(insert(slates).returning(slates.c.id), row).scalar_one())
@@ -159,17 +153,8 @@ def by_day(conn: Connection, subscriber_id: int, on: date) -> Slate | None:
     subscriber = subscribers_store.by_id(conn, subscriber_id)
     if row is None or subscriber is None:
         return None
-    return Slate(
-        public_id=row.public_id,
-        subscriber=subscriber,
-        on=row.on,
-        impressions=_impressions(conn, row.id),
-        n_candidates=row.n_candidates,
-        scorer_version=row.scorer_version,
-        encoder_version=row.encoder_version,
-        feature_version=row.feature_version,
-        day_report=row.day_report,
-    )
+    known = {name: getattr(row, name) for name in _OF_SLATE}
+    return Slate(**known, subscriber=subscriber, impressions=_impressions(conn, row.id))
 
 
 def shown_at(

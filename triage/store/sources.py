@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, fields
 from datetime import date, datetime
 
 from sqlalchemy import Connection, select
@@ -26,17 +27,7 @@ def save_cursor(conn: Connection, source: str, cursor: str, at: datetime) -> Non
 def save_days(conn: Connection, days: Sequence[SourceDay], at: datetime) -> None:
     """Write how days ended; a later verdict on the same day replaces the earlier one."""
     for day in days:
-        row = {
-            "source": day.source,
-            "category": day.category,
-            "on": day.on,
-            "verdict": day.verdict,
-            "expected": day.expected,
-            "got": day.got,
-            "note": day.note,
-            "checked_at": at,
-        }
-        upsert(conn, source_days, ["source", "category", "on"], row)
+        upsert(conn, source_days, ["source", "category", "on"], asdict(day) | {"checked_at": at})
 
 
 def days(
@@ -47,25 +38,16 @@ def days(
     Args:
         by_category: with those of single categories, each after its source's.
     """
+    columns = [source_days.c[each.name] for each in fields(SourceDay)]
     query = (
-        select(source_days)
+        select(*columns)
         .where(source_days.c.on.between(first, last))
         .order_by(source_days.c.on, source_days.c.source, source_days.c.category)
     )
     if not by_category:
         query = query.where(source_days.c.category == "")
-    return [
-        SourceDay(
-            source=row.source,
-            on=row.on,
-            verdict=Verdict(row.verdict),
-            expected=row.expected,
-            got=row.got,
-            note=row.note,
-            category=row.category,
-        )
-        for row in conn.execute(query)
-    ]
+    rows = [dict(row._mapping) for row in conn.execute(query)]
+    return [SourceDay(**row | {"verdict": Verdict(row["verdict"])}) for row in rows]
 
 
 def keep_rejected(

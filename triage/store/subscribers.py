@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, insert, select, update
 
 from triage.records import Detail, Frequency, Subscriber, SubscriberState
 from triage.tables import signup_requests, subscribers
 
+_GIVEN = frozenset({"id", "created_at", "active_since"})
+_CHOSEN = tuple(each.name for each in fields(Subscriber) if each.name not in _GIVEN)
+_KINDS = {"state": SubscriberState, "frequency": Frequency, "detail": Detail}
 _TUPLES = ("categories", "followed_authors", "include_keywords", "exclude_keywords")
 
 
@@ -31,31 +34,10 @@ def email_key(email: str) -> str:
 
 
 def _subscriber(row: Row[Any]) -> Subscriber:
-    return Subscriber(
-        id=row.id,
-        public_id=row.public_id,
-        email=row.email,
-        state=SubscriberState(row.state),
-        zone=row.zone,
-        hour=row.hour,
-        frequency=Frequency(row.frequency),
-        interests=row.interests,
-        detail=Detail(row.detail),
-        created_at=row.created_at,
-        active_since=row.state_changed_at,
-        revisions=row.revisions,
-        weekdays=row.weekdays,
-        paused_until=row.paused_until,
-        score_floor=row.score_floor,
-        size=row.size,
-        recap=row.recap,
-        explores=row.explores,
-        community=row.community,
-        categories=tuple(row.categories),
-        followed_authors=tuple(row.followed_authors),
-        include_keywords=tuple(row.include_keywords),
-        exclude_keywords=tuple(row.exclude_keywords),
-    )
+    known = {name: getattr(row, name) for name in ("id", "created_at", *_CHOSEN)}
+    known |= {name: tuple(known[name]) for name in _TUPLES}
+    known |= {name: kind(known[name]) for name, kind in _KINDS.items()}
+    return Subscriber(**known, active_since=row.state_changed_at)
 
 
 def add(
@@ -68,48 +50,35 @@ def add(
         consent: how and when the subscriber agreed to receive mail.
     """
     confirmed = subscriber.state is not SubscriberState.PENDING
-    row = {
-        "public_id": subscriber.public_id,
-        "email": subscriber.email,
+    row = {name: getattr(subscriber, name) for name in _CHOSEN} | {
         "email_key": email_key,
-        "state": subscriber.state,
-        "zone": subscriber.zone,
-        "hour": subscriber.hour,
-        "frequency": subscriber.frequency,
-        "detail": subscriber.detail,
-        "interests": subscriber.interests,
-        "revisions": subscriber.revisions,
-        "weekdays": subscriber.weekdays,
-        "paused_until": subscriber.paused_until,
-        "score_floor": subscriber.score_floor,
-        "size": subscriber.size,
-        "recap": subscriber.recap,
-        "explores": subscriber.explores,
-        "community": subscriber.community,
         "consent": consent,
         "created_at": at,
         "confirmed_at": at if confirmed else None,
         "state_changed_at": at,
-        **{name: list(getattr(subscriber, name)) for name in _TUPLES},
     }
-    id = conn.scalar(insert(subscribers).returning(subscribers.c.id), row)
-    return _subscriber(conn.execute(select(subscribers).where(subscribers.c.id == id)).one())
+    new = insert(subscribers).returning(*subscribers.c)
+    return _subscriber(conn.execute(new, _listed(row)).one())
+
+
+def _listed(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if name in _TUPLES else value for name, value in row.items()}
 
 
 def by_id(conn: Connection, id: int) -> Subscriber | None:
-    row = conn.execute(select(subscribers).where(subscribers.c.id == id)).one_or_none()
-    return _subscriber(row) if row else None
+    return _one(conn, subscribers.c.id == id)
 
 
 def by_email_key(conn: Connection, email_key: str) -> Subscriber | None:
-    query = select(subscribers).where(subscribers.c.email_key == email_key)
-    row = conn.execute(query).one_or_none()
-    return _subscriber(row) if row else None
+    return _one(conn, subscribers.c.email_key == email_key)
 
 
 def by_public_id(conn: Connection, public_id: str) -> Subscriber | None:
-    query = select(subscribers).where(subscribers.c.public_id == public_id)
-    row = conn.execute(query).one_or_none()
+    return _one(conn, subscribers.c.public_id == public_id)
+
+
+def _one(conn: Connection, which: ColumnElement[bool]) -> Subscriber | None:
+    row = conn.execute(select(subscribers).where(which)).one_or_none()
     return _subscriber(row) if row else None
 
 
@@ -138,10 +107,9 @@ def confirm(conn: Connection, id: int, consent: str, at: datetime) -> None:
     set_state(conn, id, SubscriberState.ACTIVE, at)
 
 
-def change(conn: Connection, id: int, **fields: Any) -> None:
+def change(conn: Connection, id: int, **chosen: Any) -> None:
     """Change what a subscriber has chosen; the names are those of `Subscriber`."""
-    values = {name: list(value) if name in _TUPLES else value for name, value in fields.items()}
-    conn.execute(update(subscribers).where(subscribers.c.id == id).values(values))
+    conn.execute(update(subscribers).where(subscribers.c.id == id).values(_listed(chosen)))
 
 
 def consent(conn: Connection, id: int) -> Consent:

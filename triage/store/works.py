@@ -6,17 +6,17 @@ are one work stay rows: all but the first have `merged_into`, and all hold the s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 
 from triage.fetched import FetchedPaper
-from triage.store._insert import insert_missing
-from triage.store.papers import Key
+from triage.store._insert import chunks, insert_missing
+from triage.store.papers import WORK, Key, by_scheme
 from triage.tables import blocking_keys, paper_ids, paper_records, papers, work_splits
 
 # Of the rest of a record, what changes from day to day without being said anew.
@@ -26,7 +26,6 @@ _ELSEWHERE: Final = frozenset({*_IN_COLUMNS, "update_only"})
 _FACTS: Final = tuple(each.name for each in fields(FetchedPaper) if each.name not in _ELSEWHERE)
 _SILENT: Final = {each.name: each.default for each in fields(FetchedPaper)}
 _LISTS: Final = ("authors", "categories")
-_SEVERAL: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +44,6 @@ class StoredRecord:
         return self.paper_id, self.origin, self.paper.version or 0, self.content_hash
 
 
-def _in_parts(values: Iterable[Any]) -> Iterator[list[Any]]:
-    several = sorted(set(values))
-    for start in range(0, len(several), _SEVERAL):
-        yield several[start : start + _SEVERAL]
-
-
 # -- records ---------------------------------------------------------------------------------------
 
 
@@ -65,7 +58,7 @@ def content_hash(paper: FetchedPaper) -> str:
 def records(conn: Connection, rows: Collection[int]) -> dict[int, list[StoredRecord]]:
     """Return what was said of each of these papers, oldest first; all of them are keys."""
     found: dict[int, list[StoredRecord]] = {row: [] for row in rows}
-    for some in _in_parts(rows):
+    for some in chunks(rows):
         query = (
             select(paper_records)
             .where(paper_records.c.paper_id.in_(some))
@@ -145,23 +138,19 @@ def _larger(one: int | None, other: int | None) -> int | None:
 
 def homes(conn: Connection, keys: Collection[Key]) -> dict[Key, int]:
     """Return the row of every id that is known, merged or not."""
-    by_scheme: dict[str, list[str]] = {}
-    for scheme, value in keys:
-        by_scheme.setdefault(scheme, []).append(value)
     found: dict[Key, int] = {}
-    for scheme, values in by_scheme.items():
-        for some in _in_parts(values):
-            query = select(paper_ids.c.value, paper_ids.c.paper_id).where(
-                paper_ids.c.scheme == scheme, paper_ids.c.value.in_(some)
-            )
-            found.update({(scheme, value): row for value, row in conn.execute(query)})
+    for scheme, some in by_scheme(keys):
+        query = select(paper_ids.c.value, paper_ids.c.paper_id).where(
+            paper_ids.c.scheme == scheme, paper_ids.c.value.in_(some)
+        )
+        found.update({(scheme, value): row for value, row in conn.execute(query)})
     return found
 
 
 def speaking_for(conn: Connection, rows: Collection[int]) -> set[Key]:
     """Return the ids that records of these rows bear as their own."""
     found: set[Key] = set()
-    for some in _in_parts(rows):
+    for some in chunks(rows):
         query = (
             select(paper_records.c.source, paper_records.c.source_id)
             .where(paper_records.c.paper_id.in_(some), paper_records.c.source_id.is_not(None))
@@ -184,7 +173,7 @@ def take_over(conn: Connection, moved: Iterable[tuple[Key, int]]) -> None:
 def nameless(conn: Connection, rows: Collection[int]) -> set[int]:
     """Return those of these rows that stand for a title: no record there has an id."""
     found = set(rows)
-    for some in _in_parts(rows):
+    for some in chunks(rows):
         query = select(paper_records.c.paper_id).where(
             paper_records.c.paper_id.in_(some), paper_records.c.source_id.is_not(None)
         )
@@ -195,7 +184,7 @@ def nameless(conn: Connection, rows: Collection[int]) -> set[int]:
 def marked(conn: Connection, several: Collection[str]) -> dict[str, list[int]]:
     """Return the rows of each mark that any has, the oldest first."""
     found: dict[str, list[int]] = {}
-    for some in _in_parts(several):
+    for some in chunks(several):
         query = select(blocking_keys.c.key, blocking_keys.c.paper_id).where(
             blocking_keys.c.key.in_(some)
         )
@@ -212,7 +201,7 @@ def sharing_marks(conn: Connection, rows: Collection[int]) -> set[tuple[int, int
     """Return the pairs (lesser id, greater id) of these rows and all that share a mark."""
     found: set[tuple[int, int]] = set()
     one, other = blocking_keys.alias(), blocking_keys.alias()
-    for some in _in_parts(rows):
+    for some in chunks(rows):
         query = (
             select(one.c.paper_id, other.c.paper_id)
             .join(other, and_(other.c.key == one.c.key, other.c.paper_id != one.c.paper_id))
@@ -228,12 +217,11 @@ def sharing_marks(conn: Connection, rows: Collection[int]) -> set[tuple[int, int
 
 def groups(conn: Connection, rows: Collection[int]) -> list[set[int]]:
     """Return the works that these rows belong to, each as the set of all its rows."""
-    root = func.coalesce(papers.c.merged_into, papers.c.id)
     roots: set[int] = set()
-    for some in _in_parts(rows):
-        roots |= set(conn.scalars(select(root).where(papers.c.id.in_(some)).distinct()))
+    for some in chunks(rows):
+        roots |= set(conn.scalars(select(WORK).where(papers.c.id.in_(some)).distinct()))
     found: dict[int, set[int]] = {each: {each} for each in roots}
-    for some in _in_parts(roots):
+    for some in chunks(roots):
         query = select(papers.c.merged_into, papers.c.id).where(papers.c.merged_into.in_(some))
         for merged_into, row in conn.execute(query):
             found[merged_into].add(row)
@@ -243,7 +231,7 @@ def groups(conn: Connection, rows: Collection[int]) -> list[set[int]]:
 def merged(conn: Connection, rows: Collection[int]) -> dict[int, tuple[int, str]]:
     """Return into which row each of these was merged, and why; those that were not are left out."""
     found: dict[int, tuple[int, str]] = {}
-    for some in _in_parts(rows):
+    for some in chunks(rows):
         query = select(papers.c.id, papers.c.merged_into, papers.c.merged_because).where(
             papers.c.id.in_(some), papers.c.merged_into.is_not(None)
         )
@@ -254,7 +242,7 @@ def merged(conn: Connection, rows: Collection[int]) -> dict[int, tuple[int, str]
 def columns(conn: Connection, rows: Collection[int]) -> dict[int, dict[str, Any]]:
     """Return all columns of these rows."""
     found: dict[int, dict[str, Any]] = {}
-    for some in _in_parts(rows):
+    for some in chunks(rows):
         query = select(papers).where(papers.c.id.in_(some))
         found.update({row.id: dict(row._mapping) for row in conn.execute(query)})
     return found
@@ -276,7 +264,7 @@ def save(conn: Connection, changes: Sequence[tuple[int, dict[str, Any]]]) -> Non
 def parted(conn: Connection, rows: Collection[int]) -> set[tuple[int, int]]:
     """Return the pairs, each in both orders, of which one is among `rows`."""
     found: set[tuple[int, int]] = set()
-    for some in _in_parts(rows):
+    for some in chunks(rows):
         query = select(work_splits.c.paper_id, work_splits.c.other_id).where(
             or_(work_splits.c.paper_id.in_(some), work_splits.c.other_id.in_(some))
         )
@@ -288,9 +276,8 @@ def parted(conn: Connection, rows: Collection[int]) -> set[tuple[int, int]]:
 def part(conn: Connection, row: int, others: Iterable[int], at: datetime) -> None:
     """Remember that a row is another work than these."""
     pairs = [(min(row, other), max(row, other)) for other in others]
-    insert_missing(
-        conn, work_splits, [{"paper_id": one, "other_id": other, "at": at} for one, other in pairs]
-    )
+    rows = [{"paper_id": one, "other_id": other, "at": at} for one, other in pairs]
+    insert_missing(conn, work_splits, rows)
 
 
 def unpart(conn: Connection, some: Collection[int], others: Collection[int]) -> None:
