@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from triage.pastdays import (
     FEWEST_CANDIDATES,
@@ -21,8 +20,7 @@ from triage.pastdays import (
     reader_weights,
     telling_rows,
 )
-
-I64 = NDArray[np.int64]
+from triage.records import I64
 
 FIRST = 1_000
 MANY = 10_000

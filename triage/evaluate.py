@@ -32,8 +32,7 @@ from triage.metrics import (
     reciprocal_rank,
 )
 from triage.ports import Clock, Progress, Workshop, silent
-from triage.propensity import I64
-from triage.records import F64
+from triage.records import F64, I64
 from triage.serving import Serving, encode_new, serving
 from triage.store import Database
 

@@ -20,8 +20,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from triage.propensity import I64
-from triage.records import F64
+from triage.records import F64, I64
 
 K = 10
 LEVEL = 0.005

@@ -14,15 +14,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 
 import numpy as np
-from numpy.typing import NDArray
 
 from triage.features import FEATURES, feature_matrix
 from triage.pastdays import Likes, PastDay, past_days, reader_weights, telling_rows
 from triage.ports import Progress, Scorer, silent
-from triage.records import F32, I32, Background, Encodings, Library, Profile, Subscriber
+from triage.records import F32, I32, I64, Background, Encodings, Library, Profile, Subscriber
 from triage.taste import background, learn
-
-I64 = NDArray[np.int64]
 
 N_BACKGROUND = 10_000
 FEWEST_BACKGROUND = 2_000

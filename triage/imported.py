@@ -23,9 +23,8 @@ from triage.gate import HeldOut, slate_ndcg
 from triage.history import Examples, History, Reader
 from triage.pastdays import Likes
 from triage.ports import Encoder, Scorer
-from triage.propensity import I64
 from triage.ranking import load_library
-from triage.records import F64, EventKind, Library, Subscriber
+from triage.records import F64, I64, EventKind, Library, Subscriber
 from triage.relevance import RELEVANCE
 from triage.tastes import FARTHEST_EAST
 

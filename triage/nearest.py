@@ -15,9 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from triage.records import F32
+from triage.records import F32, I64
 
-I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
 
 # How many more than are wanted are put into order: neighbours by signs are no exact neighbours.

@@ -9,11 +9,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from triage.fetched import Batch, Enrichment, KnownPaper
-from triage.records import F32, F64, I32, Encodings, OutgoingMessage
+from triage.records import F32, F64, I32, I64, Encodings, OutgoingMessage
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -218,7 +215,7 @@ class Workshop(Protocol):
         self,
         texts: Sequence[str],
         authors: Sequence[Sequence[str]] = (),
-        likes: Mapping[int, NDArray[np.int64]] = MappingProxyType({}),
+        likes: Mapping[int, I64] = MappingProxyType({}),
         listed: Sequence[date] = (),
     ) -> Encoder:
         """Fit an encoder on a corpus and keep it; the same corpus gives the same version.

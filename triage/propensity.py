@@ -14,9 +14,8 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from triage.records import F32, F64, I32
+from triage.records import F32, F64, I32, I64
 
-I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 POOL_SIZE = 20

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
 
 
 class Verdict(StrEnum):
@@ -237,7 +238,7 @@ class Encodings:
     def __len__(self) -> int:
         return int(self.dense.shape[0])
 
-    def taken(self, rows: NDArray[np.int64] | slice) -> Encodings:
+    def taken(self, rows: I64 | slice) -> Encodings:
         """Return the rows of these numbers, in their order."""
         return Encodings(
             self.dense[rows],
@@ -265,7 +266,7 @@ class Library:
     def __len__(self) -> int:
         return len(self.papers)
 
-    def taken(self, rows: NDArray[np.int64] | slice) -> Library:
+    def taken(self, rows: I64 | slice) -> Library:
         """Return the papers of these rows, in their order."""
         if isinstance(rows, slice):
             return Library(self.papers[rows], self.encodings.taken(rows))
@@ -286,7 +287,7 @@ class Background:
     """
 
     name: str
-    paper_ids: NDArray[np.int64]
+    paper_ids: I64
     encodings: Encodings
     everybody: F32
     apart: float

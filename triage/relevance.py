@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from triage.propensity import I64, Attention
-from triage.records import F32, F64, I32, EventKind
+from triage.propensity import Attention
+from triage.records import F32, F64, I32, I64, EventKind
 
 RELEVANCE = {
     EventKind.SAVE: 3,

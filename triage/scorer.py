@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from triage import modelfile
 from triage.errors import ModelError, NotEnoughFeedback
 from triage.features import FEATURE_VERSION, FEATURES, IN_THE_DAY
 from triage.formula import Formula, fitted
-from triage.records import F32, F64, I32
+from triage.records import F32, F64, I32, I64
 
 if TYPE_CHECKING:
     from lightgbm import Booster, Dataset
@@ -325,7 +324,7 @@ class _Log:
 
     X: F32
     relevance: I32
-    group_sizes: NDArray[np.int64]
+    group_sizes: I64
     weights: F32
     learned: Formula | None
     init: F64
@@ -357,7 +356,7 @@ class _Log:
         )
 
 
-def _begun(X: F32, relevance: I32, group_sizes: NDArray[np.int64], weights: F32, seed: int) -> _Log:
+def _begun(X: F32, relevance: I32, group_sizes: I64, weights: F32, seed: int) -> _Log:
     cold = ColdStartScorer()
     learned = fitted(X, cold.margin, relevance, group_sizes.tolist(), weights, seed)
     return _Log(X, relevance, group_sizes, weights, learned, _init(learned, X))

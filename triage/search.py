@@ -23,7 +23,6 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from triage import store
 from triage.chunks import chunks
@@ -32,7 +31,7 @@ from triage.identity import identify
 from triage.nearest import Nearest
 from triage.ports import Encoder, Workshop
 from triage.query import LONGEST, Query, Term, parse, words_of
-from triage.records import F32, Paper
+from triage.records import F32, I64, Paper
 from triage.store import Database
 from triage.store.search import IN_TITLES, Filters, Wanted
 
@@ -202,7 +201,7 @@ class Search:
         return None
 
 
-def _among(conn: Connection, must: Wanted, filters: Filters) -> NDArray[np.int64] | None:
+def _among(conn: Connection, must: Wanted, filters: Filters) -> I64 | None:
     """Return the papers that may be found at all, ascending; None if all may."""
     if must == Wanted() and not filters:
         return None

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage.propensity import asking_pools, draw, exploration_pool
-from triage.records import F32, F64, I32, Placement, Policy
+from triage.records import F32, F64, I32, I64, Placement, Policy
 
 # How much a score counts against likeness to what is on the slate already (λ of the paper below).
 RELEVANCE_SHARE = 0.75
@@ -116,7 +116,7 @@ def _varied(
 ) -> list[int]:
     if n < 1:
         return []
-    order: NDArray[np.int64] = np.argsort(-scores, kind="stable").astype(np.int64)
+    order: I64 = np.argsort(-scores, kind="stable").astype(np.int64)
     order = order[(scores[order] >= floor) & allowed[order]]
     quotas = _Quotas(aims.shares, aims.nearest[order], n)
     order = order[(np.arange(len(order)) < n * REACH) | quotas.in_reach()]
@@ -150,7 +150,7 @@ class _Quotas:
         self._wanted = np.minimum(self._by(n - 1), there)
         self._taken = np.zeros(len(shares), dtype=np.int64)
 
-    def _by(self, positions: int) -> NDArray[np.int64]:
+    def _by(self, positions: int) -> I64:
         return np.floor(self._shares * positions + 1e-9).astype(np.int64)
 
     def in_reach(self) -> NDArray[np.bool_]:

@@ -14,9 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from triage.records import I64
 from triage.typeset import without_accents
-
-I64 = NDArray[np.int64]
 
 MAX_TERMS = 30_000
 WORD = re.compile(r"\w\w+")

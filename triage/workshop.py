@@ -11,14 +11,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from triage import modelfile
 from triage.errors import ModelError
 
 if TYPE_CHECKING:
     from triage.encoder import TextEncoder
-    from triage.records import F32, I32
+    from triage.records import F32, I32, I64
     from triage.scorer import ColdStartScorer, LambdaMartScorer
 
 SEED = 0
@@ -46,7 +45,7 @@ class FileWorkshop:
         self,
         texts: Sequence[str],
         authors: Sequence[Sequence[str]] = (),
-        likes: Mapping[int, NDArray[np.int64]] = MappingProxyType({}),
+        likes: Mapping[int, I64] = MappingProxyType({}),
         listed: Sequence[date] = (),
     ) -> TextEncoder:
         from triage.encoder import TextEncoder

@@ -15,7 +15,6 @@ from functools import reduce
 from typing import Any, Final, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -34,7 +33,7 @@ from sqlalchemy import (
 )
 
 from triage.query import Term, words_of
-from triage.records import F32
+from triage.records import F32, I64
 from triage.store._insert import chunks
 from triage.tables import encodings, papers
 
@@ -121,7 +120,7 @@ def best(
     return list(conn.scalars(query.order_by(rank, id.desc()).limit(n)))
 
 
-def among(conn: Connection, wanted: Wanted, filters: Filters) -> NDArray[np.int64]:
+def among(conn: Connection, wanted: Wanted, filters: Filters) -> I64:
     """Return int64, ascending: all papers that say what is wanted and that the filters leave in."""
     query = _saying(conn, wanted, filters)
     if wanted == Wanted() and not (filters.author or filters.categories):
@@ -150,9 +149,7 @@ def newest(conn: Connection, filters: Filters, n: int) -> list[int]:
     return list(conn.scalars(query.order_by(*order).limit(n)))
 
 
-def vectors(
-    conn: Connection, encoder_version: str, after: int, n: int
-) -> tuple[NDArray[np.int64], F32]:
+def vectors(conn: Connection, encoder_version: str, after: int, n: int) -> tuple[I64, F32]:
     """Return the next at most `n` papers above an id, ascending, and what they mean.
 
     Returns:

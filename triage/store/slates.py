@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from triage.due import Last
-from triage.records import Impression, MessageState, Paper, Policy, Reason, Slate
+from triage.records import I64, Impression, MessageState, Paper, Policy, Reason, Slate
 from triage.store import papers as papers_store
 from triage.store import subscribers as subscribers_store
 from triage.tables import impressions, messages, papers, slates, subscribers
@@ -47,9 +47,9 @@ class TrainingLog:
         features: float32 (n, n_features).
     """
 
-    slate_ids: NDArray[np.int64]
-    subscriber_ids: NDArray[np.int64]
-    paper_ids: NDArray[np.int64]
+    slate_ids: I64
+    subscriber_ids: I64
+    paper_ids: I64
     days: NDArray[np.int32]
     positions: NDArray[np.int32]
     scores: NDArray[np.float64]
@@ -59,7 +59,7 @@ class TrainingLog:
     def __len__(self) -> int:
         return len(self.slate_ids)
 
-    def taken(self, rows: slice | NDArray[np.int64] | NDArray[np.bool_]) -> TrainingLog:
+    def taken(self, rows: slice | I64 | NDArray[np.bool_]) -> TrainingLog:
         """Return some rows; a slice copies nothing."""
         return TrainingLog(*(getattr(self, each.name)[rows] for each in fields(self)))
 
