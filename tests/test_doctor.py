@@ -182,6 +182,9 @@ def test_a_database_without_tables_or_from_the_future_is_red(tmp_path: Path) -> 
         conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     assert "newer than this program" in findings(app)["database"].what
     with app.unchecked_database.write() as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '0011'"))
+    assert "was never released" in findings(app)["database"].what
+    with app.unchecked_database.write() as conn:
         conn.execute(text("DROP TABLE alembic_version"))
     assert "no tables" in findings(app)["database"].what
 

@@ -20,7 +20,7 @@ from triage._assets import templates_dir
 from triage.fetched import SourceDay
 from triage.identity import source_name
 from triage.records import EventKind, MessageState, Policy, SubscriberState, Verdict
-from triage.store import Database, figures, holds, sources, versions
+from triage.store import Database, figures, holds, papers, sources, versions
 
 DAYS = 90
 K = TypeVar("K", EventKind, MessageState)
@@ -252,7 +252,7 @@ def history(database: Database, now: datetime, n_days: int = DAYS) -> History:
             serving=lives[0] if lives else None,
             messages=figures.messages_by_state(conn),
             subscribers=figures.subscribers_by_state(conn),
-            n_papers=figures.n_papers(conn),
+            n_papers=papers.count(conn),
             database_bytes=figures.size_bytes(conn),
             holds=tuple(holds.reasons(conn).values()),
         )

@@ -37,6 +37,19 @@ _SQLITE_PRAGMAS = (
     "PRAGMA wal_autocheckpoint = 0",
     "PRAGMA journal_size_limit = 0",
 )
+_DAMAGED = " is damaged or no database: restore the back-up"
+# By words, for SQLite gives one code to many errors; the first that fits counts.
+_SQLITE_SAYS = {
+    "no such table": " has no tables yet or older ones: run `triage db upgrade`",
+    "locked": f" {_BUSY}",
+    "busy": f" {_BUSY}",
+    "full": ": the disk is full; nothing was half written. Free space and run again",
+    "unable to open": " cannot be opened: does it exist, and may this account read and write it?",
+    "readonly": " may not be written by this account",
+    "not a database": _DAMAGED,
+    "malformed": _DAMAGED,
+    "not decode": _DAMAGED,
+}
 _POSTGRES_CONNECT = {
     # Seconds until a server that does not answer counts as down; the URL may say otherwise.
     "connect_timeout": "10",
@@ -59,7 +72,7 @@ _POSTGRES_SAYS = {
     "42P01": "has no tables yet or older ones: run `triage db upgrade`",
     "53100": "has no room: nothing was half written. Free space on its disk and run again",
     "53300": "has no connection left: raise max_connections or end other programs",
-    "55P03": "was busy for longer than ten seconds: is another program holding it?",
+    "55P03": _BUSY,
     "57P01": "was shut down; nothing was half written. Start it and run again",
 }
 
@@ -143,9 +156,7 @@ class Database:
         """
         try:
             with closing(sqlite3.connect(path)) as copy, self.engine.connect() as conn:
-                source = conn.connection.driver_connection
-                assert isinstance(source, sqlite3.Connection)  # noqa: S101 - `is_file` says so
-                source.backup(copy, pages=1000)
+                _raw(conn).backup(copy, pages=1000)
                 found = copy.execute("PRAGMA integrity_check").fetchone()
         except (sqlite3.Error, DriverError) as error:
             said = error.orig if isinstance(error, DriverError) else error
@@ -168,9 +179,7 @@ class Database:
             return
         try:
             with self.engine.connect() as conn:
-                raw = conn.connection.driver_connection
-                assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - `is_file` says so
-                raw.execute("VACUUM")
+                _raw(conn).execute("VACUUM")
             if self._checkpointer is not None:
                 self._checkpointer.empty()
         except (sqlite3.Error, DriverError, OSError) as error:
@@ -233,9 +242,8 @@ def open_database(url: str) -> Database:
             "[database] url: not a database address, for example sqlite:///triage.db"
         ) from error
     if parsed.drivername == "sqlite":
-        on_disk = parsed.database not in {None, "", ":memory:"}
-        checkpointer = Checkpointer(Path(str(parsed.database))) if on_disk else None
-        return Database(_sqlite(parsed), checkpointer)
+        file = file_of(parsed)
+        return Database(_sqlite(parsed, file), Checkpointer(file) if file else None)
     if parsed.drivername in {"postgresql", "postgresql+psycopg"}:
         return Database(_postgres(parsed))
     raise ConfigError(
@@ -243,19 +251,31 @@ def open_database(url: str) -> Database:
     )
 
 
-def _sqlite(url: URL) -> Engine:
-    if url.database and url.database != ":memory:":
-        folder = Path(url.database).parent
-        if not folder.is_dir():
-            raise DatabaseError(f"the folder {folder} does not exist: create it")
-        if kind := network_file_system(folder):
+def file_of(url: URL) -> Path | None:
+    """Return the file that a SQLite database lies in; None for any other."""
+    if url.get_backend_name() != "sqlite" or url.database in {None, "", ":memory:"}:
+        return None
+    return Path(str(url.database))
+
+
+def _raw(conn: Connection) -> sqlite3.Connection:
+    raw = conn.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - the engine is SQLite's
+    return raw
+
+
+def _sqlite(url: URL, file: Path | None) -> Engine:
+    pool: dict[str, Any] = {}
+    if file is not None:
+        if not file.parent.is_dir():
+            raise DatabaseError(f"the folder {file.parent} does not exist: create it")
+        if kind := network_file_system(file.parent):
             raise DatabaseError(
-                f"{folder} lies on a network file system ({kind}), where SQLite loses data: move"
-                " the database to a disk of this machine, or use PostgreSQL"
+                f"{file.parent} lies on a network file system ({kind}), where SQLite loses data:"
+                " move the database to a disk of this machine, or use PostgreSQL"
             )
-    on_disk = url.database not in {None, "", ":memory:"}
-    # As many as web requests are answered at once: opening one costs more than most of them need.
-    pool: dict[str, Any] = {"pool_size": 16, "max_overflow": 24} if on_disk else {}
+        # As many as web requests are answered at once: opening one costs more than most need.
+        pool = {"pool_size": 16, "max_overflow": 24}
     # What a row holds, addresses for one, stays out of errors and so out of logs.
     engine = create_engine(url, hide_parameters=True, **pool)
     event.listen(engine, "connect", _prepare_sqlite)
@@ -286,8 +306,7 @@ def _begin_to_write(conn: Connection) -> None:
     that write without a pause one may then not find its moment for all its patience. Waiting many
     times for a short while looks a hundred times a second.
     """
-    raw = conn.connection.driver_connection
-    assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - the engine is SQLite's
+    raw = _raw(conn)
     (patience_ms,) = raw.execute("PRAGMA busy_timeout").fetchone()
     raw.execute(_LOOK_AGAIN)
     try:
@@ -309,20 +328,8 @@ def _explained_sqlite(error: DBAPIError, url: URL) -> str | None:
     if type(error) not in (OperationalError, DriverError):
         return None
     said = str(error.orig)
-    place = url.database or "the database"
-    if "no such table" in said:
-        return f"{place} has no tables yet or older ones: run `triage db upgrade`"
-    if "locked" in said or "busy" in said:
-        return f"{place} {_BUSY}"
-    if "disk is full" in said or "full" in said:
-        return f"{place}: the disk is full; nothing was half written. Free space and run again"
-    if "unable to open" in said:
-        return f"{place} cannot be opened: does it exist, and may this account read and write it?"
-    if "readonly" in said:
-        return f"{place} may not be written by this account"
-    if any(words in said for words in ("not a database", "malformed", "not decode")):
-        return f"{place} is damaged or no database: restore the back-up"
-    return f"{place}: {said}"
+    says = (told for words, told in _SQLITE_SAYS.items() if words in said)
+    return f"{url.database or 'the database'}{next(says, f': {said}')}"
 
 
 def _postgres(url: URL) -> Engine:

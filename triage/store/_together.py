@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, cast
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -13,12 +14,7 @@ from triage.store._database import Database
 T = TypeVar("T")
 
 
-class _Job(Generic[T]):
-    def __init__(self, work: Callable[[Connection], T]) -> None:
-        self.work = work
-        self.done = False
-        self.result: T | None = None
-        self.error: Exception | None = None
+_Job = tuple[Callable[[Connection], Any], Future[Any]]
 
 
 class SharedWrites:
@@ -32,37 +28,35 @@ class SharedWrites:
         self._database = database
         self._guard = threading.Lock()
         self._turn = threading.Lock()
-        self._waiting: list[_Job[Any]] = []
+        self._waiting: list[_Job] = []
 
     def __call__(self, work: Callable[[Connection], T]) -> T:
         """Do a piece of work and return its result once it is committed."""
-        job = _Job(work)
+        committed: Future[T] = Future()
         with self._guard:
-            self._waiting.append(job)
+            self._waiting.append((work, committed))
         with self._turn:
-            if not job.done:
+            if not committed.done():
                 with self._guard:
                     together, self._waiting = self._waiting, []
                 self._commit(together)
-        if job.error is not None:
-            raise job.error
-        return cast(T, job.result)
+        return committed.result()
 
-    def _commit(self, jobs: list[_Job[Any]]) -> None:
+    def _commit(self, jobs: list[_Job]) -> None:
         try:
             with self._database.write() as conn:
-                for job in jobs:
-                    job.result = job.work(conn)
+                results = [work(conn) for work, _ in jobs]
         except Exception as error:
             if len(jobs) > 1:
                 for job in jobs:
                     self._commit([job])
-                return
-            jobs[0].error = error
+            else:
+                jobs[0][1].set_exception(error)
+            return
         except BaseException:
             # Whoever interrupts this thread leaves the work of the others to them.
             with self._guard:
-                self._waiting[:0] = [job for job in jobs[1:] if not job.done]
+                self._waiting[:0] = jobs[1:]
             raise
-        for job in jobs:
-            job.done = True
+        for (_, committed), result in zip(jobs, results, strict=True):
+            committed.set_result(result)

@@ -41,6 +41,9 @@ class Ask:
     used_at: datetime | None
 
 
+_column = signup_requests.c
+
+
 def add(conn: Connection, **fields: Any) -> None:
     conn.execute(insert(signup_requests).values(**fields))
 
@@ -49,8 +52,8 @@ def unanswered(conn: Connection, limit: int) -> list[Ask]:
     """Return what waits for its mail, oldest first."""
     query = (
         select(signup_requests)
-        .where(signup_requests.c.answered_at.is_(None))
-        .order_by(signup_requests.c.id)
+        .where(_column.answered_at.is_(None))
+        .order_by(_column.id)
         .limit(limit)
     )
     return [Ask(**row._mapping) for row in conn.execute(query)]
@@ -58,9 +61,9 @@ def unanswered(conn: Connection, limit: int) -> list[Ask]:
 
 # Put together once, for every form that is sent asks them.
 _N_UNANSWERED = (
-    select(func.count()).select_from(signup_requests).where(signup_requests.c.answered_at.is_(None))
+    select(func.count()).select_from(signup_requests).where(_column.answered_at.is_(None))
 )
-_N_UNANSWERED_THERE = _N_UNANSWERED.where(signup_requests.c.network == bindparam("there"))
+_N_UNANSWERED_THERE = _N_UNANSWERED.where(_column.network == bindparam("there"))
 
 
 def n_unanswered(conn: Connection) -> int:
@@ -79,28 +82,24 @@ def n_answered(conn: Connection, since: datetime, kinds: Sequence[str], **column
     Args:
         column: count only those of one address or network.
     """
-    same: list[ColumnElement[bool]] = [
-        signup_requests.c[name] == value for name, value in column.items()
-    ]
+    same: list[ColumnElement[bool]] = [_column[name] == value for name, value in column.items()]
     query = (
         select(func.count())
         .select_from(signup_requests)
-        .where(signup_requests.c.answered_at >= since, signup_requests.c.kind.in_(kinds), *same)
+        .where(_column.answered_at >= since, _column.kind.in_(kinds), *same)
     )
     return conn.scalar(query) or 0
 
 
 def answer(conn: Connection, ask: Ask, at: datetime) -> bool:
     """Note that an ask is being answered; return False if somebody else has."""
-    change = update(signup_requests).where(
-        signup_requests.c.id == ask.id, signup_requests.c.answered_at.is_(None)
-    )
+    change = update(signup_requests).where(_column.id == ask.id, _column.answered_at.is_(None))
     return conn.execute(change.values(answered_at=at)).rowcount == 1
 
 
 def forget(conn: Connection, ask: Ask) -> None:
     """Delete what was asked for too often, or is for nobody."""
-    conn.execute(delete(signup_requests).where(signup_requests.c.id == ask.id))
+    conn.execute(delete(signup_requests).where(_column.id == ask.id))
 
 
 def forget_before(conn: Connection, at: datetime) -> None:
@@ -108,33 +107,23 @@ def forget_before(conn: Connection, at: datetime) -> None:
 
     One that waited for its answer counts for the limits from its answer on.
     """
-    conn.execute(
-        delete(signup_requests).where(
-            func.coalesce(signup_requests.c.answered_at, signup_requests.c.at) < at
-        )
-    )
+    conn.execute(delete(signup_requests).where(func.coalesce(_column.answered_at, _column.at) < at))
 
 
 def by_public_id(conn: Connection, public_id: str) -> Ask | None:
-    row = conn.execute(
-        select(signup_requests).where(signup_requests.c.public_id == public_id)
-    ).one_or_none()
+    row = conn.execute(select(signup_requests).where(_column.public_id == public_id)).one_or_none()
     return Ask(**row._mapping) if row else None
 
 
 def use(conn: Connection, ask: Ask, at: datetime) -> bool:
     """Use an ask up; return False if somebody else has."""
-    change = update(signup_requests).where(
-        signup_requests.c.id == ask.id, signup_requests.c.used_at.is_(None)
-    )
+    change = update(signup_requests).where(_column.id == ask.id, _column.used_at.is_(None))
     return conn.execute(change.values(used_at=at)).rowcount == 1
 
 
 def count_try(conn: Connection, ask: Ask) -> None:
     conn.execute(
-        update(signup_requests)
-        .where(signup_requests.c.id == ask.id)
-        .values(tries=signup_requests.c.tries + 1)
+        update(signup_requests).where(_column.id == ask.id).values(tries=_column.tries + 1)
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from hashlib import sha256
@@ -177,8 +177,11 @@ def n_resends(conn: Connection, since: date | None = None) -> int:
     return int(conn.scalar(query) or 0)
 
 
-def _names(conn: Connection, query: Select[Any]) -> list[str]:
-    return [str(name) for name in conn.scalars(query)]
+def _found(conn: Connection, queries: Mapping[str, Select[Any]]) -> dict[str, list[str]]:
+    return {
+        wrong: [" ".join(map(str, row)) for row in conn.execute(query)]
+        for wrong, query in queries.items()
+    }
 
 
 def _without(
@@ -209,7 +212,7 @@ def orphans(conn: Connection, since: date | None = None) -> dict[str, list[str]]
         .join(slates, slates.c.id == impressions.c.slate_id)
         .where(impressions.c.subscriber_id != slates.c.subscriber_id),
     }
-    return {wrong: _names(conn, query) for wrong, query in queries.items()}
+    return _found(conn, queries)
 
 
 def doubles(conn: Connection) -> dict[str, list[str]]:
@@ -234,10 +237,7 @@ def doubles(conn: Connection) -> dict[str, list[str]]:
         .join(subscribers, subscribers.c.id == impressions.c.subscriber_id)
         .where(impressions.c.released_at.is_(None)),
     }
-    return {
-        wrong: [" ".join(map(str, row)) for row in conn.execute(query)]
-        for wrong, query in queries.items()
-    }
+    return _found(conn, queries)
 
 
 def changed_bytes(conn: Connection) -> list[str]:

@@ -9,9 +9,8 @@ from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 
 from triage.records import Paper
 from triage.store import papers as papers_store
+from triage.store.papers import FINDABLE
 from triage.tables import papers
-
-_SHOWN = papers.c.merged_into.is_(None) & papers.c.withdrawn_at.is_(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +31,19 @@ class Neighbours:
 
 def newest(conn: Connection) -> date | None:
     """Return the newest day that has papers; None if nothing is stored."""
-    found: date | None = conn.scalar(select(func.max(papers.c.listed_on)).where(_SHOWN))
+    found: date | None = conn.scalar(select(func.max(papers.c.listed_on)).where(FINDABLE))
     return found
 
 
 def around(conn: Connection, on: date) -> Neighbours:
-    before = select(func.max(papers.c.listed_on)).where(_SHOWN, papers.c.listed_on < on)
-    after = select(func.min(papers.c.listed_on)).where(_SHOWN, papers.c.listed_on > on)
+    before = select(func.max(papers.c.listed_on)).where(FINDABLE, papers.c.listed_on < on)
+    after = select(func.min(papers.c.listed_on)).where(FINDABLE, papers.c.listed_on > on)
     return Neighbours(conn.scalar(before), conn.scalar(after))
 
 
 def count(conn: Connection, on: date) -> int:
     """Return how many papers a day has."""
-    query = select(func.count()).select_from(papers).where(_SHOWN, papers.c.listed_on == on)
+    query = select(func.count()).select_from(papers).where(FINDABLE, papers.c.listed_on == on)
     return conn.scalar(query) or 0
 
 
@@ -67,7 +66,7 @@ def _chosen(
 ) -> list[DayPaper]:
     query = (
         select(papers.c.id, papers.c.first_seen_at)
-        .where(_SHOWN, which)
+        .where(FINDABLE, which)
         .order_by(func.coalesce(papers.c.upvotes, 0).desc(), papers.c.id)
         .offset(offset)
         .limit(n)

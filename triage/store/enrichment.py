@@ -9,10 +9,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, or_, select, update
 
 from triage.fetched import KnownPaper
-from triage.store.papers import WORK
+from triage.store.papers import FINDABLE, WORK
 from triage.tables import paper_ids, papers
-
-_STANDING = papers.c.withdrawn_at.is_(None) & papers.c.merged_into.is_(None)
 
 
 def waiting(conn: Connection, since: date, asked_before: datetime, n: int) -> list[KnownPaper]:
@@ -25,7 +23,7 @@ def waiting(conn: Connection, since: date, asked_before: datetime, n: int) -> li
     query = (
         select(papers.c.id)
         .where(
-            _STANDING,
+            FINDABLE,
             papers.c.listed_on >= since,
             or_(never, papers.c.enriched_at < asked_before),
             papers.c.id.in_(select(paper_ids.c.paper_id)),
@@ -54,7 +52,7 @@ def waiting(conn: Connection, since: date, asked_before: datetime, n: int) -> li
 
 def standing(conn: Connection, ids: Collection[int]) -> set[int]:
     """Return those of `ids` that are neither withdrawn nor merged into another work."""
-    return set(conn.scalars(select(papers.c.id).where(_STANDING, papers.c.id.in_(list(ids)))))
+    return set(conn.scalars(select(papers.c.id).where(FINDABLE, papers.c.id.in_(list(ids)))))
 
 
 def save(conn: Connection, id: int, fields: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select, text
 from triage.records import EventKind, MessageState, Origin, Policy, SubscriberState
 from triage.store.messages import DIGEST
 from triage.store.slates import RECAP
-from triage.tables import bounces, events, impressions, messages, papers, slates, subscribers
+from triage.tables import bounces, events, impressions, messages, slates, subscribers
 
 UNDELIVERED = ("hard", "soft", "policy")
 """The kinds of bounces that say that a digest did not reach its reader."""
@@ -113,11 +113,6 @@ def messages_by_state(conn: Connection) -> dict[MessageState, int]:
 def subscribers_by_state(conn: Connection) -> dict[SubscriberState, int]:
     query = select(subscribers.c.state, func.count()).group_by(subscribers.c.state)
     return {SubscriberState(state): n for state, n in conn.execute(query)}
-
-
-def n_papers(conn: Connection) -> int:
-    query = select(func.count()).select_from(papers).where(papers.c.merged_into.is_(None))
-    return conn.scalar(query) or 0
 
 
 def size_bytes(conn: Connection) -> int:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DatabaseError as DriverError
 
 from triage import tables
 from triage.errors import DatabaseError
+from triage.store import _database
 from triage.store._checkpoint import SOUND_SQLITE as SOUND_SQLITE
 from triage.store._database import Database, check_revision
 from triage.tables import model_promotions, runs, source_days, subscribers
@@ -19,10 +20,7 @@ from triage.tables import model_promotions, runs, source_days, subscribers
 
 def file_of(database: Database) -> Path | None:
     """Return the file that a SQLite database lies in; None for any other."""
-    url = database.engine.url
-    if url.get_backend_name() != "sqlite" or url.database in {None, "", ":memory:"}:
-        return None
-    return Path(str(url.database))
+    return _database.file_of(database.engine.url)
 
 
 def server_version(conn: Connection) -> tuple[str, tuple[int, ...]]:

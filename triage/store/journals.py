@@ -44,13 +44,6 @@ def states(conn: Connection, sent: Sequence[Sent]) -> dict[Key, MessageState | N
 
     Digests of subscribers that it does not know are left out: nothing is made or sent for them.
     """
-    by_name = select(subscribers.c.public_id).where(
-        subscribers.c.public_id.in_({each.subscriber for each in sent})
-    )
-    known = set(conn.scalars(by_name))
-    found: dict[Key, MessageState | None] = {
-        each.key: None for each in sent if each.subscriber in known
-    }
     query = (
         select(
             subscribers.c.public_id,
@@ -58,16 +51,17 @@ def states(conn: Connection, sent: Sequence[Sent]) -> dict[Key, MessageState | N
             messages_table.c.kind,
             messages_table.c.state,
         )
-        .join(messages_table, messages_table.c.subscriber_id == subscribers.c.id)
-        .where(
-            subscribers.c.public_id.in_(known),
-            messages_table.c.on.in_({each.on for each in sent}),
+        .outerjoin(
+            messages_table,
+            (messages_table.c.subscriber_id == subscribers.c.id)
+            & messages_table.c.on.in_({each.on for each in sent}),
         )
+        .where(subscribers.c.public_id.in_({each.subscriber for each in sent}))
     )
-    for public_id, on, kind, state in conn.execute(query):
-        if (public_id, on, kind) in found:
-            found[public_id, on, kind] = MessageState(state)
-    return found
+    found = {row[:3]: row.state for row in conn.execute(query)}
+    known = {public_id for public_id, *_ in found}
+    stored = {each.key: found.get(each.key) for each in sent if each.subscriber in known}
+    return {key: MessageState(state) if state else None for key, state in stored.items()}
 
 
 def find(conn: Connection, key: Key) -> StoredMessage | None:
@@ -104,10 +98,8 @@ def mark_sent(conn: Connection, message: StoredMessage, sent: Sent, reply: str) 
             attempts.begin(conn, step.id, epoch, now)
         elif following is MessageState.SENT:
             fields = {"sent_at": now, "last_reply": reply}
-            phase = MessageState.IN_DOUBT
-            attempts.end(
-                conn, step.id, step.lease_epoch, now, phase=phase, outcome="sent", reply=reply
-            )
+            phase, epoch = MessageState.IN_DOUBT, step.lease_epoch
+            attempts.end(conn, step.id, epoch, now, phase=phase, outcome="sent", reply=reply)
         step = messages.move(conn, step, following, now, **fields)
 
 
@@ -136,28 +128,18 @@ def leave_tombstone(
         }
         slate_id = conn.scalar(insert(slates).returning(slates.c.id), row)
     was_sent = state is MessageState.SENT
-    message_id = conn.scalar(
-        insert(messages_table).returning(messages_table.c.id),
-        of_digest
-        | {
-            "message_id": sent.message_id,
-            "slate_id": slate_id,
-            "kind": sent.kind,
-            "state": state,
-            "reason": reason,
-            "recipient": subscriber.email,
-            "attempts": int(was_sent),
-            "lease_epoch": int(was_sent),
-            "last_reply": reply,
-            "updated_at": sent.at,
-            "sent_at": sent.at if was_sent else None,
-        },
-    )
-    if was_sent:
-        assert message_id is not None  # noqa: S101 - it has just been given
-        attempts.begin(conn, message_id, 1, sent.at)
-        phase = MessageState.IN_DOUBT
-        attempts.end(conn, message_id, 1, sent.at, phase=phase, outcome="sent", reply=reply)
+    row = of_digest | {
+        "message_id": sent.message_id,
+        "slate_id": slate_id,
+        "kind": sent.kind,
+        "state": MessageState.PLANNED if was_sent else state,
+        "reason": reason,
+        "recipient": subscriber.email,
+        "updated_at": sent.at,
+    }
+    conn.execute(insert(messages_table), row)
+    if was_sent and (message := find(conn, sent.key)):
+        mark_sent(conn, message, sent, reply)
 
 
 def unjournalled(conn: Connection, ids: Collection[str], since: datetime) -> list[Sent]:

@@ -24,6 +24,9 @@ Key = tuple[str, str]
 
 _LONGEST_TEXT = 2000
 _STANDS = papers.c.merged_into.is_(None)
+FINDABLE = papers.c.withdrawn_at.is_(None) & _STANDS
+"""Neither withdrawn nor merged into others."""
+
 WORK = func.coalesce(papers.c.merged_into, papers.c.id)
 """The row that stands for the work of a row."""
 
@@ -124,7 +127,7 @@ def listed_between(conn: Connection, first: date, last: date) -> list[Paper]:
     """Return the papers listed from `first` to `last`, both included, that are not withdrawn."""
     query = (
         select(*_COLUMNS)
-        .where(papers.c.listed_on.between(first, last), papers.c.withdrawn_at.is_(None), _STANDS)
+        .where(papers.c.listed_on.between(first, last), FINDABLE)
         .order_by(papers.c.id)
     )
     return [_paper(row) for row in conn.execute(query)]
@@ -155,7 +158,7 @@ def newest_before(conn: Connection, until: date, n: int) -> list[Paper]:
     """Return the newest `n` papers listed before a day that are not withdrawn, oldest first."""
     query = (
         select(*_COLUMNS)
-        .where(papers.c.listed_on < until, papers.c.withdrawn_at.is_(None), _STANDS)
+        .where(papers.c.listed_on < until, FINDABLE)
         .order_by(papers.c.listed_on.desc(), papers.c.id.desc())
         .limit(n)
     )
@@ -173,7 +176,7 @@ def counts_by_source(conn: Connection, first: date, last: date) -> dict[str, int
     n = func.count()
     query = (
         select(papers.c.source, n)
-        .where(papers.c.listed_on.between(first, last), papers.c.withdrawn_at.is_(None), _STANDS)
+        .where(papers.c.listed_on.between(first, last), FINDABLE)
         .group_by(papers.c.source)
         .order_by(n.desc(), papers.c.source)
     )

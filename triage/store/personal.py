@@ -46,21 +46,16 @@ def rows_of(
         {email.lower(), email_key(email)}
     )
     owned[suppressions] = suppressions.c.address_hash == address_hash
-    found = {
-        table.name: [_shown(table, row) for row in _ordered(conn, table, which)]
-        for table, which in owned.items()
-    }
+    found = {table.name: _rows(conn, table, which) for table, which in owned.items()}
     found["papers"] = _papers(conn, found)
     return {name: rows for name, rows in found.items() if rows}
 
 
-def _ordered(conn: Connection, table: Table, which: ColumnElement[bool]) -> list[dict[str, Any]]:
+def _rows(conn: Connection, table: Table, which: ColumnElement[bool]) -> list[dict[str, Any]]:
     query = select(table).where(which).order_by(*table.primary_key.columns)
-    return [dict(row._mapping) for row in conn.execute(query)]
-
-
-def _shown(table: Table, row: dict[str, Any]) -> dict[str, Any]:
-    return row | {name: SECRET for name in _SECRETS.get(table.name, ()) if row.get(name)}
+    rows = [dict(row._mapping) for row in conn.execute(query)]
+    secret = _SECRETS.get(table.name, set())
+    return [row | {name: SECRET for name in secret if row[name]} for row in rows]
 
 
 def _papers(conn: Connection, found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ from sqlalchemy import (
 from triage.query import Term, words_of
 from triage.records import F32, I64
 from triage.store._insert import chunks
+from triage.store.papers import FINDABLE
 from triage.tables import encodings, papers
 
 ANYWHERE: Final = "title abstract authors"
@@ -180,10 +181,7 @@ def _id(conn: Connection) -> ColumnElement[Any]:
 
 def _findable(filters: Filters) -> list[ColumnElement[bool]]:
     """Return what the columns of a paper must be; names and categories are asked of the index."""
-    found: list[ColumnElement[bool]] = [
-        papers.c.merged_into.is_(None),
-        papers.c.withdrawn_at.is_(None),
-    ]
+    found: list[ColumnElement[bool]] = [FINDABLE]
     if filters.since is not None:
         found.append(papers.c.listed_on >= filters.since)
     if filters.until is not None:

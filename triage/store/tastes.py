@@ -85,18 +85,10 @@ def unpack(content: bytes, everybody: F32) -> Taste:
 
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         found = dict(arrays)
-    sparse = {}
+    sparse: dict[str, Any] = {}
     for name in _SPARSE:
         parts = (found[f"{name}_data"], found[f"{name}_indices"], found[f"{name}_indptr"])
         sparse[name] = csr_matrix(parts, shape=(len(parts[2]) - 1, len(everybody)))
         sparse[name].check_format(full_check=True)
-    return Taste(
-        words=sparse["words"],
-        intercepts=found["intercepts"],
-        meaning=found["meaning"],
-        word_centres=sparse["word_centres"],
-        dense_centres=found["dense_centres"],
-        sense_centres=found["sense_centres"],
-        anchors=sparse["anchors"],
-        everybody=everybody,
-    )
+    dense = {name: found[name] for name in _DENSE}
+    return Taste(**dense, **sparse, everybody=everybody)
