@@ -125,7 +125,9 @@ def test_upgrading_twice_changes_nothing(database: Database) -> None:
 
 def test_migrations_are_one_line_of_numbered_steps() -> None:
     scripts = ScriptDirectory.from_config(config())
-    revisions = [script.revision for script in scripts.walk_revisions()]
+    steps = list(scripts.walk_revisions())
+    revisions = [script.revision for script in steps]
+    assert revisions == [str(1000 + int(Path(script.path).name[:4])) for script in steps]
     assert scripts.get_heads() == [SCHEMA_REVISION]
     assert revisions[-1] == FIRST_REVISION
     # The schema check compares revisions as texts, so they sort as they follow.
