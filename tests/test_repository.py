@@ -94,8 +94,10 @@ def tracked_texts() -> Iterator[tuple[Path, str]]:
 
 @pytest.mark.parametrize("path", PYTHON, ids=name_of)
 def test_no_module_is_past_500_lines(path: Path) -> None:
-    # The tests of one module stay in one file, which may be a little longer.
-    most = 800 if path.is_relative_to(ROOT / "tests") else 500
+    # The tests of one module stay in one file, which may be a little longer. So does the first
+    # schema, which alembic takes whole.
+    longer = (ROOT / "tests", ROOT / "migrations")
+    most = 800 if any(path.is_relative_to(each) for each in longer) else 500
     n_lines = len(path.read_text(encoding="utf-8").splitlines())
     assert n_lines <= most, f"split {name_of(path)} by noun: {n_lines} lines"
 
