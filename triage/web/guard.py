@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from triage.tokens import redact
 from triage.web.door import host_of, is_loopback
 
+HEAD_LIMIT = 16 * 1024
 BODY_LIMIT = 64 * 1024
 # A library of 500 entries with their abstracts, as reference managers write it, has 1.5 MB.
 BODY_LIMITS = {"/import": 2 * 1024 * 1024}
@@ -66,6 +67,9 @@ class Guard:
         if not self._is_for_us(scope):
             await _refuse(guarded_send, 421, "This site does not go by that name.")
             return
+        if _head_size(scope) > HEAD_LIMIT:
+            await _refuse(guarded_send, 431, "The headers of this request are too long.")
+            return
         limit = BODY_LIMITS.get(scope["path"], BODY_LIMIT)
         try:
             async with asyncio.timeout(BODY_WITHIN_S):
@@ -88,6 +92,12 @@ class Guard:
             return True
         host = host_of(dict(scope["headers"]).get(b"host", b"").decode("latin-1"))
         return host == self.host or is_loopback(host)
+
+
+def _head_size(scope: Scope) -> int:
+    """Return how many bytes the address and the headers of a request have."""
+    headers = sum(len(name) + len(value) for name, value in scope["headers"])
+    return headers + len(scope["path"]) + len(scope["query_string"])
 
 
 def _loggable(path: str) -> str:
