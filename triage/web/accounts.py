@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -11,7 +12,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from triage import libraries, subscribe
-from triage.enrolment import Wish
+from triage.choices import SubscriberPreferences
+from triage.enrolment import FORM
 from triage.errors import ConfigError, TokenError, TokenExpired
 from triage.records import Impression
 from triage.sessions import SESSION
@@ -26,7 +28,6 @@ PREVIEWS_A_MINUTE = 12
 MOST_LIKES = 200
 # Whoever changes these words gives them another date: they are kept with each confirmation.
 CONSENT = "Send me the digest until I unsubscribe. (words of 2026-11-22)"
-_WISH = ("interests", "categories", "zone", "hour")
 _ASKING_FOR = LIFETIMES[Purpose.LOGIN] or timedelta()
 
 
@@ -99,7 +100,7 @@ def _subscribe_page(
 
 
 def _subscribing(desk: Desk, request: Request, fields: forms.Pairs) -> Response:
-    form, good = forms.read(fields, _WISH)
+    form, good = forms.read(fields, FORM)
     stamp, filled_for = form["stamp"], stamps.age(desk, form["stamp"])
     if filled_for is None or filled_for >= LONGEST_FILLING or not desk.door.is_ours(request):
         notice = "This page was open for very long. Please press the button once more."
@@ -107,7 +108,7 @@ def _subscribing(desk: Desk, request: Request, fields: forms.Pairs) -> Response:
     if form["do"] == "preview":
         return _previewed(desk, request, form, good)
     try:
-        email = subscribe.checked(form["email"][:400]).email
+        email = subscribe.normal_address(form["email"][:400])
     except ConfigError:
         form.wrong["email"] = "That is not a mail address; one looks like ada@example.org."
     if form.wrong:
@@ -118,11 +119,12 @@ def _subscribing(desk: Desk, request: Request, fields: forms.Pairs) -> Response:
     # People do not see this field; whatever fills it in learns nothing from the answer.
     if not form["website"]:
         likes, _ = _likes(desk, form)
-        desk.enrolment.ask_to_subscribe(Wish(email, likes=likes, **good), desk.peer(request))
+        preferences = SubscriberPreferences(**good)
+        desk.enrolment.ask_to_subscribe(email, preferences, desk.peer(request), likes)
     return desk.pages.show("subscribe_sent")
 
 
-def _previewed(desk: Desk, request: Request, form: forms.Form, good: dict[str, object]) -> Response:
+def _previewed(desk: Desk, request: Request, form: forms.Form, good: dict[str, Any]) -> Response:
     stamp = form["stamp"]
     if form.wrong:
         return _subscribe_page(desk, form, 422, stamp=stamp)
@@ -133,7 +135,7 @@ def _previewed(desk: Desk, request: Request, form: forms.Form, good: dict[str, o
     if not desk.previews_left.take(desk.peer(request), desk.clock.now()):
         notice = "Enough previews for now: please wait a minute."
         return _subscribe_page(desk, form, 429, stamp=stamp, notice=notice)
-    nobody = subscribe.checked("nobody@example.org", **good)  # type: ignore[arg-type]
+    nobody = subscribe.new_subscriber("nobody@example.org", SubscriberPreferences(**good))
     shown = desk.preview(nobody, likes)
     if shown is None:
         notice = "There are no papers to choose from yet: this site is new."

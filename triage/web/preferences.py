@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from triage import feeds, store, subscribe, tuning
+from triage import choices, feeds, store, subscribe, tuning
 from triage.errors import ConfigError, NotFound
 from triage.feeds import FeedLinks
 from triage.records import Subscriber, SubscriberState
@@ -21,11 +21,6 @@ from triage.web import forms
 from triage.web.door import Visit
 from triage.web.pages import Desk, form_fields
 
-CHOICES = (
-    "zone", "hour", "frequency", "weekdays", "paused_until", "size", "score_floor", "detail",
-    "interests", "categories", "followed_authors", "include_keywords", "exclude_keywords",
-    "revisions", "recap", "explores", "community",
-)  # fmt: skip
 A_WHILE = timedelta(days=30)
 
 
@@ -98,7 +93,7 @@ def _done(desk: Desk, request: Request, pairs: forms.Pairs) -> Response:
 
 
 def _saved(desk: Desk, visit: Visit, pairs: forms.Pairs) -> Response:
-    form, good = forms.read(pairs, CHOICES)
+    form, good = forms.read(pairs, choices.NAMES)
     if form.wrong:
         return _page(desk, visit, form)
     subscribe.change(desk.db, visit.reader.public_id, **good)
