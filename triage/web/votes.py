@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -12,11 +15,13 @@ from starlette.routing import Route
 
 from triage import feedback
 from triage.errors import NotFound
-from triage.records import EventKind
+from triage.records import LIKES, EventKind
 from triage.tokens import LIFETIMES, Claims, Purpose
 from triage.web import stamps
-from triage.web.opened import LinksOpened
 from triage.web.pages import Desk, form_fields
+
+WINDOW = timedelta(seconds=60)
+Link = tuple[int | None, EventKind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,34 @@ WORDS: dict[EventKind, Words] = {
         "The whole direction moves down, from your next digest on.",
     ),
 }
+
+
+class LinksOpened:
+    """Counts for each digest what was opened by whoever has it, and forgets it after a minute.
+
+    It is kept in memory alone, for nobody's record.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._slates: OrderedDict[str, dict[Link, datetime]] = OrderedDict()
+
+    def note(self, slate: str, link: Link, now: datetime) -> tuple[int, int]:
+        """Note that a link, of a position and an action, was opened.
+
+        Returns:
+            How many links of the digest were opened in the last minute, each counted once; and of
+            how many papers both one that likes and one that dislikes.
+        """
+        with self._guard:
+            links = self._slates.setdefault(slate, {})
+            self._slates.move_to_end(slate)
+            links[link] = now
+            self._slates[slate] = new = {k: at for k, at in links.items() if now - at < WINDOW}
+            while all(now - at >= WINDOW for at in next(iter(self._slates.values())).values()):
+                self._slates.popitem(last=False)
+        liked = {position for position, kind in new if kind in LIKES}
+        return len(new), len(liked & {position for position, kind in new if kind not in LIKES})
 
 
 def vote_tokens(desk: Desk, claims: Claims) -> list[tuple[EventKind, str]]:
