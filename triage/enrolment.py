@@ -260,9 +260,8 @@ class Enrolment:
             subscriber = store.subscribers.by_public_id(conn, public_id)
             if subscriber is None:
                 raise NotFound("this subscriber is no longer stored and gets no mail")
-            if not subscribe.stop(conn, subscriber, SubscriberState.UNSUBSCRIBED, now):
-                return ""
-            if subscriber.state is not SubscriberState.ACTIVE:
+            left = store.messages.stop(conn, subscriber.id, SubscriberState.UNSUBSCRIBED, now)
+            if not left or subscriber.state is not SubscriberState.ACTIVE:
                 return ""
             ask = self._new_ask(Kind.LEAVE, subscriber.email, "", answered_at=now)
             store.accounts.add(conn, **ask)

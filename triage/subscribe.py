@@ -129,7 +129,7 @@ def unsubscribe(db: Database, public_id: str, clock: Clock) -> bool:
         subscriber = store.subscribers.by_public_id(conn, public_id)
         if subscriber is None:
             raise NotFound("this subscriber is no longer stored and gets no mail")
-        return stop(conn, subscriber, SubscriberState.UNSUBSCRIBED, clock.now())
+        return store.messages.stop(conn, subscriber.id, SubscriberState.UNSUBSCRIBED, clock.now())
 
 
 def pause(db: Database, email: str, clock: Clock, until: date | None = None) -> bool:
@@ -147,7 +147,7 @@ def pause(db: Database, email: str, clock: Clock, until: date | None = None) -> 
         if subscriber.state is not SubscriberState.ACTIVE:
             return False
         if until is None:
-            return stop(conn, subscriber, SubscriberState.PAUSED, clock.now())
+            return store.messages.stop(conn, subscriber.id, SubscriberState.PAUSED, clock.now())
         if until <= clock.now().astimezone(ZoneInfo(subscriber.zone)).date():
             raise ConfigError(f"{until} has come already: name the day on which digests come again")
         store.messages.cancel_waiting(conn, subscriber.id, SubscriberState.PAUSED, clock.now())
@@ -235,12 +235,6 @@ def _refuse_suppressed(
             f"nothing is sent to this address any more ({reason}): if its owner asks for mail,"
             " `triage outbox suppress EMAIL --lift` lets it receive again"
         )
-
-
-def stop(conn: Connection, subscriber: Subscriber, state: SubscriberState, at: datetime) -> bool:
-    """Cancel the digests that wait and let no other begin; return False if that was so already."""
-    store.messages.cancel_waiting(conn, subscriber.id, state, at)
-    return store.subscribers.set_state(conn, subscriber.id, state, at)
 
 
 def normal_address(email: str) -> str:

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from triage.errors import DatabaseError
 from triage.records import MessageState, OutgoingMessage, Slate, Subscriber, SubscriberState
 from triage.store import slates as slates_store
+from triage.store import subscribers as subscribers_store
 from triage.tables import bodies, messages, slates, subscribers, suppressions
 
 DIGEST = "digest"
@@ -441,6 +442,12 @@ def cancel_waiting(conn: Connection, subscriber_id: int, reason: str, at: dateti
         if slate_id is not None:
             slates_store.release(conn, slate_id, at)
     return len(cancelled)
+
+
+def stop(conn: Connection, subscriber_id: int, state: SubscriberState, at: datetime) -> bool:
+    """Cancel the digests that wait and let no other begin; return False if that was so already."""
+    cancel_waiting(conn, subscriber_id, state, at)
+    return subscribers_store.set_state(conn, subscriber_id, state, at)
 
 
 def listing(
