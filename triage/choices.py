@@ -161,10 +161,6 @@ def _size(size: int | None) -> int | None:
     return size
 
 
-def _date(on: date | None) -> date | None:
-    return on
-
-
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "zone": _zone,
     "hour": _hour,
@@ -176,7 +172,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "include_keywords": _names,
     "exclude_keywords": _names,
     "weekdays": _weekdays,
-    "paused_until": _date,
+    "paused_until": lambda on: on,
     "score_floor": _score_floor,
     "size": _size,
     "revisions": bool,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -19,7 +19,7 @@ from triage.records import Impression
 from triage.sessions import SESSION
 from triage.tokens import LIFETIMES, Purpose
 from triage.web import forms, stamps
-from triage.web.pages import Desk, form_fields
+from triage.web.pages import Desk, form_route
 
 # Nobody reads the page and fills it in so fast; nobody leaves it open for so long.
 SHORTEST_FILLING = timedelta(seconds=2)
@@ -32,47 +32,23 @@ _ASKING_FOR = LIFETIMES[Purpose.LOGIN] or timedelta()
 
 
 def routes(desk: Desk) -> list[Route]:
-    async def subscribing(request: Request) -> Response:
-        if request.method != "POST":
-            return await run_in_threadpool(_blank, desk)
-        fields = await form_fields(request)
-        return await run_in_threadpool(_subscribing, desk, request, fields)
+    def asking(_: Request) -> Response:
+        return desk.pages.show("login", form=forms.Form({}))
 
-    async def confirming(request: Request) -> Response:
-        desk.claims(request, Purpose.CONFIRM, "error_used")
-        if request.method == "POST" and ("do", "confirm") in await form_fields(request):
-            return await run_in_threadpool(_confirmed, desk, request)
-        return desk.pages.show("confirm")
-
-    async def asking(request: Request) -> Response:
-        if request.method != "POST":
-            return desk.pages.show("login", form=forms.Form({}))
-        fields = await form_fields(request)
-        return await run_in_threadpool(_asked_to_log_in, desk, request, fields)
-
-    async def entering(request: Request) -> Response:
-        desk.claims(request, Purpose.LOGIN, "error_used")
-        fields = dict(await form_fields(request)) if request.method == "POST" else {}
-        return await run_in_threadpool(_entering, desk, request, fields)
-
-    async def leaving(request: Request) -> Response:
-        fields = dict(await form_fields(request))
-        return await run_in_threadpool(_logged_out, desk, request, fields)
-
-    both = ["GET", "POST"]
+    confirming, entering = partial(_confirming, desk), partial(_entering, desk)
     return [
-        Route("/subscribe", subscribing, methods=both),
-        Route("/c/{token}", confirming, methods=both),
-        Route("/login", asking, methods=both),
-        Route("/l/{token}", entering, methods=both),
-        Route("/logout", leaving, methods=["POST"]),
+        form_route("/subscribe", partial(_blank, desk), partial(_subscribing, desk)),
+        form_route("/c/{token}", confirming, confirming),
+        form_route("/login", asking, partial(_asked_to_log_in, desk)),
+        form_route("/l/{token}", entering, entering),
+        form_route("/logout", None, partial(_logged_out, desk)),
     ]
 
 
 # -- subscribing -----------------------------------------------------------------------------------
 
 
-def _blank(desk: Desk) -> Response:
+def _blank(desk: Desk, _: Request) -> Response:
     form = forms.Form({"hour": "7", "zone": "UTC"})
     return _subscribe_page(desk, form, stamp=stamps.new(desk))
 
@@ -149,7 +125,10 @@ def _likes(desk: Desk, form: forms.Form) -> tuple[tuple[int, ...], int]:
     return tuple(ids[:MOST_LIKES]), strange
 
 
-def _confirmed(desk: Desk, request: Request) -> Response:
+def _confirming(desk: Desk, request: Request, fields: forms.Pairs = ()) -> Response:
+    desk.claims(request, Purpose.CONFIRM, "error_used")
+    if ("do", "confirm") not in fields:
+        return desk.pages.show("confirm")
     try:
         reader = desk.enrolment.confirm(request.path_params["token"], CONSENT)
     except TokenExpired:
@@ -176,7 +155,9 @@ def _asked_to_log_in(desk: Desk, request: Request, fields: forms.Pairs) -> Respo
     return page
 
 
-def _entering(desk: Desk, request: Request, fields: dict[str, str]) -> Response:
+def _entering(desk: Desk, request: Request, pairs: forms.Pairs = ()) -> Response:
+    desk.claims(request, Purpose.LOGIN, "error_used")
+    fields = dict(pairs)
     token = request.path_params["token"]
     kept = request.cookies.get(desk.door.asking_cookie, "")
     try:
@@ -197,8 +178,8 @@ def _entered(desk: Desk, session: str) -> Response:
     return there
 
 
-def _logged_out(desk: Desk, request: Request, fields: dict[str, str]) -> Response:
-    visit = desk.door.admit(request, fields)
+def _logged_out(desk: Desk, request: Request, pairs: forms.Pairs) -> Response:
+    visit = desk.door.admit(request, dict(pairs))
     desk.sessions.end_all(visit.reader)
     page = desk.pages.show("logged_out")
     desk.door.drop(page, desk.door.session_cookie)

@@ -81,7 +81,12 @@ class Guard:
             told = f"This request is larger than {limit // 1024} kB and was not read."
             await _refuse(guarded_send, 413, told)
             return
-        await self.app(scope, _Replay(body, receive), guarded_send)
+        whole = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return whole.pop() if whole else await receive()
+
+        await self.app(scope, replay, guarded_send)
 
     def _is_for_us(self, scope: Scope) -> bool:
         """Tell whether a request names this site, or the machine itself.
@@ -103,20 +108,6 @@ def _head_size(scope: Scope) -> int:
 def _loggable(path: str) -> str:
     """Return a path without tokens, on one line and not too long."""
     return "".join(c if c.isprintable() else "?" for c in redact(path))[:200]
-
-
-class _Replay:
-    """Gives a body that was read already, then whatever the server has to say."""
-
-    def __init__(self, body: bytes, receive: Receive) -> None:
-        self.body: bytes | None = body
-        self.receive = receive
-
-    async def __call__(self) -> Message:
-        if self.body is None:
-            return await self.receive()
-        body, self.body = self.body, None
-        return {"type": "http.request", "body": body, "more_body": False}
 
 
 async def _read(scope: Scope, receive: Receive, limit: int) -> bytes | None:

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,7 +17,8 @@ from triage.errors import NotFound
 from triage.records import LIKES, EventKind
 from triage.tokens import LIFETIMES, Claims, Purpose
 from triage.web import stamps
-from triage.web.pages import Desk, form_fields
+from triage.web.forms import Pairs
+from triage.web.pages import Desk, form_route
 
 WINDOW = timedelta(seconds=60)
 Link = tuple[int | None, EventKind]
@@ -112,16 +112,18 @@ def routes(desk: Desk) -> list[Route]:
     def note(claims: Claims) -> tuple[int, int]:
         return opened.note(claims.slate, (claims.position, _kind(claims)), desk.clock.now())
 
-    def show(request: Request) -> Response:
+    def vote(request: Request, pairs: Pairs = ()) -> Response:
         claims = desk.claims(request, Purpose.VOTE)
-        impression, kind = desk.impression(claims), _kind(claims)
-        note(claims)
-        return desk.pages.show(
-            "vote", impression=impression, words=WORDS[kind], kind=kind, stamp=stamps.new(desk)
-        )
+        fields, kind = dict(pairs), _kind(claims)
+        if fields.get("vote") != kind:
+            impression = desk.impression(claims)
+            note(claims)
+            return desk.pages.show(
+                "vote", impression=impression, words=WORDS[kind], kind=kind, stamp=stamps.new(desk)
+            )
+        return act(request, claims, fields.get("stamp", ""))
 
-    def act(request: Request, stamp: str) -> Response:
-        claims = desk.claims(request, Purpose.VOTE)
+    def act(request: Request, claims: Claims, stamp: str) -> Response:
         n_opened, n_contradicted = note(claims)
         on_page = stamps.age(desk, stamp)
         told = evidence(request) | {
@@ -146,15 +148,7 @@ def routes(desk: Desk) -> list[Route]:
             stamp=stamps.new(desk),
         )
 
-    async def vote(request: Request) -> Response:
-        if request.method == "POST":
-            claims = desk.claims(request, Purpose.VOTE)
-            fields = dict(await form_fields(request))
-            if claims.action is not None and fields.get("vote") == claims.action:
-                return await run_in_threadpool(act, request, fields.get("stamp", ""))
-        return await run_in_threadpool(show, request)
-
-    return [Route("/v/{token}", vote, methods=["GET", "POST"])]
+    return [form_route("/v/{token}", vote, vote)]
 
 
 def _kind(claims: Claims) -> EventKind:
