@@ -49,8 +49,9 @@ def routes(desk: Desk) -> list[Route]:
 
 
 def _blank(desk: Desk, _: Request) -> Response:
-    form = forms.Form({"hour": "7", "zone": "UTC"})
-    return _subscribe_page(desk, form, stamp=stamps.new(desk))
+    return _subscribe_page(
+        desk, forms.Form({"hour": "7", "zone": "UTC", "stamp": stamps.new(desk)})
+    )
 
 
 def _subscribe_page(
@@ -58,7 +59,6 @@ def _subscribe_page(
     form: forms.Form,
     status: int = 200,
     *,
-    stamp: str,
     shown: tuple[Impression, ...] | None = None,
     strange: int = 0,
     notice: str = "",
@@ -67,7 +67,7 @@ def _subscribe_page(
         "subscribe",
         status,
         form=form,
-        stamp=stamp,
+        stamp=form["stamp"],
         zones=forms.zones(form["zone"]),
         shown=shown,
         strange=strange,
@@ -77,10 +77,11 @@ def _subscribe_page(
 
 def _subscribing(desk: Desk, request: Request, fields: forms.Pairs) -> Response:
     form, good = forms.read(fields, FORM)
-    stamp, filled_for = form["stamp"], stamps.age(desk, form["stamp"])
+    filled_for = stamps.age(desk, form["stamp"])
     if filled_for is None or filled_for >= LONGEST_FILLING or not desk.door.is_ours(request):
         notice = "This page was open for very long. Please press the button once more."
-        return _subscribe_page(desk, form, 422, stamp=stamps.new(desk), notice=notice)
+        form.typed["stamp"] = stamps.new(desk)
+        return _subscribe_page(desk, form, 422, notice=notice)
     if form["do"] == "preview":
         return _previewed(desk, request, form, good)
     try:
@@ -88,10 +89,10 @@ def _subscribing(desk: Desk, request: Request, fields: forms.Pairs) -> Response:
     except ConfigError:
         form.wrong["email"] = "That is not a mail address; one looks like ada@example.org."
     if form.wrong:
-        return _subscribe_page(desk, form, 422, stamp=stamp)
+        return _subscribe_page(desk, form, 422)
     if filled_for < SHORTEST_FILLING:
         notice = "That was quick. Please press the button once more."
-        return _subscribe_page(desk, form, 422, stamp=stamp, notice=notice)
+        return _subscribe_page(desk, form, 422, notice=notice)
     # People do not see this field; whatever fills it in learns nothing from the answer.
     if not form["website"]:
         likes, _ = _likes(desk, form)
@@ -101,22 +102,21 @@ def _subscribing(desk: Desk, request: Request, fields: forms.Pairs) -> Response:
 
 
 def _previewed(desk: Desk, request: Request, form: forms.Form, good: dict[str, Any]) -> Response:
-    stamp = form["stamp"]
     if form.wrong:
-        return _subscribe_page(desk, form, 422, stamp=stamp)
+        return _subscribe_page(desk, form, 422)
     likes, strange = _likes(desk, form)
     if not (good["interests"] or good["categories"] or likes):
         form.wrong["interests"] = "Write what you read, and the papers of today are sorted by it."
-        return _subscribe_page(desk, form, 422, stamp=stamp)
+        return _subscribe_page(desk, form, 422)
     if not desk.previews_left.take(desk.peer(request), desk.clock.now()):
         notice = "Enough previews for now: please wait a minute."
-        return _subscribe_page(desk, form, 429, stamp=stamp, notice=notice)
+        return _subscribe_page(desk, form, 429, notice=notice)
     nobody = subscribe.new_subscriber("nobody@example.org", SubscriberPreferences(**good))
     shown = desk.preview(nobody, likes)
     if shown is None:
         notice = "There are no papers to choose from yet: this site is new."
-        return _subscribe_page(desk, form, stamp=stamp, notice=notice)
-    return _subscribe_page(desk, form, stamp=stamp, shown=shown, strange=strange)
+        return _subscribe_page(desk, form, notice=notice)
+    return _subscribe_page(desk, form, shown=shown, strange=strange)
 
 
 def _likes(desk: Desk, form: forms.Form) -> tuple[tuple[int, ...], int]:
