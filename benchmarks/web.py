@@ -37,6 +37,7 @@ from benchmarks.figures import SHARED, record, skip
 from tests.factories import impression, slate
 from triage import store
 from triage.app import App, open_app
+from triage.choices import SubscriberPreferences
 from triage.records import EventKind, SubscriberState
 from triage.sessions import SESSION, fingerprint
 from triage.subscribe import add
@@ -117,7 +118,8 @@ def _fill(folder: Path) -> list[str]:
     with closing(open_app(folder / "triage.toml")) as app:
         step = N_PAPERS // N_SUBSCRIBERS
         for n, row in enumerate(rows[::step][:N_SUBSCRIBERS]):
-            add(app.database, f"reader.{n}@example.org", app.clock, interests=row["title"][:200])
+            preferences = SubscriberPreferences(interests=row["title"][:200])
+            add(app.database, f"reader.{n}@example.org", app.clock, preferences)
         # Whoever is first has theirs from the program, which learns to read the papers by it.
         first = ["run", "--date", days[-2], "--subscriber", "reader.0@example.org"]
         subprocess.run([*triage, *first], check=True, stdout=-3, stderr=-3)

@@ -109,7 +109,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "application/vnd.citationstyles.csl+json": {"type": "array", "items": {"type": "object"}},
     "application/json": {"type": "object"},
 }
-STATUSES = (200, 303, 403, 404, 410, 413, 421, 422, 429)
+STATUSES = (200, 303, 403, 404, 410, 413, 421, 422, 429, 431)
 
 
 def openapi(app: Starlette, *, anything: bool) -> dict[str, Any]:

@@ -120,9 +120,22 @@ def test_nothing_makes_reading_fail(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["@a{k, t={", "{", '@a{k, t="', "@a{k, x=", "\\", "@", "a = ", "\n,a"]
-)
+    "piece",
+    [
+        "@a{k, t={", "{", '@a{k, t="', "@a{k, x=", "\\", "@", "a = ", "\n,a", "}@a{k,", "a={x},",
+        "a={\n", 'a="{\n', 'a="x}\n', " ", "\n", "\na", "a = {x} # ",
+        "author = {a and\n", "%", "\n%", "\n %",
+    ],
+)  # fmt: skip
 def test_reading_takes_no_more_than_its_length(piece: str) -> None:
     # With a square of the work this would take minutes.
-    for entry in bibtex.read("@a{k, " + piece * (300_000 // len(piece))):
-        plain(" ".join(entry.fields.values()))
+    for begun in ("@a{k, ", "@a{k, author = {"):
+        for entry in bibtex.read(begun + piece * (300_000 // len(piece))):
+            plain(" ".join(entry.fields.values()))
+            names(entry.fields.get("author", ""))
+
+
+def test_macros_do_not_grow_beyond_measure() -> None:
+    macros = "".join(f"@string{{m{n} = m{n - 1} # m{n - 1}}}\n" for n in range(1, 60))
+    text = f"@string{{m0 = {{xx}}}}\n{macros}@a{{k, title = m59{' # m59' * 50_000}}}"
+    assert len(only(text).fields["title"]) == 100_000

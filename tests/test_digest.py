@@ -20,6 +20,7 @@ from tests import databases
 from tests.senders import Senders, forking
 from triage import store, tastes
 from triage.app import App, initialise, open_app
+from triage.choices import SubscriberPreferences
 from triage.demo.story import PAPERS
 from triage.errors import NotFound, SourceError
 from triage.features import FEATURES
@@ -50,7 +51,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for _ in ingest(app.database, open_source(PAPERS, DAY), app.clock, resume=False):
             pass
         for email, interests in READERS.items():
-            add(app.database, email, app.clock, interests=interests)
+            add(app.database, email, app.clock, SubscriberPreferences(interests=interests))
         app.database.close()
         yield folder
 
@@ -214,8 +215,7 @@ def test_a_pause_stops_the_digest_and_weekly_readers_wait_a_week(app: App) -> No
         app.database,
         "weekly@example.org",
         app.clock,
-        interests="robots",
-        frequency=Frequency.WEEKLY,
+        SubscriberPreferences(interests="robots", frequency=Frequency.WEEKLY),
     )
 
     sent = [app.nightly().run(DAY + timedelta(days=d), (), app.outbox()).queued for d in (0, 1, 7)]

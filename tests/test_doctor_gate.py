@@ -16,6 +16,7 @@ from tests.guarantees import Guarantee
 from tests.installation import add_papers, add_reader, empty_slate, queue, rows
 from tests.mail_servers import inbox
 from triage.app import App
+from triage.choices import SubscriberPreferences
 from triage.clearance import SET_UP
 from triage.cli import cli
 from triage.doctor import ProbeFailed, Reply
@@ -99,7 +100,8 @@ def test_the_run_itself_refuses_makes_nothing_and_can_be_forced(tmp_path: Path) 
         mail = f'transport = "smtp"\nhost = "127.0.0.1"\nport = {port}\nsecurity = "none"'
         app = installation(tmp_path, f'[mail]\nfrom = "us@example.org"\n{mail}')
         add_papers(app.database, [paper(n, listed_on=DAY) for n in range(1, 9)])
-        add(app.database, "ada@example.org", app.clock, interests="drafts for decoding")
+        preferences = SubscriberPreferences(interests="drafts for decoding")
+        add(app.database, "ada@example.org", app.clock, preferences)
         app.close()
         (tmp_path / "secret_key").chmod(0o644)
 

@@ -22,6 +22,7 @@ from tests.guarantees import Guarantee
 from tests.installation import installed
 from triage import store
 from triage.announcements import announcement_days, arxiv_today
+from triage.choices import SubscriberPreferences
 from triage.digest import Composed, Nightly
 from triage.fetched import Batch, FetchedPaper, SourceDay
 from triage.ingest import ingest
@@ -184,7 +185,8 @@ def test_each_subscriber_gets_one_digest_that_chooses_from_all_missed_days(
         rules = DigestRules(size=400, max_age_days=14, score_floor=0.0, exploration_slots=0)
         clock.at = datetime(2026, 3, 3, 4, tzinfo=UTC)
         for topic in readers:
-            add(database, f"{topic}@example.org", clock, interests=topic, zone="UTC", hour=6)
+            preferences = SubscriberPreferences(interests=topic, zone="UTC", hour=6)
+            add(database, f"{topic}@example.org", clock, preferences)
         schedule = Schedule(
             database,
             clock,

@@ -18,7 +18,8 @@ from tests.fakes import FakeMailer, StoppedClock
 from tests.guarantees import Guarantee
 from triage import store, subscribe
 from triage.audit import audit
-from triage.enrolment import MOST_WAITING, Enrolment, NoteKind, Wish, mailbox, network
+from triage.choices import SubscriberPreferences
+from triage.enrolment import MOST_WAITING, Enrolment, NoteKind, mailbox, network
 from triage.errors import ConfigError, NotFound, TokenError, TokenExpired
 from triage.mail import part_of
 from triage.notes import composer
@@ -51,8 +52,11 @@ class Office:
     mailer: FakeMailer
     outbox: Outbox
 
-    def subscribe(self, email: str = ADA, peer: str = HERE, **wish: object) -> None:
-        self.enrolment.ask_to_subscribe(Wish(email, **wish), peer)  # type: ignore[arg-type]
+    def subscribe(
+        self, email: str = ADA, peer: str = HERE, likes: Sequence[int] = (), **wish: object
+    ) -> None:
+        preferences = SubscriberPreferences(**wish)  # type: ignore[arg-type]
+        self.enrolment.ask_to_subscribe(email, preferences, peer, likes)
 
     def log_in(self, email: str = ADA, peer: str = HERE) -> tuple[str, str]:
         return self.enrolment.ask_to_log_in(email, peer)

@@ -239,6 +239,24 @@ def test_no_parameter_leads_elsewhere(world: World, guarantee: Guarantee) -> Non
 
 
 @pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/", {"x-long": "x" * 16_384}),
+        ("/", {f"x-many-{n}": "x" for n in range(2_000)}),
+        ("/?q=" + "x" * 16_384, {}),
+        ("/" + "x" * 16_384, {}),
+    ],
+)
+def test_a_request_whose_head_is_over_16_kb_is_refused(
+    world: World, path: str, headers: dict[str, str]
+) -> None:
+    answer = world.client().get(path, headers=headers)
+    assert answer.status_code == 431
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert world.client().get("/", headers={"x-long": "x" * 15_000}).status_code == 200
+
+
+@pytest.mark.parametrize(
     "cookie", ["session=x", "__Host-session=", "__Host-session=%00", "=;;,", "é"]
 )
 def test_a_cookie_that_is_none_of_ours_is_nobody(world: World, cookie: str) -> None:

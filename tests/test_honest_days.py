@@ -18,6 +18,7 @@ from tests.installation import fetched, installed
 from tests.topics import CATEGORIES, TOPICS
 from triage import store
 from triage.announcements import arxiv_today
+from triage.choices import SubscriberPreferences
 from triage.digest import Composed, Nightly
 from triage.errors import SourceError
 from triage.fetched import Batch, FetchedPaper, SourceDay
@@ -274,10 +275,9 @@ def office(tmp_path: Path, guarantee: Guarantee) -> Iterator[Office]:
                 database,
                 f"{name}@example.org",
                 clock,
-                interests=TOPICS[topic],
-                zone=zone,
-                hour=hour,
-                frequency=frequency,
+                SubscriberPreferences(
+                    interests=TOPICS[topic], zone=zone, hour=hour, frequency=frequency
+                ),
             )
         # Then nothing is announced until what came last has been shown, to weekly readers, too.
         office.live(n_days + n_quiet, hours=1 if guarantee.full else 3)

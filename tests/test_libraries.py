@@ -158,7 +158,7 @@ def test_what_is_no_library_is_refused(db: Database, reader: Subscriber) -> None
         read(db, reader, b"PK\x03\x04\0\0")
     with pytest.raises(ConfigError, match="20 MiB"):
         read(db, reader, b"x" * (libraries.LARGEST + 1))
-    assert read(db, reader, b"") == LibraryReport(0, 0, 0, 0)
+    assert read(db, reader, b"") == LibraryReport((), known=0)
 
 
 @pytest.mark.parametrize("form", ["bibtex", "ris", "json"])

@@ -10,11 +10,12 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.factories import NOON, paper
-from triage import library
+from tests.mutations import mutated
+from triage import bibtex, library, ris
 from triage.library import Entry, Liked
 
 ZOTERO = Path(__file__).resolve().parents[1].parent / "shared" / "payloads" / "zotero"
@@ -168,6 +169,78 @@ def test_running_text_gives_its_ids_and_lines_without_any() -> None:
         ("line 2", (("arxiv", "hep-th/9901001"),)),
         ("line 5", "Attention is all you need"),
     ]
+
+
+FILES = (
+    # JabRef
+    "% Encoding: UTF-8\n\n@Article{Vaswani2017,\n"
+    "  author = {Vaswani, Ashish and Shazeer, Noam},\n"
+    "  title  = {Attention Is All You Need},\n  year   = {2017},\n  month  = jun,\n"
+    "  doi    = {10.48550/arXiv.1706.03762},\n}\n\n@Comment{jabref-meta: databaseType:bibtex;}\n",
+    # Zotero, as BibLaTeX
+    "@misc{devlin_bert_2019,\n\ttitle = {{BERT}: {Pre}-training},\n\tdate = {2019-05-24},\n"
+    "\teprinttype = {arxiv},\n\teprint = {1810.04805 [cs]},\n"
+    "\tauthor = {Devlin, Jacob and Lee},\n"
+    "}\n",
+    # Written by hand
+    '@string{cacm = "Communications of the " # {ACM}}\n'
+    '@article(knuth, journal = cacm, title = "The {\\TeX}book", year = 1984, note = {a # b})\n',
+    "@misc{a, title={Drafts}, eprint={2603.00001}} @misc{b, title={Tokens}, doi={10.1000/182}}",
+    # PubMed
+    "TY  - JOUR\r\nID  - 1\r\nAU  - Lovelace, Ada\r\nAU  - Babbage, C.\r\n"
+    "TI  - On engines\r\n"
+    "PY  - 1843/10//\r\nDO  - 10.1098/rstl.1843.0001\r\nAB  - One line\r\n  and another\r\n"
+    "UR  - https://arxiv.org/abs/1706.03762v5\r\nER  - \r\n\r\n"
+    "TY  - BOOK\r\nT1  - Notes\r\nER  - \r\n",
+    # CSL-JSON and Zotero's own
+    '[{"id": "a", "type": "article-journal", "title": "On engines", "DOI": "10.1000/182", "author":'
+    ' [{"family": "Lovelace", "given": "Ada"}, {"literal": "A Group"}],'
+    ' "issued": {"date-parts": [[1843, 10, 1]]}, "note": "arXiv:1706.03762"}]',
+    '{"items": [{"key": "K", "data": {"itemType": "preprint", "title": "Drafts", "creators":'
+    ' [{"creatorType": "author", "firstName": "Ada", "lastName": "Lovelace"}],'
+    ' "archiveID": "arXiv:1706.03762", "date": "2017-06-12", "extra": "seen"}}]}',
+)
+PIECES = (
+    "@", "{", "}", "(", ")", '"', ",", "=", "#", "%", "\\", "\n", "\r", "\n% ", "\n@misc{k,\n",
+    "}@b{", "\nTY  - ", "\nER  -", "\nAU  - ", "[", "]", ":", "null", "\x00", "\u2028", "\ud800",
+    "é", "1e400",
+)  # fmt: skip
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> str:
+    """Draw a file as programs write it, with a few places cut, doubled or written over."""
+    text = draw(st.sampled_from(FILES))
+    if text[0] in "[{":
+        # A value of another kind, as no cut makes one.
+        rng = random.Random(draw(st.integers(0)))  # noqa: S311 - no secret
+        text = mutated(text.encode(), rng)[0].decode("utf-8", "replace")
+    for _ in range(draw(st.integers(0, 4))):
+        start = draw(st.integers(0, len(text)))
+        end = draw(st.integers(start, min(start + 40, len(text))))
+        kept = draw(st.sampled_from(("", text[start:end], 2 * text[start:end])))
+        text = text[:start] + kept + draw(st.sampled_from(("", *PIECES))) + text[end:]
+    return text
+
+
+@settings(derandomize=True, max_examples=500)
+@given(damaged())
+@example("% {x}@misc{a, title={X}}")
+@example('[{"itemType": ["note"], "title": "X"}]')
+def test_no_damage_makes_reading_fail(text: str) -> None:
+    for form in (library, bibtex, ris):
+        for entry in form.read(text):  # type: ignore[attr-defined]
+            assert isinstance(entry, form.Entry)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "piece", ["10.1000.1", "10.1000/)", "arxiv ", "arxiv:", " ", "a-b/", "/full", "1\n"]
+)
+def test_reading_text_takes_no_more_than_its_length(piece: str) -> None:
+    # With a square of the work this would take minutes.
+    library.read(piece * (300_000 // len(piece)))
+    library.read("see arxiv" + piece * (100_000 // len(piece)))
+    library.read("10.1000/" + piece * (100_000 // len(piece)))
 
 
 def test_nothing_in_nothing_out() -> None:

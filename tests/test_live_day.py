@@ -19,6 +19,7 @@ from tests.emulator import Fault, Upstreams
 from tests.mail_servers import CERTIFICATE, PASSWORD, USER, inbox
 from triage import store
 from triage.app import App, initialise, open_app
+from triage.choices import SubscriberPreferences
 from triage.cli import cli
 from triage.demo.story import PAPERS
 from triage.mail import part_of
@@ -80,7 +81,7 @@ def install(
     config, _ = initialise(folder, text)
     app = open_app(config)
     for email, interests in READERS.items():
-        add(app.database, email, app.clock, interests=interests)
+        add(app.database, email, app.clock, SubscriberPreferences(interests=interests))
     return app
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from tests.guarantees import Guarantee
 from tests.web_world import World, new_crowd
+from triage.choices import SubscriberPreferences
 from triage.clock import SystemClock
-from triage.enrolment import Wish
 from triage.mail import HEADERS
 from triage.outbox import Outbox
 from triage.records import OutgoingMessage
@@ -77,8 +77,8 @@ def test_confirmations_overtake_a_run_of_digests(tmp_path: Path, guarantee: Guar
         time.sleep(0.005)
     asked_at = time.monotonic()
     for n in range(n_notes):
-        wish = Wish(f"new.{n}@d{n}.example.org", interests="See https://evil.example/now")
-        world.enrolment.ask_to_subscribe(wish, f"10.{n}.0.1")
+        evil = SubscriberPreferences(interests="See https://evil.example/now")
+        world.enrolment.ask_to_subscribe(f"new.{n}@d{n}.example.org", evil, f"10.{n}.0.1")
     notes = outbox("notes/1/x", 1)
     while digests.is_alive():
         world.enrolment.answer()
@@ -104,8 +104,8 @@ def test_confirmations_are_of_another_stream_and_hold_no_word_of_a_stranger(
     tmp_path: Path, guarantee: Guarantee
 ) -> None:
     world: World = new_crowd(tmp_path, 1, 1)
-    evil = "Ada <script> https://evil.example/now"
-    world.enrolment.ask_to_subscribe(Wish("new@example.org", interests=evil), "192.0.2.1")
+    evil = SubscriberPreferences(interests="Ada <script> https://evil.example/now")
+    world.enrolment.ask_to_subscribe("new@example.org", evil, "192.0.2.1")
     [note] = world.answers()
     digest = world.mail().mime
     assert headers_of(digest) == {*HEADERS, "Content-Type"}

@@ -14,6 +14,7 @@ from tests.factories import DAY, paper, slate
 from tests.fakes import FakeMailer, StoppedClock
 from tests.installation import fetched, installed, rows, take_in
 from triage import store
+from triage.choices import SubscriberPreferences
 from triage.digest import Composed, Nightly
 from triage.errors import ConfigError
 from triage.outbox import Outbox
@@ -52,8 +53,7 @@ class Office:
             self.database,
             "ada@example.org",
             self.clock,
-            interests="drafts",
-            **chosen,  # type: ignore[arg-type]
+            SubscriberPreferences(interests="drafts", **chosen),  # type: ignore[arg-type]
         ).subscriber
 
     def serve(self, on: date) -> Slate | None:

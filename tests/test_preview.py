@@ -15,6 +15,7 @@ from tests.fakes import StoppedClock
 from tests.installation import add_papers, installed
 from tests.web_world import everything
 from triage import store, subscribe
+from triage.choices import SubscriberPreferences
 from triage.preview import FRESH_FOR, Previews
 from triage.ranking import DigestRules
 from triage.records import Subscriber
@@ -46,7 +47,8 @@ def is_served(world: World) -> None:
 
 
 def nobody(interests: str = "", **wish: object) -> Subscriber:
-    return subscribe.checked("nobody@example.org", interests=interests, **wish)  # type: ignore[arg-type]
+    preferences = SubscriberPreferences(interests=interests, **wish)  # type: ignore[arg-type]
+    return subscribe.new_subscriber("nobody@example.org", preferences)
 
 
 def test_papers_close_to_the_words_come_first_with_reasons(world: World) -> None:

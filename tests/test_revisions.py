@@ -13,6 +13,7 @@ from tests.digests import digest, problems_of_html
 from tests.factories import DAY, NOON, paper, slate
 from tests.fakes import StoppedClock
 from tests.installation import fetched, installed, rows, take_in
+from triage.choices import SubscriberPreferences
 from triage.digest import Nightly
 from triage.ranking import DigestRules
 from triage.records import Slate
@@ -41,7 +42,8 @@ def digest_of(
 ) -> Slate:
     """Return the digest of the day after a revision, for a reader who came before it."""
     clock = StoppedClock(NOON)
-    reader = add(database, "ada@example.org", clock, likes=likes, revisions=revisions).subscriber
+    preferences = SubscriberPreferences(revisions=revisions)
+    reader = add(database, "ada@example.org", clock, preferences, likes=likes).subscriber
     rules = DigestRules(size=3, max_age_days=9, score_floor=0.0, exploration_slots=0)
     nightly = Nightly(
         database,
@@ -89,7 +91,8 @@ def test_a_small_change_a_withdrawal_and_another_day_are_no_news(
 
 def test_the_wish_is_stored(database: Database) -> None:
     for n, wish in enumerate((True, False)):
-        add(database, f"r{n}@example.org", StoppedClock(), revisions=wish)
+        preferences = SubscriberPreferences(revisions=wish)
+        add(database, f"r{n}@example.org", StoppedClock(), preferences)
     assert [row["revisions"] for row in rows(database, "subscribers")] == [True, False]
 
 

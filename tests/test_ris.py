@@ -44,3 +44,8 @@ def test_no_value_breaks_its_line(text: str) -> None:
     shown = "".join(c for c in " ".join(text.split()) if c.isprintable())
     assert re.split(r"\r\n", written)[-2] == "ER  - "
     assert ris.first(entry.fields, "TI") == shown.strip()
+
+
+def test_reading_takes_no_more_than_its_length() -> None:
+    (entry,) = ris.read("TY  - JOUR\nAB  - x\n" + "x\n" * 500_000)
+    assert len(entry.fields["AB"][0]) == 1_000_001

@@ -16,6 +16,7 @@ import pytest
 from tests.fakes import FakeMailer, StoppedClock
 from tests.installation import ListedSource, fetched, installed, rows
 from triage import store
+from triage.choices import SubscriberPreferences
 from triage.digest import Composed, Nightly
 from triage.due import digest_at
 from triage.errors import SourceError, TriageError
@@ -90,8 +91,8 @@ class Office:
         )
 
     def reader(self, email: str, zone: str = "UTC", hour: int = 7) -> Subscriber:
-        added = add(self.database, email, self.clock, interests="drafts", zone=zone, hour=hour)
-        return added.subscriber
+        preferences = SubscriberPreferences(interests="drafts", zone=zone, hour=hour)
+        return add(self.database, email, self.clock, preferences).subscriber
 
     def forward(self, **how_far: float) -> None:
         self.clock.at += timedelta(**how_far)
@@ -470,8 +471,7 @@ def test_weekly_readers_get_one_digest_a_week(office: Office) -> None:
         office.database,
         "weekly@example.org",
         office.clock,
-        interests="drafts",
-        frequency=Frequency.WEEKLY,
+        SubscriberPreferences(interests="drafts", frequency=Frequency.WEEKLY),
     )
     schedule = office.schedule()
     for _ in range(29):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.factories import NOON
 from tests.installation import rows
 from tests.web_world import ADDRESS, World, new_world
 from triage import store, subscribe
+from triage.choices import SubscriberPreferences
 from triage.errors import ConfigError, NotFound, TriageError
 from triage.records import EventKind, Frequency, MessageState, SubscriberState
 from triage.tables import metadata
@@ -22,8 +24,10 @@ def world(tmp_path: Path) -> World:
     return new_world(tmp_path)
 
 
-def add(world: World, email: str = "new@example.org", **fields: Any) -> subscribe.Added:
-    return subscribe.add(world.db, email, world.clock, **fields)
+def add(
+    world: World, email: str = "new@example.org", likes: Sequence[str] = (), **chosen: Any
+) -> subscribe.Added:
+    return subscribe.add(world.db, email, world.clock, SubscriberPreferences(**chosen), likes=likes)
 
 
 def message_state(world: World, reader: int = 0) -> MessageState:

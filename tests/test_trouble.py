@@ -16,6 +16,7 @@ from sqlalchemy import event
 from triage import store
 from triage._assets import example_config
 from triage.app import App, initialise, open_app
+from triage.choices import SubscriberPreferences
 from triage.cli import cli
 from triage.demo.story import DAY_ONE, PAPERS
 from triage.errors import DatabaseError
@@ -34,7 +35,8 @@ def app(tmp_path: Path) -> Iterator[App]:
     for _ in ingest(app.database, open_source(PAPERS, DAY_ONE), app.clock, resume=False):
         pass
     for n in range(4):
-        add(app.database, f"reader{n}@example.org", app.clock, interests="language models")
+        preferences = SubscriberPreferences(interests="language models")
+        add(app.database, f"reader{n}@example.org", app.clock, preferences)
     yield app
     app.close()
 

@@ -262,10 +262,10 @@ def test_doubted_votes_are_kept_shown_and_taken_back_into_account(tmp_path: Path
         assert store.events.all_votes(conn) == []
         doubted = store.events.listing(conn, origin=Origin.SUSPECTED_SCANNER)
     assert len(doubted) == 12
-    assert feedback.believe(world.db, reader.email) == 12
+    assert feedback.believe(world.db, reader) == 12
     with world.db.read() as conn:
         assert len(store.events.votes(conn, reader.id)) == 3
-    assert feedback.believe(world.db, reader.email) == 0
+    assert feedback.believe(world.db, reader) == 0
 
 
 def test_a_person_votes_as_a_bot_did_and_counts(tmp_path: Path) -> None:

@@ -75,7 +75,13 @@ def test_who_wrote_much_of_it_can_be_followed(world: World, ada: Visitor) -> Non
     assert 'value="Marie Curie"' not in bring(ada, LIBRARY.encode()).text
 
 
-@pytest.mark.parametrize("content", [b"", b"\0\1\2\3", b"\xff\xfe", b"%PDF-1.7 \0", b"[[[", b"@"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"\0\1\2\3", b"\xff\xfe", b"%PDF-1.7 \0", b"[[[", b"@", b"% {x}@misc{a, title={X}}",
+        b'[{"itemType": ["note"], "title": "X"}]',
+    ],
+)  # fmt: skip
 def test_what_is_no_library_changes_nothing(world: World, ada: Visitor, content: bytes) -> None:
     before = world.everything()
     assert bring(ada, content).status_code in {200, 422}

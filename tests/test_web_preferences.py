@@ -13,9 +13,9 @@ from sqlalchemy import select
 from tests.factories import NOON
 from tests.web_world import ADDRESS, Visitor, World, new_world
 from triage import store, subscribe
+from triage.choices import NAMES
 from triage.records import Detail, EventKind, Frequency, Interest, Subscriber, SubscriberState
 from triage.tables import metadata
-from triage.web.preferences import CHOICES
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_saving_an_untouched_form_changes_nothing(world: World, ada: Visitor) ->
         "explores": False,
         "community": 0.25,
     }
-    assert set(full) == set(CHOICES)
+    assert set(full) == set(NAMES)
     changed = subscribe.change(world.db, world.readers[0].public_id, **full)
     assert changed == reader_of(world) == replace(world.readers[0], **full)  # type: ignore[arg-type]
     for page in (ada.get("/preferences"), ada.submit(ada.get("/preferences"), "save")):

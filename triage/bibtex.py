@@ -11,18 +11,26 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import tee, zip_longest
 from typing import Final
 
+# The first form is a remark, in which nothing begins.
 _ENTRY: Final = re.compile(
-    r"(?:^[^\S\n]*@\s*([A-Za-z]+)\s*[{(]|(?<=\})[^\S\n]*@\s*([A-Za-z]+)\s*\{)", re.MULTILINE
+    r"^[^\S\n]*%.*"
+    r"|^[^\S\n]*@\s*([A-Za-z]+)\s*[{(]"
+    r"|(?<=\})[^\S\n]*@\s*([A-Za-z]+)\s*\{",
+    re.MULTILINE,
 )
 _NAME: Final = re.compile(r"[\s,]*([A-Za-z][\w:.+/-]*)\s*=\s*")
-_NEXT_FIELD: Final = re.compile(r",?[^\S\n]*\n\s*[A-Za-z][\w-]*\s*=\s*[\"{\w]")
+_NEXT_FIELD: Final = re.compile(r"\n[^\S\n]*[A-Za-z][\w-]*\s*=\s*[\"{\w]")
+_QUOTE_OR_BRACE: Final = re.compile(r'["{}]')
 _BARE: Final = re.compile(r"[^\s,#{}\"()]+")
 _NOT_OF_KEYS: Final = re.compile(r"[^A-Za-z0-9:._-]")
 _NOT_OF_IDS: Final = re.compile(r"[{}\s]")
 _MONTHS: Final = {name: name for name in "jan feb mar apr may jun jul aug sep oct nov dec".split()}
 _LONGEST_VALUE: Final = 100_000
+# Short, so that a small file of macros does not grow into gigabytes.
+_LONGEST_MACRO: Final = 300
 
 _ACCENTS: Final = {
     "`": "\u0300", "'": "\u0301", "^": "\u0302", "~": "\u0303", "=": "\u0304", "u": "\u0306",
@@ -70,24 +78,26 @@ class Entry:
 
 def looks_like(text: str) -> bool:
     """Tell whether a text has anything that begins like an entry."""
-    return _ENTRY.search(text) is not None
+    return next(_starts(text), None) is not None
 
 
 def read(text: str) -> Iterator[Entry]:
     """Yield the entries of a file, whatever is wrong with some of them; none of an empty one."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     macros = dict(_MONTHS)
-    starts = [each for each in _ENTRY.finditer(text) if not _in_remark(text, each.start())]
     line, counted = 1, 0
-    for start, following in zip(starts, [*starts[1:], None], strict=True):
-        end = following.start() if following else len(text)
+    starts, followers = tee(_starts(text))
+    next(followers, None)
+    for start, following in zip_longest(starts, followers):
         at = text.index("@", start.start())
         line += text.count("\n", counted, at)
         counted = at
         kind = (start[1] or start[2]).lower()
-        body = text[start.end() : end]
+        body = text[start.end() : following.start() if following else len(text)]
         if kind == "string":
-            macros |= {name.lower(): value for name, value in _fields(body, macros)}
+            macros |= {
+                name.lower(): value[:_LONGEST_MACRO] for name, value in _fields(body, macros)
+            }
         elif kind not in {"comment", "preamble"}:
             key, _, rest = body.partition(",")
             if "=" in key:  # no key: the fields begin at once
@@ -98,19 +108,21 @@ def read(text: str) -> Iterator[Entry]:
             yield Entry(kind, " ".join(key.split())[:200].rstrip("}) "), line, fields)
 
 
-def _in_remark(text: str, at: int) -> bool:
-    """Tell whether a `%` stands before a place on its line, with nothing but blanks before it."""
-    return text[text.rfind("\n", 0, at) + 1 : at].lstrip().startswith("%")
+def _starts(text: str) -> Iterator[re.Match[str]]:
+    return (each for each in _ENTRY.finditer(text) if each[1] or each[2])
 
 
 def _fields(body: str, macros: dict[str, str]) -> Iterator[tuple[str, str]]:
+    closing = _closing(body)
     at = 0
     while (name := _NAME.match(body, at)) is not None:
-        parts = []
+        parts, length = [], 0
         at = name.end()
         while True:
-            part, at = _value(body, at, macros)
-            parts.append(part)
+            part, at = _value(body, at, macros, closing)
+            if length < _LONGEST_VALUE:
+                parts.append(part)
+                length += len(part)
             at = _skip_blanks(body, at)
             if body[at : at + 1] != "#":
                 break
@@ -123,35 +135,45 @@ def _fields(body: str, macros: dict[str, str]) -> Iterator[tuple[str, str]]:
             at = following.start()
 
 
+def _closing(body: str) -> dict[int, int]:
+    """Return for the place of each brace that is closed the place of the one that closes it."""
+    opened: list[int] = []
+    closing = {}
+    for mark in re.finditer("[{}]", body):
+        if mark[0] == "{":
+            opened.append(mark.start())
+        elif opened:
+            closing[opened.pop()] = mark.start()
+    return closing
+
+
 def _skip_blanks(body: str, at: int) -> int:
     while at < len(body) and body[at].isspace():
         at += 1
     return at
 
 
-def _value(body: str, at: int, macros: dict[str, str]) -> tuple[str, int]:
+def _value(body: str, at: int, macros: dict[str, str], closing: dict[int, int]) -> tuple[str, int]:
     """Return one braced, quoted or bare value and the place after it."""
     opened = body[at : at + 1]
-    if opened not in {"{", '"'}:
+    if opened == "{" and at in closing:
+        end = closing[at]
+        value = body[at + 1 : end]
+        swallowed = _NEXT_FIELD.search(value) if body.find("}", end + 1) < 0 else None
+        if swallowed is None:
+            return value, end + 1
+        # The brace that should close the entry closed the value: other fields lie within.
+        return value[: swallowed.start()].rstrip().rstrip(","), at + 1 + swallowed.start()
+    if opened == '"':
+        mark = _QUOTE_OR_BRACE.search(body, at + 1)
+        while mark is not None and mark.start() in closing:
+            mark = _QUOTE_OR_BRACE.search(body, closing[mark.start()] + 1)
+        if mark is not None and mark[0] == '"':
+            return body[at + 1 : mark.start()], mark.end()
+    elif opened != "{":
         bare = _BARE.match(body, at)
         word = bare[0] if bare else ""
         return macros.get(word.lower(), word), at + len(word)
-    depth = 0
-    for mark in re.compile(r'[{}"]' if opened == '"' else r"[{}]").finditer(body, at + 1):
-        if mark[0] == '"':
-            if depth == 0:
-                return body[at + 1 : mark.start()], mark.end()
-        elif mark[0] == "{":
-            depth += 1
-        elif depth == 0 and opened == "{":
-            value = body[at + 1 : mark.start()]
-            swallowed = None if "}" in body[mark.end() :] else _NEXT_FIELD.search(value)
-            if swallowed is None:
-                return value, mark.end()
-            # The brace that should close the entry closed the value: other fields lie within.
-            return value[: swallowed.start()], at + 1 + swallowed.start()
-        else:
-            depth -= 1
     following = _NEXT_FIELD.search(body, at)
     end = following.start() if following else len(body)
     return body[at + 1 : end].rstrip().rstrip(',}"'), end
@@ -190,7 +212,7 @@ def verbatim(value: str) -> str:
 def names(value: str) -> tuple[str, ...]:
     """Return the names of a field of authors, first names first."""
     found = []
-    for part in _at_depth_0(value, r"\s+and\s+"):
+    for part in _at_depth_0(" ".join(value.split()), " and "):
         name = part.strip()
         if name and name.lower() != "others":
             pieces = _at_depth_0(name, r",")

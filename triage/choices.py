@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import date
-from typing import Any
+from typing import Any, Final
 from zoneinfo import available_timezones
 
 from triage.errors import ConfigError
@@ -23,15 +24,41 @@ ALL_DAYS = 127
 _CATEGORY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z][A-Za-z0-9_-]*)?", re.ASCII)
 
 
-def judged(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriberPreferences:
+    """What a new subscriber chose, as yet unchecked; the fields are those of `Subscriber`."""
+
+    zone: str = "UTC"
+    hour: int = 7
+    frequency: Frequency = Frequency.DAILY
+    weekdays: int = ALL_DAYS
+    paused_until: date | None = None
+    size: int | None = None
+    score_floor: float | None = None
+    detail: Detail = Detail.ABSTRACT
+    interests: str = ""
+    categories: Sequence[str] = ()
+    followed_authors: Sequence[str] = ()
+    include_keywords: Sequence[str] = ()
+    exclude_keywords: Sequence[str] = ()
+    revisions: bool = False
+    recap: bool = False
+    explores: bool = True
+    community: float = 1.0
+
+
+NAMES: Final = tuple(each.name for each in fields(SubscriberPreferences))
+
+
+def judged(chosen: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the choices that can be, as they are stored, and what is wrong with the others.
 
     Args:
-        fields: by the names of `Subscriber`.
+        chosen: by the names of `Subscriber`.
     """
     good: dict[str, Any] = {}
     wrong: dict[str, str] = {}
-    for name, value in fields.items():
+    for name, value in chosen.items():
         try:
             good[name] = _CHECKS[name](value)
         except ConfigError as error:
@@ -39,13 +66,13 @@ def judged(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     return good, wrong
 
 
-def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
+def checked(chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Return choices as they are stored.
 
     Raises:
         ConfigError: one of them cannot be.
     """
-    return {name: _CHECKS[name](value) for name, value in fields.items()}
+    return {name: _CHECKS[name](value) for name, value in chosen.items()}
 
 
 @functools.cache
@@ -134,10 +161,6 @@ def _size(size: int | None) -> int | None:
     return size
 
 
-def _date(on: date | None) -> date | None:
-    return on
-
-
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "zone": _zone,
     "hour": _hour,
@@ -149,7 +172,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "include_keywords": _names,
     "exclude_keywords": _names,
     "weekdays": _weekdays,
-    "paused_until": _date,
+    "paused_until": lambda on: on,
     "score_floor": _score_floor,
     "size": _size,
     "revisions": bool,

@@ -31,10 +31,7 @@ def _plain(value: object) -> str:
     if isinstance(value, date | datetime):
         return value.isoformat()
     if isinstance(value, bytes):
-        try:
-            text = value.decode("utf-8")
-        except UnicodeDecodeError:
-            return base64.b64encode(value).decode("ascii")
-        is_text = text.isascii() and all(c.isprintable() or c in "\r\n\t" for c in text)
+        text = value.decode("ascii", "replace")
+        is_text = value.isascii() and all(c.isprintable() or c in "\r\n\t" for c in text)
         return text if is_text else base64.b64encode(value).decode("ascii")
     raise TypeError(f"{type(value).__name__} has no form in JSON")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from triage import dossier, store, subscribe
+from triage.choices import SubscriberPreferences
 from triage.errors import ConfigError, MessageError, NotFound, TokenError, TokenExpired
 from triage.ports import Clock
 from triage.records import OutgoingMessage, Subscriber, SubscriberState
@@ -52,6 +53,8 @@ _LIMITS: tuple[tuple[str, timedelta, int], ...] = (
     ("domain", _HOUR, 50),
 )
 _CONFIRMATIONS = ((_DAY, 1), (_MONTH, 3))
+FORM = ("interests", "categories", "zone", "hour")
+"""What the form to subscribe asks for, by the names of `SubscriberPreferences`."""
 _LIKES = "likes"
 _LOGINS = ((_HOUR, 3), (_DAY, 10))
 
@@ -89,18 +92,6 @@ class Note:
 Compose = Callable[[Note, datetime], OutgoingMessage]
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a new subscriber wrote into the form, as yet unchecked; `likes` are ids of papers."""
-
-    email: str
-    interests: str = ""
-    categories: tuple[str, ...] = ()
-    zone: str = "UTC"
-    hour: int = 7
-    likes: tuple[int, ...] = ()
-
-
 class Enrolment:
     """Takes wishes, answers them by mail, and lets digests begin and end.
 
@@ -126,26 +117,20 @@ class Enrolment:
 
     # -- what a page stores --------------------------------------------------------------------
 
-    def ask_to_subscribe(self, wish: Wish, peer: str) -> None:
-        """Store a wish to subscribe.
+    def ask_to_subscribe(
+        self,
+        email: str,
+        preferences: SubscriberPreferences,
+        peer: str,
+        likes: Sequence[int] = (),
+    ) -> None:
+        """Store a wish to subscribe, with the choices that the form has and the ids of papers.
 
         Raises:
-            ConfigError: something in the wish cannot be, whoever wrote it.
+            ConfigError: the address or a preference cannot be.
         """
-        checked = subscribe.checked(
-            wish.email,
-            interests=wish.interests,
-            categories=wish.categories,
-            zone=wish.zone,
-            hour=wish.hour,
-        )
-        details = {
-            "interests": checked.interests,
-            "categories": list(checked.categories),
-            "zone": checked.zone,
-            "hour": checked.hour,
-            "likes": list(wish.likes),
-        }
+        checked = subscribe.new_subscriber(email, preferences)
+        details = {name: getattr(checked, name) for name in FORM} | {_LIKES: list(likes)}
         self._ask(Kind.SUBSCRIBE, checked.email, peer, details=details)
 
     def ask_to_log_in(self, email: str, peer: str) -> tuple[str, str]:
@@ -155,7 +140,7 @@ class Enrolment:
             ConfigError: that is no mail address.
         """
         kept, code = secrets.token_urlsafe(24), f"{secrets.randbelow(10**6):06d}"
-        address = subscribe.checked(email).email
+        address = subscribe.normal_address(email)
         self._ask(Kind.LOGIN, address, peer, binding=fingerprint(kept), code=code)
         return kept, code
 
@@ -275,9 +260,8 @@ class Enrolment:
             subscriber = store.subscribers.by_public_id(conn, public_id)
             if subscriber is None:
                 raise NotFound("this subscriber is no longer stored and gets no mail")
-            if not subscribe.stop(conn, subscriber, SubscriberState.UNSUBSCRIBED, now):
-                return ""
-            if subscriber.state is not SubscriberState.ACTIVE:
+            left = store.messages.stop(conn, subscriber.id, SubscriberState.UNSUBSCRIBED, now)
+            if not left or subscriber.state is not SubscriberState.ACTIVE:
                 return ""
             ask = self._new_ask(Kind.LEAVE, subscriber.email, "", answered_at=now)
             store.accounts.add(conn, **ask)
@@ -346,7 +330,7 @@ class Enrolment:
             if subscriber.state is SubscriberState.PENDING and ask.details:
                 # Somebody else may have asked before, and for something else.
                 wish = _wished(ask)
-                wanted = {name: getattr(wish, name) for name in ask.details if name != _LIKES}
+                wanted = {name: getattr(wish, name) for name in FORM if name in ask.details}
                 store.subscribers.change(conn, subscriber.id, **wanted)
                 subscribe.like_at_start(conn, subscriber.id, ask.details.get(_LIKES, []), now)
             store.subscribers.confirm(conn, subscriber.id, consent, now)
@@ -354,8 +338,8 @@ class Enrolment:
 
 
 def _wished(ask: Ask) -> Subscriber:
-    wish = {name: value for name, value in ask.details.items() if name != _LIKES}
-    return subscribe.checked(ask.email, **wish)
+    chosen = {name: ask.details[name] for name in FORM if name in ask.details}
+    return subscribe.new_subscriber(ask.email, SubscriberPreferences(**chosen))
 
 
 def mailbox(email: str) -> str:

@@ -151,17 +151,9 @@ def vote(
         )
 
 
-def believe(db: Database, email: str) -> int:
-    """Let a subscriber's votes count that seemed to be a scanner's; return how many those were.
-
-    Raises:
-        NotFound: no such subscriber.
-    """
+def believe(db: Database, subscriber: Subscriber) -> int:
+    """Let a subscriber's votes count that seemed to be a scanner's; return how many those were."""
     with db.write() as conn:
-        key = store.subscribers.email_key(email)
-        subscriber = store.subscribers.by_email_key(conn, key)
-        if subscriber is None:
-            raise NotFound("no such subscriber: `triage subscriber list` shows all of them")
         return store.events.believe(conn, subscriber.id)
 
 

@@ -53,27 +53,34 @@ class LibraryReport:
     """How a library was taken: `read` = `liked` + `known` + `waiting` + those not recognised.
 
     Attributes:
-        liked: entries that are new likes; `known` those of papers that were voted on before, or
-            that the library names twice.
-        waiting: entries with an arXiv id or a DOI of papers that are not stored: they become
-            likes when the library is read again after the papers have come.
+        new_likes: the papers that are liked from now on, in their order.
+        known: entries of papers that were voted on before, or that the library names twice.
+        absent: the entries that are `waiting`, with an arXiv id or a DOI of papers that are not
+            stored: they become likes when the library is read again after the papers have come.
         stored: papers that were stored because the library holds all that is needed.
-        new_likes: the ids of the papers of `liked`, in their order.
-        absent: the entries of `waiting`.
     """
 
-    read: int
-    liked: int
+    new_likes: tuple[int, ...]
     known: int
-    waiting: int
+    absent: tuple[Entry, ...] = ()
     unrecognised: tuple[Unrecognised, ...] = ()
     stored: int = 0
-    new_likes: tuple[int, ...] = ()
-    absent: tuple[Entry, ...] = ()
+
+    @property
+    def liked(self) -> int:
+        return len(self.new_likes)
+
+    @property
+    def waiting(self) -> int:
+        return len(self.absent)
+
+    @property
+    def read(self) -> int:
+        return self.recognised + len(self.unrecognised)
 
     @property
     def recognised(self) -> int:
-        return self.read - len(self.unrecognised)
+        return self.liked + self.known + self.waiting
 
     def __str__(self) -> str:
         return (
@@ -128,14 +135,7 @@ def read_library(
                 new_likes.append(paper_id)
                 _like(conn, subscriber, paper_id, clock.now())
     return LibraryReport(
-        read=len(entries),
-        liked=len(new_likes),
-        known=known_already,
-        waiting=len(absent),
-        unrecognised=tuple(unrecognised),
-        stored=n_stored,
-        new_likes=tuple(new_likes),
-        absent=tuple(absent),
+        tuple(new_likes), known_already, tuple(absent), tuple(unrecognised), n_stored
     )
 
 
@@ -165,7 +165,7 @@ def like_own(db: Database, clock: Clock, subscriber: Subscriber, author: str) ->
         new = [id for id in own if id not in before]
         for id in new:
             _like(conn, subscriber, id, clock.now())
-    return LibraryReport(len(own), len(new), len(own) - len(new), 0, new_likes=tuple(new))
+    return LibraryReport(tuple(new), known=len(own) - len(new))
 
 
 def likes(db: Database, subscriber: Subscriber) -> list[Liked]:

@@ -24,11 +24,11 @@ FORMATS: Final = ("bibtex", "ris", "json", "csv")
 MOST_ENTRIES: Final = 20_000
 _MONTHS: Final = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 # What a reference manager keeps beside papers.
-_NO_PAPERS: Final = {"attachment", "note", "annotation"}
+_NO_PAPERS: Final = ("attachment", "note", "annotation")
 _MENTION: Final = re.compile(
-    r"(?P<doi>10\.\d{4,9}(?:\.\d+)*/[^\s\"<>{}|\\^`]+)"
+    r"(?P<doi>10\.\d{4,9}(?:\.\d+){0,4}/[^\s\"<>{}|\\^`]{1,1000})"
     r"|(?:arxiv\.org/(?:abs|pdf|html|format|src|e-print|ps)/|huggingface\.co/papers/"
-    r"|\barxiv\s*[:.]?\s*|\babs/|(?P<bare>(?<![\w./-])))"
+    r"|\barxiv(?:\s*[:.])?\s*|\babs/|(?P<bare>(?<![\w./-])))"
     r"(?P<arxiv>\d{4}\.\d{4,5}(?!\d)|[a-z]+(?:-[a-z]+)?(?:\.[a-z]{2})?/\d{7}(?!\d))(?:v\d+)?",
     re.IGNORECASE,
 )

@@ -31,28 +31,32 @@ def looks_like(text: str) -> bool:
 def read(text: str) -> Iterator[Entry]:
     """Yield the records of a file; none of an empty one."""
     entry: Entry | None = None
-    last = ""
-    # Not `splitlines`, which takes more characters for line ends than the format has.
-    for number, line in enumerate(re.split(r"\r\n|\n|\r", text.removeprefix("\ufeff")), 1):
-        found = _LINE.match(line)
-        if found is None:
-            if entry is not None and last and line.strip():
-                entry.fields[last][-1] += " " + line.strip()
-            continue
-        tag, value = found[1], found[2].strip()
-        if tag == "TY":
+    for number, tag, value in _tagged(text.removeprefix("\ufeff")):
+        if tag in {"TY", "ER"}:
             if entry is not None:
                 yield entry
-            entry = Entry(number)
-        elif tag == "ER":
-            if entry is not None:
-                yield entry
-            entry = None
+            entry = Entry(number) if tag == "TY" else None
         if entry is not None:
             entry.fields.setdefault(tag, []).append(value)
-            last = tag
     if entry is not None:
         yield entry
+
+
+def _tagged(text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield the line number, the tag and the value, which may go on over several lines."""
+    begun, tag = 0, ""
+    parts: list[str] = []
+    # Not `splitlines`, which takes more characters for line ends than the format has.
+    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
+        found = _LINE.match(line)
+        if found is None:
+            parts += [line.strip()] if line.strip() else []
+            continue
+        if tag:
+            yield begun, tag, " ".join(parts)
+        begun, tag, parts = number, found[1], [found[2].strip()]
+    if tag:
+        yield begun, tag, " ".join(parts)
 
 
 def written(kind: str, fields: Sequence[tuple[str, str]]) -> str:

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from triage import choices, store
+from triage.choices import SubscriberPreferences
 from triage.errors import ConfigError, NotFound
 from triage.ports import Clock
-from triage.records import (
-    Detail,
-    EventKind,
-    Frequency,
-    Subscriber,
-    SubscriberState,
-)
+from triage.records import EventKind, Subscriber, SubscriberState
 from triage.store import Database
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+
+DEFAULTS = SubscriberPreferences()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,49 +35,24 @@ def add(
     db: Database,
     email: str,
     clock: Clock,
+    preferences: SubscriberPreferences = DEFAULTS,
     *,
-    interests: str = "",
-    categories: Sequence[str] = (),
     likes: Sequence[str] = (),
-    zone: str = "UTC",
-    hour: int = 7,
-    frequency: Frequency = Frequency.DAILY,
-    detail: Detail = Detail.ABSTRACT,
-    followed_authors: Sequence[str] = (),
-    include_keywords: Sequence[str] = (),
-    exclude_keywords: Sequence[str] = (),
-    revisions: bool = False,
     consent: str = "the operator vouches for it",
     address_hash: Callable[[str], str] | None = None,
-    **further: Any,
 ) -> Added:
     """Add a confirmed subscriber; an address that is known already stays as it is.
 
     Args:
         likes: papers, as `store.papers.resolve` understands them; each counts as a vote up.
-        revisions: whether to tell of major revisions of liked papers.
         consent: how the subscriber agreed to receive mail.
         address_hash: the name under which an address is suppressed; None asks nobody.
-        further: what else may be chosen, by the names of `Subscriber`: `weekdays`, `size`, …
 
     Raises:
-        ConfigError: the address, zone, hour, a category or the interests cannot be, or the address
-            is suppressed.
+        ConfigError: the address or a preference cannot be, or the address is suppressed.
         NotFound: a liked paper is not stored; nothing was added then.
     """
-    subscriber = checked(
-        email,
-        interests=interests,
-        categories=categories,
-        zone=zone,
-        hour=hour,
-        frequency=frequency,
-        detail=detail,
-        followed_authors=followed_authors,
-        include_keywords=include_keywords,
-        exclude_keywords=exclude_keywords,
-    )
-    subscriber = replace(subscriber, revisions=revisions, **choices.checked(further))
+    subscriber = new_subscriber(email, preferences)
     address = subscriber.email
     key = store.subscribers.email_key(address)
     now = clock.now()
@@ -121,41 +94,18 @@ def like_at_start(
             )
 
 
-def checked(
-    email: str,
-    *,
-    interests: str = "",
-    categories: Sequence[str] = (),
-    zone: str = "UTC",
-    hour: int = 7,
-    frequency: Frequency = Frequency.DAILY,
-    detail: Detail = Detail.ABSTRACT,
-    followed_authors: Sequence[str] = (),
-    include_keywords: Sequence[str] = (),
-    exclude_keywords: Sequence[str] = (),
-) -> Subscriber:
+def new_subscriber(email: str, preferences: SubscriberPreferences = DEFAULTS) -> Subscriber:
     """Return a new subscriber as yet nowhere stored, in the spelling that is stored.
 
     Raises:
-        ConfigError: the address, zone, hour, a category or the interests cannot be.
+        ConfigError: the address or a preference cannot be.
     """
-    wanted = {
-        "zone": zone,
-        "hour": hour,
-        "frequency": frequency,
-        "interests": interests,
-        "categories": categories,
-        "detail": detail,
-        "followed_authors": followed_authors,
-        "include_keywords": include_keywords,
-        "exclude_keywords": exclude_keywords,
-    }
     return Subscriber(
         id=0,
         public_id=secrets.token_hex(10),
-        email=_address(email),
+        email=normal_address(email),
         state=SubscriberState.ACTIVE,
-        **choices.checked(wanted),
+        **choices.checked(asdict(preferences)),
     )
 
 
@@ -179,7 +129,7 @@ def unsubscribe(db: Database, public_id: str, clock: Clock) -> bool:
         subscriber = store.subscribers.by_public_id(conn, public_id)
         if subscriber is None:
             raise NotFound("this subscriber is no longer stored and gets no mail")
-        return stop(conn, subscriber, SubscriberState.UNSUBSCRIBED, clock.now())
+        return store.messages.stop(conn, subscriber.id, SubscriberState.UNSUBSCRIBED, clock.now())
 
 
 def pause(db: Database, email: str, clock: Clock, until: date | None = None) -> bool:
@@ -197,7 +147,7 @@ def pause(db: Database, email: str, clock: Clock, until: date | None = None) -> 
         if subscriber.state is not SubscriberState.ACTIVE:
             return False
         if until is None:
-            return stop(conn, subscriber, SubscriberState.PAUSED, clock.now())
+            return store.messages.stop(conn, subscriber.id, SubscriberState.PAUSED, clock.now())
         if until <= clock.now().astimezone(ZoneInfo(subscriber.zone)).date():
             raise ConfigError(f"{until} has come already: name the day on which digests come again")
         store.messages.cancel_waiting(conn, subscriber.id, SubscriberState.PAUSED, clock.now())
@@ -287,13 +237,12 @@ def _refuse_suppressed(
         )
 
 
-def stop(conn: Connection, subscriber: Subscriber, state: SubscriberState, at: datetime) -> bool:
-    """Cancel the digests that wait and let no other begin; return False if that was so already."""
-    store.messages.cancel_waiting(conn, subscriber.id, state, at)
-    return store.subscribers.set_state(conn, subscriber.id, state, at)
+def normal_address(email: str) -> str:
+    """Return a mail address in the spelling that is stored.
 
-
-def _address(email: str) -> str:
+    Raises:
+        ConfigError: it is no mail address.
+    """
     from email_validator import EmailNotValidError, validate_email
 
     try:

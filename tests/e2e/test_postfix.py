@@ -22,6 +22,7 @@ from tests.mail_servers import CERTIFICATE
 from tests.test_live_day import CATEGORIES, DAY, records
 from triage._assets import example_config
 from triage.app import initialise, open_app
+from triage.choices import SubscriberPreferences
 from triage.demo.story import PAPERS
 from triage.subscribe import add
 from triage.tables import message_bodies, messages
@@ -115,7 +116,7 @@ def installed(folder: Path, server: Postfix, readers: dict[str, str]) -> Iterato
         config, _ = initialise(folder, text)
         app = open_app(config)
         for email, interests in readers.items():
-            add(app.database, email, app.clock, interests=interests)
+            add(app.database, email, app.clock, SubscriberPreferences(interests=interests))
         app.close()
         yield Installation(config)
 

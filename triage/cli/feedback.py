@@ -36,8 +36,10 @@ def list_(ctx: click.Context, limit: int, suspected: bool, as_json: bool) -> Non
 def believe(ctx: click.Context, email: str) -> None:
     """Let the suspected votes of EMAIL count after all."""
     from triage.feedback import believe as believe_votes
+    from triage.subscribe import find
 
-    click.echo(f"believed {believe_votes(opened(ctx).database, email)}")
+    database = opened(ctx).database
+    click.echo(f"believed {believe_votes(database, find(database, email))}")
 
 
 @command.command("import")

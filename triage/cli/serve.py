@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
 
 import click
 
 from triage.cli._edge import opened, settle
-
-if TYPE_CHECKING:
-    from triage.app import App
 
 
 @click.command("serve")
@@ -26,7 +21,7 @@ def command(ctx: click.Context, host: str | None, port: int | None, pages_only: 
 
     One process for a whole installation: it fetches, sends, retrains and backs up.
     """
-    from triage.cli._listener import listen
+    from triage.cli._listener import beside, listen
     from triage.scheduler import Scheduler
 
     app = opened(ctx, log_level=logging.INFO)
@@ -39,27 +34,20 @@ def command(ctx: click.Context, host: str | None, port: int | None, pages_only: 
     host, port = host or web.host, port or web.port
     scheduler = None if pages_only else Scheduler(app.schedule(), app.clock.now())
     pages = app.web()
+    operators_page: AbstractContextManager[None] = nullcontext()
     settle()
     click.echo(f"serving {app.settings.site.base_url} on {host}:{port}", err=True)
+    if web.operator_port not in (0, port):
+        click.echo(
+            f"serving the operator's page on http://127.0.0.1:{web.operator_port}/", err=True
+        )
+        operators_page = beside(app.operators_page(), web.operator_port)
     if scheduler:
         scheduler.start()
     try:
-        with _operators_page(app, port):
+        with operators_page:
             listen(pages, host, port)
     finally:
         if scheduler:
             click.echo("finishing what is under way", err=True)
             scheduler.stop()
-
-
-@contextmanager
-def _operators_page(app: App, pages_port: int) -> Iterator[None]:
-    from triage.cli._listener import beside
-
-    port = app.settings.web.operator_port
-    if port in (0, pages_port):
-        yield
-        return
-    click.echo(f"serving the operator's page on http://127.0.0.1:{port}/", err=True)
-    with beside(app.operators_page(), port):
-        yield

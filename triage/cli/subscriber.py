@@ -113,6 +113,7 @@ def command() -> None:
 @click.pass_context
 def add(ctx: click.Context, /, email: str, likes: tuple[str, ...], **chosen: Any) -> None:
     """Add EMAIL as a confirmed subscriber: you vouch that they want the mail."""
+    from triage.choices import SubscriberPreferences
     from triage.subscribe import add as add_subscriber
 
     app = opened(ctx)
@@ -120,9 +121,9 @@ def add(ctx: click.Context, /, email: str, likes: tuple[str, ...], **chosen: Any
         app.database,
         email,
         app.clock,
+        SubscriberPreferences(**_said(chosen)),
         likes=likes,
         address_hash=app.address_hash,
-        **_said(chosen),
     )
     state = added.subscriber.state
     click.echo("added" if added.new else f"known already and {state}: nothing was changed")

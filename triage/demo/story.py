@@ -11,6 +11,7 @@ from pathlib import Path
 from triage import store
 from triage._assets import example_config
 from triage.app import App, initialise, open_app
+from triage.choices import SubscriberPreferences
 from triage.demo.cast import CAST, Character
 from triage.errors import ConfigError
 from triage.feedback import record_vote
@@ -100,9 +101,8 @@ def _join(app: App, each: Character, say: Say) -> Subscriber:
     say(f"  {each.name:<5} {each.about}")
     if each.interests:
         say(f"        “{each.interests}”")
-    return add(
-        app.database, each.email, app.clock, interests=each.interests, likes=each.likes
-    ).subscriber
+    preferences = SubscriberPreferences(interests=each.interests)
+    return add(app.database, each.email, app.clock, preferences, likes=each.likes).subscriber
 
 
 def _slate(app: App, subscriber: Subscriber, on: date) -> Slate:

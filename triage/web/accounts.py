@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from triage import libraries, subscribe
-from triage.enrolment import Wish
+from triage.choices import SubscriberPreferences
+from triage.enrolment import FORM
 from triage.errors import ConfigError, TokenError, TokenExpired
 from triage.records import Impression
 from triage.sessions import SESSION
 from triage.tokens import LIFETIMES, Purpose
 from triage.web import forms, stamps
-from triage.web.pages import Desk, form_fields
+from triage.web.pages import Desk, form_route
 
 # Nobody reads the page and fills it in so fast; nobody leaves it open for so long.
 SHORTEST_FILLING = timedelta(seconds=2)
@@ -26,54 +28,30 @@ PREVIEWS_A_MINUTE = 12
 MOST_LIKES = 200
 # Whoever changes these words gives them another date: they are kept with each confirmation.
 CONSENT = "Send me the digest until I unsubscribe. (words of 2026-11-22)"
-_WISH = ("interests", "categories", "zone", "hour")
 _ASKING_FOR = LIFETIMES[Purpose.LOGIN] or timedelta()
 
 
 def routes(desk: Desk) -> list[Route]:
-    async def subscribing(request: Request) -> Response:
-        if request.method != "POST":
-            return await run_in_threadpool(_blank, desk)
-        fields = await form_fields(request)
-        return await run_in_threadpool(_subscribing, desk, request, fields)
+    def asking(_: Request) -> Response:
+        return desk.pages.show("login", form=forms.Form({}))
 
-    async def confirming(request: Request) -> Response:
-        desk.claims(request, Purpose.CONFIRM, "error_used")
-        if request.method == "POST" and ("do", "confirm") in await form_fields(request):
-            return await run_in_threadpool(_confirmed, desk, request)
-        return desk.pages.show("confirm")
-
-    async def asking(request: Request) -> Response:
-        if request.method != "POST":
-            return desk.pages.show("login", form=forms.Form({}))
-        fields = await form_fields(request)
-        return await run_in_threadpool(_asked_to_log_in, desk, request, fields)
-
-    async def entering(request: Request) -> Response:
-        desk.claims(request, Purpose.LOGIN, "error_used")
-        fields = dict(await form_fields(request)) if request.method == "POST" else {}
-        return await run_in_threadpool(_entering, desk, request, fields)
-
-    async def leaving(request: Request) -> Response:
-        fields = dict(await form_fields(request))
-        return await run_in_threadpool(_logged_out, desk, request, fields)
-
-    both = ["GET", "POST"]
+    confirming, entering = partial(_confirming, desk), partial(_entering, desk)
     return [
-        Route("/subscribe", subscribing, methods=both),
-        Route("/c/{token}", confirming, methods=both),
-        Route("/login", asking, methods=both),
-        Route("/l/{token}", entering, methods=both),
-        Route("/logout", leaving, methods=["POST"]),
+        form_route("/subscribe", partial(_blank, desk), partial(_subscribing, desk)),
+        form_route("/c/{token}", confirming, confirming),
+        form_route("/login", asking, partial(_asked_to_log_in, desk)),
+        form_route("/l/{token}", entering, entering),
+        form_route("/logout", None, partial(_logged_out, desk)),
     ]
 
 
 # -- subscribing -----------------------------------------------------------------------------------
 
 
-def _blank(desk: Desk) -> Response:
-    form = forms.Form({"hour": "7", "zone": "UTC"})
-    return _subscribe_page(desk, form, stamp=stamps.new(desk))
+def _blank(desk: Desk, _: Request) -> Response:
+    return _subscribe_page(
+        desk, forms.Form({"hour": "7", "zone": "UTC", "stamp": stamps.new(desk)})
+    )
 
 
 def _subscribe_page(
@@ -81,7 +59,6 @@ def _subscribe_page(
     form: forms.Form,
     status: int = 200,
     *,
-    stamp: str,
     shown: tuple[Impression, ...] | None = None,
     strange: int = 0,
     notice: str = "",
@@ -90,7 +67,7 @@ def _subscribe_page(
         "subscribe",
         status,
         form=form,
-        stamp=stamp,
+        stamp=form["stamp"],
         zones=forms.zones(form["zone"]),
         shown=shown,
         strange=strange,
@@ -99,46 +76,47 @@ def _subscribe_page(
 
 
 def _subscribing(desk: Desk, request: Request, fields: forms.Pairs) -> Response:
-    form, good = forms.read(fields, _WISH)
-    stamp, filled_for = form["stamp"], stamps.age(desk, form["stamp"])
+    form, good = forms.read(fields, FORM)
+    filled_for = stamps.age(desk, form["stamp"])
     if filled_for is None or filled_for >= LONGEST_FILLING or not desk.door.is_ours(request):
         notice = "This page was open for very long. Please press the button once more."
-        return _subscribe_page(desk, form, 422, stamp=stamps.new(desk), notice=notice)
+        form.typed["stamp"] = stamps.new(desk)
+        return _subscribe_page(desk, form, 422, notice=notice)
     if form["do"] == "preview":
         return _previewed(desk, request, form, good)
     try:
-        email = subscribe.checked(form["email"][:400]).email
+        email = subscribe.normal_address(form["email"][:400])
     except ConfigError:
         form.wrong["email"] = "That is not a mail address; one looks like ada@example.org."
     if form.wrong:
-        return _subscribe_page(desk, form, 422, stamp=stamp)
+        return _subscribe_page(desk, form, 422)
     if filled_for < SHORTEST_FILLING:
         notice = "That was quick. Please press the button once more."
-        return _subscribe_page(desk, form, 422, stamp=stamp, notice=notice)
+        return _subscribe_page(desk, form, 422, notice=notice)
     # People do not see this field; whatever fills it in learns nothing from the answer.
     if not form["website"]:
         likes, _ = _likes(desk, form)
-        desk.enrolment.ask_to_subscribe(Wish(email, likes=likes, **good), desk.peer(request))
+        preferences = SubscriberPreferences(**good)
+        desk.enrolment.ask_to_subscribe(email, preferences, desk.peer(request), likes)
     return desk.pages.show("subscribe_sent")
 
 
-def _previewed(desk: Desk, request: Request, form: forms.Form, good: dict[str, object]) -> Response:
-    stamp = form["stamp"]
+def _previewed(desk: Desk, request: Request, form: forms.Form, good: dict[str, Any]) -> Response:
     if form.wrong:
-        return _subscribe_page(desk, form, 422, stamp=stamp)
+        return _subscribe_page(desk, form, 422)
     likes, strange = _likes(desk, form)
     if not (good["interests"] or good["categories"] or likes):
         form.wrong["interests"] = "Write what you read, and the papers of today are sorted by it."
-        return _subscribe_page(desk, form, 422, stamp=stamp)
+        return _subscribe_page(desk, form, 422)
     if not desk.previews_left.take(desk.peer(request), desk.clock.now()):
         notice = "Enough previews for now: please wait a minute."
-        return _subscribe_page(desk, form, 429, stamp=stamp, notice=notice)
-    nobody = subscribe.checked("nobody@example.org", **good)  # type: ignore[arg-type]
+        return _subscribe_page(desk, form, 429, notice=notice)
+    nobody = subscribe.new_subscriber("nobody@example.org", SubscriberPreferences(**good))
     shown = desk.preview(nobody, likes)
     if shown is None:
         notice = "There are no papers to choose from yet: this site is new."
-        return _subscribe_page(desk, form, stamp=stamp, notice=notice)
-    return _subscribe_page(desk, form, stamp=stamp, shown=shown, strange=strange)
+        return _subscribe_page(desk, form, notice=notice)
+    return _subscribe_page(desk, form, shown=shown, strange=strange)
 
 
 def _likes(desk: Desk, form: forms.Form) -> tuple[tuple[int, ...], int]:
@@ -147,7 +125,10 @@ def _likes(desk: Desk, form: forms.Form) -> tuple[tuple[int, ...], int]:
     return tuple(ids[:MOST_LIKES]), strange
 
 
-def _confirmed(desk: Desk, request: Request) -> Response:
+def _confirming(desk: Desk, request: Request, fields: forms.Pairs = ()) -> Response:
+    desk.claims(request, Purpose.CONFIRM, "error_used")
+    if ("do", "confirm") not in fields:
+        return desk.pages.show("confirm")
     try:
         reader = desk.enrolment.confirm(request.path_params["token"], CONSENT)
     except TokenExpired:
@@ -174,7 +155,9 @@ def _asked_to_log_in(desk: Desk, request: Request, fields: forms.Pairs) -> Respo
     return page
 
 
-def _entering(desk: Desk, request: Request, fields: dict[str, str]) -> Response:
+def _entering(desk: Desk, request: Request, pairs: forms.Pairs = ()) -> Response:
+    desk.claims(request, Purpose.LOGIN, "error_used")
+    fields = dict(pairs)
     token = request.path_params["token"]
     kept = request.cookies.get(desk.door.asking_cookie, "")
     try:
@@ -195,8 +178,8 @@ def _entered(desk: Desk, session: str) -> Response:
     return there
 
 
-def _logged_out(desk: Desk, request: Request, fields: dict[str, str]) -> Response:
-    visit = desk.door.admit(request, fields)
+def _logged_out(desk: Desk, request: Request, pairs: forms.Pairs) -> Response:
+    visit = desk.door.admit(request, dict(pairs))
     desk.sessions.end_all(visit.reader)
     page = desk.pages.show("logged_out")
     desk.door.drop(page, desk.door.session_cookie)

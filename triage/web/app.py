@@ -119,8 +119,6 @@ def create_app(
         exception_handlers={HTTPException: wrong, DatabaseError: broken, Exception: broken},
     )
     app.base_url = site.base_url
-    if any(isinstance(route, Route) and route.path == "/search" for route in app.routes):
-        pages.allow_search()
     # A redirect would repeat the token in a header.
     app.router.redirect_slashes = False
     return app

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from triage import store
 from triage.web.kept import Kept
-from triage.web.pages import Desk
+from triage.web.pages import Desk, number
 
 PAGE = 50
 TRENDING = 5
@@ -26,11 +26,11 @@ def routes(desk: Desk) -> list[Route]:
     kept = Kept[bytes](desk.clock, FRESH_FOR, MOST_KEPT)
 
     def home(request: Request) -> Response:
-        at = _page(request)
+        at = number(request.query_params.get("page", "1"))
         return HTMLResponse(kept.get(("home", at), lambda: _newest(desk, at)))
 
     def day(request: Request) -> Response:
-        at = _page(request)
+        at = number(request.query_params.get("page", "1"))
         try:
             on = date.fromisoformat(request.path_params["on"])
         except ValueError:
@@ -38,12 +38,6 @@ def routes(desk: Desk) -> list[Route]:
         return HTMLResponse(kept.get((on, at), lambda: _shown(desk, on, at, is_home=False)))
 
     return [Route("/", home, methods=["GET"]), Route("/days/{on}", day, methods=["GET"])]
-
-
-def _page(request: Request) -> int:
-    """Return the number of the page that is asked for, 0 for none that there could be."""
-    number = request.query_params.get("page", "1")
-    return int(number) if number.isascii() and number.isdigit() and len(number) < 5 else 0
 
 
 def _newest(desk: Desk, at: int) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from triage import choices
 from triage.records import Detail, Frequency, Subscriber
 
-Pairs = list[tuple[str, str]]
+Pairs = Sequence[tuple[str, str]]
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 SWITCHES = ("revisions", "recap", "explores")
 _BETWEEN = re.compile(r"[\s,;]+")

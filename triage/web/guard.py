@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from triage.tokens import redact
 from triage.web.door import host_of, is_loopback
 
+HEAD_LIMIT = 16 * 1024
 BODY_LIMIT = 64 * 1024
 # A library of 500 entries with their abstracts, as reference managers write it, has 1.5 MB.
 BODY_LIMITS = {"/import": 2 * 1024 * 1024}
@@ -66,6 +67,9 @@ class Guard:
         if not self._is_for_us(scope):
             await _refuse(guarded_send, 421, "This site does not go by that name.")
             return
+        if _head_size(scope) > HEAD_LIMIT:
+            await _refuse(guarded_send, 431, "The headers of this request are too long.")
+            return
         limit = BODY_LIMITS.get(scope["path"], BODY_LIMIT)
         try:
             async with asyncio.timeout(BODY_WITHIN_S):
@@ -77,7 +81,12 @@ class Guard:
             told = f"This request is larger than {limit // 1024} kB and was not read."
             await _refuse(guarded_send, 413, told)
             return
-        await self.app(scope, _Replay(body, receive), guarded_send)
+        whole = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return whole.pop() if whole else await receive()
+
+        await self.app(scope, replay, guarded_send)
 
     def _is_for_us(self, scope: Scope) -> bool:
         """Tell whether a request names this site, or the machine itself.
@@ -90,23 +99,15 @@ class Guard:
         return host == self.host or is_loopback(host)
 
 
+def _head_size(scope: Scope) -> int:
+    """Return how many bytes the address and the headers of a request have."""
+    headers = sum(len(name) + len(value) for name, value in scope["headers"])
+    return headers + len(scope["path"]) + len(scope["query_string"])
+
+
 def _loggable(path: str) -> str:
     """Return a path without tokens, on one line and not too long."""
     return "".join(c if c.isprintable() else "?" for c in redact(path))[:200]
-
-
-class _Replay:
-    """Gives a body that was read already, then whatever the server has to say."""
-
-    def __init__(self, body: bytes, receive: Receive) -> None:
-        self.body: bytes | None = body
-        self.receive = receive
-
-    async def __call__(self) -> Message:
-        if self.body is None:
-            return await self.receive()
-        body, self.body = self.body, None
-        return {"type": "http.request", "body": body, "more_body": False}
 
 
 async def _read(scope: Scope, receive: Receive, limit: int) -> bytes | None:

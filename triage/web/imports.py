@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from starlette.concurrency import run_in_threadpool
@@ -19,8 +20,9 @@ from triage.features import author_key
 from triage.libraries import LibraryReport
 from triage.library import Entry
 from triage.web.door import Visit
+from triage.web.forms import Pairs
 from triage.web.guard import BODY_LIMITS
-from triage.web.pages import Desk, form_fields
+from triage.web.pages import Desk, form_route
 
 PATH: Final = "/import"
 LARGEST: Final = BODY_LIMITS[PATH]
@@ -41,12 +43,9 @@ def routes(desk: Desk) -> list[Route]:
         fields, content = await _given(request)
         return await run_in_threadpool(_taken, desk, request, fields, content)
 
-    async def following(request: Request) -> Response:
-        return await run_in_threadpool(_followed, desk, request, await form_fields(request))
-
     return [
         Route(PATH, importing, methods=["GET", "POST"]),
-        Route("/follow", following, methods=["POST"]),
+        form_route("/follow", None, partial(_followed, desk)),
     ]
 
 
@@ -120,7 +119,7 @@ def _often(entries: Sequence[Entry], followed: Sequence[str]) -> list[tuple[str,
     return [each for each in often if 0 < len(each[0]) <= LONGEST_NAME][:MOST_AUTHORS]
 
 
-def _followed(desk: Desk, request: Request, pairs: list[tuple[str, str]]) -> Response:
+def _followed(desk: Desk, request: Request, pairs: Pairs) -> Response:
     visit = desk.door.admit(request, dict(pairs))
     before = visit.reader.followed_authors
     chosen = dict.fromkeys([*before, *(value for name, value in pairs if name == "author")])

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
+from functools import partial
 
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from triage import libraries, library, store, subscribe
-from triage.records import LIKES, EventKind, Paper
+from triage.records import LIKES
 from triage.tokens import Claims, Purpose
 from triage.web.door import Visit
-from triage.web.pages import Desk, form_fields
+from triage.web.forms import Pairs
+from triage.web.pages import Desk, for_reader, form_route, number
 from triage.web.votes import WORDS
 
 MOST_DIGESTS = 60
@@ -30,52 +30,24 @@ FILES = {
 EVERYTHING = "everything.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Voted:
-    """A paper and the vote on it that counts."""
-
-    paper: Paper
-    kind: EventKind
-    at: datetime
-
-
 def routes(desk: Desk) -> list[Route]:
-    def digests(request: Request) -> Response:
-        visit = desk.door.visit(request)
-        if visit is None:
-            return desk.pages.show("preferences_locked")
-        with desk.db.read() as conn:
-            listed = store.slates.of_subscriber(conn, visit.reader.id, MOST_DIGESTS)
-        return desk.pages.show("digests", listed=listed)
-
-    def digest(request: Request) -> Response:
-        visit = desk.door.visit(request)
-        if visit is None:
-            return desk.pages.show("preferences_locked")
-        return _digest(desk, visit, request.path_params["on"])
-
-    async def likes(request: Request) -> Response:
-        if request.method != "POST":
-            return await run_in_threadpool(_likes, desk, request)
-        return await run_in_threadpool(_unliked, desk, request, dict(await form_fields(request)))
-
-    def file(request: Request) -> Response:
-        visit = desk.door.visit(request)
-        if visit is None:
-            return desk.pages.show("preferences_locked")
-        return _file(desk, visit, request.path_params["file"])
-
     return [
-        Route("/digests", digests, methods=["GET"]),
-        Route("/digests/{on}", digest, methods=["GET"]),
-        Route("/likes", likes, methods=["GET", "POST"]),
-        Route("/mine/{file}", file, methods=["GET"]),
+        Route("/digests", for_reader(desk, _digests), methods=["GET"]),
+        Route("/digests/{on}", for_reader(desk, _digest), methods=["GET"]),
+        form_route("/likes", for_reader(desk, _likes), partial(_unliked, desk)),
+        Route("/mine/{file}", for_reader(desk, _file), methods=["GET"]),
     ]
 
 
-def _digest(desk: Desk, visit: Visit, day: str) -> Response:
+def _digests(desk: Desk, visit: Visit, _: Request) -> Response:
+    with desk.db.read() as conn:
+        listed = store.slates.of_subscriber(conn, visit.reader.id, MOST_DIGESTS)
+    return desk.pages.show("digests", listed=listed)
+
+
+def _digest(desk: Desk, visit: Visit, request: Request) -> Response:
     try:
-        on = date.fromisoformat(day)
+        on = date.fromisoformat(request.path_params["on"])
     except ValueError:
         raise HTTPException(404) from None
     with desk.db.read() as conn:
@@ -98,12 +70,8 @@ def _digest(desk: Desk, visit: Visit, day: str) -> Response:
     return desk.pages.show("digest", slate=slate, papers=papers)
 
 
-def _likes(desk: Desk, request: Request, *, done: str = "") -> Response:
-    visit = desk.door.visit(request)
-    if visit is None:
-        return desk.pages.show("preferences_locked")
-    number = request.query_params.get("page", "1")
-    at = int(number) if number.isascii() and number.isdigit() and len(number) < 5 else 0
+def _likes(desk: Desk, visit: Visit, request: Request, *, done: str = "") -> Response:
+    at = number(request.query_params.get("page", "1"))
     with desk.db.read() as conn:
         votes = [vote for vote in store.events.votes(conn, visit.reader.id) if vote.kind in LIKES]
         n_pages = max(-(-len(votes) // PAGE), 1)
@@ -111,26 +79,30 @@ def _likes(desk: Desk, request: Request, *, done: str = "") -> Response:
             raise HTTPException(404)
         chosen = votes[(at - 1) * PAGE : at * PAGE]
         papers = store.papers.load(conn, [vote.paper_id for vote in chosen])
-    listed = [
-        Voted(papers[vote.paper_id], vote.kind, vote.at)
-        for vote in chosen
-        if vote.paper_id in papers
-    ]
     return desk.pages.show(
-        "likes", listed=listed, n=len(votes), page=at, n_pages=n_pages, seal=visit.seal, done=done
+        "likes",
+        votes=[vote for vote in chosen if vote.paper_id in papers],
+        papers=papers,
+        n=len(votes),
+        page=at,
+        n_pages=n_pages,
+        seal=visit.seal,
+        done=done,
     )
 
 
-def _unliked(desk: Desk, request: Request, fields: dict[str, str]) -> Response:
+def _unliked(desk: Desk, request: Request, pairs: Pairs) -> Response:
+    fields = dict(pairs)
     visit = desk.door.admit(request, fields)
-    number = fields.get("paper", "")
-    if not number.isascii() or not number.isdigit() or len(number) > 18:
+    paper_id = number(fields.get("paper", ""))
+    if not paper_id:
         raise HTTPException(404)
-    done = subscribe.take_back(desk.db, visit.reader, int(number))
-    return _likes(desk, request, done="Taken back: it counts no more." if done else "")
+    done = subscribe.take_back(desk.db, visit.reader, paper_id)
+    return _likes(desk, visit, request, done="Taken back: it counts no more." if done else "")
 
 
-def _file(desk: Desk, visit: Visit, name: str) -> Response:
+def _file(desk: Desk, visit: Visit, request: Request) -> Response:
+    name = request.path_params["file"]
     if name == EVERYTHING:
         text, media_type = desk.enrolment.everything_of(visit.reader), "application/json"
     elif name in FILES:

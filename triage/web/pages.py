@@ -12,9 +12,11 @@ from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
 
 from triage import feedback
 from triage._assets import templates_dir
@@ -27,7 +29,8 @@ from triage.search import Search
 from triage.sessions import Sessions
 from triage.store import Database
 from triage.tokens import Claims, Keyring, Purpose
-from triage.web.door import Door
+from triage.web.door import Door, Visit
+from triage.web.forms import Pairs
 
 TOO_OLD = ("error_expired", "error_used")
 """The pages for links whose time is over."""
@@ -65,15 +68,11 @@ class Pages:
         self.base_url = site.base_url
         self.root = urlsplit(site.base_url).path.rstrip("/")
         self._environment.globals.update(
-            site=site, root=self.root, contact=parseaddr(site.contact)[1], can_search=False
+            site=site, root=self.root, contact=parseaddr(site.contact)[1]
         )
         self._environment.globals["upstream"] = lambda paper: upstream_url(
             paper.source, paper.source_id, paper.title
         )
-
-    def allow_search(self) -> None:
-        """Let every page lead to the page to search."""
-        self._environment.globals["can_search"] = True
 
     def show(self, name: str, status: int = 200, **values: object) -> HTMLResponse:
         return HTMLResponse(self.text(name, **values), status)
@@ -153,7 +152,39 @@ class Desk:
             raise HTTPException(404) from None
 
 
-async def form_fields(request: Request) -> list[tuple[str, str]]:
+def form_route(
+    path: str,
+    show: Callable[[Request], Response] | None,
+    act: Callable[[Request, Pairs], Response],
+) -> Route:
+    """Return a page with a form: GET shows it, POST acts on its fields; None shows nothing."""
+
+    async def page(request: Request) -> Response:
+        if show is not None and request.method != "POST":
+            return await run_in_threadpool(show, request)
+        return await run_in_threadpool(act, request, await form_fields(request))
+
+    return Route(path, page, methods=["GET", "POST"] if show else ["POST"])
+
+
+def for_reader(
+    desk: Desk, page: Callable[[Desk, Visit, Request], Response]
+) -> Callable[[Request], Response]:
+    """Return a page that asks everybody to log in who has not."""
+
+    def show(request: Request) -> Response:
+        visit = desk.door.visit(request)
+        return page(desk, visit, request) if visit else desk.pages.show("preferences_locked")
+
+    return show
+
+
+def number(text: str) -> int:
+    """Return a number as written in addresses, 0 for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
+
+
+async def form_fields(request: Request) -> Pairs:
     """Return the text fields of a form in either encoding; none when it cannot be read.
 
     A body without a content type is taken as urlencoded: senders of one-click requests forget it.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,8 +20,9 @@ from triage.search import Hit
 from triage.store.papers import Key, Standing
 from triage.tokens import Purpose
 from triage.web.door import Visit
+from triage.web.forms import Pairs
 from triage.web.kept import Kept
-from triage.web.pages import Desk, form_fields
+from triage.web.pages import Desk, form_route, number
 from triage.web.votes import WORDS, evidence, vote_tokens
 
 SIMILAR: Final = 6
@@ -48,15 +49,9 @@ def routes(desk: Desk) -> list[Route]:
             votes=[(WORDS[kind], token) for kind, token in vote_tokens(desk, claims)],
         )
 
-    async def anybody(request: Request) -> Response:
-        if request.method != "POST":
-            return await run_in_threadpool(_shown, desk, kept, request)
-        fields = dict(await form_fields(request))
-        return await run_in_threadpool(_voted, desk, kept, request, fields)
-
     return [
         Route("/p/{token}", show, methods=["GET"]),
-        Route("/papers/{paper}", anybody, methods=["GET", "POST"]),
+        form_route("/papers/{paper}", partial(_shown, desk, kept), partial(_voted, desk, kept)),
     ]
 
 
@@ -88,11 +83,8 @@ def _paper(desk: Desk, request: Request) -> tuple[Standing, Paper]:
     Raises:
         HTTPException: 404, there is none.
     """
-    number = request.path_params["paper"]
-    if not number.isascii() or not number.isdigit() or len(number) > 18:
-        raise HTTPException(404)
     with desk.db.read() as conn:
-        standing = store.papers.standing(conn, int(number))
+        standing = store.papers.standing(conn, number(request.path_params["paper"]))
         if standing is None:
             raise HTTPException(404)
         return standing, store.papers.load(conn, [standing.paper_id])[standing.paper_id]
@@ -145,7 +137,8 @@ def _as_liked(paper: Paper, keys: tuple[Key, ...], now: datetime) -> Liked:
 # -- votes of who is logged in ---------------------------------------------------------------------
 
 
-def _voted(desk: Desk, kept: Kept[list[Hit]], request: Request, fields: dict[str, str]) -> Response:
+def _voted(desk: Desk, kept: Kept[list[Hit]], request: Request, pairs: Pairs) -> Response:
+    fields = dict(pairs)
     visit = desk.door.admit(request, fields)
     standing, _ = _paper(desk, request)
     said = fields.get("vote", "")

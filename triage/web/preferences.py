@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from functools import partial
 
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from triage import feeds, store, subscribe, tuning
+from triage import choices, feeds, store, subscribe, tuning
 from triage.erasure import owe_rewriting
 from triage.errors import ConfigError, NotFound
 from triage.feeds import FeedLinks
@@ -19,39 +19,18 @@ from triage.records import Subscriber, SubscriberState
 from triage.tokens import Claims
 from triage.web import forms
 from triage.web.door import Visit
-from triage.web.pages import Desk, form_fields
+from triage.web.pages import Desk, for_reader, form_route
 
-CHOICES = (
-    "zone", "hour", "frequency", "weekdays", "paused_until", "size", "score_floor", "detail",
-    "interests", "categories", "followed_authors", "include_keywords", "exclude_keywords",
-    "revisions", "recap", "explores", "community",
-)  # fmt: skip
 A_WHILE = timedelta(days=30)
 
 
 def routes(desk: Desk) -> list[Route]:
-    async def preferences(request: Request) -> Response:
-        if request.method != "POST":
-            return await run_in_threadpool(_shown, desk, request)
-        return await run_in_threadpool(_done, desk, request, await form_fields(request))
-
-    async def erasing(request: Request) -> Response:
-        if request.method != "POST":
-            return await run_in_threadpool(_asked_whether_to_erase, desk, request)
-        return await run_in_threadpool(_erased, desk, request, dict(await form_fields(request)))
-
-    both = ["GET", "POST"]
+    show = for_reader(desk, lambda desk, visit, _: _page(desk, visit))
+    ask = for_reader(desk, lambda desk, visit, _: _erase_page(desk, visit))
     return [
-        Route("/preferences", preferences, methods=both),
-        Route("/preferences/erase", erasing, methods=both),
+        form_route("/preferences", show, partial(_done, desk)),
+        form_route("/preferences/erase", ask, partial(_erased, desk)),
     ]
-
-
-def _shown(desk: Desk, request: Request) -> Response:
-    visit = desk.door.visit(request)
-    if visit is None:
-        return desk.pages.show("preferences_locked")
-    return _page(desk, visit)
 
 
 def _page(desk: Desk, visit: Visit, form: forms.Form | None = None, *, done: str = "") -> Response:
@@ -98,7 +77,7 @@ def _done(desk: Desk, request: Request, pairs: forms.Pairs) -> Response:
 
 
 def _saved(desk: Desk, visit: Visit, pairs: forms.Pairs) -> Response:
-    form, good = forms.read(pairs, CHOICES)
+    form, good = forms.read(pairs, choices.NAMES)
     if form.wrong:
         return _page(desk, visit, form)
     subscribe.change(desk.db, visit.reader.public_id, **good)
@@ -171,17 +150,16 @@ _ACTS: dict[str, Callable[[Desk, Visit, dict[str, str]], str]] = {
 # -- erasing ---------------------------------------------------------------------------------------
 
 
-def _asked_whether_to_erase(desk: Desk, request: Request) -> Response:
-    visit = desk.door.visit(request)
-    if visit is None:
-        return desk.pages.show("preferences_locked")
-    return desk.pages.show("erase", seal=visit.seal, is_unsure=False)
+def _erase_page(desk: Desk, visit: Visit, *, is_unsure: bool = False) -> Response:
+    status = 422 if is_unsure else 200
+    return desk.pages.show("erase", status, seal=visit.seal, is_unsure=is_unsure)
 
 
-def _erased(desk: Desk, request: Request, fields: dict[str, str]) -> Response:
+def _erased(desk: Desk, request: Request, pairs: forms.Pairs) -> Response:
+    fields = dict(pairs)
     visit = desk.door.admit(request, fields)
     if fields.get("sure") != "yes":
-        return desk.pages.show("erase", 422, seal=visit.seal, is_unsure=True)
+        return _erase_page(desk, visit, is_unsure=True)
     subscribe.erase(desk.db, visit.reader.email)
     owe_rewriting(desk.db, desk.clock)
     page = desk.pages.show("erased")

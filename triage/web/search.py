@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from threading import Lock
+from datetime import date, timedelta
 from typing import Final
 from urllib.parse import urlencode
 
@@ -22,7 +21,8 @@ from triage.records import Paper
 from triage.search import Hit
 from triage.store.search import Filters
 from triage.web.forms import Form
-from triage.web.pages import Desk
+from triage.web.kept import Kept
+from triage.web.pages import Desk, number
 
 PAGE: Final = 20
 MOST: Final = 100
@@ -65,26 +65,13 @@ class Found:
     snippet: list[Piece]
 
 
-class _Sources:
-    """The sources that papers have, looked up now and then: that reads all papers."""
-
-    def __init__(self) -> None:
-        self._guard = Lock()
-        self._known: tuple[datetime, list[tuple[str, str]]] | None = None
-
-    def of(self, desk: Desk) -> list[tuple[str, str]]:
-        """Return their names for programs and for people."""
-        now = desk.clock.now()
-        with self._guard:
-            if self._known is None or not timedelta(0) <= now - self._known[0] < _SOURCES_FOR:
-                with desk.db.read() as conn:
-                    names = store.search.sources(conn)
-                self._known = now, [(name, source_name(name)) for name in names]
-            return self._known[1]
-
-
 def routes(desk: Desk) -> list[Route]:
-    sources = _Sources()
+    # Looking them up reads all papers.
+    kept = Kept[list[tuple[str, str]]](desk.clock, _SOURCES_FOR)
+
+    def look_up_sources() -> list[tuple[str, str]]:
+        with desk.db.read() as conn:
+            return [(name, source_name(name)) for name in store.search.sources(conn)]
 
     def search(request: Request) -> Response:
         asked = _asked(request)
@@ -94,9 +81,10 @@ def routes(desk: Desk) -> list[Route]:
         if not form.wrong:
             hits, liked = _hits(desk, asked, filters)
         n_pages = max(-(-len(hits) // PAGE), 1)
-        at = _number(request.query_params.get("page", "1"))
+        at = number(request.query_params.get("page", "1"))
         if not 1 <= at <= n_pages:
             raise HTTPException(404)
+        sources = kept.get("sources", look_up_sources)
         stems = frozenset() if liked else _stems(asked.words)
         return desk.pages.show(
             "search",
@@ -110,8 +98,8 @@ def routes(desk: Desk) -> list[Route]:
             is_all=len(hits) < MOST,
             page=at,
             n_pages=n_pages,
-            sources=[("", "any"), *sources.of(desk)],
-            names=dict(sources.of(desk)),
+            sources=[("", "any"), *sources],
+            names=dict(sources),
             plain=" ".join(word for term in parse(asked.words).terms for word in term),
         )
 
@@ -120,7 +108,7 @@ def routes(desk: Desk) -> list[Route]:
 
 def _asked(request: Request) -> Asked:
     given = request.query_params
-    liked = dict.fromkeys(_number(each) for each in given.getlist("like"))
+    liked = dict.fromkeys(number(each) for each in given.getlist("like"))
     typed = {name: given.get(name, "").strip()[:200] for name in _FILTERS}
     return Asked(
         words=given.get("q", "").strip()[:LONGEST],
@@ -157,11 +145,6 @@ def _hits(desk: Desk, asked: Asked, filters: Filters) -> tuple[list[Hit], list[P
         stored = store.papers.load(conn, first)
     liked = [stored[id] for id in first if id in stored]
     return desk.search.similar([paper.id for paper in liked], filters, MOST), liked
-
-
-def _number(text: str) -> int:
-    """Return a number as written in addresses, 0 for anything else."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
 
 
 # -- what was searched for, within texts -----------------------------------------------------------

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,11 +14,14 @@ from starlette.routing import Route
 
 from triage import feedback
 from triage.errors import NotFound
-from triage.records import EventKind
+from triage.records import LIKES, EventKind
 from triage.tokens import LIFETIMES, Claims, Purpose
 from triage.web import stamps
-from triage.web.opened import LinksOpened
-from triage.web.pages import Desk, form_fields
+from triage.web.forms import Pairs
+from triage.web.pages import Desk, form_route
+
+WINDOW = timedelta(seconds=60)
+Link = tuple[int | None, EventKind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,34 @@ WORDS: dict[EventKind, Words] = {
 }
 
 
+class LinksOpened:
+    """Counts for each digest what was opened by whoever has it, and forgets it after a minute.
+
+    It is kept in memory alone, for nobody's record.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._slates: OrderedDict[str, dict[Link, datetime]] = OrderedDict()
+
+    def note(self, slate: str, link: Link, now: datetime) -> tuple[int, int]:
+        """Note that a link, of a position and an action, was opened.
+
+        Returns:
+            How many links of the digest were opened in the last minute, each counted once; and of
+            how many papers both one that likes and one that dislikes.
+        """
+        with self._guard:
+            links = self._slates.setdefault(slate, {})
+            self._slates.move_to_end(slate)
+            links[link] = now
+            self._slates[slate] = new = {k: at for k, at in links.items() if now - at < WINDOW}
+            while all(now - at >= WINDOW for at in next(iter(self._slates.values())).values()):
+                self._slates.popitem(last=False)
+        liked = {position for position, kind in new if kind in LIKES}
+        return len(new), len(liked & {position for position, kind in new if kind not in LIKES})
+
+
 def vote_tokens(desk: Desk, claims: Claims) -> list[tuple[EventKind, str]]:
     """Return a token for each kind of vote on the paper of `claims`, none once voting is over.
 
@@ -79,16 +112,18 @@ def routes(desk: Desk) -> list[Route]:
     def note(claims: Claims) -> tuple[int, int]:
         return opened.note(claims.slate, (claims.position, _kind(claims)), desk.clock.now())
 
-    def show(request: Request) -> Response:
+    def vote(request: Request, pairs: Pairs = ()) -> Response:
         claims = desk.claims(request, Purpose.VOTE)
-        impression, kind = desk.impression(claims), _kind(claims)
-        note(claims)
-        return desk.pages.show(
-            "vote", impression=impression, words=WORDS[kind], kind=kind, stamp=stamps.new(desk)
-        )
+        fields, kind = dict(pairs), _kind(claims)
+        if fields.get("vote") != kind:
+            impression = desk.impression(claims)
+            note(claims)
+            return desk.pages.show(
+                "vote", impression=impression, words=WORDS[kind], kind=kind, stamp=stamps.new(desk)
+            )
+        return act(request, claims, fields.get("stamp", ""))
 
-    def act(request: Request, stamp: str) -> Response:
-        claims = desk.claims(request, Purpose.VOTE)
+    def act(request: Request, claims: Claims, stamp: str) -> Response:
         n_opened, n_contradicted = note(claims)
         on_page = stamps.age(desk, stamp)
         told = evidence(request) | {
@@ -113,15 +148,7 @@ def routes(desk: Desk) -> list[Route]:
             stamp=stamps.new(desk),
         )
 
-    async def vote(request: Request) -> Response:
-        if request.method == "POST":
-            claims = desk.claims(request, Purpose.VOTE)
-            fields = dict(await form_fields(request))
-            if claims.action is not None and fields.get("vote") == claims.action:
-                return await run_in_threadpool(act, request, fields.get("stamp", ""))
-        return await run_in_threadpool(show, request)
-
-    return [Route("/v/{token}", vote, methods=["GET", "POST"])]
+    return [form_route("/v/{token}", vote, vote)]
 
 
 def _kind(claims: Claims) -> EventKind:
