@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import UniqueConstraint, event, inspect, text
 
 from tests import topics
-from tests.databases import on_postgres, without_tables
+from tests.databases import installed, on_postgres, without_tables
 from tests.factories import paper
 from tests.installation import add_papers, add_reader
 from triage import store
@@ -28,6 +28,13 @@ from triage.tables import SCHEMA_REVISION, metadata
 def database(tmp_path: Path) -> Iterator[Database]:
     """A database without tables."""
     with without_tables(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def migrated(tmp_path: Path) -> Iterator[Database]:
+    """A database as the migrations make it."""
+    with installed(tmp_path) as opened:
         yield opened
 
 
@@ -52,12 +59,11 @@ def test_migrations_make_exactly_the_programs_tables(database: Database) -> None
     assert tables_of(database) == {*metadata.tables, "alembic_version"}
 
 
-def test_a_table_that_differs_is_told(database: Database) -> None:
-    upgrade(database)
-    with database.write() as conn:
+def test_a_table_that_differs_is_told(migrated: Database) -> None:
+    with migrated.write() as conn:
         conn.execute(text("ALTER TABLE papers ADD COLUMN mood TEXT"))
         conn.execute(text("DROP INDEX ix_messages_state_not_before"))
-    found = "\n".join(differences(database))
+    found = "\n".join(differences(migrated))
     assert "mood" in found
     assert "ix_messages_state_not_before" in found
 
@@ -75,9 +81,8 @@ def definitions(database: Database) -> set[str]:
         return {" ".join(sql.split()) for sql in conn.scalars(text(query))}
 
 
-def test_every_constraint_that_the_tables_name_is_in_the_database(database: Database) -> None:
-    upgrade(database)
-    made = "\n".join(definitions(database))
+def test_every_constraint_that_the_tables_name_is_in_the_database(migrated: Database) -> None:
+    made = "\n".join(definitions(migrated))
     for table in metadata.tables.values():
         names = {part.name for part in table.constraints} | {part.name for part in table.indexes}
         assert [name for name in names if str(name) not in made] == []
@@ -97,7 +102,7 @@ def test_what_a_deleted_row_takes_along_is_found_by_an_index() -> None:
                 assert column.name in found, f"{table.name}.{column.name}"
 
 
-def test_indexes_hold_for_the_same_rows(database: Database, tmp_path: Path) -> None:
+def test_indexes_hold_for_the_same_rows(migrated: Database, tmp_path: Path) -> None:
     """The comparison of tables does not look at the condition of an index."""
 
     def indexes(found: Database) -> set[str]:
@@ -105,18 +110,16 @@ def test_indexes_hold_for_the_same_rows(database: Database, tmp_path: Path) -> N
         made = {sql for sql in definitions(found) if "INDEX" in sql}
         return {sql for sql in made if not any(other in sql for other in others)}
 
-    upgrade(database)
     (tmp_path / "twin").mkdir()
     with without_tables(tmp_path / "twin") as twin:
         metadata.create_all(twin.engine)
-        assert indexes(database) == indexes(twin)
+        assert indexes(migrated) == indexes(twin)
 
 
-def test_upgrading_twice_changes_nothing(database: Database) -> None:
-    upgrade(database)
-    reader = add_reader(database)
-    assert upgrade(database) == (SCHEMA_REVISION, SCHEMA_REVISION)
-    with database.read() as conn:
+def test_upgrading_twice_changes_nothing(migrated: Database) -> None:
+    reader = add_reader(migrated)
+    assert upgrade(migrated) == (SCHEMA_REVISION, SCHEMA_REVISION)
+    with migrated.read() as conn:
         assert store.subscribers.everyone(conn) == [reader]
 
 
@@ -136,20 +139,18 @@ def test_migrations_are_one_line_of_numbered_steps() -> None:
 
 
 @pytest.mark.parametrize("revision", ["9999", "zzzz"])
-def test_the_database_of_a_newer_program_is_refused(database: Database, revision: str) -> None:
-    upgrade(database)
-    stamp(database, revision)
-    for refused in (lambda: upgrade(database), database.check_schema):
+def test_the_database_of_a_newer_program_is_refused(migrated: Database, revision: str) -> None:
+    stamp(migrated, revision)
+    for refused in (lambda: upgrade(migrated), migrated.check_schema):
         with pytest.raises(SchemaError, match="install the newer triage") as caught:
             refused()
         assert revision in str(caught.value)
 
 
-def test_an_older_database_is_to_be_upgraded(database: Database) -> None:
-    upgrade(database)
-    stamp(database, "0000")
+def test_an_older_database_is_to_be_upgraded(migrated: Database) -> None:
+    stamp(migrated, "0000")
     with pytest.raises(SchemaError, match=r"back it up and run `triage db upgrade`"):
-        database.check_schema()
+        migrated.check_schema()
 
 
 def test_a_database_without_tables_is_to_be_upgraded(database: Database) -> None:
@@ -164,17 +165,16 @@ def test_a_database_without_tables_is_to_be_upgraded(database: Database) -> None
     [("0009", ("density", "past_sense", "past_density")), ("0010", ("past_sense", "past_density"))],
 )
 def test_vectors_of_before_make_way_for_those_that_tell_more(
-    database: Database, before: str, unknown: tuple[str, ...]
+    migrated: Database, before: str, unknown: tuple[str, ...]
 ) -> None:
-    upgrade(database)
-    [stored] = add_papers(database, [paper(1)])
-    with database.write() as conn:
+    [stored] = add_papers(migrated, [paper(1)])
+    with migrated.write() as conn:
         store.encodings.save(conn, "enc", [stored.id], topics.encode([stored.text]))
         for column in unknown:
             conn.execute(text(f"ALTER TABLE encodings DROP COLUMN {column}"))
-    stamp(database, before)
-    assert upgrade(database) == (before, SCHEMA_REVISION)
-    with database.read() as conn:
+    stamp(migrated, before)
+    assert upgrade(migrated) == (before, SCHEMA_REVISION)
+    with migrated.read() as conn:
         assert conn.scalar(text("SELECT count(*) FROM encodings")) == 0
         assert conn.scalar(text("SELECT count(*) FROM papers")) == 1
 
@@ -206,9 +206,8 @@ def test_migrations_never_speak_of_todays_tables() -> None:
             assert not [name for name in names if name.partition(".")[0] == "triage"], path.name
 
 
-def test_whatever_belongs_to_a_subscriber_goes_with_them(database: Database) -> None:
-    upgrade(database)
-    with database.read() as conn:
+def test_whatever_belongs_to_a_subscriber_goes_with_them(migrated: Database) -> None:
+    with migrated.read() as conn:
         keys = {
             (table, key["referred_table"]): key["options"].get("ondelete")
             for table in metadata.tables
