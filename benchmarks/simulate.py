@@ -340,20 +340,24 @@ def lightgbm_positions(lessons: Lessons) -> Scorer:
     return scorer.LambdaMartScorer(text, log.learned, scale, "simulated", {})
 
 
-def ways(world: World, workshop: FileWorkshop, lessons: Lessons) -> dict[str, Scorer | None]:
-    """Return a ranker for each way, all taught by the same log."""
-    return {
-        "cold": ColdStartScorer(),
-        "naive_voted": taught(world, workshop, voted_only(lessons)),
-        "naive_shown": taught(world, workshop, shown_as_is(lessons)),
-        "weak_negatives": taught(world, workshop, weak_negatives(lessons)),
-        "lightgbm_positions": lightgbm_positions(lessons),
-        "product": taught(world, workshop, lessons),
-    }
+WAYS: dict[str, Callable[[World, FileWorkshop, Lessons], Scorer | None]] = {
+    "cold": lambda *_: ColdStartScorer(),
+    "naive_voted": lambda world, shop, lessons: taught(world, shop, voted_only(lessons)),
+    "naive_shown": lambda world, shop, lessons: taught(world, shop, shown_as_is(lessons)),
+    "weak_negatives": lambda world, shop, lessons: taught(world, shop, weak_negatives(lessons)),
+    "lightgbm_positions": lambda _world, _shop, lessons: lightgbm_positions(lessons),
+    "product": taught,
+}
 
 
-def positions(seeds: Sequence[int], voter: Voter, n_days: int = 14, **size: int) -> dict[str, F64]:
-    """Return the true nDCG@10 of each way, one value a seed."""
+def positions(
+    seeds: Sequence[int],
+    voter: Voter,
+    n_days: int = 14,
+    names: Iterable[str] = tuple(WAYS),
+    **size: int,
+) -> dict[str, F64]:
+    """Return the true nDCG@10 of each way of `names`, one value a seed."""
     found: dict[str, list[float]] = {}
     for seed in seeds:
         world = make_world(seed, n_days=n_days + N_LATER, **size)
@@ -362,30 +366,37 @@ def positions(seeds: Sequence[int], voter: Voter, n_days: int = 14, **size: int)
             workshop = FileWorkshop(Path(folder), KEY)
             diary, _ = simulated(world, workshop, [voter] * len(readers), n_days)
             lessons, _ = lessons_of(diary.log(), diary.votes)
-            for name, scorer in ways(world, workshop, lessons).items():
+            for name in names:
+                scorer = WAYS[name](world, workshop, lessons)
                 days = range(n_days, n_days + N_LATER)
                 value = truly(world, diary, scorer, days, readers)[0] if scorer else np.nan
                 found.setdefault(name, []).append(value)
     return {name: np.array(values) for name, values in found.items()}
 
 
-def poisoned(seeds: Sequence[int], n_days: int = 14, **size: int) -> dict[str, float]:
+def poisoned(
+    seeds: Sequence[int],
+    n_days: int = 14,
+    names: Sequence[str] = ("honest", "hostile"),
+    **size: int,
+) -> dict[str, float]:
     """Return how many of the others' ten best papers one reader's votes change, on average.
 
     The same reader votes in three ways: not at all, honestly, and with spite on every paper of
     every digest. The digests are those of the cold-start scorer, so that nothing but the votes
     differs.
     """
-    changed: dict[str, list[float]] = {"honest": [], "hostile": []}
+    changed: dict[str, list[float]] = {name: [] for name in names}
+    last_voters = {"silent": silent, "honest": outspoken, "hostile": hostile}
     for seed in seeds:
         world = make_world(seed, n_days=n_days + 1, **size)
         others = range(len(world.subscribers) - 1)
         tops = {}
-        for name, last in (("silent", silent), ("honest", outspoken), ("hostile", hostile)):
+        for name in ("silent", *names):
             zealots = frozenset({len(others)} if name == "hostile" else set())
             diary = Diary()
             for day in range(n_days):
-                voters = [*[outspoken] * len(others), last]
+                voters = [*[outspoken] * len(others), last_voters[name]]
                 live(world, diary, day, ColdStartScorer(), voters, zealots)
             with tempfile.TemporaryDirectory() as folder:
                 lessons, _ = lessons_of(diary.log(), diary.votes)

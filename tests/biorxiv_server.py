@@ -16,6 +16,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -29,10 +30,15 @@ RECORDED = {
 Row = dict[str, Any]
 
 
-def recorded(name: str) -> Row:
-    """Return the one recorded row of `details` or `pubs`."""
+@cache
+def _recorded(name: str) -> Row:
     row: Row = json.loads(fixtures.recorded(RECORDED[name]))["collection"][0]
     return row
+
+
+def recorded(name: str) -> Row:
+    """Return the one recorded row of `details` or `pubs`, which the caller may change."""
+    return dict(_recorded(name))
 
 
 def posting(n: int, on: date, **fields: Any) -> Row:

@@ -14,6 +14,9 @@ import pytest
 from hypothesis import settings
 
 from tests import databases, fixtures, guarantees
+from triage import encoder
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it
 
 # A busy machine is slow, not wrong. The same examples each time, unless --full asks for new ones.
 settings.register_profile("triage", deadline=None, print_blob=True, derandomize=True)
@@ -45,9 +48,24 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--full"):
         settings.load_profile("full")
     databases.choose(config.getoption("--database"))
+    # A second thread in each of the workers would wait for the others' and take their cores.
+    encoder.BLAS_THREADS = 1
+    if not config.getoption("--full") and _holds_temporary_files(MEMORY):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     fixtures.choose(config)
     for name in [name for name in os.environ if name.startswith("TRIAGE_")]:
         del os.environ[name]
+
+
+def _holds_temporary_files(folder: Path) -> bool:
+    """Tell whether a folder has room for all files of the tests, and lets the programs there run.
+
+    In memory nobody waits for a disk. The long forms do, as they measure it.
+    """
+    if not folder.is_dir():
+        return False
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize > 4e9 and not found.f_flag & os.ST_NOEXEC
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

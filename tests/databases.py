@@ -90,6 +90,17 @@ def url_of_copy(original: str, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def opened_copy(original: str, folder: Path) -> Iterator[Database]:
+    """Yield an open copy of a database that nobody uses now."""
+    with url_of_copy(original, folder) as url:
+        database = open_database(url)
+        try:
+            yield database
+        finally:
+            database.close()
+
+
+@contextmanager
 def without_tables(folder: Path) -> Iterator[Database]:
     """Yield a new open database that has no tables."""
     with url_without_tables(folder) as url:

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import databases
-from tests.fakes import StoppedClock
+# Each process that is started here imports this module: what is heavy is imported by its test.
 from triage.apart import POLITENESS, apart
-from triage.app import initialise, open_app
 from triage.errors import ModelError, TriageError
 
 
@@ -65,6 +63,10 @@ def test_who_ends_the_program_waits_for_it() -> None:
 
 
 def test_the_scheduler_trains_so(tmp_path: Path) -> None:
+    from tests import databases
+    from tests.fakes import StoppedClock
+    from triage.app import initialise, open_app
+
     database = databases.new_database(tmp_path)
     url = database.engine.url.render_as_string(hide_password=False)
     config, _ = initialise(tmp_path, databases.config_naming(url))

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +19,7 @@ import pytest
 from tests import topics
 from tests.factories import DAY
 from triage import bench
+from triage.contrast import LIKES
 from triage.errors import BadBenchmark, NotEnoughFeedback
 from triage.workshop import FileWorkshop
 
@@ -199,6 +200,8 @@ def test_what_readers_like_before_the_slates_teaches_the_encoder_and_later_likes
     run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("triage.encoder.FEWEST_READERS", 2)
+    # Whether likes teach is the question, not how well.
+    monkeypatch.setattr("triage.encoder.LIKES", replace(LIKES, steps=6))
     # Of so few papers a day, many days are one slate to learn from.
     monkeypatch.setattr("triage.encoder.EARLIER", 0.3)
     data = made_up()
@@ -256,7 +259,9 @@ def watch(event, arguments):
         raise SystemExit(f"{event} {arguments}")
 
 sys.addaudithook(watch)
+from triage import encoder
 from triage.cli import main
+encoder.BLAS_THREADS = 1  # as in the tests
 main()
 """
 

@@ -39,7 +39,11 @@ class Played:
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """Play the demo where an older one lies, beside a file that is not the demo's."""
     folder = tmp_path_factory.mktemp("demo") / "var" / "demo"
+    folder.mkdir(parents=True)
+    (folder / "old").write_text("from the last time")
+    (folder.parent / "mine").write_text("not the demo's")
     lines: list[str] = []
     play(folder, lines.append)
     return Played(folder, "\n".join(lines))
@@ -143,14 +147,9 @@ def test_the_votes_lift_what_their_voter_likes(played: Played) -> None:
     assert any(int(after) < int(before) for before, after in ranks)
 
 
-def test_it_replaces_only_its_own_folder(tmp_path: Path) -> None:
-    folder = tmp_path / "var" / "demo"
-    folder.mkdir(parents=True)
-    (folder / "old").write_text("from the last time")
-    (tmp_path / "var" / "mine").write_text("not the demo's")
-
-    play(folder, lambda _: None)
-
-    assert not (folder / "old").exists()
-    assert (tmp_path / "var" / "mine").read_text() == "not the demo's"
-    assert [path.name for path in tmp_path.iterdir()] == ["var"]
+def test_it_replaces_only_its_own_folder(played: Played) -> None:
+    assert not (played.folder / "old").exists()
+    var = played.folder.parent
+    assert (var / "mine").read_text() == "not the demo's"
+    assert {path.name for path in var.iterdir()} == {"demo", "mine"}
+    assert [path.name for path in var.parent.iterdir()] == ["var"]

@@ -179,7 +179,7 @@ def missing(database: Database, said: list[dict[str, Any]]) -> int:
 
 @pytest.mark.guarantee("R36")
 def test_what_was_acknowledged_survives_any_kill(tmp_path: Path, guarantee: Guarantee) -> None:
-    n_kills = 500 if guarantee.full else 20
+    n_kills = 500 if guarantee.full else 8
     rng = random.Random(36)  # noqa: S311 - a test's own dice
     url = f"sqlite:///{tmp_path / NAME}"
     (tmp_path / NAME).write_bytes(migrated_file())
@@ -222,7 +222,7 @@ def test_of_what_was_written_ahead_any_part_may_be_lost_after_what_was_acknowled
     tmp_path: Path, guarantee: Guarantee
 ) -> None:
     """As after a power cut: the file ends anywhere behind what had been synced."""
-    n_cuts = 1_000 if guarantee.full else 50
+    n_cuts = 1_000 if guarantee.full else 24
     rng = random.Random(37)  # noqa: S311 - a test's own dice
     url = f"sqlite:///{tmp_path / NAME}"
     (tmp_path / NAME).write_bytes(migrated_file())
@@ -468,7 +468,7 @@ def share(values: list[float], part: float) -> float:
 def test_votes_senders_a_fetch_and_a_training_at_once_lock_nobody_out(
     tmp_path: Path, guarantee: Guarantee
 ) -> None:
-    duration_s = 600.0 if guarantee.full else 4.0
+    duration_s = 600.0 if guarantee.full else 2.5
     n_digests = 10_000 if guarantee.full else 120
     (tmp_path / NAME).write_bytes(migrated_file())
     quiet = open_database(f"sqlite:///{tmp_path / NAME}")
@@ -497,10 +497,12 @@ def test_votes_senders_a_fetch_and_a_training_at_once_lock_nobody_out(
         StillSite(),
         new_enrolment(database, SystemClock(), keyring, StillSite()),
     )
-    spawning = multiprocessing.get_context("spawn")
-    over, told = spawning.Event(), spawning.Queue()
+    # What all four need is loaded once, in a process without threads that forks them.
+    forkserver = multiprocessing.get_context("forkserver")
+    forkserver.set_forkserver_preload([__name__])
+    over, told = forkserver.Event(), forkserver.Queue()
     beside = Beside(tmp_path, duration_s, n_digests, over, told)
-    processes = [spawning.Process(target=beside.run, args=(name,)) for name in Beside.works]
+    processes = [forkserver.Process(target=beside.run, args=(name,)) for name in Beside.works]
     for process in processes:
         process.start()
     load = Load()

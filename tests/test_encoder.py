@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests import topics
 from tests.contracts import EncoderContract
 from tests.factories import DAY
 from triage import modelfile
+from triage.contrast import LIKES
 from triage.encoder import TextEncoder
 from triage.errors import ModelError
 from triage.ports import Encoder
@@ -226,6 +228,12 @@ def readers_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("triage.contrast.WORD_RATE", 0.05)
 
 
+@pytest.fixture
+def few_steps(readers_are_enough: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let likes teach in few steps: enough where the question is not how much they do."""
+    monkeypatch.setattr("triage.encoder.LIKES", replace(LIKES, steps=15))
+
+
 def taught(likes: dict[int, NDArray[np.int64]]) -> TextEncoder:
     return TextEncoder.fit(TEXTS, likes=likes, listed=LISTED)
 
@@ -243,7 +251,7 @@ def test_what_many_readers_like_together_is_near_in_sense() -> None:
     assert together > apart + 0.3
 
 
-@pytest.mark.usefixtures("readers_are_enough")
+@pytest.mark.usefixtures("few_steps")
 def test_a_taught_encoder_gives_unit_rows_in_half_precision_of_now_and_of_the_past() -> None:
     found = taught(likes_of(1, 2, 3, 4)).encode([*TEXTS, "zzz qqq"])
     assert found.past_sense.shape == found.sense.shape
@@ -255,7 +263,7 @@ def test_a_taught_encoder_gives_unit_rows_in_half_precision_of_now_and_of_the_pa
         assert ((each.density[:-1] > 0) & (each.density[:-1] <= 1)).all()
 
 
-@pytest.mark.usefixtures("readers_are_enough")
+@pytest.mark.usefixtures("few_steps")
 def test_the_past_has_not_seen_who_likes_later_papers() -> None:
     likes = likes_of(1, 2, 3, 4)
     encoder = taught(likes)
@@ -279,7 +287,7 @@ def test_the_past_has_not_seen_who_likes_later_papers() -> None:
     assert not np.array_equal(before.past_sense, changed(oldest, 0).past_sense)
 
 
-@pytest.mark.usefixtures("readers_are_enough")
+@pytest.mark.usefixtures("few_steps")
 def test_what_is_liked_later_is_not_looked_at_for_the_past(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("triage.encoder.MAX_SVD_ROWS", 20)
     monkeypatch.setattr("triage.encoder.MAX_SENSE_ROWS", 20)
@@ -291,7 +299,7 @@ def test_what_is_liked_later_is_not_looked_at_for_the_past(monkeypatch: pytest.M
     assert np.array_equal(before.past_sense, after.past_sense)
 
 
-@pytest.mark.usefixtures("readers_are_enough")
+@pytest.mark.usefixtures("few_steps")
 def test_likes_of_one_day_leave_the_past_without_any() -> None:
     likes = likes_of(1, 2, 3, 4)
     encoder = TextEncoder.fit(TEXTS, likes=likes, listed=[DAY] * len(TEXTS))
@@ -301,7 +309,7 @@ def test_likes_of_one_day_leave_the_past_without_any() -> None:
     assert np.array_equal(encoder.encode(TEXTS).past_sense, again.encode(TEXTS).past_sense)
 
 
-@pytest.mark.usefixtures("readers_are_enough")
+@pytest.mark.usefixtures("few_steps")
 def test_too_few_readers_or_likes_teach_nothing() -> None:
     few = likes_of(1, 2, 3)
     assert taught(few).version == topics.encoder().version
@@ -312,7 +320,7 @@ def test_too_few_readers_or_likes_teach_nothing() -> None:
     assert encoded.past() is encoded
 
 
-@pytest.mark.usefixtures("readers_are_enough")
+@pytest.mark.usefixtures("few_steps")
 def test_a_taught_encoder_is_the_same_whoever_is_told_first_and_after_it_was_kept(
     tmp_path: Path,
 ) -> None:
@@ -360,7 +368,7 @@ def test_a_text_of_no_title_and_abstract_tells_nothing_of_titles(
     assert titled(whole, monkeypatch).version != TextEncoder.fit(whole).version
 
 
-@pytest.mark.usefixtures("readers_are_enough")
+@pytest.mark.usefixtures("few_steps")
 def test_likes_teach_beside_titles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     texts = [paper.encoded_text for paper in topics.literature()]
     plain = titled(texts, monkeypatch)

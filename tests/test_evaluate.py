@@ -6,7 +6,6 @@ import json
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
+from tests import databases
 from tests.factories import DAY, NOON, impression, slate
 from tests.fakes import StoppedClock
 from tests.installation import add_papers, add_reader, fetched, installed, stored_papers, take_in
@@ -23,6 +23,7 @@ from tests.topics import TOPICS, literature, rows_of
 from triage import store
 from triage.baselines import NAMES
 from triage.cli import cli
+from triage.contrast import LIKES
 from triage.errors import NotEnoughFeedback, NotFound
 from triage.evaluate import COLD, SERVING, Comparison, Replay, compare, replay
 from triage.features import FEATURES
@@ -31,7 +32,7 @@ from triage.plots import draw_replay
 from triage.records import EventKind, Subscriber
 from triage.serving import Serving, encode_new, serving
 from triage.shelf import promote_version
-from triage.store import Database
+from triage.store import Database, open_database
 from triage.workshop import FileWorkshop
 
 pytestmark = pytest.mark.any_database("it only reads slates and events, as test_train does on each")
@@ -49,10 +50,14 @@ def at(on: date, hour: int = 12) -> datetime:
     return datetime.combine(on, time(hour), UTC)
 
 
-@contextmanager
-def history(folder: Path) -> Iterator[Database]:
-    """Yield twelve papers a day on four topics, and six readers who like every third of theirs."""
-    with installed(folder) as opened:
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the address of a database, which tests copy.
+
+    It has twelve papers a day on four topics, and six readers who like every third of theirs.
+    """
+    with databases.migrated_url(tmp_path_factory.mktemp("history")) as url:
+        opened = open_database(url)
         papers = [replace(paper, listed_on=listed(row)) for row, paper in enumerate(literature())]
         add_papers(opened, papers)
         for n in range(6):
@@ -60,20 +65,21 @@ def history(folder: Path) -> Iterator[Database]:
             reader = add_reader(opened, n + 1, interests=topic if n < 3 else "")
             for row in rows_of(topic)[n // 4 :: 2]:
                 vote(opened, reader, row, EventKind.VOTE_UP if row % 4 else EventKind.SAVE)
-        yield opened
+        opened.close()
+        yield url
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with history(tmp_path) as opened:
+def database(history: str, tmp_path: Path) -> Iterator[Database]:
+    with databases.opened_copy(history, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Replay:
+def told(history: str, tmp_path_factory: pytest.TempPathFactory) -> Replay:
     """Return what that history gives, which is the same every time."""
     folder = tmp_path_factory.mktemp("told")
-    with history(folder) as opened:
+    with databases.opened_copy(history, folder) as opened:
         return replayed(opened, FileWorkshop(folder / "models", b"a key of the tests"))
 
 
@@ -430,6 +436,7 @@ def test_days_before_an_encoder_was_taught_what_readers_like_are_memory(
     database: Database, workshop: FileWorkshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("triage.encoder.FEWEST_READERS", 2)
+    monkeypatch.setattr("triage.encoder.LIKES", replace(LIKES, steps=6))
     told = replayed(database, workshop)
     first = told.standings[0]
     assert (first.name, first.taught_until) == (SERVING, NOON.date())
@@ -449,9 +456,10 @@ def test_the_picture_says_what_is_memory(database: Database, workshop: FileWorks
 # -- the command -----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Iterator[Path]:
-    """An installation with the literature and a few imported votes."""
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installation with the literature and a few imported votes; commands only read it."""
+    tmp_path = tmp_path_factory.mktemp("config")
     papers, votes = tmp_path / "papers.jsonl", tmp_path / "votes.jsonl"
     papers.write_text(
         "".join(
@@ -489,13 +497,13 @@ def config(tmp_path: Path) -> Iterator[Path]:
     run("papers", "import", papers, config=path)
     run("subscriber", "add", "ada@example.org", "--interests", "robot grasping", config=path)
     run("feedback", "import", votes, config=path)
-    yield path
-    structlog.reset_defaults()
+    return path
 
 
 def run(*arguments: str | Path, config: Path | None = None) -> str:
     where = [] if config is None else ["--config", str(config)]
     ended = CliRunner().invoke(cli, [*where, *map(str, arguments)], catch_exceptions=False)
+    structlog.reset_defaults()
     assert ended.exit_code == 0, ended.output
     return ended.stdout
 

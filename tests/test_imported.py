@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import topics
+from tests import databases, topics
 from tests.factories import DAY, NOON
 from tests.fakes import StoppedClock
 from tests.installation import add_papers, add_reader, empty_slate, installed, queue
@@ -23,7 +23,7 @@ from triage.imported import imported, judged, like_days, taught_by
 from triage.records import EventKind, Paper
 from triage.scorer import ColdStartScorer
 from triage.serving import encode_new, serving
-from triage.store import Database
+from triage.store import Database, open_database
 from triage.train import train
 from triage.workshop import FileWorkshop
 
@@ -46,15 +46,32 @@ def stock(first: date = FIRST, n_days: int = N_DAYS, name: str = "s") -> list[Pa
     ]
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with installed(tmp_path) as opened:
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the address of a database with papers, likes and vectors; tests work on copies."""
+    with databases.migrated_url(tmp_path_factory.mktemp("prepared")) as url:
+        opened = open_database(url)
         add_papers(opened, stock())
         for reader, topic in enumerate(READERS, start=1):
             add_reader(opened, reader)
             for day in range(reader % 2, N_DAYS, 2):
                 like(opened, reader, day * 60 + topics.rows_of(topic)[day % 15] + 1)
+        encode_all(opened)
+        opened.close()
+        yield url
+
+
+@pytest.fixture
+def database(prepared: str, tmp_path: Path) -> Iterator[Database]:
+    with databases.opened_copy(prepared, tmp_path) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def usual(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> Examples:
+    """Return the examples of that database on DAY."""
+    with databases.opened_copy(prepared, tmp_path_factory.mktemp("usual")) as opened:
+        return examples(opened, DAY)
 
 
 @pytest.fixture
@@ -94,8 +111,8 @@ def encode_all(database: Database) -> None:
         store.encodings.save(conn, topics.encoder().version, ids, encoded)
 
 
-def test_imported_likes_become_query_groups(database: Database) -> None:
-    made = examples(database, DAY)
+def test_imported_likes_become_query_groups(usual: Examples) -> None:
+    made = usual
     assert made.features.shape == (sum(made.group_sizes), len(FEATURES))
     assert len(made.group_sizes) > 20
     assert set(made.relevance.tolist()) == {0, 2}
@@ -104,8 +121,10 @@ def test_imported_likes_become_query_groups(database: Database) -> None:
     assert all(group.any() for group in np.split(made.relevance, ends[:-1]))
 
 
-def test_no_paper_and_no_vote_of_the_day_or_later_moves_a_row(database: Database) -> None:
-    before = examples(database, DAY)
+def test_no_paper_and_no_vote_of_the_day_or_later_moves_a_row(
+    database: Database, usual: Examples
+) -> None:
+    before = usual
     n_before = N_DAYS * 60
     add_papers(database, stock(DAY, 2, "future"))
     for who in range(1, 5):
@@ -121,22 +140,19 @@ def test_no_paper_and_no_vote_of_the_day_or_later_moves_a_row(database: Database
     assert later.features.shape != after.features.shape
 
 
-def test_upvotes_of_today_say_nothing_of_a_past_day(database: Database) -> None:
-    made = examples(database, DAY)
-    assert not made.features[:, FEATURES.index("upvotes_log1p")].any()
+def test_upvotes_of_today_say_nothing_of_a_past_day(usual: Examples) -> None:
+    assert not usual.features[:, FEATURES.index("upvotes_log1p")].any()
 
 
 def test_past_days_weigh_no_more_than_so_many_shown_papers(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, usual: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = examples(database, DAY)
-    monkeypatch.setattr(module, "HEAVIEST", float(free.weights.sum()) / 4)
+    monkeypatch.setattr(module, "HEAVIEST", float(usual.weights.sum()) / 4)
     capped = examples(database, DAY)
-    assert np.allclose(capped.weights, free.weights / 4)
+    assert np.allclose(capped.weights, usual.weights / 4)
 
 
 def test_votes_on_digests_are_left_to_the_log(database: Database) -> None:
-    encode_all(database)
     reader = add_reader(database, 9)
     queue(database, empty_slate(reader))
     like(database, reader.id, 7, slate_id=1)
@@ -146,7 +162,6 @@ def test_votes_on_digests_are_left_to_the_log(database: Database) -> None:
 
 
 def test_scorers_rank_the_same_past_days(database: Database) -> None:
-    encode_all(database)
     with database.read() as conn:
         library = imported(conn, topics.encoder(), DAY)
     days = like_days(library)
@@ -159,7 +174,6 @@ def test_scorers_rank_the_same_past_days(database: Database) -> None:
 
 
 def test_days_that_the_encoder_has_learned_from_neither_teach_nor_judge(database: Database) -> None:
-    encode_all(database)
     with database.read() as conn:
         library = imported(conn, topics.encoder(), DAY)
     days = like_days(library)

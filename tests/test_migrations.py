@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from click.testing import CliRunner
 from sqlalchemy import UniqueConstraint, event, inspect, text
 
-from tests.databases import NAME, on_postgres, without_tables
+from tests.databases import NAME, installed, on_postgres, without_tables
 from tests.fakes import StoppedClock
 from tests.installation import add_reader
 from triage import store, tables
@@ -31,6 +31,13 @@ from triage.tables import FIRST_REVISION, SCHEMA_REVISION, metadata
 def database(tmp_path: Path) -> Iterator[Database]:
     """A database without tables."""
     with without_tables(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def migrated(tmp_path: Path) -> Iterator[Database]:
+    """A database as the migrations make it."""
+    with installed(tmp_path) as opened:
         yield opened
 
 
@@ -55,12 +62,11 @@ def test_migrations_make_exactly_the_programs_tables(database: Database) -> None
     assert tables_of(database) == {*metadata.tables, "alembic_version"}
 
 
-def test_a_table_that_differs_is_told(database: Database) -> None:
-    upgrade(database)
-    with database.write() as conn:
+def test_a_table_that_differs_is_told(migrated: Database) -> None:
+    with migrated.write() as conn:
         conn.execute(text("ALTER TABLE papers ADD COLUMN mood TEXT"))
         conn.execute(text("DROP INDEX ix_messages_state_not_before"))
-    found = "\n".join(differences(database))
+    found = "\n".join(differences(migrated))
     assert "mood" in found
     assert "ix_messages_state_not_before" in found
 
@@ -78,9 +84,8 @@ def definitions(database: Database) -> set[str]:
         return {" ".join(sql.split()) for sql in conn.scalars(text(query))}
 
 
-def test_every_constraint_that_the_tables_name_is_in_the_database(database: Database) -> None:
-    upgrade(database)
-    made = "\n".join(definitions(database))
+def test_every_constraint_that_the_tables_name_is_in_the_database(migrated: Database) -> None:
+    made = "\n".join(definitions(migrated))
     for table in metadata.tables.values():
         names = {part.name for part in table.constraints} | {part.name for part in table.indexes}
         assert [name for name in names if str(name) not in made] == []
@@ -100,7 +105,7 @@ def test_what_a_deleted_row_takes_along_is_found_by_an_index() -> None:
                 assert column.name in found, f"{table.name}.{column.name}"
 
 
-def test_indexes_hold_for_the_same_rows(database: Database, tmp_path: Path) -> None:
+def test_indexes_hold_for_the_same_rows(migrated: Database, tmp_path: Path) -> None:
     """The comparison of tables does not look at the condition of an index."""
 
     def indexes(found: Database) -> set[str]:
@@ -108,18 +113,16 @@ def test_indexes_hold_for_the_same_rows(database: Database, tmp_path: Path) -> N
         made = {sql for sql in definitions(found) if "INDEX" in sql}
         return {sql for sql in made if not any(other in sql for other in others)}
 
-    upgrade(database)
     (tmp_path / "twin").mkdir()
     with without_tables(tmp_path / "twin") as twin:
         metadata.create_all(twin.engine)
-        assert indexes(database) == indexes(twin)
+        assert indexes(migrated) == indexes(twin)
 
 
-def test_upgrading_twice_changes_nothing(database: Database) -> None:
-    upgrade(database)
-    reader = add_reader(database)
-    assert upgrade(database) == (SCHEMA_REVISION, SCHEMA_REVISION)
-    with database.read() as conn:
+def test_upgrading_twice_changes_nothing(migrated: Database) -> None:
+    reader = add_reader(migrated)
+    assert upgrade(migrated) == (SCHEMA_REVISION, SCHEMA_REVISION)
+    with migrated.read() as conn:
         assert store.subscribers.everyone(conn) == [reader]
 
 
@@ -136,10 +139,9 @@ def test_migrations_are_one_line_of_numbered_steps() -> None:
 
 
 @pytest.mark.parametrize("revision", ["9999", "zzzz"])
-def test_the_database_of_a_newer_program_is_refused(database: Database, revision: str) -> None:
-    upgrade(database)
-    stamp(database, revision)
-    for refused in (lambda: upgrade(database), database.check_schema):
+def test_the_database_of_a_newer_program_is_refused(migrated: Database, revision: str) -> None:
+    stamp(migrated, revision)
+    for refused in (lambda: upgrade(migrated), migrated.check_schema):
         with pytest.raises(SchemaError, match="install the newer triage") as caught:
             refused()
         assert revision in str(caught.value)
@@ -185,12 +187,11 @@ def test_nothing_touches_the_file_of_an_unreleased_program(tmp_path: Path) -> No
 
 
 def test_an_older_database_is_to_be_upgraded(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    migrated: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upgrade(database)
     monkeypatch.setattr(tables, "SCHEMA_REVISION", "1002")
     with pytest.raises(SchemaError, match=r"back it up and run `triage db upgrade`"):
-        database.check_schema()
+        migrated.check_schema()
 
 
 def test_a_database_without_tables_is_to_be_upgraded(database: Database) -> None:
@@ -227,9 +228,8 @@ def test_migrations_never_speak_of_todays_tables() -> None:
             assert not [name for name in names if name.partition(".")[0] == "triage"], path.name
 
 
-def test_whatever_belongs_to_a_subscriber_goes_with_them(database: Database) -> None:
-    upgrade(database)
-    with database.read() as conn:
+def test_whatever_belongs_to_a_subscriber_goes_with_them(migrated: Database) -> None:
+    with migrated.read() as conn:
         keys = {
             (table, key["referred_table"]): key["options"].get("ondelete")
             for table in metadata.tables

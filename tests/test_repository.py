@@ -6,7 +6,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -75,8 +75,13 @@ def where(path: Path, node: ast.AST) -> str:
     return f"{name_of(path)}:{getattr(node, 'lineno', 0)}"
 
 
-def nodes(path: Path) -> Iterator[ast.AST]:
-    return ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path)))
+@pytest.fixture(scope="module")
+def nodes() -> dict[Path, list[ast.AST]]:
+    """Return what each module of the program is made of."""
+    return {
+        path: list(ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))))
+        for path in CODE
+    }
 
 
 def tracked_texts() -> Iterator[tuple[Path, str]]:
@@ -92,14 +97,14 @@ def tracked_texts() -> Iterator[tuple[Path, str]]:
             yield path, content.decode("utf-8", errors="replace")
 
 
-@pytest.mark.parametrize("path", PYTHON, ids=name_of)
-def test_no_module_is_past_500_lines(path: Path) -> None:
+def test_no_module_is_past_500_lines() -> None:
     # The tests of one module stay in one file, which may be a little longer. So does the first
     # schema, which alembic takes whole.
     longer = (ROOT / "tests", ROOT / "migrations")
-    most = 800 if any(path.is_relative_to(each) for each in longer) else 500
-    n_lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert n_lines <= most, f"split {name_of(path)} by noun: {n_lines} lines"
+    n_lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in PYTHON}
+    most = {path: 800 if any(map(path.is_relative_to, longer)) else 500 for path in PYTHON}
+    too_long = {name_of(path): n for path, n in n_lines.items() if n > most[path]}
+    assert too_long == {}, "split by noun"
 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:
@@ -161,22 +166,26 @@ def test_development_runs_what_is_installed_for_readers() -> None:
     assert build <= dev
 
 
-@pytest.mark.parametrize("path", CODE, ids=name_of)
-def test_nothing_is_loaded_that_could_run_code(path: Path) -> None:
-    imported = set()
-    for node in nodes(path):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            imported.add(node.module.partition(".")[0])
-    assert imported.isdisjoint(SERIALISERS_THAT_RUN_CODE)
+def test_nothing_is_loaded_that_could_run_code(nodes: dict[Path, list[ast.AST]]) -> None:
+    found = []
+    for path in CODE:
+        for node in nodes[path]:
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module]
+            loaded = {name.partition(".")[0] for name in names}
+            found += [where(path, node)] * bool(loaded & SERIALISERS_THAT_RUN_CODE)
+    assert found == []
 
 
-@pytest.mark.parametrize("path", [p for p in CODE if p.stem != "clock"], ids=name_of)
-def test_only_the_clock_knows_what_time_it_is(path: Path) -> None:
+def test_only_the_clock_knows_what_time_it_is(nodes: dict[Path, list[ast.AST]]) -> None:
     calls = [
         where(path, node)
-        for node in nodes(path)
+        for path in CODE
+        if path.stem != "clock"
+        for node in nodes[path]
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name | ast.Attribute)
         and (getattr(node.value, "id", getattr(node.value, "attr", "")), node.attr) in CLOCK_CALLS
@@ -199,7 +208,7 @@ def is_built(node: ast.AST) -> bool:
     )
 
 
-def built_statements(tree: Iterator[ast.AST]) -> list[ast.Call]:
+def built_statements(tree: Iterable[ast.AST]) -> list[ast.Call]:
     return [
         node
         for node in tree
@@ -210,9 +219,8 @@ def built_statements(tree: Iterator[ast.AST]) -> list[ast.Call]:
     ]
 
 
-@pytest.mark.parametrize("path", CODE, ids=name_of)
-def test_no_statement_is_put_together_from_strings(path: Path) -> None:
-    found = [where(path, call) for call in built_statements(nodes(path))]
+def test_no_statement_is_put_together_from_strings(nodes: dict[Path, list[ast.AST]]) -> None:
+    found = [where(path, call) for path in CODE for call in built_statements(nodes[path])]
     assert found == [], "bind parameters, or write the statement out"
 
 

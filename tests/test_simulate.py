@@ -9,13 +9,14 @@ from benchmarks.simulate import Voter, outspoken, poisoned, positions, reticent
 
 def test_training_beats_naive_training_on_what_was_voted_on() -> None:
     # One small world alone is as often luck as not.
-    found = positions(range(3), reticent, n_readers=24, per_day=40)
+    names = ("product", "naive_voted", "cold")
+    found = positions(range(3), reticent, names=names, n_readers=24, per_day=40)
     assert found["product"].mean() > found["naive_voted"].mean()
     assert found["product"].mean() > found["cold"].mean()
 
 
 def test_a_spiteful_reader_changes_at_most_one_of_ten_papers_of_the_others() -> None:
-    assert poisoned([1], n_readers=20, per_day=60)["hostile"] <= 1
+    assert poisoned([1], names=["hostile"], n_readers=20, per_day=60)["hostile"] <= 1
 
 
 @pytest.mark.parametrize("voter", [outspoken, reticent], ids=["outspoken", "reticent"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from numpy.random import Generator
 from sqlalchemy import insert, select, update
 
+from tests import databases
 from tests.factories import DAY, NOON, impression, slate
 from tests.fakes import StoppedClock
 from tests.installation import add_reader, fetched, installed, stored_papers, take_in
@@ -23,7 +26,7 @@ from triage.gate import FEWEST_SLATES
 from triage.records import F32, EventKind, Origin
 from triage.serving import serving
 from triage.shelf import clear_away, promote_version, rollback
-from triage.store import Database
+from triage.store import Database, open_database
 from triage.store.versions import MODELS_KEPT
 from triage.tables import events, impressions, papers
 from triage.train import TrainReport, fit, gathered, train, train_in_words
@@ -39,10 +42,11 @@ Opinion = Callable[[F32, Generator], list[EventKind | None]]
 """What a reader votes on the papers of a slate, whose features are float32 (n, n_features)."""
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """A database with a hundred papers."""
-    with installed(tmp_path) as opened:
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the address of a database with a hundred papers, which tests copy."""
+    with databases.migrated_url(tmp_path_factory.mktemp("stocked")) as url:
+        opened = open_database(url)
         take_in(
             opened,
             [
@@ -50,7 +54,44 @@ def database(tmp_path: Path) -> Iterator[Database]:
                 for n in range(100)
             ],
         )
+        opened.close()
+        yield url
+
+
+@pytest.fixture
+def database(stocked: str, tmp_path: Path) -> Iterator[Database]:
+    with databases.opened_copy(stocked, tmp_path) as opened:
         yield opened
+
+
+@dataclass(frozen=True)
+class Taught:
+    """An installation that was trained once on readers' taste, and the report of that."""
+
+    database: Database
+    workshop: FileWorkshop
+    report: TrainReport
+
+
+@pytest.fixture(scope="module")
+def taught_once(
+    stocked: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path, TrainReport]]:
+    """Yield address, models and report of such an installation, which tests copy."""
+    folder = tmp_path_factory.mktemp("taught")
+    with databases.url_of_copy(stocked, folder) as url:
+        opened = open_database(url)
+        report = train_on(opened, FileWorkshop(folder / "models", KEY), taste)
+        opened.close()
+        yield url, folder / "models", report
+
+
+@pytest.fixture
+def taught(taught_once: tuple[str, Path, TrainReport], tmp_path: Path) -> Iterator[Taught]:
+    url, models, report = taught_once
+    shutil.copytree(models, tmp_path / "models")
+    with databases.opened_copy(url, tmp_path) as opened:
+        yield Taught(opened, FileWorkshop(tmp_path / "models", KEY), report)
 
 
 @pytest.fixture
@@ -206,10 +247,8 @@ def test_too_few_votes_are_told_with_how_many_it_takes(
         train_on(database, workshop, taste, n_readers=1, n_days=2)
 
 
-def test_a_ranker_that_learned_a_real_taste_goes_live(
-    database: Database, workshop: FileWorkshop
-) -> None:
-    report = train_on(database, workshop, taste)
+def test_a_ranker_that_learned_a_real_taste_goes_live(taught: Taught) -> None:
+    database, workshop, report = taught.database, taught.workshop, taught.report
     assert report.promoted
     assert report.challenger_ndcg > report.serving_ndcg + 0.1
     assert report.why.startswith("better than what served: nDCG@10 ")
@@ -219,12 +258,10 @@ def test_a_ranker_that_learned_a_real_taste_goes_live(
     assert serving(database, workshop, StoppedClock(), DAY).scorer.version == report.version
 
 
-def test_what_serves_is_never_judged_by_digests_that_it_has_learned_from(
-    database: Database, workshop: FileWorkshop
-) -> None:
-    first = train_on(database, workshop, taste)
+def test_what_serves_is_never_judged_by_digests_that_it_has_learned_from(taught: Taught) -> None:
+    first = taught.report
     assert first.promoted
-    again = train(database, workshop, StoppedClock())
+    again = train(taught.database, taught.workshop, StoppedClock())
     assert (again.serving_version, again.n_held_out) == (first.version, 0)
     assert not again.promoted
     assert "too few to judge by" in again.why
@@ -327,18 +364,9 @@ def test_the_report_counts_the_digests_that_were_voted_on(
 
 
 def test_the_same_log_gives_the_same_ranker(
-    database: Database, workshop: FileWorkshop, tmp_path: Path
+    database: Database, workshop: FileWorkshop, taught_once: tuple[str, Path, TrainReport]
 ) -> None:
-    first = train_on(database, workshop, taste)
-    twin = tmp_path / "twin"
-    twin.mkdir()
-    with installed(twin) as other:
-        stock = [
-            fetched(n, title=f"Paper {n}", abstract=f"{WORDS[n % 8]} and {WORDS[n // 8 % 8]}")
-            for n in range(100)
-        ]
-        take_in(other, stock)
-        assert train_on(other, FileWorkshop(twin / "models", KEY), taste) == first
+    assert train_on(database, workshop, taste) == taught_once[2]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -349,23 +377,19 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_the_same_log_gives_the_same_bytes(
-    database: Database, workshop: FileWorkshop, tmp_path: Path
-) -> None:
-    report = train_on(database, workshop, taste)
+def test_the_same_log_gives_the_same_bytes(taught: Taught, tmp_path: Path) -> None:
+    report = taught.report
     again = FileWorkshop(tmp_path / "again", KEY)
-    lessons, _ = gathered(database)
-    encoder = workshop.load_encoder(served(database)[0][1])
+    lessons, _ = gathered(taught.database)
+    encoder = taught.workshop.load_encoder(served(taught.database)[0][1])
     assert fit(again, lessons, encoder).version == report.version
     one, other = (files(tmp_path / name / report.version) for name in ("models", "again"))
     assert one == other
     assert len(one) == 2
 
 
-def test_a_damaged_model_is_no_reason_not_to_train(
-    database: Database, workshop: FileWorkshop, tmp_path: Path
-) -> None:
-    first = train_on(database, workshop, taste)
+def test_a_damaged_model_is_no_reason_not_to_train(taught: Taught, tmp_path: Path) -> None:
+    database, workshop, first = taught.database, taught.workshop, taught.report
     for path in (tmp_path / "models" / first.version).iterdir():
         path.write_bytes(path.read_bytes()[:-20])
     report = train(database, FileWorkshop(tmp_path / "models", KEY), StoppedClock())
@@ -440,11 +464,9 @@ def test_a_hundred_thousand_likes_of_a_reader_are_no_trouble(
     assert train(database, workshop, StoppedClock()).promoted
 
 
-def test_a_model_card_tells_what_a_ranker_is_made_of(
-    database: Database, workshop: FileWorkshop
-) -> None:
-    report = train_on(database, workshop, taste)
-    card = card_of(database, report.version)
+def test_a_model_card_tells_what_a_ranker_is_made_of(taught: Taught) -> None:
+    report = taught.report
+    card = card_of(taught.database, report.version)
     assert card["why"] == report.why
     assert card["taught_until"] == (DAY + timedelta(days=7)).isoformat()
     assert card["taught_by"]["subscribers"] == 8
@@ -584,10 +606,7 @@ def test_old_models_are_deleted_but_none_that_a_roll_back_needs(
         promote_version(database, workshop, clock, made[0])
 
 
-def test_training_leaves_no_files_that_nobody_knows(
-    database: Database, workshop: FileWorkshop, tmp_path: Path
-) -> None:
-    train_on(database, workshop, taste)
-    with database.read() as conn:
+def test_training_leaves_no_files_that_nobody_knows(taught: Taught, tmp_path: Path) -> None:
+    with taught.database.read() as conn:
         known = {row.version for row in store.versions.everything(conn)}
     assert {path.name for path in (tmp_path / "models").iterdir()} == known
