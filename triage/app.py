@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from triage.bounces import Intake
     from triage.digest import Composed, Nightly
+    from triage.doctor import Finding, Installation, Probes
+    from triage.doctor.gate import Gate
     from triage.enrich import EnrichReport
     from triage.enrolment import Enrolment
     from triage.journal import Journal
@@ -56,8 +58,6 @@ class App:
     settings: Settings
     clock: Clock
     own_mailer: Mailer | None = None
-    red: Callable[[], str] = lambda: ""
-    """Says what of the set-up keeps mail back; the command line lets the doctor say it."""
 
     @cached_property
     def database(self) -> Database:
@@ -205,7 +205,38 @@ class App:
 
         return Journal(self.settings.journal_path)
 
-    def outbox(self, mailer: Mailer | None = None) -> Outbox:
+    def installation(self) -> Installation:
+        """Return what the doctor looks at."""
+        from triage.doctor import Installation
+
+        return Installation(
+            self.settings, self.clock, lambda: self.unchecked_database, lambda: self.workshop
+        )
+
+    def examine(self, probes: Probes | None = None) -> list[Finding]:
+        """Let the doctor look at everything.
+
+        Args:
+            probes: instead of those that ask other machines.
+        """
+        from triage.doctor import examine
+
+        upstreams = self.upstreams
+        return examine(self.installation(), upstreams.addresses(), upstreams.awaited(), probes)
+
+    @cached_property
+    def _gate(self) -> Gate:
+        from triage.doctor.gate import Gate
+
+        return Gate(self.installation())
+
+    def outbox(self, mailer: Mailer | None = None, red: Callable[[], str] | None = None) -> Outbox:
+        """Return what sends.
+
+        Args:
+            mailer: instead of the configured one.
+            red: says what of the set-up keeps mail back, instead of the doctor.
+        """
         from triage.clearance import Clearance
         from triage.doubts import Ambiguous
         from triage.outbox import Outbox, Rules
@@ -233,7 +264,9 @@ class App:
             address_hash=self.address_hash,
             monotonic=seconds_up if isinstance(self.clock, SystemClock) else None,
             journal=self.journal,
-            refusal=Clearance(self.database, self.journal, self.clock, red=self.red).refusal,
+            refusal=Clearance(
+                self.database, self.journal, self.clock, red=red or (lambda: self._gate())
+            ).refusal,
         )
 
     def address_hash(self, email: str) -> str:

@@ -6,10 +6,9 @@ import gc
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,6 @@ from triage.ports import silent
 
 if TYPE_CHECKING:
     from triage.app import App
-    from triage.doctor.gate import Gate
     from triage.ports import Progress
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -32,21 +30,8 @@ def opened(ctx: click.Context, *, log_level: int = logging.WARNING) -> App:
     """Compose the program from the config file that the command line names."""
     log_to_stderr(log_level)
     app = open_app(Path(ctx.find_root().obj))
-    app.red = _red_items(app)
     ctx.call_on_close(app.close)
     return app
-
-
-def _red_items(app: App) -> Callable[[], str]:
-    """Return who says what keeps mail back; the doctor comes when it is first asked."""
-
-    @cache
-    def gate() -> Gate:
-        from triage.doctor.gate import Gate
-
-        return Gate(app)
-
-    return lambda: gate()()
 
 
 def settle() -> None:

@@ -33,8 +33,6 @@ def command(
     from triage.subscribe import find
 
     app = opened(ctx, log_level=logging.WARNING if dry_run else logging.INFO)
-    if force:
-        app.red = lambda: ""
     now = app.clock.now()
     sources = app.sources(on, now + LONGEST_FETCH)
     on = on or now.date()
@@ -46,7 +44,7 @@ def command(
         report = app.nightly().run(
             on,
             sources,
-            app.outbox(),
+            app.outbox(red=(lambda: "") if force else None),
             only={only.id} if only else None,
             progress=progress,
         )

@@ -5,8 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from triage.errors import TriageError
+
+if TYPE_CHECKING:
+    from triage.ports import Clock, Workshop
+    from triage.settings import Settings
+    from triage.store import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What is looked at.
+
+    Attributes:
+        database: opens it unchecked, and may raise.
+        workshop: opens the model store, and may raise.
+    """
+
+    settings: Settings
+    clock: Clock
+    database: Callable[[], Database]
+    workshop: Callable[[], Workshop]
 
 
 class Level(StrEnum):

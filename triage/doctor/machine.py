@@ -15,33 +15,33 @@ from triage.settings import SECRET_FILE, secret, signing_secret
 from triage.store import health
 
 if TYPE_CHECKING:
-    from triage.app import App
     from triage.doctor.probes import Probes, Reply
+    from triage.settings import Settings
+    from triage.store import Database
 
 MOST_SKEW = timedelta(seconds=60)
 LEAST_FREE_BYTES = 500_000_000
 _SET_THE_CLOCK = "set the clock: run an NTP service, for example systemd-timesyncd"
 
 
-def config(app: App) -> Seen:
+def config(settings: Settings) -> Seen:
     # A wrong key or value ends every command before it begins.
-    return ok(f"read from {app.settings.folder}; every key and value is as it must be")
+    return ok(f"read from {settings.folder}; every key and value is as it must be")
 
 
-def signing(app: App) -> Seen:
-    signing_secret(app.settings.folder)
+def signing(settings: Settings) -> Seen:
+    signing_secret(settings.folder)
     if secret("SECRET_KEY") is not None:
         return ok("a strong signing secret from the environment")
-    path = app.settings.folder / SECRET_FILE
+    path = settings.folder / SECRET_FILE
     if path.stat().st_mode & 0o077:
         return Level.RED, f"{path} can be read by other accounts", f"chmod 600 {path}"
     return ok("a strong signing secret, readable by this account only")
 
 
-def disk(app: App, is_open: bool, probes: Probes) -> Seen:
-    settings = app.settings
+def disk(settings: Settings, database: Database | None, probes: Probes) -> Seen:
     places = [settings.mail_path, settings.models_path, settings.folder]
-    file = health.file_of(app.unchecked_database) if is_open else None
+    file = health.file_of(database) if database else None
     places += [file.parent] if file else []
     free = {}
     for place in places:
@@ -64,16 +64,15 @@ def libraries() -> Seen:
     return ok(f"Python {platform.python_version()}, {versions}")
 
 
-def clock(app: App, is_open: bool, replies: Mapping[str, Reply] | None) -> Seen:
+def clock(now: datetime, database: Database | None, replies: Mapping[str, Reply] | None) -> Seen:
     """Compare the clock with what was written down and with the sources' own.
 
     Args:
         replies: of those sources that answered; None where no source is switched on.
     """
-    now = app.clock.now()
     newest = None
-    if is_open:
-        with app.unchecked_database.read() as conn:
+    if database:
+        with database.read() as conn:
             newest = health.newest_time(conn)
     if newest is not None and newest - now > MOST_SKEW:
         return (
@@ -116,12 +115,12 @@ def _lasting(span: timedelta) -> str:
     return f"{seconds} s" if seconds < 600 else f"{seconds / 3600:.1f} hours"
 
 
-def zones(app: App, is_open: bool) -> Seen:
+def zones(database: Database | None) -> Seen:
     ZoneInfo("Europe/Berlin")
     known = available_timezones()
-    if not is_open:
+    if database is None:
         return ok(f"{len(known)} are known")
-    with app.unchecked_database.read() as conn:
+    with database.read() as conn:
         lost = {zone: n for zone, n in health.zones(conn).items() if zone not in known}
     if lost:
         named = ", ".join(f"{zone!r}" for zone in sorted(lost)[:5])

@@ -16,8 +16,8 @@ from triage.doctor.finding import Check, Level, Seen, not_applicable, ok
 from triage.signing import signer
 
 if TYPE_CHECKING:
-    from triage.app import App
     from triage.doctor.probes import MailServer, Probes
+    from triage.settings import Settings
 
 Lookup = Callable[[str, str], tuple[str, ...]]
 """Returns the records of a name of a kind, or none; raises ProbeFailed where nobody could tell."""
@@ -27,15 +27,15 @@ MOST_SPF_LOOKUPS = 10
 _LOOKING_UP = ("include", "a", "mx", "ptr", "exists", "redirect")
 
 
-def checks(app: App, server: MailServer, probes: Probes, *, here: bool) -> list[Check]:
+def checks(settings: Settings, server: MailServer, probes: Probes, *, here: bool) -> list[Check]:
     """Return the looks at names, of which none is for mail that stays on this machine."""
-    mail = app.settings.mail
+    mail = settings.mail
     sender = _domain(mail.sender)
     envelope = _domain(mail.bounces) or sender
     selector, lookup = mail.dkim_selector, probes.lookup
     looks: dict[str, Callable[[], Seen]] = {
         "SPF": partial(_spf, envelope, lookup),
-        "DKIM": partial(_dkim, app, sender, selector, lookup),
+        "DKIM": partial(_dkim, settings, sender, selector, lookup),
         "DMARC": partial(_dmarc, sender, lookup),
         "alignment": partial(_alignment, sender, envelope, selector, lookup),
         "MX": partial(_mx, envelope, lookup),
@@ -106,7 +106,7 @@ def _tags(record: str) -> dict[str, str]:
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
-def _dkim(app: App, domain: str, selector: str, lookup: Lookup) -> Seen:
+def _dkim(settings: Settings, domain: str, selector: str, lookup: Lookup) -> Seen:
     if not selector:
         return not_applicable("[mail] dkim_selector names no key")
     name = f"{selector}._domainkey.{domain}"
@@ -123,7 +123,7 @@ def _dkim(app: App, domain: str, selector: str, lookup: Lookup) -> Seen:
             f"the key at {name} is revoked",
             "have mail signed with another key, and name its selector",
         )
-    own = signer(app.settings.mail, app.settings.folder)
+    own = signer(settings.mail, settings.folder)
     if own is None:
         return ok(f"a key at {name}")
     if not own.is_published_as(keys[0]["p"]):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from email.utils import parseaddr
 from functools import partial
 from ipaddress import ip_address
@@ -15,14 +15,15 @@ from triage import store
 from triage.announcements import announcement_days
 from triage.doctor import names
 from triage.doctor.finding import Check, Level, Seen, not_applicable, ok
-from triage.doctor.probes import MailServer, ProbeFailed, Probes, Reply, Upstream
+from triage.doctor.probes import MailServer, ProbeFailed, Probes, Reply
 from triage.schedule import SETTLED
 from triage.settings import secret
 from triage.signing import KEY_FILE, signer
 from triage.sources._http import user_agent
 
 if TYPE_CHECKING:
-    from triage.app import App
+    from triage.settings import Settings
+    from triage.store import Database
 
 # A source may be late once; the third announcement that is missing is no accident.
 MOST_OPEN_DAYS = 2
@@ -40,37 +41,22 @@ def mail_server(mail: object) -> MailServer | None:
     return mail if isinstance(mail, _SmtpSettings) and mail.transport == "smtp" else None
 
 
-def upstreams(app: App) -> list[Upstream]:
-    """Return the sources that are switched on."""
-    sources, found = app.settings.sources, []
-    if sources.arxiv.enabled and sources.arxiv.categories:
-        url = f"{sources.arxiv.rss_url}/{'+'.join(sources.arxiv.categories)}"
-        found.append(Upstream("arxiv", url))
-    if sources.hf_daily.enabled:
-        found.append(Upstream("hf_daily", sources.hf_daily.url))
-    if sources.biorxiv.enabled:
-        day = app.clock.now().date() - timedelta(days=1)
-        server = sources.biorxiv.servers[0]
-        found.append(
-            Upstream("biorxiv", f"{sources.biorxiv.url}/details/{server}/{day}/{day}/0/json")
-        )
-    return found
-
-
-def mail_checks(app: App, probes: Probes) -> list[Check]:
-    server = mail_server(app.settings.mail)
+def mail_checks(settings: Settings, probes: Probes) -> list[Check]:
+    server = mail_server(settings.mail)
     if server is None:
-        return [Check("mail", partial(_mail_folder, app), "give this account the right to write")]
+        return [
+            Check("mail", partial(_mail_folder, settings), "give this account the right to write")
+        ]
     return [
         Check("mail", partial(_handshake, server, probes), "see `host` and `port` in [mail]"),
-        Check("sender", partial(_sender, app, server), "correct `from` in [mail]"),
-        Check("signing", partial(_signing, app), "correct the key, or take it away"),
-        *names.checks(app, server, probes, here=is_loopback(server.host)),
+        Check("sender", partial(_sender, settings, server), "correct `from` in [mail]"),
+        Check("signing", partial(_signing, settings), "correct the key, or take it away"),
+        *names.checks(settings, server, probes, here=is_loopback(server.host)),
     ]
 
 
-def _mail_folder(app: App) -> Seen:
-    path = app.settings.mail_path
+def _mail_folder(settings: Settings) -> Seen:
+    path = settings.mail_path
     there = next(folder for folder in (path, *path.parents) if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         return Level.RED, f"{there} cannot be written", "make it a folder that this account owns"
@@ -89,10 +75,10 @@ def _handshake(server: MailServer, probes: Probes) -> Seen:
     return ok(what)
 
 
-def _sender(app: App, server: MailServer) -> Seen:
+def _sender(settings: Settings, server: MailServer) -> Seen:
     if is_loopback(server.host):
         return not_applicable("mail goes to this machine")
-    domain = parseaddr(app.settings.mail.sender)[1].rpartition("@")[2]
+    domain = parseaddr(settings.mail.sender)[1].rpartition("@")[2]
     if "." not in domain:
         return (
             Level.RED,
@@ -102,18 +88,18 @@ def _sender(app: App, server: MailServer) -> Seen:
     return ok(f"an address at {domain}")
 
 
-def _signing(app: App) -> Seen:
-    if signer(app.settings.mail, app.settings.folder) is None:
+def _signing(settings: Settings) -> Seen:
+    if signer(settings.mail, settings.folder) is None:
         return not_applicable("there is no DKIM key here: the mail server signs, or nobody")
-    path = app.settings.folder / KEY_FILE
+    path = settings.folder / KEY_FILE
     if path.exists() and path.stat().st_mode & 0o077:
         return Level.RED, f"{path} can be read by other accounts", f"chmod 600 {path}"
     return ok("digests are signed here (DKIM)")
 
 
-def base_url(app: App) -> Seen:
-    server = mail_server(app.settings.mail)
-    url = urlsplit(app.settings.site.base_url)
+def base_url(settings: Settings) -> Seen:
+    server = mail_server(settings.mail)
+    url = urlsplit(settings.site.base_url)
     if server is None or is_loopback(server.host):
         return not_applicable("mail stays on this machine")
     if is_loopback(url.hostname or ""):
@@ -131,11 +117,11 @@ def base_url(app: App) -> Seen:
     return ok(f"https://{url.netloc}")
 
 
-def one_click(app: App, probes: Probes) -> Seen:
+def one_click(settings: Settings, probes: Probes) -> Seen:
     """Post to where mail programs unsubscribe, with a token of nobody."""
-    if base_url(app)[0] is not Level.OK:
+    if base_url(settings)[0] is not Level.OK:
         return not_applicable("links are not for others yet: see base_url")
-    site = app.settings.site
+    site = settings.site
     agent = user_agent(site.base_url, site.contact)
     status = probes.post(f"{site.base_url.rstrip('/')}/u/doctor", agent).status
     if 300 <= status < 400:
@@ -169,19 +155,19 @@ def is_loopback(host: str) -> bool:
 
 
 def source_checks(
-    app: App, upstreams: Sequence[Upstream], answers: Sequence[object]
+    settings: Settings, addresses: Mapping[str, str], answers: Sequence[object]
 ) -> list[Check]:
-    """Judge the sources' answers, which come in the order of `upstreams`."""
-    if not upstreams:
-        return [Check("sources", partial(_no_source, app), "")]
+    """Judge the sources' answers, which come in the order of `addresses`."""
+    if not addresses:
+        return [Check("sources", partial(_no_source, settings), "")]
     return [
-        Check(f"source {upstream.name}", partial(_source, upstream, answer), "")
-        for upstream, answer in zip(upstreams, answers, strict=True)
+        Check(f"source {name}", partial(_source, name, url, answer), "")
+        for (name, url), answer in zip(addresses.items(), answers, strict=True)
     ]
 
 
-def _source(source: Upstream, reply: object) -> Seen:
-    host = urlsplit(source.url).netloc.rpartition("@")[2]
+def _source(name: str, url: str, reply: object) -> Seen:
+    host = urlsplit(url).netloc.rpartition("@")[2]
     if isinstance(reply, ProbeFailed):
         level = Level.WARNING if reply.passing else Level.RED
         return level, f"{host} {reply}", reply.fix
@@ -193,22 +179,26 @@ def _source(source: Upstream, reply: object) -> Seen:
         return (
             Level.RED,
             f"{host} answers {reply.status}",
-            f"correct the address and the categories in [sources.{source.name}]",
+            f"correct the address and the categories in [sources.{name}]",
         )
     return ok(f"{host} answers")
 
 
-def day_checks(app: App) -> list[Check]:
+def day_checks(database: Database, today: date, awaited: Mapping[str, int]) -> list[Check]:
     """Look for each source that has days to be waited for whether they still come."""
     return [
-        Check(f"days of {name}", partial(_days, app, name, behind), "", late=Level.WARNING)
-        for name, behind in app.upstreams.awaited().items()
+        Check(
+            f"days of {name}",
+            partial(_days, database, name, today - timedelta(days=behind)),
+            "",
+            late=Level.WARNING,
+        )
+        for name, behind in awaited.items()
     ]
 
 
-def _days(app: App, name: str, behind: int) -> Seen:
-    today = app.clock.now().date() - timedelta(days=behind)
-    with app.unchecked_database.read() as conn:
+def _days(database: Database, name: str, today: date) -> Seen:
+    with database.read() as conn:
         known = store.sources.days(conn, today - LOOKED_BACK, today)
     of_source = [day for day in known if day.source == name]
     if not of_source:
@@ -226,8 +216,8 @@ def _days(app: App, name: str, behind: int) -> Seen:
     return ok(f"complete up to {last}")
 
 
-def _no_source(app: App) -> Seen:
-    if app.settings.sources.arxiv.enabled:
+def _no_source(settings: Settings) -> Seen:
+    if settings.sources.arxiv.enabled:
         return (
             Level.WARNING,
             "no source is read: [sources.arxiv] names no categories",

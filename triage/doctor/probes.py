@@ -39,14 +39,6 @@ class Reply:
     age_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """A source that is switched on, and the address at which it is asked."""
-
-    name: str
-    url: str
-
-
 class MailServer(Protocol):
     """Where mail is handed over."""
 
