@@ -237,7 +237,7 @@ class Office:
         return Schedule(
             self.database,
             clock,
-            nightly,
+            nightly.queue,
             Outbox(self.database, self.mailer, clock, owner="one", is_gone=lambda _: True),
             sources=self.sources,
             awaited={"arxiv": 0, "biorxiv": 1},

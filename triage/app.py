@@ -10,7 +10,7 @@ import socket
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from email.utils import parseaddr
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -375,7 +375,7 @@ class App:
         return Schedule(
             self.database,
             self.clock,
-            self.nightly(),
+            partial(self.nightly().queue, spread=timedelta(minutes=settings.mail.spread_minutes)),
             self.outbox(),
             sources=sources,
             awaited=self.upstreams.awaited(),
@@ -392,8 +392,6 @@ class App:
                 *([Chore("enrich", ENRICH_AT, lambda: str(self.enrich()))] if enriches else []),
             ],
             owner=_this_process(),
-            answer=self.answers(),
-            spread=timedelta(minutes=settings.mail.spread_minutes),
         )
 
     def _bounces_chore(self) -> Chore:
