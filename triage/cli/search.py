@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,12 +13,28 @@ from triage.cli._edge import json_option, opened, parse_date, show
 
 if TYPE_CHECKING:
     from triage.search import Hit
+    from triage.store.search import Filters
 
 MOST_HITS = 1000
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what narrows a search down."""
+    """Add what narrows a search down, which the command gets as one `filters`."""
+
+    @wraps(command)
+    def filtered(
+        *args: Any,
+        since: date | None,
+        until: date | None,
+        categories: tuple[str, ...],
+        sources: tuple[str, ...],
+        author: str,
+        **others: Any,
+    ) -> None:
+        from triage.store.search import Filters
+
+        command(*args, filters=Filters(since, until, categories, sources, author), **others)
+
     for option in (
         click.option("--limit", type=click.IntRange(1, MOST_HITS), default=20, show_default=True),
         click.option("--author", default="", help="A name, or the last part of one."),
@@ -28,8 +45,8 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--until", callback=parse_date, help="Listed on this day or before."),
         click.option("--since", callback=parse_date, help="Listed on this day or later."),
     ):
-        command = option(command)
-    return command
+        filtered = option(filtered)
+    return filtered
 
 
 @click.command("search")
@@ -40,11 +57,7 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def command(
     ctx: click.Context,
     query: tuple[str, ...],
-    since: date | None,
-    until: date | None,
-    categories: tuple[str, ...],
-    sources: tuple[str, ...],
-    author: str,
+    filters: Filters,
     limit: int,
     as_json: bool,
 ) -> None:
@@ -54,10 +67,8 @@ def command(
     paper. Options stand before QUERY where it holds a minus: triage search --limit 5 -- cats -dogs
     """
     from triage.search import Search
-    from triage.store.search import Filters
 
     app = opened(ctx)
-    filters = Filters(since, until, categories, sources, author)
     hits = Search(app.database, app.workshop).find(" ".join(query), filters, limit)
     show_hits(hits, as_json=as_json)
 
