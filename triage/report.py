@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 from triage import __version__
-from triage._assets import templates_dir
+from triage._assets import templates, templates_dir
 from triage.fetched import SourceDay
 from triage.identity import source_name
 from triage.records import EventKind, MessageState, Policy, SubscriberState, Verdict
@@ -297,15 +297,7 @@ def render_report(told: History, site_name: str, style_at: str = "") -> str:
     Args:
         style_at: where a browser finds `report_style()`; without it the page holds it itself.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(templates_dir()),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     environment.globals.update(
         Verdict=Verdict,
         State=MessageState,
