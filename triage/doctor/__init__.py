@@ -84,12 +84,7 @@ def examine(
             "compare it by hand: `date -u`",
         ),
         *outside.mail_checks(settings, probes),
-        Check("base_url", partial(outside.base_url, settings), "correct [site] base_url"),
-        Check(
-            "one-click",
-            partial(outside.one_click, settings, probes),
-            "see whether `triage serve` can be reached at [site] base_url",
-        ),
+        *outside.link_checks(settings, probes),
         *outside.source_checks(settings, addresses, answers),
         *(outside.day_checks(sound, now.date(), awaited) if sound else ()),
         Check(

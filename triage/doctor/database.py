@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from triage import store
-from triage.doctor.finding import Check, Installation, Level, Seen, not_applicable, ok
+from triage.doctor.finding import Check, Installation, Level, Seen, not_applicable, ok, red, warning
 from triage.errors import ModelError, TriageError
 from triage.store import health
 from triage.store.place import network_file_system
@@ -78,8 +78,7 @@ def _sqlite_version(database: Database) -> Seen:
         return not_applicable(f"{name} is not SQLite")
     if number < health.SOUND_SQLITE:
         wanted = ".".join(map(str, health.SOUND_SQLITE))
-        return (
-            Level.WARNING,
+        return warning(
             "this SQLite can damage a database when two connections checkpoint at once",
             f"use a Python that is built with SQLite {wanted} or newer; keep back-ups until then",
         )
@@ -92,8 +91,7 @@ def _journal(database: Database) -> Seen:
     if mode is None:
         return not_applicable("only SQLite has it")
     if mode != "wal":
-        return (
-            Level.WARNING,
+        return warning(
             f"the journal is {mode!r}: readers and writers wait for each other",
             "keep the database on a local disk and let no other program change its journal mode",
         )
@@ -106,7 +104,7 @@ def _integrity(database: Database) -> Seen:
     if damage is None:
         return not_applicable("only SQLite has such a check")
     if damage:
-        return Level.RED, f"damaged: {damage[0]}", "stop triage and restore the newest back-up"
+        return red(f"damaged: {damage[0]}", "stop triage and restore the newest back-up")
     return ok("sound")
 
 
@@ -120,18 +118,15 @@ def _place(database: Database, probes: Probes) -> Seen:
     if file is None:
         return not_applicable("no file of this machine")
     if file.stat().st_mode & 0o077:
-        return (
-            Level.WARNING,
-            f"{file} holds addresses and can be read by other accounts",
-            f"chmod 600 {file}",
+        return warning(
+            f"{file} holds addresses and can be read by other accounts", f"chmod 600 {file}"
         )
     try:
         kind = network_file_system(file, probes.mounts())
     except OSError:
         return ok("a file for this account only")
     if kind:
-        return (
-            Level.RED,
+        return red(
             f"it lies on a network file system ({kind}), where SQLite's journal does not work",
             "move it to a disk of this machine, or use PostgreSQL",
         )
@@ -148,8 +143,7 @@ def _models(database: Database, workshop: Callable[[], Workshop]) -> Seen:
         workshop().load_encoder(pair.encoder_version)
         workshop().load_scorer(pair.scorer_version)
     except ModelError as error:
-        return (
-            Level.WARNING,
+        return warning(
             f"what should serve cannot be loaded, so an earlier model serves: {error}",
             "restore the folder models/ from a back-up, or run `triage train`",
         )

@@ -75,5 +75,13 @@ def ok(what: str) -> Seen:
     return Level.OK, what, ""
 
 
+def warning(what: str, fix: str) -> Seen:
+    return Level.WARNING, what, fix
+
+
+def red(what: str, fix: str) -> Seen:
+    return Level.RED, what, fix
+
+
 def not_applicable(why: str) -> Seen:
     return Level.NOT_APPLICABLE, why, ""

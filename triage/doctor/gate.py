@@ -39,12 +39,7 @@ def red_before_sending(installation: Installation, probes: Probes | None = None)
             for each in outside.mail_checks(settings, probes)
             if not (here and each.name == "mail")
         ),
-        Check("base_url", partial(outside.base_url, settings), "correct [site] base_url"),
-        Check(
-            "one-click",
-            partial(outside.one_click, settings, probes),
-            "see whether `triage serve` can be reached at [site] base_url",
-        ),
+        *outside.link_checks(settings, probes),
         Check(
             "time zones",
             partial(machine.zones, installation.database()),

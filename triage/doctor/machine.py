@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
 
-from triage.doctor.finding import Level, Seen, ok
+from triage.doctor.finding import Seen, ok, red, warning
 from triage.settings import SECRET_FILE, secret, signing_secret
 from triage.store import health
 
@@ -35,7 +35,7 @@ def signing(settings: Settings) -> Seen:
         return ok("a strong signing secret from the environment")
     path = settings.folder / SECRET_FILE
     if path.stat().st_mode & 0o077:
-        return Level.RED, f"{path} can be read by other accounts", f"chmod 600 {path}"
+        return red(f"{path} can be read by other accounts", f"chmod 600 {path}")
     return ok("a strong signing secret, readable by this account only")
 
 
@@ -50,7 +50,7 @@ def disk(settings: Settings, database: Database | None, probes: Probes) -> Seen:
     tightest = min(free, key=lambda place: free[place])
     what = f"{free[tightest] / 1e9:.1f} GB free at {tightest}"
     if free[tightest] < LEAST_FREE_BYTES:
-        return Level.RED, what, f"free at least {LEAST_FREE_BYTES / 1e9:.1f} GB there"
+        return red(what, f"free at least {LEAST_FREE_BYTES / 1e9:.1f} GB there")
     return ok(what)
 
 
@@ -75,17 +75,14 @@ def clock(now: datetime, database: Database | None, replies: Mapping[str, Reply]
         with database.read() as conn:
             newest = health.newest_time(conn)
     if newest is not None and newest - now > MOST_SKEW:
-        return (
-            Level.RED,
-            f"{_lasting(newest - now)} behind the newest entry of the database",
-            _SET_THE_CLOCK,
+        return red(
+            f"{_lasting(newest - now)} behind the newest entry of the database", _SET_THE_CLOCK
         )
     if replies is None:
         return ok("agrees with the database; there is no source to compare it with")
     skews = {name: _skew(now, reply) for name, reply in replies.items() if reply.date}
     if not skews:
-        return (
-            Level.WARNING,
+        return warning(
             "no source told the time, so it could not be compared",
             "see the sources below; run `timedatectl` to see whether the clock is kept",
         )
@@ -93,11 +90,7 @@ def clock(now: datetime, database: Database | None, replies: Mapping[str, Reply]
     name = min(skews, key=lambda name: abs(skews[name]))
     if abs(skews[name]) > MOST_SKEW:
         side = "ahead of" if skews[name] > timedelta(0) else "behind"
-        return (
-            Level.RED,
-            f"{_lasting(abs(skews[name]))} {side} {name}",
-            _SET_THE_CLOCK,
-        )
+        return red(f"{_lasting(abs(skews[name]))} {side} {name}", _SET_THE_CLOCK)
     return ok(f"agrees with {name}")
 
 
@@ -124,8 +117,7 @@ def zones(database: Database | None) -> Seen:
         lost = {zone: n for zone, n in health.zones(conn).items() if zone not in known}
     if lost:
         named = ", ".join(f"{zone!r}" for zone in sorted(lost)[:5])
-        return (
-            Level.WARNING,
+        return warning(
             f"{sum(lost.values())} subscribers are in zones that are not known: {named}",
             "update the Python package tzdata; `triage subscriber list` shows who they are",
         )

@@ -8,21 +8,21 @@ from datetime import date, timedelta
 from email.utils import parseaddr
 from functools import partial
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from triage import store
 from triage.announcements import announcement_days
 from triage.doctor import names
-from triage.doctor.finding import Check, Level, Seen, not_applicable, ok
-from triage.doctor.probes import MailServer, ProbeFailed, Probes, Reply
+from triage.doctor.finding import Check, Level, Seen, not_applicable, ok, red, warning
+from triage.doctor.probes import ProbeFailed, Probes, Reply
 from triage.schedule import SETTLED
 from triage.settings import secret
 from triage.signing import KEY_FILE, signer
 from triage.sources._http import user_agent
 
 if TYPE_CHECKING:
-    from triage.settings import Settings
+    from triage.settings import MailSettings, Settings
     from triage.store import Database
 
 # A source may be late once; the third announcement that is missing is no accident.
@@ -30,15 +30,9 @@ MOST_OPEN_DAYS = 2
 LOOKED_BACK = timedelta(days=30)
 
 
-@runtime_checkable
-class _SmtpSettings(MailServer, Protocol):
-    @property
-    def transport(self) -> str: ...
-
-
-def mail_server(mail: object) -> MailServer | None:
+def mail_server(mail: MailSettings) -> MailSettings | None:
     """Return where mail is handed over; None when it is written into files."""
-    return mail if isinstance(mail, _SmtpSettings) and mail.transport == "smtp" else None
+    return mail if mail.transport == "smtp" else None
 
 
 def mail_checks(settings: Settings, probes: Probes) -> list[Check]:
@@ -59,29 +53,26 @@ def _mail_folder(settings: Settings) -> Seen:
     path = settings.mail_path
     there = next(folder for folder in (path, *path.parents) if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        return Level.RED, f"{there} cannot be written", "make it a folder that this account owns"
+        return red(f"{there} cannot be written", "make it a folder that this account owns")
     return ok(f"goes into files below {path}")
 
 
-def _handshake(server: MailServer, probes: Probes) -> Seen:
+def _handshake(server: MailSettings, probes: Probes) -> Seen:
     agreed = probes.greet(server, secret("MAIL_PASSWORD"))
     what = f"{server.host}:{server.port}: {agreed}"
     if server.security == "none" and not is_loopback(server.host):
-        return (
-            Level.WARNING,
-            f"{what}; everything goes there in the clear",
-            'set `security = "starttls"` or "smtps"',
+        return warning(
+            f"{what}; everything goes there in the clear", 'set `security = "starttls"` or "smtps"'
         )
     return ok(what)
 
 
-def _sender(settings: Settings, server: MailServer) -> Seen:
+def _sender(settings: Settings, server: MailSettings) -> Seen:
     if is_loopback(server.host):
         return not_applicable("mail goes to this machine")
     domain = parseaddr(settings.mail.sender)[1].rpartition("@")[2]
     if "." not in domain:
-        return (
-            Level.RED,
+        return red(
             f"no receiver takes mail from an address at {domain!r}",
             "set `from` in [mail] to an address at a domain that you own",
         )
@@ -93,8 +84,19 @@ def _signing(settings: Settings) -> Seen:
         return not_applicable("there is no DKIM key here: the mail server signs, or nobody")
     path = settings.folder / KEY_FILE
     if path.exists() and path.stat().st_mode & 0o077:
-        return Level.RED, f"{path} can be read by other accounts", f"chmod 600 {path}"
+        return red(f"{path} can be read by other accounts", f"chmod 600 {path}")
     return ok("digests are signed here (DKIM)")
+
+
+def link_checks(settings: Settings, probes: Probes) -> list[Check]:
+    return [
+        Check("base_url", partial(base_url, settings), "correct [site] base_url"),
+        Check(
+            "one-click",
+            partial(one_click, settings, probes),
+            "see whether `triage serve` can be reached at [site] base_url",
+        ),
+    ]
 
 
 def base_url(settings: Settings) -> Seen:
@@ -103,14 +105,12 @@ def base_url(settings: Settings) -> Seen:
     if server is None or is_loopback(server.host):
         return not_applicable("mail stays on this machine")
     if is_loopback(url.hostname or ""):
-        return (
-            Level.WARNING,
+        return warning(
             "links in mails lead to this machine and work for nobody else",
             "set [site] base_url to where subscribers reach `triage serve`, once there are others",
         )
     if url.scheme != "https":
-        return (
-            Level.RED,
+        return red(
             "links in mails are not https, so votes and addresses travel in the clear",
             "put `triage serve` behind a server with a certificate and correct [site] base_url",
         )
@@ -125,20 +125,17 @@ def one_click(settings: Settings, probes: Probes) -> Seen:
     agent = user_agent(site.base_url, site.contact)
     status = probes.post(f"{site.base_url.rstrip('/')}/u/doctor", agent).status
     if 300 <= status < 400:
-        return (
-            Level.RED,
+        return red(
             "whoever posts to unsubscribe is sent elsewhere, which RFC 8058 forbids",
             "let the server before `triage serve` answer at [site] base_url itself",
         )
     if status in {401, 403, 405, 407, 411, 501}:
-        return (
-            Level.RED,
+        return red(
             f"the server at [site] base_url refuses a post ({status}): nobody can unsubscribe",
             "let it pass POST on to `triage serve`, without a log-in",
         )
     if status >= 500:
-        return (
-            Level.RED,
+        return red(
             f"a post to unsubscribe is answered {status}",
             "start `triage serve`, and look into its log",
         )
@@ -172,12 +169,11 @@ def _source(name: str, url: str, reply: object) -> Seen:
         level = Level.WARNING if reply.passing else Level.RED
         return level, f"{host} {reply}", reply.fix
     if not isinstance(reply, Reply):
-        return Level.RED, f"{host}: {reply}", "check the network, and the address in the config"
+        return red(f"{host}: {reply}", "check the network, and the address in the config")
     if reply.status in {408, 425, 429} or reply.status >= 500:
-        return Level.WARNING, f"{host} answers {reply.status}", "look again in an hour"
+        return warning(f"{host} answers {reply.status}", "look again in an hour")
     if reply.status >= 400:
-        return (
-            Level.RED,
+        return red(
             f"{host} answers {reply.status}",
             f"correct the address and the categories in [sources.{name}]",
         )
@@ -208,8 +204,7 @@ def _days(database: Database, name: str, today: date) -> Seen:
     n_open = len(announcement_days(last + timedelta(days=1), today))
     if n_open > MOST_OPEN_DAYS:
         note = of_source[-1].note
-        return (
-            Level.WARNING,
+        return warning(
             f"no day is complete since {last}, {n_open} announcements ago{note and f': {note}'}",
             f"run `triage fetch --source {name}` and see what it says",
         )
@@ -218,8 +213,7 @@ def _days(database: Database, name: str, today: date) -> Seen:
 
 def _no_source(settings: Settings) -> Seen:
     if settings.sources.arxiv.enabled:
-        return (
-            Level.WARNING,
+        return warning(
             "no source is read: [sources.arxiv] names no categories",
             'set `categories`, for example ["cs.CL", "cs.LG"], or import papers from files',
         )
