@@ -125,7 +125,7 @@ def test_the_shown_composition_makes_the_source(
         # What is shown yields, so it stands in a function.
         exec("def live():\n" + indent(shown["python"][3], "    "), scope)  # noqa: S102
         monkeypatch.setattr(app.upstreams, "_live", lambda *_: scope["live"]())  # type: ignore[operator]
-        [source] = app.sources()
+        [source] = app.upstreams.sources()
         assert app.upstreams.awaited() == {"chemlist": 0}
         assert app.upstreams.addresses() == {"chemlist": chemlist.url}
         assert (source.name, source._on) == ("chemlist", date(2026, 3, 2))

@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from email.utils import parseaddr
 from functools import cached_property, partial
 from pathlib import Path
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from triage.enrolment import Enrolment
     from triage.journal import Journal
     from triage.outbox import Outbox
-    from triage.ports import Clock, Enricher, Mailer, Source
+    from triage.ports import Clock, Mailer
     from triage.ranking import DigestRules
     from triage.records import Slate
-    from triage.schedule import Chore, Schedule
+    from triage.schedule import Schedule
     from triage.signing import Signer
     from triage.store import Database
     from triage.tokens import Keyring
@@ -137,33 +137,13 @@ class App:
             self.settings, self.clock, lambda: self.database, owner=_this_process, is_gone=_is_gone
         )
 
-    def sources(
-        self, on: date | None = None, deadline: datetime | None = None, since: date | None = None
-    ) -> list[Source]:
-        """Return the live sources that are switched on.
-
-        Args:
-            on: acts as if this were today; else each source has the day that it is there.
-            deadline: when a fetch must have ended; none for one that may wait its turn.
-            since: the first day to read again, of the sources that can read the past.
-        """
-        return self.upstreams.sources(on, deadline, since)
-
-    def enrichers(self, deadline: datetime | None = None) -> list[Enricher]:
-        """Return who is asked for more than the sources told, whom to believe first; often nobody.
-
-        Args:
-            deadline: as for `sources`.
-        """
-        return self.upstreams.enrichers(deadline)
-
     def enrich(self, progress: Progress = silent) -> EnrichReport:
-        """Ask them about recent papers, for a few minutes at most."""
+        """Ask those who know more about recent papers, for a few minutes at most."""
         from triage.enrich import enrich
 
         return enrich(
             self.database,
-            self.enrichers(self.clock.now() + LONGEST_FETCH),
+            self.upstreams.enrichers(self.clock.now() + LONGEST_FETCH),
             self.clock,
             max_age_days=self.settings.digest.max_age_days,
             progress=progress,
@@ -369,18 +349,18 @@ class App:
         enriches = settings.sources.crossref.enabled or settings.sources.semantic_scholar.enabled
         reads_bounces = bool(settings.bounces.maildir or settings.bounces.imap_host)
 
-        def sources() -> list[Source]:
-            return self.sources(deadline=self.clock.now() + LONGEST_FETCH)
+        def take_in() -> str:
+            return str(self.intake().take_all(self.unread_bounces()))
 
         return Schedule(
             self.database,
             self.clock,
             partial(self.nightly().queue, spread=timedelta(minutes=settings.mail.spread_minutes)),
             self.outbox(),
-            sources=sources,
+            sources=lambda: self.upstreams.sources(deadline=self.clock.now() + LONGEST_FETCH),
             awaited=self.upstreams.awaited(),
             chores=[
-                *([self._bounces_chore()] if reads_bounces else []),
+                *([Chore("read bounces", time(), take_in, BOUNCES_EVERY)] if reads_bounces else []),
                 Chore(
                     "back up", at, lambda: back_up(self.database, settings.backup_path, self.clock)
                 ),
@@ -394,22 +374,11 @@ class App:
             owner=_this_process(),
         )
 
-    def _bounces_chore(self) -> Chore:
-        from triage.schedule import Chore
-
-        def take_in() -> str:
-            return str(self.intake().take_all(self.unread_bounces()))
-
-        return Chore("read bounces", time(), take_in, every=BOUNCES_EVERY)
-
     def close(self) -> None:
         """Close what was opened: connections to sources and to the database."""
-        if "upstreams" in self.__dict__:
-            self.upstreams.close()
-        if "unchecked_database" in self.__dict__:
-            self.unchecked_database.close()
-        if "journal" in self.__dict__:
-            self.journal.close()
+        for name in ("upstreams", "unchecked_database", "journal"):
+            if name in self.__dict__:
+                getattr(self, name).close()
 
     def web(self) -> Starlette:
         from triage.preview import Previews

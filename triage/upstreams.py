@@ -15,10 +15,6 @@ from triage.announcements import arxiv_today
 from triage.settings import Settings, secret
 
 if TYPE_CHECKING:
-    import ssl
-
-    import httpx
-
     from triage.ports import Clock, Enricher, Source
     from triage.settings import (
         ArxivSettings,
@@ -89,7 +85,13 @@ class Upstreams:
     def sources(
         self, on: date | None = None, deadline: datetime | None = None, since: date | None = None
     ) -> list[Source]:
-        """Return the live sources that are switched on; see `App.sources`."""
+        """Return the live sources that are switched on.
+
+        Args:
+            on: acts as if this were today; else each source has the day that it is there.
+            deadline: when a fetch must have ended; none for one that may wait its turn.
+            since: the first day to read again, of the sources that can read the past.
+        """
         from triage.sources.feed import FeedSource
 
         today = self._clock.now().date()
@@ -115,7 +117,7 @@ class Upstreams:
         return {name: live.behind for live in self._live() for name in live.names}
 
     def _live(self, on: date | None = None, since: date | None = None) -> Iterator[_Live]:
-        """Yield what is switched on; the arguments are as for `App.sources`."""
+        """Yield what is switched on; the arguments are as for `sources`."""
         from triage.sources.arxiv import Arxiv
         from triage.sources.biorxiv import Biorxiv
         from triage.sources.hf_daily import HuggingFaceDaily
@@ -154,7 +156,11 @@ class Upstreams:
             )
 
     def enrichers(self, deadline: datetime | None = None) -> list[Enricher]:
-        """Return who is asked for more than the sources told, whom to believe first."""
+        """Return who is asked for more than the sources told, whom to believe first; often nobody.
+
+        Args:
+            deadline: as for `sources`.
+        """
         from triage.sources.crossref import Crossref
         from triage.sources.semantic_scholar import SemanticScholar
 
@@ -202,6 +208,7 @@ class Upstreams:
             is_public: reach public addresses only.
         """
         from triage.sources._http import Gate, user_agent
+        from triage.sources._pinned import PinnedTransport
         from triage.turns import Rules
         from triage.turnstile import Turnstile
 
@@ -221,7 +228,7 @@ class Upstreams:
                 user_agent(site.base_url, site.contact),
                 min_interval_s,
                 turns=turns,
-                transport=_pinned if is_public else None,
+                transport=PinnedTransport if is_public else None,
             )
         self._gates[key].deadline = deadline
         return self._gates[key]
@@ -237,9 +244,3 @@ class Upstreams:
         return self._gate(
             name, interval_s, deadline, daily_requests, is_public=not feed.allow_private
         )
-
-
-def _pinned(trust: ssl.SSLContext) -> httpx.BaseTransport:
-    from triage.sources._pinned import PinnedTransport
-
-    return PinnedTransport(trust)

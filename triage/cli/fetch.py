@@ -40,7 +40,7 @@ def command(
     today, last = on or arxiv_today(app.clock.now()), on or app.clock.now().date()
     if since is not None and since > last:
         raise click.BadParameter(f"{since} is after {last}", param_hint="--since")
-    sources = _named(name, app.sources(on, since=since))
+    sources = _named(name, app.upstreams.sources(on, since=since))
     first = min(today, since or today)
     before = set(_known(app.database, sources, first, last))
     with progress_bar() as progress:

@@ -34,7 +34,7 @@ def command(
 
     app = opened(ctx, log_level=logging.WARNING if dry_run else logging.INFO)
     now = app.clock.now()
-    sources = app.sources(on, now + LONGEST_FETCH)
+    sources = app.upstreams.sources(on, now + LONGEST_FETCH)
     on = on or now.date()
     only = find(app.database, email) if email else None
     if dry_run:
