@@ -6,7 +6,7 @@ import gc
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ import click
 import structlog
 
 from triage.app import open_app
+from triage.errors import ConfigError
 from triage.ports import silent
 
 if TYPE_CHECKING:
@@ -24,6 +25,19 @@ if TYPE_CHECKING:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 PARTLY_DONE = 3
+
+Command = Callable[..., Any]
+
+
+def options(*several: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return one decorator for several, of which the first is the outermost."""
+
+    def decorate(command: Command) -> Command:
+        for each in reversed(several):
+            command = each(command)
+        return command
+
+    return decorate
 
 
 def opened(ctx: click.Context, *, log_level: int = logging.WARNING) -> App:
@@ -82,6 +96,13 @@ def _cell(value: object) -> str:
 
 def _as_text(value: object) -> str:
     return value.isoformat() if isinstance(value, date | datetime) else str(value)
+
+
+def write_page(path: Path, page: str) -> None:
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
 
 
 @contextmanager

@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from triage.cli._edge import json_option, opened, parse_date, show
+from triage.cli._edge import json_option, opened, options, parse_date, show
 
 if TYPE_CHECKING:
     from triage.search import Hit
     from triage.store.search import Filters
 
 MOST_HITS = 1000
+
+
+_options = options(
+    click.option("--since", callback=parse_date, help="Listed on this day or later."),
+    click.option("--until", callback=parse_date, help="Listed on this day or before."),
+    click.option("--category", "categories", multiple=True, help="As cs.CL, or cs for all of cs."),
+    click.option("--source", "sources", multiple=True, help="As arxiv; several: any of them."),
+    click.option("--author", default="", help="A name, or the last part of one."),
+    click.option("--limit", type=click.IntRange(1, MOST_HITS), default=20, show_default=True),
+    json_option,
+)
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,24 +46,12 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
         command(*args, filters=Filters(since, until, categories, sources, author), **others)
 
-    for option in (
-        click.option("--limit", type=click.IntRange(1, MOST_HITS), default=20, show_default=True),
-        click.option("--author", default="", help="A name, or the last part of one."),
-        click.option("--source", "sources", multiple=True, help="As arxiv; several: any of them."),
-        click.option(
-            "--category", "categories", multiple=True, help="As cs.CL, or cs for all of cs."
-        ),
-        click.option("--until", callback=parse_date, help="Listed on this day or before."),
-        click.option("--since", callback=parse_date, help="Listed on this day or later."),
-    ):
-        filtered = option(filtered)
-    return filtered
+    return _options(filtered)
 
 
 @click.command("search")
 @click.argument("query", nargs=-1, required=True)
 @filter_options
-@json_option
 @click.pass_context
 def command(
     ctx: click.Context,

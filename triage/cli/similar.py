@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from triage.cli._edge import json_option, opened
+from triage.cli._edge import opened
 from triage.cli.search import filter_options, show_hits
 from triage.errors import NotFound
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 @click.command("similar")
 @click.argument("ids", nargs=-1, required=True, metavar="ID…")
 @filter_options
-@json_option
 @click.pass_context
 def command(
     ctx: click.Context,
