@@ -84,8 +84,9 @@ def restore(file: Path, copy: Path, clock: Clock) -> Path | None:
         raise DatabaseError(f"{copy} is the database itself: name a copy of it")
     with _explained(f"{copy} could not be put in the place of {file}"), _alone(file):
         temporary = file.with_name(f".{file.name}.restoring")
+        parts = (temporary, *(Path(f"{temporary}{end}") for end in _BESIDE))
         try:
-            for left in (temporary, *(Path(f"{temporary}{end}") for end in _BESIDE)):
+            for left in parts:
                 left.unlink(missing_ok=True)
             temporary.touch(mode=0o600)
             shutil.copyfile(copy, temporary)
@@ -98,7 +99,7 @@ def restore(file: Path, copy: Path, clock: Clock) -> Path | None:
             kept = _set_aside(file, clock)
             rename_synced(temporary, file)
         finally:
-            for left in (temporary, *(Path(f"{temporary}{end}") for end in _BESIDE)):
+            for left in parts:
                 left.unlink(missing_ok=True)
     return kept
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import date
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -123,7 +123,7 @@ def _render(
     site_name: str,
     abstract_chars: int,
 ) -> RenderedDigest:
-    digest = _templates()
+    in_subject, in_text, in_html = _digest()
     site = shorten(clean(site_name), 60)
     papers = [
         _view(impression, paper_links, slate.subscriber.detail, abstract_chars)
@@ -133,7 +133,7 @@ def _render(
     heading = f"{n} {'paper' if n == 1 else 'papers'} for you"
     titles = [paper["title"] for paper in papers]
     named = _first_titles(titles, _SUBJECT_CHARS - len(heading) - 2)
-    subject = digest.subject.render(heading=heading, titles="; ".join(named))
+    subject = in_subject.render(heading=heading, titles="; ".join(named))
     context = {
         "subject": subject,
         "preheader": _preheader(slate, titles[len(named) :]),
@@ -160,8 +160,8 @@ def _render(
     }
     return RenderedDigest(
         subject=subject,
-        text=digest.text.render(context),
-        html=digest.html.render(context),
+        text=in_text.render(context),
+        html=in_html.render(context),
         n_papers=n,
     )
 
@@ -298,13 +298,6 @@ def _check_links(links: DigestLinks) -> None:
 # -- templates -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Templates:
-    subject: Template
-    text: Template
-    html: Template
-
-
 @cache
 def _note(name: str) -> Template:
     return _plain().get_template(f"note/{name}.txt")
@@ -318,8 +311,8 @@ def _plain() -> Environment:
 
 
 @cache
-def _templates() -> _Templates:
-    """Load the templates once; the CSS rules become style attributes before any digest exists."""
+def _digest() -> tuple[Template, Template, Template]:
+    """Return subject, text and HTML; the CSS rules become style attributes here, once."""
     import css_inline
 
     body = (templates_dir() / "email/digest/body.html").read_text("utf-8")
@@ -333,8 +326,8 @@ def _templates() -> _Templates:
         remove_inlined_selectors=True,
         load_remote_stylesheets=False,
     )
-    return _Templates(
-        subject=plain.get_template("digest/subject.txt"),
-        text=plain.get_template("digest/body.txt"),
-        html=html.from_string(inliner.inline(body)),
+    return (
+        plain.get_template("digest/subject.txt"),
+        plain.get_template("digest/body.txt"),
+        html.from_string(inliner.inline(body)),
     )

@@ -214,14 +214,12 @@ class History:
     @property
     def next_steps(self) -> tuple[str, ...]:
         """Say what a new installation still lacks, in the order in which it is done."""
-        steps = []
-        if not self.n_papers:
-            steps.append("fetch")
-        if not self.subscribers.get(SubscriberState.ACTIVE):
-            steps.append("subscribe")
-        if not self.messages:
-            steps.append("run")
-        return tuple(steps)
+        done = {
+            "fetch": self.n_papers,
+            "subscribe": self.subscribers.get(SubscriberState.ACTIVE),
+            "run": self.messages,
+        }
+        return tuple(step for step, there in done.items() if not there)
 
 
 def history(database: Database, now: datetime, n_days: int = DAYS) -> History:
