@@ -10,12 +10,13 @@ import sys
 import tomllib
 from datetime import UTC, date, datetime
 from pathlib import Path
+from textwrap import indent
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from tests import databases
-from triage import settings
+from triage import settings, upstreams
 from triage.app import initialise, open_app
 
 # The source is found under its name; recorded answers lie beside the test.
@@ -103,7 +104,7 @@ def test_the_shown_settings_equal_the_shown_config(shown: dict[str, list[str]]) 
 
 
 def test_the_shown_composition_makes_the_source(
-    shown: dict[str, list[str]], tmp_path: Path
+    shown: dict[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = ModuleType("triage.sources.chemlist")
     sys.modules[module.__name__] = module
@@ -115,17 +116,18 @@ def test_the_shown_composition_makes_the_source(
         app = open_app(config)
         chemlist = SimpleNamespace(**tomllib.loads(shown["toml"][0])["sources"]["chemlist"])
         chemlist.enabled = True
-        scope = {
-            "self": app.upstreams,
+        scope = vars(upstreams) | {
             "wanted": SimpleNamespace(chemlist=chemlist),
             "ChemList": vars(module)["ChemList"],
-            "deadline": None,
             "on": None,
             "now": datetime(2026, 3, 2, 12, tzinfo=UTC),
-            "sources": [],
         }
-        exec(shown["python"][3], scope)  # noqa: S102
-        [source] = scope["sources"]  # type: ignore[misc]
+        # What is shown yields, so it stands in a function.
+        exec("def live():\n" + indent(shown["python"][3], "    "), scope)  # noqa: S102
+        monkeypatch.setattr(app.upstreams, "_live", lambda *_: scope["live"]())  # type: ignore[operator]
+        [source] = app.upstreams.sources()
+        assert app.upstreams.awaited() == {"chemlist": 0}
+        assert app.upstreams.addresses() == {"chemlist": chemlist.url}
         assert (source.name, source._on) == ("chemlist", date(2026, 3, 2))
         app.close()
     finally:

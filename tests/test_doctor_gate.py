@@ -72,14 +72,14 @@ def test_mail_waits_while_the_set_up_is_red_and_goes_when_it_is_mended_or_forced
     tmp_path: Path, what: str, probes: dict[str, Any], base_url: str, guarantee: Guarantee
 ) -> None:
     app = app_sending(tmp_path, base_url)
-    app.red = Gate(app, well(**probes))
+    red = Gate(app.installation(), well(**probes))
     queue(app.database, empty_slate(add_reader(app.database)))
     mailer = FakeMailer()
     for _ in range(2):
-        report = app.outbox(mailer).drain()
+        report = app.outbox(mailer, red).drain()
         assert what in report.broken
         assert "--force" in report.broken
-        assert app.outbox(mailer).paused_because() == report.broken
+        assert app.outbox(mailer, red).paused_because() == report.broken
     assert mailer.sent == []
     [message] = rows(app.database, "messages")
     assert (message["state"], message["attempts"]) == ("rendered", 0)
@@ -88,8 +88,7 @@ def test_mail_waits_while_the_set_up_is_red_and_goes_when_it_is_mended_or_forced
     listed = CliRunner().invoke(cli, ["--config", str(tmp_path / "triage.toml"), "outbox", "list"])
     assert what in listed.stderr
 
-    app.red = lambda: ""
-    assert app.outbox(mailer).drain().sent == 1
+    assert app.outbox(mailer, lambda: "").drain().sent == 1
     assert rows(app.database, "sending_holds") == []
     app.close()
     guarantee.record(n_red_set_ups_that_sent=0)
@@ -124,8 +123,7 @@ def test_the_run_itself_refuses_makes_nothing_and_can_be_forced(tmp_path: Path) 
 
 def test_nobody_is_asked_before_there_is_anybody_to_send_to(tmp_path: Path) -> None:
     app = app_sending(tmp_path)
-    app.red = asked
-    assert app.outbox(FakeMailer()).drain().broken == ""
+    assert app.outbox(FakeMailer(), asked).drain().broken == ""
     app.close()
 
 
@@ -143,7 +141,7 @@ def test_what_cannot_apply_or_may_pass_keeps_nothing_back(
     tmp_path: Path, server: Server, probes: dict[str, Any]
 ) -> None:
     app = mailing(app_sending(tmp_path), server)
-    assert Gate(app, well(**probes))() == ""
+    assert Gate(app.installation(), well(**probes))() == ""
 
 
 def test_a_mail_server_that_is_down_is_left_to_the_drain_but_a_bad_certificate_is_not(
@@ -156,8 +154,8 @@ def test_a_mail_server_that_is_down_is_left_to_the_drain_but_a_bad_certificate_i
         raise ProbeFailed("has no valid certificate", "check the name")
 
     app = app_sending(tmp_path)
-    assert Gate(app, well(greet=down))() == ""
-    assert "mail: has no valid certificate" in Gate(app, well(greet=distrusted))()
+    assert Gate(app.installation(), well(greet=down))() == ""
+    assert "mail: has no valid certificate" in Gate(app.installation(), well(greet=distrusted))()
 
 
 def test_what_was_seen_holds_for_minutes_and_what_is_red_for_one(tmp_path: Path) -> None:
@@ -167,7 +165,7 @@ def test_what_was_seen_holds_for_minutes_and_what_is_red_for_one(tmp_path: Path)
         n_asked[0] += 1
         return answers[-1]
 
-    gate = Gate(app_sending(tmp_path), well(post=post), lambda: now[0])
+    gate = Gate(app_sending(tmp_path).installation(), well(post=post), lambda: now[0])
     for at, status, red in (
         (0, 400, False),
         (GREEN_HOLDS_S - 1, 502, False),

@@ -15,7 +15,7 @@ import triage.doctor
 from tests.doctor_world import ARXIV, NAMES, Server, installation, mailing, web, well
 from tests.factories import NOON
 from tests.guarantees import Guarantee
-from triage.doctor import Finding, Level, ProbeFailed, Reply, examine, exit_code
+from triage.doctor import Finding, Level, ProbeFailed, Reply, exit_code
 from triage.doctor.probes import look_up, post_web
 
 OWN = "example.org"
@@ -37,7 +37,7 @@ def found(
     told = {**NAMES, **names}
     probes.setdefault("lookup", lambda name, kind: told.get((name, kind), ()))
     app = mailing(installation(folder, ARXIV), server or Server(), base_url)
-    return examine(app, well(**probes))
+    return app.examine(well(**probes))
 
 
 def refusing(what: str, *, passing: bool = False) -> Any:

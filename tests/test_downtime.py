@@ -196,7 +196,7 @@ def test_each_subscriber_gets_one_digest_that_chooses_from_all_missed_days(
                 workshop=FileWorkshop(tmp_path / "models", b"a key of the tests"),
                 compose=compose,
                 rules=rules,
-            ),
+            ).queue,
             Outbox(SenderContext(database, mailer, clock, owner="one", is_gone=lambda _: True)),
             sources=lambda: [outage.source(arxiv_today(clock.now()))],
             awaited={"arxiv": 0},

@@ -374,7 +374,7 @@ def test_usually_nobody_may_be_asked(tmp_path: Path) -> None:
     database = databases.new_database(tmp_path)
     config, _ = initialise(tmp_path, databases.config_naming(address(database)))
     app = open_app(config, clock=StoppedClock())
-    assert app.enrichers() == []
+    assert app.upstreams.enrichers() == []
     assert "enrich" not in {chore.name for chore in app.schedule()._chores}
     app.close()
 

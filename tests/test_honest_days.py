@@ -239,7 +239,7 @@ class Office:
         return Schedule(
             self.database,
             clock,
-            nightly,
+            nightly.queue,
             Outbox(
                 SenderContext(
                     self.database, self.mailer, clock, owner="one", is_gone=lambda _: True

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from click.testing import CliRunner
@@ -28,27 +26,11 @@ from triage.store import Database, open_database, revision_of
 from triage.tables import SCHEMA_REVISION
 
 
-@cache
-def file_at(revision: str) -> bytes:
-    """Return an empty SQLite database of an older schema, made by one step from the one before."""
-    number = REVISIONS.index(revision)
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / NAME
-        if number:
-            file.write_bytes(file_at(REVISIONS[number - 1]))
-        database = open_database(f"sqlite:///{file}")
-        upgrade_to(database, revision)
-        database.close()
-        return file.read_bytes()
-
-
 @contextmanager
 def filled_database(folder: Path) -> Iterator[tuple[str, Database]]:
     """Yield a database at the newest released schema, with something in every state."""
     folder.mkdir(exist_ok=True)
     with url_without_tables(folder) as url:
-        if not on_postgres():
-            (folder / NAME).write_bytes(file_at(revision))
         database = open_database(url)
         upgrade(database)
         fill_old(database)

@@ -150,7 +150,7 @@ def test_a_restored_database_makes_nothing_that_it_has_forgotten(
     report = Making().run(DAY, (), sender)
     assert (report.queued, "reconcile" in report.drained.broken) == (0, True)
     schedule = Schedule(
-        database, clock, Making(), sender, sources=list, awaited={}, chores=(), owner="us"
+        database, clock, Making().queue, sender, sources=list, awaited={}, chores=(), owner="us"
     )
     schedule.tick()
 

@@ -82,7 +82,7 @@ class Office:
         return Schedule(
             self.database,
             self.clock,
-            nightly,
+            nightly.queue,
             outbox,
             sources=lambda: sources,
             awaited=awaited,

@@ -59,13 +59,13 @@ def gates(sources: list[Source]) -> dict[str, Gate]:
 
 
 def test_what_is_switched_on_is_made(compose: Callable[[str], App]) -> None:
-    names = [source.name for source in compose(EVERYTHING).sources()]
+    names = [source.name for source in compose(EVERYTHING).upstreams.sources()]
     assert names == ["arxiv", "hf_daily", "biorxiv", "medrxiv", "feed:journal"]
 
 
 def test_by_default_nothing_is_read(compose: Callable[[str], App]) -> None:
     app = compose("")
-    assert app.sources() == []
+    assert app.upstreams.sources() == []
     assert app.upstreams.awaited() == {}
 
 
@@ -81,7 +81,7 @@ def test_servers_that_share_an_address_share_a_gate_which_is_kept(
     compose: Callable[[str], App],
 ) -> None:
     app = compose(EVERYTHING)
-    first, again = gates(app.sources()), gates(app.sources(deadline=NIGHT))
+    first, again = gates(app.upstreams.sources()), gates(app.upstreams.sources(deadline=NIGHT))
     assert first["biorxiv"] is first["medrxiv"]
     assert len({id(gate) for gate in first.values()}) == 4
     assert {name: id(gate) for name, gate in first.items()} == {
@@ -100,7 +100,7 @@ def test_preprints_are_read_for_the_day_that_is_over_and_as_told(
         )
         days = []
         for on in (None, TUESDAY):
-            [source] = app.sources(on)
+            [source] = app.upstreams.sources(on)
             days.append([day.on for batch in source.fetch(None) for day in batch.days])
     assert days == [[MONDAY], [TUESDAY]]
 
@@ -116,7 +116,7 @@ def test_what_trends_is_asked_for_today_only_and_where_it_is_wanted(
             f'[sources.hf_daily]\nenabled = true\nurl = "{servers.hf_url}"\nmin_interval_s = 0\n'
             f"trending = {str(trending).lower()}"
         )
-        [source] = app.sources(on)
+        [source] = app.upstreams.sources(on)
         list(source.fetch(None))
     assert any("sort" in each.query for each in servers.log) is asked
 
@@ -136,7 +136,7 @@ def test_a_feed_of_arxiv_waits_its_turn_at_arxivs_gate(compose: Callable[[str], 
             url = "https://rss.arxiv.org/atom/econ.GN"
             """
         )
-        arxiv, feed = app.sources()
+        arxiv, feed = app.upstreams.sources()
         with suppress(SourceError):
             list(arxiv.fetch(None))  # its budget ends with the first request
         with pytest.raises(SourceError, match="requests"):
@@ -152,6 +152,6 @@ def test_a_feed_that_leads_into_the_operators_network_is_not_read(
 
     monkeypatch.setattr(socket, "getaddrinfo", inwards)
     app = compose('[[sources.feed]]\nname = "inwards"\nurl = "https://feeds.example.org/x"\n')
-    [feed] = app.sources()
+    [feed] = app.upstreams.sources()
     with pytest.raises(SourceError, match="leads into a private network"):
         list(feed.fetch(None))

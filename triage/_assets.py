@@ -1,11 +1,19 @@
-"""Find the files that are not Python: beside the package in a checkout, inside it in a wheel."""
+"""Find the files that are not Python, and write files that survive a power cut.
+
+The package's own files lie beside it in a checkout and inside it in a wheel.
+"""
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from triage.errors import TriageError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _PACKAGE = Path(__file__).resolve().parent
 _INCOMPLETE = "{} is missing from this installation. Install triage again."
@@ -18,6 +26,49 @@ def templates_dir() -> Path:
         TriageError: the installation is incomplete.
     """
     return _find("templates")
+
+
+def templates(folder: str = "", *, autoescape: bool = True, **options: Any) -> Environment:
+    """Return a Jinja environment on a folder of the templates.
+
+    A name that is not defined is an error, and HTML is escaped unless `autoescape` is False.
+    `options` are Jinja's.
+
+    Raises:
+        TriageError: the installation is incomplete.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(templates_dir() / folder),
+        autoescape=autoescape,  # noqa: S701 - text/plain has no markup to escape into
+        undefined=StrictUndefined,
+        **{"trim_blocks": True, "lstrip_blocks": True} | options,
+    )
+
+
+def write_synced(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file and wait until the disk has it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def rename_synced(old: Path, new: Path) -> None:
+    """Give a file another name, at which one that is there goes, and wait for the disk."""
+    old.replace(new)
+    sync(new.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def migrations_dir() -> Path:

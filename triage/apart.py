@@ -11,10 +11,11 @@ import multiprocessing
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
-from contextlib import suppress
-from multiprocessing.connection import Connection
-from typing import Any, TypeVarTuple
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVarTuple
 
 import structlog
 
@@ -33,34 +34,29 @@ def apart(work: Callable[[*Given], str], *args: *Given) -> str:
     """
     # A fork would take threads' locks along, and the database's.
     fresh = multiprocessing.get_context("spawn")
-    ours, theirs = fresh.Pipe(duplex=False)
-    process = fresh.Process(target=_tell, args=(theirs, work, args))
-    process.start()
-    theirs.close()
+    others = set(multiprocessing.active_children())
+    started = set[multiprocessing.process.BaseProcess]()
     try:
-        said, error = ours.recv()
-    except EOFError:
-        process.join()
-        if process.exitcode and process.exitcode < 0:
-            name = signal.Signals(-process.exitcode).name
-            raise TriageError(f"killed by {name}: has the machine memory enough?") from None
+        with ProcessPoolExecutor(1, mp_context=fresh, initializer=_begin) as pool:
+            outcome = pool.submit(work, *args)
+            started = {*multiprocessing.active_children()} - others
+            return outcome.result()
+    except TriageError:
+        raise
+    except BrokenProcessPool:
+        for process in started:
+            if process.exitcode and process.exitcode < 0:
+                name = signal.Signals(-process.exitcode).name
+                raise TriageError(f"killed by {name}: has the machine memory enough?") from None
         raise TriageError("failed; above stands how") from None
-    process.join()
-    if error is not None:
-        raise TriageError(error)
-    return str(said)
+    except Exception:
+        traceback.print_exc()
+        raise TriageError("failed; above stands how") from None
 
 
-def _tell(theirs: Connection, work: Callable[..., str], args: tuple[Any, ...]) -> None:
+def _begin() -> None:
     # Who ends the program waits for what is under way.
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
     os.nice(POLITENESS)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    told: tuple[str | None, str | None]
-    try:
-        told = work(*args), None
-    except TriageError as error:
-        told = None, str(error)
-    with suppress(BrokenPipeError):
-        theirs.send(told)

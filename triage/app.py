@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from email.utils import parseaddr
 from functools import cached_property, partial
 from pathlib import Path
@@ -27,14 +27,16 @@ if TYPE_CHECKING:
 
     from triage.bounces import Intake
     from triage.digest import Composed, Nightly
+    from triage.doctor import Finding, Installation, Probes
+    from triage.doctor.gate import Gate
     from triage.enrich import EnrichReport
     from triage.enrolment import Enrolment
     from triage.journal import Journal
     from triage.outbox import Outbox
-    from triage.ports import Clock, Enricher, Mailer, Source
+    from triage.ports import Clock, Mailer
     from triage.ranking import DigestRules
     from triage.records import Slate
-    from triage.schedule import Chore, Schedule
+    from triage.schedule import Schedule
     from triage.signing import Signer
     from triage.store import Database
     from triage.tokens import Keyring
@@ -56,8 +58,6 @@ class App:
     settings: Settings
     clock: Clock
     own_mailer: Mailer | None = None
-    red: Callable[[], str] = lambda: ""
-    """Says what of the set-up keeps mail back; the command line lets the doctor say it."""
 
     @cached_property
     def database(self) -> Database:
@@ -131,33 +131,13 @@ class App:
             self.settings, self.clock, lambda: self.database, owner=_this_process, is_gone=_is_gone
         )
 
-    def sources(
-        self, on: date | None = None, deadline: datetime | None = None, since: date | None = None
-    ) -> list[Source]:
-        """Return the live sources that are switched on.
-
-        Args:
-            on: acts as if this were today; else each source has the day that it is there.
-            deadline: when a fetch must have ended; none for one that may wait its turn.
-            since: the first day to read again, of the sources that can read the past.
-        """
-        return self.upstreams.sources(on, deadline, since)
-
-    def enrichers(self, deadline: datetime | None = None) -> list[Enricher]:
-        """Return who is asked for more than the sources told, whom to believe first; often nobody.
-
-        Args:
-            deadline: as for `sources`.
-        """
-        return self.upstreams.enrichers(deadline)
-
     def enrich(self, progress: Progress = silent) -> EnrichReport:
-        """Ask them about recent papers, for a few minutes at most."""
+        """Ask those who know more about recent papers, for a few minutes at most."""
         from triage.enrich import enrich
 
         return enrich(
             self.database,
-            self.enrichers(self.clock.now() + LONGEST_FETCH),
+            self.upstreams.enrichers(self.clock.now() + LONGEST_FETCH),
             self.clock,
             max_age_days=self.settings.digest.max_age_days,
             progress=progress,
@@ -199,7 +179,38 @@ class App:
 
         return Journal(self.settings.journal_path)
 
-    def outbox(self, mailer: Mailer | None = None) -> Outbox:
+    def installation(self) -> Installation:
+        """Return what the doctor looks at."""
+        from triage.doctor import Installation
+
+        return Installation(
+            self.settings, self.clock, lambda: self.unchecked_database, lambda: self.workshop
+        )
+
+    def examine(self, probes: Probes | None = None) -> list[Finding]:
+        """Let the doctor look at everything.
+
+        Args:
+            probes: instead of those that ask other machines.
+        """
+        from triage.doctor import examine
+
+        upstreams = self.upstreams
+        return examine(self.installation(), upstreams.addresses(), upstreams.awaited(), probes)
+
+    @cached_property
+    def _gate(self) -> Gate:
+        from triage.doctor.gate import Gate
+
+        return Gate(self.installation())
+
+    def outbox(self, mailer: Mailer | None = None, red: Callable[[], str] | None = None) -> Outbox:
+        """Return what sends.
+
+        Args:
+            mailer: instead of the configured one.
+            red: says what of the set-up keeps mail back, instead of the doctor.
+        """
         from triage.clearance import Clearance
         from triage.outbox import Outbox
         from triage.pace import Pace
@@ -229,7 +240,9 @@ class App:
                 monotonic=seconds_up if isinstance(self.clock, SystemClock) else None,
                 journal=self.journal,
             ),
-            refusal=Clearance(self.database, self.journal, self.clock, red=self.red).refusal,
+            refusal=Clearance(
+                self.database, self.journal, self.clock, red=red or (lambda: self._gate())
+            ).refusal,
         )
 
     def address_hash(self, email: str) -> str:
@@ -333,18 +346,18 @@ class App:
         enriches = settings.sources.crossref.enabled or settings.sources.semantic_scholar.enabled
         reads_bounces = bool(settings.bounces.maildir or settings.bounces.imap_host)
 
-        def sources() -> list[Source]:
-            return self.sources(deadline=self.clock.now() + LONGEST_FETCH)
+        def take_in() -> str:
+            return str(self.intake().take_all(self.unread_bounces()))
 
         return Schedule(
             self.database,
             self.clock,
-            self.nightly(),
+            partial(self.nightly().queue, spread=timedelta(minutes=settings.mail.spread_minutes)),
             self.outbox(),
-            sources=sources,
+            sources=lambda: self.upstreams.sources(deadline=self.clock.now() + LONGEST_FETCH),
             awaited=self.upstreams.awaited(),
             chores=[
-                *([self._bounces_chore()] if reads_bounces else []),
+                *([Chore("read bounces", time(), take_in, BOUNCES_EVERY)] if reads_bounces else []),
                 Chore(
                     "back up", at, lambda: back_up(self.database, settings.backup_path, self.clock)
                 ),
@@ -356,26 +369,13 @@ class App:
                 *([Chore("enrich", ENRICH_AT, lambda: str(self.enrich()))] if enriches else []),
             ],
             owner=_this_process(),
-            answer=self.answers(),
-            spread=timedelta(minutes=settings.mail.spread_minutes),
         )
-
-    def _bounces_chore(self) -> Chore:
-        from triage.schedule import Chore
-
-        def take_in() -> str:
-            return str(self.intake().take_all(self.unread_bounces()))
-
-        return Chore("read bounces", time(), take_in, every=BOUNCES_EVERY)
 
     def close(self) -> None:
         """Close what was opened: connections to sources and to the database."""
-        if "upstreams" in self.__dict__:
-            self.upstreams.close()
-        if "unchecked_database" in self.__dict__:
-            self.unchecked_database.close()
-        if "journal" in self.__dict__:
-            self.journal.close()
+        for name in ("upstreams", "unchecked_database", "journal"):
+            if name in self.__dict__:
+                getattr(self, name).close()
 
     def web(self) -> Starlette:
         from triage.preview import Previews

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from triage._assets import rename_synced, sync
 from triage.errors import DatabaseError
 from triage.ports import Clock
 from triage.store import Database, health
@@ -58,9 +59,8 @@ def copy_to(database: Database, path: Path) -> None:
             temporary.unlink(missing_ok=True)
             temporary.touch(mode=0o600)
             database.copy_to(temporary)
-            _sync(temporary)
-            temporary.replace(path)
-            _sync(path.parent)
+            sync(temporary)
+            rename_synced(temporary, path)
         finally:
             for left in (temporary, *path.parent.glob(f"{temporary.name}-*")):
                 left.unlink(missing_ok=True)
@@ -84,8 +84,9 @@ def restore(file: Path, copy: Path, clock: Clock) -> Path | None:
         raise DatabaseError(f"{copy} is the database itself: name a copy of it")
     with _explained(f"{copy} could not be put in the place of {file}"), _alone(file):
         temporary = file.with_name(f".{file.name}.restoring")
+        parts = (temporary, *(Path(f"{temporary}{end}") for end in _BESIDE))
         try:
-            for left in (temporary, *(Path(f"{temporary}{end}") for end in _BESIDE)):
+            for left in parts:
                 left.unlink(missing_ok=True)
             temporary.touch(mode=0o600)
             shutil.copyfile(copy, temporary)
@@ -94,12 +95,11 @@ def restore(file: Path, copy: Path, clock: Clock) -> Path | None:
                 # A copy that was taken by hand, of a database in use or after a crash.
                 shutil.copyfile(wal, f"{temporary}-wal")
             health.check_copy(temporary)
-            _sync(temporary)
+            sync(temporary)
             kept = _set_aside(file, clock)
-            temporary.replace(file)
-            _sync(file.parent)
+            rename_synced(temporary, file)
         finally:
-            for left in (temporary, *(Path(f"{temporary}{end}") for end in _BESIDE)):
+            for left in parts:
                 left.unlink(missing_ok=True)
     return kept
 
@@ -146,14 +146,6 @@ def _explained(what: str) -> Iterator[None]:
             f"{what}: {error.strerror}. See that this account may write there and that the disk"
             " has room"
         ) from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _drop_unfinished(folder: Path) -> None:

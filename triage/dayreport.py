@@ -70,18 +70,12 @@ def _complete(fresh: Mapping[str, Sequence[SourceDay]]) -> Iterator[str]:
         if not _unsettled(days) and any(day.verdict is Verdict.COMPLETE for day in days)
     }
     feeds = [source for source in whole if _is_feed(source) and whole[source]]
-    if len(feeds) > _MOST_NAMES:
-        n = sum(whole.pop(source) for source in feeds)
-        yield from _read(whole)
-        yield f"{n:,} new on {len(feeds)} feeds, complete"
-    else:
-        yield from _read(whole)
-
-
-def _read(whole: Mapping[str, int]) -> Iterator[str]:
+    many = len(feeds) > _MOST_NAMES
     for source, n in whole.items():
-        if n or not _is_feed(source):
+        if not _is_feed(source) or (n and not many):
             yield f"{n:,} new on {source_name(source)}, complete"
+    if many:
+        yield f"{sum(whole[source] for source in feeds):,} new on {len(feeds)} feeds, complete"
 
 
 def _missing(fresh: Mapping[str, Sequence[SourceDay]], on: date) -> Iterator[str]:

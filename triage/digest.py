@@ -108,11 +108,13 @@ class _Due:
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
-    """A slate, and what the subscriber was found to read about."""
+class _Night:
+    """What all digests of one date are made from."""
 
-    slate: Slate
-    interests: tuple[Interest, ...]
+    on: date
+    pair: Serving
+    pool: Library
+    tastes: Tastes
 
 
 class Nightly:
@@ -186,39 +188,6 @@ class Nightly:
             store.messages.drop_withdrawn(conn, on)
         pair = self._encode(on, progress)
         pass_by("encoded")
-        queued = self._queue(run_id, on, pair, only, progress, spread)
-        with self._database.write() as conn:
-            store.jobs.reach_stage(conn, run_id, "queued", self._clock.now())
-        pass_by("ranked")
-        return queued
-
-    def preview(self, subscriber: Subscriber, on: date) -> Slate:
-        """Make the slate that a subscriber would get for `on`; no slate is stored.
-
-        Raises:
-            NotFound: no papers are stored at all.
-        """
-        pair = self._encode(on, silent)
-        with self._database.read() as conn:
-            due = self._when_due(conn, [subscriber], on)[0]
-            pool = load_pool(conn, pair.encoder, on, due.days)
-            return self._made(conn, due, pool, pair, Tastes(pair.encoder), on).slate
-
-    def _encode(self, on: date, progress: Progress) -> Serving:
-        pair = serving(self._database, self._workshop, self._clock, on)
-        log.info("encode", encoder=pair.encoder.version, scorer=pair.scorer.version)
-        encode_new(self._database, pair.encoder, progress)
-        return pair
-
-    def _queue(
-        self,
-        run_id: int,
-        on: date,
-        pair: Serving,
-        only: Collection[int] | None,
-        progress: Progress,
-        spread: timedelta,
-    ) -> Queued:
         with self._database.read() as conn:
             last = store.slates.newest(conn)
             active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
@@ -231,20 +200,40 @@ class Nightly:
             ]
             due = self._when_due(conn, wanted, on)
             days = max((each.days for each in due), default=0)
-            pool = load_pool(conn, pair.encoder, on, days)
-        tastes = Tastes(pair.encoder)
-        log.info("rank", on=str(on), due=len(due), papers=len(pool))
+            night = _Night(on, pair, load_pool(conn, pair.encoder, on, days), Tastes(pair.encoder))
+        log.info("rank", on=str(on), due=len(due), papers=len(night.pool))
         counts = {True: 0, False: 0}
         problems: list[str] = []
         for done, each in enumerate(due, start=1):
             try:
-                counts[self._queue_one(run_id, each, pool, pair, tastes, on, spread)] += 1
+                counts[self._queue_one(run_id, each, night, spread)] += 1
             except Exception as error:
                 # Whatever one subscriber's trouble is, it must not cost the others their mail.
                 log.exception("digest failed", subscriber=each.subscriber.public_id)
                 problems.append(f"subscriber {each.subscriber.public_id}: {error}")
             progress("rank", done, len(due))
+        with self._database.write() as conn:
+            store.jobs.reach_stage(conn, run_id, "queued", self._clock.now())
+        pass_by("ranked")
         return Queued(counts[True], counts[False], tuple(problems))
+
+    def preview(self, subscriber: Subscriber, on: date) -> Slate:
+        """Make the slate that a subscriber would get for `on`; no slate is stored.
+
+        Raises:
+            NotFound: no papers are stored at all.
+        """
+        pair = self._encode(on, silent)
+        with self._database.read() as conn:
+            due = self._when_due(conn, [subscriber], on)[0]
+            pool = load_pool(conn, pair.encoder, on, due.days)
+            return self._made(conn, due, _Night(on, pair, pool, Tastes(pair.encoder)))[0]
+
+    def _encode(self, on: date, progress: Progress) -> Serving:
+        pair = serving(self._database, self._workshop, self._clock, on)
+        log.info("encode", encoder=pair.encoder.version, scorer=pair.scorer.version)
+        encode_new(self._database, pair.encoder, progress)
+        return pair
 
     def _when_due(
         self, conn: Connection, subscribers: Sequence[Subscriber], on: date
@@ -259,20 +248,10 @@ class Nightly:
             due.append(_Due(subscriber, min([*digests[-1:], on - ONE_DAY]), days, recap))
         return due
 
-    def _queue_one(
-        self,
-        run_id: int,
-        due: _Due,
-        pool: Library,
-        pair: Serving,
-        tastes: Tastes,
-        on: date,
-        spread: timedelta,
-    ) -> bool:
+    def _queue_one(self, run_id: int, due: _Due, night: _Night, spread: timedelta) -> bool:
         """Queue one digest, slate, impressions and bytes together; False if it has no papers."""
         with self._database.read() as conn:
-            made = self._made(conn, due, pool, pair, tastes, on)
-        slate = made.slate
+            slate, interests = self._made(conn, due, night)
         now = self._clock.now()
         composed = self._compose(slate, now) if slate.impressions else None
         pass_by("composed")
@@ -292,25 +271,20 @@ class Nightly:
             ):
                 # Another run was quicker.
                 return False
-            store.interests.save(conn, due.subscriber.id, made.interests, now)
-            tastes.keep(conn, due.subscriber.id, now)
+            store.interests.save(conn, due.subscriber.id, interests, now)
+            night.tastes.keep(conn, due.subscriber.id, now)
         pass_by("queued")
         return composed is not None
 
     def _made(
-        self,
-        conn: Connection,
-        due: _Due,
-        pool: Library,
-        pair: Serving,
-        tastes: Tastes,
-        on: date,
-    ) -> _Made:
-        subscriber = due.subscriber
+        self, conn: Connection, due: _Due, night: _Night
+    ) -> tuple[Slate, tuple[Interest, ...]]:
+        """Return a slate, and what the subscriber was found to read about."""
+        subscriber, on, pair = due.subscriber, night.on, night.pair
         votes = store.events.votes(conn, subscriber.id)
         ranking = rank(
-            load_profile(conn, pair.encoder, subscriber, votes, tastes.on(on)),
-            pool,
+            load_profile(conn, pair.encoder, subscriber, votes, night.tastes.on(on)),
+            night.pool,
             pair.scorer,
             seen=store.slates.shown_papers(conn, subscriber.id) | {v.paper_id for v in votes},
             on=on,
@@ -339,7 +313,7 @@ class Nightly:
             revised=_revised(conn, subscriber, votes, due.since, on),
             recap=missed(ranking, self._rules, shown, on, MOST_MISSED) if due.recap else (),
         )
-        return _Made(slate, interests_of(ranking, pair.encoder))
+        return slate, interests_of(ranking, pair.encoder)
 
 
 def _revised(

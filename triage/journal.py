@@ -25,6 +25,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from triage._assets import sync, write_synced
 from triage.errors import DatabaseError
 from triage.records import Sent
 
@@ -233,15 +234,10 @@ class Journal:
         """Yield a file beside this one that is on the disk, with these lines."""
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}-{threading.get_ident()}")
         try:
-            temporary.unlink(missing_ok=True)
-            opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(opened, "wb") as file:
-                file.write(_line(f"{_TITLE} {generation} {at.isoformat()}"))
-                file.writelines(_line(_words(sent)) for sent in whole)
-                file.flush()
-                os.fsync(file.fileno())
+            title = _line(f"{_TITLE} {generation} {at.isoformat()}")
+            write_synced(temporary, title + b"".join(_line(_words(sent)) for sent in whole))
             yield temporary
-            _sync_folder(self.path.parent)
+            sync(self.path.parent)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise self._trouble(error) from error
@@ -295,11 +291,3 @@ def _append(descriptor: int, line: bytes) -> None:
     except OSError:
         os.ftruncate(descriptor, size)
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -88,13 +88,7 @@ def build_digest(
     recipient = slate.subscriber.email
     list_id = f"digest.{domain}"
     headers = {
-        "From": _with_name("From", sender),
-        "To": _address("To", recipient),
-        "Date": format_datetime(date),
-        "Message-ID": message_id,
-        "Subject": _folded("Subject", rendered.subject),
-        "MIME-Version": "1.0",
-        "Reply-To": _with_name("Reply-To", reply_to),
+        **_common(sender, recipient, date, message_id, rendered.subject, reply_to),
         "List-Id": f"{_named('List-Id', site_name)} <{list_id}>",
         "List-Unsubscribe": f"<{links.unsubscribe}>, <{links.unsubscribe_mailto}>",
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
@@ -128,19 +122,27 @@ def build_note(
     """
     message_id = f"<n.{public_id}@{parseaddr(sender)[1].partition('@')[2]}>"
     headers = {
-        "From": _with_name("From", sender),
-        "To": _address("To", recipient),
-        "Date": format_datetime(date),
-        "Message-ID": message_id,
-        "Subject": _folded("Subject", rendered.subject),
-        "MIME-Version": "1.0",
-        "Reply-To": _with_name("Reply-To", reply_to),
+        **_common(sender, recipient, date, message_id, rendered.subject, reply_to),
         "Auto-Submitted": "auto-generated",
     }
     part = _part("plain", rendered.text)
     head = _head(headers, part)
     mime = sign(head + b"\r\n" + part.body + b"\r\n")
     return OutgoingMessage(message_id, recipient, mime)
+
+
+def _common(
+    sender: str, recipient: str, date: datetime, message_id: str, subject: str, reply_to: str
+) -> dict[str, str]:
+    return {
+        "From": _with_name("From", sender),
+        "To": _address("To", recipient),
+        "Date": format_datetime(date),
+        "Message-ID": message_id,
+        "Subject": _folded("Subject", subject),
+        "MIME-Version": "1.0",
+        "Reply-To": _with_name("Reply-To", reply_to),
+    }
 
 
 def verify(mime: bytes) -> None:

@@ -14,6 +14,7 @@ from email import message_from_bytes, policy
 from hashlib import sha256
 from pathlib import Path
 
+from triage._assets import rename_synced, write_synced
 from triage.errors import MailDeferred
 from triage.records import OutgoingMessage
 
@@ -105,11 +106,7 @@ def _written(workplace: Path, name: str, content: bytes) -> Path:
     # Its own suffix: what a crash leaves behind must not look like a message that is there.
     temporary = workplace / f".{name}.{os.getpid()}.tmp"
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write_synced(temporary, content)
     except OSError:
         with suppress(OSError):
             temporary.unlink()
@@ -122,12 +119,7 @@ def _end(temporary: Path, final: Path, about_to_end: Callable[[], None]) -> None
     try:
         about_to_end()
         with _put_off(final.parent):
-            temporary.replace(final)
-            folder = os.open(final.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            rename_synced(temporary, final)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()

@@ -13,12 +13,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from triage._assets import rename_synced, write_synced
 from triage.errors import ModelError
 
 MANIFEST = "manifest.json"
@@ -169,13 +169,5 @@ def _mac(kind: str, body: bytes, key: bytes) -> str:
 def _put(folder: Path, name: str, content: bytes) -> None:
     """Write a file so that it is either absent, old or whole, even after a power cut."""
     temporary = folder / f".{name}.{secrets.token_hex(4)}"
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / name)
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    write_synced(temporary, content, 0o666)
+    rename_synced(temporary, folder / name)

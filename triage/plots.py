@@ -8,28 +8,23 @@ from __future__ import annotations
 
 import math
 
-from triage._assets import templates_dir
+from triage._assets import templates
 from triage.evaluate import Replay
 
 
 def draw_replay(told: Replay) -> str:
     """Draw the nDCG@10 of every contender, and how far scores are chances."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(templates_dir()),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     known = [each.ndcg for each in told.standings if not math.isnan(each.ndcg.mean)]
     highest = max((_finite(each.high, each.mean) for each in known), default=1.0)
-    return environment.get_template("plots/replay.svg").render(
-        told=told,
-        most=min(1.0, math.ceil(10 * max(highest, 0.01)) / 10),
-        finite=_finite,
-        known=lambda value: not math.isnan(value),
+    return (
+        templates()
+        .get_template("plots/replay.svg")
+        .render(
+            told=told,
+            most=min(1.0, math.ceil(10 * max(highest, 0.01)) / 10),
+            finite=_finite,
+            known=lambda value: not math.isnan(value),
+        )
     )
 
 

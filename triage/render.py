@@ -1,4 +1,4 @@
-"""Turn a slate into the subject, text and HTML of a digest; the only module that knows Jinja.
+"""Turn a slate into the subject, text and HTML of a digest.
 
 Upstream text is shown as text and nothing else: it is cleaned again here, HTML is escaped by the
 template engine, and only the links that the caller built become links. Text and HTML show the same
@@ -10,12 +10,12 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import date
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from triage._assets import templates_dir
+from triage._assets import templates, templates_dir
 from triage.errors import MessageError
 from triage.identity import source_name
 from triage.records import (
@@ -123,7 +123,7 @@ def _render(
     site_name: str,
     abstract_chars: int,
 ) -> RenderedDigest:
-    templates = _templates()
+    in_subject, in_text, in_html = _digest()
     site = shorten(clean(site_name), 60)
     papers = [
         _view(impression, paper_links, slate.subscriber.detail, abstract_chars)
@@ -133,7 +133,7 @@ def _render(
     heading = f"{n} {'paper' if n == 1 else 'papers'} for you"
     titles = [paper["title"] for paper in papers]
     named = _first_titles(titles, _SUBJECT_CHARS - len(heading) - 2)
-    subject = templates.subject.render(heading=heading, titles="; ".join(named))
+    subject = in_subject.render(heading=heading, titles="; ".join(named))
     context = {
         "subject": subject,
         "preheader": _preheader(slate, titles[len(named) :]),
@@ -160,8 +160,8 @@ def _render(
     }
     return RenderedDigest(
         subject=subject,
-        text=templates.text.render(context),
-        html=templates.html.render(context),
+        text=in_text.render(context),
+        html=in_html.render(context),
         n_papers=n,
     )
 
@@ -298,46 +298,27 @@ def _check_links(links: DigestLinks) -> None:
 # -- templates -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Templates:
-    subject: Template
-    text: Template
-    html: Template
+@cache
+def _note(name: str) -> Template:
+    return _plain().get_template(f"note/{name}.txt")
 
 
 @cache
-def _note(name: str) -> Template:
-    file = templates_dir() / "email" / "note" / f"{name}.txt"
-    return _plain().from_string(file.read_text("utf-8"))
-
-
 def _plain() -> Environment:
-    from jinja2 import Environment, StrictUndefined
-
-    plain = Environment(
-        autoescape=False,  # noqa: S701 - text/plain has no markup to escape into
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    plain = templates("email", autoescape=False)
     plain.filters["wrap"] = wrap
     return plain
 
 
 @cache
-def _templates() -> _Templates:
-    """Load the templates once; the CSS rules become style attributes before any digest exists."""
+def _digest() -> tuple[Template, Template, Template]:
+    """Return subject, text and HTML; the CSS rules become style attributes here, once."""
     import css_inline
-    from jinja2 import Environment, StrictUndefined
 
-    folder = templates_dir() / "email" / "digest"
+    body = (templates_dir() / "email/digest/body.html").read_text("utf-8")
     plain = _plain()
-    html = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        block_start_string="<!--%",
-        block_end_string="%-->",
-        trim_blocks=True,
+    html = templates(
+        "email", block_start_string="<!--%", block_end_string="%-->", lstrip_blocks=False
     )
     inliner = css_inline.CSSInliner(
         keep_at_rules=True,
@@ -345,8 +326,8 @@ def _templates() -> _Templates:
         remove_inlined_selectors=True,
         load_remote_stylesheets=False,
     )
-    return _Templates(
-        subject=plain.from_string((folder / "subject.txt").read_text("utf-8").strip()),
-        text=plain.from_string((folder / "body.txt").read_text("utf-8")),
-        html=html.from_string(inliner.inline((folder / "body.html").read_text("utf-8"))),
+    return (
+        plain.get_template("digest/subject.txt"),
+        plain.get_template("digest/body.txt"),
+        html.from_string(inliner.inline(body)),
     )

@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 from triage import __version__
-from triage._assets import templates_dir
+from triage._assets import templates, templates_dir
 from triage.fetched import SourceDay
 from triage.identity import source_name
 from triage.records import EventKind, MessageState, Policy, SubscriberState, Verdict
@@ -214,14 +214,12 @@ class History:
     @property
     def next_steps(self) -> tuple[str, ...]:
         """Say what a new installation still lacks, in the order in which it is done."""
-        steps = []
-        if not self.n_papers:
-            steps.append("fetch")
-        if not self.subscribers.get(SubscriberState.ACTIVE):
-            steps.append("subscribe")
-        if not self.messages:
-            steps.append("run")
-        return tuple(steps)
+        done = {
+            "fetch": self.n_papers,
+            "subscribe": self.subscribers.get(SubscriberState.ACTIVE),
+            "run": self.messages,
+        }
+        return tuple(step for step, there in done.items() if not there)
 
 
 def history(database: Database, now: datetime, n_days: int = DAYS) -> History:
@@ -297,15 +295,7 @@ def render_report(told: History, site_name: str, style_at: str = "") -> str:
     Args:
         style_at: where a browser finds `report_style()`; without it the page holds it itself.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(templates_dir()),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     environment.globals.update(
         Verdict=Verdict,
         State=MessageState,

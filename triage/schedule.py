@@ -10,15 +10,16 @@ one, and of two schedulers the one that holds the lease works.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from typing import Protocol
 
 import structlog
 
 from triage import store
 from triage.announcements import arxiv_today
-from triage.digest import Nightly
+from triage.digest import Queued
 from triage.due import chore_due, digest_at, due_on
 from triage.errors import NotFound, TriageError
 from triage.ingest import fetch
@@ -45,6 +46,10 @@ ONE_DAY = timedelta(days=1)
 Sources = Callable[[], Sequence[Source]]
 
 
+class Queue(Protocol):
+    def __call__(self, on: date, *, only: Collection[int]) -> Queued: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Chore:
     """Something done once a day, at `at` in UTC; `do` returns in words what came of it.
@@ -67,33 +72,28 @@ class Schedule:
     """Does what is due.
 
     Args:
+        queue: makes the digests of a date for these subscribers, as `Nightly.queue` does.
         sources: returns the live sources, each for the day that it is there.
         awaited: the sources whose open day holds a digest back for a while, with how many days
             that day lies behind the digest's.
         owner: names this process in leases.
-        answer: mails whoever asked on the pages; any process may, whoever has the lease.
-        spread: over how long a time digests that are due at once go.
     """
 
     def __init__(
         self,
         database: Database,
         clock: Clock,
-        nightly: Nightly,
+        queue: Queue,
         outbox: Outbox,
         *,
         sources: Sources,
         awaited: Mapping[str, int],
         chores: Sequence[Chore],
         owner: str,
-        answer: Callable[[], None] = lambda: None,
-        spread: timedelta = timedelta(),
     ) -> None:
-        self._spread = spread
-        self.answer = answer
         self._database = database
         self._clock = clock
-        self._nightly = nightly
+        self._queue = queue
         self._outbox = outbox
         self._sources = sources
         self._awaited = awaited
@@ -113,8 +113,7 @@ class Schedule:
             return
         for on, subscribers in sorted(self._due().items()):
             try:
-                only = {each.id for each in subscribers}
-                queued = self._nightly.queue(on, only=only, spread=self._spread)
+                queued = self._queue(on, only={each.id for each in subscribers})
             except NotFound as error:
                 log.info("no digests yet", why=str(error))
                 break

@@ -9,6 +9,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from triage.schedule import Schedule
@@ -18,9 +19,13 @@ ANSWER_EVERY_S = 10
 
 
 class Scheduler:
-    """A clockwork around a schedule. It remembers nothing: what is due stands in the database."""
+    """A clockwork around a schedule. It remembers nothing: what is due stands in the database.
 
-    def __init__(self, schedule: Schedule, now: datetime) -> None:
+    Args:
+        answer: mails whoever asked on the pages; any process may, whoever has the lease.
+    """
+
+    def __init__(self, schedule: Schedule, answer: Callable[[], None], now: datetime) -> None:
         self._schedule = schedule
         self._clockwork = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(3)},
@@ -30,7 +35,7 @@ class Scheduler:
         for job, every_s in (
             (schedule.tick, EVERY_S),
             (schedule.do_chores, EVERY_S),
-            (schedule.answer, ANSWER_EVERY_S),
+            (answer, ANSWER_EVERY_S),
         ):
             self._clockwork.add_job(job, IntervalTrigger(seconds=every_s), next_run_time=now)
 

@@ -1,11 +1,12 @@
 """The live sources, and who knows more of their papers, each behind its gate as the settings say.
 
-A new source is composed in `Upstreams.sources`, and, if it has days to be waited for, in `awaited`.
+A new source is one more entry of `Upstreams._live`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -14,12 +15,13 @@ from triage.announcements import arxiv_today
 from triage.settings import Settings, secret
 
 if TYPE_CHECKING:
-    import ssl
-
-    import httpx
-
     from triage.ports import Clock, Enricher, Source
-    from triage.settings import FeedSettings
+    from triage.settings import (
+        ArxivSettings,
+        BiorxivSettings,
+        FeedSettings,
+        HuggingFaceDailySettings,
+    )
     from triage.sources._http import Gate
     from triage.sources.zotero import Zotero
     from triage.store import Database
@@ -33,6 +35,26 @@ FEED_REQUESTS: Final = 500
 ZOTERO_INTERVAL_S: Final = 1.0
 ZOTERO_REQUESTS: Final = 2000
 ZOTERO_PATIENCE: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """What one section of the settings switches on.
+
+    Attributes:
+        name: of the section and of the gate.
+        address: where it can be asked whether it answers.
+        names: of its sources, whose days a digest waits for.
+        opened: makes the sources.
+        behind: how many days their newest day lies behind the digest's.
+    """
+
+    name: str
+    settings: ArxivSettings | HuggingFaceDailySettings | BiorxivSettings
+    address: str
+    names: Sequence[str]
+    opened: Callable[[Gate], Sequence[Source]]
+    behind: int = 0
 
 
 class Upstreams:
@@ -63,53 +85,82 @@ class Upstreams:
     def sources(
         self, on: date | None = None, deadline: datetime | None = None, since: date | None = None
     ) -> list[Source]:
-        """Return the live sources that are switched on; see `App.sources`."""
-        from triage.sources.arxiv import Arxiv
-        from triage.sources.biorxiv import Biorxiv
-        from triage.sources.feed import FeedSource
-        from triage.sources.hf_daily import HuggingFaceDaily
+        """Return the live sources that are switched on.
 
-        wanted, now = self._settings.sources, self._clock.now()
+        Args:
+            on: acts as if this were today; else each source has the day that it is there.
+            deadline: when a fetch must have ended; none for one that may wait its turn.
+            since: the first day to read again, of the sources that can read the past.
+        """
+        from triage.sources.feed import FeedSource
+
+        today = self._clock.now().date()
         sources: list[Source] = []
-        if wanted.arxiv.enabled and wanted.arxiv.categories:
-            arxiv = wanted.arxiv
-            gate = self._gate("arxiv", arxiv.min_interval_s, deadline, arxiv.daily_requests)
-            urls = (arxiv.rss_url, arxiv.api_url, arxiv.oai_url)
-            day = on or arxiv_today(now)
-            sources.append(Arxiv(gate, arxiv.categories, *urls, day, since))
-        if wanted.hf_daily.enabled:
-            hf = wanted.hf_daily
-            gate = self._gate("hf_daily", hf.min_interval_s, deadline, hf.daily_requests)
-            # What trends is known of this moment only, and not of a day of the past.
-            trends = hf.trending and on is None
-            sources.append(HuggingFaceDaily(gate, hf.url, on or now.date(), since, trends))
-        if wanted.biorxiv.enabled:
-            bio = wanted.biorxiv
-            gate = self._gate("biorxiv", bio.min_interval_s, deadline, bio.daily_requests)
-            day = on or arxiv_today(now) - timedelta(days=PREPRINTS_BEHIND)
-            sources += [Biorxiv(gate, name, bio.url, day, since=since) for name in bio.servers]
-        for feed in wanted.feed:
+        for live in self._live(on, since):
+            limits = live.settings
+            gate = self._gate(live.name, limits.min_interval_s, deadline, limits.daily_requests)
+            sources += live.opened(gate)
+        for feed in self._settings.sources.feed:
             gate = self._feed_gate(feed, deadline)
-            sources.append(FeedSource(gate, feed.name, feed.url, on or now.date()))
+            sources.append(FeedSource(gate, feed.name, feed.url, on or today))
         return sources
+
+    def addresses(self) -> Mapping[str, str]:
+        """Return where each of them is asked, by the name of its settings; feeds are not among."""
+        return {live.name: live.address for live in self._live()}
 
     def awaited(self) -> Mapping[str, int]:
         """Return the sources that a digest waits for, with how far their day lies behind its own.
 
         Feeds have no day on which something is due, so nobody waits for them.
         """
-        wanted = self._settings.sources
-        awaited = {}
-        if wanted.arxiv.enabled and wanted.arxiv.categories:
-            awaited["arxiv"] = 0
-        if wanted.hf_daily.enabled:
-            awaited["hf_daily"] = 0
-        if wanted.biorxiv.enabled:
-            awaited |= dict.fromkeys(wanted.biorxiv.servers, PREPRINTS_BEHIND)
-        return awaited
+        return {name: live.behind for live in self._live() for name in live.names}
+
+    def _live(self, on: date | None = None, since: date | None = None) -> Iterator[_Live]:
+        """Yield what is switched on; the arguments are as for `sources`."""
+        from triage.sources.arxiv import Arxiv
+        from triage.sources.biorxiv import Biorxiv
+        from triage.sources.hf_daily import HuggingFaceDaily
+
+        wanted, now = self._settings.sources, self._clock.now()
+        arxiv, hf, bio = wanted.arxiv, wanted.hf_daily, wanted.biorxiv
+        if arxiv.enabled and arxiv.categories:
+            urls = arxiv.rss_url, arxiv.api_url, arxiv.oai_url
+            yield _Live(
+                "arxiv",
+                arxiv,
+                f"{arxiv.rss_url}/{'+'.join(arxiv.categories)}",
+                ["arxiv"],
+                lambda gate: [Arxiv(gate, arxiv.categories, *urls, on or arxiv_today(now), since)],
+            )
+        if hf.enabled:
+            # What trends is known of this moment only, and not of a day of the past.
+            trends = hf.trending and on is None
+            yield _Live(
+                "hf_daily",
+                hf,
+                hf.url,
+                ["hf_daily"],
+                lambda gate: [HuggingFaceDaily(gate, hf.url, on or now.date(), since, trends)],
+            )
+        if bio.enabled:
+            day = on or arxiv_today(now) - timedelta(days=PREPRINTS_BEHIND)
+            over = now.date() - timedelta(days=PREPRINTS_BEHIND)
+            yield _Live(
+                "biorxiv",
+                bio,
+                f"{bio.url}/details/{bio.servers[0]}/{over}/{over}/0/json",
+                bio.servers,
+                lambda gate: [Biorxiv(gate, s, bio.url, day, since=since) for s in bio.servers],
+                PREPRINTS_BEHIND,
+            )
 
     def enrichers(self, deadline: datetime | None = None) -> list[Enricher]:
-        """Return who is asked for more than the sources told, whom to believe first."""
+        """Return who is asked for more than the sources told, whom to believe first; often nobody.
+
+        Args:
+            deadline: as for `sources`.
+        """
         from triage.sources.crossref import Crossref
         from triage.sources.semantic_scholar import SemanticScholar
 
@@ -157,6 +208,7 @@ class Upstreams:
             is_public: reach public addresses only.
         """
         from triage.sources._http import Gate, user_agent
+        from triage.sources._pinned import PinnedTransport
         from triage.turns import Rules
         from triage.turnstile import Turnstile
 
@@ -176,7 +228,7 @@ class Upstreams:
                 user_agent(site.base_url, site.contact),
                 min_interval_s,
                 turns=turns,
-                transport=_pinned if is_public else None,
+                transport=PinnedTransport if is_public else None,
             )
         self._gates[key].deadline = deadline
         return self._gates[key]
@@ -192,9 +244,3 @@ class Upstreams:
         return self._gate(
             name, interval_s, deadline, daily_requests, is_public=not feed.allow_private
         )
-
-
-def _pinned(trust: ssl.SSLContext) -> httpx.BaseTransport:
-    from triage.sources._pinned import PinnedTransport
-
-    return PinnedTransport(trust)

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,36 +16,36 @@ import click
 import structlog
 
 from triage.app import open_app
+from triage.errors import ConfigError
 from triage.ports import silent
 
 if TYPE_CHECKING:
     from triage.app import App
-    from triage.doctor.gate import Gate
     from triage.ports import Progress
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 PARTLY_DONE = 3
+
+Command = Callable[..., Any]
+
+
+def options(*several: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return one decorator for several, of which the first is the outermost."""
+
+    def decorate(command: Command) -> Command:
+        for each in reversed(several):
+            command = each(command)
+        return command
+
+    return decorate
 
 
 def opened(ctx: click.Context, *, log_level: int = logging.WARNING) -> App:
     """Compose the program from the config file that the command line names."""
     log_to_stderr(log_level)
     app = open_app(Path(ctx.find_root().obj))
-    app.red = _red_items(app)
     ctx.call_on_close(app.close)
     return app
-
-
-def _red_items(app: App) -> Callable[[], str]:
-    """Return who says what keeps mail back; the doctor comes when it is first asked."""
-
-    @cache
-    def gate() -> Gate:
-        from triage.doctor.gate import Gate
-
-        return Gate(app)
-
-    return lambda: gate()()
 
 
 def settle() -> None:
@@ -97,6 +96,13 @@ def _cell(value: object) -> str:
 
 def _as_text(value: object) -> str:
     return value.isoformat() if isinstance(value, date | datetime) else str(value)
+
+
+def write_page(path: Path, page: str) -> None:
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
 
 
 @contextmanager

@@ -4,37 +4,47 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from triage.cli._edge import json_option, opened, parse_date, progress_bar, show
-from triage.errors import ConfigError
+from triage.cli._edge import (
+    json_option,
+    opened,
+    options,
+    parse_date,
+    progress_bar,
+    show,
+    write_page,
+)
 
 if TYPE_CHECKING:
-    from triage.app import App
     from triage.evaluate import Replay
     from triage.gate import Interval
 
+T = TypeVar("T")
+
 DAYS = 30
 
-days_option = click.option(
-    "--days",
-    type=click.IntRange(min=1),
-    default=DAYS,
-    show_default=True,
-    help="How many days are replayed.",
-)
-until_option = click.option(
-    "--until", callback=parse_date, help="The last of them; today if unset."
-)
-plot_option = click.option(
-    "--plot",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a picture of it (SVG) here.",
+_replay_options = options(
+    click.option(
+        "--days",
+        type=click.IntRange(min=1),
+        default=DAYS,
+        show_default=True,
+        help="How many days are replayed.",
+    ),
+    click.option("--until", callback=parse_date, help="The last of them; today if unset."),
+    json_option,
+    click.option(
+        "--plot",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Write a picture of it (SVG) here.",
+    ),
 )
 
 
@@ -44,14 +54,9 @@ def command() -> None:
 
 
 @command.command()
-@days_option
-@until_option
-@json_option
-@plot_option
+@_replay_options
 @click.pass_context
-def replay(
-    ctx: click.Context, days: int, until: date | None, as_json: bool, plot: Path | None
-) -> None:
+def replay(ctx: click.Context, /, as_json: bool, plot: Path | None, **days: Any) -> None:
     """Replay past days for what serves, the cold-start scorer, and other programs' rankers.
 
     Everything known before a day makes the profile, and all rank the same papers of that day. Days
@@ -59,15 +64,7 @@ def replay(
     """
     from triage import evaluate
 
-    app = opened(ctx)
-    with progress_bar() as progress:
-        told = evaluate.replay(
-            app.database,
-            app.workshop,
-            app.clock,
-            **_span(app, days, until),
-            progress=progress,
-        )
+    told = _replayed(ctx, evaluate.replay, **days)
     _write_plot(plot, told)
     if as_json:
         _echo_json(asdict(told))
@@ -78,19 +75,10 @@ def replay(
 @command.command()
 @click.argument("a")
 @click.argument("b")
-@days_option
-@until_option
-@json_option
-@plot_option
+@_replay_options
 @click.pass_context
 def compare(
-    ctx: click.Context,
-    a: str,
-    b: str,
-    days: int,
-    until: date | None,
-    as_json: bool,
-    plot: Path | None,
+    ctx: click.Context, /, a: str, b: str, as_json: bool, plot: Path | None, **days: Any
 ) -> None:
     """Compare the scorers A and B on the same slates.
 
@@ -99,17 +87,7 @@ def compare(
     """
     from triage import evaluate
 
-    app = opened(ctx)
-    with progress_bar() as progress:
-        told = evaluate.compare(
-            app.database,
-            app.workshop,
-            app.clock,
-            a,
-            b,
-            **_span(app, days, until),
-            progress=progress,
-        )
+    told = _replayed(ctx, evaluate.compare, a, b, **days)
     _write_plot(plot, told.replay)
     if as_json:
         _echo_json(asdict(told))
@@ -127,13 +105,22 @@ def compare(
     click.echo(_verdict(a, b, told.unseen))
 
 
-def _span(app: App, days: int, until: date | None) -> dict[str, Any]:
+def _replayed(
+    ctx: click.Context, replay: Callable[..., T], *scorers: str, days: int, until: date | None
+) -> T:
+    app = opened(ctx)
     last = until or app.clock.now().date()
-    return {
-        "first": last - timedelta(days=days - 1),
-        "until": last,
-        "max_age_days": app.settings.digest.max_age_days,
-    }
+    with progress_bar() as progress:
+        return replay(
+            app.database,
+            app.workshop,
+            app.clock,
+            *scorers,
+            first=last - timedelta(days=days - 1),
+            until=last,
+            max_age_days=app.settings.digest.max_age_days,
+            progress=progress,
+        )
 
 
 def _show(told: Replay) -> None:
@@ -208,8 +195,5 @@ def _write_plot(path: Path | None, told: Replay) -> None:
         return
     from triage.plots import draw_replay
 
-    try:
-        path.write_text(draw_replay(told), encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+    write_page(path, draw_replay(told))
     click.echo(f"wrote {path}", err=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from triage.fetched import SourceDay
     from triage.ports import Source
     from triage.records import Verdict
+    from triage.store import Database
 
 # A fetch may mend days as long ago as the report's calendar reaches.
 _MENDED = timedelta(days=90)
@@ -32,7 +33,6 @@ def command(
     ctx: click.Context, name: str | None, since: date | None, on: date | None, as_json: bool
 ) -> None:
     """Read what is new from the sources, and say how their days stand."""
-    from triage import store
     from triage.announcements import arxiv_today
     from triage.ingest import fetch
 
@@ -40,27 +40,14 @@ def command(
     today, last = on or arxiv_today(app.clock.now()), on or app.clock.now().date()
     if since is not None and since > last:
         raise click.BadParameter(f"{since} is after {last}", param_hint="--since")
-    sources = _named(name, app.sources(on, since=since))
+    sources = _named(name, app.upstreams.sources(on, since=since))
     first = min(today, since or today)
-
-    def known() -> list[SourceDay]:
-        with app.database.read() as conn:
-            days = store.sources.days(conn, first - _MENDED, last, by_category=True)
-        return [day for day in days if day.source in {source.name for source in sources}]
-
-    before = set(known())
+    before = set(_known(app.database, sources, first, last))
     with progress_bar() as progress:
         problems = fetch(app.database, sources, app.clock, progress)
         if name is None:
             problems += app.enrich(progress).problems
-    after = known()
-    newest = {day.source: day.on for day in after}
-    told = {
-        (day.source, day.on)
-        for day in after
-        if day.on >= first or day.on == newest[day.source] or day not in before
-    }
-    days = [day for day in after if (day.source, day.on) in told]
+    days = _told(before, _known(app.database, sources, first, last), first)
     rows = list(_with_categories(days) if as_json else _a_line_each(days))
     show(rows, as_json=as_json, empty=f"nothing is known of {today}")
     if days and not as_json:
@@ -86,6 +73,28 @@ def _named(name: str | None, sources: Sequence[Source]) -> Sequence[Source]:
         names = ", ".join(_short(each.name) for each in sources)
         raise ConfigError(f"no source {name!r} is switched on; those that are: {names}")
     return found
+
+
+def _known(
+    database: Database, sources: Sequence[Source], first: date, last: date
+) -> list[SourceDay]:
+    from triage import store
+
+    names = {source.name for source in sources}
+    with database.read() as conn:
+        days = store.sources.days(conn, first - _MENDED, last, by_category=True)
+    return [day for day in days if day.source in names]
+
+
+def _told(before: set[SourceDay], after: list[SourceDay], first: date) -> list[SourceDay]:
+    """Return the days from `first` on, the newest of each source, and those that changed."""
+    newest = {day.source: day.on for day in after}
+    told = {
+        (day.source, day.on)
+        for day in after
+        if day.on >= first or day.on == newest[day.source] or day not in before
+    }
+    return [day for day in after if (day.source, day.on) in told]
 
 
 def _short(name: str) -> str:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from triage.cli._edge import opened
-from triage.errors import ConfigError
+from triage.cli._edge import opened, write_page
 
 NAME = "triage-report.html"
 
@@ -30,8 +29,5 @@ def command(ctx: click.Context, path: Path | None) -> None:
     app = opened(ctx)
     path = path or app.settings.folder / NAME
     page = render_report(history(app.database, app.clock.now()), app.settings.site.name)
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+    write_page(path, page)
     click.echo(f"wrote {path}")

@@ -33,10 +33,8 @@ def command(
     from triage.subscribe import find
 
     app = opened(ctx, log_level=logging.WARNING if dry_run else logging.INFO)
-    if force:
-        app.red = lambda: ""
     now = app.clock.now()
-    sources = app.sources(on, now + LONGEST_FETCH)
+    sources = app.upstreams.sources(on, now + LONGEST_FETCH)
     on = on or now.date()
     only = find(app.database, email) if email else None
     if dry_run:
@@ -46,7 +44,7 @@ def command(
         report = app.nightly().run(
             on,
             sources,
-            app.outbox(),
+            app.outbox(red=(lambda: "") if force else None),
             only={only.id} if only else None,
             progress=progress,
         )

@@ -31,7 +31,7 @@ def command(ctx: click.Context, once: bool) -> None:
     ended = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: ended.set())
-    scheduler = Scheduler(schedule, app.clock.now())
+    scheduler = Scheduler(schedule, app.answers(), app.clock.now())
     settle()
     scheduler.start()
     click.echo("scheduling; interrupt to stop", err=True)

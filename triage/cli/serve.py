@@ -32,7 +32,7 @@ def command(ctx: click.Context, host: str | None, port: int | None, pages_only: 
         signal.signal(name, lambda *_: None)
     web = app.settings.web
     host, port = host or web.host, port or web.port
-    scheduler = None if pages_only else Scheduler(app.schedule(), app.clock.now())
+    scheduler = None if pages_only else Scheduler(app.schedule(), app.answers(), app.clock.now())
     pages = app.web()
     operators_page: AbstractContextManager[None] = nullcontext()
     settle()

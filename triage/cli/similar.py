@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from datetime import date
+from typing import TYPE_CHECKING
 
 import click
 
-from triage.cli._edge import json_option, opened
+from triage.cli._edge import opened
 from triage.cli.search import filter_options, show_hits
 from triage.errors import NotFound
+
+if TYPE_CHECKING:
+    from triage.store.search import Filters
 
 
 @click.command("similar")
 @click.argument("ids", nargs=-1, required=True, metavar="ID…")
 @filter_options
-@json_option
 @click.pass_context
 def command(
     ctx: click.Context,
     ids: tuple[str, ...],
-    since: date | None,
-    until: date | None,
-    categories: tuple[str, ...],
-    sources: tuple[str, ...],
-    author: str,
+    filters: Filters,
     limit: int,
     as_json: bool,
 ) -> None:
     """Find papers like all of those known as ID (arXiv ids, DOIs, links) together, best first."""
     from triage import store
     from triage.search import Search
-    from triage.store.search import Filters
 
     app = opened(ctx)
     with app.database.read() as conn:
@@ -39,5 +36,4 @@ def command(
     if missing:
         raise NotFound(f"no paper {missing[0][:80]!r}: `triage papers import` brings papers in")
     given = [paper_id for paper_id in found.values() if paper_id is not None]
-    filters = Filters(since, until, categories, sources, author)
     show_hits(Search(app.database, app.workshop).similar(given, filters, limit), as_json=as_json)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from triage.cli import library
-from triage.cli._edge import json_option, opened, parse_date, show
+from triage.cli._edge import json_option, opened, options, parse_date, show
 from triage.records import Detail, Frequency
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # The choice to leave a number to the settings, which is not the same as to say nothing.
@@ -46,7 +44,7 @@ def _number(
     return read
 
 
-_OPTIONS = (
+_choices = options(
     click.option("--interests", help="A sentence about what they read."),
     click.option("--category", "categories", multiple=True, help="Such as cs.CL; may be repeated."),
     click.option("--zone", help="Their time zone; UTC unless told."),
@@ -80,13 +78,7 @@ _OPTIONS = (
         help="Once a week, name the best papers that no digest had room for.",
     ),
 )
-
-
-def _choices(function: F) -> F:
-    """Give a command an option for each thing that a subscriber may choose."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+"""Gives a command an option for each thing that a subscriber may choose."""
 
 
 def _said(chosen: dict[str, Any]) -> dict[str, Any]:

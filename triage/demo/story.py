@@ -76,7 +76,7 @@ def play(folder: Path, say: Say, program: str = "triage") -> None:
     _train(app, say)
 
     say(f"\nFRIDAY {DAY_TWO.day} JUNE — ranked without their votes, then with them\n")
-    pair = _serving(app)
+    pair = serving(app.database, app.workshop, app.clock, DAY_TWO)
     for each in CAST:
         _tell_change(each, _change(app, pair, people[each], each), say)
     app.nightly().run(DAY_TWO, (), app.outbox())
@@ -145,10 +145,6 @@ def _train(app: App, say: Say) -> None:
     if not report.promoted:
         promote_version(app.database, app.workshop, app.clock, report.version)
         say("So that you see it at work, the demo promotes it by hand all the same.")
-
-
-def _serving(app: App) -> Serving:
-    return serving(app.database, app.workshop, app.clock, DAY_TWO)
 
 
 def _change(app: App, pair: Serving, subscriber: Subscriber, each: Character) -> Change:

@@ -10,20 +10,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from triage.doctor import database, machine, outside
-from triage.doctor.finding import Check, Finding, Late, Level, Seen
+from triage.doctor.finding import Check, Finding, Installation, Late, Level, Seen
 from triage.doctor.probes import ProbeFailed, Probes, Reply
 from triage.errors import TriageError
 from triage.sources._http import user_agent
 
-if TYPE_CHECKING:
-    from triage.app import App
-
-__all__ = ["Finding", "Level", "ProbeFailed", "Probes", "Reply", "examine", "exit_code"]
+__all__ = [
+    "Finding",
+    "Installation",
+    "Level",
+    "ProbeFailed",
+    "Probes",
+    "Reply",
+    "examine",
+    "exit_code",
+]
 
 PATIENCE_S = 7.0
 
@@ -35,53 +41,62 @@ def exit_code(findings: Sequence[Finding]) -> int:
     return max((f.exit_code for f in findings if f.level is Level.RED), default=0)
 
 
-def examine(app: App, probes: Probes | None = None) -> list[Finding]:
-    """Look at everything and return a finding for each, in the same order every time."""
-    probes = probes or Probes()
-    upstreams = outside.upstreams(app)
-    agent = user_agent(app.settings.site.base_url, app.settings.site.contact)
-    questions: list[Callable[[], str | Reply]] = [partial(database.open_at_schema, app)]
-    questions += [partial(probes.ask, upstream.url, agent) for upstream in upstreams]
+def examine(
+    installation: Installation,
+    addresses: Mapping[str, str],
+    awaited: Mapping[str, int],
+    probes: Probes | None = None,
+) -> list[Finding]:
+    """Look at everything and return a finding for each, in the same order every time.
+
+    Args:
+        addresses: where each source that is switched on is asked, by its name.
+        awaited: the sources whose days a digest waits for, with how many days each is behind.
+    """
+    probes, settings = probes or Probes(), installation.settings
+    agent = user_agent(settings.site.base_url, settings.site.contact)
+    questions: list[Callable[[], str | Reply]] = [partial(database.open_at_schema, installation)]
+    questions += [partial(probes.ask, url, agent) for url in addresses.values()]
     opened, *answers = _together(questions)
     told = {
-        upstream.name: answer
-        for upstream, answer in zip(upstreams, answers, strict=True)
+        name: answer
+        for name, answer in zip(addresses, answers, strict=True)
         if isinstance(answer, Reply)
     }
-    is_open = isinstance(opened, str)
+    sound = installation.database() if isinstance(opened, str) else None
+    now = installation.clock.now()
     checks = [
-        Check("config", partial(machine.config, app), ""),
+        Check("config", partial(machine.config, settings), ""),
         Check(
-            "secret", partial(machine.signing, app), "run `triage init`, or set TRIAGE_SECRET_KEY"
+            "secret",
+            partial(machine.signing, settings),
+            "run `triage init`, or set TRIAGE_SECRET_KEY",
         ),
         Check(
             "database",
             partial(database.opening, opened),
             "look at [database] url; `triage db upgrade` makes or upgrades what it names",
         ),
-        *(database.checks(app, probes) if is_open else ()),
+        *(database.checks(installation, probes) if sound else ()),
         Check(
             "clock",
-            partial(machine.clock, app, is_open, told if upstreams else None),
+            partial(machine.clock, now, sound, told if addresses else None),
             "compare it by hand: `date -u`",
         ),
-        *outside.mail_checks(app, probes),
-        Check("base_url", partial(outside.base_url, app), "correct [site] base_url"),
-        Check(
-            "one-click",
-            partial(outside.one_click, app, probes),
-            "see whether `triage serve` can be reached at [site] base_url",
-        ),
-        *outside.source_checks(app, upstreams, answers),
-        *(outside.day_checks(app) if is_open else ()),
+        *outside.mail_checks(settings, probes),
+        *outside.link_checks(settings, probes),
+        *outside.source_checks(settings, addresses, answers),
+        *(outside.day_checks(sound, now.date(), awaited) if sound else ()),
         Check(
             "libraries",
             machine.libraries,
             "install triage again; LightGBM needs the package libgomp1",
             late=Level.WARNING,
         ),
-        Check("disk", partial(machine.disk, app, is_open, probes), "see whether they are mounted"),
-        Check("time zones", partial(machine.zones, app, is_open), "install the package tzdata"),
+        Check(
+            "disk", partial(machine.disk, settings, sound, probes), "see whether they are mounted"
+        ),
+        Check("time zones", partial(machine.zones, sound), "install the package tzdata"),
     ]
     return examined(checks)
 

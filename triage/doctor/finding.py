@@ -5,8 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from triage.errors import TriageError
+
+if TYPE_CHECKING:
+    from triage.ports import Clock, Workshop
+    from triage.settings import Settings
+    from triage.store import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What is looked at.
+
+    Attributes:
+        database: opens it unchecked, and may raise.
+        workshop: opens the model store, and may raise.
+    """
+
+    settings: Settings
+    clock: Clock
+    database: Callable[[], Database]
+    workshop: Callable[[], Workshop]
 
 
 class Level(StrEnum):
@@ -52,6 +73,14 @@ class Late(TriageError):
 
 def ok(what: str) -> Seen:
     return Level.OK, what, ""
+
+
+def warning(what: str, fix: str) -> Seen:
+    return Level.WARNING, what, fix
+
+
+def red(what: str, fix: str) -> Seen:
+    return Level.RED, what, fix
 
 
 def not_applicable(why: str) -> Seen:

@@ -13,43 +13,38 @@ from dataclasses import replace
 from functools import partial
 from smtplib import SMTPException
 from ssl import SSLError
-from typing import TYPE_CHECKING
 
 from triage.doctor import database, examined, machine, outside
-from triage.doctor.finding import Check, Finding, Level, Seen
+from triage.doctor.finding import Check, Finding, Installation, Level, Seen
 from triage.doctor.probes import ProbeFailed, Probes
-
-if TYPE_CHECKING:
-    from triage.app import App
 
 GREEN_HOLDS_S = 600.0
 # Whoever has mended something waits no longer than this.
 RED_HOLDS_S = 60.0
 
 
-def red_before_sending(app: App, probes: Probes | None = None) -> list[Finding]:
+def red_before_sending(installation: Installation, probes: Probes | None = None) -> list[Finding]:
     """Return what is red of all that mail by SMTP depends on; nothing where it goes into files."""
-    probes = probes or Probes()
-    server = outside.mail_server(app.settings.mail)
+    probes, settings = probes or Probes(), installation.settings
+    server = outside.mail_server(settings.mail)
     if server is None:
         return []
     here = outside.is_loopback(server.host)
     checks = [
-        Check("secret", partial(machine.signing, app), "set TRIAGE_SECRET_KEY"),
-        *(each for each in database.checks(app, probes) if each.name == "database place"),
+        Check("secret", partial(machine.signing, settings), "set TRIAGE_SECRET_KEY"),
+        *(each for each in database.checks(installation, probes) if each.name == "database place"),
         # A server of this machine, and one that cannot be reached now, are left to the drain.
         *(
             replace(each, look=partial(_patiently, each.look), late=Level.WARNING)
-            for each in outside.mail_checks(app, probes)
+            for each in outside.mail_checks(settings, probes)
             if not (here and each.name == "mail")
         ),
-        Check("base_url", partial(outside.base_url, app), "correct [site] base_url"),
+        *outside.link_checks(settings, probes),
         Check(
-            "one-click",
-            partial(outside.one_click, app, probes),
-            "see whether `triage serve` can be reached at [site] base_url",
+            "time zones",
+            partial(machine.zones, installation.database()),
+            "install the package tzdata",
         ),
-        Check("time zones", partial(machine.zones, app, True), "install the package tzdata"),
     ]
     return [finding for finding in examined(checks) if finding.level is Level.RED]
 
@@ -74,11 +69,11 @@ class Gate:
 
     def __init__(
         self,
-        app: App,
+        installation: Installation,
         probes: Probes | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._app = app
+        self._installation = installation
         self._probes = probes
         self._monotonic = monotonic
         self._why = ""
@@ -88,7 +83,7 @@ class Gate:
         """Return what is red and how to mend it; "" if nothing is."""
         now = self._monotonic()
         if now >= self._holds_until:
-            red = red_before_sending(self._app, self._probes)
+            red = red_before_sending(self._installation, self._probes)
             self._why = "; ".join(f"{each.name}: {each.what} ({each.fix})" for each in red)
             self._holds_until = now + (RED_HOLDS_S if red else GREEN_HOLDS_S)
         return self._why

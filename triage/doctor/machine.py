@@ -10,38 +10,38 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
 
-from triage.doctor.finding import Level, Seen, ok
+from triage.doctor.finding import Seen, ok, red, warning
 from triage.settings import SECRET_FILE, secret, signing_secret
 from triage.store import health
 
 if TYPE_CHECKING:
-    from triage.app import App
     from triage.doctor.probes import Probes, Reply
+    from triage.settings import Settings
+    from triage.store import Database
 
 MOST_SKEW = timedelta(seconds=60)
 LEAST_FREE_BYTES = 500_000_000
 _SET_THE_CLOCK = "set the clock: run an NTP service, for example systemd-timesyncd"
 
 
-def config(app: App) -> Seen:
+def config(settings: Settings) -> Seen:
     # A wrong key or value ends every command before it begins.
-    return ok(f"read from {app.settings.folder}; every key and value is as it must be")
+    return ok(f"read from {settings.folder}; every key and value is as it must be")
 
 
-def signing(app: App) -> Seen:
-    signing_secret(app.settings.folder)
+def signing(settings: Settings) -> Seen:
+    signing_secret(settings.folder)
     if secret("SECRET_KEY") is not None:
         return ok("a strong signing secret from the environment")
-    path = app.settings.folder / SECRET_FILE
+    path = settings.folder / SECRET_FILE
     if path.stat().st_mode & 0o077:
-        return Level.RED, f"{path} can be read by other accounts", f"chmod 600 {path}"
+        return red(f"{path} can be read by other accounts", f"chmod 600 {path}")
     return ok("a strong signing secret, readable by this account only")
 
 
-def disk(app: App, is_open: bool, probes: Probes) -> Seen:
-    settings = app.settings
+def disk(settings: Settings, database: Database | None, probes: Probes) -> Seen:
     places = [settings.mail_path, settings.models_path, settings.folder]
-    file = health.file_of(app.unchecked_database) if is_open else None
+    file = health.file_of(database) if database else None
     places += [file.parent] if file else []
     free = {}
     for place in places:
@@ -50,7 +50,7 @@ def disk(app: App, is_open: bool, probes: Probes) -> Seen:
     tightest = min(free, key=lambda place: free[place])
     what = f"{free[tightest] / 1e9:.1f} GB free at {tightest}"
     if free[tightest] < LEAST_FREE_BYTES:
-        return Level.RED, what, f"free at least {LEAST_FREE_BYTES / 1e9:.1f} GB there"
+        return red(what, f"free at least {LEAST_FREE_BYTES / 1e9:.1f} GB there")
     return ok(what)
 
 
@@ -64,29 +64,25 @@ def libraries() -> Seen:
     return ok(f"Python {platform.python_version()}, {versions}")
 
 
-def clock(app: App, is_open: bool, replies: Mapping[str, Reply] | None) -> Seen:
+def clock(now: datetime, database: Database | None, replies: Mapping[str, Reply] | None) -> Seen:
     """Compare the clock with what was written down and with the sources' own.
 
     Args:
         replies: of those sources that answered; None where no source is switched on.
     """
-    now = app.clock.now()
     newest = None
-    if is_open:
-        with app.unchecked_database.read() as conn:
+    if database:
+        with database.read() as conn:
             newest = health.newest_time(conn)
     if newest is not None and newest - now > MOST_SKEW:
-        return (
-            Level.RED,
-            f"{_lasting(newest - now)} behind the newest entry of the database",
-            _SET_THE_CLOCK,
+        return red(
+            f"{_lasting(newest - now)} behind the newest entry of the database", _SET_THE_CLOCK
         )
     if replies is None:
         return ok("agrees with the database; there is no source to compare it with")
     skews = {name: _skew(now, reply) for name, reply in replies.items() if reply.date}
     if not skews:
-        return (
-            Level.WARNING,
+        return warning(
             "no source told the time, so it could not be compared",
             "see the sources below; run `timedatectl` to see whether the clock is kept",
         )
@@ -94,11 +90,7 @@ def clock(app: App, is_open: bool, replies: Mapping[str, Reply] | None) -> Seen:
     name = min(skews, key=lambda name: abs(skews[name]))
     if abs(skews[name]) > MOST_SKEW:
         side = "ahead of" if skews[name] > timedelta(0) else "behind"
-        return (
-            Level.RED,
-            f"{_lasting(abs(skews[name]))} {side} {name}",
-            _SET_THE_CLOCK,
-        )
+        return red(f"{_lasting(abs(skews[name]))} {side} {name}", _SET_THE_CLOCK)
     return ok(f"agrees with {name}")
 
 
@@ -116,17 +108,16 @@ def _lasting(span: timedelta) -> str:
     return f"{seconds} s" if seconds < 600 else f"{seconds / 3600:.1f} hours"
 
 
-def zones(app: App, is_open: bool) -> Seen:
+def zones(database: Database | None) -> Seen:
     ZoneInfo("Europe/Berlin")
     known = available_timezones()
-    if not is_open:
+    if database is None:
         return ok(f"{len(known)} are known")
-    with app.unchecked_database.read() as conn:
+    with database.read() as conn:
         lost = {zone: n for zone, n in health.zones(conn).items() if zone not in known}
     if lost:
         named = ", ".join(f"{zone!r}" for zone in sorted(lost)[:5])
-        return (
-            Level.WARNING,
+        return warning(
             f"{sum(lost.values())} subscribers are in zones that are not known: {named}",
             "update the Python package tzdata; `triage subscriber list` shows who they are",
         )

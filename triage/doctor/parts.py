@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import closing
 from typing import TYPE_CHECKING
 
-from triage.app import open_app
 from triage.errors import DatabaseError
-from triage.settings import SECRET_FILE, secret
+from triage.settings import SECRET_FILE, load_settings, secret
+from triage.store import open_database
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,9 +20,9 @@ def missing_parts(config: Path) -> list[str]:
     Raises:
         ConfigError: the config is wrong.
     """
-    app = open_app(config)
+    settings = load_settings(config)
     missing = []
-    secret_file = app.settings.folder / SECRET_FILE
+    secret_file = settings.folder / SECRET_FILE
     if secret("SECRET_KEY") is None and not secret_file.exists():
         missing.append(
             f"{secret_file} is missing: restore it, for links in sent mail and models need it,"
@@ -29,16 +30,15 @@ def missing_parts(config: Path) -> list[str]:
             f" {shlex.quote(str(secret_file))})`"
         )
     upgrade = f"triage --config {shlex.quote(str(config))} db upgrade"
-    file = app.settings.database_file
+    file = settings.database_file
     if file is not None and not file.exists():
         missing.append(
             f"{file} is missing: restore a back-up, or make a new one with `(umask 077; {upgrade})`"
         )
         return missing
     try:
-        app.unchecked_database.check_schema()
+        with closing(open_database(settings.database_url)) as database:
+            database.check_schema()
     except DatabaseError as error:
         missing.append(str(error).replace("triage db upgrade", upgrade))
-    finally:
-        app.close()
     return missing

@@ -13,9 +13,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, build_opener
+from urllib.request import BaseHandler, HTTPRedirectHandler, build_opener
+
+if TYPE_CHECKING:
+    from email.message import Message
+
+    from triage.settings import MailSettings
 
 PATIENCE_S = 5.0
 _CERTIFICATES = "check the host's name; install the system's package ca-certificates if it is right"
@@ -39,40 +44,20 @@ class Reply:
     age_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """A source that is switched on, and the address at which it is asked."""
-
-    name: str
-    url: str
-
-
-class MailServer(Protocol):
-    """Where mail is handed over."""
-
-    @property
-    def host(self) -> str: ...
-
-    @property
-    def port(self) -> int: ...
-
-    @property
-    def security(self) -> str: ...
-
-    @property
-    def username(self) -> str | None: ...
-
-
 def ask_web(url: str, user_agent: str) -> Reply:
     """Ask for a page once and read no more than the headers of the answer.
 
     Raises:
         ProbeFailed: no web server answered.
     """
-    opener = build_opener()
+    return _asked(url, user_agent)
+
+
+def _asked(url: str, user_agent: str, data: bytes | None = None, *handlers: BaseHandler) -> Reply:
+    opener = build_opener(*handlers)
     opener.addheaders = [("User-Agent", user_agent)]
     try:
-        with opener.open(url, timeout=PATIENCE_S) as answer:
+        with opener.open(url, data, timeout=PATIENCE_S) as answer:
             return _reply(answer.status, answer.headers)
     except HTTPError as error:
         with error:
@@ -84,13 +69,12 @@ def ask_web(url: str, user_agent: str) -> Reply:
         raise _unreachable(error) from error
 
 
-def _reply(status: int, headers: object) -> Reply:
-    get = getattr(headers, "get", lambda _name, default: default)
+def _reply(status: int, headers: Message) -> Reply:
     date = None
     with suppress(ValueError):
-        date = parsedate_to_datetime(get("Date", ""))
+        date = parsedate_to_datetime(headers.get("Date", ""))
         date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    age = str(get("Age", "0")).strip()
+    age = str(headers.get("Age", "0")).strip()
     return Reply(status, date, float(age[:9]) if age.isascii() and age.isdigit() else 0.0)
 
 
@@ -114,7 +98,7 @@ def _unreachable(error: Exception) -> ProbeFailed:
     return ProbeFailed(f"cannot be talked to: {said}", "check the address, and the network")
 
 
-def greet_mail(server: MailServer, password: str | None) -> str:
+def greet_mail(server: MailSettings, password: str | None) -> str:
     """Connect, secure, log in and leave without sending; return what was agreed on.
 
     Raises:
@@ -145,14 +129,14 @@ def greet_mail(server: MailServer, password: str | None) -> str:
         raise _unreachable(error) from error
 
 
-def _connected(server: MailServer) -> smtplib.SMTP:
+def _connected(server: MailSettings) -> smtplib.SMTP:
     if server.security == "smtps":
         context = ssl.create_default_context()
         return smtplib.SMTP_SSL(server.host, server.port, timeout=PATIENCE_S, context=context)
     return smtplib.SMTP(server.host, server.port, timeout=PATIENCE_S)
 
 
-def _introduced(smtp: smtplib.SMTP, server: MailServer, password: str | None) -> str:
+def _introduced(smtp: smtplib.SMTP, server: MailSettings, password: str | None) -> str:
     smtp.ehlo_or_helo_if_needed()
     agreed = ["greeted"]
     if server.security == "starttls":
@@ -171,7 +155,7 @@ def _introduced(smtp: smtplib.SMTP, server: MailServer, password: str | None) ->
     return ", ".join(agreed)
 
 
-def _logged_in(smtp: smtplib.SMTP, server: MailServer, password: str | None) -> str:
+def _logged_in(smtp: smtplib.SMTP, server: MailSettings, password: str | None) -> str:
     if not server.username or password is None:
         raise ProbeFailed(
             "wants a password and there is none",
@@ -242,19 +226,7 @@ def post_web(url: str, user_agent: str) -> Reply:
     Raises:
         ProbeFailed: no web server answered.
     """
-    opener = build_opener(_NoRedirect)
-    opener.addheaders = [("User-Agent", user_agent)]
-    try:
-        with opener.open(url, b"List-Unsubscribe=One-Click", timeout=PATIENCE_S) as answer:
-            return _reply(answer.status, answer.headers)
-    except HTTPError as error:
-        with error:
-            return _reply(error.code, error.headers)
-    except URLError as error:
-        cause = error.reason if isinstance(error.reason, Exception) else error
-        raise _unreachable(cause) from error
-    except (OSError, HTTPException) as error:
-        raise _unreachable(error) from error
+    return _asked(url, user_agent, b"List-Unsubscribe=One-Click", _NoRedirect())
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +234,7 @@ class Probes:
     """How the outside is asked; tests put others in their place."""
 
     ask: Callable[[str, str], Reply] = ask_web
-    greet: Callable[[MailServer, str | None], str] = greet_mail
+    greet: Callable[[MailSettings, str | None], str] = greet_mail
     lookup: Callable[[str, str], tuple[str, ...]] = look_up
     post: Callable[[str, str], Reply] = post_web
     free_bytes: Callable[[Path], int] = field(default=lambda path: shutil.disk_usage(path).free)

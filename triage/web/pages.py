@@ -11,7 +11,6 @@ from email.utils import parseaddr
 from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,7 +18,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from triage import feedback
-from triage._assets import templates_dir
+from triage._assets import templates, templates_dir
 from triage.enrolment import Enrolment, network
 from triage.errors import NotFound, TokenError, TokenExpired
 from triage.identity import upstream_url
@@ -55,15 +54,8 @@ class Pages:
     """Renders `templates/web/<name>.html`; text from papers is always escaped."""
 
     def __init__(self, site: Site) -> None:
-        folder = templates_dir() / "web"
-        self.style = (folder / "style.css").read_text(encoding="utf-8")
-        self._environment = Environment(
-            loader=FileSystemLoader(folder),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self.style = (templates_dir() / "web" / "style.css").read_text(encoding="utf-8")
+        self._environment = templates("web")
         self._environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
         self.base_url = site.base_url
         self.root = urlsplit(site.base_url).path.rstrip("/")
