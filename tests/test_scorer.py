@@ -13,11 +13,12 @@ from tests import topics
 from tests.contracts import ScorerContract
 from tests.factories import DAY, subscriber
 from triage import modelfile
+from triage.cold_start import ColdStartScorer
 from triage.errors import ModelError, NotEnoughFeedback
 from triage.features import FEATURES, feature_matrix
 from triage.ports import Scorer
 from triage.records import F32, I32, Profile
-from triage.scorer import MUCH_FEEDBACK_ROWS, ColdStartScorer, LambdaMartScorer
+from triage.scorer import MUCH_FEEDBACK_ROWS, LambdaMartScorer
 
 KEY = b"k" * 32
 Log = tuple[F32, I32, list[int], F32]

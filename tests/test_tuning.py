@@ -15,11 +15,11 @@ from tests.factories import DAY, NOON, impression, slate
 from tests.fakes import StoppedClock
 from tests.installation import add_papers, add_reader, installed, queue
 from triage import store
+from triage.cold_start import ColdStartScorer
 from triage.errors import NotFound
 from triage.feedback import record_vote
 from triage.ranking import DigestRules, Ranking, choose, load_pool, load_profile, rank
 from triage.records import EventKind, Origin, Paper, Reason, Subscriber
-from triage.scorer import ColdStartScorer
 from triage.serving import encode_new, serving
 from triage.store import Database
 from triage.tokens import Claims

@@ -17,15 +17,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from triage.records import F64
+from triage.records import F64, I64
 
 if TYPE_CHECKING:
     from numpy.random import Generator
     from scipy.sparse import csr_matrix
 
-I64 = NDArray[np.int64]
 
 ASL, ZOTERO, LR, TEXT = "asl", "zotero", "lr", "text"
 NAMES = (ASL, ZOTERO, LR, TEXT)

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from triage.errors import BadBenchmark
 from triage.features import feature_matrix, phrases
@@ -28,7 +27,6 @@ from triage.pastdays import Likes
 from triage.ports import Encoder, Progress, Scorer, Workshop, silent
 from triage.records import Frequency, Library, Paper, Profile, Subscriber, SubscriberState
 
-I64 = NDArray[np.int64]
 Made = TypeVar("Made")
 
 N_PAST_DAYS = 1_200

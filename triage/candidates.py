@@ -6,10 +6,9 @@ from collections.abc import Container, Sequence
 from datetime import date
 
 import numpy as np
-from numpy.typing import NDArray
 
 from triage.features import keywords_in
-from triage.records import Paper, Subscriber
+from triage.records import I64, Paper, Subscriber
 
 
 def eligible(
@@ -18,7 +17,7 @@ def eligible(
     seen: Container[int],
     on: date,
     max_age_days: int,
-) -> NDArray[np.int64]:
+) -> I64:
     """Return the rows of the papers that may be shown on a date, in their order.
 
     A subscriber's categories are a wish and not a wall: a paper elsewhere may still be the best of

@@ -18,14 +18,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from triage.records import F32
+from triage.records import F32, I64
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
-
-I64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from triage.contrast import LIKES, TITLES, Contrast, learned, main_directions
 from triage.encoderstate import State, pack, unpack
 from triage.errors import ModelError
 from triage.kinship import metric, same_author
-from triage.records import F32, Encodings
+from triage.records import F32, I64, Encodings
 from triage.sentence import NAME, sense
 from triage.vocabulary import (
     STOP,
@@ -53,7 +53,6 @@ from triage.vocabulary import (
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-I64 = NDArray[np.int64]
 
 KIND = "encoder"
 MAX_DIMENSIONS = 256

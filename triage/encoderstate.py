@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from triage.records import F32
+from triage.records import F32, I64
 
 F16 = NDArray[np.float16]
 
@@ -49,7 +49,7 @@ class State:
     forms: tuple[str, ...]
     stems: NDArray[np.int32]
     n_stems: int
-    keys: NDArray[np.int64]
+    keys: I64
     idf: F32
     components: F32
     stretch: F32

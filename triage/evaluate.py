@@ -16,11 +16,10 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from triage import baselines, store
+from triage.bootstrap import FEWEST_SUBSCRIBERS, Interval, interval
 from triage.errors import NotEnoughFeedback, NotFound
-from triage.gate import FEWEST_SUBSCRIBERS, Interval, interval
 from triage.hindsight import Contender, Moment, Rankers, encoders, moments_of
 from triage.metrics import (
     Calibration,
@@ -32,8 +31,7 @@ from triage.metrics import (
     reciprocal_rank,
 )
 from triage.ports import Clock, Progress, Workshop, silent
-from triage.propensity import I64
-from triage.records import F64
+from triage.records import F64, I64, Bools
 from triage.serving import Serving, encode_new, serving
 from triage.store import Database
 
@@ -170,7 +168,7 @@ def compare(
     taught = [standing.taught_until for standing in told.standings]
     fresh = _later_than(moments, max((day for day in taught if day), default=None))
 
-    def gap(figure: str, slates: NDArray[np.bool_]) -> Interval:
+    def gap(figure: str, slates: Bools) -> Interval:
         apart = logs[0].of(figure) - logs[1].of(figure)
         return _within(-1.0, apart[slates], who[slates])
 
@@ -401,7 +399,7 @@ def _subscribers(moments: Sequence[Moment]) -> I64:
     return np.array([moment.subscriber.id for moment in moments], dtype=np.int64)
 
 
-def _later_than(moments: Sequence[Moment], day: date | None) -> NDArray[np.bool_]:
+def _later_than(moments: Sequence[Moment], day: date | None) -> Bools:
     return np.array([day is None or moment.on > day for moment in moments], dtype=bool)
 
 

@@ -21,12 +21,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from triage.features import FEATURES
-from triage.records import F32, F64, I32
-
-I64 = NDArray[np.int64]
+from triage.records import F32, F64, I32, I64
 
 N_CONTEXTS = 4
 MOST_ROWS = 200_000

@@ -12,16 +12,15 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from triage.features import author_key, keywords_in
+from triage.author_names import author_key
+from triage.features import keywords_in
 from triage.interests import KIND, LESS_DAYS, Interests
-from triage.records import F32, F64, Library, Paper, Profile
+from triage.records import F32, F64, Bools, Library, Paper, Profile
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-Bools = NDArray[np.bool_]
 
 # What one wish for less takes from the logit of a score: half of what an author one follows gives.
 LESS_MARGIN = 1.5

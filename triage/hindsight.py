@@ -21,8 +21,7 @@ from triage.baselines import Baselines, peer_text
 from triage.due import digest_at, window_days
 from triage.ports import Encoder
 from triage.ranking import Ranking, load_pool, load_profile, rank
-from triage.records import F64, LIKES, Library, Paper, Subscriber, Vote
-from triage.relevance import RELEVANCE
+from triage.records import F64, LIKES, RELEVANCE, Library, Paper, Subscriber, Vote
 from triage.serving import Serving
 from triage.tastes import Tastes
 

@@ -16,15 +16,13 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from triage.ports import Encoder
-from triage.records import F32, F64, I32, Interest, Library, Profile
+from triage.records import F32, F64, I32, I64, Interest, Library, Profile
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-I64 = NDArray[np.int64]
 
 KIND = "interest_cluster"
 """The kind of reason that points at an interest."""

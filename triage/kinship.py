@@ -14,12 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from triage.features import author_keys
-from triage.records import F32, F64
-
-I64 = NDArray[np.int64]
+from triage.author_names import author_keys
+from triage.records import F32, F64, I64
 
 # Who shares a name with many, or signs with many, tells little of what a paper is about.
 MOST_PAPERS = 12

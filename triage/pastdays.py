@@ -14,11 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from triage.records import F32, F64, I32
-
-I64 = NDArray[np.int64]
+from triage.records import F32, F64, I32, I64
 
 # Papers are few on some days and many on others; a past "day" lasts until it has so many.
 ENOUGH_CANDIDATES = 400

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 class Verdict(StrEnum):
@@ -63,6 +65,13 @@ class EventKind(StrEnum):
 
 
 LIKES = frozenset({EventKind.VOTE_UP, EventKind.SAVE})
+RELEVANCE = {
+    EventKind.SAVE: 3,
+    EventKind.VOTE_UP: 2,
+    EventKind.VOTE_DOWN: 0,
+    EventKind.LESS_LIKE_THIS: 0,
+}
+"""How relevant a vote says that a paper is. A paper that was shown and not voted on has 0 too."""
 
 
 class Origin(StrEnum):

@@ -12,16 +12,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from triage.propensity import I64, Attention
-from triage.records import F32, F64, I32, EventKind
-
-RELEVANCE = {
-    EventKind.SAVE: 3,
-    EventKind.VOTE_UP: 2,
-    EventKind.VOTE_DOWN: 0,
-    EventKind.LESS_LIKE_THIS: 0,
-}
-"""How relevant a vote says that a paper is. A paper that was shown and not voted on has 0 too."""
+from triage.position_bias import Attention
+from triage.records import F32, F64, I32, I64, RELEVANCE, EventKind
 
 IGNORED = -1
 """Stands for relevance where a paper was shown and not voted on."""

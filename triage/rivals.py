@@ -18,8 +18,7 @@ import numpy as np
 from triage import store
 from triage.baselines import NAMES, Baselines, peer_text
 from triage.due import digest_at
-from triage.propensity import I64
-from triage.records import F64, LIKES, Paper
+from triage.records import F64, I64, LIKES, Paper
 from triage.store.slates import TrainingLog
 
 if TYPE_CHECKING:

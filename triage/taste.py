@@ -17,16 +17,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from triage.features import cover, recency_weights, standing
 from triage.interests import apartness, cluster
-from triage.records import F32, F64, Background, Library, Profile, Taste
+from triage.records import F32, F64, I64, Background, Library, Profile, Taste
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix, csr_matrix
 
-I64 = NDArray[np.int64]
 
 # The inverse of the penalty. From 1 to 100 the order of papers hardly changes.
 STRENGTH = 10.0
@@ -43,6 +41,11 @@ FEWEST_NEIGHBOURS = 5
 NEAR_OTHERS = 800
 FEWEST_OF_AN_INTEREST = 3
 FEWEST_LIKES_OF_ALL = 30
+N_BACKGROUND = 10_000
+FEWEST_BACKGROUND = 2_000
+# Everybody's taste is nobody's own: no reader counts with more likes than this.
+MOST_LIKES_EACH = 50
+MOST_LIKES_OF_ALL = 3_000
 
 
 def background(name: str, papers: Library, liked: csr_matrix) -> Background:

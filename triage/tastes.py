@@ -19,11 +19,17 @@ import structlog
 
 from triage import store
 from triage.features import FEATURE_VERSION
-from triage.history import FEWEST_BACKGROUND, MOST_LIKES_EACH, MOST_LIKES_OF_ALL, N_BACKGROUND
 from triage.ports import Encoder
 from triage.ranking import Learner, load_library
 from triage.records import F32, Background, Library, Paper, Profile, Taste
-from triage.taste import background, learn
+from triage.taste import (
+    FEWEST_BACKGROUND,
+    MOST_LIKES_EACH,
+    MOST_LIKES_OF_ALL,
+    N_BACKGROUND,
+    background,
+    learn,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -18,14 +18,16 @@ import numpy as np
 import structlog
 
 from triage import store
+from triage.bootstrap import Interval, interval
 from triage.errors import NotEnoughFeedback, NotFound
 from triage.features import FEATURE_VERSION, FEATURES, GROUPS
-from triage.gate import FEWEST_SLATES, HeldOut, Interval, Winner, decide, interval, slate_ndcg
+from triage.gate import FEWEST_SLATES, Winner, decide
 from triage.history import Examples, History
 from triage.imported import imported, judged, like_days, taught_by
+from triage.metrics import HeldOut, slate_ndcg
 from triage.ports import Clock, Encoder, Scorer, Workshop
-from triage.propensity import I64, Attention, attention
-from triage.records import F32, F64, I32, EventKind
+from triage.position_bias import Attention, attention
+from triage.records import F32, F64, I32, I64, EventKind
 from triage.relevance import IGNORED, fair_shares, gains, marks_of, row_weights, vote_weights
 from triage.rivals import peer_scores, sampled
 from triage.serving import encode_new, promote, refreshed, serving

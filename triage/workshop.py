@@ -11,15 +11,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from triage import modelfile
 from triage.errors import ModelError
 
 if TYPE_CHECKING:
+    from triage.cold_start import ColdStartScorer
     from triage.encoder import TextEncoder
-    from triage.records import F32, I32
-    from triage.scorer import ColdStartScorer, LambdaMartScorer
+    from triage.records import F32, I32, I64
+    from triage.scorer import LambdaMartScorer
 
 SEED = 0
 PARAMETERS = (
@@ -46,7 +46,7 @@ class FileWorkshop:
         self,
         texts: Sequence[str],
         authors: Sequence[Sequence[str]] = (),
-        likes: Mapping[int, NDArray[np.int64]] = MappingProxyType({}),
+        likes: Mapping[int, I64] = MappingProxyType({}),
         listed: Sequence[date] = (),
     ) -> TextEncoder:
         from triage.encoder import TextEncoder
@@ -77,7 +77,8 @@ class FileWorkshop:
         return self._encoders[version]
 
     def load_scorer(self, version: str) -> ColdStartScorer | LambdaMartScorer:
-        from triage.scorer import COLD_START, LambdaMartScorer
+        from triage.cold_start import COLD_START
+        from triage.scorer import LambdaMartScorer
 
         if version.startswith(COLD_START):
             return self.cold_scorer()
@@ -106,7 +107,7 @@ class FileWorkshop:
         }
 
     def cold_scorer(self) -> ColdStartScorer:
-        from triage.scorer import ColdStartScorer
+        from triage.cold_start import ColdStartScorer
 
         return ColdStartScorer()
 

@@ -16,8 +16,8 @@ from triage.errors import ConfigError
 
 if TYPE_CHECKING:
     from triage.app import App
+    from triage.bootstrap import Interval
     from triage.evaluate import Replay
-    from triage.gate import Interval
 
 DAYS = 30
 

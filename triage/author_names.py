@@ -1,0 +1,26 @@
+"""What two spellings of one author's name share."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+_WORD = re.compile(r"\w+")
+
+
+@lru_cache(maxsize=65_536)
+def author_key(name: str) -> str:
+    """Return what two spellings of one author's name share: case, accents and order apart."""
+    last, comma, first = name.partition(",")
+    text = f"{first} {last}" if comma else name
+    plain = "".join(
+        c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c)
+    )
+    return " ".join(_WORD.findall(plain))
+
+
+@lru_cache(maxsize=65_536)
+def author_keys(names: tuple[str, ...]) -> frozenset[str]:
+    """Return the keys of a paper's authors."""
+    return frozenset(author_key(name) for name in names)
