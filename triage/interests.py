@@ -268,42 +268,21 @@ def _name(mine: csr_matrix, common: csr_matrix, encoder: Encoder) -> str:
     return ", ".join(told[:N_NAME_TERMS])[:MAX_NAME]
 
 
-def _linked(dense: F32, apart: float) -> I64:
-    """Return int64 (n,): the group of each row, the groups being numbered without gaps."""
-    of: I64 = np.arange(len(dense), dtype=np.int64)
-    sums: F64 = np.asarray(dense @ dense.T, dtype=np.float64)
-    sizes: F64 = np.ones(len(dense))
-    while len(sums) > 1:
-        # A join never brings groups nearer to each other than they were (the linkage is
-        # reducible), so all pairs that are each other's nearest can join at once.
-        means = sums / np.outer(sizes, sizes)
-        np.fill_diagonal(means, -np.inf)
-        nearest = means.argmax(axis=1)
-        here = np.arange(len(sums))
-        first = here[(nearest[nearest] == here) & (here < nearest)]
-        near = means[first, nearest[first]]
-        joined = first[near >= apart]
-        if not len(joined):
-            if len(sums) <= MAX_INTERESTS:
-                break
-            joined = first[[int(near.argmax())]]
-        other = nearest[joined]
-        sums[joined] += sums[other]
-        sums[:, joined] += sums[:, other]
-        sizes[joined] += sizes[other]
-        stays = np.ones(len(sums), dtype=bool)
-        stays[other] = False
-        target = np.cumsum(stays) - 1
-        target[other] = target[joined]
-        of = target[of]
-        sums = sums[stays][:, stays]
-        # Adding in another order must not make one half differ from the other.
-        sums = (sums + sums.T) / 2
-        sizes = sizes[stays]
-    return of
+def _linked(dense: F32, apart: float) -> I32:
+    """Return int32 (n,): the group of each row, the groups being numbered without gaps."""
+    if len(dense) < 2:
+        return np.zeros(len(dense), dtype=np.int32)
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    cosines = (dense @ dense.T)[np.triu_indices(len(dense), 1)].astype(np.float64)
+    links = linkage(np.maximum(1 - cosines, 0), "average")
+    farthest = 1 - apart
+    if len(dense) > MAX_INTERESTS:
+        farthest = max(farthest, float(links[-MAX_INTERESTS, 2]))
+    return np.asarray(fcluster(links, farthest, "distance") - 1, dtype=np.int32)
 
 
-def _largest_first(of: I64) -> I32:
+def _largest_first(of: I32) -> I32:
     _, first, names, sizes = np.unique(
         of, return_index=True, return_inverse=True, return_counts=True
     )
