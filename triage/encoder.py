@@ -24,6 +24,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -98,7 +99,11 @@ class TextEncoder:
         self._likes = [_contrast(*each) for each in zip(state.turns, state.word_turns, strict=True)]
         self._names: list[str] | None = None
         self.since = date.fromordinal(state.since) if state.since else None
-        self.version = f"enc-{hashlib.sha256(pack(state)).hexdigest()[:12]}"
+
+    @cached_property
+    def version(self) -> str:
+        # Packing takes seconds, and a fit makes encoders on its way that nobody asks.
+        return f"enc-{hashlib.sha256(pack(self._state)).hexdigest()[:12]}"
 
     @classmethod
     def fit(
@@ -178,10 +183,6 @@ class TextEncoder:
             past_sense=past,
             past_density=_density(past, self._samples[1]),
         )
-
-    def transform(self, texts: Sequence[str]) -> F32:
-        """Return float32 (n, d), rows of unit length; a text without known words is all zero."""
-        return self.encode(texts).dense
 
     def terms(self, words: csr_matrix, k: int) -> tuple[str, ...]:
         """Return the at most `k` heaviest terms of one row, heaviest first."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,16 +74,10 @@ class LambdaMartScorer:
     Attributes:
         version: hash of the trees and what they are bound to.
         encoder_version: the encoder whose features the trees were grown on.
-        metrics: figures that training wrote beside the model.
     """
 
     def __init__(
-        self,
-        text: str,
-        learned: Formula | None,
-        scale: Scale,
-        encoder_version: str,
-        metrics: Mapping[str, float],
+        self, text: str, learned: Formula | None, scale: Scale, encoder_version: str
     ) -> None:
         modelfile.check_trees(text, FEATURES)
         from lightgbm import Booster
@@ -92,7 +86,6 @@ class LambdaMartScorer:
         bound = f"{FEATURE_VERSION} {encoder_version} {scale!r} {facts}\n{text}"
         self.version = f"lm-{hashlib.sha256(bound.encode()).hexdigest()[:12]}"
         self.encoder_version: str | None = encoder_version
-        self.metrics = dict(metrics)
         self._text, self._scale, self._learned = text, scale, learned
         self._booster: Booster = Booster(model_str=text)
 
@@ -132,13 +125,7 @@ class LambdaMartScorer:
         log = _begun(X, relevance, np.asarray(group_sizes), weights, seed)
         booster = _grow(log, _rounds(log, seed), seed)
         scale = _scale(booster, log)
-        return cls(booster.model_to_string(), log.learned, scale, encoder_version, {})
-
-    def with_metrics(self, metrics: Mapping[str, float]) -> LambdaMartScorer:
-        """Return the same scorer with other figures beside it."""
-        return LambdaMartScorer(
-            self._text, self._learned, self._scale, str(self.encoder_version), metrics
-        )
+        return cls(booster.model_to_string(), log.learned, scale, encoder_version)
 
     def score(self, X: F32) -> F64:
         """Return float64 (n,) in [0, 1]; (0,) for no rows."""
@@ -173,7 +160,6 @@ class LambdaMartScorer:
             "feature_version": FEATURE_VERSION,
             "features": list(FEATURES),
             "starts_from": ColdStartScorer.version,
-            "metrics": self.metrics,
             "libraries": {"lightgbm": lightgbm.__version__},
         }
         modelfile.write(folder, KIND, {"trees.txt": self._text.encode()}, facts, key)
@@ -201,7 +187,7 @@ class LambdaMartScorer:
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{folder} holds a scorer of an unknown form; train again") from error
         text, encoder_version = files["trees.txt"].decode(), str(manifest["encoder_version"])
-        return cls(text, learned, scale, encoder_version, manifest["metrics"])
+        return cls(text, learned, scale, encoder_version)
 
 
 def _start(learned: Formula | None, X: F32) -> F64:
