@@ -276,10 +276,10 @@ def _linked(dense: F32, apart: float) -> I32:
 
     cosines = (dense @ dense.T)[np.triu_indices(len(dense), 1)].astype(np.float64)
     links = linkage(np.maximum(1 - cosines, 0), "average")
-    farthest = 1 - apart
-    if len(dense) > MAX_INTERESTS:
-        farthest = max(farthest, float(links[-MAX_INTERESTS, 2]))
-    return np.asarray(fcluster(links, farthest, "distance") - 1, dtype=np.int32)
+    n_joins = max(np.count_nonzero(links[:, 2] <= 1 - apart), len(dense) - MAX_INTERESTS)
+    # Joins are cut by their number: several may be at the same height.
+    links[:, 2] = np.arange(1, len(dense))
+    return np.asarray(fcluster(links, n_joins, "distance") - 1, dtype=np.int32)
 
 
 def _largest_first(of: I32) -> I32:
