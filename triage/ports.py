@@ -142,8 +142,10 @@ class Encoder(Protocol):
             them; None where likes have taught nothing.
     """
 
-    version: str
     since: date | None
+
+    @property
+    def version(self) -> str: ...
 
     def encode(self, texts: Sequence[str]) -> Encodings:
         """Return the vectors of `texts`; a text without known words is all zero."""

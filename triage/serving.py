@@ -135,6 +135,14 @@ def promote(database: Database, clock: Clock, scorer: Scorer, encoder: Encoder, 
     log.info("promoted", scorer=scorer.version, encoder=encoder.version, why=why)
 
 
+def taught_until(database: Database, scorer: Scorer) -> date | None:
+    """Return the newest day that a kept scorer has learned from, None if from none."""
+    with database.read() as conn:
+        row = store.versions.get(conn, scorer.version)
+    told = row.metrics.get("taught_until") if row else None
+    return date.fromisoformat(told) if told else None
+
+
 def encode_new(
     database: Database,
     encoder: Encoder,

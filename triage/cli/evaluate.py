@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from triage.app import App
     from triage.bootstrap import Interval
     from triage.evaluate import Replay
+    from triage.hindsight import Span
 
 DAYS = 30
 
@@ -65,8 +66,8 @@ def replay(
             app.database,
             app.workshop,
             app.clock,
-            **_span(app, days, until),
-            progress=progress,
+            _span(app, days, until),
+            progress,
         )
     _write_plot(plot, told)
     if as_json:
@@ -107,8 +108,8 @@ def compare(
             app.clock,
             a,
             b,
-            **_span(app, days, until),
-            progress=progress,
+            _span(app, days, until),
+            progress,
         )
     _write_plot(plot, told.replay)
     if as_json:
@@ -127,13 +128,11 @@ def compare(
     click.echo(_verdict(a, b, told.unseen))
 
 
-def _span(app: App, days: int, until: date | None) -> dict[str, Any]:
+def _span(app: App, days: int, until: date | None) -> Span:
+    from triage.hindsight import Span
+
     last = until or app.clock.now().date()
-    return {
-        "first": last - timedelta(days=days - 1),
-        "until": last,
-        "max_age_days": app.settings.digest.max_age_days,
-    }
+    return Span(last - timedelta(days=days - 1), last, app.settings.digest.max_age_days)
 
 
 def _show(told: Replay) -> None:
