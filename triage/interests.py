@@ -18,14 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from triage.ports import Encoder
-from triage.records import F32, F64, I32, I64, Interest, Library, Profile
+from triage.records import F32, F64, I32, I64, Interest, Library, Profile, ReasonKind
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-
-KIND = "interest_cluster"
-"""The kind of reason that points at an interest."""
 
 MAX_INTERESTS = 8
 # Linkage looks at all pairs. Older likes than these join the interest whose centre is nearest.
@@ -196,7 +193,8 @@ def _with_shares(profile: Profile, on: date, interests: Interests) -> Interests:
     sizes = np.where([each.rests(on) for each in interests.known], 0, interests.shares)
     whose = interests.nearest(profile.disliked.encodings.dense)
     for reason, at, row in zip(profile.less_of, profile.disliked_at, whose, strict=False):
-        if reason and reason.kind == KIND and row >= 0 and (on - at.date()).days < LESS_DAYS:
+        counts = row >= 0 and (on - at.date()).days < LESS_DAYS
+        if counts and reason and reason.kind is ReasonKind.INTEREST_CLUSTER:
             sizes[row] /= 2
     order = np.argsort(-sizes, kind="stable")
     return Interests(
@@ -276,7 +274,7 @@ def _linked(dense: F32, apart: float) -> I32:
 
     cosines = (dense @ dense.T)[np.triu_indices(len(dense), 1)].astype(np.float64)
     links = linkage(np.maximum(1 - cosines, 0), "average")
-    n_joins = max(np.count_nonzero(links[:, 2] <= 1 - apart), len(dense) - MAX_INTERESTS)
+    n_joins = max(int((links[:, 2] <= 1 - apart).sum()), len(dense) - MAX_INTERESTS)
     # Joins are cut by their number: several may be at the same height.
     links[:, 2] = np.arange(1, len(dense))
     return np.asarray(fcluster(links, n_joins, "distance") - 1, dtype=np.int32)

@@ -88,6 +88,22 @@ class Policy(StrEnum):
     EXPLORATION = "exploration"
 
 
+class ReasonKind(StrEnum):
+    """What a reason points at; all but the last two are groups of features, see `features`."""
+
+    LIKES = "likes"
+    WORDS = "words"
+    INTERESTS = "interests"
+    INTEREST_CLUSTER = "interest_cluster"
+    CATEGORY = "category"
+    FOLLOWED_AUTHOR = "followed_author"
+    LIKED_AUTHOR = "liked_author"
+    KEYWORDS = "keywords"
+    COMMUNITY = "community"
+    FRESHNESS = "freshness"
+    EXPLORATION = "exploration"
+
+
 class MessageState(StrEnum):
     """States of the outbox. Which may follow which stands in `store.messages`."""
 
@@ -181,7 +197,7 @@ class Subscriber:
 class Reason:
     """Why a paper is shown: `kind` for the program, `text` for people."""
 
-    kind: str
+    kind: ReasonKind
     text: str
 
 
