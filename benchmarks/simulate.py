@@ -337,7 +337,7 @@ def lightgbm_positions(lessons: Lessons) -> Scorer:
     trees = lightgbm.train(parameters, data, scorer._rounds(log, 0))
     text = trees.model_to_string()
     scale = scorer._scale(trees, log)
-    return scorer.LambdaMartScorer(text, log.learned, scale, "simulated", {})
+    return scorer.LambdaMartScorer(text, log.learned, scale, "simulated")
 
 
 def ways(world: World, workshop: FileWorkshop, lessons: Lessons) -> dict[str, Scorer | None]:

@@ -41,15 +41,8 @@ def interval(
         subscriber_ids: int64 (n_slates,).
         level: the chance that is left outside on each side.
     """
-    known = ~np.isnan(values)
-    values, who = values[known], subscriber_ids[known]
-    if not len(values):
-        return Interval(float("nan"), float("nan"), float("nan"))
-    _, unit = np.unique(who, return_inverse=True)
-    units = np.bincount(unit, weights=values) / np.bincount(unit)
-    if len(units) < FEWEST_SUBSCRIBERS:
-        units = values
-    n, mean = len(units), float(units.mean())
+    units = units_of(values, subscriber_ids)
+    n, mean = len(units), float(units.mean()) if len(units) else float("nan")
     if n < 2:
         return Interval(mean, float("nan"), float("nan"))
     error = float(units.std(ddof=1) / np.sqrt(n))
@@ -63,6 +56,15 @@ def interval(
     )
     below, above = np.quantile(drawn, [level, 1 - level])
     return Interval(mean, mean - float(above) * error, mean - float(below) * error)
+
+
+def units_of(values: F64, subscriber_ids: I64) -> F64:
+    """Return what chance draws: float64 (n,), each subscriber's mean, or the values of few."""
+    known = ~np.isnan(values)
+    values = values[known]
+    _, unit = np.unique(subscriber_ids[known], return_inverse=True)
+    units = np.bincount(unit, weights=values) / np.bincount(unit)
+    return units if len(units) >= FEWEST_SUBSCRIBERS else values
 
 
 def _off_by(drawn: F64, mean: float) -> F64:

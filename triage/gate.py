@@ -19,7 +19,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from triage.bootstrap import FEWEST_SUBSCRIBERS, interval
+from triage.bootstrap import interval, units_of
 from triage.records import F64, I64
 
 LEVEL = 0.005
@@ -82,7 +82,4 @@ def decide(
 
 
 def _mean(values: F64, subscriber_ids: I64) -> float:
-    known = ~np.isnan(values)
-    _, unit = np.unique(subscriber_ids[known], return_inverse=True)
-    units = np.bincount(unit, weights=values[known]) / np.bincount(unit)
-    return float((units if len(units) >= FEWEST_SUBSCRIBERS else values[known]).mean())
+    return float(units_of(values, subscriber_ids).mean())

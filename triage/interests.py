@@ -106,9 +106,8 @@ def find(profile: Profile, on: date, apart: float = USUAL_APARTNESS) -> Interest
         replace(old, papers=now.papers, phrases=now.phrases)
         for old, now in zip(olds, found, strict=True)
     )
-    centres = np.zeros((len(groups), dense.shape[1]), dtype=np.float32)
-    for row, group in enumerate(groups):
-        centres[row] = _centre(dense, group)
+    centres = np.array([_centre(dense, group) for group in groups], dtype=np.float32)
+    centres = centres.reshape(len(groups), dense.shape[1])
     n_likes = len(profile.liked)
     phrase_weights = np.full(len(profile.phrases), PHRASE_WORTH)
     weights = np.concatenate([phrase_weights, n_likes * _recency(n_likes)])

@@ -27,7 +27,7 @@ def slate_rng(seed: int, subscriber_id: int, on: date) -> np.random.Generator:
 
 def exploration_pool(
     scores: F64, taken: Collection[int], floor: float, usual: Bools | None = None
-) -> tuple[I64, F64]:
+) -> I64:
     """Declare what an exploration slot may show: the best-scored papers outside the usual picks.
 
     Plausible is what scores a quarter of the floor, or as much as half of the day's papers do.
@@ -40,13 +40,11 @@ def exploration_pool(
             nothing plausible is outside, the pool is the best that the slate left out.
 
     Returns:
-        int64 (m,) rows, best first, and float64 (m,) chances that sum to 1; m ≤ POOL_SIZE. Both
-        are empty when nothing is left.
+        int64 (m,) rows, best first, m ≤ POOL_SIZE; none when nothing is left.
     """
     left = _plausible(scores, taken, floor)
     outside = left if usual is None else left[~usual[left]]
-    rows = (outside if len(outside) else left)[:POOL_SIZE]
-    return rows, np.full(len(rows), 1 / max(len(rows), 1))
+    return (outside if len(outside) else left)[:POOL_SIZE]
 
 
 def asking_pools(

@@ -101,7 +101,7 @@ def build_slate(
         pools = asking_pools(scores, dense, out, floor, n_drawn)
         drawn = [each for pool in pools for each in draw(pool, 1, rng)]
     else:
-        pool, _ = exploration_pool(scores, out, floor, aims.nearest >= 0)
+        pool = exploration_pool(scores, out, floor, aims.nearest >= 0)
         drawn = list(draw(pool, n_drawn, rng))
     explored = [(row, chance, Policy.EXPLORATION) for row, chance in drawn]
     return tuple(
