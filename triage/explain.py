@@ -15,6 +15,7 @@ import numpy as np
 from triage.features import GROUPS
 from triage.grounds import Grounds
 from triage.identity import source_name
+from triage.interests import without_parts
 from triage.ports import Encoder
 from triage.records import F32, F64, Library, Paper, Placement, Policy, Profile, Reason, ReasonKind
 
@@ -117,9 +118,7 @@ class _Case:
         shared = self.words.copy()
         shared.data = shared.data * total[shared.indices]
         shared.eliminate_zeros()
-        terms = self.encoder.terms(shared, 3 * N_SHARED_WORDS)
-        # "speculative decoding" says what "decoding" says.
-        told = [t for t in terms if not any(t != u and f" {t} " in f" {u} " for u in terms)]
+        told = without_parts(self.encoder.terms(shared, 3 * N_SHARED_WORDS))
         if not told:
             return ""
         listed = ", ".join(told[:N_SHARED_WORDS])

@@ -61,21 +61,16 @@ def decide(
         f"nDCG@10 {_mean(challenger, subscriber_ids):.3f} against"
         f" {_mean(serving, subscriber_ids):.3f} on {n} later slates"
     )
-    if cold is not None:
-        lost = interval(cold - serving, subscriber_ids, rng, LEVEL)
-        over_cold = _mean(challenger - cold, subscriber_ids)
-        if gain.low > 0 and over_cold > 0:
-            return Winner.CHALLENGER, f"better than what served: {figures}"
-        if lost.low > 0:
-            return Winner.COLD, (
-                "what served is worse than the cold-start scorer, which takes over: nDCG@10"
-                f" {_mean(serving, subscriber_ids):.3f} against"
-                f" {_mean(cold, subscriber_ids):.3f} on {n} later slates"
-            )
-        if gain.low > 0:
-            return Winner.SERVING, f"not better than the cold-start scorer: {figures}"
-    elif gain.low > 0:
+    if gain.low > 0 and (cold is None or _mean(challenger - cold, subscriber_ids) > 0):
         return Winner.CHALLENGER, f"better than what served: {figures}"
+    if cold is not None and interval(cold - serving, subscriber_ids, rng, LEVEL).low > 0:
+        return Winner.COLD, (
+            "what served is worse than the cold-start scorer, which takes over: nDCG@10"
+            f" {_mean(serving, subscriber_ids):.3f} against"
+            f" {_mean(cold, subscriber_ids):.3f} on {n} later slates"
+        )
+    if gain.low > 0:
+        return Winner.SERVING, f"not better than the cold-start scorer: {figures}"
     if gain.mean > 0:
         return Winner.SERVING, (f"perhaps better than what serves, but it may be chance: {figures}")
     return Winner.SERVING, f"not better than what serves: {figures}"

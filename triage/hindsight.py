@@ -130,15 +130,13 @@ class Rankers:
         self._base = base
         first, last = min(m.on for m in moments), max(m.on for m in moments)
         days = max(moment.days for moment in moments) + (last - first).days
+        needed = encoders(base, contenders)
         self._pools = {
             version: _in_listing_order(load_pool(conn, encoder, last, days))
-            for version, encoder in encoders(base, contenders).items()
+            for version, encoder in needed.items()
         }
         # What today's readers are known for is not what was known then.
-        self._tastes = {
-            version: Tastes(encoder, kept=False)
-            for version, encoder in encoders(base, contenders).items()
-        }
+        self._tastes = {version: Tastes(encoder, kept=False) for version, encoder in needed.items()}
         self._peers: PastBaselines | None = None
         if any(each.pair is None for each in contenders):
             papers = store.papers.listed_between(conn, date.min, last)

@@ -259,10 +259,13 @@ def _name(mine: csr_matrix, common: csr_matrix, encoder: Encoder) -> str:
     more = mine - common
     more.data = np.maximum(more.data, 0)
     more.eliminate_zeros()
-    terms = encoder.terms(more, 4 * N_NAME_TERMS)
-    # "speculative decoding" says what "decoding" says.
-    told = [t for t in terms if not any(t != u and f" {t} " in f" {u} " for u in terms)]
-    return ", ".join(told[:N_NAME_TERMS])[:MAX_NAME]
+    terms = without_parts(encoder.terms(more, 4 * N_NAME_TERMS))
+    return ", ".join(terms[:N_NAME_TERMS])[:MAX_NAME]
+
+
+def without_parts(terms: Sequence[str]) -> list[str]:
+    """Leave out terms that are part of another: "speculative decoding" says "decoding", too."""
+    return [t for t in terms if not any(t != u and f" {t} " in f" {u} " for u in terms)]
 
 
 def _linked(dense: F32, apart: float) -> I32:
