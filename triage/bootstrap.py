@@ -48,12 +48,9 @@ def interval(
     error = float(units.std(ddof=1) / np.sqrt(n))
     if error < ROUNDING:
         return Interval(mean, mean, mean)
-    drawn = np.concatenate(
-        [
-            _off_by(units[rng.integers(0, n, (part, n))], mean)
-            for part in _parts(N_DRAWS, max(1, MOST_DRAWN // n))
-        ]
-    )
+    most = max(1, MOST_DRAWN // n)
+    sizes = (min(most, N_DRAWS - done) for done in range(0, N_DRAWS, most))
+    drawn = np.concatenate([_off_by(units[rng.integers(0, n, (size, n))], mean) for size in sizes])
     below, above = np.quantile(drawn, [level, 1 - level])
     return Interval(mean, mean - float(above) * error, mean - float(below) * error)
 
@@ -77,7 +74,3 @@ def _off_by(drawn: F64, mean: float) -> F64:
     # A draw of one value n times says nothing about spread.
     told = error > ROUNDING
     return np.asarray((drawn.mean(axis=1) - mean)[told] / error[told], dtype=np.float64)
-
-
-def _parts(n: int, most: int) -> list[int]:
-    return [most] * (n // most) + [n % most] * (n % most > 0)

@@ -115,6 +115,8 @@ class LambdaMartScorer:
                 hold both relevant and other rows.
             ValueError: the arguments do not fit each other.
         """
+        import lightgbm
+
         X = checked(X)
         if not len(X) == len(relevance) == len(weights) == sum(group_sizes):
             raise ValueError(
@@ -123,7 +125,8 @@ class LambdaMartScorer:
             )
         _check_enough(relevance, group_sizes)
         log = _begun(X, relevance, np.asarray(group_sizes), weights, seed)
-        booster = _grow(log, _rounds(log, seed), seed)
+        n_rounds = _rounds(log, seed)
+        booster = lightgbm.train(_parameters(len(X), seed), log.dataset(), n_rounds)
         scale = _scale(booster, log)
         return cls(booster.model_to_string(), log.learned, scale, encoder_version)
 
@@ -280,12 +283,6 @@ def _begun(X: F32, relevance: I32, group_sizes: I64, weights: F32, seed: int) ->
     cold = ColdStartScorer()
     learned = fitted(X, cold.margin, relevance, group_sizes.tolist(), weights, seed)
     return _Log(X, relevance, group_sizes, weights, learned, _init(learned, X))
-
-
-def _grow(log: _Log, n_rounds: int, seed: int) -> Booster:
-    import lightgbm
-
-    return lightgbm.train(_parameters(len(log.X), seed), log.dataset(), n_rounds)
 
 
 def _rounds(log: _Log, seed: int) -> int:
