@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figures import record
+from triage.cold_start import ColdStartScorer
 from triage.encoder import TextEncoder
 from triage.errors import NotEnoughFeedback
 from triage.features import FEATURES, phrases
@@ -45,7 +46,6 @@ from triage.records import (
     SubscriberState,
 )
 from triage.relevance import IGNORED
-from triage.scorer import ColdStartScorer
 from triage.slate import build_slate
 from triage.store.slates import TrainingLog
 from triage.train import Lessons, fit, lessons_of
@@ -337,7 +337,7 @@ def lightgbm_positions(lessons: Lessons) -> Scorer:
     trees = lightgbm.train(parameters, data, scorer._rounds(log, 0))
     text = trees.model_to_string()
     scale = scorer._scale(trees, log)
-    return scorer.LambdaMartScorer(text, log.learned, scale, "simulated", {})
+    return scorer.LambdaMartScorer(text, log.learned, scale, "simulated")
 
 
 WAYS: dict[str, Callable[[World, FileWorkshop, Lessons], Scorer | None]] = {

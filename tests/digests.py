@@ -23,6 +23,7 @@ from triage.records import (
     OutgoingMessage,
     Policy,
     Reason,
+    ReasonKind,
     RenderedDigest,
     Slate,
 )
@@ -90,7 +91,9 @@ def slates(draw: st.DrawFn) -> Slate:
                 upvotes=draw(st.sampled_from([None, 0, 1, 12_345])),
             ),
             policy=draw(st.sampled_from(list(Policy))),
-            reasons=tuple(Reason("likes", draw(_TEXT)) for _ in range(draw(st.integers(0, 3)))),
+            reasons=tuple(
+                Reason(ReasonKind.LIKES, draw(_TEXT)) for _ in range(draw(st.integers(0, 3)))
+            ),
         )
         for position in range(1, draw(st.integers(1, 4)) + 1)
     )
@@ -176,7 +179,7 @@ def examples() -> dict[str, Slate]:
                 impression(
                     2,
                     policy=Policy.EXPLORATION,
-                    reasons=(Reason("exploration", "a paper outside your usual picks"),),
+                    reasons=(Reason(ReasonKind.EXPLORATION, "a paper outside your usual picks"),),
                 ),
             ),
         ),

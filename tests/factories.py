@@ -13,6 +13,7 @@ from triage.records import (
     Paper,
     Policy,
     Reason,
+    ReasonKind,
     Slate,
     Subscriber,
     SubscriberState,
@@ -60,7 +61,7 @@ def impression(position: int = 1, **fields: object) -> Impression:
         "propensity": 1.0,
         "policy": Policy.RANKED,
         "features": np.zeros(4, dtype=np.float32),
-        "reasons": (Reason("interests", "matches “speculative decoding”"),),
+        "reasons": (Reason(ReasonKind.INTERESTS, "matches “speculative decoding”"),),
     }
     return Impression(**(defaults | fields))  # type: ignore[arg-type]
 

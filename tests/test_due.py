@@ -15,7 +15,6 @@ from triage.due import (
     Last,
     digest_due,
     due_on,
-    encoder_due,
     latest_digest_on,
     recap_due,
     window_days,
@@ -174,21 +173,3 @@ def test_digests_in_any_order_and_of_later_days_make_no_difference(
 def test_a_weekly_reader_is_offered_the_days_between(age: int, window: int) -> None:
     weekly = [DAY - days(7 * n) for n in range(1, 20)]
     assert window_days(age, weekly, DAY) == window
-
-
-@pytest.mark.parametrize(
-    ("n_now", "after", "due"),
-    [
-        (1000, 0, False),
-        (1000, 400, False),
-        (999, 400, False),
-        (1001, 6, False),
-        (1001, 7, True),
-        (1499, 0, False),
-        (1500, 0, True),
-    ],
-)
-def test_an_encoder_is_fitted_anew_when_the_corpus_grew_by_half_or_a_week_brought_papers(
-    n_now: int, after: int, due: bool
-) -> None:
-    assert encoder_due(1000, DAY, n_now, DAY + days(after)) is due

@@ -121,7 +121,7 @@ def test_any_text_has_a_row_of_unit_length_or_zero(text: str) -> None:
 
 
 def test_a_megabyte_of_text_is_one_row() -> None:
-    assert np.isfinite(topics.encoder().transform(["protein folding " * 70_000])).all()
+    assert np.isfinite(topics.encoder().encode(["protein folding " * 70_000]).dense).all()
 
 
 def test_long_corpora_are_encoded_in_pieces_with_the_same_result(
@@ -142,7 +142,7 @@ def test_a_part_of_a_large_corpus_is_enough_for_the_dense_space(
     monkeypatch.setattr("triage.encoder.MAX_SVD_ROWS", 40)
     encoder = TextEncoder.fit(TEXTS)
     assert encoder.version == TextEncoder.fit(TEXTS).version
-    dense = encoder.transform(TEXTS)
+    dense = encoder.encode(TEXTS).dense
     assert dense[20] @ dense[22] > 2 * abs(float(dense[20] @ dense[40]))
 
 
@@ -389,7 +389,7 @@ def test_of_many_papers_no_few_directions_of_the_dense_space_outweigh_the_others
 ) -> None:
     def unevenness(few: int) -> float:
         monkeypatch.setattr("triage.encoder.FEW_ROWS", few)
-        spread = (TextEncoder.fit(TEXTS).transform(TEXTS) ** 2).mean(axis=0)
+        spread = (TextEncoder.fit(TEXTS).encode(TEXTS).dense ** 2).mean(axis=0)
         return float(spread.max() / spread.mean())
 
     assert unevenness(0) < 0.75 * unevenness(1_000_000)

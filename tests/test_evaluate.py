@@ -27,7 +27,7 @@ from triage.contrast import LIKES
 from triage.errors import NotEnoughFeedback, NotFound
 from triage.evaluate import COLD, SERVING, Comparison, Replay, compare, replay
 from triage.features import FEATURES
-from triage.hindsight import Contender, Moment, Rankers, moments_of
+from triage.hindsight import Contender, Moment, Rankers, Span, moments_of
 from triage.plots import draw_replay
 from triage.records import EventKind, Subscriber
 from triage.serving import Serving, encode_new, serving
@@ -135,21 +135,19 @@ def show_papers(database: Database, reader: Subscriber, on: date, rows: Sequence
         store.slates.save(conn, made, store.jobs.begin_run(conn, on, NOON), NOON)
 
 
-def replayed(database: Database, workshop: FileWorkshop, **span: date) -> Replay:
-    days = {"first": DAY, "until": LAST} | span
-    return replay(database, workshop, StoppedClock(), **days, max_age_days=WINDOW)
+def replayed(
+    database: Database, workshop: FileWorkshop, first: date = DAY, until: date = LAST
+) -> Replay:
+    return replay(database, workshop, StoppedClock(), Span(first, until, WINDOW))
 
 
 def compared(database: Database, workshop: FileWorkshop, a: str, b: str) -> Comparison:
-    return compare(
-        database, workshop, StoppedClock(), a, b, first=DAY, until=LAST, max_age_days=WINDOW
-    )
+    return compare(database, workshop, StoppedClock(), a, b, Span(DAY, LAST, WINDOW))
 
 
-def moments(database: Database, **span: date) -> list[Moment]:
-    days = {"first": DAY, "until": LAST} | span
+def moments(database: Database, first: date = DAY, until: date = LAST) -> list[Moment]:
     with database.read() as conn:
-        return list(moments_of(conn, **days, max_age_days=WINDOW))
+        return list(moments_of(conn, Span(first, until, WINDOW)))
 
 
 def figures(told: Replay) -> str:

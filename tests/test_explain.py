@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tests import topics
 from tests.factories import DAY, paper, subscriber
+from triage.cold_start import ColdStartScorer
 from triage.explain import MAX_TITLE, reasons, short_title
 from triage.features import FEATURES, GROUPS, feature_matrix
-from triage.records import Library, Paper, Placement, Policy, Profile, Reason
-from triage.scorer import ColdStartScorer
+from triage.records import Library, Paper, Placement, Policy, Profile, Reason, ReasonKind
 
 
 def explain(
@@ -44,7 +44,7 @@ def test_a_like_is_named_and_its_words_told() -> None:
 def test_a_phrase_of_the_interests_is_quoted() -> None:
     profile = topics.profile("speculative decoding; protein folding")
     (reason,) = explain(profile, topics.library(20))
-    assert reason == Reason("interests", "matches “protein folding” in your interests")
+    assert reason == Reason(ReasonKind.INTERESTS, "matches “protein folding” in your interests")
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from tests import topics
 from tests.factories import DAY, paper, subscriber
+from triage.author_names import author_key
 from triage.features import (
     FEATURES,
     GROUPS,
     IN_THE_DAY,
     MAX_PHRASES,
-    author_key,
     feature_matrix,
     keywords_in,
     phrases,

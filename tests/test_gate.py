@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.gate import FEWEST_SLATES, HeldOut, Winner, decide, interval, slate_ndcg
-from triage.metrics import ndcg
+from triage.bootstrap import interval
+from triage.gate import FEWEST_SLATES, Winner, decide
+from triage.metrics import HeldOut, ndcg, slate_ndcg
 from triage.records import F64
 
 

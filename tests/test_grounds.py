@@ -13,16 +13,15 @@ from hypothesis import strategies as st
 from tests import topics
 from tests.factories import DAY, NOON, paper, subscriber
 from triage.grounds import LESS_MARGIN, MOST_LESS, Grounds, damped
-from triage.interests import KIND, apartness, find
-from triage.records import F64, Library, Paper, Profile, Reason, Subscriber
+from triage.interests import apartness, find
+from triage.records import F64, Library, Paper, Profile, Reason, ReasonKind, Subscriber
 
-KINDS = ("likes", "words", "taste", "interests", KIND, "followed_author", "liked_author",
-         "category", "keywords", "community")  # fmt: skip
+KINDS = tuple(ReasonKind)
 DECODING, PROTEINS = topics.rows_of("decoding"), topics.rows_of("proteins")
 
 
 def wish(
-    kind: str | None,
+    kind: ReasonKind | None,
     about: Paper | None = None,
     *,
     text: str = "",
@@ -59,34 +58,34 @@ def test_an_author_one_follows_counts_less_and_others_do_not() -> None:
     about = replace(ELSEWHERE, authors=("Other, Ann",))
     more = [replace(ELSEWHERE, id=n, authors=(name,)) for n, name in enumerate(
         ["Ann Other", "Ada Lovelace", "Jo Nobody"], start=91)]  # fmt: skip
-    assert lessened(wish("followed_author", about, who=who), *more) == [True, False, False]
+    assert lessened(wish(ReasonKind.FOLLOWED_AUTHOR, about, who=who), *more) == [True, False, False]
 
 
 def test_an_author_of_a_like_counts_less() -> None:
-    profile = wish("liked_author", liked=(DECODING[0],))
+    profile = wish(ReasonKind.LIKED_AUTHOR, liked=(DECODING[0],))
     by_the_same = replace(ELSEWHERE, authors=(topics.literature()[DECODING[0]].authors[1],))
     assert lessened(profile, by_the_same, ELSEWHERE) == [True, False]
 
 
 def test_a_category_counts_less() -> None:
     who = subscriber(categories=("cs.CL",))
-    assert lessened(wish("category", who=who), paper(1), ELSEWHERE) == [True, False]
+    assert lessened(wish(ReasonKind.CATEGORY, who=who), paper(1), ELSEWHERE) == [True, False]
 
 
 def test_a_keyword_counts_less() -> None:
-    profile = wish("keywords", replace(ELSEWHERE, title="Zebras and drafts"),
+    profile = wish(ReasonKind.KEYWORDS, replace(ELSEWHERE, title="Zebras and drafts"),
                    who=subscriber(include_keywords=("drafts", "lions")))  # fmt: skip
     more = [replace(ELSEWHERE, title=title) for title in ("Old drafts", "Lions", "Cats")]
     assert lessened(profile, *more) == [True, False, False]
 
 
 def test_being_liked_by_others_counts_less() -> None:
-    profile = wish("community", replace(ELSEWHERE, upvotes=9))
+    profile = wish(ReasonKind.COMMUNITY, replace(ELSEWHERE, upvotes=9))
     assert lessened(profile, replace(ELSEWHERE, upvotes=3), ELSEWHERE) == [True, False]
 
 
-@pytest.mark.parametrize("kind", ["likes", "words", "taste"])
-def test_a_like_that_brought_it_counts_less_and_other_likes_as_before(kind: str) -> None:
+@pytest.mark.parametrize("kind", [ReasonKind.LIKES, ReasonKind.WORDS])
+def test_a_like_that_brought_it_counts_less_and_other_likes_as_before(kind: ReasonKind) -> None:
     profile = wish(kind, liked=(DECODING[0], PROTEINS[0]))
     drafts, folds = topics.literature()[DECODING[1]], topics.literature()[PROTEINS[1]]
     assert lessened(profile, drafts, folds, ELSEWHERE) == [True, False, False]
@@ -94,7 +93,7 @@ def test_a_like_that_brought_it_counts_less_and_other_likes_as_before(kind: str)
 
 def test_the_like_is_the_one_that_the_reason_could_have_meant() -> None:
     about = topics.literature()[DECODING[9]]
-    profile = wish("likes", about, liked=(DECODING[8], DECODING[0], PROTEINS[0]))
+    profile = wish(ReasonKind.LIKES, about, liked=(DECODING[8], DECODING[0], PROTEINS[0]))
     case = Grounds(profile, about, profile.disliked.encodings.dense[0],
                    profile.disliked.encodings.words[0])  # fmt: skip
     nearest = case.nearest_like()
@@ -106,26 +105,26 @@ def test_the_like_is_the_one_that_the_reason_could_have_meant() -> None:
 
 
 def test_a_phrase_of_ones_own_counts_less() -> None:
-    profile = wish("interests", text="speculative decoding; protein folding")
+    profile = wish(ReasonKind.INTERESTS, text="speculative decoding; protein folding")
     drafts, folds = topics.literature()[DECODING[1]], topics.literature()[PROTEINS[1]]
     assert lessened(profile, drafts, folds, ELSEWHERE) == [True, False, False]
 
 
 def test_an_interest_counts_less() -> None:
-    profile = wish(KIND, liked=(*DECODING[:4], *PROTEINS[:4]))
+    profile = wish(ReasonKind.INTEREST_CLUSTER, liked=(*DECODING[:4], *PROTEINS[:4]))
     drafts, folds = topics.literature()[DECODING[6]], topics.literature()[PROTEINS[6]]
     assert lessened(profile, drafts, folds, ELSEWHERE) == [True, False, False]
 
 
-@pytest.mark.parametrize("kind", [None, "exploration", "freshness", "something new"])
-def test_what_points_at_nothing_changes_nothing(kind: str | None) -> None:
+@pytest.mark.parametrize("kind", [None, ReasonKind.EXPLORATION, ReasonKind.FRESHNESS])
+def test_what_points_at_nothing_changes_nothing(kind: ReasonKind | None) -> None:
     profile = wish(kind, liked=(DECODING[0],))
     assert lessened(profile, *topics.literature()) == [False] * 60
 
 
 def test_a_wish_fades_and_two_weigh_more_up_to_a_limit() -> None:
     who = subscriber(categories=("cs.CL",))
-    once = wish("category", who=who)
+    once = wish(ReasonKind.CATEGORY, who=who)
     of_cs = topics.of_papers(paper(1))
 
     def logit(profile: Profile, days: int = 0) -> float:
@@ -153,7 +152,7 @@ def test_a_wish_fades_and_two_weigh_more_up_to_a_limit() -> None:
     st.integers(-2, 90),
 )
 def test_whatever_the_wish_no_score_rises_or_leaves_its_range(
-    kind: str, text: str, liked: list[int], about: int, score: float, days: int
+    kind: ReasonKind, text: str, liked: list[int], about: int, score: float, days: int
 ) -> None:
     profile = wish(kind, topics.literature()[about], text=text, liked=tuple(liked))
     now = scored(profile, topics.everything(), days, score)

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from tests import topics
 from tests.factories import DAY
 from triage.interests import (
-    KIND,
     MAX_INTERESTS,
     MAX_LINKED,
     USUAL_APARTNESS,
@@ -24,7 +23,7 @@ from triage.interests import (
     find,
     named,
 )
-from triage.records import Interest, Profile, Reason
+from triage.records import Interest, Profile, Reason, ReasonKind
 
 
 def around(*centres: int, n: int = 10, d: int = 8, spread: float = 0.1) -> np.ndarray:
@@ -236,7 +235,7 @@ def test_a_pause_ends_on_its_day() -> None:
 def test_less_of_an_interest_halves_its_share_for_a_while() -> None:
     profile = replace(
         topics.profile(liked=(*DECODING[:6], *PROTEINS[:6]), disliked=(DECODING[9],)),
-        less_of=(Reason(KIND, "about decoding, one of your interests"),),
+        less_of=(Reason(ReasonKind.INTEREST_CLUSTER, "about decoding, one of your interests"),),
     )
     plain = found(replace(profile, less_of=(None,))).shares
     damped = found(profile)

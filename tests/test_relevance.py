@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.propensity import Attention, attention
+from triage.position_bias import Attention, attention
 from triage.records import EventKind
 from triage.relevance import (
     ENOUGH,

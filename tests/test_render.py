@@ -23,7 +23,7 @@ from tests.factories import impression, paper, slate, subscriber
 from tests.guarantees import Guarantee
 from triage._assets import templates_dir
 from triage.errors import MessageError
-from triage.records import Detail, Policy, Reason, RenderedDigest, Slate
+from triage.records import Detail, Policy, Reason, ReasonKind, RenderedDigest, Slate
 from triage.render import encoded_size, render_digest
 
 EXAMPLES = examples()
@@ -134,11 +134,11 @@ def test_venue_and_citations_are_shown_where_they_are_known() -> None:
 
 
 def test_the_strongest_reason_is_shown_and_the_second_if_both_are_short() -> None:
-    short = tuple(Reason("likes", text) for text in ("first", "second", "third"))
+    short = tuple(Reason(ReasonKind.LIKES, text) for text in ("first", "second", "third"))
     assert (
         "Why: first; second\n" in rendered(slate(0, impressions=(impression(reasons=short),))).text
     )
-    long = (Reason("likes", "first " * 20), Reason("words", "second " * 20))
+    long = (Reason(ReasonKind.LIKES, "first " * 20), Reason(ReasonKind.WORDS, "second " * 20))
     text = rendered(slate(0, impressions=(impression(reasons=long),))).text
     assert "first first" in text
     assert "second" not in text
@@ -270,7 +270,7 @@ def test_nothing_hostile_in_any_field_gets_through(text: str) -> None:
         "source": f"feed:{text}",
         "source_id": text,
     }
-    shown = impression(1, paper=paper(1, **fields), reasons=(Reason("likes", text),))
+    shown = impression(1, paper=paper(1, **fields), reasons=(Reason(ReasonKind.LIKES, text),))
     made = slate(0, impressions=(shown,), day_report=text)
     html = render_digest(made, links_of(made), text).html
     assert problems_of_html(html) == []

@@ -60,7 +60,7 @@ def scores(database: Database) -> dict[str, np.ndarray]:
     with database.read() as conn:
         log = store.slates.training_log(conn, "f1", 4)
         assert sampled(log, np.random.default_rng(0)).tolist() == list(range(10))
-        return peer_scores(conn, log, np.random.default_rng(0))
+        return peer_scores(conn, log)
 
 
 def test_each_peer_scores_the_papers_of_a_slate_by_the_likes_before_it(database: Database) -> None:

@@ -21,7 +21,7 @@ from triage.errors import ModelError, NotFound
 from triage.features import FEATURES
 from triage.ports import Scorer
 from triage.records import EventKind
-from triage.serving import PAIRS_KEPT, encode_new, fit_encoder, promote, serving
+from triage.serving import PAIRS_KEPT, encode_new, encoder_due, fit_encoder, promote, serving
 from triage.store import Database
 from triage.workshop import FileWorkshop
 
@@ -340,3 +340,21 @@ def test_vectors_of_encoders_that_no_recent_pair_needs_are_dropped(
         clock.at += timedelta(days=7)
     assert len(set(encoders)) == PAIRS_KEPT + 1
     assert versions_with_vectors(database) == set(encoders[1:])
+
+
+@pytest.mark.parametrize(
+    ("n_now", "after", "due"),
+    [
+        (1000, 0, False),
+        (1000, 400, False),
+        (999, 400, False),
+        (1001, 6, False),
+        (1001, 7, True),
+        (1499, 0, False),
+        (1500, 0, True),
+    ],
+)
+def test_an_encoder_is_fitted_anew_when_the_corpus_grew_by_half_or_a_week_brought_papers(
+    n_now: int, after: int, due: bool
+) -> None:
+    assert encoder_due(1000, DAY, n_now, DAY + timedelta(after)) is due

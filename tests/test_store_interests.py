@@ -12,7 +12,7 @@ import pytest
 from tests.factories import DAY, NOON, impression, paper, slate
 from tests.installation import add_papers, add_reader, installed
 from triage import store
-from triage.records import EventKind, Interest, Reason, Subscriber
+from triage.records import EventKind, Interest, Reason, ReasonKind, Subscriber
 from triage.store import Database
 
 DRAFTS = Interest(0, "speculative decoding", (3, 1), ())
@@ -82,7 +82,10 @@ def test_an_interest_rests_until_it_is_told_otherwise(
 
 def test_a_vote_knows_what_its_paper_was_shown_for(database: Database, reader: Subscriber) -> None:
     papers = add_papers(database, [paper(1), paper(2)])
-    told = (Reason("followed_author", "author you follow: Ada Lovelace"), Reason("category", "…"))
+    told = (
+        Reason(ReasonKind.FOLLOWED_AUTHOR, "author you follow: Ada Lovelace"),
+        Reason(ReasonKind.CATEGORY, "…"),
+    )
     shown = impression(1, paper=papers[0], reasons=told)
     with database.write() as conn:
         run_id = store.jobs.begin_run(conn, DAY, NOON)

@@ -12,7 +12,7 @@ from tests.digests import HOSTILE, URL, digest, problems_of_html
 from tests.factories import impression, paper, slate
 from tests.guarantees import Guarantee
 from tests.test_mail import faults
-from triage.records import Paper, Reason, Slate
+from triage.records import Paper, Reason, ReasonKind, Slate
 from triage.typeset import TEXT_WIDTH
 
 SCRIPTS = (
@@ -158,7 +158,7 @@ def test_nothing_that_strangers_write_becomes_more_than_text(guarantee: Guarante
             impression(
                 position,
                 paper=fuzzed(chance, position),
-                reasons=(Reason("likes", chance.choice(FRAGMENTS)),),
+                reasons=(Reason(ReasonKind.LIKES, chance.choice(FRAGMENTS)),),
             )
             for position in range(1, of_digest + 1)
         )

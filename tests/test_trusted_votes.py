@@ -17,8 +17,8 @@ from benchmarks.simulate import Diary, Votes, live, make_world, outspoken, truly
 from tests.guarantees import Guarantee
 from tests.web_world import World, new_crowd, new_world
 from triage import feedback, store
+from triage.cold_start import ColdStartScorer
 from triage.records import EventKind, Origin
-from triage.scorer import ColdStartScorer
 from triage.tables import events, messages
 from triage.train import fit, lessons_of
 from triage.workshop import FileWorkshop

@@ -15,11 +15,11 @@ from tests.factories import DAY, NOON, impression, slate
 from tests.fakes import StoppedClock
 from tests.installation import add_papers, add_reader, installed, queue
 from triage import store
+from triage.cold_start import ColdStartScorer
 from triage.errors import NotFound
 from triage.feedback import record_vote
 from triage.ranking import DigestRules, Ranking, choose, load_pool, load_profile, rank
-from triage.records import EventKind, Paper, Reason, Subscriber
-from triage.scorer import ColdStartScorer
+from triage.records import EventKind, Paper, Reason, ReasonKind, Subscriber
 from triage.serving import encode_new, serving
 from triage.store import Database
 from triage.tokens import Claims
@@ -136,7 +136,7 @@ def test_less_like_this_takes_from_what_it_was_shown_for_at_once(world: World) -
     assert world.ranking().profile.less_of == ()
     world.vote(PROTEINS[8], EventKind.LESS_LIKE_THIS)
     assert world.ranking().profile.less_of == (None,)
-    told = replace(world.ranking().profile, less_of=(Reason("category", "in q-bio.BM"),))
+    told = replace(world.ranking().profile, less_of=(Reason(ReasonKind.CATEGORY, "in q-bio.BM"),))
     encoder = serving(world.db, world.workshop, world.clock, DAY).encoder
     with world.db.read() as conn:
         pool = load_pool(conn, encoder, DAY, 14)
@@ -154,7 +154,7 @@ def test_less_like_this_takes_from_what_it_was_shown_for_at_once(world: World) -
 
 
 def test_a_vote_for_less_from_a_digest_knows_what_the_digest_said(world: World) -> None:
-    told = (Reason("category", "in q-bio.BM, like papers you liked"),)
+    told = (Reason(ReasonKind.CATEGORY, "in q-bio.BM, like papers you liked"),)
     shown = impression(1, paper=world.papers[PROTEINS[8]], reasons=told)
     queue(world.db, slate(0, subscriber=world.reader, impressions=(shown,)))
     before = world.ranking()

@@ -44,7 +44,7 @@ def test_an_encoder_is_kept_and_loaded_by_its_version(workshop: FileWorkshop, fo
     fitted = workshop.fit_encoder(TEXTS)
     loaded = FileWorkshop(folder, KEY).load_encoder(fitted.version)
     assert loaded.version == fitted.version
-    assert np.array_equal(loaded.transform(QUESTION), fitted.transform(QUESTION))
+    assert np.array_equal(loaded.encode(QUESTION).dense, fitted.encode(QUESTION).dense)
 
 
 def test_the_same_texts_give_the_same_version(folder: Path, tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ A score orders the papers of one reader and means nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from triage.records import F64, I64
+from triage.records import F64, I64, Paper, Subscriber
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -33,6 +35,7 @@ MIN_PAPERS_OF_TERM = 5
 MAX_SHARE_OF_TERM = 0.1
 FEW_PAPERS = 1_000
 N_RANDOM = 5_000
+SEED = 0
 
 
 def peer_text(title: str, abstract: str, authors: Sequence[str]) -> str:
@@ -159,6 +162,58 @@ class Baselines:
         with threadpool_limits(1):
             classifier.fit(self.words if rows is self._all else self.words[rows], is_liked)
         return np.asarray(classifier.decision_function(self.words), dtype=np.float64)
+
+
+class PastBaselines:
+    """The peers' rankers as they would have scored papers on past days.
+
+    Their vocabulary is learned from the papers listed up to the first day. A ranker is fitted anew
+    when the likes have changed, on what was listed by then, and asked again until they change.
+
+    Args:
+        papers: in listing order, at least one.
+        first: no day before this one is asked for.
+    """
+
+    def __init__(self, papers: Sequence[Paper], first: date) -> None:
+        self._days = [paper.listed_on for paper in papers]
+        self._rows = {paper.id: row for row, paper in enumerate(papers)}
+        texts = [peer_text(paper.title, paper.abstract, paper.authors) for paper in papers]
+        # Where nothing was listed by then, what there is teaches the words.
+        learned = Baselines.fit(texts[: bisect_right(self._days, first)] or texts)
+        self._baselines = learned if len(learned) == len(texts) else learned.over(texts)
+        self._fitted: dict[str, tuple[tuple[int, tuple[int, ...]], F64]] = {}
+
+    def scores(
+        self,
+        name: str,
+        subscriber: Subscriber,
+        liked: Iterable[int],
+        on: date,
+        papers: Sequence[int],
+    ) -> F64:
+        """Score some papers as the named peer would have on a day.
+
+        Args:
+            liked: ids of what the subscriber had liked before, newest first.
+            papers: ids.
+
+        Returns:
+            float64 (n,); zero for a paper that is not among those given.
+        """
+        likes = tuple(self._rows[id] for id in liked if id in self._rows)
+        asked = (subscriber.id, likes)
+        if name not in self._fitted or self._fitted[name][0] != asked:
+            found = self._baselines.scores(
+                name,
+                subscriber.interests,
+                likes,
+                np.random.default_rng([SEED, subscriber.id, on.toordinal()]),
+                n_known=bisect_right(self._days, on),
+            )
+            self._fitted[name] = (asked, found)
+        rows = np.array([self._rows.get(id, -1) for id in papers], dtype=np.int64)
+        return np.where(rows < 0, 0.0, self._fitted[name][1][rows])
 
 
 def _column(product: csr_matrix) -> F64:

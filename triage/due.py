@@ -14,8 +14,6 @@ WEEK = timedelta(days=7)
 REST = timedelta(hours=12)
 EVERY_DAY = 127
 LONGEST_STRETCH_DAYS = 60
-ENCODER_AGE = timedelta(days=7)
-ENCODER_GROWTH = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +87,6 @@ def window_days(max_age_days: int, digests: Collection[date], on: date) -> int:
     begin = max((day for day in before if day <= usual), default=min(before))
     missed = (on - begin).days - sum(day >= begin for day in before)
     return max_age_days + min(missed, LONGEST_STRETCH_DAYS)
-
-
-def encoder_due(n_fitted: int, fitted_on: date, n_now: int, on: date) -> bool:
-    """Tell whether an encoder should be fitted anew.
-
-    It should once the corpus has grown by half, or after a week in which anything came.
-    """
-    if n_now <= n_fitted:
-        return False
-    return n_now >= ENCODER_GROWTH * n_fitted or on - fitted_on >= ENCODER_AGE
 
 
 def digest_at(on: date, hour: int, zone: str) -> datetime:

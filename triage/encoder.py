@@ -24,6 +24,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -96,9 +97,12 @@ class TextEncoder:
         self._main = state.main.astype(np.float32)
         self._titles = _contrast(state.title_turn, state.title_words)
         self._likes = [_contrast(*each) for each in zip(state.turns, state.word_turns, strict=True)]
-        self._names: list[str] | None = None
         self.since = date.fromordinal(state.since) if state.since else None
-        self.version = f"enc-{hashlib.sha256(pack(state)).hexdigest()[:12]}"
+
+    @cached_property
+    def version(self) -> str:
+        # Packing takes seconds, and a fit makes encoders on its way that nobody asks.
+        return f"enc-{hashlib.sha256(pack(self._state)).hexdigest()[:12]}"
 
     @classmethod
     def fit(
@@ -179,14 +183,10 @@ class TextEncoder:
             past_density=_density(past, self._samples[1]),
         )
 
-    def transform(self, texts: Sequence[str]) -> F32:
-        """Return float32 (n, d), rows of unit length; a text without known words is all zero."""
-        return self.encode(texts).dense
-
     def terms(self, words: csr_matrix, k: int) -> tuple[str, ...]:
         """Return the at most `k` heaviest terms of one row, heaviest first."""
         order = np.lexsort((words.indices, -words.data))[: max(k, 0)]
-        return tuple(self._name(int(words.indices[i])) for i in order)
+        return tuple(self._names[column] for column in words.indices[order])
 
     def save(self, folder: Path, key: bytes) -> None:
         """Seal the state in `folder` as an npz file of plain arrays beside its manifest."""
@@ -253,18 +253,18 @@ class TextEncoder:
         now, past = (_as_stored(each.of(meant, words)) for each in self._likes)
         return now, past
 
-    def _name(self, column: int) -> str:
-        if self._names is None:
-            shortest: dict[int, str] = {}
-            for form, stem in zip(self._state.forms, self._state.stems.tolist(), strict=True):
-                if stem not in shortest or len(form) < len(shortest[stem]):
-                    shortest[stem] = form
-            n = self._state.n_stems
-            self._names = [
-                shortest[key] if key < n else f"{shortest[key // n - 1]} {shortest[key % n]}"
-                for key in self._state.keys.tolist()
-            ]
-        return self._names[column]
+    @cached_property
+    def _names(self) -> list[str]:
+        """The terms as they are told: of a word the shortest form."""
+        shortest: dict[int, str] = {}
+        for form, stem in zip(self._state.forms, self._state.stems.tolist(), strict=True):
+            if stem not in shortest or len(form) < len(shortest[stem]):
+                shortest[stem] = form
+        n = self._state.n_stems
+        return [
+            shortest[key] if key < n else f"{shortest[key // n - 1]} {shortest[key % n]}"
+            for key in self._state.keys.tolist()
+        ]
 
 
 def _weighed(vocabulary: I64, idf: F32, rows: I64, keys: I64, n_rows: int) -> csr_matrix:

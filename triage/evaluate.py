@@ -16,12 +16,11 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from triage import baselines, store
+from triage.bootstrap import FEWEST_SUBSCRIBERS, Interval, dice, interval
 from triage.errors import NotEnoughFeedback, NotFound
-from triage.gate import FEWEST_SUBSCRIBERS, Interval, interval
-from triage.hindsight import Contender, Moment, Rankers, encoders, moments_of
+from triage.hindsight import Contender, Moment, Rankers, Span, encoders, moments_of
 from triage.metrics import (
     Calibration,
     calibration,
@@ -32,15 +31,14 @@ from triage.metrics import (
     reciprocal_rank,
 )
 from triage.ports import Clock, Progress, Workshop, silent
-from triage.records import F64, I64
-from triage.serving import Serving, encode_new, serving
+from triage.records import F64, I64, Bools
+from triage.serving import Serving, encode_new, serving, taught_until
 from triage.store import Database
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 SERVING, COLD = "serving", "cold"
-SEED = 0
 TOP = 10
 FIGURES = ("ndcg", "recall", "mrr", "diversity")
 
@@ -118,26 +116,22 @@ def replay(
     database: Database,
     workshop: Workshop,
     clock: Clock,
-    *,
-    first: date,
-    until: date,
-    max_age_days: int,
+    span: Span,
     progress: Progress = silent,
 ) -> Replay:
-    """Replay the days from `first` to `until` for what serves, the cold-start scorer and the peers.
+    """Replay days for what serves, the cold-start scorer and the peers.
 
     Args:
-        max_age_days: how many days a paper is offered, as for digests.
         progress: told of the stages "encode" and "replay".
 
     Raises:
         NotFound: no papers are stored.
         NotEnoughFeedback: nobody liked a paper of those days.
     """
-    base = _as_it_stands(database, workshop, clock, until)
+    base = _as_it_stands(database, workshop, clock, span.until)
     is_cold = base.scorer.version == workshop.cold_scorer().version
     names = (SERVING, *(() if is_cold else (COLD,)), *baselines.NAMES)
-    return _replayed(database, workshop, clock, names, first, until, max_age_days, progress)[0]
+    return _replayed(database, workshop, clock, names, span, progress)[0]
 
 
 def compare(
@@ -146,10 +140,7 @@ def compare(
     clock: Clock,
     a: str,
     b: str,
-    *,
-    first: date,
-    until: date,
-    max_age_days: int,
+    span: Span,
     progress: Progress = silent,
 ) -> Comparison:
     """Replay the same slates for two contenders.
@@ -162,14 +153,12 @@ def compare(
         ModelError: a kept scorer cannot be loaded.
         NotEnoughFeedback: nobody liked a paper of those days.
     """
-    told, moments, logs = _replayed(
-        database, workshop, clock, (a, b), first, until, max_age_days, progress
-    )
+    told, moments, logs = _replayed(database, workshop, clock, (a, b), span, progress)
     who = _subscribers(moments)
     taught = [standing.taught_until for standing in told.standings]
     fresh = _later_than(moments, max((day for day in taught if day), default=None))
 
-    def gap(figure: str, slates: NDArray[np.bool_]) -> Interval:
+    def gap(figure: str, slates: Bools) -> Interval:
         apart = logs[0].of(figure) - logs[1].of(figure)
         return _within(-1.0, apart[slates], who[slates])
 
@@ -189,20 +178,19 @@ def _replayed(
     workshop: Workshop,
     clock: Clock,
     names: Sequence[str],
-    first: date,
-    until: date,
-    max_age_days: int,
+    span: Span,
     progress: Progress,
 ) -> tuple[Replay, list[Moment], list[_Log]]:
-    base = _as_it_stands(database, workshop, clock, until)
+    base = _as_it_stands(database, workshop, clock, span.until)
     contenders = [_contender(database, workshop, base, name) for name in names]
     for encoder in encoders(base, contenders).values():
         encode_new(database, encoder, progress)
     with database.read() as conn:
-        moments = list(moments_of(conn, first, until, max_age_days))
+        moments = list(moments_of(conn, span))
         if not moments:
             raise NotEnoughFeedback(
-                f"nobody has liked a paper of {first} to {until}: there is nothing to replay yet"
+                f"nobody has liked a paper of {span.first} to {span.until}: there is nothing to"
+                " replay yet"
             )
         rankers = Rankers(conn, base, contenders, moments)
         logs = [_Log() for _ in contenders]
@@ -216,7 +204,7 @@ def _replayed(
         for each, log in zip(contenders, logs, strict=True)
     )
     n_subscribers = len({moment.subscriber.id for moment in moments})
-    told = Replay(first, until, len(moments), n_subscribers, standings, notes)
+    told = Replay(span.first, span.until, len(moments), n_subscribers, standings, notes)
     return told, moments, logs
 
 
@@ -259,14 +247,12 @@ def _contender(database: Database, workshop: Workshop, base: Serving, name: str)
 
 def _taught_until(database: Database, pair: Serving) -> date | None:
     """Return the newest day of which either of a pair has learned what was liked, None if none."""
-    with database.read() as conn:
-        scorer = store.versions.get(conn, pair.scorer.version)
-        encoder = store.versions.get(conn, pair.encoder.version)
-    told = scorer.metrics.get("taught_until") if scorer else None
-    days = [date.fromisoformat(told)] if told else []
-    if pair.encoder.since and encoder is not None:
-        days.append(encoder.created_at.date())
-    return max(days, default=None)
+    days = [taught_until(database, pair.scorer)]
+    if pair.encoder.since:
+        with database.read() as conn:
+            encoder = store.versions.get(conn, pair.encoder.version)
+        days.append(encoder.created_at.date() if encoder else None)
+    return max((day for day in days if day), default=None)
 
 
 def _note(
@@ -315,7 +301,7 @@ def _standing(
         mrr=figure("mrr"),
         unseen=_within(0.0, log.of("ndcg")[fresh], who[fresh]),
         n_unseen=int(fresh.sum()),
-        diversity=interval(log.of("diversity"), who, _dice()),
+        diversity=interval(log.of("diversity"), who, dice()),
         coverage=_coverage(log, moments, offered),
         calibration=calibration(log.scores, log.liked) if contender.pair else None,
         better=_share_better(log, other, who) if other else None,
@@ -336,7 +322,7 @@ def _within(least: float, values: F64, who: I64) -> Interval:
 
     Of fewer than FEWEST_SUBSCRIBERS values the bounds are unknown: so few say nothing.
     """
-    told = interval(values, who, _dice())
+    told = interval(values, who, dice())
     if (~np.isnan(values)).sum() < FEWEST_SUBSCRIBERS:
         return Interval(told.mean, float("nan"), float("nan"))
     low, high = np.clip([told.low, told.high], least, 1.0)
@@ -400,9 +386,5 @@ def _subscribers(moments: Sequence[Moment]) -> I64:
     return np.array([moment.subscriber.id for moment in moments], dtype=np.int64)
 
 
-def _later_than(moments: Sequence[Moment], day: date | None) -> NDArray[np.bool_]:
+def _later_than(moments: Sequence[Moment], day: date | None) -> Bools:
     return np.array([day is None or moment.on > day for moment in moments], dtype=bool)
-
-
-def _dice() -> np.random.Generator:
-    return np.random.default_rng(SEED)

@@ -15,9 +15,9 @@ import numpy as np
 from triage.features import GROUPS
 from triage.grounds import Grounds
 from triage.identity import source_name
-from triage.interests import KIND as INTEREST
+from triage.interests import without_parts
 from triage.ports import Encoder
-from triage.records import F32, F64, Library, Paper, Placement, Policy, Profile, Reason
+from triage.records import F32, F64, Library, Paper, Placement, Policy, Profile, Reason, ReasonKind
 
 MAX_REASONS = 3
 # A third reason has to weigh something beside the first.
@@ -25,7 +25,7 @@ MIN_SHARE = 0.1
 MAX_TITLE = 70
 N_SHARED_WORDS = 3
 # What a reader's own linear model found is told by the words that it knows from their likes.
-TOLD_AS = {"taste": "words"}
+TOLD_AS = {"taste": ReasonKind.WORDS}
 
 
 def reasons(
@@ -54,7 +54,7 @@ def reasons(
     if placement.policy is Policy.EXPLORATION:
         known = len(profile.liked) or len(profile.interests)
         usual = "outside your usual picks" if known else "unlike the others"
-        return (Reason("exploration", f"a paper {usual}, to learn what you like"),)
+        return (Reason(ReasonKind.EXPLORATION, f"a paper {usual}, to learn what you like"),)
     raised: defaultdict[str, float] = defaultdict(float)
     present: set[str] = set()
     for (name, group), value, part in zip(
@@ -65,17 +65,17 @@ def reasons(
         if value > 0 and name != "age_days":
             present.add(told)
     # Words and the dense space tell one story of likes, and a title says more than words do.
-    raised["likes"] = max(raised["likes"], math.nextafter(raised["words"], math.inf))
+    words = math.nextafter(raised[ReasonKind.WORDS], math.inf)
+    raised[ReasonKind.LIKES] = max(raised[ReasonKind.LIKES], words)
     case = _Case(profile, candidates, placement.row, encoder, interest)
-    strongest = sorted(present & case.sayings.keys(), key=lambda group: (-raised[group], group))
+    sayable = (kind for kind in case.sayings if kind in present)
+    strongest = sorted(sayable, key=lambda kind: (-raised[kind], kind))
     found: list[Reason] = []
-    for group in strongest:
-        enough = raised[group] > 0 and (
-            not found or raised[group] >= MIN_SHARE * raised[strongest[0]]
-        )
-        text = case.sayings[group]() if enough else ""
+    for kind in strongest:
+        least = MIN_SHARE * raised[strongest[0]] if found else 0
+        text = case.sayings[kind]() if raised[kind] > 0 and raised[kind] >= least else ""
         if text:
-            found.append(Reason(group, text))
+            found.append(Reason(kind, text))
         if len(found) == MAX_REASONS:
             break
     return tuple(found) or (_newness(candidates.papers[placement.row]),)
@@ -92,16 +92,16 @@ class _Case:
         self.words = candidates.encodings.words[row]
         dense = candidates.encodings.dense[row]
         self.grounds = Grounds(profile, self.paper, dense, self.words)
-        self.sayings: dict[str, Callable[[], str]] = {
-            "likes": self._nearest_like,
-            "words": self._shared_words,
-            "interests": self._phrase,
-            INTEREST: self._interest,
-            "category": self._category,
-            "followed_author": self._followed_author,
-            "liked_author": self._liked_author,
-            "keywords": self._keywords,
-            "community": self._community,
+        self.sayings: dict[ReasonKind, Callable[[], str]] = {
+            ReasonKind.LIKES: self._nearest_like,
+            ReasonKind.WORDS: self._shared_words,
+            ReasonKind.INTERESTS: self._phrase,
+            ReasonKind.INTEREST_CLUSTER: self._interest,
+            ReasonKind.CATEGORY: self._category,
+            ReasonKind.FOLLOWED_AUTHOR: self._followed_author,
+            ReasonKind.LIKED_AUTHOR: self._liked_author,
+            ReasonKind.KEYWORDS: self._keywords,
+            ReasonKind.COMMUNITY: self._community,
         }
 
     def _nearest_like(self) -> str:
@@ -118,9 +118,7 @@ class _Case:
         shared = self.words.copy()
         shared.data = shared.data * total[shared.indices]
         shared.eliminate_zeros()
-        terms = self.encoder.terms(shared, 3 * N_SHARED_WORDS)
-        # "speculative decoding" says what "decoding" says.
-        told = [t for t in terms if not any(t != u and f" {t} " in f" {u} " for u in terms)]
+        told = without_parts(self.encoder.terms(shared, 3 * N_SHARED_WORDS))
         if not told:
             return ""
         listed = ", ".join(told[:N_SHARED_WORDS])
@@ -181,4 +179,4 @@ def short_title(title: str) -> str:
 
 def _newness(paper: Paper) -> Reason:
     where = f" in {paper.categories[0]}" if paper.categories else ""
-    return Reason("freshness", f"new on {source_name(paper.source)}{where}")
+    return Reason(ReasonKind.FRESHNESS, f"new on {source_name(paper.source)}{where}")

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from triage.author_names import author_keys
 from triage.records import F32, Encodings, Library, Paper, Profile, Taste
-from triage.typeset import without_accents
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -88,7 +88,6 @@ MAX_NEIGHBOURS = 200
 MAX_PHRASES = 20
 MAX_INTERESTS = 4_000
 _SMOOTHING = 2.0
-_WORD = re.compile(r"\w+")
 _BREAK = re.compile(r"[\n\r;•|]+|(?<=[.!?])\s+")
 _COMMA = re.compile(r",\s*(?:(?:and|or|as well as)\s+)?", re.IGNORECASE)
 _AND = re.compile(r"\s+(?:and|or|as well as)\s+", re.IGNORECASE)
@@ -255,20 +254,6 @@ def recency_weights(n: int) -> F32:
     """Return float32 (n,) weights that sum to 1, newest first, w_j ∝ 1 / (1 + log10 j)."""
     weights = 1 / (1 + np.log10(np.arange(1, n + 1)))
     return np.asarray(weights / max(weights.sum(), 1e-12), dtype=np.float32)
-
-
-@lru_cache(maxsize=65_536)
-def author_key(name: str) -> str:
-    """Return what two spellings of one author's name share: case, accents and order apart."""
-    last, comma, first = name.partition(",")
-    text = f"{first} {last}" if comma else name
-    return " ".join(_WORD.findall(without_accents(text.casefold())))
-
-
-@lru_cache(maxsize=65_536)
-def author_keys(names: tuple[str, ...]) -> frozenset[str]:
-    """Return the keys of a paper's authors."""
-    return frozenset(author_key(name) for name in names)
 
 
 def keywords_in(keywords: Sequence[str], text: str) -> list[str]:

@@ -37,6 +37,7 @@ MANY_LIKES_LOG1P = 5.0
 FARTHEST = 4.0
 LEAST_SPREAD = 1e-6
 
+_PARTS = ("worth", "mean", "spread")
 _LIKES, _INTERESTS = FEATURES.index("n_likes_log1p"), FEATURES.index("has_interests")
 # The same for all papers of a slate: they order nothing.
 _OF_THE_READER = [FEATURES.index(name) for name in ("n_likes_log1p", "n_phrases", "has_interests")]
@@ -73,11 +74,7 @@ class Formula:
 
     def facts(self) -> Mapping[str, object]:
         """Return JSON values that `from_facts` makes the same formula of."""
-        return {
-            "worth": self.worth.tolist(),
-            "mean": self.mean.tolist(),
-            "spread": self.spread.tolist(),
-        }
+        return {name: getattr(self, name).tolist() for name in _PARTS}
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Formula:
@@ -86,7 +83,7 @@ class Formula:
         Raises:
             KeyError, TypeError, ValueError: it is not of that form.
         """
-        parts = {name: np.array(facts[name], np.float64) for name in ("worth", "mean", "spread")}
+        parts = {name: np.array(facts[name], np.float64) for name in _PARTS}
         n = len(FEATURES)
         if [part.shape for part in parts.values()] != [(N_CONTEXTS, n), (n,), (n,)]:
             raise ValueError("a formula for other features")

@@ -12,23 +12,21 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from triage.features import author_key, keywords_in
-from triage.interests import KIND, LESS_DAYS, Interests
-from triage.records import F32, F64, Library, Paper, Profile
+from triage.author_names import author_key
+from triage.features import keywords_in
+from triage.interests import LESS_DAYS, Interests
+from triage.records import F32, F64, Bools, Library, Paper, Profile, ReasonKind
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-Bools = NDArray[np.bool_]
 
 # What one wish for less takes from the logit of a score: half of what an author one follows gives.
 LESS_MARGIN = 1.5
 MOST_LESS = 3.0
 # Nearest likes are looked for among the newest so many.
 MAX_LIKES = 200
-BY_LIKES = frozenset({"likes", "words", "taste"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ def damped(
 
 
 def _shown_for_the_same(
-    kind: str,
+    kind: ReasonKind,
     row: int,
     at: datetime,
     profile: Profile,
@@ -126,7 +124,7 @@ def _shown_for_the_same(
     case = Grounds(profile, disliked.papers[row], dense, words)
     papers = candidates.papers
     nothing = np.zeros(len(papers), dtype=bool)
-    if kind in BY_LIKES:
+    if kind in (ReasonKind.LIKES, ReasonKind.WORDS):
         like = case.nearest_like(before=at)
         if like is None or like >= MAX_LIKES:
             return nothing
@@ -134,26 +132,27 @@ def _shown_for_the_same(
         closeness = vectors.dense @ liked.dense[:MAX_LIKES].T
         closeness += (vectors.words @ liked.words[:MAX_LIKES].T).toarray()
         return np.asarray((closeness.argmax(axis=1) == like) & (closeness[:, like] > 0))
-    if kind == KIND:
+    if kind is ReasonKind.INTEREST_CLUSTER:
         (whose,) = interests.nearest(dense[None, :])
         return np.asarray(interests.nearest(vectors.dense) == whose) if whose >= 0 else nothing
-    if kind == "interests":
+    if kind is ReasonKind.INTERESTS:
         phrase = case.phrase()
         if phrase is None:
             return nothing
         closeness = _phrase_closeness(profile, vectors.dense, vectors.words)
         return np.asarray((closeness.argmax(axis=1) == phrase) & (closeness[:, phrase] > 0))
-    if kind in ("followed_author", "liked_author"):
-        named = case.followed_authors() if kind == "followed_author" else case.liked_authors()
+    if kind in (ReasonKind.FOLLOWED_AUTHOR, ReasonKind.LIKED_AUTHOR):
+        is_followed = kind is ReasonKind.FOLLOWED_AUTHOR
+        named = case.followed_authors() if is_followed else case.liked_authors()
         keys = {author_key(name) for name in named}
         return np.array([any(author_key(n) in keys for n in paper.authors) for paper in papers])
-    if kind == "category":
+    if kind is ReasonKind.CATEGORY:
         category = case.category()
         return np.array([category in paper.categories for paper in papers])
-    if kind == "keywords":
+    if kind is ReasonKind.KEYWORDS:
         wanted = case.keywords()
         return np.array([bool(keywords_in(wanted, paper.text)) for paper in papers])
-    if kind == "community":
+    if kind is ReasonKind.COMMUNITY:
         return np.array([(paper.upvotes or 0) > 0 for paper in papers])
     return nothing
 

@@ -17,19 +17,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from triage import store
-from triage.baselines import Baselines, peer_text
+from triage.baselines import PastBaselines
 from triage.due import digest_at, window_days
 from triage.ports import Encoder
 from triage.ranking import Ranking, load_pool, load_profile, rank
-from triage.records import F64, LIKES, Library, Paper, Subscriber, Vote
-from triage.relevance import RELEVANCE
+from triage.records import F64, LIKES, RELEVANCE, Library, Subscriber, Vote
 from triage.serving import Serving
 from triage.tastes import Tastes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +37,15 @@ class Contender:
     version: str
     pair: Serving | None = None
     taught_until: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which days are replayed, and how many days a paper is offered on each, as for digests."""
+
+    first: date
+    until: date
+    max_age_days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,38 +67,53 @@ def encoders(base: Serving, contenders: Sequence[Contender]) -> dict[str, Encode
     return {pair.encoder.version: pair.encoder for pair in pairs}
 
 
-def moments_of(conn: Connection, first: date, until: date, max_age_days: int) -> Iterator[Moment]:
+def moments_of(conn: Connection, span: Span) -> Iterator[Moment]:
     """Yield the slates to be replayed, subscriber by subscriber, each one's days in order."""
     for subscriber in store.subscribers.everyone(conn):
-        zone = subscriber.zone
-        final = store.events.votes(conn, subscriber.id, digest_at(until + timedelta(1), 0, zone))
-        liked = [vote for vote in final if RELEVANCE[vote.kind] > 0]
-        listed_on = {
-            id: paper.listed_on
-            for id, paper in store.papers.load(conn, [vote.paper_id for vote in liked]).items()
-        }
+        end = digest_at(span.until + timedelta(1), 0, subscriber.zone)
+        final = store.events.votes(conn, subscriber.id, end)
         shown = store.slates.shown_by_day(conn, subscriber.id)
-        of_day: dict[date, set[int]] = {}
-        for on, id in [*((on, id) for id, on in listed_on.items()), *shown]:
-            if id in listed_on and first <= on <= until:
-                of_day.setdefault(on, set()).add(id)
+        of_day = _liked_by_day(conn, final, shown, span)
         for on, ids in sorted(of_day.items()):
-            begins_at = digest_at(on, 0, zone)
-            votes = store.events.votes(conn, subscriber.id, begins_at)
-            known = {vote.paper_id for vote in votes}
-            later = {vote.paper_id: RELEVANCE[vote.kind] for vote in final if vote.at >= begins_at}
-            if ids.isdisjoint(later):
-                continue
-            before = [(day, id) for day, id in shown if day < on]
-            yield Moment(
-                subscriber=subscriber,
-                on=on,
-                votes=votes,
-                seen=frozenset(known | {id for _, id in before}),
-                days=window_days(max_age_days, {day for day, _ in before}, on),
-                relevance=later,
-                looked_at=frozenset({id for day, id in shown if day == on} | later.keys()),
-            )
+            moment = _moment(conn, subscriber, on, final, shown, span.max_age_days)
+            if not ids.isdisjoint(moment.relevance):
+                yield moment
+
+
+def _liked_by_day(
+    conn: Connection, final: Sequence[Vote], shown: Sequence[tuple[date, int]], span: Span
+) -> dict[date, set[int]]:
+    """Return what was ever liked of the papers that were listed, or shown, on each day."""
+    liked = [vote.paper_id for vote in final if RELEVANCE[vote.kind] > 0]
+    papers = store.papers.load(conn, liked)
+    of_day: dict[date, set[int]] = {}
+    for on, id in [*((paper.listed_on, id) for id, paper in papers.items()), *shown]:
+        if id in papers and span.first <= on <= span.until:
+            of_day.setdefault(on, set()).add(id)
+    return of_day
+
+
+def _moment(
+    conn: Connection,
+    subscriber: Subscriber,
+    on: date,
+    final: Sequence[Vote],
+    shown: Sequence[tuple[date, int]],
+    max_age_days: int,
+) -> Moment:
+    begins_at = digest_at(on, 0, subscriber.zone)
+    votes = store.events.votes(conn, subscriber.id, begins_at)
+    later = {vote.paper_id: RELEVANCE[vote.kind] for vote in final if vote.at >= begins_at}
+    before = [(day, id) for day, id in shown if day < on]
+    return Moment(
+        subscriber=subscriber,
+        on=on,
+        votes=votes,
+        seen=frozenset({vote.paper_id for vote in votes} | {id for _, id in before}),
+        days=window_days(max_age_days, {day for day, _ in before}, on),
+        relevance=later,
+        looked_at=frozenset({id for day, id in shown if day == on} | later.keys()),
+    )
 
 
 class Rankers:
@@ -109,18 +130,18 @@ class Rankers:
         self._base = base
         first, last = min(m.on for m in moments), max(m.on for m in moments)
         days = max(moment.days for moment in moments) + (last - first).days
+        needed = encoders(base, contenders)
         self._pools = {
             version: _in_listing_order(load_pool(conn, encoder, last, days))
-            for version, encoder in encoders(base, contenders).items()
+            for version, encoder in needed.items()
         }
         # What today's readers are known for is not what was known then.
-        self._tastes = {
-            version: Tastes(encoder, kept=False)
-            for version, encoder in encoders(base, contenders).items()
-        }
-        self._peers = None
+        self._tastes = {version: Tastes(encoder, kept=False) for version, encoder in needed.items()}
+        self._peers: PastBaselines | None = None
         if any(each.pair is None for each in contenders):
-            self._peers = _Peers(conn, first, last)
+            papers = store.papers.listed_between(conn, date.min, last)
+            papers.sort(key=lambda paper: (paper.listed_on, paper.id))
+            self._peers = PastBaselines(papers, first)
         self._rankings: dict[str, Ranking] = {}
         self._moment: Moment | None = None
 
@@ -148,48 +169,12 @@ class Rankers:
         if contender.pair is None:
             assert self._peers is not None  # noqa: S101 - made where a peer takes part
             ranking = self.ranking(moment)
-            papers = ranking.candidates.papers
-            return ranking, self._peers.scores(contender.name, moment, papers)
+            liked = [vote.paper_id for vote in moment.votes if vote.kind in LIKES]
+            ids = [paper.id for paper in ranking.candidates.papers]
+            reader, on = moment.subscriber, moment.on
+            return ranking, self._peers.scores(contender.name, reader, liked, on, ids)
         ranking = self.ranking(moment, contender.pair.encoder)
         return ranking, contender.pair.scorer.score(ranking.features)
-
-
-class _Peers:
-    """The peers' rankers over all papers of the time, one subscriber after the other.
-
-    Their vocabulary is learned from the papers listed up to the first day. A learner is fitted anew
-    when the likes have changed, on what was listed by then, and asked again until they change.
-    """
-
-    def __init__(self, conn: Connection, first: date, last: date) -> None:
-        papers = store.papers.listed_between(conn, date.min, last)
-        papers.sort(key=lambda paper: (paper.listed_on, paper.id))
-        self._days = [paper.listed_on for paper in papers]
-        self._rows = {paper.id: row for row, paper in enumerate(papers)}
-        texts = [peer_text(paper.title, paper.abstract, paper.authors) for paper in papers]
-        n_first = bisect_right(self._days, first)
-        learned = Baselines.fit(texts[:n_first])
-        self._baselines = learned if n_first == len(texts) else learned.over(texts)
-        self._fitted: dict[str, tuple[tuple[int, tuple[int, ...]], F64]] = {}
-
-    def scores(self, name: str, moment: Moment, papers: Sequence[Paper]) -> F64:
-        """Return float64 (n,): how the named peer scores these papers for that moment."""
-        liked = tuple(
-            self._rows[vote.paper_id]
-            for vote in moment.votes
-            if vote.kind in LIKES and vote.paper_id in self._rows
-        )
-        asked = (moment.subscriber.id, liked)
-        if name not in self._fitted or self._fitted[name][0] != asked:
-            found = self._baselines.scores(
-                name,
-                moment.subscriber.interests,
-                liked,
-                np.random.default_rng([SEED, moment.subscriber.id, moment.on.toordinal()]),
-                n_known=bisect_right(self._days, moment.on),
-            )
-            self._fitted[name] = (asked, found)
-        return self._fitted[name][1][[self._rows[paper.id] for paper in papers]]
 
 
 def _in_listing_order(pool: Library) -> Library:

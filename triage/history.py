@@ -19,13 +19,15 @@ from triage.features import FEATURES, feature_matrix
 from triage.pastdays import Likes, PastDay, past_days, reader_weights, telling_rows
 from triage.ports import Progress, Scorer, silent
 from triage.records import F32, I32, I64, Background, Encodings, Library, Profile, Subscriber
-from triage.taste import background, learn
+from triage.taste import (
+    FEWEST_BACKGROUND,
+    MOST_LIKES_EACH,
+    MOST_LIKES_OF_ALL,
+    N_BACKGROUND,
+    background,
+    learn,
+)
 
-N_BACKGROUND = 10_000
-FEWEST_BACKGROUND = 2_000
-# Everybody's taste is nobody's own: no reader counts with more likes than this.
-MOST_LIKES_EACH = 50
-MOST_LIKES_OF_ALL = 3_000
 # The solvers of readers' models run outside Python's lock, so two past days are read at once; who
 # interrupts waits for one batch of them.
 AT_ONCE = 2

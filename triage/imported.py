@@ -19,13 +19,12 @@ import numpy as np
 
 from triage import store
 from triage.features import phrases
-from triage.gate import HeldOut, slate_ndcg
 from triage.history import Examples, History, Reader
+from triage.metrics import HeldOut, slate_ndcg
 from triage.pastdays import Likes
 from triage.ports import Encoder, Scorer
 from triage.ranking import load_library
-from triage.records import F64, I64, EventKind, Library, Subscriber
-from triage.relevance import RELEVANCE
+from triage.records import F64, I64, RELEVANCE, EventKind, Library, Subscriber
 from triage.tastes import FARTHEST_EAST
 
 if TYPE_CHECKING:

@@ -18,14 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from triage.ports import Encoder
-from triage.records import F32, F64, I32, I64, Interest, Library, Profile
+from triage.records import F32, F64, I32, I64, Interest, Library, Profile, ReasonKind
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-
-KIND = "interest_cluster"
-"""The kind of reason that points at an interest."""
 
 MAX_INTERESTS = 8
 # Linkage looks at all pairs. Older likes than these join the interest whose centre is nearest.
@@ -109,9 +106,8 @@ def find(profile: Profile, on: date, apart: float = USUAL_APARTNESS) -> Interest
         replace(old, papers=now.papers, phrases=now.phrases)
         for old, now in zip(olds, found, strict=True)
     )
-    centres = np.zeros((len(groups), dense.shape[1]), dtype=np.float32)
-    for row, group in enumerate(groups):
-        centres[row] = _centre(dense, group)
+    centres = np.array([_centre(dense, group) for group in groups], dtype=np.float32)
+    centres = centres.reshape(len(groups), dense.shape[1])
     n_likes = len(profile.liked)
     phrase_weights = np.full(len(profile.phrases), PHRASE_WORTH)
     weights = np.concatenate([phrase_weights, n_likes * _recency(n_likes)])
@@ -196,7 +192,8 @@ def _with_shares(profile: Profile, on: date, interests: Interests) -> Interests:
     sizes = np.where([each.rests(on) for each in interests.known], 0, interests.shares)
     whose = interests.nearest(profile.disliked.encodings.dense)
     for reason, at, row in zip(profile.less_of, profile.disliked_at, whose, strict=False):
-        if reason and reason.kind == KIND and row >= 0 and (on - at.date()).days < LESS_DAYS:
+        counts = row >= 0 and (on - at.date()).days < LESS_DAYS
+        if counts and reason and reason.kind is ReasonKind.INTEREST_CLUSTER:
             sizes[row] /= 2
     order = np.argsort(-sizes, kind="stable")
     return Interests(
@@ -262,48 +259,30 @@ def _name(mine: csr_matrix, common: csr_matrix, encoder: Encoder) -> str:
     more = mine - common
     more.data = np.maximum(more.data, 0)
     more.eliminate_zeros()
-    terms = encoder.terms(more, 4 * N_NAME_TERMS)
-    # "speculative decoding" says what "decoding" says.
-    told = [t for t in terms if not any(t != u and f" {t} " in f" {u} " for u in terms)]
-    return ", ".join(told[:N_NAME_TERMS])[:MAX_NAME]
+    terms = without_parts(encoder.terms(more, 4 * N_NAME_TERMS))
+    return ", ".join(terms[:N_NAME_TERMS])[:MAX_NAME]
 
 
-def _linked(dense: F32, apart: float) -> I64:
-    """Return int64 (n,): the group of each row, the groups being numbered without gaps."""
-    of: I64 = np.arange(len(dense), dtype=np.int64)
-    sums: F64 = np.asarray(dense @ dense.T, dtype=np.float64)
-    sizes: F64 = np.ones(len(dense))
-    while len(sums) > 1:
-        # A join never brings groups nearer to each other than they were (the linkage is
-        # reducible), so all pairs that are each other's nearest can join at once.
-        means = sums / np.outer(sizes, sizes)
-        np.fill_diagonal(means, -np.inf)
-        nearest = means.argmax(axis=1)
-        here = np.arange(len(sums))
-        first = here[(nearest[nearest] == here) & (here < nearest)]
-        near = means[first, nearest[first]]
-        joined = first[near >= apart]
-        if not len(joined):
-            if len(sums) <= MAX_INTERESTS:
-                break
-            joined = first[[int(near.argmax())]]
-        other = nearest[joined]
-        sums[joined] += sums[other]
-        sums[:, joined] += sums[:, other]
-        sizes[joined] += sizes[other]
-        stays = np.ones(len(sums), dtype=bool)
-        stays[other] = False
-        target = np.cumsum(stays) - 1
-        target[other] = target[joined]
-        of = target[of]
-        sums = sums[stays][:, stays]
-        # Adding in another order must not make one half differ from the other.
-        sums = (sums + sums.T) / 2
-        sizes = sizes[stays]
-    return of
+def without_parts(terms: Sequence[str]) -> list[str]:
+    """Leave out terms that are part of another: "speculative decoding" says "decoding", too."""
+    return [t for t in terms if not any(t != u and f" {t} " in f" {u} " for u in terms)]
 
 
-def _largest_first(of: I64) -> I32:
+def _linked(dense: F32, apart: float) -> I32:
+    """Return int32 (n,): the group of each row, the groups being numbered without gaps."""
+    if len(dense) < 2:
+        return np.zeros(len(dense), dtype=np.int32)
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    cosines = (dense @ dense.T)[np.triu_indices(len(dense), 1)].astype(np.float64)
+    links = linkage(np.maximum(1 - cosines, 0), "average")
+    n_joins = max(int((links[:, 2] <= 1 - apart).sum()), len(dense) - MAX_INTERESTS)
+    # Joins are cut by their number: several may be at the same height.
+    links[:, 2] = np.arange(1, len(dense))
+    return np.asarray(fcluster(links, n_joins, "distance") - 1, dtype=np.int32)
+
+
+def _largest_first(of: I32) -> I32:
     _, first, names, sizes = np.unique(
         of, return_index=True, return_inverse=True, return_counts=True
     )

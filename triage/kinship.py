@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from triage.features import author_keys
+from triage.author_names import author_keys
 from triage.records import F32, F64, I64
 
 # Who shares a name with many, or signs with many, tells little of what a paper is about.

@@ -16,8 +16,8 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from triage import library, store
+from triage.author_names import author_key, author_keys
 from triage.errors import ConfigError
-from triage.features import author_key, author_keys
 from triage.fetched import Batch, FetchedPaper, PaperId
 from triage.identity import title_key
 from triage.ingest import ingest

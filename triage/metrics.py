@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from triage.records import F32, F64
+from triage.records import F32, F64, I64
+
+K = 10
 
 
 def ndcg(relevance: ArrayLike, k: int) -> float:
@@ -27,6 +29,47 @@ def ndcg(relevance: ArrayLike, k: int) -> float:
     found = _relevance(relevance, k)
     best = _dcg(np.sort(found)[::-1][:k])
     return _dcg(found[:k]) / best if best > 0 else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Slates to judge by; the rows of a slate stand next to each other.
+
+    Attributes:
+        starts: int64 (n_slates,), the first row of each slate.
+        worth: float64 (n_rows,), the weighed gain of each paper, 0 for no vote or a bad one.
+        subscriber_ids: int64 (n_slates,).
+    """
+
+    starts: I64
+    worth: F64
+    subscriber_ids: I64
+
+
+def slate_ndcg(scores: F64, held_out: HeldOut) -> F64:
+    """Return float64 (n_slates,): nDCG@10 of an order by falling scores; NaN where nothing is good.
+
+    As `ndcg`, for many slates at once and with gains that are already weighed.
+
+    Args:
+        scores: float64 (n_rows,); ties keep the logged order.
+    """
+    best = _weighed_dcg(held_out.worth, held_out)
+    found = _weighed_dcg(scores, held_out)
+    values: F64 = np.divide(found, best, out=np.full(len(best), np.nan), where=best > 0)
+    return values
+
+
+def _weighed_dcg(scores: F64, held_out: HeldOut) -> F64:
+    n = len(scores)
+    if not n:
+        return np.zeros(0)
+    sizes = np.diff(held_out.starts, append=n)
+    slate = np.repeat(np.arange(len(sizes)), sizes)
+    order = np.lexsort((-scores, slate))
+    rank = np.arange(n) - np.repeat(held_out.starts, sizes)
+    discount = np.where(rank < K, 1 / np.log2(rank + 2), 0.0)
+    return np.add.reduceat(held_out.worth[order] * discount, held_out.starts)
 
 
 def recall(relevance: ArrayLike, k: int) -> float:

@@ -139,14 +139,13 @@ class Encoder(Protocol):
             them; None where likes have taught nothing.
     """
 
-    version: str
     since: date | None
 
-    def transform(self, texts: Sequence[str]) -> F32:
-        """Return float32 (n, d), rows of unit length; a text without known words is all zero."""
+    @property
+    def version(self) -> str: ...
 
     def encode(self, texts: Sequence[str]) -> Encodings:
-        """Return `transform(texts)` together with the words that it was made from."""
+        """Return the vectors of `texts`; a text without known words is all zero."""
 
     def terms(self, words: csr_matrix, k: int) -> tuple[str, ...]:
         """Return the at most `k` heaviest terms of one row of `Encodings.words`, CSR (1, v)."""

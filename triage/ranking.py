@@ -88,6 +88,11 @@ class Ranking:
     interests: Interests
     asking: bool = False
 
+    def aims(self) -> Aims:
+        """Return what a slate shall hold of each of the reader's interests."""
+        nearest = self.interests.nearest(self.candidates.encodings.dense)
+        return Aims(nearest, self.interests.shares)
+
     def best(self, k: int) -> list[Paper]:
         """Return the k best candidates, best first, ties in stored order."""
         order = np.argsort(-self.scores, kind="stable")[:k]
@@ -95,8 +100,7 @@ class Ranking:
 
     def rank_of(self, paper_id: int) -> int | None:
         """Return a candidate's 1-based rank, or None if it is not one."""
-        order = np.argsort(-self.scores, kind="stable")
-        ids = [self.candidates.papers[row].id for row in order]
+        ids = [paper.id for paper in self.best(len(self.scores))]
         return ids.index(paper_id) + 1 if paper_id in ids else None
 
 
@@ -226,10 +230,7 @@ def missed(
         n: how many at most; those below the reader's floor are not worth it.
     """
     floor = rules.of(ranking.profile.subscriber).score_floor
-    aims = Aims(
-        ranking.interests.nearest(ranking.candidates.encodings.dense), ranking.interests.shares
-    )
-    barred, papers = aims.barred(), ranking.candidates.papers
+    barred, papers = ranking.aims().barred(), ranking.candidates.papers
     best = (
         papers[row]
         for row in np.argsort(-ranking.scores, kind="stable")
@@ -245,7 +246,7 @@ def choose(
 ) -> tuple[Impression, ...]:
     """Cut a slate from a ranking by its reader's rules and say why each paper is on it."""
     rules = rules.of(ranking.profile.subscriber)
-    nearest = ranking.interests.nearest(ranking.candidates.encodings.dense)
+    aims = ranking.aims()
     placements = build_slate(
         ranking.scores,
         ranking.candidates.encodings.dense,
@@ -253,10 +254,10 @@ def choose(
         floor=rules.score_floor,
         n_exploration=rules.exploration_slots,
         rng=rng,
-        aims=Aims(nearest, ranking.interests.shares),
+        aims=aims,
         asking=ranking.asking and rules.exploration_slots > 0,
     )
-    rows = [placement.row for placement in placements]
+    rows, whose = [placement.row for placement in placements], aims.nearest
     contributions = scorer.contributions(ranking.features[rows])
     if ranking.profile.subscriber.community != 1:
         contributions[:, _COMMUNITY] *= ranking.profile.subscriber.community
@@ -277,7 +278,7 @@ def choose(
                 ranking.features[placement.row],
                 contribution,
                 encoder,
-                names[nearest[placement.row]] if several and nearest[placement.row] >= 0 else "",
+                names[whose[placement.row]] if several and whose[placement.row] >= 0 else "",
             ),
         )
         for placement, contribution in zip(placements, contributions, strict=True)

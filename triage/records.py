@@ -23,6 +23,7 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 class Verdict(StrEnum):
@@ -64,6 +65,13 @@ class EventKind(StrEnum):
 
 
 LIKES = frozenset({EventKind.VOTE_UP, EventKind.SAVE})
+RELEVANCE = {
+    EventKind.SAVE: 3,
+    EventKind.VOTE_UP: 2,
+    EventKind.VOTE_DOWN: 0,
+    EventKind.LESS_LIKE_THIS: 0,
+}
+"""How relevant a vote says that a paper is. A paper that was shown and not voted on has 0 too."""
 
 
 class Origin(StrEnum):
@@ -77,6 +85,22 @@ class Policy(StrEnum):
     """Why a paper stands at its position."""
 
     RANKED = "ranked"
+    EXPLORATION = "exploration"
+
+
+class ReasonKind(StrEnum):
+    """What a reason points at; all but the last two are groups of features, see `features`."""
+
+    LIKES = "likes"
+    WORDS = "words"
+    INTERESTS = "interests"
+    INTEREST_CLUSTER = "interest_cluster"
+    CATEGORY = "category"
+    FOLLOWED_AUTHOR = "followed_author"
+    LIKED_AUTHOR = "liked_author"
+    KEYWORDS = "keywords"
+    COMMUNITY = "community"
+    FRESHNESS = "freshness"
     EXPLORATION = "exploration"
 
 
@@ -173,7 +197,7 @@ class Subscriber:
 class Reason:
     """Why a paper is shown: `kind` for the program, `text` for people."""
 
-    kind: str
+    kind: ReasonKind
     text: str
 
 

@@ -12,16 +12,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from triage.propensity import Attention
-from triage.records import F32, F64, I32, I64, EventKind
-
-RELEVANCE = {
-    EventKind.SAVE: 3,
-    EventKind.VOTE_UP: 2,
-    EventKind.VOTE_DOWN: 0,
-    EventKind.LESS_LIKE_THIS: 0,
-}
-"""How relevant a vote says that a paper is. A paper that was shown and not voted on has 0 too."""
+from triage.position_bias import Attention
+from triage.records import F32, F64, I32, I64, RELEVANCE, EventKind
 
 IGNORED = -1
 """Stands for relevance where a paper was shown and not voted on."""
@@ -35,8 +27,6 @@ SILENT = 0.5
 ENOUGH = 100.0
 """About ten digests: up to that weight nobody is cut, however little the others say."""
 
-_SPAN = np.int64(2**31)
-
 
 def marks_of(
     subscriber_ids: I64, paper_ids: I64, votes: Iterable[tuple[int, int, EventKind]]
@@ -48,16 +38,9 @@ def marks_of(
         paper_ids: int64 (n,), what was shown.
         votes: (subscriber id, paper id, kind), oldest first: the last one on a paper counts.
     """
-    last = {who * int(_SPAN) + paper: RELEVANCE[kind] for who, paper, kind in votes}
-    if not last:
-        return np.full(len(paper_ids), IGNORED, dtype=np.int32)
-    keys = np.fromiter(last.keys(), dtype=np.int64, count=len(last))
-    values = np.fromiter(last.values(), dtype=np.int32, count=len(last))
-    order = np.argsort(keys)
-    keys, values = keys[order], values[order]
-    wanted = subscriber_ids * _SPAN + paper_ids
-    places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[places] == wanted, values[places], np.int32(IGNORED)).astype(np.int32)
+    last = {(who, paper): RELEVANCE[kind] for who, paper, kind in votes}
+    shown = zip(subscriber_ids.tolist(), paper_ids.tolist(), strict=True)
+    return np.array([last.get(each, IGNORED) for each in shown], dtype=np.int32)
 
 
 def row_weights(marks: I32, positions: I32, propensities: F32, attention: Attention) -> F32:

@@ -9,16 +9,16 @@ promote a peer, but an operator should see when one would serve people better.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from triage import store
-from triage.baselines import NAMES, Baselines, peer_text
+from triage.baselines import NAMES, PastBaselines
 from triage.due import digest_at
-from triage.records import F64, I64, LIKES, Paper
+from triage.records import F64, I64, LIKES, Paper, Subscriber
 from triage.store.slates import TrainingLog
 
 if TYPE_CHECKING:
@@ -41,45 +41,33 @@ def sampled(log: TrainingLog, rng: np.random.Generator) -> I64:
     return np.flatnonzero(np.isin(log.slate_ids, slates))
 
 
-def peer_scores(conn: Connection, log: TrainingLog, rng: np.random.Generator) -> dict[str, F64]:
+def peer_scores(conn: Connection, log: TrainingLog) -> dict[str, F64]:
     """Return float64 (n,) for each peer: its scores of the log's rows, from what was known then.
 
     Args:
         log: at least one row.
     """
-    days = [date.fromordinal(int(day)) for day in log.days]
     starts = np.flatnonzero(np.diff(log.slate_ids, prepend=-1))
-    liked = [_liked(conn, int(log.subscriber_ids[row]), days[row]) for row in starts]
+    days = [date.fromordinal(int(day)) for day in log.days[starts]]
+    readers = [store.subscribers.by_id(conn, int(id)) for id in log.subscriber_ids[starts]]
+    liked = [_liked(conn, who, on) for who, on in zip(readers, days, strict=True)]
     papers = _literature(conn, log, liked, min(days), max(days))
-    listed = [paper.listed_on for paper in papers]
-    place = {paper.id: row for row, paper in enumerate(papers)}
-    texts = [peer_text(paper.title, paper.abstract, paper.authors) for paper in papers]
-    n_before = bisect_left(listed, min(days))
-    # Where nothing was listed earlier, what there is teaches the words.
-    peers = Baselines.fit(texts[:n_before]).over(texts) if n_before else Baselines.fit(texts)
+    peers = PastBaselines(papers, min(days))
     found = {name: np.zeros(len(log)) for name in NAMES}
-    sizes = np.diff(starts, append=len(log))
-    for start, size, likes in zip(starts, sizes, liked, strict=True):
-        subscriber = store.subscribers.by_id(conn, int(log.subscriber_ids[start]))
-        rows = [place.get(int(id), -1) for id in log.paper_ids[start : start + size]]
-        for name in NAMES:
-            scores = peers.scores(
-                name,
-                subscriber.interests if subscriber else "",
-                [place[id] for id in likes if id in place],
-                rng,
-                n_known=bisect_right(listed, days[start]),
-            )
-            found[name][start : start + size] = np.where(np.array(rows) < 0, 0.0, scores[rows])
+    slates = [slice(*ends) for ends in pairwise([*starts.tolist(), len(log)])]
+    for slate, who, likes, on in zip(slates, readers, liked, days, strict=True):
+        for name, scores in found.items():
+            if who is not None:
+                ids = log.paper_ids[slate].tolist()
+                scores[slate] = peers.scores(name, who, likes, on, ids)
     return found
 
 
-def _liked(conn: Connection, subscriber_id: int, on: date) -> list[int]:
+def _liked(conn: Connection, subscriber: Subscriber | None, on: date) -> list[int]:
     """Return what a subscriber had liked before a day's digest, newest first."""
-    subscriber = store.subscribers.by_id(conn, subscriber_id)
     if subscriber is None:
         return []
-    votes = store.events.votes(conn, subscriber_id, digest_at(on, 0, subscriber.zone))
+    votes = store.events.votes(conn, subscriber.id, digest_at(on, 0, subscriber.zone))
     return [vote.paper_id for vote in votes if vote.kind in LIKES]
 
 

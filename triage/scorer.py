@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from triage import modelfile
+from triage.cold_start import ColdStartScorer, checked, sigmoid
 from triage.errors import ModelError, NotEnoughFeedback
 from triage.features import FEATURE_VERSION, FEATURES, IN_THE_DAY
 from triage.formula import Formula, fitted
@@ -31,41 +32,6 @@ if TYPE_CHECKING:
     from lightgbm import Booster, Dataset
 
 KIND = "scorer"
-COLD_START = "cold-"
-"""Versions of the cold-start scorer begin so, those of trained ones do not."""
-
-# Cosines of whole papers in words are around 0.1 to 0.3, of short phrases half of that, and dense
-# ones twice as much: the weights bring a good match by any evidence to a margin of 3 or more.
-COLD_WEIGHTS: Mapping[str, float] = {
-    "words_like_mean": 14.0,
-    "words_like_max": 2.0,
-    "words_like_top3": 3.0,
-    "dense_like_mean": 1.0,
-    "dense_like_max": 0.5,
-    "dense_like_top3": 1.5,
-    "words_dislike_max": -6.0,
-    "dense_dislike_max": -1.5,
-    "words_interest_max": 6.0,
-    "dense_interest_max": 3.0,
-    "sense_interest_max": 5.0,
-    "interest_cover": 1.5,
-    "cluster_meaning": 0.4,
-    "category_chosen": 0.8,
-    "category_affinity": 1.5,
-    "followed_author": 3.0,
-    "liked_author_overlap": 0.45,
-    "include_keyword_hits": 1.2,
-    "upvotes_log1p": 0.15,
-    "age_days": -0.03,
-}
-# Nothing known: 0.27 for every paper. The more is known, the more a paper must bring.
-COLD_BASE = -1.0
-COLD_KNOWN = -1.8
-COLD_LIKES = -0.7
-# The centre of many likes is near to everything in their field: per log(1 + likes), up to 50.
-COLD_MANY_LIKES = -0.6
-MANY_LIKES_LOG1P = 4.0
-
 # The least that trees are grown on: fewer rows than this cannot fill two leaves twice.
 MIN_ROWS = 20
 MIN_RELEVANT = 5
@@ -89,38 +55,6 @@ _RISING = {
     "category_chosen", "followed_author", "liked_author_overlap", "include_keyword_hits",
 } - _FALLING  # fmt: skip
 _MONOTONE = [(name in _RISING) - (name in _FALLING) for name in FEATURES]
-_WEIGHTS: F64 = np.array([COLD_WEIGHTS.get(name, 0.0) for name in FEATURES])
-
-
-class ColdStartScorer:
-    """A fixed formula: what is near to likes, interests, wishes and people, and far from dislikes.
-
-    The margin is linear in the features. Means bring out what a reader usually likes, best matches
-    let one paper or phrase of a second interest stand for itself, and the base falls with what is
-    known, so that a match has to be a match of something.
-    """
-
-    version = f"{COLD_START}2"
-    encoder_version: str | None = None
-
-    def margin(self, X: F32) -> F64:
-        """Return float64 (n,), the logit of the score."""
-        return np.asarray(self.contributions(X).sum(axis=1) + COLD_BASE, dtype=np.float64)
-
-    def score(self, X: F32) -> F64:
-        """Return float64 (n,) in [0, 1]; (0,) for no rows."""
-        return _sigmoid(self.margin(X))
-
-    def contributions(self, X: F32) -> F64:
-        """Return float64 (n, n_features): each feature's summand of the margin."""
-        X = _checked(X)
-        parts = X.astype(np.float64) * _WEIGHTS
-        likes, interests = FEATURES.index("n_likes_log1p"), FEATURES.index("has_interests")
-        has_likes = X[:, likes] > 0
-        many = np.minimum(X[:, likes], MANY_LIKES_LOG1P)
-        parts[:, likes] += COLD_LIKES * has_likes + COLD_MANY_LIKES * many
-        parts[:, interests] += COLD_KNOWN * (has_likes | (X[:, interests] > 0))
-        return parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +74,10 @@ class LambdaMartScorer:
     Attributes:
         version: hash of the trees and what they are bound to.
         encoder_version: the encoder whose features the trees were grown on.
-        metrics: figures that training wrote beside the model.
     """
 
     def __init__(
-        self,
-        text: str,
-        learned: Formula | None,
-        scale: Scale,
-        encoder_version: str,
-        metrics: Mapping[str, float],
+        self, text: str, learned: Formula | None, scale: Scale, encoder_version: str
     ) -> None:
         modelfile.check_trees(text, FEATURES)
         from lightgbm import Booster
@@ -158,7 +86,6 @@ class LambdaMartScorer:
         bound = f"{FEATURE_VERSION} {encoder_version} {scale!r} {facts}\n{text}"
         self.version = f"lm-{hashlib.sha256(bound.encode()).hexdigest()[:12]}"
         self.encoder_version: str | None = encoder_version
-        self.metrics = dict(metrics)
         self._text, self._scale, self._learned = text, scale, learned
         self._booster: Booster = Booster(model_str=text)
 
@@ -188,7 +115,9 @@ class LambdaMartScorer:
                 hold both relevant and other rows.
             ValueError: the arguments do not fit each other.
         """
-        X = _checked(X)
+        import lightgbm
+
+        X = checked(X)
         if not len(X) == len(relevance) == len(weights) == sum(group_sizes):
             raise ValueError(
                 f"{len(X)} rows, {len(relevance)} relevances, {len(weights)} weights and groups of "
@@ -196,23 +125,18 @@ class LambdaMartScorer:
             )
         _check_enough(relevance, group_sizes)
         log = _begun(X, relevance, np.asarray(group_sizes), weights, seed)
-        booster = _grow(log, _rounds(log, seed), seed)
+        n_rounds = _rounds(log, seed)
+        booster = lightgbm.train(_parameters(len(X), seed), log.dataset(), n_rounds)
         scale = _scale(booster, log)
-        return cls(booster.model_to_string(), log.learned, scale, encoder_version, {})
-
-    def with_metrics(self, metrics: Mapping[str, float]) -> LambdaMartScorer:
-        """Return the same scorer with other figures beside it."""
-        return LambdaMartScorer(
-            self._text, self._learned, self._scale, str(self.encoder_version), metrics
-        )
+        return cls(booster.model_to_string(), log.learned, scale, encoder_version)
 
     def score(self, X: F32) -> F64:
         """Return float64 (n,) in [0, 1]; (0,) for no rows."""
-        X = _checked(X)
+        X = checked(X)
         if not len(X):
             return np.zeros(0)
         trees = np.asarray(self._booster.predict(X, raw_score=True, num_threads=1))
-        return _sigmoid(self._scale.gain * (_init(self._learned, X) + trees) - self._scale.offset)
+        return sigmoid(self._scale.gain * (_init(self._learned, X) + trees) - self._scale.offset)
 
     def contributions(self, X: F32) -> F64:
         """Return float64 (n, n_features): the formulas' summands plus the trees' SHAP values.
@@ -220,7 +144,7 @@ class LambdaMartScorer:
         SHAP values (Lundberg et al. 2018) cost about a millisecond for two rows: explain what is
         shown, not all candidates.
         """
-        X = _checked(X)
+        X = checked(X)
         if not len(X):
             return np.zeros((0, len(FEATURES)))
         trees = np.asarray(self._booster.predict(X, pred_contrib=True, num_threads=1))
@@ -239,7 +163,6 @@ class LambdaMartScorer:
             "feature_version": FEATURE_VERSION,
             "features": list(FEATURES),
             "starts_from": ColdStartScorer.version,
-            "metrics": self.metrics,
             "libraries": {"lightgbm": lightgbm.__version__},
         }
         modelfile.write(folder, KIND, {"trees.txt": self._text.encode()}, facts, key)
@@ -267,7 +190,7 @@ class LambdaMartScorer:
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{folder} holds a scorer of an unknown form; train again") from error
         text, encoder_version = files["trees.txt"].decode(), str(manifest["encoder_version"])
-        return cls(text, learned, scale, encoder_version, manifest["metrics"])
+        return cls(text, learned, scale, encoder_version)
 
 
 def _start(learned: Formula | None, X: F32) -> F64:
@@ -362,12 +285,6 @@ def _begun(X: F32, relevance: I32, group_sizes: I64, weights: F32, seed: int) ->
     return _Log(X, relevance, group_sizes, weights, learned, _init(learned, X))
 
 
-def _grow(log: _Log, n_rounds: int, seed: int) -> Booster:
-    import lightgbm
-
-    return lightgbm.train(_parameters(len(log.X), seed), log.dataset(), n_rounds)
-
-
 def _rounds(log: _Log, seed: int) -> int:
     """Return how many trees serve the newest fifth of the query groups best, grown on the rest.
 
@@ -423,13 +340,3 @@ def _parameters(n_rows: int, seed: int) -> dict[str, Any]:
         "num_threads": 1,
         "verbosity": -1,
     }
-
-
-def _checked(X: F32) -> F32:
-    if X.ndim != 2 or X.shape[1] != len(FEATURES):
-        raise ValueError(f"feature rows of shape {X.shape} instead of (n, {len(FEATURES)})")
-    return X
-
-
-def _sigmoid(margin: F64) -> F64:
-    return np.asarray(1 / (1 + np.exp(-np.clip(margin, -500, 500))), dtype=np.float64)

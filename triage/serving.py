@@ -8,13 +8,12 @@ goes out whatever happened to the model files.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import structlog
 
 from triage import store
-from triage.due import encoder_due
 from triage.errors import ModelError, NotFound
 from triage.ports import Clock, Encoder, Progress, Scorer, Workshop, silent
 from triage.store import Database
@@ -23,6 +22,8 @@ log = structlog.get_logger()
 
 CHUNK = 1000
 PAIRS_KEPT = 3
+ENCODER_AGE = timedelta(days=7)
+ENCODER_GROWTH = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,16 @@ def _due(database: Database, encoder: Encoder, on: date) -> bool:
     return encoder_due(fitted.metrics["n_papers"], fitted.created_at.date(), n_papers, on)
 
 
+def encoder_due(n_fitted: int, fitted_on: date, n_now: int, on: date) -> bool:
+    """Tell whether an encoder should be fitted anew.
+
+    It should once the corpus has grown by half, or after a week in which anything came.
+    """
+    if n_now <= n_fitted:
+        return False
+    return n_now >= ENCODER_GROWTH * n_fitted or on - fitted_on >= ENCODER_AGE
+
+
 def fit_encoder(database: Database, workshop: Workshop, clock: Clock) -> Encoder:
     """Fit an encoder on all stored papers and what readers like, and note it.
 
@@ -122,6 +133,14 @@ def promote(database: Database, clock: Clock, scorer: Scorer, encoder: Encoder, 
         recent = store.versions.history(conn)[:PAIRS_KEPT]
         store.encodings.drop_others(conn, [pair.encoder_version for pair in recent])
     log.info("promoted", scorer=scorer.version, encoder=encoder.version, why=why)
+
+
+def taught_until(database: Database, scorer: Scorer) -> date | None:
+    """Return the newest day that a kept scorer has learned from, None if from none."""
+    with database.read() as conn:
+        row = store.versions.get(conn, scorer.version)
+    told = row.metrics.get("taught_until") if row else None
+    return date.fromisoformat(told) if told else None
 
 
 def encode_new(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from triage.propensity import asking_pools, draw, exploration_pool
-from triage.records import F32, F64, I32, I64, Placement, Policy
+from triage.records import F32, F64, I32, I64, Bools, Placement, Policy
 
 # How much a score counts against likeness to what is on the slate already (λ of the paper below).
 RELEVANCE_SHARE = 0.75
@@ -31,7 +30,7 @@ class Aims:
     nearest: I32
     shares: F64
 
-    def barred(self) -> NDArray[np.bool_]:
+    def barred(self) -> Bools:
         """Return bool (n,): which rows belong to an interest that rests."""
         resting = np.append(self.shares == 0, False)
         return np.asarray(resting[self.nearest], dtype=np.bool_)
@@ -102,7 +101,7 @@ def build_slate(
         pools = asking_pools(scores, dense, out, floor, n_drawn)
         drawn = [each for pool in pools for each in draw(pool, 1, rng)]
     else:
-        pool, _ = exploration_pool(scores, out, floor, aims.nearest >= 0)
+        pool = exploration_pool(scores, out, floor, aims.nearest >= 0)
         drawn = list(draw(pool, n_drawn, rng))
     explored = [(row, chance, Policy.EXPLORATION) for row, chance in drawn]
     return tuple(
@@ -111,9 +110,7 @@ def build_slate(
     )
 
 
-def _varied(
-    scores: F64, dense: F32, n: int, floor: float, aims: Aims, allowed: NDArray[np.bool_]
-) -> list[int]:
+def _varied(scores: F64, dense: F32, n: int, floor: float, aims: Aims, allowed: Bools) -> list[int]:
     if n < 1:
         return []
     order: I64 = np.argsort(-scores, kind="stable").astype(np.int64)
@@ -153,14 +150,14 @@ class _Quotas:
     def _by(self, positions: int) -> I64:
         return np.floor(self._shares * positions + 1e-9).astype(np.int64)
 
-    def in_reach(self) -> NDArray[np.bool_]:
+    def in_reach(self) -> Bools:
         """Return which rows are among the best of their interest, as many as variety looks at."""
         reached = np.zeros(len(self._whose), dtype=bool)
         for interest, wanted in enumerate(self._wanted):
             reached[np.flatnonzero(self._whose == interest)[: wanted * REACH]] = True
         return reached
 
-    def may_come(self, whose: I32, turn: int) -> NDArray[np.bool_]:
+    def may_come(self, whose: I32, turn: int) -> Bools:
         """Return which rows may stand at a turn, counted from 0: all, or those of who is due."""
         owed = np.maximum(self._wanted - self._taken, 0)
         late = np.minimum(self._by(turn), self._wanted) > self._taken

@@ -20,7 +20,7 @@ import numpy as np
 
 from triage.features import cover, recency_weights, standing
 from triage.interests import apartness, cluster
-from triage.records import F32, F64, I64, Background, Library, Profile, Taste
+from triage.records import F32, F64, I64, Background, Encodings, Library, Profile, Taste
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix, csr_matrix
@@ -41,6 +41,11 @@ FEWEST_NEIGHBOURS = 5
 NEAR_OTHERS = 800
 FEWEST_OF_AN_INTEREST = 3
 FEWEST_LIKES_OF_ALL = 30
+N_BACKGROUND = 10_000
+FEWEST_BACKGROUND = 2_000
+# Everybody's taste is nobody's own: no reader counts with more likes than this.
+MOST_LIKES_EACH = 50
+MOST_LIKES_OF_ALL = 3_000
 
 
 def background(name: str, papers: Library, liked: csr_matrix) -> Background:
@@ -98,32 +103,32 @@ def learn(profile: Profile, past: Background) -> Taste:
         is_all = len(own) == len(liked)
         models.append(all_likes if is_all else _fit(own.words, others_words, STRENGTH))
         meanings.append(meanings[0] if is_all else _fit_meaning(own.sense, rest.sense))
-    return Taste(
-        words=_sparse(np.stack([weights for weights, _ in models])),
-        intercepts=np.array([intercept for _, intercept in models], dtype=np.float32),
-        meaning=np.stack(meanings),
-        word_centres=_sparse(_centres([each.words for each in interests], rest.words)),
-        dense_centres=_centres([each.dense for each in interests], rest.dense),
-        sense_centres=_centres([each.sense for each in interests], rest.sense),
-        anchors=_sparse(_centres([past.encodings.words[rows] for rows in near], rest.words)),
-        everybody=past.everybody,
-    )
+    return _taste(past, models, meanings, interests, near)
 
 
 def nothing(past: Background) -> Taste:
     """Return the taste of a reader of whom nothing is known."""
-    words, dense, sense = (
-        _centres([], space)
-        for space in (past.encodings.words, past.encodings.dense, past.encodings.sense)
-    )
+    return _taste(past, [], [], [], [])
+
+
+def _taste(
+    past: Background,
+    models: Sequence[tuple[F32, float]],
+    meanings: Sequence[F32],
+    interests: Sequence[Encodings],
+    near: Sequence[I64],
+) -> Taste:
+    vectors = past.encodings
+    words = np.array([weights for weights, _ in models], dtype=np.float32)
+    meaning = np.array(meanings, dtype=np.float32)
     return Taste(
-        words=_sparse(words),
-        intercepts=np.zeros(0, dtype=np.float32),
-        meaning=sense,
-        word_centres=_sparse(words),
-        dense_centres=dense,
-        sense_centres=sense,
-        anchors=_sparse(words),
+        words=_sparse(words.reshape(len(models), vectors.words.shape[1])),
+        intercepts=np.array([intercept for _, intercept in models], dtype=np.float32),
+        meaning=meaning.reshape(len(meanings), vectors.sense.shape[1]),
+        word_centres=_sparse(_centres([each.words for each in interests], vectors.words)),
+        dense_centres=_centres([each.dense for each in interests], vectors.dense),
+        sense_centres=_centres([each.sense for each in interests], vectors.sense),
+        anchors=_sparse(_centres([vectors.words[rows] for rows in near], vectors.words)),
         everybody=past.everybody,
     )
 

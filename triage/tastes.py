@@ -19,11 +19,17 @@ import structlog
 
 from triage import store
 from triage.features import FEATURE_VERSION
-from triage.history import FEWEST_BACKGROUND, MOST_LIKES_EACH, MOST_LIKES_OF_ALL, N_BACKGROUND
 from triage.ports import Encoder
 from triage.ranking import Learner, load_library
-from triage.records import F32, Background, Library, Paper, Profile, Taste
-from triage.taste import background, learn
+from triage.records import F32, Background, Paper, Profile, Taste
+from triage.taste import (
+    FEWEST_BACKGROUND,
+    MOST_LIKES_EACH,
+    MOST_LIKES_OF_ALL,
+    N_BACKGROUND,
+    background,
+    learn,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -118,15 +124,13 @@ class Tastes:
             papers = store.papers.newest_before(conn, until, N_BACKGROUND)
             listed = load_library(conn, self._encoder, papers)
             liked = load_library(conn, self._encoder, _liked(conn, until))
-            self._backgrounds[until] = self._gathered(until, listed, liked)
+            self._backgrounds[until] = None
+            try:
+                words = liked.encodings.words
+                self._backgrounds[until] = background(str(until), listed, words)
+            except Exception:
+                log.exception("no tastes, for want of a background", until=str(until))
         return self._backgrounds[until]
-
-    def _gathered(self, until: date, listed: Library, liked: Library) -> Background | None:
-        try:
-            return background(str(until), listed, liked.encodings.words)
-        except Exception:
-            log.exception("no tastes, for want of a background", until=str(until))
-            return None
 
 
 @dataclass(frozen=True, slots=True)

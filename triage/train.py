@@ -9,7 +9,7 @@ and turns out worse than the cold-start scorer makes way for that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -18,17 +18,19 @@ import numpy as np
 import structlog
 
 from triage import store
+from triage.bootstrap import Interval, dice, interval
 from triage.errors import NotEnoughFeedback, NotFound
 from triage.features import FEATURE_VERSION, FEATURES, GROUPS
-from triage.gate import FEWEST_SLATES, HeldOut, Interval, Winner, decide, interval, slate_ndcg
+from triage.gate import FEWEST_SLATES, Winner, decide
 from triage.history import Examples, History
 from triage.imported import imported, judged, like_days, taught_by
+from triage.metrics import HeldOut, slate_ndcg
 from triage.ports import Clock, Encoder, Scorer, Workshop
-from triage.propensity import Attention, attention
+from triage.position_bias import Attention, attention
 from triage.records import F32, F64, I32, I64, EventKind
 from triage.relevance import IGNORED, fair_shares, gains, marks_of, row_weights, vote_weights
 from triage.rivals import peer_scores, sampled
-from triage.serving import encode_new, promote, refreshed, serving
+from triage.serving import Serving, encode_new, promote, refreshed, serving, taught_until
 from triage.shelf import clear_away
 from triage.store import Database
 from triage.store.slates import TrainingLog
@@ -37,7 +39,6 @@ log = structlog.get_logger()
 
 HELD_OUT = 1 / 3
 MOST_DAYS_HELD_OUT = 14
-SEED = 0
 ROWS_EXPLAINED = 300
 
 
@@ -118,10 +119,91 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
     pair = serving(database, workshop, clock, today)
     cold = workshop.cold_scorer()
     lessons, looks = gathered(database)
-    taught_until = _taught_until(database, pair.scorer)
-    earlier, later = split(lessons, taught_until)
+    trial = _trial(database, workshop, clock, pair, lessons)
+    model = _fit(workshop, trial.earlier, trial.encoder, trial.library, trial.until)
+    scorers = {"challenger": model.scorer, "serving": pair.scorer, "cold": cold}
+    values, held_out = _judge(trial, scorers, today)
+    winner, why = decide(
+        values["challenger"],
+        values["serving"],
+        None if pair.scorer.version == cold.version else values["cold"],
+        held_out.subscriber_ids,
+        dice(),
+    )
+    if not len(trial.later) and len(held_out.starts):
+        why = f"judged by past days of imported likes, for want of later digests: {why}"
+    figures = _figures(values, held_out) | _against_peers(database, model.scorer, trial.later)
+    if winner is Winner.CHALLENGER:
+        # What goes live has learned from the newest slates and likes as well.
+        challenger = model.scorer.version
+        library = _imported(database, trial.encoder, today)
+        model = _fit(workshop, lessons, trial.encoder, library, today)
+        if challenger != model.scorer.version and not _is_known(database, challenger):
+            workshop.discard(challenger)
+    report = TrainReport(
+        version=model.scorer.version,
+        n_impressions=len(lessons),
+        n_votes=lessons.n_votes,
+        n_slates=len(lessons.held_out().starts),
+        n_held_out=int((~np.isnan(values["challenger"])).sum()),
+        taught_until=model.taught_until.isoformat(),
+        challenger_ndcg=figures["challenger"].mean,
+        serving_version=pair.scorer.version,
+        serving_ndcg=figures["serving"].mean,
+        cold_ndcg=figures["cold"].mean,
+        promoted=winner is Winner.CHALLENGER,
+        cold_took_over=winner is Winner.COLD,
+        why=why,
+    )
+    card = _card(report, model, trial.later, figures, looks) | workshop.facts(report.version)
+    card["past_days"] = len(model.examples.group_sizes)
+    with database.write() as conn:
+        store.versions.add(conn, report.version, "scorer", trial.encoder.version, card, clock.now())
+    if winner is Winner.CHALLENGER:
+        promote(database, clock, model.scorer, trial.encoder, why)
+    elif winner is Winner.COLD:
+        promote(database, clock, cold, pair.encoder, why)
+    clear_away(database, workshop, clock)
+    log.info("trained", version=report.version, winner=str(winner), why=why)
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """What a challenger learns from, and what judges it.
+
+    Attributes:
+        earlier, later: slates that teach and that judge.
+        encoder: that of the challenger.
+        library: imported likes.
+        until: past days before it teach; those from it on judge where no slates are later.
+    """
+
+    earlier: Lessons
+    later: Lessons
+    encoder: Encoder
+    library: History
+    until: date
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A scorer with what it was fitted on, and the newest day of that."""
+
+    scorer: Scorer
+    lessons: Lessons
+    examples: Examples
+    taught_until: date
+
+
+def _trial(
+    database: Database, workshop: Workshop, clock: Clock, pair: Serving, lessons: Lessons
+) -> _Trial:
+    today = clock.now().date()
+    known_until = taught_until(database, pair.scorer)
+    earlier, later = split(lessons, known_until)
     encoder = pair.encoder
-    if len(later) or pair.scorer.version == cold.version:
+    if len(later) or pair.scorer.version == workshop.cold_scorer().version:
         encoder = refreshed(database, workshop, clock, pair.encoder, today)
     # else past days judge, whose rows the serving scorer must understand, too.
     first_later = date.fromordinal(later.days[0]) if len(later) else None
@@ -131,68 +213,37 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
             "nobody has voted on a digest yet: training needs votes from mails or imported likes,"
             " which the cold-start scorer uses meanwhile"
         )
-    until = first_later or _split_of_likes(like_days(library), taught_until, today)
-    examples = taught_by(library, until, cold)
-    challenger = fit(workshop, earlier, encoder, examples)
-    scorers = {"challenger": challenger, "serving": pair.scorer, "cold": cold}
-    if first_later:
-        held_out = later.held_out()
-        values = {
-            name: slate_ndcg(scorer.score(later.log.features), held_out)
-            for name, scorer in scorers.items()
-        }
-    else:
-        values, held_out = judged(library, until, today, scorers)
-    winner, why = decide(
-        values["challenger"],
-        values["serving"],
-        None if pair.scorer.version == cold.version else values["cold"],
-        held_out.subscriber_ids,
-        _dice(),
-    )
-    if not first_later and len(held_out.starts):
-        why = f"judged by past days of imported likes, for want of later digests: {why}"
-    figures = {
-        name: interval(each, held_out.subscriber_ids, _dice()) for name, each in values.items()
+    until = first_later or _split_of_likes(like_days(library), known_until, today)
+    return _Trial(earlier, later, encoder, library, until)
+
+
+def _fit(
+    workshop: Workshop, lessons: Lessons, encoder: Encoder, library: History, until: date
+) -> _Model:
+    """Fit a ranker on lessons and on past days before `until`, and keep it."""
+    examples = taught_by(library, until, workshop.cold_scorer())
+    scorer = fit(workshop, lessons, encoder, examples)
+    days = lessons.days[-1:] + [until.toordinal() - 1] * (len(examples) > 0)
+    return _Model(scorer, lessons, examples, date.fromordinal(max(days)))
+
+
+def _judge(
+    trial: _Trial, scorers: Mapping[str, Scorer], today: date
+) -> tuple[dict[str, F64], HeldOut]:
+    """Return each scorer's nDCG@10 of every slate that judges, and these slates."""
+    if not len(trial.later):
+        return judged(trial.library, trial.until, today, scorers)
+    held_out = trial.later.held_out()
+    X = trial.later.log.features
+    return {name: slate_ndcg(each.score(X), held_out) for name, each in scorers.items()}, held_out
+
+
+def _figures(values: Mapping[str, F64], held_out: HeldOut) -> dict[str, Interval]:
+    gain = values["challenger"] - values["serving"]
+    return {
+        name: interval(each, held_out.subscriber_ids, dice())
+        for name, each in {**values, "challenger - serving": gain}.items()
     }
-    gain = interval(values["challenger"] - values["serving"], held_out.subscriber_ids, _dice())
-    figures |= {"challenger - serving": gain, **_against_peers(database, challenger, later)}
-    taught, scorer, last_on = earlier, challenger, _last_taught(earlier, examples, until)
-    if winner is Winner.CHALLENGER:
-        # What goes live has learned from the newest slates and likes as well.
-        examples = taught_by(_imported(database, encoder, today), today, cold)
-        taught, scorer = lessons, fit(workshop, lessons, encoder, examples)
-        last_on = _last_taught(lessons, examples, today)
-        if challenger.version != scorer.version and not _is_known(database, challenger.version):
-            workshop.discard(challenger.version)
-    report = TrainReport(
-        version=scorer.version,
-        n_impressions=len(lessons),
-        n_votes=lessons.n_votes,
-        n_slates=len(lessons.held_out().starts),
-        n_held_out=int((~np.isnan(values["challenger"])).sum()),
-        taught_until=last_on.isoformat(),
-        challenger_ndcg=figures["challenger"].mean,
-        serving_version=pair.scorer.version,
-        serving_ndcg=figures["serving"].mean,
-        cold_ndcg=figures["cold"].mean,
-        promoted=winner is Winner.CHALLENGER,
-        cold_took_over=winner is Winner.COLD,
-        why=why,
-    )
-    card = _card(report, taught, later, figures, looks)
-    explained = taught.log.features if len(taught) else examples.features
-    card |= {"importances": _importances(scorer, explained), **workshop.facts(scorer.version)}
-    card["past_days"] = len(examples.group_sizes)
-    with database.write() as conn:
-        store.versions.add(conn, scorer.version, "scorer", encoder.version, card, clock.now())
-    if winner is Winner.CHALLENGER:
-        promote(database, clock, scorer, encoder, why)
-    elif winner is Winner.COLD:
-        promote(database, clock, cold, pair.encoder, why)
-    clear_away(database, workshop, clock)
-    log.info("trained", version=scorer.version, winner=str(winner), why=why)
-    return report
 
 
 def _imported(database: Database, encoder: Encoder, until: date) -> History:
@@ -208,12 +259,6 @@ def _split_of_likes(days: list[int], taught_until: date | None, today: date) -> 
     """Return the day from which past days judge, `today` where none can."""
     n_later = _n_later(days, taught_until) if days else 0
     return date.fromordinal(days[-n_later]) if n_later else today
-
-
-def _last_taught(lessons: Lessons, examples: Examples, until: date) -> date:
-    """Return the newest day that was learned from."""
-    days = lessons.days[-1:] + [until.toordinal() - 1] * (len(examples) > 0)
-    return date.fromordinal(max(days))
 
 
 def train_in_words(database: Database, workshop: Workshop, clock: Clock) -> str:
@@ -309,30 +354,18 @@ def _against_peers(database: Database, challenger: Scorer, later: Lessons) -> di
     """Return each peer's nDCG@10 on some of the later slates, and the challenger's gain on it."""
     if len(later.held_out().starts) < FEWEST_SLATES:
         return {}
-    rows = sampled(later.log, _dice())
+    rows = sampled(later.log, dice())
     some = later.taken(rows)
     held_out = some.held_out()
     ours = slate_ndcg(challenger.score(some.log.features), held_out)
     with database.read() as conn:
-        scores = peer_scores(conn, some.log, _dice())
+        scores = peer_scores(conn, some.log)
     figures = {}
     for name, each in scores.items():
         theirs = slate_ndcg(each, held_out)
-        figures[name] = interval(theirs, held_out.subscriber_ids, _dice())
-        figures[f"challenger - {name}"] = interval(ours - theirs, held_out.subscriber_ids, _dice())
+        figures[name] = interval(theirs, held_out.subscriber_ids, dice())
+        figures[f"challenger - {name}"] = interval(ours - theirs, held_out.subscriber_ids, dice())
     return figures
-
-
-def _taught_until(database: Database, scorer: Scorer) -> date | None:
-    """Return the day of the newest slate that a scorer was fitted on, None if on none."""
-    with database.read() as conn:
-        row = store.versions.get(conn, scorer.version)
-    told = row.metrics.get("taught_until") if row else None
-    return date.fromisoformat(told) if told else None
-
-
-def _dice() -> np.random.Generator:
-    return np.random.default_rng(SEED)
 
 
 def _day(ordinal: int) -> str:
@@ -351,7 +384,7 @@ def _importances(scorer: Scorer, X: F32) -> dict[str, float]:
 
 def _card(
     report: TrainReport,
-    taught: Lessons,
+    model: _Model,
     later: Lessons,
     figures: dict[str, Interval],
     looks: Attention,
@@ -378,13 +411,16 @@ def _card(
         "serving_ndcg": _number(report.serving_ndcg),
         "n_votes": report.n_votes,
         "feature_version": FEATURE_VERSION,
-        "taught_by": window(taught),
+        "taught_by": window(model.lessons),
         "judged_by": window(later),
         "ndcg_at_10": {
             name: {"mean": _number(each.mean), "low": _number(each.low), "high": _number(each.high)}
             for name, each in figures.items()
         },
         "looked_at": [round(float(chance), 3) for chance in looks.by_place[:20]],
+        "importances": _importances(
+            model.scorer, (model.lessons.log if len(model.lessons) else model.examples).features
+        ),
     }
 
 

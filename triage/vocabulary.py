@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from triage.records import I64
+from triage.records import I64, Bools
 from triage.typeset import without_accents
 
 MAX_TERMS = 30_000
@@ -111,7 +111,7 @@ def choose_terms(rows: I64, keys: I64, n_documents: int) -> tuple[I64, I64]:
     return vocabulary[chosen], frequency[chosen]
 
 
-def used_forms(stems: NDArray[np.int32], vocabulary: I64, n_stems: int) -> NDArray[np.bool_]:
+def used_forms(stems: NDArray[np.int32], vocabulary: I64, n_stems: int) -> Bools:
     """Return which forms later texts need: stop words, and whatever is part of a chosen term."""
     needed = np.zeros(n_stems, dtype=bool)
     pairs = vocabulary[vocabulary >= n_stems]

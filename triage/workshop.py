@@ -16,9 +16,10 @@ from triage import modelfile
 from triage.errors import ModelError
 
 if TYPE_CHECKING:
+    from triage.cold_start import ColdStartScorer
     from triage.encoder import TextEncoder
     from triage.records import F32, I32, I64
-    from triage.scorer import ColdStartScorer, LambdaMartScorer
+    from triage.scorer import LambdaMartScorer
 
 SEED = 0
 PARAMETERS = (
@@ -76,7 +77,8 @@ class FileWorkshop:
         return self._encoders[version]
 
     def load_scorer(self, version: str) -> ColdStartScorer | LambdaMartScorer:
-        from triage.scorer import COLD_START, LambdaMartScorer
+        from triage.cold_start import COLD_START
+        from triage.scorer import LambdaMartScorer
 
         if version.startswith(COLD_START):
             return self.cold_scorer()
@@ -105,7 +107,7 @@ class FileWorkshop:
         }
 
     def cold_scorer(self) -> ColdStartScorer:
-        from triage.scorer import ColdStartScorer
+        from triage.cold_start import ColdStartScorer
 
         return ColdStartScorer()
 

@@ -23,8 +23,8 @@ from triage.cli._edge import (
 )
 
 if TYPE_CHECKING:
+    from triage.bootstrap import Interval
     from triage.evaluate import Replay
-    from triage.gate import Interval
 
 T = TypeVar("T")
 
@@ -108,19 +108,13 @@ def compare(
 def _replayed(
     ctx: click.Context, replay: Callable[..., T], *scorers: str, days: int, until: date | None
 ) -> T:
+    from triage.hindsight import Span
+
     app = opened(ctx)
     last = until or app.clock.now().date()
+    span = Span(last - timedelta(days=days - 1), last, app.settings.digest.max_age_days)
     with progress_bar() as progress:
-        return replay(
-            app.database,
-            app.workshop,
-            app.clock,
-            *scorers,
-            first=last - timedelta(days=days - 1),
-            until=last,
-            max_age_days=app.settings.digest.max_age_days,
-            progress=progress,
-        )
+        return replay(app.database, app.workshop, app.clock, *scorers, span, progress)
 
 
 def _show(told: Replay) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
-from triage.records import LIKES, EventKind, Origin, Reason, Vote
+from triage.records import LIKES, EventKind, Origin, Reason, ReasonKind, Vote
 from triage.store.papers import WORK
 from triage.tables import events, impressions, papers, subscribers
 
@@ -101,7 +101,7 @@ def votes(conn: Connection, subscriber_id: int, until: datetime | None = None) -
     last: dict[int, Vote] = {}
     for paper_id, kind, at, reasons in conn.execute(query):
         last.pop(paper_id, None)
-        reason = Reason(*reasons[0]) if reasons else None
+        reason = Reason(ReasonKind(reasons[0][0]), reasons[0][1]) if reasons else None
         last[paper_id] = Vote(paper_id, EventKind(kind), at, reason)
     return tuple(reversed(last.values()))
 

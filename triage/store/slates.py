@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from triage.due import Last
-from triage.records import I64, Impression, MessageState, Paper, Policy, Reason, Slate
+from triage.records import I64, Impression, MessageState, Paper, Policy, Reason, ReasonKind, Slate
 from triage.store import papers as papers_store
 from triage.store import subscribers as subscribers_store
 from triage.tables import impressions, messages, papers, slates, subscribers
@@ -143,7 +143,7 @@ def _impression(row: Row[Any], paper: Paper) -> Impression:
         propensity=row.propensity,
         policy=Policy(row.policy),
         features=np.frombuffer(row.features, dtype="<f4"),
-        reasons=tuple(Reason(kind, text) for kind, text in row.reasons),
+        reasons=tuple(Reason(ReasonKind(kind), text) for kind, text in row.reasons),
     )
 
 

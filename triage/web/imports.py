@@ -15,8 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from triage import libraries, store, subscribe
+from triage.author_names import author_key
 from triage.errors import ConfigError, NotFound
-from triage.features import author_key
 from triage.libraries import LibraryReport
 from triage.library import Entry
 from triage.web.door import Visit

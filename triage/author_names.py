@@ -1,0 +1,24 @@
+"""What two spellings of one author's name share."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from triage.typeset import without_accents
+
+_WORD = re.compile(r"\w+")
+
+
+@lru_cache(maxsize=65_536)
+def author_key(name: str) -> str:
+    """Return what two spellings of one author's name share: case, accents and order apart."""
+    last, comma, first = name.partition(",")
+    text = f"{first} {last}" if comma else name
+    return " ".join(_WORD.findall(without_accents(text.casefold())))
+
+
+@lru_cache(maxsize=65_536)
+def author_keys(names: tuple[str, ...]) -> frozenset[str]:
+    """Return the keys of a paper's authors."""
+    return frozenset(author_key(name) for name in names)
