@@ -90,7 +90,7 @@ def audit(
     with database.read() as conn:
         forgotten_before = store.attempts.forgotten_before(conn)
         for entry in store.books.entries(conn, since):
-            for what in faults_of(entry, forgotten_before):
+            for what in _faults_of(entry, forgotten_before):
                 found.setdefault(what, []).append(entry.message_id)
         found |= store.books.orphans(conn, since)
         days = store.books.days(conn, since)
@@ -131,11 +131,11 @@ def audit_in_words(database: Database, journal: Journal, clock: Clock) -> str:
     return f"{n} digests of {len(result.days)} days are accounted for"
 
 
-def faults_of(entry: Entry, forgotten_before: datetime | None = None) -> Iterator[str]:
+def _faults_of(entry: Entry, forgotten_before: datetime | None) -> Iterator[str]:
     """Yield the faults of one message, as texts.
 
     Args:
-        forgotten_before: the attempts of a message that ended before then may be deleted.
+        forgotten_before: attempts of messages that ended before then may be deleted; None: none.
     """
     if entry.state not in _STATES:
         yield "messages in an unknown state"
