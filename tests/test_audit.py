@@ -467,7 +467,7 @@ def test_the_command_ends_with_1_and_the_ids(database: Database, tmp_path: Path)
     said = run.invoke(cli, ["--config", str(config), "audit"])
     assert said.exit_code == 1
     assert message_id in said.output
-    assert "miscounted" in said.output
+    assert "wrong count of attempts" in said.output
     assert "restore the newest back-up" in said.output
     said = run.invoke(cli, ["--config", str(config), "audit", "--json"])
     assert said.exit_code == 1

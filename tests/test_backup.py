@@ -416,7 +416,7 @@ def test_with_the_journal_lost_too_nothing_is_sent_by_itself(
     database = reopened(tmp_path)
     for _ in range(3):
         paused = outbox(database, mailer, journal).drain()
-        assert "is gone" in paused.broken
+        assert "is missing" in paused.broken
         assert "--without-journal skip" in paused.broken
     assert not journal.path.exists()
     guarantee.record(n_sent_without_journal=len(mailer.sent) - 20)

@@ -101,8 +101,8 @@ def test_before_anything_is_claimed_there_must_be_room(tmp_path: Path) -> None:
     with waiting(tmp_path) as (database, journal):
         mailer = UnknowingMailer()
         found = outbox(database, mailer, journal, free=LEAST_FREE - 1).drain()
-        assert "make room" in found.broken
-        assert "500 MB are wanted" in found.broken
+        assert "free some space" in found.broken
+        assert "500 MB are needed" in found.broken
         assert {row["state"] for row in rows(database, "messages")} == {"rendered"}
         assert {row["attempts"] for row in rows(database, "messages")} == {0}
         assert outbox(database, mailer, journal, free=LEAST_FREE).drain().sent == N_DIGESTS
@@ -117,7 +117,7 @@ def test_twice_the_bytes_that_wait_must_fit(tmp_path: Path) -> None:
         clearance = Clearance(database, journal, StoppedClock(), free=lambda _: 10 * 10**9 - 1)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(store.messages, "waiting_bytes", lambda _: 5 * 10**9)
-            assert "10000 MB are wanted" in clearance.refusal()
+            assert "10000 MB are needed" in clearance.refusal()
 
 
 def test_where_nothing_waits_no_room_is_wanted(tmp_path: Path) -> None:

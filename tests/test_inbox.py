@@ -54,7 +54,7 @@ def test_what_its_reader_could_not_take_is_there_again(box: Path) -> None:
 
 def test_no_message_in_cur_is_written_over(box: Path) -> None:
     (box / "cur" / "1.a:2,S").write_bytes(b"another")
-    with pytest.raises(InboxError, match="was there before"):
+    with pytest.raises(InboxError, match="exists already"):
         list(maildir(box))
     assert (box / "new" / "1.a").read_bytes() == b"one"
     assert (box / "cur" / "1.a:2,S").read_bytes() == b"another"

@@ -106,7 +106,7 @@ def test_without_a_file_there_is_no_generation_and_nothing_was_sent(tmp_path: Pa
     assert list(none.newest_first()) == []
     assert list(none.readable()) == []
     assert not none.holds("<x>")
-    with pytest.raises(DatabaseError, match="gone while mail is being sent"):
+    with pytest.raises(DatabaseError, match="disappeared while mail was being sent"):
         none.add(sent(1))
 
 

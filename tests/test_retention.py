@@ -125,7 +125,7 @@ def test_the_night_after_an_erasure_on_the_pages_no_byte_of_it_is_left(
         return sum(each.read_bytes().count(name) for each in tmp_path.glob("*.db*"))
 
     before = traces()
-    assert rewrite_after_erasures(world.db) == "what was erased is gone from the file"
+    assert rewrite_after_erasures(world.db) == "rewrote the database file after an erasure"
     assert (before > 0, traces()) == (True, 0)
     assert rewrite_after_erasures(world.db) == "nobody was erased"
     guarantee.record(bytes_left_of_who_was_erased_on_a_page=0)

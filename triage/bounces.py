@@ -1,16 +1,15 @@
-"""Takes in what comes back: mail stops for who is not there or does not want it, and nobody else.
+"""Takes in bounces and complaints, and suppresses or unsubscribes the addresses they are about.
 
     complaint                     suppressed at once
     hard                          suppressed after two digests of different dates
-    soft                          half a point a date; suppressed at five points (a hard one is one)
+    soft                          half a point per date; suppressed at five points (hard: one point)
     unsubscribe                   unsubscribed
     policy, auto_reply, notice,
-    unknown, forged               kept, and nothing else
+    unknown, forged               stored only
 
-A report counts only if it came to the address that one digest was sent from, whose token nobody
-else can make, and it counts for that digest's date: whoever gets hold of one such address can spoil
-one date with it. Everything is kept as it was received, and is known by its content, so that it may
-be read any number of times.
+A report counts only if it came to the envelope sender of one digest, which has a token that nobody
+else can make. It counts for the date of that digest, so a leaked address can affect only one date.
+Every message is stored as received, under the hash of its content, so it may be read again.
 """
 
 from __future__ import annotations
@@ -41,11 +40,11 @@ log = structlog.get_logger()
 
 POINTS = {Kind.HARD: 1.0, Kind.SOFT: 0.5}
 THRESHOLD = 5.0
-# After so long without a failure the points before it are forgotten.
+# Points expire after so long without a failure.
 STALE = timedelta(days=7)
-# A mailbox that was said to be gone, and then took mail for so long, is there.
+# A mailbox that accepts mail for so long after a hard bounce exists.
 HARD_STALE = timedelta(days=30)
-# Of what is longer, so much is kept; reports are a few thousand bytes.
+# Bytes stored of a longer message; reports have a few thousand.
 LARGEST_KEPT = 1_000_000
 
 AddressHash = Callable[[str], str]
@@ -53,11 +52,11 @@ AddressHash = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a message was and what followed.
+    """The kind of a message and its effect.
 
     Attributes:
-        known: it was taken in before, and nothing followed.
-        stopped: the state that its subscriber was put into.
+        known: it was taken in before, so it has no effect.
+        stopped: the new state of its subscriber; None if that did not change.
     """
 
     kind: Kind
@@ -67,7 +66,7 @@ class Taken:
 
 @dataclass
 class IntakeReport:
-    """What a number of messages came to."""
+    """Counts over several messages."""
 
     kinds: Counter[Kind] = field(default_factory=Counter)
     known: int = 0
@@ -92,7 +91,7 @@ class IntakeReport:
 
 @dataclass(frozen=True, slots=True)
 class _About:
-    """Whom a message is about, as far as its tokens prove it."""
+    """The digest and the subscriber that the tokens of a message prove."""
 
     message: store.bounces.Sent | None = None
     subscriber: Subscriber | None = None
@@ -108,7 +107,7 @@ class Intake:
     """Takes in messages, in any order and any number of times.
 
     Args:
-        address_hash: the name under which an address is suppressed.
+        address_hash: returns the key under which an address is suppressed.
     """
 
     def __init__(
@@ -120,7 +119,7 @@ class Intake:
         self._address_hash = address_hash
 
     def take_all(self, messages: Iterable[bytes]) -> IntakeReport:
-        """Take in messages one by one, each in a transaction of its own."""
+        """Take in messages, each in its own transaction."""
         report = IntakeReport()
         for raw in messages:
             report.add(self.take(raw))
@@ -130,20 +129,20 @@ class Intake:
         """Take in one message as it was received.
 
         Raises:
-            DatabaseError: it could not be stored; it is to be handed in again.
+            DatabaseError: it could not be stored; take it in again later.
         """
         content_hash = sha256(raw).hexdigest()
         try:
             returned = read(raw)
         except Exception:
-            # Whatever a stranger sends is kept for a person to look at, and mail goes on.
+            # Strangers may send anything: store it for the operator, and continue.
             log.exception("unreadable", content_hash=content_hash)
             returned = Returned(Kind.UNKNOWN)
         now = self._clock.now()
         with self._database.write() as conn:
             if store.bounces.is_known(conn, content_hash):
                 return Taken(returned.kind, known=True)
-            kind, about = self._judged(conn, returned)
+            kind, about = self._check_tokens(conn, returned)
             subscriber = about.subscriber
             store.bounces.add(
                 conn,
@@ -160,32 +159,35 @@ class Intake:
             log.info("stopped", subscriber=subscriber.public_id, kind=str(kind), now=str(stopped))
         return Taken(kind, stopped=stopped)
 
-    # -- whether it is about us, and whom ----------------------------------------------------------
+    # -- tokens ------------------------------------------------------------------------------------
 
-    def _judged(self, conn: Connection, returned: Returned) -> tuple[Kind, _About]:
-        """Return what a message is, now that its tokens are looked at, and whom it is about."""
-        addressed, n_bad = self._verified(returned.addressed)
-        quoted, n_bad_quoted = self._verified(returned.quoted)
-        sent = addressed[Purpose.BOUNCE] + quoted[Purpose.BOUNCE]
-        leaving = addressed[Purpose.UNSUBSCRIBE] + self._linked(returned.links)
+    def _check_tokens(self, conn: Connection, returned: Returned) -> tuple[Kind, _About]:
+        """Return the kind of a message after its tokens were checked, and whom it is about."""
+        addressed, n_bad = self._verify_addresses(returned.addressed)
+        quoted, n_bad_quoted = self._verify_addresses(returned.quoted)
+        slates = addressed[Purpose.BOUNCE] + quoted[Purpose.BOUNCE]
+        leaving = addressed[Purpose.UNSUBSCRIBE] + self._verify_links(returned.links)
         kind = returned.kind
         if kind is Kind.AUTO_REPLY:
-            return kind, _by_slate(conn, sent)
-        if kind is Kind.COMPLAINT and not sent:
-            readers = quoted[Purpose.UNSUBSCRIBE] + self._linked(returned.quoted_links)
-            if readers:
-                return kind, _by_reader(conn, readers)
-        if kind is not Kind.UNKNOWN and sent:
-            return kind, _by_slate(conn, sent)
+            return kind, _by_slate(conn, slates)
+        if kind is Kind.COMPLAINT and not slates:
+            links = self._verify_links(returned.quoted_links)
+            subscribers = quoted[Purpose.UNSUBSCRIBE] + links
+            if subscribers:
+                return kind, _by_subscriber(conn, subscribers)
+        if kind is not Kind.UNKNOWN and slates:
+            return kind, _by_slate(conn, slates)
         if kind is Kind.UNKNOWN and leaving:
-            return Kind.UNSUBSCRIBE, _by_reader(conn, leaving)
+            return Kind.UNSUBSCRIBE, _by_subscriber(conn, leaving)
         n_bad += n_bad_quoted + len(returned.links) + len(returned.quoted_links)
-        if n_bad and not sent and not leaving:
+        if n_bad and not slates and not leaving:
             return Kind.FORGED, _About()
-        return Kind.UNKNOWN, _by_slate(conn, sent)
+        return Kind.UNKNOWN, _by_slate(conn, slates)
 
-    def _verified(self, tokens: Sequence[str]) -> tuple[defaultdict[Purpose, list[str]], int]:
-        """Return the public ids that tokens prove, by purpose, and how many prove nothing."""
+    def _verify_addresses(
+        self, tokens: Sequence[str]
+    ) -> tuple[defaultdict[Purpose, list[str]], int]:
+        """Return the public ids of valid tokens, by purpose, and the number of invalid tokens."""
         found: defaultdict[Purpose, list[str]] = defaultdict(list)
         n_bad = 0
         for token in tokens:
@@ -197,8 +199,8 @@ class Intake:
                 found[purpose].append(public_id)
         return found, n_bad
 
-    def _linked(self, tokens: Sequence[str]) -> list[str]:
-        """Return the subscribers that tokens of links to unsubscribe prove."""
+    def _verify_links(self, tokens: Sequence[str]) -> list[str]:
+        """Return the subscribers (public ids) of the valid tokens of unsubscribe links."""
         found = []
         for token in tokens:
             with contextlib.suppress(TokenError):
@@ -206,7 +208,7 @@ class Intake:
                 found.append(claims.subscriber)
         return found
 
-    # -- what follows ------------------------------------------------------------------------------
+    # -- effects -----------------------------------------------------------------------------------
 
     def _act(
         self, conn: Connection, kind: Kind, about: _About, now: datetime
@@ -215,8 +217,8 @@ class Intake:
         if subscriber is None or address is None:
             return None
         if kind is Kind.UNSUBSCRIBE:
-            left = SubscriberState.UNSUBSCRIBED
-            return left if store.messages.stop(conn, subscriber.id, left, now) else None
+            state = SubscriberState.UNSUBSCRIBED
+            return state if store.messages.stop(conn, subscriber.id, state, now) else None
         reason = None
         if kind is Kind.COMPLAINT:
             reason = "complaint"
@@ -224,16 +226,16 @@ class Intake:
             reason = why_suppress(store.bounces.days(conn, subscriber.id, list(POINTS)))
         if reason is None:
             return None
-        suppressed = _suppress(conn, subscriber, address, self._address_hash, reason, now)
-        return SubscriberState.SUPPRESSED if suppressed else None
+        done = _suppress(conn, subscriber, address, self._address_hash, reason, now)
+        return SubscriberState.SUPPRESSED if done else None
 
 
 def why_suppress(failures: Sequence[tuple[date, str]]) -> str | None:
-    """Return why an address is to be suppressed after these failures, None if it is not.
+    """Return why to suppress an address after these failures; None if it stays.
 
     Args:
-        failures: dates of digests that came back, and whether `hard` or `soft`, in any order; a
-            date counts once, as the worse of its failures. None give None.
+        failures: dates of digests that bounced, each with `hard` or `soft`, in any order. A date
+            counts once, with its worst failure. Empty gives None.
     """
     points: dict[date, float] = {}
     for on, kind in failures:
@@ -251,28 +253,28 @@ def why_suppress(failures: Sequence[tuple[date, str]]) -> str | None:
 
 
 def suppress(database: Database, email: str, clock: Clock, address_hash: AddressHash) -> bool:
-    """Send nothing to an address any more, whoever asks; return False if that was so.
+    """Suppress an address; return False if it was suppressed before.
 
     Raises:
-        ConfigError: it is no address.
+        ConfigError: it is not a mail address.
     """
     key, now = _key(email), clock.now()
     with database.write() as conn:
-        known = store.suppressions.reason(conn, address_hash(key)) is not None
+        was_suppressed = store.suppressions.reason(conn, address_hash(key)) is not None
         store.suppressions.add(conn, address_hash(key), "operator", now)
         subscriber = store.subscribers.by_email_key(conn, key)
         if subscriber is not None:
             _suppress(conn, subscriber, subscriber.email, address_hash, "operator", now)
-    return not known
+    return not was_suppressed
 
 
 def lift(database: Database, email: str, clock: Clock, address_hash: AddressHash) -> bool:
-    """Let an address receive again; return False if it was not suppressed.
+    """Lift the suppression of an address; return False if it was not suppressed.
 
-    A subscriber of that address who was active before is active again.
+    A suppressed subscriber with that address becomes active.
 
     Raises:
-        ConfigError: it is no address.
+        ConfigError: it is not a mail address.
     """
     key = _key(email)
     with database.write() as conn:
@@ -299,15 +301,15 @@ def _suppress(
     reason: str,
     now: datetime,
 ) -> bool:
-    """Suppress an address, and stop mail to its subscriber; return False if there was none."""
+    """Suppress an address; return whether its subscriber was suppressed, too."""
     store.suppressions.add(conn, address_hash(address), reason, now)
     email_key = store.subscribers.email_key
-    # Whoever has left has left, and whoever has another address by now is well there.
-    is_well = subscriber.state is SubscriberState.UNSUBSCRIBED or (
-        email_key(subscriber.email) != email_key(address)
-    )
-    suppressed = SubscriberState.SUPPRESSED
-    return not is_well and store.messages.stop(conn, subscriber.id, suppressed, now)
+    # A subscriber who left stays unsubscribed; one who has a new address still gets mail there.
+    if subscriber.state is SubscriberState.UNSUBSCRIBED:
+        return False
+    if email_key(subscriber.email) != email_key(address):
+        return False
+    return store.messages.stop(conn, subscriber.id, SubscriberState.SUPPRESSED, now)
 
 
 def _by_slate(conn: Connection, public_ids: Sequence[str]) -> _About:
@@ -316,6 +318,6 @@ def _by_slate(conn: Connection, public_ids: Sequence[str]) -> _About:
     return _About(sent, store.subscribers.by_id(conn, sent.subscriber_id)) if sent else _About()
 
 
-def _by_reader(conn: Connection, public_ids: Sequence[str]) -> _About:
+def _by_subscriber(conn: Connection, public_ids: Sequence[str]) -> _About:
     found = (store.subscribers.by_public_id(conn, public_id) for public_id in public_ids)
     return _About(subscriber=next(filter(None, found), None))

@@ -1,9 +1,9 @@
-"""Says whether mail may go now: only from a sound database that agrees with the sent journal.
+"""Checks whether mail may be sent now.
 
-Before the first mail of a process the database's file is checked, compared with the journal, and
-the books of the last days are read. Before every drain the disk must have room for what follows
-the last answer of a receiver, for then it is too late to find that nothing can be written down; and
-nothing of the set-up may be red, for mail that receivers cannot trust harms the name it goes under.
+Before the first mail of a process: the database file must be undamaged and agree with the sent
+log; an audit of the last days only logs its faults. Before every drain: the disk must have room,
+since the receiver's answer must be stored; and the set-up must have no red finding, since mail that
+receivers cannot trust harms the reputation of the sender.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from triage.store import Database, figures, health
 log = structlog.get_logger()
 
 LEAST_FREE = 500_000_000
-"""Bytes; below them nothing is sent."""
-# A message may be written as often: as it is, and in the log that is written ahead.
+"""Bytes; with less free space nothing is sent."""
+# A message may be written twice: in the database file and in the write-ahead log.
 TIMES_MIME = 2
-QUICKLY = timedelta(days=3)
+AUDITED = timedelta(days=3)
 
 SET_UP = "set-up"
-"""The hold that stands while something of the set-up is red."""
+"""The hold that is in place while the set-up has a red finding."""
 
 
 def warn_of_old_sqlite(database: Database) -> None:
-    """Say once that this SQLite has a fault that another program could bring about."""
+    """Log a warning if this SQLite has a bug that can damage the database."""
     with database.read() as conn:
         name, version = health.server_version(conn)
     if name == "SQLite" and version < health.SOUND_SQLITE:
@@ -49,11 +49,11 @@ def warn_of_old_sqlite(database: Database) -> None:
 
 
 class Clearance:
-    """Looks before mail is sent.
+    """The checks before mail is sent.
 
     Args:
-        free: returns how many bytes are free where a path lies.
-        red: says what of the set-up keeps mail back; "" if nothing does.
+        free: returns the free bytes on the disk of a path.
+        red: returns which red findings of the set-up stop mail; "" if there are none.
     """
 
     def __init__(
@@ -69,35 +69,35 @@ class Clearance:
         self._journal = journal
         self._clock = clock
         self._free = free
-        self._looked = False
+        self._is_checked = False
 
     def refusal(self) -> str:
-        """Return why nothing may be sent now and what to do; "" if all is well.
+        """Place or lift holds; return why nothing may be sent now and what to do, or "".
 
         Raises:
-            DatabaseError: the database or the journal cannot be read at all.
+            DatabaseError: the database or the sent log cannot be read.
         """
-        if not self._looked:
+        if not self._is_checked:
             why = self._damage() or disagreement(self._database, self._journal, self._clock)
             if why:
                 return why
             self._audit()
-            self._looked = True
-        return self._no_room() or self._unfit()
+            self._is_checked = True
+        return self._check_room() or self._check_set_up()
 
-    def _unfit(self) -> str:
-        """Hold all mail while the set-up is red and there is somebody to send to."""
+    def _check_set_up(self) -> str:
+        """Place a hold while the set-up is red and there is mail or an active subscriber."""
         with self._database.read() as conn:
-            held = store.holds.reasons(conn).get(SET_UP, "")
-            anybody = store.messages.waiting_bytes(conn) or (
+            reason = store.holds.reasons(conn).get(SET_UP, "")
+            is_needed = store.messages.waiting_bytes(conn) or (
                 figures.subscribers_by_state(conn).get(SubscriberState.ACTIVE)
             )
-        red = self._red() if anybody else ""
+        red = self._red() if is_needed else ""
         why = red and (
-            f"what mail depends on is not in order: {red}. `triage doctor` looks again, and"
-            " `triage run --force` sends all the same"
+            f"the set-up for mail is not in order: {red}. Run `triage doctor` to check again, or"
+            " `triage run --force` to send in spite of this"
         )
-        if why != held:
+        if why != reason:
             with self._database.write() as conn:
                 store.holds.lift(conn, SET_UP)
                 if why:
@@ -115,11 +115,11 @@ class Clearance:
         )
 
     def _audit(self) -> None:
-        since = self._clock.now().date() - QUICKLY
+        since = self._clock.now().date() - AUDITED
         for fault in audit(self._database, since=since).faults:
             log.error(fault.what, ids=list(fault.ids[:5]), n=len(fault.ids), do=fault.do)
 
-    def _no_room(self) -> str:
+    def _check_room(self) -> str:
         with self._database.read() as conn:
             n_bytes = store.messages.waiting_bytes(conn)
         if not n_bytes:
@@ -129,10 +129,13 @@ class Clearance:
         try:
             free = self._free(folder)
         except OSError as error:
-            raise DatabaseError(f"{folder} cannot be looked at: {error.strerror}") from error
+            raise DatabaseError(
+                f"the free space of {folder} cannot be read: {error.strerror}. Check that the"
+                " folder exists and that this account may read it"
+            ) from error
         if free >= needed:
             return ""
         return (
             f"the disk of {folder} has {free / 1e6:.0f} MB free, and {needed / 1e6:.0f} MB are"
-            " wanted before mail is sent: make room, then it goes by itself"
+            " needed before mail is sent: free some space, then the next drain sends it"
         )

@@ -1,16 +1,17 @@
-"""Carries one message to its receiver and accounts for it, whatever happens on the way.
+"""Sends one message and stores the outcome, whatever happens during sending.
 
     rendered ─→ claimed ─→ in_doubt ─→ sent
-       ↑  │        │ │         ├─────→ held     (nobody knows whether it arrived: `doubts`)
+       ↑  │        │ │         ├─────→ held     (unknown whether it arrived: `doubts`)
        │  │        │ │         ↓
        │  │        │ └────→ deferred ─→ …       (not now: the same bytes later)
        │  │        └──────→ failed              (never: its papers may be shown again)
-       │  └→ cancelled                          (left, paused, erased: they may, too)
-       └── what a dead sender held, after the transport was asked whether it arrived
+       │  └→ cancelled                          (left, paused, erased: papers may be shown again)
+       └── the sender died, and the transport reported that the message did not arrive
 
-A message is `in_doubt` from just before the one step that makes the receiver take it until the
-answer is stored, so a crash in between is seen and never taken for either outcome. Whether anybody
-still wants it is read in the statement that claims it, and again in the one that puts it in doubt.
+A message is `in_doubt` from just before the step that makes the receiver take it until the answer
+is stored. So a crash in between is seen, and is counted neither as sent nor as not sent. The
+statement that claims a message checks that the subscriber still wants it; so does the statement
+that puts it in doubt.
 """
 
 from __future__ import annotations
@@ -61,14 +62,14 @@ BACK_OFF = tuple(timedelta(minutes=m) for m in (1, 5, 15, 30, 60, 120))
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """It is not a message's turn yet: the bucket of that name is empty."""
+    """A message must wait until `at`: the token bucket of that name is empty."""
 
     name: str
     at: datetime
 
 
 class _Stopped(Exception):
-    """Before the last step it turned out that the message may not go."""
+    """The message may not be sent, which was found just before the last step."""
 
     def __init__(self, state: State | None) -> None:
         super().__init__()
@@ -76,7 +77,7 @@ class _Stopped(Exception):
 
 
 class Courier:
-    """Carries messages, for several threads at once."""
+    """Sends messages. Several threads may use it at once."""
 
     def __init__(self, context: SenderContext) -> None:
         self._context = context
@@ -87,11 +88,11 @@ class Courier:
         self._in_hand: set[int] = set()
 
     def carry(self, message: StoredMessage) -> State | Later | None:
-        """Carry one message through; return where it ended, or None if it is not there yet.
+        """Send one message; return its end state, or None if it has none yet.
 
         Raises:
-            MailerBroken: no message would go now; this one waits as if it had not been tried.
-            DatabaseError: what happened cannot be stored; the lease keeps the message until then.
+            MailerBroken: no message can be sent now; this one waits, and no attempt is counted.
+            DatabaseError: the outcome cannot be stored; the lease protects the message meanwhile.
         """
         claimed = self._writes(lambda conn: self._claim(conn, message))
         if not isinstance(claimed, tuple):
@@ -100,7 +101,7 @@ class Courier:
             return self._send(*claimed)
 
     def renew(self) -> None:
-        """Renew the leases of all that is in hand."""
+        """Renew the leases of all messages that are being sent."""
         with self._guard:
             in_hand = sorted(self._in_hand)
         if in_hand:
@@ -109,14 +110,15 @@ class Courier:
 
     def _send(self, claimed: StoredMessage, mime: bytes) -> State | None:
         pass_by("claimed")
-        stands = [claimed]
+        current = claimed
 
         def about_to_end() -> None:
+            nonlocal current
             started = self._context.seconds()
             doubted = self._writes(lambda conn: self._doubt(conn, claimed))
             if not isinstance(doubted, StoredMessage):
                 raise _Stopped(doubted)
-            stands.append(doubted)
+            current = doubted
             if not self._still_holds(doubted, started):
                 raise _Stopped(None)
             pass_by("in_doubt")
@@ -126,26 +128,26 @@ class Courier:
         try:
             reply = self._context.mailer.send(outgoing, about_to_end)
         except _Stopped as stop:
-            # Whoever slept past the lease has handed nothing over, and leaves it to the others.
-            return self._let_go(stands[-1], stop.state)
+            # If the lease ran out, nothing was handed over, and another sender may send it.
+            return self._let_go(current, stop.state)
         except MailDeferred as error:
-            return self._put_off(stands[-1], str(error))
+            return self._defer(current, str(error))
         except MailRefused as error:
-            return self._give_up(stands[-1], error)
+            return self._fail(current, error)
         except MailUncertain as error:
-            self._leave_in_doubt(stands[-1], str(error))
+            self._leave_in_doubt(current, str(error))
             return None
         except MailerBroken as error:
-            before = {"attempts": claimed.attempts - 1}
-            self._ended(stands[-1], State.RENDERED, "broken", str(error), **before)
+            attempts = claimed.attempts - 1
+            self._end(current, State.RENDERED, "broken", str(error), attempts=attempts)
             raise
         except DatabaseError:
             raise
         except Exception as error:
             log.exception("not sent", message_id=claimed.message_id)
-            return self._survive(stands[-1], f"{type(error).__name__} while it was sent")
+            return self._handle_crash(current, f"{type(error).__name__} while it was sent")
         except BaseException:
-            if len(stands) == 1:
+            if current is claimed:
                 self._let_go(claimed, None)
             raise
         pass_by("handed_over")
@@ -153,15 +155,15 @@ class Courier:
             note(self._context.journal, claimed, self._clock.now())
             pass_by("journalled")
         finally:
-            # Where the journal fails, the database at least knows; then nothing more is sent.
-            state = self._ended(stands[-1], State.SENT, "sent", reply, sent_at=self._clock.now())
+            # If the sent log fails, the database still has it; then nothing more is sent.
+            state = self._end(current, State.SENT, "sent", reply, sent_at=self._clock.now())
         pass_by("settled")
         return state
 
     def _claim(
         self, conn: Connection, message: StoredMessage
     ) -> tuple[StoredMessage, bytes] | State | Later | None:
-        """Take a message if its turn has come, it is wanted, and its time is not over."""
+        """Claim a message if the rate limits allow it, it is wanted, and it has not expired."""
         pass_by("claiming")
         now = self._clock.now()
         rates = self._rates(conn, message, now)
@@ -172,10 +174,10 @@ class Courier:
             )
             for name, rate in rates.items()
         }
-        for name, held in tokens.items():
-            if held < WHOLE:
-                store.paces.save(conn, name, held, now)
-                return Later(name, next_token_at(held, rates[name], now))
+        for name, n_tokens in tokens.items():
+            if n_tokens < WHOLE:
+                store.paces.save(conn, name, n_tokens, now)
+                return Later(name, next_token_at(n_tokens, rates[name], now))
         if now - message.created_at >= SEND_WINDOW and not message.resends:
             cancelled = self._cancel_unwanted(conn, message, now)
             return cancelled or _end_unsent(conn, message, State.FAILED, "expired", now)
@@ -192,17 +194,16 @@ class Courier:
         )
         if claimed is None:
             return self._cancel_unwanted(conn, message, now)
-        for name, held in tokens.items():
-            store.paces.save(conn, name, max(held - 1.0, 0.0), now)
+        for name, n_tokens in tokens.items():
+            store.paces.save(conn, name, max(n_tokens - 1.0, 0.0), now)
         store.attempts.begin(conn, claimed.id, claimed.lease_epoch, now)
         return claimed, store.messages.mime(conn, claimed.id)
 
     def _rates(self, conn: Connection, message: StoredMessage, now: datetime) -> dict[str, float]:
         pace, day = self._rules.pace, None
         if pace.ramp_up_per_hour and message.kind == store.messages.DIGEST:
-            # What somebody has asked for just now is not held back.
-            since = store.paces.begun(conn, f"from {self._rules.sender}", now)
-            day = (now - since).days
+            # Only digests count: mail that somebody has just requested is not delayed.
+            day = (now - store.paces.begun(conn, f"from {self._rules.sender}", now)).days
         return pace.rates(domain_of(message.recipient), day)
 
     def _doubt(self, conn: Connection, claimed: StoredMessage) -> StoredMessage | State | None:
@@ -228,7 +229,7 @@ class Courier:
     def _cancel_unwanted(
         self, conn: Connection, message: StoredMessage, now: datetime
     ) -> State | None:
-        """Cancel the message of somebody who left, paused or was suppressed; else do nothing."""
+        """Cancel a message if its subscriber left, paused or was suppressed."""
         address_hash = self._context.address_hash(message.recipient)
         reason = store.messages.unwanted_because(conn, message, address_hash)
         if reason is None:
@@ -237,23 +238,23 @@ class Courier:
 
     # -- how it ended ------------------------------------------------------------------------------
 
-    def _ended(
+    def _end(
         self, message: StoredMessage, state: State, outcome: str, reply: str, **fields: Any
     ) -> State | None:
-        """Store how an attempt ended; None if the message is no longer ours."""
+        """Store how an attempt ended; None if another sender has the message now."""
         return self._writes(
             lambda conn: changed(conn, message, state, self._clock.now(), outcome, reply, **fields)
         )
 
-    def _put_off(self, message: StoredMessage, reply: str) -> State | None:
+    def _defer(self, message: StoredMessage, reply: str) -> State | None:
         now = self._clock.now()
         if now - message.created_at >= SEND_WINDOW:
-            return self._give_up(message, MailRefused(reply, reason="expired"))
-        wait = BACK_OFF[min(message.attempts, len(BACK_OFF)) - 1] * _spread(message)
+            return self._fail(message, MailRefused(reply, reason="expired"))
+        wait = BACK_OFF[min(message.attempts, len(BACK_OFF)) - 1] * _jitter(message)
         later = {"not_before": now + wait, "crashes": 0}
-        return self._ended(message, State.DEFERRED, "deferred", reply, **later)
+        return self._end(message, State.DEFERRED, "deferred", reply, **later)
 
-    def _give_up(self, message: StoredMessage, refusal: MailRefused) -> State | None:
+    def _fail(self, message: StoredMessage, refusal: MailRefused) -> State | None:
         def store_it(conn: Connection) -> State | None:
             now, why, reply = self._clock.now(), refusal.reason, str(refusal)
             state = changed(conn, message, State.FAILED, now, "failed", reply, reason=why)
@@ -266,17 +267,16 @@ class Courier:
         return self._writes(store_it)
 
     def _suppress(self, conn: Connection, message: StoredMessage, now: datetime) -> None:
-        """Send nothing more to an address that the receiver itself says is not there."""
+        """Suppress an address that its own server reports as missing."""
         address_hash = self._context.address_hash(message.recipient)
         store.suppressions.add(conn, address_hash, "no such mailbox", now)
         subscriber = store.subscribers.by_id(conn, message.subscriber_id)
-        # Whoever has left in the meantime has left; that is the stronger wish.
+        # A subscriber who has left in the meantime stays unsubscribed.
         if subscriber is not None and subscriber.state is SubscriberState.ACTIVE:
-            suppressed = SubscriberState.SUPPRESSED
-            store.subscribers.set_state(conn, subscriber.id, suppressed, now)
+            store.subscribers.set_state(conn, subscriber.id, SubscriberState.SUPPRESSED, now)
 
     def _leave_in_doubt(self, message: StoredMessage, why: str) -> None:
-        """Let go of a message of which only the receiver knows; a later drain settles it."""
+        """Release the lease of a message that may have arrived; a later drain settles it."""
         log.warning("in doubt", message_id=message.message_id, why=why)
 
         def store_it(conn: Connection) -> None:
@@ -287,8 +287,8 @@ class Courier:
 
         self._writes(store_it)
 
-    def _survive(self, message: StoredMessage, why: str) -> State | None:
-        """Account for a message that broke the sender without killing it."""
+    def _handle_crash(self, message: StoredMessage, why: str) -> State | None:
+        """Store that sending a message raised an unexpected error."""
         if message.state is State.IN_DOUBT:
             self._leave_in_doubt(message, why)
             return None
@@ -297,18 +297,19 @@ class Courier:
         return state if state is State.FAILED else None
 
     def _let_go(self, message: StoredMessage, state: State | None) -> State | None:
-        """Let a message wait again that was certainly not handed over, unless it is elsewhere."""
+        """Let a message wait again if it has no end state; it was certainly not handed over."""
         if state is None:
-            self._ended(message, State.RENDERED, "stopped", "")
+            self._end(message, State.RENDERED, "stopped", "")
         return state
 
     # -- leases ------------------------------------------------------------------------------------
 
     def _still_holds(self, message: StoredMessage, since: float) -> bool:
-        """Tell whether our lease lasts, by a clock that nobody sets and by the one of the lease."""
+        """Return whether our lease lasts, by the monotonic clock and by the wall clock."""
         assert message.lease_until is not None  # noqa: S101 - it has just been set
-        slept = self._context.seconds() - since
-        return slept < self._rules.lease.total_seconds() and self._clock.now() < message.lease_until
+        elapsed = self._context.seconds() - since
+        lease_s = self._rules.lease.total_seconds()
+        return elapsed < lease_s and self._clock.now() < message.lease_until
 
     @contextmanager
     def _holding(self, message: StoredMessage) -> Iterator[None]:
@@ -324,14 +325,14 @@ class Courier:
 def _end_unsent(
     conn: Connection, message: StoredMessage, state: State, reason: str, at: datetime
 ) -> State | None:
-    """End a message for which no attempt is made; its papers may be shown again."""
+    """End a message without an attempt; its papers may be shown again."""
     if store.messages.move(conn, message, state, at, reason=reason) is None:
         return None
     release_papers(conn, message, at)
     return state
 
 
-def _spread(message: StoredMessage) -> float:
-    """Return 0.8 to 1.2, so that messages that failed together do not all return together."""
+def _jitter(message: StoredMessage) -> float:
+    """Return 0.8 to 1.2, so that messages that failed together are not all retried together."""
     name = f"{message.message_id} {message.attempts}".encode()
     return 0.8 + 0.4 * (zlib.crc32(name) / 0xFFFF_FFFF)

@@ -1,9 +1,11 @@
-"""What becomes of messages whose sender died, or of which only the receiver knows.
+"""Recovers messages whose sender died, and messages whose delivery is uncertain.
 
-claimed   → rendered, or failed when three senders died over it
-in_doubt  → sent      the oracle says that it arrived
-          → rendered  the oracle says that it did not; or nobody knows, and it is sent again soon
-          → held      nobody knows, and an operator decides
+claimed   → rendered  or failed, after three senders died while they sent it
+in_doubt  → sent      the oracle reports that it arrived
+          → rendered  it did not arrive; or it is unknown, and the message is sent again soon
+          → held      it is unknown, and an operator decides
+
+The oracle is the sent log, and then the transport (`Mailer.delivered`).
 """
 
 from __future__ import annotations
@@ -31,24 +33,24 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# A message that killed so many senders is left alone, and so is one that was in doubt so often.
+# After so many crashes of its sender a message fails; after so many resends it is held.
 MOST_CRASHES = 3
 MOST_RESENDS = 3
-# Exchange drops a second copy that comes within an hour; this leaves room for its queues.
+# Exchange drops a second copy that comes within an hour. Its queues need part of that hour.
 RESEND_WITHIN = timedelta(minutes=10)
-# Receivers write their log a moment after they have answered, or would have.
+# Receivers write their log shortly after they answer, so the oracle is not final before.
 LOG_IS_WRITTEN = timedelta(seconds=5)
 
 FOUND = "found at the receiver"
 NOT_THERE = "the receiver does not have it: sent again"
-UNKNOWN = "nobody knows whether it arrived"
+UNKNOWN = "it is unknown whether it arrived"
 
-Tell = Callable[[State], None]
+Report = Callable[[State], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What asking the oracle again came to."""
+    """How many held messages the oracle decided, and how many it did not."""
 
     sent: int = 0
     waiting: int = 0
@@ -56,7 +58,7 @@ class Reconciled:
 
 
 class Doubts:
-    """Settles what senders left behind; what its own sender holds when it asks, it has dropped."""
+    """Settles messages that a sender has claimed or put in doubt, and then left."""
 
     def __init__(self, context: SenderContext) -> None:
         self._context = context
@@ -66,24 +68,29 @@ class Doubts:
         self._first_seen: dict[tuple[object, ...], float] = {}
         self._one_at_a_time = threading.Lock()
 
-    def settle(self, tell: Tell, *, while_sending: bool = False) -> float | None:
-        """Settle what can be; return after how many seconds there is more to do, None if never.
+    def settle(self, report: Report, *, while_sending: bool = False) -> float | None:
+        """Settle what can be settled now.
 
         Args:
-            while_sending: what this sender holds it has in hand, and has not dropped.
+            report: is called with the end state of each message.
+            while_sending: this sender is working on its own messages: leave them alone. Without
+                this flag they count as left behind.
+
+        Returns:
+            After how many seconds to settle again; None if there is nothing to wait for.
         """
         with self._one_at_a_time:
             with self._database.read() as conn:
                 in_flight = store.messages.in_flight(conn)
             if while_sending:
                 in_flight = [each for each in in_flight if each.lease_owner != self._context.owner]
-            waits = [self._settle_one(message, tell) for message in in_flight]
-            signs = {_sign(message) for message in in_flight}
-            self._first_seen = {k: at for k, at in self._first_seen.items() if k in signs}
+            waits = [self._settle_one(message, report) for message in in_flight]
+            leases = {_lease_key(message) for message in in_flight}
+            self._first_seen = {k: at for k, at in self._first_seen.items() if k in leases}
             return min((wait for wait in waits if wait is not None), default=None)
 
     def reconcile(self) -> Reconciled:
-        """Ask the oracle about all that is held, however long ago that was."""
+        """Ask the oracle about all held messages, however old they are."""
         with self._database.read() as conn:
             held = store.messages.in_states(conn, [State.HELD])
         counts: dict[bool | None, int] = {True: 0, False: 0, None: 0}
@@ -97,28 +104,29 @@ class Doubts:
             counts[arrived] += 1
         return Reconciled(counts[True], counts[False], counts[None])
 
-    def _settle_one(self, message: StoredMessage, tell: Tell) -> float | None:
-        wait = self._seconds_held(message)
+    def _settle_one(self, message: StoredMessage, report: Report) -> float | None:
+        wait = self._seconds_leased(message)
         if wait is None or wait > 0:
             return wait
         if message.state is State.CLAIMED:
-            tell_state = self._take_back(message)
+            state = self._take_back(message)
         else:
             arrived = self._arrived(message)
-            # An older program did not say since when.
+            # Older versions of this program did not store `doubted_at`.
             age = self._clock.now() - (message.doubted_at or message.created_at)
             if not arrived and timedelta(0) <= age < LOG_IS_WRITTEN:
-                # Who lives and knows that it does not know need not be waited for.
+                # Without an owner its sender is alive and left it in doubt: the next drain asks.
                 return (LOG_IS_WRITTEN - age).total_seconds() if message.lease_owner else None
-            tell_state = self._decide(message, arrived, soon=age <= RESEND_WITHIN)
-        if tell_state is not None and tell_state is not State.RENDERED:
-            tell(tell_state)
+            state = self._decide(message, arrived, soon=age <= RESEND_WITHIN)
         pass_by("resumed")
-        # What waits to be sent again is there to be handed over, now.
-        return 0.0 if tell_state is State.RENDERED else None
+        if state is State.RENDERED:
+            return 0.0
+        if state is not None:
+            report(state)
+        return None
 
     def _arrived(self, message: StoredMessage) -> bool | None:
-        """Tell whether a message arrived; what the transport says is written into the journal."""
+        """Return whether a message arrived; add what the transport reports to the sent log."""
         journal = self._context.journal
         if journal is not None and journal.holds(message.message_id):
             return True
@@ -127,22 +135,22 @@ class Doubts:
             note(journal, message, self._clock.now())
         return arrived
 
-    def _seconds_held(self, message: StoredMessage) -> float | None:
-        """Return for how long nobody else may touch a message; None while its sender lives."""
+    def _seconds_leased(self, message: StoredMessage) -> float | None:
+        """Return how long the lease of a message lasts; None while its sender seems alive."""
         owner = message.lease_owner or ""
         if owner in ("", self._context.owner) or self._context.is_gone(owner):
             return 0.0
-        # Clocks may differ, so what counts is for how long, by ours, it has shown no sign of life.
+        # Clocks of senders may differ, so our own clock measures how long a lease is not renewed.
         now = self._context.seconds()
-        seen_at = self._first_seen.setdefault(_sign(message), now)
+        seen_at = self._first_seen.setdefault(_lease_key(message), now)
         left_s = max(self._lease.total_seconds() - (now - seen_at), 0.0)
         until, present = message.lease_until or message.created_at, self._clock.now()
-        # A lease that lasts longer than any is given was written by a clock that was wrong.
+        # A lease that ends later than any lease can comes from a clock that was wrong.
         seems_alive = present < until <= present + 2 * self._lease
         return None if left_s and seems_alive else left_s
 
     def _take_back(self, message: StoredMessage) -> State | None:
-        """Take back a message that was not handed over; who dropped it may have died of it."""
+        """Let a claimed message wait again; the message may be why its sender died."""
         crashes = message.crashes + (message.lease_owner != self._context.owner)
         with self._database.write() as conn:
             return crashed(conn, message, crashes, "its sender died", self._clock.now())
@@ -177,7 +185,7 @@ def changed(
     reply: str,
     **fields: Any,
 ) -> State | None:
-    """Move a message on and end its attempt; None if it is no longer ours."""
+    """Move a message to a state and end its attempt; None if another sender has it now."""
     if store.messages.move(conn, message, state, at, last_reply=reply, **fields) is None:
         return None
     end_attempt(conn, message, at, outcome, reply)
@@ -187,29 +195,29 @@ def changed(
 def crashed(
     conn: Connection, message: StoredMessage, crashes: int, reply: str, at: datetime
 ) -> State | None:
-    """Let a claimed message wait again, or give it up when it brought down too many senders."""
+    """Let a claimed message wait again; fail it if its sender crashed too often."""
     if crashes < MOST_CRASHES:
         return changed(conn, message, State.RENDERED, at, "crashed", reply, crashes=crashes)
     last = {"crashes": crashes, "reason": "poison"}
     state = changed(conn, message, State.FAILED, at, "crashed", reply, **last)
     if state:
-        log.error("given up: senders died of it", message_id=message.message_id, times=crashes)
+        log.error("failed: its sender crashed", message_id=message.message_id, times=crashes)
         release_papers(conn, message, at)
     return state
 
 
 def release_papers(conn: Connection, message: StoredMessage, at: datetime) -> None:
-    """Let the papers of a message that goes to nobody be shown again."""
-    # One that was in doubt once may have arrived: its papers are not shown a second time.
+    """Let the papers of a message that is not sent be shown again."""
+    # A message that was in doubt may have arrived: its papers are not shown again.
     if message.slate_id is not None and not message.resends:
         store.slates.release(conn, message.slate_id, at)
 
 
 def note(journal: Journal | None, message: StoredMessage, at: datetime) -> None:
-    """Write down outside of the database that a message was sent.
+    """Add a sent message to the sent log; do nothing if there is none.
 
     Raises:
-        DatabaseError: it cannot be written down.
+        DatabaseError: the log cannot be written.
     """
     if journal is not None:
         subscriber = message.subscriber_public_id
@@ -219,7 +227,7 @@ def note(journal: Journal | None, message: StoredMessage, at: datetime) -> None:
 def end_attempt(
     conn: Connection, message: StoredMessage, at: datetime, outcome: str, reply: str
 ) -> None:
-    """Write down how the attempt that a message stands in ended."""
+    """Store how the current attempt of a message ended."""
     phase = State.IN_DOUBT if message.state is State.HELD else message.state
     epoch = message.lease_epoch
     store.attempts.end(conn, message.id, epoch, at, phase=phase, outcome=outcome, reply=reply)
@@ -249,10 +257,11 @@ def resolve(
     message_ids: Collection[str] = (),
     journal: Journal | None = None,
 ) -> int:
-    """Settle held messages as an operator says; all of them if none is named; return how many.
+    """Settle held messages as an operator decided; return how many.
 
     Args:
         decision: `sent`, `rendered` to send it again, or `cancelled`.
+        message_ids: which messages; empty for all.
     """
     with database.write() as conn:
         held = store.messages.in_states(conn, [State.HELD], message_ids)
@@ -264,20 +273,21 @@ def resolve(
             elif decision is State.RENDERED:
                 _send_again(conn, message, now, "an operator says that it did not arrive")
             else:
-                # Its papers are not shown again, for it may have arrived.
-                why = "an operator says that it need not go"
+                # It may have arrived, so its papers are not shown again.
+                why = "an operator says that it is not needed"
                 changed(conn, message, decision, now, "cancelled", why, reason="operator")
     return len(held)
 
 
 def retry(database: Database, clock: Clock, message_ids: Collection[str] = ()) -> int:
-    """Let messages that were put off go with the next drain; all of them if none is named."""
+    """Let deferred messages go with the next drain, all if none is named; return how many."""
     with database.write() as conn:
-        put_off = store.messages.in_states(conn, [State.DEFERRED], message_ids)
-        for message in put_off:
+        deferred = store.messages.in_states(conn, [State.DEFERRED], message_ids)
+        for message in deferred:
             store.messages.amend(conn, message, clock.now(), not_before=None)
-    return len(put_off)
+    return len(deferred)
 
 
-def _sign(message: StoredMessage) -> tuple[object, ...]:
+def _lease_key(message: StoredMessage) -> tuple[object, ...]:
+    """Return what changes whenever a lease is renewed or taken over."""
     return (message.id, message.lease_epoch, message.lease_until)

@@ -1,4 +1,4 @@
-"""Rewrites the database's file after an erasure, so that no byte of what was deleted is left."""
+"""Rewrites the database file after an erasure, so that no deleted byte is left in it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ ERASURE = "erasure"
 
 
 def owe_rewriting(database: Database, clock: Clock) -> None:
-    """Note that somebody was erased: what is deleted lies in SQLite's file until that is rewritten.
+    """Request a rewrite of the file: SQLite leaves deleted bytes in it until then.
 
-    Nobody on a page waits for that.
+    The nightly job does it, so that a web page does not wait for it.
     """
     with database.write() as conn:
         store.jobs.note_done(conn, ERASURE, clock.now(), "the file is still to be rewritten")
 
 
 def rewrite_after_erasures(database: Database) -> str:
-    """Rewrite the database's file if somebody was erased; return in words what was done.
+    """Rewrite the database file if a rewrite was requested; return what was done.
 
     Raises:
-        DatabaseError: it could not be rewritten; it is still owed.
+        DatabaseError: it could not be rewritten; the request stays.
     """
     with database.read() as conn:
         erased_at = store.jobs.last_done(conn, ERASURE)
@@ -31,4 +31,4 @@ def rewrite_after_erasures(database: Database) -> str:
     database.rewrite()
     with database.write() as conn:
         store.jobs.forget(conn, ERASURE, erased_at)
-    return "what was erased is gone from the file"
+    return "rewrote the database file after an erasure"

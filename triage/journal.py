@@ -1,16 +1,19 @@
-"""What was sent, in a file outside of the database: no database that is restored sends it again.
+"""The sent log: a file outside of the database, so that a restored database sends nothing twice.
 
     triage sent journal 1 4b1c… 2026-03-02T06:58:11+00:00 5d0c9a1e
     2026-03-02T07:00:01+00:00 <d.5f0e…@example.org> 0c9e… 2026-03-02 digest 1a2b3c4d
 
-A line says when a message was taken, its id, its subscriber's public id, its date and its kind; the
-last word is a checksum of what stands before. It is on the disk after the receiver's answer and
-before the database learns of it. So what the database knows as sent stands here, too, whatever is
-killed when; and what was taken but does not stand here is at most what was on its way at that
-moment, one message a connection, which the database has as in doubt.
+The first line has the generation of the file: a random id, by which the database recognises its
+log. Every other line has the time at which a message was accepted, the Message-ID, the subscriber's
+public id, the date and the kind. The last word of a line is its CRC-32.
 
-A line that was cut short by a power cut is the last one and was never relied upon: it is dropped.
-Any other damage is an error, for a line that cannot be read may name a message that was sent.
+A line is synced to disk after the receiver's answer and before the database is updated. So whatever
+is killed when, every message that the database has as sent is in the log. A message that was
+accepted but is not in the log was being sent at that moment (at most one per connection); the
+database has it as in doubt.
+
+A power cut may leave an incomplete last line. It is dropped, since nothing relied on it. Any other
+damage is an error, since an unreadable line may be a message that was sent.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ class JournalDamaged(DatabaseError):
 
 
 class Journal:
-    """Appends to the file and reads it, for several threads and processes at once."""
+    """Appends to the file and reads it. Several threads and processes may use it at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -55,10 +58,10 @@ class Journal:
     # -- its generation ----------------------------------------------------------------------------
 
     def generation(self) -> str | None:
-        """Return the mark that this file was begun with; None if there is no file.
+        """Return the generation of this file; None if there is no file.
 
         Raises:
-            JournalDamaged: the file does not begin as a journal does.
+            JournalDamaged: the first line is not that of a sent log.
         """
         try:
             with self.path.open("rb") as file:
@@ -66,13 +69,13 @@ class Journal:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise self._trouble(error) from error
+            raise self._database_error(error) from error
         if words is None or not " ".join(words).startswith(f"{_TITLE} "):
-            raise JournalDamaged(f"{self.path} does not begin as a sent journal does")
+            raise JournalDamaged(f"the first line of {self.path} is not that of a sent log")
         return words[len(_TITLE.split())]
 
     def begin(self, generation: str, at: datetime) -> str:
-        """Begin the file, unless it is there already; return the mark that it has."""
+        """Create the file if there is none; return the generation that it has."""
         with self._replacement([], generation, at) as temporary:
             try:
                 os.link(temporary, self.path)
@@ -82,16 +85,16 @@ class Journal:
                 temporary.unlink()
         found = self.generation()
         if found is None:
-            raise DatabaseError(f"{self.path} vanished as it was begun: run again")
+            raise DatabaseError(f"{self.path} disappeared while it was created: run again")
         return found
 
     # -- writing -----------------------------------------------------------------------------------
 
     def add(self, sent: Sent) -> None:
-        """Write down that a message was sent; it is on the disk when this returns.
+        """Append a sent message; it is synced to disk when this returns.
 
         Raises:
-            DatabaseError: it cannot be written, or the file is gone.
+            DatabaseError: it cannot be written, or the file is missing.
         """
         try:
             with self._guard, self._locked() as descriptor:
@@ -99,54 +102,54 @@ class Journal:
                 self._written += 1
                 mine = self._written
             with self._syncing:
-                # Whoever waited here finds that the disk has their line, too.
+                # While this thread waited, another one may have synced its line, too.
                 if self._synced < mine:
                     self._synced = self._sync()
         except OSError as error:
-            raise self._trouble(error) from error
+            raise self._database_error(error) from error
 
     def _sync(self) -> int:
-        """Bring to the disk what was written; return how many lines that were since the start."""
+        """Sync the file to disk; return how many lines this object has written and synced."""
         with self._guard:
-            # Lines of a file that was written anew by others are in the new one, and on the disk.
+            # If another process has replaced the file, the new file has our lines, and is synced.
             with self._locked() as descriptor:
-                own = os.dup(descriptor)
-            up_to = self._written
+                duplicate = os.dup(descriptor)
+            n_written = self._written
         try:
-            os.fsync(own)
+            os.fsync(duplicate)
         finally:
-            os.close(own)
-        return up_to
+            os.close(duplicate)
+        return n_written
 
     def restart(self, generation: str, at: datetime) -> None:
-        """Give the file another mark; lines that cannot be read go."""
+        """Give the file a new generation; drop unreadable lines."""
         if self.path.exists():
-            self._write_anew(generation, at, datetime.min.replace(tzinfo=UTC))
+            self._rewrite(generation, at, datetime.min.replace(tzinfo=UTC))
         else:
             self.begin(generation, at)
 
     def forget(self, before: datetime) -> None:
-        """Drop the lines from before then, if there are any; damaged ones stay for a person."""
+        """Drop the lines from before that time; change nothing if any line is damaged."""
         oldest = next(self.readable(), None)
         if oldest is not None and oldest.at < before and not self.damage():
-            self._write_anew(str(self.generation()), before, before)
+            self._rewrite(str(self.generation()), before, before)
 
-    def _write_anew(self, generation: str, at: datetime, first: datetime) -> None:
+    def _rewrite(self, generation: str, at: datetime, first: datetime) -> None:
         try:
             with self._guard, self._locked():
-                kept = [sent for sent in self._lines() if sent.at >= first]
-                with self._replacement(kept, generation, at) as temporary:
+                entries = [sent for sent in self._lines() if sent.at >= first]
+                with self._replacement(entries, generation, at) as temporary:
                     temporary.replace(self.path)
         except OSError as error:
-            raise self._trouble(error) from error
+            raise self._database_error(error) from error
 
     # -- reading -----------------------------------------------------------------------------------
 
     def newest_first(self) -> Iterator[Sent]:
-        """Yield all lines, the newest first.
+        """Yield all entries, the newest first.
 
         Raises:
-            JournalDamaged: one of them cannot be read.
+            JournalDamaged: a line cannot be read.
         """
         with self._mapped() as content:
             end = content.rfind(b"\n") + 1
@@ -157,17 +160,17 @@ class Journal:
                 sent = _sent(content[start:end])
                 if sent is None:
                     n = content[:end].count(b"\n")
-                    raise JournalDamaged(f"line {n} of {self.path} is damaged")
+                    raise JournalDamaged(f"line {n} of the sent log {self.path} is damaged")
                 yield sent
                 end = start
 
     def readable(self) -> Iterator[Sent]:
-        """Yield the lines that can be read, the oldest first; none where there is no file."""
+        """Yield the entries of all readable lines, the oldest first; none if there is no file."""
         with suppress(FileNotFoundError):
             yield from self._lines()
 
     def damage(self) -> str:
-        """Return which line cannot be read; "" if there is none."""
+        """Return which line is damaged; "" if none is."""
         try:
             for _ in self.newest_first():
                 pass
@@ -176,7 +179,7 @@ class Journal:
         return ""
 
     def holds(self, message_id: str) -> bool:
-        """Tell whether a message was sent."""
+        """Return whether the log has a message."""
         with self._mapped() as content:
             at = content.find(f" {message_id} ".encode())
             if at < 0:
@@ -192,7 +195,7 @@ class Journal:
 
     @contextmanager
     def _mapped(self) -> Iterator[mmap.mmap | bytes]:
-        """Yield the content; nothing of it is in memory before it is looked at."""
+        """Yield the content as a memory map, so that only what is used is read."""
         try:
             with self.path.open("rb") as file:
                 if os.fstat(file.fileno()).st_size == 0:
@@ -203,13 +206,13 @@ class Journal:
         except FileNotFoundError:
             yield b""
         except OSError as error:
-            raise self._trouble(error) from error
+            raise self._database_error(error) from error
 
     # -- the file ----------------------------------------------------------------------------------
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        """Yield the open file, which no other process changes until the block ends."""
+        """Yield the open file; no other process changes it until the block ends."""
         while True:
             if self._descriptor is None:
                 self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
@@ -217,7 +220,7 @@ class Journal:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if os.fstat(descriptor).st_ino == self.path.stat().st_ino:
                 break
-            # Another process has written the file anew.
+            # Another process has replaced the file.
             self._drop()
         try:
             yield descriptor
@@ -230,25 +233,28 @@ class Journal:
             self._descriptor = None
 
     @contextmanager
-    def _replacement(self, whole: Iterable[Sent], generation: str, at: datetime) -> Iterator[Path]:
-        """Yield a file beside this one that is on the disk, with these lines."""
+    def _replacement(
+        self, entries: Iterable[Sent], generation: str, at: datetime
+    ) -> Iterator[Path]:
+        """Yield a new, synced file with these entries, in the same folder."""
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}-{threading.get_ident()}")
         try:
             title = _line(f"{_TITLE} {generation} {at.isoformat()}")
-            write_synced(temporary, title + b"".join(_line(_words(sent)) for sent in whole))
+            write_synced(temporary, title + b"".join(_line(_words(sent)) for sent in entries))
             yield temporary
             sync(self.path.parent)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            raise self._trouble(error) from error
+            raise self._database_error(error) from error
 
-    def _trouble(self, error: OSError) -> DatabaseError:
+    def _database_error(self, error: OSError) -> DatabaseError:
         if isinstance(error, FileNotFoundError):
             return DatabaseError(
-                f"{self.path} is gone while mail is being sent: stop triage and put it back"
+                f"the sent log {self.path} disappeared while mail was being sent: stop triage and"
+                " put it back"
             )
         return DatabaseError(
-            f"the sent journal {self.path} cannot be used: {error.strerror}. See that its disk has"
+            f"the sent log {self.path} cannot be used: {error.strerror}. Check that its disk has"
             " room and that this account may write there, then run again"
         )
 
@@ -262,7 +268,7 @@ def _line(words: str) -> bytes:
 
 
 def _checked(line: bytes) -> list[str] | None:
-    """Return the words of a line without its checksum; None if it does not agree with them."""
+    """Return the words of a line without the checksum; None if the checksum is wrong."""
     words, _, checksum = line.rpartition(b" ")
     if checksum != f"{zlib.crc32(words):08x}\n".encode():
         return None
@@ -278,7 +284,7 @@ def _sent(line: bytes) -> Sent | None:
 
 
 def _append(descriptor: int, line: bytes) -> None:
-    """Append a whole line, after dropping one that was cut short; nothing if it does not fit."""
+    """Append a line after dropping an incomplete last one; if it fails, append no part of it."""
     size = os.fstat(descriptor).st_size
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
         while size and os.pread(descriptor, 1, size - 1) != b"\n":

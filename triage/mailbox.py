@@ -1,7 +1,7 @@
 """Mailers that write files: a Maildir, or a folder of `.eml` files.
 
-A message's file is named after its Message-ID, so handing the same message over again replaces the
-file and never makes a second one. Both report a message as delivered wherever its file lies now.
+The name of a file comes from the Message-ID, so sending a message again replaces its file and never
+makes a second one. So a message counts as delivered while a file of that name exists.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Maildir:
     """Delivers into `new/` of a Maildir (https://cr.yp.to/proto/maildir.html).
 
     Args:
-        path: made with its three folders when the first message comes.
+        path: created with its three folders when the first message is sent.
     """
 
     name = "maildir"
@@ -38,10 +38,10 @@ class Maildir:
         if self._moved(name):
             about_to_end()
             return "delivered before, and read since"
-        with _put_off(self._path):
+        with _defer_on_error(self._path):
             for folder in ("tmp", "new", "cur"):
                 (self._path / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-            temporary = _written(self._path / "tmp", name, message.mime)
+            temporary = _write(self._path / "tmp", name, message.mime)
         _end(temporary, self._path / "new" / name, about_to_end)
         return f"delivered to new/{name}"
 
@@ -53,21 +53,21 @@ class Maildir:
         """Nothing is open between messages."""
 
     def _moved(self, name: str) -> bool:
-        """Tell whether a mail reader has taken the file over: it adds flags to the name then."""
+        """Return whether a mail program has moved the file; it adds flags to the name then."""
         return any((self._path / "cur").glob(f"{name}*"))
 
     @staticmethod
     def _file_name(message_id: str) -> str:
-        # Maildir names end with a host so that hosts do not collide. A digest of the Message-ID
-        # cannot, and a container has another host name after every restart.
+        # Maildir names usually end with a host name, so that hosts do not collide. A hash of the
+        # Message-ID needs none, and a container has a new host name after every restart.
         return f"{sha256(message_id.encode()).hexdigest()[:32]}.triage"
 
 
 class EmlFolder:
-    """Writes one `.eml` file a message, named so that a person finds the one they want.
+    """Writes one `.eml` file per message, with the date and the recipient in its name.
 
     Args:
-        path: made when the first message comes.
+        path: created when the first message is sent.
     """
 
     name = "eml"
@@ -77,9 +77,9 @@ class EmlFolder:
 
     def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
         name = self._file_name(message)
-        with _put_off(self._path):
+        with _defer_on_error(self._path):
             self._path.mkdir(parents=True, exist_ok=True)
-            temporary = _written(self._path, name, message.mime)
+            temporary = _write(self._path, name, message.mime)
         _end(temporary, self._path / name, about_to_end)
         return f"wrote {name}"
 
@@ -101,10 +101,10 @@ def _short_id(message_id: str) -> str:
     return sha256(message_id.encode()).hexdigest()[:12]
 
 
-def _written(workplace: Path, name: str, content: bytes) -> Path:
-    """Write a file under a name that no reader looks for, so that it survives a power cut."""
-    # Its own suffix: what a crash leaves behind must not look like a message that is there.
-    temporary = workplace / f".{name}.{os.getpid()}.tmp"
+def _write(folder: Path, name: str, content: bytes) -> Path:
+    """Write and sync a file under a temporary name; return its path."""
+    # The suffix differs, so that a file that a crash left behind does not count as a message.
+    temporary = folder / f".{name}.{os.getpid()}.tmp"
     try:
         write_synced(temporary, content)
     except OSError:
@@ -115,10 +115,10 @@ def _written(workplace: Path, name: str, content: bytes) -> Path:
 
 
 def _end(temporary: Path, final: Path, about_to_end: Callable[[], None]) -> None:
-    """Give a whole file the name under which readers find it, or remove it."""
+    """Rename a complete file to its final name; remove it if that fails."""
     try:
         about_to_end()
-        with _put_off(final.parent):
+        with _defer_on_error(final.parent):
             rename_synced(temporary, final)
     except BaseException:
         with suppress(OSError):
@@ -127,11 +127,11 @@ def _end(temporary: Path, final: Path, about_to_end: Callable[[], None]) -> None
 
 
 @contextmanager
-def _put_off(path: Path) -> Iterator[None]:
+def _defer_on_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise MailDeferred(
-            f"{path} cannot be written: {error.strerror}. Free space or mend its permissions;"
+            f"{path} cannot be written: {error.strerror}. Free space or correct its permissions;"
             " the message waits and is tried again"
         ) from error

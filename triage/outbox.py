@@ -1,4 +1,4 @@
-"""Drains the outbox: everything that is due goes to the courier, over several connections."""
+"""Drains the outbox: sends everything that is due, over several connections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import structlog
 
 from triage import store
 from triage.courier import Courier, Later
-from triage.doubts import Doubts, Reconciled
+from triage.doubts import Doubts, Reconciled, Report
 from triage.errors import DatabaseError, MailerBroken
 from triage.pace import RAMP_UP, Line
 from triage.records import MessageState as State
@@ -24,9 +24,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class DrainReport:
-    """What became of the messages that were waiting.
+    """How many messages ended in each state.
 
-    `broken` says what to mend when nothing could be handed over and the rest was not tried.
+    Attributes:
+        in_flight: how many are still claimed or in doubt.
+        broken: why the drain stopped early, and what to mend; "" if it did not.
     """
 
     sent: int = 0
@@ -42,7 +44,7 @@ class Outbox:
     """Drains the outbox through one mailer.
 
     Args:
-        refusal: says why nothing may be sent now; "" while all is well.
+        refusal: returns why nothing may be sent now; "" if mail may be sent.
     """
 
     def __init__(self, context: SenderContext, refusal: Callable[[], str] = lambda: "") -> None:
@@ -55,35 +57,35 @@ class Outbox:
         self._doubts = Doubts(context)
 
     def paused_because(self) -> str:
-        """Return why nothing may be sent now, and nothing made to be sent; "" if it may."""
+        """Return why no mail may be sent or composed now; "" if it may."""
         return self._refusal()
 
     def drain(self, on_message: Callable[[State], None] = lambda _: None) -> DrainReport:
-        """Hand over everything that is due; what another sender holds is left alone."""
+        """Send everything that is due, except what another sender has leased."""
         counts: Counter[State] = Counter()
         guard = threading.Lock()
 
-        def tell(state: State) -> None:
+        def report(state: State) -> None:
             with guard:
                 counts[state] += 1
                 on_message(state)
 
-        again = threading.Event()
+        more = threading.Event()
 
-        def look_after_others() -> None:
-            if self._doubts.settle(tell, while_sending=True) == 0.0:
-                again.set()
+        def settle_others() -> None:
+            if self._doubts.settle(report, while_sending=True) == 0.0:
+                more.set()
 
         broken = self._refusal()
         if broken:
             log.error("no mail is sent", why=broken)
             return DrainReport(broken=broken)
         try:
-            again.set()
-            while again.is_set() and not broken:
-                again.clear()
-                with self._signs_of_life(look_after_others):
-                    broken = self._hand_over_all(tell)
+            more.set()
+            while more.is_set() and not broken:
+                more.clear()
+                with self._renewed_leases(settle_others):
+                    broken = self._send_and_settle(report)
         finally:
             self._mailer.close()
         with self._database.read() as conn:
@@ -99,95 +101,93 @@ class Outbox:
         )
 
     def drain_notes(self) -> None:
-        """Hand over what is no digest and due: beside a drain, and never waiting for one.
+        """Send due account mails at once, also while a drain is running.
 
-        What is in doubt is left to the next drain.
+        Messages in doubt are left to the next drain.
         """
         with self._database.read() as conn:
             waiting = store.messages.waiting(conn, self._clock.now(), only_notes=True)
         if not waiting or self._refusal():
             return
         try:
-            with self._signs_of_life():
-                self._hand_over(lambda _: None, only_notes=True)
+            with self._renewed_leases():
+                self._send_due(lambda _: None, only_notes=True)
         finally:
             self._mailer.close()
 
     def reconcile(self) -> Reconciled:
-        """Ask the oracle again about all that is held."""
+        """Ask the oracle again about all held messages."""
         try:
             return self._doubts.reconcile()
         finally:
             self._mailer.close()
 
-    def _hand_over_all(self, tell: Callable[[State], None]) -> str:
-        """Hand over what is due until nothing is left; return what to mend first."""
+    def _send_and_settle(self, report: Report) -> str:
+        """Send until nothing is due; return what to mend if that is not possible, else ""."""
         while True:
-            self._doubts.settle(tell)
-            broken = self._hand_over(tell)
-            wait = self._doubts.settle(tell)
+            self._doubts.settle(report)
+            broken = self._send_due(report)
+            wait = self._doubts.settle(report)
             if broken or wait is None:
                 return broken
             self._clock.sleep(wait)
 
-    def _hand_over(self, tell: Callable[[State], None], *, only_notes: bool = False) -> str:
-        """Hand over what is due; return what to mend first if that cannot be done."""
+    def _send_due(self, report: Report, *, only_notes: bool = False) -> str:
+        """Send what is due once; return what to mend if that is not possible, else ""."""
         with self._database.read() as conn:
             holds = store.holds.reasons(conn)
             now = self._clock.now()
             waiting = [] if holds else store.messages.waiting(conn, now, only_notes=only_notes)
         if holds:
             return "; ".join(holds.values())
-        crowd = [message for message in waiting if not message.crashes]
-        # What may bring the sender down goes last and alone, so that it harms nothing but itself.
+        healthy = [message for message in waiting if not message.crashes]
+        # A message that crashed its sender goes last and alone, so that it disturbs no other.
         suspects = [message for message in waiting if message.crashes]
         try:
-            line = Line(crowd, self._clock, self._rules.pace.per_domain_at_once)
-            self._side_by_side(line, self._rules.connections, tell)
-            self._side_by_side(Line(suspects, self._clock), 1, tell)
+            queue = Line(healthy, self._clock, self._rules.pace.per_domain_at_once)
+            self._send_parallel(queue, self._rules.connections, report)
+            self._work(Line(suspects, self._clock), report)
         except MailerBroken as error:
             log.error("no mail can be sent", why=str(error))
             return str(error)
         return ""
 
-    def _side_by_side(self, line: Line, n_threads: int, tell: Callable[[State], None]) -> None:
+    def _send_parallel(self, queue: Line, n_threads: int, report: Report) -> None:
         if n_threads == 1:
-            self._work(line, tell)
+            self._work(queue, report)
             return
         with ThreadPoolExecutor(n_threads, "sender") as pool:
             try:
-                for ended in [pool.submit(self._work, line, tell) for _ in range(n_threads)]:
-                    ended.result()
+                for future in [pool.submit(self._work, queue, report) for _ in range(n_threads)]:
+                    future.result()
             finally:
-                line.stop()
+                queue.stop()
 
-    def _work(self, line: Line, tell: Callable[[State], None]) -> None:
+    def _work(self, queue: Line, report: Report) -> None:
         try:
-            while (message := line.take()) is not None:
+            while (message := queue.take()) is not None:
                 try:
                     state = self._courier.carry(message)
                 finally:
-                    line.done(message)
+                    queue.done(message)
                 if isinstance(state, Later) and state.name == RAMP_UP:
-                    log.info("a new address sends no more for now", until=str(state.at))
-                    line.stop()
+                    log.info("the ramp-up limit is reached", until=str(state.at))
+                    queue.stop()
                 elif isinstance(state, Later):
-                    line.not_before(state.name, state.at)
-                    line.put_back(message)
+                    queue.not_before(state.name, state.at)
+                    queue.put_back(message)
                 elif state is not None:
-                    tell(state)
+                    report(state)
         except BaseException:
-            line.stop()
+            queue.stop()
             raise
 
     @contextmanager
-    def _signs_of_life(
-        self, look_after_others: Callable[[], None] = lambda: None
-    ) -> Iterator[None]:
-        """Renew the leases of what is in hand until the block ends.
+    def _renewed_leases(self, settle_others: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Renew the leases of our messages until the block ends.
 
-        Others may die or freeze meanwhile, and what they held must not wait for the end of a long
-        drain.
+        `settle_others` runs each time, too: messages of a sender that died must not wait until a
+        long drain ends.
         """
         over = threading.Event()
 
@@ -195,7 +195,7 @@ class Outbox:
             while not over.wait(self._rules.lease.total_seconds() / 3):
                 try:
                     self._courier.renew()
-                    look_after_others()
+                    settle_others()
                 except DatabaseError as error:
                     log.warning("leases not renewed", why=str(error))
 

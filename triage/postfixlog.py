@@ -1,14 +1,14 @@
-"""What a local Postfix wrote into its log tells whether it took a message.
+"""Reads in the log of a local Postfix whether it accepted a message.
 
-Postfix names a message by its queue id from the first byte on, so its Message-ID alone says only
-that it began to come (Postfix 3.7, `cleanup(8)`, `qmgr(8)`, `smtpd(8)`):
+Postfix names a message by its queue id. The line with the Message-ID shows only that the message
+began to arrive (Postfix 3.7, `cleanup(8)`, `qmgr(8)`, `smtpd(8)`):
 
-    smtpd[7]: 4F2A: client=…                        from here on process 7 receives 4F2A
-    cleanup[8]: 4F2A: message-id=<d.1@example.org>  its headers have come
-    smtpd[7]: lost connection after DATA …          it never came to its end
-    cleanup[8]: 4F2A: reject: …                     it came, and was refused
-    qmgr[9]: 4F2A: from=<…>, … (queue active)       it was taken
-    smtp[10]: 4F2A: to=<…>, … status=sent           and went on, or came back
+    smtpd[7]: 4F2A: client=…                        process 7 starts to receive 4F2A
+    cleanup[8]: 4F2A: message-id=<d.1@example.org>  its headers have arrived
+    smtpd[7]: lost connection after DATA …          it did not arrive completely
+    cleanup[8]: 4F2A: reject: …                     it arrived, and was refused
+    qmgr[9]: 4F2A: from=<…>, … (queue active)       it was accepted
+    smtp[10]: 4F2A: to=<…>, … status=sent           it was forwarded, or it bounced
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-# Ten minutes of a busy server are far less.
+# Read of each file, from its end. Ten minutes of a busy server are much less.
 MOST_BYTES = 64_000_000
 
-# The program, its process, the queue id of a message if it is about one, and what it says.
+# The program, its process id, the queue id if there is one, and the text.
 _LINE = re.compile(r"/([\w-]+)\[(\d+)\]: (?:([0-9A-Za-z]{5,}): )?(.*)")
 _ABORTED = re.compile(r"(?:lost connection|timeout) after (?:DATA|BDAT)\b")
 _REFUSED = re.compile(r"(?:milter-)?reject:")
 
 
 def delivered(log: Path, message_id: str) -> bool | None:
-    """Tell whether Postfix took a message; None where its log does not say.
+    """Return whether Postfix accepted a message; None if the log does not show it.
 
     Args:
-        log: the file; the one that it was before the last rotation is read, too.
+        log: the log file; its last rotated file (`.1`) is read, too.
     """
     return taken(_lines(log), message_id)
 
@@ -48,11 +48,11 @@ def _lines(log: Path) -> Iterator[str]:
 
 
 def taken(lines: Iterable[str], message_id: str) -> bool | None:
-    """Tell from the lines of a log whether a message was taken.
+    """Return whether the lines of a log show that a message was accepted.
 
     Returns:
-        True if it was queued, however it went on; False if it never came, or not to its end; None
-        if it came and nothing says how that ended, or if these are not lines of a Postfix at all.
+        True if it was queued, whatever happened later; False if it did not arrive completely or was
+        refused; None if it arrived and the end is missing, or if the lines are not from Postfix.
     """
     wanted = f"message-id={message_id}"
     receives: dict[str, str] = {}
@@ -81,7 +81,7 @@ def taken(lines: Iterable[str], message_id: str) -> bool | None:
 
 
 def _end(program: str, what: str, before: bool | None) -> bool | None:
-    """Return whether a message was taken, now that a line says more than what was known before."""
+    """Return whether a message was accepted, from one more line and the result before it."""
     if what.startswith("from=") or " status=" in what:
         return True
     return False if program == "cleanup" and _REFUSED.match(what) else before

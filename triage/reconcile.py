@@ -1,8 +1,8 @@
-"""Compares the sent journal with the database, and mends what a restored database has forgotten.
+"""Compares the sent log with the database, and repairs a database that was restored.
 
-A database that was restored knows as waiting, or does not know at all, what was sent after it was
-copied. The journal knows. Where the two disagree nothing is sent until `reconcile` has told the
-database; where the journal itself is lost, nothing is until a person has said what to believe.
+In a restored database, messages that were sent after the copy was made are waiting or missing. The
+sent log has them. While the two disagree, nothing is sent until `reconcile` updates the database.
+If the log itself is lost, nothing is sent until an operator decides what to do.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from triage.records import Sent, SubscriberState
 from triage.store import Database
 
 HOLD = "sent journal"
-# Longer than back-ups are worth restoring.
+# No back-up that is older than this is worth restoring.
 KEPT = timedelta(days=90)
 CHUNK = 500
-SAID = "the sent journal says that it was sent"
+REPLY = "the sent log has it as sent"
 UNKNOWN = "journal_lost"
 
 _OVER = frozenset({State.SENT, State.FAILED, State.CANCELLED, State.SKIPPED})
-# What is in doubt is settled by asking the journal first, so it needs no person.
+# A message in doubt is looked up in the sent log anyway before it is sent again.
 _HARMLESS = _OVER | {State.IN_DOUBT}
 _IN_HAND = {State.CLAIMED, State.IN_DOUBT, State.HELD}
 _CHOICE = (
-    "if the database is the newest there was, `triage outbox reconcile --without-journal send`"
-    " begins a new journal and sends what waits; if it was restored,"
-    " `triage outbox reconcile --without-journal skip` sends nothing that was due until now"
+    "if the database was not restored, run `triage outbox reconcile --without-journal send`: it"
+    " starts a new sent log and sends what is waiting. If it was restored, run"
+    " `triage outbox reconcile --without-journal skip`: it sends nothing that was due until now"
 )
 
 
 class WithoutJournal(StrEnum):
-    """What is believed where the journal cannot be asked."""
+    """What happens to waiting mail if the sent log cannot be used."""
 
     SEND = "send"
     SKIP = "skip"
@@ -55,9 +55,9 @@ class Agreed:
     """What `reconcile` did.
 
     Attributes:
-        marked: digests that waited and had been sent.
-        tombstones: digests that the database did not know.
-        skipped: digests that go to nobody, for nobody knows whether they were sent.
+        marked: waiting digests that the log has as sent, and that are now marked as sent.
+        tombstones: sent digests that were missing in the database; an empty one was stored.
+        skipped: digests that are not sent, because it is unknown whether they were sent before.
     """
 
     marked: int = 0
@@ -66,10 +66,10 @@ class Agreed:
 
 
 def disagreement(database: Database, journal: Journal, clock: Clock) -> str:
-    """Return why nothing may be sent, and pause sending; "" where journal and database agree.
+    """Place a hold if the sent log and the database disagree; return why, "" if they agree.
 
-    Reads the journal from its end to where it says nothing new, for what a restored database does
-    not know is what was sent last.
+    Reads the log backwards, and stops at a part that has nothing new: what a restored database
+    does not have is what was sent last.
     """
     why = _lost(database, journal, clock)
     if not why:
@@ -80,9 +80,9 @@ def disagreement(database: Database, journal: Journal, clock: Clock) -> str:
         else:
             if n:
                 why = (
-                    f"the sent journal has {n} digests or more as sent that the database has not,"
-                    " as if it had been restored: `triage outbox reconcile` marks them, and then"
-                    " what is left is sent"
+                    f"the sent log has at least {n} digests that the database does not have as"
+                    " sent; it was probably restored. Run `triage outbox reconcile`: it marks them"
+                    " as sent, and then the other digests are sent"
                 )
     if why:
         with database.write() as conn:
@@ -91,7 +91,7 @@ def disagreement(database: Database, journal: Journal, clock: Clock) -> str:
 
 
 def unknown(database: Database, journal: Journal) -> list[str]:
-    """Return the Message-IDs of all that the journal has and the database does not have as sent."""
+    """Return the Message-IDs that the sent log has and the database does not have as sent."""
     found = _unknown(database, journal.readable(), to_the_end=True)
     return [sent.message_id for part in found for sent in part]
 
@@ -102,13 +102,13 @@ def reconcile(
     clock: Clock,
     without: WithoutJournal | None = None,
 ) -> Agreed:
-    """Let the database know of all that was sent, and let sending go on.
+    """Mark in the database what the sent log has as sent, and lift the hold.
 
     Args:
-        without: what is believed if the journal is lost, another one, or damaged.
+        without: what to do if the log is lost, damaged, or that of another database.
 
     Raises:
-        ConfigError: the journal is one of these, and nothing was said.
+        ConfigError: the log is one of these, and `without` is None.
     """
     why = _lost(database, journal, clock) or journal.damage()
     if why and without is None:
@@ -131,11 +131,11 @@ def reconcile(
 
 
 def complete(database: Database, journal: Journal, since: datetime) -> int:
-    """Write into the journal what only the database has as sent since then; return how many.
+    """Add to the sent log what only the database has as sent since then; return how many.
 
-    There is something only if the journal could not be written for a while.
+    There are such messages only if the log could not be written for a while.
     """
-    # Clocks are set: a line may be out of order by a little.
+    # A clock may have been set back, so lines may be slightly out of order.
     ids = {sent.message_id for sent in journal.readable() if sent.at >= since - timedelta(days=1)}
     with database.read() as conn:
         missing = store.journals.unjournalled(conn, ids, since)
@@ -145,34 +145,34 @@ def complete(database: Database, journal: Journal, since: datetime) -> int:
 
 
 def _name(database: Database) -> str:
-    """Return the name of the journal in the database: beside a server each sender has its own."""
+    """Return the name of the log in the database; with PostgreSQL each machine has its own log."""
     return NAME if database.is_file else f"{NAME} of {socket.gethostname()}"
 
 
 def _lost(database: Database, journal: Journal, clock: Clock) -> str:
-    """Return what is wrong with the journal as a whole; begin it where there never was one."""
+    """Return what is wrong with the sent log as a whole, or ""; create it for a new database."""
     with database.read() as conn:
-        wanted = store.journals.generation(conn, _name(database))
+        expected = store.journals.generation(conn, _name(database))
     try:
         found = journal.generation()
     except JournalDamaged as error:
         return f"{error}; {_CHOICE}"
-    if wanted is None:
-        # The file comes first, so after a crash in between the next start finds it and takes it.
+    if expected is None:
+        # The file is created first: after a crash in between the next start adopts it.
         found = found or journal.begin(secrets.token_hex(16), clock.now())
         with database.write() as conn:
             store.journals.adopt(conn, _name(database), found, clock.now())
     elif found is None:
-        return f"the sent journal {journal.path} is gone: put it back; or, {_CHOICE}"
-    elif found != wanted:
-        return f"the sent journal {journal.path} is that of another database; {_CHOICE}"
+        return f"the sent log {journal.path} is missing: put it back; or, {_CHOICE}"
+    elif found != expected:
+        return f"the sent log {journal.path} belongs to another database; {_CHOICE}"
     return ""
 
 
 def _unknown(
     database: Database, lines: Iterator[Sent], *, to_the_end: bool
 ) -> Iterator[list[Sent]]:
-    """Yield, in parts, what the journal has as sent and the database could send again."""
+    """Yield, in parts, what the log has as sent and the database could send again."""
     while part := list(islice(lines, CHUNK)):
         with database.read() as conn:
             states = store.journals.states(conn, part)
@@ -188,15 +188,15 @@ def _mend(database: Database, part: list[Sent], agreed: Agreed) -> None:
         for sent in part:
             message = store.journals.find(conn, sent.key)
             if message is None:
-                store.journals.leave_tombstone(conn, sent, State.SENT, SAID)
+                store.journals.leave_tombstone(conn, sent, State.SENT, REPLY)
                 agreed.tombstones += 1
             elif message.state not in _OVER:
-                store.journals.mark_sent(conn, message, sent, SAID)
+                store.journals.mark_sent(conn, message, sent, REPLY)
                 agreed.marked += 1
 
 
 def _skip(database: Database, clock: Clock) -> int:
-    """Let nothing go that was due until now, for all of it may have been sent; say how many."""
+    """Cancel all digests that were due until now, as they may have been sent; return how many."""
     now = clock.now()
     with database.write() as conn:
         waiting = store.messages.in_states(conn, [s for s in State if s not in _OVER])
@@ -207,15 +207,15 @@ def _skip(database: Database, clock: Clock) -> int:
                 held = store.messages.move(conn, message, State.HELD, now)
                 assert held is not None  # noqa: S101 - nobody else writes now
                 message = held
-            # Its papers are not shown again, for it may have arrived.
+            # It may have arrived, so its papers are not shown again.
             store.messages.move(conn, message, State.CANCELLED, now, reason=UNKNOWN)
         active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
         due = 0
-        for reader in active:
-            on = latest_digest_on(now, reader.hour, reader.zone, reader.weekdays)
-            if on is not None and store.slates.by_day(conn, reader.id, on) is None:
+        for subscriber in active:
+            on = latest_digest_on(now, subscriber.hour, subscriber.zone, subscriber.weekdays)
+            if on is not None and store.slates.by_day(conn, subscriber.id, on) is None:
                 name = f"skipped.{secrets.token_hex(10)}"
-                gone = Sent(now, name, reader.public_id, on, store.journals.DIGEST)
-                store.journals.leave_tombstone(conn, gone, State.SKIPPED, "", UNKNOWN)
+                skipped = Sent(now, name, subscriber.public_id, on, store.journals.DIGEST)
+                store.journals.leave_tombstone(conn, skipped, State.SKIPPED, "", UNKNOWN)
                 due += 1
     return len(waiting) + due

@@ -1,10 +1,10 @@
-"""Forgets what mail has left behind once it is of no more use.
+"""Deletes old data of messages that have ended.
 
-    bytes       48 hours after a message ended; its hash stays
-    attempts    90 days after it ended; its last answer stays
-    bounces     30 days after they came, as they were received; what they were stays
+    bytes       48 hours after the message ended; the hash stays
+    attempts    90 days after the message ended; the last reply stays
+    bounces     30 days after they arrived: the raw message; the kind stays
 
-What waits, is under way or is held is never touched.
+Messages that wait, are being sent or are held are not changed.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 KEEP_BYTES = timedelta(hours=48)
 KEEP_ATTEMPTS = timedelta(days=90)
 KEEP_RAW_BOUNCES = timedelta(days=30)
-# Messages in one transaction: nobody's vote waits longer than a moment.
+# Messages per transaction: a vote must not wait long for the write lock.
 CHUNK = 200
 
 
 def forget_old_mail(database: Database, clock: Clock) -> str:
-    """Forget what is old, a few at a time; return in words how much that was."""
+    """Delete old data in small transactions; return a summary."""
     now = clock.now()
     n_bodies = _in_parts(database, lambda c: store.attempts.drop_bodies(c, now - KEEP_BYTES, CHUNK))
     n_tried = _in_parts(database, lambda c: store.attempts.forget(c, now - KEEP_ATTEMPTS, CHUNK))

@@ -1,11 +1,10 @@
-"""What mail that comes back says: about a reader's mailbox, about us, or nothing that matters.
+"""Classifies returned mail: delivery reports, complaints, automatic replies and others.
 
-Reports are read by their fields (RFC 3464 for deliveries, RFC 5965 for complaints). What servers
-write in their own words is recognised by flufl.bounce, which knows what Mailman has met. Codes with
-dots are those of RFC 3463.
+Reports are read by their fields (RFC 3464 for deliveries, RFC 5965 for complaints). Reports in free
+text are recognised by flufl.bounce, Mailman's library. Codes with dots are those of RFC 3463.
 
-Whether a message is about mail of ours is not for this module to say: it hands out the tokens that
-it finds, and whoever has the keys believes it or not.
+This module does not check whether a message is about our mail: it returns the tokens that it finds,
+and the caller verifies them.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ from flufl.bounce import all_failures
 
 
 class Kind(StrEnum):
-    """What a message is. Only the first two and a complaint are held against an address."""
+    """The kind of a message. Only `HARD`, `SOFT` and `COMPLAINT` count against an address."""
 
     HARD = "hard"
-    """The mailbox is not there."""
+    """The mailbox does not exist."""
     SOFT = "soft"
-    """It cannot be reached, or takes nothing at the moment."""
+    """The mailbox cannot be reached, or accepts nothing now."""
     POLICY = "policy"
-    """We, or what we sent, are not liked: that says nothing of the reader."""
+    """The receiver rejects us or our message: this says nothing about the mailbox."""
     NOTICE = "notice"
-    """A report of no failure: late, delivered, passed on."""
+    """A report that is no failure: delayed, delivered, forwarded."""
     COMPLAINT = "complaint"
     AUTO_REPLY = "auto_reply"
     UNSUBSCRIBE = "unsubscribe"
@@ -43,15 +42,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """A message as it reads.
+    """A classified message; no token in it is verified.
 
     Attributes:
-        kind: any but `UNSUBSCRIBE` and `FORGED`, which tokens decide.
-        status: a code as in 5.1.1, "" where none is given.
-        addressed: what may be our tokens, in the addresses that it came to.
-        quoted: the same in the mail that it is about.
-        links: what may be tokens of links to unsubscribe, in its subject.
-        quoted_links: the same in the mail that it complains of.
+        kind: any but `UNSUBSCRIBE` and `FORGED`, which need verified tokens.
+        status: a code like 5.1.1; "" if there is none.
+        addressed: possible tokens in the recipient addresses of the message.
+        quoted: possible tokens in the mail that it reports on.
+        links: possible tokens of unsubscribe links, in its subject.
+        quoted_links: possible tokens of unsubscribe links, in the mail that it complains about.
     """
 
     kind: Kind
@@ -74,7 +73,7 @@ _RECIPIENT_HEADERS = (
 _TOKEN = re.compile(r"\+([bu][a-z0-9]{30,60})@", re.IGNORECASE)
 _LINK_TOKEN = re.compile(r"v1\.[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _COMPLAINTS = {"abuse", "fraud", "opt-out", "opt-out-list", "complaint", "miscategorized"}
-# Enough for any report; what is longer or wider is not searched to its end. Words come first.
+# Enough for any report; the rest of longer text is not searched. Free text stands at the start.
 _LONGEST = 1_000_000
 _LONGEST_WORDED = 64_000
 _LONGEST_LINE = 998
@@ -84,9 +83,9 @@ _STATUS = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
 _REPLY = re.compile(r"\b([45])\d\d\b(?!\.)")
 _GONE = {(1, 1), (1, 10), (2, 1)}
 _VAGUE = {(1, 0), (5, 0)}
-# The subjects "media" and "security": about the message and its sender.
+# The subjects "media" and "security" of RFC 3463: about the message and its sender.
 _ABOUT_US = {6, 7}
-# A bad sender, a message that is too large: nobody else could have received it, either.
+# A bad sender, or a message that is too large: this would fail for any recipient.
 _OURS = {(1, 7), (1, 8), (2, 3), (3, 4)}
 _SAYS_GONE = re.compile(
     r"""user\ unknown|unknown\ (user|recipient|address|mailbox|account|local)
@@ -105,7 +104,7 @@ _SAYS_BLOCKED = re.compile(
     |\b(spf|dkim|dmarc|ptr)\b|rate\ limit|content\ (rejected|filter)|\bjunk|\bbulk|relay""",
     re.IGNORECASE | re.VERBOSE,
 )
-# Below such a line stands our own mail, with papers that may be about anything.
+# Below such a line is our own mail; the words of its papers say nothing about the failure.
 _COPY = re.compile(
     r"^[-=_> \t]*(below this line|this is a copy|copy of (the|your) message|(original|returned)"
     r" message|(the )?(header|body)s? of|message headers? follow|-{3,} )",
@@ -136,7 +135,7 @@ _AUTO_SUBJECT = re.compile(
 
 
 def read(raw: bytes) -> Returned:
-    """Read a message as it came; every sequence of bytes is some message, if need be `UNKNOWN`."""
+    """Classify a message as received; any bytes are accepted, and give `UNKNOWN` at worst."""
     message = message_from_bytes(raw[:_LONGEST])
     addressed = tuple(_tokens(message, *_RECIPIENT_HEADERS))
     links = tuple(_LINK_TOKEN.findall(_subject(message)))
@@ -146,9 +145,9 @@ def read(raw: bytes) -> Returned:
         return _feedback(parts, report, addressed)
     kind, status = (
         _delivery_status(parts)
-        or _worded(raw, message, addressed, by_daemon=True)
+        or _free_text(raw, message, addressed, by_daemon=True)
         or (_is_automatic(message, addressed) and (Kind.AUTO_REPLY, ""))
-        or _worded(raw, message, addressed, by_daemon=False)
+        or _free_text(raw, message, addressed, by_daemon=False)
         or (Kind.UNKNOWN, "")
     )
     quoted = tuple(_of_originals(message, parts, "Return-Path"))
@@ -159,9 +158,9 @@ def read(raw: bytes) -> Returned:
 
 
 def _feedback(parts: list[Message], report: Message, addressed: tuple[str, ...]) -> Returned:
-    """Read a complaint, whose fields stand in a part of their own."""
+    """Read a complaint (RFC 5965), which has its fields in a part of its own."""
     fields = _blocks(report)[0]
-    says = str(fields["Feedback-Type"] or "").strip().lower()
+    feedback_type = str(fields["Feedback-Type"] or "").strip().lower()
     quoted = [*_tokens(fields, "Original-Mail-From")]
     quoted += _of_originals(report, parts, "Return-Path", "List-Unsubscribe")
     links = [
@@ -170,12 +169,12 @@ def _feedback(parts: list[Message], report: Message, addressed: tuple[str, ...])
         for value in part.get_all("List-Unsubscribe", [])
         for token in _LINK_TOKEN.findall(str(value))
     ]
-    kind = Kind.COMPLAINT if says in _COMPLAINTS else Kind.UNKNOWN
+    kind = Kind.COMPLAINT if feedback_type in _COMPLAINTS else Kind.UNKNOWN
     return Returned(kind, "", addressed, tuple(quoted), (), tuple(links))
 
 
 def _delivery_status(parts: list[Message]) -> tuple[Kind, str] | None:
-    """Read the fields of a report about one or more recipients; the worst of them counts."""
+    """Read a report about one or more recipients (RFC 3464); the worst result counts."""
     found = []
     for part in parts:
         if part.get_content_type() != "message/delivery-status":
@@ -183,19 +182,16 @@ def _delivery_status(parts: list[Message]) -> tuple[Kind, str] | None:
         for block in _blocks(part):
             action = str(block["Action"] or "").strip().lower()
             if action == "failed":
-                found.append(_meaning(str(block["Status"] or ""), _told(block)))
+                diagnostic = str(block["Diagnostic-Code"] or "")[:_LONGEST_FIELD]
+                found.append(_meaning(str(block["Status"] or ""), " ".join(diagnostic.split())))
             elif action:
                 found.append((Kind.NOTICE, str(block["Status"] or "").strip()[:20]))
     order = [Kind.HARD, Kind.SOFT, Kind.POLICY, Kind.NOTICE]
     return min(found, key=lambda each: order.index(each[0]), default=None)
 
 
-def _told(block: Message) -> str:
-    return " ".join(str(block["Diagnostic-Code"] or "")[:_LONGEST_FIELD].split())
-
-
 def _blocks(part: Message) -> list[Message]:
-    """Return the groups of fields in a part, at least one, which is empty in a damaged part."""
+    """Return the groups of fields in a part; a damaged part gives one empty group."""
     payload = part.get_payload()
     if isinstance(payload, list):
         blocks = [block for block in payload if isinstance(block, Message)]
@@ -203,63 +199,67 @@ def _blocks(part: Message) -> list[Message]:
     return [message_from_bytes(str(payload).encode("utf-8", "replace"))]
 
 
-# -- words -----------------------------------------------------------------------------------------
+# -- free text -------------------------------------------------------------------------------------
 
 
-def _worded(
+def _free_text(
     raw: bytes, message: Message, addressed: tuple[str, ...], *, by_daemon: bool
 ) -> tuple[Kind, str] | None:
-    """Read a report that is written for people; only what came to a bounce address can be one."""
+    """Read a report in free text; only mail to a bounce address can be one.
+
+    Args:
+        by_daemon: read only mail whose sender looks like a mail server.
+    """
     if not any(token[:1] in "bB" for token in addressed):
         return None
     sender = parseaddr(str(message["From"] or ""))
     from_daemon = _DAEMON.match(sender[1].partition("@")[0]) or "X-Failed-Recipients" in message
     if by_daemon and not from_daemon:
         return None
-    # The detectors take a time that grows with the square of a line.
+    # The time of the detectors grows with the square of the line length.
     lines = (line[:_LONGEST_LINE] for line in raw[:_LONGEST_WORDED].split(b"\n"))
     short = message_from_bytes(b"\n".join(lines))
     try:
         temporary, permanent = all_failures(short)
-    except Exception:  # a detector that stumbles has detected nothing
+    except Exception:  # a detector that fails has detected nothing
         return None
     if permanent:
         return _meaning("", _COPY.split(_text(short), maxsplit=1)[0][:_LONGEST_FIELD])
     return (Kind.NOTICE, "") if temporary else None
 
 
-def _meaning(status: str, told: str) -> tuple[Kind, str]:
-    """Say what a failure means, by its code and by the words of the server that refused."""
-    codes = [tuple(map(int, code)) for code in _STATUS.findall(f"{status} {told}")]
+def _meaning(status: str, text: str) -> tuple[Kind, str]:
+    """Return the kind of a failure and its code, from the code and the text of the server."""
+    codes = [tuple(map(int, code)) for code in _STATUS.findall(f"{status} {text}")]
     codes = [code for code in codes if code[0] != 2]
     codes = [code for code in codes if code[1:] != (0, 0)] or codes
-    return _kind_of(codes, told), ".".join(map(str, codes[0])) if codes else ""
+    return _kind_of(codes, text), ".".join(map(str, codes[0])) if codes else ""
 
 
-def _kind_of(codes: list[tuple[int, ...]], told: str) -> Kind:
-    """Weigh codes, the first of which tells most, and words against each other."""
+def _kind_of(codes: list[tuple[int, ...]], text: str) -> Kind:
+    """Return the kind of a failure; the first code is the most important."""
     if any(code[1] in _ABOUT_US or code[1:] in _OURS for code in codes):
         return Kind.POLICY
-    gone, blocked = bool(_SAYS_GONE.search(told)), bool(_SAYS_BLOCKED.search(told))
+    gone, blocked = bool(_SAYS_GONE.search(text)), bool(_SAYS_BLOCKED.search(text))
     if any(code[0] == 5 and code[1:] in _GONE for code in codes) and (gone or not blocked):
         return Kind.HARD
     if blocked:
         return Kind.POLICY
-    return Kind.HARD if gone and _leaves_it_to_words(codes, told) else Kind.SOFT
+    return Kind.HARD if gone and _is_vague(codes, text) else Kind.SOFT
 
 
-def _leaves_it_to_words(codes: list[tuple[int, ...]], told: str) -> bool:
-    """Tell whether codes say that it failed for good, and not why."""
+def _is_vague(codes: list[tuple[int, ...]], text: str) -> bool:
+    """Return whether the codes allow a permanent failure but give no reason for it."""
     if codes:
         return codes[0][0] != 4 and (codes[0][1] == 0 or codes[0][1:] in _VAGUE)
-    reply = _REPLY.search(told)
+    reply = _REPLY.search(text)
     return reply is None or reply[1] != "4"
 
 
 def _is_automatic(message: Message, addressed: tuple[str, ...]) -> bool:
-    """Tell whether no person wrote it (RFC 3834, and what came before it).
+    """Return whether a program wrote it (RFC 3834, and older headers for the same).
 
-    Mail programs may say of a request to unsubscribe that they generated it.
+    Mail programs may mark a request to unsubscribe as generated, so this is no such sign.
     """
     submitted = str(message["Auto-Submitted"] or "no").strip().lower()
     if submitted.startswith("auto-replied") or any(name in message for name in _AUTO_HEADERS):
@@ -282,7 +282,7 @@ def _tokens(fields: Message, *names: str) -> Iterator[str]:
 
 
 def _of_originals(outer: Message, parts: list[Message], *names: str) -> Iterator[str]:
-    """Yield what may be tokens in the headers of mail that stands within a message."""
+    """Yield possible tokens in the headers of mail that is inside a message."""
     for part in parts:
         if part is parts[0] or part is outer:
             continue
@@ -301,7 +301,7 @@ def _subject(message: Message) -> str:
 
 
 def _text(message: Message) -> str:
-    """Return the first text of a message as far as it can be read."""
+    """Return the first text part of a message; "" if there is none."""
     for part in message.walk():
         if part.get_content_maintype() == "text":
             content = part.get_payload(decode=True)

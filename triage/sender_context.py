@@ -1,4 +1,4 @@
-"""What the parts of a sender share: who sends, through what, and by which rules."""
+"""The settings and services that the parts of a sender share."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from triage.pace import Pace
 from triage.ports import Clock, Mailer
 from triage.store import Database
 
-# Renewed three times while it lasts, for a lawful hand-over may take much longer: 600 s for the
-# last answer alone (RFC 5321, 4.5.3.2). A sender of this machine that died is known to be gone.
+# A lease is renewed every third of this, since sending may take much longer: up to 600 s for the
+# last answer alone (RFC 5321, 4.5.3.2). A dead sender on this machine is noticed at once.
 LEASE = timedelta(seconds=60)
 
 
 class Ambiguous(StrEnum):
-    """What is done with a message of which nobody knows whether it arrived."""
+    """What to do with a message if it is unknown whether it arrived."""
 
     RESEND = "resend"
     HOLD = "hold"
@@ -29,11 +29,10 @@ class Rules:
     """How mail is sent.
 
     Attributes:
-        connections: how many messages are on their way at once.
-        lease: so long a sender that shows no sign of life keeps what it claimed.
-        envelope_sender: makes of a Message-ID the address to which that message comes back if it
-            cannot be delivered; "" is as in From.
-        sender: the address in From, which a ramp-up is for.
+        connections: how many messages are sent at once.
+        lease: how long a sender keeps a claimed message without renewing the lease.
+        envelope_sender: returns the bounce address for a Message-ID; "" for the one in From.
+        sender: the address in From; the ramp-up counts its days.
     """
 
     ambiguous: Ambiguous = Ambiguous.RESEND
@@ -46,14 +45,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class SenderContext:
-    """Who sends, through what, and by which rules.
+    """The settings and services of one sender.
 
     Attributes:
-        owner: names this sender in leases; unlike that of any other.
-        is_gone: tells whether the sender that a lease names is known to have died.
-        address_hash: the name under which an address is suppressed; one without a key if left out.
-        journal: knows outside of the database what was sent, and is told before the database is.
-        monotonic: a clock in seconds that nobody sets; the other one if left out.
+        owner: the unique name of this sender in leases.
+        is_gone: returns whether the owner of a lease is known to have died.
+        address_hash: returns the key under which an address is suppressed; not secret by default.
+        journal: the sent log, written before the database; None for no log.
+        monotonic: a monotonic clock in seconds; by default `clock` is used.
     """
 
     database: Database
@@ -67,5 +66,5 @@ class SenderContext:
     monotonic: Callable[[], float] | None = None
 
     def seconds(self) -> float:
-        """Return the time of the clock that nobody sets; clocks of senders may differ."""
+        """Return the monotonic time; it is not comparable between senders."""
         return self.monotonic() if self.monotonic else self.clock.now().timestamp()

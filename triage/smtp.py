@@ -1,14 +1,14 @@
-"""Hands messages over by SMTP; sessions are kept from one message to the next.
+"""Sends messages by SMTP; a session is used for several messages.
 
 What an answer means (RFC 5321, 4.2; RFC 3463 for the codes with dots):
 
     connection lost, 4xx, 421 before the final dot      not now: MailDeferred
     5xx to RCPT or DATA                                 never: MailRefused
-    certificate, log-in or sender not accepted          no message would go: MailerBroken
-    no answer after the final dot                       nobody knows: MailUncertain
+    certificate, login or sender not accepted           no message can be sent: MailerBroken
+    no answer after the final dot                       unknown: MailUncertain
 
-The body is written first and the dot that ends it by itself: in between the message is marked as in
-doubt, and a connection that is lost before the dot is known to have delivered nothing.
+The body is written first, and its final dot separately. In between the message is marked as in
+doubt. So if the connection is lost before the dot, the message was certainly not delivered.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ CONNECT_S = 30.0
 # RFC 5321, 4.5.3.2: five minutes for a command, ten for the answer to the final dot.
 COMMAND_S = 300.0
 FINAL_S = 600.0
-# Servers and routers forget idle connections, some without a word.
+# Servers and routers drop idle connections, some without notice.
 IDLE_S = 30.0
-# So long after a failed connection the other messages of a run do not try again each by itself.
+# So long after a failed connection no message opens another one.
 COOL_S = 60.0
 
 _ENVELOPE = re.compile(r"[!-;=?-~]+@[!-;=?-~]+")
@@ -48,14 +48,14 @@ _LOST = (OSError, smtplib.SMTPException)
 
 @dataclass(frozen=True)
 class SmtpServer:
-    """A mail server and how to get to it.
+    """A mail server and how to connect to it.
 
     Attributes:
         security: `starttls`, `smtps`, or `none` for a server on this machine.
-        username: logs in if it is not empty.
-        context: whom TLS trusts; None trusts the system's authorities.
-        command_s: how long the answer to a command may take.
-        final_s: how long the answer to the final dot may take.
+        username: no login if it is empty.
+        context: the TLS context; None trusts the system's certificate authorities.
+        command_s: timeout for the answer to a command, in seconds.
+        final_s: timeout for the answer to the final dot, in seconds.
         monotonic: a clock in seconds.
     """
 
@@ -78,10 +78,10 @@ class SmtpServer:
 
 
 class SmtpMailer:
-    """A mail server that takes our messages; each thread that sends has a session of its own.
+    """Sends through a mail server; each sending thread has its own session.
 
     Args:
-        oracle: tells of a Message-ID whether the server took it, where somebody knows.
+        oracle: returns whether the server took the message of a Message-ID; None if unknown.
     """
 
     name = "smtp"
@@ -94,20 +94,20 @@ class SmtpMailer:
         self._guard = threading.Lock()
         self._idle: list[_Session] = []
         self.cold: tuple[float, str] | None = None
-        """Until when no session is opened, and why; None where nothing is wrong."""
+        """Until when no session is opened (by the monotonic clock), and why; None for no limit."""
 
     def cool(self, why: str) -> None:
-        """Open no session for a while."""
+        """Open no session for `COOL_S` seconds."""
         self.cold = (self.server.monotonic() + COOL_S, why)
 
     def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
-        """Hand over one message to one recipient and return the server's reply.
+        """Send one message to one recipient; return the server's reply.
 
         Raises:
-            MailDeferred: nothing was handed over; the same bytes may be tried again.
-            MailRefused: the server refused this message or its recipient for good.
-            MailerBroken: no message can be handed over until a person mends something.
-            MailUncertain: the connection was lost when only the server knew the outcome.
+            MailDeferred: the message was not sent; the same bytes may be tried again.
+            MailRefused: the server refused this message or its recipient permanently.
+            MailerBroken: no message can be sent until an operator corrects something.
+            MailUncertain: there was no answer to the final dot, so the outcome is unknown.
         """
         sender = message.envelope_sender or _sender_of(message.mime)
         if not _ENVELOPE.fullmatch(sender):
@@ -127,11 +127,11 @@ class SmtpMailer:
                 self._idle.append(session)
 
     def delivered(self, message_id: str) -> bool | None:
-        """Tell what the oracle knows; a server itself cannot be asked what it did."""
+        """Return what the oracle reports; SMTP has no command for this."""
         return self._oracle(message_id)
 
     def close(self) -> None:
-        """End the sessions; the next message opens another one."""
+        """Close all sessions; the next message opens a new one."""
         with self._guard:
             sessions, self._idle = self._idle, []
         for session in sessions:
@@ -139,7 +139,7 @@ class SmtpMailer:
 
 
 class _Session:
-    """A connection to the server, kept from one message to the next; for one thread at a time."""
+    """A connection to the server for several messages; one thread at a time may use it."""
 
     def __init__(self, mailer: SmtpMailer) -> None:
         self._mailer = mailer
@@ -148,11 +148,11 @@ class _Session:
         self._used_at = 0.0
 
     def send(self, sender: str, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
-        smtp = self._begun(sender)
+        smtp = self._begin(sender)
         pass_by("sender_given")
-        self._must(smtp, "rcpt", f"TO:<{message.recipient}>", {250, 251, 252})
+        self._command(smtp, "rcpt", f"TO:<{message.recipient}>", {250, 251, 252})
         pass_by("recipient_given")
-        self._must(smtp, "data", "", {354})
+        self._command(smtp, "data", "", {354})
         pass_by("body_begun")
         body = message.mime
         if body.startswith(b".") or b"\n." in body:
@@ -169,12 +169,12 @@ class _Session:
             raise
         code, text = self._end(smtp)
         if not 200 <= code < 300:
-            raise self._failure("the message", code, text)
+            raise self._failure(code, text)
         self._used_at = self._server.monotonic()
-        return _told(code, text)
+        return _one_line(code, text)
 
     def close(self) -> None:
-        """End the session; the next message opens another one."""
+        """End the session politely; the next message opens a new one."""
         smtp, self._smtp = self._smtp, None
         if smtp is not None:
             with suppress(*_LOST):
@@ -184,72 +184,72 @@ class _Session:
             smtp.close()
 
     def abandon(self) -> None:
-        """Cut the connection: whatever was begun on it is not ended."""
+        """Cut the connection, so that the server drops an incomplete message."""
         smtp, self._smtp = self._smtp, None
         if smtp is not None:
             smtp.close()
 
     # -- the session -------------------------------------------------------------------------------
 
-    def _begun(self, sender: str) -> smtplib.SMTP:
-        """Return a session that has accepted the sender; one that has ended is replaced."""
+    def _begin(self, sender: str) -> smtplib.SMTP:
+        """Return a connection on which the sender was accepted; open a new one if needed."""
         if self._smtp is not None and self._server.monotonic() - self._used_at > IDLE_S:
             self.close()
         if self._smtp is not None:
             with suppress(*_LOST):
                 code, text = self._smtp.docmd("mail", f"FROM:<{sender}>")
                 if code not in {-1, 421}:
-                    return self._welcomed(self._smtp, code, text)
+                    return self._check_sender(self._smtp, code, text)
             self.close()
-        smtp = self._connected()
+        smtp = self._connect()
         try:
             code, text = smtp.docmd("mail", f"FROM:<{sender}>")
         except _LOST as error:
             raise self._lost("at MAIL", error) from error
-        return self._welcomed(smtp, code, text)
+        return self._check_sender(smtp, code, text)
 
-    def _welcomed(self, smtp: smtplib.SMTP, code: int, text: bytes) -> smtplib.SMTP:
+    def _check_sender(self, smtp: smtplib.SMTP, code: int, text: bytes) -> smtplib.SMTP:
         if code == 250:
             return smtp
         if 500 <= code < 600 and not _too_large(code, text):
             self.close()
             raise MailerBroken(
-                f"{self._server} does not take mail from our address: {_told(code, text)}."
+                f"{self._server} does not accept mail from our address: {_one_line(code, text)}."
                 " Set [mail] from to an address that this account may send from"
             )
-        raise self._failure("the sender", code, text)
+        raise self._failure(code, text)
 
-    def _connected(self) -> smtplib.SMTP:
+    def _connect(self) -> smtplib.SMTP:
         cold = self._mailer.cold
         if cold and self._server.monotonic() < cold[0]:
             raise MailDeferred(cold[1])
         self._mailer.cold = None
         try:
-            self._smtp = smtp = self._opened()
+            self._smtp = smtp = self._open()
             self._secure(smtp)
             self._log_in(smtp)
         except BaseException as error:
             self.abandon()
             if isinstance(error, (*_LOST, MailDeferred)):
-                raise self._unwelcome(error) from error
+                raise self._connect_error(error) from error
             raise
         return smtp
 
-    def _opened(self) -> smtplib.SMTP:
-        # Asking DNS for one's own full name, as smtplib would, can take seconds.
+    def _open(self) -> smtplib.SMTP:
+        # smtplib would look up our full host name in DNS, which can take seconds.
         own = socket.gethostname()
         own = own if "." in own else "[127.0.0.1]"
         server = self._server
-        patience = min(CONNECT_S, server.command_s)
+        timeout = min(CONNECT_S, server.command_s)
         smtp: smtplib.SMTP
         if server.security == "smtps":
             tls = server.trust
-            smtp = smtplib.SMTP_SSL(server.host, server.port, own, timeout=patience, context=tls)
+            smtp = smtplib.SMTP_SSL(server.host, server.port, own, timeout=timeout, context=tls)
         else:
-            smtp = smtplib.SMTP(server.host, server.port, own, timeout=patience)
+            smtp = smtplib.SMTP(server.host, server.port, own, timeout=timeout)
         assert smtp.sock is not None  # noqa: S101 - it has greeted us
         smtp.sock.settimeout(server.command_s)
-        # The dot is written by itself: without this it would wait for the delayed acknowledgement.
+        # Without this the dot, which is written separately, waits for a delayed acknowledgement.
         smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return smtp
 
@@ -259,9 +259,9 @@ class _Session:
             return
         if not smtp.has_extn("starttls"):
             raise MailerBroken(
-                f"{self._server} does not offer STARTTLS, and nothing is sent in the clear."
-                ' Set [mail] security to "smtps" and its port (465), or to "none" for a server'
-                " that you trust on this machine"
+                f"{self._server} does not offer STARTTLS, and mail is not sent unencrypted."
+                ' Set [mail] security to "smtps" and port to 465, or security to "none" for a'
+                " trusted server on this machine"
             )
         smtp.starttls(context=self._server.trust)
         smtp.ehlo()
@@ -272,64 +272,66 @@ class _Session:
         try:
             smtp.login(self._server.username, self._server.password)
         except smtplib.SMTPAuthenticationError as error:
-            told = _told(error.smtp_code, error.smtp_error)
+            answer = _one_line(error.smtp_code, error.smtp_error)
             if 400 <= error.smtp_code < 500:
-                raise MailDeferred(f"{self._server} cannot log us in now: {told}") from error
+                raise MailDeferred(f"{self._server} cannot log us in now: {answer}") from error
             raise MailerBroken(
-                f"{self._server} refuses user name and password: {told}."
-                " Correct [mail] username and TRIAGE_MAIL_PASSWORD; many providers want an app"
+                f"{self._server} refuses the user name or password: {answer}."
+                " Correct [mail] username and TRIAGE_MAIL_PASSWORD; many providers require an app"
                 " password"
             ) from error
         except (smtplib.SMTPServerDisconnected, smtplib.SMTPResponseException):
             raise
         except smtplib.SMTPException as error:
             raise MailerBroken(
-                f"{self._server} offers no way to log in that this program knows. Check [mail]"
-                " security and port, or leave out username if none is needed"
+                f"{self._server} offers no login method that this program supports. Check [mail]"
+                " security and port, or remove username if no login is needed"
             ) from error
         except UnicodeError as error:
             raise MailerBroken(
                 "[mail] username and TRIAGE_MAIL_PASSWORD must be plain ASCII"
             ) from error
 
-    def _unwelcome(self, error: Exception) -> MailDeferred | MailerBroken:
-        """Say what it means that no session came about."""
+    def _connect_error(self, error: Exception) -> MailDeferred | MailerBroken:
+        """Return the error for a failed connection; after a temporary one, cool the mailer."""
         if isinstance(error, ssl.SSLCertVerificationError):
             return MailerBroken(
                 f"{self._server} has no valid certificate: {error.verify_message}. Correct [mail]"
-                " host, or install the authority's certificate on this machine"
+                " host, or install the certificate of its authority on this machine"
             )
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
             return MailerBroken(
-                f"{self._server} fails at TLS: {error.reason or 'no common version'}. Check [mail]"
-                ' security: "smtps" is for port 465, "starttls" for 587 and 25'
+                f"TLS fails with {self._server}: {error.reason or 'no common version'}. Check"
+                ' [mail] security: use "smtps" for port 465, "starttls" for ports 587 and 25'
             )
         if isinstance(error, smtplib.SMTPResponseException) and 500 <= error.smtp_code < 600:
             return MailerBroken(
-                f"{self._server} does not serve us: {_told(error.smtp_code, error.smtp_error)}."
-                " Ask who runs it whether this machine may send through it"
+                f"{self._server} rejects the connection: {_why(error)}."
+                " Ask its operator whether this machine may send through it"
             )
-        told = f"{self._server} cannot be used now: {_why(error)}. If it stays so, check [mail]"
-        told += " host, port and security"
-        self._mailer.cool(told)
-        return error if isinstance(error, MailDeferred) else MailDeferred(told)
+        why = (
+            f"{self._server} cannot be used now: {_why(error)}. If this continues, check [mail]"
+            " host, port and security"
+        )
+        self._mailer.cool(why)
+        return error if isinstance(error, MailDeferred) else MailDeferred(why)
 
     # -- one message -------------------------------------------------------------------------------
 
-    def _must(self, smtp: smtplib.SMTP, command: str, rest: str, good: set[int]) -> None:
-        """Give a command before the final dot and go on only if it is accepted."""
+    def _command(self, smtp: smtplib.SMTP, command: str, rest: str, good: set[int]) -> None:
+        """Send a command that comes before the final dot; raise if it is not accepted."""
         try:
             code, text = smtp.docmd(command, rest)
         except _LOST as error:
             raise self._lost(f"at {command.upper()}", error) from error
         if code not in good:
-            raise self._failure("the recipient" if command == "rcpt" else "the message", code, text)
+            raise self._failure(code, text, at_rcpt=command == "rcpt")
 
     def _end(self, smtp: smtplib.SMTP) -> tuple[int, bytes]:
-        """Write the final dot and return the answer; in between the server may own the message."""
+        """Write the final dot and return the answer; in between the outcome is unknown."""
         try:
             if smtp.sock is None:
-                raise ConnectionResetError("it hung up")
+                raise ConnectionResetError("it closed the connection")
             smtp.sock.settimeout(self._server.final_s)
             smtp.sock.sendall(b".\r\n")
         except ConnectionError as error:
@@ -344,33 +346,35 @@ class _Session:
         except _LOST as error:
             raise self._uncertain(_why(error)) from error
         if not (200 <= code < 300 or 400 <= code < 600):
-            raise self._uncertain(f"it answered {_told(code, text)}")
+            raise self._uncertain(f"it answered {_one_line(code, text)}")
         return code, text
 
     def _uncertain(self, why: str) -> MailUncertain:
         self.abandon()
         return MailUncertain(
-            f"{self._server} had the whole message, but whether it took it is unknown: {why}."
-            " `triage outbox list` shows what became of it"
+            f"{self._server} received the whole message, but it is unknown whether it accepted it:"
+            f" {why}. `triage outbox list` shows the outcome later"
         )
 
-    def _failure(self, what: str, code: int, text: bytes) -> MailDeferred | MailRefused:
-        """Say what an answer means that is no success, and make the session fit for the next."""
-        told = f"{self._server} answers {_told(code, text)}"
+    def _failure(
+        self, code: int, text: bytes, *, at_rcpt: bool = False
+    ) -> MailDeferred | MailRefused:
+        """Return the error for an answer that is no success; reset or cut the session."""
+        answer = f"{self._server} answers {_one_line(code, text)}"
         if code == 421:
             self.abandon()
-            self._mailer.cool(told)
+            self._mailer.cool(answer)
         else:
             self._reset()
         if not 500 <= code < 600:
-            return MailDeferred(told)
+            return MailDeferred(answer)
         if _too_large(code, text):
-            return MailRefused(told, reason="too_large")
-        return MailRefused(told, no_such_mailbox=what == "the recipient" and _is_gone(code, text))
+            return MailRefused(answer, reason="too_large")
+        return MailRefused(answer, no_such_mailbox=at_rcpt and _is_gone(code, text))
 
     def _lost(self, when: str, error: Exception) -> MailDeferred:
         self.abandon()
-        return MailDeferred(f"{self._server} was lost {when}: {_why(error)}")
+        return MailDeferred(f"the connection to {self._server} was lost {when}: {_why(error)}")
 
     def _reset(self) -> None:
         if self._smtp is not None:
@@ -391,28 +395,28 @@ def _too_large(code: int, text: bytes) -> bool:
 
 
 def _is_gone(code: int, text: bytes) -> bool:
-    """Tell whether an answer to RCPT means that the mailbox is not there, and not that we are bad.
+    """Return whether an answer to RCPT means that the mailbox does not exist.
 
-    Policy and blocks (5.7.x) say nothing of the reader, a full mailbox (5.2.2) passes.
+    Policy and blocks (5.7.x) say nothing about the mailbox; a full mailbox (5.2.2) is temporary.
     """
-    told = text.decode("utf-8", "replace")
-    enhanced = _ENHANCED.search(told)
+    answer = text.decode("utf-8", "replace")
+    enhanced = _ENHANCED.search(answer)
     if enhanced and enhanced[1] != "0":
         return enhanced.groups() in _NO_SUCH_MAILBOX
-    return code in {550, 551, 553} and not _ABOUT_US.search(told)
+    return code in {550, 551, 553} and not _ABOUT_US.search(answer)
 
 
-def _told(code: int, text: bytes | str) -> str:
-    """Return an answer on one line, without addresses: it is kept and logged."""
-    told = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    told = re.sub(r"<?[^\s<>@]+@[^\s<>@]+>?", "(address)", told)
-    told = "".join(c if c.isprintable() else " " for c in told)
-    return f"{code} {' '.join(told.split())[:200]}".strip()
+def _one_line(code: int, text: bytes | str) -> str:
+    """Return an answer on one line, without mail addresses, since it is stored and logged."""
+    answer = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    answer = re.sub(r"<?[^\s<>@]+@[^\s<>@]+>?", "(address)", answer)
+    answer = "".join(c if c.isprintable() else " " for c in answer)
+    return f"{code} {' '.join(answer.split())[:200]}".strip()
 
 
 def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
     if isinstance(error, smtplib.SMTPResponseException):
-        return _told(error.smtp_code, error.smtp_error)
+        return _one_line(error.smtp_code, error.smtp_error)
     return re.sub(r"\S+@\S+", "(address)", str(error))[:200] or type(error).__name__
