@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from benchmarks.figures import record, skip
 from benchmarks.pairs import PAPERS, Pair, corpus, pairs
 from triage import store
-from triage.fetched import Batch, FetchedPaper
+from triage.domain.source_records import Batch, FetchedPaper
 from triage.ingest import ingest
 from triage.likeness import title_mark
 from triage.migrate import upgrade

@@ -18,7 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.figures import SHARED
-from triage.fetched import FetchedPaper
+from triage.domain.source_records import FetchedPaper
 from triage.likeness import Traits, alike
 
 if TYPE_CHECKING:

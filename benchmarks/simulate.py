@@ -25,14 +25,8 @@ import numpy as np
 
 from benchmarks.figures import record
 from triage.cold_start import ColdStartScorer
-from triage.encoder import TextEncoder
-from triage.errors import NotEnoughFeedback
-from triage.features import FEATURES, phrases
-from triage.metrics import ndcg
-from triage.ports import Scorer
-from triage.propensity import slate_rng
-from triage.ranking import rank
-from triage.records import (
+from triage.domain.protocols import Scorer
+from triage.domain.records import (
     F64,
     I32,
     Detail,
@@ -45,6 +39,12 @@ from triage.records import (
     Subscriber,
     SubscriberState,
 )
+from triage.encoder import TextEncoder
+from triage.errors import NotEnoughFeedback
+from triage.features import FEATURES, phrases
+from triage.metrics import ndcg
+from triage.propensity import slate_rng
+from triage.ranking import rank
 from triage.relevance import IGNORED
 from triage.slate import build_slate
 from triage.store.slates import TrainingLog

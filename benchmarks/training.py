@@ -26,9 +26,9 @@ from sqlalchemy import Table, insert
 from benchmarks.figures import peak_gib, record
 from triage import store
 from triage.app import App, open_app
+from triage.domain.records import EventKind, Origin, Policy
+from triage.domain.source_records import Batch, FetchedPaper
 from triage.features import FEATURE_VERSION, FEATURES
-from triage.fetched import Batch, FetchedPaper
-from triage.records import EventKind, Origin, Policy
 from triage.serving import serving
 from triage.tables import events, impressions, slates, subscribers
 

@@ -38,11 +38,11 @@ from tests.factories import impression, slate
 from triage import store
 from triage.app import App, open_app
 from triage.choices import SubscriberPreferences
-from triage.records import EventKind, SubscriberState
+from triage.domain.link_tokens import Claims, Purpose
+from triage.domain.records import EventKind, SubscriberState
 from triage.sessions import SESSION, fingerprint
 from triage.subscribe import add
 from triage.tables import events, impressions, papers, slates
-from triage.tokens import Claims, Purpose
 
 PAPERS = SHARED / "bench" / "listings-2026" / "papers.jsonl.gz"
 SCRIPT = Path(__file__).with_name("web.lua")

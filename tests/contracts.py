@@ -9,12 +9,12 @@ import pytest
 
 from tests.digests import digest
 from tests.factories import slate
+from triage.domain.paper_ids import identify
+from triage.domain.protocols import Encoder, Enricher, Mailer, Scorer, Source
+from triage.domain.records import F32, OutgoingMessage
+from triage.domain.source_records import Batch, KnownPaper
 from triage.errors import MailDeferred, TriageError
 from triage.features import FEATURES
-from triage.fetched import Batch, KnownPaper
-from triage.identity import identify
-from triage.ports import Encoder, Enricher, Mailer, Scorer, Source
-from triage.records import F32, OutgoingMessage
 
 LARGEST_BATCH = 500
 

@@ -14,9 +14,8 @@ from bs4 import BeautifulSoup
 from hypothesis import strategies as st
 
 from tests.factories import DAY, impression, paper, slate, subscriber
-from triage.links import digest_links
-from triage.mail import build_digest
-from triage.records import (
+from triage.domain.link_tokens import Keyring
+from triage.domain.records import (
     Detail,
     DigestLinks,
     Frequency,
@@ -27,8 +26,9 @@ from triage.records import (
     RenderedDigest,
     Slate,
 )
+from triage.links import digest_links
+from triage.mail import build_digest
 from triage.render import render_digest
-from triage.tokens import Keyring
 
 KEYRING = Keyring("for tests only, long enough to sign")
 SITE = "triage"

@@ -34,7 +34,7 @@ from xml.sax.saxutils import escape
 from zoneinfo import ZoneInfo
 
 from triage.clock import SystemClock
-from triage.ports import Clock
+from triage.domain.protocols import Clock
 
 EASTERN = ZoneInfo("America/New_York")
 FEED_LIMIT = 2_000

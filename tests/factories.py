@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 
 import numpy as np
 
-from triage.records import (
+from triage.domain.records import (
     Detail,
     Frequency,
     Impression,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tests.factories import NOON
+from triage.domain.records import OutgoingMessage
 from triage.errors import MailError, MailUncertain
-from triage.records import OutgoingMessage
 
 
 @dataclass

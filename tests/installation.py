@@ -12,10 +12,10 @@ from tests.databases import installed as installed  # whoever adds papers opens 
 from tests.factories import DAY, NOON, slate, subscriber
 from tests.fakes import StoppedClock
 from triage import store
+from triage.domain.records import OutgoingMessage, Paper, Slate, Subscriber
+from triage.domain.source_records import Batch, FetchedPaper
 from triage.errors import SourceError
-from triage.fetched import Batch, FetchedPaper
 from triage.ingest import IngestReport, ingest
-from triage.records import OutgoingMessage, Paper, Slate, Subscriber
 from triage.store import Database
 from triage.tables import metadata
 

@@ -11,8 +11,8 @@ import numpy as np
 from tests.factories import impression, slate
 from tests.installation import add_reader, fetched, queue, stored_papers, take_in
 from triage import store
-from triage.fetched import SourceDay
-from triage.records import EventKind, MessageState, Origin, Policy, Verdict
+from triage.domain.records import EventKind, MessageState, Origin, Policy, Verdict
+from triage.domain.source_records import SourceDay
 from triage.store import Database
 
 NOW = datetime(2026, 3, 31, 9, 30, tzinfo=UTC)

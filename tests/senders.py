@@ -20,10 +20,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from triage.records import OutgoingMessage
+from triage.domain.records import OutgoingMessage
 
 if TYPE_CHECKING:
-    from triage.records import Slate, Subscriber
+    from triage.domain.records import Slate, Subscriber
     from triage.smtp import SmtpMailer
 
 # -- what a child does: heavy imports are made before it is forked ---------------------------------
@@ -48,7 +48,7 @@ def drain(
 
     Args:
         mode: `oracle` asks the ledger of the sink, which knows; `hold` and `resend` know nobody.
-        kill_at: a place as `triage.killpoint` has it.
+        kill_at: a place as `triage.domain.crash_points` has it.
         ahead_s: how far this sender's clock is ahead.
         again_s: drains again after so many seconds; 0 drains once.
         poisoned: whether messages that say so bring the sender down.
@@ -116,7 +116,7 @@ class _Poisoned:
 
 
 def triage(*, arguments: list[str], kill_at: str = "") -> None:
-    """Run a command of the program; `kill_at` is a place as `triage.killpoint` has it."""
+    """Run a command of the program; `kill_at` is a place as `triage.domain.crash_points` has it."""
     from triage.cli import cli
 
     os.environ.pop("TRIAGE_KILL_AT", None)

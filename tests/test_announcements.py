@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.announcements import (
+from triage.domain.announcement_calendar import (
     announcement_before,
     announcement_days,
     arxiv_holiday,
@@ -16,7 +16,7 @@ from triage.announcements import (
     empty_verdict,
     is_announcement_day,
 )
-from triage.records import Verdict
+from triage.domain.records import Verdict
 
 FRIDAY = date(2026, 2, 27)
 

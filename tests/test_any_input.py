@@ -19,10 +19,10 @@ from tests.described import KNOWN, openapi
 from tests.guarantees import Guarantee
 from tests.web_world import World, new_crowd
 from triage import store
-from triage.records import EventKind
+from triage.domain.link_tokens import Claims, Purpose
+from triage.domain.records import EventKind
 from triage.sessions import SESSION, fingerprint
 from triage.tables import events, subscribers
-from triage.tokens import Claims, Purpose
 
 
 @dataclass

@@ -24,10 +24,10 @@ from tests.fakes import StoppedClock
 from tests.fixtures import recorded
 from tests.installation import installed
 from triage import store
+from triage.domain.records import Paper, Verdict
+from triage.domain.source_records import SourceDay
 from triage.errors import SourceError
-from triage.fetched import SourceDay
 from triage.ingest import IngestReport, ingest
-from triage.records import Paper, Verdict
 from triage.sources._arxiv_xml import parse_entries, parse_feed
 from triage.sources._http import Gate
 from triage.sources.arxiv import Arxiv, _warn_of_haste

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.contracts import SourceContract, error_text
+from triage.domain.source_records import PaperId
 from triage.errors import SourceError
-from triage.fetched import PaperId
 from triage.sources.arxiv_ids import ArxivIds
 
 TODAY = date(2026, 3, 2)

@@ -27,6 +27,8 @@ from tests.installation import add_papers, add_reader, empty_slate, queue
 from triage import store
 from triage.audit import audit, audit_in_words
 from triage.cli import cli
+from triage.domain.records import MessageState as State
+from triage.domain.records import OutgoingMessage, Paper
 from triage.doubts import resolve, retry
 from triage.errors import (
     DatabaseError,
@@ -38,8 +40,6 @@ from triage.errors import (
 )
 from triage.journal import Journal
 from triage.outbox import Outbox
-from triage.records import MessageState as State
-from triage.records import OutgoingMessage, Paper
 from triage.sender_context import Ambiguous, Rules, SenderContext
 from triage.store import Database, open_database
 from triage.subscribe import pause, unsubscribe

@@ -27,11 +27,11 @@ from triage.audit import audit
 from triage.backup import KEPT, back_up, copy_to, restore
 from triage.clearance import Clearance
 from triage.cli import cli
+from triage.domain.records import OutgoingMessage
 from triage.errors import DatabaseError
 from triage.journal import Journal
 from triage.outbox import DrainReport, Outbox
 from triage.reconcile import Agreed, disagreement, reconcile
-from triage.records import OutgoingMessage
 from triage.sender_context import Rules, SenderContext
 from triage.store import Database, open_database
 

@@ -17,7 +17,7 @@ from triage.baselines import (
     Baselines,
     peer_text,
 )
-from triage.records import F64
+from triage.domain.records import F64
 
 LEARNERS = (ASL, ZOTERO, LR)
 

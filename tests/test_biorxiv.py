@@ -17,10 +17,10 @@ from tests.contracts import SourceContract, error_text
 from tests.fakes import StoppedClock
 from tests.installation import installed
 from triage import store
+from triage.domain.records import Paper, Verdict
+from triage.domain.source_records import FetchedPaper, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.fetched import FetchedPaper, SourceDay
 from triage.ingest import IngestReport, ingest
-from triage.records import Paper, Verdict
 from triage.sources._biorxiv_json import posted, published
 from triage.sources._http import Gate
 from triage.sources.biorxiv import MISSED_DAYS, OVERLAP_DAYS, Biorxiv

@@ -26,15 +26,15 @@ from triage import bounces, store, subscribe
 from triage.app import App, initialise, open_app
 from triage.bounces import Intake, why_suppress
 from triage.cli import cli
+from triage.domain.link_tokens import Claims, Keyring, Purpose
+from triage.domain.records import MessageState, OutgoingMessage, Subscriber, SubscriberState
 from triage.errors import ConfigError
 from triage.links import envelope_sender
 from triage.outbox import Outbox
-from triage.records import MessageState, OutgoingMessage, Subscriber, SubscriberState
 from triage.returned import Kind
 from triage.sender_context import Rules, SenderContext
 from triage.smtp import SmtpMailer, SmtpServer
 from triage.store import Database
-from triage.tokens import Claims, Keyring, Purpose
 
 SECRET = "a secret of the tests, 32 or more characters"
 MAILBOX = "bounces@triage.example"

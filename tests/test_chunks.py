@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triage.chunks import chunks
+from triage.domain.chunks import chunks
 
 
 def test_pieces_hold_all_in_order_and_the_last_may_be_short() -> None:

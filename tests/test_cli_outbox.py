@@ -16,8 +16,8 @@ from triage import store
 from triage.app import App, open_app
 from triage.cli import cli
 from triage.clock import SystemClock
-from triage.records import MessageState as State
-from triage.records import OutgoingMessage
+from triage.domain.records import MessageState as State
+from triage.domain.records import OutgoingMessage
 
 
 @pytest.fixture

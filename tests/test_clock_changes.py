@@ -12,8 +12,8 @@ import pytest
 
 from tests.factories import subscriber
 from tests.guarantees import Guarantee
-from triage.due import Last, digest_at, due_on
-from triage.records import Subscriber
+from triage.domain.digest_calendar import Last, digest_at, due_on
+from triage.domain.records import Subscriber
 
 ZONES = sorted(zone for zone in available_timezones() if zone != "localtime")
 HOURS = (0, 2, 3, 23)

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from triage import contrast
 from triage.contrast import LIKES, TITLES, Contrast, Course, learned, main_directions
-from triage.records import F32
+from triage.domain.records import F32
 
 N_PAPERS, N_WORDS, N_VECTOR = 240, 12, 6
 

@@ -15,10 +15,10 @@ from tests.contracts import EnricherContract, error_text
 from tests.fakes import StoppedClock
 from tests.fixtures import cassette
 from tests.scholars import Scholars
+from triage.domain.paper_ids import parse_doi
+from triage.domain.protocols import Enricher
+from triage.domain.source_records import Enrichment, KnownPaper
 from triage.errors import SourceError
-from triage.fetched import Enrichment, KnownPaper
-from triage.identity import parse_doi
-from triage.ports import Enricher
 from triage.sources._http import Gate, user_agent
 from triage.sources.crossref import MOST_DOIS, Crossref
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.factories import DAY
 from triage.dayreport import day_report
-from triage.fetched import SourceDay
-from triage.records import Verdict
+from triage.domain.records import Verdict
+from triage.domain.source_records import SourceDay
 
 
 def day(verdict: Verdict, source: str = "arxiv", **fields: Any) -> SourceDay:

@@ -22,13 +22,13 @@ from triage import store, tastes
 from triage.app import App, initialise, open_app
 from triage.choices import SubscriberPreferences
 from triage.demo.story import PAPERS
+from triage.domain.crash_points import BEFORE_THE_DOT, POINTS
+from triage.domain.protocols import silent
+from triage.domain.records import EventKind, Frequency, MessageState, Policy, SubscriberState
+from triage.domain.source_records import Batch
 from triage.errors import NotFound, SourceError
 from triage.features import FEATURES
-from triage.fetched import Batch
 from triage.ingest import ingest
-from triage.killpoint import BEFORE_THE_DOT, POINTS
-from triage.ports import silent
-from triage.records import EventKind, Frequency, MessageState, Policy, SubscriberState
 from triage.sources.files import open_source
 from triage.subscribe import add, pause
 

@@ -24,8 +24,8 @@ from triage.app import App, open_app
 from triage.cli import cli
 from triage.doctor import PATIENCE_S, Finding, Level, ProbeFailed, Reply, exit_code
 from triage.doctor.outside import is_loopback
-from triage.fetched import SourceDay
-from triage.records import Verdict
+from triage.domain.records import Verdict
+from triage.domain.source_records import SourceDay
 from triage.store import health
 from triage.store.place import file_system
 

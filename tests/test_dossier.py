@@ -19,11 +19,11 @@ from tests.fakes import StoppedClock
 from tests.guarantees import Guarantee
 from tests.installation import add_papers, add_reader, installed, queue
 from triage import dossier, feeds, store, subscribe
-from triage.records import EventKind, Interest, MessageState, Subscriber
+from triage.domain.link_tokens import Keyring
+from triage.domain.records import EventKind, Interest, MessageState, Subscriber
 from triage.store import Database
 from triage.store.personal import SECRET
 from triage.tables import metadata
-from triage.tokens import Keyring
 
 KEYRING = Keyring("a secret of the tests, 32 or more characters")
 

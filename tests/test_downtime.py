@@ -21,14 +21,14 @@ from tests.fakes import FakeMailer, StoppedClock
 from tests.guarantees import Guarantee
 from tests.installation import installed
 from triage import store
-from triage.announcements import announcement_days, arxiv_today
 from triage.choices import SubscriberPreferences
 from triage.digest import Composed, Nightly
-from triage.fetched import Batch, FetchedPaper, SourceDay
+from triage.domain.announcement_calendar import announcement_days, arxiv_today
+from triage.domain.records import OutgoingMessage, Slate, Verdict
+from triage.domain.source_records import Batch, FetchedPaper, SourceDay
 from triage.ingest import ingest
 from triage.outbox import Outbox
 from triage.ranking import DigestRules
-from triage.records import OutgoingMessage, Slate, Verdict
 from triage.schedule import Schedule
 from triage.sender_context import SenderContext
 from triage.sources._http import Gate

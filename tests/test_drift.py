@@ -22,11 +22,11 @@ from tests.guarantees import Guarantee
 from tests.installation import installed
 from tests.mutations import mutated
 from triage import store
+from triage.domain.protocols import Source
+from triage.domain.records import Verdict
+from triage.domain.source_records import Batch, FetchedPaper, SourceDay
 from triage.errors import SourceError
-from triage.fetched import Batch, FetchedPaper, SourceDay
 from triage.ingest import fetch
-from triage.ports import Source
-from triage.records import Verdict
 from triage.sources._arxiv_xml import parse_entries
 from triage.sources._http import Gate
 from triage.sources.arxiv import Arxiv

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.factories import DAY, subscriber
-from triage.due import (
+from triage.domain.digest_calendar import (
     LONGEST_STRETCH_DAYS,
     REST,
     Last,
@@ -19,7 +19,7 @@ from triage.due import (
     recap_due,
     window_days,
 )
-from triage.records import Frequency, Subscriber
+from triage.domain.records import Frequency, Subscriber
 
 DAYS = st.dates(date(2020, 1, 1), date(2040, 1, 1))
 

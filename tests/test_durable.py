@@ -40,16 +40,16 @@ from triage import store
 from triage.clearance import warn_of_old_sqlite
 from triage.cli._edge import settle
 from triage.clock import SystemClock
+from triage.domain.link_tokens import Claims, Keyring, Purpose
+from triage.domain.records import EventKind, OutgoingMessage
+from triage.domain.source_records import Batch, FetchedPaper
 from triage.errors import DatabaseError
-from triage.fetched import Batch, FetchedPaper
 from triage.ingest import ingest
 from triage.outbox import Outbox
 from triage.pace import Pace
-from triage.records import EventKind, OutgoingMessage
 from triage.sender_context import Rules, SenderContext
 from triage.store import Database, _checkpoint, _database, health, open_database, place
 from triage.tables import events, messages, slates, source_cursors, subscribers
-from triage.tokens import Claims, Keyring, Purpose
 from triage.train import train_in_words
 from triage.web import create_app
 from triage.workshop import FileWorkshop

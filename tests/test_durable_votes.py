@@ -22,7 +22,7 @@ from sqlalchemy import select
 
 from tests.guarantees import Guarantee
 from tests.web_world import World, new_crowd
-from triage.records import EventKind
+from triage.domain.records import EventKind
 from triage.tables import events
 
 BROWSER = {

@@ -18,10 +18,10 @@ from tests.contracts import EncoderContract
 from tests.factories import DAY
 from triage import modelfile
 from triage.contrast import LIKES
+from triage.domain.protocols import Encoder
+from triage.domain.records import Encodings
 from triage.encoder import TextEncoder
 from triage.errors import ModelError
-from triage.ports import Encoder
-from triage.records import Encodings
 
 KEY = b"k" * 32
 TEXTS = [paper.text for paper in topics.literature()]

@@ -24,10 +24,10 @@ from triage import store
 from triage.app import initialise, open_app
 from triage.cli import cli
 from triage.clock import SystemClock
+from triage.domain.protocols import Enricher
+from triage.domain.source_records import Enrichment, KnownPaper
 from triage.enrich import EnrichReport, enrich, improved
 from triage.errors import SourceError
-from triage.fetched import Enrichment, KnownPaper
-from triage.ports import Enricher
 from triage.sources._http import Gate
 from triage.sources.crossref import Crossref
 from triage.sources.semantic_scholar import SemanticScholar

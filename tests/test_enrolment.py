@@ -19,18 +19,18 @@ from tests.guarantees import Guarantee
 from triage import store, subscribe
 from triage.audit import audit
 from triage.choices import SubscriberPreferences
+from triage.domain.link_tokens import Keyring
+from triage.domain.records import OutgoingMessage, Subscriber, SubscriberState
 from triage.enrolment import MOST_WAITING, Enrolment, NoteKind, mailbox, network
 from triage.errors import ConfigError, NotFound, TokenError, TokenExpired
 from triage.mail import part_of
 from triage.notes import composer
 from triage.outbox import Outbox
-from triage.records import OutgoingMessage, Subscriber, SubscriberState
 from triage.sender_context import Rules, SenderContext
 from triage.sessions import MOST_TRIES, SESSION, Sessions
 from triage.settings import MailSettings, Settings, Site
 from triage.store import Database
 from triage.tables import messages, metadata, signup_requests
-from triage.tokens import Keyring
 
 ADA = "ada@example.org"
 HERE, ELSEWHERE = "192.0.2.7", "198.51.100.7"

@@ -24,12 +24,12 @@ from triage import store
 from triage.baselines import NAMES
 from triage.cli import cli
 from triage.contrast import LIKES
+from triage.domain.records import EventKind, Subscriber
 from triage.errors import NotEnoughFeedback, NotFound
 from triage.evaluate import COLD, SERVING, Comparison, Replay, compare, replay
 from triage.features import FEATURES
 from triage.hindsight import Contender, Moment, Rankers, Span, moments_of
 from triage.plots import draw_replay
-from triage.records import EventKind, Subscriber
 from triage.serving import Serving, encode_new, serving
 from triage.shelf import promote_version
 from triage.store import Database, open_database

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests import topics
 from tests.factories import DAY, paper, subscriber
 from triage.cold_start import ColdStartScorer
+from triage.domain.records import Library, Paper, Placement, Policy, Profile, Reason, ReasonKind
 from triage.explain import MAX_TITLE, reasons, short_title
 from triage.features import FEATURES, GROUPS, feature_matrix
-from triage.records import Library, Paper, Placement, Policy, Profile, Reason, ReasonKind
 
 
 def explain(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests import topics
 from tests.factories import DAY, paper, subscriber
-from triage.author_names import author_key
+from triage.domain.author_names import author_key
+from triage.domain.records import F32, Library, Paper, Profile
 from triage.features import (
     FEATURES,
     GROUPS,
@@ -24,7 +25,6 @@ from triage.features import (
     recency_weights,
     standing,
 )
-from triage.records import F32, Library, Paper, Profile
 from triage.taste import background, learn
 
 ABOUT_PAPERS = {"upvotes_log1p", "age_days", "density", "density_z"}

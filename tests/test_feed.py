@@ -20,11 +20,11 @@ from tests.fakes import StoppedClock
 from tests.fixtures import recorded
 from tests.installation import installed
 from triage import store
+from triage.domain.paper_ids import upstream_url
+from triage.domain.records import Paper, Verdict
+from triage.domain.source_records import FetchedPaper, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.fetched import FetchedPaper, SourceDay
-from triage.identity import upstream_url
 from triage.ingest import IngestReport, ingest
-from triage.records import Paper, Verdict
 from triage.sources import feed as feeds
 from triage.sources._feed_entries import own_page
 from triage.sources._http import Gate
@@ -296,7 +296,7 @@ def test_an_entry_joins_the_work_that_another_source_knows(world: World) -> None
         name = "arxiv"
 
         def fetch(self, cursor: str | None) -> Iterator[Any]:
-            from triage.fetched import Batch
+            from triage.domain.source_records import Batch
 
             yield Batch((paper,))
 

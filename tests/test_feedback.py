@@ -16,8 +16,8 @@ from tests.databases import new_database
 from tests.factories import NOON
 from tests.web_world import ADDRESS, World, add_papers, new_world, paper_row
 from triage import feedback, store
+from triage.domain.records import EventKind, Origin
 from triage.errors import NotFound
-from triage.records import EventKind, Origin
 from triage.tables import events, messages
 
 UP, DOWN, SAVE = EventKind.VOTE_UP, EventKind.VOTE_DOWN, EventKind.SAVE

@@ -12,8 +12,8 @@ from tests.factories import DAY, NOON
 from tests.fakes import StoppedClock
 from tests.installation import add_reader, empty_slate, installed, queue
 from triage import feeds, subscribe
+from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.store import Database
-from triage.tokens import Claims, Keyring, Purpose
 
 KEYRING = Keyring("a secret of the tests, 32 or more characters")
 

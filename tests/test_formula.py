@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from triage import formula
+from triage.domain.records import F32, F64, I32
 from triage.features import FEATURES
 from triage.formula import FEWEST_SLATES, Formula, fitted
-from triage.records import F32, F64, I32
 
 WORDS, MEANING = FEATURES.index("words_like_mean"), FEATURES.index("sense_like_mean")
 LIKES, DISLIKES = FEATURES.index("n_likes_log1p"), FEATURES.index("words_dislike_max")

@@ -23,11 +23,11 @@ from tests.web_world import new_world
 from triage import store
 from triage.audit import audit
 from triage.clearance import LEAST_FREE, Clearance
+from triage.domain.records import EventKind
+from triage.domain.records import MessageState as State
 from triage.errors import DatabaseError
 from triage.journal import Journal
 from triage.outbox import DrainReport, Outbox
-from triage.records import EventKind
-from triage.records import MessageState as State
 from triage.sender_context import SenderContext
 from triage.store import Database, open_database
 from triage.tables import message_bodies, messages

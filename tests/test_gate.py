@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triage.bootstrap import interval
+from triage.domain.records import F64
 from triage.gate import FEWEST_SLATES, Winner, decide
 from triage.metrics import HeldOut, ndcg, slate_ndcg
-from triage.records import F64
 
 
 def dice(seed: int = 0) -> np.random.Generator:

@@ -26,10 +26,10 @@ from tests import databases
 from tests.guarantees import Guarantee
 from triage.app import _is_gone, _this_process
 from triage.clock import SystemClock
+from triage.domain.request_limits import Rules
 from triage.errors import SourceError
 from triage.sources._http import Gate
 from triage.store import open_database
-from triage.turns import Rules
 from triage.turnstile import Turnstile
 
 N_PROCESSES = 4

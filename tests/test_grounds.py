@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests import topics
 from tests.factories import DAY, NOON, paper, subscriber
+from triage.domain.records import F64, Library, Paper, Profile, Reason, ReasonKind, Subscriber
 from triage.grounds import LESS_MARGIN, MOST_LESS, Grounds, damped
 from triage.interests import apartness, find
-from triage.records import F64, Library, Paper, Profile, Reason, ReasonKind, Subscriber
 
 KINDS = tuple(ReasonKind)
 DECODING, PROTEINS = topics.rows_of("decoding"), topics.rows_of("proteins")

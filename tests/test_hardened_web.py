@@ -15,9 +15,9 @@ from starlette.routing import Route
 from tests.guarantees import Guarantee
 from tests.web_world import ADDRESS, StillSite, Visitor, World, new_crowd, new_world
 from triage import store
-from triage.records import EventKind
+from triage.domain.link_tokens import Purpose
+from triage.domain.records import EventKind
 from triage.store import Database
-from triage.tokens import Purpose
 from triage.web.app import create_app
 from triage.web.guard import security_headers
 

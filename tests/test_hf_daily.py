@@ -19,11 +19,11 @@ from tests.emulator import Fault, Upstreams
 from tests.fakes import StoppedClock
 from tests.installation import installed
 from triage import store
-from triage.announcements import announcement_days
+from triage.domain.announcement_calendar import announcement_days
+from triage.domain.records import Paper, Verdict
+from triage.domain.source_records import SourceDay
 from triage.errors import SourceError
-from triage.fetched import SourceDay
 from triage.ingest import IngestReport, ingest
-from triage.records import Paper, Verdict
 from triage.sources._http import Answer, Gate
 from triage.sources.hf_daily import MISSED_DAYS, HuggingFaceDaily, _listing, _papers
 from triage.store import Database

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from tests import topics
 from tests.factories import DAY, subscriber
 from triage.cold_start import ColdStartScorer
+from triage.domain.records import Background, Encodings, Library, Paper
 from triage.features import FEATURES
 from triage.history import Examples, History, Reader
 from triage.pastdays import Likes
-from triage.records import Background, Encodings, Library, Paper
 from triage.taste import FEWEST_BACKGROUND
 
 N_DAYS, N_EACH = 80, 30

@@ -17,15 +17,15 @@ from tests.guarantees import Guarantee
 from tests.installation import fetched, installed
 from tests.topics import CATEGORIES, TOPICS
 from triage import store
-from triage.announcements import arxiv_today
 from triage.choices import SubscriberPreferences
 from triage.digest import Composed, Nightly
+from triage.domain.announcement_calendar import arxiv_today
+from triage.domain.protocols import Source
+from triage.domain.records import Frequency, MessageState, OutgoingMessage, Slate, Verdict
+from triage.domain.source_records import Batch, FetchedPaper, SourceDay
 from triage.errors import SourceError
-from triage.fetched import Batch, FetchedPaper, SourceDay
 from triage.outbox import Outbox
-from triage.ports import Source
 from triage.ranking import DigestRules
-from triage.records import Frequency, MessageState, OutgoingMessage, Slate, Verdict
 from triage.schedule import Schedule
 from triage.sender_context import SenderContext
 from triage.store import Database

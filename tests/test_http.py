@@ -16,11 +16,11 @@ from tests.emulator import Fault, Upstreams
 from tests.factories import NOON
 from tests.fakes import StoppedClock
 from triage.clock import SystemClock
+from triage.domain.request_limits import MOST_FAILURES, Rules
 from triage.errors import SourceError
 from triage.sources import _http
 from triage.sources._http import Gate, user_agent
 from triage.sources._turns import OwnTurns
-from triage.turns import MOST_FAILURES, Rules
 
 RECORD = {
     "id": "2603.00001",

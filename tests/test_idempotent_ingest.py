@@ -33,9 +33,9 @@ from tests.guarantees import Guarantee
 from tests.installation import ListedSource, add_reader, fetched, queue, rows
 from triage import store
 from triage.candidates import eligible
-from triage.fetched import Batch, FetchedPaper
+from triage.domain.records import Subscriber
+from triage.domain.source_records import Batch, FetchedPaper
 from triage.ingest import ingest
-from triage.records import Subscriber
 from triage.sources._http import Gate
 from triage.sources._withdrawal import says_withdrawn
 from triage.sources.arxiv import Arxiv

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.identity import (
+from triage.domain.paper_ids import (
     identify,
     parse_arxiv,
     parse_doi,

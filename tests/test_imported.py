@@ -17,11 +17,11 @@ from tests.installation import add_papers, add_reader, empty_slate, installed, q
 from triage import imported as module
 from triage import store
 from triage.cold_start import ColdStartScorer
+from triage.domain.records import EventKind, Paper
 from triage.errors import NotEnoughFeedback
 from triage.features import FEATURES
 from triage.history import Examples, History
 from triage.imported import imported, judged, like_days, taught_by
-from triage.records import EventKind, Paper
 from triage.serving import encode_new, serving
 from triage.store import Database, open_database
 from triage.train import train

@@ -28,10 +28,10 @@ from tests.installation import (
     unnamed,
 )
 from triage import store
+from triage.domain.records import Verdict
+from triage.domain.source_records import Batch, FetchedPaper, PaperId, Rejected, SourceDay
 from triage.errors import SourceError
-from triage.fetched import Batch, FetchedPaper, PaperId, Rejected, SourceDay
 from triage.ingest import AT_ONCE, IngestReport, ingest
-from triage.records import Verdict
 from triage.sources.files import open_source
 from triage.store import Database, open_database
 
@@ -155,7 +155,7 @@ def pretend_encoded(database: Database) -> None:
     import numpy as np
     from scipy.sparse import csr_matrix
 
-    from triage.records import Encodings
+    from triage.domain.records import Encodings
 
     ones = np.ones((1, 2), np.float32)
     one = Encodings(ones, csr_matrix(ones), ones, ones[0, :1], ones, ones[0, :1])

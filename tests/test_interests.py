@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests import topics
 from tests.factories import DAY
+from triage.domain.records import Interest, Profile, Reason, ReasonKind
 from triage.interests import (
     MAX_INTERESTS,
     MAX_LINKED,
@@ -23,7 +24,6 @@ from triage.interests import (
     find,
     named,
 )
-from triage.records import Interest, Profile, Reason, ReasonKind
 
 
 def around(*centres: int, n: int = 10, d: int = 8, spread: float = 0.1) -> np.ndarray:

@@ -22,6 +22,7 @@ from tests.fakes import FakeMailer, StoppedClock
 from tests.installation import add_reader, empty_slate, installed, queue, rows
 from tests.senders import forking
 from triage.audit import audit
+from triage.domain.records import MessageState, Sent
 from triage.doubts import resolve
 from triage.errors import DatabaseError, MailUncertain
 from triage.journal import Journal, JournalDamaged
@@ -30,7 +31,6 @@ from triage.reconcile import (
     complete,
     disagreement,
 )
-from triage.records import MessageState, Sent
 from triage.sender_context import SenderContext
 from triage.store import Database, open_database
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.contracts import SourceContract, error_text
+from triage.domain.source_records import Batch, FetchedPaper, Rejected
 from triage.errors import SourceError
-from triage.fetched import Batch, FetchedPaper, Rejected
 from triage.sources.jsonl import JsonLines
 
 TODAY = date(2026, 3, 2)

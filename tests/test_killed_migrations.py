@@ -19,9 +19,9 @@ from tests.senders import forking
 from triage.app import open_app
 from triage.audit import audit
 from triage.cli import cli
+from triage.domain.records import MessageState
 from triage.errors import SchemaError
 from triage.migrate import differences, upgrade
-from triage.records import MessageState
 from triage.store import Database, open_database, revision_of
 from triage.tables import SCHEMA_REVISION
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from triage.killpoint import POINTS, pass_by
+from triage.domain.crash_points import POINTS, pass_by
 
 PROGRAM = """
-from triage.killpoint import pass_by
+from triage.domain.crash_points import pass_by
 for n in range(3):
     pass_by("claimed")
     pass_by("settled")

@@ -12,8 +12,8 @@ from tests.mail_rig import fast_database, fill, message_id
 from tests.senders import forking, sink, taken
 from triage import store
 from triage.clock import SystemClock
-from triage.records import MessageState as State
-from triage.records import SubscriberState
+from triage.domain.records import MessageState as State
+from triage.domain.records import SubscriberState
 from triage.store import Database
 
 ON_ITS_WAY = {State.IN_DOUBT, State.SENT}

@@ -12,9 +12,9 @@ from tests.factories import DAY, NOON
 from tests.fakes import StoppedClock
 from tests.installation import add_reader, fetched, installed, rows, stored_papers, take_in
 from triage import libraries, library, store
+from triage.domain.records import EventKind, Origin, Subscriber
 from triage.errors import ConfigError
 from triage.libraries import LibraryReport, like_own, read_library
-from triage.records import EventKind, Origin, Subscriber
 from triage.store import Database
 
 FULL = """@misc{new, title={A brand new approach to everything}, author={Curie, Marie},

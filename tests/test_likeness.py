@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from benchmarks.identity import judged, scores
 from benchmarks.pairs import PAPERS, corpus, pairs
 from tests.installation import fetched, installed
-from triage.fetched import FetchedPaper
+from triage.domain.source_records import FetchedPaper
 from triage.likeness import Traits, why_one
 
 TITLE = "LinguaLinked: Distributed Inference of Large Language Models on Phones"

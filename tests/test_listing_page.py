@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.contracts import SourceContract, error_text
+from triage.domain.paper_ids import title_key
+from triage.domain.source_records import Batch
 from triage.errors import SourceError
-from triage.fetched import Batch
-from triage.identity import title_key
 from triage.sources.arxiv_ids import ArxivIds
 from triage.sources.files import open_source
 from triage.sources.jsonl import JsonLines

@@ -32,12 +32,12 @@ from tests.installation import empty_slate, queue
 from tests.web_world import ADDRESS, World, new_world
 from triage import store
 from triage.courier import SEND_WINDOW
+from triage.domain.link_tokens import Purpose
+from triage.domain.records import EventKind
 from triage.enrolment import CONFIRM_WITHIN
 from triage.outbox import Outbox
-from triage.records import EventKind
 from triage.sender_context import Rules, SenderContext
 from triage.sessions import SESSION, fingerprint
-from triage.tokens import Purpose
 
 NEW = "new.reader@example.org"
 ODD = "o'brien+%_--@example.org"

@@ -24,7 +24,7 @@ from tests.installation import rows
 from tests.mail_rig import fast_database, fill
 from tests.senders import Senders, forking, sink, taken
 from triage import store
-from triage.records import MessageState as State
+from triage.domain.records import MessageState as State
 from triage.store import Database
 
 LEASE_S = 1.0

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from triage.domain.records import F32
 from triage.nearest import Nearest
-from triage.records import F32
 
 
 def some_vectors(n: int, d: int = 272, seed: int = 0) -> F32:

@@ -13,9 +13,9 @@ from tests.guarantees import Guarantee
 from tests.web_world import World, new_crowd
 from triage.choices import SubscriberPreferences
 from triage.clock import SystemClock
+from triage.domain.records import OutgoingMessage
 from triage.mail import HEADERS
 from triage.outbox import Outbox
-from triage.records import OutgoingMessage
 from triage.scheduler import ANSWER_EVERY_S
 from triage.sender_context import Rules, SenderContext
 

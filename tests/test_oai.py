@@ -15,10 +15,10 @@ from tests.contracts import error_text
 from tests.emulator import Fault, Upstreams
 from tests.fakes import StoppedClock
 from tests.fixtures import BESIDE
-from triage.announcements import announcement_days
+from triage.domain.announcement_calendar import announcement_days
+from triage.domain.records import Verdict
+from triage.domain.source_records import Batch, FetchedPaper
 from triage.errors import SourceError
-from triage.fetched import Batch, FetchedPaper
-from triage.records import Verdict
 from triage.sources._http import Gate
 from triage.sources._oai import BadToken, parse_page, query, sets
 from triage.sources.arxiv import Arxiv

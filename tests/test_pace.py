@@ -22,9 +22,9 @@ from tests.senders import forking, sink, taken
 from triage import store
 from triage.courier import SEND_WINDOW
 from triage.digest import _share
+from triage.domain.records import OutgoingMessage
 from triage.outbox import Outbox
 from triage.pace import Line, Pace, domain_of, next_token_at, tokens_now
-from triage.records import OutgoingMessage
 from triage.sender_context import Rules, SenderContext
 from triage.store import Database
 

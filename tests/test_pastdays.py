@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from triage.domain.records import I64
 from triage.pastdays import (
     FEWEST_CANDIDATES,
     KNOWN_LIKES,
@@ -20,7 +21,6 @@ from triage.pastdays import (
     reader_weights,
     telling_rows,
 )
-from triage.records import I64
 
 FIRST = 1_000
 MANY = 10_000

@@ -16,10 +16,10 @@ from tests.installation import fetched, installed, rows, take_in
 from triage import store
 from triage.choices import SubscriberPreferences
 from triage.digest import Composed, Nightly
+from triage.domain.records import OutgoingMessage, Slate, Subscriber
 from triage.errors import ConfigError
 from triage.outbox import Outbox
 from triage.ranking import DigestRules
-from triage.records import OutgoingMessage, Slate, Subscriber
 from triage.sender_context import SenderContext
 from triage.store import Database
 from triage.subscribe import add, change, find, pause, resume

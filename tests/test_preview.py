@@ -16,9 +16,9 @@ from tests.installation import add_papers, installed
 from tests.web_world import everything
 from triage import store, subscribe
 from triage.choices import SubscriberPreferences
+from triage.domain.records import Subscriber
 from triage.preview import FRESH_FOR, Previews
 from triage.ranking import DigestRules
-from triage.records import Subscriber
 from triage.serving import encode_new, serving
 from triage.store import Database
 from triage.workshop import FileWorkshop

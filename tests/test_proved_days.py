@@ -19,11 +19,11 @@ from tests.arxiv_stream import WATCHED, Stream
 from tests.emulator import FEED_LIMIT, Fault, Upstreams
 from tests.fakes import StoppedClock
 from tests.guarantees import Guarantee
-from triage.announcements import EASTERN, announcement_before, arxiv_today
 from triage.dayreport import day_report
+from triage.domain.announcement_calendar import EASTERN, announcement_before, arxiv_today
+from triage.domain.records import Verdict
+from triage.domain.source_records import Batch, SourceDay
 from triage.errors import SourceError
-from triage.fetched import Batch, SourceDay
-from triage.records import Verdict
 from triage.sources._http import Gate
 from triage.sources.arxiv import Arxiv
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.query import LONGEST, MOST_TERMS, parse, words_of
+from triage.domain.search_query import LONGEST, MOST_TERMS, parse, words_of
 
 
 @pytest.mark.parametrize(

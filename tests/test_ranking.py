@@ -17,6 +17,7 @@ from tests.factories import DAY, NOON, subscriber
 from tests.installation import add_papers, add_reader, installed
 from triage import store
 from triage.cold_start import ColdStartScorer
+from triage.domain.records import EventKind, Library, Paper, Policy, Profile, Subscriber, Vote
 from triage.features import feature_matrix
 from triage.ranking import (
     DigestRules,
@@ -27,7 +28,6 @@ from triage.ranking import (
     load_profile,
     rank,
 )
-from triage.records import EventKind, Library, Paper, Policy, Profile, Subscriber, Vote
 from triage.store import Database
 
 RULES = DigestRules(size=10, max_age_days=14, score_floor=0.15, exploration_slots=1)

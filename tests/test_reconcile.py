@@ -16,11 +16,11 @@ from tests.test_journal import ONE_DAY, UnknowingMailer, outbox, queue_digests
 from triage import store
 from triage.audit import audit
 from triage.digest import Nightly, Queued
+from triage.domain.records import MessageState
 from triage.errors import ConfigError
 from triage.journal import Journal
 from triage.outbox import DrainReport
 from triage.reconcile import Agreed, WithoutJournal, disagreement, reconcile, unknown
-from triage.records import MessageState
 from triage.schedule import Schedule
 from triage.store import Database
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from triage.domain.records import EventKind
 from triage.position_bias import Attention, attention
-from triage.records import EventKind
 from triage.relevance import (
     ENOUGH,
     HEAVIEST,

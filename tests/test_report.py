@@ -21,8 +21,8 @@ from tests.installation import installed, rows
 from tests.report_world import LAST, NOW, PER_DIGEST, grow
 from triage._assets import templates_dir
 from triage.cli import cli
-from triage.fetched import SourceDay
-from triage.records import EventKind, MessageState, Policy, Verdict
+from triage.domain.records import EventKind, MessageState, Policy, Verdict
+from triage.domain.source_records import SourceDay
 from triage.report import History, Rate, history, render_report
 from triage.store import Database, holds, sources
 

@@ -15,8 +15,8 @@ from tests.fakes import StoppedClock
 from tests.installation import fetched, installed, rows, take_in
 from triage.choices import SubscriberPreferences
 from triage.digest import Nightly
+from triage.domain.records import Slate
 from triage.ranking import DigestRules
-from triage.records import Slate
 from triage.store import Database
 from triage.subscribe import add
 from triage.workshop import FileWorkshop

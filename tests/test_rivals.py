@@ -14,7 +14,7 @@ from tests.factories import DAY, NOON, impression, slate
 from tests.installation import add_reader, fetched, installed, stored_papers, take_in
 from triage import store
 from triage.baselines import NAMES
-from triage.records import EventKind
+from triage.domain.records import EventKind
 from triage.rivals import MOST_SLATES_EACH, MOST_SUBSCRIBERS, peer_scores, sampled
 from triage.store import Database
 from triage.store.slates import TrainingLog

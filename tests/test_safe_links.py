@@ -24,11 +24,11 @@ from tests.browser import chromium_for_tests
 from tests.factories import NOON
 from tests.guarantees import Guarantee
 from tests.web_world import INTERESTS, SECRET, StillSite, World, new_crowd
+from triage.domain.link_tokens import Claims, Keyring, Purpose, redact
+from triage.domain.records import DigestLinks, EventKind, SubscriberState
 from triage.errors import TokenError
 from triage.mail import part_of
-from triage.records import DigestLinks, EventKind, SubscriberState
 from triage.tables import events, sessions, subscribers
-from triage.tokens import Claims, Keyring, Purpose, redact
 
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 # How those look at links that nobody asked to: gateways, previewers, programs, browsers.

@@ -18,13 +18,13 @@ from tests.installation import ListedSource, fetched, installed, rows
 from triage import store
 from triage.choices import SubscriberPreferences
 from triage.digest import Composed, Nightly
-from triage.due import digest_at
+from triage.domain.digest_calendar import digest_at
+from triage.domain.protocols import Source
+from triage.domain.records import Frequency, OutgoingMessage, Slate, Subscriber, Verdict
+from triage.domain.source_records import Batch, SourceDay
 from triage.errors import SourceError, TriageError
-from triage.fetched import Batch, SourceDay
 from triage.outbox import Outbox
-from triage.ports import Source
 from triage.ranking import DigestRules
-from triage.records import Frequency, OutgoingMessage, Slate, Subscriber, Verdict
 from triage.schedule import OLDER_AGAIN, OPEN_AGAIN, PATIENCE, SETTLED_AGAIN, Chore, Schedule
 from triage.sender_context import SenderContext
 from triage.store import Database

@@ -14,10 +14,10 @@ from tests.contracts import ScorerContract
 from tests.factories import DAY, subscriber
 from triage import modelfile
 from triage.cold_start import ColdStartScorer
+from triage.domain.protocols import Scorer
+from triage.domain.records import F32, I32, Profile
 from triage.errors import ModelError, NotEnoughFeedback
 from triage.features import FEATURES, feature_matrix
-from triage.ports import Scorer
-from triage.records import F32, I32, Profile
 from triage.scorer import MUCH_FEEDBACK_ROWS, LambdaMartScorer
 
 KEY = b"k" * 32

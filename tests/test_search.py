@@ -18,9 +18,9 @@ from tests.fakes import StoppedClock
 from tests.installation import add_papers, fetched, installed, stored_papers, take_in
 from tests.topics import CATEGORIES, N_EACH, literature
 from triage import store, works
+from triage.domain.records import Paper
+from triage.domain.source_records import FetchedPaper
 from triage.errors import NotFound
-from triage.fetched import FetchedPaper
-from triage.records import Paper
 from triage.search import Filters, Hit, Search
 from triage.serving import encode_new, serving
 from triage.store import Database

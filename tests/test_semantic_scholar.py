@@ -15,9 +15,9 @@ from tests.contracts import EnricherContract, error_text
 from tests.fakes import StoppedClock
 from tests.fixtures import cassette
 from tests.scholars import Scholars
+from triage.domain.protocols import Enricher
+from triage.domain.source_records import Enrichment, KnownPaper
 from triage.errors import SourceError
-from triage.fetched import Enrichment, KnownPaper
-from triage.ports import Enricher
 from triage.sources._http import Gate
 from triage.sources.semantic_scholar import MOST_IDS, SemanticScholar
 

@@ -16,11 +16,11 @@ from tests.fakes import StoppedClock
 from tests.installation import add_papers, add_reader, fetched, installed, rows, take_in
 from tests.topics import literature
 from triage import store
+from triage.domain.protocols import Scorer
+from triage.domain.records import EventKind
 from triage.encoder import TextEncoder
 from triage.errors import ModelError, NotFound
 from triage.features import FEATURES
-from triage.ports import Scorer
-from triage.records import EventKind
 from triage.serving import PAIRS_KEPT, encode_new, encoder_due, fit_encoder, promote, serving
 from triage.store import Database
 from triage.workshop import FileWorkshop

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.records import Placement, Policy
+from triage.domain.records import Placement, Policy
 from triage.slate import Aims, build_slate
 
 sizes = st.integers(0, 30)

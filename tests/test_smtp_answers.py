@@ -16,8 +16,8 @@ from tests.guarantees import Guarantee
 from tests.installation import installed, rows
 from tests.mail_rig import fill
 from tests.mail_servers import DROP, HANG, Script, script
+from triage.domain.records import MessageState as State
 from triage.outbox import DrainReport, Outbox
-from triage.records import MessageState as State
 from triage.sender_context import SenderContext
 from triage.smtp import SmtpMailer, SmtpServer
 from triage.store import Database

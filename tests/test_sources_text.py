@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from triage.domain.source_records import FetchedPaper
 from triage.errors import RejectedRecord
-from triage.fetched import FetchedPaper
 from triage.sources._text import clean, normalise, shorten
 
 ANY_TEXT = st.text(st.characters(), max_size=400)

@@ -13,8 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.factories import DAY, NOON, paper, subscriber
 from tests.installation import add_papers, add_reader, installed, rows
 from triage import store
-from triage.fetched import Rejected, SourceDay
-from triage.records import (
+from triage.domain.records import (
     EventKind,
     Frequency,
     Origin,
@@ -24,6 +23,7 @@ from triage.records import (
     Verdict,
     Vote,
 )
+from triage.domain.source_records import Rejected, SourceDay
 from triage.store import Database
 
 UP, DOWN, SAVE = EventKind.VOTE_UP, EventKind.VOTE_DOWN, EventKind.SAVE

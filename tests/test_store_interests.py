@@ -12,7 +12,7 @@ import pytest
 from tests.factories import DAY, NOON, impression, paper, slate
 from tests.installation import add_papers, add_reader, installed
 from triage import store
-from triage.records import EventKind, Interest, Reason, ReasonKind, Subscriber
+from triage.domain.records import EventKind, Interest, Reason, ReasonKind, Subscriber
 from triage.store import Database
 
 DRAFTS = Interest(0, "speculative decoding", (3, 1), ())

@@ -15,11 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.factories import DAY, NOON, impression, paper, slate
 from tests.installation import add_papers, add_reader, empty_slate, installed, queue, rows
 from triage import store
-from triage.records import (
-    EventKind,
-    MessageState,
-    OutgoingMessage,
-)
+from triage.domain.records import EventKind, MessageState, OutgoingMessage
 from triage.store import Database
 from triage.store.messages import NEXT_STATES, StoredMessage
 from triage.tables import message_bodies, messages

@@ -14,10 +14,7 @@ from scipy.sparse import csr_matrix
 from tests.factories import DAY, NOON, paper
 from tests.installation import add_papers, installed
 from triage import store
-from triage.records import (
-    Encodings,
-    EventKind,
-)
+from triage.domain.records import Encodings, EventKind
 from triage.store import Database
 
 UP, DOWN, SAVE = EventKind.VOTE_UP, EventKind.VOTE_DOWN, EventKind.SAVE

@@ -14,13 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.factories import DAY, NOON, impression, paper, slate
 from tests.installation import add_papers, add_reader, empty_slate, installed, queue, rows
 from triage import store
-from triage.records import (
-    EventKind,
-    MessageState,
-    Paper,
-    Slate,
-    Subscriber,
-)
+from triage.domain.records import EventKind, MessageState, Paper, Slate, Subscriber
 from triage.store import Database
 
 UP, DOWN, SAVE = EventKind.VOTE_UP, EventKind.VOTE_DOWN, EventKind.SAVE

@@ -13,7 +13,7 @@ from tests import topics
 from tests.factories import NOON
 from tests.installation import add_reader, installed, rows
 from triage import store
-from triage.records import Taste
+from triage.domain.records import Taste
 from triage.store import Database
 from triage.taste import background, learn, nothing
 

@@ -12,8 +12,8 @@ from tests.digests import HOSTILE, URL, digest, problems_of_html
 from tests.factories import impression, paper, slate
 from tests.guarantees import Guarantee
 from tests.test_mail import faults
-from triage.records import Paper, Reason, ReasonKind, Slate
-from triage.typeset import TEXT_WIDTH
+from triage.domain.plain_text import TEXT_WIDTH
+from triage.domain.records import Paper, Reason, ReasonKind, Slate
 
 SCRIPTS = (
     "本論文は草稿の長さを調べる。復号は速くなり、損失はない。",

@@ -14,8 +14,8 @@ from tests.installation import rows
 from tests.web_world import ADDRESS, World, new_world
 from triage import store, subscribe
 from triage.choices import SubscriberPreferences
+from triage.domain.records import EventKind, Frequency, MessageState, SubscriberState
 from triage.errors import ConfigError, NotFound, TriageError
-from triage.records import EventKind, Frequency, MessageState, SubscriberState
 from triage.tables import metadata
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from tests import topics
-from triage.records import F32, Background, Library, Profile, Taste
+from triage.domain.records import F32, Background, Library, Profile, Taste
 from triage.taste import FEW_LIKES, background, learn
 
 ALL_LIKES, HELPED, CLOSE = range(3)

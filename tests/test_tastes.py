@@ -15,9 +15,9 @@ from tests import topics
 from tests.factories import DAY, NOON
 from tests.installation import add_papers, add_reader, installed
 from triage import history, store, tables, tastes
+from triage.domain.records import EventKind, Paper, Subscriber, Taste
 from triage.features import feature_matrix
 from triage.ranking import load_profile
-from triage.records import EventKind, Paper, Subscriber, Taste
 from triage.store import Database
 from triage.tastes import Tastes
 

@@ -10,9 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.factories import NOON
+from triage.domain.link_tokens import (
+    LIFETIMES,
+    Claims,
+    Keyring,
+    Purpose,
+    _encode,
+    _mac,
+    _pack,
+    redact,
+)
+from triage.domain.records import EventKind
 from triage.errors import ConfigError, TokenError, TokenExpired
-from triage.records import EventKind
-from triage.tokens import LIFETIMES, Claims, Keyring, Purpose, _encode, _mac, _pack, redact
 
 SECRET = "a secret of the tests, 32 or more characters"
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

@@ -20,10 +20,10 @@ from tests.factories import DAY, NOON, impression, slate
 from tests.fakes import StoppedClock
 from tests.installation import add_reader, fetched, installed, stored_papers, take_in
 from triage import store
+from triage.domain.records import F32, EventKind, Origin
 from triage.errors import ModelError, NotEnoughFeedback, NotFound
 from triage.features import FEATURE_VERSION, FEATURES, GROUPS
 from triage.gate import FEWEST_SLATES
-from triage.records import F32, EventKind, Origin
 from triage.serving import serving
 from triage.shelf import clear_away, promote_version, rollback
 from triage.store import Database, open_database

@@ -16,13 +16,13 @@ from tests.fakes import StoppedClock
 from tests.installation import add_papers, add_reader, installed, queue
 from triage import store
 from triage.cold_start import ColdStartScorer
+from triage.domain.link_tokens import Claims
+from triage.domain.records import EventKind, Paper, Reason, ReasonKind, Subscriber
 from triage.errors import NotFound
 from triage.feedback import record_vote
 from triage.ranking import DigestRules, Ranking, choose, load_pool, load_profile, rank
-from triage.records import EventKind, Paper, Reason, ReasonKind, Subscriber
 from triage.serving import encode_new, serving
 from triage.store import Database
-from triage.tokens import Claims
 from triage.tuning import Standing, interests, rest
 from triage.workshop import FileWorkshop
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from tests import databases
 from tests.factories import NOON
 from tests.fakes import StoppedClock
-from triage import turns
-from triage.ports import Closed, NotYet, Outcome, Turns
+from triage.domain import request_limits
+from triage.domain.protocols import Closed, NotYet, Outcome, Turns
+from triage.domain.request_limits import LONGEST_HOLD, LONGEST_TURN, MOST_FAILURES, Rules, Standing
 from triage.sources import _http
 from triage.sources._turns import OwnTurns
-from triage.turns import LONGEST_HOLD, LONGEST_TURN, MOST_FAILURES, Rules, Standing
 from triage.turnstile import Turnstile
 
 ARXIV = Rules(3.0)
@@ -144,15 +144,15 @@ def test_a_turn_outlasts_every_request() -> None:
 def test_a_gate_closed_by_a_clock_that_was_wrong_opens_again() -> None:
     year = timedelta(days=365)
     standing = Standing("there/1/a", NOON + year, NOON + year, (NOON + year).date(), 500)
-    standing, closed = turns.take(standing, ARXIV, "here/1/a", NOON, nobody_is_gone)
+    standing, closed = request_limits.take(standing, ARXIV, "here/1/a", NOON, nobody_is_gone)
     assert closed is not None
-    _, closed = turns.take(standing, ARXIV, "here/1/a", closed.until, nobody_is_gone)
+    _, closed = request_limits.take(standing, ARXIV, "here/1/a", closed.until, nobody_is_gone)
     assert closed is None
 
 
 def test_a_server_of_ones_own_is_not_left_alone_for_an_hour() -> None:
     for interval_s, most_s in ((0.0, 30.0), (0.01, 40.0)):
-        _, closed = turns.end(
+        _, closed = request_limits.end(
             Standing("a", failures=MOST_FAILURES - 1), Rules(interval_s), "a", NOON, Outcome.FAILED
         )
         assert timedelta() < closed.until - NOON <= timedelta(seconds=most_s)
@@ -191,7 +191,7 @@ def test_whatever_happens_requests_never_meet_and_keep_their_distance(
                 ended.append(now)
             names[role] = f"{role}{next(lives)}"
         elif what == "take" and name not in asking:
-            standing, closed = turns.take(standing, rules, name, now, is_gone(names))
+            standing, closed = request_limits.take(standing, rules, name, now, is_gone(names))
             if closed is None:
                 assert not asking
                 assert all(now - end >= rules.interval for end in ended)
@@ -201,7 +201,7 @@ def test_whatever_happens_requests_never_meet_and_keep_their_distance(
             else:
                 assert closed.until > now
         elif what == "end" and name in asking:
-            standing, closed = turns.end(standing, rules, name, now, outcome, asked_s)
+            standing, closed = request_limits.end(standing, rules, name, now, outcome, asked_s)
             if outcome is Outcome.FAILED and asked_s is not None:
                 not_before = max(not_before, now + timedelta(seconds=asked_s))
             assert closed.until >= not_before

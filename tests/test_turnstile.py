@@ -11,9 +11,9 @@ from tests import databases
 from tests.factories import NOON
 from tests.fakes import StoppedClock
 from triage import store
-from triage.ports import Closed, Outcome
+from triage.domain.protocols import Closed, Outcome
+from triage.domain.request_limits import LONGEST_TURN, Rules
 from triage.store import Database
-from triage.turns import LONGEST_TURN, Rules
 from triage.turnstile import Turnstile
 
 

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.typeset import LONGEST_TEXT, TEXT_WIDTH, clean, fold, shorten, without_accents, wrap
+from triage.domain.plain_text import (
+    LONGEST_TEXT,
+    TEXT_WIDTH,
+    clean,
+    fold,
+    shorten,
+    without_accents,
+    wrap,
+)
 
 URL = re.compile(r"https?://[^\s<>\"]+")
 WORDS = st.one_of(

@@ -16,8 +16,8 @@ from tests.biorxiv_server import Preprints
 from tests.emulator import Upstreams as Servers
 from tests.fakes import StoppedClock
 from triage.app import App, initialise, open_app
+from triage.domain.protocols import Source
 from triage.errors import SourceError
-from triage.ports import Source
 from triage.sources._http import Gate
 
 # In New York it is still Tuesday, in the evening.

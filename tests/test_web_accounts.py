@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from tests.factories import impression, paper
 from tests.web_world import ADDRESS, StillSite, Visitor, World, new_world
 from triage import store
-from triage.records import EventKind, Subscriber, SubscriberState
+from triage.domain.records import EventKind, Subscriber, SubscriberState
 from triage.tables import sessions, signup_requests
 from triage.web.accounts import CONSENT, LONGEST_FILLING, PREVIEWS_A_MINUTE
 

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import text
 
 from tests.web_world import ADDRESS, INTERESTS, StillSite, World, new_world
-from triage.records import EventKind
-from triage.tokens import Purpose
+from triage.domain.link_tokens import Purpose
+from triage.domain.records import EventKind
 
 ENDPOINTS = {Purpose.PAPER: "/p/", Purpose.VOTE: "/v/", Purpose.UNSUBSCRIBE: "/u/"}
 PLAIN = [

@@ -13,8 +13,8 @@ from defusedxml.ElementTree import fromstring
 
 from tests.web_world import World, new_world
 from triage import feeds
+from triage.domain.link_tokens import Purpose, redact
 from triage.feeds import FeedLinks
-from triage.tokens import Purpose, redact
 
 HOSTILE = '<script>alert(1)</script> & "\x00\x0b]]>\u202e'
 ATOM = "{http://www.w3.org/2005/Atom}"

@@ -11,7 +11,7 @@ import pytest
 
 from tests.web_world import Visitor, World, new_world
 from triage import library
-from triage.records import EventKind
+from triage.domain.records import EventKind
 from triage.web.guard import BODY_LIMIT
 from triage.web.imports import LARGEST
 

@@ -10,7 +10,7 @@ import pytest
 from tests.factories import NOON
 from tests.web_world import Visitor, World, add_papers, new_world, paper_row
 from triage import store
-from triage.records import EventKind
+from triage.domain.records import EventKind
 from triage.web.mine import PAGE
 
 

@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from tests.web_world import World, add_papers, new_world, paper_row
 from triage import store
-from triage.records import EventKind
+from triage.domain.link_tokens import Purpose
+from triage.domain.records import EventKind
 from triage.tables import events, papers
-from triage.tokens import Purpose
 
 
 @pytest.fixture

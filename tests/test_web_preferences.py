@@ -14,7 +14,14 @@ from tests.factories import NOON
 from tests.web_world import ADDRESS, Visitor, World, new_world
 from triage import store, subscribe
 from triage.choices import NAMES
-from triage.records import Detail, EventKind, Frequency, Interest, Subscriber, SubscriberState
+from triage.domain.records import (
+    Detail,
+    EventKind,
+    Frequency,
+    Interest,
+    Subscriber,
+    SubscriberState,
+)
 from triage.tables import metadata
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.web_world import ADDRESS, World, new_world
 from triage import store
-from triage.records import SubscriberState
-from triage.tokens import Purpose
+from triage.domain.link_tokens import Purpose
+from triage.domain.records import SubscriberState
 
 ENCODINGS: list[dict[str, Any]] = [
     {"data": {"List-Unsubscribe": "One-Click"}},

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from tests.web_world import World, new_world
-from triage.records import EventKind
-from triage.tokens import Purpose
+from triage.domain.link_tokens import Purpose
+from triage.domain.records import EventKind
 
 
 @pytest.fixture

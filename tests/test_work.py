@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.factories import DAY
 from tests.installation import fetched, unnamed
-from triage.fetched import FetchedPaper
+from triage.domain.source_records import FetchedPaper
 from triage.sources._text import normalise
 from triage.sources._withdrawal import says_withdrawn
 from triage.work import composed

@@ -22,10 +22,10 @@ from tests.installation import (
     unnamed,
 )
 from triage import store
+from triage.domain.records import EventKind, MessageState, Subscriber
+from triage.domain.source_records import Enrichment, FetchedPaper, KnownPaper
 from triage.enrich import enrich
 from triage.errors import NotFound
-from triage.fetched import Enrichment, FetchedPaper, KnownPaper
-from triage.records import EventKind, MessageState, Subscriber
 from triage.store import Database
 from triage.works import merge, provenance, split
 

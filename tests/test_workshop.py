@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.topics import TOPICS, literature
+from triage.domain.records import F32, I32
 from triage.errors import ModelError, NotEnoughFeedback
 from triage.features import FEATURES
-from triage.records import F32, I32
 from triage.workshop import FileWorkshop
 
 KEY = b"a key of the tests"

@@ -9,9 +9,9 @@ from functools import lru_cache
 import numpy as np
 
 from tests.factories import DAY, NOON, paper, subscriber
+from triage.domain.records import Encodings, Library, Paper, Profile, Subscriber
 from triage.encoder import TextEncoder
 from triage.features import phrases
-from triage.records import Encodings, Library, Paper, Profile, Subscriber
 
 TOPICS = {
     "decoding": "speculative decoding draft model tokens verification latency language inference",

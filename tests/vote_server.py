@@ -15,8 +15,8 @@ import uvicorn
 
 from tests.web_world import SECRET, StillSite, new_enrolment
 from triage.clock import SystemClock
+from triage.domain.link_tokens import Keyring
 from triage.store import open_database
-from triage.tokens import Keyring
 from triage.web import create_app
 
 

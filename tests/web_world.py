@@ -20,12 +20,9 @@ from tests.databases import new_database
 from tests.factories import DAY, NOON, impression, slate, subscriber
 from tests.fakes import StoppedClock
 from triage import store
-from triage.enrolment import Enrolment
-from triage.links import digest_links
-from triage.mail import build_digest, part_of
-from triage.notes import composer
-from triage.ports import Clock
-from triage.records import (
+from triage.domain.link_tokens import Claims, Keyring, Purpose
+from triage.domain.protocols import Clock
+from triage.domain.records import (
     DigestLinks,
     EventKind,
     Impression,
@@ -35,11 +32,14 @@ from triage.records import (
     Subscriber,
     SubscriberState,
 )
+from triage.enrolment import Enrolment
+from triage.links import digest_links
+from triage.mail import build_digest, part_of
+from triage.notes import composer
 from triage.render import render_digest
 from triage.settings import MailSettings, Settings, Site
 from triage.store import Database
 from triage.tables import metadata
-from triage.tokens import Claims, Keyring, Purpose
 from triage.web import create_app
 
 SECRET = "a secret of the tests, 32 or more characters"

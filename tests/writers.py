@@ -46,8 +46,8 @@ def mixed(*, url: str, said: str, first: int, often: bool) -> None:
     """
     from triage import store
     from triage.clock import SystemClock
+    from triage.domain.records import EventKind, OutgoingMessage
     from triage.outbox import Outbox
-    from triage.records import EventKind, OutgoingMessage
     from triage.sender_context import Ambiguous, Rules, SenderContext
     from triage.store import _checkpoint, open_database
 

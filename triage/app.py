@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage.clock import SystemClock, seconds_up
+from triage.domain.protocols import Progress, silent
 from triage.errors import ConfigError
-from triage.ports import Progress, silent
 from triage.settings import SECRET_FILE, Settings, load_settings, secret, signing_secret
 
 if TYPE_CHECKING:
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from triage.digest import Composed, Nightly
     from triage.doctor import Finding, Installation, Probes
     from triage.doctor.gate import Gate
+    from triage.domain.link_tokens import Keyring
+    from triage.domain.protocols import Clock, Mailer
+    from triage.domain.records import Slate
     from triage.enrich import EnrichReport
     from triage.enrolment import Enrolment
     from triage.journal import Journal
     from triage.outbox import Outbox
-    from triage.ports import Clock, Mailer
     from triage.ranking import DigestRules
-    from triage.records import Slate
     from triage.schedule import Schedule
     from triage.signing import Signer
     from triage.store import Database
-    from triage.tokens import Keyring
     from triage.upstreams import Upstreams
     from triage.workshop import FileWorkshop
 
@@ -79,7 +79,7 @@ class App:
 
     @cached_property
     def keyring(self) -> Keyring:
-        from triage.tokens import Keyring
+        from triage.domain.link_tokens import Keyring
 
         # Links that an older secret signed stay good for as long as it is named.
         return Keyring(self._secret, *(secret("SECRET_KEY_OLD") or "").split())

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from triage._assets import rename_synced, sync
+from triage.domain.protocols import Clock
 from triage.errors import DatabaseError
-from triage.ports import Clock
 from triage.store import Database, health
 
 KEPT = 7

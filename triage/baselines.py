@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from triage.records import F64, I64, Paper, Subscriber
+from triage.domain.records import F64, I64, Paper, Subscriber
 
 if TYPE_CHECKING:
     from numpy.random import Generator

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from triage.records import F64, I64
+from triage.domain.records import F64, I64
 
 FEWEST_SUBSCRIBERS = 5
 """With fewer subscribers than that, slates are drawn again instead of subscribers."""

@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from triage import store
+from triage.domain.link_tokens import Keyring, Purpose
+from triage.domain.protocols import Clock
+from triage.domain.records import Subscriber, SubscriberState
 from triage.errors import ConfigError, TokenError
-from triage.ports import Clock
-from triage.records import Subscriber, SubscriberState
 from triage.returned import Kind, Returned, read
 from triage.store import Database
-from triage.tokens import Keyring, Purpose
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -11,9 +11,9 @@ from datetime import date
 from typing import Any, Final
 from zoneinfo import available_timezones
 
+from triage.domain.plain_text import clean
+from triage.domain.records import Detail, Frequency
 from triage.errors import ConfigError
-from triage.records import Detail, Frequency
-from triage.typeset import clean
 
 LONGEST_INTERESTS = 2000
 LONGEST_NAME = 100

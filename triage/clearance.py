@@ -17,11 +17,11 @@ import structlog
 
 from triage import store
 from triage.audit import audit
+from triage.domain.protocols import Clock
+from triage.domain.records import SubscriberState
 from triage.errors import DatabaseError
 from triage.journal import Journal
-from triage.ports import Clock
 from triage.reconcile import disagreement
-from triage.records import SubscriberState
 from triage.store import Database, figures, health
 
 log = structlog.get_logger()

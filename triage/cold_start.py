@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from triage.domain.records import F32, F64
 from triage.features import FEATURES
-from triage.records import F32, F64
 
 COLD_START = "cold-"
 """Versions of the cold-start scorer begin so, those of trained ones do not."""

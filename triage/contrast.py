@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from triage.records import F32, I64
+from triage.domain.records import F32, I64
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -27,6 +27,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from triage import store
+from triage.domain.crash_points import pass_by
+from triage.domain.records import MessageState as State
+from triage.domain.records import OutgoingMessage, SubscriberState
 from triage.doubts import changed, crashed, end_attempt, note, release_papers
 from triage.errors import (
     DatabaseError,
@@ -35,7 +38,6 @@ from triage.errors import (
     MailRefused,
     MailUncertain,
 )
-from triage.killpoint import pass_by
 from triage.pace import (
     BURST_S,
     RAMP_UP,
@@ -45,8 +47,6 @@ from triage.pace import (
     next_token_at,
     tokens_now,
 )
-from triage.records import MessageState as State
-from triage.records import OutgoingMessage, SubscriberState
 from triage.sender_context import SenderContext
 from triage.store import SharedWrites
 from triage.store.messages import StoredMessage

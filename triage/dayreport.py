@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import groupby
 
-from triage.fetched import SourceDay
-from triage.identity import source_name
-from triage.records import Verdict
+from triage.domain.paper_ids import source_name
+from triage.domain.records import Verdict
+from triage.domain.source_records import SourceDay
 
 _UNSETTLED = frozenset({Verdict.PARTIAL, Verdict.EMPTY_SUSPECT, Verdict.FAILED})
 # More than so many names or feeds are counted, so that a line stays a line.

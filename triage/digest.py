@@ -18,23 +18,10 @@ import structlog
 
 from triage import store
 from triage.dayreport import day_report
-from triage.due import digest_due, recap_due, window_days
-from triage.features import FEATURE_VERSION
-from triage.ingest import fetch
-from triage.killpoint import pass_by
-from triage.outbox import DrainReport, Outbox
-from triage.ports import Clock, Progress, Source, Workshop, silent
-from triage.propensity import slate_rng
-from triage.ranking import (
-    DigestRules,
-    choose,
-    interests_of,
-    load_pool,
-    load_profile,
-    missed,
-    rank,
-)
-from triage.records import (
+from triage.domain.crash_points import pass_by
+from triage.domain.digest_calendar import digest_due, recap_due, window_days
+from triage.domain.protocols import Clock, Progress, Source, Workshop, silent
+from triage.domain.records import (
     LIKES,
     Interest,
     Library,
@@ -44,6 +31,19 @@ from triage.records import (
     Subscriber,
     SubscriberState,
     Vote,
+)
+from triage.features import FEATURE_VERSION
+from triage.ingest import fetch
+from triage.outbox import DrainReport, Outbox
+from triage.propensity import slate_rng
+from triage.ranking import (
+    DigestRules,
+    choose,
+    interests_of,
+    load_pool,
+    load_profile,
+    missed,
+    rank,
 )
 from triage.serving import Serving, encode_new, serving
 from triage.store import Database

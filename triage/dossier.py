@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import date, datetime
 
 from triage import store
-from triage.ports import Clock
-from triage.records import Subscriber
+from triage.domain.protocols import Clock
+from triage.domain.records import Subscriber
 from triage.store import Database
 
 

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from triage import store
+from triage.domain.crash_points import pass_by
+from triage.domain.protocols import Clock
+from triage.domain.records import MessageState as State
+from triage.domain.records import Sent
 from triage.journal import Journal
-from triage.killpoint import pass_by
-from triage.ports import Clock
-from triage.records import MessageState as State
-from triage.records import Sent
 from triage.sender_context import Ambiguous, SenderContext
 from triage.store import Database
 from triage.store.messages import StoredMessage

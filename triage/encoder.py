@@ -34,10 +34,10 @@ from numpy.typing import NDArray
 
 from triage import modelfile
 from triage.contrast import LIKES, TITLES, Contrast, learned, main_directions
+from triage.domain.records import F32, I64, Encodings
 from triage.encoderstate import State, pack, unpack
 from triage.errors import ModelError
 from triage.kinship import metric, same_author
-from triage.records import F32, I64, Encodings
 from triage.sentence import NAME, sense
 from triage.vocabulary import (
     STOP,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from triage.records import F32, I64
+from triage.domain.records import F32, I64
 
 F16 = NDArray[np.float16]
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from triage import store, works
-from triage.chunks import chunks
+from triage.domain.chunks import chunks
+from triage.domain.protocols import Clock, Enricher, Progress, silent
+from triage.domain.records import Paper
+from triage.domain.source_records import Enrichment, KnownPaper
 from triage.errors import DatabaseError, SourceError
-from triage.fetched import Enrichment, KnownPaper
-from triage.ports import Clock, Enricher, Progress, silent
-from triage.records import Paper
 from triage.store import Database
 
 if TYPE_CHECKING:

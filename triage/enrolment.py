@@ -23,13 +23,13 @@ import structlog
 
 from triage import dossier, store, subscribe
 from triage.choices import SubscriberPreferences
+from triage.domain.link_tokens import Claims, Keyring, Purpose
+from triage.domain.protocols import Clock
+from triage.domain.records import OutgoingMessage, Subscriber, SubscriberState
 from triage.errors import ConfigError, MessageError, NotFound, TokenError, TokenExpired
-from triage.ports import Clock
-from triage.records import OutgoingMessage, Subscriber, SubscriberState
 from triage.sessions import fingerprint
 from triage.store import Database
 from triage.store.accounts import Ask
-from triage.tokens import Claims, Keyring, Purpose
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from triage import store
-from triage.ports import Clock
+from triage.domain.protocols import Clock
 from triage.store import Database
 
 ERASURE = "erasure"

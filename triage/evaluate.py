@@ -19,6 +19,8 @@ import numpy as np
 
 from triage import baselines, store
 from triage.bootstrap import FEWEST_SUBSCRIBERS, Interval, dice, interval
+from triage.domain.protocols import Clock, Progress, Workshop, silent
+from triage.domain.records import F64, I64, Bools
 from triage.errors import NotEnoughFeedback, NotFound
 from triage.hindsight import Contender, Moment, Rankers, Span, encoders, moments_of
 from triage.metrics import (
@@ -30,8 +32,6 @@ from triage.metrics import (
     recall,
     reciprocal_rank,
 )
-from triage.ports import Clock, Progress, Workshop, silent
-from triage.records import F64, I64, Bools
 from triage.serving import Serving, encode_new, serving, taught_until
 from triage.store import Database
 

@@ -12,12 +12,22 @@ from collections.abc import Callable
 
 import numpy as np
 
+from triage.domain.paper_ids import source_name
+from triage.domain.protocols import Encoder
+from triage.domain.records import (
+    F32,
+    F64,
+    Library,
+    Paper,
+    Placement,
+    Policy,
+    Profile,
+    Reason,
+    ReasonKind,
+)
 from triage.features import GROUPS
 from triage.grounds import Grounds
-from triage.identity import source_name
 from triage.interests import without_parts
-from triage.ports import Encoder
-from triage.records import F32, F64, Library, Paper, Placement, Policy, Profile, Reason, ReasonKind
 
 MAX_REASONS = 3
 # A third reason has to weigh something beside the first.

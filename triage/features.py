@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from triage.author_names import author_keys
-from triage.records import F32, Encodings, Library, Paper, Profile, Taste
+from triage.domain.author_names import author_keys
+from triage.domain.records import F32, Encodings, Library, Paper, Profile, Taste
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

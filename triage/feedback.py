@@ -15,11 +15,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from triage import store
+from triage.domain.link_tokens import Claims
+from triage.domain.protocols import Clock
+from triage.domain.records import EventKind, Impression, Origin, Subscriber
 from triage.errors import NotFound
-from triage.ports import Clock
-from triage.records import EventKind, Impression, Origin, Subscriber
 from triage.store import Database
-from triage.tokens import Claims
 from triage.trust import BELIEVED, is_burst, trust
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from triage import store
-from triage.ports import Clock
-from triage.records import Slate, Subscriber
+from triage.domain.link_tokens import Claims, Keyring, Purpose
+from triage.domain.protocols import Clock
+from triage.domain.records import Slate, Subscriber
 from triage.store import Database
-from triage.tokens import Claims, Keyring, Purpose
 
 DAYS = 14
 

@@ -20,7 +20,7 @@ from enum import StrEnum
 import numpy as np
 
 from triage.bootstrap import interval, units_of
-from triage.records import F64, I64
+from triage.domain.records import F64, I64
 
 LEVEL = 0.005
 """How often a scorer that is no better may look better: nightly trainings are many tries."""

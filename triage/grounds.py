@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from triage.author_names import author_key
+from triage.domain.author_names import author_key
+from triage.domain.records import F32, F64, Bools, Library, Paper, Profile, ReasonKind
 from triage.features import keywords_in
 from triage.interests import LESS_DAYS, Interests
-from triage.records import F32, F64, Bools, Library, Paper, Profile, ReasonKind
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -18,10 +18,10 @@ import numpy as np
 
 from triage import store
 from triage.baselines import PastBaselines
-from triage.due import digest_at, window_days
-from triage.ports import Encoder
+from triage.domain.digest_calendar import digest_at, window_days
+from triage.domain.protocols import Encoder
+from triage.domain.records import F64, LIKES, RELEVANCE, Library, Subscriber, Vote
 from triage.ranking import Ranking, load_pool, load_profile, rank
-from triage.records import F64, LIKES, RELEVANCE, Library, Subscriber, Vote
 from triage.serving import Serving
 from triage.tastes import Tastes
 

@@ -15,10 +15,10 @@ from datetime import UTC, date, datetime, time
 
 import numpy as np
 
+from triage.domain.protocols import Progress, Scorer, silent
+from triage.domain.records import F32, I32, I64, Background, Encodings, Library, Profile, Subscriber
 from triage.features import FEATURES, feature_matrix
 from triage.pastdays import Likes, PastDay, past_days, reader_weights, telling_rows
-from triage.ports import Progress, Scorer, silent
-from triage.records import F32, I32, I64, Background, Encodings, Library, Profile, Subscriber
 from triage.taste import (
     FEWEST_BACKGROUND,
     MOST_LIKES_EACH,

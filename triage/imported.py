@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from triage import store
+from triage.domain.protocols import Encoder, Scorer
+from triage.domain.records import F64, I64, RELEVANCE, EventKind, Library, Subscriber
 from triage.features import phrases
 from triage.history import Examples, History, Reader
 from triage.metrics import HeldOut, slate_ndcg
 from triage.pastdays import Likes
-from triage.ports import Encoder, Scorer
 from triage.ranking import load_library
-from triage.records import F64, I64, RELEVANCE, EventKind, Library, Subscriber
 from triage.tastes import FARTHEST_EAST
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from triage import store, works
-from triage.chunks import chunks
+from triage.domain.chunks import chunks
+from triage.domain.protocols import Clock, Progress, Source, silent
+from triage.domain.source_records import Batch, FetchedPaper, Rejected
 from triage.errors import DatabaseError, SourceError
-from triage.fetched import Batch, FetchedPaper, Rejected
 from triage.likeness import Traits, title_mark
-from triage.ports import Clock, Progress, Source, silent
 from triage.store import Database
 from triage.store.papers import Key
 from triage.store.works import StoredRecord

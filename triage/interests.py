@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from triage.ports import Encoder
-from triage.records import F32, F64, I32, I64, Interest, Library, Profile, ReasonKind
+from triage.domain.protocols import Encoder
+from triage.domain.records import F32, F64, I32, I64, Interest, Library, Profile, ReasonKind
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -29,8 +29,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from triage._assets import sync, write_synced
+from triage.domain.records import Sent
 from triage.errors import DatabaseError
-from triage.records import Sent
 
 NAME = "sent.journal"
 _TITLE = "triage sent journal 1"

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from triage.author_names import author_keys
-from triage.records import F32, F64, I64
+from triage.domain.author_names import author_keys
+from triage.domain.records import F32, F64, I64
 
 # Who shares a name with many, or signs with many, tells little of what a paper is about.
 MOST_PAPERS = 12

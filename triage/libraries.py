@@ -16,14 +16,14 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from triage import library, store
-from triage.author_names import author_key, author_keys
+from triage.domain.author_names import author_key, author_keys
+from triage.domain.paper_ids import title_key
+from triage.domain.protocols import Clock
+from triage.domain.records import LIKES, EventKind, Subscriber
+from triage.domain.source_records import Batch, FetchedPaper, PaperId
 from triage.errors import ConfigError
-from triage.fetched import Batch, FetchedPaper, PaperId
-from triage.identity import title_key
 from triage.ingest import ingest
 from triage.library import Entry, Liked
-from triage.ports import Clock
-from triage.records import LIKES, EventKind, Subscriber
 from triage.store import Database
 from triage.store.papers import Key
 from triage.store.search import Filters

@@ -17,8 +17,8 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from triage import bibtex, ris
-from triage.identity import identify, parse_arxiv, parse_doi, upstream_url
-from triage.records import Paper
+from triage.domain.paper_ids import identify, parse_arxiv, parse_doi, upstream_url
+from triage.domain.records import Paper
 
 FORMATS: Final = ("bibtex", "ris", "json", "csv")
 MOST_ENTRIES: Final = 20_000

@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from typing import Final
 
-from triage.fetched import FetchedPaper
-from triage.identity import identify, source_name, title_key
-from triage.typeset import fold
+from triage.domain.paper_ids import identify, source_name, title_key
+from triage.domain.plain_text import fold
+from triage.domain.source_records import FetchedPaper
 
 Name = tuple[str, str]
 """An author's family name, folded, and the first letter of the given name, empty if unknown."""

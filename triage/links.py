@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, time
 from email.utils import parseaddr
 from urllib.parse import quote
 
-from triage.identity import upstream_url
-from triage.records import DigestLinks, EventKind, Impression, Paper, PaperLinks, Slate
-from triage.tokens import Claims, Keyring, Purpose
+from triage.domain.link_tokens import Claims, Keyring, Purpose
+from triage.domain.paper_ids import upstream_url
+from triage.domain.records import DigestLinks, EventKind, Impression, Paper, PaperLinks, Slate
 
 _SLATE = re.compile(r"<d\.([0-9a-f]{20})@[^<>\s]+>")
 

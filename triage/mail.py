@@ -18,8 +18,8 @@ from email.utils import format_datetime, parseaddr
 from quopri import encodestring
 from typing import NamedTuple
 
+from triage.domain.records import DigestLinks, OutgoingMessage, RenderedDigest, RenderedNote, Slate
 from triage.errors import MessageError
-from triage.records import DigestLinks, OutgoingMessage, RenderedDigest, RenderedNote, Slate
 
 HEADERS = (
     "From",

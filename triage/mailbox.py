@@ -15,8 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from triage._assets import rename_synced, write_synced
+from triage.domain.records import OutgoingMessage
 from triage.errors import MailDeferred
-from triage.records import OutgoingMessage
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 

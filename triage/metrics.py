@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from triage.records import F32, F64, I64
+from triage.domain.records import F32, F64, I64
 
 K = 10
 

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from triage.records import F32, I64
+from triage.domain.records import F32, I64
 
 U64 = NDArray[np.uint64]
 

@@ -13,10 +13,10 @@ import structlog
 
 from triage import store
 from triage.courier import Courier, Later
+from triage.domain.records import MessageState as State
 from triage.doubts import Doubts, Reconciled, Report
 from triage.errors import DatabaseError, MailerBroken
 from triage.pace import RAMP_UP, Line
-from triage.records import MessageState as State
 from triage.sender_context import SenderContext
 
 log = structlog.get_logger()

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from triage.ports import Clock
+from triage.domain.protocols import Clock
 from triage.store.messages import StoredMessage
 
 EVERYBODY = "*"

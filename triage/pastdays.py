@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from triage.records import F32, F64, I32, I64
+from triage.domain.records import F32, F64, I32, I64
 
 # Papers are few on some days and many on others; a past "day" lasts until it has so many.
 ENOUGH_CANDIDATES = 400

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from triage.records import F64, I32, Bools
+from triage.domain.records import F64, I32, Bools
 
 # Papers whose scores fall in one band are taken to be equally likely to be voted on when read.
 MOST_BANDS = 40

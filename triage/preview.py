@@ -10,9 +10,9 @@ from datetime import date, datetime, timedelta
 import numpy as np
 
 from triage import store
-from triage.ports import Clock, Encoder, Workshop
+from triage.domain.protocols import Clock, Encoder, Workshop
+from triage.domain.records import EventKind, Impression, Library, Subscriber, Vote
 from triage.ranking import DigestRules, choose, load_pool, load_profile, rank
-from triage.records import EventKind, Impression, Library, Subscriber, Vote
 from triage.serving import promoted
 from triage.store import Database
 

@@ -12,7 +12,7 @@ from datetime import date
 
 import numpy as np
 
-from triage.records import F32, F64, I64, Bools
+from triage.domain.records import F32, F64, I64, Bools
 
 POOL_SIZE = 20
 # Of the score floor: what scores less, and less than half of the day's papers, is not worth

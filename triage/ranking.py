@@ -18,13 +18,9 @@ import numpy as np
 
 from triage import store
 from triage.candidates import eligible
-from triage.due import WEEK
-from triage.explain import reasons
-from triage.features import FEATURES, feature_matrix, phrases
-from triage.grounds import damped
-from triage.interests import Interests, apartness, find, named
-from triage.ports import Encoder, Scorer
-from triage.records import (
+from triage.domain.digest_calendar import WEEK
+from triage.domain.protocols import Encoder, Scorer
+from triage.domain.records import (
     F32,
     F64,
     LIKES,
@@ -39,6 +35,10 @@ from triage.records import (
     Taste,
     Vote,
 )
+from triage.explain import reasons
+from triage.features import FEATURES, feature_matrix, phrases
+from triage.grounds import damped
+from triage.interests import Interests, apartness, find, named
 from triage.slate import Aims, build_slate
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from enum import StrEnum
 from itertools import islice
 
 from triage import store
+from triage.domain.digest_calendar import latest_digest_on
+from triage.domain.protocols import Clock
+from triage.domain.records import MessageState as State
+from triage.domain.records import Sent, SubscriberState
 from triage.doubts import end_attempt
-from triage.due import latest_digest_on
 from triage.errors import ConfigError
 from triage.journal import NAME, Journal, JournalDamaged
-from triage.ports import Clock
-from triage.records import MessageState as State
-from triage.records import Sent, SubscriberState
 from triage.store import Database
 
 HOLD = "sent journal"

@@ -16,9 +16,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from triage._assets import templates, templates_dir
-from triage.errors import MessageError
-from triage.identity import source_name
-from triage.records import (
+from triage.domain.paper_ids import source_name
+from triage.domain.plain_text import clean, shorten, wrap
+from triage.domain.records import (
     Detail,
     DigestLinks,
     Impression,
@@ -29,7 +29,7 @@ from triage.records import (
     RenderedNote,
     Slate,
 )
-from triage.typeset import clean, shorten, wrap
+from triage.errors import MessageError
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from triage import store
-from triage.ports import Clock
+from triage.domain.protocols import Clock
 from triage.store import Database
 
 if TYPE_CHECKING:

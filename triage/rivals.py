@@ -17,8 +17,8 @@ import numpy as np
 
 from triage import store
 from triage.baselines import NAMES, PastBaselines
-from triage.due import digest_at
-from triage.records import F64, I64, LIKES, Paper, Subscriber
+from triage.domain.digest_calendar import digest_at
+from triage.domain.records import F64, I64, LIKES, Paper, Subscriber
 from triage.store.slates import TrainingLog
 
 if TYPE_CHECKING:

@@ -18,14 +18,14 @@ from typing import Protocol
 import structlog
 
 from triage import store
-from triage.announcements import arxiv_today
 from triage.digest import Queued
-from triage.due import chore_due, digest_at, due_on
+from triage.domain.announcement_calendar import arxiv_today
+from triage.domain.digest_calendar import chore_due, digest_at, due_on
+from triage.domain.protocols import Clock, Source
+from triage.domain.records import Subscriber, SubscriberState, Verdict
 from triage.errors import NotFound, TriageError
 from triage.ingest import fetch
 from triage.outbox import Outbox
-from triage.ports import Clock, Source
-from triage.records import Subscriber, SubscriberState, Verdict
 from triage.store import Database
 
 log = structlog.get_logger()

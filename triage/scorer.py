@@ -23,10 +23,10 @@ import numpy as np
 
 from triage import modelfile
 from triage.cold_start import ColdStartScorer, checked, sigmoid
+from triage.domain.records import F32, F64, I32, I64
 from triage.errors import ModelError, NotEnoughFeedback
 from triage.features import FEATURE_VERSION, FEATURES, IN_THE_DAY
 from triage.formula import Formula, fitted
-from triage.records import F32, F64, I32, I64
 
 if TYPE_CHECKING:
     from lightgbm import Booster, Dataset

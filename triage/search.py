@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from triage import store
-from triage.chunks import chunks
+from triage.domain.chunks import chunks
+from triage.domain.paper_ids import identify
+from triage.domain.protocols import Encoder, Workshop
+from triage.domain.records import F32, I64, Paper
+from triage.domain.search_query import LONGEST, Query, Term, parse, words_of
 from triage.errors import ModelError, NotFound
-from triage.identity import identify
 from triage.nearest import Nearest
-from triage.ports import Encoder, Workshop
-from triage.query import LONGEST, Query, Term, parse, words_of
-from triage.records import F32, I64, Paper
 from triage.store import Database
 from triage.store.search import IN_TITLES, Filters, Wanted
 

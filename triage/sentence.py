@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from triage.domain.records import F32
 from triage.errors import ModelError
-from triage.records import F32
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

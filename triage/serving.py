@@ -14,8 +14,8 @@ import numpy as np
 import structlog
 
 from triage import store
+from triage.domain.protocols import Clock, Encoder, Progress, Scorer, Workshop, silent
 from triage.errors import ModelError, NotFound
-from triage.ports import Clock, Encoder, Progress, Scorer, Workshop, silent
 from triage.store import Database
 
 log = structlog.get_logger()

@@ -8,12 +8,12 @@ import secrets
 from datetime import timedelta
 
 from triage import store
+from triage.domain.link_tokens import Keyring, Purpose
+from triage.domain.protocols import Clock
+from triage.domain.records import Subscriber
 from triage.errors import TokenError, TokenExpired
-from triage.ports import Clock
-from triage.records import Subscriber
 from triage.store import Database
 from triage.store.accounts import Ask
-from triage.tokens import Keyring, Purpose
 
 SESSION = timedelta(days=30)
 MOST_TRIES = 5

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from triage import store
+from triage.domain.protocols import Clock, Workshop
 from triage.errors import NotFound
-from triage.ports import Clock, Workshop
 from triage.serving import Serving, promote
 from triage.store import Database
 from triage.store.versions import MODELS_KEPT

@@ -26,9 +26,9 @@ from email.parser import BytesHeaderParser
 from email.utils import parseaddr
 from functools import cached_property
 
+from triage.domain.crash_points import pass_by
+from triage.domain.records import OutgoingMessage
 from triage.errors import MailDeferred, MailerBroken, MailError, MailRefused, MailUncertain
-from triage.killpoint import pass_by
-from triage.records import OutgoingMessage
 
 CONNECT_S = 30.0
 # RFC 5321, 4.5.3.2: five minutes for a command, ten for the answer to the final dot.

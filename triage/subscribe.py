@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 
 from triage import choices, store
 from triage.choices import SubscriberPreferences
+from triage.domain.protocols import Clock
+from triage.domain.records import EventKind, Subscriber, SubscriberState
 from triage.errors import ConfigError, NotFound
-from triage.ports import Clock
-from triage.records import EventKind, Subscriber, SubscriberState
 from triage.store import Database
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from triage import store
+from triage.domain.protocols import Encoder
+from triage.domain.records import F32, Background, Paper, Profile, Taste
 from triage.features import FEATURE_VERSION
-from triage.ports import Encoder
 from triage.ranking import Learner, load_library
-from triage.records import F32, Background, Paper, Profile, Taste
 from triage.taste import (
     FEWEST_BACKGROUND,
     MOST_LIKES_EACH,

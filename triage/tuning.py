@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import date
 
 from triage import store
+from triage.domain.protocols import Clock, Workshop
+from triage.domain.records import Interest, Subscriber
 from triage.errors import NotFound
 from triage.interests import apartness, find, named
-from triage.ports import Clock, Workshop
 from triage.ranking import load_pool, load_profile
-from triage.records import Interest, Subscriber
 from triage.serving import encode_new, serving
 from triage.store import Database
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from triage import store, turns
-from triage.ports import Clock, NotYet, Outcome
+from triage import store
+from triage.domain import request_limits
+from triage.domain.protocols import Clock, NotYet, Outcome
 from triage.store import Database
 
 
@@ -27,7 +28,7 @@ class Turnstile:
         database: Database,
         clock: Clock,
         name: str,
-        rules: turns.Rules,
+        rules: request_limits.Rules,
         *,
         owner: str,
         is_gone: Callable[[str], bool],
@@ -50,14 +51,18 @@ class Turnstile:
             store.gates.save(conn, self._name, standing)
         return not_yet
 
-    def _decide(self, standing: turns.Standing) -> tuple[turns.Standing, NotYet | None]:
-        return turns.take(standing, self._rules, self._owner, self._clock.now(), self._is_gone)
+    def _decide(
+        self, standing: request_limits.Standing
+    ) -> tuple[request_limits.Standing, NotYet | None]:
+        return request_limits.take(
+            standing, self._rules, self._owner, self._clock.now(), self._is_gone
+        )
 
     def end(self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0) -> NotYet:
         with self._database.write() as conn:
             before = store.gates.load(conn, self._name)
             now = self._clock.now()
-            after, not_yet = turns.end(
+            after, not_yet = request_limits.end(
                 before, self._rules, self._owner, now, outcome, asked_s, stretch
             )
             store.gates.save(conn, self._name, after)

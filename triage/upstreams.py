@@ -11,11 +11,11 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from triage.announcements import arxiv_today
+from triage.domain.announcement_calendar import arxiv_today
 from triage.settings import Settings, secret
 
 if TYPE_CHECKING:
-    from triage.ports import Clock, Enricher, Source
+    from triage.domain.protocols import Clock, Enricher, Source
     from triage.settings import (
         ArxivSettings,
         BiorxivSettings,
@@ -207,9 +207,9 @@ class Upstreams:
             name: of whoever is asked, the host's where nothing better is known.
             is_public: reach public addresses only.
         """
+        from triage.domain.request_limits import Rules
         from triage.sources._http import Gate, user_agent
         from triage.sources._pinned import PinnedTransport
-        from triage.turns import Rules
         from triage.turnstile import Turnstile
 
         key = f"{name}, public" if is_public else name

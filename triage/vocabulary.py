@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from triage.records import I64, Bools
-from triage.typeset import without_accents
+from triage.domain.plain_text import without_accents
+from triage.domain.records import I64, Bools
 
 MAX_TERMS = 30_000
 WORD = re.compile(r"\w\w+")

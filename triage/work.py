@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any, Final, TypeVar
 
-from triage.fetched import FetchedPaper
-from triage.identity import title_key
+from triage.domain.paper_ids import title_key
+from triage.domain.source_records import FetchedPaper
 from triage.likeness import Traits, alike
 
 T = TypeVar("T")

@@ -17,9 +17,9 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from triage import store
+from triage.domain.protocols import Clock
 from triage.errors import NotFound
 from triage.likeness import Traits, share_of_runs, title_mark, why_one
-from triage.ports import Clock
 from triage.store import Database
 from triage.work import composed
 

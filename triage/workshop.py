@@ -17,8 +17,8 @@ from triage.errors import ModelError
 
 if TYPE_CHECKING:
     from triage.cold_start import ColdStartScorer
+    from triage.domain.records import F32, I32, I64
     from triage.encoder import TextEncoder
-    from triage.records import F32, I32, I64
     from triage.scorer import LambdaMartScorer
 
 SEED = 0

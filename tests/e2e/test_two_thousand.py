@@ -21,7 +21,7 @@ from triage import postfixlog, store
 from triage._assets import example_config
 from triage.app import App, initialise, open_app
 from triage.demo.story import PAPERS
-from triage.records import Frequency
+from triage.domain.records import Frequency
 from triage.tables import message_bodies, messages
 
 N_READERS = 2_000

@@ -16,12 +16,12 @@ import click
 import structlog
 
 from triage.app import open_app
+from triage.domain.protocols import silent
 from triage.errors import ConfigError
-from triage.ports import silent
 
 if TYPE_CHECKING:
     from triage.app import App
-    from triage.ports import Progress
+    from triage.domain.protocols import Progress
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 PARTLY_DONE = 3

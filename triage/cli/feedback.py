@@ -22,7 +22,7 @@ def command() -> None:
 def list_(ctx: click.Context, limit: int, suspected: bool, as_json: bool) -> None:
     """List the newest votes. Suspected ones count for nothing until they are believed."""
     from triage import store
-    from triage.records import Origin
+    from triage.domain.records import Origin
 
     origin = Origin.SUSPECTED_SCANNER if suspected else None
     with opened(ctx).database.read() as conn:

@@ -14,9 +14,9 @@ from triage.cli._edge import PARTLY_DONE, json_option, opened, parse_date, progr
 from triage.errors import ConfigError
 
 if TYPE_CHECKING:
-    from triage.fetched import SourceDay
-    from triage.ports import Source
-    from triage.records import Verdict
+    from triage.domain.protocols import Source
+    from triage.domain.records import Verdict
+    from triage.domain.source_records import SourceDay
     from triage.store import Database
 
 # A fetch may mend days as long ago as the report's calendar reaches.
@@ -33,7 +33,7 @@ def command(
     ctx: click.Context, name: str | None, since: date | None, on: date | None, as_json: bool
 ) -> None:
     """Read what is new from the sources, and say how their days stand."""
-    from triage.announcements import arxiv_today
+    from triage.domain.announcement_calendar import arxiv_today
     from triage.ingest import fetch
 
     app = opened(ctx, log_level=logging.WARNING)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from triage.cli._edge import PARTLY_DONE, json_option, opened, show
-from triage.records import MessageState
+from triage.domain.records import MessageState
 
 
 @click.group("outbox")

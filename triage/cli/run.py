@@ -13,7 +13,7 @@ from triage.cli._edge import PARTLY_DONE, opened, parse_date, progress_bar
 
 if TYPE_CHECKING:
     from triage.app import App
-    from triage.records import Subscriber
+    from triage.domain.records import Subscriber
 
 
 @click.command("run")
@@ -78,7 +78,7 @@ def command(
 
 def _preview(app: App, on: date, only: Subscriber | None) -> None:
     from triage import store
-    from triage.records import SubscriberState
+    from triage.domain.records import SubscriberState
 
     with app.database.read() as conn:
         active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])

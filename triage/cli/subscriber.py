@@ -10,7 +10,7 @@ import click
 
 from triage.cli import library
 from triage.cli._edge import json_option, opened, options, parse_date, show
-from triage.records import Detail, Frequency
+from triage.domain.records import Detail, Frequency
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # The choice to leave a number to the settings, which is not the same as to say nothing.

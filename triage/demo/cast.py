@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from triage.records import Paper
+from triage.domain.records import Paper
 
 
 @dataclass(frozen=True, slots=True)

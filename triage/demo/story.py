@@ -13,6 +13,8 @@ from triage._assets import example_config
 from triage.app import App, initialise, open_app
 from triage.choices import SubscriberPreferences
 from triage.demo.cast import CAST, Character
+from triage.domain.link_tokens import Purpose
+from triage.domain.records import Paper, Slate, Subscriber, Vote
 from triage.errors import ConfigError
 from triage.feedback import record_vote
 from triage.ingest import ingest
@@ -20,13 +22,11 @@ from triage.links import digest_links
 from triage.mail import part_of
 from triage.mailbox import EmlFolder
 from triage.ranking import Ranking, load_pool, load_profile, rank
-from triage.records import Paper, Slate, Subscriber, Vote
 from triage.serving import Serving, serving
 from triage.shelf import promote_version
 from triage.sources.files import open_source
 from triage.subscribe import add
 from triage.tastes import Tastes
-from triage.tokens import Purpose
 from triage.train import train
 
 PAPERS = Path(__file__).with_name("papers.jsonl.gz")

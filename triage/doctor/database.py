@@ -14,7 +14,7 @@ from triage.store.place import network_file_system
 
 if TYPE_CHECKING:
     from triage.doctor.probes import Probes
-    from triage.ports import Workshop
+    from triage.domain.protocols import Workshop
     from triage.store import Database
 
 

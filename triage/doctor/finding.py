@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from triage.errors import TriageError
 
 if TYPE_CHECKING:
-    from triage.ports import Clock, Workshop
+    from triage.domain.protocols import Clock, Workshop
     from triage.settings import Settings
     from triage.store import Database
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from triage import store
-from triage.announcements import announcement_days
 from triage.doctor import names
 from triage.doctor.finding import Check, Level, Seen, not_applicable, ok, red, warning
 from triage.doctor.probes import ProbeFailed, Probes, Reply
+from triage.domain.announcement_calendar import announcement_days
 from triage.schedule import SETTLED
 from triage.settings import secret
 from triage.signing import KEY_FILE, signer

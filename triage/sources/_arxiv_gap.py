@@ -13,9 +13,9 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Final
 
-from triage.announcements import announcement_before, is_announcement_day
+from triage.domain.announcement_calendar import announcement_before, is_announcement_day
+from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
-from triage.fetched import FetchedPaper, Rejected
 from triage.sources import _oai
 from triage.sources._arxiv_state import Day, Reading, State, key_of
 from triage.sources._http import Gate

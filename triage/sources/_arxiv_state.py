@@ -15,9 +15,9 @@ from datetime import date, timedelta
 from hashlib import blake2b
 from typing import Any, Final
 
-from triage.announcements import announcement_days
-from triage.fetched import Rejected, SourceDay
-from triage.records import Verdict
+from triage.domain.announcement_calendar import announcement_days
+from triage.domain.records import Verdict
+from triage.domain.source_records import Rejected, SourceDay
 
 DAYS_KEPT: Final = 3
 MISSED_DAYS: Final = 30

@@ -12,9 +12,9 @@ from datetime import date
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from triage.domain.paper_ids import parse_arxiv, parse_doi
+from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
-from triage.fetched import FetchedPaper, Rejected
-from triage.identity import parse_arxiv, parse_doi
 from triage.sources._text import first_doi, mailed_day, normalise, reject
 from triage.sources._xml import root, shown, text
 

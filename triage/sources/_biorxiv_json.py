@@ -13,9 +13,9 @@ from datetime import date
 from hashlib import blake2b
 from typing import Any, Final
 
+from triage.domain.paper_ids import parse_doi
+from triage.domain.source_records import FetchedPaper
 from triage.errors import RejectedRecord, SourceError
-from triage.fetched import FetchedPaper
-from triage.identity import parse_doi
 from triage.sources import _json
 from triage.sources._text import clean, normalise, written_day
 

@@ -10,8 +10,8 @@ from hashlib import blake2b
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
-from triage.fetched import FetchedPaper
-from triage.identity import identify, is_feed_page, parse_doi
+from triage.domain.paper_ids import identify, is_feed_page, parse_doi
+from triage.domain.source_records import FetchedPaper
 from triage.sources._markup import text_of
 from triage.sources._text import (
     ABSTRACT_CHARS,

@@ -12,8 +12,8 @@ from datetime import date
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from triage.domain.source_records import Batch, FetchedPaper, PaperId, Rejected
 from triage.errors import SourceError
-from triage.fetched import Batch, FetchedPaper, PaperId, Rejected
 
 Record = FetchedPaper | PaperId | Rejected
 

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 from triage import __version__
+from triage.domain.protocols import Clock, Closed, NotYet, Outcome, Turns
+from triage.domain.request_limits import Rules
 from triage.errors import SourceError
-from triage.ports import Clock, Closed, NotYet, Outcome, Turns
 from triage.sources._timelimit import TimeLimit
 from triage.sources._turns import OwnTurns
-from triage.turns import Rules
 
 if TYPE_CHECKING:
     import ssl

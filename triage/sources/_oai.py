@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
+from triage.domain.paper_ids import parse_arxiv
+from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
-from triage.fetched import FetchedPaper, Rejected
-from triage.identity import parse_arxiv
 from triage.sources._text import first_doi, normalise, reject, written_day
 from triage.sources._xml import root, shown, text
 

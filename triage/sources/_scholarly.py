@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from triage.identity import identify, title_key
+from triage.domain.paper_ids import identify, title_key
 from triage.sources._text import clean
 
 VENUE_CHARS: Final = 150

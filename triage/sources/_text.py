@@ -16,9 +16,9 @@ from datetime import date
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from triage.domain.paper_ids import parse_doi, title_key
+from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord
-from triage.fetched import FetchedPaper, Rejected
-from triage.identity import parse_doi, title_key
 from triage.sources import _tex
 from triage.sources._withdrawal import says_withdrawn
 

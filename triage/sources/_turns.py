@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from triage import turns
-from triage.ports import Clock, NotYet, Outcome
+from triage.domain import request_limits
+from triage.domain.protocols import Clock, NotYet, Outcome
 
 
 class OwnTurns:
     """`Turns` at one gate, kept in memory."""
 
-    def __init__(self, clock: Clock, rules: turns.Rules) -> None:
+    def __init__(self, clock: Clock, rules: request_limits.Rules) -> None:
         self._clock = clock
         self._rules = rules
-        self._standing = turns.Standing()
+        self._standing = request_limits.Standing()
 
     def take(self) -> NotYet | None:
-        self._standing, not_yet = turns.take(
+        self._standing, not_yet = request_limits.take(
             self._standing, self._rules, "this process", self._clock.now(), lambda _: False
         )
         return not_yet
 
     def end(self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0) -> NotYet:
         now = self._clock.now()
-        self._standing, not_yet = turns.end(
+        self._standing, not_yet = request_limits.end(
             self._standing, self._rules, "this process", now, outcome, asked_s, stretch
         )
         return not_yet

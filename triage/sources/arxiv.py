@@ -19,11 +19,11 @@ from typing import Final
 
 import structlog
 
-from triage.announcements import arxiv_holiday, empty_verdict, is_announcement_day
-from triage.chunks import chunks
+from triage.domain.announcement_calendar import arxiv_holiday, empty_verdict, is_announcement_day
+from triage.domain.chunks import chunks
+from triage.domain.records import Verdict
+from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.fetched import Batch, FetchedPaper, Rejected, SourceDay
-from triage.records import Verdict
 from triage.sources._arxiv_gap import Gap, Step
 from triage.sources._arxiv_state import Reading, State, key_of
 from triage.sources._arxiv_xml import Announcement, Entry, Feed, Kind, parse_entries, parse_feed

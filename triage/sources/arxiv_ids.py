@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from triage.domain.paper_ids import identify
+from triage.domain.source_records import PaperId, Rejected
 from triage.errors import SourceError
-from triage.fetched import PaperId, Rejected
-from triage.identity import identify
 from triage.sources._file import FileSource, decoded, looks_like_markup, numbered_lines
 from triage.sources._text import reject
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any, Final
 
-from triage.announcements import empty_verdict
+from triage.domain.announcement_calendar import empty_verdict
+from triage.domain.paper_ids import source_name
+from triage.domain.records import Verdict
+from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.fetched import Batch, FetchedPaper, Rejected, SourceDay
-from triage.identity import source_name
-from triage.records import Verdict
 from triage.sources._biorxiv_json import BadAnswer, Page, parse, posted, published, row_key
 from triage.sources._http import Gate
 from triage.sources._text import reject

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from triage.chunks import chunks
+from triage.domain.chunks import chunks
+from triage.domain.paper_ids import identify, parse_doi
+from triage.domain.source_records import Enrichment, KnownPaper
 from triage.errors import SourceError
-from triage.fetched import Enrichment, KnownPaper
-from triage.identity import identify, parse_doi
 from triage.sources._http import Gate
 from triage.sources._json import loads
 from triage.sources._scholarly import count, other_ids, venue

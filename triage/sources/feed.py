@@ -15,10 +15,10 @@ from datetime import date
 from hashlib import blake2b
 from typing import Any, Final
 
-from triage.chunks import chunks
+from triage.domain.chunks import chunks
+from triage.domain.records import Verdict
+from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.fetched import Batch, FetchedPaper, Rejected, SourceDay
-from triage.records import Verdict
 from triage.sources import _json, _xml
 from triage.sources._feed_entries import Entry, Text, absolute
 from triage.sources._http import Gate

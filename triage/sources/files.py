@@ -6,9 +6,9 @@ import itertools
 from datetime import date
 from pathlib import Path
 
+from triage.domain.paper_ids import identify
+from triage.domain.protocols import Source
 from triage.errors import SourceError
-from triage.identity import identify
-from triage.ports import Source
 from triage.sources._file import decoded, looks_like_markup, numbered_lines
 from triage.sources.arxiv_ids import ArxivIds, words
 from triage.sources.jsonl import JsonLines

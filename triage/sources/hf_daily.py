@@ -15,11 +15,11 @@ from datetime import date, timedelta
 from hashlib import blake2b
 from typing import Any, Final
 
-from triage.announcements import announcement_days, empty_verdict
+from triage.domain.announcement_calendar import announcement_days, empty_verdict
+from triage.domain.paper_ids import parse_arxiv
+from triage.domain.records import Verdict
+from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.fetched import Batch, FetchedPaper, Rejected, SourceDay
-from triage.identity import parse_arxiv
-from triage.records import Verdict
 from triage.sources import _json
 from triage.sources._http import Answer, Gate
 from triage.sources._scholarly import count

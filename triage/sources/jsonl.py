@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any, Final, NoReturn
 
+from triage.domain.paper_ids import identify
+from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
-from triage.fetched import FetchedPaper, Rejected
-from triage.identity import identify
 from triage.sources._file import FileSource, decoded, looks_like_markup, numbered_lines
 from triage.sources._text import clean, first_doi, normalise, reject
 

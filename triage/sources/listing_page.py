@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
-from triage.fetched import FetchedPaper, Rejected
 from triage.sources._file import FileSource, decoded, looks_like_markup, numbered_lines
 from triage.sources._text import normalise, reject
 

@@ -11,10 +11,10 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from triage.chunks import chunks
+from triage.domain.chunks import chunks
+from triage.domain.paper_ids import parse_arxiv
+from triage.domain.source_records import Enrichment, KnownPaper
 from triage.errors import SourceError
-from triage.fetched import Enrichment, KnownPaper
-from triage.identity import parse_arxiv
 from triage.sources._http import Gate
 from triage.sources._json import loads
 from triage.sources._scholarly import TLDR_CHARS, count, other_ids, venue

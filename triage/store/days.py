@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 
-from triage.records import Paper
+from triage.domain.records import Paper
 from triage.store import papers as papers_store
 from triage.store.papers import FINDABLE
 from triage.tables import papers

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, delete, select
 
-from triage.records import F32, Encodings
+from triage.domain.records import F32, Encodings
 from triage.store._insert import chunks, insert_missing
 from triage.tables import encodings, papers
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, or_, select, update
 
-from triage.fetched import KnownPaper
+from triage.domain.source_records import KnownPaper
 from triage.store.papers import FINDABLE, WORK
 from triage.tables import paper_ids, papers
 

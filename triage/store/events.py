@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
-from triage.records import LIKES, EventKind, Origin, Reason, ReasonKind, Vote
+from triage.domain.records import LIKES, EventKind, Origin, Reason, ReasonKind, Vote
 from triage.store.papers import WORK
 from triage.tables import events, impressions, papers, subscribers
 

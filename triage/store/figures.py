@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from sqlalchemy import Connection, func, select, text
 
-from triage.records import EventKind, MessageState, Origin, Policy, SubscriberState
+from triage.domain.records import EventKind, MessageState, Origin, Policy, SubscriberState
 from triage.store.messages import DIGEST
 from triage.store.slates import RECAP
 from triage.tables import bounces, events, impressions, messages, slates, subscribers

@@ -9,9 +9,9 @@ from dataclasses import asdict, fields
 
 from sqlalchemy import Connection, select
 
+from triage.domain.request_limits import Standing
 from triage.store._insert import upsert
 from triage.tables import request_limits
-from triage.turns import Standing
 
 _COLUMNS = [request_limits.c[field.name] for field in fields(Standing)]
 

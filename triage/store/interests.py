@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection, Update, func, insert, select, update
 
-from triage.records import Interest
+from triage.domain.records import Interest
 from triage.tables import interests
 
 

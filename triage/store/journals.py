@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from triage.records import MessageState, Sent
+from triage.domain.records import MessageState, Sent
 from triage.store import attempts, jobs, messages
 from triage.store._insert import upsert
 from triage.store.messages import StoredMessage

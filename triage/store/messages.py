@@ -23,8 +23,8 @@ from sqlalchemy import (
     update,
 )
 
+from triage.domain.records import MessageState, OutgoingMessage, Slate, Subscriber, SubscriberState
 from triage.errors import DatabaseError
-from triage.records import MessageState, OutgoingMessage, Slate, Subscriber, SubscriberState
 from triage.store import slates as slates_store
 from triage.store import subscribers as subscribers_store
 from triage.tables import message_bodies, messages, slates, subscribers, suppressions

@@ -14,8 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, or_, select
 
-from triage.identity import identify, title_key
-from triage.records import Paper
+from triage.domain.paper_ids import identify, title_key
+from triage.domain.records import Paper
 from triage.store._insert import chunks, insert_missing
 from triage.tables import paper_ids, paper_records, papers
 

@@ -32,8 +32,8 @@ from sqlalchemy import (
     table,
 )
 
-from triage.query import Term, words_of
-from triage.records import F32, I64
+from triage.domain.records import F32, I64
+from triage.domain.search_query import Term, words_of
 from triage.store._insert import chunks
 from triage.store.papers import FINDABLE
 from triage.tables import encodings, papers

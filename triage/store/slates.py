@@ -20,8 +20,17 @@ from sqlalchemy import (
     update,
 )
 
-from triage.due import Last
-from triage.records import I64, Impression, MessageState, Paper, Policy, Reason, ReasonKind, Slate
+from triage.domain.digest_calendar import Last
+from triage.domain.records import (
+    I64,
+    Impression,
+    MessageState,
+    Paper,
+    Policy,
+    Reason,
+    ReasonKind,
+    Slate,
+)
 from triage.store import papers as papers_store
 from triage.store import subscribers as subscribers_store
 from triage.tables import impressions, messages, papers, slates, subscribers

@@ -8,8 +8,8 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection, select
 
-from triage.fetched import Rejected, SourceDay
-from triage.records import Verdict
+from triage.domain.records import Verdict
+from triage.domain.source_records import Rejected, SourceDay
 from triage.store._insert import insert_missing, upsert
 from triage.tables import quarantine, source_cursors, source_days
 

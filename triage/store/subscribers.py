@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, insert, select, update
 
-from triage.records import Detail, Frequency, Subscriber, SubscriberState
+from triage.domain.records import Detail, Frequency, Subscriber, SubscriberState
 from triage.tables import signup_requests, subscribers
 
 _GIVEN = frozenset({"id", "created_at", "active_since"})

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, delete, select
 
-from triage.records import F32, Taste
+from triage.domain.records import F32, Taste
 from triage.store._insert import insert_missing, upsert
 from triage.tables import user_model_backgrounds, user_models
 

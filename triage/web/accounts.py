@@ -13,11 +13,11 @@ from starlette.routing import Route
 
 from triage import libraries, subscribe
 from triage.choices import SubscriberPreferences
+from triage.domain.link_tokens import LIFETIMES, Purpose
+from triage.domain.records import Impression
 from triage.enrolment import FORM
 from triage.errors import ConfigError, TokenError, TokenExpired
-from triage.records import Impression
 from triage.sessions import SESSION
-from triage.tokens import LIFETIMES, Purpose
 from triage.web import forms, stamps
 from triage.web.pages import Desk, form_route
 

@@ -11,13 +11,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from triage.domain.link_tokens import Keyring
+from triage.domain.protocols import Clock
 from triage.enrolment import Enrolment
 from triage.errors import DatabaseError
-from triage.ports import Clock
 from triage.search import Search
 from triage.sessions import Sessions
 from triage.store import Database
-from triage.tokens import Keyring
 from triage.web import (
     accounts,
     days,

@@ -16,9 +16,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from triage.records import Subscriber
+from triage.domain.link_tokens import Keyring
+from triage.domain.records import Subscriber
 from triage.sessions import Sessions
-from triage.tokens import Keyring
 
 
 def host_of(netloc: str) -> str:

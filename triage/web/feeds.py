@@ -20,10 +20,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from triage import feeds
+from triage.domain.link_tokens import Purpose
+from triage.domain.paper_ids import upstream_url
+from triage.domain.records import Impression, Slate
 from triage.feeds import FeedLinks
-from triage.identity import upstream_url
-from triage.records import Impression, Slate
-from triage.tokens import Purpose
 from triage.web.pages import Desk, Site
 
 # XML 1.0, section 2.2: these cannot stand in a document in any spelling.

@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 from triage import choices
-from triage.records import Detail, Frequency, Subscriber
+from triage.domain.records import Detail, Frequency, Subscriber
 
 Pairs = Sequence[tuple[str, str]]
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

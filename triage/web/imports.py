@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from triage import libraries, store, subscribe
-from triage.author_names import author_key
+from triage.domain.author_names import author_key
 from triage.errors import ConfigError, NotFound
 from triage.libraries import LibraryReport
 from triage.library import Entry

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
-from triage.ports import Clock
+from triage.domain.protocols import Clock
 
 T = TypeVar("T")
 

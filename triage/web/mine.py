@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from triage import libraries, library, store, subscribe
-from triage.records import LIKES
-from triage.tokens import Claims, Purpose
+from triage.domain.link_tokens import Claims, Purpose
+from triage.domain.records import LIKES
 from triage.web.door import Visit
 from triage.web.forms import Pairs
 from triage.web.pages import Desk, for_reader, form_route, number

@@ -15,8 +15,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from triage.domain.protocols import Clock
 from triage.errors import DatabaseError
-from triage.ports import Clock
 from triage.report import history, render_report, report_style
 from triage.store import Database
 from triage.web.guard import Guard

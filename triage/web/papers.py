@@ -12,13 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from triage import feedback, library, store, subscribe
+from triage.domain.link_tokens import Purpose
+from triage.domain.paper_ids import parse_arxiv, parse_doi, source_name, upstream_url
+from triage.domain.records import EventKind, Paper
 from triage.errors import NotFound
-from triage.identity import parse_arxiv, parse_doi, source_name, upstream_url
 from triage.library import Liked
-from triage.records import EventKind, Paper
 from triage.search import Hit
 from triage.store.papers import Key, Standing
-from triage.tokens import Purpose
 from triage.web.door import Visit
 from triage.web.forms import Pairs
 from triage.web.kept import Kept

@@ -12,11 +12,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from triage import choices, feeds, store, subscribe, tuning
+from triage.domain.link_tokens import Claims
+from triage.domain.records import Subscriber, SubscriberState
 from triage.erasure import owe_rewriting
 from triage.errors import ConfigError, NotFound
 from triage.feeds import FeedLinks
-from triage.records import Subscriber, SubscriberState
-from triage.tokens import Claims
 from triage.web import forms
 from triage.web.door import Visit
 from triage.web.pages import Desk, for_reader, form_route

@@ -15,9 +15,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from triage import store
-from triage.identity import source_name
-from triage.query import parse, without_diacritics
-from triage.records import Paper
+from triage.domain.paper_ids import source_name
+from triage.domain.records import Paper
+from triage.domain.search_query import parse, without_diacritics
 from triage.search import Hit
 from triage.store.search import Filters
 from triage.web.forms import Form

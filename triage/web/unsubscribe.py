@@ -7,8 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from triage.domain.link_tokens import Purpose
 from triage.errors import NotFound
-from triage.tokens import Purpose
 from triage.web.forms import Pairs
 from triage.web.pages import Desk, form_route
 

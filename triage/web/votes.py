@@ -13,9 +13,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from triage import feedback
+from triage.domain.link_tokens import LIFETIMES, Claims, Purpose
+from triage.domain.records import LIKES, EventKind
 from triage.errors import NotFound
-from triage.records import LIKES, EventKind
-from triage.tokens import LIFETIMES, Claims, Purpose
 from triage.web import stamps
 from triage.web.forms import Pairs
 from triage.web.pages import Desk, form_route

@@ -9,8 +9,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from triage.fetched import Batch, Enrichment, KnownPaper
-from triage.records import F32, F64, I32, I64, Encodings, OutgoingMessage
+from triage.domain.records import F32, F64, I32, I64, Encodings, OutgoingMessage
+from triage.domain.source_records import Batch, Enrichment, KnownPaper
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

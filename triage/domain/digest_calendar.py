@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from triage.records import Frequency, Subscriber
+from triage.domain.records import Frequency, Subscriber
 
 WEEK = timedelta(days=7)
 # After a change of hour or zone the next digest comes no sooner than this.

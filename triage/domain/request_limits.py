@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
-from triage.ports import Closed, NotYet, Outcome
+from triage.domain.protocols import Closed, NotYet, Outcome
 
 LONGEST_TURN: Final = timedelta(minutes=2)
 """What a request with everything around it cannot outlast: after it the turn is another's."""

@@ -11,7 +11,7 @@ import re
 from typing import Final
 from urllib.parse import quote, unquote
 
-from triage.typeset import fold
+from triage.domain.plain_text import fold
 
 _ARCHIVES: Final = (
     "acc-phys adap-org alg-geom ao-sci astro-ph atom-ph bayes-an chao-dyn chem-ph cmp-lg comp-gas "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from triage.records import Verdict
+from triage.domain.records import Verdict
 
 
 @dataclass(frozen=True, slots=True)

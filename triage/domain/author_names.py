@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from triage.typeset import without_accents
+from triage.domain.plain_text import without_accents
 
 _WORD = re.compile(r"\w+")
 

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from triage.domain.records import EventKind
 from triage.errors import ConfigError, TokenError, TokenExpired
-from triage.records import EventKind
 
 SECRET_LENGTH = 32
 _MAC_BYTES = 16

@@ -16,7 +16,7 @@ from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from triage.records import Verdict
+from triage.domain.records import Verdict
 
 EASTERN: Final = ZoneInfo("America/New_York")
 _MONDAY, _THURSDAY, _FRIDAY, _SATURDAY, _SUNDAY = 0, 3, 4, 5, 6
