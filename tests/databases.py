@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from triage._assets import example_config
 from triage.migrate import upgrade
+from triage.resources import example_config
 from triage.store import Database, open_database
 
 NAME = "triage.db"

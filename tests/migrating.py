@@ -26,8 +26,8 @@ import pytest
 from sqlalchemy import Connection, MetaData, Table, event, func, inspect, make_url, select, text
 
 from triage import migrate, tables
-from triage._assets import migrations_dir
 from triage.migrate import upgrade
+from triage.resources import migrations_dir
 from triage.store import Database, open_database, revision_of
 
 DAY = date(2026, 3, 2)

@@ -367,7 +367,7 @@ def test_what_is_no_digest_or_has_no_mailbox_has_no_such_address() -> None:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    from triage._assets import example_config
+    from triage.resources import example_config
 
     text = example_config().replace('\nbounces = ""', f'\nbounces = "{MAILBOX}"')
     return initialise(tmp_path / "installation", text)[0]

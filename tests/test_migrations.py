@@ -18,11 +18,11 @@ from tests.databases import NAME, installed, on_postgres, without_tables
 from tests.fakes import StoppedClock
 from tests.installation import add_reader
 from triage import store, tables
-from triage._assets import migrations_dir
 from triage.backup import restore
 from triage.cli import cli
 from triage.errors import SchemaError
 from triage.migrate import config, differences, upgrade
+from triage.resources import migrations_dir
 from triage.store import Database
 from triage.tables import FIRST_REVISION, SCHEMA_REVISION, metadata
 

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from tests.installation import installed, rows
 from tests.report_world import LAST, NOW, PER_DIGEST, grow
-from triage._assets import templates_dir
 from triage.cli import cli
 from triage.domain.records import EventKind, MessageState, Policy, Verdict
 from triage.domain.source_records import SourceDay
 from triage.report import History, Rate, history, render_report
+from triage.resources import templates_dir
 from triage.store import Database, holds, sources
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from tests.installation import rows
-from triage._assets import example_config
 from triage.app import initialise, open_app
+from triage.resources import example_config
 
 
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from triage._assets import example_config
 from triage.errors import ConfigError
+from triage.resources import example_config
 from triage.settings import Settings, load_settings, secret, signing_secret
 
 GOOD_SECRET = "q7Rk2mZx9Lw4Tb8Ny5Vc1Hd6Jf3Gs0Pa-QeWr"

@@ -14,13 +14,13 @@ from click.testing import CliRunner
 from sqlalchemy import event
 
 from triage import store
-from triage._assets import example_config
 from triage.app import App, initialise, open_app
 from triage.choices import SubscriberPreferences
 from triage.cli import cli
 from triage.demo.story import DAY_ONE, PAPERS
 from triage.errors import DatabaseError
 from triage.ingest import ingest
+from triage.resources import example_config
 from triage.sources.files import open_source
 from triage.store import _database
 from triage.subscribe import add

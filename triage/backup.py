@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from triage._assets import rename_synced, sync
 from triage.domain.protocols import Clock
 from triage.errors import DatabaseError
+from triage.resources import rename_synced, sync
 from triage.store import Database, health
 
 KEPT = 7

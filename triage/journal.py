@@ -28,9 +28,9 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from triage._assets import sync, write_synced
 from triage.domain.records import Sent
 from triage.errors import DatabaseError
+from triage.resources import sync, write_synced
 
 NAME = "sent.journal"
 _TITLE = "triage sent journal 1"

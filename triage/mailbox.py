@@ -14,9 +14,9 @@ from email import message_from_bytes, policy
 from hashlib import sha256
 from pathlib import Path
 
-from triage._assets import rename_synced, write_synced
 from triage.domain.records import OutgoingMessage
 from triage.errors import MailDeferred
+from triage.resources import rename_synced, write_synced
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 

@@ -9,7 +9,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
 from triage import tables
-from triage._assets import migrations_dir
+from triage.resources import migrations_dir
 from triage.store import Database, revision_of
 
 

@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from triage._assets import rename_synced, write_synced
 from triage.errors import ModelError
+from triage.resources import rename_synced, write_synced
 
 MANIFEST = "manifest.json"
 _OPEN, _MIDDLE, _CLOSE = b'{"mac":"', b'","manifest":', b"}\n"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 
-from triage._assets import templates
 from triage.evaluate import Replay
+from triage.resources import templates
 
 
 def draw_replay(told: Replay) -> str:

@@ -15,7 +15,6 @@ from datetime import date
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from triage._assets import templates, templates_dir
 from triage.domain.paper_ids import source_name
 from triage.domain.plain_text import clean, shorten, wrap
 from triage.domain.records import (
@@ -30,6 +29,7 @@ from triage.domain.records import (
     Slate,
 )
 from triage.errors import MessageError
+from triage.resources import templates, templates_dir
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template

@@ -16,10 +16,10 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 from triage import __version__
-from triage._assets import templates, templates_dir
 from triage.domain.paper_ids import source_name
 from triage.domain.records import EventKind, MessageState, Policy, SubscriberState, Verdict
 from triage.domain.source_records import SourceDay
+from triage.resources import templates, templates_dir
 from triage.store import Database, figures, holds, papers, sources, versions
 
 DAYS = 90

@@ -19,9 +19,9 @@ import httpx
 
 from tests.installation import rows
 from tests.senders import sink, taken
-from triage._assets import example_config
 from triage.app import initialise
 from triage.demo.story import DAY_TWO, PAPERS
+from triage.resources import example_config
 from triage.store import Database, open_database
 
 ROOT = Path(__file__).resolve().parents[2]

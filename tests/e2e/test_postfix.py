@@ -20,10 +20,10 @@ from tests.e2e.postfix import PASSWORD, USER, Postfix, postfix
 from tests.emulator import Upstreams
 from tests.mail_servers import CERTIFICATE
 from tests.test_live_day import CATEGORIES, DAY, records
-from triage._assets import example_config
 from triage.app import initialise, open_app
 from triage.choices import SubscriberPreferences
 from triage.demo.story import PAPERS
+from triage.resources import example_config
 from triage.subscribe import add
 from triage.tables import message_bodies, messages
 

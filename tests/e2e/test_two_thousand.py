@@ -18,10 +18,10 @@ from tests.e2e.postfix import PASSWORD, USER, Postfix, postfix
 from tests.factories import subscriber
 from tests.mail_servers import CERTIFICATE
 from triage import postfixlog, store
-from triage._assets import example_config
 from triage.app import App, initialise, open_app
 from triage.demo.story import PAPERS
 from triage.domain.records import Frequency
+from triage.resources import example_config
 from triage.tables import message_bodies, messages
 
 N_READERS = 2_000

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from triage._assets import example_config
 from triage.app import initialise
+from triage.resources import example_config
 
 
 @click.command("init")

@@ -9,7 +9,6 @@ from datetime import date
 from pathlib import Path
 
 from triage import store
-from triage._assets import example_config
 from triage.app import App, initialise, open_app
 from triage.choices import SubscriberPreferences
 from triage.demo.cast import CAST, Character
@@ -22,6 +21,7 @@ from triage.links import digest_links
 from triage.mail import part_of
 from triage.mailbox import EmlFolder
 from triage.ranking import Ranking, load_pool, load_profile, rank
+from triage.resources import example_config
 from triage.serving import Serving, serving
 from triage.shelf import promote_version
 from triage.sources.files import open_source

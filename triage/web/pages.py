@@ -18,13 +18,13 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from triage import feedback
-from triage._assets import templates, templates_dir
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_ids import upstream_url
 from triage.domain.protocols import Clock
 from triage.domain.records import Impression, Subscriber
 from triage.enrolment import Enrolment, network
 from triage.errors import NotFound, TokenError, TokenExpired
+from triage.resources import templates, templates_dir
 from triage.search import Search
 from triage.sessions import Sessions
 from triage.store import Database
