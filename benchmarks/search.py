@@ -32,7 +32,7 @@ from triage import store
 from triage.app import open_app
 from triage.search import Search
 from triage.serving import encode_new, serving
-from triage.sources.files import open_source
+from triage.sources.files.detect import open_source
 
 PAPERS = SHARED / "bench" / "listings-2026" / "papers.jsonl.gz"
 READERS = SHARED / "bench" / "listings-2025" / "subscribers.jsonl.gz"

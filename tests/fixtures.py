@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from triage.clock import SystemClock
-from triage.sources._http import Gate, user_agent
+from triage.sources.http.client import Gate, user_agent
 
 DATA = Path(__file__).with_name("data")
 # Answers whose licence is not ours to give lie beside the checkout, where there are any.

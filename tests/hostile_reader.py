@@ -23,11 +23,11 @@ from typing import Any
 from tests.factories import DAY
 from triage.clock import SystemClock
 from triage.errors import SourceError
-from triage.sources import _http
-from triage.sources._arxiv_xml import parse_feed
-from triage.sources._http import Gate
-from triage.sources.feed import FeedSource
+from triage.sources.arxiv.parsing import parse_feed
+from triage.sources.feed.source import FeedSource
 from triage.sources.hf_daily import _listing
+from triage.sources.http import client
+from triage.sources.http.client import Gate
 
 Job = dict[str, Any]
 _LONGEST_S = 60
@@ -95,7 +95,7 @@ def _forked(job: Job, folder: Path) -> int:
 
 def main() -> None:
     jobs = json.load(sys.stdin)
-    _http._trust()
+    client._trust()
     results = [job | read(job) for job in jobs["warming"]]
     with tempfile.TemporaryDirectory() as name:
         folder, running = Path(name), set[int]()

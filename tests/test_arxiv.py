@@ -28,9 +28,9 @@ from triage.domain.records import Paper, Verdict
 from triage.domain.source_records import SourceDay
 from triage.errors import SourceError
 from triage.ingest import IngestReport, ingest
-from triage.sources._arxiv_xml import parse_entries, parse_feed
-from triage.sources._http import Gate
-from triage.sources.arxiv import Arxiv, _warn_of_haste
+from triage.sources.arxiv.parsing import parse_entries, parse_feed
+from triage.sources.arxiv.source import Arxiv, _warn_of_haste
+from triage.sources.http.client import Gate
 from triage.store import Database
 
 pytestmark = pytest.mark.any_database(

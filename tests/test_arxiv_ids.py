@@ -10,7 +10,7 @@ import pytest
 from tests.contracts import SourceContract, error_text
 from triage.domain.source_records import PaperId
 from triage.errors import SourceError
-from triage.sources.arxiv_ids import ArxivIds
+from triage.sources.files.id_list import ArxivIds
 
 TODAY = date(2026, 3, 2)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from triage.sources._arxiv_state import Day, State
+from triage.sources.arxiv.cursor import Day, State
 
 WEDNESDAY, THURSDAY, FRIDAY = date(2025, 6, 25), date(2025, 6, 26), date(2025, 6, 27)
 SATURDAY, MONDAY = date(2025, 6, 28), date(2025, 6, 30)

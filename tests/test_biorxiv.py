@@ -21,9 +21,9 @@ from triage.domain.records import Paper, Verdict
 from triage.domain.source_records import FetchedPaper, SourceDay
 from triage.errors import RejectedRecord, SourceError
 from triage.ingest import IngestReport, ingest
-from triage.sources._biorxiv_json import posted, published
-from triage.sources._http import Gate
-from triage.sources.biorxiv import MISSED_DAYS, OVERLAP_DAYS, Biorxiv
+from triage.sources.biorxiv.parsing import posted, published
+from triage.sources.biorxiv.source import MISSED_DAYS, OVERLAP_DAYS, Biorxiv
+from triage.sources.http.client import Gate
 from triage.store import Database
 
 pytestmark = pytest.mark.any_database(

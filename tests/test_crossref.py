@@ -19,8 +19,8 @@ from triage.domain.paper_ids import parse_doi
 from triage.domain.protocols import Enricher
 from triage.domain.source_records import Enrichment, KnownPaper
 from triage.errors import SourceError
-from triage.sources._http import Gate, user_agent
-from triage.sources.crossref import MOST_DOIS, Crossref
+from triage.sources.enrichers.crossref import MOST_DOIS, Crossref
+from triage.sources.http.client import Gate, user_agent
 
 BREAKING = {"Cc", "Cs", "Zl", "Zp"}
 PREPRINT = KnownPaper(1, (("biorxiv", "10.1101/2026.03.01.123456"),))
@@ -160,7 +160,7 @@ ANYTHING = st.recursive(
 
 @given(value=ANYTHING, key=st.sampled_from([*PUBLISHED, "has-preprint"]))
 def test_any_value_in_any_field_is_told_clean_or_not_at_all(value: Any, key: str) -> None:
-    from triage.sources.crossref import _enrichment
+    from triage.sources.enrichers.crossref import _enrichment
 
     made = _enrichment(1, PUBLISHED | {key: value, "relation": {key: value}})
     assert made.citations is None or made.citations >= 0

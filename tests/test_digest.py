@@ -29,7 +29,7 @@ from triage.domain.source_records import Batch
 from triage.errors import NotFound, SourceError
 from triage.features import FEATURES
 from triage.ingest import ingest
-from triage.sources.files import open_source
+from triage.sources.files.detect import open_source
 from triage.subscribe import add, pause
 
 DAY = date(2025, 6, 26)

@@ -31,8 +31,8 @@ from triage.outbox import Outbox
 from triage.ranking import DigestRules
 from triage.schedule import Schedule
 from triage.sender_context import SenderContext
-from triage.sources._http import Gate
-from triage.sources.arxiv import Arxiv
+from triage.sources.arxiv.source import Arxiv
+from triage.sources.http.client import Gate
 from triage.subscribe import add
 from triage.workshop import FileWorkshop
 

@@ -27,12 +27,12 @@ from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, SourceDay
 from triage.errors import SourceError
 from triage.ingest import fetch
-from triage.sources._arxiv_xml import parse_entries
-from triage.sources._http import Gate
-from triage.sources.arxiv import Arxiv
-from triage.sources.biorxiv import Biorxiv
-from triage.sources.feed import FeedSource
+from triage.sources.arxiv.parsing import parse_entries
+from triage.sources.arxiv.source import Arxiv
+from triage.sources.biorxiv.source import Biorxiv
+from triage.sources.feed.source import FeedSource
 from triage.sources.hf_daily import HuggingFaceDaily
+from triage.sources.http.client import Gate
 
 pytestmark = pytest.mark.any_database(
     "its papers and days go the way that test_ingest shows on each"

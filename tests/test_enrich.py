@@ -28,9 +28,9 @@ from triage.domain.protocols import Enricher
 from triage.domain.source_records import Enrichment, KnownPaper
 from triage.enrich import EnrichReport, enrich, improved
 from triage.errors import SourceError
-from triage.sources._http import Gate
-from triage.sources.crossref import Crossref
-from triage.sources.semantic_scholar import SemanticScholar
+from triage.sources.enrichers.crossref import Crossref
+from triage.sources.enrichers.semantic_scholar import SemanticScholar
+from triage.sources.http.client import Gate
 from triage.store import Database
 
 RECORD = {

@@ -25,10 +25,10 @@ from triage.domain.records import Paper, Verdict
 from triage.domain.source_records import FetchedPaper, SourceDay
 from triage.errors import RejectedRecord, SourceError
 from triage.ingest import IngestReport, ingest
-from triage.sources import feed as feeds
-from triage.sources._feed_entries import own_page
-from triage.sources._http import Gate
-from triage.sources.feed import FeedSource, parse
+from triage.sources.feed import source as feeds
+from triage.sources.feed.entries import own_page
+from triage.sources.feed.source import FeedSource, parse
+from triage.sources.http.client import Gate
 from triage.store import Database
 
 pytestmark = pytest.mark.any_database(

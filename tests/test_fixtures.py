@@ -17,7 +17,7 @@ from tests import fixtures
 from tests.emulator import Upstreams
 from tests.fakes import StoppedClock
 from tests.fixtures import DATA, Recordings, described, recorded, untold, unused
-from triage.sources._http import Gate
+from triage.sources.http.client import Gate
 
 RECORD = {
     "id": "2603.00001",

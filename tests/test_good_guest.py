@@ -28,7 +28,7 @@ from triage.app import _is_gone, _this_process
 from triage.clock import SystemClock
 from triage.domain.request_limits import Rules
 from triage.errors import SourceError
-from triage.sources._http import Gate
+from triage.sources.http.client import Gate
 from triage.store import open_database
 from triage.turnstile import Turnstile
 

@@ -27,7 +27,7 @@ from tests.contracts import error_text
 from tests.guarantees import Guarantee
 from triage.clock import SystemClock
 from triage.errors import SourceError
-from triage.sources._http import Gate
+from triage.sources.http.client import Gate
 
 MOST_S, MOST_MIB = 5.0, 64.0
 M = 1_000_000

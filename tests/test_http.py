@@ -18,9 +18,9 @@ from tests.fakes import StoppedClock
 from triage.clock import SystemClock
 from triage.domain.request_limits import MOST_FAILURES, Rules
 from triage.errors import SourceError
-from triage.sources import _http
-from triage.sources._http import Gate, user_agent
-from triage.sources._turns import OwnTurns
+from triage.sources.http import client
+from triage.sources.http.client import Gate, user_agent
+from triage.sources.http.local_limiter import OwnTurns
 
 RECORD = {
     "id": "2603.00001",
@@ -128,7 +128,7 @@ def test_retry_after_as_a_date_is_obeyed(clock: StoppedClock, upstreams: Upstrea
 
 @pytest.mark.parametrize("nonsense", ["", "soon", "-5", "1.5", "Mon, 99 Foo 2026", "٣"])
 def test_a_retry_after_that_says_nothing_is_a_back_off(nonsense: str) -> None:
-    assert _http._retry_after(nonsense, NOON) is None
+    assert client._retry_after(nonsense, NOON) is None
 
 
 def test_more_than_an_hour_is_not_waited_for_and_not_ignored(
@@ -252,7 +252,7 @@ def test_a_compressed_flood_is_not_taken_in(clock: StoppedClock, upstreams: Upst
 def test_an_answer_of_more_than_20_mb_is_not_taken_in(
     clock: StoppedClock, upstreams: Upstreams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_http, "MOST_BYTES", 2_000_000)
+    monkeypatch.setattr(client, "MOST_BYTES", 2_000_000)
     upstreams.bodies["rss"] = random.Random(3).randbytes(2_100_000)  # noqa: S311
     assert len(gzip.compress(upstreams.bodies["rss"])) > 2_000_000
     with gate(clock) as open_gate, pytest.raises(SourceError) as caught:
@@ -267,7 +267,7 @@ def test_an_answer_that_drips_in_for_ever_is_given_up(
     with gate(clock) as open_gate, pytest.raises(SourceError) as caught:
         open_gate.get(f"{upstreams.rss_url}/cs.LG")
     assert "60 s" in error_text(caught.value)
-    assert len(upstreams.log) == _http.ATTEMPTS
+    assert len(upstreams.log) == client.ATTEMPTS
 
 
 def test_no_process_keeps_a_connection_to_itself(clock: StoppedClock, upstreams: Upstreams) -> None:

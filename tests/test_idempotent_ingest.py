@@ -36,9 +36,9 @@ from triage.candidates import eligible
 from triage.domain.records import Subscriber
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.ingest import ingest
-from triage.sources._http import Gate
-from triage.sources._withdrawal import says_withdrawn
-from triage.sources.arxiv import Arxiv
+from triage.sources.arxiv.source import Arxiv
+from triage.sources.http.client import Gate
+from triage.sources.text.withdrawal import says_withdrawn
 from triage.store import Database, open_database
 from triage.tables import impressions
 

@@ -12,7 +12,7 @@ import pytest
 from tests.contracts import SourceContract, error_text
 from triage.domain.source_records import Batch, FetchedPaper, Rejected
 from triage.errors import SourceError
-from triage.sources.jsonl import JsonLines
+from triage.sources.files.json_lines import JsonLines
 
 TODAY = date(2026, 3, 2)
 DEMO = Path(__file__).resolve().parents[1] / "triage" / "demo" / "papers.jsonl.gz"

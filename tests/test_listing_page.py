@@ -12,10 +12,10 @@ from tests.contracts import SourceContract, error_text
 from triage.domain.paper_ids import title_key
 from triage.domain.source_records import Batch
 from triage.errors import SourceError
-from triage.sources.arxiv_ids import ArxivIds
-from triage.sources.files import open_source
-from triage.sources.jsonl import JsonLines
-from triage.sources.listing_page import ListingPage
+from triage.sources.files.detect import open_source
+from triage.sources.files.hf_page import ListingPage
+from triage.sources.files.id_list import ArxivIds
+from triage.sources.files.json_lines import JsonLines
 
 TODAY = date(2026, 3, 2)
 PAGES = sorted((Path(__file__).resolve().parents[1].parent / "shared" / "listings").glob("*.txt"))

@@ -19,9 +19,9 @@ from triage.domain.announcement_calendar import announcement_days
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.errors import SourceError
-from triage.sources._http import Gate
-from triage.sources._oai import BadToken, parse_page, query, sets
-from triage.sources.arxiv import Arxiv
+from triage.sources.arxiv.oai_pmh import BadToken, parse_page, query, sets
+from triage.sources.arxiv.source import Arxiv
+from triage.sources.http.client import Gate
 
 RECORDED = BESIDE / "arxiv_oai" / "oaipmh-listrecords---should-list-identifiers-from-arxiv.json"
 FRIDAY = date(2026, 3, 6)

@@ -25,9 +25,9 @@ from tests.factories import DAY
 from tests.fakes import StoppedClock
 from tests.guarantees import Guarantee
 from triage.errors import SourceError
-from triage.sources._http import Gate
-from triage.sources._pinned import PinnedTransport, is_public
-from triage.sources.feed import FeedSource
+from triage.sources.feed.source import FeedSource
+from triage.sources.http.client import Gate
+from triage.sources.http.public_only import PinnedTransport, is_public
 
 PUBLIC, ALSO_PUBLIC = "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
 FEED = b'<rss version="2.0"><channel/></rss>'

@@ -24,8 +24,8 @@ from triage.domain.announcement_calendar import EASTERN, announcement_before, ar
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, SourceDay
 from triage.errors import SourceError
-from triage.sources._http import Gate
-from triage.sources.arxiv import Arxiv
+from triage.sources.arxiv.source import Arxiv
+from triage.sources.http.client import Gate
 
 ONE: Final = timedelta(days=1)
 THURSDAY: Final = date(2026, 3, 5)

@@ -18,8 +18,8 @@ from tests.scholars import Scholars
 from triage.domain.protocols import Enricher
 from triage.domain.source_records import Enrichment, KnownPaper
 from triage.errors import SourceError
-from triage.sources._http import Gate
-from triage.sources.semantic_scholar import MOST_IDS, SemanticScholar
+from triage.sources.enrichers.semantic_scholar import MOST_IDS, SemanticScholar
+from triage.sources.http.client import Gate
 
 BREAKING = {"Cc", "Cs", "Zl", "Zp"}
 ARXIV = KnownPaper(1, (("arxiv", "2603.00001"),))
@@ -193,7 +193,7 @@ ANYTHING = st.recursive(
 
 @given(value=ANYTHING, key=st.sampled_from(sorted(RECORD)))
 def test_any_value_in_any_field_is_told_clean_or_not_at_all(value: Any, key: str) -> None:
-    from triage.sources.semantic_scholar import _enrichment
+    from triage.sources.enrichers.semantic_scholar import _enrichment
 
     made = _enrichment(1, RECORD | {key: value})
     assert made.citations is None or made.citations >= 0

@@ -6,28 +6,28 @@ import pytest
 
 from tests.contracts import error_text
 from triage.errors import SourceError
-from triage.sources import _json
+from triage.sources.text import json
 
 
 def refused(body: bytes) -> str:
     with pytest.raises(SourceError) as caught:
-        _json.loads(body, "The answer")
+        json.loads(body, "The answer")
     return error_text(caught.value)
 
 
 def test_a_document_is_what_it_says() -> None:
-    assert _json.loads(b'{"a": [1, "\xc3\xa9", null]}', "It") == {"a": [1, "é", None]}
+    assert json.loads(b'{"a": [1, "\xc3\xa9", null]}', "It") == {"a": [1, "é", None]}
 
 
 def test_values_are_counted_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_json, "MOST_VALUES", 6)
-    assert _json.loads(b'[{"a":1},[],2]', "It") == [{"a": 1}, [], 2]
+    monkeypatch.setattr(json, "MOST_VALUES", 6)
+    assert json.loads(b'[{"a":1},[],2]', "It") == [{"a": 1}, [], 2]
     assert "more than such an answer" in refused(b'[{"a":1},[],[]]')
 
 
 def test_a_document_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_json, "MOST_BYTES", 10)
-    assert _json.loads(b'"12345678"', "It") == "12345678"
+    monkeypatch.setattr(json, "MOST_BYTES", 10)
+    assert json.loads(b'"12345678"', "It") == "12345678"
     assert "more than such an answer" in refused(b'"123456789"')
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from triage.domain.source_records import FetchedPaper
 from triage.errors import RejectedRecord
-from triage.sources._text import clean, normalise, shorten
+from triage.sources.text.cleaning import clean, normalise, shorten
 
 ANY_TEXT = st.text(st.characters(), max_size=400)
 TEX_TEXT = st.lists(

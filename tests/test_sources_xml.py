@@ -6,8 +6,8 @@ import pytest
 
 from tests.contracts import error_text
 from triage.errors import SourceError
-from triage.sources import _xml
-from triage.sources._xml import check, root, text
+from triage.sources.text import xml
+from triage.sources.text.xml import check, root, text
 
 ENTRIES = frozenset({"item"})
 
@@ -45,7 +45,7 @@ def test_elements_lie_at_most_a_hundred_deep() -> None:
 
 
 def test_elements_attributes_and_namespaces_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_xml, "MOST_NODES", 10)
+    monkeypatch.setattr(xml, "MOST_NODES", 10)
     both(b"<r><a b='' c=''/><a b='' c=''/><a b='' c=''/></r>")
     assert "more than 10" in refused(b"<r><a b='' c=''/><a b='' c=''/><a b='' c=''/><a/></r>")
     both(b"<r><n:a xmlns:n='n'/></r>")
@@ -53,7 +53,7 @@ def test_elements_attributes_and_namespaces_are_counted(monkeypatch: pytest.Monk
 
 
 def test_kinds_of_elements_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_xml, "MOST_NAMES", 3)
+    monkeypatch.setattr(xml, "MOST_NAMES", 3)
     both(b"<r><a b=''/><a b=''/></r>")
     assert "kinds" in refused(b"<r><a b=''/><c/></r>")
 
@@ -73,7 +73,7 @@ def test_entries_are_counted_wherever_they_are() -> None:
 
 
 def test_a_million_lines_are_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_xml, "MOST_PIECES", 5)
+    monkeypatch.setattr(xml, "MOST_PIECES", 5)
     check(b"<r>&amp;&amp;\r\n\n</r>", "The answer", ENTRIES, 3)
     with pytest.raises(SourceError, match="too many lines"):
         check(b"<r>&amp;&amp;\r\n\n\n</r>", "The answer", ENTRIES, 3)

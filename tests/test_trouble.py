@@ -21,7 +21,7 @@ from triage.demo.story import DAY_ONE, PAPERS
 from triage.errors import DatabaseError
 from triage.ingest import ingest
 from triage.resources import example_config
-from triage.sources.files import open_source
+from triage.sources.files.detect import open_source
 from triage.store import _database
 from triage.subscribe import add
 

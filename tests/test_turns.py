@@ -17,8 +17,8 @@ from tests.fakes import StoppedClock
 from triage.domain import request_limits
 from triage.domain.protocols import Closed, NotYet, Outcome, Turns
 from triage.domain.request_limits import LONGEST_HOLD, LONGEST_TURN, MOST_FAILURES, Rules, Standing
-from triage.sources import _http
-from triage.sources._turns import OwnTurns
+from triage.sources.http import client
+from triage.sources.http.local_limiter import OwnTurns
 from triage.turnstile import Turnstile
 
 ARXIV = Rules(3.0)
@@ -138,7 +138,7 @@ class TestTurnstile(TurnsContract):
 
 
 def test_a_turn_outlasts_every_request() -> None:
-    assert LONGEST_TURN.total_seconds() >= 2 * _http.REQUEST_S
+    assert LONGEST_TURN.total_seconds() >= 2 * client.REQUEST_S
 
 
 def test_a_gate_closed_by_a_clock_that_was_wrong_opens_again() -> None:

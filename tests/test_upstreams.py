@@ -18,7 +18,7 @@ from tests.fakes import StoppedClock
 from triage.app import App, initialise, open_app
 from triage.domain.protocols import Source
 from triage.errors import SourceError
-from triage.sources._http import Gate
+from triage.sources.http.client import Gate
 
 # In New York it is still Tuesday, in the evening.
 NIGHT = datetime(2026, 3, 4, 2, 0, tzinfo=UTC)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.factories import DAY
 from tests.installation import fetched, unnamed
 from triage.domain.source_records import FetchedPaper
-from triage.sources._text import normalise
-from triage.sources._withdrawal import says_withdrawn
+from triage.sources.text.cleaning import normalise
+from triage.sources.text.withdrawal import says_withdrawn
 from triage.work import composed
 
 ONE_DAY = timedelta(days=1)

@@ -15,7 +15,7 @@ import pytest
 from tests.fakes import StoppedClock
 from triage import library
 from triage.errors import SourceError
-from triage.sources._http import Gate
+from triage.sources.http.client import Gate
 from triage.sources.zotero import PAGE, Zotero
 
 KEY = "AbCdEfGh1234567890zotero"

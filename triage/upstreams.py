@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         FeedSettings,
         HuggingFaceDailySettings,
     )
-    from triage.sources._http import Gate
+    from triage.sources.http.client import Gate
     from triage.sources.zotero import Zotero
     from triage.store import Database
 
@@ -92,7 +92,7 @@ class Upstreams:
             deadline: when a fetch must have ended; none for one that may wait its turn.
             since: the first day to read again, of the sources that can read the past.
         """
-        from triage.sources.feed import FeedSource
+        from triage.sources.feed.source import FeedSource
 
         today = self._clock.now().date()
         sources: list[Source] = []
@@ -118,8 +118,8 @@ class Upstreams:
 
     def _live(self, on: date | None = None, since: date | None = None) -> Iterator[_Live]:
         """Yield what is switched on; the arguments are as for `sources`."""
-        from triage.sources.arxiv import Arxiv
-        from triage.sources.biorxiv import Biorxiv
+        from triage.sources.arxiv.source import Arxiv
+        from triage.sources.biorxiv.source import Biorxiv
         from triage.sources.hf_daily import HuggingFaceDaily
 
         wanted, now = self._settings.sources, self._clock.now()
@@ -161,8 +161,8 @@ class Upstreams:
         Args:
             deadline: as for `sources`.
         """
-        from triage.sources.crossref import Crossref
-        from triage.sources.semantic_scholar import SemanticScholar
+        from triage.sources.enrichers.crossref import Crossref
+        from triage.sources.enrichers.semantic_scholar import SemanticScholar
 
         crossref = self._settings.sources.crossref
         scholar = self._settings.sources.semantic_scholar
@@ -208,8 +208,8 @@ class Upstreams:
             is_public: reach public addresses only.
         """
         from triage.domain.request_limits import Rules
-        from triage.sources._http import Gate, user_agent
-        from triage.sources._pinned import PinnedTransport
+        from triage.sources.http.client import Gate, user_agent
+        from triage.sources.http.public_only import PinnedTransport
         from triage.turnstile import Turnstile
 
         key = f"{name}, public" if is_public else name

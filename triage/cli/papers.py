@@ -32,7 +32,7 @@ def import_(ctx: click.Context, files: tuple[Path, ...], on: date | None) -> Non
     Importing a file again changes nothing. What cannot be used is kept aside with its reason.
     """
     from triage.ingest import IngestReport, ingest
-    from triage.sources.files import open_source
+    from triage.sources.files.detect import open_source
 
     app = opened(ctx)
     total = IngestReport()

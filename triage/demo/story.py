@@ -24,7 +24,7 @@ from triage.ranking import Ranking, load_pool, load_profile, rank
 from triage.resources import example_config
 from triage.serving import Serving, serving
 from triage.shelf import promote_version
-from triage.sources.files import open_source
+from triage.sources.files.detect import open_source
 from triage.subscribe import add
 from triage.tastes import Tastes
 from triage.train import train

@@ -18,7 +18,7 @@ from triage.doctor import database, machine, outside
 from triage.doctor.finding import Check, Finding, Installation, Late, Level, Seen
 from triage.doctor.probes import ProbeFailed, Probes, Reply
 from triage.errors import TriageError
-from triage.sources._http import user_agent
+from triage.sources.http.client import user_agent
 
 __all__ = [
     "Finding",

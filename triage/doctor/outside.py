@@ -19,7 +19,7 @@ from triage.domain.announcement_calendar import announcement_days
 from triage.schedule import SETTLED
 from triage.settings import secret
 from triage.signing import KEY_FILE, signer
-from triage.sources._http import user_agent
+from triage.sources.http.client import user_agent
 
 if TYPE_CHECKING:
     from triage.settings import MailSettings, Settings

@@ -20,10 +20,10 @@ from triage.domain.paper_ids import parse_arxiv
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.sources import _json
-from triage.sources._http import Answer, Gate
-from triage.sources._scholarly import count
-from triage.sources._text import normalise, reject
+from triage.sources.enrichers.publication import count
+from triage.sources.http.client import Answer, Gate
+from triage.sources.text import json as bounded_json
+from triage.sources.text.cleaning import normalise, reject
 
 REFRESHED_DAYS: Final = 5
 MISSED_DAYS: Final = 30
@@ -220,7 +220,7 @@ def _digest(answer: Answer) -> str:
 
 def _listing(answer: Answer) -> list[Any]:
     what = "Hugging Face's listing"
-    listing = _json.loads(answer.body, what)
+    listing = bounded_json.loads(answer.body, what)
     if isinstance(listing, dict) and "error" in listing:
         raise SourceError(f"{what} was refused: {str(listing['error'])[:200]}")
     if not isinstance(listing, list):

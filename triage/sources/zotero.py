@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from triage.errors import SourceError
-from triage.sources._http import Gate
-from triage.sources._json import loads
+from triage.sources.http.client import Gate
+from triage.sources.text.json import loads
 
 URL: Final = "https://api.zotero.org"
 PAGE: Final = 100

@@ -9,10 +9,10 @@ from pathlib import Path
 from triage.domain.paper_ids import identify
 from triage.domain.protocols import Source
 from triage.errors import SourceError
-from triage.sources._file import decoded, looks_like_markup, numbered_lines
-from triage.sources.arxiv_ids import ArxivIds, words
-from triage.sources.jsonl import JsonLines
-from triage.sources.listing_page import ListingPage, after_header
+from triage.sources.files.hf_page import ListingPage, after_header
+from triage.sources.files.id_list import ArxivIds, words
+from triage.sources.files.json_lines import JsonLines
+from triage.sources.files.reading import decoded, looks_like_markup, numbered_lines
 
 _ACCEPTED = (
     "Accepted are JSON Lines (.jsonl, .jsonl.gz), Hugging Face Daily Papers pages saved as plain "

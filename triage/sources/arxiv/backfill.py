@@ -16,9 +16,9 @@ from typing import Final
 from triage.domain.announcement_calendar import announcement_before, is_announcement_day
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
-from triage.sources import _oai
-from triage.sources._arxiv_state import Day, Reading, State, key_of
-from triage.sources._http import Gate
+from triage.sources.arxiv import oai_pmh
+from triage.sources.arxiv.cursor import Day, Reading, State, key_of
+from triage.sources.http.client import Gate
 
 BATCH: Final = 500
 OVERLAP: Final = timedelta(days=2)
@@ -49,7 +49,7 @@ class Gap:
         self._url = url
         self._state = state
         self._told = told
-        self._sets = _oai.sets(state.categories)
+        self._sets = oai_pmh.sets(state.categories)
 
     def steps(self) -> Iterator[Step]:
         """Yield the papers of the open days, the earliest first, and settle the days.
@@ -140,7 +140,7 @@ class Gap:
             if not todo:
                 self._turn(page, reading)
 
-    def _turn(self, page: _oai.Page, reading: Reading) -> None:
+    def _turn(self, page: oai_pmh.Page, reading: Reading) -> None:
         """Note a page as read, before its last batch is given: its cursor goes on from here."""
         reading.token = page.token
         reading.n_seen += page.n_records
@@ -151,7 +151,9 @@ class Gap:
         reading.n_lists += 1
         reading.n_seen = 0
 
-    def _pages(self, set_: str, first: date, last: date, reading: Reading) -> Iterator[_oai.Page]:
+    def _pages(
+        self, set_: str, first: date, last: date, reading: Reading
+    ) -> Iterator[oai_pmh.Page]:
         """Yield a list's pages from the one that the reading stands at.
 
         Where the server has lost the place, they begin anew.
@@ -163,9 +165,9 @@ class Gap:
         is_again = False
         for _ in range(_MOST_PAGES):
             try:
-                answer = self._gate.get(self._url, _oai.query(first, last, set_, token))
-                page = _oai.parse_page(answer.body, set_)
-            except _oai.BadToken:
+                answer = self._gate.get(self._url, oai_pmh.query(first, last, set_, token))
+                page = oai_pmh.parse_page(answer.body, set_)
+            except oai_pmh.BadToken:
                 if is_again:
                     raise
                 is_again = True
@@ -186,7 +188,7 @@ class Gap:
 
     # -- records ------------------------------------------------------------------------------
 
-    def _todo(self, page: _oai.Page, on: date) -> list[_oai.Record | Rejected]:
+    def _todo(self, page: oai_pmh.Page, on: date) -> list[oai_pmh.Record | Rejected]:
         """Return what a page has of the watched categories and was not dealt with that day."""
         state, day = self._state, self._state.days[on]
         waiting = {id for id, _ in state.waiting}
@@ -200,7 +202,7 @@ class Gap:
         records.sort(key=lambda record: (record.is_replaced, record.source_id))
         return [*records, *(each for each in page.rejected if key_of(each) not in day.keys)]
 
-    def _step(self, todo: list[_oai.Record | Rejected], on: date) -> Step:
+    def _step(self, todo: list[oai_pmh.Record | Rejected], on: date) -> Step:
         papers: list[FetchedPaper] = []
         rejected: list[Rejected] = []
         touched, told = {on}, self._state.days[on].replaced()
@@ -227,7 +229,7 @@ class Gap:
         return papers, rejected, touched
 
     def _count(
-        self, record: _oai.Record, listed_on: date, on: date, *, rejected: bool
+        self, record: oai_pmh.Record, listed_on: date, on: date, *, rejected: bool
     ) -> set[date]:
         """Count a paper for its day, and return the days that it changes."""
         state, id = self._state, record.source_id
@@ -241,7 +243,7 @@ class Gap:
         state.add(listed_on, state.watched(record.categories), rejected=rejected)
         return {listed_on}
 
-    def _listed_on(self, record: _oai.Record, on: date, *, is_old: bool) -> date | None:
+    def _listed_on(self, record: oai_pmh.Record, on: date, *, is_old: bool) -> date | None:
         """Return the day on whose list a paper is news; None if it is none, or known already.
 
         Args:
@@ -265,7 +267,7 @@ class Gap:
         age = listed_on - (record.created_on or on)
         return listed_on if id > state.below(listed_on) or age <= OLD else None
 
-    def _list_day(self, record: _oai.Record, on: date) -> date:
+    def _list_day(self, record: oai_pmh.Record, on: date) -> date:
         """Return the day of the list that belongs to a record's datestamp."""
         if record.changed_on is None:
             return on

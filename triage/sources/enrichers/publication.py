@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from triage.domain.paper_ids import identify, title_key
-from triage.sources._text import clean
+from triage.sources.text.cleaning import clean
 
 VENUE_CHARS: Final = 150
 TLDR_CHARS: Final = 1_000

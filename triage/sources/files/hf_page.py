@@ -12,8 +12,8 @@ from typing import Final
 
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
-from triage.sources._file import FileSource, decoded, looks_like_markup, numbered_lines
-from triage.sources._text import normalise, reject
+from triage.sources.files.reading import FileSource, decoded, looks_like_markup, numbered_lines
+from triage.sources.text.cleaning import normalise, reject
 
 _HEADER_LINES: Final = 40
 _PHRASE: Final = re.compile(

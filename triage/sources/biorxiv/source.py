@@ -21,9 +21,9 @@ from triage.domain.paper_ids import source_name
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.sources._biorxiv_json import BadAnswer, Page, parse, posted, published, row_key
-from triage.sources._http import Gate
-from triage.sources._text import reject
+from triage.sources.biorxiv.parsing import BadAnswer, Page, parse, posted, published, row_key
+from triage.sources.http.client import Gate
+from triage.sources.text.cleaning import reject
 
 OVERLAP_DAYS: Final = 3
 MISSED_DAYS: Final = 30

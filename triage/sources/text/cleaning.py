@@ -19,8 +19,8 @@ from typing import Final
 from triage.domain.paper_ids import parse_doi, title_key
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord
-from triage.sources import _tex
-from triage.sources._withdrawal import says_withdrawn
+from triage.sources.text import tex
+from triage.sources.text.withdrawal import says_withdrawn
 
 TITLE_CHARS: Final = 500
 ABSTRACT_CHARS: Final = 10_000
@@ -121,7 +121,7 @@ def clean(text: str, limit: int) -> str:
         if "&" in text:
             text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
             text = _UNWANTED.sub("", text)
-        text = _tex.to_unicode(_typography(text))
+        text = tex.to_unicode(_typography(text))
         text = unicodedata.normalize("NFC", _one_line(_UNWANTED.sub("", text)))
         if "this http" in text:
             text = _NO_LINK.sub("", text)
@@ -201,7 +201,7 @@ def _without_tags(text: str) -> str:
         return "" if name in _INLINE_TAGS and name in ended else tag[0]
 
     def script(tag: re.Match[str]) -> str:
-        written = _tex.script("^" if tag[1] == "sup" else "_", tag[2])
+        written = tex.script("^" if tag[1] == "sup" else "_", tag[2])
         return tag[2] if written[:1] in {"^", "_"} else written
 
     return _TAG.sub(instead, _SCRIPT_TAG.sub(script, text))

@@ -16,8 +16,8 @@ from typing import Any, Final, NoReturn
 from triage.domain.paper_ids import identify
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
-from triage.sources._file import FileSource, decoded, looks_like_markup, numbered_lines
-from triage.sources._text import clean, first_doi, normalise, reject
+from triage.sources.files.reading import FileSource, decoded, looks_like_markup, numbered_lines
+from triage.sources.text.cleaning import clean, first_doi, normalise, reject
 
 _LONGEST_ID: Final = 200
 _MOST: Final = 2**31 - 1

@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
-from triage.sources._tex_tables import (
+from triage.sources.text.tex_tables import (
     BLANKS,
     COMBINING,
     DOUBLE_STRUCK,

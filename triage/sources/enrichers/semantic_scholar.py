@@ -15,10 +15,10 @@ from triage.domain.chunks import chunks
 from triage.domain.paper_ids import parse_arxiv
 from triage.domain.source_records import Enrichment, KnownPaper
 from triage.errors import SourceError
-from triage.sources._http import Gate
-from triage.sources._json import loads
-from triage.sources._scholarly import TLDR_CHARS, count, other_ids, venue
-from triage.sources._text import clean
+from triage.sources.enrichers.publication import TLDR_CHARS, count, other_ids, venue
+from triage.sources.http.client import Gate
+from triage.sources.text.cleaning import clean
+from triage.sources.text.json import loads
 
 MOST_IDS: Final = 500
 _FIELDS: Final = "externalIds,tldr,venue,publicationVenue,citationCount"

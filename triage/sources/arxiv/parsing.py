@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from triage.domain.paper_ids import parse_arxiv, parse_doi
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
-from triage.sources._text import first_doi, mailed_day, normalise, reject
-from triage.sources._xml import root, shown, text
+from triage.sources.text.cleaning import first_doi, mailed_day, normalise, reject
+from triage.sources.text.xml import root, shown, text
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

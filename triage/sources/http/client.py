@@ -22,8 +22,8 @@ from triage import __version__
 from triage.domain.protocols import Clock, Closed, NotYet, Outcome, Turns
 from triage.domain.request_limits import Rules
 from triage.errors import SourceError
-from triage.sources._timelimit import TimeLimit
-from triage.sources._turns import OwnTurns
+from triage.sources.http.local_limiter import OwnTurns
+from triage.sources.http.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     import ssl

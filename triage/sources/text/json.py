@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from triage.errors import SourceError
-from triage.sources._xml import looks_like_html
+from triage.sources.text.xml import looks_like_html
 
 MOST_BYTES: Final = 5 * 1024 * 1024
 MOST_VALUES: Final = 400_000

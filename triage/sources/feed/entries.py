@@ -12,8 +12,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from triage.domain.paper_ids import identify, is_feed_page, parse_doi
 from triage.domain.source_records import FetchedPaper
-from triage.sources._markup import text_of
-from triage.sources._text import (
+from triage.sources.text.cleaning import (
     ABSTRACT_CHARS,
     RAW_CHARS,
     clean,
@@ -21,6 +20,7 @@ from triage.sources._text import (
     normalise,
     written_day,
 )
+from triage.sources.text.html import text_of
 
 # No feed is older (RSS 0.90); an entry that says so has a clock that was never set.
 _FIRST_FEEDS: Final = date(1999, 3, 1)

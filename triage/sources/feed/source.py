@@ -19,10 +19,11 @@ from triage.domain.chunks import chunks
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.sources import _json, _xml
-from triage.sources._feed_entries import Entry, Text, absolute
-from triage.sources._http import Gate
-from triage.sources._text import reject
+from triage.sources.feed.entries import Entry, Text, absolute
+from triage.sources.http.client import Gate
+from triage.sources.text import json as bounded_json
+from triage.sources.text import xml
+from triage.sources.text.cleaning import reject
 
 MOST_ENTRIES: Final = 5_000
 BATCH: Final = 200
@@ -209,7 +210,7 @@ def _by_key(entries: list[Entry]) -> dict[str, Entry]:
 
 
 def _xml_entries(body: bytes, url: str) -> list[Entry]:
-    _xml.check(body, "The feed", _ENTRIES, MOST_ENTRIES)
+    xml.check(body, "The feed", _ENTRIES, MOST_ENTRIES)
     import feedparser
 
     try:
@@ -259,7 +260,7 @@ def _names(values: Any, key: str) -> tuple[str, ...]:
 
 
 def _json_entries(body: bytes, url: str) -> list[Entry]:
-    feed = _json.loads(body, "The feed")
+    feed = bounded_json.loads(body, "The feed")
     items = feed.get("items") if isinstance(feed, dict) else None
     if not isinstance(items, list) or not str(feed.get("version")).startswith(_JSON_FEED):
         raise SourceError("The feed is JSON, but no JSON Feed. Check `url` in the config.")

@@ -13,8 +13,8 @@ from typing import Final
 from triage.domain.paper_ids import identify
 from triage.domain.source_records import PaperId, Rejected
 from triage.errors import SourceError
-from triage.sources._file import FileSource, decoded, looks_like_markup, numbered_lines
-from triage.sources._text import reject
+from triage.sources.files.reading import FileSource, decoded, looks_like_markup, numbered_lines
+from triage.sources.text.cleaning import reject
 
 _SEPARATORS: Final = re.compile(r"[\s,;]+")
 _REMARK: Final = re.compile(r"(?:^|\s)#.*")

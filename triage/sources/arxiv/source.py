@@ -24,11 +24,11 @@ from triage.domain.chunks import chunks
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.sources._arxiv_gap import Gap, Step
-from triage.sources._arxiv_state import Reading, State, key_of
-from triage.sources._arxiv_xml import Announcement, Entry, Feed, Kind, parse_entries, parse_feed
-from triage.sources._http import Answer, Gate
-from triage.sources._text import reject
+from triage.sources.arxiv.backfill import Gap, Step
+from triage.sources.arxiv.cursor import Reading, State, key_of
+from triage.sources.arxiv.parsing import Announcement, Entry, Feed, Kind, parse_entries, parse_feed
+from triage.sources.http.client import Answer, Gate
+from triage.sources.text.cleaning import reject
 
 PAGE: Final = 100
 POLITE_S: Final = 3.0  # https://info.arxiv.org/help/api/tou.html

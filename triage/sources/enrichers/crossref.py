@@ -15,9 +15,9 @@ from triage.domain.chunks import chunks
 from triage.domain.paper_ids import identify, parse_doi
 from triage.domain.source_records import Enrichment, KnownPaper
 from triage.errors import SourceError
-from triage.sources._http import Gate
-from triage.sources._json import loads
-from triage.sources._scholarly import count, other_ids, venue
+from triage.sources.enrichers.publication import count, other_ids, venue
+from triage.sources.http.client import Gate
+from triage.sources.text.json import loads
 
 # An address of some thousand characters is taken everywhere.
 MOST_DOIS: Final = 40

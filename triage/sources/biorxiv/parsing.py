@@ -16,8 +16,8 @@ from typing import Any, Final
 from triage.domain.paper_ids import parse_doi
 from triage.domain.source_records import FetchedPaper
 from triage.errors import RejectedRecord, SourceError
-from triage.sources import _json
-from triage.sources._text import clean, normalise, written_day
+from triage.sources.text import json as bounded_json
+from triage.sources.text.cleaning import clean, normalise, written_day
 
 _VENUE_CHARS: Final = 200
 _NOTHING: Final = re.compile(r"\bno\b.*\bfound\b", re.IGNORECASE)
@@ -45,7 +45,7 @@ def parse(body: bytes, name: str) -> Page:
     if not body.strip():
         raise BadAnswer(f"{name} sent an empty answer. It is asked again at the next fetch.")
     try:
-        content = _json.loads(body, f"{name}'s answer")
+        content = bounded_json.loads(body, f"{name}'s answer")
     except SourceError as error:
         raise BadAnswer(str(error)) from error
     content = content if isinstance(content, dict) else {}
