@@ -22,11 +22,11 @@ from tempfile import TemporaryDirectory
 from benchmarks.figures import record, skip
 from tests.mail_rig import fill
 from triage.clock import SystemClock, seconds_up
-from triage.migrate import upgrade
 from triage.outbox import Outbox
 from triage.sender_context import Rules, SenderContext
 from triage.smtp import SmtpMailer, SmtpServer
 from triage.store import open_database
+from triage.store.migrate import upgrade
 
 N = 5000
 N_BYTES = 60_000

@@ -25,8 +25,8 @@ from triage import store
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.ingest import ingest
 from triage.likeness import title_mark
-from triage.migrate import upgrade
 from triage.store import Database, open_database
+from triage.store.migrate import upgrade
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

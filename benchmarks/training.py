@@ -30,7 +30,7 @@ from triage.domain.records import EventKind, Origin, Policy
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.features import FEATURE_VERSION, FEATURES
 from triage.serving import serving
-from triage.tables import events, impressions, slates, subscribers
+from triage.store.tables import events, impressions, slates, subscribers
 
 START = date(2026, 3, 2)
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -41,8 +41,8 @@ from triage.choices import SubscriberPreferences
 from triage.domain.link_tokens import Claims, Purpose
 from triage.domain.records import EventKind, SubscriberState
 from triage.sessions import SESSION, fingerprint
+from triage.store.tables import events, impressions, papers, slates
 from triage.subscribe import add
-from triage.tables import events, impressions, papers, slates
 
 PAPERS = SHARED / "bench" / "listings-2026" / "papers.jsonl.gz"
 SCRIPT = Path(__file__).with_name("web.lua")
@@ -191,7 +191,7 @@ def _write_requests(app: App, folder: Path, days: list[str], url: str) -> None:
         newest = conn.scalars(last.limit(50)).all()
         cookies = {id: f"session-of-subscriber-{id:08d}-0123456789" for id in people}
         for id, secret in cookies.items():
-            store.accounts.begin_session(conn, fingerprint(secret), id, now, now + SESSION)
+            store.signups.begin_session(conn, fingerprint(secret), id, now, now + SESSION)
 
     def link(row: Any, purpose: Purpose, kind: EventKind | None = None) -> str:
         reader = people[row.subscriber_id].public_id

@@ -1,10 +1,10 @@
-"""What alembic runs; `triage.migrate` hands it an open connection."""
+"""What alembic runs; `triage.store.migrate` hands it an open connection."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from triage.tables import metadata
+from triage.store.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -9,9 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from triage.migrate import upgrade
 from triage.resources import example_config
 from triage.store import Database, open_database
+from triage.store.migrate import upgrade
 
 NAME = "triage.db"
 KINDS = ("sqlite", "postgresql")

@@ -17,7 +17,7 @@ from triage.domain.source_records import Batch, FetchedPaper
 from triage.errors import SourceError
 from triage.ingest import IngestReport, ingest
 from triage.store import Database
-from triage.tables import metadata
+from triage.store.tables import metadata
 
 
 def fetched(n: int = 1, **fields: object) -> FetchedPaper:

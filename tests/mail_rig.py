@@ -15,7 +15,7 @@ from sqlalchemy import func, insert, select
 from tests import databases
 from tests.factories import DAY
 from triage.store import Database, open_database
-from triage.tables import message_bodies, messages, runs, slates, subscribers
+from triage.store.tables import message_bodies, messages, runs, slates, subscribers
 
 
 def message_id(n: int) -> str:

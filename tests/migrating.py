@@ -25,10 +25,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, MetaData, Table, event, func, inspect, make_url, select, text
 
-from triage import migrate, tables
-from triage.migrate import upgrade
 from triage.resources import migrations_dir
-from triage.store import Database, open_database, revision_of
+from triage.store import Database, migrate, open_database, revision_of, tables
+from triage.store.migrate import upgrade
 
 DAY = date(2026, 3, 2)
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -24,9 +24,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from triage.migrate import upgrade
 from triage.store import open_database
-from triage.tables import SCHEMA_REVISION, metadata
+from triage.store.migrate import upgrade
+from triage.store.tables import SCHEMA_REVISION, metadata
 
 ROOT = 0
 # Durability is PostgreSQL's affair, and not what these tests are about.

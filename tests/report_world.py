@@ -137,8 +137,8 @@ def _vote(conn, who, slate_id, shown, on, rng) -> None:  # type: ignore[no-untyp
 def _train(database: Database, days: list[date]) -> None:
     with database.write() as conn:
         at = noon(days[0]) - timedelta(hours=6)
-        store.versions.add(conn, "encoder-aa", "encoder", None, {"n_papers": 900}, at)
-        store.versions.promote(conn, "cold-2", "encoder-aa", "encoder fitted", at)
+        store.model_versions.add(conn, "encoder-aa", "encoder", None, {"n_papers": 900}, at)
+        store.model_versions.promote(conn, "cold-2", "encoder-aa", "encoder fitted", at)
         for n, on in enumerate(days[6::4]):
             challenger = 0.46 + 0.13 * (1 - math.exp(-n / 5)) + 0.012 * (-1) ** n
             serving = 0.45 + 0.13 * (1 - math.exp(-(n - n % 3) / 5))
@@ -151,7 +151,7 @@ def _train(database: Database, days: list[date]) -> None:
             }
             version = f"ranker-{n:04x}c0ffee"
             at = noon(on) - timedelta(hours=9)
-            store.versions.add(conn, version, "scorer", "encoder-aa", card, at)
+            store.model_versions.add(conn, version, "scorer", "encoder-aa", card, at)
             if promoted:
                 why = f"better than what served: nDCG@10 {challenger:.3f} against {serving:.3f}"
-                store.versions.promote(conn, version, "encoder-aa", why, at)
+                store.model_versions.promote(conn, version, "encoder-aa", why, at)

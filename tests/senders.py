@@ -153,7 +153,7 @@ def schedule(*, url: str, lease_s: float, ahead_s: float, last_day: str) -> None
 
     from triage import app, store
     from triage.store import open_database
-    from triage.tables import slates
+    from triage.store.tables import slates
 
     database, owner = open_database(url), app._this_process()
     with database.read() as conn:

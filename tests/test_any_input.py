@@ -22,7 +22,7 @@ from triage import store
 from triage.domain.link_tokens import Claims, Purpose
 from triage.domain.records import EventKind
 from triage.sessions import SESSION, fingerprint
-from triage.tables import events, subscribers
+from triage.store.tables import events, subscribers
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Stranger:
         """Return what is good now, by the place where it stands."""
         world, now = self.world, self.world.clock.now()
         with world.db.read() as conn:
-            at = store.accounts.session(conn, fingerprint(self.secret), now)
+            at = store.signups.session(conn, fingerprint(self.secret), now)
         if at is None:
             self._log_in()
         keyring = world.keyring
@@ -50,7 +50,7 @@ class Stranger:
         action = EventKind.VOTE_UP if purpose is Purpose.VOTE else None
         chosen = world.slates[self.reader]
         with world.db.read() as conn:
-            feed = store.feeds.of(conn, world.readers[self.reader].id)
+            feed = store.digest_feeds.of(conn, world.readers[self.reader].id)
         slate = (feed[0] if feed else "") if purpose is Purpose.FEED else chosen.public_id
         claims = Claims(chosen.subscriber.public_id, now, slate, 1, action)
         at = str(int(now.timestamp() * 1000) - 5000)
@@ -69,9 +69,9 @@ class Stranger:
                 self.reader += 1
             id = world.readers[self.reader].id
             self.secret = f"secret-{now.timestamp()}"
-            store.accounts.begin_session(conn, fingerprint(self.secret), id, now, now + SESSION)
-            if store.feeds.of(conn, id) is None:
-                store.feeds.add(conn, id, f"feed{self.reader:016x}", now)
+            store.signups.begin_session(conn, fingerprint(self.secret), id, now, now + SESSION)
+            if store.digest_feeds.of(conn, id) is None:
+                store.digest_feeds.add(conn, id, f"feed{self.reader:016x}", now)
 
     def _public_id(self) -> str:
         return self.world.readers[self.reader].public_id

@@ -21,8 +21,9 @@ import structlog
 
 from tests import databases
 from tests.topics import TOPICS, literature
-from triage import __version__, tables
+from triage import __version__
 from triage.cli import COMMANDS, cli, main
+from triage.store import tables
 
 DAY = "2026-03-02"
 NEXT_DAY = "2026-03-03"

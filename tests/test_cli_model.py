@@ -31,8 +31,8 @@ def config(tmp_path: Path) -> str:
     app = open_app(tmp_path / "triage.toml")
     with app.database.write() as conn:
         for version in ("lm-new", "lm-old"):
-            store.versions.add(conn, version, "scorer", "enc-1", CARD, NOON)
-        store.versions.mark_deleted(conn, "lm-old", NOON)
+            store.model_versions.add(conn, version, "scorer", "enc-1", CARD, NOON)
+        store.model_versions.mark_deleted(conn, "lm-old", NOON)
     app.close()
     return str(tmp_path / "triage.toml")
 

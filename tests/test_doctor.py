@@ -27,7 +27,7 @@ from triage.doctor.outside import is_loopback
 from triage.domain.records import Verdict
 from triage.domain.source_records import SourceDay
 from triage.store import health
-from triage.store.place import file_system
+from triage.store.engine.file_system import file_system
 
 
 @pytest.fixture(autouse=True)
@@ -243,7 +243,7 @@ def test_the_longest_mount_says_where_a_file_lies() -> None:
 def test_a_model_that_cannot_be_loaded_is_a_warning_for_mail_still_goes_out(tmp_path: Path) -> None:
     app = installation(tmp_path)
     with app.database.write() as conn:
-        store.versions.promote(conn, "cold-2", "encoder-gone", "test", NOON)
+        store.model_versions.promote(conn, "cold-2", "encoder-gone", "test", NOON)
     found = findings(app)["models"]
     assert found.level is Level.WARNING
     assert "triage train" in found.fix

@@ -22,8 +22,8 @@ from triage import dossier, feeds, store, subscribe
 from triage.domain.link_tokens import Keyring
 from triage.domain.records import EventKind, Interest, MessageState, Subscriber
 from triage.store import Database
-from triage.store.personal import SECRET
-from triage.tables import metadata
+from triage.store.personal_data import SECRET
+from triage.store.tables import metadata
 
 KEYRING = Keyring("a secret of the tests, 32 or more characters")
 

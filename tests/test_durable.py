@@ -48,8 +48,10 @@ from triage.ingest import ingest
 from triage.outbox import Outbox
 from triage.pace import Pace
 from triage.sender_context import Rules, SenderContext
-from triage.store import Database, _checkpoint, _database, health, open_database, place
-from triage.tables import events, messages, slates, source_cursors, subscribers
+from triage.store import Database, health, open_database
+from triage.store.engine import checkpoint, file_system
+from triage.store.engine import database as engine
+from triage.store.tables import events, messages, slates, source_cursors, subscribers
 from triage.train import train_in_words
 from triage.web import create_app
 from triage.workshop import FileWorkshop
@@ -111,8 +113,8 @@ def write(database: Database, n: int = 20) -> None:
 def test_what_was_written_ahead_is_carried_over_and_cut_off(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_checkpoint, "ENOUGH_BYTES", 100_000)
-    monkeypatch.setattr(_checkpoint, "AT_MOST_EVERY_S", 0.0)
+    monkeypatch.setattr(checkpoint, "ENOUGH_BYTES", 100_000)
+    monkeypatch.setattr(checkpoint, "AT_MOST_EVERY_S", 0.0)
     for _ in range(20):
         write(database)
         assert wal_size(tmp_path) < 250_000
@@ -121,8 +123,8 @@ def test_what_was_written_ahead_is_carried_over_and_cut_off(
 def test_one_connection_at_a_time_does_that(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_checkpoint, "ENOUGH_BYTES", 100_000)
-    monkeypatch.setattr(_checkpoint, "AT_MOST_EVERY_S", 0.0)
+    monkeypatch.setattr(checkpoint, "ENOUGH_BYTES", 100_000)
+    monkeypatch.setattr(checkpoint, "AT_MOST_EVERY_S", 0.0)
     folder = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)  # as another process would
     before = (tmp_path / NAME).stat().st_mtime_ns
@@ -138,7 +140,7 @@ def test_one_connection_at_a_time_does_that(
 
 def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts = tmp_path / "mounts"
-    monkeypatch.setattr(place, "_MOUNTS", mounts)
+    monkeypatch.setattr(file_system, "_MOUNTS", mounts)
     for kind in ("nfs4", "cifs", "fuse.sshfs", "9p"):
         mounts.write_text(f"/dev/vda / ext4 rw 0 0\nserver:/x {tmp_path} {kind} rw 0 0\n")
         with pytest.raises(DatabaseError, match=rf"network file system \({kind}\)"):
@@ -282,7 +284,7 @@ def test_threads_write_in_the_order_in_which_they_came(database: Database) -> No
 def test_who_waits_too_long_is_told_and_keeps_nobody_waiting(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_database, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(engine, "_PATIENCE_S", 0.05)
     with (
         database.write(),
         pytest.raises(DatabaseError, match="busy for longer than ten seconds"),
@@ -533,7 +535,7 @@ def test_votes_senders_a_fetch_and_a_training_at_once_lock_nobody_out(
         longest_was_committing_ms=round(1000 * of_which_s, 1),
         longest_was_of=by,
         longest_bare_sync_ms=round(n_done["sync"] / 1000, 1),
-        file_system=place.file_system(tmp_path.resolve(), MOUNTS.read_text("utf-8")),
+        file_system=file_system.file_system(tmp_path.resolve(), MOUNTS.read_text("utf-8")),
         write_transaction_p99_ms=share(held_s, 0.99),
     )
     assert troubles == []

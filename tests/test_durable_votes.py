@@ -23,7 +23,7 @@ from sqlalchemy import select
 from tests.guarantees import Guarantee
 from tests.web_world import World, new_crowd
 from triage.domain.records import EventKind
-from triage.tables import events
+from triage.store.tables import events
 
 BROWSER = {
     "user-agent": "Mozilla/5.0 (X11; Linux x86_64)",

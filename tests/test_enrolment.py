@@ -30,7 +30,7 @@ from triage.sender_context import Rules, SenderContext
 from triage.sessions import MOST_TRIES, SESSION, Sessions
 from triage.settings import MailSettings, Settings, Site
 from triage.store import Database
-from triage.tables import messages, metadata, signup_requests
+from triage.store.tables import messages, metadata, signup_requests
 
 ADA = "ada@example.org"
 HERE, ELSEWHERE = "192.0.2.7", "198.51.100.7"
@@ -623,10 +623,10 @@ def test_what_waits_never_grows_without_end(
 def test_two_processes_answer_a_wish_once(office: Office) -> None:
     office.subscribe()
     with office.db.read() as conn:
-        [waiting] = store.accounts.unanswered(conn, 10)
+        [waiting] = store.signups.unanswered(conn, 10)
     assert len(office.answers()) == 1
     with office.db.write() as conn:
-        assert not store.accounts.answer(conn, waiting, NOON)
+        assert not store.signups.answer(conn, waiting, NOON)
 
 
 @pytest.mark.guarantee("R25")

@@ -171,7 +171,7 @@ def keep_scorer(
     scorer = workshop.fit_scorer(X, relevance, [10] * 8, ones, encoder.version)
     card = {"taught_until": taught_until.isoformat()} if taught_until else {}
     with database.write() as conn:
-        store.versions.add(conn, scorer.version, "scorer", encoder.version, card, NOON)
+        store.model_versions.add(conn, scorer.version, "scorer", encoder.version, card, NOON)
     return scorer.version
 
 

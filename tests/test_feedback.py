@@ -18,7 +18,7 @@ from tests.web_world import ADDRESS, World, add_papers, new_world, paper_row
 from triage import feedback, store
 from triage.domain.records import EventKind, Origin
 from triage.errors import NotFound
-from triage.tables import events, messages
+from triage.store.tables import events, messages
 
 UP, DOWN, SAVE = EventKind.VOTE_UP, EventKind.VOTE_DOWN, EventKind.SAVE
 

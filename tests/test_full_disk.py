@@ -30,7 +30,7 @@ from triage.journal import Journal
 from triage.outbox import DrainReport, Outbox
 from triage.sender_context import SenderContext
 from triage.store import Database, open_database
-from triage.tables import message_bodies, messages
+from triage.store.tables import message_bodies, messages
 
 pytestmark = pytest.mark.sqlite("its file is limited, and spoilt")
 

@@ -30,7 +30,7 @@ from triage.domain.request_limits import Rules
 from triage.errors import SourceError
 from triage.sources.http.client import Gate
 from triage.store import open_database
-from triage.turnstile import Turnstile
+from triage.store.shared_limiter import Turnstile
 
 N_PROCESSES = 4
 ANSWER = b"HTTP/1.1 %s\r\nContent-Length: 2\r\nConnection: close\r\n%s\r\nok"

@@ -320,5 +320,5 @@ def test_known_and_unknown_addresses_are_answered_alike(
             assert seen[0] == seen[1]
         world.enrolment.answer()
     with world.db.read() as conn:
-        assert store.accounts.n_unanswered(conn) == 0
+        assert store.signups.n_unanswered(conn) == 0
     guarantee.record(pairs=2 * n, answers_that_differ=0, statements_that_differ=0)

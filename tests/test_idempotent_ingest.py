@@ -40,7 +40,7 @@ from triage.sources.arxiv.source import Arxiv
 from triage.sources.http.client import Gate
 from triage.sources.text.withdrawal import says_withdrawn
 from triage.store import Database, open_database
-from triage.tables import impressions
+from triage.store.tables import impressions
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "triage" / "demo" / "papers.jsonl.gz"

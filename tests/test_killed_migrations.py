@@ -21,9 +21,9 @@ from triage.audit import audit
 from triage.cli import cli
 from triage.domain.records import MessageState
 from triage.errors import SchemaError
-from triage.migrate import differences, upgrade
 from triage.store import Database, open_database, revision_of
-from triage.tables import SCHEMA_REVISION
+from triage.store.migrate import differences, upgrade
+from triage.store.tables import SCHEMA_REVISION
 
 
 @contextmanager

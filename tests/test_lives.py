@@ -205,7 +205,7 @@ class Lives(RuleBasedStateMachine):
         with self.world.db.write() as conn:
             known = store.subscribers.by_public_id(conn, reader.public_id)
             assert known is not None
-            store.accounts.begin_session(conn, fingerprint(secret), known.id, now, now + SESSION)
+            store.signups.begin_session(conn, fingerprint(secret), known.id, now, now + SESSION)
         visitor = self.world.visitor()
         visitor.cookies["__Host-session"] = secret
         done = visitor.submit(visitor.get("/preferences/erase"), sure="yes")

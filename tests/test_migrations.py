@@ -17,14 +17,14 @@ from sqlalchemy import UniqueConstraint, event, inspect, text
 from tests.databases import NAME, installed, on_postgres, without_tables
 from tests.fakes import StoppedClock
 from tests.installation import add_reader
-from triage import store, tables
+from triage import store
 from triage.backup import restore
 from triage.cli import cli
 from triage.errors import SchemaError
-from triage.migrate import config, differences, upgrade
 from triage.resources import migrations_dir
-from triage.store import Database
-from triage.tables import FIRST_REVISION, SCHEMA_REVISION, metadata
+from triage.store import Database, tables
+from triage.store.migrate import config, differences, upgrade
+from triage.store.tables import FIRST_REVISION, SCHEMA_REVISION, metadata
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.guarantees import Guarantee
 from tests.installation import rows
 from tests.mail_rig import fast_database, fill
 from tests.senders import forking, sink, taken
-from triage.tables import slates
+from triage.store.tables import slates
 
 
 @pytest.mark.guarantee("R8")

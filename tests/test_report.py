@@ -24,7 +24,7 @@ from triage.domain.records import EventKind, MessageState, Policy, Verdict
 from triage.domain.source_records import SourceDay
 from triage.report import History, Rate, history, render_report
 from triage.resources import templates_dir
-from triage.store import Database, holds, sources
+from triage.store import Database, sending_holds, sources
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -274,7 +274,7 @@ def test_a_new_installation_is_told_what_comes_next(new: str) -> None:
 def test_why_nothing_is_sent_stands_first(tmp_path: Path) -> None:
     with installed(tmp_path) as database:
         with database.write() as conn:
-            holds.place(conn, "set-up", "SPF: nobody may send", NOW)
+            sending_holds.place(conn, "set-up", "SPF: nobody may send", NOW)
         page = render_report(history(database, NOW), "Papers")
     text = BeautifulSoup(page, "html5lib").get_text()
     assert "Nothing is sent: SPF: nobody may send" in text

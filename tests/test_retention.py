@@ -23,7 +23,7 @@ from triage.outbox import Outbox
 from triage.retention import CHUNK, forget_old_mail
 from triage.sender_context import SenderContext
 from triage.store import Database
-from triage.tables import attempts
+from triage.store.tables import attempts
 
 ONE_DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

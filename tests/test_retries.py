@@ -17,7 +17,7 @@ from tests.senders import sink, taken
 from triage.outbox import Outbox
 from triage.sender_context import Rules, SenderContext
 from triage.smtp import SmtpMailer, SmtpServer
-from triage.tables import subscribers
+from triage.store.tables import subscribers
 
 REFUSALS = {"rcpt": "451 4.7.1 greylisted", "data": "452 4.3.1 full", "end": "451 4.3.0 busy"}
 

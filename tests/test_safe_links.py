@@ -28,7 +28,7 @@ from triage.domain.link_tokens import Claims, Keyring, Purpose, redact
 from triage.domain.records import DigestLinks, EventKind, SubscriberState
 from triage.errors import TokenError
 from triage.mail import part_of
-from triage.tables import events, sessions, subscribers
+from triage.store.tables import events, sessions, subscribers
 
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 # How those look at links that nobody asked to: gateways, previewers, programs, browsers.

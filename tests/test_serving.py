@@ -65,7 +65,7 @@ def trained(workshop: FileWorkshop, encoder_version: str, seed: int = 0) -> Scor
 
 def history(database: Database) -> list[tuple[str, str]]:
     with database.read() as conn:
-        found = store.versions.history(conn)
+        found = store.model_versions.history(conn)
     return [(each.scorer_version, each.encoder_version) for each in found]
 
 
@@ -93,7 +93,7 @@ def test_the_first_time_an_encoder_is_fitted_and_serves_with_the_cold_scorer(
     assert pair.scorer.version == workshop.cold_scorer().version
     assert history(database) == [(pair.scorer.version, pair.encoder.version)]
     with database.read() as conn:
-        fitted = store.versions.get(conn, pair.encoder.version)
+        fitted = store.model_versions.get(conn, pair.encoder.version)
     assert fitted is not None
     assert fitted.metrics == {"n_papers": 30}
 
@@ -164,7 +164,7 @@ def test_after_an_upgrade_the_new_cold_scorer_serves_on_the_same_encoder(
 ) -> None:
     before = serving(database, workshop, clock, DAY)
     with database.write() as conn:
-        store.versions.promote(conn, "cold-1", before.encoder.version, "by hand", clock.now())
+        store.model_versions.promote(conn, "cold-1", before.encoder.version, "by hand", clock.now())
     after = serving(database, workshop, clock, DAY)
     assert after.encoder.version == before.encoder.version
     assert after.scorer.version == workshop.cold_scorer().version

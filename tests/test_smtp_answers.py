@@ -21,7 +21,7 @@ from triage.outbox import DrainReport, Outbox
 from triage.sender_context import SenderContext
 from triage.smtp import SmtpMailer, SmtpServer
 from triage.store import Database
-from triage.tables import runs, subscribers, suppressions
+from triage.store.tables import runs, subscribers, suppressions
 
 pytestmark = pytest.mark.any_database("its messages take the steps that test_outbox shows on each")
 

@@ -253,10 +253,10 @@ def test_the_very_same_event_is_recognised(database: Database) -> None:
 
 def test_the_last_promotion_serves_and_the_history_stays(database: Database) -> None:
     with database.write() as conn:
-        assert store.versions.history(conn) == []
+        assert store.model_versions.history(conn) == []
         for scorer, encoder in (("cold-1", "e1"), ("s1", "e1"), ("s2", "e2")):
-            store.versions.promote(conn, scorer, encoder, "better", NOON)
-        history = store.versions.history(conn)
+            store.model_versions.promote(conn, scorer, encoder, "better", NOON)
+        history = store.model_versions.history(conn)
     assert [(each.scorer_version, each.encoder_version) for each in history] == [
         ("s2", "e2"),
         ("s1", "e1"),
@@ -266,12 +266,12 @@ def test_the_last_promotion_serves_and_the_history_stays(database: Database) -> 
 
 def test_the_same_version_is_noted_once(database: Database) -> None:
     with database.write() as conn:
-        store.versions.add(conn, "e1", "encoder", None, {"n_papers": 3}, NOON)
-        store.versions.add(conn, "e1", "encoder", None, {"n_papers": 4}, NOON)
-        store.versions.add(conn, "s1", "scorer", "e1", {}, NOON + ONE_DAY)
-        found = store.versions.get(conn, "e1")
-        assert [each.version for each in store.versions.everything(conn)] == ["s1", "e1"]
-        assert store.versions.get(conn, "none") is None
+        store.model_versions.add(conn, "e1", "encoder", None, {"n_papers": 3}, NOON)
+        store.model_versions.add(conn, "e1", "encoder", None, {"n_papers": 4}, NOON)
+        store.model_versions.add(conn, "s1", "scorer", "e1", {}, NOON + ONE_DAY)
+        found = store.model_versions.get(conn, "e1")
+        assert [each.version for each in store.model_versions.everything(conn)] == ["s1", "e1"]
+        assert store.model_versions.get(conn, "none") is None
     assert found is not None
     assert found.metrics == {"n_papers": 3}
     assert found.created_at == NOON.astimezone(UTC)

@@ -19,8 +19,8 @@ from tests.installation import add_reader, fetched, rows, take_in, unnamed
 from triage import store
 from triage.errors import ConfigError, DatabaseError
 from triage.store import Database, open_database
-from triage.store._database import _SQLITE_PRAGMAS
-from triage.tables import source_cursors
+from triage.store.engine.database import _SQLITE_PRAGMAS
+from triage.store.tables import source_cursors
 
 
 @pytest.fixture

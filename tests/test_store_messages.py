@@ -18,7 +18,7 @@ from triage import store
 from triage.domain.records import EventKind, MessageState, OutgoingMessage
 from triage.store import Database
 from triage.store.messages import NEXT_STATES, StoredMessage
-from triage.tables import message_bodies, messages
+from triage.store.tables import message_bodies, messages
 
 UP, DOWN, SAVE = EventKind.VOTE_UP, EventKind.VOTE_DOWN, EventKind.SAVE
 ONE_DAY = timedelta(days=1)

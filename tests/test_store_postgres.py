@@ -12,9 +12,10 @@ from tests import postgres
 from tests.factories import NOON
 from triage import store
 from triage.errors import ConfigError, DatabaseError
-from triage.migrate import differences, upgrade
-from triage.store import Database, _database, open_database
-from triage.tables import SCHEMA_REVISION
+from triage.store import Database, open_database
+from triage.store.engine import database as engine
+from triage.store.migrate import differences, upgrade
+from triage.store.tables import SCHEMA_REVISION
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def why_not(url: str) -> str:
 
 def with_settings(**settings: str) -> tuple[str, ...]:
     """Return what a writer sends first, with other time-outs, for a test cannot wait so long."""
-    sent = _database._POSTGRES_WRITE
+    sent = engine._POSTGRES_WRITE
     for name, value in settings.items():
         old = next(each for each in sent if f"LOCAL {name} " in each)
         sent = tuple(f"SET LOCAL {name} = '{value}'" if each == old else each for each in sent)
@@ -87,7 +88,7 @@ def test_migrations_make_exactly_the_programs_tables() -> None:
 def test_a_writer_has_the_right_to_write_from_its_beginning_on(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_database, "_POSTGRES_WRITE", with_settings(lock_timeout="20ms"))
+    monkeypatch.setattr(engine, "_POSTGRES_WRITE", with_settings(lock_timeout="20ms"))
     with (
         database.write(),
         pytest.raises(DatabaseError, match="is another program holding it"),
@@ -120,7 +121,7 @@ def test_a_writer_that_fell_silent_loses_its_right_and_writes_nothing(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = with_settings(idle_in_transaction_session_timeout="50ms")
-    monkeypatch.setattr(_database, "_POSTGRES_WRITE", settings)
+    monkeypatch.setattr(engine, "_POSTGRES_WRITE", settings)
 
     def freeze_and_wake() -> None:
         with database.write() as frozen:

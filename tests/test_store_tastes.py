@@ -29,10 +29,10 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def again(database: Database, taste: Taste, key: str = "k") -> Taste:
     reader = add_reader(database)
     with database.write() as conn:
-        store.tastes.save(conn, reader.id, key, taste, NOON)
-        content = store.tastes.load(conn, reader.id, key)
+        store.user_models.save(conn, reader.id, key, taste, NOON)
+        content = store.user_models.load(conn, reader.id, key)
     assert content is not None
-    return store.tastes.unpack(content, taste.everybody)
+    return store.user_models.unpack(content, taste.everybody)
 
 
 @pytest.mark.parametrize(
@@ -55,20 +55,20 @@ def test_a_taste_comes_back_bit_by_bit(database: Database, taste: Taste) -> None
 def test_a_taste_is_found_under_its_own_key_only(database: Database) -> None:
     again(database, nothing(PAST), key="old")
     with database.write() as conn:
-        assert store.tastes.load(conn, 1, "new") is None
-        assert store.tastes.load(conn, 2, "old") is None
-        store.tastes.save(conn, 1, "new", nothing(PAST), NOON)
-        assert store.tastes.load(conn, 1, "old") is None
-        assert store.tastes.load(conn, 1, "new") is not None
+        assert store.user_models.load(conn, 1, "new") is None
+        assert store.user_models.load(conn, 2, "old") is None
+        store.user_models.save(conn, 1, "new", nothing(PAST), NOON)
+        assert store.user_models.load(conn, 1, "old") is None
+        assert store.user_models.load(conn, 1, "new") is not None
 
 
 def test_what_all_share_is_kept_for_the_newest_backgrounds(database: Database) -> None:
     weights = np.arange(3, dtype=np.float32)
     with database.write() as conn:
         for n in range(5):
-            store.tastes.save_everybody(conn, f"b{n}", weights + n, NOON + timedelta(days=n))
-        assert store.tastes.everybody(conn, "b0") is None
-        kept = store.tastes.everybody(conn, "b4")
+            store.user_models.save_everybody(conn, f"b{n}", weights + n, NOON + timedelta(days=n))
+        assert store.user_models.everybody(conn, "b0") is None
+        kept = store.user_models.everybody(conn, "b4")
     assert kept is not None
     assert np.array_equal(kept, weights + 4)
     assert [row["name"] for row in rows(database, "user_model_backgrounds")] == ["b2", "b3", "b4"]

@@ -16,7 +16,7 @@ from triage import store, subscribe
 from triage.choices import SubscriberPreferences
 from triage.domain.records import EventKind, Frequency, MessageState, SubscriberState
 from triage.errors import ConfigError, NotFound, TriageError
-from triage.tables import metadata
+from triage.store.tables import metadata
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from sqlalchemy import update
 from tests import topics
 from tests.factories import DAY, NOON
 from tests.installation import add_papers, add_reader, installed
-from triage import history, store, tables, tastes
+from triage import history, store, tastes
 from triage.domain.records import EventKind, Paper, Subscriber, Taste
 from triage.features import feature_matrix
 from triage.ranking import load_profile
-from triage.store import Database
+from triage.store import Database, tables
 from triage.tastes import Tastes
 
 ON = DAY + timedelta(days=20)

@@ -27,8 +27,8 @@ from triage.gate import FEWEST_SLATES
 from triage.serving import serving
 from triage.shelf import clear_away, promote_version, rollback
 from triage.store import Database, open_database
-from triage.store.versions import MODELS_KEPT
-from triage.tables import events, impressions, papers
+from triage.store.model_versions import MODELS_KEPT
+from triage.store.tables import events, impressions, papers
 from triage.train import TrainReport, fit, gathered, train, train_in_words
 from triage.workshop import FileWorkshop
 
@@ -217,7 +217,9 @@ def show_and_hear(
 def served(database: Database) -> list[tuple[str, str]]:
     """Return what served, newest first, as (scorer, encoder)."""
     with database.read() as conn:
-        return [(row.scorer_version, row.encoder_version) for row in store.versions.history(conn)]
+        return [
+            (row.scorer_version, row.encoder_version) for row in store.model_versions.history(conn)
+        ]
 
 
 def train_on(
@@ -492,7 +494,7 @@ def test_a_model_card_holds_figures_that_json_can_hold(
 
 def card_of(database: Database, version: str) -> dict[str, Any]:
     with database.read() as conn:
-        row = store.versions.get(conn, version)
+        row = store.model_versions.get(conn, version)
     assert row is not None
     card: dict[str, Any] = json.loads(json.dumps(row.metrics, allow_nan=False))
     return card
@@ -512,7 +514,9 @@ def pairs(database: Database, workshop: FileWorkshop, clock: StoppedClock) -> li
         ones = np.ones(80, np.float32)
         scorer = workshop.fit_scorer(X, relevance, [10] * 8, ones, encoder.version)
         with database.write() as conn:
-            store.versions.add(conn, scorer.version, "scorer", encoder.version, {}, clock.now())
+            store.model_versions.add(
+                conn, scorer.version, "scorer", encoder.version, {}, clock.now()
+            )
         promote_version(database, workshop, clock, scorer.version)
     return served(database)[::-1]
 
@@ -555,7 +559,7 @@ def test_what_cannot_be_loaded_is_not_promoted(
         with pytest.raises(NotFound, match="triage model list"):
             promote_version(database, workshop, clock, version)
     with database.write() as conn:
-        store.versions.add(conn, "lm-lost", "scorer", pairs[1][1], {}, clock.now())
+        store.model_versions.add(conn, "lm-lost", "scorer", pairs[1][1], {}, clock.now())
     with pytest.raises(ModelError):
         promote_version(database, workshop, clock, "lm-lost")
     assert served(database)[0] == pairs[2]
@@ -579,7 +583,7 @@ def keep_a_model(
     scorer = workshop.fit_scorer(X, relevance, [10] * 8, np.ones(80, np.float32), encoder)
     clock.sleep(3600)
     with database.write() as conn:
-        store.versions.add(conn, scorer.version, "scorer", encoder, {}, clock.now())
+        store.model_versions.add(conn, scorer.version, "scorer", encoder, {}, clock.now())
     return scorer.version
 
 
@@ -608,5 +612,5 @@ def test_old_models_are_deleted_but_none_that_a_roll_back_needs(
 
 def test_training_leaves_no_files_that_nobody_knows(taught: Taught, tmp_path: Path) -> None:
     with taught.database.read() as conn:
-        known = {row.version for row in store.versions.everything(conn)}
+        known = {row.version for row in store.model_versions.everything(conn)}
     assert {path.name for path in (tmp_path / "models").iterdir()} == known

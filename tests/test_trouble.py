@@ -22,7 +22,7 @@ from triage.errors import DatabaseError
 from triage.ingest import ingest
 from triage.resources import example_config
 from triage.sources.files.detect import open_source
-from triage.store import _database
+from triage.store.engine import database
 from triage.subscribe import add
 
 pytestmark = pytest.mark.sqlite("its pages are counted, its file is held")
@@ -85,8 +85,8 @@ def test_a_full_disk_is_said_and_once_there_is_space_everyone_has_one_digest(
 def test_a_database_that_another_program_holds_is_said_and_nothing_is_sent(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    impatient = ("PRAGMA busy_timeout = 50", *_database._SQLITE_PRAGMAS[1:])
-    monkeypatch.setattr(_database, "_SQLITE_PRAGMAS", impatient)
+    impatient = ("PRAGMA busy_timeout = 50", *database._SQLITE_PRAGMAS[1:])
+    monkeypatch.setattr(database, "_SQLITE_PRAGMAS", impatient)
     config = str(app.settings.folder / "triage.toml")
     command = ["--config", config, "run", "--date", str(DAY_ONE)]
     with closing(sqlite3.connect(app.settings.folder / "triage.db")) as other:

@@ -19,7 +19,7 @@ from tests.web_world import World, new_crowd, new_world
 from triage import feedback, store
 from triage.cold_start import ColdStartScorer
 from triage.domain.records import EventKind, Origin
-from triage.tables import events, messages
+from triage.store.tables import events, messages
 from triage.train import fit, lessons_of
 from triage.workshop import FileWorkshop
 

@@ -19,7 +19,7 @@ from triage.domain.protocols import Closed, NotYet, Outcome, Turns
 from triage.domain.request_limits import LONGEST_HOLD, LONGEST_TURN, MOST_FAILURES, Rules, Standing
 from triage.sources.http import client
 from triage.sources.http.local_limiter import OwnTurns
-from triage.turnstile import Turnstile
+from triage.store.shared_limiter import Turnstile
 
 ARXIV = Rules(3.0)
 

@@ -14,7 +14,7 @@ from triage import store
 from triage.domain.protocols import Closed, Outcome
 from triage.domain.request_limits import LONGEST_TURN, Rules
 from triage.store import Database
-from triage.turnstile import Turnstile
+from triage.store.shared_limiter import Turnstile
 
 
 class World:
@@ -66,7 +66,7 @@ def test_failures_and_requests_are_counted_over_all_processes(world: World) -> N
         assert one.take() is None
         world.clock.at = one.end(Outcome.FAILED, 3.0).until
     with world.database.read() as conn:
-        standing = store.gates.load(conn, "arxiv")
+        standing = store.request_limits.load(conn, "arxiv")
     assert (standing.failures, standing.n_asked) == (10, 10)
     closed = world.turnstile("here/3/c").take()
     assert closed is not None
@@ -131,7 +131,7 @@ def test_gates_do_not_wait_for_one_another(world: World) -> None:
 def test_asking_in_vain_writes_nothing(world: World) -> None:
     world.one.take()
     with world.database.read() as conn:
-        before = store.gates.load(conn, "arxiv")
+        before = store.request_limits.load(conn, "arxiv")
     world.other.take()
     with world.database.read() as conn:
-        assert store.gates.load(conn, "arxiv") == before
+        assert store.request_limits.load(conn, "arxiv") == before

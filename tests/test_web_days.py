@@ -10,7 +10,7 @@ from bs4 import BeautifulSoup
 
 from tests.factories import DAY
 from tests.web_world import World, add_papers, new_world, paper_row
-from triage.tables import papers
+from triage.store.tables import papers
 
 YESTERDAY = DAY - timedelta(days=1)
 

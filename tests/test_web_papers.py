@@ -12,7 +12,7 @@ from tests.web_world import World, add_papers, new_world, paper_row
 from triage import store
 from triage.domain.link_tokens import Purpose
 from triage.domain.records import EventKind
-from triage.tables import events, papers
+from triage.store.tables import events, papers
 
 
 @pytest.fixture

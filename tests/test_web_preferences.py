@@ -22,7 +22,7 @@ from triage.domain.records import (
     Subscriber,
     SubscriberState,
 )
-from triage.tables import metadata
+from triage.store.tables import metadata
 
 
 @pytest.fixture

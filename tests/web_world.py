@@ -39,7 +39,7 @@ from triage.notes import composer
 from triage.render import render_digest
 from triage.settings import MailSettings, Settings, Site
 from triage.store import Database
-from triage.tables import metadata
+from triage.store.tables import metadata
 from triage.web import create_app
 
 SECRET = "a secret of the tests, 32 or more characters"

@@ -49,10 +49,11 @@ def mixed(*, url: str, said: str, first: int, often: bool) -> None:
     from triage.domain.records import EventKind, OutgoingMessage
     from triage.outbox import Outbox
     from triage.sender_context import Ambiguous, Rules, SenderContext
-    from triage.store import _checkpoint, open_database
+    from triage.store import open_database
+    from triage.store.engine import checkpoint
 
     if often:
-        _checkpoint.ENOUGH_BYTES, _checkpoint.AT_MOST_EVERY_S = 50_000, 0.0
+        checkpoint.ENOUGH_BYTES, checkpoint.AT_MOST_EVERY_S = 50_000, 0.0
     database = open_database(url)
     tell = Acknowledged(said)
 
@@ -121,9 +122,10 @@ def ahead(*, url: str, said: str, n: int) -> None:
     import signal
 
     from triage import store
-    from triage.store import _checkpoint, open_database
+    from triage.store import open_database
+    from triage.store.engine import checkpoint
 
-    _checkpoint.ENOUGH_BYTES = 2**40
+    checkpoint.ENOUGH_BYTES = 2**40
     database = open_database(url)
     tell = Acknowledged(said)
     for k in range(n):

@@ -433,8 +433,8 @@ def initialise(folder: Path, example: str) -> tuple[Path, bool]:
     Raises:
         ConfigError: the folder cannot be written.
     """
-    from triage.migrate import upgrade
     from triage.reconcile import disagreement
+    from triage.store.migrate import upgrade
 
     config = folder / CONFIG_NAME
     if config.exists():

@@ -18,7 +18,7 @@ from triage.errors import DatabaseError
 from triage.journal import Journal
 from triage.reconcile import KEPT, complete, unknown
 from triage.store import Database
-from triage.store.books import Entry
+from triage.store.audit_queries import Entry
 
 MEND = (
     "stop triage; restore the newest back-up in which `triage audit` finds no fault; then run"
@@ -89,20 +89,20 @@ def audit(
     found: dict[str, list[str]] = {}
     with database.read() as conn:
         forgotten_before = store.attempts.forgotten_before(conn)
-        for entry in store.books.entries(conn, since):
+        for entry in store.audit_queries.entries(conn, since):
             for what in _faults_of(entry, forgotten_before):
                 found.setdefault(what, []).append(entry.message_id)
-        found |= store.books.orphans(conn, since)
-        days = store.books.days(conn, since)
+        found |= store.audit_queries.orphans(conn, since)
+        days = store.audit_queries.days(conn, since)
         found["dates with a wrong number of digests"] = [
             f"{on}: {counts['due']} due, {n} accounted for"
             for on, counts in days.items()
             if (n := sum(counts.get(state, 0) for state in _STATES)) != counts["due"]
         ]
         if since is None:
-            found |= store.books.doubles(conn)
-            found["messages whose bytes have changed"] = store.books.changed_bytes(conn)
-        resends = store.books.n_resends(conn, since)
+            found |= store.audit_queries.doubles(conn)
+            found["messages whose bytes have changed"] = store.audit_queries.changed_bytes(conn)
+        resends = store.audit_queries.n_resends(conn, since)
     faults = [Fault(what, tuple(ids)) for what, ids in found.items() if ids]
     if journal is not None:
         if damage := journal.damage():
@@ -153,7 +153,7 @@ def _faults_of_place(entry: Entry) -> Iterator[str]:
     if entry.email is None:
         yield "messages without a subscriber"
     if entry.slate_public_id is None:
-        if entry.kind == store.journals.DIGEST:
+        if entry.kind == store.sent_log.DIGEST:
             yield "messages without a slate"
     elif (entry.slate_subscriber_id, entry.slate_on) != (entry.subscriber_id, entry.on):
         yield "messages whose subscriber or date differs from their slate"

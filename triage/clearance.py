@@ -22,7 +22,7 @@ from triage.domain.records import SubscriberState
 from triage.errors import DatabaseError
 from triage.journal import Journal
 from triage.reconcile import disagreement
-from triage.store import Database, figures, health
+from triage.store import Database, health, report_queries
 
 log = structlog.get_logger()
 
@@ -88,9 +88,9 @@ class Clearance:
     def _check_set_up(self) -> str:
         """Place a hold while the set-up is red and there is mail or an active subscriber."""
         with self._database.read() as conn:
-            reason = store.holds.reasons(conn).get(SET_UP, "")
+            reason = store.sending_holds.reasons(conn).get(SET_UP, "")
             is_needed = store.messages.waiting_bytes(conn) or (
-                figures.subscribers_by_state(conn).get(SubscriberState.ACTIVE)
+                report_queries.subscribers_by_state(conn).get(SubscriberState.ACTIVE)
             )
         red = self._red() if is_needed else ""
         why = red and (
@@ -99,9 +99,9 @@ class Clearance:
         )
         if why != reason:
             with self._database.write() as conn:
-                store.holds.lift(conn, SET_UP)
+                store.sending_holds.lift(conn, SET_UP)
                 if why:
-                    store.holds.place(conn, SET_UP, why, self._clock.now())
+                    store.sending_holds.place(conn, SET_UP, why, self._clock.now())
         return why
 
     def _damage(self) -> str:

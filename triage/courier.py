@@ -167,7 +167,7 @@ class Courier:
         pass_by("claiming")
         now = self._clock.now()
         rates = self._rates(conn, message, now)
-        buckets = store.paces.load(conn, rates) if rates else {}
+        buckets = store.send_rates.load(conn, rates) if rates else {}
         tokens = {
             name: tokens_now(
                 buckets.get(name), rate, now, RAMP_UP_BURST_S if name == RAMP_UP else BURST_S
@@ -176,7 +176,7 @@ class Courier:
         }
         for name, n_tokens in tokens.items():
             if n_tokens < WHOLE:
-                store.paces.save(conn, name, n_tokens, now)
+                store.send_rates.save(conn, name, n_tokens, now)
                 return Later(name, next_token_at(n_tokens, rates[name], now))
         if now - message.created_at >= SEND_WINDOW and not message.resends:
             cancelled = self._cancel_unwanted(conn, message, now)
@@ -195,7 +195,7 @@ class Courier:
         if claimed is None:
             return self._cancel_unwanted(conn, message, now)
         for name, n_tokens in tokens.items():
-            store.paces.save(conn, name, max(n_tokens - 1.0, 0.0), now)
+            store.send_rates.save(conn, name, max(n_tokens - 1.0, 0.0), now)
         store.attempts.begin(conn, claimed.id, claimed.lease_epoch, now)
         return claimed, store.messages.mime(conn, claimed.id)
 
@@ -203,7 +203,7 @@ class Courier:
         pace, day = self._rules.pace, None
         if pace.ramp_up_per_hour and message.kind == store.messages.DIGEST:
             # Only digests count: mail that somebody has just requested is not delayed.
-            day = (now - store.paces.begun(conn, f"from {self._rules.sender}", now)).days
+            day = (now - store.send_rates.begun(conn, f"from {self._rules.sender}", now)).days
         return pace.rates(domain_of(message.recipient), day)
 
     def _doubt(self, conn: Connection, claimed: StoredMessage) -> StoredMessage | State | None:

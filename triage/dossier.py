@@ -22,7 +22,7 @@ def export(
     could be used to act as the subscriber, such as a code to log in, is named and not shown.
     """
     with db.read() as conn:
-        rows = store.personal.rows_of(conn, subscriber.id, address_hash(subscriber.email))
+        rows = store.personal_data.rows_of(conn, subscriber.id, address_hash(subscriber.email))
     document = {"subscriber": subscriber.email, "exported_at": clock.now(), "tables": rows}
     return json.dumps(document, default=_plain, ensure_ascii=False, indent=1)
 

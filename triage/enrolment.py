@@ -29,7 +29,7 @@ from triage.domain.records import OutgoingMessage, Subscriber, SubscriberState
 from triage.errors import ConfigError, MessageError, NotFound, TokenError, TokenExpired
 from triage.sessions import fingerprint
 from triage.store import Database
-from triage.store.accounts import Ask
+from triage.store.signups import Ask
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -149,11 +149,11 @@ class Enrolment:
         with self._database.write() as conn:
             # Under attack there is more to answer than may be: it never grows without end, and
             # one network cannot fill it alone. Its own share is looked at only while there is room.
-            if store.accounts.n_unanswered(conn) >= MOST_WAITING:
+            if store.signups.n_unanswered(conn) >= MOST_WAITING:
                 return
-            from_there = store.accounts.n_unanswered_from(conn, ask["network"])
+            from_there = store.signups.n_unanswered_from(conn, ask["network"])
             if from_there < MOST_WAITING_OF_NETWORK:
-                store.accounts.add(conn, **ask)
+                store.signups.add(conn, **ask)
 
     def _new_ask(self, kind: Kind, email: str, network: str, **fields: Any) -> dict[str, Any]:
         return {
@@ -173,7 +173,7 @@ class Enrolment:
         """Queue the mails that are asked for and within the limits; return how many those are."""
         n_sent = 0
         with self._database.read() as conn:
-            waiting = store.accounts.unanswered(conn, AT_ONCE)
+            waiting = store.signups.unanswered(conn, AT_ONCE)
         for ask in waiting:
             try:
                 with self._database.write() as conn:
@@ -182,23 +182,23 @@ class Enrolment:
                 # One address that no mail can go to must not keep the others waiting.
                 log.warning("not answered", ask=ask.public_id, why=str(error))
                 with self._database.write() as conn:
-                    store.accounts.forget(conn, ask)
+                    store.signups.forget(conn, ask)
         return n_sent
 
     def tidy(self) -> str:
         """Forget wishes that are long over, and addresses that nobody ever confirmed."""
         now = self._clock.now()
         with self._database.write() as conn:
-            store.accounts.forget_before(conn, now - KEPT)
+            store.signups.forget_before(conn, now - KEPT)
             n = store.subscribers.forget_pending(conn, now - CONFIRM_WITHIN)
         return f"{n} addresses were never confirmed and are forgotten"
 
     def _answer(self, conn: Connection, ask: Ask, now: datetime) -> bool:
-        if not store.accounts.answer(conn, ask, now):
+        if not store.signups.answer(conn, ask, now):
             return False
         note = self._note_for(conn, ask, now)
         if note is None or not self._send(conn, *note, ask.public_id, now):
-            store.accounts.forget(conn, ask)
+            store.signups.forget(conn, ask)
             return False
         return True
 
@@ -231,7 +231,7 @@ class Enrolment:
     def _is_too_often(self, conn: Connection, ask: Ask, now: datetime) -> bool:
         """Tell whether too many were answered; this one counts as answered already."""
         own = _LOGINS if ask.kind == Kind.LOGIN else _CONFIRMATIONS
-        n_answered = store.accounts.n_answered
+        n_answered = store.signups.n_answered
         if any(
             n_answered(conn, now - span, [ask.kind], address_key=ask.address_key) > most
             for span, most in own
@@ -264,7 +264,7 @@ class Enrolment:
             if not left or subscriber.state is not SubscriberState.ACTIVE:
                 return ""
             ask = self._new_ask(Kind.LEAVE, subscriber.email, "", answered_at=now)
-            store.accounts.add(conn, **ask)
+            store.signups.add(conn, **ask)
             self._send(conn, NoteKind.GOODBYE, subscriber, ask["public_id"], now)
             return self._token(NoteKind.GOODBYE, subscriber, ask["public_id"], now)
 
@@ -317,13 +317,13 @@ class Enrolment:
         now = self._clock.now()
         claims = self._keyring.verify(token, Purpose.CONFIRM, now)
         with self._database.write() as conn:
-            ask = store.accounts.by_public_id(conn, claims.slate)
+            ask = store.signups.by_public_id(conn, claims.slate)
             subscriber = store.subscribers.by_public_id(conn, claims.subscriber)
             if ask is None or subscriber is None:
                 raise TokenExpired("this address waited too long for its confirmation")
             if subscriber.state is SubscriberState.SUPPRESSED:
                 raise TokenError("nothing is sent to this address any more")
-            if not store.accounts.use(conn, ask, now):
+            if not store.signups.use(conn, ask, now):
                 if subscriber.state is not SubscriberState.ACTIVE:
                     raise TokenExpired("this link was used; digests were stopped since")
                 return subscriber

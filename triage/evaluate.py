@@ -216,7 +216,7 @@ def _as_it_stands(database: Database, workshop: Workshop, clock: Clock, on: date
         ModelError: the pair's files cannot be used.
     """
     with database.read() as conn:
-        history = store.versions.history(conn)
+        history = store.model_versions.history(conn)
     if not history:
         return serving(database, workshop, clock, on)
     newest = history[0]
@@ -233,7 +233,7 @@ def _contender(database: Database, workshop: Workshop, base: Serving, name: str)
         return Contender(name, cold.version, pair, _taught_until(database, pair))
     version = base.scorer.version if name == SERVING else name
     with database.read() as conn:
-        row = store.versions.get(conn, version)
+        row = store.model_versions.get(conn, version)
     if name == SERVING:
         return Contender(name, version, base, _taught_until(database, base))
     if row is None or row.kind != "scorer":
@@ -250,7 +250,7 @@ def _taught_until(database: Database, pair: Serving) -> date | None:
     days = [taught_until(database, pair.scorer)]
     if pair.encoder.since:
         with database.read() as conn:
-            encoder = store.versions.get(conn, pair.encoder.version)
+            encoder = store.model_versions.get(conn, pair.encoder.version)
         days.append(encoder.created_at.date() if encoder else None)
     return max((day for day in days if day), default=None)
 
@@ -363,7 +363,7 @@ def _notes(
                 f" on those days its figures are memory and no evidence; {n_fresh} of"
                 f" {len(moments)} slates are later, and `unseen` is of them alone"
             )
-    row = store.versions.get(conn, base.encoder.version)
+    row = store.model_versions.get(conn, base.encoder.version)
     if row is not None:
         likes = " and to what readers liked" if base.encoder.since else "; it knows no votes"
         notes.append(

@@ -35,10 +35,10 @@ def address(
     The same addresses come every time until the feed is revoked.
     """
     with db.write() as conn:
-        found = store.feeds.of(conn, subscriber.id)
+        found = store.digest_feeds.of(conn, subscriber.id)
         if found is None:
             found = secrets.token_hex(10), clock.now()
-            store.feeds.add(conn, subscriber.id, *found)
+            store.digest_feeds.add(conn, subscriber.id, *found)
     public_id, made_at = found
     return links(keyring, Claims(subscriber.public_id, made_at, public_id), base_url)
 
@@ -53,14 +53,14 @@ def links(keyring: Keyring, claims: Claims, base_url: str) -> FeedLinks:
 def revoke(db: Database, subscriber: Subscriber) -> bool:
     """Let the addresses of a subscriber's feed lead nowhere; return False if there were none."""
     with db.write() as conn:
-        return store.feeds.revoke(conn, subscriber.id)
+        return store.digest_feeds.revoke(conn, subscriber.id)
 
 
 def digests(db: Database, claims: Claims, today: date) -> list[Slate] | None:
     """Return the digests of the last two weeks, newest first; None if the feed was revoked."""
     with db.read() as conn:
         subscriber = store.subscribers.by_public_id(conn, claims.subscriber)
-        live = store.feeds.of(conn, subscriber.id) if subscriber is not None else None
+        live = store.digest_feeds.of(conn, subscriber.id) if subscriber is not None else None
         if subscriber is None or live is None or live[0] != claims.slate:
             return None
         days = (today - timedelta(days=back) for back in range(-1, DAYS))

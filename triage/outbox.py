@@ -135,7 +135,7 @@ class Outbox:
     def _send_due(self, report: Report, *, only_notes: bool = False) -> str:
         """Send what is due once; return what to mend if that is not possible, else ""."""
         with self._database.read() as conn:
-            holds = store.holds.reasons(conn)
+            holds = store.sending_holds.reasons(conn)
             now = self._clock.now()
             waiting = [] if holds else store.messages.waiting(conn, now, only_notes=only_notes)
         if holds:

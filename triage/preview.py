@@ -83,7 +83,7 @@ class Previews:
             return kept
         pair = promoted(self._database, self._workshop)
         with self._database.read() as conn:
-            on = store.days.newest(conn)
+            on = store.listing_days.newest(conn)
             if pair is None or on is None:
                 return None
             pool = load_pool(conn, pair.encoder, on, DAYS - 1)

@@ -86,7 +86,7 @@ def disagreement(database: Database, journal: Journal, clock: Clock) -> str:
                 )
     if why:
         with database.write() as conn:
-            store.holds.place(conn, HOLD, why, clock.now())
+            store.sending_holds.place(conn, HOLD, why, clock.now())
     return why
 
 
@@ -123,10 +123,10 @@ def reconcile(
         generation = secrets.token_hex(16)
         journal.restart(generation, now)
         with database.write() as conn:
-            store.journals.adopt(conn, _name(database), generation, now)
+            store.sent_log.adopt(conn, _name(database), generation, now)
     complete(database, journal, now - KEPT)
     with database.write() as conn:
-        store.holds.lift(conn, HOLD)
+        store.sending_holds.lift(conn, HOLD)
     return agreed
 
 
@@ -138,7 +138,7 @@ def complete(database: Database, journal: Journal, since: datetime) -> int:
     # A clock may have been set back, so lines may be slightly out of order.
     ids = {sent.message_id for sent in journal.readable() if sent.at >= since - timedelta(days=1)}
     with database.read() as conn:
-        missing = store.journals.unjournalled(conn, ids, since)
+        missing = store.sent_log.unjournalled(conn, ids, since)
     for sent in missing:
         journal.add(sent)
     return len(missing)
@@ -152,7 +152,7 @@ def _name(database: Database) -> str:
 def _lost(database: Database, journal: Journal, clock: Clock) -> str:
     """Return what is wrong with the sent log as a whole, or ""; create it for a new database."""
     with database.read() as conn:
-        expected = store.journals.generation(conn, _name(database))
+        expected = store.sent_log.generation(conn, _name(database))
     try:
         found = journal.generation()
     except JournalDamaged as error:
@@ -161,7 +161,7 @@ def _lost(database: Database, journal: Journal, clock: Clock) -> str:
         # The file is created first: after a crash in between the next start adopts it.
         found = found or journal.begin(secrets.token_hex(16), clock.now())
         with database.write() as conn:
-            store.journals.adopt(conn, _name(database), found, clock.now())
+            store.sent_log.adopt(conn, _name(database), found, clock.now())
     elif found is None:
         return f"the sent log {journal.path} is missing: put it back; or, {_CHOICE}"
     elif found != expected:
@@ -175,7 +175,7 @@ def _unknown(
     """Yield, in parts, what the log has as sent and the database could send again."""
     while part := list(islice(lines, CHUNK)):
         with database.read() as conn:
-            states = store.journals.states(conn, part)
+            states = store.sent_log.states(conn, part)
         found = [sent for sent in part if sent.key in states and states[sent.key] not in _HARMLESS]
         if found:
             yield found
@@ -186,12 +186,12 @@ def _unknown(
 def _mend(database: Database, part: list[Sent], agreed: Agreed) -> None:
     with database.write() as conn:
         for sent in part:
-            message = store.journals.find(conn, sent.key)
+            message = store.sent_log.find(conn, sent.key)
             if message is None:
-                store.journals.leave_tombstone(conn, sent, State.SENT, REPLY)
+                store.sent_log.leave_tombstone(conn, sent, State.SENT, REPLY)
                 agreed.tombstones += 1
             elif message.state not in _OVER:
-                store.journals.mark_sent(conn, message, sent, REPLY)
+                store.sent_log.mark_sent(conn, message, sent, REPLY)
                 agreed.marked += 1
 
 
@@ -215,7 +215,7 @@ def _skip(database: Database, clock: Clock) -> int:
             on = latest_digest_on(now, subscriber.hour, subscriber.zone, subscriber.weekdays)
             if on is not None and store.slates.by_day(conn, subscriber.id, on) is None:
                 name = f"skipped.{secrets.token_hex(10)}"
-                skipped = Sent(now, name, subscriber.public_id, on, store.journals.DIGEST)
-                store.journals.leave_tombstone(conn, skipped, State.SKIPPED, "", UNKNOWN)
+                skipped = Sent(now, name, subscriber.public_id, on, store.sent_log.DIGEST)
+                store.sent_log.leave_tombstone(conn, skipped, State.SKIPPED, "", UNKNOWN)
                 due += 1
     return len(waiting) + due

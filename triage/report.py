@@ -20,7 +20,7 @@ from triage.domain.paper_ids import source_name
 from triage.domain.records import EventKind, MessageState, Policy, SubscriberState, Verdict
 from triage.domain.source_records import SourceDay
 from triage.resources import templates, templates_dir
-from triage.store import Database, figures, holds, papers, sources, versions
+from triage.store import Database, model_versions, papers, report_queries, sending_holds, sources
 
 DAYS = 90
 K = TypeVar("K", EventKind, MessageState)
@@ -229,30 +229,30 @@ def history(database: Database, now: datetime, n_days: int = DAYS) -> History:
     with database.read() as conn:
         lives = [
             Pair(each.scorer_version, each.encoder_version, each.at, each.why)
-            for each in versions.history(conn)
+            for each in model_versions.history(conn)
         ]
         return History(
             at=now,
             first=first,
             last=last,
             sources=_sources(sources.days(conn, first, last)),
-            deliveries=figures.deliveries(conn, first, last),
-            votes=figures.votes(conn, first, last),
-            shown=figures.shown(conn, first, last),
-            n_returned=figures.returned(conn, first, last),
-            n_answered=figures.answered(conn, first, last),
+            deliveries=report_queries.deliveries(conn, first, last),
+            votes=report_queries.votes(conn, first, last),
+            shown=report_queries.shown(conn, first, last),
+            n_returned=report_queries.returned(conn, first, last),
+            n_answered=report_queries.answered(conn, first, last),
             trainings=tuple(
                 _training(row)
-                for row in reversed(versions.everything(conn))
+                for row in reversed(model_versions.everything(conn))
                 if row.kind == "scorer" and first <= row.created_at.date() <= last
             ),
             lives=tuple(pair for pair in lives if first <= pair.since.date() <= last),
             serving=lives[0] if lives else None,
-            messages=figures.messages_by_state(conn),
-            subscribers=figures.subscribers_by_state(conn),
+            messages=report_queries.messages_by_state(conn),
+            subscribers=report_queries.subscribers_by_state(conn),
             n_papers=papers.count(conn),
-            database_bytes=figures.size_bytes(conn),
-            holds=tuple(holds.reasons(conn).values()),
+            database_bytes=report_queries.size_bytes(conn),
+            holds=tuple(sending_holds.reasons(conn).values()),
         )
 
 

@@ -192,7 +192,7 @@ class Search:
     def _encoder(self, conn: Connection) -> Encoder | None:
         if self._workshop is None:
             return None
-        versions = [pair.encoder_version for pair in store.versions.history(conn)]
+        versions = [pair.encoder_version for pair in store.model_versions.history(conn)]
         for version in dict.fromkeys(versions):
             try:
                 return self._workshop.load_encoder(version)

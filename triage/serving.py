@@ -69,7 +69,7 @@ def refreshed(
 def promoted(database: Database, workshop: Workshop) -> Serving | None:
     """Return the newest promoted pair that can be loaded."""
     with database.read() as conn:
-        history = store.versions.history(conn)
+        history = store.model_versions.history(conn)
     for promotion in history:
         try:
             encoder = workshop.load_encoder(promotion.encoder_version)
@@ -82,7 +82,7 @@ def promoted(database: Database, workshop: Workshop) -> Serving | None:
 def _due(database: Database, encoder: Encoder, on: date) -> bool:
     with database.read() as conn:
         n_papers = store.papers.count(conn)
-        fitted = store.versions.get(conn, encoder.version)
+        fitted = store.model_versions.get(conn, encoder.version)
     if fitted is None:
         return False
     return encoder_due(fitted.metrics["n_papers"], fitted.created_at.date(), n_papers, on)
@@ -121,7 +121,7 @@ def fit_encoder(database: Database, workshop: Workshop, clock: Clock) -> Encoder
     encoder = workshop.fit_encoder(texts, authors, likes, listed)
     with database.write() as conn:
         metrics = {"n_papers": len(texts)}
-        store.versions.add(conn, encoder.version, "encoder", None, metrics, clock.now())
+        store.model_versions.add(conn, encoder.version, "encoder", None, metrics, clock.now())
     log.info("encoder fitted", version=encoder.version, papers=len(texts))
     return encoder
 
@@ -129,8 +129,8 @@ def fit_encoder(database: Database, workshop: Workshop, clock: Clock) -> Encoder
 def promote(database: Database, clock: Clock, scorer: Scorer, encoder: Encoder, why: str) -> None:
     """Let a pair serve from now on; vectors that no recent pair needs are dropped."""
     with database.write() as conn:
-        store.versions.promote(conn, scorer.version, encoder.version, why, clock.now())
-        recent = store.versions.history(conn)[:PAIRS_KEPT]
+        store.model_versions.promote(conn, scorer.version, encoder.version, why, clock.now())
+        recent = store.model_versions.history(conn)[:PAIRS_KEPT]
         store.encodings.drop_others(conn, [pair.encoder_version for pair in recent])
     log.info("promoted", scorer=scorer.version, encoder=encoder.version, why=why)
 
@@ -138,7 +138,7 @@ def promote(database: Database, clock: Clock, scorer: Scorer, encoder: Encoder, 
 def taught_until(database: Database, scorer: Scorer) -> date | None:
     """Return the newest day that a kept scorer has learned from, None if from none."""
     with database.read() as conn:
-        row = store.versions.get(conn, scorer.version)
+        row = store.model_versions.get(conn, scorer.version)
     told = row.metrics.get("taught_until") if row else None
     return date.fromisoformat(told) if told else None
 

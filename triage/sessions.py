@@ -13,7 +13,7 @@ from triage.domain.protocols import Clock
 from triage.domain.records import Subscriber
 from triage.errors import TokenError, TokenExpired
 from triage.store import Database
-from triage.store.accounts import Ask
+from triage.store.signups import Ask
 
 SESSION = timedelta(days=30)
 MOST_TRIES = 5
@@ -43,22 +43,22 @@ class Sessions:
         claims = self._keyring.verify(token, Purpose.LOGIN, now)
         secret = secrets.token_urlsafe(32)
         with self._database.write() as conn:
-            ask = store.accounts.by_public_id(conn, claims.slate)
+            ask = store.signups.by_public_id(conn, claims.slate)
             subscriber = store.subscribers.by_public_id(conn, claims.subscriber)
             if ask is None or subscriber is None or ask.used_at is not None:
                 raise TokenExpired(_USED)
             is_bound = _is_bound(ask, kept, code)
             if is_bound:
-                if not store.accounts.use(conn, ask, now):
+                if not store.signups.use(conn, ask, now):
                     raise TokenExpired(_USED)
-                store.accounts.begin_session(
+                store.signups.begin_session(
                     conn, fingerprint(secret), subscriber.id, now, now + SESSION
                 )
             else:
                 # A wrong code is counted, so this transaction ends well.
-                store.accounts.count_try(conn, ask)
+                store.signups.count_try(conn, ask)
                 if ask.tries + 1 >= MOST_TRIES:
-                    store.accounts.use(conn, ask, now)
+                    store.signups.use(conn, ask, now)
         if not is_bound:
             raise TokenError("that is not the code which the page showed that asked for this link")
         return secret
@@ -72,7 +72,7 @@ class Sessions:
         """
         claims = self._keyring.verify(token, Purpose.LOGIN, self._clock.now())
         with self._database.read() as conn:
-            ask = store.accounts.by_public_id(conn, claims.slate)
+            ask = store.signups.by_public_id(conn, claims.slate)
         if ask is None or ask.used_at is not None:
             raise TokenExpired(_USED)
         return _is_bound(ask, kept, "")
@@ -82,13 +82,13 @@ class Sessions:
         if not secret:
             return None
         with self._database.read() as conn:
-            id = store.accounts.session(conn, fingerprint(secret), self._clock.now())
+            id = store.signups.session(conn, fingerprint(secret), self._clock.now())
             return store.subscribers.by_id(conn, id) if id is not None else None
 
     def end_all(self, subscriber: Subscriber) -> None:
         """End every session of a subscriber, on whatever device."""
         with self._database.write() as conn:
-            store.accounts.end_sessions(conn, subscriber.id)
+            store.signups.end_sessions(conn, subscriber.id)
 
 
 def fingerprint(secret: str) -> str:

@@ -13,7 +13,7 @@ from triage.domain.protocols import Clock, Workshop
 from triage.errors import NotFound
 from triage.serving import Serving, promote
 from triage.store import Database
-from triage.store.versions import MODELS_KEPT
+from triage.store.model_versions import MODELS_KEPT
 
 ROLLED_BACK = "rolled back by hand"
 
@@ -25,8 +25,8 @@ def clear_away(database: Database, workshop: Workshop, clock: Clock) -> list[str
     roll-backs would reach, and the encoders of all of them.
     """
     with database.read() as conn:
-        versions = store.versions.everything(conn)
-        history = store.versions.history(conn)
+        versions = store.model_versions.everything(conn)
+        history = store.model_versions.history(conn)
     served = [(each.scorer_version, each.encoder_version) for each in history]
     pairs = {
         *list(dict.fromkeys(served))[:MODELS_KEPT],
@@ -42,7 +42,7 @@ def clear_away(database: Database, workshop: Workshop, clock: Clock) -> list[str
     for version in gone:
         workshop.discard(version)
         with database.write() as conn:
-            store.versions.mark_deleted(conn, version, clock.now())
+            store.model_versions.mark_deleted(conn, version, clock.now())
     return gone
 
 
@@ -54,7 +54,7 @@ def promote_version(database: Database, workshop: Workshop, clock: Clock, versio
         ModelError: its files, or its encoder's, cannot be used.
     """
     with database.read() as conn:
-        row = store.versions.get(conn, version)
+        row = store.model_versions.get(conn, version)
     if row is None or row.kind != "scorer":
         raise NotFound(f"there is no scorer {version}: `triage model list` shows them")
     pair = Serving(workshop.load_encoder(row.encoder_version), workshop.load_scorer(version))
@@ -69,7 +69,7 @@ def rollback(database: Database, workshop: Workshop, clock: Clock) -> Serving:
         ModelError: the earlier pair's files cannot be used.
     """
     with database.read() as conn:
-        history = store.versions.history(conn)
+        history = store.model_versions.history(conn)
     served = _standing(history)
     if len(served) < 2:
         raise NotFound("nothing served before the present pair")
@@ -79,7 +79,7 @@ def rollback(database: Database, workshop: Workshop, clock: Clock) -> Serving:
     return pair
 
 
-def _standing(history: Sequence[store.versions.Promotion]) -> list[tuple[str, str]]:
+def _standing(history: Sequence[store.model_versions.Promotion]) -> list[tuple[str, str]]:
     """Return the pairs that a roll-back goes through, the serving one last."""
     served: list[tuple[str, str]] = []
     for row in reversed(history):

@@ -198,7 +198,7 @@ def change(db: Database, public_id: str, **wanted: Any) -> Subscriber:
 def start_afresh(db: Database, subscriber: Subscriber) -> int:
     """Forget every vote of a subscriber and all that was learned of them; return how many votes."""
     with db.write() as conn:
-        store.tastes.forget(conn, subscriber.id)
+        store.user_models.forget(conn, subscriber.id)
         store.interests.forget(conn, subscriber.id)
         return store.events.forget(conn, subscriber.id)
 

@@ -88,22 +88,22 @@ class Tastes:
         fresh = self._fresh.pop(subscriber_id, None)
         if fresh is None or not self._kept:
             return
-        store.tastes.save(conn, subscriber_id, fresh.key, fresh.taste, at)
+        store.user_models.save(conn, subscriber_id, fresh.key, fresh.taste, at)
         if fresh.name not in self._everybody:
-            store.tastes.save_everybody(conn, fresh.name, fresh.taste.everybody, at)
+            store.user_models.save_everybody(conn, fresh.name, fresh.taste.everybody, at)
             self._everybody[fresh.name] = fresh.taste.everybody
 
     def _again(self, conn: Connection, profile: Profile, name: str, key: str) -> Taste | None:
-        content = store.tastes.load(conn, profile.subscriber.id, key)
+        content = store.user_models.load(conn, profile.subscriber.id, key)
         if content is None:
             return None
         if name not in self._everybody:
-            shared = store.tastes.everybody(conn, name)
+            shared = store.user_models.everybody(conn, name)
             if shared is None or len(shared) != profile.interests.words.shape[1]:
                 return None
             self._everybody[name] = shared
         try:
-            return store.tastes.unpack(content, self._everybody[name])
+            return store.user_models.unpack(content, self._everybody[name])
         except Exception:
             log.exception("kept taste is damaged", subscriber=profile.subscriber.public_id)
             return None

@@ -158,7 +158,9 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
     card = _card(report, model, trial.later, figures, looks) | workshop.facts(report.version)
     card["past_days"] = len(model.examples.group_sizes)
     with database.write() as conn:
-        store.versions.add(conn, report.version, "scorer", trial.encoder.version, card, clock.now())
+        store.model_versions.add(
+            conn, report.version, "scorer", trial.encoder.version, card, clock.now()
+        )
     if winner is Winner.CHALLENGER:
         promote(database, clock, model.scorer, trial.encoder, why)
     elif winner is Winner.COLD:
@@ -347,7 +349,7 @@ def fit(
 
 def _is_known(database: Database, version: str) -> bool:
     with database.read() as conn:
-        return store.versions.get(conn, version) is not None
+        return store.model_versions.get(conn, version) is not None
 
 
 def _against_peers(database: Database, challenger: Scorer, later: Lessons) -> dict[str, Interval]:

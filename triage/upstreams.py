@@ -210,7 +210,7 @@ class Upstreams:
         from triage.domain.request_limits import Rules
         from triage.sources.http.client import Gate, user_agent
         from triage.sources.http.public_only import PinnedTransport
-        from triage.turnstile import Turnstile
+        from triage.store.shared_limiter import Turnstile
 
         key = f"{name}, public" if is_public else name
         if key not in self._gates:

@@ -24,8 +24,8 @@ from triage.app import initialise, open_app
 from triage.choices import SubscriberPreferences
 from triage.demo.story import PAPERS
 from triage.resources import example_config
+from triage.store.tables import message_bodies, messages
 from triage.subscribe import add
-from triage.tables import message_bodies, messages
 
 INTERESTS = (
     "large language models that reason",

@@ -22,7 +22,7 @@ from triage.app import App, initialise, open_app
 from triage.demo.story import PAPERS
 from triage.domain.records import Frequency
 from triage.resources import example_config
-from triage.tables import message_bodies, messages
+from triage.store.tables import message_bodies, messages
 
 N_READERS = 2_000
 WEDNESDAY = date(2025, 6, 25)

@@ -23,10 +23,9 @@ def command() -> None:
 @click.pass_context
 def upgrade(ctx: click.Context) -> None:
     """Bring the database to this program's schema, after a back-up."""
-    from triage import tables
-    from triage.migrate import upgrade as upgrade_database
     from triage.reconcile import disagreement
-    from triage.store import revision_of
+    from triage.store import revision_of, tables
+    from triage.store.migrate import upgrade as upgrade_database
 
     app = opened(ctx)
     database = app.unchecked_database
@@ -49,7 +48,7 @@ def upgrade(ctx: click.Context) -> None:
 @click.pass_context
 def check(ctx: click.Context) -> None:
     """Compare the database with what this program expects."""
-    from triage.migrate import differences
+    from triage.store.migrate import differences
 
     app = opened(ctx)
     found = differences(app.database)

@@ -25,8 +25,8 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     from triage import store
 
     with opened(ctx).database.read() as conn:
-        versions = store.versions.everything(conn)
-        history = store.versions.history(conn)
+        versions = store.model_versions.everything(conn)
+        history = store.model_versions.history(conn)
     serves = {history[0].scorer_version, history[0].encoder_version} if history else set()
     rows = [
         {
@@ -57,7 +57,7 @@ def show_(ctx: click.Context, version: str, as_json: bool) -> None:
     from triage import store
 
     with opened(ctx).database.read() as conn:
-        row = store.versions.get(conn, version)
+        row = store.model_versions.get(conn, version)
     if row is None:
         raise NotFound(f"there is no model {version}: `triage model list` shows them")
     card = {"version": row.version, "kind": row.kind, **row.metrics}

@@ -26,7 +26,7 @@ def list_(ctx: click.Context, states: tuple[str, ...], limit: int | None, as_jso
 
     with opened(ctx).database.read() as conn:
         rows = store.messages.listing(conn, states, limit)
-        holds = store.holds.reasons(conn)
+        holds = store.sending_holds.reasons(conn)
     show(rows, as_json=as_json, empty="no messages")
     for name, why in holds.items():
         click.echo(f"triage: nothing is sent ({name}): {why}", err=True)

@@ -10,7 +10,7 @@ from triage import store
 from triage.doctor.finding import Check, Installation, Level, Seen, not_applicable, ok, red, warning
 from triage.errors import ModelError, TriageError
 from triage.store import health
-from triage.store.place import network_file_system
+from triage.store.engine.file_system import network_file_system
 
 if TYPE_CHECKING:
     from triage.doctor.probes import Probes
@@ -135,7 +135,7 @@ def _place(database: Database, probes: Probes) -> Seen:
 
 def _models(database: Database, workshop: Callable[[], Workshop]) -> Seen:
     with database.read() as conn:
-        history = store.versions.history(conn)
+        history = store.model_versions.history(conn)
     if not history:
         return ok("none yet: the first run fits one")
     pair = history[0]

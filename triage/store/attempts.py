@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, bindparam, delete, insert, select, upd
 
 from triage.store import jobs
 from triage.store.messages import ENDED
-from triage.tables import attempts, message_bodies, messages
+from triage.store.tables import attempts, message_bodies, messages
 
 FORGOTTEN = "attempts of messages that ended before this are forgotten"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from triage.tables import bounces, messages, slates, subscribers
+from triage.store.tables import bounces, messages, slates, subscribers
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, delete, select
 
 from triage.domain.records import F32, Encodings
-from triage.store._insert import chunks, insert_missing
-from triage.tables import encodings, papers
+from triage.store.engine.upsert import chunks, insert_missing
+from triage.store.tables import encodings, papers
 
 
 def missing(conn: Connection, encoder_version: str) -> list[int]:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, or_, select, update
 
 from triage.domain.source_records import KnownPaper
 from triage.store.papers import FINDABLE, WORK
-from triage.tables import paper_ids, papers
+from triage.store.tables import paper_ids, papers
 
 
 def waiting(conn: Connection, since: date, asked_before: datetime, n: int) -> list[KnownPaper]:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select
 
 from triage.domain.records import LIKES, EventKind, Origin, Reason, ReasonKind, Vote
 from triage.store.papers import WORK
-from triage.tables import events, impressions, papers, subscribers
+from triage.store.tables import events, impressions, papers, subscribers
 
 _OF_WORK = events.join(papers, papers.c.id == events.c.paper_id)
 

@@ -10,17 +10,16 @@ from pathlib import Path
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DatabaseError as DriverError
 
-from triage import tables
 from triage.errors import DatabaseError
-from triage.store import _database
-from triage.store._checkpoint import SOUND_SQLITE as SOUND_SQLITE
-from triage.store._database import Database, check_revision
-from triage.tables import model_promotions, runs, source_days, subscribers
+from triage.store import tables
+from triage.store.engine import database as engine
+from triage.store.engine.database import Database, check_revision
+from triage.store.tables import model_promotions, runs, source_days, subscribers
 
 
 def file_of(database: Database) -> Path | None:
     """Return the file that a SQLite database lies in; None for any other."""
-    return _database.file_of(database.engine.url)
+    return engine.file_of(database.engine.url)
 
 
 def server_version(conn: Connection) -> tuple[str, tuple[int, ...]]:

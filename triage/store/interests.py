@@ -9,7 +9,7 @@ from datetime import date, datetime
 from sqlalchemy import Connection, Update, func, insert, select, update
 
 from triage.domain.records import Interest
-from triage.tables import interests
+from triage.store.tables import interests
 
 
 def of(conn: Connection, subscriber_id: int) -> tuple[Interest, ...]:

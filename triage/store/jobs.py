@@ -6,8 +6,8 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection, delete, or_, select, update
 
-from triage.store._insert import insert_missing, upsert
-from triage.tables import jobs, leases, runs
+from triage.store.engine.upsert import insert_missing, upsert
+from triage.store.tables import jobs, leases, runs
 
 # -- jobs ------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from triage.domain.records import MessageState, OutgoingMessage, Slate, Subscrib
 from triage.errors import DatabaseError
 from triage.store import slates as slates_store
 from triage.store import subscribers as subscribers_store
-from triage.tables import message_bodies, messages, slates, subscribers, suppressions
+from triage.store.tables import message_bodies, messages, slates, subscribers, suppressions
 
 DIGEST = "digest"
 """The kind of a message that carries a slate."""

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, bindparam, func, insert, or_, select
 
 from triage.domain.paper_ids import identify, title_key
 from triage.domain.records import Paper
-from triage.store._insert import chunks, insert_missing
-from triage.tables import paper_ids, paper_records, papers
+from triage.store.engine.upsert import chunks, insert_missing
+from triage.store.tables import paper_ids, paper_records, papers
 
 Key = tuple[str, str]
 """A scheme and a value under which a paper is known outside: `("arxiv", "2506.01234")`."""

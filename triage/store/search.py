@@ -34,9 +34,9 @@ from sqlalchemy import (
 
 from triage.domain.records import F32, I64
 from triage.domain.search_query import Term, words_of
-from triage.store._insert import chunks
+from triage.store.engine.upsert import chunks
 from triage.store.papers import FINDABLE
-from triage.tables import encodings, papers
+from triage.store.tables import encodings, papers
 
 ANYWHERE: Final = "title abstract authors"
 IN_TITLES: Final = "title"

@@ -33,7 +33,7 @@ from triage.domain.records import (
 )
 from triage.store import papers as papers_store
 from triage.store import subscribers as subscribers_store
-from triage.tables import impressions, messages, papers, slates, subscribers
+from triage.store.tables import impressions, messages, papers, slates, subscribers
 
 CHUNK = 10_000
 RECAP = "recap"

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, select
 
 from triage.domain.records import Verdict
 from triage.domain.source_records import Rejected, SourceDay
-from triage.store._insert import insert_missing, upsert
-from triage.tables import quarantine, source_cursors, source_days
+from triage.store.engine.upsert import insert_missing, upsert
+from triage.store.tables import quarantine, source_cursors, source_days
 
 
 def cursor(conn: Connection, source: str) -> str | None:

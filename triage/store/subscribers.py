@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, insert, select, update
 
 from triage.domain.records import Detail, Frequency, Subscriber, SubscriberState
-from triage.tables import signup_requests, subscribers
+from triage.store.tables import signup_requests, subscribers
 
 _GIVEN = frozenset({"id", "created_at", "active_since"})
 _CHOSEN = tuple(each.name for each in fields(Subscriber) if each.name not in _GIVEN)

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, select
 
-from triage.store._insert import insert_missing
-from triage.tables import suppressions
+from triage.store.engine.upsert import insert_missing
+from triage.store.tables import suppressions
 
 
 def add(conn: Connection, address_hash: str, reason: str, at: datetime) -> None:

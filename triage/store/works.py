@@ -15,9 +15,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 
 from triage.domain.source_records import FetchedPaper
-from triage.store._insert import chunks, insert_missing
+from triage.store.engine.upsert import chunks, insert_missing
 from triage.store.papers import WORK, Key, by_scheme
-from triage.tables import blocking_keys, paper_ids, paper_records, papers, work_splits
+from triage.store.tables import blocking_keys, paper_ids, paper_records, papers, work_splits
 
 # Of the rest of a record, what changes from day to day without being said anew.
 _COUNTS: Final = ("upvotes", "citations")

@@ -42,7 +42,7 @@ def routes(desk: Desk) -> list[Route]:
 
 def _newest(desk: Desk, at: int) -> bytes:
     with desk.db.read() as conn:
-        on = store.days.newest(conn)
+        on = store.listing_days.newest(conn)
     if on is None:
         return desk.pages.text("home", day=None).encode()
     return _shown(desk, on, at, is_home=at == 1)
@@ -51,13 +51,13 @@ def _newest(desk: Desk, at: int) -> bytes:
 def _shown(desk: Desk, on: date, at: int, *, is_home: bool) -> bytes:
     new_since = desk.clock.now() - NEW_FOR
     with desk.db.read() as conn:
-        n_papers = store.days.count(conn, on)
+        n_papers = store.listing_days.count(conn, on)
         n_pages = max(-(-n_papers // PAGE), 1)
         if not 1 <= at <= n_pages:
             raise HTTPException(404)
-        listed = store.days.page(conn, on, new_since, (at - 1) * PAGE, PAGE)
-        around = store.days.around(conn, on)
-        trending = store.days.trending(conn, on - TRENDING_DAYS, on, new_since, TRENDING)
+        listed = store.listing_days.page(conn, on, new_since, (at - 1) * PAGE, PAGE)
+        around = store.listing_days.around(conn, on)
+        trending = store.listing_days.trending(conn, on - TRENDING_DAYS, on, new_since, TRENDING)
     return desk.pages.text(
         "home",
         day=on,

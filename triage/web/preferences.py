@@ -42,7 +42,7 @@ def _page(desk: Desk, visit: Visit, form: forms.Form | None = None, *, done: str
         consent = store.subscribers.consent(conn, reader.id)
         interests = store.interests.of(conn, reader.id)
         n_votes = len(store.events.votes(conn, reader.id))
-        feed = store.feeds.of(conn, reader.id)
+        feed = store.digest_feeds.of(conn, reader.id)
     form = form or forms.written(reader)
     return desk.pages.show(
         "preferences",

@@ -21,7 +21,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from triage.tables import attempts, impressions, message_bodies, messages, slates, subscribers
+from triage.store.tables import attempts, impressions, message_bodies, messages, slates, subscribers
 
 CHUNK = 1_000
 

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from triage.store._insert import insert_missing, upsert
-from triage.tables import send_rates
+from triage.store.engine.upsert import insert_missing, upsert
+from triage.store.tables import send_rates
 
 
 def load(conn: Connection, names: Collection[str]) -> dict[str, tuple[float, datetime]]:

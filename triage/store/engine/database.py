@@ -17,11 +17,11 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, m
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import DatabaseError as DriverError
 
-from triage import tables
 from triage.errors import ConfigError, DatabaseError, SchemaError
-from triage.store._checkpoint import Checkpointer
-from triage.store._in_turn import InTurn
-from triage.store.place import network_file_system
+from triage.store import tables
+from triage.store.engine.checkpoint import Checkpointer
+from triage.store.engine.file_system import network_file_system
+from triage.store.engine.write_queue import InTurn
 
 _PATIENCE_S = 10.0
 _LOOK_AGAIN_MS, _LOOK_AGAIN = 50, "PRAGMA busy_timeout = 50"

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, select
 
-from triage.store._insert import insert_missing
-from triage.tables import sending_holds
+from triage.store.engine.upsert import insert_missing
+from triage.store.tables import sending_holds
 
 
 def place(conn: Connection, name: str, why: str, at: datetime) -> None:

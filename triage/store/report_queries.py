@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select, text
 from triage.domain.records import EventKind, MessageState, Origin, Policy, SubscriberState
 from triage.store.messages import DIGEST
 from triage.store.slates import RECAP
-from triage.tables import bounces, events, impressions, messages, slates, subscribers
+from triage.store.tables import bounces, events, impressions, messages, slates, subscribers
 
 UNDELIVERED = ("hard", "soft", "policy")
 """The kinds of bounces that say that a digest did not reach its reader."""

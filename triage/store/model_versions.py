@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from triage.store._insert import insert_missing
-from triage.tables import model_promotions, model_versions
+from triage.store.engine.upsert import insert_missing
+from triage.store.tables import model_promotions, model_versions
 
 MODELS_KEPT = 5
 """How many models, and how many pairs that served, keep their files."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from triage.store._database import Database
+from triage.store.engine.database import Database
 
 T = TypeVar("T")
 

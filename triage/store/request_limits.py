@@ -10,8 +10,8 @@ from dataclasses import asdict, fields
 from sqlalchemy import Connection, select
 
 from triage.domain.request_limits import Standing
-from triage.store._insert import upsert
-from triage.tables import request_limits
+from triage.store.engine.upsert import upsert
+from triage.store.tables import request_limits
 
 _COLUMNS = [request_limits.c[field.name] for field in fields(Standing)]
 

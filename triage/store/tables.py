@@ -23,8 +23,16 @@ from sqlalchemy import (
     true,
 )
 
-from triage.columns import Id, String, Text, UtcDateTime, key_of, partial_index, reference
-from triage.columns import metadata as metadata
+from triage.store.column_types import (
+    Id,
+    String,
+    Text,
+    UtcDateTime,
+    key_of,
+    partial_index,
+    reference,
+)
+from triage.store.column_types import metadata as metadata
 
 FIRST_REVISION = "1001"
 """The first migration. Versions that were never released had numbers below it."""

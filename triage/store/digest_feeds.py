@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select
 
-from triage.tables import feeds
+from triage.store.tables import feeds
 
 
 def of(conn: Connection, subscriber_id: int) -> tuple[str, datetime] | None:

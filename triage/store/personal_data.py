@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
 
-from triage.store._insert import chunks
+from triage.store.engine.upsert import chunks
 from triage.store.subscribers import email_key
-from triage.tables import metadata, papers, signup_requests, subscribers, suppressions
+from triage.store.tables import metadata, papers, signup_requests, subscribers, suppressions
 
 # What would let somebody else act as this person. It is named and not shown.
 _SECRETS = {

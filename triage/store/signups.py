@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
-from triage.tables import sessions, signup_requests
+from triage.store.tables import sessions, signup_requests
 
 
 @dataclass(frozen=True, slots=True)

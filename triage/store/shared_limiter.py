@@ -43,12 +43,12 @@ class Turnstile:
     def take(self) -> NotYet | None:
         # Most who come must wait: they ask without holding up whoever writes.
         with self._database.read() as conn:
-            standing, not_yet = self._decide(before := store.gates.load(conn, self._name))
+            standing, not_yet = self._decide(before := store.request_limits.load(conn, self._name))
         if standing == before:
             return not_yet
         with self._database.write() as conn:
-            standing, not_yet = self._decide(store.gates.load(conn, self._name))
-            store.gates.save(conn, self._name, standing)
+            standing, not_yet = self._decide(store.request_limits.load(conn, self._name))
+            store.request_limits.save(conn, self._name, standing)
         return not_yet
 
     def _decide(
@@ -60,10 +60,10 @@ class Turnstile:
 
     def end(self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0) -> NotYet:
         with self._database.write() as conn:
-            before = store.gates.load(conn, self._name)
+            before = store.request_limits.load(conn, self._name)
             now = self._clock.now()
             after, not_yet = request_limits.end(
                 before, self._rules, self._owner, now, outcome, asked_s, stretch
             )
-            store.gates.save(conn, self._name, after)
+            store.request_limits.save(conn, self._name, after)
         return not_yet

@@ -13,8 +13,8 @@ import numpy as np
 from sqlalchemy import Connection, delete, select
 
 from triage.domain.records import F32, Taste
-from triage.store._insert import insert_missing, upsert
-from triage.tables import user_model_backgrounds, user_models
+from triage.store.engine.upsert import insert_missing, upsert
+from triage.store.tables import user_model_backgrounds, user_models
 
 BACKGROUNDS_KEPT = 3
 _DENSE = ("intercepts", "meaning", "dense_centres", "sense_centres")

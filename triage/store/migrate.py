@@ -8,9 +8,8 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
-from triage import tables
 from triage.resources import migrations_dir
-from triage.store import Database, revision_of
+from triage.store import Database, revision_of, tables
 
 
 def config(conn: Connection | None = None) -> Config:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 from triage.domain.records import Paper
 from triage.store import papers as papers_store
 from triage.store.papers import FINDABLE
-from triage.tables import papers
+from triage.store.tables import papers
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, insert, select
 
 from triage.domain.records import MessageState, Sent
 from triage.store import attempts, jobs, messages
-from triage.store._insert import upsert
+from triage.store.engine.upsert import upsert
 from triage.store.messages import StoredMessage
-from triage.tables import messages as messages_table
-from triage.tables import sent_logs, slates, subscribers
+from triage.store.tables import messages as messages_table
+from triage.store.tables import sent_logs, slates, subscribers
 
 Key = tuple[str, date, str]
 DIGEST = messages.DIGEST
