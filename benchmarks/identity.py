@@ -23,8 +23,8 @@ from benchmarks.figures import record, skip
 from benchmarks.pairs import PAPERS, Pair, corpus, pairs
 from triage import store
 from triage.domain.source_records import Batch, FetchedPaper
-from triage.ingest import ingest
-from triage.likeness import title_mark
+from triage.papers.ingest import ingest
+from triage.papers.record_matching import title_mark
 from triage.store import Database, open_database
 from triage.store.migrate import upgrade
 

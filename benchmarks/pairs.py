@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.figures import SHARED
 from triage.domain.source_records import FetchedPaper
-from triage.likeness import Traits, alike
+from triage.papers.record_matching import Traits, alike
 
 if TYPE_CHECKING:
     pass

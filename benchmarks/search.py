@@ -30,7 +30,7 @@ import numpy as np
 from benchmarks.figures import SHARED, peak_gib, record, skip
 from triage import store
 from triage.app import open_app
-from triage.search import Search
+from triage.papers.search import Search
 from triage.serving import encode_new, serving
 from triage.sources.files.detect import open_source
 

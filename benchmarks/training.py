@@ -77,7 +77,7 @@ class MadeUp:
 
 def fill(app: App, n_impressions: int) -> None:
     """Store papers, readers, and a log of that many impressions."""
-    from triage.ingest import ingest
+    from triage.papers.ingest import ingest
 
     for _ in ingest(app.database, MadeUp(), app.clock, resume=False):
         pass

@@ -15,7 +15,7 @@ from triage import store
 from triage.domain.records import OutgoingMessage, Paper, Slate, Subscriber
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.errors import SourceError
-from triage.ingest import IngestReport, ingest
+from triage.papers.ingest import IngestReport, ingest
 from triage.store import Database
 from triage.store.tables import metadata
 

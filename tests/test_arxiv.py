@@ -27,7 +27,7 @@ from triage import store
 from triage.domain.records import Paper, Verdict
 from triage.domain.source_records import SourceDay
 from triage.errors import SourceError
-from triage.ingest import IngestReport, ingest
+from triage.papers.ingest import IngestReport, ingest
 from triage.sources.arxiv.parsing import parse_entries, parse_feed
 from triage.sources.arxiv.source import Arxiv, _warn_of_haste
 from triage.sources.http.client import Gate

@@ -20,7 +20,7 @@ from triage import store
 from triage.domain.records import Paper, Verdict
 from triage.domain.source_records import FetchedPaper, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.ingest import IngestReport, ingest
+from triage.papers.ingest import IngestReport, ingest
 from triage.sources.biorxiv.parsing import posted, published
 from triage.sources.biorxiv.source import MISSED_DAYS, OVERLAP_DAYS, Biorxiv
 from triage.sources.http.client import Gate

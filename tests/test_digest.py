@@ -28,7 +28,7 @@ from triage.domain.records import EventKind, Frequency, MessageState, Policy, Su
 from triage.domain.source_records import Batch
 from triage.errors import NotFound, SourceError
 from triage.features import FEATURES
-from triage.ingest import ingest
+from triage.papers.ingest import ingest
 from triage.sources.files.detect import open_source
 from triage.subscribe import add, pause
 

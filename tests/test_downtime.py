@@ -26,8 +26,8 @@ from triage.digest import Composed, Nightly
 from triage.domain.announcement_calendar import announcement_days, arxiv_today
 from triage.domain.records import OutgoingMessage, Slate, Verdict
 from triage.domain.source_records import Batch, FetchedPaper, SourceDay
-from triage.ingest import ingest
 from triage.outbox import Outbox
+from triage.papers.ingest import ingest
 from triage.ranking import DigestRules
 from triage.schedule import Schedule
 from triage.sender_context import SenderContext

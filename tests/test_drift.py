@@ -26,7 +26,7 @@ from triage.domain.protocols import Source
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, SourceDay
 from triage.errors import SourceError
-from triage.ingest import fetch
+from triage.papers.ingest import fetch
 from triage.sources.arxiv.parsing import parse_entries
 from triage.sources.arxiv.source import Arxiv
 from triage.sources.biorxiv.source import Biorxiv

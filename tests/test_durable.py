@@ -44,9 +44,9 @@ from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.records import EventKind, OutgoingMessage
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.errors import DatabaseError
-from triage.ingest import ingest
 from triage.outbox import Outbox
 from triage.pace import Pace
+from triage.papers.ingest import ingest
 from triage.sender_context import Rules, SenderContext
 from triage.store import Database, health, open_database
 from triage.store.engine import checkpoint, file_system

@@ -19,15 +19,15 @@ from tests.factories import DAY, NOON, paper
 from tests.fakes import StoppedClock
 from tests.installation import fetched, installed, rows, stored_papers, take_in, unnamed
 from tests.scholars import Scholars
-from triage import enrich as enrich_module
 from triage import store
 from triage.app import initialise, open_app
 from triage.cli import cli
 from triage.clock import SystemClock
 from triage.domain.protocols import Enricher
 from triage.domain.source_records import Enrichment, KnownPaper
-from triage.enrich import EnrichReport, enrich, improved
 from triage.errors import SourceError
+from triage.papers import enrich as enrich_module
+from triage.papers.enrich import EnrichReport, enrich, improved
 from triage.sources.enrichers.crossref import Crossref
 from triage.sources.enrichers.semantic_scholar import SemanticScholar
 from triage.sources.http.client import Gate

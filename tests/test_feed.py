@@ -24,7 +24,7 @@ from triage.domain.paper_ids import upstream_url
 from triage.domain.records import Paper, Verdict
 from triage.domain.source_records import FetchedPaper, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.ingest import IngestReport, ingest
+from triage.papers.ingest import IngestReport, ingest
 from triage.sources.feed import source as feeds
 from triage.sources.feed.entries import own_page
 from triage.sources.feed.source import FeedSource, parse

@@ -23,7 +23,7 @@ from triage.domain.announcement_calendar import announcement_days
 from triage.domain.records import Paper, Verdict
 from triage.domain.source_records import SourceDay
 from triage.errors import SourceError
-from triage.ingest import IngestReport, ingest
+from triage.papers.ingest import IngestReport, ingest
 from triage.sources.hf_daily import MISSED_DAYS, HuggingFaceDaily, _listing, _papers
 from triage.sources.http.client import Answer, Gate
 from triage.store import Database

@@ -35,7 +35,7 @@ from triage import store
 from triage.candidates import eligible
 from triage.domain.records import Subscriber
 from triage.domain.source_records import Batch, FetchedPaper
-from triage.ingest import ingest
+from triage.papers.ingest import ingest
 from triage.sources.arxiv.source import Arxiv
 from triage.sources.http.client import Gate
 from triage.sources.text.withdrawal import says_withdrawn

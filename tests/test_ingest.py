@@ -31,7 +31,7 @@ from triage import store
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, PaperId, Rejected, SourceDay
 from triage.errors import SourceError
-from triage.ingest import AT_ONCE, IngestReport, ingest
+from triage.papers.ingest import AT_ONCE, IngestReport, ingest
 from triage.sources.files.detect import open_source
 from triage.store import Database, open_database
 

@@ -14,7 +14,7 @@ from benchmarks.identity import judged, scores
 from benchmarks.pairs import PAPERS, corpus, pairs
 from tests.installation import fetched, installed
 from triage.domain.source_records import FetchedPaper
-from triage.likeness import Traits, why_one
+from triage.papers.record_matching import Traits, why_one
 
 TITLE = "LinguaLinked: Distributed Inference of Large Language Models on Phones"
 ABSTRACT = (

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from triage.domain.records import F32
-from triage.nearest import Nearest
+from triage.papers.vector_index import Nearest
 
 
 def some_vectors(n: int, d: int = 272, seed: int = 0) -> F32:

@@ -17,11 +17,12 @@ from tests.factories import DAY
 from tests.fakes import StoppedClock
 from tests.installation import add_papers, fetched, installed, stored_papers, take_in
 from tests.topics import CATEGORIES, N_EACH, literature
-from triage import store, works
+from triage import store
 from triage.domain.records import Paper
 from triage.domain.source_records import FetchedPaper
 from triage.errors import NotFound
-from triage.search import Filters, Hit, Search
+from triage.papers import deduplicate
+from triage.papers.search import Filters, Hit, Search
 from triage.serving import encode_new, serving
 from triage.store import Database
 from triage.store.search import Wanted
@@ -156,7 +157,7 @@ def test_a_word_of_very_many_papers_is_looked_for_in_titles(
     take_in(database, [about(n, f"Paper {n}", "Everyone writes model.") for n in range(1, 9)])
     take_in(database, [about(20, "A model", "Of something.")])
     assert len(search.find("model")) == 9
-    monkeypatch.setattr("triage.search._BUDGET", 5)
+    monkeypatch.setattr("triage.papers.search._BUDGET", 5)
     assert titles(search.find("model")) == ["A model"]
     assert titles(search.find("model something"))[0] == "A model"
 
@@ -252,7 +253,9 @@ def test_merged_and_withdrawn_papers_are_not_found(
     add_papers(database, literature())
     learn(database, workshop)
     first, second, *_ = [hit.paper for hit in search.find("protein folding")]
-    works.merge(database, store.papers.outside_id(first), store.papers.outside_id(second), CLOCK)
+    deduplicate.merge(
+        database, store.papers.outside_id(first), store.papers.outside_id(second), CLOCK
+    )
     hidden = literature()[N_EACH + 1]
     assert hidden.id not in (first.id, second.id)
     take_in(database, [gone(hidden)])
@@ -262,7 +265,7 @@ def test_merged_and_withdrawn_papers_are_not_found(
     assert min(first.id, second.id) in found
     assert hidden.id not in found
 
-    works.split(database, store.papers.outside_id(second), CLOCK)
+    deduplicate.split(database, store.papers.outside_id(second), CLOCK)
     again = {hit.paper.id for hit in search.find("protein folding", limit=60)}
     assert {first.id, second.id} <= again
 
@@ -276,7 +279,7 @@ def test_the_index_holds_each_paper_that_can_be_found_once(database: Database) -
     add_papers(database, literature()[:12])
     one, two, three, *_ = stored_papers(database)
     take_in(database, [gone(one)])
-    works.merge(database, store.papers.outside_id(two), store.papers.outside_id(three), CLOCK)
+    deduplicate.merge(database, store.papers.outside_id(two), store.papers.outside_id(three), CLOCK)
     take_in(database, [about(3, "Speculative words", version=3)])
     everything = Wanted(any_of=(("study",), ("drafts",), ("speculative",), ("decoding",)))
     with database.write() as conn:

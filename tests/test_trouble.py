@@ -19,7 +19,7 @@ from triage.choices import SubscriberPreferences
 from triage.cli import cli
 from triage.demo.story import DAY_ONE, PAPERS
 from triage.errors import DatabaseError
-from triage.ingest import ingest
+from triage.papers.ingest import ingest
 from triage.resources import example_config
 from triage.sources.files.detect import open_source
 from triage.store.engine import database

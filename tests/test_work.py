@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tests.factories import DAY
 from tests.installation import fetched, unnamed
 from triage.domain.source_records import FetchedPaper
+from triage.papers.merge_records import composed
 from triage.sources.text.cleaning import normalise
 from triage.sources.text.withdrawal import says_withdrawn
-from triage.work import composed
 
 ONE_DAY = timedelta(days=1)
 LONG = "Drafts of any length make decoding faster at no loss, which we show in nine experiments."

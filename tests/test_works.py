@@ -24,10 +24,10 @@ from tests.installation import (
 from triage import store
 from triage.domain.records import EventKind, MessageState, Subscriber
 from triage.domain.source_records import Enrichment, FetchedPaper, KnownPaper
-from triage.enrich import enrich
 from triage.errors import NotFound
+from triage.papers.deduplicate import merge, provenance, split
+from triage.papers.enrich import enrich
 from triage.store import Database
-from triage.works import merge, provenance, split
 
 ABSTRACT = (
     "We study drafts of length one. They make decoding faster at no loss, as nine experiments with"

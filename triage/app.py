@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from triage.domain.link_tokens import Keyring
     from triage.domain.protocols import Clock, Mailer
     from triage.domain.records import Slate
-    from triage.enrich import EnrichReport
     from triage.enrolment import Enrolment
     from triage.journal import Journal
     from triage.outbox import Outbox
+    from triage.papers.enrich import EnrichReport
     from triage.ranking import DigestRules
     from triage.schedule import Schedule
     from triage.signing import Signer
@@ -133,7 +133,7 @@ class App:
 
     def enrich(self, progress: Progress = silent) -> EnrichReport:
         """Ask those who know more about recent papers, for a few minutes at most."""
-        from triage.enrich import enrich
+        from triage.papers.enrich import enrich
 
         return enrich(
             self.database,
@@ -378,8 +378,8 @@ class App:
                 getattr(self, name).close()
 
     def web(self) -> Starlette:
+        from triage.papers.search import Search
         from triage.preview import Previews
-        from triage.search import Search
         from triage.web import create_app
 
         return create_app(

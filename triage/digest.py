@@ -33,8 +33,8 @@ from triage.domain.records import (
     Vote,
 )
 from triage.features import FEATURE_VERSION
-from triage.ingest import fetch
 from triage.outbox import DrainReport, Outbox
+from triage.papers.ingest import fetch
 from triage.propensity import slate_rng
 from triage.ranking import (
     DigestRules,

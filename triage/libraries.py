@@ -22,8 +22,8 @@ from triage.domain.protocols import Clock
 from triage.domain.records import LIKES, EventKind, Subscriber
 from triage.domain.source_records import Batch, FetchedPaper, PaperId
 from triage.errors import ConfigError
-from triage.ingest import ingest
 from triage.library import Entry, Liked
+from triage.papers.ingest import ingest
 from triage.store import Database
 from triage.store.papers import Key
 from triage.store.search import Filters

@@ -24,8 +24,8 @@ from triage.domain.digest_calendar import chore_due, digest_at, due_on
 from triage.domain.protocols import Clock, Source
 from triage.domain.records import Subscriber, SubscriberState, Verdict
 from triage.errors import NotFound, TriageError
-from triage.ingest import fetch
 from triage.outbox import Outbox
+from triage.papers.ingest import fetch
 from triage.store import Database
 
 log = structlog.get_logger()

@@ -34,7 +34,7 @@ def command(
 ) -> None:
     """Read what is new from the sources, and say how their days stand."""
     from triage.domain.announcement_calendar import arxiv_today
-    from triage.ingest import fetch
+    from triage.papers.ingest import fetch
 
     app = opened(ctx, log_level=logging.WARNING)
     today, last = on or arxiv_today(app.clock.now()), on or app.clock.now().date()

@@ -31,7 +31,7 @@ def import_(ctx: click.Context, files: tuple[Path, ...], on: date | None) -> Non
 
     Importing a file again changes nothing. What cannot be used is kept aside with its reason.
     """
-    from triage.ingest import IngestReport, ingest
+    from triage.papers.ingest import IngestReport, ingest
     from triage.sources.files.detect import open_source
 
     app = opened(ctx)
@@ -74,7 +74,7 @@ def _say_why(app: App, origin: str) -> None:
 def show_(ctx: click.Context, id: str, as_json: bool) -> None:
     """Show the paper known as ID (an arXiv id, a DOI, a link) and where it came from."""
     from triage import store
-    from triage.works import provenance
+    from triage.papers.deduplicate import provenance
 
     with opened(ctx).database.read() as conn:
         paper_id = store.papers.resolve(conn, id)
@@ -116,7 +116,7 @@ def split(ctx: click.Context, id: str) -> None:
     ID is the one that does not belong: an arXiv id, a DOI, or `title:` and the title of a record
     that has no id. `triage papers show` lists them.
     """
-    from triage.works import split as split_work
+    from triage.papers.deduplicate import split as split_work
 
     app = opened(ctx)
     parted = split_work(app.database, id, app.clock)
@@ -129,7 +129,7 @@ def split(ctx: click.Context, id: str) -> None:
 @click.pass_context
 def merge(ctx: click.Context, id: str, other: str) -> None:
     """Make ID and OTHER one paper; `triage papers split` takes it back."""
-    from triage.works import merge as merge_works
+    from triage.papers.deduplicate import merge as merge_works
 
     app = opened(ctx)
     merged = merge_works(app.database, id, other, app.clock)

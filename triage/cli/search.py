@@ -12,7 +12,7 @@ import click
 from triage.cli._edge import json_option, opened, options, parse_date, show
 
 if TYPE_CHECKING:
-    from triage.search import Hit
+    from triage.papers.search import Hit
     from triage.store.search import Filters
 
 MOST_HITS = 1000
@@ -65,7 +65,7 @@ def command(
     "Words in quotes" must stand so in a paper, -word must not; an arXiv id or a DOI gives that
     paper. Options stand before QUERY where it holds a minus: triage search --limit 5 -- cats -dogs
     """
-    from triage.search import Search
+    from triage.papers.search import Search
 
     app = opened(ctx)
     hits = Search(app.database, app.workshop).find(" ".join(query), filters, limit)

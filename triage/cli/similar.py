@@ -27,7 +27,7 @@ def command(
 ) -> None:
     """Find papers like all of those known as ID (arXiv ids, DOIs, links) together, best first."""
     from triage import store
-    from triage.search import Search
+    from triage.papers.search import Search
 
     app = opened(ctx)
     with app.database.read() as conn:

@@ -16,10 +16,10 @@ from triage.domain.link_tokens import Purpose
 from triage.domain.records import Paper, Slate, Subscriber, Vote
 from triage.errors import ConfigError
 from triage.feedback import record_vote
-from triage.ingest import ingest
 from triage.links import digest_links
 from triage.mail import part_of
 from triage.mailbox import EmlFolder
+from triage.papers.ingest import ingest
 from triage.ranking import Ranking, load_pool, load_profile, rank
 from triage.resources import example_config
 from triage.serving import Serving, serving

@@ -15,7 +15,7 @@ from triage.domain.link_tokens import Keyring
 from triage.domain.protocols import Clock
 from triage.enrolment import Enrolment
 from triage.errors import DatabaseError
-from triage.search import Search
+from triage.papers.search import Search
 from triage.sessions import Sessions
 from triage.store import Database
 from triage.web import (

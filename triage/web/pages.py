@@ -24,8 +24,8 @@ from triage.domain.protocols import Clock
 from triage.domain.records import Impression, Subscriber
 from triage.enrolment import Enrolment, network
 from triage.errors import NotFound, TokenError, TokenExpired
+from triage.papers.search import Search
 from triage.resources import templates, templates_dir
-from triage.search import Search
 from triage.sessions import Sessions
 from triage.store import Database
 from triage.web.door import Door, Visit

@@ -17,7 +17,7 @@ from triage.domain.paper_ids import parse_arxiv, parse_doi, source_name, upstrea
 from triage.domain.records import EventKind, Paper
 from triage.errors import NotFound
 from triage.library import Liked
-from triage.search import Hit
+from triage.papers.search import Hit
 from triage.store.papers import Key, Standing
 from triage.web.door import Visit
 from triage.web.forms import Pairs

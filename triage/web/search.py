@@ -18,7 +18,7 @@ from triage import store
 from triage.domain.paper_ids import source_name
 from triage.domain.records import Paper
 from triage.domain.search_query import parse, without_diacritics
-from triage.search import Hit
+from triage.papers.search import Hit
 from triage.store.search import Filters
 from triage.web.forms import Form
 from triage.web.kept import Kept

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from triage import store
 from triage.domain.protocols import Clock
 from triage.errors import NotFound
-from triage.likeness import Traits, share_of_runs, title_mark, why_one
+from triage.papers.merge_records import composed
+from triage.papers.record_matching import Traits, share_of_runs, title_mark, why_one
 from triage.store import Database
-from triage.work import composed
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -31,7 +31,7 @@ from triage.domain.protocols import Encoder, Workshop
 from triage.domain.records import F32, I64, Paper
 from triage.domain.search_query import LONGEST, Query, Term, parse, words_of
 from triage.errors import ModelError, NotFound
-from triage.nearest import Nearest
+from triage.papers.vector_index import Nearest
 from triage.store import Database
 from triage.store.search import IN_TITLES, Filters, Wanted
 

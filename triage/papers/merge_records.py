@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from triage.domain.paper_ids import title_key
 from triage.domain.source_records import FetchedPaper
-from triage.likeness import Traits, alike
+from triage.papers.record_matching import Traits, alike
 
 T = TypeVar("T")
 

@@ -20,16 +20,17 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from triage import store, works
+from triage import store
 from triage.domain.chunks import chunks
 from triage.domain.protocols import Clock, Progress, Source, silent
 from triage.domain.source_records import Batch, FetchedPaper, Rejected
 from triage.errors import DatabaseError, SourceError
-from triage.likeness import Traits, title_mark
+from triage.papers import deduplicate
+from triage.papers.merge_records import composed
+from triage.papers.record_matching import Traits, title_mark
 from triage.store import Database
 from triage.store.papers import Key
 from triage.store.works import StoredRecord
-from triage.work import composed
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -162,11 +163,11 @@ def _store_papers(
     store.papers.add_ids(conn, [(key, row) for row, paper in fresh for key in _keys(paper)])
     store.works.take_over(conn, homes.moved)
     rows = {row for row, _ in fresh}
-    regrouped = works.link(conn, rows, told)
+    regrouped = deduplicate.link(conn, rows, told)
     # What was said once of a new paper stands in its row already.
     n_said = Counter(row for row, _ in pairs)
     once = {row for row in new if n_said[row] == 1}
-    works.refresh(conn, regrouped | (rows - once), now)
+    deduplicate.refresh(conn, regrouped | (rows - once), now)
     n_merged = len(store.works.merged(conn, new))
     n_stored = len(new) - n_merged
     return IngestReport(len(fetched), n_stored, len(fetched) - n_stored)

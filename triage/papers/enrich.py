@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from triage import store, works
+from triage import store
 from triage.domain.chunks import chunks
 from triage.domain.protocols import Clock, Enricher, Progress, silent
 from triage.domain.records import Paper
 from triage.domain.source_records import Enrichment, KnownPaper
 from triage.errors import DatabaseError, SourceError
+from triage.papers import deduplicate
 from triage.store import Database
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _store(conn: Connection, learned: Iterable[Enrichment], now: datetime) -> in
         for key, id in ids
         if known.get(key, id) != id
     }
-    works.refresh(conn, works.link(conn, (), told), now)
+    deduplicate.refresh(conn, deduplicate.link(conn, (), told), now)
     return len(new_to)
 
 
