@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from benchmarks.figures import SHARED, record, skip
 from triage import bench
 from triage.baselines import ASL, LR, TEXT, ZOTERO, Baselines, peer_text
-from triage.workshop import FileWorkshop
+from triage.ranking.serving.model_store import FileWorkshop
 
 BENCH = SHARED / "bench"
 COMMAND = "python -m benchmarks.peers"

@@ -31,7 +31,7 @@ from benchmarks.figures import SHARED, peak_gib, record, skip
 from triage import store
 from triage.app import open_app
 from triage.papers.search import Search
-from triage.serving import encode_new, serving
+from triage.ranking.serving.active_models import encode_new, serving
 from triage.sources.files.detect import open_source
 
 PAPERS = SHARED / "bench" / "listings-2026" / "papers.jsonl.gz"

@@ -23,8 +23,8 @@ import numpy as np
 
 from benchmarks.figures import SHARED, record, skip
 from triage import bench
-from triage.features import feature_matrix
-from triage.workshop import FileWorkshop
+from triage.ranking.features import feature_matrix
+from triage.ranking.serving.model_store import FileWorkshop
 
 COMMAND = "python -m benchmarks.serving"
 DATA = SHARED / "bench" / "listings-2025"

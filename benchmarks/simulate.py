@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figures import record
-from triage.cold_start import ColdStartScorer
 from triage.domain.protocols import Scorer
 from triage.domain.records import (
     F64,
@@ -39,17 +38,18 @@ from triage.domain.records import (
     Subscriber,
     SubscriberState,
 )
-from triage.encoder import TextEncoder
 from triage.errors import NotEnoughFeedback
-from triage.features import FEATURES, phrases
 from triage.metrics import ndcg
-from triage.propensity import slate_rng
-from triage.ranking import rank
+from triage.ranking.cold_start import ColdStartScorer
+from triage.ranking.encoder.text_encoder import TextEncoder
+from triage.ranking.exploration import slate_rng
+from triage.ranking.features import FEATURES, phrases
+from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.ranker import rank
+from triage.ranking.slate import build_slate
 from triage.relevance import IGNORED
-from triage.slate import build_slate
 from triage.store.slates import TrainingLog
 from triage.train import Lessons, fit, lessons_of
-from triage.workshop import FileWorkshop
 
 START = date(2026, 3, 2)
 N_TOPICS = 12
@@ -323,21 +323,21 @@ def lightgbm_positions(lessons: Lessons) -> Scorer:
     """Let LightGBM take the position for a bias of its own (its `position`, Wang et al. 2018)."""
     import lightgbm
 
-    from triage import scorer
+    from triage.ranking import lambdamart
 
     ones = np.ones(len(lessons), np.float32)
     sizes = np.diff(lessons.held_out().starts, append=len(lessons))
     X, marks = lessons.log.features, np.maximum(lessons.marks, 0)
-    log = scorer._begun(X, marks, sizes, ones, 0)
+    log = lambdamart._begun(X, marks, sizes, ones, 0)
     data = log.dataset()
     data.position = lessons.log.positions - 1
-    parameters = scorer._parameters(len(lessons), 0) | {
+    parameters = lambdamart._parameters(len(lessons), 0) | {
         "lambdarank_position_bias_regularization": 1.0
     }
-    trees = lightgbm.train(parameters, data, scorer._rounds(log, 0))
+    trees = lightgbm.train(parameters, data, lambdamart._rounds(log, 0))
     text = trees.model_to_string()
-    scale = scorer._scale(trees, log)
-    return scorer.LambdaMartScorer(text, log.learned, scale, "simulated")
+    scale = lambdamart._scale(trees, log)
+    return lambdamart.LambdaMartScorer(text, log.learned, scale, "simulated")
 
 
 WAYS: dict[str, Callable[[World, FileWorkshop, Lessons], Scorer | None]] = {

@@ -28,8 +28,8 @@ from triage import store
 from triage.app import App, open_app
 from triage.domain.records import EventKind, Origin, Policy
 from triage.domain.source_records import Batch, FetchedPaper
-from triage.features import FEATURE_VERSION, FEATURES
-from triage.serving import serving
+from triage.ranking.features import FEATURE_VERSION, FEATURES
+from triage.ranking.serving.active_models import serving
 from triage.store.tables import events, impressions, slates, subscribers
 
 START = date(2026, 3, 2)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 
 from tests import databases, fixtures, guarantees
-from triage import encoder
+from triage.ranking.encoder import text_encoder
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it
 
@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("full")
     databases.choose(config.getoption("--database"))
     # A second thread in each of the workers would wait for the others' and take their cores.
-    encoder.BLAS_THREADS = 1
+    text_encoder.BLAS_THREADS = 1
     if not config.getoption("--full") and _holds_temporary_files(MEMORY):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     fixtures.choose(config)

@@ -14,7 +14,7 @@ from triage.domain.protocols import Encoder, Enricher, Mailer, Scorer, Source
 from triage.domain.records import F32, OutgoingMessage
 from triage.domain.source_records import Batch, KnownPaper
 from triage.errors import MailDeferred, TriageError
-from triage.features import FEATURES
+from triage.ranking.features import FEATURES
 
 LARGEST_BATCH = 500
 

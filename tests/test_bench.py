@@ -19,9 +19,9 @@ import pytest
 from tests import topics
 from tests.factories import DAY
 from triage import bench
-from triage.contrast import LIKES
 from triage.errors import BadBenchmark, NotEnoughFeedback
-from triage.workshop import FileWorkshop
+from triage.ranking.encoder.contrastive import LIKES
+from triage.ranking.serving.model_store import FileWorkshop
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "bench"
 N_DAYS, N_EACH = 44, 6
@@ -185,7 +185,7 @@ def test_a_future_like_and_paper_and_a_dislike_change_no_score_of_an_earlier_sla
 def test_who_wrote_earlier_papers_is_learned_from_and_who_wrote_later_ones_is_not(
     run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("triage.kinship.FEWEST_GROUPS", 1)
+    monkeypatch.setattr("triage.ranking.encoder.author_metric.FEWEST_GROUPS", 1)
     data = made_up()
     known = ranked(data, tmp_path)
     assert known != run
@@ -199,11 +199,11 @@ def test_who_wrote_earlier_papers_is_learned_from_and_who_wrote_later_ones_is_no
 def test_what_readers_like_before_the_slates_teaches_the_encoder_and_later_likes_do_not(
     run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("triage.encoder.FEWEST_READERS", 2)
+    monkeypatch.setattr("triage.ranking.encoder.text_encoder.FEWEST_READERS", 2)
     # Whether likes teach is the question, not how well.
-    monkeypatch.setattr("triage.encoder.LIKES", replace(LIKES, steps=6))
+    monkeypatch.setattr("triage.ranking.encoder.text_encoder.LIKES", replace(LIKES, steps=6))
     # Of so few papers a day, many days are one slate to learn from.
-    monkeypatch.setattr("triage.encoder.EARLIER", 0.3)
+    monkeypatch.setattr("triage.ranking.encoder.text_encoder.EARLIER", 0.3)
     data = made_up()
     known = ranked(data, tmp_path)
     assert known != run

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.factories import DAY, paper, subscriber
-from triage.candidates import eligible
+from triage.ranking.candidates import eligible
 
 
 @given(st.lists(st.integers(-40, 40), max_size=30), st.sets(st.integers(0, 29)), st.integers(0, 20))

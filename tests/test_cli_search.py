@@ -19,7 +19,7 @@ from tests.topics import literature
 from triage.app import open_app
 from triage.cli import cli
 from triage.errors import NotFound
-from triage.serving import encode_new, serving
+from triage.ranking.serving.active_models import encode_new, serving
 
 
 @dataclass(frozen=True)

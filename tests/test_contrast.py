@@ -9,9 +9,16 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from triage import contrast
-from triage.contrast import LIKES, TITLES, Contrast, Course, learned, main_directions
 from triage.domain.records import F32
+from triage.ranking.encoder import contrastive
+from triage.ranking.encoder.contrastive import (
+    LIKES,
+    TITLES,
+    Contrast,
+    Course,
+    learned,
+    main_directions,
+)
 
 N_PAPERS, N_WORDS, N_VECTOR = 240, 12, 6
 
@@ -43,7 +50,7 @@ def taught(groups: list[NDArray[np.int64]], seed: int = 0, course: Course = LIKE
 
 @pytest.fixture(autouse=True)
 def enough_steps_for_a_small_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contrast, "WORD_RATE", 0.05)
+    monkeypatch.setattr(contrastive, "WORD_RATE", 0.05)
 
 
 def test_words_that_are_liked_together_are_near_in_papers_that_nobody_has_liked() -> None:
@@ -102,13 +109,13 @@ def test_of_a_reader_with_very_many_likes_some_are_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[int] = []
-    slopes = contrast._slopes
+    slopes = contrastive._slopes
 
     def watched(vectors: F32, words: csr_matrix, sizes: list[int], values: list[F32]) -> list[F32]:
         seen.extend(sizes)
         return slopes(vectors, words, sizes, values)
 
-    monkeypatch.setattr(contrast, "_slopes", watched)
+    monkeypatch.setattr(contrastive, "_slopes", watched)
     taught([np.arange(100), np.arange(2)])
     assert set(seen) == {2, LIKES.of_each}
 
@@ -126,7 +133,7 @@ def test_slopes_are_those_of_the_loss() -> None:
     sizes = [3, 2, 4]
     rows = rng.choice(N_PAPERS, 30, replace=False)
     values = [rng.normal(size=(N_VECTOR, 4)), rng.normal(size=(N_WORDS, 4)), np.array(0.7)]
-    found = contrast._slopes(vectors[rows], words[rows].astype(np.float64), sizes, values)
+    found = contrastive._slopes(vectors[rows], words[rows].astype(np.float64), sizes, values)
     for number, slope in enumerate(found):
         for cell in np.ndindex(slope.shape):
             up, down = ([value.copy() for value in values] for _ in range(2))

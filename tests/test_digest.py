@@ -18,7 +18,7 @@ import pytest
 
 from tests import databases
 from tests.senders import Senders, forking
-from triage import store, tastes
+from triage import store
 from triage.app import App, initialise, open_app
 from triage.choices import SubscriberPreferences
 from triage.demo.story import PAPERS
@@ -27,8 +27,9 @@ from triage.domain.protocols import silent
 from triage.domain.records import EventKind, Frequency, MessageState, Policy, SubscriberState
 from triage.domain.source_records import Batch
 from triage.errors import NotFound, SourceError
-from triage.features import FEATURES
 from triage.papers.ingest import ingest
+from triage.ranking.features import FEATURES
+from triage.ranking.serving import user_model_cache
 from triage.sources.files.detect import open_source
 from triage.subscribe import add, pause
 
@@ -335,12 +336,12 @@ def test_a_taste_is_stored_with_the_digest_and_read_by_a_preview(
     with app.database.read() as conn:
         ada = store.subscribers.by_email_key(conn, "ada@example.org")
     assert ada is not None
-    monkeypatch.setattr(tastes, "learn", None)
+    monkeypatch.setattr(user_model_cache, "learn", None)
     shown = app.nightly().preview(ada, DAY).impressions[0]
     assert shown.features[FEATURES.index("taste_helped")]
 
 
 def test_no_digest_fails_for_want_of_a_taste(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tastes, "learn", None)
+    monkeypatch.setattr(user_model_cache, "learn", None)
     report = app.nightly().queue(DAY)
     assert (report.made, report.problems) == (3, ())

@@ -28,13 +28,13 @@ from triage.domain.records import OutgoingMessage, Slate, Verdict
 from triage.domain.source_records import Batch, FetchedPaper, SourceDay
 from triage.outbox import Outbox
 from triage.papers.ingest import ingest
-from triage.ranking import DigestRules
+from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.ranker import DigestRules
 from triage.schedule import Schedule
 from triage.sender_context import SenderContext
 from triage.sources.arxiv.source import Arxiv
 from triage.sources.http.client import Gate
 from triage.subscribe import add
-from triage.workshop import FileWorkshop
 
 READ, LAST_READ = date(2026, 3, 2), date(2026, 3, 3)
 BACK = date(2026, 3, 13)

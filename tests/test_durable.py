@@ -47,6 +47,7 @@ from triage.errors import DatabaseError
 from triage.outbox import Outbox
 from triage.pace import Pace
 from triage.papers.ingest import ingest
+from triage.ranking.serving.model_store import FileWorkshop
 from triage.sender_context import Rules, SenderContext
 from triage.store import Database, health, open_database
 from triage.store.engine import checkpoint, file_system
@@ -54,7 +55,6 @@ from triage.store.engine import database as engine
 from triage.store.tables import events, messages, slates, source_cursors, subscribers
 from triage.train import train_in_words
 from triage.web import create_app
-from triage.workshop import FileWorkshop
 
 MOUNTS = Path("/proc/mounts")
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from tests import topics
 from tests.contracts import EncoderContract
 from tests.factories import DAY
-from triage import modelfile
-from triage.contrast import LIKES
 from triage.domain.protocols import Encoder
 from triage.domain.records import Encodings
-from triage.encoder import TextEncoder
 from triage.errors import ModelError
+from triage.ranking import model_files
+from triage.ranking.encoder.contrastive import LIKES
+from triage.ranking.encoder.text_encoder import TextEncoder
 
 KEY = b"k" * 32
 TEXTS = [paper.text for paper in topics.literature()]
@@ -79,7 +79,7 @@ def test_what_all_papers_share_is_no_part_of_their_sense() -> None:
 
 
 def test_a_part_of_a_large_corpus_tells_what_all_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("triage.encoder.MAX_SENSE_ROWS", 20)
+    monkeypatch.setattr("triage.ranking.encoder.text_encoder.MAX_SENSE_ROWS", 20)
     sense = TextEncoder.fit(TEXTS).encode(TEXTS).sense
     assert np.linalg.norm(sense.mean(axis=0)) < 0.3
 
@@ -128,7 +128,7 @@ def test_long_corpora_are_encoded_in_pieces_with_the_same_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = topics.encoder().encode(TEXTS)
-    monkeypatch.setattr("triage.encoder.CHUNK", 7)
+    monkeypatch.setattr("triage.ranking.encoder.text_encoder.CHUNK", 7)
     pieces = topics.encoder().encode(TEXTS)
     assert (whole.words != pieces.words).nnz == 0
     assert pieces.dense == pytest.approx(whole.dense, abs=1e-6)
@@ -139,7 +139,7 @@ def test_long_corpora_are_encoded_in_pieces_with_the_same_result(
 def test_a_part_of_a_large_corpus_is_enough_for_the_dense_space(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("triage.encoder.MAX_SVD_ROWS", 40)
+    monkeypatch.setattr("triage.ranking.encoder.text_encoder.MAX_SVD_ROWS", 40)
     encoder = TextEncoder.fit(TEXTS)
     assert encoder.version == TextEncoder.fit(TEXTS).version
     dense = encoder.encode(TEXTS).dense
@@ -182,7 +182,7 @@ class _Trap:
 def test_even_a_sealed_pickle_is_not_opened(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, forms=np.array([_Trap(tmp_path / "sprung")], dtype=object))
-    modelfile.write(tmp_path, "encoder", {"state.npz": buffer.getvalue()}, {"version": "x"}, KEY)
+    model_files.write(tmp_path, "encoder", {"state.npz": buffer.getvalue()}, {"version": "x"}, KEY)
     with pytest.raises(ModelError, match="unknown form"):
         TextEncoder.load(tmp_path, KEY)
     assert not (tmp_path / "sprung").exists()
@@ -190,15 +190,15 @@ def test_even_a_sealed_pickle_is_not_opened(tmp_path: Path) -> None:
 
 def test_a_manifest_that_names_another_version_is_refused(tmp_path: Path) -> None:
     topics.encoder().save(tmp_path, KEY)
-    manifest, files = modelfile.read(tmp_path, "encoder", KEY)
-    modelfile.write(tmp_path, "encoder", files, {"version": "enc-other"}, KEY)
+    manifest, files = model_files.read(tmp_path, "encoder", KEY)
+    model_files.write(tmp_path, "encoder", files, {"version": "enc-other"}, KEY)
     assert manifest["version"] == topics.encoder().version
     with pytest.raises(ModelError, match="another encoder"):
         TextEncoder.load(tmp_path, KEY)
 
 
 def test_what_papers_of_one_author_share_is_near_in_sense(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("triage.kinship.FEWEST_GROUPS", 1)
+    monkeypatch.setattr("triage.ranking.encoder.author_metric.FEWEST_GROUPS", 1)
     authors = [paper.authors for paper in topics.literature()]
     with_authors = TextEncoder.fit(TEXTS, authors)
     apart, together = (_contrast(encoder) for encoder in (topics.encoder(), with_authors))
@@ -224,14 +224,14 @@ def likes_of(*numbers: int) -> dict[int, NDArray[np.int64]]:
 
 @pytest.fixture
 def readers_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("triage.encoder.FEWEST_READERS", 4)
-    monkeypatch.setattr("triage.contrast.WORD_RATE", 0.05)
+    monkeypatch.setattr("triage.ranking.encoder.text_encoder.FEWEST_READERS", 4)
+    monkeypatch.setattr("triage.ranking.encoder.contrastive.WORD_RATE", 0.05)
 
 
 @pytest.fixture
 def few_steps(readers_are_enough: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let likes teach in few steps: enough where the question is not how much they do."""
-    monkeypatch.setattr("triage.encoder.LIKES", replace(LIKES, steps=15))
+    monkeypatch.setattr("triage.ranking.encoder.text_encoder.LIKES", replace(LIKES, steps=15))
 
 
 def taught(likes: dict[int, NDArray[np.int64]]) -> TextEncoder:
@@ -289,8 +289,8 @@ def test_the_past_has_not_seen_who_likes_later_papers() -> None:
 
 @pytest.mark.usefixtures("few_steps")
 def test_what_is_liked_later_is_not_looked_at_for_the_past(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("triage.encoder.MAX_SVD_ROWS", 20)
-    monkeypatch.setattr("triage.encoder.MAX_SENSE_ROWS", 20)
+    monkeypatch.setattr("triage.ranking.encoder.text_encoder.MAX_SVD_ROWS", 20)
+    monkeypatch.setattr("triage.ranking.encoder.text_encoder.MAX_SENSE_ROWS", 20)
     likes = likes_of(1, 2, 3, 4)
     newest = max(int(own.max()) for own in likes.values())
     other = {number: np.where(own == newest, len(TEXTS) - 2, own) for number, own in likes.items()}
@@ -338,12 +338,12 @@ def test_a_taught_encoder_is_the_same_whoever_is_told_first_and_after_it_was_kep
 
 def titled(texts: list[str], monkeypatch: pytest.MonkeyPatch) -> TextEncoder:
     with monkeypatch.context() as patched:
-        patched.setattr("triage.encoder.FEWEST_TITLES", len(texts))
+        patched.setattr("triage.ranking.encoder.text_encoder.FEWEST_TITLES", len(texts))
         return TextEncoder.fit(texts)
 
 
 def test_titles_are_nearer_to_their_abstracts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("triage.contrast.WORD_RATE", 0.05)
+    monkeypatch.setattr("triage.ranking.encoder.contrastive.WORD_RATE", 0.05)
     papers = topics.literature()
     texts = [paper.encoded_text for paper in papers]
 
@@ -372,7 +372,7 @@ def test_a_text_of_no_title_and_abstract_tells_nothing_of_titles(
 def test_likes_teach_beside_titles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     texts = [paper.encoded_text for paper in topics.literature()]
     plain = titled(texts, monkeypatch)
-    monkeypatch.setattr("triage.encoder.FEWEST_TITLES", len(texts))
+    monkeypatch.setattr("triage.ranking.encoder.text_encoder.FEWEST_TITLES", len(texts))
     encoder = TextEncoder.fit(texts, likes=likes_of(1, 2, 3, 4), listed=LISTED)
     encoder.save(tmp_path, KEY)
     for each in (plain, encoder, TextEncoder.load(tmp_path, KEY)):
@@ -388,7 +388,7 @@ def test_of_many_papers_no_few_directions_of_the_dense_space_outweigh_the_others
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def unevenness(few: int) -> float:
-        monkeypatch.setattr("triage.encoder.FEW_ROWS", few)
+        monkeypatch.setattr("triage.ranking.encoder.text_encoder.FEW_ROWS", few)
         spread = (TextEncoder.fit(TEXTS).encode(TEXTS).dense ** 2).mean(axis=0)
         return float(spread.max() / spread.mean())
 
@@ -397,7 +397,7 @@ def test_of_many_papers_no_few_directions_of_the_dense_space_outweigh_the_others
 
 def test_the_sense_is_made_of_the_dense_space_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     encodings = topics.encoder().encode(TEXTS)
-    monkeypatch.setattr("triage.encoder.FEW_ROWS", 0)
+    monkeypatch.setattr("triage.ranking.encoder.text_encoder.FEW_ROWS", 0)
     stretched = TextEncoder.fit(TEXTS).encode(TEXTS)
     assert not np.allclose(encodings.dense, stretched.dense, atol=1e-3)
     assert np.array_equal(encodings.sense, stretched.sense)
@@ -414,7 +414,7 @@ def test_a_place_where_many_papers_are_is_denser() -> None:
 
 
 def test_a_paper_of_the_corpus_is_no_neighbour_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("triage.encoder.NEAREST", 1)
+    monkeypatch.setattr("triage.ranking.encoder.text_encoder.NEAREST", 1)
     encodings = topics.encoder().encode(TEXTS)
     cosines = encodings.sense @ encodings.sense.T
     np.fill_diagonal(cosines, -1)

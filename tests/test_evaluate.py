@@ -23,17 +23,17 @@ from tests.topics import TOPICS, literature, rows_of
 from triage import store
 from triage.baselines import NAMES
 from triage.cli import cli
-from triage.contrast import LIKES
 from triage.domain.records import EventKind, Subscriber
 from triage.errors import NotEnoughFeedback, NotFound
 from triage.evaluate import COLD, SERVING, Comparison, Replay, compare, replay
-from triage.features import FEATURES
 from triage.hindsight import Contender, Moment, Rankers, Span, moments_of
 from triage.plots import draw_replay
-from triage.serving import Serving, encode_new, serving
-from triage.shelf import promote_version
+from triage.ranking.encoder.contrastive import LIKES
+from triage.ranking.features import FEATURES
+from triage.ranking.serving.active_models import Serving, encode_new, serving
+from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.model_versions import promote_version
 from triage.store import Database, open_database
-from triage.workshop import FileWorkshop
 
 pytestmark = pytest.mark.any_database("it only reads slates and events, as test_train does on each")
 
@@ -433,8 +433,8 @@ def test_the_picture_is_one_file_that_names_everybody(told: Replay) -> None:
 def test_days_before_an_encoder_was_taught_what_readers_like_are_memory(
     database: Database, workshop: FileWorkshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("triage.encoder.FEWEST_READERS", 2)
-    monkeypatch.setattr("triage.encoder.LIKES", replace(LIKES, steps=6))
+    monkeypatch.setattr("triage.ranking.encoder.text_encoder.FEWEST_READERS", 2)
+    monkeypatch.setattr("triage.ranking.encoder.text_encoder.LIKES", replace(LIKES, steps=6))
     told = replayed(database, workshop)
     first = told.standings[0]
     assert (first.name, first.taught_until) == (SERVING, NOON.date())

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tests import topics
 from tests.factories import DAY, paper, subscriber
-from triage.cold_start import ColdStartScorer
 from triage.domain.records import Library, Paper, Placement, Policy, Profile, Reason, ReasonKind
-from triage.explain import MAX_TITLE, reasons, short_title
-from triage.features import FEATURES, GROUPS, feature_matrix
+from triage.ranking.cold_start import ColdStartScorer
+from triage.ranking.explanations import MAX_TITLE, reasons, short_title
+from triage.ranking.features import FEATURES, GROUPS, feature_matrix
 
 
 def explain(
@@ -89,7 +89,7 @@ def test_a_liked_author_is_told() -> None:
 def test_groups_of_later_features_are_told_or_left_out(
     group: str, kind: str, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("triage.explain.GROUPS", GROUPS | {"later": group})
+    monkeypatch.setattr("triage.ranking.explanations.GROUPS", GROUPS | {"later": group})
     profile, candidates = topics.profile(liked=(31, 2)), topics.library(33)
     X = np.append(feature_matrix(profile, candidates, DAY)[0], np.float32(1))
     parts = np.append(np.full(len(X) - 1, 0.01), 9.0)

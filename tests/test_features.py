@@ -14,7 +14,7 @@ from tests import topics
 from tests.factories import DAY, paper, subscriber
 from triage.domain.author_names import author_key
 from triage.domain.records import F32, Library, Paper, Profile
-from triage.features import (
+from triage.ranking.features import (
     FEATURES,
     GROUPS,
     IN_THE_DAY,
@@ -25,7 +25,7 @@ from triage.features import (
     recency_weights,
     standing,
 )
-from triage.taste import background, learn
+from triage.ranking.user_model import background, learn
 
 ABOUT_PAPERS = {"upvotes_log1p", "age_days", "density", "density_z"}
 

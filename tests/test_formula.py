@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from triage import formula
 from triage.domain.records import F32, F64, I32
-from triage.features import FEATURES
-from triage.formula import FEWEST_SLATES, Formula, fitted
+from triage.ranking import linear_scorer
+from triage.ranking.features import FEATURES
+from triage.ranking.linear_scorer import FEWEST_SLATES, Formula, fitted
 
 WORDS, MEANING = FEATURES.index("words_like_mean"), FEATURES.index("sense_like_mean")
 LIKES, DISLIKES = FEATURES.index("n_likes_log1p"), FEATURES.index("words_dislike_max")
@@ -107,7 +107,7 @@ def test_the_same_data_and_seed_give_the_same_formula() -> None:
 def test_slates_beyond_the_most_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     X, relevance = slates(5, {WORDS: 1.0})
     everything = learned(X, relevance)
-    monkeypatch.setattr(formula, "MOST_ROWS", 200 * SIZE)
+    monkeypatch.setattr(linear_scorer, "MOST_ROWS", 200 * SIZE)
     some = learned(X, relevance)
     assert right(some.margin(X), relevance) > 0.95
     assert not np.array_equal(some.worth, everything.worth)
@@ -116,15 +116,15 @@ def test_slates_beyond_the_most_are_drawn(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_loss_is_how_unlikely_the_likes_are_and_its_slope_is_right() -> None:
     X, relevance = slates(5, {WORDS: 1.0, MEANING: 1.0})
     rng = np.random.default_rng(6)
-    likelihood = formula._Likelihood(
+    likelihood = linear_scorer._Likelihood(
         X.astype(np.float64),
-        rng.random((len(X), formula.N_CONTEXTS)),
+        rng.random((len(X), linear_scorer.N_CONTEXTS)),
         np.zeros(len(X)),
         relevance,
         np.array(SIZES),
         rng.random(len(X)).astype(np.float32),
     )
-    worth = np.zeros(formula.N_CONTEXTS * len(FEATURES))
+    worth = np.zeros(linear_scorer.N_CONTEXTS * len(FEATURES))
     # Whoever knows nothing finds any paper of a slate as likely as any other.
     assert likelihood.loss(worth)[0] == pytest.approx(np.log(SIZE))
     worth[[WORDS, MEANING]] = 0.5, -0.2
@@ -139,7 +139,7 @@ def test_the_loss_is_how_unlikely_the_likes_are_and_its_slope_is_right() -> None
 def test_the_likes_of_one_slate_count_as_the_root_of_their_number() -> None:
     relevance = np.array([1, 0, 0, 0, 0, 1, 1, 1, 1, 0], dtype=np.int32)
     none = np.zeros((10, 1))
-    likelihood = formula._Likelihood(
+    likelihood = linear_scorer._Likelihood(
         none, none, np.zeros(10), relevance, np.array([5, 5]), np.ones(10, dtype=np.float32)
     )
     assert likelihood._shares_of_slates == pytest.approx([1 / 3, 2 / 3])

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests import topics
 from tests.factories import DAY, NOON, paper, subscriber
 from triage.domain.records import F64, Library, Paper, Profile, Reason, ReasonKind, Subscriber
-from triage.grounds import LESS_MARGIN, MOST_LESS, Grounds, damped
-from triage.interests import apartness, find
+from triage.ranking.evidence import LESS_MARGIN, MOST_LESS, Grounds, damped
+from triage.ranking.interest_clusters import apartness, find
 
 KINDS = tuple(ReasonKind)
 DECODING, PROTEINS = topics.rows_of("decoding"), topics.rows_of("proteins")

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from tests import topics
 from tests.factories import DAY, subscriber
-from triage.cold_start import ColdStartScorer
 from triage.domain.records import Background, Encodings, Library, Paper
-from triage.features import FEATURES
 from triage.history import Examples, History, Reader
 from triage.pastdays import Likes
-from triage.taste import FEWEST_BACKGROUND
+from triage.ranking.cold_start import ColdStartScorer
+from triage.ranking.features import FEATURES
+from triage.ranking.user_model import FEWEST_BACKGROUND
 
 N_DAYS, N_EACH = 80, 30
 # A window of likes is cut by it.

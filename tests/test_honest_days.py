@@ -25,12 +25,12 @@ from triage.domain.records import Frequency, MessageState, OutgoingMessage, Slat
 from triage.domain.source_records import Batch, FetchedPaper, SourceDay
 from triage.errors import SourceError
 from triage.outbox import Outbox
-from triage.ranking import DigestRules
+from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.ranker import DigestRules
 from triage.schedule import Schedule
 from triage.sender_context import SenderContext
 from triage.store import Database
 from triage.subscribe import add
-from triage.workshop import FileWorkshop
 
 pytestmark = pytest.mark.any_database(
     "its papers and days go the way that test_ingest shows on each"

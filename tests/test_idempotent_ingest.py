@@ -32,10 +32,10 @@ from tests.fakes import StoppedClock
 from tests.guarantees import Guarantee
 from tests.installation import ListedSource, add_reader, fetched, queue, rows
 from triage import store
-from triage.candidates import eligible
 from triage.domain.records import Subscriber
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.papers.ingest import ingest
+from triage.ranking.candidates import eligible
 from triage.sources.arxiv.source import Arxiv
 from triage.sources.http.client import Gate
 from triage.sources.text.withdrawal import says_withdrawn

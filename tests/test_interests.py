@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests import topics
 from tests.factories import DAY
 from triage.domain.records import Interest, Profile, Reason, ReasonKind
-from triage.interests import (
+from triage.ranking.interest_clusters import (
     MAX_INTERESTS,
     MAX_LINKED,
     USUAL_APARTNESS,

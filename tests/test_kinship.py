@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from triage import kinship
-from triage.kinship import metric, same_author
+from triage.ranking.encoder import author_metric
+from triage.ranking.encoder.author_metric import metric, same_author
 
 RNG = np.random.default_rng(0)
 
 
 @pytest.fixture(autouse=True)
 def few_authors_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinship, "FEWEST_GROUPS", 2)
+    monkeypatch.setattr(author_metric, "FEWEST_GROUPS", 2)
 
 
 def rows_of(authors: list[tuple[str, ...]]) -> list[list[int]]:
@@ -29,14 +29,14 @@ def test_papers_of_one_name_are_a_group_however_it_is_spelt() -> None:
 
 
 def test_a_name_of_many_papers_is_of_several_people() -> None:
-    many: list[tuple[str, ...]] = [("Wei Zhang",)] * (kinship.MOST_PAPERS + 1)
+    many: list[tuple[str, ...]] = [("Wei Zhang",)] * (author_metric.MOST_PAPERS + 1)
     others: list[tuple[str, ...]] = [("Ana Ruiz",)] * 2 + [("Bo Li",)] * 2
     first = len(many)
     assert rows_of(many + others) == [[first, first + 1], [first + 2, first + 3]]
 
 
 def test_a_paper_by_a_whole_collaboration_says_nothing_of_any_of_them() -> None:
-    crowd = tuple(f"Member {n}" for n in range(kinship.MOST_AUTHORS + 1))
+    crowd = tuple(f"Member {n}" for n in range(author_metric.MOST_AUTHORS + 1))
     assert rows_of([crowd, crowd, ("Ana Ruiz",), ("Ana Ruiz",), ("Bo Li",), ("Bo Li",)]) == [
         [2, 3],
         [4, 5],
@@ -50,13 +50,13 @@ def test_authors_of_one_paper_come_in_the_same_order_in_every_process() -> None:
 
 
 def test_too_few_authors_of_several_papers_give_no_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinship, "FEWEST_GROUPS", 3)
+    monkeypatch.setattr(author_metric, "FEWEST_GROUPS", 3)
     assert same_author([("Ana Ruiz",), ("Ana Ruiz",), ("Bo Li",), ("Bo Li",)]) == []
     assert same_author([]) == []
 
 
 def test_of_very_many_groups_some_of_all_times_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinship, "MOST_GROUPS", 3)
+    monkeypatch.setattr(author_metric, "MOST_GROUPS", 3)
     groups = rows_of([(f"Author {n}",) for n in range(9) for _ in range(2)])
     assert groups == [[0, 1], [8, 9], [16, 17]]
 
@@ -90,7 +90,7 @@ def test_each_paper_counts_once_however_many_its_author_wrote() -> None:
             others = [row for row in group if row != one]
             expected += np.outer(rows[one], rows[others].mean(axis=0))
     n = sum(map(len, groups)) + 5
-    found = kinship._agreement(rows, [*groups, np.arange(5)])
+    found = author_metric._agreement(rows, [*groups, np.arange(5)])
     assert found == pytest.approx(expected / n, abs=1e-6)
 
 

@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage import modelfile
 from triage.errors import ModelError
+from triage.ranking import model_files
 
 KEY = b"k" * 32
 FILES = {"state.npz": bytes(range(256)) * 40, "note": b"plain"}
 
 
 def sealed(folder: Path) -> Path:
-    modelfile.write(folder, "encoder", FILES, {"version": "enc-1", "n_terms": 3}, KEY)
+    model_files.write(folder, "encoder", FILES, {"version": "enc-1", "n_terms": 3}, KEY)
     return folder
 
 
 def test_what_was_sealed_comes_back(tmp_path: Path) -> None:
-    manifest, files = modelfile.read(sealed(tmp_path), "encoder", KEY)
+    manifest, files = model_files.read(sealed(tmp_path), "encoder", KEY)
     assert files == FILES
     assert (manifest["version"], manifest["n_terms"]) == ("enc-1", 3)
 
@@ -34,8 +34,8 @@ def test_the_manifest_is_json_for_people(tmp_path: Path) -> None:
 
 def test_sealing_again_replaces_and_leaves_nothing_behind(tmp_path: Path) -> None:
     sealed(tmp_path)
-    modelfile.write(tmp_path, "encoder", {"state.npz": b"new"}, {"version": "enc-2"}, KEY)
-    assert modelfile.read(tmp_path, "encoder", KEY)[1] == {"state.npz": b"new"}
+    model_files.write(tmp_path, "encoder", {"state.npz": b"new"}, {"version": "enc-2"}, KEY)
+    assert model_files.read(tmp_path, "encoder", KEY)[1] == {"state.npz": b"new"}
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -46,14 +46,14 @@ def test_a_kill_before_the_manifest_leaves_the_old_model(
     replace = Path.replace
 
     def die_at_manifest(self: Path, target: Path) -> Path:
-        if target.name == modelfile.MANIFEST:
+        if target.name == model_files.MANIFEST:
             raise KeyboardInterrupt
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", die_at_manifest)
     with pytest.raises(KeyboardInterrupt):
-        modelfile.write(tmp_path, "encoder", {"state.npz": b"new"}, {"version": "enc-2"}, KEY)
-    assert modelfile.read(tmp_path, "encoder", KEY)[1] == FILES
+        model_files.write(tmp_path, "encoder", {"state.npz": b"new"}, {"version": "enc-2"}, KEY)
+    assert model_files.read(tmp_path, "encoder", KEY)[1] == FILES
 
 
 @given(st.data())
@@ -69,31 +69,31 @@ def test_no_changed_file_gets_past_the_seal(
         del content[data.draw(st.integers(0, len(content) - 1)) :]
     path.write_bytes(bytes(content))
     with pytest.raises(ModelError, match="restore the folder"):
-        modelfile.read(folder, "encoder", KEY)
+        model_files.read(folder, "encoder", KEY)
 
 
 @pytest.mark.parametrize(("kind", "key"), [("scorer", KEY), ("encoder", b"other")])
 def test_another_kind_or_key_is_refused(tmp_path: Path, kind: str, key: bytes) -> None:
     with pytest.raises(ModelError, match="another secret key"):
-        modelfile.read(sealed(tmp_path), kind, key)
+        model_files.read(sealed(tmp_path), kind, key)
 
 
 def test_a_missing_folder_or_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="nowhere"):
-        modelfile.read(tmp_path / "nowhere", "encoder", KEY)
+        model_files.read(tmp_path / "nowhere", "encoder", KEY)
     folder = sealed(tmp_path / "model")
     next(folder.glob("state-*")).unlink()
     with pytest.raises(ModelError, match="missing or unreadable"):
-        modelfile.read(folder, "encoder", KEY)
+        model_files.read(folder, "encoder", KEY)
 
 
 def test_an_empty_key_seals_nothing(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="empty"):
-        modelfile.write(tmp_path, "encoder", FILES, {}, b"")
+        model_files.write(tmp_path, "encoder", FILES, {}, b"")
 
 
 def test_a_huge_manifest_is_not_read(tmp_path: Path) -> None:
     with (sealed(tmp_path) / "manifest.json").open("ab") as file:
         file.truncate(5_000_000)
     with pytest.raises(ModelError, match="too large"):
-        modelfile.read(tmp_path, "encoder", KEY)
+        model_files.read(tmp_path, "encoder", KEY)

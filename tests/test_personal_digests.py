@@ -19,11 +19,11 @@ from triage.digest import Composed, Nightly
 from triage.domain.records import OutgoingMessage, Slate, Subscriber
 from triage.errors import ConfigError
 from triage.outbox import Outbox
-from triage.ranking import DigestRules
+from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.ranker import DigestRules
 from triage.sender_context import SenderContext
 from triage.store import Database
 from triage.subscribe import add, change, find, pause, resume
-from triage.workshop import FileWorkshop
 
 ONE_DAY = timedelta(days=1)
 SUNDAY = date(2026, 3, 1)

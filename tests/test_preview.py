@@ -18,10 +18,10 @@ from triage import store, subscribe
 from triage.choices import SubscriberPreferences
 from triage.domain.records import Subscriber
 from triage.preview import FRESH_FOR, Previews
-from triage.ranking import DigestRules
-from triage.serving import encode_new, serving
+from triage.ranking.serving.active_models import encode_new, serving
+from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.ranker import DigestRules
 from triage.store import Database
-from triage.workshop import FileWorkshop
 
 RULES = DigestRules(size=10, max_age_days=14, score_floor=0.1, exploration_slots=1)
 

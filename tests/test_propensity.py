@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.factories import DAY
-from triage.propensity import POOL_SIZE, asking_pools, draw, exploration_pool, slate_rng
+from triage.ranking.exploration import POOL_SIZE, asking_pools, draw, exploration_pool, slate_rng
 
 scores = st.lists(st.floats(0, 1), max_size=60).map(np.array)
 

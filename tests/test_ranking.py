@@ -16,10 +16,10 @@ from tests import topics
 from tests.factories import DAY, NOON, subscriber
 from tests.installation import add_papers, add_reader, installed
 from triage import store
-from triage.cold_start import ColdStartScorer
 from triage.domain.records import EventKind, Library, Paper, Policy, Profile, Subscriber, Vote
-from triage.features import feature_matrix
-from triage.ranking import (
+from triage.ranking.cold_start import ColdStartScorer
+from triage.ranking.features import feature_matrix
+from triage.ranking.serving.ranker import (
     DigestRules,
     Ranking,
     choose,

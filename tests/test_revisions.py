@@ -16,10 +16,10 @@ from tests.installation import fetched, installed, rows, take_in
 from triage.choices import SubscriberPreferences
 from triage.digest import Nightly
 from triage.domain.records import Slate
-from triage.ranking import DigestRules
+from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.ranker import DigestRules
 from triage.store import Database
 from triage.subscribe import add
-from triage.workshop import FileWorkshop
 
 ONE_DAY = timedelta(days=1)
 LIKED = fetched(1, abstract="Drafts of any length make decoding faster at no loss, we find.")

@@ -24,12 +24,12 @@ from triage.domain.records import Frequency, OutgoingMessage, Slate, Subscriber,
 from triage.domain.source_records import Batch, SourceDay
 from triage.errors import SourceError, TriageError
 from triage.outbox import Outbox
-from triage.ranking import DigestRules
+from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.ranker import DigestRules
 from triage.schedule import OLDER_AGAIN, OPEN_AGAIN, PATIENCE, SETTLED_AGAIN, Chore, Schedule
 from triage.sender_context import SenderContext
 from triage.store import Database
 from triage.subscribe import add, pause, resume
-from triage.workshop import FileWorkshop
 
 # Every kind of clock change: both hemispheres, half an hour, at midnight, none, far from UTC.
 ZONES = (

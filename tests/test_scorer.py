@@ -12,13 +12,13 @@ import pytest
 from tests import topics
 from tests.contracts import ScorerContract
 from tests.factories import DAY, subscriber
-from triage import modelfile
-from triage.cold_start import ColdStartScorer
 from triage.domain.protocols import Scorer
 from triage.domain.records import F32, I32, Profile
 from triage.errors import ModelError, NotEnoughFeedback
-from triage.features import FEATURES, feature_matrix
-from triage.scorer import MUCH_FEEDBACK_ROWS, LambdaMartScorer
+from triage.ranking import model_files
+from triage.ranking.cold_start import ColdStartScorer
+from triage.ranking.features import FEATURES, feature_matrix
+from triage.ranking.lambdamart import MUCH_FEEDBACK_ROWS, LambdaMartScorer
 
 KEY = b"k" * 32
 Log = tuple[F32, I32, list[int], F32]
@@ -287,8 +287,8 @@ def _unreachable(*_args: object, **_options: object) -> None:
 )
 def test_a_model_for_other_features_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     trained().save(tmp_path, KEY)
-    manifest, files = modelfile.read(tmp_path, "scorer", KEY)
-    modelfile.write(tmp_path, "scorer", files, manifest | change, KEY)
+    manifest, files = model_files.read(tmp_path, "scorer", KEY)
+    model_files.write(tmp_path, "scorer", files, manifest | change, KEY)
     with pytest.raises(ModelError, match="train again"):
         LambdaMartScorer.load(tmp_path, KEY)
 
@@ -296,15 +296,15 @@ def test_a_model_for_other_features_is_refused(tmp_path: Path, change: dict[str,
 @pytest.mark.parametrize("change", [{"scale": {"share": 1.0}}, {"formula": {"worth": "much"}}])
 def test_a_model_of_another_form_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     trained().save(tmp_path, KEY)
-    manifest, files = modelfile.read(tmp_path, "scorer", KEY)
-    modelfile.write(tmp_path, "scorer", files, manifest | change, KEY)
+    manifest, files = model_files.read(tmp_path, "scorer", KEY)
+    model_files.write(tmp_path, "scorer", files, manifest | change, KEY)
     with pytest.raises(ModelError, match="train again"):
         LambdaMartScorer.load(tmp_path, KEY)
 
 
 def model_text(tmp_path: Path) -> str:
     trained().save(tmp_path, KEY)
-    return modelfile.read(tmp_path, "scorer", KEY)[1]["trees.txt"].decode()
+    return model_files.read(tmp_path, "scorer", KEY)[1]["trees.txt"].decode()
 
 
 def changed(text: str, field: str, new: Callable[[list[str]], list[str]]) -> str:
@@ -343,13 +343,13 @@ def test_a_model_whose_arrays_do_not_add_up_is_refused(
     tmp_path: Path, field: str, new: Callable[[list[str]], list[str]]
 ) -> None:
     text = model_text(tmp_path)
-    modelfile.check_trees(text, FEATURES)
+    model_files.check_trees(text, FEATURES)
     with pytest.raises(ModelError):
-        modelfile.check_trees(changed(text, field, new), FEATURES)
+        model_files.check_trees(changed(text, field, new), FEATURES)
 
 
 def test_a_model_cut_off_or_short_of_trees_is_refused(tmp_path: Path) -> None:
     text = model_text(tmp_path)
     for harmed in ("", "tree\n", text[: len(text) // 2], text.replace("\nTree=1\n", "\n", 1)):
         with pytest.raises(ModelError):
-            modelfile.check_trees(harmed, FEATURES)
+            model_files.check_trees(harmed, FEATURES)

@@ -23,10 +23,10 @@ from triage.domain.source_records import FetchedPaper
 from triage.errors import NotFound
 from triage.papers import deduplicate
 from triage.papers.search import Filters, Hit, Search
-from triage.serving import encode_new, serving
+from triage.ranking.serving.active_models import encode_new, serving
+from triage.ranking.serving.model_store import FileWorkshop
 from triage.store import Database
 from triage.store.search import Wanted
-from triage.workshop import FileWorkshop
 
 CLOCK = StoppedClock()
 KEY = b"a key of the tests"

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage import sentence
-from triage.sentence import DIMENSIONS, sense
+from triage.ranking.encoder import sentence_vectors
+from triage.ranking.encoder.sentence_vectors import DIMENSIONS, sense
 
 TEXTS = ["Folding of proteins", "A dog barks in the garden.", "", "量子 computers", "dog " * 600]
 
@@ -27,7 +27,7 @@ def watch(event, arguments):
 
 sys.addaudithook(watch)
 sys.path.insert(0, sys.argv[1])
-from triage.sentence import sense
+from triage.ranking.encoder.sentence_vectors import sense
 
 assert sense(["protein folding"]).any()
 assert not logging.getLogger().handlers
@@ -57,7 +57,7 @@ def test_many_texts_are_read_in_pieces_with_the_same_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = sense(TEXTS)
-    monkeypatch.setattr(sentence, "CHUNK", 2)
+    monkeypatch.setattr(sentence_vectors, "CHUNK", 2)
     assert sense(TEXTS).tobytes() == whole.tobytes()
 
 
@@ -78,23 +78,23 @@ def test_it_needs_no_network_sets_up_no_log_and_stands_a_fork(root: Path) -> Non
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    sentence._loaded.cache_clear()
-    monkeypatch.setattr(sentence, "find_spec", lambda name: None)
-    with pytest.raises(sentence.ModelError, match="wordllama"):
+    sentence_vectors._loaded.cache_clear()
+    monkeypatch.setattr(sentence_vectors, "find_spec", lambda name: None)
+    with pytest.raises(sentence_vectors.ModelError, match="wordllama"):
         sense(["x"])
 
 
 def test_many_threads_at_once_read_the_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
     n_read = 0
-    real = sentence.find_spec
+    real = sentence_vectors.find_spec
 
     def find(name: str) -> object:
         nonlocal n_read
         n_read += 1
         return real(name)
 
-    sentence._loaded.cache_clear()
-    monkeypatch.setattr(sentence, "find_spec", find)
+    sentence_vectors._loaded.cache_clear()
+    monkeypatch.setattr(sentence_vectors, "find_spec", find)
     with ThreadPoolExecutor(8) as pool:
         vectors = list(pool.map(lambda _: sense(["protein folding"]), range(8)))
     assert n_read == 1

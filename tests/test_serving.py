@@ -18,12 +18,19 @@ from tests.topics import literature
 from triage import store
 from triage.domain.protocols import Scorer
 from triage.domain.records import EventKind
-from triage.encoder import TextEncoder
 from triage.errors import ModelError, NotFound
-from triage.features import FEATURES
-from triage.serving import PAIRS_KEPT, encode_new, encoder_due, fit_encoder, promote, serving
+from triage.ranking.encoder.text_encoder import TextEncoder
+from triage.ranking.features import FEATURES
+from triage.ranking.serving.active_models import (
+    PAIRS_KEPT,
+    encode_new,
+    encoder_due,
+    fit_encoder,
+    promote,
+    serving,
+)
+from triage.ranking.serving.model_store import FileWorkshop
 from triage.store import Database
-from triage.workshop import FileWorkshop
 
 KEY = b"a key of the tests"
 
@@ -104,7 +111,7 @@ def test_an_encoder_is_told_who_wrote_what(
     clock: StoppedClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("triage.kinship.FEWEST_GROUPS", 1)
+    monkeypatch.setattr("triage.ranking.encoder.author_metric.FEWEST_GROUPS", 1)
     fitted = fit_encoder(database, workshop, clock)
     with database.read() as conn:
         papers = list(store.papers.iterate(conn))
@@ -119,7 +126,7 @@ def test_an_encoder_is_told_who_likes_what(
     clock: StoppedClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("triage.encoder.FEWEST_READERS", 2)
+    monkeypatch.setattr("triage.ranking.encoder.text_encoder.FEWEST_READERS", 2)
     readers = [add_reader(database, n) for n in (1, 2)]
     with database.read() as conn:
         papers = list(store.papers.iterate(conn))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triage.domain.records import Placement, Policy
-from triage.slate import Aims, build_slate
+from triage.ranking.slate import Aims, build_slate
 
 sizes = st.integers(0, 30)
 days = st.lists(st.floats(0, 1), max_size=80).map(np.array)

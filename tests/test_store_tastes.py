@@ -14,8 +14,8 @@ from tests.factories import NOON
 from tests.installation import add_reader, installed, rows
 from triage import store
 from triage.domain.records import Taste
+from triage.ranking.user_model import background, learn, nothing
 from triage.store import Database
-from triage.taste import background, learn, nothing
 
 PAST = background("then", topics.everything(), topics.library(*range(40)).encodings.words)
 

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from tests import topics
 from triage.domain.records import F32, Background, Library, Profile, Taste
-from triage.taste import FEW_LIKES, background, learn
+from triage.ranking.user_model import FEW_LIKES, background, learn
 
 ALL_LIKES, HELPED, CLOSE = range(3)
 ALL_MODELS = 3

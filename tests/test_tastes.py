@@ -14,12 +14,13 @@ from sqlalchemy import update
 from tests import topics
 from tests.factories import DAY, NOON
 from tests.installation import add_papers, add_reader, installed
-from triage import history, store, tastes
+from triage import history, store
 from triage.domain.records import EventKind, Paper, Subscriber, Taste
-from triage.features import feature_matrix
-from triage.ranking import load_profile
+from triage.ranking.features import feature_matrix
+from triage.ranking.serving import user_model_cache
+from triage.ranking.serving.ranker import load_profile
+from triage.ranking.serving.user_model_cache import Tastes
 from triage.store import Database, tables
-from triage.tastes import Tastes
 
 ON = DAY + timedelta(days=20)
 LIKED = (0, 1, 2, 17)
@@ -101,8 +102,8 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         done.append(past.name)
         return learned(profile, past)
 
-    learned = tastes.learn
-    monkeypatch.setattr(tastes, "learn", learn)
+    learned = user_model_cache.learn
+    monkeypatch.setattr(user_model_cache, "learn", learn)
     return done
 
 
@@ -130,7 +131,7 @@ def test_what_is_kept_needs_no_papers_of_the_past(
     database: Database, reader: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = numbers(taste_of(database, reader))
-    monkeypatch.setattr(tastes, "background", None)
+    monkeypatch.setattr(user_model_cache, "background", None)
     monkeypatch.setattr(store.papers, "newest_before", None)
     assert numbers(taste_of(database, reader)) == first
 
@@ -160,7 +161,7 @@ def test_the_past_ends_with_the_month_once_there_is_enough_of_it(
 ) -> None:
     april = date(2026, 4, 20)
     taste_of(database, reader, on=april)
-    monkeypatch.setattr(tastes, "FEWEST_BACKGROUND", 60)
+    monkeypatch.setattr(user_model_cache, "FEWEST_BACKGROUND", 60)
     taste_of(database, reader, on=april)
     taste_of(database, reader, on=april + timedelta(days=5))
     assert fits == ["2026-04-20", "2026-04-01"]
@@ -206,10 +207,10 @@ def test_what_cannot_be_learned_is_done_without(
         raise ValueError("no convergence")
 
     with monkeypatch.context() as broken:
-        broken.setattr(tastes, "learn", fail)
+        broken.setattr(user_model_cache, "learn", fail)
         assert taste_of(database, reader) is None
     with monkeypatch.context() as broken:
-        broken.setattr(tastes, "background", fail)
+        broken.setattr(user_model_cache, "background", fail)
         assert taste_of(database, reader) is None
     assert taste_of(database, reader) is not None
 

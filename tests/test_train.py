@@ -22,15 +22,15 @@ from tests.installation import add_reader, fetched, installed, stored_papers, ta
 from triage import store
 from triage.domain.records import F32, EventKind, Origin
 from triage.errors import ModelError, NotEnoughFeedback, NotFound
-from triage.features import FEATURE_VERSION, FEATURES, GROUPS
 from triage.gate import FEWEST_SLATES
-from triage.serving import serving
-from triage.shelf import clear_away, promote_version, rollback
+from triage.ranking.features import FEATURE_VERSION, FEATURES, GROUPS
+from triage.ranking.serving.active_models import serving
+from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.model_versions import clear_away, promote_version, rollback
 from triage.store import Database, open_database
 from triage.store.model_versions import MODELS_KEPT
 from triage.store.tables import events, impressions, papers
 from triage.train import TrainReport, fit, gathered, train, train_in_words
-from triage.workshop import FileWorkshop
 
 KEY = b"a key of the tests"
 SIZE = 8

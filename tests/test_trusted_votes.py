@@ -17,11 +17,11 @@ from benchmarks.simulate import Diary, Votes, live, make_world, outspoken, truly
 from tests.guarantees import Guarantee
 from tests.web_world import World, new_crowd, new_world
 from triage import feedback, store
-from triage.cold_start import ColdStartScorer
 from triage.domain.records import EventKind, Origin
+from triage.ranking.cold_start import ColdStartScorer
+from triage.ranking.serving.model_store import FileWorkshop
 from triage.store.tables import events, messages
 from triage.train import fit, lessons_of
-from triage.workshop import FileWorkshop
 
 N_PAPERS = 5
 UP, DOWN, SAVE, LESS = (

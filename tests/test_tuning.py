@@ -15,16 +15,23 @@ from tests.factories import DAY, NOON, impression, slate
 from tests.fakes import StoppedClock
 from tests.installation import add_papers, add_reader, installed, queue
 from triage import store
-from triage.cold_start import ColdStartScorer
 from triage.domain.link_tokens import Claims
 from triage.domain.records import EventKind, Paper, Reason, ReasonKind, Subscriber
 from triage.errors import NotFound
 from triage.feedback import record_vote
-from triage.ranking import DigestRules, Ranking, choose, load_pool, load_profile, rank
-from triage.serving import encode_new, serving
+from triage.ranking.cold_start import ColdStartScorer
+from triage.ranking.serving.active_models import encode_new, serving
+from triage.ranking.serving.interest_settings import Standing, interests, rest
+from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.ranker import (
+    DigestRules,
+    Ranking,
+    choose,
+    load_pool,
+    load_profile,
+    rank,
+)
 from triage.store import Database
-from triage.tuning import Standing, interests, rest
-from triage.workshop import FileWorkshop
 
 DECODING, PROTEINS = topics.rows_of("decoding"), topics.rows_of("proteins")
 RULES = DigestRules(size=10, max_age_days=14, score_floor=0.1, exploration_slots=1)

@@ -11,8 +11,8 @@ import pytest
 from tests.topics import TOPICS, literature
 from triage.domain.records import F32, I32
 from triage.errors import ModelError, NotEnoughFeedback
-from triage.features import FEATURES
-from triage.workshop import FileWorkshop
+from triage.ranking.features import FEATURES
+from triage.ranking.serving.model_store import FileWorkshop
 
 KEY = b"a key of the tests"
 TEXTS = [paper.text for paper in literature()[:30]]

@@ -10,8 +10,8 @@ import numpy as np
 
 from tests.factories import DAY, NOON, paper, subscriber
 from triage.domain.records import Encodings, Library, Paper, Profile, Subscriber
-from triage.encoder import TextEncoder
-from triage.features import phrases
+from triage.ranking.encoder.text_encoder import TextEncoder
+from triage.ranking.features import phrases
 
 TOPICS = {
     "decoding": "speculative decoding draft model tokens verification latency language inference",

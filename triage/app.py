@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from triage.journal import Journal
     from triage.outbox import Outbox
     from triage.papers.enrich import EnrichReport
-    from triage.ranking import DigestRules
+    from triage.ranking.serving.model_store import FileWorkshop
+    from triage.ranking.serving.ranker import DigestRules
     from triage.schedule import Schedule
     from triage.signing import Signer
     from triage.store import Database
     from triage.upstreams import Upstreams
-    from triage.workshop import FileWorkshop
 
 CONFIG_NAME = "triage.toml"
 # No digest waits longer for one source; what does not come in time is asked for again later.
@@ -86,7 +86,7 @@ class App:
 
     @cached_property
     def workshop(self) -> FileWorkshop:
-        from triage.workshop import FileWorkshop
+        from triage.ranking.serving.model_store import FileWorkshop
 
         # Models are sealed with a key of their own, so that neither key tells of the other.
         key = hashlib.sha256(b"triage models\0" + self._secret.encode()).digest()
@@ -163,7 +163,7 @@ class App:
         )
 
     def _rules(self) -> DigestRules:
-        from triage.ranking import DigestRules
+        from triage.ranking.serving.ranker import DigestRules
 
         digest = self.settings.digest
         return DigestRules(

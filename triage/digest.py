@@ -32,11 +32,12 @@ from triage.domain.records import (
     SubscriberState,
     Vote,
 )
-from triage.features import FEATURE_VERSION
 from triage.outbox import DrainReport, Outbox
 from triage.papers.ingest import fetch
-from triage.propensity import slate_rng
-from triage.ranking import (
+from triage.ranking.exploration import slate_rng
+from triage.ranking.features import FEATURE_VERSION
+from triage.ranking.serving.active_models import Serving, encode_new, serving
+from triage.ranking.serving.ranker import (
     DigestRules,
     choose,
     interests_of,
@@ -45,9 +46,8 @@ from triage.ranking import (
     missed,
     rank,
 )
-from triage.serving import Serving, encode_new, serving
+from triage.ranking.serving.user_model_cache import Tastes
 from triage.store import Database
-from triage.tastes import Tastes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -32,7 +32,7 @@ from triage.metrics import (
     recall,
     reciprocal_rank,
 )
-from triage.serving import Serving, encode_new, serving, taught_until
+from triage.ranking.serving.active_models import Serving, encode_new, serving, taught_until
 from triage.store import Database
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from triage.baselines import PastBaselines
 from triage.domain.digest_calendar import digest_at, window_days
 from triage.domain.protocols import Encoder
 from triage.domain.records import F64, LIKES, RELEVANCE, Library, Subscriber, Vote
-from triage.ranking import Ranking, load_pool, load_profile, rank
-from triage.serving import Serving
-from triage.tastes import Tastes
+from triage.ranking.serving.active_models import Serving
+from triage.ranking.serving.ranker import Ranking, load_pool, load_profile, rank
+from triage.ranking.serving.user_model_cache import Tastes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

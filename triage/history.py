@@ -17,9 +17,9 @@ import numpy as np
 
 from triage.domain.protocols import Progress, Scorer, silent
 from triage.domain.records import F32, I32, I64, Background, Encodings, Library, Profile, Subscriber
-from triage.features import FEATURES, feature_matrix
 from triage.pastdays import Likes, PastDay, past_days, reader_weights, telling_rows
-from triage.taste import (
+from triage.ranking.features import FEATURES, feature_matrix
+from triage.ranking.user_model import (
     FEWEST_BACKGROUND,
     MOST_LIKES_EACH,
     MOST_LIKES_OF_ALL,

@@ -12,8 +12,8 @@ import numpy as np
 from triage import store
 from triage.domain.protocols import Clock, Encoder, Workshop
 from triage.domain.records import EventKind, Impression, Library, Subscriber, Vote
-from triage.ranking import DigestRules, choose, load_pool, load_profile, rank
-from triage.serving import promoted
+from triage.ranking.serving.active_models import promoted
+from triage.ranking.serving.ranker import DigestRules, choose, load_pool, load_profile, rank
 from triage.store import Database
 
 SIZE = 5

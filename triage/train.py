@@ -22,16 +22,23 @@ from triage.bootstrap import Interval, dice, interval
 from triage.domain.protocols import Clock, Encoder, Scorer, Workshop
 from triage.domain.records import F32, F64, I32, I64, EventKind
 from triage.errors import NotEnoughFeedback, NotFound
-from triage.features import FEATURE_VERSION, FEATURES, GROUPS
 from triage.gate import FEWEST_SLATES, Winner, decide
 from triage.history import Examples, History
 from triage.imported import imported, judged, like_days, taught_by
 from triage.metrics import HeldOut, slate_ndcg
 from triage.position_bias import Attention, attention
+from triage.ranking.features import FEATURE_VERSION, FEATURES, GROUPS
+from triage.ranking.serving.active_models import (
+    Serving,
+    encode_new,
+    promote,
+    refreshed,
+    serving,
+    taught_until,
+)
+from triage.ranking.serving.model_versions import clear_away
 from triage.relevance import IGNORED, fair_shares, gains, marks_of, row_weights, vote_weights
 from triage.rivals import peer_scores, sampled
-from triage.serving import Serving, encode_new, promote, refreshed, serving, taught_until
-from triage.shelf import clear_away
 from triage.store import Database
 from triage.store.slates import TrainingLog
 

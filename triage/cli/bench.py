@@ -32,7 +32,7 @@ def command() -> None:
 def rank(data: Path, out: Path) -> None:
     """Train on a benchmark's feedback, rank its slates and write the run; needs no config."""
     from triage import bench
-    from triage.workshop import FileWorkshop
+    from triage.ranking.serving.model_store import FileWorkshop
 
     benchmark = bench.read(data)
     with tempfile.TemporaryDirectory() as folder, progress_bar() as progress:

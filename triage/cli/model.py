@@ -102,7 +102,7 @@ def _value(value: object) -> str:
 @click.pass_context
 def promote(ctx: click.Context, version: str) -> None:
     """Let the scorer VERSION serve from now on, with the encoder that it is bound to."""
-    from triage.shelf import promote_version
+    from triage.ranking.serving.model_versions import promote_version
 
     app = opened(ctx)
     promote_version(app.database, app.workshop, app.clock, version)
@@ -113,7 +113,7 @@ def promote(ctx: click.Context, version: str) -> None:
 @click.pass_context
 def rollback(ctx: click.Context) -> None:
     """Let the pair serve again that served before the present one."""
-    from triage.shelf import rollback as roll_back
+    from triage.ranking.serving.model_versions import rollback as roll_back
 
     app = opened(ctx)
     pair = roll_back(app.database, app.workshop, app.clock)

@@ -192,8 +192,8 @@ def show_(ctx: click.Context, email: str, as_json: bool) -> None:
 @click.pass_context
 def interests_(ctx: click.Context, email: str, as_json: bool) -> None:
     """Show what EMAIL reads about, as found in their likes and words, and each one's share."""
+    from triage.ranking.serving.interest_settings import interests
     from triage.subscribe import find
-    from triage.tuning import interests
 
     app = opened(ctx)
     found = interests(app.database, app.workshop, app.clock, find(app.database, email))
@@ -218,8 +218,8 @@ def interests_(ctx: click.Context, email: str, as_json: bool) -> None:
 @click.pass_context
 def mute(ctx: click.Context, email: str, number: int, until: date | None) -> None:
     """Show EMAIL nothing of their interest NUMBER, for good or until a date."""
+    from triage.ranking.serving.interest_settings import rest
     from triage.subscribe import find
-    from triage.tuning import rest
 
     app = opened(ctx)
     reader = find(app.database, email)
@@ -235,8 +235,8 @@ def mute(ctx: click.Context, email: str, number: int, until: date | None) -> Non
 @click.pass_context
 def unmute(ctx: click.Context, email: str, number: int) -> None:
     """Show EMAIL papers of their interest NUMBER again."""
+    from triage.ranking.serving.interest_settings import rest
     from triage.subscribe import find
-    from triage.tuning import rest
 
     app = opened(ctx)
     woken = rest(app.database, app.clock, find(app.database, email), number)

@@ -20,13 +20,13 @@ from triage.links import digest_links
 from triage.mail import part_of
 from triage.mailbox import EmlFolder
 from triage.papers.ingest import ingest
-from triage.ranking import Ranking, load_pool, load_profile, rank
+from triage.ranking.serving.active_models import Serving, serving
+from triage.ranking.serving.model_versions import promote_version
+from triage.ranking.serving.ranker import Ranking, load_pool, load_profile, rank
+from triage.ranking.serving.user_model_cache import Tastes
 from triage.resources import example_config
-from triage.serving import Serving, serving
-from triage.shelf import promote_version
 from triage.sources.files.detect import open_source
 from triage.subscribe import add
-from triage.tastes import Tastes
 from triage.train import train
 
 PAPERS = Path(__file__).with_name("papers.jsonl.gz")

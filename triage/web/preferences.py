@@ -11,12 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from triage import choices, feeds, store, subscribe, tuning
+from triage import choices, feeds, store, subscribe
 from triage.domain.link_tokens import Claims
 from triage.domain.records import Subscriber, SubscriberState
 from triage.erasure import owe_rewriting
 from triage.errors import ConfigError, NotFound
 from triage.feeds import FeedLinks
+from triage.ranking.serving import interest_settings
 from triage.web import forms
 from triage.web.door import Visit
 from triage.web.pages import Desk, for_reader, form_route
@@ -86,7 +87,7 @@ def _saved(desk: Desk, visit: Visit, pairs: forms.Pairs) -> Response:
 
 def _rested(desk: Desk, visit: Visit, fields: dict[str, str], *, how: str) -> str:
     until: date | None = desk.clock.now().date() + A_WHILE if how == "rest" else None
-    named = tuning.rest(
+    named = interest_settings.rest(
         desk.db,
         desk.clock,
         visit.reader,

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from triage import modelfile
-from triage.cold_start import ColdStartScorer, checked, sigmoid
 from triage.domain.records import F32, F64, I32, I64
 from triage.errors import ModelError, NotEnoughFeedback
-from triage.features import FEATURE_VERSION, FEATURES, IN_THE_DAY
-from triage.formula import Formula, fitted
+from triage.ranking import model_files
+from triage.ranking.cold_start import ColdStartScorer, checked, sigmoid
+from triage.ranking.features import FEATURE_VERSION, FEATURES, IN_THE_DAY
+from triage.ranking.linear_scorer import Formula, fitted
 
 if TYPE_CHECKING:
     from lightgbm import Booster, Dataset
@@ -79,7 +79,7 @@ class LambdaMartScorer:
     def __init__(
         self, text: str, learned: Formula | None, scale: Scale, encoder_version: str
     ) -> None:
-        modelfile.check_trees(text, FEATURES)
+        model_files.check_trees(text, FEATURES)
         from lightgbm import Booster
 
         facts = json.dumps(learned.facts()) if learned is not None else ColdStartScorer.version
@@ -165,7 +165,7 @@ class LambdaMartScorer:
             "starts_from": ColdStartScorer.version,
             "libraries": {"lightgbm": lightgbm.__version__},
         }
-        modelfile.write(folder, KIND, {"trees.txt": self._text.encode()}, facts, key)
+        model_files.write(folder, KIND, {"trees.txt": self._text.encode()}, facts, key)
 
     @classmethod
     def load(cls, folder: Path, key: bytes) -> LambdaMartScorer:
@@ -175,7 +175,7 @@ class LambdaMartScorer:
             ModelError: the folder is missing, damaged, foreign, sealed with another key, or made
                 for other features; nothing of it has reached LightGBM then.
         """
-        manifest, files = modelfile.read(folder, KIND, key)
+        manifest, files = model_files.read(folder, KIND, key)
         made_for = (
             manifest.get("feature_version"), manifest.get("features"), manifest.get("starts_from")
         )  # fmt: skip

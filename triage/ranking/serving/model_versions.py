@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from triage import store
 from triage.domain.protocols import Clock, Workshop
 from triage.errors import NotFound
-from triage.serving import Serving, promote
+from triage.ranking.serving.active_models import Serving, promote
 from triage.store import Database
 from triage.store.model_versions import MODELS_KEPT
 

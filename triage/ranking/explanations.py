@@ -25,9 +25,9 @@ from triage.domain.records import (
     Reason,
     ReasonKind,
 )
-from triage.features import GROUPS
-from triage.grounds import Grounds
-from triage.interests import without_parts
+from triage.ranking.evidence import Grounds
+from triage.ranking.features import GROUPS
+from triage.ranking.interest_clusters import without_parts
 
 MAX_REASONS = 3
 # A third reason has to weigh something beside the first.

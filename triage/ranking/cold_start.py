@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from triage.domain.records import F32, F64
-from triage.features import FEATURES
+from triage.ranking.features import FEATURES
 
 COLD_START = "cold-"
 """Versions of the cold-start scorer begin so, those of trained ones do not."""

@@ -6,10 +6,10 @@ value decomposition (Deerwester et al. 1990), found by random projection with a 
 Martinsson & Tropp 2011) and half whitened. Reading words is done here and not by scikit-learn's
 vectoriser, because it is four times faster and because the fitted state is then nothing but arrays
 and words. The third vector knows more: latent dimensions and a sentence encoder's side by side,
-stretched where papers of one author agree (`triage.kinship`), so that what sets two fields apart
+stretched where papers of one author agree (`triage.ranking.encoder.author_metric`), so that what sets two fields apart
 counts more than what two papers of one field differ in. Beside it comes a map by which titles are
 near their abstracts, and of both the main directions are kept; where readers are many, these are
-moved so that what one reader likes is near (`triage.contrast`). What a vector has learned from
+moved so that what one reader likes is near (`triage.ranking.encoder.contrastive`). What a vector has learned from
 looks better by it than what comes; so there is another, of the likes of papers listed before a
 certain day, by which a ranker can learn from later days what such a vector is worth.
 
@@ -32,14 +32,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from triage import modelfile
-from triage.contrast import LIKES, TITLES, Contrast, learned, main_directions
 from triage.domain.records import F32, I64, Encodings
-from triage.encoderstate import State, pack, unpack
 from triage.errors import ModelError
-from triage.kinship import metric, same_author
-from triage.sentence import NAME, sense
-from triage.vocabulary import (
+from triage.ranking import model_files
+from triage.ranking.encoder.author_metric import metric, same_author
+from triage.ranking.encoder.contrastive import LIKES, TITLES, Contrast, learned, main_directions
+from triage.ranking.encoder.sentence_vectors import NAME, sense
+from triage.ranking.encoder.state import State, pack, unpack
+from triage.ranking.encoder.vocabulary import (
     STOP,
     UNKNOWN,
     WORD,
@@ -204,7 +204,7 @@ class TextEncoder:
                 "scikit-learn": sklearn.__version__,
             },
         }
-        modelfile.write(folder, KIND, {"state.npz": pack(self._state)}, facts, key)
+        model_files.write(folder, KIND, {"state.npz": pack(self._state)}, facts, key)
 
     @classmethod
     def load(cls, folder: Path, key: bytes) -> TextEncoder:
@@ -213,7 +213,7 @@ class TextEncoder:
         Raises:
             ModelError: the folder is missing, damaged, foreign or sealed with another key.
         """
-        manifest, files = modelfile.read(folder, KIND, key)
+        manifest, files = model_files.read(folder, KIND, key)
         try:
             encoder = cls(unpack(files["state.npz"]))
         except (KeyError, ValueError, OSError) as error:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from triage import modelfile
 from triage.errors import ModelError
+from triage.ranking import model_files
 
 if TYPE_CHECKING:
-    from triage.cold_start import ColdStartScorer
     from triage.domain.records import F32, I32, I64
-    from triage.encoder import TextEncoder
-    from triage.scorer import LambdaMartScorer
+    from triage.ranking.cold_start import ColdStartScorer
+    from triage.ranking.encoder.text_encoder import TextEncoder
+    from triage.ranking.lambdamart import LambdaMartScorer
 
 SEED = 0
 PARAMETERS = (
@@ -49,7 +49,7 @@ class FileWorkshop:
         likes: Mapping[int, I64] = MappingProxyType({}),
         listed: Sequence[date] = (),
     ) -> TextEncoder:
-        from triage.encoder import TextEncoder
+        from triage.ranking.encoder.text_encoder import TextEncoder
 
         encoder = TextEncoder.fit(texts, authors, likes, listed, SEED)
         encoder.save(self._place(encoder.version), self._key)
@@ -59,7 +59,7 @@ class FileWorkshop:
     def fit_scorer(
         self, X: F32, relevance: I32, group_sizes: Sequence[int], weights: F32, encoder: str
     ) -> LambdaMartScorer:
-        from triage.scorer import LambdaMartScorer
+        from triage.ranking.lambdamart import LambdaMartScorer
 
         scorer = LambdaMartScorer.fit(
             X, relevance, group_sizes, weights, encoder_version=encoder, seed=SEED
@@ -68,7 +68,7 @@ class FileWorkshop:
         return scorer
 
     def load_encoder(self, version: str) -> TextEncoder:
-        from triage.encoder import TextEncoder
+        from triage.ranking.encoder.text_encoder import TextEncoder
 
         if version not in self._encoders:
             encoder = TextEncoder.load(self._place(version), self._key)
@@ -77,8 +77,8 @@ class FileWorkshop:
         return self._encoders[version]
 
     def load_scorer(self, version: str) -> ColdStartScorer | LambdaMartScorer:
-        from triage.cold_start import COLD_START
-        from triage.scorer import LambdaMartScorer
+        from triage.ranking.cold_start import COLD_START
+        from triage.ranking.lambdamart import LambdaMartScorer
 
         if version.startswith(COLD_START):
             return self.cold_scorer()
@@ -93,9 +93,9 @@ class FileWorkshop:
             shutil.rmtree(place, ignore_errors=True)
 
     def facts(self, version: str) -> dict[str, Any]:
-        from triage.scorer import KIND
+        from triage.ranking.lambdamart import KIND
 
-        manifest, files = modelfile.read(self._place(version), KIND, self._key)
+        manifest, files = model_files.read(self._place(version), KIND, self._key)
         trees = files["trees.txt"].decode()
         told = dict(re.findall(r"^\[(\w+): (.*)\]$", trees, re.MULTILINE))
         return {
@@ -107,7 +107,7 @@ class FileWorkshop:
         }
 
     def cold_scorer(self) -> ColdStartScorer:
-        from triage.cold_start import ColdStartScorer
+        from triage.ranking.cold_start import ColdStartScorer
 
         return ColdStartScorer()
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from triage.domain.records import F32, F64, I64, Background, Encodings, Library, Profile, Taste
-from triage.features import cover, recency_weights, standing
-from triage.interests import apartness, cluster
+from triage.ranking.features import cover, recency_weights, standing
+from triage.ranking.interest_clusters import apartness, cluster
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix, csr_matrix

@@ -33,9 +33,9 @@ class State:
         stretch: float32 (d,), what half whitens them.
         sense_mean: float32 (256,), the mean of the sentence encoder over the corpus.
         joint_mean: float32 (s,), of both side by side.
-        metric: float32 (s, s), see `triage.kinship`.
+        metric: float32 (s, s), see `triage.ranking.encoder.author_metric`.
         title_turn: float16 (s, s // 2), by which titles are near their abstracts, see
-            `triage.contrast`; learned where papers are many.
+            `triage.ranking.encoder.contrastive`; learned where papers are many.
         title_words: float16 (v, s // 2), likewise.
         main: float16 (s + s // 2, s), the main directions of the above and that side by side.
         turns: float16 (2, s, s // 2), by which likes of one reader are near, now and in the past;

@@ -8,7 +8,7 @@ from datetime import date
 import numpy as np
 
 from triage.domain.records import I64, Paper, Subscriber
-from triage.features import keywords_in
+from triage.ranking.features import keywords_in
 
 
 def eligible(

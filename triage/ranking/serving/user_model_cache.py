@@ -20,9 +20,9 @@ import structlog
 from triage import store
 from triage.domain.protocols import Encoder
 from triage.domain.records import F32, Background, Paper, Profile, Taste
-from triage.features import FEATURE_VERSION
-from triage.ranking import Learner, load_library
-from triage.taste import (
+from triage.ranking.features import FEATURE_VERSION
+from triage.ranking.serving.ranker import Learner, load_library
+from triage.ranking.user_model import (
     FEWEST_BACKGROUND,
     MOST_LIKES_EACH,
     MOST_LIKES_OF_ALL,

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from triage import store
-from triage.candidates import eligible
 from triage.domain.digest_calendar import WEEK
 from triage.domain.protocols import Encoder, Scorer
 from triage.domain.records import (
@@ -35,11 +34,12 @@ from triage.domain.records import (
     Taste,
     Vote,
 )
-from triage.explain import reasons
-from triage.features import FEATURES, feature_matrix, phrases
-from triage.grounds import damped
-from triage.interests import Interests, apartness, find, named
-from triage.slate import Aims, build_slate
+from triage.ranking.candidates import eligible
+from triage.ranking.evidence import damped
+from triage.ranking.explanations import reasons
+from triage.ranking.features import FEATURES, feature_matrix, phrases
+from triage.ranking.interest_clusters import Interests, apartness, find, named
+from triage.ranking.slate import Aims, build_slate
 
 if TYPE_CHECKING:
     from numpy.random import Generator

@@ -9,9 +9,9 @@ from triage import store
 from triage.domain.protocols import Clock, Workshop
 from triage.domain.records import Interest, Subscriber
 from triage.errors import NotFound
-from triage.interests import apartness, find, named
-from triage.ranking import load_pool, load_profile
-from triage.serving import encode_new, serving
+from triage.ranking.interest_clusters import apartness, find, named
+from triage.ranking.serving.active_models import encode_new, serving
+from triage.ranking.serving.ranker import load_pool, load_profile
 from triage.store import Database
 
 # The papers that names are set off against.

@@ -15,8 +15,8 @@ import numpy as np
 
 from triage.domain.author_names import author_key
 from triage.domain.records import F32, F64, Bools, Library, Paper, Profile, ReasonKind
-from triage.features import keywords_in
-from triage.interests import LESS_DAYS, Interests
+from triage.ranking.features import keywords_in
+from triage.ranking.interest_clusters import LESS_DAYS, Interests
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

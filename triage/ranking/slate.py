@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from triage.domain.records import F32, F64, I32, I64, Bools, Placement, Policy
-from triage.propensity import asking_pools, draw, exploration_pool
+from triage.ranking.exploration import asking_pools, draw, exploration_pool
 
 # How much a score counts against likeness to what is on the slate already (λ of the paper below).
 RELEVANCE_SHARE = 0.75

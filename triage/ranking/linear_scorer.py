@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from triage.domain.records import F32, F64, I32, I64
-from triage.features import FEATURES
+from triage.ranking.features import FEATURES
 
 N_CONTEXTS = 4
 MOST_ROWS = 200_000
