@@ -22,9 +22,9 @@ from tempfile import TemporaryDirectory
 from benchmarks.figures import record, skip
 from tests.mail_rig import fill
 from triage.clock import SystemClock, seconds_up
-from triage.outbox import Outbox
-from triage.sender_context import Rules, SenderContext
-from triage.smtp import SmtpMailer, SmtpServer
+from triage.delivery.outbox import Outbox
+from triage.delivery.sender_context import Rules, SenderContext
+from triage.delivery.smtp import SmtpMailer, SmtpServer
 from triage.store import open_database
 from triage.store.migrate import upgrade
 

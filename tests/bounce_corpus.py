@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from triage.returned import Kind
+from triage.delivery.bounces.classify import Kind
 
 
 @dataclass(frozen=True)

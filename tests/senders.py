@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 from triage.domain.records import OutgoingMessage
 
 if TYPE_CHECKING:
+    from triage.delivery.smtp import SmtpMailer
     from triage.domain.records import Slate, Subscriber
-    from triage.smtp import SmtpMailer
 
 # -- what a child does: heavy imports are made before it is forked ---------------------------------
 
@@ -53,18 +53,19 @@ def drain(
         again_s: drains again after so many seconds; 0 drains once.
         poisoned: whether messages that say so bring the sender down.
     """
-    from triage import app, doubts
+    from triage import app
     from triage.clock import SystemClock, seconds_up
-    from triage.outbox import Outbox
-    from triage.pace import Pace
-    from triage.sender_context import Ambiguous, Rules, SenderContext
-    from triage.smtp import SmtpMailer, SmtpServer
+    from triage.delivery import recovery
+    from triage.delivery.outbox import Outbox
+    from triage.delivery.rate_limits import Pace
+    from triage.delivery.sender_context import Ambiguous, Rules, SenderContext
+    from triage.delivery.smtp import SmtpMailer, SmtpServer
     from triage.store import open_database
 
     os.environ.pop("TRIAGE_KILL_AT", None)
     if kill_at:
         os.environ["TRIAGE_KILL_AT"] = kill_at
-    doubts.LOG_IS_WRITTEN = timedelta(seconds=settled_after_s)
+    recovery.LOG_IS_WRITTEN = timedelta(seconds=settled_after_s)
 
     class Clock(SystemClock):
         def now(self) -> datetime:
@@ -200,9 +201,9 @@ def _serve() -> None:
 
     # What a child needs is loaded once.
     import triage.app
+    import triage.delivery.outbox
+    import triage.delivery.smtp
     import triage.digest
-    import triage.outbox
-    import triage.smtp
     import triage.store  # noqa: F401
 
     for line in sys.stdin:

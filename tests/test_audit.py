@@ -25,11 +25,14 @@ from tests.fakes import FakeMailer, StoppedClock
 from tests.guarantees import Guarantee
 from tests.installation import add_papers, add_reader, empty_slate, queue
 from triage import store
-from triage.audit import audit, audit_in_words
 from triage.cli import cli
+from triage.delivery.audit import audit, audit_in_words
+from triage.delivery.outbox import Outbox
+from triage.delivery.recovery import resolve, retry
+from triage.delivery.sender_context import Ambiguous, Rules, SenderContext
+from triage.delivery.sent_log import Journal
 from triage.domain.records import MessageState as State
 from triage.domain.records import OutgoingMessage, Paper
-from triage.doubts import resolve, retry
 from triage.errors import (
     DatabaseError,
     MailDeferred,
@@ -38,9 +41,6 @@ from triage.errors import (
     MailRefused,
     MailUncertain,
 )
-from triage.journal import Journal
-from triage.outbox import Outbox
-from triage.sender_context import Ambiguous, Rules, SenderContext
 from triage.store import Database, open_database
 from triage.subscribe import pause, unsubscribe
 

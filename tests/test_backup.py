@@ -23,16 +23,16 @@ from tests.installation import add_reader, empty_slate, queue, rows
 from tests.mail_rig import fill
 from triage import store
 from triage.app import App, open_app
-from triage.audit import audit
 from triage.backup import KEPT, back_up, copy_to, restore
-from triage.clearance import Clearance
 from triage.cli import cli
+from triage.delivery.audit import audit
+from triage.delivery.outbox import DrainReport, Outbox
+from triage.delivery.preflight import Clearance
+from triage.delivery.sender_context import Rules, SenderContext
+from triage.delivery.sent_log import Journal
+from triage.delivery.sent_log_check import Agreed, disagreement, reconcile
 from triage.domain.records import OutgoingMessage
 from triage.errors import DatabaseError
-from triage.journal import Journal
-from triage.outbox import DrainReport, Outbox
-from triage.reconcile import Agreed, disagreement, reconcile
-from triage.sender_context import Rules, SenderContext
 from triage.store import Database, open_database
 
 

@@ -22,18 +22,19 @@ from tests.guarantees import Guarantee
 from tests.installation import add_reader, empty_slate, installed, queue, rows
 from tests.mail_servers import inbox, script
 from tests.web_world import everything
-from triage import bounces, store, subscribe
+from triage import store, subscribe
 from triage.app import App, initialise, open_app
-from triage.bounces import Intake, why_suppress
 from triage.cli import cli
+from triage.delivery.bounces import intake as bounce_intake
+from triage.delivery.bounces.classify import Kind
+from triage.delivery.bounces.intake import Intake, why_suppress
+from triage.delivery.outbox import Outbox
+from triage.delivery.sender_context import Rules, SenderContext
+from triage.delivery.smtp import SmtpMailer, SmtpServer
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.records import MessageState, OutgoingMessage, Subscriber, SubscriberState
 from triage.errors import ConfigError
 from triage.links import envelope_sender
-from triage.outbox import Outbox
-from triage.returned import Kind
-from triage.sender_context import Rules, SenderContext
-from triage.smtp import SmtpMailer, SmtpServer
 from triage.store import Database
 
 SECRET = "a secret of the tests, 32 or more characters"
@@ -247,7 +248,7 @@ def test_failures_before_a_return_do_not_count(post: Post) -> None:
     post.come_back("postfix 5.1.1", *(post.digest(reader, day) for day in (0, 1)))
     assert post.state(reader) is SubscriberState.SUPPRESSED
     post.clock.sleep(timedelta(days=2).total_seconds())
-    assert bounces.lift(post.db, reader.email, post.clock, post.hashed)
+    assert bounce_intake.lift(post.db, reader.email, post.clock, post.hashed)
     assert post.state(reader) is SubscriberState.ACTIVE
     post.come_back("postfix 5.1.1", post.digest(reader, 3))
     assert post.state(reader) is SubscriberState.ACTIVE
@@ -317,8 +318,8 @@ def test_mail_to_the_address_of_list_unsubscribe_unsubscribes_once(post: Post) -
 
 def test_a_suppressed_address_cannot_be_added_or_resumed_until_it_is_lifted(post: Post) -> None:
     reader = post.reader()
-    assert bounces.suppress(post.db, reader.email.upper(), post.clock, post.hashed)
-    assert not bounces.suppress(post.db, reader.email, post.clock, post.hashed)
+    assert bounce_intake.suppress(post.db, reader.email.upper(), post.clock, post.hashed)
+    assert not bounce_intake.suppress(post.db, reader.email, post.clock, post.hashed)
     assert post.state(reader) is SubscriberState.SUPPRESSED
     with pytest.raises(ConfigError, match="suppress EMAIL --lift"):
         subscribe.resume(post.db, reader.email, post.clock, post.hashed)
@@ -326,14 +327,14 @@ def test_a_suppressed_address_cannot_be_added_or_resumed_until_it_is_lifted(post
     with pytest.raises(ConfigError, match="suppress EMAIL --lift") as caught:
         subscribe.add(post.db, reader.email, post.clock, address_hash=post.hashed)
     assert reader.email not in str(caught.value)
-    assert bounces.lift(post.db, reader.email, post.clock, post.hashed)
-    assert not bounces.lift(post.db, reader.email, post.clock, post.hashed)
+    assert bounce_intake.lift(post.db, reader.email, post.clock, post.hashed)
+    assert not bounce_intake.lift(post.db, reader.email, post.clock, post.hashed)
     assert subscribe.add(post.db, reader.email, post.clock, address_hash=post.hashed).new
 
 
 def test_what_is_no_address_is_refused(post: Post) -> None:
     with pytest.raises(ConfigError, match="not a mail address"):
-        bounces.suppress(post.db, "@", post.clock, post.hashed)
+        bounce_intake.suppress(post.db, "@", post.clock, post.hashed)
 
 
 # -- the envelope ----------------------------------------------------------------------------------

@@ -22,16 +22,16 @@ from tests.guarantees import Guarantee
 from tests.installation import installed
 from triage import store
 from triage.choices import SubscriberPreferences
+from triage.delivery.outbox import Outbox
+from triage.delivery.sender_context import SenderContext
 from triage.digest import Composed, Nightly
 from triage.domain.announcement_calendar import announcement_days, arxiv_today
 from triage.domain.records import OutgoingMessage, Slate, Verdict
 from triage.domain.source_records import Batch, FetchedPaper, SourceDay
-from triage.outbox import Outbox
 from triage.papers.ingest import ingest
 from triage.ranking.serving.model_store import FileWorkshop
 from triage.ranking.serving.ranker import DigestRules
 from triage.schedule import Schedule
-from triage.sender_context import SenderContext
 from triage.sources.arxiv.source import Arxiv
 from triage.sources.http.client import Gate
 from triage.subscribe import add

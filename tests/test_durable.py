@@ -37,18 +37,18 @@ from tests.test_train import WORDS, show_and_hear, taste
 from tests.web_world import StillSite, new_enrolment
 from tests.writers import acknowledged
 from triage import store
-from triage.clearance import warn_of_old_sqlite
 from triage.cli._edge import settle
 from triage.clock import SystemClock
+from triage.delivery.outbox import Outbox
+from triage.delivery.preflight import warn_of_old_sqlite
+from triage.delivery.rate_limits import Pace
+from triage.delivery.sender_context import Rules, SenderContext
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.records import EventKind, OutgoingMessage
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.errors import DatabaseError
-from triage.outbox import Outbox
-from triage.pace import Pace
 from triage.papers.ingest import ingest
 from triage.ranking.serving.model_store import FileWorkshop
-from triage.sender_context import Rules, SenderContext
 from triage.store import Database, health, open_database
 from triage.store.engine import checkpoint, file_system
 from triage.store.engine import database as engine

@@ -17,16 +17,16 @@ from tests.factories import NOON
 from tests.fakes import FakeMailer, StoppedClock
 from tests.guarantees import Guarantee
 from triage import store, subscribe
-from triage.audit import audit
 from triage.choices import SubscriberPreferences
+from triage.delivery.audit import audit
+from triage.delivery.outbox import Outbox
+from triage.delivery.sender_context import Rules, SenderContext
 from triage.domain.link_tokens import Keyring
 from triage.domain.records import OutgoingMessage, Subscriber, SubscriberState
 from triage.enrolment import MOST_WAITING, Enrolment, NoteKind, mailbox, network
 from triage.errors import ConfigError, NotFound, TokenError, TokenExpired
 from triage.mail import part_of
 from triage.notes import composer
-from triage.outbox import Outbox
-from triage.sender_context import Rules, SenderContext
 from triage.sessions import MOST_TRIES, SESSION, Sessions
 from triage.settings import MailSettings, Settings, Site
 from triage.store import Database

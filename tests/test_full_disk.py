@@ -21,14 +21,14 @@ from tests.installation import add_reader, rows
 from tests.mail_rig import fill, mime_of
 from tests.web_world import new_world
 from triage import store
-from triage.audit import audit
-from triage.clearance import LEAST_FREE, Clearance
+from triage.delivery.audit import audit
+from triage.delivery.outbox import DrainReport, Outbox
+from triage.delivery.preflight import LEAST_FREE, Clearance
+from triage.delivery.sender_context import SenderContext
+from triage.delivery.sent_log import Journal
 from triage.domain.records import EventKind
 from triage.domain.records import MessageState as State
 from triage.errors import DatabaseError
-from triage.journal import Journal
-from triage.outbox import DrainReport, Outbox
-from triage.sender_context import SenderContext
 from triage.store import Database, open_database
 from triage.store.tables import message_bodies, messages
 

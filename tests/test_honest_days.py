@@ -18,17 +18,17 @@ from tests.installation import fetched, installed
 from tests.topics import CATEGORIES, TOPICS
 from triage import store
 from triage.choices import SubscriberPreferences
+from triage.delivery.outbox import Outbox
+from triage.delivery.sender_context import SenderContext
 from triage.digest import Composed, Nightly
 from triage.domain.announcement_calendar import arxiv_today
 from triage.domain.protocols import Source
 from triage.domain.records import Frequency, MessageState, OutgoingMessage, Slate, Verdict
 from triage.domain.source_records import Batch, FetchedPaper, SourceDay
 from triage.errors import SourceError
-from triage.outbox import Outbox
 from triage.ranking.serving.model_store import FileWorkshop
 from triage.ranking.serving.ranker import DigestRules
 from triage.schedule import Schedule
-from triage.sender_context import SenderContext
 from triage.store import Database
 from triage.subscribe import add
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.mail_servers import PASSWORD, USER, client_tls, server_tls
+from triage.delivery.bounces.mailboxes import imap, maildir
 from triage.errors import ConfigError, InboxError, TriageError
-from triage.inbox import imap, maildir
 
 MESSAGES = {7: b"Subject: one\r\n\r\nhello\r\n", 9: b"Subject: two\r\n\r\n)\r\n* BYE\r\n"}
 

@@ -21,17 +21,14 @@ from tests.factories import DAY, NOON
 from tests.fakes import FakeMailer, StoppedClock
 from tests.installation import add_reader, empty_slate, installed, queue, rows
 from tests.senders import forking
-from triage.audit import audit
+from triage.delivery.audit import audit
+from triage.delivery.outbox import DrainReport, Outbox
+from triage.delivery.recovery import resolve
+from triage.delivery.sender_context import SenderContext
+from triage.delivery.sent_log import Journal, JournalDamaged
+from triage.delivery.sent_log_check import complete, disagreement
 from triage.domain.records import MessageState, Sent
-from triage.doubts import resolve
 from triage.errors import DatabaseError, MailUncertain
-from triage.journal import Journal, JournalDamaged
-from triage.outbox import DrainReport, Outbox
-from triage.reconcile import (
-    complete,
-    disagreement,
-)
-from triage.sender_context import SenderContext
 from triage.store import Database, open_database
 
 ONE_DAY = timedelta(days=1)

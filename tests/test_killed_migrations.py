@@ -17,8 +17,8 @@ from tests.guarantees import Guarantee
 from tests.migrating import MADE_UP, PAST, add_migration, content, fill_old, shape
 from tests.senders import forking
 from triage.app import open_app
-from triage.audit import audit
 from triage.cli import cli
+from triage.delivery.audit import audit
 from triage.domain.records import MessageState
 from triage.errors import SchemaError
 from triage.store import Database, open_database, revision_of

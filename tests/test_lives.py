@@ -31,12 +31,12 @@ from tests.guarantees import Guarantee
 from tests.installation import empty_slate, queue
 from tests.web_world import ADDRESS, World, new_world
 from triage import store
-from triage.courier import SEND_WINDOW
+from triage.delivery.hand_over import SEND_WINDOW
+from triage.delivery.outbox import Outbox
+from triage.delivery.sender_context import Rules, SenderContext
 from triage.domain.link_tokens import Purpose
 from triage.domain.records import EventKind
 from triage.enrolment import CONFIRM_WITHIN
-from triage.outbox import Outbox
-from triage.sender_context import Rules, SenderContext
 from triage.sessions import SESSION, fingerprint
 
 NEW = "new.reader@example.org"

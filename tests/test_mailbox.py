@@ -15,9 +15,9 @@ from tests.contracts import MailerContract
 from tests.digests import digest
 from tests.factories import slate, subscriber
 from tests.fakes import FakeMailer
+from triage.delivery.file_mailers import EmlFolder, Maildir
 from triage.domain.records import OutgoingMessage
 from triage.errors import MailDeferred
-from triage.mailbox import EmlFolder, Maildir
 
 FileMailer = Maildir | EmlFolder
 

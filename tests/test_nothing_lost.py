@@ -23,9 +23,9 @@ from tests.mail_rig import fast_database, fill
 from tests.senders import Senders, forking, sink, taken
 from triage import store
 from triage.clock import SystemClock
+from triage.delivery.recovery import resolve
 from triage.domain.crash_points import DELIVERY, IN_THE_WINDOW
 from triage.domain.records import MessageState as State
-from triage.doubts import resolve
 from triage.store import Database
 
 MODES = ("oracle", "hold", "resend")

@@ -14,12 +14,12 @@ from tests.factories import DAY, NOON, impression, paper, slate
 from tests.fakes import FakeMailer, StoppedClock
 from tests.installation import add_papers, add_reader, empty_slate, installed, queue, rows
 from triage import store
-from triage.courier import SEND_WINDOW
+from triage.delivery.hand_over import SEND_WINDOW
+from triage.delivery.outbox import DrainReport, Outbox
+from triage.delivery.recovery import LOG_IS_WRITTEN, MOST_CRASHES, MOST_RESENDS, RESEND_WITHIN
+from triage.delivery.sender_context import LEASE, Ambiguous, Rules, SenderContext
 from triage.domain.records import MessageState, OutgoingMessage, Subscriber, SubscriberState
-from triage.doubts import LOG_IS_WRITTEN, MOST_CRASHES, MOST_RESENDS, RESEND_WITHIN
 from triage.errors import MailDeferred, MailerBroken, MailRefused, MailUncertain
-from triage.outbox import DrainReport, Outbox
-from triage.sender_context import LEASE, Ambiguous, Rules, SenderContext
 from triage.store import Database, open_database
 from triage.store.messages import StoredMessage
 

@@ -20,12 +20,12 @@ from tests.installation import add_reader, empty_slate, rows
 from tests.mail_rig import fast_database, fill
 from tests.senders import forking, sink, taken
 from triage import store
-from triage.courier import SEND_WINDOW
+from triage.delivery.hand_over import SEND_WINDOW
+from triage.delivery.outbox import Outbox
+from triage.delivery.rate_limits import Line, Pace, domain_of, next_token_at, tokens_now
+from triage.delivery.sender_context import Rules, SenderContext
 from triage.digest import _share
 from triage.domain.records import OutgoingMessage
-from triage.outbox import Outbox
-from triage.pace import Line, Pace, domain_of, next_token_at, tokens_now
-from triage.sender_context import Rules, SenderContext
 from triage.store import Database
 
 SECOND = timedelta(seconds=1)

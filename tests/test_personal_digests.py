@@ -15,13 +15,13 @@ from tests.fakes import FakeMailer, StoppedClock
 from tests.installation import fetched, installed, rows, take_in
 from triage import store
 from triage.choices import SubscriberPreferences
+from triage.delivery.outbox import Outbox
+from triage.delivery.sender_context import SenderContext
 from triage.digest import Composed, Nightly
 from triage.domain.records import OutgoingMessage, Slate, Subscriber
 from triage.errors import ConfigError
-from triage.outbox import Outbox
 from triage.ranking.serving.model_store import FileWorkshop
 from triage.ranking.serving.ranker import DigestRules
-from triage.sender_context import SenderContext
 from triage.store import Database
 from triage.subscribe import add, change, find, pause, resume
 

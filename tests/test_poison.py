@@ -8,7 +8,7 @@ from tests.guarantees import Guarantee
 from tests.installation import rows
 from tests.mail_rig import fast_database, fill, mime_of
 from tests.senders import forking, sink, taken
-from triage.doubts import MOST_CRASHES
+from triage.delivery.recovery import MOST_CRASHES
 
 pytestmark = pytest.mark.any_database(
     "its messages take the steps that test_nothing_lost shows on each"

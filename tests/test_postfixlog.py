@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from triage.postfixlog import delivered, taken
+from triage.delivery.postfix_log import delivered, taken
 
 RECORDED = Path(__file__).with_name("data") / "postfix.log"
 """Of Postfix 3.7.11: one message, one cut off before its final dot, one cut off after it."""

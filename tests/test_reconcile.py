@@ -14,13 +14,13 @@ from tests.fakes import FakeMailer, StoppedClock
 from tests.installation import add_reader, empty_slate, installed, queue, rows
 from tests.test_journal import ONE_DAY, UnknowingMailer, outbox, queue_digests
 from triage import store
-from triage.audit import audit
+from triage.delivery.audit import audit
+from triage.delivery.outbox import DrainReport
+from triage.delivery.sent_log import Journal
+from triage.delivery.sent_log_check import Agreed, WithoutJournal, disagreement, reconcile, unknown
 from triage.digest import Nightly, Queued
 from triage.domain.records import MessageState
 from triage.errors import ConfigError
-from triage.journal import Journal
-from triage.outbox import DrainReport
-from triage.reconcile import Agreed, WithoutJournal, disagreement, reconcile, unknown
 from triage.schedule import Schedule
 from triage.store import Database
 

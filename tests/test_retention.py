@@ -16,12 +16,12 @@ from tests.installation import add_reader, empty_slate, installed, queue, rows
 from tests.mail_rig import fast_database, fill
 from tests.web_world import ADDRESS, new_world
 from triage import store
-from triage.audit import audit
+from triage.delivery.audit import audit
+from triage.delivery.outbox import Outbox
+from triage.delivery.retention import CHUNK, forget_old_mail
+from triage.delivery.sender_context import SenderContext
 from triage.erasure import rewrite_after_erasures
 from triage.errors import MailDeferred, MailRefused
-from triage.outbox import Outbox
-from triage.retention import CHUNK, forget_old_mail
-from triage.sender_context import SenderContext
 from triage.store import Database
 from triage.store.tables import attempts
 

@@ -14,9 +14,9 @@ from tests.guarantees import Guarantee
 from tests.installation import rows
 from tests.mail_rig import fast_database, fill
 from tests.senders import sink, taken
-from triage.outbox import Outbox
-from triage.sender_context import Rules, SenderContext
-from triage.smtp import SmtpMailer, SmtpServer
+from triage.delivery.outbox import Outbox
+from triage.delivery.sender_context import Rules, SenderContext
+from triage.delivery.smtp import SmtpMailer, SmtpServer
 from triage.store.tables import subscribers
 
 REFUSALS = {"rcpt": "451 4.7.1 greylisted", "data": "452 4.3.1 full", "end": "451 4.3.0 busy"}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bounce_corpus import CASES, About, dsn
-from triage.returned import Kind, read
+from triage.delivery.bounces.classify import Kind, read
 
 TOKEN = "b" + "a2" * 21
 ABOUT = About(

@@ -17,17 +17,17 @@ from tests.fakes import FakeMailer, StoppedClock
 from tests.installation import ListedSource, fetched, installed, rows
 from triage import store
 from triage.choices import SubscriberPreferences
+from triage.delivery.outbox import Outbox
+from triage.delivery.sender_context import SenderContext
 from triage.digest import Composed, Nightly
 from triage.domain.digest_calendar import digest_at
 from triage.domain.protocols import Source
 from triage.domain.records import Frequency, OutgoingMessage, Slate, Subscriber, Verdict
 from triage.domain.source_records import Batch, SourceDay
 from triage.errors import SourceError, TriageError
-from triage.outbox import Outbox
 from triage.ranking.serving.model_store import FileWorkshop
 from triage.ranking.serving.ranker import DigestRules
 from triage.schedule import OLDER_AGAIN, OPEN_AGAIN, PATIENCE, SETTLED_AGAIN, Chore, Schedule
-from triage.sender_context import SenderContext
 from triage.store import Database
 from triage.subscribe import add, pause, resume
 

@@ -16,13 +16,13 @@ from tests.doctor_world import NAMES, Server, installation, mailing, well
 from tests.factories import NOON
 from tests.fixtures import DATA
 from tests.guarantees import Guarantee
+from triage.delivery.dkim import Signer, signer
 from triage.doctor import Finding, Level, examine
 from triage.enrolment import Note, NoteKind
 from triage.errors import ConfigError, MessageError
 from triage.mail import HEADERS, verify
 from triage.notes import composer
 from triage.settings import load_settings
-from triage.signing import Signer, signer
 
 DOMAIN, SELECTOR = "papers.example.org", "2026"
 PEM = (DATA / "dkim.pem").read_text()

@@ -22,6 +22,7 @@ from tests.mail_servers import DROP, HANG, PASSWORD, USER, client_tls, inbox, sc
 from triage.app import open_app
 from triage.cli import cli
 from triage.clock import SystemClock
+from triage.delivery.smtp import COOL_S, IDLE_S, SmtpMailer, SmtpServer
 from triage.doctor.outside import mail_server
 from triage.domain.records import OutgoingMessage
 from triage.errors import (
@@ -32,7 +33,6 @@ from triage.errors import (
     MailUncertain,
     TriageError,
 )
-from triage.smtp import COOL_S, IDLE_S, SmtpMailer, SmtpServer
 
 TEMPORARY = (421, 431, 432, 441, 442, 446, 447, 449, 450, 451, 452, 454, 455, 458, 459, 471, 499)
 PERMANENT = (

@@ -16,10 +16,10 @@ from tests.guarantees import Guarantee
 from tests.installation import installed, rows
 from tests.mail_rig import fill
 from tests.mail_servers import DROP, HANG, Script, script
+from triage.delivery.outbox import DrainReport, Outbox
+from triage.delivery.sender_context import SenderContext
+from triage.delivery.smtp import SmtpMailer, SmtpServer
 from triage.domain.records import MessageState as State
-from triage.outbox import DrainReport, Outbox
-from triage.sender_context import SenderContext
-from triage.smtp import SmtpMailer, SmtpServer
 from triage.store import Database
 from triage.store.tables import runs, subscribers, suppressions
 

@@ -46,9 +46,9 @@ def mixed(*, url: str, said: str, first: int, often: bool) -> None:
     """
     from triage import store
     from triage.clock import SystemClock
+    from triage.delivery.outbox import Outbox
+    from triage.delivery.sender_context import Ambiguous, Rules, SenderContext
     from triage.domain.records import EventKind, OutgoingMessage
-    from triage.outbox import Outbox
-    from triage.sender_context import Ambiguous, Rules, SenderContext
     from triage.store import open_database
     from triage.store.engine import checkpoint
 

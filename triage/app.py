@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.types import ASGIApp
 
-    from triage.bounces import Intake
+    from triage.delivery.bounces.intake import Intake
+    from triage.delivery.dkim import Signer
+    from triage.delivery.outbox import Outbox
+    from triage.delivery.sent_log import Journal
     from triage.digest import Composed, Nightly
     from triage.doctor import Finding, Installation, Probes
     from triage.doctor.gate import Gate
@@ -33,13 +36,10 @@ if TYPE_CHECKING:
     from triage.domain.protocols import Clock, Mailer
     from triage.domain.records import Slate
     from triage.enrolment import Enrolment
-    from triage.journal import Journal
-    from triage.outbox import Outbox
     from triage.papers.enrich import EnrichReport
     from triage.ranking.serving.model_store import FileWorkshop
     from triage.ranking.serving.ranker import DigestRules
     from triage.schedule import Schedule
-    from triage.signing import Signer
     from triage.store import Database
     from triage.upstreams import Upstreams
 
@@ -101,10 +101,10 @@ class App:
         if self.own_mailer is not None:
             return self.own_mailer
         if mail.transport == "maildir":
-            from triage.mailbox import Maildir
+            from triage.delivery.file_mailers import Maildir
 
             return Maildir(self.settings.mail_path)
-        from triage.smtp import SmtpMailer, SmtpServer
+        from triage.delivery.smtp import SmtpMailer, SmtpServer
 
         password = secret("MAIL_PASSWORD")
         if mail.username and password is None:
@@ -117,7 +117,7 @@ class App:
 
     def _oracle(self) -> Callable[[str], bool | None]:
         """Return who knows of a Message-ID whether the mail server took it."""
-        from triage.postfixlog import delivered
+        from triage.delivery.postfix_log import delivered
 
         log = self.settings.mail_log
         return partial(delivered, log) if log else lambda _: None
@@ -145,7 +145,7 @@ class App:
 
     @cached_property
     def _signer(self) -> Signer | None:
-        from triage.signing import signer
+        from triage.delivery.dkim import signer
 
         return signer(self.settings.mail, self.settings.folder)
 
@@ -175,7 +175,7 @@ class App:
 
     @cached_property
     def journal(self) -> Journal:
-        from triage.journal import Journal
+        from triage.delivery.sent_log import Journal
 
         return Journal(self.settings.journal_path)
 
@@ -211,10 +211,10 @@ class App:
             mailer: instead of the configured one.
             red: says what of the set-up keeps mail back, instead of the doctor.
         """
-        from triage.clearance import Clearance
-        from triage.outbox import Outbox
-        from triage.pace import Pace
-        from triage.sender_context import Ambiguous, Rules, SenderContext
+        from triage.delivery.outbox import Outbox
+        from triage.delivery.preflight import Clearance
+        from triage.delivery.rate_limits import Pace
+        from triage.delivery.sender_context import Ambiguous, Rules, SenderContext
 
         mail = self.settings.mail
         return Outbox(
@@ -259,13 +259,13 @@ class App:
         return envelope_sender(message_id, self.keyring, self.settings.mail.bounces)
 
     def intake(self) -> Intake:
-        from triage.bounces import Intake
+        from triage.delivery.bounces.intake import Intake
 
         return Intake(self.database, self.keyring, self.clock, self.address_hash)
 
     def unread_bounces(self) -> Iterator[bytes]:
         """Yield what came back since the last time to the mailboxes that are configured."""
-        from triage.inbox import imap, maildir
+        from triage.delivery.bounces.mailboxes import imap, maildir
 
         if folder := self.settings.bounces_maildir:
             yield from maildir(folder)
@@ -333,11 +333,11 @@ class App:
 
     def schedule(self) -> Schedule:
         from triage.apart import apart
-        from triage.audit import audit_in_words
         from triage.backup import back_up
-        from triage.clearance import warn_of_old_sqlite
+        from triage.delivery.audit import audit_in_words
+        from triage.delivery.preflight import warn_of_old_sqlite
+        from triage.delivery.retention import forget_old_mail
         from triage.erasure import rewrite_after_erasures
-        from triage.retention import forget_old_mail
         from triage.schedule import Chore, Schedule
 
         warn_of_old_sqlite(self.database)
@@ -433,7 +433,7 @@ def initialise(folder: Path, example: str) -> tuple[Path, bool]:
     Raises:
         ConfigError: the folder cannot be written.
     """
-    from triage.reconcile import disagreement
+    from triage.delivery.sent_log_check import disagreement
     from triage.store.migrate import upgrade
 
     config = folder / CONFIG_NAME

@@ -18,6 +18,7 @@ import structlog
 
 from triage import store
 from triage.dayreport import day_report
+from triage.delivery.outbox import DrainReport, Outbox
 from triage.domain.crash_points import pass_by
 from triage.domain.digest_calendar import digest_due, recap_due, window_days
 from triage.domain.protocols import Clock, Progress, Source, Workshop, silent
@@ -32,7 +33,6 @@ from triage.domain.records import (
     SubscriberState,
     Vote,
 )
-from triage.outbox import DrainReport, Outbox
 from triage.papers.ingest import fetch
 from triage.ranking.exploration import slate_rng
 from triage.ranking.features import FEATURE_VERSION

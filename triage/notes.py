@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from triage.delivery.dkim import notes_signer
 from triage.domain.records import OutgoingMessage
 from triage.enrolment import Compose, Note
 from triage.links import note_link
 from triage.mail import build_note
 from triage.render import render_note
 from triage.settings import Settings
-from triage.signing import notes_signer
 
 
 def composer(settings: Settings) -> Compose:

@@ -18,13 +18,13 @@ from typing import Protocol
 import structlog
 
 from triage import store
+from triage.delivery.outbox import Outbox
 from triage.digest import Queued
 from triage.domain.announcement_calendar import arxiv_today
 from triage.domain.digest_calendar import chore_due, digest_at, due_on
 from triage.domain.protocols import Clock, Source
 from triage.domain.records import Subscriber, SubscriberState, Verdict
 from triage.errors import NotFound, TriageError
-from triage.outbox import Outbox
 from triage.papers.ingest import fetch
 from triage.store import Database
 

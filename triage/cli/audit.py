@@ -20,7 +20,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
     Ends with 1 and the ids if something does not balance, and says what to do.
     """
-    from triage.audit import audit
+    from triage.delivery.audit import audit
 
     app = opened(ctx)
     found = audit(app.database, app.journal)

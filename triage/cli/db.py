@@ -23,7 +23,7 @@ def command() -> None:
 @click.pass_context
 def upgrade(ctx: click.Context) -> None:
     """Bring the database to this program's schema, after a back-up."""
-    from triage.reconcile import disagreement
+    from triage.delivery.sent_log_check import disagreement
     from triage.store import revision_of, tables
     from triage.store.migrate import upgrade as upgrade_database
 
@@ -109,7 +109,7 @@ def restore(ctx: click.Context, file: Path) -> None:
 
 
 def _say_what_to_do(ctx: click.Context, app: App) -> None:
-    from triage.reconcile import disagreement
+    from triage.delivery.sent_log_check import disagreement
 
     try:
         app.unchecked_database.check_schema()

@@ -57,7 +57,7 @@ _ids = click.argument("message_ids", metavar="[ID]…", nargs=-1)
 @click.pass_context
 def retry(ctx: click.Context, message_ids: tuple[str, ...]) -> None:
     """Let messages that were put off go with the next drain; all of them if none is named."""
-    from triage.doubts import retry as retry_put_off
+    from triage.delivery.recovery import retry as retry_put_off
 
     app = opened(ctx)
     _report(ctx, retry_put_off(app.database, app.clock, message_ids), message_ids, "are due now")
@@ -75,7 +75,7 @@ def resolve(ctx: click.Context, message_ids: tuple[str, ...], decision: str | No
     A message is held when the connection was lost before the receiver's last answer, and nobody
     knows whether it arrived. `triage outbox list --state held` shows them.
     """
-    from triage.doubts import resolve as resolve_held
+    from triage.delivery.recovery import resolve as resolve_held
 
     if decision is None:
         raise click.UsageError("say what became of them: --sent, --resend or --cancel")
@@ -99,8 +99,8 @@ def reconcile(ctx: click.Context, without_journal: str | None) -> None:
     After a restore the database does not know of the mail that went out since it was copied; the
     journal does. Then the log of the mail server is asked what became of held messages.
     """
-    from triage.reconcile import WithoutJournal
-    from triage.reconcile import reconcile as reconcile_journal
+    from triage.delivery.sent_log_check import WithoutJournal
+    from triage.delivery.sent_log_check import reconcile as reconcile_journal
 
     app = opened(ctx)
     without = WithoutJournal(without_journal) if without_journal else None
@@ -124,10 +124,10 @@ def reconcile(ctx: click.Context, without_journal: str | None) -> None:
 @click.pass_context
 def suppress(ctx: click.Context, email: str, lift: bool) -> None:
     """Send nothing to EMAIL any more, whoever asks for it."""
-    from triage import bounces
+    from triage.delivery.bounces import intake
 
     app = opened(ctx)
-    change = bounces.lift if lift else bounces.suppress
+    change = intake.lift if lift else intake.suppress
     done = change(app.database, email, app.clock, app.address_hash)
     state = "may receive again" if lift else "suppressed"
     click.echo(state if done else f"{'not suppressed' if lift else state} already: nothing changed")

@@ -11,6 +11,7 @@ from pathlib import Path
 from triage import store
 from triage.app import App, initialise, open_app
 from triage.choices import SubscriberPreferences
+from triage.delivery.file_mailers import EmlFolder
 from triage.demo.cast import CAST, Character
 from triage.domain.link_tokens import Purpose
 from triage.domain.records import Paper, Slate, Subscriber, Vote
@@ -18,7 +19,6 @@ from triage.errors import ConfigError
 from triage.feedback import record_vote
 from triage.links import digest_links
 from triage.mail import part_of
-from triage.mailbox import EmlFolder
 from triage.papers.ingest import ingest
 from triage.ranking.serving.active_models import Serving, serving
 from triage.ranking.serving.model_versions import promote_version

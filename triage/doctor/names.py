@@ -12,8 +12,8 @@ from email.utils import parseaddr
 from functools import partial
 from typing import TYPE_CHECKING
 
+from triage.delivery.dkim import signer
 from triage.doctor.finding import Check, Level, Seen, not_applicable, ok, red, warning
-from triage.signing import signer
 
 if TYPE_CHECKING:
     from triage.doctor.probes import Probes

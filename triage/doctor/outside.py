@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from triage import store
+from triage.delivery.dkim import KEY_FILE, signer
 from triage.doctor import names
 from triage.doctor.finding import Check, Level, Seen, not_applicable, ok, red, warning
 from triage.doctor.probes import ProbeFailed, Probes, Reply
 from triage.domain.announcement_calendar import announcement_days
 from triage.schedule import SETTLED
 from triage.settings import secret
-from triage.signing import KEY_FILE, signer
 from triage.sources.http.client import user_agent
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import structlog
 
 from triage import store
-from triage.courier import Courier, Later
+from triage.delivery.hand_over import Courier, Later
+from triage.delivery.rate_limits import RAMP_UP, Line
+from triage.delivery.recovery import Doubts, Reconciled, Report
+from triage.delivery.sender_context import SenderContext
 from triage.domain.records import MessageState as State
-from triage.doubts import Doubts, Reconciled, Report
 from triage.errors import DatabaseError, MailerBroken
-from triage.pace import RAMP_UP, Line
-from triage.sender_context import SenderContext
 
 log = structlog.get_logger()
 

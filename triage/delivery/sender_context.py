@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from triage.delivery.rate_limits import Pace
+from triage.delivery.sent_log import Journal
 from triage.domain.protocols import Clock, Mailer
-from triage.journal import Journal
-from triage.pace import Pace
 from triage.store import Database
 
 # A lease is renewed every third of this, since sending may take much longer: up to 600 s for the

@@ -16,13 +16,13 @@ from enum import StrEnum
 from itertools import islice
 
 from triage import store
+from triage.delivery.recovery import end_attempt
+from triage.delivery.sent_log import NAME, Journal, JournalDamaged
 from triage.domain.digest_calendar import latest_digest_on
 from triage.domain.protocols import Clock
 from triage.domain.records import MessageState as State
 from triage.domain.records import Sent, SubscriberState
-from triage.doubts import end_attempt
 from triage.errors import ConfigError
-from triage.journal import NAME, Journal, JournalDamaged
 from triage.store import Database
 
 HOLD = "sent journal"

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from triage import store
+from triage.delivery.sender_context import Ambiguous, SenderContext
+from triage.delivery.sent_log import Journal
 from triage.domain.crash_points import pass_by
 from triage.domain.protocols import Clock
 from triage.domain.records import MessageState as State
 from triage.domain.records import Sent
-from triage.journal import Journal
-from triage.sender_context import Ambiguous, SenderContext
 from triage.store import Database
 from triage.store.messages import StoredMessage
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from triage import store
+from triage.delivery.sent_log import Journal
+from triage.delivery.sent_log_check import KEPT, complete, unknown
 from triage.domain.protocols import Clock
 from triage.domain.records import MessageState as State
 from triage.errors import DatabaseError
-from triage.journal import Journal
-from triage.reconcile import KEPT, complete, unknown
 from triage.store import Database
 from triage.store.audit_queries import Entry
 

@@ -16,12 +16,12 @@ from pathlib import Path
 import structlog
 
 from triage import store
-from triage.audit import audit
+from triage.delivery.audit import audit
+from triage.delivery.sent_log import Journal
+from triage.delivery.sent_log_check import disagreement
 from triage.domain.protocols import Clock
 from triage.domain.records import SubscriberState
 from triage.errors import DatabaseError
-from triage.journal import Journal
-from triage.reconcile import disagreement
 from triage.store import Database, health, report_queries
 
 log = structlog.get_logger()

@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from triage import store
+from triage.delivery.bounces.classify import Kind, Returned, read
 from triage.domain.link_tokens import Keyring, Purpose
 from triage.domain.protocols import Clock
 from triage.domain.records import Subscriber, SubscriberState
 from triage.errors import ConfigError, TokenError
-from triage.returned import Kind, Returned, read
 from triage.store import Database
 
 if TYPE_CHECKING:

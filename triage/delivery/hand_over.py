@@ -27,18 +27,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from triage import store
-from triage.domain.crash_points import pass_by
-from triage.domain.records import MessageState as State
-from triage.domain.records import OutgoingMessage, SubscriberState
-from triage.doubts import changed, crashed, end_attempt, note, release_papers
-from triage.errors import (
-    DatabaseError,
-    MailDeferred,
-    MailerBroken,
-    MailRefused,
-    MailUncertain,
-)
-from triage.pace import (
+from triage.delivery.rate_limits import (
     BURST_S,
     RAMP_UP,
     RAMP_UP_BURST_S,
@@ -47,7 +36,18 @@ from triage.pace import (
     next_token_at,
     tokens_now,
 )
-from triage.sender_context import SenderContext
+from triage.delivery.recovery import changed, crashed, end_attempt, note, release_papers
+from triage.delivery.sender_context import SenderContext
+from triage.domain.crash_points import pass_by
+from triage.domain.records import MessageState as State
+from triage.domain.records import OutgoingMessage, SubscriberState
+from triage.errors import (
+    DatabaseError,
+    MailDeferred,
+    MailerBroken,
+    MailRefused,
+    MailUncertain,
+)
 from triage.store import SharedWrites
 from triage.store.messages import StoredMessage
 
