@@ -14,6 +14,9 @@ from bs4 import BeautifulSoup
 from hypothesis import strategies as st
 
 from tests.factories import DAY, impression, paper, slate, subscriber
+from triage.digest.links import digest_links
+from triage.digest.message import build_digest
+from triage.digest.render import render_digest
 from triage.domain.link_tokens import Keyring
 from triage.domain.records import (
     Detail,
@@ -26,9 +29,6 @@ from triage.domain.records import (
     RenderedDigest,
     Slate,
 )
-from triage.links import digest_links
-from triage.mail import build_digest
-from triage.render import render_digest
 
 KEYRING = Keyring("for tests only, long enough to sign")
 SITE = "triage"

@@ -180,7 +180,7 @@ def schedule(*, url: str, lease_s: float, ahead_s: float, last_day: str) -> None
 def _digest(reader: Subscriber, on: date) -> tuple[Slate, OutgoingMessage]:
     """Return a digest without papers, as the nightly run names it."""
     from tests.factories import slate
-    from triage.digest import _public_id
+    from triage.digest.nightly import _public_id
 
     public_id = _public_id(reader, on)
     mime = (
@@ -203,7 +203,7 @@ def _serve() -> None:
     import triage.app
     import triage.delivery.outbox
     import triage.delivery.smtp
-    import triage.digest
+    import triage.digest.nightly
     import triage.store  # noqa: F401
 
     for line in sys.stdin:

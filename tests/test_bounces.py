@@ -31,10 +31,10 @@ from triage.delivery.bounces.intake import Intake, why_suppress
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import Rules, SenderContext
 from triage.delivery.smtp import SmtpMailer, SmtpServer
+from triage.digest.links import envelope_sender
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.records import MessageState, OutgoingMessage, Subscriber, SubscriberState
 from triage.errors import ConfigError
-from triage.links import envelope_sender
 from triage.store import Database
 
 SECRET = "a secret of the tests, 32 or more characters"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.factories import DAY
-from triage.dayreport import day_report
+from triage.digest.source_report import day_report
 from triage.domain.records import Verdict
 from triage.domain.source_records import SourceDay
 

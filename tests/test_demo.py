@@ -15,7 +15,7 @@ from tests.web_world import Client, everything
 from triage import store
 from triage.app import App, open_app
 from triage.demo.story import play
-from triage.mail import HEADERS
+from triage.digest.message import HEADERS
 
 pytestmark = pytest.mark.any_database("the demo has a database of its own, a file")
 

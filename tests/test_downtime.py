@@ -24,7 +24,7 @@ from triage import store
 from triage.choices import SubscriberPreferences
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import SenderContext
-from triage.digest import Composed, Nightly
+from triage.digest.nightly import Composed, Nightly
 from triage.domain.announcement_calendar import announcement_days, arxiv_today
 from triage.domain.records import OutgoingMessage, Slate, Verdict
 from triage.domain.source_records import Batch, FetchedPaper, SourceDay

@@ -21,11 +21,11 @@ from triage.choices import SubscriberPreferences
 from triage.delivery.audit import audit
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import Rules, SenderContext
+from triage.digest.message import part_of
 from triage.domain.link_tokens import Keyring
 from triage.domain.records import OutgoingMessage, Subscriber, SubscriberState
 from triage.enrolment import MOST_WAITING, Enrolment, NoteKind, mailbox, network
 from triage.errors import ConfigError, NotFound, TokenError, TokenExpired
-from triage.mail import part_of
 from triage.notes import composer
 from triage.sessions import MOST_TRIES, SESSION, Sessions
 from triage.settings import MailSettings, Settings, Site

@@ -20,7 +20,7 @@ from triage import store
 from triage.choices import SubscriberPreferences
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import SenderContext
-from triage.digest import Composed, Nightly
+from triage.digest.nightly import Composed, Nightly
 from triage.domain.announcement_calendar import arxiv_today
 from triage.domain.protocols import Source
 from triage.domain.records import Frequency, MessageState, OutgoingMessage, Slate, Verdict

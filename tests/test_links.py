@@ -9,9 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.factories import DAY, NOON, impression, paper, slate
+from triage.digest.links import digest_links
 from triage.domain.link_tokens import Keyring, Purpose
 from triage.domain.records import EventKind
-from triage.links import digest_links
 
 KEYRING = Keyring("a secret of the tests, 32 or more characters")
 BASE = "https://triage.example"

@@ -22,8 +22,8 @@ from triage.app import App, initialise, open_app
 from triage.choices import SubscriberPreferences
 from triage.cli import cli
 from triage.demo.story import PAPERS
+from triage.digest.message import part_of
 from triage.domain.records import Verdict
-from triage.mail import part_of
 from triage.subscribe import add
 
 LISTINGS = Path(__file__).resolve().parents[1].parent / "shared/bench/listings-2026/papers.jsonl.gz"

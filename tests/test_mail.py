@@ -29,9 +29,16 @@ from tests.digests import (
 )
 from tests.factories import DAY, slate, subscriber
 from tests.guarantees import Guarantee
+from triage.digest.message import (
+    HEADERS,
+    LARGEST_MESSAGE,
+    LONGEST_LINE,
+    build_digest,
+    part_of,
+    verify,
+)
 from triage.domain.records import RenderedDigest, Slate
 from triage.errors import MessageError
-from triage.mail import HEADERS, LARGEST_MESSAGE, LONGEST_LINE, build_digest, part_of, verify
 
 EXAMPLES = examples()
 GOLDEN = Path(__file__).with_name("golden")

@@ -15,8 +15,8 @@ from triage.choices import SubscriberPreferences
 from triage.clock import SystemClock
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import Rules, SenderContext
+from triage.digest.message import HEADERS
 from triage.domain.records import OutgoingMessage
-from triage.mail import HEADERS
 from triage.scheduler import ANSWER_EVERY_S
 
 

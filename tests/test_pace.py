@@ -24,7 +24,7 @@ from triage.delivery.hand_over import SEND_WINDOW
 from triage.delivery.outbox import Outbox
 from triage.delivery.rate_limits import Line, Pace, domain_of, next_token_at, tokens_now
 from triage.delivery.sender_context import Rules, SenderContext
-from triage.digest import _share
+from triage.digest.nightly import _share
 from triage.domain.records import OutgoingMessage
 from triage.store import Database
 

@@ -17,7 +17,7 @@ from triage import store
 from triage.choices import SubscriberPreferences
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import SenderContext
-from triage.digest import Composed, Nightly
+from triage.digest.nightly import Composed, Nightly
 from triage.domain.records import OutgoingMessage, Slate, Subscriber
 from triage.errors import ConfigError
 from triage.ranking.serving.model_store import FileWorkshop

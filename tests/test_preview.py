@@ -16,8 +16,8 @@ from tests.installation import add_papers, installed
 from tests.web_world import everything
 from triage import store, subscribe
 from triage.choices import SubscriberPreferences
+from triage.digest.preview import FRESH_FOR, Previews
 from triage.domain.records import Subscriber
-from triage.preview import FRESH_FOR, Previews
 from triage.ranking.serving.active_models import encode_new, serving
 from triage.ranking.serving.model_store import FileWorkshop
 from triage.ranking.serving.ranker import DigestRules

@@ -19,7 +19,7 @@ from tests.arxiv_stream import WATCHED, Stream
 from tests.emulator import FEED_LIMIT, Fault, Upstreams
 from tests.fakes import StoppedClock
 from tests.guarantees import Guarantee
-from triage.dayreport import day_report
+from triage.digest.source_report import day_report
 from triage.domain.announcement_calendar import EASTERN, announcement_before, arxiv_today
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, SourceDay

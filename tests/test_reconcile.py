@@ -18,7 +18,7 @@ from triage.delivery.audit import audit
 from triage.delivery.outbox import DrainReport
 from triage.delivery.sent_log import Journal
 from triage.delivery.sent_log_check import Agreed, WithoutJournal, disagreement, reconcile, unknown
-from triage.digest import Nightly, Queued
+from triage.digest.nightly import Nightly, Queued
 from triage.domain.records import MessageState
 from triage.errors import ConfigError
 from triage.schedule import Schedule

@@ -21,9 +21,9 @@ from tests.digests import (
 )
 from tests.factories import impression, paper, slate, subscriber
 from tests.guarantees import Guarantee
+from triage.digest.render import encoded_size, render_digest
 from triage.domain.records import Detail, Policy, Reason, ReasonKind, RenderedDigest, Slate
 from triage.errors import MessageError
-from triage.render import encoded_size, render_digest
 from triage.resources import templates_dir
 
 EXAMPLES = examples()

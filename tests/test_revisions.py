@@ -14,7 +14,7 @@ from tests.factories import DAY, NOON, paper, slate
 from tests.fakes import StoppedClock
 from tests.installation import fetched, installed, rows, take_in
 from triage.choices import SubscriberPreferences
-from triage.digest import Nightly
+from triage.digest.nightly import Nightly
 from triage.domain.records import Slate
 from triage.ranking.serving.model_store import FileWorkshop
 from triage.ranking.serving.ranker import DigestRules

@@ -24,10 +24,10 @@ from tests.browser import chromium_for_tests
 from tests.factories import NOON
 from tests.guarantees import Guarantee
 from tests.web_world import INTERESTS, SECRET, StillSite, World, new_crowd
+from triage.digest.message import part_of
 from triage.domain.link_tokens import Claims, Keyring, Purpose, redact
 from triage.domain.records import DigestLinks, EventKind, SubscriberState
 from triage.errors import TokenError
-from triage.mail import part_of
 from triage.store.tables import events, sessions, subscribers
 
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}

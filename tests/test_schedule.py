@@ -19,7 +19,7 @@ from triage import store
 from triage.choices import SubscriberPreferences
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import SenderContext
-from triage.digest import Composed, Nightly
+from triage.digest.nightly import Composed, Nightly
 from triage.domain.digest_calendar import digest_at
 from triage.domain.protocols import Source
 from triage.domain.records import Frequency, OutgoingMessage, Slate, Subscriber, Verdict

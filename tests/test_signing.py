@@ -17,10 +17,10 @@ from tests.factories import NOON
 from tests.fixtures import DATA
 from tests.guarantees import Guarantee
 from triage.delivery.dkim import Signer, signer
+from triage.digest.message import HEADERS, verify
 from triage.doctor import Finding, Level, examine
 from triage.enrolment import Note, NoteKind
 from triage.errors import ConfigError, MessageError
-from triage.mail import HEADERS, verify
 from triage.notes import composer
 from triage.settings import load_settings
 

@@ -20,6 +20,9 @@ from tests.databases import new_database
 from tests.factories import DAY, NOON, impression, slate, subscriber
 from tests.fakes import StoppedClock
 from triage import store
+from triage.digest.links import digest_links
+from triage.digest.message import build_digest, part_of
+from triage.digest.render import render_digest
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.protocols import Clock
 from triage.domain.records import (
@@ -33,10 +36,7 @@ from triage.domain.records import (
     SubscriberState,
 )
 from triage.enrolment import Enrolment
-from triage.links import digest_links
-from triage.mail import build_digest, part_of
 from triage.notes import composer
-from triage.render import render_digest
 from triage.settings import MailSettings, Settings, Site
 from triage.store import Database
 from triage.store.tables import metadata

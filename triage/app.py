@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from triage.delivery.dkim import Signer
     from triage.delivery.outbox import Outbox
     from triage.delivery.sent_log import Journal
-    from triage.digest import Composed, Nightly
+    from triage.digest.nightly import Composed, Nightly
     from triage.doctor import Finding, Installation, Probes
     from triage.doctor.gate import Gate
     from triage.domain.link_tokens import Keyring
@@ -150,7 +150,7 @@ class App:
         return signer(self.settings.mail, self.settings.folder)
 
     def nightly(self) -> Nightly:
-        from triage.digest import Nightly
+        from triage.digest.nightly import Nightly
 
         # A key that cannot be used is found before anybody's digest is made.
         _ = self._signer
@@ -254,7 +254,7 @@ class App:
 
     def envelope_sender(self, message_id: str) -> str:
         """Return the address to which a message comes back if it cannot be delivered, or ""."""
-        from triage.links import envelope_sender
+        from triage.digest.links import envelope_sender
 
         return envelope_sender(message_id, self.keyring, self.settings.mail.bounces)
 
@@ -281,10 +281,10 @@ class App:
 
     def compose(self, slate: Slate, now: datetime) -> Composed:
         """Turn a slate into frozen bytes: links, then text and HTML, then the message."""
-        from triage.digest import Composed
-        from triage.links import digest_links
-        from triage.mail import build_digest
-        from triage.render import render_digest
+        from triage.digest.links import digest_links
+        from triage.digest.message import build_digest
+        from triage.digest.nightly import Composed
+        from triage.digest.render import render_digest
 
         site = self.settings.site
         links = digest_links(
@@ -378,8 +378,8 @@ class App:
                 getattr(self, name).close()
 
     def web(self) -> Starlette:
+        from triage.digest.preview import Previews
         from triage.papers.search import Search
-        from triage.preview import Previews
         from triage.web import create_app
 
         return create_app(

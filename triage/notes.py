@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from triage.delivery.dkim import notes_signer
+from triage.digest.links import note_link
+from triage.digest.message import build_note
+from triage.digest.render import render_note
 from triage.domain.records import OutgoingMessage
 from triage.enrolment import Compose, Note
-from triage.links import note_link
-from triage.mail import build_note
-from triage.render import render_note
 from triage.settings import Settings
 
 

@@ -19,7 +19,7 @@ import structlog
 
 from triage import store
 from triage.delivery.outbox import Outbox
-from triage.digest import Queued
+from triage.digest.nightly import Queued
 from triage.domain.announcement_calendar import arxiv_today
 from triage.domain.digest_calendar import chore_due, digest_at, due_on
 from triage.domain.protocols import Clock, Source

@@ -29,7 +29,7 @@ def command() -> None:
 @click.pass_context
 def preview(ctx: click.Context, email: str, on: date | None, to: Path | None) -> None:
     """Show the digest that EMAIL would get; none is made or sent."""
-    from triage.mail import part_of
+    from triage.digest.message import part_of
     from triage.subscribe import find
 
     app = opened(ctx)

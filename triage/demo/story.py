@@ -13,12 +13,12 @@ from triage.app import App, initialise, open_app
 from triage.choices import SubscriberPreferences
 from triage.delivery.file_mailers import EmlFolder
 from triage.demo.cast import CAST, Character
+from triage.digest.links import digest_links
+from triage.digest.message import part_of
 from triage.domain.link_tokens import Purpose
 from triage.domain.records import Paper, Slate, Subscriber, Vote
 from triage.errors import ConfigError
 from triage.feedback import record_vote
-from triage.links import digest_links
-from triage.mail import part_of
 from triage.papers.ingest import ingest
 from triage.ranking.serving.active_models import Serving, serving
 from triage.ranking.serving.model_versions import promote_version

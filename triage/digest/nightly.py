@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from triage import store
-from triage.dayreport import day_report
 from triage.delivery.outbox import DrainReport, Outbox
+from triage.digest.source_report import day_report
 from triage.domain.crash_points import pass_by
 from triage.domain.digest_calendar import digest_due, recap_due, window_days
 from triage.domain.protocols import Clock, Progress, Source, Workshop, silent
