@@ -37,12 +37,12 @@ from benchmarks.figures import SHARED, record, skip
 from tests.factories import impression, slate
 from triage import store
 from triage.app import App, open_app
-from triage.choices import SubscriberPreferences
 from triage.domain.link_tokens import Claims, Purpose
 from triage.domain.records import EventKind, SubscriberState
-from triage.sessions import SESSION, fingerprint
 from triage.store.tables import events, impressions, papers, slates
-from triage.subscribe import add
+from triage.subscribers.preferences import SubscriberPreferences
+from triage.subscribers.sessions import SESSION, fingerprint
+from triage.subscribers.subscriptions import add
 
 PAPERS = SHARED / "bench" / "listings-2026" / "papers.jsonl.gz"
 SCRIPT = Path(__file__).with_name("web.lua")

@@ -21,8 +21,8 @@ from tests.web_world import World, new_crowd
 from triage import store
 from triage.domain.link_tokens import Claims, Purpose
 from triage.domain.records import EventKind
-from triage.sessions import SESSION, fingerprint
 from triage.store.tables import events, subscribers
+from triage.subscribers.sessions import SESSION, fingerprint
 
 
 @dataclass

@@ -42,7 +42,7 @@ from triage.errors import (
     MailUncertain,
 )
 from triage.store import Database, open_database
-from triage.subscribe import pause, unsubscribe
+from triage.subscribers.subscriptions import pause, unsubscribe
 
 ONE_DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)

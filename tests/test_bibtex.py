@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage import bibtex
-from triage.bibtex import Entry, names, plain, verbatim
+from triage.subscribers.bibliography import bibtex
+from triage.subscribers.bibliography.bibtex import Entry, names, plain, verbatim
 
 
 def only(text: str) -> Entry:

@@ -22,7 +22,7 @@ from tests.guarantees import Guarantee
 from tests.installation import add_reader, empty_slate, installed, queue, rows
 from tests.mail_servers import inbox, script
 from tests.web_world import everything
-from triage import store, subscribe
+from triage import store
 from triage.app import App, initialise, open_app
 from triage.cli import cli
 from triage.delivery.bounces import intake as bounce_intake
@@ -36,6 +36,7 @@ from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.records import MessageState, OutgoingMessage, Subscriber, SubscriberState
 from triage.errors import ConfigError
 from triage.store import Database
+from triage.subscribers import subscriptions
 
 SECRET = "a secret of the tests, 32 or more characters"
 MAILBOX = "bounces@triage.example"
@@ -226,7 +227,7 @@ def test_other_readers_stay(post: Post) -> None:
 def test_who_left_has_left_and_is_suppressed_besides(post: Post) -> None:
     reader = post.reader()
     about = post.digest(reader)
-    subscribe.unsubscribe(post.db, reader.public_id, post.clock)
+    subscriptions.unsubscribe(post.db, reader.public_id, post.clock)
     post.come_back("fraud", about)
     assert post.state(reader) is SubscriberState.UNSUBSCRIBED
     assert post.reason(reader) == "complaint"
@@ -236,7 +237,7 @@ def test_what_is_erased_is_not_asked_for(post: Post) -> None:
     reader = post.reader()
     about = post.digest(reader)
     post.come_back("a person answers", about)
-    subscribe.erase(post.db, reader.email)
+    subscriptions.erase(post.db, reader.email)
     assert rows(post.db, "bounces") == [], "a message about a reader goes with the reader"
     for name in ("postfix 5.1.1", "fraud", "apple mail unsubscribes", "vacation by RFC 3834"):
         post.come_back(name, about)
@@ -322,14 +323,14 @@ def test_a_suppressed_address_cannot_be_added_or_resumed_until_it_is_lifted(post
     assert not bounce_intake.suppress(post.db, reader.email, post.clock, post.hashed)
     assert post.state(reader) is SubscriberState.SUPPRESSED
     with pytest.raises(ConfigError, match="suppress EMAIL --lift"):
-        subscribe.resume(post.db, reader.email, post.clock, post.hashed)
-    subscribe.erase(post.db, reader.email)
+        subscriptions.resume(post.db, reader.email, post.clock, post.hashed)
+    subscriptions.erase(post.db, reader.email)
     with pytest.raises(ConfigError, match="suppress EMAIL --lift") as caught:
-        subscribe.add(post.db, reader.email, post.clock, address_hash=post.hashed)
+        subscriptions.add(post.db, reader.email, post.clock, address_hash=post.hashed)
     assert reader.email not in str(caught.value)
     assert bounce_intake.lift(post.db, reader.email, post.clock, post.hashed)
     assert not bounce_intake.lift(post.db, reader.email, post.clock, post.hashed)
-    assert subscribe.add(post.db, reader.email, post.clock, address_hash=post.hashed).new
+    assert subscriptions.add(post.db, reader.email, post.clock, address_hash=post.hashed).new
 
 
 def test_what_is_no_address_is_refused(post: Post) -> None:
@@ -393,7 +394,7 @@ def run(config: Path, *arguments: str, stdin: bytes = b"") -> Result:
 def test_the_program_sends_each_digest_from_its_own_address_end_to_end(
     config: Path, app: App
 ) -> None:
-    reader = subscribe.add(app.database, "reader@example.org", app.clock).subscriber
+    reader = subscriptions.add(app.database, "reader@example.org", app.clock).subscriber
     queue(
         app.database, empty_slate(reader), b"From: d@triage.example\r\n\r\nx\r\n", app.clock.now()
     )

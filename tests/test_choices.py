@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from triage import choices
 from triage.errors import ConfigError
+from triage.subscribers import preferences
 
 GOOD: dict[str, tuple[Any, Any]] = {
     "zone": ("Asia/Tokyo", "Asia/Tokyo"),
@@ -34,12 +34,12 @@ GOOD: dict[str, tuple[Any, Any]] = {
 @pytest.mark.parametrize("name", GOOD)
 def test_what_can_be_is_kept_in_one_spelling(name: str) -> None:
     given, kept = GOOD[name]
-    assert choices.checked({name: given}) == {name: kept}
+    assert preferences.checked({name: given}) == {name: kept}
 
 
 @pytest.mark.parametrize("name", ["paused_until", "score_floor", "size"])
 def test_what_may_be_left_to_the_program_is_none(name: str) -> None:
-    assert choices.checked({name: None}) == {name: None}
+    assert preferences.checked({name: None}) == {name: None}
 
 
 BAD = [
@@ -66,11 +66,11 @@ BAD = [
 @pytest.mark.parametrize(("name", "value", "advice"), BAD)
 def test_what_cannot_be_is_refused_with_advice(name: str, value: Any, advice: str) -> None:
     with pytest.raises(ConfigError, match=advice):
-        choices.checked({name: value})
+        preferences.checked({name: value})
 
 
 def test_every_wrong_choice_is_told_and_the_others_are_kept() -> None:
-    good, wrong = choices.judged({"hour": 99, "zone": "UTC", "size": 0})
+    good, wrong = preferences.judged({"hour": 99, "zone": "UTC", "size": 0})
     assert good == {"zone": "UTC"}
     assert set(wrong) == {"hour", "size"}
 
@@ -82,11 +82,11 @@ def test_the_machines_zones_are_listed_once(monkeypatch: pytest.MonkeyPatch) -> 
         listed.append(1)
         return {"UTC"}
 
-    monkeypatch.setattr(choices, "available_timezones", list_zones)
-    choices.zones.cache_clear()
+    monkeypatch.setattr(preferences, "available_timezones", list_zones)
+    preferences.zones.cache_clear()
     try:
         for _ in range(3):
-            choices.checked({"zone": "UTC"})
+            preferences.checked({"zone": "UTC"})
     finally:
-        choices.zones.cache_clear()
+        preferences.zones.cache_clear()
     assert len(listed) == 1

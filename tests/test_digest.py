@@ -20,7 +20,6 @@ from tests import databases
 from tests.senders import Senders, forking
 from triage import store
 from triage.app import App, initialise, open_app
-from triage.choices import SubscriberPreferences
 from triage.demo.story import PAPERS
 from triage.domain.crash_points import BEFORE_THE_DOT, POINTS
 from triage.domain.protocols import silent
@@ -31,7 +30,8 @@ from triage.papers.ingest import ingest
 from triage.ranking.features import FEATURES
 from triage.ranking.serving import user_model_cache
 from triage.sources.files.detect import open_source
-from triage.subscribe import add, pause
+from triage.subscribers.preferences import SubscriberPreferences
+from triage.subscribers.subscriptions import add, pause
 
 DAY = date(2025, 6, 26)
 NEXT_DAY = DAY + timedelta(days=1)

@@ -16,13 +16,13 @@ from tests.guarantees import Guarantee
 from tests.installation import add_papers, add_reader, empty_slate, queue, rows
 from tests.mail_servers import inbox
 from triage.app import App
-from triage.choices import SubscriberPreferences
 from triage.cli import cli
 from triage.delivery.preflight import SET_UP
 from triage.doctor import ProbeFailed, Reply
 from triage.doctor.gate import GREEN_HOLDS_S, RED_HOLDS_S, Gate
 from triage.doctor.probes import greet_mail
-from triage.subscribe import add
+from triage.subscribers.preferences import SubscriberPreferences
+from triage.subscribers.subscriptions import add
 
 NO_SPF = {("example.org", "TXT"): ()}
 

@@ -18,12 +18,13 @@ from tests.factories import NOON, impression, paper, slate
 from tests.fakes import StoppedClock
 from tests.guarantees import Guarantee
 from tests.installation import add_papers, add_reader, installed, queue
-from triage import dossier, feeds, store, subscribe
+from triage import store
 from triage.domain.link_tokens import Keyring
 from triage.domain.records import EventKind, Interest, MessageState, Subscriber
 from triage.store import Database
 from triage.store.personal_data import SECRET
 from triage.store.tables import metadata
+from triage.subscribers import data_export, digest_feed, subscriptions
 
 KEYRING = Keyring("a secret of the tests, 32 or more characters")
 
@@ -44,7 +45,7 @@ def fill(db: Database, n: int) -> list[Subscriber]:
         )
         made = replace(slate(0, public_id=f"{i:020x}", subscriber=reader), impressions=shown)
         name = queue(db, made, f"To: {reader.email}\r\n\r\nDear {reader.email}".encode())
-        feeds.address(db, StoppedClock(), KEYRING, reader, "https://x.example")
+        digest_feed.address(db, StoppedClock(), KEYRING, reader, "https://x.example")
         with db.write() as conn:
             [message] = store.messages.in_states(conn, list(MessageState), [name])
             store.events.append(
@@ -91,7 +92,7 @@ def db(tmp_path: Path) -> Iterator[Database]:
 
 
 def exported(db: Database, reader: Subscriber) -> dict[str, list[dict[str, Any]]]:
-    tables = json.loads(dossier.export(db, StoppedClock(), reader, address_hash))["tables"]
+    tables = json.loads(data_export.export(db, StoppedClock(), reader, address_hash))["tables"]
     assert isinstance(tables, dict)
     return tables
 
@@ -139,7 +140,7 @@ def test_the_export_says_what_the_papers_are_called_and_shows_mail_as_text(db: D
 
 def test_what_would_let_others_act_is_named_and_not_shown(db: Database) -> None:
     [reader] = fill(db, 1)
-    text = dossier.export(db, StoppedClock(), reader, address_hash)
+    text = data_export.export(db, StoppedClock(), reader, address_hash)
     found = exported(db, reader)
     assert found["signup_requests"][0]["code"] == found["sessions"][0]["key_hash"] == SECRET
     assert found["feeds"][0]["public_id"] == SECRET
@@ -149,7 +150,7 @@ def test_what_would_let_others_act_is_named_and_not_shown(db: Database) -> None:
 
 def test_nobody_else_is_in_the_export(db: Database) -> None:
     first, second = fill(db, 2)
-    text = dossier.export(db, StoppedClock(), first, address_hash).lower()
+    text = data_export.export(db, StoppedClock(), first, address_hash).lower()
     assert first.email.lower() in text
     assert second.email.lower() not in text
 
@@ -174,7 +175,7 @@ def test_an_export_holds_all_and_who_is_erased_leaves_nothing(
         erased, kept = readers[: n // 2], readers[n // 2 :]
         before = [exported(db, reader) for reader in kept]
         for reader in erased:
-            subscribe.erase(db, reader.email)
+            subscriptions.erase(db, reader.email)
         db.rewrite()
         n_found = _occurrences(tmp_path, erased)
         n_untouched = sum(exported(db, r) == b for r, b in zip(kept, before, strict=True))
@@ -212,7 +213,7 @@ def test_without_rewriting_the_file_traces_are_left(tmp_path: Path) -> None:
     with installed(tmp_path) as db:
         readers = fill(db, 20)
         for reader in readers:
-            subscribe.erase(db, reader.email)
+            subscriptions.erase(db, reader.email)
         assert _occurrences(tmp_path, readers) > 0
         db.rewrite()
         assert _occurrences(tmp_path, readers) == 0

@@ -21,7 +21,6 @@ from tests.fakes import FakeMailer, StoppedClock
 from tests.guarantees import Guarantee
 from tests.installation import installed
 from triage import store
-from triage.choices import SubscriberPreferences
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import SenderContext
 from triage.digest.nightly import Composed, Nightly
@@ -34,7 +33,8 @@ from triage.ranking.serving.ranker import DigestRules
 from triage.schedule import Schedule
 from triage.sources.arxiv.source import Arxiv
 from triage.sources.http.client import Gate
-from triage.subscribe import add
+from triage.subscribers.preferences import SubscriberPreferences
+from triage.subscribers.subscriptions import add
 
 READ, LAST_READ = date(2026, 3, 2), date(2026, 3, 3)
 BACK = date(2026, 3, 13)

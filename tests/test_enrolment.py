@@ -16,21 +16,22 @@ from tests import databases
 from tests.factories import NOON
 from tests.fakes import FakeMailer, StoppedClock
 from tests.guarantees import Guarantee
-from triage import store, subscribe
-from triage.choices import SubscriberPreferences
+from triage import store
 from triage.delivery.audit import audit
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import Rules, SenderContext
 from triage.digest.message import part_of
 from triage.domain.link_tokens import Keyring
 from triage.domain.records import OutgoingMessage, Subscriber, SubscriberState
-from triage.enrolment import MOST_WAITING, Enrolment, NoteKind, mailbox, network
 from triage.errors import ConfigError, NotFound, TokenError, TokenExpired
 from triage.notes import composer
-from triage.sessions import MOST_TRIES, SESSION, Sessions
 from triage.settings import MailSettings, Settings, Site
 from triage.store import Database
 from triage.store.tables import messages, metadata, signup_requests
+from triage.subscribers import subscriptions
+from triage.subscribers.preferences import SubscriberPreferences
+from triage.subscribers.sessions import MOST_TRIES, SESSION, Sessions
+from triage.subscribers.signup import MOST_WAITING, Enrolment, NoteKind, mailbox, network
 
 ADA = "ada@example.org"
 HERE, ELSEWHERE = "192.0.2.7", "198.51.100.7"
@@ -87,7 +88,7 @@ class Office:
 
     def is_active(self, email: str = ADA) -> Subscriber:
         """Let an address be an active subscriber."""
-        return subscribe.add(self.db, email, self.clock).subscriber
+        return subscriptions.add(self.db, email, self.clock).subscriber
 
 
 @pytest.fixture
@@ -429,7 +430,7 @@ def test_a_session_ends_by_time_by_wish_and_by_erasure(office: Office) -> None:
     office.sessions.end_all(reader)
     assert office.sessions.reader(third) is office.sessions.reader(fourth) is None
     fifth = begun()
-    subscribe.erase(office.db, ADA)
+    subscriptions.erase(office.db, ADA)
     assert office.sessions.reader(fifth) is None
     assert office.sessions.reader(second) is office.sessions.reader("") is None
     assert not n_rows(office.db)["signup_requests"] + n_rows(office.db)["sessions"]
@@ -610,7 +611,7 @@ def test_who_asks_to_log_in_too_often_waits(office: Office) -> None:
 def test_what_waits_never_grows_without_end(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("triage.enrolment.MOST_WAITING", 30)
+    monkeypatch.setattr("triage.subscribers.signup.MOST_WAITING", 30)
     assert MOST_WAITING == 5_000
     for n in range(50):
         office.subscribe(f"reader{n}@example.org", peer=HERE)

@@ -15,10 +15,11 @@ from sqlalchemy import select, update
 from tests.databases import new_database
 from tests.factories import NOON
 from tests.web_world import ADDRESS, World, add_papers, new_world, paper_row
-from triage import feedback, store
+from triage import store
 from triage.domain.records import EventKind, Origin
 from triage.errors import NotFound
 from triage.store.tables import events, messages
+from triage.subscribers import votes as voting
 
 UP, DOWN, SAVE = EventKind.VOTE_UP, EventKind.VOTE_DOWN, EventKind.SAVE
 
@@ -28,9 +29,9 @@ def world(tmp_path: Path) -> World:
     return new_world(tmp_path)
 
 
-def cast(world: World, kind: EventKind, position: int = 1, **options: Any) -> feedback.Recorded:
+def cast(world: World, kind: EventKind, position: int = 1, **options: Any) -> voting.Recorded:
     claims = world.claims(position, kind)
-    return feedback.record_vote(world.db, claims, world.clock, {"method": "test"}, **options)
+    return voting.record_vote(world.db, claims, world.clock, {"method": "test"}, **options)
 
 
 def votes(world: World, reader: int = 0) -> dict[int, EventKind]:
@@ -113,7 +114,7 @@ def test_a_person_who_agrees_with_a_scanner_still_counts(world: World) -> None:
 def test_a_vote_on_nothing_is_refused(world: World, wrong: dict[str, Any]) -> None:
     claims = replace(world.claims(1, UP), **wrong)
     with pytest.raises(NotFound):
-        feedback.record_vote(world.db, claims, world.clock, {})
+        voting.record_vote(world.db, claims, world.clock, {})
     assert world.events() == []
 
 
@@ -130,9 +131,9 @@ def test_votes_are_imported_once(world: World) -> None:
         "",
         row(subscriber="other@example.org", kind="less_like_this", at="2026-03-04T00:00:00Z"),
     ]
-    first = feedback.import_votes(world.db, lines, world.clock)
+    first = voting.import_votes(world.db, lines, world.clock)
     assert (first.read, first.stored, first.known, first.bad) == (4, 4, 0, ())
-    again = feedback.import_votes(world.db, lines, world.clock)
+    again = voting.import_votes(world.db, lines, world.clock)
     assert (again.read, again.stored, again.known, again.bad) == (4, 0, 4, ())
     assert votes(world) == {1: UP, 2: SAVE, 3: UP}
     assert votes(world, reader=1) == {1: EventKind.LESS_LIKE_THIS}
@@ -145,7 +146,7 @@ def test_votes_are_imported_once(world: World) -> None:
 def test_an_imported_vote_does_not_outdo_a_later_one(world: World) -> None:
     world.clock.at = datetime(2026, 3, 5, tzinfo=UTC)
     cast(world, DOWN)
-    feedback.import_votes(world.db, [row(at="2026-03-01"), row(paper_id="2603.00002")], world.clock)
+    voting.import_votes(world.db, [row(at="2026-03-01"), row(paper_id="2603.00002")], world.clock)
     assert votes(world) == {1: DOWN, 2: UP}
 
 
@@ -168,7 +169,7 @@ def test_an_imported_vote_does_not_outdo_a_later_one(world: World) -> None:
 )
 def test_a_bad_row_is_named_and_the_others_are_stored(world: World, line: str, reason: str) -> None:
     lines = [row(), line, row(paper_id="2603.00002")]
-    report = feedback.import_votes(world.db, lines, world.clock)
+    report = voting.import_votes(world.db, lines, world.clock)
     assert (report.read, report.stored) == (3, 2)
     (bad,) = report.bad
     assert bad.line == 2
@@ -194,21 +195,21 @@ def test_what_is_exported_can_be_imported_elsewhere(world: World, tmp_path: Path
             )
     cast(world, DOWN, 1)
     cast(world, UP, 2, origin=Origin.SUSPECTED_SCANNER)
-    lines = list(feedback.export_votes(world.db))
+    lines = list(voting.export_votes(world.db))
     assert len(lines) == 7
-    report = feedback.import_votes(world.db, lines, world.clock)
+    report = voting.import_votes(world.db, lines, world.clock)
     assert (report.stored, report.known, report.bad) == (0, 7, ())
 
     (tmp_path / "other").mkdir()
     other = new_world(tmp_path / "other")
     add_papers(other.db, rows)
-    report = feedback.import_votes(other.db, lines, other.clock)
+    report = voting.import_votes(other.db, lines, other.clock)
     assert (report.stored, report.bad) == (7, ())
-    assert list(feedback.export_votes(other.db)) == lines
+    assert list(voting.export_votes(other.db)) == lines
 
 
 def test_nothing_in_nothing_out(tmp_path: Path, world: World) -> None:
-    report = feedback.import_votes(world.db, [], world.clock)
+    report = voting.import_votes(world.db, [], world.clock)
     assert (report.read, report.stored, report.known, report.bad) == (0, 0, 0, ())
     (tmp_path / "empty").mkdir()
-    assert list(feedback.export_votes(new_database(tmp_path / "empty"))) == []
+    assert list(voting.export_votes(new_database(tmp_path / "empty"))) == []

@@ -11,9 +11,9 @@ import pytest
 from tests.factories import DAY, NOON
 from tests.fakes import StoppedClock
 from tests.installation import add_reader, empty_slate, installed, queue
-from triage import feeds, subscribe
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.store import Database
+from triage.subscribers import digest_feed, subscriptions
 
 KEYRING = Keyring("a secret of the tests, 32 or more characters")
 
@@ -34,26 +34,26 @@ def test_the_address_stays_until_it_is_revoked_and_then_is_another(db: Database)
     clock = StoppedClock()
 
     def address() -> str:
-        return feeds.address(db, clock, KEYRING, reader, "https://x.example/papers/").atom
+        return digest_feed.address(db, clock, KEYRING, reader, "https://x.example/papers/").atom
 
     first = address()
     clock.sleep(100_000)
     assert address() == first
     assert first.startswith("https://x.example/papers/f/v1.")
-    assert feeds.digests(db, claims_of(first), DAY) == []
-    assert feeds.revoke(db, reader)
-    assert not feeds.revoke(db, reader)
-    assert feeds.digests(db, claims_of(first), DAY) is None
+    assert digest_feed.digests(db, claims_of(first), DAY) == []
+    assert digest_feed.revoke(db, reader)
+    assert not digest_feed.revoke(db, reader)
+    assert digest_feed.digests(db, claims_of(first), DAY) is None
     assert address() != first
-    assert feeds.digests(db, claims_of(first), DAY) is None
+    assert digest_feed.digests(db, claims_of(first), DAY) is None
 
 
 def test_a_feed_holds_two_weeks_newest_first(db: Database) -> None:
     reader = add_reader(db)
     for back in (0, 3, 13, 14):
         queue(db, empty_slate(reader, back + 1, on=DAY - timedelta(days=back)))
-    found = feeds.address(db, StoppedClock(), KEYRING, reader, "https://x.example")
-    slates = feeds.digests(db, claims_of(found.atom), DAY)
+    found = digest_feed.address(db, StoppedClock(), KEYRING, reader, "https://x.example")
+    slates = digest_feed.digests(db, claims_of(found.atom), DAY)
     assert slates is not None
     assert [(DAY - slate.on).days for slate in slates] == [0, 3, 13]
 
@@ -61,10 +61,10 @@ def test_a_feed_holds_two_weeks_newest_first(db: Database) -> None:
 def test_nobodys_feed_shows_anothers_digests(db: Database) -> None:
     one, other = add_reader(db, 1), add_reader(db, 2)
     queue(db, empty_slate(other, on=DAY))
-    mine = feeds.address(db, StoppedClock(), KEYRING, one, "https://x.example")
-    theirs = feeds.address(db, StoppedClock(), KEYRING, other, "https://x.example")
-    assert feeds.digests(db, claims_of(mine.atom), DAY) == []
+    mine = digest_feed.address(db, StoppedClock(), KEYRING, one, "https://x.example")
+    theirs = digest_feed.address(db, StoppedClock(), KEYRING, other, "https://x.example")
+    assert digest_feed.digests(db, claims_of(mine.atom), DAY) == []
     crossed = Claims(other.public_id, NOON, claims_of(mine.atom).slate)
-    assert feeds.digests(db, crossed, DAY) is None
-    subscribe.erase(db, other.email)
-    assert feeds.digests(db, claims_of(theirs.atom), DAY) is None
+    assert digest_feed.digests(db, crossed, DAY) is None
+    subscriptions.erase(db, other.email)
+    assert digest_feed.digests(db, claims_of(theirs.atom), DAY) is None

@@ -17,7 +17,6 @@ from tests.guarantees import Guarantee
 from tests.installation import fetched, installed
 from tests.topics import CATEGORIES, TOPICS
 from triage import store
-from triage.choices import SubscriberPreferences
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import SenderContext
 from triage.digest.nightly import Composed, Nightly
@@ -30,7 +29,8 @@ from triage.ranking.serving.model_store import FileWorkshop
 from triage.ranking.serving.ranker import DigestRules
 from triage.schedule import Schedule
 from triage.store import Database
-from triage.subscribe import add
+from triage.subscribers.preferences import SubscriberPreferences
+from triage.subscribers.subscriptions import add
 
 pytestmark = pytest.mark.any_database(
     "its papers and days go the way that test_ingest shows on each"

@@ -11,11 +11,13 @@ import pytest
 from tests.factories import DAY, NOON
 from tests.fakes import StoppedClock
 from tests.installation import add_reader, fetched, installed, rows, stored_papers, take_in
-from triage import libraries, library, store
+from triage import store
 from triage.domain.records import EventKind, Origin, Subscriber
 from triage.errors import ConfigError
-from triage.libraries import LibraryReport, like_own, read_library
 from triage.store import Database
+from triage.subscribers import library_import
+from triage.subscribers.bibliography import entries
+from triage.subscribers.library_import import LibraryReport, like_own, read_library
 
 FULL = """@misc{new, title={A brand new approach to everything}, author={Curie, Marie},
  eprint={1706.03762}, doi={10.5555/7}, year=2017, month=jun, abstract={We propose it.}}"""
@@ -38,7 +40,7 @@ def read(db: Database, reader: Subscriber, content: bytes | str, **how: bool) ->
 
 
 def liked(db: Database, reader: Subscriber) -> list[str | None]:
-    return sorted(each.paper.source_id or "" for each in libraries.likes(db, reader))
+    return sorted(each.paper.source_id or "" for each in library_import.likes(db, reader))
 
 
 def test_stored_papers_become_likes_and_the_rest_is_listed(
@@ -116,7 +118,7 @@ def test_what_the_operator_vouches_for_is_stored_on_its_own_month(
     [paper] = [each for each in stored_papers(db) if each.source_id == "1706.03762"]
     assert (paper.title, paper.authors) == ("A brand new approach to everything", ("Marie Curie",))
     assert paper.listed_on == date(2017, 6, 1)
-    assert libraries.likes(db, reader)[0].doi == "10.5555/7"
+    assert library_import.likes(db, reader)[0].doi == "10.5555/7"
     [kept] = rows(db, "quarantine")
     assert (kept["raw"], kept["origin"], kept["place"]) == (
         "arxiv:2501.00001", "library", "library",
@@ -157,7 +159,7 @@ def test_what_is_no_library_is_refused(db: Database, reader: Subscriber) -> None
     with pytest.raises(ConfigError, match="no text"):
         read(db, reader, b"PK\x03\x04\0\0")
     with pytest.raises(ConfigError, match="20 MiB"):
-        read(db, reader, b"x" * (libraries.LARGEST + 1))
+        read(db, reader, b"x" * (library_import.LARGEST + 1))
     assert read(db, reader, b"") == LibraryReport((), known=0)
 
 
@@ -166,7 +168,7 @@ def test_likes_that_go_out_are_known_when_they_come_in(
     db: Database, reader: Subscriber, form: str
 ) -> None:
     read(db, reader, "2603.00001 2603.00002 2603.00003")
-    out = library.written(libraries.likes(db, reader), form)
+    out = entries.written(library_import.likes(db, reader), form)
     other = add_reader(db, 2)
     assert read(db, other, out).liked == 3
     assert liked(db, other) == liked(db, reader)

@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 
 from tests.factories import NOON, paper
 from tests.mutations import mutated
-from triage import bibtex, library, ris
-from triage.library import Entry, Liked
+from triage.subscribers.bibliography import bibtex, ris
+from triage.subscribers.bibliography import entries as bibliography
+from triage.subscribers.bibliography.entries import Entry, Liked
 
 ZOTERO = Path(__file__).resolve().parents[1].parent / "shared" / "payloads" / "zotero"
 ATTENTION = ("arxiv", "1706.03762")
 
 
 def only(text: str) -> Entry:
-    (entry,) = library.read(text)
+    (entry,) = bibliography.read(text)
     return entry
 
 
@@ -123,7 +124,7 @@ def test_csl_json_is_recognised() -> None:
      '[null, 1, "x", {"data": 3}]', '{"items": 3}', "[" * 100_000],
 )  # fmt: skip
 def test_json_of_another_shape_is_no_error(broken: str) -> None:
-    assert all(not entry.ids for entry in library.read(broken))
+    assert all(not entry.ids for entry in bibliography.read(broken))
 
 
 def test_zoteros_own_records_are_recognised() -> None:
@@ -144,7 +145,7 @@ def test_zoteros_own_records_are_recognised() -> None:
 
 @pytest.mark.skipif(not ZOTERO.is_dir(), reason="Zotero's recorded answers are not here")
 def test_zoteros_recorded_answers_are_read() -> None:
-    entries = library.read((ZOTERO / "items_doc.json").read_text())
+    entries = bibliography.read((ZOTERO / "items_doc.json").read_text())
     records = [each["data"] for each in json.loads((ZOTERO / "items_doc.json").read_text())]
     papers = [each for each in records if each["itemType"] not in {"attachment", "note"}]
     assert [entry.title for entry in entries] == [
@@ -159,7 +160,7 @@ def test_zoteros_recorded_answers_are_read() -> None:
 
 
 def test_running_text_gives_its_ids_and_lines_without_any() -> None:
-    entries = library.read(
+    entries = bibliography.read(
         "# mine\nI like https://arxiv.org/abs/1706.03762v2, 10.1145/1.2 and (hep-th/9901001).\n"
         "arXiv: 1706.03762 again; version 1234.5678\n\nAttention is all you need\n"
     )
@@ -228,7 +229,7 @@ def damaged(draw: st.DrawFn) -> str:
 @example("% {x}@misc{a, title={X}}")
 @example('[{"itemType": ["note"], "title": "X"}]')
 def test_no_damage_makes_reading_fail(text: str) -> None:
-    for form in (library, bibtex, ris):
+    for form in (bibliography, bibtex, ris):
         for entry in form.read(text):  # type: ignore[attr-defined]
             assert isinstance(entry, form.Entry)  # type: ignore[attr-defined]
 
@@ -238,14 +239,14 @@ def test_no_damage_makes_reading_fail(text: str) -> None:
 )
 def test_reading_text_takes_no_more_than_its_length(piece: str) -> None:
     # With a square of the work this would take minutes.
-    library.read(piece * (300_000 // len(piece)))
-    library.read("see arxiv" + piece * (100_000 // len(piece)))
-    library.read("10.1000/" + piece * (100_000 // len(piece)))
+    bibliography.read(piece * (300_000 // len(piece)))
+    bibliography.read("see arxiv" + piece * (100_000 // len(piece)))
+    bibliography.read("10.1000/" + piece * (100_000 // len(piece)))
 
 
 def test_nothing_in_nothing_out() -> None:
-    assert library.read("") == library.read(" \n\n") == []
-    assert library.written([], "bibtex") == library.written([], "ris") == ""
+    assert bibliography.read("") == bibliography.read(" \n\n") == []
+    assert bibliography.written([], "bibtex") == bibliography.written([], "ris") == ""
 
 
 # -- a library of five hundred ---------------------------------------------------------------------
@@ -306,7 +307,7 @@ def shelf(n: int, seed: int) -> tuple[str, list[set[tuple[str, str]]]]:
 @pytest.mark.parametrize("seed", range(5))
 def test_of_500_entries_those_with_an_id_are_recognised(seed: int) -> None:
     text, named = shelf(500, seed)
-    entries = library.read(text)
+    entries = bibliography.read(text)
     assert len(entries) == 500
     with_id = [(e, ids) for e, ids in zip(entries, named, strict=True) if ids]
     right = sum(set(entry.ids) == ids for entry, ids in with_id)
@@ -350,7 +351,7 @@ def shown(text: str) -> str:
 @settings(max_examples=50)
 @given(likes=st.lists(liked(), max_size=4))
 def test_what_goes_out_comes_in_again(form: str, likes: list[Liked]) -> None:
-    entries = library.read(library.written(likes, form))
+    entries = bibliography.read(bibliography.written(likes, form))
     assert len(entries) == len(likes)
     for entry, each in zip(entries, likes, strict=True):
         one = each.paper
@@ -366,13 +367,13 @@ def test_what_goes_out_comes_in_again(form: str, likes: list[Liked]) -> None:
 def test_names_come_in_as_they_went_out() -> None:
     people = ("Ada Lovelace", "Research and Co, Inc", "Łukasz O'Neil-{x}", "Plato")
     for form in ("bibtex", "json"):
-        text = library.written([Liked(paper(authors=people), NOON)], form)
+        text = bibliography.written([Liked(paper(authors=people), NOON)], form)
         assert only(text).authors == people
 
 
 @given(likes=st.lists(liked(), max_size=4))
 def test_no_cell_is_a_formula_and_every_like_is_a_row(likes: list[Liked]) -> None:
-    text = library.written(likes, "csv")
+    text = bibliography.written(likes, "csv")
     rows = list(csv.reader(text.splitlines(keepends=True)))
     assert len(rows) == 1 + len(likes) == text.count("\r\n")
     for row in rows:
@@ -381,7 +382,7 @@ def test_no_cell_is_a_formula_and_every_like_is_a_row(likes: list[Liked]) -> Non
 
 
 def test_a_formula_in_a_title_is_shown_and_not_computed() -> None:
-    text = library.written(
+    text = bibliography.written(
         [Liked(paper(title='=HYPERLINK("http://evil.example","x")'), NOON)], "csv"
     )
     assert next(csv.reader([text.split("\r\n")[1]]))[1].startswith("'=HYPERLINK")
@@ -389,4 +390,4 @@ def test_a_formula_in_a_title_is_shown_and_not_computed() -> None:
 
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(ValueError, match="bibtex, ris, json, csv"):
-        library.written([], "docx")
+        bibliography.written([], "docx")

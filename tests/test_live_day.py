@@ -19,12 +19,12 @@ from tests.emulator import Fault, Upstreams
 from tests.mail_servers import CERTIFICATE, PASSWORD, USER, inbox
 from triage import store
 from triage.app import App, initialise, open_app
-from triage.choices import SubscriberPreferences
 from triage.cli import cli
 from triage.demo.story import PAPERS
 from triage.digest.message import part_of
 from triage.domain.records import Verdict
-from triage.subscribe import add
+from triage.subscribers.preferences import SubscriberPreferences
+from triage.subscribers.subscriptions import add
 
 LISTINGS = Path(__file__).resolve().parents[1].parent / "shared/bench/listings-2026/papers.jsonl.gz"
 REAL_DAY = date(2026, 5, 28)

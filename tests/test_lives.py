@@ -36,8 +36,8 @@ from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import Rules, SenderContext
 from triage.domain.link_tokens import Purpose
 from triage.domain.records import EventKind
-from triage.enrolment import CONFIRM_WITHIN
-from triage.sessions import SESSION, fingerprint
+from triage.subscribers.sessions import SESSION, fingerprint
+from triage.subscribers.signup import CONFIRM_WITHIN
 
 NEW = "new.reader@example.org"
 ODD = "o'brien+%_--@example.org"

@@ -11,13 +11,13 @@ import pytest
 
 from tests.guarantees import Guarantee
 from tests.web_world import World, new_crowd
-from triage.choices import SubscriberPreferences
 from triage.clock import SystemClock
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import Rules, SenderContext
 from triage.digest.message import HEADERS
 from triage.domain.records import OutgoingMessage
 from triage.scheduler import ANSWER_EVERY_S
+from triage.subscribers.preferences import SubscriberPreferences
 
 
 class SlowMailer:

@@ -14,7 +14,6 @@ from tests.factories import DAY, paper, slate
 from tests.fakes import FakeMailer, StoppedClock
 from tests.installation import fetched, installed, rows, take_in
 from triage import store
-from triage.choices import SubscriberPreferences
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import SenderContext
 from triage.digest.nightly import Composed, Nightly
@@ -23,7 +22,8 @@ from triage.errors import ConfigError
 from triage.ranking.serving.model_store import FileWorkshop
 from triage.ranking.serving.ranker import DigestRules
 from triage.store import Database
-from triage.subscribe import add, change, find, pause, resume
+from triage.subscribers.preferences import SubscriberPreferences
+from triage.subscribers.subscriptions import add, change, find, pause, resume
 
 ONE_DAY = timedelta(days=1)
 SUNDAY = date(2026, 3, 1)

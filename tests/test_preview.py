@@ -14,14 +14,15 @@ from tests.factories import DAY, NOON
 from tests.fakes import StoppedClock
 from tests.installation import add_papers, installed
 from tests.web_world import everything
-from triage import store, subscribe
-from triage.choices import SubscriberPreferences
+from triage import store
 from triage.digest.preview import FRESH_FOR, Previews
 from triage.domain.records import Subscriber
 from triage.ranking.serving.active_models import encode_new, serving
 from triage.ranking.serving.model_store import FileWorkshop
 from triage.ranking.serving.ranker import DigestRules
 from triage.store import Database
+from triage.subscribers import subscriptions
+from triage.subscribers.preferences import SubscriberPreferences
 
 RULES = DigestRules(size=10, max_age_days=14, score_floor=0.1, exploration_slots=1)
 
@@ -48,7 +49,7 @@ def is_served(world: World) -> None:
 
 def nobody(interests: str = "", **wish: object) -> Subscriber:
     preferences = SubscriberPreferences(interests=interests, **wish)  # type: ignore[arg-type]
-    return subscribe.new_subscriber("nobody@example.org", preferences)
+    return subscriptions.new_subscriber("nobody@example.org", preferences)
 
 
 def test_papers_close_to_the_words_come_first_with_reasons(world: World) -> None:

@@ -20,10 +20,10 @@ from triage.delivery.audit import audit
 from triage.delivery.outbox import Outbox
 from triage.delivery.retention import CHUNK, forget_old_mail
 from triage.delivery.sender_context import SenderContext
-from triage.erasure import rewrite_after_erasures
 from triage.errors import MailDeferred, MailRefused
 from triage.store import Database
 from triage.store.tables import attempts
+from triage.subscribers.erasure import rewrite_after_erasures
 
 ONE_DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

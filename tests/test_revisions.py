@@ -13,13 +13,13 @@ from tests.digests import digest, problems_of_html
 from tests.factories import DAY, NOON, paper, slate
 from tests.fakes import StoppedClock
 from tests.installation import fetched, installed, rows, take_in
-from triage.choices import SubscriberPreferences
 from triage.digest.nightly import Nightly
 from triage.domain.records import Slate
 from triage.ranking.serving.model_store import FileWorkshop
 from triage.ranking.serving.ranker import DigestRules
 from triage.store import Database
-from triage.subscribe import add
+from triage.subscribers.preferences import SubscriberPreferences
+from triage.subscribers.subscriptions import add
 
 ONE_DAY = timedelta(days=1)
 LIKED = fetched(1, abstract="Drafts of any length make decoding faster at no loss, we find.")

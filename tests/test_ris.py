@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage import ris
+from triage.subscribers.bibliography import ris
 
 
 def test_records_have_their_tags_in_order() -> None:

@@ -16,7 +16,6 @@ import pytest
 from tests.fakes import FakeMailer, StoppedClock
 from tests.installation import ListedSource, fetched, installed, rows
 from triage import store
-from triage.choices import SubscriberPreferences
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import SenderContext
 from triage.digest.nightly import Composed, Nightly
@@ -29,7 +28,8 @@ from triage.ranking.serving.model_store import FileWorkshop
 from triage.ranking.serving.ranker import DigestRules
 from triage.schedule import OLDER_AGAIN, OPEN_AGAIN, PATIENCE, SETTLED_AGAIN, Chore, Schedule
 from triage.store import Database
-from triage.subscribe import add, pause, resume
+from triage.subscribers.preferences import SubscriberPreferences
+from triage.subscribers.subscriptions import add, pause, resume
 
 # Every kind of clock change: both hemispheres, half an hour, at midnight, none, far from UTC.
 ZONES = (

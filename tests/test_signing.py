@@ -19,10 +19,10 @@ from tests.guarantees import Guarantee
 from triage.delivery.dkim import Signer, signer
 from triage.digest.message import HEADERS, verify
 from triage.doctor import Finding, Level, examine
-from triage.enrolment import Note, NoteKind
 from triage.errors import ConfigError, MessageError
 from triage.notes import composer
 from triage.settings import load_settings
+from triage.subscribers.signup import Note, NoteKind
 
 DOMAIN, SELECTOR = "papers.example.org", "2026"
 PEM = (DATA / "dkim.pem").read_text()

@@ -12,11 +12,12 @@ from sqlalchemy import select
 from tests.factories import NOON
 from tests.installation import rows
 from tests.web_world import ADDRESS, World, new_world
-from triage import store, subscribe
-from triage.choices import SubscriberPreferences
+from triage import store
 from triage.domain.records import EventKind, Frequency, MessageState, SubscriberState
 from triage.errors import ConfigError, NotFound, TriageError
 from triage.store.tables import metadata
+from triage.subscribers import subscriptions
+from triage.subscribers.preferences import SubscriberPreferences
 
 
 @pytest.fixture
@@ -26,8 +27,10 @@ def world(tmp_path: Path) -> World:
 
 def add(
     world: World, email: str = "new@example.org", likes: Sequence[str] = (), **chosen: Any
-) -> subscribe.Added:
-    return subscribe.add(world.db, email, world.clock, SubscriberPreferences(**chosen), likes=likes)
+) -> subscriptions.Added:
+    return subscriptions.add(
+        world.db, email, world.clock, SubscriberPreferences(**chosen), likes=likes
+    )
 
 
 def message_state(world: World, reader: int = 0) -> MessageState:
@@ -117,30 +120,30 @@ def test_what_cannot_be_is_refused_with_advice_and_nothing_is_added(
 
 def test_unsubscribing_cancels_what_waits_and_may_be_repeated(world: World) -> None:
     reader = world.readers[0]
-    assert subscribe.unsubscribe(world.db, reader.public_id, world.clock)
+    assert subscriptions.unsubscribe(world.db, reader.public_id, world.clock)
     assert world.state() is SubscriberState.UNSUBSCRIBED
     assert message_state(world) is MessageState.CANCELLED
     after = world.everything()
     world.clock.sleep(60)
-    assert not subscribe.unsubscribe(world.db, reader.public_id, world.clock)
+    assert not subscriptions.unsubscribe(world.db, reader.public_id, world.clock)
     assert world.everything() == after
     assert world.state(reader=1) is SubscriberState.ACTIVE
     assert message_state(world, reader=1) is MessageState.RENDERED
 
 
 def test_a_pause_ends_with_resume(world: World) -> None:
-    assert subscribe.pause(world.db, ADDRESS, world.clock)
-    assert not subscribe.pause(world.db, ADDRESS, world.clock)
+    assert subscriptions.pause(world.db, ADDRESS, world.clock)
+    assert not subscriptions.pause(world.db, ADDRESS, world.clock)
     assert world.state() is SubscriberState.PAUSED
     assert message_state(world) is MessageState.CANCELLED
-    assert subscribe.resume(world.db, ADDRESS, world.clock)
-    assert not subscribe.resume(world.db, ADDRESS, world.clock)
+    assert subscriptions.resume(world.db, ADDRESS, world.clock)
+    assert not subscriptions.resume(world.db, ADDRESS, world.clock)
     assert world.state() is SubscriberState.ACTIVE
 
 
 def test_a_pause_does_not_undo_an_unsubscription(world: World) -> None:
-    subscribe.unsubscribe(world.db, world.readers[0].public_id, world.clock)
-    assert not subscribe.pause(world.db, ADDRESS, world.clock)
+    subscriptions.unsubscribe(world.db, world.readers[0].public_id, world.clock)
+    assert not subscriptions.pause(world.db, ADDRESS, world.clock)
     assert world.state() is SubscriberState.UNSUBSCRIBED
 
 
@@ -148,12 +151,12 @@ def test_who_never_confirmed_cannot_be_resumed(world: World) -> None:
     with world.db.write() as conn:
         store.subscribers.set_state(conn, 1, SubscriberState.PENDING, NOON)
     with pytest.raises(ConfigError, match="never confirmed"):
-        subscribe.resume(world.db, ADDRESS, world.clock)
+        subscriptions.resume(world.db, ADDRESS, world.clock)
 
 
 def test_erasing_leaves_no_row_and_no_byte_of_the_subscriber(world: World) -> None:
     world.client().post("/v/" + world.vote(), data={"vote": "vote_up"})
-    subscribe.erase(world.db, ADDRESS)
+    subscriptions.erase(world.db, ADDRESS)
     everything = world.everything()
     assert ADDRESS not in everything
     assert world.readers[0].public_id not in everything
@@ -163,16 +166,16 @@ def test_erasing_leaves_no_row_and_no_byte_of_the_subscriber(world: World) -> No
                 assert set(conn.scalars(select(table.c.subscriber_id))) <= {2}
     assert "other@example.org" in everything
     with pytest.raises(NotFound):
-        subscribe.unsubscribe(world.db, world.readers[0].public_id, world.clock)
+        subscriptions.unsubscribe(world.db, world.readers[0].public_id, world.clock)
     assert add(world, ADDRESS).new
 
 
-@pytest.mark.parametrize("act", [subscribe.pause, subscribe.resume])
+@pytest.mark.parametrize("act", [subscriptions.pause, subscriptions.resume])
 def test_nobody_is_not_found_and_the_address_is_not_repeated(world: World, act: Any) -> None:
     with pytest.raises(NotFound, match="subscriber list") as caught:
         act(world.db, "nobody@example.org", world.clock)
     assert "nobody" not in str(caught.value)
     with pytest.raises(NotFound):
-        subscribe.erase(world.db, "nobody@example.org")
+        subscriptions.erase(world.db, "nobody@example.org")
     with pytest.raises(NotFound):
-        subscribe.find(world.db, "nobody@example.org")
+        subscriptions.find(world.db, "nobody@example.org")

@@ -15,7 +15,6 @@ from sqlalchemy import event
 
 from triage import store
 from triage.app import App, initialise, open_app
-from triage.choices import SubscriberPreferences
 from triage.cli import cli
 from triage.demo.story import DAY_ONE, PAPERS
 from triage.errors import DatabaseError
@@ -23,7 +22,8 @@ from triage.papers.ingest import ingest
 from triage.resources import example_config
 from triage.sources.files.detect import open_source
 from triage.store.engine import database
-from triage.subscribe import add
+from triage.subscribers.preferences import SubscriberPreferences
+from triage.subscribers.subscriptions import add
 
 pytestmark = pytest.mark.sqlite("its pages are counted, its file is held")
 

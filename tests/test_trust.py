@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.trust import BELIEVED, is_burst, trust
+from triage.subscribers.scanner_detection import BELIEVED, is_burst, trust
 
 PERSON: dict[str, Any] = {
     "on_page_s": 4.0,

@@ -16,11 +16,12 @@ from sqlalchemy import bindparam, select, update
 from benchmarks.simulate import Diary, Votes, live, make_world, outspoken, truly
 from tests.guarantees import Guarantee
 from tests.web_world import World, new_crowd, new_world
-from triage import feedback, store
+from triage import store
 from triage.domain.records import EventKind, Origin
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.serving.model_store import FileWorkshop
 from triage.store.tables import events, messages
+from triage.subscribers import votes as voting
 from triage.train import fit, lessons_of
 
 N_PAPERS = 5
@@ -262,10 +263,10 @@ def test_doubted_votes_are_kept_shown_and_taken_back_into_account(tmp_path: Path
         assert store.events.all_votes(conn) == []
         doubted = store.events.listing(conn, origin=Origin.SUSPECTED_SCANNER)
     assert len(doubted) == 12
-    assert feedback.believe(world.db, reader) == 12
+    assert voting.believe(world.db, reader) == 12
     with world.db.read() as conn:
         assert len(store.events.votes(conn, reader.id)) == 3
-    assert feedback.believe(world.db, reader) == 0
+    assert voting.believe(world.db, reader) == 0
 
 
 def test_a_person_votes_as_a_bot_did_and_counts(tmp_path: Path) -> None:
@@ -273,7 +274,7 @@ def test_a_person_votes_as_a_bot_did_and_counts(tmp_path: Path) -> None:
     for _ in range(2):
         claims = world.claims(1, UP)
         bot = {"on_page_s": 0.1, "agent": "none", "since_sent_s": 5, "papers_contradicted": 3}
-        assert feedback.record_vote(world.db, claims, world.clock, bot).kind is UP
+        assert voting.record_vote(world.db, claims, world.clock, bot).kind is UP
     assert len(world.events()) == 1
     world.clock.sleep(3600)
     page = world.client().get("/v/" + world.vote(UP))

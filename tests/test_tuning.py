@@ -18,7 +18,6 @@ from triage import store
 from triage.domain.link_tokens import Claims
 from triage.domain.records import EventKind, Paper, Reason, ReasonKind, Subscriber
 from triage.errors import NotFound
-from triage.feedback import record_vote
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.serving.active_models import encode_new, serving
 from triage.ranking.serving.interest_settings import Standing, interests, rest
@@ -32,6 +31,7 @@ from triage.ranking.serving.ranker import (
     rank,
 )
 from triage.store import Database
+from triage.subscribers.votes import record_vote
 
 DECODING, PROTEINS = topics.rows_of("decoding"), topics.rows_of("proteins")
 RULES = DigestRules(size=10, max_age_days=14, score_floor=0.1, exploration_slots=1)

@@ -12,9 +12,9 @@ import pytest
 from defusedxml.ElementTree import fromstring
 
 from tests.web_world import World, new_world
-from triage import feeds
 from triage.domain.link_tokens import Purpose, redact
-from triage.feeds import FeedLinks
+from triage.subscribers import digest_feed
+from triage.subscribers.digest_feed import FeedLinks
 
 HOSTILE = '<script>alert(1)</script> & "\x00\x0b]]>\u202e'
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -27,7 +27,7 @@ def world(tmp_path: Path) -> World:
 
 def links(world: World, reader: int = 0) -> FeedLinks:
     person = world.readers[reader]
-    return feeds.address(world.db, world.clock, world.keyring, person, world.site.base_url)
+    return digest_feed.address(world.db, world.clock, world.keyring, person, world.site.base_url)
 
 
 def asked(world: World, url: str, method: str = "GET") -> httpx.Response:
@@ -82,7 +82,7 @@ def test_reading_a_feed_changes_nothing_and_sets_no_cookie(world: World) -> None
 
 def test_a_revoked_feed_leads_nowhere(world: World) -> None:
     own = links(world)
-    feeds.revoke(world.db, world.readers[0])
+    digest_feed.revoke(world.db, world.readers[0])
     assert asked(world, own.atom).status_code == 404
     assert asked(world, own.json).status_code == 404
     assert asked(world, links(world).atom).status_code == 200

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from tests.web_world import Visitor, World, new_world
-from triage import library
 from triage.domain.records import EventKind
+from triage.subscribers.bibliography import entries
 from triage.web.guard import BODY_LIMIT
 from triage.web.imports import LARGEST
 
@@ -116,7 +116,7 @@ def test_likes_are_taken_along_in_every_format(ada: Visitor) -> None:
     for name in ("likes.bib", "likes.ris", "likes.json"):
         answer = ada.get(f"/mine/{name}")
         assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
-        [entry] = library.read(answer.text)
+        [entry] = entries.read(answer.text)
         assert entry.ids == (("arxiv", "2603.00001"),)
     rows = list(csv.reader(ada.get("/mine/likes.csv").text.splitlines()))
     assert [row[5] for row in rows] == ["id", "2603.00001"]

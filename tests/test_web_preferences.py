@@ -12,8 +12,7 @@ from sqlalchemy import select
 
 from tests.factories import NOON
 from tests.web_world import ADDRESS, Visitor, World, new_world
-from triage import store, subscribe
-from triage.choices import NAMES
+from triage import store
 from triage.domain.records import (
     Detail,
     EventKind,
@@ -23,6 +22,8 @@ from triage.domain.records import (
     SubscriberState,
 )
 from triage.store.tables import metadata
+from triage.subscribers import subscriptions
+from triage.subscribers.preferences import NAMES
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_saving_an_untouched_form_changes_nothing(world: World, ada: Visitor) ->
         "community": 0.25,
     }
     assert set(full) == set(NAMES)
-    changed = subscribe.change(world.db, world.readers[0].public_id, **full)
+    changed = subscriptions.change(world.db, world.readers[0].public_id, **full)
     assert changed == reader_of(world) == replace(world.readers[0], **full)  # type: ignore[arg-type]
     for page in (ada.get("/preferences"), ada.submit(ada.get("/preferences"), "save")):
         assert ada.submit(page, "save").status_code == 200
@@ -248,6 +249,6 @@ def test_erasing_needs_a_tick_and_leaves_nothing(world: World, ada: Visitor) -> 
 
 def test_who_was_erased_meanwhile_is_no_longer_logged_in(world: World, ada: Visitor) -> None:
     page = ada.get("/preferences")
-    subscribe.erase(world.db, ADDRESS)
+    subscriptions.erase(world.db, ADDRESS)
     assert ada.submit(page, "save").status_code == 403
     assert 'href="/login"' in ada.get("/preferences").text

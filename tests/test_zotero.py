@@ -13,10 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.fakes import StoppedClock
-from triage import library
 from triage.errors import SourceError
 from triage.sources.http.client import Gate
 from triage.sources.zotero import PAGE, Zotero
+from triage.subscribers.bibliography import entries as bibliography
 
 KEY = "AbCdEfGh1234567890zotero"
 RECORDED = Path(__file__).resolve().parents[1].parent / "shared" / "payloads" / "zotero"
@@ -88,7 +88,7 @@ def record(n: int) -> dict[str, Any]:
 @pytest.mark.parametrize("n", [0, 1, PAGE, 2 * PAGE + 1])
 def test_every_page_of_a_library_is_read(server: Server, n: int) -> None:
     server.records = [record(i) for i in range(1, n + 1)]
-    entries = library.read(read(server))
+    entries = bibliography.read(read(server))
     assert [entry.ids for entry in entries] == [
         (("arxiv", f"2603.{i:05d}"),) for i in range(1, n + 1)
     ]
@@ -139,5 +139,5 @@ def test_a_key_that_does_not_open_is_an_error_without_the_key(server: Server) ->
 def test_what_zotero_really_said_is_read(server: Server) -> None:
     recorded = json.loads((RECORDED / "items_doc.json").read_text())
     server.records = recorded
-    assert library.read(read(server)) == library.read(json.dumps(recorded))
-    assert sum(bool(entry.ids) for entry in library.read(read(server))) >= 4
+    assert bibliography.read(read(server)) == bibliography.read(json.dumps(recorded))
+    assert sum(bool(entry.ids) for entry in bibliography.read(read(server))) >= 4

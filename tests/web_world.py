@@ -35,11 +35,11 @@ from triage.domain.records import (
     Subscriber,
     SubscriberState,
 )
-from triage.enrolment import Enrolment
 from triage.notes import composer
 from triage.settings import MailSettings, Settings, Site
 from triage.store import Database
 from triage.store.tables import metadata
+from triage.subscribers.signup import Enrolment
 from triage.web import create_app
 
 SECRET = "a secret of the tests, 32 or more characters"

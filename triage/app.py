@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from triage.domain.link_tokens import Keyring
     from triage.domain.protocols import Clock, Mailer
     from triage.domain.records import Slate
-    from triage.enrolment import Enrolment
     from triage.papers.enrich import EnrichReport
     from triage.ranking.serving.model_store import FileWorkshop
     from triage.ranking.serving.ranker import DigestRules
     from triage.schedule import Schedule
     from triage.store import Database
+    from triage.subscribers.signup import Enrolment
     from triage.upstreams import Upstreams
 
 CONFIG_NAME = "triage.toml"
@@ -310,8 +310,8 @@ class App:
 
     @cached_property
     def enrolment(self) -> Enrolment:
-        from triage.enrolment import Enrolment
         from triage.notes import composer
+        from triage.subscribers.signup import Enrolment
 
         return Enrolment(
             self.database,
@@ -337,8 +337,8 @@ class App:
         from triage.delivery.audit import audit_in_words
         from triage.delivery.preflight import warn_of_old_sqlite
         from triage.delivery.retention import forget_old_mail
-        from triage.erasure import rewrite_after_erasures
         from triage.schedule import Chore, Schedule
+        from triage.subscribers.erasure import rewrite_after_erasures
 
         warn_of_old_sqlite(self.database)
         settings = self.settings

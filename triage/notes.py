@@ -9,8 +9,8 @@ from triage.digest.links import note_link
 from triage.digest.message import build_note
 from triage.digest.render import render_note
 from triage.domain.records import OutgoingMessage
-from triage.enrolment import Compose, Note
 from triage.settings import Settings
+from triage.subscribers.signup import Compose, Note
 
 
 def composer(settings: Settings) -> Compose:

@@ -21,11 +21,11 @@ from tests.emulator import Upstreams
 from tests.mail_servers import CERTIFICATE
 from tests.test_live_day import CATEGORIES, DAY, records
 from triage.app import initialise, open_app
-from triage.choices import SubscriberPreferences
 from triage.demo.story import PAPERS
 from triage.resources import example_config
 from triage.store.tables import message_bodies, messages
-from triage.subscribe import add
+from triage.subscribers.preferences import SubscriberPreferences
+from triage.subscribers.subscriptions import add
 
 INTERESTS = (
     "large language models that reason",

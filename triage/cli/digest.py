@@ -30,7 +30,7 @@ def command() -> None:
 def preview(ctx: click.Context, email: str, on: date | None, to: Path | None) -> None:
     """Show the digest that EMAIL would get; none is made or sent."""
     from triage.digest.message import part_of
-    from triage.subscribe import find
+    from triage.subscribers.subscriptions import find
 
     app = opened(ctx)
     now = app.clock.now()
@@ -53,7 +53,7 @@ def preview(ctx: click.Context, email: str, on: date | None, to: Path | None) ->
 def show_(ctx: click.Context, email: str, on: date | None) -> None:
     """Show the digest that EMAIL was made for a date, with scores and reasons."""
     from triage import store
-    from triage.subscribe import find
+    from triage.subscribers.subscriptions import find
 
     app = opened(ctx)
     on = on or app.clock.now().date()

@@ -35,8 +35,8 @@ def list_(ctx: click.Context, limit: int, suspected: bool, as_json: bool) -> Non
 @click.pass_context
 def believe(ctx: click.Context, email: str) -> None:
     """Let the suspected votes of EMAIL count after all."""
-    from triage.feedback import believe as believe_votes
-    from triage.subscribe import find
+    from triage.subscribers.subscriptions import find
+    from triage.subscribers.votes import believe as believe_votes
 
     database = opened(ctx).database
     click.echo(f"believed {believe_votes(database, find(database, email))}")
@@ -47,7 +47,7 @@ def believe(ctx: click.Context, email: str) -> None:
 @click.pass_context
 def import_(ctx: click.Context, file: TextIO) -> None:
     """Import votes from FILE, JSON lines of subscriber, paper_id, kind and at."""
-    from triage.feedback import import_votes
+    from triage.subscribers.votes import import_votes
 
     app = opened(ctx)
     imported = import_votes(app.database, file, app.clock)
@@ -75,16 +75,16 @@ def export(ctx: click.Context, email: str | None, form: str | None) -> None:
     if email is None:
         if form not in (None, "jsonl"):
             raise click.UsageError(f"--format {form} is for the likes of one: name their EMAIL")
-        from triage.feedback import export_votes
+        from triage.subscribers.votes import export_votes
 
         for line in export_votes(opened(ctx).database):
             click.echo(line)
         return
     if form == "jsonl":
         raise click.UsageError("jsonl is for the votes of all: leave EMAIL away")
-    from triage.libraries import likes
-    from triage.library import written
-    from triage.subscribe import find
+    from triage.subscribers.bibliography.entries import written
+    from triage.subscribers.library_import import likes
+    from triage.subscribers.subscriptions import find
 
     app = opened(ctx)
     click.echo(written(likes(app.database, find(app.database, email)), form or "bibtex"), nl=False)

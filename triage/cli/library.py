@@ -37,8 +37,8 @@ def import_(
     ORCID gives out its lists of works as BibTeX. Papers that a file has in full, with abstract and
     date, are stored; of the others the ids are kept aside. Reading a file again changes nothing.
     """
-    from triage.libraries import LibraryReport, like_own, read_library
-    from triage.subscribe import find
+    from triage.subscribers.library_import import LibraryReport, like_own, read_library
+    from triage.subscribers.subscriptions import find
 
     if not files and author is None and zotero_key is None:
         raise click.UsageError("name FILES, or give --author or --zotero-key")
@@ -76,8 +76,8 @@ def import_(
 @click.pass_context
 def export(ctx: click.Context, email: str) -> None:
     """Print everything that is stored of EMAIL, as JSON, for them to keep."""
-    from triage.dossier import export as export_all
-    from triage.subscribe import find
+    from triage.subscribers.data_export import export as export_all
+    from triage.subscribers.subscriptions import find
 
     app = opened(ctx)
     reader = find(app.database, email)
@@ -90,15 +90,15 @@ def export(ctx: click.Context, email: str) -> None:
 @click.pass_context
 def feed(ctx: click.Context, email: str, revoke: bool) -> None:
     """Print the secret addresses of EMAIL's feed, Atom and JSON."""
-    from triage import feeds
-    from triage.subscribe import find
+    from triage.subscribers import digest_feed
+    from triage.subscribers.subscriptions import find
 
     app = opened(ctx)
     reader = find(app.database, email)
     if revoke:
-        done = feeds.revoke(app.database, reader)
+        done = digest_feed.revoke(app.database, reader)
         click.echo("revoked" if done else "there was none: nothing was changed")
         return
     base_url = app.settings.site.base_url
-    found = feeds.address(app.database, app.clock, app.keyring, reader, base_url)
+    found = digest_feed.address(app.database, app.clock, app.keyring, reader, base_url)
     click.echo(f"{found.atom}\n{found.json}")

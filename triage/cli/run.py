@@ -30,7 +30,7 @@ def command(
     Each subscriber gets one digest a date, however often this is run; a run that died is simply
     run again. No digest is made or sent by SMTP while `triage doctor` finds red what mail needs.
     """
-    from triage.subscribe import find
+    from triage.subscribers.subscriptions import find
 
     app = opened(ctx, log_level=logging.WARNING if dry_run else logging.INFO)
     now = app.clock.now()

@@ -105,8 +105,8 @@ def command() -> None:
 @click.pass_context
 def add(ctx: click.Context, /, email: str, likes: tuple[str, ...], **chosen: Any) -> None:
     """Add EMAIL as a confirmed subscriber: you vouch that they want the mail."""
-    from triage.choices import SubscriberPreferences
-    from triage.subscribe import add as add_subscriber
+    from triage.subscribers.preferences import SubscriberPreferences
+    from triage.subscribers.subscriptions import add as add_subscriber
 
     app = opened(ctx)
     added = add_subscriber(
@@ -130,8 +130,8 @@ def change(ctx: click.Context, /, email: str, **chosen: Any) -> None:
 
     A list that is named replaces the one before; "" empties it.
     """
-    from triage.subscribe import change as change_subscriber
-    from triage.subscribe import find
+    from triage.subscribers.subscriptions import change as change_subscriber
+    from triage.subscribers.subscriptions import find
 
     app = opened(ctx)
     said = _said(chosen)
@@ -166,7 +166,7 @@ def show_(ctx: click.Context, email: str, as_json: bool) -> None:
     from dataclasses import asdict
 
     from triage import store
-    from triage.subscribe import find
+    from triage.subscribers.subscriptions import find
 
     app = opened(ctx)
     subscriber = find(app.database, email)
@@ -193,7 +193,7 @@ def show_(ctx: click.Context, email: str, as_json: bool) -> None:
 def interests_(ctx: click.Context, email: str, as_json: bool) -> None:
     """Show what EMAIL reads about, as found in their likes and words, and each one's share."""
     from triage.ranking.serving.interest_settings import interests
-    from triage.subscribe import find
+    from triage.subscribers.subscriptions import find
 
     app = opened(ctx)
     found = interests(app.database, app.workshop, app.clock, find(app.database, email))
@@ -219,7 +219,7 @@ def interests_(ctx: click.Context, email: str, as_json: bool) -> None:
 def mute(ctx: click.Context, email: str, number: int, until: date | None) -> None:
     """Show EMAIL nothing of their interest NUMBER, for good or until a date."""
     from triage.ranking.serving.interest_settings import rest
-    from triage.subscribe import find
+    from triage.subscribers.subscriptions import find
 
     app = opened(ctx)
     reader = find(app.database, email)
@@ -236,7 +236,7 @@ def mute(ctx: click.Context, email: str, number: int, until: date | None) -> Non
 def unmute(ctx: click.Context, email: str, number: int) -> None:
     """Show EMAIL papers of their interest NUMBER again."""
     from triage.ranking.serving.interest_settings import rest
-    from triage.subscribe import find
+    from triage.subscribers.subscriptions import find
 
     app = opened(ctx)
     woken = rest(app.database, app.clock, find(app.database, email), number)
@@ -249,7 +249,7 @@ def unmute(ctx: click.Context, email: str, number: int) -> None:
 @click.pass_context
 def pause(ctx: click.Context, email: str, until: date | None) -> None:
     """Send EMAIL nothing until `resume`, or until a date."""
-    from triage.subscribe import pause as pause_subscriber
+    from triage.subscribers.subscriptions import pause as pause_subscriber
 
     app = opened(ctx)
     done = pause_subscriber(app.database, email, app.clock, until)
@@ -262,7 +262,7 @@ def pause(ctx: click.Context, email: str, until: date | None) -> None:
 @click.pass_context
 def resume(ctx: click.Context, email: str) -> None:
     """Send EMAIL digests again."""
-    from triage.subscribe import resume as resume_subscriber
+    from triage.subscribers.subscriptions import resume as resume_subscriber
 
     app = opened(ctx)
     done = resume_subscriber(app.database, email, app.clock, app.address_hash)
@@ -275,8 +275,8 @@ def resume(ctx: click.Context, email: str) -> None:
 @click.pass_context
 def erase(ctx: click.Context, email: str, yes: bool) -> None:
     """Delete EMAIL with every vote, digest and message of theirs. This cannot be undone."""
-    from triage.subscribe import erase as erase_subscriber
-    from triage.subscribe import find
+    from triage.subscribers.subscriptions import erase as erase_subscriber
+    from triage.subscribers.subscriptions import find
 
     app = opened(ctx)
     find(app.database, email)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from triage import store
 from triage.app import App, initialise, open_app
-from triage.choices import SubscriberPreferences
 from triage.delivery.file_mailers import EmlFolder
 from triage.demo.cast import CAST, Character
 from triage.digest.links import digest_links
@@ -18,7 +17,6 @@ from triage.digest.message import part_of
 from triage.domain.link_tokens import Purpose
 from triage.domain.records import Paper, Slate, Subscriber, Vote
 from triage.errors import ConfigError
-from triage.feedback import record_vote
 from triage.papers.ingest import ingest
 from triage.ranking.serving.active_models import Serving, serving
 from triage.ranking.serving.model_versions import promote_version
@@ -26,7 +24,9 @@ from triage.ranking.serving.ranker import Ranking, load_pool, load_profile, rank
 from triage.ranking.serving.user_model_cache import Tastes
 from triage.resources import example_config
 from triage.sources.files.detect import open_source
-from triage.subscribe import add
+from triage.subscribers.preferences import SubscriberPreferences
+from triage.subscribers.subscriptions import add
+from triage.subscribers.votes import record_vote
 from triage.train import train
 
 PAPERS = Path(__file__).with_name("papers.jsonl.gz")

@@ -11,13 +11,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from triage import libraries, subscribe
-from triage.choices import SubscriberPreferences
 from triage.domain.link_tokens import LIFETIMES, Purpose
 from triage.domain.records import Impression
-from triage.enrolment import FORM
 from triage.errors import ConfigError, TokenError, TokenExpired
-from triage.sessions import SESSION
+from triage.subscribers import library_import, subscriptions
+from triage.subscribers.preferences import SubscriberPreferences
+from triage.subscribers.sessions import SESSION
+from triage.subscribers.signup import FORM
 from triage.web import forms, stamps
 from triage.web.pages import Desk, form_route
 
@@ -85,7 +85,7 @@ def _subscribing(desk: Desk, request: Request, fields: forms.Pairs) -> Response:
     if form["do"] == "preview":
         return _previewed(desk, request, form, good)
     try:
-        email = subscribe.normal_address(form["email"][:400])
+        email = subscriptions.normal_address(form["email"][:400])
     except ConfigError:
         form.wrong["email"] = "That is not a mail address; one looks like ada@example.org."
     if form.wrong:
@@ -111,7 +111,7 @@ def _previewed(desk: Desk, request: Request, form: forms.Form, good: dict[str, A
     if not desk.previews_left.take(desk.peer(request), desk.clock.now()):
         notice = "Enough previews for now: please wait a minute."
         return _subscribe_page(desk, form, 429, notice=notice)
-    nobody = subscribe.new_subscriber("nobody@example.org", SubscriberPreferences(**good))
+    nobody = subscriptions.new_subscriber("nobody@example.org", SubscriberPreferences(**good))
     shown = desk.preview(nobody, likes)
     if shown is None:
         notice = "There are no papers to choose from yet: this site is new."
@@ -121,7 +121,7 @@ def _previewed(desk: Desk, request: Request, form: forms.Form, good: dict[str, A
 
 def _likes(desk: Desk, form: forms.Form) -> tuple[tuple[int, ...], int]:
     """Return the papers that were pasted and are stored, and how many entries name none."""
-    ids, strange = libraries.named(desk.db, form["likes"])
+    ids, strange = library_import.named(desk.db, form["likes"])
     return tuple(ids[:MOST_LIKES]), strange
 
 

@@ -13,11 +13,11 @@ from starlette.types import ASGIApp
 
 from triage.domain.link_tokens import Keyring
 from triage.domain.protocols import Clock
-from triage.enrolment import Enrolment
 from triage.errors import DatabaseError
 from triage.papers.search import Search
-from triage.sessions import Sessions
 from triage.store import Database
+from triage.subscribers.sessions import Sessions
+from triage.subscribers.signup import Enrolment
 from triage.web import (
     accounts,
     days,

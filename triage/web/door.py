@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from triage.domain.link_tokens import Keyring
 from triage.domain.records import Subscriber
-from triage.sessions import Sessions
+from triage.subscribers.sessions import Sessions
 
 
 def host_of(netloc: str) -> str:

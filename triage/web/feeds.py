@@ -19,11 +19,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from triage import feeds
 from triage.domain.link_tokens import Purpose
 from triage.domain.paper_ids import upstream_url
 from triage.domain.records import Impression, Slate
-from triage.feeds import FeedLinks
+from triage.subscribers import digest_feed
+from triage.subscribers.digest_feed import FeedLinks
 from triage.web.pages import Desk, Site
 
 # XML 1.0, section 2.2: these cannot stand in a document in any spelling.
@@ -33,10 +33,10 @@ _NO_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ff
 def routes(desk: Desk, site: Site) -> list[Route]:
     def show(request: Request) -> Response:
         claims = desk.claims(request, Purpose.FEED)
-        slates = feeds.digests(desk.db, claims, desk.clock.now().date())
+        slates = digest_feed.digests(desk.db, claims, desk.clock.now().date())
         if slates is None:
             raise HTTPException(404)
-        own = feeds.links(desk.keyring, claims, site.base_url)
+        own = digest_feed.links(desk.keyring, claims, site.base_url)
         if request.url.path.endswith(".json"):
             return Response(json_feed(slates, site, own), media_type="application/feed+json")
         text = atom_feed(slates, site, own, desk.clock.now())

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from triage import choices
 from triage.domain.records import Detail, Frequency, Subscriber
+from triage.subscribers import preferences
 
 Pairs = Sequence[tuple[str, str]]
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -49,7 +49,7 @@ def read(pairs: Pairs, names: Iterable[str]) -> tuple[Form, dict[str, Any]]:
                 values[name] = parse(typed.get(name, ""))
             except ValueError:
                 form.wrong[name] = advice
-    good, wrong = choices.judged(values)
+    good, wrong = preferences.judged(values)
     form.wrong |= wrong
     return form, good
 
@@ -75,8 +75,10 @@ def written(subscriber: Subscriber) -> Form:
 
 def zones(chosen: str) -> list[str]:
     """Return the zones to choose from: those that are named after places, and the one chosen."""
-    places = {zone for zone in choices.zones() if "/" in zone and not zone.startswith(_NO_PLACES)}
-    return sorted(places | {"UTC"} | ({chosen} & choices.zones()))
+    places = {
+        zone for zone in preferences.zones() if "/" in zone and not zone.startswith(_NO_PLACES)
+    }
+    return sorted(places | {"UTC"} | ({chosen} & preferences.zones()))
 
 
 _NO_PLACES = ("Etc/", "US/", "Canada/", "Brazil/", "Chile/", "Mexico/", "SystemV/", "posix/")

@@ -14,11 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from triage import libraries, store, subscribe
+from triage import store
 from triage.domain.author_names import author_key
 from triage.errors import ConfigError, NotFound
-from triage.libraries import LibraryReport
-from triage.library import Entry
+from triage.subscribers import library_import, subscriptions
+from triage.subscribers.bibliography.entries import Entry
+from triage.subscribers.library_import import LibraryReport
 from triage.web.door import Visit
 from triage.web.forms import Pairs
 from triage.web.guard import BODY_LIMITS
@@ -93,11 +94,11 @@ def _taken(desk: Desk, request: Request, fields: dict[str, str], content: bytes)
     text, author = fields.get("text", ""), fields.get("author", "").strip()[:LONGEST_NAME]
     try:
         if content.strip():
-            report = libraries.read_library(desk.db, desk.clock, visit.reader, content)
+            report = library_import.read_library(desk.db, desk.clock, visit.reader, content)
         elif text.strip():
-            report = libraries.read_library(desk.db, desk.clock, visit.reader, text)
+            report = library_import.read_library(desk.db, desk.clock, visit.reader, text)
         elif author:
-            report = libraries.like_own(desk.db, desk.clock, visit.reader, author)
+            report = library_import.like_own(desk.db, desk.clock, visit.reader, author)
         else:
             raise ConfigError("choose a file, paste something, or write a name")
     except ConfigError as error:
@@ -124,7 +125,9 @@ def _followed(desk: Desk, request: Request, pairs: Pairs) -> Response:
     before = visit.reader.followed_authors
     chosen = dict.fromkeys([*before, *(value for name, value in pairs if name == "author")])
     try:
-        changed = subscribe.change(desk.db, visit.reader.public_id, followed_authors=tuple(chosen))
+        changed = subscriptions.change(
+            desk.db, visit.reader.public_id, followed_authors=tuple(chosen)
+        )
     except (ConfigError, NotFound):
         return _page(desk, visit, 422, wrong="That could not be done; nothing was changed.")
     n = len(changed.followed_authors) - len(before)

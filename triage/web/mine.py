@@ -10,9 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from triage import libraries, library, store, subscribe
+from triage import store
 from triage.domain.link_tokens import Claims, Purpose
 from triage.domain.records import LIKES
+from triage.subscribers import library_import, subscriptions
+from triage.subscribers.bibliography import entries
 from triage.web.door import Visit
 from triage.web.forms import Pairs
 from triage.web.pages import Desk, for_reader, form_route, number
@@ -97,7 +99,7 @@ def _unliked(desk: Desk, request: Request, pairs: Pairs) -> Response:
     paper_id = number(fields.get("paper", ""))
     if not paper_id:
         raise HTTPException(404)
-    done = subscribe.take_back(desk.db, visit.reader, paper_id)
+    done = subscriptions.take_back(desk.db, visit.reader, paper_id)
     return _likes(desk, visit, request, done="Taken back: it counts no more." if done else "")
 
 
@@ -107,7 +109,7 @@ def _file(desk: Desk, visit: Visit, request: Request) -> Response:
         text, media_type = desk.enrolment.everything_of(visit.reader), "application/json"
     elif name in FILES:
         form, media_type = FILES[name]
-        text = library.written(libraries.likes(desk.db, visit.reader), form)
+        text = entries.written(library_import.likes(desk.db, visit.reader), form)
     else:
         raise HTTPException(404)
     disposition = {"Content-Disposition": f'attachment; filename="{name}"'}

@@ -17,17 +17,17 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from triage import feedback
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_ids import upstream_url
 from triage.domain.protocols import Clock
 from triage.domain.records import Impression, Subscriber
-from triage.enrolment import Enrolment, network
 from triage.errors import NotFound, TokenError, TokenExpired
 from triage.papers.search import Search
 from triage.resources import templates, templates_dir
-from triage.sessions import Sessions
 from triage.store import Database
+from triage.subscribers import votes
+from triage.subscribers.sessions import Sessions
+from triage.subscribers.signup import Enrolment, network
 from triage.web.door import Door, Visit
 from triage.web.forms import Pairs
 
@@ -139,7 +139,7 @@ class Desk:
             HTTPException: 404 when its digest is no longer stored.
         """
         try:
-            return feedback.shown(self.db, claims)
+            return votes.shown(self.db, claims)
         except NotFound:
             raise HTTPException(404) from None
 

@@ -11,14 +11,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from triage import feedback, library, store, subscribe
+from triage import store
 from triage.domain.link_tokens import Purpose
 from triage.domain.paper_ids import parse_arxiv, parse_doi, source_name, upstream_url
 from triage.domain.records import EventKind, Paper
 from triage.errors import NotFound
-from triage.library import Liked
 from triage.papers.search import Hit
 from triage.store.papers import Key, Standing
+from triage.subscribers import subscriptions, votes
+from triage.subscribers.bibliography import entries
+from triage.subscribers.bibliography.entries import Liked
 from triage.web.door import Visit
 from triage.web.forms import Pairs
 from triage.web.kept import Kept
@@ -67,7 +69,7 @@ def _shown(
         address=upstream_url(paper.source, paper.source_id, paper.title),
         places=places(paper, standing.keys),
         similar=[] if standing.is_withdrawn else kept.get(paper.id, lambda: _similar(desk, paper)),
-        bibtex=library.written([_as_liked(paper, standing.keys, desk.clock.now())], "bibtex"),
+        bibtex=entries.written([_as_liked(paper, standing.keys, desk.clock.now())], "bibtex"),
         visit=visit,
         vote=_vote(desk, visit, paper),
         words=WORDS,
@@ -143,14 +145,14 @@ def _voted(desk: Desk, kept: Kept[list[Hit]], request: Request, pairs: Pairs) ->
     standing, _ = _paper(desk, request)
     said = fields.get("vote", "")
     if said == TAKE_BACK:
-        subscribe.take_back(desk.db, visit.reader, standing.paper_id)
+        subscriptions.take_back(desk.db, visit.reader, standing.paper_id)
         return _shown(desk, kept, request, done="Taken back: it counts no more.")
     if said not in set(EventKind):
         return _shown(desk, kept, request)
     kind = EventKind(said)
     told = evidence(request) | {"method": "paper page"}
     try:
-        feedback.vote(desk.db, visit.reader, standing.paper_id, kind, desk.clock, told)
+        votes.vote(desk.db, visit.reader, standing.paper_id, kind, desk.clock, told)
     except NotFound:
         raise HTTPException(404) from None
     return _shown(desk, kept, request, done=WORDS[kind].done, effect=WORDS[kind].effect)

@@ -11,13 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from triage import choices, feeds, store, subscribe
+from triage import store
 from triage.domain.link_tokens import Claims
 from triage.domain.records import Subscriber, SubscriberState
-from triage.erasure import owe_rewriting
 from triage.errors import ConfigError, NotFound
-from triage.feeds import FeedLinks
 from triage.ranking.serving import interest_settings
+from triage.subscribers import digest_feed, preferences, subscriptions
+from triage.subscribers.digest_feed import FeedLinks
+from triage.subscribers.erasure import owe_rewriting
 from triage.web import forms
 from triage.web.door import Visit
 from triage.web.pages import Desk, for_reader, form_route
@@ -78,10 +79,10 @@ def _done(desk: Desk, request: Request, pairs: forms.Pairs) -> Response:
 
 
 def _saved(desk: Desk, visit: Visit, pairs: forms.Pairs) -> Response:
-    form, good = forms.read(pairs, choices.NAMES)
+    form, good = forms.read(pairs, preferences.NAMES)
     if form.wrong:
         return _page(desk, visit, form)
-    subscribe.change(desk.db, visit.reader.public_id, **good)
+    subscriptions.change(desk.db, visit.reader.public_id, **good)
     return _page(desk, visit, done="Saved. Your next digest follows it.")
 
 
@@ -104,7 +105,7 @@ def _rested(desk: Desk, visit: Visit, fields: dict[str, str], *, how: str) -> st
 
 
 def _started_afresh(desk: Desk, visit: Visit, _: dict[str, str]) -> str:
-    n = subscribe.start_afresh(desk.db, visit.reader)
+    n = subscriptions.start_afresh(desk.db, visit.reader)
     return f"{n} votes are forgotten, and what was learned from them."
 
 
@@ -113,16 +114,16 @@ def _feed(desk: Desk, reader: Subscriber, feed: tuple[str, datetime] | None) -> 
         return None
     public_id, made_at = feed
     claims = Claims(reader.public_id, made_at, public_id)
-    return feeds.links(desk.keyring, claims, desk.pages.base_url)
+    return digest_feed.links(desk.keyring, claims, desk.pages.base_url)
 
 
 def _made_feed(desk: Desk, visit: Visit, _: dict[str, str]) -> str:
-    feeds.address(desk.db, desk.clock, desk.keyring, visit.reader, desk.pages.base_url)
+    digest_feed.address(desk.db, desk.clock, desk.keyring, visit.reader, desk.pages.base_url)
     return "Your feed is there: its addresses stand below."
 
 
 def _revoked_feed(desk: Desk, visit: Visit, _: dict[str, str]) -> str:
-    feeds.revoke(desk.db, visit.reader)
+    digest_feed.revoke(desk.db, visit.reader)
     return "The addresses of your feed lead nowhere any more."
 
 
@@ -161,7 +162,7 @@ def _erased(desk: Desk, request: Request, pairs: forms.Pairs) -> Response:
     visit = desk.door.admit(request, fields)
     if fields.get("sure") != "yes":
         return _erase_page(desk, visit, is_unsure=True)
-    subscribe.erase(desk.db, visit.reader.email)
+    subscriptions.erase(desk.db, visit.reader.email)
     owe_rewriting(desk.db, desk.clock)
     page = desk.pages.show("erased")
     desk.door.drop(page, desk.door.session_cookie)

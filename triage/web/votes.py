@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from triage import feedback
 from triage.domain.link_tokens import LIFETIMES, Claims, Purpose
 from triage.domain.records import LIKES, EventKind
 from triage.errors import NotFound
+from triage.subscribers import votes
 from triage.web import stamps
 from triage.web.forms import Pairs
 from triage.web.pages import Desk, form_route
@@ -132,7 +132,7 @@ def routes(desk: Desk) -> list[Route]:
             "papers_contradicted": n_contradicted,
         }
         try:
-            recorded = feedback.record_vote(desk.db, claims, desk.clock, told)
+            recorded = votes.record_vote(desk.db, claims, desk.clock, told)
         except NotFound:
             raise HTTPException(404) from None
         others = [

@@ -16,9 +16,9 @@ from datetime import date, datetime
 from typing import Any, Final
 from urllib.parse import unquote
 
-from triage import bibtex, ris
 from triage.domain.paper_ids import identify, parse_arxiv, parse_doi, upstream_url
 from triage.domain.records import Paper
+from triage.subscribers.bibliography import bibtex, ris
 
 FORMATS: Final = ("bibtex", "ris", "json", "csv")
 MOST_ENTRIES: Final = 20_000

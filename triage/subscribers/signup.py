@@ -21,15 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from triage import dossier, store, subscribe
-from triage.choices import SubscriberPreferences
+from triage import store
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.protocols import Clock
 from triage.domain.records import OutgoingMessage, Subscriber, SubscriberState
 from triage.errors import ConfigError, MessageError, NotFound, TokenError, TokenExpired
-from triage.sessions import fingerprint
 from triage.store import Database
 from triage.store.signups import Ask
+from triage.subscribers import data_export, subscriptions
+from triage.subscribers.preferences import SubscriberPreferences
+from triage.subscribers.sessions import fingerprint
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -129,7 +130,7 @@ class Enrolment:
         Raises:
             ConfigError: the address or a preference cannot be.
         """
-        checked = subscribe.new_subscriber(email, preferences)
+        checked = subscriptions.new_subscriber(email, preferences)
         details = {name: getattr(checked, name) for name in FORM} | {_LIKES: list(likes)}
         self._ask(Kind.SUBSCRIBE, checked.email, peer, details=details)
 
@@ -140,7 +141,7 @@ class Enrolment:
             ConfigError: that is no mail address.
         """
         kept, code = secrets.token_urlsafe(24), f"{secrets.randbelow(10**6):06d}"
-        address = subscribe.normal_address(email)
+        address = subscriptions.normal_address(email)
         self._ask(Kind.LOGIN, address, peer, binding=fingerprint(kept), code=code)
         return kept, code
 
@@ -274,11 +275,11 @@ class Enrolment:
         Raises:
             ConfigError: the address is suppressed.
         """
-        subscribe.resume(self._database, subscriber.email, self._clock, self._address_hash)
+        subscriptions.resume(self._database, subscriber.email, self._clock, self._address_hash)
 
     def everything_of(self, subscriber: Subscriber) -> str:
         """Return all that is stored of who is logged in; see `dossier.export`."""
-        return dossier.export(self._database, self._clock, subscriber, self._address_hash)
+        return data_export.export(self._database, self._clock, subscriber, self._address_hash)
 
     def _send(
         self,
@@ -332,14 +333,14 @@ class Enrolment:
                 wish = _wished(ask)
                 wanted = {name: getattr(wish, name) for name in FORM if name in ask.details}
                 store.subscribers.change(conn, subscriber.id, **wanted)
-                subscribe.like_at_start(conn, subscriber.id, ask.details.get(_LIKES, []), now)
+                subscriptions.like_at_start(conn, subscriber.id, ask.details.get(_LIKES, []), now)
             store.subscribers.confirm(conn, subscriber.id, consent, now)
         return replace(subscriber, state=SubscriberState.ACTIVE)
 
 
 def _wished(ask: Ask) -> Subscriber:
     chosen = {name: ask.details[name] for name in FORM if name in ask.details}
-    return subscribe.new_subscriber(ask.email, SubscriberPreferences(**chosen))
+    return subscriptions.new_subscriber(ask.email, SubscriberPreferences(**chosen))
 
 
 def mailbox(email: str) -> str:

@@ -9,12 +9,13 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from triage import choices, store
-from triage.choices import SubscriberPreferences
+from triage import store
 from triage.domain.protocols import Clock
 from triage.domain.records import EventKind, Subscriber, SubscriberState
 from triage.errors import ConfigError, NotFound
 from triage.store import Database
+from triage.subscribers import preferences as preferences_module
+from triage.subscribers.preferences import SubscriberPreferences
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -105,7 +106,7 @@ def new_subscriber(email: str, preferences: SubscriberPreferences = DEFAULTS) ->
         public_id=secrets.token_hex(10),
         email=normal_address(email),
         state=SubscriberState.ACTIVE,
-        **choices.checked(asdict(preferences)),
+        **preferences_module.checked(asdict(preferences)),
     )
 
 
@@ -185,7 +186,7 @@ def change(db: Database, public_id: str, **wanted: Any) -> Subscriber:
         ConfigError: a choice cannot be; nothing was changed then.
         NotFound: no such subscriber.
     """
-    good = choices.checked(wanted)
+    good = preferences_module.checked(wanted)
     with db.write() as conn:
         subscriber = store.subscribers.by_public_id(conn, public_id)
         if subscriber is None:

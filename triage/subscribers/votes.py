@@ -20,7 +20,7 @@ from triage.domain.protocols import Clock
 from triage.domain.records import EventKind, Impression, Origin, Subscriber
 from triage.errors import NotFound
 from triage.store import Database
-from triage.trust import BELIEVED, is_burst, trust
+from triage.subscribers.scanner_detection import BELIEVED, is_burst, trust
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -15,18 +15,19 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-from triage import library, store
+from triage import store
 from triage.domain.author_names import author_key, author_keys
 from triage.domain.paper_ids import title_key
 from triage.domain.protocols import Clock
 from triage.domain.records import LIKES, EventKind, Subscriber
 from triage.domain.source_records import Batch, FetchedPaper, PaperId
 from triage.errors import ConfigError
-from triage.library import Entry, Liked
 from triage.papers.ingest import ingest
 from triage.store import Database
 from triage.store.papers import Key
 from triage.store.search import Filters
+from triage.subscribers.bibliography import entries as bibliography
+from triage.subscribers.bibliography.entries import Entry, Liked
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -107,7 +108,7 @@ def read_library(
     Raises:
         ConfigError: the content is larger than 20 MiB or no text; nothing was changed then.
     """
-    entries = library.read(_text(content))
+    entries = bibliography.read(_text(content))
     n_stored = 0
     if new_papers:
         with db.read() as conn:
@@ -141,7 +142,7 @@ def read_library(
 
 def named(db: Database, text: str) -> tuple[list[int], int]:
     """Return the stored papers that a text names, each once, and how many entries name none."""
-    entries = library.read(text)
+    entries = bibliography.read(text)
     with db.read() as conn:
         chosen = _papers_of(conn, entries)
     ids = [id for id in chosen if id is not None]
