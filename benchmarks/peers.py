@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.figures import SHARED, record, skip
-from triage import bench
-from triage.baselines import ASL, LR, TEXT, ZOTERO, Baselines, peer_text
 from triage.ranking.serving.model_store import FileWorkshop
+from triage.training.evaluation import benchmark as benchmark_module
+from triage.training.evaluation.baselines import ASL, LR, TEXT, ZOTERO, Baselines, peer_text
 
 BENCH = SHARED / "bench"
 COMMAND = "python -m benchmarks.peers"
@@ -209,10 +209,10 @@ def ours(data: Data) -> Ranker:
     The encoder, the papers' vectors, the scorer and what was learned of each reader are there; a
     reader costs feature rows, scores and their order.
     """
-    benchmark = bench.read(BENCH / "listings-2025")
+    benchmark = benchmark_module.read(BENCH / "listings-2025")
     started = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        ranker = bench.trained(benchmark, FileWorkshop(Path(folder), b"benchmark"))
+        ranker = benchmark_module.trained(benchmark, FileWorkshop(Path(folder), b"benchmark"))
     print(f"our encoder and scorer, once: {time.process_time() - started:.0f} s of CPU")
     firsts = {slate.user: slate for slate in reversed(benchmark.slates)}
     started = time.process_time()

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figures import SHARED, record, skip
-from triage import bench
 from triage.ranking.features import feature_matrix
 from triage.ranking.serving.model_store import FileWorkshop
+from triage.training.evaluation import benchmark
 
 COMMAND = "python -m benchmarks.serving"
 DATA = SHARED / "bench" / "listings-2025"
@@ -36,10 +36,10 @@ TIMES = 60
 def main() -> None:
     if not DATA.exists():
         skip(f"{DATA.name} is not here")
-    data = bench.read(DATA)
-    bench.N_PAST_DAYS = 300
+    data = benchmark.read(DATA)
+    benchmark.N_PAST_DAYS = 300
     with tempfile.TemporaryDirectory() as folder:
-        ranker = bench.trained(data, FileWorkshop(Path(folder), b"k" * 32))
+        ranker = benchmark.trained(data, FileWorkshop(Path(folder), b"k" * 32))
     history = ranker.history
     slate = min(data.slates, key=lambda slate: slate.on)
     reader = max(history.readers, key=lambda reader: len(reader.likes.rows))

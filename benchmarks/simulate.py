@@ -39,7 +39,6 @@ from triage.domain.records import (
     SubscriberState,
 )
 from triage.errors import NotEnoughFeedback
-from triage.metrics import ndcg
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.encoder.text_encoder import TextEncoder
 from triage.ranking.exploration import slate_rng
@@ -47,9 +46,10 @@ from triage.ranking.features import FEATURES, phrases
 from triage.ranking.serving.model_store import FileWorkshop
 from triage.ranking.serving.ranker import rank
 from triage.ranking.slate import build_slate
-from triage.relevance import IGNORED
 from triage.store.slates import TrainingLog
-from triage.train import Lessons, fit, lessons_of
+from triage.training.evaluation.metrics import ndcg
+from triage.training.labels import IGNORED
+from triage.training.train import Lessons, fit, lessons_of
 
 START = date(2026, 3, 2)
 N_TOPICS = 12

@@ -44,7 +44,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from triage.app import open_app
-from triage.train import train
+from triage.training.train import train
 app = open_app(Path(sys.argv[1]))
 report = train(app.database, app.workshop, app.clock)
 assert report.promoted, report.why

@@ -7,7 +7,8 @@ import pytest
 from numpy.random import Generator
 
 from tests.topics import literature, rows_of
-from triage.baselines import (
+from triage.domain.records import F64
+from triage.training.evaluation.baselines import (
     ASL,
     FEW_PAPERS,
     LR,
@@ -17,7 +18,6 @@ from triage.baselines import (
     Baselines,
     peer_text,
 )
-from triage.domain.records import F64
 
 LEARNERS = (ASL, ZOTERO, LR)
 

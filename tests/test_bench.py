@@ -18,10 +18,10 @@ import pytest
 
 from tests import topics
 from tests.factories import DAY
-from triage import bench
 from triage.errors import BadBenchmark, NotEnoughFeedback
 from triage.ranking.encoder.contrastive import LIKES
 from triage.ranking.serving.model_store import FileWorkshop
+from triage.training.evaluation import benchmark
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "bench"
 N_DAYS, N_EACH = 44, 6
@@ -97,7 +97,7 @@ def made_up() -> Data:
 def ranked(data: Data, folder: Path) -> str:
     out = folder / "out.run"
     workshop = FileWorkshop(folder / "models", b"a key of the tests")
-    bench.rank(bench.read(data.write(folder / "data")), workshop, out)
+    benchmark.rank(benchmark.read(data.write(folder / "data")), workshop, out)
     return out.read_text(encoding="utf-8")
 
 
@@ -225,7 +225,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     folder = made_up().write(tmp_path / "data")
     (folder / f"{name}.jsonl.gz").unlink()
     with pytest.raises(BadBenchmark, match=rf"{name}\.jsonl\.gz is missing"):
-        bench.read(folder)
+        benchmark.read(folder)
 
 
 USERS = b'{"user": "u1"}\n'
@@ -245,7 +245,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, how: str) -> None:
     folder = made_up().write(tmp_path / "data")
     (folder / "subscribers.jsonl.gz").write_bytes(content)
     with pytest.raises(BadBenchmark, match=rf"subscribers\.jsonl\.gz.*{told}"):
-        bench.read(folder)
+        benchmark.read(folder)
 
 
 # Opens no answers, asks for no address; both would end it with an error.
@@ -303,7 +303,7 @@ def test_the_command_says_what_is_missing(tmp_path: Path, root: Path) -> None:
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the ranking benchmark is not beside the checkout")
 def test_the_real_readers_are_read() -> None:
     folder = SHARED / "libraries-citeulike"
-    data = bench.read(folder)
+    data = benchmark.read(folder)
     assert len(data.papers) > 20_000
     assert all(slate.user in data.interests for slate in data.slates)
     assert all(given.liked for given in data.feedback[:100])
@@ -337,4 +337,4 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, name: str, line: str,
         with gzip.open(tmp_path / f"{each}.jsonl.gz", "wt") as file:
             file.write(text and text + "\n")
     with pytest.raises(BadBenchmark, match=said):
-        bench.read(tmp_path)
+        benchmark.read(tmp_path)

@@ -53,7 +53,7 @@ from triage.store import Database, health, open_database
 from triage.store.engine import checkpoint, file_system
 from triage.store.engine import database as engine
 from triage.store.tables import events, messages, slates, source_cursors, subscribers
-from triage.train import train_in_words
+from triage.training.train import train_in_words
 from triage.web import create_app
 
 MOUNTS = Path("/proc/mounts")

@@ -21,19 +21,19 @@ from tests.fakes import StoppedClock
 from tests.installation import add_papers, add_reader, fetched, installed, stored_papers, take_in
 from tests.topics import TOPICS, literature, rows_of
 from triage import store
-from triage.baselines import NAMES
 from triage.cli import cli
 from triage.domain.records import EventKind, Subscriber
 from triage.errors import NotEnoughFeedback, NotFound
-from triage.evaluate import COLD, SERVING, Comparison, Replay, compare, replay
-from triage.hindsight import Contender, Moment, Rankers, Span, moments_of
-from triage.plots import draw_replay
+from triage.operations.replay_plot import draw_replay
 from triage.ranking.encoder.contrastive import LIKES
 from triage.ranking.features import FEATURES
 from triage.ranking.serving.active_models import Serving, encode_new, serving
 from triage.ranking.serving.model_store import FileWorkshop
 from triage.ranking.serving.model_versions import promote_version
 from triage.store import Database, open_database
+from triage.training.evaluation.baselines import NAMES
+from triage.training.evaluation.past_slates import Contender, Moment, Rankers, Span, moments_of
+from triage.training.evaluation.replay import COLD, SERVING, Comparison, Replay, compare, replay
 
 pytestmark = pytest.mark.any_database("it only reads slates and events, as test_train does on each")
 

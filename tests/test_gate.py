@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.bootstrap import interval
 from triage.domain.records import F64
-from triage.gate import FEWEST_SLATES, Winner, decide
-from triage.metrics import HeldOut, ndcg, slate_ndcg
+from triage.training.evaluation.bootstrap import interval
+from triage.training.evaluation.metrics import HeldOut, ndcg, slate_ndcg
+from triage.training.promotion_test import FEWEST_SLATES, Winner, decide
 
 
 def dice(seed: int = 0) -> np.random.Generator:

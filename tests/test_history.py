@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from tests import topics
 from tests.factories import DAY, subscriber
 from triage.domain.records import Background, Encodings, Library, Paper
-from triage.history import Examples, History, Reader
-from triage.pastdays import Likes
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.features import FEATURES
 from triage.ranking.user_model import FEWEST_BACKGROUND
+from triage.training.dataset import Examples, History, Reader
+from triage.training.past_days import Likes
 
 N_DAYS, N_EACH = 80, 30
 # A window of likes is cut by it.
@@ -194,8 +194,8 @@ def test_the_same_seed_gives_the_same_examples() -> None:
 def test_examples_do_not_depend_on_how_many_days_are_read_at_once(
     monkeypatch: pytest.MonkeyPatch, at_once: int, batch: int
 ) -> None:
-    monkeypatch.setattr("triage.history.AT_ONCE", at_once)
-    monkeypatch.setattr("triage.history.BATCH", batch)
+    monkeypatch.setattr("triage.training.dataset.AT_ONCE", at_once)
+    monkeypatch.setattr("triage.training.dataset.BATCH", batch)
     assert content(examples(history())) == content(usual())
 
 

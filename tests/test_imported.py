@@ -14,18 +14,18 @@ from tests import databases, topics
 from tests.factories import DAY, NOON
 from tests.fakes import StoppedClock
 from tests.installation import add_papers, add_reader, empty_slate, installed, queue
-from triage import imported as module
 from triage import store
 from triage.domain.records import EventKind, Paper
 from triage.errors import NotEnoughFeedback
-from triage.history import Examples, History
-from triage.imported import imported, judged, like_days, taught_by
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.features import FEATURES
 from triage.ranking.serving.active_models import encode_new, serving
 from triage.ranking.serving.model_store import FileWorkshop
 from triage.store import Database, open_database
-from triage.train import train
+from triage.training import imported_likes as module
+from triage.training.dataset import Examples, History
+from triage.training.imported_likes import imported, judged, like_days, taught_by
+from triage.training.train import train
 
 N_DAYS = 24
 FIRST = DAY - timedelta(days=N_DAYS + 6)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.metrics import (
+from triage.training.evaluation.metrics import (
     calibration,
     coverage,
     intra_list_diversity,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triage.domain.records import I64
-from triage.pastdays import (
+from triage.training.past_days import (
     FEWEST_CANDIDATES,
     KNOWN_LIKES,
     LONGEST_DAYS,

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triage.domain.records import EventKind
-from triage.position_bias import Attention, attention
-from triage.relevance import (
+from triage.training.labels import (
     ENOUGH,
     HEAVIEST,
     IGNORED,
@@ -21,6 +20,7 @@ from triage.relevance import (
     row_weights,
     vote_weights,
 )
+from triage.training.position_bias import Attention, attention
 
 UP, DOWN, SAVE = EventKind.VOTE_UP, EventKind.VOTE_DOWN, EventKind.SAVE
 

@@ -13,11 +13,11 @@ from sqlalchemy import Connection
 from tests.factories import DAY, NOON, impression, slate
 from tests.installation import add_reader, fetched, installed, stored_papers, take_in
 from triage import store
-from triage.baselines import NAMES
 from triage.domain.records import EventKind
-from triage.rivals import MOST_SLATES_EACH, MOST_SUBSCRIBERS, peer_scores, sampled
 from triage.store import Database
 from triage.store.slates import TrainingLog
+from triage.training.baseline_check import MOST_SLATES_EACH, MOST_SUBSCRIBERS, peer_scores, sampled
+from triage.training.evaluation.baselines import NAMES
 
 pytestmark = pytest.mark.any_database("it only reads slates and events, as test_train does on each")
 

@@ -14,13 +14,14 @@ from sqlalchemy import update
 from tests import topics
 from tests.factories import DAY, NOON
 from tests.installation import add_papers, add_reader, installed
-from triage import history, store
+from triage import store
 from triage.domain.records import EventKind, Paper, Subscriber, Taste
 from triage.ranking.features import feature_matrix
 from triage.ranking.serving import user_model_cache
 from triage.ranking.serving.ranker import load_profile
 from triage.ranking.serving.user_model_cache import Tastes
 from triage.store import Database, tables
+from triage.training import dataset
 
 ON = DAY + timedelta(days=20)
 LIKED = (0, 1, 2, 17)
@@ -115,7 +116,7 @@ def test_a_taste_makes_what_is_like_the_likes_stand_out(
         votes = store.events.votes(conn, reader.id)
         profile = load_profile(conn, topics.encoder(), reader, votes, learner)
     X = feature_matrix(profile, topics.library(5, 50), ON)
-    likes = X[:, list(history.FEATURES).index("taste_likes")]
+    likes = X[:, list(dataset.FEATURES).index("taste_likes")]
     assert likes[0] > likes[1] + 0.5
 
 

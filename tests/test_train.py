@@ -22,7 +22,6 @@ from tests.installation import add_reader, fetched, installed, stored_papers, ta
 from triage import store
 from triage.domain.records import F32, EventKind, Origin
 from triage.errors import ModelError, NotEnoughFeedback, NotFound
-from triage.gate import FEWEST_SLATES
 from triage.ranking.features import FEATURE_VERSION, FEATURES, GROUPS
 from triage.ranking.serving.active_models import serving
 from triage.ranking.serving.model_store import FileWorkshop
@@ -30,7 +29,8 @@ from triage.ranking.serving.model_versions import clear_away, promote_version, r
 from triage.store import Database, open_database
 from triage.store.model_versions import MODELS_KEPT
 from triage.store.tables import events, impressions, papers
-from triage.train import TrainReport, fit, gathered, train, train_in_words
+from triage.training.promotion_test import FEWEST_SLATES
+from triage.training.train import TrainReport, fit, gathered, train, train_in_words
 
 KEY = b"a key of the tests"
 SIZE = 8

@@ -22,7 +22,7 @@ from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.serving.model_store import FileWorkshop
 from triage.store.tables import events, messages
 from triage.subscribers import votes as voting
-from triage.train import fit, lessons_of
+from triage.training.train import fit, lessons_of
 
 N_PAPERS = 5
 UP, DOWN, SAVE, LESS = (

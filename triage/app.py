@@ -399,7 +399,7 @@ class App:
 
 
 def _train(settings: Settings, clock: Clock) -> str:
-    from triage.train import train_in_words
+    from triage.training.train import train_in_words
 
     app = App(settings, clock)
     try:

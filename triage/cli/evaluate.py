@@ -23,8 +23,8 @@ from triage.cli._edge import (
 )
 
 if TYPE_CHECKING:
-    from triage.bootstrap import Interval
-    from triage.evaluate import Replay
+    from triage.training.evaluation.bootstrap import Interval
+    from triage.training.evaluation.replay import Replay
 
 T = TypeVar("T")
 
@@ -62,9 +62,9 @@ def replay(ctx: click.Context, /, as_json: bool, plot: Path | None, **days: Any)
     Everything known before a day makes the profile, and all rank the same papers of that day. Days
     that a scorer has learned from are told apart: they are no evidence for it.
     """
-    from triage import evaluate
+    from triage.training.evaluation import replay as replay_module
 
-    told = _replayed(ctx, evaluate.replay, **days)
+    told = _replayed(ctx, replay_module.replay, **days)
     _write_plot(plot, told)
     if as_json:
         _echo_json(asdict(told))
@@ -85,9 +85,9 @@ def compare(
     Each is `serving`, `cold`, one of `asl`, `zotero`, `lr` and `text`, or a version that
     `triage model list` shows.
     """
-    from triage import evaluate
+    from triage.training.evaluation import replay as replay_module
 
-    told = _replayed(ctx, evaluate.compare, a, b, **days)
+    told = _replayed(ctx, replay_module.compare, a, b, **days)
     _write_plot(plot, told.replay)
     if as_json:
         _echo_json(asdict(told))
@@ -108,7 +108,7 @@ def compare(
 def _replayed(
     ctx: click.Context, replay: Callable[..., T], *scorers: str, days: int, until: date | None
 ) -> T:
-    from triage.hindsight import Span
+    from triage.training.evaluation.past_slates import Span
 
     app = opened(ctx)
     last = until or app.clock.now().date()
@@ -187,7 +187,7 @@ def _plain(value: Any) -> Any:
 def _write_plot(path: Path | None, told: Replay) -> None:
     if path is None:
         return
-    from triage.plots import draw_replay
+    from triage.operations.replay_plot import draw_replay
 
     write_page(path, draw_replay(told))
     click.echo(f"wrote {path}", err=True)

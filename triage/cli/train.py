@@ -11,7 +11,7 @@ from triage.cli._edge import opened
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """Retrain the ranker on all votes; it goes live only if it is better on later digests."""
-    from triage.train import train
+    from triage.training.train import train
 
     app = opened(ctx)
     report = train(app.database, app.workshop, app.clock)

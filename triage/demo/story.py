@@ -27,7 +27,7 @@ from triage.sources.files.detect import open_source
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.subscriptions import add
 from triage.subscribers.votes import record_vote
-from triage.train import train
+from triage.training.train import train
 
 PAPERS = Path(__file__).with_name("papers.jsonl.gz")
 DAY_ONE = date(2025, 6, 26)

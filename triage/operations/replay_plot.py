@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 
-from triage.evaluate import Replay
 from triage.resources import templates
+from triage.training.evaluation.replay import Replay
 
 
 def draw_replay(told: Replay) -> str:

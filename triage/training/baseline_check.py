@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from triage import store
-from triage.baselines import NAMES, PastBaselines
 from triage.domain.digest_calendar import digest_at
 from triage.domain.records import F64, I64, LIKES, Paper, Subscriber
 from triage.store.slates import TrainingLog
+from triage.training.evaluation.baselines import NAMES, PastBaselines
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

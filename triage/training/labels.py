@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from triage.domain.records import F32, F64, I32, I64, RELEVANCE, EventKind
-from triage.position_bias import Attention
+from triage.training.position_bias import Attention
 
 IGNORED = -1
 """Stands for relevance where a paper was shown and not voted on."""

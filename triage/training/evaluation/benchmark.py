@@ -23,9 +23,9 @@ import numpy as np
 from triage.domain.protocols import Encoder, Progress, Scorer, Workshop, silent
 from triage.domain.records import Frequency, Library, Paper, Profile, Subscriber, SubscriberState
 from triage.errors import BadBenchmark
-from triage.history import History, Reader
-from triage.pastdays import Likes
 from triage.ranking.features import feature_matrix, phrases
+from triage.training.dataset import History, Reader
+from triage.training.past_days import Likes
 
 Made = TypeVar("Made")
 

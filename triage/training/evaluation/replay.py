@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from triage import baselines, store
-from triage.bootstrap import FEWEST_SUBSCRIBERS, Interval, dice, interval
+from triage import store
 from triage.domain.protocols import Clock, Progress, Workshop, silent
 from triage.domain.records import F64, I64, Bools
 from triage.errors import NotEnoughFeedback, NotFound
-from triage.hindsight import Contender, Moment, Rankers, Span, encoders, moments_of
-from triage.metrics import (
+from triage.ranking.serving.active_models import Serving, encode_new, serving, taught_until
+from triage.store import Database
+from triage.training.evaluation import baselines
+from triage.training.evaluation.bootstrap import FEWEST_SUBSCRIBERS, Interval, dice, interval
+from triage.training.evaluation.metrics import (
     Calibration,
     calibration,
     coverage,
@@ -32,8 +34,14 @@ from triage.metrics import (
     recall,
     reciprocal_rank,
 )
-from triage.ranking.serving.active_models import Serving, encode_new, serving, taught_until
-from triage.store import Database
+from triage.training.evaluation.past_slates import (
+    Contender,
+    Moment,
+    Rankers,
+    Span,
+    encoders,
+    moments_of,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

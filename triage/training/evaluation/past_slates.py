@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from triage import store
-from triage.baselines import PastBaselines
 from triage.domain.digest_calendar import digest_at, window_days
 from triage.domain.protocols import Encoder
 from triage.domain.records import F64, LIKES, RELEVANCE, Library, Subscriber, Vote
 from triage.ranking.serving.active_models import Serving
 from triage.ranking.serving.ranker import Ranking, load_pool, load_profile, rank
 from triage.ranking.serving.user_model_cache import Tastes
+from triage.training.evaluation.baselines import PastBaselines
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

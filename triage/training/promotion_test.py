@@ -19,8 +19,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from triage.bootstrap import interval, units_of
 from triage.domain.records import F64, I64
+from triage.training.evaluation.bootstrap import interval, units_of
 
 LEVEL = 0.005
 """How often a scorer that is no better may look better: nightly trainings are many tries."""

@@ -18,15 +18,9 @@ import numpy as np
 import structlog
 
 from triage import store
-from triage.bootstrap import Interval, dice, interval
 from triage.domain.protocols import Clock, Encoder, Scorer, Workshop
 from triage.domain.records import F32, F64, I32, I64, EventKind
 from triage.errors import NotEnoughFeedback, NotFound
-from triage.gate import FEWEST_SLATES, Winner, decide
-from triage.history import Examples, History
-from triage.imported import imported, judged, like_days, taught_by
-from triage.metrics import HeldOut, slate_ndcg
-from triage.position_bias import Attention, attention
 from triage.ranking.features import FEATURE_VERSION, FEATURES, GROUPS
 from triage.ranking.serving.active_models import (
     Serving,
@@ -37,10 +31,16 @@ from triage.ranking.serving.active_models import (
     taught_until,
 )
 from triage.ranking.serving.model_versions import clear_away
-from triage.relevance import IGNORED, fair_shares, gains, marks_of, row_weights, vote_weights
-from triage.rivals import peer_scores, sampled
 from triage.store import Database
 from triage.store.slates import TrainingLog
+from triage.training.baseline_check import peer_scores, sampled
+from triage.training.dataset import Examples, History
+from triage.training.evaluation.bootstrap import Interval, dice, interval
+from triage.training.evaluation.metrics import HeldOut, slate_ndcg
+from triage.training.imported_likes import imported, judged, like_days, taught_by
+from triage.training.labels import IGNORED, fair_shares, gains, marks_of, row_weights, vote_weights
+from triage.training.position_bias import Attention, attention
+from triage.training.promotion_test import FEWEST_SLATES, Winner, decide
 
 log = structlog.get_logger()
 

@@ -20,12 +20,12 @@ import numpy as np
 from triage import store
 from triage.domain.protocols import Encoder, Scorer
 from triage.domain.records import F64, I64, RELEVANCE, EventKind, Library, Subscriber
-from triage.history import Examples, History, Reader
-from triage.metrics import HeldOut, slate_ndcg
-from triage.pastdays import Likes
 from triage.ranking.features import phrases
 from triage.ranking.serving.ranker import load_library
 from triage.ranking.serving.user_model_cache import FARTHEST_EAST
+from triage.training.dataset import Examples, History, Reader
+from triage.training.evaluation.metrics import HeldOut, slate_ndcg
+from triage.training.past_days import Likes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

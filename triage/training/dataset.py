@@ -17,7 +17,6 @@ import numpy as np
 
 from triage.domain.protocols import Progress, Scorer, silent
 from triage.domain.records import F32, I32, I64, Background, Encodings, Library, Profile, Subscriber
-from triage.pastdays import Likes, PastDay, past_days, reader_weights, telling_rows
 from triage.ranking.features import FEATURES, feature_matrix
 from triage.ranking.user_model import (
     FEWEST_BACKGROUND,
@@ -27,6 +26,7 @@ from triage.ranking.user_model import (
     background,
     learn,
 )
+from triage.training.past_days import Likes, PastDay, past_days, reader_weights, telling_rows
 
 # The solvers of readers' models run outside Python's lock, so two past days are read at once; who
 # interrupts waits for one batch of them.
