@@ -19,7 +19,7 @@ from tests import databases
 from tests.factories import NOON
 from tests.fakes import StoppedClock
 from triage.app import App, open_app
-from triage.doctor import Probes, Reply
+from triage.operations.doctor import Probes, Reply
 
 ARXIV = '[sources.arxiv]\ncategories = ["cs.CL", "cs.LG"]\n'
 BOTH = ARXIV + "[sources.hf_daily]\nenabled = true\n"

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-# Each process that is started here imports this module: what is heavy is imported by its test.
-from triage.apart import POLITENESS, apart
 from triage.errors import ModelError, TriageError
+
+# Each process that is started here imports this module: what is heavy is imported by its test.
+from triage.operations.worker_process import POLITENESS, apart
 
 
 def whereabouts(prefix: str) -> str:

@@ -23,7 +23,6 @@ from tests.installation import add_reader, empty_slate, queue, rows
 from tests.mail_rig import fill
 from triage import store
 from triage.app import App, open_app
-from triage.backup import KEPT, back_up, copy_to, restore
 from triage.cli import cli
 from triage.delivery.audit import audit
 from triage.delivery.outbox import DrainReport, Outbox
@@ -33,6 +32,7 @@ from triage.delivery.sent_log import Journal
 from triage.delivery.sent_log_check import Agreed, disagreement, reconcile
 from triage.domain.records import OutgoingMessage
 from triage.errors import DatabaseError
+from triage.operations.backup import KEPT, back_up, copy_to, restore
 from triage.store import Database, open_database
 
 

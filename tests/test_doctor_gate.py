@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-import triage.doctor
+import triage.operations.doctor
 from tests.doctor_world import ARXIV, NAMES, Server, installation, mailing, unused_port, well
 from tests.factories import DAY, NOON, paper
 from tests.fakes import FakeMailer
@@ -18,9 +18,9 @@ from tests.mail_servers import inbox
 from triage.app import App
 from triage.cli import cli
 from triage.delivery.preflight import SET_UP
-from triage.doctor import ProbeFailed, Reply
-from triage.doctor.gate import GREEN_HOLDS_S, RED_HOLDS_S, Gate
-from triage.doctor.probes import greet_mail
+from triage.operations.doctor import ProbeFailed, Reply
+from triage.operations.doctor.before_sending import GREEN_HOLDS_S, RED_HOLDS_S, Gate
+from triage.operations.doctor.probes import greet_mail
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.subscriptions import add
 
@@ -29,7 +29,7 @@ NO_SPF = {("example.org", "TXT"): ()}
 
 @pytest.fixture(autouse=True)
 def _a_busy_machine_is_given_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triage.doctor, "PATIENCE_S", 60)
+    monkeypatch.setattr(triage.operations.doctor, "PATIENCE_S", 60)
 
 
 def app_sending(folder: Path, base_url: str = "https://papers.example.org") -> App:

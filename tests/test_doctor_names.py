@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-import triage.doctor
+import triage.operations.doctor
 from tests.doctor_world import ARXIV, NAMES, Server, installation, mailing, web, well
 from tests.factories import NOON
 from tests.guarantees import Guarantee
-from triage.doctor import Finding, Level, ProbeFailed, Reply, exit_code
-from triage.doctor.probes import look_up, post_web
+from triage.operations.doctor import Finding, Level, ProbeFailed, Reply, exit_code
+from triage.operations.doctor.probes import look_up, post_web
 
 OWN = "example.org"
 LOOKS = ("SPF", "DKIM", "DMARC", "alignment", "MX", "PTR", "one-click")
@@ -24,7 +24,7 @@ LOOKS = ("SPF", "DKIM", "DMARC", "alignment", "MX", "PTR", "one-click")
 
 @pytest.fixture(autouse=True)
 def _a_busy_machine_is_given_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triage.doctor, "PATIENCE_S", 60)
+    monkeypatch.setattr(triage.operations.doctor, "PATIENCE_S", 60)
 
 
 def found(
@@ -204,7 +204,7 @@ def test_records_are_read_from_a_name_server(monkeypatch: pytest.MonkeyPatch) ->
         try:
             assert look_up("example.org", "TXT") == ("v=spf1 -all",)
             assert look_up("nobody.example.org", "TXT") == ()
-            monkeypatch.setattr("triage.doctor.probes.PATIENCE_S", 0.5)
+            monkeypatch.setattr("triage.operations.doctor.probes.PATIENCE_S", 0.5)
             with pytest.raises(ProbeFailed, match="does not tell") as error:
                 look_up("broken.example.org", "TXT")
             assert error.value.passing

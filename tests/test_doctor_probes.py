@@ -10,8 +10,8 @@ import pytest
 
 from tests.doctor_world import LOGIN, Server, Sink, mail, unused_port, web
 from tests.factories import NOON
-from triage.doctor import ProbeFailed, Reply
-from triage.doctor.probes import ask_web, greet_mail
+from triage.operations.doctor import ProbeFailed, Reply
+from triage.operations.doctor.probes import ask_web, greet_mail
 
 
 def test_asking_a_web_server_gives_its_status_and_clock() -> None:

@@ -27,10 +27,10 @@ from triage.digest.nightly import Composed, Nightly
 from triage.domain.announcement_calendar import announcement_days, arxiv_today
 from triage.domain.records import OutgoingMessage, Slate, Verdict
 from triage.domain.source_records import Batch, FetchedPaper, SourceDay
+from triage.operations.jobs import Schedule
 from triage.papers.ingest import ingest
 from triage.ranking.serving.model_store import FileWorkshop
 from triage.ranking.serving.ranker import DigestRules
-from triage.schedule import Schedule
 from triage.sources.arxiv.source import Arxiv
 from triage.sources.http.client import Gate
 from triage.subscribers.preferences import SubscriberPreferences

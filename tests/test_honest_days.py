@@ -25,9 +25,9 @@ from triage.domain.protocols import Source
 from triage.domain.records import Frequency, MessageState, OutgoingMessage, Slate, Verdict
 from triage.domain.source_records import Batch, FetchedPaper, SourceDay
 from triage.errors import SourceError
+from triage.operations.jobs import Schedule
 from triage.ranking.serving.model_store import FileWorkshop
 from triage.ranking.serving.ranker import DigestRules
-from triage.schedule import Schedule
 from triage.store import Database
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.subscriptions import add

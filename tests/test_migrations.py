@@ -18,9 +18,9 @@ from tests.databases import NAME, installed, on_postgres, without_tables
 from tests.fakes import StoppedClock
 from tests.installation import add_reader
 from triage import store
-from triage.backup import restore
 from triage.cli import cli
 from triage.errors import SchemaError
+from triage.operations.backup import restore
 from triage.resources import migrations_dir
 from triage.store import Database, tables
 from triage.store.migrate import config, differences, upgrade

@@ -16,7 +16,7 @@ from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import Rules, SenderContext
 from triage.digest.message import HEADERS
 from triage.domain.records import OutgoingMessage
-from triage.scheduler import ANSWER_EVERY_S
+from triage.operations.scheduler import ANSWER_EVERY_S
 from triage.subscribers.preferences import SubscriberPreferences
 
 

@@ -21,7 +21,7 @@ from triage.delivery.sent_log_check import Agreed, WithoutJournal, disagreement,
 from triage.digest.nightly import Nightly, Queued
 from triage.domain.records import MessageState
 from triage.errors import ConfigError
-from triage.schedule import Schedule
+from triage.operations.jobs import Schedule
 from triage.store import Database
 
 

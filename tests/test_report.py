@@ -22,7 +22,7 @@ from tests.report_world import LAST, NOW, PER_DIGEST, grow
 from triage.cli import cli
 from triage.domain.records import EventKind, MessageState, Policy, Verdict
 from triage.domain.source_records import SourceDay
-from triage.report import History, Rate, history, render_report
+from triage.operations.report import History, Rate, history, render_report
 from triage.resources import templates_dir
 from triage.store import Database, sending_holds, sources
 

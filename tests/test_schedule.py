@@ -24,9 +24,9 @@ from triage.domain.protocols import Source
 from triage.domain.records import Frequency, OutgoingMessage, Slate, Subscriber, Verdict
 from triage.domain.source_records import Batch, SourceDay
 from triage.errors import SourceError, TriageError
+from triage.operations.jobs import OLDER_AGAIN, OPEN_AGAIN, PATIENCE, SETTLED_AGAIN, Chore, Schedule
 from triage.ranking.serving.model_store import FileWorkshop
 from triage.ranking.serving.ranker import DigestRules
-from triage.schedule import OLDER_AGAIN, OPEN_AGAIN, PATIENCE, SETTLED_AGAIN, Chore, Schedule
 from triage.store import Database
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.subscriptions import add, pause, resume

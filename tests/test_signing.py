@@ -18,9 +18,9 @@ from tests.fixtures import DATA
 from tests.guarantees import Guarantee
 from triage.delivery.dkim import Signer, signer
 from triage.digest.message import HEADERS, verify
-from triage.doctor import Finding, Level, examine
 from triage.errors import ConfigError, MessageError
 from triage.notes import composer
+from triage.operations.doctor import Finding, Level, examine
 from triage.settings import load_settings
 from triage.subscribers.signup import Note, NoteKind
 

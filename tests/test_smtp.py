@@ -23,7 +23,6 @@ from triage.app import open_app
 from triage.cli import cli
 from triage.clock import SystemClock
 from triage.delivery.smtp import COOL_S, IDLE_S, SmtpMailer, SmtpServer
-from triage.doctor.outside import mail_server
 from triage.domain.records import OutgoingMessage
 from triage.errors import (
     MailDeferred,
@@ -33,6 +32,7 @@ from triage.errors import (
     MailUncertain,
     TriageError,
 )
+from triage.operations.doctor.outside import mail_server
 
 TEMPORARY = (421, 431, 432, 441, 442, 446, 447, 449, 450, 451, 452, 454, 455, 458, 459, 471, 499)
 PERMANENT = (

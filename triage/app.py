@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from triage.delivery.outbox import Outbox
     from triage.delivery.sent_log import Journal
     from triage.digest.nightly import Composed, Nightly
-    from triage.doctor import Finding, Installation, Probes
-    from triage.doctor.gate import Gate
     from triage.domain.link_tokens import Keyring
     from triage.domain.protocols import Clock, Mailer
     from triage.domain.records import Slate
+    from triage.operations.doctor import Finding, Installation, Probes
+    from triage.operations.doctor.before_sending import Gate
+    from triage.operations.jobs import Schedule
     from triage.papers.enrich import EnrichReport
     from triage.ranking.serving.model_store import FileWorkshop
     from triage.ranking.serving.ranker import DigestRules
-    from triage.schedule import Schedule
     from triage.store import Database
     from triage.subscribers.signup import Enrolment
     from triage.upstreams import Upstreams
@@ -181,7 +181,7 @@ class App:
 
     def installation(self) -> Installation:
         """Return what the doctor looks at."""
-        from triage.doctor import Installation
+        from triage.operations.doctor import Installation
 
         return Installation(
             self.settings, self.clock, lambda: self.unchecked_database, lambda: self.workshop
@@ -193,14 +193,14 @@ class App:
         Args:
             probes: instead of those that ask other machines.
         """
-        from triage.doctor import examine
+        from triage.operations.doctor import examine
 
         upstreams = self.upstreams
         return examine(self.installation(), upstreams.addresses(), upstreams.awaited(), probes)
 
     @cached_property
     def _gate(self) -> Gate:
-        from triage.doctor.gate import Gate
+        from triage.operations.doctor.before_sending import Gate
 
         return Gate(self.installation())
 
@@ -332,12 +332,12 @@ class App:
         return answer
 
     def schedule(self) -> Schedule:
-        from triage.apart import apart
-        from triage.backup import back_up
         from triage.delivery.audit import audit_in_words
         from triage.delivery.preflight import warn_of_old_sqlite
         from triage.delivery.retention import forget_old_mail
-        from triage.schedule import Chore, Schedule
+        from triage.operations.backup import back_up
+        from triage.operations.jobs import Chore, Schedule
+        from triage.operations.worker_process import apart
         from triage.subscribers.erasure import rewrite_after_erasures
 
         warn_of_old_sqlite(self.database)

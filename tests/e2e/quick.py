@@ -3,7 +3,8 @@
 python -m tests.e2e.quick --config triage.toml serve
 """
 
-from triage import cli, scheduler
+from triage import cli
+from triage.operations import scheduler
 
 if __name__ == "__main__":
     scheduler.ANSWER_EVERY_S = 0.1  # type: ignore[assignment]

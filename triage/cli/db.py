@@ -32,7 +32,7 @@ def upgrade(ctx: click.Context) -> None:
     with database.read() as conn:
         found = revision_of(conn)
     if found not in {None, tables.SCHEMA_REVISION} and database.is_file:
-        from triage.backup import back_up
+        from triage.operations.backup import back_up
 
         click.echo(f"{back_up(database, app.settings.backup_path, app.clock)} in backups/ first")
     before, after = upgrade_database(database)
@@ -73,7 +73,7 @@ def backup(ctx: click.Context, file: Path | None) -> None:
 
     A file that is there already is replaced by the copy once that is whole and checked.
     """
-    from triage.backup import back_up, copy_to
+    from triage.operations.backup import back_up, copy_to
 
     app = opened(ctx)
     if not app.unchecked_database.is_file:
@@ -95,7 +95,7 @@ def restore(ctx: click.Context, file: Path) -> None:
     The database that was there is kept. What was sent after the copy was made stands in the sent
     journal, so nothing is sent twice.
     """
-    from triage.backup import restore as restore_copy
+    from triage.operations.backup import restore as restore_copy
 
     app = opened(ctx)
     place = app.settings.database_file

@@ -18,7 +18,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     Each enabled source is asked once, and the mail server is greeted; nothing is changed and no
     mail is sent. Ends with 1 if anything is red.
     """
-    from triage.doctor import Level, exit_code
+    from triage.operations.doctor import Level, exit_code
 
     findings = opened(ctx).examine()
     rows = [{k: v for k, v in asdict(f).items() if k != "exit_code"} for f in findings]

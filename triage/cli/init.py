@@ -26,7 +26,7 @@ def command(folder: Path) -> None:
     """
     config, fresh = initialise(folder, example_config())
     if not fresh:
-        from triage.doctor.parts import missing_parts
+        from triage.operations.doctor.installation import missing_parts
 
         click.echo(f"{config} is there already: nothing was changed")
         for missing in missing_parts(config):

@@ -24,7 +24,7 @@ def command(ctx: click.Context, path: Path | None) -> None:
 
     The page is a single file that needs no network, and it names no subscriber.
     """
-    from triage.report import history, render_report
+    from triage.operations.report import history, render_report
 
     app = opened(ctx)
     path = path or app.settings.folder / NAME

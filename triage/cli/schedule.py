@@ -26,7 +26,7 @@ def command(ctx: click.Context, once: bool) -> None:
         schedule.do_chores()
         schedule.stop()
         return
-    from triage.scheduler import Scheduler
+    from triage.operations.scheduler import Scheduler
 
     ended = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):

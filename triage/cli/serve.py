@@ -22,7 +22,7 @@ def command(ctx: click.Context, host: str | None, port: int | None, pages_only: 
     One process for a whole installation: it fetches, sends, retrains and backs up.
     """
     from triage.cli._listener import beside, listen
-    from triage.scheduler import Scheduler
+    from triage.operations.scheduler import Scheduler
 
     app = opened(ctx, log_level=logging.INFO)
     logging.basicConfig(format="%(asctime)s [%(levelname)s] %(message)s", datefmt="%H:%M:%S")

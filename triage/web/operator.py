@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from triage.domain.protocols import Clock
 from triage.errors import DatabaseError
-from triage.report import history, render_report, report_style
+from triage.operations.report import history, render_report, report_style
 from triage.store import Database
 from triage.web.guard import Guard
 from triage.web.kept import Kept

@@ -13,10 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from triage.delivery.dkim import signer
-from triage.doctor.finding import Check, Level, Seen, not_applicable, ok, red, warning
+from triage.operations.doctor.finding import Check, Level, Seen, not_applicable, ok, red, warning
 
 if TYPE_CHECKING:
-    from triage.doctor.probes import Probes
+    from triage.operations.doctor.probes import Probes
     from triage.settings import MailSettings, Settings
 
 Lookup = Callable[[str, str], tuple[str, ...]]

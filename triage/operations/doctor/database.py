@@ -7,14 +7,23 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from triage import store
-from triage.doctor.finding import Check, Installation, Level, Seen, not_applicable, ok, red, warning
 from triage.errors import ModelError, TriageError
+from triage.operations.doctor.finding import (
+    Check,
+    Installation,
+    Level,
+    Seen,
+    not_applicable,
+    ok,
+    red,
+    warning,
+)
 from triage.store import health
 from triage.store.engine.file_system import network_file_system
 
 if TYPE_CHECKING:
-    from triage.doctor.probes import Probes
     from triage.domain.protocols import Workshop
+    from triage.operations.doctor.probes import Probes
     from triage.store import Database
 
 

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 from triage import store
 from triage.delivery.dkim import KEY_FILE, signer
-from triage.doctor import names
-from triage.doctor.finding import Check, Level, Seen, not_applicable, ok, red, warning
-from triage.doctor.probes import ProbeFailed, Probes, Reply
 from triage.domain.announcement_calendar import announcement_days
-from triage.schedule import SETTLED
+from triage.operations.doctor import dns_records
+from triage.operations.doctor.finding import Check, Level, Seen, not_applicable, ok, red, warning
+from triage.operations.doctor.probes import ProbeFailed, Probes, Reply
+from triage.operations.jobs import SETTLED
 from triage.settings import secret
 from triage.sources.http.client import user_agent
 
@@ -45,7 +45,7 @@ def mail_checks(settings: Settings, probes: Probes) -> list[Check]:
         Check("mail", partial(_handshake, server, probes), "see `host` and `port` in [mail]"),
         Check("sender", partial(_sender, settings, server), "correct `from` in [mail]"),
         Check("signing", partial(_signing, settings), "correct the key, or take it away"),
-        *names.checks(settings, server, probes, here=is_loopback(server.host)),
+        *dns_records.checks(settings, server, probes, here=is_loopback(server.host)),
     ]
 
 

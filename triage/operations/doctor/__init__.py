@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
-from triage.doctor import database, machine, outside
-from triage.doctor.finding import Check, Finding, Installation, Late, Level, Seen
-from triage.doctor.probes import ProbeFailed, Probes, Reply
 from triage.errors import TriageError
+from triage.operations.doctor import database, machine, outside
+from triage.operations.doctor.finding import Check, Finding, Installation, Late, Level, Seen
+from triage.operations.doctor.probes import ProbeFailed, Probes, Reply
 from triage.sources.http.client import user_agent
 
 __all__ = [

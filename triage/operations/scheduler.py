@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from triage.schedule import Schedule
+    from triage.operations.jobs import Schedule
 
 EVERY_S = 60
 ANSWER_EVERY_S = 10

@@ -14,9 +14,9 @@ from functools import partial
 from smtplib import SMTPException
 from ssl import SSLError
 
-from triage.doctor import database, examined, machine, outside
-from triage.doctor.finding import Check, Finding, Installation, Level, Seen
-from triage.doctor.probes import ProbeFailed, Probes
+from triage.operations.doctor import database, examined, machine, outside
+from triage.operations.doctor.finding import Check, Finding, Installation, Level, Seen
+from triage.operations.doctor.probes import ProbeFailed, Probes
 
 GREEN_HOLDS_S = 600.0
 # Whoever has mended something waits no longer than this.

@@ -10,12 +10,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
 
-from triage.doctor.finding import Seen, ok, red, warning
+from triage.operations.doctor.finding import Seen, ok, red, warning
 from triage.settings import SECRET_FILE, secret, signing_secret
 from triage.store import health
 
 if TYPE_CHECKING:
-    from triage.doctor.probes import Probes, Reply
+    from triage.operations.doctor.probes import Probes, Reply
     from triage.settings import Settings
     from triage.store import Database
 
