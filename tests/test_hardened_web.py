@@ -19,7 +19,7 @@ from triage.domain.link_tokens import Purpose
 from triage.domain.records import EventKind
 from triage.store import Database
 from triage.web.app import create_app
-from triage.web.guard import security_headers
+from triage.web.middleware import security_headers
 
 pytestmark = pytest.mark.any_database(
     "what is refused to strangers is refused before anything is stored; test_web_* run on each"

@@ -15,7 +15,7 @@ from tests.web_world import ADDRESS, StillSite, Visitor, World, new_world
 from triage import store
 from triage.domain.records import EventKind, Subscriber, SubscriberState
 from triage.store.tables import sessions, signup_requests
-from triage.web.accounts import CONSENT, LONGEST_FILLING, PREVIEWS_A_MINUTE
+from triage.web.signup import CONSENT, LONGEST_FILLING, PREVIEWS_A_MINUTE
 
 NEW = "new.reader@example.org"
 A_MOMENT = timedelta(seconds=5)

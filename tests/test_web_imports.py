@@ -12,8 +12,8 @@ import pytest
 from tests.web_world import Visitor, World, new_world
 from triage.domain.records import EventKind
 from triage.subscribers.bibliography import entries
-from triage.web.guard import BODY_LIMIT
-from triage.web.imports import LARGEST
+from triage.web.library_upload import LARGEST
+from triage.web.middleware import BODY_LIMIT
 
 LIBRARY = """@misc{a, eprint={2603.00001}, title={Drafts}}
 @misc{b, eprint={2509.12345}, title={One of yarn}, author={Curie, Marie and Lovelace, Ada}}

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.fakes import StoppedClock
-from triage.web.kept import Kept
+from triage.web.cache import Kept
 
 
 def new(clock: StoppedClock, most: int = 1) -> Kept[str]:

@@ -11,7 +11,7 @@ from tests.factories import NOON
 from tests.web_world import Visitor, World, add_papers, new_world, paper_row
 from triage import store
 from triage.domain.records import EventKind
-from triage.web.mine import PAGE
+from triage.web.my_data import PAGE
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.web_world import Client, StillSite
 from triage.cli._listener import beside
 from triage.operations.report import history, render_report
 from triage.store import Database, subscribers
-from triage.web.guard import security_headers
+from triage.web.middleware import security_headers
 from triage.web.operator import create_operator_page
 
 

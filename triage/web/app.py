@@ -19,23 +19,23 @@ from triage.store import Database
 from triage.subscribers.sessions import Sessions
 from triage.subscribers.signup import Enrolment
 from triage.web import (
-    accounts,
-    days,
-    feeds,
-    imports,
-    mine,
-    papers,
+    browse,
+    feed,
+    library_upload,
+    my_data,
+    paper,
     preferences,
+    signup,
     unsubscribe,
-    votes,
+    vote,
 )
 from triage.web import (
     search as searching,
 )
-from triage.web.accounts import PREVIEWS_A_MINUTE
-from triage.web.door import Door
-from triage.web.guard import Guard
-from triage.web.pages import TOO_OLD, Allowance, Desk, Pages, Preview, Site
+from triage.web.context import TOO_OLD, Allowance, Desk, Pages, Preview, Site
+from triage.web.login_cookie import Door
+from triage.web.middleware import Guard
+from triage.web.signup import PREVIEWS_A_MINUTE
 
 log = logging.getLogger("triage.web")
 
@@ -103,16 +103,16 @@ def create_app(
 
     app = _Guarded(
         routes=[
-            *days.routes(desk),
-            *papers.routes(desk),
+            *browse.routes(desk),
+            *paper.routes(desk),
             *searching.routes(desk),
-            *imports.routes(desk),
-            *votes.routes(desk),
+            *library_upload.routes(desk),
+            *vote.routes(desk),
             *unsubscribe.routes(desk),
-            *accounts.routes(desk),
+            *signup.routes(desk),
             *preferences.routes(desk),
-            *mine.routes(desk),
-            *feeds.routes(desk, site),
+            *my_data.routes(desk),
+            *feed.routes(desk, site),
             Route("/style.css", style, methods=["GET"]),
             Route("/healthz", healthz, methods=["GET"]),
         ],

@@ -19,9 +19,9 @@ from triage.domain.protocols import Clock
 from triage.errors import DatabaseError
 from triage.operations.report import history, render_report, report_style
 from triage.store import Database
-from triage.web.guard import Guard
-from triage.web.kept import Kept
-from triage.web.pages import Site
+from triage.web.cache import Kept
+from triage.web.context import Site
+from triage.web.middleware import Guard
 
 FRESH_FOR = timedelta(minutes=1)
 

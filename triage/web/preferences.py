@@ -20,8 +20,8 @@ from triage.subscribers import digest_feed, preferences, subscriptions
 from triage.subscribers.digest_feed import FeedLinks
 from triage.subscribers.erasure import owe_rewriting
 from triage.web import forms
-from triage.web.door import Visit
-from triage.web.pages import Desk, for_reader, form_route
+from triage.web.context import Desk, for_reader, form_route
+from triage.web.login_cookie import Visit
 
 A_WHILE = timedelta(days=30)
 

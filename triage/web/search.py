@@ -20,9 +20,9 @@ from triage.domain.records import Paper
 from triage.domain.search_query import parse, without_diacritics
 from triage.papers.search import Hit
 from triage.store.search import Filters
+from triage.web.cache import Kept
+from triage.web.context import Desk, number
 from triage.web.forms import Form
-from triage.web.kept import Kept
-from triage.web.pages import Desk, number
 
 PAGE: Final = 20
 MOST: Final = 100

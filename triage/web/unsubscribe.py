@@ -9,8 +9,8 @@ from starlette.routing import Route
 
 from triage.domain.link_tokens import Purpose
 from triage.errors import NotFound
+from triage.web.context import Desk, form_route
 from triage.web.forms import Pairs
-from triage.web.pages import Desk, form_route
 
 ONE_CLICK = ("List-Unsubscribe", "One-Click")
 """The field of RFC 8058 section 3.1; the page's own button posts it too."""

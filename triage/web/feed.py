@@ -24,7 +24,7 @@ from triage.domain.paper_ids import upstream_url
 from triage.domain.records import Impression, Slate
 from triage.subscribers import digest_feed
 from triage.subscribers.digest_feed import FeedLinks
-from triage.web.pages import Desk, Site
+from triage.web.context import Desk, Site
 
 # XML 1.0, section 2.2: these cannot stand in a document in any spelling.
 _NO_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -18,8 +18,8 @@ from triage.subscribers import library_import, subscriptions
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.sessions import SESSION
 from triage.subscribers.signup import FORM
-from triage.web import forms, stamps
-from triage.web.pages import Desk, form_route
+from triage.web import form_timestamp, forms
+from triage.web.context import Desk, form_route
 
 # Nobody reads the page and fills it in so fast; nobody leaves it open for so long.
 SHORTEST_FILLING = timedelta(seconds=2)
@@ -50,7 +50,7 @@ def routes(desk: Desk) -> list[Route]:
 
 def _blank(desk: Desk, _: Request) -> Response:
     return _subscribe_page(
-        desk, forms.Form({"hour": "7", "zone": "UTC", "stamp": stamps.new(desk)})
+        desk, forms.Form({"hour": "7", "zone": "UTC", "stamp": form_timestamp.new(desk)})
     )
 
 
@@ -77,10 +77,10 @@ def _subscribe_page(
 
 def _subscribing(desk: Desk, request: Request, fields: forms.Pairs) -> Response:
     form, good = forms.read(fields, FORM)
-    filled_for = stamps.age(desk, form["stamp"])
+    filled_for = form_timestamp.age(desk, form["stamp"])
     if filled_for is None or filled_for >= LONGEST_FILLING or not desk.door.is_ours(request):
         notice = "This page was open for very long. Please press the button once more."
-        form.typed["stamp"] = stamps.new(desk)
+        form.typed["stamp"] = form_timestamp.new(desk)
         return _subscribe_page(desk, form, 422, notice=notice)
     if form["do"] == "preview":
         return _previewed(desk, request, form, good)

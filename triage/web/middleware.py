@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from triage.domain.link_tokens import redact
-from triage.web.door import host_of, is_loopback
+from triage.web.login_cookie import host_of, is_loopback
 
 HEAD_LIMIT = 16 * 1024
 BODY_LIMIT = 64 * 1024

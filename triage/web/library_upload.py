@@ -20,10 +20,10 @@ from triage.errors import ConfigError, NotFound
 from triage.subscribers import library_import, subscriptions
 from triage.subscribers.bibliography.entries import Entry
 from triage.subscribers.library_import import LibraryReport
-from triage.web.door import Visit
+from triage.web.context import Desk, form_route
 from triage.web.forms import Pairs
-from triage.web.guard import BODY_LIMITS
-from triage.web.pages import Desk, form_route
+from triage.web.login_cookie import Visit
+from triage.web.middleware import BODY_LIMITS
 
 PATH: Final = "/import"
 LARGEST: Final = BODY_LIMITS[PATH]

@@ -15,10 +15,10 @@ from triage.domain.link_tokens import Claims, Purpose
 from triage.domain.records import LIKES
 from triage.subscribers import library_import, subscriptions
 from triage.subscribers.bibliography import entries
-from triage.web.door import Visit
+from triage.web.context import Desk, for_reader, form_route, number
 from triage.web.forms import Pairs
-from triage.web.pages import Desk, for_reader, form_route, number
-from triage.web.votes import WORDS
+from triage.web.login_cookie import Visit
+from triage.web.vote import WORDS
 
 MOST_DIGESTS = 60
 PAGE = 50

@@ -28,8 +28,8 @@ from triage.store import Database
 from triage.subscribers import votes
 from triage.subscribers.sessions import Sessions
 from triage.subscribers.signup import Enrolment, network
-from triage.web.door import Door, Visit
 from triage.web.forms import Pairs
+from triage.web.login_cookie import Door, Visit
 
 TOO_OLD = ("error_expired", "error_used")
 """The pages for links whose time is over."""

@@ -21,11 +21,11 @@ from triage.store.papers import Key, Standing
 from triage.subscribers import subscriptions, votes
 from triage.subscribers.bibliography import entries
 from triage.subscribers.bibliography.entries import Liked
-from triage.web.door import Visit
+from triage.web.cache import Kept
+from triage.web.context import Desk, form_route, number
 from triage.web.forms import Pairs
-from triage.web.kept import Kept
-from triage.web.pages import Desk, form_route, number
-from triage.web.votes import WORDS, evidence, vote_tokens
+from triage.web.login_cookie import Visit
+from triage.web.vote import WORDS, evidence, vote_tokens
 
 SIMILAR: Final = 6
 # New ones come at night; to look for them is most of the work for this page.

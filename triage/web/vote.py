@@ -16,9 +16,9 @@ from triage.domain.link_tokens import LIFETIMES, Claims, Purpose
 from triage.domain.records import LIKES, EventKind
 from triage.errors import NotFound
 from triage.subscribers import votes
-from triage.web import stamps
+from triage.web import form_timestamp
+from triage.web.context import Desk, form_route
 from triage.web.forms import Pairs
-from triage.web.pages import Desk, form_route
 
 WINDOW = timedelta(seconds=60)
 Link = tuple[int | None, EventKind]
@@ -119,13 +119,17 @@ def routes(desk: Desk) -> list[Route]:
             impression = desk.impression(claims)
             note(claims)
             return desk.pages.show(
-                "vote", impression=impression, words=WORDS[kind], kind=kind, stamp=stamps.new(desk)
+                "vote",
+                impression=impression,
+                words=WORDS[kind],
+                kind=kind,
+                stamp=form_timestamp.new(desk),
             )
         return act(request, claims, fields.get("stamp", ""))
 
     def act(request: Request, claims: Claims, stamp: str) -> Response:
         n_opened, n_contradicted = note(claims)
-        on_page = stamps.age(desk, stamp)
+        on_page = form_timestamp.age(desk, stamp)
         told = evidence(request) | {
             "on_page_s": None if on_page is None else round(on_page.total_seconds(), 1),
             "links_opened": n_opened,
@@ -145,7 +149,7 @@ def routes(desk: Desk) -> list[Route]:
             impression=recorded.impression,
             words=WORDS[recorded.kind],
             others=others,
-            stamp=stamps.new(desk),
+            stamp=form_timestamp.new(desk),
         )
 
     return [form_route("/v/{token}", vote, vote)]

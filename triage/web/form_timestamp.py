@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from triage.web.pages import Desk
+from triage.web.context import Desk
 
 
 def new(desk: Desk) -> str:

@@ -10,8 +10,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from triage import store
-from triage.web.kept import Kept
-from triage.web.pages import Desk, number
+from triage.web.cache import Kept
+from triage.web.context import Desk, number
 
 PAGE = 50
 TRENDING = 5
