@@ -28,7 +28,7 @@ from benchmarks.figures import SHARED, peak_gib, record, skip
 from tests.biorxiv_server import Preprints
 from tests.emulator import Upstreams
 from triage import store
-from triage.app import open_app
+from triage.app.application import open_app
 
 PAPERS = SHARED / "bench" / "listings-2026" / "papers.jsonl.gz"
 # Every paper of the listings is in one of these.

@@ -20,7 +20,7 @@ ENCODE = """
 import sys
 from datetime import date
 from pathlib import Path
-from triage.app import open_app
+from triage.app.application import open_app
 from triage.ranking.serving.active_models import encode_new, serving
 app = open_app(Path(sys.argv[1]))
 pair = serving(app.database, app.workshop, app.clock, date(2026, 5, 29))

@@ -23,7 +23,7 @@ from playwright.sync_api import Page
 
 from benchmarks.figures import ROOT
 from tests.browser import chromium, log_in
-from triage.app import App, open_app
+from triage.app.application import App, open_app
 from triage.delivery.file_mailers import EmlFolder
 from triage.demo.cast import CAST
 from triage.demo.story import play

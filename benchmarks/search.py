@@ -29,7 +29,7 @@ import numpy as np
 
 from benchmarks.figures import SHARED, peak_gib, record, skip
 from triage import store
-from triage.app import open_app
+from triage.app.application import open_app
 from triage.papers.search import Search
 from triage.ranking.serving.active_models import encode_new, serving
 from triage.sources.files.detect import open_source

@@ -25,7 +25,7 @@ from sqlalchemy import Table, insert
 
 from benchmarks.figures import peak_gib, record
 from triage import store
-from triage.app import App, open_app
+from triage.app.application import App, open_app
 from triage.domain.records import EventKind, Origin, Policy
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.ranking.features import FEATURE_VERSION, FEATURES
@@ -43,7 +43,7 @@ TRAIN = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from triage.app import open_app
+from triage.app.application import open_app
 from triage.training.train import train
 app = open_app(Path(sys.argv[1]))
 report = train(app.database, app.workshop, app.clock)

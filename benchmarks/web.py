@@ -36,7 +36,7 @@ from sqlalchemy import select, update
 from benchmarks.figures import SHARED, record, skip
 from tests.factories import impression, slate
 from triage import store
-from triage.app import App, open_app
+from triage.app.application import App, open_app
 from triage.domain.link_tokens import Claims, Purpose
 from triage.domain.records import EventKind, SubscriberState
 from triage.store.tables import events, impressions, papers, slates

@@ -18,7 +18,7 @@ from aiosmtpd.smtp import SMTP, AuthResult
 from tests import databases
 from tests.factories import NOON
 from tests.fakes import StoppedClock
-from triage.app import App, open_app
+from triage.app.application import App, open_app
 from triage.operations.doctor import Probes, Reply
 
 ARXIV = '[sources.arxiv]\ncategories = ["cs.CL", "cs.LG"]\n'

@@ -53,7 +53,7 @@ def drain(
         again_s: drains again after so many seconds; 0 drains once.
         poisoned: whether messages that say so bring the sender down.
     """
-    from triage import app
+    from triage.app import application
     from triage.clock import SystemClock, seconds_up
     from triage.delivery import recovery
     from triage.delivery.outbox import Outbox
@@ -80,8 +80,8 @@ def drain(
             open_database(url),
             _Poisoned(mailer) if poisoned else mailer,
             Clock(),
-            owner=app._this_process(),
-            is_gone=app._is_gone,
+            owner=application._this_process(),
+            is_gone=application._is_gone,
             rules=Rules(
                 ambiguous=Ambiguous.HOLD if mode == "hold" else Ambiguous.RESEND,
                 connections=connections,
@@ -152,11 +152,12 @@ def schedule(*, url: str, lease_s: float, ahead_s: float, last_day: str) -> None
     """Queue one day after the other for everybody, while the lease is held."""
     from sqlalchemy import func, select
 
-    from triage import app, store
+    from triage import store
+    from triage.app import application
     from triage.store import open_database
     from triage.store.tables import slates
 
-    database, owner = open_database(url), app._this_process()
+    database, owner = open_database(url), application._this_process()
     with database.read() as conn:
         readers = store.subscribers.everyone(conn)
     while True:
@@ -200,7 +201,7 @@ def _serve() -> None:
     import importlib
 
     # What a child needs is loaded once.
-    import triage.app
+    import triage.app.application
     import triage.delivery.outbox
     import triage.delivery.smtp
     import triage.digest.nightly

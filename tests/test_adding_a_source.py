@@ -16,8 +16,9 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from tests import databases
-from triage import settings, upstreams
-from triage.app import initialise, open_app
+from triage import settings
+from triage.app import live_sources
+from triage.app.application import initialise, open_app
 
 # The source is found under its name; recorded answers lie beside the test.
 CONFTEST = """
@@ -116,7 +117,7 @@ def test_the_shown_composition_makes_the_source(
         app = open_app(config)
         chemlist = SimpleNamespace(**tomllib.loads(shown["toml"][0])["sources"]["chemlist"])
         chemlist.enabled = True
-        scope = vars(upstreams) | {
+        scope = vars(live_sources) | {
             "wanted": SimpleNamespace(chemlist=chemlist),
             "ChemList": vars(module)["ChemList"],
             "on": None,

@@ -66,7 +66,7 @@ def test_who_ends_the_program_waits_for_it() -> None:
 def test_the_scheduler_trains_so(tmp_path: Path) -> None:
     from tests import databases
     from tests.fakes import StoppedClock
-    from triage.app import initialise, open_app
+    from triage.app.application import initialise, open_app
 
     database = databases.new_database(tmp_path)
     url = database.engine.url.render_as_string(hide_password=False)

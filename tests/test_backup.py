@@ -22,7 +22,7 @@ from tests.guarantees import Guarantee
 from tests.installation import add_reader, empty_slate, queue, rows
 from tests.mail_rig import fill
 from triage import store
-from triage.app import App, open_app
+from triage.app.application import App, open_app
 from triage.cli import cli
 from triage.delivery.audit import audit
 from triage.delivery.outbox import DrainReport, Outbox

@@ -23,7 +23,7 @@ from tests.installation import add_reader, empty_slate, installed, queue, rows
 from tests.mail_servers import inbox, script
 from tests.web_world import everything
 from triage import store
-from triage.app import App, initialise, open_app
+from triage.app.application import App, initialise, open_app
 from triage.cli import cli
 from triage.delivery.bounces import intake as bounce_intake
 from triage.delivery.bounces.classify import Kind

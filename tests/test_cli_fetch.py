@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from tests import databases
 from tests.biorxiv_server import Preprints
 from tests.emulator import Fault, Upstreams
-from triage.app import App, initialise, open_app
+from triage.app.application import App, initialise, open_app
 from triage.cli import cli
 from triage.errors import ConfigError
 

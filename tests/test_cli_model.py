@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tests.factories import NOON
 from triage import store
-from triage.app import open_app
+from triage.app.application import open_app
 from triage.cli import cli
 
 CARD = {

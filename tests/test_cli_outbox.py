@@ -13,7 +13,7 @@ from tests.doctor_world import installation
 from tests.installation import rows
 from tests.mail_rig import fill, message_id
 from triage import store
-from triage.app import App, open_app
+from triage.app.application import App, open_app
 from triage.cli import cli
 from triage.clock import SystemClock
 from triage.domain.records import MessageState as State

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.installation import fetched, take_in
-from triage.app import open_app
+from triage.app.application import open_app
 from triage.cli import cli
 
 ABSTRACT = (

@@ -16,7 +16,7 @@ from tests.factories import DAY
 from tests.fakes import StoppedClock
 from tests.installation import add_papers
 from tests.topics import literature
-from triage.app import open_app
+from triage.app.application import open_app
 from triage.cli import cli
 from triage.errors import NotFound
 from triage.ranking.serving.active_models import encode_new, serving

@@ -13,7 +13,7 @@ from bs4 import BeautifulSoup
 
 from tests.web_world import Client, everything
 from triage import store
-from triage.app import App, open_app
+from triage.app.application import App, open_app
 from triage.demo.story import play
 from triage.digest.message import HEADERS
 

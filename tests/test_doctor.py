@@ -20,7 +20,7 @@ from tests.factories import DAY, NOON
 from tests.installation import add_reader
 from tests.web_world import everything
 from triage import store
-from triage.app import App, open_app
+from triage.app.application import App, open_app
 from triage.cli import cli
 from triage.domain.records import Verdict
 from triage.domain.source_records import SourceDay

@@ -15,7 +15,7 @@ from tests.fakes import FakeMailer
 from tests.guarantees import Guarantee
 from tests.installation import add_papers, add_reader, empty_slate, queue, rows
 from tests.mail_servers import inbox
-from triage.app import App
+from triage.app.application import App
 from triage.cli import cli
 from triage.delivery.preflight import SET_UP
 from triage.operations.doctor import ProbeFailed, Reply

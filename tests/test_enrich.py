@@ -20,7 +20,7 @@ from tests.fakes import StoppedClock
 from tests.installation import fetched, installed, rows, stored_papers, take_in, unnamed
 from tests.scholars import Scholars
 from triage import store
-from triage.app import initialise, open_app
+from triage.app.application import initialise, open_app
 from triage.cli import cli
 from triage.clock import SystemClock
 from triage.domain.protocols import Enricher

@@ -17,6 +17,7 @@ from tests.factories import NOON
 from tests.fakes import FakeMailer, StoppedClock
 from tests.guarantees import Guarantee
 from triage import store
+from triage.app.account_mail import composer
 from triage.delivery.audit import audit
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import Rules, SenderContext
@@ -24,7 +25,6 @@ from triage.digest.message import part_of
 from triage.domain.link_tokens import Keyring
 from triage.domain.records import OutgoingMessage, Subscriber, SubscriberState
 from triage.errors import ConfigError, NotFound, TokenError, TokenExpired
-from triage.notes import composer
 from triage.settings import MailSettings, Settings, Site
 from triage.store import Database
 from triage.store.tables import messages, metadata, signup_requests

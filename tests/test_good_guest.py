@@ -24,7 +24,7 @@ import pytest
 
 from tests import databases
 from tests.guarantees import Guarantee
-from triage.app import _is_gone, _this_process
+from triage.app.application import _is_gone, _this_process
 from triage.clock import SystemClock
 from triage.domain.request_limits import Rules
 from triage.errors import SourceError

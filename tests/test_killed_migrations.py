@@ -16,7 +16,7 @@ from tests.fakes import FakeMailer, StoppedClock
 from tests.guarantees import Guarantee
 from tests.migrating import MADE_UP, PAST, add_migration, content, fill_old, shape
 from tests.senders import forking
-from triage.app import open_app
+from triage.app.application import open_app
 from triage.cli import cli
 from triage.delivery.audit import audit
 from triage.domain.records import MessageState

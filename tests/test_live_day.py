@@ -18,7 +18,7 @@ from tests import databases
 from tests.emulator import Fault, Upstreams
 from tests.mail_servers import CERTIFICATE, PASSWORD, USER, inbox
 from triage import store
-from triage.app import App, initialise, open_app
+from triage.app.application import App, initialise, open_app
 from triage.cli import cli
 from triage.demo.story import PAPERS
 from triage.digest.message import part_of

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.installation import rows
-from triage.app import initialise, open_app
+from triage.app.application import initialise, open_app
 from triage.resources import example_config
 
 

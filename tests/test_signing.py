@@ -16,10 +16,10 @@ from tests.doctor_world import NAMES, Server, installation, mailing, well
 from tests.factories import NOON
 from tests.fixtures import DATA
 from tests.guarantees import Guarantee
+from triage.app.account_mail import composer
 from triage.delivery.dkim import Signer, signer
 from triage.digest.message import HEADERS, verify
 from triage.errors import ConfigError, MessageError
-from triage.notes import composer
 from triage.operations.doctor import Finding, Level, examine
 from triage.settings import load_settings
 from triage.subscribers.signup import Note, NoteKind

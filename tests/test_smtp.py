@@ -19,7 +19,7 @@ from tests.doctor_world import installation
 from tests.factories import slate, subscriber
 from tests.installation import add_reader, empty_slate, queue, rows
 from tests.mail_servers import DROP, HANG, PASSWORD, USER, client_tls, inbox, script
-from triage.app import open_app
+from triage.app.application import open_app
 from triage.cli import cli
 from triage.clock import SystemClock
 from triage.delivery.smtp import COOL_S, IDLE_S, SmtpMailer, SmtpServer

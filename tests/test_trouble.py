@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from sqlalchemy import event
 
 from triage import store
-from triage.app import App, initialise, open_app
+from triage.app.application import App, initialise, open_app
 from triage.cli import cli
 from triage.demo.story import DAY_ONE, PAPERS
 from triage.errors import DatabaseError

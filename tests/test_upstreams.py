@@ -15,7 +15,7 @@ from tests import databases
 from tests.biorxiv_server import Preprints
 from tests.emulator import Upstreams as Servers
 from tests.fakes import StoppedClock
-from triage.app import App, initialise, open_app
+from triage.app.application import App, initialise, open_app
 from triage.domain.protocols import Source
 from triage.errors import SourceError
 from triage.sources.http.client import Gate

@@ -20,6 +20,7 @@ from tests.databases import new_database
 from tests.factories import DAY, NOON, impression, slate, subscriber
 from tests.fakes import StoppedClock
 from triage import store
+from triage.app.account_mail import composer
 from triage.digest.links import digest_links
 from triage.digest.message import build_digest, part_of
 from triage.digest.render import render_digest
@@ -35,7 +36,6 @@ from triage.domain.records import (
     Subscriber,
     SubscriberState,
 )
-from triage.notes import composer
 from triage.settings import MailSettings, Settings, Site
 from triage.store import Database
 from triage.store.tables import metadata

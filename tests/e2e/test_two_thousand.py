@@ -18,7 +18,7 @@ from tests.e2e.postfix import PASSWORD, USER, Postfix, postfix
 from tests.factories import subscriber
 from tests.mail_servers import CERTIFICATE
 from triage import store
-from triage.app import App, initialise, open_app
+from triage.app.application import App, initialise, open_app
 from triage.delivery import postfix_log
 from triage.demo.story import PAPERS
 from triage.domain.records import Frequency

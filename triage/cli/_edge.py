@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import structlog
 
-from triage.app import open_app
+from triage.app.application import open_app
 from triage.domain.protocols import silent
 from triage.errors import ConfigError
 
 if TYPE_CHECKING:
-    from triage.app import App
+    from triage.app.application import App
     from triage.domain.protocols import Progress
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -14,7 +14,7 @@ from triage.cli._edge import PARTLY_DONE, json_option, opened, show
 from triage.errors import ConfigError, TriageError
 
 if TYPE_CHECKING:
-    from triage.app import App
+    from triage.app.application import App
 
 KINDS = (
     "hard soft policy notice complaint auto_reply unsubscribe unknown forged".split()

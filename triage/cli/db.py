@@ -11,7 +11,7 @@ from triage.cli._edge import PARTLY_DONE, opened
 from triage.errors import DatabaseError, SchemaError
 
 if TYPE_CHECKING:
-    from triage.app import App
+    from triage.app.application import App
 
 
 @click.group("db")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from triage.app import initialise
+from triage.app.application import initialise
 from triage.resources import example_config
 
 

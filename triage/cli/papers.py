@@ -12,7 +12,7 @@ from triage.cli._edge import PARTLY_DONE, json_option, opened, parse_date, progr
 from triage.errors import NotFound, SourceError
 
 if TYPE_CHECKING:
-    from triage.app import App
+    from triage.app.application import App
 
 REASONS_SHOWN = 5
 

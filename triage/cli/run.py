@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from triage.app import LONGEST_FETCH
+from triage.app.application import LONGEST_FETCH
 from triage.cli._edge import PARTLY_DONE, opened, parse_date, progress_bar
 
 if TYPE_CHECKING:
-    from triage.app import App
+    from triage.app.application import App
     from triage.domain.records import Subscriber
 
 

@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from triage import store
-from triage.app import App, initialise, open_app
+from triage.app.application import App, initialise, open_app
 from triage.delivery.file_mailers import EmlFolder
 from triage.demo.cast import CAST, Character
 from triage.digest.links import digest_links

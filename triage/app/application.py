@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.types import ASGIApp
 
+    from triage.app.live_sources import Upstreams
     from triage.delivery.bounces.intake import Intake
     from triage.delivery.dkim import Signer
     from triage.delivery.outbox import Outbox
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from triage.ranking.serving.ranker import DigestRules
     from triage.store import Database
     from triage.subscribers.signup import Enrolment
-    from triage.upstreams import Upstreams
 
 CONFIG_NAME = "triage.toml"
 # No digest waits longer for one source; what does not come in time is asked for again later.
@@ -125,7 +125,7 @@ class App:
     @cached_property
     def upstreams(self) -> Upstreams:
         """The sources and enrichers that are switched on, with their gates."""
-        from triage.upstreams import Upstreams
+        from triage.app.live_sources import Upstreams
 
         return Upstreams(
             self.settings, self.clock, lambda: self.database, owner=_this_process, is_gone=_is_gone
@@ -310,7 +310,7 @@ class App:
 
     @cached_property
     def enrolment(self) -> Enrolment:
-        from triage.notes import composer
+        from triage.app.account_mail import composer
         from triage.subscribers.signup import Enrolment
 
         return Enrolment(
