@@ -24,9 +24,9 @@ from playwright.sync_api import Page
 from benchmarks.figures import ROOT
 from tests.browser import chromium, log_in
 from triage.app.application import App, open_app
+from triage.cli.demo.cast import CAST
+from triage.cli.demo.story import play
 from triage.delivery.file_mailers import EmlFolder
-from triage.demo.cast import CAST
-from triage.demo.story import play
 
 SCREENS = ROOT / "docs" / "screens"
 SIZES = {390: 844, 1200: 760}

@@ -14,7 +14,7 @@ from bs4 import BeautifulSoup
 from tests.web_world import Client, everything
 from triage import store
 from triage.app.application import App, open_app
-from triage.demo.story import play
+from triage.cli.demo.story import play
 from triage.digest.message import HEADERS
 
 pytestmark = pytest.mark.any_database("the demo has a database of its own, a file")

@@ -20,7 +20,7 @@ from tests import databases
 from tests.senders import Senders, forking
 from triage import store
 from triage.app.application import App, initialise, open_app
-from triage.demo.story import PAPERS
+from triage.cli.demo.story import PAPERS
 from triage.domain.crash_points import BEFORE_THE_DOT, POINTS
 from triage.domain.protocols import silent
 from triage.domain.records import EventKind, Frequency, MessageState, Policy, SubscriberState

@@ -37,7 +37,7 @@ from tests.test_train import WORDS, show_and_hear, taste
 from tests.web_world import StillSite, new_enrolment
 from tests.writers import acknowledged
 from triage import store
-from triage.cli._edge import settle
+from triage.cli.app_context import settle
 from triage.clock import SystemClock
 from triage.delivery.outbox import Outbox
 from triage.delivery.preflight import warn_of_old_sqlite

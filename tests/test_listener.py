@@ -15,14 +15,14 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from triage.cli import _listener
+from triage.cli import http_server
 
 
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
-    monkeypatch.setattr(_listener, "MOST_CONNECTIONS", 4)
+    monkeypatch.setattr(http_server, "MOST_CONNECTIONS", 4)
     app = Starlette(routes=[Route("/", lambda _: PlainTextResponse("here"))])
-    options = _listener._options(app, "127.0.0.1", 0)
+    options = http_server._options(app, "127.0.0.1", 0)
     server = uvicorn.Server(
         uvicorn.Config(**options | {"log_level": "critical", "timeout_keep_alive": 0.3})
     )

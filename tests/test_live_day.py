@@ -20,7 +20,7 @@ from tests.mail_servers import CERTIFICATE, PASSWORD, USER, inbox
 from triage import store
 from triage.app.application import App, initialise, open_app
 from triage.cli import cli
-from triage.demo.story import PAPERS
+from triage.cli.demo.story import PAPERS
 from triage.digest.message import part_of
 from triage.domain.records import Verdict
 from triage.subscribers.preferences import SubscriberPreferences

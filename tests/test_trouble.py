@@ -16,7 +16,7 @@ from sqlalchemy import event
 from triage import store
 from triage.app.application import App, initialise, open_app
 from triage.cli import cli
-from triage.demo.story import DAY_ONE, PAPERS
+from triage.cli.demo.story import DAY_ONE, PAPERS
 from triage.errors import DatabaseError
 from triage.papers.ingest import ingest
 from triage.resources import example_config

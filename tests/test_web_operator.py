@@ -15,7 +15,7 @@ from tests.fakes import StoppedClock
 from tests.installation import installed, rows
 from tests.report_world import NOW, grow
 from tests.web_world import Client, StillSite
-from triage.cli._listener import beside
+from triage.cli.http_server import beside
 from triage.operations.report import history, render_report
 from triage.store import Database, subscribers
 from triage.web.middleware import security_headers

@@ -20,7 +20,7 @@ import httpx
 from tests.installation import rows
 from tests.senders import sink, taken
 from triage.app.application import initialise
-from triage.demo.story import DAY_TWO, PAPERS
+from triage.cli.demo.story import DAY_TWO, PAPERS
 from triage.resources import example_config
 from triage.store import Database, open_database
 

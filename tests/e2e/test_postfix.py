@@ -21,7 +21,7 @@ from tests.emulator import Upstreams
 from tests.mail_servers import CERTIFICATE
 from tests.test_live_day import CATEGORIES, DAY, records
 from triage.app.application import initialise, open_app
-from triage.demo.story import PAPERS
+from triage.cli.demo.story import PAPERS
 from triage.resources import example_config
 from triage.store.tables import message_bodies, messages
 from triage.subscribers.preferences import SubscriberPreferences

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests import postgres
 from tests.browser import chromium_for_tests, log_in, path_in
 from tests.e2e.site import ROOT, Site, installed
-from triage.demo.story import DAY_TWO
+from triage.cli.demo.story import DAY_TWO
 
 AXE = ROOT / "var" / "axe" / "axe.min.js"
 INTERESTS = "Large language models and how to make them reason"

@@ -19,8 +19,8 @@ from tests.factories import subscriber
 from tests.mail_servers import CERTIFICATE
 from triage import store
 from triage.app.application import App, initialise, open_app
+from triage.cli.demo.story import PAPERS
 from triage.delivery import postfix_log
-from triage.demo.story import PAPERS
 from triage.domain.records import Frequency
 from triage.resources import example_config
 from triage.store.tables import message_bodies, messages

@@ -12,7 +12,7 @@ from triage import __version__
 from triage.errors import TriageError
 
 COMMANDS = {
-    "demo": ("triage.cli.demo", "Show the whole loop on bundled papers."),
+    "demo": ("triage.cli.demo.command", "Show the whole loop on bundled papers."),
     "init": ("triage.cli.init", "Write a config file and secrets, and make the database."),
     "doctor": ("triage.cli.doctor", "Check everything that a digest needs."),
     "audit": ("triage.cli.audit", "Prove that every digest that was due is accounted for."),

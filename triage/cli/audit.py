@@ -6,7 +6,7 @@ import json
 
 import click
 
-from triage.cli._edge import json_option, opened, show
+from triage.cli.app_context import json_option, opened, show
 
 NEWEST = 14
 FEW = 20

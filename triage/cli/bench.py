@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from triage.cli._edge import progress_bar
+from triage.cli.app_context import progress_bar
 
 
 @click.group("bench")

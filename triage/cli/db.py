@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from triage.cli._edge import PARTLY_DONE, opened
+from triage.cli.app_context import PARTLY_DONE, opened
 from triage.errors import DatabaseError, SchemaError
 
 if TYPE_CHECKING:

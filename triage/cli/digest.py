@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from triage.cli._edge import json_option, opened, parse_date, show
+from triage.cli.app_context import json_option, opened, parse_date, show
 from triage.errors import NotFound
 
 date_option = click.option("--date", "on", callback=parse_date, help="Today if left out.")

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from triage.cli._edge import json_option, opened, show
+from triage.cli.app_context import json_option, opened, show
 
 
 @click.command("doctor")

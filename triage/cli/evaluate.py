@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from triage.cli._edge import (
+from triage.cli.app_context import (
     json_option,
     opened,
     options,

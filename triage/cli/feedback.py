@@ -6,7 +6,7 @@ from typing import TextIO
 
 import click
 
-from triage.cli._edge import PARTLY_DONE, json_option, opened, show
+from triage.cli.app_context import PARTLY_DONE, json_option, opened, show
 
 
 @click.group("feedback")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from triage.cli._edge import PARTLY_DONE, json_option, opened, parse_date, progress_bar, show
+from triage.cli.app_context import PARTLY_DONE, json_option, opened, parse_date, progress_bar, show
 from triage.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TextIO
 
 import click
 
-from triage.cli._edge import PARTLY_DONE, opened
+from triage.cli.app_context import PARTLY_DONE, opened
 from triage.errors import ConfigError
 
 SHOWN = 20

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from triage.cli._edge import json_option, opened, show
+from triage.cli.app_context import json_option, opened, show
 from triage.errors import NotFound
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from triage.cli._edge import PARTLY_DONE, json_option, opened, show
+from triage.cli.app_context import PARTLY_DONE, json_option, opened, show
 from triage.domain.records import MessageState
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from triage.cli._edge import PARTLY_DONE, json_option, opened, parse_date, progress_bar, show
+from triage.cli.app_context import PARTLY_DONE, json_option, opened, parse_date, progress_bar, show
 from triage.errors import NotFound, SourceError
 
 if TYPE_CHECKING:

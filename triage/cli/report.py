@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from triage.cli._edge import opened, write_page
+from triage.cli.app_context import opened, write_page
 
 NAME = "triage-report.html"
 

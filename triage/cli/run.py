@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from triage.app.application import LONGEST_FETCH
-from triage.cli._edge import PARTLY_DONE, opened, parse_date, progress_bar
+from triage.cli.app_context import PARTLY_DONE, opened, parse_date, progress_bar
 
 if TYPE_CHECKING:
     from triage.app.application import App

@@ -8,7 +8,7 @@ import threading
 
 import click
 
-from triage.cli._edge import opened, settle
+from triage.cli.app_context import opened, settle
 
 
 @click.command("schedule")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from triage.cli._edge import json_option, opened, options, parse_date, show
+from triage.cli.app_context import json_option, opened, options, parse_date, show
 
 if TYPE_CHECKING:
     from triage.papers.search import Hit

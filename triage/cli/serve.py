@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import click
 
-from triage.cli._edge import opened, settle
+from triage.cli.app_context import opened, settle
 
 
 @click.command("serve")
@@ -21,7 +21,7 @@ def command(ctx: click.Context, host: str | None, port: int | None, pages_only: 
 
     One process for a whole installation: it fetches, sends, retrains and backs up.
     """
-    from triage.cli._listener import beside, listen
+    from triage.cli.http_server import beside, listen
     from triage.operations.scheduler import Scheduler
 
     app = opened(ctx, log_level=logging.INFO)

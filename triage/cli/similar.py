@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from triage.cli._edge import opened
+from triage.cli.app_context import opened
 from triage.cli.search import filter_options, show_hits
 from triage.errors import NotFound
 

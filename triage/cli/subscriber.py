@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from triage.cli import library
-from triage.cli._edge import json_option, opened, options, parse_date, show
+from triage.cli.app_context import json_option, opened, options, parse_date, show
 from triage.domain.records import Detail, Frequency
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

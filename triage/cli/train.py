@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from triage.cli._edge import opened
+from triage.cli.app_context import opened
 
 
 @click.command("train")

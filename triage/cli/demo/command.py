@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from triage.cli._edge import log_to_stderr
+from triage.cli.app_context import log_to_stderr
 
 
 @click.command("demo")
@@ -17,7 +17,7 @@ def command() -> None:
 
     Needs no config and no network. Writes ./var/demo, which it makes anew, and ends by itself.
     """
-    from triage.demo.story import play
+    from triage.cli.demo.story import play
 
     log_to_stderr(logging.ERROR)
     play(Path("var") / "demo", click.echo, program=sys.argv[0])

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from triage import store
 from triage.app.application import App, initialise, open_app
+from triage.cli.demo.cast import CAST, Character
 from triage.delivery.file_mailers import EmlFolder
-from triage.demo.cast import CAST, Character
 from triage.digest.links import digest_links
 from triage.digest.message import part_of
 from triage.domain.link_tokens import Purpose
