@@ -44,7 +44,7 @@ class Zotero:
         self._secret = {"Zotero-API-Version": "3", "Zotero-API-Key": key}
 
     def library(self) -> str:
-        """Return the records as one JSON list, as `triage.subscribers.bibliography.entries` reads it.
+        """Return the records as one JSON list, as `subscribers.bibliography` reads it.
 
         Raises:
             SourceError: there was no usable answer, or the key does not open the library.

@@ -6,10 +6,10 @@ value decomposition (Deerwester et al. 1990), found by random projection with a 
 Martinsson & Tropp 2011) and half whitened. Reading words is done here and not by scikit-learn's
 vectoriser, because it is four times faster and because the fitted state is then nothing but arrays
 and words. The third vector knows more: latent dimensions and a sentence encoder's side by side,
-stretched where papers of one author agree (`triage.ranking.encoder.author_metric`), so that what sets two fields apart
+stretched where papers of one author agree (`author_metric`), so that what sets two fields apart
 counts more than what two papers of one field differ in. Beside it comes a map by which titles are
 near their abstracts, and of both the main directions are kept; where readers are many, these are
-moved so that what one reader likes is near (`triage.ranking.encoder.contrastive`). What a vector has learned from
+moved so that what one reader likes is near (`contrastive`). What a vector has learned from
 looks better by it than what comes; so there is another, of the likes of papers listed before a
 certain day, by which a ranker can learn from later days what such a vector is worth.
 
