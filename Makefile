@@ -23,9 +23,9 @@ AXE := axe-core@4.14.1
 AXE_SHA512 := e63e659f9806d7ae5bd40899043b0871a5062c5442b01b3f1a3edf5eaf50bf5c3a7104a72463293b4ad1b77c661a0d4e40e850dec89de9d6ece70a8c13a9af17
 
 # What stores something, but for the tests that look for the database in a file.
-ON_POSTGRESQL = $$(grep -lE '^from tests(\.| import )(databases|installation|postgres|web_world)\b' \
-	tests/test_*.py | xargs grep -L doctor_world) --deselect \
-	tests/test_report.py::test_the_command_writes_one_file_beside_the_config_or_where_it_is_told
+ON_POSTGRESQL = $$(grep -rlE '^from tests\.support(\.| import (.*, )?)(databases|installation|postgres|web_world)\b' \
+	--include='test_*.py' --exclude-dir=e2e tests | xargs grep -L doctor_world) --deselect \
+	tests/operations/test_report.py::test_the_command_writes_one_file_beside_the_config_or_where_it_is_told
 
 .PHONY: help demo test test-postgresql lint types imports migration-check e2e reliability reliability-data reliability-links reliability-mail reliability-sources bench format lock servers clean
 
@@ -54,34 +54,34 @@ imports: .venv/dev.stamp ## check that imports point one way
 	@echo "lint-imports" && $(BIN)/lint-imports --no-logo
 
 migration-check: .venv/dev.stamp ## check that migrations make exactly the tables (also a part of `test`)
-	@$(BIN)/python -m pytest tests/test_migrations.py
+	@$(BIN)/python -m pytest tests/store/test_migrations.py
 
 reliability-mail: .venv/dev.stamp ## run the long forms of the tests of mail, at most an hour
-	@$(BIN)/python -m pytest --full tests/test_mail.py tests/test_strangers_text.py tests/test_render.py \
-		tests/test_bounces.py tests/test_doctor_names.py tests/test_doctor_gate.py tests/test_clock_changes.py \
-		tests/test_notes_first.py tests/test_signing.py \
-		tests/test_safe_links.py::test_one_click_unsubscribes_and_nothing_less_does
-	@$(BIN)/python -m pytest --full tests/test_nothing_lost.py tests/test_one_digest.py tests/test_retries.py \
-		tests/test_smtp_answers.py tests/test_poison.py tests/test_pace.py tests/test_last_look.py tests/test_many_senders.py
-	@$(BIN)/python -m pytest --full --database=postgresql tests/test_nothing_lost.py tests/test_one_digest.py
+	@$(BIN)/python -m pytest --full tests/digest/test_message.py tests/reliability/test_strangers_text.py tests/digest/test_render.py \
+		tests/delivery/bounces/test_intake.py tests/operations/doctor/test_dns_records.py tests/operations/doctor/test_before_sending.py tests/reliability/test_clock_changes.py \
+		tests/reliability/test_notes_first.py tests/delivery/test_dkim.py \
+		tests/reliability/test_safe_links.py::test_one_click_unsubscribes_and_nothing_less_does
+	@$(BIN)/python -m pytest --full tests/reliability/test_nothing_lost.py tests/reliability/test_one_digest.py tests/reliability/test_retries.py \
+		tests/reliability/test_smtp_answers.py tests/reliability/test_poison.py tests/delivery/test_rate_limits.py tests/reliability/test_last_look.py tests/reliability/test_many_senders.py
+	@$(BIN)/python -m pytest --full --database=postgresql tests/reliability/test_nothing_lost.py tests/reliability/test_one_digest.py
 
 reliability-links: .venv/dev.stamp ## run the long forms of the tests of links, accounts and pages, at most an hour
-	@$(BIN)/python -m pytest --full tests/test_safe_links.py tests/test_hardened_web.py tests/test_enrolment.py \
-		tests/test_durable_votes.py tests/test_notes_first.py tests/test_trusted_votes.py \
-		tests/test_any_input.py tests/test_lives.py
+	@$(BIN)/python -m pytest --full tests/reliability/test_safe_links.py tests/reliability/test_hardened_web.py tests/subscribers/test_signup.py \
+		tests/reliability/test_durable_votes.py tests/reliability/test_notes_first.py tests/reliability/test_trusted_votes.py \
+		tests/reliability/test_any_input.py tests/reliability/test_lives.py
 
 reliability: reliability-sources reliability-mail reliability-links reliability-data .venv/dev.stamp ## run the long forms of the tests that have one
-	@$(BIN)/python -m pytest --full tests/test_schedule.py tests/test_train.py tests/test_simulate.py
+	@$(BIN)/python -m pytest --full tests/operations/test_jobs.py tests/training/test_train.py tests/training/test_simulate.py
 
 reliability-sources: .venv/dev.stamp ## run the long forms of those about sources and their days
-	@$(BIN)/python -m pytest --full tests/test_good_guest.py tests/test_proved_days.py tests/test_downtime.py \
-		tests/test_idempotent_ingest.py tests/test_drift.py tests/test_hostile_answers.py \
-		tests/test_private_addresses.py tests/test_honest_days.py
+	@$(BIN)/python -m pytest --full tests/reliability/test_good_guest.py tests/reliability/test_proved_days.py tests/reliability/test_downtime.py \
+		tests/reliability/test_idempotent_ingest.py tests/reliability/test_drift.py tests/reliability/test_hostile_answers.py \
+		tests/reliability/test_private_addresses.py tests/reliability/test_honest_days.py
 
 reliability-data: .venv/dev.stamp ## run the long forms of the tests of books, back-ups, disks and upgrades
-	@$(BIN)/python -m pytest --full tests/test_audit.py tests/test_backup.py tests/test_durable.py \
-		tests/test_full_disk.py tests/test_killed_migrations.py tests/test_retention.py tests/test_dossier.py
-	@$(BIN)/python -m pytest --full --database=postgresql tests/test_audit.py tests/test_killed_migrations.py
+	@$(BIN)/python -m pytest --full tests/delivery/test_audit.py tests/operations/test_backup.py tests/reliability/test_durable.py \
+		tests/reliability/test_full_disk.py tests/reliability/test_killed_migrations.py tests/delivery/test_retention.py tests/subscribers/test_data_export.py
+	@$(BIN)/python -m pytest --full --database=postgresql tests/delivery/test_audit.py tests/reliability/test_killed_migrations.py
 
 e2e: servers .venv/dev.stamp var/axe/axe.min.js ## run the tests that need system packages, and fail without those
 	@CI=true $(BIN)/python -m pytest tests/e2e

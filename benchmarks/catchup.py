@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import SHARED, peak_gib, record, skip
-from tests.biorxiv_server import Preprints
-from tests.emulator import Upstreams
+from tests.support.biorxiv_server import Preprints
+from tests.support.emulator import Upstreams
 from triage import store
 from triage.app.application import open_app
 

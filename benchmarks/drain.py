@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.figures import record, skip
-from tests.mail_rig import fill
+from tests.support.mail_rig import fill
 from triage.clock import SystemClock, seconds_up
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import Rules, SenderContext

@@ -12,8 +12,8 @@ import statistics
 import time
 
 from benchmarks.figures import record
-from tests.digests import digest
-from tests.factories import impression, paper, slate
+from tests.support.digests import digest
+from tests.support.factories import impression, paper, slate
 
 N_PAPERS = 10
 N_ROUNDS = 300

@@ -22,7 +22,7 @@ import uvicorn
 from playwright.sync_api import Page
 
 from benchmarks.figures import ROOT
-from tests.browser import chromium, log_in
+from tests.support.browser import chromium, log_in
 from triage.app.application import App, open_app
 from triage.cli.demo.cast import CAST
 from triage.cli.demo.story import play

@@ -34,7 +34,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from benchmarks.figures import SHARED, record, skip
-from tests.factories import impression, slate
+from tests.support.factories import impression, slate
 from triage import store
 from triage.app.application import App, open_app
 from triage.domain.link_tokens import Claims, Purpose

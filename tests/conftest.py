@@ -13,7 +13,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 
-from tests import databases, fixtures, guarantees
+from tests.support import databases, fixtures, guarantees
 from triage.ranking.encoder import text_encoder
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it

@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy
 import pytest
 
+from tests.support.paths import ROOT
 from triage import __version__
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.paths import ROOT
+
 CODE = sorted([*ROOT.glob("triage/**/*.py"), *ROOT.glob("migrations/**/*.py")])
 PYTHON = sorted([*CODE, *ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/**/*.py")])
 REQUIREMENTS = sorted(ROOT.glob("requirements/*.txt"))

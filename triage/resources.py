@@ -8,12 +8,8 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from triage.errors import TriageError
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 _PACKAGE = Path(__file__).resolve().parent
 _INCOMPLETE = "{} is missing from this installation. Install triage again."
@@ -26,25 +22,6 @@ def templates_dir() -> Path:
         TriageError: the installation is incomplete.
     """
     return _find("templates")
-
-
-def templates(folder: str = "", *, autoescape: bool = True, **options: Any) -> Environment:
-    """Return a Jinja environment on a folder of the templates.
-
-    A name that is not defined is an error, and HTML is escaped unless `autoescape` is False.
-    `options` are Jinja's.
-
-    Raises:
-        TriageError: the installation is incomplete.
-    """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(templates_dir() / folder),
-        autoescape=autoescape,  # noqa: S701 - text/plain has no markup to escape into
-        undefined=StrictUndefined,
-        **{"trim_blocks": True, "lstrip_blocks": True} | options,
-    )
 
 
 def write_synced(path: Path, content: bytes, mode: int = 0o600) -> None:

@@ -25,7 +25,7 @@ from typing import NoReturn
 
 import pytest
 
-from tests.mail_servers import CERTIFICATE
+from tests.support.mail_servers import CERTIFICATE
 
 USER, PASSWORD = "triage", "correct horse"
 PATIENCE_S = 60

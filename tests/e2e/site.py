@@ -17,8 +17,8 @@ from typing import Any
 
 import httpx
 
-from tests.installation import rows
-from tests.senders import sink, taken
+from tests.support.installation import rows
+from tests.support.senders import sink, taken
 from triage.app.application import initialise
 from triage.cli.demo.story import DAY_TWO, PAPERS
 from triage.resources import example_config

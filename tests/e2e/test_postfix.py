@@ -17,9 +17,9 @@ import pytest
 from sqlalchemy import select
 
 from tests.e2e.postfix import PASSWORD, USER, Postfix, postfix
-from tests.emulator import Upstreams
-from tests.mail_servers import CERTIFICATE
-from tests.test_live_day import CATEGORIES, DAY, records
+from tests.reliability.test_live_day import CATEGORIES, DAY, records
+from tests.support.emulator import Upstreams
+from tests.support.mail_servers import CERTIFICATE
 from triage.app.application import initialise, open_app
 from triage.cli.demo.story import PAPERS
 from triage.resources import example_config

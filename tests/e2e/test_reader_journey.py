@@ -17,9 +17,9 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests import postgres
-from tests.browser import chromium_for_tests, log_in, path_in
 from tests.e2e.site import ROOT, Site, installed
+from tests.support import postgres
+from tests.support.browser import chromium_for_tests, log_in, path_in
 from triage.cli.demo.story import DAY_TWO
 
 AXE = ROOT / "var" / "axe" / "axe.min.js"

@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import select
 
 from tests.e2e.postfix import PASSWORD, USER, Postfix, postfix
-from tests.factories import subscriber
-from tests.mail_servers import CERTIFICATE
+from tests.support.factories import subscriber
+from tests.support.mail_servers import CERTIFICATE
 from triage import store
 from triage.app.application import App, initialise, open_app
 from triage.cli.demo.story import PAPERS

@@ -15,6 +15,7 @@ from datetime import date
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from triage.digest.templates import environment
 from triage.domain.paper_ids import source_name
 from triage.domain.plain_text import clean, shorten, wrap
 from triage.domain.records import (
@@ -29,7 +30,7 @@ from triage.domain.records import (
     Slate,
 )
 from triage.errors import MessageError
-from triage.resources import templates, templates_dir
+from triage.resources import templates_dir
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -305,7 +306,7 @@ def _note(name: str) -> Template:
 
 @cache
 def _plain() -> Environment:
-    plain = templates("email", autoescape=False)
+    plain = environment("email", autoescape=False)
     plain.filters["wrap"] = wrap
     return plain
 
@@ -317,7 +318,7 @@ def _digest() -> tuple[Template, Template, Template]:
 
     body = (templates_dir() / "email/digest/body.html").read_text("utf-8")
     plain = _plain()
-    html = templates(
+    html = environment(
         "email", block_start_string="<!--%", block_end_string="%-->", lstrip_blocks=False
     )
     inliner = css_inline.CSSInliner(

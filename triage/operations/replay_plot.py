@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from triage.resources import templates
+from triage.digest.templates import environment
 from triage.training.evaluation.replay import Replay
 
 
@@ -17,7 +17,7 @@ def draw_replay(told: Replay) -> str:
     known = [each.ndcg for each in told.standings if not math.isnan(each.ndcg.mean)]
     highest = max((_finite(each.high, each.mean) for each in known), default=1.0)
     return (
-        templates()
+        environment()
         .get_template("plots/replay.svg")
         .render(
             told=told,

@@ -16,10 +16,11 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 from triage import __version__
+from triage.digest.templates import environment
 from triage.domain.paper_ids import source_name
 from triage.domain.records import EventKind, MessageState, Policy, SubscriberState, Verdict
 from triage.domain.source_records import SourceDay
-from triage.resources import templates, templates_dir
+from triage.resources import templates_dir
 from triage.store import Database, model_versions, papers, report_queries, sending_holds, sources
 
 DAYS = 90
@@ -295,8 +296,8 @@ def render_report(told: History, site_name: str, style_at: str = "") -> str:
     Args:
         style_at: where a browser finds `report_style()`; without it the page holds it itself.
     """
-    environment = templates()
-    environment.globals.update(
+    jinja = environment()
+    jinja.globals.update(
         Verdict=Verdict,
         State=MessageState,
         Kind=EventKind,
@@ -304,8 +305,8 @@ def render_report(told: History, site_name: str, style_at: str = "") -> str:
         WAITING=WAITING,
         version=__version__,
     )
-    environment.filters.update(bytes=_bytes, percent=_percent)
-    return environment.get_template("report/page.html").render(
+    jinja.filters.update(bytes=_bytes, percent=_percent)
+    return jinja.get_template("report/page.html").render(
         told=told, site_name=site_name, style_at=style_at
     )
 

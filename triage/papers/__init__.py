@@ -1,0 +1,9 @@
+"""Papers as works: records of several sources that are one work become one paper.
+
+In: batches of fetched records, search queries. Out: stored papers with their vectors, search
+results.
+
+Begin with `ingest`, which stores one batch. `record_matching` decides whether two records are one
+work, `deduplicate` joins and splits works, `merge_records` chooses the title, the authors and the
+links of a work. `search` finds papers by words and by meaning.
+"""

@@ -1,10 +1,14 @@
-"""The only SQL of the program: one module a noun, functions that take a connection.
+"""The only SQL of the program: one module for each table or group of tables.
 
-A use case owns its transaction:
+In: records to store, and queries. Out: stored records, on SQLite or PostgreSQL.
+
+Functions take a connection, and the caller owns the transaction:
 
     with database.write() as conn:
         store.papers.insert_papers(conn, …)
         store.sources.save_cursor(conn, …)
+
+Begin with `tables`. `engine/` opens connections, `migrate` brings a database to the current schema.
 """
 
 from __future__ import annotations

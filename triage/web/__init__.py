@@ -1,8 +1,10 @@
-"""The pages behind the links of a mail: GET shows, POST acts, nothing here knows who you are.
+"""The pages: sign-up, votes, preferences, search, feeds. GET shows, POST acts.
 
-app ─ routes, errors ─┬─ home, papers, votes, unsubscribe     one module a noun
-                      ├─ pages     templates to responses
-                      └─ guard     headers, body limit, a log without tokens
+In: HTTP requests. Out: pages, stored votes and sign-ups.
+
+Begin with `app`, which has the routes; the other modules are one page or group of pages each, but
+`middleware` (headers, body limit, request log), `context` (what every page needs), `forms` and
+`login_cookie`.
 """
 
 from triage.web.app import create_app

@@ -17,13 +17,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from triage.digest.templates import environment
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_ids import upstream_url
 from triage.domain.protocols import Clock
 from triage.domain.records import Impression, Subscriber
 from triage.errors import NotFound, TokenError, TokenExpired
 from triage.papers.search import Search
-from triage.resources import templates, templates_dir
+from triage.resources import templates_dir
 from triage.store import Database
 from triage.subscribers import votes
 from triage.subscribers.sessions import Sessions
@@ -55,7 +56,7 @@ class Pages:
 
     def __init__(self, site: Site) -> None:
         self.style = (templates_dir() / "web" / "style.css").read_text(encoding="utf-8")
-        self._environment = templates("web")
+        self._environment = environment("web")
         self._environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
         self.base_url = site.base_url
         self.root = urlsplit(site.base_url).path.rstrip("/")

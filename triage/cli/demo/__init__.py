@@ -1,1 +1,1 @@
-"""The whole loop on real papers: digests, votes, training, and what the votes changed."""
+"""`triage demo`: two days with three subscribers on bundled papers. Begin with `story`."""

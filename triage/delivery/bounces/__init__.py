@@ -1,0 +1,1 @@
+"""Returned mail: `mailboxes` reads it, `classify` understands it, `intake` acts on it."""

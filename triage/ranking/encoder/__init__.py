@@ -1,0 +1,1 @@
+"""Text to three vectors: TF-IDF, LSA, and LSA with WordLlama. Begin with `text_encoder`."""

@@ -1,0 +1,1 @@
+"""bioRxiv and medRxiv, through their JSON API."""

@@ -1,0 +1,1 @@
+"""What Crossref and Semantic Scholar know about papers that are already stored."""

@@ -1,0 +1,1 @@
+"""Cleaning of text from outside: TeX, HTML, entities, JSON and XML within limits."""

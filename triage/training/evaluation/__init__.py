@@ -1,0 +1,1 @@
+"""Measures rankers: nDCG and its intervals, replays of past days, baselines, `bench rank`."""

@@ -1,0 +1,157 @@
+"""Which sources there are, for which day, behind which gates: as the settings say."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import databases
+from tests.support.biorxiv_server import Preprints
+from tests.support.emulator import Upstreams as Servers
+from tests.support.fakes import StoppedClock
+from triage.app.application import App, initialise, open_app
+from triage.domain.protocols import Source
+from triage.errors import SourceError
+from triage.sources.http.client import Gate
+
+# In New York it is still Tuesday, in the evening.
+NIGHT = datetime(2026, 3, 4, 2, 0, tzinfo=UTC)
+TUESDAY, MONDAY = date(2026, 3, 3), date(2026, 3, 2)
+EVERYTHING = """
+[sources.arxiv]
+categories = ["cs.LG"]
+[sources.hf_daily]
+enabled = true
+[sources.biorxiv]
+enabled = true
+[[sources.feed]]
+name = "journal"
+url = "https://feeds.example.org/journal.xml"
+"""
+
+
+@pytest.fixture
+def compose(tmp_path: Path) -> Iterator[Callable[[str], App]]:
+    apps = []
+
+    def made(sources: str) -> App:
+        database = databases.new_database(tmp_path)
+        url = database.engine.url.render_as_string(hide_password=False)
+        config, _ = initialise(tmp_path, f'[database]\nurl = "{url}"\n{sources}')
+        apps.append(open_app(config, clock=StoppedClock(NIGHT)))
+        return apps[-1]
+
+    yield made
+    for app in apps:
+        app.close()
+
+
+def gates(sources: list[Source]) -> dict[str, Gate]:
+    """Return the gate of each source; there is no way to see from outside who shares one."""
+    holders: dict[str, Any] = {source.name: source for source in sources}
+    return {name: holder._gate for name, holder in holders.items()}
+
+
+def test_what_is_switched_on_is_made(compose: Callable[[str], App]) -> None:
+    names = [source.name for source in compose(EVERYTHING).upstreams.sources()]
+    assert names == ["arxiv", "hf_daily", "biorxiv", "medrxiv", "feed:journal"]
+
+
+def test_by_default_nothing_is_read(compose: Callable[[str], App]) -> None:
+    app = compose("")
+    assert app.upstreams.sources() == []
+    assert app.upstreams.awaited() == {}
+
+
+def test_a_digest_waits_for_whoever_has_days_and_never_for_a_feed(
+    compose: Callable[[str], App],
+) -> None:
+    assert compose(EVERYTHING).upstreams.awaited() == {
+        "arxiv": 0, "hf_daily": 0, "biorxiv": 1, "medrxiv": 1,
+    }  # fmt: skip
+
+
+def test_servers_that_share_an_address_share_a_gate_which_is_kept(
+    compose: Callable[[str], App],
+) -> None:
+    app = compose(EVERYTHING)
+    first, again = gates(app.upstreams.sources()), gates(app.upstreams.sources(deadline=NIGHT))
+    assert first["biorxiv"] is first["medrxiv"]
+    assert len({id(gate) for gate in first.values()}) == 4
+    assert {name: id(gate) for name, gate in first.items()} == {
+        name: id(gate) for name, gate in again.items()
+    }
+    assert {gate.deadline for gate in first.values()} == {NIGHT}
+
+
+def test_preprints_are_read_for_the_day_that_is_over_and_as_told(
+    compose: Callable[[str], App],
+) -> None:
+    with Preprints() as preprints:
+        app = compose(
+            f'[sources.biorxiv]\nenabled = true\nservers = ["biorxiv"]\nurl = "{preprints.url}"\n'
+            "min_interval_s = 0"
+        )
+        days = []
+        for on in (None, TUESDAY):
+            [source] = app.upstreams.sources(on)
+            days.append([day.on for batch in source.fetch(None) for day in batch.days])
+    assert days == [[MONDAY], [TUESDAY]]
+
+
+@pytest.mark.parametrize(("trending", "on", "asked"), [
+    (True, None, True), (False, None, False), (True, MONDAY, False),
+])  # fmt: skip
+def test_what_trends_is_asked_for_today_only_and_where_it_is_wanted(
+    compose: Callable[[str], App], trending: bool, on: date | None, asked: bool
+) -> None:
+    with Servers([]) as servers:
+        app = compose(
+            f'[sources.hf_daily]\nenabled = true\nurl = "{servers.hf_url}"\nmin_interval_s = 0\n'
+            f"trending = {str(trending).lower()}"
+        )
+        [source] = app.upstreams.sources(on)
+        list(source.fetch(None))
+    assert any("sort" in each.query for each in servers.log) is asked
+
+
+def test_a_feed_of_arxiv_waits_its_turn_at_arxivs_gate(compose: Callable[[str], App]) -> None:
+    with Servers([]) as servers:
+        app = compose(
+            f"""
+            [sources.arxiv]
+            categories = ["cs.LG"]
+            rss_url = "{servers.rss_url}"
+            api_url = "{servers.api_url}"
+            oai_url = "{servers.oai_url}"
+            daily_requests = 1
+            [[sources.feed]]
+            name = "econ"
+            url = "https://rss.arxiv.org/atom/econ.GN"
+            """
+        )
+        arxiv, feed = app.upstreams.sources()
+        with suppress(SourceError):
+            list(arxiv.fetch(None))  # its budget ends with the first request
+        with pytest.raises(SourceError, match="requests"):
+            list(feed.fetch(None))
+    assert len(servers.log) == 1
+
+
+def test_a_feed_that_leads_into_the_operators_network_is_not_read(
+    compose: Callable[[str], App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def inwards(host: str, port: int, *_: object, **__: object) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.7", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", inwards)
+    app = compose('[[sources.feed]]\nname = "inwards"\nurl = "https://feeds.example.org/x"\n')
+    [feed] = app.upstreams.sources()
+    with pytest.raises(SourceError, match="leads into a private network"):
+        list(feed.fetch(None))

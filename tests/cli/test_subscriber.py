@@ -1,0 +1,84 @@
+"""`triage subscriber add|change|pause`: each reader's own schedule, from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from tests.support.doctor_world import installation
+from triage.cli import cli
+from triage.errors import TriageError
+
+ADA = "ada@example.org"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    installation(tmp_path)
+    return tmp_path
+
+
+def triage(folder: Path, *arguments: str, exit_code: int = 0) -> str:
+    command = ["--config", str(folder / "triage.toml"), "subscriber", *arguments]
+    result = CliRunner().invoke(cli, command)
+    if isinstance(result.exception, TriageError):
+        assert result.exception.exit_code == exit_code
+        return str(result.exception)
+    assert result.exit_code == exit_code, result.output
+    return result.output
+
+
+def shown(folder: Path) -> dict[str, Any]:
+    [row] = json.loads(triage(folder, "show", ADA, "--json"))
+    return dict(row)
+
+
+def test_a_schedule_is_chosen_at_the_start_and_changed_later(folder: Path) -> None:
+    triage(folder, "add", ADA, "--weekdays", "mon,tue", "--size", "5", "--score-floor", "0.3",
+           "--recap", "--category", "cs.CL")  # fmt: skip
+    chosen = shown(folder)
+    assert chosen["weekdays"] == ["mon", "tue"]
+    assert (chosen["size"], chosen["score_floor"], chosen["recap"]) == (5, 0.3, True)
+
+    said = triage(folder, "change", ADA, "--hour", "6", "--weekdays", "all", "--size", "default",
+                  "--no-recap")  # fmt: skip
+    assert said == "changed: hour, weekdays, size, recap\n"
+    changed = shown(folder)
+    assert len(changed["weekdays"]) == 7
+    assert (changed["hour"], changed["size"], changed["recap"]) == (6, None, False)
+    assert (changed["score_floor"], changed["categories"]) == (0.3, ["cs.CL"])
+
+    triage(folder, "change", ADA, "--category", "", "--interests", "")
+    assert shown(folder)["categories"] == []
+
+
+def test_who_is_paused_until_a_date_stays_active(folder: Path) -> None:
+    triage(folder, "add", ADA)
+    assert triage(folder, "pause", ADA, "--until", "2099-03-01") == "paused until 2099-03-01\n"
+    assert (shown(folder)["state"], shown(folder)["paused_until"]) == ("active", "2099-03-01")
+    assert triage(folder, "resume", ADA) == "active again\n"
+    assert shown(folder)["paused_until"] is None
+    triage(folder, "pause", ADA, "--until", "2001-01-01", exit_code=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--weekdays", "mon,funday"], "'funday' is no day"),
+        (["--size", "many"], "neither a number nor"),
+        (["--size", "61"], "1 to 60"),
+        (["--score-floor", "1"], "from 0 to"),
+        ([], "name what to change"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_changes_nothing(
+    folder: Path, options: list[str], why: str
+) -> None:
+    triage(folder, "add", ADA)
+    before = shown(folder)
+    assert why in triage(folder, "change", ADA, *options, exit_code=2)
+    assert shown(folder) == before

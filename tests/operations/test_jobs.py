@@ -1,0 +1,482 @@
+"""The schedule: every due local date is served once, whatever the clocks and processes do."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from tests.support.fakes import FakeMailer, StoppedClock
+from tests.support.installation import ListedSource, fetched, installed, rows
+from triage import store
+from triage.delivery.outbox import Outbox
+from triage.delivery.sender_context import SenderContext
+from triage.digest.nightly import Composed, Nightly
+from triage.domain.digest_calendar import digest_at
+from triage.domain.protocols import Source
+from triage.domain.records import Frequency, OutgoingMessage, Slate, Subscriber, Verdict
+from triage.domain.source_records import Batch, SourceDay
+from triage.errors import SourceError, TriageError
+from triage.operations.jobs import OLDER_AGAIN, OPEN_AGAIN, PATIENCE, SETTLED_AGAIN, Chore, Schedule
+from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.ranker import DigestRules
+from triage.store import Database
+from triage.subscribers.preferences import SubscriberPreferences
+from triage.subscribers.subscriptions import add, pause, resume
+
+# Every kind of clock change: both hemispheres, half an hour, at midnight, none, far from UTC.
+ZONES = (
+    "UTC", "Europe/Berlin", "Europe/London", "Europe/Moscow", "Europe/Lisbon", "Europe/Chisinau",
+    "America/New_York", "America/Los_Angeles", "America/St_Johns", "America/Sao_Paulo",
+    "America/Santiago", "America/Havana", "America/Asuncion", "America/Godthab",
+    "America/Anchorage", "Africa/Cairo", "Africa/Casablanca", "Africa/Lagos", "Asia/Tokyo",
+    "Asia/Kolkata", "Asia/Kathmandu", "Asia/Beirut", "Asia/Jerusalem", "Asia/Gaza",
+    "Australia/Sydney", "Australia/Lord_Howe", "Pacific/Auckland", "Pacific/Chatham",
+    "Pacific/Kiritimati", "Pacific/Pago_Pago",
+)  # fmt: skip
+HOURS = (0, 1, 2, 3, 7, 12, 23)
+START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+
+def compose(slate: Slate, _now: datetime) -> Composed:
+    """Compose the shortest message: what a digest looks like is not the schedule's business."""
+    name = f"<d.{slate.public_id}@example.org>"
+    return Composed(OutgoingMessage(name, slate.subscriber.email, b"a digest\r\n"), 10)
+
+
+@dataclass
+class Office:
+    """A database, a clock, and as many schedulers as a test starts."""
+
+    database: Database
+    folder: Path
+    clock: StoppedClock = field(default_factory=lambda: StoppedClock(START))
+    mailer: FakeMailer = field(default_factory=FakeMailer)
+
+    def schedule(
+        self,
+        owner: str = "one",
+        sources: Sequence[Source] = (),
+        awaited: Mapping[str, int] = MappingProxyType({}),
+        chores: Sequence[Chore] = (),
+    ) -> Schedule:
+        nightly = Nightly(
+            self.database,
+            self.clock,
+            workshop=FileWorkshop(self.folder / "models", b"a key of the tests"),
+            compose=compose,
+            rules=DigestRules(size=3, max_age_days=14, score_floor=0.0, exploration_slots=0),
+        )
+        outbox = Outbox(
+            SenderContext(
+                self.database, self.mailer, self.clock, owner=owner, is_gone=lambda _: False
+            )
+        )
+        return Schedule(
+            self.database,
+            self.clock,
+            nightly.queue,
+            outbox,
+            sources=lambda: sources,
+            awaited=awaited,
+            chores=chores,
+            owner=owner,
+        )
+
+    def reader(self, email: str, zone: str = "UTC", hour: int = 7) -> Subscriber:
+        preferences = SubscriberPreferences(interests="drafts", zone=zone, hour=hour)
+        return add(self.database, email, self.clock, preferences).subscriber
+
+    def forward(self, **how_far: float) -> None:
+        self.clock.at += timedelta(**how_far)
+
+    def served(self) -> Counter[tuple[str, date]]:
+        with self.database.read() as conn:
+            return Counter((row["subscriber"], row["on"]) for row in store.messages.listing(conn))
+
+    def fetch_attempts(self, name: str) -> datetime | None:
+        with self.database.read() as conn:
+            return store.jobs.last_done(conn, f"fetch {name}")
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    with installed(tmp_path) as database:
+        office = Office(database, tmp_path)
+        source = ListedSource(Batch(papers=tuple(fetched(n) for n in range(1, 30))))
+        office.schedule(sources=[source]).tick()
+        yield office
+
+
+def test_a_digest_is_sent_at_the_hour_of_its_reader_and_not_before(office: Office) -> None:
+    office.reader("tokyo@example.org", "Asia/Tokyo", hour=7)
+    schedule = office.schedule()
+    office.clock.at = datetime(2026, 3, 2, 21, 59, tzinfo=UTC)
+    schedule.tick()
+    assert not office.mailer.sent
+
+    office.forward(minutes=1)
+    schedule.tick()
+
+    assert office.served() == {("tokyo@example.org", date(2026, 3, 3)): 1}
+    assert len(office.mailer.sent) == 1
+
+
+def test_who_joins_after_the_hour_waits_for_the_next_day(office: Office) -> None:
+    office.reader("new@example.org", hour=7)
+    schedule = office.schedule()
+    schedule.tick()
+    assert not office.served()
+    office.forward(hours=19)
+    schedule.tick()
+    assert list(office.served()) == [("new@example.org", date(2026, 3, 3))]
+
+
+def test_a_missed_hour_is_caught_up_even_past_midnight(office: Office) -> None:
+    office.reader("late@example.org", hour=23)
+    office.clock.at = datetime(2026, 3, 3, 4, 30, tzinfo=UTC)
+    office.schedule().tick()
+    assert list(office.served()) == [("late@example.org", date(2026, 3, 2))]
+
+
+def test_who_was_away_gets_one_digest_and_not_one_for_every_missed_day(office: Office) -> None:
+    office.reader("away@example.org")
+    office.forward(days=9)
+    office.schedule().tick()
+    assert list(office.served()) == [("away@example.org", date(2026, 3, 11))]
+
+
+def test_a_pause_that_ends_after_the_hour_brings_no_digest_that_day(office: Office) -> None:
+    office.reader("paused@example.org")
+    pause(office.database, "paused@example.org", office.clock)
+    office.forward(days=3)
+    resume(office.database, "paused@example.org", office.clock)
+    office.schedule().tick()
+    assert not office.served()
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "hour"),
+    [("Europe/Berlin", date(2026, 10, 25), 2), ("America/Havana", date(2026, 11, 1), 0)],
+)
+def test_the_autumn_hour_that_comes_twice_sends_once(
+    office: Office, zone: str, day: date, hour: int
+) -> None:
+    office.reader("autumn@example.org", zone, hour)
+    office.clock.at = digest_at(day, hour, zone) - timedelta(minutes=5)
+    schedule = office.schedule()
+    # The day before has had its own, so that nothing is caught up beside this one.
+    office.clock.at -= timedelta(hours=23)
+    schedule.tick()
+    office.clock.at += timedelta(hours=23)
+    for _ in range(3 * 12):
+        office.forward(minutes=5)
+        schedule.tick()
+    assert office.served()["autumn@example.org", day] == 1
+    assert max(office.served().values()) == 1
+
+
+def walk(office: Office, days: int, seed: int) -> None:
+    """Tick two schedulers at odd minutes; one tick in twenty is missed, and processes restart."""
+    chance = random.Random(seed)  # noqa: S311
+    schedules = [office.schedule("one"), office.schedule("two")]
+    end = office.clock.at + timedelta(days=days)
+    while office.clock.at < end:
+        office.forward(minutes=chance.randint(15, 35))
+        if chance.random() < 0.002:
+            schedules[chance.randrange(2)] = office.schedule(f"restarted {chance.random()}")
+        for schedule in chance.sample(schedules, 2):
+            if chance.random() >= 0.05:
+                schedule.tick()
+
+
+def test_two_schedulers_in_thirty_zones_serve_every_due_date_exactly_once(
+    office: Office, stretch: tuple[datetime, int]
+) -> None:
+    office.clock.at, walk_days = stretch
+    of_that_day = [fetched(n, listed_on=office.clock.at.date()) for n in range(30, 60)]
+    office.schedule(sources=[ListedSource(Batch(papers=tuple(of_that_day)))]).tick()
+    hours = random.Random(1)  # noqa: S311
+    readers = [
+        office.reader(f"reader{n}@example.org", zone, hours.choice(HOURS))
+        for n, zone in enumerate(ZONES)
+    ]
+    begun = office.clock.at
+
+    walk(office, walk_days, seed=2)
+
+    served = office.served()
+    assert max(served.values()) == 1
+    for reader in readers:
+        first = begun.date() - timedelta(days=2)
+        due = {
+            on
+            for on in (first + timedelta(days=n) for n in range(walk_days + 4))
+            # What became due in the last hour may still be waiting for its tick.
+            if begun <= digest_at(on, reader.hour, reader.zone) <= office.clock.at
+            - timedelta(hours=2)
+        }  # fmt: skip
+        got = {on for email, on in served if email == reader.email}
+        assert due <= got
+        assert len(got - due) <= 1
+
+
+@pytest.fixture
+def stretch(request: pytest.FixtureRequest) -> tuple[datetime, int]:
+    """Return when the walk begins and how many days it takes.
+
+    It is some days in which clocks change in eight of the zones; with `--full` it is 400 days.
+    """
+    if request.config.getoption("--full"):
+        return START, 400
+    return datetime(2026, 3, 26, 12, 0, tzinfo=UTC), 5
+
+
+def lease_of(office: Office) -> str:
+    """Return who makes digests now."""
+    [lease] = [row for row in rows(office.database, "leases") if row["name"] == "digests"]
+    assert lease["until"] > office.clock.now()
+    return str(lease["owner"])
+
+
+def test_of_two_schedulers_the_one_with_the_lease_works(office: Office) -> None:
+    office.reader("reader@example.org", hour=13)
+    one, two = office.schedule("one"), office.schedule("two")
+    one.tick()
+    office.forward(hours=1)
+    one.tick()
+    assert len(office.mailer.sent) == 1
+    assert lease_of(office) == "one"
+    office.forward(days=1)
+    two.tick()
+    assert len(office.mailer.sent) == 2
+    one.tick()
+    assert lease_of(office) == "two"
+
+
+def test_a_scheduler_that_stops_lets_the_other_go_on_at_once(office: Office) -> None:
+    office.reader("reader@example.org", hour=13)
+    one, two = office.schedule("one"), office.schedule("two")
+    office.forward(minutes=55)
+    one.tick()
+    one.stop()
+    office.forward(minutes=10)
+    two.tick()
+    assert len(office.mailer.sent) == 1
+
+
+# -- sources ---------------------------------------------------------------------------------------
+
+
+class Announcing:
+    """A source whose day stands as it is told to."""
+
+    def __init__(
+        self, verdict: Verdict | None, name: str = "arxiv", on: date = date(2026, 3, 3)
+    ) -> None:
+        self.verdict = verdict
+        self.name = name
+        self.on = on
+        self.n_fetches = 0
+
+    def fetch(self, cursor: str | None) -> Iterator[Batch]:
+        self.n_fetches += 1
+        if self.verdict is None:
+            raise SourceError("does not answer")
+        yield Batch(days=(SourceDay(self.name, self.on, self.verdict, 10, 5),))
+
+
+MORNING = datetime(2026, 3, 3, 12, 0, tzinfo=UTC)  # seven o'clock in New York
+
+
+@pytest.mark.parametrize("verdict", [Verdict.PARTIAL, Verdict.EMPTY_SUSPECT, None])
+def test_a_digest_waits_for_an_open_day_until_patience_ends(
+    office: Office, verdict: Verdict | None
+) -> None:
+    office.reader("ny@example.org", "America/New_York")
+    schedule = office.schedule(sources=[Announcing(verdict)], awaited={"arxiv": 0})
+    office.clock.at = MORNING
+    schedule.tick()
+    assert not office.served()
+
+    office.clock.at = MORNING + PATIENCE
+    schedule.tick()
+
+    assert list(office.served()) == [("ny@example.org", date(2026, 3, 3))]
+
+
+def test_a_settled_day_keeps_nobody_waiting(office: Office) -> None:
+    office.reader("ny@example.org", "America/New_York")
+    source = Announcing(Verdict.COMPLETE)
+    schedule = office.schedule(sources=[source], awaited={"arxiv": 0})
+    office.clock.at = MORNING
+    schedule.tick()
+    assert len(office.mailer.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("verdict", "again"), [(Verdict.PARTIAL, OPEN_AGAIN), (Verdict.COMPLETE, SETTLED_AGAIN)]
+)
+def test_an_open_day_is_asked_for_sooner_than_a_settled_one(
+    office: Office, verdict: Verdict, again: timedelta
+) -> None:
+    source = Announcing(verdict)
+    schedule = office.schedule(sources=[source], awaited={"arxiv": 0})
+    office.clock.at = MORNING
+    schedule.tick()
+    office.clock.at += again - timedelta(minutes=1)
+    schedule.tick()
+    assert source.n_fetches == 1
+    office.clock.at += timedelta(minutes=1)
+    schedule.tick()
+    assert source.n_fetches == 2
+
+
+def test_a_source_whose_day_ends_later_is_awaited_by_the_day_before(office: Office) -> None:
+    office.reader("ny@example.org", "America/New_York", hour=7)
+    source = Announcing(Verdict.PARTIAL, "biorxiv", date(2026, 3, 2))
+    schedule = office.schedule(sources=[source], awaited={"biorxiv": 1})
+    office.clock.at = MORNING
+    schedule.tick()
+    assert not office.served()
+    source.verdict = Verdict.COMPLETE
+    office.forward(hours=1)
+    schedule.tick()
+    assert list(office.served()) == [("ny@example.org", date(2026, 3, 3))]
+
+
+def test_who_is_not_awaited_is_asked_every_hour_and_holds_nobody_up(office: Office) -> None:
+    office.reader("ny@example.org", "America/New_York")
+    source = Announcing(Verdict.FAILED, "feed:slow")
+    schedule = office.schedule(sources=[source], awaited={})
+    office.clock.at = MORNING
+    schedule.tick()
+    assert len(office.served()) == 1
+    office.clock.at += OLDER_AGAIN - timedelta(minutes=1)
+    schedule.tick()
+    assert source.n_fetches == 1
+    office.forward(minutes=1)
+    schedule.tick()
+    assert source.n_fetches == 2
+
+
+def test_one_open_day_of_several_sources_is_enough_to_wait(office: Office) -> None:
+    office.reader("ny@example.org", "America/New_York")
+    open_one = Announcing(Verdict.EMPTY_SUSPECT, "hf_daily")
+    schedule = office.schedule(
+        sources=[Announcing(Verdict.COMPLETE), open_one], awaited={"arxiv": 0, "hf_daily": 0}
+    )
+    office.clock.at = MORNING
+    schedule.tick()
+    assert not office.served()
+    open_one.verdict = Verdict.COMPLETE
+    office.clock.at += OPEN_AGAIN
+    schedule.tick()
+    assert len(office.served()) == 1
+
+
+def test_an_answer_that_breaks_a_source_costs_nobody_their_digest(office: Office) -> None:
+    class Broken(Announcing):
+        def fetch(self, cursor: str | None) -> Iterator[Batch]:
+            raise KeyError("a field that was renamed")
+            yield Batch()
+
+    office.reader("reader@example.org", hour=13)
+    office.forward(hours=1)
+    office.schedule(sources=[Broken(None)]).tick()
+    assert len(office.mailer.sent) == 1
+
+
+def test_an_evening_reader_does_not_wait_for_tomorrows_announcement(office: Office) -> None:
+    """In Los Angeles it is nine in the evening when arXiv's next day has begun."""
+    office.reader("la@example.org", "America/Los_Angeles", hour=21)
+    source = Announcing(Verdict.COMPLETE)
+    schedule = office.schedule(sources=[source], awaited={"arxiv": 0})
+    office.clock.at = MORNING
+    schedule.tick()
+    source.verdict = None
+    office.clock.at = digest_at(date(2026, 3, 3), 21, "America/Los_Angeles")
+    schedule.tick()
+    assert ("la@example.org", date(2026, 3, 3)) in office.served()
+
+
+# -- chores ----------------------------------------------------------------------------------------
+
+
+def test_a_chore_is_done_once_a_day_and_caught_up_after_an_outage(office: Office) -> None:
+    done: list[datetime] = []
+
+    def do() -> str:
+        done.append(office.clock.now())
+        return "did it"
+
+    schedule = office.schedule(chores=[Chore("train", time(3, 30), do)])
+    schedule.do_chores()
+    office.clock.at = datetime(2026, 3, 3, 3, 29, tzinfo=UTC)
+    schedule.do_chores()
+    assert len(done) == 1
+    office.forward(minutes=1)
+    schedule.do_chores()
+    schedule.do_chores()
+    assert len(done) == 2
+    office.forward(days=4)
+    schedule.do_chores()
+    assert len(done) == 3
+
+
+def test_a_chore_may_be_done_every_few_minutes(office: Office) -> None:
+    done: list[datetime] = []
+
+    def do() -> str:
+        done.append(office.clock.now())
+        return "did it"
+
+    chore = Chore("read bounces", time(), do, every=timedelta(minutes=10))
+    schedule = office.schedule(chores=[chore])
+    for _ in range(25):
+        schedule.do_chores()
+        office.forward(minutes=1)
+    assert [at - done[0] for at in done] == [timedelta(minutes=m) for m in (0, 10, 20)]
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (TriageError("no space left"), "failed: no space left"),
+        (ZeroDivisionError("inside a library"), "failed: ZeroDivisionError"),
+    ],
+)
+def test_a_chore_that_fails_is_noted_and_the_next_one_done(
+    office: Office, error: Exception, outcome: str
+) -> None:
+    def fail() -> str:
+        raise error
+
+    chores = [Chore("back up", time(3), fail), Chore("train", time(3), lambda: "trained")]
+    office.schedule(chores=chores).do_chores()
+    outcomes = {row["name"]: row["outcome"] for row in rows(office.database, "jobs")}
+    assert outcomes["back up"] == outcome
+    assert outcomes["train"] == "trained"
+
+
+def test_weekly_readers_get_one_digest_a_week(office: Office) -> None:
+    add(
+        office.database,
+        "weekly@example.org",
+        office.clock,
+        SubscriberPreferences(interests="drafts", frequency=Frequency.WEEKLY),
+    )
+    schedule = office.schedule()
+    for _ in range(29):
+        office.forward(days=1)
+        schedule.tick()
+    days = sorted(on for _, on in office.served())
+    assert len(days) == 5
+    assert {later - earlier for earlier, later in itertools.pairwise(days)} == {timedelta(days=7)}

@@ -1,0 +1,77 @@
+"""Heavy work has a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from triage.errors import ModelError, TriageError
+
+# Each process that is started here imports this module: what is heavy is imported by its test.
+from triage.operations.worker_process import POLITENESS, apart
+
+
+def whereabouts(prefix: str) -> str:
+    return f"{prefix}{os.getpid()} {os.nice(0)}"
+
+
+def test_it_is_done_elsewhere_and_politely() -> None:
+    pid, niceness = apart(whereabouts, "at ").removeprefix("at ").split()
+    assert int(pid) != os.getpid()
+    assert int(niceness) == min(os.nice(0) + POLITENESS, 19)
+
+
+def give_up() -> str:
+    raise ModelError("fit again")
+
+
+def test_what_it_says_of_an_error_is_said_here() -> None:
+    with pytest.raises(TriageError, match=r"^fit again$"):
+        apart(give_up)
+
+
+def run_out_of_memory() -> str:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def test_should_it_be_killed_this_process_lives_and_says_so() -> None:
+    with pytest.raises(TriageError, match="killed by SIGKILL: has the machine memory enough"):
+        apart(run_out_of_memory)
+
+
+def trip() -> str:
+    raise ZeroDivisionError
+
+
+def test_a_fault_of_its_own_is_told_in_full(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(TriageError, match="failed; above stands how"):
+        apart(trip)
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+def end_if_asked() -> str:
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)
+    return "done"
+
+
+def test_who_ends_the_program_waits_for_it() -> None:
+    assert apart(end_if_asked) == "done"
+
+
+def test_the_scheduler_trains_so(tmp_path: Path) -> None:
+    from tests.support import databases
+    from tests.support.fakes import StoppedClock
+    from triage.app.application import initialise, open_app
+
+    database = databases.new_database(tmp_path)
+    url = database.engine.url.render_as_string(hide_password=False)
+    config, _ = initialise(tmp_path, databases.config_naming(url))
+    app = open_app(config, clock=StoppedClock())
+    [train] = [chore for chore in app.schedule()._chores if chore.name == "train"]
+    assert train.do().startswith("nothing to train on: ")
+    app.close()

@@ -1,0 +1,339 @@
+"""The gate: spaced, patient, bounded. A loopback server logs what it was asked and when."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import socket
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from tests.support.contracts import error_text
+from tests.support.emulator import Fault, Upstreams
+from tests.support.factories import NOON
+from tests.support.fakes import StoppedClock
+from triage.clock import SystemClock
+from triage.domain.request_limits import MOST_FAILURES, Rules
+from triage.errors import SourceError
+from triage.sources.http import client
+from triage.sources.http.client import Gate, user_agent
+from triage.sources.http.local_limiter import OwnTurns
+
+RECORD = {
+    "id": "2603.00001",
+    "title": "A title",
+    "abstract": "An abstract.",
+    "authors": ["Ada Lovelace"],
+    "categories": ["cs.LG"],
+    "listed_date": "2026-03-02",
+}
+ON = date(2026, 3, 2)
+
+
+@pytest.fixture
+def clock() -> StoppedClock:
+    return StoppedClock()
+
+
+@pytest.fixture
+def upstreams(clock: StoppedClock) -> Iterator[Upstreams]:
+    with Upstreams([RECORD], clock=clock, takes_s=2.0) as upstreams:
+        yield upstreams
+
+
+def gate(clock: StoppedClock, deadline: datetime | None = None) -> Gate:
+    agent = user_agent("https://triage.example", "Papers <help@triage.example>")
+    return Gate(clock, agent, 3.0, deadline=deadline, chance=random.Random(1))  # noqa: S311
+
+
+def test_the_gate_says_who_is_asking(clock: StoppedClock, upstreams: Upstreams) -> None:
+    with gate(clock) as open_gate:
+        answer = open_gate.get(f"{upstreams.rss_url}/cs.LG")
+    assert b"2603.00001" in answer.body
+    said = upstreams.log[0].headers["User-Agent"]
+    assert said == "triage/0.1.0 (+https://triage.example; mailto:help@triage.example)"
+
+
+def test_a_name_cannot_add_a_header() -> None:
+    agent = user_agent("https://triage.example/\r\nX: y", "Zoë\n <a@b.example>")
+    assert agent.isprintable()
+    assert agent.isascii()
+
+
+def test_three_seconds_pass_between_an_answer_and_the_next_question_whatever_the_address(
+    clock: StoppedClock, upstreams: Upstreams
+) -> None:
+    with gate(clock) as open_gate:
+        for n in range(3):
+            open_gate.get(f"{upstreams.rss_url}/cs.LG")
+            open_gate.get(upstreams.api_url, {"id_list": f"2603.0000{n}"})
+            clock.sleep(n)
+    assert upstreams.gaps_s("rss", "api") == [3.0] * 5
+    assert upstreams.most_at_once == 1
+
+
+def test_time_already_passed_is_not_waited_for_again(
+    clock: StoppedClock, upstreams: Upstreams
+) -> None:
+    with gate(clock) as open_gate:
+        open_gate.get(f"{upstreams.rss_url}/cs.LG")
+        clock.sleep(100)
+        open_gate.get(f"{upstreams.rss_url}/cs.LG")
+    assert upstreams.gaps_s("rss") == [100.0]
+
+
+def test_real_requests_keep_their_distance_on_one_connection() -> None:
+    with (
+        Upstreams([RECORD]) as upstreams,
+        Gate(SystemClock(), "triage", 0.05) as open_gate,
+    ):
+        upstreams.fail("rss", Fault.UNAVAILABLE, retry_after="0")
+        for _ in range(4):
+            open_gate.get(f"{upstreams.rss_url}/cs.LG")
+        assert len(upstreams.log) == 5
+        assert min(upstreams.gaps_s("rss")) >= 0.05
+        assert upstreams.most_at_once == 1
+
+
+def test_what_has_not_changed_is_not_sent_again(clock: StoppedClock, upstreams: Upstreams) -> None:
+    with gate(clock) as open_gate:
+        first = open_gate.get(f"{upstreams.rss_url}/cs.LG")
+        again = open_gate.get(f"{upstreams.rss_url}/cs.LG", etag=first.etag)
+        assert again.not_modified
+        assert again.body == b""
+        upstreams.show(date(2026, 3, 3))
+        assert not open_gate.get(f"{upstreams.rss_url}/cs.LG", etag=first.etag).not_modified
+
+
+@pytest.mark.parametrize("fault", [Fault.TOO_MANY, Fault.UNAVAILABLE])
+def test_retry_after_in_seconds_is_obeyed(
+    clock: StoppedClock, upstreams: Upstreams, fault: Fault
+) -> None:
+    upstreams.fail("rss", fault, retry_after="120")
+    with gate(clock) as open_gate:
+        assert open_gate.get(f"{upstreams.rss_url}/cs.LG").status == 200
+    assert upstreams.gaps_s("rss") == [120.0]
+
+
+def test_retry_after_as_a_date_is_obeyed(clock: StoppedClock, upstreams: Upstreams) -> None:
+    until = NOON + timedelta(minutes=10)
+    upstreams.fail("rss", Fault.UNAVAILABLE, retry_after=format_datetime(until, usegmt=True))
+    with gate(clock) as open_gate:
+        open_gate.get(f"{upstreams.rss_url}/cs.LG")
+    assert upstreams.log[1].started_at == until
+
+
+@pytest.mark.parametrize("nonsense", ["", "soon", "-5", "1.5", "Mon, 99 Foo 2026", "٣"])
+def test_a_retry_after_that_says_nothing_is_a_back_off(nonsense: str) -> None:
+    assert client._retry_after(nonsense, NOON) is None
+
+
+def test_more_than_an_hour_is_not_waited_for_and_not_ignored(
+    clock: StoppedClock, upstreams: Upstreams
+) -> None:
+    upstreams.fail("rss", Fault.UNAVAILABLE, retry_after="7200")
+    with gate(clock) as open_gate:
+        with pytest.raises(SourceError) as caught:
+            open_gate.get(f"{upstreams.rss_url}/cs.LG")
+        assert "2.0 hours" in error_text(caught.value)
+        assert len(upstreams.log) == 1
+        open_gate.get(upstreams.api_url, {"id_list": "2603.00001"})
+    assert upstreams.gaps_s("rss", "api") == [7200.0]
+
+
+@pytest.mark.parametrize("fault", [Fault.BROKEN, Fault.DROPPED, Fault.TRUNCATED, Fault.TOO_MANY])
+def test_trouble_is_met_with_growing_waits_and_then_reported(
+    clock: StoppedClock, upstreams: Upstreams, fault: Fault
+) -> None:
+    upstreams.fail("rss", *[fault] * 3)
+    with gate(clock) as open_gate:
+        assert open_gate.get(f"{upstreams.rss_url}/cs.LG").status == 200
+        waits = upstreams.gaps_s("rss")
+        assert all(30 * 2**n <= wait <= 45 * 2**n for n, wait in enumerate(waits))
+        assert len(waits) == 3
+
+        upstreams.fail("rss", *[fault] * 9)
+        with pytest.raises(SourceError) as caught:
+            open_gate.get(f"{upstreams.rss_url}/cs.LG")
+    assert "127.0.0.1" in error_text(caught.value)
+    assert len(upstreams.log) == 8
+
+
+def test_back_off_is_irregular() -> None:
+    waits = set()
+    for seed in range(5):
+        clock = StoppedClock()
+        with Upstreams([RECORD], clock=clock) as upstreams:
+            upstreams.fail("rss", Fault.BROKEN)
+            with Gate(clock, "triage", 3.0, chance=random.Random(seed)) as open_gate:  # noqa: S311
+                open_gate.get(f"{upstreams.rss_url}/cs.LG")
+            waits.update(upstreams.gaps_s("rss"))
+    assert len(waits) == 5
+
+
+def test_a_refusal_is_not_repeated(clock: StoppedClock, upstreams: Upstreams) -> None:
+    upstreams.fail("rss", Fault.NOT_FOUND)
+    with gate(clock) as open_gate, pytest.raises(SourceError) as caught:
+        open_gate.get(f"{upstreams.rss_url}/cs.LG")
+    assert "404" in error_text(caught.value)
+    assert len(upstreams.log) == 1
+
+
+def test_nobody_there_is_an_error_for_people(clock: StoppedClock) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
+        with gate(clock) as open_gate, pytest.raises(SourceError) as caught:
+            open_gate.get(url)
+    assert "could not be reached" in error_text(caught.value)
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "http://", "file:///etc/passwd"])
+def test_an_address_that_is_none_is_an_error_at_once(clock: StoppedClock, url: str) -> None:
+    with gate(clock) as open_gate, pytest.raises(SourceError) as caught:
+        open_gate.get(url)
+    assert "Check the address" in error_text(caught.value)
+    assert clock.now() == NOON
+
+
+def test_a_wait_past_the_deadline_is_not_begun(clock: StoppedClock, upstreams: Upstreams) -> None:
+    with gate(clock, deadline=NOON + timedelta(minutes=3)) as open_gate:
+        upstreams.fail("rss", Fault.UNAVAILABLE, retry_after="600")
+        with pytest.raises(SourceError) as caught:
+            open_gate.get(f"{upstreams.rss_url}/cs.LG")
+    assert "ran out of time" in error_text(caught.value)
+    assert clock.now() < NOON + timedelta(seconds=10)
+    assert len(upstreams.log) == 1
+
+
+def test_a_hold_that_outlasts_a_later_deadline_is_an_error_at_once_and_still_obeyed(
+    clock: StoppedClock, upstreams: Upstreams
+) -> None:
+    upstreams.fail("rss", Fault.UNAVAILABLE, retry_after="18000")
+    with gate(clock) as open_gate:
+        with pytest.raises(SourceError, match=r"5\.0 hours"):
+            open_gate.get(f"{upstreams.rss_url}/cs.LG")
+        for _ in range(2):
+            asked_at = clock.now()
+            open_gate.deadline = asked_at + timedelta(minutes=2)
+            with pytest.raises(SourceError) as caught:
+                open_gate.get(upstreams.api_url, {"id_list": "2603.00001"})
+            assert "ran out of time" in error_text(caught.value)
+            assert clock.now() == asked_at
+            clock.sleep(900)
+        assert len(upstreams.log) == 1
+
+        open_gate.deadline = None
+        open_gate.get(upstreams.api_url, {"id_list": "2603.00001"})
+    assert upstreams.gaps_s("rss", "api") == [18000.0]
+
+
+def test_redirects_are_followed_at_the_same_distance_and_not_for_ever(clock: StoppedClock) -> None:
+    with Upstreams([RECORD], clock=clock) as upstreams, gate(clock) as open_gate:
+        upstreams.moved = {"/old": "/rss/cs.LG", "/round": "/round"}
+        assert b"2603.00001" in open_gate.get(f"{upstreams.base}/old").body
+        with pytest.raises(SourceError) as caught:
+            open_gate.get(f"{upstreams.base}/round")
+    assert "elsewhere" in error_text(caught.value)
+    assert len(upstreams.log) == 6
+    assert set(upstreams.gaps_s("rss", "api")) == {3.0}
+
+
+def test_a_compressed_flood_is_not_taken_in(clock: StoppedClock, upstreams: Upstreams) -> None:
+    upstreams.bodies["rss"] = b" " * 15_000_000
+    with gate(clock) as open_gate, pytest.raises(SourceError) as caught:
+        open_gate.get(f"{upstreams.rss_url}/cs.LG")
+    assert "more than an answer can be" in error_text(caught.value)
+
+
+def test_an_answer_of_more_than_20_mb_is_not_taken_in(
+    clock: StoppedClock, upstreams: Upstreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "MOST_BYTES", 2_000_000)
+    upstreams.bodies["rss"] = random.Random(3).randbytes(2_100_000)  # noqa: S311
+    assert len(gzip.compress(upstreams.bodies["rss"])) > 2_000_000
+    with gate(clock) as open_gate, pytest.raises(SourceError) as caught:
+        open_gate.get(f"{upstreams.rss_url}/cs.LG")
+    assert "more than an answer can be" in error_text(caught.value)
+
+
+def test_an_answer_that_drips_in_for_ever_is_given_up(
+    clock: StoppedClock, upstreams: Upstreams
+) -> None:
+    upstreams.takes_s = 61.0
+    with gate(clock) as open_gate, pytest.raises(SourceError) as caught:
+        open_gate.get(f"{upstreams.rss_url}/cs.LG")
+    assert "60 s" in error_text(caught.value)
+    assert len(upstreams.log) == client.ATTEMPTS
+
+
+def test_no_process_keeps_a_connection_to_itself(clock: StoppedClock, upstreams: Upstreams) -> None:
+    with gate(clock) as open_gate:
+        open_gate.get(f"{upstreams.rss_url}/cs.LG")
+    assert upstreams.log[0].headers["Connection"] == "close"
+
+
+def test_a_server_that_fails_again_and_again_is_left_alone_for_an_hour_and_asked_once_then(
+    clock: StoppedClock, upstreams: Upstreams
+) -> None:
+    upstreams.fail("rss", Fault.BROKEN, times=MOST_FAILURES + 1)
+    with gate(clock) as open_gate:
+        with pytest.raises(SourceError, match="the last of 4 tries"):
+            open_gate.get(f"{upstreams.rss_url}/cs.LG")
+        with pytest.raises(SourceError, match="left alone until") as caught:
+            open_gate.get(f"{upstreams.rss_url}/cs.LG")
+        error_text(caught.value)
+        assert len(upstreams.log) == MOST_FAILURES
+
+        open_gate.deadline = clock.now() + timedelta(minutes=3)
+        with pytest.raises(SourceError, match=r"asked again in 3600 s\. It has failed 8 times"):
+            open_gate.get(upstreams.api_url, {"id_list": "2603.00001"})
+        assert len(upstreams.log) == MOST_FAILURES
+
+        open_gate.deadline = None
+        with pytest.raises(SourceError, match="left alone until"):
+            open_gate.get(f"{upstreams.rss_url}/cs.LG")
+        assert len(upstreams.log) == MOST_FAILURES + 1
+        assert open_gate.get(f"{upstreams.rss_url}/cs.LG").status == 200
+    assert upstreams.gaps_s("rss")[-2:] == [3600.0, 3600.0]
+
+
+def test_a_days_requests_are_bounded_and_the_error_says_until_when(
+    clock: StoppedClock, upstreams: Upstreams
+) -> None:
+    turns = OwnTurns(clock, Rules(3.0, daily_requests=2))
+    with Gate(clock, "triage", 3.0, turns=turns) as open_gate:
+        for _ in range(2):
+            open_gate.get(f"{upstreams.rss_url}/cs.LG")
+        with pytest.raises(SourceError) as caught:
+            open_gate.get(f"{upstreams.rss_url}/cs.LG")
+        assert "2 times today" in error_text(caught.value)
+        assert "00:00 UTC" in str(caught.value)
+        assert len(upstreams.log) == 2
+
+
+def test_what_stays_the_same_all_day_is_asked_for_once(
+    clock: StoppedClock, upstreams: Upstreams
+) -> None:
+    with gate(clock) as open_gate:
+        answers = [
+            open_gate.get(upstreams.api_url, {"id_list": id}, once=True)
+            for id in ("2603.00001", "2603.00002", "2603.00001")
+        ]
+        assert answers[0] == answers[2] != answers[1]
+        assert len(upstreams.log) == 2
+        clock.sleep(86_400)
+        open_gate.get(upstreams.api_url, {"id_list": "2603.00001"}, once=True)
+        assert len(upstreams.log) == 3
+
+
+def test_a_failure_is_no_answer_for_the_day(clock: StoppedClock, upstreams: Upstreams) -> None:
+    with gate(clock) as open_gate:
+        upstreams.fail("api", Fault.NOT_FOUND)
+        with pytest.raises(SourceError):
+            open_gate.get(upstreams.api_url, {"id_list": "2603.00001"}, once=True)
+        answer = open_gate.get(upstreams.api_url, {"id_list": "2603.00001"}, once=True)
+    assert b"2603.00001" in answer.body

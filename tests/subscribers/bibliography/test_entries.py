@@ -1,0 +1,393 @@
+"""A reader's library: what is recognised in it, and that what goes out comes in again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import unicodedata
+from datetime import date
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.support.factories import NOON, paper
+from tests.support.mutations import mutated
+from tests.support.paths import SHARED
+from triage.subscribers.bibliography import bibtex, ris
+from triage.subscribers.bibliography import entries as bibliography
+from triage.subscribers.bibliography.entries import Entry, Liked
+
+ZOTERO = SHARED / "payloads" / "zotero"
+ATTENTION = ("arxiv", "1706.03762")
+
+
+def only(text: str) -> Entry:
+    (entry,) = bibliography.read(text)
+    return entry
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "eprint = {1706.03762}, archivePrefix = {arXiv}, primaryClass = {cs.CL}",
+        "eprint = {arXiv:1706.03762v5}",
+        "eprinttype = arxiv, eprint = 1706.03762",
+        "arxivId = {1706.03762}",
+        "doi = {10.48550/arXiv.1706.03762}",
+        "doi = {https://doi.org/10.48550/ARXIV.1706.03762}",
+        r"url = {http://arxiv.org/abs/1706.03762}",
+        r"url = {\url{https://arxiv.org/pdf/1706.03762v7.pdf}}",
+        "url = {https://huggingface.co/papers/1706.03762}",
+        "journal = {arXiv preprint arXiv:1706.03762}",
+        "journal = {CoRR}, volume = {abs/1706.03762}",
+        "howpublished = {arXiv:1706.03762 [cs.CL]}",
+        "note = {Accepted at NeurIPS. arXiv: 1706.03762}",
+        "ee = {http://arxiv.org/abs/1706.03762}",
+        "doi = {10.5555/3295222.3295349}, eprint = {1706.03762}",
+    ],
+)
+def test_an_arxiv_paper_is_recognised_wherever_its_id_stands(fields: str) -> None:
+    assert only(f"@article{{k, title={{Attention}}, {fields}}}").ids[0] == ATTENTION
+
+
+@pytest.mark.parametrize(
+    ("written", "doi"),
+    [
+        ("doi = {10.1145/3292500.3330701}", "10.1145/3292500.3330701"),
+        (r"doi = {10.1007/978-3-030\_1}", "10.1007/978-3-030_1"),
+        ("doi = {https://dx.doi.org/10.1038/S41586-1}", "10.1038/s41586-1"),
+        ("url = {https://dl.acm.org/doi/abs/10.1145/1.2?x=y}", "10.1145/1.2"),
+        ("url = {https://onlinelibrary.wiley.com/doi/10.1002/adma.1/full}", "10.1002/adma.1"),
+        ("url = {https://link.springer.com/content/pdf/10.1007/s1.pdf}", "10.1007/s1"),
+        (
+            "url = {https://www.biorxiv.org/content/10.1101/2020.01.02.123456v2.full.pdf}",
+            "10.1101/2020.01.02.123456",
+        ),
+        ("note = {see doi:10.1016/S0004-3702(00)00001-2.}", "10.1016/s0004-3702(00)00001-2"),
+    ],
+)
+def test_a_doi_is_recognised_in_every_dress(written: str, doi: str) -> None:
+    assert only(f"@article{{k, {written}}}").ids == (("doi", doi),)
+
+
+def test_a_remark_that_names_several_papers_names_none() -> None:
+    assert only("@misc{k, note={extends arXiv:1706.03762 and arXiv:1810.04805}}").ids == ()
+
+
+def test_another_archives_eprint_is_no_arxiv_id() -> None:
+    assert only("@misc{k, eprint={2004.05150}, eprinttype={jstor}}").ids == ()
+
+
+def test_an_entry_says_who_wrote_what_when() -> None:
+    entry = only(
+        "@article{vaswani, title={{Attention} is {A}ll}, author={Vaswani, Ashish and Shazeer, N.},"
+        "\n year=2017, month=jun, abstract={We \\emph{propose}.}}"
+    )
+    assert entry == Entry(
+        where="line 1, vaswani",
+        title="Attention is All",
+        authors=("Ashish Vaswani", "N. Shazeer"),
+        abstract="We propose.",
+        published_on=date(2017, 6, 1),
+    )
+
+
+def test_ris_is_recognised() -> None:
+    entry = only(
+        "TY  - JOUR\nID  - 7\nT1  - Attention\nAU  - Vaswani, Ashish\nY1  - 2017/06/12\n"
+        "UR  - https://arxiv.org/abs/1706.03762\nDO  - 10.5555/3295222\nN2  - We propose.\nER  -\n"
+    )
+    assert entry.ids == (ATTENTION, ("doi", "10.5555/3295222"))
+    assert (entry.title, entry.abstract) == ("Attention", "We propose.")
+    assert (entry.authors, entry.published_on) == (("Ashish Vaswani",), date(2017, 6, 1))
+
+
+def test_csl_json_is_recognised() -> None:
+    record = {
+        "id": "v", "title": "Attention", "DOI": "10.48550/arXiv.1706.03762",
+        "author": [{"given": "Ashish", "family": "Vaswani"}, {"literal": "A Group"}],
+        "issued": {"date-parts": [["2017", 6, 12]]}, "abstract": "We propose.",
+    }  # fmt: skip
+    entry = only(json.dumps([record]))
+    assert entry == Entry(
+        "record 1, v", "Attention", (ATTENTION,), ("Ashish Vaswani", "A Group"), "We propose.",
+        date(2017, 6, 1),
+    )  # fmt: skip
+    assert only(json.dumps({"items": [record]})) == entry
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["[", '[{"title": 3, "author": "x", "creators": [4, {}], "issued": {"date-parts": [[]]}}]',
+     '[null, 1, "x", {"data": 3}]', '{"items": 3}', "[" * 100_000],
+)  # fmt: skip
+def test_json_of_another_shape_is_no_error(broken: str) -> None:
+    assert all(not entry.ids for entry in bibliography.read(broken))
+
+
+def test_zoteros_own_records_are_recognised() -> None:
+    record = {
+        "key": "ABCD2345",
+        "data": {
+            "key": "ABCD2345", "itemType": "preprint", "title": "Attention",
+            "creators": [{"creatorType": "author", "firstName": "Ashish", "lastName": "Vaswani"},
+                         {"creatorType": "editor", "name": "Nobody"}],
+            "archiveID": "arXiv:1706.03762", "date": "2017-06-12", "extra": "arXiv:1810.04805",
+        },
+    }  # fmt: skip
+    note = {"key": "N", "data": {"itemType": "note", "note": "arXiv:1706.03762"}}
+    entry = only(json.dumps([record, note]))
+    assert (entry.ids, entry.authors) == ((ATTENTION,), ("Ashish Vaswani",))
+    assert entry.published_on == date(2017, 6, 1)
+
+
+@pytest.mark.skipif(not ZOTERO.is_dir(), reason="Zotero's recorded answers are not here")
+def test_zoteros_recorded_answers_are_read() -> None:
+    entries = bibliography.read((ZOTERO / "items_doc.json").read_text())
+    records = [each["data"] for each in json.loads((ZOTERO / "items_doc.json").read_text())]
+    papers = [each for each in records if each["itemType"] not in {"attachment", "note"}]
+    assert [entry.title for entry in entries] == [
+        " ".join(each["title"].split()) for each in papers
+    ]
+    for entry, each in zip(entries, papers, strict=True):
+        assert not each.get("DOI") or entry.ids == (("doi", each["DOI"].lower()),)
+    # One has its DOI in its address alone.
+    assert sum(bool(entry.ids) for entry in entries) == 1 + sum(
+        bool(each.get("DOI")) for each in papers
+    )
+
+
+def test_running_text_gives_its_ids_and_lines_without_any() -> None:
+    entries = bibliography.read(
+        "# mine\nI like https://arxiv.org/abs/1706.03762v2, 10.1145/1.2 and (hep-th/9901001).\n"
+        "arXiv: 1706.03762 again; version 1234.5678\n\nAttention is all you need\n"
+    )
+    assert [(entry.where, entry.ids or entry.title) for entry in entries] == [
+        ("line 2", (ATTENTION,)),
+        ("line 2", (("doi", "10.1145/1.2"),)),
+        ("line 2", (("arxiv", "hep-th/9901001"),)),
+        ("line 5", "Attention is all you need"),
+    ]
+
+
+FILES = (
+    # JabRef
+    "% Encoding: UTF-8\n\n@Article{Vaswani2017,\n"
+    "  author = {Vaswani, Ashish and Shazeer, Noam},\n"
+    "  title  = {Attention Is All You Need},\n  year   = {2017},\n  month  = jun,\n"
+    "  doi    = {10.48550/arXiv.1706.03762},\n}\n\n@Comment{jabref-meta: databaseType:bibtex;}\n",
+    # Zotero, as BibLaTeX
+    "@misc{devlin_bert_2019,\n\ttitle = {{BERT}: {Pre}-training},\n\tdate = {2019-05-24},\n"
+    "\teprinttype = {arxiv},\n\teprint = {1810.04805 [cs]},\n"
+    "\tauthor = {Devlin, Jacob and Lee},\n"
+    "}\n",
+    # Written by hand
+    '@string{cacm = "Communications of the " # {ACM}}\n'
+    '@article(knuth, journal = cacm, title = "The {\\TeX}book", year = 1984, note = {a # b})\n',
+    "@misc{a, title={Drafts}, eprint={2603.00001}} @misc{b, title={Tokens}, doi={10.1000/182}}",
+    # PubMed
+    "TY  - JOUR\r\nID  - 1\r\nAU  - Lovelace, Ada\r\nAU  - Babbage, C.\r\n"
+    "TI  - On engines\r\n"
+    "PY  - 1843/10//\r\nDO  - 10.1098/rstl.1843.0001\r\nAB  - One line\r\n  and another\r\n"
+    "UR  - https://arxiv.org/abs/1706.03762v5\r\nER  - \r\n\r\n"
+    "TY  - BOOK\r\nT1  - Notes\r\nER  - \r\n",
+    # CSL-JSON and Zotero's own
+    '[{"id": "a", "type": "article-journal", "title": "On engines", "DOI": "10.1000/182", "author":'
+    ' [{"family": "Lovelace", "given": "Ada"}, {"literal": "A Group"}],'
+    ' "issued": {"date-parts": [[1843, 10, 1]]}, "note": "arXiv:1706.03762"}]',
+    '{"items": [{"key": "K", "data": {"itemType": "preprint", "title": "Drafts", "creators":'
+    ' [{"creatorType": "author", "firstName": "Ada", "lastName": "Lovelace"}],'
+    ' "archiveID": "arXiv:1706.03762", "date": "2017-06-12", "extra": "seen"}}]}',
+)
+PIECES = (
+    "@", "{", "}", "(", ")", '"', ",", "=", "#", "%", "\\", "\n", "\r", "\n% ", "\n@misc{k,\n",
+    "}@b{", "\nTY  - ", "\nER  -", "\nAU  - ", "[", "]", ":", "null", "\x00", "\u2028", "\ud800",
+    "é", "1e400",
+)  # fmt: skip
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> str:
+    """Draw a file as programs write it, with a few places cut, doubled or written over."""
+    text = draw(st.sampled_from(FILES))
+    if text[0] in "[{":
+        # A value of another kind, as no cut makes one.
+        rng = random.Random(draw(st.integers(0)))  # noqa: S311 - no secret
+        text = mutated(text.encode(), rng)[0].decode("utf-8", "replace")
+    for _ in range(draw(st.integers(0, 4))):
+        start = draw(st.integers(0, len(text)))
+        end = draw(st.integers(start, min(start + 40, len(text))))
+        kept = draw(st.sampled_from(("", text[start:end], 2 * text[start:end])))
+        text = text[:start] + kept + draw(st.sampled_from(("", *PIECES))) + text[end:]
+    return text
+
+
+@settings(derandomize=True, max_examples=500)
+@given(damaged())
+@example("% {x}@misc{a, title={X}}")
+@example('[{"itemType": ["note"], "title": "X"}]')
+def test_no_damage_makes_reading_fail(text: str) -> None:
+    for form in (bibliography, bibtex, ris):
+        for entry in form.read(text):  # type: ignore[attr-defined]
+            assert isinstance(entry, form.Entry)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "piece", ["10.1000.1", "10.1000/)", "arxiv ", "arxiv:", " ", "a-b/", "/full", "1\n"]
+)
+def test_reading_text_takes_no_more_than_its_length(piece: str) -> None:
+    # With a square of the work this would take minutes.
+    bibliography.read(piece * (300_000 // len(piece)))
+    bibliography.read("see arxiv" + piece * (100_000 // len(piece)))
+    bibliography.read("10.1000/" + piece * (100_000 // len(piece)))
+
+
+def test_nothing_in_nothing_out() -> None:
+    assert bibliography.read("") == bibliography.read(" \n\n") == []
+    assert bibliography.written([], "bibtex") == bibliography.written([], "ris") == ""
+
+
+# -- a library of five hundred ---------------------------------------------------------------------
+
+
+def shelf(n: int, seed: int) -> tuple[str, list[set[tuple[str, str]]]]:
+    """Return a BibTeX file as people's grow over years, and what each entry names."""
+    chance = random.Random(seed)  # noqa: S311
+    blocks = ['% Encoding: UTF-8\n@string{nips = "Advances in {NeurIPS}"}\n@string(icml={ICML})\n']
+    named: list[set[tuple[str, str]]] = []
+    for i in range(n):
+        number = f"{chance.randrange(15, 26):02d}{chance.randrange(1, 13):02d}.{i:05d}"
+        doi = f"10.{chance.choice((1145, 1038, 48550, 1101))}/x{chance.randrange(10**6)}.{i}"
+        arxiv, by_doi = {("arxiv", number)}, {("doi", doi)}
+        shapes: list[tuple[str, set[tuple[str, str]]]] = [
+            (
+                f"eprint = {{{number}}},\n archivePrefix={{arXiv}},\n primaryClass = {{cs.LG}}",
+                arxiv,
+            ),
+            (f"journal = {{arXiv preprint arXiv:{number}}}", arxiv),
+            (
+                f"journal={{CoRR}}, volume = {{abs/{number}}}, biburl = {{https://dblp.org/x}}",
+                arxiv,
+            ),
+            (
+                f"url = {{http://arxiv.org/abs/{number}v{i % 9 + 1}}},\n urldate = {{2020-01-01}}",
+                arxiv,
+            ),
+            (f'archivePrefix = "arXiv",\n eprint = "{number}"', arxiv),
+            (f"note = {{\\url{{https://arxiv.org/pdf/{number}.pdf}}}}", arxiv),
+            (f"doi = {{10.48550/arXiv.{number}}}, publisher = {{arXiv}}", arxiv),
+            (f"doi = {{{doi}}}, journal = nips", by_doi),
+            (f'DOI = "https://doi.org/{doi.upper()}"', by_doi),
+            (f"doi = {{{doi}}}, eprint = {{{number}}}", arxiv | by_doi),
+            (f"url = {{https://dl.acm.org/doi/{doi}}}", by_doi),
+            ('booktitle = icml # " Workshop", pages = {1--9}', set()),
+            ("howpublished = {Personal page \\textasciitilde ada}", set()),
+        ]
+        fields, ids = shapes[i % len(shapes)]
+        title = chance.choice(
+            ["{BERT}: {Pre}-training", r"G{\"o}del {M}achines", r"$\alpha$-nets \& more", "A {{B}}"]
+        )
+        author = chance.choice([r"Schölkopf, B. and {\'E}tienne, A.", "Ada Lovelace and others"])
+        key = "dup2019" if i % 17 == 0 else f"key:{i}"
+        ending = chance.choice(["\n}", ",\n}", "}", " }\n@comment{x, y={z}}"])
+        # Every fiftieth is broken: a brace that is never closed, or no closing of the entry.
+        if i % 50 == 49:
+            title, ending = chance.choice([("Lost {brace", "\n}"), ("Never closed", "")])
+        kind = chance.choice(["article", "Misc", "INPROCEEDINGS", "online"])
+        blocks.append(
+            f"@{kind}{{{key},\n  title = {{{title} {i}}},\n  author = {{{author}}},\n"
+            f"  {fields}{ending}\n" + ("\nsaid me@example.org {once}\n" if i % 40 == 0 else "")
+        )
+        named.append(ids)
+    return "".join(blocks), named
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_of_500_entries_those_with_an_id_are_recognised(seed: int) -> None:
+    text, named = shelf(500, seed)
+    entries = bibliography.read(text)
+    assert len(entries) == 500
+    with_id = [(e, ids) for e, ids in zip(entries, named, strict=True) if ids]
+    right = sum(set(entry.ids) == ids for entry, ids in with_id)
+    assert right >= 0.95 * len(with_id), [e for e, ids in with_id if set(e.ids) != ids][:3]
+    without = [entry for entry, ids in zip(entries, named, strict=True) if not ids]
+    assert not any(entry.ids for entry in without)
+    assert all(entry.where and entry.title for entry in without)
+
+
+# -- out and in again ------------------------------------------------------------------------------
+
+
+words = st.text(max_size=60) | st.text(
+    alphabet=st.sampled_from("{}\\$&%#_~^-'`\"@(,) an=+\r\n\t\u2028\x85\x1c;"), max_size=40
+)
+
+
+@st.composite
+def liked(draw: st.DrawFn) -> Liked:
+    number = draw(st.integers(1, 99999))
+    source, id = draw(
+        st.sampled_from(
+            [("arxiv", f"2603.{number:05d}"), ("biorxiv", f"10.1101/2026.03.{number}"),
+             ("doi", f"10.1000/(a)b_{number}"), ("listing", None)]
+        )
+    )  # fmt: skip
+    people = [name for name in draw(st.lists(words, max_size=4)) if shown(name)]
+    one = paper(
+        number, source=source, source_id=id, title="T" + draw(words), abstract=draw(words),
+        authors=tuple(people), venue=draw(words),
+    )  # fmt: skip
+    return Liked(one, NOON)
+
+
+def shown(text: str) -> str:
+    printable = "".join(c for c in " ".join(text.split()) if c.isprintable())
+    return " ".join(unicodedata.normalize("NFC", printable).split())
+
+
+@pytest.mark.parametrize("form", ["bibtex", "ris", "json"])
+@settings(max_examples=50)
+@given(likes=st.lists(liked(), max_size=4))
+def test_what_goes_out_comes_in_again(form: str, likes: list[Liked]) -> None:
+    entries = bibliography.read(bibliography.written(likes, form))
+    assert len(entries) == len(likes)
+    for entry, each in zip(entries, likes, strict=True):
+        one = each.paper
+        assert shown(entry.title) == shown(one.title)
+        assert shown(entry.abstract) == shown(one.abstract)
+        scheme = "arxiv" if one.source == "arxiv" else "doi"
+        if one.source_id is not None:
+            assert entry.ids[0] == (scheme, one.source_id)
+        else:
+            assert entry.ids == ()
+
+
+def test_names_come_in_as_they_went_out() -> None:
+    people = ("Ada Lovelace", "Research and Co, Inc", "Łukasz O'Neil-{x}", "Plato")
+    for form in ("bibtex", "json"):
+        text = bibliography.written([Liked(paper(authors=people), NOON)], form)
+        assert only(text).authors == people
+
+
+@given(likes=st.lists(liked(), max_size=4))
+def test_no_cell_is_a_formula_and_every_like_is_a_row(likes: list[Liked]) -> None:
+    text = bibliography.written(likes, "csv")
+    rows = list(csv.reader(text.splitlines(keepends=True)))
+    assert len(rows) == 1 + len(likes) == text.count("\r\n")
+    for row in rows:
+        assert len(row) == 8
+        assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in row)
+
+
+def test_a_formula_in_a_title_is_shown_and_not_computed() -> None:
+    text = bibliography.written(
+        [Liked(paper(title='=HYPERLINK("http://evil.example","x")'), NOON)], "csv"
+    )
+    assert next(csv.reader([text.split("\r\n")[1]]))[1].startswith("'=HYPERLINK")
+
+
+def test_an_unknown_format_is_refused() -> None:
+    with pytest.raises(ValueError, match="bibtex, ris, json, csv"):
+        bibliography.written([], "docx")

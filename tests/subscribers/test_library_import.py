@@ -1,0 +1,174 @@
+"""A library becomes likes: once, of what is stored, and with a reason for all the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from tests.support.factories import DAY, NOON
+from tests.support.fakes import StoppedClock
+from tests.support.installation import add_reader, fetched, installed, rows, stored_papers, take_in
+from triage import store
+from triage.domain.records import EventKind, Origin, Subscriber
+from triage.errors import ConfigError
+from triage.store import Database
+from triage.subscribers import library_import
+from triage.subscribers.bibliography import entries
+from triage.subscribers.library_import import LibraryReport, like_own, read_library
+
+FULL = """@misc{new, title={A brand new approach to everything}, author={Curie, Marie},
+ eprint={1706.03762}, doi={10.5555/7}, year=2017, month=jun, abstract={We propose it.}}"""
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    with installed(tmp_path) as database:
+        take_in(database, [fetched(n) for n in range(1, 4)])
+        yield database
+
+
+@pytest.fixture
+def reader(db: Database) -> Subscriber:
+    return add_reader(db)
+
+
+def read(db: Database, reader: Subscriber, content: bytes | str, **how: bool) -> LibraryReport:
+    return read_library(db, StoppedClock(), reader, content, **how)
+
+
+def liked(db: Database, reader: Subscriber) -> list[str | None]:
+    return sorted(each.paper.source_id or "" for each in library_import.likes(db, reader))
+
+
+def test_stored_papers_become_likes_and_the_rest_is_listed(
+    db: Database, reader: Subscriber
+) -> None:
+    report = read(
+        db,
+        reader,
+        "@misc{a, eprint={2603.00001}}\n@misc{b, eprint={2509.12345}}\n@book{c, title={Of Mice}}\n"
+        "@misc{d}\n@misc{e, url={https://arxiv.org/abs/2603.00001v3}}\n",
+    )
+    assert liked(db, reader) == ["2603.00001"]
+    assert (report.read, report.liked, report.known, report.waiting) == (5, 1, 1, 1)
+    assert report.recognised == 3
+    assert [(each.where, each.title) for each in report.unrecognised] == [
+        ("line 3, c", "Of Mice"),
+        ("line 4, d", ""),
+    ]
+    assert "title" in report.unrecognised[0].why
+    assert "read 5, recognised 3" in str(report)
+
+
+def test_a_like_says_that_it_came_from_a_library(db: Database, reader: Subscriber) -> None:
+    read(db, reader, "2603.00002")
+    [event] = rows(db, "events")
+    assert (event["kind"], event["origin"], event["slate_id"]) == (
+        EventKind.VOTE_UP, Origin.PERSON, None,
+    )  # fmt: skip
+    assert (event["at"], event["evidence"]) == (NOON, {"method": "library"})
+
+
+def test_reading_again_adds_nothing_and_no_vote_is_overruled(
+    db: Database, reader: Subscriber
+) -> None:
+    papers = {paper.source_id: paper.id for paper in stored_papers(db)}
+    with db.write() as conn:
+        store.events.append(
+            conn,
+            store.events.Event(
+                subscriber_id=reader.id,
+                paper_id=papers["2603.00002"],
+                kind=EventKind.VOTE_DOWN,
+                at=NOON,
+                recorded_at=NOON,
+            ),
+        )
+    text = "2603.00001, 2603.00002"
+    assert read(db, reader, text).liked == 1
+    again = read(db, reader, text)
+    assert (again.liked, again.known) == (0, 2)
+    assert liked(db, reader) == ["2603.00001"]
+
+
+def test_a_paper_is_known_by_its_title_where_an_author_agrees(
+    db: Database, reader: Subscriber
+) -> None:
+    title = "{Speculative} decoding with 3 drafts"
+    stranger = read(db, reader, f"@misc{{k, title={{{title}}}, author={{Nobody, Else}}}}")
+    assert stranger.liked == 0
+    report = read(db, reader, f"@misc{{k, title={{{title}}}, author={{Lovelace, A.}}}}")
+    assert (report.liked, liked(db, reader)) == (1, ["2603.00003"])
+
+
+def test_what_a_visitor_says_of_a_paper_is_not_stored(db: Database, reader: Subscriber) -> None:
+    before = rows(db, "papers"), rows(db, "quarantine")
+    assert read(db, reader, FULL).waiting == 1
+    assert (rows(db, "papers"), rows(db, "quarantine")) == before
+
+
+def test_what_the_operator_vouches_for_is_stored_on_its_own_month(
+    db: Database, reader: Subscriber
+) -> None:
+    report = read(db, reader, FULL + "\n@misc{x, eprint={2501.00001}}", new_papers=True)
+    assert (report.stored, report.liked, report.waiting) == (1, 1, 1)
+    [paper] = [each for each in stored_papers(db) if each.source_id == "1706.03762"]
+    assert (paper.title, paper.authors) == ("A brand new approach to everything", ("Marie Curie",))
+    assert paper.listed_on == date(2017, 6, 1)
+    assert library_import.likes(db, reader)[0].doi == "10.5555/7"
+    [kept] = rows(db, "quarantine")
+    assert (kept["raw"], kept["origin"], kept["place"]) == (
+        "arxiv:2501.00001", "library", "library",
+    )  # fmt: skip
+
+
+def test_no_paper_is_stored_on_a_day_to_come(db: Database, reader: Subscriber) -> None:
+    read(db, reader, FULL.replace("1706.03762", "2912.00001"), new_papers=True)
+    assert stored_papers(db)[-1].listed_on == DAY
+
+
+def test_old_arxiv_ids_and_dois_have_their_days(db: Database, reader: Subscriber) -> None:
+    old = FULL.replace("1706.03762", "hep-th/9912001").replace("10.5555/7", "")
+    journal = '@article{j, title={One in print}, doi={10.1/x}, abstract={A.}, year="1999"}'
+    read(db, reader, old + journal.replace("10.1/x", "10.1000/x"), new_papers=True)
+    days = {each.source_id: each.listed_on for each in stored_papers(db)}
+    assert days["hep-th/9912001"] == date(1999, 12, 1)
+    assert days["10.1000/x"] == date(1999, 1, 1)
+
+
+def test_an_authors_own_papers_become_likes(db: Database, reader: Subscriber) -> None:
+    take_in(db, [fetched(7, authors=("Grace Hopper", "Ada Lovelace"))])
+    report = like_own(db, StoppedClock(), reader, "Hopper, Grace")
+    assert (report.liked, liked(db, reader)) == (1, ["2603.00007"])
+    assert like_own(db, StoppedClock(), reader, "ada lovelace").liked == 3
+    assert like_own(db, StoppedClock(), reader, "Nobody Else").read == 0
+    with pytest.raises(ConfigError, match="first name"):
+        like_own(db, StoppedClock(), reader, "Li")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_files_of_other_programs_are_read(db: Database, reader: Subscriber, encoding: str) -> None:
+    text = "@misc{é, title={Ünïque}, eprint={2603.00001}}"
+    assert read(db, reader, text.encode(encoding)).liked == 1
+
+
+def test_what_is_no_library_is_refused(db: Database, reader: Subscriber) -> None:
+    with pytest.raises(ConfigError, match="no text"):
+        read(db, reader, b"PK\x03\x04\0\0")
+    with pytest.raises(ConfigError, match="20 MiB"):
+        read(db, reader, b"x" * (library_import.LARGEST + 1))
+    assert read(db, reader, b"") == LibraryReport((), known=0)
+
+
+@pytest.mark.parametrize("form", ["bibtex", "ris", "json"])
+def test_likes_that_go_out_are_known_when_they_come_in(
+    db: Database, reader: Subscriber, form: str
+) -> None:
+    read(db, reader, "2603.00001 2603.00002 2603.00003")
+    out = entries.written(library_import.likes(db, reader), form)
+    other = add_reader(db, 2)
+    assert read(db, other, out).liked == 3
+    assert liked(db, other) == liked(db, reader)

@@ -1,0 +1,181 @@
+"""Subscribers come, pause, come back and leave, and the outbox hears of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from tests.support.factories import NOON
+from tests.support.installation import rows
+from tests.support.web_world import ADDRESS, World, new_world
+from triage import store
+from triage.domain.records import EventKind, Frequency, MessageState, SubscriberState
+from triage.errors import ConfigError, NotFound, TriageError
+from triage.store.tables import metadata
+from triage.subscribers import subscriptions
+from triage.subscribers.preferences import SubscriberPreferences
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return new_world(tmp_path)
+
+
+def add(
+    world: World, email: str = "new@example.org", likes: Sequence[str] = (), **chosen: Any
+) -> subscriptions.Added:
+    return subscriptions.add(
+        world.db, email, world.clock, SubscriberPreferences(**chosen), likes=likes
+    )
+
+
+def message_state(world: World, reader: int = 0) -> MessageState:
+    [slate] = [
+        row["id"]
+        for row in rows(world.db, "slates")
+        if row["public_id"] == world.slates[reader].public_id
+    ]
+    [state] = [row["state"] for row in rows(world.db, "messages") if row["slate_id"] == slate]
+    return MessageState(state)
+
+
+def test_an_added_subscriber_is_active_and_as_asked_for(world: World) -> None:
+    added = add(
+        world,
+        interests="  sparse\n attention ",
+        categories=["cs.CL", "hep-th", "cs.CL"],
+        likes=["2603.00001", "https://arxiv.org/pdf/2603.00002v2", "arXiv:2603.00001"],
+        zone="Europe/Berlin",
+        hour=6,
+        frequency=Frequency.WEEKLY,
+    )
+    assert added.new
+    someone = added.subscriber
+    assert someone.email == "new@example.org"
+    assert someone.state is SubscriberState.ACTIVE
+    assert someone.interests == "sparse attention"
+    assert someone.categories == ("cs.CL", "hep-th")
+    assert (someone.zone, someone.hour) == ("Europe/Berlin", 6)
+    assert someone.frequency is Frequency.WEEKLY
+    assert someone.created_at == NOON
+    assert len(someone.public_id) == 20
+    with world.db.read() as conn:
+        votes = store.events.votes(conn, someone.id)
+    assert sorted((vote.paper_id, vote.kind) for vote in votes) == [
+        (1, EventKind.VOTE_UP),
+        (2, EventKind.VOTE_UP),
+    ]
+
+
+@pytest.mark.parametrize("again", [ADDRESS, ADDRESS.upper(), f"  {ADDRESS} "])
+def test_adding_a_known_address_changes_nothing_and_says_so(world: World, again: str) -> None:
+    before = world.everything()
+    added = add(world, again, interests="something else", likes=["2603.00001"], hour=3)
+    assert not added.new
+    assert added.subscriber == world.readers[0]
+    assert world.everything() == before
+
+
+def test_public_ids_differ(world: World) -> None:
+    ids = {add(world, f"reader{n}@example.org").subscriber.public_id for n in range(20)}
+    assert len(ids) == 20
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"email": "nobody"}, "not a mail address"),
+        ({"email": "a@b@c.org"}, "not a mail address"),
+        ({"email": "x@example.org\r\nBcc: all@example.org"}, "not a mail address"),
+        ({"email": "Ada <ada@example.org>"}, "not a mail address"),
+        ({"email": ""}, "not a mail address"),
+        ({"zone": "Europe/Berln"}, "did you mean 'Europe/Berlin'"),
+        ({"zone": "europe/berlin"}, "did you mean 'Europe/Berlin'"),
+        ({"zone": "Berlin"}, "did you mean 'Europe/Berlin'"),
+        ({"zone": "new york"}, "did you mean 'America/New_York'"),
+        ({"zone": "../../etc/passwd"}, "no time zone"),
+        ({"zone": ""}, "no time zone"),
+        ({"hour": 24}, "from 0 to 23"),
+        ({"hour": -1}, "from 0 to 23"),
+        ({"categories": ["cs.CL", "cs AI"]}, "'cs AI' is not a category"),
+        ({"categories": ["<b>"]}, "not a category"),
+        ({"categories": [""]}, "not a category"),
+        ({"interests": "x" * 2001}, "at most 2000"),
+        ({"likes": ["2603.00001", "2603.77777"]}, "no paper '2603.77777': import"),
+        ({"likes": ["nonsense", "2603.77777"]}, "and 1 more"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_advice_and_nothing_is_added(
+    world: World, fields: dict[str, Any], says: str
+) -> None:
+    before = world.everything()
+    with pytest.raises(TriageError, match=says):
+        add(world, **fields)
+    assert world.everything() == before
+
+
+def test_unsubscribing_cancels_what_waits_and_may_be_repeated(world: World) -> None:
+    reader = world.readers[0]
+    assert subscriptions.unsubscribe(world.db, reader.public_id, world.clock)
+    assert world.state() is SubscriberState.UNSUBSCRIBED
+    assert message_state(world) is MessageState.CANCELLED
+    after = world.everything()
+    world.clock.sleep(60)
+    assert not subscriptions.unsubscribe(world.db, reader.public_id, world.clock)
+    assert world.everything() == after
+    assert world.state(reader=1) is SubscriberState.ACTIVE
+    assert message_state(world, reader=1) is MessageState.RENDERED
+
+
+def test_a_pause_ends_with_resume(world: World) -> None:
+    assert subscriptions.pause(world.db, ADDRESS, world.clock)
+    assert not subscriptions.pause(world.db, ADDRESS, world.clock)
+    assert world.state() is SubscriberState.PAUSED
+    assert message_state(world) is MessageState.CANCELLED
+    assert subscriptions.resume(world.db, ADDRESS, world.clock)
+    assert not subscriptions.resume(world.db, ADDRESS, world.clock)
+    assert world.state() is SubscriberState.ACTIVE
+
+
+def test_a_pause_does_not_undo_an_unsubscription(world: World) -> None:
+    subscriptions.unsubscribe(world.db, world.readers[0].public_id, world.clock)
+    assert not subscriptions.pause(world.db, ADDRESS, world.clock)
+    assert world.state() is SubscriberState.UNSUBSCRIBED
+
+
+def test_who_never_confirmed_cannot_be_resumed(world: World) -> None:
+    with world.db.write() as conn:
+        store.subscribers.set_state(conn, 1, SubscriberState.PENDING, NOON)
+    with pytest.raises(ConfigError, match="never confirmed"):
+        subscriptions.resume(world.db, ADDRESS, world.clock)
+
+
+def test_erasing_leaves_no_row_and_no_byte_of_the_subscriber(world: World) -> None:
+    world.client().post("/v/" + world.vote(), data={"vote": "vote_up"})
+    subscriptions.erase(world.db, ADDRESS)
+    everything = world.everything()
+    assert ADDRESS not in everything
+    assert world.readers[0].public_id not in everything
+    with world.db.read() as conn:
+        for table in metadata.sorted_tables:
+            if "subscriber_id" in table.c:
+                assert set(conn.scalars(select(table.c.subscriber_id))) <= {2}
+    assert "other@example.org" in everything
+    with pytest.raises(NotFound):
+        subscriptions.unsubscribe(world.db, world.readers[0].public_id, world.clock)
+    assert add(world, ADDRESS).new
+
+
+@pytest.mark.parametrize("act", [subscriptions.pause, subscriptions.resume])
+def test_nobody_is_not_found_and_the_address_is_not_repeated(world: World, act: Any) -> None:
+    with pytest.raises(NotFound, match="subscriber list") as caught:
+        act(world.db, "nobody@example.org", world.clock)
+    assert "nobody" not in str(caught.value)
+    with pytest.raises(NotFound):
+        subscriptions.erase(world.db, "nobody@example.org")
+    with pytest.raises(NotFound):
+        subscriptions.find(world.db, "nobody@example.org")

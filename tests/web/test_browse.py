@@ -1,0 +1,115 @@
+"""The papers by day: what anybody may see without saying who they are."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+
+from tests.support.factories import DAY
+from tests.support.web_world import World, add_papers, new_world, paper_row
+from triage.store.tables import papers
+
+YESTERDAY = DAY - timedelta(days=1)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Return a world whose newest day has papers 1 to 3, and the day before it paper 9."""
+    world = new_world(tmp_path)
+    add_papers(world.db, [paper_row(9, listed_on=YESTERDAY, upvotes=40)])
+    return world
+
+
+def titles(world: World, path: str) -> list[str]:
+    page = world.client().get(path)
+    assert page.status_code == 200
+    return [each.get_text(" ", strip=True) for each in BeautifulSoup(page.text, "html5lib")("h3")]
+
+
+def test_the_first_page_lists_the_newest_day(world: World) -> None:
+    assert len(titles(world, "/")) == 3
+    assert "9 drafts" not in " ".join(titles(world, "/"))
+
+
+def test_a_day_leads_to_the_days_with_papers_around_it(world: World) -> None:
+    add_papers(world.db, [paper_row(8, listed_on=DAY - timedelta(days=5))])
+    page = BeautifulSoup(world.client().get(f"/days/{YESTERDAY}").text, "html5lib")
+    before, after = page.select_one("a[rel=prev]"), page.select_one("a[rel=next]")
+    assert before is not None
+    assert before["href"] == f"/days/{DAY - timedelta(days=5)}"
+    assert after is not None
+    assert after["href"] == f"/days/{DAY}"
+
+
+def test_most_upvotes_come_first_and_the_weeks_favourites_stand_above(world: World) -> None:
+    add_papers(world.db, [paper_row(n, upvotes=n) for n in (14, 15)])
+    assert [title.split()[3] for title in titles(world, "/")][:2] == ["15", "14"]
+    page = BeautifulSoup(world.client().get("/").text, "html5lib")
+    favourites = [item.get_text(" ", strip=True) for item in page.select(".trending li")]
+    assert favourites[0] == "Speculative decoding with 9 drafts 40 upvotes"
+
+
+def test_what_was_stored_in_the_last_day_is_marked_as_new(world: World) -> None:
+    assert all(title.endswith("new") for title in titles(world, "/"))
+    world.clock.sleep(2 * 86_400)
+    assert not any(title.endswith("new") for title in titles(world, "/"))
+
+
+def test_a_long_day_comes_in_pages_and_each_paper_once(world: World) -> None:
+    day = DAY + timedelta(days=1)
+    add_papers(world.db, [paper_row(n, listed_on=day) for n in range(100, 220)])
+    pages = [titles(world, f"/days/{day}?page={n}") for n in (1, 2, 3)]
+    assert [len(page) for page in pages] == [50, 50, 20]
+    assert len({title for page in pages for title in page}) == 120
+    assert titles(world, "/") == pages[0]
+
+
+@pytest.mark.parametrize("path", ["/days/today", "/days/2026-3-2", "/days/2026-02-30", "/days/"])
+def test_what_is_no_day_is_no_page(world: World, path: str) -> None:
+    assert world.client().get(path).status_code == 404
+
+
+@pytest.mark.parametrize("page", ["0", "2", "-1", "x", "9" * 5000, "١"])
+def test_what_is_no_page_of_a_day_is_no_page(world: World, page: str) -> None:
+    assert world.client().get(f"/days/{DAY}", params={"page": page}).status_code == 404
+
+
+def test_a_day_without_papers_says_so(world: World) -> None:
+    page = world.client().get(f"/days/{DAY + timedelta(days=9)}")
+    assert page.status_code == 200
+    assert "Nothing was listed" in page.text
+
+
+def test_an_empty_database_has_a_first_page(tmp_path: Path) -> None:
+    world = new_world(tmp_path)
+    with world.db.write() as conn:
+        conn.execute(papers.delete())
+    page = world.client().get("/")
+    assert page.status_code == 200
+    assert "every morning" in page.text
+
+
+@pytest.mark.parametrize("column", ["withdrawn_at", "merged_into"])
+def test_withdrawn_and_merged_papers_are_not_listed(world: World, column: str) -> None:
+    value = world.clock.now() if column == "withdrawn_at" else world.papers[1].id
+    with world.db.write() as conn:
+        changed = papers.update().where(papers.c.id == world.papers[0].id)
+        conn.execute(changed.values({column: value}))
+    assert len(titles(world, "/")) == 2
+
+
+def test_titles_cannot_bring_markup_or_addresses_of_their_own(tmp_path: Path) -> None:
+    world = new_world(tmp_path, title="<script>1</script>", source_id="javascript:alert(1)")
+    page = world.client().get("/")
+    assert "<script" not in page.text
+    assert "javascript:" not in page.text
+
+
+def test_looking_writes_nothing(world: World) -> None:
+    before = world.everything()
+    for path in ("/", f"/days/{DAY}", f"/days/{YESTERDAY}"):
+        world.client().get(path)
+    assert world.everything() == before

@@ -1,0 +1,100 @@
+"""My digests and my likes, for who is logged in."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.support.factories import NOON
+from tests.support.web_world import Visitor, World, add_papers, new_world, paper_row
+from triage import store
+from triage.domain.records import EventKind
+from triage.web.my_data import PAGE
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return new_world(tmp_path)
+
+
+@pytest.fixture
+def ada(world: World) -> Visitor:
+    return world.logged_in()
+
+
+def vote(world: World, position: int, kind: EventKind) -> None:
+    world.client().post("/v/" + world.vote(kind, position), data={"vote": kind})
+
+
+def test_my_digests_are_listed_and_lead_to_papers_and_votes(world: World, ada: Visitor) -> None:
+    vote(world, 2, EventKind.SAVE)
+    listed = ada.get("/digests").text
+    assert 'href="/digests/2026-03-02">Monday, 2 March 2026</a>' in listed
+    assert "3 papers" in listed
+    page = ada.get("/digests/2026-03-02").text
+    assert page.count('<article class="card">') == 3
+    assert page.count("Your vote: Save") == 1
+    [first, *_] = [part.partition('"')[0] for part in page.split('href="')[1:] if part[:3] == "/p/"]
+    assert world.papers[0].abstract in ada.get(first).text
+
+
+def test_a_day_without_a_digest_and_what_is_no_day_are_not_there(ada: Visitor) -> None:
+    for day in ("2026-03-03", "yesterday", "2026-13-01"):
+        assert ada.get(f"/digests/{day}").status_code == 404
+
+
+def test_my_likes_are_listed_newest_first_and_can_be_taken_back(world: World, ada: Visitor) -> None:
+    assert "None yet" in ada.get("/likes").text
+    for position, kind in enumerate((EventKind.VOTE_UP, EventKind.SAVE, EventKind.VOTE_DOWN), 1):
+        vote(world, position, kind)
+        world.clock.at += timedelta(minutes=1)
+    page = ada.get("/likes")
+    assert page.text.index(world.papers[1].title) < page.text.index(world.papers[0].title)
+    assert world.papers[2].title not in page.text
+    page = ada.submit(page, str(world.papers[1].id))
+    assert "Taken back" in page.text
+    assert world.papers[1].title not in page.text
+    assert [row[1] for row in world.events()] == [1, 3]
+    vote(world, 2, EventKind.VOTE_UP)
+    assert world.papers[1].title in ada.get("/likes").text
+
+
+@pytest.mark.parametrize("number", ["", "x", "٣", "-1", "9" * 40])
+def test_what_is_no_paper_cannot_be_taken_back(world: World, ada: Visitor, number: str) -> None:
+    vote(world, 1, EventKind.VOTE_UP)
+    before = world.everything()
+    assert ada.submit(ada.get("/likes"), "1", paper=number).status_code == 404
+    assert ada.submit(ada.get("/likes"), "1", paper="77").status_code == 200
+    assert world.everything() == before
+
+
+def test_a_like_of_a_paper_that_became_another_can_be_taken_back(
+    world: World, ada: Visitor
+) -> None:
+    vote(world, 1, EventKind.VOTE_UP)
+    with world.db.write() as conn:
+        conn.exec_driver_sql("UPDATE papers SET merged_into = 2 WHERE id = 1")
+    ada.submit(ada.get("/likes"), "2")
+    assert world.events() == []
+
+
+def test_many_likes_come_in_pages(world: World, ada: Visitor) -> None:
+    papers = add_papers(world.db, [paper_row(n) for n in range(100, 100 + PAGE + 3)])
+    with world.db.write() as conn:
+        for each in papers:
+            store.events.append(
+                conn,
+                store.events.Event(
+                    subscriber_id=1,
+                    paper_id=each.id,
+                    kind=EventKind.VOTE_UP,
+                    at=NOON,
+                    recorded_at=NOON,
+                ),
+            )
+    first, second = ada.get("/likes").text, ada.get("/likes?page=2").text
+    assert (first.count("Take back"), second.count("Take back")) == (PAGE, 3)
+    assert ada.get("/likes?page=3").status_code == 404
+    assert ada.get("/likes?page=x").status_code == 404
