@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.figures import SHARED
 from triage.domain.source_records import FetchedPaper
-from triage.papers.record_matching import Traits, alike
+from triage.papers.record_matching import RecordTraits, alike
 
 if TYPE_CHECKING:
     pass
@@ -337,11 +337,11 @@ class _Neighbours:
                 self._by_author.setdefault(author, []).append(i)
 
     def _nearest(self, paper: FetchedPaper, rows: Sequence[int]) -> FetchedPaper | None:
-        title = Traits(paper).letters
+        title = RecordTraits(paper).letters
         others = (self._papers[row] for row in rows)
         return max(
             (each for each in others if each.source_id != paper.source_id),
-            key=lambda each: alike(title, Traits(each).letters),
+            key=lambda each: alike(title, RecordTraits(each).letters),
             default=None,
         )
 

@@ -31,7 +31,7 @@ from benchmarks.figures import SHARED, peak_gib, record, skip
 from triage import store
 from triage.app.application import open_app
 from triage.papers.search import Search
-from triage.ranking.serving.active_models import encode_new, serving
+from triage.ranking.serving.active_models import encode_new, ensure_active_models
 from triage.sources.files.detect import open_source
 
 PAPERS = SHARED / "bench" / "listings-2026" / "papers.jsonl.gz"
@@ -66,7 +66,7 @@ def main() -> None:
         importing = [*triage, "--config", str(config), "papers", "import"]
         subprocess.run([*importing, str(PAPERS), *map(str, pages)], check=True)
         app = open_app(config)
-        encode_new(app.database, serving(app.database, app.workshop, app.clock, DAY).encoder)
+        encode_new(app.database, ensure_active_models(app.database, app.workshop, app.clock, DAY).encoder)
         ours, theirs = _recalls(config, pages)
         app.close()
         small, small_gib = _apart(config)

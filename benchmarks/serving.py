@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.figures import SHARED, record, skip
 from triage.ranking.features import feature_matrix
-from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.model_store import FileModelStore
 from triage.training.evaluation import benchmark
 
 COMMAND = "python -m benchmarks.serving"
@@ -39,14 +39,14 @@ def main() -> None:
     data = benchmark.read(DATA)
     benchmark.N_PAST_DAYS = 300
     with tempfile.TemporaryDirectory() as folder:
-        ranker = benchmark.trained(data, FileWorkshop(Path(folder), b"k" * 32))
+        ranker = benchmark.trained(data, FileModelStore(Path(folder), b"k" * 32))
     history = ranker.history
     slate = min(data.slates, key=lambda slate: slate.on)
     reader = max(history.readers, key=lambda reader: len(reader.likes.rows))
     newest = reader.likes.rows[reader.likes.days < slate.on.toordinal()][::-1][:N_LIKES]
     profile = history.profile(reader, newest, slate.on)
     first = int(np.searchsorted(history.listed, slate.on.toordinal()))
-    candidates = history.papers.taken(slice(first, first + N_CANDIDATES))
+    candidates = history.papers.rows(slice(first, first + N_CANDIDATES))
     X = feature_matrix(profile, candidates, slate.on)
     rows_s = _cpu_s(lambda: feature_matrix(profile, candidates, slate.on))
     score_s = _cpu_s(lambda: ranker.scorer.score(X))

@@ -25,25 +25,13 @@ import numpy as np
 
 from benchmarks.figures import record
 from triage.domain.protocols import Scorer
-from triage.domain.records import (
-    F64,
-    I32,
-    Detail,
-    EventKind,
-    Frequency,
-    Library,
-    Paper,
-    Policy,
-    Profile,
-    Subscriber,
-    SubscriberState,
-)
+from triage.domain.records import F64, I32, Detail, EventKind, Frequency, EncodedPapers, Paper, Policy, Profile, Subscriber, SubscriberState
 from triage.errors import NotEnoughFeedback
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.encoder.text_encoder import TextEncoder
 from triage.ranking.exploration import slate_rng
 from triage.ranking.features import FEATURES, phrases
-from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.model_store import FileModelStore
 from triage.ranking.serving.ranker import rank
 from triage.ranking.slate import build_slate
 from triage.store.slates import TrainingLog
@@ -76,7 +64,7 @@ class World:
         truth: int32 (n_readers, n_papers), the relevance that each reader would see, 0 to 3.
     """
 
-    library: Library
+    library: EncodedPapers
     encoder: TextEncoder
     subscribers: tuple[Subscriber, ...]
     truth: I32
@@ -85,9 +73,9 @@ class World:
     def day(self, number: int) -> slice:
         return slice(number * self.per_day, (number + 1) * self.per_day)
 
-    def rows(self, chosen: Sequence[int] | slice) -> Library:
+    def rows(self, chosen: Sequence[int] | slice) -> EncodedPapers:
         rows = np.arange(len(self.library))[chosen] if isinstance(chosen, slice) else chosen
-        return self.library.taken(np.asarray(rows, dtype=np.int64))
+        return self.library.rows(np.asarray(rows, dtype=np.int64))
 
 
 def make_world(seed: int, *, n_readers: int, n_days: int, per_day: int) -> World:
@@ -122,7 +110,7 @@ def make_world(seed: int, *, n_readers: int, n_days: int, per_day: int) -> World
     liking = near * (0.5 + np.log1p(upvotes) / 5) + rng.normal(0, 0.08, near.shape)
     truth = np.select([liking > 0.95, liking > 0.65], [3, 2], 0).astype(np.int32)
     return World(
-        library=Library(tuple(papers), encoder.encode([paper.text for paper in papers])),
+        library=EncodedPapers(tuple(papers), encoder.encode([paper.text for paper in papers])),
         encoder=encoder,
         subscribers=tuple(
             Subscriber(
@@ -226,7 +214,7 @@ def live(
         )
         placements = build_slate(
             ranking.scores,
-            ranking.candidates.encodings.dense,
+            ranking.candidates.encodings.latent,
             size=SIZE,
             floor=0.0,
             n_exploration=1,
@@ -252,7 +240,7 @@ def live(
 
 def simulated(
     world: World,
-    workshop: FileWorkshop,
+    workshop: FileModelStore,
     voters: Sequence[Voter],
     n_days: int,
     *,
@@ -270,7 +258,7 @@ def simulated(
     return diary, taught(world, workshop, lessons) or serves
 
 
-def taught(world: World, workshop: FileWorkshop, lessons: Lessons) -> Scorer | None:
+def taught(world: World, workshop: FileModelStore, lessons: Lessons) -> Scorer | None:
     try:
         return fit(workshop, lessons, world.encoder)
     except NotEnoughFeedback:
@@ -340,7 +328,7 @@ def lightgbm_positions(lessons: Lessons) -> Scorer:
     return lambdamart.LambdaMartScorer(text, log.learned, scale, "simulated")
 
 
-WAYS: dict[str, Callable[[World, FileWorkshop, Lessons], Scorer | None]] = {
+WAYS: dict[str, Callable[[World, FileModelStore, Lessons], Scorer | None]] = {
     "cold": lambda *_: ColdStartScorer(),
     "naive_voted": lambda world, shop, lessons: taught(world, shop, voted_only(lessons)),
     "naive_shown": lambda world, shop, lessons: taught(world, shop, shown_as_is(lessons)),
@@ -363,7 +351,7 @@ def positions(
         world = make_world(seed, n_days=n_days + N_LATER, **size)
         readers = range(len(world.subscribers))
         with tempfile.TemporaryDirectory() as folder:
-            workshop = FileWorkshop(Path(folder), KEY)
+            workshop = FileModelStore(Path(folder), KEY)
             diary, _ = simulated(world, workshop, [voter] * len(readers), n_days)
             lessons, _ = lessons_of(diary.log(), diary.votes)
             for name in names:
@@ -400,7 +388,7 @@ def poisoned(
                 live(world, diary, day, ColdStartScorer(), voters, zealots)
             with tempfile.TemporaryDirectory() as folder:
                 lessons, _ = lessons_of(diary.log(), diary.votes)
-                scorer = fit(FileWorkshop(Path(folder), KEY), lessons, world.encoder)
+                scorer = fit(FileModelStore(Path(folder), KEY), lessons, world.encoder)
             tops[name] = truly(world, diary, scorer, [n_days], others)[1]
         for name, values in changed.items():
             pairs = zip(tops[name], tops["silent"], strict=True)

@@ -29,7 +29,7 @@ from triage.app.application import App, open_app
 from triage.domain.records import EventKind, Origin, Policy
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.ranking.features import FEATURE_VERSION, FEATURES
-from triage.ranking.serving.active_models import serving
+from triage.ranking.serving.active_models import ensure_active_models
 from triage.store.tables import events, impressions, slates, subscribers
 
 START = date(2026, 3, 2)
@@ -85,7 +85,7 @@ def fill(app: App, n_impressions: int) -> None:
         papers = np.array(sorted(paper.id for paper in store.papers.iterate(conn)))
     n_readers = n_impressions // (N_DAYS * SIZE)
     put(app, subscribers, [reader(n) for n in range(1, n_readers + 1)])
-    serving(app.database, app.workshop, app.clock, START)
+    ensure_active_models(app.database, app.workshop, app.clock, START)
     rng = np.random.default_rng(2)
     for day in range(N_DAYS):
         on = START + timedelta(days=day)

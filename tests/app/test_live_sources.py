@@ -18,7 +18,7 @@ from tests.support.fakes import StoppedClock
 from triage.app.application import App, initialise, open_app
 from triage.domain.protocols import Source
 from triage.errors import SourceError
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 
 # In New York it is still Tuesday, in the evening.
 NIGHT = datetime(2026, 3, 4, 2, 0, tzinfo=UTC)
@@ -52,7 +52,7 @@ def compose(tmp_path: Path) -> Iterator[Callable[[str], App]]:
         app.close()
 
 
-def gates(sources: list[Source]) -> dict[str, Gate]:
+def gates(sources: list[Source]) -> dict[str, PoliteClient]:
     """Return the gate of each source; there is no way to see from outside who shares one."""
     holders: dict[str, Any] = {source.name: source for source in sources}
     return {name: holder._gate for name, holder in holders.items()}

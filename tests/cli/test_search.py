@@ -19,7 +19,7 @@ from tests.support.topics import literature
 from triage.app.application import open_app
 from triage.cli import cli
 from triage.errors import NotFound
-from triage.ranking.serving.active_models import encode_new, serving
+from triage.ranking.serving.active_models import encode_new, ensure_active_models
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Installation:
 
     def learn(self) -> None:
         app = open_app(self.config)
-        pair = serving(app.database, app.workshop, StoppedClock(), DAY)
+        pair = ensure_active_models(app.database, app.workshop, StoppedClock(), DAY)
         encode_new(app.database, pair.encoder)
         app.close()
 

@@ -29,8 +29,8 @@ from triage.cli import cli
 from triage.delivery.audit import audit, audit_in_words
 from triage.delivery.outbox import Outbox
 from triage.delivery.recovery import resolve, retry
-from triage.delivery.sender_context import Ambiguous, Rules, SenderContext
-from triage.delivery.sent_log import Journal
+from triage.delivery.sender_context import WhenUnknown, Rules, SenderContext
+from triage.delivery.sent_log import SentLog
 from triage.domain.records import MessageState as State
 from triage.domain.records import OutgoingMessage, Paper
 from triage.errors import (
@@ -141,7 +141,7 @@ class History:
                 self.clock,
                 owner=f"sender {self.rng.random()}",
                 is_gone=lambda _: True,
-                rules=Rules(ambiguous=self.rng.choice(list(Ambiguous))),
+                rules=Rules(ambiguous=self.rng.choice(list(WhenUnknown))),
             )
         )
         with suppress(KeyboardInterrupt, SystemExit, MailError):
@@ -417,7 +417,7 @@ def test_each_date_says_what_became_of_what_was_due(database: Database, tmp_path
         DAY + ONE_DAY: {"due": 1, "sent": 1},
     }
     assert audit(database, since=DAY + ONE_DAY).days == {DAY + ONE_DAY: {"due": 1, "sent": 1}}
-    journal = Journal(tmp_path / "sent.journal")
+    journal = SentLog(tmp_path / "sent.journal")
     journal.begin("one", NOON)
     said = audit_in_words(database, journal, StoppedClock())
     assert said == "4 digests of 2 days are accounted for"
@@ -445,7 +445,7 @@ def test_the_nightly_audit_fails_where_something_does_not_balance(
     queue(database, empty_slate(add_reader(database)))
     with database.write() as conn:
         conn.execute(text("DELETE FROM messages"))
-    journal = Journal(tmp_path / "sent.journal")
+    journal = SentLog(tmp_path / "sent.journal")
     journal.begin("one", NOON)
     with pytest.raises(DatabaseError, match=r"slates without a message \(1\).*`triage audit`"):
         audit_in_words(database, journal, StoppedClock())

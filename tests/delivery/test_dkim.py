@@ -22,7 +22,7 @@ from triage.digest.message import HEADERS, verify
 from triage.errors import ConfigError, MessageError
 from triage.operations.doctor import Finding, Level, examine
 from triage.settings import load_settings
-from triage.subscribers.signup import Note, NoteKind
+from triage.subscribers.signup import AccountMail, NoteKind
 
 DOMAIN, SELECTOR = "papers.example.org", "2026"
 PEM = (DATA / "dkim.pem").read_text()
@@ -101,7 +101,7 @@ def config(folder: Path, mail: str = f'dkim_selector = "{SELECTOR}"', key: str =
 def test_mails_that_are_no_digest_are_signed_if_they_are_of_the_same_domain(
     tmp_path: Path,
 ) -> None:
-    note = Note(NoteKind.CONFIRM, "0" * 20, "reader@example.org", "token")
+    note = AccountMail(NoteKind.CONFIRM, "0" * 20, "reader@example.org", "token")
     made = composer(config(tmp_path))(note, NOON).mime
     assert is_genuine(made)
     assert "list-unsubscribe" not in signed_names(made)

@@ -22,7 +22,7 @@ from tests.support.senders import forking, sink, taken
 from triage import store
 from triage.delivery.hand_over import SEND_WINDOW
 from triage.delivery.outbox import Outbox
-from triage.delivery.rate_limits import Line, Pace, domain_of, next_token_at, tokens_now
+from triage.delivery.rate_limits import SendQueue, Pace, domain_of, next_token_at, tokens_now
 from triage.delivery.sender_context import Rules, SenderContext
 from triage.digest.nightly import _share
 from triage.domain.records import OutgoingMessage
@@ -178,7 +178,7 @@ def test_only_so_many_are_on_their_way_to_one_domain() -> None:
     with fast_database() as (database, _, _):
         fill(database, 8, n_domains=2, at=clock.at)
         with database.read() as conn:
-            line = Line(store.messages.waiting(conn, clock.at), clock, at_once=2)
+            line = SendQueue(store.messages.waiting(conn, clock.at), clock, at_once=2)
     taken = [line.take() for _ in range(4)]
     domains = [domain_of(message.recipient) for message in taken if message]
     assert sorted(Counter(domains).values()) == [2, 2]
@@ -238,7 +238,7 @@ def test_a_clock_set_back_stops_nobody() -> None:
 
 
 def test_whoever_sends_everybody_home_is_obeyed_at_once() -> None:
-    line = Line([], StoppedClock())
+    line = SendQueue([], StoppedClock())
     assert line.take() is None
     line.stop()
     assert line.take() is None

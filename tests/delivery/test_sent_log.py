@@ -25,22 +25,22 @@ from triage.delivery.audit import audit
 from triage.delivery.outbox import DrainReport, Outbox
 from triage.delivery.recovery import resolve
 from triage.delivery.sender_context import SenderContext
-from triage.delivery.sent_log import Journal, JournalDamaged
-from triage.delivery.sent_log_check import complete, disagreement
-from triage.domain.records import MessageState, Sent
+from triage.delivery.sent_log import SentLog, JournalDamaged
+from triage.delivery.sent_log_check import complete, check_sent_log
+from triage.domain.records import MessageState, SentEntry
 from triage.errors import DatabaseError, MailUncertain
 from triage.store import Database, open_database
 
 ONE_DAY = timedelta(days=1)
 
 
-def sent(n: int, at: timedelta = timedelta()) -> Sent:
-    return Sent(NOON + at, f"<d.{n:020x}@triage.example>", f"{n:020x}", DAY, "digest")
+def sent(n: int, at: timedelta = timedelta()) -> SentEntry:
+    return SentEntry(NOON + at, f"<d.{n:020x}@triage.example>", f"{n:020x}", DAY, "digest")
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    opened = Journal(tmp_path / "sent.journal")
+def journal(tmp_path: Path) -> Iterator[SentLog]:
+    opened = SentLog(tmp_path / "sent.journal")
     opened.begin("first", NOON)
     yield opened
     opened.close()
@@ -60,7 +60,7 @@ def clock() -> StoppedClock:
 # -- the file --------------------------------------------------------------------------------------
 
 
-def test_what_was_written_is_read_the_newest_first(journal: Journal) -> None:
+def test_what_was_written_is_read_the_newest_first(journal: SentLog) -> None:
     for n in (1, 2, 3):
         journal.add(sent(n))
     assert list(journal.newest_first()) == [sent(3), sent(2), sent(1)]
@@ -70,14 +70,14 @@ def test_what_was_written_is_read_the_newest_first(journal: Journal) -> None:
     assert not journal.holds("<d.0000>")
 
 
-def test_only_this_account_can_read_it_and_it_names_no_address(journal: Journal) -> None:
+def test_only_this_account_can_read_it_and_it_names_no_address(journal: SentLog) -> None:
     journal.add(sent(1))
     assert journal.path.stat().st_mode & 0o777 == 0o600
     assert "@example.org" not in journal.path.read_text()
 
 
 def test_a_line_is_on_the_disk_when_it_is_written(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
+    journal: SentLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced = []
     real = os.fsync
@@ -91,14 +91,14 @@ def test_a_line_is_on_the_disk_when_it_is_written(
     assert synced == [journal.path.stat().st_size]
 
 
-def test_there_is_one_beginning_for_whoever_begins(journal: Journal) -> None:
-    assert Journal(journal.path).begin("second", NOON) == "first"
+def test_there_is_one_beginning_for_whoever_begins(journal: SentLog) -> None:
+    assert SentLog(journal.path).begin("second", NOON) == "first"
     assert journal.generation() == "first"
     assert sorted(path.name for path in journal.path.parent.iterdir()) == ["sent.journal"]
 
 
 def test_without_a_file_there_is_no_generation_and_nothing_was_sent(tmp_path: Path) -> None:
-    none = Journal(tmp_path / "none")
+    none = SentLog(tmp_path / "none")
     assert none.generation() is None
     assert list(none.newest_first()) == []
     assert list(none.readable()) == []
@@ -111,7 +111,7 @@ def test_without_a_file_there_is_no_generation_and_nothing_was_sent(tmp_path: Pa
 @given(cut=st.integers(1, 110))
 def test_a_line_that_was_cut_short_is_dropped(tmp_path_factory: Any, cut: int) -> None:
     path = tmp_path_factory.mktemp("cut") / "sent.journal"
-    journal = Journal(path)
+    journal = SentLog(path)
     journal.begin("first", NOON)
     journal.add(sent(1))
     before = path.stat().st_size
@@ -119,12 +119,12 @@ def test_a_line_that_was_cut_short_is_dropped(tmp_path_factory: Any, cut: int) -
     os.truncate(path, max(path.stat().st_size - cut, before))
     assert list(journal.newest_first()) == [sent(1)]
     journal.add(sent(3))
-    assert list(Journal(path).newest_first()) == [sent(3), sent(1)]
+    assert list(SentLog(path).newest_first()) == [sent(3), sent(1)]
     journal.close()
 
 
 def test_a_line_that_does_not_fit_leaves_nothing(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
+    journal: SentLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal.add(sent(1))
     before = journal.path.read_bytes()
@@ -147,7 +147,7 @@ def test_a_line_that_does_not_fit_leaves_nothing(
 @given(at=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_bit_that_changes_is_noticed(tmp_path_factory: Any, at: int, bit: int) -> None:
     path = tmp_path_factory.mktemp("bit") / "sent.journal"
-    journal = Journal(path)
+    journal = SentLog(path)
     journal.begin("first", NOON)
     for n in (1, 2, 3):
         journal.add(sent(n))
@@ -158,18 +158,18 @@ def test_a_bit_that_changes_is_noticed(tmp_path_factory: Any, at: int, bit: int)
     content[at] ^= 1 << bit
     path.write_bytes(content)
 
-    def read() -> list[Sent]:
-        assert Journal(path).generation() == "first"
-        return list(Journal(path).newest_first())
+    def read() -> list[SentEntry]:
+        assert SentLog(path).generation() == "first"
+        return list(SentLog(path).newest_first())
 
     with pytest.raises(JournalDamaged):
         read()
 
 
 def test_old_lines_are_forgotten_and_other_writers_go_on_in_the_new_file(
-    journal: Journal,
+    journal: SentLog,
 ) -> None:
-    other = Journal(journal.path)
+    other = SentLog(journal.path)
     for n in range(4):
         other.add(sent(n, n * ONE_DAY))
     journal.forget(NOON + 2 * ONE_DAY)
@@ -180,7 +180,7 @@ def test_old_lines_are_forgotten_and_other_writers_go_on_in_the_new_file(
 
 
 def test_threads_and_processes_write_whole_lines_while_it_is_written_anew(
-    journal: Journal, root: Path
+    journal: SentLog, root: Path
 ) -> None:
     program = (
         "from pathlib import Path\nfrom tests.delivery.test_sent_log import sent, Journal\n"
@@ -196,7 +196,7 @@ def test_threads_and_processes_write_whole_lines_while_it_is_written_anew(
     threads = [threading.Thread(target=write, args=(100 * k,)) for k in range(4)]
     for thread in threads:
         thread.start()
-    other = Journal(journal.path)
+    other = SentLog(journal.path)
     while process.poll() is None or any(thread.is_alive() for thread in threads):
         other.restart("first", NOON)
         time.sleep(0.01)
@@ -224,7 +224,7 @@ def outbox(
     database: Database,
     mailer: FakeMailer,
     clock: StoppedClock,
-    journal: Journal,
+    journal: SentLog,
     refusal: Callable[[], str] = lambda: "",
 ) -> Outbox:
     return Outbox(
@@ -245,24 +245,24 @@ def queue_digests(database: Database, n: int) -> list[str]:
 
 
 def test_whatever_is_sent_stands_in_the_journal_with_its_digest(
-    database: Database, journal: Journal, clock: StoppedClock
+    database: Database, journal: SentLog, clock: StoppedClock
 ) -> None:
     ids = queue_digests(database, 2)
     outbox(database, FakeMailer(), clock, journal).drain()
     assert list(journal.readable()) == [
-        Sent(NOON, ids[0], f"{1:020x}", DAY, "digest"),
-        Sent(NOON, ids[1], f"{2:020x}", DAY, "digest"),
+        SentEntry(NOON, ids[0], f"{1:020x}", DAY, "digest"),
+        SentEntry(NOON, ids[1], f"{2:020x}", DAY, "digest"),
     ]
 
 
 def test_the_journal_is_written_before_the_database_learns_of_it(
-    database: Database, journal: Journal, clock: StoppedClock
+    database: Database, journal: SentLog, clock: StoppedClock
 ) -> None:
     [message_id] = queue_digests(database, 1)
     states = []
 
-    class Watching(Journal):
-        def add(self, sent: Sent) -> None:
+    class Watching(SentLog):
+        def add(self, sent: SentEntry) -> None:
             super().add(sent)
             states.append(rows(database, "messages")[0]["state"])
 
@@ -274,12 +274,12 @@ def test_the_journal_is_written_before_the_database_learns_of_it(
 def drain_and_die(*, url: str, path: str, kill_at: str) -> None:
     """Drain the outbox in a process of its own, which dies at a place."""
     os.environ["TRIAGE_KILL_AT"] = kill_at
-    outbox(open_database(url), UnknowingMailer(), StoppedClock(), Journal(Path(path))).drain()
+    outbox(open_database(url), UnknowingMailer(), StoppedClock(), SentLog(Path(path))).drain()
 
 
 @pytest.mark.parametrize(("kill_at", "n_again"), [("handed_over:1", 1), ("journalled:1", 0)])
 def test_what_stands_in_the_journal_is_not_sent_again_after_a_crash(
-    database: Database, journal: Journal, clock: StoppedClock, kill_at: str, n_again: int
+    database: Database, journal: SentLog, clock: StoppedClock, kill_at: str, n_again: int
 ) -> None:
     """No transport needs to be asked. Before the line, only the receiver knew."""
     queue_digests(database, 1)
@@ -293,7 +293,7 @@ def test_what_stands_in_the_journal_is_not_sent_again_after_a_crash(
     assert died == -signal.SIGKILL
     assert rows(database, "messages")[0]["state"] == "in_doubt"
     # A crash is no restored database: it pauses nothing.
-    assert disagreement(database, journal, clock) == ""
+    assert check_sent_log(database, journal, clock) == ""
     mailer = UnknowingMailer()
     clock.at += timedelta(seconds=6)
     assert outbox(database, mailer, clock, journal).drain() == DrainReport(sent=1)
@@ -302,13 +302,13 @@ def test_what_stands_in_the_journal_is_not_sent_again_after_a_crash(
 
 
 def test_where_the_journal_cannot_be_written_the_database_knows_and_nothing_more_is_sent(
-    database: Database, journal: Journal, clock: StoppedClock
+    database: Database, journal: SentLog, clock: StoppedClock
 ) -> None:
     queue_digests(database, 3)
     mailer = FakeMailer()
 
-    class Full(Journal):
-        def add(self, sent: Sent) -> None:
+    class Full(SentLog):
+        def add(self, sent: SentEntry) -> None:
             raise DatabaseError("the sent journal cannot be used")
 
     with pytest.raises(DatabaseError, match="sent journal"):
@@ -323,7 +323,7 @@ def test_where_the_journal_cannot_be_written_the_database_knows_and_nothing_more
 
 @pytest.mark.parametrize("by_whom", ["the transport", "an operator"])
 def test_what_turns_out_to_have_arrived_stands_in_the_journal(
-    database: Database, journal: Journal, clock: StoppedClock, by_whom: str
+    database: Database, journal: SentLog, clock: StoppedClock, by_whom: str
 ) -> None:
     [message_id] = queue_digests(database, 1)
 
@@ -342,7 +342,7 @@ def test_what_turns_out_to_have_arrived_stands_in_the_journal(
 
 
 def test_nothing_is_sent_while_something_speaks_against_it(
-    database: Database, journal: Journal, clock: StoppedClock
+    database: Database, journal: SentLog, clock: StoppedClock
 ) -> None:
     queue_digests(database, 1)
     mailer = FakeMailer()

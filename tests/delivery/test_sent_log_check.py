@@ -16,8 +16,8 @@ from tests.support.installation import add_reader, empty_slate, installed, queue
 from triage import store
 from triage.delivery.audit import audit
 from triage.delivery.outbox import DrainReport
-from triage.delivery.sent_log import Journal
-from triage.delivery.sent_log_check import Agreed, WithoutJournal, disagreement, reconcile, unknown
+from triage.delivery.sent_log import SentLog
+from triage.delivery.sent_log_check import Agreed, WithoutJournal, check_sent_log, reconcile, unknown
 from triage.digest.nightly import Nightly, Queued
 from triage.domain.records import MessageState
 from triage.errors import ConfigError
@@ -26,8 +26,8 @@ from triage.store import Database
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    opened = Journal(tmp_path / "sent.journal")
+def journal(tmp_path: Path) -> Iterator[SentLog]:
+    opened = SentLog(tmp_path / "sent.journal")
     opened.begin("first", NOON)
     yield opened
     opened.close()
@@ -72,31 +72,31 @@ def holds(database: Database) -> list[str]:
 def test_a_new_installation_begins_a_journal_of_its_own(
     database: Database, tmp_path: Path, clock: StoppedClock
 ) -> None:
-    journal = Journal(tmp_path / "sent.journal")
-    assert disagreement(database, journal, clock) == ""
+    journal = SentLog(tmp_path / "sent.journal")
+    assert check_sent_log(database, journal, clock) == ""
     assert journal.generation() == rows(database, "sent_logs")[0]["generation"]
-    assert disagreement(database, journal, clock) == ""
+    assert check_sent_log(database, journal, clock) == ""
     assert holds(database) == []
 
 
 def test_after_a_crash_at_its_beginning_the_journal_is_taken_as_it_is(
-    database: Database, journal: Journal, clock: StoppedClock
+    database: Database, journal: SentLog, clock: StoppedClock
 ) -> None:
-    assert disagreement(database, journal, clock) == ""
+    assert check_sent_log(database, journal, clock) == ""
     assert rows(database, "sent_logs")[0]["generation"] == "first"
 
 
 def test_sending_is_paused_while_the_database_has_forgotten_and_goes_on_when_it_knows(
-    database: Database, journal: Journal, clock: StoppedClock
+    database: Database, journal: SentLog, clock: StoppedClock
 ) -> None:
     ids = queue_digests(database, 3)
     mailer = UnknowingMailer()
     outbox(database, mailer, clock, journal).drain()
-    assert disagreement(database, journal, clock) == ""
+    assert check_sent_log(database, journal, clock) == ""
     forget(database)
     waiting = queue(database, empty_slate(add_reader(database, 4), 4))
 
-    assert "`triage outbox reconcile`" in disagreement(database, journal, clock)
+    assert "`triage outbox reconcile`" in check_sent_log(database, journal, clock)
     assert holds(database) == ["sent journal"]
     assert unknown(database, journal) == ids
     assert outbox(database, mailer, clock, journal).drain().broken != ""
@@ -111,12 +111,12 @@ def test_sending_is_paused_while_the_database_has_forgotten_and_goes_on_when_it_
 
 
 def test_a_digest_that_the_database_does_not_know_is_not_made_again(
-    database: Database, journal: Journal, clock: StoppedClock
+    database: Database, journal: SentLog, clock: StoppedClock
 ) -> None:
     queue_digests(database, 2)
     outbox(database, FakeMailer(), clock, journal).drain()
     forget(database, all_of_it=True)
-    assert disagreement(database, journal, clock)
+    assert check_sent_log(database, journal, clock)
     assert reconcile(database, journal, clock) == Agreed(tombstones=2)
     with database.read() as conn:
         assert {id: last.on for id, last in store.slates.newest(conn).items()} == {1: DAY, 2: DAY}
@@ -126,7 +126,7 @@ def test_a_digest_that_the_database_does_not_know_is_not_made_again(
 
 
 def test_a_restored_database_makes_nothing_that_it_has_forgotten(
-    database: Database, journal: Journal, clock: StoppedClock
+    database: Database, journal: SentLog, clock: StoppedClock
 ) -> None:
     """A digest of other papers would be marked as sent in the place of the one that was sent."""
     queue_digests(database, 1)
@@ -135,7 +135,7 @@ def test_a_restored_database_makes_nothing_that_it_has_forgotten(
         FakeMailer(),
         clock,
         journal,
-        refusal=lambda: disagreement(database, journal, clock),
+        refusal=lambda: check_sent_log(database, journal, clock),
     )
     sender.drain()
     forget(database, all_of_it=True)
@@ -157,7 +157,7 @@ def test_a_restored_database_makes_nothing_that_it_has_forgotten(
 
 @pytest.mark.parametrize("state", ["claimed", "in_doubt", "deferred", "held"])
 def test_whatever_the_database_believes_of_a_message_that_was_sent_it_learns(
-    database: Database, journal: Journal, clock: StoppedClock, state: str
+    database: Database, journal: SentLog, clock: StoppedClock, state: str
 ) -> None:
     queue_digests(database, 1)
     outbox(database, FakeMailer(), clock, journal).drain()
@@ -195,17 +195,17 @@ def test_whatever_the_database_believes_of_a_message_that_was_sent_it_learns(
 
 
 def test_what_belongs_to_nobody_any_more_pauses_nothing(
-    database: Database, journal: Journal, clock: StoppedClock
+    database: Database, journal: SentLog, clock: StoppedClock
 ) -> None:
     queue_digests(database, 2)
     outbox(database, FakeMailer(), clock, journal).drain()
     with database.write() as conn:
         store.subscribers.erase(conn, 1)
-    assert disagreement(database, journal, clock) == ""
+    assert check_sent_log(database, journal, clock) == ""
     assert unknown(database, journal) == []
 
 
-def lose(journal: Journal, how: str) -> None:
+def lose(journal: SentLog, how: str) -> None:
     if how == "gone":
         journal.path.unlink()
     elif how == "another":
@@ -222,19 +222,19 @@ def lose(journal: Journal, how: str) -> None:
 @pytest.mark.parametrize("without", list(WithoutJournal))
 def test_without_its_journal_nothing_is_sent_until_a_person_has_spoken(
     database: Database,
-    journal: Journal,
+    journal: SentLog,
     clock: StoppedClock,
     how: str,
     without: WithoutJournal,
 ) -> None:
-    disagreement(database, journal, clock)
+    check_sent_log(database, journal, clock)
     queue_digests(database, 1)
     outbox(database, FakeMailer(), clock, journal).drain()
     queue(database, empty_slate(add_reader(database, 2), 2))
     no_digest_yet = add_reader(database, 3)
     lose(journal, how)
 
-    why = disagreement(database, journal, clock)
+    why = check_sent_log(database, journal, clock)
     assert "--without-journal send" in why
     assert "--without-journal skip" in why
     mailer = UnknowingMailer()
@@ -243,7 +243,7 @@ def test_without_its_journal_nothing_is_sent_until_a_person_has_spoken(
         reconcile(database, journal, clock)
 
     agreed = reconcile(database, journal, clock, without)
-    assert disagreement(database, journal, clock) == ""
+    assert check_sent_log(database, journal, clock) == ""
     outbox(database, mailer, clock, journal).drain()
     with database.read() as conn:
         due_today = store.slates.by_day(conn, no_digest_yet.id, DAY) is None

@@ -17,8 +17,8 @@ from tests.support.web_world import everything
 from triage import store
 from triage.digest.preview import FRESH_FOR, Previews
 from triage.domain.records import Subscriber
-from triage.ranking.serving.active_models import encode_new, serving
-from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.active_models import encode_new, ensure_active_models
+from triage.ranking.serving.model_store import FileModelStore
 from triage.ranking.serving.ranker import DigestRules
 from triage.store import Database
 from triage.subscribers import subscriptions
@@ -30,7 +30,7 @@ RULES = DigestRules(size=10, max_age_days=14, score_floor=0.1, exploration_slots
 @dataclass
 class World:
     db: Database
-    workshop: FileWorkshop
+    workshop: FileModelStore
     clock: StoppedClock
     previews: Previews
 
@@ -38,13 +38,13 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     with installed(tmp_path) as database:
-        workshop, clock = FileWorkshop(tmp_path / "models", b"a key"), StoppedClock(NOON)
+        workshop, clock = FileModelStore(tmp_path / "models", b"a key"), StoppedClock(NOON)
         yield World(database, workshop, clock, Previews(database, workshop, clock, RULES))
 
 
 def is_served(world: World) -> None:
     add_papers(world.db, topics.literature())
-    encode_new(world.db, serving(world.db, world.workshop, world.clock, DAY).encoder)
+    encode_new(world.db, ensure_active_models(world.db, world.workshop, world.clock, DAY).encoder)
 
 
 def nobody(interests: str = "", **wish: object) -> Subscriber:

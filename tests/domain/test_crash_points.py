@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from triage.domain.crash_points import POINTS, pass_by
+from triage.domain.crash_points import POINTS, crash_point
 
 PROGRAM = """
 from triage.domain.crash_points import pass_by
@@ -45,7 +45,7 @@ def test_elsewhere_it_goes_on(kill_at: str, root: Path) -> None:
 
 def test_without_being_told_nobody_dies() -> None:
     for point in POINTS:
-        pass_by(point)
+        crash_point(point)
 
 
 def test_every_place_is_passed_by_somewhere_and_has_its_name_in_the_list(root: Path) -> None:

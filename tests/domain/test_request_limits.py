@@ -15,11 +15,11 @@ from tests.support import databases
 from tests.support.factories import NOON
 from tests.support.fakes import StoppedClock
 from triage.domain import request_limits
-from triage.domain.protocols import Closed, NotYet, Outcome, Turns
+from triage.domain.protocols import Closed, MustWait, Outcome, RequestLimiter
 from triage.domain.request_limits import LONGEST_HOLD, LONGEST_TURN, MOST_FAILURES, Rules, Standing
 from triage.sources.http import client
 from triage.sources.http.local_limiter import OwnTurns
-from triage.store.shared_limiter import Turnstile
+from triage.store.shared_limiter import SharedRequestLimiter
 
 ARXIV = Rules(3.0)
 
@@ -31,65 +31,65 @@ def nobody_is_gone(owner: str) -> bool:
 class TurnsContract:
     """`Turns`: override `turns`."""
 
-    def turns(self, clock: StoppedClock, rules: Rules) -> Turns:
+    def turns(self, clock: StoppedClock, rules: Rules) -> RequestLimiter:
         raise NotImplementedError
 
     def test_the_first_one_has_the_turn_at_once(self) -> None:
-        assert self.turns(StoppedClock(), ARXIV).take() is None
+        assert self.turns(StoppedClock(), ARXIV).acquire() is None
 
     def test_the_interval_counts_from_the_end_of_a_request(self) -> None:
         clock = StoppedClock()
         gate = self.turns(clock, ARXIV)
-        gate.take()
+        gate.acquire()
         clock.sleep(10)
         ended = clock.now()
-        assert gate.end(Outcome.ANSWERED) == gate.take()
-        assert gate.take() == NotYet(Closed.SPACED, ended + timedelta(seconds=3))
+        assert gate.release(Outcome.ANSWERED) == gate.acquire()
+        assert gate.acquire() == MustWait(Closed.SPACED, ended + timedelta(seconds=3))
         clock.sleep(2.999)
-        assert gate.take() is not None
+        assert gate.acquire() is not None
         clock.sleep(0.001)
-        assert gate.take() is None
+        assert gate.acquire() is None
 
     def test_what_the_server_asked_for_is_obeyed_by_everyone_after_it(self) -> None:
         clock = StoppedClock()
         gate = self.turns(clock, ARXIV)
-        gate.take()
-        assert gate.end(Outcome.FAILED, 600.0).until == NOON + timedelta(minutes=10)
+        gate.acquire()
+        assert gate.release(Outcome.FAILED, 600.0).until == NOON + timedelta(minutes=10)
         clock.sleep(599)
-        assert gate.take() is not None
+        assert gate.acquire() is not None
         clock.sleep(1)
-        assert gate.take() is None
+        assert gate.acquire() is None
 
     def test_a_server_cannot_lock_itself_away_for_ever(self) -> None:
         gate = self.turns(StoppedClock(), ARXIV)
-        gate.take()
-        assert gate.end(Outcome.FAILED, 999_999_999.0).until == NOON + LONGEST_HOLD
+        gate.acquire()
+        assert gate.release(Outcome.FAILED, 999_999_999.0).until == NOON + LONGEST_HOLD
 
     def test_waits_grow_with_the_failures_in_a_row_to_one_try_an_hour(self) -> None:
         clock = StoppedClock()
         gate = self.turns(clock, ARXIV)
         waits, reasons = [], []
         for _ in range(MOST_FAILURES + 2):
-            assert gate.take() is None
-            closed = gate.end(Outcome.FAILED)
+            assert gate.acquire() is None
+            closed = gate.release(Outcome.FAILED)
             waits.append((closed.until - clock.now()).total_seconds())
             reasons.append(closed.why)
             clock.at = closed.until
         assert waits == [30, 60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
         assert reasons == [Closed.SPACED] * 7 + [Closed.FAILING] * 3
 
-        gate.take()
-        assert gate.end(Outcome.ANSWERED).until == clock.now() + timedelta(seconds=3)
+        gate.acquire()
+        assert gate.release(Outcome.ANSWERED).until == clock.now() + timedelta(seconds=3)
         clock.sleep(3)
-        gate.take()
-        assert gate.end(Outcome.FAILED).until == clock.now() + timedelta(seconds=30)
+        gate.acquire()
+        assert gate.release(Outcome.FAILED).until == clock.now() + timedelta(seconds=30)
 
     def test_a_gate_that_failed_too_often_stays_closed_whatever_the_server_asks_for(self) -> None:
         clock = StoppedClock()
         gate = self.turns(clock, ARXIV)
         for _ in range(MOST_FAILURES):
-            gate.take()
-            clock.at = (closed := gate.end(Outcome.FAILED, 5.0)).until
+            gate.acquire()
+            clock.at = (closed := gate.release(Outcome.FAILED, 5.0)).until
         assert (closed.why, closed.count) == (Closed.FAILING, MOST_FAILURES)
         assert (closed.until - NOON).total_seconds() == 7 * 5 + 3600
 
@@ -97,32 +97,32 @@ class TurnsContract:
         clock = StoppedClock()
         gate = self.turns(clock, ARXIV)
         for outcome in (Outcome.FAILED, Outcome.REFUSED, Outcome.FAILED):
-            gate.take()
-            began, clock.at = clock.now(), gate.end(outcome).until
+            gate.acquire()
+            began, clock.at = clock.now(), gate.release(outcome).until
         assert clock.now() - began == timedelta(seconds=60)
 
     def test_a_day_has_its_budget_and_the_next_day_another(self) -> None:
         clock = StoppedClock(datetime(2026, 3, 2, 23, 50, tzinfo=UTC))
         gate = self.turns(clock, Rules(3.0, daily_requests=2))
         for _ in range(2):
-            assert gate.take() is None
-            clock.at = gate.end(Outcome.ANSWERED).until
+            assert gate.acquire() is None
+            clock.at = gate.release(Outcome.ANSWERED).until
         midnight = datetime(2026, 3, 3, tzinfo=UTC)
-        assert gate.take() == NotYet(Closed.SPENT, midnight, 2)
+        assert gate.acquire() == MustWait(Closed.SPENT, midnight, 2)
         clock.at = midnight
-        assert gate.take() is None
+        assert gate.acquire() is None
 
     def test_who_was_cut_short_waits_like_everyone_else(self) -> None:
         clock = StoppedClock()
         gate = self.turns(clock, ARXIV)
-        gate.take()
-        assert gate.take() == NotYet(Closed.SPACED, NOON + timedelta(seconds=6))
+        gate.acquire()
+        assert gate.acquire() == MustWait(Closed.SPACED, NOON + timedelta(seconds=6))
         clock.sleep(6)
-        assert gate.take() is None
+        assert gate.acquire() is None
 
 
 class TestOwnTurns(TurnsContract):
-    def turns(self, clock: StoppedClock, rules: Rules) -> Turns:
+    def turns(self, clock: StoppedClock, rules: Rules) -> RequestLimiter:
         return OwnTurns(clock, rules)
 
 
@@ -131,8 +131,8 @@ class TestTurnstile(TurnsContract):
     def _folder(self, tmp_path: Path) -> None:
         self.database = databases.new_database(tmp_path)
 
-    def turns(self, clock: StoppedClock, rules: Rules) -> Turns:
-        return Turnstile(
+    def turns(self, clock: StoppedClock, rules: Rules) -> RequestLimiter:
+        return SharedRequestLimiter(
             self.database, clock, "arxiv", rules, owner="here/1/a", is_gone=nobody_is_gone
         )
 

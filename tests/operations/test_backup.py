@@ -26,10 +26,10 @@ from triage.app.application import App, open_app
 from triage.cli import cli
 from triage.delivery.audit import audit
 from triage.delivery.outbox import DrainReport, Outbox
-from triage.delivery.preflight import Clearance
+from triage.delivery.preflight import Preflight
 from triage.delivery.sender_context import Rules, SenderContext
-from triage.delivery.sent_log import Journal
-from triage.delivery.sent_log_check import Agreed, disagreement, reconcile
+from triage.delivery.sent_log import SentLog
+from triage.delivery.sent_log_check import Agreed, check_sent_log, reconcile
 from triage.domain.records import OutgoingMessage
 from triage.errors import DatabaseError
 from triage.operations.backup import KEPT, back_up, copy_to, restore
@@ -292,10 +292,10 @@ class UnknowingMailer(FakeMailer):
         return None
 
 
-def outbox(database: Database, mailer: FakeMailer, journal: Journal) -> Outbox:
+def outbox(database: Database, mailer: FakeMailer, journal: SentLog) -> Outbox:
     """Return an outbox as the program composes it."""
     clock = StoppedClock()
-    clearance = Clearance(database, journal, clock, free=lambda _: 10**12)
+    clearance = Preflight(database, journal, clock, free=lambda _: 10**12)
     return Outbox(
         SenderContext(
             database,
@@ -306,13 +306,13 @@ def outbox(database: Database, mailer: FakeMailer, journal: Journal) -> Outbox:
             rules=Rules(connections=4),
             journal=journal,
         ),
-        refusal=clearance.refusal,
+        refusal=clearance.check,
     )
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    opened = Journal(tmp_path / "sent.journal")
+def journal(tmp_path: Path) -> Iterator[SentLog]:
+    opened = SentLog(tmp_path / "sent.journal")
     yield opened
     opened.close()
 
@@ -320,7 +320,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 @pytest.mark.sqlite("a copy is a file")
 @pytest.mark.guarantee("R38")
 def test_copies_that_are_made_while_mail_goes_out_open_and_balance(
-    database: Database, folder: Path, journal: Journal, guarantee: Guarantee
+    database: Database, folder: Path, journal: SentLog, guarantee: Guarantee
 ) -> None:
     n_copies = 50 if guarantee.full else 6
     n_digests = 2_000 if guarantee.full else 150
@@ -357,7 +357,7 @@ def test_copies_that_are_made_while_mail_goes_out_open_and_balance(
 @pytest.mark.sqlite(NOT_A_FILE)
 @pytest.mark.guarantee("R38")
 def test_a_restored_database_sends_nothing_again(
-    tmp_path: Path, journal: Journal, guarantee: Guarantee
+    tmp_path: Path, journal: SentLog, guarantee: Guarantee
 ) -> None:
     """The copy knows a third of the digests as waiting, and has never heard of the others."""
     n_digests = 3_000 if guarantee.full else 240
@@ -401,13 +401,13 @@ def forget_all_after(database: Database, last: int) -> None:
 @pytest.mark.sqlite(NOT_A_FILE)
 @pytest.mark.guarantee("R38")
 def test_with_the_journal_lost_too_nothing_is_sent_by_itself(
-    tmp_path: Path, journal: Journal, guarantee: Guarantee
+    tmp_path: Path, journal: SentLog, guarantee: Guarantee
 ) -> None:
     with installed(tmp_path) as database:
         fill(database, 20, at=StoppedClock().now())
         mailer = UnknowingMailer()
         # A copy knows to which journal it belongs, if ever mail was sent from it.
-        assert disagreement(database, journal, StoppedClock()) == ""
+        assert check_sent_log(database, journal, StoppedClock()) == ""
         copy_to(database, tmp_path / "copy.db")
         outbox(database, mailer, journal).drain()
     restore(tmp_path / NAME, tmp_path / "copy.db", StoppedClock())

@@ -11,7 +11,7 @@ import pytest
 from triage.errors import ModelError, TriageError
 
 # Each process that is started here imports this module: what is heavy is imported by its test.
-from triage.operations.worker_process import POLITENESS, apart
+from triage.operations.worker_process import POLITENESS, run_in_process
 
 
 def whereabouts(prefix: str) -> str:
@@ -19,7 +19,7 @@ def whereabouts(prefix: str) -> str:
 
 
 def test_it_is_done_elsewhere_and_politely() -> None:
-    pid, niceness = apart(whereabouts, "at ").removeprefix("at ").split()
+    pid, niceness = run_in_process(whereabouts, "at ").removeprefix("at ").split()
     assert int(pid) != os.getpid()
     assert int(niceness) == min(os.nice(0) + POLITENESS, 19)
 
@@ -30,7 +30,7 @@ def give_up() -> str:
 
 def test_what_it_says_of_an_error_is_said_here() -> None:
     with pytest.raises(TriageError, match=r"^fit again$"):
-        apart(give_up)
+        run_in_process(give_up)
 
 
 def run_out_of_memory() -> str:
@@ -40,7 +40,7 @@ def run_out_of_memory() -> str:
 
 def test_should_it_be_killed_this_process_lives_and_says_so() -> None:
     with pytest.raises(TriageError, match="killed by SIGKILL: has the machine memory enough"):
-        apart(run_out_of_memory)
+        run_in_process(run_out_of_memory)
 
 
 def trip() -> str:
@@ -49,7 +49,7 @@ def trip() -> str:
 
 def test_a_fault_of_its_own_is_told_in_full(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(TriageError, match="failed; above stands how"):
-        apart(trip)
+        run_in_process(trip)
     assert "ZeroDivisionError" in capfd.readouterr().err
 
 
@@ -60,7 +60,7 @@ def end_if_asked() -> str:
 
 
 def test_who_ends_the_program_waits_for_it() -> None:
-    assert apart(end_if_asked) == "done"
+    assert run_in_process(end_if_asked) == "done"
 
 
 def test_the_scheduler_trains_so(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from triage.papers import enrich as enrich_module
 from triage.papers.enrich import EnrichReport, enrich, improved
 from triage.sources.enrichers.crossref import Crossref
 from triage.sources.enrichers.semantic_scholar import SemanticScholar
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 from triage.store import Database
 
 RECORD = {
@@ -94,7 +94,7 @@ def test_a_paper_gets_its_summary_venue_citations_and_doi(
 ) -> None:
     take_in(database, [fetched(1), fetched(2)])
     with Scholars({"ARXIV:2603.00001": RECORD}) as scholars:
-        gate = Gate(clock, "triage/test", 1.0)
+        gate = PoliteClient(clock, "triage/test", 1.0)
         semantic = SemanticScholar(gate, scholars.semantic_url)
         crossref = Crossref(gate, scholars.crossref_url)
         assert ask(database, clock, crossref, semantic) == EnrichReport(asked=2, enriched=1)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support.factories import DAY
 from tests.support.installation import fetched, unnamed
 from triage.domain.source_records import FetchedPaper
-from triage.papers.merge_records import composed
+from triage.papers.merge_records import merge_records
 from triage.sources.text.cleaning import normalise
 from triage.sources.text.withdrawal import says_withdrawn
 
@@ -21,13 +21,13 @@ LONG = "Drafts of any length make decoding faster at no loss, which we show in n
 
 def test_the_newest_version_in_the_foremost_archive_speaks() -> None:
     published = fetched(9, source="doi", source_id="10.1/x", version=None, title="Final")
-    known = composed([published, fetched(1), unnamed(1), fetched(1, version=3, title="Third")])
+    known = merge_records([published, fetched(1), unnamed(1), fetched(1, version=3, title="Third")])
     assert (known["source"], known["source_id"], known["version"]) == ("arxiv", "2603.00001", 3)
     assert (known["title"], known["title_key"]) == ("Third", "third")
 
 
 def test_others_fill_its_gaps_and_counts_are_the_largest() -> None:
-    known = composed(
+    known = merge_records(
         [
             fetched(1, authors=(), categories=("cs.CL", "cs.AI"), upvotes=3),
             unnamed(1, tldr="Drafts help.", upvotes=31, categories=("cs.LG",), citations=2),
@@ -43,15 +43,15 @@ def test_others_fill_its_gaps_and_counts_are_the_largest() -> None:
 
 def test_a_record_without_a_title_only_adds() -> None:
     deleted = fetched(1, version=None, title="", abstract="", withdrawn=True)
-    known = composed([deleted, fetched(1)])
+    known = merge_records([deleted, fetched(1)])
     assert known["title"] == fetched(1).title
     assert known["withdrawn"]
 
 
 def test_a_paper_is_withdrawn_as_long_as_its_newest_version_is() -> None:
     withdrawn = fetched(1, version=2, withdrawn=True)
-    assert composed([fetched(1), withdrawn])["withdrawn"]
-    assert not composed([fetched(1), withdrawn, fetched(1, version=3)])["withdrawn"]
+    assert merge_records([fetched(1), withdrawn])["withdrawn"]
+    assert not merge_records([fetched(1), withdrawn, fetched(1, version=3)])["withdrawn"]
 
 
 def test_a_version_that_says_something_else_is_a_revision_of_its_day() -> None:
@@ -59,14 +59,14 @@ def test_a_version_that_says_something_else_is_a_revision_of_its_day() -> None:
     typo = fetched(1, version=2, abstract=LONG.replace("nine", "ten"), listed_on=DAY + ONE_DAY)
     major = fetched(1, version=3, abstract="Drafts do harm.", listed_on=DAY + 2 * ONE_DAY)
     renamed = fetched(1, version=2, abstract=LONG, title="No drafts", listed_on=DAY + ONE_DAY)
-    assert composed([first])["revised_on"] is None
-    assert composed([first, typo])["revised_on"] is None
+    assert merge_records([first])["revised_on"] is None
+    assert merge_records([first, typo])["revised_on"] is None
     half = fetched(1, version=2, abstract=LONG[:40], listed_on=DAY + ONE_DAY)
-    assert composed([first, half])["revised_on"] == DAY + ONE_DAY
-    assert composed([first, renamed])["revised_on"] == DAY + ONE_DAY
-    assert composed([major, typo, first])["revised_on"] == DAY + 2 * ONE_DAY
+    assert merge_records([first, half])["revised_on"] == DAY + ONE_DAY
+    assert merge_records([first, renamed])["revised_on"] == DAY + ONE_DAY
+    assert merge_records([major, typo, first])["revised_on"] == DAY + 2 * ONE_DAY
     again = fetched(1, version=4, abstract="Drafts do harm.", listed_on=DAY + 9 * ONE_DAY)
-    assert composed([first, typo, major, again])["revised_on"] == DAY + 2 * ONE_DAY
+    assert merge_records([first, typo, major, again])["revised_on"] == DAY + 2 * ONE_DAY
 
 
 @st.composite
@@ -101,7 +101,7 @@ def records(draw: st.DrawFn) -> list[FetchedPaper]:
 def test_the_order_of_records_does_not_matter_nor_how_often_they_come(data: st.DataObject) -> None:
     said = data.draw(records())
     again = data.draw(st.permutations(said + said[:2]))
-    assert composed(said) == composed(again)
+    assert merge_records(said) == merge_records(again)
 
 
 @pytest.mark.parametrize(

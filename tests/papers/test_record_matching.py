@@ -14,7 +14,7 @@ from benchmarks.identity import judged, scores
 from benchmarks.pairs import PAPERS, corpus, pairs
 from tests.support.installation import fetched, installed
 from triage.domain.source_records import FetchedPaper
-from triage.papers.record_matching import Traits, why_one
+from triage.papers.record_matching import RecordTraits, match_reason
 
 TITLE = "LinguaLinked: Distributed Inference of Large Language Models on Phones"
 ABSTRACT = (
@@ -42,10 +42,10 @@ def article(**fields: object) -> FetchedPaper:
 
 def why(one: FetchedPaper, other: FetchedPaper) -> str:
     """Return the reason, which must be the same from both sides; with one there is a mark."""
-    first, second = Traits(one), Traits(other)
-    told = why_one(first, second)
-    assert told == why_one(second, first)
-    assert not told or first.marks & second.marks
+    first, second = RecordTraits(one), RecordTraits(other)
+    told = match_reason(first, second)
+    assert told == match_reason(second, first)
+    assert not told or first.blocking_keys & second.blocking_keys
     return told
 
 
@@ -184,9 +184,9 @@ def test_authors_are_compared_from_both_sides_alike(
     authors: list[str], authors2: list[str], title: str, without_abstract: bool
 ) -> None:
     other = article(title=title, authors=tuple(authors2))
-    one = Traits(preprint(authors=tuple(authors)))
-    two = Traits(replace(other, abstract="") if without_abstract else other)
-    assert why_one(one, two) == why_one(two, one)
+    one = RecordTraits(preprint(authors=tuple(authors)))
+    two = RecordTraits(replace(other, abstract="") if without_abstract else other)
+    assert match_reason(one, two) == match_reason(two, one)
 
 
 TEXT = st.text(max_size=60)
@@ -199,4 +199,4 @@ def test_any_text_is_compared_and_from_both_sides_alike(
     one = preprint(title=title, abstract=abstract, authors=tuple(authors))
     other = article(title=title2, abstract=abstract2, authors=tuple(authors2))
     why(one, other)
-    assert all(len(mark) <= 510 for mark in Traits(one).marks)
+    assert all(len(mark) <= 510 for mark in RecordTraits(one).blocking_keys)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests.support import topics
 from tests.support.factories import DAY, NOON, paper, subscriber
-from triage.domain.records import F64, Library, Paper, Profile, Reason, ReasonKind, Subscriber
-from triage.ranking.evidence import LESS_MARGIN, MOST_LESS, Grounds, damped
-from triage.ranking.interest_clusters import apartness, find
+from triage.domain.records import F64, EncodedPapers, Paper, Profile, Reason, ReasonKind, Subscriber
+from triage.ranking.evidence import LESS_MARGIN, MOST_LESS, Evidence, apply_less_like_this
+from triage.ranking.interest_clusters import similarity_threshold, cluster_interests
 
 KINDS = tuple(ReasonKind)
 DECODING, PROTEINS = topics.rows_of("decoding"), topics.rows_of("proteins")
@@ -39,10 +39,10 @@ def wish(
     )
 
 
-def scored(profile: Profile, candidates: Library, days: int = 0, score: float = 0.5) -> F64:
+def scored(profile: Profile, candidates: EncodedPapers, days: int = 0, score: float = 0.5) -> F64:
     on = DAY + timedelta(days)
-    interests = find(profile, on, apartness(topics.everything().encodings.dense))
-    return damped(np.full(len(candidates), score), profile, candidates, interests, on)
+    interests = cluster_interests(profile, on, similarity_threshold(topics.everything().encodings.latent))
+    return apply_less_like_this(np.full(len(candidates), score), profile, candidates, interests, on)
 
 
 def lessened(profile: Profile, *papers: Paper) -> list[bool]:
@@ -94,8 +94,8 @@ def test_a_like_that_brought_it_counts_less_and_other_likes_as_before(kind: Reas
 def test_the_like_is_the_one_that_the_reason_could_have_meant() -> None:
     about = topics.literature()[DECODING[9]]
     profile = wish(ReasonKind.LIKES, about, liked=(DECODING[8], DECODING[0], PROTEINS[0]))
-    case = Grounds(profile, about, profile.disliked.encodings.dense[0],
-                   profile.disliked.encodings.words[0])  # fmt: skip
+    case = Evidence(profile, about, profile.disliked.encodings.latent[0],
+                   profile.disliked.encodings.tfidf[0])  # fmt: skip
     nearest = case.nearest_like()
     assert nearest is not None
     times = list(profile.liked_at)

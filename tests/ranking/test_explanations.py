@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from tests.support import topics
 from tests.support.factories import DAY, paper, subscriber
-from triage.domain.records import Library, Paper, Placement, Policy, Profile, Reason, ReasonKind
+from triage.domain.records import EncodedPapers, Paper, Placement, Policy, Profile, Reason, ReasonKind
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.explanations import MAX_TITLE, reasons, short_title
 from triage.ranking.features import FEATURES, GROUPS, feature_matrix
 
 
 def explain(
-    profile: Profile, candidates: Library, row: int = 0, policy: Policy = Policy.RANKED
+    profile: Profile, candidates: EncodedPapers, row: int = 0, policy: Policy = Policy.RANKED
 ) -> tuple[Reason, ...]:
     X = feature_matrix(profile, candidates, DAY)
     return reasons(

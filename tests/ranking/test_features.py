@@ -13,24 +13,14 @@ from hypothesis import strategies as st
 from tests.support import topics
 from tests.support.factories import DAY, paper, subscriber
 from triage.domain.author_names import author_key
-from triage.domain.records import F32, Library, Paper, Profile
-from triage.ranking.features import (
-    FEATURES,
-    GROUPS,
-    IN_THE_DAY,
-    MAX_PHRASES,
-    feature_matrix,
-    keywords_in,
-    phrases,
-    recency_weights,
-    standing,
-)
-from triage.ranking.user_model import background, learn
+from triage.domain.records import F32, EncodedPapers, Paper, Profile
+from triage.ranking.features import FEATURES, GROUPS, IN_THE_DAY, MAX_PHRASES, feature_matrix, keywords_in, phrases, recency_weights, z_scores
+from triage.ranking.user_model import fit_background, fit_user_model
 
 ABOUT_PAPERS = {"upvotes_log1p", "age_days", "density", "density_z"}
 
 
-def column(name: str, profile: Profile, candidates: Library | None = None) -> F32:
+def column(name: str, profile: Profile, candidates: EncodedPapers | None = None) -> F32:
     X = feature_matrix(profile, candidates or topics.everything(), DAY)
     return X[:, FEATURES.index(name)]
 
@@ -160,7 +150,7 @@ def test_keywords_are_counted_as_whole_words() -> None:
 
 def test_how_crowded_its_place_is_a_paper_brings_along() -> None:
     everything = topics.everything()
-    assert np.array_equal(column("density", topics.profile()), everything.encodings.density)
+    assert np.array_equal(column("density", topics.profile()), everything.encodings.hubness)
 
 
 def test_upvotes_and_age() -> None:
@@ -195,27 +185,27 @@ def test_how_near_a_paper_is_also_counts_by_what_else_there_is_that_day() -> Non
 @given(st.lists(st.lists(st.floats(-9, 9, width=32), min_size=2, max_size=2), min_size=1))
 def test_standing_has_no_level_and_no_scale(rows: list[list[float]]) -> None:
     columns = np.array(rows, dtype=np.float32)
-    found = standing(columns)
+    found = z_scores(columns)
     assert np.isfinite(found).all()
     assert found.mean(axis=0) == pytest.approx([0, 0], abs=1e-2)
     assert (found.std(axis=0) < 1.01).all()
-    assert standing(columns * 2) == pytest.approx(found, abs=0.05)
+    assert z_scores(columns * 2) == pytest.approx(found, abs=0.05)
 
 
 @pytest.mark.parametrize("name", ["taste_likes", "taste_helped", "taste_close", "taste_meaning"])
 def test_what_was_learned_of_a_reader_has_columns_of_its_own(name: str) -> None:
     profile = topics.profile(liked=(16, 20, 22))
     assert not column(name, profile).any()
-    past = background("past", topics.everything(), topics.library().encodings.words)
-    learned = column(name, replace(profile, taste=learn(profile, past)))
+    past = fit_background("past", topics.everything(), topics.library().encodings.tfidf)
+    learned = column(name, replace(profile, taste=fit_user_model(profile, past)))
     proteins = list(topics.rows_of("proteins"))
     assert learned[proteins].mean() > np.delete(learned, proteins).max()
 
 
 def test_centres_and_anchors_of_a_taste_draw_near_what_they_stand_for() -> None:
     profile = topics.profile("protein folding", (31, 33, 35))
-    past = background("past", topics.everything(), topics.library().encodings.words)
-    profile = replace(profile, taste=learn(profile, past))
+    past = fit_background("past", topics.everything(), topics.library().encodings.tfidf)
+    profile = replace(profile, taste=fit_user_model(profile, past))
     for name, topic in (("cluster_dense", "robots"), ("anchor_max", "proteins")):
         near, rows = column(name, profile), list(topics.rows_of(topic))
         assert near[rows].mean() > 2 * abs(np.delete(near, rows).mean())
@@ -226,14 +216,14 @@ def test_centres_and_anchors_of_a_taste_draw_near_what_they_stand_for() -> None:
     ["cluster_likes", "cluster_meaning", "cluster_words", "cluster_dense", "cluster_sense"],
 )
 def test_a_paper_counts_for_the_interest_that_it_is_nearest_to(name: str) -> None:
-    past = background("past", topics.everything(), topics.library().encodings.words)
+    past = fit_background("past", topics.everything(), topics.library().encodings.tfidf)
     two = topics.profile(liked=(16, 20, 22, 31, 33, 35))
     assert not column(name, two).any()
-    found = column(name, replace(two, taste=learn(two, past)))
+    found = column(name, replace(two, taste=fit_user_model(two, past)))
     ours = [*topics.rows_of("proteins"), *topics.rows_of("robots")]
     assert found[ours].mean() > np.delete(found, ours).max()
     each = [
-        column(name, replace(one, taste=learn(one, past)))
+        column(name, replace(one, taste=fit_user_model(one, past)))
         for one in (topics.profile(liked=(16, 20, 22)), topics.profile(liked=(31, 33, 35)))
     ]
     # What is liked is no other, so the models of a reader of both differ a little from theirs.

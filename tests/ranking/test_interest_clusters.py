@@ -14,16 +14,7 @@ from hypothesis import strategies as st
 from tests.support import topics
 from tests.support.factories import DAY
 from triage.domain.records import Interest, Profile, Reason, ReasonKind
-from triage.ranking.interest_clusters import (
-    MAX_INTERESTS,
-    MAX_LINKED,
-    USUAL_APARTNESS,
-    Interests,
-    apartness,
-    cluster,
-    find,
-    named,
-)
+from triage.ranking.interest_clusters import MAX_INTERESTS, MAX_LINKED, USUAL_APARTNESS, Interests, similarity_threshold, cluster, cluster_interests, named
 
 
 def around(*centres: int, n: int = 10, d: int = 8, spread: float = 0.1) -> np.ndarray:
@@ -35,11 +26,11 @@ def around(*centres: int, n: int = 10, d: int = 8, spread: float = 0.1) -> np.nd
 
 def likes(*names: str, n: int = 8) -> np.ndarray:
     rows = [row for name in names for row in topics.rows_of(name)[:n]]
-    return topics.library(*rows).encodings.dense
+    return topics.library(*rows).encodings.latent
 
 
 def apart() -> float:
-    return apartness(topics.everything().encodings.dense)
+    return similarity_threshold(topics.everything().encodings.latent)
 
 
 # -- how many --------------------------------------------------------------------------------------
@@ -100,13 +91,13 @@ def test_how_near_is_near_follows_the_encoders_scale() -> None:
     shifted = dense + 1
     for rows in (dense, shifted):
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    assert apartness(dense) == pytest.approx(1 / np.sqrt(32), abs=0.02)
-    assert apartness(shifted) > 0.5
+    assert similarity_threshold(dense) == pytest.approx(1 / np.sqrt(32), abs=0.02)
+    assert similarity_threshold(shifted) > 0.5
 
 
 def test_few_papers_say_nothing_about_the_scale() -> None:
-    assert apartness(np.eye(20, dtype=np.float32)) == USUAL_APARTNESS
-    assert apartness(np.zeros((100, 4), np.float32)) == USUAL_APARTNESS
+    assert similarity_threshold(np.eye(20, dtype=np.float32)) == USUAL_APARTNESS
+    assert similarity_threshold(np.zeros((100, 4), np.float32)) == USUAL_APARTNESS
 
 
 # -- what the interests are ------------------------------------------------------------------------
@@ -115,7 +106,7 @@ DECODING, PROTEINS, ROBOTS = (topics.rows_of(name) for name in ("decoding", "pro
 
 
 def found(profile: Profile, *, days: int = 0) -> Interests:
-    return find(profile, DAY + timedelta(days), apart())
+    return cluster_interests(profile, DAY + timedelta(days), apart())
 
 
 def stored(profile: Profile) -> tuple[Interest, ...]:
@@ -133,7 +124,7 @@ def readers_of_two() -> Profile:
 def test_who_said_nothing_has_no_interests_and_no_paper_belongs_to_any() -> None:
     nothing = found(topics.profile())
     assert nothing.known == ()
-    assert set(nothing.nearest(topics.everything().encodings.dense)) == {-1}
+    assert set(nothing.nearest(topics.everything().encodings.latent)) == {-1}
 
 
 def test_each_interest_has_its_likes_and_its_share() -> None:
@@ -150,7 +141,7 @@ def test_newer_likes_weigh_more() -> None:
 
 
 def test_papers_belong_to_the_interest_that_they_are_near_to_or_to_none() -> None:
-    nearest = found(readers_of_two()).nearest(topics.everything().encodings.dense)
+    nearest = found(readers_of_two()).nearest(topics.everything().encodings.latent)
     assert set(nearest[list(DECODING)]) == {0}
     assert set(nearest[list(PROTEINS)]) == {1}
     assert set(nearest[list(ROBOTS)]) == {-1}
@@ -215,7 +206,7 @@ def test_an_interest_that_rests_has_no_share_but_still_its_papers() -> None:
     interests = found(resting(readers_of_two(), muted=True))
     assert [(each.number, each.muted) for each in interests.known] == [(2, False), (1, True)]
     assert interests.shares.tolist() == [1, 0]
-    assert set(interests.nearest(topics.library(*DECODING).encodings.dense)) == {1}
+    assert set(interests.nearest(topics.library(*DECODING).encodings.latent)) == {1}
 
 
 def test_likes_near_to_a_resting_interest_join_it_instead_of_waking_it() -> None:

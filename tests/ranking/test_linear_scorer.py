@@ -10,7 +10,7 @@ import pytest
 from triage.domain.records import F32, F64, I32
 from triage.ranking import linear_scorer
 from triage.ranking.features import FEATURES
-from triage.ranking.linear_scorer import FEWEST_SLATES, Formula, fitted
+from triage.ranking.linear_scorer import FEWEST_SLATES, Formula, fit_linear_scorer
 
 WORDS, MEANING = FEATURES.index("words_like_mean"), FEATURES.index("sense_like_mean")
 LIKES, DISLIKES = FEATURES.index("n_likes_log1p"), FEATURES.index("words_dislike_max")
@@ -34,7 +34,7 @@ def maybe_learned(X: F32, relevance: I32, fixed: F64 | None = None) -> Formula |
     known = np.zeros(len(FEATURES)) if fixed is None else fixed
     n = len(X) // SIZE
     ones = np.ones(len(X), dtype=np.float32)
-    return fitted(X, lambda rows: rows @ known, relevance, [SIZE] * n, ones)
+    return fit_linear_scorer(X, lambda rows: rows @ known, relevance, [SIZE] * n, ones)
 
 
 def learned(X: F32, relevance: I32, fixed: F64 | None = None) -> Formula:

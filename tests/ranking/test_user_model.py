@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from tests.support import topics
-from triage.domain.records import F32, Background, Library, Profile, Taste
-from triage.ranking.user_model import FEW_LIKES, background, learn
+from triage.domain.records import F32, Background, EncodedPapers, Profile, UserModel
+from triage.ranking.user_model import FEW_LIKES, fit_background, fit_user_model
 
 ALL_LIKES, HELPED, CLOSE = range(3)
 ALL_MODELS = 3
@@ -19,18 +19,18 @@ PROTEINS, ROBOTS = list(topics.rows_of("proteins")), list(topics.rows_of("robots
 NOBODY: list[int] = []
 
 
-def past(papers: Library | None = None, liked: list[int] = NOBODY) -> Background:
+def past(papers: EncodedPapers | None = None, liked: list[int] = NOBODY) -> Background:
     papers = topics.everything() if papers is None else papers
-    return background("past", papers, topics.library(*liked).encodings.words)
+    return fit_background("past", papers, topics.library(*liked).encodings.tfidf)
 
 
 def liking(*rows: int, interests: str = "") -> Profile:
     return topics.profile(interests, rows)
 
 
-def logits(taste: Taste, model: int) -> F32:
+def logits(taste: UserModel, model: int) -> F32:
     """Return what a model says of each paper of the literature."""
-    words = topics.everything().encodings.words
+    words = topics.everything().encodings.tfidf
     return np.asarray(words @ taste.words[model].toarray().ravel() + taste.intercepts[model])
 
 
@@ -38,7 +38,7 @@ def mean_gap(values: F32, rows: list[int]) -> float:
     return float(values[rows].mean() - np.delete(values, rows).mean())
 
 
-def content(taste: Taste) -> list[bytes]:
+def content(taste: UserModel) -> list[bytes]:
     parts: list[NDArray[np.generic]] = [
         taste.intercepts, taste.meaning, taste.dense_centres, taste.sense_centres,
     ]  # fmt: skip
@@ -48,39 +48,39 @@ def content(taste: Taste) -> list[bytes]:
 
 
 def test_words_of_a_like_weigh_for_a_paper_and_words_of_all_others_nothing() -> None:
-    taste = learn(liking(PROTEINS[0]), past())
-    held = topics.library(PROTEINS[0]).encodings.words.indices
+    taste = fit_user_model(liking(PROTEINS[0]), past())
+    held = topics.library(PROTEINS[0]).encodings.tfidf.indices
     weights = taste.words[ALL_LIKES].toarray().ravel()
-    [protein] = topics.encode(["protein"]).words.indices
+    [protein] = topics.encode(["protein"]).tfidf.indices
     assert weights[protein] > 0
     assert set(np.flatnonzero(weights)) <= set(held)
 
 
 @pytest.mark.parametrize("model", [ALL_LIKES, HELPED, CLOSE])
 def test_every_model_prefers_papers_of_the_liked_topic(model: int) -> None:
-    taste = learn(liking(*PROTEINS[:3]), past())
+    taste = fit_user_model(liking(*PROTEINS[:3]), past())
     unseen = PROTEINS[3:]
     assert logits(taste, model)[unseen].min() > logits(taste, model)[ROBOTS].max()
 
 
 def test_what_is_meant_counts_beside_words() -> None:
     everything = topics.everything().encodings
-    taste = learn(liking(*PROTEINS[:3]), past())
-    scores = everything.sense @ taste.meaning[0]
+    taste = fit_user_model(liking(*PROTEINS[:3]), past())
+    scores = everything.semantic @ taste.meaning[0]
     assert scores[PROTEINS[3:]].mean() > scores[ROBOTS].max()
 
 
 def test_neighbours_speak_for_who_wrote_only_a_sentence() -> None:
-    taste = learn(liking(interests="folding of a protein"), past())
+    taste = fit_user_model(liking(interests="folding of a protein"), past())
     assert not taste.words[ALL_LIKES].nnz
     assert mean_gap(logits(taste, HELPED), PROTEINS) > 1
-    [docking] = topics.encode(["docking"]).words.indices
+    [docking] = topics.encode(["docking"]).tfidf.indices
     assert taste.words[HELPED, docking] > 0
 
 
 def test_each_phrase_has_an_anchor_of_its_own() -> None:
-    taste = learn(liking(interests="folding of a protein; tactile grasping"), past())
-    near = (topics.everything().encodings.words @ taste.anchors.T).toarray()
+    taste = fit_user_model(liking(interests="folding of a protein; tactile grasping"), past())
+    near = (topics.everything().encodings.tfidf @ taste.anchors.T).toarray()
     assert near.shape == (60, 2)
     assert mean_gap(near[:, 0], PROTEINS) > 0.2
     assert mean_gap(near[:, 1], ROBOTS) > 0.2
@@ -88,27 +88,27 @@ def test_each_phrase_has_an_anchor_of_its_own() -> None:
 
 
 def test_neighbours_of_a_like_help_until_there_are_enough_likes() -> None:
-    few = learn(liking(PROTEINS[0]), past())
+    few = fit_user_model(liking(PROTEINS[0]), past())
     assert len(few.words[HELPED].indices) > len(few.words[ALL_LIKES].indices)
     rows = [*PROTEINS, *ROBOTS][:FEW_LIKES]
-    many = learn(liking(*rows), past())
+    many = fit_user_model(liking(*rows), past())
     assert (many.words[HELPED] != many.words[ALL_LIKES]).nnz == 0
 
 
 @pytest.mark.parametrize("interests", ["", "zzzz qqqq"])
 def test_of_whom_nothing_is_known_there_is_no_model(interests: str) -> None:
     before = past(liked=[*PROTEINS, *ROBOTS])
-    taste = learn(liking(interests=interests), before)
+    taste = fit_user_model(liking(interests=interests), before)
     assert len(taste.intercepts) == taste.words.shape[0] == len(taste.dense_centres) == 0
     assert len(taste.meaning) == len(taste.sense_centres) == taste.word_centres.shape[0] == 0
-    assert taste.anchors.shape == (0, before.encodings.words.shape[1])
+    assert taste.anchors.shape == (0, before.encodings.tfidf.shape[1])
     assert taste.everybody is before.everybody
 
 
 def test_an_empty_background_teaches_nothing() -> None:
     empty = past(topics.library())
     assert len(empty) == 0
-    taste = learn(liking(*PROTEINS[:3], interests="protein folding"), empty)
+    taste = fit_user_model(liking(*PROTEINS[:3], interests="protein folding"), empty)
     assert len(taste.intercepts) == 0
 
 
@@ -116,41 +116,41 @@ def test_own_likes_are_never_counted_as_others() -> None:
     likes = PROTEINS[:4]
     without = topics.library(*(row for row in range(60) if row not in likes))
     for model in (ALL_LIKES, CLOSE):
-        with_them, clean = (learn(liking(*likes), past(papers)) for papers in (None, without))
+        with_them, clean = (fit_user_model(liking(*likes), past(papers)) for papers in (None, without))
         assert (with_them.words[model] != clean.words[model]).nnz == 0
-    nothing_else = learn(liking(*likes), past(topics.library(*likes)))
+    nothing_else = fit_user_model(liking(*likes), past(topics.library(*likes)))
     assert len(nothing_else.intercepts) == 0
 
 
 def test_dislikes_are_not_counted_as_others_either() -> None:
     down = topics.profile(liked=(PROTEINS[0],), disliked=(PROTEINS[1],))
     without = topics.library(*(row for row in range(60) if row not in PROTEINS[:2]))
-    words = [learn(down, past(papers)).words[ALL_LIKES] for papers in (None, without)]
+    words = [fit_user_model(down, past(papers)).words[ALL_LIKES] for papers in (None, without)]
     assert (words[0] != words[1]).nnz == 0
 
 
 def test_the_same_likes_give_the_same_bytes() -> None:
     profile = liking(*PROTEINS[:3], ROBOTS[0], interests="tactile grasping")
-    assert content(learn(profile, past())) == content(learn(profile, past()))
+    assert content(fit_user_model(profile, past())) == content(fit_user_model(profile, past()))
 
 
 def test_what_was_learned_before_does_not_count() -> None:
     profile = liking(*PROTEINS[:3])
-    other = learn(liking(*ROBOTS[:3]), past())
-    assert content(learn(replace(profile, taste=other), past())) == content(learn(profile, past()))
+    other = fit_user_model(liking(*ROBOTS[:3]), past())
+    assert content(fit_user_model(replace(profile, taste=other), past())) == content(fit_user_model(profile, past()))
 
 
 def test_every_interest_has_models_and_centres_of_its_own() -> None:
-    taste = learn(liking(*PROTEINS[:4], *ROBOTS[:3]), past())
+    taste = fit_user_model(liking(*PROTEINS[:4], *ROBOTS[:3]), past())
     everything = topics.everything().encodings
     proteins, robots = ALL_MODELS, ALL_MODELS + 1
     assert logits(taste, proteins)[PROTEINS[4:]].min() > logits(taste, proteins)[ROBOTS].max()
     assert logits(taste, robots)[ROBOTS[3:]].min() > logits(taste, robots)[PROTEINS].max()
     for near in (
-        everything.sense @ taste.meaning[1:].T,
-        (everything.words @ taste.word_centres.T).toarray(),
-        everything.dense @ taste.dense_centres.T,
-        everything.sense @ taste.sense_centres.T,
+        everything.semantic @ taste.meaning[1:].T,
+        (everything.tfidf @ taste.word_centres.T).toarray(),
+        everything.latent @ taste.dense_centres.T,
+        everything.semantic @ taste.sense_centres.T,
     ):
         assert near.shape == (60, 2)
         assert near[PROTEINS].mean(axis=0).argmax() == 0
@@ -158,23 +158,23 @@ def test_every_interest_has_models_and_centres_of_its_own() -> None:
 
 
 def test_a_single_interest_is_what_all_likes_say() -> None:
-    taste = learn(liking(*PROTEINS[:4]), past())
+    taste = fit_user_model(liking(*PROTEINS[:4]), past())
     assert taste.words.shape[0] == ALL_MODELS + 1
     assert (taste.words[ALL_MODELS] != taste.words[ALL_LIKES]).nnz == 0
     assert np.array_equal(taste.meaning[0], taste.meaning[1])
 
 
 def test_a_like_that_is_near_to_no_other_is_no_interest_beside_larger_ones() -> None:
-    taste = learn(liking(*PROTEINS[:4], ROBOTS[0]), past())
+    taste = fit_user_model(liking(*PROTEINS[:4], ROBOTS[0]), past())
     assert len(taste.dense_centres) == 1
     assert (taste.words[ALL_MODELS] != taste.words[ALL_LIKES]).nnz > 0
-    assert len(learn(liking(PROTEINS[0]), past()).dense_centres) == 1
+    assert len(fit_user_model(liking(PROTEINS[0]), past()).dense_centres) == 1
 
 
 def test_a_paper_without_words_is_a_like_that_says_nothing() -> None:
     blank = topics.of_papers(replace(topics.literature()[0], title="…", abstract=""))
     profile = replace(liking(), liked=blank)
-    taste = learn(profile, past())
+    taste = fit_user_model(profile, past())
     assert np.isfinite(taste.intercepts).all()
     assert not taste.words[ALL_LIKES].nnz
 
@@ -183,12 +183,12 @@ def test_everybodys_taste_waits_for_enough_likes() -> None:
     assert not past(liked=PROTEINS).everybody.any()
     papers = topics.everything()
     crowd = past(papers, liked=[*PROTEINS, *PROTEINS, *PROTEINS])
-    assert mean_gap(papers.encodings.words @ crowd.everybody, PROTEINS) > 1
+    assert mean_gap(papers.encodings.tfidf @ crowd.everybody, PROTEINS) > 1
 
 
 def test_weights_are_those_of_words_in_the_background() -> None:
-    taste = learn(liking(*PROTEINS[:2]), past())
+    taste = fit_user_model(liking(*PROTEINS[:2]), past())
     assert isinstance(taste.words, csr_matrix)
-    assert taste.words.shape == (ALL_MODELS + 1, past().encodings.words.shape[1])
+    assert taste.words.shape == (ALL_MODELS + 1, past().encodings.tfidf.shape[1])
     parts = (taste.words, taste.word_centres, taste.meaning, taste.dense_centres)
     assert {part.dtype for part in parts} == {np.dtype(np.float32)}

@@ -29,10 +29,10 @@ from triage.domain.records import OutgoingMessage, Slate, Verdict
 from triage.domain.source_records import Batch, FetchedPaper, SourceDay
 from triage.operations.jobs import Schedule
 from triage.papers.ingest import ingest
-from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.model_store import FileModelStore
 from triage.ranking.serving.ranker import DigestRules
 from triage.sources.arxiv.source import Arxiv
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.subscriptions import add
 
@@ -51,12 +51,12 @@ class Outage:
     clock: StoppedClock
     stream: Stream
     cursor: str = ""
-    gates: list[Gate] = field(default_factory=list)
+    gates: list[PoliteClient] = field(default_factory=list)
 
     def source(self, on: date) -> Arxiv:
         """Return the source as a new process makes it; the distance to the server is kept."""
         self.clock.sleep(POLITE_S)
-        gate = Gate(self.clock, "triage/test", POLITE_S)
+        gate = PoliteClient(self.clock, "triage/test", POLITE_S)
         self.gates.append(gate)
         urls = (self.upstreams.rss_url, self.upstreams.api_url, self.upstreams.oai_url)
         return Arxiv(gate, WATCHED, *urls, on)
@@ -193,7 +193,7 @@ def test_each_subscriber_gets_one_digest_that_chooses_from_all_missed_days(
             Nightly(
                 database,
                 clock,
-                workshop=FileWorkshop(tmp_path / "models", b"a key of the tests"),
+                workshop=FileModelStore(tmp_path / "models", b"a key of the tests"),
                 compose=compose,
                 rules=rules,
             ).queue,
@@ -239,7 +239,7 @@ def test_a_day_asked_for_is_read_into_the_store_like_any_other(tmp_path: Path) -
     with installed(tmp_path) as database, Upstreams(stream.records, clock=clock) as upstreams:
         upstreams.show(BACK)
         urls = (upstreams.rss_url, upstreams.api_url, upstreams.oai_url)
-        with Gate(clock, "triage/test", POLITE_S) as gate:
+        with PoliteClient(clock, "triage/test", POLITE_S) as gate:
             source = Arxiv(gate, WATCHED, *urls, BACK, since=MISSED[0])
             for _ in ingest(database, source, clock, resume=True):
                 pass

@@ -33,7 +33,7 @@ from triage.sources.arxiv.source import Arxiv
 from triage.sources.biorxiv.source import Biorxiv
 from triage.sources.feed.source import FeedSource
 from triage.sources.hf_daily import HuggingFaceDaily
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 
 pytestmark = pytest.mark.any_database(
     "its papers and days go the way that test_ingest shows on each"
@@ -149,7 +149,7 @@ class Target:
     name: str
     body: Callable[[], bytes]
     path: str
-    source: Callable[[Gate], Source]
+    source: Callable[[PoliteClient], Source]
     feed: Callable[[], bytes] = lambda: b""
     sort: bool = False
 
@@ -170,7 +170,7 @@ class Target:
     def made(self, body: bytes) -> Source:
         """Return the source with an upstream that answers `body`."""
         transport = self.answers(body)
-        return self.source(Gate(StoppedClock(), "triage/test", 3.0, transport=lambda _: transport))
+        return self.source(PoliteClient(StoppedClock(), "triage/test", 3.0, transport=lambda _: transport))
 
     def read(self, body: bytes, cursor: str | None = None) -> Read:
         """Fetch once; what is no SourceError is a crash."""
@@ -183,20 +183,20 @@ class Target:
         return Read(batches, failed)
 
 
-def arxiv(gate: Gate) -> Source:
+def arxiv(gate: PoliteClient) -> Source:
     urls = (f"{BASE}/rss", f"{BASE}/api", f"{BASE}/oai")
     return Arxiv(gate, ["cs.LG"], *urls, TUESDAY)
 
 
-def hugging_face(gate: Gate) -> Source:
+def hugging_face(gate: PoliteClient) -> Source:
     return HuggingFaceDaily(gate, f"{BASE}/hf", TUESDAY)
 
 
-def biorxiv(gate: Gate) -> Source:
+def biorxiv(gate: PoliteClient) -> Source:
     return Biorxiv(gate, "biorxiv", BASE, TUESDAY)
 
 
-def feed(gate: Gate) -> Source:
+def feed(gate: PoliteClient) -> Source:
     return FeedSource(gate, "Papers", f"{BASE}/feed", TUESDAY)
 
 

@@ -37,7 +37,7 @@ from tests.support.web_world import StillSite, new_enrolment
 from tests.support.writers import acknowledged
 from tests.training.test_train import WORDS, show_and_hear, taste
 from triage import store
-from triage.cli.app_context import settle
+from triage.cli.app_context import freeze_garbage_collector
 from triage.clock import SystemClock
 from triage.delivery.outbox import Outbox
 from triage.delivery.preflight import warn_of_old_sqlite
@@ -48,7 +48,7 @@ from triage.domain.records import EventKind, OutgoingMessage
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.errors import DatabaseError
 from triage.papers.ingest import ingest
-from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.model_store import FileModelStore
 from triage.store import Database, health, open_database
 from triage.store.engine import checkpoint, file_system
 from triage.store.engine import database as engine
@@ -358,7 +358,7 @@ class Beside:
         database.close()
 
     def send(self, database: TimedDatabase) -> int:
-        settle()
+        freeze_garbage_collector()
         outbox = Outbox(
             SenderContext(
                 database,
@@ -386,7 +386,7 @@ class Beside:
         return n
 
     def train(self, database: TimedDatabase) -> int:
-        workshop = FileWorkshop(self.folder / "models", b"a key of the tests")
+        workshop = FileModelStore(self.folder / "models", b"a key of the tests")
         train_in_words(database, workshop, StoppedClock())
         return 1
 
@@ -493,7 +493,7 @@ def test_votes_senders_a_fetch_and_a_training_at_once_lock_nobody_out(
     database = timed(tmp_path)
     show_and_hear(database, taste)
     database.held.clear()
-    settle()
+    freeze_garbage_collector()
     keyring = Keyring("a secret of the tests, 32 or more characters")
     paths = vote_paths(database, keyring)
     app = create_app(

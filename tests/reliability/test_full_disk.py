@@ -23,9 +23,9 @@ from tests.support.web_world import new_world
 from triage import store
 from triage.delivery.audit import audit
 from triage.delivery.outbox import DrainReport, Outbox
-from triage.delivery.preflight import LEAST_FREE, Clearance
+from triage.delivery.preflight import LEAST_FREE, Preflight
 from triage.delivery.sender_context import SenderContext
-from triage.delivery.sent_log import Journal
+from triage.delivery.sent_log import SentLog
 from triage.domain.records import EventKind
 from triage.domain.records import MessageState as State
 from triage.errors import DatabaseError
@@ -64,7 +64,7 @@ class Limit:
         connection.execute(f"PRAGMA max_page_count = {self._pages}")
 
 
-def outbox(database: Database, mailer: FakeMailer, journal: Journal, free: int = PLENTY) -> Outbox:
+def outbox(database: Database, mailer: FakeMailer, journal: SentLog, free: int = PLENTY) -> Outbox:
     clock = StoppedClock()
     return Outbox(
         SenderContext(
@@ -75,18 +75,18 @@ def outbox(database: Database, mailer: FakeMailer, journal: Journal, free: int =
             is_gone=lambda _: True,
             journal=journal,
         ),
-        refusal=Clearance(database, journal, clock, free=lambda _: free).refusal,
+        refusal=Preflight(database, journal, clock, free=lambda _: free).check,
     )
 
 
 @contextmanager
-def waiting(folder: Path, n: int = N_DIGESTS) -> Iterator[tuple[Database, Journal]]:
+def waiting(folder: Path, n: int = N_DIGESTS) -> Iterator[tuple[Database, SentLog]]:
     """Yield a database in which digests wait, and its journal."""
     folder.mkdir(exist_ok=True)
     (folder / NAME).write_bytes(migrated_file())
     database = open_database(f"sqlite:///{folder / NAME}")
     fill(database, n, at=NOON)
-    journal = Journal(folder / "sent.journal")
+    journal = SentLog(folder / "sent.journal")
     try:
         yield database, journal
     finally:
@@ -114,10 +114,10 @@ def test_twice_the_bytes_that_wait_must_fit(tmp_path: Path) -> None:
         with database.read() as conn:
             assert store.messages.waiting_bytes(conn) == n_bytes
         # As if five gigabytes waited.
-        clearance = Clearance(database, journal, StoppedClock(), free=lambda _: 10 * 10**9 - 1)
+        clearance = Preflight(database, journal, StoppedClock(), free=lambda _: 10 * 10**9 - 1)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(store.messages, "waiting_bytes", lambda _: 5 * 10**9)
-            assert "10000 MB are needed" in clearance.refusal()
+            assert "10000 MB are needed" in clearance.check()
 
 
 def test_where_nothing_waits_no_room_is_wanted(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_bit_that_flips_is_noticed_or_does_no_harm(tmp_path: Path, guarantee: 
         content[at] ^= 1 << rng.randrange(8)
         (folder / NAME).write_bytes(content)
         database = open_database(f"sqlite:///{folder / NAME}")
-        journal = Journal(folder / "sent.journal")
+        journal = SentLog(folder / "sent.journal")
         mailer = UnknowingMailer()
         try:
             stopped = outbox(database, mailer, journal).drain().broken
@@ -310,7 +310,7 @@ def test_from_a_damaged_file_nothing_is_sent_and_it_says_what_to_do(
     database = open_database(f"sqlite:///{file}")
     mailer = UnknowingMailer()
     try:
-        why = outbox(database, mailer, Journal(tmp_path / "sent.journal")).drain().broken
+        why = outbox(database, mailer, SentLog(tmp_path / "sent.journal")).drain().broken
     except DatabaseError as error:
         why = str(error)
     guarantee.record(n_sent_from_damaged_file=len(mailer.sent))

@@ -28,9 +28,9 @@ from triage.app.application import _is_gone, _this_process
 from triage.clock import SystemClock
 from triage.domain.request_limits import Rules
 from triage.errors import SourceError
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 from triage.store import open_database
-from triage.store.shared_limiter import Turnstile
+from triage.store.shared_limiter import SharedRequestLimiter
 
 N_PROCESSES = 4
 ANSWER = b"HTTP/1.1 %s\r\nContent-Length: 2\r\nConnection: close\r\n%s\r\nok"
@@ -170,7 +170,7 @@ class Server:
 def guest(server_url: str, database_url: str, interval_s: float, budget: int) -> None:
     """Ask until the day's requests are spent."""
     clock, database = SystemClock(), open_database(database_url)
-    turns = Turnstile(
+    turns = SharedRequestLimiter(
         database,
         clock,
         "arxiv",
@@ -178,7 +178,7 @@ def guest(server_url: str, database_url: str, interval_s: float, budget: int) ->
         owner=_this_process(),
         is_gone=_is_gone,
     )
-    with Gate(clock, f"process-{os.getpid()}", interval_s, turns=turns) as gate:
+    with PoliteClient(clock, f"process-{os.getpid()}", interval_s, turns=turns) as gate:
         for n in itertools.count():
             try:
                 gate.get(server_url, {"n": str(n)})

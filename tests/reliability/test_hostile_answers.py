@@ -28,7 +28,7 @@ from tests.support.guarantees import Guarantee
 from tests.support.paths import ROOT
 from triage.clock import SystemClock
 from triage.errors import SourceError
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 
 MOST_S, MOST_MIB = 5.0, 64.0
 M = 1_000_000
@@ -320,7 +320,7 @@ def test_every_hostile_answer_is_refused(
 @pytest.mark.parametrize("tag", ['"å"', '"' + "x" * 9_000 + '"', '"a\tb"'])
 def test_a_tag_that_cannot_be_sent_back_is_not_kept(server: HostileServer, tag: str) -> None:
     url = server.url(lambda: whole(FEED, f"ETag: {tag}"))
-    with Gate(SystemClock(), "triage/test", 0.0) as gate:
+    with PoliteClient(SystemClock(), "triage/test", 0.0) as gate:
         answer = gate.get(url)
         assert (answer.body, answer.etag) == (FEED, "")
         assert gate.get(url, etag=answer.etag).body == FEED

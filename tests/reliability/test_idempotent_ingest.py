@@ -38,7 +38,7 @@ from triage.domain.source_records import Batch, FetchedPaper
 from triage.papers.ingest import ingest
 from triage.ranking.candidates import eligible
 from triage.sources.arxiv.source import Arxiv
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 from triage.sources.text.withdrawal import says_withdrawn
 from triage.store import Database, open_database
 from triage.store.tables import impressions
@@ -89,7 +89,7 @@ def told_over_http(rows: list[dict[str, Any]]) -> list[Told]:
     """
     told: list[Told] = []
     clock = StoppedClock()
-    with Upstreams(rows, clock=clock) as upstreams, closing(Gate(clock, "triage/test", 3)) as gate:
+    with Upstreams(rows, clock=clock) as upstreams, closing(PoliteClient(clock, "triage/test", 3)) as gate:
         upstreams.oai_page = 1_000
         days = sorted(upstreams.days)
         watched = sorted({category for row in rows for category in row["categories"]})

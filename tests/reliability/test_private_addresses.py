@@ -26,7 +26,7 @@ from tests.support.fakes import StoppedClock
 from tests.support.guarantees import Guarantee
 from triage.errors import SourceError
 from triage.sources.feed.source import FeedSource
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 from triage.sources.http.public_only import PinnedTransport, is_public
 
 PUBLIC, ALSO_PUBLIC = "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
@@ -188,9 +188,9 @@ class World:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
         return [str(address[0]) for *_, address in found]
 
-    def gate(self, *, plain: bool = False, pinned: bool = True) -> Gate:
+    def gate(self, *, plain: bool = False, pinned: bool = True) -> PoliteClient:
         transport = partial(PinnedTransport, plain=plain, resolve=self.resolve)
-        return Gate(StoppedClock(), "triage/test", 0.0, transport=transport if pinned else None)
+        return PoliteClient(StoppedClock(), "triage/test", 0.0, transport=transport if pinned else None)
 
 
 @pytest.fixture
@@ -313,13 +313,13 @@ def named(world: World, root: Path) -> list[str | None]:
     return names
 
 
-def over_tls(world: World, change: Callable[[ssl.SSLContext], None] = lambda _: None) -> Gate:
+def over_tls(world: World, change: Callable[[ssl.SSLContext], None] = lambda _: None) -> PoliteClient:
     def transport(trust: ssl.SSLContext) -> PinnedTransport:
         own = ssl.create_default_context()
         change(own)
         return PinnedTransport(own, resolve=world.resolve)
 
-    return Gate(StoppedClock(), "triage/test", 0.0, transport=transport)
+    return PoliteClient(StoppedClock(), "triage/test", 0.0, transport=transport)
 
 
 def test_over_tls_the_server_is_called_by_its_name(world: World, named: list[str | None]) -> None:

@@ -25,7 +25,7 @@ from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, SourceDay
 from triage.errors import SourceError
 from triage.sources.arxiv.source import Arxiv
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 
 ONE: Final = timedelta(days=1)
 THURSDAY: Final = date(2026, 3, 5)
@@ -53,10 +53,10 @@ class Scene:
     stream: Stream
     clock: StoppedClock
     on: date
-    gate: Gate = field(init=False)
+    gate: PoliteClient = field(init=False)
 
     def __post_init__(self) -> None:
-        self.gate = Gate(self.clock, "triage/test", 3.0)
+        self.gate = PoliteClient(self.clock, "triage/test", 3.0)
 
     def fetch(self, on: date, cursor: str | None) -> list[Batch]:
         """Return all that a fetch gives, until it ends or fails."""

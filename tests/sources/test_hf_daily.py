@@ -26,7 +26,7 @@ from triage.domain.source_records import SourceDay
 from triage.errors import SourceError
 from triage.papers.ingest import IngestReport, ingest
 from triage.sources.hf_daily import MISSED_DAYS, HuggingFaceDaily, _listing, _papers
-from triage.sources.http.client import Answer, Gate
+from triage.sources.http.client import Answer, PoliteClient
 from triage.store import Database
 
 pytestmark = pytest.mark.any_database(
@@ -58,7 +58,7 @@ class World:
         self.upstreams = upstreams
         self.clock = clock
         self.database = database
-        self.gate = Gate(clock, "triage/test", 1.0)
+        self.gate = PoliteClient(clock, "triage/test", 1.0)
 
     def source(
         self, on: date, since: date | None = None, trending: bool = True

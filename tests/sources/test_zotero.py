@@ -14,7 +14,7 @@ import pytest
 from tests.support.fakes import StoppedClock
 from tests.support.paths import SHARED
 from triage.errors import SourceError
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 from triage.sources.zotero import PAGE, Zotero
 from triage.subscribers.bibliography import entries as bibliography
 
@@ -76,7 +76,7 @@ def server() -> Iterator[Server]:
 
 
 def read(server: Server, key: str = KEY) -> str:
-    with Gate(StoppedClock(), "triage/test", 1.0) as gate:
+    with PoliteClient(StoppedClock(), "triage/test", 1.0) as gate:
         return Zotero(gate, key, server.url).library()
 
 

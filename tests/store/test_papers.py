@@ -171,34 +171,34 @@ def test_vectors_come_back_bit_by_bit_in_the_order_asked_for(database: Database)
         asked = [ids[2], stored[4].id, ids[0], ids[3]]
         order, found = store.encodings.load(conn, "e1", asked, encodings(0))
     assert order == [ids[2], ids[0], ids[3]]
-    assert found.dense.dtype == found.words.dtype == found.sense.dtype == np.float32
-    assert np.array_equal(found.dense, kept.dense[[2, 0, 3]])
-    assert np.array_equal(found.sense, kept.sense[[2, 0, 3]])
-    assert np.array_equal(found.density, kept.density[[2, 0, 3]])
-    assert np.array_equal(found.past_sense, kept.past_sense[[2, 0, 3]])
-    assert np.array_equal(found.past_density, kept.past_density[[2, 0, 3]])
-    assert np.array_equal(found.words.toarray(), kept.words[[2, 0, 3]].toarray())
+    assert found.latent.dtype == found.tfidf.dtype == found.semantic.dtype == np.float32
+    assert np.array_equal(found.latent, kept.latent[[2, 0, 3]])
+    assert np.array_equal(found.semantic, kept.semantic[[2, 0, 3]])
+    assert np.array_equal(found.hubness, kept.hubness[[2, 0, 3]])
+    assert np.array_equal(found.training_semantic, kept.training_semantic[[2, 0, 3]])
+    assert np.array_equal(found.training_hubness, kept.training_hubness[[2, 0, 3]])
+    assert np.array_equal(found.tfidf.toarray(), kept.tfidf[[2, 0, 3]].toarray())
 
 
 def test_a_text_without_known_words_has_an_empty_row(database: Database) -> None:
     [stored] = add_papers(database, [paper(1)])
     nothing = encodings(1)
-    nothing.words.data[:] = 0
-    nothing.words.eliminate_zeros()
+    nothing.tfidf.data[:] = 0
+    nothing.tfidf.eliminate_zeros()
     with database.write() as conn:
         store.encodings.save(conn, "e1", [stored.id], nothing)
         _, found = store.encodings.load(conn, "e1", [stored.id], encodings(0))
-    assert found.words.nnz == 0
-    assert found.words.shape == (1, 9)
+    assert found.tfidf.nnz == 0
+    assert found.tfidf.shape == (1, 9)
 
 
 def test_no_vectors_have_the_encoders_width_all_the_same(database: Database) -> None:
     with database.read() as conn:
         order, found = store.encodings.load(conn, "e1", [1, 2], encodings(0))
     assert order == []
-    assert found.dense.shape == (0, 3)
-    assert found.sense.shape == (0, 2)
-    assert found.words.shape == (0, 9)
+    assert found.latent.shape == (0, 3)
+    assert found.semantic.shape == (0, 2)
+    assert found.tfidf.shape == (0, 9)
 
 
 def test_vectors_of_different_encoders_never_meet(database: Database) -> None:
@@ -210,7 +210,7 @@ def test_vectors_of_different_encoders_never_meet(database: Database) -> None:
         assert store.encodings.missing(conn, "e1") == ids[1:]
         assert store.encodings.missing(conn, "e2") == []
         _, found = store.encodings.load(conn, "e1", ids, encodings(0))
-        assert np.array_equal(found.dense, encodings(1, seed=1).dense)
+        assert np.array_equal(found.latent, encodings(1, seed=1).latent)
 
         store.encodings.drop_others(conn, ["e1"])
         assert store.encodings.missing(conn, "e1") == ids[1:]

@@ -14,7 +14,7 @@ from triage import store
 from triage.domain.protocols import Closed, Outcome
 from triage.domain.request_limits import LONGEST_TURN, Rules
 from triage.store import Database
-from triage.store.shared_limiter import Turnstile
+from triage.store.shared_limiter import SharedRequestLimiter
 
 
 class World:
@@ -27,8 +27,8 @@ class World:
         self.one = self.turnstile("here/1/a")
         self.other = self.turnstile("here/2/b")
 
-    def turnstile(self, owner: str, name: str = "arxiv") -> Turnstile:
-        return Turnstile(
+    def turnstile(self, owner: str, name: str = "arxiv") -> SharedRequestLimiter:
+        return SharedRequestLimiter(
             self.database,
             self.clock,
             name,
@@ -44,31 +44,31 @@ def world(tmp_path: Path) -> World:
 
 
 def test_only_one_process_has_the_turn(world: World) -> None:
-    assert world.one.take() is None
-    busy = world.other.take()
+    assert world.one.acquire() is None
+    busy = world.other.acquire()
     assert busy is not None
     assert busy.why is Closed.BUSY
     assert NOON < busy.until <= NOON + timedelta(seconds=1)
 
 
 def test_what_one_process_learned_holds_for_all(world: World) -> None:
-    world.one.take()
-    held = world.one.end(Outcome.FAILED, 120.0)
-    assert world.other.take() == held
-    assert world.turnstile("here/3/c").take() == held
+    world.one.acquire()
+    held = world.one.release(Outcome.FAILED, 120.0)
+    assert world.other.acquire() == held
+    assert world.turnstile("here/3/c").acquire() == held
     world.clock.at = held.until
-    assert world.other.take() is None
+    assert world.other.acquire() is None
 
 
 def test_failures_and_requests_are_counted_over_all_processes(world: World) -> None:
     for n in range(10):
         one = (world.one, world.other)[n % 2]
-        assert one.take() is None
-        world.clock.at = one.end(Outcome.FAILED, 3.0).until
+        assert one.acquire() is None
+        world.clock.at = one.release(Outcome.FAILED, 3.0).until
     with world.database.read() as conn:
         standing = store.request_limits.load(conn, "arxiv")
     assert (standing.failures, standing.n_asked) == (10, 10)
-    closed = world.turnstile("here/3/c").take()
+    closed = world.turnstile("here/3/c").acquire()
     assert closed is not None
     assert closed.why is Closed.SPENT
 
@@ -76,62 +76,62 @@ def test_failures_and_requests_are_counted_over_all_processes(world: World) -> N
 def test_the_turn_of_a_process_that_died_is_free_but_the_distance_counts_from_when_it_was_seen(
     world: World,
 ) -> None:
-    world.one.take()
+    world.one.acquire()
     world.clock.sleep(20)
     world.gone.add("here/1/a")
-    closed = world.other.take()
+    closed = world.other.acquire()
     assert closed is not None
     assert closed.why is Closed.SPACED
     assert closed.until >= NOON + timedelta(seconds=20 + 3)
     world.clock.at = closed.until
-    assert world.other.take() is None
+    assert world.other.acquire() is None
 
 
 def test_the_turn_of_one_who_cannot_be_known_about_ends_when_no_request_can_last_so_long(
     world: World,
 ) -> None:
-    world.one.take()
+    world.one.acquire()
     world.clock.at = NOON + LONGEST_TURN - timedelta(seconds=1)
-    busy = world.other.take()
+    busy = world.other.acquire()
     assert busy is not None
     assert busy.why is Closed.BUSY
     world.clock.at = NOON + LONGEST_TURN
-    closed = world.other.take()
+    closed = world.other.acquire()
     assert closed is not None
     assert closed.why is Closed.SPACED
     world.clock.at = closed.until
-    assert world.other.take() is None
+    assert world.other.acquire() is None
 
 
 def test_who_comes_back_late_does_not_end_the_turn_of_another(world: World) -> None:
-    world.one.take()
+    world.one.acquire()
     world.clock.at = NOON + LONGEST_TURN
-    closed = world.other.take()
+    closed = world.other.acquire()
     assert closed is not None
     world.clock.at = closed.until
-    world.other.take()
+    world.other.acquire()
 
-    world.one.end(Outcome.FAILED, 60.0)
+    world.one.release(Outcome.FAILED, 60.0)
 
     third = world.turnstile("here/3/c")
-    busy = third.take()
+    busy = third.acquire()
     assert busy is not None
     assert busy.why is Closed.BUSY
-    world.other.end(Outcome.ANSWERED)
-    held = third.take()
+    world.other.release(Outcome.ANSWERED)
+    held = third.acquire()
     assert held is not None
     assert held.until == world.clock.now() + timedelta(seconds=60)
 
 
 def test_gates_do_not_wait_for_one_another(world: World) -> None:
-    world.one.take()
-    assert world.turnstile("here/1/a", "huggingface.co").take() is None
+    world.one.acquire()
+    assert world.turnstile("here/1/a", "huggingface.co").acquire() is None
 
 
 def test_asking_in_vain_writes_nothing(world: World) -> None:
-    world.one.take()
+    world.one.acquire()
     with world.database.read() as conn:
         before = store.request_limits.load(conn, "arxiv")
-    world.other.take()
+    world.other.acquire()
     with world.database.read() as conn:
         assert store.request_limits.load(conn, "arxiv") == before

@@ -13,11 +13,11 @@ from tests.support import topics
 from tests.support.factories import NOON
 from tests.support.installation import add_reader, installed, rows
 from triage import store
-from triage.domain.records import Taste
-from triage.ranking.user_model import background, learn, nothing
+from triage.domain.records import UserModel
+from triage.ranking.user_model import fit_background, fit_user_model, nothing
 from triage.store import Database
 
-PAST = background("then", topics.everything(), topics.library(*range(40)).encodings.words)
+PAST = fit_background("then", topics.everything(), topics.library(*range(40)).encodings.tfidf)
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
         yield opened
 
 
-def again(database: Database, taste: Taste, key: str = "k") -> Taste:
+def again(database: Database, taste: UserModel, key: str = "k") -> UserModel:
     reader = add_reader(database)
     with database.write() as conn:
         store.user_models.save(conn, reader.id, key, taste, NOON)
@@ -37,10 +37,10 @@ def again(database: Database, taste: Taste, key: str = "k") -> Taste:
 
 @pytest.mark.parametrize(
     "taste",
-    [learn(topics.profile("protein folding", liked=(1, 2, 20)), PAST), nothing(PAST)],
+    [fit_user_model(topics.profile("protein folding", liked=(1, 2, 20)), PAST), nothing(PAST)],
     ids=["of a reader", "of nobody"],
 )
-def test_a_taste_comes_back_bit_by_bit(database: Database, taste: Taste) -> None:
+def test_a_taste_comes_back_bit_by_bit(database: Database, taste: UserModel) -> None:
     found = again(database, taste)
     for name in ("intercepts", "meaning", "dense_centres", "sense_centres", "everybody"):
         one, other = getattr(found, name), getattr(taste, name)

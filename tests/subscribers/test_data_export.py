@@ -45,7 +45,7 @@ def fill(db: Database, n: int) -> list[Subscriber]:
         )
         made = replace(slate(0, public_id=f"{i:020x}", subscriber=reader), impressions=shown)
         name = queue(db, made, f"To: {reader.email}\r\n\r\nDear {reader.email}".encode())
-        digest_feed.address(db, StoppedClock(), KEYRING, reader, "https://x.example")
+        digest_feed.get_or_create_feed(db, StoppedClock(), KEYRING, reader, "https://x.example")
         with db.write() as conn:
             [message] = store.messages.in_states(conn, list(MessageState), [name])
             store.events.append(

@@ -34,7 +34,7 @@ def test_the_address_stays_until_it_is_revoked_and_then_is_another(db: Database)
     clock = StoppedClock()
 
     def address() -> str:
-        return digest_feed.address(db, clock, KEYRING, reader, "https://x.example/papers/").atom
+        return digest_feed.get_or_create_feed(db, clock, KEYRING, reader, "https://x.example/papers/").atom
 
     first = address()
     clock.sleep(100_000)
@@ -52,7 +52,7 @@ def test_a_feed_holds_two_weeks_newest_first(db: Database) -> None:
     reader = add_reader(db)
     for back in (0, 3, 13, 14):
         queue(db, empty_slate(reader, back + 1, on=DAY - timedelta(days=back)))
-    found = digest_feed.address(db, StoppedClock(), KEYRING, reader, "https://x.example")
+    found = digest_feed.get_or_create_feed(db, StoppedClock(), KEYRING, reader, "https://x.example")
     slates = digest_feed.digests(db, claims_of(found.atom), DAY)
     assert slates is not None
     assert [(DAY - slate.on).days for slate in slates] == [0, 3, 13]
@@ -61,8 +61,8 @@ def test_a_feed_holds_two_weeks_newest_first(db: Database) -> None:
 def test_nobodys_feed_shows_anothers_digests(db: Database) -> None:
     one, other = add_reader(db, 1), add_reader(db, 2)
     queue(db, empty_slate(other, on=DAY))
-    mine = digest_feed.address(db, StoppedClock(), KEYRING, one, "https://x.example")
-    theirs = digest_feed.address(db, StoppedClock(), KEYRING, other, "https://x.example")
+    mine = digest_feed.get_or_create_feed(db, StoppedClock(), KEYRING, one, "https://x.example")
+    theirs = digest_feed.get_or_create_feed(db, StoppedClock(), KEYRING, other, "https://x.example")
     assert digest_feed.digests(db, claims_of(mine.atom), DAY) == []
     crossed = Claims(other.public_id, NOON, claims_of(mine.atom).slate)
     assert digest_feed.digests(db, crossed, DAY) is None

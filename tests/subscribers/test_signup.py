@@ -31,7 +31,7 @@ from triage.store.tables import messages, metadata, signup_requests
 from triage.subscribers import subscriptions
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.sessions import MOST_TRIES, SESSION, Sessions
-from triage.subscribers.signup import MOST_WAITING, Enrolment, NoteKind, mailbox, network
+from triage.subscribers.signup import MOST_WAITING, Signup, NoteKind, mailbox, network
 
 ADA = "ada@example.org"
 HERE, ELSEWHERE = "192.0.2.7", "198.51.100.7"
@@ -48,7 +48,7 @@ class Office:
 
     db: Database
     clock: StoppedClock
-    enrolment: Enrolment
+    enrolment: Signup
     sessions: Sessions
     mailer: FakeMailer
     outbox: Outbox
@@ -117,7 +117,7 @@ def new_office(folder: Path) -> Office:
             db, mailer, clock, owner="here/1/x", is_gone=lambda _: False, rules=Rules(connections=1)
         )
     )
-    enrolment = Enrolment(
+    enrolment = Signup(
         db, clock, keyring, composer(SETTINGS), address_hash=lambda email: f"hash of {email}"
     )
     return Office(db, clock, enrolment, Sessions(db, clock, keyring), mailer, outbox)

@@ -157,36 +157,36 @@ class EncoderContract:
         assert self.encoder().version.strip()
 
     def test_dense_rows_are_of_unit_length_or_zero(self) -> None:
-        dense = self.encoder().encode(self.TEXTS).dense
+        dense = self.encoder().encode(self.TEXTS).latent
         assert dense.dtype == np.float32
         assert np.linalg.norm(dense, axis=1) == pytest.approx([1, 1, 0], abs=1e-4)
 
     def test_words_rows_are_of_unit_length_or_zero(self) -> None:
-        words = self.encoder().encode(self.TEXTS).words
+        words = self.encoder().encode(self.TEXTS).tfidf
         assert words.format == "csr"
         assert words.dtype == np.float32
         assert np.linalg.norm(words.toarray(), axis=1) == pytest.approx([1, 1, 0], abs=1e-4)
 
     def test_a_text_has_the_same_vector_in_any_company(self) -> None:
-        together = self.encoder().encode(self.TEXTS).dense
+        together = self.encoder().encode(self.TEXTS).latent
         for row, text in zip(together, self.TEXTS, strict=True):
-            assert self.encoder().encode([text]).dense[0] == pytest.approx(row, abs=1e-6)
+            assert self.encoder().encode([text]).latent[0] == pytest.approx(row, abs=1e-6)
 
     def test_a_text_is_in_the_same_crowd_in_any_company(self) -> None:
-        together = self.encoder().encode(self.TEXTS).density
+        together = self.encoder().encode(self.TEXTS).hubness
         assert together.shape == (len(self.TEXTS),)
         assert together.dtype == np.float32
         for density, text in zip(together, self.TEXTS, strict=True):
-            assert self.encoder().encode([text]).density == pytest.approx([density], abs=1e-5)
+            assert self.encoder().encode([text]).hubness == pytest.approx([density], abs=1e-5)
 
     def test_no_texts_give_no_rows_of_the_right_width(self) -> None:
         some, none = self.encoder().encode(self.TEXTS), self.encoder().encode(())
-        assert len(none) == len(none.density) == 0
-        assert none.dense.shape[1] == some.dense.shape[1]
-        assert none.words.shape == (0, some.words.shape[1])
+        assert len(none) == len(none.hubness) == 0
+        assert none.latent.shape[1] == some.latent.shape[1]
+        assert none.tfidf.shape == (0, some.tfidf.shape[1])
 
     def test_terms_are_words_of_the_text_heaviest_first(self) -> None:
-        words = self.encoder().encode(self.TEXTS).words
+        words = self.encoder().encode(self.TEXTS).tfidf
         terms = self.encoder().terms(words[0], 2)
         assert len(terms) == 2
         assert all(part in self.TEXTS[0] for term in terms for part in term.split())

@@ -23,7 +23,7 @@ import yaml
 
 from tests.support.paths import DATA, SHARED
 from triage.clock import SystemClock
-from triage.sources.http.client import Gate, user_agent
+from triage.sources.http.client import PoliteClient, user_agent
 
 # Answers whose licence is not ours to give lie beside the checkout, where there are any.
 BESIDE = SHARED / "payloads"
@@ -82,7 +82,7 @@ class Recordings:
     folder: Path
     live: bool = False
     record: bool = False
-    gate: Gate | None = None
+    gate: PoliteClient | None = None
     _fresh: dict[str, bytes] = field(default_factory=dict)
 
     def answer(self, name: str) -> bytes:
@@ -107,9 +107,9 @@ class Recordings:
         return self._fresh[fixture.name]
 
 
-def _gate() -> Gate:
+def _gate() -> PoliteClient:
     said = subprocess.run(["git", "config", "user.email"], capture_output=True, check=False)
-    return Gate(SystemClock(), user_agent("tests", said.stdout.decode()), _PAUSE_S)
+    return PoliteClient(SystemClock(), user_agent("tests", said.stdout.decode()), _PAUSE_S)
 
 
 _recordings = Recordings(DATA)

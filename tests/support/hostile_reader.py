@@ -27,19 +27,19 @@ from triage.sources.arxiv.parsing import parse_feed
 from triage.sources.feed.source import FeedSource
 from triage.sources.hf_daily import _listing
 from triage.sources.http import client
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 
 Job = dict[str, Any]
 _LONGEST_S = 60
 _OURS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
-def _feed(gate: Gate, url: str) -> None:
+def _feed(gate: PoliteClient, url: str) -> None:
     for _ in FeedSource(gate, "x", url, DAY).fetch(None):
         pass
 
 
-READERS: dict[str, Callable[[Gate, str], object]] = {
+READERS: dict[str, Callable[[PoliteClient, str], object]] = {
     "feed": _feed,
     "arxiv": lambda gate, url: parse_feed(gate.get(url).body),
     "hf_daily": lambda gate, url: _listing(gate.get(url)),
@@ -53,7 +53,7 @@ def read(job: Job) -> Job:
         sys.addaudithook(lambda event, args: _hear(event, args, opened))
     deadline = clock.now() + timedelta(seconds=job["deadline_s"]) if job["deadline_s"] else None
     before_kb, started = _kb("VmRSS"), time.monotonic()
-    with Gate(
+    with PoliteClient(
         clock, "triage/test", 0.0, deadline=deadline, request_s=job["request_s"]
     ) as gate:  # fmt: skip
         try:

@@ -59,7 +59,7 @@ def drain(
     from triage.delivery import recovery
     from triage.delivery.outbox import Outbox
     from triage.delivery.rate_limits import Pace
-    from triage.delivery.sender_context import Ambiguous, Rules, SenderContext
+    from triage.delivery.sender_context import WhenUnknown, Rules, SenderContext
     from triage.delivery.smtp import SmtpMailer, SmtpServer
     from triage.store import open_database
 
@@ -84,7 +84,7 @@ def drain(
             owner=application._this_process(),
             is_gone=application._is_gone,
             rules=Rules(
-                ambiguous=Ambiguous.HOLD if mode == "hold" else Ambiguous.RESEND,
+                ambiguous=WhenUnknown.HOLD if mode == "hold" else WhenUnknown.RESEND,
                 connections=connections,
                 pace=Pace(*pace),
                 lease=timedelta(seconds=lease_s),

@@ -17,7 +17,7 @@ from tests.support import fixtures
 from tests.support.emulator import Upstreams
 from tests.support.fakes import StoppedClock
 from tests.support.fixtures import DATA, Recordings, described, recorded, untold, unused
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 
 RECORD = {
     "id": "2603.00001",
@@ -59,7 +59,7 @@ def folder(tmp_path: Path, upstreams: Upstreams) -> Path:
 
 
 def recordings(folder: Path, *, live: bool = False, record: bool = False) -> Recordings:
-    return Recordings(folder, live, record, Gate(CLOCK, "triage/test", 3.0))
+    return Recordings(folder, live, record, PoliteClient(CLOCK, "triage/test", 3.0))
 
 
 def test_every_file_has_a_row_and_every_row_a_file() -> None:

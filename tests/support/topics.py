@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from tests.support.factories import DAY, NOON, paper, subscriber
-from triage.domain.records import Encodings, Library, Paper, Profile, Subscriber
+from triage.domain.records import Encodings, EncodedPapers, Paper, Profile, Subscriber
 from triage.ranking.encoder.text_encoder import TextEncoder
 from triage.ranking.features import phrases
 
@@ -49,25 +49,25 @@ def encoder() -> TextEncoder:
     return TextEncoder.fit([p.text for p in literature()])
 
 
-def library(*rows: int) -> Library:
+def library(*rows: int) -> EncodedPapers:
     """Return the papers of these rows of the literature; no rows give an empty library."""
     chosen = tuple(literature()[row] for row in rows)
-    return Library(chosen, encode([p.text for p in chosen]))
+    return EncodedPapers(chosen, encode([p.text for p in chosen]))
 
 
-def of_papers(*papers: Paper) -> Library:
-    return Library(papers, encode([p.text for p in papers]))
+def of_papers(*papers: Paper) -> EncodedPapers:
+    return EncodedPapers(papers, encode([p.text for p in papers]))
 
 
 def encode(texts: list[str]) -> Encodings:
     return encoder().encode(texts)
 
 
-def everything() -> Library:
+def everything() -> EncodedPapers:
     return library(*range(len(literature())))
 
 
-def listings(n_days: int, n_each: int) -> Library:
+def listings(n_days: int, n_each: int) -> EncodedPapers:
     """Return so many papers a day from DAY on, of all topics, oldest first, ids from 1.
 
     They are the papers of the literature again and again, in an order by chance.
@@ -82,7 +82,7 @@ def listings(n_days: int, n_each: int) -> Library:
         )
         for number, row in enumerate(rows.tolist(), start=1)
     ]
-    return Library(tuple(papers), everything().encodings.taken(rows))
+    return EncodedPapers(tuple(papers), everything().encodings.rows(rows))
 
 
 def topic_of(paper: Paper) -> str:

@@ -39,7 +39,7 @@ from triage.domain.records import (
 from triage.settings import MailSettings, Settings, Site
 from triage.store import Database
 from triage.store.tables import metadata
-from triage.subscribers.signup import Enrolment
+from triage.subscribers.signup import Signup
 from triage.web import create_app
 
 SECRET = "a secret of the tests, 32 or more characters"
@@ -178,11 +178,11 @@ def everything(db: Database) -> str:
         )
 
 
-def new_enrolment(db: Database, clock: Clock, keyring: Keyring, site: StillSite) -> Enrolment:
+def new_enrolment(db: Database, clock: Clock, keyring: Keyring, site: StillSite) -> Signup:
     """Return what takes wishes, with real mails and no address suppressed."""
     told = Site(name=site.name, base_url=site.base_url, contact=site.contact)
     settings = Settings(site=told, mail=MailSettings(sender="Papers <digest@triage.example>"))
-    return Enrolment(db, clock, keyring, composer(settings), address_hash=lambda email: email)
+    return Signup(db, clock, keyring, composer(settings), address_hash=lambda email: email)
 
 
 @dataclass
@@ -202,7 +202,7 @@ class World:
     _clients: dict[tuple[StillSite, Keyring], Client] = field(default_factory=dict)
 
     @cached_property
-    def enrolment(self) -> Enrolment:
+    def enrolment(self) -> Signup:
         return new_enrolment(self.db, self.clock, self.keyring, self.site)
 
     def client(self) -> Client:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tests.support import topics
 from tests.support.factories import DAY, subscriber
-from triage.domain.records import Background, Encodings, Library, Paper
+from triage.domain.records import Background, Encodings, EncodedPapers, Paper
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.features import FEATURES
 from triage.ranking.user_model import FEWEST_BACKGROUND
@@ -39,7 +39,7 @@ def reader(number: int, wish: str, likes: list[tuple[int, date]]) -> Reader:
 
 
 @lru_cache(maxsize=1)
-def listed() -> Library:
+def listed() -> EncodedPapers:
     return topics.listings(N_DAYS, N_EACH)
 
 
@@ -56,7 +56,7 @@ def history(
     library = listed()
     if papers:
         extra = topics.of_papers(*papers)
-        library = Library((*library.papers, *papers), _stacked(library.encodings, extra.encodings))
+        library = EncodedPapers((*library.papers, *papers), _stacked(library.encodings, extra.encodings))
     return History(
         library,
         [
@@ -70,12 +70,12 @@ def _stacked(above: Encodings, below: Encodings) -> Encodings:
     from scipy.sparse import vstack
 
     return Encodings(
-        np.vstack([above.dense, below.dense]),
-        vstack([above.words, below.words], format="csr"),
-        np.vstack([above.sense, below.sense]),
-        np.concatenate([above.density, below.density]),
-        np.vstack([above.past_sense, below.past_sense]),
-        np.concatenate([above.past_density, below.past_density]),
+        np.vstack([above.latent, below.latent]),
+        vstack([above.tfidf, below.tfidf], format="csr"),
+        np.vstack([above.semantic, below.semantic]),
+        np.concatenate([above.hubness, below.hubness]),
+        np.vstack([above.training_semantic, below.training_semantic]),
+        np.concatenate([above.training_hubness, below.training_hubness]),
     )
 
 
@@ -105,7 +105,7 @@ def content(record: object) -> list[object]:
         if isinstance(value, np.ndarray):
             found.append(value.tobytes())
         elif isinstance(value, Encodings):
-            found += [value.dense.tobytes(), value.words.toarray().tobytes(), value.sense.tobytes()]
+            found += [value.latent.tobytes(), value.tfidf.toarray().tobytes(), value.semantic.tobytes()]
         else:
             found.append(value)
     return found
@@ -222,8 +222,8 @@ def taught(since: date) -> History:
     """Return the history by an encoder whose vectors are nonsense now and were not then."""
     papers = history().papers
     of = papers.encodings
-    now = replace(of, sense=0 * of.sense, density=0 * of.density)
-    both = replace(now, past_sense=of.sense, past_density=of.density)
+    now = replace(of, semantic=0 * of.semantic, hubness=0 * of.hubness)
+    both = replace(now, training_semantic=of.semantic, training_hubness=of.hubness)
     return History(replace(papers, encodings=both), history().readers, since)
 
 

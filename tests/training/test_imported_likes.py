@@ -19,8 +19,8 @@ from triage.domain.records import EventKind, Paper
 from triage.errors import NotEnoughFeedback
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.features import FEATURES
-from triage.ranking.serving.active_models import encode_new, serving
-from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.active_models import encode_new, ensure_active_models
+from triage.ranking.serving.model_store import FileModelStore
 from triage.store import Database, open_database
 from triage.training import imported_likes as module
 from triage.training.dataset import Examples, History
@@ -75,8 +75,8 @@ def usual(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> Examples:
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> FileWorkshop:
-    return FileWorkshop(tmp_path / "models", b"a key of the tests")
+def workshop(tmp_path: Path) -> FileModelStore:
+    return FileModelStore(tmp_path / "models", b"a key of the tests")
 
 
 def like(
@@ -182,7 +182,7 @@ def test_days_that_the_encoder_has_learned_from_neither_teach_nor_judge(database
     assert like_days(taught) == [day for day in days if day >= middle]
 
 
-def test_without_likes_there_is_nothing_to_learn(tmp_path: Path, workshop: FileWorkshop) -> None:
+def test_without_likes_there_is_nothing_to_learn(tmp_path: Path, workshop: FileModelStore) -> None:
     with installed(tmp_path) as empty:
         add_papers(empty, stock(n_days=2))
         with pytest.raises(NotEnoughFeedback, match="votes from mails or imported likes"):
@@ -190,9 +190,9 @@ def test_without_likes_there_is_nothing_to_learn(tmp_path: Path, workshop: FileW
 
 
 def test_a_ranker_learns_from_imported_likes_alone_and_past_days_judge_it(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
-    encode_new(database, serving(database, workshop, StoppedClock(), DAY).encoder)
+    encode_new(database, ensure_active_models(database, workshop, StoppedClock(), DAY).encoder)
     report = train(database, workshop, StoppedClock())
     assert (report.n_slates, report.n_votes) == (0, 0)
     assert report.n_held_out > 8

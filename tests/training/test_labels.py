@@ -8,18 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triage.domain.records import EventKind
-from triage.training.labels import (
-    ENOUGH,
-    HEAVIEST,
-    IGNORED,
-    RELEVANCE,
-    SILENT,
-    fair_shares,
-    gains,
-    marks_of,
-    row_weights,
-    vote_weights,
-)
+from triage.training.labels import ENOUGH, HEAVIEST, IGNORED, RELEVANCE, SILENT, fair_shares, gains, labels_of, row_weights, vote_weights
 from triage.training.position_bias import Attention, attention
 
 UP, DOWN, SAVE = EventKind.VOTE_UP, EventKind.VOTE_DOWN, EventKind.SAVE
@@ -41,15 +30,15 @@ def test_every_kind_of_event_has_a_relevance() -> None:
 
 def test_the_last_vote_of_a_subscriber_on_a_paper_counts() -> None:
     votes = [(1, 10, UP), (2, 10, SAVE), (1, 10, DOWN), (1, 99, SAVE)]
-    marks = marks_of(ints(1, 1, 2, 3), ints(10, 11, 10, 10), votes)
+    marks = labels_of(ints(1, 1, 2, 3), ints(10, 11, 10, 10), votes)
     assert marks.tolist() == [0, IGNORED, 3, IGNORED]
-    assert marks_of(ints(1), ints(2), []).tolist() == [IGNORED]
-    assert len(marks_of(ints(), ints(), votes)) == 0
+    assert labels_of(ints(1), ints(2), []).tolist() == [IGNORED]
+    assert len(labels_of(ints(), ints(), votes)) == 0
 
 
 def test_a_hundred_thousand_likes_are_no_trouble() -> None:
     papers = np.arange(100_000)
-    marks = marks_of(np.ones(100_000, np.int64), papers, [(1, int(p), UP) for p in papers])
+    marks = labels_of(np.ones(100_000, np.int64), papers, [(1, int(p), UP) for p in papers])
     assert (marks == 2).all()
 
 

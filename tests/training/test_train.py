@@ -23,8 +23,8 @@ from triage import store
 from triage.domain.records import F32, EventKind, Origin
 from triage.errors import ModelError, NotEnoughFeedback, NotFound
 from triage.ranking.features import FEATURE_VERSION, FEATURES, GROUPS
-from triage.ranking.serving.active_models import serving
-from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.active_models import ensure_active_models
+from triage.ranking.serving.model_store import FileModelStore
 from triage.ranking.serving.model_versions import clear_away, promote_version, rollback
 from triage.store import Database, open_database
 from triage.store.model_versions import MODELS_KEPT
@@ -69,7 +69,7 @@ class Taught:
     """An installation that was trained once on readers' taste, and the report of that."""
 
     database: Database
-    workshop: FileWorkshop
+    workshop: FileModelStore
     report: TrainReport
 
 
@@ -81,7 +81,7 @@ def taught_once(
     folder = tmp_path_factory.mktemp("taught")
     with databases.url_of_copy(stocked, folder) as url:
         opened = open_database(url)
-        report = train_on(opened, FileWorkshop(folder / "models", KEY), taste)
+        report = train_on(opened, FileModelStore(folder / "models", KEY), taste)
         opened.close()
         yield url, folder / "models", report
 
@@ -91,12 +91,12 @@ def taught(taught_once: tuple[str, Path, TrainReport], tmp_path: Path) -> Iterat
     url, models, report = taught_once
     shutil.copytree(models, tmp_path / "models")
     with databases.opened_copy(url, tmp_path) as opened:
-        yield Taught(opened, FileWorkshop(tmp_path / "models", KEY), report)
+        yield Taught(opened, FileModelStore(tmp_path / "models", KEY), report)
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> FileWorkshop:
-    return FileWorkshop(tmp_path / "models", KEY)
+def workshop(tmp_path: Path) -> FileModelStore:
+    return FileModelStore(tmp_path / "models", KEY)
 
 
 @pytest.fixture
@@ -223,27 +223,27 @@ def served(database: Database) -> list[tuple[str, str]]:
 
 
 def train_on(
-    database: Database, workshop: FileWorkshop, opinion: Opinion, **log: Any
+    database: Database, workshop: FileModelStore, opinion: Opinion, **log: Any
 ) -> TrainReport:
     show_and_hear(database, opinion, **log)
     return train(database, workshop, StoppedClock())
 
 
 def test_while_nobody_votes_there_is_nothing_to_learn(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     with pytest.raises(NotEnoughFeedback, match="nobody has voted on a digest yet"):
         train_on(database, workshop, silence)
 
 
-def test_votes_of_scanners_teach_nothing(database: Database, workshop: FileWorkshop) -> None:
+def test_votes_of_scanners_teach_nothing(database: Database, workshop: FileModelStore) -> None:
     show_and_hear(database, taste, origin=Origin.SUSPECTED_SCANNER)
     with pytest.raises(NotEnoughFeedback, match="nobody has voted"):
         train(database, workshop, StoppedClock())
 
 
 def test_too_few_votes_are_told_with_how_many_it_takes(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     with pytest.raises(NotEnoughFeedback, match="are too few to train on; it takes"):
         train_on(database, workshop, taste, n_readers=1, n_days=2)
@@ -257,7 +257,7 @@ def test_a_ranker_that_learned_a_real_taste_goes_live(taught: Taught) -> None:
     [now, before] = served(database)
     assert now == (report.version, before[1])
     assert before[0] == report.serving_version == workshop.cold_scorer().version
-    assert serving(database, workshop, StoppedClock(), DAY).scorer.version == report.version
+    assert ensure_active_models(database, workshop, StoppedClock(), DAY).scorer.version == report.version
 
 
 def test_what_serves_is_never_judged_by_digests_that_it_has_learned_from(taught: Taught) -> None:
@@ -280,7 +280,7 @@ def tries(tmp_path: Path, n: int, opinion: Opinion, **log: Any) -> list[TrainRep
     for seed in range(n):
         with installed(tmp_path) as database:
             take_in(database, [fetched(i, title=f"Paper {i} {WORDS[i % 8]}") for i in range(100)])
-            workshop = FileWorkshop(tmp_path / "models", KEY)
+            workshop = FileModelStore(tmp_path / "models", KEY)
             reports.append(train_on(database, workshop, opinion, seed=seed, **log))
         for path in tmp_path.glob("triage.db*"):
             path.unlink()
@@ -309,7 +309,7 @@ def test_rankers_that_are_truly_better_go_live_in_nine_of_ten_tries(
 
 
 def test_the_cold_scorer_takes_over_from_what_has_become_worse(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     first = train_on(database, workshop, taste, n_days=6)
     assert first.promoted
@@ -319,13 +319,13 @@ def test_the_cold_scorer_takes_over_from_what_has_become_worse(
     assert report.why.startswith("what served is worse than the cold-start scorer")
     cold = workshop.cold_scorer().version
     assert served(database)[0] == (cold, served(database)[1][1])
-    assert serving(database, workshop, StoppedClock(), DAY).scorer.version == cold
+    assert ensure_active_models(database, workshop, StoppedClock(), DAY).scorer.version == cold
     # One command undoes that, too.
     assert rollback(database, workshop, StoppedClock()).scorer.version == first.version
 
 
 def test_a_ranker_that_knows_newer_votes_follows_one_that_does_not(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     assert train_on(database, workshop, contrary, n_days=4).promoted
     show_and_hear(database, taste, first_day=4, n_days=8, seed=1)
@@ -334,7 +334,7 @@ def test_a_ranker_that_knows_newer_votes_follows_one_that_does_not(
     assert report.taught_until == (DAY + timedelta(days=11)).isoformat()
 
 
-def test_too_few_later_digests_change_nothing(database: Database, workshop: FileWorkshop) -> None:
+def test_too_few_later_digests_change_nothing(database: Database, workshop: FileModelStore) -> None:
     report = train_on(database, workshop, taste, n_readers=2, n_days=8)
     assert report.n_held_out < FEWEST_SLATES
     assert not report.promoted
@@ -346,7 +346,7 @@ def test_too_few_later_digests_change_nothing(database: Database, workshop: File
 
 
 def test_digests_of_one_day_only_cannot_be_judged_by(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     report = train_on(database, workshop, taste, n_readers=12, n_days=1)
     assert (report.promoted, report.n_held_out) == (False, 0)
@@ -354,7 +354,7 @@ def test_digests_of_one_day_only_cannot_be_judged_by(
 
 
 def test_the_report_counts_the_digests_that_were_voted_on(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     show_and_hear(database, taste)
     with database.read() as conn:
@@ -366,7 +366,7 @@ def test_the_report_counts_the_digests_that_were_voted_on(
 
 
 def test_the_same_log_gives_the_same_ranker(
-    database: Database, workshop: FileWorkshop, taught_once: tuple[str, Path, TrainReport]
+    database: Database, workshop: FileModelStore, taught_once: tuple[str, Path, TrainReport]
 ) -> None:
     assert train_on(database, workshop, taste) == taught_once[2]
 
@@ -381,7 +381,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_the_same_log_gives_the_same_bytes(taught: Taught, tmp_path: Path) -> None:
     report = taught.report
-    again = FileWorkshop(tmp_path / "again", KEY)
+    again = FileModelStore(tmp_path / "again", KEY)
     lessons, _ = gathered(taught.database)
     encoder = taught.workshop.load_encoder(served(taught.database)[0][1])
     assert fit(again, lessons, encoder).version == report.version
@@ -394,12 +394,12 @@ def test_a_damaged_model_is_no_reason_not_to_train(taught: Taught, tmp_path: Pat
     database, workshop, first = taught.database, taught.workshop, taught.report
     for path in (tmp_path / "models" / first.version).iterdir():
         path.write_bytes(path.read_bytes()[:-20])
-    report = train(database, FileWorkshop(tmp_path / "models", KEY), StoppedClock())
+    report = train(database, FileModelStore(tmp_path / "models", KEY), StoppedClock())
     assert (report.serving_version, report.promoted) == (workshop.cold_scorer().version, True)
     assert served(database)[0][0] == report.version
 
 
-def test_damaged_feature_rows_are_left_out(database: Database, workshop: FileWorkshop) -> None:
+def test_damaged_feature_rows_are_left_out(database: Database, workshop: FileModelStore) -> None:
     show_and_hear(database, taste)
     bad = np.full(len(FEATURES), np.nan, "<f4").tobytes()
     with database.write() as conn:
@@ -415,7 +415,7 @@ def test_damaged_feature_rows_are_left_out(database: Database, workshop: FileWor
 
 
 def test_votes_of_one_kind_only_teach_nothing_and_say_so(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     def hate(features: F32, _rng: Generator) -> list[EventKind | None]:
         return [EventKind.VOTE_DOWN] * len(features)
@@ -427,7 +427,7 @@ def test_votes_of_one_kind_only_teach_nothing_and_say_so(
 
 
 def test_likes_of_everything_teach_nothing_and_say_so(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     def love(features: F32, _rng: Generator) -> list[EventKind | None]:
         return [EventKind.SAVE] * len(features)
@@ -438,7 +438,7 @@ def test_likes_of_everything_teach_nothing_and_say_so(
 
 
 def test_one_subscriber_alone_can_train_a_ranker(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     assert train_on(database, workshop, taste, n_readers=1, n_days=11).n_held_out < 8
     first = served(database)
@@ -446,7 +446,7 @@ def test_one_subscriber_alone_can_train_a_ranker(
 
 
 def test_a_hundred_thousand_likes_of_a_reader_are_no_trouble(
-    database: Database, workshop: FileWorkshop, request: pytest.FixtureRequest
+    database: Database, workshop: FileModelStore, request: pytest.FixtureRequest
 ) -> None:
     n_likes = 100_000 if request.config.getoption("--full") else 20_000
     show_and_hear(database, taste)
@@ -483,7 +483,7 @@ def test_a_model_card_tells_what_a_ranker_is_made_of(taught: Taught) -> None:
 
 
 def test_a_model_card_holds_figures_that_json_can_hold(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     report = train_on(database, workshop, taste, n_readers=12, n_days=1)
     card = card_of(database, report.version)
@@ -504,9 +504,9 @@ def card_of(database: Database, version: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def pairs(database: Database, workshop: FileWorkshop, clock: StoppedClock) -> list[tuple[str, str]]:
+def pairs(database: Database, workshop: FileModelStore, clock: StoppedClock) -> list[tuple[str, str]]:
     """Let three pairs serve, one after the other, each with its own encoder; return them."""
-    serving(database, workshop, clock, DAY)
+    ensure_active_models(database, workshop, clock, DAY)
     for n in (1, 2):
         encoder = workshop.fit_encoder([f"{a} and {b} {n}" for a in WORDS for b in WORDS[n:]])
         X = np.random.default_rng(n).random((80, len(FEATURES))).astype(np.float32)
@@ -522,16 +522,16 @@ def pairs(database: Database, workshop: FileWorkshop, clock: StoppedClock) -> li
 
 
 def test_a_scorer_is_promoted_together_with_its_encoder(
-    database: Database, workshop: FileWorkshop, pairs: list[tuple[str, str]]
+    database: Database, workshop: FileModelStore, pairs: list[tuple[str, str]]
 ) -> None:
     assert len({encoder for _, encoder in pairs}) == 3
-    pair = serving(database, workshop, StoppedClock(), DAY)
+    pair = ensure_active_models(database, workshop, StoppedClock(), DAY)
     assert (pair.scorer.version, pair.encoder.version) == pairs[2]
     assert pair.scorer.encoder_version == pair.encoder.version
 
 
 def test_rolling_back_twice_goes_two_steps_back(
-    database: Database, workshop: FileWorkshop, clock: StoppedClock, pairs: list[tuple[str, str]]
+    database: Database, workshop: FileModelStore, clock: StoppedClock, pairs: list[tuple[str, str]]
 ) -> None:
     for wanted in (pairs[1], pairs[0]):
         pair = rollback(database, workshop, clock)
@@ -544,7 +544,7 @@ def test_rolling_back_twice_goes_two_steps_back(
 
 
 def test_after_a_roll_back_another_promotion_can_be_rolled_back(
-    database: Database, workshop: FileWorkshop, clock: StoppedClock, pairs: list[tuple[str, str]]
+    database: Database, workshop: FileModelStore, clock: StoppedClock, pairs: list[tuple[str, str]]
 ) -> None:
     rollback(database, workshop, clock)
     promote_version(database, workshop, clock, pairs[2][0])
@@ -553,7 +553,7 @@ def test_after_a_roll_back_another_promotion_can_be_rolled_back(
 
 
 def test_what_cannot_be_loaded_is_not_promoted(
-    database: Database, workshop: FileWorkshop, clock: StoppedClock, pairs: list[tuple[str, str]]
+    database: Database, workshop: FileModelStore, clock: StoppedClock, pairs: list[tuple[str, str]]
 ) -> None:
     for version in ("unknown", pairs[1][1]):
         with pytest.raises(NotFound, match="triage model list"):
@@ -566,7 +566,7 @@ def test_what_cannot_be_loaded_is_not_promoted(
 
 
 def test_nothing_served_means_nothing_to_roll_back_to(
-    database: Database, workshop: FileWorkshop, clock: StoppedClock
+    database: Database, workshop: FileModelStore, clock: StoppedClock
 ) -> None:
     with pytest.raises(NotFound, match="nothing served before"):
         rollback(database, workshop, clock)
@@ -576,7 +576,7 @@ def test_nothing_served_means_nothing_to_roll_back_to(
 
 
 def keep_a_model(
-    database: Database, workshop: FileWorkshop, n: int, encoder: str, clock: StoppedClock
+    database: Database, workshop: FileModelStore, n: int, encoder: str, clock: StoppedClock
 ) -> str:
     X = np.random.default_rng(n).random((80, len(FEATURES))).astype(np.float32)
     relevance = (X[:, TASTE] > 0.5).astype(np.int32)
@@ -589,7 +589,7 @@ def keep_a_model(
 
 def test_old_models_are_deleted_but_none_that_a_roll_back_needs(
     database: Database,
-    workshop: FileWorkshop,
+    workshop: FileModelStore,
     clock: StoppedClock,
     pairs: list[tuple[str, str]],
     tmp_path: Path,

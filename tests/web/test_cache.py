@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 
 from tests.support.fakes import StoppedClock
-from triage.web.cache import Kept
+from triage.web.cache import TimedCache
 
 
-def new(clock: StoppedClock, most: int = 1) -> Kept[str]:
-    return Kept(clock, timedelta(seconds=5), most)
+def new(clock: StoppedClock, most: int = 1) -> TimedCache[str]:
+    return TimedCache(clock, timedelta(seconds=5), most)
 
 
 def test_it_is_made_once_while_it_is_fresh_and_anew_after_that() -> None:

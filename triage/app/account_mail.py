@@ -10,7 +10,7 @@ from triage.digest.message import build_note
 from triage.digest.render import render_note
 from triage.domain.records import OutgoingMessage
 from triage.settings import Settings
-from triage.subscribers.signup import Compose, Note
+from triage.subscribers.signup import Compose, AccountMail
 
 
 def composer(settings: Settings) -> Compose:
@@ -18,7 +18,7 @@ def composer(settings: Settings) -> Compose:
     site = settings.site
     signer = notes_signer(settings)
 
-    def compose(note: Note, now: datetime) -> OutgoingMessage:
+    def compose(note: AccountMail, now: datetime) -> OutgoingMessage:
         link = note_link(note.kind, note.token, site.base_url)
         return build_note(
             note.public_id,

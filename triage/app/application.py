@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from triage.delivery.bounces.intake import Intake
     from triage.delivery.dkim import Signer
     from triage.delivery.outbox import Outbox
-    from triage.delivery.sent_log import Journal
+    from triage.delivery.sent_log import SentLog
     from triage.digest.nightly import Composed, Nightly
     from triage.domain.link_tokens import Keyring
     from triage.domain.protocols import Clock, Mailer
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from triage.operations.doctor.before_sending import Gate
     from triage.operations.jobs import Schedule
     from triage.papers.enrich import EnrichReport
-    from triage.ranking.serving.model_store import FileWorkshop
+    from triage.ranking.serving.model_store import FileModelStore
     from triage.ranking.serving.ranker import DigestRules
     from triage.store import Database
-    from triage.subscribers.signup import Enrolment
+    from triage.subscribers.signup import Signup
 
 CONFIG_NAME = "triage.toml"
 # No digest waits longer for one source; what does not come in time is asked for again later.
@@ -85,12 +85,12 @@ class App:
         return Keyring(self._secret, *(secret("SECRET_KEY_OLD") or "").split())
 
     @cached_property
-    def workshop(self) -> FileWorkshop:
-        from triage.ranking.serving.model_store import FileWorkshop
+    def workshop(self) -> FileModelStore:
+        from triage.ranking.serving.model_store import FileModelStore
 
         # Models are sealed with a key of their own, so that neither key tells of the other.
         key = hashlib.sha256(b"triage models\0" + self._secret.encode()).digest()
-        return FileWorkshop(self.settings.models_path, key)
+        return FileModelStore(self.settings.models_path, key)
 
     @cached_property
     def mailer(self) -> Mailer:
@@ -174,10 +174,10 @@ class App:
         )
 
     @cached_property
-    def journal(self) -> Journal:
-        from triage.delivery.sent_log import Journal
+    def journal(self) -> SentLog:
+        from triage.delivery.sent_log import SentLog
 
-        return Journal(self.settings.journal_path)
+        return SentLog(self.settings.journal_path)
 
     def installation(self) -> Installation:
         """Return what the doctor looks at."""
@@ -212,9 +212,9 @@ class App:
             red: says what of the set-up keeps mail back, instead of the doctor.
         """
         from triage.delivery.outbox import Outbox
-        from triage.delivery.preflight import Clearance
+        from triage.delivery.preflight import Preflight
         from triage.delivery.rate_limits import Pace
-        from triage.delivery.sender_context import Ambiguous, Rules, SenderContext
+        from triage.delivery.sender_context import WhenUnknown, Rules, SenderContext
 
         mail = self.settings.mail
         return Outbox(
@@ -225,7 +225,7 @@ class App:
                 owner=_this_process(),
                 is_gone=_is_gone,
                 rules=Rules(
-                    ambiguous=Ambiguous(mail.ambiguous),
+                    ambiguous=WhenUnknown(mail.ambiguous),
                     connections=mail.connections,
                     pace=Pace(
                         mail.per_second,
@@ -240,9 +240,9 @@ class App:
                 monotonic=seconds_up if isinstance(self.clock, SystemClock) else None,
                 journal=self.journal,
             ),
-            refusal=Clearance(
+            refusal=Preflight(
                 self.database, self.journal, self.clock, red=red or (lambda: self._gate())
-            ).refusal,
+            ).check,
         )
 
     def address_hash(self, email: str) -> str:
@@ -309,11 +309,11 @@ class App:
         return Composed(message, rendered.n_papers)
 
     @cached_property
-    def enrolment(self) -> Enrolment:
+    def enrolment(self) -> Signup:
         from triage.app.account_mail import composer
-        from triage.subscribers.signup import Enrolment
+        from triage.subscribers.signup import Signup
 
-        return Enrolment(
+        return Signup(
             self.database,
             self.clock,
             self.keyring,
@@ -337,7 +337,7 @@ class App:
         from triage.delivery.retention import forget_old_mail
         from triage.operations.backup import back_up
         from triage.operations.jobs import Chore, Schedule
-        from triage.operations.worker_process import apart
+        from triage.operations.worker_process import run_in_process
         from triage.subscribers.erasure import rewrite_after_erasures
 
         warn_of_old_sqlite(self.database)
@@ -362,7 +362,7 @@ class App:
                     "back up", at, lambda: back_up(self.database, settings.backup_path, self.clock)
                 ),
                 Chore("audit", at, lambda: audit_in_words(self.database, self.journal, self.clock)),
-                Chore("train", at, lambda: apart(_train, settings, self.clock)),
+                Chore("train", at, lambda: run_in_process(_train, settings, self.clock)),
                 Chore("tidy", at, self.enrolment.tidy),
                 Chore("forget mail", at, lambda: forget_old_mail(self.database, self.clock)),
                 Chore("rewrite", at, lambda: rewrite_after_erasures(self.database)),
@@ -433,7 +433,7 @@ def initialise(folder: Path, example: str) -> tuple[Path, bool]:
     Raises:
         ConfigError: the folder cannot be written.
     """
-    from triage.delivery.sent_log_check import disagreement
+    from triage.delivery.sent_log_check import check_sent_log
     from triage.store.migrate import upgrade
 
     config = folder / CONFIG_NAME
@@ -453,7 +453,7 @@ def initialise(folder: Path, example: str) -> tuple[Path, bool]:
         app.settings.database_file.touch(mode=0o600)
     upgrade(app.unchecked_database)
     # The two know each other from the first day on, so that neither is lost unnoticed.
-    disagreement(app.database, app.journal, app.clock)
+    check_sent_log(app.database, app.journal, app.clock)
     app.close()
     return config, True
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         FeedSettings,
         HuggingFaceDailySettings,
     )
-    from triage.sources.http.client import Gate
+    from triage.sources.http.client import PoliteClient
     from triage.sources.zotero import Zotero
     from triage.store import Database
 
@@ -53,7 +53,7 @@ class _Live:
     settings: ArxivSettings | HuggingFaceDailySettings | BiorxivSettings
     address: str
     names: Sequence[str]
-    opened: Callable[[Gate], Sequence[Source]]
+    opened: Callable[[PoliteClient], Sequence[Source]]
     behind: int = 0
 
 
@@ -80,7 +80,7 @@ class Upstreams:
         self._database = database
         self._owner = owner
         self._is_gone = is_gone
-        self._gates: dict[str, Gate] = {}
+        self._gates: dict[str, PoliteClient] = {}
 
     def sources(
         self, on: date | None = None, deadline: datetime | None = None, since: date | None = None
@@ -200,7 +200,7 @@ class Upstreams:
         daily_requests: int,
         *,
         is_public: bool = False,
-    ) -> Gate:
+    ) -> PoliteClient:
         """Return the gate of one source, always the same; all processes share what it stands for.
 
         Args:
@@ -208,14 +208,14 @@ class Upstreams:
             is_public: reach public addresses only.
         """
         from triage.domain.request_limits import Rules
-        from triage.sources.http.client import Gate, user_agent
+        from triage.sources.http.client import PoliteClient, user_agent
         from triage.sources.http.public_only import PinnedTransport
-        from triage.store.shared_limiter import Turnstile
+        from triage.store.shared_limiter import SharedRequestLimiter
 
         key = f"{name}, public" if is_public else name
         if key not in self._gates:
             site = self._settings.site
-            turns = Turnstile(
+            turns = SharedRequestLimiter(
                 self._database(),
                 self._clock,
                 name,
@@ -223,7 +223,7 @@ class Upstreams:
                 owner=self._owner(),
                 is_gone=self._is_gone,
             )
-            self._gates[key] = Gate(
+            self._gates[key] = PoliteClient(
                 self._clock,
                 user_agent(site.base_url, site.contact),
                 min_interval_s,
@@ -233,7 +233,7 @@ class Upstreams:
         self._gates[key].deadline = deadline
         return self._gates[key]
 
-    def _feed_gate(self, feed: FeedSettings, deadline: datetime | None) -> Gate:
+    def _feed_gate(self, feed: FeedSettings, deadline: datetime | None) -> PoliteClient:
         """Return the gate of a feed's host, which is arXiv's own where the feed is one of arXiv."""
         host = urlsplit(feed.url).hostname or ""
         name, interval_s, daily_requests = host, FEED_INTERVAL_S, FEED_REQUESTS

@@ -48,7 +48,7 @@ def opened(ctx: click.Context, *, log_level: int = logging.WARNING) -> App:
     return app
 
 
-def settle() -> None:
+def freeze_garbage_collector() -> None:
     """Let the garbage collector pass over what was loaded: each look through it stops all threads.
 
     That takes 50 ms and more, which the one who writes keeps all others waiting for.

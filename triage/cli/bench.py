@@ -31,11 +31,11 @@ def command() -> None:
 )
 def rank(data: Path, out: Path) -> None:
     """Train on a benchmark's feedback, rank its slates and write the run; needs no config."""
-    from triage.ranking.serving.model_store import FileWorkshop
+    from triage.ranking.serving.model_store import FileModelStore
     from triage.training.evaluation import benchmark as benchmark_module
 
     benchmark = benchmark_module.read(data)
     with tempfile.TemporaryDirectory() as folder, progress_bar() as progress:
-        workshop = FileWorkshop(Path(folder), secrets.token_bytes(32))
+        workshop = FileModelStore(Path(folder), secrets.token_bytes(32))
         scorer = benchmark_module.rank(benchmark, workshop, out, progress)
     click.echo(f"{len(benchmark.slates)} slates ranked by {scorer.version}: {out}")

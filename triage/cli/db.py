@@ -23,7 +23,7 @@ def command() -> None:
 @click.pass_context
 def upgrade(ctx: click.Context) -> None:
     """Bring the database to this program's schema, after a back-up."""
-    from triage.delivery.sent_log_check import disagreement
+    from triage.delivery.sent_log_check import check_sent_log
     from triage.store import revision_of, tables
     from triage.store.migrate import upgrade as upgrade_database
 
@@ -40,7 +40,7 @@ def upgrade(ctx: click.Context) -> None:
         click.echo(f"the database is at schema {after} already")
     else:
         click.echo(f"the database is at schema {after} now ({before or 'nothing'} before)")
-        if why := disagreement(database, app.journal, app.clock):
+        if why := check_sent_log(database, app.journal, app.clock):
             click.echo(f"triage: nothing is sent yet: {why}", err=True)
 
 
@@ -109,14 +109,14 @@ def restore(ctx: click.Context, file: Path) -> None:
 
 
 def _say_what_to_do(ctx: click.Context, app: App) -> None:
-    from triage.delivery.sent_log_check import disagreement
+    from triage.delivery.sent_log_check import check_sent_log
 
     try:
         app.unchecked_database.check_schema()
     except SchemaError as error:
         click.echo(f"triage: {error}", err=True)
         ctx.exit(PARTLY_DONE)
-    why = disagreement(app.database, app.journal, app.clock)
+    why = check_sent_log(app.database, app.journal, app.clock)
     if why:
         click.echo(f"triage: nothing is sent yet: {why}", err=True)
         ctx.exit(PARTLY_DONE)

@@ -100,5 +100,5 @@ def feed(ctx: click.Context, email: str, revoke: bool) -> None:
         click.echo("revoked" if done else "there was none: nothing was changed")
         return
     base_url = app.settings.site.base_url
-    found = digest_feed.address(app.database, app.clock, app.keyring, reader, base_url)
+    found = digest_feed.get_or_create_feed(app.database, app.clock, app.keyring, reader, base_url)
     click.echo(f"{found.atom}\n{found.json}")

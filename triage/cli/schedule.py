@@ -8,7 +8,7 @@ import threading
 
 import click
 
-from triage.cli.app_context import opened, settle
+from triage.cli.app_context import opened, freeze_garbage_collector
 
 
 @click.command("schedule")
@@ -32,7 +32,7 @@ def command(ctx: click.Context, once: bool) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: ended.set())
     scheduler = Scheduler(schedule, app.answers(), app.clock.now())
-    settle()
+    freeze_garbage_collector()
     scheduler.start()
     click.echo("scheduling; interrupt to stop", err=True)
     ended.wait()

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import click
 
-from triage.cli.app_context import opened, settle
+from triage.cli.app_context import opened, freeze_garbage_collector
 
 
 @click.command("serve")
@@ -35,7 +35,7 @@ def command(ctx: click.Context, host: str | None, port: int | None, pages_only: 
     scheduler = None if pages_only else Scheduler(app.schedule(), app.answers(), app.clock.now())
     pages = app.web()
     operators_page: AbstractContextManager[None] = nullcontext()
-    settle()
+    freeze_garbage_collector()
     click.echo(f"serving {app.settings.site.base_url} on {host}:{port}", err=True)
     if web.operator_port not in (0, port):
         click.echo(

@@ -192,11 +192,11 @@ def show_(ctx: click.Context, email: str, as_json: bool) -> None:
 @click.pass_context
 def interests_(ctx: click.Context, email: str, as_json: bool) -> None:
     """Show what EMAIL reads about, as found in their likes and words, and each one's share."""
-    from triage.ranking.serving.interest_settings import interests
+    from triage.ranking.serving.interest_settings import refresh_interests
     from triage.subscribers.subscriptions import find
 
     app = opened(ctx)
-    found = interests(app.database, app.workshop, app.clock, find(app.database, email))
+    found = refresh_interests(app.database, app.workshop, app.clock, find(app.database, email))
     rows = [
         {
             "number": each.interest.number,

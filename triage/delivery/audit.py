@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from triage import store
-from triage.delivery.sent_log import Journal
+from triage.delivery.sent_log import SentLog
 from triage.delivery.sent_log_check import KEPT, complete, unknown
 from triage.domain.protocols import Clock
 from triage.domain.records import MessageState as State
@@ -78,7 +78,7 @@ class Audit:
 
 
 def audit(
-    database: Database, journal: Journal | None = None, *, since: date | None = None
+    database: Database, journal: SentLog | None = None, *, since: date | None = None
 ) -> Audit:
     """Check messages, attempts, slates and the sent log against each other.
 
@@ -114,7 +114,7 @@ def audit(
     return Audit(days, tuple(faults), resends)
 
 
-def audit_in_words(database: Database, journal: Journal, clock: Clock) -> str:
+def audit_in_words(database: Database, journal: SentLog, clock: Clock) -> str:
     """Audit everything, complete the sent log and drop its old lines; return a summary.
 
     Raises:

@@ -38,7 +38,7 @@ from triage.delivery.rate_limits import (
 )
 from triage.delivery.recovery import changed, crashed, end_attempt, note, release_papers
 from triage.delivery.sender_context import SenderContext
-from triage.domain.crash_points import pass_by
+from triage.domain.crash_points import crash_point
 from triage.domain.records import MessageState as State
 from triage.domain.records import OutgoingMessage, SubscriberState
 from triage.errors import (
@@ -76,7 +76,7 @@ class _Stopped(Exception):
         self.state = state
 
 
-class Courier:
+class MessageSender:
     """Sends messages. Several threads may use it at once."""
 
     def __init__(self, context: SenderContext) -> None:
@@ -87,7 +87,7 @@ class Courier:
         self._guard = threading.Lock()
         self._in_hand: set[int] = set()
 
-    def carry(self, message: StoredMessage) -> State | Later | None:
+    def send(self, message: StoredMessage) -> State | Later | None:
         """Send one message; return its end state, or None if it has none yet.
 
         Raises:
@@ -109,7 +109,7 @@ class Courier:
             self._writes(lambda conn: store.messages.renew(conn, owner, in_hand, until))
 
     def _send(self, claimed: StoredMessage, mime: bytes) -> State | None:
-        pass_by("claimed")
+        crash_point("claimed")
         current = claimed
 
         def about_to_end() -> None:
@@ -121,7 +121,7 @@ class Courier:
             current = doubted
             if not self._still_holds(doubted, started):
                 raise _Stopped(None)
-            pass_by("in_doubt")
+            crash_point("in_doubt")
 
         sender = self._rules.envelope_sender(claimed.message_id)
         outgoing = OutgoingMessage(claimed.message_id, claimed.recipient, mime, sender)
@@ -150,21 +150,21 @@ class Courier:
             if current is claimed:
                 self._let_go(claimed, None)
             raise
-        pass_by("handed_over")
+        crash_point("handed_over")
         try:
             note(self._context.journal, claimed, self._clock.now())
-            pass_by("journalled")
+            crash_point("journalled")
         finally:
             # If the sent log fails, the database still has it; then nothing more is sent.
             state = self._end(current, State.SENT, "sent", reply, sent_at=self._clock.now())
-        pass_by("settled")
+        crash_point("settled")
         return state
 
     def _claim(
         self, conn: Connection, message: StoredMessage
     ) -> tuple[StoredMessage, bytes] | State | Later | None:
         """Claim a message if the rate limits allow it, it is wanted, and it has not expired."""
-        pass_by("claiming")
+        crash_point("claiming")
         now = self._clock.now()
         rates = self._rates(conn, message, now)
         buckets = store.send_rates.load(conn, rates) if rates else {}
@@ -203,7 +203,7 @@ class Courier:
         pace, day = self._rules.pace, None
         if pace.ramp_up_per_hour and message.kind == store.messages.DIGEST:
             # Only digests count: mail that somebody has just requested is not delayed.
-            day = (now - store.send_rates.begun(conn, f"from {self._rules.sender}", now)).days
+            day = (now - store.send_rates.first_used_or_now(conn, f"from {self._rules.sender}", now)).days
         return pace.rates(domain_of(message.recipient), day)
 
     def _doubt(self, conn: Connection, claimed: StoredMessage) -> StoredMessage | State | None:
@@ -218,7 +218,7 @@ class Courier:
             doubted_at=now,
             lease_until=now + self._rules.lease,
         )
-        pass_by("doubting")
+        crash_point("doubting")
         if doubted is not None:
             return doubted
         cancelled = self._cancel_unwanted(conn, claimed, now)

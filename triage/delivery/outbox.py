@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import structlog
 
 from triage import store
-from triage.delivery.hand_over import Courier, Later
-from triage.delivery.rate_limits import RAMP_UP, Line
-from triage.delivery.recovery import Doubts, Reconciled, Report
+from triage.delivery.hand_over import MessageSender, Later
+from triage.delivery.rate_limits import RAMP_UP, SendQueue
+from triage.delivery.recovery import Recovery, Reconciled, Report
 from triage.delivery.sender_context import SenderContext
 from triage.domain.records import MessageState as State
 from triage.errors import DatabaseError, MailerBroken
@@ -53,8 +53,8 @@ class Outbox:
         self._mailer = context.mailer
         self._clock = context.clock
         self._rules = context.rules
-        self._courier = Courier(context)
-        self._doubts = Doubts(context)
+        self._courier = MessageSender(context)
+        self._doubts = Recovery(context)
 
     def paused_because(self) -> str:
         """Return why no mail may be sent or composed now; "" if it may."""
@@ -73,7 +73,7 @@ class Outbox:
         more = threading.Event()
 
         def settle_others() -> None:
-            if self._doubts.settle(report, while_sending=True) == 0.0:
+            if self._doubts.settle_stale(report, while_sending=True) == 0.0:
                 more.set()
 
         broken = self._refusal()
@@ -125,9 +125,9 @@ class Outbox:
     def _send_and_settle(self, report: Report) -> str:
         """Send until nothing is due; return what to mend if that is not possible, else ""."""
         while True:
-            self._doubts.settle(report)
+            self._doubts.settle_stale(report)
             broken = self._send_due(report)
-            wait = self._doubts.settle(report)
+            wait = self._doubts.settle_stale(report)
             if broken or wait is None:
                 return broken
             self._clock.sleep(wait)
@@ -144,15 +144,15 @@ class Outbox:
         # A message that crashed its sender goes last and alone, so that it disturbs no other.
         suspects = [message for message in waiting if message.crashes]
         try:
-            queue = Line(healthy, self._clock, self._rules.pace.per_domain_at_once)
+            queue = SendQueue(healthy, self._clock, self._rules.pace.per_domain_at_once)
             self._send_parallel(queue, self._rules.connections, report)
-            self._work(Line(suspects, self._clock), report)
+            self._work(SendQueue(suspects, self._clock), report)
         except MailerBroken as error:
             log.error("no mail can be sent", why=str(error))
             return str(error)
         return ""
 
-    def _send_parallel(self, queue: Line, n_threads: int, report: Report) -> None:
+    def _send_parallel(self, queue: SendQueue, n_threads: int, report: Report) -> None:
         if n_threads == 1:
             self._work(queue, report)
             return
@@ -163,11 +163,11 @@ class Outbox:
             finally:
                 queue.stop()
 
-    def _work(self, queue: Line, report: Report) -> None:
+    def _work(self, queue: SendQueue, report: Report) -> None:
         try:
             while (message := queue.take()) is not None:
                 try:
-                    state = self._courier.carry(message)
+                    state = self._courier.send(message)
                 finally:
                     queue.done(message)
                 if isinstance(state, Later) and state.name == RAMP_UP:

@@ -17,8 +17,8 @@ import structlog
 
 from triage import store
 from triage.delivery.audit import audit
-from triage.delivery.sent_log import Journal
-from triage.delivery.sent_log_check import disagreement
+from triage.delivery.sent_log import SentLog
+from triage.delivery.sent_log_check import check_sent_log
 from triage.domain.protocols import Clock
 from triage.domain.records import SubscriberState
 from triage.errors import DatabaseError
@@ -48,7 +48,7 @@ def warn_of_old_sqlite(database: Database) -> None:
         )
 
 
-class Clearance:
+class Preflight:
     """The checks before mail is sent.
 
     Args:
@@ -59,7 +59,7 @@ class Clearance:
     def __init__(
         self,
         database: Database,
-        journal: Journal,
+        journal: SentLog,
         clock: Clock,
         free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
         red: Callable[[], str] = lambda: "",
@@ -71,14 +71,14 @@ class Clearance:
         self._free = free
         self._is_checked = False
 
-    def refusal(self) -> str:
+    def check(self) -> str:
         """Place or lift holds; return why nothing may be sent now and what to do, or "".
 
         Raises:
             DatabaseError: the database or the sent log cannot be read.
         """
         if not self._is_checked:
-            why = self._damage() or disagreement(self._database, self._journal, self._clock)
+            why = self._damage() or check_sent_log(self._database, self._journal, self._clock)
             if why:
                 return why
             self._audit()

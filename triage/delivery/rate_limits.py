@@ -86,7 +86,7 @@ def domain_of(address: str) -> str:
     return address.rpartition("@")[2].casefold()
 
 
-class Line:
+class SendQueue:
     """A queue of messages in their order; while a domain must wait, other domains go first.
 
     Several threads may take from it at once.

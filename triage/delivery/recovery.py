@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from triage import store
-from triage.delivery.sender_context import Ambiguous, SenderContext
-from triage.delivery.sent_log import Journal
-from triage.domain.crash_points import pass_by
+from triage.delivery.sender_context import WhenUnknown, SenderContext
+from triage.delivery.sent_log import SentLog
+from triage.domain.crash_points import crash_point
 from triage.domain.protocols import Clock
 from triage.domain.records import MessageState as State
-from triage.domain.records import Sent
+from triage.domain.records import SentEntry
 from triage.store import Database
 from triage.store.messages import StoredMessage
 
@@ -57,7 +57,7 @@ class Reconciled:
     unknown: int = 0
 
 
-class Doubts:
+class Recovery:
     """Settles messages that a sender has claimed or put in doubt, and then left."""
 
     def __init__(self, context: SenderContext) -> None:
@@ -68,7 +68,7 @@ class Doubts:
         self._first_seen: dict[tuple[object, ...], float] = {}
         self._one_at_a_time = threading.Lock()
 
-    def settle(self, report: Report, *, while_sending: bool = False) -> float | None:
+    def settle_stale(self, report: Report, *, while_sending: bool = False) -> float | None:
         """Settle what can be settled now.
 
         Args:
@@ -118,7 +118,7 @@ class Doubts:
                 # Without an owner its sender is alive and left it in doubt: the next drain asks.
                 return (LOG_IS_WRITTEN - age).total_seconds() if message.lease_owner else None
             state = self._decide(message, arrived, soon=age <= RESEND_WITHIN)
-        pass_by("resumed")
+        crash_point("resumed")
         if state is State.RENDERED:
             return 0.0
         if state is not None:
@@ -157,7 +157,7 @@ class Doubts:
 
     def _decide(self, message: StoredMessage, arrived: bool | None, *, soon: bool) -> State | None:
         ambiguous = self._context.rules.ambiguous
-        again = arrived is False or (soon and ambiguous is Ambiguous.RESEND)
+        again = arrived is False or (soon and ambiguous is WhenUnknown.RESEND)
         with self._database.write() as conn:
             now = self._clock.now()
             if arrived:
@@ -213,7 +213,7 @@ def release_papers(conn: Connection, message: StoredMessage, at: datetime) -> No
         store.slates.release(conn, message.slate_id, at)
 
 
-def note(journal: Journal | None, message: StoredMessage, at: datetime) -> None:
+def note(journal: SentLog | None, message: StoredMessage, at: datetime) -> None:
     """Add a sent message to the sent log; do nothing if there is none.
 
     Raises:
@@ -221,7 +221,7 @@ def note(journal: Journal | None, message: StoredMessage, at: datetime) -> None:
     """
     if journal is not None:
         subscriber = message.subscriber_public_id
-        journal.add(Sent(at, message.message_id, subscriber, message.on, message.kind))
+        journal.add(SentEntry(at, message.message_id, subscriber, message.on, message.kind))
 
 
 def end_attempt(
@@ -255,7 +255,7 @@ def resolve(
     clock: Clock,
     decision: State,
     message_ids: Collection[str] = (),
-    journal: Journal | None = None,
+    journal: SentLog | None = None,
 ) -> int:
     """Settle held messages as an operator decided; return how many.
 

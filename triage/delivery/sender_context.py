@@ -8,7 +8,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from triage.delivery.rate_limits import Pace
-from triage.delivery.sent_log import Journal
+from triage.delivery.sent_log import SentLog
 from triage.domain.protocols import Clock, Mailer
 from triage.store import Database
 
@@ -17,7 +17,7 @@ from triage.store import Database
 LEASE = timedelta(seconds=60)
 
 
-class Ambiguous(StrEnum):
+class WhenUnknown(StrEnum):
     """What to do with a message if it is unknown whether it arrived."""
 
     RESEND = "resend"
@@ -35,7 +35,7 @@ class Rules:
         sender: the address in From; the ramp-up counts its days.
     """
 
-    ambiguous: Ambiguous = Ambiguous.RESEND
+    ambiguous: WhenUnknown = WhenUnknown.RESEND
     connections: int = 1
     pace: Pace = field(default_factory=Pace)
     lease: timedelta = LEASE
@@ -62,7 +62,7 @@ class SenderContext:
     is_gone: Callable[[str], bool]
     rules: Rules = field(default_factory=Rules)
     address_hash: Callable[[str], str] = str.casefold
-    journal: Journal | None = None
+    journal: SentLog | None = None
     monotonic: Callable[[], float] | None = None
 
     def seconds(self) -> float:

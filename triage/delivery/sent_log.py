@@ -28,7 +28,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from triage.domain.records import Sent
+from triage.domain.records import SentEntry
 from triage.errors import DatabaseError
 from triage.resources import sync, write_synced
 
@@ -40,7 +40,7 @@ class JournalDamaged(DatabaseError):
     pass
 
 
-class Journal:
+class SentLog:
     """Appends to the file and reads it. Several threads and processes may use it at once."""
 
     def __init__(self, path: Path) -> None:
@@ -90,7 +90,7 @@ class Journal:
 
     # -- writing -----------------------------------------------------------------------------------
 
-    def add(self, sent: Sent) -> None:
+    def add(self, sent: SentEntry) -> None:
         """Append a sent message; it is synced to disk when this returns.
 
         Raises:
@@ -145,7 +145,7 @@ class Journal:
 
     # -- reading -----------------------------------------------------------------------------------
 
-    def newest_first(self) -> Iterator[Sent]:
+    def newest_first(self) -> Iterator[SentEntry]:
         """Yield all entries, the newest first.
 
         Raises:
@@ -164,7 +164,7 @@ class Journal:
                 yield sent
                 end = start
 
-    def readable(self) -> Iterator[Sent]:
+    def readable(self) -> Iterator[SentEntry]:
         """Yield the entries of all readable lines, the oldest first; none if there is no file."""
         with suppress(FileNotFoundError):
             yield from self._lines()
@@ -188,7 +188,7 @@ class Journal:
             sent = _sent(content[start:end])
             return sent is not None and sent.message_id == message_id
 
-    def _lines(self) -> Iterator[Sent]:
+    def _lines(self) -> Iterator[SentEntry]:
         with self.path.open("rb") as file:
             file.readline()
             yield from (sent for line in file if (sent := _sent(line)) is not None)
@@ -234,7 +234,7 @@ class Journal:
 
     @contextmanager
     def _replacement(
-        self, entries: Iterable[Sent], generation: str, at: datetime
+        self, entries: Iterable[SentEntry], generation: str, at: datetime
     ) -> Iterator[Path]:
         """Yield a new, synced file with these entries, in the same folder."""
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}-{threading.get_ident()}")
@@ -259,7 +259,7 @@ class Journal:
         )
 
 
-def _words(sent: Sent) -> str:
+def _words(sent: SentEntry) -> str:
     return f"{sent.at.isoformat()} {sent.message_id} {sent.subscriber} {sent.on} {sent.kind}"
 
 
@@ -275,12 +275,12 @@ def _checked(line: bytes) -> list[str] | None:
     return words.decode("utf-8", "replace").split(" ")
 
 
-def _sent(line: bytes) -> Sent | None:
+def _sent(line: bytes) -> SentEntry | None:
     words = _checked(line)
     if words is None or len(words) != 5:
         return None
     at, message_id, subscriber, on, kind = words
-    return Sent(datetime.fromisoformat(at), message_id, subscriber, date.fromisoformat(on), kind)
+    return SentEntry(datetime.fromisoformat(at), message_id, subscriber, date.fromisoformat(on), kind)
 
 
 def _append(descriptor: int, line: bytes) -> None:

@@ -17,11 +17,11 @@ from itertools import islice
 
 from triage import store
 from triage.delivery.recovery import end_attempt
-from triage.delivery.sent_log import NAME, Journal, JournalDamaged
+from triage.delivery.sent_log import NAME, SentLog, JournalDamaged
 from triage.domain.digest_calendar import latest_digest_on
 from triage.domain.protocols import Clock
 from triage.domain.records import MessageState as State
-from triage.domain.records import Sent, SubscriberState
+from triage.domain.records import SentEntry, SubscriberState
 from triage.errors import ConfigError
 from triage.store import Database
 
@@ -65,7 +65,7 @@ class Agreed:
     skipped: int = 0
 
 
-def disagreement(database: Database, journal: Journal, clock: Clock) -> str:
+def check_sent_log(database: Database, journal: SentLog, clock: Clock) -> str:
     """Place a hold if the sent log and the database disagree; return why, "" if they agree.
 
     Reads the log backwards, and stops at a part that has nothing new: what a restored database
@@ -90,7 +90,7 @@ def disagreement(database: Database, journal: Journal, clock: Clock) -> str:
     return why
 
 
-def unknown(database: Database, journal: Journal) -> list[str]:
+def unknown(database: Database, journal: SentLog) -> list[str]:
     """Return the Message-IDs that the sent log has and the database does not have as sent."""
     found = _unknown(database, journal.readable(), to_the_end=True)
     return [sent.message_id for part in found for sent in part]
@@ -98,7 +98,7 @@ def unknown(database: Database, journal: Journal) -> list[str]:
 
 def reconcile(
     database: Database,
-    journal: Journal,
+    journal: SentLog,
     clock: Clock,
     without: WithoutJournal | None = None,
 ) -> Agreed:
@@ -130,7 +130,7 @@ def reconcile(
     return agreed
 
 
-def complete(database: Database, journal: Journal, since: datetime) -> int:
+def complete(database: Database, journal: SentLog, since: datetime) -> int:
     """Add to the sent log what only the database has as sent since then; return how many.
 
     There are such messages only if the log could not be written for a while.
@@ -149,7 +149,7 @@ def _name(database: Database) -> str:
     return NAME if database.is_file else f"{NAME} of {socket.gethostname()}"
 
 
-def _lost(database: Database, journal: Journal, clock: Clock) -> str:
+def _lost(database: Database, journal: SentLog, clock: Clock) -> str:
     """Return what is wrong with the sent log as a whole, or ""; create it for a new database."""
     with database.read() as conn:
         expected = store.sent_log.generation(conn, _name(database))
@@ -170,8 +170,8 @@ def _lost(database: Database, journal: Journal, clock: Clock) -> str:
 
 
 def _unknown(
-    database: Database, lines: Iterator[Sent], *, to_the_end: bool
-) -> Iterator[list[Sent]]:
+    database: Database, lines: Iterator[SentEntry], *, to_the_end: bool
+) -> Iterator[list[SentEntry]]:
     """Yield, in parts, what the log has as sent and the database could send again."""
     while part := list(islice(lines, CHUNK)):
         with database.read() as conn:
@@ -183,7 +183,7 @@ def _unknown(
             return
 
 
-def _mend(database: Database, part: list[Sent], agreed: Agreed) -> None:
+def _mend(database: Database, part: list[SentEntry], agreed: Agreed) -> None:
     with database.write() as conn:
         for sent in part:
             message = store.sent_log.find(conn, sent.key)
@@ -215,7 +215,7 @@ def _skip(database: Database, clock: Clock) -> int:
             on = latest_digest_on(now, subscriber.hour, subscriber.zone, subscriber.weekdays)
             if on is not None and store.slates.by_day(conn, subscriber.id, on) is None:
                 name = f"skipped.{secrets.token_hex(10)}"
-                skipped = Sent(now, name, subscriber.public_id, on, store.sent_log.DIGEST)
+                skipped = SentEntry(now, name, subscriber.public_id, on, store.sent_log.DIGEST)
                 store.sent_log.leave_tombstone(conn, skipped, State.SKIPPED, "", UNKNOWN)
                 due += 1
     return len(waiting) + due

@@ -26,7 +26,7 @@ from email.parser import BytesHeaderParser
 from email.utils import parseaddr
 from functools import cached_property
 
-from triage.domain.crash_points import pass_by
+from triage.domain.crash_points import crash_point
 from triage.domain.records import OutgoingMessage
 from triage.errors import MailDeferred, MailerBroken, MailError, MailRefused, MailUncertain
 
@@ -149,11 +149,11 @@ class _Session:
 
     def send(self, sender: str, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
         smtp = self._begin(sender)
-        pass_by("sender_given")
+        crash_point("sender_given")
         self._command(smtp, "rcpt", f"TO:<{message.recipient}>", {250, 251, 252})
-        pass_by("recipient_given")
+        crash_point("recipient_given")
         self._command(smtp, "data", "", {354})
-        pass_by("body_begun")
+        crash_point("body_begun")
         body = message.mime
         if body.startswith(b".") or b"\n." in body:
             body = re.sub(rb"(?m)^\.", b"..", body)
@@ -161,7 +161,7 @@ class _Session:
             smtp.send(body if body.endswith(b"\r\n") else body + b"\r\n")
         except _LOST as error:
             raise self._lost("while the message was written", error) from error
-        pass_by("body_written")
+        crash_point("body_written")
         try:
             about_to_end()
         except BaseException:
@@ -339,7 +339,7 @@ class _Session:
             raise self._lost("before the message was ended", error) from error
         except _LOST as error:
             raise self._uncertain(_why(error)) from error
-        pass_by("dot_written")
+        crash_point("dot_written")
         try:
             code, text = smtp.getreply()
             smtp.sock.settimeout(self._server.command_s)

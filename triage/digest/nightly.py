@@ -19,24 +19,14 @@ import structlog
 from triage import store
 from triage.delivery.outbox import DrainReport, Outbox
 from triage.digest.source_report import day_report
-from triage.domain.crash_points import pass_by
+from triage.domain.crash_points import crash_point
 from triage.domain.digest_calendar import digest_due, recap_due, window_days
-from triage.domain.protocols import Clock, Progress, Source, Workshop, silent
-from triage.domain.records import (
-    LIKES,
-    Interest,
-    Library,
-    OutgoingMessage,
-    Paper,
-    Slate,
-    Subscriber,
-    SubscriberState,
-    Vote,
-)
+from triage.domain.protocols import Clock, Progress, Source, ModelStore, silent
+from triage.domain.records import LIKES, Interest, EncodedPapers, OutgoingMessage, Paper, Slate, Subscriber, SubscriberState, Vote
 from triage.papers.ingest import fetch
 from triage.ranking.exploration import slate_rng
 from triage.ranking.features import FEATURE_VERSION
-from triage.ranking.serving.active_models import Serving, encode_new, serving
+from triage.ranking.serving.active_models import Serving, encode_new, ensure_active_models
 from triage.ranking.serving.ranker import (
     DigestRules,
     choose,
@@ -113,7 +103,7 @@ class _Night:
 
     on: date
     pair: Serving
-    pool: Library
+    pool: EncodedPapers
     tastes: Tastes
 
 
@@ -125,7 +115,7 @@ class Nightly:
         database: Database,
         clock: Clock,
         *,
-        workshop: Workshop,
+        workshop: ModelStore,
         compose: Compose,
         rules: DigestRules,
         seed: int = 0,
@@ -155,14 +145,14 @@ class Nightly:
             NotFound: no papers are stored at all.
         """
         unread = fetch(self._database, sources, self._clock, progress)
-        pass_by("fetched")
+        crash_point("fetched")
         # A database that was restored would make what it has forgotten once more.
         queued = Queued(0, 0, ())
         if not outbox.paused_because():
             queued = self.queue(on, only=only, progress=progress)
         log.info("drain")
         drained = outbox.drain()
-        pass_by("drained")
+        crash_point("drained")
         return RunReport(on, queued.made, queued.skipped, drained, (*unread, *queued.problems))
 
     def queue(
@@ -187,7 +177,7 @@ class Nightly:
             # What was withdrawn since they were made is not sent: those digests are made anew.
             store.messages.drop_withdrawn(conn, on)
         pair = self._encode(on, progress)
-        pass_by("encoded")
+        crash_point("encoded")
         with self._database.read() as conn:
             last = store.slates.newest(conn)
             active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
@@ -214,7 +204,7 @@ class Nightly:
             progress("rank", done, len(due))
         with self._database.write() as conn:
             store.jobs.reach_stage(conn, run_id, "queued", self._clock.now())
-        pass_by("ranked")
+        crash_point("ranked")
         return Queued(counts[True], counts[False], tuple(problems))
 
     def preview(self, subscriber: Subscriber, on: date) -> Slate:
@@ -230,7 +220,7 @@ class Nightly:
             return self._made(conn, due, _Night(on, pair, pool, Tastes(pair.encoder)))[0]
 
     def _encode(self, on: date, progress: Progress) -> Serving:
-        pair = serving(self._database, self._workshop, self._clock, on)
+        pair = ensure_active_models(self._database, self._workshop, self._clock, on)
         log.info("encode", encoder=pair.encoder.version, scorer=pair.scorer.version)
         encode_new(self._database, pair.encoder, progress)
         return pair
@@ -254,7 +244,7 @@ class Nightly:
             slate, interests = self._made(conn, due, night)
         now = self._clock.now()
         composed = self._compose(slate, now) if slate.impressions else None
-        pass_by("composed")
+        crash_point("composed")
         message = None
         if composed is not None:
             message = composed.message
@@ -273,7 +263,7 @@ class Nightly:
                 return False
             store.interests.save(conn, due.subscriber.id, interests, now)
             night.tastes.keep(conn, due.subscriber.id, now)
-        pass_by("queued")
+        crash_point("queued")
         return composed is not None
 
     def _made(

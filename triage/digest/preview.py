@@ -10,9 +10,9 @@ from datetime import date, datetime, timedelta
 import numpy as np
 
 from triage import store
-from triage.domain.protocols import Clock, Encoder, Workshop
-from triage.domain.records import EventKind, Impression, Library, Subscriber, Vote
-from triage.ranking.serving.active_models import promoted
+from triage.domain.protocols import Clock, Encoder, ModelStore
+from triage.domain.records import EventKind, Impression, EncodedPapers, Subscriber, Vote
+from triage.ranking.serving.active_models import load_active_models
 from triage.ranking.serving.ranker import DigestRules, choose, load_pool, load_profile, rank
 from triage.store import Database
 
@@ -29,7 +29,7 @@ class _Today:
 
     on: date
     encoder: Encoder
-    pool: Library
+    pool: EncodedPapers
     at: datetime
 
 
@@ -40,7 +40,7 @@ class Previews:
     """
 
     def __init__(
-        self, database: Database, workshop: Workshop, clock: Clock, rules: DigestRules
+        self, database: Database, workshop: ModelStore, clock: Clock, rules: DigestRules
     ) -> None:
         self._database = database
         self._workshop = workshop
@@ -81,12 +81,12 @@ class Previews:
         now, kept = self._clock.now(), self._kept
         if kept is not None and timedelta(0) <= now - kept.at < FRESH_FOR:
             return kept
-        pair = promoted(self._database, self._workshop)
+        pair = load_active_models(self._database, self._workshop)
         with self._database.read() as conn:
             on = store.listing_days.newest(conn)
             if pair is None or on is None:
                 return None
             pool = load_pool(conn, pair.encoder, on, DAYS - 1)
-        newest = pool.taken(slice(max(len(pool) - MOST_PAPERS, 0), None))
+        newest = pool.rows(slice(max(len(pool) - MOST_PAPERS, 0), None))
         self._kept = _Today(on, pair.encoder, newest, now)
         return self._kept

@@ -35,7 +35,7 @@ POINTS = (
 _passed: dict[str, int] = {}
 
 
-def pass_by(point: str) -> None:
+def crash_point(point: str) -> None:
     """Kill this process if TRIAGE_KILL_AT is `point:n` and this is the n-th time it comes by."""
     wanted = os.environ.get("TRIAGE_KILL_AT")
     if wanted is None:

@@ -53,7 +53,7 @@ class Purpose(StrEnum):
     PAPER = "paper"
     CONFIRM = "confirm"
     LOGIN = "login"
-    PREFERENCES = "preferences"
+    FORM = "preferences"
     BOUNCE = "bounce"
     FEED = "feed"
 
@@ -64,7 +64,7 @@ LIFETIMES: dict[Purpose, timedelta | None] = {
     Purpose.PAPER: None,
     Purpose.CONFIRM: timedelta(days=7),
     Purpose.LOGIN: timedelta(minutes=15),
-    Purpose.PREFERENCES: timedelta(hours=1),
+    Purpose.FORM: timedelta(hours=1),
     Purpose.BOUNCE: None,
     Purpose.FEED: None,
 }
@@ -220,7 +220,7 @@ def _mac(key: bytes, signed: str) -> str:
 
 def _seal(keys: dict[Purpose, bytes], text: str) -> str:
     return _encode(
-        hmac.digest(keys[Purpose.PREFERENCES], f"form {text}".encode(), "sha256")[:_MAC_BYTES]
+        hmac.digest(keys[Purpose.FORM], f"form {text}".encode(), "sha256")[:_MAC_BYTES]
     )
 
 

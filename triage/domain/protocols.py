@@ -83,7 +83,7 @@ class Closed(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class NotYet:
+class MustWait:
     """A gate that is closed.
 
     Attributes:
@@ -104,7 +104,7 @@ class Outcome(StrEnum):
     FAILED = "no usable answer; a later one may be"
 
 
-class Turns(Protocol):
+class RequestLimiter(Protocol):
     """Whose turn it is at one gate, that is, to ask one server or one family of servers.
 
     A turn is one request. For everybody who comes to the gate together: one has the turn at a time;
@@ -113,14 +113,14 @@ class Turns(Protocol):
     a back-off is over, which grows with the failures in a row to one try an hour.
     """
 
-    def take(self) -> NotYet | None:
+    def acquire(self) -> MustWait | None:
         """Take the turn; if it cannot be taken now, say why and when to come again.
 
         Whoever has taken it makes one request at once, of two minutes at most, and calls `end`. One
         that dies before has its turn taken away, and the interval counts from then.
         """
 
-    def end(self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0) -> NotYet:
+    def release(self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0) -> MustWait:
         """Give the turn back, and return when the next one starts.
 
         Args:
@@ -207,7 +207,7 @@ class Mailer(Protocol):
         """Let go of connections; the next message opens what it needs."""
 
 
-class Workshop(Protocol):
+class ModelStore(Protocol):
     """Fits encoders and scorers, keeps them, and loads them again by their versions."""
 
     def fit_encoder(

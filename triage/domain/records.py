@@ -242,46 +242,46 @@ class Encodings:
     """Texts as vectors, one row a text, every row of unit length or all zero.
 
     Attributes:
-        dense: float32 (n, d), C order, what the words of the corpus tell of each other.
-        words: float32 CSR (n, v), the vocabulary's terms.
-        sense: float32 (n, s), C order, the same together with what a sentence encoder knows of the
+        latent: float32 (n, d), C order, what the words of the corpus tell of each other.
+        tfidf: float32 CSR (n, v), the vocabulary's terms.
+        semantic: float32 (n, s), C order, the same together with what a sentence encoder knows of the
             language; exact in half precision.
-        density: float32 (n,), in [0, 1], how near each is in `sense` to what is nearest to it.
-        past_sense: float32 (n, t), `sense` as earlier likes alone would have made it, see
+        hubness: float32 (n,), in [0, 1], how near each is in `sense` to what is nearest to it.
+        training_semantic: float32 (n, t), `sense` as earlier likes alone would have made it, see
             `ports.Encoder`; t is 0 where likes have made no part of it.
-        past_density: float32 (n,), likewise.
+        training_hubness: float32 (n,), likewise.
     """
 
-    dense: F32
-    words: csr_matrix
-    sense: F32
-    density: F32
-    past_sense: F32
-    past_density: F32
+    latent: F32
+    tfidf: csr_matrix
+    semantic: F32
+    hubness: F32
+    training_semantic: F32
+    training_hubness: F32
 
     def __len__(self) -> int:
-        return int(self.dense.shape[0])
+        return int(self.latent.shape[0])
 
-    def taken(self, rows: I64 | slice) -> Encodings:
+    def rows(self, rows: I64 | slice) -> Encodings:
         """Return the rows of these numbers, in their order."""
         return Encodings(
-            self.dense[rows],
-            self.words[rows],
-            self.sense[rows],
-            self.density[rows],
-            self.past_sense[rows],
-            self.past_density[rows],
+            self.latent[rows],
+            self.tfidf[rows],
+            self.semantic[rows],
+            self.hubness[rows],
+            self.training_semantic[rows],
+            self.training_hubness[rows],
         )
 
-    def past(self) -> Encodings:
+    def for_training(self) -> Encodings:
         """Return the same as earlier likes alone would have made it."""
-        if not self.past_sense.shape[1]:
+        if not self.training_semantic.shape[1]:
             return self
-        return replace(self, sense=self.past_sense, density=self.past_density)
+        return replace(self, semantic=self.training_semantic, hubness=self.training_hubness)
 
 
 @dataclass(frozen=True, slots=True)
-class Library:
+class EncodedPapers:
     """Papers with their encodings, row i of `encodings` being `papers[i]`."""
 
     papers: tuple[Paper, ...]
@@ -290,11 +290,11 @@ class Library:
     def __len__(self) -> int:
         return len(self.papers)
 
-    def taken(self, rows: I64 | slice) -> Library:
+    def rows(self, rows: I64 | slice) -> EncodedPapers:
         """Return the papers of these rows, in their order."""
         if isinstance(rows, slice):
-            return Library(self.papers[rows], self.encodings.taken(rows))
-        return Library(tuple(self.papers[row] for row in rows), self.encodings.taken(rows))
+            return EncodedPapers(self.papers[rows], self.encodings.rows(rows))
+        return EncodedPapers(tuple(self.papers[row] for row in rows), self.encodings.rows(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,21 +307,21 @@ class Background:
         encodings: row i is of the paper with id `paper_ids[i]`.
         everybody: float32 (v,), weights of the words that subscribers' likes have in common; all
             zero while there are too few.
-        apart: the cosine below which two papers are unrelated, see `interests.apartness`.
+        threshold: the cosine below which two papers are unrelated, see `interests.apartness`.
     """
 
     name: str
     paper_ids: I64
     encodings: Encodings
     everybody: F32
-    apart: float
+    threshold: float
 
     def __len__(self) -> int:
         return len(self.paper_ids)
 
 
 @dataclass(frozen=True, slots=True)
-class Taste:
+class UserModel:
     """What was learned of one reader: linear models and centres, of all likes and each interest's.
 
     An interest here is a group of likes that are near to each other; k of them, 0 without likes.
@@ -359,15 +359,15 @@ class Profile:
     """
 
     subscriber: Subscriber
-    liked: Library
+    liked: EncodedPapers
     liked_at: tuple[datetime, ...]
-    disliked: Library
+    disliked: EncodedPapers
     disliked_at: tuple[datetime, ...]
     phrases: tuple[str, ...]
     interests: Encodings
     less_of: tuple[Reason | None, ...] = ()
     interests_before: tuple[Interest, ...] = ()
-    taste: Taste | None = None
+    taste: UserModel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -481,7 +481,7 @@ class OutgoingMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SentEntry:
     """A message that its receiver has taken.
 
     `subscriber` is the public id; together with `on` and `kind` it names the digest, which has

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
-from triage.domain.protocols import Closed, NotYet, Outcome
+from triage.domain.protocols import Closed, MustWait, Outcome
 
 LONGEST_TURN: Final = timedelta(minutes=2)
 """What a request with everything around it cannot outlast: after it the turn is another's."""
@@ -64,7 +64,7 @@ class Standing:
 
 def take(
     standing: Standing, rules: Rules, owner: str, now: datetime, is_gone: Callable[[str], bool]
-) -> tuple[Standing, NotYet | None]:
+) -> tuple[Standing, MustWait | None]:
     """Give `owner` the turn, or say why not; both change how the gate stands.
 
     Args:
@@ -78,13 +78,13 @@ def take(
         standing = replace(standing, not_before=now + rules.interval)
     if standing.owner:
         if standing.owner != owner and _runs(standing.until, now) and not is_gone(standing.owner):
-            return standing, NotYet(Closed.BUSY, now + _poll(rules))
+            return standing, MustWait(Closed.BUSY, now + _poll(rules))
         # Twice the distance: a server may notice a little later than we that a process died.
         free_at = _later(standing.not_before, now + 2 * rules.interval)
         standing = replace(standing, owner="", until=None, not_before=free_at)
     if standing.n_asked >= rules.daily_requests:
         midnight = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
-        return standing, NotYet(Closed.SPENT, midnight, standing.n_asked)
+        return standing, MustWait(Closed.SPENT, midnight, standing.n_asked)
     if standing.not_before is not None and standing.not_before > now:
         return standing, _not_yet(standing, standing.not_before)
     return replace(
@@ -100,7 +100,7 @@ def end(
     outcome: Outcome,
     asked_s: float | None = None,
     stretch: float = 1.0,
-) -> tuple[Standing, NotYet]:
+) -> tuple[Standing, MustWait]:
     """Take the turn back from `owner`; the other arguments are those of `Turns.end`.
 
     What it learned counts even where it had lost its turn to another one, who keeps it.
@@ -140,6 +140,6 @@ def _later(one: datetime | None, other: datetime) -> datetime:
     return other if one is None else max(one, other)
 
 
-def _not_yet(standing: Standing, until: datetime) -> NotYet:
+def _not_yet(standing: Standing, until: datetime) -> MustWait:
     why = Closed.FAILING if standing.failures >= MOST_FAILURES else Closed.SPACED
-    return NotYet(why, until, standing.failures)
+    return MustWait(why, until, standing.failures)

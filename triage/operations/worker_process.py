@@ -26,7 +26,7 @@ Given = TypeVarTuple("Given")
 POLITENESS = 10
 
 
-def apart(work: Callable[[*Given], str], *args: *Given) -> str:
+def run_in_process(work: Callable[[*Given], str], *args: *Given) -> str:
     """Return what `work` returns. It and what it is given must be such as can be pickled.
 
     Raises:

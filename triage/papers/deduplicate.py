@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from triage import store
 from triage.domain.protocols import Clock
 from triage.errors import NotFound
-from triage.papers.merge_records import composed
-from triage.papers.record_matching import Traits, share_of_runs, title_mark, why_one
+from triage.papers.merge_records import merge_records
+from triage.papers.record_matching import RecordTraits, share_of_runs, title_mark, match_reason
 from triage.store import Database
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class _Groups:
         store.works.save(self._conn, changes)
 
 
-def link(
+def link_works(
     conn: Connection, fresh: Collection[int], told: Mapping[tuple[int, int], str] | None = None
 ) -> set[int]:
     """Find what the rows with fresh records are one work with, and store it.
@@ -104,7 +104,7 @@ def link(
     }
     before = {row: frozenset(groups.of(row)) for row in groups.rows()}
     records = store.works.records(conn, set(chain.from_iterable(pairs)))
-    traits = {row: [Traits(each.paper) for each in several] for row, several in records.items()}
+    traits = {row: [RecordTraits(each.paper) for each in several] for row, several in records.items()}
     named = sorted(pair for pair in pairs if bare.isdisjoint(pair))
     for one, other in named:
         if groups.of(one) is not groups.of(other):
@@ -119,7 +119,7 @@ def link(
 
 
 def _move_to_likeliest(
-    groups: _Groups, row: int, others: Sequence[int], traits: Mapping[int, Sequence[Traits]]
+    groups: _Groups, row: int, others: Sequence[int], traits: Mapping[int, Sequence[RecordTraits]]
 ) -> None:
     """Let a row without an id join the work that it is likest to, if it is like any."""
     # The same title comes first, then the likest abstract; the id decides what is left.
@@ -137,12 +137,12 @@ def _move_to_likeliest(
             groups.join(host, row, why)
 
 
-def _why(some: Sequence[Traits], others: Sequence[Traits], known_as: str) -> str:
+def _why(some: Sequence[RecordTraits], others: Sequence[RecordTraits], known_as: str) -> str:
     for one, other in product(some, others):
         # Records that share no mark are not compared, whichever rows they stand in: what is one
         # work may not depend on what else is known of a row by then.
-        if known_as or not one.marks.isdisjoint(other.marks):
-            why = why_one(one, other, known_as)
+        if known_as or not one.blocking_keys.isdisjoint(other.blocking_keys):
+            why = match_reason(one, other, known_as)
             if why:
                 return why
     return ""
@@ -165,7 +165,7 @@ def refresh(conn: Connection, rows: Collection[int], now: datetime, *, anew: boo
     rewritten: set[int] = set()
     for group in groups:
         said = [each.paper for row in group for each in records[row]]
-        columns = composed(said)
+        columns = merge_records(said)
         if not anew:
             _keep_learned(columns, [stored[row] for row in group - bare])
         for row in group:

@@ -137,7 +137,7 @@ def _store(conn: Connection, learned: Iterable[Enrichment], now: datetime) -> in
         for key, id in ids
         if known.get(key, id) != id
     }
-    deduplicate.refresh(conn, deduplicate.link(conn, (), told), now)
+    deduplicate.refresh(conn, deduplicate.link_works(conn, (), told), now)
     return len(new_to)
 
 

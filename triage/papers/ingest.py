@@ -26,8 +26,8 @@ from triage.domain.protocols import Clock, Progress, Source, silent
 from triage.domain.source_records import Batch, FetchedPaper, Rejected
 from triage.errors import DatabaseError, SourceError
 from triage.papers import deduplicate
-from triage.papers.merge_records import composed
-from triage.papers.record_matching import Traits, title_mark
+from triage.papers.merge_records import merge_records
+from triage.papers.record_matching import RecordTraits, title_mark
 from triage.store import Database
 from triage.store.papers import Key
 from triage.store.works import StoredRecord
@@ -143,7 +143,7 @@ def _store_papers(
     now: datetime,
 ) -> IngestReport:
     """Store records and count of how many works they are the first, and how many are known."""
-    homes = _Homes(conn, fetched)
+    homes = _RecordRows(conn, fetched)
     fetched = [
         paper
         for paper in fetched
@@ -158,12 +158,12 @@ def _store_papers(
 
     pairs = [(homes.row(paper), paper) for paper in fetched]
     fresh = _keep_records(conn, origin, pairs, {row for row, _ in pairs} - set(new), now)
-    marks = {(mark, row) for row, paper in fresh for mark in Traits(paper).marks}
+    marks = {(mark, row) for row, paper in fresh for mark in RecordTraits(paper).blocking_keys}
     store.works.add_marks(conn, sorted(marks))
     store.papers.add_ids(conn, [(key, row) for row, paper in fresh for key in _keys(paper)])
     store.works.take_over(conn, homes.moved)
     rows = {row for row, _ in fresh}
-    regrouped = deduplicate.link(conn, rows, told)
+    regrouped = deduplicate.link_works(conn, rows, told)
     # What was said once of a new paper stands in its row already.
     n_said = Counter(row for row, _ in pairs)
     once = {row for row in new if n_said[row] == 1}
@@ -214,7 +214,7 @@ def _keys(paper: FetchedPaper) -> list[Key]:
     return keys if paper.doi is None else [*keys, ("doi", paper.doi)]
 
 
-class _Homes:
+class _RecordRows:
     """Says in which row each record of a batch has its place: that of its id, or of its title.
 
     Attributes:
@@ -259,7 +259,7 @@ class _Homes:
 
 def _columns(paper: FetchedPaper, now: datetime) -> dict[str, Any]:
     assert paper.listed_on is not None  # noqa: S101 - sources give every paper a day
-    columns = composed([paper])
+    columns = merge_records([paper])
     withdrawn_at = now if columns.pop("withdrawn") else None
     return columns | {"withdrawn_at": withdrawn_at, "first_seen_at": now, "updated_at": now}
 

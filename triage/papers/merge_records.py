@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from triage.domain.paper_ids import title_key
 from triage.domain.source_records import FetchedPaper
-from triage.papers.record_matching import Traits, alike
+from triage.papers.record_matching import RecordTraits, alike
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ _RANK_OF_OTHERS: Final = 3
 _KEPT: Final = 0.7
 
 
-def composed(records: Sequence[FetchedPaper]) -> dict[str, Any]:
+def merge_records(records: Sequence[FetchedPaper]) -> dict[str, Any]:
     """Return what is known of a work, by column of `papers`.
 
     The newest version in the foremost archive gives text and ids; others fill its gaps. Categories
@@ -101,7 +101,7 @@ def _revised_on(versions: Sequence[FetchedPaper]) -> date | None:
         return None
     numbers = sorted(spoken)
     for before, number in zip(numbers[-2::-1], numbers[:0:-1], strict=True):
-        old, new = Traits(spoken[before]), Traits(spoken[number])
+        old, new = RecordTraits(spoken[before]), RecordTraits(spoken[number])
         n = max(len(old.runs), len(new.runs))
         kept = len(old.runs & new.runs) / n if n else 1.0
         if min(kept, alike(old.letters, new.letters)) < _KEPT:

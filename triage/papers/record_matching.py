@@ -57,7 +57,7 @@ _FEWEST_RUNS: Final = 10
 _YEARS_APART: Final = 3 * 365
 
 
-class Traits:
+class RecordTraits:
     """What of a record is compared; everything is made once, when it is first asked for."""
 
     def __init__(self, paper: FetchedPaper) -> None:
@@ -133,7 +133,7 @@ class Traits:
         return found[0].casefold() if found else ""
 
     @cached_property
-    def marks(self) -> frozenset[str]:
+    def blocking_keys(self) -> frozenset[str]:
         """What records of one work share, one of them at least, even when edited.
 
         Those are its ids, its title, and an author's name with a word of the title: of the author
@@ -159,7 +159,7 @@ def title_mark(title: str) -> str:
     return f"={title_key(title) or title}"[:_MARK_CHARS]
 
 
-def why_one(one: Traits, other: Traits, known_as: str = "") -> str:
+def match_reason(one: RecordTraits, other: RecordTraits, known_as: str = "") -> str:
     """Say in words why two records are of one work; empty if they are not.
 
     Two ids of one archive are two works, however alike: it knows its papers, and whoever puts one
@@ -184,7 +184,7 @@ def why_one(one: Traits, other: Traits, known_as: str = "") -> str:
     return "" if one.archive == other.archive else _why_alike(one, other, agree)
 
 
-def _contradict(one: Traits, other: Traits, agree: bool | None) -> bool:
+def _contradict(one: RecordTraits, other: RecordTraits, agree: bool | None) -> bool:
     """Tell whether an id that two records share cannot be that of one work.
 
     A volume's DOI may stand at each of its papers, and that of one part at another part.
@@ -196,7 +196,7 @@ def _contradict(one: Traits, other: Traits, agree: bool | None) -> bool:
     return one.numbers != other.numbers and 0 <= share_of_runs(one, other) < _LIKE_TITLE_ABSTRACT
 
 
-def _why_alike(one: Traits, other: Traits, agree: bool | None) -> str:
+def _why_alike(one: RecordTraits, other: RecordTraits, agree: bool | None) -> str:
     abstracts = share_of_runs(one, other)
     if _are_two_parts(one, other, abstracts):
         return ""
@@ -205,7 +205,7 @@ def _why_alike(one: Traits, other: Traits, agree: bool | None) -> str:
     return _why_with_two_titles(one, other, abstracts) if agree else ""
 
 
-def _are_two_parts(one: Traits, other: Traits, abstracts: float) -> bool:
+def _are_two_parts(one: RecordTraits, other: RecordTraits, abstracts: float) -> bool:
     """Tell whether the numbers in two titles are those of two parts of a series."""
     lost, gained = one.numbers - other.numbers, other.numbers - one.numbers
     if lost and gained:
@@ -214,14 +214,14 @@ def _are_two_parts(one: Traits, other: Traits, abstracts: float) -> bool:
     return bool(lost or gained) and unlike
 
 
-def _why_with_one_title(one: Traits, other: Traits, agree: bool | None, abstracts: float) -> str:
+def _why_with_one_title(one: RecordTraits, other: RecordTraits, agree: bool | None, abstracts: float) -> str:
     if abstracts < 0:
         return "title and authors are the same" if agree and _near_in_time(one, other) else ""
     enough = _SAME_TITLE_ABSTRACT if agree else _OTHER_TITLE_ABSTRACT
     return "title, authors and abstract are the same" if abstracts >= enough else ""
 
 
-def _why_with_two_titles(one: Traits, other: Traits, abstracts: float) -> str:
+def _why_with_two_titles(one: RecordTraits, other: RecordTraits, abstracts: float) -> str:
     letters = alike(one.letters, other.letters)
     likest = max(letters, _part(one, other))
     if likest >= _LIKE_TITLE and abstracts >= _LIKE_TITLE_ABSTRACT:
@@ -235,7 +235,7 @@ def _why_with_two_titles(one: Traits, other: Traits, abstracts: float) -> str:
     return ""
 
 
-def share_of_runs(one: Traits, other: Traits) -> float:
+def share_of_runs(one: RecordTraits, other: RecordTraits) -> float:
     """Return how much of the shorter abstract stands in the other one; -1 if one has hardly any."""
     n = min(len(one.runs), len(other.runs))
     return len(one.runs & other.runs) / n if n >= _FEWEST_RUNS else -1.0
@@ -247,21 +247,21 @@ def alike(one: Counter[str], other: Counter[str]) -> float:
     return 2 * (one & other).total() / total if total else 0.0
 
 
-def _part(one: Traits, other: Traits) -> float:
+def _part(one: RecordTraits, other: RecordTraits) -> float:
     """Return how alike titles are when one of them has lost what follows its colon."""
     return max(alike(one.head, other.letters), alike(one.letters, other.head))
 
 
-def _cut_short(one: Traits, other: Traits) -> bool:
+def _cut_short(one: RecordTraits, other: RecordTraits) -> bool:
     return one.letters != other.letters and _part(one, other) == 1.0
 
 
-def _near_in_time(one: Traits, other: Traits) -> bool:
+def _near_in_time(one: RecordTraits, other: RecordTraits) -> bool:
     first, second = one.paper.listed_on, other.paper.listed_on
     return not (first and second) or abs((first - second).days) <= _YEARS_APART
 
 
-def _authors_agree(one: Traits, other: Traits) -> bool | None:
+def _authors_agree(one: RecordTraits, other: RecordTraits) -> bool | None:
     """Tell whether two lists of authors can be of one work; None if one of them is empty."""
     fewer, more = sorted((len(one.names), len(other.names)))
     if fewer == 0:
@@ -275,7 +275,7 @@ def _authors_agree(one: Traits, other: Traits) -> bool | None:
     return _n_common(one, other) >= _AUTHORS_AGREE * fewer
 
 
-def _n_common(one: Traits, other: Traits) -> int:
+def _n_common(one: RecordTraits, other: RecordTraits) -> int:
     """Return how many authors of two records can be paired, each with one of the other record.
 
     Equal names are paired first. Of the rest, one without a first letter pairs with any other of

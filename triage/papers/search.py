@@ -27,7 +27,7 @@ import numpy as np
 from triage import store
 from triage.domain.chunks import chunks
 from triage.domain.paper_ids import identify
-from triage.domain.protocols import Encoder, Workshop
+from triage.domain.protocols import Encoder, ModelStore
 from triage.domain.records import F32, I64, Paper
 from triage.domain.search_query import LONGEST, Query, Term, parse, words_of
 from triage.errors import ModelError, NotFound
@@ -75,7 +75,7 @@ class Search:
         workshop: has the encoder; without one, words alone answer.
     """
 
-    def __init__(self, database: Database, workshop: Workshop | None = None) -> None:
+    def __init__(self, database: Database, workshop: ModelStore | None = None) -> None:
         self._database = database
         self._workshop = workshop
         self._reading = Lock()
@@ -131,10 +131,10 @@ class Search:
             else:
                 encoded = encoder.encode(texts)
                 several = [
-                    tuple(map(words_of, encoder.terms(encoded.words[row], _TERMS_OF_A_PAPER)))
+                    tuple(map(words_of, encoder.terms(encoded.tfidf[row], _TERMS_OF_A_PAPER)))
                     for row in range(len(texts))
                 ]
-                vector = encoded.sense.mean(axis=0)
+                vector = encoded.semantic.mean(axis=0)
                 near = nearest.find(vector, n, _among(conn, Wanted(), filters))
             terms = list(dict.fromkeys(term for found in several for term in found))
             said = _saying_some(conn, self._counts(conn, terms), Wanted(), filters, n)
@@ -147,7 +147,7 @@ class Search:
         encoder, nearest = self._meaning(conn)
         if encoder is None:
             return [said]
-        vector = encoder.encode([query.text]).sense[0]
+        vector = encoder.encode([query.text]).semantic[0]
         must = Wanted(required=query.required, excluded=query.excluded)
         among = _among(conn, must, filters)
         near = nearest.find(vector, n, among)

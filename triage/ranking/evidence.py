@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from triage.domain.author_names import author_key
-from triage.domain.records import F32, F64, Bools, Library, Paper, Profile, ReasonKind
+from triage.domain.records import F32, F64, Bools, EncodedPapers, Paper, Profile, ReasonKind
 from triage.ranking.features import keywords_in
 from triage.ranking.interest_clusters import LESS_DAYS, Interests
 
@@ -30,7 +30,7 @@ MAX_LIKES = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Grounds:
+class Evidence:
     """One paper before one reader: what could be pointed at.
 
     Attributes:
@@ -47,8 +47,8 @@ class Grounds:
         liked = self.profile.liked
         if not len(liked):
             return None
-        closeness = liked.encodings.dense @ self.dense
-        closeness = closeness + (liked.encodings.words @ self.words.T).toarray()[:, 0]
+        closeness = liked.encodings.latent @ self.dense
+        closeness = closeness + (liked.encodings.tfidf @ self.words.T).toarray()[:, 0]
         if before is not None:
             late = np.array([at >= before for at in self.profile.liked_at])
             closeness[late] = 0
@@ -86,8 +86,8 @@ class Grounds:
         return keywords_in(self.profile.subscriber.include_keywords, self.paper.text)
 
 
-def damped(
-    scores: F64, profile: Profile, candidates: Library, interests: Interests, on: date
+def apply_less_like_this(
+    scores: F64, profile: Profile, candidates: EncodedPapers, interests: Interests, on: date
 ) -> F64:
     """Let papers count less that could be shown for what the reader wants less of.
 
@@ -116,12 +116,12 @@ def _shown_for_the_same(
     row: int,
     at: datetime,
     profile: Profile,
-    candidates: Library,
+    candidates: EncodedPapers,
     interests: Interests,
 ) -> Bools:
     disliked, vectors = profile.disliked, candidates.encodings
-    dense, words = disliked.encodings.dense[row], disliked.encodings.words[row]
-    case = Grounds(profile, disliked.papers[row], dense, words)
+    dense, words = disliked.encodings.latent[row], disliked.encodings.tfidf[row]
+    case = Evidence(profile, disliked.papers[row], dense, words)
     papers = candidates.papers
     nothing = np.zeros(len(papers), dtype=bool)
     if kind in (ReasonKind.LIKES, ReasonKind.WORDS):
@@ -129,17 +129,17 @@ def _shown_for_the_same(
         if like is None or like >= MAX_LIKES:
             return nothing
         liked = profile.liked.encodings
-        closeness = vectors.dense @ liked.dense[:MAX_LIKES].T
-        closeness += (vectors.words @ liked.words[:MAX_LIKES].T).toarray()
+        closeness = vectors.latent @ liked.latent[:MAX_LIKES].T
+        closeness += (vectors.tfidf @ liked.tfidf[:MAX_LIKES].T).toarray()
         return np.asarray((closeness.argmax(axis=1) == like) & (closeness[:, like] > 0))
     if kind is ReasonKind.INTEREST_CLUSTER:
         (whose,) = interests.nearest(dense[None, :])
-        return np.asarray(interests.nearest(vectors.dense) == whose) if whose >= 0 else nothing
+        return np.asarray(interests.nearest(vectors.latent) == whose) if whose >= 0 else nothing
     if kind is ReasonKind.INTERESTS:
         phrase = case.phrase()
         if phrase is None:
             return nothing
-        closeness = _phrase_closeness(profile, vectors.dense, vectors.words)
+        closeness = _phrase_closeness(profile, vectors.latent, vectors.tfidf)
         return np.asarray((closeness.argmax(axis=1) == phrase) & (closeness[:, phrase] > 0))
     if kind in (ReasonKind.FOLLOWED_AUTHOR, ReasonKind.LIKED_AUTHOR):
         is_followed = kind is ReasonKind.FOLLOWED_AUTHOR
@@ -159,5 +159,5 @@ def _shown_for_the_same(
 
 def _phrase_closeness(profile: Profile, dense: F32, words: csr_matrix) -> F32:
     interests = profile.interests
-    shared = (words @ interests.words.T).toarray()
-    return np.asarray(2 * shared + dense @ interests.dense.T, dtype=np.float32)
+    shared = (words @ interests.tfidf.T).toarray()
+    return np.asarray(2 * shared + dense @ interests.latent.T, dtype=np.float32)

@@ -14,18 +14,8 @@ import numpy as np
 
 from triage.domain.paper_ids import source_name
 from triage.domain.protocols import Encoder
-from triage.domain.records import (
-    F32,
-    F64,
-    Library,
-    Paper,
-    Placement,
-    Policy,
-    Profile,
-    Reason,
-    ReasonKind,
-)
-from triage.ranking.evidence import Grounds
+from triage.domain.records import F32, F64, EncodedPapers, Paper, Placement, Policy, Profile, Reason, ReasonKind
+from triage.ranking.evidence import Evidence
 from triage.ranking.features import GROUPS
 from triage.ranking.interest_clusters import without_parts
 
@@ -40,7 +30,7 @@ TOLD_AS = {"taste": ReasonKind.WORDS}
 
 def reasons(
     profile: Profile,
-    candidates: Library,
+    candidates: EncodedPapers,
     placement: Placement,
     features_row: F32,
     contributions_row: F64,
@@ -95,13 +85,13 @@ class _Case:
     """One candidate before one subscriber, with a sentence for each group of features."""
 
     def __init__(
-        self, profile: Profile, candidates: Library, row: int, encoder: Encoder, interest: str
+        self, profile: Profile, candidates: EncodedPapers, row: int, encoder: Encoder, interest: str
     ) -> None:
         self.profile, self.encoder, self.interest = profile, encoder, interest
         self.paper = candidates.papers[row]
-        self.words = candidates.encodings.words[row]
-        dense = candidates.encodings.dense[row]
-        self.grounds = Grounds(profile, self.paper, dense, self.words)
+        self.words = candidates.encodings.tfidf[row]
+        dense = candidates.encodings.latent[row]
+        self.grounds = Evidence(profile, self.paper, dense, self.words)
         self.sayings: dict[ReasonKind, Callable[[], str]] = {
             ReasonKind.LIKES: self._nearest_like,
             ReasonKind.WORDS: self._shared_words,
@@ -124,7 +114,7 @@ class _Case:
         liked = self.profile.liked
         if not len(liked):
             return ""
-        total = np.asarray(liked.encodings.words.sum(axis=0)).ravel()
+        total = np.asarray(liked.encodings.tfidf.sum(axis=0)).ravel()
         shared = self.words.copy()
         shared.data = shared.data * total[shared.indices]
         shared.eliminate_zeros()
@@ -140,7 +130,7 @@ class _Case:
         best = self.grounds.phrase()
         if best is None:
             return ""
-        shared = (self.profile.interests.words[best] @ self.words.T).nnz > 0
+        shared = (self.profile.interests.tfidf[best] @ self.words.T).nnz > 0
         verb = "matches" if shared else "is near to"
         return f"{verb} “{short_title(self.profile.phrases[best])}” in your interests"
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from triage.domain.author_names import author_keys
-from triage.domain.records import F32, Encodings, Library, Paper, Profile, Taste
+from triage.domain.records import F32, Encodings, EncodedPapers, Paper, Profile, UserModel
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -121,7 +121,7 @@ def phrases(interests: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(kept))[:MAX_PHRASES]
 
 
-def feature_matrix(profile: Profile, candidates: Library, on: date) -> F32:
+def feature_matrix(profile: Profile, candidates: EncodedPapers, on: date) -> F32:
     """Describe every candidate to the scorer.
 
     Args:
@@ -141,25 +141,25 @@ def feature_matrix(profile: Profile, candidates: Library, on: date) -> F32:
         X[:, _COLUMNS[name]] = np.asarray(column, dtype=np.float32)
 
     vectors = candidates.encodings
-    liked = profile.liked.encodings.taken(slice(0, MAX_NEIGHBOURS))
+    liked = profile.liked.encodings.rows(slice(0, MAX_NEIGHBOURS))
     near = _near(profile, liked, vectors)
     _put_likes(liked, near, put)
     _put_dislikes(near, put)
     _put_interests(near, put)
     if profile.taste is not None:
-        _put_taste(profile.taste, near, vectors.words, put)
+        _put_taste(profile.taste, near, vectors.tfidf, put)
     _put_facts(profile, candidates.papers, on, put)
-    put("density", vectors.density)
+    put("density", vectors.hubness)
     put("n_likes_log1p", np.log1p(len(profile.liked)))
     put("n_phrases", len(profile.phrases))
     # Words that the encoder does not know ask for nothing, so they must not hide everything.
-    put("has_interests", float(profile.interests.words.nnz > 0))
+    put("has_interests", float(profile.interests.tfidf.nnz > 0))
     raw = [_COLUMNS[name] for name in IN_THE_DAY]
-    X[:, [_COLUMNS[f"{name}_z"] for name in IN_THE_DAY]] = standing(X[:, raw])
+    X[:, [_COLUMNS[f"{name}_z"] for name in IN_THE_DAY]] = z_scores(X[:, raw])
     return X
 
 
-def standing(columns: F32) -> F32:
+def z_scores(columns: F32) -> F32:
     """Return float32 (n, k): each column's distance from its mean, in standard deviations.
 
     A column that is the same everywhere gives zeros.
@@ -186,19 +186,19 @@ class _Near:
 
 def _near(profile: Profile, liked: Encodings, vectors: Encodings) -> _Near:
     """Compare every candidate with what is known, in one pass over each space."""
-    disliked = profile.disliked.encodings.taken(slice(0, MAX_NEIGHBOURS))
+    disliked = profile.disliked.encodings.rows(slice(0, MAX_NEIGHBOURS))
     wanted, taste = profile.interests, profile.taste
-    words = {"liked": liked.words, "disliked": disliked.words, "wanted": wanted.words}
-    dense = {"liked": liked.dense, "disliked": disliked.dense, "wanted": wanted.dense}
-    sense = {"liked": liked.sense, "wanted": wanted.sense}
+    words = {"liked": liked.tfidf, "disliked": disliked.tfidf, "wanted": wanted.tfidf}
+    dense = {"liked": liked.latent, "disliked": disliked.latent, "wanted": wanted.latent}
+    sense = {"liked": liked.semantic, "wanted": wanted.semantic}
     if taste is not None:
         words |= {"models": taste.words, "centres": taste.word_centres, "anchors": taste.anchors}
         dense |= {"centres": taste.dense_centres}
         sense |= {"models": taste.meaning, "centres": taste.sense_centres}
     return _Near(
-        _by_words(vectors.words, words),
-        _products(vectors.dense, dense),
-        _products(vectors.sense, sense),
+        _by_words(vectors.tfidf, words),
+        _products(vectors.latent, dense),
+        _products(vectors.semantic, sense),
     )
 
 
@@ -207,9 +207,9 @@ def _put_likes(liked: Encodings, near: _Near, put: Put) -> None:
         return
     weights = recency_weights(len(liked))
     for space, rows, cosines in (
-        ("words", liked.words, near.words["liked"]),
-        ("dense", liked.dense, near.dense["liked"]),
-        ("sense", liked.sense, near.sense["liked"]),
+        ("words", liked.tfidf, near.words["liked"]),
+        ("dense", liked.latent, near.dense["liked"]),
+        ("sense", liked.semantic, near.sense["liked"]),
     ):
         # A mean of many likes is short, which says nothing about a paper.
         length = max(float(np.linalg.norm(weights @ rows)), 1e-12)
@@ -232,7 +232,7 @@ def _put_interests(near: _Near, put: Put) -> None:
         put("interest_cover", near.words["cover"].max(axis=1))
 
 
-def _put_taste(taste: Taste, near: _Near, words: csr_matrix, put: Put) -> None:
+def _put_taste(taste: UserModel, near: _Near, words: csr_matrix, put: Put) -> None:
     logits = near.words["models"] + taste.intercepts
     meant = near.sense["models"]
     if len(taste.intercepts):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from triage.domain.protocols import Encoder
-from triage.domain.records import F32, F64, I32, I64, Interest, Library, Profile, ReasonKind
+from triage.domain.records import F32, F64, I32, I64, Interest, EncodedPapers, Profile, ReasonKind
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -67,7 +67,7 @@ class Interests:
         return np.where(near, best, -1).astype(np.int32)
 
 
-def find(profile: Profile, on: date, apart: float = USUAL_APARTNESS) -> Interests:
+def cluster_interests(profile: Profile, on: date, apart: float = USUAL_APARTNESS) -> Interests:
     """Find a reader's interests in their likes and words.
 
     An interest stays the same from day to day while it shares more likes with what it was than
@@ -83,7 +83,7 @@ def find(profile: Profile, on: date, apart: float = USUAL_APARTNESS) -> Interest
         No interests for a reader of whom nothing is known.
     """
     members: tuple[str | int, ...] = (*profile.phrases, *(p.id for p in profile.liked.papers))
-    dense = np.concatenate([profile.interests.dense, profile.liked.encodings.dense])
+    dense = np.concatenate([profile.interests.latent, profile.liked.encodings.latent])
     before = profile.interests_before
     resting = [each for each in before if each.rests(on) and len(_rows_of(members, each))]
     kept = [_rows_of(members, each) for each in resting]
@@ -116,7 +116,7 @@ def find(profile: Profile, on: date, apart: float = USUAL_APARTNESS) -> Interest
 
 
 def named(
-    interests: Interests, profile: Profile, candidates: Library, encoder: Encoder
+    interests: Interests, profile: Profile, candidates: EncodedPapers, encoder: Encoder
 ) -> tuple[Interest, ...]:
     """Return the interests with names: the reader's own words, else what their likes share.
 
@@ -131,17 +131,17 @@ def named(
             told.append(each)
         elif each.phrases:
             at = [profile.phrases.index(phrase) for phrase in each.phrases]
-            own = at[int(np.argmax(profile.interests.dense[at] @ centre))]
+            own = at[int(np.argmax(profile.interests.latent[at] @ centre))]
             told.append(replace(each, name=profile.phrases[own][:MAX_NAME]))
         else:
             if common is None:
-                common = _mean_row(candidates.encodings.words)
-            likes = profile.liked.encodings.words[[rows[id] for id in each.papers]]
+                common = _mean_row(candidates.encodings.tfidf)
+            likes = profile.liked.encodings.tfidf[[rows[id] for id in each.papers]]
             told.append(replace(each, name=_name(_mean_row(likes), common, encoder)))
     return tuple(told)
 
 
-def apartness(dense: F32) -> float:
+def similarity_threshold(dense: F32) -> float:
     """Return the cosine below which two papers have nothing particular to do with each other.
 
     One and a half times as far above the median cosine of two papers as the upper quartile lies,
@@ -190,7 +190,7 @@ def cluster(dense: F32, apart: float = USUAL_APARTNESS) -> I32:
 def _with_shares(profile: Profile, on: date, interests: Interests) -> Interests:
     """Turn sizes into shares, the largest interest first."""
     sizes = np.where([each.rests(on) for each in interests.known], 0, interests.shares)
-    whose = interests.nearest(profile.disliked.encodings.dense)
+    whose = interests.nearest(profile.disliked.encodings.latent)
     for reason, at, row in zip(profile.less_of, profile.disliked_at, whose, strict=False):
         counts = row >= 0 and (on - at.date()).days < LESS_DAYS
         if counts and reason and reason.kind is ReasonKind.INTEREST_CLUSTER:

@@ -26,7 +26,7 @@ from triage.errors import ModelError, NotEnoughFeedback
 from triage.ranking import model_files
 from triage.ranking.cold_start import ColdStartScorer, checked, sigmoid
 from triage.ranking.features import FEATURE_VERSION, FEATURES, IN_THE_DAY
-from triage.ranking.linear_scorer import Formula, fitted
+from triage.ranking.linear_scorer import Formula, fit_linear_scorer
 
 if TYPE_CHECKING:
     from lightgbm import Booster, Dataset
@@ -281,7 +281,7 @@ class _Log:
 
 def _begun(X: F32, relevance: I32, group_sizes: I64, weights: F32, seed: int) -> _Log:
     cold = ColdStartScorer()
-    learned = fitted(X, cold.margin, relevance, group_sizes.tolist(), weights, seed)
+    learned = fit_linear_scorer(X, cold.margin, relevance, group_sizes.tolist(), weights, seed)
     return _Log(X, relevance, group_sizes, weights, learned, _init(learned, X))
 
 

@@ -95,7 +95,7 @@ class Formula:
         return np.clip((X - self.mean) * stretch, -FARTHEST, FARTHEST)
 
 
-def fitted(
+def fit_linear_scorer(
     X: F32,
     fixed: Callable[[F32], F64],
     relevance: I32,

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from triage.domain.records import F32, F64, I64, Background, Encodings, Library, Profile, Taste
-from triage.ranking.features import cover, recency_weights, standing
-from triage.ranking.interest_clusters import apartness, cluster
+from triage.domain.records import F32, F64, I64, Background, Encodings, EncodedPapers, Profile, UserModel
+from triage.ranking.features import cover, recency_weights, z_scores
+from triage.ranking.interest_clusters import similarity_threshold, cluster
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix, csr_matrix
@@ -48,7 +48,7 @@ MOST_LIKES_EACH = 50
 MOST_LIKES_OF_ALL = 3_000
 
 
-def background(name: str, papers: Library, liked: csr_matrix) -> Background:
+def fit_background(name: str, papers: EncodedPapers, liked: csr_matrix) -> Background:
     """Gather the past that tastes stand out from.
 
     Args:
@@ -62,16 +62,16 @@ def background(name: str, papers: Library, liked: csr_matrix) -> Background:
         name=name,
         paper_ids=np.array([paper.id for paper in papers.papers], dtype=np.int64),
         encodings=vectors,
-        everybody=np.zeros(vectors.words.shape[1], dtype=np.float32),
-        apart=apartness(vectors.dense),
+        everybody=np.zeros(vectors.tfidf.shape[1], dtype=np.float32),
+        threshold=similarity_threshold(vectors.latent),
     )
     if not n or liked.shape[0] < FEWEST_LIKES_OF_ALL:
         return past
-    rest = vectors.words[_every(np.arange(n), N_OTHERS)].tocsc()
+    rest = vectors.tfidf[_every(np.arange(n), N_OTHERS)].tocsc()
     return replace(past, everybody=_fit(liked, rest, EVERYBODYS_STRENGTH)[0])
 
 
-def learn(profile: Profile, past: Background) -> Taste:
+def fit_user_model(profile: Profile, past: Background) -> UserModel:
     """Fit one reader's models against the past.
 
     Args:
@@ -83,30 +83,30 @@ def learn(profile: Profile, past: Background) -> Taste:
     """
     liked = profile.liked.encodings
     others = _others(profile, past)
-    if not len(others) or not (len(liked) or profile.interests.words.nnz):
+    if not len(others) or not (len(liked) or profile.interests.tfidf.nnz):
         return nothing(past)
     near = _neighbours(profile, past, others)
-    rest = past.encodings.taken(_every(others, N_OTHERS))
-    others_words = rest.words.tocsc()
-    all_likes = helped = close = _fit(liked.words, others_words, STRENGTH)
+    rest = past.encodings.rows(_every(others, N_OTHERS))
+    others_words = rest.tfidf.tocsc()
+    all_likes = helped = close = _fit(liked.tfidf, others_words, STRENGTH)
     if near and len(liked) < FEW_LIKES:
-        neighbours = past.encodings.words[np.unique(np.concatenate(near))]
-        helped = _fit(_stacked(liked.words, neighbours), others_words, STRENGTH)
+        neighbours = past.encodings.tfidf[np.unique(np.concatenate(near))]
+        helped = _fit(_stacked(liked.tfidf, neighbours), others_words, STRENGTH)
     if len(liked):
-        nearest = others[np.argsort(-(past.encodings.words[others] @ all_likes[0]), kind="stable")]
+        nearest = others[np.argsort(-(past.encodings.tfidf[others] @ all_likes[0]), kind="stable")]
         rivals = np.union1d(nearest[:NEAR_OTHERS], _every(others, N_OTHERS_IN_MEANING))
-        close = _fit(liked.words, past.encodings.words[rivals].tocsc(), STRENGTH)
-    interests = [liked.taken(group) for group in _interests(liked.dense, past.apart)]
+        close = _fit(liked.tfidf, past.encodings.tfidf[rivals].tocsc(), STRENGTH)
+    interests = [liked.rows(group) for group in _interests(liked.latent, past.threshold)]
     models = [all_likes, helped, close]
-    meanings = [_fit_meaning(liked.sense, rest.sense)]
+    meanings = [_fit_meaning(liked.semantic, rest.semantic)]
     for own in interests:
         is_all = len(own) == len(liked)
-        models.append(all_likes if is_all else _fit(own.words, others_words, STRENGTH))
-        meanings.append(meanings[0] if is_all else _fit_meaning(own.sense, rest.sense))
+        models.append(all_likes if is_all else _fit(own.tfidf, others_words, STRENGTH))
+        meanings.append(meanings[0] if is_all else _fit_meaning(own.semantic, rest.semantic))
     return _taste(past, models, meanings, interests, near)
 
 
-def nothing(past: Background) -> Taste:
+def nothing(past: Background) -> UserModel:
     """Return the taste of a reader of whom nothing is known."""
     return _taste(past, [], [], [], [])
 
@@ -117,18 +117,18 @@ def _taste(
     meanings: Sequence[F32],
     interests: Sequence[Encodings],
     near: Sequence[I64],
-) -> Taste:
+) -> UserModel:
     vectors = past.encodings
     words = np.array([weights for weights, _ in models], dtype=np.float32)
     meaning = np.array(meanings, dtype=np.float32)
-    return Taste(
-        words=_sparse(words.reshape(len(models), vectors.words.shape[1])),
+    return UserModel(
+        words=_sparse(words.reshape(len(models), vectors.tfidf.shape[1])),
         intercepts=np.array([intercept for _, intercept in models], dtype=np.float32),
-        meaning=meaning.reshape(len(meanings), vectors.sense.shape[1]),
-        word_centres=_sparse(_centres([each.words for each in interests], vectors.words)),
-        dense_centres=_centres([each.dense for each in interests], vectors.dense),
-        sense_centres=_centres([each.sense for each in interests], vectors.sense),
-        anchors=_sparse(_centres([vectors.words[rows] for rows in near], vectors.words)),
+        meaning=meaning.reshape(len(meanings), vectors.semantic.shape[1]),
+        word_centres=_sparse(_centres([each.tfidf for each in interests], vectors.tfidf)),
+        dense_centres=_centres([each.latent for each in interests], vectors.latent),
+        sense_centres=_centres([each.semantic for each in interests], vectors.semantic),
+        anchors=_sparse(_centres([vectors.tfidf[rows] for rows in near], vectors.tfidf)),
         everybody=past.everybody,
     )
 
@@ -150,17 +150,17 @@ def _neighbours(profile: Profile, past: Background, others: I64) -> list[I64]:
     closeness: F32 = np.zeros((len(past), 1), dtype=np.float32)
     if len(liked):
         weights = recency_weights(len(liked))
-        by_words = vectors.words @ (weights @ liked.words)
-        by_dense = vectors.dense @ (weights @ liked.dense)
-        closeness = standing(np.stack([by_words, by_dense], axis=1)).sum(axis=1, keepdims=True)
-    known = np.flatnonzero(np.diff(wanted.words.indptr))
+        by_words = vectors.tfidf @ (weights @ liked.tfidf)
+        by_dense = vectors.latent @ (weights @ liked.latent)
+        closeness = z_scores(np.stack([by_words, by_dense], axis=1)).sum(axis=1, keepdims=True)
+    known = np.flatnonzero(np.diff(wanted.tfidf.indptr))
     if len(known):
-        phrases = wanted.taken(known)
+        phrases = wanted.rows(known)
         closeness = (
             closeness
-            + standing(np.asarray((vectors.words @ phrases.words.T).toarray(), dtype=np.float32))
-            + standing(cover(vectors.words, phrases.words))
-            + standing(vectors.dense @ phrases.dense.T)
+            + z_scores(np.asarray((vectors.tfidf @ phrases.tfidf.T).toarray(), dtype=np.float32))
+            + z_scores(cover(vectors.tfidf, phrases.tfidf))
+            + z_scores(vectors.latent @ phrases.latent.T)
         )
     elif not len(liked) or len(liked) >= FEW_LIKES:
         return []

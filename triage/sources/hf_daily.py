@@ -21,7 +21,7 @@ from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
 from triage.sources.enrichers.publication import count
-from triage.sources.http.client import Answer, Gate
+from triage.sources.http.client import Answer, PoliteClient
 from triage.sources.text import json as bounded_json
 from triage.sources.text.cleaning import normalise, reject
 
@@ -49,7 +49,7 @@ class HuggingFaceDaily:
     name = "hf_daily"
 
     def __init__(
-        self, gate: Gate, url: str, on: date, since: date | None = None, trending: bool = True
+        self, gate: PoliteClient, url: str, on: date, since: date | None = None, trending: bool = True
     ) -> None:
         self._gate = gate
         self._url = url

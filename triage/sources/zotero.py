@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from triage.errors import SourceError
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 from triage.sources.text.json import loads
 
 URL: Final = "https://api.zotero.org"
@@ -34,7 +34,7 @@ class Zotero:
         SourceError: the key is none.
     """
 
-    def __init__(self, gate: Gate, key: str, url: str = URL) -> None:
+    def __init__(self, gate: PoliteClient, key: str, url: str = URL) -> None:
         if _KEY.fullmatch(key) is None:
             raise SourceError(
                 "this is no key of Zotero's: make one at https://www.zotero.org/settings/keys"

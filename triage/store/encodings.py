@@ -23,7 +23,7 @@ def missing(conn: Connection, encoder_version: str) -> list[int]:
 
 def save(conn: Connection, encoder_version: str, ids: Sequence[int], encoded: Encodings) -> None:
     """Keep row i of `encoded` for paper `ids[i]`."""
-    words = encoded.words
+    words = encoded.tfidf
     rows = []
     for i, id in enumerate(ids):
         start, end = words.indptr[i], words.indptr[i + 1]
@@ -31,13 +31,13 @@ def save(conn: Connection, encoder_version: str, ids: Sequence[int], encoded: En
             {
                 "encoder_version": encoder_version,
                 "paper_id": id,
-                "latent": encoded.dense[i].astype("<f4").tobytes(),
-                "semantic": encoded.sense[i].astype("<f2").tobytes(),
+                "latent": encoded.latent[i].astype("<f4").tobytes(),
+                "semantic": encoded.semantic[i].astype("<f2").tobytes(),
                 "tfidf_ids": words.indices[start:end].astype("<i4").tobytes(),
                 "tfidf_weights": words.data[start:end].astype("<f4").tobytes(),
-                "hubness": float(encoded.density[i]),
-                "training_semantic": encoded.past_sense[i].astype("<f2").tobytes(),
-                "training_hubness": float(encoded.past_density[i]),
+                "hubness": float(encoded.hubness[i]),
+                "training_semantic": encoded.training_semantic[i].astype("<f2").tobytes(),
+                "training_hubness": float(encoded.training_hubness[i]),
             }
         )
     insert_missing(conn, encodings, rows)
@@ -76,12 +76,12 @@ def load(
     indptr = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int32)
     content = (numbers("tfidf_weights", "<f4"), numbers("tfidf_ids", "<i4"), indptr)
     return order, Encodings(
-        dense=vectors("latent", "<f4", like.dense.shape[1]),
-        words=csr_matrix(content, shape=(len(rows), like.words.shape[1])),
-        sense=vectors("semantic", "<f2", like.sense.shape[1]),
-        density=np.array([row.hubness for row in rows], dtype=np.float32),
-        past_sense=vectors("training_semantic", "<f2", like.past_sense.shape[1]),
-        past_density=np.array([row.training_hubness for row in rows], dtype=np.float32),
+        latent=vectors("latent", "<f4", like.latent.shape[1]),
+        tfidf=csr_matrix(content, shape=(len(rows), like.tfidf.shape[1])),
+        semantic=vectors("semantic", "<f2", like.semantic.shape[1]),
+        hubness=np.array([row.hubness for row in rows], dtype=np.float32),
+        training_semantic=vectors("training_semantic", "<f2", like.training_semantic.shape[1]),
+        training_hubness=np.array([row.training_hubness for row in rows], dtype=np.float32),
     )
 
 

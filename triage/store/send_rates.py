@@ -21,7 +21,7 @@ def save(conn: Connection, name: str, tokens: float, at: datetime) -> None:
     upsert(conn, send_rates, ["name"], {"name": name, "tokens": tokens, "at": at})
 
 
-def begun(conn: Connection, name: str, now: datetime) -> datetime:
+def first_used_or_now(conn: Connection, name: str, now: datetime) -> datetime:
     """Return when a name was first asked for; that is now, if it never was."""
     insert_missing(conn, send_rates, [{"name": name, "tokens": 0.0, "at": now}])
     at: datetime = conn.execute(

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from triage.domain.records import MessageState, Sent
+from triage.domain.records import MessageState, SentEntry
 from triage.store import attempts, jobs, messages
 from triage.store.engine.upsert import upsert
 from triage.store.messages import StoredMessage
@@ -39,7 +39,7 @@ def adopt(conn: Connection, name: str, generation: str, at: datetime) -> None:
     upsert(conn, sent_logs, ["name"], {"name": name, "generation": generation, "begun_at": at})
 
 
-def states(conn: Connection, sent: Sequence[Sent]) -> dict[Key, MessageState | None]:
+def states(conn: Connection, sent: Sequence[SentEntry]) -> dict[Key, MessageState | None]:
     """Return in which state the database has digests, None for one that it does not have.
 
     Digests of subscribers that it does not know are left out: nothing is made or sent for them.
@@ -83,7 +83,7 @@ def find(conn: Connection, key: Key) -> StoredMessage | None:
     return found
 
 
-def mark_sent(conn: Connection, message: StoredMessage, sent: Sent, reply: str) -> None:
+def mark_sent(conn: Connection, message: StoredMessage, sent: SentEntry, reply: str) -> None:
     """Lead a message that waits, or is under way, to the state in which it has been sent."""
     if message.state is MessageState.SENT:
         return
@@ -104,7 +104,7 @@ def mark_sent(conn: Connection, message: StoredMessage, sent: Sent, reply: str) 
 
 
 def leave_tombstone(
-    conn: Connection, sent: Sent, state: MessageState, reply: str, reason: str = ""
+    conn: Connection, sent: SentEntry, state: MessageState, reply: str, reason: str = ""
 ) -> None:
     """Store an empty digest in the place of one, so that it is not made again.
 
@@ -142,7 +142,7 @@ def leave_tombstone(
         mark_sent(conn, message, sent, reply)
 
 
-def unjournalled(conn: Connection, ids: Collection[str], since: datetime) -> list[Sent]:
+def unjournalled(conn: Connection, ids: Collection[str], since: datetime) -> list[SentEntry]:
     """Return what was sent since then and is none of the Message-IDs given."""
     query = (
         select(
@@ -155,4 +155,4 @@ def unjournalled(conn: Connection, ids: Collection[str], since: datetime) -> lis
         .join(subscribers, subscribers.c.id == messages_table.c.subscriber_id)
         .where(messages_table.c.state == MessageState.SENT, messages_table.c.sent_at >= since)
     )
-    return [Sent(*row) for row in conn.execute(query) if row.message_id not in ids]
+    return [SentEntry(*row) for row in conn.execute(query) if row.message_id not in ids]

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from triage import store
 from triage.domain import request_limits
-from triage.domain.protocols import Clock, NotYet, Outcome
+from triage.domain.protocols import Clock, MustWait, Outcome
 from triage.store import Database
 
 
-class Turnstile:
+class SharedRequestLimiter:
     """`Turns` at one gate, kept in the database.
 
     Processes on several machines need clocks that agree; those of one machine have one. Times are
@@ -40,7 +40,7 @@ class Turnstile:
         self._owner = owner
         self._is_gone = is_gone
 
-    def take(self) -> NotYet | None:
+    def acquire(self) -> MustWait | None:
         # Most who come must wait: they ask without holding up whoever writes.
         with self._database.read() as conn:
             standing, not_yet = self._decide(before := store.request_limits.load(conn, self._name))
@@ -53,12 +53,12 @@ class Turnstile:
 
     def _decide(
         self, standing: request_limits.Standing
-    ) -> tuple[request_limits.Standing, NotYet | None]:
+    ) -> tuple[request_limits.Standing, MustWait | None]:
         return request_limits.take(
             standing, self._rules, self._owner, self._clock.now(), self._is_gone
         )
 
-    def end(self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0) -> NotYet:
+    def release(self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0) -> MustWait:
         with self._database.write() as conn:
             before = store.request_limits.load(conn, self._name)
             now = self._clock.now()

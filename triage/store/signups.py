@@ -13,7 +13,7 @@ from triage.store.tables import sessions, signup_requests
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class StoredRequest:
     """Somebody's wish for a mail, to subscribe or to log in.
 
     Attributes:
@@ -48,7 +48,7 @@ def add(conn: Connection, **fields: Any) -> None:
     conn.execute(insert(signup_requests).values(**fields))
 
 
-def unanswered(conn: Connection, limit: int) -> list[Ask]:
+def unanswered(conn: Connection, limit: int) -> list[StoredRequest]:
     """Return what waits for its mail, oldest first."""
     query = (
         select(signup_requests)
@@ -56,7 +56,7 @@ def unanswered(conn: Connection, limit: int) -> list[Ask]:
         .order_by(_column.id)
         .limit(limit)
     )
-    return [Ask(**row._mapping) for row in conn.execute(query)]
+    return [StoredRequest(**row._mapping) for row in conn.execute(query)]
 
 
 # Put together once, for every form that is sent asks them.
@@ -91,13 +91,13 @@ def n_answered(conn: Connection, since: datetime, kinds: Sequence[str], **column
     return conn.scalar(query) or 0
 
 
-def answer(conn: Connection, ask: Ask, at: datetime) -> bool:
+def answer(conn: Connection, ask: StoredRequest, at: datetime) -> bool:
     """Note that an ask is being answered; return False if somebody else has."""
     change = update(signup_requests).where(_column.id == ask.id, _column.answered_at.is_(None))
     return conn.execute(change.values(answered_at=at)).rowcount == 1
 
 
-def forget(conn: Connection, ask: Ask) -> None:
+def forget(conn: Connection, ask: StoredRequest) -> None:
     """Delete what was asked for too often, or is for nobody."""
     conn.execute(delete(signup_requests).where(_column.id == ask.id))
 
@@ -110,18 +110,18 @@ def forget_before(conn: Connection, at: datetime) -> None:
     conn.execute(delete(signup_requests).where(func.coalesce(_column.answered_at, _column.at) < at))
 
 
-def by_public_id(conn: Connection, public_id: str) -> Ask | None:
+def by_public_id(conn: Connection, public_id: str) -> StoredRequest | None:
     row = conn.execute(select(signup_requests).where(_column.public_id == public_id)).one_or_none()
-    return Ask(**row._mapping) if row else None
+    return StoredRequest(**row._mapping) if row else None
 
 
-def use(conn: Connection, ask: Ask, at: datetime) -> bool:
+def use(conn: Connection, ask: StoredRequest, at: datetime) -> bool:
     """Use an ask up; return False if somebody else has."""
     change = update(signup_requests).where(_column.id == ask.id, _column.used_at.is_(None))
     return conn.execute(change.values(used_at=at)).rowcount == 1
 
 
-def count_try(conn: Connection, ask: Ask) -> None:
+def count_try(conn: Connection, ask: StoredRequest) -> None:
     conn.execute(
         update(signup_requests).where(_column.id == ask.id).values(tries=_column.tries + 1)
     )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, delete, select
 
-from triage.domain.records import F32, Taste
+from triage.domain.records import F32, UserModel
 from triage.store.engine.upsert import insert_missing, upsert
 from triage.store.tables import user_model_backgrounds, user_models
 
@@ -29,7 +29,7 @@ def load(conn: Connection, subscriber_id: int, key: str) -> bytes | None:
     return conn.scalar(query)
 
 
-def save(conn: Connection, subscriber_id: int, key: str, taste: Taste, at: datetime) -> None:
+def save(conn: Connection, subscriber_id: int, key: str, taste: UserModel, at: datetime) -> None:
     """Keep a subscriber's taste in place of the one before."""
     row = {"subscriber_id": subscriber_id, "key": key, "content": _pack(taste), "made_at": at}
     upsert(conn, user_models, ["subscriber_id"], row)
@@ -60,7 +60,7 @@ def save_everybody(conn: Connection, name: str, weights: F32, at: datetime) -> N
     )
 
 
-def _pack(taste: Taste) -> bytes:
+def _pack(taste: UserModel) -> bytes:
     arrays: dict[str, Any] = {name: getattr(taste, name) for name in _DENSE}
     for name in _SPARSE:
         rows = getattr(taste, name)
@@ -72,7 +72,7 @@ def _pack(taste: Taste) -> bytes:
     return buffer.getvalue()
 
 
-def unpack(content: bytes, everybody: F32) -> Taste:
+def unpack(content: bytes, everybody: F32) -> UserModel:
     """Read a taste back.
 
     Args:
@@ -91,4 +91,4 @@ def unpack(content: bytes, everybody: F32) -> Taste:
         sparse[name] = csr_matrix(parts, shape=(len(parts[2]) - 1, len(everybody)))
         sparse[name].check_format(full_check=True)
     dense = {name: found[name] for name in _DENSE}
-    return Taste(**dense, **sparse, everybody=everybody)
+    return UserModel(**dense, **sparse, everybody=everybody)

@@ -27,7 +27,7 @@ class FeedLinks:
     json: str
 
 
-def address(
+def get_or_create_feed(
     db: Database, clock: Clock, keyring: Keyring, subscriber: Subscriber, base_url: str
 ) -> FeedLinks:
     """Return the addresses of a subscriber's feed, which is made now if there is none.

@@ -13,7 +13,7 @@ from triage.domain.protocols import Clock
 from triage.domain.records import Subscriber
 from triage.errors import TokenError, TokenExpired
 from triage.store import Database
-from triage.store.signups import Ask
+from triage.store.signups import StoredRequest
 
 SESSION = timedelta(days=30)
 MOST_TRIES = 5
@@ -96,7 +96,7 @@ def fingerprint(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _is_bound(ask: Ask, kept: str, code: str) -> bool:
+def _is_bound(ask: StoredRequest, kept: str, code: str) -> bool:
     by_browser = bool(kept) and hmac.compare_digest(ask.binding, fingerprint(kept))
     typed = "".join(code.split()).encode("utf-8", "replace")
     by_code = bool(typed) and hmac.compare_digest(ask.code.encode(), typed)

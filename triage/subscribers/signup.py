@@ -27,7 +27,7 @@ from triage.domain.protocols import Clock
 from triage.domain.records import OutgoingMessage, Subscriber, SubscriberState
 from triage.errors import ConfigError, MessageError, NotFound, TokenError, TokenExpired
 from triage.store import Database
-from triage.store.signups import Ask
+from triage.store.signups import StoredRequest
 from triage.subscribers import data_export, subscriptions
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.sessions import fingerprint
@@ -81,7 +81,7 @@ class NoteKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class AccountMail:
     """A mail with one link, `token` "" where that names nobody. Nothing of it a stranger wrote."""
 
     kind: NoteKind
@@ -90,10 +90,10 @@ class Note:
     token: str
 
 
-Compose = Callable[[Note, datetime], OutgoingMessage]
+Compose = Callable[[AccountMail, datetime], OutgoingMessage]
 
 
-class Enrolment:
+class Signup:
     """Takes wishes, answers them by mail, and lets digests begin and end.
 
     Args:
@@ -194,7 +194,7 @@ class Enrolment:
             n = store.subscribers.forget_pending(conn, now - CONFIRM_WITHIN)
         return f"{n} addresses were never confirmed and are forgotten"
 
-    def _answer(self, conn: Connection, ask: Ask, now: datetime) -> bool:
+    def _answer(self, conn: Connection, ask: StoredRequest, now: datetime) -> bool:
         if not store.signups.answer(conn, ask, now):
             return False
         note = self._note_for(conn, ask, now)
@@ -204,7 +204,7 @@ class Enrolment:
         return True
 
     def _note_for(
-        self, conn: Connection, ask: Ask, now: datetime
+        self, conn: Connection, ask: StoredRequest, now: datetime
     ) -> tuple[NoteKind, Subscriber] | None:
         if self._is_too_often(conn, ask, now):
             return None
@@ -229,7 +229,7 @@ class Enrolment:
             )
         return NoteKind.CONFIRM, known
 
-    def _is_too_often(self, conn: Connection, ask: Ask, now: datetime) -> bool:
+    def _is_too_often(self, conn: Connection, ask: StoredRequest, now: datetime) -> bool:
         """Tell whether too many were answered; this one counts as answered already."""
         own = _LOGINS if ask.kind == Kind.LOGIN else _CONFIRMATIONS
         n_answered = store.signups.n_answered
@@ -291,7 +291,7 @@ class Enrolment:
     ) -> bool:
         """Queue a note; False if there is one of its kind that day."""
         token = self._token(kind, subscriber, public_id, now)
-        message = self._compose(Note(kind, public_id, subscriber.email, token), now)
+        message = self._compose(AccountMail(kind, public_id, subscriber.email, token), now)
         # Each link to log in is for a browser of its own, so that there may be several a day.
         of_its_own = f"{kind}-{public_id[:14]}" if kind is NoteKind.LOGIN else kind
         return store.messages.add_note(conn, subscriber, of_its_own, message, now)
@@ -338,7 +338,7 @@ class Enrolment:
         return replace(subscriber, state=SubscriberState.ACTIVE)
 
 
-def _wished(ask: Ask) -> Subscriber:
+def _wished(ask: StoredRequest) -> Subscriber:
     chosen = {name: ask.details[name] for name in FORM if name in ask.details}
     return subscriptions.new_subscriber(ask.email, SubscriberPreferences(**chosen))
 

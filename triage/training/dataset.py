@@ -16,16 +16,9 @@ from datetime import UTC, date, datetime, time
 import numpy as np
 
 from triage.domain.protocols import Progress, Scorer, silent
-from triage.domain.records import F32, I32, I64, Background, Encodings, Library, Profile, Subscriber
+from triage.domain.records import F32, I32, I64, Background, Encodings, EncodedPapers, Profile, Subscriber
 from triage.ranking.features import FEATURES, feature_matrix
-from triage.ranking.user_model import (
-    FEWEST_BACKGROUND,
-    MOST_LIKES_EACH,
-    MOST_LIKES_OF_ALL,
-    N_BACKGROUND,
-    background,
-    learn,
-)
+from triage.ranking.user_model import FEWEST_BACKGROUND, MOST_LIKES_EACH, MOST_LIKES_OF_ALL, N_BACKGROUND, fit_background, fit_user_model
 from triage.training.past_days import Likes, PastDay, past_days, reader_weights, telling_rows
 
 # The solvers of readers' models run outside Python's lock, so two past days are read at once; who
@@ -69,7 +62,7 @@ class History:
     """
 
     def __init__(
-        self, papers: Library, readers: Sequence[Reader], since: date | None = None
+        self, papers: EncodedPapers, readers: Sequence[Reader], since: date | None = None
     ) -> None:
         self.papers = papers
         self.readers = readers
@@ -94,19 +87,19 @@ class History:
 
     def profile(self, reader: Reader, known: I64, on: date) -> Profile:
         """Return a reader as known on a day by these likes, newest first, with taste."""
-        liked = self.papers.taken(known)
+        liked = self.papers.rows(known)
         profile = Profile(
             subscriber=reader.subscriber,
             liked=liked,
             liked_at=tuple(
                 datetime.combine(paper.listed_on, time(), tzinfo=UTC) for paper in liked.papers
             ),
-            disliked=self.papers.taken(slice(0, 0)),
+            disliked=self.papers.rows(slice(0, 0)),
             disliked_at=(),
             phrases=reader.phrases,
             interests=reader.interests,
         )
-        return replace(profile, taste=learn(profile, self.background(on)))
+        return replace(profile, taste=fit_user_model(profile, self.background(on)))
 
     def days(self, first: date, until: date, n: int, rng: np.random.Generator) -> list[PastDay]:
         """Choose past days, see `pastdays.past_days`; none is before `since`."""
@@ -157,12 +150,12 @@ class History:
     def _rows(self, day: PastDay) -> F32:
         on, then = date.fromordinal(day.day), self._then
         profile = then.profile(then.readers[day.reader], day.known, on)
-        return feature_matrix(profile, then.papers.taken(day.candidates), on)
+        return feature_matrix(profile, then.papers.rows(day.candidates), on)
 
     def _as_of_then(self) -> History:
         return History(
-            replace(self.papers, encodings=self.papers.encodings.past()),
-            [replace(each, interests=each.interests.past()) for each in self.readers],
+            replace(self.papers, encodings=self.papers.encodings.for_training()),
+            [replace(each, interests=each.interests.for_training()) for each in self.readers],
         )
 
     def _background(self, until: date) -> Background:
@@ -172,8 +165,8 @@ class History:
             for reader in self.readers
         ]
         newest = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *liked]))
-        return background(
+        return fit_background(
             str(until),
-            self.papers.taken(slice(max(end - N_BACKGROUND, 0), end)),
-            self.papers.encodings.words[newest[-MOST_LIKES_OF_ALL:]],
+            self.papers.rows(slice(max(end - N_BACKGROUND, 0), end)),
+            self.papers.encodings.tfidf[newest[-MOST_LIKES_OF_ALL:]],
         )

@@ -19,7 +19,7 @@ import numpy as np
 
 from triage import store
 from triage.domain.protocols import Encoder, Scorer
-from triage.domain.records import F64, I64, RELEVANCE, EventKind, Library, Subscriber
+from triage.domain.records import F64, I64, RELEVANCE, EventKind, EncodedPapers, Subscriber
 from triage.ranking.features import phrases
 from triage.ranking.serving.ranker import load_library
 from triage.ranking.serving.user_model_cache import FARTHEST_EAST
@@ -111,7 +111,7 @@ def judged(
     return values, held_out
 
 
-def _reader(subscriber: Subscriber, own: I64, papers: Library, encoder: Encoder) -> Reader:
+def _reader(subscriber: Subscriber, own: I64, papers: EncodedPapers, encoder: Encoder) -> Reader:
     wanted = phrases(subscriber.interests)
     days = [papers.papers[row].listed_on.toordinal() for row in own]
     return Reader(

@@ -28,7 +28,7 @@ ENOUGH = 100.0
 """About ten digests: up to that weight nobody is cut, however little the others say."""
 
 
-def marks_of(
+def labels_of(
     subscriber_ids: I64, paper_ids: I64, votes: Iterable[tuple[int, int, EventKind]]
 ) -> I32:
     """Return int32 (n,): the relevance that each shown paper was given, IGNORED where none.

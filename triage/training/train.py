@@ -18,18 +18,11 @@ import numpy as np
 import structlog
 
 from triage import store
-from triage.domain.protocols import Clock, Encoder, Scorer, Workshop
+from triage.domain.protocols import Clock, Encoder, Scorer, ModelStore
 from triage.domain.records import F32, F64, I32, I64, EventKind
 from triage.errors import NotEnoughFeedback, NotFound
 from triage.ranking.features import FEATURE_VERSION, FEATURES, GROUPS
-from triage.ranking.serving.active_models import (
-    Serving,
-    encode_new,
-    promote,
-    refreshed,
-    serving,
-    taught_until,
-)
+from triage.ranking.serving.active_models import Serving, encode_new, promote, refit_encoder_if_due, ensure_active_models, taught_until
 from triage.ranking.serving.model_versions import clear_away
 from triage.store import Database
 from triage.store.slates import TrainingLog
@@ -38,7 +31,7 @@ from triage.training.dataset import Examples, History
 from triage.training.evaluation.bootstrap import Interval, dice, interval
 from triage.training.evaluation.metrics import HeldOut, slate_ndcg
 from triage.training.imported_likes import imported, judged, like_days, taught_by
-from triage.training.labels import IGNORED, fair_shares, gains, marks_of, row_weights, vote_weights
+from triage.training.labels import IGNORED, fair_shares, gains, labels_of, row_weights, vote_weights
 from triage.training.position_bias import Attention, attention
 from triage.training.promotion_test import FEWEST_SLATES, Winner, decide
 
@@ -113,7 +106,7 @@ class Lessons:
         return HeldOut(starts, self.worth, self.log.subscriber_ids[starts])
 
 
-def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
+def train(database: Database, workshop: ModelStore, clock: Clock) -> TrainReport:
     """Fit a ranker on what was shown and voted on, and on imported likes; promote it if better.
 
     Later slates judge it. Where there are none, later past days do, of imported likes.
@@ -123,7 +116,7 @@ def train(database: Database, workshop: Workshop, clock: Clock) -> TrainReport:
         NotFound: no papers are stored at all.
     """
     today = clock.now().date()
-    pair = serving(database, workshop, clock, today)
+    pair = ensure_active_models(database, workshop, clock, today)
     cold = workshop.cold_scorer()
     lessons, looks = gathered(database)
     trial = _trial(database, workshop, clock, pair, lessons)
@@ -206,14 +199,14 @@ class _Model:
 
 
 def _trial(
-    database: Database, workshop: Workshop, clock: Clock, pair: Serving, lessons: Lessons
+    database: Database, workshop: ModelStore, clock: Clock, pair: Serving, lessons: Lessons
 ) -> _Trial:
     today = clock.now().date()
     known_until = taught_until(database, pair.scorer)
     earlier, later = split(lessons, known_until)
     encoder = pair.encoder
     if len(later) or pair.scorer.version == workshop.cold_scorer().version:
-        encoder = refreshed(database, workshop, clock, pair.encoder, today)
+        encoder = refit_encoder_if_due(database, workshop, clock, pair.encoder, today)
     # else past days judge, whose rows the serving scorer must understand, too.
     first_later = date.fromordinal(later.days[0]) if len(later) else None
     library = _imported(database, encoder, first_later or today)
@@ -227,7 +220,7 @@ def _trial(
 
 
 def _fit(
-    workshop: Workshop, lessons: Lessons, encoder: Encoder, library: History, until: date
+    workshop: ModelStore, lessons: Lessons, encoder: Encoder, library: History, until: date
 ) -> _Model:
     """Fit a ranker on lessons and on past days before `until`, and keep it."""
     examples = taught_by(library, until, workshop.cold_scorer())
@@ -270,7 +263,7 @@ def _split_of_likes(days: list[int], taught_until: date | None, today: date) -> 
     return date.fromordinal(days[-n_later]) if n_later else today
 
 
-def train_in_words(database: Database, workshop: Workshop, clock: Clock) -> str:
+def train_in_words(database: Database, workshop: ModelStore, clock: Clock) -> str:
     """Train and say in one line what came of it; too little feedback is no failure."""
     try:
         report = train(database, workshop, clock)
@@ -294,7 +287,7 @@ def lessons_of(
     shown: TrainingLog, votes: Sequence[tuple[int, int, EventKind]]
 ) -> tuple[Lessons, Attention]:
     """Join what was shown with (subscriber id, paper id, kind) of each vote, oldest first."""
-    marks = marks_of(shown.subscriber_ids, shown.paper_ids, votes)
+    marks = labels_of(shown.subscriber_ids, shown.paper_ids, votes)
     # Where nobody voted on anything, perhaps nobody opened the mail.
     telling = np.isin(shown.slate_ids, shown.slate_ids[marks != IGNORED])
     if not telling.all():
@@ -333,7 +326,7 @@ def _n_later(days: Sequence[int], taught_until: date | None) -> int:
 
 
 def fit(
-    workshop: Workshop, lessons: Lessons, encoder: Encoder, examples: Examples | None = None
+    workshop: ModelStore, lessons: Lessons, encoder: Encoder, examples: Examples | None = None
 ) -> Scorer:
     """Fit a ranker on lessons, and keep it.
 

@@ -17,7 +17,7 @@ from triage.errors import DatabaseError
 from triage.papers.search import Search
 from triage.store import Database
 from triage.subscribers.sessions import Sessions
-from triage.subscribers.signup import Enrolment
+from triage.subscribers.signup import Signup
 from triage.web import (
     browse,
     feed,
@@ -32,8 +32,8 @@ from triage.web import (
 from triage.web import (
     search as searching,
 )
-from triage.web.context import TOO_OLD, Allowance, Desk, Pages, Preview, Site
-from triage.web.login_cookie import Door
+from triage.web.context import TOO_OLD, Allowance, PageContext, Pages, Preview, Site
+from triage.web.login_cookie import LoginCookie
 from triage.web.middleware import Guard
 from triage.web.signup import PREVIEWS_A_MINUTE
 
@@ -54,7 +54,7 @@ def create_app(
     keyring: Keyring,
     clock: Clock,
     site: Site,
-    enrolment: Enrolment,
+    enrolment: Signup,
     preview: Preview = lambda *_: None,
     search: Search | None = None,
 ) -> Starlette:
@@ -67,14 +67,14 @@ def create_app(
     """
     pages = Pages(site)
     sessions = Sessions(db, clock, keyring)
-    desk = Desk(
+    desk = PageContext(
         db,
         keyring,
         clock,
         pages,
         enrolment,
         sessions,
-        Door(sessions, keyring, site.base_url),
+        LoginCookie(sessions, keyring, site.base_url),
         preview,
         Allowance(PREVIEWS_A_MINUTE),
         search or Search(db),

@@ -10,8 +10,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from triage import store
-from triage.web.cache import Kept
-from triage.web.context import Desk, number
+from triage.web.cache import TimedCache
+from triage.web.context import PageContext, number
 
 PAGE = 50
 TRENDING = 5
@@ -22,8 +22,8 @@ FRESH_FOR = timedelta(seconds=5)
 MOST_KEPT = 64
 
 
-def routes(desk: Desk) -> list[Route]:
-    kept = Kept[bytes](desk.clock, FRESH_FOR, MOST_KEPT)
+def routes(desk: PageContext) -> list[Route]:
+    kept = TimedCache[bytes](desk.clock, FRESH_FOR, MOST_KEPT)
 
     def home(request: Request) -> Response:
         at = number(request.query_params.get("page", "1"))
@@ -40,7 +40,7 @@ def routes(desk: Desk) -> list[Route]:
     return [Route("/", home, methods=["GET"]), Route("/days/{on}", day, methods=["GET"])]
 
 
-def _newest(desk: Desk, at: int) -> bytes:
+def _newest(desk: PageContext, at: int) -> bytes:
     with desk.db.read() as conn:
         on = store.listing_days.newest(conn)
     if on is None:
@@ -48,7 +48,7 @@ def _newest(desk: Desk, at: int) -> bytes:
     return _shown(desk, on, at, is_home=at == 1)
 
 
-def _shown(desk: Desk, on: date, at: int, *, is_home: bool) -> bytes:
+def _shown(desk: PageContext, on: date, at: int, *, is_home: bool) -> bytes:
     new_since = desk.clock.now() - NEW_FOR
     with desk.db.read() as conn:
         n_papers = store.listing_days.count(conn, on)

@@ -13,7 +13,7 @@ from triage.domain.protocols import Clock
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
+class TimedCache(Generic[T]):
     """Keeps what was made, by what it is about.
 
     Whoever finds it too old makes it anew; whoever comes meanwhile gets the old one and need not

@@ -28,9 +28,9 @@ from triage.resources import templates_dir
 from triage.store import Database
 from triage.subscribers import votes
 from triage.subscribers.sessions import Sessions
-from triage.subscribers.signup import Enrolment, network
+from triage.subscribers.signup import Signup, network
 from triage.web.forms import Pairs
-from triage.web.login_cookie import Door, Visit
+from triage.web.login_cookie import LoginCookie, Login
 
 TOO_OLD = ("error_expired", "error_used")
 """The pages for links whose time is over."""
@@ -95,7 +95,7 @@ class Allowance:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class PageContext:
     """Everything that an endpoint may use.
 
     `preview` returns what a subscriber who is not stored would get, with the ids of papers that
@@ -106,9 +106,9 @@ class Desk:
     keyring: Keyring
     clock: Clock
     pages: Pages
-    enrolment: Enrolment
+    enrolment: Signup
     sessions: Sessions
-    door: Door
+    door: LoginCookie
     preview: Preview
     previews_left: Allowance
     search: Search
@@ -161,7 +161,7 @@ def form_route(
 
 
 def for_reader(
-    desk: Desk, page: Callable[[Desk, Visit, Request], Response]
+    desk: PageContext, page: Callable[[PageContext, Login, Request], Response]
 ) -> Callable[[Request], Response]:
     """Return a page that asks everybody to log in who has not."""
 

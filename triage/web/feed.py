@@ -24,13 +24,13 @@ from triage.domain.paper_ids import upstream_url
 from triage.domain.records import Impression, Slate
 from triage.subscribers import digest_feed
 from triage.subscribers.digest_feed import FeedLinks
-from triage.web.context import Desk, Site
+from triage.web.context import PageContext, Site
 
 # XML 1.0, section 2.2: these cannot stand in a document in any spelling.
 _NO_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def routes(desk: Desk, site: Site) -> list[Route]:
+def routes(desk: PageContext, site: Site) -> list[Route]:
     def show(request: Request) -> Response:
         claims = desk.claims(request, Purpose.FEED)
         slates = digest_feed.digests(desk.db, claims, desk.clock.now().date())

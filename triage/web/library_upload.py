@@ -20,9 +20,9 @@ from triage.errors import ConfigError, NotFound
 from triage.subscribers import library_import, subscriptions
 from triage.subscribers.bibliography.entries import Entry
 from triage.subscribers.library_import import LibraryReport
-from triage.web.context import Desk, form_route
+from triage.web.context import PageContext, form_route
 from triage.web.forms import Pairs
-from triage.web.login_cookie import Visit
+from triage.web.login_cookie import Login
 from triage.web.middleware import BODY_LIMITS
 
 PATH: Final = "/import"
@@ -33,7 +33,7 @@ MOST_AUTHORS: Final = 8
 LONGEST_NAME: Final = 100
 
 
-def routes(desk: Desk) -> list[Route]:
+def routes(desk: PageContext) -> list[Route]:
     async def importing(request: Request) -> Response:
         # Whoever is not known is not read at length, either.
         visit = await run_in_threadpool(desk.door.visit, request)
@@ -62,8 +62,8 @@ async def _given(request: Request) -> tuple[dict[str, str], bytes]:
 
 
 def _page(
-    desk: Desk,
-    visit: Visit,
+    desk: PageContext,
+    visit: Login,
     status: int = 200,
     *,
     report: LibraryReport | None = None,
@@ -89,7 +89,7 @@ def _page(
     )
 
 
-def _taken(desk: Desk, request: Request, fields: dict[str, str], content: bytes) -> Response:
+def _taken(desk: PageContext, request: Request, fields: dict[str, str], content: bytes) -> Response:
     visit = desk.door.admit(request, fields)
     text, author = fields.get("text", ""), fields.get("author", "").strip()[:LONGEST_NAME]
     try:
@@ -120,7 +120,7 @@ def _often(entries: Sequence[Entry], followed: Sequence[str]) -> list[tuple[str,
     return [each for each in often if 0 < len(each[0]) <= LONGEST_NAME][:MOST_AUTHORS]
 
 
-def _followed(desk: Desk, request: Request, pairs: Pairs) -> Response:
+def _followed(desk: PageContext, request: Request, pairs: Pairs) -> Response:
     visit = desk.door.admit(request, dict(pairs))
     before = visit.reader.followed_authors
     chosen = dict.fromkeys([*before, *(value for name, value in pairs if name == "author")])

@@ -38,14 +38,14 @@ def is_loopback(host: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class Login:
     """Somebody who is logged in. `seal` belongs into every form that they are given."""
 
     reader: Subscriber
     seal: str
 
 
-class Door:
+class LoginCookie:
     """Reads and sets cookies, and looks where a request comes from."""
 
     def __init__(self, sessions: Sessions, keyring: Keyring, base_url: str) -> None:
@@ -59,13 +59,13 @@ class Door:
         self.session_cookie = f"{prefix}session"
         self.asking_cookie = f"{prefix}login"
 
-    def visit(self, request: Request) -> Visit | None:
+    def visit(self, request: Request) -> Login | None:
         """Return who is logged in; None if nobody is."""
         secret = request.cookies.get(self.session_cookie, "")
         reader = self._sessions.reader(secret)
-        return Visit(reader, self._keyring.seal(f"session {secret}")) if reader else None
+        return Login(reader, self._keyring.seal(f"session {secret}")) if reader else None
 
-    def admit(self, request: Request, fields: Mapping[str, str]) -> Visit:
+    def admit(self, request: Request, fields: Mapping[str, str]) -> Login:
         """Return who sent a form of ours.
 
         Raises:

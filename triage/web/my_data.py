@@ -15,9 +15,9 @@ from triage.domain.link_tokens import Claims, Purpose
 from triage.domain.records import LIKES
 from triage.subscribers import library_import, subscriptions
 from triage.subscribers.bibliography import entries
-from triage.web.context import Desk, for_reader, form_route, number
+from triage.web.context import PageContext, for_reader, form_route, number
 from triage.web.forms import Pairs
-from triage.web.login_cookie import Visit
+from triage.web.login_cookie import Login
 from triage.web.vote import WORDS
 
 MOST_DIGESTS = 60
@@ -32,7 +32,7 @@ FILES = {
 EVERYTHING = "everything.json"
 
 
-def routes(desk: Desk) -> list[Route]:
+def routes(desk: PageContext) -> list[Route]:
     return [
         Route("/digests", for_reader(desk, _digests), methods=["GET"]),
         Route("/digests/{on}", for_reader(desk, _digest), methods=["GET"]),
@@ -41,13 +41,13 @@ def routes(desk: Desk) -> list[Route]:
     ]
 
 
-def _digests(desk: Desk, visit: Visit, _: Request) -> Response:
+def _digests(desk: PageContext, visit: Login, _: Request) -> Response:
     with desk.db.read() as conn:
         listed = store.slates.of_subscriber(conn, visit.reader.id, MOST_DIGESTS)
     return desk.pages.show("digests", listed=listed)
 
 
-def _digest(desk: Desk, visit: Visit, request: Request) -> Response:
+def _digest(desk: PageContext, visit: Login, request: Request) -> Response:
     try:
         on = date.fromisoformat(request.path_params["on"])
     except ValueError:
@@ -72,7 +72,7 @@ def _digest(desk: Desk, visit: Visit, request: Request) -> Response:
     return desk.pages.show("digest", slate=slate, papers=papers)
 
 
-def _likes(desk: Desk, visit: Visit, request: Request, *, done: str = "") -> Response:
+def _likes(desk: PageContext, visit: Login, request: Request, *, done: str = "") -> Response:
     at = number(request.query_params.get("page", "1"))
     with desk.db.read() as conn:
         votes = [vote for vote in store.events.votes(conn, visit.reader.id) if vote.kind in LIKES]
@@ -93,7 +93,7 @@ def _likes(desk: Desk, visit: Visit, request: Request, *, done: str = "") -> Res
     )
 
 
-def _unliked(desk: Desk, request: Request, pairs: Pairs) -> Response:
+def _unliked(desk: PageContext, request: Request, pairs: Pairs) -> Response:
     fields = dict(pairs)
     visit = desk.door.admit(request, fields)
     paper_id = number(fields.get("paper", ""))
@@ -103,7 +103,7 @@ def _unliked(desk: Desk, request: Request, pairs: Pairs) -> Response:
     return _likes(desk, visit, request, done="Taken back: it counts no more." if done else "")
 
 
-def _file(desk: Desk, visit: Visit, request: Request) -> Response:
+def _file(desk: PageContext, visit: Login, request: Request) -> Response:
     name = request.path_params["file"]
     if name == EVERYTHING:
         text, media_type = desk.enrolment.everything_of(visit.reader), "application/json"

@@ -19,7 +19,7 @@ from triage.domain.protocols import Clock
 from triage.errors import DatabaseError
 from triage.operations.report import history, render_report, report_style
 from triage.store import Database
-from triage.web.cache import Kept
+from triage.web.cache import TimedCache
 from triage.web.context import Site
 from triage.web.middleware import Guard
 
@@ -35,7 +35,7 @@ def create_operator_page(db: Database, clock: Clock, site: Site) -> ASGIApp:
     browser. A page is made at most once a minute, however often it is asked for.
     """
     style = report_style()
-    kept = Kept[bytes](clock, FRESH_FOR)
+    kept = TimedCache[bytes](clock, FRESH_FOR)
 
     def make() -> bytes:
         return render_report(history(db, clock.now()), site.name, "/style.css").encode()

@@ -21,10 +21,10 @@ from triage.store.papers import Key, Standing
 from triage.subscribers import subscriptions, votes
 from triage.subscribers.bibliography import entries
 from triage.subscribers.bibliography.entries import Liked
-from triage.web.cache import Kept
-from triage.web.context import Desk, form_route, number
+from triage.web.cache import TimedCache
+from triage.web.context import PageContext, form_route, number
 from triage.web.forms import Pairs
-from triage.web.login_cookie import Visit
+from triage.web.login_cookie import Login
 from triage.web.vote import WORDS, evidence, vote_tokens
 
 SIMILAR: Final = 6
@@ -36,8 +36,8 @@ _PLACES: Final = ("arxiv", "biorxiv", "medrxiv", "doi")
 _SEARCHES: Final = ("https://arxiv.org/search/", "https://huggingface.co/papers?")
 
 
-def routes(desk: Desk) -> list[Route]:
-    kept = Kept[list[Hit]](desk.clock, SIMILAR_FOR, MOST_SIMILAR)
+def routes(desk: PageContext) -> list[Route]:
+    kept = TimedCache[list[Hit]](desk.clock, SIMILAR_FOR, MOST_SIMILAR)
 
     def show(request: Request) -> Response:
         claims = desk.claims(request, Purpose.PAPER)
@@ -58,7 +58,7 @@ def routes(desk: Desk) -> list[Route]:
 
 
 def _shown(
-    desk: Desk, kept: Kept[list[Hit]], request: Request, *, done: str = "", effect: str = ""
+    desk: PageContext, kept: TimedCache[list[Hit]], request: Request, *, done: str = "", effect: str = ""
 ) -> Response:
     standing, paper = _paper(desk, request)
     visit = desk.door.visit(request)
@@ -79,7 +79,7 @@ def _shown(
     )
 
 
-def _paper(desk: Desk, request: Request) -> tuple[Standing, Paper]:
+def _paper(desk: PageContext, request: Request) -> tuple[Standing, Paper]:
     """Return the paper of the address, and where it stands.
 
     Raises:
@@ -92,14 +92,14 @@ def _paper(desk: Desk, request: Request) -> tuple[Standing, Paper]:
         return standing, store.papers.load(conn, [standing.paper_id])[standing.paper_id]
 
 
-def _similar(desk: Desk, paper: Paper) -> list[Hit]:
+def _similar(desk: PageContext, paper: Paper) -> list[Hit]:
     try:
         return desk.search.similar([paper.id], limit=SIMILAR)
     except NotFound:  # it was deleted a moment ago
         return []
 
 
-def _vote(desk: Desk, visit: Visit | None, paper: Paper) -> EventKind | None:
+def _vote(desk: PageContext, visit: Login | None, paper: Paper) -> EventKind | None:
     if visit is None:
         return None
     with desk.db.read() as conn:
@@ -139,7 +139,7 @@ def _as_liked(paper: Paper, keys: tuple[Key, ...], now: datetime) -> Liked:
 # -- votes of who is logged in ---------------------------------------------------------------------
 
 
-def _voted(desk: Desk, kept: Kept[list[Hit]], request: Request, pairs: Pairs) -> Response:
+def _voted(desk: PageContext, kept: TimedCache[list[Hit]], request: Request, pairs: Pairs) -> Response:
     fields = dict(pairs)
     visit = desk.door.admit(request, fields)
     standing, _ = _paper(desk, request)

@@ -20,13 +20,13 @@ from triage.subscribers import digest_feed, preferences, subscriptions
 from triage.subscribers.digest_feed import FeedLinks
 from triage.subscribers.erasure import owe_rewriting
 from triage.web import forms
-from triage.web.context import Desk, for_reader, form_route
-from triage.web.login_cookie import Visit
+from triage.web.context import PageContext, for_reader, form_route
+from triage.web.login_cookie import Login
 
 A_WHILE = timedelta(days=30)
 
 
-def routes(desk: Desk) -> list[Route]:
+def routes(desk: PageContext) -> list[Route]:
     show = for_reader(desk, lambda desk, visit, _: _page(desk, visit))
     ask = for_reader(desk, lambda desk, visit, _: _erase_page(desk, visit))
     return [
@@ -35,7 +35,7 @@ def routes(desk: Desk) -> list[Route]:
     ]
 
 
-def _page(desk: Desk, visit: Visit, form: forms.Form | None = None, *, done: str = "") -> Response:
+def _page(desk: PageContext, visit: Login, form: forms.Form | None = None, *, done: str = "") -> Response:
     today = desk.clock.now().date()
     with desk.db.read() as conn:
         reader = store.subscribers.by_id(conn, visit.reader.id)
@@ -64,7 +64,7 @@ def _page(desk: Desk, visit: Visit, form: forms.Form | None = None, *, done: str
     )
 
 
-def _done(desk: Desk, request: Request, pairs: forms.Pairs) -> Response:
+def _done(desk: PageContext, request: Request, pairs: forms.Pairs) -> Response:
     fields = dict(pairs)
     visit = desk.door.admit(request, fields)
     if fields.get("do") == "save":
@@ -78,7 +78,7 @@ def _done(desk: Desk, request: Request, pairs: forms.Pairs) -> Response:
         return _page(desk, visit, done="That could not be done; nothing was changed.")
 
 
-def _saved(desk: Desk, visit: Visit, pairs: forms.Pairs) -> Response:
+def _saved(desk: PageContext, visit: Login, pairs: forms.Pairs) -> Response:
     form, good = forms.read(pairs, preferences.NAMES)
     if form.wrong:
         return _page(desk, visit, form)
@@ -86,7 +86,7 @@ def _saved(desk: Desk, visit: Visit, pairs: forms.Pairs) -> Response:
     return _page(desk, visit, done="Saved. Your next digest follows it.")
 
 
-def _rested(desk: Desk, visit: Visit, fields: dict[str, str], *, how: str) -> str:
+def _rested(desk: PageContext, visit: Login, fields: dict[str, str], *, how: str) -> str:
     until: date | None = desk.clock.now().date() + A_WHILE if how == "rest" else None
     named = interest_settings.rest(
         desk.db,
@@ -104,12 +104,12 @@ def _rested(desk: Desk, visit: Visit, fields: dict[str, str], *, how: str) -> st
     return f"{told[how]}: {named.name}."
 
 
-def _started_afresh(desk: Desk, visit: Visit, _: dict[str, str]) -> str:
+def _started_afresh(desk: PageContext, visit: Login, _: dict[str, str]) -> str:
     n = subscriptions.start_afresh(desk.db, visit.reader)
     return f"{n} votes are forgotten, and what was learned from them."
 
 
-def _feed(desk: Desk, reader: Subscriber, feed: tuple[str, datetime] | None) -> FeedLinks | None:
+def _feed(desk: PageContext, reader: Subscriber, feed: tuple[str, datetime] | None) -> FeedLinks | None:
     if feed is None:
         return None
     public_id, made_at = feed
@@ -117,27 +117,27 @@ def _feed(desk: Desk, reader: Subscriber, feed: tuple[str, datetime] | None) -> 
     return digest_feed.links(desk.keyring, claims, desk.pages.base_url)
 
 
-def _made_feed(desk: Desk, visit: Visit, _: dict[str, str]) -> str:
-    digest_feed.address(desk.db, desk.clock, desk.keyring, visit.reader, desk.pages.base_url)
+def _made_feed(desk: PageContext, visit: Login, _: dict[str, str]) -> str:
+    digest_feed.get_or_create_feed(desk.db, desk.clock, desk.keyring, visit.reader, desk.pages.base_url)
     return "Your feed is there: its addresses stand below."
 
 
-def _revoked_feed(desk: Desk, visit: Visit, _: dict[str, str]) -> str:
+def _revoked_feed(desk: PageContext, visit: Login, _: dict[str, str]) -> str:
     digest_feed.revoke(desk.db, visit.reader)
     return "The addresses of your feed lead nowhere any more."
 
 
-def _came_back(desk: Desk, visit: Visit, _: dict[str, str]) -> str:
+def _came_back(desk: PageContext, visit: Login, _: dict[str, str]) -> str:
     desk.enrolment.come_back(visit.reader)
     return "Digests go on."
 
 
-def _left(desk: Desk, visit: Visit, _: dict[str, str]) -> str:
+def _left(desk: PageContext, visit: Login, _: dict[str, str]) -> str:
     desk.enrolment.leave(visit.reader.public_id)
     return "You are unsubscribed: no further digest will be sent."
 
 
-_ACTS: dict[str, Callable[[Desk, Visit, dict[str, str]], str]] = {
+_ACTS: dict[str, Callable[[PageContext, Login, dict[str, str]], str]] = {
     "mute": lambda desk, visit, fields: _rested(desk, visit, fields, how="mute"),
     "rest": lambda desk, visit, fields: _rested(desk, visit, fields, how="rest"),
     "wake": lambda desk, visit, fields: _rested(desk, visit, fields, how="wake"),
@@ -152,12 +152,12 @@ _ACTS: dict[str, Callable[[Desk, Visit, dict[str, str]], str]] = {
 # -- erasing ---------------------------------------------------------------------------------------
 
 
-def _erase_page(desk: Desk, visit: Visit, *, is_unsure: bool = False) -> Response:
+def _erase_page(desk: PageContext, visit: Login, *, is_unsure: bool = False) -> Response:
     status = 422 if is_unsure else 200
     return desk.pages.show("erase", status, seal=visit.seal, is_unsure=is_unsure)
 
 
-def _erased(desk: Desk, request: Request, pairs: forms.Pairs) -> Response:
+def _erased(desk: PageContext, request: Request, pairs: forms.Pairs) -> Response:
     fields = dict(pairs)
     visit = desk.door.admit(request, fields)
     if fields.get("sure") != "yes":

@@ -20,8 +20,8 @@ from triage.domain.records import Paper
 from triage.domain.search_query import parse, without_diacritics
 from triage.papers.search import Hit
 from triage.store.search import Filters
-from triage.web.cache import Kept
-from triage.web.context import Desk, number
+from triage.web.cache import TimedCache
+from triage.web.context import PageContext, number
 from triage.web.forms import Form
 
 PAGE: Final = 20
@@ -65,9 +65,9 @@ class Found:
     snippet: list[Piece]
 
 
-def routes(desk: Desk) -> list[Route]:
+def routes(desk: PageContext) -> list[Route]:
     # Looking them up reads all papers.
-    kept = Kept[list[tuple[str, str]]](desk.clock, _SOURCES_FOR)
+    kept = TimedCache[list[tuple[str, str]]](desk.clock, _SOURCES_FOR)
 
     def look_up_sources() -> list[tuple[str, str]]:
         with desk.db.read() as conn:
@@ -136,7 +136,7 @@ def _read(asked: Asked) -> tuple[Form, Filters]:
     return form, filters
 
 
-def _hits(desk: Desk, asked: Asked, filters: Filters) -> tuple[list[Hit], list[Paper]]:
+def _hits(desk: PageContext, asked: Asked, filters: Filters) -> tuple[list[Hit], list[Paper]]:
     """Return what was found, and the papers that it is to be like; words go before these."""
     if asked.words or not asked.liked:
         return desk.search.find(asked.words, filters, MOST), []

@@ -19,7 +19,7 @@ from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.sessions import SESSION
 from triage.subscribers.signup import FORM
 from triage.web import form_timestamp, forms
-from triage.web.context import Desk, form_route
+from triage.web.context import PageContext, form_route
 
 # Nobody reads the page and fills it in so fast; nobody leaves it open for so long.
 SHORTEST_FILLING = timedelta(seconds=2)
@@ -31,7 +31,7 @@ CONSENT = "Send me the digest until I unsubscribe. (words of 2026-11-22)"
 _ASKING_FOR = LIFETIMES[Purpose.LOGIN] or timedelta()
 
 
-def routes(desk: Desk) -> list[Route]:
+def routes(desk: PageContext) -> list[Route]:
     def asking(_: Request) -> Response:
         return desk.pages.show("login", form=forms.Form({}))
 
@@ -48,14 +48,14 @@ def routes(desk: Desk) -> list[Route]:
 # -- subscribing -----------------------------------------------------------------------------------
 
 
-def _blank(desk: Desk, _: Request) -> Response:
+def _blank(desk: PageContext, _: Request) -> Response:
     return _subscribe_page(
         desk, forms.Form({"hour": "7", "zone": "UTC", "stamp": form_timestamp.new(desk)})
     )
 
 
 def _subscribe_page(
-    desk: Desk,
+    desk: PageContext,
     form: forms.Form,
     status: int = 200,
     *,
@@ -75,7 +75,7 @@ def _subscribe_page(
     )
 
 
-def _subscribing(desk: Desk, request: Request, fields: forms.Pairs) -> Response:
+def _subscribing(desk: PageContext, request: Request, fields: forms.Pairs) -> Response:
     form, good = forms.read(fields, FORM)
     filled_for = form_timestamp.age(desk, form["stamp"])
     if filled_for is None or filled_for >= LONGEST_FILLING or not desk.door.is_ours(request):
@@ -101,7 +101,7 @@ def _subscribing(desk: Desk, request: Request, fields: forms.Pairs) -> Response:
     return desk.pages.show("subscribe_sent")
 
 
-def _previewed(desk: Desk, request: Request, form: forms.Form, good: dict[str, Any]) -> Response:
+def _previewed(desk: PageContext, request: Request, form: forms.Form, good: dict[str, Any]) -> Response:
     if form.wrong:
         return _subscribe_page(desk, form, 422)
     likes, strange = _likes(desk, form)
@@ -119,13 +119,13 @@ def _previewed(desk: Desk, request: Request, form: forms.Form, good: dict[str, A
     return _subscribe_page(desk, form, shown=shown, strange=strange)
 
 
-def _likes(desk: Desk, form: forms.Form) -> tuple[tuple[int, ...], int]:
+def _likes(desk: PageContext, form: forms.Form) -> tuple[tuple[int, ...], int]:
     """Return the papers that were pasted and are stored, and how many entries name none."""
     ids, strange = library_import.named(desk.db, form["likes"])
     return tuple(ids[:MOST_LIKES]), strange
 
 
-def _confirming(desk: Desk, request: Request, fields: forms.Pairs = ()) -> Response:
+def _confirming(desk: PageContext, request: Request, fields: forms.Pairs = ()) -> Response:
     desk.claims(request, Purpose.CONFIRM, "error_used")
     if ("do", "confirm") not in fields:
         return desk.pages.show("confirm")
@@ -141,7 +141,7 @@ def _confirming(desk: Desk, request: Request, fields: forms.Pairs = ()) -> Respo
 # -- logging in ------------------------------------------------------------------------------------
 
 
-def _asked_to_log_in(desk: Desk, request: Request, fields: forms.Pairs) -> Response:
+def _asked_to_log_in(desk: PageContext, request: Request, fields: forms.Pairs) -> Response:
     form = forms.Form(dict(fields))
     if not desk.door.is_ours(request):
         raise HTTPException(403)
@@ -155,7 +155,7 @@ def _asked_to_log_in(desk: Desk, request: Request, fields: forms.Pairs) -> Respo
     return page
 
 
-def _entering(desk: Desk, request: Request, pairs: forms.Pairs = ()) -> Response:
+def _entering(desk: PageContext, request: Request, pairs: forms.Pairs = ()) -> Response:
     desk.claims(request, Purpose.LOGIN, "error_used")
     fields = dict(pairs)
     token = request.path_params["token"]
@@ -171,14 +171,14 @@ def _entering(desk: Desk, request: Request, pairs: forms.Pairs = ()) -> Response
     return desk.pages.show("enter", needs_code=not is_asking, is_wrong=False)
 
 
-def _entered(desk: Desk, session: str) -> Response:
+def _entered(desk: PageContext, session: str) -> Response:
     there = RedirectResponse(desk.pages.root + "/preferences", 303)
     desk.door.keep(there, desk.door.session_cookie, session, SESSION)
     desk.door.drop(there, desk.door.asking_cookie)
     return there
 
 
-def _logged_out(desk: Desk, request: Request, pairs: forms.Pairs) -> Response:
+def _logged_out(desk: PageContext, request: Request, pairs: forms.Pairs) -> Response:
     visit = desk.door.admit(request, dict(pairs))
     desk.sessions.end_all(visit.reader)
     page = desk.pages.show("logged_out")

@@ -9,14 +9,14 @@ from starlette.routing import Route
 
 from triage.domain.link_tokens import Purpose
 from triage.errors import NotFound
-from triage.web.context import Desk, form_route
+from triage.web.context import PageContext, form_route
 from triage.web.forms import Pairs
 
 ONE_CLICK = ("List-Unsubscribe", "One-Click")
 """The field of RFC 8058 section 3.1; the page's own button posts it too."""
 
 
-def routes(desk: Desk) -> list[Route]:
+def routes(desk: PageContext) -> list[Route]:
     def leave(request: Request, fields: Pairs = ()) -> Response:
         claims = desk.claims(request, Purpose.UNSUBSCRIBE)
         if ONE_CLICK not in fields:

@@ -17,7 +17,7 @@ from triage.domain.records import LIKES, EventKind
 from triage.errors import NotFound
 from triage.subscribers import votes
 from triage.web import form_timestamp
-from triage.web.context import Desk, form_route
+from triage.web.context import PageContext, form_route
 from triage.web.forms import Pairs
 
 WINDOW = timedelta(seconds=60)
@@ -95,7 +95,7 @@ class LinksOpened:
         return len(new), len(liked & {position for position, kind in new if kind not in LIKES})
 
 
-def vote_tokens(desk: Desk, claims: Claims) -> list[tuple[EventKind, str]]:
+def vote_tokens(desk: PageContext, claims: Claims) -> list[tuple[EventKind, str]]:
     """Return a token for each kind of vote on the paper of `claims`, none once voting is over.
 
     They keep the day of issue of the link that led here, so that a page never lengthens their life.
@@ -106,7 +106,7 @@ def vote_tokens(desk: Desk, claims: Claims) -> list[tuple[EventKind, str]]:
     return [(kind, desk.keyring.sign(Purpose.VOTE, replace(claims, action=kind))) for kind in WORDS]
 
 
-def routes(desk: Desk) -> list[Route]:
+def routes(desk: PageContext) -> list[Route]:
     opened = LinksOpened()
 
     def note(claims: Claims) -> tuple[int, int]:

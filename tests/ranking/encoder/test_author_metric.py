@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from triage.ranking.encoder import author_metric
-from triage.ranking.encoder.author_metric import metric, same_author
+from triage.ranking.encoder.author_metric import fit_author_metric, same_author
 
 RNG = np.random.default_rng(0)
 
@@ -71,13 +71,13 @@ def corpus(n_groups: int = 200) -> tuple[NDArray[np.float32], list[NDArray[np.in
 
 def test_a_direction_in_which_authors_agree_counts_more() -> None:
     rows, groups = corpus()
-    stretch = np.linalg.norm(metric(rows, np.arange(len(rows)), groups), axis=0)
+    stretch = np.linalg.norm(fit_author_metric(rows, np.arange(len(rows)), groups), axis=0)
     assert stretch[0] > 2 * stretch[1] > 0
 
 
 def test_without_groups_all_directions_come_to_spread_alike() -> None:
     rows = (RNG.normal(size=(500, 3)) * [1.0, 4.0, 2.0]).astype(np.float32)
-    spread = (rows @ metric(rows, np.arange(500), [])).std(axis=0)
+    spread = (rows @ fit_author_metric(rows, np.arange(500), [])).std(axis=0)
     assert spread.max() < 2 * spread.min()
     assert rows.std(axis=0).max() > 3 * rows.std(axis=0).min()
 
@@ -100,13 +100,13 @@ def test_the_metric_does_not_depend_on_the_order_of_directions(order: list[int])
     about = np.repeat(rng.normal(size=(50, 4)), 2, axis=0)
     rows = (about + rng.normal(size=about.shape)).astype(np.float32)
     groups = list(np.arange(100).reshape(-1, 2))
-    straight = metric(rows, np.arange(100), groups)
-    turned = metric(rows[:, order], np.arange(100), groups)
+    straight = fit_author_metric(rows, np.arange(100), groups)
+    turned = fit_author_metric(rows[:, order], np.arange(100), groups)
     assert np.allclose(straight, straight.T, atol=1e-5)
     assert np.allclose(turned, straight[np.ix_(order, order)], atol=1e-3)
 
 
 def test_papers_that_do_not_differ_have_a_metric_too() -> None:
     rows = np.zeros((10, 3), dtype=np.float32)
-    assert np.isfinite(metric(rows, np.arange(10), [])).all()
-    assert np.isfinite(metric(rows, np.arange(10), [np.arange(2), np.arange(2, 4)])).all()
+    assert np.isfinite(fit_author_metric(rows, np.arange(10), [])).all()
+    assert np.isfinite(fit_author_metric(rows, np.arange(10), [np.arange(2), np.arange(2, 4)])).all()

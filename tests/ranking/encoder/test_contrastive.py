@@ -11,14 +11,7 @@ from scipy.sparse import csr_matrix
 
 from triage.domain.records import F32
 from triage.ranking.encoder import contrastive
-from triage.ranking.encoder.contrastive import (
-    LIKES,
-    TITLES,
-    Contrast,
-    Course,
-    learned,
-    main_directions,
-)
+from triage.ranking.encoder.contrastive import LIKES, TITLES, ContrastiveMap, TrainingSchedule, fit_contrastive_map, main_directions
 
 N_PAPERS, N_WORDS, N_VECTOR = 240, 12, 6
 
@@ -42,10 +35,10 @@ def likes_of_pairs(n: int = 60) -> list[NDArray[np.int64]]:
     ]
 
 
-def taught(groups: list[NDArray[np.int64]], seed: int = 0, course: Course = LIKES) -> Contrast:
+def taught(groups: list[NDArray[np.int64]], seed: int = 0, course: TrainingSchedule = LIKES) -> ContrastiveMap:
     vectors, words = corpus()
     start = main_directions(vectors, N_VECTOR)
-    return learned(vectors, words, groups, start, np.random.default_rng(seed), course)
+    return fit_contrastive_map(vectors, words, groups, start, np.random.default_rng(seed), course)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +49,7 @@ def enough_steps_for_a_small_world(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_words_that_are_liked_together_are_near_in_papers_that_nobody_has_liked() -> None:
     vectors, words = corpus()
     fresh = slice(N_PAPERS - 60, None)
-    placed = taught(likes_of_pairs()).of(vectors[fresh], words[fresh])
+    placed = taught(likes_of_pairs()).transform(vectors[fresh], words[fresh])
     cosines = placed @ placed.T
     pair = np.arange(60) % N_WORDS // 2
     together = pair[:, None] == pair
@@ -68,7 +61,7 @@ def test_pairs_alone_tell_as_much() -> None:
     # Papers whose words differ by one, of the pair 0 and 1, or 2 and 3, and so on.
     pairs = [np.array([row, row + 1]) for row in range(0, N_PAPERS - 60, 2)]
     fresh = slice(N_PAPERS - 60, None)
-    placed = taught(pairs, course=TITLES).of(vectors[fresh], words[fresh])
+    placed = taught(pairs, course=TITLES).transform(vectors[fresh], words[fresh])
     cosines = placed @ placed.T
     pair = np.arange(60) % N_WORDS // 2
     together = pair[:, None] == pair
@@ -79,7 +72,7 @@ def test_the_space_begins_as_it_was() -> None:
     vectors, words = corpus()
     found = taught(likes_of_pairs(), course=replace(LIKES, steps=0))
     assert not found.words.any()
-    placed = found.of(vectors, words)
+    placed = found.transform(vectors, words)
     assert placed @ placed.T == pytest.approx(vectors @ vectors.T, abs=1e-5)
 
 
@@ -87,7 +80,7 @@ def test_the_space_begins_as_it_was() -> None:
 def test_who_likes_no_two_papers_teaches_nothing(likes: list[NDArray[np.int64]]) -> None:
     found = taught(likes)
     assert not found.words.any()
-    assert found.turn.T @ found.turn == pytest.approx(np.eye(N_VECTOR), abs=1e-5)
+    assert found.projection.T @ found.projection == pytest.approx(np.eye(N_VECTOR), abs=1e-5)
 
 
 def test_the_main_directions_are_those_of_the_most_spread() -> None:
@@ -100,7 +93,7 @@ def test_the_main_directions_are_those_of_the_most_spread() -> None:
 
 def test_the_same_likes_and_seed_give_the_same_map_to_the_bit() -> None:
     first, again, other = (taught(likes_of_pairs(), seed) for seed in (0, 0, 1))
-    assert np.array_equal(first.turn, again.turn)
+    assert np.array_equal(first.projection, again.projection)
     assert np.array_equal(first.words, again.words)
     assert not np.array_equal(first.words, other.words)
 
@@ -122,7 +115,7 @@ def test_of_a_reader_with_very_many_likes_some_are_looked_at(
 
 def test_a_paper_without_anything_lies_nowhere() -> None:
     found = taught(likes_of_pairs())
-    nothing = found.of(np.zeros((1, N_VECTOR), dtype=np.float32), csr_matrix((1, N_WORDS)))
+    nothing = found.transform(np.zeros((1, N_VECTOR), dtype=np.float32), csr_matrix((1, N_WORDS)))
     assert not nothing.any()
 
 

@@ -38,14 +38,14 @@ def test_what_a_third_of_all_papers_speak_of_is_still_a_word() -> None:
         f"language models for task {n}" if n % 3 == 0 else f"galaxy {n} spins" for n in range(300)
     ]
     encoder = TextEncoder.fit(texts)
-    assert encoder.encode(["language models"]).words.nnz
+    assert encoder.encode(["language models"]).tfidf.nnz
 
 
 def test_papers_of_one_topic_are_near_to_each_other() -> None:
     encodings = topics.encoder().encode(TEXTS)
-    words = (encodings.words @ encodings.words.T).toarray()
-    sense = encodings.sense @ encodings.sense.T
-    for cosines in (words, encodings.dense @ encodings.dense.T, sense):
+    words = (encodings.tfidf @ encodings.tfidf.T).toarray()
+    sense = encodings.semantic @ encodings.semantic.T
+    for cosines in (words, encodings.latent @ encodings.latent.T, sense):
         proteins = list(topics.rows_of("proteins"))
         others = np.delete(cosines[proteins], proteins, axis=1)
         assert cosines[np.ix_(proteins, proteins)].mean() > 4 * max(others.mean(), 0.01)
@@ -63,8 +63,8 @@ def test_a_corpus_of_any_size_will_do(n: int) -> None:
     texts = (TEXTS * 10)[:n]
     encodings = TextEncoder.fit(texts).encode(texts)
     assert len(encodings) == n
-    assert 1 <= encodings.dense.shape[1] <= 256
-    assert np.linalg.norm(encodings.dense, axis=1) == pytest.approx(np.ones(n), abs=1e-4)
+    assert 1 <= encodings.latent.shape[1] <= 256
+    assert np.linalg.norm(encodings.latent, axis=1) == pytest.approx(np.ones(n), abs=1e-4)
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["…", "1 2 3"], ["the and of"]])
@@ -74,54 +74,54 @@ def test_a_corpus_without_words_is_refused(texts: list[str]) -> None:
 
 
 def test_what_all_papers_share_is_no_part_of_their_sense() -> None:
-    sense = topics.encoder().encode(TEXTS).sense
+    sense = topics.encoder().encode(TEXTS).semantic
     assert np.linalg.norm(sense.mean(axis=0)) < 0.1
 
 
 def test_a_part_of_a_large_corpus_tells_what_all_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("triage.ranking.encoder.text_encoder.MAX_SENSE_ROWS", 20)
-    sense = TextEncoder.fit(TEXTS).encode(TEXTS).sense
+    sense = TextEncoder.fit(TEXTS).encode(TEXTS).semantic
     assert np.linalg.norm(sense.mean(axis=0)) < 0.3
 
 
 def test_a_text_without_known_words_has_no_sense_either() -> None:
-    assert not topics.encoder().encode(["zebras graze"]).sense.any()
+    assert not topics.encoder().encode(["zebras graze"]).semantic.any()
 
 
 def test_accents_case_and_plurals_do_not_part_words() -> None:
     encoder = TextEncoder.fit(["Poincaré embeddings of a graph", "an embedding of graphs", "x y"])
-    one, other = encoder.encode(["POINCARE EMBEDDING graph", "poincaré embeddings graphs"]).words
+    one, other = encoder.encode(["POINCARE EMBEDDING graph", "poincaré embeddings graphs"]).tfidf
     assert (one - other).nnz == 0
 
 
 def test_a_plural_without_its_singular_is_left_alone() -> None:
     encoder = TextEncoder.fit(["bias and physics", "bias in physics"])
-    assert set(encoder.terms(encoder.encode(["bias physics"]).words, 9)) >= {"bias", "physics"}
+    assert set(encoder.terms(encoder.encode(["bias physics"]).tfidf, 9)) >= {"bias", "physics"}
 
 
 def test_pairs_of_words_are_terms_and_do_not_cross_unknown_words() -> None:
     encoder = TextEncoder.fit(["speculative decoding", "speculative decoding works"])
-    both = encoder.encode(["speculative decoding", "speculative zzz decoding"]).words
+    both = encoder.encode(["speculative decoding", "speculative zzz decoding"]).tfidf
     assert "speculative decoding" in encoder.terms(both[0], 9)
     assert set(encoder.terms(both[1], 9)) == {"decoding", "speculative"}
 
 
 def test_a_common_word_weighs_less() -> None:
     encoder = topics.encoder()
-    words = encoder.encode(["study tactile"]).words
+    words = encoder.encode(["study tactile"]).tfidf
     assert encoder.terms(words, 1) == ("tactile",)
 
 
 @given(st.text(max_size=300))
 def test_any_text_has_a_row_of_unit_length_or_zero(text: str) -> None:
     encodings = topics.encoder().encode([text])
-    for rows in (encodings.dense, encodings.words.toarray(), encodings.sense):
+    for rows in (encodings.latent, encodings.tfidf.toarray(), encodings.semantic):
         length = np.linalg.norm(rows)
         assert length == pytest.approx(1, abs=1e-4) or length == 0
 
 
 def test_a_megabyte_of_text_is_one_row() -> None:
-    assert np.isfinite(topics.encoder().encode(["protein folding " * 70_000]).dense).all()
+    assert np.isfinite(topics.encoder().encode(["protein folding " * 70_000]).latent).all()
 
 
 def test_long_corpora_are_encoded_in_pieces_with_the_same_result(
@@ -130,10 +130,10 @@ def test_long_corpora_are_encoded_in_pieces_with_the_same_result(
     whole = topics.encoder().encode(TEXTS)
     monkeypatch.setattr("triage.ranking.encoder.text_encoder.CHUNK", 7)
     pieces = topics.encoder().encode(TEXTS)
-    assert (whole.words != pieces.words).nnz == 0
-    assert pieces.dense == pytest.approx(whole.dense, abs=1e-6)
-    assert np.array_equal(whole.sense, pieces.sense)
-    assert pieces.density == pytest.approx(whole.density, abs=1e-6)
+    assert (whole.tfidf != pieces.tfidf).nnz == 0
+    assert pieces.latent == pytest.approx(whole.latent, abs=1e-6)
+    assert np.array_equal(whole.semantic, pieces.semantic)
+    assert pieces.hubness == pytest.approx(whole.hubness, abs=1e-6)
 
 
 def test_a_part_of_a_large_corpus_is_enough_for_the_dense_space(
@@ -142,7 +142,7 @@ def test_a_part_of_a_large_corpus_is_enough_for_the_dense_space(
     monkeypatch.setattr("triage.ranking.encoder.text_encoder.MAX_SVD_ROWS", 40)
     encoder = TextEncoder.fit(TEXTS)
     assert encoder.version == TextEncoder.fit(TEXTS).version
-    dense = encoder.encode(TEXTS).dense
+    dense = encoder.encode(TEXTS).latent
     assert dense[20] @ dense[22] > 2 * abs(float(dense[20] @ dense[40]))
 
 
@@ -152,11 +152,11 @@ def test_a_saved_encoder_is_the_same_encoder(tmp_path: Path) -> None:
     loaded = TextEncoder.load(tmp_path, KEY)
     assert loaded.version == encoder.version
     ours, theirs = encoder.encode(TEXTS), loaded.encode(TEXTS)
-    assert np.array_equal(ours.dense, theirs.dense)
-    assert np.array_equal(ours.sense, theirs.sense)
-    assert np.array_equal(ours.density, theirs.density)
-    assert (ours.words != theirs.words).nnz == 0
-    assert loaded.terms(theirs.words[0], 5) == encoder.terms(ours.words[0], 5)
+    assert np.array_equal(ours.latent, theirs.latent)
+    assert np.array_equal(ours.semantic, theirs.semantic)
+    assert np.array_equal(ours.hubness, theirs.hubness)
+    assert (ours.tfidf != theirs.tfidf).nnz == 0
+    assert loaded.terms(theirs.tfidf[0], 5) == encoder.terms(ours.tfidf[0], 5)
 
 
 def test_a_changed_or_foreign_folder_is_refused(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_what_papers_of_one_author_share_is_near_in_sense(monkeypatch: pytest.Mo
 
 def _contrast(encoder: TextEncoder) -> float:
     """How much nearer papers of one topic are than those of two, in spreads of the latter."""
-    sense = encoder.encode(TEXTS).sense
+    sense = encoder.encode(TEXTS).semantic
     cosines = sense @ sense.T
     proteins = list(topics.rows_of("proteins"))
     own = cosines[np.ix_(proteins, proteins)]
@@ -244,7 +244,7 @@ def test_what_many_readers_like_together_is_near_in_sense() -> None:
     apart, together = (
         (sense[both[0]] @ sense[both[1]].T).mean()
         for sense in (
-            encoder.encode(TEXTS).sense
+            encoder.encode(TEXTS).semantic
             for encoder in (topics.encoder(), taught(likes_of(1, 2, 3, 4)))
         )
     )
@@ -254,13 +254,13 @@ def test_what_many_readers_like_together_is_near_in_sense() -> None:
 @pytest.mark.usefixtures("few_steps")
 def test_a_taught_encoder_gives_unit_rows_in_half_precision_of_now_and_of_the_past() -> None:
     found = taught(likes_of(1, 2, 3, 4)).encode([*TEXTS, "zzz qqq"])
-    assert found.past_sense.shape == found.sense.shape
-    for each in (found, found.past()):
-        assert np.array_equal(each.sense, each.sense.astype(np.float16).astype(np.float32))
-        lengths = np.linalg.norm(each.sense[:-1], axis=1)
+    assert found.training_semantic.shape == found.semantic.shape
+    for each in (found, found.for_training()):
+        assert np.array_equal(each.semantic, each.semantic.astype(np.float16).astype(np.float32))
+        lengths = np.linalg.norm(each.semantic[:-1], axis=1)
         assert lengths == pytest.approx(np.ones(len(TEXTS)), abs=1e-2)
-        assert not each.sense[-1].any()
-        assert ((each.density[:-1] > 0) & (each.density[:-1] <= 1)).all()
+        assert not each.semantic[-1].any()
+        assert ((each.hubness[:-1] > 0) & (each.hubness[:-1] <= 1)).all()
 
 
 @pytest.mark.usefixtures("few_steps")
@@ -270,7 +270,7 @@ def test_the_past_has_not_seen_who_likes_later_papers() -> None:
     assert encoder.since is not None
     assert any(LISTED[row] < encoder.since for own in likes.values() for row in own)
     before = encoder.encode(TEXTS)
-    assert not np.allclose(before.past_sense, before.sense, atol=0.01)
+    assert not np.allclose(before.training_semantic, before.semantic, atol=0.01)
 
     def changed(row: int, other: int) -> Encodings:
         later = {number: np.where(own == row, other, own) for number, own in likes.items()}
@@ -280,11 +280,11 @@ def test_the_past_has_not_seen_who_likes_later_papers() -> None:
 
     newest = max(int(own.max()) for own in likes.values())
     after = changed(newest, len(TEXTS) - 1)
-    assert not np.array_equal(before.sense, after.sense)
-    assert np.array_equal(before.past_sense, after.past_sense)
-    assert np.array_equal(before.past_density, after.past_density)
+    assert not np.array_equal(before.semantic, after.semantic)
+    assert np.array_equal(before.training_semantic, after.training_semantic)
+    assert np.array_equal(before.training_hubness, after.training_hubness)
     oldest = min(int(own.min()) for own in likes.values())
-    assert not np.array_equal(before.past_sense, changed(oldest, 0).past_sense)
+    assert not np.array_equal(before.training_semantic, changed(oldest, 0).training_semantic)
 
 
 @pytest.mark.usefixtures("few_steps")
@@ -295,8 +295,8 @@ def test_what_is_liked_later_is_not_looked_at_for_the_past(monkeypatch: pytest.M
     newest = max(int(own.max()) for own in likes.values())
     other = {number: np.where(own == newest, len(TEXTS) - 2, own) for number, own in likes.items()}
     before, after = taught(likes).encode(TEXTS), taught(other).encode(TEXTS)
-    assert not np.array_equal(before.sense, after.sense)
-    assert np.array_equal(before.past_sense, after.past_sense)
+    assert not np.array_equal(before.semantic, after.semantic)
+    assert np.array_equal(before.training_semantic, after.training_semantic)
 
 
 @pytest.mark.usefixtures("few_steps")
@@ -306,7 +306,7 @@ def test_likes_of_one_day_leave_the_past_without_any() -> None:
     assert encoder.since == DAY
     other = likes | {2: np.array(topics.rows_of("decoding"))[:20]}
     again = TextEncoder.fit(TEXTS, likes=other, listed=[DAY] * len(TEXTS))
-    assert np.array_equal(encoder.encode(TEXTS).past_sense, again.encode(TEXTS).past_sense)
+    assert np.array_equal(encoder.encode(TEXTS).training_semantic, again.encode(TEXTS).training_semantic)
 
 
 @pytest.mark.usefixtures("few_steps")
@@ -317,7 +317,7 @@ def test_too_few_readers_or_likes_teach_nothing() -> None:
     assert short.version == topics.encoder().version
     assert short.since is None
     encoded = short.encode(TEXTS)
-    assert encoded.past() is encoded
+    assert encoded.for_training() is encoded
 
 
 @pytest.mark.usefixtures("few_steps")
@@ -331,9 +331,9 @@ def test_a_taught_encoder_is_the_same_whoever_is_told_first_and_after_it_was_kep
     kept = TextEncoder.load(tmp_path, KEY)
     assert kept.since == encoder.since
     ours, theirs = encoder.encode(TEXTS), kept.encode(TEXTS)
-    assert np.array_equal(ours.sense, theirs.sense)
-    assert np.array_equal(ours.past_sense, theirs.past_sense)
-    assert np.array_equal(ours.past_density, theirs.past_density)
+    assert np.array_equal(ours.semantic, theirs.semantic)
+    assert np.array_equal(ours.training_semantic, theirs.training_semantic)
+    assert np.array_equal(ours.training_hubness, theirs.training_hubness)
 
 
 def titled(texts: list[str], monkeypatch: pytest.MonkeyPatch) -> TextEncoder:
@@ -349,7 +349,7 @@ def test_titles_are_nearer_to_their_abstracts(monkeypatch: pytest.MonkeyPatch) -
 
     def gap(encoder: TextEncoder) -> float:
         titles, abstracts = (
-            encoder.encode(each).sense
+            encoder.encode(each).semantic
             for each in ([p.title for p in papers], [p.abstract for p in papers])
         )
         cosines = titles @ abstracts.T
@@ -377,11 +377,11 @@ def test_likes_teach_beside_titles(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     encoder.save(tmp_path, KEY)
     for each in (plain, encoder, TextEncoder.load(tmp_path, KEY)):
         found = each.encode([*texts, "zzz qqq"])
-        lengths = np.linalg.norm(found.sense, axis=1)
+        lengths = np.linalg.norm(found.semantic, axis=1)
         assert lengths == pytest.approx([1] * len(texts) + [0], abs=1e-2)
-        assert np.array_equal(found.sense, found.sense.astype(np.float16).astype(np.float32))
-    assert np.array_equal(found.sense, encoder.encode([*texts, "zzz qqq"]).sense)
-    assert not np.array_equal(encoder.encode(texts).sense, plain.encode(texts).sense)
+        assert np.array_equal(found.semantic, found.semantic.astype(np.float16).astype(np.float32))
+    assert np.array_equal(found.semantic, encoder.encode([*texts, "zzz qqq"]).semantic)
+    assert not np.array_equal(encoder.encode(texts).semantic, plain.encode(texts).semantic)
 
 
 def test_of_many_papers_no_few_directions_of_the_dense_space_outweigh_the_others(
@@ -389,7 +389,7 @@ def test_of_many_papers_no_few_directions_of_the_dense_space_outweigh_the_others
 ) -> None:
     def unevenness(few: int) -> float:
         monkeypatch.setattr("triage.ranking.encoder.text_encoder.FEW_ROWS", few)
-        spread = (TextEncoder.fit(TEXTS).encode(TEXTS).dense ** 2).mean(axis=0)
+        spread = (TextEncoder.fit(TEXTS).encode(TEXTS).latent ** 2).mean(axis=0)
         return float(spread.max() / spread.mean())
 
     assert unevenness(0) < 0.75 * unevenness(1_000_000)
@@ -399,15 +399,15 @@ def test_the_sense_is_made_of_the_dense_space_as_it_was(monkeypatch: pytest.Monk
     encodings = topics.encoder().encode(TEXTS)
     monkeypatch.setattr("triage.ranking.encoder.text_encoder.FEW_ROWS", 0)
     stretched = TextEncoder.fit(TEXTS).encode(TEXTS)
-    assert not np.allclose(encodings.dense, stretched.dense, atol=1e-3)
-    assert np.array_equal(encodings.sense, stretched.sense)
+    assert not np.allclose(encodings.latent, stretched.latent, atol=1e-3)
+    assert np.array_equal(encodings.semantic, stretched.semantic)
 
 
 def test_a_place_where_many_papers_are_is_denser() -> None:
     crowd = [f"protein folding of structure {n}" for n in range(60)]
     alone = ["tactile gripper", "spectral graph", "draft verification", "message of nodes"]
     encodings = TextEncoder.fit(crowd + alone).encode(crowd + alone)
-    density = encodings.density
+    density = encodings.hubness
     assert density[:60].min() > density[60:].max()
     assert density.dtype == np.float32
     assert ((density >= 0) & (density <= 1)).all()
@@ -416,10 +416,10 @@ def test_a_place_where_many_papers_are_is_denser() -> None:
 def test_a_paper_of_the_corpus_is_no_neighbour_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("triage.ranking.encoder.text_encoder.NEAREST", 1)
     encodings = topics.encoder().encode(TEXTS)
-    cosines = encodings.sense @ encodings.sense.T
+    cosines = encodings.semantic @ encodings.semantic.T
     np.fill_diagonal(cosines, -1)
-    assert encodings.density == pytest.approx(cosines.max(axis=1), abs=1e-3)
+    assert encodings.hubness == pytest.approx(cosines.max(axis=1), abs=1e-3)
 
 
 def test_a_text_that_says_nothing_is_in_no_crowd() -> None:
-    assert topics.encoder().encode(["zebras graze", ""]).density.tolist() == [0, 0]
+    assert topics.encoder().encode(["zebras graze", ""]).hubness.tolist() == [0, 0]

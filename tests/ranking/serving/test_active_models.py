@@ -21,15 +21,8 @@ from triage.domain.records import EventKind
 from triage.errors import ModelError, NotFound
 from triage.ranking.encoder.text_encoder import TextEncoder
 from triage.ranking.features import FEATURES
-from triage.ranking.serving.active_models import (
-    PAIRS_KEPT,
-    encode_new,
-    encoder_due,
-    fit_encoder,
-    promote,
-    serving,
-)
-from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.active_models import PAIRS_KEPT, encode_new, encoder_due, fit_encoder, promote, ensure_active_models
+from triage.ranking.serving.model_store import FileModelStore
 from triage.store import Database
 
 KEY = b"a key of the tests"
@@ -49,8 +42,8 @@ def models(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def workshop(models: Path) -> FileWorkshop:
-    return FileWorkshop(models, KEY)
+def workshop(models: Path) -> FileModelStore:
+    return FileModelStore(models, KEY)
 
 
 @pytest.fixture
@@ -62,7 +55,7 @@ def add_more(database: Database, n: int) -> None:
     take_in(database, [fetched(1000 + i, title=f"Tactile gripper number {i}") for i in range(n)])
 
 
-def trained(workshop: FileWorkshop, encoder_version: str, seed: int = 0) -> Scorer:
+def trained(workshop: FileModelStore, encoder_version: str, seed: int = 0) -> Scorer:
     rng = np.random.default_rng(seed)
     X = rng.random((80, len(FEATURES))).astype(np.float32)
     relevance = (X[:, 0] > 0.5).astype(np.int32)
@@ -84,19 +77,19 @@ def versions_with_vectors(database: Database) -> set[str]:
 
 
 def test_without_papers_there_is_nothing_to_fit(
-    tmp_path: Path, workshop: FileWorkshop, clock: StoppedClock
+    tmp_path: Path, workshop: FileModelStore, clock: StoppedClock
 ) -> None:
     with (
         installed(tmp_path) as empty,
         pytest.raises(NotFound, match="triage papers import"),
     ):
-        serving(empty, workshop, clock, DAY)
+        ensure_active_models(empty, workshop, clock, DAY)
 
 
 def test_the_first_time_an_encoder_is_fitted_and_serves_with_the_cold_scorer(
-    database: Database, workshop: FileWorkshop, clock: StoppedClock
+    database: Database, workshop: FileModelStore, clock: StoppedClock
 ) -> None:
-    pair = serving(database, workshop, clock, DAY)
+    pair = ensure_active_models(database, workshop, clock, DAY)
     assert pair.scorer.version == workshop.cold_scorer().version
     assert history(database) == [(pair.scorer.version, pair.encoder.version)]
     with database.read() as conn:
@@ -107,7 +100,7 @@ def test_the_first_time_an_encoder_is_fitted_and_serves_with_the_cold_scorer(
 
 def test_an_encoder_is_told_who_wrote_what(
     database: Database,
-    workshop: FileWorkshop,
+    workshop: FileModelStore,
     clock: StoppedClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -122,7 +115,7 @@ def test_an_encoder_is_told_who_wrote_what(
 
 def test_an_encoder_is_told_who_likes_what(
     database: Database,
-    workshop: FileWorkshop,
+    workshop: FileModelStore,
     clock: StoppedClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -158,21 +151,21 @@ def test_an_encoder_is_told_who_likes_what(
 
 
 def test_asked_again_the_same_pair_serves_and_nothing_is_written(
-    database: Database, workshop: FileWorkshop, clock: StoppedClock, models: Path
+    database: Database, workshop: FileModelStore, clock: StoppedClock, models: Path
 ) -> None:
-    first = serving(database, workshop, clock, DAY)
-    again = serving(database, FileWorkshop(models, KEY), clock, DAY)
+    first = ensure_active_models(database, workshop, clock, DAY)
+    again = ensure_active_models(database, FileModelStore(models, KEY), clock, DAY)
     assert again.encoder.version == first.encoder.version
     assert len(history(database)) == 1
 
 
 def test_after_an_upgrade_the_new_cold_scorer_serves_on_the_same_encoder(
-    database: Database, workshop: FileWorkshop, clock: StoppedClock
+    database: Database, workshop: FileModelStore, clock: StoppedClock
 ) -> None:
-    before = serving(database, workshop, clock, DAY)
+    before = ensure_active_models(database, workshop, clock, DAY)
     with database.write() as conn:
         store.model_versions.promote(conn, "cold-1", before.encoder.version, "by hand", clock.now())
-    after = serving(database, workshop, clock, DAY)
+    after = ensure_active_models(database, workshop, clock, DAY)
     assert after.encoder.version == before.encoder.version
     assert after.scorer.version == workshop.cold_scorer().version
 
@@ -185,26 +178,26 @@ def test_after_an_upgrade_the_new_cold_scorer_serves_on_the_same_encoder(
 )
 def test_under_the_cold_scorer_a_due_encoder_is_fitted_anew(
     database: Database,
-    workshop: FileWorkshop,
+    workshop: FileModelStore,
     clock: StoppedClock,
     n_more: int,
     after: int,
     refitted: bool,
 ) -> None:
-    first = serving(database, workshop, clock, DAY)
+    first = ensure_active_models(database, workshop, clock, DAY)
     add_more(database, n_more)
-    later = serving(database, workshop, clock, DAY + timedelta(days=after))
+    later = ensure_active_models(database, workshop, clock, DAY + timedelta(days=after))
     assert (later.encoder.version != first.encoder.version) is refitted
     assert len(history(database)) == 1 + refitted
 
 
 def test_under_a_trained_scorer_the_encoder_stays(
-    database: Database, workshop: FileWorkshop, clock: StoppedClock
+    database: Database, workshop: FileModelStore, clock: StoppedClock
 ) -> None:
-    first = serving(database, workshop, clock, DAY)
+    first = ensure_active_models(database, workshop, clock, DAY)
     promote(database, clock, trained(workshop, first.encoder.version), first.encoder, "better")
     add_more(database, 60)
-    later = serving(database, workshop, clock, DAY + timedelta(days=30))
+    later = ensure_active_models(database, workshop, clock, DAY + timedelta(days=30))
     assert later.encoder.version == first.encoder.version
     assert later.scorer.version != first.scorer.version
 
@@ -214,10 +207,10 @@ def test_under_a_trained_scorer_the_encoder_stays(
 
 @pytest.fixture
 def two_trained(
-    database: Database, workshop: FileWorkshop, clock: StoppedClock
+    database: Database, workshop: FileModelStore, clock: StoppedClock
 ) -> tuple[str, str, str]:
     """Promote two trained scorers; return the versions of the encoder and of both."""
-    pair = serving(database, workshop, clock, DAY)
+    pair = ensure_active_models(database, workshop, clock, DAY)
     scorers = [trained(workshop, pair.encoder.version, seed) for seed in (1, 2)]
     for scorer in scorers:
         promote(database, clock, scorer, pair.encoder, "better")
@@ -227,7 +220,7 @@ def two_trained(
 def serves(database: Database, models: Path, on: date = DAY) -> tuple[str, str]:
     """Return the versions of what serves in a process that has loaded nothing yet."""
     with structlog.testing.capture_logs():
-        pair = serving(database, FileWorkshop(models, KEY), StoppedClock(), on)
+        pair = ensure_active_models(database, FileModelStore(models, KEY), StoppedClock(), on)
     return pair.encoder.version, pair.scorer.version
 
 
@@ -256,7 +249,7 @@ def test_without_any_trained_scorer_the_cold_one_serves(
     encoder, before, newest = two_trained
     do_harm(models / newest, harm)
     do_harm(models / before, harm)
-    assert serves(database, models) == (encoder, FileWorkshop(models, KEY).cold_scorer().version)
+    assert serves(database, models) == (encoder, FileModelStore(models, KEY).cold_scorer().version)
 
 
 @pytest.mark.parametrize("harm", ["deleted", "emptied", "changed"])
@@ -266,10 +259,10 @@ def test_without_its_encoder_a_new_one_is_fitted(
     encoder, _, _ = two_trained
     do_harm(models / encoder, harm)
     fresh, scorer = serves(database, models)
-    assert scorer == FileWorkshop(models, KEY).cold_scorer().version
+    assert scorer == FileModelStore(models, KEY).cold_scorer().version
     # The same papers give the same encoder, whose files are whole again.
     assert fresh == encoder
-    assert FileWorkshop(models, KEY).load_encoder(encoder).version == encoder
+    assert FileModelStore(models, KEY).load_encoder(encoder).version == encoder
 
 
 def test_a_fall_back_is_logged_with_its_reason(
@@ -277,7 +270,7 @@ def test_a_fall_back_is_logged_with_its_reason(
 ) -> None:
     do_harm(models / two_trained[2], "deleted")
     with structlog.testing.capture_logs() as logs:
-        serving(database, FileWorkshop(models, KEY), StoppedClock(), DAY)
+        ensure_active_models(database, FileModelStore(models, KEY), StoppedClock(), DAY)
     [entry] = [entry for entry in logs if entry["log_level"] == "warning"]
     assert two_trained[2] in entry["error"]
 
@@ -285,11 +278,11 @@ def test_a_fall_back_is_logged_with_its_reason(
 def test_models_of_another_installation_do_not_serve(
     database: Database, models: Path, two_trained: tuple[str, str, str]
 ) -> None:
-    foreign = FileWorkshop(models, b"another key")
+    foreign = FileModelStore(models, b"another key")
     with pytest.raises(ModelError):
         foreign.load_scorer(two_trained[2])
     with structlog.testing.capture_logs():
-        pair = serving(database, foreign, StoppedClock(), DAY)
+        pair = ensure_active_models(database, foreign, StoppedClock(), DAY)
     assert pair.scorer.version == foreign.cold_scorer().version
 
 
@@ -307,9 +300,9 @@ def do_harm(folder: Path, harm: str) -> None:
 
 
 def test_new_papers_are_encoded_once(
-    database: Database, workshop: FileWorkshop, clock: StoppedClock
+    database: Database, workshop: FileModelStore, clock: StoppedClock
 ) -> None:
-    encoder = serving(database, workshop, clock, DAY).encoder
+    encoder = ensure_active_models(database, workshop, clock, DAY).encoder
     assert encode_new(database, encoder) == 30
     assert encode_new(database, encoder) == 0
     add_more(database, 2)
@@ -319,9 +312,9 @@ def test_new_papers_are_encoded_once(
 
 
 def test_stored_vectors_are_the_encoders_own(
-    database: Database, workshop: FileWorkshop, clock: StoppedClock
+    database: Database, workshop: FileModelStore, clock: StoppedClock
 ) -> None:
-    encoder = serving(database, workshop, clock, DAY).encoder
+    encoder = ensure_active_models(database, workshop, clock, DAY).encoder
     encode_new(database, encoder)
     with database.read() as conn:
         papers = list(store.papers.iterate(conn))
@@ -330,17 +323,17 @@ def test_stored_vectors_are_the_encoders_own(
             conn, encoder.version, [paper.id for paper in papers], wanted
         )
     assert ids == [paper.id for paper in papers]
-    assert np.array_equal(found.dense, wanted.dense)
-    assert np.array_equal(found.sense, wanted.sense)
-    assert np.array_equal(found.words.toarray(), wanted.words.toarray())
+    assert np.array_equal(found.latent, wanted.latent)
+    assert np.array_equal(found.semantic, wanted.semantic)
+    assert np.array_equal(found.tfidf.toarray(), wanted.tfidf.toarray())
 
 
 def test_vectors_of_encoders_that_no_recent_pair_needs_are_dropped(
-    database: Database, workshop: FileWorkshop, clock: StoppedClock
+    database: Database, workshop: FileModelStore, clock: StoppedClock
 ) -> None:
     encoders = []
     for n in range(PAIRS_KEPT + 1):
-        pair = serving(database, workshop, clock, DAY + timedelta(days=7 * n))
+        pair = ensure_active_models(database, workshop, clock, DAY + timedelta(days=7 * n))
         encode_new(database, pair.encoder)
         encoders.append(pair.encoder.version)
         add_more(database, 20 * (n + 1))

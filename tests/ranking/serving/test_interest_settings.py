@@ -19,9 +19,9 @@ from triage.domain.link_tokens import Claims
 from triage.domain.records import EventKind, Paper, Reason, ReasonKind, Subscriber
 from triage.errors import NotFound
 from triage.ranking.cold_start import ColdStartScorer
-from triage.ranking.serving.active_models import encode_new, serving
-from triage.ranking.serving.interest_settings import Standing, interests, rest
-from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.active_models import encode_new, ensure_active_models
+from triage.ranking.serving.interest_settings import Standing, refresh_interests, rest
+from triage.ranking.serving.model_store import FileModelStore
 from triage.ranking.serving.ranker import (
     DigestRules,
     Ranking,
@@ -40,7 +40,7 @@ RULES = DigestRules(size=10, max_age_days=14, score_floor=0.1, exploration_slots
 @dataclass
 class World:
     db: Database
-    workshop: FileWorkshop
+    workshop: FileModelStore
     reader: Subscriber
     papers: list[Paper]
     clock: StoppedClock
@@ -59,11 +59,11 @@ class World:
             )
 
     def interests(self) -> dict[int, Standing]:
-        found = interests(self.db, self.workshop, self.clock, self.reader)
+        found = refresh_interests(self.db, self.workshop, self.clock, self.reader)
         return {each.interest.number: each for each in found}
 
     def ranking(self, on: date = DAY) -> Ranking:
-        encoder = serving(self.db, self.workshop, self.clock, DAY).encoder
+        encoder = ensure_active_models(self.db, self.workshop, self.clock, DAY).encoder
         encode_new(self.db, encoder)
         with self.db.read() as conn:
             votes = store.events.votes(conn, self.reader.id)
@@ -74,7 +74,7 @@ class World:
 
     def topics_shown(self, on: date = DAY) -> set[str]:
         ranking = self.ranking(on)
-        encoder = serving(self.db, self.workshop, self.clock, DAY).encoder
+        encoder = ensure_active_models(self.db, self.workshop, self.clock, DAY).encoder
         shown = choose(ranking, RULES, ColdStartScorer(), encoder, np.random.default_rng(0))
         assert shown
         return {each.paper.categories[0] for each in shown[:-1]}
@@ -84,7 +84,7 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     with installed(tmp_path) as database:
         papers = add_papers(database, topics.literature())
-        workshop = FileWorkshop(tmp_path / "models", b"a key of the tests")
+        workshop = FileModelStore(tmp_path / "models", b"a key of the tests")
         reader = add_reader(database)
         made = World(database, workshop, reader, papers, StoppedClock(NOON))
         for row in (*DECODING[:5], *PROTEINS[:4]):
@@ -144,7 +144,7 @@ def test_less_like_this_takes_from_what_it_was_shown_for_at_once(world: World) -
     world.vote(PROTEINS[8], EventKind.LESS_LIKE_THIS)
     assert world.ranking().profile.less_of == (None,)
     told = replace(world.ranking().profile, less_of=(Reason(ReasonKind.CATEGORY, "in q-bio.BM"),))
-    encoder = serving(world.db, world.workshop, world.clock, DAY).encoder
+    encoder = ensure_active_models(world.db, world.workshop, world.clock, DAY).encoder
     with world.db.read() as conn:
         pool = load_pool(conn, encoder, DAY, 14)
     plain, less = (

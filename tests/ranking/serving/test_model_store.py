@@ -12,7 +12,7 @@ from tests.support.topics import TOPICS, literature
 from triage.domain.records import F32, I32
 from triage.errors import ModelError, NotEnoughFeedback
 from triage.ranking.features import FEATURES
-from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.model_store import FileModelStore
 
 KEY = b"a key of the tests"
 TEXTS = [paper.text for paper in literature()[:30]]
@@ -25,8 +25,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def workshop(folder: Path) -> FileWorkshop:
-    return FileWorkshop(folder, KEY)
+def workshop(folder: Path) -> FileModelStore:
+    return FileModelStore(folder, KEY)
 
 
 def a_log() -> tuple[F32, I32, list[int], F32]:
@@ -35,66 +35,66 @@ def a_log() -> tuple[F32, I32, list[int], F32]:
     return X, relevance, [10] * 6, np.ones(60, np.float32)
 
 
-def test_nothing_is_made_before_something_is_kept(workshop: FileWorkshop, folder: Path) -> None:
+def test_nothing_is_made_before_something_is_kept(workshop: FileModelStore, folder: Path) -> None:
     workshop.cold_scorer()
     assert not folder.exists()
 
 
-def test_an_encoder_is_kept_and_loaded_by_its_version(workshop: FileWorkshop, folder: Path) -> None:
+def test_an_encoder_is_kept_and_loaded_by_its_version(workshop: FileModelStore, folder: Path) -> None:
     fitted = workshop.fit_encoder(TEXTS)
-    loaded = FileWorkshop(folder, KEY).load_encoder(fitted.version)
+    loaded = FileModelStore(folder, KEY).load_encoder(fitted.version)
     assert loaded.version == fitted.version
-    assert np.array_equal(loaded.encode(QUESTION).dense, fitted.encode(QUESTION).dense)
+    assert np.array_equal(loaded.encode(QUESTION).latent, fitted.encode(QUESTION).latent)
 
 
 def test_the_same_texts_give_the_same_version(folder: Path, tmp_path: Path) -> None:
-    first = FileWorkshop(folder, KEY).fit_encoder(TEXTS)
-    second = FileWorkshop(tmp_path / "other", KEY).fit_encoder(TEXTS)
+    first = FileModelStore(folder, KEY).fit_encoder(TEXTS)
+    second = FileModelStore(tmp_path / "other", KEY).fit_encoder(TEXTS)
     assert second.version == first.version
-    assert FileWorkshop(folder, KEY).fit_encoder(TEXTS[:-1]).version != first.version
+    assert FileModelStore(folder, KEY).fit_encoder(TEXTS[:-1]).version != first.version
 
 
-def test_an_encoder_is_read_once_a_process(workshop: FileWorkshop, folder: Path) -> None:
+def test_an_encoder_is_read_once_a_process(workshop: FileModelStore, folder: Path) -> None:
     version = workshop.fit_encoder(TEXTS).version
     assert workshop.load_encoder(version) is workshop.load_encoder(version)
 
 
 def test_a_scorer_is_kept_and_loaded_with_the_encoder_it_is_bound_to(
-    workshop: FileWorkshop, folder: Path
+    workshop: FileModelStore, folder: Path
 ) -> None:
     X, relevance, groups, weights = a_log()
     fitted = workshop.fit_scorer(X, relevance, groups, weights, "enc-7")
-    loaded = FileWorkshop(folder, KEY).load_scorer(fitted.version)
+    loaded = FileModelStore(folder, KEY).load_scorer(fitted.version)
     assert (loaded.version, loaded.encoder_version) == (fitted.version, "enc-7")
     assert np.array_equal(loaded.score(X), fitted.score(X))
 
 
 def test_the_cold_start_scorer_needs_no_files_under_its_name_of_any_version(
-    workshop: FileWorkshop,
+    workshop: FileModelStore,
 ) -> None:
     for version in (workshop.cold_scorer().version, "cold-1"):
         assert workshop.load_scorer(version).version == workshop.cold_scorer().version
 
 
-def test_too_little_feedback_keeps_nothing(workshop: FileWorkshop, folder: Path) -> None:
+def test_too_little_feedback_keeps_nothing(workshop: FileModelStore, folder: Path) -> None:
     X, relevance, _, weights = a_log()
     with pytest.raises(NotEnoughFeedback, match="too few to train on"):
         workshop.fit_scorer(X[:10], relevance[:10], [10], weights[:10], "enc-7")
     assert not folder.exists()
 
 
-def test_the_cold_scorer_goes_with_any_encoder(workshop: FileWorkshop) -> None:
+def test_the_cold_scorer_goes_with_any_encoder(workshop: FileModelStore) -> None:
     assert workshop.cold_scorer().encoder_version is None
 
 
-def test_an_unknown_version_is_told_with_what_to_do(workshop: FileWorkshop) -> None:
+def test_an_unknown_version_is_told_with_what_to_do(workshop: FileModelStore) -> None:
     for load in (workshop.load_encoder, workshop.load_scorer):
         with pytest.raises(ModelError, match="restore the folder from a backup or train again"):
             load("enc-unknown")
 
 
 def test_a_folder_under_another_name_is_not_taken_for_that_version(
-    workshop: FileWorkshop, folder: Path
+    workshop: FileModelStore, folder: Path
 ) -> None:
     X, relevance, groups, weights = a_log()
     kept = (
@@ -103,26 +103,26 @@ def test_a_folder_under_another_name_is_not_taken_for_that_version(
     )
     for version in kept:
         shutil.copytree(folder / version, folder / f"copy-of-{version}")
-    fresh = FileWorkshop(folder, KEY)
+    fresh = FileModelStore(folder, KEY)
     with pytest.raises(ModelError, match=f"holds {kept[0]}"):
         fresh.load_encoder(f"copy-of-{kept[0]}")
     with pytest.raises(ModelError, match=f"holds {kept[1]}"):
         fresh.load_scorer(f"copy-of-{kept[1]}")
 
 
-def test_an_encoder_is_no_scorer(workshop: FileWorkshop) -> None:
+def test_an_encoder_is_no_scorer(workshop: FileModelStore) -> None:
     version = workshop.fit_encoder(TEXTS).version
     with pytest.raises(ModelError):
         workshop.load_scorer(version)
 
 
-def test_models_that_another_key_sealed_are_refused(workshop: FileWorkshop, folder: Path) -> None:
+def test_models_that_another_key_sealed_are_refused(workshop: FileModelStore, folder: Path) -> None:
     version = workshop.fit_encoder(TEXTS).version
     with pytest.raises(ModelError, match="another secret key"):
-        FileWorkshop(folder, b"another key").load_encoder(version)
+        FileModelStore(folder, b"another key").load_encoder(version)
 
 
 @pytest.mark.parametrize("version", ["../../etc", "/etc", "a/b", "..", ""])
-def test_a_version_is_a_name_and_never_a_path(workshop: FileWorkshop, version: str) -> None:
+def test_a_version_is_a_name_and_never_a_path(workshop: FileModelStore, version: str) -> None:
     with pytest.raises(ModelError):
         workshop.load_encoder(version)

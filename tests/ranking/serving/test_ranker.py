@@ -16,7 +16,7 @@ from tests.support import topics
 from tests.support.factories import DAY, NOON, subscriber
 from tests.support.installation import add_papers, add_reader, installed
 from triage import store
-from triage.domain.records import EventKind, Library, Paper, Policy, Profile, Subscriber, Vote
+from triage.domain.records import EventKind, EncodedPapers, Paper, Policy, Profile, Subscriber, Vote
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.features import feature_matrix
 from triage.ranking.serving.ranker import (
@@ -96,7 +96,7 @@ def test_rows_of_a_ranking_belong_together() -> None:
     assert np.array_equal(ranking.features, feature_matrix(profile, ranking.candidates, DAY))
     assert np.array_equal(ranking.scores, ColdStartScorer().score(ranking.features))
     texts = [paper.text for paper in ranking.candidates.papers]
-    assert np.allclose(ranking.candidates.encodings.dense, topics.encode(texts).dense)
+    assert np.allclose(ranking.candidates.encodings.latent, topics.encode(texts).latent)
 
 
 def test_interests_bring_their_papers_to_the_top() -> None:
@@ -180,7 +180,7 @@ def test_who_wants_no_exploration_gets_none() -> None:
 def test_upvotes_count_as_much_as_the_reader_says() -> None:
     papers = [replace(paper, upvotes=None) for paper in topics.everything().papers]
     papers[0] = replace(papers[0], upvotes=300)
-    pool = Library(tuple(papers), topics.everything().encodings)
+    pool = EncodedPapers(tuple(papers), topics.everything().encodings)
     scores, told = [], []
     for weight in (0, 1, 2):
         who = subscriber(interests=DECODING, community=weight)
@@ -238,7 +238,7 @@ def encode(database: Database, papers: list[Paper]) -> None:
         store.encodings.save(conn, topics.encoder().version, ids, encoded)
 
 
-def load(database: Database, papers: list[Paper]) -> Library:
+def load(database: Database, papers: list[Paper]) -> EncodedPapers:
     with database.read() as conn:
         return load_library(conn, topics.encoder(), papers)
 
@@ -249,14 +249,14 @@ def test_papers_that_are_not_encoded_yet_are_left_out(database: Database) -> Non
     library = load(database, papers[::-1])
     assert library.papers == tuple(papers[3:0:-1])
     wanted = topics.encode([paper.text for paper in library.papers])
-    assert np.array_equal(library.encodings.dense, wanted.dense)
+    assert np.array_equal(library.encodings.latent, wanted.latent)
 
 
 def test_no_papers_are_an_empty_library_of_the_right_width(database: Database) -> None:
     empty = load(database, [])
     assert len(empty) == 0
-    assert empty.encodings.dense.shape == topics.encode([]).dense.shape
-    assert empty.encodings.words.shape == topics.encode([]).words.shape
+    assert empty.encodings.latent.shape == topics.encode([]).latent.shape
+    assert empty.encodings.tfidf.shape == topics.encode([]).tfidf.shape
 
 
 def test_the_pool_is_what_was_listed_lately(database: Database) -> None:

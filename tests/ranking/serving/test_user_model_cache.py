@@ -15,7 +15,7 @@ from tests.support import topics
 from tests.support.factories import DAY, NOON
 from tests.support.installation import add_papers, add_reader, installed
 from triage import store
-from triage.domain.records import EventKind, Paper, Subscriber, Taste
+from triage.domain.records import EventKind, Paper, Subscriber, UserModel
 from triage.ranking.features import feature_matrix
 from triage.ranking.serving import user_model_cache
 from triage.ranking.serving.ranker import load_profile
@@ -75,7 +75,7 @@ def vote(
 
 def taste_of(
     database: Database, reader: Subscriber, some: Tastes | None = None, on: date = ON
-) -> Taste | None:
+) -> UserModel | None:
     """Return a reader's taste, and keep it where it is new."""
     some = some or Tastes(topics.encoder())
     with database.write() as conn:
@@ -85,7 +85,7 @@ def taste_of(
     return profile.taste
 
 
-def numbers(taste: Taste | None) -> list[Any]:
+def numbers(taste: UserModel | None) -> list[Any]:
     assert taste is not None
     return [
         taste.words.toarray().tolist(), taste.intercepts.tolist(), taste.meaning.tolist(),
@@ -99,7 +99,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Write down what is learned, and before which background."""
     done: list[str] = []
 
-    def learn(profile: Any, past: Any) -> Taste:
+    def learn(profile: Any, past: Any) -> UserModel:
         done.append(past.name)
         return learned(profile, past)
 
@@ -204,7 +204,7 @@ def test_a_damaged_taste_is_learned_anew(
 def test_what_cannot_be_learned_is_done_without(
     database: Database, reader: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_args: Any) -> Taste:
+    def fail(*_args: Any) -> UserModel:
         raise ValueError("no convergence")
 
     with monkeypatch.context() as broken:

@@ -21,7 +21,7 @@ from triage.domain.source_records import Batch, FetchedPaper
 from triage.errors import SourceError
 from triage.sources.arxiv.oai_pmh import BadToken, parse_page, query, sets
 from triage.sources.arxiv.source import Arxiv
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 
 RECORDED = BESIDE / "arxiv_oai" / "oaipmh-listrecords---should-list-identifiers-from-arxiv.json"
 FRIDAY = date(2026, 3, 6)
@@ -224,7 +224,7 @@ def upstreams() -> Iterator[Upstreams]:
 
 def fetched(upstreams: Upstreams, on: date, cursor: str | None = None) -> list[Batch]:
     upstreams.show(on)
-    with Gate(StoppedClock(), "triage/test", 3.0) as gate:
+    with PoliteClient(StoppedClock(), "triage/test", 3.0) as gate:
         urls = (upstreams.rss_url, upstreams.api_url, upstreams.oai_url)
         return list(Arxiv(gate, ["cs.LG"], *urls, on).fetch(cursor))
 
@@ -273,7 +273,7 @@ def test_papers_in_two_archives_come_once(upstreams: Upstreams) -> None:
     upstreams.announce(announced("2603.01009", TUESDAY, categories=["stat.ML", "cs.LG"]))
     (*_, last) = fetched(upstreams, MONDAY)
     upstreams.show(FRIDAY)
-    with Gate(StoppedClock(), "triage/test", 3.0) as gate:
+    with PoliteClient(StoppedClock(), "triage/test", 3.0) as gate:
         urls = (upstreams.rss_url, upstreams.api_url, upstreams.oai_url)
         source = Arxiv(gate, ["cs.LG", "stat.ML"], *urls, FRIDAY)
         batches = list(source.fetch(last.cursor))

@@ -31,7 +31,7 @@ from triage.errors import SourceError
 from triage.papers.ingest import IngestReport, ingest
 from triage.sources.arxiv.parsing import parse_entries, parse_feed
 from triage.sources.arxiv.source import Arxiv, _warn_of_haste
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 from triage.store import Database
 
 pytestmark = pytest.mark.any_database(
@@ -76,7 +76,7 @@ class World:
         self.clock = clock
         self.database = database
         self.categories: Sequence[str] = WATCHED
-        self.gate = Gate(clock, "triage/test", 3.0)
+        self.gate = PoliteClient(clock, "triage/test", 3.0)
 
     def source(self, on: date) -> Arxiv:
         upstreams = self.upstreams
@@ -624,7 +624,7 @@ def test_a_record_older_than_what_was_announced_is_not_yet_the_record(world: Wor
 
 def test_a_fetch_with_little_time_stores_all_from_the_feed_and_says_so(world: World) -> None:
     world.gate.close()
-    world.gate = Gate(world.clock, "triage", 3.0, deadline=world.clock.now() + timedelta(seconds=5))
+    world.gate = PoliteClient(world.clock, "triage", 3.0, deadline=world.clock.now() + timedelta(seconds=5))
     world.fetch(FRIDAY)
     assert world.stored() == announced(FRIDAY)
     assert world.day(FRIDAY).verdict is Verdict.PARTIAL
@@ -699,7 +699,7 @@ def test_going_faster_than_arxiv_allows_is_warned_of_once(
     interval_s: float, n_warnings: int
 ) -> None:
     _warn_of_haste.cache_clear()
-    gate = Gate(StoppedClock(), "triage/test", interval_s)
+    gate = PoliteClient(StoppedClock(), "triage/test", interval_s)
     with structlog.testing.capture_logs() as logs:
         for on in (THURSDAY, FRIDAY):
             Arxiv(

@@ -23,7 +23,7 @@ from triage.errors import RejectedRecord, SourceError
 from triage.papers.ingest import IngestReport, ingest
 from triage.sources.biorxiv.parsing import posted, published
 from triage.sources.biorxiv.source import MISSED_DAYS, OVERLAP_DAYS, Biorxiv
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 from triage.store import Database
 
 pytestmark = pytest.mark.any_database(
@@ -42,7 +42,7 @@ class World:
         self.preprints = preprints
         self.clock = StoppedClock()
         self.database = database
-        self.gate = Gate(self.clock, "triage/test", 1.0)
+        self.gate = PoliteClient(self.clock, "triage/test", 1.0)
 
     def source(self, on: date, since: date | None = None, server: str = "biorxiv") -> Biorxiv:
         return Biorxiv(self.gate, server, self.preprints.url, on, since=since)

@@ -20,7 +20,7 @@ from triage.domain.protocols import Enricher
 from triage.domain.source_records import Enrichment, KnownPaper
 from triage.errors import SourceError
 from triage.sources.enrichers.crossref import MOST_DOIS, Crossref
-from triage.sources.http.client import Gate, user_agent
+from triage.sources.http.client import PoliteClient, user_agent
 
 BREAKING = {"Cc", "Cs", "Zl", "Zp"}
 PREPRINT = KnownPaper(1, (("biorxiv", "10.1101/2026.03.01.123456"),))
@@ -55,7 +55,7 @@ def scholars() -> Iterator[Scholars]:
 
 def asking(scholars: Scholars) -> Crossref:
     agent = user_agent("https://triage.example", "help@triage.example")
-    return Crossref(Gate(StoppedClock(), agent, 1.0), scholars.crossref_url)
+    return Crossref(PoliteClient(StoppedClock(), agent, 1.0), scholars.crossref_url)
 
 
 def told(scholars: Scholars, *papers: KnownPaper) -> list[Enrichment]:

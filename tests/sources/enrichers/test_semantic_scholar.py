@@ -19,7 +19,7 @@ from triage.domain.protocols import Enricher
 from triage.domain.source_records import Enrichment, KnownPaper
 from triage.errors import SourceError
 from triage.sources.enrichers.semantic_scholar import MOST_IDS, SemanticScholar
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 
 BREAKING = {"Cc", "Cs", "Zl", "Zp"}
 ARXIV = KnownPaper(1, (("arxiv", "2603.00001"),))
@@ -41,7 +41,7 @@ def scholars() -> Iterator[Scholars]:
 
 
 def asking(scholars: Scholars, key: str | None = None) -> SemanticScholar:
-    return SemanticScholar(Gate(StoppedClock(), "triage/test", 1.0), scholars.semantic_url, key)
+    return SemanticScholar(PoliteClient(StoppedClock(), "triage/test", 1.0), scholars.semantic_url, key)
 
 
 def told(scholars: Scholars, *papers: KnownPaper) -> list[Enrichment]:

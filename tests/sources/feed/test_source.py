@@ -28,7 +28,7 @@ from triage.papers.ingest import IngestReport, ingest
 from triage.sources.feed import source as feeds
 from triage.sources.feed.entries import own_page
 from triage.sources.feed.source import FeedSource, parse
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 from triage.store import Database
 
 pytestmark = pytest.mark.any_database(
@@ -81,7 +81,7 @@ class World:
     def __init__(self, upstreams: Upstreams, clock: StoppedClock, database: Database) -> None:
         self.upstreams = upstreams
         self.database = database
-        self.gate = Gate(clock, "triage/test", 1.0)
+        self.gate = PoliteClient(clock, "triage/test", 1.0)
         self.clock = clock
         self.url = f"{upstreams.base}/rss/lab"
 

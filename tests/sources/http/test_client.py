@@ -19,7 +19,7 @@ from triage.clock import SystemClock
 from triage.domain.request_limits import MOST_FAILURES, Rules
 from triage.errors import SourceError
 from triage.sources.http import client
-from triage.sources.http.client import Gate, user_agent
+from triage.sources.http.client import PoliteClient, user_agent
 from triage.sources.http.local_limiter import OwnTurns
 
 RECORD = {
@@ -44,9 +44,9 @@ def upstreams(clock: StoppedClock) -> Iterator[Upstreams]:
         yield upstreams
 
 
-def gate(clock: StoppedClock, deadline: datetime | None = None) -> Gate:
+def gate(clock: StoppedClock, deadline: datetime | None = None) -> PoliteClient:
     agent = user_agent("https://triage.example", "Papers <help@triage.example>")
-    return Gate(clock, agent, 3.0, deadline=deadline, chance=random.Random(1))  # noqa: S311
+    return PoliteClient(clock, agent, 3.0, deadline=deadline, chance=random.Random(1))  # noqa: S311
 
 
 def test_the_gate_says_who_is_asking(clock: StoppedClock, upstreams: Upstreams) -> None:
@@ -88,7 +88,7 @@ def test_time_already_passed_is_not_waited_for_again(
 def test_real_requests_keep_their_distance_on_one_connection() -> None:
     with (
         Upstreams([RECORD]) as upstreams,
-        Gate(SystemClock(), "triage", 0.05) as open_gate,
+        PoliteClient(SystemClock(), "triage", 0.05) as open_gate,
     ):
         upstreams.fail("rss", Fault.UNAVAILABLE, retry_after="0")
         for _ in range(4):
@@ -168,7 +168,7 @@ def test_back_off_is_irregular() -> None:
         clock = StoppedClock()
         with Upstreams([RECORD], clock=clock) as upstreams:
             upstreams.fail("rss", Fault.BROKEN)
-            with Gate(clock, "triage", 3.0, chance=random.Random(seed)) as open_gate:  # noqa: S311
+            with PoliteClient(clock, "triage", 3.0, chance=random.Random(seed)) as open_gate:  # noqa: S311
                 open_gate.get(f"{upstreams.rss_url}/cs.LG")
             waits.update(upstreams.gaps_s("rss"))
     assert len(waits) == 5
@@ -305,7 +305,7 @@ def test_a_days_requests_are_bounded_and_the_error_says_until_when(
     clock: StoppedClock, upstreams: Upstreams
 ) -> None:
     turns = OwnTurns(clock, Rules(3.0, daily_requests=2))
-    with Gate(clock, "triage", 3.0, turns=turns) as open_gate:
+    with PoliteClient(clock, "triage", 3.0, turns=turns) as open_gate:
         for _ in range(2):
             open_gate.get(f"{upstreams.rss_url}/cs.LG")
         with pytest.raises(SourceError) as caught:

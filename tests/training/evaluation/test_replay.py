@@ -34,12 +34,12 @@ from triage.errors import NotEnoughFeedback, NotFound
 from triage.operations.replay_plot import draw_replay
 from triage.ranking.encoder.contrastive import LIKES
 from triage.ranking.features import FEATURES
-from triage.ranking.serving.active_models import Serving, encode_new, serving
-from triage.ranking.serving.model_store import FileWorkshop
+from triage.ranking.serving.active_models import Serving, encode_new, ensure_active_models
+from triage.ranking.serving.model_store import FileModelStore
 from triage.ranking.serving.model_versions import promote_version
 from triage.store import Database, open_database
 from triage.training.evaluation.baselines import NAMES
-from triage.training.evaluation.past_slates import Contender, Moment, Rankers, Span, moments_of
+from triage.training.evaluation.past_slates import Contender, PastSlate, PastRankers, Span, moments_of
 from triage.training.evaluation.replay import COLD, SERVING, Comparison, Replay, compare, replay
 
 pytestmark = pytest.mark.any_database("it only reads slates and events, as test_train does on each")
@@ -87,12 +87,12 @@ def told(history: str, tmp_path_factory: pytest.TempPathFactory) -> Replay:
     """Return what that history gives, which is the same every time."""
     folder = tmp_path_factory.mktemp("told")
     with databases.opened_copy(history, folder) as opened:
-        return replayed(opened, FileWorkshop(folder / "models", b"a key of the tests"))
+        return replayed(opened, FileModelStore(folder / "models", b"a key of the tests"))
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> FileWorkshop:
-    return FileWorkshop(tmp_path / "models", b"a key of the tests")
+def workshop(tmp_path: Path) -> FileModelStore:
+    return FileModelStore(tmp_path / "models", b"a key of the tests")
 
 
 def paper_id(database: Database, row: int) -> int:
@@ -143,16 +143,16 @@ def show_papers(database: Database, reader: Subscriber, on: date, rows: Sequence
 
 
 def replayed(
-    database: Database, workshop: FileWorkshop, first: date = DAY, until: date = LAST
+    database: Database, workshop: FileModelStore, first: date = DAY, until: date = LAST
 ) -> Replay:
     return replay(database, workshop, StoppedClock(), Span(first, until, WINDOW))
 
 
-def compared(database: Database, workshop: FileWorkshop, a: str, b: str) -> Comparison:
+def compared(database: Database, workshop: FileModelStore, a: str, b: str) -> Comparison:
     return compare(database, workshop, StoppedClock(), a, b, Span(DAY, LAST, WINDOW))
 
 
-def moments(database: Database, first: date = DAY, until: date = LAST) -> list[Moment]:
+def moments(database: Database, first: date = DAY, until: date = LAST) -> list[PastSlate]:
     with database.read() as conn:
         return list(moments_of(conn, Span(first, until, WINDOW)))
 
@@ -168,10 +168,10 @@ def readers(database: Database) -> list[Subscriber]:
 
 
 def keep_scorer(
-    database: Database, workshop: FileWorkshop, seed: int, taught_until: date | None = None
+    database: Database, workshop: FileModelStore, seed: int, taught_until: date | None = None
 ) -> str:
     """Fit a scorer on noise, keep it with its card, and return its version."""
-    encoder = serving(database, workshop, StoppedClock(), DAY).encoder
+    encoder = ensure_active_models(database, workshop, StoppedClock(), DAY).encoder
     X = np.random.default_rng(seed).random((80, len(FEATURES))).astype(np.float32)
     relevance = (X[:, seed % len(FEATURES)] > 0.5).astype(np.int32)
     ones = np.ones(80, np.float32)
@@ -247,7 +247,7 @@ def test_what_was_disliked_or_voted_by_a_scanner_makes_no_slate(database: Databa
 
 
 def test_a_later_vote_and_a_later_paper_move_no_figure(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     before = replayed(database, workshop)
     after_all = LAST + timedelta(days=1)
@@ -267,7 +267,7 @@ def test_a_later_vote_and_a_later_paper_move_no_figure(
 
 
 def test_what_comes_on_the_last_day_does_not_move_the_days_before(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     eve = LAST - timedelta(days=1)
     before = replayed(database, workshop, until=eve)
@@ -279,16 +279,16 @@ def test_what_comes_on_the_last_day_does_not_move_the_days_before(
 
 
 def scores_before(
-    database: Database, workshop: FileWorkshop, day: date
+    database: Database, workshop: FileModelStore, day: date
 ) -> dict[tuple[int, date, str], list[tuple[int, float]]]:
     """Return every score of every contender for the slates before a day of the whole replay."""
-    pair = serving(database, workshop, StoppedClock(), DAY)
+    pair = ensure_active_models(database, workshop, StoppedClock(), DAY)
     cold = Contender(COLD, COLD, Serving(pair.encoder, workshop.cold_scorer()))
     contenders = [cold, *(Contender(name, name) for name in NAMES)]
     encode_new(database, pair.encoder)
     all_moments = moments(database)
     with database.read() as conn:
-        rankers = Rankers(conn, pair, contenders, all_moments)
+        rankers = PastRankers(conn, pair, contenders, all_moments)
         found = {}
         for moment in (each for each in all_moments if each.on < day):
             for contender in contenders:
@@ -300,7 +300,7 @@ def scores_before(
 
 
 def test_no_score_of_a_day_moves_by_what_comes_later_in_the_same_replay(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     eve = LAST - timedelta(days=1)
     before = scores_before(database, workshop, eve)
@@ -314,7 +314,7 @@ def test_no_score_of_a_day_moves_by_what_comes_later_in_the_same_replay(
 
 
 def test_a_vote_of_the_day_itself_is_not_in_its_profile(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     """A like shortly before midnight teaches the next day, and not its own."""
     reader = add_reader(database, 20)
@@ -343,7 +343,7 @@ def test_everybody_is_measured_on_the_same_slates(database: Database, told: Repl
 
 
 def test_a_ranker_with_votes_to_learn_from_beats_interests_that_are_empty(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     told = compared(database, workshop, "zotero", "text")
     assert told.ndcg.mean > 0
@@ -351,7 +351,7 @@ def test_a_ranker_with_votes_to_learn_from_beats_interests_that_are_empty(
     assert backwards.ndcg.mean == pytest.approx(-told.ndcg.mean)
 
 
-def test_a_scorer_equals_itself(database: Database, workshop: FileWorkshop) -> None:
+def test_a_scorer_equals_itself(database: Database, workshop: FileModelStore) -> None:
     told = compared(database, workshop, SERVING, COLD)
     assert (told.ndcg.mean, told.ndcg.low, told.ndcg.high) == (0, 0, 0)
     assert told.replay.standings[1].better is not None
@@ -359,13 +359,13 @@ def test_a_scorer_equals_itself(database: Database, workshop: FileWorkshop) -> N
 
 
 def test_the_same_history_gives_the_same_figures(
-    database: Database, workshop: FileWorkshop, told: Replay
+    database: Database, workshop: FileModelStore, told: Replay
 ) -> None:
     assert figures(replayed(database, workshop)) == figures(told)
 
 
 def test_days_that_a_scorer_has_learned_from_are_told_apart(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     taught_until = DAY + timedelta(days=2)
     version = keep_scorer(database, workshop, 1, taught_until)
@@ -381,7 +381,7 @@ def test_days_that_a_scorer_has_learned_from_are_told_apart(
 
 
 def test_a_scorer_that_learned_from_every_day_has_no_evidence(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     version = keep_scorer(database, workshop, 1, LAST)
     told = compared(database, workshop, version, COLD)
@@ -389,33 +389,33 @@ def test_a_scorer_that_learned_from_every_day_has_no_evidence(
     assert math.isnan(told.unseen.mean)
 
 
-def test_kept_scorers_are_compared_by_version(database: Database, workshop: FileWorkshop) -> None:
+def test_kept_scorers_are_compared_by_version(database: Database, workshop: FileModelStore) -> None:
     a, b = (keep_scorer(database, workshop, seed) for seed in (1, 2))
     told = compared(database, workshop, a, b)
     assert [each.version for each in told.replay.standings] == [a, b]
 
 
 def test_an_unknown_scorer_is_refused_with_what_there_is(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     with pytest.raises(NotFound, match=r"triage model list.*zotero"):
         compared(database, workshop, "lm-unknown", COLD)
 
 
 def test_without_likes_there_is_nothing_to_replay(
-    database: Database, workshop: FileWorkshop
+    database: Database, workshop: FileModelStore
 ) -> None:
     later = LAST + timedelta(days=9)
     with pytest.raises(NotEnoughFeedback, match="nobody has liked a paper"):
         replayed(database, workshop, first=later, until=later)
 
 
-def test_without_papers_it_is_said_what_to_do(tmp_path: Path, workshop: FileWorkshop) -> None:
+def test_without_papers_it_is_said_what_to_do(tmp_path: Path, workshop: FileModelStore) -> None:
     with installed(tmp_path) as empty, pytest.raises(NotFound, match="papers import"):
         replayed(empty, workshop)
 
 
-def test_one_reader_is_not_taken_for_many(database: Database, workshop: FileWorkshop) -> None:
+def test_one_reader_is_not_taken_for_many(database: Database, workshop: FileModelStore) -> None:
     for reader in readers(database)[1:]:
         with database.write() as conn:
             store.subscribers.erase(conn, reader.id)
@@ -438,7 +438,7 @@ def test_the_picture_is_one_file_that_names_everybody(told: Replay) -> None:
 
 
 def test_days_before_an_encoder_was_taught_what_readers_like_are_memory(
-    database: Database, workshop: FileWorkshop, monkeypatch: pytest.MonkeyPatch
+    database: Database, workshop: FileModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("triage.ranking.encoder.text_encoder.FEWEST_READERS", 2)
     monkeypatch.setattr("triage.ranking.encoder.text_encoder.LIKES", replace(LIKES, steps=6))
@@ -451,7 +451,7 @@ def test_days_before_an_encoder_was_taught_what_readers_like_are_memory(
     assert peer.taught_until is None
 
 
-def test_the_picture_says_what_is_memory(database: Database, workshop: FileWorkshop) -> None:
+def test_the_picture_says_what_is_memory(database: Database, workshop: FileModelStore) -> None:
     version = keep_scorer(database, workshop, 1, LAST)
     promote_version(database, workshop, StoppedClock(), version)
     picture = draw_replay(replayed(database, workshop))

@@ -18,7 +18,7 @@ from triage.domain.link_tokens import Purpose
 from triage.domain.records import Paper, Slate, Subscriber, Vote
 from triage.errors import ConfigError
 from triage.papers.ingest import ingest
-from triage.ranking.serving.active_models import Serving, serving
+from triage.ranking.serving.active_models import Serving, ensure_active_models
 from triage.ranking.serving.model_versions import promote_version
 from triage.ranking.serving.ranker import Ranking, load_pool, load_profile, rank
 from triage.ranking.serving.user_model_cache import Tastes
@@ -76,7 +76,7 @@ def play(folder: Path, say: Say, program: str = "triage") -> None:
     _train(app, say)
 
     say(f"\nFRIDAY {DAY_TWO.day} JUNE — ranked without their votes, then with them\n")
-    pair = serving(app.database, app.workshop, app.clock, DAY_TWO)
+    pair = ensure_active_models(app.database, app.workshop, app.clock, DAY_TWO)
     for each in CAST:
         _tell_change(each, _change(app, pair, people[each], each), say)
     app.nightly().run(DAY_TWO, (), app.outbox())

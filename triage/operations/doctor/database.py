@@ -22,7 +22,7 @@ from triage.store import health
 from triage.store.engine.file_system import network_file_system
 
 if TYPE_CHECKING:
-    from triage.domain.protocols import Workshop
+    from triage.domain.protocols import ModelStore
     from triage.operations.doctor.probes import Probes
     from triage.store import Database
 
@@ -142,7 +142,7 @@ def _place(database: Database, probes: Probes) -> Seen:
     return ok("a file on this machine, for this account only")
 
 
-def _models(database: Database, workshop: Callable[[], Workshop]) -> Seen:
+def _models(database: Database, workshop: Callable[[], ModelStore]) -> Seen:
     with database.read() as conn:
         history = store.model_versions.history(conn)
     if not history:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from triage.errors import TriageError
 
 if TYPE_CHECKING:
-    from triage.domain.protocols import Clock, Workshop
+    from triage.domain.protocols import Clock, ModelStore
     from triage.settings import Settings
     from triage.store import Database
 
@@ -27,7 +27,7 @@ class Installation:
     settings: Settings
     clock: Clock
     database: Callable[[], Database]
-    workshop: Callable[[], Workshop]
+    workshop: Callable[[], ModelStore]
 
 
 class Level(StrEnum):

@@ -54,7 +54,7 @@ def same_author(authors: Sequence[Sequence[str]]) -> list[I64]:
     return [groups[number] for number in every]
 
 
-def metric(rows: F32, sample: I64, groups: Sequence[I64]) -> F32:
+def fit_author_metric(rows: F32, sample: I64, groups: Sequence[I64]) -> F32:
     """Return float32 (d, d): what rows are multiplied with before cosines are taken.
 
     The form is symmetric: it does not depend on signs or on the order of equal directions.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class TrainingSchedule:
     """How many steps are taken, each with so many groups, of each at most so many, and others."""
 
     steps: int
@@ -35,8 +35,8 @@ class Course:
     others: int
 
 
-LIKES = Course(60, 100, 40, 4_000)
-TITLES = Course(100, 1_000, 2, 0)
+LIKES = TrainingSchedule(60, 100, 40, 4_000)
+TITLES = TrainingSchedule(100, 1_000, 2, 0)
 # Vectors are right already, words begin at nothing.
 TURN_RATE = 0.0003
 WORD_RATE = 0.002
@@ -47,30 +47,30 @@ _FIRST, _SECOND, _LEAST = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
+class ContrastiveMap:
     """A map to a space in which what one reader likes is near.
 
     Attributes:
-        turn: float32 (s, d), of vectors.
+        projection: float32 (s, d), of vectors.
         words: float32 (v, d), of words.
     """
 
-    turn: F32
+    projection: F32
     words: F32
 
-    def of(self, vectors: F32, words: csr_matrix) -> F32:
+    def transform(self, vectors: F32, words: csr_matrix) -> F32:
         """Return float32 (n, d), rows of unit length; all zero for a paper without either."""
-        return _unit(vectors @ self.turn + words @ self.words)[0]
+        return _unit(vectors @ self.projection + words @ self.words)[0]
 
 
-def learned(
+def fit_contrastive_map(
     vectors: F32,
     words: csr_matrix,
     groups: Sequence[I64],
     start: F32,
     rng: np.random.Generator,
-    course: Course,
-) -> Contrast:
+    course: TrainingSchedule,
+) -> ContrastiveMap:
     """Learn from what belongs together.
 
     Args:
@@ -86,7 +86,7 @@ def learned(
     values = [start.copy(), np.zeros((words.shape[1], start.shape[1]), dtype=np.float32)]
     values.append(np.array(np.log(SHARPNESS), dtype=np.float32))
     if not telling:
-        return Contrast(*values[:2])
+        return ContrastiveMap(*values[:2])
     rates = (TURN_RATE, WORD_RATE, SHARPNESS_RATE)
     first = [np.zeros_like(value) for value in values]
     second = [np.zeros_like(value) for value in values]
@@ -99,7 +99,7 @@ def learned(
         cooling = 0.5 * (1 + np.cos(np.pi * step / course.steps))
         for value, slope, rate, *moments in zip(values, slopes, rates, first, second, strict=True):
             _step(value, slope, cooling * rate, step, *moments)
-    return Contrast(*values[:2])
+    return ContrastiveMap(*values[:2])
 
 
 def _step(value: F32, slope: F32, rate: float, number: int, first: F32, second: F32) -> None:

@@ -35,8 +35,8 @@ from numpy.typing import NDArray
 from triage.domain.records import F32, I64, Encodings
 from triage.errors import ModelError
 from triage.ranking import model_files
-from triage.ranking.encoder.author_metric import metric, same_author
-from triage.ranking.encoder.contrastive import LIKES, TITLES, Contrast, learned, main_directions
+from triage.ranking.encoder.author_metric import fit_author_metric, same_author
+from triage.ranking.encoder.contrastive import LIKES, TITLES, ContrastiveMap, fit_contrastive_map, main_directions
 from triage.ranking.encoder.sentence_vectors import NAME, sense
 from triage.ranking.encoder.state import State, pack, unpack
 from triage.ranking.encoder.vocabulary import (
@@ -177,10 +177,10 @@ class TextEncoder:
         return Encodings(
             _unit(latent * self._state.stretch),
             words,
-            sense=now,
-            density=_density(now, self._samples[0]),
-            past_sense=past,
-            past_density=_density(past, self._samples[1]),
+            semantic=now,
+            hubness=_density(now, self._samples[0]),
+            training_semantic=past,
+            training_hubness=_density(past, self._samples[1]),
         )
 
     def terms(self, words: csr_matrix, k: int) -> tuple[str, ...]:
@@ -246,11 +246,11 @@ class TextEncoder:
     def _seen(self, words: csr_matrix, meant: F32) -> tuple[F32, F32]:
         """Return the sense, and the past sense."""
         if len(self._main):
-            both = np.hstack([meant, self._titles.of(meant, words)])
+            both = np.hstack([meant, self._titles.transform(meant, words)])
             meant = _as_stored(_unit(both @ self._main))
         if not self._likes:
             return meant, meant[:, :0]
-        now, past = (_as_stored(each.of(meant, words)) for each in self._likes)
+        now, past = (_as_stored(each.transform(meant, words)) for each in self._likes)
         return now, past
 
     @cached_property
@@ -329,7 +329,7 @@ def _joint(
     joint = np.hstack([_unit(words[used] @ components.T), _unit(raw - sense_mean)])
     mean = joint[in_sample].mean(axis=0)
     with threadpool_limits(BLAS_THREADS):
-        stretched = metric(
+        stretched = fit_author_metric(
             joint - mean, in_sample, [np.searchsorted(used, group) for group in groups]
         )
     return sense_mean, mean, stretched
@@ -351,16 +351,16 @@ def _titled(state: State, pairs: Sequence[tuple[str, str]], seed: int) -> State:
     own = np.arange(len(texts), dtype=np.int64).reshape(-1, 2)
     dice = np.random.default_rng(seed)
     with threadpool_limits(BLAS_THREADS):
-        abstracts = known.sense[1::2]
+        abstracts = known.semantic[1::2]
         width = abstracts.shape[1]
         start = main_directions(abstracts, width // 2)
-        contrast = learned(known.sense, known.words, list(own), start, dice, TITLES)
-        both = np.hstack([abstracts, contrast.of(abstracts, known.words[1::2])])
+        contrast = fit_contrastive_map(known.semantic, known.tfidf, list(own), start, dice, TITLES)
+        both = np.hstack([abstracts, contrast.transform(abstracts, known.tfidf[1::2])])
         main = main_directions(both, width)
     return replace(
         state,
         main=main.astype(np.float16),
-        title_turn=contrast.turn.astype(np.float16),
+        title_turn=contrast.projection.astype(np.float16),
         title_words=contrast.words.astype(np.float16),
     )
 
@@ -377,20 +377,20 @@ def _taught(
     used = np.unique(np.concatenate([at_large, *likes]))
     known = TextEncoder(state).encode([texts[row] for row in used])
 
-    def by(likes: Sequence[I64]) -> Contrast:
+    def by(likes: Sequence[I64]) -> ContrastiveMap:
         # Papers beside those that are liked must not be what is liked later.
         rows = np.unique(np.concatenate([at_large, *likes]))
-        among = known.taken(np.searchsorted(used, rows))
+        among = known.rows(np.searchsorted(used, rows))
         own = [np.searchsorted(rows, each) for each in likes]
         dice = np.random.default_rng(seed)
-        start = main_directions(among.sense, known.sense.shape[1] // 2)
-        return learned(among.sense, among.words, own, start, dice, LIKES)
+        start = main_directions(among.semantic, known.semantic.shape[1] // 2)
+        return fit_contrastive_map(among.semantic, among.tfidf, own, start, dice, LIKES)
 
     with threadpool_limits(BLAS_THREADS):
         contrasts = by(likes), by([own[days[own] < since] for own in likes])
     return replace(
         state,
-        turns=np.stack([each.turn for each in contrasts]).astype(np.float16),
+        turns=np.stack([each.projection for each in contrasts]).astype(np.float16),
         word_turns=np.stack([each.words for each in contrasts]).astype(np.float16),
         since=since,
     )
@@ -401,13 +401,13 @@ def _sampled(state: State, texts: Sequence[str]) -> State:
     some = TextEncoder(state).encode([texts[row] for row in _spread(len(texts), MAX_SENSE_ROWS)])
     return replace(
         state,
-        sample=some.sense.astype(np.float16),
-        past_sample=some.past_sense.astype(np.float16),
+        sample=some.semantic.astype(np.float16),
+        past_sample=some.training_semantic.astype(np.float16),
     )
 
 
-def _contrast(turn: NDArray[np.float16], words: NDArray[np.float16]) -> Contrast:
-    return Contrast(turn.astype(np.float32), words.astype(np.float32))
+def _contrast(turn: NDArray[np.float16], words: NDArray[np.float16]) -> ContrastiveMap:
+    return ContrastiveMap(turn.astype(np.float32), words.astype(np.float32))
 
 
 def _spread(n: int, most: int) -> I64:

@@ -14,7 +14,7 @@ import numpy as np
 import structlog
 
 from triage import store
-from triage.domain.protocols import Clock, Encoder, Progress, Scorer, Workshop, silent
+from triage.domain.protocols import Clock, Encoder, Progress, Scorer, ModelStore, silent
 from triage.errors import ModelError, NotFound
 from triage.store import Database
 
@@ -34,7 +34,7 @@ class Serving:
     scorer: Scorer
 
 
-def serving(database: Database, workshop: Workshop, clock: Clock, on: date) -> Serving:
+def ensure_active_models(database: Database, workshop: ModelStore, clock: Clock, on: date) -> Serving:
     """Return the pair that serves; fit and promote a first or a newer encoder where due.
 
     Only the cold-start scorer goes with any encoder, so under a trained one the encoder stays as it
@@ -43,18 +43,18 @@ def serving(database: Database, workshop: Workshop, clock: Clock, on: date) -> S
     Raises:
         NotFound: there is not one paper to fit an encoder on.
     """
-    pair = promoted(database, workshop)
+    pair = load_active_models(database, workshop)
     cold = workshop.cold_scorer()
     if pair is not None and pair.scorer.version != cold.version:
         return pair
-    encoder = refreshed(database, workshop, clock, pair.encoder if pair else None, on)
+    encoder = refit_encoder_if_due(database, workshop, clock, pair.encoder if pair else None, on)
     if pair is None or encoder.version != pair.encoder.version:
         promote(database, clock, cold, encoder, "encoder fitted on the stored papers")
     return Serving(encoder, cold)
 
 
-def refreshed(
-    database: Database, workshop: Workshop, clock: Clock, encoder: Encoder | None, on: date
+def refit_encoder_if_due(
+    database: Database, workshop: ModelStore, clock: Clock, encoder: Encoder | None, on: date
 ) -> Encoder:
     """Return the encoder, or one fitted anew if there is none or it is due.
 
@@ -66,7 +66,7 @@ def refreshed(
     return fit_encoder(database, workshop, clock)
 
 
-def promoted(database: Database, workshop: Workshop) -> Serving | None:
+def load_active_models(database: Database, workshop: ModelStore) -> Serving | None:
     """Return the newest promoted pair that can be loaded."""
     with database.read() as conn:
         history = store.model_versions.history(conn)
@@ -98,7 +98,7 @@ def encoder_due(n_fitted: int, fitted_on: date, n_now: int, on: date) -> bool:
     return n_now >= ENCODER_GROWTH * n_fitted or on - fitted_on >= ENCODER_AGE
 
 
-def fit_encoder(database: Database, workshop: Workshop, clock: Clock) -> Encoder:
+def fit_encoder(database: Database, workshop: ModelStore, clock: Clock) -> Encoder:
     """Fit an encoder on all stored papers and what readers like, and note it.
 
     Raises:

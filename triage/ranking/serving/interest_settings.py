@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import date
 
 from triage import store
-from triage.domain.protocols import Clock, Workshop
+from triage.domain.protocols import Clock, ModelStore
 from triage.domain.records import Interest, Subscriber
 from triage.errors import NotFound
-from triage.ranking.interest_clusters import apartness, find, named
-from triage.ranking.serving.active_models import encode_new, serving
+from triage.ranking.interest_clusters import similarity_threshold, cluster_interests, named
+from triage.ranking.serving.active_models import encode_new, ensure_active_models
 from triage.ranking.serving.ranker import load_pool, load_profile
 from triage.store import Database
 
@@ -26,8 +26,8 @@ class Standing:
     share: float
 
 
-def interests(
-    database: Database, workshop: Workshop, clock: Clock, subscriber: Subscriber
+def refresh_interests(
+    database: Database, workshop: ModelStore, clock: Clock, subscriber: Subscriber
 ) -> tuple[Standing, ...]:
     """Find a subscriber's interests as they are now, largest first, and store them.
 
@@ -35,12 +35,12 @@ def interests(
         NotFound: no papers are stored at all.
     """
     on = clock.now().date()
-    encoder = serving(database, workshop, clock, on).encoder
+    encoder = ensure_active_models(database, workshop, clock, on).encoder
     encode_new(database, encoder)
     with database.write() as conn:
         profile = load_profile(conn, encoder, subscriber, store.events.votes(conn, subscriber.id))
         pool = load_pool(conn, encoder, on, POOL_DAYS)
-        found = find(profile, on, apartness(pool.encodings.dense))
+        found = cluster_interests(profile, on, similarity_threshold(pool.encodings.latent))
         told = named(found, profile, pool, encoder)
         kept = store.interests.save(conn, subscriber.id, told, clock.now())
     return tuple(

@@ -29,7 +29,7 @@ PARAMETERS = (
 """What a model card tells of how the trees were grown."""
 
 
-class FileWorkshop:
+class FileModelStore:
     """The `Workshop` port on the file system.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from triage import store
-from triage.domain.protocols import Clock, Workshop
+from triage.domain.protocols import Clock, ModelStore
 from triage.errors import NotFound
 from triage.ranking.serving.active_models import Serving, promote
 from triage.store import Database
@@ -18,7 +18,7 @@ from triage.store.model_versions import MODELS_KEPT
 ROLLED_BACK = "rolled back by hand"
 
 
-def clear_away(database: Database, workshop: Workshop, clock: Clock) -> list[str]:
+def clear_away(database: Database, workshop: ModelStore, clock: Clock) -> list[str]:
     """Delete the files of old models that no roll-back could need; return which versions those are.
 
     The newest MODELS_KEPT scorers stay, the last MODELS_KEPT pairs that served, those that further
@@ -46,7 +46,7 @@ def clear_away(database: Database, workshop: Workshop, clock: Clock) -> list[str
     return gone
 
 
-def promote_version(database: Database, workshop: Workshop, clock: Clock, version: str) -> None:
+def promote_version(database: Database, workshop: ModelStore, clock: Clock, version: str) -> None:
     """Let a kept scorer serve, together with the encoder that it is bound to.
 
     Raises:
@@ -61,7 +61,7 @@ def promote_version(database: Database, workshop: Workshop, clock: Clock, versio
     promote(database, clock, pair.scorer, pair.encoder, "promoted by hand")
 
 
-def rollback(database: Database, workshop: Workshop, clock: Clock) -> Serving:
+def rollback(database: Database, workshop: ModelStore, clock: Clock) -> Serving:
     """Let the pair serve again that served before the present one.
 
     Raises:

@@ -19,33 +19,19 @@ import numpy as np
 from triage import store
 from triage.domain.digest_calendar import WEEK
 from triage.domain.protocols import Encoder, Scorer
-from triage.domain.records import (
-    F32,
-    F64,
-    LIKES,
-    EventKind,
-    Impression,
-    Interest,
-    Library,
-    Paper,
-    Profile,
-    Reason,
-    Subscriber,
-    Taste,
-    Vote,
-)
+from triage.domain.records import F32, F64, LIKES, EventKind, Impression, Interest, EncodedPapers, Paper, Profile, Reason, Subscriber, UserModel, Vote
 from triage.ranking.candidates import eligible
-from triage.ranking.evidence import damped
+from triage.ranking.evidence import apply_less_like_this
 from triage.ranking.explanations import reasons
 from triage.ranking.features import FEATURES, feature_matrix, phrases
-from triage.ranking.interest_clusters import Interests, apartness, find, named
+from triage.ranking.interest_clusters import Interests, similarity_threshold, cluster_interests, named
 from triage.ranking.slate import Aims, build_slate
 
 if TYPE_CHECKING:
     from numpy.random import Generator
     from sqlalchemy import Connection
 
-Learner = Callable[["Connection", Profile], Taste | None]
+Learner = Callable[["Connection", Profile], UserModel | None]
 """Returns the taste of a reader of whom all else is known, None where it cannot be had."""
 
 # Who has answered nothing in so many days does not want to be asked.
@@ -82,7 +68,7 @@ class Ranking:
     """
 
     profile: Profile
-    candidates: Library
+    candidates: EncodedPapers
     features: F32
     scores: F64
     interests: Interests
@@ -90,7 +76,7 @@ class Ranking:
 
     def aims(self) -> Aims:
         """Return what a slate shall hold of each of the reader's interests."""
-        nearest = self.interests.nearest(self.candidates.encodings.dense)
+        nearest = self.interests.nearest(self.candidates.encodings.latent)
         return Aims(nearest, self.interests.shares)
 
     def best(self, k: int) -> list[Paper]:
@@ -104,7 +90,7 @@ class Ranking:
         return ids.index(paper_id) + 1 if paper_id in ids else None
 
 
-def load_library(conn: Connection, encoder: Encoder, papers: Sequence[Paper]) -> Library:
+def load_library(conn: Connection, encoder: Encoder, papers: Sequence[Paper]) -> EncodedPapers:
     """Join papers with their stored vectors; papers that are not encoded yet are left out."""
     ids, vectors = store.encodings.load(
         conn,
@@ -113,10 +99,10 @@ def load_library(conn: Connection, encoder: Encoder, papers: Sequence[Paper]) ->
         like=encoder.encode(()),
     )
     by_id = {paper.id: paper for paper in papers}
-    return Library(tuple(by_id[id] for id in ids), vectors)
+    return EncodedPapers(tuple(by_id[id] for id in ids), vectors)
 
 
-def load_pool(conn: Connection, encoder: Encoder, on: date, days: int) -> Library:
+def load_pool(conn: Connection, encoder: Encoder, on: date, days: int) -> EncodedPapers:
     """Return all encoded papers listed in the `days` days that end with `on`, and on it."""
     first = on - timedelta(days=days)
     return load_library(conn, encoder, store.papers.listed_between(conn, first, on))
@@ -154,14 +140,14 @@ def load_profile(
     return replace(profile, taste=taste(conn, profile)) if taste else profile
 
 
-def _less_of(disliked: Library, votes: Sequence[Vote]) -> tuple[Reason | None, ...]:
+def _less_of(disliked: EncodedPapers, votes: Sequence[Vote]) -> tuple[Reason | None, ...]:
     told = {v.paper_id: v.reason for v in votes if v.kind is EventKind.LESS_LIKE_THIS}
     return tuple(told.get(paper.id) for paper in disliked.papers)
 
 
 def _voted_on(
     conn: Connection, encoder: Encoder, votes: Sequence[Vote]
-) -> tuple[Library, tuple[datetime, ...]]:
+) -> tuple[EncodedPapers, tuple[datetime, ...]]:
     papers = store.papers.load(conn, [vote.paper_id for vote in votes])
     known = [papers[vote.paper_id] for vote in votes if vote.paper_id in papers]
     library = load_library(conn, encoder, known)
@@ -171,7 +157,7 @@ def _voted_on(
 
 def rank(
     profile: Profile,
-    pool: Library,
+    pool: EncodedPapers,
     scorer: Scorer,
     *,
     seen: Collection[int],
@@ -184,11 +170,11 @@ def rank(
         seen: ids of papers that the subscriber was shown or has voted on.
     """
     rows = eligible(pool.papers, profile.subscriber, frozenset(seen), on, max_age_days)
-    candidates = pool.taken(rows)
+    candidates = pool.rows(rows)
     features = feature_matrix(profile, candidates, on)
-    interests = find(profile, on, apartness(pool.encodings.dense))
+    interests = cluster_interests(profile, on, similarity_threshold(pool.encodings.latent))
     scores = _scores(scorer, features, profile.subscriber.community)
-    scores = damped(scores, profile, candidates, interests, on)
+    scores = apply_less_like_this(scores, profile, candidates, interests, on)
     asking = not interests.known and _is_new(profile.subscriber, on)
     return Ranking(profile, candidates, features, scores, interests, asking)
 
@@ -249,7 +235,7 @@ def choose(
     aims = ranking.aims()
     placements = build_slate(
         ranking.scores,
-        ranking.candidates.encodings.dense,
+        ranking.candidates.encodings.latent,
         size=rules.size,
         floor=rules.score_floor,
         n_exploration=rules.exploration_slots,

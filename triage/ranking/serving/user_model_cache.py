@@ -19,17 +19,10 @@ import structlog
 
 from triage import store
 from triage.domain.protocols import Encoder
-from triage.domain.records import F32, Background, Paper, Profile, Taste
+from triage.domain.records import F32, Background, Paper, Profile, UserModel
 from triage.ranking.features import FEATURE_VERSION
 from triage.ranking.serving.ranker import Learner, load_library
-from triage.ranking.user_model import (
-    FEWEST_BACKGROUND,
-    MOST_LIKES_EACH,
-    MOST_LIKES_OF_ALL,
-    N_BACKGROUND,
-    background,
-    learn,
-)
+from triage.ranking.user_model import FEWEST_BACKGROUND, MOST_LIKES_EACH, MOST_LIKES_OF_ALL, N_BACKGROUND, fit_background, fit_user_model
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -56,7 +49,7 @@ class Tastes:
         self._until: dict[date, date] = {}
         self._fresh: dict[int, _Fresh] = {}
 
-    def of(self, conn: Connection, profile: Profile, on: date) -> Taste | None:
+    def of(self, conn: Connection, profile: Profile, on: date) -> UserModel | None:
         """Return a reader's taste on a date, None where it cannot be had.
 
         Nothing that was listed or liked on that day or later is part of what it stands out from.
@@ -72,7 +65,7 @@ class Tastes:
         if past is None:
             return None
         try:
-            taste = learn(profile, past)
+            taste = fit_user_model(profile, past)
         except Exception:
             log.exception("taste not learned", subscriber=profile.subscriber.public_id)
             return None
@@ -93,13 +86,13 @@ class Tastes:
             store.user_models.save_everybody(conn, fresh.name, fresh.taste.everybody, at)
             self._everybody[fresh.name] = fresh.taste.everybody
 
-    def _again(self, conn: Connection, profile: Profile, name: str, key: str) -> Taste | None:
+    def _again(self, conn: Connection, profile: Profile, name: str, key: str) -> UserModel | None:
         content = store.user_models.load(conn, profile.subscriber.id, key)
         if content is None:
             return None
         if name not in self._everybody:
             shared = store.user_models.everybody(conn, name)
-            if shared is None or len(shared) != profile.interests.words.shape[1]:
+            if shared is None or len(shared) != profile.interests.tfidf.shape[1]:
                 return None
             self._everybody[name] = shared
         try:
@@ -126,8 +119,8 @@ class Tastes:
             liked = load_library(conn, self._encoder, _liked(conn, until))
             self._backgrounds[until] = None
             try:
-                words = liked.encodings.words
-                self._backgrounds[until] = background(str(until), listed, words)
+                words = liked.encodings.tfidf
+                self._backgrounds[until] = fit_background(str(until), listed, words)
             except Exception:
                 log.exception("no tastes, for want of a background", until=str(until))
         return self._backgrounds[until]
@@ -139,7 +132,7 @@ class _Fresh:
 
     name: str
     key: str
-    taste: Taste
+    taste: UserModel
 
 
 def _liked(conn: Connection, until: date) -> Sequence[Paper]:

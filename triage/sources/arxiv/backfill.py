@@ -18,7 +18,7 @@ from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
 from triage.sources.arxiv import oai_pmh
 from triage.sources.arxiv.cursor import Day, Reading, State, key_of
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 
 BATCH: Final = 500
 OVERLAP: Final = timedelta(days=2)
@@ -42,7 +42,7 @@ class Gap:
         trouble: why some days could not be read.
     """
 
-    def __init__(self, gate: Gate, url: str, state: State, told: date) -> None:
+    def __init__(self, gate: PoliteClient, url: str, state: State, told: date) -> None:
         self.trouble = ""
         self._settled: set[date] = set()
         self._gate = gate

@@ -27,7 +27,7 @@ from triage.errors import RejectedRecord, SourceError
 from triage.sources.arxiv.backfill import Gap, Step
 from triage.sources.arxiv.cursor import Reading, State, key_of
 from triage.sources.arxiv.parsing import Announcement, Entry, Feed, Kind, parse_entries, parse_feed
-from triage.sources.http.client import Answer, Gate
+from triage.sources.http.client import Answer, PoliteClient
 from triage.sources.text.cleaning import reject
 
 PAGE: Final = 100
@@ -54,7 +54,7 @@ class Arxiv:
 
     def __init__(
         self,
-        gate: Gate,
+        gate: PoliteClient,
         categories: Sequence[str],
         rss_url: str,
         api_url: str,
@@ -343,7 +343,7 @@ def _completions(
 class _Api:
     """Asks the API for records. `trouble` says why some did not come."""
 
-    def __init__(self, gate: Gate, url: str) -> None:
+    def __init__(self, gate: PoliteClient, url: str) -> None:
         self.trouble = ""
         self._gate = gate
         self._url = url

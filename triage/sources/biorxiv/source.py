@@ -22,7 +22,7 @@ from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
 from triage.sources.biorxiv.parsing import BadAnswer, Page, parse, posted, published, row_key
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 from triage.sources.text.cleaning import reject
 
 OVERLAP_DAYS: Final = 3
@@ -47,7 +47,7 @@ class Biorxiv:
     """
 
     def __init__(
-        self, gate: Gate, server: str, url: str, on: date, *, since: date | None = None
+        self, gate: PoliteClient, server: str, url: str, on: date, *, since: date | None = None
     ) -> None:
         self.name = server
         self._gate = gate

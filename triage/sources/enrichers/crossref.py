@@ -16,7 +16,7 @@ from triage.domain.paper_ids import identify, parse_doi
 from triage.domain.source_records import Enrichment, KnownPaper
 from triage.errors import SourceError
 from triage.sources.enrichers.publication import count, other_ids, venue
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 from triage.sources.text.json import loads
 
 # An address of some thousand characters is taken everywhere.
@@ -37,7 +37,7 @@ class Crossref:
 
     name = "crossref"
 
-    def __init__(self, gate: Gate, url: str) -> None:
+    def __init__(self, gate: PoliteClient, url: str) -> None:
         self._gate = gate
         self._url = f"{url}/works"
 

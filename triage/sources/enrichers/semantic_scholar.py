@@ -16,7 +16,7 @@ from triage.domain.paper_ids import parse_arxiv
 from triage.domain.source_records import Enrichment, KnownPaper
 from triage.errors import SourceError
 from triage.sources.enrichers.publication import TLDR_CHARS, count, other_ids, venue
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 from triage.sources.text.cleaning import clean
 from triage.sources.text.json import loads
 
@@ -40,7 +40,7 @@ class SemanticScholar:
 
     name = "semantic_scholar"
 
-    def __init__(self, gate: Gate, url: str, key: str | None = None) -> None:
+    def __init__(self, gate: PoliteClient, url: str, key: str | None = None) -> None:
         self._gate = gate
         self._url = f"{url}/paper/batch"
         self._headers = {"Content-Type": "application/json"} | ({"x-api-key": key} if key else {})

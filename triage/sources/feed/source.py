@@ -20,7 +20,7 @@ from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
 from triage.sources.feed.entries import Entry, Text, absolute
-from triage.sources.http.client import Gate
+from triage.sources.http.client import PoliteClient
 from triage.sources.text import json as bounded_json
 from triage.sources.text import xml
 from triage.sources.text.cleaning import reject
@@ -46,7 +46,7 @@ class FeedSource:
         on: the day that counts as today.
     """
 
-    def __init__(self, gate: Gate, name: str, url: str, on: date) -> None:
+    def __init__(self, gate: PoliteClient, name: str, url: str, on: date) -> None:
         self.name = f"feed:{name}"
         self._gate = gate
         self._url = url

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 from triage import __version__
-from triage.domain.protocols import Clock, Closed, NotYet, Outcome, Turns
+from triage.domain.protocols import Clock, Closed, MustWait, Outcome, RequestLimiter
 from triage.domain.request_limits import Rules
 from triage.errors import SourceError
 from triage.sources.http.local_limiter import OwnTurns
@@ -86,7 +86,7 @@ def user_agent(base_url: str, contact: str) -> str:
     return "".join(c for c in text if c.isascii() and c.isprintable())
 
 
-class Gate:
+class PoliteClient:
     """Lets one request at a time through.
 
     Args:
@@ -113,7 +113,7 @@ class Gate:
         user_agent: str,
         min_interval_s: float,
         *,
-        turns: Turns | None = None,
+        turns: RequestLimiter | None = None,
         deadline: datetime | None = None,
         chance: random.Random | None = None,
         transport: Callable[[ssl.SSLContext], httpx.BaseTransport] | None = None,
@@ -215,13 +215,13 @@ class Gate:
                 answer = self._ask(question, host)
             except _Temporary as error:
                 stretch = self._chance.uniform(1, 1.5)
-                closed = self._turns.end(Outcome.FAILED, error.wait_s, stretch)
+                closed = self._turns.release(Outcome.FAILED, error.wait_s, stretch)
                 _check_patience(error, closed, host)
                 raise
             except BaseException:
-                self._turns.end(Outcome.REFUSED)
+                self._turns.release(Outcome.REFUSED)
                 raise
-            self._turns.end(Outcome.ANSWERED)
+            self._turns.release(Outcome.ANSWERED)
             if isinstance(answer, Answer):
                 return answer
             question = replace(question, url=answer, params=None)
@@ -236,7 +236,7 @@ class Gate:
         while True:
             now = self._clock.now()
             self._check_deadline(now, host)
-            closed = self._turns.take()
+            closed = self._turns.acquire()
             if closed is None:
                 return
             if closed.why is Closed.SPENT:
@@ -249,7 +249,7 @@ class Gate:
             # A wait may end a little early, and a request must not.
             self._clock.sleep(max((closed.until - self._clock.now()).total_seconds(), 0.001))
 
-    def _check_deadline(self, now: datetime, host: str, closed: NotYet | None = None) -> None:
+    def _check_deadline(self, now: datetime, host: str, closed: MustWait | None = None) -> None:
         start = now if closed is None else max(closed.until, now)
         if self.deadline is None or start < self.deadline:
             return
@@ -366,7 +366,7 @@ def _trust() -> ssl.SSLContext:
     return context
 
 
-def _check_patience(error: _Temporary, closed: NotYet, host: str) -> None:
+def _check_patience(error: _Temporary, closed: MustWait, host: str) -> None:
     """Raise SourceError where trying again is not for now."""
     if error.wait_s is not None and error.wait_s > LONGEST_WAIT_S:
         raise SourceError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from triage.domain import request_limits
-from triage.domain.protocols import Clock, NotYet, Outcome
+from triage.domain.protocols import Clock, MustWait, Outcome
 
 
 class OwnTurns:
@@ -14,13 +14,13 @@ class OwnTurns:
         self._rules = rules
         self._standing = request_limits.Standing()
 
-    def take(self) -> NotYet | None:
+    def take(self) -> MustWait | None:
         self._standing, not_yet = request_limits.take(
             self._standing, self._rules, "this process", self._clock.now(), lambda _: False
         )
         return not_yet
 
-    def end(self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0) -> NotYet:
+    def end(self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0) -> MustWait:
         now = self._clock.now()
         self._standing, not_yet = request_limits.end(
             self._standing, self._rules, "this process", now, outcome, asked_s, stretch

@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from triage.domain.protocols import Encoder, Progress, Scorer, Workshop, silent
-from triage.domain.records import Frequency, Library, Paper, Profile, Subscriber, SubscriberState
+from triage.domain.protocols import Encoder, Progress, Scorer, ModelStore, silent
+from triage.domain.records import Frequency, EncodedPapers, Paper, Profile, Subscriber, SubscriberState
 from triage.errors import BadBenchmark
 from triage.ranking.features import feature_matrix, phrases
 from triage.training.dataset import History, Reader
@@ -130,7 +130,7 @@ def _read(
     return made
 
 
-def rank(data: Benchmark, workshop: Workshop, out: Path, progress: Progress = silent) -> Scorer:
+def rank(data: Benchmark, workshop: ModelStore, out: Path, progress: Progress = silent) -> Scorer:
     """Train on what was liked before the first slate, rank every slate, and write a TREC run.
 
     Returns:
@@ -149,7 +149,7 @@ def rank(data: Benchmark, workshop: Workshop, out: Path, progress: Progress = si
     return ranker.scorer
 
 
-def trained(data: Benchmark, workshop: Workshop, progress: Progress = silent) -> Ranker:
+def trained(data: Benchmark, workshop: ModelStore, progress: Progress = silent) -> Ranker:
     """Fit the encoder and the scorer on what was known before the first slate.
 
     Raises:
@@ -200,14 +200,14 @@ class Ranker:
         for row in np.argsort(-scores, kind="stable"):
             yield candidates.papers[row], float(scores[row])
 
-    def candidates(self, slate: Slate) -> Library:
+    def candidates(self, slate: Slate) -> EncodedPapers:
         """Return the papers of the slate's day that the reader has no feedback on."""
         day = slate.on.toordinal()
         begin, end = np.searchsorted(self.history.listed, [day, day + 1])
         rated = self._rated.get(slate.user, set())
         papers = self.history.papers.papers
         rows = [row for row in range(begin, end) if papers[row].source_id not in rated]
-        return self.history.papers.taken(np.array(rows, dtype=np.int64))
+        return self.history.papers.rows(np.array(rows, dtype=np.int64))
 
     def profile(self, slate: Slate) -> Profile:
         """Return what was known of the reader before the slate, learned anew where that changed."""
@@ -236,8 +236,8 @@ def _likes(data: Benchmark) -> dict[str, Likes]:
 
 
 def _encoded(
-    data: Benchmark, likes: dict[str, Likes], workshop: Workshop, first: date, progress: Progress
-) -> tuple[Encoder, Library]:
+    data: Benchmark, likes: dict[str, Likes], workshop: ModelStore, first: date, progress: Progress
+) -> tuple[Encoder, EncodedPapers]:
     progress("encode", 0, len(data.papers))
     texts = [paper.encoded_text for paper in data.papers]
     n_before = sum(paper.listed_on < first for paper in data.papers)
@@ -248,7 +248,7 @@ def _encoded(
         for number, own in enumerate(likes.values(), start=1)
     }
     encoder = workshop.fit_encoder(texts[:n_before], authors, known, listed)
-    library = Library(data.papers, encoder.encode(texts))
+    library = EncodedPapers(data.papers, encoder.encode(texts))
     progress("encode", len(texts), len(texts))
     return encoder, library
 

@@ -19,7 +19,7 @@ import numpy as np
 from triage import store
 from triage.domain.digest_calendar import digest_at, window_days
 from triage.domain.protocols import Encoder
-from triage.domain.records import F64, LIKES, RELEVANCE, Library, Subscriber, Vote
+from triage.domain.records import F64, LIKES, RELEVANCE, EncodedPapers, Subscriber, Vote
 from triage.ranking.serving.active_models import Serving
 from triage.ranking.serving.ranker import Ranking, load_pool, load_profile, rank
 from triage.ranking.serving.user_model_cache import Tastes
@@ -49,7 +49,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class PastSlate:
     """One slate to be: what was known before the day, and what was liked from then on."""
 
     subscriber: Subscriber
@@ -67,7 +67,7 @@ def encoders(base: Serving, contenders: Sequence[Contender]) -> dict[str, Encode
     return {pair.encoder.version: pair.encoder for pair in pairs}
 
 
-def moments_of(conn: Connection, span: Span) -> Iterator[Moment]:
+def moments_of(conn: Connection, span: Span) -> Iterator[PastSlate]:
     """Yield the slates to be replayed, subscriber by subscriber, each one's days in order."""
     for subscriber in store.subscribers.everyone(conn):
         end = digest_at(span.until + timedelta(1), 0, subscriber.zone)
@@ -100,12 +100,12 @@ def _moment(
     final: Sequence[Vote],
     shown: Sequence[tuple[date, int]],
     max_age_days: int,
-) -> Moment:
+) -> PastSlate:
     begins_at = digest_at(on, 0, subscriber.zone)
     votes = store.events.votes(conn, subscriber.id, begins_at)
     later = {vote.paper_id: RELEVANCE[vote.kind] for vote in final if vote.at >= begins_at}
     before = [(day, id) for day, id in shown if day < on]
-    return Moment(
+    return PastSlate(
         subscriber=subscriber,
         on=on,
         votes=votes,
@@ -116,7 +116,7 @@ def _moment(
     )
 
 
-class Rankers:
+class PastRankers:
     """Scores the candidates of any moment as each contender does, from what was known then."""
 
     def __init__(
@@ -124,7 +124,7 @@ class Rankers:
         conn: Connection,
         base: Serving,
         contenders: Sequence[Contender],
-        moments: Sequence[Moment],
+        moments: Sequence[PastSlate],
     ) -> None:
         self._conn = conn
         self._base = base
@@ -143,9 +143,9 @@ class Rankers:
             papers.sort(key=lambda paper: (paper.listed_on, paper.id))
             self._peers = PastBaselines(papers, first)
         self._rankings: dict[str, Ranking] = {}
-        self._moment: Moment | None = None
+        self._moment: PastSlate | None = None
 
-    def ranking(self, moment: Moment, encoder: Encoder | None = None) -> Ranking:
+    def ranking(self, moment: PastSlate, encoder: Encoder | None = None) -> Ranking:
         """Return the candidates of a moment with their features, made once for each encoder."""
         encoder = encoder or self._base.encoder
         if moment is not self._moment:
@@ -164,7 +164,7 @@ class Rankers:
             )
         return self._rankings[encoder.version]
 
-    def scores(self, moment: Moment, contender: Contender) -> tuple[Ranking, F64]:
+    def scores(self, moment: PastSlate, contender: Contender) -> tuple[Ranking, F64]:
         """Return a moment's candidates and a contender's float64 (n,) scores of them."""
         if contender.pair is None:
             assert self._peers is not None  # noqa: S101 - made where a peer takes part
@@ -177,15 +177,15 @@ class Rankers:
         return ranking, contender.pair.scorer.score(ranking.features)
 
 
-def _in_listing_order(pool: Library) -> Library:
+def _in_listing_order(pool: EncodedPapers) -> EncodedPapers:
     papers = [replace(paper, upvotes=None) for paper in pool.papers]
     rows = sorted(range(len(papers)), key=lambda row: (papers[row].listed_on, papers[row].id))
-    return Library(tuple(papers), pool.encodings).taken(np.array(rows, dtype=np.int64))
+    return EncodedPapers(tuple(papers), pool.encodings).rows(np.array(rows, dtype=np.int64))
 
 
-def _window(pool: Library, moment: Moment) -> Library:
+def _window(pool: EncodedPapers, moment: PastSlate) -> EncodedPapers:
     """Return what of a pool in listing order may be new to a moment's subscriber."""
     days = [paper.listed_on for paper in pool.papers]
     begin = bisect_left(days, moment.on - timedelta(days=moment.days))
     end = bisect_right(days, moment.on)
-    return pool.taken(slice(begin, end))
+    return pool.rows(slice(begin, end))

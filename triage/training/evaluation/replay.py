@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from triage import store
-from triage.domain.protocols import Clock, Progress, Workshop, silent
+from triage.domain.protocols import Clock, Progress, ModelStore, silent
 from triage.domain.records import F64, I64, Bools
 from triage.errors import NotEnoughFeedback, NotFound
-from triage.ranking.serving.active_models import Serving, encode_new, serving, taught_until
+from triage.ranking.serving.active_models import Serving, encode_new, ensure_active_models, taught_until
 from triage.store import Database
 from triage.training.evaluation import baselines
 from triage.training.evaluation.bootstrap import FEWEST_SUBSCRIBERS, Interval, dice, interval
@@ -34,14 +34,7 @@ from triage.training.evaluation.metrics import (
     recall,
     reciprocal_rank,
 )
-from triage.training.evaluation.past_slates import (
-    Contender,
-    Moment,
-    Rankers,
-    Span,
-    encoders,
-    moments_of,
-)
+from triage.training.evaluation.past_slates import Contender, PastSlate, PastRankers, Span, encoders, moments_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -122,7 +115,7 @@ class _Log:
 
 def replay(
     database: Database,
-    workshop: Workshop,
+    workshop: ModelStore,
     clock: Clock,
     span: Span,
     progress: Progress = silent,
@@ -144,7 +137,7 @@ def replay(
 
 def compare(
     database: Database,
-    workshop: Workshop,
+    workshop: ModelStore,
     clock: Clock,
     a: str,
     b: str,
@@ -183,12 +176,12 @@ def compare(
 
 def _replayed(
     database: Database,
-    workshop: Workshop,
+    workshop: ModelStore,
     clock: Clock,
     names: Sequence[str],
     span: Span,
     progress: Progress,
-) -> tuple[Replay, list[Moment], list[_Log]]:
+) -> tuple[Replay, list[PastSlate], list[_Log]]:
     base = _as_it_stands(database, workshop, clock, span.until)
     contenders = [_contender(database, workshop, base, name) for name in names]
     for encoder in encoders(base, contenders).values():
@@ -200,7 +193,7 @@ def _replayed(
                 f"nobody has liked a paper of {span.first} to {span.until}: there is nothing to"
                 " replay yet"
             )
-        rankers = Rankers(conn, base, contenders, moments)
+        rankers = PastRankers(conn, base, contenders, moments)
         logs = [_Log() for _ in contenders]
         offered: list[frozenset[int]] = []
         for done, moment in enumerate(moments, start=1):
@@ -216,7 +209,7 @@ def _replayed(
     return told, moments, logs
 
 
-def _as_it_stands(database: Database, workshop: Workshop, clock: Clock, on: date) -> Serving:
+def _as_it_stands(database: Database, workshop: ModelStore, clock: Clock, on: date) -> Serving:
     """Return the promoted pair; looking back fits and promotes nothing unless nothing ever served.
 
     Raises:
@@ -226,13 +219,13 @@ def _as_it_stands(database: Database, workshop: Workshop, clock: Clock, on: date
     with database.read() as conn:
         history = store.model_versions.history(conn)
     if not history:
-        return serving(database, workshop, clock, on)
+        return ensure_active_models(database, workshop, clock, on)
     newest = history[0]
     scorer = workshop.load_scorer(newest.scorer_version)
     return Serving(workshop.load_encoder(newest.encoder_version), scorer)
 
 
-def _contender(database: Database, workshop: Workshop, base: Serving, name: str) -> Contender:
+def _contender(database: Database, workshop: ModelStore, base: Serving, name: str) -> Contender:
     if name in baselines.NAMES:
         return Contender(name, name)
     cold = workshop.cold_scorer()
@@ -264,7 +257,7 @@ def _taught_until(database: Database, pair: Serving) -> date | None:
 
 
 def _note(
-    moment: Moment, rankers: Rankers, contenders: Sequence[Contender], logs: Sequence[_Log]
+    moment: PastSlate, rankers: PastRankers, contenders: Sequence[Contender], logs: Sequence[_Log]
 ) -> frozenset[int]:
     """Rank one moment's candidates by every contender, and return which candidates those were."""
     for contender, log in zip(contenders, logs, strict=True):
@@ -276,7 +269,7 @@ def _note(
         log.values["ndcg"].append(ndcg(relevance[order], TOP))
         log.values["recall"].append(recall(relevance[order], 2 * TOP))
         log.values["mrr"].append(reciprocal_rank(relevance[order]))
-        dense = rankers.ranking(moment).candidates.encodings.dense
+        dense = rankers.ranking(moment).candidates.encodings.latent
         log.values["diversity"].append(intra_list_diversity(dense[best]))
         log.top.append(frozenset(ids[row] for row in best))
         if contender.pair:
@@ -291,7 +284,7 @@ def _standing(
     contender: Contender,
     log: _Log,
     other: _Log | None,
-    moments: Sequence[Moment],
+    moments: Sequence[PastSlate],
     offered: Sequence[frozenset[int]],
 ) -> Standing:
     who = _subscribers(moments)
@@ -337,7 +330,7 @@ def _within(least: float, values: F64, who: I64) -> Interval:
     return Interval(told.mean, float(low), float(high))
 
 
-def _coverage(log: _Log, moments: Sequence[Moment], offered: Sequence[frozenset[int]]) -> float:
+def _coverage(log: _Log, moments: Sequence[PastSlate], offered: Sequence[frozenset[int]]) -> float:
     days: dict[date, list[int]] = {}
     for i, moment in enumerate(moments):
         days.setdefault(moment.on, []).append(i)
@@ -353,7 +346,7 @@ def _notes(
     conn: Connection,
     base: Serving,
     contenders: Sequence[Contender],
-    moments: Sequence[Moment],
+    moments: Sequence[PastSlate],
     log: _Log,
 ) -> tuple[str, ...]:
     notes = []
@@ -390,9 +383,9 @@ def _notes(
     return tuple(notes)
 
 
-def _subscribers(moments: Sequence[Moment]) -> I64:
+def _subscribers(moments: Sequence[PastSlate]) -> I64:
     return np.array([moment.subscriber.id for moment in moments], dtype=np.int64)
 
 
-def _later_than(moments: Sequence[Moment], day: date | None) -> Bools:
+def _later_than(moments: Sequence[PastSlate], day: date | None) -> Bools:
     return np.array([day is None or moment.on > day for moment in moments], dtype=bool)
