@@ -66,7 +66,9 @@ def main() -> None:
         importing = [*triage, "--config", str(config), "papers", "import"]
         subprocess.run([*importing, str(PAPERS), *map(str, pages)], check=True)
         app = open_app(config)
-        encode_new(app.database, ensure_active_models(app.database, app.workshop, app.clock, DAY).encoder)
+        encode_new(
+            app.database, ensure_active_models(app.database, app.workshop, app.clock, DAY).encoder
+        )
         ours, theirs = _recalls(config, pages)
         app.close()
         small, small_gib = _apart(config)

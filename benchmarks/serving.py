@@ -46,7 +46,7 @@ def main() -> None:
     newest = reader.likes.rows[reader.likes.days < slate.on.toordinal()][::-1][:N_LIKES]
     profile = history.profile(reader, newest, slate.on)
     first = int(np.searchsorted(history.listed, slate.on.toordinal()))
-    candidates = history.papers.rows(slice(first, first + N_CANDIDATES))
+    candidates = history.papers.select(slice(first, first + N_CANDIDATES))
     X = feature_matrix(profile, candidates, slate.on)
     rows_s = _cpu_s(lambda: feature_matrix(profile, candidates, slate.on))
     score_s = _cpu_s(lambda: ranker.scorer.score(X))

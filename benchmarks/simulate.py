@@ -25,7 +25,19 @@ import numpy as np
 
 from benchmarks.figures import record
 from triage.domain.protocols import Scorer
-from triage.domain.records import F64, I32, Detail, EventKind, Frequency, EncodedPapers, Paper, Policy, Profile, Subscriber, SubscriberState
+from triage.domain.records import (
+    F64,
+    I32,
+    Detail,
+    EncodedPapers,
+    EventKind,
+    Frequency,
+    Paper,
+    Policy,
+    Profile,
+    Subscriber,
+    SubscriberState,
+)
 from triage.errors import NotEnoughFeedback
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.encoder.text_encoder import TextEncoder
@@ -75,7 +87,7 @@ class World:
 
     def rows(self, chosen: Sequence[int] | slice) -> EncodedPapers:
         rows = np.arange(len(self.library))[chosen] if isinstance(chosen, slice) else chosen
-        return self.library.rows(np.asarray(rows, dtype=np.int64))
+        return self.library.select(np.asarray(rows, dtype=np.int64))
 
 
 def make_world(seed: int, *, n_readers: int, n_days: int, per_day: int) -> World:

@@ -26,10 +26,10 @@ from tests.support.guarantees import Guarantee
 from tests.support.installation import add_papers, add_reader, empty_slate, queue
 from triage import store
 from triage.cli import cli
-from triage.delivery.audit import audit, audit_in_words
+from triage.delivery.audit import audit, run_nightly_audit
 from triage.delivery.outbox import Outbox
 from triage.delivery.recovery import resolve, retry
-from triage.delivery.sender_context import WhenUnknown, Rules, SenderContext
+from triage.delivery.sender_context import Rules, SenderContext, WhenUnknown
 from triage.delivery.sent_log import SentLog
 from triage.domain.records import MessageState as State
 from triage.domain.records import OutgoingMessage, Paper
@@ -418,8 +418,8 @@ def test_each_date_says_what_became_of_what_was_due(database: Database, tmp_path
     }
     assert audit(database, since=DAY + ONE_DAY).days == {DAY + ONE_DAY: {"due": 1, "sent": 1}}
     journal = SentLog(tmp_path / "sent.journal")
-    journal.begin("one", NOON)
-    said = audit_in_words(database, journal, StoppedClock())
+    journal.create_if_missing("one", NOON)
+    said = run_nightly_audit(database, journal, StoppedClock())
     assert said == "4 digests of 2 days are accounted for"
 
 
@@ -446,9 +446,9 @@ def test_the_nightly_audit_fails_where_something_does_not_balance(
     with database.write() as conn:
         conn.execute(text("DELETE FROM messages"))
     journal = SentLog(tmp_path / "sent.journal")
-    journal.begin("one", NOON)
+    journal.create_if_missing("one", NOON)
     with pytest.raises(DatabaseError, match=r"slates without a message \(1\).*`triage audit`"):
-        audit_in_words(database, journal, StoppedClock())
+        run_nightly_audit(database, journal, StoppedClock())
 
 
 def test_the_command_ends_with_1_and_the_ids(database: Database, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.support.factories import NOON
 from tests.support.fixtures import DATA
 from tests.support.guarantees import Guarantee
 from triage.app.account_mail import composer
-from triage.delivery.dkim import Signer, signer
+from triage.delivery.dkim import Signer, load_signer
 from triage.digest.message import HEADERS, verify
 from triage.errors import ConfigError, MessageError
 from triage.operations.doctor import Finding, Level, examine
@@ -117,11 +117,11 @@ def test_the_key_is_a_file_or_stands_in_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = config(tmp_path)
-    assert signer(settings.mail, tmp_path) is not None
+    assert load_signer(settings.mail, tmp_path) is not None
     (tmp_path / "dkim_key").unlink()
-    assert signer(settings.mail, tmp_path) is None
+    assert load_signer(settings.mail, tmp_path) is None
     monkeypatch.setenv("TRIAGE_DKIM_KEY", KEY.replace("\n", "\r\n"))
-    found = signer(settings.mail, tmp_path)
+    found = load_signer(settings.mail, tmp_path)
     assert found is not None
     assert is_genuine(digest(sign=found.sign).message.mime)
 
@@ -132,7 +132,7 @@ def test_the_key_is_a_file_or_stands_in_the_environment(
 def test_what_is_no_key_is_said_without_showing_it(tmp_path: Path, key: str) -> None:
     settings = config(tmp_path, key=key)
     with pytest.raises(ConfigError, match="openssl genrsa") as error:
-        signer(settings.mail, tmp_path)
+        load_signer(settings.mail, tmp_path)
     assert "hunter2" not in str(error.value)
     assert error.value.__suppress_context__
 
@@ -140,7 +140,7 @@ def test_what_is_no_key_is_said_without_showing_it(tmp_path: Path, key: str) -> 
 def test_a_key_without_a_selector_is_said(tmp_path: Path) -> None:
     settings = config(tmp_path, mail="")
     with pytest.raises(ConfigError, match="dkim_selector"):
-        signer(settings.mail, tmp_path)
+        load_signer(settings.mail, tmp_path)
 
 
 def test_whoever_lacks_the_library_is_told_how_to_get_it(
@@ -150,7 +150,7 @@ def test_whoever_lacks_the_library_is_told_how_to_get_it(
     monkeypatch.setitem(sys.modules, "dkim.crypto", None)
     settings = config(tmp_path)
     with pytest.raises(ConfigError, match=r"pip install 'paper-triage\[dkim\]'"):
-        signer(settings.mail, tmp_path)
+        load_signer(settings.mail, tmp_path)
 
 
 # -- what the doctor says of it --------------------------------------------------------------------

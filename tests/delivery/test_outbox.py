@@ -17,7 +17,7 @@ from triage import store
 from triage.delivery.hand_over import SEND_WINDOW
 from triage.delivery.outbox import DrainReport, Outbox
 from triage.delivery.recovery import LOG_IS_WRITTEN, MOST_CRASHES, MOST_RESENDS, RESEND_WITHIN
-from triage.delivery.sender_context import LEASE, WhenUnknown, Rules, SenderContext
+from triage.delivery.sender_context import LEASE, Rules, SenderContext, WhenUnknown
 from triage.domain.records import MessageState, OutgoingMessage, Subscriber, SubscriberState
 from triage.errors import MailDeferred, MailerBroken, MailRefused, MailUncertain
 from triage.store import Database, open_database

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import DATA
-from triage.delivery.postfix_log import delivered, taken
+from triage.delivery.postfix_log import read_delivery, taken
 
 RECORDED = DATA / "postfix.log"
 """Of Postfix 3.7.11: one message, one cut off before its final dot, one cut off after it."""
@@ -71,12 +71,12 @@ def test_however_a_message_went_on_it_had_been_taken(status: str) -> None:
 def test_a_log_of_something_else_says_nothing(tmp_path: Path) -> None:
     assert taken([], message_id(1)) is None
     assert taken(["Mar  2 12:00:00 mail sshd[1]: Accepted"], message_id(1)) is None
-    assert delivered(tmp_path / "missing.log", message_id(1)) is None
+    assert read_delivery(tmp_path / "missing.log", message_id(1)) is None
 
 
 def test_the_log_before_the_last_rotation_counts_too(tmp_path: Path) -> None:
     log = tmp_path / "mail.log"
     (tmp_path / "mail.log.1").write_bytes(RECORDED.read_bytes())
     log.write_bytes(b"\xff\xfe not text\n")
-    assert delivered(log, message_id(1)) is True
-    assert delivered(log, message_id(9)) is False
+    assert read_delivery(log, message_id(1)) is True
+    assert read_delivery(log, message_id(9)) is False

@@ -22,7 +22,7 @@ from tests.support.senders import forking, sink, taken
 from triage import store
 from triage.delivery.hand_over import SEND_WINDOW
 from triage.delivery.outbox import Outbox
-from triage.delivery.rate_limits import SendQueue, Pace, domain_of, next_token_at, tokens_now
+from triage.delivery.rate_limits import RateLimits, SendQueue, domain_of, next_token_at, tokens_now
 from triage.delivery.sender_context import Rules, SenderContext
 from triage.digest.nightly import _share
 from triage.domain.records import OutgoingMessage
@@ -48,7 +48,7 @@ class LoggingMailer(FakeMailer):
 
 
 def drained(
-    database: Database, clock: StoppedClock, pace: Pace, most: int = 10**9
+    database: Database, clock: StoppedClock, pace: RateLimits, most: int = 10**9
 ) -> list[tuple[datetime, str]]:
     """Drain with a sender of its own; return what went when, and to which domain."""
     mailer = LoggingMailer(clock, most)
@@ -76,7 +76,7 @@ def test_no_second_has_more_than_the_pace_allows_however_often_senders_start_aga
     guarantee: Guarantee,
 ) -> None:
     n, n_restarts = (10_000, 20) if guarantee.full else (300, 5)
-    clock, pace = StoppedClock(NOON), Pace(20.0, 2.0)
+    clock, pace = StoppedClock(NOON), RateLimits(20.0, 2.0)
     log: list[tuple[datetime, str]] = []
     with fast_database() as (database, _, _):
         fill(database, n, n_domains=40, at=clock.at)
@@ -141,7 +141,7 @@ def test_a_message_whose_turn_comes_too_late_is_given_up() -> None:
     with fast_database() as (database, _, _):
         fill(database, 4, at=clock.at)
         # One in six hours: the third would go when its time is over.
-        log = drained(database, clock, Pace(1 / 21_600, 0))
+        log = drained(database, clock, RateLimits(1 / 21_600, 0))
         states = Counter(each["state"] for each in rows(database, "messages"))
     assert all(at - NOON < SEND_WINDOW for at, _ in log)
     assert states["sent"] == len(log) == 2
@@ -150,7 +150,7 @@ def test_a_message_whose_turn_comes_too_late_is_given_up() -> None:
 
 def test_a_new_address_begins_slowly_and_doubles_each_day() -> None:
     clock, sent_by_day = StoppedClock(NOON), []
-    pace = Pace(ramp_up_per_hour=30.0)
+    pace = RateLimits(ramp_up_per_hour=30.0)
     with fast_database() as (database, _, _):
         for day in range(3):
             fill(database, 60, at=clock.at, first=day * 60, on=DAY + day * timedelta(days=1))
@@ -168,9 +168,9 @@ def test_a_new_address_begins_slowly_and_doubles_each_day() -> None:
 
 
 def test_a_ramp_up_holds_nothing_back_that_was_asked_for_just_now() -> None:
-    rates = Pace(ramp_up_per_hour=30.0).rates("example.org", None)
+    rates = RateLimits(ramp_up_per_hour=30.0).rates("example.org", None)
     assert rates == {}
-    assert Pace(ramp_up_per_hour=30.0).rates("example.org", 30) == {}
+    assert RateLimits(ramp_up_per_hour=30.0).rates("example.org", 30) == {}
 
 
 def test_only_so_many_are_on_their_way_to_one_domain() -> None:
@@ -195,7 +195,7 @@ def test_a_slow_domain_lets_others_pass() -> None:
     clock = StoppedClock(NOON)
     with fast_database() as (database, _, _):
         fill(database, 9, n_domains=3, at=clock.at)
-        log = drained(database, clock, Pace(0, 1.0))
+        log = drained(database, clock, RateLimits(0, 1.0))
     assert [domain for _, domain in log[:3]] == [f"d{k}.example.org" for k in (1, 2, 0)]
     assert (log[-1][0] - log[0][0]) / SECOND == pytest.approx(2, abs=0.1)
 
@@ -204,7 +204,7 @@ def test_nothing_waits_where_no_pace_is_set() -> None:
     clock = StoppedClock(NOON)
     with fast_database() as (database, _, _):
         fill(database, 20, n_domains=2, at=clock.at)
-        log = drained(database, clock, Pace())
+        log = drained(database, clock, RateLimits())
     assert len(log) == 20
     assert clock.at == NOON
 
@@ -230,9 +230,9 @@ def test_a_clock_set_back_stops_nobody() -> None:
     clock = StoppedClock(NOON)
     with fast_database() as (database, _, _):
         fill(database, 6, at=clock.at)
-        first = drained(database, clock, Pace(2.0, 0), 3)
+        first = drained(database, clock, RateLimits(2.0, 0), 3)
         clock.at -= timedelta(hours=1)
-        second = drained(database, clock, Pace(2.0, 0))
+        second = drained(database, clock, RateLimits(2.0, 0))
     assert (len(first), len(second)) == (3, 3)
     assert clock.at < NOON - timedelta(minutes=59)
 
@@ -252,9 +252,9 @@ def test_a_digest_with_a_moment_of_its_own_waits_for_it() -> None:
         with database.write() as conn:
             run_id = store.jobs.begin_run(conn, DAY, NOON)
             assert store.messages.queue_once(conn, made, message, run_id, NOON, not_before=later)
-        assert drained(database, clock, Pace()) == []
+        assert drained(database, clock, RateLimits()) == []
         clock.at = later
-        assert len(drained(database, clock, Pace())) == 1
+        assert len(drained(database, clock, RateLimits())) == 1
 
 
 def test_the_moments_are_spread_evenly() -> None:

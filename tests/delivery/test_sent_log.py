@@ -25,8 +25,8 @@ from triage.delivery.audit import audit
 from triage.delivery.outbox import DrainReport, Outbox
 from triage.delivery.recovery import resolve
 from triage.delivery.sender_context import SenderContext
-from triage.delivery.sent_log import SentLog, JournalDamaged
-from triage.delivery.sent_log_check import complete, check_sent_log
+from triage.delivery.sent_log import SentLog, SentLogDamaged
+from triage.delivery.sent_log_check import check_sent_log, complete_sent_log
 from triage.domain.records import MessageState, SentEntry
 from triage.errors import DatabaseError, MailUncertain
 from triage.store import Database, open_database
@@ -41,7 +41,7 @@ def sent(n: int, at: timedelta = timedelta()) -> SentEntry:
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[SentLog]:
     opened = SentLog(tmp_path / "sent.journal")
-    opened.begin("first", NOON)
+    opened.create_if_missing("first", NOON)
     yield opened
     opened.close()
 
@@ -65,9 +65,9 @@ def test_what_was_written_is_read_the_newest_first(journal: SentLog) -> None:
         journal.add(sent(n))
     assert list(journal.newest_first()) == [sent(3), sent(2), sent(1)]
     assert list(journal.readable()) == [sent(1), sent(2), sent(3)]
-    assert journal.holds(sent(2).message_id)
-    assert not journal.holds(sent(4).message_id)
-    assert not journal.holds("<d.0000>")
+    assert journal.has(sent(2).message_id)
+    assert not journal.has(sent(4).message_id)
+    assert not journal.has("<d.0000>")
 
 
 def test_only_this_account_can_read_it_and_it_names_no_address(journal: SentLog) -> None:
@@ -92,7 +92,7 @@ def test_a_line_is_on_the_disk_when_it_is_written(
 
 
 def test_there_is_one_beginning_for_whoever_begins(journal: SentLog) -> None:
-    assert SentLog(journal.path).begin("second", NOON) == "first"
+    assert SentLog(journal.path).create_if_missing("second", NOON) == "first"
     assert journal.generation() == "first"
     assert sorted(path.name for path in journal.path.parent.iterdir()) == ["sent.journal"]
 
@@ -102,7 +102,7 @@ def test_without_a_file_there_is_no_generation_and_nothing_was_sent(tmp_path: Pa
     assert none.generation() is None
     assert list(none.newest_first()) == []
     assert list(none.readable()) == []
-    assert not none.holds("<x>")
+    assert not none.has("<x>")
     with pytest.raises(DatabaseError, match="disappeared while mail was being sent"):
         none.add(sent(1))
 
@@ -112,7 +112,7 @@ def test_without_a_file_there_is_no_generation_and_nothing_was_sent(tmp_path: Pa
 def test_a_line_that_was_cut_short_is_dropped(tmp_path_factory: Any, cut: int) -> None:
     path = tmp_path_factory.mktemp("cut") / "sent.journal"
     journal = SentLog(path)
-    journal.begin("first", NOON)
+    journal.create_if_missing("first", NOON)
     journal.add(sent(1))
     before = path.stat().st_size
     journal.add(sent(2))
@@ -148,7 +148,7 @@ def test_a_line_that_does_not_fit_leaves_nothing(
 def test_a_bit_that_changes_is_noticed(tmp_path_factory: Any, at: int, bit: int) -> None:
     path = tmp_path_factory.mktemp("bit") / "sent.journal"
     journal = SentLog(path)
-    journal.begin("first", NOON)
+    journal.create_if_missing("first", NOON)
     for n in (1, 2, 3):
         journal.add(sent(n))
     journal.close()
@@ -162,7 +162,7 @@ def test_a_bit_that_changes_is_noticed(tmp_path_factory: Any, at: int, bit: int)
         assert SentLog(path).generation() == "first"
         return list(SentLog(path).newest_first())
 
-    with pytest.raises(JournalDamaged):
+    with pytest.raises(SentLogDamaged):
         read()
 
 
@@ -268,7 +268,7 @@ def test_the_journal_is_written_before_the_database_learns_of_it(
 
     outbox(database, FakeMailer(), clock, Watching(journal.path)).drain()
     assert states == ["in_doubt"]
-    assert journal.holds(message_id)
+    assert journal.has(message_id)
 
 
 def drain_and_die(*, url: str, path: str, kill_at: str) -> None:
@@ -316,8 +316,8 @@ def test_where_the_journal_cannot_be_written_the_database_knows_and_nothing_more
     assert len(mailer.sent) == 1
     assert [row["state"] for row in rows(database, "messages")] == ["sent", "rendered", "rendered"]
     # The nightly chore writes it down.
-    assert complete(database, journal, NOON - ONE_DAY) == 1
-    assert complete(database, journal, NOON - ONE_DAY) == 0
+    assert complete_sent_log(database, journal, NOON - ONE_DAY) == 1
+    assert complete_sent_log(database, journal, NOON - ONE_DAY) == 0
     assert [each.message_id for each in journal.readable()] == [mailer.sent[0].message_id]
 
 
@@ -337,7 +337,7 @@ def test_what_turns_out_to_have_arrived_stands_in_the_journal(
     sender.drain()
     if by_whom == "an operator":
         assert resolve(database, clock, MessageState.SENT, journal=journal) == 1
-    assert journal.holds(message_id)
+    assert journal.has(message_id)
     assert audit(database, journal).is_balanced
 
 

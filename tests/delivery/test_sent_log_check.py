@@ -17,7 +17,13 @@ from triage import store
 from triage.delivery.audit import audit
 from triage.delivery.outbox import DrainReport
 from triage.delivery.sent_log import SentLog
-from triage.delivery.sent_log_check import Agreed, WithoutJournal, check_sent_log, reconcile, unknown
+from triage.delivery.sent_log_check import (
+    ReconcileReport,
+    WithoutJournal,
+    check_sent_log,
+    reconcile,
+    unrecorded_message_ids,
+)
 from triage.digest.nightly import Nightly, Queued
 from triage.domain.records import MessageState
 from triage.errors import ConfigError
@@ -28,7 +34,7 @@ from triage.store import Database
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[SentLog]:
     opened = SentLog(tmp_path / "sent.journal")
-    opened.begin("first", NOON)
+    opened.create_if_missing("first", NOON)
     yield opened
     opened.close()
 
@@ -98,12 +104,12 @@ def test_sending_is_paused_while_the_database_has_forgotten_and_goes_on_when_it_
 
     assert "`triage outbox reconcile`" in check_sent_log(database, journal, clock)
     assert holds(database) == ["sent journal"]
-    assert unknown(database, journal) == ids
+    assert unrecorded_message_ids(database, journal) == ids
     assert outbox(database, mailer, clock, journal).drain().broken != ""
     assert len(mailer.sent) == 3
 
-    assert reconcile(database, journal, clock) == Agreed(marked=3)
-    assert unknown(database, journal) == []
+    assert reconcile(database, journal, clock) == ReconcileReport(marked=3)
+    assert unrecorded_message_ids(database, journal) == []
     assert holds(database) == []
     assert outbox(database, mailer, clock, journal).drain() == DrainReport(sent=1)
     assert [each.message_id for each in mailer.sent] == [*ids, waiting]
@@ -117,12 +123,12 @@ def test_a_digest_that_the_database_does_not_know_is_not_made_again(
     outbox(database, FakeMailer(), clock, journal).drain()
     forget(database, all_of_it=True)
     assert check_sent_log(database, journal, clock)
-    assert reconcile(database, journal, clock) == Agreed(tombstones=2)
+    assert reconcile(database, journal, clock) == ReconcileReport(tombstones=2)
     with database.read() as conn:
         assert {id: last.on for id, last in store.slates.newest(conn).items()} == {1: DAY, 2: DAY}
         assert store.slates.sent_days(conn, DAY - ONE_DAY) == {1: [DAY], 2: [DAY]}
     assert audit(database, journal).is_balanced
-    assert reconcile(database, journal, clock) == Agreed()
+    assert reconcile(database, journal, clock) == ReconcileReport()
 
 
 def test_a_restored_database_makes_nothing_that_it_has_forgotten(
@@ -202,7 +208,7 @@ def test_what_belongs_to_nobody_any_more_pauses_nothing(
     with database.write() as conn:
         store.subscribers.erase(conn, 1)
     assert check_sent_log(database, journal, clock) == ""
-    assert unknown(database, journal) == []
+    assert unrecorded_message_ids(database, journal) == []
 
 
 def lose(journal: SentLog, how: str) -> None:

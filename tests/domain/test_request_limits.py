@@ -16,9 +16,15 @@ from tests.support.factories import NOON
 from tests.support.fakes import StoppedClock
 from triage.domain import request_limits
 from triage.domain.protocols import Closed, MustWait, Outcome, RequestLimiter
-from triage.domain.request_limits import LONGEST_HOLD, LONGEST_TURN, MOST_FAILURES, Rules, Standing
+from triage.domain.request_limits import (
+    LONGEST_HOLD,
+    LONGEST_TURN,
+    MOST_FAILURES,
+    LimiterState,
+    Rules,
+)
 from triage.sources.http import client
-from triage.sources.http.local_limiter import OwnTurns
+from triage.sources.http.local_limiter import LocalRequestLimiter
 from triage.store.shared_limiter import SharedRequestLimiter
 
 ARXIV = Rules(3.0)
@@ -123,7 +129,7 @@ class TurnsContract:
 
 class TestOwnTurns(TurnsContract):
     def turns(self, clock: StoppedClock, rules: Rules) -> RequestLimiter:
-        return OwnTurns(clock, rules)
+        return LocalRequestLimiter(clock, rules)
 
 
 class TestTurnstile(TurnsContract):
@@ -143,17 +149,21 @@ def test_a_turn_outlasts_every_request() -> None:
 
 def test_a_gate_closed_by_a_clock_that_was_wrong_opens_again() -> None:
     year = timedelta(days=365)
-    standing = Standing("there/1/a", NOON + year, NOON + year, (NOON + year).date(), 500)
-    standing, closed = request_limits.take(standing, ARXIV, "here/1/a", NOON, nobody_is_gone)
+    standing = LimiterState("there/1/a", NOON + year, NOON + year, (NOON + year).date(), 500)
+    standing, closed = request_limits.acquire(standing, ARXIV, "here/1/a", NOON, nobody_is_gone)
     assert closed is not None
-    _, closed = request_limits.take(standing, ARXIV, "here/1/a", closed.until, nobody_is_gone)
+    _, closed = request_limits.acquire(standing, ARXIV, "here/1/a", closed.until, nobody_is_gone)
     assert closed is None
 
 
 def test_a_server_of_ones_own_is_not_left_alone_for_an_hour() -> None:
     for interval_s, most_s in ((0.0, 30.0), (0.01, 40.0)):
-        _, closed = request_limits.end(
-            Standing("a", failures=MOST_FAILURES - 1), Rules(interval_s), "a", NOON, Outcome.FAILED
+        _, closed = request_limits.release(
+            LimiterState("a", failures=MOST_FAILURES - 1),
+            Rules(interval_s),
+            "a",
+            NOON,
+            Outcome.FAILED,
         )
         assert timedelta() < closed.until - NOON <= timedelta(seconds=most_s)
 
@@ -174,7 +184,7 @@ steps = st.lists(
 def test_whatever_happens_requests_never_meet_and_keep_their_distance(
     happened: list[tuple[str, str, Outcome, int | None, int]],
 ) -> None:
-    rules, standing, now = Rules(3.0, daily_requests=20), Standing(), NOON
+    rules, standing, now = Rules(3.0, daily_requests=20), LimiterState(), NOON
     asking: dict[str, datetime] = {}
     ended: list[datetime] = []
     n_asked, not_before = 0, NOON
@@ -191,7 +201,7 @@ def test_whatever_happens_requests_never_meet_and_keep_their_distance(
                 ended.append(now)
             names[role] = f"{role}{next(lives)}"
         elif what == "take" and name not in asking:
-            standing, closed = request_limits.take(standing, rules, name, now, is_gone(names))
+            standing, closed = request_limits.acquire(standing, rules, name, now, is_gone(names))
             if closed is None:
                 assert not asking
                 assert all(now - end >= rules.interval for end in ended)
@@ -201,7 +211,7 @@ def test_whatever_happens_requests_never_meet_and_keep_their_distance(
             else:
                 assert closed.until > now
         elif what == "end" and name in asking:
-            standing, closed = request_limits.end(standing, rules, name, now, outcome, asked_s)
+            standing, closed = request_limits.release(standing, rules, name, now, outcome, asked_s)
             if outcome is Outcome.FAILED and asked_s is not None:
                 not_before = max(not_before, now + timedelta(seconds=asked_s))
             assert closed.until >= not_before

@@ -136,8 +136,8 @@ def test_two_thousand_get_their_digest_and_who_bounces_gets_none_after_the_secon
         assert all(mail.endswith(mime.replace(b"\r\n", b"\n")) for mail in delivered), address
     log = server.folder / "log"
     for address in (*sorted(DAILY), f"reader{N_READERS - 1}@example.org"):
-        assert postfix_log.delivered(log, queued[address][0]) is True
-    assert postfix_log.delivered(log, "<d.0@papers.example.org>") is False
+        assert postfix_log.read_delivery(log, queued[address][0]) is True
+    assert postfix_log.read_delivery(log, "<d.0@papers.example.org>") is False
 
     assert len(came_back) == 1
     assert b"550 5.1.1" in came_back[0]

@@ -29,7 +29,7 @@ from triage.delivery.outbox import DrainReport, Outbox
 from triage.delivery.preflight import Preflight
 from triage.delivery.sender_context import Rules, SenderContext
 from triage.delivery.sent_log import SentLog
-from triage.delivery.sent_log_check import Agreed, check_sent_log, reconcile
+from triage.delivery.sent_log_check import ReconcileReport, check_sent_log, reconcile
 from triage.domain.records import OutgoingMessage
 from triage.errors import DatabaseError
 from triage.operations.backup import KEPT, back_up, copy_to, restore
@@ -377,7 +377,7 @@ def test_a_restored_database_sends_nothing_again(
     assert "triage outbox reconcile" in paused.broken
     assert len(mailer.sent) == n_digests
     agreed = reconcile(database, journal, StoppedClock())
-    assert agreed == Agreed(marked=third, tombstones=n_digests - third)
+    assert agreed == ReconcileReport(marked=third, tombstones=n_digests - third)
     # The nightly run makes no digest for whom there is one, and nothing waits.
     with database.read() as conn:
         assert len(store.slates.newest(conn)) == n_digests

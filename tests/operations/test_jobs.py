@@ -24,7 +24,7 @@ from triage.domain.protocols import Source
 from triage.domain.records import Frequency, OutgoingMessage, Slate, Subscriber, Verdict
 from triage.domain.source_records import Batch, SourceDay
 from triage.errors import SourceError, TriageError
-from triage.operations.jobs import OLDER_AGAIN, OPEN_AGAIN, PATIENCE, SETTLED_AGAIN, Chore, Schedule
+from triage.operations.jobs import OLDER_AGAIN, OPEN_AGAIN, PATIENCE, SETTLED_AGAIN, Job, Schedule
 from triage.ranking.serving.model_store import FileModelStore
 from triage.ranking.serving.ranker import DigestRules
 from triage.store import Database
@@ -65,7 +65,7 @@ class Office:
         owner: str = "one",
         sources: Sequence[Source] = (),
         awaited: Mapping[str, int] = MappingProxyType({}),
-        chores: Sequence[Chore] = (),
+        chores: Sequence[Job] = (),
     ) -> Schedule:
         nightly = Nightly(
             self.database,
@@ -417,7 +417,7 @@ def test_a_chore_is_done_once_a_day_and_caught_up_after_an_outage(office: Office
         done.append(office.clock.now())
         return "did it"
 
-    schedule = office.schedule(chores=[Chore("train", time(3, 30), do)])
+    schedule = office.schedule(chores=[Job("train", time(3, 30), do)])
     schedule.do_chores()
     office.clock.at = datetime(2026, 3, 3, 3, 29, tzinfo=UTC)
     schedule.do_chores()
@@ -438,7 +438,7 @@ def test_a_chore_may_be_done_every_few_minutes(office: Office) -> None:
         done.append(office.clock.now())
         return "did it"
 
-    chore = Chore("read bounces", time(), do, every=timedelta(minutes=10))
+    chore = Job("read bounces", time(), do, every=timedelta(minutes=10))
     schedule = office.schedule(chores=[chore])
     for _ in range(25):
         schedule.do_chores()
@@ -459,7 +459,7 @@ def test_a_chore_that_fails_is_noted_and_the_next_one_done(
     def fail() -> str:
         raise error
 
-    chores = [Chore("back up", time(3), fail), Chore("train", time(3), lambda: "trained")]
+    chores = [Job("back up", time(3), fail), Job("train", time(3), lambda: "trained")]
     office.schedule(chores=chores).do_chores()
     outcomes = {row["name"]: row["outcome"] for row in rows(office.database, "jobs")}
     assert outcomes["back up"] == outcome

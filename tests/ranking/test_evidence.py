@@ -14,7 +14,7 @@ from tests.support import topics
 from tests.support.factories import DAY, NOON, paper, subscriber
 from triage.domain.records import F64, EncodedPapers, Paper, Profile, Reason, ReasonKind, Subscriber
 from triage.ranking.evidence import LESS_MARGIN, MOST_LESS, Evidence, apply_less_like_this
-from triage.ranking.interest_clusters import similarity_threshold, cluster_interests
+from triage.ranking.interest_clusters import cluster_interests, similarity_threshold
 
 KINDS = tuple(ReasonKind)
 DECODING, PROTEINS = topics.rows_of("decoding"), topics.rows_of("proteins")
@@ -41,7 +41,9 @@ def wish(
 
 def scored(profile: Profile, candidates: EncodedPapers, days: int = 0, score: float = 0.5) -> F64:
     on = DAY + timedelta(days)
-    interests = cluster_interests(profile, on, similarity_threshold(topics.everything().encodings.latent))
+    interests = cluster_interests(
+        profile, on, similarity_threshold(topics.everything().encodings.latent)
+    )
     return apply_less_like_this(np.full(len(candidates), score), profile, candidates, interests, on)
 
 

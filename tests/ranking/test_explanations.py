@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from tests.support import topics
 from tests.support.factories import DAY, paper, subscriber
-from triage.domain.records import EncodedPapers, Paper, Placement, Policy, Profile, Reason, ReasonKind
+from triage.domain.records import (
+    EncodedPapers,
+    Paper,
+    Placement,
+    Policy,
+    Profile,
+    Reason,
+    ReasonKind,
+)
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.explanations import MAX_TITLE, reasons, short_title
 from triage.ranking.features import FEATURES, GROUPS, feature_matrix

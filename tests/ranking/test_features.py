@@ -14,7 +14,17 @@ from tests.support import topics
 from tests.support.factories import DAY, paper, subscriber
 from triage.domain.author_names import author_key
 from triage.domain.records import F32, EncodedPapers, Paper, Profile
-from triage.ranking.features import FEATURES, GROUPS, IN_THE_DAY, MAX_PHRASES, feature_matrix, keywords_in, phrases, recency_weights, z_scores
+from triage.ranking.features import (
+    FEATURES,
+    GROUPS,
+    IN_THE_DAY,
+    MAX_PHRASES,
+    feature_matrix,
+    keywords_in,
+    phrases,
+    recency_weights,
+    z_scores,
+)
 from triage.ranking.user_model import fit_background, fit_user_model
 
 ABOUT_PAPERS = {"upvotes_log1p", "age_days", "density", "density_z"}

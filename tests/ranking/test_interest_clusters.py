@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from tests.support import topics
 from tests.support.factories import DAY
 from triage.domain.records import Interest, Profile, Reason, ReasonKind
-from triage.ranking.interest_clusters import MAX_INTERESTS, MAX_LINKED, USUAL_APARTNESS, Interests, similarity_threshold, cluster, cluster_interests, named
+from triage.ranking.interest_clusters import (
+    MAX_INTERESTS,
+    MAX_LINKED,
+    USUAL_APARTNESS,
+    Interests,
+    cluster,
+    cluster_interests,
+    named,
+    similarity_threshold,
+)
 
 
 def around(*centres: int, n: int = 10, d: int = 8, spread: float = 0.1) -> np.ndarray:

@@ -116,7 +116,9 @@ def test_own_likes_are_never_counted_as_others() -> None:
     likes = PROTEINS[:4]
     without = topics.library(*(row for row in range(60) if row not in likes))
     for model in (ALL_LIKES, CLOSE):
-        with_them, clean = (fit_user_model(liking(*likes), past(papers)) for papers in (None, without))
+        with_them, clean = (
+            fit_user_model(liking(*likes), past(papers)) for papers in (None, without)
+        )
         assert (with_them.words[model] != clean.words[model]).nnz == 0
     nothing_else = fit_user_model(liking(*likes), past(topics.library(*likes)))
     assert len(nothing_else.intercepts) == 0
@@ -137,7 +139,9 @@ def test_the_same_likes_give_the_same_bytes() -> None:
 def test_what_was_learned_before_does_not_count() -> None:
     profile = liking(*PROTEINS[:3])
     other = fit_user_model(liking(*ROBOTS[:3]), past())
-    assert content(fit_user_model(replace(profile, taste=other), past())) == content(fit_user_model(profile, past()))
+    assert content(fit_user_model(replace(profile, taste=other), past())) == content(
+        fit_user_model(profile, past())
+    )
 
 
 def test_every_interest_has_models_and_centres_of_its_own() -> None:

@@ -170,7 +170,9 @@ class Target:
     def made(self, body: bytes) -> Source:
         """Return the source with an upstream that answers `body`."""
         transport = self.answers(body)
-        return self.source(PoliteClient(StoppedClock(), "triage/test", 3.0, transport=lambda _: transport))
+        return self.source(
+            PoliteClient(StoppedClock(), "triage/test", 3.0, transport=lambda _: transport)
+        )
 
     def read(self, body: bytes, cursor: str | None = None) -> Read:
         """Fetch once; what is no SourceError is a crash."""

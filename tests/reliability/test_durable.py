@@ -40,8 +40,8 @@ from triage import store
 from triage.cli.app_context import freeze_garbage_collector
 from triage.clock import SystemClock
 from triage.delivery.outbox import Outbox
-from triage.delivery.preflight import warn_of_old_sqlite
-from triage.delivery.rate_limits import Pace
+from triage.delivery.preflight import warn_if_sqlite_is_unsafe
+from triage.delivery.rate_limits import RateLimits
 from triage.delivery.sender_context import Rules, SenderContext
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.records import EventKind, OutgoingMessage
@@ -157,7 +157,7 @@ def test_at_the_start_an_old_sqlite_is_warned_of(
 ) -> None:
     monkeypatch.setattr(health, "SOUND_SQLITE", sound)
     with capture_logs() as said:
-        warn_of_old_sqlite(database)
+        warn_if_sqlite_is_unsafe(database)
     assert [line["log_level"] for line in said] == ["warning"] * n_warnings
 
 
@@ -366,7 +366,9 @@ class Beside:
                 SystemClock(),
                 owner="us",
                 is_gone=lambda _: False,
-                rules=Rules(connections=4, pace=Pace(1.1 * self.n_digests / self.duration_s, 0.0)),
+                rules=Rules(
+                    connections=4, pace=RateLimits(1.1 * self.n_digests / self.duration_s, 0.0)
+                ),
             )
         )
         n = 0

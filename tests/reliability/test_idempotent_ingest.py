@@ -43,7 +43,7 @@ from triage.sources.text.withdrawal import says_withdrawn
 from triage.store import Database, open_database
 from triage.store.tables import impressions
 
-DEMO = ROOT / "triage" / "demo" / "papers.jsonl.gz"
+DEMO = ROOT / "triage" / "cli" / "demo" / "papers.jsonl.gz"
 STREAM = ROOT.parent / "shared" / "bench" / "listings-2026" / "papers.jsonl.gz"
 ONE_DAY = timedelta(days=1)
 READERS = 3
@@ -89,7 +89,10 @@ def told_over_http(rows: list[dict[str, Any]]) -> list[Told]:
     """
     told: list[Told] = []
     clock = StoppedClock()
-    with Upstreams(rows, clock=clock) as upstreams, closing(PoliteClient(clock, "triage/test", 3)) as gate:
+    with (
+        Upstreams(rows, clock=clock) as upstreams,
+        closing(PoliteClient(clock, "triage/test", 3)) as gate,
+    ):
         upstreams.oai_page = 1_000
         days = sorted(upstreams.days)
         watched = sorted({category for row in rows for category in row["categories"]})

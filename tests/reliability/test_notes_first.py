@@ -82,7 +82,7 @@ def test_confirmations_overtake_a_run_of_digests(tmp_path: Path, guarantee: Guar
     notes = outbox("notes/1/x", 1)
     while digests.is_alive():
         world.enrolment.answer()
-        notes.drain_notes()
+        notes.send_account_mail()
         if sum(id.startswith("<n.") for id, _ in taken) == n_notes:
             break
         time.sleep(every_s)

@@ -190,7 +190,9 @@ class World:
 
     def gate(self, *, plain: bool = False, pinned: bool = True) -> PoliteClient:
         transport = partial(PinnedTransport, plain=plain, resolve=self.resolve)
-        return PoliteClient(StoppedClock(), "triage/test", 0.0, transport=transport if pinned else None)
+        return PoliteClient(
+            StoppedClock(), "triage/test", 0.0, transport=transport if pinned else None
+        )
 
 
 @pytest.fixture
@@ -313,7 +315,9 @@ def named(world: World, root: Path) -> list[str | None]:
     return names
 
 
-def over_tls(world: World, change: Callable[[ssl.SSLContext], None] = lambda _: None) -> PoliteClient:
+def over_tls(
+    world: World, change: Callable[[ssl.SSLContext], None] = lambda _: None
+) -> PoliteClient:
     def transport(trust: ssl.SSLContext) -> PinnedTransport:
         own = ssl.create_default_context()
         change(own)

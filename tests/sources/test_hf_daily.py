@@ -36,7 +36,7 @@ pytestmark = pytest.mark.any_database(
 WEDNESDAY, THURSDAY, FRIDAY = date(2025, 6, 25), date(2025, 6, 26), date(2025, 6, 27)
 SATURDAY, MONDAY = date(2025, 6, 28), date(2025, 6, 30)
 
-with gzip.open(ROOT / "triage" / "demo" / "papers.jsonl.gz") as _lines:
+with gzip.open(ROOT / "triage" / "cli" / "demo" / "papers.jsonl.gz") as _lines:
     RECORDS = [json.loads(line) for line in _lines][::5]
 
 

@@ -34,7 +34,9 @@ def test_the_address_stays_until_it_is_revoked_and_then_is_another(db: Database)
     clock = StoppedClock()
 
     def address() -> str:
-        return digest_feed.get_or_create_feed(db, clock, KEYRING, reader, "https://x.example/papers/").atom
+        return digest_feed.get_or_create_feed(
+            db, clock, KEYRING, reader, "https://x.example/papers/"
+        ).atom
 
     first = address()
     clock.sleep(100_000)

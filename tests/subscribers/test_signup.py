@@ -31,7 +31,7 @@ from triage.store.tables import messages, metadata, signup_requests
 from triage.subscribers import subscriptions
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.sessions import MOST_TRIES, SESSION, Sessions
-from triage.subscribers.signup import MOST_WAITING, Signup, NoteKind, mailbox, network
+from triage.subscribers.signup import MOST_WAITING, NoteKind, Signup, mailbox, network
 
 ADA = "ada@example.org"
 HERE, ELSEWHERE = "192.0.2.7", "198.51.100.7"
@@ -326,7 +326,7 @@ def test_a_note_waits_for_no_state_but_suppression(office: Office, state: str) -
         note = OutgoingMessage("<n.1@papers.example>", ADA, b"note")
         store.messages.add_note(conn, reader, "login-1", note, NOON)
         store.subscribers.set_state(conn, reader.id, SubscriberState(state), NOON)
-    office.outbox.drain_notes()
+    office.outbox.send_account_mail()
     assert [mail.message_id for mail in office.mailer.sent] == ["<n.1@papers.example>"]
 
 

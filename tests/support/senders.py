@@ -58,8 +58,8 @@ def drain(
     from triage.clock import SystemClock, seconds_up
     from triage.delivery import recovery
     from triage.delivery.outbox import Outbox
-    from triage.delivery.rate_limits import Pace
-    from triage.delivery.sender_context import WhenUnknown, Rules, SenderContext
+    from triage.delivery.rate_limits import RateLimits
+    from triage.delivery.sender_context import Rules, SenderContext, WhenUnknown
     from triage.delivery.smtp import SmtpMailer, SmtpServer
     from triage.store import open_database
 
@@ -86,7 +86,7 @@ def drain(
             rules=Rules(
                 ambiguous=WhenUnknown.HOLD if mode == "hold" else WhenUnknown.RESEND,
                 connections=connections,
-                pace=Pace(*pace),
+                pace=RateLimits(*pace),
                 lease=timedelta(seconds=lease_s),
             ),
             # In tests an address is its own secret.

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from tests.support.factories import DAY, NOON, paper, subscriber
-from triage.domain.records import Encodings, EncodedPapers, Paper, Profile, Subscriber
+from triage.domain.records import EncodedPapers, Encodings, Paper, Profile, Subscriber
 from triage.ranking.encoder.text_encoder import TextEncoder
 from triage.ranking.features import phrases
 
@@ -82,7 +82,7 @@ def listings(n_days: int, n_each: int) -> EncodedPapers:
         )
         for number, row in enumerate(rows.tolist(), start=1)
     ]
-    return EncodedPapers(tuple(papers), everything().encodings.rows(rows))
+    return EncodedPapers(tuple(papers), everything().encodings.select(rows))
 
 
 def topic_of(paper: Paper) -> str:

@@ -47,7 +47,7 @@ def mixed(*, url: str, said: str, first: int, often: bool) -> None:
     from triage import store
     from triage.clock import SystemClock
     from triage.delivery.outbox import Outbox
-    from triage.delivery.sender_context import WhenUnknown, Rules, SenderContext
+    from triage.delivery.sender_context import Rules, SenderContext, WhenUnknown
     from triage.domain.records import EventKind, OutgoingMessage
     from triage.store import open_database
     from triage.store.engine import checkpoint

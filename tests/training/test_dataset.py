@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tests.support import topics
 from tests.support.factories import DAY, subscriber
-from triage.domain.records import Background, Encodings, EncodedPapers, Paper
+from triage.domain.records import Background, EncodedPapers, Encodings, Paper
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.features import FEATURES
 from triage.ranking.user_model import FEWEST_BACKGROUND
@@ -56,7 +56,9 @@ def history(
     library = listed()
     if papers:
         extra = topics.of_papers(*papers)
-        library = EncodedPapers((*library.papers, *papers), _stacked(library.encodings, extra.encodings))
+        library = EncodedPapers(
+            (*library.papers, *papers), _stacked(library.encodings, extra.encodings)
+        )
     return History(
         library,
         [
@@ -105,7 +107,11 @@ def content(record: object) -> list[object]:
         if isinstance(value, np.ndarray):
             found.append(value.tobytes())
         elif isinstance(value, Encodings):
-            found += [value.latent.tobytes(), value.tfidf.toarray().tobytes(), value.semantic.tobytes()]
+            found += [
+                value.latent.tobytes(),
+                value.tfidf.toarray().tobytes(),
+                value.semantic.tobytes(),
+            ]
         else:
             found.append(value)
     return found

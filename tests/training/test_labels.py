@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triage.domain.records import EventKind
-from triage.training.labels import ENOUGH, HEAVIEST, IGNORED, RELEVANCE, SILENT, fair_shares, gains, labels_of, row_weights, vote_weights
+from triage.training.labels import (
+    ENOUGH,
+    HEAVIEST,
+    IGNORED,
+    RELEVANCE,
+    SILENT,
+    fair_shares,
+    gains,
+    labels_of,
+    row_weights,
+    vote_weights,
+)
 from triage.training.position_bias import Attention, attention
 
 UP, DOWN, SAVE = EventKind.VOTE_UP, EventKind.VOTE_DOWN, EventKind.SAVE

@@ -257,7 +257,10 @@ def test_a_ranker_that_learned_a_real_taste_goes_live(taught: Taught) -> None:
     [now, before] = served(database)
     assert now == (report.version, before[1])
     assert before[0] == report.serving_version == workshop.cold_scorer().version
-    assert ensure_active_models(database, workshop, StoppedClock(), DAY).scorer.version == report.version
+    assert (
+        ensure_active_models(database, workshop, StoppedClock(), DAY).scorer.version
+        == report.version
+    )
 
 
 def test_what_serves_is_never_judged_by_digests_that_it_has_learned_from(taught: Taught) -> None:
@@ -504,7 +507,9 @@ def card_of(database: Database, version: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def pairs(database: Database, workshop: FileModelStore, clock: StoppedClock) -> list[tuple[str, str]]:
+def pairs(
+    database: Database, workshop: FileModelStore, clock: StoppedClock
+) -> list[tuple[str, str]]:
     """Let three pairs serve, one after the other, each with its own encoder; return them."""
     ensure_active_models(database, workshop, clock, DAY)
     for n in (1, 2):

@@ -27,7 +27,9 @@ def world(tmp_path: Path) -> World:
 
 def links(world: World, reader: int = 0) -> FeedLinks:
     person = world.readers[reader]
-    return digest_feed.get_or_create_feed(world.db, world.clock, world.keyring, person, world.site.base_url)
+    return digest_feed.get_or_create_feed(
+        world.db, world.clock, world.keyring, person, world.site.base_url
+    )
 
 
 def asked(world: World, url: str, method: str = "GET") -> httpx.Response:

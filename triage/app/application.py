@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from triage.domain.protocols import Clock, Mailer
     from triage.domain.records import Slate
     from triage.operations.doctor import Finding, Installation, Probes
-    from triage.operations.doctor.before_sending import Gate
+    from triage.operations.doctor.before_sending import SendingGate
     from triage.operations.jobs import Schedule
     from triage.papers.enrich import EnrichReport
     from triage.ranking.serving.model_store import FileModelStore
@@ -117,10 +117,10 @@ class App:
 
     def _oracle(self) -> Callable[[str], bool | None]:
         """Return who knows of a Message-ID whether the mail server took it."""
-        from triage.delivery.postfix_log import delivered
+        from triage.delivery.postfix_log import read_delivery
 
         log = self.settings.mail_log
-        return partial(delivered, log) if log else lambda _: None
+        return partial(read_delivery, log) if log else lambda _: None
 
     @cached_property
     def upstreams(self) -> Upstreams:
@@ -145,9 +145,9 @@ class App:
 
     @cached_property
     def _signer(self) -> Signer | None:
-        from triage.delivery.dkim import signer
+        from triage.delivery.dkim import load_signer
 
-        return signer(self.settings.mail, self.settings.folder)
+        return load_signer(self.settings.mail, self.settings.folder)
 
     def nightly(self) -> Nightly:
         from triage.digest.nightly import Nightly
@@ -199,10 +199,10 @@ class App:
         return examine(self.installation(), upstreams.addresses(), upstreams.awaited(), probes)
 
     @cached_property
-    def _gate(self) -> Gate:
-        from triage.operations.doctor.before_sending import Gate
+    def _gate(self) -> SendingGate:
+        from triage.operations.doctor.before_sending import SendingGate
 
-        return Gate(self.installation())
+        return SendingGate(self.installation())
 
     def outbox(self, mailer: Mailer | None = None, red: Callable[[], str] | None = None) -> Outbox:
         """Return what sends.
@@ -213,8 +213,8 @@ class App:
         """
         from triage.delivery.outbox import Outbox
         from triage.delivery.preflight import Preflight
-        from triage.delivery.rate_limits import Pace
-        from triage.delivery.sender_context import WhenUnknown, Rules, SenderContext
+        from triage.delivery.rate_limits import RateLimits
+        from triage.delivery.sender_context import Rules, SenderContext, WhenUnknown
 
         mail = self.settings.mail
         return Outbox(
@@ -227,7 +227,7 @@ class App:
                 rules=Rules(
                     ambiguous=WhenUnknown(mail.ambiguous),
                     connections=mail.connections,
-                    pace=Pace(
+                    pace=RateLimits(
                         mail.per_second,
                         mail.per_domain_per_second,
                         mail.per_domain_connections,
@@ -265,10 +265,10 @@ class App:
 
     def unread_bounces(self) -> Iterator[bytes]:
         """Yield what came back since the last time to the mailboxes that are configured."""
-        from triage.delivery.bounces.mailboxes import imap, maildir
+        from triage.delivery.bounces.mailboxes import read_imap, read_maildir
 
         if folder := self.settings.bounces_maildir:
-            yield from maildir(folder)
+            yield from read_maildir(folder)
         bounces = self.settings.bounces
         if bounces.imap_host:
             password = secret("IMAP_PASSWORD")
@@ -277,7 +277,7 @@ class App:
                     "[bounces] imap_host is set but there is no password: set TRIAGE_IMAP_PASSWORD,"
                     " or TRIAGE_IMAP_PASSWORD_FILE to a file that holds it"
                 )
-            yield from imap(bounces.imap_host, bounces.imap_port, bounces.username, password)
+            yield from read_imap(bounces.imap_host, bounces.imap_port, bounces.username, password)
 
     def compose(self, slate: Slate, now: datetime) -> Composed:
         """Turn a slate into frozen bytes: links, then text and HTML, then the message."""
@@ -327,20 +327,20 @@ class App:
 
         def answer() -> None:
             self.enrolment.answer()
-            outbox.drain_notes()
+            outbox.send_account_mail()
 
         return answer
 
     def schedule(self) -> Schedule:
-        from triage.delivery.audit import audit_in_words
-        from triage.delivery.preflight import warn_of_old_sqlite
+        from triage.delivery.audit import run_nightly_audit
+        from triage.delivery.preflight import warn_if_sqlite_is_unsafe
         from triage.delivery.retention import forget_old_mail
         from triage.operations.backup import back_up
-        from triage.operations.jobs import Chore, Schedule
+        from triage.operations.jobs import Job, Schedule
         from triage.operations.worker_process import run_in_process
         from triage.subscribers.erasure import rewrite_after_erasures
 
-        warn_of_old_sqlite(self.database)
+        warn_if_sqlite_is_unsafe(self.database)
         settings = self.settings
         at = time.fromisoformat(settings.train.at)
         enriches = settings.sources.crossref.enabled or settings.sources.semantic_scholar.enabled
@@ -357,16 +357,18 @@ class App:
             sources=lambda: self.upstreams.sources(deadline=self.clock.now() + LONGEST_FETCH),
             awaited=self.upstreams.awaited(),
             chores=[
-                *([Chore("read bounces", time(), take_in, BOUNCES_EVERY)] if reads_bounces else []),
-                Chore(
+                *([Job("read bounces", time(), take_in, BOUNCES_EVERY)] if reads_bounces else []),
+                Job(
                     "back up", at, lambda: back_up(self.database, settings.backup_path, self.clock)
                 ),
-                Chore("audit", at, lambda: audit_in_words(self.database, self.journal, self.clock)),
-                Chore("train", at, lambda: run_in_process(_train, settings, self.clock)),
-                Chore("tidy", at, self.enrolment.tidy),
-                Chore("forget mail", at, lambda: forget_old_mail(self.database, self.clock)),
-                Chore("rewrite", at, lambda: rewrite_after_erasures(self.database)),
-                *([Chore("enrich", ENRICH_AT, lambda: str(self.enrich()))] if enriches else []),
+                Job(
+                    "audit", at, lambda: run_nightly_audit(self.database, self.journal, self.clock)
+                ),
+                Job("train", at, lambda: run_in_process(_train, settings, self.clock)),
+                Job("tidy", at, self.enrolment.tidy),
+                Job("forget mail", at, lambda: forget_old_mail(self.database, self.clock)),
+                Job("rewrite", at, lambda: rewrite_after_erasures(self.database)),
+                *([Job("enrich", ENRICH_AT, lambda: str(self.enrich()))] if enriches else []),
             ],
             owner=_this_process(),
         )

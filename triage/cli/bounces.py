@@ -70,7 +70,7 @@ def _messages(
         except OSError as error:
             problems.append(f"{name} cannot be read: {error.strerror}")
     if maildir:
-        from triage.delivery.bounces.mailboxes import maildir as read_maildir
+        from triage.delivery.bounces.mailboxes import read_maildir
 
         yield from read_maildir(Path(maildir))
     if configured:

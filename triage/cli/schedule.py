@@ -8,7 +8,7 @@ import threading
 
 import click
 
-from triage.cli.app_context import opened, freeze_garbage_collector
+from triage.cli.app_context import freeze_garbage_collector, opened
 
 
 @click.command("schedule")

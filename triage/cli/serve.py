@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import click
 
-from triage.cli.app_context import opened, freeze_garbage_collector
+from triage.cli.app_context import freeze_garbage_collector, opened
 
 
 @click.command("serve")

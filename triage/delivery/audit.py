@@ -13,12 +13,12 @@ from datetime import date, datetime, timedelta
 
 from triage import store
 from triage.delivery.sent_log import SentLog
-from triage.delivery.sent_log_check import KEPT, complete, unknown
+from triage.delivery.sent_log_check import KEPT, complete_sent_log, unrecorded_message_ids
 from triage.domain.protocols import Clock
 from triage.domain.records import MessageState as State
 from triage.errors import DatabaseError
 from triage.store import Database
-from triage.store.audit_queries import Entry
+from triage.store.audit_queries import AuditRow
 
 MEND = (
     "stop triage; restore the newest back-up in which `triage audit` finds no fault; then run"
@@ -108,13 +108,13 @@ def audit(
         if damage := journal.damage():
             what = "lines of the sent log that cannot be read"
             faults.append(Fault(what, (damage,), RECONCILE))
-        if since is None and (missing := unknown(database, journal)):
+        if since is None and (missing := unrecorded_message_ids(database, journal)):
             what = "messages that the sent log has as sent and the database does not"
             faults.append(Fault(what, tuple(missing), RECONCILE))
     return Audit(days, tuple(faults), resends)
 
 
-def audit_in_words(database: Database, journal: SentLog, clock: Clock) -> str:
+def run_nightly_audit(database: Database, journal: SentLog, clock: Clock) -> str:
     """Audit everything, complete the sent log and drop its old lines; return a summary.
 
     Raises:
@@ -125,13 +125,13 @@ def audit_in_words(database: Database, journal: SentLog, clock: Clock) -> str:
         counts = [f"{fault.what} ({len(fault.ids)})" for fault in result.faults]
         raise DatabaseError(f"{'; '.join(counts)}: run `triage audit` for the ids and what to do")
     now = clock.now()
-    complete(database, journal, now - RECENT)
+    complete_sent_log(database, journal, now - RECENT)
     journal.forget(now - KEPT)
     n = sum(counts["due"] for counts in result.days.values())
     return f"{n} digests of {len(result.days)} days are accounted for"
 
 
-def _faults_of(entry: Entry, forgotten_before: datetime | None) -> Iterator[str]:
+def _faults_of(entry: AuditRow, forgotten_before: datetime | None) -> Iterator[str]:
     """Yield the faults of one message, as texts.
 
     Args:
@@ -149,7 +149,7 @@ def _faults_of(entry: Entry, forgotten_before: datetime | None) -> Iterator[str]
     yield from _faults_of_papers(entry)
 
 
-def _faults_of_place(entry: Entry) -> Iterator[str]:
+def _faults_of_place(entry: AuditRow) -> Iterator[str]:
     if entry.email is None:
         yield "messages without a subscriber"
     if entry.slate_public_id is None:
@@ -161,7 +161,7 @@ def _faults_of_place(entry: Entry) -> Iterator[str]:
         yield "messages whose Message-ID belongs to another digest"
 
 
-def _faults_of_attempts(entry: Entry) -> Iterator[str]:
+def _faults_of_attempts(entry: AuditRow) -> Iterator[str]:
     attempts = entry.attempts
     outcomes = [each.outcome for each in attempts]
     if [each.number for each in attempts] != list(range(1, entry.lease_epoch + 1)):
@@ -190,7 +190,7 @@ def _phase_of(outcome: str) -> str:
     return State.CLAIMED if outcome == "crashed" else ""
 
 
-def _faults_of_end(entry: Entry) -> Iterator[str]:
+def _faults_of_end(entry: AuditRow) -> Iterator[str]:
     """Compare a message's state with its last attempt."""
     state = State(entry.state)
     last = entry.attempts[-1] if entry.attempts else None
@@ -211,7 +211,7 @@ def _faults_of_end(entry: Entry) -> Iterator[str]:
             yield "messages whose state and time of doubt do not match"
 
 
-def _faults_of_state(entry: Entry) -> Iterator[str]:
+def _faults_of_state(entry: AuditRow) -> Iterator[str]:
     state = State(entry.state)
     if (entry.sent_at is not None) != (state is State.SENT):
         yield "messages whose state and time of sending do not match"
@@ -228,7 +228,7 @@ def _faults_of_state(entry: Entry) -> Iterator[str]:
         yield "messages that ended and never had bytes"
 
 
-def _faults_of_papers(entry: Entry) -> Iterator[str]:
+def _faults_of_papers(entry: AuditRow) -> Iterator[str]:
     shown = entry.shown
     if not shown.n == shown.n_positions == shown.last:
         yield "messages whose slate has a wrong number of papers"

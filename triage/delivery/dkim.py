@@ -89,7 +89,7 @@ class Signer:
         return (public["modulus"], public["publicExponent"]) == self._public
 
 
-def signer(mail: MailSettings, folder: Path) -> Signer | None:
+def load_signer(mail: MailSettings, folder: Path) -> Signer | None:
     """Return the signer; None without a key (the mail server may sign then).
 
     Args:
@@ -117,8 +117,8 @@ def signer(mail: MailSettings, folder: Path) -> Signer | None:
     return Signer(key, mail.dkim_selector, domain)
 
 
-def notes_signer(settings: Settings) -> Signer | None:
+def load_account_mail_signer(settings: Settings) -> Signer | None:
     """Return the signer of account mails; None without a key, or for another sender domain."""
-    found = signer(settings.mail, settings.folder)
+    found = load_signer(settings.mail, settings.folder)
     domain = parseaddr(settings.notes_sender)[1].rpartition("@")[2].lower()
     return found if found is not None and found.domain == domain else None

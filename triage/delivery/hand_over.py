@@ -36,7 +36,13 @@ from triage.delivery.rate_limits import (
     next_token_at,
     tokens_now,
 )
-from triage.delivery.recovery import changed, crashed, end_attempt, note, release_papers
+from triage.delivery.recovery import (
+    add_to_sent_log,
+    end_attempt,
+    end_attempt_in_state,
+    end_crashed_attempt,
+    release_papers,
+)
 from triage.delivery.sender_context import SenderContext
 from triage.domain.crash_points import crash_point
 from triage.domain.records import MessageState as State
@@ -152,7 +158,7 @@ class MessageSender:
             raise
         crash_point("handed_over")
         try:
-            note(self._context.journal, claimed, self._clock.now())
+            add_to_sent_log(self._context.journal, claimed, self._clock.now())
             crash_point("journalled")
         finally:
             # If the sent log fails, the database still has it; then nothing more is sent.
@@ -203,7 +209,9 @@ class MessageSender:
         pace, day = self._rules.pace, None
         if pace.ramp_up_per_hour and message.kind == store.messages.DIGEST:
             # Only digests count: mail that somebody has just requested is not delayed.
-            day = (now - store.send_rates.first_used_or_now(conn, f"from {self._rules.sender}", now)).days
+            day = (
+                now - store.send_rates.first_used_or_now(conn, f"from {self._rules.sender}", now)
+            ).days
         return pace.rates(domain_of(message.recipient), day)
 
     def _doubt(self, conn: Connection, claimed: StoredMessage) -> StoredMessage | State | None:
@@ -243,7 +251,9 @@ class MessageSender:
     ) -> State | None:
         """Store how an attempt ended; None if another sender has the message now."""
         return self._writes(
-            lambda conn: changed(conn, message, state, self._clock.now(), outcome, reply, **fields)
+            lambda conn: end_attempt_in_state(
+                conn, message, state, self._clock.now(), outcome, reply, **fields
+            )
         )
 
     def _defer(self, message: StoredMessage, reply: str) -> State | None:
@@ -257,7 +267,9 @@ class MessageSender:
     def _fail(self, message: StoredMessage, refusal: MailRefused) -> State | None:
         def store_it(conn: Connection) -> State | None:
             now, why, reply = self._clock.now(), refusal.reason, str(refusal)
-            state = changed(conn, message, State.FAILED, now, "failed", reply, reason=why)
+            state = end_attempt_in_state(
+                conn, message, State.FAILED, now, "failed", reply, reason=why
+            )
             if state:
                 release_papers(conn, message, now)
                 if refusal.no_such_mailbox:
@@ -293,7 +305,9 @@ class MessageSender:
             self._leave_in_doubt(message, why)
             return None
         crashes = message.crashes + 1
-        state = self._writes(lambda conn: crashed(conn, message, crashes, why, self._clock.now()))
+        state = self._writes(
+            lambda conn: end_crashed_attempt(conn, message, crashes, why, self._clock.now())
+        )
         return state if state is State.FAILED else None
 
     def _let_go(self, message: StoredMessage, state: State | None) -> State | None:

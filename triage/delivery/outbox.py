@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import structlog
 
 from triage import store
-from triage.delivery.hand_over import MessageSender, Later
+from triage.delivery.hand_over import Later, MessageSender
 from triage.delivery.rate_limits import RAMP_UP, SendQueue
-from triage.delivery.recovery import Recovery, Reconciled, Report
+from triage.delivery.recovery import OracleReport, Recovery, Report
 from triage.delivery.sender_context import SenderContext
 from triage.domain.records import MessageState as State
 from triage.errors import DatabaseError, MailerBroken
@@ -56,7 +56,7 @@ class Outbox:
         self._courier = MessageSender(context)
         self._doubts = Recovery(context)
 
-    def paused_because(self) -> str:
+    def check(self) -> str:
         """Return why no mail may be sent or composed now; "" if it may."""
         return self._refusal()
 
@@ -100,7 +100,7 @@ class Outbox:
             broken=broken,
         )
 
-    def drain_notes(self) -> None:
+    def send_account_mail(self) -> None:
         """Send due account mails at once, also while a drain is running.
 
         Messages in doubt are left to the next drain.
@@ -115,10 +115,10 @@ class Outbox:
         finally:
             self._mailer.close()
 
-    def reconcile(self) -> Reconciled:
+    def reconcile(self) -> OracleReport:
         """Ask the oracle again about all held messages."""
         try:
-            return self._doubts.reconcile()
+            return self._doubts.ask_oracle_about_held()
         finally:
             self._mailer.close()
 

@@ -26,7 +26,7 @@ _ABORTED = re.compile(r"(?:lost connection|timeout) after (?:DATA|BDAT)\b")
 _REFUSED = re.compile(r"(?:milter-)?reject:")
 
 
-def delivered(log: Path, message_id: str) -> bool | None:
+def read_delivery(log: Path, message_id: str) -> bool | None:
     """Return whether Postfix accepted a message; None if the log does not show it.
 
     Args:

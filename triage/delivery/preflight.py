@@ -36,7 +36,7 @@ SET_UP = "set-up"
 """The hold that is in place while the set-up has a red finding."""
 
 
-def warn_of_old_sqlite(database: Database) -> None:
+def warn_if_sqlite_is_unsafe(database: Database) -> None:
     """Log a warning if this SQLite has a bug that can damage the database."""
     with database.read() as conn:
         name, version = health.server_version(conn)

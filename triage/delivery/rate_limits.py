@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from triage.domain.protocols import Clock
 from triage.store.messages import StoredMessage
 
-EVERYBODY = "*"
+ALL_DOMAINS = "*"
 RAMP_UP = "ramp-up"
 # Counts as a whole token; allows for rounding.
 WHOLE = 1.0 - 1e-6
@@ -30,7 +30,7 @@ _EVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class RateLimits:
     """The rate limits; 0 means no limit.
 
     Attributes:
@@ -52,7 +52,7 @@ class Pace:
         Args:
             day: for how many days the address has been sending; None for no ramp-up.
         """
-        rates = {EVERYBODY: self.per_second, domain: self.per_domain_per_second}
+        rates = {ALL_DOMAINS: self.per_second, domain: self.per_domain_per_second}
         if day is not None and day < RAMP_UP_DAYS:
             rates[RAMP_UP] = self.ramp_up_per_hour / 3600 * 2 ** max(day, 0)
         return {name: rate for name, rate in rates.items() if rate > 0}
@@ -146,7 +146,7 @@ class SendQueue:
     def _next(self) -> tuple[StoredMessage | None, float | None]:
         """Return a message, or how many seconds to wait for one, or two None at the end."""
         now = self._clock.now()
-        everybody = self._free_at.get(EVERYBODY, _EVER)
+        everybody = self._free_at.get(ALL_DOMAINS, _EVER)
         while self._turns and not self._stopped:
             if nap_s := _seconds_until(everybody, now):
                 return None, nap_s

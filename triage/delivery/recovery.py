@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from triage import store
-from triage.delivery.sender_context import WhenUnknown, SenderContext
+from triage.delivery.sender_context import SenderContext, WhenUnknown
 from triage.delivery.sent_log import SentLog
 from triage.domain.crash_points import crash_point
 from triage.domain.protocols import Clock
@@ -49,7 +49,7 @@ Report = Callable[[State], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Reconciled:
+class OracleReport:
     """How many held messages the oracle decided, and how many it did not."""
 
     sent: int = 0
@@ -89,7 +89,7 @@ class Recovery:
             self._first_seen = {k: at for k, at in self._first_seen.items() if k in leases}
             return min((wait for wait in waits if wait is not None), default=None)
 
-    def reconcile(self) -> Reconciled:
+    def ask_oracle_about_held(self) -> OracleReport:
         """Ask the oracle about all held messages, however old they are."""
         with self._database.read() as conn:
             held = store.messages.in_states(conn, [State.HELD])
@@ -102,7 +102,7 @@ class Recovery:
                 elif arrived is False:
                     _send_again(conn, message, self._clock.now(), NOT_THERE)
             counts[arrived] += 1
-        return Reconciled(counts[True], counts[False], counts[None])
+        return OracleReport(counts[True], counts[False], counts[None])
 
     def _settle_one(self, message: StoredMessage, report: Report) -> float | None:
         wait = self._seconds_leased(message)
@@ -128,11 +128,11 @@ class Recovery:
     def _arrived(self, message: StoredMessage) -> bool | None:
         """Return whether a message arrived; add what the transport reports to the sent log."""
         journal = self._context.journal
-        if journal is not None and journal.holds(message.message_id):
+        if journal is not None and journal.has(message.message_id):
             return True
         arrived = self._context.mailer.delivered(message.message_id)
         if arrived:
-            note(journal, message, self._clock.now())
+            add_to_sent_log(journal, message, self._clock.now())
         return arrived
 
     def _seconds_leased(self, message: StoredMessage) -> float | None:
@@ -153,7 +153,7 @@ class Recovery:
         """Let a claimed message wait again; the message may be why its sender died."""
         crashes = message.crashes + (message.lease_owner != self._context.owner)
         with self._database.write() as conn:
-            return crashed(conn, message, crashes, "its sender died", self._clock.now())
+            return end_crashed_attempt(conn, message, crashes, "its sender died", self._clock.now())
 
     def _decide(self, message: StoredMessage, arrived: bool | None, *, soon: bool) -> State | None:
         ambiguous = self._context.rules.ambiguous
@@ -167,7 +167,7 @@ class Recovery:
                 crashes = message.crashes + bool(message.lease_owner)
                 state = _send_again(conn, message, now, why, crashes)
             else:
-                state = changed(conn, message, State.HELD, now, "held", UNKNOWN)
+                state = end_attempt_in_state(conn, message, State.HELD, now, "held", UNKNOWN)
         if state is State.HELD:
             log.warning("held: `triage outbox resolve` decides", message_id=message.message_id)
         return state
@@ -176,7 +176,7 @@ class Recovery:
 # -- steps of a message ----------------------------------------------------------------------------
 
 
-def changed(
+def end_attempt_in_state(
     conn: Connection,
     message: StoredMessage,
     state: State,
@@ -192,14 +192,16 @@ def changed(
     return state
 
 
-def crashed(
+def end_crashed_attempt(
     conn: Connection, message: StoredMessage, crashes: int, reply: str, at: datetime
 ) -> State | None:
     """Let a claimed message wait again; fail it if its sender crashed too often."""
     if crashes < MOST_CRASHES:
-        return changed(conn, message, State.RENDERED, at, "crashed", reply, crashes=crashes)
+        return end_attempt_in_state(
+            conn, message, State.RENDERED, at, "crashed", reply, crashes=crashes
+        )
     last = {"crashes": crashes, "reason": "poison"}
-    state = changed(conn, message, State.FAILED, at, "crashed", reply, **last)
+    state = end_attempt_in_state(conn, message, State.FAILED, at, "crashed", reply, **last)
     if state:
         log.error("failed: its sender crashed", message_id=message.message_id, times=crashes)
         release_papers(conn, message, at)
@@ -213,7 +215,7 @@ def release_papers(conn: Connection, message: StoredMessage, at: datetime) -> No
         store.slates.release(conn, message.slate_id, at)
 
 
-def note(journal: SentLog | None, message: StoredMessage, at: datetime) -> None:
+def add_to_sent_log(journal: SentLog | None, message: StoredMessage, at: datetime) -> None:
     """Add a sent message to the sent log; do nothing if there is none.
 
     Raises:
@@ -237,14 +239,14 @@ def _found(
     conn: Connection, message: StoredMessage, at: datetime, reply: str = FOUND
 ) -> State | None:
     sent_at = message.doubted_at or at
-    return changed(conn, message, State.SENT, at, "sent", reply, sent_at=sent_at)
+    return end_attempt_in_state(conn, message, State.SENT, at, "sent", reply, sent_at=sent_at)
 
 
 def _send_again(
     conn: Connection, message: StoredMessage, at: datetime, why: str, crashes: int = 0
 ) -> State | None:
     again = {"resends": message.resends + 1, "crashes": crashes}
-    return changed(conn, message, State.RENDERED, at, "resent", why, **again)
+    return end_attempt_in_state(conn, message, State.RENDERED, at, "resent", why, **again)
 
 
 # -- what an operator decides ----------------------------------------------------------------------
@@ -268,14 +270,16 @@ def resolve(
         for message in held:
             now = clock.now()
             if decision is State.SENT:
-                note(journal, message, now)
+                add_to_sent_log(journal, message, now)
                 _found(conn, message, now, "an operator says that it arrived")
             elif decision is State.RENDERED:
                 _send_again(conn, message, now, "an operator says that it did not arrive")
             else:
                 # It may have arrived, so its papers are not shown again.
                 why = "an operator says that it is not needed"
-                changed(conn, message, decision, now, "cancelled", why, reason="operator")
+                end_attempt_in_state(
+                    conn, message, decision, now, "cancelled", why, reason="operator"
+                )
     return len(held)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
-from triage.delivery.rate_limits import Pace
+from triage.delivery.rate_limits import RateLimits
 from triage.delivery.sent_log import SentLog
 from triage.domain.protocols import Clock, Mailer
 from triage.store import Database
@@ -37,7 +37,7 @@ class Rules:
 
     ambiguous: WhenUnknown = WhenUnknown.RESEND
     connections: int = 1
-    pace: Pace = field(default_factory=Pace)
+    pace: RateLimits = field(default_factory=RateLimits)
     lease: timedelta = LEASE
     envelope_sender: Callable[[str], str] = lambda _: ""
     sender: str = ""

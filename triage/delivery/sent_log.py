@@ -36,7 +36,7 @@ NAME = "sent.journal"
 _TITLE = "triage sent journal 1"
 
 
-class JournalDamaged(DatabaseError):
+class SentLogDamaged(DatabaseError):
     pass
 
 
@@ -71,10 +71,10 @@ class SentLog:
         except OSError as error:
             raise self._database_error(error) from error
         if words is None or not " ".join(words).startswith(f"{_TITLE} "):
-            raise JournalDamaged(f"the first line of {self.path} is not that of a sent log")
+            raise SentLogDamaged(f"the first line of {self.path} is not that of a sent log")
         return words[len(_TITLE.split())]
 
-    def begin(self, generation: str, at: datetime) -> str:
+    def create_if_missing(self, generation: str, at: datetime) -> str:
         """Create the file if there is none; return the generation that it has."""
         with self._replacement([], generation, at) as temporary:
             try:
@@ -126,7 +126,7 @@ class SentLog:
         if self.path.exists():
             self._rewrite(generation, at, datetime.min.replace(tzinfo=UTC))
         else:
-            self.begin(generation, at)
+            self.create_if_missing(generation, at)
 
     def forget(self, before: datetime) -> None:
         """Drop the lines from before that time; change nothing if any line is damaged."""
@@ -160,7 +160,7 @@ class SentLog:
                 sent = _sent(content[start:end])
                 if sent is None:
                     n = content[:end].count(b"\n")
-                    raise JournalDamaged(f"line {n} of the sent log {self.path} is damaged")
+                    raise SentLogDamaged(f"line {n} of the sent log {self.path} is damaged")
                 yield sent
                 end = start
 
@@ -174,11 +174,11 @@ class SentLog:
         try:
             for _ in self.newest_first():
                 pass
-        except JournalDamaged as error:
+        except SentLogDamaged as error:
             return str(error)
         return ""
 
-    def holds(self, message_id: str) -> bool:
+    def has(self, message_id: str) -> bool:
         """Return whether the log has a message."""
         with self._mapped() as content:
             at = content.find(f" {message_id} ".encode())
@@ -280,7 +280,9 @@ def _sent(line: bytes) -> SentEntry | None:
     if words is None or len(words) != 5:
         return None
     at, message_id, subscriber, on, kind = words
-    return SentEntry(datetime.fromisoformat(at), message_id, subscriber, date.fromisoformat(on), kind)
+    return SentEntry(
+        datetime.fromisoformat(at), message_id, subscriber, date.fromisoformat(on), kind
+    )
 
 
 def _append(descriptor: int, line: bytes) -> None:

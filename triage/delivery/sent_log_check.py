@@ -17,7 +17,7 @@ from itertools import islice
 
 from triage import store
 from triage.delivery.recovery import end_attempt
-from triage.delivery.sent_log import NAME, SentLog, JournalDamaged
+from triage.delivery.sent_log import NAME, SentLog, SentLogDamaged
 from triage.domain.digest_calendar import latest_digest_on
 from triage.domain.protocols import Clock
 from triage.domain.records import MessageState as State
@@ -51,7 +51,7 @@ class WithoutJournal(StrEnum):
 
 
 @dataclass(slots=True)
-class Agreed:
+class ReconcileReport:
     """What `reconcile` did.
 
     Attributes:
@@ -75,7 +75,7 @@ def check_sent_log(database: Database, journal: SentLog, clock: Clock) -> str:
     if not why:
         try:
             n = sum(map(len, _unknown(database, journal.newest_first(), to_the_end=False)))
-        except JournalDamaged as error:
+        except SentLogDamaged as error:
             why = f"{error}; {_CHOICE}"
         else:
             if n:
@@ -90,7 +90,7 @@ def check_sent_log(database: Database, journal: SentLog, clock: Clock) -> str:
     return why
 
 
-def unknown(database: Database, journal: SentLog) -> list[str]:
+def unrecorded_message_ids(database: Database, journal: SentLog) -> list[str]:
     """Return the Message-IDs that the sent log has and the database does not have as sent."""
     found = _unknown(database, journal.readable(), to_the_end=True)
     return [sent.message_id for part in found for sent in part]
@@ -101,7 +101,7 @@ def reconcile(
     journal: SentLog,
     clock: Clock,
     without: WithoutJournal | None = None,
-) -> Agreed:
+) -> ReconcileReport:
     """Mark in the database what the sent log has as sent, and lift the hold.
 
     Args:
@@ -113,7 +113,7 @@ def reconcile(
     why = _lost(database, journal, clock) or journal.damage()
     if why and without is None:
         raise ConfigError(why if _CHOICE in why else f"{why}; {_CHOICE}")
-    agreed = Agreed()
+    agreed = ReconcileReport()
     for part in _unknown(database, journal.readable(), to_the_end=True):
         _mend(database, part, agreed)
     now = clock.now()
@@ -124,13 +124,13 @@ def reconcile(
         journal.restart(generation, now)
         with database.write() as conn:
             store.sent_log.adopt(conn, _name(database), generation, now)
-    complete(database, journal, now - KEPT)
+    complete_sent_log(database, journal, now - KEPT)
     with database.write() as conn:
         store.sending_holds.lift(conn, HOLD)
     return agreed
 
 
-def complete(database: Database, journal: SentLog, since: datetime) -> int:
+def complete_sent_log(database: Database, journal: SentLog, since: datetime) -> int:
     """Add to the sent log what only the database has as sent since then; return how many.
 
     There are such messages only if the log could not be written for a while.
@@ -155,11 +155,11 @@ def _lost(database: Database, journal: SentLog, clock: Clock) -> str:
         expected = store.sent_log.generation(conn, _name(database))
     try:
         found = journal.generation()
-    except JournalDamaged as error:
+    except SentLogDamaged as error:
         return f"{error}; {_CHOICE}"
     if expected is None:
         # The file is created first: after a crash in between the next start adopts it.
-        found = found or journal.begin(secrets.token_hex(16), clock.now())
+        found = found or journal.create_if_missing(secrets.token_hex(16), clock.now())
         with database.write() as conn:
             store.sent_log.adopt(conn, _name(database), found, clock.now())
     elif found is None:
@@ -183,7 +183,7 @@ def _unknown(
             return
 
 
-def _mend(database: Database, part: list[SentEntry], agreed: Agreed) -> None:
+def _mend(database: Database, part: list[SentEntry], agreed: ReconcileReport) -> None:
     with database.write() as conn:
         for sent in part:
             message = store.sent_log.find(conn, sent.key)

@@ -21,8 +21,18 @@ from triage.delivery.outbox import DrainReport, Outbox
 from triage.digest.source_report import day_report
 from triage.domain.crash_points import crash_point
 from triage.domain.digest_calendar import digest_due, recap_due, window_days
-from triage.domain.protocols import Clock, Progress, Source, ModelStore, silent
-from triage.domain.records import LIKES, Interest, EncodedPapers, OutgoingMessage, Paper, Slate, Subscriber, SubscriberState, Vote
+from triage.domain.protocols import Clock, ModelStore, Progress, Source, silent
+from triage.domain.records import (
+    LIKES,
+    EncodedPapers,
+    Interest,
+    OutgoingMessage,
+    Paper,
+    Slate,
+    Subscriber,
+    SubscriberState,
+    Vote,
+)
 from triage.papers.ingest import fetch
 from triage.ranking.exploration import slate_rng
 from triage.ranking.features import FEATURE_VERSION
@@ -148,7 +158,7 @@ class Nightly:
         crash_point("fetched")
         # A database that was restored would make what it has forgotten once more.
         queued = Queued(0, 0, ())
-        if not outbox.paused_because():
+        if not outbox.check():
             queued = self.queue(on, only=only, progress=progress)
         log.info("drain")
         drained = outbox.drain()

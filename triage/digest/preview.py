@@ -11,7 +11,7 @@ import numpy as np
 
 from triage import store
 from triage.domain.protocols import Clock, Encoder, ModelStore
-from triage.domain.records import EventKind, Impression, EncodedPapers, Subscriber, Vote
+from triage.domain.records import EncodedPapers, EventKind, Impression, Subscriber, Vote
 from triage.ranking.serving.active_models import load_active_models
 from triage.ranking.serving.ranker import DigestRules, choose, load_pool, load_profile, rank
 from triage.store import Database
@@ -87,6 +87,6 @@ class Previews:
             if pair is None or on is None:
                 return None
             pool = load_pool(conn, pair.encoder, on, DAYS - 1)
-        newest = pool.rows(slice(max(len(pool) - MOST_PAPERS, 0), None))
+        newest = pool.select(slice(max(len(pool) - MOST_PAPERS, 0), None))
         self._kept = _Today(on, pair.encoder, newest, now)
         return self._kept

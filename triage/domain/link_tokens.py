@@ -219,9 +219,7 @@ def _mac(key: bytes, signed: str) -> str:
 
 
 def _seal(keys: dict[Purpose, bytes], text: str) -> str:
-    return _encode(
-        hmac.digest(keys[Purpose.FORM], f"form {text}".encode(), "sha256")[:_MAC_BYTES]
-    )
+    return _encode(hmac.digest(keys[Purpose.FORM], f"form {text}".encode(), "sha256")[:_MAC_BYTES])
 
 
 def _mac_address(key: bytes, signed: str) -> str:

@@ -120,7 +120,9 @@ class RequestLimiter(Protocol):
         that dies before has its turn taken away, and the interval counts from then.
         """
 
-    def release(self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0) -> MustWait:
+    def release(
+        self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0
+    ) -> MustWait:
         """Give the turn back, and return when the next one starts.
 
         Args:

@@ -239,17 +239,16 @@ class Interest:
 
 @dataclass(frozen=True, slots=True)
 class Encodings:
-    """Texts as vectors, one row a text, every row of unit length or all zero.
+    """Vectors of texts, one row for each text; every row has unit length or is all zero.
 
     Attributes:
-        latent: float32 (n, d), C order, what the words of the corpus tell of each other.
-        tfidf: float32 CSR (n, v), the vocabulary's terms.
-        semantic: float32 (n, s), C order, the same together with what a sentence encoder knows of the
-            language; exact in half precision.
-        hubness: float32 (n,), in [0, 1], how near each is in `sense` to what is nearest to it.
-        training_semantic: float32 (n, t), `sense` as earlier likes alone would have made it, see
-            `ports.Encoder`; t is 0 where likes have made no part of it.
-        training_hubness: float32 (n,), likewise.
+        latent: float32 (n, d), C order, LSA: the leading singular vectors of `tfidf`.
+        tfidf: float32 CSR (n, v), TF-IDF weights of the vocabulary's terms.
+        semantic: float32 (n, s), C order, LSA joined with WordLlama; exact in half precision.
+        hubness: float32 (n,), in [0, 1], mean cosine in `semantic` to the nearest papers.
+        training_semantic: float32 (n, t), `semantic` as an encoder makes it that knows only
+            earlier likes, see `protocols.Encoder`; t is 0 where likes did not shape the encoder.
+        training_hubness: float32 (n,), `hubness` in `training_semantic`.
     """
 
     latent: F32
@@ -262,7 +261,7 @@ class Encodings:
     def __len__(self) -> int:
         return int(self.latent.shape[0])
 
-    def rows(self, rows: I64 | slice) -> Encodings:
+    def select(self, rows: I64 | slice) -> Encodings:
         """Return the rows of these numbers, in their order."""
         return Encodings(
             self.latent[rows],
@@ -290,11 +289,11 @@ class EncodedPapers:
     def __len__(self) -> int:
         return len(self.papers)
 
-    def rows(self, rows: I64 | slice) -> EncodedPapers:
+    def select(self, rows: I64 | slice) -> EncodedPapers:
         """Return the papers of these rows, in their order."""
         if isinstance(rows, slice):
-            return EncodedPapers(self.papers[rows], self.encodings.rows(rows))
-        return EncodedPapers(tuple(self.papers[row] for row in rows), self.encodings.rows(rows))
+            return EncodedPapers(self.papers[rows], self.encodings.select(rows))
+        return EncodedPapers(tuple(self.papers[row] for row in rows), self.encodings.select(rows))
 
 
 @dataclass(frozen=True, slots=True)

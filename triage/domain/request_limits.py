@@ -43,7 +43,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LimiterState:
     """How a gate stands.
 
     Attributes:
@@ -62,9 +62,9 @@ class Standing:
     failures: int = 0
 
 
-def take(
-    standing: Standing, rules: Rules, owner: str, now: datetime, is_gone: Callable[[str], bool]
-) -> tuple[Standing, MustWait | None]:
+def acquire(
+    standing: LimiterState, rules: Rules, owner: str, now: datetime, is_gone: Callable[[str], bool]
+) -> tuple[LimiterState, MustWait | None]:
     """Give `owner` the turn, or say why not; both change how the gate stands.
 
     Args:
@@ -92,15 +92,15 @@ def take(
     ), None
 
 
-def end(
-    standing: Standing,
+def release(
+    standing: LimiterState,
     rules: Rules,
     owner: str,
     now: datetime,
     outcome: Outcome,
     asked_s: float | None = None,
     stretch: float = 1.0,
-) -> tuple[Standing, MustWait]:
+) -> tuple[LimiterState, MustWait]:
     """Take the turn back from `owner`; the other arguments are those of `Turns.end`.
 
     What it learned counts even where it had lost its turn to another one, who keeps it.
@@ -140,6 +140,6 @@ def _later(one: datetime | None, other: datetime) -> datetime:
     return other if one is None else max(one, other)
 
 
-def _not_yet(standing: Standing, until: datetime) -> MustWait:
+def _not_yet(standing: LimiterState, until: datetime) -> MustWait:
     why = Closed.FAILING if standing.failures >= MOST_FAILURES else Closed.SPACED
     return MustWait(why, until, standing.failures)

@@ -51,7 +51,7 @@ class Queue(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Chore:
+class Job:
     """Something done once a day, at `at` in UTC; `do` returns in words what came of it.
 
     `every` lets it be done so often instead, at any time.
@@ -88,7 +88,7 @@ class Schedule:
         *,
         sources: Sources,
         awaited: Mapping[str, int],
-        chores: Sequence[Chore],
+        chores: Sequence[Job],
         owner: str,
     ) -> None:
         self._database = database
@@ -107,7 +107,7 @@ class Schedule:
         self._fetch()
         if not self._holds("digests", LEASE):
             return
-        if why := self._outbox.paused_because():
+        if why := self._outbox.check():
             # A database that was restored would make what it has forgotten once more.
             log.error("no digests are made or sent", why=why)
             return

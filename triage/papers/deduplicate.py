@@ -20,7 +20,7 @@ from triage import store
 from triage.domain.protocols import Clock
 from triage.errors import NotFound
 from triage.papers.merge_records import merge_records
-from triage.papers.record_matching import RecordTraits, share_of_runs, title_mark, match_reason
+from triage.papers.record_matching import RecordTraits, match_reason, share_of_runs, title_mark
 from triage.store import Database
 
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ def link_works(
     }
     before = {row: frozenset(groups.of(row)) for row in groups.rows()}
     records = store.works.records(conn, set(chain.from_iterable(pairs)))
-    traits = {row: [RecordTraits(each.paper) for each in several] for row, several in records.items()}
+    traits = {
+        row: [RecordTraits(each.paper) for each in several] for row, several in records.items()
+    }
     named = sorted(pair for pair in pairs if bare.isdisjoint(pair))
     for one, other in named:
         if groups.of(one) is not groups.of(other):

@@ -214,7 +214,9 @@ def _are_two_parts(one: RecordTraits, other: RecordTraits, abstracts: float) -> 
     return bool(lost or gained) and unlike
 
 
-def _why_with_one_title(one: RecordTraits, other: RecordTraits, agree: bool | None, abstracts: float) -> str:
+def _why_with_one_title(
+    one: RecordTraits, other: RecordTraits, agree: bool | None, abstracts: float
+) -> str:
     if abstracts < 0:
         return "title and authors are the same" if agree and _near_in_time(one, other) else ""
     enough = _SAME_TITLE_ABSTRACT if agree else _OTHER_TITLE_ABSTRACT

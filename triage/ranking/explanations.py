@@ -14,7 +14,17 @@ import numpy as np
 
 from triage.domain.paper_ids import source_name
 from triage.domain.protocols import Encoder
-from triage.domain.records import F32, F64, EncodedPapers, Paper, Placement, Policy, Profile, Reason, ReasonKind
+from triage.domain.records import (
+    F32,
+    F64,
+    EncodedPapers,
+    Paper,
+    Placement,
+    Policy,
+    Profile,
+    Reason,
+    ReasonKind,
+)
 from triage.ranking.evidence import Evidence
 from triage.ranking.features import GROUPS
 from triage.ranking.interest_clusters import without_parts

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from triage.domain.author_names import author_keys
-from triage.domain.records import F32, Encodings, EncodedPapers, Paper, Profile, UserModel
+from triage.domain.records import F32, EncodedPapers, Encodings, Paper, Profile, UserModel
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -141,7 +141,7 @@ def feature_matrix(profile: Profile, candidates: EncodedPapers, on: date) -> F32
         X[:, _COLUMNS[name]] = np.asarray(column, dtype=np.float32)
 
     vectors = candidates.encodings
-    liked = profile.liked.encodings.rows(slice(0, MAX_NEIGHBOURS))
+    liked = profile.liked.encodings.select(slice(0, MAX_NEIGHBOURS))
     near = _near(profile, liked, vectors)
     _put_likes(liked, near, put)
     _put_dislikes(near, put)
@@ -186,7 +186,7 @@ class _Near:
 
 def _near(profile: Profile, liked: Encodings, vectors: Encodings) -> _Near:
     """Compare every candidate with what is known, in one pass over each space."""
-    disliked = profile.disliked.encodings.rows(slice(0, MAX_NEIGHBOURS))
+    disliked = profile.disliked.encodings.select(slice(0, MAX_NEIGHBOURS))
     wanted, taste = profile.interests, profile.taste
     words = {"liked": liked.tfidf, "disliked": disliked.tfidf, "wanted": wanted.tfidf}
     dense = {"liked": liked.latent, "disliked": disliked.latent, "wanted": wanted.latent}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from triage.domain.protocols import Encoder
-from triage.domain.records import F32, F64, I32, I64, Interest, EncodedPapers, Profile, ReasonKind
+from triage.domain.records import F32, F64, I32, I64, EncodedPapers, Interest, Profile, ReasonKind
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

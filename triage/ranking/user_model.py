@@ -18,9 +18,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from triage.domain.records import F32, F64, I64, Background, Encodings, EncodedPapers, Profile, UserModel
+from triage.domain.records import (
+    F32,
+    F64,
+    I64,
+    Background,
+    EncodedPapers,
+    Encodings,
+    Profile,
+    UserModel,
+)
 from triage.ranking.features import cover, recency_weights, z_scores
-from triage.ranking.interest_clusters import similarity_threshold, cluster
+from triage.ranking.interest_clusters import cluster, similarity_threshold
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix, csr_matrix
@@ -86,7 +95,7 @@ def fit_user_model(profile: Profile, past: Background) -> UserModel:
     if not len(others) or not (len(liked) or profile.interests.tfidf.nnz):
         return nothing(past)
     near = _neighbours(profile, past, others)
-    rest = past.encodings.rows(_every(others, N_OTHERS))
+    rest = past.encodings.select(_every(others, N_OTHERS))
     others_words = rest.tfidf.tocsc()
     all_likes = helped = close = _fit(liked.tfidf, others_words, STRENGTH)
     if near and len(liked) < FEW_LIKES:
@@ -96,7 +105,7 @@ def fit_user_model(profile: Profile, past: Background) -> UserModel:
         nearest = others[np.argsort(-(past.encodings.tfidf[others] @ all_likes[0]), kind="stable")]
         rivals = np.union1d(nearest[:NEAR_OTHERS], _every(others, N_OTHERS_IN_MEANING))
         close = _fit(liked.tfidf, past.encodings.tfidf[rivals].tocsc(), STRENGTH)
-    interests = [liked.rows(group) for group in _interests(liked.latent, past.threshold)]
+    interests = [liked.select(group) for group in _interests(liked.latent, past.threshold)]
     models = [all_likes, helped, close]
     meanings = [_fit_meaning(liked.semantic, rest.semantic)]
     for own in interests:
@@ -155,7 +164,7 @@ def _neighbours(profile: Profile, past: Background, others: I64) -> list[I64]:
         closeness = z_scores(np.stack([by_words, by_dense], axis=1)).sum(axis=1, keepdims=True)
     known = np.flatnonzero(np.diff(wanted.tfidf.indptr))
     if len(known):
-        phrases = wanted.rows(known)
+        phrases = wanted.select(known)
         closeness = (
             closeness
             + z_scores(np.asarray((vectors.tfidf @ phrases.tfidf.T).toarray(), dtype=np.float32))

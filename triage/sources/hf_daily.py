@@ -49,7 +49,12 @@ class HuggingFaceDaily:
     name = "hf_daily"
 
     def __init__(
-        self, gate: PoliteClient, url: str, on: date, since: date | None = None, trending: bool = True
+        self,
+        gate: PoliteClient,
+        url: str,
+        on: date,
+        since: date | None = None,
+        trending: bool = True,
     ) -> None:
         self._gate = gate
         self._url = url

@@ -49,7 +49,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AuditRow:
     """A message with all that must agree with it; what is None does not exist.
 
     `state` is a text, for a damaged database may hold any.
@@ -88,7 +88,7 @@ _ELSEWHERE = {
     "has_body": message_bodies.c.message_id.is_not(None),
 }
 _GATHERED = frozenset({"attempts", "shown"})
-_NAMES = tuple(each.name for each in fields(Entry) if each.name not in _GATHERED)
+_NAMES = tuple(each.name for each in fields(AuditRow) if each.name not in _GATHERED)
 _MESSAGE = [_ELSEWHERE[n].label(n) if n in _ELSEWHERE else messages.c[n] for n in _NAMES]
 
 
@@ -100,7 +100,7 @@ def _recent(since: date | None) -> ColumnElement[bool]:
     return or_(messages.c.slate_id.is_(None), messages.c.slate_id.in_(of_late))
 
 
-def entries(conn: Connection, since: date | None = None) -> Iterator[Entry]:
+def entries(conn: Connection, since: date | None = None) -> Iterator[AuditRow]:
     """Yield every message, only of slates from `since` on if it is given."""
     query = (
         select(messages.c.id, messages.c.slate_id, *_MESSAGE)
@@ -117,7 +117,7 @@ def entries(conn: Connection, since: date | None = None) -> Iterator[Entry]:
         tried = _attempts(conn, [row.id for row in rows])
         shown = _shown(conn, [row.slate_id for row in rows if row.slate_id is not None])
         for row in rows:
-            yield Entry(
+            yield AuditRow(
                 **{name: getattr(row, name) for name in _NAMES},
                 attempts=tuple(tried.get(row.id, ())),
                 shown=shown.get(row.slate_id, Shown()),

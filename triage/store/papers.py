@@ -224,7 +224,7 @@ def records_of(conn: Connection, paper_id: int) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StoredTraits:
     """Where a row stands: for which work, whether that was withdrawn, and all ids of the work."""
 
     paper_id: int
@@ -232,7 +232,7 @@ class Standing:
     keys: tuple[Key, ...]
 
 
-def standing(conn: Connection, id: int) -> Standing | None:
+def standing(conn: Connection, id: int) -> StoredTraits | None:
     """Return what a row stands for; None if there is no such row."""
     work = conn.scalar(select(WORK).where(papers.c.id == id))
     row = conn.execute(select(papers.c.withdrawn_at).where(papers.c.id == work)).one_or_none()
@@ -246,7 +246,7 @@ def standing(conn: Connection, id: int) -> Standing | None:
         .order_by(paper_ids.c.scheme, paper_ids.c.value)
     )
     keys = tuple((scheme, value) for scheme, value in conn.execute(query))
-    return Standing(work, row.withdrawn_at is not None, keys)
+    return StoredTraits(work, row.withdrawn_at is not None, keys)
 
 
 def dois(conn: Connection, ids: Collection[int]) -> dict[int, str]:

@@ -9,18 +9,18 @@ from dataclasses import asdict, fields
 
 from sqlalchemy import Connection, select
 
-from triage.domain.request_limits import Standing
+from triage.domain.request_limits import LimiterState
 from triage.store.engine.upsert import upsert
 from triage.store.tables import request_limits
 
-_COLUMNS = [request_limits.c[field.name] for field in fields(Standing)]
+_COLUMNS = [request_limits.c[field.name] for field in fields(LimiterState)]
 
 
-def load(conn: Connection, name: str) -> Standing:
+def load(conn: Connection, name: str) -> LimiterState:
     """Return how a gate stands; one that nobody has come to yet is free."""
     row = conn.execute(select(*_COLUMNS).where(request_limits.c.name == name)).one_or_none()
-    return Standing() if row is None else Standing(**row._mapping)
+    return LimiterState() if row is None else LimiterState(**row._mapping)
 
 
-def save(conn: Connection, name: str, standing: Standing) -> None:
+def save(conn: Connection, name: str, standing: LimiterState) -> None:
     upsert(conn, request_limits, ["name"], {"name": name} | asdict(standing))

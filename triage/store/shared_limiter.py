@@ -52,17 +52,19 @@ class SharedRequestLimiter:
         return not_yet
 
     def _decide(
-        self, standing: request_limits.Standing
-    ) -> tuple[request_limits.Standing, MustWait | None]:
-        return request_limits.take(
+        self, standing: request_limits.LimiterState
+    ) -> tuple[request_limits.LimiterState, MustWait | None]:
+        return request_limits.acquire(
             standing, self._rules, self._owner, self._clock.now(), self._is_gone
         )
 
-    def release(self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0) -> MustWait:
+    def release(
+        self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0
+    ) -> MustWait:
         with self._database.write() as conn:
             before = store.request_limits.load(conn, self._name)
             now = self._clock.now()
-            after, not_yet = request_limits.end(
+            after, not_yet = request_limits.release(
                 before, self._rules, self._owner, now, outcome, asked_s, stretch
             )
             store.request_limits.save(conn, self._name, after)

@@ -27,7 +27,7 @@ from triage.store import Database
 from triage.store.papers import Key
 from triage.store.search import Filters
 from triage.subscribers.bibliography import entries as bibliography
-from triage.subscribers.bibliography.entries import Entry, Liked
+from triage.subscribers.bibliography.entries import LibraryEntry, Liked
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -63,7 +63,7 @@ class LibraryReport:
 
     new_likes: tuple[int, ...]
     known: int
-    absent: tuple[Entry, ...] = ()
+    absent: tuple[LibraryEntry, ...] = ()
     unrecognised: tuple[Unrecognised, ...] = ()
     stored: int = 0
 
@@ -119,7 +119,7 @@ def read_library(
             n_stored = told.stored
     known_already = 0
     new_likes: list[int] = []
-    absent: list[Entry] = []
+    absent: list[LibraryEntry] = []
     unrecognised: list[Unrecognised] = []
     with db.write() as conn:
         chosen = _papers_of(conn, entries)
@@ -199,7 +199,7 @@ def _text(content: bytes | str) -> str:
         return content.decode("cp1252", "replace")
 
 
-def _why(entry: Entry) -> str:
+def _why(entry: LibraryEntry) -> str:
     if not entry.title:
         return "it has no arXiv id, no DOI and no title"
     return "it has no arXiv id or DOI, and no paper of that title is stored"
@@ -212,7 +212,7 @@ def _keys(id: Key) -> list[Key]:
     ]
 
 
-def _papers_of(conn: Connection, entries: Sequence[Entry]) -> list[int | None]:
+def _papers_of(conn: Connection, entries: Sequence[LibraryEntry]) -> list[int | None]:
     """Return the stored paper that each entry is: by its ids, else by title and authors."""
     wanted = {key for entry in entries for id in entry.ids for key in _keys(id)}
     by_key = store.papers.find(conn, wanted)
@@ -258,7 +258,7 @@ class _Shelf:
 
     name = ORIGIN
 
-    def __init__(self, entries: Sequence[Entry], today: date) -> None:
+    def __init__(self, entries: Sequence[LibraryEntry], today: date) -> None:
         self._entries = entries
         self._today = today
 
@@ -271,7 +271,7 @@ class _Shelf:
             yield Batch(papers=tuple(whole), ids=tuple(ids))
 
 
-def _fetched(entry: Entry, today: date) -> FetchedPaper | None:
+def _fetched(entry: LibraryEntry, today: date) -> FetchedPaper | None:
     """Return an entry as a paper of the month that it is from, None if something lacks."""
     source, id = entry.ids[0]
     on = _month_of(id) if source == "arxiv" else entry.published_on

@@ -16,9 +16,25 @@ from datetime import UTC, date, datetime, time
 import numpy as np
 
 from triage.domain.protocols import Progress, Scorer, silent
-from triage.domain.records import F32, I32, I64, Background, Encodings, EncodedPapers, Profile, Subscriber
+from triage.domain.records import (
+    F32,
+    I32,
+    I64,
+    Background,
+    EncodedPapers,
+    Encodings,
+    Profile,
+    Subscriber,
+)
 from triage.ranking.features import FEATURES, feature_matrix
-from triage.ranking.user_model import FEWEST_BACKGROUND, MOST_LIKES_EACH, MOST_LIKES_OF_ALL, N_BACKGROUND, fit_background, fit_user_model
+from triage.ranking.user_model import (
+    FEWEST_BACKGROUND,
+    MOST_LIKES_EACH,
+    MOST_LIKES_OF_ALL,
+    N_BACKGROUND,
+    fit_background,
+    fit_user_model,
+)
 from triage.training.past_days import Likes, PastDay, past_days, reader_weights, telling_rows
 
 # The solvers of readers' models run outside Python's lock, so two past days are read at once; who
@@ -87,14 +103,14 @@ class History:
 
     def profile(self, reader: Reader, known: I64, on: date) -> Profile:
         """Return a reader as known on a day by these likes, newest first, with taste."""
-        liked = self.papers.rows(known)
+        liked = self.papers.select(known)
         profile = Profile(
             subscriber=reader.subscriber,
             liked=liked,
             liked_at=tuple(
                 datetime.combine(paper.listed_on, time(), tzinfo=UTC) for paper in liked.papers
             ),
-            disliked=self.papers.rows(slice(0, 0)),
+            disliked=self.papers.select(slice(0, 0)),
             disliked_at=(),
             phrases=reader.phrases,
             interests=reader.interests,
@@ -150,7 +166,7 @@ class History:
     def _rows(self, day: PastDay) -> F32:
         on, then = date.fromordinal(day.day), self._then
         profile = then.profile(then.readers[day.reader], day.known, on)
-        return feature_matrix(profile, then.papers.rows(day.candidates), on)
+        return feature_matrix(profile, then.papers.select(day.candidates), on)
 
     def _as_of_then(self) -> History:
         return History(
@@ -167,6 +183,6 @@ class History:
         newest = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *liked]))
         return fit_background(
             str(until),
-            self.papers.rows(slice(max(end - N_BACKGROUND, 0), end)),
+            self.papers.select(slice(max(end - N_BACKGROUND, 0), end)),
             self.papers.encodings.tfidf[newest[-MOST_LIKES_OF_ALL:]],
         )

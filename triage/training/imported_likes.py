@@ -19,7 +19,7 @@ import numpy as np
 
 from triage import store
 from triage.domain.protocols import Encoder, Scorer
-from triage.domain.records import F64, I64, RELEVANCE, EventKind, EncodedPapers, Subscriber
+from triage.domain.records import F64, I64, RELEVANCE, EncodedPapers, EventKind, Subscriber
 from triage.ranking.features import phrases
 from triage.ranking.serving.ranker import load_library
 from triage.ranking.serving.user_model_cache import FARTHEST_EAST

@@ -18,11 +18,18 @@ import numpy as np
 import structlog
 
 from triage import store
-from triage.domain.protocols import Clock, Encoder, Scorer, ModelStore
+from triage.domain.protocols import Clock, Encoder, ModelStore, Scorer
 from triage.domain.records import F32, F64, I32, I64, EventKind
 from triage.errors import NotEnoughFeedback, NotFound
 from triage.ranking.features import FEATURE_VERSION, FEATURES, GROUPS
-from triage.ranking.serving.active_models import Serving, encode_new, promote, refit_encoder_if_due, ensure_active_models, taught_until
+from triage.ranking.serving.active_models import (
+    Serving,
+    encode_new,
+    ensure_active_models,
+    promote,
+    refit_encoder_if_due,
+    taught_until,
+)
 from triage.ranking.serving.model_versions import clear_away
 from triage.store import Database
 from triage.store.slates import TrainingLog

@@ -30,7 +30,7 @@ from triage.subscribers import votes
 from triage.subscribers.sessions import Sessions
 from triage.subscribers.signup import Signup, network
 from triage.web.forms import Pairs
-from triage.web.login_cookie import LoginCookie, Login
+from triage.web.login_cookie import Login, LoginCookie
 
 TOO_OLD = ("error_expired", "error_used")
 """The pages for links whose time is over."""

@@ -18,7 +18,7 @@ from triage import store
 from triage.domain.author_names import author_key
 from triage.errors import ConfigError, NotFound
 from triage.subscribers import library_import, subscriptions
-from triage.subscribers.bibliography.entries import Entry
+from triage.subscribers.bibliography.entries import LibraryEntry
 from triage.subscribers.library_import import LibraryReport
 from triage.web.context import PageContext, form_route
 from triage.web.forms import Pairs
@@ -107,7 +107,7 @@ def _taken(desk: PageContext, request: Request, fields: dict[str, str], content:
     return _page(desk, visit, report=report)
 
 
-def _often(entries: Sequence[Entry], followed: Sequence[str]) -> list[tuple[str, int]]:
+def _often(entries: Sequence[LibraryEntry], followed: Sequence[str]) -> list[tuple[str, int]]:
     """Return who wrote several of these entries and is not followed yet, most first."""
     counts: Counter[str] = Counter()
     names: dict[str, str] = {}

@@ -17,7 +17,7 @@ from triage.domain.paper_ids import parse_arxiv, parse_doi, source_name, upstrea
 from triage.domain.records import EventKind, Paper
 from triage.errors import NotFound
 from triage.papers.search import Hit
-from triage.store.papers import Key, Standing
+from triage.store.papers import Key, StoredTraits
 from triage.subscribers import subscriptions, votes
 from triage.subscribers.bibliography import entries
 from triage.subscribers.bibliography.entries import Liked
@@ -58,7 +58,12 @@ def routes(desk: PageContext) -> list[Route]:
 
 
 def _shown(
-    desk: PageContext, kept: TimedCache[list[Hit]], request: Request, *, done: str = "", effect: str = ""
+    desk: PageContext,
+    kept: TimedCache[list[Hit]],
+    request: Request,
+    *,
+    done: str = "",
+    effect: str = "",
 ) -> Response:
     standing, paper = _paper(desk, request)
     visit = desk.door.visit(request)
@@ -79,7 +84,7 @@ def _shown(
     )
 
 
-def _paper(desk: PageContext, request: Request) -> tuple[Standing, Paper]:
+def _paper(desk: PageContext, request: Request) -> tuple[StoredTraits, Paper]:
     """Return the paper of the address, and where it stands.
 
     Raises:
@@ -139,7 +144,9 @@ def _as_liked(paper: Paper, keys: tuple[Key, ...], now: datetime) -> Liked:
 # -- votes of who is logged in ---------------------------------------------------------------------
 
 
-def _voted(desk: PageContext, kept: TimedCache[list[Hit]], request: Request, pairs: Pairs) -> Response:
+def _voted(
+    desk: PageContext, kept: TimedCache[list[Hit]], request: Request, pairs: Pairs
+) -> Response:
     fields = dict(pairs)
     visit = desk.door.admit(request, fields)
     standing, _ = _paper(desk, request)

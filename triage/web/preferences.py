@@ -35,7 +35,9 @@ def routes(desk: PageContext) -> list[Route]:
     ]
 
 
-def _page(desk: PageContext, visit: Login, form: forms.Form | None = None, *, done: str = "") -> Response:
+def _page(
+    desk: PageContext, visit: Login, form: forms.Form | None = None, *, done: str = ""
+) -> Response:
     today = desk.clock.now().date()
     with desk.db.read() as conn:
         reader = store.subscribers.by_id(conn, visit.reader.id)
@@ -109,7 +111,9 @@ def _started_afresh(desk: PageContext, visit: Login, _: dict[str, str]) -> str:
     return f"{n} votes are forgotten, and what was learned from them."
 
 
-def _feed(desk: PageContext, reader: Subscriber, feed: tuple[str, datetime] | None) -> FeedLinks | None:
+def _feed(
+    desk: PageContext, reader: Subscriber, feed: tuple[str, datetime] | None
+) -> FeedLinks | None:
     if feed is None:
         return None
     public_id, made_at = feed
@@ -118,7 +122,9 @@ def _feed(desk: PageContext, reader: Subscriber, feed: tuple[str, datetime] | No
 
 
 def _made_feed(desk: PageContext, visit: Login, _: dict[str, str]) -> str:
-    digest_feed.get_or_create_feed(desk.db, desk.clock, desk.keyring, visit.reader, desk.pages.base_url)
+    digest_feed.get_or_create_feed(
+        desk.db, desk.clock, desk.keyring, visit.reader, desk.pages.base_url
+    )
     return "Your feed is there: its addresses stand below."
 
 

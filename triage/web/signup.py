@@ -101,7 +101,9 @@ def _subscribing(desk: PageContext, request: Request, fields: forms.Pairs) -> Re
     return desk.pages.show("subscribe_sent")
 
 
-def _previewed(desk: PageContext, request: Request, form: forms.Form, good: dict[str, Any]) -> Response:
+def _previewed(
+    desk: PageContext, request: Request, form: forms.Form, good: dict[str, Any]
+) -> Response:
     if form.wrong:
         return _subscribe_page(desk, form, 422)
     likes, strange = _likes(desk, form)

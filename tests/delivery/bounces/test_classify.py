@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.bounce_corpus import CASES, About, dsn
-from triage.delivery.bounces.classify import Kind, read
+from triage.delivery.bounces.classify import Kind, classify
 
 TOKEN = "b" + "a2" * 21
 ABOUT = About(
@@ -22,7 +22,7 @@ ABOUT = About(
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_some_message(raw: bytes) -> None:
-    assert read(raw).kind in Kind
+    assert classify(raw).kind in Kind
 
 
 @given(st.sampled_from(CASES), st.randoms(use_true_random=False))
@@ -42,16 +42,18 @@ def test_a_damaged_message_of_the_corpus_is_still_some_message(
                     [b"\r\n", b"\n\n", b"--part", b": ", b"\0", b"=?utf-8?b?"]
                 )
         raw = raw or bytearray(b"x")
-    assert read(bytes(raw)).kind in Kind
+    assert classify(bytes(raw)).kind in Kind
 
 
 @pytest.mark.parametrize("name", [case.name for case in CASES])
 def test_line_ends_do_not_matter(name: str) -> None:
     [case] = [case for case in CASES if case.name == name]
     raw = case.raw(ABOUT)
-    assert read(raw) == read(raw.replace(b"\r\n", b"\n"))
+    assert classify(raw) == classify(raw.replace(b"\r\n", b"\n"))
     # As a mail server hands it to a pipe: with an envelope line of its own.
-    assert read(b"From MAILER-DAEMON Mon Mar  2 07:00:00 2026\n" + raw.lstrip()) == read(raw)
+    assert classify(b"From MAILER-DAEMON Mon Mar  2 07:00:00 2026\n" + raw.lstrip()) == classify(
+        raw
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,19 +79,19 @@ def test_line_ends_do_not_matter(name: str) -> None:
 )
 def test_a_failure_means_what_code_and_words_say(status: str, diagnostic: str, kind: Kind) -> None:
     raw = dsn(ABOUT, status, diagnostic).encode()
-    assert read(raw).kind is kind
+    assert classify(raw).kind is kind
 
 
 def test_the_digest_that_is_sent_back_says_nothing_about_its_reader() -> None:
     """Its papers may be about spam and unknown users; the corpus sends such ones back."""
     assert "550 5.7.1 denied" in dsn(ABOUT, "5.1.1", "")
-    assert read(dsn(ABOUT, "5.1.1", "").encode()).kind is Kind.HARD
+    assert classify(dsn(ABOUT, "5.1.1", "").encode()).kind is Kind.HARD
 
 
 def test_only_what_came_to_a_bounce_address_is_searched_for_words() -> None:
     [case] = [case for case in CASES if case.name == "qmail no mailbox"]
     raw = case.raw(ABOUT).replace(ABOUT.sender.encode(), ABOUT.contact.encode())
-    assert read(raw).kind is Kind.UNKNOWN
+    assert classify(raw).kind is Kind.UNKNOWN
 
 
 def test_a_hostile_message_is_read_in_a_moment() -> None:
@@ -97,4 +99,4 @@ def test_a_hostile_message_is_read_in_a_moment() -> None:
     head = f"From: MAILER-DAEMON@x\nTo: {ABOUT.sender}\nSubject: {'x ' * 9000}\n\n"
     starts = "Hi. This is the\n\nA message that you sent could not be delivered\nYour message\n"
     body = starts + ("a" * 5000 + "\n") * 300 + "\n" * 200_000 + "- " * 200_000
-    assert read((head + body).encode()).kind in Kind
+    assert classify((head + body).encode()).kind in Kind

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.mail_servers import PASSWORD, USER, client_tls, server_tls
-from triage.delivery.bounces.mailboxes import imap, maildir
+from triage.delivery.bounces.mailboxes import read_imap, read_maildir
 from triage.errors import ConfigError, InboxError, TriageError
 
 MESSAGES = {7: b"Subject: one\r\n\r\nhello\r\n", 9: b"Subject: two\r\n\r\n)\r\n* BYE\r\n"}
@@ -33,8 +33,8 @@ def box(tmp_path: Path) -> Path:
 
 
 def test_a_maildir_is_read_in_order_and_once_and_keeps_everything(box: Path) -> None:
-    assert list(maildir(box)) == [b"one", b"two"]
-    assert list(maildir(box)) == []
+    assert list(read_maildir(box)) == [b"one", b"two"]
+    assert list(read_maildir(box)) == []
     assert {path.name: path.read_bytes() for path in (box / "cur").iterdir()} == {
         "0.z:2,S": b"old",
         "1.a:2,S": b"one",
@@ -44,25 +44,25 @@ def test_a_maildir_is_read_in_order_and_once_and_keeps_everything(box: Path) -> 
 
 def test_what_its_reader_could_not_take_is_there_again(box: Path) -> None:
     def fail() -> None:
-        for _ in maildir(box):
+        for _ in read_maildir(box):
             raise KeyError
 
     with pytest.raises(KeyError):
         fail()
-    assert list(maildir(box)) == [b"one", b"two"]
+    assert list(read_maildir(box)) == [b"one", b"two"]
 
 
 def test_no_message_in_cur_is_written_over(box: Path) -> None:
     (box / "cur" / "1.a:2,S").write_bytes(b"another")
     with pytest.raises(InboxError, match="exists already"):
-        list(maildir(box))
+        list(read_maildir(box))
     assert (box / "new" / "1.a").read_bytes() == b"one"
     assert (box / "cur" / "1.a:2,S").read_bytes() == b"another"
 
 
 def test_what_is_no_maildir_is_named(tmp_path: Path) -> None:
     with pytest.raises(InboxError, match="cannot be read: No such file"):
-        list(maildir(tmp_path / "none"))
+        list(read_maildir(tmp_path / "none"))
 
 
 # -- IMAP ------------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ def serving(fails_at: str = "") -> Iterator[Server]:
 
 
 def read(server: Server, password: str = PASSWORD) -> Iterator[bytes]:
-    return imap("localhost", server.server_address[1], USER, password, client_tls())
+    return read_imap("localhost", server.server_address[1], USER, password, client_tls())
 
 
 def test_imap_is_read_over_tls_marked_as_seen_and_nothing_is_deleted() -> None:
@@ -183,7 +183,7 @@ def test_who_cannot_be_reached_or_trusted_is_told_of() -> None:
     with serving() as server:
         port = server.server_address[1]
         with pytest.raises(InboxError, match="imap_host"):
-            list(imap("localhost", port, USER, PASSWORD))
+            list(read_imap("localhost", port, USER, PASSWORD))
         assert server.commands == [], "no password to a stranger"
     with pytest.raises(TriageError, match=r"\[bounces\] imap_host"):
-        list(imap("localhost", port, USER, PASSWORD, client_tls()))
+        list(read_imap("localhost", port, USER, PASSWORD, client_tls()))

@@ -27,7 +27,7 @@ from triage.app.application import App
 from triage.cli import cli
 from triage.delivery.preflight import SET_UP
 from triage.operations.doctor import ProbeFailed, Reply
-from triage.operations.doctor.before_sending import GREEN_HOLDS_S, RED_HOLDS_S, Gate
+from triage.operations.doctor.before_sending import GREEN_HOLDS_S, RED_HOLDS_S, SendingGate
 from triage.operations.doctor.probes import greet_mail
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.subscriptions import add
@@ -80,14 +80,14 @@ def test_mail_waits_while_the_set_up_is_red_and_goes_when_it_is_mended_or_forced
     tmp_path: Path, what: str, probes: dict[str, Any], base_url: str, guarantee: Guarantee
 ) -> None:
     app = app_sending(tmp_path, base_url)
-    red = Gate(app.installation(), well(**probes))
+    red = SendingGate(app.installation(), well(**probes))
     queue(app.database, empty_slate(add_reader(app.database)))
     mailer = FakeMailer()
     for _ in range(2):
         report = app.outbox(mailer, red).drain()
         assert what in report.broken
         assert "--force" in report.broken
-        assert app.outbox(mailer, red).paused_because() == report.broken
+        assert app.outbox(mailer, red).check() == report.broken
     assert mailer.sent == []
     [message] = rows(app.database, "messages")
     assert (message["state"], message["attempts"]) == ("rendered", 0)
@@ -149,7 +149,7 @@ def test_what_cannot_apply_or_may_pass_keeps_nothing_back(
     tmp_path: Path, server: Server, probes: dict[str, Any]
 ) -> None:
     app = mailing(app_sending(tmp_path), server)
-    assert Gate(app.installation(), well(**probes))() == ""
+    assert SendingGate(app.installation(), well(**probes))() == ""
 
 
 def test_a_mail_server_that_is_down_is_left_to_the_drain_but_a_bad_certificate_is_not(
@@ -162,8 +162,11 @@ def test_a_mail_server_that_is_down_is_left_to_the_drain_but_a_bad_certificate_i
         raise ProbeFailed("has no valid certificate", "check the name")
 
     app = app_sending(tmp_path)
-    assert Gate(app.installation(), well(greet=down))() == ""
-    assert "mail: has no valid certificate" in Gate(app.installation(), well(greet=distrusted))()
+    assert SendingGate(app.installation(), well(greet=down))() == ""
+    assert (
+        "mail: has no valid certificate"
+        in SendingGate(app.installation(), well(greet=distrusted))()
+    )
 
 
 def test_what_was_seen_holds_for_minutes_and_what_is_red_for_one(tmp_path: Path) -> None:
@@ -173,7 +176,7 @@ def test_what_was_seen_holds_for_minutes_and_what_is_red_for_one(tmp_path: Path)
         n_asked[0] += 1
         return answers[-1]
 
-    gate = Gate(app_sending(tmp_path).installation(), well(post=post), lambda: now[0])
+    gate = SendingGate(app_sending(tmp_path).installation(), well(post=post), lambda: now[0])
     for at, status, red in (
         (0, 400, False),
         (GREEN_HOLDS_S - 1, 502, False),

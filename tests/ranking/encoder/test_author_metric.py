@@ -109,4 +109,6 @@ def test_the_metric_does_not_depend_on_the_order_of_directions(order: list[int])
 def test_papers_that_do_not_differ_have_a_metric_too() -> None:
     rows = np.zeros((10, 3), dtype=np.float32)
     assert np.isfinite(fit_author_metric(rows, np.arange(10), [])).all()
-    assert np.isfinite(fit_author_metric(rows, np.arange(10), [np.arange(2), np.arange(2, 4)])).all()
+    assert np.isfinite(
+        fit_author_metric(rows, np.arange(10), [np.arange(2), np.arange(2, 4)])
+    ).all()

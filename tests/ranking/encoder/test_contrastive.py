@@ -11,7 +11,14 @@ from scipy.sparse import csr_matrix
 
 from triage.domain.records import F32
 from triage.ranking.encoder import contrastive
-from triage.ranking.encoder.contrastive import LIKES, TITLES, ContrastiveMap, TrainingSchedule, fit_contrastive_map, main_directions
+from triage.ranking.encoder.contrastive import (
+    LIKES,
+    TITLES,
+    ContrastiveMap,
+    TrainingSchedule,
+    fit_contrastive_map,
+    main_directions,
+)
 
 N_PAPERS, N_WORDS, N_VECTOR = 240, 12, 6
 
@@ -35,7 +42,9 @@ def likes_of_pairs(n: int = 60) -> list[NDArray[np.int64]]:
     ]
 
 
-def taught(groups: list[NDArray[np.int64]], seed: int = 0, course: TrainingSchedule = LIKES) -> ContrastiveMap:
+def taught(
+    groups: list[NDArray[np.int64]], seed: int = 0, course: TrainingSchedule = LIKES
+) -> ContrastiveMap:
     vectors, words = corpus()
     start = main_directions(vectors, N_VECTOR)
     return fit_contrastive_map(vectors, words, groups, start, np.random.default_rng(seed), course)

@@ -306,7 +306,9 @@ def test_likes_of_one_day_leave_the_past_without_any() -> None:
     assert encoder.since == DAY
     other = likes | {2: np.array(topics.rows_of("decoding"))[:20]}
     again = TextEncoder.fit(TEXTS, likes=other, listed=[DAY] * len(TEXTS))
-    assert np.array_equal(encoder.encode(TEXTS).training_semantic, again.encode(TEXTS).training_semantic)
+    assert np.array_equal(
+        encoder.encode(TEXTS).training_semantic, again.encode(TEXTS).training_semantic
+    )
 
 
 @pytest.mark.usefixtures("few_steps")

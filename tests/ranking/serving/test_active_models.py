@@ -21,7 +21,14 @@ from triage.domain.records import EventKind
 from triage.errors import ModelError, NotFound
 from triage.ranking.encoder.text_encoder import TextEncoder
 from triage.ranking.features import FEATURES
-from triage.ranking.serving.active_models import PAIRS_KEPT, encode_new, encoder_due, fit_encoder, promote, ensure_active_models
+from triage.ranking.serving.active_models import (
+    PAIRS_KEPT,
+    encode_new,
+    encoder_due,
+    ensure_active_models,
+    fit_encoder,
+    promote,
+)
 from triage.ranking.serving.model_store import FileModelStore
 from triage.store import Database
 

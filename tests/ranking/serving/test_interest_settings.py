@@ -20,7 +20,7 @@ from triage.domain.records import EventKind, Paper, Reason, ReasonKind, Subscrib
 from triage.errors import NotFound
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.serving.active_models import encode_new, ensure_active_models
-from triage.ranking.serving.interest_settings import Standing, refresh_interests, rest
+from triage.ranking.serving.interest_settings import TunedInterest, refresh_interests, rest
 from triage.ranking.serving.model_store import FileModelStore
 from triage.ranking.serving.ranker import (
     DigestRules,
@@ -58,7 +58,7 @@ class World:
                 ),
             )
 
-    def interests(self) -> dict[int, Standing]:
+    def interests(self) -> dict[int, TunedInterest]:
         found = refresh_interests(self.db, self.workshop, self.clock, self.reader)
         return {each.interest.number: each for each in found}
 

@@ -40,7 +40,9 @@ def test_nothing_is_made_before_something_is_kept(workshop: FileModelStore, fold
     assert not folder.exists()
 
 
-def test_an_encoder_is_kept_and_loaded_by_its_version(workshop: FileModelStore, folder: Path) -> None:
+def test_an_encoder_is_kept_and_loaded_by_its_version(
+    workshop: FileModelStore, folder: Path
+) -> None:
     fitted = workshop.fit_encoder(TEXTS)
     loaded = FileModelStore(folder, KEY).load_encoder(fitted.version)
     assert loaded.version == fitted.version

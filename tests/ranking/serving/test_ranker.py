@@ -16,7 +16,7 @@ from tests.support import topics
 from tests.support.factories import DAY, NOON, subscriber
 from tests.support.installation import add_papers, add_reader, installed
 from triage import store
-from triage.domain.records import EventKind, EncodedPapers, Paper, Policy, Profile, Subscriber, Vote
+from triage.domain.records import EncodedPapers, EventKind, Paper, Policy, Profile, Subscriber, Vote
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.features import feature_matrix
 from triage.ranking.serving.ranker import (

@@ -47,7 +47,7 @@ WATCHED = ["cs.LG", "cs.CL", "cs.CV", "cs.AI"]
 
 def _real_days() -> list[dict[str, Any]]:
     """Return real papers of three days, of the last a few more than a page of the API holds."""
-    with gzip.open(ROOT / "triage" / "demo" / "papers.jsonl.gz") as lines:
+    with gzip.open(ROOT / "triage" / "cli" / "demo" / "papers.jsonl.gz") as lines:
         records = [json.loads(line) for line in lines]
     kept = []
     for on, n in ((WEDNESDAY, 20), (THURSDAY, 30), (FRIDAY, 110)):
@@ -624,7 +624,9 @@ def test_a_record_older_than_what_was_announced_is_not_yet_the_record(world: Wor
 
 def test_a_fetch_with_little_time_stores_all_from_the_feed_and_says_so(world: World) -> None:
     world.gate.close()
-    world.gate = PoliteClient(world.clock, "triage", 3.0, deadline=world.clock.now() + timedelta(seconds=5))
+    world.gate = PoliteClient(
+        world.clock, "triage", 3.0, deadline=world.clock.now() + timedelta(seconds=5)
+    )
     world.fetch(FRIDAY)
     assert world.stored() == announced(FRIDAY)
     assert world.day(FRIDAY).verdict is Verdict.PARTIAL

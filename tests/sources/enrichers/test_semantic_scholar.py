@@ -41,7 +41,9 @@ def scholars() -> Iterator[Scholars]:
 
 
 def asking(scholars: Scholars, key: str | None = None) -> SemanticScholar:
-    return SemanticScholar(PoliteClient(StoppedClock(), "triage/test", 1.0), scholars.semantic_url, key)
+    return SemanticScholar(
+        PoliteClient(StoppedClock(), "triage/test", 1.0), scholars.semantic_url, key
+    )
 
 
 def told(scholars: Scholars, *papers: KnownPaper) -> list[Enrichment]:

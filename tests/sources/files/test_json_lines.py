@@ -16,7 +16,7 @@ from triage.errors import SourceError
 from triage.sources.files.json_lines import JsonLines
 
 TODAY = date(2026, 3, 2)
-DEMO = ROOT / "triage" / "demo" / "papers.jsonl.gz"
+DEMO = ROOT / "triage" / "cli" / "demo" / "papers.jsonl.gz"
 GOOD = {"id": "2401.00001v2", "title": "A title", "abstract": "An abstract."}
 
 

@@ -20,7 +20,7 @@ from triage.domain.request_limits import MOST_FAILURES, Rules
 from triage.errors import SourceError
 from triage.sources.http import client
 from triage.sources.http.client import PoliteClient, user_agent
-from triage.sources.http.local_limiter import OwnTurns
+from triage.sources.http.local_limiter import LocalRequestLimiter
 
 RECORD = {
     "id": "2603.00001",
@@ -304,7 +304,7 @@ def test_a_server_that_fails_again_and_again_is_left_alone_for_an_hour_and_asked
 def test_a_days_requests_are_bounded_and_the_error_says_until_when(
     clock: StoppedClock, upstreams: Upstreams
 ) -> None:
-    turns = OwnTurns(clock, Rules(3.0, daily_requests=2))
+    turns = LocalRequestLimiter(clock, Rules(3.0, daily_requests=2))
     with PoliteClient(clock, "triage", 3.0, turns=turns) as open_gate:
         for _ in range(2):
             open_gate.get(f"{upstreams.rss_url}/cs.LG")

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triage.subscribers.bibliography import bibtex
-from triage.subscribers.bibliography.bibtex import Entry, names, plain, verbatim
+from triage.subscribers.bibliography.bibtex import BibtexEntry, names, plain, verbatim
 
 
-def only(text: str) -> Entry:
+def only(text: str) -> BibtexEntry:
     (entry,) = bibtex.read(text)
     return entry
 

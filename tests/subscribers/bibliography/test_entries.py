@@ -17,13 +17,13 @@ from tests.support.mutations import mutated
 from tests.support.paths import SHARED
 from triage.subscribers.bibliography import bibtex, ris
 from triage.subscribers.bibliography import entries as bibliography
-from triage.subscribers.bibliography.entries import Entry, Liked
+from triage.subscribers.bibliography.entries import LibraryEntry, Liked
 
 ZOTERO = SHARED / "payloads" / "zotero"
 ATTENTION = ("arxiv", "1706.03762")
 
 
-def only(text: str) -> Entry:
+def only(text: str) -> LibraryEntry:
     (entry,) = bibliography.read(text)
     return entry
 
@@ -85,7 +85,7 @@ def test_an_entry_says_who_wrote_what_when() -> None:
         "@article{vaswani, title={{Attention} is {A}ll}, author={Vaswani, Ashish and Shazeer, N.},"
         "\n year=2017, month=jun, abstract={We \\emph{propose}.}}"
     )
-    assert entry == Entry(
+    assert entry == LibraryEntry(
         where="line 1, vaswani",
         title="Attention is All",
         authors=("Ashish Vaswani", "N. Shazeer"),
@@ -111,7 +111,7 @@ def test_csl_json_is_recognised() -> None:
         "issued": {"date-parts": [["2017", 6, 12]]}, "abstract": "We propose.",
     }  # fmt: skip
     entry = only(json.dumps([record]))
-    assert entry == Entry(
+    assert entry == LibraryEntry(
         "record 1, v", "Attention", (ATTENTION,), ("Ashish Vaswani", "A Group"), "We propose.",
         date(2017, 6, 1),
     )  # fmt: skip

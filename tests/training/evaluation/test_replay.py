@@ -39,7 +39,13 @@ from triage.ranking.serving.model_store import FileModelStore
 from triage.ranking.serving.model_versions import promote_version
 from triage.store import Database, open_database
 from triage.training.evaluation.baselines import NAMES
-from triage.training.evaluation.past_slates import Contender, PastSlate, PastRankers, Span, moments_of
+from triage.training.evaluation.past_slates import (
+    Contender,
+    PastRankers,
+    PastSlate,
+    Span,
+    moments_of,
+)
 from triage.training.evaluation.replay import COLD, SERVING, Comparison, Replay, compare, replay
 
 pytestmark = pytest.mark.any_database("it only reads slates and events, as test_train does on each")

@@ -41,7 +41,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class ClassifiedMail:
     """A classified message; no token in it is verified.
 
     Attributes:
@@ -134,7 +134,7 @@ _AUTO_SUBJECT = re.compile(
 )
 
 
-def read(raw: bytes) -> Returned:
+def classify(raw: bytes) -> ClassifiedMail:
     """Classify a message as received; any bytes are accepted, and give `UNKNOWN` at worst."""
     message = message_from_bytes(raw[:_LONGEST])
     addressed = tuple(_tokens(message, *_RECIPIENT_HEADERS))
@@ -151,13 +151,13 @@ def read(raw: bytes) -> Returned:
         or (Kind.UNKNOWN, "")
     )
     quoted = tuple(_of_originals(message, parts, "Return-Path"))
-    return Returned(kind, status, addressed, quoted, links)
+    return ClassifiedMail(kind, status, addressed, quoted, links)
 
 
 # -- reports ---------------------------------------------------------------------------------------
 
 
-def _feedback(parts: list[Message], report: Message, addressed: tuple[str, ...]) -> Returned:
+def _feedback(parts: list[Message], report: Message, addressed: tuple[str, ...]) -> ClassifiedMail:
     """Read a complaint (RFC 5965), which has its fields in a part of its own."""
     fields = _blocks(report)[0]
     feedback_type = str(fields["Feedback-Type"] or "").strip().lower()
@@ -170,7 +170,7 @@ def _feedback(parts: list[Message], report: Message, addressed: tuple[str, ...])
         for token in _LINK_TOKEN.findall(str(value))
     ]
     kind = Kind.COMPLAINT if feedback_type in _COMPLAINTS else Kind.UNKNOWN
-    return Returned(kind, "", addressed, tuple(quoted), (), tuple(links))
+    return ClassifiedMail(kind, "", addressed, tuple(quoted), (), tuple(links))
 
 
 def _delivery_status(parts: list[Message]) -> tuple[Kind, str] | None:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from triage import store
-from triage.delivery.bounces.classify import Kind, Returned, read
+from triage.delivery.bounces.classify import ClassifiedMail, Kind, classify
 from triage.domain.link_tokens import Keyring, Purpose
 from triage.domain.protocols import Clock
 from triage.domain.records import Subscriber, SubscriberState
@@ -51,7 +51,7 @@ AddressHash = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class IntakeResult:
     """The kind of a message and its effect.
 
     Attributes:
@@ -73,7 +73,7 @@ class IntakeReport:
     suppressed: int = 0
     unsubscribed: int = 0
 
-    def add(self, taken: Taken) -> None:
+    def add(self, taken: IntakeResult) -> None:
         if taken.known:
             self.known += 1
             return
@@ -125,7 +125,7 @@ class Intake:
             report.add(self.take(raw))
         return report
 
-    def take(self, raw: bytes) -> Taken:
+    def take(self, raw: bytes) -> IntakeResult:
         """Take in one message as it was received.
 
         Raises:
@@ -133,15 +133,15 @@ class Intake:
         """
         content_hash = sha256(raw).hexdigest()
         try:
-            returned = read(raw)
+            returned = classify(raw)
         except Exception:
             # Strangers may send anything: store it for the operator, and continue.
             log.exception("unreadable", content_hash=content_hash)
-            returned = Returned(Kind.UNKNOWN)
+            returned = ClassifiedMail(Kind.UNKNOWN)
         now = self._clock.now()
         with self._database.write() as conn:
             if store.bounces.is_known(conn, content_hash):
-                return Taken(returned.kind, known=True)
+                return IntakeResult(returned.kind, known=True)
             kind, about = self._check_tokens(conn, returned)
             subscriber = about.subscriber
             store.bounces.add(
@@ -157,11 +157,11 @@ class Intake:
             stopped = self._act(conn, kind, about, now)
         if stopped is not None and subscriber is not None:
             log.info("stopped", subscriber=subscriber.public_id, kind=str(kind), now=str(stopped))
-        return Taken(kind, stopped=stopped)
+        return IntakeResult(kind, stopped=stopped)
 
     # -- tokens ------------------------------------------------------------------------------------
 
-    def _check_tokens(self, conn: Connection, returned: Returned) -> tuple[Kind, _About]:
+    def _check_tokens(self, conn: Connection, returned: ClassifiedMail) -> tuple[Kind, _About]:
         """Return the kind of a message after its tokens were checked, and whom it is about."""
         addressed, n_bad = self._verify_addresses(returned.addressed)
         quoted, n_bad_quoted = self._verify_addresses(returned.quoted)

@@ -25,7 +25,7 @@ LARGEST = 1_000_000
 _LITERAL = re.compile(rb"BODY\[\]")
 
 
-def maildir(path: Path) -> Iterator[bytes]:
+def read_maildir(path: Path) -> Iterator[bytes]:
     """Yield the new messages of a Maildir, oldest first, and move them from `new` to `cur`.
 
     Raises:
@@ -48,7 +48,7 @@ def maildir(path: Path) -> Iterator[bytes]:
         ) from error
 
 
-def imap(
+def read_imap(
     host: str, port: int, username: str, password: str, context: ssl.SSLContext | None = None
 ) -> Iterator[bytes]:
     """Yield the unseen messages in the INBOX of an IMAP account, and mark them as seen.

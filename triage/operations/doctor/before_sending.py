@@ -60,7 +60,7 @@ def _patiently(look: Callable[[], Seen]) -> Seen:
         raise
 
 
-class Gate:
+class SendingGate:
     """Says why no mail may go, and asks others again only every few minutes.
 
     Args:

@@ -12,7 +12,7 @@ from email.utils import parseaddr
 from functools import partial
 from typing import TYPE_CHECKING
 
-from triage.delivery.dkim import signer
+from triage.delivery.dkim import load_signer
 from triage.operations.doctor.finding import Check, Level, Seen, not_applicable, ok, red, warning
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _dkim(settings: Settings, domain: str, selector: str, lookup: Lookup) -> See
             f"the key at {name} is revoked",
             "have mail signed with another key, and name its selector",
         )
-    own = signer(settings.mail, settings.folder)
+    own = load_signer(settings.mail, settings.folder)
     if own is None:
         return ok(f"a key at {name}")
     if not own.is_published_as(keys[0]["p"]):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from triage import store
-from triage.delivery.dkim import KEY_FILE, signer
+from triage.delivery.dkim import KEY_FILE, load_signer
 from triage.domain.announcement_calendar import announcement_days
 from triage.operations.doctor import dns_records
 from triage.operations.doctor.finding import Check, Level, Seen, not_applicable, ok, red, warning
@@ -80,7 +80,7 @@ def _sender(settings: Settings, server: MailSettings) -> Seen:
 
 
 def _signing(settings: Settings) -> Seen:
-    if signer(settings.mail, settings.folder) is None:
+    if load_signer(settings.mail, settings.folder) is None:
         return not_applicable("there is no DKIM key here: the mail server signs, or nobody")
     path = settings.folder / KEY_FILE
     if path.exists() and path.stat().st_mode & 0o077:

@@ -36,7 +36,13 @@ from triage.domain.records import F32, I64, Encodings
 from triage.errors import ModelError
 from triage.ranking import model_files
 from triage.ranking.encoder.author_metric import fit_author_metric, same_author
-from triage.ranking.encoder.contrastive import LIKES, TITLES, ContrastiveMap, fit_contrastive_map, main_directions
+from triage.ranking.encoder.contrastive import (
+    LIKES,
+    TITLES,
+    ContrastiveMap,
+    fit_contrastive_map,
+    main_directions,
+)
 from triage.ranking.encoder.sentence_vectors import NAME, sense
 from triage.ranking.encoder.state import State, pack, unpack
 from triage.ranking.encoder.vocabulary import (
@@ -380,7 +386,7 @@ def _taught(
     def by(likes: Sequence[I64]) -> ContrastiveMap:
         # Papers beside those that are liked must not be what is liked later.
         rows = np.unique(np.concatenate([at_large, *likes]))
-        among = known.rows(np.searchsorted(used, rows))
+        among = known.select(np.searchsorted(used, rows))
         own = [np.searchsorted(rows, each) for each in likes]
         dice = np.random.default_rng(seed)
         start = main_directions(among.semantic, known.semantic.shape[1] // 2)

@@ -14,7 +14,7 @@ import numpy as np
 import structlog
 
 from triage import store
-from triage.domain.protocols import Clock, Encoder, Progress, Scorer, ModelStore, silent
+from triage.domain.protocols import Clock, Encoder, ModelStore, Progress, Scorer, silent
 from triage.errors import ModelError, NotFound
 from triage.store import Database
 
@@ -34,7 +34,9 @@ class Serving:
     scorer: Scorer
 
 
-def ensure_active_models(database: Database, workshop: ModelStore, clock: Clock, on: date) -> Serving:
+def ensure_active_models(
+    database: Database, workshop: ModelStore, clock: Clock, on: date
+) -> Serving:
     """Return the pair that serves; fit and promote a first or a newer encoder where due.
 
     Only the cold-start scorer goes with any encoder, so under a trained one the encoder stays as it

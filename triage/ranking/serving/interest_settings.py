@@ -9,7 +9,7 @@ from triage import store
 from triage.domain.protocols import Clock, ModelStore
 from triage.domain.records import Interest, Subscriber
 from triage.errors import NotFound
-from triage.ranking.interest_clusters import similarity_threshold, cluster_interests, named
+from triage.ranking.interest_clusters import cluster_interests, named, similarity_threshold
 from triage.ranking.serving.active_models import encode_new, ensure_active_models
 from triage.ranking.serving.ranker import load_pool, load_profile
 from triage.store import Database
@@ -19,7 +19,7 @@ POOL_DAYS = 14
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class TunedInterest:
     """An interest and its share of the slate now, in [0, 1]; 0 for one that rests."""
 
     interest: Interest
@@ -28,7 +28,7 @@ class Standing:
 
 def refresh_interests(
     database: Database, workshop: ModelStore, clock: Clock, subscriber: Subscriber
-) -> tuple[Standing, ...]:
+) -> tuple[TunedInterest, ...]:
     """Find a subscriber's interests as they are now, largest first, and store them.
 
     Raises:
@@ -44,7 +44,7 @@ def refresh_interests(
         told = named(found, profile, pool, encoder)
         kept = store.interests.save(conn, subscriber.id, told, clock.now())
     return tuple(
-        Standing(each, float(share)) for each, share in zip(kept, found.shares, strict=True)
+        TunedInterest(each, float(share)) for each, share in zip(kept, found.shares, strict=True)
     )
 
 

@@ -19,12 +19,31 @@ import numpy as np
 from triage import store
 from triage.domain.digest_calendar import WEEK
 from triage.domain.protocols import Encoder, Scorer
-from triage.domain.records import F32, F64, LIKES, EventKind, Impression, Interest, EncodedPapers, Paper, Profile, Reason, Subscriber, UserModel, Vote
+from triage.domain.records import (
+    F32,
+    F64,
+    LIKES,
+    EncodedPapers,
+    EventKind,
+    Impression,
+    Interest,
+    Paper,
+    Profile,
+    Reason,
+    Subscriber,
+    UserModel,
+    Vote,
+)
 from triage.ranking.candidates import eligible
 from triage.ranking.evidence import apply_less_like_this
 from triage.ranking.explanations import reasons
 from triage.ranking.features import FEATURES, feature_matrix, phrases
-from triage.ranking.interest_clusters import Interests, similarity_threshold, cluster_interests, named
+from triage.ranking.interest_clusters import (
+    Interests,
+    cluster_interests,
+    named,
+    similarity_threshold,
+)
 from triage.ranking.slate import Aims, build_slate
 
 if TYPE_CHECKING:
@@ -170,7 +189,7 @@ def rank(
         seen: ids of papers that the subscriber was shown or has voted on.
     """
     rows = eligible(pool.papers, profile.subscriber, frozenset(seen), on, max_age_days)
-    candidates = pool.rows(rows)
+    candidates = pool.select(rows)
     features = feature_matrix(profile, candidates, on)
     interests = cluster_interests(profile, on, similarity_threshold(pool.encodings.latent))
     scores = _scores(scorer, features, profile.subscriber.community)

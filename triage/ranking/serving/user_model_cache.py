@@ -22,7 +22,14 @@ from triage.domain.protocols import Encoder
 from triage.domain.records import F32, Background, Paper, Profile, UserModel
 from triage.ranking.features import FEATURE_VERSION
 from triage.ranking.serving.ranker import Learner, load_library
-from triage.ranking.user_model import FEWEST_BACKGROUND, MOST_LIKES_EACH, MOST_LIKES_OF_ALL, N_BACKGROUND, fit_background, fit_user_model
+from triage.ranking.user_model import (
+    FEWEST_BACKGROUND,
+    MOST_LIKES_EACH,
+    MOST_LIKES_OF_ALL,
+    N_BACKGROUND,
+    fit_background,
+    fit_user_model,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

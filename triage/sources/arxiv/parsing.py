@@ -170,7 +170,7 @@ def _announcement(item: Element, on: date) -> Announcement:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ApiEntry:
     """One record of the API's answer; `version` is None in the rare one that has none."""
 
     source_id: str
@@ -205,7 +205,7 @@ class Entry:
         )
 
 
-def parse_entries(body: bytes) -> dict[str, Entry]:
+def parse_entries(body: bytes) -> dict[str, ApiEntry]:
     """Read an answer of the API into entries by id; what has no id was not asked for.
 
     Raises:
@@ -214,7 +214,7 @@ def parse_entries(body: bytes) -> dict[str, Entry]:
     feed = root(body, "the answer of arXiv's API")
     if feed.tag != f"{_ATOM}feed":
         raise SourceError("arXiv's API answered with no Atom feed. Check `api_url` in the config.")
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ApiEntry] = {}
     for element in feed.findall(f"{_ATOM}entry")[:MOST_ITEMS]:
         place = text(element, f"{_ATOM}id").strip()
         if "/api/errors" in place:
@@ -222,5 +222,5 @@ def parse_entries(body: bytes) -> dict[str, Entry]:
             raise SourceError(f"arXiv's API refused the query: {said}")
         parsed = parse_arxiv(place)
         if parsed is not None:
-            entries[parsed[0]] = Entry(*parsed, element)
+            entries[parsed[0]] = ApiEntry(*parsed, element)
     return entries

@@ -26,7 +26,14 @@ from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDa
 from triage.errors import RejectedRecord, SourceError
 from triage.sources.arxiv.backfill import Gap, Step
 from triage.sources.arxiv.cursor import Reading, State, key_of
-from triage.sources.arxiv.parsing import Announcement, Entry, Feed, Kind, parse_entries, parse_feed
+from triage.sources.arxiv.parsing import (
+    Announcement,
+    ApiEntry,
+    Feed,
+    Kind,
+    parse_entries,
+    parse_feed,
+)
 from triage.sources.http.client import Answer, PoliteClient
 from triage.sources.text.cleaning import reject
 
@@ -297,7 +304,7 @@ class _News:
             yield papers, rejected, {on}
         day.fed = True
 
-    def _page(self, page: Sequence[Announcement], entries: dict[str, Entry]) -> Step:
+    def _page(self, page: Sequence[Announcement], entries: dict[str, ApiEntry]) -> Step:
         state, day = self._state, self._state.days[self.feed.on]
         papers: list[FetchedPaper] = []
         rejected: list[Rejected] = []
@@ -350,9 +357,9 @@ class _Api:
         self._down = False
         self._asked_again = 0
 
-    def entries(self, ids: Sequence[str]) -> dict[str, Entry]:
+    def entries(self, ids: Sequence[str]) -> dict[str, ApiEntry]:
         """Return the records that the API has; empty and short answers are asked for again."""
-        found: dict[str, Entry] = {}
+        found: dict[str, ApiEntry] = {}
         for attempt in range(1 + _ASKED_AGAIN):
             missing = [id for id in ids if id not in found]
             if not missing or self._down:
@@ -384,7 +391,7 @@ def _warn_of_haste(min_interval_s: float) -> None:
     )
 
 
-def _full(entry: Entry | None, version: int, on: date) -> FetchedPaper | None:
+def _full(entry: ApiEntry | None, version: int, on: date) -> FetchedPaper | None:
     """Return the API's record, unless it is missing, unusable or older than announced."""
     if entry is None or (entry.version or version) < version:
         return None

@@ -51,7 +51,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FeedEntry:
     """One entry. `ids` are what may name the paper elsewhere, beside `guid` and `link`."""
 
     guid: str

@@ -19,7 +19,7 @@ from triage.domain.chunks import chunks
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.feed.entries import Entry, Text, absolute
+from triage.sources.feed.entries import FeedEntry, Text, absolute
 from triage.sources.http.client import PoliteClient
 from triage.sources.text import json as bounded_json
 from triage.sources.text import xml
@@ -100,7 +100,7 @@ class FeedSource:
         state.etag, state.modified, state.is_read = answer.etag, answer.modified, True
         yield replace(last, cursor=state.cursor(), days=(self._complete(state),))
 
-    def _batch(self, entries: Mapping[str, Entry], state: _State) -> Batch:
+    def _batch(self, entries: Mapping[str, FeedEntry], state: _State) -> Batch:
         """Make records of new and changed entries, and note them as seen."""
         papers: list[FetchedPaper] = []
         rejected: list[Rejected] = []
@@ -178,7 +178,7 @@ class _State:
         content = {"form": _FORM} | asdict(self) | {"on": self.on.isoformat()}
         return json.dumps(content, separators=(",", ":"))
 
-    def is_news(self, key: str, entry: Entry) -> bool:
+    def is_news(self, key: str, entry: FeedEntry) -> bool:
         return key not in self.seen or self.seen[key][0] != entry.fingerprint
 
     def forget_unusable(self) -> None:
@@ -187,7 +187,7 @@ class _State:
         self.n_bad = 0
 
 
-def parse(body: bytes, url: str) -> list[Entry]:
+def parse(body: bytes, url: str) -> list[FeedEntry]:
     """Read a feed of any form; `url` is its address.
 
     Raises:
@@ -198,9 +198,9 @@ def parse(body: bytes, url: str) -> list[Entry]:
     return _xml_entries(body, url)
 
 
-def _by_key(entries: list[Entry]) -> dict[str, Entry]:
+def _by_key(entries: list[FeedEntry]) -> dict[str, FeedEntry]:
     """Return each entry once, in the feed's order; what has no id goes by its place."""
-    found: dict[str, Entry] = {}
+    found: dict[str, FeedEntry] = {}
     for place, entry in enumerate(entries):
         found.setdefault(entry.key or str(place), entry)
     return found
@@ -209,7 +209,7 @@ def _by_key(entries: list[Entry]) -> dict[str, Entry]:
 # -- RSS and Atom ----------------------------------------------------------------------------------
 
 
-def _xml_entries(body: bytes, url: str) -> list[Entry]:
+def _xml_entries(body: bytes, url: str) -> list[FeedEntry]:
     xml.check(body, "The feed", _ENTRIES, MOST_ENTRIES)
     import feedparser
 
@@ -224,7 +224,7 @@ def _xml_entries(body: bytes, url: str) -> list[Entry]:
     return [_xml_entry(entry, url) for entry in feed.entries]
 
 
-def _xml_entry(fields: Any, url: str) -> Entry:
+def _xml_entry(fields: Any, url: str) -> FeedEntry:
     """Read what feedparser found; `dict.get` knows no aliases, which it warns of."""
 
     def text(key: str) -> str:
@@ -237,7 +237,7 @@ def _xml_entry(fields: Any, url: str) -> Entry:
 
     names = _names(dict.get(fields, "authors"), "name")
     contents = [marked(content) for content in dict.get(fields, "content") or ()]
-    return Entry(
+    return FeedEntry(
         guid=text("id").strip(),
         link=absolute(text("link"), url),
         title=marked(dict.get(fields, "title_detail") or {}),
@@ -259,7 +259,7 @@ def _names(values: Any, key: str) -> tuple[str, ...]:
 # -- JSON Feed -------------------------------------------------------------------------------------
 
 
-def _json_entries(body: bytes, url: str) -> list[Entry]:
+def _json_entries(body: bytes, url: str) -> list[FeedEntry]:
     feed = bounded_json.loads(body, "The feed")
     items = feed.get("items") if isinstance(feed, dict) else None
     if not isinstance(items, list) or not str(feed.get("version")).startswith(_JSON_FEED):
@@ -272,7 +272,7 @@ def _json_entries(body: bytes, url: str) -> list[Entry]:
     ]
 
 
-def _json_entry(fields: dict[str, Any], url: str) -> Entry:
+def _json_entry(fields: dict[str, Any], url: str) -> FeedEntry:
     def text(key: str) -> str:
         value = fields.get(key)
         return value if isinstance(value, str) else ""
@@ -282,7 +282,7 @@ def _json_entry(fields: dict[str, Any], url: str) -> Entry:
     people = authors if isinstance(authors, list) else [fields.get("author")]
     tags = fields.get("tags")
     html = text("content_html")
-    return Entry(
+    return FeedEntry(
         guid=str(number) if isinstance(number, int | float) else text("id").strip(),
         link=absolute(text("url"), url),
         title=Text(text("title")),

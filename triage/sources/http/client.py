@@ -22,7 +22,7 @@ from triage import __version__
 from triage.domain.protocols import Clock, Closed, MustWait, Outcome, RequestLimiter
 from triage.domain.request_limits import Rules
 from triage.errors import SourceError
-from triage.sources.http.local_limiter import OwnTurns
+from triage.sources.http.local_limiter import LocalRequestLimiter
 from triage.sources.http.time_limit import TimeLimit
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class PoliteClient:
             "Connection": "close",
         }
         self.min_interval_s = min_interval_s
-        self._turns = turns or OwnTurns(clock, Rules(min_interval_s))
+        self._turns = turns or LocalRequestLimiter(clock, Rules(min_interval_s))
         self.deadline = deadline
         self._chance = chance or random.Random()  # noqa: S311 - no secret
         self._transport = transport

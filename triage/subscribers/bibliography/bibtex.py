@@ -67,7 +67,7 @@ _ESCAPED: Final = str.maketrans(
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BibtexEntry:
     """One entry: `fields` by lower-case name, as written; `line` is 1-based."""
 
     kind: str
@@ -81,7 +81,7 @@ def looks_like(text: str) -> bool:
     return next(_starts(text), None) is not None
 
 
-def read(text: str) -> Iterator[Entry]:
+def read(text: str) -> Iterator[BibtexEntry]:
     """Yield the entries of a file, whatever is wrong with some of them; none of an empty one."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     macros = dict(_MONTHS)
@@ -105,7 +105,7 @@ def read(text: str) -> Iterator[Entry]:
             fields: dict[str, str] = {}
             for name, value in _fields(rest, macros):
                 fields.setdefault(name.lower(), value)
-            yield Entry(kind, " ".join(key.split())[:200].rstrip("}) "), line, fields)
+            yield BibtexEntry(kind, " ".join(key.split())[:200].rstrip("}) "), line, fields)
 
 
 def _starts(text: str) -> Iterator[re.Match[str]]:

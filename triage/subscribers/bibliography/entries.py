@@ -42,7 +42,7 @@ _FORMULA: Final = re.compile(r"[=+\-@\t\r＝＋－＠]")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LibraryEntry:
     """One entry as read: what names a paper, and what else is said of it.
 
     Attributes:
@@ -68,10 +68,10 @@ class Liked:
     doi: str = ""
 
 
-def read(text: str) -> list[Entry]:
+def read(text: str) -> list[LibraryEntry]:
     """Return the entries of a text in any of the formats, at most `MOST_ENTRIES`."""
     text = text.removeprefix("\ufeff")
-    entries: Iterator[Entry]
+    entries: Iterator[LibraryEntry]
     data = _json(text)
     if data is not None:
         entries = _of_json(data)
@@ -126,7 +126,7 @@ def _ids(made_for_it: Sequence[str], others: Sequence[str]) -> tuple[tuple[str, 
     return tuple(sorted(found, key=lambda id: id[0] != "arxiv"))
 
 
-def _of_bibtex(entry: bibtex.Entry) -> Entry:
+def _of_bibtex(entry: bibtex.BibtexEntry) -> LibraryEntry:
     fields = entry.fields
 
     def ids(*names: str) -> list[str]:
@@ -138,7 +138,7 @@ def _of_bibtex(entry: bibtex.Entry) -> Entry:
     }:  # fmt: skip
         eprint = []
     remarks = [bibtex.plain(fields[n]) for n in _REMARKS_OF_BIBTEX if n in fields]
-    return Entry(
+    return LibraryEntry(
         where=f"line {entry.line}" + (f", {entry.key}" if entry.key else ""),
         title=bibtex.plain(fields.get("title", "")),
         ids=_ids([*eprint, *ids("arxivid", "arxiv", "doi", "url", "ee")], remarks),
@@ -154,14 +154,14 @@ def _of_bibtex(entry: bibtex.Entry) -> Entry:
 _REMARKS_OF_BIBTEX: Final = ("journal", "note", "howpublished", "volume", "number", "publisher")
 
 
-def _of_ris(entry: ris.Entry) -> Entry:
+def _of_ris(entry: ris.RisEntry) -> LibraryEntry:
     fields = entry.fields
     made_for_it = [value for tag in ("DO", "UR", "L1", "L2", "LK") for value in fields.get(tag, ())]
     remarks = [v for tag in ("AN", "M1", "M3", "N1", "JO", "JF", "T2") for v in fields.get(tag, ())]
     authors = [name for tag in ("AU", "A1") for name in fields.get(tag, ())]
     id = ris.first(fields, "ID")
     year, _, rest = ris.first(fields, "DA", "PY", "Y1").partition("/")
-    return Entry(
+    return LibraryEntry(
         where=f"line {entry.line}" + (f", {id}" if id else ""),
         title=ris.first(fields, "TI", "T1", "CT"),
         ids=_ids(made_for_it, remarks),
@@ -185,7 +185,7 @@ def _json(text: str) -> Any:
         return None
 
 
-def _of_json(data: Any) -> Iterator[Entry]:
+def _of_json(data: Any) -> Iterator[LibraryEntry]:
     if isinstance(data, dict):
         data = data["items"] if isinstance(data.get("items"), list) else [data]
     for number, record in enumerate(data, 1):
@@ -196,7 +196,7 @@ def _of_json(data: Any) -> Iterator[Entry]:
             yield _of_record(fields, number)
 
 
-def _of_record(fields: Mapping[str, Any], number: int) -> Entry:
+def _of_record(fields: Mapping[str, Any], number: int) -> LibraryEntry:
     """Read one record of CSL-JSON, or of Zotero, whose names differ little."""
 
     def text(*names: str) -> str:
@@ -213,7 +213,7 @@ def _of_record(fields: Mapping[str, Any], number: int) -> Entry:
     extra = text("extra", "note")
     remarks = [extra, text("publicationTitle", "container-title"), text("number")]
     ids = [text("archiveID", "archive_location"), text("arxivId"), text("DOI"), text("url", "URL")]
-    return Entry(
+    return LibraryEntry(
         where=f"record {number}" + (f", {key[:200]}" if key else ""),
         title=text("title"),
         ids=_ids(ids, remarks),
@@ -232,7 +232,7 @@ def _person(person: object) -> str:
     return " ".join(" ".join(str(part) for part in ([whole] if whole else parts) if part).split())
 
 
-def _of_words(text: str) -> Iterator[Entry]:
+def _of_words(text: str) -> Iterator[LibraryEntry]:
     """Read running text: each id is an entry, and so is a line that holds none."""
     seen: set[tuple[str, str]] = set()
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
@@ -240,9 +240,9 @@ def _of_words(text: str) -> Iterator[Entry]:
         for id in found:
             if id not in seen:
                 seen.add(id)
-                yield Entry(f"line {number}", ids=(id,))
+                yield LibraryEntry(f"line {number}", ids=(id,))
         if not found and line.strip() and not line.lstrip().startswith("#"):
-            yield Entry(f"line {number}", title=" ".join(line.split())[:500])
+            yield LibraryEntry(f"line {number}", title=" ".join(line.split())[:500])
 
 
 def _day(year: str, month: str) -> date | None:

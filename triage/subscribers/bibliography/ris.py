@@ -16,7 +16,7 @@ _START: Final = re.compile(r"^\ufeff?TY {0,3}- ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RisEntry:
     """One record: the values of each tag in their order; `line` is 1-based."""
 
     line: int
@@ -28,14 +28,14 @@ def looks_like(text: str) -> bool:
     return _START.search(text) is not None
 
 
-def read(text: str) -> Iterator[Entry]:
+def read(text: str) -> Iterator[RisEntry]:
     """Yield the records of a file; none of an empty one."""
-    entry: Entry | None = None
+    entry: RisEntry | None = None
     for number, tag, value in _tagged(text.removeprefix("\ufeff")):
         if tag in {"TY", "ER"}:
             if entry is not None:
                 yield entry
-            entry = Entry(number) if tag == "TY" else None
+            entry = RisEntry(number) if tag == "TY" else None
         if entry is not None:
             entry.fields.setdefault(tag, []).append(value)
     if entry is not None:

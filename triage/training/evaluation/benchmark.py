@@ -20,8 +20,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from triage.domain.protocols import Encoder, Progress, Scorer, ModelStore, silent
-from triage.domain.records import Frequency, EncodedPapers, Paper, Profile, Subscriber, SubscriberState
+from triage.domain.protocols import Encoder, ModelStore, Progress, Scorer, silent
+from triage.domain.records import (
+    EncodedPapers,
+    Frequency,
+    Paper,
+    Profile,
+    Subscriber,
+    SubscriberState,
+)
 from triage.errors import BadBenchmark
 from triage.ranking.features import feature_matrix, phrases
 from triage.training.dataset import History, Reader
@@ -207,7 +214,7 @@ class Ranker:
         rated = self._rated.get(slate.user, set())
         papers = self.history.papers.papers
         rows = [row for row in range(begin, end) if papers[row].source_id not in rated]
-        return self.history.papers.rows(np.array(rows, dtype=np.int64))
+        return self.history.papers.select(np.array(rows, dtype=np.int64))
 
     def profile(self, slate: Slate) -> Profile:
         """Return what was known of the reader before the slate, learned anew where that changed."""

@@ -180,7 +180,7 @@ class PastRankers:
 def _in_listing_order(pool: EncodedPapers) -> EncodedPapers:
     papers = [replace(paper, upvotes=None) for paper in pool.papers]
     rows = sorted(range(len(papers)), key=lambda row: (papers[row].listed_on, papers[row].id))
-    return EncodedPapers(tuple(papers), pool.encodings).rows(np.array(rows, dtype=np.int64))
+    return EncodedPapers(tuple(papers), pool.encodings).select(np.array(rows, dtype=np.int64))
 
 
 def _window(pool: EncodedPapers, moment: PastSlate) -> EncodedPapers:
@@ -188,4 +188,4 @@ def _window(pool: EncodedPapers, moment: PastSlate) -> EncodedPapers:
     days = [paper.listed_on for paper in pool.papers]
     begin = bisect_left(days, moment.on - timedelta(days=moment.days))
     end = bisect_right(days, moment.on)
-    return pool.rows(slice(begin, end))
+    return pool.select(slice(begin, end))

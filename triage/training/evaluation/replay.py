@@ -18,10 +18,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from triage import store
-from triage.domain.protocols import Clock, Progress, ModelStore, silent
+from triage.domain.protocols import Clock, ModelStore, Progress, silent
 from triage.domain.records import F64, I64, Bools
 from triage.errors import NotEnoughFeedback, NotFound
-from triage.ranking.serving.active_models import Serving, encode_new, ensure_active_models, taught_until
+from triage.ranking.serving.active_models import (
+    Serving,
+    encode_new,
+    ensure_active_models,
+    taught_until,
+)
 from triage.store import Database
 from triage.training.evaluation import baselines
 from triage.training.evaluation.bootstrap import FEWEST_SUBSCRIBERS, Interval, dice, interval
@@ -34,7 +39,14 @@ from triage.training.evaluation.metrics import (
     recall,
     reciprocal_rank,
 )
-from triage.training.evaluation.past_slates import Contender, PastSlate, PastRankers, Span, encoders, moments_of
+from triage.training.evaluation.past_slates import (
+    Contender,
+    PastRankers,
+    PastSlate,
+    Span,
+    encoders,
+    moments_of,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -45,7 +57,7 @@ FIGURES = ("ndcg", "recall", "mrr", "diversity")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ScorerResult:
     """How one contender did; intervals are of 95 %, over subscribers, NaN where undefined.
 
     Attributes:
@@ -81,7 +93,7 @@ class Replay:
     until: date
     n_slates: int
     n_subscribers: int
-    standings: tuple[Standing, ...]
+    standings: tuple[ScorerResult, ...]
     notes: tuple[str, ...]
 
 
@@ -286,14 +298,14 @@ def _standing(
     other: _Log | None,
     moments: Sequence[PastSlate],
     offered: Sequence[frozenset[int]],
-) -> Standing:
+) -> ScorerResult:
     who = _subscribers(moments)
     fresh = _later_than(moments, contender.taught_until)
 
     def figure(name: str) -> Interval:
         return _within(0.0, log.of(name), who)
 
-    return Standing(
+    return ScorerResult(
         name=contender.name,
         version=contender.version,
         taught_until=contender.taught_until,
