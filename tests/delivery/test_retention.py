@@ -72,7 +72,7 @@ def test_bytes_attempts_and_bounces_are_forgotten_each_in_its_time(
         forget_old_mail(database, clock)
         assert audit(database).is_balanced
         raw = [row for row in rows(database, "bounces") if row["raw"] is not None]
-        return len(rows(database, "bodies")), len(rows(database, "attempts")), len(raw)
+        return len(rows(database, "message_bodies")), len(rows(database, "attempts")), len(raw)
 
     clock.at = NOON + 48 * HOUR
     assert left() == (3, 3, 1)
@@ -106,7 +106,7 @@ def test_much_is_forgotten_in_many_short_transactions() -> None:
         drain(database, clock)
         clock.at += 91 * ONE_DAY
         said = forget_old_mail(database, clock)
-        assert rows(database, "bodies") == rows(database, "attempts") == []
+        assert rows(database, "message_bodies") == rows(database, "attempts") == []
         assert audit(database).is_balanced
     assert said.count(str(n)) == 2
 

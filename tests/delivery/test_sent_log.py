@@ -183,8 +183,8 @@ def test_threads_and_processes_write_whole_lines_while_it_is_written_anew(
     journal: SentLog, root: Path
 ) -> None:
     program = (
-        "from pathlib import Path\nfrom tests.delivery.test_sent_log import sent, Journal\n"
-        f"j = Journal(Path({str(journal.path)!r}))\n"
+        "from pathlib import Path\nfrom tests.delivery.test_sent_log import sent, SentLog\n"
+        f"j = SentLog(Path({str(journal.path)!r}))\n"
         "for n in range(1000, 1030): j.add(sent(n))"
     )
     process = subprocess.Popen([sys.executable, "-c", program], cwd=root)

@@ -336,12 +336,12 @@ def test_a_taste_is_stored_with_the_digest_and_read_by_a_preview(
     with app.database.read() as conn:
         ada = store.subscribers.by_email_key(conn, "ada@example.org")
     assert ada is not None
-    monkeypatch.setattr(user_model_cache, "learn", None)
+    monkeypatch.setattr(user_model_cache, "fit_user_model", None)
     shown = app.nightly().preview(ada, DAY).impressions[0]
     assert shown.features[FEATURES.index("taste_helped")]
 
 
 def test_no_digest_fails_for_want_of_a_taste(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(user_model_cache, "learn", None)
+    monkeypatch.setattr(user_model_cache, "fit_user_model", None)
     report = app.nightly().queue(DAY)
     assert (report.made, report.problems) == (3, ())

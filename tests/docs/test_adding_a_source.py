@@ -24,7 +24,7 @@ from triage.app.application import initialise, open_app
 CONFTEST = """
 import importlib.util, sys
 from pathlib import Path
-from tests import fixtures
+from tests.support import fixtures
 
 here = Path(__file__).parent
 fixtures._recordings.folder = here / "data"

@@ -72,10 +72,11 @@ def install(
         .replace("https://export.arxiv.org/api/query", upstreams.api_url)
         .replace("https://oaipmh.arxiv.org/oai", f"{upstreams.base}/oai")
         .replace("https://huggingface.co/api/daily_papers", upstreams.hf_url)
-        .replace("on the days before.\nenabled = false", "on the days before.\nenabled = true")
         .replace("min_interval_s = 3.0", "min_interval_s = 0.0")
         .replace("min_interval_s = 1.0", "min_interval_s = 0.0")
     )
+    before, section, after = text.partition("[sources.hf_daily]\n")
+    text = before + section + after.replace("enabled = false", "enabled = true", 1)
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)

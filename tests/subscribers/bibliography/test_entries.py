@@ -229,9 +229,8 @@ def damaged(draw: st.DrawFn) -> str:
 @example("% {x}@misc{a, title={X}}")
 @example('[{"itemType": ["note"], "title": "X"}]')
 def test_no_damage_makes_reading_fail(text: str) -> None:
-    for form in (bibliography, bibtex, ris):
-        for entry in form.read(text):  # type: ignore[attr-defined]
-            assert isinstance(entry, form.Entry)  # type: ignore[attr-defined]
+    for read in (bibliography.read, bibtex.read, ris.read):
+        list(read(text))
 
 
 @pytest.mark.parametrize(

@@ -260,9 +260,9 @@ def watch(event, arguments):
         raise SystemExit(f"{event} {arguments}")
 
 sys.addaudithook(watch)
-from triage import encoder
+from triage.ranking.encoder import text_encoder
 from triage.cli import main
-encoder.BLAS_THREADS = 1  # as in the tests
+text_encoder.BLAS_THREADS = 1  # as in the tests
 main()
 """
 
