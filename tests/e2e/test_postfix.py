@@ -103,7 +103,7 @@ def installed(folder: Path, server: Postfix, readers: dict[str, str]) -> Iterato
             "https://export.arxiv.org/api/query": upstreams.api_url,
             "https://huggingface.co/api/daily_papers": upstreams.hf_url,
             "https://oaipmh.arxiv.org/oai": f"{upstreams.base}/oai",
-            "of today and the days before.\nenabled = false": "of today and the days before.\nenabled = true",
+            "days before.\nenabled = false": "days before.\nenabled = true",
             "min_interval_s = 3.0": "min_interval_s = 0.0",
             "min_interval_s = 1.0": "min_interval_s = 0.0",
             'transport = "maildir"': 'transport = "smtp"',
