@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
+from triage.store.tables import metadata
 
 CODE = sorted([*ROOT.glob("triage/**/*.py"), *ROOT.glob("migrations/**/*.py")])
 PYTHON = sorted([*CODE, *ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/**/*.py")])
@@ -32,6 +33,14 @@ MACHINE_PATHS = re.compile(
 )
 SERIALISERS_THAT_RUN_CODE = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 EMPTY_NAMES = {"utils", "helpers", "common", "models", "services", "core", "manager"}
+# Old names of rooms, modules, classes, functions and tables, each with a plain successor.
+OLD_NAMES = frozenset(
+    """
+    apartness chores clearance courier damped desk doubts encoderstate enrolment grounds hindsight
+    homes kept killpoint kinship likeness modelfile paces pastdays postfixlog rivals shelf tastes
+    taste turnstile typeset wish workshop
+    """.split()
+)
 CLOCK_CALLS = {
     ("datetime", "now"),
     ("datetime", "today"),
@@ -111,6 +120,23 @@ def test_no_module_is_past_500_lines() -> None:
 def test_no_module_has_a_name_that_says_nothing() -> None:
     names = [name_of(path) for path in PYTHON]
     assert [name for name in names if EMPTY_NAMES & set(re.split(r"[/.]", name))] == []
+
+
+def test_no_definition_or_table_bears_an_old_name() -> None:
+    found = []
+    for path in ROOT.glob("triage/**/*.py"):
+        found += [(name_of(path), part) for part in path.relative_to(ROOT).with_suffix("").parts]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                found.append((where(path, node), node.name))
+    found += [("a table", table) for table in metadata.tables]
+    words = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+    old = [
+        f"{at}: {name}"
+        for at, name in found
+        if not OLD_NAMES.isdisjoint(word.lower() for word in words.findall(name))
+    ]
+    assert old == []
 
 
 def test_no_file_names_a_package_index() -> None:
