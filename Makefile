@@ -27,6 +27,10 @@ ON_POSTGRESQL = $$(grep -rlE '^from tests\.support(\.| import (.*, )?)(databases
 	--include='test_*.py' --exclude-dir=e2e tests | xargs grep -L doctor_world) --deselect \
 	tests/operations/test_report.py::test_the_command_writes_one_file_beside_the_config_or_where_it_is_told
 
+LONG := $(BIN)/python -m pytest --full
+# The tests of promises that several rooms keep together.
+across = $(patsubst %,tests/reliability/test_%.py,$(1))
+
 .PHONY: help demo test test-postgresql lint types imports migration-check e2e reliability reliability-data reliability-links reliability-mail reliability-sources bench format lock servers clean
 
 help: ## list the targets
@@ -57,31 +61,28 @@ migration-check: .venv/dev.stamp ## check that migrations make exactly the table
 	@$(BIN)/python -m pytest tests/store/test_migrations.py
 
 reliability-mail: .venv/dev.stamp ## run the long forms of the tests of mail, at most an hour
-	@$(BIN)/python -m pytest --full tests/digest/test_message.py tests/reliability/test_strangers_text.py tests/digest/test_render.py \
-		tests/delivery/bounces/test_intake.py tests/operations/doctor/test_dns_records.py tests/operations/doctor/test_before_sending.py tests/reliability/test_clock_changes.py \
-		tests/reliability/test_notes_first.py tests/delivery/test_dkim.py \
+	@$(LONG) tests/digest/test_message.py tests/digest/test_render.py tests/delivery/test_dkim.py \
+		tests/delivery/bounces/test_intake.py tests/operations/doctor/test_dns_records.py \
+		tests/operations/doctor/test_before_sending.py $(call across,strangers_text clock_changes notes_first) \
 		tests/reliability/test_safe_links.py::test_one_click_unsubscribes_and_nothing_less_does
-	@$(BIN)/python -m pytest --full tests/reliability/test_nothing_lost.py tests/reliability/test_one_digest.py tests/reliability/test_retries.py \
-		tests/reliability/test_smtp_answers.py tests/reliability/test_poison.py tests/delivery/test_rate_limits.py tests/reliability/test_last_look.py tests/reliability/test_many_senders.py
-	@$(BIN)/python -m pytest --full --database=postgresql tests/reliability/test_nothing_lost.py tests/reliability/test_one_digest.py
+	@$(LONG) tests/delivery/test_rate_limits.py \
+		$(call across,nothing_lost one_digest retries smtp_answers poison last_look many_senders)
+	@$(LONG) --database=postgresql $(call across,nothing_lost one_digest)
 
 reliability-links: .venv/dev.stamp ## run the long forms of the tests of links, accounts and pages, at most an hour
-	@$(BIN)/python -m pytest --full tests/reliability/test_safe_links.py tests/reliability/test_hardened_web.py tests/subscribers/test_signup.py \
-		tests/reliability/test_durable_votes.py tests/reliability/test_notes_first.py tests/reliability/test_trusted_votes.py \
-		tests/reliability/test_any_input.py tests/reliability/test_lives.py
+	@$(LONG) tests/subscribers/test_signup.py \
+		$(call across,safe_links hardened_web durable_votes notes_first trusted_votes any_input lives)
 
 reliability: reliability-sources reliability-mail reliability-links reliability-data .venv/dev.stamp ## run the long forms of the tests that have one
-	@$(BIN)/python -m pytest --full tests/operations/test_jobs.py tests/training/test_train.py tests/training/test_simulate.py
+	@$(LONG) tests/operations/test_jobs.py tests/training/test_train.py tests/training/test_simulate.py
 
 reliability-sources: .venv/dev.stamp ## run the long forms of those about sources and their days
-	@$(BIN)/python -m pytest --full tests/reliability/test_good_guest.py tests/reliability/test_proved_days.py tests/reliability/test_downtime.py \
-		tests/reliability/test_idempotent_ingest.py tests/reliability/test_drift.py tests/reliability/test_hostile_answers.py \
-		tests/reliability/test_private_addresses.py tests/reliability/test_honest_days.py
+	@$(LONG) $(call across,good_guest proved_days downtime idempotent_ingest drift hostile_answers private_addresses honest_days)
 
 reliability-data: .venv/dev.stamp ## run the long forms of the tests of books, back-ups, disks and upgrades
-	@$(BIN)/python -m pytest --full tests/delivery/test_audit.py tests/operations/test_backup.py tests/reliability/test_durable.py \
-		tests/reliability/test_full_disk.py tests/reliability/test_killed_migrations.py tests/delivery/test_retention.py tests/subscribers/test_data_export.py
-	@$(BIN)/python -m pytest --full --database=postgresql tests/delivery/test_audit.py tests/reliability/test_killed_migrations.py
+	@$(LONG) tests/delivery/test_audit.py tests/operations/test_backup.py tests/delivery/test_retention.py \
+		tests/subscribers/test_data_export.py $(call across,durable full_disk killed_migrations)
+	@$(LONG) --database=postgresql tests/delivery/test_audit.py $(call across,killed_migrations)
 
 e2e: servers .venv/dev.stamp var/axe/axe.min.js ## run the tests that need system packages, and fail without those
 	@CI=true $(BIN)/python -m pytest tests/e2e
