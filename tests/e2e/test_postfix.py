@@ -163,7 +163,7 @@ def test_everyone_gets_one_digest_to_the_byte_and_a_second_run_sends_nothing(
     [
         (
             {"TRIAGE_MAIL_PASSWORD": "incorrect horse"},
-            "refuses user name and password: 535 5.7.8 Error: authentication failed",
+            "refuses the user name or password: 535 5.7.8 Error: authentication failed",
         ),
         ({"SSL_CERT_FILE": ""}, "has no valid certificate: self-signed certificate"),
     ],
