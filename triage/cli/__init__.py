@@ -1,4 +1,11 @@
-"""The command line: `triage NOUN VERB`. A command's module is imported when it is called."""
+"""The command line: `triage NOUN VERB`, one module for each noun.
+
+In: arguments, options, and the path of the config file. Out: calls to `app`, printed rows, an exit
+status. A command's module is imported when the command is called, so `--help` answers at once.
+
+Begin with the table `COMMANDS` below. `app_context` has what the commands share, `demo/` is
+`triage demo`.
+"""
 
 from __future__ import annotations
 
