@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from triage.cli.app_context import json_option, opened, options, parse_date, show
+from triage.cli.app_context import json_option, load_app, options, parse_date, show
 
 if TYPE_CHECKING:
     from triage.papers.search import Hit
@@ -17,24 +17,28 @@ if TYPE_CHECKING:
 
 MOST_HITS = 1000
 
-
 _options = options(
     click.option("--since", callback=parse_date, help="Listed on this day or later."),
     click.option("--until", callback=parse_date, help="Listed on this day or before."),
-    click.option("--category", "categories", multiple=True, help="As cs.CL, or cs for all of cs."),
-    click.option("--source", "sources", multiple=True, help="As arxiv; several: any of them."),
-    click.option("--author", default="", help="A name, or the last part of one."),
+    click.option(
+        "--category",
+        "categories",
+        multiple=True,
+        help="Such as cs.CL, or cs for all of cs; may be repeated.",
+    ),
+    click.option("--source", "sources", multiple=True, help="Such as arxiv; may be repeated."),
+    click.option("--author", default="", help="A full name or a family name."),
     click.option("--limit", type=click.IntRange(1, MOST_HITS), default=20, show_default=True),
     json_option,
 )
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what narrows a search down, which the command gets as one `filters`."""
+    """Add the filter options to a command, which gets them as one argument `filters`."""
 
     @wraps(command)
     def filtered(
-        *args: Any,
+        *,
         since: date | None,
         until: date | None,
         categories: tuple[str, ...],
@@ -44,7 +48,7 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> None:
         from triage.store.search import Filters
 
-        command(*args, filters=Filters(since, until, categories, sources, author), **others)
+        command(filters=Filters(since, until, categories, sources, author), **others)
 
     return _options(filtered)
 
@@ -52,22 +56,15 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command("search")
 @click.argument("query", nargs=-1, required=True)
 @filter_options
-@click.pass_context
-def command(
-    ctx: click.Context,
-    query: tuple[str, ...],
-    filters: Filters,
-    limit: int,
-    as_json: bool,
-) -> None:
-    """Find papers that say QUERY or mean it, best first.
+def command(query: tuple[str, ...], filters: Filters, limit: int, as_json: bool) -> None:
+    """Find papers by the words and the meaning of QUERY, best first.
 
-    "Words in quotes" must stand so in a paper, -word must not; an arXiv id or a DOI gives that
-    paper. Options stand before QUERY where it holds a minus: triage search --limit 5 -- cats -dogs
+    A paper must have "words in quotes" as they are, and must not have a -word. An arXiv id or a DOI
+    finds that paper. Write -- before a QUERY with a -word: triage search --limit 5 -- cats -dogs
     """
     from triage.papers.search import Search
 
-    app = opened(ctx)
+    app = load_app()
     hits = Search(app.database, app.workshop).find(" ".join(query), filters, limit)
     show_hits(hits, as_json=as_json)
 
