@@ -6,22 +6,19 @@ import gc
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import structlog
 
 from triage.app.application import App, open_app
-from triage.domain.protocols import silent
-from triage.errors import ConfigError
-
-if TYPE_CHECKING:
-    from triage.domain.protocols import Progress
-    from triage.domain.records import Subscriber
+from triage.domain.protocols import Progress, silent
+from triage.domain.records import Subscriber
+from triage.errors import ConfigError, NotFound
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -60,6 +57,26 @@ def load_app_and_subscriber(email: str) -> tuple[App, Subscriber]:
 
     app = load_app()
     return app, find(app.database, email)
+
+
+def find_papers(app: App, ids: Iterable[str]) -> list[int]:
+    """Return the database ids of papers, which `ids` name by arXiv ids, DOIs or links.
+
+    Raises:
+        NotFound: a paper is not stored.
+    """
+    from triage import store
+
+    papers = []
+    with app.database.read() as conn:
+        for id in ids:
+            paper_id = store.papers.resolve(conn, id)
+            if paper_id is None:
+                raise NotFound(
+                    f"there is no paper {id[:80]!r}: import it with `triage papers import`"
+                )
+            papers.append(paper_id)
+    return papers
 
 
 def freeze_garbage_collector() -> None:
@@ -145,12 +162,12 @@ def progress_bar() -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield silent
         return
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+    columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn())
+    time = rich.TimeElapsedColumn()
+    with rich.Progress(*columns, time, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, Any] = {}
 
         def draw(stage: str, done: int, total: int) -> None:

@@ -6,15 +6,12 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from triage.app.application import App
 from triage.cli.app_context import PARTLY_DONE, json_option, load_app, show, warn
 from triage.errors import ConfigError, TriageError
-
-if TYPE_CHECKING:
-    from triage.app.application import App
 
 # The kinds of `delivery/bounces/classify.py`, which takes too long to import for `--help`.
 KINDS = "hard soft policy notice complaint auto_reply unsubscribe unknown forged".split()

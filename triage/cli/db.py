@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from triage.app.application import App
 from triage.cli.app_context import FILE, PARTLY_DONE, load_app, warn
 from triage.errors import DatabaseError, SchemaError
-
-if TYPE_CHECKING:
-    from triage.app.application import App
 
 
 @click.group("db")

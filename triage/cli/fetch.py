@@ -6,10 +6,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from triage.app.application import App
 from triage.cli.app_context import (
     PARTLY_DONE,
     json_option,
@@ -19,12 +20,9 @@ from triage.cli.app_context import (
     show,
     warn,
 )
+from triage.domain.protocols import Source
+from triage.domain.source_records import SourceDay
 from triage.errors import ConfigError
-
-if TYPE_CHECKING:
-    from triage.domain.protocols import Source
-    from triage.domain.source_records import SourceDay
-    from triage.store import Database
 
 # A fetch may repair days as long ago as the calendar of the report begins.
 _REPAIRABLE = timedelta(days=90)
@@ -46,12 +44,12 @@ def command(name: str | None, since: date | None, on: date | None, as_json: bool
         raise click.BadParameter(f"{since} is after {last}", param_hint="--since")
     sources = _select(name, app.upstreams.sources(on, since=since))
     first = min(today, since or today)
-    before = set(_load_days(app.database, sources, first, last))
+    before = set(_load_days(app, sources, first, last))
     with progress_bar() as progress:
         problems = fetch(app.database, sources, app.clock, progress)
         if name is None:
             problems += app.enrich(progress).problems
-    after = _load_days(app.database, sources, first, last)
+    after = _load_days(app, sources, first, last)
     newest = {day.source: day.on for day in after}
     # The days from `first` on, the newest of each source, and those that changed.
     wanted = {
@@ -92,13 +90,11 @@ def _select(name: str | None, sources: Sequence[Source]) -> Sequence[Source]:
     return selected
 
 
-def _load_days(
-    database: Database, sources: Sequence[Source], first: date, last: date
-) -> list[SourceDay]:
+def _load_days(app: App, sources: Sequence[Source], first: date, last: date) -> list[SourceDay]:
     from triage import store
 
     names = {source.name for source in sources}
-    with database.read() as conn:
+    with app.database.read() as conn:
         days = store.sources.days(conn, first - _REPAIRABLE, last, by_category=True)
     return [day for day in days if day.source in names]
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import click
 
+from triage.app.application import App
 from triage.cli.app_context import PARTLY_DONE, load_app_and_subscriber, warn
 from triage.errors import ConfigError
-
-if TYPE_CHECKING:
-    from triage.app.application import App
 
 SHOWN = 20
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from triage.app.application import App
 from triage.cli.app_context import (
     PARTLY_DONE,
+    find_papers,
     json_option,
     load_app,
     parse_date,
@@ -18,10 +19,7 @@ from triage.cli.app_context import (
     show_fields,
     warn,
 )
-from triage.errors import NotFound, SourceError
-
-if TYPE_CHECKING:
-    from triage.app.application import App
+from triage.errors import SourceError
 
 REASONS_SHOWN = 5
 
@@ -85,10 +83,9 @@ def show_(id: str, as_json: bool) -> None:
     from triage import store
     from triage.papers.deduplicate import provenance
 
-    with load_app().database.read() as conn:
-        paper_id = store.papers.resolve(conn, id)
-        if paper_id is None:
-            raise NotFound(f"there is no paper {id[:80]!r}: import it with `triage papers import`")
+    app = load_app()
+    [paper_id] = find_papers(app, [id])
+    with app.database.read() as conn:
         paper = store.papers.load(conn, [paper_id])[paper_id]
         state = store.works.columns(conn, [paper_id])[paper_id]
         records = provenance(conn, paper_id)

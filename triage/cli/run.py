@@ -5,16 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 from datetime import date
-from typing import TYPE_CHECKING
 
 import click
 
-from triage.app.application import LONGEST_FETCH
+from triage.app.application import LONGEST_FETCH, App
 from triage.cli.app_context import PARTLY_DONE, load_app, parse_date, progress_bar, warn
-
-if TYPE_CHECKING:
-    from triage.app.application import App
-    from triage.domain.records import Subscriber
+from triage.domain.records import Subscriber, SubscriberState
 
 
 @click.command("run")
@@ -75,7 +71,6 @@ def command(on: date | None, email: str | None, dry_run: bool, force: bool) -> N
 
 def _preview(app: App, on: date, only: Subscriber | None) -> None:
     from triage import store
-    from triage.domain.records import SubscriberState
 
     with app.database.read() as conn:
         active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import date
-from functools import wraps
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,11 +11,10 @@ from triage.cli.app_context import json_option, load_app, options, parse_date, s
 
 if TYPE_CHECKING:
     from triage.papers.search import Hit
-    from triage.store.search import Filters
 
 MOST_HITS = 1000
 
-_options = options(
+filter_options = options(
     click.option("--since", callback=parse_date, help="Listed on this day or later."),
     click.option("--until", callback=parse_date, help="Listed on this day or before."),
     click.option(
@@ -31,42 +28,24 @@ _options = options(
     click.option("--limit", type=click.IntRange(1, MOST_HITS), default=20, show_default=True),
     json_option,
 )
-
-
-def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the filter options to a command, which gets them as one argument `filters`."""
-
-    @wraps(command)
-    def filtered(
-        *,
-        since: date | None,
-        until: date | None,
-        categories: tuple[str, ...],
-        sources: tuple[str, ...],
-        author: str,
-        **others: Any,
-    ) -> None:
-        from triage.store.search import Filters
-
-        command(filters=Filters(since, until, categories, sources, author), **others)
-
-    return _options(filtered)
+"""Adds options for the fields of `Filters`, and --limit and --json."""
 
 
 @click.command("search")
 @click.argument("query", nargs=-1, required=True)
 @filter_options
-def command(query: tuple[str, ...], filters: Filters, limit: int, as_json: bool) -> None:
+def command(query: tuple[str, ...], limit: int, as_json: bool, **filters: Any) -> None:
     """Find papers by the words and the meaning of QUERY, best first.
 
     A paper must have "words in quotes" as they are, and must not have a -word. An arXiv id or a DOI
     finds that paper. Write -- before a QUERY with a -word: triage search --limit 5 -- cats -dogs
     """
     from triage.papers.search import Search
+    from triage.store.search import Filters
 
     app = load_app()
-    hits = Search(app.database, app.workshop).find(" ".join(query), filters, limit)
-    show_hits(hits, as_json=as_json)
+    search = Search(app.database, app.workshop)
+    show_hits(search.find(" ".join(query), Filters(**filters), limit), as_json=as_json)
 
 
 def show_hits(hits: Sequence[Hit], *, as_json: bool) -> None:
