@@ -64,9 +64,7 @@ _SLUG = "is not a short name of small letters, digits, - and _"
 Slug = Annotated[str, _pattern(r"[a-z0-9][a-z0-9_-]{0,39}", _SLUG)]
 # The token in a bounce address has 44 characters with its plus; a local part may have 64.
 _BOUNCES = "is not a plain mail address with at most 20 characters before the @"
-BounceAddress = Annotated[
-    str, _pattern(r"([A-Za-z0-9._-]{1,20}@[A-Za-z0-9.-]{1,185})?", _BOUNCES)
-]
+BounceAddress = Annotated[str, _pattern(r"([A-Za-z0-9._-]{1,20}@[A-Za-z0-9.-]{1,185})?", _BOUNCES)]
 ClockTime = Annotated[str, _pattern(r"([01]\d|2[0-3]):[0-5]\d", "is not a time such as 03:30")]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Seconds = Annotated[float, Field(ge=0)]

@@ -29,13 +29,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DAYS = 30
-
 _replay_options = options(
     click.option(
         "--days",
         type=click.IntRange(min=1),
-        default=DAYS,
+        default=30,
         show_default=True,
         help="The number of days to replay.",
     ),

@@ -21,6 +21,7 @@ from triage.cli.app_context import (
     warn,
 )
 from triage.domain.protocols import Source
+from triage.domain.records import Verdict
 from triage.domain.source_records import SourceDay
 from triage.errors import ConfigError
 
@@ -49,24 +50,11 @@ def command(name: str | None, since: date | None, on: date | None, as_json: bool
         problems = fetch(app.database, sources, app.clock, progress)
         if name is None:
             problems += app.enrich(progress).problems
-    after = _load_days(app, sources, first, last)
-    newest = {day.source: day.on for day in after}
-    # The days from `first` on, the newest of each source, and those that changed.
-    wanted = {
-        (day.source, day.on)
-        for day in after
-        if day.on >= first or day.on == newest[day.source] or day not in before
-    }
-    days = [day for day in after if (day.source, day.on) in wanted]
+    days = _select_days(before, _load_days(app, sources, first, last), first)
     rows = list(_nested_rows(days) if as_json else _flat_rows(days))
     show(rows, as_json=as_json, empty=f"nothing is known of {today}")
     if days and not as_json:
-        counts = Counter(day.verdict for day in days if not day.category)
-        n = counts.total()
-        verdicts = ", ".join(
-            f"{k} {verdict.replace('_', ' ')}" for verdict, k in sorted(counts.items())
-        )
-        click.echo(f"{n} {'day' if n == 1 else 'days'} of sources: {verdicts}")
+        click.echo(_closing_line(Counter(day.verdict for day in days if not day.category)))
     for problem in problems:
         warn(problem)
     if problems:
@@ -99,6 +87,19 @@ def _load_days(app: App, sources: Sequence[Source], first: date, last: date) -> 
     return [day for day in days if day.source in names]
 
 
+def _select_days(
+    before: set[SourceDay], after: Sequence[SourceDay], first: date
+) -> list[SourceDay]:
+    """Return the days from `first` on, the newest of each source, and those that changed."""
+    newest = {day.source: day.on for day in after}
+    wanted = {
+        (day.source, day.on)
+        for day in after
+        if day.on >= first or day.on == newest[day.source] or day not in before
+    }
+    return [day for day in after if (day.source, day.on) in wanted]
+
+
 def _short(name: str) -> str:
     return name.removeprefix("feed:")
 
@@ -125,3 +126,11 @@ def _flat_rows(days: Sequence[SourceDay]) -> Iterator[dict[str, Any]]:
 
 def _state(day: SourceDay) -> dict[str, Any]:
     return {name: getattr(day, name) for name in ("verdict", "expected", "got", "note")}
+
+
+def _closing_line(counts: Counter[Verdict]) -> str:
+    n = counts.total()
+    verdicts = ", ".join(
+        f"{k} {verdict.replace('_', ' ')}" for verdict, k in sorted(counts.items())
+    )
+    return f"{n} {'day' if n == 1 else 'days'} of sources: {verdicts}"
