@@ -154,17 +154,17 @@ def feed(name: str = "a", url: str = "https://example.org/feed", more: str = "")
     [
         (feed(name="My feed"), "is not a short name of small letters"),
         (feed(name=""), "is not a short name of small letters"),
-        (feed(name="arxiv"), "two sources are named 'arxiv'"),
-        (feed(name="medrxiv"), "two sources are named 'medrxiv'"),
-        (feed() + feed(), "two sources are named 'a'"),
+        (feed(name="arxiv"), "two sources have the name 'arxiv'"),
+        (feed(name="medrxiv"), "two sources have the name 'medrxiv'"),
+        (feed() + feed(), "two sources have the name 'a'"),
         (feed(url="http://example.org/feed"), "must begin with https://"),
         (feed(url="file:///etc/passwd"), "`sources.feed.url` (number 1)"),
-        (feed(url="https://127.0.0.1/feed"), "leads into a private network"),
-        (feed(url="https://169.254.169.254/latest"), "leads into a private network"),
-        (feed(url="https://[::1]/feed"), "leads into a private network"),
-        (feed(url="https://example.org:8443/feed"), "names a port of its own"),
-        (feed(url="https://localhost/feed"), "leads into a private network"),
-        (feed(url="https://me:hunter2@example.org/feed"), "without logging in"),
+        (feed(url="https://127.0.0.1/feed"), "is in a private network"),
+        (feed(url="https://169.254.169.254/latest"), "is in a private network"),
+        (feed(url="https://[::1]/feed"), "is in a private network"),
+        (feed(url="https://example.org:8443/feed"), "has its own port"),
+        (feed(url="https://localhost/feed"), "is in a private network"),
+        (feed(url="https://me:hunter2@example.org/feed"), "without login"),
         (feed() + feed("b", more="alow_private = true"), "did you mean `allow_private`?"),
         (feed() + feed("b", more='allow_private = "yes"'), "`sources.feed.allow_private` (number"),
         ("[sources.feed]\nname = 'a'", "write it as [[sources.feed]]"),
@@ -207,7 +207,7 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
 )
 def test_a_mailbox_for_bounces_has_room_for_a_token(tmp_path: Path, address: str) -> None:
     message = refusal(tmp_path, f'[mail]\nbounces = "{address}"')
-    assert "`mail.bounces`: is not a bare mail address with at most 20 characters" in message
+    assert "`mail.bounces`: is not a plain mail address with at most 20 characters" in message
     longest = f"{'b' * 20}@example.org"
     settings = load_settings(written(tmp_path, f'[mail]\nbounces = "{longest}"'))
     assert settings.mail.bounces == longest

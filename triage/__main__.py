@@ -1,9 +1,9 @@
-"""`python -m triage` is `triage`."""
+"""`python -m triage` does the same as `triage`."""
 
 from __future__ import annotations
 
 from triage.cli import main
 
-# A process made for heavy work imports this, too.
+# A worker process imports this module, too, and must not start the command line.
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""The one place that asks what time it is."""
+"""Reads the system time; no other module does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 
 class SystemClock:
-    """The machine's clock, in UTC."""
+    """The clock of this machine, in UTC."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -18,5 +18,5 @@ class SystemClock:
 
 
 def seconds_up() -> float:
-    """Return the seconds since this machine started, its sleep included; nobody sets this clock."""
+    """Return the seconds since the machine started, suspend included. Nobody can set this clock."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

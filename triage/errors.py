@@ -1,104 +1,89 @@
-"""Every error that triage raises on purpose.
+"""All errors that triage raises on purpose.
 
-    TriageError
-    ├── ConfigError              the config file, a secret or an option is wrong        exit 2
-    ├── DatabaseError            missing, not migrated, locked, full or damaged         exit 1
-    │   └── SchemaError          the schema is older or newer than this program         exit 1
-    ├── SourceError              a source could not be read at all                      exit 3
-    │   └── RejectedRecord       one record of a source could not be used
-    ├── NotFound                 a paper, subscriber, digest or model does not exist    exit 1
-    ├── ModelError               an encoder or scorer file is missing, damaged, foreign exit 1
-    ├── NotEnoughFeedback        there is too little to train on                        exit 1
-    ├── MessageError             a message would not be lawful or safe to send        exit 1
-    ├── InboxError               a mailbox that should be read cannot be                exit 1
-    ├── TokenError               a link's token is malformed, forged or for something else
-    │   └── TokenExpired         it was good once; its time is over
-    └── MailError                a message could not be handed over
-        ├── MailDeferred         not now: try the same bytes again later
-        ├── MailRefused          never: the receiver refused for good
-        ├── MailUncertain        only the receiver knows: it had all of it and gave no answer
-        └── MailerBroken         no message would go: a person must mend something first
-
-`str(error)` says what is wrong and what to do about it; it never holds a secret or an address.
+`str(error)` says what is wrong and what to do. It never contains a secret or an address.
 """
 
 from __future__ import annotations
 
 
 class TriageError(Exception):
-    """Base of the tree. `exit_code` is what the command line ends with."""
+    """Base class of all errors. The command line exits with `exit_code`."""
 
     exit_code = 1
 
 
 class ConfigError(TriageError):
+    """The config file, a secret or an option is wrong."""
+
     exit_code = 2
 
 
 class DatabaseError(TriageError):
-    pass
+    """The database is missing, not migrated, locked, full or damaged."""
 
 
 class SchemaError(DatabaseError):
-    pass
+    """The schema is older or newer than this program."""
 
 
 class SourceError(TriageError):
+    """A source cannot be read at all."""
+
     exit_code = 3
 
 
 class RejectedRecord(SourceError):
-    """One record that cannot be used; the ones around it can."""
+    """One record of a source cannot be used; the others can."""
 
 
 class NotFound(TriageError):
-    pass
+    """A paper, subscriber, digest or model does not exist."""
 
 
 class ModelError(TriageError):
-    pass
+    """An encoder or scorer file is missing, damaged or not from this installation."""
 
 
 class NotEnoughFeedback(TriageError):
-    pass
+    """There are too few votes to train."""
 
 
 class BadBenchmark(TriageError):
-    """A benchmark's files are not what they should be."""
+    """A file of a benchmark has wrong content."""
 
     exit_code = 2
 
 
 class MessageError(TriageError):
-    pass
+    """A message would not be lawful or safe to send."""
 
 
 class InboxError(TriageError):
-    pass
+    """A mailbox cannot be read."""
 
 
 class TokenError(TriageError):
-    pass
+    """The token of a link is malformed, forged or for another purpose."""
 
 
 class TokenExpired(TokenError):
-    pass
+    """The token was valid, but is too old now."""
 
 
 class MailError(TriageError):
-    pass
+    """A message could not be handed over."""
 
 
 class MailDeferred(MailError):
-    pass
+    """The server does not accept the message now: send the same bytes again later."""
 
 
 class MailRefused(MailError):
-    """The receiver refused for good.
+    """The server refuses the message permanently.
 
     Attributes:
         reason: one word for the outbox.
-        no_such_mailbox: nothing sent to this address will ever arrive.
+        no_such_mailbox: no message to this address will ever arrive.
     """
 
     def __init__(
@@ -110,8 +95,8 @@ class MailRefused(MailError):
 
 
 class MailUncertain(MailError):
-    pass
+    """The server got the whole message but gave no answer, so it may have accepted it."""
 
 
 class MailerBroken(MailError):
-    pass
+    """No message can be sent until a person repairs something."""

@@ -1,6 +1,6 @@
-"""Find the files that are not Python, and write files that survive a power cut.
+"""Finds the data files of the package, and writes files that survive a power failure.
 
-The package's own files lie beside it in a checkout and inside it in a wheel.
+The data files are next to the package in a checkout, and inside it in a wheel.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from pathlib import Path
 from triage.errors import TriageError
 
 _PACKAGE = Path(__file__).resolve().parent
-_INCOMPLETE = "{} is missing from this installation. Install triage again."
 
 
 def templates_dir() -> Path:
-    """Return the folder that holds `email/` and `web/`.
+    """Return the folder that has `email/` and `web/`.
 
     Raises:
         TriageError: the installation is incomplete.
@@ -24,32 +23,8 @@ def templates_dir() -> Path:
     return _find("templates")
 
 
-def write_synced(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write a file and wait until the disk has it."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def rename_synced(old: Path, new: Path) -> None:
-    """Give a file another name, at which one that is there goes, and wait for the disk."""
-    old.replace(new)
-    sync(new.parent)
-
-
-def sync(path: Path) -> None:
-    """Wait until the disk has a file, or the names in a folder."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def migrations_dir() -> Path:
-    """Return the folder that holds the migration environment and `versions/`.
+    """Return the folder that has the migration environment and `versions/`.
 
     Raises:
         TriageError: the installation is incomplete.
@@ -58,18 +33,42 @@ def migrations_dir() -> Path:
 
 
 def example_config() -> str:
-    """Return the text of the config file in which every key stands at its default."""
-    for folder in (_PACKAGE / "_data", _PACKAGE.parent):
-        path = folder / "config.example.toml"
-        if path.is_file():
-            return path.read_text("utf-8")
-    raise TriageError(_INCOMPLETE.format("config.example.toml"))
+    """Return the text of the config file in which every key has its default value.
+
+    Raises:
+        TriageError: the installation is incomplete.
+    """
+    return _find("config.example.toml").read_text("utf-8")
 
 
 @cache
 def _find(name: str) -> Path:
-    # The packaged copy comes first: beside an installed package lie other packages' folders.
-    for folder in (_PACKAGE / "_data" / name, _PACKAGE.parent / name):
-        if folder.is_dir():
-            return folder
-    raise TriageError(_INCOMPLETE.format(name))
+    # Inside first: next to an installed package are the folders of other packages.
+    for path in (_PACKAGE / "_data" / name, _PACKAGE.parent / name):
+        if path.exists():
+            return path
+    raise TriageError(f"{name} is missing from this installation. Install triage again.")
+
+
+def write_synced(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file, and wait until it is on the disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def rename_synced(old: Path, new: Path) -> None:
+    """Rename a file, replacing `new` if it exists, and wait until this is on the disk."""
+    old.replace(new)
+    sync(new.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The configuration: one TOML file and a few secrets, checked and frozen."""
+"""Reads and checks the configuration: one TOML file and a few secrets."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from pydantic import (
 
 from triage.errors import ConfigError
 
-SECRET_FILE = "secret_key"  # noqa: S105 - a file's name
+SECRET_FILE = "secret_key"  # noqa: S105 - a file name
 SHORTEST_SECRET = 32
-# Long enough that a random secret holds none of them.
+# So long that a random secret contains none of them.
 _PLACEHOLDERS = ("changeme", "change-me", "replace", "secret", "example", "xxxxxxxx")
 
 
@@ -48,33 +48,24 @@ def _optional_address(value: str) -> str:
     return _mail_address(value) if value else value
 
 
-def _bounce_address(value: str) -> str:
-    # A token of 44 characters with its plus joins the 64 that a local part may have.
-    if value and not re.fullmatch(r"[A-Za-z0-9._-]{1,20}@[A-Za-z0-9.-]{1,185}", value):
-        raise ValueError("is not a bare mail address with at most 20 characters before the @")
-    return value
+def _pattern(pattern: str, message: str) -> AfterValidator:
+    """Return a validator: the whole value must match, or the error is `message`."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(message)
+        return value
+
+    return AfterValidator(check)
 
 
-def _category(value: str) -> str:
-    if not re.fullmatch(r"[a-z-]+(\.[A-Za-z-]+)?", value):
-        raise ValueError("is not an arXiv category as in cs.LG or hep-th")
-    return value
-
-
-def _slug(value: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", value):
-        raise ValueError("is not a short name of small letters, digits, - and _")
-    return value
-
-
-def _clock_time(value: str) -> str:
-    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
-        raise ValueError("is not a time of day as in 03:30")
-    return value
-
-
-Category = Annotated[str, AfterValidator(_category)]
-ClockTime = Annotated[str, AfterValidator(_clock_time)]
+Category = Annotated[str, _pattern(r"[a-z-]+(\.[A-Za-z-]+)?", "is not a category such as cs.LG")]
+_SLUG = "is not a short name of small letters, digits, - and _"
+Slug = Annotated[str, _pattern(r"[a-z0-9][a-z0-9_-]{0,39}", _SLUG)]
+# The token in a bounce address has 44 characters with its plus; a local part may have 64.
+_BOUNCES = "is not a plain mail address with at most 20 characters before the @"
+BounceAddress = Annotated[str, _pattern(r"([A-Za-z0-9._-]{1,20}@[A-Za-z0-9.-]{1,185})?", _BOUNCES)]
+ClockTime = Annotated[str, _pattern(r"([01]\d|2[0-3]):[0-5]\d", "is not a time such as 03:30")]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Seconds = Annotated[float, Field(ge=0)]
 DailyRequests = Annotated[int, Field(ge=1)]
@@ -105,42 +96,37 @@ class ArxivSettings(_Section):
     daily_requests: DailyRequests = 500
 
 
-class HuggingFaceDailySettings(_Section):
+class _ServiceSettings(_Section):
     enabled: bool = False
-    url: WebAddress = "https://huggingface.co/api/daily_papers"
-    trending: bool = True
+    url: WebAddress
     min_interval_s: Seconds = 1.0
     daily_requests: DailyRequests = 500
 
 
-class BiorxivSettings(_Section):
-    enabled: bool = False
+class HuggingFaceDailySettings(_ServiceSettings):
+    url: WebAddress = "https://huggingface.co/api/daily_papers"
+    trending: bool = True
+
+
+class BiorxivSettings(_ServiceSettings):
     url: WebAddress = "https://api.biorxiv.org"
     servers: Annotated[
         tuple[Literal["biorxiv", "medrxiv"], ...], Field(strict=False, min_length=1)
     ] = ("biorxiv", "medrxiv")
-    min_interval_s: Seconds = 1.0
-    daily_requests: DailyRequests = 500
 
 
-class SemanticScholarSettings(_Section):
-    enabled: bool = False
+class SemanticScholarSettings(_ServiceSettings):
     url: WebAddress = "https://api.semanticscholar.org/graph/v1"
-    min_interval_s: Seconds = 1.0
-    daily_requests: DailyRequests = 500
 
 
-class CrossrefSettings(_Section):
-    enabled: bool = False
+class CrossrefSettings(_ServiceSettings):
     url: WebAddress = "https://api.crossref.org"
-    min_interval_s: Seconds = 1.0
-    daily_requests: DailyRequests = 500
 
 
 class FeedSettings(_Section):
-    """One feed of any kind; its address may come from anywhere, so it must be a public one."""
+    """One RSS, Atom or JSON feed. Its address must be public, as it may come from anywhere."""
 
-    name: Annotated[str, AfterValidator(_slug)]
+    name: Slug
     url: WebAddress
     allow_private: bool = False
 
@@ -148,20 +134,22 @@ class FeedSettings(_Section):
     def _is_public(self) -> Self:
         parts = urlsplit(self.url)
         if parts.username is not None:
-            raise ValueError("the url holds an account: a feed is read without logging in")
+            raise ValueError("the url has a user name: feeds are read without login")
         if self.allow_private:
             return self
         if parts.scheme != "https":
-            raise ValueError("the url must begin with https://, unless allow_private = true")
+            raise ValueError("the url must begin with https://, or set allow_private = true")
         if parts.port not in {None, 443}:
-            raise ValueError("the url names a port of its own, which needs allow_private = true")
+            raise ValueError("the url has its own port: remove it, or set allow_private = true")
         if _is_private(parts.hostname or ""):
-            raise ValueError("the url leads into a private network: allow_private = true lets it")
+            raise ValueError(
+                "the url is in a private network: set allow_private = true to allow it"
+            )
         return self
 
 
 def _is_private(host: str) -> bool:
-    """Tell whether a host says so itself; what a name leads to is looked at before each request."""
+    """Return whether the host itself shows this; names are resolved before each request."""
     try:
         return not ip_address(host).is_global
     except ValueError:
@@ -181,7 +169,9 @@ class SourcesSettings(_Section):
         taken = {*type(self).model_fields, "medrxiv"}
         for feed in self.feed:
             if feed.name in taken:
-                raise ValueError(f"two sources are named {feed.name!r}: give the feed another name")
+                raise ValueError(
+                    f"two sources have the name {feed.name!r}: change the name of the feed"
+                )
             taken.add(feed.name)
         return self
 
@@ -198,7 +188,7 @@ class MailSettings(_Section):
     path: Annotated[str, Field(min_length=1)] = "mail"
     sender: Annotated[MailAddress, Field(alias="from")] = "triage <triage@localhost>"
     notes_from: Annotated[str, AfterValidator(_optional_address)] = ""
-    bounces: Annotated[str, AfterValidator(_bounce_address)] = ""
+    bounces: BounceAddress = ""
     dkim_selector: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,63}$")] = ""
     host: Annotated[str, Field(min_length=1)] = "localhost"
     port: Annotated[int, Field(ge=1, le=65535)] = 587
@@ -232,7 +222,7 @@ class WebSettings(_Section):
 
 
 class Settings(_Section):
-    """All settings, with the folder that relative paths count from."""
+    """All settings. Relative paths are relative to `folder`."""
 
     site: Site = Site()
     database: DatabaseSettings = DatabaseSettings()
@@ -245,13 +235,17 @@ class Settings(_Section):
     folder: Annotated[Path, Field(exclude=True)] = Path()
 
     @property
+    def database_file(self) -> Path | None:
+        """The file of a SQLite database; None for a server or a database in memory."""
+        path = self.database.url.removeprefix("sqlite:///")
+        if path == self.database.url or path.startswith(":memory:"):
+            return None
+        return Path(path) if path.startswith("/") else (self.folder / path).resolve()
+
+    @property
     def database_url(self) -> str:
-        """The database's address with a relative SQLite path made absolute."""
-        prefix = "sqlite:///"
-        path = self.database.url.removeprefix(prefix)
-        if path == self.database.url or path.startswith(("/", ":memory:")):
-            return self.database.url
-        return f"{prefix}{(self.folder / path).resolve()}"
+        """The URL of the database; a relative SQLite path is made absolute."""
+        return f"sqlite:///{self.database_file}" if self.database_file else self.database.url
 
     @property
     def mail_path(self) -> Path:
@@ -259,7 +253,7 @@ class Settings(_Section):
 
     @property
     def notes_sender(self) -> str:
-        """The sender of what is no digest: of another address, so that neither harms the other."""
+        """The sender of account mail: another address, so that it has a reputation of its own."""
         if self.mail.notes_from:
             return self.mail.notes_from
         name, address = parseaddr(self.mail.sender)
@@ -269,33 +263,27 @@ class Settings(_Section):
 
     @property
     def bounces_maildir(self) -> Path | None:
-        """The Maildir that bounces come to, if one is named."""
+        """The Maildir with returned mail, or None."""
         return self.folder / self.bounces.maildir if self.bounces.maildir else None
 
     @property
     def mail_log(self) -> Path | None:
-        """The log of the local Postfix, if one is named."""
+        """The log of the local Postfix, or None."""
         return self.folder / self.mail.log if self.mail.log else None
 
     @property
-    def database_file(self) -> Path | None:
-        """The file of a SQLite database; None for a server or one in memory."""
-        path = self.database_url.removeprefix("sqlite:///")
-        return None if path == self.database_url or path.startswith(":memory:") else Path(path)
-
-    @property
     def journal_path(self) -> Path:
-        """Where it is written down what was sent: beside the database or, of a server, here."""
+        """The sent log: next to the database file or, with a server, in `folder`."""
         return (self.database_file or self.folder / "-").with_name("sent.journal")
 
     @property
     def backup_path(self) -> Path:
-        """Where nightly copies of the database lie."""
+        """The folder of the nightly copies of the database."""
         return self.folder / "backups"
 
     @property
     def models_path(self) -> Path:
-        """Where fitted encoders and scorers lie."""
+        """The folder of encoders and scorers."""
         return self.folder / "models"
 
 
@@ -303,8 +291,8 @@ def load_settings(path: Path) -> Settings:
     """Read the config file.
 
     Raises:
-        ConfigError: the file is missing, is not TOML, or has a key or value that is not right; the
-            message names the key, the file and, for an unknown key, the nearest valid one.
+        ConfigError: the file is missing, is not TOML, or has a wrong key or value; the message has
+            the file, the key and, for an unknown key, the most similar valid one.
     """
     try:
         content = tomllib.loads(path.read_text("utf-8"))
@@ -324,28 +312,28 @@ def load_settings(path: Path) -> Settings:
 
 
 def _problem(details: Any) -> str:
-    # A number is the place in a list, as in the second of the feeds.
+    # A number is a position in a list, such as the second feed.
     place = [part for part in details["loc"] if isinstance(part, str)]
     numbers = [part + 1 for part in details["loc"] if isinstance(part, int)]
     key = f"`{'.'.join(place)}`" + "".join(f" (number {n})" for n in numbers)
     if details["type"] == "extra_forbidden":
-        valid = _keys_beside(place)
+        valid = _valid_keys(place)
         nearest = difflib.get_close_matches(place[-1], valid, n=1, cutoff=0.5)
         hint = f"did you mean `{nearest[0]}`?" if nearest else f"valid here: {', '.join(valid)}"
         return f"unknown key {key}: {hint}"
     message = details["msg"].removeprefix("Value error, ")
     if details["type"] == "tuple_type":
-        several = isinstance(details["input"], dict)
-        message = f"write it as [[{'.'.join(place)}]]" if several else "Input should be a list"
+        is_table = isinstance(details["input"], dict)
+        message = f"write it as [[{'.'.join(place)}]]" if is_table else "Input should be a list"
     got = "" if isinstance(details["input"], dict) else f" (got {details['input']!r})"
     return f"{key}: {message}{got}"
 
 
-def _keys_beside(place: list[str]) -> list[str]:
+def _valid_keys(place: list[str]) -> list[str]:
     section: type[BaseModel] = Settings
     for name in place[:-1]:
         annotation = section.model_fields[name].annotation if name in section.model_fields else None
-        # A list of sections says what each of them is.
+        # For a list of sections, take the type of its items.
         annotation = next(iter(get_args(annotation)), annotation)
         if not isinstance(annotation, type) or not issubclass(annotation, BaseModel):
             return []
@@ -358,7 +346,7 @@ def secret(name: str, environment: Mapping[str, str] = os.environ) -> str | None
     """Return the secret `TRIAGE_<NAME>`, or the content of the file `TRIAGE_<NAME>_FILE`.
 
     Raises:
-        ConfigError: the file is named but cannot be read.
+        ConfigError: the file cannot be read.
     """
     value = environment.get(f"TRIAGE_{name}")
     if value:
@@ -376,7 +364,7 @@ def signing_secret(folder: Path, environment: Mapping[str, str] = os.environ) ->
     """Return the secret that signs links and model files.
 
     Raises:
-        ConfigError: there is none, or it is short or a placeholder. The secret is never shown.
+        ConfigError: it is missing, too short or a placeholder. The message never contains it.
     """
     value = secret("SECRET_KEY", environment)
     if value is None:

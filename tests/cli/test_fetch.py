@@ -166,7 +166,7 @@ def test_an_unknown_source_is_answered_with_those_that_there_are(world: World) -
     done = world.fetch("--source", "arxive")
     assert isinstance(done.exception, ConfigError)
     assert str(done.exception) == (
-        "no source 'arxive' is switched on; those that are:"
+        "the source 'arxive' is not enabled; enabled sources:"
         " arxiv, hf_daily, biorxiv, medrxiv, robots"
     )
 
@@ -201,4 +201,4 @@ def test_no_source_at_all_says_how_to_get_one(tmp_path: Path) -> None:
     config, _ = initialise(tmp_path, "")
     done = CliRunner().invoke(cli, ["--config", str(config), "fetch"])
     assert isinstance(done.exception, ConfigError)
-    assert "name categories under [sources.arxiv]" in str(done.exception)
+    assert "set categories under [sources.arxiv]" in str(done.exception)

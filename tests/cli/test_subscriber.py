@@ -68,11 +68,11 @@ def test_who_is_paused_until_a_date_stays_active(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (["--weekdays", "mon,funday"], "'funday' is no day"),
+        (["--weekdays", "mon,funday"], "'funday' is not a day"),
         (["--size", "many"], "neither a number nor"),
         (["--size", "61"], "1 to 60"),
         (["--score-floor", "1"], "from 0 to"),
-        ([], "name what to change"),
+        ([], "give at least one option"),
     ],
 )
 def test_what_cannot_be_is_refused_and_changes_nothing(

@@ -457,7 +457,7 @@ def test_from_the_copy_to_sending_on_as_an_operator_does_it(tmp_path: Path) -> N
     app.close()
     said = run(tmp_path, "db", "restore", copy)
     assert said.exit_code == 3, said.output
-    assert "what was there lies in" in said.output
+    assert "the old database is " in said.output
     assert "nothing is sent yet" in said.output
     assert "`triage outbox reconcile`" in said.output
     assert run(tmp_path, "outbox", "drain").exit_code == 1

@@ -24,19 +24,22 @@ COMMANDS = {
     "doctor": ("triage.cli.doctor", "Check everything that a digest needs."),
     "audit": ("triage.cli.audit", "Prove that every digest that was due is accounted for."),
     "db": ("triage.cli.db", "Upgrade, check, copy and restore the database."),
-    "papers": ("triage.cli.papers", "Import papers from files, and look at one."),
+    "papers": ("triage.cli.papers", "Import papers from files, and show one."),
     "search": ("triage.cli.search", "Find papers by words and meaning."),
     "similar": ("triage.cli.similar", "Find papers like given ones."),
     "subscriber": ("triage.cli.subscriber", "Add, list, pause and erase subscribers."),
     "run": ("triage.cli.run", "Make and send the digests of one date."),
-    "serve": ("triage.cli.serve", "Serve the pages and do on schedule all that is due."),
-    "schedule": ("triage.cli.schedule", "Do on schedule all that is due, without pages."),
+    "serve": ("triage.cli.serve", "Serve the pages, and fetch, send and train on schedule."),
+    "schedule": (
+        "triage.cli.schedule",
+        "Fetch, send, retrain and back up on schedule, without pages.",
+    ),
     "fetch": ("triage.cli.fetch", "Read what is new from the sources."),
     "digest": ("triage.cli.digest", "Preview, show and list digests."),
-    "outbox": ("triage.cli.outbox", "List and hand over waiting messages."),
-    "bounces": ("triage.cli.bounces", "Read what came back, and stop mail that must not go on."),
+    "outbox": ("triage.cli.outbox", "List and send waiting messages."),
+    "bounces": ("triage.cli.bounces", "Read returned mail, and stop mail to bad addresses."),
     "feedback": ("triage.cli.feedback", "List, import and export votes."),
-    "train": ("triage.cli.train", "Retrain the ranker; it goes live only if it is better."),
+    "train": ("triage.cli.train", "Train a new ranker; it is used only if it is better."),
     "model": ("triage.cli.model", "List, show, promote and roll back models."),
     "bench": ("triage.cli.bench", "Measure the ranker on given data."),
     "evaluate": ("triage.cli.evaluate", "Replay past days: would another scorer rank better?"),
@@ -45,7 +48,7 @@ COMMANDS = {
 
 
 class _LazyGroup(click.Group):
-    """Names every command from the table above and imports the one that is called."""
+    """Lists the commands of the table above, and imports the one that is called."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -54,7 +57,7 @@ class _LazyGroup(click.Group):
         if name not in COMMANDS:
             return None
         command = importlib.import_module(COMMANDS[name][0]).command
-        assert isinstance(command, click.Command)  # noqa: S101 - a test goes through all of them
+        assert isinstance(command, click.Command)  # noqa: S101 - a test checks all of them
         return command
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -83,9 +86,9 @@ def cli(ctx: click.Context, config: str) -> None:
 
 
 def main() -> None:
-    """Run the command line; every error of the program ends as one clear line."""
-    # Of products as small as a day's, a second thread would only wait, and that costs as much CPU
-    # again. Read when NumPy is loaded; what is large asks for more threads itself.
+    """Run the command line, and print each TriageError as one line."""
+    # The matrix products of one day are so small that a second thread only waits, and waiting costs
+    # as much CPU time. NumPy reads this when it is loaded. Large jobs set more threads themselves.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         cli(prog_name="triage")

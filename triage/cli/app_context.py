@@ -1,4 +1,4 @@
-"""What the commands share: opening the program, showing rows, showing progress."""
+"""What several commands use: they open the program, and print tables and progress."""
 
 from __future__ import annotations
 
@@ -6,52 +6,84 @@ import gc
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import structlog
 
-from triage.app.application import open_app
-from triage.domain.protocols import silent
-from triage.errors import ConfigError
+from triage.app.application import App, open_app
+from triage.domain.protocols import Progress, silent
+from triage.domain.records import Subscriber
+from triage.errors import ConfigError, NotFound
 
-if TYPE_CHECKING:
-    from triage.app.application import App
-    from triage.domain.protocols import Progress
-
+FILE = click.Path(dir_okay=False, path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 PARTLY_DONE = 3
 
 Command = Callable[..., Any]
 
 
-def options(*several: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Return one decorator for several, of which the first is the outermost."""
+def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return one decorator that applies several; the first is the outermost."""
 
     def decorate(command: Command) -> Command:
-        for each in reversed(several):
+        for each in reversed(decorators):
             command = each(command)
         return command
 
     return decorate
 
 
-def opened(ctx: click.Context, *, log_level: int = logging.WARNING) -> App:
-    """Compose the program from the config file that the command line names."""
+def load_app(*, log_level: int = logging.WARNING) -> App:
+    """Create the program from the config file of the current command line."""
     log_to_stderr(log_level)
+    ctx = click.get_current_context()
     app = open_app(Path(ctx.find_root().obj))
     ctx.call_on_close(app.close)
     return app
 
 
-def freeze_garbage_collector() -> None:
-    """Let the garbage collector pass over what was loaded: each look through it stops all threads.
+def load_app_and_subscriber(email: str) -> tuple[App, Subscriber]:
+    """Create the program, and load the subscriber with this address.
 
-    That takes 50 ms and more, which the one who writes keeps all others waiting for.
+    Raises:
+        NotFound: no subscriber has this address.
+    """
+    from triage.subscribers.subscriptions import find
+
+    app = load_app()
+    return app, find(app.database, email)
+
+
+def find_papers(app: App, ids: Iterable[str]) -> list[int]:
+    """Return the database ids of papers, which `ids` name by arXiv ids, DOIs or links.
+
+    Raises:
+        NotFound: a paper is not stored.
+    """
+    from triage import store
+
+    papers = []
+    with app.database.read() as conn:
+        for id in ids:
+            paper_id = store.papers.resolve(conn, id)
+            if paper_id is None:
+                raise NotFound(
+                    f"there is no paper {id[:80]!r}: import it with `triage papers import`"
+                )
+            papers.append(paper_id)
+    return papers
+
+
+def freeze_garbage_collector() -> None:
+    """Exclude all loaded objects from garbage collection.
+
+    A collection stops all threads. With these objects it takes 50 ms and more, and a thread that
+    writes to the database makes all other writers wait for this time.
     """
     gc.collect()
     gc.freeze()
@@ -70,20 +102,39 @@ def log_to_stderr(level: int) -> None:
     )
 
 
+def warn(problem: object) -> None:
+    """Print a problem to standard error."""
+    click.echo(f"triage: {problem}", err=True)
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, default=_as_text, ensure_ascii=False, indent=2))
+
+
 def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str = "none") -> None:
-    """Print rows as JSON or as a table with a line of headings."""
+    """Print rows as JSON or as a table with headings; `empty` is printed if there are no rows."""
     if as_json:
-        click.echo(json.dumps(list(rows), default=_as_text, ensure_ascii=False, indent=2))
+        print_json(list(rows))
         return
     if not rows:
         click.echo(empty)
         return
     names = list(rows[0])
     lines = [names, *([_cell(row[name]) for name in names] for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
+
+
+def show_fields(fields: Mapping[str, Any], *, as_json: bool, width: int) -> None:
+    """Print one record as JSON, or with one line for each field, names padded to `width`."""
+    if as_json:
+        print_json([fields])
+        return
+    for name, value in fields.items():
+        text = ", ".join(value) if isinstance(value, tuple) else value
+        click.echo(f"{name:<{width}}{'-' if text in (None, '') else text}")
 
 
 def _cell(value: object) -> str:
@@ -107,16 +158,16 @@ def write_page(path: Path, page: str) -> None:
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """Yield a progress that is drawn on a terminal and says nothing elsewhere."""
+    """Yield a function that draws progress on a terminal, and does nothing without one."""
     if not sys.stderr.isatty():
         yield silent
         return
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+    columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn())
+    time = rich.TimeElapsedColumn()
+    with rich.Progress(*columns, time, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, Any] = {}
 
         def draw(stage: str, done: int, total: int) -> None:
@@ -128,10 +179,8 @@ def progress_bar() -> Iterator[Progress]:
 
 
 def parse_date(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> date | None:
-    """Read an option's ISO date."""
-    if value is None:
-        return None
+    """Parse the ISO date of an option."""
     try:
-        return date.fromisoformat(value)
+        return None if value is None else date.fromisoformat(value)
     except ValueError:
-        raise click.BadParameter(f"{value!r} is not a date as in 2026-03-02") from None
+        raise click.BadParameter(f"{value!r} is not a date such as 2026-03-02") from None

@@ -2,53 +2,51 @@
 
 from __future__ import annotations
 
-import json
+import sys
 
 import click
 
-from triage.cli.app_context import json_option, opened, show
+from triage.cli.app_context import json_option, load_app, print_json, show
 
-NEWEST = 14
-FEW = 20
+N_DAYS = 14
+N_IDS = 20
 
 
 @click.command("audit")
 @json_option
-@click.pass_context
-def command(ctx: click.Context, as_json: bool) -> None:
+def command(as_json: bool) -> None:
     """Prove that every digest that was due is accounted for, once.
 
-    Ends with 1 and the ids if something does not balance, and says what to do.
+    If something does not balance, prints the ids and what to do, and exits with 1.
     """
     from triage.delivery.audit import audit
 
-    app = opened(ctx)
-    found = audit(app.database, app.journal)
+    app = load_app()
+    report = audit(app.database, app.journal)
     if as_json:
-        told = {
-            "balanced": found.is_balanced,
-            "days": [{"on": on.isoformat()} | counts for on, counts in found.days.items()],
-            "faults": [{"what": f.what, "ids": f.ids, "do": f.do} for f in found.faults],
-            "resends": found.resends,
-        }
-        click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+        print_json(
+            {
+                "balanced": report.is_balanced,
+                "days": [{"on": on} | counts for on, counts in report.days.items()],
+                "faults": [{"what": f.what, "ids": f.ids, "do": f.do} for f in report.faults],
+                "resends": report.resends,
+            }
+        )
     else:
-        newest = list(found.days.items())[-NEWEST:]
-        states = list(dict.fromkeys(name for _, counts in newest for name in counts))
-        rows = [
-            {"on": on} | {name: counts.get(name, 0) for name in states} for on, counts in newest
-        ]
+        newest = list(report.days.items())[-N_DAYS:]
+        states = dict.fromkeys([name for _, counts in newest for name in counts], 0)
+        rows = [{"on": on, **states, **counts} for on, counts in newest]
         show(rows, as_json=False, empty="no digests yet")
-        if found.resends:
-            click.echo(f"{found.resends} sent again, for nobody knew whether they had arrived")
-        for fault in found.faults:
+        if report.resends:
+            click.echo(f"{report.resends} sent again: it was unknown whether they had arrived")
+        for fault in report.faults:
             click.echo(f"\n{len(fault.ids)} {fault.what}:", err=True)
-            for id in fault.ids[:FEW]:
+            for id in fault.ids[:N_IDS]:
                 click.echo(f"  {id}", err=True)
-            if len(fault.ids) > FEW:
-                click.echo("  … `--json` names all", err=True)
+            if len(fault.ids) > N_IDS:
+                click.echo("  … `--json` shows all", err=True)
             click.echo(f"  {fault.do}", err=True)
-        if found.is_balanced:
+        if report.is_balanced:
             click.echo("every digest that was due is accounted for")
-    if not found.is_balanced:
-        ctx.exit(1)
+    if not report.is_balanced:
+        sys.exit(1)

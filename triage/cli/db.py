@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from triage.cli.app_context import PARTLY_DONE, opened
+from triage.app.application import App
+from triage.cli.app_context import FILE, PARTLY_DONE, load_app, warn
 from triage.errors import DatabaseError, SchemaError
-
-if TYPE_CHECKING:
-    from triage.app.application import App
 
 
 @click.group("db")
@@ -20,18 +18,17 @@ def command() -> None:
 
 
 @command.command()
-@click.pass_context
-def upgrade(ctx: click.Context) -> None:
-    """Bring the database to this program's schema, after a back-up."""
+def upgrade() -> None:
+    """Bring the database to this program's schema, after a backup."""
     from triage.delivery.sent_log_check import check_sent_log
     from triage.store import revision_of, tables
     from triage.store.migrate import upgrade as upgrade_database
 
-    app = opened(ctx)
+    app = load_app()
     database = app.unchecked_database
     with database.read() as conn:
-        found = revision_of(conn)
-    if found not in {None, tables.SCHEMA_REVISION} and database.is_file:
+        revision = revision_of(conn)
+    if revision not in {None, tables.SCHEMA_REVISION} and database.is_file:
         from triage.operations.backup import back_up
 
         click.echo(f"{back_up(database, app.settings.backup_path, app.clock)} in backups/ first")
@@ -41,43 +38,38 @@ def upgrade(ctx: click.Context) -> None:
     else:
         click.echo(f"the database is at schema {after} now ({before or 'nothing'} before)")
         if why := check_sent_log(database, app.journal, app.clock):
-            click.echo(f"triage: nothing is sent yet: {why}", err=True)
+            warn(f"nothing is sent yet: {why}")
 
 
 @command.command()
-@click.pass_context
-def check(ctx: click.Context) -> None:
-    """Compare the database with what this program expects."""
+def check() -> None:
+    """Compare the database with the schema that this program expects."""
     from triage.store.migrate import differences
 
-    app = opened(ctx)
-    found = differences(app.database)
-    if found:
+    if found := differences(load_app().database):
         raise SchemaError("the database differs from this program's schema:\n" + "\n".join(found))
     click.echo("the database is as this program expects")
 
 
 @command.command()
-@click.pass_context
-def compact(ctx: click.Context) -> None:
-    """Write the database's file anew: nothing of what was deleted is left in it."""
-    opened(ctx).database.rewrite()
+def compact() -> None:
+    """Rewrite the file of the database, so that no deleted data is left in it."""
+    load_app().database.rewrite()
     click.echo("nothing of what was deleted is left in the file")
 
 
 @command.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
-@click.pass_context
-def backup(ctx: click.Context, file: Path | None) -> None:
+@click.argument("file", required=False, type=FILE)
+def backup(file: Path | None) -> None:
     """Copy the database while it is in use, to FILE or to backups/.
 
-    A file that is there already is replaced by the copy once that is whole and checked.
+    An existing FILE is replaced only when the copy is complete and checked.
     """
     from triage.operations.backup import back_up, copy_to
 
-    app = opened(ctx)
+    app = load_app()
     if not app.unchecked_database.is_file:
-        raise DatabaseError("the database is a server: use its own tools, as `pg_dump`")
+        raise DatabaseError("the database is on a server: use its own tools, such as `pg_dump`")
     if file is not None:
         copy_to(app.unchecked_database, file)
         click.echo(f"wrote {file}")
@@ -87,37 +79,35 @@ def backup(ctx: click.Context, file: Path | None) -> None:
 
 
 @command.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.pass_context
-def restore(ctx: click.Context, file: Path) -> None:
-    """Put a copy in the database's place; triage must not run.
+@click.argument("file", type=FILE)
+def restore(file: Path) -> None:
+    """Replace the database by a copy. Stop triage first.
 
-    The database that was there is kept. What was sent after the copy was made stands in the sent
-    journal, so nothing is sent twice.
+    The old database is kept under another name. The sent journal has the mail that was sent after
+    the copy was made, so nothing is sent twice.
     """
     from triage.operations.backup import restore as restore_copy
 
-    app = opened(ctx)
-    place = app.settings.database_file
-    if place is None:
-        raise DatabaseError("the database is a server: use its own tools, as `pg_restore`")
-    kept = restore_copy(place, file, app.clock)
-    click.echo(f"{place} is the copy {file} now")
-    if kept is not None:
-        click.echo(f"what was there lies in {kept}")
-    _say_what_to_do(ctx, app)
+    app = load_app()
+    path = app.settings.database_file
+    if path is None:
+        raise DatabaseError("the database is on a server: use its own tools, such as `pg_restore`")
+    old = restore_copy(path, file, app.clock)
+    click.echo(f"{path} is the copy {file} now")
+    if old is not None:
+        click.echo(f"the old database is {old}")
+    _check_after_restore(app)
 
 
-def _say_what_to_do(ctx: click.Context, app: App) -> None:
+def _check_after_restore(app: App) -> None:
     from triage.delivery.sent_log_check import check_sent_log
 
     try:
-        app.unchecked_database.check_schema()
+        why = check_sent_log(app.database, app.journal, app.clock)
     except SchemaError as error:
-        click.echo(f"triage: {error}", err=True)
-        ctx.exit(PARTLY_DONE)
-    why = check_sent_log(app.database, app.journal, app.clock)
+        warn(error)
+        sys.exit(PARTLY_DONE)
     if why:
-        click.echo(f"triage: nothing is sent yet: {why}", err=True)
-        ctx.exit(PARTLY_DONE)
-    click.echo("it knows of all that was sent: start triage again")
+        warn(f"nothing is sent yet: {why}")
+        sys.exit(PARTLY_DONE)
+    click.echo("it has all mail that was sent: start triage again")

@@ -7,10 +7,17 @@ from pathlib import Path
 
 import click
 
-from triage.cli.app_context import json_option, opened, parse_date, show
+from triage.cli.app_context import (
+    FILE,
+    json_option,
+    load_app,
+    load_app_and_subscriber,
+    parse_date,
+    show,
+)
 from triage.errors import NotFound
 
-date_option = click.option("--date", "on", callback=parse_date, help="Today if left out.")
+date_option = click.option("--date", "on", callback=parse_date, help="The date; default: today.")
 
 
 @click.group("digest")
@@ -21,20 +28,14 @@ def command() -> None:
 @command.command()
 @click.argument("email")
 @date_option
-@click.option(
-    "--to",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the message here (.eml) instead of printing its text.",
-)
-@click.pass_context
-def preview(ctx: click.Context, email: str, on: date | None, to: Path | None) -> None:
-    """Show the digest that EMAIL would get; none is made or sent."""
+@click.option("--to", type=FILE, help="Write the mail to this .eml file; do not print its text.")
+def preview(email: str, on: date | None, to: Path | None) -> None:
+    """Show the digest that EMAIL would get. Nothing is stored or sent."""
     from triage.digest.message import part_of
-    from triage.subscribers.subscriptions import find
 
-    app = opened(ctx)
+    app, subscriber = load_app_and_subscriber(email)
     now = app.clock.now()
-    slate = app.nightly().preview(find(app.database, email), on or now.date())
+    slate = app.nightly().preview(subscriber, on or now.date())
     if not slate.impressions:
         click.echo(f"no papers: {slate.day_report}")
         return
@@ -49,19 +50,16 @@ def preview(ctx: click.Context, email: str, on: date | None, to: Path | None) ->
 @command.command("show")
 @click.argument("email")
 @date_option
-@click.pass_context
-def show_(ctx: click.Context, email: str, on: date | None) -> None:
-    """Show the digest that EMAIL was made for a date, with scores and reasons."""
+def show_(email: str, on: date | None) -> None:
+    """Show the stored digest of EMAIL for a date, with scores and reasons."""
     from triage import store
-    from triage.subscribers.subscriptions import find
 
-    app = opened(ctx)
+    app, subscriber = load_app_and_subscriber(email)
     on = on or app.clock.now().date()
-    subscriber = find(app.database, email)
     with app.database.read() as conn:
         slate = store.slates.by_day(conn, subscriber.id, on)
     if slate is None:
-        raise NotFound(f"no digest was made for {on}: `triage digest list` shows those that were")
+        raise NotFound(f"there is no digest for {on}: `triage digest list` shows all digests")
     click.echo(f"{slate.day_report}\nranked by {slate.scorer_version} on {slate.encoder_version}")
     for shown in slate.impressions:
         click.echo(f"{shown.position:>2} {shown.score:.3f} {shown.policy}  {shown.paper.title}")
@@ -71,11 +69,10 @@ def show_(ctx: click.Context, email: str, on: date | None) -> None:
 @command.command("list")
 @click.option("--limit", type=int, default=30, show_default=True)
 @json_option
-@click.pass_context
-def list_(ctx: click.Context, limit: int, as_json: bool) -> None:
+def list_(limit: int, as_json: bool) -> None:
     """List the newest digests."""
     from triage import store
 
-    with opened(ctx).database.read() as conn:
+    with load_app().database.read() as conn:
         rows = store.slates.listing(conn, limit)
     show(rows, as_json=as_json, empty="no digests yet: `triage run` makes them")

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 
 import click
 
-from triage.cli.app_context import json_option, opened, show
+from triage.cli.app_context import json_option, load_app, show
 
 
 @click.command("doctor")
 @json_option
-@click.pass_context
-def command(ctx: click.Context, as_json: bool) -> None:
-    """Check everything that a digest needs, and say how to mend what is wrong.
+def command(as_json: bool) -> None:
+    """Check everything that a digest needs, and say how to repair what is wrong.
 
-    Each enabled source is asked once, and the mail server is greeted; nothing is changed and no
-    mail is sent. Ends with 1 if anything is red.
+    Sends one request to each enabled source, and connects to the mail server. Changes nothing and
+    sends no mail. Exits with 1 if a result is red.
     """
     from triage.operations.doctor import Level, exit_code
 
-    findings = opened(ctx).examine()
+    findings = load_app().examine()
     rows = [{k: v for k, v in asdict(f).items() if k != "exit_code"} for f in findings]
     if as_json:
         show(rows, as_json=True)
@@ -32,4 +32,4 @@ def command(ctx: click.Context, as_json: bool) -> None:
         n_red = sum(finding.level is Level.RED for finding in findings)
         n_warnings = sum(finding.level is Level.WARNING for finding in findings)
         click.echo(f"\n{n_red} red, {n_warnings} warnings, {len(findings)} looked at")
-    ctx.exit(exit_code(findings))
+    sys.exit(exit_code(findings))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,10 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from triage.cli.app_context import (
+    FILE,
     json_option,
-    opened,
+    load_app,
     options,
     parse_date,
+    print_json,
     progress_bar,
     show,
     write_page,
@@ -28,23 +29,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DAYS = 30
-
 _replay_options = options(
     click.option(
         "--days",
         type=click.IntRange(min=1),
-        default=DAYS,
+        default=30,
         show_default=True,
-        help="How many days are replayed.",
+        help="The number of days to replay.",
     ),
-    click.option("--until", callback=parse_date, help="The last of them; today if unset."),
+    click.option("--until", callback=parse_date, help="The last of these days; default: today."),
     json_option,
-    click.option(
-        "--plot",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="Write a picture of it (SVG) here.",
-    ),
+    click.option("--plot", type=FILE, help="Write a picture of the result (SVG) to this file."),
 )
 
 
@@ -55,31 +50,27 @@ def command() -> None:
 
 @command.command()
 @_replay_options
-@click.pass_context
-def replay(ctx: click.Context, /, as_json: bool, plot: Path | None, **days: Any) -> None:
-    """Replay past days for what serves, the cold-start scorer, and other programs' rankers.
+def replay(as_json: bool, plot: Path | None, **days: Any) -> None:
+    """Replay past days with the active scorer, the cold-start scorer and the baselines.
 
-    Everything known before a day makes the profile, and all rank the same papers of that day. Days
-    that a scorer has learned from are told apart: they are no evidence for it.
+    Profiles contain only what was known before a day, and all scorers rank the same papers of that
+    day. Days on which a scorer was trained are shown separately: they are no evidence for it.
     """
     from triage.training.evaluation import replay as replay_module
 
-    told = _replayed(ctx, replay_module.replay, **days)
-    _write_plot(plot, told)
+    report = _replay(replay_module.replay, **days)
+    _write_plot(plot, report)
     if as_json:
-        _echo_json(asdict(told))
-        return
-    _show(told)
+        print_json(_without_nan(asdict(report)))
+    else:
+        _show(report)
 
 
 @command.command()
 @click.argument("a")
 @click.argument("b")
 @_replay_options
-@click.pass_context
-def compare(
-    ctx: click.Context, /, a: str, b: str, as_json: bool, plot: Path | None, **days: Any
-) -> None:
+def compare(a: str, b: str, as_json: bool, plot: Path | None, **days: Any) -> None:
     """Compare the scorers A and B on the same slates.
 
     Each is `serving`, `cold`, one of `asl`, `zotero`, `lr` and `text`, or a version that
@@ -87,107 +78,98 @@ def compare(
     """
     from triage.training.evaluation import replay as replay_module
 
-    told = _replayed(ctx, replay_module.compare, a, b, **days)
-    _write_plot(plot, told.replay)
+    report = _replay(replay_module.compare, a, b, **days)
+    _write_plot(plot, report.replay)
     if as_json:
-        _echo_json(asdict(told))
+        print_json(_without_nan(asdict(report)))
         return
-    _show(told.replay)
+    _show(report.replay)
     click.echo(f"\n{a} minus {b}, slate by slate:")
-    gaps = {
-        "nDCG@10": told.ndcg,
-        "recall@20": told.recall,
-        "MRR": told.mrr,
-        f"nDCG@10 on the {told.n_unseen} slates that neither learned from": told.unseen,
+    differences = {
+        "nDCG@10": report.ndcg,
+        "recall@20": report.recall,
+        "MRR": report.mrr,
+        f"nDCG@10 on the {report.n_unseen} slates on which neither was trained": report.unseen,
     }
-    for name, gap in gaps.items():
-        click.echo(f"  {_in_words(gap, signed=True)}  {name}")
-    click.echo(_verdict(a, b, told.unseen))
+    for name, difference in differences.items():
+        click.echo(f"  {_interval(difference, sign='+')}  {name}")
+    click.echo(_verdict(a, b, report.unseen))
 
 
-def _replayed(
-    ctx: click.Context, replay: Callable[..., T], *scorers: str, days: int, until: date | None
-) -> T:
+def _replay(replay: Callable[..., T], *scorers: str, days: int, until: date | None) -> T:
     from triage.training.evaluation.past_slates import Span
 
-    app = opened(ctx)
+    app = load_app()
     last = until or app.clock.now().date()
     span = Span(last - timedelta(days=days - 1), last, app.settings.digest.max_age_days)
     with progress_bar() as progress:
         return replay(app.database, app.workshop, app.clock, *scorers, span, progress)
 
 
-def _show(told: Replay) -> None:
+def _show(replay: Replay) -> None:
     click.echo(
-        f"{told.first} to {told.until}: {told.n_slates} slates of {told.n_subscribers} subscribers"
+        f"{replay.first} to {replay.until}: {replay.n_slates} slates of {replay.n_subscribers}"
+        " subscribers"
     )
     show(
         [
             {
                 "scorer": each.name,
-                "nDCG@10": _in_words(each.ndcg),
-                "unseen days": _in_words(each.unseen) if each.taught_until else "all",
-                "recall@20": _in_words(each.recall),
-                "MRR": _in_words(each.mrr),
+                "nDCG@10": _interval(each.ndcg),
+                "unseen days": _interval(each.unseen) if each.taught_until else "all",
+                "recall@20": _interval(each.recall),
+                "MRR": _interval(each.mrr),
                 "coverage": _number(each.coverage),
                 "diversity": _number(each.diversity.mean),
                 "calibration error": (
                     _number(each.calibration.error) if each.calibration else None
                 ),
-                "better served": _in_words(each.better) if each.better else None,
+                "better served": _interval(each.better) if each.better else None,
             }
-            for each in told.standings
+            for each in replay.standings
         ],
         as_json=False,
     )
     click.echo(
-        "\nIntervals are of 95 %. Better served: the share of subscribers whom it ranks better for"
-        f" than {told.standings[0].name}."
+        "\nIntervals are 95 % confidence intervals. Better served: the share of subscribers for"
+        f" whom the scorer ranks better than {replay.standings[0].name}."
     )
-    for note in told.notes:
+    for note in replay.notes:
         click.echo(f"- {note}")
 
 
-def _verdict(a: str, b: str, gap: Interval) -> str:
-    if math.isnan(gap.low):
+def _verdict(a: str, b: str, difference: Interval) -> str:
+    if math.isnan(difference.low):
         return "Too few slates to tell which is better."
-    if gap.low > 0:
+    if difference.low > 0:
         return f"{a} is better than {b}, beyond chance."
-    if gap.high < 0:
+    if difference.high < 0:
         return f"{b} is better than {a}, beyond chance."
     return "The difference may be chance."
 
 
-def _in_words(figure: Interval, *, signed: bool = False) -> str:
-    if math.isnan(figure.mean):
-        return "unknown"
-    mean = f"{figure.mean:+.3f}" if signed else f"{figure.mean:.3f}"
+def _interval(figure: Interval, *, sign: str = "") -> str:
+    mean = _number(figure.mean, sign)
     return mean if math.isnan(figure.low) else f"{mean} [{figure.low:.3f}, {figure.high:.3f}]"
 
 
-def _number(value: float) -> str:
-    return "unknown" if math.isnan(value) else f"{value:.3f}"
+def _number(value: float, sign: str = "") -> str:
+    return "unknown" if math.isnan(value) else f"{value:{sign}.3f}"
 
 
-def _echo_json(told: dict[str, Any]) -> None:
-    click.echo(json.dumps(_plain(told), ensure_ascii=False, indent=2))
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON can hold: dates as text, what is undefined as null."""
+def _without_nan(value: Any) -> Any:
+    """Return the value with null for each NaN, which JSON does not have."""
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
+        return {name: _without_nan(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, date):
-        return value.isoformat()
+        return [_without_nan(each) for each in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _write_plot(path: Path | None, told: Replay) -> None:
+def _write_plot(path: Path | None, replay: Replay) -> None:
     if path is None:
         return
     from triage.operations.replay_plot import draw_replay
 
-    write_page(path, draw_replay(told))
+    write_page(path, draw_replay(replay))
     click.echo(f"wrote {path}", err=True)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TextIO
 
 import click
 
-from triage.cli.app_context import PARTLY_DONE, json_option, opened, show
+from triage.cli.app_context import (
+    PARTLY_DONE,
+    json_option,
+    load_app,
+    load_app_and_subscriber,
+    show,
+    warn,
+)
 
 
 @click.group("feedback")
@@ -16,49 +24,45 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--limit", type=int, default=50, show_default=True)
-@click.option("--suspected", is_flag=True, help="Only what seems to be mail scanners' doing.")
+@click.option("--suspected", is_flag=True, help="Only votes that a mail scanner probably made.")
 @json_option
-@click.pass_context
-def list_(ctx: click.Context, limit: int, suspected: bool, as_json: bool) -> None:
-    """List the newest votes. Suspected ones count for nothing until they are believed."""
+def list_(limit: int, suspected: bool, as_json: bool) -> None:
+    """List the newest votes. Suspected votes are not used until `believe` accepts them."""
     from triage import store
     from triage.domain.records import Origin
 
     origin = Origin.SUSPECTED_SCANNER if suspected else None
-    with opened(ctx).database.read() as conn:
+    with load_app().database.read() as conn:
         rows = store.events.listing(conn, limit, origin)
     show(rows, as_json=as_json, empty="no votes yet")
 
 
 @command.command()
 @click.argument("email")
-@click.pass_context
-def believe(ctx: click.Context, email: str) -> None:
-    """Let the suspected votes of EMAIL count after all."""
-    from triage.subscribers.subscriptions import find
+def believe(email: str) -> None:
+    """Accept the suspected votes of EMAIL as votes of a person."""
     from triage.subscribers.votes import believe as believe_votes
 
-    database = opened(ctx).database
-    click.echo(f"believed {believe_votes(database, find(database, email))}")
+    app, subscriber = load_app_and_subscriber(email)
+    click.echo(f"believed {believe_votes(app.database, subscriber)}")
 
 
 @command.command("import")
 @click.argument("file", type=click.File("r", encoding="utf-8", errors="replace"))
-@click.pass_context
-def import_(ctx: click.Context, file: TextIO) -> None:
-    """Import votes from FILE, JSON lines of subscriber, paper_id, kind and at."""
+def import_(file: TextIO) -> None:
+    """Import votes from FILE: JSON lines with subscriber, paper_id, kind and at."""
     from triage.subscribers.votes import import_votes
 
-    app = opened(ctx)
-    imported = import_votes(app.database, file, app.clock)
-    for row in imported.bad:
-        click.echo(f"triage: line {row.line}: {row.reason}", err=True)
+    app = load_app()
+    report = import_votes(app.database, file, app.clock)
+    for row in report.bad:
+        warn(f"line {row.line}: {row.reason}")
     click.echo(
-        f"read {imported.read}, stored {imported.stored}, known {imported.known},"
-        f" refused {len(imported.bad)}"
+        f"read {report.read}, stored {report.stored}, known {report.known},"
+        f" refused {len(report.bad)}"
     )
-    if imported.bad:
-        ctx.exit(PARTLY_DONE if imported.stored or imported.known else 1)
+    if report.bad:
+        sys.exit(PARTLY_DONE if report.stored or report.known else 1)
 
 
 @command.command()
@@ -67,24 +71,24 @@ def import_(ctx: click.Context, file: TextIO) -> None:
     "--format",
     "form",
     type=click.Choice(["jsonl", "bibtex", "ris", "json", "csv"]),
-    help="How the likes of EMAIL are written.  [default: bibtex; without EMAIL jsonl]",
+    help="The format.  [default: bibtex with EMAIL, jsonl without]",
 )
-@click.pass_context
-def export(ctx: click.Context, email: str | None, form: str | None) -> None:
-    """Print all votes as the JSON lines that `import` reads, or the likes of EMAIL as a library."""
+def export(email: str | None, form: str | None) -> None:
+    """Print all votes as JSON lines for `import`, or the likes of EMAIL as a bibliography."""
     if email is None:
         if form not in (None, "jsonl"):
-            raise click.UsageError(f"--format {form} is for the likes of one: name their EMAIL")
+            raise click.UsageError(
+                f"--format {form} exports the likes of one subscriber: add EMAIL"
+            )
         from triage.subscribers.votes import export_votes
 
-        for line in export_votes(opened(ctx).database):
+        for line in export_votes(load_app().database):
             click.echo(line)
         return
     if form == "jsonl":
-        raise click.UsageError("jsonl is for the votes of all: leave EMAIL away")
+        raise click.UsageError("jsonl exports the votes of all subscribers: leave EMAIL out")
     from triage.subscribers.bibliography.entries import written
     from triage.subscribers.library_import import likes
-    from triage.subscribers.subscriptions import find
 
-    app = opened(ctx)
-    click.echo(written(likes(app.database, find(app.database, email)), form or "bibtex"), nl=False)
+    app, subscriber = load_app_and_subscriber(email)
+    click.echo(written(likes(app.database, subscriber), form or "bibtex"), nl=False)

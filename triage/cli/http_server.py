@@ -15,32 +15,32 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 LONGEST_HEAD = 16 * 1024
-# Each connection is an open file, and a process may usually have 1,024: the rest are for the
-# database and for mail.
+# Each connection is an open file, and a process may usually have 1,024 of them. The others are for
+# the database and for mail.
 MOST_CONNECTIONS = 500
 
 log = logging.getLogger("triage.web")
 
 
 def listen(app: ASGIApp, host: str, port: int) -> None:
-    """Serve the pages until a signal ends it."""
+    """Serve the pages until a signal stops the server."""
     uvicorn.run(**_options(app, host, port))
 
 
 @contextmanager
 def beside(app: ASGIApp, port: int) -> Iterator[None]:
-    """Serve other pages to this machine alone meanwhile, in a thread of their own.
+    """Serve an app to this machine only, in a thread, while the context is open.
 
-    A port that is taken is said in the log, and keeps nothing else from being served.
+    If the port is in use, this is logged as a warning, and the app is not served.
     """
     try:
-        door = socket.create_server(("127.0.0.1", port))
+        listener = socket.create_server(("127.0.0.1", port))
     except OSError as error:
-        log.warning("port %d cannot be listened on: %s", port, error.strerror)
+        log.warning("cannot listen on port %d: %s", port, error.strerror)
         yield
         return
     server = uvicorn.Server(uvicorn.Config(**_options(app, "127.0.0.1", port)))
-    thread = threading.Thread(target=server.run, args=([door],), name="operator's page")
+    thread = threading.Thread(target=server.run, args=([listener],), name="operator's page")
     thread.start()
     try:
         yield
@@ -58,7 +58,7 @@ def _options(app: ASGIApp, host: str, port: int) -> dict[str, Any]:
         "http": "h11",
         "h11_max_incomplete_event_size": LONGEST_HEAD,
         "limit_concurrency": MOST_CONNECTIONS,
-        # The access log would hold tokens; the program writes one of its own without them.
+        # The access log would contain tokens; triage writes its own log without them.
         "access_log": False,
         "log_level": "warning",
         "server_header": False,

@@ -16,19 +16,19 @@ from triage.resources import example_config
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(),
-    help="Where the installation lives; made if it is missing.",
+    help="The folder of the installation; created if missing.",
 )
 def command(folder: Path) -> None:
     """Write a config file and a signing secret, and make the database.
 
-    Beside a config nothing is changed; what else is missing there is told. Mail goes to a Maildir
-    in the folder until the config says otherwise.
+    If there is a config file already, nothing is changed, and other missing parts are listed. Mail
+    is written to a Maildir in the folder until you change the config.
     """
     config, fresh = initialise(folder, example_config())
     if not fresh:
         from triage.operations.doctor.installation import missing_parts
 
-        click.echo(f"{config} is there already: nothing was changed")
+        click.echo(f"{config} exists already: nothing was changed")
         for missing in missing_parts(config):
             click.echo(missing)
         return

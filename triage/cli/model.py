@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 
-from triage.cli.app_context import json_option, opened, show
+from triage.cli.app_context import json_option, load_app, print_json, show
 from triage.errors import NotFound
 
 
@@ -19,12 +18,11 @@ def command() -> None:
 
 @command.command("list")
 @json_option
-@click.pass_context
-def list_(ctx: click.Context, as_json: bool) -> None:
-    """List encoders and scorers, and which pair serves."""
+def list_(as_json: bool) -> None:
+    """List encoders and scorers, and which of them are active."""
     from triage import store
 
-    with opened(ctx).database.read() as conn:
+    with load_app().database.read() as conn:
         versions = store.model_versions.everything(conn)
         history = store.model_versions.history(conn)
     serves = {history[0].scorer_version, history[0].encoder_version} if history else set()
@@ -51,24 +49,23 @@ def list_(ctx: click.Context, as_json: bool) -> None:
 @command.command("show")
 @click.argument("version")
 @json_option
-@click.pass_context
-def show_(ctx: click.Context, version: str, as_json: bool) -> None:
-    """Show the card of one model: what taught it, how it was judged, what it is made of."""
+def show_(version: str, as_json: bool) -> None:
+    """Show the card of one model: its training data, its evaluation and its parts."""
     from triage import store
 
-    with opened(ctx).database.read() as conn:
+    with load_app().database.read() as conn:
         row = store.model_versions.get(conn, version)
     if row is None:
-        raise NotFound(f"there is no model {version}: `triage model list` shows them")
+        raise NotFound(f"there is no model {version}: `triage model list` shows all models")
     card = {"version": row.version, "kind": row.kind, **row.metrics}
     if as_json:
-        click.echo(json.dumps(card, ensure_ascii=False, indent=2))
+        print_json(card)
     else:
         click.echo("\n".join(_lines(card)))
 
 
 def _lines(card: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a card as lines to read: plain facts first, then one block for each part."""
+    """Yield a card as text lines: single values first, then one block for each part."""
     parts = {name: value for name, value in card.items() if isinstance(value, dict)}
     for name, value in card.items():
         if name not in parts:
@@ -99,22 +96,20 @@ def _value(value: object) -> str:
 
 @command.command()
 @click.argument("version")
-@click.pass_context
-def promote(ctx: click.Context, version: str) -> None:
-    """Let the scorer VERSION serve from now on, with the encoder that it is bound to."""
+def promote(version: str) -> None:
+    """Make the scorer VERSION active, with the encoder with which it was trained."""
     from triage.ranking.serving.model_versions import promote_version
 
-    app = opened(ctx)
+    app = load_app()
     promote_version(app.database, app.workshop, app.clock, version)
     click.echo(f"{version} serves now")
 
 
 @command.command()
-@click.pass_context
-def rollback(ctx: click.Context) -> None:
-    """Let the pair serve again that served before the present one."""
+def rollback() -> None:
+    """Make the previous encoder and scorer active again."""
     from triage.ranking.serving.model_versions import rollback as roll_back
 
-    app = opened(ctx)
+    app = load_app()
     pair = roll_back(app.database, app.workshop, app.clock)
     click.echo(f"{pair.scorer.version} on {pair.encoder.version} serves again")

@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import logging
+import sys
 from datetime import date
-from typing import TYPE_CHECKING
 
 import click
 
-from triage.app.application import LONGEST_FETCH
-from triage.cli.app_context import PARTLY_DONE, opened, parse_date, progress_bar
-
-if TYPE_CHECKING:
-    from triage.app.application import App
-    from triage.domain.records import Subscriber
+from triage.app.application import LONGEST_FETCH, App
+from triage.cli.app_context import PARTLY_DONE, load_app, parse_date, progress_bar, warn
+from triage.domain.records import Subscriber, SubscriberState
 
 
 @click.command("run")
-@click.option("--date", "on", callback=parse_date, help="Act as if this were today.")
-@click.option("--subscriber", "email", help="Only this subscriber's digest.")
-@click.option("--dry-run", is_flag=True, help="Show what would be sent; make and send no digest.")
-@click.option("--force", is_flag=True, help="Send though something that mail needs is red.")
-@click.pass_context
-def command(
-    ctx: click.Context, on: date | None, email: str | None, dry_run: bool, force: bool
-) -> None:
-    """Make the digest of everyone who is due, and send what waits.
+@click.option("--date", "on", callback=parse_date, help="Run as if today were this date.")
+@click.option("--subscriber", "email", help="Only the digest of this subscriber.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent; store and send no digest.")
+@click.option("--force", is_flag=True, help="Send even if a check that mail needs is red.")
+def command(on: date | None, email: str | None, dry_run: bool, force: bool) -> None:
+    """Make the digests that are due, and send waiting mail.
 
-    Each subscriber gets one digest a date, however often this is run; a run that died is simply
-    run again. No digest is made or sent by SMTP while `triage doctor` finds red what mail needs.
+    Each subscriber gets one digest for each date, even if you run this more than once. After a
+    crash, run it again. While a check of `triage doctor` that mail needs is red, no digest is made
+    or sent by SMTP.
     """
     from triage.subscribers.subscriptions import find
 
-    app = opened(ctx, log_level=logging.WARNING if dry_run else logging.INFO)
+    app = load_app(log_level=logging.WARNING if dry_run else logging.INFO)
     now = app.clock.now()
     sources = app.upstreams.sources(on, now + LONGEST_FETCH)
     on = on or now.date()
@@ -54,31 +49,28 @@ def command(
         f" {drained.deferred} put off, {drained.failed} failed, {drained.cancelled} cancelled"
     )
     for problem in report.problems:
-        click.echo(f"triage: {problem}", err=True)
+        warn(problem)
     if drained.broken:
-        click.echo(f"triage: no mail can be sent: {drained.broken}", err=True)
+        warn(f"no mail can be sent: {drained.broken}")
     if drained.in_flight:
-        click.echo(
-            f"triage: {drained.in_flight} are in doubt or in the hands of another sender: run again"
-            " in a few minutes, or look at `triage outbox list`",
-            err=True,
+        warn(
+            f"{drained.in_flight} are in doubt or with another sender: run this again in a few"
+            " minutes, or see `triage outbox list`"
         )
     if drained.held:
-        click.echo(
-            f"triage: of {drained.held} nobody knows whether they arrived: `triage outbox resolve`"
-            " decides",
-            err=True,
+        warn(
+            f"{drained.held} are held, because it is unknown whether they arrived: decide with"
+            " `triage outbox resolve`"
         )
     if drained.broken and not drained.sent:
-        ctx.exit(1)
+        sys.exit(1)
     trouble = drained.deferred or drained.failed or drained.held or drained.in_flight
     if report.problems or drained.broken or trouble:
-        ctx.exit(PARTLY_DONE)
+        sys.exit(PARTLY_DONE)
 
 
 def _preview(app: App, on: date, only: Subscriber | None) -> None:
     from triage import store
-    from triage.domain.records import SubscriberState
 
     with app.database.read() as conn:
         active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])

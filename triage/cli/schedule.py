@@ -8,18 +8,17 @@ import threading
 
 import click
 
-from triage.cli.app_context import freeze_garbage_collector, opened
+from triage.cli.app_context import freeze_garbage_collector, load_app
 
 
 @click.command("schedule")
-@click.option("--once", is_flag=True, help="Do what is due now, and end.")
-@click.pass_context
-def command(ctx: click.Context, once: bool) -> None:
+@click.option("--once", is_flag=True, help="Do what is due now, then exit.")
+def command(once: bool) -> None:
     """Fetch, send, retrain and back up when each is due, until interrupted.
 
-    Without web pages: `triage serve` does both.
+    Serves no pages; `triage serve` does both.
     """
-    app = opened(ctx, log_level=logging.INFO)
+    app = load_app(log_level=logging.INFO)
     schedule = app.schedule()
     if once:
         schedule.tick()

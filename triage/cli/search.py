@@ -2,74 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import date
-from functools import wraps
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from triage.cli.app_context import json_option, opened, options, parse_date, show
+from triage.cli.app_context import json_option, load_app, options, parse_date, show
 
 if TYPE_CHECKING:
     from triage.papers.search import Hit
-    from triage.store.search import Filters
 
 MOST_HITS = 1000
 
-
-_options = options(
+filter_options = options(
     click.option("--since", callback=parse_date, help="Listed on this day or later."),
     click.option("--until", callback=parse_date, help="Listed on this day or before."),
-    click.option("--category", "categories", multiple=True, help="As cs.CL, or cs for all of cs."),
-    click.option("--source", "sources", multiple=True, help="As arxiv; several: any of them."),
-    click.option("--author", default="", help="A name, or the last part of one."),
+    click.option(
+        "--category",
+        "categories",
+        multiple=True,
+        help="Such as cs.CL, or cs for all of cs; may be repeated.",
+    ),
+    click.option("--source", "sources", multiple=True, help="Such as arxiv; may be repeated."),
+    click.option("--author", default="", help="A full name or a family name."),
     click.option("--limit", type=click.IntRange(1, MOST_HITS), default=20, show_default=True),
     json_option,
 )
-
-
-def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what narrows a search down, which the command gets as one `filters`."""
-
-    @wraps(command)
-    def filtered(
-        *args: Any,
-        since: date | None,
-        until: date | None,
-        categories: tuple[str, ...],
-        sources: tuple[str, ...],
-        author: str,
-        **others: Any,
-    ) -> None:
-        from triage.store.search import Filters
-
-        command(*args, filters=Filters(since, until, categories, sources, author), **others)
-
-    return _options(filtered)
+"""Adds options for the fields of `Filters`, and --limit and --json."""
 
 
 @click.command("search")
 @click.argument("query", nargs=-1, required=True)
 @filter_options
-@click.pass_context
-def command(
-    ctx: click.Context,
-    query: tuple[str, ...],
-    filters: Filters,
-    limit: int,
-    as_json: bool,
-) -> None:
-    """Find papers that say QUERY or mean it, best first.
+def command(query: tuple[str, ...], limit: int, as_json: bool, **filters: Any) -> None:
+    """Find papers by the words and the meaning of QUERY, best first.
 
-    "Words in quotes" must stand so in a paper, -word must not; an arXiv id or a DOI gives that
-    paper. Options stand before QUERY where it holds a minus: triage search --limit 5 -- cats -dogs
+    A paper must have "words in quotes" as they are, and must not have a -word. An arXiv id or a DOI
+    finds that paper. Write -- before a QUERY with a -word: triage search --limit 5 -- cats -dogs
     """
     from triage.papers.search import Search
+    from triage.store.search import Filters
 
-    app = opened(ctx)
-    hits = Search(app.database, app.workshop).find(" ".join(query), filters, limit)
-    show_hits(hits, as_json=as_json)
+    app = load_app()
+    search = Search(app.database, app.workshop)
+    show_hits(search.find(" ".join(query), Filters(**filters), limit), as_json=as_json)
 
 
 def show_hits(hits: Sequence[Hit], *, as_json: bool) -> None:

@@ -8,26 +8,25 @@ from contextlib import AbstractContextManager, nullcontext
 
 import click
 
-from triage.cli.app_context import freeze_garbage_collector, opened
+from triage.cli.app_context import freeze_garbage_collector, load_app
 
 
 @click.command("serve")
-@click.option("--host", help="Listen here instead of where the config says.")
-@click.option("--port", type=int, help="Listen there instead of where the config says.")
-@click.option("--pages-only", is_flag=True, help="Serve pages, and let nothing else happen.")
-@click.pass_context
-def command(ctx: click.Context, host: str | None, port: int | None, pages_only: bool) -> None:
-    """Serve the pages behind the mails' links, and do on schedule all that is due.
+@click.option("--host", help="The address to listen on.  [default: from the config]")
+@click.option("--port", type=int, help="The port to listen on.  [default: from the config]")
+@click.option("--pages-only", is_flag=True, help="Serve only the pages: no schedule.")
+def command(host: str | None, port: int | None, pages_only: bool) -> None:
+    """Serve the pages to which mails link, and fetch, send and train on schedule.
 
-    One process for a whole installation: it fetches, sends, retrains and backs up.
+    This one process is enough for an installation: it fetches, sends, trains and backs up.
     """
     from triage.cli.http_server import beside, listen
     from triage.operations.scheduler import Scheduler
 
-    app = opened(ctx, log_level=logging.INFO)
+    app = load_app(log_level=logging.INFO)
     logging.basicConfig(format="%(asctime)s [%(levelname)s] %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("triage.web").setLevel(logging.INFO)
-    # Uvicorn raises the signal that ended it once more, which must not end us half way.
+    # Uvicorn raises the signal that stopped it again. It must not stop this process at once.
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: None)
     web = app.settings.web
@@ -49,5 +48,5 @@ def command(ctx: click.Context, host: str | None, port: int | None, pages_only: 
             listen(pages, host, port)
     finally:
         if scheduler:
-            click.echo("finishing what is under way", err=True)
+            click.echo("finishing current work", err=True)
             scheduler.stop()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import click
 
-from triage.cli.app_context import opened
+from triage.cli.app_context import load_app
 
 
 @click.command("train")
-@click.pass_context
-def command(ctx: click.Context) -> None:
-    """Retrain the ranker on all votes; it goes live only if it is better on later digests."""
+def command() -> None:
+    """Train a new ranker on all votes. It is used only if it is better on later digests."""
     from triage.training.train import train
 
-    app = opened(ctx)
+    app = load_app()
     report = train(app.database, app.workshop, app.clock)
     click.echo(
         f"{report.version}: {report.n_impressions} shown papers, {report.n_votes} votes,"

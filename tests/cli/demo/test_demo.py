@@ -134,9 +134,7 @@ def test_the_story_says_what_each_got_and_what_the_votes_changed(played: Played)
     for name in ("ada", "ben", "chen"):
         assert len(re.findall(rf"^  {name}: 10 of \d+ papers", played.story, re.M)) == 2
         assert re.search(rf"^  {name}: \d of the top five changed", played.story, re.M)
-    assert re.search(
-        r"the best unseen paper to ada's taste went from rank \d+ to \d+", played.story
-    )
+    assert re.search(r"the best paper that ada likes went from rank \d+ to \d+", played.story)
     assert "The ranker is trained: lm-" in played.story
 
 

@@ -15,9 +15,11 @@ from triage.cli.app_context import log_to_stderr
 def command() -> None:
     """Show the whole loop on bundled papers: digests, votes, training, better digests.
 
-    Needs no config and no network. Writes ./var/demo, which it makes anew, and ends by itself.
+    Needs no config and no network. Deletes ./var/demo and writes it again.
     """
     from triage.cli.demo.story import play
 
     log_to_stderr(logging.ERROR)
-    play(Path("var") / "demo", click.echo, program=sys.argv[0])
+    is_module = Path(sys.argv[0]).name == "__main__.py"
+    program = "python -m triage" if is_module else sys.argv[0]
+    play(Path("var") / "demo", click.echo, program)

@@ -1,10 +1,9 @@
-"""Plays the demo: two days, three subscribers, and every step through the program's own code."""
+"""Runs the demo: two days, three subscribers, and every step with the code of the program."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from triage.delivery.file_mailers import EmlFolder
 from triage.digest.links import digest_links
 from triage.digest.message import part_of
 from triage.domain.link_tokens import Purpose
-from triage.domain.records import Paper, Slate, Subscriber, Vote
+from triage.domain.records import Slate, Subscriber, Vote
 from triage.errors import ConfigError
 from triage.papers.ingest import ingest
 from triage.ranking.serving.active_models import Serving, ensure_active_models
@@ -37,62 +36,52 @@ TOP = 5
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a subscriber's votes changed on day two."""
-
-    entered: tuple[Paper, ...]
-    left: tuple[Paper, ...]
-    best: Paper | None
-    rank_before: int | None
-    rank_after: int | None
-
-
 def play(folder: Path, say: Say, program: str = "triage") -> None:
-    """Run the whole loop in `folder`, which is made anew, and tell what happens.
+    """Delete `folder`, run the demo in it, and describe each step.
 
     Args:
-        program: how the command line is called here.
+        program: the command that started the demo.
 
     Raises:
         ConfigError: the folder cannot be replaced.
     """
-    app = _fresh_installation(folder)
-    source = open_source(PAPERS, DAY_ONE)
-    for report in ingest(app.database, source, app.clock, resume=False):
-        n_papers = report.read
-    say(f"{n_papers} real arXiv papers, listed from 25 to 27 June 2025; three subscribers:\n")
+    app = _create_installation(folder)
+    *_, report = ingest(app.database, open_source(PAPERS, DAY_ONE), app.clock, resume=False)
+    say(f"{report.read} real arXiv papers, listed on 25 to 27 June 2025, and three subscribers:\n")
     people = {each: _join(app, each, say) for each in CAST}
 
-    say(f"\nTHURSDAY {DAY_ONE.day} JUNE — the first digests\n")
+    say(f"\nTHURSDAY {DAY_ONE.day} JUNE: the first digests\n")
     app.nightly().run(DAY_ONE, (), app.outbox())
-    first = {each: _slate(app, people[each], DAY_ONE) for each in CAST}
+    slates = {each: _load_slate(app, people[each], DAY_ONE) for each in CAST}
     for each in CAST:
-        _tell_digest(each, first[each], say)
+        _describe_digest(each, slates[each], say)
 
-    say("They vote by the links in their mails:\n")
+    say("Each subscriber votes on every paper, with the links in the mail:\n")
     for each in CAST:
-        _vote(app, each, first[each], say)
+        _vote(app, each, slates[each], say)
     _train(app, say)
 
-    say(f"\nFRIDAY {DAY_TWO.day} JUNE — ranked without their votes, then with them\n")
+    say(f"\nFRIDAY {DAY_TWO.day} JUNE: what the votes changed\n")
+    say("The new ranker ranks the papers twice for each subscriber: without the votes, and with")
+    say("them. The votes moved papers into the top five (+) and out of it (-).\n")
     pair = ensure_active_models(app.database, app.workshop, app.clock, DAY_TWO)
     for each in CAST:
-        _tell_change(each, _change(app, pair, people[each], each), say)
+        _compare_rankings(app, pair, people[each], each, say)
+    say("The digests of this day:\n")
     app.nightly().run(DAY_TWO, (), app.outbox())
     for each in CAST:
-        _tell_digest(each, _slate(app, people[each], DAY_TWO), say)
-    _tell_files(folder, say, program)
+        _describe_digest(each, _load_slate(app, people[each], DAY_TWO), say)
+    _list_files(folder, say, program)
     app.database.close()
 
 
-def _fresh_installation(folder: Path) -> App:
+def _create_installation(folder: Path) -> App:
     try:
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
     except OSError as error:
-        raise ConfigError(f"{folder} cannot be made anew: {error.strerror}") from error
+        raise ConfigError(f"{folder} cannot be replaced: {error.strerror}") from error
     config, _ = initialise(folder, example_config())
     return open_app(config, mailer=EmlFolder(folder / "digests"))
 
@@ -105,15 +94,15 @@ def _join(app: App, each: Character, say: Say) -> Subscriber:
     return add(app.database, each.email, app.clock, preferences, likes=each.likes).subscriber
 
 
-def _slate(app: App, subscriber: Subscriber, on: date) -> Slate:
+def _load_slate(app: App, subscriber: Subscriber, on: date) -> Slate:
     with app.database.read() as conn:
         slate = store.slates.by_day(conn, subscriber.id, on)
-    assert slate is not None  # noqa: S101 - the run before has made it
+    assert slate is not None  # noqa: S101 - the run has stored it
     return slate
 
 
-def _tell_digest(each: Character, slate: Slate, say: Say) -> None:
-    say(f"  {each.name}: {len(slate.impressions)} of {slate.n_candidates} papers, the first three")
+def _describe_digest(each: Character, slate: Slate, say: Say) -> None:
+    say(f"  {each.name}: {len(slate.impressions)} of {slate.n_candidates} papers; the first three:")
     for shown in slate.impressions[:3]:
         say(f"    {shown.position}. {_short(shown.paper.title)}")
         say(f"       {'; '.join(reason.text for reason in shown.reasons)}")
@@ -121,7 +110,7 @@ def _tell_digest(each: Character, slate: Slate, say: Say) -> None:
 
 
 def _vote(app: App, each: Character, slate: Slate, say: Say) -> None:
-    """Vote on everything in a digest, as the web page does once its button is pressed."""
+    """Vote on each paper of a digest, as the web page does when its button is pressed."""
     now = app.clock.now()
     site = app.settings.site
     links = digest_links(slate, app.keyring, site.base_url, site.contact, now.date())
@@ -138,41 +127,46 @@ def _vote(app: App, each: Character, slate: Slate, say: Say) -> None:
 def _train(app: App, say: Say) -> None:
     report = train(app.database, app.workshop, app.clock)
     say(
-        f"\nThe ranker is trained: {report.version}, on {report.n_impressions} shown papers with"
-        f" {report.n_votes} votes."
+        f"\nThe ranker is trained: {report.version}, on {report.n_impressions} papers of digests"
+        f" and {report.n_votes} votes."
     )
-    say(f"The gate says: {report.why}.")
+    say(f"The promotion test compares it with the active ranker. Result: {report.why}.")
     if not report.promoted:
         promote_version(app.database, app.workshop, app.clock, report.version)
-        say("So that you see it at work, the demo promotes it by hand all the same.")
+        say("The demo uses the new ranker anyway, so that you see what it does.")
 
 
-def _change(app: App, pair: Serving, subscriber: Subscriber, each: Character) -> Change:
-    """Rank day two twice with the same ranker: as if the votes had not been cast, and with them."""
+def _compare_rankings(
+    app: App, pair: Serving, subscriber: Subscriber, each: Character, say: Say
+) -> None:
+    """Rank day two twice with the same ranker, without the votes of day one and with them."""
     with app.database.read() as conn:
         votes = store.events.votes(conn, subscriber.id)
-    given = [vote for vote in votes if _outside_id(app, vote) in each.likes]
-    seen = {vote.paper_id for vote in votes}
-    before = _rank(app, pair, subscriber, given, seen)
-    after = _rank(app, pair, subscriber, votes, seen)
-    best = next((paper for paper in after.best(len(after.scores)) if each.likes_it(paper)), None)
+        papers = store.papers.load(conn, [vote.paper_id for vote in votes])
+    initial = [
+        vote for vote in votes if store.papers.outside_id(papers[vote.paper_id]) in each.likes
+    ]
+    before = _rank(app, pair, subscriber, initial, papers.keys())
+    after = _rank(app, pair, subscriber, votes, papers.keys())
     old, new = before.best(TOP), after.best(TOP)
-    return Change(
-        entered=tuple(paper for paper in new if paper not in old),
-        left=tuple(paper for paper in old if paper not in new),
-        best=best,
-        rank_before=before.rank_of(best.id) if best else None,
-        rank_after=after.rank_of(best.id) if best else None,
-    )
-
-
-def _outside_id(app: App, vote: Vote) -> str:
-    with app.database.read() as conn:
-        return store.papers.outside_id(store.papers.load(conn, [vote.paper_id])[vote.paper_id])
+    entered = [paper for paper in new if paper not in old]
+    say(f"  {each.name}: {len(entered)} of the top five changed")
+    for paper in entered:
+        say(f"    + {_short(paper.title)}")
+    for paper in old:
+        if paper not in new:
+            say(f"    - {_short(paper.title)}")
+    best = next((paper for paper in after.best(len(after.scores)) if each.likes_it(paper)), None)
+    if best is not None:
+        say(
+            f"    the best paper that {each.name} likes went from rank {before.rank_of(best.id)}"
+            f" to {after.rank_of(best.id)}: {_short(best.title, 60)}"
+        )
+    say("")
 
 
 def _rank(
-    app: App, pair: Serving, subscriber: Subscriber, votes: Sequence[Vote], seen: set[int]
+    app: App, pair: Serving, subscriber: Subscriber, votes: Sequence[Vote], seen: Collection[int]
 ) -> Ranking:
     days = app.settings.digest.max_age_days
     with app.database.read() as conn:
@@ -186,30 +180,16 @@ def _rank(
         )
 
 
-def _tell_change(each: Character, change: Change, say: Say) -> None:
-    say(f"  {each.name}: {len(change.entered)} of the top five changed")
-    for paper in change.entered:
-        say(f"    + {_short(paper.title)}")
-    for paper in change.left:
-        say(f"    - {_short(paper.title)}")
-    if change.best is not None:
-        say(
-            f"    the best unseen paper to {each.name}'s taste went from rank"
-            f" {change.rank_before} to {change.rank_after}: {_short(change.best.title, 60)}"
-        )
-    say("")
-
-
-def _tell_files(folder: Path, say: Say, program: str) -> None:
-    """Write each mail's HTML part beside it, for the browser, and name what there is to see."""
-    say("Open:\n")
+def _list_files(folder: Path, say: Say, program: str) -> None:
+    """Write the HTML part of each mail as a file, and print the paths of all files."""
+    say("Open the digests in a browser:\n")
     for path in sorted((folder / "digests").glob("*.eml")):
         page = path.with_suffix(".html")
         page.write_text(part_of(path.read_bytes(), "html"), "utf-8")
         say(f"  {page}")
-    config = folder / "triage.toml"
-    say(f"\nThe mails themselves are the .eml files beside them. To vote yourself:"
-        f" {program} --config {config} serve --pages-only")  # fmt: skip
+    say("\nThe .eml files in the same folder are the mails. To vote yourself, start the pages with")
+    say(f"this command, then click a link in a digest: {program} --config {folder / 'triage.toml'}"
+        " serve --pages-only")  # fmt: skip
 
 
 def _short(title: str, width: int = 88) -> str:
