@@ -112,13 +112,8 @@ class App:
         from triage.delivery.postfix_log import read_delivery
         from triage.delivery.smtp import SmtpMailer, SmtpServer
 
-        password = secret("MAIL_PASSWORD")
-        if mail.username and password is None:
-            raise ConfigError(
-                "[mail] username is set but there is no password: set TRIAGE_MAIL_PASSWORD, or"
-                " TRIAGE_MAIL_PASSWORD_FILE to a file that contains it"
-            )
-        server = SmtpServer(mail.host, mail.port, mail.security, mail.username, password or "")
+        password = _password("MAIL_PASSWORD", "[mail] username") if mail.username else ""
+        server = SmtpServer(mail.host, mail.port, mail.security, mail.username, password)
         log = self.settings.mail_log
         return SmtpMailer(server, partial(read_delivery, log) if log else lambda _: None)
 
@@ -269,12 +264,7 @@ class App:
             yield from read_maildir(folder)
         bounces = self.settings.bounces
         if bounces.imap_host:
-            password = secret("IMAP_PASSWORD")
-            if password is None:
-                raise ConfigError(
-                    "[bounces] imap_host is set but there is no password: set TRIAGE_IMAP_PASSWORD,"
-                    " or TRIAGE_IMAP_PASSWORD_FILE to a file that contains it"
-                )
+            password = _password("IMAP_PASSWORD", "[bounces] imap_host")
             yield from read_imap(bounces.imap_host, bounces.imap_port, bounces.username, password)
 
     def compose(self, slate: Slate, now: datetime) -> Composed:
@@ -454,6 +444,16 @@ def initialise(folder: Path, example: str) -> tuple[Path, bool]:
     check_sent_log(app.database, app.journal, app.clock)
     app.close()
     return config, True
+
+
+def _password(name: str, setting: str) -> str:
+    password = secret(name)
+    if password is None:
+        raise ConfigError(
+            f"{setting} is set but there is no password: set TRIAGE_{name}, or"
+            f" TRIAGE_{name}_FILE to a file that contains it"
+        )
+    return password
 
 
 def _write_private(path: Path, text: str) -> None:

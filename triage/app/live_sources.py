@@ -6,7 +6,7 @@ To add a source, add an entry to `Upstreams._live`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -68,30 +68,22 @@ def _rules(
     return Rules(section.min_interval_s, section.daily_requests)
 
 
+@dataclass
 class Upstreams:
     """Creates sources and enrichers, and keeps their HTTP clients from one fetch to the next.
 
-    Args:
+    Attributes:
         database: returns the database in which all processes share the rate limits.
         owner: returns a new name for this process.
         is_gone: returns True if the owner is a process that certainly has ended.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        clock: Clock,
-        database: Callable[[], Database],
-        *,
-        owner: Callable[[], str],
-        is_gone: Callable[[str], bool],
-    ) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._database = database
-        self._owner = owner
-        self._is_gone = is_gone
-        self._gates: dict[str, PoliteClient] = {}
+    settings: Settings
+    clock: Clock
+    database: Callable[[], Database]
+    owner: Callable[[], str]
+    is_gone: Callable[[str], bool]
+    _gates: dict[str, PoliteClient] = field(default_factory=dict)
 
     def sources(
         self, on: date | None = None, deadline: datetime | None = None, since: date | None = None
@@ -105,11 +97,11 @@ class Upstreams:
         """
         from triage.sources.feed.source import FeedSource
 
-        today = self._clock.now().date()
+        today = self.clock.now().date()
         sources: list[Source] = []
         for live in self._live(on, since):
             sources += live.opened(self._gate(live.name, _rules(live.settings), deadline))
-        for feed in self._settings.sources.feed:
+        for feed in self.settings.sources.feed:
             gate = self._feed_gate(feed, deadline)
             sources.append(FeedSource(gate, feed.name, feed.url, on or today))
         return sources
@@ -131,7 +123,7 @@ class Upstreams:
         from triage.sources.biorxiv.source import Biorxiv
         from triage.sources.hf_daily import HuggingFaceDaily
 
-        wanted, now = self._settings.sources, self._clock.now()
+        wanted, now = self.settings.sources, self.clock.now()
         arxiv, hf, bio = wanted.arxiv, wanted.hf_daily, wanted.biorxiv
         if arxiv.enabled and arxiv.categories:
             urls = arxiv.rss_url, arxiv.api_url, arxiv.oai_url
@@ -173,7 +165,7 @@ class Upstreams:
         from triage.sources.enrichers.crossref import Crossref
         from triage.sources.enrichers.semantic_scholar import SemanticScholar
 
-        sources = self._settings.sources
+        sources = self.settings.sources
         crossref, scholar = sources.crossref, sources.semantic_scholar
         enrichers: list[Enricher] = []
         if crossref.enabled:
@@ -189,7 +181,7 @@ class Upstreams:
         """Return the Zotero library of an API key."""
         from triage.sources.zotero import Zotero
 
-        deadline = self._clock.now() + ZOTERO_PATIENCE
+        deadline = self.clock.now() + ZOTERO_PATIENCE
         return Zotero(self._gate("zotero", ZOTERO_RULES, deadline), key)
 
     def close(self) -> None:
@@ -212,17 +204,17 @@ class Upstreams:
 
         key = f"{name}, public" if is_public else name
         if key not in self._gates:
-            site = self._settings.site
+            site = self.settings.site
             limiter = SharedRequestLimiter(
-                self._database(),
-                self._clock,
+                self.database(),
+                self.clock,
                 name,
                 rules,
-                owner=self._owner(),
-                is_gone=self._is_gone,
+                owner=self.owner(),
+                is_gone=self.is_gone,
             )
             self._gates[key] = PoliteClient(
-                self._clock,
+                self.clock,
                 user_agent(site.base_url, site.contact),
                 rules.interval_s,
                 turns=limiter,
@@ -235,5 +227,5 @@ class Upstreams:
         """Return the client of a feed; a feed of arXiv shares arXiv's rate limit."""
         name, rules = urlsplit(feed.url).hostname or "", FEED_RULES
         if name == "arxiv.org" or name.endswith(".arxiv.org"):
-            name, rules = "arxiv", _rules(self._settings.sources.arxiv)
+            name, rules = "arxiv", _rules(self.settings.sources.arxiv)
         return self._gate(name, rules, deadline, is_public=not feed.allow_private)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -37,9 +38,6 @@ def routes(page: PageContext) -> list[Route]:
     def show_subscribe(_: Request) -> Response:
         form = forms.Form({"hour": "7", "zone": "UTC", "stamp": form_timestamp.create(page)})
         return _show_form(page, form)
-
-    def subscribe(request: Request, fields: Fields) -> Response:
-        return _subscribe(page, request, fields)
 
     def confirm(request: Request, fields: Fields = NO_FIELDS) -> Response:
         page.claims(request, Purpose.CONFIRM, "error_used")
@@ -88,7 +86,7 @@ def routes(page: PageContext) -> list[Route]:
         return response
 
     return [
-        form_route("/subscribe", show_subscribe, subscribe),
+        form_route("/subscribe", show_subscribe, partial(_subscribe, page)),
         form_route("/c/{token}", confirm, confirm),
         form_route("/login", show_login, request_login),
         form_route("/l/{token}", log_in, log_in),
