@@ -184,11 +184,7 @@ class App:
         )
 
     def examine(self, probes: Probes | None = None) -> list[Finding]:
-        """Run all checks of `triage doctor`.
-
-        Args:
-            probes: replace those that connect to other machines.
-        """
+        """Run all checks of `triage doctor`; `probes` replace those that use the network."""
         from triage.operations.doctor import examine
 
         upstreams = self.upstreams

@@ -157,11 +157,7 @@ class Upstreams:
             )
 
     def enrichers(self, deadline: datetime | None = None) -> list[Enricher]:
-        """Return the enrichers that are switched on, the most reliable first.
-
-        Args:
-            deadline: as in `sources`.
-        """
+        """Return the enrichers that are switched on, the most reliable first."""
         from triage.sources.enrichers.crossref import Crossref
         from triage.sources.enrichers.semantic_scholar import SemanticScholar
 

@@ -72,11 +72,7 @@ class Pages:
 
 
 class RateLimit:
-    """Limits how often each network may request a slow page.
-
-    Args:
-        per_minute: requests of one network in one minute of the clock.
-    """
+    """Limits how often each network may request a slow page in one minute of the clock."""
 
     def __init__(self, per_minute: int) -> None:
         self._per_minute = per_minute
@@ -131,11 +127,7 @@ class PageContext:
             raise HTTPException(404) from None
 
     def impression(self, claims: Claims) -> Impression:
-        """Return the impression that a link is about.
-
-        Raises:
-            HTTPException: 404, the digest is no longer stored.
-        """
+        """Return the impression of a link; raise 404 if its digest is no longer stored."""
         try:
             return votes.shown(self.db, claims)
         except NotFound:
@@ -204,11 +196,7 @@ def page_number(request: Request) -> int:
 
 
 def count_pages(n_rows: int, page_size: int, requested: int) -> int:
-    """Return how many pages a list has, at least 1.
-
-    Raises:
-        HTTPException: 404, the list has no page with the requested number.
-    """
+    """Return how many pages a list has, at least 1; raise 404 if it has no page `requested`."""
     n_pages = max(-(-n_rows // page_size), 1)
     if not 1 <= requested <= n_pages:
         raise HTTPException(404)
@@ -216,11 +204,7 @@ def count_pages(n_rows: int, page_size: int, requested: int) -> int:
 
 
 def date_in_path(request: Request) -> date:
-    """Return the date `on` in the path.
-
-    Raises:
-        HTTPException: 404, it is no date.
-    """
+    """Return the date `on` in the path; raise 404 if it is no date."""
     try:
         return date.fromisoformat(request.path_params["on"])
     except ValueError:

@@ -54,10 +54,7 @@ def routes(page: PageContext) -> list[Route]:
         text = _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text)
         return Response(text, media_type="application/atom+xml")
 
-    return [
-        Route("/f/{token}.atom", show, methods=["GET"]),
-        Route("/f/{token}.json", show, methods=["GET"]),
-    ]
+    return [Route("/f/{token}." + kind, show, methods=["GET"]) for kind in ("atom", "json")]
 
 
 def _entries(site: Site, slates: Sequence[Slate]) -> list[dict[str, Any]]:

@@ -94,11 +94,7 @@ def routes(page: PageContext) -> list[Route]:
 
 
 def _load_paper(page: PageContext, request: Request) -> tuple[StoredTraits, Paper]:
-    """Return the paper whose id is in the path, with its stored traits.
-
-    Raises:
-        HTTPException: 404, there is no such paper.
-    """
+    """Return the paper whose id is in the path, with its stored traits; raise 404 for none."""
     with page.db.read() as conn:
         stored = store.papers.standing(conn, number(request.path_params["paper"]))
         if stored is None:
