@@ -39,7 +39,7 @@ def _render_newest_day(page: PageContext, n: int) -> bytes:
     with page.db.read() as conn:
         on = store.listing_days.newest(conn)
     if on is None:
-        return page.pages.text("home.html", day=None).encode()
+        return page.pages.render("home.html", day=None).encode()
     return _render_day(page, on, n, is_home=n == 1)
 
 
@@ -51,7 +51,7 @@ def _render_day(page: PageContext, on: date, n: int, *, is_home: bool) -> bytes:
         listed = store.listing_days.page(conn, on, new_since, (n - 1) * PAGE, PAGE)
         around = store.listing_days.around(conn, on)
         trending = store.listing_days.trending(conn, on - TRENDING_DAYS, on, new_since, TRENDING)
-    return page.pages.text(
+    return page.pages.render(
         "home.html",
         day=on,
         listed=listed,

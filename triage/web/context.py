@@ -65,9 +65,9 @@ class Pages:
         )
 
     def show(self, name: str, status: int = 200, **values: object) -> HTMLResponse:
-        return HTMLResponse(self.text(f"{name}.html", **values), status)
+        return HTMLResponse(self.render(f"{name}.html", **values), status)
 
-    def text(self, name: str, **values: object) -> str:
+    def render(self, name: str, **values: object) -> str:
         return self._environment.get_template(name).render(values)
 
 

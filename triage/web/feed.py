@@ -50,7 +50,7 @@ def routes(page: PageContext) -> list[Route]:
         # An empty feed counts as changed now.
         now = page.clock.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         updated = max((entry["date_published"] for entry in entries), default=now)
-        text = page.pages.text("feed.atom", links=links, entries=entries, updated=updated)
+        text = page.pages.render("feed.atom", links=links, entries=entries, updated=updated)
         text = _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text)
         return Response(text, media_type="application/atom+xml")
 
