@@ -121,16 +121,16 @@ def subscribes(reader: Reader) -> None:
     reader.follow("Subscribe")
     page.get_by_label("What you read").fill(INTERESTS)
     reader.press("Show what I would get today")
-    reader.reads("With this you would get today")
+    reader.reads("What you would get today")
     expect(page.get_by_role("article")).not_to_have_count(0)
     page.get_by_label("Your mail address").fill("nobody at all")
     reader.press("Subscribe")
-    expect(page.get_by_role("alert")).to_contain_text("That is not a mail address")
+    expect(page.get_by_role("alert")).to_contain_text("This is not a mail address")
     page.get_by_label("Your mail address").fill(reader.email)
     # Nobody fills in a form in less.
     page.wait_for_timeout(2_000)
     reader.press("Subscribe")
-    reader.reads("Look into your mailbox")
+    reader.reads("Check your mailbox")
 
 
 def confirms(reader: Reader) -> None:
@@ -170,7 +170,7 @@ def votes(reader: Reader, digest: Path) -> None:
     # Whoever votes at once, and so soon after the mail was sent, may be a scanner.
     reader.page.wait_for_timeout(1_500)
     reader.press("Yes, more like this")
-    reader.reads("More like this. Noted.")
+    reader.reads("You will see more papers like this.")
     [event] = reader.site.stored("events", reader.email)
     assert (event["kind"], event["origin"]) == ("vote_up", "person")
 
@@ -182,13 +182,13 @@ def chooses(reader: Reader) -> None:
     log_in(page, reader.site.base_url, reader.email, reader.next_mail)
     reader.reads("Preferences")
     page.get_by_label("Hour").select_option("18")
-    page.get_by_label("Words to leave out").fill("blockchain")
+    page.get_by_label("Words to exclude").fill("blockchain")
     reader.press("Save")
     reader.is_told("Saved.")
     [row] = reader.site.stored("subscribers", reader.email)
     assert row["hour"] == 18
     reader.open("/preferences")
-    expect(page.get_by_label("Words to leave out")).to_have_value("blockchain")
+    expect(page.get_by_label("Words to exclude")).to_have_value("blockchain")
     reader.open("/preferences/erase")
     reader.open("/import")
     reader.open("/likes")
@@ -211,8 +211,8 @@ def searches(reader: Reader) -> None:
     found.first.get_by_role("heading").get_by_role("link").click()
     reader.look(page)
     reader.reads(title)
-    reader.reads("Papers like this one")
-    similar = page.get_by_role("region", name="Papers like this one").get_by_role("listitem")
+    reader.reads("Similar papers")
+    similar = page.get_by_role("region", name="Similar papers").get_by_role("listitem")
     expect(similar).not_to_have_count(0)
     expect(similar.filter(has_text=title)).to_have_count(0)
     reader.follow("More like this")

@@ -80,7 +80,7 @@ def test_what_is_no_page_of_a_day_is_no_page(world: World, page: str) -> None:
 def test_a_day_without_papers_says_so(world: World) -> None:
     page = world.client().get(f"/days/{DAY + timedelta(days=9)}")
     assert page.status_code == 200
-    assert "Nothing was listed" in page.text
+    assert "No papers were listed" in page.text
 
 
 def test_an_empty_database_has_a_first_page(tmp_path: Path) -> None:

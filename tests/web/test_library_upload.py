@@ -48,29 +48,31 @@ def test_a_file_becomes_likes_and_the_rest_is_listed(world: World, ada: Visitor)
         assert told in page.text
     assert world.papers[0].title in ada.get("/likes").text
     again = bring(ada, LIBRARY.encode())
-    assert "1 you had voted on before" in again.text
+    assert "1 had a vote of yours already" in again.text
     assert len(world.events()) == 1
 
 
 def test_pasted_ids_and_addresses_become_likes(world: World, ada: Visitor) -> None:
     text = "see https://arxiv.org/abs/2603.00002v1, arXiv:2603.00003\nand this"
-    page = ada.submit(ada.get("/import"), "Take it in", text=text)
+    page = ada.submit(ada.get("/import"), "Import", text=text)
     assert "2 new likes" in page.text
     assert "and this" in page.text
     assert [row[1] for row in world.events()] == [2, 3]
 
 
 def test_ones_own_papers_become_likes(world: World, ada: Visitor) -> None:
-    page = ada.submit(ada.get("/import"), "Take it in", author="Lovelace, Ada")
+    page = ada.submit(ada.get("/import"), "Import", author="Lovelace, Ada")
     assert "3 new likes" in page.text
-    assert ada.submit(ada.get("/import"), "Take it in", author="Ada").status_code == 422
+    assert ada.submit(ada.get("/import"), "Import", author="Ada").status_code == 422
 
 
 def test_who_wrote_much_of_it_can_be_followed(world: World, ada: Visitor) -> None:
     page = bring(ada, LIBRARY.encode())
     assert 'value="Marie Curie"' in page.text
     assert 'value="Ada Lovelace"' not in page.text
-    assert "1 more author." in ada.submit(page, "Follow the ticked ones", author="Marie Curie").text
+    assert (
+        "1 more author." in ada.submit(page, "Follow the ticked authors", author="Marie Curie").text
+    )
     assert "Marie Curie" in ada.get("/preferences").text
     assert 'value="Marie Curie"' not in bring(ada, LIBRARY.encode()).text
 

@@ -54,7 +54,7 @@ def test_my_likes_are_listed_newest_first_and_can_be_taken_back(world: World, ad
     assert page.text.index(world.papers[1].title) < page.text.index(world.papers[0].title)
     assert world.papers[2].title not in page.text
     page = ada.submit(page, str(world.papers[1].id))
-    assert "Taken back" in page.text
+    assert "Your like was removed" in page.text
     assert world.papers[1].title not in page.text
     assert [row[1] for row in world.events()] == [1, 3]
     vote(world, 2, EventKind.VOTE_UP)
@@ -95,6 +95,6 @@ def test_many_likes_come_in_pages(world: World, ada: Visitor) -> None:
                 ),
             )
     first, second = ada.get("/likes").text, ada.get("/likes?page=2").text
-    assert (first.count("Take back"), second.count("Take back")) == (PAGE, 3)
+    assert (first.count(">Remove<"), second.count(">Remove<")) == (PAGE, 3)
     assert ada.get("/likes?page=3").status_code == 404
     assert ada.get("/likes?page=x").status_code == 404

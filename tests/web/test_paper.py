@@ -121,7 +121,7 @@ def test_who_is_logged_in_votes_changes_it_and_takes_it_back(world: World) -> No
     page = ada.submit(page, EventKind.VOTE_DOWN)
     assert world.events() == [(1, 1, EventKind.SAVE), (1, 1, EventKind.VOTE_DOWN)]
     assert world.papers[0].title not in ada.get("/likes").text
-    assert "Taken back" in ada.submit(page, "none").text
+    assert "Your vote was removed" in ada.submit(page, "none").text
     assert world.events() == []
 
 

@@ -170,12 +170,12 @@ def test_interests_are_named_muted_rested_and_woken(world: World, ada: Visitor) 
             return store.interests.of(conn, 1)
 
     page = ada.submit(page, "mute")
-    assert "Nothing more is shown for it: lakes" in page.text
+    assert "This interest is muted: lakes" in page.text
     assert [each.muted for each in stored()] == [True, False]
     page = ada.submit(page, "rest")
     until = NOON.date() + timedelta(days=30)
     assert [each.paused_until for each in stored()] == [None, until]
-    assert f"rests until {until}" in page.text
+    assert f"paused until {until}" in page.text
     ada.submit(ada.submit(page, "wake"), "wake")
     assert not any(each.rests(NOON.date()) for each in stored())
 
@@ -187,13 +187,13 @@ def test_an_interest_that_is_not_there_cannot_be_muted(
     with_interests(world)
     before = world.everything()
     page = ada.submit(ada.get("/preferences"), "mute", number=number)
-    assert "could not be done" in page.text
+    assert "This did not work" in page.text
     assert world.everything() == before
 
 
 def test_why_they_get_it_is_told_in_the_words_agreed_to(ada: Visitor) -> None:
     page = ada.get("/preferences").text
-    assert f"{ADDRESS} is subscribed since 2026-03-02, 12:00 UTC" in page
+    assert f"{ADDRESS} has been subscribed since 2026-03-02, 12:00 UTC" in page
     assert "“test”" in page
 
 
@@ -208,7 +208,7 @@ def test_starting_afresh_forgets_the_votes_of_one_reader_alone(world: World, ada
             world.client().post("/v/" + token, data={"vote": kind})
     with_interests(world)
     page = ada.submit(ada.get("/preferences"), "afresh")
-    assert "2 votes are forgotten" in page.text
+    assert "2 votes were deleted" in page.text
     assert [row[0] for row in world.events()] == [2, 2]
     with world.db.read() as conn:
         assert store.interests.of(conn, 1) == ()
@@ -219,7 +219,7 @@ def test_leaving_and_coming_back(world: World, ada: Visitor) -> None:
     assert world.state() is SubscriberState.UNSUBSCRIBED
     assert [note.kind for note in world.notes()] == ["goodbye"]
     page = ada.submit(page, "resume")
-    assert "Digests go on" in page.text
+    assert "You will get digests again" in page.text
     assert world.state() is SubscriberState.ACTIVE
 
 
@@ -228,7 +228,7 @@ def test_a_suppressed_address_cannot_come_back_by_itself(world: World, ada: Visi
     with world.db.write() as conn:
         store.suppressions.add(conn, ADDRESS, "complaint", NOON)
     page = ada.submit(page, "resume")
-    assert "could not be done" in page.text
+    assert "This did not work" in page.text
     assert world.state() is SubscriberState.UNSUBSCRIBED
 
 
@@ -236,7 +236,7 @@ def test_erasing_needs_a_tick_and_leaves_nothing(world: World, ada: Visitor) -> 
     page = ada.get("/preferences/erase")
     unsure = ada.submit(page)
     assert unsure.status_code == 422
-    assert "Tick this first" in unsure.text
+    assert "Tick this box first" in unsure.text
     assert world.state() is SubscriberState.ACTIVE
     done = ada.submit(unsure, sure="yes")
     assert "Everything is erased" in done.text

@@ -88,7 +88,7 @@ def test_ticked_papers_find_papers_like_them(world: World) -> None:
     assert found(page) == ["Of"]
     assert "More like these" in page.text
     many = search(world, like=[str(paper.id) for paper in world.papers])
-    assert "Of the 5 papers that you ticked the first 3" in many.text
+    assert "You ticked 5 papers. Only the first 3 are used" in many.text
     assert search(world, like=["77", "x", "1"]).status_code == 200
 
 
@@ -118,7 +118,7 @@ def test_nothing_found_says_what_may_help(world: World) -> None:
 def test_a_search_for_nothing_explains_itself(world: World) -> None:
     page = search(world)
     assert found(page) == []
-    assert "How to ask" in page.text
+    assert "How to search" in page.text
     assert 'href="/search"' in world.client().get("/").text
 
 

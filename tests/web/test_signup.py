@@ -57,7 +57,7 @@ def test_somebody_subscribes_confirms_logs_in_and_finds_what_they_chose(world: W
         zone="Asia/Tokyo",
     )
     assert asked.status_code == 200
-    assert "Look into your mailbox" in asked.text
+    assert "Check your mailbox" in asked.text
     assert reader_of(world) is None
     [note] = world.answers()
     assert (note.recipient, note.kind) == (NEW, "confirm")
@@ -122,7 +122,7 @@ def test_a_mistake_stands_beside_its_field_and_nothing_typed_is_lost(world: Worl
     assert "<option selected>Asia/Tokyo</option>" in again.text
     assert n_asks(world) == 0
     mended = ada.submit(again, "subscribe", email=NEW, categories="cs.CL")
-    assert "Look into your mailbox" in mended.text
+    assert "Check your mailbox" in mended.text
     [note] = world.answers()
     ada.submit(ada.get(note.path))
     reader = reader_of(world)
@@ -154,10 +154,10 @@ def test_who_fills_in_the_hidden_field_gets_the_same_answer_and_no_mail(world: W
 def test_who_is_quicker_than_people_presses_twice(world: World) -> None:
     ada = world.visitor()
     again = ada.submit(ada.get("/subscribe"), "subscribe", email=NEW)
-    assert "once more" in again.text
+    assert "press the button again" in again.text
     assert n_asks(world) == 0
     world.clock.at += A_MOMENT
-    assert "Look into your mailbox" in ada.submit(again, "subscribe").text
+    assert "Check your mailbox" in ada.submit(again, "subscribe").text
     assert n_asks(world) == 1
 
 
@@ -168,7 +168,7 @@ def test_a_form_that_is_none_of_ours_is_given_anew(world: World, stamp: str) -> 
     again = ada.submit(page, "subscribe", email=NEW, stamp=stamp)
     assert again.status_code == 422
     world.clock.at += A_MOMENT
-    assert "Look into your mailbox" in ada.submit(again, "subscribe").text
+    assert "Check your mailbox" in ada.submit(again, "subscribe").text
 
 
 def test_a_form_that_was_open_for_a_day_is_given_anew(world: World) -> None:
@@ -203,11 +203,11 @@ def test_a_preview_takes_pasted_papers_for_words_and_counts_strange_ones(world: 
     ada = world.visitor()
     page = ada.submit(form_after_a_moment(world, ada), "preview", likes="2603.00001\n10.5555/new")
     assert page.status_code == 200
-    assert "1 of these is not a paper that we know" in page.text
+    assert "1 of these is not a paper that we have" in page.text
     assert "2603.00001" in page.text
 
 
-@pytest.mark.parametrize(("shown", "told"), [((), "comes close"), (None, "This site is new")])
+@pytest.mark.parametrize(("shown", "told"), [((), "is similar"), (None, "This site is new")])
 def test_a_preview_of_nothing_says_why(world: World, shown: tuple[()] | None, told: str) -> None:
     world.shown = shown
     ada = world.visitor()
@@ -267,7 +267,7 @@ def test_another_browser_types_the_code(world: World) -> None:
     assert 'name="code"' in page.text
     wrong = phone.submit(page, code="000000" if code[0] != "000 000" else "000001")
     assert wrong.status_code == 403
-    assert "not the code" in wrong.text
+    assert "code is wrong" in wrong.text
     assert not phone.cookies
     assert phone.submit(wrong, code=code[0]).status_code == 303
     assert ADDRESS in phone.get("/preferences").text

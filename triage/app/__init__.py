@@ -1,8 +1,9 @@
-"""Creates every object of an installation from its settings.
+"""Creates all objects of the program from its settings.
 
-No other room knows which class stands behind a port.
+Only this room knows which class implements an interface of `domain/protocols.py`.
 
-In: the settings. Out: the objects that `cli` and `web` use, each made when it is first needed.
+In: the settings. Out: the objects that `cli` and `web` use, each created at its first use.
 
-Begin with `application`. `live_sources` makes the sources that are switched on.
+Begin with `application`. `live_sources` creates the sources that are switched on, and
+`account_mail` builds confirmations and login links.
 """

@@ -1,4 +1,4 @@
-"""The mails that are no digest, from what is to be said to frozen bytes."""
+"""Builds account mail: mails that are no digests, such as confirmations and login links."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from triage.subscribers.signup import AccountMail, Compose
 
 
 def composer(settings: Settings) -> Compose:
-    """Return what makes them, as the settings say."""
+    """Return the function that turns an account mail into a message."""
     site = settings.site
     signer = load_account_mail_signer(settings)
 
-    def compose(note: AccountMail, now: datetime) -> OutgoingMessage:
-        link = note_link(note.kind, note.token, site.base_url)
+    def compose(mail: AccountMail, now: datetime) -> OutgoingMessage:
         return build_note(
-            note.public_id,
-            note.recipient,
-            render_note(note.kind, link, site.name),
+            mail.public_id,
+            mail.recipient,
+            render_note(mail.kind, note_link(mail.kind, mail.token, site.base_url), site.name),
             sender=settings.notes_sender,
             reply_to=site.contact,
             date=now,

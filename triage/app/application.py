@@ -1,4 +1,4 @@
-"""Composes the program from its settings: the one place where ports meet what is behind them."""
+"""Creates the objects of the program from the settings."""
 
 from __future__ import annotations
 
@@ -44,16 +44,19 @@ if TYPE_CHECKING:
     from triage.subscribers.signup import Signup
 
 CONFIG_NAME = "triage.toml"
-# No digest waits longer for one source; what does not come in time is asked for again later.
+# A digest waits no longer for one source. Papers that are not read in time are read later.
 LONGEST_FETCH = timedelta(minutes=3)
 BOUNCES_EVERY = timedelta(minutes=10)
-# After arXiv's feed, which is there at midnight in New York.
+# After arXiv has published its feed, at midnight in New York.
 ENRICH_AT = time(5, 30)
 
 
 @dataclass
 class App:
-    """Everything that the edges need, each made when it is first asked for."""
+    """The objects of one installation, each created at its first use.
+
+    `own_mailer` replaces the configured mailer.
+    """
 
     settings: Settings
     clock: Clock
@@ -61,14 +64,14 @@ class App:
 
     @cached_property
     def database(self) -> Database:
-        """The database, at this program's schema."""
+        """The database, after a check that it has the schema of this version."""
         database = self.unchecked_database
         database.check_schema()
         return database
 
     @cached_property
     def unchecked_database(self) -> Database:
-        """The database as it is: for the commands that mend it."""
+        """The database without a check, for the commands that migrate or repair it."""
         from triage.store import open_database
 
         return open_database(self.settings.database_url)
@@ -77,20 +80,22 @@ class App:
     def _secret(self) -> str:
         return signing_secret(self.settings.folder)
 
+    def _derive_key(self, purpose: str) -> bytes:
+        """Return a key for one purpose; it does not reveal the secret or other keys."""
+        return hashlib.sha256(f"{purpose}\0{self._secret}".encode()).digest()
+
     @cached_property
     def keyring(self) -> Keyring:
         from triage.domain.link_tokens import Keyring
 
-        # Links that an older secret signed stay good for as long as it is named.
+        # Links that were signed with an older secret work as long as the settings have it.
         return Keyring(self._secret, *(secret("SECRET_KEY_OLD") or "").split())
 
     @cached_property
     def workshop(self) -> FileModelStore:
         from triage.ranking.serving.model_store import FileModelStore
 
-        # Models are sealed with a key of their own, so that neither key tells of the other.
-        key = hashlib.sha256(b"triage models\0" + self._secret.encode()).digest()
-        return FileModelStore(self.settings.models_path, key)
+        return FileModelStore(self.settings.models_path, self._derive_key("triage models"))
 
     @cached_property
     def mailer(self) -> Mailer:
@@ -104,27 +109,17 @@ class App:
             from triage.delivery.file_mailers import Maildir
 
             return Maildir(self.settings.mail_path)
+        from triage.delivery.postfix_log import read_delivery
         from triage.delivery.smtp import SmtpMailer, SmtpServer
 
-        password = secret("MAIL_PASSWORD")
-        if mail.username and password is None:
-            raise ConfigError(
-                "[mail] username is set but there is no password: set TRIAGE_MAIL_PASSWORD, or"
-                " TRIAGE_MAIL_PASSWORD_FILE to a file that holds it"
-            )
-        server = SmtpServer(mail.host, mail.port, mail.security, mail.username, password or "")
-        return SmtpMailer(server, self._oracle())
-
-    def _oracle(self) -> Callable[[str], bool | None]:
-        """Return who knows of a Message-ID whether the mail server took it."""
-        from triage.delivery.postfix_log import read_delivery
-
+        password = _password("MAIL_PASSWORD", "[mail] username") if mail.username else ""
+        server = SmtpServer(mail.host, mail.port, mail.security, mail.username, password)
         log = self.settings.mail_log
-        return partial(read_delivery, log) if log else lambda _: None
+        return SmtpMailer(server, partial(read_delivery, log) if log else lambda _: None)
 
     @cached_property
     def upstreams(self) -> Upstreams:
-        """The sources and enrichers that are switched on, with their gates."""
+        """The sources and enrichers that are switched on."""
         from triage.app.live_sources import Upstreams
 
         return Upstreams(
@@ -132,7 +127,7 @@ class App:
         )
 
     def enrich(self, progress: Progress = silent) -> EnrichReport:
-        """Ask those who know more about recent papers, for a few minutes at most."""
+        """Request more data about recent papers from the enrichers, for three minutes at most."""
         from triage.papers.enrich import enrich
 
         return enrich(
@@ -152,17 +147,18 @@ class App:
     def nightly(self) -> Nightly:
         from triage.digest.nightly import Nightly
 
-        # A key that cannot be used is found before anybody's digest is made.
+        # Loading the key now reports an unusable key before any digest is made.
         _ = self._signer
         return Nightly(
             self.database,
             self.clock,
             workshop=self.workshop,
             compose=self.compose,
-            rules=self._rules(),
+            rules=self._digest_rules,
         )
 
-    def _rules(self) -> DigestRules:
+    @property
+    def _digest_rules(self) -> DigestRules:
         from triage.ranking.serving.ranker import DigestRules
 
         digest = self.settings.digest
@@ -180,7 +176,7 @@ class App:
         return SentLog(self.settings.journal_path)
 
     def installation(self) -> Installation:
-        """Return what the doctor looks at."""
+        """Return what `triage doctor` examines."""
         from triage.operations.doctor import Installation
 
         return Installation(
@@ -188,11 +184,7 @@ class App:
         )
 
     def examine(self, probes: Probes | None = None) -> list[Finding]:
-        """Let the doctor look at everything.
-
-        Args:
-            probes: instead of those that ask other machines.
-        """
+        """Run all checks of `triage doctor`; `probes` replace those that use the network."""
         from triage.operations.doctor import examine
 
         upstreams = self.upstreams
@@ -205,16 +197,17 @@ class App:
         return SendingGate(self.installation())
 
     def outbox(self, mailer: Mailer | None = None, red: Callable[[], str] | None = None) -> Outbox:
-        """Return what sends.
+        """Return the outbox, which sends the queued messages.
 
         Args:
-            mailer: instead of the configured one.
-            red: says what of the set-up keeps mail back, instead of the doctor.
+            mailer: replaces the configured one.
+            red: replaces the checks of the doctor; returns why the set-up forbids sending, or "".
         """
         from triage.delivery.outbox import Outbox
         from triage.delivery.preflight import Preflight
         from triage.delivery.rate_limits import RateLimits
         from triage.delivery.sender_context import Rules, SenderContext, WhenUnknown
+        from triage.digest.links import envelope_sender
 
         mail = self.settings.mail
         return Outbox(
@@ -233,7 +226,9 @@ class App:
                         mail.per_domain_connections,
                         mail.ramp_up_per_hour,
                     ),
-                    envelope_sender=self.envelope_sender,
+                    envelope_sender=partial(
+                        envelope_sender, keyring=self.keyring, bounces=mail.bounces
+                    ),
                     sender=parseaddr(mail.sender)[1],
                 ),
                 address_hash=self.address_hash,
@@ -246,17 +241,11 @@ class App:
         )
 
     def address_hash(self, email: str) -> str:
-        """Return the name under which an address is suppressed: noise to who has not our key."""
+        """Return the keyed hash of an address, for the blocklist: 64 hexadecimal digits."""
         from triage.store.subscribers import email_key
 
-        key = hashlib.sha256(b"triage suppressions\0" + self._secret.encode()).digest()
+        key = self._derive_key("triage suppressions")
         return hmac.new(key, email_key(email).encode(), "sha256").hexdigest()
-
-    def envelope_sender(self, message_id: str) -> str:
-        """Return the address to which a message comes back if it cannot be delivered, or ""."""
-        from triage.digest.links import envelope_sender
-
-        return envelope_sender(message_id, self.keyring, self.settings.mail.bounces)
 
     def intake(self) -> Intake:
         from triage.delivery.bounces.intake import Intake
@@ -264,43 +253,34 @@ class App:
         return Intake(self.database, self.keyring, self.clock, self.address_hash)
 
     def unread_bounces(self) -> Iterator[bytes]:
-        """Yield what came back since the last time to the mailboxes that are configured."""
+        """Yield the new mails in the configured bounce mailboxes."""
         from triage.delivery.bounces.mailboxes import read_imap, read_maildir
 
         if folder := self.settings.bounces_maildir:
             yield from read_maildir(folder)
         bounces = self.settings.bounces
         if bounces.imap_host:
-            password = secret("IMAP_PASSWORD")
-            if password is None:
-                raise ConfigError(
-                    "[bounces] imap_host is set but there is no password: set TRIAGE_IMAP_PASSWORD,"
-                    " or TRIAGE_IMAP_PASSWORD_FILE to a file that holds it"
-                )
+            password = _password("IMAP_PASSWORD", "[bounces] imap_host")
             yield from read_imap(bounces.imap_host, bounces.imap_port, bounces.username, password)
 
     def compose(self, slate: Slate, now: datetime) -> Composed:
-        """Turn a slate into frozen bytes: links, then text and HTML, then the message."""
+        """Build the message of a slate: links, then text and HTML, then signed bytes."""
         from triage.digest.links import digest_links
         from triage.digest.message import build_digest
         from triage.digest.nightly import Composed
         from triage.digest.render import render_digest
 
         site = self.settings.site
+        mail = self.settings.mail
         links = digest_links(
-            slate,
-            self.keyring,
-            site.base_url,
-            site.contact,
-            now.date(),
-            self.settings.mail.bounces,
+            slate, self.keyring, site.base_url, site.contact, now.date(), mail.bounces
         )
         rendered = render_digest(slate, links, site.name)
         message = build_digest(
             slate,
             links,
             rendered,
-            sender=self.settings.mail.sender,
+            sender=mail.sender,
             reply_to=site.contact,
             site_name=site.name,
             date=now,
@@ -322,14 +302,14 @@ class App:
         )
 
     def answers(self) -> Callable[[], None]:
-        """Return what mails whoever asked on the pages, over a connection of its own."""
+        """Return the function that sends account mail, over its own connection."""
         outbox = self.outbox(self._new_mailer())
 
-        def answer() -> None:
+        def send() -> None:
             self.enrolment.answer()
             outbox.send_account_mail()
 
-        return answer
+        return send
 
     def schedule(self) -> Schedule:
         from triage.delivery.audit import run_nightly_audit
@@ -340,41 +320,41 @@ class App:
         from triage.operations.worker_process import run_in_process
         from triage.subscribers.erasure import rewrite_after_erasures
 
-        warn_if_sqlite_is_unsafe(self.database)
-        settings = self.settings
+        settings, database, clock = self.settings, self.database, self.clock
+        warn_if_sqlite_is_unsafe(database)
         at = time.fromisoformat(settings.train.at)
         enriches = settings.sources.crossref.enabled or settings.sources.semantic_scholar.enabled
         reads_bounces = bool(settings.bounces.maildir or settings.bounces.imap_host)
 
-        def take_in() -> str:
+        def read_bounces() -> str:
             return str(self.intake().take_all(self.unread_bounces()))
 
         return Schedule(
-            self.database,
-            self.clock,
+            database,
+            clock,
             partial(self.nightly().queue, spread=timedelta(minutes=settings.mail.spread_minutes)),
             self.outbox(),
-            sources=lambda: self.upstreams.sources(deadline=self.clock.now() + LONGEST_FETCH),
+            sources=lambda: self.upstreams.sources(deadline=clock.now() + LONGEST_FETCH),
             awaited=self.upstreams.awaited(),
             chores=[
-                *([Job("read bounces", time(), take_in, BOUNCES_EVERY)] if reads_bounces else []),
-                Job(
-                    "back up", at, lambda: back_up(self.database, settings.backup_path, self.clock)
+                *(
+                    [Job("read bounces", time(), read_bounces, BOUNCES_EVERY)]
+                    if reads_bounces
+                    else []
                 ),
-                Job(
-                    "audit", at, lambda: run_nightly_audit(self.database, self.journal, self.clock)
-                ),
-                Job("train", at, lambda: run_in_process(_train, settings, self.clock)),
+                Job("back up", at, lambda: back_up(database, settings.backup_path, clock)),
+                Job("audit", at, lambda: run_nightly_audit(database, self.journal, clock)),
+                Job("train", at, lambda: run_in_process(_train, settings, clock)),
                 Job("tidy", at, self.enrolment.tidy),
-                Job("forget mail", at, lambda: forget_old_mail(self.database, self.clock)),
-                Job("rewrite", at, lambda: rewrite_after_erasures(self.database)),
+                Job("forget mail", at, lambda: forget_old_mail(database, clock)),
+                Job("rewrite", at, lambda: rewrite_after_erasures(database)),
                 *([Job("enrich", ENRICH_AT, lambda: str(self.enrich()))] if enriches else []),
             ],
             owner=_this_process(),
         )
 
     def close(self) -> None:
-        """Close what was opened: connections to sources and to the database."""
+        """Close the open connections to sources and the database, and the sent log."""
         for name in ("upstreams", "unchecked_database", "journal"):
             if name in self.__dict__:
                 getattr(self, name).close()
@@ -390,7 +370,7 @@ class App:
             self.clock,
             self.settings.site,
             self.enrolment,
-            Previews(self.database, self.workshop, self.clock, self._rules()).of,
+            Previews(self.database, self.workshop, self.clock, self._digest_rules).of,
             Search(self.database, self.workshop),
         )
 
@@ -411,26 +391,26 @@ def _train(settings: Settings, clock: Clock) -> str:
 
 
 def open_app(config: Path, *, clock: Clock | None = None, mailer: Mailer | None = None) -> App:
-    """Read the config file and compose the program; nothing is opened yet.
+    """Read the config file and return the program; this opens no connections.
 
     Args:
-        clock: instead of the machine's.
-        mailer: instead of the configured one.
+        clock: replaces the system clock.
+        mailer: replaces the configured one.
 
     Raises:
-        ConfigError: the file is missing or wrong.
+        ConfigError: the file is missing or invalid.
     """
     return App(load_settings(config), clock or SystemClock(), mailer)
 
 
 def initialise(folder: Path, example: str) -> tuple[Path, bool]:
-    """Write secret and config, and make the database; beside a config nothing is changed.
+    """Write the secret and the config, and create the database; do nothing if there is a config.
 
     Args:
         example: the text of the config file to write.
 
     Returns:
-        The config file, and whether it was written now.
+        The path of the config file, and whether it was written now.
 
     Raises:
         ConfigError: the folder cannot be written.
@@ -445,19 +425,31 @@ def initialise(folder: Path, example: str) -> tuple[Path, bool]:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / SECRET_FILE).exists():
             _write_private(folder / SECRET_FILE, secrets.token_urlsafe(48) + "\n")
-        # The config comes last: whatever was cut short before it, the next call makes whole.
+        # The config is written last, so that after an interruption the next call continues.
         _write_private(config, example)
     except OSError as error:
-        raise ConfigError(f"{folder} cannot be written: {error.strerror}") from error
+        raise ConfigError(
+            f"cannot write to {folder}: {error.strerror}; check its permissions"
+        ) from error
     app = open_app(config)
     if app.settings.database_file is not None:
-        # SQLite gives its own files the mode of the database, and the database holds addresses.
+        # The database contains addresses. SQLite gives its other files the mode of the database.
         app.settings.database_file.touch(mode=0o600)
     upgrade(app.unchecked_database)
-    # The two know each other from the first day on, so that neither is lost unnoticed.
+    # This links the database and the sent log, so that the loss of either is detected.
     check_sent_log(app.database, app.journal, app.clock)
     app.close()
     return config, True
+
+
+def _password(name: str, setting: str) -> str:
+    password = secret(name)
+    if password is None:
+        raise ConfigError(
+            f"{setting} is set but there is no password: set TRIAGE_{name}, or"
+            f" TRIAGE_{name}_FILE to a file that contains it"
+        )
+    return password
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -471,15 +463,14 @@ def _this_process() -> str:
 
 
 def _is_gone(owner: str) -> bool:
-    """Tell whether a lease's owner was a process of this machine that has ended."""
-    host, _, rest = owner.partition("/")
-    pid = rest.partition("/")[0]
+    """Return whether the owner of a lease is a process of this machine that has ended."""
+    host, pid, *_ = [*owner.split("/"), ""]
     if host != socket.gethostname() or not pid.isdigit():
         return False
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return True
-    except PermissionError:
-        return False
+    except PermissionError:  # of another account
+        pass
     return False

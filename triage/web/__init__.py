@@ -1,10 +1,10 @@
-"""The pages: sign-up, votes, preferences, search, feeds. GET shows, POST acts.
+"""Answers HTTP requests with pages, and accepts votes and sign-ups. GET shows, POST changes.
 
-In: HTTP requests. Out: pages, stored votes and sign-ups.
+In: HTTP requests. Out: pages, stored votes and stored sign-up requests.
 
-Begin with `app`, which has the routes; the other modules are one page or group of pages each, but
-`middleware` (headers, body limit, request log), `context` (what every page needs), `forms` and
-`login_cookie`.
+Begin with `app`, which has the routes. `middleware` (headers, limits, request log), `context` (what
+all pages need), `forms`, `form_timestamp`, `login_cookie` and `cache` help the pages. Each other
+module is one page or one group of pages.
 """
 
 from triage.web.app import create_app

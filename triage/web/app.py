@@ -1,4 +1,4 @@
-"""Puts the pages together: routes, and the pages that say what went wrong."""
+"""Builds the web application: all routes, and the error pages."""
 
 from __future__ import annotations
 
@@ -25,28 +25,25 @@ from triage.web import (
     my_data,
     paper,
     preferences,
+    search,
     signup,
     unsubscribe,
     vote,
 )
-from triage.web import (
-    search as searching,
-)
-from triage.web.context import TOO_OLD, Allowance, PageContext, Pages, Preview, Site
+from triage.web.context import TOO_OLD, PageContext, Pages, Preview, RateLimit, Site
 from triage.web.login_cookie import LoginCookie
-from triage.web.middleware import Guard
-from triage.web.signup import PREVIEWS_A_MINUTE
+from triage.web.middleware import SafetyMiddleware
 
 log = logging.getLogger("triage.web")
 
 
-class _Guarded(Starlette):
-    """Starlette puts its own middleware inside its error page; the guard belongs outside of it."""
+class _Application(Starlette):
+    """Starlette with our middleware outside of the page that it shows after an error."""
 
     base_url = ""
 
     def build_middleware_stack(self) -> ASGIApp:
-        return Guard(super().build_middleware_stack(), self.base_url)
+        return SafetyMiddleware(super().build_middleware_stack(), self.base_url)
 
 
 def create_app(
@@ -56,18 +53,20 @@ def create_app(
     site: Site,
     enrolment: Signup,
     preview: Preview = lambda *_: None,
-    search: Search | None = None,
+    paper_search: Search | None = None,
 ) -> Starlette:
-    """Return the web application. Run it without the server's access log, which would hold tokens;
-    the logger `triage.web` has one line a request without them.
+    """Return the web application.
+
+    Run it without the access log of the server, because that log would contain tokens. The logger
+    `triage.web` writes one line for each request, without tokens.
 
     Args:
-        preview: as `Desk` has it.
-        search: knows what papers mean; without it words alone are looked at.
+        preview: see `PageContext`.
+        paper_search: searches by words and by vectors; the default searches by words only.
     """
     pages = Pages(site)
     sessions = Sessions(db, clock, keyring)
-    desk = PageContext(
+    page = PageContext(
         db,
         keyring,
         clock,
@@ -76,11 +75,11 @@ def create_app(
         sessions,
         LoginCookie(sessions, keyring, site.base_url),
         preview,
-        Allowance(PREVIEWS_A_MINUTE),
-        search or Search(db),
+        RateLimit(signup.PREVIEWS_A_MINUTE),
+        paper_search or Search(db),
     )
 
-    # Asynchronous, for it waits for nothing: a thread would cost more than the answer.
+    # This is asynchronous because it does no I/O: a thread would cost more than the response.
     async def style(_: Request) -> Response:
         return Response(pages.style, media_type="text/css")
 
@@ -88,35 +87,39 @@ def create_app(
         with db.read():
             return PlainTextResponse("ok\n")
 
-    def wrong(_: Request, error: Exception) -> Response:
+    def show_http_error(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-        gone = error.detail if error.detail in TOO_OLD else TOO_OLD[0]
-        names = {403: "error_form", 405: "error_method", 410: gone}
-        page = pages.show(names.get(error.status_code, "error_link"), error.status_code)
-        page.headers.update(error.headers or {})
-        return page
+        too_old = error.detail if error.detail in TOO_OLD else TOO_OLD[0]
+        names = {403: "error_form", 405: "error_method", 410: too_old}
+        response = pages.show(names.get(error.status_code, "error_link"), error.status_code)
+        response.headers.update(error.headers or {})
+        return response
 
-    def broken(_: Request, error: Exception) -> Response:
+    def show_failure(_: Request, error: Exception) -> Response:
         if isinstance(error, DatabaseError):
-            log.error("the database: %s", error)
+            log.error("database error: %s", error)
         return pages.show("error_broken", 503 if isinstance(error, DatabaseError) else 500)
 
-    app = _Guarded(
+    app = _Application(
         routes=[
-            *browse.routes(desk),
-            *paper.routes(desk),
-            *searching.routes(desk),
-            *library_upload.routes(desk),
-            *vote.routes(desk),
-            *unsubscribe.routes(desk),
-            *signup.routes(desk),
-            *preferences.routes(desk),
-            *my_data.routes(desk),
-            *feed.routes(desk, site),
+            *browse.routes(page),
+            *paper.routes(page),
+            *search.routes(page),
+            *library_upload.routes(page),
+            *vote.routes(page),
+            *unsubscribe.routes(page),
+            *signup.routes(page),
+            *preferences.routes(page),
+            *my_data.routes(page),
+            *feed.routes(page),
             Route("/style.css", style, methods=["GET"]),
             Route("/healthz", healthz, methods=["GET"]),
         ],
-        exception_handlers={HTTPException: wrong, DatabaseError: broken, Exception: broken},
+        exception_handlers={
+            HTTPException: show_http_error,
+            DatabaseError: show_failure,
+            Exception: show_failure,
+        },
     )
     app.base_url = site.base_url
     # A redirect would repeat the token in a header.

@@ -1,69 +1,62 @@
-"""The papers by day, as anybody may see them: a list, the days around it, what is read most."""
+"""The public pages that list the papers of one day."""
 
 from __future__ import annotations
 
 from datetime import date, timedelta
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from triage import store
 from triage.web.cache import TimedCache
-from triage.web.context import PageContext, number
+from triage.web.context import PageContext, count_pages, date_in_path, page_number
 
 PAGE = 50
 TRENDING = 5
 TRENDING_DAYS = timedelta(days=7)
 NEW_FOR = timedelta(hours=24)
-# These pages are opened most, cost most and are the same for everybody.
-FRESH_FOR = timedelta(seconds=5)
-MOST_KEPT = 64
+# These pages are requested most, are the slowest, and are the same for everybody.
+CACHE_FOR = timedelta(seconds=5)
+CACHE_SIZE = 64
 
 
-def routes(desk: PageContext) -> list[Route]:
-    kept = TimedCache[bytes](desk.clock, FRESH_FOR, MOST_KEPT)
+def routes(page: PageContext) -> list[Route]:
+    cache = TimedCache[bytes](page.clock, CACHE_FOR, CACHE_SIZE)
 
     def home(request: Request) -> Response:
-        at = number(request.query_params.get("page", "1"))
-        return HTMLResponse(kept.get(("home", at), lambda: _newest(desk, at)))
+        n = page_number(request)
+        return HTMLResponse(cache.get(("home", n), lambda: _render_newest_day(page, n)))
 
     def day(request: Request) -> Response:
-        at = number(request.query_params.get("page", "1"))
-        try:
-            on = date.fromisoformat(request.path_params["on"])
-        except ValueError:
-            raise HTTPException(404) from None
-        return HTMLResponse(kept.get((on, at), lambda: _shown(desk, on, at, is_home=False)))
+        n, on = page_number(request), date_in_path(request)
+        return HTMLResponse(cache.get((on, n), lambda: _render_day(page, on, n, is_home=False)))
 
     return [Route("/", home, methods=["GET"]), Route("/days/{on}", day, methods=["GET"])]
 
 
-def _newest(desk: PageContext, at: int) -> bytes:
-    with desk.db.read() as conn:
+def _render_newest_day(page: PageContext, n: int) -> bytes:
+    with page.db.read() as conn:
         on = store.listing_days.newest(conn)
     if on is None:
-        return desk.pages.text("home", day=None).encode()
-    return _shown(desk, on, at, is_home=at == 1)
+        return page.pages.render("home.html", day=None).encode()
+    return _render_day(page, on, n, is_home=n == 1)
 
 
-def _shown(desk: PageContext, on: date, at: int, *, is_home: bool) -> bytes:
-    new_since = desk.clock.now() - NEW_FOR
-    with desk.db.read() as conn:
+def _render_day(page: PageContext, on: date, n: int, *, is_home: bool) -> bytes:
+    new_since = page.clock.now() - NEW_FOR
+    with page.db.read() as conn:
         n_papers = store.listing_days.count(conn, on)
-        n_pages = max(-(-n_papers // PAGE), 1)
-        if not 1 <= at <= n_pages:
-            raise HTTPException(404)
-        listed = store.listing_days.page(conn, on, new_since, (at - 1) * PAGE, PAGE)
+        n_pages = count_pages(n_papers, PAGE, n)
+        listed = store.listing_days.page(conn, on, new_since, (n - 1) * PAGE, PAGE)
         around = store.listing_days.around(conn, on)
         trending = store.listing_days.trending(conn, on - TRENDING_DAYS, on, new_since, TRENDING)
-    return desk.pages.text(
-        "home",
+    return page.pages.render(
+        "home.html",
         day=on,
         listed=listed,
         n_papers=n_papers,
-        page=at,
+        page=n,
         n_pages=n_pages,
         around=around,
         trending=trending,

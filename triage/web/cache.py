@@ -1,4 +1,4 @@
-"""What is the same for everybody and costs something is kept for a while, not made for each."""
+"""A cache for values that are expensive to make and the same for everybody."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ T = TypeVar("T")
 
 
 class TimedCache(Generic[T]):
-    """Keeps what was made, by what it is about.
+    """Caches values by key for a limited time.
 
-    Whoever finds it too old makes it anew; whoever comes meanwhile gets the old one and need not
-    wait.
+    The first thread that finds a value too old makes it again. Other threads meanwhile get the old
+    value and do not wait.
 
     Args:
-        fresh_for: how old it may be.
-        most: how many are kept; the one that was asked for longest ago goes first.
+        fresh_for: how old a value may be.
+        most: the largest number of values; the least recently used value is removed first.
     """
 
     def __init__(self, clock: Clock, fresh_for: timedelta, most: int = 1) -> None:
         self._clock = clock
         self._fresh_for = fresh_for
         self._most = most
-        self._guard = threading.Lock()
-        self._made: OrderedDict[Hashable, tuple[datetime, T]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[Hashable, tuple[datetime, T]] = OrderedDict()
 
-    def get(self, about: Hashable, make: Callable[[], T]) -> T:
-        """Return it, made now unless a fresh one is there; what `make` raises is not kept."""
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the cached value, or call `make` and cache its result; errors are not cached."""
         now = self._clock.now()
-        with self._guard:
-            found = self._made.get(about)
-            if found is not None:
-                self._made.move_to_end(about)
-                # A clock that was set back makes nothing fresh for longer.
-                if abs(now - found[0]) < self._fresh_for:
-                    return found[1]
-                self._made[about] = (now, found[1])
+        with self._lock:
+            if (entry := self._entries.get(key)) is not None:
+                made_at, value = entry
+                self._entries.move_to_end(key)
+                # abs(): a clock that was set back must not keep a value for longer.
+                if abs(now - made_at) < self._fresh_for:
+                    return value
+                self._entries[key] = now, value
         try:
-            made = make()
+            value = make()
         except BaseException:
-            with self._guard:
-                self._made.pop(about, None)
+            with self._lock:
+                self._entries.pop(key, None)
             raise
-        with self._guard:
-            self._made[about] = (now, made)
-            while len(self._made) > self._most:
-                self._made.popitem(last=False)
-        return made
+        with self._lock:
+            self._entries[key] = now, value
+            while len(self._entries) > self._most:
+                self._entries.popitem(last=False)
+        return value

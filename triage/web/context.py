@@ -1,4 +1,4 @@
-"""Templates to responses, and what the modules of the pages share."""
+"""Renders the templates, and has what all page modules share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from email.utils import parseaddr
 from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
@@ -21,7 +21,7 @@ from triage.digest.templates import environment
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_ids import upstream_url
 from triage.domain.protocols import Clock
-from triage.domain.records import Impression, Subscriber
+from triage.domain.records import Impression, Paper, Subscriber
 from triage.errors import NotFound, TokenError, TokenExpired
 from triage.papers.search import Search
 from triage.resources import templates_dir
@@ -29,17 +29,17 @@ from triage.store import Database
 from triage.subscribers import votes
 from triage.subscribers.sessions import Sessions
 from triage.subscribers.signup import Signup, network
-from triage.web.forms import Pairs
+from triage.web.forms import Fields
 from triage.web.login_cookie import Login, LoginCookie
 
 TOO_OLD = ("error_expired", "error_used")
-"""The pages for links whose time is over."""
+"""The pages for expired links."""
 
 Preview = Callable[[Subscriber, Sequence[int]], tuple[Impression, ...] | None]
 
 
 class Site(Protocol):
-    """What pages say about the installation."""
+    """What the pages show about the installation."""
 
     @property
     def name(self) -> str: ...
@@ -52,79 +52,72 @@ class Site(Protocol):
 
 
 class Pages:
-    """Renders `templates/web/<name>.html`; text from papers is always escaped."""
+    """Renders `templates/web/`; text from papers is always escaped."""
 
     def __init__(self, site: Site) -> None:
+        self.site = site
         self.style = (templates_dir() / "web" / "style.css").read_text(encoding="utf-8")
+        self.root = urlsplit(site.base_url).path.rstrip("/")
         self._environment = environment("web")
         self._environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
-        self.base_url = site.base_url
-        self.root = urlsplit(site.base_url).path.rstrip("/")
         self._environment.globals.update(
-            site=site, root=self.root, contact=parseaddr(site.contact)[1]
-        )
-        self._environment.globals["upstream"] = lambda paper: upstream_url(
-            paper.source, paper.source_id, paper.title
+            site=site, root=self.root, contact=parseaddr(site.contact)[1], upstream=paper_url
         )
 
     def show(self, name: str, status: int = 200, **values: object) -> HTMLResponse:
-        return HTMLResponse(self.text(name, **values), status)
+        return HTMLResponse(self.render(f"{name}.html", **values), status)
 
-    def text(self, name: str, **values: object) -> str:
-        return self._environment.get_template(f"{name}.html").render(values)
+    def render(self, name: str, **values: object) -> str:
+        return self._environment.get_template(name).render(values)
 
 
-class Allowance:
-    """How often each network may ask for what costs us something: so often in a minute."""
+class RateLimit:
+    """Limits how often each network may request a slow page in one minute of the clock."""
 
-    def __init__(self, a_minute: int) -> None:
-        self._a_minute = a_minute
-        self._guard = threading.Lock()
+    def __init__(self, per_minute: int) -> None:
+        self._per_minute = per_minute
+        self._lock = threading.Lock()
         self._minute: datetime | None = None
-        self._taken: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
 
-    def take(self, peer: str, now: datetime) -> bool:
-        """Count one; return False if that was one too many."""
+    def count(self, peer: str, now: datetime) -> bool:
+        """Count one request; return False if it is over the limit."""
         minute = now.replace(second=0, microsecond=0)
-        with self._guard:
+        with self._lock:
             if minute != self._minute:
-                # Kept for a minute at most, so that it never grows without end.
-                self._minute, self._taken = minute, Counter()
-            self._taken[network(peer)] += 1
-            return self._taken[network(peer)] <= self._a_minute
+                # Older counts are deleted, so that memory stays bounded.
+                self._minute, self._counts = minute, Counter()
+            self._counts[network(peer)] += 1
+            return self._counts[network(peer)] <= self._per_minute
 
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
     """Everything that an endpoint may use.
 
-    `preview` returns what a subscriber who is not stored would get, with the ids of papers that
-    they like; None while there is nothing.
+    `preview` takes a subscriber who is not stored and the ids of papers that they like. It returns
+    the papers that they would get, or None while no papers are stored.
     """
 
     db: Database
     keyring: Keyring
     clock: Clock
     pages: Pages
-    enrolment: Signup
+    signup: Signup
     sessions: Sessions
-    door: LoginCookie
+    login_cookie: LoginCookie
     preview: Preview
-    previews_left: Allowance
+    preview_limit: RateLimit
     search: Search
 
-    def peer(self, request: Request) -> str:
-        """Return the address that a request comes from."""
-        return request.client.host if request.client else ""
-
     def claims(self, request: Request, purpose: Purpose, too_old: str = "error_expired") -> Claims:
-        """Read the token in the address.
+        """Return the claims of the token in the path.
 
         Args:
-            too_old: the page that says that its time is over.
+            too_old: the page to show for an expired token.
 
         Raises:
-            HTTPException: 410 for a token whose time is over, 404 for any other that is not good.
+            HTTPException: 410 for an expired token, 404 for any other invalid token.
         """
         try:
             return self.keyring.verify(request.path_params["token"], purpose, self.clock.now())
@@ -134,11 +127,7 @@ class PageContext:
             raise HTTPException(404) from None
 
     def impression(self, claims: Claims) -> Impression:
-        """Return the shown paper that a link is about.
-
-        Raises:
-            HTTPException: 404 when its digest is no longer stored.
-        """
+        """Return the impression of a link; raise 404 if its digest is no longer stored."""
         try:
             return votes.shown(self.db, claims)
         except NotFound:
@@ -148,47 +137,93 @@ class PageContext:
 def form_route(
     path: str,
     show: Callable[[Request], Response] | None,
-    act: Callable[[Request, Pairs], Response],
+    submit: Callable[[Request, Fields], Response],
 ) -> Route:
-    """Return a page with a form: GET shows it, POST acts on its fields; None shows nothing."""
+    """Return the route of a form: GET calls `show`, POST calls `submit`. Without `show`, no GET."""
 
-    async def page(request: Request) -> Response:
+    async def endpoint(request: Request) -> Response:
         if show is not None and request.method != "POST":
             return await run_in_threadpool(show, request)
-        return await run_in_threadpool(act, request, await form_fields(request))
+        return await run_in_threadpool(submit, request, await read_fields(request))
 
-    return Route(path, page, methods=["GET", "POST"] if show else ["POST"])
+    return Route(path, endpoint, methods=["GET", "POST"] if show else ["POST"])
 
 
-def for_reader(
-    desk: PageContext, page: Callable[[PageContext, Login, Request], Response]
+def with_login(
+    page: PageContext, show: Callable[[PageContext, Login, Request], Response]
 ) -> Callable[[Request], Response]:
-    """Return a page that asks everybody to log in who has not."""
+    """Return an endpoint for logged-in subscribers; it asks all others to log in."""
 
-    def show(request: Request) -> Response:
-        visit = desk.door.visit(request)
-        return page(desk, visit, request) if visit else desk.pages.show("preferences_locked")
+    def endpoint(request: Request) -> Response:
+        login = page.login_cookie.read(request)
+        return show(page, login, request) if login else page.pages.show("preferences_locked")
 
-    return show
+    return endpoint
+
+
+def with_own_form(
+    page: PageContext, submit: Callable[[PageContext, Login, Request, Fields], Response]
+) -> Callable[[Request, Fields], Response]:
+    """Return an endpoint that accepts only forms from pages of the current session.
+
+    It responds with status 403 to other forms.
+    """
+
+    def endpoint(request: Request, fields: Fields) -> Response:
+        return submit(page, page.login_cookie.check_form(request, fields), request, fields)
+
+    return endpoint
+
+
+def peer_address(request: Request) -> str:
+    """Return the address of the client, "" if it is unknown."""
+    return request.client.host if request.client else ""
+
+
+def paper_url(paper: Paper) -> str:
+    """Return the address of a paper at its source."""
+    return upstream_url(paper.source, paper.source_id, paper.title)
 
 
 def number(text: str) -> int:
-    """Return a number as written in addresses, 0 for anything else."""
+    """Return a non-negative integer from an address or a form, 0 if the text is none."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
 
 
-async def form_fields(request: Request) -> Pairs:
-    """Return the text fields of a form in either encoding; none when it cannot be read.
+def page_number(request: Request) -> int:
+    """Return the number of the requested page of a list, counted from 1; 0 if it is no number."""
+    return number(request.query_params.get("page", "1"))
 
-    A body without a content type is taken as urlencoded: senders of one-click requests forget it.
+
+def count_pages(n_rows: int, page_size: int, requested: int) -> int:
+    """Return how many pages a list has, at least 1; raise 404 if it has no page `requested`."""
+    n_pages = max(-(-n_rows // page_size), 1)
+    if not 1 <= requested <= n_pages:
+        raise HTTPException(404)
+    return n_pages
+
+
+def date_in_path(request: Request) -> date:
+    """Return the date `on` in the path; raise 404 if it is no date."""
+    try:
+        return date.fromisoformat(request.path_params["on"])
+    except ValueError:
+        raise HTTPException(404) from None
+
+
+async def read_fields(request: Request) -> Fields:
+    """Return the text fields of a form in either encoding; none if the form cannot be read.
+
+    A body without a content type is read as urlencoded, because some senders of one-click requests
+    leave it out.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         try:
             async with request.form() as form:
-                return [(name, v) for name, v in form.multi_items() if isinstance(v, str)]
+                return Fields([(name, v) for name, v in form.multi_items() if isinstance(v, str)])
         except HTTPException:
-            return []
+            return Fields()
     if kind in {"", "application/x-www-form-urlencoded"}:
-        return parse_qsl((await request.body()).decode("utf-8", "replace"))
-    return []
+        return Fields(parse_qsl((await request.body()).decode("utf-8", "replace")))
+    return Fields()

@@ -1,27 +1,29 @@
-"""What people type: read field by field, so that a mistake stands beside its field."""
+"""Reads forms field by field, so that a page can show each error beside its field."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from starlette.datastructures import ImmutableMultiDict
+
 from triage.domain.records import Detail, Frequency, Subscriber
 from triage.subscribers import preferences
 
-Pairs = Sequence[tuple[str, str]]
+Fields = ImmutableMultiDict[str, str]
+NO_FIELDS = Fields()
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 SWITCHES = ("revisions", "recap", "explores")
-_BETWEEN = re.compile(r"[\s,;]+")
 
 
 @dataclass
 class Form:
-    """A form as it was typed, and what is wrong with it, both by field.
+    """A form as it was typed, and its errors, both by field.
 
-    `weekdays` are the numbers of the days that are ticked, 0 for Monday.
+    `weekdays` has the numbers of the ticked days, 0 for Monday.
     """
 
     typed: dict[str, str]
@@ -32,10 +34,10 @@ class Form:
         return self.typed.get(name, "")
 
 
-def read(pairs: Pairs, names: Iterable[str]) -> tuple[Form, dict[str, Any]]:
-    """Return a form as it was typed, and the choices in it that can be."""
-    typed = dict(pairs)
-    days = frozenset(int(v) for name, v in pairs if name == "weekday" and v in set("0123456"))
+def read(fields: Fields, names: Iterable[str]) -> tuple[Form, dict[str, Any]]:
+    """Return a form as it was typed, and its valid preferences."""
+    typed = dict(fields)
+    days = frozenset(int(day) for day in fields.getlist("weekday") if day in set("0123456"))
     form = Form(typed, days)
     values: dict[str, Any] = {}
     for name in names:
@@ -49,13 +51,13 @@ def read(pairs: Pairs, names: Iterable[str]) -> tuple[Form, dict[str, Any]]:
                 values[name] = parse(typed.get(name, ""))
             except ValueError:
                 form.wrong[name] = advice
-    good, wrong = preferences.judged(values)
-    form.wrong |= wrong
-    return form, good
+    valid, errors = preferences.judged(values)
+    form.wrong |= errors
+    return form, valid
 
 
-def written(subscriber: Subscriber) -> Form:
-    """Return what a subscriber has chosen as a form that is filled in."""
+def fill(subscriber: Subscriber) -> Form:
+    """Return a form that shows the preferences of a subscriber."""
     typed = {
         "zone": subscriber.zone,
         "hour": str(subscriber.hour),
@@ -74,7 +76,7 @@ def written(subscriber: Subscriber) -> Form:
 
 
 def zones(chosen: str) -> list[str]:
-    """Return the zones to choose from: those that are named after places, and the one chosen."""
+    """Return the time zones to choose from: those named after places, UTC, and the chosen one."""
     places = {
         zone for zone in preferences.zones() if "/" in zone and not zone.startswith(_NO_PLACES)
     }
@@ -85,8 +87,9 @@ _NO_PLACES = ("Etc/", "US/", "Canada/", "Brazil/", "Chile/", "Mexico/", "SystemV
 _LINES = ("followed_authors", "include_keywords", "exclude_keywords")
 
 
-def _words(text: str) -> list[str]:
-    return [word for word in _BETWEEN.split(text) if word]
+def split_words(text: str) -> list[str]:
+    """Return the parts of a text that are separated by spaces, commas or semicolons."""
+    return re.sub(r"[,;]", " ", text).split()
 
 
 def _or_none(parse: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -106,10 +109,10 @@ _PARSERS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "frequency": (Frequency, "choose daily or weekly"),
     "detail": (Detail, "choose how much of each paper is shown"),
     "interests": (str, ""),
-    "categories": (_words, ""),
-    "paused_until": (_or_none(date.fromisoformat), "write a date as in 2026-03-02"),
-    "size": (_or_none(int), "write a number, or leave it empty"),
-    "score_floor": (_or_none(_fraction), "write a number as in 0.2, or leave it empty"),
+    "categories": (split_words, ""),
+    "paused_until": (_or_none(date.fromisoformat), "write a date such as 2026-03-02"),
+    "size": (_or_none(int), "write a number, or leave the field empty"),
+    "score_floor": (_or_none(_fraction), "write a number such as 0.2, or leave the field empty"),
     "community": (lambda text: _fraction(text or "1"), "choose a number from 0 to 2"),
     **dict.fromkeys(_LINES, (str.splitlines, "")),
 }

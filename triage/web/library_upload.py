@@ -1,10 +1,9 @@
-"""A reader's own library, given by who is logged in: what is known of it becomes likes."""
+"""The page to import a library: the papers in it that are stored become likes."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from typing import Final
 
 from starlette.concurrency import run_in_threadpool
@@ -20,8 +19,8 @@ from triage.errors import ConfigError, NotFound
 from triage.subscribers import library_import, subscriptions
 from triage.subscribers.bibliography.entries import LibraryEntry
 from triage.subscribers.library_import import LibraryReport
-from triage.web.context import PageContext, form_route
-from triage.web.forms import Pairs
+from triage.web.context import PageContext, form_route, with_own_form
+from triage.web.forms import Fields
 from triage.web.login_cookie import Login
 from triage.web.middleware import BODY_LIMITS
 
@@ -33,25 +32,25 @@ MOST_AUTHORS: Final = 8
 LONGEST_NAME: Final = 100
 
 
-def routes(desk: PageContext) -> list[Route]:
-    async def importing(request: Request) -> Response:
-        # Whoever is not known is not read at length, either.
-        visit = await run_in_threadpool(desk.door.visit, request)
+def routes(page: PageContext) -> list[Route]:
+    async def endpoint(request: Request) -> Response:
+        # The login is checked first, so that strangers cannot make us parse long files.
+        login = await run_in_threadpool(page.login_cookie.read, request)
         if request.method != "POST":
-            return _page(desk, visit) if visit else desk.pages.show("preferences_locked")
-        if visit is None:
+            return _show(page, login) if login else page.pages.show("preferences_locked")
+        if login is None:
             raise HTTPException(403)
-        fields, content = await _given(request)
-        return await run_in_threadpool(_taken, desk, request, fields, content)
+        fields, content = await _read_upload(request)
+        return await run_in_threadpool(_import_library, page, request, fields, content)
 
     return [
-        Route(PATH, importing, methods=["GET", "POST"]),
-        form_route("/follow", None, partial(_followed, desk)),
+        Route(PATH, endpoint, methods=["GET", "POST"]),
+        form_route("/follow", None, with_own_form(page, _follow_authors)),
     ]
 
 
-async def _given(request: Request) -> tuple[dict[str, str], bytes]:
-    """Return the fields of the form, and what the file holds that came with it."""
+async def _read_upload(request: Request) -> tuple[dict[str, str], bytes]:
+    """Return the text fields of the form, and the content of the uploaded file."""
     try:
         async with request.form(max_files=1, max_fields=10, max_part_size=LARGEST) as form:
             file = form.get("file")
@@ -61,10 +60,9 @@ async def _given(request: Request) -> tuple[dict[str, str], bytes]:
         return {}, b""
 
 
-def _page(
-    desk: PageContext,
-    visit: Login,
-    status: int = 200,
+def _show(
+    page: PageContext,
+    login: Login,
     *,
     report: LibraryReport | None = None,
     wrong: str = "",
@@ -72,16 +70,17 @@ def _page(
     done: str = "",
 ) -> Response:
     new = report.new_likes[:SHOWN] if report else ()
-    with desk.db.read() as conn:
+    with page.db.read() as conn:
         papers = store.papers.load(conn, new)
-    return desk.pages.show(
+    followed = login.subscriber.followed_authors
+    return page.pages.show(
         "import",
-        status,
-        seal=visit.seal,
+        422 if wrong else 200,
+        seal=login.seal,
         report=report,
         new=[papers[id] for id in new if id in papers],
         most_listed=MOST_LISTED,
-        authors=_often(report.absent, visit.reader.followed_authors) if report else [],
+        authors=_frequent_authors(report.absent, followed) if report else [],
         wrong=wrong,
         text=text,
         done=done,
@@ -89,46 +88,49 @@ def _page(
     )
 
 
-def _taken(desk: PageContext, request: Request, fields: dict[str, str], content: bytes) -> Response:
-    visit = desk.door.admit(request, fields)
+def _import_library(
+    page: PageContext, request: Request, fields: dict[str, str], content: bytes
+) -> Response:
+    login = page.login_cookie.check_form(request, fields)
     text, author = fields.get("text", ""), fields.get("author", "").strip()[:LONGEST_NAME]
+    library = content if content.strip() else text
     try:
-        if content.strip():
-            report = library_import.read_library(desk.db, desk.clock, visit.reader, content)
-        elif text.strip():
-            report = library_import.read_library(desk.db, desk.clock, visit.reader, text)
+        if library.strip():
+            report = library_import.read_library(page.db, page.clock, login.subscriber, library)
         elif author:
-            report = library_import.like_own(desk.db, desk.clock, visit.reader, author)
+            report = library_import.like_own(page.db, page.clock, login.subscriber, author)
         else:
-            raise ConfigError("choose a file, paste something, or write a name")
+            raise ConfigError("choose a file, paste a list, or write a name")
     except ConfigError as error:
         wrong = str(error)
-        return _page(desk, visit, 422, wrong=f"{wrong[:1].upper()}{wrong[1:]}.", text=text)
-    return _page(desk, visit, report=report)
+        return _show(page, login, wrong=f"{wrong[:1].upper()}{wrong[1:]}.", text=text)
+    return _show(page, login, report=report)
 
 
-def _often(entries: Sequence[LibraryEntry], followed: Sequence[str]) -> list[tuple[str, int]]:
-    """Return who wrote several of these entries and is not followed yet, most first."""
+def _frequent_authors(
+    entries: Sequence[LibraryEntry], followed: Sequence[str]
+) -> list[tuple[str, int]]:
+    """Return authors of several of these entries who are not followed yet, most frequent first."""
     counts: Counter[str] = Counter()
     names: dict[str, str] = {}
-    known = {author_key(name) for name in followed}
+    ignored = {author_key(name) for name in followed}
     for entry in entries:
         for key, name in {author_key(name): name for name in entry.authors}.items():
             names.setdefault(key, name)
             counts[key] += 1
-    often = [(names[key], n) for key, n in counts.most_common() if n > 1 and key not in known]
-    return [each for each in often if 0 < len(each[0]) <= LONGEST_NAME][:MOST_AUTHORS]
+    return [
+        (names[key], n)
+        for key, n in counts.most_common()
+        if n > 1 and key not in ignored and 0 < len(names[key]) <= LONGEST_NAME
+    ][:MOST_AUTHORS]
 
 
-def _followed(desk: PageContext, request: Request, pairs: Pairs) -> Response:
-    visit = desk.door.admit(request, dict(pairs))
-    before = visit.reader.followed_authors
-    chosen = dict.fromkeys([*before, *(value for name, value in pairs if name == "author")])
+def _follow_authors(page: PageContext, login: Login, _: Request, fields: Fields) -> Response:
+    before = login.subscriber.followed_authors
+    names = tuple(dict.fromkeys([*before, *fields.getlist("author")]))
     try:
-        changed = subscriptions.change(
-            desk.db, visit.reader.public_id, followed_authors=tuple(chosen)
-        )
+        changed = subscriptions.change(page.db, login.subscriber.public_id, followed_authors=names)
     except (ConfigError, NotFound):
-        return _page(desk, visit, 422, wrong="That could not be done; nothing was changed.")
+        return _show(page, login, wrong="This did not work, and nothing was changed.")
     n = len(changed.followed_authors) - len(before)
-    return _page(desk, visit, done=f"You follow {n} more author{'s' if n != 1 else ''}.")
+    return _show(page, login, done=f"You follow {n} more author{'s' if n != 1 else ''}.")

@@ -1,7 +1,7 @@
-"""Who is logged in, and which forms come from our own pages.
+"""Finds out who is logged in, and whether a form comes from one of our own pages.
 
-The session's secret is a cookie that no script reads and no other site's form carries; a form that
-changes something besides holds a seal of it.
+The secret of the session is in a cookie that scripts cannot read and that forms of other sites do
+not send. A form that changes something also has a seal (an HMAC) of this secret.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from triage.subscribers.sessions import Sessions
 
 
 def host_of(netloc: str) -> str:
-    """Return the host that a Host header names, without its port; "" where it names none."""
+    """Return the host of a Host header, without its port; "" if it has none."""
     try:
         return (urlsplit(f"//{netloc}").hostname or "").casefold()
     except ValueError:
@@ -30,7 +30,7 @@ def host_of(netloc: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host's name or address is this machine's own."""
+    """Return whether a host name or address is that of this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -39,14 +39,14 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Somebody who is logged in. `seal` belongs into every form that they are given."""
+    """A logged-in subscriber. `seal` must be in every form that they get."""
 
-    reader: Subscriber
+    subscriber: Subscriber
     seal: str
 
 
 class LoginCookie:
-    """Reads and sets cookies, and looks where a request comes from."""
+    """Reads and sets cookies, and checks where a form comes from."""
 
     def __init__(self, sessions: Sessions, keyring: Keyring, base_url: str) -> None:
         parts = urlsplit(base_url)
@@ -54,56 +54,56 @@ class LoginCookie:
         self._keyring = keyring
         self._is_secure = parts.scheme == "https"
         self._origin = f"{parts.scheme}://{parts.netloc}".casefold()
-        # A browser takes a __Host- cookie over https only, and for no other host or path.
+        # A browser accepts a __Host- cookie only over https, and only for this host and path.
         prefix = "__Host-" if self._is_secure else ""
-        self.session_cookie = f"{prefix}session"
-        self.asking_cookie = f"{prefix}login"
+        self.session = f"{prefix}session"
+        self.login_request = f"{prefix}login"
 
-    def visit(self, request: Request) -> Login | None:
+    def read(self, request: Request) -> Login | None:
         """Return who is logged in; None if nobody is."""
-        secret = request.cookies.get(self.session_cookie, "")
-        reader = self._sessions.reader(secret)
-        return Login(reader, self._keyring.seal(f"session {secret}")) if reader else None
+        secret = request.cookies.get(self.session, "")
+        subscriber = self._sessions.reader(secret)
+        return Login(subscriber, self._keyring.seal(f"session {secret}")) if subscriber else None
 
-    def admit(self, request: Request, fields: Mapping[str, str]) -> Login:
+    def check_form(self, request: Request, fields: Mapping[str, str]) -> Login:
         """Return who sent a form of ours.
 
         Raises:
             HTTPException: 403, nobody is logged in, or the form is not from a page of this session.
         """
-        secret = request.cookies.get(self.session_cookie, "")
+        secret = request.cookies.get(self.session, "")
         is_sealed = self._keyring.is_seal(fields.get("seal", ""), f"session {secret}")
-        visit = self.visit(request) if is_sealed and self.is_ours(request) else None
-        if visit is None:
+        login = self.read(request) if is_sealed and self.is_same_origin(request) else None
+        if login is None:
             raise HTTPException(403)
-        return visit
+        return login
 
-    def is_ours(self, request: Request) -> bool:
-        """Tell whether a form was sent from a page of ours, as far as the browser says.
+    def is_same_origin(self, request: Request) -> bool:
+        """Return whether a form may come from a page of ours, according to the browser's headers.
 
-        Pages without a referrer send "null" for their origin (Fetch, "append a request Origin
-        header"), so that this alone says nothing.
+        Pages without a referrer send the origin "null" (Fetch, "append a request Origin header").
+        So a result of True alone proves nothing.
         """
         if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
             return False
         origin = request.headers.get("origin", "null").casefold()
         if origin in {"null", self._origin}:
             return True
-        named = request.headers.get("host", "")
-        return is_loopback(host_of(named)) and origin == f"http://{named}".casefold()
+        host = request.headers.get("host", "")
+        return is_loopback(host_of(host)) and origin == f"http://{host}".casefold()
 
-    def keep(self, response: Response, name: str, value: str, span: timedelta) -> None:
-        """Let the browser keep something for a while."""
+    def set(self, response: Response, name: str, value: str, max_age: timedelta) -> None:
+        """Set a cookie."""
         response.set_cookie(
             name,
             value,
-            max_age=int(span.total_seconds()),
+            max_age=int(max_age.total_seconds()),
             path="/",
             secure=self._is_secure,
             httponly=True,
             samesite="lax",
         )
 
-    def drop(self, response: Response, name: str) -> None:
-        """Let the browser forget it."""
-        self.keep(response, name, "", timedelta(0))
+    def delete(self, response: Response, name: str) -> None:
+        """Delete a cookie."""
+        self.set(response, name, "", timedelta(0))

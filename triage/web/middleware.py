@@ -1,4 +1,4 @@
-"""What holds for every request: a name that is ours, headers, limits, a log without tokens."""
+"""Middleware for every request: checks the host, sets headers, limits sizes, writes the log."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import logging
 from urllib.parse import urlsplit
 
+from starlette.datastructures import MutableHeaders
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from triage.domain.link_tokens import redact
@@ -13,7 +15,7 @@ from triage.web.login_cookie import host_of, is_loopback
 
 HEAD_LIMIT = 16 * 1024
 BODY_LIMIT = 64 * 1024
-# A library of 500 entries with their abstracts, as reference managers write it, has 1.5 MB.
+# A library of 500 entries with abstracts, as exported by reference managers, has 1.5 MB.
 BODY_LIMITS = {"/import": 2 * 1024 * 1024}
 BODY_WITHIN_S = 10
 
@@ -21,7 +23,7 @@ log = logging.getLogger("triage.web")
 
 
 def security_headers(base_url: str) -> dict[str, str]:
-    """Return the headers of every response: no scripts, no images, no frames, nothing kept."""
+    """Return the headers of every response: no scripts, no images, no frames, no caching."""
     headers = {
         "Content-Security-Policy": (
             "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -40,16 +42,12 @@ def security_headers(base_url: str) -> dict[str, str]:
     return headers
 
 
-class Guard:
-    """ASGI middleware around everything, the server's own error page included."""
+class SafetyMiddleware:
+    """Wraps the whole application, including the error page of Starlette."""
 
     def __init__(self, app: ASGIApp, base_url: str) -> None:
         self.app = app
-        self.headers = [
-            (name.lower().encode(), value.encode())
-            for name, value in security_headers(base_url).items()
-        ]
-        self.names = {name for name, _ in self.headers}
+        self.headers = security_headers(base_url)
         self.host = (urlsplit(base_url).hostname or "").casefold()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,41 +55,43 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
-        async def guarded_send(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                others = [pair for pair in message["headers"] if pair[0].lower() not in self.names]
-                message["headers"] = others + self.headers
+                MutableHeaders(scope=message).update(self.headers)
                 log.info("%s %s %d", scope["method"], _loggable(scope["path"]), message["status"])
             await send(message)
 
-        if not self._is_for_us(scope):
-            await _refuse(guarded_send, 421, "This site does not go by that name.")
-            return
-        if _head_size(scope) > HEAD_LIMIT:
-            await _refuse(guarded_send, 431, "The headers of this request are too long.")
-            return
+        async def refuse(status: int, why: str) -> None:
+            response = PlainTextResponse(f"{why}\n", status, {"Connection": "close"})
+            await response(scope, receive, send_with_headers)
+
         limit = BODY_LIMITS.get(scope["path"], BODY_LIMIT)
-        try:
-            async with asyncio.timeout(BODY_WITHIN_S):
-                body = await _read(scope, receive, limit)
-        except TimeoutError:
-            await _refuse(guarded_send, 408, "This request took too long to come.")
-            return
-        if body is None:
-            told = f"This request is larger than {limit // 1024} kB and was not read."
-            await _refuse(guarded_send, 413, told)
-            return
-        whole = [{"type": "http.request", "body": body, "more_body": False}]
+        if not self._is_allowed_host(scope):
+            await refuse(421, "This site has another name. Check the address.")
+        elif _head_size(scope) > HEAD_LIMIT:
+            await refuse(431, "The headers of this request are too long.")
+        else:
+            try:
+                async with asyncio.timeout(BODY_WITHIN_S):
+                    body = await _read_body(scope, receive, limit)
+            except TimeoutError:
+                await refuse(408, "This request took too long to arrive.")
+                return
+            if body is None:
+                await refuse(413, f"This request is larger than the limit, {limit // 1024} kB.")
+                return
+            messages = [{"type": "http.request", "body": body, "more_body": False}]
 
-        async def replay() -> Message:
-            return whole.pop() if whole else await receive()
+            async def replay() -> Message:
+                return messages.pop() if messages else await receive()
 
-        await self.app(scope, replay, guarded_send)
+            await self.app(scope, replay, send_with_headers)
 
-    def _is_for_us(self, scope: Scope) -> bool:
-        """Tell whether a request names this site, or the machine itself.
+    def _is_allowed_host(self, scope: Scope) -> bool:
+        """Return whether the Host header names this site or this machine.
 
-        Mail programs and watchdogs that get no name right still may unsubscribe and ask for health.
+        Unsubscribing and the health check work with any host, because some mail programs and
+        monitoring tools send a wrong one.
         """
         if scope["path"].startswith("/u/") or scope["path"] == "/healthz":
             return True
@@ -100,41 +100,28 @@ class Guard:
 
 
 def _head_size(scope: Scope) -> int:
-    """Return how many bytes the address and the headers of a request have."""
+    """Return the size of the address and the headers, in bytes."""
     headers = sum(len(name) + len(value) for name, value in scope["headers"])
     return headers + len(scope["path"]) + len(scope["query_string"])
 
 
 def _loggable(path: str) -> str:
-    """Return a path without tokens, on one line and not too long."""
+    """Return a path without tokens, on one line and with at most 200 characters."""
     return "".join(c if c.isprintable() else "?" for c in redact(path))[:200]
 
 
-async def _read(scope: Scope, receive: Receive, limit: int) -> bytes | None:
-    """Return the whole body, or None when it is over the limit in bytes."""
-    stated = dict(scope["headers"]).get(b"content-length", b"0")
-    if not stated.isdigit() or int(stated) > limit:
+async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
+    """Return the whole body, or None if it has more than `limit` bytes."""
+    content_length = dict(scope["headers"]).get(b"content-length", b"0")
+    if not content_length.isdigit() or int(content_length) > limit:
         return None
-    chunks: list[bytes] = []
-    size = 0
+    body = bytearray()
     while True:
         message = await receive()
-        if message["type"] != "http.request":  # the client went away
-            return b"".join(chunks)
-        chunks.append(message.get("body", b""))
-        size += len(chunks[-1])
-        if size > limit:
+        if message["type"] == "http.request":
+            body += message.get("body", b"")
+        if len(body) > limit:
             return None
-        if not message.get("more_body", False):
-            return b"".join(chunks)
-
-
-async def _refuse(send: Send, status: int, why: str) -> None:
-    text = f"{why}\n".encode()
-    headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", str(len(text)).encode()),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
+        # The other type is http.disconnect.
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return bytes(body)

@@ -1,7 +1,7 @@
-"""The operator's page: how the installation is doing, on request.
+"""The operator's page: the report on the installation, made on request.
 
-It belongs on a port that only this machine reaches: whoever can open it may see it. It counts and
-names nobody, and there is nothing on it to press.
+It must be on a port that only this machine reaches, because there is no login. It shows counts and
+no names, and has no buttons.
 """
 
 from __future__ import annotations
@@ -21,41 +21,38 @@ from triage.operations.report import history, render_report, report_style
 from triage.store import Database
 from triage.web.cache import TimedCache
 from triage.web.context import Site
-from triage.web.middleware import Guard
+from triage.web.middleware import SafetyMiddleware
 
-FRESH_FOR = timedelta(minutes=1)
+CACHE_FOR = timedelta(minutes=1)
 
 log = logging.getLogger("triage.web")
 
 
 def create_operator_page(db: Database, clock: Clock, site: Site) -> ASGIApp:
-    """Return an application of one page: `triage report`, as things stand now.
+    """Return an application with one page: the current `triage report`, made once a minute at most.
 
-    It answers under the names of this machine only, so that no other site can reach it through a
-    browser. A page is made at most once a minute, however often it is asked for.
+    It accepts only the host names of this machine, so that no other site can reach it through a
+    browser.
     """
-    style = report_style()
-    kept = TimedCache[bytes](clock, FRESH_FOR)
+    css = report_style()
+    cache = TimedCache[bytes](clock, CACHE_FOR)
 
     def make() -> bytes:
         return render_report(history(db, clock.now()), site.name, "/style.css").encode()
 
     def show(_: Request) -> Response:
-        return HTMLResponse(kept.get("report", make))
+        return HTMLResponse(cache.get("report", make))
 
-    def sheet(_: Request) -> Response:
-        return Response(style, media_type="text/css")
+    def style(_: Request) -> Response:
+        return Response(css, media_type="text/css")
 
-    def broken(_: Request, error: Exception) -> Response:
-        log.error("the database: %s", error)
-        return PlainTextResponse("The database does not answer; the log says why.\n", 503)
+    def show_failure(_: Request, error: Exception) -> Response:
+        log.error("database error: %s", error)
+        return PlainTextResponse("The database does not respond. See the log.\n", 503)
 
     app = Starlette(
-        routes=[
-            Route("/", show, methods=["GET"]),
-            Route("/style.css", sheet, methods=["GET"]),
-        ],
-        exception_handlers={DatabaseError: broken},
+        routes=[Route("/", show, methods=["GET"]), Route("/style.css", style, methods=["GET"])],
+        exception_handlers={DatabaseError: show_failure},
     )
     app.router.redirect_slashes = False
-    return Guard(app, "http://127.0.0.1")
+    return SafetyMiddleware(app, "http://127.0.0.1")

@@ -1,9 +1,8 @@
-"""The page of one paper: as a digest showed it, and as anybody may see it."""
+"""The page of one paper: from a link in a digest, and for the public."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Final
 
 from starlette.exceptions import HTTPException
@@ -22,144 +21,117 @@ from triage.subscribers import subscriptions, votes
 from triage.subscribers.bibliography import entries
 from triage.subscribers.bibliography.entries import Liked
 from triage.web.cache import TimedCache
-from triage.web.context import PageContext, form_route, number
-from triage.web.forms import Pairs
-from triage.web.login_cookie import Login
-from triage.web.vote import WORDS, evidence, vote_tokens
+from triage.web.context import PageContext, form_route, number, paper_url
+from triage.web.forms import Fields
+from triage.web.vote import VOTE_TEXTS, request_evidence, vote_tokens
 
 SIMILAR: Final = 6
-# New ones come at night; to look for them is most of the work for this page.
-SIMILAR_FOR: Final = timedelta(minutes=5)
-MOST_SIMILAR: Final = 500
+# Papers arrive at night, and finding similar ones is the slowest part of this page.
+CACHE_FOR: Final = timedelta(minutes=5)
+CACHE_SIZE: Final = 500
 TAKE_BACK: Final = "none"
-_PLACES: Final = ("arxiv", "biorxiv", "medrxiv", "doi")
+_SCHEMES: Final = ("arxiv", "biorxiv", "medrxiv", "doi")
 _SEARCHES: Final = ("https://arxiv.org/search/", "https://huggingface.co/papers?")
 
 
-def routes(desk: PageContext) -> list[Route]:
-    kept = TimedCache[list[Hit]](desk.clock, SIMILAR_FOR, MOST_SIMILAR)
+def routes(page: PageContext) -> list[Route]:
+    cache = TimedCache[list[Hit]](page.clock, CACHE_FOR, CACHE_SIZE)
 
-    def show(request: Request) -> Response:
-        claims = desk.claims(request, Purpose.PAPER)
-        impression = desk.impression(claims)
-        paper = impression.paper
-        return desk.pages.show(
+    def show_from_digest(request: Request) -> Response:
+        claims = page.claims(request, Purpose.PAPER)
+        impression = page.impression(claims)
+        return page.pages.show(
             "paper",
             impression=impression,
-            paper=paper,
-            upstream=upstream_url(paper.source, paper.source_id, paper.title),
-            votes=[(WORDS[kind], token) for kind, token in vote_tokens(desk, claims)],
+            paper=impression.paper,
+            votes=[(VOTE_TEXTS[kind], token) for kind, token in vote_tokens(page, claims)],
         )
 
+    def show(request: Request, done: str = "", effect: str = "") -> Response:
+        stored, paper = _load_paper(page, request)
+        login = page.login_cookie.read(request)
+        vote = None
+        if login:
+            with page.db.read() as conn:
+                vote = store.events.last_vote(conn, login.subscriber.id, paper.id)
+        similar = [] if stored.is_withdrawn else cache.get(paper.id, lambda: _similar(page, paper))
+        return page.pages.show(
+            "work",
+            paper=paper,
+            is_withdrawn=stored.is_withdrawn,
+            places=places(paper, stored.keys),
+            similar=similar,
+            bibtex=entries.written([_as_liked(paper, stored.keys, page.clock.now())], "bibtex"),
+            login=login,
+            vote=vote.kind if vote else None,
+            texts=VOTE_TEXTS,
+            take_back=TAKE_BACK,
+            done=done,
+            effect=effect,
+        )
+
+    def submit_vote(request: Request, fields: Fields) -> Response:
+        login = page.login_cookie.check_form(request, fields)
+        stored, _ = _load_paper(page, request)
+        choice = fields.get("vote", "")
+        if choice == TAKE_BACK:
+            subscriptions.take_back(page.db, login.subscriber, stored.paper_id)
+            return show(request, "Your vote was removed.")
+        if choice not in set(EventKind):
+            return show(request)
+        kind = EventKind(choice)
+        evidence = request_evidence(request) | {"method": "paper page"}
+        try:
+            votes.vote(page.db, login.subscriber, stored.paper_id, kind, page.clock, evidence)
+        except NotFound:
+            raise HTTPException(404) from None
+        return show(request, VOTE_TEXTS[kind].done, VOTE_TEXTS[kind].effect)
+
     return [
-        Route("/p/{token}", show, methods=["GET"]),
-        form_route("/papers/{paper}", partial(_shown, desk, kept), partial(_voted, desk, kept)),
+        Route("/p/{token}", show_from_digest, methods=["GET"]),
+        form_route("/papers/{paper}", show, submit_vote),
     ]
 
 
-def _shown(
-    desk: PageContext,
-    kept: TimedCache[list[Hit]],
-    request: Request,
-    *,
-    done: str = "",
-    effect: str = "",
-) -> Response:
-    standing, paper = _paper(desk, request)
-    visit = desk.door.visit(request)
-    return desk.pages.show(
-        "work",
-        paper=paper,
-        is_withdrawn=standing.is_withdrawn,
-        address=upstream_url(paper.source, paper.source_id, paper.title),
-        places=places(paper, standing.keys),
-        similar=[] if standing.is_withdrawn else kept.get(paper.id, lambda: _similar(desk, paper)),
-        bibtex=entries.written([_as_liked(paper, standing.keys, desk.clock.now())], "bibtex"),
-        visit=visit,
-        vote=_vote(desk, visit, paper),
-        words=WORDS,
-        take_back=TAKE_BACK,
-        done=done,
-        effect=effect,
-    )
-
-
-def _paper(desk: PageContext, request: Request) -> tuple[StoredTraits, Paper]:
-    """Return the paper of the address, and where it stands.
-
-    Raises:
-        HTTPException: 404, there is none.
-    """
-    with desk.db.read() as conn:
-        standing = store.papers.standing(conn, number(request.path_params["paper"]))
-        if standing is None:
+def _load_paper(page: PageContext, request: Request) -> tuple[StoredTraits, Paper]:
+    """Return the paper whose id is in the path, with its stored traits; raise 404 for none."""
+    with page.db.read() as conn:
+        stored = store.papers.standing(conn, number(request.path_params["paper"]))
+        if stored is None:
             raise HTTPException(404)
-        return standing, store.papers.load(conn, [standing.paper_id])[standing.paper_id]
+        return stored, store.papers.load(conn, [stored.paper_id])[stored.paper_id]
 
 
-def _similar(desk: PageContext, paper: Paper) -> list[Hit]:
+def _similar(page: PageContext, paper: Paper) -> list[Hit]:
     try:
-        return desk.search.similar([paper.id], limit=SIMILAR)
-    except NotFound:  # it was deleted a moment ago
+        return page.search.similar([paper.id], limit=SIMILAR)
+    except NotFound:  # deleted since it was loaded
         return []
 
 
-def _vote(desk: PageContext, visit: Login | None, paper: Paper) -> EventKind | None:
-    if visit is None:
-        return None
-    with desk.db.read() as conn:
-        vote = store.events.last_vote(conn, visit.reader.id, paper.id)
-    return vote.kind if vote else None
-
-
 def places(paper: Paper, keys: tuple[Key, ...]) -> list[tuple[str, str]]:
-    """Return where a paper can be read: (what that place is called, address), each once.
+    """Return where a paper can be read, as pairs of a name and an address; each address once.
 
     Args:
-        keys: all ids under which it is known; addresses are built from those that can be checked.
+        keys: all ids of the paper; only valid ids become addresses.
     """
-    found: dict[str, str] = {}
-    own = upstream_url(paper.source, paper.source_id, paper.title)
+    names: dict[str, str] = {}
+    own = paper_url(paper)
     if not own.startswith(_SEARCHES):
-        found[own] = source_name(paper.source)
-    for scheme in _PLACES:
+        names[own] = source_name(paper.source)
+    for scheme in _SCHEMES:
         for value in (value for each, value in keys if each == scheme):
             address = upstream_url(scheme, value, paper.title)
-            arxiv = parse_arxiv(value) if scheme == "arxiv" else None
             if address.startswith(_SEARCHES):
                 continue
-            found.setdefault(address, source_name(scheme))
-            if arxiv:
-                found[f"https://arxiv.org/pdf/{arxiv[0]}"] = "PDF"
+            names.setdefault(address, source_name(scheme))
+            if scheme == "arxiv" and (arxiv := parse_arxiv(value)):
+                names[f"https://arxiv.org/pdf/{arxiv[0]}"] = "PDF"
                 if paper.upvotes is not None:
-                    found[f"https://huggingface.co/papers/{arxiv[0]}"] = "Hugging Face"
-    return [(name, address) for address, name in found.items()]
+                    names[f"https://huggingface.co/papers/{arxiv[0]}"] = "Hugging Face"
+    return [(name, address) for address, name in names.items()]
 
 
 def _as_liked(paper: Paper, keys: tuple[Key, ...], now: datetime) -> Liked:
     dois = (parse_doi(value) for scheme, value in keys if scheme == "doi")
     return Liked(paper, now, next((doi for doi in dois if doi), ""))
-
-
-# -- votes of who is logged in ---------------------------------------------------------------------
-
-
-def _voted(
-    desk: PageContext, kept: TimedCache[list[Hit]], request: Request, pairs: Pairs
-) -> Response:
-    fields = dict(pairs)
-    visit = desk.door.admit(request, fields)
-    standing, _ = _paper(desk, request)
-    said = fields.get("vote", "")
-    if said == TAKE_BACK:
-        subscriptions.take_back(desk.db, visit.reader, standing.paper_id)
-        return _shown(desk, kept, request, done="Taken back: it counts no more.")
-    if said not in set(EventKind):
-        return _shown(desk, kept, request)
-    kind = EventKind(said)
-    told = evidence(request) | {"method": "paper page"}
-    try:
-        votes.vote(desk.db, visit.reader, standing.paper_id, kind, desk.clock, told)
-    except NotFound:
-        raise HTTPException(404) from None
-    return _shown(desk, kept, request, done=WORDS[kind].done, effect=WORDS[kind].effect)

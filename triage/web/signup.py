@@ -1,4 +1,4 @@
-"""Subscribing, confirming, logging in and out: what nobody is known for yet."""
+"""The pages to subscribe, confirm, log in and log out."""
 
 from __future__ import annotations
 
@@ -19,170 +19,154 @@ from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.sessions import SESSION
 from triage.subscribers.signup import FORM
 from triage.web import form_timestamp, forms
-from triage.web.context import PageContext, form_route
+from triage.web.context import PageContext, form_route, peer_address, with_own_form
+from triage.web.forms import NO_FIELDS, Fields
+from triage.web.login_cookie import Login
 
-# Nobody reads the page and fills it in so fast; nobody leaves it open for so long.
+# Nobody fills in the form faster, and nobody leaves it open for longer.
 SHORTEST_FILLING = timedelta(seconds=2)
 LONGEST_FILLING = timedelta(days=1)
 PREVIEWS_A_MINUTE = 12
 MOST_LIKES = 200
-# Whoever changes these words gives them another date: they are kept with each confirmation.
+# Change the date together with the words: both are stored with each confirmation.
 CONSENT = "Send me the digest until I unsubscribe. (words of 2026-11-22)"
-_ASKING_FOR = LIFETIMES[Purpose.LOGIN] or timedelta()
+_LOGIN_REQUEST = LIFETIMES[Purpose.LOGIN] or timedelta()
+_NO_ADDRESS = "This is not a mail address. Write one such as ada@example.org."
 
 
-def routes(desk: PageContext) -> list[Route]:
-    def asking(_: Request) -> Response:
-        return desk.pages.show("login", form=forms.Form({}))
+def routes(page: PageContext) -> list[Route]:
+    def show_subscribe(_: Request) -> Response:
+        form = forms.Form({"hour": "7", "zone": "UTC", "stamp": form_timestamp.create(page)})
+        return _show_form(page, form)
 
-    confirming, entering = partial(_confirming, desk), partial(_entering, desk)
+    def confirm(request: Request, fields: Fields = NO_FIELDS) -> Response:
+        page.claims(request, Purpose.CONFIRM, "error_used")
+        if fields.get("do") != "confirm":
+            return page.pages.show("confirm")
+        try:
+            subscriber = page.signup.confirm(request.path_params["token"], CONSENT)
+        except TokenExpired:
+            raise HTTPException(410, "error_used") from None
+        except TokenError:
+            raise HTTPException(404) from None
+        return page.pages.show("confirmed", hour=subscriber.hour, zone=subscriber.zone)
+
+    def show_login(_: Request) -> Response:
+        return page.pages.show("login", form=forms.Form({}))
+
+    def request_login(request: Request, fields: Fields) -> Response:
+        form = forms.Form(dict(fields))
+        if not page.login_cookie.is_same_origin(request):
+            raise HTTPException(403)
+        try:
+            secret, code = page.signup.ask_to_log_in(form["email"][:400], peer_address(request))
+        except ConfigError:
+            form.wrong["email"] = _NO_ADDRESS
+            return page.pages.show("login", 422, form=form)
+        response = page.pages.show("login_sent", code=f"{code[:3]} {code[3:]}")
+        page.login_cookie.set(response, page.login_cookie.login_request, secret, _LOGIN_REQUEST)
+        return response
+
+    def log_in(request: Request, fields: Fields = NO_FIELDS) -> Response:
+        page.claims(request, Purpose.LOGIN, "error_used")
+        token, cookie = request.path_params["token"], page.login_cookie
+        secret = request.cookies.get(cookie.login_request, "")
+        try:
+            if fields.get("do") != "enter" or not cookie.is_same_origin(request):
+                is_same_browser = page.sessions.is_asking(token, secret)
+                return page.pages.show("enter", needs_code=not is_same_browser, is_wrong=False)
+            session = page.sessions.begin(token, secret, fields.get("code", ""))
+        except TokenExpired:
+            raise HTTPException(410, "error_used") from None
+        except TokenError:
+            return page.pages.show("enter", 403, needs_code=True, is_wrong=True)
+        response = RedirectResponse(page.pages.root + "/preferences", 303)
+        cookie.set(response, cookie.session, session, SESSION)
+        cookie.delete(response, cookie.login_request)
+        return response
+
     return [
-        form_route("/subscribe", partial(_blank, desk), partial(_subscribing, desk)),
-        form_route("/c/{token}", confirming, confirming),
-        form_route("/login", asking, partial(_asked_to_log_in, desk)),
-        form_route("/l/{token}", entering, entering),
-        form_route("/logout", None, partial(_logged_out, desk)),
+        form_route("/subscribe", show_subscribe, partial(_subscribe, page)),
+        form_route("/c/{token}", confirm, confirm),
+        form_route("/login", show_login, request_login),
+        form_route("/l/{token}", log_in, log_in),
+        form_route("/logout", None, with_own_form(page, _log_out)),
     ]
 
 
-# -- subscribing -----------------------------------------------------------------------------------
-
-
-def _blank(desk: PageContext, _: Request) -> Response:
-    return _subscribe_page(
-        desk, forms.Form({"hour": "7", "zone": "UTC", "stamp": form_timestamp.new(desk)})
-    )
-
-
-def _subscribe_page(
-    desk: PageContext,
+def _show_form(
+    page: PageContext,
     form: forms.Form,
     status: int = 200,
     *,
-    shown: tuple[Impression, ...] | None = None,
-    strange: int = 0,
+    preview: tuple[Impression, ...] | None = None,
+    n_unknown: int = 0,
     notice: str = "",
 ) -> Response:
-    return desk.pages.show(
+    return page.pages.show(
         "subscribe",
         status,
         form=form,
         stamp=form["stamp"],
         zones=forms.zones(form["zone"]),
-        shown=shown,
-        strange=strange,
+        preview=preview,
+        n_unknown=n_unknown,
         notice=notice,
     )
 
 
-def _subscribing(desk: PageContext, request: Request, fields: forms.Pairs) -> Response:
-    form, good = forms.read(fields, FORM)
-    filled_for = form_timestamp.age(desk, form["stamp"])
-    if filled_for is None or filled_for >= LONGEST_FILLING or not desk.door.is_ours(request):
-        notice = "This page was open for very long. Please press the button once more."
-        form.typed["stamp"] = form_timestamp.new(desk)
-        return _subscribe_page(desk, form, 422, notice=notice)
+def _subscribe(page: PageContext, request: Request, fields: Fields) -> Response:
+    form, valid = forms.read(fields, FORM)
+    age = form_timestamp.age(page, form["stamp"])
+    if age is None or age >= LONGEST_FILLING or not page.login_cookie.is_same_origin(request):
+        notice = "This page was open for too long. Please press the button again."
+        form.typed["stamp"] = form_timestamp.create(page)
+        return _show_form(page, form, 422, notice=notice)
     if form["do"] == "preview":
-        return _previewed(desk, request, form, good)
+        return _preview(page, request, form, valid)
     try:
         email = subscriptions.normal_address(form["email"][:400])
     except ConfigError:
-        form.wrong["email"] = "That is not a mail address; one looks like ada@example.org."
+        form.wrong["email"] = _NO_ADDRESS
     if form.wrong:
-        return _subscribe_page(desk, form, 422)
-    if filled_for < SHORTEST_FILLING:
-        notice = "That was quick. Please press the button once more."
-        return _subscribe_page(desk, form, 422, notice=notice)
-    # People do not see this field; whatever fills it in learns nothing from the answer.
+        return _show_form(page, form, 422)
+    if age < SHORTEST_FILLING:
+        notice = "That was very fast. Please press the button again."
+        return _show_form(page, form, 422, notice=notice)
+    # People do not see the field `website`. A robot that fills it in gets the same response.
     if not form["website"]:
-        likes, _ = _likes(desk, form)
-        preferences = SubscriberPreferences(**good)
-        desk.enrolment.ask_to_subscribe(email, preferences, desk.peer(request), likes)
-    return desk.pages.show("subscribe_sent")
+        likes, _ = _read_likes(page, form)
+        chosen = SubscriberPreferences(**valid)
+        page.signup.ask_to_subscribe(email, chosen, peer_address(request), likes)
+    return page.pages.show("subscribe_sent")
 
 
-def _previewed(
-    desk: PageContext, request: Request, form: forms.Form, good: dict[str, Any]
+def _preview(
+    page: PageContext, request: Request, form: forms.Form, valid: dict[str, Any]
 ) -> Response:
     if form.wrong:
-        return _subscribe_page(desk, form, 422)
-    likes, strange = _likes(desk, form)
-    if not (good["interests"] or good["categories"] or likes):
-        form.wrong["interests"] = "Write what you read, and the papers of today are sorted by it."
-        return _subscribe_page(desk, form, 422)
-    if not desk.previews_left.take(desk.peer(request), desk.clock.now()):
-        notice = "Enough previews for now: please wait a minute."
-        return _subscribe_page(desk, form, 429, notice=notice)
-    nobody = subscriptions.new_subscriber("nobody@example.org", SubscriberPreferences(**good))
-    shown = desk.preview(nobody, likes)
-    if shown is None:
-        notice = "There are no papers to choose from yet: this site is new."
-        return _subscribe_page(desk, form, notice=notice)
-    return _subscribe_page(desk, form, shown=shown, strange=strange)
+        return _show_form(page, form, 422)
+    likes, n_unknown = _read_likes(page, form)
+    if not (valid["interests"] or valid["categories"] or likes):
+        form.wrong["interests"] = "Write what you read. The preview needs it."
+        return _show_form(page, form, 422)
+    if not page.preview_limit.count(peer_address(request), page.clock.now()):
+        notice = "There were too many previews. Please wait a minute."
+        return _show_form(page, form, 429, notice=notice)
+    chosen = SubscriberPreferences(**valid)
+    preview = page.preview(subscriptions.new_subscriber("nobody@example.org", chosen), likes)
+    notice = "There are no papers yet, because this site is new." if preview is None else ""
+    return _show_form(page, form, preview=preview, n_unknown=n_unknown, notice=notice)
 
 
-def _likes(desk: PageContext, form: forms.Form) -> tuple[tuple[int, ...], int]:
-    """Return the papers that were pasted and are stored, and how many entries name none."""
-    ids, strange = library_import.named(desk.db, form["likes"])
-    return tuple(ids[:MOST_LIKES]), strange
+def _read_likes(page: PageContext, form: forms.Form) -> tuple[tuple[int, ...], int]:
+    """Return the ids of the pasted papers that are stored, and the number of unknown entries."""
+    ids, n_unknown = library_import.named(page.db, form["likes"])
+    return tuple(ids[:MOST_LIKES]), n_unknown
 
 
-def _confirming(desk: PageContext, request: Request, fields: forms.Pairs = ()) -> Response:
-    desk.claims(request, Purpose.CONFIRM, "error_used")
-    if ("do", "confirm") not in fields:
-        return desk.pages.show("confirm")
-    try:
-        reader = desk.enrolment.confirm(request.path_params["token"], CONSENT)
-    except TokenExpired:
-        return desk.pages.show("error_used", 410)
-    except TokenError:
-        raise HTTPException(404) from None
-    return desk.pages.show("confirmed", hour=reader.hour, zone=reader.zone)
-
-
-# -- logging in ------------------------------------------------------------------------------------
-
-
-def _asked_to_log_in(desk: PageContext, request: Request, fields: forms.Pairs) -> Response:
-    form = forms.Form(dict(fields))
-    if not desk.door.is_ours(request):
-        raise HTTPException(403)
-    try:
-        kept, code = desk.enrolment.ask_to_log_in(form["email"][:400], desk.peer(request))
-    except ConfigError:
-        form.wrong["email"] = "That is not a mail address; one looks like ada@example.org."
-        return desk.pages.show("login", 422, form=form)
-    page = desk.pages.show("login_sent", code=f"{code[:3]} {code[3:]}")
-    desk.door.keep(page, desk.door.asking_cookie, kept, _ASKING_FOR)
-    return page
-
-
-def _entering(desk: PageContext, request: Request, pairs: forms.Pairs = ()) -> Response:
-    desk.claims(request, Purpose.LOGIN, "error_used")
-    fields = dict(pairs)
-    token = request.path_params["token"]
-    kept = request.cookies.get(desk.door.asking_cookie, "")
-    try:
-        if fields.get("do") == "enter" and desk.door.is_ours(request):
-            return _entered(desk, desk.sessions.begin(token, kept, fields.get("code", "")))
-        is_asking = desk.sessions.is_asking(token, kept)
-    except TokenExpired:
-        return desk.pages.show("error_used", 410)
-    except TokenError:
-        return desk.pages.show("enter", 403, needs_code=True, is_wrong=True)
-    return desk.pages.show("enter", needs_code=not is_asking, is_wrong=False)
-
-
-def _entered(desk: PageContext, session: str) -> Response:
-    there = RedirectResponse(desk.pages.root + "/preferences", 303)
-    desk.door.keep(there, desk.door.session_cookie, session, SESSION)
-    desk.door.drop(there, desk.door.asking_cookie)
-    return there
-
-
-def _logged_out(desk: PageContext, request: Request, pairs: forms.Pairs) -> Response:
-    visit = desk.door.admit(request, dict(pairs))
-    desk.sessions.end_all(visit.reader)
-    page = desk.pages.show("logged_out")
-    desk.door.drop(page, desk.door.session_cookie)
-    return page
+def _log_out(page: PageContext, login: Login, _: Request, __: Fields) -> Response:
+    page.sessions.end_all(login.subscriber)
+    response = page.pages.show("logged_out")
+    page.login_cookie.delete(response, page.login_cookie.session)
+    return response

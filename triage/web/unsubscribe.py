@@ -1,4 +1,4 @@
-"""Leaving: a page with one button for people, and RFC 8058's one click for mail programs."""
+"""The page to unsubscribe: one button for people, and one-click requests from mail programs."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ from starlette.routing import Route
 from triage.domain.link_tokens import Purpose
 from triage.errors import NotFound
 from triage.web.context import PageContext, form_route
-from triage.web.forms import Pairs
-
-ONE_CLICK = ("List-Unsubscribe", "One-Click")
-"""The field of RFC 8058 section 3.1; the page's own button posts it too."""
+from triage.web.forms import NO_FIELDS, Fields
 
 
-def routes(desk: PageContext) -> list[Route]:
-    def leave(request: Request, fields: Pairs = ()) -> Response:
-        claims = desk.claims(request, Purpose.UNSUBSCRIBE)
-        if ONE_CLICK not in fields:
-            return desk.pages.show("unsubscribe")
+def routes(page: PageContext) -> list[Route]:
+    def leave(request: Request, fields: Fields = NO_FIELDS) -> Response:
+        claims = page.claims(request, Purpose.UNSUBSCRIBE)
+        # RFC 8058, section 3.1. The button of our page sends the same field.
+        if "One-Click" not in fields.getlist("List-Unsubscribe"):
+            return page.pages.show("unsubscribe")
         try:
-            undo = desk.enrolment.leave(claims.subscriber)
+            undo = page.signup.leave(claims.subscriber)
         except NotFound:
             raise HTTPException(404) from None
-        return desk.pages.show("unsubscribed", undo=undo)
+        return page.pages.show("unsubscribed", undo=undo)
 
     return [form_route("/u/{token}", leave, leave)]

@@ -1,4 +1,4 @@
-"""A vote: the link of a mail shows the paper and one button, and only the button votes."""
+"""The vote page: a link in a mail opens it, and only the button on it stores the vote."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from triage.errors import NotFound
 from triage.subscribers import votes
 from triage.web import form_timestamp
 from triage.web.context import PageContext, form_route
-from triage.web.forms import Pairs
+from triage.web.forms import NO_FIELDS, Fields
 
 WINDOW = timedelta(seconds=60)
 Link = tuple[int | None, EventKind]
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """How one kind of vote speaks: on a link, as a question, on its button, when it is done."""
+class VoteTexts:
+    """The texts for one kind of vote."""
 
     link: str
     question: str
@@ -35,56 +35,53 @@ class Words:
     effect: str
 
 
-WORDS: dict[EventKind, Words] = {
-    EventKind.VOTE_UP: Words(
+VOTE_TEXTS: dict[EventKind, VoteTexts] = {
+    EventKind.VOTE_UP: VoteTexts(
         "More like this",
         "More papers like this one?",
         "Yes, more like this",
-        "More like this. Noted.",
+        "You will see more papers like this.",
         "Papers close to this one move up, from your next digest on.",
     ),
-    EventKind.SAVE: Words(
+    EventKind.SAVE: VoteTexts(
         "Save",
         "Save this paper?",
         "Save it",
         "Saved.",
         "It counts as one of your best likes, from your next digest on.",
     ),
-    EventKind.VOTE_DOWN: Words(
+    EventKind.VOTE_DOWN: VoteTexts(
         "Not for me",
         "Is this paper not for you?",
         "Not for me",
-        "Not for you. Noted.",
+        "Your vote was stored.",
         "Papers close to this one move down, from your next digest on.",
     ),
-    EventKind.LESS_LIKE_THIS: Words(
+    EventKind.LESS_LIKE_THIS: VoteTexts(
         "Less like this",
         "Fewer papers of this kind?",
         "Show fewer of these",
-        "Fewer of these. Noted.",
+        "You will see fewer papers like this.",
         "The whole direction moves down, from your next digest on.",
     ),
 }
 
 
-class LinksOpened:
-    """Counts for each digest what was opened by whoever has it, and forgets it after a minute.
-
-    It is kept in memory alone, for nobody's record.
-    """
+class OpenedLinks:
+    """Counts for each digest which of its links were opened in the last minute, in memory only."""
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
         self._slates: OrderedDict[str, dict[Link, datetime]] = OrderedDict()
 
-    def note(self, slate: str, link: Link, now: datetime) -> tuple[int, int]:
-        """Note that a link, of a position and an action, was opened.
+    def count(self, slate: str, link: Link, now: datetime) -> tuple[int, int]:
+        """Add a link, which is a position and an action.
 
         Returns:
-            How many links of the digest were opened in the last minute, each counted once; and of
-            how many papers both one that likes and one that dislikes.
+            How many different links of the digest were opened in the last minute, and for how many
+            papers a link that likes and a link that dislikes were opened.
         """
-        with self._guard:
+        with self._lock:
             links = self._slates.setdefault(slate, {})
             self._slates.move_to_end(slate)
             links[link] = now
@@ -95,74 +92,68 @@ class LinksOpened:
         return len(new), len(liked & {position for position, kind in new if kind not in LIKES})
 
 
-def vote_tokens(desk: PageContext, claims: Claims) -> list[tuple[EventKind, str]]:
-    """Return a token for each kind of vote on the paper of `claims`, none once voting is over.
+def vote_tokens(page: PageContext, claims: Claims) -> list[tuple[EventKind, str]]:
+    """Return a token for each kind of vote on the paper of `claims`, none after the voting period.
 
-    They keep the day of issue of the link that led here, so that a page never lengthens their life.
+    They keep the issue date of the link that was opened, so that a page never extends their life.
     """
     lifetime = LIFETIMES[Purpose.VOTE]
-    if lifetime is not None and desk.clock.now() >= claims.issued_at + lifetime:
+    if lifetime is not None and page.clock.now() >= claims.issued_at + lifetime:
         return []
-    return [(kind, desk.keyring.sign(Purpose.VOTE, replace(claims, action=kind))) for kind in WORDS]
+    return [
+        (kind, page.keyring.sign(Purpose.VOTE, replace(claims, action=kind))) for kind in VOTE_TEXTS
+    ]
 
 
-def routes(desk: PageContext) -> list[Route]:
-    opened = LinksOpened()
+def routes(page: PageContext) -> list[Route]:
+    opened = OpenedLinks()
 
-    def note(claims: Claims) -> tuple[int, int]:
-        return opened.note(claims.slate, (claims.position, _kind(claims)), desk.clock.now())
-
-    def vote(request: Request, pairs: Pairs = ()) -> Response:
-        claims = desk.claims(request, Purpose.VOTE)
-        fields, kind = dict(pairs), _kind(claims)
-        if fields.get("vote") != kind:
-            impression = desk.impression(claims)
-            note(claims)
-            return desk.pages.show(
+    def vote(request: Request, fields: Fields = NO_FIELDS) -> Response:
+        claims = page.claims(request, Purpose.VOTE)
+        kind = claims.action
+        if kind is None:
+            raise HTTPException(404)
+        is_vote = fields.get("vote") == kind
+        if not is_vote:
+            impression = page.impression(claims)
+        link = claims.position, kind
+        n_opened, n_contradicted = opened.count(claims.slate, link, page.clock.now())
+        if not is_vote:
+            return page.pages.show(
                 "vote",
                 impression=impression,
-                words=WORDS[kind],
+                texts=VOTE_TEXTS[kind],
                 kind=kind,
-                stamp=form_timestamp.new(desk),
+                stamp=form_timestamp.create(page),
             )
-        return act(request, claims, fields.get("stamp", ""))
-
-    def act(request: Request, claims: Claims, stamp: str) -> Response:
-        n_opened, n_contradicted = note(claims)
-        on_page = form_timestamp.age(desk, stamp)
-        told = evidence(request) | {
+        on_page = form_timestamp.age(page, fields.get("stamp", ""))
+        evidence = request_evidence(request) | {
             "on_page_s": None if on_page is None else round(on_page.total_seconds(), 1),
             "links_opened": n_opened,
             "papers_contradicted": n_contradicted,
         }
         try:
-            recorded = votes.record_vote(desk.db, claims, desk.clock, told)
+            recorded = votes.record_vote(page.db, claims, page.clock, evidence)
         except NotFound:
             raise HTTPException(404) from None
         others = [
-            (kind, WORDS[kind], token)
-            for kind, token in vote_tokens(desk, claims)
+            (kind, VOTE_TEXTS[kind], token)
+            for kind, token in vote_tokens(page, claims)
             if kind is not recorded.kind
         ]
-        return desk.pages.show(
+        return page.pages.show(
             "voted",
             impression=recorded.impression,
-            words=WORDS[recorded.kind],
+            texts=VOTE_TEXTS[recorded.kind],
             others=others,
-            stamp=form_timestamp.new(desk),
+            stamp=form_timestamp.create(page),
         )
 
     return [form_route("/v/{token}", vote, vote)]
 
 
-def _kind(claims: Claims) -> EventKind:
-    if claims.action is None:
-        raise HTTPException(404)
-    return claims.action
-
-
-def evidence(request: Request) -> dict[str, object]:
-    """Return what the request itself says of who voted: coarse, and nothing that names a person."""
+def request_evidence(request: Request) -> dict[str, object]:
+    """Return what a request shows about its sender: rough facts that identify nobody."""
     agent = request.headers.get("user-agent", "")
     return {
         "method": "page",
