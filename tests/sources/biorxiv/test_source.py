@@ -478,7 +478,10 @@ def test_days_are_read_and_not_compared_as_text(day: str) -> None:
     assert read(date=day).listed_on == MONDAY
 
 
-@pytest.mark.parametrize("day", ["2026-08-02", "2026-8-33", "3.8.2026", "NA", "", None, 20260803])
+@pytest.mark.parametrize(
+    "day",
+    ["2026-08-02", "2026-8-33", "2026-8-3x", "2026-08-031", "3.8.2026", "NA", "", None, 20260803],
+)
 def test_a_row_of_another_day_or_of_none_is_rejected(day: object) -> None:
     with pytest.raises(RejectedRecord):
         read(date=day)

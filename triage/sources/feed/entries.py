@@ -5,21 +5,14 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from hashlib import blake2b
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
 from triage.domain.paper_ids import identify, is_feed_page, parse_doi
 from triage.domain.source_records import FetchedPaper
-from triage.sources.text.cleaning import (
-    ABSTRACT_CHARS,
-    RAW_CHARS,
-    clean,
-    mailed_day,
-    normalise,
-    written_day,
-)
+from triage.sources.text.cleaning import ABSTRACT_CHARS, RAW_CHARS, clean, mailed_day, normalise
 from triage.sources.text.html import text_of
 
 # No feed is older (RSS 0.90); an entry that says so has a clock that was never set.
@@ -186,13 +179,16 @@ def _people(names: tuple[str, ...]) -> list[str]:
 
 
 def _day(published: str, on: date) -> date:
-    """Return the day that an entry says it came out, where it was written; `on` if it cannot be."""
+    """Return the publication date in the entry's own time zone; `on` if it is absent or impossible.
+
+    It is an ISO 8601 date, compact (`20260302`) or not, or one of RFC 822.
+    """
     text = published.strip()[:100]
-    for read in (written_day, mailed_day):
-        day = read(text)
-        if day is not None:
-            return day if _FIRST_FEEDS <= day <= on else on
-    return on
+    try:
+        day: date | None = datetime.fromisoformat(text).date()
+    except ValueError:
+        day = mailed_day(text)
+    return day if day is not None and _FIRST_FEEDS <= day <= on else on
 
 
 def _hash(text: str) -> str:

@@ -59,7 +59,7 @@ _BLOCK_TAGS: Final = _words(
     "abstract blockquote br dd div dl dt h1 h2 h3 h4 h5 h6 hr li list list-item ol p pre sec "
     "section title ul disp-formula table tbody td th tr"
 )
-_DAY: Final = re.compile(r"\s*(\d{4})-(\d{1,2})-(\d{1,2})(?!\d)", re.ASCII)
+_DAY: Final = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?", re.ASCII)
 _LINK: Final = r"(?:\[this https? URL\]\(this https? URL\)|this https? URL)"
 _LEAD: Final = r"(?:at|via|on|in|from|through|see|under|here|and|visit|is)"
 _WORDS: Final = r"(?:[\w&/-]{1,20} ){0,2}[\w&/-]{1,20}"
@@ -159,8 +159,8 @@ def mailed_day(text: str) -> date | None:
 
 
 def written_day(text: str) -> date | None:
-    """Return the day at the beginning of `text`, which may be written `2026-6-30`."""
-    found = _DAY.match(text)
+    """Return the day of `2026-06-30`, `2026-6-30`, or either followed by a time; else None."""
+    found = _DAY.fullmatch(text.strip())
     try:
         return date(*map(int, found.groups())) if found else None
     except ValueError:
