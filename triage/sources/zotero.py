@@ -26,7 +26,7 @@ class Zotero:
     """Reads one person's library.
 
     Args:
-        gate: shared by all requests to Zotero.
+        client: shared by all requests to Zotero.
         key: made by the library's owner at https://www.zotero.org/settings/keys, to read only.
         url: of the API.
 
@@ -34,12 +34,12 @@ class Zotero:
         SourceError: the key is none.
     """
 
-    def __init__(self, gate: PoliteClient, key: str, url: str = URL) -> None:
+    def __init__(self, client: PoliteClient, key: str, url: str = URL) -> None:
         if _KEY.fullmatch(key) is None:
             raise SourceError(
                 "this is no key of Zotero's: make one at https://www.zotero.org/settings/keys"
             )
-        self._gate = gate
+        self.client = client
         self._url = url.rstrip("/")
         self._secret = {"Zotero-API-Version": "3", "Zotero-API-Key": key}
 
@@ -68,4 +68,4 @@ class Zotero:
                 return
 
     def _ask(self, path: str, params: dict[str, str]) -> Any:
-        return loads(self._gate.get(self._url + path, params, secret=self._secret).body, _WHAT)
+        return loads(self.client.get(self._url + path, params, secret=self._secret).body, _WHAT)

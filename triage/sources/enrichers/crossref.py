@@ -31,14 +31,14 @@ class Crossref:
     """Asks for papers by their DOIs.
 
     Args:
-        gate: shared by all requests to Crossref; its user agent says whom to write to.
+        client: shared by all requests to Crossref; its user agent says whom to write to.
         url: of the interface; `/works` is appended.
     """
 
     name = "crossref"
 
-    def __init__(self, gate: PoliteClient, url: str) -> None:
-        self._gate = gate
+    def __init__(self, client: PoliteClient, url: str) -> None:
+        self.client = client
         self._url = f"{url}/works"
 
     def enrich(self, papers: Sequence[KnownPaper]) -> Iterator[Enrichment]:
@@ -54,7 +54,7 @@ class Crossref:
     def _several(self, dois: Sequence[str], paper_of: Mapping[str, int]) -> Iterator[Enrichment]:
         wanted = ",".join(f"doi:{doi}" for doi in dois)
         params = {"filter": wanted, "rows": str(len(dois)), "select": _SELECT}
-        content = loads(self._gate.get(self._url, params).body, _WHAT)
+        content = loads(self.client.get(self._url, params).body, _WHAT)
         message = content.get("message") if isinstance(content, dict) else None
         items = message.get("items") if isinstance(message, dict) else None
         if not isinstance(items, list):

@@ -33,15 +33,15 @@ class SemanticScholar:
     """Asks for papers by arXiv id, else by DOI.
 
     Args:
-        gate: shared by all requests to Semantic Scholar.
+        client: shared by all requests to Semantic Scholar.
         url: of its graph; `/paper/batch` is appended.
         key: one that it gave out; without one it answers, but seldom.
     """
 
     name = "semantic_scholar"
 
-    def __init__(self, gate: PoliteClient, url: str, key: str | None = None) -> None:
-        self._gate = gate
+    def __init__(self, client: PoliteClient, url: str, key: str | None = None) -> None:
+        self.client = client
         self._url = f"{url}/paper/batch"
         self._headers = {"Content-Type": "application/json"} | ({"x-api-key": key} if key else {})
 
@@ -58,7 +58,7 @@ class SemanticScholar:
     def _several(self, asked: Sequence[tuple[int, str]]) -> Iterator[Enrichment]:
         ids = [id for _, id in asked]
         body = json.dumps({"ids": [*ids, _WELL_KNOWN]}).encode()
-        answer = self._gate.post(self._url, {"fields": _FIELDS}, body, self._headers)
+        answer = self.client.post(self._url, {"fields": _FIELDS}, body, self._headers)
         records = loads(answer.body, _WHAT)
         if isinstance(records, dict) and isinstance(records.get("error"), str):
             raise SourceError(f"{_WHAT} was a refusal: {clean(records['error'], 200)}")

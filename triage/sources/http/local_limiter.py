@@ -1,4 +1,4 @@
-"""Whose turn it is at a gate that only this process has."""
+"""A request limiter for one process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from triage.domain.protocols import Clock, MustWait, Outcome
 
 
 class LocalRequestLimiter:
-    """`Turns` at one gate, kept in memory."""
+    """A `RequestLimiter` whose state is in memory."""
 
     def __init__(self, clock: Clock, rules: request_limits.Rules) -> None:
         self._clock = clock
