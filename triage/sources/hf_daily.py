@@ -186,16 +186,9 @@ class _State:
             return cls(on, on)
 
     def cursor(self) -> str:
-        kept = sorted(self.days)[-_DAYS_KEPT:]
-        days = {on.isoformat(): astuple(self.days[on]) for on in kept}
-        content = {
-            "form": _FORM,
-            "since": self.since.isoformat(),
-            "upto": self.upto.isoformat(),
-            "days": days,
-            "trending": self.trending,
-        }
-        return json.dumps(content, separators=(",", ":"))
+        days = {str(on): astuple(self.days[on]) for on in sorted(self.days)[-_DAYS_KEPT:]}
+        content = {"form": _FORM} | vars(self) | {"days": days}
+        return json.dumps(content, separators=(",", ":"), default=date.isoformat)
 
     def days_to_read(self, on: date, since: date | None) -> list[date]:
         """Return the days before `on`, latest first, that may have changed or were not read."""

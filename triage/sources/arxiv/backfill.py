@@ -38,7 +38,7 @@ class Gap:
     def __init__(self, client: PoliteClient, url: str, state: State, feed_on: date) -> None:
         self.trouble = ""
         self._closed: set[date] = set()
-        self.client = client
+        self._client = client
         self._url = url
         self._state = state
         self._feed_on = feed_on
@@ -153,7 +153,7 @@ class Gap:
         is_again = False
         for _ in range(_MOST_PAGES):
             try:
-                answer = self.client.get(self._url, oai_pmh.query(first, last, set_, token))
+                answer = self._client.get(self._url, oai_pmh.query(first, last, set_, token))
                 page = oai_pmh.parse_page(answer.body, set_)
             except oai_pmh.BadToken:
                 if is_again:

@@ -10,7 +10,7 @@ fetches. Replacements come from the feed alone: they change stored papers and ad
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from itertools import chain
@@ -91,8 +91,7 @@ class Arxiv:
         except SourceError as error:
             weekend = state.feed_on == self._on and not is_announcement_day(self._on)
             if self._on not in state.days and not weekend:
-                note = str(error)[:_NOTE_CHARS]
-                yield Batch(days=self._rows(self._on, Verdict.FAILED, note))
+                yield Batch(days=self._rows(self._on, Verdict.FAILED, str(error)[:_NOTE_CHARS]))
             raise
         if answer is not None:
             # Set again at the end only, so an interrupted fetch gets the feed again.
@@ -155,11 +154,8 @@ class Arxiv:
 
     def _is_due(self, feed: Feed) -> bool:
         """Tell whether today must have papers, by the calendar and the feed."""
-        return (
-            is_announcement_day(self._on)
-            and not arxiv_holiday(self._on)
-            and not feed.skips(self._on)
-        )
+        on = self._on
+        return is_announcement_day(on) and not arxiv_holiday(on) and not feed.skips(on)
 
     def _unread(self, state: State, feed: Feed, gap: Gap) -> Iterator[Step]:
         """Read the days that the feed did not have: earlier ones, and perhaps today."""
@@ -349,33 +345,33 @@ def _completions(
             yield papers, [], touched
 
 
+@dataclass
 class _Api:
     """Requests records from the API. `trouble` says why some did not come."""
 
-    def __init__(self, client: PoliteClient, url: str) -> None:
-        self.trouble = ""
-        self.client = client
-        self._url = url
-        self._down = False
-        self._n_retries = 0
+    client: PoliteClient
+    url: str
+    trouble: str = ""
+    is_down: bool = False
+    n_retries: int = 0
 
     def entries(self, ids: Sequence[str]) -> dict[str, ApiEntry]:
         """Return the records that the API has; missing ones are requested again."""
         found: dict[str, ApiEntry] = {}
         for attempt in range(1 + _RETRIES):
             missing = [id for id in ids if id not in found]
-            if not missing or self._down:
+            if not missing or self.is_down:
                 break
             if attempt:
-                self._n_retries += 1
-                if self._n_retries > _MOST_RETRIES_IN_ALL:
+                self.n_retries += 1
+                if self.n_retries > _MOST_RETRIES_IN_ALL:
                     break
             query = {"id_list": ",".join(missing), "max_results": str(len(missing))}
             try:
-                answer = self.client.get(self._url, query)
+                answer = self.client.get(self.url, query)
             except SourceError as error:
                 # The client has retried already: the remaining papers come from the feed.
-                self.trouble, self._down = str(error)[:_NOTE_CHARS], True
+                self.trouble, self.is_down = str(error)[:_NOTE_CHARS], True
                 break
             try:
                 found |= parse_entries(answer.body)

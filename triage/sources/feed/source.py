@@ -272,6 +272,7 @@ def _json_entry(fields: dict[str, Any], url: str) -> FeedEntry:
     authors = fields.get("authors")
     people = authors if isinstance(authors, list) else [fields.get("author")]
     tags = fields.get("tags")
+    tags = tags if isinstance(tags, list) else []
     html = text("content_html")
     return FeedEntry(
         guid=str(number) if isinstance(number, int | float) else text("id").strip(),
@@ -280,9 +281,7 @@ def _json_entry(fields: dict[str, Any], url: str) -> FeedEntry:
         summary=Text(text("summary")),
         content=Text(html, is_html=True) if html else Text(text("content_text")),
         authors=_names(people, "name"),
-        categories=tuple(tag for tag in tags if isinstance(tag, str))
-        if isinstance(tags, list)
-        else (),
+        categories=tuple(tag for tag in tags if isinstance(tag, str)),
         published=text("date_published") or text("date_modified"),
         ids=tuple(filter(None, (text("external_url"),))),
     )
