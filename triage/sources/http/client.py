@@ -122,9 +122,9 @@ class PoliteClient:
             "Connection": "close",
         }
         self.min_interval_s = min_interval_s
-        self._turns = turns or LocalRequestLimiter(clock, Rules(min_interval_s))
+        self._limiter = turns or LocalRequestLimiter(clock, Rules(min_interval_s))
         self.deadline = deadline
-        self._chance = chance or random.Random()  # noqa: S311 - no secret
+        self._rng = chance or random.Random()  # noqa: S311 - no secret
         self._transport = transport
         self._request_s = request_s
         self._limit = TimeLimit()
@@ -206,14 +206,14 @@ class PoliteClient:
             try:
                 answer = self._send(request, host)
             except _TemporaryError as error:
-                stretch = self._chance.uniform(1, 1.5)
-                closed = self._turns.release(Outcome.FAILED, error.wait_s, stretch)
+                stretch = self._rng.uniform(1, 1.5)
+                closed = self._limiter.release(Outcome.FAILED, error.wait_s, stretch)
                 _check_patience(error, closed, host)
                 raise
             except BaseException:
-                self._turns.release(Outcome.REFUSED)
+                self._limiter.release(Outcome.REFUSED)
                 raise
-            self._turns.release(Outcome.ANSWERED)
+            self._limiter.release(Outcome.ANSWERED)
             if isinstance(answer, Answer):
                 return answer
             request = replace(request, url=answer, params=None)
@@ -228,7 +228,7 @@ class PoliteClient:
         while True:
             now = self._clock.now()
             self._check_deadline(now, host)
-            closed = self._turns.acquire()
+            closed = self._limiter.acquire()
             if closed is None:
                 return
             if closed.why is Closed.SPENT:

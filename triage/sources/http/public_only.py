@@ -79,8 +79,8 @@ class PinnedTransport(httpx.BaseTransport):
             )
             try:
                 return self._inner.handle_request(pinned)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as failed:
-                error = failed
+            except (httpx.ConnectError, httpx.ConnectTimeout) as failure:
+                error = failure
         raise error
 
     def close(self) -> None:
