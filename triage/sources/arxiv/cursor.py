@@ -24,7 +24,7 @@ MISSED_DAYS: Final = 30
 WAITING_DAYS: Final = 14
 _FORM: Final = 2
 _MOST_REJECTED: Final = 0.2
-_ALL: Final = ""  # stands for all watched categories together
+_ALL: Final = ""  # all watched categories together
 
 
 @dataclass
