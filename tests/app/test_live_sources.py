@@ -53,9 +53,9 @@ def compose(tmp_path: Path) -> Iterator[Callable[[str], App]]:
 
 
 def gates(sources: list[Source]) -> dict[str, PoliteClient]:
-    """Return the gate of each source; there is no way to see from outside who shares one."""
+    """Return the HTTP client of each source."""
     holders: dict[str, Any] = {source.name: source for source in sources}
-    return {name: holder._gate for name, holder in holders.items()}
+    return {name: holder.client for name, holder in holders.items()}
 
 
 def test_what_is_switched_on_is_made(compose: Callable[[str], App]) -> None:

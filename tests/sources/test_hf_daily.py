@@ -389,7 +389,7 @@ def test_a_changed_form_fails_the_day_and_keeps_the_records(world: World) -> Non
     on = date(2025, 7, 10)
     with pytest.raises(SourceError) as caught:
         world.fetch(on)
-    assert "form must have changed" in error_text(caught.value)
+    assert "format must have changed" in error_text(caught.value)
     assert (world.days()[on].verdict, world.days()[on].got) == (Verdict.FAILED, 9)
     with world.database.read() as conn:
         assert len(store.sources.quarantined(conn, "hf_daily")) == 3

@@ -1,8 +1,7 @@
-"""Hugging Face Daily Papers: what people there found worth reading, with their upvotes.
+"""Hugging Face Daily Papers: arXiv papers that people recommend there, with their upvotes.
 
-One listing a day, as JSON whose fields have grown over the years. The papers are arXiv's, so they
-join those of arXiv. Upvotes keep coming for days, so earlier days are read again. What trends is a
-listing without a day: it may bring papers that no day's listing has, or had long ago.
+There is one JSON listing a day. Upvotes keep coming for days, so earlier days are read again. The
+trending papers are a listing without a day; some are in no day's listing, or in an old one.
 https://huggingface.co/docs/hub/api#get-apidailypapers, November 2026.
 """
 
@@ -22,8 +21,8 @@ from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDa
 from triage.errors import RejectedRecord, SourceError
 from triage.sources.enrichers.publication import count
 from triage.sources.http.client import Answer, PoliteClient
-from triage.sources.text import json as bounded_json
 from triage.sources.text.cleaning import normalise, reject
+from triage.sources.text.json import loads
 
 REFRESHED_DAYS: Final = 5
 MISSED_DAYS: Final = 30
@@ -34,80 +33,71 @@ _MOST_REJECTED: Final = 0.2
 _NOTE_CHARS: Final = 400
 
 
+@dataclass
 class HuggingFaceDaily:
-    """The listings of a day, of the few days before it and of days missed, and what trends.
+    """The listings of a day, of the few days before it and of missed days, and trending papers.
 
-    Args:
-        gate: shared by all requests to Hugging Face.
+    Attributes:
+        client: shared by all requests to Hugging Face.
         url: of the listings; `?date=2026-03-02` or `?sort=trending` is appended.
         on: the day that counts as today.
-        since: read every day from this one on; None for what was not read yet.
-        trending: read what trends, too. Hugging Face tells only what trends at this moment, so
-            switch it off where `on` is a day of the past.
+        since: read every day from this one on; None for the days that were not read yet.
+        trending: read the trending papers, too. They are those of this moment, so this should be
+            False if `on` is a past day.
     """
 
-    name = "hf_daily"
-
-    def __init__(
-        self,
-        gate: PoliteClient,
-        url: str,
-        on: date,
-        since: date | None = None,
-        trending: bool = True,
-    ) -> None:
-        self._gate = gate
-        self._url = url
-        self._on = on
-        self._since = since
-        self._trending = trending
+    client: PoliteClient
+    url: str
+    on: date
+    since: date | None = None
+    trending: bool = True
+    name: str = field(default="hf_daily", init=False)
 
     def fetch(self, cursor: str | None) -> Iterator[Batch]:
-        """Yield each day's papers unless its listing is as it was at `cursor`, today first.
+        """Yield each day's papers if its listing has changed since `cursor`, today first.
 
-        Days before the first fetch ever are read for their papers; nothing is promised of them.
-        What trends comes last, listed on today: that is the day on which it is news. A paper that
-        is known already keeps its earlier day, and only its upvotes change.
+        Days before the first fetch are read, but get no verdict. Trending papers come last, listed
+        on today; a stored paper keeps its earlier day, and only its upvotes change.
 
         Raises:
-            SourceError: a listing cannot be read. If it never was, the day's verdict was yielded
-                before; one that was read stays as it is, only its upvotes are a little old.
+            SourceError: a listing cannot be read. The day's verdict is yielded first, unless an
+                earlier fetch has read the day.
         """
-        state = _State.load(cursor, self._on)
-        state.since = min(state.since, self._since or state.since)
-        days = (self._on, *state.days_to_read(self._on, self._since))
+        state = _State.load(cursor, self.on)
+        state.since = min(state.since, self.since or state.since)
+        days = (self.on, *state.days_to_read(self.on, self.since))
         for on in days:
             if on == days[-1]:
-                state.upto = max(state.upto, self._on)
-            promised = on == self._on or on >= state.since
+                state.upto = max(state.upto, self.on)
+            has_verdict = on == self.on or on >= state.since
             try:
                 batch = self._day(on, state)
             except SourceError as error:
-                if not promised:
+                if not has_verdict:
                     return
                 if on not in state.days:
                     note = str(error)[:_NOTE_CHARS]
                     yield Batch(days=(SourceDay(self.name, on, Verdict.FAILED, None, 0, note),))
                 raise
-            if promised or batch.papers or batch.rejected:
+            if has_verdict or batch.papers or batch.rejected:
                 yield batch
             if any(day.verdict is Verdict.FAILED for day in batch.days):
                 raise SourceError(
                     f"More than a fifth of Hugging Face's listing of {on} could not be used, so "
-                    "its form must have changed. It is kept in quarantine and read again at the "
-                    "next fetch."
+                    "the format must have changed. The papers are in quarantine, and the next "
+                    "fetch reads them again."
                 )
-        if self._trending:
-            yield from self._what_trends(state)
+        if self.trending:
+            yield from self._trending_papers(state)
 
-    def _what_trends(self, state: _State) -> Iterator[Batch]:
-        answer = self._gate.get(self._url, {"sort": "trending"})
+    def _trending_papers(self, state: _State) -> Iterator[Batch]:
+        answer = self.client.get(self.url, {"sort": "trending"})
         digest = _digest(answer)
-        # A server that does not look at `sort` sends the listing of a day.
+        # A server that ignores `sort` sends the listing of a day.
         if digest in {state.trending, *(day.digest for day in state.days.values())}:
             return
         listing = _listing(answer)
-        papers, rejected = _papers(listing, self._on, "trending")
+        papers, rejected = _papers(listing, self.on, "trending")
         failed = len(rejected) > _MOST_REJECTED * len(listing)
         if not failed:
             state.trending = digest
@@ -115,14 +105,15 @@ class HuggingFaceDaily:
             yield Batch(tuple(papers), tuple(rejected), state.cursor())
         if failed:
             raise SourceError(
-                "More than a fifth of what trends on Hugging Face could not be used, so its form "
-                "must have changed. It is kept in quarantine and read again at the next fetch."
+                "More than a fifth of Hugging Face's trending papers could not be used, so the "
+                "format must have changed. They are in quarantine, and the next fetch reads them "
+                "again."
             )
 
     def _day(self, on: date, state: _State) -> Batch:
         known = state.days.get(on)
-        answer = self._gate.get(
-            self._url, {"date": on.isoformat()}, etag=known.etag if known else ""
+        answer = self.client.get(
+            self.url, {"date": on.isoformat()}, etag=known.etag if known else ""
         )
         digest = _digest(answer)
         if known and (answer.not_modified or digest == known.digest):
@@ -131,7 +122,7 @@ class HuggingFaceDaily:
         n = len(papers) + len(rejected)
         day = _Day(answer.etag, digest, n, len(papers))
         if any(d.digest == digest and d.got for other, d in state.days.items() if other != on):
-            # No two days are the same to the last upvote: the server did not look at the date.
+            # Two days never have equal upvotes: the server ignored the date.
             papers, rejected, day = [], [], _Day("", "", 0, 0)
         verdict = self._verdict(on, day)
         if verdict.verdict is not Verdict.FAILED:
@@ -144,7 +135,7 @@ class HuggingFaceDaily:
             n = 0 if verdict is Verdict.EMPTY_EXPECTED else None
             return SourceDay(self.name, on, verdict, n, 0, "no listing for this day")
         n_bad = day.expected - day.got
-        # A few that cannot be used leave nothing to wait for.
+        # A few rejected records do not come again, so no digest waits for them.
         failed = n_bad > _MOST_REJECTED * day.expected
         verdict = Verdict.FAILED if failed else Verdict.COMPLETE
         note = f"{n_bad} kept aside: could not be used" if n_bad else ""
@@ -166,11 +157,10 @@ class _State:
     """The cursor's content.
 
     Attributes:
-        since: the day of the first fetch ever, or an earlier one that was asked for.
-        upto: the last day that was today when all was read. It was not over then, so it and the
-            days before it are read again, however long ago that is.
-        days: the listings read.
-        trending: what trended, as a digest.
+        since: the day of the first fetch, or an earlier requested one.
+        upto: the day of the last complete fetch. That day was not over, so it and the days before
+            it are read again, however long ago that is.
+        trending: the digest of the trending papers.
     """
 
     since: date
@@ -180,7 +170,7 @@ class _State:
 
     @classmethod
     def load(cls, cursor: str | None, on: date) -> _State:
-        """Read a cursor; what is none of ours starts from the beginning, which loses nothing."""
+        """Read a cursor; an unreadable one starts from the beginning, which loses nothing."""
         try:
             content = json.loads(cursor or "")
             if content["form"] != _FORM:
@@ -190,26 +180,18 @@ class _State:
                 for day, (etag, digest, expected, got) in content["days"].items()
             }
             since = date.fromisoformat(content["since"])
-            upto = content.get("upto") or max(content["days"], default=content["since"])
-            trending = str(content.get("trending", ""))
-            return cls(since, date.fromisoformat(upto), days, trending)
+            upto = date.fromisoformat(content["upto"])
+            return cls(since, upto, days, str(content["trending"]))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return cls(on, on)
 
     def cursor(self) -> str:
-        kept = sorted(self.days)[-_DAYS_KEPT:]
-        days = {on.isoformat(): astuple(self.days[on]) for on in kept}
-        content = {
-            "form": _FORM,
-            "since": self.since.isoformat(),
-            "upto": self.upto.isoformat(),
-            "days": days,
-            "trending": self.trending,
-        }
-        return json.dumps(content, separators=(",", ":"))
+        days = {str(on): astuple(self.days[on]) for on in sorted(self.days)[-_DAYS_KEPT:]}
+        content = {"form": _FORM} | vars(self) | {"days": days}
+        return json.dumps(content, separators=(",", ":"), default=date.isoformat)
 
     def days_to_read(self, on: date, since: date | None) -> list[date]:
-        """Return the days before `on`, latest first: what may have changed or was never read."""
+        """Return the days before `on`, latest first, that may have changed or were not read."""
         one = timedelta(days=1)
         oldest = on - MISSED_DAYS * one
         refreshed = max(min(on, self.upto) - REFRESHED_DAYS * one, oldest)
@@ -225,7 +207,7 @@ def _digest(answer: Answer) -> str:
 
 def _listing(answer: Answer) -> list[Any]:
     what = "Hugging Face's listing"
-    listing = bounded_json.loads(answer.body, what)
+    listing = loads(answer.body, what)
     if isinstance(listing, dict) and "error" in listing:
         raise SourceError(f"{what} was refused: {str(listing['error'])[:200]}")
     if not isinstance(listing, list):
@@ -249,7 +231,7 @@ def _papers(listing: list[Any], on: date, what: str) -> tuple[list[FetchedPaper]
 
 def _paper(record: Any, on: date) -> FetchedPaper:
     if not isinstance(record, dict):
-        raise RejectedRecord("it is no object")
+        raise RejectedRecord("it is no JSON object")
     nested = record.get("paper")
     paper: dict[str, Any] = nested if isinstance(nested, dict) else {}
 
@@ -276,7 +258,7 @@ def _paper(record: Any, on: date) -> FetchedPaper:
 
 
 def _names(authors: Any) -> list[str]:
-    """Return the authors' names; people who took theirs off the page are left out."""
+    """Return the authors' names, without those that are hidden on the page."""
     shown = [a for a in authors if isinstance(a, dict)] if isinstance(authors, list) else []
     names = [a.get("name") for a in shown if a.get("hidden") is not True]
     return [name for name in names if isinstance(name, str)]

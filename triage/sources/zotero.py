@@ -1,7 +1,7 @@
-"""Zotero's web API, version 3: the records of one person's library, by a key that they made.
+"""Zotero's web API, version 3: the records of one person's library, read with their API key.
 
-https://www.zotero.org/support/dev/web_api/v3/basics, November 2026: `/keys/current` says whose a
-key is; `/users/ID/items/top?format=json` gives at most 100 records a page from `start` on.
+https://www.zotero.org/support/dev/web_api/v3/basics, November 2026: `/keys/current` returns the
+owner of a key; `/users/ID/items/top?format=json` returns at most 100 records from `start` on.
 """
 
 from __future__ import annotations
@@ -26,20 +26,19 @@ class Zotero:
     """Reads one person's library.
 
     Args:
-        gate: shared by all requests to Zotero.
-        key: made by the library's owner at https://www.zotero.org/settings/keys, to read only.
-        url: of the API.
+        client: shared by all requests to Zotero.
+        key: a read-only key that the owner made at https://www.zotero.org/settings/keys.
 
     Raises:
-        SourceError: the key is none.
+        SourceError: the key has not the form of one.
     """
 
-    def __init__(self, gate: PoliteClient, key: str, url: str = URL) -> None:
+    def __init__(self, client: PoliteClient, key: str, url: str = URL) -> None:
         if _KEY.fullmatch(key) is None:
             raise SourceError(
-                "this is no key of Zotero's: make one at https://www.zotero.org/settings/keys"
+                "This is not a Zotero API key: make one at https://www.zotero.org/settings/keys."
             )
-        self._gate = gate
+        self.client = client
         self._url = url.rstrip("/")
         self._secret = {"Zotero-API-Version": "3", "Zotero-API-Key": key}
 
@@ -47,7 +46,7 @@ class Zotero:
         """Return the records as one JSON list, as `subscribers.bibliography` reads it.
 
         Raises:
-            SourceError: there was no usable answer, or the key does not open the library.
+            SourceError: there was no usable answer, or the key does not allow access.
         """
         return json.dumps(list(self._records()), ensure_ascii=False)
 
@@ -55,7 +54,7 @@ class Zotero:
         owner = self._ask("/keys/current", {})
         number = owner.get("userID") if isinstance(owner, dict) else None
         if not isinstance(number, int):
-            raise SourceError(f"{_WHAT} does not say whose the key is: make a new one.")
+            raise SourceError(f"{_WHAT} does not name the owner of the key: make a new one.")
         for start in range(0, MOST_RECORDS, PAGE):
             page = self._ask(
                 f"/users/{number}/items/top",
@@ -68,4 +67,4 @@ class Zotero:
                 return
 
     def _ask(self, path: str, params: dict[str, str]) -> Any:
-        return loads(self._gate.get(self._url + path, params, secret=self._secret).body, _WHAT)
+        return loads(self.client.get(self._url + path, params, secret=self._secret).body, _WHAT)

@@ -30,7 +30,7 @@ from triage.domain.source_records import SourceDay
 from triage.errors import SourceError
 from triage.papers.ingest import IngestReport, ingest
 from triage.sources.arxiv.parsing import parse_entries, parse_feed
-from triage.sources.arxiv.source import Arxiv, _warn_of_haste
+from triage.sources.arxiv.source import Arxiv, _warn_of_short_interval
 from triage.sources.http.client import PoliteClient
 from triage.store import Database
 
@@ -661,7 +661,7 @@ def test_a_changed_form_fails_the_day_keeps_the_records_and_heals(world: World) 
     ]
     with pytest.raises(SourceError) as caught:
         list(ingest(world.database, world.source(FRIDAY), world.clock, resume=True))
-    assert "form must have changed" in error_text(caught.value)
+    assert "format must have changed" in error_text(caught.value)
     assert world.day(FRIDAY).verdict is Verdict.FAILED
     assert world.stored() < announced(FRIDAY)
     with world.database.read() as conn:
@@ -700,7 +700,7 @@ def test_a_day_with_an_unusable_paper_stays_open_while_others_wait(world: World)
 def test_going_faster_than_arxiv_allows_is_warned_of_once(
     interval_s: float, n_warnings: int
 ) -> None:
-    _warn_of_haste.cache_clear()
+    _warn_of_short_interval.cache_clear()
     gate = PoliteClient(StoppedClock(), "triage/test", interval_s)
     with structlog.testing.capture_logs() as logs:
         for on in (THURSDAY, FRIDAY):

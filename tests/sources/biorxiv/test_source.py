@@ -196,7 +196,7 @@ def test_a_server_that_does_not_look_at_the_place_fails_the_day(world: World) ->
     world.preprints.change = lambda path, body: first if str(MONDAY) in path else body
     with pytest.raises(SourceError) as caught:
         world.fetch(MONDAY)
-    assert "whichever are asked for" in error_text(caught.value)
+    assert "for different pages" in error_text(caught.value)
     assert world.days()[MONDAY].verdict is Verdict.PARTIAL
 
 
@@ -447,7 +447,7 @@ def test_a_changed_form_fails_the_day_and_keeps_the_rows(world: World) -> None:
         row["DOI"] = row.pop("doi")
     with pytest.raises(SourceError) as caught:
         world.fetch(MONDAY)
-    assert "form must have changed" in error_text(caught.value)
+    assert "format must have changed" in error_text(caught.value)
     assert (world.days()[MONDAY].verdict, world.days()[MONDAY].got) == (Verdict.FAILED, 7)
     with world.database.read() as conn:
         assert len(store.sources.quarantined(conn, "biorxiv")) == 3
@@ -478,7 +478,10 @@ def test_days_are_read_and_not_compared_as_text(day: str) -> None:
     assert read(date=day).listed_on == MONDAY
 
 
-@pytest.mark.parametrize("day", ["2026-08-02", "2026-8-33", "3.8.2026", "NA", "", None, 20260803])
+@pytest.mark.parametrize(
+    "day",
+    ["2026-08-02", "2026-8-33", "2026-8-3x", "2026-08-031", "3.8.2026", "NA", "", None, 20260803],
+)
 def test_a_row_of_another_day_or_of_none_is_rejected(day: object) -> None:
     with pytest.raises(RejectedRecord):
         read(date=day)

@@ -234,6 +234,9 @@ def test_older_and_odder_rss_is_read_too(body: bytes, title: str) -> None:
         ("Mon, 02 Mar 2026 23:59:59 -0800", date(2026, 3, 2)),
         ("2026-03-02T23:59:59-08:00", date(2026, 3, 2)),
         ("2026-03-02", date(2026, 3, 2)),
+        ("20260302", date(2026, 3, 2)),
+        ("20260302T235959-0800", date(2026, 3, 2)),
+        ("2026-03-02x", TUESDAY),
         ("Mon, 23 Feb 2026 08:00:00 GMT", date(2026, 2, 23)),
         ("Wed, 04 Mar 2026 00:00:00 GMT", TUESDAY),  # the future
         ("Thu, 01 Jan 1970 00:00:00 GMT", TUESDAY),

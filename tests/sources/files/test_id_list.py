@@ -56,4 +56,4 @@ def test_a_file_that_is_no_list_says_so(tmp_path: Path, text: bytes) -> None:
     path.write_bytes(text)
     with pytest.raises(SourceError) as caught:
         list(ArxivIds(path, TODAY).fetch(None))
-    assert "no list of ids" in error_text(caught.value)
+    assert "markup or binary" in error_text(caught.value)

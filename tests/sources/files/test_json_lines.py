@@ -182,7 +182,7 @@ def test_a_truncated_gzip_yields_what_can_be_read_and_then_says_so(tmp_path: Pat
     path.write_bytes(whole[: len(whole) * 3 // 4])
     papers, message = _until_error(path)
     assert len(papers) > 500
-    assert "ends in the middle" in message
+    assert "is incomplete" in message
     assert f"Records read before it: {len(papers)}." in message
 
 

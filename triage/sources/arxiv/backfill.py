@@ -1,8 +1,8 @@
-"""Reads from OAI-PMH the days that arXiv's feed has moved past, or gave nothing for.
+"""Reads days from OAI-PMH that arXiv's feed no longer has, or had nothing for.
 
-OAI-PMH lists what changed, by a datestamp that is the evening of the announcement or the day after
-it, as the server sees it: papers that are known to be of one day tell which. What is new is decided
-by ids, which arXiv gives in the order of announcement.
+OAI-PMH lists changed records by datestamp: the evening of the announcement or the day after it,
+measured on papers whose day is known. Which papers are new is decided by ids, since arXiv numbers
+papers in the order of announcement.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from triage.sources.http.client import PoliteClient
 
 BATCH: Final = 500
 OVERLAP: Final = timedelta(days=2)
-# What changed without a new version and is older was hardly listed in one more category.
+# An older paper that changed without a new version was probably not cross-listed.
 OLD: Final = timedelta(days=60)
 UNUSABLE: Final = "more than a fifth of OAI-PMH's records could not be used"
 _MOST_PAGES: Final = 500
@@ -33,28 +33,21 @@ Step = tuple[list[FetchedPaper], list[Rejected], set[date]]
 
 
 class Gap:
-    """The open days of a state.
+    """The open days of a state; `trouble` says why some could not be read."""
 
-    Args:
-        told: the day of the newest feed.
-
-    Attributes:
-        trouble: why some days could not be read.
-    """
-
-    def __init__(self, gate: PoliteClient, url: str, state: State, told: date) -> None:
+    def __init__(self, client: PoliteClient, url: str, state: State, feed_on: date) -> None:
         self.trouble = ""
-        self._settled: set[date] = set()
-        self._gate = gate
+        self._closed: set[date] = set()
+        self._client = client
         self._url = url
         self._state = state
-        self._told = told
+        self._feed_on = feed_on
         self._sets = oai_pmh.sets(state.categories)
 
     def steps(self) -> Iterator[Step]:
-        """Yield the papers of the open days, the earliest first, and settle the days.
+        """Yield the papers of the open days, the earliest first, and close the days.
 
-        A server in trouble ends it: what is open then stays open.
+        A server error ends it; the other days stay open.
         """
         try:
             for on in sorted(self._state.open):
@@ -62,15 +55,15 @@ class Gap:
         except SourceError as error:
             self.trouble = str(error)[:400]
 
-    def newly_settled(self) -> set[date]:
-        """Return the days that were settled since this was asked last."""
-        settled, self._settled = self._settled, set()
-        return settled
+    def pop_closed(self) -> set[date]:
+        """Return the days that were closed since the last call."""
+        closed, self._closed = self._closed, set()
+        return closed
 
     def _day(self, on: date) -> Iterator[Step]:
         state, reading = self._state, self._state.open[on]
         if state.lag is None:
-            state.lag = self._measured()
+            state.lag = self._measure_lag()
         lag = timedelta(days=state.lag)
         if reading.first is None:
             reading.short = ""
@@ -83,13 +76,10 @@ class Gap:
         state.days.setdefault(on, Day())
         while reading.n_lists < len(self._sets):
             yield from self._list(on, reading, reading.first, on - lag)
-        self._settle(on, reading)
+        self._close(on, reading)
 
-    def _measured(self) -> int:
-        """Return how many days the datestamp of an announcement is before the day of its list.
-
-        That is seen at the papers of a day that the feed told.
-        """
+    def _measure_lag(self) -> int:
+        """Return how many days datestamps are before list days, for papers known from the feed."""
         for on in sorted(self._state.days, reverse=True):
             known = {key[:-1] for key in self._state.days[on].keys if key.endswith("n")}
             if not known:
@@ -104,19 +94,19 @@ class Gap:
                     return lags.most_common(1)[0][0]
         return _EVENING
 
-    def _settle(self, on: date, reading: Reading) -> None:
-        """Close a day that was read whole; one that was not is read again by the next fetch."""
+    def _close(self, on: date, reading: Reading) -> None:
+        """Close a day that is complete; otherwise the next fetch reads it again."""
         state, day = self._state, self._state.days[on]
         if state.is_failed(on):
-            # The form must have changed, so this program has to be mended first.
+            # The format must have changed, so this program must be corrected first.
             state.open[on] = Reading(short=UNUSABLE)
             return
         empty = not day.expected[""] and not day.fed
         if empty:
-            # Perhaps the datestamps mean something else by now.
+            # Perhaps the meaning of the datestamps has changed.
             state.lag = None
             del state.days[on]
-        if reading.short or (empty and self._told - on <= OVERLAP):
+        if reading.short or (empty and self._feed_on - on <= OVERLAP):
             state.open[on] = Reading(short=reading.short, empty=empty)
             return
         if empty:
@@ -124,7 +114,7 @@ class Gap:
         else:
             del state.open[on]
             day.remark, day.whole = "", True
-            self._settled.add(on)
+            self._closed.add(on)
         state.forget_keys(on)
 
     def _list(self, on: date, reading: Reading, first: date, last: date) -> Iterator[Step]:
@@ -134,14 +124,14 @@ class Gap:
             for n in range(0, len(todo), BATCH):
                 step = self._step(todo[n : n + BATCH], on)
                 if n + BATCH >= len(todo):
-                    self._turn(page, reading)
+                    self._mark_read(page, reading)
                 if step[0] or step[1]:
                     yield step
             if not todo:
-                self._turn(page, reading)
+                self._mark_read(page, reading)
 
-    def _turn(self, page: oai_pmh.Page, reading: Reading) -> None:
-        """Note a page as read, before its last batch is given: its cursor goes on from here."""
+    def _mark_read(self, page: oai_pmh.Page, reading: Reading) -> None:
+        """Note a page as read, before its last batch is yielded with the cursor behind it."""
         reading.token = page.token
         reading.n_seen += page.n_records
         if page.token:
@@ -154,18 +144,16 @@ class Gap:
     def _pages(
         self, set_: str, first: date, last: date, reading: Reading
     ) -> Iterator[oai_pmh.Page]:
-        """Yield a list's pages from the one that the reading stands at.
-
-        Where the server has lost the place, they begin anew.
+        """Yield the remaining pages of a list; after a first `BadToken`, all pages.
 
         Raises:
-            SourceError: it cannot be read, does not end, or the place is lost at once again.
+            SourceError: it cannot be read or does not end, or a second token is bad.
         """
         token, tokens = reading.token, set[str]()
         is_again = False
         for _ in range(_MOST_PAGES):
             try:
-                answer = self._gate.get(self._url, oai_pmh.query(first, last, set_, token))
+                answer = self._client.get(self._url, oai_pmh.query(first, last, set_, token))
                 page = oai_pmh.parse_page(answer.body, set_)
             except oai_pmh.BadToken:
                 if is_again:
@@ -182,14 +170,14 @@ class Gap:
                 break
             tokens.add(token)
         raise SourceError(
-            "arXiv's OAI-PMH interface gives a list without end, so it was not read on. "
-            "The next fetch begins it anew."
+            "arXiv's OAI-PMH list does not end, so the rest was not read. The next fetch reads it "
+            "again."
         )
 
     # -- records ------------------------------------------------------------------------------
 
     def _todo(self, page: oai_pmh.Page, on: date) -> list[oai_pmh.Record | Rejected]:
-        """Return what a page has of the watched categories and was not dealt with that day."""
+        """Return a page's records of watched categories that were not processed that day."""
         state, day = self._state, self._state.days[on]
         waiting = {id for id, _ in state.waiting}
         records = [
@@ -198,22 +186,22 @@ class Gap:
             if state.watched(record.categories)
             and (record.source_id in waiting or not day.knows(record.source_id))
         ]
-        # Papers of one version come first: they tell which ids were announced when.
+        # Papers of one version come first: they show which ids were announced when.
         records.sort(key=lambda record: (record.is_replaced, record.source_id))
         return [*records, *(each for each in page.rejected if key_of(each) not in day.keys)]
 
     def _step(self, todo: list[oai_pmh.Record | Rejected], on: date) -> Step:
         papers: list[FetchedPaper] = []
         rejected: list[Rejected] = []
-        touched, told = {on}, self._state.days[on].replaced()
+        touched, replaced = {on}, self._state.days[on].replaced()
         for each in todo:
             if isinstance(each, Rejected):
                 self._state.days[on].keys.add(key_of(each))
                 self._state.add(on, (), rejected=True)
                 rejected.append(each)
                 continue
-            listed_on = self._listed_on(each, on, is_old=each.source_id in told)
-            if listed_on is None and (not each.is_replaced or each.source_id in told):
+            listed_on = self._listed_on(each, on, is_old=each.source_id in replaced)
+            if listed_on is None and (not each.is_replaced or each.source_id in replaced):
                 continue
             try:
                 paper = each.paper(listed_on or on)
@@ -231,23 +219,22 @@ class Gap:
     def _count(
         self, record: oai_pmh.Record, listed_on: date, on: date, *, rejected: bool
     ) -> set[date]:
-        """Count a paper for its day, and return the days that it changes."""
+        """Count a paper for its day, and return the days whose counts change."""
         state, id = self._state, record.source_id
         if any(waiting == id for waiting, _ in state.waiting):
-            return set() if rejected else state.took(id, 1 + record.is_replaced)
+            return set() if rejected else state.complete(id, 1 + record.is_replaced)
         is_new = id > state.below(listed_on)
         state.days[listed_on].keys.add(f"{id}{'n' if is_new else 'c'}")
         state.days[on].keys.add(f"{id}u")
         if is_new and not record.is_replaced:
-            state.days[listed_on].heard_of(id)
+            state.days[listed_on].raise_top(id)
         state.add(listed_on, state.watched(record.categories), rejected=rejected)
         return {listed_on}
 
     def _listed_on(self, record: oai_pmh.Record, on: date, *, is_old: bool) -> date | None:
-        """Return the day on whose list a paper is news; None if it is none, or known already.
+        """Return the day that lists a paper as new; None if no day does, or it is known already.
 
-        Args:
-            is_old: the feed of `on` tells of a later version.
+        `is_old` means that the feed of `on` has a later version.
         """
         state, id = self._state, record.source_id
         waits_for = [day for waiting, day in state.waiting if waiting == id]
@@ -257,18 +244,18 @@ class Gap:
             return None
         listed_on = min(on, self._list_day(record, on))
         if listed_on not in state.days:
-            # It changed before anything that is to be read.
+            # It changed before all days that are read.
             if "." in id and not record.is_replaced:
                 state.floor = max(state.floor, id)
             return None
         if record.is_replaced or is_old:
-            # Its first version was announced on an earlier day: with the papers of its number.
+            # Its first version was announced earlier, on the day of the ids around it.
             return state.day_of(id, listed_on)
         age = listed_on - (record.created_on or on)
         return listed_on if id > state.below(listed_on) or age <= OLD else None
 
     def _list_day(self, record: oai_pmh.Record, on: date) -> date:
-        """Return the day of the list that belongs to a record's datestamp."""
+        """Return the list day of a record's datestamp."""
         if record.changed_on is None:
             return on
         day = record.changed_on + timedelta(days=self._state.lag or 0)

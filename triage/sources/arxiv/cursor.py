@@ -1,8 +1,8 @@
-"""What the arXiv source remembers between fetches: the cursor, opened and closed again.
+"""The arXiv source's cursor, as an object.
 
-Each announcement of a day is dealt with once, and then counts as exactly one of: in full, from the
-feed alone (and waiting for the API), or rejected. What is left is not read yet. Every announcement
-day from the first one read to the newest feed's is settled or open; open days are read by OAI-PMH.
+Each announcement of a day is processed once, and then counts as exactly one of: full, from the feed
+alone (and waiting for the API), or rejected. The rest is not read yet. Every announcement day from
+the first one read to the newest feed's is closed or open; open days are read by OAI-PMH.
 """
 
 from __future__ import annotations
@@ -24,23 +24,22 @@ MISSED_DAYS: Final = 30
 WAITING_DAYS: Final = 14
 _FORM: Final = 2
 _MOST_REJECTED: Final = 0.2
-_ALL: Final = ""  # stands for all watched categories together
+_ALL: Final = ""  # all watched categories together
 
 
 @dataclass
 class Day:
-    """One day's count, of each watched category and of all of them together.
+    """The counts of one day, for each watched category and for all of them together.
 
     Attributes:
-        keys: the announcements dealt with.
-        expected: all announcements but replacements.
+        keys: the announcements that were processed.
+        expected: all announcements except replacements.
         full: those whose full records came.
-        rejected: those that could not be used, and never will be.
-        remark: why some may be lacking; empty when nothing says so.
-        lagging: the categories for which something says so; all, where it names none.
+        remark: why some may be missing; empty if nothing suggests it.
+        lagging: the categories that `remark` is about; empty for all.
         top: the highest id among the new papers.
         fed: whether the feed was read to its end that day.
-        whole: whether OAI-PMH gave all of it.
+        whole: whether OAI-PMH returned the whole day.
     """
 
     keys: set[str] = field(default_factory=set)
@@ -54,18 +53,18 @@ class Day:
     whole: bool = False
 
     def has(self, source_id: str) -> bool:
-        """Tell whether the paper was announced that day, as new or as listed in one more place."""
+        """Tell whether the paper was announced that day, as new or as a cross-list."""
         return f"{source_id}n" in self.keys or f"{source_id}c" in self.keys
 
     def knows(self, source_id: str) -> bool:
-        """Tell whether it was dealt with that day, be it as changed only."""
+        """Tell whether the paper was processed that day, perhaps only as a change."""
         return self.has(source_id) or f"{source_id}u" in self.keys
 
     def replaced(self) -> set[str]:
-        """Return the papers of which the feed announced a new version that day."""
+        """Return the ids of the papers that the feed announced as replaced that day."""
         return {key.rpartition("v")[0] for key in self.keys if key[-1].isdigit()}
 
-    def heard_of(self, source_id: str) -> None:
+    def raise_top(self, source_id: str) -> None:
         """Note the id of a new paper."""
         if "." in source_id:
             self.top = max(self.top, source_id)
@@ -76,11 +75,11 @@ class Reading:
     """How far an open day was read by OAI-PMH.
 
     Attributes:
-        first: the first datestamp that was asked for; None before the first request.
+        first: the first datestamp of the request; None before the first request.
         n_lists: how many lists were read to their end.
-        token: of the page to go on with.
-        n_seen: how many records of the list came on the pages before.
-        short: what says that a list was not whole.
+        token: the resumption token of the next page.
+        n_seen: how many records of the list came on earlier pages.
+        short: why a list was incomplete.
         empty: whether it was read to its end and had no papers.
     """
 
@@ -101,11 +100,11 @@ class State:
         categories: those that are watched.
         feed_on: the day of the feed that was last read to its end.
         first: the first day that was ever read or opened.
-        waiting: what is stored from the feed alone: id and day to the version announced and the
-            watched categories.
-        open: days that nobody has read yet, or not to the end.
-        floor: the highest id that was announced before all days known here, if that was heard of.
-        lag: by how many days the datestamp of an announcement is before its day, once measured.
+        waiting: the papers that are stored from the feed alone: from id and day to the announced
+            version and the watched categories.
+        open: the days that were not read to their end.
+        floor: the highest known id that was announced before all `days`.
+        lag: how many days the datestamp of an announcement is before its day, once measured.
     """
 
     feed: str
@@ -122,7 +121,7 @@ class State:
 
     @classmethod
     def load(cls, cursor: str | None, feed: str, categories: Iterable[str] = ()) -> State:
-        """Read a cursor; what is none of ours starts from the beginning, which loses nothing."""
+        """Read a cursor; an unreadable one starts from the beginning, which loses nothing."""
         watched = tuple(categories)
         try:
             return cls._read(json.loads(cursor or ""), feed, watched)
@@ -152,7 +151,7 @@ class State:
             lag=None if content["lag"] is None else int(content["lag"]),
         )
         if not {on for _, on in state.waiting} <= state.days.keys():
-            raise ValueError("papers wait for days that are not there")
+            raise ValueError("papers wait for unknown days")
         state.feed_on = _date(content["feed_on"])
         if content["feed"] == feed:
             state.etag, state.modified = str(content["etag"]), str(content["modified"])
@@ -183,7 +182,7 @@ class State:
         )
 
     def watched(self, categories: Collection[str]) -> tuple[str, ...]:
-        """Return those of the watched categories that a paper is in."""
+        """Return the watched ones among `categories`."""
         return tuple(category for category in self.categories if category in categories)
 
     def n_waiting(self, on: date) -> Counter[str]:
@@ -192,13 +191,13 @@ class State:
     # -- days ---------------------------------------------------------------------------------
 
     def expect(self, on: date, left: Iterable[tuple[str, ...]]) -> Day:
-        """Open a day on which announcements in these categories are still to be dealt with."""
+        """Set the expected counts of a day; `left` has the categories of unread announcements."""
         day = self.days.setdefault(on, Day())
         day.expected = day.full + day.rejected + self.n_waiting(on) + _counted(left)
         return day
 
-    def took(self, id: str, version: int) -> set[date]:
-        """Note that a full record came, and return the days that it had been waited for."""
+    def complete(self, id: str, version: int) -> set[date]:
+        """Count a full record on the days that waited for it, and return those days."""
         days = {
             on
             for (waiting, on), (due, _) in self.waiting.items()
@@ -210,7 +209,7 @@ class State:
         return days
 
     def add(self, on: date, watched: Iterable[str], *, rejected: bool = False) -> None:
-        """Count a paper of an open day, which nobody could expect before it came."""
+        """Count a paper of an open day as expected and received."""
         day = self.days[on]
         counted = day.rejected if rejected else day.full
         for category in (_ALL, *watched):
@@ -223,17 +222,17 @@ class State:
         self.waiting = {key: due for key, due in self.waiting.items() if key[1] != on}
 
     def seen_around(self, on: date) -> set[str]:
-        """Return what was announced on the days around `on`."""
+        """Return the keys of the announcements of all days but `on`."""
         return {key for day, known in self.days.items() if day != on for key in known.keys}
 
     def below(self, on: date) -> str:
-        """Return the highest id that was announced before `on`; empty if nothing tells."""
+        """Return the highest id that was announced before `on`; empty if unknown."""
         return max((day.top for at, day in self.days.items() if at < on), default="") or self.floor
 
     def day_of(self, id: str, before: date) -> date | None:
-        """Return the day before `before` on which the paper of an id must have been announced.
+        """Return the day before `before` on which paper `id` was announced; None if unknown.
 
-        arXiv numbers papers as it announces them. None if that was before the days known here.
+        arXiv numbers papers in the order of announcement.
         """
         known = sorted((on, day.top) for on, day in self.days.items() if on < before and day.top)
         if id <= self.floor or not known or "." not in id:
@@ -242,16 +241,12 @@ class State:
         return None if first == known[0][0] and not self.floor else first
 
     def begin_at(self, ids: Iterable[str]) -> None:
-        """Note the new papers of the first day ever read: what has a lower number is older."""
+        """Set `floor` from the new papers of the first day: lower ids are older."""
         if not self.floor:
             self.floor = min((id for id in ids if "." in id), default="")[:-1]
 
     def open_missed(self, feed_on: date, since: date | None) -> None:
-        """Open the days that were announced and not read, before the feed of `feed_on`.
-
-        arXiv's feed has one day only: what it has moved past is read by other means. The longest
-        absence that is made up for unasked is of thirty days.
-        """
+        """Open the unread days before `feed_on`: the last `MISSED_DAYS`, or all from `since`."""
         one = timedelta(days=1)
         missed: list[date] = []
         if self.feed_on is not None:
@@ -266,42 +261,43 @@ class State:
             if on not in self.days or self.days[on].remark:
                 self.open.setdefault(on, Reading())
         if self.open and feed_on in self.days:
-            # What was announced on an open day and has changed since stands with the last change.
+            # A paper of an open day that has changed since is listed with its last change.
             self.open.setdefault(feed_on, Reading())
 
     def forget_keys(self, on: date) -> None:
-        """Drop the ids of days long before `on`: nobody repeats them."""
+        """Drop the keys of days long before `on`: they are not repeated any more."""
         for day, known in self.days.items():
             if day < on - timedelta(days=WAITING_DAYS):
                 known.keys.clear()
 
     def forget_old(self, on: date) -> None:
-        """Drop what no fetch after that of `on` needs."""
+        """Drop everything that fetches after `on` do not need."""
         oldest = on - timedelta(days=WAITING_DAYS)
         self.waiting = {key: due for key, due in self.waiting.items() if key[1] >= oldest}
         self.open = {day: reading for day, reading in self.open.items() if day >= oldest}
         for day in sorted(self.days)[:-DAYS_KEPT]:
-            if self.n_waiting(day) or day in self.open:
-                if day not in self.open:
-                    self.days[day].keys.clear()
+            if day in self.open:
+                continue
+            if self.n_waiting(day):
+                self.days[day].keys.clear()
             else:
                 self.floor = max(self.floor, self.days.pop(day).top)
 
-    # -- what is told -------------------------------------------------------------------------
+    # -- verdicts -----------------------------------------------------------------------------
 
     def is_failed(self, on: date) -> bool:
-        """Tell whether so much of a day was unusable that the source itself must be wrong."""
+        """Tell whether too much of a day was rejected, so the source itself must be wrong."""
         day = self.days.get(on)
         return day is not None and day.rejected[_ALL] > _MOST_REJECTED * day.expected[_ALL]
 
     def source_days(
         self, source: str, on: date, api: str = "", oai_pmh: str = ""
     ) -> list[SourceDay]:
-        """Return what the counts of a day say as they stand: all together, then each category.
+        """Return the verdict of a day: for all categories together, then for each.
 
         Args:
-            api: why it has not given what is waited for.
-            oai_pmh: why it has not given the day.
+            api: why the API did not return the waiting papers.
+            oai_pmh: why OAI-PMH did not return the day.
         """
         waiting = self.n_waiting(on)
         return [
@@ -330,7 +326,7 @@ class State:
             )
             if n
         ]
-        # What was rejected does not come again, so there is nothing to hold a digest up for.
+        # Rejected records do not come again, so no digest waits for them.
         complete = full + rejected == expected and not remark
         verdict = Verdict.COMPLETE if complete else Verdict.PARTIAL
         if self.is_failed(on):
@@ -341,12 +337,12 @@ class State:
 
 
 def key_of(rejected: Rejected) -> str:
-    """Return what tells a record that cannot be used from the day's others."""
+    """Return a key that identifies a rejected record within its day."""
     return "!" + blake2b(rejected.raw.encode("utf-8", "replace"), digest_size=6).hexdigest()
 
 
 def _counted(several: Iterable[tuple[str, ...]]) -> Counter[str]:
-    """Count announcements in all, and in each of their categories."""
+    """Count announcements in total and for each category."""
     counts: Counter[str] = Counter()
     for watched in several:
         counts.update((_ALL, *watched))

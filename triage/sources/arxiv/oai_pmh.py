@@ -1,8 +1,8 @@
-"""OAI-PMH as arXiv speaks it: lists of records by the day on which they last changed.
+"""arXiv's OAI-PMH: lists of records by the day on which they last changed.
 
 https://www.openarchives.org/OAI/openarchivesprotocol.html and https://info.arxiv.org/help/oa/,
-November 2026. arXiv's format has neither versions nor listing days; who reads it works them out.
-Since 2025 its resumption tokens no longer tell the size of the list, and they end with the day.
+November 2026. arXiv's format has neither versions nor listing days; `backfill` infers them. Since
+2025 its resumption tokens no longer have the size of the list, and they expire with the day.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _OAI: Final = "{http://www.openarchives.org/OAI/2.0/}"
 _META: Final = "{http://arxiv.org/OAI/arXiv/}"
 _MOST_SETS: Final = 3
-# Archives that are sets of their own are within the group of all physics.
+# These archives are subsets of the set `physics`.
 _PHYSICS: Final = frozenset(
     "astro-ph cond-mat gr-qc hep-ex hep-lat hep-ph hep-th math-ph nlin nucl-ex nucl-th physics"
     " quant-ph".split()
@@ -32,12 +32,12 @@ _PHYSICS: Final = frozenset(
 
 
 class BadToken(SourceError):
-    """The server knows a resumption token no longer: its list must be read anew."""
+    """A resumption token has expired: its list must be read from the beginning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record that was not deleted; `changed_on` is its datestamp, whose zone nobody tells."""
+    """One record that was not deleted; `changed_on` is its datestamp, in an unknown time zone."""
 
     source_id: str
     changed_on: date | None
@@ -50,13 +50,13 @@ class Record:
 
     @property
     def is_replaced(self) -> bool:
-        """Tell whether it has a later version than the first, as far as its dates say."""
+        """Tell whether its dates show a later version than the first."""
         updated = written_day(text(self.element, f"{_META}updated"))
         created = self.created_on
         return updated is not None and (created is None or updated > created)
 
     def paper(self, on: date) -> FetchedPaper:
-        """Return it as listed on `on`, as version 1, or 2 where all that is known is a later one.
+        """Return the paper as listed on `on`, as version 1, or 2 if there is any later version.
 
         Raises:
             RejectedRecord: it has no title or no abstract.
@@ -88,9 +88,9 @@ class Page:
     """One answer to ListRecords.
 
     Attributes:
-        n_records: all that came, the deleted and the broken among them.
-        total: how many records the whole list has, where the server says so.
-        token: asks for the next page; empty at the list's end.
+        n_records: the number of all records, deleted and rejected ones included.
+        total: the number of records in the whole list, if the server says so.
+        token: for the next page; empty at the end of the list.
     """
 
     records: tuple[Record, ...] = ()
@@ -101,21 +101,21 @@ class Page:
 
 
 def query(first: date, last: date, set_: str, token: str) -> dict[str, str]:
-    """Return what asks for a page of the records changed from `first` to `last`.
+    """Return the parameters for a page of the records changed from `first` to `last`.
 
     Args:
-        set_: see `sets`; the empty one stands for all of arXiv.
-        token: of the page before; then the server knows the rest.
+        set_: one of `sets`; empty for all of arXiv.
+        token: of the page before; it replaces the other arguments.
     """
     if token:
         return {"verb": "ListRecords", "resumptionToken": token}
-    asked = {"verb": "ListRecords", "metadataPrefix": "arXiv"}
-    asked |= {"from": first.isoformat(), "until": last.isoformat()}
-    return asked | ({"set": set_} if set_ else {})
+    params = {"verb": "ListRecords", "metadataPrefix": "arXiv"}
+    params |= {"from": first.isoformat(), "until": last.isoformat()}
+    return params | ({"set": set_} if set_ else {})
 
 
 def sets(categories: Sequence[str]) -> list[str]:
-    """Return the sets that hold all papers of some categories: all of arXiv for many archives."""
+    """Return the sets that contain all papers of `categories`; for many archives, all of arXiv."""
     archives = dict.fromkeys(category.partition(".")[0] for category in categories)
     if len(archives) > _MOST_SETS:
         return [""]
@@ -123,19 +123,18 @@ def sets(categories: Sequence[str]) -> list[str]:
 
 
 def parse_page(body: bytes, set_: str = "") -> Page:
-    """Read an answer to ListRecords; no records is a page without any.
+    """Parse an answer to ListRecords; it may have no records.
 
-    Args:
-        set_: what was asked for. A record that names none of its categories is broken: unread, it
-            would be lost among those that nobody watches.
+    A record without a category of `set_`, the requested set, is rejected: otherwise it would be
+    lost among the papers of categories that are not watched.
 
     Raises:
         BadToken: the list must be read from its beginning.
-        SourceError: it is no such answer, or one that refuses the request.
+        SourceError: it is no such answer, or an error message.
     """
     answer = root(body, "the answer of arXiv's OAI-PMH interface")
     if answer.tag != f"{_OAI}OAI-PMH":
-        raise SourceError("arXiv's OAI-PMH interface answered otherwise. Check `oai_url`.")
+        raise SourceError("arXiv's OAI-PMH interface did not answer with OAI-PMH. Check `oai_url`.")
     error = answer.find(f"{_OAI}error")
     if error is not None:
         return _empty(error)
@@ -166,22 +165,19 @@ def parse_page(body: bytes, set_: str = "") -> Page:
 
 
 def _empty(error: Element) -> Page:
-    code, said = error.get("code", ""), " ".join((error.text or "").split())[:200]
+    code, message = error.get("code", ""), " ".join((error.text or "").split())[:200]
     if code == "noRecordsMatch":
         return Page(total=0)
     if code == "badResumptionToken":
-        raise BadToken(f"arXiv's OAI-PMH interface no longer knows where the list stood. {said}")
-    raise SourceError(f"arXiv's OAI-PMH interface refused the request: {code[:40]} {said}")
+        raise BadToken(f"arXiv's OAI-PMH interface no longer accepts the token. {message}")
+    raise SourceError(f"arXiv's OAI-PMH interface refused the request: {code[:40]} {message}")
 
 
 def _record(element: Element, archive: str) -> Record | None:
-    """Return a record, None for one that was deleted.
-
-    Args:
-        archive: whose list it stands in; the empty one stands for all.
+    """Return a record; None if it was deleted.
 
     Raises:
-        RejectedRecord: it has no id, no metadata, or no category of the archive.
+        RejectedRecord: it has no id, no metadata, or no category of `archive` (empty for all).
     """
     header = element.find(f"{_OAI}header")
     if header is not None and header.get("status") == "deleted":
@@ -195,7 +191,7 @@ def _record(element: Element, archive: str) -> Record | None:
         raise RejectedRecord("it has no arXiv id")
     categories = tuple(text(meta, f"{_META}categories").split())
     if not any(archive in {"", category.partition(".")[0]} for category in categories):
-        raise RejectedRecord("it names no category of the list that it stands in")
+        raise RejectedRecord("it names no category of its list")
     changed_on = written_day(text(header, f"{_OAI}datestamp"))
     return Record(found[0], changed_on, categories, meta)
 

@@ -1,7 +1,7 @@
-"""The two forms in which arXiv speaks of papers: the RSS feed and the API's Atom answer.
+"""Parsers of arXiv's RSS feed and of its API's Atom answers.
 
 https://info.arxiv.org/help/rss_specifications.html and api/user-manual.html, November 2026. Unknown
-elements are ignored; a record that cannot be used is rejected by itself.
+elements are ignored; an unusable record is rejected alone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BETWEEN_NAMES: Final = re.compile(r",(?!\s*(?:[JS]r\b|I+\b))")
 
 
 class Kind(StrEnum):
-    """What an announcement says, in the order in which one of several for a paper counts."""
+    """The kind of an announcement; of several for one paper, the first in this order counts."""
 
     NEW = "new"
     CROSS = "cross"
@@ -48,7 +48,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """One item of the feed: enough to know the paper by, and its text as the feed has it."""
+    """One item of the feed: the ids of the paper, and its text as received."""
 
     source_id: str
     version: int
@@ -62,7 +62,7 @@ class Announcement:
 
     @property
     def key(self) -> str:
-        """What tells this announcement from the paper's others; a new one repeats no earlier."""
+        """The id with a suffix for the version (replacements) or the kind of announcement."""
         if self.kind.is_replacement:
             return f"{self.source_id}v{self.version}"
         return f"{self.source_id}{'n' if self.kind is Kind.NEW else 'c'}"
@@ -72,10 +72,10 @@ class Announcement:
         return f"feed of {self.on}, {self.source_id}"
 
     def paper(self) -> FetchedPaper:
-        """Return the record that the feed alone gives.
+        """Return the paper from the feed alone.
 
         Raises:
-            RejectedRecord: the feed has no title or no abstract for it.
+            RejectedRecord: it has no title or no abstract.
         """
         return normalise(
             FetchedPaper(
@@ -95,7 +95,7 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """One day's feed: its announcements, each paper once, and the items that are unusable."""
+    """One day's feed: its announcements, each paper once, and its unusable items."""
 
     on: date
     announcements: tuple[Announcement, ...] = ()
@@ -104,31 +104,31 @@ class Feed:
     skip_days: frozenset[str] = frozenset()
 
     def skips(self, on: date) -> bool:
-        """Tell whether the feed itself says that no papers come on `on`."""
+        """Tell whether the feed says that no papers come on `on`."""
         return f"{on:%A}".lower() in self.skip_days
 
 
 def parse_feed(body: bytes) -> Feed:
-    """Read an RSS feed.
+    """Parse an RSS feed.
 
     Raises:
-        SourceError: it is no feed, or one that says that the query was wrong, or has no date.
+        SourceError: it is no feed, reports an error, or has no date.
     """
     channel = root(body, "arXiv's feed").find("channel")
     if channel is None:
         raise SourceError("arXiv's feed is no RSS 2.0. Check `rss_url` in the config.")
     title = " ".join(text(channel, "title").split())
     if title.lower().startswith("feed error"):
-        said = " ".join(text(channel, "description").split())[:200]
+        message = " ".join(text(channel, "description").split())[:200]
         raise SourceError(
-            f"arXiv does not know this feed: {title[:100]}. {said} Check the categories."
+            f"arXiv does not know this feed: {title[:100]}. {message} Check the categories."
         )
     items = channel.findall("item")[:MOST_ITEMS]
     on = mailed_day(text(channel, "pubDate")) or next(
         (day for item in items if (day := mailed_day(text(item, "pubDate")))), None
     )
     if on is None:
-        raise SourceError("arXiv's feed has no date, so nothing tells which day it is for.")
+        raise SourceError("arXiv's feed has no date, so its day is unknown.")
     rejected: list[Rejected] = []
     best: dict[str, Announcement] = {}
     order = list(Kind)
@@ -155,7 +155,7 @@ def _announcement(item: Element, on: date) -> Announcement:
     version = next((version for _, version in found if version), 1)
     kind = text(item, f"{_ARXIV}announce_type").strip() or (lead["kind"] if lead else "")
     if kind not in list(Kind):
-        raise RejectedRecord(f"it is announced as {kind[:40]!r}, which is not known")
+        raise RejectedRecord(f"it is announced as {kind[:40]!r}, which is unknown")
     return Announcement(
         source_id=found[0][0],
         version=version,
@@ -171,14 +171,14 @@ def _announcement(item: Element, on: date) -> Announcement:
 
 @dataclass(frozen=True, slots=True)
 class ApiEntry:
-    """One record of the API's answer; `version` is None in the rare one that has none."""
+    """One record of the API's answer; `version` is None if the record has none, which is rare."""
 
     source_id: str
     version: int | None
     element: Element
 
     def paper(self, announced: int, on: date) -> FetchedPaper:
-        """Return the full record, listed on `on`, of version `announced` if it says no other.
+        """Return the full record, listed on `on`; version `announced` if it has no other.
 
         Raises:
             RejectedRecord: it has no title or no abstract.
@@ -206,10 +206,10 @@ class ApiEntry:
 
 
 def parse_entries(body: bytes) -> dict[str, ApiEntry]:
-    """Read an answer of the API into entries by id; what has no id was not asked for.
+    """Parse an answer of the API into entries by id; entries without an id are ignored.
 
     Raises:
-        SourceError: it is no Atom feed, or an error of the API in the form of one.
+        SourceError: it is no Atom feed, or reports an error.
     """
     feed = root(body, "the answer of arXiv's API")
     if feed.tag != f"{_ATOM}feed":
@@ -218,8 +218,8 @@ def parse_entries(body: bytes) -> dict[str, ApiEntry]:
     for element in feed.findall(f"{_ATOM}entry")[:MOST_ITEMS]:
         place = text(element, f"{_ATOM}id").strip()
         if "/api/errors" in place:
-            said = " ".join(text(element, f"{_ATOM}summary").split())[:200]
-            raise SourceError(f"arXiv's API refused the query: {said}")
+            message = " ".join(text(element, f"{_ATOM}summary").split())[:200]
+            raise SourceError(f"arXiv's API refused the query: {message}")
         parsed = parse_arxiv(place)
         if parsed is not None:
             entries[parsed[0]] = ApiEntry(*parsed, element)

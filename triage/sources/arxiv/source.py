@@ -1,17 +1,16 @@
-"""arXiv through three interfaces that check each other.
+"""arXiv through three interfaces.
 
-    RSS feed → which announcements are new, by their ids → API, a page of ids at a time → batches
-    OAI-PMH  → the days that the feed has moved past, gave nothing for, or not all of
+    RSS feed → ids of new announcements → API, a page of ids at a time → batches
+    OAI-PMH  → the days that the feed no longer has, or had incompletely
 
-What the API does not give yet is stored from the feed and asked for again at later fetches, so no
-announced paper waits for it. Replacements are taken from the feed alone: they change papers that
-are stored, and bring none.
+A paper that the API does not have yet is stored from the feed, and requested again by later
+fetches. Replacements come from the feed alone: they change stored papers and add none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from itertools import chain
@@ -40,8 +39,8 @@ from triage.sources.text.cleaning import reject
 PAGE: Final = 100
 POLITE_S: Final = 3.0  # https://info.arxiv.org/help/api/tou.html
 FEED_LIMIT: Final = 2_000  # https://info.arxiv.org/help/rss.html
-_ASKED_AGAIN: Final = 2
-_ASKED_AGAIN_IN_ALL: Final = 5
+_RETRIES: Final = 2
+_MOST_RETRIES_IN_ALL: Final = 5
 _NOTE_CHARS: Final = 400
 
 log = structlog.get_logger()
@@ -51,17 +50,17 @@ class Arxiv:
     """The announcements of some categories.
 
     Args:
-        gate: shared by all requests to arXiv.
-        categories: as in `cs.LG`; they are appended to `rss_url`, with `+` between them.
-        on: the day that counts as today, which every fetch ends with a verdict on.
-        since: the first day to read, where that is earlier than all that was read.
+        client: shared by all requests to arXiv.
+        categories: such as `cs.LG`; they are appended to `rss_url`, with `+` between them.
+        on: the day that counts as today; every fetch ends with its verdict.
+        since: the first day to read, if it is before all days that were read.
     """
 
     name = "arxiv"
 
     def __init__(
         self,
-        gate: PoliteClient,
+        client: PoliteClient,
         categories: Sequence[str],
         rss_url: str,
         api_url: str,
@@ -69,9 +68,9 @@ class Arxiv:
         on: date,
         since: date | None = None,
     ) -> None:
-        if gate.min_interval_s < POLITE_S:
-            _warn_of_haste(gate.min_interval_s)
-        self._gate = gate
+        if client.min_interval_s < POLITE_S:
+            _warn_of_short_interval(client.min_interval_s)
+        self.client = client
         self._categories = tuple(categories)
         self._feed_url = f"{rss_url.rstrip('/')}/{'+'.join(categories)}"
         self._api_url = api_url
@@ -80,11 +79,11 @@ class Arxiv:
         self._since = since
 
     def fetch(self, cursor: str | None) -> Iterator[Batch]:
-        """Yield the papers announced since `cursor`; every batch says how its day stands.
+        """Yield the papers announced since `cursor`, with the verdicts of their days.
 
         Raises:
-            SourceError: the feed cannot be read, or too much of it is unusable. The day's verdict
-                was yielded before. Trouble with the others alone leaves days partial or failed.
+            SourceError: the feed cannot be read, or too much of it is unusable; the day's verdict
+                is yielded first. Errors of the API or OAI-PMH only make days partial or failed.
         """
         state = State.load(cursor, self._feed_url, self._categories)
         try:
@@ -92,15 +91,14 @@ class Arxiv:
         except SourceError as error:
             weekend = state.feed_on == self._on and not is_announcement_day(self._on)
             if self._on not in state.days and not weekend:
-                note = str(error)[:_NOTE_CHARS]
-                yield Batch(days=self._rows(self._on, Verdict.FAILED, note))
+                yield Batch(days=self._rows(self._on, Verdict.FAILED, str(error)[:_NOTE_CHARS]))
             raise
         if answer is not None:
-            # They count only once all is stored: a fetch that is cut short gets the feed again.
+            # Set again at the end only, so an interrupted fetch gets the feed again.
             state.etag = state.modified = ""
         news = _News(state, feed)
-        api = _Api(self._gate, self._api_url)
-        gap = Gap(self._gate, self._oai_url, state, feed.on)
+        api = _Api(self.client, self._api_url)
+        gap = Gap(self.client, self._oai_url, state, feed.on)
         held: Batch | None = None
         waiting = list(state.waiting.items())
         steps = chain(
@@ -109,19 +107,19 @@ class Arxiv:
         for papers, rejected, days in steps:
             if held is not None:
                 yield held
-            # Days that were settled since the last batch go with the cursor that says so.
-            stand = self._told(state, days | gap.newly_settled(), api, gap)
-            held = Batch(tuple(papers), tuple(rejected), state.cursor(), stand)
+            # Days that were closed since the last batch go with the cursor that says so.
+            verdicts = self._verdicts(state, days | gap.pop_closed(), api, gap)
+            held = Batch(tuple(papers), tuple(rejected), state.cursor(), verdicts)
         last = held or Batch()
-        # They go with the cursor that notes this feed as read.
-        told = {(day.on, day.category): day for day in last.days}
-        done = ({feed.on} | gap.newly_settled()) & state.days.keys()
-        for day in (
-            *self._open(state, news, api, gap),
-            *self._told(state, done, api, gap),
-            *self._today(state, news, api, gap),
-        ):
-            told[day.on, day.category] = day
+        # These verdicts go with the cursor that notes this feed as read.
+        done = ({feed.on} | gap.pop_closed()) & state.days.keys()
+        verdicts = (
+            *last.days,
+            *self._verdicts_of_open(state, news, api, gap),
+            *self._verdicts(state, done, api, gap),
+            *self._verdicts_of_today(state, news, api, gap),
+        )
+        latest = {(day.on, day.category): day for day in verdicts}
         failed_day = state.is_failed(feed.on)
         if failed_day:
             state.start_again(feed.on)
@@ -129,41 +127,38 @@ class Arxiv:
             state.etag, state.modified = answer.etag, answer.modified
         state.feed_on = feed.on
         state.forget_old(max(self._on, feed.on))
-        days_of_last = tuple(told[key] for key in sorted(told))
+        days_of_last = tuple(latest[key] for key in sorted(latest))
         yield replace(last, cursor=state.cursor(), days=days_of_last)
         if failed_day:
             raise SourceError(
-                f"More than a fifth of arXiv's papers of {feed.on} could not be used, so its form "
-                "must have changed. They are kept in quarantine and read again at the next fetch."
+                f"More than a fifth of arXiv's papers of {feed.on} could not be used, so the format"
+                " must have changed. They are in quarantine, and the next fetch reads them again."
             )
 
     def _feed(self, state: State) -> tuple[Answer | None, Feed]:
-        """Return the feed, and the answer that it came with unless it has not changed.
+        """Return the feed, and its answer unless it has not changed.
 
-        A feed without anything on a day that must have some is asked for once more.
+        An empty feed on a day that must have papers is requested once more.
 
         Raises:
             SourceError: it cannot be read.
         """
-        answer = self._gate.get(self._feed_url, etag=state.etag, modified=state.modified)
+        answer = self.client.get(self._feed_url, etag=state.etag, modified=state.modified)
         if answer.not_modified and state.feed_on is not None:
             return None, Feed(state.feed_on)
         feed = parse_feed(answer.body)
         if feed.n_items == 0 and self._is_due(feed):
-            answer = self._gate.get(self._feed_url)
+            answer = self.client.get(self._feed_url)
             feed = parse_feed(answer.body)
         return answer, feed
 
     def _is_due(self, feed: Feed) -> bool:
-        """Tell whether today must have papers, as far as the calendar and the feed itself tell."""
-        return (
-            is_announcement_day(self._on)
-            and not arxiv_holiday(self._on)
-            and not feed.skips(self._on)
-        )
+        """Tell whether today must have papers, by the calendar and the feed."""
+        on = self._on
+        return is_announcement_day(on) and not arxiv_holiday(on) and not feed.skips(on)
 
     def _unread(self, state: State, feed: Feed, gap: Gap) -> Iterator[Step]:
-        """Read what the feed did not tell: days before it, and today if it tells nothing of it."""
+        """Read the days that the feed did not have: earlier ones, and perhaps today."""
         state.open_missed(feed.on, self._since)
         if self._on not in state.days and is_announcement_day(self._on):
             state.open.setdefault(self._on, Reading())
@@ -178,13 +173,13 @@ class Arxiv:
     def _rows(
         self, on: date, verdict: Verdict, note: str, expected: int | None = None
     ) -> tuple[SourceDay, ...]:
-        """Return a verdict on a day without papers: for all, and for each category."""
+        """Return a verdict on a day without papers: for all categories, then for each."""
         return tuple(
             SourceDay(self.name, on, verdict, expected, 0, note, category)
             for category in ("", *self._categories)
         )
 
-    def _told(
+    def _verdicts(
         self, state: State, days: Iterable[date], api: _Api, gap: Gap
     ) -> tuple[SourceDay, ...]:
         return tuple(
@@ -193,11 +188,13 @@ class Arxiv:
             for row in state.source_days(self.name, on, api.trouble, gap.trouble)
         )
 
-    def _open(self, state: State, news: _News, api: _Api, gap: Gap) -> Iterator[SourceDay]:
-        """Say of the days that are still open, or had nothing at all, why."""
+    def _verdicts_of_open(
+        self, state: State, news: _News, api: _Api, gap: Gap
+    ) -> Iterator[SourceDay]:
+        """Yield the verdicts of days that are open or had no papers, with the reason."""
         for on, reading in sorted(state.open.items()):
             if on in state.days:
-                yield from self._told(state, [on], api, gap)
+                yield from self._verdicts(state, [on], api, gap)
             elif reading.empty:
                 yield from self._empty(on, "neither the feed nor OAI-PMH has papers of it")
             else:
@@ -205,10 +202,11 @@ class Arxiv:
                 note = "; ".join(filter(None, (note, gap.trouble)))
                 yield from self._rows(on, Verdict.FAILED, note)
 
-    def _today(self, state: State, news: _News, api: _Api, gap: Gap) -> tuple[SourceDay, ...]:
-        """Say how today stands: by its counts, or why it has none."""
+    def _verdicts_of_today(
+        self, state: State, news: _News, api: _Api, gap: Gap
+    ) -> tuple[SourceDay, ...]:
         if self._on in state.days:
-            return self._told(state, [self._on], api, gap)
+            return self._verdicts(state, [self._on], api, gap)
         feed_on = news.feed.on
         if news.is_repeat:
             note = "the feed repeats an earlier day's papers"
@@ -227,7 +225,7 @@ class Arxiv:
         return self._empty(self._on, note)
 
     def _empty(self, on: date, note: str) -> tuple[SourceDay, ...]:
-        """Return the verdict on a day that has no papers in any interface."""
+        """Return the verdicts of a day that has no papers in any interface."""
         holiday = arxiv_holiday(on) if is_announcement_day(on) else ""
         if holiday:
             note = f"{note}; arXiv announced none because of {holiday}"
@@ -237,7 +235,7 @@ class Arxiv:
 
 
 class _News:
-    """What of a feed has not been dealt with yet."""
+    """The announcements of a feed that were not processed yet."""
 
     def __init__(self, state: State, feed: Feed) -> None:
         self.feed = feed
@@ -257,8 +255,8 @@ class _News:
         self._has_day = bool(announced) and not self.is_repeat
         self._repeated = [a for a in feed.announcements if a.kind is Kind.NEW and a.key in around]
 
-    def _doubt(self) -> tuple[str, tuple[str, ...]]:
-        """Return why the feed may lack papers, and of which categories; none stands for all."""
+    def _remark(self) -> tuple[str, tuple[str, ...]]:
+        """Return why papers may be missing, and from which categories; empty for all."""
         if self.feed.n_items >= FEED_LIMIT:
             return f"the feed ends at its limit of {FEED_LIMIT:,}: watch fewer categories", ()
         lagging = {place for a in self._repeated for place in self._places(a)}
@@ -272,19 +270,19 @@ class _News:
         return "", ()
 
     def _places(self, announced: Announcement) -> tuple[str, ...]:
-        """Return the watched categories whose list a new paper stands in: its first one's."""
+        """Return the watched categories that list a new paper: its first one if watched."""
         return self._state.watched(announced.categories[:1]) or self._state.watched(
             announced.categories
         )
 
     def steps(self, api: _Api) -> Iterator[Step]:
-        """Yield the announced papers a page at a time, then the rest, counting all in the state."""
+        """Yield papers, rejected items and replacements by pages, and count them in the state."""
         if not self._has_day:
             return
         on, state = self.feed.on, self._state
         left = [state.watched(announced.categories) for announced in self._papers]
         day = state.expect(on, [*left, *(() for _ in self._broken)])
-        day.remark, day.lagging = self._doubt()
+        day.remark, day.lagging = self._remark()
         state.begin_at(a.source_id for a in self._papers if a.kind is Kind.NEW)
         for page in chunks(self._papers, PAGE):
             entries = api.entries([announced.source_id for announced in page])
@@ -314,12 +312,12 @@ class _News:
             watched = state.watched(announced.categories)
             day.keys.add(announced.key)
             if announced.kind is Kind.NEW:
-                day.heard_of(id)
+                day.raise_top(id)
             paper = _full(entries.get(id), version, announced.on)
             if paper is not None:
                 papers.append(paper)
                 day.full.update(("", *watched))
-                touched |= state.took(id, paper.version or version)
+                touched |= state.complete(id, paper.version or version)
                 continue
             try:
                 papers.append(announced.paper())
@@ -333,7 +331,7 @@ class _News:
 def _completions(
     state: State, waiting: Sequence[tuple[tuple[str, date], tuple[int, tuple[str, ...]]]], api: _Api
 ) -> Iterator[Step]:
-    """Ask again for what earlier fetches stored from the feed alone."""
+    """Request the papers that earlier fetches stored from the feed alone."""
     for page in chunks(waiting, PAGE):
         entries = api.entries(list(dict.fromkeys(id for (id, _), _ in page)))
         papers: list[FetchedPaper] = []
@@ -342,38 +340,38 @@ def _completions(
             paper = _full(entries.get(id), version, on)
             if paper is not None and (id, on) in state.waiting:
                 papers.append(paper)
-                touched |= state.took(id, paper.version or version)
+                touched |= state.complete(id, paper.version or version)
         if papers:
             yield papers, [], touched
 
 
+@dataclass
 class _Api:
-    """Asks the API for records. `trouble` says why some did not come."""
+    """Requests records from the API. `trouble` says why some did not come."""
 
-    def __init__(self, gate: PoliteClient, url: str) -> None:
-        self.trouble = ""
-        self._gate = gate
-        self._url = url
-        self._down = False
-        self._asked_again = 0
+    client: PoliteClient
+    url: str
+    trouble: str = ""
+    is_down: bool = False
+    n_retries: int = 0
 
     def entries(self, ids: Sequence[str]) -> dict[str, ApiEntry]:
-        """Return the records that the API has; empty and short answers are asked for again."""
+        """Return the records that the API has; missing ones are requested again."""
         found: dict[str, ApiEntry] = {}
-        for attempt in range(1 + _ASKED_AGAIN):
+        for attempt in range(1 + _RETRIES):
             missing = [id for id in ids if id not in found]
-            if not missing or self._down:
+            if not missing or self.is_down:
                 break
             if attempt:
-                self._asked_again += 1
-                if self._asked_again > _ASKED_AGAIN_IN_ALL:
+                self.n_retries += 1
+                if self.n_retries > _MOST_RETRIES_IN_ALL:
                     break
             query = {"id_list": ",".join(missing), "max_results": str(len(missing))}
             try:
-                answer = self._gate.get(self._url, query)
+                answer = self.client.get(self.url, query)
             except SourceError as error:
-                # The gate has been patient already: what is left comes from the feed.
-                self.trouble, self._down = str(error)[:_NOTE_CHARS], True
+                # The client has retried already: the remaining papers come from the feed.
+                self.trouble, self.is_down = str(error)[:_NOTE_CHARS], True
                 break
             try:
                 found |= parse_entries(answer.body)
@@ -383,10 +381,10 @@ class _Api:
 
 
 @cache
-def _warn_of_haste(min_interval_s: float) -> None:
-    """Say once in a program's life that arXiv wants more distance; sources are made often."""
+def _warn_of_short_interval(min_interval_s: float) -> None:
+    """Warn, once in each process, that arXiv requires a longer interval."""
     log.warning(
-        "arXiv asks for 3 seconds between requests and may shut out who is faster",
+        "arXiv requires 3 seconds between requests and may block faster clients",
         min_interval_s=min_interval_s,
     )
 

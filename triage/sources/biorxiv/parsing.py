@@ -1,7 +1,7 @@
-"""The forms in which bioRxiv and medRxiv answer: details of what was posted, and publications.
+"""Parsers of bioRxiv's and medRxiv's answers: posted preprints, and publications.
 
-https://api.biorxiv.org/details/biorxiv/help and pubs/help, November 2026. Numbers may stand in
-quotation marks, "NA" means nothing, a day may be written 2026-6-30, and errors have status 200.
+https://api.biorxiv.org/details/biorxiv/help and pubs/help, November 2026. Numbers may be strings,
+"NA" means nothing, a date may be 2026-6-30, and errors have status 200.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Any, Final
 from triage.domain.paper_ids import parse_doi
 from triage.domain.source_records import FetchedPaper
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.text import json as bounded_json
 from triage.sources.text.cleaning import clean, normalise, written_day
+from triage.sources.text.json import loads
 
 _VENUE_CHARS: Final = 200
 _NOTHING: Final = re.compile(r"\bno\b.*\bfound\b", re.IGNORECASE)
 
 
 class BadAnswer(SourceError):
-    """What came for one day cannot be used; other days may do."""
+    """The answer for one day is unusable; other days may be usable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer. `total` is what it says of the whole day; None where it does not."""
+    """One answer. `total` is its count of the whole day's rows; None if it has none."""
 
     rows: list[Any]
     total: int | None
@@ -37,15 +37,15 @@ class Page:
 
 
 def parse(body: bytes, name: str) -> Page:
-    """Read one answer.
+    """Parse one answer.
 
     Raises:
-        BadAnswer: it is empty, no JSON, an error, or says nothing of why it has no rows.
+        BadAnswer: it is empty, no JSON, an error, or has no rows and no reason for that.
     """
     if not body.strip():
-        raise BadAnswer(f"{name} sent an empty answer. It is asked again at the next fetch.")
+        raise BadAnswer(f"{name} sent an empty answer. The next fetch tries again.")
     try:
-        content = bounded_json.loads(body, f"{name}'s answer")
+        content = loads(body, f"{name}'s answer")
     except SourceError as error:
         raise BadAnswer(str(error)) from error
     content = content if isinstance(content, dict) else {}
@@ -53,17 +53,18 @@ def parse(body: bytes, name: str) -> Page:
     message = messages[0] if isinstance(messages, list) and messages else {}
     message = message if isinstance(message, dict) else {}
     status = str(message.get("status", ""))[:200]
-    rows = content.get("collection")
-    if isinstance(rows, list) and rows:
+    collection = content.get("collection")
+    rows = collection if isinstance(collection, list) else []
+    if rows or (status == "ok" and collection == []) or _NOTHING.search(status):
         return Page(rows, _number(message.get("total")), row_key(content))
-    if _NOTHING.search(status) or (status == "ok" and rows == []):
-        return Page([], _number(message.get("total")), row_key(content))
-    said = f"answered {status!r}" if status else "sent neither papers nor a reason for having none"
-    raise BadAnswer(f"{name} {said}. It is asked again at the next fetch.")
+    answer = (
+        f"answered {status!r}" if status else "sent neither papers nor a reason for having none"
+    )
+    raise BadAnswer(f"{name} {answer}. The next fetch tries again.")
 
 
 def row_key(content: Any) -> str:
-    """Return what tells a row, or an answer, from any other."""
+    """Return a hash of a row or of an answer."""
     text = json.dumps(content, sort_keys=True)
     return blake2b(text.encode(), digest_size=6).hexdigest()
 
@@ -76,7 +77,7 @@ def posted(row: dict[str, Any], server: str, on: date) -> FetchedPaper:
     if doi is None:
         raise RejectedRecord("it has no DOI")
     if not version:
-        raise RejectedRecord("it has no version, so nothing tells whether it is new")
+        raise RejectedRecord("it has no version, so it may not be new")
     paper = normalise(
         FetchedPaper(
             source=server,
@@ -95,7 +96,7 @@ def posted(row: dict[str, Any], server: str, on: date) -> FetchedPaper:
 
 
 def published(row: dict[str, Any], server: str, on: date) -> FetchedPaper:
-    """Return what a journal's publication adds to a preprint. It is no news, so any day will do."""
+    """Return the update of a preprint that a journal has published; `on` is not its own day."""
     doi, journal_doi = (parse_doi(_text(row, key)) for key in ("preprint_doi", "published_doi"))
     if doi is None or journal_doi is None:
         raise RejectedRecord("it lacks the DOI of the preprint or of the publication")
@@ -121,13 +122,13 @@ def _text(row: dict[str, Any], key: str) -> str:
 
 
 def _number(value: Any) -> int | None:
-    """Return a count, which may stand in quotation marks."""
+    """Return a count, which may be a string."""
     text = str(value).strip() if isinstance(value, int | str) else ""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else None
 
 
 def _names(authors: str) -> list[str]:
-    """Split "Family, G.; …" into names as people write them."""
+    """Split "Family, G.; …" into names such as "G. Family"."""
     names = []
     for name in authors[:100_000].split(";"):
         family, comma, given = name.partition(",")

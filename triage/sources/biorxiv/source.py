@@ -1,10 +1,10 @@
-"""bioRxiv and medRxiv: what was posted on a day, and which preprints a journal has published.
+"""bioRxiv and medRxiv: the preprints posted on a day, and those that a journal has published.
 
-    for each day: page by page, by rows received → what was not stored yet → batches → verdict
+    for each day: page by page → rows that are not stored yet → batches → verdict
 
-The server's count is a hint, the end of a day is an empty page: the pages have had 100 rows and 30,
-and the count has been too large (https://github.com/ropensci/medrxivr/issues/19). Rows come late,
-so the days before are read again. https://api.biorxiv.org, November 2026.
+A day ends with an empty page, not by the server's count: pages have had 100 rows and 30, and the
+count has been too large (https://github.com/ropensci/medrxivr/issues/19). Rows come late, so
+earlier days are read again. https://api.biorxiv.org, November 2026.
 """
 
 from __future__ import annotations
@@ -28,45 +28,43 @@ from triage.sources.text.cleaning import reject
 OVERLAP_DAYS: Final = 3
 MISSED_DAYS: Final = 30
 MOST_ROWS: Final = 5_000
-_ASKED_AGAIN: Final = 2
+_RETRIES: Final = 2
+_ENDPOINTS: Final = ("details", "pubs")
 _FORM: Final = 1
 _MOST_REJECTED: Final = 0.2
 _NOTE_CHARS: Final = 400
 _ONE: Final = timedelta(days=1)
 
 
+@dataclass
 class Biorxiv:
     """The preprints of one of the two servers.
 
-    Args:
-        gate: shared by all requests to both servers, which have one address.
-        server: `biorxiv` or `medrxiv`; the source's name, too.
+    Attributes:
+        client: shared by all requests to both servers, which have one address.
+        name: `biorxiv` or `medrxiv`, the server's name and the source's.
         url: `/details/…` and `/pubs/…` are appended.
         on: the day that counts as today.
-        since: read every day from this one on; None for what was not read yet.
+        since: read every day from this one on; None for the days that were not read yet.
     """
 
-    def __init__(
-        self, gate: PoliteClient, server: str, url: str, on: date, *, since: date | None = None
-    ) -> None:
-        self.name = server
-        self._gate = gate
-        self._url = url.rstrip("/")
-        self._on = on
-        self._since = since
+    client: PoliteClient
+    name: str
+    url: str
+    on: date
+    since: date | None = None
 
     def fetch(self, cursor: str | None) -> Iterator[Batch]:
-        """Yield what was posted since `cursor`, today first, then what journals published.
+        """Yield the papers posted since `cursor`, today first, then the publications.
 
-        A paper is listed on the day of its first version; a later version changes a stored paper
-        and is no news, as is the journal's publication. Days before the first fetch ever are read
-        for their papers; nothing is promised of them.
+        A paper is listed on the day of its first version; later versions and publications only
+        change stored papers. Days before the first fetch are read, but get no verdict.
 
         Raises:
             SourceError: the server, or the answer for one day, cannot be read. That day's verdict
-                was yielded before, unless it had been read at an earlier fetch.
+                is yielded first, unless an earlier fetch has read the day.
         """
-        state = _State.load(cursor, self._on)
+        state = _State.load(cursor, self.on)
         held: Batch | None = None
         try:
             for batch in self._days(state):
@@ -78,39 +76,39 @@ class Biorxiv:
                 yield held
             raise
         if held is not None:
-            # The days after it may have been as they were, which is worth remembering, too.
-            yield replace(held, cursor=state.cursor(self._on))
+            # The days after it may be unchanged; the cursor keeps that, too.
+            yield replace(held, cursor=state.cursor(self.on))
 
     def _days(self, state: _State) -> Iterator[Batch]:
-        trouble: SourceError | None = None
+        problem: SourceError | None = None
         for endpoint in _ENDPOINTS:
             read = state.read[endpoint]
-            read.since = min(read.since, self._since or read.since)
-            for on in read.days_to_read(self._on, self._since):
+            read.since = min(read.since, self.since or read.since)
+            for on in read.days_to_read(self.on, self.since):
                 try:
                     yield from self._day(endpoint, on, state)
                 except BadAnswer as error:
-                    trouble = trouble or error
-            if trouble is None:
-                read.upto = max(read.upto, self._on)
-        if trouble is not None:
-            raise trouble
+                    problem = problem or error
+            if problem is None:
+                read.upto = max(read.upto, self.on)
+        if problem is not None:
+            raise problem
 
     def _day(self, endpoint: str, on: date, state: _State) -> Iterator[Batch]:
         """Yield the rows of a day that are not stored yet; the last batch has the verdict."""
         read = state.read[endpoint]
         known = read.days.setdefault(on, _Day())
-        earlier = known.was_read
-        told = endpoint == "details" and on >= read.since
+        was_read = bool(known.keys or known.digest)
+        has_verdict = endpoint == "details" and on >= read.since
         held: Batch | None = None
         counts: list[_Count] = []
         try:
             for batch in self._readings(endpoint, on, known, counts):
                 if held is not None:
                     yield held
-                held = replace(batch, cursor=state.cursor(self._on))
+                held = replace(batch, cursor=state.cursor(self.on))
         except SourceError as error:
-            cut = (self._cut(on, counts[-1], str(error)),) if told and not earlier else ()
+            cut = (self._cut(on, counts[-1], str(error)),) if has_verdict and not was_read else ()
             if held is not None or cut:
                 yield replace(held or Batch(), days=cut)
             raise
@@ -122,26 +120,26 @@ class Biorxiv:
             del read.days[on]
         elif verdict.verdict is not Verdict.PARTIAL:
             known.digest = count.digest if count.is_exact else self._seal(count.digest)
-        if held is not None or told:
-            days = (verdict,) if told else ()
-            yield replace(held or Batch(), cursor=state.cursor(self._on), days=days)
+        if held is not None or has_verdict:
+            days = (verdict,) if has_verdict else ()
+            yield replace(held or Batch(), cursor=state.cursor(self.on), days=days)
         if verdict.verdict is Verdict.FAILED:
             raise BadAnswer(
                 f"More than a fifth of the records of {source_name(self.name)} of {on} could not be"
-                " used, so their form must have changed. They are kept in quarantine and read again"
-                " at the next fetch."
+                " used, so the format must have changed. They are in quarantine, and the next fetch"
+                " reads them again."
             )
 
     def _readings(
         self, endpoint: str, on: date, known: _Day, counts: list[_Count]
     ) -> Iterator[Batch]:
-        """Read a day, twice if it has other rows than the server counts, and yield what is fresh.
+        """Yield the new rows of a day; it is read twice if the number of rows is not the server's.
 
         Args:
-            counts: gets the count of each reading; in the end it has none if the day is as it was.
+            counts: gets the count of each reading; it ends empty if the day is unchanged.
         """
-        # Whether a day that was read and is over has changed is worth one question a day.
-        is_over = on < self._on or endpoint == "pubs"
+        # A past day that was read needs only one request a day to see whether it has changed.
+        is_over = on < self.on or endpoint == "pubs"
         once = is_over and bool(known.digest and known.keys)
         is_fresh = False
         for again in (False, True):
@@ -159,44 +157,40 @@ class Biorxiv:
                 return
 
     def _seal(self, digest: str) -> str:
-        """Return what stands for a day's first page where the server counts wrongly.
-
-        The rows may follow without another count, so it holds for one day only.
-        """
-        return f"{digest}@{self._on}"
+        """Return a digest that is valid today only, as rows may come while a wrong count stays."""
+        return f"{digest}@{self.on}"
 
     def _is_sealed(self, known: _Day, digest: str) -> bool:
-        """Tell from its first page whether a day is as it was when it was last read to its end."""
+        """Tell from its first page whether a day is unchanged since it was last read."""
         return known.digest in {digest, self._seal(digest)}
 
     def _pages(self, endpoint: str, on: date, count: _Count, *, once: bool) -> Iterator[Page]:
-        """Yield the pages of a day, the first even if it is empty, to the empty one."""
+        """Yield the pages of a day up to the empty one; the first is yielded even if empty."""
         row = 0
         while row < MOST_ROWS:
             page = self._page(endpoint, on, row, once=once and not row)
             if not row:
                 count.digest, count.total, count.page = page.digest, page.total, len(page.rows)
-                yield page
-            elif page.rows:
+            if page.rows or not row:
                 yield page
             if not page.rows:
                 break
             row += len(page.rows)
         else:
-            raise BadAnswer(f"{source_name(self.name)} has no end of rows for {on}.")
+            raise BadAnswer(f"The rows of {source_name(self.name)} for {on} do not end.")
         if count.total is not None and 0 < row < count.total:
-            # Rows behind an empty page mean that the page was wrong; none, that the count was.
+            # If rows follow the empty page, the page was wrong; otherwise the count was.
             count.has_hole = bool(self._page(endpoint, on, count.total - 1).rows)
 
     def _page(self, endpoint: str, on: date, row: int, *, once: bool = False) -> Page:
-        """Ask for the rows from `row` on; errors that come with status 200 are tried again."""
-        url = f"{self._url}/{endpoint}/{self.name}/{on}/{on}/{row}"
+        """Request the rows from `row` on; errors with status 200 are retried."""
+        url = f"{self.url.rstrip('/')}/{endpoint}/{self.name}/{on}/{on}/{row}"
         url = f"{url}/json" if endpoint == "details" else url
-        for attempt in range(_ASKED_AGAIN):
+        for attempt in range(_RETRIES):
             with suppress(BadAnswer):
-                answer = self._gate.get(url, once=once and not attempt)
+                answer = self.client.get(url, once=once and not attempt)
                 return parse(answer.body, source_name(self.name))
-        return parse(self._gate.get(url).body, source_name(self.name))
+        return parse(self.client.get(url).body, source_name(self.name))
 
     def _fresh(
         self, endpoint: str, on: date, page: Page, known: _Day, count: _Count
@@ -205,7 +199,7 @@ class Biorxiv:
         keys = [row_key(row) for row in page.rows]
         if keys and count.keys.issuperset(keys):
             raise BadAnswer(
-                f"{source_name(self.name)} sends the same rows of {on} whichever are asked for."
+                f"{source_name(self.name)} sends the same rows of {on} for different pages."
             )
         papers: list[FetchedPaper] = []
         rejected: list[Rejected] = []
@@ -231,9 +225,9 @@ class Biorxiv:
 
     def _paper(self, endpoint: str, row: Any, on: date) -> FetchedPaper:
         if not isinstance(row, dict):
-            raise RejectedRecord("it is no object")
+            raise RejectedRecord("it is no JSON object")
         if endpoint == "pubs":
-            return published(row, self.name, self._on)
+            return published(row, self.name, self.on)
         return posted(row, self.name, on)
 
     def _verdict(self, on: date, count: _Count, *, proven: bool) -> SourceDay:
@@ -254,22 +248,19 @@ class Biorxiv:
         return SourceDay(self.name, on, verdict, expected, count.n_new, "; ".join(notes))
 
     def _cut(self, on: date, count: _Count, trouble: str) -> SourceDay:
-        """Say how a day stands whose reading broke off."""
+        """Return the verdict of a day whose reading was interrupted."""
         note = trouble[:_NOTE_CHARS]
         if not count.keys:
             return SourceDay(self.name, on, Verdict.FAILED, None, 0, note)
         return SourceDay(self.name, on, Verdict.PARTIAL, None, count.n_new, note)
 
 
-_ENDPOINTS: Final = ("details", "pubs")
-
-
-# -- what was read ---------------------------------------------------------------------------------
+# -- the cursor ------------------------------------------------------------------------------------
 
 
 @dataclass
 class _Count:
-    """One reading of a day: its distinct rows, the usable new papers, and what cannot be used."""
+    """The counts of one reading of a day: distinct rows, usable new papers, rejected rows."""
 
     keys: set[str] = field(default_factory=set)
     n_new: int = 0
@@ -288,28 +279,24 @@ class _Count:
         return len(self.keys) == self.total
 
     def agrees(self, before: _Count) -> bool:
-        """Tell whether reading twice gave the same, and what the server counts may be wrong.
+        """Tell whether both readings had the same rows, and the server's count may be wrong.
 
-        A count that is wrong is wrong by less than a page.
+        A wrong count differs by less than a page.
         """
         return self.keys == before.keys and not self.has_hole and self.n_missing <= self.page
 
 
 @dataclass
 class _Day:
-    """What earlier fetches had of a day.
+    """The results of earlier fetches for a day.
 
     Attributes:
-        keys: the rows stored; none once a day is settled that is not read again.
-        digest: the first page when the day was last read and nothing was missing.
+        keys: the stored rows; empty once the day is complete and not read again.
+        digest: of the first page, when the day was last read completely.
     """
 
     keys: set[str] = field(default_factory=set)
     digest: str = ""
-
-    @property
-    def was_read(self) -> bool:
-        return bool(self.keys or self.digest)
 
 
 @dataclass
@@ -317,9 +304,9 @@ class _Read:
     """The days of one endpoint.
 
     Attributes:
-        since: the day of the first fetch ever, or an earlier one that was asked for.
-        upto: the last day that was today when all was read. It was not over then, so it and the
-            days before it are read again, however long ago that is.
+        since: the day of the first fetch, or an earlier requested one.
+        upto: the day of the last complete fetch. That day was not over, so it and the days before
+            it are read again, however long ago that is.
     """
 
     since: date
@@ -327,19 +314,16 @@ class _Read:
     days: dict[date, _Day] = field(default_factory=dict)
 
     def overlap(self, on: date) -> date:
-        """Return the first of the days that may have changed since they were read."""
+        """Return the first day that may have changed since it was read."""
         return max(min(on, self.upto) - OVERLAP_DAYS * _ONE, on - MISSED_DAYS * _ONE)
 
     def days_to_read(self, on: date, since: date | None) -> list[date]:
-        """Return the days to `on`, latest first: what may have changed or was not read."""
+        """Return the days up to `on`, latest first, that may have changed or were not read."""
         overlap = self.overlap(on)
         earliest = max(self.since, on - MISSED_DAYS * _ONE)
         first, again = min(overlap, earliest, since or earliest), min(overlap, since or overlap)
         days = [on - n * _ONE for n in range((on - first).days + 1)]
-        return [day for day in days if day >= again or not self.is_settled(day)]
-
-    def is_settled(self, day: date) -> bool:
-        return day in self.days and self.days[day].digest != ""
+        return [day for day in days if day >= again or not self.days.get(day, _Day()).digest]
 
 
 @dataclass
@@ -350,12 +334,12 @@ class _State:
 
     @classmethod
     def load(cls, cursor: str | None, on: date) -> _State:
-        """Read a cursor; what is none of ours starts from the beginning, which loses nothing."""
+        """Read a cursor; an unreadable one starts from the beginning, which loses nothing."""
         try:
             content = json.loads(cursor or "")
             if content["form"] != _FORM:
                 raise ValueError("another form")
-            return cls({endpoint: _read_back(content[endpoint]) for endpoint in _ENDPOINTS})
+            return cls({endpoint: _parse_read(content[endpoint]) for endpoint in _ENDPOINTS})
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return cls({endpoint: _Read(on, on) for endpoint in _ENDPOINTS})
 
@@ -374,7 +358,7 @@ class _State:
         return json.dumps(content, separators=(",", ":"))
 
 
-def _read_back(content: Any) -> _Read:
+def _parse_read(content: Any) -> _Read:
     since, upto, days = content
     return _Read(
         date.fromisoformat(since),

@@ -1,1 +1,1 @@
-"""What Crossref and Semantic Scholar know about papers that are already stored."""
+"""Crossref and Semantic Scholar: venues, citations, summaries and ids of stored papers."""

@@ -1,9 +1,9 @@
-"""Crossref: where a paper was published, how often it is cited, and which DOIs are one work.
+"""Crossref: the venue and citations of a paper, and other DOIs of the same work.
 
-Publishers say there which preprint became which article. DOIs of arXiv are not Crossref's but
-DataCite's, so arXiv papers are found there only by the DOI of a journal.
-https://api.crossref.org/swagger-ui and https://www.crossref.org/documentation/retrieve-metadata/
-rest-api/rest-api-filters/, October 2026; who says whom to write to is served in the polite pool.
+Publishers register there which preprint became which article. arXiv's DOIs are DataCite's, so arXiv
+papers are found only by the DOI of a journal. A user agent with a mail address gets into the
+"polite pool". https://api.crossref.org/swagger-ui and https://www.crossref.org/documentation/
+retrieve-metadata/rest-api/rest-api-filters/, October 2026.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from triage.sources.enrichers.publication import count, other_ids, venue
 from triage.sources.http.client import PoliteClient
 from triage.sources.text.json import loads
 
-# An address of some thousand characters is taken everywhere.
+# Addresses of a few thousand characters are accepted everywhere.
 MOST_DOIS: Final = 40
 _SELECT: Final = "DOI,type,container-title,is-referenced-by-count,relation"
 _SAME_WORK: Final = ("is-preprint-of", "has-preprint")
@@ -28,21 +28,16 @@ _WHAT: Final = "Crossref's answer"
 
 
 class Crossref:
-    """Asks for papers by their DOIs.
-
-    Args:
-        gate: shared by all requests to Crossref; its user agent says whom to write to.
-        url: of the interface; `/works` is appended.
-    """
+    """Requests papers by their DOIs; `/works` is appended to `url`."""
 
     name = "crossref"
 
-    def __init__(self, gate: PoliteClient, url: str) -> None:
-        self._gate = gate
+    def __init__(self, client: PoliteClient, url: str) -> None:
+        self.client = client
         self._url = f"{url}/works"
 
     def enrich(self, papers: Sequence[KnownPaper]) -> Iterator[Enrichment]:
-        """Yield what is known of the papers that have a DOI, once for each that they have.
+        """Yield an enrichment for each known DOI of the papers.
 
         Raises:
             SourceError: there was no usable answer.
@@ -52,9 +47,9 @@ class Crossref:
             yield from self._several(some, paper_of)
 
     def _several(self, dois: Sequence[str], paper_of: Mapping[str, int]) -> Iterator[Enrichment]:
-        wanted = ",".join(f"doi:{doi}" for doi in dois)
-        params = {"filter": wanted, "rows": str(len(dois)), "select": _SELECT}
-        content = loads(self._gate.get(self._url, params).body, _WHAT)
+        query = ",".join(f"doi:{doi}" for doi in dois)
+        params = {"filter": query, "rows": str(len(dois)), "select": _SELECT}
+        content = loads(self.client.get(self._url, params).body, _WHAT)
         message = content.get("message") if isinstance(content, dict) else None
         items = message.get("items") if isinstance(message, dict) else None
         if not isinstance(items, list):
@@ -67,7 +62,7 @@ class Crossref:
 
 
 def _dois(paper: KnownPaper) -> list[str]:
-    """Return the DOIs of a paper that can be asked for: a filter's values may hold no comma."""
+    """Return the DOIs of a paper, without those with a comma, which a filter cannot contain."""
     values = [value for scheme, value in paper.ids if scheme in _SCHEMES and "," not in value]
     found = [id[1] for value in values if (id := identify(value)) and id[0] == "doi"]
     return list(dict.fromkeys(found))

@@ -1,4 +1,4 @@
-"""What those who know of published papers have in common: venues, counts and other ids."""
+"""Shared by the enrichers: venues, counts and other ids."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VENUE_CHARS: Final = 150
 TLDR_CHARS: Final = 1_000
 _MOST_COUNTED: Final = 10**7
 _MOST_IDS: Final = 20
-# Where preprints lie is where everybody found them; it says nothing of a paper. As `title_key`s.
+# A preprint server is not a venue. As `title_key`s.
 _PREPRINT_SERVERS: Final = frozenset(
     "arxiv arxivorg biorxiv medrxiv chemrxiv psyarxiv socarxiv eartharxiv engrxiv techrxiv corr "
     "ssrn ssrnelectronicjournal researchsquare preprintsorg osfpreprints openreview "
@@ -21,7 +21,7 @@ _PREPRINT_SERVERS: Final = frozenset(
 
 
 def venue(*names: Any) -> str:
-    """Return the first of these that is the name of where papers are published, clean."""
+    """Return the first of `names` that is a venue, as clean text; empty if none is."""
     for name in names:
         text = clean(name, VENUE_CHARS) if isinstance(name, str) else ""
         if title_key(text) and title_key(text) not in _PREPRINT_SERVERS:
@@ -30,12 +30,12 @@ def venue(*names: Any) -> str:
 
 
 def count(value: Any) -> int | None:
-    """Return a count of citations or upvotes, None for what is none."""
+    """Return a count of citations or upvotes; None if `value` is not one."""
     is_count = isinstance(value, int) and not isinstance(value, bool)
     return value if is_count and 0 <= value <= _MOST_COUNTED else None
 
 
 def other_ids(texts: Iterable[Any]) -> tuple[tuple[str, str], ...]:
-    """Return the arXiv ids and DOIs among `texts`, as schemes with values, each once."""
+    """Return the arXiv ids and DOIs among `texts` as pairs of scheme and id, each once."""
     found = (identify(text) for text in texts if isinstance(text, str))
     return tuple(dict.fromkeys((id[0], id[1]) for id in found if id))[:_MOST_IDS]

@@ -1,7 +1,7 @@
 """Semantic Scholar: one-sentence summaries, venues, citations, and the DOI of an arXiv paper.
 
-Many papers are asked for at once, and the answers stand in the order of the ids, null for a paper
-that is not known there. https://api.semanticscholar.org/api-docs/graph, "Get details for multiple
+A request has many papers, and the answers are in the order of the ids, null for an unknown paper.
+https://api.semanticscholar.org/api-docs/graph, "Get details for multiple
 papers at once", October 2026: at most 500 ids, a key in `x-api-key`, which may be missing.
 """
 
@@ -23,62 +23,62 @@ from triage.sources.text.json import loads
 MOST_IDS: Final = 500
 _FIELDS: Final = "externalIds,tldr,venue,publicationVenue,citationCount"
 _WHAT: Final = "Semantic Scholar's answer"
-# A request none of whose ids is known is refused (400, "No valid paper ids given"), as if it were
-# malformed, and today's papers are not known yet. So each request ends with a paper that is.
+# A request without any known id is refused (400, "No valid paper ids given"), and today's papers
+# are not known yet. So each request ends with a known paper.
 _WELL_KNOWN: Final = "ARXIV:1706.03762"
 _PREFIXES: Final = {"arxiv": "ARXIV:", "doi": "DOI:", "biorxiv": "DOI:", "medrxiv": "DOI:"}
 
 
 class SemanticScholar:
-    """Asks for papers by arXiv id, else by DOI.
+    """Requests papers by arXiv id, or else by DOI.
 
     Args:
-        gate: shared by all requests to Semantic Scholar.
+        client: shared by all requests to Semantic Scholar.
         url: of its graph; `/paper/batch` is appended.
-        key: one that it gave out; without one it answers, but seldom.
+        key: an API key; without one, most requests are refused.
     """
 
     name = "semantic_scholar"
 
-    def __init__(self, gate: PoliteClient, url: str, key: str | None = None) -> None:
-        self._gate = gate
+    def __init__(self, client: PoliteClient, url: str, key: str | None = None) -> None:
+        self.client = client
         self._url = f"{url}/paper/batch"
         self._headers = {"Content-Type": "application/json"} | ({"x-api-key": key} if key else {})
 
     def enrich(self, papers: Sequence[KnownPaper]) -> Iterator[Enrichment]:
-        """Yield what is known of the papers that have an arXiv id or a DOI.
+        """Yield an enrichment for each known paper with an arXiv id or a DOI.
 
         Raises:
             SourceError: there was no usable answer.
         """
-        asked = [(paper.id, id) for paper in papers if (id := _their_id(paper))]
-        for some in chunks(asked, MOST_IDS - 1):
+        known = [(paper.id, id) for paper in papers if (id := _their_id(paper))]
+        for some in chunks(known, MOST_IDS - 1):
             yield from self._several(some)
 
-    def _several(self, asked: Sequence[tuple[int, str]]) -> Iterator[Enrichment]:
-        ids = [id for _, id in asked]
+    def _several(self, papers: Sequence[tuple[int, str]]) -> Iterator[Enrichment]:
+        ids = [id for _, id in papers]
         body = json.dumps({"ids": [*ids, _WELL_KNOWN]}).encode()
-        answer = self._gate.post(self._url, {"fields": _FIELDS}, body, self._headers)
+        answer = self.client.post(self._url, {"fields": _FIELDS}, body, self._headers)
         records = loads(answer.body, _WHAT)
         if isinstance(records, dict) and isinstance(records.get("error"), str):
-            raise SourceError(f"{_WHAT} was a refusal: {clean(records['error'], 200)}")
+            raise SourceError(f"{_WHAT} is an error: {clean(records['error'], 200)}")
         if not isinstance(records, list) or len(records) != len(ids) + 1:
-            # The place is all that says which paper a record is of.
+            # Only the position shows to which paper a record belongs.
             raise SourceError(f"{_WHAT} does not have one record for each of {len(ids) + 1} ids.")
-        for (paper_id, id), record in zip(asked, records[:-1], strict=True):
+        for (paper_id, id), record in zip(papers, records[:-1], strict=True):
             if isinstance(record, dict) and not _is_another(record, id):
                 yield _enrichment(paper_id, record)
 
 
 def _their_id(paper: KnownPaper) -> str:
-    """Return what Semantic Scholar calls a paper; empty if it cannot know it."""
+    """Return Semantic Scholar's id of a paper; empty if it has none."""
     by_scheme = dict(reversed(paper.ids))
     schemes = [scheme for scheme in _PREFIXES if scheme in by_scheme]
     return _PREFIXES[schemes[0]] + by_scheme[schemes[0]] if schemes else ""
 
 
 def _is_another(record: dict[str, Any], asked: str) -> bool:
-    """Tell whether a record is of another arXiv paper than the one that was asked for."""
+    """Tell whether a record has another arXiv id than the requested one."""
     arxiv = _outside(record).get("ArXiv")
     found = parse_arxiv(arxiv) if isinstance(arxiv, str) else None
     return found is not None and asked.startswith("ARXIV:") and asked != f"ARXIV:{found[0]}"

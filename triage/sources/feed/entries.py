@@ -1,28 +1,21 @@
-"""What a feed says of one paper, whatever the feed's form, and the record that is made of it."""
+"""An entry of a feed of any format, and the paper that is made from it."""
 
 from __future__ import annotations
 
 import json
 import re
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from hashlib import blake2b
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
 from triage.domain.paper_ids import identify, is_feed_page, parse_doi
 from triage.domain.source_records import FetchedPaper
-from triage.sources.text.cleaning import (
-    ABSTRACT_CHARS,
-    RAW_CHARS,
-    clean,
-    mailed_day,
-    normalise,
-    written_day,
-)
+from triage.sources.text.cleaning import ABSTRACT_CHARS, RAW_CHARS, clean, mailed_day, normalise
 from triage.sources.text.html import text_of
 
-# No feed is older (RSS 0.90); an entry that says so has a clock that was never set.
+# No feed is older (RSS 0.90); an earlier date comes from a clock that was not set.
 _FIRST_FEEDS: Final = date(1999, 3, 1)
 _READ_CHARS: Final = 4 * ABSTRACT_CHARS
 _MARKUP_CHARS: Final = 4_000
@@ -30,7 +23,7 @@ _SHORT_SUMMARY: Final = 200
 _LONGEST_ID: Final = 180
 _LONGEST_URL: Final = 2_000
 _MOST_NAMES: Final = 1_000
-_PREPOSED: Final = ("www.", "feeds.", "feed.", "rss.")
+_PREFIXES: Final = ("www.", "feeds.", "feed.", "rss.")
 # RFC 3986, 3.3 and 3.4, without brackets and quotation marks.
 _KEPT: Final = "%/:=&?~+!$,;@*-._"
 _DOI_IN_PATH: Final = re.compile(r"/doi/(?:(?:abs|full|pdf|epdf)/)?(10\.[0-9]{4,9}/[^?#]+)")
@@ -40,19 +33,19 @@ _BETWEEN_NAMES: Final = re.compile(r",(?!\s*(?:[JS]r\b|I+\b))|;")
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text as the feed has it."""
+    """A text as received."""
 
     value: str = ""
     is_html: bool = False
 
     def plain(self, limit: int) -> str:
-        """Return it without markup; more than can matter is not looked at."""
+        """Return it without markup; of HTML, only the first `limit` characters are read."""
         return text_of(self.value[:limit]) if self.is_html else self.value
 
 
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
-    """One entry. `ids` are what may name the paper elsewhere, beside `guid` and `link`."""
+    """One entry. `ids` are further ids of the paper, in addition to `guid` and `link`."""
 
     guid: str
     link: str
@@ -66,25 +59,25 @@ class FeedEntry:
 
     @property
     def key(self) -> str:
-        """What tells this entry from the feed's others, whenever it is read; empty if nothing."""
+        """A hash that identifies the entry within its feed; empty if it has no id or title."""
         own = self.guid or self.link or self.title.value
         return _hash(own) if own else ""
 
     @property
     def fingerprint(self) -> str:
-        """What is another once the entry's text is."""
+        """A hash of the entry's text."""
         return _hash("\0".join((self.title.value, self.summary.value, self.content.value)))
 
     @property
     def shown(self) -> str:
-        """What people see of an entry that was not used."""
+        """The text that is kept of a rejected entry."""
         return json.dumps([self.guid, self.link, self.title.value, self.summary.value])
 
     def paper(self, source: str, url: str, on: date) -> FetchedPaper:
-        """Return the record of the paper.
+        """Return the paper.
 
         Args:
-            source: the feed's own scheme of ids, for what no other scheme names.
+            source: the feed's own id scheme, for a paper without another id.
             url: the feed's address.
             on: the day on which the entry was first seen.
 
@@ -111,7 +104,7 @@ class FeedEntry:
         )
 
     def _identity(self, source: str, url: str) -> tuple[str, str | None, str | None]:
-        """Return scheme and id of the paper, and its DOI if that is not the id."""
+        """Return the scheme and id of the paper, and its DOI if that is not the id."""
         named = [found for text in (*self.ids, self.guid, self.link) if (found := _named(text))]
         dois = [id for scheme, id in named if scheme == "doi"]
         for scheme, id in named:
@@ -126,8 +119,8 @@ class FeedEntry:
 def own_page(address: str, feed_url: str) -> str | None:
     """Return the https address of a page on the feed's own site; None for anything else.
 
-    The site is the feed's host, with `www` before it or without, so the operator has named it; what
-    a feed says of other hosts is never made a link.
+    The site is the feed's host, with or without `www`, since the operator has configured it. A
+    feed's addresses on other hosts never become links.
     """
     if len(address) > _LONGEST_URL or not address.startswith(("http://", "https://")):
         return None
@@ -145,7 +138,7 @@ def own_page(address: str, feed_url: str) -> str | None:
 
 
 def absolute(address: str, feed_url: str) -> str:
-    """Return an entry's link as a whole address; as it is if it makes none."""
+    """Return an entry's link as an absolute address, or unchanged if it cannot be one."""
     try:
         return urljoin(feed_url, address.strip()) if address.strip() else ""
     except ValueError:
@@ -162,20 +155,16 @@ def _named(text: str) -> tuple[str, str] | None:
 
 
 def _site(host: str) -> str:
-    for prefix in _PREPOSED:
-        if host.startswith(prefix):
-            return host.removeprefix(prefix)
-    return host
+    return next((host.removeprefix(p) for p in _PREFIXES if host.startswith(p)), host)
 
 
 def _foreign_id(text: str) -> str:
-    """Return an id that nobody takes for an address."""
-    kept = clean(text, _LONGEST_ID)
-    return f"guid:{kept if kept == text else _hash(text)}"
+    """Return an id that cannot be read as an address."""
+    return f"guid:{text if clean(text, _LONGEST_ID) == text else _hash(text)}"
 
 
 def _people(names: tuple[str, ...]) -> list[str]:
-    """Return the names of people, of which one field may hold several; addresses are left out."""
+    """Return the names without mail addresses; a single field may contain several names."""
     several = list(names[:_MOST_NAMES])
     if len(several) == 1:
         parts = [part.strip() for part in _BETWEEN_NAMES.split(several[0][:RAW_CHARS])]
@@ -186,13 +175,16 @@ def _people(names: tuple[str, ...]) -> list[str]:
 
 
 def _day(published: str, on: date) -> date:
-    """Return the day that an entry says it came out, where it was written; `on` if it cannot be."""
+    """Return the publication date in the entry's own time zone; `on` if it is absent or impossible.
+
+    It is an ISO 8601 date, compact (`20260302`) or not, or one of RFC 822.
+    """
     text = published.strip()[:100]
-    for read in (written_day, mailed_day):
-        day = read(text)
-        if day is not None:
-            return day if _FIRST_FEEDS <= day <= on else on
-    return on
+    try:
+        day: date | None = datetime.fromisoformat(text).date()
+    except ValueError:
+        day = mailed_day(text)
+    return day if day is not None and _FIRST_FEEDS <= day <= on else on
 
 
 def _hash(text: str) -> str:

@@ -1,7 +1,7 @@
-"""Any feed: RSS 0.9x, 1.0 and 2.0, Atom, and JSON Feed 1.x. Gatekeeper of feedparser.
+"""Feeds: RSS 0.9x, 1.0 and 2.0, Atom, and JSON Feed 1.x. The only module with feedparser.
 
-A feed shows its newest entries and says neither how many there were nor when it will have more. So
-what is new is decided by the entries' ids: a fetch gives what the last one did not show.
+A feed has its newest entries, but no count and no schedule. So entries are new if their ids were
+not in the feed at the last fetch.
 https://www.rssboard.org/rss-specification, RFC 4287 and https://jsonfeed.org/version/1.1.
 """
 
@@ -21,9 +21,9 @@ from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDa
 from triage.errors import RejectedRecord, SourceError
 from triage.sources.feed.entries import FeedEntry, Text, absolute
 from triage.sources.http.client import PoliteClient
-from triage.sources.text import json as bounded_json
 from triage.sources.text import xml
 from triage.sources.text.cleaning import reject
+from triage.sources.text.json import loads
 
 MOST_ENTRIES: Final = 5_000
 BATCH: Final = 200
@@ -39,32 +39,31 @@ class FeedSource:
     """One feed.
 
     Args:
-        gate: shared by all requests to the feed's host; unless the operator allows a private
+        client: shared by all requests to the feed's host; unless the operator allows a private
             address, its transport is `PinnedTransport`.
         name: as configured; the source's own name is `feed:<name>`.
-        url: the feed's address.
         on: the day that counts as today.
     """
 
-    def __init__(self, gate: PoliteClient, name: str, url: str, on: date) -> None:
+    def __init__(self, client: PoliteClient, name: str, url: str, on: date) -> None:
         self.name = f"feed:{name}"
-        self._gate = gate
+        self.client = client
         self._url = url
         self._on = on
 
     def fetch(self, cursor: str | None) -> Iterator[Batch]:
-        """Yield what is new or changed since `cursor`; the last batch says how today stands.
+        """Yield new and changed entries since `cursor`; the last batch has today's verdict.
 
-        A changed entry changes its paper and brings none. A feed that had entries and has none any
-        more is suspect, and what was known of it stays known.
+        A changed entry only changes its stored paper. A feed that had entries and has none now is
+        suspect, and its earlier entries stay in the cursor.
 
         Raises:
             SourceError: the feed cannot be read, or more than a fifth of it is unusable. The day's
-                verdict was yielded before.
+                verdict is yielded first.
         """
         state = _State.load(cursor, self._url, self._on)
         try:
-            answer = self._gate.get(self._url, etag=state.etag, modified=state.modified)
+            answer = self.client.get(self._url, etag=state.etag, modified=state.modified)
             entries = None if answer.not_modified else _by_key(parse(answer.body, self._url))
         except SourceError as error:
             if not state.is_read:
@@ -74,10 +73,10 @@ class FeedSource:
             state.is_read = True
             yield Batch(cursor=state.cursor(), days=(self._complete(state),))
             return
-        # They count only once all is stored: a fetch that is cut short gets the feed again.
+        # Set again at the end only, so an interrupted fetch gets the feed again.
         state.etag = state.modified = ""
         if state.seen and not entries:
-            note = "the feed had entries before, and has none"
+            note = "the feed had entries before, and has none now"
             suspect = self._day(Verdict.EMPTY_SUSPECT, None, state.got, note)
             yield Batch(cursor=state.cursor(), days=(suspect,))
             return
@@ -95,13 +94,13 @@ class FeedSource:
             yield replace(last, cursor=state.cursor(), days=(failed,))
             raise SourceError(
                 f"{n_bad} of the {len(entries)} entries of this feed could not be used. They are "
-                "kept in quarantine and read again at the next fetch."
+                "in quarantine, and the next fetch reads them again."
             )
         state.etag, state.modified, state.is_read = answer.etag, answer.modified, True
         yield replace(last, cursor=state.cursor(), days=(self._complete(state),))
 
     def _batch(self, entries: Mapping[str, FeedEntry], state: _State) -> Batch:
-        """Make records of new and changed entries, and note them as seen."""
+        """Return the papers of new and changed entries, and note them as seen."""
         papers: list[FetchedPaper] = []
         rejected: list[Rejected] = []
         for key, entry in entries.items():
@@ -112,22 +111,16 @@ class FeedSource:
                 rejected.append(reject(str(error), entry.shown, f"feed of {self._on}, {key}"))
                 state.n_bad += not version
             else:
-                papers.append(self._numbered(paper, version))
+                if paper.source == self.name:
+                    # The feed has no versions; ours are for papers that no other source has.
+                    paper = replace(paper, version=version + 1)
+                papers.append(replace(paper, update_only=version > 0))
                 if not version:
                     state.got += 1
                     state.n_bad -= bool(state.n_bad and key in state.seen)
                 version += 1
             state.seen[key] = (entry.fingerprint, version)
         return Batch(tuple(papers), tuple(rejected), state.cursor())
-
-    def _numbered(self, paper: FetchedPaper, version: int) -> FetchedPaper:
-        """Return the paper as a change of the one before it, if there was one.
-
-        The feed numbers no versions; ours are for papers that nobody else may speak of.
-        """
-        if paper.source == self.name:
-            paper = replace(paper, version=version + 1)
-        return replace(paper, update_only=version > 0)
 
     def _complete(self, state: _State) -> SourceDay:
         note = f"{state.n_bad} kept aside: could not be used" if state.n_bad else ""
@@ -142,11 +135,10 @@ class _State:
     """The cursor's content.
 
     Attributes:
-        url: tells feeds apart; a fetch of another one starts from the beginning.
-        on: the day of what follows: whether the feed was read on it, and how many entries it
-            brought that could be used and that could not.
-        seen: the entries of the feed as it was last, by their keys: the fingerprint, and how many
-            times it was used; 0 is for one that could not be.
+        url: a hash of the feed's address; a cursor of another feed is not used.
+        on: the day of `is_read` and of the counts of usable (`got`) and unusable entries (`n_bad`).
+        seen: from the key of each entry in the last feed to its fingerprint and the number of
+            versions used; 0 if it was unusable.
     """
 
     url: str
@@ -160,7 +152,7 @@ class _State:
 
     @classmethod
     def load(cls, cursor: str | None, url: str, on: date) -> _State:
-        """Read a cursor; what is none of ours starts from the beginning, which loses nothing."""
+        """Read a cursor; an unreadable one starts from the beginning, which loses nothing."""
         url = blake2b(url.encode("utf-8", "replace"), digest_size=8).hexdigest()
         try:
             content = json.loads(cursor or "")
@@ -182,24 +174,23 @@ class _State:
         return key not in self.seen or self.seen[key][0] != entry.fingerprint
 
     def forget_unusable(self) -> None:
-        """Let the next fetch try them again: the feed, or triage, may be mended by then."""
+        """Let the next fetch read them again: the feed or triage may be corrected by then."""
         self.seen = {key: seen for key, seen in self.seen.items() if seen[1]}
         self.n_bad = 0
 
 
 def parse(body: bytes, url: str) -> list[FeedEntry]:
-    """Read a feed of any form; `url` is its address.
+    """Parse a feed of any format; `url` is its address.
 
     Raises:
         SourceError: it is no feed, or unsafe to read.
     """
-    if body[:100].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-        return _json_entries(body, url)
-    return _xml_entries(body, url)
+    is_json = body[:100].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+    return _json_entries(body, url) if is_json else _xml_entries(body, url)
 
 
 def _by_key(entries: list[FeedEntry]) -> dict[str, FeedEntry]:
-    """Return each entry once, in the feed's order; what has no id goes by its place."""
+    """Return each entry once, in the feed's order; one without an id has its position as key."""
     found: dict[str, FeedEntry] = {}
     for place, entry in enumerate(entries):
         found.setdefault(entry.key or str(place), entry)
@@ -214,10 +205,10 @@ def _xml_entries(body: bytes, url: str) -> list[FeedEntry]:
     import feedparser
 
     try:
-        # A stream: feedparser would take text for the name of a file or of a page to fetch.
+        # A stream: feedparser would open a string as a file or an address.
         feed = feedparser.parse(io.BytesIO(body), sanitize_html=False, resolve_relative_uris=False)
     except Exception as error:
-        # It was made to read anything, and meets with surprises of its own.
+        # It accepts any input, and has bugs of its own.
         raise SourceError(f"The feed cannot be read ({type(error).__name__}).") from error
     if not feed.version:
         raise SourceError("The feed is XML, but neither RSS nor Atom. Check `url` in the config.")
@@ -225,7 +216,7 @@ def _xml_entries(body: bytes, url: str) -> list[FeedEntry]:
 
 
 def _xml_entry(fields: Any, url: str) -> FeedEntry:
-    """Read what feedparser found; `dict.get` knows no aliases, which it warns of."""
+    """Convert an entry of feedparser; `dict.get` avoids its aliases and their warnings."""
 
     def text(key: str) -> str:
         value = dict.get(fields, key)
@@ -243,7 +234,7 @@ def _xml_entry(fields: Any, url: str) -> FeedEntry:
         title=marked(dict.get(fields, "title_detail") or {}),
         summary=marked(dict.get(fields, "summary_detail") or {}),
         content=max(contents, key=lambda content: len(content.value), default=Text()),
-        # One author's name feedparser would tell from the address, and cuts names in two by that.
+        # feedparser separates one author's name from the address, and cuts some names by that.
         authors=names if len(names) > 1 else (text("author"),),
         categories=_names(dict.get(fields, "tags"), "term"),
         published=text("published") or text("updated") or text("prism_publicationdate"),
@@ -260,7 +251,7 @@ def _names(values: Any, key: str) -> tuple[str, ...]:
 
 
 def _json_entries(body: bytes, url: str) -> list[FeedEntry]:
-    feed = bounded_json.loads(body, "The feed")
+    feed = loads(body, "The feed")
     items = feed.get("items") if isinstance(feed, dict) else None
     if not isinstance(items, list) or not str(feed.get("version")).startswith(_JSON_FEED):
         raise SourceError("The feed is JSON, but no JSON Feed. Check `url` in the config.")
@@ -281,6 +272,7 @@ def _json_entry(fields: dict[str, Any], url: str) -> FeedEntry:
     authors = fields.get("authors")
     people = authors if isinstance(authors, list) else [fields.get("author")]
     tags = fields.get("tags")
+    tags = tags if isinstance(tags, list) else []
     html = text("content_html")
     return FeedEntry(
         guid=str(number) if isinstance(number, int | float) else text("id").strip(),
@@ -289,9 +281,7 @@ def _json_entry(fields: dict[str, Any], url: str) -> FeedEntry:
         summary=Text(text("summary")),
         content=Text(html, is_html=True) if html else Text(text("content_text")),
         authors=_names(people, "name"),
-        categories=tuple(tag for tag in tags if isinstance(tag, str))
-        if isinstance(tags, list)
-        else (),
+        categories=tuple(tag for tag in tags if isinstance(tag, str)),
         published=text("date_published") or text("date_modified"),
         ids=tuple(filter(None, (text("external_url"),))),
     )

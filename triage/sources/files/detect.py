@@ -1,4 +1,4 @@
-"""Which source reads a given file: its content decides, its name only where content cannot."""
+"""Chooses the parser of a file, by its content, or by its name if the content is not enough."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _JSON_SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 
 
 def open_source(path: Path, imported_on: date) -> Source:
-    """Return the source that reads `path`; papers without a date count as listed on `imported_on`.
+    """Return the source that reads `path`; papers without a date are listed on `imported_on`.
 
     Raises:
-        SourceError: the file cannot be read or is none of the accepted forms, which are named.
+        SourceError: the file cannot be read or has none of the accepted formats.
     """
     if not path.exists():
         raise SourceError(f"{path.name} does not exist. Check the path.")

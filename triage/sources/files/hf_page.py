@@ -1,7 +1,7 @@
-"""Hugging Face Daily Papers pages saved as plain text: a header, then title and abstract in turn.
+"""Hugging Face Daily Papers pages saved as plain text: a header, then titles and abstracts.
 
-The page's header is found by its own phrases, wherever blank lines are, and even when the last of
-them is glued to the first title (“SubscribeDASpeech: …”), as happens when two blocks are joined.
+The header is recognised by its phrases, even if the last one is joined to the first title
+(“SubscribeDASpeech: …”), as happens when a browser joins two blocks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.files.reading import FileSource, decoded, looks_like_markup, numbered_lines
+from triage.sources.files.reading import FileSource
 from triage.sources.text.cleaning import normalise, reject
 
 _HEADER_LINES: Final = 40
@@ -29,28 +29,16 @@ _SHORTEST_ABSTRACT: Final = 40
 
 
 class ListingPage(FileSource):
-    """The papers of one saved page. They have no ids: their titles identify them."""
+    """The papers of one saved page; they have no ids, so their titles identify them."""
 
     def _records(self, start: int) -> Iterator[tuple[int, FetchedPaper | Rejected]]:
-        lines = self._lines()
+        expected = "a listing page that the browser saved as plain text (“save as text”)"
+        lines = [(number, line) for number, line in self._text_lines(expected) if line]
         if not lines:
             return
         for first, last, title, abstract in _pairs(after_header(lines, self._path.name)):
             if last > start:
                 yield last, self._record(f"line {first}", title, abstract)
-
-    def _lines(self) -> list[tuple[int, str]]:
-        lines: list[tuple[int, str]] = []
-        for number, line in numbered_lines(self._path):
-            if looks_like_markup(line) or b"\0" in line:
-                raise SourceError(
-                    f"{self._path.name} is markup or binary, not a listing page saved as plain "
-                    "text. In the browser, choose “save as text”."
-                )
-            text = decoded(line)
-            if text:
-                lines.append((number, text))
-        return lines
 
     def _record(self, where: str, title: str, abstract: str) -> FetchedPaper | Rejected:
         raw = f"{title}\n{abstract}".strip()
@@ -73,10 +61,10 @@ class ListingPage(FileSource):
 
 
 def after_header(lines: list[tuple[int, str]], name: str) -> list[tuple[int, str]]:
-    """Return the numbered lines behind the page's header.
+    """Return the numbered lines after the page's header.
 
     Raises:
-        SourceError: none of the phrases stands in the first lines, so this is no listing page.
+        SourceError: the first lines have no phrase of the header, so this is no listing page.
     """
     end, glued, proven = 0, "", False
     for at, (_, line) in enumerate(lines[:_HEADER_LINES]):
@@ -100,18 +88,14 @@ def after_header(lines: list[tuple[int, str]], name: str) -> list[tuple[int, str
 
 
 def _is_glued(phrase: str, rest: str, *, directly: bool) -> bool:
-    """Tell a title glued to a phrase (“SubscribeDASpeech”) from one that begins like it.
-
-    “Newton's method” and “Daily papers in science” continue the word or the sentence.
-    """
+    """Tell whether a title is joined to a phrase (“SubscribeDASpeech”), unlike “Newton”."""
     return directly and not rest[0].isspace() and (phrase[-1] == "!" or not rest[0].islower())
 
 
 def _pairs(lines: list[tuple[int, str]]) -> Iterator[tuple[int, int, str, str]]:
     """Yield `(first line, last line, title, abstract)`; either text may be missing.
 
-    Titles and abstracts alternate. Where one is missing, length tells which, so that the next pair
-    is right again.
+    Titles and abstracts alternate. If one is missing, the lengths show which.
     """
     at = 0
     while at < len(lines):

@@ -1,7 +1,7 @@
-"""Lists of papers by id alone: arXiv ids, links to arXiv and DOIs.
+"""Lists of arXiv ids, links to arXiv and DOIs.
 
-One or more a line, with commas or blanks between them; `#` begins a remark. A list has no titles
-and abstracts, so it gives `PaperId`s, which the store can match with what it has.
+A line has one or more, separated by commas or spaces; `#` begins a comment. The list has no titles
+and abstracts, so it yields `PaperId`s, which the store matches with its papers.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import Final
 
 from triage.domain.paper_ids import identify
 from triage.domain.source_records import PaperId, Rejected
-from triage.errors import SourceError
-from triage.sources.files.reading import FileSource, decoded, looks_like_markup, numbered_lines
+from triage.sources.files.reading import FileSource
 from triage.sources.text.cleaning import reject
 
 _SEPARATORS: Final = re.compile(r"[\s,;]+")
@@ -26,13 +25,8 @@ class ArxivIds(FileSource):
 
     def _records(self, start: int) -> Iterator[tuple[int, PaperId | Rejected]]:
         count = 0
-        for number, line in numbered_lines(self._path):
-            if looks_like_markup(line) or b"\0" in line:
-                raise SourceError(
-                    f"{self._path.name} is no list of ids: line {number} is markup or binary. "
-                    "Expected one arXiv id, arxiv.org link or DOI a line."
-                )
-            for word in words(decoded(line)):
+        for number, line in self._text_lines("one arXiv id, arxiv.org link or DOI a line"):
+            for word in words(line):
                 count += 1
                 if count > start:
                     yield count, _record(word, f"line {number}")
@@ -46,6 +40,6 @@ def _record(word: str, where: str) -> PaperId | Rejected:
 
 
 def words(line: str) -> list[str]:
-    """Return what may be ids in one line, remarks taken away."""
+    """Return the words of one line that may be ids, without comments."""
     bare = _SPACED_PREFIX.sub(r"\1:", _REMARK.sub("", line))
     return [word for word in _SEPARATORS.split(bare) if word]

@@ -1,8 +1,7 @@
 """JSON Lines: one paper a line, plain or gzip, as in arXiv's metadata dumps.
 
 Required: `id` (or `doi`), `title`, `abstract`. Optional: `authors`, `categories`, `comment`,
-`listed_date`, `doi`, `upvotes`, `tldr`, `version`; null is as good as absent, other keys are
-ignored.
+`listed_date`, `doi`, `upvotes`, `tldr`, `version`. Null counts as absent; other keys are ignored.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ class JsonLines(FileSource):
                 continue
             if looks_like_markup(line):
                 raise SourceError(
-                    f"{self._path.name} holds a web page at line {number}, where JSON was "
-                    "expected: the download probably ended at an error page. Get the file again."
+                    f"{self._path.name} has a web page at line {number}, not JSON: the download "
+                    "probably ended with an error page. Get the file again."
                 )
             try:
                 yield number, self._paper(line)
@@ -82,7 +81,7 @@ def _fields(line: bytes) -> dict[str, Any]:
 
 def _identity(fields: dict[str, Any]) -> tuple[str, str, int | None]:
     if isinstance(fields.get("id"), int | float):
-        # As numbers, 2401.10000 and 2401.1 would be one paper.
+        # As numbers, 2401.10000 and 2401.1 are equal.
         raise RejectedRecord("its id is a number; write it in quotation marks")
     text = clean(_text(fields, "id") or _text(fields, "doi"), _LONGEST_ID)
     if not text:

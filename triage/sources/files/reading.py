@@ -1,4 +1,4 @@
-"""Reading a file line by line: plain or gzip, with a bounded line and a cursor that resumes."""
+"""Reads a plain or gzip file line by line, with a longest line and a cursor that resumes."""
 
 from __future__ import annotations
 
@@ -37,14 +37,13 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
                     raise SourceError(
                         f"{path.name}: line {number} is longer than 16 MiB, so this is no file of "
-                        "papers. Check that it is the file you meant."
+                        "papers. Check the path."
                     )
                 yield number, line
     except EOFError as error:
         raise SourceError(
-            f"{path.name} ends in the middle: it was not copied or downloaded completely. "
-            f"{number} lines could be read. Get the file again and repeat the import; "
-            "what is already stored is recognised."
+            f"{path.name} is incomplete: the copy or download was interrupted. {number} lines could"
+            " be read. Get the file again and repeat the import; stored papers are recognised."
         ) from error
     except (gzip.BadGzipFile, zlib.error) as error:
         raise SourceError(
@@ -72,24 +71,24 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def looks_like_markup(line: bytes) -> bool:
-    """Tell whether `line` begins a page or feed rather than a file of papers."""
+    """Tell whether `line` begins a web page or a feed."""
     return line.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_MARKUP)
 
 
 def decoded(line: bytes) -> str:
-    """Return `line` as text; bytes that are no UTF-8 become U+FFFD."""
+    """Return `line` as text; bytes that are not UTF-8 become U+FFFD."""
     return line.decode("utf-8-sig", errors="replace").strip()
 
 
 class FileSource(ABC):
     """The records of one file, and a cursor that is valid for that file only.
 
-    Another file under the same name has another fingerprint and is read from its beginning; reading
-    too much is harmless, as stored papers are recognised, while reading too little loses papers.
+    Another file of the same name has another fingerprint and is read from its beginning, which is
+    harmless, as stored papers are recognised.
 
     Args:
         path: the file.
-        imported_on: the day on which papers without a day of their own count as listed.
+        imported_on: the listing day of papers that have none.
     """
 
     def __init__(self, path: Path, imported_on: date) -> None:
@@ -99,22 +98,32 @@ class FileSource(ABC):
 
     @abstractmethod
     def _records(self, start: int) -> Iterator[tuple[int, Record | None]]:
-        """Yield the records after number `start`, with their numbers.
+        """Yield the records after number `start` with their numbers; None moves the cursor only."""
 
-        None stands for a place without a record, which only moves the cursor.
-        """
-
-    def fetch(self, cursor: str | None) -> Iterator[Batch]:
-        """Yield the records after `cursor`; one that cannot be used is rejected alone.
-
-        An empty file yields nothing. What came before trouble is yielded first.
+    def _text_lines(self, expected: str) -> Iterator[tuple[int, str]]:
+        """Yield the numbered lines as text.
 
         Raises:
-            SourceError: the file is missing, damaged, cut short, or of another kind.
+            SourceError: as for `numbered_lines`, or a line is markup or binary.
+        """
+        for number, line in numbered_lines(self._path):
+            if looks_like_markup(line) or b"\0" in line:
+                raise SourceError(
+                    f"Line {number} of {self._path.name} is markup or binary. Expected {expected}."
+                )
+            yield number, decoded(line)
+
+    def fetch(self, cursor: str | None) -> Iterator[Batch]:
+        """Yield the records after `cursor`; an unusable one is rejected alone.
+
+        An empty file yields nothing. Records before an error are yielded first.
+
+        Raises:
+            SourceError: the file is missing, damaged, incomplete, or of another kind.
         """
         fingerprint = _fingerprint(self._path)
-        read, _, of = (cursor or "").partition(":")
-        start = count = int(read) if of == fingerprint and read.isdecimal() else 0
+        position, _, of = (cursor or "").partition(":")
+        start = count = int(position) if of == fingerprint and position.isdecimal() else 0
         held: list[Record] = []
         n_records = 0
         problem: SourceError | None = None

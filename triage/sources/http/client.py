@@ -1,9 +1,9 @@
-"""One polite way to ask a server: spaced, patient, bounded. Gatekeeper of httpx.
+"""The HTTP client of all sources: rate-limited, with retries and bounded answers.
 
-A source has one `Gate` for all its addresses, whatever their hosts, so that its requests never
-overlap and never follow one another too closely; with `Turns` in the database that holds for all
-processes together. https://info.arxiv.org/help/api/tou.html asks for one connection and one request
-in three seconds, for all of arXiv's interfaces together.
+A source has one `PoliteClient` for all its addresses, so its requests never overlap and keep their
+interval; a `RequestLimiter` in the database makes that hold for all processes together.
+https://info.arxiv.org/help/api/tou.html asks for one connection and one request in three seconds,
+for all of arXiv's interfaces together.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _MOST_KEPT: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server said with status 200 or 304. `etag` and `modified` go into the next request."""
+    """An answer with status 200 or 304. `etag` and `modified` go into the next request."""
 
     status: int
     body: bytes = b""
@@ -58,8 +58,8 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    """One request. `elsewhere` says whether the server may send us to another address."""
+class _Request:
+    """One request. `elsewhere` says whether redirects are followed."""
 
     url: str
     params: Mapping[str, str] | None
@@ -72,8 +72,8 @@ class _Question:
         return urlsplit(self.url).netloc.rpartition("@")[2]
 
 
-class _Temporary(Exception):
-    """An answer that may be better next time. `wait_s` is what the server asked for."""
+class _TemporaryError(Exception):
+    """An error that a retry may cure. `wait_s` is the delay that the server requests."""
 
     def __init__(self, reason: str, wait_s: float | None = None) -> None:
         super().__init__(reason)
@@ -81,30 +81,25 @@ class _Temporary(Exception):
 
 
 def user_agent(base_url: str, contact: str) -> str:
-    """Return who we are and whom to ask, as servers' operators want it (RFC 9110, 10.1.5)."""
+    """Return the User-Agent header, with an address for questions (RFC 9110, 10.1.5)."""
     text = f"triage/{__version__} (+{base_url}; mailto:{parseaddr(contact)[1]})"
     return "".join(c for c in text if c.isascii() and c.isprintable())
 
 
 class PoliteClient:
-    """Lets one request at a time through.
+    """Sends one request at a time.
 
     Args:
-        user_agent: sent with every request.
-        min_interval_s: at least so long is between the end of one request and the start of the
-            next, retries and redirects included. Back-off starts at ten times it.
-        turns: decides when a request may be made, by the same interval; what other processes ask
-            counts, too, where they share it. By default this gate keeps its own.
-        deadline: the first value of the attribute.
+        min_interval_s: the shortest time between the end of one request and the start of the next,
+            retries and redirects included. Back-off starts at ten times this value.
+        turns: the request limiter, with the same interval; by default one of this process alone.
         chance: makes the back-off irregular, so that many installations do not return together.
-        transport: makes what reaches the server instead of httpx's own, given whom we trust.
-        request_s: how long one answer may take in all, its pauses and its headers included.
+        transport: makes the transport that replaces httpx's own, from the TLS context.
+        request_s: the most seconds that one answer may take, pauses and headers included.
 
     Attributes:
-        min_interval_s: as given.
-        deadline: when the caller must have its answer; None if that may take any time. A wait that
-            would pass it is not begun but still owed, even where an earlier answer asked for it.
-            Whoever keeps a gate sets it before each fetch.
+        deadline: when the caller must have its answer; None for no limit. Set it before each fetch.
+            A wait that would pass it is not begun, but still holds for the next request.
     """
 
     def __init__(
@@ -123,18 +118,18 @@ class PoliteClient:
         self._headers = {
             "User-Agent": user_agent,
             "Accept-Encoding": "gzip",
-            # Kept open, each process that shares the turns would hold a connection of its own.
+            # Otherwise each process that shares the limiter would keep a connection open.
             "Connection": "close",
         }
         self.min_interval_s = min_interval_s
-        self._turns = turns or LocalRequestLimiter(clock, Rules(min_interval_s))
+        self._limiter = turns or LocalRequestLimiter(clock, Rules(min_interval_s))
         self.deadline = deadline
-        self._chance = chance or random.Random()  # noqa: S311 - no secret
+        self._rng = chance or random.Random()  # noqa: S311 - no secret
         self._transport = transport
         self._request_s = request_s
         self._limit = TimeLimit()
         self._client: httpx.Client | None = None
-        self._answered: dict[tuple[object, ...], Answer] = {}
+        self._cache: dict[tuple[object, ...], Answer] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -143,7 +138,7 @@ class PoliteClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection. The gate can be used again and keeps its distance."""
+        """Close the connection. The client can be used again and keeps its interval."""
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -158,92 +153,89 @@ class PoliteClient:
         once: bool = False,
         secret: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Ask for `url`; with `etag` or `modified` of an earlier answer, only for what is new.
+        """Request `url`; with `etag` or `modified` of an earlier answer, only if it has changed.
 
-        429, 5xx, broken connections and cut answers are tried again, after what the server asked
-        for (RFC 9110, 10.2.3) or a growing wait.
+        429, 5xx, broken connections and cut answers are retried, after the delay that the server
+        requests (RFC 9110, 10.2.3) or a growing back-off.
 
         Args:
-            once: its answer stays the same all day, as that of a page of a past day: asked again on
-                one UTC day, the gate gives the answer that it had. Not for what is polled, nor for
-                what is asked again because the answer was wrong.
-            secret: headers that go to this address alone: who sends us elsewhere is refused.
+            once: cache the answer for the rest of the UTC day, as for a page of a past day.
+            secret: headers for this address alone; redirects are then refused.
 
         Raises:
             SourceError: no usable answer came, or none can come before the deadline.
         """
         headers = {"If-None-Match": etag} if etag else {}
         headers |= {"If-Modified-Since": modified} if modified else {}
+        headers |= secret or {}
+        request = _Request(url, params, headers, elsewhere=not secret)
         if secret or not once:
-            headers |= secret or {}
-            return self._ask_patiently(_Question(url, params, headers, elsewhere=not secret))
+            return self._send_with_retries(request)
         key = (self._clock.now().date(), url, *sorted((params or {}).items()))
-        if key not in self._answered:
-            self._answered[key] = self._ask_patiently(_Question(url, params, headers))
-            if len(self._answered) > _MOST_KEPT:
-                del self._answered[next(iter(self._answered))]
-        return self._answered[key]
+        if key not in self._cache:
+            self._cache[key] = self._send_with_retries(request)
+            if len(self._cache) > _MOST_KEPT:
+                del self._cache[next(iter(self._cache))]
+        return self._cache[key]
 
     def post(
         self, url: str, params: Mapping[str, str], body: bytes, headers: Mapping[str, str]
     ) -> Answer:
-        """Ask a question too long for an address, as `get` does; a secret header goes nowhere else.
+        """Send `body`, with retries as in `get`.
 
         Raises:
-            SourceError: as for `get`, or the server sent us to another address.
+            SourceError: as for `get`, or the server redirected the request.
         """
-        question = _Question(url, params, dict(headers), body, elsewhere=False)
-        return self._ask_patiently(question)
+        return self._send_with_retries(_Request(url, params, dict(headers), body, elsewhere=False))
 
-    def _ask_patiently(self, question: _Question) -> Answer:
+    def _send_with_retries(self, request: _Request) -> Answer:
         reason = ""
         for _ in range(ATTEMPTS):
             try:
-                return self._follow(question, question.host)
-            except _Temporary as error:
+                return self._send_with_redirects(request, request.host)
+            except _TemporaryError as error:
                 reason = str(error)
         raise SourceError(
-            f"{question.host} {reason}, the last of {ATTEMPTS} tries. It is asked again at the next"
-            " fetch."
+            f"{request.host} {reason}, the last of {ATTEMPTS} tries. The next fetch tries again."
         )
 
-    def _follow(self, question: _Question, host: str) -> Answer:
-        for _ in range(1 + (_REDIRECTS if question.elsewhere else 0)):
-            self._connection()  # Made before our turn, which is then a request and nothing else.
-            self._wait(host)
+    def _send_with_redirects(self, request: _Request, host: str) -> Answer:
+        for _ in range(1 + (_REDIRECTS if request.elsewhere else 0)):
+            self._connection()  # Before our turn, which then has the request alone.
+            self._acquire_turn(host)
             try:
-                answer = self._ask(question, host)
-            except _Temporary as error:
-                stretch = self._chance.uniform(1, 1.5)
-                closed = self._turns.release(Outcome.FAILED, error.wait_s, stretch)
+                answer = self._send(request, host)
+            except _TemporaryError as error:
+                stretch = self._rng.uniform(1, 1.5)
+                closed = self._limiter.release(Outcome.FAILED, error.wait_s, stretch)
                 _check_patience(error, closed, host)
                 raise
             except BaseException:
-                self._turns.release(Outcome.REFUSED)
+                self._limiter.release(Outcome.REFUSED)
                 raise
-            self._turns.release(Outcome.ANSWERED)
+            self._limiter.release(Outcome.ANSWERED)
             if isinstance(answer, Answer):
                 return answer
-            question = replace(question, url=answer, params=None)
-        raise SourceError(f"{host} only sent us elsewhere. Check the address in the config.")
+            request = replace(request, url=answer, params=None)
+        raise SourceError(f"{host} only sent redirects. Check the address in the config.")
 
-    def _wait(self, host: str) -> None:
-        """Wait until it is our turn, and take it.
+    def _acquire_turn(self, host: str) -> None:
+        """Wait for the request limiter.
 
         Raises:
-            SourceError: that would be after the deadline, or today's requests are spent.
+            SourceError: that would be after the deadline, or today's requests are used up.
         """
         while True:
             now = self._clock.now()
             self._check_deadline(now, host)
-            closed = self._turns.acquire()
+            closed = self._limiter.acquire()
             if closed is None:
                 return
             if closed.why is Closed.SPENT:
                 raise SourceError(
-                    f"{host} has been asked {closed.count} times today, as often as may be. It is"
-                    f" asked again after {closed.until:%H:%M} UTC; daily_requests in the config"
-                    " says how often."
+                    f"{host} got {closed.count} requests today, which is the limit. The next one"
+                    f" can be sent after {closed.until:%H:%M} UTC; daily_requests in the config"
+                    " sets the limit."
                 )
             self._check_deadline(now, host, closed)
             # A wait may end a little early, and a request must not.
@@ -254,10 +246,10 @@ class PoliteClient:
         if self.deadline is None or start < self.deadline:
             return
         wait_s = (start - now).total_seconds()
-        after = f": it may be asked again in {wait_s:.0f} s" if wait_s >= 1 else ""
+        after = f": the next request may start in {wait_s:.0f} s" if wait_s >= 1 else ""
         why = ""
         if closed is not None and closed.why is Closed.BUSY:
-            why = " Another process of this installation is asking it."
+            why = " Another process of this installation is sending it requests."
         elif closed is not None and closed.why is Closed.FAILING:
             why = f" It has failed {closed.count} times in a row."
         raise SourceError(
@@ -265,8 +257,8 @@ class PoliteClient:
             "What came is stored; the rest follows with the next fetch."
         )
 
-    def _ask(self, question: _Question, host: str) -> Answer | str:
-        """Return the answer, or the address that the server sent us to."""
+    def _send(self, request: _Request, host: str) -> Answer | str:
+        """Return the answer, or the address of a redirect."""
         import httpx
 
         end = self._clock.now() + timedelta(seconds=self._request_s)
@@ -278,11 +270,11 @@ class PoliteClient:
             with (
                 self._limit.of(left_s),
                 self._connection().stream(
-                    "GET" if question.body is None else "POST",
-                    question.url,
-                    params=question.params,
-                    headers=self._headers | question.headers,
-                    content=question.body,
+                    "GET" if request.body is None else "POST",
+                    request.url,
+                    params=request.params,
+                    headers=self._headers | request.headers,
+                    content=request.body,
                     timeout=timeout,
                     extensions={"trace": self._limit.watch},
                 ) as response,
@@ -297,15 +289,15 @@ class PoliteClient:
                     modified=_sendable(response.headers.get("Last-Modified", "")),
                 )
         except (httpx.TimeoutException, TimeoutError) as error:
-            raise _Temporary("did not answer in time") from error
+            raise _TemporaryError("did not answer in time") from error
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise SourceError(
-                f"{host} cannot be asked ({_said(error)}). Check the address in the config."
+                f"{host} cannot be requested ({_text(error)}). Check the address in the config."
             ) from error
         except httpx.TransportError as error:
             if self._limit.is_over:
-                raise _Temporary(f"took longer than {left_s:.0f} s for one answer") from error
-            raise _Temporary(f"could not be reached ({_said(error)})") from error
+                raise _TemporaryError(f"took longer than {left_s:.0f} s for one answer") from error
+            raise _TemporaryError(f"could not be reached ({_text(error)})") from error
         finally:
             if self._client is not None and self._clock.now() >= end:
                 self.close()
@@ -327,11 +319,11 @@ class PoliteClient:
         coding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if coding not in {"identity", "gzip", "x-gzip"}:
             raise SourceError(
-                f"{host} answered in the coding {coding[:20]!r}, which was not asked."
+                f"{host} answered in the coding {coding[:20]!r}, which was not requested."
             )
         unpack = None if coding == "identity" else zlib.decompressobj(16 + zlib.MAX_WBITS)
         body, n_raw = bytearray(), 0
-        # As they come: pieces of a given size would be waited for, however slowly they drip in.
+        # As they come: httpx would wait for pieces of a given size, however slowly they come.
         for raw in response.iter_raw():
             n_raw += len(raw)
             try:
@@ -339,25 +331,24 @@ class PoliteClient:
                     body += piece
                     _check_size(len(body), n_raw, host)
             except zlib.error as error:
-                raise _Temporary("sent a damaged gzip answer") from error
+                raise _TemporaryError("sent a damaged gzip answer") from error
             if self._clock.now() > end:
-                raise _Temporary(f"took longer than {self._request_s:.0f} s for one answer")
+                raise _TemporaryError(f"took longer than {self._request_s:.0f} s for one answer")
             if unpack is not None and unpack.eof:
-                return bytes(body)  # Nothing that belongs to it follows.
+                return bytes(body)  # Bytes behind the end of gzip data do not belong to it.
         if self._limit.is_over:
-            # An answer without a length ends where the connection does, and we have shut that.
-            raise _Temporary(f"took longer than {self._request_s:.0f} s for one answer")
+            # An answer without a length ends with the connection, which the time limit has shut.
+            raise _TemporaryError(f"took longer than {self._request_s:.0f} s for one answer")
         if unpack is not None:
-            raise _Temporary("sent a gzip answer that ends in the middle")
+            raise _TemporaryError("sent a gzip answer that ends in the middle")
         return bytes(body)
 
 
 @cache
 def _trust() -> ssl.SSLContext:
-    """Return whom we trust over TLS; reading that takes 80 ms, so once is enough.
+    """Return the TLS context; cached, since loading it takes 80 ms.
 
-    The public authorities that httpx brings, and whom this machine trusts besides, which
-    SSL_CERT_FILE can name, as for mail.
+    It trusts the authorities of httpx and of this machine (or SSL_CERT_FILE), as mail does.
     """
     import httpx
 
@@ -366,22 +357,22 @@ def _trust() -> ssl.SSLContext:
     return context
 
 
-def _check_patience(error: _Temporary, closed: MustWait, host: str) -> None:
-    """Raise SourceError where trying again is not for now."""
+def _check_patience(error: _TemporaryError, closed: MustWait, host: str) -> None:
+    """Raise SourceError where a retry must not follow in this fetch."""
     if error.wait_s is not None and error.wait_s > LONGEST_WAIT_S:
         raise SourceError(
-            f"{host} {error} and asked to be left alone for {error.wait_s / 3600:.1f} hours. "
+            f"{host} {error} and accepts no requests for {error.wait_s / 3600:.1f} hours. "
             "Try again after that."
         ) from error
     if closed.why is Closed.FAILING:
         raise SourceError(
-            f"{host} {error}, the failure number {closed.count} in a row. It is left alone until"
-            f" {closed.until:%Y-%m-%d %H:%M} UTC, and asked once then."
+            f"{host} {error}, the failure number {closed.count} in a row. It gets no requests until"
+            f" {closed.until:%Y-%m-%d %H:%M} UTC, and one then."
         ) from error
 
 
 def _unpacked(unpack: Any, raw: bytes) -> Any:
-    """Yield what `raw` holds, never more than a piece at a time."""
+    """Yield the decompressed bytes of `raw`, at most `_PIECE` bytes at a time."""
     while raw and not unpack.eof:
         yield unpack.decompress(raw, _PIECE)
         raw = unpack.unconsumed_tail
@@ -391,13 +382,13 @@ def _check_size(n_body: int, n_raw: int, host: str) -> None:
     is_bomb = n_body > _SMALL and n_body > MOST_RATIO * n_raw
     if max(n_body, n_raw) > MOST_BYTES or is_bomb:
         raise SourceError(
-            f"{host} sent more than an answer can be ({n_body:,} bytes from {n_raw:,}), so it was "
-            "not read on. Check the address in the config."
+            f"{host} sent too large an answer ({n_body:,} bytes from {n_raw:,}), so the rest was "
+            "not read. Check the address in the config."
         )
 
 
 def _sendable(value: str) -> str:
-    """Return what may be sent back as it came; else nothing, so the next request is for all."""
+    """Return an ETag or date that may be sent back as it came; else nothing."""
     return value if value.isascii() and value.isprintable() and len(value) <= _LONGEST_TAG else ""
 
 
@@ -405,18 +396,18 @@ def _check_status(response: httpx.Response, now: datetime, host: str) -> None:
     status = response.status_code
     if status in {200, 304} or response.has_redirect_location:
         return
-    said = f"answered {status} {response.reason_phrase}".rstrip()
+    reason = f"answered {status} {response.reason_phrase}".rstrip()
     if status in {429, 503}:
-        raise _Temporary(said, _retry_after(response.headers.get("Retry-After", ""), now))
+        raise _TemporaryError(reason, _retry_after(response.headers.get("Retry-After", ""), now))
     if status in {408, 425} or status >= 500:
-        raise _Temporary(said)
+        raise _TemporaryError(reason)
     if status in {401, 403}:
-        raise SourceError(f"{host} {said}. Check the key, if one is set, and the address.")
-    raise SourceError(f"{host} {said}. Check the address in the config, or whether it has moved.")
+        raise SourceError(f"{host} {reason}. Check the key, if one is set, and the address.")
+    raise SourceError(f"{host} {reason}. Check the address in the config, or whether it has moved.")
 
 
 def _retry_after(value: str, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After header asks for; None if it says nothing usable."""
+    """Return the seconds of a Retry-After header; None if it is unusable."""
     value = value.strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
@@ -428,5 +419,5 @@ def _retry_after(value: str, now: datetime) -> float | None:
     return max((at - now).total_seconds(), 0.0)
 
 
-def _said(error: Exception) -> str:
+def _text(error: Exception) -> str:
     return (str(error) or type(error).__name__)[:120]

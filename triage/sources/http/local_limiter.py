@@ -1,4 +1,4 @@
-"""Whose turn it is at a gate that only this process has."""
+"""A request limiter for one process."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from triage.domain.protocols import Clock, MustWait, Outcome
 
 
 class LocalRequestLimiter:
-    """`Turns` at one gate, kept in memory."""
+    """A `RequestLimiter` whose state is in memory."""
 
     def __init__(self, clock: Clock, rules: request_limits.Rules) -> None:
         self._clock = clock
         self._rules = rules
-        self._standing = request_limits.LimiterState()
+        self._state = request_limits.LimiterState()
 
     def acquire(self) -> MustWait | None:
-        self._standing, not_yet = request_limits.acquire(
-            self._standing, self._rules, "this process", self._clock.now(), lambda _: False
+        self._state, must_wait = request_limits.acquire(
+            self._state, self._rules, "this process", self._clock.now(), lambda _: False
         )
-        return not_yet
+        return must_wait
 
     def release(
         self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0
     ) -> MustWait:
         now = self._clock.now()
-        self._standing, not_yet = request_limits.release(
-            self._standing, self._rules, "this process", now, outcome, asked_s, stretch
+        self._state, must_wait = request_limits.release(
+            self._state, self._rules, "this process", now, outcome, asked_s, stretch
         )
-        return not_yet
+        return must_wait

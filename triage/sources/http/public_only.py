@@ -1,8 +1,8 @@
-"""Reaches public addresses only: for feeds, whose addresses and redirects come from anywhere.
+"""A transport to public addresses only, for feeds, whose links and redirects may be hostile.
 
-A name is resolved once, every address that it has must be public, and the connection goes to one of
-these addresses and to nothing else, so that a name cannot lead into the operator's own network,
-whatever it answers the next time. Imported only where a feed is read, for it needs httpx.
+A name is resolved once, all its addresses must be public, and the connection goes to one of them.
+So a name cannot lead into the operator's network by a second DNS answer. Imported only where a feed
+is read, since it needs httpx.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PORTS: Final = {"https": 443, "http": 80}
 _TRIED: Final = 2
 _HOST: Final = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})+", re.ASCII)
 _NUMBER: Final = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)", re.ASCII)
-# Beside what `is_global` knows, of which older Pythons know less.
+# In addition to `is_global`, which knows fewer of them in older Pythons.
 _NOT_PUBLIC: Final = (
     ipaddress.IPv4Network("192.0.0.0/24"),  # RFC 6890, 2.2.2
     ipaddress.IPv4Network("192.88.99.0/24"),  # RFC 7526: leads to whoever offers 6to4
@@ -34,25 +34,24 @@ _NOT_PUBLIC: Final = (
     ipaddress.IPv6Network("2002::/16"),  # RFC 3056: 6to4 holds an IPv4 address
     ipaddress.IPv6Network("3fff::/20"),  # RFC 9637
 )
-# The only part of IPv6 from which addresses of the internet are given out (RFC 4291, 2.4 and IANA's
-# registry). IPv4 in disguise, as in ::ffff:0:0/96 and 64:ff9b::/96, lies outside.
+# The only part of IPv6 with addresses of the internet (RFC 4291, 2.4 and IANA's registry). Mapped
+# IPv4 addresses, as in ::ffff:0:0/96 and 64:ff9b::/96, are outside.
 _IPV6_INTERNET: Final = ipaddress.IPv6Network("2000::/3")
 
 
 class PinnedTransport(httpx.BaseTransport):
-    """Sends a request to the public address that its host had when it was looked at.
+    """Sends a request to the checked address of its host.
 
     Args:
-        trust: whom we trust over TLS; certificates are checked against the host's name.
-        plain: lets http through, for what was configured so.
+        trust: the TLS context; certificates are checked against the host's name.
+        plain: allows http, for a feed that is configured so.
         resolve: from host and port to all addresses, as text.
     """
 
     def __init__(
         self, trust: ssl.SSLContext, *, plain: bool = False, resolve: Resolve | None = None
     ) -> None:
-        # No connection is kept: one that was opened for a host must not serve another at the same
-        # address, whose certificate nobody has seen.
+        # No connection is reused: another host at the same address has another certificate.
         self._inner = httpx.HTTPTransport(
             verify=trust,
             trust_env=False,
@@ -62,14 +61,14 @@ class PinnedTransport(httpx.BaseTransport):
         self._resolve = resolve or _resolve
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request, which a redirect makes anew.
+        """Send one request; a redirect is another request.
 
         Raises:
-            SourceError: its address is not public, or not one of the web.
+            SourceError: its address is not public, or no web address.
         """
         host = self._checked_host(request.url)
         port = request.url.port or _PORTS[request.url.scheme]
-        error: httpx.TransportError = httpx.ConnectError("the name leads nowhere")
+        error: httpx.TransportError = httpx.ConnectError("the name has no address")
         for address in self._addresses(host, port)[:_TRIED]:
             pinned = httpx.Request(
                 request.method,
@@ -80,34 +79,34 @@ class PinnedTransport(httpx.BaseTransport):
             )
             try:
                 return self._inner.handle_request(pinned)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as failed:
-                error = failed
+            except (httpx.ConnectError, httpx.ConnectTimeout) as failure:
+                error = failure
         raise error
 
     def close(self) -> None:
         self._inner.close()
 
     def _checked_host(self, url: httpx.URL) -> str:
-        """Return the host, in the one form in which it may be written."""
+        """Return the host in lower case."""
         if url.scheme not in self._schemes:
             raise SourceError(
                 f"A feed's address leads to {url.scheme[:20]!r}, so it was not followed: "
-                f"{' or '.join(sorted(self._schemes))} is what feeds are read by."
+                f"feeds are read by {' or '.join(sorted(self._schemes))} only."
             )
         if url.userinfo:
-            raise SourceError("A feed's address holds an account, so it was not followed.")
+            raise SourceError("A feed's address contains a user name, so it was not followed.")
         if url.port not in {None, 80, 443}:
             raise SourceError(
-                f"A feed's address leads to port {url.port}, so it was not followed: 80 and 443 "
-                "are the web's."
+                f"A feed's address leads to port {url.port}, so it was not followed: only 80 and "
+                "443 are allowed."
             )
         host = url.raw_host.decode("ascii").lower()
         if is_address(host):
             return host
         if not _HOST.fullmatch(host) or _NUMBER.fullmatch(host.rpartition(".")[2]):
             raise SourceError(
-                f"A feed's address leads to {host[:80]!r}, which is no name of a public server, "
-                "so it was not followed."
+                f"A feed's address leads to {host[:80]!r}, which cannot be the name of a public "
+                "server, so it was not followed."
             )
         return host
 
@@ -119,8 +118,8 @@ class PinnedTransport(httpx.BaseTransport):
             raise httpx.ConnectError(f"the name cannot be resolved: {error.strerror}") from error
         if not all(is_public(address) for address in addresses):
             raise SourceError(
-                f"{host[:80]} leads into a private network, so it was not asked. If that is meant, "
-                "say `allow_private = true` beside the feed's url."
+                f"{host[:80]} leads into a private network, so no request was sent. If that is "
+                "intended, set `allow_private = true` beside the feed's url."
             )
         return addresses
 
@@ -135,10 +134,7 @@ def is_address(host: str) -> bool:
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an address is that of one machine of the public internet.
-
-    What is no address is not public.
-    """
+    """Tell whether `address` is a unicast address of the public internet."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""How long one request may take in all: httpx bounds only the silence between two bytes."""
+"""The total time of one request: httpx limits only the silence between two bytes."""
 
 from __future__ import annotations
 
@@ -12,21 +12,18 @@ from typing import Any
 class TimeLimit:
     """Ends requests that last too long, even those that wait for the next byte.
 
-    A server may send a byte every few seconds for ever, of its headers too. So once time is up the
-    connection is shut from outside, which whoever reads from it hears as its end.
-
-    Attributes:
-        is_over: whether the time of the last request was up before it had ended.
+    A server may send one byte every few seconds for ever. So a timer shuts the connection, and the
+    pending read ends. `is_over` says whether that happened to the last request.
     """
 
     def __init__(self) -> None:
         self.is_over = False
-        # Of the last connection, which a later request may find open.
+        # Of the last connection, which a later request may reuse.
         self._socket: socket.socket | None = None
 
     @contextmanager
     def of(self, seconds: float) -> Iterator[None]:
-        """Let what happens inside take so long."""
+        """Limit the time of the block."""
         self.is_over = False
         timer = Timer(seconds, self._end)
         timer.daemon = True
@@ -37,10 +34,10 @@ class TimeLimit:
             timer.cancel()
 
     def watch(self, event: str, info: dict[str, Any]) -> None:
-        """Hear of each step of a request, as httpcore's `trace` extension tells them.
+        """Take each step of a request, as httpcore's `trace` extension reports it.
 
         Raises:
-            TimeoutError: time was up before this step.
+            TimeoutError: the time was over before this step.
         """
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
             self._socket = info["return_value"].get_extra_info("socket")
@@ -51,5 +48,5 @@ class TimeLimit:
         self.is_over = True
         if self._socket is not None:
             with suppress(OSError):  # It may be closed already.
-                # Not TLS's own way, which would take from the reader what it is using.
+                # Not TLS's own shutdown, which would change the object that the read is using.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)

@@ -1,8 +1,8 @@
-"""Where text from outside becomes ours: every source's records pass through `normalise`.
+"""Cleans the text of all sources: every record passes through `normalise`.
 
-Clean text is Unicode NFC on one line, without control, bidirectional and invisible characters,
-with TeX and markup made readable, and bounded. It is still text: `<script>` and `{{7*7}}` are words
-here, and whoever shows them escapes them. Work is bounded too: text is cut before it is looked at.
+Clean text is Unicode NFC on one line of limited length, without control, bidirectional and
+invisible characters, with TeX and markup made readable. It is not escaped: `<script>` and `{{7*7}}`
+are words here. Text is cut before it is processed, so the work is limited, too.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from typing import Final
 
 from triage.domain.paper_ids import parse_doi, title_key
@@ -39,7 +40,7 @@ def _words(table: str) -> frozenset[str]:
 
 # Text of plain printable ASCII needs none of the steps below.
 _ANYTHING_ODD: Final = re.compile(r"[^ -~]|[\\$<&~{]|  |this http|``|--")
-# Cc but white space, Cs, and the Cf that are invisible: soft hyphen, joiners, bidi marks, tags.
+# Cc except white space, Cs, and the invisible Cf: soft hyphen, joiners, bidi marks, tags.
 _UNWANTED: Final = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\ud800-\udfff\ufeff\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
@@ -59,7 +60,7 @@ _BLOCK_TAGS: Final = _words(
     "abstract blockquote br dd div dl dt h1 h2 h3 h4 h5 h6 hr li list list-item ol p pre sec "
     "section title ul disp-formula table tbody td th tr"
 )
-_DAY: Final = re.compile(r"\s*(\d{4})-(\d{1,2})-(\d{1,2})(?!\d)", re.ASCII)
+_DAY: Final = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?", re.ASCII)
 _LINK: Final = r"(?:\[this https? URL\]\(this https? URL\)|this https? URL)"
 _LEAD: Final = r"(?:at|via|on|in|from|through|see|under|here|and|visit|is)"
 _WORDS: Final = r"(?:[\w&/-]{1,20} ){0,2}[\w&/-]{1,20}"
@@ -74,14 +75,14 @@ _NO_LINK: Final = re.compile(
 
 
 def normalise(record: FetchedPaper) -> FetchedPaper:
-    """Clean one record, whose texts are as the source gave them.
+    """Clean one record, whose texts are as received.
 
-    `raw_title` and `raw_abstract` keep the text as received, up to 100,000 characters, but for NUL
-    and lone surrogates, which no database stores: U+FFFD stands for those. Where they are empty,
-    they become what title and abstract were.
+    `raw_title` and `raw_abstract` keep up to 100,000 characters of the text as received, with
+    U+FFFD for NUL and lone surrogates, which databases reject. Empty ones become the title and
+    abstract before cleaning.
 
     Raises:
-        RejectedRecord: there is no title, no abstract, or nothing to know the paper by.
+        RejectedRecord: it has no title, no abstract, or neither an id nor a usable title.
     """
     title = clean(record.title, TITLE_CHARS)
     abstract = clean(record.abstract, ABSTRACT_CHARS)
@@ -91,7 +92,7 @@ def normalise(record: FetchedPaper) -> FetchedPaper:
     if not abstract:
         raise RejectedRecord("it has no abstract")
     if record.source_id is None and not title_key(title):
-        raise RejectedRecord("it has no id, and no letter or digit in its title to know it by")
+        raise RejectedRecord("it has no id, and its title has no letter or digit")
     categories = _several(record.categories, CATEGORIES, CATEGORY_CHARS)
     return replace(
         record,
@@ -108,11 +109,8 @@ def normalise(record: FetchedPaper) -> FetchedPaper:
 
 
 def clean(text: str, limit: int) -> str:
-    """Return `text` as clean text of at most `limit` characters, cut at a word with `…`.
-
-    Empty text, and text of white space and invisible characters alone, gives the empty string.
-    """
-    # Twice the limit is room for markup; what is beyond would be cut in any case.
+    """Return clean text of at most `limit` characters, cut at a word with `…`; it may be empty."""
+    # Twice the limit leaves room for markup; the rest would be cut in any case.
     text, cut = text[: 2 * limit], len(text) > 2 * limit
     if _ANYTHING_ODD.search(text):
         text = _one_line(_UNWANTED.sub("", text))
@@ -129,7 +127,7 @@ def clean(text: str, limit: int) -> str:
 
 
 def shorten(text: str, limit: int, *, cut: bool = False) -> str:
-    """Return at most `limit` characters of `text`; when some are missing, a word and `…` end it."""
+    """Return at most `limit` characters of `text`; shorter text ends with a whole word and `…`."""
     if len(text) <= limit and not cut:
         return text
     head = text[: limit - 1]
@@ -141,17 +139,17 @@ def shorten(text: str, limit: int, *, cut: bool = False) -> str:
 
 
 def storable(text: str, limit: int) -> str:
-    """Return the first `limit` characters with U+FFFD for what no database stores."""
+    """Return the first `limit` characters with U+FFFD for those that databases reject."""
     return _UNSTORABLE.sub("\ufffd", text[:limit])
 
 
 def first_doi(text: str) -> str | None:
-    """Return the first DOI of a field that may hold several with blanks between them."""
+    """Return the first DOI of a field that may have several, separated by spaces."""
     return parse_doi(next(iter(text.split()), ""))
 
 
 def mailed_day(text: str) -> date | None:
-    """Return the day that an RFC 822 date names where it was written, such as midnight Eastern."""
+    """Return the day of an RFC 822 date in its own time zone, or None."""
     try:
         return parsedate_to_datetime(text.strip()).date()
     except (ValueError, OverflowError):
@@ -159,8 +157,8 @@ def mailed_day(text: str) -> date | None:
 
 
 def written_day(text: str) -> date | None:
-    """Return the day at the beginning of `text`, which may be written `2026-6-30`."""
-    found = _DAY.match(text)
+    """Return the day of `2026-06-30`, `2026-6-30`, or either followed by a time; else None."""
+    found = _DAY.fullmatch(text.strip())
     try:
         return date(*map(int, found.groups())) if found else None
     except ValueError:
@@ -168,19 +166,13 @@ def written_day(text: str) -> date | None:
 
 
 def reject(reason: str, raw: str, where: str) -> Rejected:
-    """Return the note that keeps a record which was not used."""
+    """Return a rejected record, cut to what the database keeps of it."""
     return Rejected(reason=reason, raw=storable(raw, REJECTED_CHARS), where=where)
 
 
 def _several(texts: Iterable[str], most: int, limit: int) -> tuple[str, ...]:
-    kept: list[str] = []
-    for text in texts:
-        if len(kept) == most:
-            break
-        cleaned = clean(text, limit)
-        if cleaned:
-            kept.append(cleaned)
-    return tuple(kept)
+    """Return the first `most` texts that are not empty once cleaned."""
+    return tuple(islice(filter(None, (clean(text, limit) for text in texts)), most))
 
 
 def _one_line(text: str) -> str:
@@ -188,9 +180,9 @@ def _one_line(text: str) -> str:
 
 
 def _without_tags(text: str) -> str:
-    """Take known markup away. A tag is markup only if its end tag stands in the text too.
+    """Remove known tags whose end tag is in the text, too.
 
-    So `a <b, c>` and `<i>` alone, which are mathematics, stay, and so does every unknown tag.
+    So unknown tags stay, as do `a <b, c>` and a single `<i>`, which are mathematics.
     """
     ended = {tag["name"].lower() for tag in _TAG.finditer(text) if tag["end"]}
 
@@ -208,7 +200,7 @@ def _without_tags(text: str) -> str:
 
 
 def _typography(text: str) -> str:
-    """Replace TeX's spelling of quotation marks, dashes and unbreakable blanks."""
+    """Replace TeX's quotation marks, dashes and no-break spaces."""
     if "``" in text:
         text = text.replace("``", "“").replace("''", "”")
     if "--" in text:

@@ -1,4 +1,4 @@
-"""HTML as feeds carry it, made text: tags go, words stay, in one pass over it."""
+"""Converts the HTML of feeds to text, in one pass."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ _NO_TEXT: Final = frozenset({"script", "style", "template", "svg"})
 
 
 def text_of(html: str) -> str:
-    """Return the text of a piece of HTML, entities as they are: what cleans text reads those.
+    """Return the text of a piece of HTML, with its entities.
 
-    What is no tag of HTML is text, such as `a < b` and `Vec<T>`; so are `sub` and `sup`, and
-    MathML, which mean something to whoever cleans text. Scripts, styles and comments are left out,
-    up to the end if nothing ends them.
+    Other markup is text, such as `a < b` and `Vec<T>`; so are `sub`, `sup` and MathML, which
+    `cleaning` converts. Scripts, styles and comments are removed, to the end if unclosed.
     """
     parts: list[str] = []
     at = 0

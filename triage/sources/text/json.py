@@ -1,4 +1,4 @@
-"""JSON from strangers: bounded before it is parsed, for in memory it is far larger."""
+"""Parses untrusted JSON of limited size."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ _MARKS: Final = (b"[", b"{", b",", b":")
 def loads(body: bytes, what: str) -> Any:
     """Parse a document. `what` names it in errors.
 
-    An empty list takes three bytes here and sixty in memory, so the marks that part values are
-    counted first, those in texts included.
+    An empty list takes three bytes in JSON and sixty in memory, so the separators are counted
+    first, those in strings included.
 
     Raises:
-        SourceError: it is a web page, no JSON, nested too deep, or holds more than such an answer
-            can.
+        SourceError: it is a web page, no JSON, nested too deeply, or too large.
     """
     if looks_like_html(body):
-        raise SourceError(f"{what} is a web page where JSON was expected: the server has trouble.")
+        raise SourceError(f"{what} is a web page where JSON was expected. Try again later.")
     if len(body) > MOST_BYTES or sum(map(body.count, _MARKS)) > MOST_VALUES:
-        raise SourceError(f"{what} holds more than such an answer can, so it was not read.")
+        raise SourceError(f"{what} is too large, so it was not read.")
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:

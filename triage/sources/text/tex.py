@@ -1,8 +1,8 @@
-"""TeX in titles and abstracts, made readable as plain Unicode. Gatekeeper of pylatexenc.
+"""Converts TeX in titles and abstracts to plain Unicode. The only module with pylatexenc.
 
-Nothing is executed: a command is a symbol we know, a wrapper whose argument is shown, or a word.
-pylatexenc costs 20 ms per 1,000 characters, so it sees only the formulas that the tables cannot
-finish, and each distinct formula once. All loops are linear in the text.
+Nothing is executed: a command is a known symbol, a wrapper whose argument is shown, or a word.
+pylatexenc takes 20 ms per 1,000 characters, so it converts only the formulas that the tables
+cannot, and each distinct formula once. All loops are linear in the text.
 """
 
 from __future__ import annotations
@@ -45,19 +45,17 @@ _ACCENT_COMMAND: Final = re.compile(
     r"\\(hat|bar|tilde|vec|d?dot|overline|widehat|widetilde) *(?:\{(\w+)\}|(\w))"
 )
 _HIGH_SIGNS: Final = "\u2032*†‡⋆°'"
-# Controls, which no text here holds, keep finished signs out of the next step's way.
+# Control characters, which clean text never has, protect finished signs from the next steps.
 _FINISHED: Final = str.maketrans("{}^_", "\x01\x02\x03\x04")
 _RESTORED: Final = str.maketrans("\x01\x02\x03\x04", "{}^_")
 
 
 def to_unicode(text: str) -> str:
-    """Return `text` with its TeX made readable; text without TeX comes back unchanged.
+    """Return `text` with its TeX made readable; text without TeX is unchanged.
 
-    A dollar sign opens a formula only where its partner closes one, so prices stay prices.
+    A dollar sign opens a formula only if another one closes it, so prices stay prices.
     """
-    if _TEX.search(text) is None:
-        return text
-    return _Reader(text).read()
+    return text if _TEX.search(text) is None else _Reader(text).read()
 
 
 class _Reader:
@@ -68,7 +66,7 @@ class _Reader:
         self.marks = list(_MARK.finditer(text))
         self.partner = _brace_pairs(self.marks)
         self.dollar_after = _next_dollars(self.marks)
-        self.instead: dict[int, str] = {}  # what stands in place of the brace at a position
+        self.instead: dict[int, str] = {}  # the replacement of the brace at a position
         self.out: list[str] = []
         self.pos = 0
 
@@ -113,7 +111,7 @@ class _Reader:
             self.pos = end + 2
 
     def _show(self, source: str) -> None:
-        # Some set links as formulas, for the look of it.
+        # Some authors put links into formulas.
         linked = "\\href" in source or "\\url" in source
         self.out.append(_Reader(source).read() if linked else formula(source))
 
@@ -160,7 +158,7 @@ class _Reader:
             self._word(name)
 
     def _word(self, name: str) -> None:
-        """Show a symbol, or an author's own command by its arguments, or else by its name."""
+        """Show a symbol, or the arguments of an author's own command, or else its name."""
         sign = symbol(name)
         empty = self.text[self.pos : self.pos + 2] == "{}"
         if sign or empty or self.pos not in self.partner:
@@ -185,7 +183,7 @@ class _Reader:
             self._unwrap(self.pos, "", f" ({first})" if names_page else "")
 
     def _unwrap(self, at: int, before: str = "", after: str = "") -> bool:
-        """Take away the braces that open at `at`; False when none do. What they hold is read on."""
+        """Remove the braces that open at `at`; their content is read later. False if none open."""
         if at not in self.partner:
             return False
         self.instead[at] = before
@@ -203,7 +201,7 @@ class _Reader:
 
 
 def _brace_pairs(marks: list[re.Match[str]]) -> dict[int, int]:
-    """Return where each brace that is closed is closed."""
+    """Return the position of the closing brace for each opening one that has one."""
     pairs: dict[int, int] = {}
     unclosed: list[int] = []
     for mark in marks:
@@ -215,9 +213,8 @@ def _brace_pairs(marks: list[re.Match[str]]) -> dict[int, int]:
 
 
 def _next_dollars(marks: list[re.Match[str]]) -> dict[int, int]:
-    """Return for each dollar sign where the next one stands."""
-    dollars = [mark.start() for mark in marks if mark[0] == "$"]
-    return dict(pairwise(dollars))
+    """Return the position of the next dollar sign for each one."""
+    return dict(pairwise(mark.start() for mark in marks if mark[0] == "$"))
 
 
 def _is_formula(source: str, following: str) -> bool:
@@ -225,13 +222,13 @@ def _is_formula(source: str, following: str) -> bool:
         return False
     if any(c in source for c in "\\^_"):
         return True
-    # Pandoc's rule: “$5 and $10” has a blank before the second dollar, “$5-$10” a digit behind it.
+    # Pandoc's rule: “$5 and $10” has a space before the second dollar, “$5-$10” a digit after it.
     return not (source[0].isspace() or source[-1].isspace() or following.isdigit())
 
 
 @lru_cache(maxsize=4_096)
 def symbol(name: str) -> str:
-    """Return what the command `name` prints without arguments, or the empty string."""
+    """Return the text of the command `name` without arguments, or the empty string."""
     known = LETTERS.get(name) or SIGNS.get(name) or (name if name in NAMES else "")
     if known or name not in _known_commands():
         return known
@@ -248,7 +245,7 @@ def formula(source: str) -> str:
         text = re.sub(r"\\mathbb *\{?([A-Z])\}?", _double_struck, text)
         text = re.sub(r"\\([a-zA-Z]+)\*?( *)", _formula_command, text)
         text = re.sub(r"\\([ ,;:\\!\n\t>%&_#$|-])", _formula_escape, text)
-    # Inside out, a few levels: what is deeper is for pylatexenc.
+    # Inside out, four levels; pylatexenc converts deeper ones.
     for _ in range(4):
         before = text
         text = re.sub(r"\{(\{[^{}\\]*\})\}", r"\1", text)
@@ -295,7 +292,7 @@ def _code_point(found: re.Match[str]) -> str:
 
 
 def script(mark: str, body: str) -> str:
-    """Return `body` raised (`mark` is `^`) or lowered (`_`), in Unicode where it has the signs."""
+    """Return `body` as a superscript (`mark` is `^`) or subscript (`_`), in Unicode if possible."""
     body = body.strip()
     if _SCRIPTABLE.fullmatch(body):
         return body.translate(RAISED if mark == "^" else LOWERED)
@@ -333,7 +330,7 @@ def _accented(found: re.Match[str]) -> str:
 
 
 def _by_pylatexenc(source: str) -> str:
-    """Convert with pylatexenc; what it cannot read stays text."""
+    """Convert with pylatexenc; unreadable input is returned unchanged."""
     if _depth(source) > _DEEPEST_FORMULA or len(source) > _LONGEST_FORMULA:
         return source
     known = _known_commands()
@@ -341,13 +338,13 @@ def _by_pylatexenc(source: str) -> str:
     def plain(found: re.Match[str]) -> str:
         name, group = found[1], found[2]
         if name in known:
-            # To pylatexenc a Greek letter would be part of the command's name.
+            # Otherwise pylatexenc takes a Greek letter for a part of the command's name.
             return found[0] if group else found[0] + " "
         return group or f" {name} "
 
     try:
         text = _converter()(re.sub(r"\\([a-zA-Z]+)(\s*\{)?", plain, source))
-    except Exception:  # a tolerant parser still has bugs; a formula is not worth a paper
+    except Exception:  # A bug of the parser must not cost a paper.
         return source
     return source if "%s" in text else text
 
@@ -364,7 +361,7 @@ def _depth(source: str) -> int:
 def _converter() -> Callable[[str], str]:
     from pylatexenc.latex2text import LatexNodes2Text
 
-    # It reports every repair of broken TeX as a warning; broken TeX is upstream's daily bread.
+    # It logs a warning for all broken TeX, which is common.
     logging.getLogger("pylatexenc").setLevel(logging.CRITICAL)
     convert: Callable[[str], str] = LatexNodes2Text(math_mode="text").latex_to_text
     return convert

@@ -1,4 +1,4 @@
-"""What TeX commands print, as far as titles and abstracts use them."""
+"""The text of the TeX commands that titles and abstracts use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _pairs(table: str) -> dict[str, str]:
     return dict(zip(words[::2], words[1::2], strict=True))
 
 
-# Letters swallow the blanks behind them, as in TeX; signs keep the blanks that the author put.
+# Spaces after letters are removed, as in TeX; those after signs stay.
 LETTERS: Final = _pairs(
     "alpha α beta β gamma γ delta δ epsilon ε varepsilon ε zeta ζ eta η theta θ vartheta ϑ iota "
     "ι kappa κ lambda λ mu μ nu ν xi ξ pi π varpi ϖ rho ρ varrho ϱ sigma σ varsigma ς tau τ "
@@ -42,7 +42,7 @@ NAMES: Final = _words(
     "lim limsup liminf sup inf det dim ker gcd Pr mod bmod tr rank poly polylog"
 )
 BLANKS: Final = _words("quad qquad space newline linebreak par hfill item thinspace")
-# Fonts, sizes and fences: what they wrap is shown, they are not.
+# Fonts, sizes and delimiters: only their content is shown.
 SWITCHES: Final = _words(
     "rm it bf em sc tt sf sl cal small footnotesize scriptsize tiny large Large normalsize "
     "bfseries itshape scshape ttfamily sffamily rmfamily displaystyle textstyle scriptstyle "

@@ -20,9 +20,9 @@ _WITHDRAWN_COMMENT: Final = re.compile(
 
 
 def says_withdrawn(abstract: str, comment: str) -> bool:
-    """Tell whether a record says of its paper that it was withdrawn.
+    """Tell whether a record says that its paper was withdrawn.
 
-    arXiv has no field for it: authors and administrators write it into the comment, and into the
-    abstract's first words. https://info.arxiv.org/help/withdraw.html, November 2026.
+    arXiv has no field for it: it is in the comment or at the beginning of the abstract.
+    https://info.arxiv.org/help/withdraw.html, November 2026.
     """
     return bool(_WITHDRAWN.match(abstract) or _WITHDRAWN_COMMENT.search(comment))

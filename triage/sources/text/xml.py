@@ -1,4 +1,4 @@
-"""XML from strangers: no DTD, no entities, bounded. Gatekeeper of defusedxml."""
+"""Parses untrusted XML: no DTD, no entities, limited size. The only module with defusedxml."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 MOST_DEPTH: Final = 100
 MOST_NODES: Final = 250_000  # elements and attributes; some 5,000 full records of OAI-PMH
 MOST_NAMES: Final = 5_000
-MOST_PIECES: Final = 1_000_000  # of text, as parsers hear it: lines and references
-_NAMESPACE: Final = 5  # as many nodes as one declaration costs
-_MOST_TOKEN: Final = 1 << 20  # of one tag, comment or instruction; texts come in pieces
+MOST_PIECES: Final = 1_000_000  # lines and references, each of which is one parser event
+_NAMESPACE: Final = 5  # one namespace declaration costs as much as five nodes
+_MOST_TOKEN: Final = 1 << 20  # bytes of one tag, comment or instruction
 _PIECE: Final = 1 << 16
 _HTML: Final = (b"<!doctype html", b"<html")
 
 
 def looks_like_html(body: bytes) -> bool:
-    """Tell whether `body` is a web page, as servers in trouble send with status 200."""
+    """Tell whether `body` is a web page, such as an error page with status 200."""
     return body[:1_000].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_HTML)
 
 
@@ -29,8 +29,7 @@ def root(body: bytes, what: str) -> Element:
     """Parse a document and return its root. `what` names it in errors.
 
     Raises:
-        SourceError: it is a web page, not XML, cut short, declares a DTD or entities, or holds more
-            than such a document can.
+        SourceError: it is a web page, not XML, incomplete, too large, or has a DTD or entities.
     """
     from xml.etree.ElementTree import TreeBuilder
 
@@ -39,14 +38,13 @@ def root(body: bytes, what: str) -> Element:
 
 
 def check(body: bytes, what: str, entries: frozenset[str], most_entries: int) -> None:
-    """Read a document and keep nothing: what passes can be given to a parser that trusts.
+    """Check that a document is safe for a parser without limits.
 
     Args:
-        entries: local names of which there may be `most_entries` in all.
+        entries: the local names of elements of which `most_entries` are allowed in total.
 
     Raises:
-        SourceError: as for `root`, or it has more entries, or so much between them that it would
-            keep a slow parser busy for minutes.
+        SourceError: as for `root`, or it has more entries or too many lines and references.
     """
     if sum(map(body.count, (b"\n", b"\r", b"&"))) > MOST_PIECES:
         raise SourceError(f"{what} has too many lines and references, so it was not read.")
@@ -59,7 +57,7 @@ def text(parent: Element, path: str) -> str:
 
 
 def shown(elements: Iterable[Element]) -> str:
-    """Return what elements say, to be kept beside the reason why it was not used."""
+    """Return the names and texts of elements, to be kept of a rejected record."""
     return " | ".join(f"{each.tag}: {each.text or ''}" for each in elements)
 
 
@@ -68,7 +66,7 @@ class _OutOfBounds(ValueError):
 
 
 class _Bounds:
-    """What a parser tells of a document, passed on to `builder` until it is too much."""
+    """A parser target that passes events on to `builder` until a limit is exceeded."""
 
     def __init__(
         self,
@@ -89,7 +87,7 @@ class _Bounds:
         self._names.add(tag)
         self._names.update(attributes)
         if self._depth > MOST_DEPTH:
-            raise _OutOfBounds(f"elements lie more than {MOST_DEPTH} deep in one another")
+            raise _OutOfBounds(f"elements are nested more than {MOST_DEPTH} deep")
         if len(self._names) > MOST_NAMES:
             raise _OutOfBounds(f"more than {MOST_NAMES:,} kinds of elements and attributes")
         if tag.rpartition("}")[2] in self._entries:
@@ -125,13 +123,13 @@ def _parsed(body: bytes, what: str, bounds: _Bounds) -> Any:
     from defusedxml.ElementTree import DefusedXMLParser, ParseError
 
     if looks_like_html(body):
-        raise SourceError(f"{what} is a web page where XML was expected: the server has trouble.")
+        raise SourceError(f"{what} is a web page where XML was expected. Try again later.")
     parser = DefusedXMLParser(target=bounds, forbid_dtd=True)
     expat = parser.parser
     try:
         for start in range(0, len(body), _PIECE):
             parser.feed(body[start : start + _PIECE])
-            # The parser keeps what it cannot tell the end of, and begins again at each piece.
+            # The parser keeps an unfinished token, and scans it again with each piece.
             if start + _PIECE - expat.CurrentByteIndex > _MOST_TOKEN + _PIECE:
                 raise _OutOfBounds("a tag without end")
         return parser.close()
