@@ -226,7 +226,7 @@ def _write_requests(app: App, folder: Path, days: list[str], url: str) -> None:
 
 
 def _load(wrk: str, folder: Path, url: str, start: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Press on for a while; return what came of the pages and of the votes.
+    """Run both loads for a while; return the results of pages and votes.
 
     Args:
         start: number of earlier votes.
