@@ -2,7 +2,7 @@
 
     python -m benchmarks.catchup
 
-The servers are on loopback and nobody waits between requests. Targets, on two cores: 57,835 records
+The servers are on loopback, without waits between requests. Targets, on two cores: 57,835 records
 through OAI-PMH into the store in at most 3 minutes and 500 MiB; a normal day of 1,500 records from
 five sources in at most 15 seconds.
 """
@@ -52,9 +52,9 @@ def main() -> None:
 
 
 def catch_up(records: list[dict[str, Any]]) -> dict[str, tuple[float, str]]:
-    """Read all records by OAI-PMH; nothing was read before.
+    """Read all records by OAI-PMH into an empty store.
 
-    What is older than two months and was listed in one more place is no news there.
+    Papers older than two months with a new cross-listing are not stored.
     """
     days = sorted(date.fromisoformat(record["listed_date"]) for record in records)
     with tempfile.TemporaryDirectory() as name, Upstreams(records, log=Forgetful()) as upstreams:
@@ -126,7 +126,7 @@ def normal_day(records: list[dict[str, Any]]) -> dict[str, tuple[float, str]]:
 
 
 def of_medicine(path: str, body: bytes) -> bytes:
-    """Let medRxiv have papers of its own."""
+    """Give medRxiv papers of its own."""
     if "/medrxiv/" not in path:
         return body
     return body.replace(b"macaques", b"patients").replace(b'"10.64898/', b'"10.1101/')
@@ -159,14 +159,14 @@ def n_stored(config: str) -> int:
 
 
 class Forgetful(list[Any]):
-    """Keeps no request: the server's own memory is none of ours, and its time little."""
+    """Stores no requests, so that the server needs little memory and time."""
 
     def append(self, _asked: Any) -> None:
         pass
 
 
 class Feed(BaseHTTPRequestHandler):
-    """Gives one JSON Feed of made-up links."""
+    """Serves one JSON Feed of made-up links."""
 
     def do_GET(self) -> None:
         entries = [

@@ -1,10 +1,10 @@
-"""Time how fast frozen digests go out (target: 250 a second on two cores).
+"""Measure how fast frozen digests are sent (target: 250 a second on two cores).
 
     python -m benchmarks.drain
 
 Digests of 60 kB wait in a SQLite database (`synchronous = FULL`, WAL) and are handed to Postfix's
-`smtp-sink` on loopback over 16 connections. Every one of them is claimed, put in doubt and
-accounted for by commits of their own or shared with other connections.
+`smtp-sink` on loopback over 16 connections. Each is claimed, marked as in doubt and recorded as
+sent; its commits may be shared with other connections.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def record(command: str, figures: dict[str, tuple[float, str]]) -> None:
 
 
 def skip(why: str) -> None:
-    """Say why nothing is measured, and end well."""
+    """Print why nothing is measured, and exit with 0."""
     print(f"skipped: {why}")
     sys.exit(0)
 
@@ -50,7 +50,7 @@ def peak_gib(command: list[str]) -> float:
         while process.poll() is None:
             peak = max(peak, sum(_proportional_kb(pid) for pid in _tree(process.pid)))
             try:
-                # Adding up the pages of a large process stops it for a while.
+                # Counting the pages of a large process stops it for a while.
                 process.wait(0.05 if peak < 2**19 else 0.5)
             except subprocess.TimeoutExpired:
                 continue

@@ -1,13 +1,12 @@
-"""Measure whether records are joined that are one work, and no others.
+"""Measure whether exactly the records of one work are joined.
 
     python -m benchmarks.identity
 
 Targets on 1,000 pairs of known truth: precision at least 0.999, recall at least 0.98.
 
-Of the pairs (`benchmarks.pairs`), every second one is held out: nothing was chosen by looking at
-those. The first record of each pair is stored among six months of listings, then the second ones
-come from elsewhere, through the program's own ingest, and each is one work with whatever it was
-joined to, right or wrong.
+Every second pair of `benchmarks.pairs` is held out: no constant was chosen on it. The first record
+of each pair is stored with six months of listings. Then the second ones are ingested as from
+another archive. A record counts as joined with all records of its work, right or wrong.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class _Clock:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a pair: whether it was joined, and its second with something else."""
+    """Whether a pair was joined, and whether its second record was joined with another paper."""
 
     pair: Pair
     joined: bool
@@ -63,7 +62,7 @@ class Verdict:
 def judged(
     database: Database, made: Sequence[Pair], others: Sequence[FetchedPaper]
 ) -> list[Verdict]:
-    """Store the others and the first records, then the second ones, and see what was joined."""
+    """Store the other papers and the first records, then the second ones; return the verdicts."""
     firsts = [pair.first for pair in made]
     begun = {first.source_id for first in firsts}
     for source in (
@@ -88,7 +87,7 @@ def judged(
 
 
 def _work(conn: Connection, paper: FetchedPaper) -> set[int]:
-    """Return the rows of the work that a record was found to be of."""
+    """Return the rows of a record's work."""
     if paper.source_id is None:
         rows = store.works.marked(conn, [title_mark(paper.title)])[title_mark(paper.title)]
         row = min(store.works.nameless(conn, rows))
@@ -101,7 +100,7 @@ def _work(conn: Connection, paper: FetchedPaper) -> set[int]:
 
 
 def scores(verdicts: Sequence[Verdict]) -> dict[str, float]:
-    """Return precision, recall and the counts that they are made of."""
+    """Return precision, recall and their counts."""
     right = sum(each.joined and each.pair.one for each in verdicts)
     wrong = sum((each.joined and not each.pair.one) or each.elsewhere for each in verdicts)
     missed = sum(each.pair.one and not each.joined for each in verdicts)

@@ -1,9 +1,10 @@
-"""Time how long it takes to turn a slate into frozen bytes (target: about 6 ms for ten papers).
+"""Measure the time to make the frozen bytes of a slate (target: about 6 ms for ten papers).
 
     python -m benchmarks.mail
 
 The slate has ten papers with abstracts of 1,500 characters, links are signed, text and HTML are
-rendered, and the message is built and checked. Processor time, so that a busy machine counts less.
+rendered, and the message is built and checked. It measures processor time, so that other processes
+matter less.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Pairs of records of which it is known whether they are one work, made from real papers.
+"""Labelled pairs of records, one work or two, made from real papers.
 
-Half of the pairs are one work as two origins tell of it, half only look so. Each kind has its rule
-and all come from one seed.
+Half of the pairs are one work in two archives, half are similar works. Each kind has its rule; all
+use one seed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ADDED = (
 
 @dataclass(frozen=True)
 class Pair:
-    """Two records and whether they are one work; `kind` says by which rule they were made.
+    """Two records and whether they are one work; `kind` names the rule that made them.
 
     `origin` is the listed paper that the second one was made from, which may be stored, too.
     """
@@ -60,7 +60,7 @@ class Pair:
 
 
 def corpus(limit: int | None = None) -> list[FetchedPaper]:
-    """Return the first listed papers, all of them without a limit, as an arXiv source does."""
+    """Return the first listed papers, or all without a limit, as an arXiv source does."""
     with gzip.open(PAPERS, "rt", encoding="utf-8") as file:
         return [as_fetched(json.loads(line)) for line in islice(file, limit)]
 
@@ -85,7 +85,7 @@ def as_fetched(row: dict[str, Any]) -> FetchedPaper:
 
 
 def retitled(rng: random.Random, title: str) -> str:
-    """Edit a title as authors and editors do: one or two edits."""
+    """Make one or two edits to a title, as authors and editors do."""
     for edit in rng.sample(TITLE_EDITS, rng.choice((1, 1, 2))):
         title = edit(rng, title)
     return title
@@ -137,7 +137,7 @@ TITLE_EDITS: Sequence[Callable[[random.Random, str], str]] = (
 
 
 def edited(rng: random.Random, text: str, kept: float, changed: float) -> str:
-    """Keep sentences with one chance and change words with another, as a new version does."""
+    """Keep sentences with one probability and change words with another, as in a new version."""
     sentences = re.split(r"(?<=[.!?]) ", text)
     stay = [each for each in sentences if rng.random() < kept] or sentences[:1]
     words = " ".join(stay).split()
@@ -279,7 +279,7 @@ def _journal(rng: random.Random, n: int, paper: FetchedPaper, _: FetchedPaper) -
 
 
 def _mixed(rng: random.Random, text: str, other: str) -> str:
-    """Begin as one abstract and go on as another, as companion papers' abstracts do."""
+    """Join the beginning of one abstract with the rest of another, as in companion papers."""
     one, two = re.split(r"(?<=[.!?]) ", text), re.split(r"(?<=[.!?]) ", other)
     n = max(1, int(len(one) * rng.uniform(0.1, 0.5)))
     return " ".join([*one[:n], *two])
@@ -324,7 +324,7 @@ def _same_title(
 
 
 class _Neighbours:
-    """Finds real papers that look like a paper."""
+    """Finds real papers similar to a paper."""
 
     def __init__(self, papers: Sequence[FetchedPaper]) -> None:
         self._papers = papers
@@ -348,7 +348,7 @@ class _Neighbours:
     def title_of_others(
         self, rng: random.Random, n: int, paper: FetchedPaper, _: FetchedPaper
     ) -> Pair | None:
-        """The nearest title by entirely other people."""
+        """Return the paper with the most similar title and no common author."""
         words = sorted(
             set(re.findall(r"\w{6,}", paper.title.lower())), key=lambda w: len(self._by_word[w])
         )
@@ -367,7 +367,7 @@ class _Neighbours:
     def of_the_group(
         self, rng: random.Random, n: int, paper: FetchedPaper, _: FetchedPaper
     ) -> Pair | None:
-        """The paper of the same people with the nearest title; twins in the archive left out."""
+        """Return the paper of the same authors with the most similar title, without duplicates."""
         shared = Counter(row for author in paper.authors for row in self._by_author[author])
         rows = [row for row, k in shared.items() if k >= 0.6 * len(paper.authors)]
         found = self._nearest(paper, rows)

@@ -1,11 +1,11 @@
-"""Rank the benchmark's slates as the peers' programs do, and hold the figures against the known.
+"""Rank the benchmark's slates by the baselines, and compare with the published figures.
 
     nice -n 10 python -m benchmarks.peers [listings-2025] [libraries-citeulike] [cpu]
 
-Without arguments everything is measured. Ends with 1 when an nDCG@10 is more than 0.01 away from
-the one that stands in the benchmark's BASELINES.md: then these are not the peers' rankers.
-`cpu` prints the marginal processor time per reader: the slope between 10 and 60 readers, from a
-reader's likes to the ranked list of one slate, after all that is fitted once for everybody.
+Without arguments everything is measured. Exits with 1 if an nDCG@10 differs by more than 0.01 from
+the benchmark's BASELINES.md: then these are not the same rankers. `cpu` prints the marginal
+processor time per user: the slope between 10 and 60 users, from a user's likes to the ranked list
+of one slate. What is fitted once for all users is not counted.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Ranker = Callable[[str], Sequence[str]]
 
 @dataclass(frozen=True)
 class Data:
-    """One data set; readers and slates in sorted order, rows are those of `papers`."""
+    """One data set; users and slates are sorted, rows are those of `papers`."""
 
     folder: Path
     papers: list[dict[str, Any]]
@@ -57,7 +57,7 @@ class Data:
     listed: dict[str, NDArray[np.int64]]
 
     def candidates(self, reader: str, on: str) -> NDArray[np.int64]:
-        """Return the rows of the papers listed that day that the reader has no feedback on."""
+        """Return the rows of the papers listed that day without feedback of the user."""
         return np.setdiff1d(self.listed[on], self.had[reader])
 
     def ranked(self, scores: NDArray[np.float64], reader: str, on: str) -> NDArray[np.int64]:
@@ -66,7 +66,7 @@ class Data:
 
 
 def load(folder: Path) -> Data:
-    """Read a data set; a reader's likes come newest first, and of one day the last in the file."""
+    """Read a data set; likes are newest first, those of one day in reverse order of the file."""
     papers = list(_lines(folder / "papers.jsonl.gz"))
     row_of = {paper["id"]: row for row, paper in enumerate(papers)}
     liked: dict[str, list[int]] = defaultdict(list)
@@ -109,7 +109,7 @@ def fit(data: Data) -> Baselines:
 
 
 def write_run(data: Data, baselines: Baselines, peer: str, run: TextIO) -> None:
-    """Rank every slate as one peer does; learners have no answer for who liked nothing."""
+    """Rank every slate by one baseline; those that are fitted skip users without likes."""
     rng = np.random.default_rng(0)
     for reader, slates in data.slates.items():
         liked = data.liked.get(reader, [])
@@ -122,7 +122,7 @@ def write_run(data: Data, baselines: Baselines, peer: str, run: TextIO) -> None:
 
 
 def measure(data: Data, baselines: Baselines) -> Figures:
-    """Return the nDCG@10 of every peer on every group that it can rank for."""
+    """Return the nDCG@10 of every baseline on every group that it can rank."""
     found: Figures = {}
     with tempfile.TemporaryDirectory() as folder:
         for peer in PEERS[data.folder.name]:
@@ -160,7 +160,7 @@ def known_figures(name: str) -> Figures:
 
 
 def compare(name: str, found: Figures, known: Figures) -> list[str]:
-    """Print the figures side by side and return what is too far from the known."""
+    """Print measured and published figures, and return those that differ too much."""
     print(f"\n{name}: nDCG@10, measured here and known\n")
     wrong = []
     for (peer, group), value in known.items():
@@ -176,10 +176,10 @@ def compare(name: str, found: Figures, known: Figures) -> list[str]:
 
 
 def marginal_cpu_s(rank: Ranker, readers: Sequence[str]) -> float:
-    """Return the seconds of processor time that one reader more takes, all threads counted.
+    """Return the processor seconds of one more user, over all threads.
 
     Args:
-        rank: turns a reader into a ranked list; whatever it fits once has been fitted before.
+        rank: returns a user's ranked list; what is fitted once is fitted before.
         readers: at least MANY of them.
     """
     spent = []
@@ -229,7 +229,7 @@ def ours(data: Data) -> Ranker:
 
 
 def measure_cpu(data: Data, baselines: Baselines) -> dict[str, tuple[float, str]]:
-    """Print the marginal processor time of both, and how many times less ours takes."""
+    """Print the marginal processor time of both, and their ratio."""
     readers = [reader for reader in data.slates if data.liked.get(reader)]
     readers = [str(reader) for reader in np.random.default_rng(0).permutation(readers)]
     theirs_s = marginal_cpu_s(arxiv_sanity_lite(data, baselines), readers)

@@ -1,11 +1,11 @@
-"""Measure the ranker on the benchmark: quality beside the peers', time and memory.
+"""Measure the ranker on the benchmark: quality beside the baselines', time and memory.
 
     python -m benchmarks.ranking [listings-2025] [libraries-citeulike]
 
-Targets: nDCG@10 as a multiple of the best peer's in its group (of the text cosine where a reader
-has no likes): cold0 1.30, cold1 1.35, cold3 1.15, warm 1.05, mixed 1.10; libraries 1.10. On
-listings-2025 at most 6 minutes and 4 GiB on two cores. The peers' figures are those that
-`python -m benchmarks.peers` recorded last.
+Targets: nDCG@10 as a multiple of the best baseline's in its group (of the text cosine for users
+without likes): cold0 1.30, cold1 1.35, cold3 1.15, warm 1.05, mixed 1.10; libraries 1.10. On
+listings-2025 at most 6 minutes and 4 GiB on two cores. The baselines' figures are the
+last ones of `python -m benchmarks.peers`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def measured(data: Path) -> tuple[dict[str, dict[str, float]], float, float]:
-    """Return the scores of each group of readers, seconds, and GiB at the peak."""
+    """Return the scores of each group of users, seconds, and peak GiB."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         command = [sys.executable, "-m", "triage", "bench", "rank"]

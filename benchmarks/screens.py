@@ -1,9 +1,9 @@
-"""Photograph the pages and a digest of the demo, as `docs/screens/` shows them.
+"""Take the screenshots of pages and a digest of the demo for `docs/screens/`.
 
     python -m benchmarks.screens [NAME…]
 
-Each on a telephone and on a desk, by day and by night. What is seen is the demo's second day with
-its real papers; nothing in it depends on when or where it is taken. Needs Chromium.
+Each is taken for a phone and a desktop, in light and dark mode. They show the demo's second day
+with real papers, the same at any time and place. Needs Chromium.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ SIZES = {390: 844, 1200: 760}
 SCHEMES = ("light", "dark")
 LARGEST = 150_000
 PLAYED_AT = datetime(2025, 6, 26, 5, tzinfo=UTC)
-# A day later nothing is marked as new any more.
+# A day later no paper is marked as new.
 SEEN_AT = PLAYED_AT + timedelta(hours=26)
 READER = CAST[2].email
 INTERESTS = "3D Gaussian splatting and novel view synthesis"
 
 
 class Studio:
-    """The demo and its pages; each method opens one of them, for a reader who is logged in."""
+    """The demo and its pages; each method opens one of them for a logged-in subscriber."""
 
     def __init__(self, app: App, digests: Path, base_url: str) -> None:
         self._app = app
@@ -114,12 +114,12 @@ def _photograph(page: Page, path: Path) -> None:
     size = path.stat().st_size
     print(f"{path.relative_to(ROOT)}: {size:,} bytes")
     if size > LARGEST:
-        sys.exit(f"more than {LARGEST:,} bytes: photograph less of it")
+        sys.exit(f"more than {LARGEST:,} bytes: show a smaller part of it")
 
 
 @contextmanager
 def _served(folder: Path) -> Iterator[Studio]:
-    """Serve the demo's pages on a port of loopback that is free."""
+    """Serve the demo's pages on a free port of loopback."""
     digests = folder / "digests"
     app = open_app(folder / "triage.toml", mailer=EmlFolder(digests))
     server = uvicorn.Server(uvicorn.Config(app.web(), port=0, log_level="warning"))

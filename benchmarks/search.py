@@ -1,9 +1,9 @@
-"""Measure search: how much it finds and how long it takes, for 58,000 papers and for a million.
+"""Measure recall and time of the search, for 58,000 papers and for a million.
 
     python -m benchmarks.search [--small]
 
-Into six months of listings go the 371 papers of four saved search pages. Recall is the share of a
-page's papers among the first 500 that its query finds, for search and for the cosine of TF-IDF
+The 371 papers of four saved search pages are added to six months of listings. Recall is the share
+of a page's papers among the first 500 that its query finds, for search and for the cosine of TF-IDF
 vectors fitted on the same papers. A known item is a paper that is looked for by the first sentence
 of its abstract. For the million, papers are repeated and their vectors blurred, so that all are
 different; `--small` leaves that out.
@@ -48,7 +48,7 @@ DEPTH = 500
 N_KNOWN = 1000
 N_TIMED = 200
 MILLION = 1_000_000
-# Of a number of a vector of length one with 512 numbers, which are about 0.044.
+# For numbers of about 0.044, those of a unit vector with 512 numbers.
 BLUR = 0.02
 
 
@@ -141,7 +141,7 @@ def _recalls(config: Path, pages: list[Path]) -> tuple[float, float]:
 
 
 def _apart(config: Path) -> tuple[dict[str, float], float]:
-    """Measure in a process of its own; return its figures and its peak of memory in GiB."""
+    """Measure in a separate process; return its figures and its peak memory in GiB."""
     told = config.parent / "figures.json"
     this = [sys.executable, "-m", "benchmarks.search", "measure", str(config), str(told)]
     gib = peak_gib(this)
@@ -175,7 +175,7 @@ def _measured(config: Path) -> dict[str, float]:
 
 
 def _typed(papers: list[tuple[int, str]]) -> list[str]:
-    """Return what people type: the queries, readers' words for their interests, sentences."""
+    """Return typical queries: saved queries, users' interests texts, sentences."""
     import gzip
 
     with gzip.open(READERS, "rt", encoding="utf-8") as lines:
@@ -202,7 +202,7 @@ def _sample(database: Path) -> list[tuple[int, str]]:
 
 
 def _grow(database: Path) -> None:
-    """Repeat papers until there are a million, each with a vector of its own."""
+    """Repeat papers up to a million, each with its own vector."""
     rng = np.random.default_rng(1)
     with closing(sqlite3.connect(database, isolation_level=None)) as conn:
         conn.execute("PRAGMA synchronous = OFF")

@@ -1,9 +1,9 @@
-"""What one subscriber's ranking costs on a large day: 1,000 candidates, 30 likes, models cached.
+"""Measure one subscriber's ranking on a large day: 1,000 candidates, 30 likes, cached models.
 
     python -m benchmarks.serving
 
-Feature rows and scores of 100 trees, as in every nightly run; the subscriber's own linear models
-are fitted before, as they are kept in the database until a vote changes them.
+It computes feature rows and scores of 100 trees, as every nightly run does. The user model is
+fitted before, because the database keeps it until a vote changes it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _cpu_s(work: Callable[[], object]) -> float:
-    """Return the median of processor seconds, after a first time that fills caches."""
+    """Return the median of processor seconds, after a first call that fills caches."""
     work()
     spent = []
     for _ in range(TIMES):

@@ -1,15 +1,14 @@
-"""Readers of known taste, to see what training makes of votes that are biased, noisy or hostile.
+"""Simulates users with known preferences, to test training on biased, noisy or hostile votes.
 
     python -m benchmarks.simulate [--quick]
 
-A made-up literature on twelve topics appears day by day. Each reader likes two topics, and of these
-the papers that many upvoted; only one of the topics is told. Slates come from the product's own
-features, scorer and slate; readers look at position r with probability 1 / r, vote on what they
-look at, and one vote in ten is thrown by a coin. After fourteen days the same log teaches the
-product's training and the other ways of handling position, and each is judged by the true taste on
-papers of later days.
+Made-up papers on twelve topics appear day by day. Each user likes two topics, and of these the
+papers with many upvotes; the interests text has only one of the topics. Slates come from triage's
+features, scorer and slate. Users look at position r with probability 1 / r, vote on what they look
+at, and one vote in ten is random. After fourteen days triage's training and other ways to correct
+for position are fitted on the same log, and tested by the true labels of papers of later days.
 
-`reticent` readers cast a vote against a paper that they looked at only one time in five.
+`reticent` users cast only one in five of their downvotes.
 """
 
 from __future__ import annotations
@@ -69,11 +68,11 @@ Voter = Callable[["World", int, int, np.random.Generator], EventKind | None]
 
 @dataclass(frozen=True)
 class World:
-    """Papers with their vectors and readers with their taste.
+    """Papers with their vectors and users with their preferences.
 
     Attributes:
         library: all papers, ids 1 to n, those of one day next to each other.
-        truth: int32 (n_readers, n_papers), the relevance that each reader would see, 0 to 3.
+        truth: int32 (n_readers, n_papers), the true label of each paper for each user, 0 to 3.
     """
 
     library: EncodedPapers
@@ -91,7 +90,7 @@ class World:
 
 
 def make_world(seed: int, *, n_readers: int, n_days: int, per_day: int) -> World:
-    """Make a literature and its readers."""
+    """Make papers and users."""
     rng = np.random.default_rng(seed)
     words = [[f"t{topic}w{n}" for n in range(N_WORDS)] for topic in range(N_TOPICS)]
     common = [f"common{n}" for n in range(60)]
@@ -144,7 +143,7 @@ def make_world(seed: int, *, n_readers: int, n_days: int, per_day: int) -> World
 
 
 def outspoken(world: World, reader: int, row: int, rng: np.random.Generator) -> EventKind | None:
-    """Vote on whatever was looked at, now and then by a coin."""
+    """Vote on every paper that was looked at, sometimes at random."""
     if rng.random() < RANDOM_VOTES:
         return (EventKind.VOTE_UP, EventKind.VOTE_DOWN)[int(rng.integers(2))]
     kinds = {3: EventKind.SAVE, 2: EventKind.VOTE_UP}
@@ -152,20 +151,20 @@ def outspoken(world: World, reader: int, row: int, rng: np.random.Generator) -> 
 
 
 def reticent(world: World, reader: int, row: int, rng: np.random.Generator) -> EventKind | None:
-    """Vote as `outspoken`, but pass over most of what is no good."""
+    """Vote as `outspoken`, but leave out most downvotes."""
     kind = outspoken(world, reader, row, rng)
     silent = kind is EventKind.VOTE_DOWN and rng.random() > RETICENCE
     return None if silent else kind
 
 
 def hostile(world: World, reader: int, row: int, _rng: np.random.Generator) -> EventKind | None:
-    """Save what the reader's taste calls bad and vote down what it calls good."""
+    """Save the papers that the user dislikes and vote down those that the user likes."""
     return EventKind.VOTE_DOWN if world.truth[reader, row] else EventKind.SAVE
 
 
 @dataclass
 class Diary:
-    """What was shown and voted on so far."""
+    """The impressions and votes so far."""
 
     votes: Votes = field(default_factory=list)
     at: dict[int, list[tuple[int, EventKind]]] = field(default_factory=dict)
@@ -213,10 +212,10 @@ def live(
     voters: Sequence[Voter],
     zealots: frozenset[int] = frozenset(),
 ) -> None:
-    """Show every reader a slate of the day's papers and write down the votes.
+    """Show every user a slate of the day's papers and log the votes.
 
     Args:
-        zealots: readers who look at everything.
+        zealots: users who look at every paper.
     """
     pool, on = world.rows(world.day(day)), START + timedelta(days=day)
     for reader, voter in enumerate(voters):
@@ -259,7 +258,7 @@ def simulated(
     zealots: frozenset[int] = frozenset(),
     retrain_every: int = 4,
 ) -> tuple[Diary, Scorer]:
-    """Let readers read for so many days, retrain now and then; return the log and the ranker."""
+    """Simulate some days with several trainings; return the log and the ranker."""
     diary, scorer = Diary(), ColdStartScorer()
     serves: Scorer = scorer
     for day in range(n_days):
@@ -280,7 +279,7 @@ def taught(world: World, workshop: FileModelStore, lessons: Lessons) -> Scorer |
 def truly(
     world: World, diary: Diary, scorer: Scorer, days: Iterable[int], readers: Iterable[int]
 ) -> tuple[float, list[set[int]]]:
-    """Return the true mean nDCG@10 over readers and later days, and each ranking's ten best."""
+    """Return the true mean nDCG@10 over users and later days, and each ranking's ten best."""
     values, tops = [], []
     for day in days:
         pool, on = world.rows(world.day(day)), START + timedelta(days=day)
@@ -299,7 +298,7 @@ def truly(
 
 
 def voted_only(lessons: Lessons) -> Lessons:
-    """Keep what was voted on, each with the same weight: the naive way."""
+    """Keep only papers with votes, with equal weights: no correction."""
     rows = np.flatnonzero(lessons.marks != IGNORED)
     return Lessons(
         lessons.log.taken(rows),
@@ -310,17 +309,17 @@ def voted_only(lessons: Lessons) -> Lessons:
 
 
 def shown_as_is(lessons: Lessons) -> Lessons:
-    """Take every shown paper without a vote for a bad one."""
+    """Use every shown paper without a vote as a negative."""
     return replace(lessons, weights=np.ones(len(lessons), np.float32))
 
 
 def weak_negatives(lessons: Lessons) -> Lessons:
-    """Let every paper without a vote count a fifth."""
+    """Give every paper without a vote a weight of 1/5."""
     return replace(lessons, weights=np.where(lessons.marks == IGNORED, 0.2, 1).astype(np.float32))
 
 
 def lightgbm_positions(lessons: Lessons) -> Scorer:
-    """Let LightGBM take the position for a bias of its own (its `position`, Wang et al. 2018)."""
+    """Let LightGBM estimate the position bias (its `position`, Wang et al. 2018)."""
     import lightgbm
 
     from triage.ranking import lambdamart
@@ -357,7 +356,7 @@ def positions(
     names: Iterable[str] = tuple(WAYS),
     **size: int,
 ) -> dict[str, F64]:
-    """Return the true nDCG@10 of each way of `names`, one value a seed."""
+    """Return the true nDCG@10 of each method of `names`, one value for each seed."""
     found: dict[str, list[float]] = {}
     for seed in seeds:
         world = make_world(seed, n_days=n_days + N_LATER, **size)
@@ -380,11 +379,10 @@ def poisoned(
     names: Sequence[str] = ("honest", "hostile"),
     **size: int,
 ) -> dict[str, float]:
-    """Return how many of the others' ten best papers one reader's votes change, on average.
+    """Return how many of the others' ten best papers one user's votes change, on average.
 
-    The same reader votes in three ways: not at all, honestly, and with spite on every paper of
-    every digest. The digests are those of the cold-start scorer, so that nothing but the votes
-    differs.
+    The same user votes in three ways: not at all, honestly, and hostile on every paper of every
+    digest. The digests are those of the cold-start scorer, so that only the votes differ.
     """
     changed: dict[str, list[float]] = {name: [] for name in names}
     last_voters = {"silent": silent, "honest": outspoken, "hostile": hostile}

@@ -1,8 +1,8 @@
-"""Time `triage --help` against an interpreter that does nothing (target: at most 150 ms more).
+"""Measure `triage --help` against an empty interpreter (target: at most 150 ms more).
 
     python -m benchmarks.startup
 
-Pairs of runs follow each other closely, so that a busy moment of the machine slows both.
+The two runs of a pair follow each other, so that other load slows both.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Retrain on 1,000,000 logged impressions, from the database to the sealed model that serves.
+"""Measure training on 1,000,000 impressions, from the database to the active sealed model.
 
     python -m benchmarks.training [--impressions N]
 
 Targets, on two cores: at most 150 s and 3 GiB. The log is made up: 50 days of digests of ten
-papers, with as many features as the program has; readers look at position r with probability
-1 / r, and their taste is one that trees can find, so that the gate lets the model go live and both
-fits of a night are measured. The encoder is fitted before.
+papers, with as many features as triage has. Users look at position r with probability 1 / r. Their
+preferences can be learned by trees, so the model passes the promotion test and both fits of a night
+are measured. The encoder is fitted before.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ assert report.promoted, report.why
 
 
 class MadeUp:
-    """A source of papers without much in them."""
+    """A source of short made-up papers."""
 
     name = "made"
 
@@ -76,7 +76,7 @@ class MadeUp:
 
 
 def fill(app: App, n_impressions: int) -> None:
-    """Store papers, readers, and a log of that many impressions."""
+    """Store papers, subscribers, and a log of that many impressions."""
     from triage.papers.ingest import ingest
 
     for _ in ingest(app.database, MadeUp(), app.clock, resume=False):

@@ -1,13 +1,13 @@
-"""Load the pages with `wrk`: idle, and while a nightly runs beside them on the same database.
+"""Load the pages with `wrk`, without and with a nightly run on the same database.
 
     python -m benchmarks.web
 
 One process serves a SQLite database of 4,000 papers and 1,000 subscribers, each with a digest. One
-`wrk` opens pages as readers and strangers do (of seventeen pages four are home, four of votes, two
-each of a day, of a paper in a digest, of a paper, of a digest, one is a search; each with its style
-sheet), another one casts votes, each of which changes what is stored; both press on as fast as they
-are answered. Then the same while `triage run` makes the
-next digests of 240 of them and delivers them to files. All of it shares two cores.
+`wrk` opens pages as subscribers and visitors do (of seventeen pages four are home, four of votes,
+two each of a day, of a paper in a digest, of a paper, of a digest, one is a search; each with its
+style sheet). Another one casts votes, and each vote changes the database. Both send the next
+request as soon as the reply is there. Then the same while `triage run` makes the next digests of
+240 subscribers and writes them to files. All share two cores.
 
 Targets: 300 requests/s idle, 100 during a nightly, 99 of 100 votes within 250 ms, no errors.
 """
@@ -51,7 +51,7 @@ N_SUBSCRIBERS = 1_000
 N_DUE = 240
 CONFIG = "[sources.arxiv]\nenabled = false\n[web]\noperator_port = 0\n"
 SECONDS = 10
-# Of every sixteen people at once, four press a button for a vote.
+# Of sixteen connections, four cast votes.
 READING, VOTING = 12, 4
 SEARCHES = ("attention+layer", "graph+neural+networks", "speculative+decoding", "protein+folding")
 
@@ -70,7 +70,7 @@ def main() -> None:
             _write_requests(app, folder, days, url)
             reading, voting = _load(wrk, folder, url, 0)
             running = subprocess.Popen([*nightly, days[-1]], stdout=-1, stderr=-3, text=True)
-            # It has begun when the first of its digests is there.
+            # The run has started when its first digest is stored.
             while _n_slates(app, days[-1]) == 0 and running.poll() is None:
                 time.sleep(0.1)
             before = _n_slates(app, days[-1])
@@ -128,7 +128,7 @@ def _fill(folder: Path) -> list[str]:
 
 
 def _give_digests(app: App, on: date) -> None:
-    """Store a digest for everyone else, and let all wait for theirs but those who are due next."""
+    """Store a digest for all others, and make only those due who are in the next run."""
     now = app.clock.now()
     with app.database.write() as conn:
         run_id = store.jobs.begin_run(conn, on, now)
@@ -177,7 +177,7 @@ def _status(url: str) -> int:
 
 
 def _write_requests(app: App, folder: Path, days: list[str], url: str) -> None:
-    """Write what readers open and what they vote, with the tokens of their digests."""
+    """Write the requests for pages and votes, with the tokens of the digests."""
     shown = (
         select(slates.c.public_id, slates.c.on, impressions.c.position, slates.c.subscriber_id)
         .join(impressions, impressions.c.slate_id == slates.c.id)
@@ -215,21 +215,21 @@ def _write_requests(app: App, folder: Path, days: list[str], url: str) -> None:
         ]
         if n % 2 and search:
             opened.append(f"GET /search?q={SEARCHES[n // 2 % len(SEARCHES)]}")
-        # Browsers may keep nothing of these pages, so each page brings a look at its style.
+        # Browsers may not cache these pages, so each page also loads its style sheet.
         pages += opened + ["GET /style.css"] * len(opened)
     dice.shuffle(pages)
     (folder / "pages").write_text("\n".join(pages))
-    # Whoever votes for all and then against all votes anew each time, however often it is repeated.
+    # Up on all papers, then down on all: so each vote is a change, however often it is repeated.
     kinds = (EventKind.VOTE_UP, EventKind.VOTE_DOWN)
     votes = [f"POST {link(r, Purpose.VOTE, kind)} vote={kind}" for kind in kinds for r in rows]
     (folder / "votes").write_text("\n".join(votes))
 
 
 def _load(wrk: str, folder: Path, url: str, start: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Press on for a while; return what came of the pages and of the votes.
+    """Run both loads for a while; return the results of pages and votes.
 
     Args:
-        start: how many votes were cast before.
+        start: number of earlier votes.
     """
     running = []
     for n, name in ((READING, "pages"), (VOTING, "votes")):

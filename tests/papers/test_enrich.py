@@ -187,7 +187,7 @@ def test_those_it_serves_most_come_first_and_a_run_is_bounded(
     database: Database, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(enrich_module, "MOST_PAPERS", 3)
-    monkeypatch.setattr(enrich_module, "_TOGETHER", 2)
+    monkeypatch.setattr(enrich_module, "_BATCH", 2)
     yesterday = [fetched(n, listed_on=DAY - ONE_DAY, upvotes=50) for n in (1, 2)]
     take_in(database, [*yesterday, fetched(3), fetched(4, upvotes=3), fetched(5, upvotes=9)])
     knowing = Knowing()
@@ -256,7 +256,7 @@ def test_papers_that_one_could_not_be_asked_about_stay_due(
 def test_one_that_fails_is_asked_no_further_and_nobody_left_ends_the_run(
     database: Database, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(enrich_module, "_TOGETHER", 1)
+    monkeypatch.setattr(enrich_module, "_BATCH", 1)
     take_in(database, [fetched(n) for n in range(1, 5)])
     broken, knowing = Knowing("broken", breaks=SourceError("down")), Knowing()
     ask(database, clock, broken, knowing)
@@ -267,7 +267,7 @@ def test_one_that_fails_is_asked_no_further_and_nobody_left_ends_the_run(
 def test_what_one_run_learned_stays_when_it_dies(
     database: Database, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(enrich_module, "_TOGETHER", 2)
+    monkeypatch.setattr(enrich_module, "_BATCH", 2)
     take_in(database, [fetched(n) for n in range(1, 6)])
 
     class Killed(BaseException):

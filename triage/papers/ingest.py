@@ -1,21 +1,21 @@
-"""From a source into the database: what was said, of which paper, and what is one work.
+"""Stores what a source returns: records, papers and works.
 
     source.fetch → the row of each id → records → linked works → columns: a transaction for a few
-                 → cursor and days: the last one of a batch
+                 → cursor and days: the last transaction of a batch
 
-A work is made of all its records, so it is the same in whatever order they came, and everything
-can be repeated: the same records again change nothing. So nobody who votes or sends has to wait
-until a batch of a thousand is stored, and one that breaks off is read again. A live source that
-fails does not hold up the others.
+A work is computed from all its records, so their order has no effect, and the same records again
+change nothing. So a batch is stored in short transactions, other writers do not wait long, and an
+interrupted batch is read again. A live source that fails does not stop the others.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from hashlib import blake2b
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# All other writers wait while so many papers are stored.
+# Papers of one transaction, during which all other writers wait.
 AT_ONCE = 10
 
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What became of a source's records: `read` is the sum of the other three."""
+    """Counts of a source's records: `read` is the sum of the other three."""
 
     read: int = 0
     stored: int = 0
@@ -51,12 +51,7 @@ class IngestReport:
     quarantined: int = 0
 
     def __add__(self, other: IngestReport) -> IngestReport:
-        return IngestReport(
-            self.read + other.read,
-            self.stored + other.stored,
-            self.known + other.known,
-            self.quarantined + other.quarantined,
-        )
+        return IngestReport(*map(add, astuple(self), astuple(other)))
 
     def __str__(self) -> str:
         return (
@@ -68,7 +63,7 @@ class IngestReport:
 def fetch(
     database: Database, sources: Sequence[Source], clock: Clock, progress: Progress = silent
 ) -> list[str]:
-    """Go on with every source from where it was read to; return in words what failed."""
+    """Read every source from its cursor on, and store it; return the errors in words."""
     problems = []
     for source in sources:
         log.info("fetch", source=source.name)
@@ -81,7 +76,7 @@ def fetch(
         except DatabaseError:
             raise
         except Exception as error:
-            # An answer that no parser was ready for must not cost the subscribers their digests.
+            # A reply that breaks a parser must not stop the digests.
             log.exception("source broken", source=source.name)
             problems.append(f"source {source.name}: {type(error).__name__}, see the log")
     return problems
@@ -90,16 +85,16 @@ def fetch(
 def ingest(
     database: Database, source: Source, clock: Clock, *, resume: bool
 ) -> Iterator[IngestReport]:
-    """Store everything that a source gives; the cursor moves when a batch is stored whole.
+    """Store everything that a source returns; the cursor moves after each whole batch.
 
     Args:
-        resume: go on from the stored cursor and move it; else read from the beginning.
+        resume: read from the stored cursor on and move it; else read from the beginning.
 
     Yields:
-        The sum so far after each batch.
+        The total after each batch.
 
     Raises:
-        SourceError: the source cannot be read on; what came before is stored.
+        SourceError: the source cannot be read further; earlier records are stored.
     """
     cursor = None
     if resume:
@@ -108,7 +103,7 @@ def ingest(
     total = IngestReport()
     for batch in source.fetch(cursor):
         now = clock.now()
-        # A new version of a paper that nobody stored is not news, unless the paper comes with it.
+        # A new version of a paper that is not stored is left out, unless the paper is in the batch.
         coming = {_identity(paper) for paper in batch.papers if not paper.update_only}
         for some in chunks(batch.papers, AT_ONCE):
             with database.write() as conn:
@@ -122,17 +117,19 @@ def ingest(
 
 
 def _store_rest(conn: Connection, origin: str, batch: Batch, now: datetime) -> IngestReport:
-    """Count what is known by its id alone, and keep what cannot be stored."""
-    ids = store.papers.find(conn, [(id.source, id.source_id) for id in batch.ids])
-    rejected = list(batch.rejected)
-    for id in batch.ids:
-        if (id.source, id.source_id) not in ids:
-            reason = "known by its id only: no title and abstract yet"
-            rejected.append(Rejected(reason, f"{id.source}:{id.source_id}", id.where))
-    hashed = [(record, _hash(record.raw)) for record in rejected]
+    """Count the ids of stored papers, and quarantine what cannot be stored."""
+    stored = store.papers.find(conn, [(id.source, id.source_id) for id in batch.ids])
+    reason = "known by its id only: no title and abstract yet"
+    unknown = [
+        Rejected(reason, f"{id.source}:{id.source_id}", id.where)
+        for id in batch.ids
+        if (id.source, id.source_id) not in stored
+    ]
+    rejected = [*batch.rejected, *unknown]
+    hashed = [(each, _hash(each.raw)) for each in rejected]
     store.sources.keep_rejected(conn, origin, hashed, now)
-    known = len(batch.ids) - (len(rejected) - len(batch.rejected))
-    return IngestReport(known + len(rejected), 0, known, len(rejected))
+    n_known = len(batch.ids) - len(unknown)
+    return IngestReport(n_known + len(rejected), 0, n_known, len(rejected))
 
 
 def _store_papers(
@@ -142,50 +139,50 @@ def _store_papers(
     coming: Collection[_Identity],
     now: datetime,
 ) -> IngestReport:
-    """Store records and count of how many works they are the first, and how many are known."""
-    homes = _RecordRows(conn, fetched)
+    """Store records and count the new works and the known ones."""
+    rows_of = _RecordRows(conn, fetched)
     fetched = [
         paper
         for paper in fetched
-        if not paper.update_only or homes.knows(paper) or _identity(paper) in coming
+        if not paper.update_only or rows_of.has_id_or_row(paper) or _identity(paper) in coming
     ]
     first: dict[_Identity, FetchedPaper] = {}
     for paper in fetched:
-        if homes.of(paper) is None:
+        if _identity(paper) not in rows_of.rows:
             first.setdefault(_identity(paper), paper)
     new = store.papers.insert_papers(conn, [_columns(paper, now) for paper in first.values()])
-    told = homes.add(dict(zip(first, new, strict=True)))
+    same_id = rows_of.add(dict(zip(first, new, strict=True)))
 
-    pairs = [(homes.row(paper), paper) for paper in fetched]
-    fresh = _keep_records(conn, origin, pairs, {row for row, _ in pairs} - set(new), now)
-    marks = {(mark, row) for row, paper in fresh for mark in RecordTraits(paper).blocking_keys}
-    store.works.add_marks(conn, sorted(marks))
+    pairs = [(rows_of.rows[_identity(paper)], paper) for paper in fetched]
+    fresh = _store_records(conn, origin, pairs, {row for row, _ in pairs} - set(new), now)
+    keys = {(key, row) for row, paper in fresh for key in RecordTraits(paper).blocking_keys}
+    store.works.add_marks(conn, sorted(keys))
     store.papers.add_ids(conn, [(key, row) for row, paper in fresh for key in _keys(paper)])
-    store.works.take_over(conn, homes.moved)
+    store.works.take_over(conn, rows_of.moved)
     rows = {row for row, _ in fresh}
-    regrouped = deduplicate.link_works(conn, rows, told)
-    # What was said once of a new paper stands in its row already.
-    n_said = Counter(row for row, _ in pairs)
-    once = {row for row in new if n_said[row] == 1}
+    regrouped = deduplicate.link_works(conn, rows, same_id)
+    # The row of a new paper with one record has its columns already.
+    n_records = Counter(row for row, _ in pairs)
+    once = {row for row in new if n_records[row] == 1}
     deduplicate.refresh(conn, regrouped | (rows - once), now)
     n_merged = len(store.works.merged(conn, new))
     n_stored = len(new) - n_merged
     return IngestReport(len(fetched), n_stored, len(fetched) - n_stored)
 
 
-def _keep_records(
+def _store_records(
     conn: Connection,
     origin: str,
-    said: Sequence[tuple[int, FetchedPaper]],
+    pairs: Sequence[tuple[int, FetchedPaper]],
     known: Collection[int],
     now: datetime,
 ) -> list[tuple[int, FetchedPaper]]:
-    """Store what is said for the first time, and return it; of the rest, counts and days."""
+    """Store new records, and new counts and days of known ones; return all of these."""
     before = store.works.records(conn, known)
     by_key = {each.key: each for several in before.values() for each in several}
     new: dict[tuple[int, str, int, str], StoredRecord] = {}
     recounted: dict[tuple[int, str, int, str], StoredRecord] = {}
-    for row, paper in said:
+    for row, paper in pairs:
         record = StoredRecord(None, row, origin, paper, store.works.content_hash(paper))
         same = new.get(record.key) or recounted.get(record.key) or by_key.get(record.key)
         if same is None:
@@ -201,7 +198,7 @@ def _keep_records(
 
 
 _Identity = Key | str
-"""What a row of papers stands for: an outside id, or the mark of a title."""
+"""What identifies a row of papers: an outside id, or the blocking key of a title."""
 
 
 def _identity(paper: FetchedPaper) -> _Identity:
@@ -209,52 +206,48 @@ def _identity(paper: FetchedPaper) -> _Identity:
 
 
 def _keys(paper: FetchedPaper) -> list[Key]:
-    """Return every id under which a record is known; none if all it has is its title."""
+    """Return every id of a record; none if it has only a title."""
     keys = [] if paper.source_id is None else [(paper.source, paper.source_id)]
     return keys if paper.doi is None else [*keys, ("doi", paper.doi)]
 
 
 class _RecordRows:
-    """Says in which row each record of a batch has its place: that of its id, or of its title.
+    """The rows of papers to which the records of a batch belong, by id or by title.
 
     Attributes:
-        moved: ids that were another row's further ids and now have rows of their own.
+        rows: by the identity of a record.
+        moved: ids that were further ids of another row and now have rows of their own.
     """
 
     def __init__(self, conn: Connection, fetched: Sequence[FetchedPaper]) -> None:
         keys = {key for paper in fetched for key in _keys(paper)}
         self._known = store.works.homes(conn, keys)
         titles = {title_mark(paper.title) for paper in fetched if paper.source_id is None}
-        marked = store.works.marked(conn, titles)
-        bare = store.works.nameless(conn, {row for rows in marked.values() for row in rows})
-        self._rows: dict[_Identity, int] = {
+        with_title = store.works.marked(conn, titles)
+        bare = store.works.nameless(conn, {row for rows in with_title.values() for row in rows})
+        self.rows: dict[_Identity, int] = {
             title: min(bare.intersection(rows))
-            for title, rows in marked.items()
+            for title, rows in with_title.items()
             if not bare.isdisjoint(rows)
         }
         own = {(paper.source, paper.source_id) for paper in fetched if paper.source_id is not None}
-        mine = store.works.speaking_for(conn, {self._known[k] for k in own & self._known.keys()})
-        self._rows |= {key: self._known[key] for key in own & self._known.keys() & mine}
+        own &= self._known.keys()
+        main = store.works.speaking_for(conn, {self._known[key] for key in own})
+        self.rows |= {key: self._known[key] for key in own & main}
         self.moved: list[tuple[Key, int]] = []
 
-    def knows(self, paper: FetchedPaper) -> bool:
-        return any(key in self._known for key in _keys(paper)) or self.of(paper) is not None
-
-    def of(self, paper: FetchedPaper) -> int | None:
-        return self._rows.get(_identity(paper))
-
-    def row(self, paper: FetchedPaper) -> int:
-        return self._rows[_identity(paper)]
+    def has_id_or_row(self, paper: FetchedPaper) -> bool:
+        return not self._known.keys().isdisjoint(_keys(paper)) or _identity(paper) in self.rows
 
     def add(self, new: dict[_Identity, int]) -> dict[tuple[int, int], str]:
-        """Take in new rows; return the pairs of them and those that had their ids, and which."""
-        told = {}
+        """Add new rows; return pairs (row that had the id, new row) with the id."""
+        same_id = {}
         for identity, row in new.items():
-            self._rows[identity] = row
+            self.rows[identity] = row
             if isinstance(identity, tuple) and identity in self._known:
                 self.moved.append((identity, row))
-                told[self._known[identity], row] = ":".join(identity)
-        return told
+                same_id[self._known[identity], row] = ":".join(identity)
+        return same_id
 
 
 def _columns(paper: FetchedPaper, now: datetime) -> dict[str, Any]:

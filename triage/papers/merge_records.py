@@ -1,9 +1,10 @@
-"""What all records of one work say together: pure, and the same in whatever order they came."""
+"""Merges all records of one work into one paper; pure, the order of the records has no effect."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date
+from itertools import pairwise
 from typing import Any, Final, TypeVar
 
 from triage.domain.paper_ids import title_key
@@ -12,22 +13,23 @@ from triage.papers.record_matching import RecordTraits, alike
 
 T = TypeVar("T")
 
-# Whose text stands for a work that several archives have; what is not named comes after.
+# The archive whose text is used for a work; others come after these.
 _RANK: Final = {"arxiv": 0, "biorxiv": 1, "medrxiv": 1, "doi": 2}
 _RANK_OF_OTHERS: Final = 3
-# A new version that keeps less of the title or of the abstract before it is a major revision.
+# A new version that keeps a smaller share of the title or abstract is a major revision.
 _KEPT: Final = 0.7
 
 
 def merge_records(records: Sequence[FetchedPaper]) -> dict[str, Any]:
-    """Return what is known of a work, by column of `papers`.
+    """Return the columns of `papers` for a work.
 
-    The newest version in the foremost archive gives text and ids; others fill its gaps. Categories
-    add up, counts are the largest, the listing day is the first. `withdrawn` is that of the newest
-    version, or of a record without one, and `revised_on` the day of the last major revision.
+    The newest version in the first archive of `_RANK` gives text and ids; others fill its gaps.
+    Categories are joined, counts are the largest, the listing day is the first. `withdrawn` is that
+    of the newest version, or of a record without version, `revised_on` the day of the last major
+    revision.
 
     Args:
-        records: all of the work, at least one; those without a title only add to the others.
+        records: all of the work, at least one; those without a title only fill gaps.
     """
     ranked = sorted(records, key=_order)
     main = ranked[0]
@@ -56,7 +58,7 @@ def merge_records(records: Sequence[FetchedPaper]) -> dict[str, Any]:
 
 
 def _order(record: FetchedPaper) -> tuple[Any, ...]:
-    """Return what sorts records: the one that speaks for the work comes first."""
+    """Return the sort key of records; the first one gives text and ids."""
     return (
         not record.title,
         record.source_id is None,
@@ -92,16 +94,13 @@ def _most(counts: Iterable[int | None]) -> int | None:
 
 
 def _revised_on(versions: Sequence[FetchedPaper]) -> date | None:
-    """Return when the last version came that says something else than the one before it."""
-    spoken: dict[int, FetchedPaper] = {}
+    """Return the day of the last version that is a major revision, if any."""
+    by_number: dict[int, FetchedPaper] = {}
     for each in versions:
         if each.version and each.title:
-            spoken.setdefault(each.version, each)
-    if len(spoken) < 2:
-        return None
-    numbers = sorted(spoken)
-    for before, number in zip(numbers[-2::-1], numbers[:0:-1], strict=True):
-        old, new = RecordTraits(spoken[before]), RecordTraits(spoken[number])
+            by_number.setdefault(each.version, each)
+    for number, before in pairwise(sorted(by_number, reverse=True)):
+        old, new = RecordTraits(by_number[before]), RecordTraits(by_number[number])
         n = max(len(old.runs), len(new.runs))
         kept = len(old.runs & new.runs) / n if n else 1.0
         if min(kept, alike(old.letters, new.letters)) < _KEPT:

@@ -1,10 +1,10 @@
-"""Whether two records are of one work, though no id says so.
+"""Record matching: decides whether two records are of one work, also without a shared id.
 
-    `Traits.marks` of each → records that share one → `why_one` → the reason in words, or none
+    blocking keys of each record → records that share one → `match_reason` → a reason, or empty
 
-What two records of one work have in common is the authors and, but for edits, the abstract; the
-title may be another one. What two works of one group of authors have in common is often most of
-the title, so a title alone never joins works that have ids. Measured by `benchmarks/identity.py`.
+Two records of one work have the same authors and nearly the same abstract; the title may differ.
+Two works of one group often have nearly the same title, so a title alone never joins works that
+have ids. `benchmarks/identity.py` measures the errors.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LIGHT: Final = frozenset(
 )
 _ET_AL: Final = re.compile(r"(?:^|[\s,]+)(?:and |& )?(?:et al\.?|others)\s*$", re.IGNORECASE)
 _SUFFIXES: Final = frozenset({"jr", "sr", "ii", "iii", "iv"})
-# A title that begins so is about another work, whose title often follows.
+# Such a title is about another work, whose title often follows.
 _ABOUT: Final = re.compile(
     r"^(?:author |publisher )?(?:erratum|errata|corrigend(?:um|a)|correction|addendum|retraction"
     r"|expression of concern|reply|response|rebuttal|comments?|commentary|discussion|review of"
@@ -41,10 +41,10 @@ _ROMAN: Final = re.compile(r"(?=[ivx])x{0,2}(?:ix|iv|v?i{0,3})")
 _ORDINALS: Final = frozenset("first second third fourth fifth sixth seventh eighth".split())
 _CARDINALS: Final = frozenset("one two three four five six seven eight".split())
 _PARTS: Final = frozenset("part volume vol chapter paper report task".split())
-_N_MARK_WORDS: Final = 3
+_N_LONGEST_WORDS: Final = 3
 _OPENING_WORDS: Final = 6
 _OPENING_CHARS: Final = 300
-_MARK_CHARS: Final = 510
+_KEY_CHARS: Final = 510
 
 # Shares are of three-word runs (abstracts) and of three letters in a row (titles).
 _AUTHORS_AGREE: Final = 0.6
@@ -58,7 +58,7 @@ _YEARS_APART: Final = 3 * 365
 
 
 class RecordTraits:
-    """What of a record is compared; everything is made once, when it is first asked for."""
+    """The parts of a record that are compared; each is computed once, on first use."""
 
     def __init__(self, paper: FetchedPaper) -> None:
         self.paper = paper
@@ -69,7 +69,7 @@ class RecordTraits:
 
     @cached_property
     def key(self) -> str:
-        """The title as exact comparison takes it."""
+        """The title for exact comparison."""
         return title_key(self.paper.title) or self.paper.title
 
     @cached_property
@@ -87,14 +87,13 @@ class RecordTraits:
 
     @cached_property
     def ids(self) -> frozenset[str]:
-        """All ids that the record gives itself; a preprint's DOI is one whatever the server."""
-        paper = self.paper
-        own = [] if paper.source_id is None else [_outside(paper.source, paper.source_id)]
-        return frozenset([*own, *([] if paper.doi is None else [_outside("doi", paper.doi)])])
+        """All ids of the record; a preprint's DOI is the same id as its server's."""
+        keys = [(self.paper.source, self.paper.source_id), ("doi", self.paper.doi)]
+        return frozenset(_outside_id(source, id) for source, id in keys if id is not None)
 
     @cached_property
     def archive(self) -> str:
-        """Who gave out the id: of two archives, each may have its own for one work."""
+        """The archive that gave the id; one work may have ids of several archives."""
         paper = self.paper
         return f"doi {paper.source_id}".partition("/")[0] if paper.source == "doi" else paper.source
 
@@ -104,17 +103,18 @@ class RecordTraits:
 
     @cached_property
     def head(self) -> Counter[str]:
-        """The letters of what stands before the colon."""
+        """The letters of the title before the colon."""
         return _letters(_words(_TEX.sub("", re.split(r":\s| [-–—]+ ", self.paper.title)[0])))
 
     @cached_property
     def runs(self) -> set[tuple[str, ...]]:
+        """All runs of three words of the abstract."""
         words = _words(self.paper.abstract)
         return set(zip(words, words[1:], words[2:], strict=False))
 
     @cached_property
     def numbers(self) -> Counter[str]:
-        """What tells the parts of a series apart: numbers, numerals, ordinals."""
+        """The numbers, numerals and ordinals of the title; they differ in parts of a series."""
         found: Counter[str] = Counter()
         for before, word in zip(["", *self.words], self.words, strict=False):
             if (
@@ -128,46 +128,45 @@ class RecordTraits:
 
     @cached_property
     def about(self) -> str:
-        """The word by which the record says that it is about another work; empty for most."""
-        found = _ABOUT.match(self.paper.title)
-        return found[0].casefold() if found else ""
+        """The word, such as "erratum", by which the title is about another work, or empty."""
+        match = _ABOUT.match(self.paper.title)
+        return match[0].casefold() if match else ""
 
     @cached_property
     def blocking_keys(self) -> frozenset[str]:
-        """What records of one work share, one of them at least, even when edited.
+        """Strings of which records of one work share at least one, even when edited.
 
-        Those are its ids, its title, and an author's name with a word of the title: of the author
-        who comes first, and of the one who would in the alphabet; the first word, and the longest.
-        What was renamed altogether is found by its first author and how its abstract begins.
+        These are the ids, the title, and an author's name with a word of the title: the first
+        author and the first by alphabet; the first word and the longest words. The first author
+        with the beginning of the abstract finds works that were renamed.
         """
         found = {f"#{id}" for id in self.ids}
         if self.paper.title:
             found.add(title_mark(self.paper.title))
         words = [word for word in self.words if word not in _LIGHT]
         if words and self.names:
-            longest = sorted(set(words), key=lambda word: (-len(word), word))[:_N_MARK_WORDS]
+            longest = sorted(set(words), key=lambda word: (-len(word), word))[:_N_LONGEST_WORDS]
             for family, initial in {self.names[0], min(self.names)}:
                 found |= {f"{family} {initial} {word}" for word in (words[0], *longest)}
         opening = _words(self.paper.abstract[:_OPENING_CHARS])[:_OPENING_WORDS]
         if self.names and len(opening) == _OPENING_WORDS:
             found.add(f"{' '.join(self.names[0])} ~ {' '.join(opening)}")
-        return frozenset(mark[:_MARK_CHARS] for mark in found)
+        return frozenset(key[:_KEY_CHARS] for key in found)
 
 
 def title_mark(title: str) -> str:
-    """Return the mark that records of one title share."""
-    return f"={title_key(title) or title}"[:_MARK_CHARS]
+    """Return the blocking key of a title."""
+    return f"={title_key(title) or title}"[:_KEY_CHARS]
 
 
 def match_reason(one: RecordTraits, other: RecordTraits, known_as: str = "") -> str:
-    """Say in words why two records are of one work; empty if they are not.
+    """Return in words why two records are of one work; empty if they are not.
 
-    Two ids of one archive are two works, however alike: it knows its papers, and whoever puts one
-    there twice is rarer than groups whose papers are alike. A record without an id is known by its
-    title.
+    Two ids of one archive are two works, however similar: papers that are twice in an archive are
+    rarer than similar papers of one group. A record without an id is identified by its title.
 
     Args:
-        known_as: an id, `scheme:value`, that somebody else gave to both.
+        known_as: an id, `scheme:value`, that another service gave to both.
     """
     if one.about != other.about:
         return ""
@@ -175,19 +174,20 @@ def match_reason(one: RecordTraits, other: RecordTraits, known_as: str = "") -> 
     agree = _authors_agree(one, other)
     shared = one.ids & other.ids or ({known_as} if known_as else set())
     if shared and not _contradict(one, other, agree):
-        return f"both are {_spoken(min(shared))}"
+        source, _, value = min(shared).partition(":")
+        return f"both are {source_name(source)} {value}"
     if agree is False or not (a.title and b.title):
         return ""
     same_title = one.key == other.key
     if a.source_id is None or b.source_id is None:
-        return "the same title" if same_title else _why_alike(one, other, agree)
-    return "" if one.archive == other.archive else _why_alike(one, other, agree)
+        return "the same title" if same_title else _similarity_reason(one, other, agree)
+    return "" if one.archive == other.archive else _similarity_reason(one, other, agree)
 
 
 def _contradict(one: RecordTraits, other: RecordTraits, agree: bool | None) -> bool:
-    """Tell whether an id that two records share cannot be that of one work.
+    """Return whether two records with a shared id are of different works.
 
-    A volume's DOI may stand at each of its papers, and that of one part at another part.
+    Papers may have the DOI of their volume, and one part of a series the DOI of another part.
     """
     if not (one.paper.title and other.paper.title):
         return False
@@ -196,25 +196,24 @@ def _contradict(one: RecordTraits, other: RecordTraits, agree: bool | None) -> b
     return one.numbers != other.numbers and 0 <= share_of_runs(one, other) < _LIKE_TITLE_ABSTRACT
 
 
-def _why_alike(one: RecordTraits, other: RecordTraits, agree: bool | None) -> str:
+def _similarity_reason(one: RecordTraits, other: RecordTraits, agree: bool | None) -> str:
     abstracts = share_of_runs(one, other)
     if _are_two_parts(one, other, abstracts):
         return ""
     if one.key == other.key:
-        return _why_with_one_title(one, other, agree, abstracts)
-    return _why_with_two_titles(one, other, abstracts) if agree else ""
+        return _same_title_reason(one, other, agree, abstracts)
+    return _other_title_reason(one, other, abstracts) if agree else ""
 
 
 def _are_two_parts(one: RecordTraits, other: RecordTraits, abstracts: float) -> bool:
-    """Tell whether the numbers in two titles are those of two parts of a series."""
+    """Return whether two titles have the numbers of two parts of a series."""
     lost, gained = one.numbers - other.numbers, other.numbers - one.numbers
-    if lost and gained:
-        return True
-    unlike = abstracts < _SAME_ABSTRACT and not _cut_short(one, other)
-    return bool(lost or gained) and unlike
+    if not (lost and gained) and (abstracts >= _SAME_ABSTRACT or _cut_short(one, other)):
+        return False
+    return bool(lost or gained)
 
 
-def _why_with_one_title(
+def _same_title_reason(
     one: RecordTraits, other: RecordTraits, agree: bool | None, abstracts: float
 ) -> str:
     if abstracts < 0:
@@ -223,7 +222,7 @@ def _why_with_one_title(
     return "title, authors and abstract are the same" if abstracts >= enough else ""
 
 
-def _why_with_two_titles(one: RecordTraits, other: RecordTraits, abstracts: float) -> str:
+def _other_title_reason(one: RecordTraits, other: RecordTraits, abstracts: float) -> str:
     letters = alike(one.letters, other.letters)
     likest = max(letters, _part(one, other))
     if likest >= _LIKE_TITLE and abstracts >= _LIKE_TITLE_ABSTRACT:
@@ -238,19 +237,19 @@ def _why_with_two_titles(one: RecordTraits, other: RecordTraits, abstracts: floa
 
 
 def share_of_runs(one: RecordTraits, other: RecordTraits) -> float:
-    """Return how much of the shorter abstract stands in the other one; -1 if one has hardly any."""
+    """Return the share of the shorter abstract in the other one, -1 if one is too short."""
     n = min(len(one.runs), len(other.runs))
     return len(one.runs & other.runs) / n if n >= _FEWEST_RUNS else -1.0
 
 
 def alike(one: Counter[str], other: Counter[str]) -> float:
-    """Return the Dice coefficient of two bags."""
+    """Return the Dice coefficient of two multisets, 0 if both are empty."""
     total = one.total() + other.total()
     return 2 * (one & other).total() / total if total else 0.0
 
 
 def _part(one: RecordTraits, other: RecordTraits) -> float:
-    """Return how alike titles are when one of them has lost what follows its colon."""
+    """Return the similarity of two titles if one is cut at its colon."""
     return max(alike(one.head, other.letters), alike(one.letters, other.head))
 
 
@@ -264,12 +263,12 @@ def _near_in_time(one: RecordTraits, other: RecordTraits) -> bool:
 
 
 def _authors_agree(one: RecordTraits, other: RecordTraits) -> bool | None:
-    """Tell whether two lists of authors can be of one work; None if one of them is empty."""
+    """Return whether two lists of authors can be of one work; None if one of them is empty."""
     fewer, more = sorted((len(one.names), len(other.names)))
     if fewer == 0:
         return None
     if fewer == 1 < more:
-        # Of a list that was cut short, the first is left.
+        # A shortened list has the first author only.
         (family, initial), (other_family, other_initial) = one.names[0], other.names[0]
         return family == other_family and (
             initial == other_initial or not (initial and other_initial)
@@ -278,10 +277,10 @@ def _authors_agree(one: RecordTraits, other: RecordTraits) -> bool | None:
 
 
 def _n_common(one: RecordTraits, other: RecordTraits) -> int:
-    """Return how many authors of two records can be paired, each with one of the other record.
+    """Return how many authors of two records can be paired one to one.
 
-    Equal names are paired first. Of the rest, one without a first letter pairs with any other of
-    its family name.
+    Equal names are paired first. Then a name without an initial pairs with any other name of the
+    same family name.
     """
     n = 0
     for family in one.initials.keys() & other.initials.keys():
@@ -294,7 +293,7 @@ def _n_common(one: RecordTraits, other: RecordTraits) -> int:
 
 @lru_cache(maxsize=1 << 14)
 def _name(author: str) -> Name:
-    """Take apart `Ian G. Harris`, `Harris, I. G.`, `Harris IG` and `Harris et al.`."""
+    """Parse `Ian G. Harris`, `Harris, I. G.`, `Harris IG` and `Harris et al.`."""
     author = _ET_AL.sub("", author)
     family, comma, given = author.partition(",")
     if not comma:
@@ -321,11 +320,6 @@ def _letters(words: Iterable[str]) -> Counter[str]:
     return Counter(text[i : i + 3] for i in range(len(text) - 2))
 
 
-def _outside(source: str, source_id: str) -> str:
+def _outside_id(source: str, source_id: str) -> str:
     found = identify(source_id) if source in {"doi", "biorxiv", "medrxiv", "arxiv"} else None
     return f"{found[0]}:{found[1]}" if found else f"{source}:{source_id}"
-
-
-def _spoken(id: str) -> str:
-    source, _, value = id.partition(":")
-    return f"{source_name(source)} {value}"

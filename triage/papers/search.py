@@ -1,24 +1,23 @@
-"""Finds papers: by their words and by what they mean, fused; and papers like given ones.
+"""Search: finds papers by words and by vectors, fused; and papers similar to given ones.
 
-    what was written → ids → those papers first
-                     → six words or more → the few papers that say them so
-                     → words → papers that say them, best first ┐
-                     → vector → nearest papers ┐                ├ ranks fused → hits
-                       with the ten best so far ┴→ nearest papers ┘
+    query → ids → those papers first
+          → six words or more → the few papers with that phrase
+          → words → papers that have them, best first ┐
+          → vector → nearest papers ┐                 ├ ranks fused → hits
+            with the ten best so far ┴→ nearest papers ┘
 
-Ranks are fused by their reciprocals (Cormack, Clarke & Büttcher 2009), for scores of words and
-cosines have no common scale. The ten papers that fare best after a first look say better than a few
-words what is meant, so the second look is with their mean, too (Rocchio 1971). Both were chosen
-on readers' own words for their interests and what they then liked.
+Ranks are fused by their reciprocals (Cormack, Clarke & Büttcher 2009), because scores of words and
+cosines have no common scale. The second vector search adds the mean of the ten best papers of the
+first (Rocchio 1971). Both were chosen on users' interests texts and later likes.
 
-Nothing is written, and nothing fitted: without an encoder, words alone answer.
+Nothing is stored or fitted. Without an encoder, only words are used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, chain, pairwise
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -39,11 +38,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 EVERYTHING: Final = Filters()
-# Cormack, Clarke & Büttcher found it good for all kinds of lists.
+# The constant of Cormack, Clarke & Büttcher.
 _RANKS: Final = 60
-# So many matches are compared by their words; more take longer than anybody waits.
+# Maximum number of matches ranked by words; more are too slow.
 _BUDGET: Final = 10_000
-# Fewer papers than this that say all of it: those that say a part may be meant.
+# If fewer papers than this match all words, papers that match some are added.
 _FEW: Final = 20
 _FEEDBACK: Final = 10
 _ENOUGH: Final = 4
@@ -53,26 +52,26 @@ _CHUNK: Final = 20_000
 _TERMS_OF_A_PAPER: Final = 8
 _MOST_IDS: Final = 20
 _WORDS_OF_A_QUOTE: Final = 6
-# What more papers say word for word is a phrase of everybody's.
+# If more papers have a phrase, it is a common one.
 _MOST_VERBATIM: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A paper that was found. `score` is in (0, 1] and compares hits of one search only."""
+    """A found paper. `score` is in (0, 1] and is comparable only within one search."""
 
     paper: Paper
     score: float
 
 
 class Search:
-    """Searches one database, from any thread; one object keeps the papers' vectors in memory.
+    """Searches one database, from any thread, with the papers' vectors in memory.
 
-    Vectors of papers that come later are read when they are there. A paper whose text changes is
-    found by its old meaning until the next encoder or the next start, and by its new words at once.
+    Vectors of new papers are read by the next search. If the text of a paper changes, its new words
+    are found at once, its new vector after the next encoder or the next start.
 
     Args:
-        workshop: has the encoder; without one, words alone answer.
+        workshop: has the encoder; without one, only words are used.
     """
 
     def __init__(self, database: Database, workshop: ModelStore | None = None) -> None:
@@ -81,21 +80,21 @@ class Search:
         self._reading = Lock()
         self._version = ""
         self._nearest = Nearest()
-        # Terms of more papers than are compared, which takes long to count.
+        # Terms of more than _BUDGET papers, which are slow to count.
         self._common: set[Term] = set()
 
-    def find(self, written: str, filters: Filters = EVERYTHING, limit: int = 20) -> list[Hit]:
-        """Return the at most `limit` papers that fit best what was written, best first.
+    def find(self, text: str, filters: Filters = EVERYTHING, limit: int = 20) -> list[Hit]:
+        """Return up to `limit` papers that match a query best, best first.
 
-        Papers whose arXiv id or DOI is written come first, whatever the filters; then, where six
-        words or more are written, the few that say the rarest and those around it just so. Nothing
-        but filters gives the newest papers that they leave in; nothing at all gives nothing.
+        Papers whose arXiv id or DOI is in the text come first, whatever the filters. For six words
+        or more, the few papers with the phrase around the rarest word are next. Without text,
+        filters give the newest matching papers, and no filters give nothing.
         """
         if limit <= 0:
             return []
         n = max(_AT_LEAST, 2 * limit)
         with self._database.read() as conn:
-            named, rest = _named(conn, written)
+            named, rest = _named(conn, text)
             query = parse(rest)
             if query.terms:
                 counts = self._counts(conn, query.terms)
@@ -110,7 +109,7 @@ class Search:
     def similar(
         self, paper_ids: Sequence[int], filters: Filters = EVERYTHING, limit: int = 20
     ) -> list[Hit]:
-        """Return papers like all of some stored ones together, without these, best first.
+        """Return papers similar to the mean of some stored ones, without these, best first.
 
         Raises:
             NotFound: one of them is not stored.
@@ -124,7 +123,7 @@ class Search:
             if missing:
                 raise NotFound(f"no paper is stored under the number {missing[0]}")
             texts = [stored[id].encoded_text for id in dict.fromkeys(paper_ids)]
-            encoder, nearest = self._meaning(conn)
+            encoder, nearest = self._encoder_and_index(conn)
             near: list[int] = []
             if encoder is None:
                 several = [parse(stored[id].title).terms for id in paper_ids]
@@ -136,30 +135,30 @@ class Search:
                 ]
                 vector = encoded.semantic.mean(axis=0)
                 near = nearest.find(vector, n, _among(conn, Wanted(), filters))
-            terms = list(dict.fromkeys(term for found in several for term in found))
-            said = _saying_some(conn, self._counts(conn, terms), Wanted(), filters, n)
-            return _hits(conn, [said, near], limit, without=paper_ids)
+            terms = list(dict.fromkeys(chain.from_iterable(several)))
+            matching = _with_some_terms(conn, self._counts(conn, terms), Wanted(), filters, n)
+            return _hits(conn, [matching, near], limit, without=paper_ids)
 
     def _lists(
         self, conn: Connection, query: Query, counts: dict[Term, int], filters: Filters, n: int
     ) -> list[list[int]]:
-        said = _by_words(conn, query, counts, filters, n)
-        encoder, nearest = self._meaning(conn)
+        matching = _by_words(conn, query, counts, filters, n)
+        encoder, nearest = self._encoder_and_index(conn)
         if encoder is None:
-            return [said]
+            return [matching]
         vector = encoder.encode([query.text]).semantic[0]
         must = Wanted(required=query.required, excluded=query.excluded)
         among = _among(conn, must, filters)
         near = nearest.find(vector, n, among)
-        best = [id for id, _ in _fused([said, near])[:_FEEDBACK]]
-        seen = nearest.vectors(np.array(best, dtype=np.int64))
-        if len(near) and len(seen):
-            vector = vector + _unit(seen.mean(axis=0))
+        best = [id for id, _ in _fused([matching, near])[:_FEEDBACK]]
+        vectors = nearest.vectors(np.array(best, dtype=np.int64))
+        if len(near) and len(vectors):
+            vector = vector + _unit(vectors.mean(axis=0))
             near = nearest.find(vector, n, among)
-        return [said, near]
+        return [matching, near]
 
-    def _meaning(self, conn: Connection) -> tuple[Encoder | None, Nearest]:
-        """Return the encoder that serves, if any can be loaded, and all that it encoded."""
+    def _encoder_and_index(self, conn: Connection) -> tuple[Encoder | None, Nearest]:
+        """Return the active encoder, if one can be loaded, and the index of its vectors."""
         encoder = self._encoder(conn)
         with self._reading:
             if encoder is None:
@@ -175,7 +174,7 @@ class Search:
             return encoder, self._nearest
 
     def _counts(self, conn: Connection, terms: Sequence[Term]) -> dict[Term, int]:
-        """Return how many papers say each term that any says; unknown phrases fall into words."""
+        """Return the number of papers with each known term; unknown phrases are split."""
         found: dict[Term, int] = {}
         for term in terms:
             n = _BUDGET + 1
@@ -202,7 +201,7 @@ class Search:
 
 
 def _among(conn: Connection, must: Wanted, filters: Filters) -> I64 | None:
-    """Return the papers that may be found at all, ascending; None if all may."""
+    """Return the ids that may be found, ascending; None is all."""
     if must == Wanted() and not filters:
         return None
     return store.search.among(conn, must, filters)
@@ -211,14 +210,14 @@ def _among(conn: Connection, must: Wanted, filters: Filters) -> I64 | None:
 # -- ids -------------------------------------------------------------------------------------------
 
 
-def _named(conn: Connection, written: str) -> tuple[list[int], str]:
-    """Return the papers whose ids are written, and the rest of what is written."""
-    whole = store.papers.resolve(conn, written)
+def _named(conn: Connection, text: str) -> tuple[list[int], str]:
+    """Return the papers whose ids are in a text, and the rest of the text."""
+    whole = store.papers.resolve(conn, text)
     if whole is not None:
         return [whole], ""
     named: list[int] = []
     rest: list[str] = []
-    for piece in written[:LONGEST].split():
+    for piece in text[:LONGEST].split():
         id = None
         if len(named) < _MOST_IDS and identify(piece) is not None:
             id = store.papers.resolve(conn, piece)
@@ -235,9 +234,9 @@ def _named(conn: Connection, written: str) -> tuple[list[int], str]:
 def _verbatim(
     conn: Connection, query: Query, counts: dict[Term, int], filters: Filters
 ) -> list[int]:
-    """Return the papers that say a sentence as it is written, if they are few.
+    """Return the papers with the phrase around the rarest word of a query, if they are few.
 
-    It is known by its rarest word with those around it: to look for all of it takes long.
+    A search for the whole text would be slow.
     """
     words = words_of(query.text)
     known = [at for at, word in enumerate(words) if (word,) in counts]
@@ -254,11 +253,11 @@ def _verbatim(
 def _by_words(
     conn: Connection, query: Query, counts: dict[Term, int], filters: Filters, n: int
 ) -> list[int]:
-    """Return papers that say all, or a pair of neighbouring words; if few do, some words."""
+    """Return papers with all words or with two adjacent words; if they are few, with some words."""
     must = Wanted(required=query.required, excluded=query.excluded)
     terms = list(counts)
-    # Many rare words need no common ones beside them, nor all of each other: both take long, for
-    # an index that ranks counts every word's papers.
+    # If enough words are rare, common ones are left out, and only the rarest must be together: the
+    # index counts the papers of every word, which is slow.
     rarest = sorted(terms, key=counts.__getitem__)[:_MOST_TOGETHER]
     rare = [term for term in rarest if counts[term] <= _BUDGET]
     wanted = replace(
@@ -271,14 +270,14 @@ def _by_words(
         wanted, at_most = replace(wanted, columns=IN_TITLES), _BUDGET
     found = store.search.best(conn, wanted, filters, n, at_most) if terms else []
     if len(found) < _FEW and len(terms) > 1:
-        found += _saying_some(conn, counts, must, filters, n)
+        found += _with_some_terms(conn, counts, must, filters, n)
     return list(dict.fromkeys(found))
 
 
-def _saying_some(
+def _with_some_terms(
     conn: Connection, counts: dict[Term, int], must: Wanted, filters: Filters, n: int
 ) -> list[int]:
-    """Return the papers that say some of these terms, the rarest ones."""
+    """Return the papers that have some of these terms, the rarest ones."""
     terms = _affordable(counts) or tuple(sorted(counts, key=counts.__getitem__)[:1])
     if not terms:
         return []
@@ -286,22 +285,17 @@ def _saying_some(
 
 
 def _affordable(counts: dict[Term, int]) -> tuple[Term, ...]:
-    """Return the rarest terms, of which all together no more papers are to be compared."""
-    found: list[Term] = []
-    total = 0
-    for term in sorted(counts, key=counts.__getitem__):
-        total += counts[term]
-        if total > _BUDGET:
-            break
-        found.append(term)
-    return tuple(found)
+    """Return the rarest terms that together have at most _BUDGET papers."""
+    terms = sorted(counts, key=counts.__getitem__)
+    totals = accumulate(counts[term] for term in terms)
+    return tuple(term for term, total in zip(terms, totals, strict=True) if total <= _BUDGET)
 
 
 # -- fusion ----------------------------------------------------------------------------------------
 
 
 def _fused(lists: Sequence[Sequence[int]]) -> list[tuple[int, float]]:
-    """Return ids with scores, best first; 1 is for what is first in all lists."""
+    """Return ids with scores, best first; an id that is first in all lists has 1."""
     scores: dict[int, float] = {}
     for ranked in lists:
         for rank, id in enumerate(ranked, start=1):
@@ -322,7 +316,7 @@ def _hits(
         found.setdefault(id, score)
     wanted = [id for id in found if id not in without]
     ids: list[int] = []
-    # Nearly all may be shown, so those that are looked at first will do.
+    # Nearly all papers are visible, so the first chunk is usually enough.
     for some in chunks(wanted, 2 * limit):
         visible = store.search.findable(conn, some)
         ids += [id for id in some if id in visible]

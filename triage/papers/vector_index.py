@@ -1,9 +1,8 @@
-"""The nearest of many vectors, held small: a byte a number and a bit a number.
+"""Nearest neighbours of a vector, in little memory: a byte and a bit for each number.
 
-The bits, one for each sign, tell roughly who is near: signs of two vectors differ where a random
-plane parts them, which happens in proportion to their angle (Charikar 2002, section 3). Counting
-them is so fast that nothing cleverer is needed for a million vectors. The bytes then put the few
-that are left into order. A million vectors of 512 numbers take 0.6 GB.
+The bits are the signs. The number of different signs of two vectors grows with their angle
+(Charikar 2002, section 3), so it finds candidates; for a million vectors that is fast enough. The
+bytes then order the candidates. A million vectors of 512 numbers take 0.6 GB.
 """
 
 from __future__ import annotations
@@ -19,20 +18,20 @@ from triage.domain.records import F32, I64
 
 U64 = NDArray[np.uint64]
 
-# How many more than are wanted are put into order: neighbours by signs are no exact neighbours.
+# So many times more candidates than results are ordered, because signs are not exact.
 _MORE: Final = 16
 _AT_LEAST: Final = 8_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Some vectors: ids ascending, rows the same everywhere.
+    """Some vectors by row; ids ascending.
 
     Attributes:
         ids: int64 (n,).
         bytes_: int8 (n, d).
         scales: float32 (n,): a row times its scale is the vector.
-        bits: uint64 (d / 64, n), the signs.
+        bits: uint64 (ceil(d / 64), n), the signs.
     """
 
     ids: I64
@@ -42,9 +41,9 @@ class _Block:
 
 
 class Nearest:
-    """Vectors by id, which only grow in number; ids come in ascending order.
+    """An index of vectors by id, added in ascending order of ids.
 
-    One thread may add while others look.
+    One thread may add vectors while others search.
     """
 
     def __init__(self) -> None:
@@ -55,11 +54,11 @@ class Nearest:
 
     @property
     def newest(self) -> int:
-        """The highest id, 0 while there is none."""
+        """The highest id, 0 if empty."""
         return int(self._blocks[-1].ids[-1]) if self._blocks else 0
 
     def add(self, ids: I64, vectors: F32) -> None:
-        """Take in vectors of unit length, ids ascending and above `newest`; none is fine."""
+        """Add unit vectors, float32 (n, d); ids ascending and above `newest`; may be empty."""
         if not len(ids):
             return
         scales = (np.abs(vectors).max(axis=1) / 127).astype(np.float32)
@@ -68,23 +67,23 @@ class Nearest:
         self._blocks.append(block)
 
     def find(self, vector: F32, n: int, among: I64 | None = None) -> list[int]:
-        """Return the ids of the at most `n` nearest, the nearest first, less than 90 degrees away.
+        """Return the ids of up to `n` nearest vectors with a positive cosine, nearest first.
 
         Args:
-            vector: float32 (d,) of any length; one of zeros is near nothing.
-            among: int64, ascending: all other ids are passed over.
+            vector: float32 (d,) of any length; zeros give nothing.
+            among: int64, ascending; all other ids are left out.
         """
         blocks = tuple(self._blocks)
         if not blocks or n <= 0 or not vector.any():
             return []
         ids = np.concatenate([block.ids for block in blocks])
         bits = _signs(vector[np.newaxis])
-        apart = np.concatenate([_differing(block.bits, bits) for block in blocks])
+        distances = np.concatenate([_hamming_distances(block.bits, bits) for block in blocks])
         if among is not None:
             wanted = np.isin(ids, among, assume_unique=True)
-            apart[~wanted] = np.iinfo(apart.dtype).max
+            distances[~wanted] = np.iinfo(distances.dtype).max
             n = min(n, int(wanted.sum()))
-        rows = _least(apart, max(_MORE * n, _AT_LEAST))
+        rows = _least(distances, max(_MORE * n, _AT_LEAST))
         if among is not None:
             rows = rows[wanted[rows]]
         scores = _cosines(blocks, rows, vector)
@@ -92,7 +91,7 @@ class Nearest:
         return [int(id) for id in ids[rows[order[scores[order] > 0]]]]
 
     def vectors(self, ids: I64) -> F32:
-        """Return float32 (m, d), the vectors of those ids that there are, in no certain order."""
+        """Return the vectors of the ids that are here, float32 (m, d), in any order."""
         found = [
             block.bytes_[at] * block.scales[at, np.newaxis]
             for block in self._blocks
@@ -102,7 +101,10 @@ class Nearest:
 
 
 def _cosines(blocks: Sequence[_Block], rows: I64, vector: F32) -> F32:
-    """Return float32, of ascending rows; in the calling thread alone, which a server likes."""
+    """Return the cosines of ascending rows, float32, times the length of `vector`.
+
+    `einsum` uses only the calling thread, so searches of a server do not compete.
+    """
     scores = []
     start = 0
     for block in blocks:
@@ -115,23 +117,23 @@ def _cosines(blocks: Sequence[_Block], rows: I64, vector: F32) -> F32:
 
 
 def _signs(vectors: F32) -> U64:
-    """Return uint64 (ceil(d / 64), n)."""
+    """Return the signs as bits, uint64 (ceil(d / 64), n)."""
     packed = np.packbits(vectors > 0, axis=1)
     padded = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8)))
     return np.ascontiguousarray(padded.view(np.uint64).T)
 
 
-def _differing(bits: U64, others: U64) -> NDArray[np.uint16]:
-    """Return uint16 (n,), how many signs of each vector differ from those of one other."""
-    found = np.zeros(bits.shape[1], dtype=np.uint16)
+def _hamming_distances(bits: U64, others: U64) -> NDArray[np.uint16]:
+    """Return the number of different signs of each vector and one other, uint16 (n,)."""
+    distances = np.zeros(bits.shape[1], dtype=np.uint16)
     for row, other in zip(bits, others[:, 0], strict=True):
-        found += np.bitwise_count(row ^ other)
-    return found
+        distances += np.bitwise_count(row ^ other)
+    return distances
 
 
-def _least(apart: NDArray[np.uint16], n: int) -> I64:
-    """Return at least `n` rows with the least numbers, all of an equal number, ascending."""
-    if n >= len(apart):
-        return np.arange(len(apart))
-    farthest = np.searchsorted(np.cumsum(np.bincount(apart)), n)
-    return np.flatnonzero(apart <= farthest)
+def _least(distances: NDArray[np.uint16], n: int) -> I64:
+    """Return at least `n` rows with the smallest distances, ascending; with all equal ones."""
+    if n >= len(distances):
+        return np.arange(len(distances))
+    farthest = np.searchsorted(np.cumsum(np.bincount(distances)), n)
+    return np.flatnonzero(distances <= farthest)

@@ -2,7 +2,7 @@
 
 In: logged impressions and events. Out: a trained ranker with its model card, and a decision.
 
-Begin with `train`. `dataset` joins impressions and events, `labels` turns votes into relevance,
-`position_bias` weighs positions, `promotion_test` compares with the ranker in use. `evaluation/`
-replays past days and measures.
+Begin with `train`. `labels` turns votes into relevance and weights, `position_bias` estimates which
+positions are read, `dataset` and `past_days` make examples of likes, `promotion_test` compares with
+the active ranker. `evaluation/` replays past days and computes metrics.
 """

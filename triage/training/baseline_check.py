@@ -1,10 +1,10 @@
-"""How the peers' rankers would have ordered the slates that judge a newly trained one.
+"""Scores a sample of the test slates with the baselines, for the model card.
 
-    a sample of later slates → what was liked before each → the peers' scores of its papers
+    a sample of later slates → likes before each → the baselines' scores of its papers
 
-Fitting the peers costs far more than they are worth to a nightly run, so a few slates of some
-subscribers, before a part of the literature, must do. They are told on the model card: nobody can
-promote a peer, but an operator should see when one would serve people better.
+Baselines are slow to fit, so only a few slates of some subscribers are used, with a part of the
+papers as negatives. A baseline cannot be promoted, but the model card shows when one is better.
+Each fit has its own random generator, see `PastBaselines`.
 """
 
 from __future__ import annotations
@@ -32,49 +32,49 @@ WINDOW_DAYS = 60
 
 def sampled(log: TrainingLog, rng: np.random.Generator) -> I64:
     """Return the rows, in order, of some slates of some subscribers; none for an empty log."""
-    who = np.unique(log.subscriber_ids)
-    chosen = rng.choice(who, min(MOST_SUBSCRIBERS, len(who)), replace=False)
+    subscriber_ids = np.unique(log.subscriber_ids)
+    n_subscribers = min(MOST_SUBSCRIBERS, len(subscriber_ids))
     slates: list[int] = []
-    for subscriber_id in chosen:
-        theirs = np.unique(log.slate_ids[log.subscriber_ids == subscriber_id])
-        slates += rng.choice(theirs, min(MOST_SLATES_EACH, len(theirs)), replace=False).tolist()
+    for subscriber_id in rng.choice(subscriber_ids, n_subscribers, replace=False):
+        own = np.unique(log.slate_ids[log.subscriber_ids == subscriber_id])
+        slates += rng.choice(own, min(MOST_SLATES_EACH, len(own)), replace=False).tolist()
     return np.flatnonzero(np.isin(log.slate_ids, slates))
 
 
 def peer_scores(conn: Connection, log: TrainingLog) -> dict[str, F64]:
-    """Return float64 (n,) for each peer: its scores of the log's rows, from what was known then.
+    """Return each baseline's scores of the log's rows, float64 (n,), from what was known then.
 
     Args:
-        log: at least one row.
+        log: at least one row, days in order.
     """
     starts = np.flatnonzero(np.diff(log.slate_ids, prepend=-1))
     days = [date.fromordinal(int(day)) for day in log.days[starts]]
-    readers = [store.subscribers.by_id(conn, int(id)) for id in log.subscriber_ids[starts]]
-    liked = [_liked(conn, who, on) for who, on in zip(readers, days, strict=True)]
-    papers = _literature(conn, log, liked, min(days), max(days))
-    peers = PastBaselines(papers, min(days))
-    found = {name: np.zeros(len(log)) for name in NAMES}
+    subscribers = [store.subscribers.by_id(conn, int(id)) for id in log.subscriber_ids[starts]]
+    liked = [_liked(conn, each, on) for each, on in zip(subscribers, days, strict=True)]
+    papers = _load_papers(conn, log, liked, min(days), max(days))
+    baselines = PastBaselines(papers, min(days))
+    scores = {name: np.zeros(len(log)) for name in NAMES}
     slates = [slice(*ends) for ends in pairwise([*starts.tolist(), len(log)])]
-    for slate, who, likes, on in zip(slates, readers, liked, days, strict=True):
-        for name, scores in found.items():
-            if who is not None:
-                ids = log.paper_ids[slate].tolist()
-                scores[slate] = peers.scores(name, who, likes, on, ids)
-    return found
+    for slate, subscriber, likes, on in zip(slates, subscribers, liked, days, strict=True):
+        if subscriber is not None:
+            ids = log.paper_ids[slate].tolist()
+            for name in NAMES:
+                scores[name][slate] = baselines.scores(name, subscriber, likes, on, ids)
+    return scores
 
 
 def _liked(conn: Connection, subscriber: Subscriber | None, on: date) -> list[int]:
-    """Return what a subscriber had liked before a day's digest, newest first."""
+    """Return the ids of the papers that a subscriber had liked before a day, newest first."""
     if subscriber is None:
         return []
     votes = store.events.votes(conn, subscriber.id, digest_at(on, 0, subscriber.zone))
     return [vote.paper_id for vote in votes if vote.kind in LIKES]
 
 
-def _literature(
+def _load_papers(
     conn: Connection, log: TrainingLog, liked: list[list[int]], first: date, last: date
 ) -> list[Paper]:
-    """Return what was shown and liked, and of the rest the newest, in order of listing."""
+    """Return the shown and liked papers, and the newest others, in listing order."""
     wanted = {int(id) for id in log.paper_ids} | {id for ids in liked for id in ids}
     recent = store.papers.listed_between(conn, first - timedelta(days=WINDOW_DAYS), last)
     recent.sort(key=lambda paper: (paper.listed_on, paper.id))

@@ -1,9 +1,9 @@
-"""All that was listed and liked, as it was known on any day: what training and benchmarks learn on.
+"""The data set of training and benchmarks: listed papers and likes, as known on any day.
 
-    papers in listing order + readers' likes ─→ background of a month ─→ profile of a day
-                                             ─→ past days ─→ feature rows and relevance
+    papers in listing order + likes ─→ background of a month ─→ profile of a day
+                                    ─→ past days ─→ feature rows and relevance
 
-Nothing later than the day that is asked for has a part in anything of this.
+Nothing uses data later than the requested day.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from triage.ranking.user_model import (
 )
 from triage.training.past_days import Likes, PastDay, past_days, reader_weights, telling_rows
 
-# The solvers of readers' models run outside Python's lock, so two past days are read at once; who
-# interrupts waits for one batch of them.
+# The solvers of the user models release Python's lock, so two past days are processed at once. An
+# interrupt waits for one batch.
 AT_ONCE = 2
 BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A subscriber with what they wrote, encoded, and what they liked, as rows of the papers."""
+    """A subscriber with the encoded phrases of their interests, and likes as rows of the papers."""
 
     subscriber: Subscriber
     phrases: tuple[str, ...]
@@ -55,7 +55,7 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Query groups to learn from: float32 (n, n_features), int32 (n,), sizes, float32 (n,)."""
+    """Query groups to fit on: float32 (n, n_features), int32 (n,), sizes, float32 (n,)."""
 
     features: F32
     relevance: I32
@@ -67,14 +67,14 @@ class Examples:
 
 
 class History:
-    """What was listed and liked.
+    """The listed papers and the subscribers' likes.
 
     Args:
         papers: in listing order.
-        readers: their likes are rows of `papers`.
-        since: no past day is before it, if the encoder has learned from likes: see `ports.Encoder`.
-            Past days show what it had learned by then, or they would promise what no coming day
-            holds.
+        readers: subscribers; their likes are rows of `papers`.
+        since: `Encoder.since`; no past day is earlier. If it is set, past days use the encodings
+            `for_training()`: the encoder was fitted on later likes, and with these, features of
+            past days would look better than those of coming days.
     """
 
     def __init__(
@@ -83,16 +83,21 @@ class History:
         self.papers = papers
         self.readers = readers
         self.since = since or date.min
-        self._then = self._as_of_then() if since else self
+        self._then = self
+        if since:
+            self._then = History(
+                replace(papers, encodings=papers.encodings.for_training()),
+                [replace(each, interests=each.interests.for_training()) for each in readers],
+            )
         self.listed: I64 = np.array(
             [paper.listed_on.toordinal() for paper in papers.papers], dtype=np.int64
         )
         self._backgrounds: dict[date, Background] = {}
 
     def background(self, on: date) -> Background:
-        """Return the past of a month, or of a day in the first month of all.
+        """Return the background at the start of the month, or of the day in the first month.
 
-        Nothing listed or liked from then on is part of it.
+        It has only papers that were listed or liked before.
         """
         until = on.replace(day=1)
         if np.searchsorted(self.listed, until.toordinal()) < FEWEST_BACKGROUND:
@@ -102,7 +107,7 @@ class History:
         return self._backgrounds[until]
 
     def profile(self, reader: Reader, known: I64, on: date) -> Profile:
-        """Return a reader as known on a day by these likes, newest first, with taste."""
+        """Return a profile with a user model, fitted on `known` likes, newest first, on a day."""
         liked = self.papers.select(known)
         profile = Profile(
             subscriber=reader.subscriber,
@@ -118,7 +123,7 @@ class History:
         return replace(profile, taste=fit_user_model(profile, self.background(on)))
 
     def days(self, first: date, until: date, n: int, rng: np.random.Generator) -> list[PastDay]:
-        """Choose past days, see `pastdays.past_days`; none is before `since`."""
+        """Choose past days, see `past_days.past_days`; none is before `since`."""
         likes = [reader.likes for reader in self.readers]
         first = max(first, self.since)
         return past_days(likes, self.listed, first.toordinal(), until.toordinal(), n, rng)
@@ -135,9 +140,9 @@ class History:
         """Make query groups of past days before `until`.
 
         Args:
-            first: no day before this one.
-            n: at most so many days.
-            scorer: knows a little of what is hard to tell apart.
+            first: no day is earlier.
+            n: maximum number of days, before some are repeated with fewer likes.
+            scorer: its scores choose the hard negatives.
         """
         days = self.days(first, until, n, rng)
         parts, relevance = [], []
@@ -146,7 +151,7 @@ class History:
             parts.append(X[rows])
             relevance.append(day.relevance[rows])
             progress("past days", done, len(days))
-        sizes = [len(marks) for marks in relevance]
+        sizes = [len(part) for part in relevance]
         return Examples(
             np.concatenate([np.zeros((0, len(FEATURES)), dtype=np.float32), *parts]),
             np.concatenate([np.zeros(0, dtype=np.int32), *relevance]),
@@ -155,9 +160,9 @@ class History:
         )
 
     def described(self, days: Sequence[PastDay]) -> Iterator[F32]:
-        """Yield float32 (n, n_features) for each day in turn: its candidates."""
+        """Yield the feature rows of each day's candidates, float32 (n, n_features), in order."""
         for day in days:
-            # What threads share is made before they start.
+            # Threads share the backgrounds, so they are fitted before the threads start.
             self._then.background(date.fromordinal(day.day))
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for begin in range(0, len(days), BATCH):
@@ -167,12 +172,6 @@ class History:
         on, then = date.fromordinal(day.day), self._then
         profile = then.profile(then.readers[day.reader], day.known, on)
         return feature_matrix(profile, then.papers.select(day.candidates), on)
-
-    def _as_of_then(self) -> History:
-        return History(
-            replace(self.papers, encodings=self.papers.encodings.for_training()),
-            [replace(each, interests=each.interests.for_training()) for each in self.readers],
-        )
 
     def _background(self, until: date) -> Background:
         end = int(np.searchsorted(self.listed, until.toordinal()))

@@ -1,11 +1,10 @@
-"""Likes that no digest asked for, an imported library say: what they teach, and whom they favour.
+"""Training data and tests from likes outside of digests, such as an imported library.
 
-    imported likes + stored papers → History → query groups of past days, to learn from
-                                             → later past days, to judge by
+    imported likes + stored papers → History → query groups of past days, for training
+                                             → later past days, for the promotion test
 
-A library says what was liked and rarely when, so a like counts as one of the day on which its paper
-was listed: a digest would have offered it then. Upvotes are left out, because only their newest
-count is stored.
+A library rarely says when a paper was liked. So a like gets the listing day of its paper, when a
+digest would have offered it. Upvotes are not used, because only their newest count is stored.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import numpy as np
 
 from triage import store
 from triage.domain.protocols import Encoder, Scorer
-from triage.domain.records import F64, I64, RELEVANCE, EncodedPapers, EventKind, Subscriber
+from triage.domain.records import F64, RELEVANCE, EventKind
 from triage.ranking.features import phrases
 from triage.ranking.serving.ranker import load_library
 from triage.ranking.serving.user_model_cache import FARTHEST_EAST
@@ -33,48 +32,42 @@ if TYPE_CHECKING:
 MOST_PAPERS = 60_000
 MOST_DAYS = 300
 MOST_JUDGED = 100
-# All past days together weigh at most as much as so many shown papers: two thousand digests.
+# The total weight of all past days is at most that of this many shown papers, 2,000 digests.
 HEAVIEST = 20_000.0
 SEED = 0
 
 
 def imported(conn: Connection, encoder: Encoder, until: date) -> History:
-    """Return what was listed, and liked outside of digests, before a day.
-
-    Args:
-        until: papers of that day or later do not exist yet, nor do votes.
-    """
-    papers = [
-        replace(paper, upvotes=None)
-        for paper in store.papers.newest_before(conn, until, MOST_PAPERS)
-    ]
+    """Return the papers that were listed, and liked outside of digests, before a day."""
     before = datetime.combine(until, time(), UTC) - FARTHEST_EAST
     liked = store.events.liked(conn, before, elsewhere=True)
-    if not liked:
-        papers = []
+    newest = store.papers.newest_before(conn, until, MOST_PAPERS) if liked else []
+    papers = [replace(paper, upvotes=None) for paper in newest]
     library = load_library(conn, encoder, papers)
     rows = {paper.id: row for row, paper in enumerate(library.papers)}
-    people = {each.id: each for each in store.subscribers.everyone(conn)}
+    subscribers = {each.id: each for each in store.subscribers.everyone(conn)}
     readers = []
-    for who, ids in sorted(liked.items()):
+    for subscriber_id, ids in sorted(liked.items()):
         own = sorted(rows[id] for id in ids if id in rows)
         if own:
-            readers.append(_reader(people[who], np.array(own, dtype=np.int64), library, encoder))
+            days = [library.papers[row].listed_on.toordinal() for row in own]
+            likes = Likes(np.array(own, dtype=np.int64), np.array(days, dtype=np.int64))
+            subscriber = subscribers[subscriber_id]
+            wanted = phrases(subscriber.interests)
+            readers.append(Reader(subscriber, wanted, encoder.encode(wanted), likes))
     return History(library, readers, encoder.since)
 
 
 def like_days(history: History) -> list[int]:
-    """Return the days, as ordinals, of which anybody liked a paper and that can teach or judge."""
-    days = np.concatenate(
-        [np.zeros(0, dtype=np.int64), *(each.likes.days for each in history.readers)]
-    )
-    return [int(day) for day in np.unique(days[days >= history.since.toordinal()])]
+    """Return the ordinal days, ascending, with a like, from `history.since` on."""
+    days = {int(day) for each in history.readers for day in each.likes.days}
+    return sorted(day for day in days if day >= history.since.toordinal())
 
 
 def taught_by(history: History, until: date, scorer: Scorer) -> Examples:
-    """Make query groups of past days before a day, none where there are no likes to learn from.
+    """Make query groups of past days before a day; empty without likes.
 
-    They weigh together no more than HEAVIEST: with many votes on digests, those rule.
+    Their total weight is at most HEAVIEST, so many votes on digests count more.
     """
     first = history.papers.papers[0].listed_on if len(history.papers) else until
     made = history.examples(first, until, MOST_DAYS, scorer, np.random.default_rng(SEED))
@@ -89,10 +82,10 @@ def taught_by(history: History, until: date, scorer: Scorer) -> Examples:
 def judged(
     history: History, first: date, until: date, scorers: Mapping[str, Scorer]
 ) -> tuple[dict[str, F64], HeldOut]:
-    """Let scorers rank past days: all of them the same papers, knowing the same.
+    """Rank the same past days by each scorer.
 
     Returns:
-        Each scorer's nDCG@10 of every past day, as `gate.slate_ndcg`, and the days.
+        Each scorer's nDCG@10 of every past day, as `slate_ndcg`, and the days.
     """
     days = history.days(first, until, MOST_JUDGED, np.random.default_rng(SEED))
     scores: dict[str, list[F64]] = {name: [np.zeros(0)] for name in scorers}
@@ -109,11 +102,3 @@ def judged(
     )
     values = {name: slate_ndcg(np.concatenate(each), held_out) for name, each in scores.items()}
     return values, held_out
-
-
-def _reader(subscriber: Subscriber, own: I64, papers: EncodedPapers, encoder: Encoder) -> Reader:
-    wanted = phrases(subscriber.interests)
-    days = [papers.papers[row].listed_on.toordinal() for row in own]
-    return Reader(
-        subscriber, wanted, encoder.encode(wanted), Likes(own, np.array(days, dtype=np.int64))
-    )

@@ -1,9 +1,9 @@
-"""What people did with the papers of a slate, as numbers that a ranker can learn from.
+"""Labels and weights of shown papers, computed from the events.
 
-    events → relevance (one table) and weight (how much a row tells about the paper alone)
+    events → relevance (one table) and weight (corrects for position bias)
 
-A vote far down counts more, because few look there; a paper without a vote counts the less the
-likelier it was never looked at; and no subscriber counts more than a few others.
+A vote at a low position weighs more, because few people look there. A paper without a vote weighs
+less if it was probably not looked at. The total weight of one subscriber is limited.
 """
 
 from __future__ import annotations
@@ -16,26 +16,25 @@ from triage.domain.records import F32, F64, I32, I64, RELEVANCE, EventKind
 from triage.training.position_bias import Attention
 
 IGNORED = -1
-"""Stands for relevance where a paper was shown and not voted on."""
+"""The label of a paper that was shown and got no vote."""
 
 HEAVIEST = 5.0
-"""A vote counts at most as much as so many at the top: at rare places chance would rule."""
+"""The highest weight of a vote; a vote at the top has 1. Larger weights would add much noise."""
 
 SILENT = 0.5
-"""A paper without a vote counts at least so much: votes are set against what got none."""
+"""The lowest weight of a paper without a vote: votes are compared with these papers."""
 
 ENOUGH = 100.0
-"""About ten digests: up to that weight nobody is cut, however little the others say."""
+"""A subscriber's total weight up to this, about ten digests, is never reduced."""
 
 
 def labels_of(
     subscriber_ids: I64, paper_ids: I64, votes: Iterable[tuple[int, int, EventKind]]
 ) -> I32:
-    """Return int32 (n,): the relevance that each shown paper was given, IGNORED where none.
+    """Return the label of each shown paper, int32 (n,), IGNORED where there is no vote.
 
     Args:
-        subscriber_ids: int64 (n,), to whom.
-        paper_ids: int64 (n,), what was shown.
+        subscriber_ids, paper_ids: int64 (n,).
         votes: (subscriber id, paper id, kind), oldest first: the last one on a paper counts.
     """
     last = {(who, paper): RELEVANCE[kind] for who, paper, kind in votes}
@@ -44,19 +43,18 @@ def labels_of(
 
 
 def row_weights(marks: I32, positions: I32, propensities: F32, attention: Attention) -> F32:
-    """Return float32 (n,), above 0: how much each shown paper shall count.
+    """Return the weight of each shown paper, float32 (n,), above 0.
 
-    A vote is weighed by one over the chance that the place was looked at and that the paper stood
-    there (inverse propensities, Joachims et al. 2017), at most HEAVIEST. A paper without a vote is
-    weighed between SILENT and 1 by the chance that it was looked at and left: by Bayes' rule in the
-    position-based model that is e·(1 - v) / (1 - e·v), with e the place's chance to be looked at
-    and v the chance that who looks at such a paper votes.
+    A vote has the weight of `vote_weights`. A paper without a vote has a weight between SILENT and
+    1, by the probability that it was looked at. By Bayes' rule in the position-based model that is
+    e·(1 - v) / (1 - e·v): e is the probability that the position is looked at, v that a paper is
+    voted on if it is.
 
     Args:
-        marks: int32 (n,), see `marks_of`.
+        marks: int32 (n,), see `labels_of`.
         positions: int32 (n,), 1-based.
         propensities: float32 (n,), of the logging policy, in (0, 1].
-        attention: fitted on this log or an earlier one.
+        attention: fitted on this log.
     """
     looked = attention.looked_at(positions)
     voted = marks != IGNORED
@@ -68,22 +66,23 @@ def row_weights(marks: I32, positions: I32, propensities: F32, attention: Attent
 
 
 def vote_weights(positions: I32, propensities: F32, attention: Attention) -> F64:
-    """Return float64 (n,): one over the chance that a vote could be cast there, clipped."""
-    chances = attention.looked_at(positions) * np.maximum(propensities, 1e-6)
-    return np.minimum(1 / chances, HEAVIEST)
+    """Return inverse propensities of votes, float64 (n,), at most HEAVIEST.
+
+    The propensity is that of the position being looked at, times that of the paper being there
+    (Joachims et al. 2017).
+    """
+    read = attention.looked_at(positions) * np.maximum(propensities, 1e-6)
+    return np.minimum(1 / read, HEAVIEST)
 
 
 def fair_shares(weights: F32, subscriber_ids: I64) -> F32:
-    """Scale weights so that no subscriber weighs more than the median one, or than ENOUGH.
+    """Limit each subscriber's total weight to the median total, or to ENOUGH if that is more.
 
-    Whoever votes on everything, out of zeal or spite, then cannot bend the ranker for the others.
+    So one subscriber who votes on everything cannot change the ranker for the others.
 
     Args:
-        weights: float32 (n,).
+        weights: float32 (n,), may be empty.
         subscriber_ids: int64 (n,).
-
-    Returns:
-        float32 (n,); empty for none.
     """
     if not len(weights):
         return weights
@@ -94,5 +93,5 @@ def fair_shares(weights: F32, subscriber_ids: I64) -> F32:
 
 
 def gains(marks: I32) -> F64:
-    """Return float64 (n,): 2^relevance - 1, and 0 for what nobody voted on (Burges et al. 2005)."""
+    """Return float64 (n,): 2^relevance - 1, and 0 for no vote (Burges et al. 2005)."""
     return np.asarray(2.0 ** np.maximum(marks, 0) - 1, dtype=np.float64)

@@ -1,11 +1,10 @@
-"""Query groups from likes and listing days: what a digest could have shown, and what was liked.
+"""Query groups from likes and listing days: the papers of a past day, and which were liked.
 
-    likes + papers in listing order ─ past_days ─→ PastDay ─ history ─→ feature rows + relevance
+    likes + papers in listing order ─ past_days ─→ PastDay ─ dataset ─→ feature rows + relevance
 
-Votes on digests are not all that can be learned from: imported likes tell just as much. A past day
-takes a reader as known before it, with all likes or a random few, so that one model serves those of
-whom nothing, little or much is known. Nothing listed or liked on the day or later is looked at,
-except the candidates themselves and which of them were liked.
+So imported likes train a ranker, too. A past day uses the likes before it, all or a random few, so
+that one model is good for subscribers with no, few and many likes. Nothing listed or liked on the
+day or later is used, except the candidates and their labels.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 
 from triage.domain.records import F32, F64, I32, I64
 
-# Papers are few on some days and many on others; a past "day" lasts until it has so many.
+# Some days list few papers, others many; a past "day" is extended until it has this many.
 ENOUGH_CANDIDATES = 400
 FEWEST_CANDIDATES = 100
 LONGEST_DAYS = 21
@@ -29,7 +28,7 @@ EASY_ROWS = 40
 
 @dataclass(frozen=True, slots=True)
 class Likes:
-    """One reader's likes, oldest first: int64 (n,) rows of papers and days as ordinals."""
+    """One subscriber's likes, oldest first: int64 (n,) rows of papers and days as ordinals."""
 
     rows: I64
     days: I64
@@ -37,14 +36,14 @@ class Likes:
 
 @dataclass(frozen=True, slots=True)
 class PastDay:
-    """A slate that could have been.
+    """The candidates of one subscriber on a past day.
 
     Attributes:
-        reader: number of the reader.
+        reader: index of the subscriber.
         day: ordinal of its first day.
-        known: int64 (k,) rows of the likes that count as known, newest first.
+        known: int64 (k,) rows of the earlier likes that are used, newest first.
         candidates: int64 (n,) rows of papers.
-        relevance: int32 (n,), 1 for what was liked.
+        relevance: int32 (n,), 1 for a liked paper.
     """
 
     reader: int
@@ -57,17 +56,17 @@ class PastDay:
 def past_days(
     likes: Sequence[Likes], listed: I64, first: int, until: int, n: int, rng: np.random.Generator
 ) -> list[PastDay]:
-    """Choose past days to learn from, each with all likes known, and again with a random few.
+    """Choose past days for training, each with all earlier likes and again with a random few.
 
     Args:
-        likes: of each reader.
-        listed: int64 (m,), ascending, the day on which each paper was listed.
-        first: no day before this one.
-        until: nothing of this day or later is looked at.
-        n: at most so many days, spread over readers and time by chance.
+        likes: of each subscriber.
+        listed: int64 (m,), ascending, the ordinal day on which each paper was listed.
+        first: no day is earlier.
+        until: nothing of this day or later is used.
+        n: maximum number of days, drawn at random from all subscribers and days.
 
     Returns:
-        Past days, oldest first; none where no reader liked a paper of a day with enough others.
+        Past days, oldest first; empty if no day with enough papers has a like.
     """
     windows = [_windows(own, listed, first, until) for own in likes]
     starts = [
@@ -87,7 +86,7 @@ def past_days(
 
 
 def _windows(own: Likes, listed: I64, first: int, until: int) -> list[tuple[int, int]]:
-    """Return spans of days, each beginning with a like of a paper that was listed in it."""
+    """Return spans (first day, end), each beginning with a like, that have enough papers."""
     spans = []
     at = first
     while (begin := int(np.searchsorted(own.days, at))) < len(own.days):
@@ -137,14 +136,11 @@ def _past_day(
 
 
 def telling_rows(relevance: I32, scores: F64, rng: np.random.Generator) -> I64:
-    """Return rows worth learning from: what was liked, what is hard to tell from it, and others.
+    """Return the rows to train on, int64 (m,), ascending: likes, hard and random negatives.
 
     Args:
         relevance: int32 (n,).
-        scores: float64 (n,), of a scorer that knows a little.
-
-    Returns:
-        int64 (m,), ascending.
+        scores: float64 (n,); negatives with high scores are the hard ones.
     """
     liked = np.flatnonzero(relevance)
     others = np.flatnonzero(relevance == 0)
@@ -154,7 +150,7 @@ def telling_rows(relevance: I32, scores: F64, rng: np.random.Generator) -> I64:
 
 
 def reader_weights(readers: Sequence[int], sizes: Sequence[int]) -> F32:
-    """Return float32 (n,): a reader's rows weigh less the more days they have, by the root."""
+    """Return row weights, float32 (n,): 1 / sqrt(number of days of the row's subscriber)."""
     counts = np.bincount(np.asarray(readers, dtype=np.int64)) if len(readers) else np.zeros(0)
     each = [1 / counts[reader] ** 0.5 for reader in readers]
     return np.repeat(np.array(each, dtype=np.float32), sizes)

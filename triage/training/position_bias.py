@@ -1,4 +1,4 @@
-"""How far down a slate people look: the position-based model."""
+"""Estimates the position bias of slates: the position-based model."""
 
 from __future__ import annotations
 
@@ -8,50 +8,49 @@ import numpy as np
 
 from triage.domain.records import F64, I32, Bools
 
-# Papers whose scores fall in one band are taken to be equally likely to be voted on when read.
+# Papers with scores in one band are assumed to get a vote equally often when they are read.
 MOST_BANDS = 40
 SHOWN_PER_BAND = 100
 N_STEPS = 500
-# The doubt about a place's attention, in shown papers: until many more were shown there, 1 / place.
+# Weight of the prior 1 / position, in shown papers.
 PRIOR_SHOWN = 100.0
 
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """How likely people look at a place, and vote on what they look at.
+    """Probabilities that a position is looked at, and that a paper gets a vote if it is.
 
     Attributes:
-        by_place: float64 (n_places,), of positions 1, 2, …; the first is 1, none is above the one
-            before it. Places further down are taken to be like the last.
-        willing: float64 (n,), for each row that it was fitted on, the chance that who looks at it
-            votes on it.
+        by_place: float64 (n_positions,), for positions 1, 2, …; the first is 1 and they never
+            increase. Later positions are like the last.
+        willing: float64 (n,), the probability of a vote if looked at, for each row of the fit.
     """
 
     by_place: F64
     willing: F64
 
     def looked_at(self, positions: I32) -> F64:
-        """Return float64 (n,), in (0, 1]."""
+        """Return the probability that each position is looked at, float64 (n,), in (0, 1]."""
         rows = np.minimum(positions, len(self.by_place)) - 1
         return np.asarray(self.by_place[rows], dtype=np.float64)
 
 
 def attention(positions: I32, scores: F64, voted: Bools) -> Attention:
-    """Estimate attention from a log by the position-based model (Chuklin et al. 2015, 3.3).
+    """Fit the position-based model to a log (Chuklin et al. 2015, 3.3).
 
-    A vote takes a look and a will: P(vote) = look(position) · will(paper). Good papers stand high,
-    so votes alone cannot tell the two apart; papers of like scores at different places can. The
-    will is one number a band of scores, and both are found by expectation maximisation on a table
-    of positions and bands (Wang et al. 2018, without the regression). The look starts from, and in
-    a small log stays near, one over the position.
+    P(vote) = look(position) · will(paper). Good papers are at the top, so votes alone cannot
+    separate the two; papers with similar scores at different positions can. `will` is one number
+    for each band of scores. Both are fitted by expectation maximisation on a table of positions
+    and bands (Wang et al. 2018, without the regression). `look` starts at 1 / position, and stays
+    near it in a small log.
 
     Args:
         positions: int32 (n,), 1-based.
-        scores: float64 (n,), those of whatever ordered the slates.
+        scores: float64 (n,), of the scorer that ordered the slates.
         voted: bool (n,).
 
     Returns:
-        Attention with `willing` float64 (n,); an empty log gives one place.
+        Attention with `willing` float64 (n,); an empty log gives one position.
     """
     if not len(positions):
         return Attention(np.ones(1), np.zeros(0))

@@ -1,16 +1,16 @@
-"""May a newly trained scorer serve? Only if later slates show it beyond chance.
+"""The promotion test: is a new scorer significantly better on later slates than the active one?
 
-All scorers order the same papers of the same slates, and each slate is compared with itself:
+All scorers order the same papers of the same slates:
 
     gain of a slate = nDCG@10 of one scorer - nDCG@10 of the other
-    gain of a subscriber = mean over their slates, so that a busy voter counts as one
-    better = the whole one-sided interval of the mean over subscribers lies above 0
+    gain of a subscriber = mean over their slates, so each subscriber counts once
+    better = the one-sided confidence interval of the mean over subscribers is above 0
 
-The slates were chosen and ordered by what served then, and that favours it twice: people vote on
-what stands high, and what it left out cannot be voted on. So each vote is weighed by one over the
-chance that it could be cast there: that of the place being looked at, and, in an exploration slot,
-that of the paper being drawn (Joachims et al. 2017; Agarwal et al. 2019). The weights are clipped,
-so a little of the favour stays, which makes promotion harder and never easier.
+The scorer that was active then chose and ordered the slates. This favours it twice: papers at the
+top get more votes, and papers that were not shown get none. So each vote is weighed by its inverse
+propensity: of the position being looked at, and, in an exploration slot, of the paper being drawn
+(Joachims et al. 2017; Agarwal et al. 2019). The weights are clipped, so a part of the bias stays;
+it makes promotion harder, never easier.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from triage.domain.records import F64, I64
 from triage.training.evaluation.bootstrap import interval, units_of
 
 LEVEL = 0.005
-"""How often a scorer that is no better may look better: nightly trainings are many tries."""
+"""The rate of false promotions; it is low because training runs every night."""
 
 FEWEST_SLATES = 8
 
 
 class Winner(StrEnum):
-    """Who shall serve."""
+    """The scorer that is used from now on."""
 
     CHALLENGER = "challenger"
     SERVING = "serving"
@@ -43,11 +43,11 @@ def decide(
     subscriber_ids: I64,
     rng: np.random.Generator,
 ) -> tuple[Winner, str]:
-    """Say who shall serve from now on, and why in words.
+    """Return the scorer to use from now on, and the reason in words.
 
     Args:
         challenger, serving, cold: float64 (n_slates,), see `slate_ndcg`, of the same slates.
-        cold: None where the cold-start scorer is what serves.
+        cold: None if the cold-start scorer is the active one.
         subscriber_ids: int64 (n_slates,).
     """
     n = int((~np.isnan(serving)).sum())

@@ -1,10 +1,10 @@
-"""Retraining: from the log of what was shown and how it was voted on to a scorer that may serve.
+"""Training: fits a new scorer on the log of impressions and events, and promotes it if better.
 
-    impressions + events → relevance and weights → split by time → fit → gate → promote?
-    imported likes → past days ─────────────────────────┘
+    impressions + events → relevance and weights → split by time → fit → promotion test → promote?
+    imported likes → past days ─────────────────────────────────────┘
 
-A model that is not better than what serves is kept for inspection and does not go live; what serves
-and turns out worse than the cold-start scorer makes way for that.
+A scorer that is not better than the active one is stored, but not used. If the active scorer is
+worse than the cold-start scorer, the cold-start scorer replaces it.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ ROWS_EXPLAINED = 300
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """How a training ended.
+    """The result of a training.
 
-    The figures are mean nDCG@10 over the subscribers of `n_held_out` later slates, those on which
-    it is defined; votes in them are weighed as `gate` says.
+    `*_ndcg` are mean nDCG@10 over subscribers, on the `n_held_out` test slates where it is
+    defined; votes are weighted, see `promotion_test`.
     """
 
     version: str
@@ -74,13 +74,13 @@ class TrainReport:
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """The slates on which at least one paper was voted on, oldest first.
+    """The impressions of all slates with at least one vote, oldest first.
 
     Attributes:
-        log: what was shown.
-        marks: int32 (n,), the relevance that each row was given, or IGNORED.
-        weights: float32 (n,), how much each row counts in fitting.
-        worth: float64 (n,), the weighed gain that each row counts in judging.
+        log: the impressions.
+        marks: int32 (n,), the label of each row, or IGNORED.
+        weights: float32 (n,), the weight of each row in fitting.
+        worth: float64 (n,), the weighted gain of each row in testing.
     """
 
     log: TrainingLog
@@ -114,22 +114,22 @@ class Lessons:
 
 
 def train(database: Database, workshop: ModelStore, clock: Clock) -> TrainReport:
-    """Fit a ranker on what was shown and voted on, and on imported likes; promote it if better.
+    """Fit a ranker on votes and imported likes; store it, and promote it if it is better.
 
-    Later slates judge it. Where there are none, later past days do, of imported likes.
+    It is tested on later slates; without any, on later past days of imported likes.
 
     Raises:
-        NotEnoughFeedback: there is too little to learn from; the message says how much is needed.
-        NotFound: no papers are stored at all.
+        NotEnoughFeedback: there is too little training data; the message says how much is needed.
+        NotFound: no papers are stored.
     """
     today = clock.now().date()
     pair = ensure_active_models(database, workshop, clock, today)
     cold = workshop.cold_scorer()
     lessons, looks = gathered(database)
-    trial = _trial(database, workshop, clock, pair, lessons)
-    model = _fit(workshop, trial.earlier, trial.encoder, trial.library, trial.until)
+    data = _split_data(database, workshop, clock, pair, lessons)
+    model = _fit(workshop, data.earlier, data.encoder, data.history, data.until)
     scorers = {"challenger": model.scorer, "serving": pair.scorer, "cold": cold}
-    values, held_out = _judge(trial, scorers, today)
+    values, held_out = _test(data, scorers, today)
     winner, why = decide(
         values["challenger"],
         values["serving"],
@@ -137,15 +137,17 @@ def train(database: Database, workshop: ModelStore, clock: Clock) -> TrainReport
         held_out.subscriber_ids,
         dice(),
     )
-    if not len(trial.later) and len(held_out.starts):
+    if not len(data.later) and len(held_out.starts):
         why = f"judged by past days of imported likes, for want of later digests: {why}"
-    figures = _figures(values, held_out) | _against_peers(database, model.scorer, trial.later)
+    metrics = _intervals(values, held_out) | _compare_baselines(database, model.scorer, data.later)
     if winner is Winner.CHALLENGER:
-        # What goes live has learned from the newest slates and likes as well.
+        # The promoted scorer is fitted on the newest slates and likes, too.
         challenger = model.scorer.version
-        library = _imported(database, trial.encoder, today)
-        model = _fit(workshop, lessons, trial.encoder, library, today)
-        if challenger != model.scorer.version and not _is_known(database, challenger):
+        history = _encode_and_load_likes(database, data.encoder, today)
+        model = _fit(workshop, lessons, data.encoder, history, today)
+        with database.read() as conn:
+            is_stored = store.model_versions.get(conn, challenger) is not None
+        if challenger != model.scorer.version and not is_stored:
             workshop.discard(challenger)
     report = TrainReport(
         version=model.scorer.version,
@@ -154,22 +156,22 @@ def train(database: Database, workshop: ModelStore, clock: Clock) -> TrainReport
         n_slates=len(lessons.held_out().starts),
         n_held_out=int((~np.isnan(values["challenger"])).sum()),
         taught_until=model.taught_until.isoformat(),
-        challenger_ndcg=figures["challenger"].mean,
+        challenger_ndcg=metrics["challenger"].mean,
         serving_version=pair.scorer.version,
-        serving_ndcg=figures["serving"].mean,
-        cold_ndcg=figures["cold"].mean,
+        serving_ndcg=metrics["serving"].mean,
+        cold_ndcg=metrics["cold"].mean,
         promoted=winner is Winner.CHALLENGER,
         cold_took_over=winner is Winner.COLD,
         why=why,
     )
-    card = _card(report, model, trial.later, figures, looks) | workshop.facts(report.version)
+    card = _card(report, model, data.later, metrics, looks) | workshop.facts(report.version)
     card["past_days"] = len(model.examples.group_sizes)
     with database.write() as conn:
         store.model_versions.add(
-            conn, report.version, "scorer", trial.encoder.version, card, clock.now()
+            conn, report.version, "scorer", data.encoder.version, card, clock.now()
         )
     if winner is Winner.CHALLENGER:
-        promote(database, clock, model.scorer, trial.encoder, why)
+        promote(database, clock, model.scorer, data.encoder, why)
     elif winner is Winner.COLD:
         promote(database, clock, cold, pair.encoder, why)
     clear_away(database, workshop, clock)
@@ -178,26 +180,26 @@ def train(database: Database, workshop: ModelStore, clock: Clock) -> TrainReport
 
 
 @dataclass(frozen=True, slots=True)
-class _Trial:
-    """What a challenger learns from, and what judges it.
+class _SplitData:
+    """The training data and the test data of a challenger.
 
     Attributes:
-        earlier, later: slates that teach and that judge.
-        encoder: that of the challenger.
-        library: imported likes.
-        until: past days before it teach; those from it on judge where no slates are later.
+        earlier, later: training slates and test slates.
+        encoder: of the challenger.
+        history: imported likes.
+        until: past days before it are for training; without test slates, later ones are for tests.
     """
 
     earlier: Lessons
     later: Lessons
     encoder: Encoder
-    library: History
+    history: History
     until: date
 
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """A scorer with what it was fitted on, and the newest day of that."""
+    """A scorer with its training data and the newest day of that."""
 
     scorer: Scorer
     lessons: Lessons
@@ -205,49 +207,52 @@ class _Model:
     taught_until: date
 
 
-def _trial(
+def _split_data(
     database: Database, workshop: ModelStore, clock: Clock, pair: Serving, lessons: Lessons
-) -> _Trial:
+) -> _SplitData:
     today = clock.now().date()
-    known_until = taught_until(database, pair.scorer)
-    earlier, later = split(lessons, known_until)
+    trained_until = taught_until(database, pair.scorer)
+    earlier, later = split(lessons, trained_until)
     encoder = pair.encoder
+    # Features of past days depend on the encoder. Where they are the test data, the active scorer
+    # needs its own encoder.
     if len(later) or pair.scorer.version == workshop.cold_scorer().version:
         encoder = refit_encoder_if_due(database, workshop, clock, pair.encoder, today)
-    # else past days judge, whose rows the serving scorer must understand, too.
-    first_later = date.fromordinal(later.days[0]) if len(later) else None
-    library = _imported(database, encoder, first_later or today)
-    if not len(lessons) and not library.readers:
+    until = date.fromordinal(later.days[0]) if len(later) else today
+    history = _encode_and_load_likes(database, encoder, until)
+    if not len(lessons) and not history.readers:
         raise NotEnoughFeedback(
             "nobody has voted on a digest yet: training needs votes from mails or imported likes,"
             " which the cold-start scorer uses meanwhile"
         )
-    until = first_later or _split_of_likes(like_days(library), known_until, today)
-    return _Trial(earlier, later, encoder, library, until)
+    days = [] if len(later) else like_days(history)
+    if days and (n_later := _n_test_days(days, trained_until)):
+        until = date.fromordinal(days[-n_later])
+    return _SplitData(earlier, later, encoder, history, until)
 
 
 def _fit(
-    workshop: ModelStore, lessons: Lessons, encoder: Encoder, library: History, until: date
+    workshop: ModelStore, lessons: Lessons, encoder: Encoder, history: History, until: date
 ) -> _Model:
-    """Fit a ranker on lessons and on past days before `until`, and keep it."""
-    examples = taught_by(library, until, workshop.cold_scorer())
+    """Fit a ranker on lessons and on past days before `until`, and store it."""
+    examples = taught_by(history, until, workshop.cold_scorer())
     scorer = fit(workshop, lessons, encoder, examples)
     days = lessons.days[-1:] + [until.toordinal() - 1] * (len(examples) > 0)
     return _Model(scorer, lessons, examples, date.fromordinal(max(days)))
 
 
-def _judge(
-    trial: _Trial, scorers: Mapping[str, Scorer], today: date
+def _test(
+    data: _SplitData, scorers: Mapping[str, Scorer], today: date
 ) -> tuple[dict[str, F64], HeldOut]:
-    """Return each scorer's nDCG@10 of every slate that judges, and these slates."""
-    if not len(trial.later):
-        return judged(trial.library, trial.until, today, scorers)
-    held_out = trial.later.held_out()
-    X = trial.later.log.features
+    """Return each scorer's nDCG@10 of every test slate, and the test slates."""
+    if not len(data.later):
+        return judged(data.history, data.until, today, scorers)
+    held_out = data.later.held_out()
+    X = data.later.log.features
     return {name: slate_ndcg(each.score(X), held_out) for name, each in scorers.items()}, held_out
 
 
-def _figures(values: Mapping[str, F64], held_out: HeldOut) -> dict[str, Interval]:
+def _intervals(values: Mapping[str, F64], held_out: HeldOut) -> dict[str, Interval]:
     gain = values["challenger"] - values["serving"]
     return {
         name: interval(each, held_out.subscriber_ids, dice())
@@ -255,23 +260,17 @@ def _figures(values: Mapping[str, F64], held_out: HeldOut) -> dict[str, Interval
     }
 
 
-def _imported(database: Database, encoder: Encoder, until: date) -> History:
+def _encode_and_load_likes(database: Database, encoder: Encoder, until: date) -> History:
     with database.read() as conn:
-        wanted = bool(store.events.all_votes(conn, elsewhere=True))
-    if wanted:
+        has_likes = bool(store.events.all_votes(conn, elsewhere=True))
+    if has_likes:
         encode_new(database, encoder)
     with database.read() as conn:
         return imported(conn, encoder, until)
 
 
-def _split_of_likes(days: list[int], taught_until: date | None, today: date) -> date:
-    """Return the day from which past days judge, `today` where none can."""
-    n_later = _n_later(days, taught_until) if days else 0
-    return date.fromordinal(days[-n_later]) if n_later else today
-
-
 def train_in_words(database: Database, workshop: ModelStore, clock: Clock) -> str:
-    """Train and say in one line what came of it; too little feedback is no failure."""
+    """Train, and return the result in one line; too little feedback is no error."""
     try:
         report = train(database, workshop, clock)
     except (NotEnoughFeedback, NotFound) as error:
@@ -280,10 +279,7 @@ def train_in_words(database: Database, workshop: ModelStore, clock: Clock) -> st
 
 
 def gathered(database: Database) -> tuple[Lessons, Attention]:
-    """Return what the log teaches, and how far down people were found to look.
-
-    Nothing is taught while nobody has voted on a digest.
-    """
+    """Return the labelled log and its position bias; empty if there are no votes on digests."""
     with database.read() as conn:
         shown = store.slates.training_log(conn, FEATURE_VERSION, len(FEATURES))
         votes = store.events.all_votes(conn)
@@ -293,12 +289,12 @@ def gathered(database: Database) -> tuple[Lessons, Attention]:
 def lessons_of(
     shown: TrainingLog, votes: Sequence[tuple[int, int, EventKind]]
 ) -> tuple[Lessons, Attention]:
-    """Join what was shown with (subscriber id, paper id, kind) of each vote, oldest first."""
+    """Join impressions with votes (subscriber id, paper id, kind), oldest first."""
     marks = labels_of(shown.subscriber_ids, shown.paper_ids, votes)
-    # Where nobody voted on anything, perhaps nobody opened the mail.
-    telling = np.isin(shown.slate_ids, shown.slate_ids[marks != IGNORED])
-    if not telling.all():
-        shown, marks = shown.taken(telling), marks[telling]
+    # A slate without votes was perhaps never opened.
+    has_votes = np.isin(shown.slate_ids, shown.slate_ids[marks != IGNORED])
+    if not has_votes.all():
+        shown, marks = shown.taken(has_votes), marks[has_votes]
     looks = attention(shown.positions, shown.scores, marks != IGNORED)
     weights = row_weights(marks, shown.positions, shown.propensities, looks)
     return Lessons(
@@ -310,23 +306,23 @@ def lessons_of(
 
 
 def split(lessons: Lessons, taught_until: date | None) -> tuple[Lessons, Lessons]:
-    """Split by time: no slate that tests is older than one that teaches, nor of the same day.
+    """Split by time into training and test slates; all test days are later.
 
     Args:
-        taught_until: what serves has learned from slates up to that day, so they cannot test it.
-            Of the days since then the challenger learns from the older half, or it would know no
-            more than what serves.
+        taught_until: the active scorer was trained on slates up to this day, so they cannot test
+            it. The older half of the later days is for training, else the challenger would have
+            no more data than the active scorer.
     """
     days = lessons.days
     if not days:
         return lessons, lessons
-    n_later = min(_n_later(days, taught_until), MOST_DAYS_HELD_OUT)
+    n_later = min(_n_test_days(days, taught_until), MOST_DAYS_HELD_OUT)
     first_later = days[-n_later] if n_later else days[-1] + 1
     earlier, later = lessons.before(first_later), lessons.since(first_later)
     return (earlier, later) if len(earlier) else (lessons, lessons.since(days[-1] + 1))
 
 
-def _n_later(days: Sequence[int], taught_until: date | None) -> int:
+def _n_test_days(days: Sequence[int], taught_until: date | None) -> int:
     if taught_until is None:
         return max(1, round(HELD_OUT * len(days)))
     return (sum(day > taught_until.toordinal() for day in days) + 1) // 2
@@ -335,13 +331,13 @@ def _n_later(days: Sequence[int], taught_until: date | None) -> int:
 def fit(
     workshop: ModelStore, lessons: Lessons, encoder: Encoder, examples: Examples | None = None
 ) -> Scorer:
-    """Fit a ranker on lessons, and keep it.
+    """Fit a ranker on lessons, and store it.
 
     Args:
-        examples: of past days; they come first, for how many trees are right the lessons tell.
+        examples: of past days; they come first, because the last rows choose the number of trees.
 
     Raises:
-        NotEnoughFeedback: there is too little to learn from.
+        NotEnoughFeedback: there is too little training data.
     """
     starts = lessons.held_out().starts
     X, relevance, weights = lessons.log.features, np.maximum(lessons.marks, 0), lessons.weights
@@ -354,57 +350,49 @@ def fit(
     return workshop.fit_scorer(X, relevance, sizes, weights, encoder.version)
 
 
-def _is_known(database: Database, version: str) -> bool:
-    with database.read() as conn:
-        return store.model_versions.get(conn, version) is not None
-
-
-def _against_peers(database: Database, challenger: Scorer, later: Lessons) -> dict[str, Interval]:
-    """Return each peer's nDCG@10 on some of the later slates, and the challenger's gain on it."""
+def _compare_baselines(
+    database: Database, challenger: Scorer, later: Lessons
+) -> dict[str, Interval]:
+    """Return each baseline's nDCG@10 on some test slates, and the challenger's gain over it."""
     if len(later.held_out().starts) < FEWEST_SLATES:
         return {}
-    rows = sampled(later.log, dice())
-    some = later.taken(rows)
+    some = later.taken(sampled(later.log, dice()))
     held_out = some.held_out()
-    ours = slate_ndcg(challenger.score(some.log.features), held_out)
+    own = slate_ndcg(challenger.score(some.log.features), held_out)
     with database.read() as conn:
         scores = peer_scores(conn, some.log)
-    figures = {}
+    metrics = {}
     for name, each in scores.items():
-        theirs = slate_ndcg(each, held_out)
-        figures[name] = interval(theirs, held_out.subscriber_ids, dice())
-        figures[f"challenger - {name}"] = interval(ours - theirs, held_out.subscriber_ids, dice())
-    return figures
-
-
-def _day(ordinal: int) -> str:
-    return date.fromordinal(ordinal).isoformat()
+        other = slate_ndcg(each, held_out)
+        metrics[name] = interval(other, held_out.subscriber_ids, dice())
+        metrics[f"challenger - {name}"] = interval(own - other, held_out.subscriber_ids, dice())
+    return metrics
 
 
 def _importances(scorer: Scorer, X: F32) -> dict[str, float]:
-    """Return how much each group of features moves scores: its share of the mean |contribution|."""
+    """Return the share of each feature group in the mean |contribution| to scores."""
     rows = np.linspace(0, len(X) - 1, min(ROWS_EXPLAINED, len(X))).astype(np.int64)
-    moved = np.abs(scorer.contributions(X[rows])).mean(axis=0)
-    found = dict.fromkeys(GROUPS.values(), 0.0)
-    for group, part in zip(GROUPS.values(), moved, strict=True):
-        found[group] += float(part / max(moved.sum(), 1e-12))
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+    means = np.abs(scorer.contributions(X[rows])).mean(axis=0)
+    shares = dict.fromkeys(GROUPS.values(), 0.0)
+    for group, mean in zip(GROUPS.values(), means, strict=True):
+        shares[group] += float(mean / max(means.sum(), 1e-12))
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
 def _card(
     report: TrainReport,
     model: _Model,
     later: Lessons,
-    figures: dict[str, Interval],
+    metrics: dict[str, Interval],
     looks: Attention,
 ) -> dict[str, Any]:
-    """Return what is worth knowing of a model, as JSON values."""
+    """Return the model card, as JSON values."""
 
     def window(lessons: Lessons) -> dict[str, Any]:
-        days = lessons.days
+        days = [date.fromordinal(day).isoformat() for day in lessons.days]
         return {
-            "from": _day(days[0]) if days else None,
-            "to": _day(days[-1]) if days else None,
+            "from": days[0] if days else None,
+            "to": days[-1] if days else None,
             "slates": len(np.unique(lessons.log.slate_ids)),
             "subscribers": len(np.unique(lessons.log.subscriber_ids)),
             "impressions": len(lessons),
@@ -424,7 +412,7 @@ def _card(
         "judged_by": window(later),
         "ndcg_at_10": {
             name: {"mean": _number(each.mean), "low": _number(each.low), "high": _number(each.high)}
-            for name, each in figures.items()
+            for name, each in metrics.items()
         },
         "looked_at": [round(float(chance), 3) for chance in looks.by_place[:20]],
         "importances": _importances(
@@ -434,5 +422,5 @@ def _card(
 
 
 def _number(value: float) -> float | None:
-    """Return None for NaN, which has no place in JSON."""
+    """Return None for NaN, which JSON does not have."""
     return None if np.isnan(value) else round(value, 4)

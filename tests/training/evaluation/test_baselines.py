@@ -1,11 +1,15 @@
-"""The peers' rankers, as what they are: simple, and good where their idea is."""
+"""The baselines do what their programs do, on past days with what was known then."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
 from numpy.random import Generator
 
+from tests.support.factories import DAY, subscriber
 from tests.support.topics import literature, rows_of
 from triage.domain.records import F64
 from triage.training.evaluation.baselines import (
@@ -16,6 +20,7 @@ from triage.training.evaluation.baselines import (
     TEXT,
     ZOTERO,
     Baselines,
+    PastBaselines,
     peer_text,
 )
 
@@ -150,3 +155,40 @@ def test_among_many_papers_rare_and_common_terms_do_not_count(rng: Generator) ->
 def test_an_unknown_peer_is_refused(baselines: Baselines, rng: Generator) -> None:
     with pytest.raises(KeyError):
         baselines.scores("oracle", "", [1], rng)
+
+
+def test_past_baselines_are_fitted_again_only_when_the_likes_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    papers = [
+        replace(paper, listed_on=DAY + timedelta(row // 20))
+        for row, paper in enumerate(literature())
+    ]
+    ids = [paper.id for paper in papers]
+    calls: list[tuple[list[int], int]] = []
+
+    def fit(
+        self: Baselines,
+        name: str,
+        interests: str,
+        liked: list[int],
+        rng: Generator,
+        *,
+        n_known: int,
+    ) -> F64:
+        calls.append((list(liked), n_known))
+        return rng.random(len(self))
+
+    monkeypatch.setattr(Baselines, "scores", fit)
+    past = PastBaselines(papers, DAY)
+    who, other = subscriber(1), subscriber(2)
+    first = past.scores(LR, who, ids[:2], DAY, ids)
+    assert np.array_equal(first, past.scores(LR, who, ids[:2], DAY + timedelta(1), ids))
+    assert calls == [([0, 1], 20)]
+    later = past.scores(LR, who, ids[:3], DAY + timedelta(1), ids)
+    assert calls[1:] == [([0, 1, 2], 40)]
+    # Other subscribers in between do not change what a day draws.
+    again = PastBaselines(papers, DAY)
+    again.scores(LR, other, ids[:2], DAY, ids)
+    assert np.array_equal(later, again.scores(LR, who, ids[:3], DAY + timedelta(1), ids))
+    assert np.array_equal(first, again.scores(LR, who, ids[:2], DAY, ids))

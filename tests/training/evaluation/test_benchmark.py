@@ -322,7 +322,7 @@ def listed_in_order(days: Iterable[date]) -> bool:
         ("papers", '{"id": "1", "title": "t", "abstract": "a", "listed_date": "soon"}', "line 1"),
         ("papers", "[]", "line 1"),
         ("papers", '{"id": "1"}', "title is missing"),
-        ("slates", '{"qid": "q", "user": "nobody", "date": "2026-03-02"}', "no subscriber"),
+        ("slates", '{"qid": "q", "user": "nobody", "date": "2026-03-02"}', "nobody is not in"),
         ("slates", "", "empty"),
         ("feedback", "{", "line 1"),
     ],

@@ -383,7 +383,7 @@ def test_days_that_a_scorer_has_learned_from_are_told_apart(
     assert 0 < first.n_unseen == len(later) < told.n_slates
     assert (cold.name, cold.taught_until, cold.n_unseen) == (COLD, None, told.n_slates)
     assert f"up to {taught_until}" in told.notes[0]
-    assert "no evidence" in told.notes[0]
+    assert "memory, not quality" in told.notes[0]
 
 
 def test_a_scorer_that_learned_from_every_day_has_no_evidence(
@@ -427,7 +427,7 @@ def test_one_reader_is_not_taken_for_many(database: Database, workshop: FileMode
             store.subscribers.erase(conn, reader.id)
     told = replayed(database, workshop)
     assert told.n_subscribers == 1
-    assert any("say nothing about other subscribers" in note for note in told.notes)
+    assert any("do not apply to other subscribers" in note for note in told.notes)
 
 
 # -- the picture -----------------------------------------------------------------------------------
@@ -452,7 +452,7 @@ def test_days_before_an_encoder_was_taught_what_readers_like_are_memory(
     first = told.standings[0]
     assert (first.name, first.taught_until) == (SERVING, NOON.date())
     assert first.n_unseen == sum(moment.on > NOON.date() for moment in moments(database))
-    assert any("and to what readers liked" in note for note in told.notes)
+    assert any("and to what subscribers liked" in note for note in told.notes)
     [peer, *_] = [each for each in told.standings if each.name in NAMES]
     assert peer.taught_until is None
 

@@ -1,14 +1,13 @@
-"""The rankers of other programs, to be compared with on the same papers and votes.
+"""Baselines: the rankers of other programs, compared on the same papers and votes.
 
-All of them look at one TF-IDF of title, abstract and authors, and know nothing of days, votes
-against a paper, or other subscribers:
+All use one TF-IDF of title, abstract and authors. They use no dates, downvotes or other users:
 
-    asl     arxiv-sanity-lite: a linear support vector machine a reader, all other papers against it
-    zotero  zotero-arxiv-daily: the mean cosine to the likes, newer ones weighing more
-    lr      in the manner of Scholar Inbox: logistic regression against papers drawn at random
-    text    the cosine to what the reader wrote of their interests
+    asl     arxiv-sanity-lite: a linear SVM for each user, likes against all other papers
+    zotero  zotero-arxiv-daily: the mean cosine to the likes, newer likes weigh more
+    lr      as Scholar Inbox: logistic regression, likes against papers drawn at random
+    text    the cosine to the user's interests text
 
-A score orders the papers of one reader and means nothing else.
+Scores are comparable only among the papers of one user.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ SEED = 0
 
 
 def peer_text(title: str, abstract: str, authors: Sequence[str]) -> str:
-    """Return what the peers' rankers read of a paper."""
+    """Return the text of a paper that the baselines use."""
     return f"{title} {abstract} {' '.join(authors)}"
 
 
 class Baselines:
-    """The peers' rankers over n papers; rows are papers, in the order in which they were given.
+    """The baselines over n papers; rows are papers in the given order.
 
     Attributes:
         words: float32 CSR (n, v), TF-IDF with rows of unit length.
@@ -60,10 +59,10 @@ class Baselines:
 
     @classmethod
     def fit(cls, texts: Sequence[str]) -> Baselines:
-        """Learn one vocabulary from texts made by `peer_text`, and take these as the papers.
+        """Fit the TF-IDF on texts made by `peer_text`, one for each paper.
 
-        Below FEW_PAPERS every term counts: among so few, a tenth may well be one topic, whose words
-        the peers' thresholds would forbid. Texts without one usable word give zero vectors.
+        Below FEW_PAPERS every term counts: a tenth of so few papers may be one topic, and the
+        original thresholds would drop its words. Texts without a usable word give zero vectors.
         """
         from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -82,13 +81,13 @@ class Baselines:
         try:
             words = vectorizer.fit_transform(texts)
         except ValueError:
-            # There was no term to learn; with one that nobody writes all rows are empty.
+            # There is no term; a term that no text has makes all rows empty.
             vectorizer.set_params(vocabulary=["no_term_at_all"])
             words = vectorizer.fit_transform([*texts, ""])[: len(texts)]
         return cls(vectorizer, words)
 
     def over(self, texts: Sequence[str]) -> Baselines:
-        """Return the same vocabulary and weights over other papers."""
+        """Return baselines over other papers, with the same vocabulary and weights."""
         return Baselines(self._vectorizer, self._vectorizer.transform(texts))
 
     def scores(
@@ -100,26 +99,26 @@ class Baselines:
         *,
         n_known: int | None = None,
     ) -> F64:
-        """Score all papers for one reader as the named peer would.
+        """Score all papers for one user by the named baseline.
 
         Args:
             name: one of NAMES.
-            interests: what the reader wrote; `text` alone reads it.
+            interests: the user's interests text; only `text` uses it.
             liked: rows of the liked papers, newest like first; `text` ignores them.
-            rng: draws what `lr` sets against the likes; the others draw nothing.
-            n_known: `asl` and `lr` may learn from the first so many papers only, because the later
-                ones were not listed yet; all if None. Likes are always known.
+            rng: draws the negatives of `lr`; no other baseline uses it.
+            n_known: `asl` and `lr` take negatives only from the first `n_known` papers, those
+                that were listed by then; None is all. Likes are always used.
 
         Returns:
-            float64 (n,); zeros where a peer has nothing to go by, which leaves the stored order.
+            float64 (n,); zeros where there is no like or no known word.
 
         Raises:
-            KeyError: there is no such peer.
+            KeyError: there is no such baseline.
         """
         rows = np.asarray(liked, dtype=np.int64)
         known = len(self) if n_known is None else n_known
         if name == TEXT:
-            return self._text(interests)
+            return _column(self.words @ self._vectorizer.transform([interests]).T)
         if name not in NAMES:
             raise KeyError(name)
         if not len(rows):
@@ -127,9 +126,6 @@ class Baselines:
         if name == ZOTERO:
             return self._zotero(rows)
         return self._lr(rows, known, rng) if name == LR else self._asl(rows, known)
-
-    def _text(self, interests: str) -> F64:
-        return _column(self.words @ self._vectorizer.transform([interests]).T)
 
     def _zotero(self, liked: I64) -> F64:
         weights = 1 / (1 + np.log10(np.arange(1, len(liked) + 1)))
@@ -152,37 +148,40 @@ class Baselines:
         return self._decide(regression, np.r_[liked, against], liked)
 
     def _decide(self, classifier: Any, rows: I64, liked: I64) -> F64:
-        """Fit on some rows and return how far on the side of the likes each paper lies."""
+        """Fit on some rows and return the classifier's decision value of each paper."""
         is_liked = np.isin(rows, liked)
         if is_liked.all() or not self.words.nnz:
             return np.zeros(len(self))
         from threadpoolctl import threadpool_limits
 
-        # Threads cost such a small problem ten times what it takes alone.
+        # For such a small problem, several threads are ten times slower than one.
         with threadpool_limits(1):
             classifier.fit(self.words if rows is self._all else self.words[rows], is_liked)
         return np.asarray(classifier.decision_function(self.words), dtype=np.float64)
 
 
 class PastBaselines:
-    """The peers' rankers as they would have scored papers on past days.
+    """The baselines as they would have scored papers on past days.
 
-    Their vocabulary is learned from the papers listed up to the first day. A ranker is fitted anew
-    when the likes have changed, on what was listed by then, and asked again until they change.
+    The vocabulary comes from the papers listed up to the first day. A baseline is fitted again
+    only when the subscriber or the likes differ from the call before, on the papers listed up to
+    that day; else its scores are used again. Each fit has its own random generator, seeded with
+    the subscriber and the day, so its draws do not depend on the other subscribers of a replay.
 
     Args:
         papers: in listing order, at least one.
-        first: no day before this one is asked for.
+        first: `scores` is called for no earlier day.
     """
 
     def __init__(self, papers: Sequence[Paper], first: date) -> None:
         self._days = [paper.listed_on for paper in papers]
         self._rows = {paper.id: row for row, paper in enumerate(papers)}
         texts = [peer_text(paper.title, paper.abstract, paper.authors) for paper in papers]
-        # Where nothing was listed by then, what there is teaches the words.
-        learned = Baselines.fit(texts[: bisect_right(self._days, first)] or texts)
-        self._baselines = learned if len(learned) == len(texts) else learned.over(texts)
-        self._fitted: dict[str, tuple[tuple[int, tuple[int, ...]], F64]] = {}
+        # If no paper was listed by then, all papers give the vocabulary.
+        self._baselines = Baselines.fit(texts[: bisect_right(self._days, first)] or texts)
+        if len(self._baselines) < len(texts):
+            self._baselines = self._baselines.over(texts)
+        self._scores: dict[str, tuple[tuple[int, tuple[int, ...]], F64]] = {}
 
     def scores(
         self,
@@ -192,28 +191,26 @@ class PastBaselines:
         on: date,
         papers: Sequence[int],
     ) -> F64:
-        """Score some papers as the named peer would have on a day.
+        """Score some papers by the named baseline, as on a past day.
 
         Args:
-            liked: ids of what the subscriber had liked before, newest first.
+            liked: ids of the papers that the subscriber had liked before, newest first.
+            on: the days of one subscriber must come in order, or a reused fit would know papers
+                of later days.
             papers: ids.
 
         Returns:
-            float64 (n,); zero for a paper that is not among those given.
+            float64 (n,); zero for a paper that is not among those of the constructor.
         """
         likes = tuple(self._rows[id] for id in liked if id in self._rows)
-        asked = (subscriber.id, likes)
-        if name not in self._fitted or self._fitted[name][0] != asked:
-            found = self._baselines.scores(
-                name,
-                subscriber.interests,
-                likes,
-                np.random.default_rng([SEED, subscriber.id, on.toordinal()]),
-                n_known=bisect_right(self._days, on),
-            )
-            self._fitted[name] = (asked, found)
+        key = (subscriber.id, likes)
+        if name not in self._scores or self._scores[name][0] != key:
+            rng = np.random.default_rng([SEED, subscriber.id, on.toordinal()])
+            n_known = bisect_right(self._days, on)
+            scores = self._baselines.scores(name, subscriber.interests, likes, rng, n_known=n_known)
+            self._scores[name] = (key, scores)
         rows = np.array([self._rows.get(id, -1) for id in papers], dtype=np.int64)
-        return np.where(rows < 0, 0.0, self._fitted[name][1][rows])
+        return np.where(rows < 0, 0.0, self._scores[name][1][rows])
 
 
 def _column(product: csr_matrix) -> F64:

@@ -1,10 +1,8 @@
-"""The ranking benchmark: the program's own encoder, features, training and scorer on given data.
+"""The ranking benchmark: the encoder, features, training and scorer of triage on other data.
 
-    papers ─→ encoder ─→ vectors
-    likes before the first slate ─→ past days ─→ scorer
-    each slate: what was known before it ─→ ranked candidates, as TREC text
-
-The only thing of its own is how the files are read.
+papers ─→ encoder ─→ vectors
+likes before the first slate ─→ past days ─→ scorer
+each slate: what was known before it ─→ ranked candidates, as a TREC run
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,7 +32,7 @@ from triage.ranking.features import feature_matrix, phrases
 from triage.training.dataset import History, Reader
 from triage.training.past_days import Likes
 
-Made = TypeVar("Made")
+Record = TypeVar("Record")
 
 N_PAST_DAYS = 1_200
 SEED = 0
@@ -43,7 +41,7 @@ TAG = "triage"
 
 @dataclass(frozen=True, slots=True)
 class Slate:
-    """A slate to rank: the candidates are the day's papers that the reader has no feedback on."""
+    """A slate to rank: the candidates are the day's papers without feedback of the user."""
 
     qid: str
     user: str
@@ -60,7 +58,7 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A data set as its four files give it; papers in listing order, slates in the file's."""
+    """The data of the four files; papers in listing order, slates in the order of the file."""
 
     papers: tuple[Paper, ...]
     interests: dict[str, str]
@@ -69,10 +67,10 @@ class Benchmark:
 
 
 def read(folder: Path) -> Benchmark:
-    """Read papers, subscribers, feedback and slates; answers are never opened.
+    """Read papers, subscribers, feedback and slates; the file of answers is never opened.
 
     Raises:
-        BadBenchmark: a file is missing or empty, or a line is not what it should be.
+        BadBenchmark: a file is missing or empty, or a line is not valid.
     """
     papers = _read(folder / "papers.jsonl.gz", _paper)
     papers.sort(key=lambda paper: paper.listed_on)
@@ -80,7 +78,7 @@ def read(folder: Path) -> Benchmark:
     slates = _read(folder / "slates.jsonl.gz", _slate)
     for slate in slates:
         if slate.user not in interests:
-            raise BadBenchmark(f"slate {slate.qid} is of {slate.user}, who is no subscriber")
+            raise BadBenchmark(f"slate {slate.qid}: {slate.user} is not in subscribers.jsonl.gz")
     return Benchmark(
         papers=tuple(replace(paper, id=number) for number, paper in enumerate(papers, start=1)),
         interests=interests,
@@ -117,42 +115,40 @@ def _slate(row: dict[str, Any]) -> Slate:
 
 
 def _read(
-    file: Path, make: Callable[[dict[str, Any]], Made], *, may_be_empty: bool = False
-) -> list[Made]:
-    made: list[Made] = []
+    file: Path, make: Callable[[dict[str, Any]], Record], *, may_be_empty: bool = False
+) -> list[Record]:
+    records: list[Record] = []
     try:
         with gzip.open(file, "rt", encoding="utf-8") as lines:
             for line in lines:
-                made.append(make(json.loads(line)))
+                records.append(make(json.loads(line)))
     except FileNotFoundError:
         raise BadBenchmark(f"{file} is missing: --data names the folder of a benchmark") from None
-    except KeyError as error:
-        at = len(made) + 1
-        raise BadBenchmark(f"{file}, line {at}: {error.args[0]} is missing") from None
-    except (OSError, EOFError, ValueError, TypeError, AttributeError) as error:
-        at = len(made) + 1
-        raise BadBenchmark(f"{file}, line {at}, cannot be read: {error}") from error
-    if not made and not may_be_empty:
+    except (KeyError, OSError, EOFError, ValueError, TypeError, AttributeError) as error:
+        missing = isinstance(error, KeyError)
+        problem = f": {error.args[0]} is missing" if missing else f", cannot be read: {error}"
+        raise BadBenchmark(f"{file}, line {len(records) + 1}{problem}") from error
+    if not records and not may_be_empty:
         raise BadBenchmark(f"{file} is empty")
-    return made
+    return records
 
 
 def rank(data: Benchmark, workshop: ModelStore, out: Path, progress: Progress = silent) -> Scorer:
-    """Train on what was liked before the first slate, rank every slate, and write a TREC run.
+    """Train on the likes before the first slate, rank every slate, write a TREC run to `out`.
 
     Returns:
-        The scorer that ranked.
+        The scorer.
 
     Raises:
-        NotEnoughFeedback: there is too little to learn from.
+        NotEnoughFeedback: there is too little training data.
     """
     ranker = trained(data, workshop, progress)
     with out.open("w", encoding="utf-8") as file:
-        by_reader = sorted(data.slates, key=lambda slate: (slate.user, slate.on))
-        for done, slate in enumerate(by_reader, start=1):
-            for place, (paper, score) in enumerate(ranker.ranked(slate), start=1):
-                file.write(f"{slate.qid} Q0 {paper.source_id} {place} {score:.6f} {TAG}\n")
-            progress("rank", done, len(by_reader))
+        by_user = sorted(data.slates, key=lambda slate: (slate.user, slate.on))
+        for done, slate in enumerate(by_user, start=1):
+            for position, (paper, score) in enumerate(ranker.ranked(slate), start=1):
+                file.write(f"{slate.qid} Q0 {paper.source_id} {position} {score:.6f} {TAG}\n")
+            progress("rank", done, len(by_user))
     return ranker.scorer
 
 
@@ -160,7 +156,7 @@ def trained(data: Benchmark, workshop: ModelStore, progress: Progress = silent) 
     """Fit the encoder and the scorer on what was known before the first slate.
 
     Raises:
-        NotEnoughFeedback: there is too little to learn from.
+        NotEnoughFeedback: there is too little training data.
     """
     first = min(slate.on for slate in data.slates)
     likes = _likes(data)
@@ -186,7 +182,7 @@ def trained(data: Benchmark, workshop: ModelStore, progress: Progress = silent) 
 
 
 class Ranker:
-    """Ranks slate after slate; a reader's profile stands until the likes or the month change."""
+    """Ranks slates; a user's profile is kept until the likes or the background change."""
 
     def __init__(
         self, history: History, readers: dict[str, Reader], data: Benchmark, scorer: Scorer
@@ -195,8 +191,8 @@ class Ranker:
         self.history = history
         self._readers = readers
         self._rated: dict[str, set[str]] = {}
-        for given in data.feedback:
-            self._rated.setdefault(given.user, set()).add(given.paper_id)
+        for each in data.feedback:
+            self._rated.setdefault(each.user, set()).add(each.paper_id)
         self._profiles: dict[str, tuple[object, Profile]] = {}
 
     def ranked(self, slate: Slate) -> Iterator[tuple[Paper, float]]:
@@ -208,7 +204,7 @@ class Ranker:
             yield candidates.papers[row], float(scores[row])
 
     def candidates(self, slate: Slate) -> EncodedPapers:
-        """Return the papers of the slate's day that the reader has no feedback on."""
+        """Return the papers of the slate's day without feedback of the user."""
         day = slate.on.toordinal()
         begin, end = np.searchsorted(self.history.listed, [day, day + 1])
         rated = self._rated.get(slate.user, set())
@@ -217,7 +213,7 @@ class Ranker:
         return self.history.papers.select(np.array(rows, dtype=np.int64))
 
     def profile(self, slate: Slate) -> Profile:
-        """Return what was known of the reader before the slate, learned anew where that changed."""
+        """Return the user's profile from what was known before the slate."""
         reader = self._readers[slate.user]
         known = reader.likes.rows[reader.likes.days < slate.on.toordinal()][::-1]
         key = (len(known), self.history.background(slate.on).name)
@@ -227,18 +223,15 @@ class Ranker:
 
 
 def _likes(data: Benchmark) -> dict[str, Likes]:
-    """Return what every reader liked, in the readers' order."""
+    """Return each user's likes, oldest first."""
     rows = {paper.source_id: row for row, paper in enumerate(data.papers)}
     liked: dict[str, list[tuple[int, int]]] = {user: [] for user in data.interests}
-    for given in data.feedback:
-        if given.liked and given.paper_id in rows and given.user in liked:
-            liked[given.user].append((given.on.toordinal(), rows[given.paper_id]))
+    for each in sorted(data.feedback, key=attrgetter("on")):
+        if each.liked and each.paper_id in rows and each.user in liked:
+            liked[each.user].append((rows[each.paper_id], each.on.toordinal()))
     return {
-        user: Likes(
-            rows=np.array([row for _, row in own], dtype=np.int64),
-            days=np.array([day for day, _ in own], dtype=np.int64),
-        )
-        for user, own in ((user, sorted(own, key=itemgetter(0))) for user, own in liked.items())
+        user: Likes(*np.array(own, dtype=np.int64).reshape(-1, 2).T.copy())
+        for user, own in liked.items()
     }
 
 
@@ -250,14 +243,14 @@ def _encoded(
     n_before = sum(paper.listed_on < first for paper in data.papers)
     authors = [paper.authors for paper in data.papers[:n_before]]
     listed = [paper.listed_on for paper in data.papers[:n_before]]
-    known = {
+    liked = {
         number: own.rows[(own.days < first.toordinal()) & (own.rows < n_before)]
         for number, own in enumerate(likes.values(), start=1)
     }
-    encoder = workshop.fit_encoder(texts[:n_before], authors, known, listed)
-    library = EncodedPapers(data.papers, encoder.encode(texts))
+    encoder = workshop.fit_encoder(texts[:n_before], authors, liked, listed)
+    papers = EncodedPapers(data.papers, encoder.encode(texts))
     progress("encode", len(texts), len(texts))
-    return encoder, library
+    return encoder, papers
 
 
 def _readers(data: Benchmark, likes: dict[str, Likes], encoder: Encoder) -> dict[str, Reader]:

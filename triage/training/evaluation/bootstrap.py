@@ -1,4 +1,4 @@
-"""A mean over subscribers, and where chance may leave it."""
+"""Means over subscribers with bootstrap confidence intervals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from triage.domain.records import F64, I64
 
 FEWEST_SUBSCRIBERS = 5
-"""With fewer subscribers than that, slates are drawn again instead of subscribers."""
+"""With fewer subscribers, the bootstrap draws slates instead of subscribers."""
 
 N_DRAWS = 2_000
 MOST_DRAWN = 1_000_000
@@ -19,7 +19,7 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean over subscribers with the bounds that chance leaves it; NaN where nothing is known."""
+    """A mean over subscribers with its confidence interval; NaN where undefined."""
 
     mean: float
     low: float
@@ -27,19 +27,19 @@ class Interval:
 
 
 def dice() -> np.random.Generator:
-    """Return new dice that always fall alike: the same log gives the same figures."""
+    """Return a new generator with a fixed seed: the same log gives the same figures."""
     return np.random.default_rng(SEED)
 
 
 def interval(
     values: F64, subscriber_ids: I64, rng: np.random.Generator, level: float = 0.025
 ) -> Interval:
-    """Return the mean over subscribers and where it may lie, by drawing them again (Efron 1979).
+    """Return the mean over subscribers with a bootstrap confidence interval (Efron 1979).
 
     Args:
-        values: float64 (n_slates,), NaN where undefined: those do not count.
+        values: float64 (n_slates,); NaN values are left out.
         subscriber_ids: int64 (n_slates,).
-        level: the chance that is left outside on each side.
+        level: the probability outside of the interval on each side.
     """
     units = units_of(values, subscriber_ids)
     n, mean = len(units), float(units.mean()) if len(units) else float("nan")
@@ -56,7 +56,7 @@ def interval(
 
 
 def units_of(values: F64, subscriber_ids: I64) -> F64:
-    """Return what chance draws: float64 (n,), each subscriber's mean, or the values of few."""
+    """Return each subscriber's mean, or all values if subscribers are few: float64 (n,)."""
     known = ~np.isnan(values)
     values = values[known]
     _, unit = np.unique(subscriber_ids[known], return_inverse=True)
@@ -65,12 +65,12 @@ def units_of(values: F64, subscriber_ids: I64) -> F64:
 
 
 def _off_by(drawn: F64, mean: float) -> F64:
-    """Return float64 (n_draws,): how many of its own standard errors each draw's mean is off.
+    """Return the error of each draw's mean in its own standard errors, float64 (n_draws,).
 
-    Few values understate their spread, and a draw of few values does so once more: counted in
-    standard errors the two cancel (the bootstrap-t; Efron & Tibshirani 1993, 12.5).
+    This is the bootstrap-t (Efron & Tibshirani 1993, 12.5): a plain bootstrap of few values gives
+    intervals that are too narrow.
     """
     error = drawn.std(axis=1, ddof=1) / np.sqrt(drawn.shape[1])
-    # A draw of one value n times says nothing about spread.
-    told = error > ROUNDING
-    return np.asarray((drawn.mean(axis=1) - mean)[told] / error[told], dtype=np.float64)
+    # A draw of n equal values has no spread.
+    valid = error > ROUNDING
+    return np.asarray((drawn.mean(axis=1) - mean)[valid] / error[valid], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""How good an ordering was. A figure that is undefined is NaN: count it, never average it as 0."""
+"""Ranking metrics. An undefined value is NaN and must not be averaged as 0."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ def ndcg(relevance: ArrayLike, k: int) -> float:
     (Järvelin & Kekäläinen 2002).
 
     Args:
-        relevance: integers ≥ 0 in the order shown, best first, of all rows of the query group.
-        k: how many positions count, at least 1.
+        relevance: integers ≥ 0 of all rows of the query group, best first.
+        k: number of positions, at least 1.
 
     Returns:
-        A value in [0, 1]; NaN where nothing is relevant (LightGBM counts those as 1).
+        A value in [0, 1]; NaN if nothing is relevant (LightGBM returns 1).
     """
-    found = _relevance(relevance, k)
-    best = _dcg(np.sort(found)[::-1][:k])
-    return _dcg(found[:k]) / best if best > 0 else float("nan")
+    ranked = _relevance(relevance, k)
+    best = _dcg(np.sort(ranked)[::-1][:k])
+    return _dcg(ranked[:k]) / best if best > 0 else float("nan")
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Slates to judge by; the rows of a slate stand next to each other.
+    """Test slates; the rows of a slate are adjacent.
 
     Attributes:
         starts: int64 (n_slates,), the first row of each slate.
-        worth: float64 (n_rows,), the weighed gain of each paper, 0 for no vote or a bad one.
+        worth: float64 (n_rows,), the weighted gain of each paper, 0 for no vote or a downvote.
         subscriber_ids: int64 (n_slates,).
     """
 
@@ -47,20 +47,20 @@ class HeldOut:
 
 
 def slate_ndcg(scores: F64, held_out: HeldOut) -> F64:
-    """Return float64 (n_slates,): nDCG@10 of an order by falling scores; NaN where nothing is good.
+    """Return nDCG@10 of each slate by descending scores, float64 (n_slates,); NaN without gains.
 
-    As `ndcg`, for many slates at once and with gains that are already weighed.
+    As `ndcg`, for many slates at once and with weighted gains.
 
     Args:
         scores: float64 (n_rows,); ties keep the logged order.
     """
-    best = _weighed_dcg(held_out.worth, held_out)
-    found = _weighed_dcg(scores, held_out)
-    values: F64 = np.divide(found, best, out=np.full(len(best), np.nan), where=best > 0)
+    best = _weighted_dcg(held_out.worth, held_out)
+    dcg = _weighted_dcg(scores, held_out)
+    values: F64 = np.divide(dcg, best, out=np.full(len(best), np.nan), where=best > 0)
     return values
 
 
-def _weighed_dcg(scores: F64, held_out: HeldOut) -> F64:
+def _weighted_dcg(scores: F64, held_out: HeldOut) -> F64:
     n = len(scores)
     if not n:
         return np.zeros(0)
@@ -73,18 +73,14 @@ def _weighed_dcg(scores: F64, held_out: HeldOut) -> F64:
 
 
 def recall(relevance: ArrayLike, k: int) -> float:
-    """Return how much of what could be found stands in the first `k`: hits / min(k, relevant).
-
-    Dividing by what `k` positions can hold keeps 1 reachable (the "capped" recall of recommender
-    benchmarks). NaN where nothing is relevant.
-    """
+    """Return hits in the first `k` / min(k, relevant), in [0, 1]; NaN if nothing is relevant."""
     hits = _relevance(relevance, k) > 0
     possible = min(k, int(hits.sum()))
     return float(hits[:k].sum() / possible) if possible else float("nan")
 
 
 def reciprocal_rank(relevance: ArrayLike) -> float:
-    """Return 1 / rank of the first relevant row (Voorhees 1999); NaN where nothing is relevant."""
+    """Return 1 / rank of the first relevant row (Voorhees 1999); NaN if nothing is relevant."""
     hits = np.flatnonzero(_relevance(relevance, 1) > 0)
     return float(1 / (hits[0] + 1)) if len(hits) else float("nan")
 
@@ -109,20 +105,20 @@ def coverage(shown: Iterable[Collection[int]], papers: Collection[int]) -> float
     """Return the share of a day's papers that reach anybody (catalogue coverage, Ge et al. 2010).
 
     Args:
-        shown: the ids on each subscriber's list; ids that are not among `papers` do not count.
-        papers: the ids that could have been shown to somebody.
+        shown: the ids on each subscriber's list; ids outside of `papers` do not count.
+        papers: the ids that could have been shown.
 
     Returns:
-        A value in [0, 1]; NaN where there was nothing to show.
+        A value in [0, 1]; NaN without papers.
     """
-    known = set(papers)
-    reached = {id for each in shown for id in each} & known
-    return len(reached) / len(known) if known else float("nan")
+    candidates = set(papers)
+    reached = candidates.intersection(set[int]().union(*shown))
+    return len(reached) / len(candidates) if candidates else float("nan")
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Papers whose scores lie in [low, high): how high they were, and how many were liked."""
+    """The papers with scores in [low, high): their mean score and the share of liked ones."""
 
     low: float
     high: float
@@ -133,7 +129,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How far scores can be read as chances of being liked. Empty bins are left out.
+    """How well scores predict the probability of a like. Empty bins are left out.
 
     Attributes:
         error: expected calibration error, the mean over all papers of |mean score - share liked|
@@ -145,34 +141,34 @@ class Calibration:
 
 
 def calibration(scores: ArrayLike, liked: ArrayLike, n_bins: int = 10) -> Calibration:
-    """Compare scores with what was liked, in bins of equal width.
+    """Compare scores with likes, in bins of equal width.
 
     Args:
         scores: float (n,) in [0, 1].
         liked: bool (n,).
-        n_bins: how many parts [0, 1] is cut into; a score of 1 falls into the last.
+        n_bins: number of bins of [0, 1]; a score of 1 is in the last one.
 
     Raises:
         ValueError: the lengths differ, or a score is outside [0, 1].
     """
-    found, hits = np.asarray(scores, dtype=np.float64), np.asarray(liked, dtype=np.float64)
-    if found.shape != hits.shape or found.ndim != 1:
-        raise ValueError(f"{found.shape} scores but {hits.shape} marks of what was liked")
-    if not np.all((found >= 0) & (found <= 1)):
-        raise ValueError("a score is outside [0, 1] and cannot be a chance")
-    place = np.minimum((found * n_bins).astype(np.int64), n_bins - 1)
+    predicted, hits = np.asarray(scores, dtype=np.float64), np.asarray(liked, dtype=np.float64)
+    if predicted.shape != hits.shape or predicted.ndim != 1:
+        raise ValueError(f"{predicted.shape} scores but {hits.shape} likes: they must be equal")
+    if not np.all((predicted >= 0) & (predicted <= 1)):
+        raise ValueError("a score is outside [0, 1], so it is no probability")
+    bin_of = np.minimum((predicted * n_bins).astype(np.int64), n_bins - 1)
     bins = tuple(
         Bin(
             low=int(i) / n_bins,
             high=(int(i) + 1) / n_bins,
-            n=int((place == i).sum()),
-            mean_score=float(found[place == i].mean()),
-            share_liked=float(hits[place == i].mean()),
+            n=int((bin_of == i).sum()),
+            mean_score=float(predicted[bin_of == i].mean()),
+            share_liked=float(hits[bin_of == i].mean()),
         )
-        for i in np.unique(place)
+        for i in np.unique(bin_of)
     )
-    apart = sum(each.n * abs(each.mean_score - each.share_liked) for each in bins)
-    return Calibration(bins, apart / len(found) if len(found) else float("nan"))
+    total = sum(each.n * abs(each.mean_score - each.share_liked) for each in bins)
+    return Calibration(bins, total / len(predicted) if len(predicted) else float("nan"))
 
 
 def _relevance(values: ArrayLike, k: int) -> F64:
@@ -180,7 +176,7 @@ def _relevance(values: ArrayLike, k: int) -> F64:
         raise ValueError(f"k must be at least 1, not {k}")
     relevance = np.asarray(values, dtype=np.float64)
     if relevance.ndim != 1 or not np.all(relevance >= 0):
-        raise ValueError("relevance must be one row of numbers that are 0 or more")
+        raise ValueError("relevance must be one-dimensional with values of 0 or more")
     return relevance
 
 

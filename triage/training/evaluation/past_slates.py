@@ -1,9 +1,9 @@
-"""Past days as they were: what was known before, who could be shown what, how it would be ranked.
+"""Past slates: what was known before a past day, and how each contender ranks its candidates.
 
-    votes and slates before a day → Moment → Rankers → candidates and scores, one by one contender
+    votes and slates before a day → PastSlate → PastRankers → candidates, and scores by contender
 
-Nothing from the day on reaches a score, except the candidates themselves. Upvotes are left out,
-because only their newest count is stored.
+Scores use nothing from the day on, except the candidates. Upvotes are not used, because only their
+newest count is stored.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A scorer with its encoder, or one of the peers, which has neither."""
+    """A scorer with its encoder, or a baseline, which has neither."""
 
     name: str
     version: str
@@ -41,7 +41,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Which days are replayed, and how many days a paper is offered on each, as for digests."""
+    """The days to replay, and for how many days a paper is a candidate, as for digests."""
 
     first: date
     until: date
@@ -50,7 +50,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class PastSlate:
-    """One slate to be: what was known before the day, and what was liked from then on."""
+    """A slate to rank: what was known before the day, and the labels from the votes after it."""
 
     subscriber: Subscriber
     on: date
@@ -62,28 +62,27 @@ class PastSlate:
 
 
 def encoders(base: Serving, contenders: Sequence[Contender]) -> dict[str, Encoder]:
-    """Return the encoders that are needed, by version; candidates are always those of `base`."""
+    """Return the encoders of `base` and of the contenders, by version."""
     pairs = [base, *(each.pair for each in contenders if each.pair)]
     return {pair.encoder.version: pair.encoder for pair in pairs}
 
 
 def moments_of(conn: Connection, span: Span) -> Iterator[PastSlate]:
-    """Yield the slates to be replayed, subscriber by subscriber, each one's days in order."""
+    """Yield the slates to replay, one subscriber after the other, their days in order."""
     for subscriber in store.subscribers.everyone(conn):
         end = digest_at(span.until + timedelta(1), 0, subscriber.zone)
         final = store.events.votes(conn, subscriber.id, end)
         shown = store.slates.shown_by_day(conn, subscriber.id)
-        of_day = _liked_by_day(conn, final, shown, span)
-        for on, ids in sorted(of_day.items()):
-            moment = _moment(conn, subscriber, on, final, shown, span.max_age_days)
-            if not ids.isdisjoint(moment.relevance):
-                yield moment
+        for on, ids in sorted(_liked_by_day(conn, final, shown, span).items()):
+            slate = _past_slate(conn, subscriber, on, final, shown, span.max_age_days)
+            if not ids.isdisjoint(slate.relevance):
+                yield slate
 
 
 def _liked_by_day(
     conn: Connection, final: Sequence[Vote], shown: Sequence[tuple[date, int]], span: Span
 ) -> dict[date, set[int]]:
-    """Return what was ever liked of the papers that were listed, or shown, on each day."""
+    """Return the liked papers that were listed or shown on each day."""
     liked = [vote.paper_id for vote in final if RELEVANCE[vote.kind] > 0]
     papers = store.papers.load(conn, liked)
     of_day: dict[date, set[int]] = {}
@@ -93,7 +92,7 @@ def _liked_by_day(
     return of_day
 
 
-def _moment(
+def _past_slate(
     conn: Connection,
     subscriber: Subscriber,
     on: date,
@@ -117,75 +116,72 @@ def _moment(
 
 
 class PastRankers:
-    """Scores the candidates of any moment as each contender does, from what was known then."""
+    """Scores the candidates of a past slate by each contender, from what was known then."""
 
     def __init__(
         self,
         conn: Connection,
         base: Serving,
         contenders: Sequence[Contender],
-        moments: Sequence[PastSlate],
+        slates: Sequence[PastSlate],
     ) -> None:
         self._conn = conn
         self._base = base
-        first, last = min(m.on for m in moments), max(m.on for m in moments)
-        days = max(moment.days for moment in moments) + (last - first).days
+        first, last = min(slate.on for slate in slates), max(slate.on for slate in slates)
+        days = max(slate.days for slate in slates) + (last - first).days
         needed = encoders(base, contenders)
         self._pools = {
             version: _in_listing_order(load_pool(conn, encoder, last, days))
             for version, encoder in needed.items()
         }
-        # What today's readers are known for is not what was known then.
+        # The stored user models know later likes.
         self._tastes = {version: Tastes(encoder, kept=False) for version, encoder in needed.items()}
-        self._peers: PastBaselines | None = None
+        self._baselines: PastBaselines | None = None
         if any(each.pair is None for each in contenders):
             papers = store.papers.listed_between(conn, date.min, last)
             papers.sort(key=lambda paper: (paper.listed_on, paper.id))
-            self._peers = PastBaselines(papers, first)
+            self._baselines = PastBaselines(papers, first)
         self._rankings: dict[str, Ranking] = {}
-        self._moment: PastSlate | None = None
+        self._slate: PastSlate | None = None
 
-    def ranking(self, moment: PastSlate, encoder: Encoder | None = None) -> Ranking:
-        """Return the candidates of a moment with their features, made once for each encoder."""
+    def ranking(self, slate: PastSlate, encoder: Encoder | None = None) -> Ranking:
+        """Return a slate's candidates with their features, computed once for each encoder."""
         encoder = encoder or self._base.encoder
-        if moment is not self._moment:
-            self._moment, self._rankings = moment, {}
+        if slate is not self._slate:
+            self._slate, self._rankings = slate, {}
         if encoder.version not in self._rankings:
-            learner = self._tastes[encoder.version].on(moment.on)
-            profile = load_profile(self._conn, encoder, moment.subscriber, moment.votes, learner)
-            pool = _window(self._pools[encoder.version], moment)
+            learner = self._tastes[encoder.version].on(slate.on)
             self._rankings[encoder.version] = rank(
-                profile,
-                pool,
+                load_profile(self._conn, encoder, slate.subscriber, slate.votes, learner),
+                _window(self._pools[encoder.version], slate),
                 self._base.scorer,
-                seen=moment.seen,
-                on=moment.on,
-                max_age_days=moment.days,
+                seen=slate.seen,
+                on=slate.on,
+                max_age_days=slate.days,
             )
         return self._rankings[encoder.version]
 
-    def scores(self, moment: PastSlate, contender: Contender) -> tuple[Ranking, F64]:
-        """Return a moment's candidates and a contender's float64 (n,) scores of them."""
+    def scores(self, slate: PastSlate, contender: Contender) -> tuple[Ranking, F64]:
+        """Return a slate's candidates and a contender's scores of them, float64 (n,)."""
         if contender.pair is None:
-            assert self._peers is not None  # noqa: S101 - made where a peer takes part
-            ranking = self.ranking(moment)
-            liked = [vote.paper_id for vote in moment.votes if vote.kind in LIKES]
+            assert self._baselines is not None  # noqa: S101 - made if a baseline is a contender
+            ranking = self.ranking(slate)
+            liked = [vote.paper_id for vote in slate.votes if vote.kind in LIKES]
             ids = [paper.id for paper in ranking.candidates.papers]
-            reader, on = moment.subscriber, moment.on
-            return ranking, self._peers.scores(contender.name, reader, liked, on, ids)
-        ranking = self.ranking(moment, contender.pair.encoder)
+            name, subscriber, on = contender.name, slate.subscriber, slate.on
+            return ranking, self._baselines.scores(name, subscriber, liked, on, ids)
+        ranking = self.ranking(slate, contender.pair.encoder)
         return ranking, contender.pair.scorer.score(ranking.features)
 
 
 def _in_listing_order(pool: EncodedPapers) -> EncodedPapers:
-    papers = [replace(paper, upvotes=None) for paper in pool.papers]
+    papers = tuple(replace(paper, upvotes=None) for paper in pool.papers)
     rows = sorted(range(len(papers)), key=lambda row: (papers[row].listed_on, papers[row].id))
-    return EncodedPapers(tuple(papers), pool.encodings).select(np.array(rows, dtype=np.int64))
+    return EncodedPapers(papers, pool.encodings).select(np.array(rows, dtype=np.int64))
 
 
-def _window(pool: EncodedPapers, moment: PastSlate) -> EncodedPapers:
-    """Return what of a pool in listing order may be new to a moment's subscriber."""
+def _window(pool: EncodedPapers, slate: PastSlate) -> EncodedPapers:
+    """Return the papers of a pool in listing order that are in the slate's window of days."""
     days = [paper.listed_on for paper in pool.papers]
-    begin = bisect_left(days, moment.on - timedelta(days=moment.days))
-    end = bisect_right(days, moment.on)
-    return pool.select(slice(begin, end))
+    begin = bisect_left(days, slate.on - timedelta(days=slate.days))
+    return pool.select(slice(begin, bisect_right(days, slate.on)))

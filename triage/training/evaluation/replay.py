@@ -1,11 +1,11 @@
-"""History replayed day by day: how well would each scorer have ranked what people came to like?
+"""Replays past days: how well does each scorer rank the papers that subscribers liked later?
 
-    votes and slates before a day → profile → candidates of that day → scores of every contender
-    votes from that day on ───────────────────────────────→ relevance → figures, paired by slate
+    votes and slates before a day → profile → candidates of that day → scores of each contender
+    votes from that day on ───────────────────────────────→ relevance → metrics, paired by slate
 
-A replayed slate is one subscriber's day on which a paper was listed, or shown to them, that they
-liked later. Contenders are the serving scorer, the cold-start scorer, kept scorers by version, and
-the peers' rankers. All of them order the same candidates of the same slates.
+A replayed slate is one day of one subscriber on which a paper was listed, or shown to them, that
+they liked later. Contenders are the active scorer, the cold-start scorer, stored scorers by
+version, and the baselines. All order the same candidates of the same slates.
 """
 
 from __future__ import annotations
@@ -58,17 +58,17 @@ FIGURES = ("ndcg", "recall", "mrr", "diversity")
 
 @dataclass(frozen=True, slots=True)
 class ScorerResult:
-    """How one contender did; intervals are of 95 %, over subscribers, NaN where undefined.
+    """The metrics of one contender; intervals are of 95 %, over subscribers, NaN if undefined.
 
     Attributes:
-        version: of the scorer; a peer's is its name.
-        taught_until: the newest day that it has learned from, None if from none.
+        version: of the scorer; for a baseline, its name.
+        taught_until: the newest day of its training data, None without training.
         ndcg, recall, mrr: at 10, at 20, and of the first liked paper, on all replayed slates.
-        unseen: the nDCG@10 on the `n_unseen` slates later than `taught_until`: the rest is memory.
-        diversity: of the ten best, before a slate's own variety.
-        coverage: share of a day's papers among anybody's ten best, mean over days.
-        calibration: of scores that are chances; None for the peers', which are not.
-        better: the share of subscribers whom it serves better than the first contender does.
+        unseen: nDCG@10 on the `n_unseen` slates later than `taught_until`.
+        diversity: of the ten best by score alone.
+        coverage: share of a day's papers that are in a subscriber's ten best, mean over days.
+        calibration: of scores that are probabilities; None for a baseline.
+        better: the share of subscribers with a higher mean nDCG@10 than by the first contender.
     """
 
     name: str
@@ -87,7 +87,7 @@ class ScorerResult:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A replay's figures. `notes` say what must be known before they are believed."""
+    """The results of a replay; `notes` say how they are limited."""
 
     first: date
     until: date
@@ -99,9 +99,9 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two contenders on the same slates: differences are first minus second, slate by slate.
+    """Two contenders on the same slates: mean differences, first minus second.
 
-    `unseen` is the difference of nDCG@10 on the slates that neither has learned from.
+    `unseen` is the difference of nDCG@10 on the slates that neither was trained on.
     """
 
     replay: Replay
@@ -114,7 +114,7 @@ class Comparison:
 
 @dataclass(slots=True)
 class _Log:
-    """What one contender did, slate by slate: `values[figure][i]` is that of slate i."""
+    """The results of one contender: `values[figure][i]` is that of slate i."""
 
     values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in FIGURES})
     top: list[frozenset[int]] = field(default_factory=list)
@@ -132,19 +132,16 @@ def replay(
     span: Span,
     progress: Progress = silent,
 ) -> Replay:
-    """Replay days for what serves, the cold-start scorer and the peers.
+    """Replay days for the active scorer, the cold-start scorer and the baselines.
 
     Args:
-        progress: told of the stages "encode" and "replay".
+        progress: gets the stages "encode" and "replay".
 
     Raises:
         NotFound: no papers are stored.
         NotEnoughFeedback: nobody liked a paper of those days.
     """
-    base = _as_it_stands(database, workshop, clock, span.until)
-    is_cold = base.scorer.version == workshop.cold_scorer().version
-    names = (SERVING, *(() if is_cold else (COLD,)), *baselines.NAMES)
-    return _replayed(database, workshop, clock, names, span, progress)[0]
+    return _replay(database, workshop, clock, None, span, progress)[0]
 
 
 def compare(
@@ -159,74 +156,80 @@ def compare(
     """Replay the same slates for two contenders.
 
     Args:
-        a, b: `serving`, `cold`, a peer's name, or the version of a kept scorer.
+        a, b: `serving`, `cold`, a baseline's name, or the version of a stored scorer.
 
     Raises:
         NotFound: no papers are stored, or there is no such contender.
-        ModelError: a kept scorer cannot be loaded.
+        ModelError: a stored scorer cannot be loaded.
         NotEnoughFeedback: nobody liked a paper of those days.
     """
-    told, moments, logs = _replayed(database, workshop, clock, (a, b), span, progress)
-    who = _subscribers(moments)
-    taught = [standing.taught_until for standing in told.standings]
-    fresh = _later_than(moments, max((day for day in taught if day), default=None))
+    result, slates, logs = _replay(database, workshop, clock, (a, b), span, progress)
+    subscriber_ids = _subscriber_ids(slates)
+    trained_until = [each.taught_until for each in result.standings if each.taught_until]
+    unseen = _later_than(slates, max(trained_until, default=None))
 
-    def gap(figure: str, slates: Bools) -> Interval:
-        apart = logs[0].of(figure) - logs[1].of(figure)
-        return _within(-1.0, apart[slates], who[slates])
+    def difference(figure: str, where: Bools) -> Interval:
+        gains = logs[0].of(figure) - logs[1].of(figure)
+        return _interval(-1.0, gains[where], subscriber_ids[where])
 
-    everything = np.ones(len(moments), dtype=bool)
+    everywhere = np.ones(len(slates), dtype=bool)
     return Comparison(
-        replay=told,
-        ndcg=gap("ndcg", everything),
-        recall=gap("recall", everything),
-        mrr=gap("mrr", everything),
-        unseen=gap("ndcg", fresh),
-        n_unseen=int(fresh.sum()),
+        replay=result,
+        ndcg=difference("ndcg", everywhere),
+        recall=difference("recall", everywhere),
+        mrr=difference("mrr", everywhere),
+        unseen=difference("ndcg", unseen),
+        n_unseen=int(unseen.sum()),
     )
 
 
-def _replayed(
+def _replay(
     database: Database,
     workshop: ModelStore,
     clock: Clock,
-    names: Sequence[str],
+    names: Sequence[str] | None,
     span: Span,
     progress: Progress,
 ) -> tuple[Replay, list[PastSlate], list[_Log]]:
-    base = _as_it_stands(database, workshop, clock, span.until)
+    """Replay days for the named contenders, or the default ones for None."""
+    base = _active_or_first_models(database, workshop, clock, span.until)
+    if names is None:
+        is_cold = base.scorer.version == workshop.cold_scorer().version
+        names = (SERVING, *(() if is_cold else (COLD,)), *baselines.NAMES)
     contenders = [_contender(database, workshop, base, name) for name in names]
     for encoder in encoders(base, contenders).values():
         encode_new(database, encoder, progress)
     with database.read() as conn:
-        moments = list(moments_of(conn, span))
-        if not moments:
+        slates = list(moments_of(conn, span))
+        if not slates:
             raise NotEnoughFeedback(
                 f"nobody has liked a paper of {span.first} to {span.until}: there is nothing to"
                 " replay yet"
             )
-        rankers = PastRankers(conn, base, contenders, moments)
+        rankers = PastRankers(conn, base, contenders, slates)
         logs = [_Log() for _ in contenders]
-        offered: list[frozenset[int]] = []
-        for done, moment in enumerate(moments, start=1):
-            offered.append(_note(moment, rankers, contenders, logs))
-            progress("replay", done, len(moments))
-        notes = _notes(conn, base, contenders, moments, logs[0])
-    standings = tuple(
-        _standing(each, log, logs[0] if each is not contenders[0] else None, moments, offered)
+        candidates: list[frozenset[int]] = []
+        for done, slate in enumerate(slates, start=1):
+            candidates.append(_rank_and_log(slate, rankers, contenders, logs))
+            progress("replay", done, len(slates))
+        notes = _notes(conn, base, contenders, slates, logs[0])
+    results = tuple(
+        _result(each, log, logs[0] if each is not contenders[0] else None, slates, candidates)
         for each, log in zip(contenders, logs, strict=True)
     )
-    n_subscribers = len({moment.subscriber.id for moment in moments})
-    told = Replay(span.first, span.until, len(moments), n_subscribers, standings, notes)
-    return told, moments, logs
+    n_subscribers = len({slate.subscriber.id for slate in slates})
+    result = Replay(span.first, span.until, len(slates), n_subscribers, results, notes)
+    return result, slates, logs
 
 
-def _as_it_stands(database: Database, workshop: ModelStore, clock: Clock, on: date) -> Serving:
-    """Return the promoted pair; looking back fits and promotes nothing unless nothing ever served.
+def _active_or_first_models(
+    database: Database, workshop: ModelStore, clock: Clock, on: date
+) -> Serving:
+    """Return the active models; fit and promote the first ones only if there never were any.
 
     Raises:
         NotFound: no papers are stored.
-        ModelError: the pair's files cannot be used.
+        ModelError: the files of the models cannot be used.
     """
     with database.read() as conn:
         history = store.model_versions.history(conn)
@@ -241,25 +244,24 @@ def _contender(database: Database, workshop: ModelStore, base: Serving, name: st
     if name in baselines.NAMES:
         return Contender(name, name)
     cold = workshop.cold_scorer()
-    if name in (COLD, cold.version):
-        pair = Serving(base.encoder, cold)
-        return Contender(name, cold.version, pair, _taught_until(database, pair))
-    version = base.scorer.version if name == SERVING else name
-    with database.read() as conn:
-        row = store.model_versions.get(conn, version)
     if name == SERVING:
-        return Contender(name, version, base, _taught_until(database, base))
-    if row is None or row.kind != "scorer":
-        raise NotFound(
-            f"there is no scorer {name}: `triage model list` shows them; {SERVING}, {COLD},"
-            f" {', '.join(baselines.NAMES)} can be compared, too"
-        )
-    pair = Serving(workshop.load_encoder(row.encoder_version), workshop.load_scorer(version))
-    return Contender(name, version, pair, _taught_until(database, pair))
+        pair = base
+    elif name in (COLD, cold.version):
+        pair = Serving(base.encoder, cold)
+    else:
+        with database.read() as conn:
+            row = store.model_versions.get(conn, name)
+        if row is None or row.kind != "scorer":
+            raise NotFound(
+                f"there is no scorer {name}: `triage model list` shows them; {SERVING}, {COLD},"
+                f" {', '.join(baselines.NAMES)} can be compared, too"
+            )
+        pair = Serving(workshop.load_encoder(row.encoder_version), workshop.load_scorer(name))
+    return Contender(name, pair.scorer.version, pair, _trained_until(database, pair))
 
 
-def _taught_until(database: Database, pair: Serving) -> date | None:
-    """Return the newest day of which either of a pair has learned what was liked, None if none."""
+def _trained_until(database: Database, pair: Serving) -> date | None:
+    """Return the newest day of the likes that the encoder or scorer was fitted on, if any."""
     days = [taught_until(database, pair.scorer)]
     if pair.encoder.since:
         with database.read() as conn:
@@ -268,136 +270,131 @@ def _taught_until(database: Database, pair: Serving) -> date | None:
     return max((day for day in days if day), default=None)
 
 
-def _note(
-    moment: PastSlate, rankers: PastRankers, contenders: Sequence[Contender], logs: Sequence[_Log]
+def _rank_and_log(
+    slate: PastSlate, rankers: PastRankers, contenders: Sequence[Contender], logs: Sequence[_Log]
 ) -> frozenset[int]:
-    """Rank one moment's candidates by every contender, and return which candidates those were."""
+    """Rank one slate's candidates by each contender, log the metrics, return the candidates."""
     for contender, log in zip(contenders, logs, strict=True):
-        ranking, scores = rankers.scores(moment, contender)
+        ranking, scores = rankers.scores(slate, contender)
         ids = [paper.id for paper in ranking.candidates.papers]
-        relevance = np.array([moment.relevance.get(id, 0) for id in ids])
+        relevance = np.array([slate.relevance.get(id, 0) for id in ids])
         order = np.argsort(-scores, kind="stable")
         best = order[:TOP]
         log.values["ndcg"].append(ndcg(relevance[order], TOP))
         log.values["recall"].append(recall(relevance[order], 2 * TOP))
         log.values["mrr"].append(reciprocal_rank(relevance[order]))
-        dense = rankers.ranking(moment).candidates.encodings.latent
-        log.values["diversity"].append(intra_list_diversity(dense[best]))
+        latent = rankers.ranking(slate).candidates.encodings.latent
+        log.values["diversity"].append(intra_list_diversity(latent[best]))
         log.top.append(frozenset(ids[row] for row in best))
         if contender.pair:
-            # Of a paper that nobody looked at it is not known whether it would have been liked.
-            seen = [row for row, id in enumerate(ids) if id in moment.looked_at]
+            # Papers that were not looked at have no label.
+            seen = [row for row, id in enumerate(ids) if id in slate.looked_at]
             log.scores += scores[seen].tolist()
             log.liked += (relevance[seen] > 0).tolist()
-    return frozenset(paper.id for paper in rankers.ranking(moment).candidates.papers)
+    return frozenset(paper.id for paper in rankers.ranking(slate).candidates.papers)
 
 
-def _standing(
+def _result(
     contender: Contender,
     log: _Log,
     other: _Log | None,
-    moments: Sequence[PastSlate],
-    offered: Sequence[frozenset[int]],
+    slates: Sequence[PastSlate],
+    candidates: Sequence[frozenset[int]],
 ) -> ScorerResult:
-    who = _subscribers(moments)
-    fresh = _later_than(moments, contender.taught_until)
-
-    def figure(name: str) -> Interval:
-        return _within(0.0, log.of(name), who)
-
+    subscriber_ids = _subscriber_ids(slates)
+    unseen = _later_than(slates, contender.taught_until)
     return ScorerResult(
         name=contender.name,
         version=contender.version,
         taught_until=contender.taught_until,
-        ndcg=figure("ndcg"),
-        recall=figure("recall"),
-        mrr=figure("mrr"),
-        unseen=_within(0.0, log.of("ndcg")[fresh], who[fresh]),
-        n_unseen=int(fresh.sum()),
-        diversity=interval(log.of("diversity"), who, dice()),
-        coverage=_coverage(log, moments, offered),
+        ndcg=_interval(0.0, log.of("ndcg"), subscriber_ids),
+        recall=_interval(0.0, log.of("recall"), subscriber_ids),
+        mrr=_interval(0.0, log.of("mrr"), subscriber_ids),
+        unseen=_interval(0.0, log.of("ndcg")[unseen], subscriber_ids[unseen]),
+        n_unseen=int(unseen.sum()),
+        diversity=interval(log.of("diversity"), subscriber_ids, dice()),
+        coverage=_coverage(log, slates, candidates),
         calibration=calibration(log.scores, log.liked) if contender.pair else None,
-        better=_share_better(log, other, who) if other else None,
+        better=_share_better(log, other, subscriber_ids) if other else None,
     )
 
 
-def _share_better(log: _Log, other: _Log, who: I64) -> Interval:
-    """Return which share of subscribers has a higher mean nDCG@10 by one log than by the other."""
+def _share_better(log: _Log, other: _Log, subscriber_ids: I64) -> Interval:
+    """Return the share of subscribers with a higher mean nDCG@10 in `log` than in `other`."""
     gains = log.of("ndcg") - other.of("ndcg")
-    known = ~np.isnan(gains)
-    ids, unit = np.unique(who[known], return_inverse=True)
-    better = np.bincount(unit, weights=gains[known]) > 0
-    return _within(0.0, better.astype(np.float64), ids)
+    defined = ~np.isnan(gains)
+    ids, unit = np.unique(subscriber_ids[defined], return_inverse=True)
+    better = np.bincount(unit, weights=gains[defined]) > 0
+    return _interval(0.0, better.astype(np.float64), ids)
 
 
-def _within(least: float, values: F64, who: I64) -> Interval:
-    """Return the interval of a mean that lies in [least, 1], which chance alone may put outside.
-
-    Of fewer than FEWEST_SUBSCRIBERS values the bounds are unknown: so few say nothing.
-    """
-    told = interval(values, who, dice())
+def _interval(lowest: float, values: F64, subscriber_ids: I64) -> Interval:
+    """Return the interval of a mean, clipped to [lowest, 1]; NaN bounds for too few values."""
+    found = interval(values, subscriber_ids, dice())
     if (~np.isnan(values)).sum() < FEWEST_SUBSCRIBERS:
-        return Interval(told.mean, float("nan"), float("nan"))
-    low, high = np.clip([told.low, told.high], least, 1.0)
-    return Interval(told.mean, float(low), float(high))
+        return Interval(found.mean, float("nan"), float("nan"))
+    low, high = np.clip([found.low, found.high], lowest, 1.0)
+    return Interval(found.mean, float(low), float(high))
 
 
-def _coverage(log: _Log, moments: Sequence[PastSlate], offered: Sequence[frozenset[int]]) -> float:
+def _coverage(
+    log: _Log, slates: Sequence[PastSlate], candidates: Sequence[frozenset[int]]
+) -> float:
     days: dict[date, list[int]] = {}
-    for i, moment in enumerate(moments):
-        days.setdefault(moment.on, []).append(i)
+    for i, slate in enumerate(slates):
+        days.setdefault(slate.on, []).append(i)
     shares = [
-        coverage([log.top[i] for i in slates], frozenset().union(*(offered[i] for i in slates)))
-        for slates in days.values()
+        coverage([log.top[i] for i in rows], frozenset().union(*(candidates[i] for i in rows)))
+        for rows in days.values()
     ]
-    known = [share for share in shares if share == share]
-    return float(np.mean(known)) if known else float("nan")
+    defined = [share for share in shares if share == share]
+    return float(np.mean(defined)) if defined else float("nan")
 
 
 def _notes(
     conn: Connection,
     base: Serving,
     contenders: Sequence[Contender],
-    moments: Sequence[PastSlate],
+    slates: Sequence[PastSlate],
     log: _Log,
 ) -> tuple[str, ...]:
     notes = []
     n_undefined = int(np.isnan(log.of("ndcg")).sum())
     if n_undefined:
         notes.append(
-            f"on {n_undefined} of {len(moments)} slates nothing that was liked could have been"
-            " shown by today’s excluded keywords: they count for nothing"
+            f"{n_undefined} of {len(slates)} slates are not counted: today’s excluded keywords"
+            " exclude every liked paper"
         )
     for each in contenders:
         if each.taught_until is not None:
-            n_fresh = int(_later_than(moments, each.taught_until).sum())
+            n_unseen = int(_later_than(slates, each.taught_until).sum())
             notes.append(
                 f"{each.name} ({each.version}) has learned from digests up to {each.taught_until}:"
-                f" on those days its figures are memory and no evidence; {n_fresh} of"
-                f" {len(moments)} slates are later, and `unseen` is of them alone"
+                " its figures on those days show memory, not quality; `unseen` is of the"
+                f" {n_unseen} of {len(slates)} slates that are later"
             )
     row = store.model_versions.get(conn, base.encoder.version)
     if row is not None:
-        likes = " and to what readers liked" if base.encoder.since else "; it knows no votes"
+        likes = " and to what subscribers liked" if base.encoder.since else "; it knows no votes"
         notes.append(
             f"the encoder was fitted on {row.created_at:%Y-%m-%d} to the {row.metrics['n_papers']}"
-            f" papers stored then, later ones than some of these days{likes}"
+            f" papers stored then, some of them later than these days{likes}"
         )
     notes.append(
-        "only what was mailed or imported could be voted on, which favours what served then;"
-        " interests and keywords are today’s; upvotes are left out"
+        "only mailed or imported papers have votes, which favours the scorer that was active then;"
+        " interests and keywords are today’s; upvotes are not used"
     )
-    if len({moment.subscriber.id for moment in moments}) < FEWEST_SUBSCRIBERS:
+    if len({slate.subscriber.id for slate in slates}) < FEWEST_SUBSCRIBERS:
         notes.append(
             f"with fewer than {FEWEST_SUBSCRIBERS} subscribers the intervals are over slates:"
-            " they say nothing about other subscribers"
+            " they do not apply to other subscribers"
         )
     return tuple(notes)
 
 
-def _subscribers(moments: Sequence[PastSlate]) -> I64:
-    return np.array([moment.subscriber.id for moment in moments], dtype=np.int64)
+def _subscriber_ids(slates: Sequence[PastSlate]) -> I64:
+    return np.array([slate.subscriber.id for slate in slates], dtype=np.int64)
 
 
-def _later_than(moments: Sequence[PastSlate], day: date | None) -> Bools:
-    return np.array([day is None or moment.on > day for moment in moments], dtype=bool)
+def _later_than(slates: Sequence[PastSlate], day: date | None) -> Bools:
+    return np.array([day is None or slate.on > day for slate in slates], dtype=bool)
