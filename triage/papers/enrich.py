@@ -120,7 +120,7 @@ def _store(conn: Connection, learned: Iterable[Enrichment], now: datetime) -> in
     for each in learned:
         about.setdefault(each.paper_id, []).append(each)
     # Minutes may have passed since we asked.
-    standing = store.enrichment.standing(conn, about)
+    standing = store.search.findable(conn, about)
     stored = store.papers.load(conn, standing)
     ids = [(key, id) for id in stored for each in about[id] for key in each.ids]
     known = store.papers.find(conn, [key for key, _ in ids])

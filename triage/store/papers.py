@@ -40,6 +40,13 @@ def _paper(row: Any) -> Paper:
     return Paper(**fields | lists)
 
 
+def is_same_work(paper_id: int) -> ColumnElement[bool]:
+    """Return the condition that a row of `papers` is of the same work as `paper_id`."""
+    of = papers.alias().c
+    work = select(func.coalesce(of.merged_into, of.id)).where(of.id == paper_id)
+    return work.scalar_subquery() == WORK
+
+
 def find(
     conn: Connection, keys: Collection[Key], target: ColumnElement[int] = WORK
 ) -> dict[Key, int]:
