@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from triage.store import jobs
 from triage.store.messages import ENDED
@@ -16,20 +16,10 @@ from triage.store.tables import attempts, message_bodies, messages
 
 FORGOTTEN = "attempts of messages that ended before this are forgotten"
 
-_BEGIN = insert(attempts)
-_END = (
-    update(attempts)
-    .where(
-        attempts.c.message_id == bindparam("of"),
-        attempts.c.number == bindparam("epoch"),
-    )
-    .values({name: bindparam(name) for name in ("ended_at", "phase", "outcome", "reply")})
-)
-
 
 def begin(conn: Connection, message_id: int, number: int, at: datetime) -> None:
     """Store that a sender claimed a message; `number` is the lease epoch of the claim."""
-    conn.execute(_BEGIN, {"message_id": message_id, "number": number, "started_at": at})
+    conn.execute(insert(attempts), {"message_id": message_id, "number": number, "started_at": at})
 
 
 def end(
@@ -47,8 +37,8 @@ def end(
     Args:
         phase: the state of the message: `claimed` before the final dot of SMTP, else `in_doubt`.
     """
-    fields = {"of": message_id, "epoch": number, "ended_at": at}
-    conn.execute(_END, fields | {"phase": phase, "outcome": outcome, "reply": reply})
+    change = update(attempts).filter_by(message_id=message_id, number=number)
+    conn.execute(change.values(ended_at=at, phase=phase, outcome=outcome, reply=reply))
 
 
 def forget(conn: Connection, before: datetime, most: int) -> int:

@@ -9,9 +9,9 @@ from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
-    FromClause,
     Integer,
     Select,
     cast,
@@ -182,12 +182,10 @@ def _found(conn: Connection, queries: Mapping[str, Select[Any]]) -> dict[str, li
     }
 
 
-def _without(
-    child: FromClause, name: ColumnElement[Any], key: ColumnElement[Any], parent: ColumnElement[Any]
-) -> Select[Any]:
+def _without(name: ColumnElement[Any], key: Column[Any], parent: Column[Any]) -> Select[Any]:
     """Return a query for the names of rows without a row in the parent table."""
-    orphaned = select(name).select_from(child.outerjoin(parent.table, key == parent))
-    return orphaned.where(parent.is_(None)).distinct()
+    query = select(name).select_from(key.table.outerjoin(parent.table, key == parent))
+    return query.where(parent.is_(None)).distinct()
 
 
 def orphans(conn: Connection, since: date | None = None) -> dict[str, list[str]]:
@@ -195,16 +193,14 @@ def orphans(conn: Connection, since: date | None = None) -> dict[str, list[str]]
     is_recent = slates.c.on >= since if since else slates.c.id.is_not(None)
     queries = {
         "slates without a message": _without(
-            slates, slates.c.public_id, slates.c.id, messages.c.slate_id
+            slates.c.public_id, slates.c.id, messages.c.slate_id
         ).where(is_recent),
-        "attempts without a message": _without(
-            attempts, attempts.c.id, attempts.c.message_id, messages.c.id
-        ),
+        "attempts without a message": _without(attempts.c.id, attempts.c.message_id, messages.c.id),
         "bytes without a message": _without(
-            message_bodies, message_bodies.c.message_id, message_bodies.c.message_id, messages.c.id
+            message_bodies.c.message_id, message_bodies.c.message_id, messages.c.id
         ),
         "impressions without a slate": _without(
-            impressions, impressions.c.id, impressions.c.slate_id, slates.c.id
+            impressions.c.id, impressions.c.slate_id, slates.c.id
         ),
         "impressions for another subscriber than their slate": select(impressions.c.id)
         .join(slates, slates.c.id == impressions.c.slate_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,22 +25,21 @@ def missing(conn: Connection, encoder_version: str) -> list[int]:
 def save(conn: Connection, encoder_version: str, ids: Sequence[int], encoded: Encodings) -> None:
     """Store row i of `encoded` for paper `ids[i]`."""
     words = encoded.tfidf
-    rows = []
-    for i, id in enumerate(ids):
-        start, end = words.indptr[i], words.indptr[i + 1]
-        rows.append(
-            {
-                "encoder_version": encoder_version,
-                "paper_id": id,
-                "latent": encoded.latent[i].astype("<f4").tobytes(),
-                "semantic": encoded.semantic[i].astype("<f2").tobytes(),
-                "tfidf_ids": words.indices[start:end].astype("<i4").tobytes(),
-                "tfidf_weights": words.data[start:end].astype("<f4").tobytes(),
-                "hubness": float(encoded.hubness[i]),
-                "training_semantic": encoded.training_semantic[i].astype("<f2").tobytes(),
-                "training_hubness": float(encoded.training_hubness[i]),
-            }
-        )
+    spans = [slice(*ends) for ends in pairwise(words.indptr)]
+    rows = [
+        {
+            "encoder_version": encoder_version,
+            "paper_id": id,
+            "latent": encoded.latent[i].astype("<f4").tobytes(),
+            "semantic": encoded.semantic[i].astype("<f2").tobytes(),
+            "tfidf_ids": words.indices[spans[i]].astype("<i4").tobytes(),
+            "tfidf_weights": words.data[spans[i]].astype("<f4").tobytes(),
+            "hubness": float(encoded.hubness[i]),
+            "training_semantic": encoded.training_semantic[i].astype("<f2").tobytes(),
+            "training_hubness": float(encoded.training_hubness[i]),
+        }
+        for i, id in enumerate(ids)
+    ]
     insert_missing(conn, encodings, rows)
 
 

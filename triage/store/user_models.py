@@ -19,6 +19,7 @@ from triage.store.tables import user_model_backgrounds, user_models
 BACKGROUNDS_KEPT = 3
 _DENSE = ("intercepts", "meaning", "dense_centres", "sense_centres")
 _SPARSE = ("words", "word_centres", "anchors")
+_PARTS = ("data", "indices", "indptr")
 
 
 def load(conn: Connection, subscriber_id: int, key: str) -> bytes | None:
@@ -52,21 +53,16 @@ def save_everybody(conn: Connection, name: str, weights: F32, at: datetime) -> N
     row = {"name": name, "everybody": weights.astype("<f4").tobytes(), "made_at": at}
     insert_missing(conn, user_model_backgrounds, [row])
     newest = user_model_backgrounds.c.made_at.desc(), user_model_backgrounds.c.name.desc()
-    kept = select(user_model_backgrounds.c.name).order_by(*newest).limit(BACKGROUNDS_KEPT)
-    conn.execute(
-        delete(user_model_backgrounds).where(
-            user_model_backgrounds.c.name.not_in(kept.scalar_subquery())
-        )
-    )
+    keep = select(user_model_backgrounds.c.name).order_by(*newest).limit(BACKGROUNDS_KEPT)
+    old = user_model_backgrounds.c.name.not_in(keep.scalar_subquery())
+    conn.execute(delete(user_model_backgrounds).where(old))
 
 
 def _pack(model: UserModel) -> bytes:
     arrays: dict[str, Any] = {name: getattr(model, name) for name in _DENSE}
     for name in _SPARSE:
-        rows = getattr(model, name)
-        arrays[f"{name}_data"] = rows.data
-        arrays[f"{name}_indices"] = rows.indices
-        arrays[f"{name}_indptr"] = rows.indptr
+        matrix = getattr(model, name)
+        arrays |= {f"{name}_{part}": getattr(matrix, part) for part in _PARTS}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()
@@ -87,8 +83,8 @@ def unpack(content: bytes, everybody: F32) -> UserModel:
         found = dict(arrays)
     sparse: dict[str, Any] = {}
     for name in _SPARSE:
-        parts = (found[f"{name}_data"], found[f"{name}_indices"], found[f"{name}_indptr"])
-        sparse[name] = csr_matrix(parts, shape=(len(parts[2]) - 1, len(everybody)))
+        parts = [found[f"{name}_{part}"] for part in _PARTS]
+        sparse[name] = csr_matrix(tuple(parts), shape=(len(parts[2]) - 1, len(everybody)))
         sparse[name].check_format(full_check=True)
     dense = {name: found[name] for name in _DENSE}
     return UserModel(**dense, **sparse, everybody=everybody)
