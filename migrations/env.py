@@ -1,4 +1,4 @@
-"""What alembic runs; `triage.store.migrate` hands it an open connection."""
+"""Runs the migrations; `triage.store.migrate` gives it an open connection."""
 
 from __future__ import annotations
 

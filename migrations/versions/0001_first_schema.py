@@ -1,12 +1,12 @@
 """The first schema.
 
-Revision: 1001, after nothing. Spelled out, for the tables of the program change and this must not.
-The numbers below belonged to versions that were never released.
+Revision: 1001, the first one. It does not use `tables.py`, because a migration must not change when
+the tables do. Versions before the first release had lower numbers.
 
-Triggers keep two things. A message changes its state only as the outbox allows, and neither a sent
-message nor frozen bytes change. The index of words holds the papers that can be found, which are
-those that are neither withdrawn nor merged into others: papers are written in several places and,
-on the way to another database, by none of this program's statements.
+Triggers do two things. They refuse changes of state that the outbox does not allow, and all changes
+of sent messages and of bytes. And they keep the word index equal to the papers that are neither
+withdrawn nor merged into another. They are triggers because papers are written in several places,
+and by other programs when a database is copied.
 """
 
 from __future__ import annotations
@@ -591,7 +591,7 @@ def _create_tables() -> None:
 
 
 def _guard_messages_on_sqlite() -> None:
-    # Which state may follow which, as the outbox has it.
+    # The allowed changes of state, as in `store.messages`.
     op.execute("""
         CREATE TRIGGER messages_keep_to_their_ways BEFORE UPDATE OF state ON messages
         WHEN OLD.state <> NEW.state AND (OLD.state, NEW.state) NOT IN (VALUES
@@ -659,14 +659,14 @@ def _guard_messages_on_postgres() -> None:
 
 
 def _index_words_on_sqlite() -> None:
-    # Without content of its own: the texts stand in `papers`, and twice would be too much.
+    # Contentless, because the texts are in `papers` already.
     op.execute("""
         CREATE VIRTUAL TABLE paper_words USING fts5(
             title, abstract, authors, categories,
             content='', tokenize='porter unicode61 remove_diacritics 2'
         )
     """)
-    # A word between two names keeps the end of one and the beginning of the next apart.
+    # A word between two names, so that no phrase matches across them.
     op.execute("""
         CREATE VIEW paper_texts AS SELECT
             id, title, abstract,
@@ -674,7 +674,7 @@ def _index_words_on_sqlite() -> None:
             (SELECT group_concat(value, ' 0 ') FROM json_each(papers.categories)) AS categories
         FROM papers WHERE merged_into IS NULL AND withdrawn_at IS NULL
     """)
-    # What is taken out must be told as it was put in.
+    # FTS5 deletes an entry only if it gets the same values as at the insert.
     op.execute("""
         CREATE TRIGGER papers_lose_words BEFORE UPDATE
         OF title, abstract, authors, categories, merged_into, withdrawn_at ON papers
@@ -715,8 +715,8 @@ def _index_words_on_postgres() -> None:
             words tsvector NOT NULL
         )
     """)
-    # No mark or hyphen makes other words of the same words, as on SQLite. The bound is far above
-    # any abstract and below what a vector of words may hold.
+    # Marks and hyphens do not change words, as on SQLite. The limit is far above any abstract and
+    # below the maximum size of a tsvector.
     op.execute(r"""
         CREATE FUNCTION plain_words(said text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
             SELECT regexp_replace(normalize(regexp_replace(
@@ -724,7 +724,7 @@ def _index_words_on_postgres() -> None:
             ), NFC), '[!-/:-@\[-`{-~]+', ' ', 'g')
         $$
     """)
-    # PostgreSQL keeps the escapes of NUL and of half characters in JSON, and makes no text of them.
+    # PostgreSQL cannot convert the JSON escapes of NUL and lone surrogates to text.
     op.execute(r"""
         CREATE FUNCTION names_apart(several json) RETURNS text LANGUAGE sql IMMUTABLE AS $$
             SELECT plain_words(coalesce(string_agg(name, ' 0 '), ''))

@@ -115,7 +115,7 @@ def _store(conn: Connection, enrichments: Iterable[Enrichment], now: datetime) -
     for each in enrichments:
         by_paper.setdefault(each.paper_id, []).append(each)
     # The request may have taken minutes.
-    standing = store.enrichment.standing(conn, by_paper)
+    standing = store.search.findable(conn, by_paper)
     stored = store.papers.load(conn, standing)
     ids = [(key, id) for id in stored for each in by_paper[id] for key in each.ids]
     known = store.papers.find(conn, [key for key, _ in ids])

@@ -1,6 +1,4 @@
-"""The only SQL of the program: one module for each table or group of tables.
-
-In: records to store, and queries. Out: stored records, on SQLite or PostgreSQL.
+"""All SQL of the program, for SQLite and PostgreSQL: one module for each group of tables.
 
 Functions take a connection, and the caller owns the transaction:
 

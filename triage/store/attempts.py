@@ -1,13 +1,14 @@
-"""Every attempt to hand a message over: when, how far it came, and what was answered.
+"""Attempts to send messages, with their times, phases and replies.
 
-Attempts and frozen bytes outlive the hand-over for a while; `forget` and `drop_bodies` end that.
+Attempts and bytes of messages are kept for a while after sending; then `forget` and `drop_bodies`
+delete them.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from triage.store import jobs
 from triage.store.messages import ENDED
@@ -15,20 +16,10 @@ from triage.store.tables import attempts, message_bodies, messages
 
 FORGOTTEN = "attempts of messages that ended before this are forgotten"
 
-_BEGIN = insert(attempts)
-_END = (
-    update(attempts)
-    .where(
-        attempts.c.message_id == bindparam("of"),
-        attempts.c.number == bindparam("epoch"),
-    )
-    .values({name: bindparam(name) for name in ("ended_at", "phase", "outcome", "reply")})
-)
-
 
 def begin(conn: Connection, message_id: int, number: int, at: datetime) -> None:
-    """Note that a sender has claimed a message; `number` is the epoch of its claim."""
-    conn.execute(_BEGIN, {"message_id": message_id, "number": number, "started_at": at})
+    """Store that a sender claimed a message; `number` is the lease epoch of the claim."""
+    conn.execute(insert(attempts), {"message_id": message_id, "number": number, "started_at": at})
 
 
 def end(
@@ -41,29 +32,28 @@ def end(
     outcome: str,
     reply: str,
 ) -> None:
-    """Note how an attempt ended.
+    """Store how an attempt ended.
 
     Args:
-        phase: the state that the message was in: `claimed` before the final dot, else `in_doubt`.
+        phase: the state of the message: `claimed` before the final dot of SMTP, else `in_doubt`.
     """
-    fields = {"of": message_id, "epoch": number, "ended_at": at}
-    conn.execute(_END, fields | {"phase": phase, "outcome": outcome, "reply": reply})
+    change = update(attempts).filter_by(message_id=message_id, number=number)
+    conn.execute(change.values(ended_at=at, phase=phase, outcome=outcome, reply=reply))
 
 
 def forget(conn: Connection, before: datetime, most: int) -> int:
-    """Forget all attempts of messages that ended before then, of `most` messages.
+    """Delete the attempts of `most` messages that ended before then; return of how many.
 
-    Returns:
-        How many messages those were. The books know from now on that these may have none.
+    The audit then knows that such messages may have no attempts.
     """
     jobs.note_done(conn, FORGOTTEN, before, "")
     return _delete_of_ended(conn, attempts, before, most)
 
 
 def drop_bodies(conn: Connection, before: datetime, most: int) -> int:
-    """Drop the bytes of messages that ended before then, of `most` at once; return how many.
+    """Delete the bytes of at most `most` messages that ended before then; return how many.
 
-    Their hash stays. What waits, is under way or is held keeps its bytes.
+    Their hash stays. Messages that have not ended keep their bytes.
     """
     return _delete_of_ended(conn, message_bodies, before, most)
 
@@ -82,5 +72,5 @@ def _delete_of_ended(conn: Connection, table: Table, before: datetime, most: int
 
 
 def forgotten_before(conn: Connection) -> datetime | None:
-    """Return before when a message must have ended to have no attempts any more."""
+    """Return the time before which the attempts of ended messages were deleted."""
     return jobs.last_done(conn, FORGOTTEN)

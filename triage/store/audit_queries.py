@@ -1,4 +1,4 @@
-"""What the audit reads: every message beside its slate, its attempts, and what was shown in it."""
+"""Queries of the audit: every message with its slate, its attempts and its impressions."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
-    FromClause,
     Integer,
     Select,
     cast,
@@ -28,7 +28,7 @@ CHUNK = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """As `attempts` has it."""
+    """A row of `attempts`."""
 
     number: int
     started_at: datetime
@@ -40,7 +40,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a slate showed: how many papers, at positions up to which, how many taken back."""
+    """Counts of the impressions of a slate; `last` is the largest position."""
 
     n: int = 0
     n_positions: int = 0
@@ -50,9 +50,9 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """A message with all that must agree with it; what is None does not exist.
+    """A message with the rows that must agree with it; columns of a missing row are None.
 
-    `state` is a text, for a damaged database may hold any.
+    `state` is a string, because a damaged database may have any.
     """
 
     message_id: str
@@ -93,15 +93,15 @@ _MESSAGE = [_ELSEWHERE[n].label(n) if n in _ELSEWHERE else messages.c[n] for n i
 
 
 def _recent(since: date | None) -> ColumnElement[bool]:
-    # By the index of the slates' dates. A message that belongs to none is always looked at.
+    # This uses the index on the dates of slates. Messages without a slate are always included.
     if since is None:
         return messages.c.id.is_not(None)
-    of_late = select(slates.c.id).where(slates.c.on >= since)
-    return or_(messages.c.slate_id.is_(None), messages.c.slate_id.in_(of_late))
+    recent = select(slates.c.id).where(slates.c.on >= since)
+    return or_(messages.c.slate_id.is_(None), messages.c.slate_id.in_(recent))
 
 
 def entries(conn: Connection, since: date | None = None) -> Iterator[AuditRow]:
-    """Yield every message, only of slates from `since` on if it is given."""
+    """Yield every message, or only those of slates since a date."""
     query = (
         select(messages.c.id, messages.c.slate_id, *_MESSAGE)
         .outerjoin(slates, slates.c.id == messages.c.slate_id)
@@ -114,12 +114,12 @@ def entries(conn: Connection, since: date | None = None) -> Iterator[AuditRow]:
     last = -1
     while rows := conn.execute(query.where(messages.c.id > last)).all():
         last = rows[-1].id
-        tried = _attempts(conn, [row.id for row in rows])
+        tries = _attempts(conn, [row.id for row in rows])
         shown = _shown(conn, [row.slate_id for row in rows if row.slate_id is not None])
         for row in rows:
             yield AuditRow(
                 **{name: getattr(row, name) for name in _NAMES},
-                attempts=tuple(tried.get(row.id, ())),
+                attempts=tuple(tries.get(row.id, ())),
                 shown=shown.get(row.slate_id, Shown()),
             )
 
@@ -131,8 +131,8 @@ def _attempts(conn: Connection, ids: list[int]) -> dict[int, list[Attempt]]:
         .order_by(attempts.c.message_id, attempts.c.number)
     )
     found: dict[int, list[Attempt]] = {}
-    for message_id, *told in conn.execute(query):
-        found.setdefault(message_id, []).append(Attempt(*told))
+    for message_id, *columns in conn.execute(query):
+        found.setdefault(message_id, []).append(Attempt(*columns))
     return found
 
 
@@ -150,17 +150,15 @@ def _shown(conn: Connection, slate_ids: list[int]) -> dict[int, Shown]:
         .where(each.slate_id.in_(slate_ids))
         .group_by(each.slate_id)
     )
-    return {slate_id: Shown(*told) for slate_id, *told in conn.execute(query)}
+    return {slate_id: Shown(*counts) for slate_id, *counts in conn.execute(query)}
 
 
 def days(conn: Connection, since: date | None = None) -> dict[date, dict[str, int]]:
-    """Return by date how many digests were `due`, and how many messages each state has."""
-    found: dict[date, dict[str, int]] = {}
+    """Return by date the number of digests that were `due`, and of messages in each state."""
     due = select(slates.c.on, func.count()).group_by(slates.c.on)
     if since is not None:
         due = due.where(slates.c.on >= since)
-    for on, n in conn.execute(due):
-        found[on] = {"due": n}
+    found = {on: {"due": n} for on, n in conn.execute(due)}
     states = (
         select(messages.c.on, messages.c.state, func.count())
         .where(_recent(since), messages.c.slate_id.is_not(None))
@@ -172,41 +170,37 @@ def days(conn: Connection, since: date | None = None) -> dict[date, dict[str, in
 
 
 def n_resends(conn: Connection, since: date | None = None) -> int:
-    """Return how many messages were handed over again though they may have arrived."""
+    """Return how often messages were sent again although they may have arrived."""
     query = select(func.sum(messages.c.resends)).where(_recent(since))
     return int(conn.scalar(query) or 0)
 
 
 def _found(conn: Connection, queries: Mapping[str, Select[Any]]) -> dict[str, list[str]]:
     return {
-        wrong: [" ".join(map(str, row)) for row in conn.execute(query)]
-        for wrong, query in queries.items()
+        fault: [" ".join(map(str, row)) for row in conn.execute(query)]
+        for fault, query in queries.items()
     }
 
 
-def _without(
-    child: FromClause, name: ColumnElement[Any], key: ColumnElement[Any], parent: ColumnElement[Any]
-) -> Select[Any]:
-    """Return the names of rows whose `key` is that of no row of the parent."""
-    orphaned = select(name).select_from(child.outerjoin(parent.table, key == parent))
-    return orphaned.where(parent.is_(None)).distinct()
+def _without(name: ColumnElement[Any], key: Column[Any], parent: Column[Any]) -> Select[Any]:
+    """Return a query for the names of rows without a row in the parent table."""
+    query = select(name).select_from(key.table.outerjoin(parent.table, key == parent))
+    return query.where(parent.is_(None)).distinct()
 
 
 def orphans(conn: Connection, since: date | None = None) -> dict[str, list[str]]:
-    """Return what belongs to nothing: the ids by what is wrong with them."""
-    of_late = slates.c.on >= since if since else slates.c.id.is_not(None)
+    """Return the ids of rows without the row that they belong to, by kind of fault."""
+    is_recent = slates.c.on >= since if since else slates.c.id.is_not(None)
     queries = {
         "slates without a message": _without(
-            slates, slates.c.public_id, slates.c.id, messages.c.slate_id
-        ).where(of_late),
-        "attempts without a message": _without(
-            attempts, attempts.c.id, attempts.c.message_id, messages.c.id
-        ),
+            slates.c.public_id, slates.c.id, messages.c.slate_id
+        ).where(is_recent),
+        "attempts without a message": _without(attempts.c.id, attempts.c.message_id, messages.c.id),
         "bytes without a message": _without(
-            message_bodies, message_bodies.c.message_id, message_bodies.c.message_id, messages.c.id
+            message_bodies.c.message_id, message_bodies.c.message_id, messages.c.id
         ),
         "impressions without a slate": _without(
-            impressions, impressions.c.id, impressions.c.slate_id, slates.c.id
+            impressions.c.id, impressions.c.slate_id, slates.c.id
         ),
         "impressions for another subscriber than their slate": select(impressions.c.id)
         .join(slates, slates.c.id == impressions.c.slate_id)
@@ -216,7 +210,7 @@ def orphans(conn: Connection, since: date | None = None) -> dict[str, list[str]]
 
 
 def doubles(conn: Connection) -> dict[str, list[str]]:
-    """Return what is there twice: the ids by what is wrong with them."""
+    """Return the ids of duplicate rows, by kind of fault."""
 
     def more_than_one(*columns: ColumnElement[Any]) -> Select[Any]:
         return select(*columns).group_by(*columns).having(func.count() > 1)
@@ -241,7 +235,7 @@ def doubles(conn: Connection) -> dict[str, list[str]]:
 
 
 def changed_bytes(conn: Connection) -> list[str]:
-    """Return the ids of messages whose bytes are not those that were frozen; reads all of them."""
+    """Return the ids of messages whose bytes do not match their hash; this reads all bytes."""
     query = (
         select(messages.c.message_id, messages.c.mime_sha256, message_bodies.c.mime)
         .join(message_bodies, message_bodies.c.message_id == messages.c.id)

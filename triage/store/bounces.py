@@ -1,4 +1,4 @@
-"""What came back, as received, and which digests of a subscriber came back."""
+"""Bounces as received, and which digests of a subscriber bounced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from triage.store.tables import bounces, messages, slates, subscribers
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message that may have come back."""
+    """A sent message that may have bounced."""
 
     id: int
     subscriber_id: int
@@ -22,7 +22,7 @@ class Sent:
 
 
 def of_slate(conn: Connection, public_id: str) -> Sent | None:
-    """Return the message that carried a slate."""
+    """Return the message with a slate."""
     query = (
         select(messages.c.id, messages.c.subscriber_id, messages.c.recipient)
         .join(slates, slates.c.id == messages.c.slate_id)
@@ -48,7 +48,7 @@ def add(
     raw: bytes,
     at: datetime,
 ) -> None:
-    """Keep what came back; nothing is known of it twice."""
+    """Store a bounce; its content hash is unique."""
     row = {
         "content_hash": content_hash,
         "received_at": at,
@@ -62,9 +62,9 @@ def add(
 
 
 def days(conn: Connection, subscriber_id: int, kinds: Collection[str]) -> list[tuple[date, str]]:
-    """Return the dates of digests that came back, and how, oldest first.
+    """Return the dates of bounced digests and the kinds of the bounces, oldest first.
 
-    What was made before the subscriber became active last does not count.
+    Digests from before the last change of the subscriber's state do not count.
     """
     query = (
         select(messages.c.on, bounces.c.kind)
@@ -83,7 +83,7 @@ def days(conn: Connection, subscriber_id: int, kinds: Collection[str]) -> list[t
 def listing(
     conn: Connection, kinds: Collection[str] = (), limit: int | None = None
 ) -> list[dict[str, Any]]:
-    """Return what came back, newest first."""
+    """Return the bounces, newest first."""
     query = (
         select(
             bounces.c.id,
@@ -104,12 +104,12 @@ def listing(
 
 
 def raw(conn: Connection, id: int) -> bytes | None:
-    """Return a message as it was received; None once it is dropped."""
+    """Return a bounce as it was received; None if it was deleted."""
     return conn.scalar(select(bounces.c.raw).where(bounces.c.id == id))
 
 
 def drop_raw(conn: Connection, before: datetime) -> int:
-    """Drop what was received before then; when, what and of whom it was stays."""
+    """Delete the bytes of bounces received before then and keep their rows; return how many."""
     old = bounces.c.received_at < before
     change = update(bounces).where(old, bounces.c.raw.is_not(None)).values(raw=None)
     return conn.execute(change).rowcount

@@ -1,9 +1,10 @@
-"""What tables are made of: types that both databases keep alike, and names of constraints."""
+"""Column types that are the same in both databases, and helpers to define tables."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -14,15 +15,17 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Table,
     TypeDecorator,
     text,
 )
 from sqlalchemy import String as _String
 from sqlalchemy import Text as _Text
+from sqlalchemy.schema import SchemaItem
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime; SQLite keeps it without its zone and would give it back naive."""
+    """An aware UTC datetime; SQLite stores it without its zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -45,9 +48,9 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class String(TypeDecorator[str]):
-    """Text of any origin: PostgreSQL stores no NUL, and no database half a character.
+    """Text with NUL and lone surrogates replaced by U+FFFD, in stored values and in queries.
 
-    U+FFFD takes their place, in what is written and in what is looked for alike.
+    PostgreSQL cannot store NUL, and no database can store a lone surrogate.
     """
 
     impl = _String
@@ -58,7 +61,7 @@ class String(TypeDecorator[str]):
 
 
 class Text(String):
-    """The same without a greatest length."""
+    """A `String` without a maximum length."""
 
     impl = _Text
     cache_ok = True
@@ -76,19 +79,23 @@ metadata = MetaData(
 )
 
 
+def table(name: str, *content: SchemaItem, **options: Any) -> Table:
+    return Table(name, metadata, *content, **options)
+
+
 def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
-    """Return an index of the rows alone of which something is true."""
+    """Return an index of only the rows that meet a condition."""
     rows = text(where)
     return Index(name, *columns, unique=unique, sqlite_where=rows, postgresql_where=rows)
 
 
 def reference(name: str, target: str, *, index: bool = True, nullable: bool = False) -> Column[int]:
-    """Return a column that goes when the row that it points at goes."""
+    """Return a foreign key; its row is deleted together with the target."""
     key = ForeignKey(target, ondelete="CASCADE")
     return Column(name, Id, key, nullable=nullable, index=index)
 
 
 def key_of(name: str, target: str, *, index: bool = False) -> Column[int]:
-    """Return the same as the primary key, or a part of it."""
+    """Return a `reference` that is the primary key or a part of it."""
     key = ForeignKey(target, ondelete="CASCADE")
     return Column(name, Id, key, primary_key=True, autoincrement=False, index=index)

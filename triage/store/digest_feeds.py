@@ -1,4 +1,4 @@
-"""Feeds: at most one of a subscriber is live."""
+"""Feeds of digests; each subscriber has at most one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from triage.store.tables import feeds
 
 
 def of(conn: Connection, subscriber_id: int) -> tuple[str, datetime] | None:
-    """Return the public id of a subscriber's feed and when it was made, None if there is none."""
+    """Return (public id, creation time) of a subscriber's feed; None if there is none."""
     query = select(feeds.c.public_id, feeds.c.made_at).where(feeds.c.subscriber_id == subscriber_id)
     row = conn.execute(query).one_or_none()
     return (row.public_id, row.made_at) if row else None
@@ -22,5 +22,5 @@ def add(conn: Connection, subscriber_id: int, public_id: str, at: datetime) -> N
 
 
 def revoke(conn: Connection, subscriber_id: int) -> bool:
-    """Forget a subscriber's feed; return False if there was none."""
+    """Delete a subscriber's feed; return False if there was none."""
     return conn.execute(delete(feeds).where(feeds.c.subscriber_id == subscriber_id)).rowcount == 1

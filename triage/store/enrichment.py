@@ -1,4 +1,4 @@
-"""Which papers others are asked about, and what came of it."""
+"""Papers to look up at enrichers, and the results."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from triage.store.tables import paper_ids, papers
 
 
 def waiting(conn: Connection, since: date, asked_before: datetime, n: int) -> list[KnownPaper]:
-    """Return at most `n` papers to ask about, those that it may serve most first.
+    """Return at most `n` papers with an outside id to look up.
 
-    Those are papers with an id, listed on a day or later, of which nobody was asked since an
-    instant. Who was never asked about comes first, then the newest listing, then most upvotes.
+    They were listed on `since` or later, and were not looked up since `asked_before`. Papers that
+    were never looked up come first, then the newest listing, then most upvotes.
     """
     never = papers.c.enriched_at.is_(None)
     query = (
@@ -38,7 +38,7 @@ def waiting(conn: Connection, since: date, asked_before: datetime, n: int) -> li
         .limit(n)
     )
     ids: dict[int, list[tuple[str, str]]] = {id: [] for id in conn.scalars(query)}
-    # What was merged into a work brought its own ids.
+    # Papers that were merged into a work have ids, too.
     names = (
         select(WORK, paper_ids.c.scheme, paper_ids.c.value)
         .join(papers, papers.c.id == paper_ids.c.paper_id)
@@ -50,21 +50,16 @@ def waiting(conn: Connection, since: date, asked_before: datetime, n: int) -> li
     return [KnownPaper(id, tuple(keys)) for id, keys in ids.items()]
 
 
-def standing(conn: Connection, ids: Collection[int]) -> set[int]:
-    """Return those of `ids` that are neither withdrawn nor merged into another work."""
-    return set(conn.scalars(select(papers.c.id).where(FINDABLE, papers.c.id.in_(list(ids)))))
-
-
 def save(conn: Connection, id: int, fields: dict[str, Any]) -> None:
-    """Set columns of one work."""
+    """Set columns of all rows of one work."""
     conn.execute(update(papers).where(_of([id])).values(**fields))
 
 
 def asked(conn: Connection, ids: Collection[int], at: datetime) -> None:
-    """Remember that everybody was asked about these works."""
+    """Store that these works were looked up at all enrichers."""
     conn.execute(update(papers).where(_of(ids)).values(enriched_at=at))
 
 
 def _of(ids: Collection[int]) -> ColumnElement[bool]:
-    """Return what holds for all rows of these works, which hold the same."""
+    """Return the condition for all rows of these works."""
     return or_(papers.c.id.in_(list(ids)), papers.c.merged_into.in_(list(ids)))

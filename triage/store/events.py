@@ -1,8 +1,7 @@
-"""Feedback, append-only: every vote ever cast, of which the last one on a paper counts.
+"""Feedback events, append-only; the last vote of a subscriber on a work counts.
 
-Votes whose origin is no person are stored, and count for nothing.
-
-A vote stays with the row that it was cast on, and counts for the work that this row is of.
+Votes of other origins than a person are stored but do not count. A vote is stored with the paper
+that was voted on, and counts for the work of this paper.
 """
 
 from __future__ import annotations
@@ -11,10 +10,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
 
 from triage.domain.records import LIKES, EventKind, Origin, Reason, ReasonKind, Vote
-from triage.store.papers import WORK
+from triage.store.papers import WORK, is_same_work
 from triage.store.tables import events, impressions, papers, subscribers
 
 _OF_WORK = events.join(papers, papers.c.id == events.c.paper_id)
@@ -22,12 +21,12 @@ _OF_WORK = events.join(papers, papers.c.id == events.c.paper_id)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that was said of a paper, and who is believed to have said it.
+    """One act of feedback on a paper, and its probable origin.
 
     Attributes:
-        slate_id: the slate that it was said from; None for a vote from elsewhere.
-        at: when it counts as said, which orders votes.
-        evidence: how it came.
+        slate_id: the slate with the link; None for a vote from elsewhere.
+        at: the time that orders votes.
+        evidence: how the event arrived.
     """
 
     subscriber_id: int
@@ -44,7 +43,7 @@ def append(conn: Connection, event: Event) -> None:
     conn.execute(insert(events), asdict(event))
 
 
-# Put together once, for every vote asks it.
+# Built once, because every vote runs it.
 _LAST_VOTE = (
     select(WORK.label("paper_id"), events.c.kind, events.c.at)
     .select_from(_OF_WORK)
@@ -61,7 +60,7 @@ _LAST_VOTE = (
 def last_vote(
     conn: Connection, subscriber_id: int, paper_id: int, origin: Origin = Origin.PERSON
 ) -> Vote | None:
-    """Return the vote that counts now for one subscriber and paper, or another origin's last."""
+    """Return the last vote of one subscriber on a work, of one origin; None if there is none."""
     of = {"subscriber": subscriber_id, "paper": paper_id, "cast_by": origin}
     row = conn.execute(_LAST_VOTE, of).one_or_none()
     return Vote(row.paper_id, EventKind(row.kind), row.at) if row else None
@@ -70,7 +69,7 @@ def last_vote(
 def exists(
     conn: Connection, subscriber_id: int, paper_id: int, kind: EventKind, at: datetime
 ) -> bool:
-    """Tell whether this very event is stored already."""
+    """Return whether this event is stored already."""
     query = select(events.c.id).where(
         events.c.subscriber_id == subscriber_id,
         events.c.paper_id == paper_id,
@@ -81,10 +80,10 @@ def exists(
 
 
 def votes(conn: Connection, subscriber_id: int, until: datetime | None = None) -> tuple[Vote, ...]:
-    """Return the subscriber's votes that count, newest first, with what the papers were shown for.
+    """Return the votes that count, newest first, with the first reason of each paper.
 
     Args:
-        until: leave out whatever happened at this instant or later.
+        until: leave out events at this time or later.
     """
     shown = and_(
         impressions.c.slate_id == events.c.slate_id, impressions.c.paper_id == events.c.paper_id
@@ -112,8 +111,8 @@ def all_votes(
     """Return (subscriber id, paper id, kind) of every person's event, oldest first.
 
     Args:
-        until: leave out whatever happened at this instant or later.
-        elsewhere: leave out what was voted on in a digest.
+        until: leave out events at this time or later.
+        elsewhere: leave out votes from digests.
     """
     query = (
         select(events.c.subscriber_id, WORK, events.c.kind)
@@ -131,7 +130,7 @@ def all_votes(
 def liked(
     conn: Connection, until: datetime | None = None, *, elsewhere: bool = False
 ) -> dict[int, list[int]]:
-    """Return the papers that each subscriber likes by the last vote on them, newest vote last.
+    """Return the works whose last vote is positive, by subscriber id, newest vote last.
 
     Args:
         until, elsewhere: see `all_votes`.
@@ -148,18 +147,16 @@ def liked(
 
 
 def forget(conn: Connection, subscriber_id: int, paper_id: int | None = None) -> int:
-    """Delete a subscriber's events, all or those on one work; return how many those were."""
+    """Delete a subscriber's events, all or those on one work; return how many."""
     change = delete(events).where(events.c.subscriber_id == subscriber_id)
     if paper_id is not None:
-        rows = papers.alias()
-        work = select(func.coalesce(rows.c.merged_into, rows.c.id)).where(rows.c.id == paper_id)
-        same = select(papers.c.id).where(work.scalar_subquery() == WORK)
+        same = select(papers.c.id).where(is_same_work(paper_id))
         change = change.where(events.c.paper_id.in_(same))
     return conn.execute(change).rowcount
 
 
 def doubt(conn: Connection, slate_id: int, since: datetime) -> None:
-    """Let the votes by links on a digest since then count for nothing, until they are believed."""
+    """Mark the votes through links of a digest since then as cast by a suspected scanner."""
     query = select(events.c.id, events.c.evidence).where(
         events.c.slate_id == slate_id,
         events.c.recorded_at >= since,
@@ -171,7 +168,7 @@ def doubt(conn: Connection, slate_id: int, since: datetime) -> None:
 
 
 def believe(conn: Connection, subscriber_id: int) -> int:
-    """Let a subscriber's doubted votes count; return how many those were."""
+    """Mark a subscriber's suspected votes as cast by a person; return how many."""
     change = update(events).where(
         events.c.subscriber_id == subscriber_id, events.c.origin == Origin.SUSPECTED_SCANNER
     )
@@ -181,11 +178,7 @@ def believe(conn: Connection, subscriber_id: int) -> int:
 def listing(
     conn: Connection, limit: int | None = None, origin: Origin | None = None
 ) -> list[dict[str, Any]]:
-    """Return events newest first: email, paper_id, kind, origin, at.
-
-    Args:
-        origin: leave out what is of any other.
-    """
+    """Return events newest first: email, paper_id, kind, origin, at; of all origins or one."""
     query = (
         select(subscribers.c.email, events.c.paper_id, events.c.kind, events.c.origin, events.c.at)
         .join(subscribers, subscribers.c.id == events.c.subscriber_id)

@@ -1,4 +1,4 @@
-"""What the database tells about itself, for `triage doctor` and before mail is sent."""
+"""Checks of the database, for `triage doctor` and before mail is sent."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from triage.store.tables import model_promotions, runs, source_days, subscribers
 
 
 def file_of(database: Database) -> Path | None:
-    """Return the file that a SQLite database lies in; None for any other."""
+    """Return the file of a SQLite database; None for any other database."""
     return engine.file_of(database.engine.url)
 
 
 def server_version(conn: Connection) -> tuple[str, tuple[int, ...]]:
-    """Return the name of the database's program and its version."""
+    """Return the name of the database system and its version."""
     name = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}.get(conn.dialect.name, "database")
     return name, tuple(int(part) for part in conn.dialect.server_version_info or ())
 
@@ -35,25 +35,25 @@ def journal_mode(conn: Connection) -> str | None:
 
 
 def damage(conn: Connection) -> list[str] | None:
-    """Return what SQLite's quick check finds wrong; None where there is no such check."""
+    """Return the errors of SQLite's quick check; None for any other database."""
     if conn.dialect.name != "sqlite":
         return None
     try:
         return [line for line in conn.scalars(text("PRAGMA quick_check(5)")) if line != "ok"]
     except DriverError as error:
-        # Damage may be such that not even the check gets through.
+        # With some damage, the check itself fails.
         if "malformed" in str(error.orig):
             return [str(error.orig)]
         raise
 
 
 def check_copy(file: Path) -> None:
-    """Look whether a SQLite file is a sound database of this program or of an older release.
+    """Check that a SQLite file is an undamaged database of this or an older release.
 
-    What was written ahead of it is put into it; nobody else may have it open.
+    This checkpoints its write-ahead log, so no other connection may be open.
 
     Raises:
-        DatabaseError: it is not.
+        DatabaseError: it is damaged, is no database of triage, or is of another release.
     """
     try:
         with closing(sqlite3.connect(file, isolation_level=None)) as conn:
@@ -63,16 +63,15 @@ def check_copy(file: Path) -> None:
     except sqlite3.Error as error:
         raise DatabaseError(f"that is not a database of triage: {error}") from error
     if found != ("ok",):
-        raise DatabaseError(f"that copy is not sound, take an older one: {found[0]}")
+        raise DatabaseError(f"that copy is damaged, use an older one: {found[0]}")
     if revision is None or revision[0] > tables.SCHEMA_REVISION:
         raise DatabaseError("that copy was made by a newer triage: install that one first")
     check_revision(revision[0])
 
 
 def newest_time(conn: Connection) -> datetime | None:
-    """Return the newest instant at which this program wrote anything down."""
-    # Small tables only: the question is asked while someone waits. The times of imported votes were
-    # written by other machines' clocks and say nothing.
+    """Return the newest time in the database; None if there is none."""
+    # Only small tables, because a person waits. Times of imported votes are of other clocks.
     columns = (
         runs.c.started_at,
         runs.c.finished_at,
@@ -85,6 +84,6 @@ def newest_time(conn: Connection) -> datetime | None:
 
 
 def zones(conn: Connection) -> dict[str, int]:
-    """Return the time zones of all subscribers with how many live there."""
+    """Return the number of subscribers in each time zone."""
     query = select(subscribers.c.zone, func.count()).group_by(subscribers.c.zone)
     return dict(iter(conn.execute(query)))

@@ -1,10 +1,11 @@
-"""What each subscriber reads about, as it was found last, under numbers that stay."""
+"""The interests of each subscriber, with numbers that do not change."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime
+from typing import Any
 
 from sqlalchemy import Connection, Update, func, insert, select, update
 
@@ -13,7 +14,7 @@ from triage.store.tables import interests
 
 
 def of(conn: Connection, subscriber_id: int) -> tuple[Interest, ...]:
-    """Return a subscriber's interests by number; those that were given up are left out."""
+    """Return a subscriber's interests by number, without retired ones."""
     query = (
         select(interests)
         .where(interests.c.subscriber_id == subscriber_id)
@@ -36,32 +37,32 @@ def of(conn: Connection, subscriber_id: int) -> tuple[Interest, ...]:
 def save(
     conn: Connection, subscriber_id: int, found: Sequence[Interest], at: datetime
 ) -> tuple[Interest, ...]:
-    """Store what was found now, and return it with a number for what is new.
+    """Store the interests that were found now, and return them with numbers for new ones.
 
-    What is stored and was not found again is given up: its likes have gone elsewhere. Its number
-    is not used again, since an old mail may speak of it. Whether an interest rests is not touched.
+    Stored interests that were not found again are retired. Their numbers are not used again,
+    because old mails may have them. Muted and paused interests stay so.
     """
     newest = conn.scalar(
         select(func.max(interests.c.number)).where(interests.c.subscriber_id == subscriber_id)
     )
-    before = {each.number: each for each in of(conn, subscriber_id)}
-    kept = []
+    stored = {each.number: each for each in of(conn, subscriber_id)}
+    numbered = []
     for each in found:
-        known = before.pop(each.number, None)
-        row = {"name": each.name, "papers": list(each.papers), "phrases": list(each.phrases)}
-        if known is None:
+        old = stored.pop(each.number, None)
+        row: dict[str, Any] = {"name": each.name, "updated_at": at}
+        row |= {"papers": list(each.papers), "phrases": list(each.phrases)}
+        if old is None:
             newest = (newest or 0) + 1
-            kept.append(replace(each, number=newest))
-            fresh = {"subscriber_id": subscriber_id, "number": newest, "muted": each.muted}
-            stamp = {"paused_until": each.paused_until, "updated_at": at}
-            conn.execute(insert(interests), row | fresh | stamp)
-            continue
-        kept.append(each)
-        if (known.name, known.papers, known.phrases) != (each.name, each.papers, each.phrases):
-            conn.execute(_one(subscriber_id, each.number).values(updated_at=at, **row))
-    for number in before:
+            each = replace(each, number=newest)
+            row |= {"subscriber_id": subscriber_id, "number": newest}
+            row |= {"muted": each.muted, "paused_until": each.paused_until}
+            conn.execute(insert(interests), row)
+        elif (old.name, old.papers, old.phrases) != (each.name, each.papers, each.phrases):
+            conn.execute(_one(subscriber_id, each.number).values(row))
+        numbered.append(each)
+    for number in stored:
         conn.execute(_one(subscriber_id, number).values(papers=[], phrases=[], updated_at=at))
-    return tuple(kept)
+    return tuple(numbered)
 
 
 def rest(
@@ -73,13 +74,13 @@ def rest(
     paused_until: date | None,
     at: datetime,
 ) -> None:
-    """Say whether an interest rests: for good, until a date, or no more."""
+    """Mute an interest, pause it until a date, or end both."""
     change = _one(subscriber_id, number)
     conn.execute(change.values(muted=muted, paused_until=paused_until, updated_at=at))
 
 
 def forget(conn: Connection, subscriber_id: int) -> None:
-    """Give up all that was found; the numbers stay taken, for old mails speak of them."""
+    """Retire all interests of a subscriber; their numbers are not used again."""
     empty = {"papers": [], "phrases": [], "muted": False, "paused_until": None}
     conn.execute(update(interests).where(interests.c.subscriber_id == subscriber_id).values(empty))
 

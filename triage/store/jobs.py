@@ -1,4 +1,4 @@
-"""Who may work, what was done last and when, and how far the nightly run of each date has come."""
+"""The last runs of jobs, leases, and the stage of the nightly run of each date."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from triage.store.tables import jobs, leases, runs
 
 
 def note_done(conn: Connection, name: str, at: datetime, outcome: str) -> None:
-    """Note when a job was done last, and what came of it."""
+    """Store when a job was done last, and its result."""
     upsert(conn, jobs, ["name"], {"name": name, "done_at": at, "outcome": outcome})
 
 
 def forget(conn: Connection, name: str, at: datetime) -> None:
-    """Delete a row, unless it is of another time by now."""
+    """Delete the row of a job if its time is still `at`."""
     conn.execute(delete(jobs).where(jobs.c.name == name, jobs.c.done_at == at))
 
 
@@ -26,17 +26,16 @@ def last_done(conn: Connection, name: str) -> datetime | None:
     return conn.scalar(select(jobs.c.done_at).where(jobs.c.name == name))
 
 
-# -- leases: the right to do something alone, for a while ------------------------------------------
+# -- leases ----------------------------------------------------------------------------------------
 
 
 def take_lease(conn: Connection, name: str, owner: str, until: datetime, now: datetime) -> bool:
-    """Take a lease that is free or run out, or renew one's own; return whether it is held now.
+    """Take a free or expired lease, or renew an own one; return whether `owner` has it now.
 
-    A lease that lasts much longer than the one asked for is of somebody whose clock was wrong.
+    A lease that ends after twice the requested time came from a wrong clock, and counts as expired.
     """
     longest = until + (until - now)
-    row = {"name": name, "owner": owner, "epoch": 0, "until": until}
-    insert_missing(conn, leases, [row])
+    insert_missing(conn, leases, [{"name": name, "owner": owner, "epoch": 0, "until": until}])
     change = (
         update(leases)
         .where(
@@ -49,7 +48,7 @@ def take_lease(conn: Connection, name: str, owner: str, until: datetime, now: da
 
 
 def give_lease_back(conn: Connection, name: str, owner: str, now: datetime) -> None:
-    """Let another owner take the lease at once."""
+    """End a lease now, so that another owner can take it."""
     mine = update(leases).where(leases.c.name == name, leases.c.owner == owner)
     conn.execute(mine.values(until=now))
 
@@ -58,12 +57,12 @@ def give_lease_back(conn: Connection, name: str, owner: str, now: datetime) -> N
 
 
 def begin_run(conn: Connection, on: date, at: datetime) -> int:
-    """Return the run for `on`, made now if there is none yet."""
+    """Return the id of the run for `on`, and insert the run if there is none."""
     insert_missing(conn, runs, [{"on": on, "stage": "begun", "started_at": at}])
     return int(conn.execute(select(runs.c.id).where(runs.c.on == on)).scalar_one())
 
 
 def reach_stage(conn: Connection, id: int, stage: str, finished_at: datetime | None = None) -> None:
-    """Note that a run has come to `stage`."""
+    """Store the stage of a run."""
     change = update(runs).where(runs.c.id == id)
     conn.execute(change.values(stage=stage, finished_at=finished_at))

@@ -1,4 +1,4 @@
-"""What was listed on a day, for people who leaf through the days."""
+"""The papers of a listing day, for the pages of days."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from triage.store.tables import papers
 
 @dataclass(frozen=True, slots=True)
 class DayPaper:
-    """A paper on a day's page; `is_new` if it was stored only lately."""
+    """A paper on the page of a day; `is_new` if it was stored recently."""
 
     paper: Paper
     is_new: bool
@@ -23,7 +23,7 @@ class DayPaper:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """The nearest days with papers before and after a day; None where there is none."""
+    """The nearest days with papers before and after a day; None if there is none."""
 
     before: date | None
     after: date | None
@@ -42,7 +42,7 @@ def around(conn: Connection, on: date) -> Neighbours:
 
 
 def count(conn: Connection, on: date) -> int:
-    """Return how many papers a day has."""
+    """Return the number of papers of a day."""
     query = select(func.count()).select_from(papers).where(FINDABLE, papers.c.listed_on == on)
     return conn.scalar(query) or 0
 
@@ -55,8 +55,8 @@ def page(conn: Connection, on: date, new_since: datetime, offset: int, n: int) -
 def trending(
     conn: Connection, first: date, last: date, new_since: datetime, n: int
 ) -> list[DayPaper]:
-    """Return the `n` papers with most upvotes of those listed from `first` to `last`."""
-    # Written out, for a value that comes later does not show SQLite that the small index will do.
+    """Return the `n` papers with most upvotes that were listed from `first` to `last`."""
+    # With a literal 0, SQLite can use the small partial index; with a bound value it cannot.
     voted = papers.c.listed_on.between(first, last) & (papers.c.upvotes > literal_column("0"))
     return _chosen(conn, voted, new_since, 0, n)
 

@@ -1,4 +1,4 @@
-"""The outbox: frozen messages and the conditional updates that move them from state to state."""
+"""The outbox: messages with fixed bytes, and the conditional updates that change their state."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
+    Select,
     Update,
     and_,
     bindparam,
@@ -30,7 +31,7 @@ from triage.store import subscribers as subscribers_store
 from triage.store.tables import message_bodies, messages, slates, subscribers, suppressions
 
 DIGEST = "digest"
-"""The kind of a message that carries a slate."""
+"""The kind of a message with a slate."""
 
 NEXT_STATES: dict[MessageState, frozenset[MessageState]] = {
     MessageState(state): frozenset(map(MessageState, following.split()))
@@ -47,22 +48,21 @@ NEXT_STATES: dict[MessageState, frozenset[MessageState]] = {
         "skipped": "",
     }.items()
 }
-"""Which state may follow which; `move` refuses everything else."""
+"""The states that may follow each state; `move` refuses all others."""
 
 ENDED = frozenset(state for state, following in NEXT_STATES.items() if not following)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A message as the outbox sees it; its bytes stay behind until it is claimed.
+    """A message without its bytes.
 
     Attributes:
-        attempts: how often it was claimed and tried.
-        resends: how often it was sent again though it may have arrived.
-        crashes: how often a sender died while it held this message.
-        doubted_at: since when only the receiver knows whether it arrived.
-        lease_epoch: counts the claims; whoever writes names the epoch of theirs.
-        subscriber_public_id: names its subscriber outside of the database.
+        attempts: how often a sender claimed and tried it.
+        resends: how often it was sent again although it may have arrived.
+        crashes: how often a sender died while it had the lease.
+        doubted_at: since when it is unknown whether the message arrived.
+        lease_epoch: the number of claims; each update compares it.
     """
 
     id: int
@@ -94,10 +94,9 @@ _PUBLIC_ID = (
 _COLUMNS = [messages.c.get(name, _PUBLIC_ID) for name in StoredMessage.__dataclass_fields__]
 
 
-def _stored(row: Any) -> StoredMessage:
-    fields = dict(row._mapping)
-    fields["state"] = MessageState(fields["state"])
-    return StoredMessage(**fields)
+def _load(conn: Connection, query: Select[Any]) -> list[StoredMessage]:
+    rows = conn.execute(query).mappings()
+    return [StoredMessage(**{**row, "state": MessageState(row["state"])}) for row in rows]
 
 
 def queue_once(
@@ -110,14 +109,13 @@ def queue_once(
     skipped_because: str = "",
     not_before: datetime | None = None,
 ) -> bool:
-    """Store a slate with its message, or that it has none; False if the date has one already.
+    """Store a slate with its message; return False if the subscriber has a slate for that date.
 
-    Writers go one after the other, so of many planners one queues the digest of a date; and the
-    database would take no second one.
+    Only one transaction writes at a time, and a unique constraint refuses a second slate.
 
     Args:
-        message: None where there is nothing to send, for the reason `skipped_because`.
-        not_before: when it may go; at once if left out.
+        message: None if there is nothing to send, for the reason `skipped_because`.
+        not_before: when the message may be sent; None is at once.
     """
     taken = select(slates.c.id).where(
         slates.c.subscriber_id == slate.subscriber.id, slates.c.on == slate.on
@@ -140,14 +138,14 @@ def add(
     at: datetime,
     not_before: datetime | None = None,
 ) -> None:
-    """Put a digest's frozen bytes into the outbox; there is one for each subscriber and date."""
+    """Put a digest into the outbox; a unique constraint allows one for each subscriber and date."""
     _add(conn, message, _of_slate(slate, slate_id, at) | {"not_before": not_before})
 
 
 def add_note(
     conn: Connection, subscriber: Subscriber, kind: str, message: OutgoingMessage, at: datetime
 ) -> bool:
-    """Put a mail that is no digest into the outbox; False if one of its kind was on that day."""
+    """Put a mail that is no digest into the outbox; False if that day has one of its kind."""
     of_day = {"subscriber_id": subscriber.id, "on": at.date(), "kind": kind}
     if conn.scalar(select(messages.c.id).filter_by(**of_day)) is not None:
         return False
@@ -156,7 +154,7 @@ def add_note(
 
 
 def add_skipped(conn: Connection, slate: Slate, slate_id: int, reason: str, at: datetime) -> None:
-    """Note that a digest was due and, for `reason`, has nothing to send."""
+    """Store that a digest was due but has nothing to send, for `reason`."""
     row = {
         "message_id": f"skipped.{slate.public_id}",
         "state": MessageState.SKIPPED,
@@ -188,10 +186,10 @@ def _of_slate(slate: Slate, slate_id: int, at: datetime) -> dict[str, Any]:
 
 
 def waiting(conn: Connection, now: datetime, *, only_notes: bool = False) -> list[StoredMessage]:
-    """Return what may be handed over now in the order it was queued, but digests last.
+    """Return the messages that may be sent now, in the order of the queue, but digests last.
 
     Args:
-        only_notes: leave the digests out.
+        only_notes: leave out the digests.
     """
     query = (
         select(*_COLUMNS)
@@ -203,34 +201,35 @@ def waiting(conn: Connection, now: datetime, *, only_notes: bool = False) -> lis
     )
     if only_notes:
         query = query.where(~_IS_DIGEST)
-    return [_stored(row) for row in conn.execute(query)]
+    return _load(conn, query)
 
 
 def in_states(
     conn: Connection, states: Collection[MessageState], message_ids: Collection[str] = ()
 ) -> list[StoredMessage]:
-    """Return the messages in any of `states`, only those named by `message_ids` if there are any.
+    """Return the messages in any of `states`; only those of `message_ids` if these are not empty.
 
-    Each id counts with and without its angle brackets.
+    Angle brackets around an id are optional.
     """
     query = select(*_COLUMNS).where(messages.c.state.in_(list(states))).order_by(messages.c.id)
     if message_ids:
-        written = {f"<{id.strip('<>')}>" for id in message_ids}
-        query = query.where(messages.c.message_id.in_(list(written)))
-    return [_stored(row) for row in conn.execute(query)]
+        query = query.where(
+            messages.c.message_id.in_([f"<{id.strip('<>')}>" for id in message_ids])
+        )
+    return _load(conn, query)
 
 
 def in_flight(conn: Connection) -> list[StoredMessage]:
-    """Return what a sender has claimed and not yet accounted for."""
+    """Return the messages that a sender claimed and whose result is not stored yet."""
     return in_states(conn, [MessageState.CLAIMED, MessageState.IN_DOUBT])
 
 
-_STANDS = and_(
+_IS_UNCHANGED = and_(
     messages.c.id == bindparam("of"),
     messages.c.state == bindparam("now_state"),
     messages.c.lease_epoch == bindparam("now_epoch"),
 )
-# Who asked for a digest may have left; what else is sent was asked for just now, by whomever.
+# A digest needs an active subscriber. Account mail was requested just now, so any state will do.
 _WANTED = and_(
     exists().where(
         subscribers.c.id == messages.c.subscriber_id,
@@ -252,8 +251,8 @@ _WANTED = and_(
 
 @cache
 def _change(fields: tuple[str, ...], *, wanted: bool) -> Update:
-    """Return the statement that changes these columns; made once, for making it takes long."""
-    change = update(messages).where(_STANDS)
+    """Return the statement that changes these columns; cached because building it is slow."""
+    change = update(messages).where(_IS_UNCHANGED)
     if wanted:
         change = change.where(_WANTED)
     return change.values({name: bindparam(f"new_{name}") for name in fields})
@@ -268,16 +267,16 @@ def move(
     wanted_at: str | None = None,
     **fields: Any,
 ) -> StoredMessage | None:
-    """Move a message on if it still stands as `message` says; return it moved, or None.
+    """Change the state of a message; return the new message, or None if it changed meanwhile.
 
-    The state and the lease's epoch are compared in the same statement, so of two senders one wins.
+    The same statement compares the state and the lease epoch, so only one of two senders succeeds.
 
     Args:
-        wanted_at: the hash of the recipient's address; the message then moves only if the same
-            statement finds that its subscriber still wants it and the address may receive.
+        wanted_at: the hash of the recipient's address. The message then changes only if its
+            subscriber still wants it and the address is not on the blocklist.
 
     Raises:
-        ValueError: no message may go from the one state to the other.
+        ValueError: `NEXT_STATES` does not allow this change.
     """
     if state not in NEXT_STATES[message.state]:
         raise ValueError(f"a message that is {message.state} cannot become {state}")
@@ -287,7 +286,7 @@ def move(
 def amend(
     conn: Connection, message: StoredMessage, at: datetime, **fields: Any
 ) -> StoredMessage | None:
-    """Change a message that stays in its state if it stands as `message` says; else None."""
+    """Change other columns of a message; return it, or None if it changed meanwhile."""
     return _changed(conn, message, None, {"updated_at": at} | fields)
 
 
@@ -309,7 +308,7 @@ def _changed(
 
 
 def unwanted_because(conn: Connection, message: StoredMessage, address_hash: str) -> str | None:
-    """Return why nobody wants a message any more, None if somebody does."""
+    """Return why a message must not be sent; None if it may be sent."""
     query = select(subscribers.c.state, subscribers.c.paused_until)
     row = conn.execute(query.where(subscribers.c.id == message.subscriber_id)).one_or_none()
     if row is None:
@@ -329,7 +328,7 @@ def unwanted_because(conn: Connection, message: StoredMessage, address_hash: str
 
 
 def renew(conn: Connection, owner: str, ids: Collection[int], until: datetime) -> None:
-    """Lengthen the leases of messages that a sender holds."""
+    """Extend the leases of a sender on these messages."""
     mine = messages.c.lease_owner == owner
     held = messages.c.state.in_([MessageState.CLAIMED, MessageState.IN_DOUBT])
     change = update(messages).where(mine, held, messages.c.id.in_(list(ids)))
@@ -337,9 +336,9 @@ def renew(conn: Connection, owner: str, ids: Collection[int], until: datetime) -
 
 
 def drop_withdrawn(conn: Connection, on: date) -> int:
-    """Undo the digests of a date that show a withdrawn paper and were never handed to anybody.
+    """Delete the unsent digests of a date that show a withdrawn paper; return how many.
 
-    They are as if they had not been made, and so are due again; returns how many those are.
+    So these digests are due again.
     """
     unsent = select(messages.c.slate_id).where(
         messages.c.on == on,
@@ -359,10 +358,10 @@ _MIME = (
 
 
 def mime(conn: Connection, id: int) -> bytes:
-    """Return the frozen bytes of a message, after looking whether they and its address still are.
+    """Return the bytes of a message after checking their hash and the address.
 
     Raises:
-        DatabaseError: something in the database has changed that nobody changes.
+        DatabaseError: the bytes or the address are not as they were queued.
     """
     row = conn.execute(_MIME, {"of": id}).one_or_none()
     if row is not None:
@@ -371,13 +370,13 @@ def mime(conn: Connection, id: int) -> bytes:
         if same and row.recipient == row.email:
             return mime
     raise DatabaseError(
-        f"message {id} is not what was queued, so the database is damaged and nothing is sent:"
-        " `triage audit` says what else is; restore the newest sound back-up"
+        f"message {id} is not as it was queued, so the database is damaged and nothing is sent:"
+        " run `triage audit` to see other damage, and restore the newest undamaged back-up"
     )
 
 
 def waiting_bytes(conn: Connection) -> int:
-    """Return how many bytes wait to be handed over."""
+    """Return the total size in bytes of the messages that wait to be sent."""
     waits = messages.c.state.in_([MessageState.RENDERED, MessageState.DEFERRED])
     query = select(func.sum(func.length(message_bodies.c.mime))).join(
         messages, messages.c.id == message_bodies.c.message_id
@@ -386,9 +385,9 @@ def waiting_bytes(conn: Connection) -> int:
 
 
 def cancel_waiting(conn: Connection, subscriber_id: int, reason: str, at: datetime) -> int:
-    """Cancel the digests that a subscriber has not been sent yet; return how many those were.
+    """Cancel the unsent digests of a subscriber; return how many.
 
-    The papers in them were never mailed, so they may be shown again.
+    Their papers may be shown again.
     """
     states = [MessageState.PLANNED, MessageState.RENDERED, MessageState.DEFERRED]
     change = (
@@ -397,15 +396,15 @@ def cancel_waiting(conn: Connection, subscriber_id: int, reason: str, at: dateti
         .values(state=MessageState.CANCELLED, reason=reason, updated_at=at)
         .returning(messages.c.slate_id)
     )
-    cancelled = conn.scalars(change).all()
-    for slate_id in cancelled:
+    slate_ids = conn.scalars(change).all()
+    for slate_id in slate_ids:
         if slate_id is not None:
             slates_store.release(conn, slate_id, at)
-    return len(cancelled)
+    return len(slate_ids)
 
 
 def stop(conn: Connection, subscriber_id: int, state: SubscriberState, at: datetime) -> bool:
-    """Cancel the digests that wait and let no other begin; return False if that was so already."""
+    """Cancel the unsent digests and set the state; return False if it was the state already."""
     cancel_waiting(conn, subscriber_id, state, at)
     return subscribers_store.set_state(conn, subscriber_id, state, at)
 
@@ -434,5 +433,5 @@ def listing(
 
 
 def sent_at(conn: Connection, slate_id: int) -> datetime | None:
-    """Return when the message that carries a slate was handed over."""
+    """Return when the message with a slate was sent; None if it was not."""
     return conn.scalar(select(messages.c.sent_at).where(messages.c.slate_id == slate_id))

@@ -1,4 +1,4 @@
-"""Brings a database to this program's schema: the only user of alembic."""
+"""Migrates a database to the schema of this program, with alembic."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from triage.store import Database, revision_of, tables
 
 
 def config(conn: Connection | None = None) -> Config:
-    """Return what alembic needs to know to migrate the database of a connection."""
+    """Return alembic's configuration for the database of a connection."""
     found = Config()
     found.set_main_option("script_location", str(migrations_dir()).replace("%", "%%"))
     found.attributes["connection"] = conn
@@ -24,7 +24,7 @@ def upgrade(database: Database) -> tuple[str | None, str]:
     """Migrate to the newest schema in one transaction; return the revision before and after.
 
     Raises:
-        SchemaError: the database was made by a newer triage, or by one that was never released.
+        SchemaError: the database is of a newer triage, or from before the first release.
     """
     with database.write() as conn:
         before = revision_of(conn)
@@ -33,7 +33,7 @@ def upgrade(database: Database) -> tuple[str | None, str]:
 
 
 def differences(database: Database) -> list[str]:
-    """Return how the database differs from the program's tables; none means that they agree."""
+    """Return the differences between the database and `tables`; [] if there are none."""
     with database.read() as conn:
         opts = {"compare_type": True, "include_name": _is_described}
         context = MigrationContext.configure(conn, opts=opts)
@@ -41,5 +41,5 @@ def differences(database: Database) -> list[str]:
 
 
 def _is_described(name: str | None, kind: str, _parents: object) -> bool:
-    """Tell whether SQLAlchemy can describe a table: not so the index of words."""
+    """Return whether SQLAlchemy can describe a table; it cannot describe the word index."""
     return kind != "table" or name is None or not name.startswith("paper_words")

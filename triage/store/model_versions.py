@@ -1,7 +1,7 @@
-"""Fitted encoders and scorers, and which pair of them serves.
+"""Fitted encoders and scorers, and which pair of them is active.
 
-`model_promotions` is append-only: the last row serves, and a roll-back is one more row that repeats
-an earlier pair, so an encoder and the scorer bound to it always move together.
+`model_promotions` is append-only, and its last row is the active pair. A roll-back adds a row with
+an earlier pair. So an encoder and its scorer are always replaced together.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from triage.store.engine.upsert import insert_missing
 from triage.store.tables import model_promotions, model_versions
 
 MODELS_KEPT = 5
-"""How many models, and how many pairs that served, keep their files."""
+"""How many models, and how many formerly active pairs, keep their files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """A pair that went live."""
+    """A pair that became active."""
 
     id: int
     scorer_version: str
@@ -39,7 +39,7 @@ def add(
     metrics: dict[str, Any],
     at: datetime,
 ) -> None:
-    """Note a fitted encoder or scorer; the same version again changes nothing."""
+    """Store a fitted encoder or scorer; an existing version is not changed."""
     row = {
         "version": version,
         "kind": kind,
@@ -62,26 +62,22 @@ def everything(conn: Connection) -> Sequence[Row[Any]]:
 
 
 def mark_deleted(conn: Connection, version: str, at: datetime) -> None:
-    """Note that the files of a version are gone; its card stays."""
+    """Store that the files of a version were deleted; its metrics stay."""
     row = get(conn, version)
     if row is not None:
-        card = {**row.metrics, "deleted_at": at.isoformat()}
-        conn.execute(
-            update(model_versions).where(model_versions.c.version == version).values(metrics=card)
-        )
+        metrics = {**row.metrics, "deleted_at": at.isoformat()}
+        change = update(model_versions).where(model_versions.c.version == version)
+        conn.execute(change.values(metrics=metrics))
 
 
 def promote(
     conn: Connection, scorer_version: str, encoder_version: str, why: str, at: datetime
 ) -> None:
-    conn.execute(
-        insert(model_promotions).values(
-            scorer_version=scorer_version, encoder_version=encoder_version, why=why, at=at
-        )
-    )
+    row = {"scorer_version": scorer_version, "encoder_version": encoder_version}
+    conn.execute(insert(model_promotions), row | {"why": why, "at": at})
 
 
 def history(conn: Connection) -> list[Promotion]:
-    """Return what served, newest first: the first one serves now."""
+    """Return all promotions, newest first; the first one is active."""
     query = select(model_promotions).order_by(model_promotions.c.id.desc())
     return [Promotion(**row._mapping) for row in conn.execute(query)]

@@ -1,7 +1,7 @@
-"""Papers: works, the ids they are known under, and what each origin said of them.
+"""Papers, their outside ids, and the records from each origin.
 
-Rows that turned out to be one work all hold its columns; what is listed, found or counted here is
-the one among them that was merged into no other.
+The rows of one work all have the same columns. The functions here list, find and count only the
+row that was not merged into another.
 """
 
 from __future__ import annotations
@@ -12,78 +12,62 @@ from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, or_, select, tuple_
 
 from triage.domain.paper_ids import identify, title_key
 from triage.domain.records import Paper
-from triage.store.engine.upsert import chunks, insert_missing
+from triage.store.engine.upsert import insert_missing, rows_in, split_values
 from triage.store.tables import paper_ids, paper_records, papers
 
 Key = tuple[str, str]
-"""A scheme and a value under which a paper is known outside: `("arxiv", "2506.01234")`."""
+"""An outside id of a paper as scheme and value: `("arxiv", "2506.01234")`."""
 
 _LONGEST_TEXT = 2000
-_STANDS = papers.c.merged_into.is_(None)
-FINDABLE = papers.c.withdrawn_at.is_(None) & _STANDS
-"""Neither withdrawn nor merged into others."""
+_IS_ROOT = papers.c.merged_into.is_(None)
+FINDABLE = papers.c.withdrawn_at.is_(None) & _IS_ROOT
+"""Neither withdrawn nor merged into another paper."""
 
 WORK = func.coalesce(papers.c.merged_into, papers.c.id)
-"""The row that stands for the work of a row."""
+"""The id of the row that represents the work of a row."""
 
 _COLUMNS = tuple(papers.c[each.name] for each in fields(Paper))
 _BY_ID = select(*_COLUMNS).where(papers.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def _paper(row: Any) -> Paper:
-    return _from(dict(row._mapping))
+    fields = {column.name: getattr(row, column.name) for column in _COLUMNS}
+    lists = {name: tuple(fields[name]) for name in ("authors", "categories")}
+    return Paper(**fields | lists)
 
 
-def _from(fields: dict[str, Any]) -> Paper:
-    fields["authors"] = tuple(fields["authors"])
-    fields["categories"] = tuple(fields["categories"])
-    return Paper(**fields)
+def is_same_work(paper_id: int) -> ColumnElement[bool]:
+    """Return the condition that a row of `papers` is of the same work as `paper_id`."""
+    of = papers.alias().c
+    work = select(func.coalesce(of.merged_into, of.id)).where(of.id == paper_id)
+    return work.scalar_subquery() == WORK
 
 
-def by_scheme(keys: Iterable[Key]) -> Iterator[tuple[str, list[str]]]:
-    """Yield each scheme with its values, in as many pieces as statements need."""
-    values: dict[str, list[str]] = {}
-    for scheme, value in keys:
-        values.setdefault(scheme, []).append(value)
-    for scheme, several in values.items():
-        for some in chunks(several):
-            yield scheme, some
-
-
-def find(conn: Connection, keys: Collection[Key]) -> dict[Key, int]:
-    """Return the paper id of every key that is known."""
-    found: dict[Key, int] = {}
-    for scheme, some in by_scheme(keys):
-        query = (
-            select(paper_ids.c.value, WORK)
-            .join(papers, papers.c.id == paper_ids.c.paper_id)
-            .where(paper_ids.c.scheme == scheme, paper_ids.c.value.in_(some))
-        )
-        found.update({(scheme, value): id for value, id in conn.execute(query)})
-    return found
+def find(
+    conn: Connection, keys: Collection[Key], target: ColumnElement[int] = WORK
+) -> dict[Key, int]:
+    """Return the paper id of every known key: that of its work, or another `target`."""
+    of = paper_ids.c
+    query = select(of.scheme, of.value, target).join(papers, papers.c.id == of.paper_id)
+    found = rows_in(conn, query, tuple_(of.scheme, of.value), keys)
+    return {(scheme, value): id for scheme, value, id in found}
 
 
 def find_titles(conn: Connection, title_keys: Collection[str]) -> dict[str, int]:
-    """Return, for each normalised title that is stored, the first paper that bears it."""
-    found: dict[str, int] = {}
-    for some in chunks(title_keys):
-        query = (
-            select(papers.c.title_key, func.min(papers.c.id))
-            .where(papers.c.title_key.in_(some), _STANDS)
-            .group_by(papers.c.title_key)
-        )
-        found.update(iter(conn.execute(query)))
-    return found
+    """Return the first paper with each normalised title; unknown titles are left out."""
+    query = select(papers.c.title_key, func.min(papers.c.id)).where(_IS_ROOT)
+    query = query.group_by(papers.c.title_key)
+    return dict(iter(rows_in(conn, query, papers.c.title_key, title_keys)))
 
 
 def resolve(conn: Connection, text: str) -> int | None:
-    """Return the paper that a person or a file means, in any spelling `outside_id` or a link has.
+    """Return the paper that a person or a file names; None if it is not stored.
 
-    Understood are arXiv ids and DOIs, bare or as links, `scheme:value`, and `title:` with a title.
+    `text` may be an arXiv id or DOI, alone or as a link, `scheme:value`, or `title:` and a title.
     """
     scheme, _, value = text.strip().partition(":")
     if scheme == "title":
@@ -95,7 +79,7 @@ def resolve(conn: Connection, text: str) -> int | None:
 
 
 def keys_meant(text: str) -> list[Key]:
-    """Return the ids that a text may mean, the likeliest first; see `resolve`."""
+    """Return the ids that a text may mean, most likely first; see `resolve`."""
     text = text.strip()
     if len(text) > _LONGEST_TEXT:
         return []
@@ -104,12 +88,12 @@ def keys_meant(text: str) -> list[Key]:
     if found is not None:
         schemes = ("doi", "biorxiv", "medrxiv") if found[0] == "doi" else (found[0],)
         keys += [(scheme, found[1]) for scheme in schemes]
-    # A scheme may hold a colon itself, as in `feed:nature:10.1038/…`.
+    # A scheme may contain a colon, as in `feed:nature:10.1038/…`.
     return keys + [(text[: at.start()], text[at.end() :]) for at in re.finditer(":", text)]
 
 
 def outside_id(paper: Paper) -> str:
-    """Return the one text by which `resolve` finds this paper in any database that holds it."""
+    """Return the text with which `resolve` finds this paper in any database that has it."""
     if paper.source_id is None:
         return f"title:{paper.title}"
     return paper.source_id if identify(paper.source_id) else f"{paper.source}:{paper.source_id}"
@@ -117,10 +101,11 @@ def outside_id(paper: Paper) -> str:
 
 def load(conn: Connection, ids: Collection[int]) -> dict[int, Paper]:
     """Return the stored papers among `ids`."""
-    found: dict[int, Paper] = {}
-    for some in chunks(ids):
-        found.update({row.id: _paper(row) for row in conn.execute(_BY_ID, {"ids": some})})
-    return found
+    return {
+        row.id: _paper(row)
+        for some in split_values(ids)
+        for row in conn.execute(_BY_ID, {"ids": some})
+    }
 
 
 def listed_between(conn: Connection, first: date, last: date) -> list[Paper]:
@@ -136,21 +121,11 @@ def listed_between(conn: Connection, first: date, last: date) -> list[Paper]:
 def revised(
     conn: Connection, ids: Collection[int], after: date, until: date
 ) -> list[tuple[Paper, date]]:
-    """Return those of these papers whose last major revision is of these days, newest first.
-
-    Args:
-        after: the day before the first one.
-        until: the last day.
-    """
+    """Return (paper, day) for last major revisions after one day up to another, newest first."""
     query = select(*_COLUMNS, papers.c.revised_on).where(
         papers.c.revised_on > after, papers.c.revised_on <= until, papers.c.withdrawn_at.is_(None)
     )
-    found = []
-    for some in chunks(ids):
-        for row in conn.execute(query.where(papers.c.id.in_(some))):
-            fields = dict(row._mapping)
-            day = fields.pop("revised_on")
-            found.append((_from(fields), day))
+    found = [(_paper(row), row.revised_on) for row in rows_in(conn, query, papers.c.id, ids)]
     return sorted(found, key=lambda each: (each[1], each[0].id), reverse=True)
 
 
@@ -167,7 +142,7 @@ def newest_before(conn: Connection, until: date, n: int) -> list[Paper]:
 
 def count_before(conn: Connection, until: date) -> int:
     """Return how many papers were listed before a day."""
-    query = select(func.count()).select_from(papers).where(papers.c.listed_on < until, _STANDS)
+    query = select(func.count()).select_from(papers).where(papers.c.listed_on < until, _IS_ROOT)
     return conn.scalar(query) or 0
 
 
@@ -184,16 +159,16 @@ def counts_by_source(conn: Connection, first: date, last: date) -> dict[str, int
 
 
 def iterate(conn: Connection) -> Iterator[Paper]:
-    """Yield every paper, oldest listing first, without holding all of them in memory."""
-    query = select(*_COLUMNS).where(_STANDS).order_by(papers.c.listed_on, papers.c.id)
-    # Of the statement, for an option of the connection would stay for all that follows.
+    """Yield every paper, oldest listing first, without loading all of them into memory."""
+    query = select(*_COLUMNS).where(_IS_ROOT).order_by(papers.c.listed_on, papers.c.id)
+    # An option of the connection would also apply to later statements.
     with conn.execute(query.execution_options(yield_per=2000)) as rows:
         for row in rows:
             yield _paper(row)
 
 
 def count(conn: Connection) -> int:
-    return conn.scalar(select(func.count()).select_from(papers).where(_STANDS)) or 0
+    return conn.scalar(select(func.count()).select_from(papers).where(_IS_ROOT)) or 0
 
 
 def insert_papers(conn: Connection, rows: Sequence[dict[str, Any]]) -> list[int]:
@@ -205,7 +180,7 @@ def insert_papers(conn: Connection, rows: Sequence[dict[str, Any]]) -> list[int]
 
 
 def add_ids(conn: Connection, rows: Iterable[tuple[Key, int]]) -> None:
-    """Say under which ids papers are known; an id that is taken keeps its paper."""
+    """Add outside ids of papers; an id that exists keeps its paper."""
     insert_missing(
         conn,
         paper_ids,
@@ -214,7 +189,7 @@ def add_ids(conn: Connection, rows: Iterable[tuple[Key, int]]) -> None:
 
 
 def records_of(conn: Connection, paper_id: int) -> list[dict[str, Any]]:
-    """Return what each origin said of a paper, oldest first."""
+    """Return the records of a paper from all origins, oldest first."""
     query = (
         select(paper_records)
         .where(paper_records.c.paper_id == paper_id)
@@ -225,7 +200,7 @@ def records_of(conn: Connection, paper_id: int) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class StoredTraits:
-    """Where a row stands: for which work, whether that was withdrawn, and all ids of the work."""
+    """The work of a row, whether it was withdrawn, and all its outside ids."""
 
     paper_id: int
     is_withdrawn: bool
@@ -233,7 +208,7 @@ class StoredTraits:
 
 
 def standing(conn: Connection, id: int) -> StoredTraits | None:
-    """Return what a row stands for; None if there is no such row."""
+    """Return the work of a row; None if there is no such row."""
     work = conn.scalar(select(WORK).where(papers.c.id == id))
     row = conn.execute(select(papers.c.withdrawn_at).where(papers.c.id == work)).one_or_none()
     if work is None or row is None:
@@ -241,7 +216,7 @@ def standing(conn: Connection, id: int) -> StoredTraits | None:
     query = (
         select(paper_ids.c.scheme, paper_ids.c.value)
         .join(papers, papers.c.id == paper_ids.c.paper_id)
-        # Not by WORK, which no index holds.
+        # No index has WORK.
         .where(or_(papers.c.id == work, papers.c.merged_into == work))
         .order_by(paper_ids.c.scheme, paper_ids.c.value)
     )
@@ -250,14 +225,11 @@ def standing(conn: Connection, id: int) -> StoredTraits | None:
 
 
 def dois(conn: Connection, ids: Collection[int]) -> dict[int, str]:
-    """Return the first DOI under which each of these works is known, of those that have one."""
-    found: dict[int, str] = {}
-    for some in chunks(ids):
-        query = (
-            select(WORK, func.min(paper_ids.c.value))
-            .join(papers, papers.c.id == paper_ids.c.paper_id)
-            .where(paper_ids.c.scheme == "doi", WORK.in_(some))
-            .group_by(WORK)
-        )
-        found.update(iter(conn.execute(query)))
-    return found
+    """Return the first DOI of each of these works; works without a DOI are left out."""
+    query = (
+        select(WORK, func.min(paper_ids.c.value))
+        .join(papers, papers.c.id == paper_ids.c.paper_id)
+        .where(paper_ids.c.scheme == "doi")
+        .group_by(WORK)
+    )
+    return dict(iter(rows_in(conn, query, WORK, ids)))

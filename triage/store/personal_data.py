@@ -1,7 +1,7 @@
-"""Everything that is stored of one person, found by walking the schema: new tables are in it, too.
+"""All stored data about one person, found through the foreign keys, so also in new tables.
 
-What belongs to a person points at their row, or at a row that belongs to them. Beside that stand
-what their address asked for, and that it is suppressed.
+A row belongs to a person if it references their row, directly or through other rows. The requests
+and the suppression of their address are added.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
 
-from triage.store.engine.upsert import chunks
+from triage.store.engine.upsert import rows_in
 from triage.store.subscribers import email_key
 from triage.store.tables import metadata, papers, signup_requests, subscribers, suppressions
 
-# What would let somebody else act as this person. It is named and not shown.
+# With these values somebody else could act as this person. The export shows only their names.
 _SECRETS = {
     "signup_requests": {"binding", "code"},
     "sessions": {"key_hash"},
@@ -26,22 +26,22 @@ SECRET = "(kept secret)"  # noqa: S105
 def rows_of(
     conn: Connection, subscriber_id: int, address_hash: str = ""
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return every row about one subscriber by table; tables without any are left out.
+    """Return every row about one subscriber by table; tables without rows are left out.
 
     Args:
-        address_hash: that of their address, under which it may be suppressed.
+        address_hash: of their address, as in the blocklist.
     """
     query = select(subscribers.c.email).where(subscribers.c.id == subscriber_id)
     email = conn.scalar(query) or ""
     owned: dict[Table, ColumnElement[bool]] = {subscribers: subscribers.c.id == subscriber_id}
     for table in metadata.sorted_tables:
-        ways = [
+        conditions = [
             key.parent.in_(select(key.column).where(owned[key.column.table]))
             for key in table.foreign_keys
             if key.column.table in owned and key.column.table is not table
         ]
-        if ways:
-            owned[table] = or_(*ways)
+        if conditions:
+            owned[table] = or_(*conditions)
     owned[signup_requests] = func.lower(signup_requests.c.email).in_(
         {email.lower(), email_key(email)}
     )
@@ -59,11 +59,8 @@ def _rows(conn: Connection, table: Table, which: ColumnElement[bool]) -> list[di
 
 
 def _papers(conn: Connection, found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Return what the papers are called that these rows name by number."""
-    numbers = {row["paper_id"] for rows in found.values() for row in rows if "paper_id" in row}
+    """Return the titles and ids of the papers that these rows reference."""
+    ids = {row["paper_id"] for rows in found.values() for row in rows if "paper_id" in row}
     query = select(papers.c.id, papers.c.source, papers.c.source_id, papers.c.title)
-    return [
-        dict(row._mapping)
-        for some in chunks(numbers)
-        for row in conn.execute(query.where(papers.c.id.in_(some)).order_by(papers.c.id))
-    ]
+    rows = rows_in(conn, query.order_by(papers.c.id), papers.c.id, ids)
+    return [dict(row._mapping) for row in rows]

@@ -1,4 +1,4 @@
-"""Counts for the report: what happened on which day, never to whom."""
+"""Counts for the report, by day and never by subscriber."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from triage.store.slates import RECAP
 from triage.store.tables import bounces, events, impressions, messages, slates, subscribers
 
 UNDELIVERED = ("hard", "soft", "policy")
-"""The kinds of bounces that say that a digest did not reach its reader."""
+"""The kinds of bounces of digests that were not delivered."""
 
 
 def deliveries(conn: Connection, first: date, last: date) -> dict[tuple[date, MessageState], int]:
-    """Return how many digests of each local date are in which state, both dates included."""
+    """Return the number of digests by local date and state, from `first` to `last`."""
     query = (
         select(messages.c.on, messages.c.state, func.count())
         .where(messages.c.on.between(first, last), messages.c.kind == DIGEST)
@@ -27,7 +27,7 @@ def deliveries(conn: Connection, first: date, last: date) -> dict[tuple[date, Me
 
 
 def returned(conn: Connection, first: date, last: date) -> int:
-    """Return how many digests of these dates were sent and came back as not deliverable."""
+    """Return how many sent digests of these dates bounced as undeliverable."""
     query = (
         select(func.count(messages.c.id.distinct()))
         .join(bounces, bounces.c.message_id == messages.c.id)
@@ -42,7 +42,7 @@ def returned(conn: Connection, first: date, last: date) -> int:
 
 
 def answered(conn: Connection, first: date, last: date) -> int:
-    """Return how many sent digests of these dates a person voted from at least once."""
+    """Return how many sent digests of these dates got at least one vote of a person."""
     query = (
         select(func.count(messages.c.id.distinct()))
         .join(events, events.c.slate_id == messages.c.slate_id)
@@ -56,7 +56,7 @@ def answered(conn: Connection, first: date, last: date) -> int:
 
 
 def votes(conn: Connection, first: date, last: date) -> Counter[tuple[date, EventKind]]:
-    """Return how many votes people cast on each UTC day, those included that they changed later."""
+    """Return the number of votes by persons on each UTC day, including votes changed later."""
     begin = datetime.combine(first, time(), UTC)
     end = datetime.combine(last + timedelta(days=1), time(), UTC)
     query = select(events.c.at, events.c.kind).where(
@@ -68,10 +68,7 @@ def votes(conn: Connection, first: date, last: date) -> Counter[tuple[date, Even
 def shown(
     conn: Connection, first: date, last: date
 ) -> dict[tuple[date, Policy, EventKind | None], int]:
-    """Return how many delivered papers got which vote, by date of the digest and policy.
-
-    The vote is the one that counts, a person's last on that paper; None is no vote.
-    """
+    """Return the number of delivered papers by date, policy and last vote (or None)."""
     newest = func.row_number().over(
         partition_by=(events.c.subscriber_id, events.c.paper_id),
         order_by=(events.c.at.desc(), events.c.id.desc()),
@@ -116,7 +113,7 @@ def subscribers_by_state(conn: Connection) -> dict[SubscriberState, int]:
 
 
 def size_bytes(conn: Connection) -> int:
-    """Return how much room the database takes."""
+    """Return the size of the database in bytes."""
     if conn.dialect.name == "postgresql":
         return int(conn.scalar(text("SELECT pg_database_size(current_database())")) or 0)
     pages = conn.scalar(text("PRAGMA page_count")) or 0

@@ -1,6 +1,6 @@
-"""How the gates stand through which all processes ask servers.
+"""The states of the request limiters of servers, shared by all processes.
 
-Each change reads and writes within one writing transaction, so that two never mix.
+Each change reads and writes in one write transaction.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _COLUMNS = [request_limits.c[field.name] for field in fields(LimiterState)]
 
 
 def load(conn: Connection, name: str) -> LimiterState:
-    """Return how a gate stands; one that nobody has come to yet is free."""
+    """Return the state of a limiter; the default state if it is not stored."""
     row = conn.execute(select(*_COLUMNS).where(request_limits.c.name == name)).one_or_none()
     return LimiterState() if row is None else LimiterState(**row._mapping)
 
 
-def save(conn: Connection, name: str, standing: LimiterState) -> None:
-    upsert(conn, request_limits, ["name"], {"name": name} | asdict(standing))
+def save(conn: Connection, name: str, state: LimiterState) -> None:
+    upsert(conn, request_limits, ["name"], {"name": name} | asdict(state))

@@ -1,4 +1,4 @@
-"""Token buckets that all senders share, and that outlive them."""
+"""Token buckets for sending, shared by all senders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from triage.store.tables import send_rates
 
 
 def load(conn: Connection, names: Collection[str]) -> dict[str, tuple[float, datetime]]:
-    """Return how many tokens each bucket held, and when that was."""
+    """Return the tokens of each bucket and the time of that count; unknown names are left out."""
     query = select(send_rates).where(send_rates.c.name.in_(list(names)))
     return {row.name: (row.tokens, row.at) for row in conn.execute(query)}
 
@@ -22,9 +22,8 @@ def save(conn: Connection, name: str, tokens: float, at: datetime) -> None:
 
 
 def first_used_or_now(conn: Connection, name: str, now: datetime) -> datetime:
-    """Return when a name was first asked for; that is now, if it never was."""
+    """Return when this was first called for a name; on the first call, store and return `now`."""
     insert_missing(conn, send_rates, [{"name": name, "tokens": 0.0, "at": now}])
-    at: datetime = conn.execute(
-        select(send_rates.c.at).where(send_rates.c.name == name)
-    ).scalar_one()
+    query = select(send_rates.c.at).where(send_rates.c.name == name)
+    at: datetime = conn.execute(query).scalar_one()
     return at

@@ -1,4 +1,4 @@
-"""Holds: while there is one, nothing is sent."""
+"""Sending holds: while there is one, nothing is sent."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ from triage.store.tables import sending_holds
 
 
 def place(conn: Connection, name: str, why: str, at: datetime) -> None:
-    """Pause sending; a hold of that name that stands already keeps its reason."""
+    """Place a hold; an existing one of that name keeps its reason."""
     insert_missing(conn, sending_holds, [{"name": name, "why": why, "at": at}])
 
 
 def lift(conn: Connection, name: str) -> bool:
-    """Take a hold away; return whether it was there."""
+    """Delete a hold; return whether it existed."""
     return conn.execute(delete(sending_holds).where(sending_holds.c.name == name)).rowcount == 1
 
 
 def reasons(conn: Connection) -> dict[str, str]:
-    """Return why sending is paused, by the names of the holds; nothing where it is not."""
-    return {
-        row.name: row.why
-        for row in conn.execute(select(sending_holds).order_by(sending_holds.c.at))
-    }
+    """Return the reasons by the names of the holds, oldest first."""
+    query = select(sending_holds.c.name, sending_holds.c.why).order_by(sending_holds.c.at)
+    return dict(iter(conn.execute(query)))

@@ -1,4 +1,4 @@
-"""What the sent journal tells that the database does not know, and how it learns it."""
+"""Comparison of the sent log with the database, and repair of the database from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from triage.store.tables import sent_logs, slates, subscribers
 Key = tuple[str, date, str]
 DIGEST = messages.DIGEST
 
-# How a message that waits comes to have been sent, one lawful step after the other.
+# The next state of a message on its way to `sent`.
 _WAY = {
     MessageState.PLANNED: MessageState.RENDERED,
     MessageState.RENDERED: MessageState.CLAIMED,
@@ -30,19 +30,19 @@ _WAY = {
 
 
 def generation(conn: Connection, name: str) -> str | None:
-    """Return the mark of the journal that belongs to this database."""
+    """Return the generation of the sent log of this database; None if there is none."""
     return conn.scalar(select(sent_logs.c.generation).where(sent_logs.c.name == name))
 
 
 def adopt(conn: Connection, name: str, generation: str, at: datetime) -> None:
-    """Let a journal belong to this database from now on."""
+    """Store which sent log belongs to this database."""
     upsert(conn, sent_logs, ["name"], {"name": name, "generation": generation, "begun_at": at})
 
 
 def states(conn: Connection, sent: Sequence[SentEntry]) -> dict[Key, MessageState | None]:
-    """Return in which state the database has digests, None for one that it does not have.
+    """Return the state of each message in the database; None if it has no such message.
 
-    Digests of subscribers that it does not know are left out: nothing is made or sent for them.
+    Messages of unknown subscribers are left out.
     """
     query = (
         select(
@@ -58,14 +58,13 @@ def states(conn: Connection, sent: Sequence[SentEntry]) -> dict[Key, MessageStat
         )
         .where(subscribers.c.public_id.in_({each.subscriber for each in sent}))
     )
-    found = {row[:3]: row.state for row in conn.execute(query)}
-    known = {public_id for public_id, *_ in found}
-    stored = {each.key: found.get(each.key) for each in sent if each.subscriber in known}
-    return {key: MessageState(state) if state else None for key, state in stored.items()}
+    found = {row[:3]: row.state and MessageState(row.state) for row in conn.execute(query)}
+    subscriber_ids = {public_id for public_id, *_ in found}
+    return {each.key: found.get(each.key) for each in sent if each.subscriber in subscriber_ids}
 
 
 def find(conn: Connection, key: Key) -> StoredMessage | None:
-    """Return the message of a digest."""
+    """Return the message with this key; None if there is none."""
     public_id, on, kind = key
     query = (
         select(messages_table.c.message_id)
@@ -84,9 +83,7 @@ def find(conn: Connection, key: Key) -> StoredMessage | None:
 
 
 def mark_sent(conn: Connection, message: StoredMessage, sent: SentEntry, reply: str) -> None:
-    """Lead a message that waits, or is under way, to the state in which it has been sent."""
-    if message.state is MessageState.SENT:
-        return
+    """Move an unsent message through all states to `sent`."""
     now = sent.at
     step: StoredMessage | None = message
     while step is not None and step.state is not MessageState.SENT:
@@ -106,17 +103,17 @@ def mark_sent(conn: Connection, message: StoredMessage, sent: SentEntry, reply: 
 def leave_tombstone(
     conn: Connection, sent: SentEntry, state: MessageState, reply: str, reason: str = ""
 ) -> None:
-    """Store an empty digest in the place of one, so that it is not made again.
+    """Store an empty message for an entry of the sent log, so that it is not sent again.
 
     Args:
-        state: `sent`, or `skipped` if nobody knows.
+        state: `sent`, or `skipped` if it is unknown whether the message was sent.
     """
     query = select(subscribers.c.id, subscribers.c.email)
     subscriber = conn.execute(query.where(subscribers.c.public_id == sent.subscriber)).one()
     of_digest = {"subscriber_id": subscriber.id, "on": sent.on, "created_at": sent.at}
     slate_id = None
     if sent.kind == DIGEST:
-        # Written <d.(its slate's public id)@(the site)> or skipped.(its slate's public id).
+        # The Message-ID is <d.SLATE@SITE> or skipped.SLATE, with the slate's public id.
         row = of_digest | {
             "public_id": sent.message_id.strip("<>").partition(".")[2].partition("@")[0][:20],
             "run_id": jobs.begin_run(conn, sent.on, sent.at),
@@ -143,7 +140,7 @@ def leave_tombstone(
 
 
 def unjournalled(conn: Connection, ids: Collection[str], since: datetime) -> list[SentEntry]:
-    """Return what was sent since then and is none of the Message-IDs given."""
+    """Return the messages that were sent since then, without those in `ids`."""
     query = (
         select(
             messages_table.c.sent_at,

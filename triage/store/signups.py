@@ -1,4 +1,4 @@
-"""What people ask for on the pages, before it is known who they are, and who is logged in."""
+"""Requests to sign up or log in from the pages, and sessions."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from triage.store.tables import sessions, signup_requests
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRequest:
-    """Somebody's wish for a mail, to subscribe or to log in.
+    """A request for a mail with a link, to subscribe or to log in.
 
     Attributes:
-        public_id: names it in the link that answers it.
-        address_key: the mailbox, however it is spelled; for limits only.
-        network: whoever else asks from there is taken for the same.
-        details: what a new subscriber wrote.
-        binding: hash of what the asking browser keeps; "" where nothing is bound.
-        code: lets another browser use the link.
+        public_id: the id in this link.
+        address_key: the normalised address, for rate limits only.
+        network: the network of the browser, for rate limits.
+        details: the preferences of a new subscriber.
+        binding: hash of a secret in the browser; "" if the link is not bound to a browser.
+        code: allows another browser to use the link.
     """
 
     id: int
@@ -49,7 +49,7 @@ def add(conn: Connection, **fields: Any) -> None:
 
 
 def unanswered(conn: Connection, limit: int) -> list[StoredRequest]:
-    """Return what waits for its mail, oldest first."""
+    """Return the requests that wait for their mail, oldest first."""
     query = (
         select(signup_requests)
         .where(_column.answered_at.is_(None))
@@ -59,54 +59,34 @@ def unanswered(conn: Connection, limit: int) -> list[StoredRequest]:
     return [StoredRequest(**row._mapping) for row in conn.execute(query)]
 
 
-# Put together once, for every form that is sent asks them.
-_N_UNANSWERED = (
-    select(func.count()).select_from(signup_requests).where(_column.answered_at.is_(None))
-)
-_N_UNANSWERED_THERE = _N_UNANSWERED.where(_column.network == bindparam("there"))
-
-
-def n_unanswered(conn: Connection) -> int:
-    """Return how many asks wait for their mail."""
-    return conn.scalar(_N_UNANSWERED) or 0
-
-
-def n_unanswered_from(conn: Connection, network: str) -> int:
-    """Return how many asks of one network wait for their mail."""
-    return conn.scalar(_N_UNANSWERED_THERE, {"there": network}) or 0
+def n_unanswered(conn: Connection, **column: str) -> int:
+    """Return how many requests wait for their mail, all or those of one network."""
+    return _count(conn, column, _column.answered_at.is_(None))
 
 
 def n_answered(conn: Connection, since: datetime, kinds: Sequence[str], **column: str) -> int:
-    """Return how many asks of these kinds were answered since an instant.
+    """Return how many requests were answered since then, all or those of one address or network."""
+    return _count(conn, column, _column.answered_at >= since, _column.kind.in_(kinds))
 
-    Args:
-        column: count only those of one address or network.
-    """
-    same: list[ColumnElement[bool]] = [_column[name] == value for name, value in column.items()]
-    query = (
-        select(func.count())
-        .select_from(signup_requests)
-        .where(_column.answered_at >= since, _column.kind.in_(kinds), *same)
-    )
-    return conn.scalar(query) or 0
+
+def _count(conn: Connection, column: dict[str, str], *conditions: ColumnElement[bool]) -> int:
+    query = select(func.count()).select_from(signup_requests).filter_by(**column)
+    return conn.scalar(query.where(*conditions)) or 0
 
 
 def answer(conn: Connection, ask: StoredRequest, at: datetime) -> bool:
-    """Note that an ask is being answered; return False if somebody else has."""
+    """Mark a request as answered; return False if it was already."""
     change = update(signup_requests).where(_column.id == ask.id, _column.answered_at.is_(None))
     return conn.execute(change.values(answered_at=at)).rowcount == 1
 
 
 def forget(conn: Connection, ask: StoredRequest) -> None:
-    """Delete what was asked for too often, or is for nobody."""
+    """Delete a request that gets no answer."""
     conn.execute(delete(signup_requests).where(_column.id == ask.id))
 
 
 def forget_before(conn: Connection, at: datetime) -> None:
-    """Delete what was answered before an instant, or was asked for before and never answered.
-
-    One that waited for its answer counts for the limits from its answer on.
-    """
+    """Delete requests that were answered before then, or made before then and never answered."""
     conn.execute(delete(signup_requests).where(func.coalesce(_column.answered_at, _column.at) < at))
 
 
@@ -116,7 +96,7 @@ def by_public_id(conn: Connection, public_id: str) -> StoredRequest | None:
 
 
 def use(conn: Connection, ask: StoredRequest, at: datetime) -> bool:
-    """Use an ask up; return False if somebody else has."""
+    """Mark a request as used; return False if it was already."""
     change = update(signup_requests).where(_column.id == ask.id, _column.used_at.is_(None))
     return conn.execute(change.values(used_at=at)).rowcount == 1
 
@@ -136,7 +116,7 @@ def begin_session(
 
 
 def session(conn: Connection, key_hash: str, at: datetime) -> int | None:
-    """Return whose session it is; None if it is nobody's or over."""
+    """Return the subscriber id of a session; None if it is unknown or has ended."""
     query = select(sessions.c.subscriber_id).where(
         sessions.c.key_hash == key_hash, sessions.c.until > at
     )

@@ -1,4 +1,4 @@
-"""Slates and impressions: what was shown to whom, where, how likely, and why."""
+"""Slates and their impressions, with positions, propensities and reasons."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ from triage.store.tables import impressions, messages, papers, slates, subscribe
 
 CHUNK = 10_000
 RECAP = "recap"
-"""The policy of what was only named at the end of a digest.
+"""The policy of papers that are only listed at the end of a digest.
 
-It stands in the log so that it is never mailed again, like every paper; without a row of features
-nothing is learned from it, for who passed over a title has not passed over a paper.
+They are in the log so that they are not mailed again. They have no features, so training ignores
+them: a subscriber who skips a title in this list has not judged the paper.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingLog:
-    """Shown papers, a column an array: oldest slate first, its papers in order of position.
+    """Impressions as one array for each column, ordered by date, slate and position.
 
     Attributes:
         slate_ids, subscriber_ids, paper_ids: int64 (n,).
@@ -74,7 +74,7 @@ class TrainingLog:
 
 
 _OF_SLATE = tuple(each.name for each in fields(Slate) if each.name in slates.c)
-# Every vote asks these; to put a statement together takes longer than to execute it.
+# Every vote runs these statements. Building one takes longer than running it.
 _OF_SUBSCRIBER = (slates.c.public_id == bindparam("slate")) & (
     subscribers.c.public_id == bindparam("subscriber")
 )
@@ -100,17 +100,14 @@ def save(conn: Connection, slate: Slate, run_id: int, at: datetime) -> int:
     """Store a slate with its impressions and return its id.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: the subscriber has a slate for that date already, or one of
-            the papers was shown to them before.
+        sqlalchemy.exc.IntegrityError: the subscriber has a slate for that date, or was shown one
+            of the papers before.
     """
-    row = {name: getattr(slate, name) for name in _OF_SLATE} | {
-        "subscriber_id": slate.subscriber.id,
-        "run_id": run_id,
-        "created_at": at,
-    }
+    row = {name: getattr(slate, name) for name in _OF_SLATE}
+    row |= {"subscriber_id": slate.subscriber.id, "run_id": run_id, "created_at": at}
     slate_id = int(conn.execute(insert(slates).returning(slates.c.id), row).scalar_one())
     of = {"slate_id": slate_id, "subscriber_id": slate.subscriber.id}
-    shown_rows = [
+    rows = [
         {
             **of,
             "paper_id": shown.paper.id,
@@ -123,13 +120,13 @@ def save(conn: Connection, slate: Slate, run_id: int, at: datetime) -> int:
         }
         for shown in slate.impressions
     ]
-    named = {"score": 0.0, "propensity": 1.0, "policy": RECAP, "features": b"", "reasons": []}
-    shown_rows += [
-        {**of, **named, "paper_id": paper.id, "position": position}
+    recap = {"score": 0.0, "propensity": 1.0, "policy": RECAP, "features": b"", "reasons": []}
+    rows += [
+        {**of, **recap, "paper_id": paper.id, "position": position}
         for position, paper in enumerate(slate.recap, start=len(slate.impressions) + 1)
     ]
-    if shown_rows:
-        conn.execute(insert(impressions), shown_rows)
+    if rows:
+        conn.execute(insert(impressions), rows)
     return slate_id
 
 
@@ -162,14 +159,14 @@ def by_day(conn: Connection, subscriber_id: int, on: date) -> Slate | None:
     subscriber = subscribers_store.by_id(conn, subscriber_id)
     if row is None or subscriber is None:
         return None
-    known = {name: getattr(row, name) for name in _OF_SLATE}
-    return Slate(**known, subscriber=subscriber, impressions=_impressions(conn, row.id))
+    fields = {name: getattr(row, name) for name in _OF_SLATE}
+    return Slate(**fields, subscriber=subscriber, impressions=_impressions(conn, row.id))
 
 
 def shown_at(
     conn: Connection, public_id: str, subscriber_public_id: str, position: int
 ) -> Impression | None:
-    """Return one paper of a slate of that subscriber; None where there is no such thing."""
+    """Return one impression of a slate of that subscriber; None if there is none."""
     of = {"slate": public_id, "subscriber": subscriber_public_id, "position": position}
     row = conn.execute(_SHOWN_AT, of).one_or_none()
     return _impression(row, papers_store.load(conn, [row.paper_id])[row.paper_id]) if row else None
@@ -177,7 +174,7 @@ def shown_at(
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """Whose slate it is, and when the message that carries it was handed over, if it was."""
+    """A slate's subscriber, and when its message was sent; None if it was not."""
 
     slate_id: int
     subscriber_id: int
@@ -185,14 +182,14 @@ class Carried:
 
 
 def carried(conn: Connection, public_id: str, subscriber_public_id: str) -> Carried | None:
-    """Return how a slate of that subscriber fared; None where there is no such thing."""
+    """Return the delivery of a slate of that subscriber; None if there is no such slate."""
     of = {"slate": public_id, "subscriber": subscriber_public_id}
     row = conn.execute(_CARRIED, of).one_or_none()
     return Carried(*row) if row else None
 
 
 def newest(conn: Connection) -> dict[int, Last]:
-    """Return of every subscriber who has a slate when the newest was made, and for which date."""
+    """Return the date and the creation time of the newest slate by subscriber id."""
     query = select(
         slates.c.subscriber_id, func.max(slates.c.on), func.max(slates.c.created_at)
     ).group_by(slates.c.subscriber_id)
@@ -200,9 +197,9 @@ def newest(conn: Connection) -> dict[int, Last]:
 
 
 def sent_days(conn: Connection, first: date) -> dict[int, list[date]]:
-    """Return the dates of every subscriber's digests that were handed over, oldest first.
+    """Return the dates of sent digests by subscriber id, oldest first.
 
-    Of those up to `first` only the newest, of the later ones all.
+    Up to `first`, only the newest date of each subscriber is included.
     """
     sent = (
         select(slates.c.subscriber_id, slates.c.on)
@@ -219,7 +216,7 @@ def sent_days(conn: Connection, first: date) -> dict[int, list[date]]:
 
 
 def shown_papers(conn: Connection, subscriber_id: int) -> set[int]:
-    """Return the ids of all papers that this subscriber was ever shown, as whichever row."""
+    """Return the ids of all works that this subscriber was ever shown."""
     query = (
         select(papers_store.WORK)
         .join(impressions, impressions.c.paper_id == papers.c.id)
@@ -229,15 +226,13 @@ def shown_papers(conn: Connection, subscriber_id: int) -> set[int]:
 
 
 def showing(conn: Connection, subscriber_id: int, paper_id: int) -> int | None:
-    """Return the newest slate that showed a subscriber a paper, as whichever row of its work."""
-    asked = papers.alias()
-    work = select(func.coalesce(asked.c.merged_into, asked.c.id)).where(asked.c.id == paper_id)
+    """Return the id of the newest slate that showed a subscriber any row of a work."""
     query = (
         select(impressions.c.slate_id)
         .join(papers, papers.c.id == impressions.c.paper_id)
         .where(
             impressions.c.subscriber_id == subscriber_id,
-            work.scalar_subquery() == papers_store.WORK,
+            papers_store.is_same_work(paper_id),
             impressions.c.released_at.is_(None),
             impressions.c.policy != RECAP,
         )
@@ -248,7 +243,7 @@ def showing(conn: Connection, subscriber_id: int, paper_id: int) -> int | None:
 
 
 def shown_by_day(conn: Connection, subscriber_id: int) -> list[tuple[date, int]]:
-    """Return (date, paper id) of all that this subscriber was ever shown, oldest first."""
+    """Return (date, work id) of all papers that this subscriber was ever shown, oldest first."""
     query = (
         select(slates.c.on, papers_store.WORK)
         .join(impressions, impressions.c.slate_id == slates.c.id)
@@ -260,7 +255,7 @@ def shown_by_day(conn: Connection, subscriber_id: int) -> list[tuple[date, int]]
 
 
 def release(conn: Connection, slate_id: int, at: datetime) -> None:
-    """Let the papers of a digest that could never be delivered be shown again."""
+    """Allow the papers of a digest that was not delivered to be shown again."""
     change = update(impressions).where(
         impressions.c.slate_id == slate_id, impressions.c.released_at.is_(None)
     )
@@ -268,7 +263,7 @@ def release(conn: Connection, slate_id: int, at: datetime) -> None:
 
 
 def shows_withdrawn(slate_id: ColumnElement[Any] | int | None) -> ColumnElement[bool]:
-    """Return the condition that a slate holds a paper that is known to be withdrawn."""
+    """Return the condition that a slate has a withdrawn paper."""
     return exists().where(
         impressions.c.slate_id == slate_id,
         papers.c.id == impressions.c.paper_id,
@@ -277,10 +272,10 @@ def shows_withdrawn(slate_id: ColumnElement[Any] | int | None) -> ColumnElement[
 
 
 def training_log(conn: Connection, feature_version: str, n_features: int) -> TrainingLog:
-    """Return every impression that was not taken back, with features of that version, in order.
+    """Return every impression with features of that version that was not released.
 
-    Rows whose features are not `n_features` finite numbers are damaged and left out. A million
-    rows pass through without ever being a million objects.
+    Rows whose features are not `n_features` finite numbers are damaged and left out. The rows are
+    read in chunks, because a log may have a million rows.
     """
     days = {
         id: on.toordinal()
@@ -299,39 +294,37 @@ def training_log(conn: Connection, feature_version: str, n_features: int) -> Tra
         .where(slates.c.feature_version == feature_version, each.released_at.is_(None))
         .order_by(each.id)
     )  # fmt: skip
-    n_most = conn.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
-    facts = np.empty((6, n_most), dtype=np.float64)
-    features = np.empty((n_most, n_features), dtype=np.float32)
+    n_rows = conn.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
+    columns = np.empty((6, n_rows), dtype=np.float64)
+    features = np.empty((n_rows, n_features), dtype=np.float32)
     n = 0
     rows = conn.execute(query.execution_options(yield_per=CHUNK))
     for part in rows.partitions():
-        whole = [row for row in part if len(row[-1]) == 4 * n_features]
-        if not whole:
+        complete = [row for row in part if len(row[-1]) == 4 * n_features]
+        if not complete:
             continue
-        *columns, blobs = zip(*whole, strict=True)
+        *values, blobs = zip(*complete, strict=True)
         found = np.frombuffer(b"".join(blobs), dtype="<f4").reshape(-1, n_features)
         good = np.isfinite(found).all(axis=1)
         end = n + int(good.sum())
-        facts[:, n:end] = np.array(columns, dtype=np.float64)[:, good]
+        columns[:, n:end] = np.array(values, dtype=np.float64)[:, good]
         features[n:end] = found[good]
         n = end
-    facts, features = facts[:, :n], features[:n]
-    slate_ids = facts[0].astype(np.int64)
-    on = np.array([days[id] for id in slate_ids.tolist()], dtype=np.int32)
+    columns, features = columns[:, :n], features[:n]
+    slate_ids = columns[0].astype(np.int64)
     log = TrainingLog(
         slate_ids=slate_ids,
-        subscriber_ids=facts[1].astype(np.int64),
-        paper_ids=facts[2].astype(np.int64),
-        days=on,
-        positions=facts[3].astype(np.int32),
-        scores=facts[4],
-        propensities=facts[5].astype(np.float32),
+        subscriber_ids=columns[1].astype(np.int64),
+        paper_ids=columns[2].astype(np.int64),
+        days=np.array([days[id] for id in slate_ids.tolist()], dtype=np.int32),
+        positions=columns[3].astype(np.int32),
+        scores=columns[4],
+        propensities=columns[5].astype(np.float32),
         features=features,
     )
     order = np.lexsort((log.positions, log.slate_ids, log.days))
-    # The nightly run writes in this very order: then the features need no second copy.
-    in_order = bool((order == np.arange(n)).all())
-    return log if in_order else log.taken(order)
+    # The nightly run writes in this order, and then the features need no second copy.
+    return log if bool((order == np.arange(n)).all()) else log.taken(order)
 
 
 def listing(conn: Connection, limit: int) -> list[dict[str, Any]]:
@@ -352,7 +345,7 @@ def listing(conn: Connection, limit: int) -> list[dict[str, Any]]:
 
 
 def of_subscriber(conn: Connection, subscriber_id: int, limit: int) -> list[tuple[date, int]]:
-    """Return the dates of a subscriber's newest digests, and how many papers each showed."""
+    """Return (date, number of papers shown) of a subscriber's newest digests, newest first."""
     query = (
         select(slates.c.on, func.count())
         .join(impressions, impressions.c.slate_id == slates.c.id)

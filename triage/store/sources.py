@@ -1,4 +1,4 @@
-"""How far each source was read, how its days ended, and which records could not be used."""
+"""Cursors and days of sources, and records that could not be used."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def save_cursor(conn: Connection, source: str, cursor: str, at: datetime) -> Non
 
 
 def save_days(conn: Connection, days: Sequence[SourceDay], at: datetime) -> None:
-    """Write how days ended; a later verdict on the same day replaces the earlier one."""
+    """Store source days; a new verdict replaces the old one of that day."""
     for day in days:
         upsert(conn, source_days, ["source", "category", "on"], asdict(day) | {"checked_at": at})
 
@@ -36,7 +36,7 @@ def days(
     """Return the days of all sources from `first` to `last`, both included.
 
     Args:
-        by_category: with those of single categories, each after its source's.
+        by_category: include the days of categories, after the day of their source.
     """
     columns = [source_days.c[each.name] for each in fields(SourceDay)]
     query = (
@@ -53,7 +53,7 @@ def days(
 def keep_rejected(
     conn: Connection, origin: str, rejected: Sequence[tuple[Rejected, str]], at: datetime
 ) -> None:
-    """Keep records that could not be used, each once by the hash that comes with it."""
+    """Store records that could not be used, each once by its hash."""
     rows = [
         {
             "origin": origin,

@@ -1,10 +1,10 @@
-"""Subscribers and what they told us about their taste."""
+"""Subscribers and their preferences."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,14 +14,14 @@ from triage.domain.records import Detail, Frequency, Subscriber, SubscriberState
 from triage.store.tables import signup_requests, subscribers
 
 _GIVEN = frozenset({"id", "created_at", "active_since"})
-_CHOSEN = tuple(each.name for each in fields(Subscriber) if each.name not in _GIVEN)
+_CHOSEN = tuple(name for name in Subscriber.__dataclass_fields__ if name not in _GIVEN)
 _KINDS = {"state": SubscriberState, "frequency": Frequency, "detail": Detail}
 _TUPLES = ("categories", "followed_authors", "include_keywords", "exclude_keywords")
 
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """What a subscriber agreed to, in the words that they saw, and when."""
+    """The text that a subscriber agreed to, and when."""
 
     words: str
     asked_at: datetime
@@ -29,15 +29,15 @@ class Consent:
 
 
 def email_key(email: str) -> str:
-    """Return an address as it is compared: spellings that differ in case are one mailbox."""
+    """Return a normalised address; addresses that differ only in case are the same mailbox."""
     return unicodedata.normalize("NFC", email.strip()).casefold()
 
 
 def _subscriber(row: Row[Any]) -> Subscriber:
-    known = {name: getattr(row, name) for name in ("id", "created_at", *_CHOSEN)}
-    known |= {name: tuple(known[name]) for name in _TUPLES}
-    known |= {name: kind(known[name]) for name, kind in _KINDS.items()}
-    return Subscriber(**known, active_since=row.state_changed_at)
+    fields = {name: getattr(row, name) for name in ("id", "created_at", *_CHOSEN)}
+    fields |= {name: tuple(fields[name]) for name in _TUPLES}
+    fields |= {name: kind(fields[name]) for name, kind in _KINDS.items()}
+    return Subscriber(**fields, active_since=row.state_changed_at)
 
 
 def add(
@@ -46,7 +46,7 @@ def add(
     """Insert a subscriber, whose `id` is ignored, and return it as stored.
 
     Args:
-        email_key: the address as it is compared; no two subscribers share one.
+        email_key: the normalised address, which is unique.
         consent: how and when the subscriber agreed to receive mail.
     """
     confirmed = subscriber.state is not SubscriberState.PENDING
@@ -91,7 +91,7 @@ def everyone(conn: Connection, states: Sequence[SubscriberState] = ()) -> list[S
 
 
 def set_state(conn: Connection, id: int, state: SubscriberState, at: datetime) -> bool:
-    """Change a subscriber's state; return False when it was that already."""
+    """Change a subscriber's state; return False if it was the state already."""
     change = (
         update(subscribers)
         .where(subscribers.c.id == id, subscribers.c.state != state)
@@ -101,28 +101,28 @@ def set_state(conn: Connection, id: int, state: SubscriberState, at: datetime) -
 
 
 def confirm(conn: Connection, id: int, consent: str, at: datetime) -> None:
-    """Let a subscriber be active, from the first time on; what was agreed to is kept."""
+    """Make a subscriber active, and store the consent; the first time of confirmation stays."""
     first = {"consent": consent, "confirmed_at": func.coalesce(subscribers.c.confirmed_at, at)}
     conn.execute(update(subscribers).where(subscribers.c.id == id).values(first))
     set_state(conn, id, SubscriberState.ACTIVE, at)
 
 
 def change(conn: Connection, id: int, **chosen: Any) -> None:
-    """Change what a subscriber has chosen; the names are those of `Subscriber`."""
+    """Change preferences of a subscriber, named as the fields of `Subscriber`."""
     conn.execute(update(subscribers).where(subscribers.c.id == id).values(_listed(chosen)))
 
 
 def consent(conn: Connection, id: int) -> Consent:
-    """Return what a subscriber agreed to."""
+    """Return the consent of a subscriber."""
     columns = subscribers.c.consent, subscribers.c.created_at, subscribers.c.confirmed_at
     row = conn.execute(select(*columns).where(subscribers.c.id == id)).one()
     return Consent(*row)
 
 
 def forget_pending(conn: Connection, before: datetime) -> int:
-    """Delete who never confirmed and has not asked since an instant; return how many those were.
+    """Delete subscribers who never confirmed and made no request since then; return how many.
 
-    What they asked for is kept, for it says how often they were written to.
+    Their requests stay, because the rate limits count them.
     """
     asked = exists().where(
         signup_requests.c.email == subscribers.c.email, signup_requests.c.answered_at >= before
@@ -136,7 +136,7 @@ def forget_pending(conn: Connection, before: datetime) -> int:
 
 
 def erase(conn: Connection, id: int) -> None:
-    """Delete a subscriber with all that belongs to them, and what their address asked for."""
+    """Delete a subscriber, all rows that reference them, and the requests of their address."""
     address = select(func.lower(subscribers.c.email)).where(subscribers.c.id == id)
     conn.execute(
         delete(signup_requests).where(

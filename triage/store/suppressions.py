@@ -1,4 +1,4 @@
-"""Addresses that get nothing, whoever asks for it; kept as keyed hashes."""
+"""The blocklist: addresses that get no mail, as keyed hashes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from triage.store.tables import suppressions
 
 
 def add(conn: Connection, address_hash: str, reason: str, at: datetime) -> None:
-    """Suppress an address; one that is suppressed keeps its first reason."""
+    """Add an address; if it is on the list, its reason stays."""
     insert_missing(conn, suppressions, [{"address_hash": address_hash, "reason": reason, "at": at}])
 
 
 def remove(conn: Connection, address_hash: str) -> bool:
-    """Let an address receive again; return whether it was suppressed."""
+    """Remove an address; return whether it was on the list."""
     gone = delete(suppressions).where(suppressions.c.address_hash == address_hash)
     return conn.execute(gone).rowcount == 1
 
 
 def reason(conn: Connection, address_hash: str) -> str | None:
-    """Return why an address is suppressed, None if it is not."""
+    """Return why an address is on the list; None if it is not."""
     query = select(suppressions.c.reason).where(suppressions.c.address_hash == address_hash)
     return conn.scalar(query)

@@ -1,8 +1,8 @@
-"""The database schema: one table a noun. Migrations build it; a test compares the two.
+"""The database schema. Migrations create it; a test compares the two.
 
-`papers` holds works, one row each; `paper_ids` says under which outside ids a work is known, and
-`paper_records` what each origin said of it, as received. `impressions` is the log that training
-reads; `events` is append-only; `messages` is the outbox.
+`papers` has one row for each outside id, `paper_ids` has these ids, and `paper_records` the records
+of each origin as received. Training reads `impressions`. `events` is append-only. `messages` is the
+outbox.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    Table,
     UniqueConstraint,
     false,
     true,
@@ -31,19 +30,19 @@ from triage.store.column_types import (
     key_of,
     partial_index,
     reference,
+    table,
 )
 from triage.store.column_types import metadata as metadata
 
 FIRST_REVISION = "1001"
-"""The first migration. Versions that were never released had numbers below it."""
+"""The first migration. Versions before the first release had lower numbers."""
 
 SCHEMA_REVISION = "1001"
-"""The migration that this program needs; a test compares it with the newest one."""
+"""The newest migration, which this program needs; a test checks it."""
 
 
-papers = Table(
+papers = table(
     "papers",
-    metadata,
     Column("id", Id, primary_key=True),
     Column("source", String(80), nullable=False),
     Column("source_id", String(200)),
@@ -63,45 +62,41 @@ papers = Table(
     Column("venue", Text, nullable=False, server_default=""),
     Column("citations", Integer),
     Column("enriched_at", UtcDateTime),
-    # Set where two rows turned out to be one work.
+    # Set if this row is of the same work as another.
     Column("merged_into", Id),
     Column("merged_because", Text, nullable=False, server_default=""),
     Column("revised_on", Date),
-    # Of the merged rows alone: SQLite would look for all others in it, which are nearly all rows.
+    # Only merged rows: else SQLite would use it to find unmerged rows, which are nearly all rows.
     partial_index("ix_papers_merged_into", "merged_into", where="merged_into IS NOT NULL"),
-    # Only some sources know of upvotes, so this is small.
+    # Only some sources have upvotes, so this index is small.
     partial_index("ix_papers_upvoted", "listed_on", where="upvotes > 0"),
 )
 
-paper_ids = Table(
+paper_ids = table(
     "paper_ids",
-    metadata,
     Column("scheme", String(80), primary_key=True),
     Column("value", String(500), primary_key=True),
     reference("paper_id", "papers.id"),
 )
 
-# What records of one work have in common even when edited: records that share one are compared.
-blocking_keys = Table(
+# Records are compared only if they share a blocking key.
+blocking_keys = table(
     "blocking_keys",
-    metadata,
     Column("key", String(510), primary_key=True),
     key_of("paper_id", "papers.id", index=True),
     sqlite_with_rowid=False,
 )
 
-# Works that a person has parted: no title or DOI joins them again.
-work_splits = Table(
+# Pairs of papers that a person split: they are never merged again.
+work_splits = table(
     "work_splits",
-    metadata,
     key_of("paper_id", "papers.id"),
     key_of("other_id", "papers.id", index=True),
     Column("at", UtcDateTime, nullable=False),
 )
 
-paper_records = Table(
+paper_records = table(
     "paper_records",
-    metadata,
     Column("id", Id, primary_key=True),
     reference("paper_id", "papers.id", index=False),
     Column("origin", String(200), nullable=False),
@@ -111,16 +106,15 @@ paper_records = Table(
     Column("listed_on", Date, nullable=False),
     Column("raw_title", Text, nullable=False),
     Column("raw_abstract", Text, nullable=False),
-    # What else it says, as cleaned: all that a work is made of again when it is parted or joined.
+    # The other cleaned fields. Works are built from them again after a split or a merge.
     Column("facts", JSON, nullable=False, server_default="{}"),
     Column("content_hash", String(32), nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
     UniqueConstraint("paper_id", "origin", "version", "content_hash"),
 )
 
-encodings = Table(
+encodings = table(
     "encodings",
-    metadata,
     Column("encoder_version", String(80), primary_key=True),
     key_of("paper_id", "papers.id", index=True),
     Column("latent", LargeBinary, nullable=False),
@@ -132,9 +126,8 @@ encodings = Table(
     Column("training_hubness", Float, nullable=False),
 )
 
-quarantine = Table(
+quarantine = table(
     "quarantine",
-    metadata,
     Column("id", Id, primary_key=True),
     Column("origin", String(200), nullable=False),
     Column("place", String(200), nullable=False),
@@ -145,10 +138,9 @@ quarantine = Table(
     UniqueConstraint("origin", "content_hash"),
 )
 
-# One row a server: all processes ask it in turn.
-request_limits = Table(
+# The rate limiter of each server, for all processes.
+request_limits = table(
     "request_limits",
-    metadata,
     Column("name", String(200), primary_key=True),
     Column("owner", String(120), nullable=False, server_default=""),
     Column("until", UtcDateTime),
@@ -158,17 +150,15 @@ request_limits = Table(
     Column("failures", Integer, nullable=False, server_default="0"),
 )
 
-source_cursors = Table(
+source_cursors = table(
     "source_cursors",
-    metadata,
     Column("source", String(200), primary_key=True),
     Column("cursor", Text, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
 )
 
-source_days = Table(
+source_days = table(
     "source_days",
-    metadata,
     Column("source", String(80), primary_key=True),
     Column("category", String(80), primary_key=True, server_default=""),
     Column("on", Date, primary_key=True),
@@ -180,9 +170,8 @@ source_days = Table(
     Column("checked_at", UtcDateTime, nullable=False),
 )
 
-subscribers = Table(
+subscribers = table(
     "subscribers",
-    metadata,
     Column("id", Id, primary_key=True),
     Column("public_id", String(20), nullable=False, unique=True),
     Column("email", String(320), nullable=False),
@@ -212,9 +201,8 @@ subscribers = Table(
     Column("state_changed_at", UtcDateTime, nullable=False),
 )
 
-interests = Table(
+interests = table(
     "interests",
-    metadata,
     key_of("subscriber_id", "subscribers.id"),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("name", String(200), nullable=False),
@@ -225,27 +213,24 @@ interests = Table(
     Column("updated_at", UtcDateTime, nullable=False),
 )
 
-user_models = Table(
+user_models = table(
     "user_models",
-    metadata,
     key_of("subscriber_id", "subscribers.id"),
     Column("key", String(40), nullable=False),
     Column("content", LargeBinary, nullable=False),
     Column("made_at", UtcDateTime, nullable=False),
 )
 
-# What all tastes of one encoder and month share is stored once.
-user_model_backgrounds = Table(
+# The part that all user models of one encoder and month share.
+user_model_backgrounds = table(
     "user_model_backgrounds",
-    metadata,
     Column("name", String(120), primary_key=True),
     Column("everybody", LargeBinary, nullable=False),
     Column("made_at", UtcDateTime, nullable=False),
 )
 
-runs = Table(
+runs = table(
     "runs",
-    metadata,
     Column("id", Id, primary_key=True),
     Column("on", Date, nullable=False, unique=True),
     Column("stage", String(20), nullable=False),
@@ -253,9 +238,8 @@ runs = Table(
     Column("finished_at", UtcDateTime),
 )
 
-slates = Table(
+slates = table(
     "slates",
-    metadata,
     Column("id", Id, primary_key=True),
     Column("public_id", String(20), nullable=False, unique=True),
     reference("subscriber_id", "subscribers.id", index=False),
@@ -270,9 +254,8 @@ slates = Table(
     UniqueConstraint("subscriber_id", "on"),
 )
 
-impressions = Table(
+impressions = table(
     "impressions",
-    metadata,
     Column("id", Id, primary_key=True),
     reference("slate_id", "slates.id", index=False),
     reference("subscriber_id", "subscribers.id"),
@@ -283,7 +266,7 @@ impressions = Table(
     Column("policy", String(20), nullable=False),
     Column("features", LargeBinary, nullable=False),
     Column("reasons", JSON, nullable=False),
-    # Set when the digest could never be delivered: the paper may then be shown again.
+    # Set if the digest was not delivered: the paper may then be shown again.
     Column("released_at", UtcDateTime),
     UniqueConstraint("slate_id", "position"),
     partial_index(
@@ -294,9 +277,8 @@ impressions = Table(
     ),
 )
 
-events = Table(
+events = table(
     "events",
-    metadata,
     Column("id", Id, primary_key=True),
     reference("subscriber_id", "subscribers.id", index=False),
     reference("paper_id", "papers.id"),
@@ -309,9 +291,8 @@ events = Table(
     Index("ix_events_last_vote", "subscriber_id", "paper_id", "at"),
 )
 
-messages = Table(
+messages = table(
     "messages",
-    metadata,
     Column("id", Id, primary_key=True),
     Column("message_id", String(200), nullable=False, unique=True),
     reference("subscriber_id", "subscribers.id", index=False),
@@ -338,20 +319,18 @@ messages = Table(
     UniqueConstraint("subscriber_id", "on", "kind"),
     Index("ix_messages_state_not_before", "state", "not_before"),
 )
-"""Triggers, which the first migration makes, refuse ways that `store.messages` does not lay out."""
+"""Triggers of the first migration refuse changes of state that `store.messages` does not allow."""
 
-# Apart from the states: SQLite writes a whole row, however long, when one column changes.
-message_bodies = Table(
+# Not in `messages`, because SQLite writes the whole row when one column changes.
+message_bodies = table(
     "message_bodies",
-    metadata,
     key_of("message_id", "messages.id"),
     Column("mime", LargeBinary, nullable=False),
 )
 
-# One row a claim; `number` is the claim's epoch, `phase` how far it came.
-attempts = Table(
+# One row for each claim; `number` is its lease epoch, `phase` the last state of the message.
+attempts = table(
     "attempts",
-    metadata,
     Column("id", Id, primary_key=True),
     reference("message_id", "messages.id", index=False),
     Column("number", Integer, nullable=False),
@@ -363,19 +342,17 @@ attempts = Table(
     UniqueConstraint("message_id", "number"),
 )
 
-# Addresses that get nothing, as keyed hashes: they outlive the subscriber.
-suppressions = Table(
+# The blocklist, as keyed hashes; rows stay after a subscriber is deleted.
+suppressions = table(
     "suppressions",
-    metadata,
     Column("address_hash", String(64), primary_key=True),
     Column("reason", String(80), nullable=False),
     Column("at", UtcDateTime, nullable=False),
 )
 
-# What came back, as received; what belongs to nobody is kept, too.
-bounces = Table(
+# Bounces as received, also those of no known message.
+bounces = table(
     "bounces",
-    metadata,
     Column("id", Id, primary_key=True),
     Column("content_hash", String(64), nullable=False, unique=True),
     Column("received_at", UtcDateTime, nullable=False),
@@ -386,36 +363,32 @@ bounces = Table(
     Column("raw", LargeBinary),
 )
 
-# Token buckets: a domain's, and that of all mail under the name "*".
-send_rates = Table(
+# Token buckets, one for each domain, and one for all mail with the name "*".
+send_rates = table(
     "send_rates",
-    metadata,
     Column("name", String(255), primary_key=True),
     Column("tokens", Float, nullable=False),
     Column("at", UtcDateTime, nullable=False),
 )
 
-# While a row is here nothing is sent.
-sending_holds = Table(
+# While a row exists, nothing is sent.
+sending_holds = table(
     "sending_holds",
-    metadata,
     Column("name", String(80), primary_key=True),
     Column("why", Text, nullable=False),
     Column("at", UtcDateTime, nullable=False),
 )
 
-# Which sent journal belongs to this database: a lost or exchanged one is noticed.
-sent_logs = Table(
+# Which sent log belongs to this database, to detect a lost or replaced one.
+sent_logs = table(
     "sent_logs",
-    metadata,
     Column("name", String(200), primary_key=True),
     Column("generation", String(40), nullable=False),
     Column("begun_at", UtcDateTime, nullable=False),
 )
 
-model_versions = Table(
+model_versions = table(
     "model_versions",
-    metadata,
     Column("version", String(80), primary_key=True),
     Column("kind", String(20), nullable=False),
     Column("encoder_version", String(80)),
@@ -423,9 +396,8 @@ model_versions = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
-model_promotions = Table(
+model_promotions = table(
     "model_promotions",
-    metadata,
     Column("id", Id, primary_key=True),
     Column("scorer_version", String(80), nullable=False),
     Column("encoder_version", String(80), nullable=False),
@@ -433,27 +405,24 @@ model_promotions = Table(
     Column("at", UtcDateTime, nullable=False),
 )
 
-leases = Table(
+leases = table(
     "leases",
-    metadata,
     Column("name", String(80), primary_key=True),
     Column("owner", String(120), nullable=False),
     Column("epoch", Integer, nullable=False),
     Column("until", UtcDateTime, nullable=False),
 )
 
-jobs = Table(
+jobs = table(
     "jobs",
-    metadata,
     Column("name", String(200), primary_key=True),
     Column("done_at", UtcDateTime, nullable=False),
     Column("outcome", Text, nullable=False),
 )
 
-# What people ask for on the pages; whether it is granted is decided apart from their request.
-signup_requests = Table(
+# Requests from the pages, which a separate job answers.
+signup_requests = table(
     "signup_requests",
-    metadata,
     Column("id", Id, primary_key=True),
     Column("public_id", String(20), nullable=False, unique=True),
     Column("kind", String(20), nullable=False),
@@ -470,19 +439,17 @@ signup_requests = Table(
     Column("used_at", UtcDateTime),
 )
 
-sessions = Table(
+sessions = table(
     "sessions",
-    metadata,
     Column("key_hash", String(64), primary_key=True),
     reference("subscriber_id", "subscribers.id"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("until", UtcDateTime, nullable=False),
 )
 
-# Which feed of a subscriber is live: another id revokes all links to the one before.
-feeds = Table(
+# The current feed of each subscriber: a new id revokes the links to the old one.
+feeds = table(
     "feeds",
-    metadata,
     key_of("subscriber_id", "subscribers.id"),
     Column("public_id", String(20), nullable=False, unique=True),
     Column("made_at", UtcDateTime, nullable=False),

@@ -1,6 +1,6 @@
-"""What was learned of each reader, as plain arrays, until something about the reader changes.
+"""A cache of user models as plain arrays; a model is valid while its key is the same.
 
-What all readers' tastes of one background have in common is kept once, beside them.
+The part that all user models of one background share is stored once.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from triage.store.tables import user_model_backgrounds, user_models
 BACKGROUNDS_KEPT = 3
 _DENSE = ("intercepts", "meaning", "dense_centres", "sense_centres")
 _SPARSE = ("words", "word_centres", "anchors")
+_PARTS = ("data", "indices", "indptr")
 
 
 def load(conn: Connection, subscriber_id: int, key: str) -> bytes | None:
-    """Return what was saved for a subscriber under this very key, for `unpack`."""
+    """Return the stored model of a subscriber for `unpack`; None if the key differs."""
     query = select(user_models.c.content).where(
         user_models.c.subscriber_id == subscriber_id, user_models.c.key == key
     )
     return conn.scalar(query)
 
 
-def save(conn: Connection, subscriber_id: int, key: str, taste: UserModel, at: datetime) -> None:
-    """Keep a subscriber's taste in place of the one before."""
-    row = {"subscriber_id": subscriber_id, "key": key, "content": _pack(taste), "made_at": at}
+def save(conn: Connection, subscriber_id: int, key: str, model: UserModel, at: datetime) -> None:
+    """Store the user model of a subscriber, and replace the old one."""
+    row = {"subscriber_id": subscriber_id, "key": key, "content": _pack(model), "made_at": at}
     upsert(conn, user_models, ["subscriber_id"], row)
 
 
@@ -40,7 +41,7 @@ def forget(conn: Connection, subscriber_id: int) -> None:
 
 
 def everybody(conn: Connection, name: str) -> F32 | None:
-    """Return float32 (v,), what tastes of the background of that name share, if it is kept."""
+    """Return the shared weights of a background, float32 (v,); None if they are not stored."""
     content = conn.scalar(
         select(user_model_backgrounds.c.everybody).where(user_model_backgrounds.c.name == name)
     )
@@ -48,38 +49,33 @@ def everybody(conn: Connection, name: str) -> F32 | None:
 
 
 def save_everybody(conn: Connection, name: str, weights: F32, at: datetime) -> None:
-    """Keep what tastes of a background share; only the newest backgrounds' stay."""
+    """Store the shared weights of a background, and delete those of older backgrounds."""
     row = {"name": name, "everybody": weights.astype("<f4").tobytes(), "made_at": at}
     insert_missing(conn, user_model_backgrounds, [row])
     newest = user_model_backgrounds.c.made_at.desc(), user_model_backgrounds.c.name.desc()
-    kept = select(user_model_backgrounds.c.name).order_by(*newest).limit(BACKGROUNDS_KEPT)
-    conn.execute(
-        delete(user_model_backgrounds).where(
-            user_model_backgrounds.c.name.not_in(kept.scalar_subquery())
-        )
-    )
+    keep = select(user_model_backgrounds.c.name).order_by(*newest).limit(BACKGROUNDS_KEPT)
+    old = user_model_backgrounds.c.name.not_in(keep.scalar_subquery())
+    conn.execute(delete(user_model_backgrounds).where(old))
 
 
-def _pack(taste: UserModel) -> bytes:
-    arrays: dict[str, Any] = {name: getattr(taste, name) for name in _DENSE}
+def _pack(model: UserModel) -> bytes:
+    arrays: dict[str, Any] = {name: getattr(model, name) for name in _DENSE}
     for name in _SPARSE:
-        rows = getattr(taste, name)
-        arrays[f"{name}_data"] = rows.data
-        arrays[f"{name}_indices"] = rows.indices
-        arrays[f"{name}_indptr"] = rows.indptr
+        matrix = getattr(model, name)
+        arrays |= {f"{name}_{part}": getattr(matrix, part) for part in _PARTS}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 
 def unpack(content: bytes, everybody: F32) -> UserModel:
-    """Read a taste back.
+    """Return the user model that `save` packed.
 
     Args:
-        everybody: of the background that it was learned before.
+        everybody: the shared weights of its background, float32 (v,).
 
     Raises:
-        Exception: of any kind, when the content is not what `save` wrote for that many words.
+        Exception: of any type, if the content is damaged or is for another number of words.
     """
     from scipy.sparse import csr_matrix
 
@@ -87,8 +83,8 @@ def unpack(content: bytes, everybody: F32) -> UserModel:
         found = dict(arrays)
     sparse: dict[str, Any] = {}
     for name in _SPARSE:
-        parts = (found[f"{name}_data"], found[f"{name}_indices"], found[f"{name}_indptr"])
-        sparse[name] = csr_matrix(parts, shape=(len(parts[2]) - 1, len(everybody)))
+        parts = [found[f"{name}_{part}"] for part in _PARTS]
+        sparse[name] = csr_matrix(tuple(parts), shape=(len(parts[2]) - 1, len(everybody)))
         sparse[name].check_format(full_check=True)
     dense = {name: found[name] for name in _DENSE}
     return UserModel(**dense, **sparse, everybody=everybody)

@@ -1,7 +1,7 @@
-"""Which papers are one work: what they have in common, who was merged into whom, who was parted.
+"""Works: their records, outside ids and blocking keys, and which papers were merged or split.
 
-A row of `papers` stands for one outside id, or for one title where a record has no id. Rows that
-are one work stay rows: all but the first have `merged_into`, and all hold the same columns.
+A row of `papers` has one outside id, or one title if its records have no id. The rows of one work
+stay separate rows with equal columns. All but the first have `merged_into`.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
 
 from triage.domain.source_records import FetchedPaper
-from triage.store.engine.upsert import chunks, insert_missing
-from triage.store.papers import WORK, Key, by_scheme
+from triage.store.engine.upsert import insert_missing, rows_in
+from triage.store.papers import WORK, Key, find
 from triage.store.tables import blocking_keys, paper_ids, paper_records, papers, work_splits
 
-# Of the rest of a record, what changes from day to day without being said anew.
+# Facts that may change every day, although the record is the same.
 _COUNTS: Final = ("upvotes", "citations")
 _IN_COLUMNS: Final = ("source", "source_id", "version", "listed_on", "raw_title", "raw_abstract")
 _ELSEWHERE: Final = frozenset({*_IN_COLUMNS, "update_only"})
 _FACTS: Final = tuple(each.name for each in fields(FetchedPaper) if each.name not in _ELSEWHERE)
-_SILENT: Final = {each.name: each.default for each in fields(FetchedPaper)}
+_DEFAULTS: Final = {each.name: each.default for each in fields(FetchedPaper)}
 _LISTS: Final = ("authors", "categories")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """What one origin said; `id` is None until it is stored."""
+    """The record of one paper from one origin; `id` is None until it is stored."""
 
     id: int | None
     paper_id: int
@@ -40,7 +40,7 @@ class StoredRecord:
 
     @property
     def key(self) -> tuple[int, str, int, str]:
-        """What is stored once."""
+        """The columns that are unique together."""
         return self.paper_id, self.origin, self.paper.version or 0, self.content_hash
 
 
@@ -48,26 +48,21 @@ class StoredRecord:
 
 
 def content_hash(paper: FetchedPaper) -> str:
-    """Return what tells two records of one origin apart: all that they say but counts and day."""
-    said = [paper.raw_title, paper.raw_abstract]
-    said += [repr(getattr(paper, name)) for name in _FACTS if name not in _COUNTS]
-    text = "\0".join(said)
+    """Return the hash of all fields of a record except its counts and its day."""
+    parts = [paper.raw_title, paper.raw_abstract]
+    parts += [repr(getattr(paper, name)) for name in _FACTS if name not in _COUNTS]
+    text = "\0".join(parts)
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def records(conn: Connection, rows: Collection[int]) -> dict[int, list[StoredRecord]]:
-    """Return what was said of each of these papers, oldest first; all of them are keys."""
+    """Return the records of each of these papers, oldest first; papers without any have []."""
     found: dict[int, list[StoredRecord]] = {row: [] for row in rows}
-    for some in chunks(rows):
-        query = (
-            select(paper_records)
-            .where(paper_records.c.paper_id.in_(some))
-            .order_by(paper_records.c.id)
+    query = select(paper_records).order_by(paper_records.c.id)
+    for row in rows_in(conn, query, paper_records.c.paper_id, rows):
+        found[row.paper_id].append(
+            StoredRecord(row.id, row.paper_id, row.origin, _paper(row), row.content_hash)
         )
-        for row in conn.execute(query):
-            found[row.paper_id].append(
-                StoredRecord(row.id, row.paper_id, row.origin, _paper(row), row.content_hash)
-            )
     return found
 
 
@@ -84,7 +79,7 @@ def add_records(conn: Connection, several: Sequence[StoredRecord], at: datetime)
 
 
 def recount(conn: Connection, record: StoredRecord) -> None:
-    """Store what a record says now of counts and day."""
+    """Update the counts and the day of a stored record."""
     row = _row(record, None)
     conn.execute(
         update(paper_records)
@@ -95,7 +90,7 @@ def recount(conn: Connection, record: StoredRecord) -> None:
 
 def _row(record: StoredRecord, at: datetime | None) -> dict[str, Any]:
     paper = record.paper
-    silent = {"title": paper.raw_title, "abstract": paper.raw_abstract}
+    defaults = _DEFAULTS | {"title": paper.raw_title, "abstract": paper.raw_abstract}
     facts = {name: getattr(paper, name) for name in _FACTS}
     return {
         "paper_id": record.paper_id,
@@ -106,11 +101,7 @@ def _row(record: StoredRecord, at: datetime | None) -> dict[str, Any]:
         "listed_on": paper.listed_on,
         "raw_title": paper.raw_title,
         "raw_abstract": paper.raw_abstract,
-        "facts": {
-            name: value
-            for name, value in facts.items()
-            if value != silent.get(name, _SILENT.get(name))
-        },
+        "facts": {name: value for name, value in facts.items() if value != defaults[name]},
         "content_hash": record.content_hash,
         "received_at": at,
     }
@@ -118,50 +109,38 @@ def _row(record: StoredRecord, at: datetime | None) -> dict[str, Any]:
 
 def with_counts(record: StoredRecord, paper: FetchedPaper) -> StoredRecord:
     """Return a record with the larger counts and the earlier day of itself and of `paper`."""
-    told = record.paper
-    days = [day for day in (told.listed_on, paper.listed_on) if day is not None]
-    counted = replace(
-        told,
+    stored = record.paper
+    days = [day for day in (stored.listed_on, paper.listed_on) if day is not None]
+    updated = replace(
+        stored,
         listed_on=min(days, default=None),
-        upvotes=_larger(told.upvotes, paper.upvotes),
-        citations=_larger(told.citations, paper.citations),
+        upvotes=_larger(stored.upvotes, paper.upvotes),
+        citations=_larger(stored.citations, paper.citations),
     )
-    return replace(record, paper=counted)
+    return replace(record, paper=updated)
 
 
 def _larger(one: int | None, other: int | None) -> int | None:
     return max((n for n in (one, other) if n is not None), default=None)
 
 
-# -- ids and marks ---------------------------------------------------------------------------------
+# -- ids and blocking keys -------------------------------------------------------------------------
 
 
 def homes(conn: Connection, keys: Collection[Key]) -> dict[Key, int]:
-    """Return the row of every id that is known, merged or not."""
-    found: dict[Key, int] = {}
-    for scheme, some in by_scheme(keys):
-        query = select(paper_ids.c.value, paper_ids.c.paper_id).where(
-            paper_ids.c.scheme == scheme, paper_ids.c.value.in_(some)
-        )
-        found.update({(scheme, value): row for value, row in conn.execute(query)})
-    return found
+    """Return the row of every known id, also if this row was merged into another."""
+    return find(conn, keys, papers.c.id)
 
 
 def speaking_for(conn: Connection, rows: Collection[int]) -> set[Key]:
-    """Return the ids that records of these rows bear as their own."""
-    found: set[Key] = set()
-    for some in chunks(rows):
-        query = (
-            select(paper_records.c.source, paper_records.c.source_id)
-            .where(paper_records.c.paper_id.in_(some), paper_records.c.source_id.is_not(None))
-            .distinct()
-        )
-        found |= {(source, value) for source, value in conn.execute(query)}
-    return found
+    """Return the ids that the records of these rows have as their own."""
+    of = paper_records.c
+    query = select(of.source, of.source_id).where(of.source_id.is_not(None)).distinct()
+    return {(source, value) for source, value in rows_in(conn, query, of.paper_id, rows)}
 
 
 def take_over(conn: Connection, moved: Iterable[tuple[Key, int]]) -> None:
-    """Say that ids are those of other rows than before."""
+    """Move ids to other rows."""
     for (scheme, value), row in moved:
         conn.execute(
             update(paper_ids)
@@ -171,45 +150,34 @@ def take_over(conn: Connection, moved: Iterable[tuple[Key, int]]) -> None:
 
 
 def nameless(conn: Connection, rows: Collection[int]) -> set[int]:
-    """Return those of these rows that stand for a title: no record there has an id."""
-    found = set(rows)
-    for some in chunks(rows):
-        query = select(paper_records.c.paper_id).where(
-            paper_records.c.paper_id.in_(some), paper_records.c.source_id.is_not(None)
-        )
-        found -= set(conn.scalars(query.distinct()))
-    return found
+    """Return those of these rows that have only a title: none of their records has an id."""
+    of = paper_records.c
+    query = select(of.paper_id).where(of.source_id.is_not(None)).distinct()
+    return set(rows) - {row.paper_id for row in rows_in(conn, query, of.paper_id, rows)}
 
 
 def marked(conn: Connection, several: Collection[str]) -> dict[str, list[int]]:
-    """Return the rows of each mark that any has, the oldest first."""
+    """Return the rows that have each blocking key, oldest first; unknown keys are left out."""
     found: dict[str, list[int]] = {}
-    for some in chunks(several):
-        query = select(blocking_keys.c.key, blocking_keys.c.paper_id).where(
-            blocking_keys.c.key.in_(some)
-        )
-        for mark, row in conn.execute(query.order_by(blocking_keys.c.paper_id)):
-            found.setdefault(mark, []).append(row)
+    query = select(blocking_keys.c.key, blocking_keys.c.paper_id).order_by(blocking_keys.c.paper_id)
+    for key, row in rows_in(conn, query, blocking_keys.c.key, several):
+        found.setdefault(key, []).append(row)
     return found
 
 
 def add_marks(conn: Connection, several: Iterable[tuple[str, int]]) -> None:
-    insert_missing(conn, blocking_keys, [{"key": mark, "paper_id": row} for mark, row in several])
+    insert_missing(conn, blocking_keys, [{"key": key, "paper_id": row} for key, row in several])
 
 
 def sharing_marks(conn: Connection, rows: Collection[int]) -> set[tuple[int, int]]:
-    """Return the pairs (lesser id, greater id) of these rows and all that share a mark."""
-    found: set[tuple[int, int]] = set()
+    """Return the pairs (smaller id, larger id) of these rows and all that share a key."""
     one, other = blocking_keys.alias(), blocking_keys.alias()
-    for some in chunks(rows):
-        query = (
-            select(one.c.paper_id, other.c.paper_id)
-            .join(other, and_(other.c.key == one.c.key, other.c.paper_id != one.c.paper_id))
-            .where(one.c.paper_id.in_(some))
-            .distinct()
-        )
-        found |= {(min(a, b), max(a, b)) for a, b in conn.execute(query)}
-    return found
+    query = (
+        select(one.c.paper_id, other.c.paper_id)
+        .join(other, and_(other.c.key == one.c.key, other.c.paper_id != one.c.paper_id))
+        .distinct()
+    )
+    return {(min(a, b), max(a, b)) for a, b in rows_in(conn, query, one.c.paper_id, rows)}
 
 
 # -- groups ----------------------------------------------------------------------------------------
@@ -217,77 +185,62 @@ def sharing_marks(conn: Connection, rows: Collection[int]) -> set[tuple[int, int
 
 def groups(conn: Connection, rows: Collection[int]) -> list[set[int]]:
     """Return the works that these rows belong to, each as the set of all its rows."""
-    roots: set[int] = set()
-    for some in chunks(rows):
-        roots |= set(conn.scalars(select(WORK).where(papers.c.id.in_(some)).distinct()))
-    found: dict[int, set[int]] = {each: {each} for each in roots}
-    for some in chunks(roots):
-        query = select(papers.c.merged_into, papers.c.id).where(papers.c.merged_into.in_(some))
-        for merged_into, row in conn.execute(query):
-            found[merged_into].add(row)
+    roots = {root for (root,) in rows_in(conn, select(WORK).distinct(), papers.c.id, rows)}
+    found = {root: {root} for root in roots}
+    query = select(papers.c.merged_into, papers.c.id)
+    for root, row in rows_in(conn, query, papers.c.merged_into, roots):
+        found[root].add(row)
     return list(found.values())
 
 
 def merged(conn: Connection, rows: Collection[int]) -> dict[int, tuple[int, str]]:
-    """Return into which row each of these was merged, and why; those that were not are left out."""
-    found: dict[int, tuple[int, str]] = {}
-    for some in chunks(rows):
-        query = select(papers.c.id, papers.c.merged_into, papers.c.merged_because).where(
-            papers.c.id.in_(some), papers.c.merged_into.is_not(None)
-        )
-        found.update({row: (into, why) for row, into, why in conn.execute(query)})
-    return found
+    """Return (target row, reason) for each of these rows that was merged into another."""
+    query = select(papers.c.id, papers.c.merged_into, papers.c.merged_because)
+    query = query.where(papers.c.merged_into.is_not(None))
+    return {row: (into, why) for row, into, why in rows_in(conn, query, papers.c.id, rows)}
 
 
 def columns(conn: Connection, rows: Collection[int]) -> dict[int, dict[str, Any]]:
     """Return all columns of these rows."""
-    found: dict[int, dict[str, Any]] = {}
-    for some in chunks(rows):
-        query = select(papers).where(papers.c.id.in_(some))
-        found.update({row.id: dict(row._mapping) for row in conn.execute(query)})
-    return found
+    found = rows_in(conn, select(papers), papers.c.id, rows)
+    return {row.id: dict(row._mapping) for row in found}
 
 
 def save(conn: Connection, changes: Sequence[tuple[int, dict[str, Any]]]) -> None:
-    """Set columns of rows."""
-    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    """Set columns of rows, with one statement for all rows that change the same columns."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row, fields_ in changes:
-        alike.setdefault(tuple(sorted(fields_)), []).append(fields_ | {"row": row})
-    for names, several in alike.items():
+        groups.setdefault(tuple(sorted(fields_)), []).append(fields_ | {"row": row})
+    for names, several in groups.items():
         values: dict[str, Any] = {name: bindparam(name) for name in names}
         conn.execute(update(papers).where(papers.c.id == bindparam("row")).values(values), several)
 
 
-# -- what a person parted --------------------------------------------------------------------------
+# -- splits by a person ----------------------------------------------------------------------------
 
 
 def parted(conn: Connection, rows: Collection[int]) -> set[tuple[int, int]]:
-    """Return the pairs, each in both orders, of which one is among `rows`."""
-    found: set[tuple[int, int]] = set()
-    for some in chunks(rows):
-        query = select(work_splits.c.paper_id, work_splits.c.other_id).where(
-            or_(work_splits.c.paper_id.in_(some), work_splits.c.other_id.in_(some))
-        )
-        for one, other in conn.execute(query):
-            found |= {(one, other), (other, one)}
-    return found
+    """Return the split pairs, each in both orders, that include one of `rows`."""
+    pairs = work_splits.c
+    query = select(pairs.paper_id, pairs.other_id)
+    found = {
+        (one, other)
+        for column in (pairs.paper_id, pairs.other_id)
+        for one, other in rows_in(conn, query, column, rows)
+    }
+    return found | {(other, one) for one, other in found}
 
 
 def part(conn: Connection, row: int, others: Iterable[int], at: datetime) -> None:
-    """Remember that a row is another work than these."""
+    """Store that a row is not the same work as these."""
     pairs = [(min(row, other), max(row, other)) for other in others]
     rows = [{"paper_id": one, "other_id": other, "at": at} for one, other in pairs]
     insert_missing(conn, work_splits, rows)
 
 
 def unpart(conn: Connection, some: Collection[int], others: Collection[int]) -> None:
-    """Forget that rows of the one set were parted from those of the other."""
-    one, other = list(some), list(others)
-    conn.execute(
-        delete(work_splits).where(
-            or_(
-                and_(work_splits.c.paper_id.in_(one), work_splits.c.other_id.in_(other)),
-                and_(work_splits.c.paper_id.in_(other), work_splits.c.other_id.in_(one)),
-            )
-        )
-    )
+    """Delete the splits between rows of one set and rows of the other."""
+    pairs = work_splits.c
+    for one, other in ((some, others), (others, some)):
+        both = pairs.paper_id.in_(list(one)), pairs.other_id.in_(list(other))
+        conn.execute(delete(work_splits).where(*both))

@@ -152,7 +152,7 @@ class Signup:
             # one network cannot fill it alone. Its own share is looked at only while there is room.
             if store.signups.n_unanswered(conn) >= MOST_WAITING:
                 return
-            from_there = store.signups.n_unanswered_from(conn, ask["network"])
+            from_there = store.signups.n_unanswered(conn, network=ask["network"])
             if from_there < MOST_WAITING_OF_NETWORK:
                 store.signups.add(conn, **ask)
 

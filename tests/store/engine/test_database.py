@@ -243,7 +243,7 @@ def test_a_database_that_may_only_be_read_is_told(database: Database) -> None:
 def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     (tmp_path / "letter.db").write_text("Dear reader, " * 500)
     database = open_database(f"sqlite:///{tmp_path}/letter.db")
-    with pytest.raises(DatabaseError, match="damaged or no database"):
+    with pytest.raises(DatabaseError, match="damaged or not a database"):
         cursor(database)
     database.close()
 

@@ -130,7 +130,7 @@ def test_a_writer_that_fell_silent_loses_its_right_and_writes_nothing(
             save_cursor(database, "other")  # waits until the server has thrown the first one out
             store.sources.save_cursor(frozen, "listed", "woken", NOON)
 
-    with pytest.raises(DatabaseError, match="silent for a minute"):
+    with pytest.raises(DatabaseError, match="idle for a minute"):
         freeze_and_wake()
     assert cursor(database) == "other"
 
@@ -151,7 +151,7 @@ def test_a_connection_that_breaks_within_a_transaction_is_told(database: Databas
             store.sources.save_cursor(conn, "listed", "7", NOON)
             conn.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
-    with pytest.raises(DatabaseError, match="nothing was half written"):
+    with pytest.raises(DatabaseError, match="nothing was partly written"):
         break_off()
     assert cursor(database) is None
 

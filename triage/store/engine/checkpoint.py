@@ -1,7 +1,7 @@
-"""Carries what SQLite wrote ahead into the database, one connection of all processes at a time.
+"""Checkpoints SQLite's write-ahead log (WAL), with one connection of all processes at a time.
 
-SQLite 3.7.0 to 3.51.2 can damage a database when two connections do that at once
-(sqlite.org/wal.html, "The WAL-Reset Bug"); left alone, every connection does it on its own.
+SQLite 3.7.0 to 3.51.2 can damage a database when two connections checkpoint at once
+(sqlite.org/wal.html, "The WAL-Reset Bug"). By default, every connection checkpoints.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 SOUND_SQLITE = (3, 51, 3)
-# As much as SQLite itself lets gather: a thousand pages.
+# SQLite's default: a thousand pages.
 ENOUGH_BYTES = 4_096_000
 AT_MOST_EVERY_S = 1.0
 _SOME = "PRAGMA wal_checkpoint(PASSIVE)"
@@ -23,7 +23,7 @@ _ALL = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
 class Checkpointer:
-    """The one connection of this process that checkpoints, opened when it is first needed."""
+    """The only connection of this process that checkpoints, opened at the first checkpoint."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -33,7 +33,7 @@ class Checkpointer:
         self._last_s = float("-inf")
 
     def after_write(self) -> None:
-        """Checkpoint if there is enough to carry over and nobody else does it now."""
+        """Checkpoint if the log is large enough and nobody else checkpoints now."""
         try:
             if os.stat(self._wal).st_size < ENOUGH_BYTES:  # noqa: PTH116 - after every write
                 return
@@ -42,7 +42,7 @@ class Checkpointer:
         if time.monotonic() - self._last_s < AT_MOST_EVERY_S or not self._turn.acquire(False):
             return
         try:
-            # Whatever is wrong here shows where somebody waits for an answer: at the next write.
+            # The next write reports the same problem.
             with suppress(OSError, sqlite3.Error):
                 self._checkpoint()
         finally:
@@ -50,11 +50,11 @@ class Checkpointer:
             self._turn.release()
 
     def empty(self) -> None:
-        """Carry all over and leave nothing in the file of what was written ahead.
+        """Checkpoint all and truncate the log.
 
         Raises:
             BlockingIOError: another process checkpoints now.
-            sqlite3.OperationalError: somebody reads a state that is older.
+            sqlite3.OperationalError: a connection reads an older state.
         """
         with self._turn:
             self._checkpoint(_ALL)
@@ -66,7 +66,7 @@ class Checkpointer:
                 self._connection = None
 
     def _checkpoint(self, how: str = _SOME) -> None:
-        # The folder, for to close any handle of the file itself drops SQLite's locks on it (POSIX).
+        # Lock the folder: closing a handle of the file would drop SQLite's locks on it (POSIX).
         folder = os.open(self._file.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,7 +74,7 @@ class Checkpointer:
                 self._connection = sqlite3.connect(
                     self._file, isolation_level=None, check_same_thread=False, timeout=0
                 )
-                # What was carried over is cut off, so that the size tells how much there is.
+                # The log is truncated, so that its size is the size of what is left.
                 self._connection.execute("PRAGMA journal_size_limit = 0")
             self._connection.execute("PRAGMA synchronous = FULL")
             found = self._connection.execute(how).fetchone()

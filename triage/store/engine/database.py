@@ -1,8 +1,8 @@
-"""Opening a database, and the two kinds of transaction.
+"""Opens a database, and gives transactions for reading and for writing.
 
-A reader sees one state. Writers go one after the other: SQLite has one lock for them, and on
-PostgreSQL each takes the same advisory lock first. So whatever a writer reads stays true until it
-commits, on both, and no code has to think of isolation levels, retries or deadlocks.
+A read transaction sees one state. Only one transaction writes at a time: SQLite has one write
+lock, and on PostgreSQL each writer first takes the same advisory lock. So what a writer reads does
+not change before its commit, and no code needs isolation levels, retries or deadlock handling.
 """
 
 from __future__ import annotations
@@ -24,56 +24,56 @@ from triage.store.engine.file_system import network_file_system
 from triage.store.engine.write_queue import InTurn
 
 _PATIENCE_S = 10.0
-_LOOK_AGAIN_MS, _LOOK_AGAIN = 50, "PRAGMA busy_timeout = 50"
+_RETRY_MS, _SET_RETRY_TIMEOUT = 50, "PRAGMA busy_timeout = 50"
 _BUSY = "was busy for longer than ten seconds: is another program holding it?"
 _SQLITE_PRAGMAS = (
-    # The time-out comes first, so that the others already wait for a busy database.
+    # The timeout comes first, so that the others wait for a busy database.
     "PRAGMA busy_timeout = 10000",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA mmap_size = 0",
-    # `_checkpoint` does that; what it has carried over is cut off at the next write.
+    # `checkpoint` does this; the next write then truncates the log.
     "PRAGMA wal_autocheckpoint = 0",
     "PRAGMA journal_size_limit = 0",
 )
-_DAMAGED = " is damaged or no database: restore the back-up"
-# By words, for SQLite gives one code to many errors; the first that fits counts.
-_SQLITE_SAYS = {
-    "no such table": " has no tables yet or older ones: run `triage db upgrade`",
+_DAMAGED = " is damaged or not a database: restore the back-up"
+# By words, because SQLite has one code for many errors; the first match counts.
+_SQLITE_MESSAGES = {
+    "no such table": " has no tables or old ones: run `triage db upgrade`",
     "locked": f" {_BUSY}",
     "busy": f" {_BUSY}",
-    "full": ": the disk is full; nothing was half written. Free space and run again",
+    "full": ": the disk is full; nothing was partly written. Free space and run again",
     "unable to open": " cannot be opened: does it exist, and may this account read and write it?",
-    "readonly": " may not be written by this account",
+    "readonly": " may not be written by this account: give it the right to write",
     "not a database": _DAMAGED,
     "malformed": _DAMAGED,
     "not decode": _DAMAGED,
 }
 _POSTGRES_CONNECT = {
-    # Seconds until a server that does not answer counts as down; the URL may say otherwise.
+    # In seconds; the URL may set another value.
     "connect_timeout": "10",
     "application_name": "triage",
 }
-# As patient as with SQLite. A writer that went silent, its machine gone or asleep, loses its right
-# after a minute, for it keeps all others waiting; what it wrote is rolled back.
+# The same timeout as for SQLite. A writer that is idle for a minute, such as on a sleeping machine,
+# is rolled back, because all other writers wait for it.
 _POSTGRES_WRITE = (
     "SET LOCAL lock_timeout = '10s'",
     "SET LOCAL idle_in_transaction_session_timeout = '60s'",
-    # Any number that nobody else uses: the bytes of "triage".
+    # A number that no other program uses: the bytes of "triage".
     f"SELECT pg_advisory_xact_lock({int.from_bytes(b'triage')})",
 )
 # By SQLSTATE, appendix A of PostgreSQL's manual.
-_POSTGRES_SAYS = {
-    "25006": "takes no writes now: is it a standby? Name the primary in [database] url",
-    "25P03": "gave up on this process, which was silent for a minute: run again",
+_POSTGRES_MESSAGES = {
+    "25006": "accepts no writes now: is it a standby? Set the primary in [database] url",
+    "25P03": "ended the transaction, which was idle for a minute: run again",
     "42501": "may not be written by this account: make the account the database's owner",
-    "42703": "has no tables yet or older ones: run `triage db upgrade`",
-    "42P01": "has no tables yet or older ones: run `triage db upgrade`",
-    "53100": "has no room: nothing was half written. Free space on its disk and run again",
+    "42703": "has no tables or old ones: run `triage db upgrade`",
+    "42P01": "has no tables or old ones: run `triage db upgrade`",
+    "53100": "has no space left: nothing was partly written. Free space on its disk and run again",
     "53300": "has no connection left: raise max_connections or end other programs",
     "55P03": _BUSY,
-    "57P01": "was shut down; nothing was half written. Start it and run again",
+    "57P01": "was shut down; nothing was partly written. Start it and run again",
 }
 
 
@@ -93,13 +93,13 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Yield a connection that holds the right to write; commit at the end, else roll back."""
+        """Yield the only connection that may write; commit at the end, or roll back on an error."""
         if self._checkpointer is None:
             with self._transaction(write=True) as conn:
                 yield conn
             return
-        with self._in_turn.turn(_PATIENCE_S) as came:
-            if not came:
+        with self._in_turn.turn(_PATIENCE_S) as is_mine:
+            if not is_mine:
                 raise DatabaseError(f"{self.engine.url.database} {_BUSY}")
             with self._transaction(write=True) as conn:
                 yield conn
@@ -107,31 +107,24 @@ class Database:
 
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[Connection]:
+        options: dict[str, Any] = {"triage_write": write}
+        if not (write or self.is_file):
+            options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         try:
-            with self._connection(write=write) as conn, conn.begin():
+            with self.engine.connect().execution_options(**options) as conn, conn.begin():
                 yield conn
         except DriverError as error:
-            explained = self._explained(error)
-            if explained is None:
+            explain = _explain_sqlite if self.is_file else _explain_postgres
+            message = explain(error, self.engine.url)
+            if message is None:
                 raise
-            raise DatabaseError(explained) from error
-
-    def _connection(self, *, write: bool) -> Connection:
-        conn = self.engine.connect().execution_options(triage_write=write)
-        if write or self.is_file:
-            return conn
-        return conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-
-    def _explained(self, error: DBAPIError) -> str | None:
-        """Say what the operator can do; None if it is the caller's error, a broken constraint."""
-        explain = _explained_sqlite if self.is_file else _explained_postgres
-        return explain(error, self.engine.url)
+            raise DatabaseError(message) from error
 
     def check_schema(self) -> None:
-        """Refuse a database that is not exactly at this program's schema.
+        """Check that the database has the schema of this program.
 
         Raises:
-            SchemaError: not created yet, older or newer; the message says what to run.
+            SchemaError: it has no tables, or an older or newer schema.
         """
         with self.read() as conn:
             found = revision_of(conn)
@@ -145,35 +138,35 @@ class Database:
 
     @property
     def is_file(self) -> bool:
-        """Tell whether this is a SQLite file, which one may copy."""
+        """Whether this is a SQLite database."""
         return self.engine.dialect.name == "sqlite"
 
     def copy_to(self, path: Path) -> None:
-        """Copy a SQLite database while it is in use, through its online back-up.
+        """Copy a SQLite database with its online back-up, also while it is used.
 
         Raises:
-            DatabaseError: the copy cannot be written or is not sound.
+            DatabaseError: the copy cannot be written or is damaged.
         """
         try:
             with closing(sqlite3.connect(path)) as copy, self.engine.connect() as conn:
                 _raw(conn).backup(copy, pages=1000)
                 found = copy.execute("PRAGMA integrity_check").fetchone()
         except (sqlite3.Error, DriverError) as error:
-            said = error.orig if isinstance(error, DriverError) else error
             raise DatabaseError(
-                f"the database {self.engine.url.database} cannot be copied to {path}: {said}. See"
-                " that the disk has room and that this account may write there, then run again"
+                f"the database {self.engine.url.database} cannot be copied to {path}:"
+                f" {getattr(error, 'orig', error)}. Check that the disk has space and that this"
+                " account may write there, then run again"
             ) from error
         if found != ("ok",):
-            raise DatabaseError(f"the copy {path} of the database is not sound: {found[0]}")
+            raise DatabaseError(f"the copy {path} of the database is damaged: {found[0]}")
 
     def rewrite(self) -> None:
-        """Write a SQLite file anew, so that nothing of what was deleted is left in it.
+        """Rewrite a SQLite file, so that it contains no deleted data.
 
-        PostgreSQL does the like on its own, when its autovacuum comes by.
+        For PostgreSQL this does nothing, because its autovacuum removes deleted rows.
 
         Raises:
-            DatabaseError: it is in use, or the disk has no room for a second copy.
+            DatabaseError: it is in use, or the disk has no space for a second copy.
         """
         if not self.is_file:
             return
@@ -183,10 +176,10 @@ class Database:
             if self._checkpointer is not None:
                 self._checkpointer.empty()
         except (sqlite3.Error, DriverError, OSError) as error:
-            said = error.orig if isinstance(error, DriverError) else error
             raise DatabaseError(
-                f"what was deleted may still lie in the database's file ({said}): stop what uses"
-                " it, see that its disk has room, and run `triage db compact`"
+                f"deleted data may still be in the file of the database"
+                f" ({getattr(error, 'orig', error)}): stop the programs that use it, check that its"
+                " disk has space, and run `triage db compact`"
             ) from error
 
     def close(self) -> None:
@@ -196,7 +189,7 @@ class Database:
 
 
 def revision_of(conn: Connection) -> str | None:
-    """Return the schema that a database is at, None for one without tables.
+    """Return the schema revision of a database; None if it has no tables.
 
     Raises:
         SchemaError: see `check_revision`.
@@ -210,10 +203,10 @@ def revision_of(conn: Connection) -> str | None:
 
 
 def check_revision(revision: str) -> None:
-    """Refuse a schema that this program can neither use nor upgrade.
+    """Check that this program can use or upgrade a schema.
 
     Raises:
-        SchemaError: it is newer than this program, or of a version that was never released.
+        SchemaError: it is newer than this program, or from before the first release.
     """
     if revision < tables.FIRST_REVISION:
         raise SchemaError(
@@ -232,8 +225,8 @@ def open_database(url: str) -> Database:
     """Open `url` without touching its tables.
 
     Raises:
-        ConfigError: the address cannot be read or its driver is missing.
-        DatabaseError: the folder of a SQLite file does not exist or is another machine's.
+        ConfigError: the URL is invalid or its driver is missing.
+        DatabaseError: the folder of a SQLite file does not exist or is on a network file system.
     """
     try:
         parsed = make_url(url)
@@ -252,7 +245,7 @@ def open_database(url: str) -> Database:
 
 
 def file_of(url: URL) -> Path | None:
-    """Return the file that a SQLite database lies in; None for any other."""
+    """Return the file of a SQLite database; None for any other database."""
     if url.get_backend_name() != "sqlite" or url.database in {None, "", ":memory:"}:
         return None
     return Path(str(url.database))
@@ -271,12 +264,12 @@ def _sqlite(url: URL, file: Path | None) -> Engine:
             raise DatabaseError(f"the folder {file.parent} does not exist: create it")
         if kind := network_file_system(file.parent):
             raise DatabaseError(
-                f"{file.parent} lies on a network file system ({kind}), where SQLite loses data:"
+                f"{file.parent} is on a network file system ({kind}), where SQLite loses data:"
                 " move the database to a disk of this machine, or use PostgreSQL"
             )
-        # As many as web requests are answered at once: opening one costs more than most need.
+        # One for each parallel web request, because opening one takes longer than most requests.
         pool = {"pool_size": 16, "max_overflow": 24}
-    # What a row holds, addresses for one, stays out of errors and so out of logs.
+    # Values of rows, such as addresses, must not be in error messages and logs.
     engine = create_engine(url, hide_parameters=True, **pool)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -284,12 +277,10 @@ def _sqlite(url: URL, file: Path | None) -> Engine:
 
 
 def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:
-    # The driver's own BEGIN is deferred and comes too late; _begin_sqlite sends the right one.
+    # The driver's own BEGIN is deferred and too late; `_begin_sqlite` sends the right one.
     dbapi_connection.isolation_level = None
-    cursor = dbapi_connection.cursor()
     for pragma in _SQLITE_PRAGMAS:
-        cursor.execute(pragma)
-    cursor.close()
+        dbapi_connection.execute(pragma).close()
 
 
 def _begin_sqlite(conn: Connection) -> None:
@@ -300,21 +291,20 @@ def _begin_sqlite(conn: Connection) -> None:
 
 
 def _begin_to_write(conn: Connection) -> None:
-    """Wait for the right to write as long as the connection is patient.
+    """Wait for the write lock until the connection's timeout.
 
-    The longer SQLite waits, the more seldom it looks, down to ten times a second: among processes
-    that write without a pause one may then not find its moment for all its patience. Waiting many
-    times for a short while looks a hundred times a second.
+    SQLite's wait backs off to ten tries a second. If other processes write all the time, it may
+    then not get the lock before the timeout. Many short waits try a hundred times a second.
     """
     raw = _raw(conn)
-    (patience_ms,) = raw.execute("PRAGMA busy_timeout").fetchone()
-    raw.execute(_LOOK_AGAIN)
+    (timeout_ms,) = raw.execute("PRAGMA busy_timeout").fetchone()
+    raw.execute(_SET_RETRY_TIMEOUT)
     try:
-        for _ in range(patience_ms // _LOOK_AGAIN_MS - 1):
+        for _ in range(timeout_ms // _RETRY_MS - 1):
             try:
                 raw.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
-                # The extended codes of one kind share their lowest byte.
+                # Extended codes have the basic code in their lowest byte.
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                     break
             else:
@@ -324,18 +314,19 @@ def _begin_to_write(conn: Connection) -> None:
         raw.execute(_SQLITE_PRAGMAS[0])
 
 
-def _explained_sqlite(error: DBAPIError, url: URL) -> str | None:
+def _explain_sqlite(error: DBAPIError, url: URL) -> str | None:
+    """Return what is wrong and what to do; None if the caller must handle it."""
     if type(error) not in (OperationalError, DriverError):
         return None
-    said = str(error.orig)
-    says = (told for words, told in _SQLITE_SAYS.items() if words in said)
-    return f"{url.database or 'the database'}{next(says, f': {said}')}"
+    cause = str(error.orig)
+    messages = (message for words, message in _SQLITE_MESSAGES.items() if words in cause)
+    return f"{url.database or 'the database'}{next(messages, f': {cause}')}"
 
 
 def _postgres(url: URL) -> Engine:
     url = url.set(drivername="postgresql+psycopg", query=_POSTGRES_CONNECT | dict(url.query))
     try:
-        # A server may be restarted while this program runs; the first query then finds out.
+        # `pool_pre_ping` replaces the connections to a server that was restarted.
         engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
     except ImportError as error:
         raise ConfigError(
@@ -361,19 +352,20 @@ def _begin_postgres(conn: Connection) -> None:
             conn.exec_driver_sql(statement)
 
 
-def _explained_postgres(error: DBAPIError, url: URL) -> str | None:
+def _explain_postgres(error: DBAPIError, url: URL) -> str | None:
+    """Return what is wrong and what to do; None if the caller must handle it."""
     place = f"the database {url.database or url.username} on {url.host or 'this machine'}"
     state = getattr(error.orig, "sqlstate", None) or ""
-    if state in _POSTGRES_SAYS:
-        return f"{place} {_POSTGRES_SAYS[state]}"
+    if state in _POSTGRES_MESSAGES:
+        return f"{place} {_POSTGRES_MESSAGES[state]}"
     if type(error) not in (OperationalError, DriverError):
         return None
-    said = " ".join(str(error.orig).split())
-    # A connection that fails has no code, only words.
-    if "password" in said:
+    cause = " ".join(str(error.orig).split())
+    # A failed connection has no code, only words.
+    if "password" in cause:
         return f"{place} refused the password of {url.username}: correct [database] url"
-    if 'database "' in said and "does not exist" in said:
+    if 'database "' in cause and "does not exist" in cause:
         return f"{place} does not exist: make it with `createdb --encoding=UTF8`"
     if state:
-        return f"{place}: {said}"
-    return f"{place} cannot be reached: does it run, and is [database] url right? {said}"
+        return f"{place}: {cause}"
+    return f"{place} cannot be reached: does it run, and is [database] url right? {cause}"

@@ -1,21 +1,21 @@
-"""On what kind of file system a database lies."""
+"""Detects network file systems."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 _MOUNTS = Path("/proc/mounts")
-# What a virtual machine shares with its host is one, too: locks and shared memory do not work.
+# Includes folders that a virtual machine shares with its host: locks do not work there.
 _NETWORK_FILE_SYSTEMS = frozenset(
     "9p afs ceph cifs fuse.glusterfs fuse.sshfs lustre ncpfs nfs nfs4 smb3 smbfs virtiofs".split()
 )
 
 
 def network_file_system(folder: Path, mounts: str | None = None) -> str:
-    """Return the kind of network file system that a folder lies on; "" for a disk.
+    """Return the kind of network file system of a folder; "" for a disk or without /proc/mounts.
 
     Args:
-        mounts: the content of /proc/mounts; read if left out; only Linux has it.
+        mounts: the content of /proc/mounts; read if None.
     """
     if mounts is None:
         try:
@@ -27,7 +27,7 @@ def network_file_system(folder: Path, mounts: str | None = None) -> str:
 
 
 def file_system(path: Path, mounts: str) -> str:
-    """Return the kind of file system that a path lies on, as /proc/mounts names it."""
+    """Return the kind of file system of a path, as named in /proc/mounts."""
     found, kind = Path("/"), ""
     for line in mounts.splitlines():
         _, place, this, *_ = [*line.split(), "", "", ""]

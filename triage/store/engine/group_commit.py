@@ -1,4 +1,4 @@
-"""Writes of several threads in one transaction: one commit to the disk serves them all."""
+"""Group commit: the writes of several threads in one transaction, with one write to the disk."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from sqlalchemy import Connection
 from triage.store.engine.database import Database
 
 T = TypeVar("T")
-
-
 _Job = tuple[Callable[[Connection], Any], Future[Any]]
 
 
 class SharedWrites:
-    """Commits what threads bring: whoever comes first takes along all who wait by then.
+    """Runs the work of waiting threads in one transaction of the first thread.
 
-    A piece of work may be done again, alone, when the transaction that it was in failed, so it does
-    nothing but read and write the database.
+    If the transaction fails, each piece of work is repeated alone. So work must only read and
+    write the database.
     """
 
     def __init__(self, database: Database) -> None:
@@ -31,16 +29,16 @@ class SharedWrites:
         self._waiting: list[_Job] = []
 
     def __call__(self, work: Callable[[Connection], T]) -> T:
-        """Do a piece of work and return its result once it is committed."""
-        committed: Future[T] = Future()
+        """Run `work` and return its result after the commit."""
+        future: Future[T] = Future()
         with self._guard:
-            self._waiting.append((work, committed))
+            self._waiting.append((work, future))
         with self._turn:
-            if not committed.done():
+            if not future.done():
                 with self._guard:
-                    together, self._waiting = self._waiting, []
-                self._commit(together)
-        return committed.result()
+                    jobs, self._waiting = self._waiting, []
+                self._commit(jobs)
+        return future.result()
 
     def _commit(self, jobs: list[_Job]) -> None:
         try:
@@ -54,9 +52,9 @@ class SharedWrites:
                 jobs[0][1].set_exception(error)
             return
         except BaseException:
-            # Whoever interrupts this thread leaves the work of the others to them.
+            # This thread was interrupted; the other threads do their work themselves.
             with self._guard:
                 self._waiting[:0] = jobs[1:]
             raise
-        for (_, committed), result in zip(jobs, results, strict=True):
-            committed.set_result(result)
+        for (_, future), result in zip(jobs, results, strict=True):
+            future.set_result(result)

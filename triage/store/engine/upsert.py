@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
-T = TypeVar("T", int, str)
+from triage.domain.chunks import chunks
+
+T = TypeVar("T", int, str, tuple[str, str])
+Columns = TypeVarTuple("Columns")
 
 
-def chunks(values: Iterable[T]) -> Iterator[list[T]]:
-    """Yield the values, each once and in order, in as many pieces as statements need.
+def split_values(values: Iterable[T]) -> Iterator[Sequence[T]]:
+    """Yield the values, unique and sorted, in chunks small enough for one statement."""
+    return chunks(sorted(set(values)), 5000)
 
-    A statement takes only so many parameters.
-    """
-    several = sorted(set(values))
-    for start in range(0, len(several), 5000):
-        yield several[start : start + 5000]
+
+def rows_in(
+    conn: Connection,
+    query: Select[*Columns],
+    column: ColumnElement[Any],
+    values: Iterable[T],
+) -> Iterator[Row[*Columns]]:
+    """Yield the rows of `query` where `column` is one of any number of values."""
+    for some in split_values(values):
+        yield from conn.execute(query.where(column.in_(some)))
 
 
 def _insert(conn: Connection, table: Table) -> Any:
@@ -27,7 +36,7 @@ def _insert(conn: Connection, table: Table) -> Any:
 
 
 def insert_missing(conn: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert the rows whose keys are new and let existing ones stand."""
+    """Insert the rows whose keys are new, and do not change existing rows."""
     if rows:
         conn.execute(_insert(conn, table).on_conflict_do_nothing(), list(rows))
 
@@ -35,5 +44,5 @@ def insert_missing(conn: Connection, table: Table, rows: Sequence[dict[str, Any]
 def upsert(conn: Connection, table: Table, key: Sequence[str], row: dict[str, Any]) -> None:
     """Insert `row`, or overwrite the row that has the same `key` columns."""
     insert = _insert(conn, table).values(row)
-    changed = {name: insert.excluded[name] for name in row if name not in key}
-    conn.execute(insert.on_conflict_do_update(index_elements=list(key), set_=changed))
+    changes = {name: insert.excluded[name] for name in row if name not in key}
+    conn.execute(insert.on_conflict_do_update(index_elements=list(key), set_=changes))

@@ -1,8 +1,7 @@
-"""Lets threads write in the order in which they came.
+"""A lock for writers that threads get in the order of their arrival.
 
-SQLite asks again and again whether the database is free, so of many writers one may wait for
-seconds while the others take turns. Between processes chance decides; the threads of one process
-stand in line.
+SQLite polls its lock, so one of many writers may wait for seconds while others get it. This queue
+orders the threads of one process; the order of several processes stays random.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 
 
 class InTurn:
-    """One thread at a time, the one that has waited longest first."""
+    """A first-in, first-out lock."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -23,12 +22,12 @@ class InTurn:
 
     @contextmanager
     def turn(self, patience_s: float) -> Iterator[bool]:
-        """Wait for one's turn and hold it until the block ends; yield whether it came in time."""
-        came = self._enter(patience_s)
+        """Hold the lock during the block; yield False if it was not free in time."""
+        is_mine = self._enter(patience_s)
         try:
-            yield came
+            yield is_mine
         finally:
-            if came:
+            if is_mine:
                 self._leave()
 
     def _enter(self, patience_s: float) -> bool:
@@ -45,7 +44,7 @@ class InTurn:
                 waits = called in self._line
                 if waits:
                     self._line.remove(called)
-        # Whoever is called at the last moment has the turn.
+        # A thread that was called just after its timeout has the lock, too.
         return not waits
 
     def _leave(self) -> None:
