@@ -153,7 +153,7 @@ def _read_manifest(folder: Path, kind: str, key: bytes) -> dict[str, Any]:
     mac, body = raw[len(_OPEN) : start], raw[body_start : -len(_CLOSE)]
     if not framed or not hmac.compare_digest(mac, _mac(kind, body, key).encode()):
         raise ModelError(
-            f"{path} was changed, is not of kind {kind}, or was sealed with another secret key; {_ADVICE}"
+            f"{path} was changed, is no {kind}, or was sealed with another secret key; {_ADVICE}"
         )
     manifest: dict[str, Any] = json.loads(body)
     return manifest
