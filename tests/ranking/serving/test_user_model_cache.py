@@ -103,8 +103,8 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         done.append(past.name)
         return learned(profile, past)
 
-    learned = user_model_cache.learn
-    monkeypatch.setattr(user_model_cache, "learn", learn)
+    learned = user_model_cache.fit_user_model
+    monkeypatch.setattr(user_model_cache, "fit_user_model", learn)
     return done
 
 
@@ -132,7 +132,7 @@ def test_what_is_kept_needs_no_papers_of_the_past(
     database: Database, reader: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = numbers(taste_of(database, reader))
-    monkeypatch.setattr(user_model_cache, "background", None)
+    monkeypatch.setattr(user_model_cache, "fit_background", None)
     monkeypatch.setattr(store.papers, "newest_before", None)
     assert numbers(taste_of(database, reader)) == first
 
@@ -208,10 +208,10 @@ def test_what_cannot_be_learned_is_done_without(
         raise ValueError("no convergence")
 
     with monkeypatch.context() as broken:
-        broken.setattr(user_model_cache, "learn", fail)
+        broken.setattr(user_model_cache, "fit_user_model", fail)
         assert taste_of(database, reader) is None
     with monkeypatch.context() as broken:
-        broken.setattr(user_model_cache, "background", fail)
+        broken.setattr(user_model_cache, "fit_background", fail)
         assert taste_of(database, reader) is None
     assert taste_of(database, reader) is not None
 
