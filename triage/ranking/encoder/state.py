@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field, fields
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +13,8 @@ from triage.domain.records import F32, I64
 F16 = NDArray[np.float16]
 
 
-_no_rows = partial(np.zeros, (0, 0), dtype=np.float16)
-_no_pair = partial(np.zeros, (0, 0, 0), dtype=np.float16)
+def _empty(n_axes: int = 2) -> F16:
+    return np.zeros((0,) * n_axes, dtype=np.float16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +50,14 @@ class State:
     sense_mean: F32
     joint_mean: F32
     metric: F32
-    title_turn: F16 = field(default_factory=_no_rows)
-    title_words: F16 = field(default_factory=_no_rows)
-    main: F16 = field(default_factory=_no_rows)
-    turns: F16 = field(default_factory=_no_pair)
-    word_turns: F16 = field(default_factory=_no_pair)
+    title_turn: F16 = field(default_factory=_empty)
+    title_words: F16 = field(default_factory=_empty)
+    main: F16 = field(default_factory=_empty)
+    turns: F16 = field(default_factory=lambda: _empty(3))
+    word_turns: F16 = field(default_factory=lambda: _empty(3))
     since: int = 0
-    sample: F16 = field(default_factory=_no_rows)
-    past_sample: F16 = field(default_factory=_no_rows)
+    sample: F16 = field(default_factory=_empty)
+    past_sample: F16 = field(default_factory=_empty)
 
 
 _NUMBERS = ("n_stems", "since")
