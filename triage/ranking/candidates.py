@@ -18,18 +18,15 @@ def eligible(
     on: date,
     max_age_days: int,
 ) -> I64:
-    """Return the rows of the papers that may be shown on a date, in their order.
+    """Return int64 (m,), ascending: the rows of the papers that may be shown on a date.
 
-    A category that the subscriber did not choose excludes nothing: categories count as a feature.
-    An excluded keyword does exclude, as whole words in any case, in title or abstract.
+    Categories exclude nothing, they are a feature. Excluded keywords are matched as whole words in
+    any case, in title or abstract.
 
     Args:
         seen: ids of papers that were mailed to the subscriber or voted on at any time.
         on: the digest's date; papers listed later are left out.
         max_age_days: how many days before `on` a paper may have been listed; 0 means that day only.
-
-    Returns:
-        int64 (m,), ascending; empty when no paper is left.
     """
     excluded = subscriber.exclude_keywords
     rows = [

@@ -93,16 +93,11 @@ class Evidence:
 def apply_less_like_this(
     scores: F64, profile: Profile, candidates: EncodedPapers, interests: Interests, on: date
 ) -> F64:
-    """Lower the scores of candidates with the same evidence as papers to show less of.
+    """Return lower scores for candidates with the same evidence as papers to show less of.
 
-    Args:
-        scores: float64 (n,) in [0, 1].
-        interests: the subscriber's interests on the date.
-
-    Returns:
-        float64 (n,) in [0, 1], none above its old score; the same array if nothing applies. One
-        "less like this" takes LESS_MARGIN from the logit at first and nothing after LESS_DAYS; all
-        together take at most MOST_LESS.
+    `scores` is float64 (n,) in [0, 1]; the result too, and it is the same array if nothing applies.
+    One "less like this" takes LESS_MARGIN from the logit at first and nothing after LESS_DAYS; all
+    together take at most MOST_LESS.
     """
     penalty = np.zeros(len(scores))
     for row, (reason, at) in enumerate(zip(profile.less_of, profile.disliked_at, strict=False)):

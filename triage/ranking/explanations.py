@@ -48,15 +48,11 @@ def reasons(
     encoder: Encoder,
     interest: str = "",
 ) -> tuple[Reason, ...]:
-    """Return the reasons for one candidate: one to three, strongest first, plain text.
+    """Return one to three reasons for a candidate, strongest first, plain text.
 
-    Args:
-        profile: as it was when the candidate was scored.
-        candidates: the papers that `placement.row` counts in.
-        placement: the candidate's; an exploration slot gets one reason, which says so.
-        features_row: float32 (n_features,), its features.
-        contributions_row: float64 (n_features,), what each of them adds to the score.
-        interest: the name of the interest that the paper belongs to, if there are several.
+    `features_row` and `contributions_row` are float (n_features,), the candidate's features and
+    what each of them adds to the score. `interest` is the name of the interest that the paper
+    belongs to, if there are several. An exploration slot gets one reason, which says so.
     """
     if placement.policy is Policy.EXPLORATION:
         known = len(profile.liked) or len(profile.interests)

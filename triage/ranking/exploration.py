@@ -28,9 +28,9 @@ def slate_rng(seed: int, subscriber_id: int, on: date) -> np.random.Generator:
 def exploration_pool(
     scores: F64, taken: Collection[int], floor: float, usual: Bools | None = None
 ) -> I64:
-    """Return the pool of an exploration slot: the best papers outside of the usual topics.
+    """Return int64 (m,), m ≤ POOL_SIZE: the best rows outside of the usual topics, best first.
 
-    A paper must score a quarter of the floor, or at least the median of the day.
+    A row must score PLAUSIBLE times the floor, or at least the median of the day.
 
     Args:
         scores: float64 (n,), finite.
@@ -38,9 +38,6 @@ def exploration_pool(
         floor: the slate's score floor.
         usual: bool (n,), rows of the subscriber's known interests. If no other row is good enough,
             the pool is the best rows that are not on the slate.
-
-    Returns:
-        int64 (m,) rows, best first, m ≤ POOL_SIZE; empty when no row is left.
     """
     candidates = _good_enough(scores, taken, floor)
     outside = candidates if usual is None else candidates[~usual[candidates]]
@@ -50,17 +47,11 @@ def exploration_pool(
 def asking_pools(
     scores: F64, dense: F32, taken: Collection[int], floor: float, n: int
 ) -> tuple[I64, ...]:
-    """Return the pools of `n` slots that ask a new subscriber for their first votes.
+    """Return the pools of at most `n` slots that ask a new subscriber for votes; none is empty.
 
-    The good enough rows, in groups that are far from each other: each next group has as centre the
-    paper farthest from all centres so far (Gonzalez 1985), so every answer is informative.
-
-    Args:
-        scores, taken, floor: as for `exploration_pool`.
-        dense: float32 (n_rows, d), rows of unit length or zero.
-
-    Returns:
-        At most `n` groups, none of them empty, no row in two of them.
+    Each good enough row is in one pool. The pools are far from each other: the centre of the next
+    one is the paper farthest from all centres so far (Gonzalez 1985), so every answer is
+    informative. `dense` is float32 (n_rows, d), rows of unit length or zero.
     """
     rows = _good_enough(scores, taken, floor)
     if not len(rows) or n < 1:

@@ -72,10 +72,7 @@ def cluster_interests(profile: Profile, on: date, apart: float = USUAL_APARTNESS
     A cluster is an earlier interest if it shares more likes with it than the other clusters do. A
     paused interest keeps its likes, and similar likes join it, so that it cannot come back under
     another number. New interests have the number 0 and no name.
-
-    Args:
-        on: the date, for pauses and for the age of "less like this".
-        apart: as returned by `similarity_threshold`.
+    `apart` is a `similarity_threshold`.
     """
     members: tuple[str | int, ...] = (*profile.phrases, *(p.id for p in profile.liked.papers))
     dense = np.concatenate([profile.interests.latent, profile.liked.encodings.latent])
@@ -115,8 +112,7 @@ def named(
 ) -> tuple[Interest, ...]:
     """Return the interests with names: one of their phrases, else terms that their likes share.
 
-    Args:
-        candidates: other papers; a term that is as common in them is not used in a name.
+    A term that is as common in the candidates is not used in a name.
     """
     rows = {paper.id: row for row, paper in enumerate(profile.liked.papers)}
     common: csr_matrix | None = None
@@ -142,11 +138,8 @@ def similarity_threshold(dense: F32) -> float:
     It is the median of all cosines plus 1.5 times the distance from the median to the upper
     quartile: one standard deviation if cosines were normal, but robust against the number of topics
     among the papers. In tests it separated two unrelated reading lists in every space, whether
-    unrelated papers had cosines around 0, 0.14 or 0.35.
-
-    Args:
-        dense: float32 (n, d), rows of unit length or zero, of any papers; fewer than FEWEST_SAMPLE
-            give USUAL_APARTNESS.
+    unrelated papers had cosines around 0, 0.14 or 0.35. `dense` is float32 (n, d), rows of unit
+    length or zero; fewer than FEWEST_SAMPLE give USUAL_APARTNESS.
     """
     rows = dense[np.linspace(0, len(dense) - 1, min(len(dense), SAMPLE)).astype(np.int64)]
     rows = rows[rows.any(axis=1)]
@@ -163,10 +156,7 @@ def cluster(dense: F32, apart: float = USUAL_APARTNESS) -> I32:
     There are at most MAX_INTERESTS clusters: if there were more, the most similar ones are merged,
     whatever their cosine. A like that is similar to no other is a cluster by itself. Of two
     clusters of equal size the one with the earlier like comes first.
-
-    Args:
-        dense: float32 (n, d), rows of unit length or zero.
-        apart: groups with a smaller mean cosine are not merged, see `similarity_threshold`.
+    `dense` is float32 (n, d), rows of unit length or zero; `apart` a `similarity_threshold`.
     """
     labels = _link(dense[:MAX_LINKED], apart)
     if len(dense) > len(labels):

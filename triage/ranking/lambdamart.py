@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +67,7 @@ class Scale:
 class LambdaMartScorer:
     """Trees boosted with LambdaMART (Burges 2010, MSR-TR-2010-82) on top of linear formulas.
 
-    They start from the cold-start formula, plus a fitted linear model if there is one. A feature
-    that is constant in the log keeps its weight of the cold-start formula.
+    A feature that is constant in the log keeps its weight of the cold-start formula.
 
     Attributes:
         version: hash of the trees and of all that they depend on.
@@ -104,7 +103,7 @@ class LambdaMartScorer:
         Args:
             X: float32 (n, n_features), the rows of each query group together, oldest first.
             relevance: int32 (n,), 0 to 3.
-            group_sizes: the number of rows of each query group, in order; they sum to n.
+            group_sizes: the number of rows of each query group; they sum to n.
             weights: float32 (n,), above 0, e.g. one over the propensity, clipped.
             seed: for LightGBM's sampling and the sample of slates.
 
@@ -250,14 +249,8 @@ class _Log:
     def groups(self, first: int, last: int) -> _Log:
         start, end = int(self.group_sizes[:first].sum()), int(self.group_sizes[:last].sum())
         rows = slice(start, end)
-        return replace(
-            self,
-            X=self.X[rows],
-            relevance=self.relevance[rows],
-            group_sizes=self.group_sizes[first:last],
-            weights=self.weights[rows],
-            init=self.init[rows],
-        )
+        sizes = self.group_sizes[first:last]
+        return _Log(self.X[rows], self.relevance[rows], sizes, self.weights[rows], self.init[rows])
 
     def dataset(self, reference: Dataset | None = None) -> Dataset:
         from lightgbm import Dataset

@@ -112,7 +112,7 @@ def fit_linear_scorer(
         X: float32 (n, n_features), the rows of each query group together.
         fixed: gives float64 (n,), the margin that the model is added to, for clipped rows.
         relevance: int32 (n,); a row above the minimum of its slate is liked.
-        group_sizes: the number of rows of each query group, in order; they sum to n.
+        group_sizes: the number of rows of each query group; they sum to n.
         weights: float32 (n,), above 0; only those of liked rows count. The likes of one slate
             together weigh the square root of their number.
     """

@@ -32,11 +32,8 @@ def write(
 ) -> None:
     """Write and seal `files` and `facts` in `folder`, and delete its earlier files.
 
-    Args:
-        folder: created if missing.
-        kind: the kind of model, e.g. "encoder"; part of the HMAC.
-        facts: JSON values for the manifest.
-        key: the installation's secret, not empty.
+    The folder is created if missing. `kind`, e.g. "encoder", is part of the HMAC; `facts` are JSON
+    values for the manifest; `key` is the installation's secret, not empty.
     """
     folder.mkdir(parents=True, exist_ok=True)
     named = {}

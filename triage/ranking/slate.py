@@ -69,13 +69,12 @@ def build_slate(
         dense: float32 (n, d), rows of unit length or zero.
         size: the largest number of papers.
         floor: the lowest score of a ranked paper.
-        n_exploration: the number of exploration slots.
         rng: the only source of randomness; the same state gives the same slate.
         aims: the shares of interests; papers without interest compete by score alone.
         asking: whether to ask; this replaces exploration.
 
     Returns:
-        Placements in order of position, 1 to n without gaps, no row twice.
+        Placements by position, 1 to n without gaps, no row twice.
 
     Raises:
         ValueError: a score is not finite, or scores and dense differ in length.

@@ -11,7 +11,6 @@ to phrases and likes count as likes, until there are enough real ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,34 +55,23 @@ MOST_LIKES_OF_ALL = 3_000
 
 
 def fit_background(name: str, papers: EncodedPapers, liked: csr_matrix) -> Background:
-    """Return the background of user models, with the word weights that all subscribers share.
+    """Return the background with that name, from a sample of earlier papers.
 
-    Args:
-        name: identifies this background.
-        papers: a sample of earlier papers.
-        liked: float32 CSR (n, v), papers that subscribers liked, at most MOST_LIKES_EACH of each.
+    `liked` is float32 CSR (n, v), papers that subscribers liked, at most MOST_LIKES_EACH of each.
     """
     vectors = papers.encodings
-    n = len(papers)
-    background = Background(
-        name=name,
-        paper_ids=np.array([paper.id for paper in papers.papers], dtype=np.int64),
-        encodings=vectors,
-        everybody=np.zeros(vectors.tfidf.shape[1], dtype=np.float32),
-        threshold=similarity_threshold(vectors.latent),
-    )
-    if not n or liked.shape[0] < FEWEST_LIKES_OF_ALL:
-        return background
-    rest = vectors.tfidf[_every(np.arange(n), N_OTHERS)].tocsc()
-    return replace(background, everybody=_fit(liked, rest, EVERYBODYS_STRENGTH)[0])
+    everybody = np.zeros(vectors.tfidf.shape[1], dtype=np.float32)
+    if len(papers) and liked.shape[0] >= FEWEST_LIKES_OF_ALL:
+        rest = vectors.tfidf[_every(np.arange(len(papers)), N_OTHERS)].tocsc()
+        everybody = _fit(liked, rest, EVERYBODYS_STRENGTH)[0]
+    ids = np.array([paper.id for paper in papers.papers], dtype=np.int64)
+    return Background(name, ids, vectors, everybody, similarity_threshold(vectors.latent))
 
 
 def fit_user_model(profile: Profile, past: Background) -> UserModel:
     """Fit the models of one subscriber; without likes, known phrases or background there are none.
 
-    Args:
-        profile: only likes, dislikes and phrases are used.
-        past: from the same encoder as the profile.
+    Only likes, dislikes and phrases of the profile are used. Both come from the same encoder.
     """
     liked = profile.liked.encodings
     own_ids = [paper.id for paper in (*profile.liked.papers, *profile.disliked.papers)]

@@ -32,11 +32,7 @@ LEAST_AGREEMENT = 0.03
 
 
 def same_author(authors: Sequence[Sequence[str]]) -> list[I64]:
-    """Return for each author the rows of their papers, at least two; none if groups are too few.
-
-    Args:
-        authors: the names on each paper; no papers give no groups.
-    """
+    """Return for each author the rows of their papers, at least two; none if groups are too few."""
     rows: dict[str, list[int]] = {}
     for row, names in enumerate(authors):
         if len(names) <= MOST_AUTHORS:

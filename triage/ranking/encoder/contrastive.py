@@ -70,11 +70,8 @@ def fit_contrastive_map(
 ) -> ContrastiveMap:
     """Fit the map with Adam; without usable groups it is `start` with zero weights for words.
 
-    Args:
-        vectors: float32 (n, s).
-        words: float32 CSR (n, v).
-        groups: rows that belong together; groups of fewer than two are not used.
-        start: float32 (s, d), the initial projection.
+    `vectors` is float32 (n, s), `words` float32 CSR (n, v), `start` float32 (s, d). `groups` are
+    rows that belong together; groups of fewer than two are not used.
     """
     usable = [own for own in groups if len(own) >= 2]
     values = [start.copy(), np.zeros((words.shape[1], start.shape[1]), dtype=np.float32)]

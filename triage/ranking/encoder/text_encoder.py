@@ -168,13 +168,9 @@ class TextEncoder:
         if len(groups) >= FEWEST_READERS:
             state = _fit_likes(state, texts, groups, listed, seed)
         sample = cls(state).encode([texts[row] for row in _spread(len(texts), MAX_SENSE_ROWS)])
-        return cls(
-            replace(
-                state,
-                sample=sample.semantic.astype(np.float16),
-                past_sample=sample.training_semantic.astype(np.float16),
-            )
-        )
+        now = sample.semantic.astype(np.float16)
+        past = sample.training_semantic.astype(np.float16)
+        return cls(replace(state, sample=now, past_sample=past))
 
     def encode(self, texts: Sequence[str]) -> Encodings:
         """Return the vectors of texts; no texts give arrays with no rows and the right widths."""

@@ -40,10 +40,7 @@ def ensure_active_models(
     """Return the active pair; fit and promote a new encoder if there is none or it is old.
 
     The cold-start scorer works with any encoder. A trained one keeps its encoder until the next
-    training.
-
-    Raises:
-        NotFound: no papers are stored.
+    training. Raises what `fit_encoder` raises.
     """
     pair = load_active_models(database, workshop)
     cold = workshop.cold_scorer()
@@ -58,11 +55,7 @@ def ensure_active_models(
 def refit_encoder_if_due(
     database: Database, workshop: ModelStore, clock: Clock, encoder: Encoder | None, on: date
 ) -> Encoder:
-    """Return the encoder, or a new one if there is none or it is old.
-
-    Raises:
-        NotFound: no papers are stored.
-    """
+    """Return the encoder, or a new one if there is none or it is old, see `fit_encoder`."""
     if encoder is None:
         return fit_encoder(database, workshop, clock)
     with database.read() as conn:
@@ -138,11 +131,7 @@ def taught_until(database: Database, scorer: Scorer) -> date | None:
 
 
 def encode_new(database: Database, encoder: Encoder, progress: Progress = silent) -> int:
-    """Encode and store the papers without vectors of this encoder; return their number.
-
-    Args:
-        progress: called for the stage "encode".
-    """
+    """Encode and store the papers without vectors of this encoder; return their number."""
     with database.read() as conn:
         missing = store.encodings.missing(conn, encoder.version)
     for start in range(0, len(missing), CHUNK):

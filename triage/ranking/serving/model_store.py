@@ -8,18 +8,16 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from triage.domain.records import F32, I32, I64
 from triage.errors import ModelError
-from triage.ranking import model_files
-
-if TYPE_CHECKING:
-    from triage.domain.records import F32, I32, I64
-    from triage.ranking.cold_start import ColdStartScorer
-    from triage.ranking.encoder.text_encoder import TextEncoder
-    from triage.ranking.lambdamart import LambdaMartScorer
+from triage.ranking import lambdamart, model_files
+from triage.ranking.cold_start import COLD_START, ColdStartScorer
+from triage.ranking.encoder.text_encoder import TextEncoder
+from triage.ranking.lambdamart import LambdaMartScorer
 
 SEED = 0
 PARAMETERS = (
@@ -49,8 +47,6 @@ class FileModelStore:
         likes: Mapping[int, I64] = MappingProxyType({}),
         listed: Sequence[date] = (),
     ) -> TextEncoder:
-        from triage.ranking.encoder.text_encoder import TextEncoder
-
         encoder = TextEncoder.fit(texts, authors, likes, listed, SEED)
         encoder.save(self._folder_of(encoder.version), self._key)
         self._encoders[encoder.version] = encoder
@@ -59,8 +55,6 @@ class FileModelStore:
     def fit_scorer(
         self, X: F32, relevance: I32, group_sizes: Sequence[int], weights: F32, encoder: str
     ) -> LambdaMartScorer:
-        from triage.ranking.lambdamart import LambdaMartScorer
-
         scorer = LambdaMartScorer.fit(
             X, relevance, group_sizes, weights, encoder_version=encoder, seed=SEED
         )
@@ -68,8 +62,6 @@ class FileModelStore:
         return scorer
 
     def load_encoder(self, version: str) -> TextEncoder:
-        from triage.ranking.encoder.text_encoder import TextEncoder
-
         if version not in self._encoders:
             encoder = TextEncoder.load(self._folder_of(version), self._key)
             self._check_version(version, encoder.version)
@@ -77,9 +69,6 @@ class FileModelStore:
         return self._encoders[version]
 
     def load_scorer(self, version: str) -> ColdStartScorer | LambdaMartScorer:
-        from triage.ranking.cold_start import COLD_START
-        from triage.ranking.lambdamart import LambdaMartScorer
-
         if version.startswith(COLD_START):
             return self.cold_scorer()
         scorer = LambdaMartScorer.load(self._folder_of(version), self._key)
@@ -93,9 +82,7 @@ class FileModelStore:
             shutil.rmtree(folder, ignore_errors=True)
 
     def facts(self, version: str) -> dict[str, Any]:
-        from triage.ranking.lambdamart import KIND
-
-        manifest, files = model_files.read(self._folder_of(version), KIND, self._key)
+        manifest, files = model_files.read(self._folder_of(version), lambdamart.KIND, self._key)
         trees = files["trees.txt"].decode()
         parameters = dict(re.findall(r"^\[(\w+): (.*)\]$", trees, re.MULTILINE))
         return {
@@ -107,8 +94,6 @@ class FileModelStore:
         }
 
     def cold_scorer(self) -> ColdStartScorer:
-        from triage.ranking.cold_start import ColdStartScorer
-
         return ColdStartScorer()
 
     def _folder_of(self, version: str) -> Path:

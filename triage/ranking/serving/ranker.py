@@ -108,13 +108,8 @@ class Ranking:
 
 def load_library(conn: Connection, encoder: Encoder, papers: Sequence[Paper]) -> EncodedPapers:
     """Return papers with their stored vectors, without those that have none yet."""
-    ids, vectors = store.encodings.load(
-        conn,
-        encoder.version,
-        [paper.id for paper in papers],
-        like=encoder.encode(()),
-    )
-    by_id = {paper.id: paper for paper in papers}
+    by_id, empty = {paper.id: paper for paper in papers}, encoder.encode(())
+    ids, vectors = store.encodings.load(conn, encoder.version, [p.id for p in papers], like=empty)
     return EncodedPapers(tuple(by_id[id] for id in ids), vectors)
 
 
@@ -176,11 +171,7 @@ def rank(
     on: date,
     max_age_days: int,
 ) -> Ranking:
-    """Score the eligible papers of the pool; without any the ranking is empty.
-
-    Args:
-        seen: ids of papers that were shown to the subscriber or voted on.
-    """
+    """Score the eligible papers of the pool; without any the ranking is empty."""
     rows = eligible(pool.papers, profile.subscriber, frozenset(seen), on, max_age_days)
     candidates = pool.select(rows)
     features = feature_matrix(profile, candidates, on)
@@ -219,10 +210,7 @@ def missed(
 ) -> tuple[Paper, ...]:
     """Return at most `n` of the best papers of the week before `on` that no slate had, best first.
 
-    Papers below the subscriber's score floor are left out.
-
-    Args:
-        shown: ids of the papers of the slate of `on`.
+    Papers below the subscriber's score floor are left out; `shown` are the ids of today's slate.
     """
     floor = rules.of(ranking.profile.subscriber).score_floor
     barred, papers = ranking.aims().barred(), ranking.candidates.papers

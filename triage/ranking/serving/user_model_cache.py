@@ -40,8 +40,7 @@ FARTHEST_EAST = timedelta(hours=14)
 class Tastes:
     """The user models of one encoder, on any date.
 
-    Args:
-        kept: whether to use stored models and to store new ones, which only `keep` does.
+    With `kept` stored models are used, and `keep` stores new ones.
     """
 
     def __init__(self, encoder: Encoder, *, kept: bool = True) -> None:
