@@ -323,20 +323,22 @@ def lightgbm_positions(lessons: Lessons) -> Scorer:
     import lightgbm
 
     from triage.ranking import lambdamart
+    from triage.ranking.linear_scorer import fit_linear_scorer
 
     ones = np.ones(len(lessons), np.float32)
     sizes = np.diff(lessons.held_out().starts, append=len(lessons))
     X, marks = lessons.log.features, np.maximum(lessons.marks, 0)
-    log = lambdamart._begun(X, marks, sizes, ones, 0)
+    linear = fit_linear_scorer(X, ColdStartScorer().margin, marks, sizes.tolist(), ones, 0)
+    log = lambdamart._Log(X, marks, sizes, ones, lambdamart._initial_margin(linear, X))
     data = log.dataset()
     data.position = lessons.log.positions - 1
     parameters = lambdamart._parameters(len(lessons), 0) | {
         "lambdarank_position_bias_regularization": 1.0
     }
-    trees = lightgbm.train(parameters, data, lambdamart._rounds(log, 0))
+    trees = lightgbm.train(parameters, data, lambdamart._choose_rounds(log, 0))
     text = trees.model_to_string()
     scale = lambdamart._scale(trees, log)
-    return lambdamart.LambdaMartScorer(text, log.learned, scale, "simulated")
+    return lambdamart.LambdaMartScorer(text, linear, scale, "simulated")
 
 
 WAYS: dict[str, Callable[[World, FileModelStore, Lessons], Scorer | None]] = {

@@ -245,7 +245,7 @@ def test_votes_of_scanners_teach_nothing(database: Database, workshop: FileModel
 def test_too_few_votes_are_told_with_how_many_it_takes(
     database: Database, workshop: FileModelStore
 ) -> None:
-    with pytest.raises(NotEnoughFeedback, match="are too few to train on; it takes"):
+    with pytest.raises(NotEnoughFeedback, match="are too few to train on; the minimum is"):
         train_on(database, workshop, taste, n_readers=1, n_days=2)
 
 
@@ -424,7 +424,7 @@ def test_votes_of_one_kind_only_teach_nothing_and_say_so(
         return [EventKind.VOTE_DOWN] * len(features)
 
     show_and_hear(database, hate)
-    with pytest.raises(NotEnoughFeedback, match="0 liked, in 0 telling digests"):
+    with pytest.raises(NotEnoughFeedback, match="0 liked, in 0 digests with both"):
         train(database, workshop, StoppedClock())
     assert "nothing to train on: " in train_in_words(database, workshop, StoppedClock())
 
@@ -436,7 +436,7 @@ def test_likes_of_everything_teach_nothing_and_say_so(
         return [EventKind.SAVE] * len(features)
 
     show_and_hear(database, love)
-    with pytest.raises(NotEnoughFeedback, match="in 0 telling digests are too few"):
+    with pytest.raises(NotEnoughFeedback, match="in 0 digests with both are too few"):
         train(database, workshop, StoppedClock())
 
 

@@ -1,4 +1,4 @@
-"""Feature rows to scores by a fixed formula, from the first day on."""
+"""Computes scores from feature rows with a fixed formula that needs no training."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from triage.domain.records import F32, F64
 from triage.ranking.features import FEATURES
 
 COLD_START = "cold-"
-"""Versions of the cold-start scorer begin so, those of trained ones do not."""
+"""The version of a cold-start scorer begins with this; the version of a trained scorer does not."""
 
-# Cosines of whole papers in words are around 0.1 to 0.3, of short phrases half of that, and dense
-# ones twice as much: the weights bring a good match by any evidence to a margin of 3 or more.
+# Cosines of two papers' TF-IDF vectors are around 0.1 to 0.3, those with a short phrase half of
+# that, and those of latent vectors twice as much. The weights bring a good match of any kind to a
+# margin of 3 or more.
 COLD_WEIGHTS: Mapping[str, float] = {
     "words_like_mean": 14.0,
     "words_like_max": 2.0,
@@ -36,22 +37,23 @@ COLD_WEIGHTS: Mapping[str, float] = {
     "upvotes_log1p": 0.15,
     "age_days": -0.03,
 }
-# Nothing known: 0.27 for every paper. The more is known, the more a paper must bring.
+# With an empty profile every paper scores 0.27. A fuller profile asks for a better match.
 COLD_BASE = -1.0
 COLD_KNOWN = -1.8
 COLD_LIKES = -0.7
-# The centre of many likes is near to everything in their field: per log(1 + likes), up to 50.
+# The mean of many likes is similar to all papers of their field: per log(1 + likes), up to 50.
 COLD_MANY_LIKES = -0.6
 MANY_LIKES_LOG1P = 4.0
 _WEIGHTS: F64 = np.array([COLD_WEIGHTS.get(name, 0.0) for name in FEATURES])
 
 
 class ColdStartScorer:
-    """A fixed formula: what is near to likes, interests, wishes and people, and far from dislikes.
+    """A fixed linear formula over the features; `score` is its logistic function.
 
-    The margin is linear in the features. Means bring out what a reader usually likes, best matches
-    let one paper or phrase of a second interest stand for itself, and the base falls with what is
-    known, so that a match has to be a match of something.
+    Positive weights: similarity to likes and interests, chosen categories, followed authors.
+    Negative weights: similarity to dislikes, and age. Means over all likes show the usual topic;
+    maxima let one like or phrase of a second topic count. The constant falls with the number of
+    likes and phrases, because a fuller profile is similar to more papers by chance.
     """
 
     version = f"{COLD_START}2"
@@ -66,7 +68,7 @@ class ColdStartScorer:
         return sigmoid(self.margin(X))
 
     def contributions(self, X: F32) -> F64:
-        """Return float64 (n, n_features): each feature's summand of the margin."""
+        """Return float64 (n, n_features): the part of the margin that each feature adds."""
         X = checked(X)
         parts = X.astype(np.float64) * _WEIGHTS
         likes, interests = FEATURES.index("n_likes_log1p"), FEATURES.index("has_interests")

@@ -1,8 +1,8 @@
-"""What a paper and a reader have in common, and what follows when the reader wants less of it.
+"""Finds what connects a paper with a subscriber, and lowers scores after "less like this".
 
-A reason points at something: a like, an author, a category, a phrase, an interest. Wanting less
-like a paper is an argument against that very thing, so whatever could be shown for the same thing
-counts less from the next digest on, and as before after a while.
+A reason names its evidence: a like, an author, a category, a phrase, a keyword or an interest. When
+a subscriber asks for less like a paper, all candidates with the same evidence get lower scores from
+the next digest on. The effect fades with time.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 
-# What one wish for less takes from the logit of a score: half of what an author one follows gives.
+# One "less like this" lowers the logit by this: half of the weight of a followed author.
 LESS_MARGIN = 1.5
 MOST_LESS = 3.0
-# Nearest likes are looked for among the newest so many.
+# Only so many of the newest likes are compared with a paper.
 MAX_LIKES = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One paper before one reader: what could be pointed at.
+    """What connects one paper with one subscriber.
 
     Attributes:
-        dense: float32 (d,), words: CSR (1, v), the paper's.
+        dense: float32 (d,), the latent vector of the paper.
+        words: CSR (1, v), its TF-IDF vector.
     """
 
     profile: Profile
@@ -43,42 +44,45 @@ class Evidence:
     words: csr_matrix
 
     def nearest_like(self, before: datetime | None = None) -> int | None:
-        """Return the row of the like that is nearest, of those from before an instant."""
+        """Return the row of the like most similar to the paper, None if none is similar.
+
+        Only likes from before the given instant count, if one is given.
+        """
         liked = self.profile.liked
         if not len(liked):
             return None
-        closeness = liked.encodings.latent @ self.dense
-        closeness = closeness + (liked.encodings.tfidf @ self.words.T).toarray()[:, 0]
+        similarity = liked.encodings.latent @ self.dense
+        similarity = similarity + (liked.encodings.tfidf @ self.words.T).toarray()[:, 0]
         if before is not None:
             late = np.array([at >= before for at in self.profile.liked_at])
-            closeness[late] = 0
-        nearest = int(np.argmax(closeness))
-        return nearest if closeness[nearest] > 0 else None
+            similarity[late] = 0
+        nearest = int(np.argmax(similarity))
+        return nearest if similarity[nearest] > 0 else None
 
     def phrase(self) -> int | None:
-        """Return the row of the phrase of the reader's interests that fits best."""
+        """Return the row of the interests phrase that fits best, None if none fits."""
         interests = self.profile.interests
         if not len(interests):
             return None
-        closeness = _phrase_closeness(self.profile, self.dense[None, :], self.words)[0]
-        best = int(np.argmax(closeness))
-        return best if closeness[best] > 0 else None
+        similarity = _phrase_similarity(self.profile, self.dense[None, :], self.words)[0]
+        best = int(np.argmax(similarity))
+        return best if similarity[best] > 0 else None
 
     def category(self) -> str:
-        """Return the paper's first category that the reader chose, else the most liked one."""
+        """Return the paper's first chosen category, else its most liked one, else ""."""
         chosen = [c for c in self.paper.categories if c in self.profile.subscriber.categories]
         if chosen:
             return chosen[0]
         liked = [c for paper in self.profile.liked.papers for c in paper.categories]
-        usual = max(self.paper.categories, key=liked.count, default="")
-        return usual if usual in liked else ""
+        most_liked = max(self.paper.categories, key=liked.count, default="")
+        return most_liked if most_liked in liked else ""
 
     def followed_authors(self) -> list[str]:
         followed = {author_key(name) for name in self.profile.subscriber.followed_authors}
         return [name for name in self.paper.authors if author_key(name) in followed]
 
     def liked_authors(self) -> list[str]:
-        """Return the authors of whom the reader liked a paper."""
+        """Return the authors of the paper who also wrote a liked paper."""
         liked = {author_key(name) for p in self.profile.liked.papers for name in p.authors}
         return [name for name in self.paper.authors if author_key(name) in liked]
 
@@ -89,29 +93,25 @@ class Evidence:
 def apply_less_like_this(
     scores: F64, profile: Profile, candidates: EncodedPapers, interests: Interests, on: date
 ) -> F64:
-    """Let papers count less that could be shown for what the reader wants less of.
+    """Return lower scores for candidates with the same evidence as papers to show less of.
 
-    Args:
-        scores: float64 (n,) in [0, 1].
-        interests: the reader's, as found for the date.
-
-    Returns:
-        float64 (n,) in [0, 1], none above what it was; the same scores without such wishes. A wish
-        takes LESS_MARGIN from the logit and fades over LESS_DAYS; all together take MOST_LESS.
+    `scores` is float64 (n,) in [0, 1]; the result too, and it is the same array if nothing applies.
+    One "less like this" takes LESS_MARGIN from the logit at first and nothing after LESS_DAYS; all
+    together take at most MOST_LESS.
     """
-    less = np.zeros(len(scores))
+    penalty = np.zeros(len(scores))
     for row, (reason, at) in enumerate(zip(profile.less_of, profile.disliked_at, strict=False)):
-        fresh = 1 - (on - at.date()).days / LESS_DAYS
-        if reason is not None and 0 < fresh <= 1:
-            same = _shown_for_the_same(reason.kind, row, at, profile, candidates, interests)
-            less += LESS_MARGIN * fresh * same
-    if not less.any():
+        strength = 1 - (on - at.date()).days / LESS_DAYS
+        if reason is not None and 0 < strength <= 1:
+            same = _have_same_evidence(reason.kind, row, at, profile, candidates, interests)
+            penalty += LESS_MARGIN * strength * same
+    if not penalty.any():
         return scores
-    odds = scores / np.maximum(1 - scores, 1e-12) * np.exp(-np.minimum(less, MOST_LESS))
-    return np.asarray(np.where(less > 0, odds / (1 + odds), scores), dtype=np.float64)
+    odds = scores / np.maximum(1 - scores, 1e-12) * np.exp(-np.minimum(penalty, MOST_LESS))
+    return np.asarray(np.where(penalty > 0, odds / (1 + odds), scores), dtype=np.float64)
 
 
-def _shown_for_the_same(
+def _have_same_evidence(
     kind: ReasonKind,
     row: int,
     at: datetime,
@@ -121,43 +121,43 @@ def _shown_for_the_same(
 ) -> Bools:
     disliked, vectors = profile.disliked, candidates.encodings
     dense, words = disliked.encodings.latent[row], disliked.encodings.tfidf[row]
-    case = Evidence(profile, disliked.papers[row], dense, words)
+    evidence = Evidence(profile, disliked.papers[row], dense, words)
     papers = candidates.papers
-    nothing = np.zeros(len(papers), dtype=bool)
+    none = np.zeros(len(papers), dtype=bool)
     if kind in (ReasonKind.LIKES, ReasonKind.WORDS):
-        like = case.nearest_like(before=at)
+        like = evidence.nearest_like(before=at)
         if like is None or like >= MAX_LIKES:
-            return nothing
+            return none
         liked = profile.liked.encodings
-        closeness = vectors.latent @ liked.latent[:MAX_LIKES].T
-        closeness += (vectors.tfidf @ liked.tfidf[:MAX_LIKES].T).toarray()
-        return np.asarray((closeness.argmax(axis=1) == like) & (closeness[:, like] > 0))
+        similarity = vectors.latent @ liked.latent[:MAX_LIKES].T
+        similarity += (vectors.tfidf @ liked.tfidf[:MAX_LIKES].T).toarray()
+        return np.asarray((similarity.argmax(axis=1) == like) & (similarity[:, like] > 0))
     if kind is ReasonKind.INTEREST_CLUSTER:
-        (whose,) = interests.nearest(dense[None, :])
-        return np.asarray(interests.nearest(vectors.latent) == whose) if whose >= 0 else nothing
+        (interest,) = interests.nearest(dense[None, :])
+        return np.asarray(interests.nearest(vectors.latent) == interest) if interest >= 0 else none
     if kind is ReasonKind.INTERESTS:
-        phrase = case.phrase()
+        phrase = evidence.phrase()
         if phrase is None:
-            return nothing
-        closeness = _phrase_closeness(profile, vectors.latent, vectors.tfidf)
-        return np.asarray((closeness.argmax(axis=1) == phrase) & (closeness[:, phrase] > 0))
+            return none
+        similarity = _phrase_similarity(profile, vectors.latent, vectors.tfidf)
+        return np.asarray((similarity.argmax(axis=1) == phrase) & (similarity[:, phrase] > 0))
     if kind in (ReasonKind.FOLLOWED_AUTHOR, ReasonKind.LIKED_AUTHOR):
         is_followed = kind is ReasonKind.FOLLOWED_AUTHOR
-        named = case.followed_authors() if is_followed else case.liked_authors()
-        keys = {author_key(name) for name in named}
+        authors = evidence.followed_authors() if is_followed else evidence.liked_authors()
+        keys = {author_key(name) for name in authors}
         return np.array([any(author_key(n) in keys for n in paper.authors) for paper in papers])
     if kind is ReasonKind.CATEGORY:
-        category = case.category()
+        category = evidence.category()
         return np.array([category in paper.categories for paper in papers])
     if kind is ReasonKind.KEYWORDS:
-        wanted = case.keywords()
-        return np.array([bool(keywords_in(wanted, paper.text)) for paper in papers])
+        keywords = evidence.keywords()
+        return np.array([bool(keywords_in(keywords, paper.text)) for paper in papers])
     if kind is ReasonKind.COMMUNITY:
         return np.array([(paper.upvotes or 0) > 0 for paper in papers])
-    return nothing
+    return none
 
 
-def _phrase_closeness(profile: Profile, dense: F32, words: csr_matrix) -> F32:
+def _phrase_similarity(profile: Profile, dense: F32, words: csr_matrix) -> F32:
     interests = profile.interests
     shared = (words @ interests.tfidf.T).toarray()
     return np.asarray(2 * shared + dense @ interests.latent.T, dtype=np.float32)

@@ -1,7 +1,7 @@
-"""Why a paper is shown, in words, from the scorer's own numbers.
+"""Writes the reasons why a paper is shown, from the contributions of its features to its score.
 
-The contributions of all features that mean the same to a person are added up; the two or three
-groups that raised the paper most are said, each only where there is something to point at.
+Features with the same meaning for a person form a group, and their contributions are summed. The
+two or three groups with the largest sums give the reasons, if there is evidence to name.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -30,12 +31,12 @@ from triage.ranking.features import GROUPS
 from triage.ranking.interest_clusters import without_parts
 
 MAX_REASONS = 3
-# A third reason has to weigh something beside the first.
+# A further reason needs at least this share of the first one's contribution.
 MIN_SHARE = 0.1
 MAX_TITLE = 70
 N_SHARED_WORDS = 3
-# What a reader's own linear model found is told by the words that it knows from their likes.
-TOLD_AS = {"taste": ReasonKind.WORDS}
+# The contribution of the subscriber's own linear models is explained by shared words.
+SHOWN_AS = {"taste": ReasonKind.WORDS}
 
 
 def reasons(
@@ -47,19 +48,11 @@ def reasons(
     encoder: Encoder,
     interest: str = "",
 ) -> tuple[Reason, ...]:
-    """Say why one candidate is shown.
+    """Return one to three reasons for a candidate, strongest first, plain text.
 
-    Args:
-        profile: the subscriber's, as it was scored.
-        candidates: the library that the placement's row counts in.
-        placement: which candidate; an exploration slot has one reason, that it is one.
-        features_row: float32 (n_features,), its features.
-        contributions_row: float64 (n_features,), what the scorer says each of them added.
-        encoder: names the shared words.
-        interest: the name of the one of several interests that the paper belongs to.
-
-    Returns:
-        One to three reasons, strongest first, plain text without markup; never none.
+    `features_row` and `contributions_row` are float (n_features,), the candidate's features and
+    what each of them adds to the score. `interest` is the name of the interest that the paper
+    belongs to, if there are several. An exploration slot gets one reason, which says so.
     """
     if placement.policy is Policy.EXPLORATION:
         known = len(profile.liked) or len(profile.interests)
@@ -70,111 +63,108 @@ def reasons(
     for (name, group), value, part in zip(
         GROUPS.items(), features_row, contributions_row, strict=True
     ):
-        told = TOLD_AS.get(group, group)
-        raised[told] += float(part)
+        kind = SHOWN_AS.get(group, group)
+        raised[kind] += float(part)
         if value > 0 and name != "age_days":
-            present.add(told)
-    # Words and the dense space tell one story of likes, and a title says more than words do.
+            present.add(kind)
+    # Shared words and a near like explain the same thing, and the title of the like says more.
     words = math.nextafter(raised[ReasonKind.WORDS], math.inf)
     raised[ReasonKind.LIKES] = max(raised[ReasonKind.LIKES], words)
-    case = _Case(profile, candidates, placement.row, encoder, interest)
-    sayable = (kind for kind in case.sayings if kind in present)
-    strongest = sorted(sayable, key=lambda kind: (-raised[kind], kind))
+    paper, vectors = candidates.papers[placement.row], candidates.encodings
+    evidence = Evidence(profile, paper, vectors.latent[placement.row], vectors.tfidf[placement.row])
+    sentences: dict[ReasonKind, Callable[[], str]] = {
+        ReasonKind.LIKES: partial(_nearest_like, evidence),
+        ReasonKind.WORDS: partial(_shared_words, evidence, encoder),
+        ReasonKind.INTERESTS: partial(_phrase, evidence),
+        ReasonKind.INTEREST_CLUSTER: partial(_interest, interest),
+        ReasonKind.CATEGORY: partial(_category, evidence),
+        ReasonKind.FOLLOWED_AUTHOR: partial(_followed_author, evidence),
+        ReasonKind.LIKED_AUTHOR: partial(_liked_author, evidence),
+        ReasonKind.KEYWORDS: partial(_keywords, evidence),
+        ReasonKind.COMMUNITY: partial(_community, paper),
+    }
+    strongest = sorted(present & sentences.keys(), key=lambda kind: (-raised[kind], kind))
     found: list[Reason] = []
-    for kind in strongest:
+    for name in strongest:
+        kind = ReasonKind(name)
         least = MIN_SHARE * raised[strongest[0]] if found else 0
-        text = case.sayings[kind]() if raised[kind] > 0 and raised[kind] >= least else ""
+        text = sentences[kind]() if raised[kind] > 0 and raised[kind] >= least else ""
         if text:
             found.append(Reason(kind, text))
         if len(found) == MAX_REASONS:
             break
-    return tuple(found) or (_newness(candidates.papers[placement.row]),)
+    return tuple(found) or (_newness(paper),)
 
 
-class _Case:
-    """One candidate before one subscriber, with a sentence for each group of features."""
+def _nearest_like(evidence: Evidence) -> str:
+    nearest = evidence.nearest_like()
+    if nearest is None:
+        return ""
+    return f"close to “{short_title(evidence.profile.liked.papers[nearest].title)}” that you liked"
 
-    def __init__(
-        self, profile: Profile, candidates: EncodedPapers, row: int, encoder: Encoder, interest: str
-    ) -> None:
-        self.profile, self.encoder, self.interest = profile, encoder, interest
-        self.paper = candidates.papers[row]
-        self.words = candidates.encodings.tfidf[row]
-        dense = candidates.encodings.latent[row]
-        self.grounds = Evidence(profile, self.paper, dense, self.words)
-        self.sayings: dict[ReasonKind, Callable[[], str]] = {
-            ReasonKind.LIKES: self._nearest_like,
-            ReasonKind.WORDS: self._shared_words,
-            ReasonKind.INTERESTS: self._phrase,
-            ReasonKind.INTEREST_CLUSTER: self._interest,
-            ReasonKind.CATEGORY: self._category,
-            ReasonKind.FOLLOWED_AUTHOR: self._followed_author,
-            ReasonKind.LIKED_AUTHOR: self._liked_author,
-            ReasonKind.KEYWORDS: self._keywords,
-            ReasonKind.COMMUNITY: self._community,
-        }
 
-    def _nearest_like(self) -> str:
-        nearest = self.grounds.nearest_like()
-        if nearest is None:
-            return ""
-        return f"close to “{short_title(self.profile.liked.papers[nearest].title)}” that you liked"
+def _shared_words(evidence: Evidence, encoder: Encoder) -> str:
+    liked = evidence.profile.liked
+    if not len(liked):
+        return ""
+    total = np.asarray(liked.encodings.tfidf.sum(axis=0)).ravel()
+    shared = evidence.words.copy()
+    shared.data = shared.data * total[shared.indices]
+    shared.eliminate_zeros()
+    terms = without_parts(encoder.terms(shared, 3 * N_SHARED_WORDS))
+    if not terms:
+        return ""
+    listed = ", ".join(terms[:N_SHARED_WORDS])
+    noun = "words" if len(terms) > 1 else "word"
+    papers = "papers" if len(liked) > 1 else "a paper"
+    return f"shares the {noun} {listed} with {papers} you liked"
 
-    def _shared_words(self) -> str:
-        liked = self.profile.liked
-        if not len(liked):
-            return ""
-        total = np.asarray(liked.encodings.tfidf.sum(axis=0)).ravel()
-        shared = self.words.copy()
-        shared.data = shared.data * total[shared.indices]
-        shared.eliminate_zeros()
-        told = without_parts(self.encoder.terms(shared, 3 * N_SHARED_WORDS))
-        if not told:
-            return ""
-        listed = ", ".join(told[:N_SHARED_WORDS])
-        noun = "words" if len(told) > 1 else "word"
-        papers = "papers" if len(liked) > 1 else "a paper"
-        return f"shares the {noun} {listed} with {papers} you liked"
 
-    def _phrase(self) -> str:
-        best = self.grounds.phrase()
-        if best is None:
-            return ""
-        shared = (self.profile.interests.tfidf[best] @ self.words.T).nnz > 0
-        verb = "matches" if shared else "is near to"
-        return f"{verb} “{short_title(self.profile.phrases[best])}” in your interests"
+def _phrase(evidence: Evidence) -> str:
+    best = evidence.phrase()
+    if best is None:
+        return ""
+    shared = (evidence.profile.interests.tfidf[best] @ evidence.words.T).nnz > 0
+    verb = "matches" if shared else "is near to"
+    return f"{verb} “{short_title(evidence.profile.phrases[best])}” in your interests"
 
-    def _interest(self) -> str:
-        return f"about “{short_title(self.interest)}” that you read on" if self.interest else ""
 
-    def _category(self) -> str:
-        category = self.grounds.category()
-        if not category:
-            return ""
-        if category in self.profile.subscriber.categories:
-            return f"in {category}, which you chose"
-        return f"in {category}, like papers you liked"
+def _interest(name: str) -> str:
+    return f"about “{short_title(name)}” that you read on" if name else ""
 
-    def _followed_author(self) -> str:
-        names = self.grounds.followed_authors()
-        if not names:
-            return ""
-        return f"{'author' if len(names) == 1 else 'authors'} you follow: {', '.join(names[:2])}"
 
-    def _liked_author(self) -> str:
-        names = self.grounds.liked_authors()
-        return f"by {', '.join(names[:2])}, of whom you liked a paper" if names else ""
+def _category(evidence: Evidence) -> str:
+    category = evidence.category()
+    if not category:
+        return ""
+    if category in evidence.profile.subscriber.categories:
+        return f"in {category}, which you chose"
+    return f"in {category}, like papers you liked"
 
-    def _keywords(self) -> str:
-        hits = self.grounds.keywords()
-        if not hits:
-            return ""
-        told = ", ".join(f"“{short_title(word)}”" for word in hits[:N_SHARED_WORDS])
-        return f"has your {'keyword' if len(hits) == 1 else 'keywords'} {told}"
 
-    def _community(self) -> str:
-        n = self.paper.upvotes or 0
-        return f"{n} {'upvote' if n == 1 else 'upvotes'} on Hugging Face" if n > 0 else ""
+def _followed_author(evidence: Evidence) -> str:
+    names = evidence.followed_authors()
+    if not names:
+        return ""
+    return f"{'author' if len(names) == 1 else 'authors'} you follow: {', '.join(names[:2])}"
+
+
+def _liked_author(evidence: Evidence) -> str:
+    names = evidence.liked_authors()
+    return f"by {', '.join(names[:2])}, of whom you liked a paper" if names else ""
+
+
+def _keywords(evidence: Evidence) -> str:
+    hits = evidence.keywords()
+    if not hits:
+        return ""
+    quoted = ", ".join(f"“{short_title(word)}”" for word in hits[:N_SHARED_WORDS])
+    return f"has your {'keyword' if len(hits) == 1 else 'keywords'} {quoted}"
+
+
+def _community(paper: Paper) -> str:
+    n = paper.upvotes or 0
+    return f"{n} {'upvote' if n == 1 else 'upvotes'} on Hugging Face" if n > 0 else ""
 
 
 def short_title(title: str) -> str:

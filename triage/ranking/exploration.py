@@ -1,8 +1,8 @@
-"""Chances: which paper an exploration slot may show, by which dice, and who looks how far down.
+"""Draws the exploration papers of a slate at random, with known probabilities.
 
-Every exploration slot is drawn uniformly from a declared pool, so each paper of the pool has the
-same, known chance to stand there, and what people do with it can be weighed by one over that
-chance (Horvitz & Thompson 1952; Bottou et al. 2013). Ranked positions are certain: chance 1.
+Each exploration slot is drawn uniformly from a declared pool, so every paper of the pool has the
+same propensity. Feedback on it can then be weighted by one over the propensity (Horvitz & Thompson
+1952; Bottou et al. 2013). Ranked positions are not random; their propensity is 1.
 """
 
 from __future__ import annotations
@@ -15,55 +15,45 @@ import numpy as np
 from triage.domain.records import F32, F64, I64, Bools
 
 POOL_SIZE = 20
-# Of the score floor: what scores less, and less than half of the day's papers, is not worth
-# anybody's attention, even to learn from.
+# A share of the score floor. A paper below it, and below the median score of the day, is too bad to
+# be shown, even for exploration.
 PLAUSIBLE = 0.25
 
 
 def slate_rng(seed: int, subscriber_id: int, on: date) -> np.random.Generator:
-    """Return dice that depend on nothing but the subscriber and date, so order does not matter."""
+    """Return a generator that depends only on seed, subscriber and date, not on call order."""
     return np.random.default_rng([seed, subscriber_id, on.toordinal()])
 
 
 def exploration_pool(
     scores: F64, taken: Collection[int], floor: float, usual: Bools | None = None
 ) -> I64:
-    """Declare what an exploration slot may show: the best-scored papers outside the usual picks.
+    """Return int64 (m,), m ≤ POOL_SIZE: the best rows outside of the usual topics, best first.
 
-    Plausible is what scores a quarter of the floor, or as much as half of the day's papers do.
+    A row must score PLAUSIBLE times the floor, or at least the median of the day.
 
     Args:
         scores: float64 (n,), finite.
-        taken: rows that stand on the slate already.
+        taken: rows that are on the slate already.
         floor: the slate's score floor.
-        usual: bool (n,), what belongs to an interest that the reader is known to have. When
-            nothing plausible is outside, the pool is the best that the slate left out.
-
-    Returns:
-        int64 (m,) rows, best first, m ≤ POOL_SIZE; none when nothing is left.
+        usual: bool (n,), rows of the subscriber's known interests. If no other row is good enough,
+            the pool is the best rows that are not on the slate.
     """
-    left = _plausible(scores, taken, floor)
-    outside = left if usual is None else left[~usual[left]]
-    return (outside if len(outside) else left)[:POOL_SIZE]
+    candidates = _good_enough(scores, taken, floor)
+    outside = candidates if usual is None else candidates[~usual[candidates]]
+    return (outside if len(outside) else candidates)[:POOL_SIZE]
 
 
 def asking_pools(
     scores: F64, dense: F32, taken: Collection[int], floor: float, n: int
 ) -> tuple[I64, ...]:
-    """Declare what each of `n` slots may show that ask a reader of whom nothing is known.
+    """Return the pools of at most `n` slots that ask a new subscriber for votes; none is empty.
 
-    All that is plausible, parted into groups as far from each other as can be: each next group
-    grows around the paper that is farthest from all centres so far (Gonzalez 1985), so whatever
-    the answers are, they tell much.
-
-    Args:
-        scores, taken, floor: as for `exploration_pool`.
-        dense: float32 (n_rows, d), rows of unit length or zero.
-
-    Returns:
-        At most `n` groups, none of them empty, no row in two of them.
+    Each good enough row is in one pool. The pools are far from each other: the centre of the next
+    one is the paper farthest from all centres so far (Gonzalez 1985), so every answer is
+    informative. `dense` is float32 (n_rows, d), rows of unit length or zero.
     """
-    rows = _plausible(scores, taken, floor)
+    rows = _good_enough(scores, taken, floor)
     if not len(rows) or n < 1:
         return ()
     vectors = dense[rows]
@@ -76,7 +66,7 @@ def asking_pools(
     return tuple(group for group in groups if len(group))
 
 
-def _plausible(scores: F64, taken: Collection[int], floor: float) -> I64:
+def _good_enough(scores: F64, taken: Collection[int], floor: float) -> I64:
     """Return int64 (m,) rows, best first."""
     order: I64 = np.argsort(-scores, kind="stable").astype(np.int64)
     left = ~np.isin(order, np.fromiter(taken, dtype=np.int64, count=len(taken)))
@@ -86,10 +76,10 @@ def _plausible(scores: F64, taken: Collection[int], floor: float) -> I64:
 
 
 def draw(rows: I64, n: int, rng: np.random.Generator) -> tuple[tuple[int, float], ...]:
-    """Draw at most `n` different rows and say how likely each was to come at its turn.
+    """Draw at most `n` different rows; return each with its propensity.
 
-    Uniform drawing without putting back: by symmetry each row of m has the chance 1/m at every
-    turn, so that is the propensity whatever came before.
+    Rows are drawn uniformly without replacement: by symmetry each of the m rows has the probability
+    1/m at each position.
     """
     if not len(rows):
         return ()

@@ -1,13 +1,13 @@
-"""Feature rows to scores. The only importer of LightGBM.
+"""Fits the trained scorer with LightGBM and computes scores with it; nothing else uses LightGBM.
 
-    margin = cold-start formula    for everybody, from the first day
-           + a learned formula     once people have voted much: what features are worth besides
-           + boosted trees         once people have voted: what no sum of features says
+    margin = cold-start formula
+           + linear model         if the log has enough slates (`linear_scorer`)
+           + boosted trees        what a linear model cannot express
     score  = 1 / (1 + exp(-margin))
 
-Margins are brought to the level and spread of the cold-start formula's, so all scorers speak on one
-scale and one score floor fits. Each part learns only what those before it get wrong: with little
-feedback it changes little.
+Each part is fitted on what the parts before it get wrong, so little feedback changes little.
+Margins are scaled to the mean and spread of the cold-start formula's, so that one score floor fits
+all scorers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lightgbm import Booster, Dataset
 
 KIND = "scorer"
-# The least that trees are grown on: fewer rows than this cannot fill two leaves twice.
+# The smallest log to train on: fewer rows cannot fill two leaves twice.
 MIN_ROWS = 20
 MIN_RELEVANT = 5
 MIN_GROUPS = 2
@@ -40,15 +40,14 @@ FIRST_ROUNDS = 10
 MOST_ROUNDS = 150
 MANY_ROUNDS = 100
 PATIENCE = 20
-GROUPS_TO_TELL = 20
+MIN_GROUPS_TO_VALIDATE = 20
 MARGIN_ROWS = 50_000
 MUCH_FEEDBACK_ROWS = 20_000
-# Each tree sees other rows, so that all are seen and a long log takes no longer to grow on.
+# Each tree is grown on another sample of rows, so that a long log takes no more time.
 MOST_ROWS_OF_A_TREE = 150_000
 
-# A paper is never shown for being less like what somebody likes. Where trees may not bend, they
-# cannot learn by heart which papers were liked either.
-# Nor is it for standing in a crowd, where nearness means little.
+# Monotone constraints: more similarity to likes never lowers a score, and a crowded neighbourhood,
+# where similarity means little, never raises it. They also keep trees from overfitting.
 _FALLING = {"words_dislike_max", "dense_dislike_max", "density", "density_z"}
 _RISING = {
     *IN_THE_DAY, *(f"{name}_z" for name in IN_THE_DAY), "dense_like_max", "sense_like_max",
@@ -59,34 +58,33 @@ _MONOTONE = [(name in _RISING) - (name in _FALLING) for name in FEATURES]
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How formula and trees become margins: `gain` · (formula + trees) - `offset`."""
+    """The final margin is `gain` · (linear part + trees) - `offset`."""
 
     gain: float = 1.0
     offset: float = 0.0
 
 
 class LambdaMartScorer:
-    """Trees boosted from a formula by LambdaMART (Burges 2010, MSR-TR-2010-82).
+    """Trees boosted with LambdaMART (Burges 2010, MSR-TR-2010-82) on top of linear formulas.
 
-    The formula is the cold-start scorer's, or that and a learned one. What the log never varied,
-    say dislikes where nobody disliked anything, counts as it does in the cold-start formula.
+    A feature that is constant in the log keeps its weight of the cold-start formula.
 
     Attributes:
-        version: hash of the trees and what they are bound to.
-        encoder_version: the encoder whose features the trees were grown on.
+        version: hash of the trees and of all that they depend on.
+        encoder_version: the encoder of the training features.
     """
 
     def __init__(
-        self, text: str, learned: Formula | None, scale: Scale, encoder_version: str
+        self, text: str, linear: Formula | None, scale: Scale, encoder_version: str
     ) -> None:
         model_files.check_trees(text, FEATURES)
         from lightgbm import Booster
 
-        facts = json.dumps(learned.facts()) if learned is not None else ColdStartScorer.version
+        facts = json.dumps(linear.facts()) if linear is not None else ColdStartScorer.version
         bound = f"{FEATURE_VERSION} {encoder_version} {scale!r} {facts}\n{text}"
         self.version = f"lm-{hashlib.sha256(bound.encode()).hexdigest()[:12]}"
         self.encoder_version: str | None = encoder_version
-        self._text, self._scale, self._learned = text, scale, learned
+        self._text, self._scale, self._linear = text, scale, linear
         self._booster: Booster = Booster(model_str=text)
 
     @classmethod
@@ -100,20 +98,19 @@ class LambdaMartScorer:
         encoder_version: str,
         seed: int = 0,
     ) -> LambdaMartScorer:
-        """Learn from logged slates; the same data and seed give the same bytes.
+        """Fit on logged slates; the same data and seed give the same bytes.
 
         Args:
-            X: float32 (n, n_features), rows of one query group next to each other, oldest first.
+            X: float32 (n, n_features), the rows of each query group together, oldest first.
             relevance: int32 (n,), 0 to 3.
-            group_sizes: how many rows each query group has, in order; they sum to n.
+            group_sizes: the number of rows of each query group; they sum to n.
             weights: float32 (n,), above 0, e.g. one over the propensity, clipped.
-            encoder_version: the encoder that made X.
-            seed: of the tie-breaking inside LightGBM.
+            seed: for LightGBM's sampling and the sample of slates.
 
         Raises:
-            NotEnoughFeedback: under 20 rows, under 5 relevant ones, or under 2 query groups that
-                hold both relevant and other rows.
-            ValueError: the arguments do not fit each other.
+            NotEnoughFeedback: under MIN_ROWS rows, MIN_RELEVANT relevant ones, or MIN_GROUPS query
+                groups with both relevant and other rows.
+            ValueError: the lengths of the arguments do not match.
         """
         import lightgbm
 
@@ -124,11 +121,15 @@ class LambdaMartScorer:
                 f"{sum(group_sizes)} rows do not fit each other"
             )
         _check_enough(relevance, group_sizes)
-        log = _begun(X, relevance, np.asarray(group_sizes), weights, seed)
-        n_rounds = _rounds(log, seed)
+        linear = fit_linear_scorer(
+            X, ColdStartScorer().margin, relevance, group_sizes, weights, seed
+        )
+        sizes = np.asarray(group_sizes)
+        log = _Log(X, relevance, sizes, weights, _initial_margin(linear, X))
+        n_rounds = _choose_rounds(log, seed)
         booster = lightgbm.train(_parameters(len(X), seed), log.dataset(), n_rounds)
         scale = _scale(booster, log)
-        return cls(booster.model_to_string(), log.learned, scale, encoder_version)
+        return cls(booster.model_to_string(), linear, scale, encoder_version)
 
     def score(self, X: F32) -> F64:
         """Return float64 (n,) in [0, 1]; (0,) for no rows."""
@@ -136,29 +137,34 @@ class LambdaMartScorer:
         if not len(X):
             return np.zeros(0)
         trees = np.asarray(self._booster.predict(X, raw_score=True, num_threads=1))
-        return sigmoid(self._scale.gain * (_init(self._learned, X) + trees) - self._scale.offset)
+        return sigmoid(
+            self._scale.gain * (_initial_margin(self._linear, X) + trees) - self._scale.offset
+        )
 
     def contributions(self, X: F32) -> F64:
-        """Return float64 (n, n_features): the formulas' summands plus the trees' SHAP values.
+        """Return float64 (n, n_features): the linear parts plus the trees' SHAP values.
 
-        SHAP values (Lundberg et al. 2018) cost about a millisecond for two rows: explain what is
-        shown, not all candidates.
+        SHAP values (Lundberg et al. 2018) take about a millisecond for two rows, so they are for
+        papers of a slate, not for all candidates.
         """
         X = checked(X)
         if not len(X):
             return np.zeros((0, len(FEATURES)))
         trees = np.asarray(self._booster.predict(X, pred_contrib=True, num_threads=1))
-        start = _start(self._learned, X)
+        linear, cold = self._linear, ColdStartScorer()
+        start = cold.contributions(X if linear is None else linear.bounded(X))
+        if linear is not None:
+            start += linear.contributions(X)
         return np.asarray(self._scale.gain * (start + trees[:, :-1]), dtype=np.float64)
 
     def save(self, folder: Path, key: bytes) -> None:
-        """Seal the trees as LightGBM text in `folder` beside their manifest."""
+        """Write the trees as LightGBM text and their manifest into `folder`, sealed."""
         import lightgbm
 
         facts = {
             "version": self.version,
             "scale": asdict(self._scale),
-            "formula": None if self._learned is None else self._learned.facts(),
+            "formula": None if self._linear is None else self._linear.facts(),
             "encoder_version": self.encoder_version,
             "feature_version": FEATURE_VERSION,
             "features": list(FEATURES),
@@ -172,8 +178,8 @@ class LambdaMartScorer:
         """Return the scorer that was sealed in `folder`.
 
         Raises:
-            ModelError: the folder is missing, damaged, foreign, sealed with another key, or made
-                for other features; nothing of it has reached LightGBM then.
+            ModelError: the folder is missing, damaged, sealed with another key, or was trained for
+                other features; LightGBM has read nothing of it.
         """
         manifest, files = model_files.read(folder, KIND, key)
         made_for = (
@@ -186,40 +192,34 @@ class LambdaMartScorer:
             )
         try:
             facts, scale = manifest["formula"], Scale(**manifest["scale"])
-            learned = None if facts is None else Formula.from_facts(facts)
+            linear = None if facts is None else Formula.from_facts(facts)
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{folder} holds a scorer of an unknown form; train again") from error
+            raise ModelError(f"{folder} has a scorer of an unknown form; train again") from error
         text, encoder_version = files["trees.txt"].decode(), str(manifest["encoder_version"])
-        return cls(text, learned, scale, encoder_version)
+        return cls(text, linear, scale, encoder_version)
 
 
-def _start(learned: Formula | None, X: F32) -> F64:
-    """Return float64 (n, n_features): the summands of what trees start from."""
-    cold = ColdStartScorer()
-    if learned is None:
-        return cold.contributions(X)
-    return cold.contributions(learned.bounded(X)) + learned.contributions(X)
-
-
-def _init(learned: Formula | None, X: F32) -> F64:
-    """Return float64 (n,): what trees start from, a part at a time, for its summands are wide."""
-    cold, starts = ColdStartScorer(), range(0, len(X), MARGIN_ROWS)
-    slices = [X[at : at + MARGIN_ROWS] for at in starts]
-    if learned is None:
+def _initial_margin(linear: Formula | None, X: F32) -> F64:
+    """Return float64 (n,), the margin that trees start from, in slices to save memory."""
+    cold, slices = (
+        ColdStartScorer(),
+        [X[at : at + MARGIN_ROWS] for at in range(0, len(X), MARGIN_ROWS)],
+    )
+    if linear is None:
         return np.concatenate([np.zeros(0), *map(cold.margin, slices)])
-    margins = [cold.margin(learned.bounded(part)) + learned.margin(part) for part in slices]
+    margins = [cold.margin(linear.bounded(part)) + linear.margin(part) for part in slices]
     return np.concatenate([np.zeros(0), *margins])
 
 
 def _scale(booster: Booster, log: _Log) -> Scale:
-    """Return what gives margins the mean and spread of the cold-start formula's.
+    """Return the scale that gives margins the mean and spread of the cold-start formula's.
 
-    LambdaMART sees only differences inside a query group, so the level of its trees is arbitrary.
+    LambdaMART uses only differences within a query group, so the level of its trees is arbitrary.
     """
-    some = slice(None, None, -(-len(log.X) // MARGIN_ROWS))
-    X = log.X[some]
-    cold = _init(None, X)
-    margin = log.init[some] + np.asarray(booster.predict(X, raw_score=True, num_threads=1))
+    sample = slice(None, None, -(-len(log.X) // MARGIN_ROWS))
+    X = log.X[sample]
+    cold = _initial_margin(None, X)
+    margin = log.init[sample] + np.asarray(booster.predict(X, raw_score=True, num_threads=1))
     gain = float(cold.std() / max(float(margin.std()), 1e-9))
     return Scale(gain, gain * float(margin.mean()) - float(cold.mean()))
 
@@ -227,42 +227,30 @@ def _scale(booster: Booster, log: _Log) -> Scale:
 def _check_enough(relevance: I32, group_sizes: Sequence[int]) -> None:
     ends = np.cumsum(group_sizes)
     groups = np.split(relevance, ends[:-1]) if len(ends) else []
-    telling = sum(bool((g > g.min()).any()) for g in groups if len(g))
+    n_useful = sum(bool((g > g.min()).any()) for g in groups if len(g))
     relevant = int((relevance > 0).sum())
-    if len(relevance) < MIN_ROWS or relevant < MIN_RELEVANT or telling < MIN_GROUPS:
+    if len(relevance) < MIN_ROWS or relevant < MIN_RELEVANT or n_useful < MIN_GROUPS:
         raise NotEnoughFeedback(
-            f"{len(relevance)} shown papers, {relevant} liked, in {telling} telling digests "
-            f"are too few to train on; it takes {MIN_ROWS}, {MIN_RELEVANT} and {MIN_GROUPS}"
+            f"{len(relevance)} shown papers, {relevant} liked, in {n_useful} digests with both "
+            f"are too few to train on; the minimum is {MIN_ROWS}, {MIN_RELEVANT} and {MIN_GROUPS}"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Log:
-    """Query groups as `LambdaMartScorer.fit` takes them, oldest first, and what trees start from.
-
-    Attributes:
-        learned: the formula that was learned from the whole log, if that holds enough.
-        init: float64 (n,), the margin of the cold-start formula together with that.
-    """
+    """Query groups, see `LambdaMartScorer.fit`; `init` is float64 (n,), the initial margin."""
 
     X: F32
     relevance: I32
     group_sizes: I64
     weights: F32
-    learned: Formula | None
     init: F64
 
     def groups(self, first: int, last: int) -> _Log:
         start, end = int(self.group_sizes[:first].sum()), int(self.group_sizes[:last].sum())
         rows = slice(start, end)
-        return replace(
-            self,
-            X=self.X[rows],
-            relevance=self.relevance[rows],
-            group_sizes=self.group_sizes[first:last],
-            weights=self.weights[rows],
-            init=self.init[rows],
-        )
+        sizes = self.group_sizes[first:last]
+        return _Log(self.X[rows], self.relevance[rows], sizes, self.weights[rows], self.init[rows])
 
     def dataset(self, reference: Dataset | None = None) -> Dataset:
         from lightgbm import Dataset
@@ -279,22 +267,16 @@ class _Log:
         )
 
 
-def _begun(X: F32, relevance: I32, group_sizes: I64, weights: F32, seed: int) -> _Log:
-    cold = ColdStartScorer()
-    learned = fit_linear_scorer(X, cold.margin, relevance, group_sizes.tolist(), weights, seed)
-    return _Log(X, relevance, group_sizes, weights, learned, _init(learned, X))
+def _choose_rounds(log: _Log, seed: int) -> int:
+    """Return the number of trees that is best on the newest fifth of the query groups.
 
-
-def _rounds(log: _Log, seed: int) -> int:
-    """Return how many trees serve the newest fifth of the query groups best, grown on the rest.
-
-    Few groups cannot tell: then it is FIRST_ROUNDS, which changes little. With much feedback it is
-    MANY_ROUNDS: there they cannot bend to chance.
+    With few groups that is too noisy: FIRST_ROUNDS, which change little. With much feedback trees
+    cannot overfit: MANY_ROUNDS.
     """
     if len(log.X) >= MUCH_FEEDBACK_ROWS:
         return MANY_ROUNDS
     n_groups = len(log.group_sizes)
-    if n_groups < GROUPS_TO_TELL:
+    if n_groups < MIN_GROUPS_TO_VALIDATE:
         return FIRST_ROUNDS
     import lightgbm
 
@@ -321,12 +303,12 @@ def _parameters(n_rows: int, seed: int) -> dict[str, Any]:
     return {
         "objective": "lambdarank",
         "learning_rate": 0.08 if is_much else 0.05,
-        # Above a learned formula large trees find no more, and each candidate would pay for them.
+        # On top of a linear model larger trees gain nothing and cost time for each candidate.
         "num_leaves": 7 if is_much or n_rows < 2_000 else 15,
         "min_data_in_leaf": int(np.clip(n_rows / 20, 5, 100)),
         "min_sum_hessian_in_leaf": 1e-3,
         "lambda_l2": 10.0 if is_much else 3.0,
-        # Features say much the same: few at a time make trees that differ.
+        # Features are correlated: a sample of them for each tree makes the trees differ.
         "feature_fraction": 0.5 if is_much else 0.7,
         "bagging_fraction": min(0.7, MOST_ROWS_OF_A_TREE / max(n_rows, 1)),
         "bagging_freq": 1 if is_much else 0,
@@ -336,7 +318,7 @@ def _parameters(n_rows: int, seed: int) -> dict[str, Any]:
         "seed": seed,
         "deterministic": True,
         "force_col_wise": True,
-        # OpenMP's threads spin while they wait: beside other work two take four times one's CPU.
+        # OpenMP threads spin while they wait: beside other work two take four times the CPU of one.
         "num_threads": 1,
         "verbosity": -1,
     }

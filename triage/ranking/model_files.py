@@ -1,11 +1,11 @@
-"""Sealed model folders: plain files under a keyed hash, checked before anything parses them.
+"""Writes and reads sealed model folders: plain files with an HMAC, checked before parsing.
 
-A folder holds one `manifest.json` and the files that it names by their SHA-256. The manifest is
-valid JSON whose first bytes are an HMAC-SHA256 over the rest, so a file that was not written with
-the installation's key never reaches a parser. Nothing is pickled.
+A folder has a `manifest.json` and the files that it names by their SHA-256. The manifest is valid
+JSON whose first bytes are an HMAC-SHA256 over the rest, so a file that was not written with the
+installation's key never reaches a parser. There is no pickle.
 
-A kill at any moment leaves the old or the new model, never a mixture: files carry their hash in
-their name, are written beside the old ones, and the manifest is renamed over the old one last.
+A crash at any moment leaves the old or the new model. Files have their hash in their name and are
+written beside the old ones; the new manifest is renamed over the old one last.
 """
 
 from __future__ import annotations
@@ -30,14 +30,10 @@ _MAX_MANIFEST_BYTES = 4_000_000
 def write(
     folder: Path, kind: str, files: Mapping[str, bytes], facts: Mapping[str, object], key: bytes
 ) -> None:
-    """Seal `files` and `facts` in `folder`, replacing what was sealed there before.
+    """Write and seal `files` and `facts` in `folder`, and delete its earlier files.
 
-    Args:
-        folder: made when missing.
-        kind: what the folder holds, e.g. "encoder"; part of the seal.
-        files: name → content.
-        facts: JSON values that the manifest shall carry.
-        key: the installation's secret; not empty.
+    The folder is created if missing. `kind`, e.g. "encoder", is part of the HMAC; `facts` are JSON
+    values for the manifest; `key` is the installation's secret, not empty.
     """
     folder.mkdir(parents=True, exist_ok=True)
     named = {}
@@ -54,7 +50,7 @@ def write(
     _put(folder, MANIFEST, _OPEN + mac + _MIDDLE + body + _CLOSE)
     keep = {MANIFEST, *(str(entry["file"]) for entry in named.values())}
     for path in folder.iterdir():
-        # What begins with a dot another process may be writing at this moment.
+        # Another process may be writing a file whose name begins with a dot.
         if path.name not in keep and path.is_file() and not path.name.startswith("."):
             path.unlink(missing_ok=True)
 
@@ -63,7 +59,7 @@ def read(folder: Path, kind: str, key: bytes) -> tuple[dict[str, Any], dict[str,
     """Return the manifest and the files of a sealed folder.
 
     Raises:
-        ModelError: a file is missing, damaged, of another kind or sealed with another key.
+        ModelError: a file is missing, damaged, of another kind, or sealed with another key.
     """
     manifest = _read_manifest(folder, kind, key)
     files = {}
@@ -80,13 +76,13 @@ def read(folder: Path, kind: str, key: bytes) -> tuple[dict[str, Any], dict[str,
 
 
 def check_trees(text: str, features: Sequence[str]) -> None:
-    """Check that a LightGBM text model is whole before the C++ parser reads it.
+    """Check that a LightGBM text model is complete before the C++ parser reads it.
 
     The parser trusts lengths and child numbers, so a truncated or crafted text can crash the
     process instead of raising an error.
 
     Raises:
-        ModelError: the header or a tree does not add up.
+        ModelError: the header or a tree is not consistent.
     """
     head, *trees = text.split("\nTree=")
     header = _fields(head)
@@ -94,11 +90,11 @@ def check_trees(text: str, features: Sequence[str]) -> None:
         raise ModelError("the trees are not a ranking model for this program's features")
     sizes = _numbers(header.get("tree_sizes", ""))
     if len(sizes) != len(trees):
-        raise ModelError(f"the model names {len(sizes)} trees and holds {len(trees)}")
+        raise ModelError(f"the model should have {len(sizes)} trees but has {len(trees)}")
     start = text.find("\nTree=") + 1
     end = text.find("\nend of trees")
     if end < 0 or (trees and start + sum(sizes) > end + 1):
-        raise ModelError("the trees are cut off or longer than the model says")
+        raise ModelError("the trees are shorter or longer than the model's header says")
     for number, tree in enumerate(trees):
         _check_tree(number, _fields(tree.split("\nend of trees")[0]), len(features))
 
@@ -106,7 +102,7 @@ def check_trees(text: str, features: Sequence[str]) -> None:
 def _check_tree(number: int, tree: dict[str, str], n_features: int) -> None:
     (n_leaves,) = _numbers(tree.get("num_leaves", "")) or [0]
     if n_leaves < 1 or tree.get("num_cat", "0") != "0":
-        raise ModelError(f"tree {number} has no leaves or splits on categories")
+        raise ModelError(f"tree {number} has no leaves, or a split on categories")
     n_nodes = n_leaves - 1
     if n_nodes == 0:
         return
@@ -116,7 +112,7 @@ def _check_tree(number: int, tree: dict[str, str], n_features: int) -> None:
     lengths.add(len(tree.get("threshold", "").split()))
     if lengths != {n_nodes} or len(tree.get("leaf_value", "").split()) != n_leaves:
         raise ModelError(f"tree {number} has arrays of the wrong length")
-    # Each node but the root and each leaf is exactly one node's child: a tree without loops.
+    # Each node except the root, and each leaf, is the child of exactly one node: no cycles.
     children = sorted(left + right)
     if children != [*range(-n_leaves, 0), *range(1, n_nodes)] or any(
         child > 0 and child <= node for side in (left, right) for node, child in enumerate(side)
@@ -134,7 +130,7 @@ def _numbers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split()]
     except ValueError as error:
-        raise ModelError("the trees hold a word where a number belongs") from error
+        raise ModelError("the trees have a word in place of a number") from error
 
 
 _ADVICE = "restore the folder from a backup or train again"
@@ -144,10 +140,10 @@ def _read_manifest(folder: Path, kind: str, key: bytes) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise ModelError(f"{path} is far too large to be a manifest; {_ADVICE}")
+            raise ModelError(f"{path} is too large to be a manifest; {_ADVICE}")
         raw = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"{folder} holds no readable {kind}; {_ADVICE}") from error
+        raise ModelError(f"{folder} has no readable {kind}; {_ADVICE}") from error
     start = len(_OPEN) + _MAC_LENGTH
     body_start = start + len(_MIDDLE)
     framed = raw.startswith(_OPEN) and raw[start:body_start] == _MIDDLE and raw.endswith(_CLOSE)
@@ -162,12 +158,12 @@ def _read_manifest(folder: Path, kind: str, key: bytes) -> dict[str, Any]:
 
 def _mac(kind: str, body: bytes, key: bytes) -> str:
     if not key:
-        raise ModelError("the key that seals models is empty; set the secret key first")
+        raise ModelError("the key for sealing models is empty; set the secret key first")
     return hmac.new(key, f"triage {kind}\n".encode() + body, hashlib.sha256).hexdigest()
 
 
 def _put(folder: Path, name: str, content: bytes) -> None:
-    """Write a file so that it is either absent, old or whole, even after a power cut."""
+    """Write a file atomically: after a crash it is absent, old or complete."""
     temporary = folder / f".{name}.{secrets.token_hex(4)}"
     write_synced(temporary, content, 0o666)
     rename_synced(temporary, folder / name)

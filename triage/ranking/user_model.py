@@ -1,19 +1,16 @@
-"""What a reader's papers have that others have not: linear models, each reader's own.
+"""Fits the linear models of one subscriber: their likes against a background of other papers.
 
-    likes, all and each interest's ─┬─ against papers of the past ─────────→ taste
-    neighbours of phrases ──────────┤
-    and of few likes                └─ against those of them that are near ┘
-
-Logistic regression tells likes from papers of the past, both sides weighing the same. Only words
-that the likes hold get a weight: no order suffers, and a fit stays cheap. Who has written a
-sentence or liked a paper or two is helped by the papers nearest to that: these count as liked until
-there are enough real likes (pseudo-relevance feedback: Rocchio 1971; Buckley et al. 1994).
+Logistic regression over TF-IDF and over semantic vectors separates likes from papers of the past;
+both classes have the same total weight. Models are fitted on all likes and on each cluster of
+likes, and one on all likes against the most similar other papers. Only words of the likes get a
+weight: the order of papers is no worse and a fit stays cheap. A subscriber with a few likes or
+only a text gets pseudo-relevance feedback (Rocchio 1971; Buckley et al. 1994): the papers nearest
+to phrases and likes count as likes, until there are enough real ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,92 +32,79 @@ if TYPE_CHECKING:
     from scipy.sparse import csc_matrix, csr_matrix
 
 
-# The inverse of the penalty. From 1 to 100 the order of papers hardly changes.
+# The inverse of the L2 penalty. From 1 to 100 the order of papers hardly changes.
 STRENGTH = 10.0
 MEANING_STRENGTH = 3.0
 EVERYBODYS_STRENGTH = 1.0
 TOLERANCE = 0.01
 N_OTHERS = 4_000
 N_OTHERS_IN_MEANING = 1_000
-# With so many likes of one's own the neighbours of a phrase say nothing new.
+# With this many likes, neighbours of phrases add no information.
 FEW_LIKES = 20
 NEIGHBOURS = 20
 FEWEST_NEIGHBOURS = 5
-# Near papers that were not liked tell what the reader leaves out within the field.
+# Similar papers without a like show what the subscriber leaves out within the field.
 NEAR_OTHERS = 800
 FEWEST_OF_AN_INTEREST = 3
 FEWEST_LIKES_OF_ALL = 30
 N_BACKGROUND = 10_000
 FEWEST_BACKGROUND = 2_000
-# Everybody's taste is nobody's own: no reader counts with more likes than this.
+# The model of all subscribers must not show the taste of one: only so many likes of each count.
 MOST_LIKES_EACH = 50
 MOST_LIKES_OF_ALL = 3_000
 
 
 def fit_background(name: str, papers: EncodedPapers, liked: csr_matrix) -> Background:
-    """Gather the past that tastes stand out from.
+    """Return the background with that name, from a sample of earlier papers.
 
-    Args:
-        name: tells this background from others.
-        papers: a sample of what was listed.
-        liked: float32 CSR (n, v), what subscribers liked, no one's with very many rows.
+    `liked` is float32 CSR (n, v), papers that subscribers liked, at most MOST_LIKES_EACH of each.
     """
     vectors = papers.encodings
-    n = len(papers)
-    past = Background(
-        name=name,
-        paper_ids=np.array([paper.id for paper in papers.papers], dtype=np.int64),
-        encodings=vectors,
-        everybody=np.zeros(vectors.tfidf.shape[1], dtype=np.float32),
-        threshold=similarity_threshold(vectors.latent),
-    )
-    if not n or liked.shape[0] < FEWEST_LIKES_OF_ALL:
-        return past
-    rest = vectors.tfidf[_every(np.arange(n), N_OTHERS)].tocsc()
-    return replace(past, everybody=_fit(liked, rest, EVERYBODYS_STRENGTH)[0])
+    everybody = np.zeros(vectors.tfidf.shape[1], dtype=np.float32)
+    if len(papers) and liked.shape[0] >= FEWEST_LIKES_OF_ALL:
+        rest = vectors.tfidf[_every(np.arange(len(papers)), N_OTHERS)].tocsc()
+        everybody = _fit(liked, rest, EVERYBODYS_STRENGTH)[0]
+    ids = np.array([paper.id for paper in papers.papers], dtype=np.int64)
+    return Background(name, ids, vectors, everybody, similarity_threshold(vectors.latent))
 
 
 def fit_user_model(profile: Profile, past: Background) -> UserModel:
-    """Fit one reader's models against the past.
+    """Fit the models of one subscriber; without likes, known phrases or background there are none.
 
-    Args:
-        profile: likes and phrases; what was learned before does not count.
-        past: encoded as the profile is.
-
-    Returns:
-        No models where nothing is known of the reader, or nothing is in the background.
+    Only likes, dislikes and phrases of the profile are used. Both come from the same encoder.
     """
     liked = profile.liked.encodings
-    others = _others(profile, past)
+    own_ids = [paper.id for paper in (*profile.liked.papers, *profile.disliked.papers)]
+    others = np.flatnonzero(~np.isin(past.paper_ids, np.array(own_ids, dtype=np.int64)))
     if not len(others) or not (len(liked) or profile.interests.tfidf.nnz):
         return nothing(past)
     near = _neighbours(profile, past, others)
     rest = past.encodings.select(_every(others, N_OTHERS))
     others_words = rest.tfidf.tocsc()
-    all_likes = helped = close = _fit(liked.tfidf, others_words, STRENGTH)
+    all_likes = with_neighbours = against_nearest = _fit(liked.tfidf, others_words, STRENGTH)
     if near and len(liked) < FEW_LIKES:
         neighbours = past.encodings.tfidf[np.unique(np.concatenate(near))]
-        helped = _fit(_stacked(liked.tfidf, neighbours), others_words, STRENGTH)
+        with_neighbours = _fit(_stacked(liked.tfidf, neighbours), others_words, STRENGTH)
     if len(liked):
         nearest = others[np.argsort(-(past.encodings.tfidf[others] @ all_likes[0]), kind="stable")]
         rivals = np.union1d(nearest[:NEAR_OTHERS], _every(others, N_OTHERS_IN_MEANING))
-        close = _fit(liked.tfidf, past.encodings.tfidf[rivals].tocsc(), STRENGTH)
-    interests = [liked.select(group) for group in _interests(liked.latent, past.threshold)]
-    models = [all_likes, helped, close]
+        against_nearest = _fit(liked.tfidf, past.encodings.tfidf[rivals].tocsc(), STRENGTH)
+    interests = [liked.select(group) for group in _cluster_rows(liked.latent, past.threshold)]
+    models = [all_likes, with_neighbours, against_nearest]
     meanings = [_fit_meaning(liked.semantic, rest.semantic)]
     for own in interests:
         is_all = len(own) == len(liked)
         models.append(all_likes if is_all else _fit(own.tfidf, others_words, STRENGTH))
         meanings.append(meanings[0] if is_all else _fit_meaning(own.semantic, rest.semantic))
-    return _taste(past, models, meanings, interests, near)
+    return _user_model(past, models, meanings, interests, near)
 
 
 def nothing(past: Background) -> UserModel:
-    """Return the taste of a reader of whom nothing is known."""
-    return _taste(past, [], [], [], [])
+    """Return the user model of an empty profile."""
+    return _user_model(past, [], [], [], [])
 
 
-def _taste(
+def _user_model(
     past: Background,
     models: Sequence[tuple[F32, float]],
     meanings: Sequence[F32],
@@ -142,43 +126,37 @@ def _taste(
     )
 
 
-def _others(profile: Profile, past: Background) -> I64:
-    own = [paper.id for paper in (*profile.liked.papers, *profile.disliked.papers)]
-    return np.flatnonzero(~np.isin(past.paper_ids, np.array(own, dtype=np.int64)))
-
-
 def _every(rows: I64, n: int) -> I64:
     """Return at most `n` of the rows, evenly spread."""
     return rows if len(rows) <= n else rows[np.linspace(0, len(rows) - 1, n).astype(np.int64)]
 
 
 def _neighbours(profile: Profile, past: Background, others: I64) -> list[I64]:
-    """Return the rows of the past nearest to each phrase, or to the likes where there is none."""
-    liked, wanted = profile.liked.encodings, profile.interests
-    vectors = past.encodings
-    closeness: F32 = np.zeros((len(past), 1), dtype=np.float32)
+    """Return the background rows nearest to each phrase, or to the likes if there is no phrase."""
+    liked, vectors = profile.liked.encodings, past.encodings
+    similarity: F32 = np.zeros((len(past), 1), dtype=np.float32)
     if len(liked):
-        weights = recency_weights(len(liked))
+        weights = recency_weights(len(liked)).astype(np.float32)
         by_words = vectors.tfidf @ (weights @ liked.tfidf)
         by_dense = vectors.latent @ (weights @ liked.latent)
-        closeness = z_scores(np.stack([by_words, by_dense], axis=1)).sum(axis=1, keepdims=True)
-    known = np.flatnonzero(np.diff(wanted.tfidf.indptr))
-    if len(known):
-        phrases = wanted.select(known)
-        closeness = (
-            closeness
+        similarity = z_scores(np.stack([by_words, by_dense], axis=1)).sum(axis=1, keepdims=True)
+    with_terms = np.flatnonzero(np.diff(profile.interests.tfidf.indptr))
+    if len(with_terms):
+        phrases = profile.interests.select(with_terms)
+        similarity = (
+            similarity
             + z_scores(np.asarray((vectors.tfidf @ phrases.tfidf.T).toarray(), dtype=np.float32))
             + z_scores(cover(vectors.tfidf, phrases.tfidf))
             + z_scores(vectors.latent @ phrases.latent.T)
         )
     elif not len(liked) or len(liked) >= FEW_LIKES:
         return []
-    k = max(FEWEST_NEIGHBOURS, NEIGHBOURS // closeness.shape[1])
-    return [others[np.argsort(-column[others], kind="stable")[:k]] for column in closeness.T]
+    k = max(FEWEST_NEIGHBOURS, NEIGHBOURS // similarity.shape[1])
+    return [others[np.argsort(-column[others], kind="stable")[:k]] for column in similarity.T]
 
 
-def _interests(dense: F32, apart: float) -> list[I64]:
-    """Return the rows of likes that are near to each other; those of no group are left out."""
+def _cluster_rows(dense: F32, apart: float) -> list[I64]:
+    """Return the rows of each large cluster of likes, or all rows if no cluster is large."""
     labels = cluster(dense, apart)
     groups = [np.flatnonzero(labels == label) for label in range(labels.max(initial=-1) + 1)]
     large = [group for group in groups if len(group) >= FEWEST_OF_AN_INTEREST]
@@ -186,15 +164,16 @@ def _interests(dense: F32, apart: float) -> list[I64]:
 
 
 def _centres(groups: Sequence[csr_matrix | F32], like: csr_matrix | F32) -> F32:
-    """Return float32 (k, n): the direction of each group's rows, which are newest first."""
+    """Return float32 (k, n): the recency-weighted unit mean of each group, newest rows first."""
     centres = np.zeros((len(groups), like.shape[1]), dtype=np.float32)
     for row, rows in enumerate(groups):
-        centre = recency_weights(rows.shape[0]) @ rows
+        centre = recency_weights(rows.shape[0]).astype(np.float32) @ rows
         centres[row] = centre / max(float(np.linalg.norm(centre)), 1e-12)
     return centres
 
 
 def _fit_meaning(liked: F32, rest: F32) -> F32:
+    """Return float32 (s,), the weights of the semantic model, without its intercept."""
     if not len(liked):
         return np.zeros(rest.shape[1], dtype=np.float32)
     others = rest[_every(np.arange(len(rest)), N_OTHERS_IN_MEANING)]
@@ -205,13 +184,13 @@ def _fit_meaning(liked: F32, rest: F32) -> F32:
 
 
 def _fit(positives: csr_matrix, others: csc_matrix, strength: float) -> tuple[F32, float]:
-    """Return float32 (v,) weights and the intercept, over the words that positives hold."""
+    """Return float32 (v,) weights, nonzero only for words of the positives, and the intercept."""
     weights = np.zeros(others.shape[1], dtype=np.float32)
     columns = np.unique(positives.indices)
     if not len(columns):
         return weights, 0.0
     rows = _stacked(positives[:, columns], others[:, columns].tocsr()).astype(np.float64)
-    # liblinear takes trust-region Newton steps, made for rows as sparse (Lin, Weng & Keerthi 2008).
+    # liblinear's trust-region Newton method is made for sparse rows (Lin, Weng & Keerthi 2008).
     weights[columns], intercept = _logistic(
         rows, positives.shape[0], strength, solver="liblinear", tol=TOLERANCE
     )

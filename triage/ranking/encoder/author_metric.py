@@ -1,12 +1,10 @@
-"""Which directions of a space tell fields apart: those in which papers of one author agree.
+"""Fits a linear map under which papers of the same author have high cosines.
 
-    authors ─→ groups of papers by one name ─→ agreement ─┐
-    a sample of all papers ─────────────────→ spread ─────┴→ metric
-
-An author writes about few things, so two papers of one author are, more often than not, of one
-interest. How far they agree along a direction, against how far papers spread along it, says what
-the direction is worth to tell interests apart (the two papers' canonical correlations: Hotelling
-1936; as linear discriminants, with authors as classes: Fisher 1936). Nobody's feedback is needed.
+An author writes about few topics, so two papers of one author usually share a topic. For each
+direction of the space, the covariance between two papers of one author is compared with the
+variance over all papers (canonical correlations: Hotelling 1936; equal to linear discriminants with
+authors as classes: Fisher 1936). Directions with high agreement get more weight. No feedback is
+needed.
 """
 
 from __future__ import annotations
@@ -18,31 +16,27 @@ import numpy as np
 from triage.domain.author_names import author_keys
 from triage.domain.records import F32, F64, I64
 
-# Who shares a name with many, or signs with many, tells little of what a paper is about.
+# A name on very many papers may be several people; papers with very many authors have many topics.
 MOST_PAPERS = 12
 MOST_AUTHORS = 15
-# Fewer groups than this are not enough for half a thousand directions; more than the other would
-# only be read longer: each is some papers for the sentence encoder.
+# Fewer groups are not enough to fit about 500 directions. More than MOST_GROUPS only take more
+# time: the sentence vectors of all their papers are needed.
 FEWEST_GROUPS = 2_000
 MOST_GROUPS = 20_000
-# A direction in which papers hardly spread is noise: as much is added to all, in mean spreads.
+# A direction with little variance is noise, so this share of the mean variance is added to all.
 RIDGE = 1.0
 WHITENING_RIDGE = 0.3
 POWER = 0.35
-# Authors are not all that papers can be near by: no direction is lost.
+# Papers can be similar for other reasons than authors, so no direction gets the weight 0.
 LEAST_AGREEMENT = 0.03
 
 
 def same_author(authors: Sequence[Sequence[str]]) -> list[I64]:
-    """Return the rows of authors' papers, at least two each; none where such authors are few.
-
-    Args:
-        authors: the names on each paper; no papers give no groups.
-    """
+    """Return for each author the rows of their papers, at least two; none if groups are too few."""
     rows: dict[str, list[int]] = {}
     for row, names in enumerate(authors):
         if len(names) <= MOST_AUTHORS:
-            # A set of strings comes in another order in every process.
+            # Sorted, because the order of a set of strings differs from process to process.
             for key in sorted(author_keys(tuple(names))):
                 rows.setdefault(key, []).append(row)
     groups = [
@@ -50,38 +44,38 @@ def same_author(authors: Sequence[Sequence[str]]) -> list[I64]:
     ]
     if len(groups) < FEWEST_GROUPS:
         return []
-    every = np.linspace(0, len(groups) - 1, min(len(groups), MOST_GROUPS)).astype(np.int64)
-    return [groups[number] for number in every]
+    chosen = np.linspace(0, len(groups) - 1, min(len(groups), MOST_GROUPS)).astype(np.int64)
+    return [groups[number] for number in chosen]
 
 
 def fit_author_metric(rows: F32, sample: I64, groups: Sequence[I64]) -> F32:
-    """Return float32 (d, d): what rows are multiplied with before cosines are taken.
+    """Return float32 (d, d), a symmetric map; rows are multiplied with it before cosines.
 
-    The form is symmetric: it does not depend on signs or on the order of equal directions.
+    Symmetric, so that it does not depend on the signs or the order of eigenvectors.
 
     Args:
-        rows: float32 (n, d), the mean removed.
-        sample: of rows that tell how all of them spread.
-        groups: rows by one author each, at least two; with none of them the rows are whitened
-            (ZCA: Kessy et al. 2018), so that what most papers share counts no more than the rest.
+        rows: float32 (n, d), centred.
+        sample: row numbers from which the variance is estimated.
+        groups: the row numbers of each author, at least two; without groups the map whitens the
+            rows (ZCA: Kessy et al. 2018), so that common directions do not dominate.
     """
-    apart = rows[sample].astype(np.float64)
-    spread = apart.T @ apart / len(sample)
-    least = (np.trace(spread) / len(spread) + 1e-6) * np.eye(len(spread))
+    sampled = rows[sample].astype(np.float64)
+    covariance = sampled.T @ sampled / len(sample)
+    ridge = (np.trace(covariance) / len(covariance) + 1e-6) * np.eye(len(covariance))
     if not groups:
-        values, directions = _eigen(spread + WHITENING_RIDGE * least)
+        values, directions = _eigen(covariance + WHITENING_RIDGE * ridge)
         return _symmetric(directions, values**-0.5)
-    values, directions = _eigen(spread + RIDGE * least)
+    values, directions = _eigen(covariance + RIDGE * ridge)
     whitening = (directions * values**-0.5) @ directions.T
     agreement, directions = _eigen(whitening @ _agreement(rows, groups) @ whitening)
     directions = whitening @ directions
-    worth = np.maximum(agreement, LEAST_AGREEMENT) ** (2 * POWER)
-    values, directions = _eigen((directions * worth) @ directions.T)
+    weights = np.maximum(agreement, LEAST_AGREEMENT) ** (2 * POWER)
+    values, directions = _eigen((directions * weights) @ directions.T)
     return _symmetric(directions, np.sqrt(np.maximum(values, 0)))
 
 
 def _agreement(rows: F32, groups: Sequence[I64]) -> F64:
-    """Return float64 (d, d): the mean product of two papers of one author, each paper once."""
+    """Return float64 (d, d): the mean product of two papers of one author, by paper."""
     members = np.concatenate(groups)
     lengths = np.array([len(group) for group in groups])
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
@@ -96,5 +90,5 @@ def _eigen(matrix: F64) -> tuple[F64, F64]:
     return values, directions
 
 
-def _symmetric(directions: F64, stretch: F64) -> F32:
-    return np.asarray((directions * stretch) @ directions.T, dtype=np.float32)
+def _symmetric(directions: F64, scale: F64) -> F32:
+    return np.asarray((directions * scale) @ directions.T, dtype=np.float32)

@@ -1,9 +1,9 @@
-"""What words mean outside the corpus: static word vectors of a package that carries them.
+"""Computes sentence vectors with WordLlama (Miller 2024): the mean of static token vectors.
 
-WordLlama (Miller 2024) is the token table of a large language model, trained down to 256 numbers a
-token; a text is the mean of its tokens. It needs no download, no graphics card and half a
-millisecond an abstract. Its two files are read as they lie in the package and nothing of it is
-imported: it would set up logging for the whole program, and could reach the network.
+WordLlama is the token table of a large language model, reduced to 256 dimensions. It needs no
+download, no GPU and half a millisecond per abstract. Its two files are read from the installed
+package. The package itself is not imported: it would set up logging for the whole program, and it
+can use the network.
 """
 
 from __future__ import annotations
@@ -31,10 +31,7 @@ _one_loads = threading.Lock()
 
 
 def sense(texts: Sequence[str]) -> F32:
-    """Return float32 (n, 256): the mean of each text's token vectors, zero for an empty text.
-
-    One text has the same vector whatever stands beside it.
-    """
+    """Return float32 (n, 256): the mean of each text's token vectors, zero for an empty text."""
     if not len(texts):
         return np.zeros((0, DIMENSIONS), dtype=np.float32)
     return np.vstack([_means(texts[at : at + CHUNK]) for at in range(0, len(texts), CHUNK)])
@@ -44,10 +41,10 @@ def _means(texts: Sequence[str]) -> F32:
     from scipy.sparse import csr_matrix
 
     tokenizer, table = _model()
-    # One by one: a batch may start threads, and a process that forks later is then warned of them.
-    found = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
-    lengths = np.array([len(ids) for ids in found])
-    tokens = np.concatenate([np.zeros(0, dtype=np.int32), *(np.array(i, np.int32) for i in found)])
+    # Not as a batch: that may start threads, and a process with threads should not fork.
+    ids_of = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+    lengths = np.array([len(ids) for ids in ids_of])
+    tokens = np.concatenate([np.zeros(0, dtype=np.int32), *(np.array(i, np.int32) for i in ids_of)])
     counts = csr_matrix(
         (np.ones(len(tokens), np.float32), tokens, np.concatenate([[0], np.cumsum(lengths)])),
         shape=(len(texts), len(table)),
@@ -57,7 +54,7 @@ def _means(texts: Sequence[str]) -> F32:
 
 
 def _model() -> tuple[Tokenizer, F32]:
-    # A second's work, and the first requests of a web server come side by side.
+    # Loading takes a second, and the first requests of a web server are concurrent.
     with _one_loads:
         return _loaded()
 
@@ -69,7 +66,9 @@ def _loaded() -> tuple[Tokenizer, F32]:
 
     spec = find_spec("wordllama")
     if spec is None or spec.origin is None:
-        raise ModelError("the package wordllama is not installed; install what triage requires")
+        raise ModelError(
+            "the package wordllama is not installed; install triage with all its requirements"
+        )
     folder = Path(spec.origin).parent
     tokenizer = Tokenizer.from_file(str(folder / "tokenizers/l2_supercat_tokenizer_config.json"))
     tokenizer.no_padding()

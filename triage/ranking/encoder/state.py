@@ -1,4 +1,4 @@
-"""All that an encoder's fit learns, as plain arrays, and its bytes."""
+"""Holds the fitted state of an encoder as plain arrays, and converts it to bytes and back."""
 
 from __future__ import annotations
 
@@ -13,37 +13,31 @@ from triage.domain.records import F32, I64
 F16 = NDArray[np.float16]
 
 
-def _no_rows() -> F16:
-    return np.zeros((0, 0), dtype=np.float16)
-
-
-def _no_pair() -> F16:
-    return np.zeros((0, 0, 0), dtype=np.float16)
+def _empty(n_axes: int = 2) -> F16:
+    return np.zeros((0,) * n_axes, dtype=np.float16)
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a fit learns; s is d + 256, and an array that was not learned has no rows.
+    """The fitted arrays. s is d + 256; "sense" is the semantic vector; unused arrays are empty.
 
     Attributes:
-        forms: known word forms; `stems[i]` is the word that form i counts as, -1 for a stop word.
-        keys: int64 (v,), ascending: a word's number, or for a pair (first + 1) * n + second.
+        forms: known word forms; form i is counted as word `stems[i]`, -1 for a stop word.
+        keys: int64 (v,), ascending, see `vocabulary`.
         idf: float32 (v,).
-        components: float32 (d, v), singular vectors.
-        stretch: float32 (d,), what half whitens them.
-        sense_mean: float32 (256,), the mean of the sentence encoder over the corpus.
-        joint_mean: float32 (s,), of both side by side.
-        metric: float32 (s, s), see `triage.ranking.encoder.author_metric`.
-        title_turn: float16 (s, s // 2), by which titles are near their abstracts, see
-            `triage.ranking.encoder.contrastive`; learned where papers are many.
-        title_words: float16 (v, s // 2), likewise.
-        main: float16 (s + s // 2, s), the main directions of the above and that side by side.
-        turns: float16 (2, s, s // 2), by which likes of one reader are near, now and in the past;
-            learned where readers are many.
-        word_turns: float16 (2, v, s // 2), likewise.
-        since: the ordinal of the day from which on papers did not teach the past, 0 without one.
-        sample: float16 (m, width of the sense), the sense of some papers of the corpus.
-        past_sample: float16 (m, width of the past sense), their past sense.
+        components: float32 (d, v), the singular vectors.
+        stretch: float32 (d,), the scale of each latent dimension.
+        sense_mean: float32 (256,), the mean sentence vector of the corpus.
+        joint_mean: float32 (s,), the mean of latent and sentence vectors side by side.
+        metric: float32 (s, s), see `author_metric`.
+        title_turn: float16 (s, s // 2), the contrastive map of titles and abstracts, for vectors.
+        title_words: float16 (v, s // 2), the same map, for words.
+        main: float16 (s + s // 2, s), the principal directions of its input and output together.
+        turns: float16 (2, s, s // 2), the contrastive maps of all likes and of the earlier likes.
+        word_turns: float16 (2, v, s // 2), the same maps, for words.
+        since: ordinal of the first day that the map of earlier likes has not used; 0 without it.
+        sample: float16 (m, width of the semantic vector), those of a sample of the corpus.
+        past_sample: float16 (m, width of the training vector), the same with the earlier likes.
     """
 
     forms: tuple[str, ...]
@@ -56,14 +50,14 @@ class State:
     sense_mean: F32
     joint_mean: F32
     metric: F32
-    title_turn: F16 = field(default_factory=_no_rows)
-    title_words: F16 = field(default_factory=_no_rows)
-    main: F16 = field(default_factory=_no_rows)
-    turns: F16 = field(default_factory=_no_pair)
-    word_turns: F16 = field(default_factory=_no_pair)
+    title_turn: F16 = field(default_factory=_empty)
+    title_words: F16 = field(default_factory=_empty)
+    main: F16 = field(default_factory=_empty)
+    turns: F16 = field(default_factory=lambda: _empty(3))
+    word_turns: F16 = field(default_factory=lambda: _empty(3))
     since: int = 0
-    sample: F16 = field(default_factory=_no_rows)
-    past_sample: F16 = field(default_factory=_no_rows)
+    sample: F16 = field(default_factory=_empty)
+    past_sample: F16 = field(default_factory=_empty)
 
 
 _NUMBERS = ("n_stems", "since")
@@ -80,10 +74,10 @@ def pack(state: State) -> bytes:
 
 
 def unpack(content: bytes) -> State:
-    """Return the state that was packed.
+    """Return the state that `pack` converted.
 
     Raises:
-        KeyError, ValueError, OSError: these are bytes of another form.
+        KeyError, ValueError, OSError: the bytes have another form.
     """
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         values = {each.name: arrays[each.name] for each in fields(State)}

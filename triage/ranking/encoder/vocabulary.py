@@ -1,8 +1,8 @@
-"""Which words a corpus has: forms, what each counts as, pairs of neighbours, and which are kept.
+"""Chooses the words and word pairs of a corpus that become the terms of TF-IDF.
 
-    texts ─ read_forms ─→ forms ─ merge_forms ─→ stems ─ occurrences ─→ keys ─ choose_terms ─→ terms
-
-A key is a word's number, or for a pair of neighbours (first + 1) * number of words + second.
+Word forms are read (`read_forms`) and plurals merged with singulars (`merge_forms`). The key of a
+word is its number, that of a pair of neighbours (first + 1) * number of words + second
+(`occurrences`). `choose_terms` selects keys by document frequency.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def fold(text: str) -> str:
 
 
 def read_forms(texts: Sequence[str]) -> tuple[dict[str, int], NDArray[np.int32], I64]:
-    """Number every word form. Returns forms, and int32 form and int64 document per occurrence."""
+    """Number all word forms. Return them, and int32 form and int64 document per occurrence."""
     forms: defaultdict[str, int] = defaultdict()
     forms.default_factory = forms.__len__
     parts, lengths = [], []
@@ -43,10 +43,9 @@ def read_forms(texts: Sequence[str]) -> tuple[dict[str, int], NDArray[np.int32],
 def merge_forms(
     forms: dict[str, int], ids: NDArray[np.int32], documents: I64, n_documents: int
 ) -> tuple[NDArray[np.int32], int]:
-    """Say what each form counts as: a stop word, nothing (too rare), itself or its singular.
+    """Return int32 (n_forms,), the word that each form counts as, and the number of words.
 
-    Returns:
-        int32 (n_forms,) of stems, and their number.
+    A plural counts as its singular; stop words are STOP, rare forms and numbers UNKNOWN.
     """
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
@@ -97,13 +96,13 @@ def _least_frequency(n_documents: int) -> int:
 
 
 def choose_terms(rows: I64, keys: I64, n_documents: int) -> tuple[I64, I64]:
-    """Return the keys worth a column, ascending, and how many documents each occurs in."""
+    """Return the keys of the terms, ascending, and their document frequencies."""
     order = np.lexsort((keys, rows))
     rows, keys = rows[order], keys[order]
     first = np.ones(len(keys), dtype=bool)
     first[1:] = (keys[1:] != keys[:-1]) | (rows[1:] != rows[:-1])
     vocabulary, frequency = np.unique(keys[first], return_counts=True)
-    # A field's own words stay: who writes "language models" means something by it.
+    # The limit is high, so that the common words of a field, as "language models", are terms.
     most = n_documents if n_documents < 100 else n_documents // 2
     fit = (frequency >= _least_frequency(n_documents)) & (frequency <= most)
     vocabulary, frequency = vocabulary[fit], frequency[fit]
@@ -112,7 +111,7 @@ def choose_terms(rows: I64, keys: I64, n_documents: int) -> tuple[I64, I64]:
 
 
 def used_forms(stems: NDArray[np.int32], vocabulary: I64, n_stems: int) -> Bools:
-    """Return which forms later texts need: stop words, and whatever is part of a chosen term."""
+    """Return bool (n_forms,): the forms to store, which are stop words or part of a term."""
     needed = np.zeros(n_stems, dtype=bool)
     pairs = vocabulary[vocabulary >= n_stems]
     needed[vocabulary[vocabulary < n_stems]] = True

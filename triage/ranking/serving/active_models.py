@@ -1,8 +1,8 @@
-"""Which encoder and scorer serve, and the vectors that they need.
+"""Loads or fits the encoder and scorer in use, and computes the vectors of new papers.
 
-A scorer serves together with the encoder that it is bound to. If the promoted pair cannot be
-loaded, the pair before it serves, and at last the cold-start scorer with a fresh encoder: mail
-goes out whatever happened to the model files.
+A trained scorer works only with its encoder. If the promoted pair cannot be loaded, the pair before
+it is used, and in the end the cold-start scorer with a new encoder: a damaged model file never
+stops the mail.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ENCODER_GROWTH = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The pair that ranks."""
+    """The encoder and the scorer in use."""
 
     encoder: Encoder
     scorer: Scorer
@@ -37,13 +37,10 @@ class Serving:
 def ensure_active_models(
     database: Database, workshop: ModelStore, clock: Clock, on: date
 ) -> Serving:
-    """Return the pair that serves; fit and promote a first or a newer encoder where due.
+    """Return the active pair; fit and promote a new encoder if there is none or it is old.
 
-    Only the cold-start scorer goes with any encoder, so under a trained one the encoder stays as it
-    is until the next training.
-
-    Raises:
-        NotFound: there is not one paper to fit an encoder on.
+    The cold-start scorer works with any encoder. A trained one keeps its encoder until the next
+    training. Raises what `fit_encoder` raises.
     """
     pair = load_active_models(database, workshop)
     cold = workshop.cold_scorer()
@@ -58,18 +55,19 @@ def ensure_active_models(
 def refit_encoder_if_due(
     database: Database, workshop: ModelStore, clock: Clock, encoder: Encoder | None, on: date
 ) -> Encoder:
-    """Return the encoder, or one fitted anew if there is none or it is due.
-
-    Raises:
-        NotFound: there is not one paper to fit an encoder on.
-    """
-    if encoder is not None and not _due(database, encoder, on):
-        return encoder
-    return fit_encoder(database, workshop, clock)
+    """Return the encoder, or a new one if there is none or it is old, see `fit_encoder`."""
+    if encoder is None:
+        return fit_encoder(database, workshop, clock)
+    with database.read() as conn:
+        n_papers = store.papers.count(conn)
+        row = store.model_versions.get(conn, encoder.version)
+    if row and encoder_due(row.metrics["n_papers"], row.created_at.date(), n_papers, on):
+        return fit_encoder(database, workshop, clock)
+    return encoder
 
 
 def load_active_models(database: Database, workshop: ModelStore) -> Serving | None:
-    """Return the newest promoted pair that can be loaded."""
+    """Return the newest promoted pair that can be loaded, None if there is none."""
     with database.read() as conn:
         history = store.model_versions.history(conn)
     for promotion in history:
@@ -81,40 +79,27 @@ def load_active_models(database: Database, workshop: ModelStore) -> Serving | No
     return None
 
 
-def _due(database: Database, encoder: Encoder, on: date) -> bool:
-    with database.read() as conn:
-        n_papers = store.papers.count(conn)
-        fitted = store.model_versions.get(conn, encoder.version)
-    if fitted is None:
-        return False
-    return encoder_due(fitted.metrics["n_papers"], fitted.created_at.date(), n_papers, on)
-
-
 def encoder_due(n_fitted: int, fitted_on: date, n_now: int, on: date) -> bool:
-    """Tell whether an encoder should be fitted anew.
-
-    It should once the corpus has grown by half, or after a week in which anything came.
-    """
-    if n_now <= n_fitted:
-        return False
-    return n_now >= ENCODER_GROWTH * n_fitted or on - fitted_on >= ENCODER_AGE
+    """Return whether the corpus has grown by half, or at all and the encoder is a week old."""
+    is_old = on - fitted_on >= ENCODER_AGE
+    return n_now > n_fitted and (is_old or n_now >= ENCODER_GROWTH * n_fitted)
 
 
 def fit_encoder(database: Database, workshop: ModelStore, clock: Clock) -> Encoder:
-    """Fit an encoder on all stored papers and what readers like, and note it.
+    """Fit an encoder on all stored papers and likes, and store its version.
 
     Raises:
         NotFound: no papers are stored.
     """
     with database.read() as conn:
-        known = [
+        papers = [
             (each.id, each.encoded_text, each.authors, each.listed_on)
             for each in store.papers.iterate(conn)
         ]
         liked = store.events.liked(conn)
-    if not known:
+    if not papers:
         raise NotFound("there are no papers yet: `triage papers import FILE…` brings some in")
-    ids, texts, authors, listed = zip(*known, strict=True)
+    ids, texts, authors, listed = zip(*papers, strict=True)
     rows = {id: row for row, id in enumerate(ids)}
     likes = {
         who: np.array([rows[id] for id in own if id in rows], dtype=np.int64)
@@ -129,7 +114,7 @@ def fit_encoder(database: Database, workshop: ModelStore, clock: Clock) -> Encod
 
 
 def promote(database: Database, clock: Clock, scorer: Scorer, encoder: Encoder, why: str) -> None:
-    """Let a pair serve from now on; vectors that no recent pair needs are dropped."""
+    """Make a pair active, and delete the vectors that none of the last PAIRS_KEPT pairs needs."""
     with database.write() as conn:
         store.model_versions.promote(conn, scorer.version, encoder.version, why, clock.now())
         recent = store.model_versions.history(conn)[:PAIRS_KEPT]
@@ -138,23 +123,15 @@ def promote(database: Database, clock: Clock, scorer: Scorer, encoder: Encoder, 
 
 
 def taught_until(database: Database, scorer: Scorer) -> date | None:
-    """Return the newest day that a kept scorer has learned from, None if from none."""
+    """Return the last day of a scorer's training data, None if there is none."""
     with database.read() as conn:
         row = store.model_versions.get(conn, scorer.version)
-    told = row.metrics.get("taught_until") if row else None
-    return date.fromisoformat(told) if told else None
+    day = row.metrics.get("taught_until") if row else None
+    return date.fromisoformat(day) if day else None
 
 
-def encode_new(
-    database: Database,
-    encoder: Encoder,
-    progress: Progress = silent,
-) -> int:
-    """Encode the papers that this encoder has not seen; return how many those were.
-
-    Args:
-        progress: told of the stage "encode".
-    """
+def encode_new(database: Database, encoder: Encoder, progress: Progress = silent) -> int:
+    """Encode and store the papers without vectors of this encoder; return their number."""
     with database.read() as conn:
         missing = store.encodings.missing(conn, encoder.version)
     for start in range(0, len(missing), CHUNK):

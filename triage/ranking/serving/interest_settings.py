@@ -1,4 +1,4 @@
-"""What a subscriber's interests are, and which of them rest."""
+"""Updates a subscriber's interests, and mutes or pauses one of them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from triage.ranking.serving.active_models import encode_new, ensure_active_model
 from triage.ranking.serving.ranker import load_pool, load_profile
 from triage.store import Database
 
-# The papers that names are set off against.
+# Names of interests are compared with the papers of these days.
 POOL_DAYS = 14
 
 
 @dataclass(frozen=True, slots=True)
 class TunedInterest:
-    """An interest and its share of the slate now, in [0, 1]; 0 for one that rests."""
+    """An interest and its current share of the slate, in [0, 1]; 0 if it is paused or muted."""
 
     interest: Interest
     share: float
@@ -29,10 +29,10 @@ class TunedInterest:
 def refresh_interests(
     database: Database, workshop: ModelStore, clock: Clock, subscriber: Subscriber
 ) -> tuple[TunedInterest, ...]:
-    """Find a subscriber's interests as they are now, largest first, and store them.
+    """Compute, store and return a subscriber's interests, largest first.
 
     Raises:
-        NotFound: no papers are stored at all.
+        NotFound: no papers are stored.
     """
     on = clock.now().date()
     encoder = ensure_active_models(database, workshop, clock, on).encoder
@@ -41,10 +41,10 @@ def refresh_interests(
         profile = load_profile(conn, encoder, subscriber, store.events.votes(conn, subscriber.id))
         pool = load_pool(conn, encoder, on, POOL_DAYS)
         found = cluster_interests(profile, on, similarity_threshold(pool.encodings.latent))
-        told = named(found, profile, pool, encoder)
-        kept = store.interests.save(conn, subscriber.id, told, clock.now())
+        with_names = named(found, profile, pool, encoder)
+        saved = store.interests.save(conn, subscriber.id, with_names, clock.now())
     return tuple(
-        TunedInterest(each, float(share)) for each, share in zip(kept, found.shares, strict=True)
+        TunedInterest(each, float(share)) for each, share in zip(saved, found.shares, strict=True)
     )
 
 
@@ -57,7 +57,7 @@ def rest(
     muted: bool = False,
     paused_until: date | None = None,
 ) -> Interest:
-    """Let an interest rest, for good or until a date; neither wakes it. The next digest knows it.
+    """Mute an interest, or pause it until a date, from the next digest on; by default resume it.
 
     Raises:
         NotFound: the subscriber has no interest of that number.
@@ -65,14 +65,10 @@ def rest(
     with database.write() as conn:
         known = {each.number: each for each in store.interests.of(conn, subscriber.id)}
         if number not in known:
-            told = ", ".join(map(str, known)) or "none yet"
-            raise NotFound(f"no interest {number}; the numbers are {told}: list them first")
+            numbers = ", ".join(map(str, known)) or "none yet"
+            raise NotFound(f"no interest {number}; the numbers are {numbers}: list them first")
+        at = clock.now()
         store.interests.rest(
-            conn,
-            subscriber.id,
-            number,
-            muted=muted,
-            paused_until=paused_until,
-            at=clock.now(),
+            conn, subscriber.id, number, muted=muted, paused_until=paused_until, at=at
         )
     return known[number]

@@ -1,4 +1,4 @@
-"""Fits encoders and scorers and keeps them as sealed folders, one a version, under one roof."""
+"""Fits encoders and scorers, and stores each version as a sealed folder."""
 
 from __future__ import annotations
 
@@ -8,33 +8,31 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from triage.domain.records import F32, I32, I64
 from triage.errors import ModelError
-from triage.ranking import model_files
-
-if TYPE_CHECKING:
-    from triage.domain.records import F32, I32, I64
-    from triage.ranking.cold_start import ColdStartScorer
-    from triage.ranking.encoder.text_encoder import TextEncoder
-    from triage.ranking.lambdamart import LambdaMartScorer
+from triage.ranking import lambdamart, model_files
+from triage.ranking.cold_start import COLD_START, ColdStartScorer
+from triage.ranking.encoder.text_encoder import TextEncoder
+from triage.ranking.lambdamart import LambdaMartScorer
 
 SEED = 0
 PARAMETERS = (
     "objective", "learning_rate", "num_leaves", "min_data_in_leaf", "lambda_l2",
     "feature_fraction", "lambdarank_truncation_level", "seed",
 )  # fmt: skip
-"""What a model card tells of how the trees were grown."""
+"""The training parameters that a model card shows."""
 
 
 class FileModelStore:
-    """The `Workshop` port on the file system.
+    """The `ModelStore` port on the file system.
 
     Args:
-        folder: made when something is kept.
-        key: seals what is kept; a folder that another key sealed is refused.
+        folder: created when a model is saved.
+        key: seals models; a folder that was sealed with another key raises ModelError.
     """
 
     def __init__(self, folder: Path, key: bytes) -> None:
@@ -49,74 +47,61 @@ class FileModelStore:
         likes: Mapping[int, I64] = MappingProxyType({}),
         listed: Sequence[date] = (),
     ) -> TextEncoder:
-        from triage.ranking.encoder.text_encoder import TextEncoder
-
         encoder = TextEncoder.fit(texts, authors, likes, listed, SEED)
-        encoder.save(self._place(encoder.version), self._key)
+        encoder.save(self._folder_of(encoder.version), self._key)
         self._encoders[encoder.version] = encoder
         return encoder
 
     def fit_scorer(
         self, X: F32, relevance: I32, group_sizes: Sequence[int], weights: F32, encoder: str
     ) -> LambdaMartScorer:
-        from triage.ranking.lambdamart import LambdaMartScorer
-
         scorer = LambdaMartScorer.fit(
             X, relevance, group_sizes, weights, encoder_version=encoder, seed=SEED
         )
-        scorer.save(self._place(scorer.version), self._key)
+        scorer.save(self._folder_of(scorer.version), self._key)
         return scorer
 
     def load_encoder(self, version: str) -> TextEncoder:
-        from triage.ranking.encoder.text_encoder import TextEncoder
-
         if version not in self._encoders:
-            encoder = TextEncoder.load(self._place(version), self._key)
-            self._expect(version, encoder.version)
+            encoder = TextEncoder.load(self._folder_of(version), self._key)
+            self._check_version(version, encoder.version)
             self._encoders[version] = encoder
         return self._encoders[version]
 
     def load_scorer(self, version: str) -> ColdStartScorer | LambdaMartScorer:
-        from triage.ranking.cold_start import COLD_START
-        from triage.ranking.lambdamart import LambdaMartScorer
-
         if version.startswith(COLD_START):
             return self.cold_scorer()
-        scorer = LambdaMartScorer.load(self._place(version), self._key)
-        self._expect(version, scorer.version)
+        scorer = LambdaMartScorer.load(self._folder_of(version), self._key)
+        self._check_version(version, scorer.version)
         return scorer
 
     def discard(self, version: str) -> None:
         self._encoders.pop(version, None)
-        place = self._place(version)
-        if place.parent == self._folder:
-            shutil.rmtree(place, ignore_errors=True)
+        folder = self._folder_of(version)
+        if folder.parent == self._folder:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def facts(self, version: str) -> dict[str, Any]:
-        from triage.ranking.lambdamart import KIND
-
-        manifest, files = model_files.read(self._place(version), KIND, self._key)
+        manifest, files = model_files.read(self._folder_of(version), lambdamart.KIND, self._key)
         trees = files["trees.txt"].decode()
-        told = dict(re.findall(r"^\[(\w+): (.*)\]$", trees, re.MULTILINE))
+        parameters = dict(re.findall(r"^\[(\w+): (.*)\]$", trees, re.MULTILINE))
         return {
             "parameters": {
                 "trees": trees.count("\nTree="),
-                **{name: told[name] for name in PARAMETERS if name in told},
+                **{name: parameters[name] for name in PARAMETERS if name in parameters},
             },
             "libraries": {**manifest["libraries"], "numpy": np.__version__},
         }
 
     def cold_scorer(self) -> ColdStartScorer:
-        from triage.ranking.cold_start import ColdStartScorer
-
         return ColdStartScorer()
 
-    def _place(self, version: str) -> Path:
+    def _folder_of(self, version: str) -> Path:
         return self._folder / version
 
-    def _expect(self, version: str, found: str) -> None:
+    def _check_version(self, version: str, found: str) -> None:
         if version != found:
             raise ModelError(
-                f"{self._place(version)} holds {found}: restore the folder from a back-up,"
+                f"{self._folder_of(version)} holds {found}: restore the folder from a backup,"
                 " or `triage train` makes a new model"
             )

@@ -1,7 +1,7 @@
-"""Kept models: which may go, which serves by hand, and the way back.
+"""Deletes old models, promotes a stored model by hand, and rolls back to the previous one.
 
-Every pair that served can serve again with one command as long as its files are there, so files are
-deleted only where no roll-back could need them.
+A pair that was active can become active again while its files exist, so only files that no rollback
+needs are deleted.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ ROLLED_BACK = "rolled back by hand"
 
 
 def clear_away(database: Database, workshop: ModelStore, clock: Clock) -> list[str]:
-    """Delete the files of old models that no roll-back could need; return which versions those are.
+    """Delete the files of models that no rollback needs; return their versions.
 
-    The newest MODELS_KEPT scorers stay, the last MODELS_KEPT pairs that served, those that further
-    roll-backs would reach, and the encoders of all of them.
+    Kept are the newest MODELS_KEPT scorers, the last MODELS_KEPT active pairs, the pairs that
+    MODELS_KEPT rollbacks would reach, and the encoders of all of them.
     """
     with database.read() as conn:
         versions = store.model_versions.everything(conn)
@@ -30,24 +30,24 @@ def clear_away(database: Database, workshop: ModelStore, clock: Clock) -> list[s
     served = [(each.scorer_version, each.encoder_version) for each in history]
     pairs = {
         *list(dict.fromkeys(served))[:MODELS_KEPT],
-        *list(dict.fromkeys(reversed(_standing(history))))[:MODELS_KEPT],
+        *list(dict.fromkeys(reversed(_rollback_stack(history))))[:MODELS_KEPT],
     }
-    there = [row for row in versions if "deleted_at" not in row.metrics]
-    scorers = [row for row in there if row.kind == "scorer"]
+    stored = [row for row in versions if "deleted_at" not in row.metrics]
+    scorers = [row for row in stored if row.kind == "scorer"]
     needed = {version for pair in pairs for version in pair}
     needed.update(row.version for row in scorers[:MODELS_KEPT])
     needed.update(row.encoder_version for row in scorers if row.version in needed)
-    needed.update([row.version for row in there if row.kind == "encoder"][:1])
-    gone = [row.version for row in there if row.version not in needed]
-    for version in gone:
+    needed.update([row.version for row in stored if row.kind == "encoder"][:1])
+    unneeded = [row.version for row in stored if row.version not in needed]
+    for version in unneeded:
         workshop.discard(version)
         with database.write() as conn:
             store.model_versions.mark_deleted(conn, version, clock.now())
-    return gone
+    return unneeded
 
 
 def promote_version(database: Database, workshop: ModelStore, clock: Clock, version: str) -> None:
-    """Let a kept scorer serve, together with the encoder that it is bound to.
+    """Make a stored scorer and its encoder active.
 
     Raises:
         NotFound: no scorer has that version.
@@ -62,15 +62,15 @@ def promote_version(database: Database, workshop: ModelStore, clock: Clock, vers
 
 
 def rollback(database: Database, workshop: ModelStore, clock: Clock) -> Serving:
-    """Let the pair serve again that served before the present one.
+    """Make the pair active that was active before the present one.
 
     Raises:
-        NotFound: nothing served before.
+        NotFound: no pair was active before.
         ModelError: the earlier pair's files cannot be used.
     """
     with database.read() as conn:
         history = store.model_versions.history(conn)
-    served = _standing(history)
+    served = _rollback_stack(history)
     if len(served) < 2:
         raise NotFound("nothing served before the present pair")
     scorer_version, encoder_version = served[-2]
@@ -79,8 +79,8 @@ def rollback(database: Database, workshop: ModelStore, clock: Clock) -> Serving:
     return pair
 
 
-def _standing(history: Sequence[store.model_versions.Promotion]) -> list[tuple[str, str]]:
-    """Return the pairs that a roll-back goes through, the serving one last."""
+def _rollback_stack(history: Sequence[store.model_versions.Promotion]) -> list[tuple[str, str]]:
+    """Return the pairs that rollbacks go through, from the last one to the active one."""
     served: list[tuple[str, str]] = []
     for row in reversed(history):
         if row.why == ROLLED_BACK:

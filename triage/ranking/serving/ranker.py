@@ -1,9 +1,7 @@
-"""From the day's papers to one subscriber's slate.
+"""Ranks the papers of a day for one subscriber and builds the slate.
 
-    pool (papers + vectors) → eligible → features → score → slate → impressions with reasons
-        profile (votes, vectors, taste) ────┘   interests ──┘
-
-The nightly run, a preview and an evaluation all rank through here.
+The papers of the last days (the pool) are filtered, described by features, scored, and cut to a
+slate with reasons. The nightly run, previews and evaluations all use this module.
 """
 
 from __future__ import annotations
@@ -29,7 +27,6 @@ from triage.domain.records import (
     Interest,
     Paper,
     Profile,
-    Reason,
     Subscriber,
     UserModel,
     Vote,
@@ -51,16 +48,16 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 Learner = Callable[["Connection", Profile], UserModel | None]
-"""Returns the taste of a reader of whom all else is known, None where it cannot be had."""
+"""Returns the user model for a profile without one, None if it cannot be fitted."""
 
-# Who has answered nothing in so many days does not want to be asked.
+# A subscriber without a vote in this many days does not want to be asked for votes.
 ASKING_DAYS = 30
 _COMMUNITY = FEATURES.index("upvotes_log1p")
 
 
 @dataclass(frozen=True, slots=True)
 class DigestRules:
-    """How slates are cut: see `[digest]` in the configuration."""
+    """The rules of a slate, see `[digest]` in the configuration."""
 
     size: int
     max_age_days: int
@@ -68,7 +65,7 @@ class DigestRules:
     exploration_slots: int
 
     def of(self, subscriber: Subscriber) -> DigestRules:
-        """Return the rules of a subscriber: what they chose themselves goes before."""
+        """Return these rules with the subscriber's own preferences."""
         size, floor = subscriber.size, subscriber.score_floor
         return replace(
             self,
@@ -80,10 +77,10 @@ class DigestRules:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Every candidate of one subscriber with its features and score; row i is `candidates` i.
+    """All n candidates of one subscriber; row i of the arrays is candidate i.
 
-    `features` is float32 (n, n_features), `scores` float64 (n,). `asking` says that nothing is
-    known of the subscriber yet.
+    `features` is float32 (n, n_features), `scores` float64 (n,). `asking` is true for a new
+    subscriber with an empty profile.
     """
 
     profile: Profile
@@ -94,7 +91,7 @@ class Ranking:
     asking: bool = False
 
     def aims(self) -> Aims:
-        """Return what a slate shall hold of each of the reader's interests."""
+        """Return the shares of the subscriber's interests."""
         nearest = self.interests.nearest(self.candidates.encodings.latent)
         return Aims(nearest, self.interests.shares)
 
@@ -110,19 +107,14 @@ class Ranking:
 
 
 def load_library(conn: Connection, encoder: Encoder, papers: Sequence[Paper]) -> EncodedPapers:
-    """Join papers with their stored vectors; papers that are not encoded yet are left out."""
-    ids, vectors = store.encodings.load(
-        conn,
-        encoder.version,
-        [paper.id for paper in papers],
-        like=encoder.encode(()),
-    )
-    by_id = {paper.id: paper for paper in papers}
+    """Return papers with their stored vectors, without those that have none yet."""
+    by_id, empty = {paper.id: paper for paper in papers}, encoder.encode(())
+    ids, vectors = store.encodings.load(conn, encoder.version, [p.id for p in papers], like=empty)
     return EncodedPapers(tuple(by_id[id] for id in ids), vectors)
 
 
 def load_pool(conn: Connection, encoder: Encoder, on: date, days: int) -> EncodedPapers:
-    """Return all encoded papers listed in the `days` days that end with `on`, and on it."""
+    """Return all encoded papers listed on `on` or in the `days` days before it."""
     first = on - timedelta(days=days)
     return load_library(conn, encoder, store.papers.listed_between(conn, first, on))
 
@@ -134,16 +126,17 @@ def load_profile(
     votes: Sequence[Vote],
     taste: Learner | None = None,
 ) -> Profile:
-    """Gather what is known of a subscriber.
+    """Return the profile of a subscriber.
 
     Args:
-        votes: those that count, newest first.
-        taste: learns the subscriber's; without it the profile has none.
+        votes: the latest vote on each paper, newest first.
+        taste: returns the user model; by default the profile has none.
     """
     likes = [vote for vote in votes if vote.kind in LIKES]
     dislikes = [vote for vote in votes if vote.kind not in LIKES]
     liked, liked_at = _voted_on(conn, encoder, likes)
     disliked, disliked_at = _voted_on(conn, encoder, dislikes)
+    less_of = {v.paper_id: v.reason for v in dislikes if v.kind is EventKind.LESS_LIKE_THIS}
     wanted = phrases(subscriber.interests)
     profile = Profile(
         subscriber=subscriber,
@@ -153,23 +146,18 @@ def load_profile(
         disliked_at=disliked_at,
         phrases=wanted,
         interests=encoder.encode(wanted),
-        less_of=_less_of(disliked, dislikes),
+        less_of=tuple(less_of.get(paper.id) for paper in disliked.papers),
         interests_before=store.interests.of(conn, subscriber.id),
     )
     return replace(profile, taste=taste(conn, profile)) if taste else profile
-
-
-def _less_of(disliked: EncodedPapers, votes: Sequence[Vote]) -> tuple[Reason | None, ...]:
-    told = {v.paper_id: v.reason for v in votes if v.kind is EventKind.LESS_LIKE_THIS}
-    return tuple(told.get(paper.id) for paper in disliked.papers)
 
 
 def _voted_on(
     conn: Connection, encoder: Encoder, votes: Sequence[Vote]
 ) -> tuple[EncodedPapers, tuple[datetime, ...]]:
     papers = store.papers.load(conn, [vote.paper_id for vote in votes])
-    known = [papers[vote.paper_id] for vote in votes if vote.paper_id in papers]
-    library = load_library(conn, encoder, known)
+    stored = [papers[vote.paper_id] for vote in votes if vote.paper_id in papers]
+    library = load_library(conn, encoder, stored)
     voted_at = {vote.paper_id: vote.at for vote in votes}
     return library, tuple(voted_at[paper.id] for paper in library.papers)
 
@@ -183,56 +171,46 @@ def rank(
     on: date,
     max_age_days: int,
 ) -> Ranking:
-    """Score every paper of the pool that may be shown; none gives an empty ranking.
-
-    Args:
-        seen: ids of papers that the subscriber was shown or has voted on.
-    """
+    """Score the eligible papers of the pool; without any the ranking is empty."""
     rows = eligible(pool.papers, profile.subscriber, frozenset(seen), on, max_age_days)
     candidates = pool.select(rows)
     features = feature_matrix(profile, candidates, on)
     interests = cluster_interests(profile, on, similarity_threshold(pool.encodings.latent))
     scores = _scores(scorer, features, profile.subscriber.community)
     scores = apply_less_like_this(scores, profile, candidates, interests, on)
-    asking = not interests.known and _is_new(profile.subscriber, on)
+    since = profile.subscriber.active_since or profile.subscriber.created_at
+    is_new = since is None or (on - since.date()).days < ASKING_DAYS
+    asking = not interests.known and is_new
     return Ranking(profile, candidates, features, scores, interests, asking)
 
 
 def _scores(scorer: Scorer, features: F32, community: float) -> F64:
-    """Score candidates; what upvotes add to the odds of each counts so many times."""
+    """Return the scores; `community` multiplies what upvotes add to the logit."""
     scores = scorer.score(features)
     if community == 1:
         return scores
-    silent = features.copy()
-    silent[:, _COMMUNITY] = 0
-    alone = _odds(scorer.score(silent))
-    return np.asarray(1 / (1 + np.exp(-(alone + community * (_odds(scores) - alone)))))
+    without = features.copy()
+    without[:, _COMMUNITY] = 0
+    base = _logit(scorer.score(without))
+    return np.asarray(1 / (1 + np.exp(-(base + community * (_logit(scores) - base)))))
 
 
-def _odds(scores: F64) -> F64:
-    """Return the logarithms of the odds of scores, which are in [0, 1]."""
+def _logit(scores: F64) -> F64:
     bounded = np.clip(scores, 1e-12, 1 - 1e-12)
     return np.asarray(np.log(bounded / (1 - bounded)))
 
 
-def _is_new(subscriber: Subscriber, on: date) -> bool:
-    since = subscriber.active_since or subscriber.created_at
-    return since is None or (on - since.date()).days < ASKING_DAYS
-
-
 def interests_of(ranking: Ranking, encoder: Encoder) -> tuple[Interest, ...]:
-    """Return the subscriber's interests with their names, the largest first, as they stand now."""
+    """Return the subscriber's interests with names, the largest first."""
     return named(ranking.interests, ranking.profile, ranking.candidates, encoder)
 
 
 def missed(
     ranking: Ranking, rules: DigestRules, shown: Collection[int], on: date, n: int
 ) -> tuple[Paper, ...]:
-    """Return the best candidates of the week before `on` that no slate had room for, best first.
+    """Return at most `n` of the best papers of the week before `on` that no slate had, best first.
 
-    Args:
-        shown: ids of the papers of the slate of `on`.
-        n: how many at most; those below the reader's floor are not worth it.
+    Papers below the subscriber's score floor are left out; `shown` are the ids of today's slate.
     """
     floor = rules.of(ranking.profile.subscriber).score_floor
     barred, papers = ranking.aims().barred(), ranking.candidates.papers
@@ -249,7 +227,7 @@ def missed(
 def choose(
     ranking: Ranking, rules: DigestRules, scorer: Scorer, encoder: Encoder, rng: Generator
 ) -> tuple[Impression, ...]:
-    """Cut a slate from a ranking by its reader's rules and say why each paper is on it."""
+    """Return the slate of a ranking, by the subscriber's rules, with the reasons of each paper."""
     rules = rules.of(ranking.profile.subscriber)
     aims = ranking.aims()
     placements = build_slate(
@@ -262,12 +240,14 @@ def choose(
         aims=aims,
         asking=ranking.asking and rules.exploration_slots > 0,
     )
-    rows, whose = [placement.row for placement in placements], aims.nearest
+    rows = [placement.row for placement in placements]
     contributions = scorer.contributions(ranking.features[rows])
     if ranking.profile.subscriber.community != 1:
         contributions[:, _COMMUNITY] *= ranking.profile.subscriber.community
-    several = len(ranking.interests.known) > 1
-    names = [each.name for each in interests_of(ranking, encoder)] if several else []
+    # With one interest its name adds nothing to a reason.
+    names: dict[int, str] = {}
+    if len(ranking.interests.known) > 1:
+        names = dict(enumerate(each.name for each in interests_of(ranking, encoder)))
     return tuple(
         Impression(
             paper=ranking.candidates.papers[placement.row],
@@ -283,7 +263,7 @@ def choose(
                 ranking.features[placement.row],
                 contribution,
                 encoder,
-                names[whose[placement.row]] if several and whose[placement.row] >= 0 else "",
+                names.get(int(aims.nearest[placement.row]), ""),
             ),
         )
         for placement, contribution in zip(placements, contributions, strict=True)

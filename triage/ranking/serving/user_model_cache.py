@@ -1,16 +1,13 @@
-"""Every reader's taste when it is needed: kept from the last time, or learned anew.
+"""Returns the user model of each subscriber: from the database if current, else fitted and stored.
 
-    key of all that is known ─→ kept? ─ yes ─→ taste
-                                  └ no ─→ background, loaded once a run ─ learn ─→ taste
-
-A taste is learned when the reader's votes or words, the month or the encoder change. It is worth
-much, but no digest waits for one: what cannot be read or learned is told and done without.
+A model is fitted again when the subscriber's votes or text, the encoder or the month change. The
+background is loaded once per run. If a model cannot be loaded or fitted, this is logged and the
+digest is made without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -36,16 +33,14 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# Where a day begins first: nothing that anyone did on it is from before.
+# The time zone in which a day begins first.
 FARTHEST_EAST = timedelta(hours=14)
 
 
 class Tastes:
-    """The tastes of readers as one encoder sees them, on any date.
+    """The user models of one encoder, on any date.
 
-    Args:
-        kept: whether what earlier runs have learned may be used, and what this one learns is to be
-            kept. Nothing is written before `keep`.
+    With `kept` stored models are used, and `keep` stores new ones.
     """
 
     def __init__(self, encoder: Encoder, *, kept: bool = True) -> None:
@@ -54,46 +49,47 @@ class Tastes:
         self._backgrounds: dict[date, Background | None] = {}
         self._everybody: dict[str, F32] = {}
         self._until: dict[date, date] = {}
-        self._fresh: dict[int, _Fresh] = {}
+        self._unsaved: dict[int, tuple[str, str, UserModel]] = {}
 
     def of(self, conn: Connection, profile: Profile, on: date) -> UserModel | None:
-        """Return a reader's taste on a date, None where it cannot be had.
+        """Return the model of a subscriber on a date, None if it cannot be fitted.
 
-        Nothing that was listed or liked on that day or later is part of what it stands out from.
+        Its background has only papers that were listed and liked before that date.
         """
-        until = self._past_of(conn, on)
+        until = self._background_end(conn, on)
         name = f"{self._encoder.version} {until}"
         key = _key(name, profile)
         if self._kept:
-            taste = self._again(conn, profile, name, key)
-            if taste is not None:
-                return taste
-        past = self._background(conn, until)
-        if past is None:
+            model = self._load(conn, profile, name, key)
+            if model is not None:
+                return model
+        background = self._background(conn, until)
+        if background is None:
             return None
         try:
-            taste = fit_user_model(profile, past)
+            model = fit_user_model(profile, background)
         except Exception:
-            log.exception("taste not learned", subscriber=profile.subscriber.public_id)
+            log.exception("user model not fitted", subscriber=profile.subscriber.public_id)
             return None
-        self._fresh[profile.subscriber.id] = _Fresh(name, key, taste)
-        return taste
+        self._unsaved[profile.subscriber.id] = name, key, model
+        return model
 
     def on(self, on: date) -> Learner:
-        """Return what learns tastes as they are on a date."""
+        """Return a function that returns models on a date."""
         return lambda conn, profile: self.of(conn, profile, on)
 
     def keep(self, conn: Connection, subscriber_id: int, at: datetime) -> None:
-        """Store what was learned of a subscriber since it was last stored, if anything."""
-        fresh = self._fresh.pop(subscriber_id, None)
-        if fresh is None or not self._kept:
+        """Store the subscriber's new model, if there is one."""
+        unsaved = self._unsaved.pop(subscriber_id, None)
+        if unsaved is None or not self._kept:
             return
-        store.user_models.save(conn, subscriber_id, fresh.key, fresh.taste, at)
-        if fresh.name not in self._everybody:
-            store.user_models.save_everybody(conn, fresh.name, fresh.taste.everybody, at)
-            self._everybody[fresh.name] = fresh.taste.everybody
+        name, key, model = unsaved
+        store.user_models.save(conn, subscriber_id, key, model, at)
+        if name not in self._everybody:
+            store.user_models.save_everybody(conn, name, model.everybody, at)
+            self._everybody[name] = model.everybody
 
-    def _again(self, conn: Connection, profile: Profile, name: str, key: str) -> UserModel | None:
+    def _load(self, conn: Connection, profile: Profile, name: str, key: str) -> UserModel | None:
         content = store.user_models.load(conn, profile.subscriber.id, key)
         if content is None:
             return None
@@ -105,13 +101,13 @@ class Tastes:
         try:
             return store.user_models.unpack(content, self._everybody[name])
         except Exception:
-            log.exception("kept taste is damaged", subscriber=profile.subscriber.public_id)
+            log.exception("stored user model is damaged", subscriber=profile.subscriber.public_id)
             return None
 
-    def _past_of(self, conn: Connection, on: date) -> date:
-        """Return the day before which the past ends: the month's first, or in the first month `on`.
+    def _background_end(self, conn: Connection, on: date) -> date:
+        """Return the day before which the background ends, the first of the month.
 
-        So a taste stands for a month as long as the reader says nothing new.
+        So a model without new votes stays for a month. With too few papers before, it is `on`.
         """
         if on not in self._until:
             first = on.replace(day=1)
@@ -129,21 +125,12 @@ class Tastes:
                 words = liked.encodings.tfidf
                 self._backgrounds[until] = fit_background(str(until), listed, words)
             except Exception:
-                log.exception("no tastes, for want of a background", until=str(until))
+                log.exception("no user models: background not fitted", until=str(until))
         return self._backgrounds[until]
 
 
-@dataclass(frozen=True, slots=True)
-class _Fresh:
-    """A taste that is not stored yet, with its key and its background's name."""
-
-    name: str
-    key: str
-    taste: UserModel
-
-
 def _liked(conn: Connection, until: date) -> Sequence[Paper]:
-    """Return what subscribers liked before a day, the newest papers of all, oldest first."""
+    """Return the newest papers that subscribers liked before a day, oldest first."""
     before = datetime.combine(until, time(), UTC) - FARTHEST_EAST
     of_each = store.events.liked(conn, before)
     ids = {paper for own in of_each.values() for paper in own[-MOST_LIKES_EACH:]}
@@ -152,11 +139,11 @@ def _liked(conn: Connection, until: date) -> Sequence[Paper]:
 
 
 def _key(name: str, profile: Profile) -> str:
-    told = (
+    inputs = (
         FEATURE_VERSION,
         name,
         [paper.id for paper in profile.liked.papers],
         [paper.id for paper in profile.disliked.papers],
         profile.phrases,
     )
-    return blake2b(repr(told).encode(), digest_size=20).hexdigest()
+    return blake2b(repr(inputs).encode(), digest_size=20).hexdigest()
