@@ -42,7 +42,7 @@ def run_out_of_memory() -> str:
 
 
 def test_should_it_be_killed_this_process_lives_and_says_so() -> None:
-    with pytest.raises(TriageError, match="killed by SIGKILL. Does the machine have enough memory"):
+    with pytest.raises(TriageError, match=r"^killed by SIGKILL\. .* enough memory"):
         run_in_process(run_out_of_memory)
 
 
@@ -69,7 +69,7 @@ def test_who_ends_the_program_waits_for_it() -> None:
 def outlive_the_parent(started: str) -> str:
     Path(started).touch()
     time.sleep(1)
-    print("done", flush=True)  # noqa: T201 - the test reads it
+    print("done", flush=True)
     return "done"
 
 
@@ -96,6 +96,6 @@ def test_the_scheduler_trains_so(tmp_path: Path) -> None:
     url = database.engine.url.render_as_string(hide_password=False)
     config, _ = initialise(tmp_path, databases.config_naming(url))
     app = open_app(config, clock=StoppedClock())
-    [train] = [chore for chore in app.schedule()._chores if chore.name == "train"]
+    [train] = [chore for chore in app.schedule().chores if chore.name == "train"]
     assert train.do().startswith("nothing to train on: ")
     app.close()
