@@ -20,7 +20,7 @@ from triage.app.account_mail import composer
 from triage.delivery.dkim import Signer, load_signer
 from triage.digest.message import HEADERS, verify
 from triage.errors import ConfigError, MessageError
-from triage.operations.doctor import Finding, Level, examine
+from triage.operations.doctor import Finding, Level
 from triage.settings import load_settings
 from triage.subscribers.signup import AccountMail, NoteKind
 
@@ -159,7 +159,7 @@ def test_whoever_lacks_the_library_is_told_how_to_get_it(
 def looked_at(folder: Path, **records: str) -> dict[str, Finding]:
     app = mailing(installation(folder), Server())
     names = NAMES | {(f"{SELECTOR}._domainkey.example.org", "TXT"): tuple(records.values())}
-    found = examine(app, well(lookup=lambda name, kind: names.get((name, kind), ())))
+    found = app.examine(well(lookup=lambda name, kind: names.get((name, kind), ())))
     return {each.name: each for each in found}
 
 
