@@ -132,7 +132,8 @@ def test_trainings_and_the_pair_that_serves_are_told(told: Told) -> None:
     assert len(told.history.judged) == len(scorers) - 1
     assert told.history.serving
     assert (
-        told.history.serving.scorer == rows(told.database, "model_promotions")[-1]["scorer_version"]
+        told.history.serving.scorer_version
+        == rows(told.database, "model_promotions")[-1]["scorer_version"]
     )
     trained = told.table("Trainings")[1:]
     assert [row[0] for row in trained] == sorted((row[0] for row in trained), reverse=True)

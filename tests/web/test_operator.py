@@ -105,11 +105,11 @@ def test_it_listens_while_it_is_asked_to_and_stands_back_where_the_port_is_taken
 
 
 def test_the_funnel_narrows_from_due_to_voted_from(database: Database) -> None:
-    steps = history(database, NOW).funnel
+    steps = list(history(database, NOW).funnel.values())
     messages = rows(database, "messages")
     sent = {m["slate_id"] for m in messages if m["state"] == "sent"}
     voted = {e["slate_id"] for e in rows(database, "events") if e["origin"] == "person"}
-    assert [step.n for step in steps] == [
+    assert steps == [
         len(messages), len(messages), len(sent), len(sent), len(voted & sent)
     ]  # fmt: skip
-    assert 0 < steps[-1].n < steps[-2].n < steps[0].n
+    assert 0 < steps[-1] < steps[-2] < steps[0]

@@ -1,4 +1,4 @@
-"""Every link of a digest: built here from ids and tokens, never passed through from a paper."""
+"""Build all links of a digest from ids and tokens; no link comes from the text of a paper."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def digest_links(
     """Return the links of a digest; the same arguments give the same links.
 
     Args:
-        base_url: where the web pages are, with or without a slash at the end.
-        contact: the address, with or without a display name, that may be asked to unsubscribe.
-        issued_on: the day in UTC on which the digest is made, from which the life of its vote
-            links counts; that is not always the date of the slate.
-        bounces: the mailbox that `triage bounces intake` reads: who writes to their address there
-            is unsubscribed by the program. Empty if there is none.
+        base_url: the address of the web pages, with or without a slash at the end.
+        contact: the address for requests to unsubscribe, with or without a display name.
+        issued_on: the UTC date on which the digest is made; the lifetime of its vote links begins
+            then. It can differ from the date of the slate.
+        bounces: the mailbox that `triage bounces intake` reads; a mail to the subscriber's own
+            address in it unsubscribes them automatically. Empty if there is none.
     """
     base = base_url.rstrip("/")
     issued_at = datetime.combine(issued_on, time(), UTC)
@@ -47,20 +47,18 @@ def digest_links(
     )
 
 
-_NOTE_PAGES = {"confirm": "/c/", "goodbye": "/c/", "login": "/l/"}
+_ACCOUNT_PAGES = {"confirm": "/c/", "goodbye": "/c/", "login": "/l/"}
 
 
 def note_link(kind: str, token: str, base_url: str) -> str:
-    """Return the one link of a mail that is no digest; without a token it names nobody."""
-    return base_url.rstrip("/") + (_NOTE_PAGES[kind] + token if token else "/login")
+    """Return the only link of an account mail; without a token, it leads to the login page."""
+    return base_url.rstrip("/") + (_ACCOUNT_PAGES[kind] + token if token else "/login")
 
 
 def envelope_sender(message_id: str, keyring: Keyring, bounces: str) -> str:
-    """Return the address to which a digest comes back if it cannot be delivered (VERP).
+    """Return the address to which a digest returns if it cannot be delivered (VERP).
 
-    Args:
-        message_id: of a digest; what is no digest has no such address, and gives "".
-        bounces: as for `digest_links`; empty gives "".
+    "" for a message that is not a digest, and if `bounces` (see `digest_links`) is empty.
     """
     slate = _SLATE.fullmatch(message_id)
     if slate is None or not bounces:
@@ -69,15 +67,15 @@ def envelope_sender(message_id: str, keyring: Keyring, bounces: str) -> str:
 
 
 def _sub_address(mailbox: str, detail: str) -> str:
-    """Return an address whose mail goes to `mailbox`, and which says more (RFC 5233)."""
+    """Return an address that is delivered to `mailbox` and contains `detail` (RFC 5233)."""
     local, _, domain = parseaddr(mailbox)[1].rpartition("@")
     return f"{local}+{detail}@{domain}"
 
 
 def _mailto(slate: Slate, keyring: Keyring, contact: str, bounces: str, token: str) -> str:
     if bounces:
-        leave = keyring.sign_address(Purpose.UNSUBSCRIBE, slate.subscriber.public_id)
-        return f"mailto:{quote(_sub_address(bounces, leave), safe='@+')}?subject=unsubscribe"
+        detail = keyring.sign_address(Purpose.UNSUBSCRIBE, slate.subscriber.public_id)
+        return f"mailto:{quote(_sub_address(bounces, detail), safe='@+')}?subject=unsubscribe"
     return f"mailto:{quote(parseaddr(contact)[1], safe='@')}?subject=unsubscribe%20{token}"
 
 
@@ -86,18 +84,15 @@ def _upstream(paper: Paper) -> str:
 
 
 def _paper_links(shown: Impression, slate: Claims, keyring: Keyring, base: str) -> PaperLinks:
-    def claims(action: EventKind | None) -> Claims:
-        return Claims(slate.subscriber, slate.issued_at, slate.slate, shown.position, action)
+    def sign(page: str, purpose: Purpose, action: EventKind | None = None) -> str:
+        claims = Claims(slate.subscriber, slate.issued_at, slate.slate, shown.position, action)
+        return f"{base}/{page}/{keyring.sign(purpose, claims)}"
 
-    def vote(action: EventKind) -> str:
-        return f"{base}/v/{keyring.sign(Purpose.VOTE, claims(action))}"
-
-    paper = shown.paper
     return PaperLinks(
-        upstream=_upstream(paper),
-        page=f"{base}/p/{keyring.sign(Purpose.PAPER, claims(None))}",
-        up=vote(EventKind.VOTE_UP),
-        down=vote(EventKind.VOTE_DOWN),
-        save=vote(EventKind.SAVE),
-        less=vote(EventKind.LESS_LIKE_THIS),
+        upstream=_upstream(shown.paper),
+        page=sign("p", Purpose.PAPER),
+        up=sign("v", Purpose.VOTE, EventKind.VOTE_UP),
+        down=sign("v", Purpose.VOTE, EventKind.VOTE_DOWN),
+        save=sign("v", Purpose.VOTE, EventKind.SAVE),
+        less=sign("v", Purpose.VOTE, EventKind.LESS_LIKE_THIS),
     )

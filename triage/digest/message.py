@@ -1,4 +1,4 @@
-"""The MIME message of a digest: built once, checked as the receiver will read it, then frozen.
+"""Build the MIME message of a digest once, and check the finished bytes.
 
 Headers follow RFC 5322, RFC 2919 (List-Id), RFC 2369 and RFC 8058 (List-Unsubscribe and its
 one-click POST) and RFC 3834 (Auto-Submitted). The same arguments give the same bytes.
@@ -7,7 +7,7 @@ one-click POST) and RFC 3834 (Auto-Submitted). The same arguments give the same 
 from __future__ import annotations
 
 import re
-from base64 import b64encode
+from base64 import encodebytes
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from email import message_from_bytes, policy
@@ -38,17 +38,16 @@ HEADERS = (
 )
 """Every digest has each of these exactly once."""
 
-MAY_HAVE = "DKIM-Signature"
-"""One of it, if the message was signed here."""
+_SIGNATURE = "dkim-signature"
 
 Sign = Callable[[bytes], bytes]
-"""Puts a signature before a finished message."""
+"""Returns a finished message with a DKIM signature in front."""
 
 LONGEST_LINE = 998
 LARGEST_MESSAGE = 150_000
 _FOLD_AT = 76
 _ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,185}")
-_WRITTEN_IN = {
+_ORIGINS = {
     "From": "[mail] from",
     "Reply-To": "[site] contact",
     "To": "the subscriber's address",
@@ -73,23 +72,22 @@ def build_digest(
     date: datetime,
     sign: Sign = bytes,
 ) -> OutgoingMessage:
-    """Build and check the message that carries a slate.
+    """Build and check the message of a digest.
 
     Args:
-        sender: the From address, with or without a display name; its domain names the message.
-        reply_to: who reads replies.
-        date: when the digest was made.
+        sender: the From address, with or without a display name; its domain is in the Message-ID.
+        date: the time at which the digest was made.
 
     Raises:
-        MessageError: a header or part cannot be sent lawfully.
+        MessageError: a header or part violates a standard.
     """
     domain = parseaddr(sender)[1].partition("@")[2]
     message_id = f"<d.{slate.public_id}@{domain}>"
     recipient = slate.subscriber.email
     list_id = f"digest.{domain}"
     headers = {
-        **_common(sender, recipient, date, message_id, rendered.subject, reply_to),
-        "List-Id": f"{_named('List-Id', site_name)} <{list_id}>",
+        **_common_headers(sender, recipient, date, message_id, rendered.subject, reply_to),
+        "List-Id": f"{_display_name('List-Id', site_name)} <{list_id}>",
         "List-Unsubscribe": f"<{links.unsubscribe}>, <{links.unsubscribe_mailto}>",
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
         "Auto-Submitted": "auto-generated",
@@ -97,7 +95,7 @@ def build_digest(
         "Feedback-ID": f"{slate.on:%Y%m%d}:digest:triage:{domain}",
     }
     parts = [_part("plain", rendered.text), _part("html", rendered.html)]
-    mime = sign(_assembled(headers, parts, boundary=f"=_{slate.public_id}"))
+    mime = sign(_assemble(headers, parts, boundary=f"=_{slate.public_id}"))
     verify(mime)
     return OutgoingMessage(message_id, recipient, mime)
 
@@ -112,48 +110,46 @@ def build_note(
     date: datetime,
     sign: Sign = bytes,
 ) -> OutgoingMessage:
-    """Build a mail that is no digest: plain text, of no list, from an address of its own.
+    """Build an account mail: plain text, without the headers of a mailing list.
 
     Args:
-        public_id: names the message.
+        public_id: the part of the Message-ID before the domain.
 
     Raises:
-        MessageError: a header cannot be sent lawfully.
+        MessageError: a header violates a standard.
     """
     message_id = f"<n.{public_id}@{parseaddr(sender)[1].partition('@')[2]}>"
     headers = {
-        **_common(sender, recipient, date, message_id, rendered.subject, reply_to),
+        **_common_headers(sender, recipient, date, message_id, rendered.subject, reply_to),
         "Auto-Submitted": "auto-generated",
     }
     part = _part("plain", rendered.text)
-    head = _head(headers, part)
-    mime = sign(head + b"\r\n" + part.body + b"\r\n")
+    mime = sign(_head(headers, part) + b"\r\n" + part.body + b"\r\n")
     return OutgoingMessage(message_id, recipient, mime)
 
 
-def _common(
+def _common_headers(
     sender: str, recipient: str, date: datetime, message_id: str, subject: str, reply_to: str
 ) -> dict[str, str]:
     return {
-        "From": _with_name("From", sender),
+        "From": _mailbox("From", sender),
         "To": _address("To", recipient),
         "Date": format_datetime(date),
         "Message-ID": message_id,
-        "Subject": _folded("Subject", subject),
+        "Subject": _encode_header("Subject", subject),
         "MIME-Version": "1.0",
-        "Reply-To": _with_name("Reply-To", reply_to),
+        "Reply-To": _mailbox("Reply-To", reply_to),
     }
 
 
 def verify(mime: bytes) -> None:
-    """Read a finished digest as a receiver would and refuse it if anything is amiss.
+    """Check the bytes of a finished digest.
 
     Raises:
-        MessageError: every breach by name.
+        MessageError: there are problems; the message lists all of them.
     """
-    breaches = list(_breaches(mime))
-    if breaches:
-        raise MessageError("the message may not be sent: " + "; ".join(breaches))
+    if problems := _problems(mime):
+        raise MessageError("the message may not be sent: " + "; ".join(problems))
 
 
 def part_of(mime: bytes, subtype: str) -> str:
@@ -164,7 +160,7 @@ def part_of(mime: bytes, subtype: str) -> str:
     return "" if part is None else str(part.get_content()).replace("\r\n", "\n")
 
 
-def _breaches(mime: bytes) -> list[str]:
+def _problems(mime: bytes) -> list[str]:
     found = []
     head, _, _ = mime.partition(b"\r\n\r\n")
     if not mime.count(b"\r\n") == mime.count(b"\r") == mime.count(b"\n") or b"\0" in mime:
@@ -180,17 +176,16 @@ def _breaches(mime: bytes) -> list[str]:
         for line in head.split(b"\r\n")
         if line[:1] not in (b" ", b"\t")
     ]
-    allowed = [name.lower() for name in (*HEADERS, "Content-Type")]
+    # A signed message has one signature more.
+    fewest = {name.lower(): 1 for name in (*HEADERS, "Content-Type")} | {_SIGNATURE: 0}
     found += [
-        f"header {name} {names.count(name)} times" for name in allowed if names.count(name) != 1
+        f"header {name} {n} times"
+        for name, at_least in fewest.items()
+        if not at_least <= (n := names.count(name)) <= 1
     ]
-    signature = MAY_HAVE.lower()
-    if names.count(signature) > 1:
-        found.append(f"header {signature} {names.count(signature)} times")
-    allowed.append(signature)
-    found += [f"unknown header {name[:40]}" for name in names if name not in allowed]
+    found += [f"unknown header {name[:40]}" for name in names if name not in fewest]
     if not any(_UNSUBSCRIBE.fullmatch(line) for line in head.split(b"\r\n")):
-        found.append("List-Unsubscribe is folded or not a web and a mail address")
+        found.append("List-Unsubscribe is folded, or not a web address and a mail address")
     try:
         message = message_from_bytes(mime, policy=policy.compat32.clone(raise_on_defect=True))
         kinds = [part.get_content_type() for part in message.walk()]
@@ -201,11 +196,11 @@ def _breaches(mime: bytes) -> list[str]:
     return found
 
 
-def _assembled(headers: dict[str, str], parts: Sequence[_Part], boundary: str) -> bytes:
-    """Write the message out: headers in order, then the parts, every line ended by CRLF.
+def _assemble(headers: dict[str, str], parts: Sequence[_Part], boundary: str) -> bytes:
+    """Return the bytes of a message: headers in their order, then the parts, with CRLF line ends.
 
-    The email package could do this, but it folds List-Unsubscribe, picks boundaries by chance, and
-    in older Pythons lets line breaks through into headers.
+    The `email` package is not used here: it folds List-Unsubscribe, its boundaries are random, and
+    older versions allow line breaks in headers.
     """
     kind = f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n'
     out = [_lines(headers) + kind.encode("ascii")]
@@ -227,50 +222,47 @@ def _lines(headers: dict[str, str]) -> bytes:
     for name, value in headers.items():
         bare = value.replace("\r\n ", "")
         if any(c in bare for c in "\r\n\0") or not bare.isascii():
-            raise MessageError(
-                f"the header {name} holds a line break or a character that may not be"
-            )
+            raise MessageError(f"the header {name} has a line break or a forbidden character")
         lines.append(f"{name}: {value}\r\n")
     return "".join(lines).encode("ascii")
 
 
 def _part(subtype: str, text: str) -> _Part:
-    """Encode a part in whichever way takes fewer bytes."""
+    """Encode a part as quoted-printable or base64, whichever is shorter."""
     raw = "\n".join(text.splitlines()).encode() + b"\n"
     quoted = encodestring(raw).replace(b"\n", b"\r\n")
-    packed = b64encode(raw.replace(b"\n", b"\r\n")).decode("ascii")
-    based = "\r\n".join(packed[i : i + _FOLD_AT] for i in range(0, len(packed), _FOLD_AT))
-    if len(quoted) <= len(based):
+    packed = encodebytes(raw.replace(b"\n", b"\r\n")).rstrip().replace(b"\n", b"\r\n")
+    if len(quoted) <= len(packed):
         return _Part(subtype, "quoted-printable", quoted.removesuffix(b"\r\n"))
-    return _Part(subtype, "base64", based.encode("ascii"))
+    return _Part(subtype, "base64", packed)
 
 
 def _address(header: str, address: str) -> str:
     if not _ADDRESS.fullmatch(address):
-        raise MessageError(f"{_WRITTEN_IN[header]} is not a mail address of plain ASCII")
+        raise MessageError(f"{_ORIGINS[header]} is not a mail address in plain ASCII")
     return address
 
 
-def _with_name(header: str, address: str) -> str:
+def _mailbox(header: str, address: str) -> str:
     name, bare = parseaddr(address)
     address = _address(header, bare)
-    return f"{_named(header, name)} <{address}>" if name else address
+    return f"{_display_name(header, name)} <{address}>" if name else address
 
 
-def _named(header: str, name: str) -> str:
-    """Return a display name as RFC 5322 and RFC 2047 want it."""
-    if _plain(name) and name.isprintable():
+def _display_name(header: str, name: str) -> str:
+    """Return a display name, quoted (RFC 5322) or encoded (RFC 2047)."""
+    if _is_plain(name) and name.isprintable():
         return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return _folded(header, name)
+    return _encode_header(header, name)
 
 
-def _folded(header: str, value: str) -> str:
+def _encode_header(header: str, value: str) -> str:
     if any(ord(c) < 32 or ord(c) == 127 for c in value):
-        raise MessageError(f"the header {header} holds a control character")
-    charset = "us-ascii" if _plain(value) else "utf-8"
+        raise MessageError(f"the header {header} has a control character")
+    charset = "us-ascii" if _is_plain(value) else "utf-8"
     return Header(value, charset, maxlinelen=_FOLD_AT, header_name=header).encode(linesep="\r\n")
 
 
-def _plain(value: str) -> bool:
-    """Tell whether a value can stand as it is: what looks like an encoded word would be decoded."""
+def _is_plain(value: str) -> bool:
+    """Tell whether a value needs no encoding; receivers decode what looks like an encoded word."""
     return value.isascii() and "=?" not in value

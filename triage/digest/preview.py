@@ -1,4 +1,4 @@
-"""What somebody who is not subscribed yet would get: ranked as a digest is, and nothing written."""
+"""Preview the papers that a new subscriber would get; nothing is stored."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from triage.store import Database
 
 SIZE = 5
 DAYS = 3
-# A page waits for it: what was listed last says enough.
+# A page waits for the preview, so only the newest papers are ranked.
 MOST_PAPERS = 1_500
 FRESH_FOR = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
-class _Today:
-    """The newest papers, as they were at an instant."""
+class _Newest:
+    """The newest papers at an instant."""
 
     on: date
     encoder: Encoder
@@ -34,9 +34,9 @@ class _Today:
 
 
 class Previews:
-    """Ranks the newest papers for words alone, with the cold-start scorer.
+    """Ranks the newest papers with the cold-start scorer.
 
-    The papers are kept for a while; nothing is fitted and nothing encoded but the words.
+    The papers are cached for FRESH_FOR; no model is fitted, and only the interests are encoded.
     """
 
     def __init__(
@@ -46,47 +46,47 @@ class Previews:
         self._workshop = workshop
         self._clock = clock
         self._rules = replace(rules, size=min(SIZE, rules.size), exploration_slots=0)
-        self._guard = threading.Lock()
-        self._kept: _Today | None = None
+        self._lock = threading.Lock()
+        self._cached: _Newest | None = None
 
     def of(
         self, subscriber: Subscriber, likes: Sequence[int] = ()
     ) -> tuple[Impression, ...] | None:
-        """Return the papers that a subscriber, stored nowhere, would get; few or none may be close.
+        """Return the papers that a subscriber who is not stored would get; may be empty.
 
-        None where there is nothing to choose from yet.
+        None if there are no models or no papers yet.
 
         Args:
             likes: ids of papers that they like; these are not shown.
         """
-        with self._guard:
-            today = self._today()
-        if today is None or not len(today.pool):
+        with self._lock:
+            newest = self._load_newest()
+        if newest is None or not len(newest.pool):
             return None
         scorer = self._workshop.cold_scorer()
         with self._database.read() as conn:
-            votes = [Vote(id, EventKind.VOTE_UP, today.at) for id in likes]
-            profile = load_profile(conn, today.encoder, subscriber, votes)
+            votes = [Vote(id, EventKind.VOTE_UP, newest.at) for id in likes]
+            profile = load_profile(conn, newest.encoder, subscriber, votes)
         ranking = rank(
             profile,
-            today.pool,
+            newest.pool,
             scorer,
             seen=likes,
-            on=today.on,
+            on=newest.on,
             max_age_days=self._rules.max_age_days,
         )
-        return choose(ranking, self._rules, scorer, today.encoder, np.random.default_rng(0))
+        return choose(ranking, self._rules, scorer, newest.encoder, np.random.default_rng(0))
 
-    def _today(self) -> _Today | None:
-        now, kept = self._clock.now(), self._kept
-        if kept is not None and timedelta(0) <= now - kept.at < FRESH_FOR:
-            return kept
+    def _load_newest(self) -> _Newest | None:
+        now, cached = self._clock.now(), self._cached
+        if cached is not None and timedelta(0) <= now - cached.at < FRESH_FOR:
+            return cached
         pair = load_active_models(self._database, self._workshop)
         with self._database.read() as conn:
             on = store.listing_days.newest(conn)
             if pair is None or on is None:
                 return None
             pool = load_pool(conn, pair.encoder, on, DAYS - 1)
-        newest = pool.select(slice(max(len(pool) - MOST_PAPERS, 0), None))
-        self._kept = _Today(on, pair.encoder, newest, now)
-        return self._kept
+        pool = pool.select(slice(max(len(pool) - MOST_PAPERS, 0), None))
+        self._cached = _Newest(on, pair.encoder, pool, now)
+        return self._cached

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 def environment(folder: str = "", *, autoescape: bool = True, **options: Any) -> Environment:
     """Return a Jinja environment for one folder of the templates.
 
-    A name that is not defined is an error, and HTML is escaped unless `autoescape` is False.
-    `options` are Jinja's.
+    Undefined names are errors. `options` are those of Jinja.
 
     Raises:
         TriageError: the installation is incomplete.
@@ -23,7 +22,7 @@ def environment(folder: str = "", *, autoescape: bool = True, **options: Any) ->
 
     return Environment(
         loader=FileSystemLoader(templates_dir() / folder),
-        autoescape=autoescape,  # noqa: S701 - text/plain has no markup to escape into
+        autoescape=autoescape,  # noqa: S701 - only text/plain is not escaped
         undefined=StrictUndefined,
         **{"trim_blocks": True, "lstrip_blocks": True} | options,
     )

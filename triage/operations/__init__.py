@@ -1,6 +1,6 @@
-"""What the operator runs: the schedule, the doctor, the report, back-ups.
+"""The operator's tools: the daily jobs, the doctor, the report and back-ups.
 
 In: the state of the installation. Out: finished jobs, findings, one HTML report, back-up files.
 
-Begin with `jobs` (what is due at this minute) and `doctor` (what is wrong and how to mend it).
+Begin with `jobs` (which jobs are due now) and `doctor` (what is wrong and how to fix it).
 """

@@ -1,4 +1,4 @@
-"""Copies of the database: whole and checked, taken while it is in use, and put back again."""
+"""Back up the database while it is in use, check each copy, and restore one."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from triage.resources import rename_synced, sync
 from triage.store import Database, health
 
 KEPT = 7
-# SQLite's own lock, which every open connection shares: the bytes are in "File Locking and
-# Concurrency" (sqlite.org/lockingv3.html, os.h: PENDING_BYTE + 2, SHARED_SIZE).
+# The bytes that SQLite locks in the file of every open connection: "File Locking and Concurrency"
+# (sqlite.org/lockingv3.html, os.h: PENDING_BYTE + 2, SHARED_SIZE).
 _SHARED_FIRST, _SHARED_SIZE = 0x40000000 + 2, 510
-_BESIDE = ("-wal", "-shm")
+_SUFFIXES = ("-wal", "-shm")
 
 
 def back_up(database: Database, folder: Path, clock: Clock) -> str:
-    """Copy the database into `folder` and keep the newest copies; say what was done.
+    """Copy the database into `folder`, keep the newest KEPT copies, and return what was done.
 
-    The copy has another name until it is whole and checked, so a folder never holds half of one.
-    Databases that are servers are left to their own tools.
+    A copy gets its name only when it is complete and checked. A database server is not copied.
 
     Raises:
-        DatabaseError: the copy could not be written or is not sound.
+        DatabaseError: the copy could not be written or is damaged.
     """
     if not database.is_file:
         return "left to the database server's own tools"
     name = f"triage-{clock.now():%Y%m%dT%H%M%SZ}.db"
-    with _explained(f"the back-up in {folder} failed"):
+    with _explain_os_errors(f"the back-up in {folder} failed"):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # First of all, for what a killed process left takes the room that this copy needs.
-        _drop_unfinished(folder)
+        # First delete what a killed process left (and SQLite's files beside it), to free space.
+        for unfinished in folder.glob(".triage-*.db*"):
+            unfinished.unlink(missing_ok=True)
         copy_to(database, folder / name)
         for old in sorted(folder.glob("triage-*.db"))[:-KEPT]:
             old.unlink()
@@ -44,17 +44,17 @@ def back_up(database: Database, folder: Path, clock: Clock) -> str:
 
 
 def copy_to(database: Database, path: Path) -> None:
-    """Copy the database to a file that only this account can read; one that is there goes.
+    """Copy the database to a file that only this account can read; replace an existing file.
 
     Raises:
-        DatabaseError: the copy could not be written or is not sound.
+        DatabaseError: the copy could not be written or is damaged, or the database is a server.
     """
     if not database.is_file:
         raise DatabaseError(
             "the database is a server: copy it with its own tools, as `pg_dump --format=custom`"
         )
     temporary = path.with_name(f".{path.name}")
-    with _explained(f"the back-up {path} failed"):
+    with _explain_os_errors(f"the back-up {path} failed"):
         try:
             temporary.unlink(missing_ok=True)
             temporary.touch(mode=0o600)
@@ -67,24 +67,24 @@ def copy_to(database: Database, path: Path) -> None:
 
 
 def restore(file: Path, copy: Path, clock: Clock) -> Path | None:
-    """Put a copy in the database's place; return where the replaced one lies, if there was one.
+    """Replace the database by a copy; return the new path of the replaced one, None without one.
 
-    The journal of what was sent stays as it is: it knows what the copy does not.
+    The sent log is not changed: it knows which messages were sent after the copy was made.
 
     Args:
-        file: the database; nobody may have it open, this process included.
+        file: the database; no process may have it open, this one included.
 
     Raises:
-        DatabaseError: the copy is missing, not sound or not a database of this program; or a
+        DatabaseError: the copy is missing, damaged or not a database of this program; or a
             process has the database open.
     """
     if not copy.is_file():
-        raise DatabaseError(f"{copy} does not exist: backups/ holds the nightly copies")
+        raise DatabaseError(f"{copy} does not exist: the nightly copies are in backups/")
     if file.exists() and copy.samefile(file):
         raise DatabaseError(f"{copy} is the database itself: name a copy of it")
-    with _explained(f"{copy} could not be put in the place of {file}"), _alone(file):
+    with _explain_os_errors(f"{copy} could not replace {file}"), _lock_out_others(file):
         temporary = file.with_name(f".{file.name}.restoring")
-        parts = (temporary, *(Path(f"{temporary}{end}") for end in _BESIDE))
+        parts = (temporary, *(Path(f"{temporary}{suffix}") for suffix in _SUFFIXES))
         try:
             for left in parts:
                 left.unlink(missing_ok=True)
@@ -92,43 +92,43 @@ def restore(file: Path, copy: Path, clock: Clock) -> Path | None:
             shutil.copyfile(copy, temporary)
             wal = Path(f"{copy}-wal")
             if wal.exists():
-                # A copy that was taken by hand, of a database in use or after a crash.
+                # Somebody copied the files of a database in use, or after a crash.
                 shutil.copyfile(wal, f"{temporary}-wal")
             health.check_copy(temporary)
             sync(temporary)
-            kept = _set_aside(file, clock)
+            replaced = _set_aside(file, clock)
             rename_synced(temporary, file)
         finally:
             for left in parts:
                 left.unlink(missing_ok=True)
-    return kept
+    return replaced
 
 
 def _set_aside(file: Path, clock: Clock) -> Path | None:
-    """Rename the database, and what was written ahead of it and is a part of it."""
-    kept = file.with_name(f"{file.stem}-replaced-{clock.now():%Y%m%dT%H%M%SZ}{file.suffix}")
-    there_was = file.exists()
-    if there_was:
-        file.replace(kept)
-    wal, shm = (Path(f"{file}{end}") for end in _BESIDE)
+    """Rename the database and its WAL file, which is a part of it."""
+    new = file.with_name(f"{file.stem}-replaced-{clock.now():%Y%m%dT%H%M%SZ}{file.suffix}")
+    existed = file.exists()
+    if existed:
+        file.replace(new)
+    wal, shm = (Path(f"{file}{suffix}") for suffix in _SUFFIXES)
     if wal.exists():
-        wal.replace(f"{kept}-wal")
+        wal.replace(f"{new}-wal")
     shm.unlink(missing_ok=True)
-    return kept if there_was else None
+    return new if existed else None
 
 
 @contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    """Refuse if any process has the database open; until the block ends none can open it."""
+def _lock_out_others(file: Path) -> Iterator[None]:
+    """Raise if a process has the database open; no process can open it until the block ends."""
     try:
-        opened = file.open("r+b")
+        database = file.open("r+b")
     except FileNotFoundError:
         yield
         return
-    with opened:
+    with database:
         try:
             fcntl.lockf(
-                opened, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST, os.SEEK_SET
+                database, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST, os.SEEK_SET
             )
         except BlockingIOError:
             raise DatabaseError(
@@ -138,17 +138,11 @@ def _alone(file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
+def _explain_os_errors(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise DatabaseError(
-            f"{what}: {error.strerror}. See that this account may write there and that the disk"
-            " has room"
+            f"{what}: {error.strerror}. Check that this account may write there and that the disk"
+            " has free space"
         ) from error
-
-
-def _drop_unfinished(folder: Path) -> None:
-    # SQLite's own files beside a copy begin with its name.
-    for path in folder.glob(".triage-*.db*"):
-        path.unlink(missing_ok=True)

@@ -1,17 +1,16 @@
-"""What is due at this minute is found in the database, and done.
+"""Find in the database which jobs are due, and do them.
 
-    every minute:   fetch what may have news → queue the digests that are due → drain the outbox
-    every few s:    answer who subscribes or logs in     (apart: they wait for nobody's digest)
-    once a day:     retrain, back up                     (apart: no digest waits for them)
+    every minute:   fetch sources that may have news → queue the digests that are due → send
+    once a day:     train, back up and more (in another thread, so that digests do not wait)
 
-Nothing is kept in memory between two ticks, so a process that was down catches up with its first
-one, and of two schedulers the one that holds the lease works.
+No state is kept in memory between two ticks: after a downtime, the first tick does what was missed.
+If two schedulers run, only the one with the lease works.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Protocol
 
@@ -31,15 +30,15 @@ from triage.store import Database
 log = structlog.get_logger()
 
 LEASE = timedelta(minutes=15)
-# A training may take long, and nobody waits for the other scheduler's.
+# Training may take long, and it does not hurt if the other scheduler starts it later.
 CHORES_LEASE = timedelta(hours=3)
 SETTLED = frozenset({Verdict.COMPLETE, Verdict.EMPTY_EXPECTED})
-# How soon a source is asked again: while a day that is waited for is open, while another one is,
-# and once it is settled.
+# Time between two fetches of a source: while digests wait for its day, while a day that delays no
+# digest is incomplete, and once the day is complete.
 OPEN_AGAIN = timedelta(minutes=15)
 OLDER_AGAIN = timedelta(hours=1)
 SETTLED_AGAIN = timedelta(hours=4)
-# How long a digest waits for a day that is not settled; then it goes out and says so.
+# How long a digest waits for an incomplete source day. Then it is sent and says what is missing.
 PATIENCE = timedelta(hours=6)
 ONE_DAY = timedelta(days=1)
 
@@ -52,9 +51,9 @@ class Queue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something done once a day, at `at` in UTC; `do` returns in words what came of it.
+    """A job that runs once a day at `at` (UTC), or in intervals of `every`.
 
-    `every` lets it be done so often instead, at any time.
+    `do` returns the outcome as a short text.
     """
 
     name: str
@@ -68,133 +67,123 @@ class Job:
         return now - last_at >= self.every
 
 
+@dataclass(frozen=True, slots=True)
 class Schedule:
-    """Does what is due.
+    """Does the jobs that are due.
 
-    Args:
-        queue: makes the digests of a date for these subscribers, as `Nightly.queue` does.
-        sources: returns the live sources, each for the day that it is there.
-        awaited: the sources whose open day holds a digest back for a while, with how many days
-            that day lies behind the digest's.
-        owner: names this process in leases.
+    Attributes:
+        queue: makes the digests of a date for some subscribers; see `Nightly.queue`.
+        sources: returns new source objects, which read the current day.
+        awaited: the sources for whose day digests wait, each with the number of days by which
+            that day is before the date of the digest.
+        owner: the name of this process in leases.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        queue: Queue,
-        outbox: Outbox,
-        *,
-        sources: Sources,
-        awaited: Mapping[str, int],
-        chores: Sequence[Job],
-        owner: str,
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._queue = queue
-        self._outbox = outbox
-        self._sources = sources
-        self._awaited = awaited
-        self._chores = chores
-        self._owner = owner
+    database: Database
+    clock: Clock
+    queue: Queue
+    outbox: Outbox
+    _: KW_ONLY
+    sources: Sources
+    awaited: Mapping[str, int]
+    chores: Sequence[Job]
+    owner: str
 
     def tick(self) -> None:
-        """Fetch, queue and send what is due now; do nothing if another scheduler has the lease."""
-        if not self._holds("digests", LEASE):
+        """Fetch, queue and send what is due; do nothing if another scheduler has the lease."""
+        if not self._take_lease("digests", LEASE):
             return
         self._fetch()
-        if not self._holds("digests", LEASE):
+        if not self._take_lease("digests", LEASE):
             return
-        if why := self._outbox.check():
-            # A database that was restored would make what it has forgotten once more.
+        if why := self.outbox.check():
+            # From a restored database, digests that were sent already would be made again.
             log.error("no digests are made or sent", why=why)
             return
-        for on, subscribers in sorted(self._due().items()):
+        for on, subscribers in sorted(self._find_due().items()):
             try:
-                queued = self._queue(on, only={each.id for each in subscribers})
+                queued = self.queue(on, only={each.id for each in subscribers})
             except NotFound as error:
                 log.info("no digests yet", why=str(error))
                 break
             log.info("queued", on=str(on), made=queued.made, skipped=queued.skipped)
-            if not self._holds("digests", LEASE):
+            if not self._take_lease("digests", LEASE):
                 return
-        self._outbox.drain()
+        self.outbox.drain()
 
     def do_chores(self) -> None:
-        """Do the daily chores that are due; one that fails is noted, and the others are done."""
-        if not self._holds("chores", CHORES_LEASE):
+        """Do the daily jobs that are due; if one fails, store the error and go on."""
+        if not self._take_lease("chores", CHORES_LEASE):
             return
-        for chore in self._chores:
-            with self._database.read() as conn:
+        for chore in self.chores:
+            with self.database.read() as conn:
                 last_at = store.jobs.last_done(conn, chore.name)
-            if chore.is_due(last_at, self._clock.now()):
+            if chore.is_due(last_at, self.clock.now()):
                 try:
                     outcome = chore.do()
                 except TriageError as error:
                     outcome = f"failed: {error}"
                 except Exception as error:
-                    # Whatever one chore's trouble is, the next one is done.
+                    # No error of one job may stop the next ones.
                     log.exception("chore failed", name=chore.name)
                     outcome = f"failed: {type(error).__name__}"
                 log.info("chore", name=chore.name, outcome=outcome)
-                with self._database.write() as conn:
-                    store.jobs.note_done(conn, chore.name, self._clock.now(), outcome)
+                with self.database.write() as conn:
+                    store.jobs.note_done(conn, chore.name, self.clock.now(), outcome)
 
     def stop(self) -> None:
-        """Give the leases back, so that another scheduler need not wait for them to run out."""
-        now = self._clock.now()
-        with self._database.write() as conn:
+        """Release the leases, so that another scheduler can start at once."""
+        now = self.clock.now()
+        with self.database.write() as conn:
             for name in ("digests", "chores"):
-                store.jobs.give_lease_back(conn, name, self._owner, now)
+                store.jobs.give_lease_back(conn, name, self.owner, now)
 
-    def _holds(self, name: str, so_long: timedelta) -> bool:
+    def _take_lease(self, name: str, duration: timedelta) -> bool:
         """Take or renew a lease; return False if another scheduler has it."""
-        now = self._clock.now()
-        with self._database.write() as conn:
-            return store.jobs.take_lease(conn, name, self._owner, now + so_long, now)
+        now = self.clock.now()
+        with self.database.write() as conn:
+            return store.jobs.take_lease(conn, name, self.owner, now + duration, now)
 
     def _fetch(self) -> None:
-        now = self._clock.now()
-        for source in self._sources():
+        now = self.clock.now()
+        for source in self.sources():
             name = f"fetch {source.name}"
-            with self._database.read() as conn:
+            with self.database.read() as conn:
                 last_at = store.jobs.last_done(conn, name)
-            if last_at is not None and now - last_at < self._again(source.name, arxiv_today(now)):
+            wait = self._fetch_interval(source.name, arxiv_today(now))
+            if last_at is not None and now - last_at < wait:
                 continue
-            problems = fetch(self._database, [source], self._clock)
-            with self._database.write() as conn:
+            problems = fetch(self.database, [source], self.clock)
+            with self.database.write() as conn:
                 store.jobs.note_done(conn, name, now, "; ".join(problems) or "done")
 
-    def _again(self, source: str, today: date) -> timedelta:
-        """Return how soon after a fetch a source is asked again."""
-        behind = self._awaited.get(source)
-        # It may be tomorrow already where the source is.
-        verdicts = self._verdicts(today - (behind or 0) * ONE_DAY, today + ONE_DAY)
+    def _fetch_interval(self, source: str, today: date) -> timedelta:
+        days_behind = self.awaited.get(source)
+        # In the time zone of the source, it may be tomorrow already.
+        verdicts = self._newest_verdicts(today - (days_behind or 0) * ONE_DAY, today + ONE_DAY)
         if verdicts.get(source) in SETTLED:
             return SETTLED_AGAIN
-        return OPEN_AGAIN if behind == 0 else OLDER_AGAIN
+        return OPEN_AGAIN if days_behind == 0 else OLDER_AGAIN
 
-    def _verdicts(self, first: date, last: date) -> Mapping[str, Verdict]:
-        """Return how the newest day of each source stands."""
-        with self._database.read() as conn:
+    def _newest_verdicts(self, first: date, last: date) -> Mapping[str, Verdict]:
+        """Return the verdict of each source's newest day from `first` to `last`."""
+        with self.database.read() as conn:
             return {day.source: day.verdict for day in store.sources.days(conn, first, last)}
 
-    def _is_settled(self, on: date) -> bool:
-        """Tell whether a digest of that date need not wait for any source."""
+    def _is_complete(self, on: date) -> bool:
+        """Tell whether a digest for that date does not have to wait for any source."""
         return all(
-            self._verdicts(day, day).get(name) in SETTLED
-            for name, behind in self._awaited.items()
-            for day in [on - behind * ONE_DAY]
+            self._newest_verdicts(day, day).get(name) in SETTLED
+            for name, days_behind in self.awaited.items()
+            for day in [on - days_behind * ONE_DAY]
         )
 
-    def _due(self) -> dict[date, list[Subscriber]]:
-        """Return who is due a digest now, by the local date that it is for."""
-        now = self._clock.now()
+    def _find_due(self) -> dict[date, list[Subscriber]]:
+        """Return the subscribers whose digest is due, by the local date of the digest."""
+        now = self.clock.now()
         today = arxiv_today(now)
-        settled = {day: self._is_settled(day) for day in (today - ONE_DAY, today)}
-        with self._database.read() as conn:
+        is_complete = {day: self._is_complete(day) for day in (today - ONE_DAY, today)}
+        with self.database.read() as conn:
             last = store.slates.newest(conn)
             active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
         due: dict[date, list[Subscriber]] = {}
@@ -202,10 +191,8 @@ class Schedule:
             on = due_on(subscriber, last.get(subscriber.id), now)
             if on is None:
                 continue
-            at = digest_at(on, subscriber.hour, subscriber.zone)
-            # A reader's date may be ahead of the source's day, or behind it in the evening.
-            is_settled = settled.get(min(on, today), True)
-            if not is_settled and now < at + PATIENCE:
-                continue
-            due.setdefault(on, []).append(subscriber)
+            # The subscriber's date may be ahead of the source's day, or behind it in the evening.
+            sent_by = digest_at(on, subscriber.hour, subscriber.zone) + PATIENCE
+            if now >= sent_by or is_complete.get(min(on, today), True):
+                due.setdefault(on, []).append(subscriber)
         return due

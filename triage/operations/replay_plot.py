@@ -1,7 +1,6 @@
-"""A replay as a picture: one SVG file that needs nothing but itself, by day and by night.
+"""Draw the result of a replay as one self-contained SVG file, for light and dark screens.
 
-Dots are means with their 95 % intervals, so that what overlaps is seen to overlap. Every series
-has a shape as well as a colour.
+Dots are means, and lines are their 95 % intervals. Every series has its own shape and colour.
 """
 
 from __future__ import annotations
@@ -12,19 +11,16 @@ from triage.digest.templates import environment
 from triage.training.evaluation.replay import Replay
 
 
-def draw_replay(told: Replay) -> str:
-    """Draw the nDCG@10 of every contender, and how far scores are chances."""
-    known = [each.ndcg for each in told.standings if not math.isnan(each.ndcg.mean)]
-    highest = max((_finite(each.high, each.mean) for each in known), default=1.0)
-    return (
-        environment()
-        .get_template("plots/replay.svg")
-        .render(
-            told=told,
-            most=min(1.0, math.ceil(10 * max(highest, 0.01)) / 10),
-            finite=_finite,
-            known=lambda value: not math.isnan(value),
-        )
+def draw_replay(replay: Replay) -> str:
+    """Draw the nDCG@10 of every ranker, and the calibration of those with probabilities."""
+    scores = [each.ndcg for each in replay.standings if not math.isnan(each.ndcg.mean)]
+    highest = max((_finite(each.high, each.mean) for each in scores), default=1.0)
+    template = environment().get_template("plots/replay.svg")
+    return template.render(
+        replay=replay,
+        most=min(1.0, math.ceil(10 * max(highest, 0.01)) / 10),
+        finite=_finite,
+        known=lambda value: not math.isnan(value),
     )
 
 

@@ -1,8 +1,8 @@
-"""Health and quality of an installation as one HTML page that needs nothing but itself.
+"""Report the health and quality of an installation as one self-contained HTML page.
 
-    database → History (what happened) → the template, which draws it
+    database → History (the counts) → the template, which draws them
 
-The page counts; it never names a subscriber.
+The page shows counts only; it never names a subscriber.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import groupby
 from typing import Any, TypeVar
 
 from triage import __version__
@@ -22,6 +21,7 @@ from triage.domain.records import EventKind, MessageState, Policy, SubscriberSta
 from triage.domain.source_records import SourceDay
 from triage.resources import templates_dir
 from triage.store import Database, model_versions, papers, report_queries, sending_holds, sources
+from triage.store.model_versions import Promotion
 
 DAYS = 90
 K = TypeVar("K", EventKind, MessageState)
@@ -37,7 +37,7 @@ WAITING = (
 
 @dataclass(frozen=True, slots=True)
 class SourceHistory:
-    """One source's days by date; a date without an entry was never read."""
+    """The days of one source by date; a date without an entry was never read."""
 
     name: str
     days: Mapping[date, SourceDay]
@@ -48,7 +48,7 @@ class SourceHistory:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`n` out of `of`, with the 95 % interval of Wilson (1927); all NaN out of none."""
+    """`n` out of `of`, with the 95 % interval of Wilson (1927); all NaN if `of` is 0."""
 
     n: int
     of: int
@@ -63,17 +63,17 @@ class Rate:
             return math.nan, math.nan
         z = 1.959964
         share, spread = self.value, z * z / self.of
-        middle = share + spread / 2
+        center = share + spread / 2
         reach = math.sqrt(spread * (share * (1 - share) + spread / 4))
-        low, high = (middle - reach) / (1 + spread), (middle + reach) / (1 + spread)
+        low, high = (center - reach) / (1 + spread), (center + reach) / (1 + spread)
         return max(0.0, low), min(1.0, high)
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One training; a figure is None where it could not be judged.
+    """One training, with nDCG@10 values; None if there were too few digests to evaluate.
 
-    `others` is the nDCG@10 of every contender by its name: the cold-start scorer's and the peers'.
+    `others` has the values of the cold-start scorer and of the baselines by their names.
     """
 
     at: datetime
@@ -86,26 +86,8 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """A scorer and an encoder that went live together."""
-
-    scorer: str
-    encoder: str
-    since: datetime
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """How many digests came as far as this."""
-
-    name: str
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
 class History:
-    """What happened from `first` to `last`, both included, and how things stand at `at`."""
+    """What happened from `first` to `last`, both included, and the state at `at`."""
 
     at: datetime
     first: date
@@ -117,8 +99,8 @@ class History:
     n_returned: int
     n_answered: int
     trainings: tuple[Training, ...]
-    lives: tuple[Pair, ...]
-    serving: Pair | None
+    promotions: tuple[Promotion, ...]
+    serving: Promotion | None
     messages: Mapping[MessageState, int]
     subscribers: Mapping[SubscriberState, int]
     n_papers: int
@@ -139,35 +121,34 @@ class History:
         return sum(self.messages.get(state, 0) for state in WAITING)
 
     @property
-    def funnel(self) -> tuple[Step, ...]:
-        """Return how far the digests of these dates came, widest first."""
-        counts: Counter[MessageState] = Counter()
-        for (_, state), n in self.deliveries.items():
-            counts[state] += n
-        due, sent = counts.total(), counts[MessageState.SENT]
-        return (
-            Step("due", due),
-            Step("with papers", due - counts[MessageState.SKIPPED]),
-            Step("handed over", sent),
-            Step("not returned", sent - self.n_returned),
-            Step("voted from", self.n_answered),
+    def funnel(self) -> dict[str, int]:
+        """The number of digests that reached each step, in the order of the steps."""
+        due, skipped, sent = (
+            sum(self.per_day(self.deliveries, states))
+            for states in (tuple(MessageState), [MessageState.SKIPPED], [MessageState.SENT])
         )
+        return {
+            "due": due,
+            "with papers": due - skipped,
+            "handed over": sent,
+            "not returned": sent - self.n_returned,
+            "voted from": self.n_answered,
+        }
 
     def rate(self, kind: EventKind, policy: Policy | None = None, week: date | None = None) -> Rate:
-        """Return how many of the shown papers got that vote."""
-        rows = [
-            (found, n)
-            for (on, why, found), n in self.shown.items()
-            if policy in (None, why) and week in (None, _monday(on))
-        ]
-        return Rate(sum(n for found, n in rows if found is kind), sum(n for _, n in rows))
+        """Return the rate of a kind of vote per shown paper."""
+        votes = Counter[EventKind | None]()
+        for (on, shown_by, vote), n in self.shown.items():
+            if policy in (None, shown_by) and week in (None, _monday(on)):
+                votes[vote] += n
+        return Rate(votes[kind], votes.total())
 
     def on(self, counts: Mapping[tuple[date, K], int], day: date, kinds: Iterable[K]) -> int:
-        """Return how many of these kinds are counted on a day."""
+        """Return the count of these kinds on a day."""
         return sum(counts.get((day, kind), 0) for kind in kinds)
 
     def per_day(self, counts: Mapping[tuple[date, K], int], kinds: Sequence[K]) -> list[int]:
-        """Return how many of these kinds are counted on each of `dates`."""
+        """Return the count of these kinds on each of `dates`."""
         return [self.on(counts, day, kinds) for day in self.dates]
 
     def weekly_rates(self, kind: EventKind) -> list[float]:
@@ -177,7 +158,7 @@ class History:
 
     @property
     def highest_rate(self) -> float:
-        """Return where the scale of the rates ends: no interval reaches past it."""
+        """The upper end of the axis for rates: no interval is above it."""
         rates = [self.rate(kind, policy) for kind in EventKind for policy in Policy]
         return max((rate.interval[1] for rate in rates if rate.of), default=1.0)
 
@@ -187,51 +168,48 @@ class History:
 
     @property
     def judged(self) -> list[Training]:
-        """The trainings that could be compared with what served."""
+        """The trainings that were compared with the active models."""
         return [t for t in self.trainings if None not in (t.challenger_ndcg, t.serving_ndcg)]
 
     @property
     def others(self) -> list[str]:
-        """The contenders besides challenger and what served, in the order of their cards."""
+        """The names of all other scorers, in the order of the trainings."""
         return list(dict.fromkeys(name for t in self.trainings for name in t.others))
 
     @property
     def ndcg_range(self) -> tuple[float, float]:
-        """The tenths between which all figures of `judged` lie."""
-        found = [x for t in self.judged for x in (t.challenger_ndcg, t.serving_ndcg) if x]
-        low, high = math.floor(10 * min(found, default=0)), math.ceil(10 * max(found, default=1))
+        """The range of all values of `judged`, in whole tenths."""
+        values = [x for t in self.judged for x in (t.challenger_ndcg, t.serving_ndcg) if x]
+        low, high = math.floor(10 * min(values, default=0)), math.ceil(10 * max(values, default=1))
         return low / 10, max(high, low + 1) / 10
 
     def x(self, at: datetime) -> float:
-        """Return where an instant stands on an axis of 0 to 1000."""
+        """Return the place of an instant on an axis from 0 to 1000."""
         begin = datetime.combine(self.first, time(), UTC)
         return round(1000 * ((at - begin) / timedelta(1)) / len(self.dates), 1)
 
     def y(self, ndcg: float) -> float:
-        """Return where a figure stands on an axis of 100 (bottom) to 0."""
+        """Return the place of a value on an axis from 100 (bottom) to 0."""
         low, high = self.ndcg_range
         return round(100 * (high - ndcg) / (high - low), 2)
 
     @property
     def next_steps(self) -> tuple[str, ...]:
-        """Say what a new installation still lacks, in the order in which it is done."""
-        done = {
+        """The steps that a new installation still needs, in their order."""
+        results = {
             "fetch": self.n_papers,
             "subscribe": self.subscribers.get(SubscriberState.ACTIVE),
             "run": self.messages,
         }
-        return tuple(step for step, there in done.items() if not there)
+        return tuple(step for step, result in results.items() if not result)
 
 
 def history(database: Database, now: datetime, n_days: int = DAYS) -> History:
-    """Read what happened in the `n_days` days that end with `now`'s UTC date."""
+    """Read the history of the last `n_days` days; the last one is the UTC date of `now`."""
     last = now.date()
     first = last - timedelta(n_days - 1)
     with database.read() as conn:
-        lives = [
-            Pair(each.scorer_version, each.encoder_version, each.at, each.why)
-            for each in model_versions.history(conn)
-        ]
+        promotions = model_versions.history(conn)
         return History(
             at=now,
             first=first,
@@ -247,8 +225,8 @@ def history(database: Database, now: datetime, n_days: int = DAYS) -> History:
                 for row in reversed(model_versions.everything(conn))
                 if row.kind == "scorer" and first <= row.created_at.date() <= last
             ),
-            lives=tuple(pair for pair in lives if first <= pair.since.date() <= last),
-            serving=lives[0] if lives else None,
+            promotions=tuple(each for each in promotions if first <= each.at.date() <= last),
+            serving=promotions[0] if promotions else None,
             messages=report_queries.messages_by_state(conn),
             subscribers=report_queries.subscribers_by_state(conn),
             n_papers=papers.count(conn),
@@ -276,25 +254,23 @@ def _training(row: Any) -> Training:
 
 
 def _sources(days: Iterable[SourceDay]) -> tuple[SourceHistory, ...]:
-    ordered = sorted(days, key=lambda day: day.source)
-    return tuple(
-        SourceHistory(source_name(source), {day.on: day for day in of_source})
-        for source, of_source in groupby(ordered, key=lambda day: day.source)
-    )
+    by_source: dict[str, dict[date, SourceDay]] = {}
+    for day in days:
+        by_source.setdefault(day.source, {})[day.on] = day
+    return tuple(SourceHistory(source_name(each), by_source[each]) for each in sorted(by_source))
 
 
 def report_style() -> str:
     """Return the style sheet of the page."""
-    folder = templates_dir()
     names = ("web/style.css", "report/page.css")
-    return "\n".join((folder / name).read_text("utf-8") for name in names)
+    return "\n".join((templates_dir() / name).read_text("utf-8") for name in names)
 
 
-def render_report(told: History, site_name: str, style_at: str = "") -> str:
-    """Draw the page: one HTML document without scripts, pictures or links to elsewhere.
+def render_report(history: History, site_name: str, style_at: str = "") -> str:
+    """Render the page: one HTML document without scripts, images or links to other sites.
 
     Args:
-        style_at: where a browser finds `report_style()`; without it the page holds it itself.
+        style_at: the URL of `report_style()`; if empty, the style sheet is inside of the page.
     """
     jinja = environment()
     jinja.globals.update(
@@ -307,7 +283,7 @@ def render_report(told: History, site_name: str, style_at: str = "") -> str:
     )
     jinja.filters.update(bytes=_bytes, percent=_percent)
     return jinja.get_template("report/page.html").render(
-        told=told, site_name=site_name, style_at=style_at
+        history=history, site_name=site_name, style_at=style_at
     )
 
 

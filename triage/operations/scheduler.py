@@ -1,4 +1,4 @@
-"""Runs the schedule: digests, chores and answers apart. The only user of APScheduler."""
+"""Calls the jobs at their times, in threads. The only user of APScheduler."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ ANSWER_EVERY_S = 10
 
 
 class Scheduler:
-    """A clockwork around a schedule. It remembers nothing: what is due stands in the database.
+    """Runs a schedule and the account mails; it stores nothing, because the database has it all.
 
     Args:
-        answer: mails whoever asked on the pages; any process may, whoever has the lease.
+        answer: sends account mail; it needs no lease, so every process may do it.
     """
 
     def __init__(self, schedule: Schedule, answer: Callable[[], None], now: datetime) -> None:
         self._schedule = schedule
-        self._clockwork = BackgroundScheduler(
+        self._threads = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(3)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
@@ -37,13 +37,13 @@ class Scheduler:
             (schedule.do_chores, EVERY_S),
             (answer, ANSWER_EVERY_S),
         ):
-            self._clockwork.add_job(job, IntervalTrigger(seconds=every_s), next_run_time=now)
+            self._threads.add_job(job, IntervalTrigger(seconds=every_s), next_run_time=now)
 
     def start(self) -> None:
-        """Tick at once, and then every minute, in threads of its own."""
-        self._clockwork.start()
+        """Do all jobs at once and then in their intervals, without blocking the caller."""
+        self._threads.start()
 
     def stop(self) -> None:
-        """Finish what is under way, and give the leases back."""
-        self._clockwork.shutdown(wait=True)
+        """Wait until the running jobs have finished, and release the leases."""
+        self._threads.shutdown(wait=True)
         self._schedule.stop()

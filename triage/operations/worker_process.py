@@ -1,8 +1,8 @@
-"""Does heavy work in a process of its own.
+"""Runs heavy work in a separate process.
 
-Training keeps the interpreter for seconds, in which no page would be answered and no mail sent; its
-memory, a gigabyte at times, goes back when the process ends; and should it be killed for that
-memory, nothing else is.
+Training blocks the interpreter for seconds; in this time no page is answered and no mail is sent.
+It can take a gigabyte of memory, which is free again when its process ends. If the system kills
+the process because memory is short, only the training is lost.
 """
 
 from __future__ import annotations
@@ -11,52 +11,55 @@ import multiprocessing
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVarTuple
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any, TypeVarTuple
 
 import structlog
 
 from triage.errors import TriageError
 
-Given = TypeVarTuple("Given")
+Args = TypeVarTuple("Args")
 
-POLITENESS = 10
+NICENESS = 10
 
 
-def run_in_process(work: Callable[[*Given], str], *args: *Given) -> str:
-    """Return what `work` returns. It and what it is given must be such as can be pickled.
+def run_in_process(work: Callable[[*Args], str], *args: *Args) -> str:
+    """Call `work` in a new process and return its result; `work` and `args` must be picklable.
+
+    The new process always ends with its work, even if this process was killed before.
 
     Raises:
-        TriageError: work raised one, whose message this is; or its process was killed.
+        TriageError: `work` failed (with its message if it raised a TriageError), or its process
+            was killed.
     """
-    # A fork would take threads' locks along, and the database's.
-    fresh = multiprocessing.get_context("spawn")
-    others = set(multiprocessing.active_children())
-    started = set[multiprocessing.process.BaseProcess]()
-    try:
-        with ProcessPoolExecutor(1, mp_context=fresh, initializer=_begin) as pool:
-            outcome = pool.submit(work, *args)
-            started = {*multiprocessing.active_children()} - others
-            return outcome.result()
-    except TriageError:
-        raise
-    except BrokenProcessPool:
-        for process in started:
-            if process.exitcode and process.exitcode < 0:
-                name = signal.Signals(-process.exitcode).name
-                raise TriageError(f"killed by {name}: has the machine memory enough?") from None
-        raise TriageError("failed; above stands how") from None
-    except Exception:
-        traceback.print_exc()
-        raise TriageError("failed; above stands how") from None
+    # A forked process would inherit locks that other threads or the database hold.
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send_result, args=(sender, work, args))
+    process.start()
+    # Only the new process may have the sender open: so its end is seen here, and ours there.
+    sender.close()
+    is_done, text = False, "failed; the traceback is in the log"
+    with receiver, suppress(EOFError):
+        is_done, text = receiver.recv()
+    process.join()
+    if process.exitcode and process.exitcode < 0:
+        name = signal.Signals(-process.exitcode).name
+        raise TriageError(f"killed by {name}. Does the machine have enough memory?")
+    if not is_done:
+        raise TriageError(text)
+    return str(text)
 
 
-def _begin() -> None:
-    # Who ends the program waits for what is under way.
+def _send_result(sender: Connection, work: Callable[..., str], args: tuple[Any, ...]) -> None:
+    # The program ends only after its jobs: a signal to the process group must not stop this one.
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
-    os.nice(POLITENESS)
+    os.nice(NICENESS)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    try:
+        sender.send((True, work(*args)))
+    except TriageError as error:
+        sender.send((False, str(error)))

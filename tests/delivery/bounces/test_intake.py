@@ -459,7 +459,7 @@ def test_a_maildir_is_read_by_command_and_on_schedule(config: Path) -> None:
     clock = StoppedClock()
     app = open_app(config, clock=clock)
     try:
-        [chore] = [each for each in app.schedule()._chores if each.name == "read bounces"]
+        [chore] = [each for each in app.schedule().chores if each.name == "read bounces"]
         assert chore.is_due(None, NOON)
         assert not chore.is_due(NOON, NOON + timedelta(minutes=9))
         assert chore.is_due(NOON, NOON + timedelta(minutes=10))

@@ -37,7 +37,7 @@ NO_SPF = {("example.org", "TXT"): ()}
 
 @pytest.fixture(autouse=True)
 def _a_busy_machine_is_given_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triage.operations.doctor, "PATIENCE_S", 60)
+    monkeypatch.setattr(triage.operations.doctor, "TIMEOUT_S", 60)
 
 
 def app_sending(folder: Path, base_url: str = "https://papers.example.org") -> App:
@@ -60,7 +60,7 @@ def asked(*_: object) -> Any:
 
 
 def silent(*_: object) -> Any:
-    raise ProbeFailed("gives no answer", "look again later", passing=True)
+    raise ProbeFailed("gives no answer", "look again later", is_temporary=True)
 
 
 def without_spf(name: str, kind: str) -> tuple[str, ...]:
@@ -72,7 +72,11 @@ def without_spf(name: str, kind: str) -> tuple[str, ...]:
     ("what", "probes", "base_url"),
     [
         ("SPF: example.org does not say", {"lookup": without_spf}, "https://papers.example.org"),
-        ("one-click: a post to", {"post": lambda *_: Reply(502)}, "https://papers.example.org"),
+        (
+            "one-click: the POST request",
+            {"post": lambda *_: Reply(502)},
+            "https://papers.example.org",
+        ),
         ("base_url: links in mails are not https", {}, "http://papers.example.org"),
     ],
 )

@@ -24,7 +24,7 @@ LOOKS = ("SPF", "DKIM", "DMARC", "alignment", "MX", "PTR", "one-click")
 
 @pytest.fixture(autouse=True)
 def _a_busy_machine_is_given_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triage.operations.doctor, "PATIENCE_S", 60)
+    monkeypatch.setattr(triage.operations.doctor, "TIMEOUT_S", 60)
 
 
 def found(
@@ -40,9 +40,9 @@ def found(
     return app.examine(well(**probes))
 
 
-def refusing(what: str, *, passing: bool = False) -> Any:
+def refusing(what: str, *, temporary: bool = False) -> Any:
     def probe(*_: object) -> Any:
-        raise ProbeFailed(what, "a fix", passing=passing)
+        raise ProbeFailed(what, "a fix", is_temporary=temporary)
 
     return probe
 
@@ -81,7 +81,7 @@ BROKEN: dict[str, tuple[str, Level, dict[str, Any]]] = {
     "a name that leads elsewhere": (
         "PTR", Level.WARNING, {"names": {("192.0.2.7", "PTR"): ("pool.example.net",)}}
     ),
-    "a silent DNS": ("SPF", Level.WARNING, {"lookup": refusing("tells nothing", passing=True)}),
+    "a silent DNS": ("SPF", Level.WARNING, {"lookup": refusing("tells nothing", temporary=True)}),
     "a bad certificate": ("mail", Level.RED, {"greet": refusing("has no valid certificate")}),
     "mail in the clear": ("mail", Level.WARNING, {"server": Server(security="none")}),
     "a sender without a domain": ("sender", Level.RED, {"server": Server(sender="a@host")}),
@@ -204,10 +204,10 @@ def test_records_are_read_from_a_name_server(monkeypatch: pytest.MonkeyPatch) ->
         try:
             assert look_up("example.org", "TXT") == ("v=spf1 -all",)
             assert look_up("nobody.example.org", "TXT") == ()
-            monkeypatch.setattr("triage.operations.doctor.probes.PATIENCE_S", 0.5)
-            with pytest.raises(ProbeFailed, match="does not tell") as error:
+            monkeypatch.setattr("triage.operations.doctor.probes.TIMEOUT_S", 0.5)
+            with pytest.raises(ProbeFailed, match="gives no answer about") as error:
                 look_up("broken.example.org", "TXT")
-            assert error.value.passing
+            assert error.value.is_temporary
         finally:
             sock.sendto(b"end", sock.getsockname())
             thread.join()

@@ -24,15 +24,15 @@ from triage.app.application import App, open_app
 from triage.cli import cli
 from triage.domain.records import Verdict
 from triage.domain.source_records import SourceDay
-from triage.operations.doctor import PATIENCE_S, Finding, Level, ProbeFailed, Reply, exit_code
-from triage.operations.doctor.outside import is_loopback
+from triage.operations.doctor import TIMEOUT_S, Finding, Level, ProbeFailed, Reply, exit_code
+from triage.operations.doctor.dns_records import is_loopback
 from triage.store import health
 from triage.store.engine.file_system import file_system
 
 
 @pytest.fixture(autouse=True)
 def _a_busy_machine_is_given_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triage.operations.doctor, "PATIENCE_S", 60)
+    monkeypatch.setattr(triage.operations.doctor, "TIMEOUT_S", 60)
 
 
 def findings(app: App, **others: Any) -> dict[str, Finding]:
@@ -96,7 +96,7 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
 def test_what_never_answers_is_a_finding_and_not_a_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(triage.operations.doctor, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(triage.operations.doctor, "TIMEOUT_S", 0.3)
     done = threading.Event()
 
     def hang(*_: object) -> Any:
@@ -119,7 +119,7 @@ def test_what_never_answers_is_a_finding_and_not_a_wait(
 def test_a_check_that_is_only_slow_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(triage.operations.doctor, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(triage.operations.doctor, "TIMEOUT_S", 1.0)
     monkeypatch.setattr(health, "damage", lambda conn: time.sleep(1.8))
     found = findings(installation(tmp_path))["database integrity"]
     assert found.level is Level.WARNING
@@ -127,7 +127,7 @@ def test_a_check_that_is_only_slow_is_a_warning(
 
 
 def test_it_is_over_within_fifteen_seconds() -> None:
-    assert 2 * PATIENCE_S < 15
+    assert 2 * TIMEOUT_S < 15
 
 
 # -- the secret and the database -------------------------------------------------------------------
@@ -215,7 +215,7 @@ def test_a_damaged_page_is_found(tmp_path: Path) -> None:
 def test_a_database_that_another_program_holds_is_red(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(triage.operations.doctor, "PATIENCE_S", 1.5)
+    monkeypatch.setattr(triage.operations.doctor, "TIMEOUT_S", 1.5)
     app = installation(tmp_path)
     other = open_app(tmp_path / "triage.toml").database
     with other.write():
@@ -424,7 +424,7 @@ def test_mail_in_the_clear_is_a_warning_unless_it_stays_here(tmp_path: Path) -> 
 
 def test_a_mail_server_that_is_only_busy_is_a_warning(tmp_path: Path) -> None:
     def greet(server: object, password: str | None) -> str:
-        raise ProbeFailed("answers 421 too busy", "try later", passing=True)
+        raise ProbeFailed("answers 421 too busy", "try later", is_temporary=True)
 
     found = findings(mailing(installation(tmp_path), Server()), greet=greet)["mail"]
     assert (found.level, found.fix) == (Level.WARNING, "try later")

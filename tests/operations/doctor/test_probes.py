@@ -70,7 +70,7 @@ def test_each_broken_set_up_has_a_diagnosis_of_its_own(
 
 
 def test_a_login_that_is_not_offered_and_a_closed_port_say_so() -> None:
-    with mail() as server, pytest.raises(ProbeFailed, match="does not offer a log-in"):
+    with mail() as server, pytest.raises(ProbeFailed, match="does not offer a login"):
         greet_mail(replace(server, username="ada"), "right")
     with pytest.raises(ProbeFailed, match="refuses the connection"):
         greet_mail(Server("127.0.0.1", unused_port(), "none"), None)

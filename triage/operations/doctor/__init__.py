@@ -1,9 +1,9 @@
-"""Looks whether everything that a digest needs is there, and says how to mend what is not.
+"""Check everything that a digest needs, and say how to fix each problem.
 
-    examine: open the database, ask the sources → look at each thing → Findings, in one order
+    examine: open the database, ask the sources → run all checks → Findings, always in one order
 
-Everything is asked at once, each by a thread of its own, and nobody is waited for longer than
-`PATIENCE_S` twice: a hung server is a finding, not a hung doctor. Nothing is changed or sent.
+All checks run at once, each in its own thread with a timeout, so a server that hangs is a finding.
+Nothing is changed, and no mail is sent.
 """
 
 from __future__ import annotations
@@ -16,28 +16,27 @@ from typing import TypeVar
 
 from triage.errors import TriageError
 from triage.operations.doctor import database, machine, outside
-from triage.operations.doctor.finding import Check, Finding, Installation, Late, Level, Seen
+from triage.operations.doctor.finding import (
+    Check,
+    Finding,
+    Installation,
+    Level,
+    NoAnswer,
+    Result,
+    ok,
+)
 from triage.operations.doctor.probes import ProbeFailed, Probes, Reply
 from triage.sources.http.client import user_agent
 
-__all__ = [
-    "Finding",
-    "Installation",
-    "Level",
-    "ProbeFailed",
-    "Probes",
-    "Reply",
-    "examine",
-    "exit_code",
-]
+__all__ = ["Finding", "Installation", "Level", "ProbeFailed", "Probes", "Reply"]
 
-PATIENCE_S = 7.0
+TIMEOUT_S = 7.0
 
 T = TypeVar("T")
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
-    """Return 0 when nothing is red."""
+    """Return the exit code of the command: 0 if nothing is red."""
     return max((f.exit_code for f in findings if f.level is Level.RED), default=0)
 
 
@@ -47,82 +46,85 @@ def examine(
     awaited: Mapping[str, int],
     probes: Probes | None = None,
 ) -> list[Finding]:
-    """Look at everything and return a finding for each, in the same order every time.
+    """Check everything and return one finding for each check, always in the same order.
 
     Args:
-        addresses: where each source that is switched on is asked, by its name.
-        awaited: the sources whose days a digest waits for, with how many days each is behind.
+        addresses: the URL to ask of each enabled source, by its name.
+        awaited: the sources for whose days digests wait, with the number of days each is behind.
     """
     probes, settings = probes or Probes(), installation.settings
     agent = user_agent(settings.site.base_url, settings.site.contact)
-    questions: list[Callable[[], str | Reply]] = [partial(database.open_at_schema, installation)]
-    questions += [partial(probes.ask, url, agent) for url in addresses.values()]
-    opened, *answers = _together(questions)
-    told = {
+    tasks: list[Callable[[], str | Reply]] = [partial(database.open_at_schema, installation)]
+    tasks += [partial(probes.ask, url, agent) for url in addresses.values()]
+    opened, *answers = _run_together(tasks)
+    replies = {
         name: answer
         for name, answer in zip(addresses, answers, strict=True)
         if isinstance(answer, Reply)
     }
-    sound = installation.database() if isinstance(opened, str) else None
+    usable = installation.database() if isinstance(opened, str) else None
     now = installation.clock.now()
     checks = [
-        Check("config", partial(machine.config, settings), ""),
+        # A wrong key or value in the config stops every command before it starts.
+        Check("config", lambda: ok(f"read from {settings.folder}, all keys and values are valid")),
         Check(
             "secret",
-            partial(machine.signing, settings),
+            partial(machine.secret_key, settings),
             "run `triage init`, or set TRIAGE_SECRET_KEY",
         ),
         Check(
             "database",
-            partial(database.opening, opened),
-            "look at [database] url; `triage db upgrade` makes or upgrades what it names",
+            partial(database.report_opening, opened),
+            "check [database] url; `triage db upgrade` creates or upgrades that database",
         ),
-        *(database.checks(installation, probes) if sound else ()),
+        *(database.checks(installation, probes) if usable else ()),
         Check(
             "clock",
-            partial(machine.clock, now, sound, told if addresses else None),
-            "compare it by hand: `date -u`",
+            partial(machine.clock, now, usable, replies if addresses else None),
+            "run `date -u` and compare its time with another clock",
         ),
         *outside.mail_checks(settings, probes),
         *outside.link_checks(settings, probes),
         *outside.source_checks(settings, addresses, answers),
-        *(outside.day_checks(sound, now.date(), awaited) if sound else ()),
+        *(outside.day_checks(usable, now.date(), awaited) if usable else ()),
         Check(
             "libraries",
             machine.libraries,
             "install triage again; LightGBM needs the package libgomp1",
-            late=Level.WARNING,
+            level_without_answer=Level.WARNING,
         ),
         Check(
-            "disk", partial(machine.disk, settings, sound, probes), "see whether they are mounted"
+            "disk",
+            partial(machine.disk, settings, usable, probes),
+            "check whether these folders are mounted",
         ),
-        Check("time zones", partial(machine.zones, sound), "install the package tzdata"),
+        Check("time zones", partial(machine.zones, usable), "install the package tzdata"),
     ]
-    return examined(checks)
+    return run_checks(checks)
 
 
-def examined(checks: Sequence[Check]) -> list[Finding]:
-    """Look at several things at once."""
-    seen = _together([check.look for check in checks])
-    return [_finding(check, one) for check, one in zip(checks, seen, strict=True)]
+def run_checks(checks: Sequence[Check]) -> list[Finding]:
+    """Run checks at the same time and return their findings in the same order."""
+    results = _run_together([check.run for check in checks])
+    return [_finding(check, result) for check, result in zip(checks, results, strict=True)]
 
 
-def _finding(check: Check, seen: Seen | Exception) -> Finding:
-    if isinstance(seen, ProbeFailed):
-        level = Level.WARNING if seen.passing else Level.RED
-        return Finding(check.name, level, str(seen), seen.fix)
-    if isinstance(seen, Late):
-        return Finding(check.name, check.late, str(seen), check.fix)
-    if isinstance(seen, TriageError):
-        return Finding(check.name, Level.RED, str(seen), check.fix, seen.exit_code)
-    if isinstance(seen, Exception):
-        what = f"{type(seen).__name__}: {' '.join(str(seen).split())[:300]}"
+def _finding(check: Check, result: Result | Exception) -> Finding:
+    if isinstance(result, ProbeFailed):
+        level = Level.WARNING if result.is_temporary else Level.RED
+        return Finding(check.name, level, str(result), result.fix)
+    if isinstance(result, NoAnswer):
+        return Finding(check.name, check.level_without_answer, str(result), check.fix)
+    if isinstance(result, TriageError):
+        return Finding(check.name, Level.RED, str(result), check.fix, result.exit_code)
+    if isinstance(result, Exception):
+        what = f"{type(result).__name__}: {' '.join(str(result).split())[:300]}"
         return Finding(check.name, Level.RED, what, check.fix)
-    return Finding(check.name, *seen)
+    return Finding(check.name, *result)
 
 
-def _together(tasks: Sequence[Callable[[], T]]) -> list[T | Exception]:
-    """Run all tasks at once and return in their order what each gave or raised."""
+def _run_together(tasks: Sequence[Callable[[], T]]) -> list[T | Exception]:
+    """Run all tasks at once; return what each returned or raised, in the same order."""
     results: dict[int, T | Exception] = {}
 
     def run(n: int, task: Callable[[], T]) -> None:
@@ -133,14 +135,14 @@ def _together(tasks: Sequence[Callable[[], T]]) -> list[T | Exception]:
         results.setdefault(n, result)
 
     threads = [
-        # The program may end while one of them still waits for an answer.
+        # Daemon threads, so that the program can end while one still waits for an answer.
         threading.Thread(target=run, args=item, daemon=True, name=f"doctor {item[0]}")
         for item in enumerate(tasks)
     ]
     for thread in threads:
         thread.start()
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + TIMEOUT_S
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))
-    late = Late(f"gave no answer in {PATIENCE_S:.0f} s")
-    return [results.setdefault(n, late) for n in range(len(tasks))]
+    no_answer = NoAnswer(f"gave no answer in {TIMEOUT_S:.0f} s")
+    return [results.setdefault(n, no_answer) for n in range(len(tasks))]

@@ -1,8 +1,9 @@
-"""Keeps mail back while what the doctor sees of the set-up is red.
+"""Stop mail by SMTP while one of the doctor's checks that it depends on is red.
 
-Only what mail itself depends on is looked at, all at once and for seconds at most, and what was
-seen holds for some minutes. Sources are not asked, for a digest says itself what it lacks; nor is
-the clock looked at: what one wrote that was ahead nobody can mend, and it would hold all mail.
+These checks run at once, take some seconds at most, and their results are kept for some minutes.
+Sources are not checked, because a digest reports itself what is missing. The clock is not checked
+either: times in the future that it once wrote into the database cannot be fixed, and they would
+stop all mail.
 """
 
 from __future__ import annotations
@@ -14,30 +15,30 @@ from functools import partial
 from smtplib import SMTPException
 from ssl import SSLError
 
-from triage.operations.doctor import database, examined, machine, outside
-from triage.operations.doctor.finding import Check, Finding, Installation, Level, Seen
+from triage.operations.doctor import database, dns_records, machine, outside, run_checks
+from triage.operations.doctor.finding import Check, Finding, Installation, Level, Result
 from triage.operations.doctor.probes import ProbeFailed, Probes
 
 GREEN_HOLDS_S = 600.0
-# Whoever has mended something waits no longer than this.
+# Shorter, so that mail goes out soon after a problem is fixed.
 RED_HOLDS_S = 60.0
 
 
 def red_before_sending(installation: Installation, probes: Probes | None = None) -> list[Finding]:
-    """Return what is red of all that mail by SMTP depends on; nothing where it goes into files."""
+    """Return the red findings that concern mail by SMTP; none if mail is written into files."""
     probes, settings = probes or Probes(), installation.settings
     server = outside.mail_server(settings.mail)
     if server is None:
         return []
-    here = outside.is_loopback(server.host)
+    is_local = dns_records.is_loopback(server.host)
     checks = [
-        Check("secret", partial(machine.signing, settings), "set TRIAGE_SECRET_KEY"),
+        Check("secret", partial(machine.secret_key, settings), "set TRIAGE_SECRET_KEY"),
         *(each for each in database.checks(installation, probes) if each.name == "database place"),
-        # A server of this machine, and one that cannot be reached now, are left to the drain.
+        # Sending itself handles a mail server on this machine, and one that is unreachable now.
         *(
-            replace(each, look=partial(_patiently, each.look), late=Level.WARNING)
+            replace(each, run=partial(_run, each), level_without_answer=Level.WARNING)
             for each in outside.mail_checks(settings, probes)
-            if not (here and each.name == "mail")
+            if not (is_local and each.name == "mail")
         ),
         *outside.link_checks(settings, probes),
         Check(
@@ -46,25 +47,25 @@ def red_before_sending(installation: Installation, probes: Probes | None = None)
             "install the package tzdata",
         ),
     ]
-    return [finding for finding in examined(checks) if finding.level is Level.RED]
+    return [finding for finding in run_checks(checks) if finding.level is Level.RED]
 
 
-def _patiently(look: Callable[[], Seen]) -> Seen:
+def _run(check: Check) -> Result:
+    """Run a check; a server that cannot be reached is a temporary problem."""
     try:
-        return look()
+        return check.run()
     except ProbeFailed as error:
         cause = error.__cause__
-        unreachable = isinstance(cause, OSError) and not isinstance(cause, SSLError | SMTPException)
-        if unreachable:
-            raise ProbeFailed(str(error), error.fix, passing=True) from error
+        if isinstance(cause, OSError) and not isinstance(cause, SSLError | SMTPException):
+            raise ProbeFailed(str(error), error.fix, is_temporary=True) from error
         raise
 
 
 class SendingGate:
-    """Says why no mail may go, and asks others again only every few minutes.
+    """Returns why no mail may be sent, and repeats the checks only every few minutes.
 
     Args:
-        monotonic: a clock in seconds that nobody sets.
+        monotonic: a clock in seconds that is never set.
     """
 
     def __init__(
@@ -76,14 +77,14 @@ class SendingGate:
         self._installation = installation
         self._probes = probes
         self._monotonic = monotonic
-        self._why = ""
-        self._holds_until = float("-inf")
+        self._reason = ""
+        self._valid_until = float("-inf")
 
     def __call__(self) -> str:
-        """Return what is red and how to mend it; "" if nothing is."""
+        """Return the red findings with their fixes as one text; "" if nothing is red."""
         now = self._monotonic()
-        if now >= self._holds_until:
+        if now >= self._valid_until:
             red = red_before_sending(self._installation, self._probes)
-            self._why = "; ".join(f"{each.name}: {each.what} ({each.fix})" for each in red)
-            self._holds_until = now + (RED_HOLDS_S if red else GREEN_HOLDS_S)
-        return self._why
+            self._reason = "; ".join(f"{each.name}: {each.what} ({each.fix})" for each in red)
+            self._valid_until = now + (RED_HOLDS_S if red else GREEN_HOLDS_S)
+        return self._reason

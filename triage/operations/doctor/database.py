@@ -1,4 +1,4 @@
-"""Looks at the database and at what lies beside it."""
+"""Check the database and the files beside it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from triage.operations.doctor.finding import (
     Check,
     Installation,
     Level,
-    Seen,
+    Result,
     not_applicable,
     ok,
     red,
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 def open_at_schema(installation: Installation) -> str:
-    """Open the database and return the name and version of its program."""
+    """Open the database, check its schema, and return the name and version of its program."""
     database = installation.database()
     file = health.file_of(database)
     if file is not None and not file.exists():
-        # Looking must not create it.
+        # Connecting would create it.
         raise TriageError(f"{file} does not exist")
     database.check_schema()
     with database.read() as conn:
@@ -40,7 +40,7 @@ def open_at_schema(installation: Installation) -> str:
     return f"{name} {'.'.join(map(str, number))}"
 
 
-def opening(opened: object) -> Seen:
+def report_opening(opened: object) -> Result:
     if isinstance(opened, Exception):
         raise opened
     return ok(f"{opened}, at the schema of this program")
@@ -55,18 +55,18 @@ def checks(installation: Installation, probes: Probes) -> list[Check]:
             "use a Python that is built with a newer SQLite",
         ),
         Check(
-            "database journal", partial(_journal, database), "see whether its folder can be written"
+            "database journal", partial(_journal, database), "check whether its folder is writable"
         ),
         Check(
             "database integrity",
             partial(_integrity, database),
-            "restore the newest back-up; if it only took too long, look again at a quiet hour",
-            late=Level.WARNING,
+            "restore the newest back-up; if only the time ran out, try again at a quiet hour",
+            level_without_answer=Level.WARNING,
         ),
         Check(
             "database writable",
             partial(_writable, database),
-            "find the program that holds it, or give this account the right to write",
+            "find the program that has it locked, or give this account the right to write",
         ),
         Check(
             "database place", partial(_place, database, probes), "keep it on a disk of this machine"
@@ -75,12 +75,12 @@ def checks(installation: Installation, probes: Probes) -> list[Check]:
             "models",
             partial(_models, database, installation.workshop),
             "run `triage train`, or restore models/",
-            late=Level.WARNING,
+            level_without_answer=Level.WARNING,
         ),
     ]
 
 
-def _sqlite_version(database: Database) -> Seen:
+def _sqlite_version(database: Database) -> Result:
     with database.read() as conn:
         name, number = health.server_version(conn)
     if name != "SQLite":
@@ -94,66 +94,66 @@ def _sqlite_version(database: Database) -> Seen:
     return ok("no known fault")
 
 
-def _journal(database: Database) -> Seen:
+def _journal(database: Database) -> Result:
     with database.read() as conn:
         mode = health.journal_mode(conn)
     if mode is None:
         return not_applicable("only SQLite has it")
     if mode != "wal":
         return warning(
-            f"the journal is {mode!r}: readers and writers wait for each other",
-            "keep the database on a local disk and let no other program change its journal mode",
+            f"the journal mode is {mode!r}: readers and writers block each other",
+            "keep the database on a local disk; no other program may change its journal mode",
         )
-    return ok("written ahead (WAL)")
+    return ok("write-ahead logging (WAL)")
 
 
-def _integrity(database: Database) -> Seen:
+def _integrity(database: Database) -> Result:
     with database.read() as conn:
         damage = health.damage(conn)
     if damage is None:
-        return not_applicable("only SQLite has such a check")
+        return not_applicable("only SQLite has this check")
     if damage:
         return red(f"damaged: {damage[0]}", "stop triage and restore the newest back-up")
     return ok("sound")
 
 
-def _writable(database: Database) -> Seen:
+def _writable(database: Database) -> Result:
     with database.write():
         return ok("yes")
 
 
-def _place(database: Database, probes: Probes) -> Seen:
+def _place(database: Database, probes: Probes) -> Result:
     file = health.file_of(database)
     if file is None:
-        return not_applicable("no file of this machine")
+        return not_applicable("it is not a file on this machine")
     if file.stat().st_mode & 0o077:
         return warning(
-            f"{file} holds addresses and can be read by other accounts", f"chmod 600 {file}"
+            f"{file} has mail addresses, and other accounts can read it", f"chmod 600 {file}"
         )
     try:
         kind = network_file_system(file, probes.mounts())
     except OSError:
-        return ok("a file for this account only")
+        return ok("a file that only this account can read")
     if kind:
         return red(
-            f"it lies on a network file system ({kind}), where SQLite's journal does not work",
+            f"it is on a network file system ({kind}), where SQLite's WAL does not work",
             "move it to a disk of this machine, or use PostgreSQL",
         )
-    return ok("a file on this machine, for this account only")
+    return ok("a file on this machine that only this account can read")
 
 
-def _models(database: Database, workshop: Callable[[], ModelStore]) -> Seen:
+def _models(database: Database, workshop: Callable[[], ModelStore]) -> Result:
     with database.read() as conn:
         history = store.model_versions.history(conn)
     if not history:
-        return ok("none yet: the first run fits one")
-    pair = history[0]
+        return ok("none yet: the first run fits an encoder")
+    active = history[0]
     try:
-        workshop().load_encoder(pair.encoder_version)
-        workshop().load_scorer(pair.scorer_version)
+        workshop().load_encoder(active.encoder_version)
+        workshop().load_scorer(active.scorer_version)
     except ModelError as error:
         return warning(
-            f"what should serve cannot be loaded, so an earlier model serves: {error}",
+            f"the active models cannot be loaded, so earlier ones are used: {error}",
             "restore the folder models/ from a back-up, or run `triage train`",
         )
-    return ok(f"{pair.scorer_version} on {pair.encoder_version}")
+    return ok(f"{active.scorer_version} with {active.encoder_version}")

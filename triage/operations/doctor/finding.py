@@ -1,4 +1,4 @@
-"""What the doctor finds, and the looks that find it."""
+"""The checks of the doctor and their results."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What is looked at.
+    """The parts of an installation that the doctor checks.
 
     Attributes:
-        database: opens it unchecked, and may raise.
-        workshop: opens the model store, and may raise.
+        database: opens the database without checking its schema; may raise.
+        workshop: opens the model store; may raise.
     """
 
     settings: Settings
@@ -39,7 +39,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one look has shown. `exit_code` is what a red one ends the command with."""
+    """The result of one check. `exit_code` is the exit code of the command if it is red."""
 
     name: str
     level: Level
@@ -48,40 +48,40 @@ class Finding:
     exit_code: int = 1
 
 
-Seen = tuple[Level, str, str]
-"""Level, what was seen, and the fix."""
+Result = tuple[Level, str, str]
+"""The level, what was found, and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One look at one thing.
+    """One check.
 
     Attributes:
-        fix: goes with whatever `look` raises, which is red.
-        late: what it means when `look` gives no answer in time.
+        fix: the fix if `run` raises; the finding is red then.
+        level_without_answer: the level of the finding if `run` does not end in time.
     """
 
     name: str
-    look: Callable[[], Seen]
-    fix: str
-    late: Level = Level.RED
+    run: Callable[[], Result]
+    fix: str = ""
+    level_without_answer: Level = Level.RED
 
 
-class Late(TriageError):
-    """No answer came in time."""
+class NoAnswer(TriageError):
+    """A check did not end in time."""
 
 
-def ok(what: str) -> Seen:
+def ok(what: str) -> Result:
     return Level.OK, what, ""
 
 
-def warning(what: str, fix: str) -> Seen:
+def warning(what: str, fix: str) -> Result:
     return Level.WARNING, what, fix
 
 
-def red(what: str, fix: str) -> Seen:
+def red(what: str, fix: str) -> Result:
     return Level.RED, what, fix
 
 
-def not_applicable(why: str) -> Seen:
+def not_applicable(why: str) -> Result:
     return Level.NOT_APPLICABLE, why, ""

@@ -1,4 +1,4 @@
-"""Looks whether an installation is whole: for whoever installs once more."""
+"""Find missing parts of an installation, when `triage init` runs again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def missing_parts(config: Path) -> list[str]:
-    """Return what an installation lacks beside its config and how to make it; change nothing.
+    """Return which parts are missing besides the config and how to create them; change nothing.
 
     Raises:
         ConfigError: the config is wrong.
@@ -25,15 +25,15 @@ def missing_parts(config: Path) -> list[str]:
     secret_file = settings.folder / SECRET_FILE
     if secret("SECRET_KEY") is None and not secret_file.exists():
         missing.append(
-            f"{secret_file} is missing: restore it, for links in sent mail and models need it,"
-            f" or make a new one with `(umask 077; openssl rand -base64 48 >"
+            f"{secret_file} is missing: restore it, because links in sent mail and models need it,"
+            f" or create a new one with `(umask 077; openssl rand -base64 48 >"
             f" {shlex.quote(str(secret_file))})`"
         )
     upgrade = f"triage --config {shlex.quote(str(config))} db upgrade"
     file = settings.database_file
     if file is not None and not file.exists():
         missing.append(
-            f"{file} is missing: restore a back-up, or make a new one with `(umask 077; {upgrade})`"
+            f"{file} is missing: restore a back-up, or create one with `(umask 077; {upgrade})`"
         )
         return missing
     try:

@@ -1,4 +1,4 @@
-"""Looks at this machine: its secret, clock, disk, libraries and time zones."""
+"""Check this machine: the secret key, clock, disk, libraries and time zones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
 
-from triage.operations.doctor.finding import Seen, ok, red, warning
+from triage.operations.doctor.finding import Result, ok, red, warning
 from triage.settings import SECRET_FILE, secret, signing_secret
 from triage.store import health
 
@@ -24,38 +24,33 @@ LEAST_FREE_BYTES = 500_000_000
 _SET_THE_CLOCK = "set the clock: run an NTP service, for example systemd-timesyncd"
 
 
-def config(settings: Settings) -> Seen:
-    # A wrong key or value ends every command before it begins.
-    return ok(f"read from {settings.folder}; every key and value is as it must be")
-
-
-def signing(settings: Settings) -> Seen:
+def secret_key(settings: Settings) -> Result:
     signing_secret(settings.folder)
     if secret("SECRET_KEY") is not None:
-        return ok("a strong signing secret from the environment")
+        return ok("a strong secret from the environment")
     path = settings.folder / SECRET_FILE
     if path.stat().st_mode & 0o077:
         return red(f"{path} can be read by other accounts", f"chmod 600 {path}")
-    return ok("a strong signing secret, readable by this account only")
+    return ok("a strong secret, which only this account can read")
 
 
-def disk(settings: Settings, database: Database | None, probes: Probes) -> Seen:
+def disk(settings: Settings, database: Database | None, probes: Probes) -> Result:
     places = [settings.mail_path, settings.models_path, settings.folder]
     file = health.file_of(database) if database else None
     places += [file.parent] if file else []
     free = {}
     for place in places:
-        there = next(folder for folder in (place, *place.parents) if folder.exists())
-        free[there] = probes.free_bytes(there)
-    tightest = min(free, key=lambda place: free[place])
-    what = f"{free[tightest] / 1e9:.1f} GB free at {tightest}"
-    if free[tightest] < LEAST_FREE_BYTES:
+        folder = next(each for each in (place, *place.parents) if each.exists())
+        free[folder] = probes.free_bytes(folder)
+    fullest, n_bytes = min(free.items(), key=lambda item: item[1])
+    what = f"{n_bytes / 1e9:.1f} GB free at {fullest}"
+    if n_bytes < LEAST_FREE_BYTES:
         return red(what, f"free at least {LEAST_FREE_BYTES / 1e9:.1f} GB there")
     return ok(what)
 
 
-def libraries() -> Seen:
-    # That they are installed is not enough: their own libraries must be there as well.
+def libraries() -> Result:
+    # Importing them also finds system libraries that are missing.
     for name in ("lightgbm", "sklearn"):
         import_module(name)
     versions = ", ".join(
@@ -64,61 +59,59 @@ def libraries() -> Seen:
     return ok(f"Python {platform.python_version()}, {versions}")
 
 
-def clock(now: datetime, database: Database | None, replies: Mapping[str, Reply] | None) -> Seen:
-    """Compare the clock with what was written down and with the sources' own.
+def clock(now: datetime, database: Database | None, replies: Mapping[str, Reply] | None) -> Result:
+    """Compare the clock with the newest time in the database and with the clocks of the sources.
 
     Args:
-        replies: of those sources that answered; None where no source is switched on.
+        replies: of the sources that answered; None if no source is enabled.
     """
     newest = None
     if database:
         with database.read() as conn:
             newest = health.newest_time(conn)
     if newest is not None and newest - now > MOST_SKEW:
-        return red(
-            f"{_lasting(newest - now)} behind the newest entry of the database", _SET_THE_CLOCK
-        )
+        behind = _format(newest - now)
+        return red(f"{behind} behind the newest entry of the database", _SET_THE_CLOCK)
     if replies is None:
         return ok("agrees with the database; there is no source to compare it with")
-    skews = {name: _skew(now, reply) for name, reply in replies.items() if reply.date}
+    skews = {
+        name: _skew(now, reply.date, reply.age_s) for name, reply in replies.items() if reply.date
+    }
     if not skews:
         return warning(
-            "no source told the time, so it could not be compared",
-            "see the sources below; run `timedatectl` to see whether the clock is kept",
+            "no source reported its time, so the clock could not be compared",
+            "see the sources below; run `timedatectl` to check whether the clock is synchronised",
         )
-    # One server may be wrong about the time; all of them are not.
-    name = min(skews, key=lambda name: abs(skews[name]))
-    if abs(skews[name]) > MOST_SKEW:
-        side = "ahead of" if skews[name] > timedelta(0) else "behind"
-        return red(f"{_lasting(abs(skews[name]))} {side} {name}", _SET_THE_CLOCK)
+    # The clock of one server may be wrong, but not the clocks of all.
+    name, skew = min(skews.items(), key=lambda item: abs(item[1]))
+    if abs(skew) > MOST_SKEW:
+        side = "ahead of" if skew > timedelta(0) else "behind"
+        return red(f"{_format(abs(skew))} {side} {name}", _SET_THE_CLOCK)
     return ok(f"agrees with {name}")
 
 
-def _skew(now: datetime, reply: Reply) -> timedelta:
-    """Return how far we are ahead of a server, whose answer a cache may have kept for a while."""
-    assert reply.date is not None  # noqa: S101 - the caller has looked
-    ahead = now - reply.date
-    if ahead > timedelta(0):
-        return max(timedelta(0), ahead - timedelta(seconds=reply.age_s))
-    return ahead
+def _skew(now: datetime, date: datetime, age_s: float) -> timedelta:
+    """Return how far this clock is ahead of a server, whose answer may have been cached."""
+    ahead = now - date
+    return ahead if ahead < timedelta(0) else max(timedelta(0), ahead - timedelta(seconds=age_s))
 
 
-def _lasting(span: timedelta) -> str:
-    seconds = round(span.total_seconds())
+def _format(duration: timedelta) -> str:
+    seconds = round(duration.total_seconds())
     return f"{seconds} s" if seconds < 600 else f"{seconds / 3600:.1f} hours"
 
 
-def zones(database: Database | None) -> Seen:
+def zones(database: Database | None) -> Result:
     ZoneInfo("Europe/Berlin")
     known = available_timezones()
     if database is None:
         return ok(f"{len(known)} are known")
     with database.read() as conn:
-        lost = {zone: n for zone, n in health.zones(conn).items() if zone not in known}
-    if lost:
-        named = ", ".join(f"{zone!r}" for zone in sorted(lost)[:5])
+        unknown = {zone: n for zone, n in health.zones(conn).items() if zone not in known}
+    if unknown:
+        names = ", ".join(f"{zone!r}" for zone in sorted(unknown)[:5])
         return warning(
-            f"{sum(lost.values())} subscribers are in zones that are not known: {named}",
+            f"{sum(unknown.values())} subscribers are in time zones that are not known: {names}",
             "update the Python package tzdata; `triage subscriber list` shows who they are",
         )
-    return ok(f"{len(known)} are known, and every subscriber's is among them")
+    return ok(f"{len(known)} are known, with those of all subscribers")

@@ -1,4 +1,4 @@
-"""Questions that the doctor puts to other machines: short, polite, and without effect."""
+"""Requests of the doctor to other machines: short, and without any effect there."""
 
 from __future__ import annotations
 
@@ -22,42 +22,38 @@ if TYPE_CHECKING:
 
     from triage.settings import MailSettings
 
-PATIENCE_S = 5.0
-_CERTIFICATES = "check the host's name; install the system's package ca-certificates if it is right"
+TIMEOUT_S = 5.0
+_CERTIFICATES = "check the host name; if it is right, install the system package ca-certificates"
 
 
 class ProbeFailed(Exception):
-    """A question was not answered as it must be. `passing` tells that it may be next time."""
+    """A request failed. `is_temporary` tells whether it may succeed later without a fix."""
 
-    def __init__(self, what: str, fix: str, *, passing: bool = False) -> None:
+    def __init__(self, what: str, fix: str, *, is_temporary: bool = False) -> None:
         super().__init__(what)
         self.fix = fix
-        self.passing = passing
+        self.is_temporary = is_temporary
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a web server said. `date` is its clock, `age_s` how old a cached answer may be."""
+    """The answer of a web server: `date` is its time, `age_s` the age of a cached answer."""
 
     status: int
     date: datetime | None = None
     age_s: float = 0.0
 
 
-def ask_web(url: str, user_agent: str) -> Reply:
-    """Ask for a page once and read no more than the headers of the answer.
+def ask_web(url: str, user_agent: str, data: bytes | None = None, *handlers: BaseHandler) -> Reply:
+    """Send one request (POST if there are `data`) and read only the headers of the answer.
 
     Raises:
         ProbeFailed: no web server answered.
     """
-    return _asked(url, user_agent)
-
-
-def _asked(url: str, user_agent: str, data: bytes | None = None, *handlers: BaseHandler) -> Reply:
     opener = build_opener(*handlers)
     opener.addheaders = [("User-Agent", user_agent)]
     try:
-        with opener.open(url, data, timeout=PATIENCE_S) as answer:
+        with opener.open(url, data, timeout=TIMEOUT_S) as answer:
             return _reply(answer.status, answer.headers)
     except HTTPError as error:
         with error:
@@ -82,31 +78,29 @@ def _unreachable(error: Exception) -> ProbeFailed:
     if isinstance(error, ssl.SSLCertVerificationError):
         return ProbeFailed(f"has no valid certificate: {error.verify_message}", _CERTIFICATES)
     if isinstance(error, socket.gaierror):
-        return ProbeFailed(
-            "has a name that does not resolve", "check the name, and this machine's DNS"
-        )
+        return ProbeFailed("has a name that does not resolve", "check the name and the DNS")
     if isinstance(error, ConnectionRefusedError):
         return ProbeFailed(
             "refuses the connection", "check host and port, and whether the server runs"
         )
     if isinstance(error, TimeoutError):
         return ProbeFailed(
-            f"did not answer in {PATIENCE_S:.0f} s",
+            f"did not answer in {TIMEOUT_S:.0f} s",
             "check host and port, and whether a firewall blocks them",
         )
-    said = (str(error) or type(error).__name__)[:160]
-    return ProbeFailed(f"cannot be talked to: {said}", "check the address, and the network")
+    text = (str(error) or type(error).__name__)[:160]
+    return ProbeFailed(f"cannot be reached: {text}", "check the address and the network")
 
 
 def greet_mail(server: MailSettings, password: str | None) -> str:
-    """Connect, secure, log in and leave without sending; return what was agreed on.
+    """Connect, start TLS and log in without sending mail; return the steps that were done.
 
     Raises:
-        ProbeFailed: the server would not take mail from us like that.
+        ProbeFailed: the server would not accept mail with these settings.
     """
     try:
-        with _connected(server) as smtp:
-            return _introduced(smtp, server, password)
+        with _connect(server) as smtp:
+            return _greet(smtp, server, password)
     except ssl.SSLCertVerificationError as error:
         raise _unreachable(error) from error
     except ssl.SSLError as error:
@@ -116,98 +110,97 @@ def greet_mail(server: MailSettings, password: str | None) -> str:
         ) from error
     except smtplib.SMTPServerDisconnected as error:
         raise ProbeFailed(
-            "hangs up during the greeting",
+            "closes the connection during the greeting",
             'check `security` and `port`: a server on port 465 expects "smtps"',
         ) from error
     except smtplib.SMTPResponseException as error:
         raise ProbeFailed(
-            f"answers {_said(error)}",
-            "ask whoever runs the mail server whether this machine may send through it",
-            passing=400 <= error.smtp_code < 500,
+            f"answers {_format(error)}",
+            "ask the operator of the mail server whether this machine may send through it",
+            is_temporary=400 <= error.smtp_code < 500,
         ) from error
     except (OSError, smtplib.SMTPException) as error:
         raise _unreachable(error) from error
 
 
-def _connected(server: MailSettings) -> smtplib.SMTP:
+def _connect(server: MailSettings) -> smtplib.SMTP:
     if server.security == "smtps":
         context = ssl.create_default_context()
-        return smtplib.SMTP_SSL(server.host, server.port, timeout=PATIENCE_S, context=context)
-    return smtplib.SMTP(server.host, server.port, timeout=PATIENCE_S)
+        return smtplib.SMTP_SSL(server.host, server.port, timeout=TIMEOUT_S, context=context)
+    return smtplib.SMTP(server.host, server.port, timeout=TIMEOUT_S)
 
 
-def _introduced(smtp: smtplib.SMTP, server: MailSettings, password: str | None) -> str:
+def _greet(smtp: smtplib.SMTP, server: MailSettings, password: str | None) -> str:
     smtp.ehlo_or_helo_if_needed()
-    agreed = ["greeted"]
+    steps = ["greeted"]
     if server.security == "starttls":
         if not smtp.has_extn("starttls"):
             raise ProbeFailed(
                 "does not offer STARTTLS",
-                'set `security = "smtps"` with its port (465), or "none" for a server you trust'
-                " on this machine",
+                'set `security = "smtps"` and port 465, or "none" for a server on this machine',
             )
         smtp.starttls(context=ssl.create_default_context())
         smtp.ehlo()
     if isinstance(smtp.sock, ssl.SSLSocket):
-        agreed.append(str(smtp.sock.version()))
+        steps.append(str(smtp.sock.version()))
     if server.username:
-        agreed.append(_logged_in(smtp, server, password))
-    return ", ".join(agreed)
+        steps.append(_log_in(smtp, server.username, password))
+    return ", ".join(steps)
 
 
-def _logged_in(smtp: smtplib.SMTP, server: MailSettings, password: str | None) -> str:
-    if not server.username or password is None:
+def _log_in(smtp: smtplib.SMTP, username: str, password: str | None) -> str:
+    if password is None:
         raise ProbeFailed(
-            "wants a password and there is none",
+            "needs a password and there is none",
             "set TRIAGE_MAIL_PASSWORD, or TRIAGE_MAIL_PASSWORD_FILE to a file that holds it",
         )
     if not smtp.has_extn("auth"):
         raise ProbeFailed(
-            "does not offer a log-in on this connection",
-            "check `security` and `port`, or leave `username` out if none is needed",
+            "does not offer a login on this connection",
+            "check `security` and `port`, or remove `username` if no login is needed",
         )
     try:
-        smtp.login(server.username, password)
+        smtp.login(username, password)
     except smtplib.SMTPAuthenticationError as error:
         raise ProbeFailed(
-            f"refuses user name and password: {_said(error)}",
+            f"refuses user name and password: {_format(error)}",
             "correct `username` and TRIAGE_MAIL_PASSWORD; many providers want an app password",
-            passing=400 <= error.smtp_code < 500,
+            is_temporary=400 <= error.smtp_code < 500,
         ) from error
     except smtplib.SMTPNotSupportedError as error:
         raise ProbeFailed(
-            "offers no way to log in that this program knows",
+            "offers no login method that this program supports",
             "ask its operator for PLAIN, LOGIN or CRAM-MD5",
         ) from error
     return "logged in"
 
 
-def _said(error: smtplib.SMTPResponseException) -> str:
+def _format(error: smtplib.SMTPResponseException) -> str:
     text = error.smtp_error
     text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
     return f"{error.smtp_code} {' '.join(text.split())[:160]}"
 
 
 def look_up(name: str, kind: str) -> tuple[str, ...]:
-    """Return the records of a name, or of an address for PTR; none if there are none.
+    """Return the DNS records of a name, or of an address for PTR; empty if there are none.
 
     Raises:
-        ProbeFailed: nobody could tell.
+        ProbeFailed: the DNS gave no answer.
     """
     import dns.exception
     import dns.resolver
     import dns.reversename
 
-    asked = dns.reversename.from_address(name) if kind == "PTR" else name
+    query = dns.reversename.from_address(name) if kind == "PTR" else name
     try:
-        answer = dns.resolver.resolve(asked, kind, lifetime=PATIENCE_S, search=False)
+        answer = dns.resolver.resolve(query, kind, lifetime=TIMEOUT_S, search=False)
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
         return ()
     except dns.exception.DNSException as error:
         raise ProbeFailed(
-            f"the DNS does not tell about {name}: {type(error).__name__}",
-            "look again later; see whether this machine's resolver works",
-            passing=True,
+            f"the DNS gives no answer about {name}: {type(error).__name__}",
+            "try again later; check whether the DNS resolver of this machine works",
+            is_temporary=True,
         ) from error
     if kind == "TXT":
         return tuple(b"".join(record.strings).decode("utf-8", "replace") for record in answer)
@@ -217,21 +210,17 @@ def look_up(name: str, kind: str) -> tuple[str, ...]:
 
 class _NoRedirect(HTTPRedirectHandler):
     def redirect_request(self, *_: object) -> None:
-        """Follow nothing: a mail program would not, either (RFC 8058)."""
+        """Follow no redirect, like mail programs (RFC 8058)."""
 
 
 def post_web(url: str, user_agent: str) -> Reply:
-    """Post what a mail program posts to unsubscribe, and follow no redirect.
-
-    Raises:
-        ProbeFailed: no web server answered.
-    """
-    return _asked(url, user_agent, b"List-Unsubscribe=One-Click", _NoRedirect())
+    """Send the POST request of a one-click unsubscribe; errors are those of `ask_web`."""
+    return ask_web(url, user_agent, b"List-Unsubscribe=One-Click", _NoRedirect())
 
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """How the outside is asked; tests put others in their place."""
+    """The functions that send requests; tests replace them."""
 
     ask: Callable[[str, str], Reply] = ask_web
     greet: Callable[[MailSettings, str | None], str] = greet_mail
