@@ -14,10 +14,10 @@ import pytest
 from triage.domain.crash_points import POINTS, crash_point
 
 PROGRAM = """
-from triage.domain.crash_points import pass_by
+from triage.domain.crash_points import crash_point
 for n in range(3):
-    pass_by("claimed")
-    pass_by("settled")
+    crash_point("claimed")
+    crash_point("settled")
     print(n, flush=True)
 """
 
@@ -55,7 +55,7 @@ def test_every_place_is_passed_by_somewhere_and_has_its_name_in_the_list(root: P
             if (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Name)
-                and node.func.id == "pass_by"
+                and node.func.id == "crash_point"
                 and isinstance(node.args[0], ast.Constant)
             ):
                 passed.add(node.args[0].value)
