@@ -1,13 +1,13 @@
-"""When arXiv and Hugging Face announce papers: which days must have some, and which must not.
+"""The days on which arXiv and Hugging Face announce papers.
 
-arXiv freezes at 14:00 and announces at 20:00 on Sundays to Thursdays, Eastern US time, and its
-feeds follow at midnight, so a list is dated Monday to Friday. On holidays nothing is frozen and
-nothing announced: the list of the day after is not made.
+arXiv closes submissions at 14:00 and announces papers at 20:00 Eastern US time, from Sunday to
+Thursday. Its feeds follow at midnight, so lists are dated Monday to Friday. On holidays it does
+neither, so the list of the next day is missing.
 (https://info.arxiv.org/help/availability.html and rss.html, November 2026.)
 
-arXiv names its holidays each year. Here are those that it had in every year from 2023 to 2026 and
-that can be computed, and the other days of its winter breaks as far as they are known. A day that
-is deferred for other reasons is unknown here, and suspect when it is empty.
+arXiv publishes its holidays each year. This module computes those of every year from 2023 to 2026
+and lists the known other days of the winter breaks. Other postponed days are unknown here: if such
+a day is empty, it is suspect.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _WINTER_BREAK: Final = frozenset({date(2025, 12, 30), date(2026, 12, 29), date(2
 
 
 def arxiv_today(now: datetime) -> date:
-    """Return the day whose announcement is arXiv's newest at `now`, any aware instant."""
+    """Return the date of arXiv's newest list at `now`, an aware time."""
     return now.astimezone(EASTERN).date()
 
 
 def is_announcement_day(on: date) -> bool:
-    """Tell whether papers are due on `on`, for arXiv's feeds and Hugging Face's days alike."""
+    """Return whether arXiv's feeds and Hugging Face should have papers on `on`."""
     return on.weekday() < _SATURDAY
 
 
 def announcement_days(first: date, last: date) -> list[date]:
-    """Return the announcement days from `first` to `last`, both included; none if out of order."""
+    """Return the announcement days from `first` to `last`, inclusive; none if `last` is earlier."""
     span = range((last - first).days + 1)
     return [day for n in span if is_announcement_day(day := first + timedelta(days=n))]
 
@@ -49,14 +49,14 @@ def announcement_before(on: date) -> date:
 
 
 def empty_verdict(on: date) -> Verdict:
-    """Return what a day without papers is: expected at week-ends, else suspect."""
+    """Return the verdict for a day without papers: expected at weekends, else suspect."""
     return Verdict.EMPTY_SUSPECT if is_announcement_day(on) else Verdict.EMPTY_EXPECTED
 
 
 def arxiv_holiday(on: date) -> str:
-    """Return why arXiv makes no list dated `on`, a day from Monday to Friday; else nothing.
+    """Return the holiday because of which arXiv has no list dated `on`, Monday to Friday, or "".
 
-    A list is announced on the evening before, and Monday's was frozen on Friday.
+    A list is announced on the evening before. Submissions for Monday's list close on Friday.
     """
     evening = on - _DAY
     frozen_on = on - 3 * _DAY if on.weekday() == _MONDAY else evening
@@ -64,7 +64,7 @@ def arxiv_holiday(on: date) -> str:
 
 
 def _holiday(on: date) -> str:
-    """Return the name of the holiday that arXiv keeps on `on`, if any."""
+    """Return the name of arXiv's holiday on `on`, or ""."""
     year = on.year
     named = {
         _nth(year, 1, _MONDAY, 3): "Martin Luther King Day",
@@ -85,5 +85,5 @@ def _nth(year: int, month: int, weekday: int, n: int) -> date:
 
 
 def _observed(on: date) -> date:
-    """Return the working day on which a holiday of a fixed date is kept."""
+    """Return the working day on which a holiday with a fixed date is observed."""
     return on + {_SATURDAY: -_DAY, _SUNDAY: _DAY}.get(on.weekday(), timedelta())

@@ -1,4 +1,4 @@
-"""What two spellings of one author's name share."""
+"""Author names in one form, so that they can be compared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WORD = re.compile(r"\w+")
 
 @lru_cache(maxsize=65_536)
 def author_key(name: str) -> str:
-    """Return what two spellings of one author's name share: case, accents and order apart."""
+    """Return a name without case, accents and punctuation, first names first."""
     last, comma, first = name.partition(",")
     text = f"{first} {last}" if comma else name
     return " ".join(_WORD.findall(without_accents(text.casefold())))

@@ -1,4 +1,4 @@
-"""Sequences in pieces, as `itertools.batched` gives them from Python 3.12 on."""
+"""A replacement for `itertools.batched`, which exists from Python 3.12 on."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ T = TypeVar("T")
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Yield slices of `size` items, the last one perhaps shorter; no items give none."""
+    """Yield slices of `size` items; the last may be shorter; empty input yields none."""
     return (items[start : start + size] for start in range(0, len(items), size))

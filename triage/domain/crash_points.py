@@ -1,4 +1,4 @@
-"""Named places at which a test may kill the process; in production they do nothing."""
+"""Named places at which a test can kill the process; in production they do nothing."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ BEFORE_THE_DOT = (
     "body_written",
     "doubting",
 )
-"""Places on a message's way at which the receiver cannot have it."""
+"""Places of a delivery at which the receiver cannot have the message."""
 
 IN_THE_WINDOW = ("in_doubt", "dot_written", "handed_over")
-"""Places at which only the receiver knows whether it has the message."""
+"""Places of a delivery at which only the receiver knows whether it has the message."""
 
 DELIVERY = (*BEFORE_THE_DOT, *IN_THE_WINDOW, "settled")
-"""Every place on a message's way, in their order."""
+"""All places of a delivery, in order."""
 
 POINTS = (
     *("fetched", "encoded", "composed", "queued", "ranked"),
@@ -30,16 +30,16 @@ POINTS = (
     DELIVERY[-1],
     "drained",
 )
-"""Every place, in the order in which a run comes by."""
+"""All places, in the order of a run."""
 
-_passed: dict[str, int] = {}
+_counts: dict[str, int] = {}
 
 
 def crash_point(point: str) -> None:
-    """Kill this process if TRIAGE_KILL_AT is `point:n` and this is the n-th time it comes by."""
+    """Kill this process if TRIAGE_KILL_AT is `point:n` and this is the n-th call with `point`."""
     wanted = os.environ.get("TRIAGE_KILL_AT")
     if wanted is None:
         return
-    _passed[point] = _passed.get(point, 0) + 1
-    if wanted == f"{point}:{_passed[point]}":
+    _counts[point] = _counts.get(point, 0) + 1
+    if wanted == f"{point}:{_counts[point]}":
         os.kill(os.getpid(), signal.SIGKILL)

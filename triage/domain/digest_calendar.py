@@ -1,4 +1,4 @@
-"""What is due, computed from dates alone."""
+"""Computes which digests and daily jobs are due, from dates alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from triage.domain.records import Frequency, Subscriber
 
 WEEK = timedelta(days=7)
-# After a change of hour or zone the next digest comes no sooner than this.
+# The shortest time between two digests after the hour or zone has changed.
 REST = timedelta(hours=12)
 EVERY_DAY = 127
 LONGEST_STRETCH_DAYS = 60
@@ -18,17 +18,16 @@ LONGEST_STRETCH_DAYS = 60
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """A subscriber's newest slate: the local date that it is for, and when it was made."""
+    """A subscriber's newest slate: its local date, and when it was made."""
 
     on: date
     at: datetime
 
 
 def digest_due(subscriber: Subscriber, last_on: date | None, on: date) -> bool:
-    """Tell whether a subscriber whose newest slate is for `last_on` is due one for `on`.
+    """Return whether a subscriber whose newest slate is for `last_on` should get one for `on`.
 
-    Digests are for the subscriber's weekdays, from the end of a pause on, and each for a later date
-    than the one before.
+    Digests come on the subscriber's weekdays, not in a pause, and never twice for a date.
     """
     if not subscriber.weekdays >> on.weekday() & 1:
         return False
@@ -41,12 +40,12 @@ def digest_due(subscriber: Subscriber, last_on: date | None, on: date) -> bool:
 
 
 def due_on(subscriber: Subscriber, last: Last | None, now: datetime) -> date | None:
-    """Return the local date whose digest a subscriber is due at `now`, or None.
+    """Return the local date of the digest that a subscriber should get at `now`, or None.
 
-    It is the newest of the subscriber's days whose hour has come: of several that were missed one
-    is caught up, on whatever day, unless it was before the subscriber came or came back. Whoever
-    moves or changes the hour waits until REST has passed since the last digest; the date is served
-    then, so none is skipped and none comes twice.
+    It is the newest of the subscriber's days whose hour has passed. If several digests were missed,
+    only this one is made, and only if the subscriber was active then. After a change of the hour or
+    zone, the digest waits until REST has passed since the last one; it is neither skipped nor sent
+    twice.
     """
     on = latest_digest_on(now, subscriber.hour, subscriber.zone, subscriber.weekdays)
     if on is None or not digest_due(subscriber, last.on if last else None, on):
@@ -58,10 +57,10 @@ def due_on(subscriber: Subscriber, last: Last | None, now: datetime) -> date | N
 
 
 def recap_due(digests: Collection[date], on: date) -> bool:
-    """Tell whether a digest looks back at the week: the first one since Sunday does.
+    """Return whether a digest has a recap: the first one since Sunday has, but not the very first.
 
     Args:
-        digests: the days of the subscriber's digests; before the first one nothing was missed.
+        digests: the days of the subscriber's digests.
     """
     sunday = on - timedelta(days=(on.weekday() + 1) % 7)
     before = [day for day in digests if day < on]
@@ -69,12 +68,11 @@ def recap_due(digests: Collection[date], on: date) -> bool:
 
 
 def window_days(max_age_days: int, digests: Collection[date], on: date) -> int:
-    """Return how many days back papers are offered on a date.
+    """Return the maximum age in days of the candidates on a date.
 
-    Every day on which the subscriber got no digest stretches the window by one, so that an outage
-    or a weekly rhythm hides nothing. A gap stretches it for as long as papers are usually offered,
-    for the one digest after it cannot show all that was missed. The stretch ends at
-    LONGEST_STRETCH_DAYS.
+    Each day without a digest extends the window by one, so that no paper is lost in an outage or
+    between weekly digests. The extension lasts for `max_age_days` after a gap, because one digest
+    cannot show everything that was missed. It is at most LONGEST_STRETCH_DAYS.
 
     Args:
         digests: the days of the subscriber's digests, in any order: all of the last `max_age_days`
@@ -90,19 +88,19 @@ def window_days(max_age_days: int, digests: Collection[date], on: date) -> int:
 
 
 def digest_at(on: date, hour: int, zone: str) -> datetime:
-    """Return the instant, in UTC, at which a subscriber's digest for a local date is due.
+    """Return the time, in UTC, at which a subscriber's digest for a local date is due.
 
-    An hour that comes twice is due the first time. One that a clock change skips is read as the
-    clock stood before the change, which is the first instant after it (PEP 495, fold=0).
+    If a clock change repeats the hour, the first one counts. If it skips the hour, the offset
+    before the change is used (PEP 495, fold=0).
     """
     return datetime.combine(on, time(hour), ZoneInfo(zone)).astimezone(UTC)
 
 
 def latest_digest_on(now: datetime, hour: int, zone: str, weekdays: int = EVERY_DAY) -> date | None:
-    """Return the newest local date on one of the weekdays whose hour has come at `now`.
+    """Return the newest local date on one of the weekdays whose hour has passed at `now`.
 
     Args:
-        weekdays: as bits, bit 0 is Monday; None is returned where no bit is set.
+        weekdays: as bits, bit 0 is Monday; without any bit the result is None.
     """
     today = now.astimezone(ZoneInfo(zone)).date()
     newest = today if digest_at(today, hour, zone) <= now else today - timedelta(days=1)
@@ -111,7 +109,7 @@ def latest_digest_on(now: datetime, hour: int, zone: str, weekdays: int = EVERY_
 
 
 def chore_due(at: time, last_at: datetime | None, now: datetime) -> bool:
-    """Tell whether something done once a day at `at` (UTC) is due; a missed time is caught up."""
+    """Return whether a daily job at `at` (UTC) is due, also if its time was missed."""
     newest = datetime.combine(now.date(), at, UTC)
     if newest > now:
         newest -= timedelta(days=1)

@@ -1,21 +1,21 @@
-"""Capability tokens: what a link in a mail may do, signed, for one purpose and nothing else.
+"""Signed tokens in links. Each token allows one action.
 
 A token is `v1.<kid>.<payload>.<mac>` in base64url without padding (RFC 4648 section 5), at most 66
-characters. The key of the MAC is derived for each purpose, so a token of one purpose is noise to
-every other. The payload is binary, big endian:
+characters. Each purpose has its own MAC key, so a token is invalid for every other purpose. The
+payload is binary, big endian:
 
     1 byte   purpose (high half) and action (low half)
     1 byte   position on the slate, 0 for none
     4 bytes  minute of issue, counted from 2020-01-01T00:00Z
     10 bytes public id of the subscriber
-    10 bytes public id of the slate, left out where there is none
+    10 bytes public id of the slate, omitted if there is none
 
-In a mail address there is less room, and capitals may be lost on the way. A token there is a
-letter for the purpose and 42 letters and digits of base32 (RFC 4648 section 6): 16 for a public
-id, 26 for the MAC. It names no key: each in use is tried.
+Mail addresses are short, and mail servers may change their case. A token in an address is a letter
+for the purpose and 42 characters of base32 (RFC 4648 section 6): 16 for a public id and 26 for the
+MAC. It has no key id, so all keys are tried.
 
-Nothing here is secret or personal: public ids are random. Whoever holds a token can do its one
-thing, so tokens are kept out of logs and error pages.
+Tokens contain no personal data, because public ids are random. But whoever has a token can use it,
+so tokens never appear in logs and error pages.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _PUBLIC_ID = re.compile(r"[0-9a-f]{20}")
 _TOKEN = re.compile(
     r"v1\.([A-Za-z0-9_-]{4})\.([A-Za-z0-9_-]{22,35})\.([A-Za-z0-9_-]{22})", re.ASCII
 )
-# Wider than a token on purpose: damaged, percent-encoded and cut ones must not reach a log either.
+# Matches more than tokens: damaged, percent-encoded and cut ones must not reach a log either.
 _REDACTED = re.compile(
     r"(?<=/[pvuclf]/)[^\s\"'<>]+|v1(?:\.|%(?:25)*2e)[\w.%~-]{8,}|(?<=[+])[bu][a-z2-7]{30,}(?=@)",
     re.IGNORECASE,
@@ -46,7 +46,7 @@ _IN_ADDRESS = re.compile(r"([bu])([a-z2-7]{16})([a-z2-7]{26})")
 
 
 class Purpose(StrEnum):
-    """What a token is for. The order is part of the format: append, never reorder."""
+    """The purpose of a token. The order is part of the format: append, never reorder."""
 
     VOTE = "vote"
     UNSUBSCRIBE = "unsubscribe"
@@ -71,7 +71,7 @@ LIFETIMES: dict[Purpose, timedelta | None] = {
 
 _PURPOSES = tuple(Purpose)
 _LETTERS = {Purpose.BOUNCE: "b", Purpose.UNSUBSCRIBE: "u"}
-# This order is part of the format, too.
+# The order is part of the format, too.
 _ACTIONS = (
     None,
     EventKind.VOTE_UP,
@@ -83,13 +83,14 @@ _ACTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says. `issued_at` is aware and kept to the minute.
+    """The content of a token.
 
     Attributes:
         subscriber: public id.
-        slate: public id, or "" where the token is about no slate.
-        position: 1-based position on that slate, 0 for none.
-        action: the vote to be cast, for vote tokens only.
+        issued_at: aware; tokens keep it to the minute.
+        slate: public id, or "" if there is none.
+        position: 1-based position on the slate, 0 for none.
+        action: the vote, for vote tokens only.
     """
 
     subscriber: str
@@ -100,13 +101,13 @@ class Claims:
 
 
 class Keyring:
-    """Signs with one key and verifies with it and with older ones."""
+    """Signs tokens with the current key; verifies them with it and with older keys."""
 
     def __init__(self, secret: str, *old_secrets: str) -> None:
         """Derive the keys.
 
         Raises:
-            ConfigError: a secret is shorter than 32 characters.
+            ConfigError: a secret is shorter than SECRET_LENGTH.
         """
         self._keys: dict[str, dict[Purpose, bytes]] = {}
         for each in (secret, *old_secrets):
@@ -118,20 +119,20 @@ class Keyring:
         """Return the token; equal claims give equal tokens.
 
         Raises:
-            ValueError: a claim does not fit the format, which is a mistake of the caller.
+            ValueError: a claim does not fit the format.
         """
-        payload = _encode(_pack(purpose, claims))
-        signed = f"v1.{self._current}.{payload}"
-        return f"{signed}.{_mac(self._keys[self._current][purpose], signed)}"
+        signed = f"v1.{self._current}.{_encode(_pack(purpose, claims))}"
+        return f"{signed}.{_encode(_mac(self._keys[self._current][purpose], signed))}"
 
     def verify(self, token: str, purpose: Purpose, now: datetime) -> Claims:
-        """Return what a token of this purpose claims.
+        """Return the claims of a valid token of this purpose.
 
-        The MAC covers the text, and is compared as text in constant time: a token has one spelling.
+        The MAC covers the text and is compared as text in constant time, so a token has one
+        spelling.
 
         Raises:
-            TokenExpired: it is ours and for this purpose, but too old.
-            TokenError: anything else; the message never repeats the token.
+            TokenExpired: it is genuine and for this purpose, but too old.
+            TokenError: it is not valid; the message does not contain the token.
         """
         parts = _TOKEN.fullmatch(token)
         if parts is None:
@@ -141,7 +142,7 @@ class Keyring:
         if keys is None:
             raise TokenError("this link was signed with a key that is no longer in use")
         signed, _, _ = token.rpartition(".")
-        if not hmac.compare_digest(_mac(keys[purpose], signed), mac):
+        if not hmac.compare_digest(_encode(_mac(keys[purpose], signed)), mac):
             raise TokenError("this link is not for this page, or was altered")
         stated, claims = _unpack(_decode(parts[2]))
         if stated is not purpose:
@@ -152,11 +153,11 @@ class Keyring:
         return claims
 
     def seal(self, text: str) -> str:
-        """Return what proves that a form was given out by us: of its time, or of its session."""
+        """Return a MAC that proves that we issued a form, for its time or its session."""
         return _seal(self._keys[self._current], text)
 
     def is_seal(self, seal: str, text: str) -> bool:
-        """Tell whether `seal` is that of `text`."""
+        """Return whether `seal` belongs to `text`."""
         given = seal.encode("utf-8", "replace")
         return any(
             hmac.compare_digest(_seal(keys, text).encode(), given) for keys in self._keys.values()
@@ -167,35 +168,36 @@ class Keyring:
 
         Args:
             purpose: `BOUNCE` or `UNSUBSCRIBE`.
-            public_id: of the slate that is sent, or of the subscriber who may leave.
+            public_id: of the slate for `BOUNCE`, of the subscriber for `UNSUBSCRIBE`.
 
         Raises:
-            ValueError: the public id is none, which is a mistake of the caller.
+            ValueError: this is not a public id.
         """
         if _PUBLIC_ID.fullmatch(public_id) is None:
             raise ValueError("a public id is 20 lowercase hexadecimal characters")
         signed = _LETTERS[purpose] + _encode_address(bytes.fromhex(public_id))
-        return signed + _mac_address(self._keys[self._current][purpose], signed)
+        return signed + _encode_address(_mac(self._keys[self._current][purpose], signed))
 
     def verify_address(self, token: str) -> tuple[Purpose, str]:
-        """Return the purpose and the public id that a mail address' token was signed with.
+        """Return the purpose and the public id of a token from a mail address.
 
         Raises:
-            TokenError: it is not ours; the message never repeats the token.
+            TokenError: it is not valid; the message does not contain the token.
         """
         parts = _IN_ADDRESS.fullmatch(token.lower())
         if parts is None:
             raise TokenError("this address is damaged or incomplete")
         letter, public_id, mac = parts.groups()
-        purpose = next(each for each, known in _LETTERS.items() if known == letter)
+        purpose = {initial: each for each, initial in _LETTERS.items()}[letter]
         for keys in self._keys.values():
-            if hmac.compare_digest(_mac_address(keys[purpose], letter + public_id), mac):
+            expected = _encode_address(_mac(keys[purpose], letter + public_id))
+            if hmac.compare_digest(expected, mac):
                 return purpose, base64.b32decode(public_id.upper()).hex()
         raise TokenError("this address was altered, or signed with a key that is no longer in use")
 
 
 def redact(text: str) -> str:
-    """Replace every token in `text`, whole, cut, altered or percent-encoded, by `[token]`."""
+    """Replace every token in `text`, also cut, changed or percent-encoded ones, by `[token]`."""
     return _REDACTED.sub("[token]", text)
 
 
@@ -214,16 +216,12 @@ def _derive(secret: str) -> tuple[str, dict[Purpose, bytes]]:
     return _encode(expand("key id")[:3]), {p: expand(f"purpose {p}") for p in Purpose}
 
 
-def _mac(key: bytes, signed: str) -> str:
-    return _encode(hmac.digest(key, signed.encode("ascii"), "sha256")[:_MAC_BYTES])
+def _mac(key: bytes, text: str) -> bytes:
+    return hmac.digest(key, text.encode(), "sha256")[:_MAC_BYTES]
 
 
 def _seal(keys: dict[Purpose, bytes], text: str) -> str:
-    return _encode(hmac.digest(keys[Purpose.FORM], f"form {text}".encode(), "sha256")[:_MAC_BYTES])
-
-
-def _mac_address(key: bytes, signed: str) -> str:
-    return _encode_address(hmac.digest(key, signed.encode("ascii"), "sha256")[:_MAC_BYTES])
+    return _encode(_mac(keys[Purpose.FORM], f"form {text}"))
 
 
 def _pack(purpose: Purpose, claims: Claims) -> bytes:
@@ -240,7 +238,7 @@ def _pack(purpose: Purpose, claims: Claims) -> bytes:
 
 
 def _unpack(payload: bytes) -> tuple[Purpose, Claims]:
-    """Read a payload whose MAC was right, so that only we can have written it."""
+    """Read a payload whose MAC was correct, so that its format is valid."""
     minute = int.from_bytes(payload[2:6], "big")
     return _PURPOSES[payload[0] >> 4], Claims(
         subscriber=payload[6:16].hex(),

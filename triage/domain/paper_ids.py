@@ -1,7 +1,6 @@
-"""Which paper a text names: arXiv ids, DOIs and titles, and the links that are built from them.
+"""Parses arXiv ids, DOIs and titles, and makes links from them.
 
-Ids come from strangers, so nothing is passed through: an id is parsed into its validated parts, and
-a link is built from those parts against a fixed host. Sources of the grammars:
+Ids come from outside, so every link is built from validated parts and a fixed host. Grammars:
 https://info.arxiv.org/help/arxiv_identifier.html and the DOI handbook, section 2.2.
 """
 
@@ -33,7 +32,7 @@ _DOI_PREFIX: Final = re.compile(
 )
 _DOI: Final = re.compile(r"10\.[0-9]{4,9}(?:\.[0-9]+)*/[!\x23-\x5b\x5d-\x7e]{1,250}", re.ASCII)
 _ARXIV_DOI: Final = "10.48550/arxiv."
-# Only the reader of a feed makes ids of this form, of pages on the feed's own site.
+# Only the feed source makes ids of this form, from pages on the feed's own site.
 _FEED_PAGE: Final = re.compile(
     r"https://[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+/[A-Za-z0-9%/:=&?~+!$,;@*._-]*", re.ASCII
 )
@@ -52,14 +51,14 @@ _LONGEST_KEY: Final = 500
 
 
 def parse_arxiv(text: str) -> tuple[str, int | None] | None:
-    """Parse an arXiv id, link or DOI into its canonical id and version.
+    """Parse an arXiv id, link or DOI into the canonical id and the version.
 
-    Understands `2401.00001v2`, `hep-th/9901001`, `math.GT/0309136`, `arXiv:…`, links to arxiv.org
+    Accepts `2401.00001v2`, `hep-th/9901001`, `math.GT/0309136`, `arXiv:…`, links to arxiv.org
     and to Hugging Face's paper pages, and `10.48550/arXiv.…`.
 
     Returns:
-        The id without version, the subject class of old ids dropped, and the version if the text
-        names one; None when the text is no arXiv id.
+        The id without version and without the subject class of old ids, and the version or None;
+        None if the text is no arXiv id.
     """
     text = text.strip()
     if len(text) > _LONGEST_ID:
@@ -93,7 +92,7 @@ def parse_doi(text: str) -> str | None:
         if "/" in prefix[0]:
             text = unquote(text)
     doi = text.rstrip(".,;").lower()
-    # A browser would take dot segments for a path to somewhere else on doi.org.
+    # A browser would resolve dot segments to another path on doi.org.
     if not _DOI.fullmatch(doi) or {".", ".."} & set(doi.split("/")):
         return None
     return doi
@@ -102,7 +101,7 @@ def parse_doi(text: str) -> str | None:
 def identify(text: str) -> tuple[str, str, int | None] | None:
     """Return `(source, source_id, version)` for an arXiv id (`arxiv`) or a DOI (`doi`), else None.
 
-    A DOI that arXiv gave out is the arXiv paper.
+    A DOI of arXiv gives the arXiv id.
     """
     arxiv = parse_arxiv(text)
     if arxiv is not None:
@@ -112,33 +111,31 @@ def identify(text: str) -> tuple[str, str, int | None] | None:
 
 
 def title_key(title: str) -> str:
-    """Return what makes two spellings of a title the same: its letters and digits, case folded.
+    """Return the letters and digits of a title, case folded, to compare spellings of titles.
 
-    Compatibility forms and accents are folded too (`ﬁ` is `fi`, `é` is `e`), because the same title
-    comes with them from one source and without from another. A title without letters and digits
-    gives the empty string, which must not be taken for an identity. One that folding makes longer
-    than any title, as it can to eighteen times the length, is cut.
+    Compatibility forms and accents are folded, too (`ﬁ` becomes `fi`, `é` becomes `e`), because
+    sources differ in them. A title without letters and digits gives "", which identifies nothing.
+    Folding can make a text eighteen times longer, so the key is cut.
     """
     return "".join(filter(str.isalnum, fold(title)))[:_LONGEST_KEY]
 
 
 def is_feed_page(source_id: str) -> bool:
-    """Tell whether the id of a feed's paper is the address of a page on the feed's own site."""
+    """Return whether an id has the form of a page's address, as the feed source makes them."""
     in_bounds = len(source_id) <= _LONGEST_ID and ".." not in source_id.split("/")
     return in_bounds and _FEED_PAGE.fullmatch(source_id) is not None
 
 
 def source_name(source: str) -> str:
-    """Return what people call a source: `arxiv` is arXiv, `feed:Nature` is Nature."""
+    """Return the display name of a source: `arxiv` is arXiv, `feed:Nature` is Nature."""
     return _SOURCE_NAMES.get(source) or source.removeprefix("feed:")
 
 
 def upstream_url(source: str, source_id: str | None, title: str) -> str:
-    """Return the https address of a paper's own page.
+    """Return the https address of a paper's page.
 
-    An id that is not what its source says leads to a search for the title, as does no id at all:
-    nothing unvalidated gets into a link. A feed's paper has its page on the feed's own site, which
-    the operator named and the feed's reader has compared.
+    Without a valid id of its source it is a search for the title, so that no unchecked text gets
+    into a link. The page of a feed's paper is on the feed's own site, which the feed source checks.
     """
     if source_id is not None:
         if source == "arxiv":

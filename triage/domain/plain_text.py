@@ -1,6 +1,6 @@
-"""Prepares text from strangers for a mail: cleans it, cuts it where a reader would, wraps it.
+"""Cleans, shortens and wraps text from outside for mails.
 
-No URL is ever broken, and no character is torn from the marks that belong to it.
+It never breaks a URL, and never separates a character from its combining marks.
 """
 
 from __future__ import annotations
@@ -11,37 +11,37 @@ import unicodedata
 LONGEST_TEXT = 20_000
 TEXT_WIDTH = 78
 
-# Control, bidirectional and separator characters, lone surrogates and noncharacters: none of them
-# belongs in a line of text, and some hide or reorder what stands around them (Unicode TR 36).
+# Control, bidirectional and separator characters, lone surrogates and noncharacters. None of them
+# belongs in a line of text, and some hide or reorder the text around them (Unicode TR 36).
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufeff"
     "\ufff9-\ufffc"
     + "".join(chr((plane << 16) | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
     + "]"
 )
-# Where a script writes no spaces, a URL would grow together with the words around it.
-_GROWN = re.compile(r"(?<=[^\0-\x7f“‘«])(?=https?://)|(?<=://)([!#-;=?-~]+)(?=[^\0-\x7f])")
+# In a script without spaces, a URL would be joined to the words around it.
+_JOINED_URL = re.compile(r"(?<=[^\0-\x7f“‘«])(?=https?://)|(?<=://)([!#-;=?-~]+)(?=[^\0-\x7f])")
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]?(?= [A-Z0-9])|[\u3002\uff01\uff1f]")
 
 
 def fold(text: str) -> str:
-    """Return text without case and accents, as titles and names are compared."""
+    """Return text without case and accents, to compare titles and names."""
     return without_accents(unicodedata.normalize("NFKD", text).casefold())
 
 
 def without_accents(text: str) -> str:
-    """Return text in Unicode's compatibility form (`ﬁ` is `fi`), its combining marks taken away."""
+    """Return text in Unicode form NFKD (`ﬁ` becomes `fi`) without combining marks."""
     if text.isascii():
         return text
     return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
 
 def clean(text: str) -> str:
-    """Return at most the first LONGEST_TEXT characters on one line, URLs parted from CJK words."""
+    """Return the first LONGEST_TEXT characters as one line, with spaces around URLs in CJK text."""
     plain = " ".join(_UNSAFE.sub(" ", text[:LONGEST_TEXT]).split())
     if plain.isascii() or "://" not in plain:
         return plain
-    return " ".join(_GROWN.sub(lambda m: f"{m.group()} ", plain).split())
+    return " ".join(_JOINED_URL.sub(lambda m: f"{m.group()} ", plain).split())
 
 
 def shorten(text: str, limit: int, *, at_sentence: bool = False) -> str:
@@ -65,7 +65,7 @@ def shorten(text: str, limit: int, *, at_sentence: bool = False) -> str:
 
 
 def _breakable(text: str, at: int) -> int:
-    """Return the nearest place at or before `at` where no character is torn from its marks."""
+    """Return the nearest place at or before `at` that separates no character from its marks."""
     while at > 1 and (
         unicodedata.category(text[at])[0] == "M"
         or text[at] == "\u200d"
@@ -77,10 +77,10 @@ def _breakable(text: str, at: int) -> int:
 
 
 def wrap(text: str, indent: str = "", width: int = TEXT_WIDTH) -> str:
-    """Wrap words greedily; the first line has its indent already, the others get `indent`.
+    """Wrap words greedily; every line but the first begins with `indent`.
 
-    A word is broken only if it is longer than a line and holds no URL: textwrap would break URLs
-    and hyphenated words, and takes ten times as long. East Asian characters count two columns.
+    It breaks a word only if the word is longer than a line and has no URL. `textwrap` would break
+    URLs and hyphenated words, and takes ten times as long. East Asian characters take two columns.
     """
     lines: list[str] = []
     line, used, room = "", 0, width - len(indent)
@@ -92,7 +92,7 @@ def wrap(text: str, indent: str = "", width: int = TEXT_WIDTH) -> str:
         if line:
             lines.append(line)
         while columns > room and "://" not in word:
-            cut = _breakable(word, _fitting(word, room)) or 1
+            cut = _breakable(word, _n_that_fit(word, room)) or 1
             lines.append(word[:cut])
             word = word[cut:]
             columns = _columns(word)
@@ -108,8 +108,8 @@ def _columns(word: str) -> int:
     return len(word) + sum(unicodedata.east_asian_width(c) in "WF" for c in word)
 
 
-def _fitting(word: str, room: int) -> int:
-    """Return how many of the first characters of a too long word fit into `room` columns."""
+def _n_that_fit(word: str, room: int) -> int:
+    """Return how many characters of a word that is too long fit into `room` columns."""
     used = 0
     for i, character in enumerate(word):
         used += 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -1,4 +1,4 @@
-"""What the use cases ask of the outside. Every class behind a port passes its contract test."""
+"""Interfaces of the replaceable parts. Contract tests check every implementation."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 class Progress(Protocol):
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Hear that `done` of `total` steps of a stage are done."""
+        """Receive that `done` of `total` steps of a stage are done."""
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Tell nobody."""
+    """Ignore progress."""
 
 
 class Clock(Protocol):
     def now(self) -> datetime:
-        """Return the present instant, aware, in UTC."""
+        """Return the current time, aware, in UTC."""
 
     def sleep(self, seconds: float) -> None:
-        """Let `seconds` pass; zero or less returns at once."""
+        """Wait `seconds`; zero or less returns at once."""
 
 
 class Source(Protocol):
-    """Where papers come from.
+    """A place that papers are read from, such as arXiv.
 
     Attributes:
         name: unique among the configured sources; the key of its cursor and days.
@@ -43,18 +43,18 @@ class Source(Protocol):
     name: str
 
     def fetch(self, cursor: str | None) -> Iterator[Batch]:
-        """Yield what is new since `cursor` in batches of at most a few hundred papers.
+        """Yield what is new since `cursor`, in batches of at most a few hundred papers.
 
-        A batch's cursor resumes right after that batch. A record that cannot be used goes into
-        `Batch.rejected`. No news yields nothing, or batches that hold only days.
+        A fetch with a batch's cursor continues after that batch. Unusable records are in
+        `Batch.rejected`. Without new papers, it yields nothing, or batches with only days.
 
         Raises:
-            SourceError: the source as a whole cannot be read; what was yielded before stands.
+            SourceError: the source cannot be read; earlier batches stay valid.
         """
 
 
 class Enricher(Protocol):
-    """Who knows more of papers than their source told: summaries, venues, citations, other ids.
+    """A service with more data about papers: summaries, venues, citations, other ids.
 
     Attributes:
         name: unique among the configured enrichers and sources.
@@ -63,18 +63,17 @@ class Enricher(Protocol):
     name: str
 
     def enrich(self, papers: Sequence[KnownPaper]) -> Iterator[Enrichment]:
-        """Yield what is known of some of `papers`, several times of one if several know it.
+        """Yield data about some of `papers`; one paper may come several times.
 
-        A paper that nobody knows, or that has no id which could be asked for, is passed over. No
-        papers ask nothing.
+        Papers that are unknown or have no usable id are skipped. Empty input makes no request.
 
         Raises:
-            SourceError: nobody can be asked further; what was yielded before stands.
+            SourceError: the service cannot be used now; what was yielded before stays valid.
         """
 
 
 class Closed(StrEnum):
-    """Why a gate lets nobody through now."""
+    """Why no request may start now."""
 
     SPACED = "the server wants more distance"
     BUSY = "another request is under way"
@@ -84,11 +83,11 @@ class Closed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MustWait:
-    """A gate that is closed.
+    """The answer of a request limiter when no request may start now.
 
     Attributes:
-        until: when it is worth coming again; until then nobody gets through, but for a busy gate.
-        count: of requests made today, of a gate that is spent; else of failures in a row.
+        until: when to try again. No request starts earlier, except when `why` is `BUSY`.
+        count: requests made today if `why` is `SPENT`, else failures in a row.
     """
 
     why: Closed
@@ -97,7 +96,7 @@ class MustWait:
 
 
 class Outcome(StrEnum):
-    """How a request went."""
+    """The result of a request."""
 
     ANSWERED = "answered"
     REFUSED = "refused for good, or never made"
@@ -105,40 +104,40 @@ class Outcome(StrEnum):
 
 
 class RequestLimiter(Protocol):
-    """Whose turn it is at one gate, that is, to ask one server or one family of servers.
+    """The rate limit for one server, or for servers that share a limit.
 
-    A turn is one request. For everybody who comes to the gate together: one has the turn at a time;
-    the next one starts no sooner than the server's interval after the end of the last; no day has
-    more requests than its budget; and nobody starts before a time that the server named, or before
-    a back-off is over, which grows with the failures in a row to one try an hour.
+    For all callers together: only one request runs at a time; the next one starts at least the
+    server's interval after the end of the last; a day has at most its budget of requests; and no
+    request starts before the time in Retry-After or before the end of the back-off. The back-off
+    grows with the failures in a row, up to one try an hour.
     """
 
     def acquire(self) -> MustWait | None:
-        """Take the turn; if it cannot be taken now, say why and when to come again.
+        """Reserve one request; return None, or why it may not start now and when to try again.
 
-        Whoever has taken it makes one request at once, of two minutes at most, and calls `end`. One
-        that dies before has its turn taken away, and the interval counts from then.
+        After None, the caller makes one request at once, of at most two minutes, and then calls
+        `release`. If the caller dies before, the reservation ends, and the interval begins then.
         """
 
     def release(
         self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0
     ) -> MustWait:
-        """Give the turn back, and return when the next one starts.
+        """End the request, and return when the next one may start.
 
         Args:
-            asked_s: how long the server asked to be left alone after a failure, in seconds.
-            stretch: how much longer a back-off is than it needs to be, as a factor, so that many
-                installations do not return together.
+            asked_s: Retry-After in seconds after a failure, if the server sent one.
+            stretch: random factor on the back-off, so that many installations do not retry at the
+                same time.
         """
 
 
 class Encoder(Protocol):
-    """Turns texts into vectors, the same text always into the same vector.
+    """Turns texts into vectors; equal texts get equal vectors.
 
     Attributes:
-        version: names the fitted state; vectors of different versions must never meet.
-        since: the day from which on papers have had no part in `Encodings.past`, whoever liked
-            them; None where likes have taught nothing.
+        version: identifies the fitted state; never compare vectors of different versions.
+        since: likes of papers from this day on did not shape `Encodings.training_semantic`; None if
+            the encoder was fitted without likes.
     """
 
     since: date | None
@@ -147,18 +146,18 @@ class Encoder(Protocol):
     def version(self) -> str: ...
 
     def encode(self, texts: Sequence[str]) -> Encodings:
-        """Return the vectors of `texts`; a text without known words is all zero."""
+        """Return one row for each text; a text without known words gets zeros."""
 
     def terms(self, words: csr_matrix, k: int) -> tuple[str, ...]:
-        """Return the at most `k` heaviest terms of one row of `Encodings.words`, CSR (1, v)."""
+        """Return at most `k` terms with the largest weights of a row of `tfidf`, CSR (1, v)."""
 
 
 class Scorer(Protocol):
-    """Gives numbers; ordering happens in `slate`.
+    """Computes a score for each candidate; `ranking.slate` puts them in order.
 
     Attributes:
-        version: names the scorer and its state.
-        encoder_version: the encoder it is bound to, or None when any will do.
+        version: identifies the scorer and its fitted state.
+        encoder_version: the encoder that it needs, or None for any.
     """
 
     version: str
@@ -175,11 +174,11 @@ class Scorer(Protocol):
         """
 
     def contributions(self, X: F32) -> F64:
-        """Return float64 (n, n_features): how much each feature raised each row's score."""
+        """Return float64 (n, n_features): how much each feature adds to each row's score."""
 
 
 class Mailer(Protocol):
-    """Hands messages to the transport; several threads may do so at once.
+    """Sends messages; several threads may use one mailer.
 
     Attributes:
         name: shown in logs and `outbox list`.
@@ -188,29 +187,28 @@ class Mailer(Protocol):
     name: str
 
     def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
-        """Hand over one message and return the receiver's reply once it is responsible.
+        """Send one message; return the receiver's reply after it has accepted the message.
 
         Args:
-            about_to_end: called once, after everything that can be done without the receiver
-                taking the message, and before the one step that makes it take it. What it raises
-                comes out of here, and then nothing was handed over.
+            about_to_end: called once, just before the step after which the receiver may accept the
+                message. An error of it is passed on, and the message is not sent.
 
         Raises:
-            MailDeferred: nothing was handed over; the same bytes may be tried again.
-            MailRefused: the receiver refused for good.
-            MailUncertain: all was handed over, and no answer came.
-            MailerBroken: nothing was handed over, nor would any other message be.
+            MailDeferred: not sent; retry the same bytes later.
+            MailRefused: the receiver refused the message for good.
+            MailUncertain: everything was sent, and no reply came.
+            MailerBroken: not sent, and no other message can be sent either.
         """
 
     def delivered(self, message_id: str) -> bool | None:
-        """Tell whether a message with this id was handed over before; None where unknowable."""
+        """Return whether a message with this id was accepted before; None if unknown."""
 
     def close(self) -> None:
-        """Let go of connections; the next message opens what it needs."""
+        """Close all connections; the next message opens new ones."""
 
 
 class ModelStore(Protocol):
-    """Fits encoders and scorers, keeps them, and loads them again by their versions."""
+    """Fits encoders and scorers, saves them, and loads them by version."""
 
     def fit_encoder(
         self,
@@ -219,54 +217,54 @@ class ModelStore(Protocol):
         likes: Mapping[int, I64] = MappingProxyType({}),
         listed: Sequence[date] = (),
     ) -> Encoder:
-        """Fit an encoder on a corpus and keep it; the same corpus gives the same version.
+        """Fit an encoder and save it; equal input gives an equal version.
 
         Args:
-            texts: of papers, see `Paper.encoded_text`.
-            authors: who wrote each of them; none at all where that is not known.
-            likes: int64 (n,), rows of what each reader likes, by the reader's number.
-            listed: when each paper was listed; not needed where there are no likes.
+            texts: `Paper.encoded_text` of each paper.
+            authors: the authors of each paper; empty if unknown.
+            likes: by subscriber id, the rows of liked papers, int64 (n,).
+            listed: the listing day of each paper; needed only with likes.
         """
 
     def fit_scorer(
         self, X: F32, relevance: I32, group_sizes: Sequence[int], weights: F32, encoder: str
     ) -> Scorer:
-        """Fit a ranker on logged feature rows and keep it.
+        """Fit a ranker on logged feature rows and save it.
 
         Args:
             X: float32 (n, n_features).
-            relevance: int32 (n,), 0 to 3.
-            group_sizes: rows of each query group, in order; they sum to n.
-            weights: float32 (n,), how much each row counts.
-            encoder: the version of the encoder that the ranker is bound to.
+            relevance: int32 (n,), labels from 0 to 3.
+            group_sizes: number of rows of each query group, in order; the sum is n.
+            weights: float32 (n,), row weights.
+            encoder: the version of the encoder that the ranker needs.
 
         Raises:
-            NotEnoughFeedback: too little to learn from; the message says how much is needed.
+            NotEnoughFeedback: too little data; the message says how much is needed.
         """
 
     def load_encoder(self, version: str) -> Encoder:
-        """Load a kept encoder.
+        """Load a saved encoder.
 
         Raises:
-            ModelError: it is missing, damaged, or was not made by this installation.
+            ModelError: it is missing or damaged, or another installation made it.
         """
 
     def load_scorer(self, version: str) -> Scorer:
-        """Load a kept scorer; under any name of the cold-start scorer, as it is now.
+        """Load a saved scorer; every version of the cold-start scorer gives the current one.
 
         Raises:
             ModelError: as for `load_encoder`.
         """
 
     def discard(self, version: str) -> None:
-        """Delete what is kept under a version; nothing there is fine."""
+        """Delete a saved version; do nothing if it does not exist."""
 
     def facts(self, version: str) -> dict[str, Any]:
-        """Return what a kept scorer's files say of it, as JSON values: `parameters`, `libraries`.
+        """Return the `parameters` and `libraries` of a saved scorer, as JSON values.
 
         Raises:
             ModelError: as for `load_encoder`.
         """
 
     def cold_scorer(self) -> Scorer:
-        """Return the scorer that needs no training and goes with any encoder."""
+        """Return the cold-start scorer, which needs no training and works with any encoder."""

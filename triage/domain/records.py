@@ -1,9 +1,8 @@
-"""The frozen records that pass between stages, in the order in which data meets them.
+"""The frozen records that pass between stages, in the order of the data flow.
 
-    fetched → Paper → Encodings → Profile → Placement → Impression → OutgoingMessage
-                                                                Event ← vote
+    FetchedPaper → Paper → Encodings → Profile → Placement → Impression → Slate → OutgoingMessage
 
-Names say the stage. Times are aware and in UTC, dates are local days, arrays state shape and dtype.
+Times are aware and in UTC. Dates are local days.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ Bools = NDArray[np.bool_]
 
 
 class Verdict(StrEnum):
-    """How a source's day ended."""
+    """The result of reading one day of a source."""
 
     COMPLETE = "complete"
     PARTIAL = "partial"
@@ -51,7 +50,7 @@ class Frequency(StrEnum):
 
 
 class Detail(StrEnum):
-    """How much of a paper's text a digest shows."""
+    """The text that a digest shows for each paper."""
 
     ABSTRACT = "abstract"
     TLDR = "tldr"
@@ -71,25 +70,25 @@ RELEVANCE = {
     EventKind.VOTE_DOWN: 0,
     EventKind.LESS_LIKE_THIS: 0,
 }
-"""How relevant a vote says that a paper is. A paper that was shown and not voted on has 0 too."""
+"""The relevance label of each vote. A paper that was shown without a vote has the label 0, too."""
 
 
 class Origin(StrEnum):
-    """Who is believed to have caused an event."""
+    """The probable cause of an event."""
 
     PERSON = "person"
     SUSPECTED_SCANNER = "suspected_scanner"
 
 
 class Policy(StrEnum):
-    """Why a paper stands at its position."""
+    """How the paper at a position was chosen."""
 
     RANKED = "ranked"
     EXPLORATION = "exploration"
 
 
 class ReasonKind(StrEnum):
-    """What a reason points at; all but the last two are groups of features, see `features`."""
+    """The kind of a reason; all but the last two are groups of features in `ranking.features`."""
 
     LIKES = "likes"
     WORDS = "words"
@@ -105,7 +104,7 @@ class ReasonKind(StrEnum):
 
 
 class MessageState(StrEnum):
-    """States of the outbox. Which may follow which stands in `store.messages`."""
+    """States of a message in the outbox. `store.messages` defines the allowed transitions."""
 
     PLANNED = "planned"
     RENDERED = "rendered"
@@ -124,7 +123,7 @@ class MessageState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """One work as stored: the newest clean text, all known authors and categories."""
+    """A stored work: the newest cleaned text, all known authors and categories."""
 
     id: int
     source: str
@@ -143,29 +142,29 @@ class Paper:
 
     @property
     def text(self) -> str:
-        """What keywords read."""
+        """The text in which keywords are searched."""
         return f"{self.title}\n{self.abstract}"
 
     @property
     def encoded_text(self) -> str:
-        """What encoders read: a word of the title says more than one of the abstract.
+        """The text for encoders. The title comes twice, so that its words weigh more.
 
-        Titles have no line breaks, so the third line on is the abstract.
+        Titles have no line breaks, so the abstract begins on the third line.
         """
         return f"{self.title}\n{self.title}\n{self.abstract}"
 
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """Who receives digests, and how.
+    """A person who receives digests, with their preferences.
 
     Attributes:
-        weekdays: the days on which digests come, as bits; bit 0 is Monday.
-        paused_until: the first date on which digests come again.
-        score_floor, size: of this subscriber's digests; None leaves them to the settings.
-        recap: whether a week's best papers that were missed come once more.
-        explores: whether a paper now and then is from outside of what the subscriber reads.
-        community: how much upvotes count, from 0, not at all, to 2, twice as much as usual.
+        weekdays: the days on which digests are sent, as bits; bit 0 is Monday.
+        paused_until: the first date on which digests are sent again.
+        score_floor, size: lowest score and number of papers of a digest; None: as in the settings.
+        recap: whether the first digest of a week lists the best papers that no digest showed.
+        explores: whether digests contain exploration papers.
+        community: the weight of upvotes, from 0 (ignored) to 2 (double).
     """
 
     id: int
@@ -195,7 +194,7 @@ class Subscriber:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a paper is shown: `kind` for the program, `text` for people."""
+    """Why a paper is shown: `kind` for the program, `text` for the subscriber."""
 
     kind: ReasonKind
     text: str
@@ -203,9 +202,9 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """The vote that counts for one subscriber and paper: the last one.
+    """The last vote of a subscriber on a paper, which is the one that counts.
 
-    `reason` is the first one that the digest gave for the paper, None for a vote from elsewhere.
+    `reason` is the first reason that the digest showed; None if the vote came from elsewhere.
     """
 
     paper_id: int
@@ -216,10 +215,10 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """One of the things that a subscriber reads about, as found in their likes and words.
+    """A cluster of a subscriber's likes and phrases.
 
-    `number` is what people call it by, 0 until it is stored. `papers` are the ids of the likes
-    that it was found in, newest first, `phrases` those of the subscriber's own words.
+    `number` identifies it on pages and is 0 until it is stored. `papers` are the ids of its likes,
+    newest first. `phrases` are from the subscriber's own description of their interests.
     """
 
     number: int
@@ -230,7 +229,7 @@ class Interest:
     paused_until: date | None = None
 
     def rests(self, on: date) -> bool:
-        """Tell whether no paper is to be shown for it on a date."""
+        """Return whether the interest is muted or paused on a date."""
         return self.muted or (self.paused_until is not None and on < self.paused_until)
 
 
@@ -244,10 +243,10 @@ class Encodings:
     Attributes:
         latent: float32 (n, d), C order, LSA: the leading singular vectors of `tfidf`.
         tfidf: float32 CSR (n, v), TF-IDF weights of the vocabulary's terms.
-        semantic: float32 (n, s), C order, LSA joined with WordLlama; exact in half precision.
+        semantic: float32 (n, s), C order, LSA and WordLlama joined; exact in half precision.
         hubness: float32 (n,), in [0, 1], mean cosine in `semantic` to the nearest papers.
-        training_semantic: float32 (n, t), `semantic` as an encoder makes it that knows only
-            earlier likes, see `protocols.Encoder`; t is 0 where likes did not shape the encoder.
+        training_semantic: float32 (n, t), `semantic` from an encoder that was fitted only on
+            earlier likes, see `protocols.Encoder`; t is 0 if no likes were used.
         training_hubness: float32 (n,), `hubness` in `training_semantic`.
     """
 
@@ -262,7 +261,7 @@ class Encodings:
         return int(self.latent.shape[0])
 
     def select(self, rows: I64 | slice) -> Encodings:
-        """Return the rows of these numbers, in their order."""
+        """Return the given rows, in the given order."""
         return Encodings(
             self.latent[rows],
             self.tfidf[rows],
@@ -273,7 +272,7 @@ class Encodings:
         )
 
     def for_training(self) -> Encodings:
-        """Return the same as earlier likes alone would have made it."""
+        """Return the encodings with the semantic vectors that only earlier likes have shaped."""
         if not self.training_semantic.shape[1]:
             return self
         return replace(self, semantic=self.training_semantic, hubness=self.training_hubness)
@@ -281,7 +280,7 @@ class Encodings:
 
 @dataclass(frozen=True, slots=True)
 class EncodedPapers:
-    """Papers with their encodings, row i of `encodings` being `papers[i]`."""
+    """Papers and their encodings; row i of `encodings` belongs to `papers[i]`."""
 
     papers: tuple[Paper, ...]
     encodings: Encodings
@@ -290,7 +289,7 @@ class EncodedPapers:
         return len(self.papers)
 
     def select(self, rows: I64 | slice) -> EncodedPapers:
-        """Return the papers of these rows, in their order."""
+        """Return the papers of the given rows, in the given order."""
         if isinstance(rows, slice):
             return EncodedPapers(self.papers[rows], self.encodings.select(rows))
         return EncodedPapers(tuple(self.papers[row] for row in rows), self.encodings.select(rows))
@@ -298,15 +297,15 @@ class EncodedPapers:
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """Papers of the past, whoever liked them: what a reader's likes stand out from.
+    """Past papers, liked or not: the negative examples when user models are fitted.
 
     Attributes:
-        name: tells one background from another.
+        name: identifies the background.
         paper_ids: int64 (n,).
-        encodings: row i is of the paper with id `paper_ids[i]`.
-        everybody: float32 (v,), weights of the words that subscribers' likes have in common; all
-            zero while there are too few.
-        threshold: the cosine below which two papers are unrelated, see `interests.apartness`.
+        encodings: row i belongs to the paper `paper_ids[i]`.
+        everybody: float32 (v,), weights of the words that the likes of all subscribers share; all
+            zero if there are too few likes.
+        threshold: the cosine below which two papers are unrelated.
     """
 
     name: str
@@ -321,20 +320,21 @@ class Background:
 
 @dataclass(frozen=True, slots=True)
 class UserModel:
-    """What was learned of one reader: linear models and centres, of all likes and each interest's.
+    """The linear models and cluster centres of one subscriber.
 
-    An interest here is a group of likes that are near to each other; k of them, 0 without likes.
+    An interest is a cluster of similar likes. There are k interests; k is 0 without likes.
 
     Attributes:
-        words: float32 CSR (3 + k, v), models over words: all likes, all likes with their
-            neighbours, all likes against what is nearest to them, each interest's likes; (0, v)
-            where nothing is known.
-        intercepts: float32 (3 + k,) or (0,).
-        meaning: float32 (1 + k, s) or (0, s), models over the sense: all likes, each interest's.
-        word_centres: float32 CSR (k, v), unit rows: the mean words of each interest's likes.
-        dense_centres: float32 (k, d), sense_centres: float32 (k, s), their mean vectors.
+        words: float32 CSR (3 + k, v), linear models over TF-IDF. Positive examples: all likes; all
+            likes and their neighbours; all likes, against the papers nearest to them; the likes of
+            each interest. (0, v) if there are no likes and no phrases.
+        intercepts: float32 (3 + k,) or (0,), of `words`.
+        meaning: float32 (1 + k, s) or (0, s), linear models over `Encodings.semantic`: of all
+            likes, and of each interest.
+        word_centres: float32 CSR (k, v), unit rows: mean TF-IDF vector of each interest's likes.
+        dense_centres: float32 (k, d), sense_centres: float32 (k, s): mean `latent` and `semantic`.
         anchors: float32 CSR (a, v), unit rows: the centres of the neighbours of each phrase, or of
-            few likes.
+            the likes if they are few.
         everybody: float32 (v,), as in `Background`.
     """
 
@@ -350,11 +350,12 @@ class UserModel:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """All that is known of one subscriber before a slate, newest vote first.
+    """The input for ranking that depends on the subscriber; newest votes come first.
 
-    `interests` has one row a phrase of `phrases`; `liked_at` and `disliked_at` match the libraries.
-    `less_of` does too: what a disliked paper was shown for, where the subscriber asked for less
-    like it. `interests_before` are those that were found and stored last.
+    `liked_at[i]` belongs to `liked.papers[i]`; `disliked_at[i]` and `less_of[i]` belong to
+    `disliked.papers[i]`. `less_of[i]` is the reason that the digest showed, if the subscriber
+    voted "less like this". Row i of `interests` encodes `phrases[i]`. `interests_before` are the
+    stored interests.
     """
 
     subscriber: Subscriber
@@ -371,7 +372,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One paper's place on a slate. `row` is that among the candidates, `position` is 1-based."""
+    """One place on a slate: `row` is the candidate's row, `position` is 1-based."""
 
     row: int
     position: int
@@ -382,9 +383,9 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Impression:
-    """One shown paper as it is logged: everything that training needs later.
+    """A shown paper, with everything that training needs.
 
-    `features` is float32 (n_features,), in the order of the feature set named `feature_version`.
+    `features` is float32 (n_features,), in the order of the slate's `feature_version`.
     """
 
     paper: Paper
@@ -398,11 +399,10 @@ class Impression:
 
 @dataclass(frozen=True, slots=True)
 class Slate:
-    """The ordered papers of one digest and which program chose them.
+    """The papers of one digest, in order, and the versions of the models that chose them.
 
-    `revised` are papers that the subscriber liked and that say something else since: told by their
-    titles, and no impressions. `recap` are the week's best that no digest showed: told by their
-    titles, too, and never mailed again.
+    `revised` are liked papers that have changed since. `recap` are the week's best papers that no
+    digest showed; they are not sent again. Both are only titles in the mail, and no impressions.
     """
 
     public_id: str
@@ -423,7 +423,7 @@ class Slate:
 
 @dataclass(frozen=True, slots=True)
 class PaperLinks:
-    """The links under one paper of a digest. `upstream` is the paper's own page."""
+    """The links of one paper in a digest. `upstream` is the paper's page at its publisher."""
 
     upstream: str
     page: str
@@ -435,10 +435,9 @@ class PaperLinks:
 
 @dataclass(frozen=True, slots=True)
 class DigestLinks:
-    """All links of a digest: `papers[i]` belongs to the slate's impression i.
+    """All links of a digest; `papers[i]` belongs to impression i.
 
-    `revised[i]` is the upstream page of the slate's revised paper i;
-    `recap[i]` is that of a paper of its recap.
+    `revised` and `recap` are the upstream pages of the slate's papers of these names.
     """
 
     papers: tuple[PaperLinks, ...]
@@ -452,7 +451,7 @@ class DigestLinks:
 
 @dataclass(frozen=True, slots=True)
 class RenderedNote:
-    """A mail that is no digest, as text."""
+    """The subject and text of a mail that is not a digest."""
 
     subject: str
     text: str
@@ -468,9 +467,9 @@ class RenderedDigest:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """Frozen bytes on their way out. The same message always has the same values.
+    """A message to send. Its bytes never change, also when it is sent again.
 
-    `envelope_sender` is where it comes back to if it cannot be delivered; empty is as in From.
+    `envelope_sender` receives bounces; if it is empty, the address in From does.
     """
 
     message_id: str
@@ -481,10 +480,10 @@ class OutgoingMessage:
 
 @dataclass(frozen=True, slots=True)
 class SentEntry:
-    """A message that its receiver has taken.
+    """A message that the receiving server has accepted, as in the sent log.
 
-    `subscriber` is the public id; together with `on` and `kind` it names the digest, which has
-    another `message_id` only if the site has changed its name.
+    `subscriber` is a public id. `key` identifies the digest; its `message_id` changes only if the
+    site's domain changes.
     """
 
     at: datetime

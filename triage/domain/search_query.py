@@ -1,7 +1,6 @@
-"""What somebody who searches wrote, as words that an index can be asked for.
+"""Splits a search query into words and phrases for the full-text index.
 
-Whatever is written means something: quotes that are not closed, operators, emoji and texts of any
-length give the words that are in them, or none.
+Every text is valid: from open quotes, operators, emoji and long texts it takes the words, if any.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 LONGEST: Final = 2000
-"""Characters that are read; nobody types more, and a whole abstract is shorter."""
+"""Characters that are read; an abstract is shorter."""
 
 MOST_TERMS: Final = 32
 _PIECE: Final = re.compile(r'(?P<minus>(?<!\S)-)?(?:"(?P<quoted>[^"]*)(?:"|$)|(?P<bare>[^\s"]+))')
 _WORD: Final = re.compile(r"[^\W_]+")
 _ACCENTS: Final = re.compile("[\u0300-\u036f]+")
-# They say nothing of what a paper is about.
+# They carry no information about the subject of a paper.
 _STOP: Final = frozenset(
     "a about all an and any are as at be been but by can do does for from has have how if in into "
     "is it its may more not of on or our paper papers such than that the their them then there "
@@ -26,18 +25,18 @@ _STOP: Final = frozenset(
 )
 
 Term = tuple[str, ...]
-"""Words that stand side by side, in this order: one word, `k-means`, or a phrase in quotes."""
+"""Adjacent words in this order: one word, `k-means`, or a phrase in quotes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A search as it was understood.
+    """A parsed search query.
 
     Attributes:
-        text: what encoders read: everything but what is excluded.
-        terms: what is asked for, in the order in which it was written, each once.
-        required: those of `terms` that stood in quotes: nothing without them.
-        excluded: what stood behind a minus sign.
+        text: the query without excluded terms, for encoders.
+        terms: all terms to find, in their order, without duplicates.
+        required: the terms in quotes; every result must have them.
+        excluded: the terms after a minus sign; no result may have them.
     """
 
     text: str
@@ -46,38 +45,39 @@ class Query:
     excluded: tuple[Term, ...] = ()
 
 
-def parse(written: str) -> Query:
-    """Read what was written. Stop words count only where nothing else is asked for."""
+def parse(text: str) -> Query:
+    """Parse a query. Stop words are ignored unless the query has nothing else."""
     terms: list[Term] = []
-    idle: list[Term] = []
+    stop_words: list[Term] = []
     required: list[Term] = []
     excluded: list[Term] = []
     texts: list[str] = []
-    for piece in _PIECE.finditer(written[:LONGEST]):
+    for piece in _PIECE.finditer(text[:LONGEST]):
         quoted, bare = piece["quoted"], piece["bare"]
-        said = quoted if bare is None else bare
-        term = words_of(said)
+        words = quoted if bare is None else bare
+        term = words_of(words)
         if piece["minus"]:
             excluded.append(term)
             continue
-        texts.append(said)
+        texts.append(words)
         if quoted is not None:
             required.append(term)
-        stops = quoted is None and len(term) == 1 and term[0] in _STOP
-        (idle if stops else terms).append(term)
-    return Query(" ".join(texts), _once(terms) or _once(idle), _once(required), _once(excluded))
+        is_stop_word = quoted is None and len(term) == 1 and term[0] in _STOP
+        (stop_words if is_stop_word else terms).append(term)
+    wanted = _unique(terms) or _unique(stop_words)
+    return Query(" ".join(texts), wanted, _unique(required), _unique(excluded))
 
 
 def words_of(text: str) -> Term:
-    """Return the words of a text as an index has them: no case, no accents, no punctuation."""
+    """Return the words of a text as in the index: no case, no accents, no punctuation."""
     plain = unicodedata.normalize("NFC", without_diacritics(text[:LONGEST]))
     return tuple(_WORD.findall(plain.lower()))
 
 
 def without_diacritics(text: str) -> str:
-    """Return text as databases index it: without Latin accents, with other scripts' marks."""
+    """Return text as databases index it: without Latin accents, but with other scripts' marks."""
     return _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
 
 
-def _once(terms: list[Term]) -> tuple[Term, ...]:
+def _unique(terms: list[Term]) -> tuple[Term, ...]:
     return tuple(dict.fromkeys(term for term in terms if term))[:MOST_TERMS]

@@ -1,4 +1,4 @@
-"""What sources give: records in their own order, before anything is stored."""
+"""The records that sources and enrichers return, before anything is stored."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from triage.domain.records import Verdict
 
 @dataclass(frozen=True, slots=True)
 class FetchedPaper:
-    """One record of a source, cleaned; the text as received stands beside it.
+    """One cleaned record of a source; `raw_title` and `raw_abstract` are the text as received.
 
-    `source` names the scheme of `source_id` (`arxiv`, `biorxiv`, `doi`, `feed:<name>`); a record
-    without an id of its own has `source_id` None and is known by its title. One that is
-    `update_only` changes a stored paper, and is nothing when that is not stored. `doi` is that of
-    the work, in a journal too; `venue` is where it was published.
+    `source` names the scheme of `source_id` (`arxiv`, `biorxiv`, `doi`, `feed:<name>`). A record
+    without an id has `source_id` None and is identified by its title. An `update_only` record
+    changes a stored paper and is ignored if that is not stored. `doi` may be that of the journal
+    article; `venue` is where the work was published.
     """
 
     source: str
@@ -39,13 +39,13 @@ class FetchedPaper:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Scheme and id; the id is empty where there is none."""
+        """Scheme and id; the id is "" if there is none."""
         return self.source, self.source_id or ""
 
 
 @dataclass(frozen=True, slots=True)
 class PaperId:
-    """A paper that a source names without its text. `where` is its place in the source."""
+    """A paper that a source only names; `where` is the place in the source."""
 
     source: str
     source_id: str
@@ -55,7 +55,7 @@ class PaperId:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A record that was not stored: kept with its reason so that nothing is lost."""
+    """A record that cannot be stored, and the reason."""
 
     reason: str
     raw: str
@@ -64,7 +64,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class SourceDay:
-    """The proof that a source's day was read: counts are records, None where unknown."""
+    """The result of reading one day of a source. Counts are records; None is unknown."""
 
     source: str
     on: date
@@ -77,7 +77,7 @@ class SourceDay:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a source gave in one step; its cursor is stored when all the rest is."""
+    """The records of one step. The cursor is stored after everything else is stored."""
 
     papers: tuple[FetchedPaper, ...] = ()
     rejected: tuple[Rejected, ...] = ()
@@ -88,7 +88,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class KnownPaper:
-    """A stored work by the ids that others know it under: schemes with values."""
+    """A stored work and its ids elsewhere, as pairs of scheme and value."""
 
     id: int
     ids: tuple[tuple[str, str], ...]
@@ -96,9 +96,9 @@ class KnownPaper:
 
 @dataclass(frozen=True, slots=True)
 class Enrichment:
-    """What somebody else knows of a stored work; what is empty or None says nothing.
+    """More data about a stored work; empty and None mean unknown.
 
-    `venue` is where it was published, never a preprint server. `ids` are further ids of the work.
+    `venue` is never a preprint server. `ids` are further ids of the work.
     """
 
     paper_id: int

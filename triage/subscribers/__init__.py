@@ -1,7 +1,7 @@
-"""People: who receives digests, what they like, and what they say.
+"""Subscribers, their preferences and their votes.
 
 In: sign-ups, preferences, libraries, votes. Out: stored subscribers, events, exports.
 
-Begin with `subscriptions` (add, pause, suppress) and `votes` (feedback). `signup` is the double
-opt-in from the pages, `library_import` turns a bibliography into likes.
+Begin with `subscriptions` (add, pause, erase) and `votes`. `signup` is the double opt-in for the
+pages; `library_import` turns a bibliography into likes.
 """

@@ -1,4 +1,4 @@
-"""All that is stored of a subscriber, as one JSON document that is theirs to keep."""
+"""Exports all stored data about a subscriber as one JSON document."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def export(
 ) -> str:
     """Return every stored row about a subscriber, by table, as JSON.
 
-    Times are ISO 8601 in UTC; bytes are text where they are text, as mails are, else base64. What
-    could be used to act as the subscriber, such as a code to log in, is named and not shown.
+    Times are ISO 8601 in UTC. Bytes are text if they are ASCII text, as mails are, else base64.
+    Secrets, such as login codes, are named but not shown.
     """
     with db.read() as conn:
         rows = store.personal_data.rows_of(conn, subscriber.id, address_hash(subscriber.email))
@@ -34,4 +34,4 @@ def _plain(value: object) -> str:
         text = value.decode("ascii", "replace")
         is_text = value.isascii() and all(c.isprintable() or c in "\r\n\t" for c in text)
         return text if is_text else base64.b64encode(value).decode("ascii")
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

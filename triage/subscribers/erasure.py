@@ -1,4 +1,4 @@
-"""Rewrites the database file after an erasure, so that no deleted byte is left in it."""
+"""Rewrites the database file after an erasure, so that no deleted data remains in it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ ERASURE = "erasure"
 
 
 def owe_rewriting(database: Database, clock: Clock) -> None:
-    """Request a rewrite of the file: SQLite leaves deleted bytes in it until then.
+    """Request a rewrite of the file, because SQLite leaves deleted bytes in it.
 
-    The nightly job does it, so that a web page does not wait for it.
+    A nightly job does it, so that no web page waits.
     """
     with database.write() as conn:
         store.jobs.note_done(conn, ERASURE, clock.now(), "the file is still to be rewritten")
 
 
 def rewrite_after_erasures(database: Database) -> str:
-    """Rewrite the database file if a rewrite was requested; return what was done.
+    """Rewrite the database file if this was requested; return a report.
 
     Raises:
-        DatabaseError: it could not be rewritten; the request stays.
+        DatabaseError: the rewrite failed; the request stays.
     """
     with database.read() as conn:
         erased_at = store.jobs.last_done(conn, ERASURE)

@@ -1,4 +1,4 @@
-"""Who is logged in: a link by mail begins a session, in the browser that asked for the link."""
+"""Starts and ends logins. A link from a mail logs in the browser that requested it."""
 
 from __future__ import annotations
 
@@ -17,68 +17,68 @@ from triage.store.signups import StoredRequest
 
 SESSION = timedelta(days=30)
 MOST_TRIES = 5
-_USED = "this link was used; ask for a new one"
+_USED = "this link was used; request a new one"
 
 
 class Sessions:
-    """Begins sessions, and knows whose they are. Of their secrets only hashes are stored."""
+    """Starts, finds and ends sessions. Only hashes of their secrets are stored."""
 
     def __init__(self, database: Database, clock: Clock, keyring: Keyring) -> None:
         self._database = database
         self._clock = clock
         self._keyring = keyring
 
-    def begin(self, token: str, kept: str, code: str) -> str:
-        """Begin a session and return its secret; a link begins one session and no second.
+    def begin(self, token: str, cookie: str, code: str) -> str:
+        """Begin a session and return its secret; a link works once.
 
         Args:
-            kept: what the browser that asked keeps; "" from any other browser.
-            code: what the page showed that asked; needed where `kept` is not right.
+            cookie: the cookie of the browser that requested the link; "" from other browsers.
+            code: the code on the page that requested the link; needed without the right cookie.
 
         Raises:
-            TokenExpired: the link was used, or its time is over.
-            TokenError: it is not good, or neither browser nor code is right.
+            TokenExpired: the link was used or is too old.
+            TokenError: the link is not valid, or neither cookie nor code is right.
         """
         now = self._clock.now()
         claims = self._keyring.verify(token, Purpose.LOGIN, now)
         secret = secrets.token_urlsafe(32)
         with self._database.write() as conn:
-            ask = store.signups.by_public_id(conn, claims.slate)
+            request = store.signups.by_public_id(conn, claims.slate)
             subscriber = store.subscribers.by_public_id(conn, claims.subscriber)
-            if ask is None or subscriber is None or ask.used_at is not None:
+            if request is None or subscriber is None or request.used_at is not None:
                 raise TokenExpired(_USED)
-            is_bound = _is_bound(ask, kept, code)
+            is_bound = _is_bound(request, cookie, code)
             if is_bound:
-                if not store.signups.use(conn, ask, now):
+                if not store.signups.use(conn, request, now):
                     raise TokenExpired(_USED)
                 store.signups.begin_session(
                     conn, fingerprint(secret), subscriber.id, now, now + SESSION
                 )
             else:
-                # A wrong code is counted, so this transaction ends well.
-                store.signups.count_try(conn, ask)
-                if ask.tries + 1 >= MOST_TRIES:
-                    store.signups.use(conn, ask, now)
+                # The count must be committed, so the error is raised after the transaction.
+                store.signups.count_try(conn, request)
+                if request.tries + 1 >= MOST_TRIES:
+                    store.signups.use(conn, request, now)
         if not is_bound:
-            raise TokenError("that is not the code which the page showed that asked for this link")
+            raise TokenError("this is not the code on the page where you requested this link")
         return secret
 
-    def is_asking(self, token: str, kept: str) -> bool:
-        """Tell whether a link to log in is opened where it was asked for; nothing is changed.
+    def is_asking(self, token: str, cookie: str) -> bool:
+        """Return whether a login link is open in the browser that requested it; changes nothing.
 
         Raises:
-            TokenExpired: the link was used, or its time is over.
-            TokenError: it is not good.
+            TokenExpired: the link was used or is too old.
+            TokenError: it is not valid.
         """
         claims = self._keyring.verify(token, Purpose.LOGIN, self._clock.now())
         with self._database.read() as conn:
-            ask = store.signups.by_public_id(conn, claims.slate)
-        if ask is None or ask.used_at is not None:
+            request = store.signups.by_public_id(conn, claims.slate)
+        if request is None or request.used_at is not None:
             raise TokenExpired(_USED)
-        return _is_bound(ask, kept, "")
+        return _is_bound(request, cookie, "")
 
     def reader(self, secret: str) -> Subscriber | None:
-        """Return who is logged in with a session's secret; None if nobody is."""
+        """Return the subscriber of a session's secret, or None."""
         if not secret:
             return None
         with self._database.read() as conn:
@@ -86,18 +86,18 @@ class Sessions:
             return store.subscribers.by_id(conn, id) if id is not None else None
 
     def end_all(self, subscriber: Subscriber) -> None:
-        """End every session of a subscriber, on whatever device."""
+        """End every session of a subscriber, on all devices."""
         with self._database.write() as conn:
             store.signups.end_sessions(conn, subscriber.id)
 
 
 def fingerprint(secret: str) -> str:
-    """Return what is stored of a secret that a browser keeps."""
+    """Return the hash under which the secret of a browser is stored."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _is_bound(ask: StoredRequest, kept: str, code: str) -> bool:
-    by_browser = bool(kept) and hmac.compare_digest(ask.binding, fingerprint(kept))
+def _is_bound(request: StoredRequest, cookie: str, code: str) -> bool:
+    by_browser = bool(cookie) and hmac.compare_digest(request.binding, fingerprint(cookie))
     typed = "".join(code.split()).encode("utf-8", "replace")
-    by_code = bool(typed) and hmac.compare_digest(ask.code.encode(), typed)
+    by_code = bool(typed) and hmac.compare_digest(request.code.encode(), typed)
     return by_browser or by_code

@@ -1,9 +1,9 @@
-"""Subscribers come, pause, come back and leave."""
+"""Adds, changes, pauses, resumes and erases subscribers."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,7 @@ from triage.domain.protocols import Clock
 from triage.domain.records import EventKind, Subscriber, SubscriberState
 from triage.errors import ConfigError, NotFound
 from triage.store import Database
-from triage.subscribers import preferences as preferences_module
-from triage.subscribers.preferences import SubscriberPreferences
+from triage.subscribers.preferences import SubscriberPreferences, checked
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -26,7 +25,7 @@ DEFAULTS = SubscriberPreferences()
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """The subscriber as stored. `new` is False when the address was known and nothing changed."""
+    """The stored subscriber. `new` is False if the address was known and nothing changed."""
 
     subscriber: Subscriber
     new: bool
@@ -42,26 +41,25 @@ def add(
     consent: str = "the operator vouches for it",
     address_hash: Callable[[str], str] | None = None,
 ) -> Added:
-    """Add a confirmed subscriber; an address that is known already stays as it is.
+    """Add a confirmed subscriber; change nothing if the address is known.
 
     Args:
-        likes: papers, as `store.papers.resolve` understands them; each counts as a vote up.
+        likes: ids of papers for `store.papers.resolve`; each counts as a vote up.
         consent: how the subscriber agreed to receive mail.
-        address_hash: the name under which an address is suppressed; None asks nobody.
+        address_hash: hashes an address for the suppression list; None skips this check.
 
     Raises:
-        ConfigError: the address or a preference cannot be, or the address is suppressed.
-        NotFound: a liked paper is not stored; nothing was added then.
+        ConfigError: the address or a preference is not valid, or the address is suppressed.
+        NotFound: a liked paper is not stored; nothing was added.
     """
     subscriber = new_subscriber(email, preferences)
-    address = subscriber.email
-    key = store.subscribers.email_key(address)
+    key = store.subscribers.email_key(subscriber.email)
     now = clock.now()
     with db.write() as conn:
         known = store.subscribers.by_email_key(conn, key)
         if known is not None:
             return Added(known, new=False)
-        _refuse_suppressed(conn, address, address_hash)
+        _refuse_suppressed(conn, subscriber.email, address_hash)
         papers = {like: store.papers.resolve(conn, like) for like in likes}
         missing = [like for like, id in papers.items() if id is None]
         if missing:
@@ -71,47 +69,47 @@ def add(
                 + ": import the papers first (`triage papers import`), or leave these likes out"
             )
         added = store.subscribers.add(conn, subscriber, email_key=key, consent=consent, at=now)
-        like_at_start(conn, added.id, [id for id in papers.values() if id is not None], now)
+        add_first_likes(conn, added.id, [id for id in papers.values() if id is not None], now)
     return Added(added, new=True)
 
 
-def like_at_start(
+def add_first_likes(
     conn: Connection, subscriber_id: int, paper_ids: Sequence[int], at: datetime
 ) -> None:
-    """Store what a new subscriber says they like, of what is stored, each paper once."""
+    """Store a new subscriber's likes; skip duplicates and papers that are not stored."""
     stored = store.papers.load(conn, paper_ids)
-    for paper_id in dict.fromkeys(paper_ids):
-        if paper_id in stored:
-            store.events.append(
-                conn,
-                store.events.Event(
-                    subscriber_id=subscriber_id,
-                    paper_id=paper_id,
-                    kind=EventKind.VOTE_UP,
-                    at=at,
-                    recorded_at=at,
-                    evidence={"method": "like given at the start"},
-                ),
-            )
+    new = [id for id in dict.fromkeys(paper_ids) if id in stored]
+    add_likes(conn, subscriber_id, new, at, "like given at the start")
+
+
+def add_likes(
+    conn: Connection, subscriber_id: int, paper_ids: Iterable[int], at: datetime, method: str
+) -> None:
+    """Store a vote up for each paper; `method` is the evidence where the vote came from."""
+    for id in paper_ids:
+        event = store.events.Event(
+            subscriber_id, id, EventKind.VOTE_UP, at, at, evidence={"method": method}
+        )
+        store.events.append(conn, event)
 
 
 def new_subscriber(email: str, preferences: SubscriberPreferences = DEFAULTS) -> Subscriber:
-    """Return a new subscriber as yet nowhere stored, in the spelling that is stored.
+    """Return a new, active subscriber, which is not stored, with normalized preferences.
 
     Raises:
-        ConfigError: the address or a preference cannot be.
+        ConfigError: the address or a preference is not valid.
     """
     return Subscriber(
         id=0,
         public_id=secrets.token_hex(10),
         email=normal_address(email),
         state=SubscriberState.ACTIVE,
-        **preferences_module.checked(asdict(preferences)),
+        **checked(asdict(preferences)),
     )
 
 
 def find(db: Database, email: str) -> Subscriber:
-    """Return the subscriber with that address.
+    """Return the subscriber with this address.
 
     Raises:
         NotFound: there is none.
@@ -120,27 +118,14 @@ def find(db: Database, email: str) -> Subscriber:
         return _by_email(conn, email)
 
 
-def unsubscribe(db: Database, public_id: str, clock: Clock) -> bool:
-    """Stop all mail at once, what waits in the outbox included; return False if it was stopped.
-
-    Raises:
-        NotFound: the subscriber was erased, and gets nothing either.
-    """
-    with db.write() as conn:
-        subscriber = store.subscribers.by_public_id(conn, public_id)
-        if subscriber is None:
-            raise NotFound("this subscriber is no longer stored and gets no mail")
-        return store.messages.stop(conn, subscriber.id, SubscriberState.UNSUBSCRIBED, clock.now())
-
-
 def pause(db: Database, email: str, clock: Clock, until: date | None = None) -> bool:
-    """Send nothing until `resume`; return False when nothing was being sent anyway.
+    """Stop digests until `resume`; return False if the subscriber was not active.
 
     Args:
-        until: the first date on which digests come again by themselves.
+        until: the first date on which digests are sent again without `resume`.
 
     Raises:
-        ConfigError: that date has come already where the subscriber is.
+        ConfigError: this date is not in the future in the subscriber's time zone.
         NotFound: no such subscriber.
     """
     with db.write() as conn:
@@ -150,7 +135,7 @@ def pause(db: Database, email: str, clock: Clock, until: date | None = None) -> 
         if until is None:
             return store.messages.stop(conn, subscriber.id, SubscriberState.PAUSED, clock.now())
         if until <= clock.now().astimezone(ZoneInfo(subscriber.zone)).date():
-            raise ConfigError(f"{until} has come already: name the day on which digests come again")
+            raise ConfigError(f"{until} is not in the future: enter the first day for new digests")
         store.messages.cancel_waiting(conn, subscriber.id, SubscriberState.PAUSED, clock.now())
         store.subscribers.change(conn, subscriber.id, paused_until=until)
         return True
@@ -159,7 +144,7 @@ def pause(db: Database, email: str, clock: Clock, until: date | None = None) -> 
 def resume(
     db: Database, email: str, clock: Clock, address_hash: Callable[[str], str] | None = None
 ) -> bool:
-    """Send again to somebody who paused, unsubscribed or bounced; return False if active already.
+    """Send digests again after a pause, an unsubscription or bounces; False if already active.
 
     Raises:
         ConfigError: the address was never confirmed, or is suppressed.
@@ -172,21 +157,20 @@ def resume(
         _refuse_suppressed(conn, subscriber.email, address_hash)
         now = clock.now()
         today = now.astimezone(ZoneInfo(subscriber.zone)).date()
-        rested = subscriber.paused_until is not None and subscriber.paused_until > today
+        was_paused = subscriber.paused_until is not None and subscriber.paused_until > today
         store.subscribers.change(conn, subscriber.id, paused_until=None)
-        return (
-            store.subscribers.set_state(conn, subscriber.id, SubscriberState.ACTIVE, now) or rested
-        )
+        is_new = store.subscribers.set_state(conn, subscriber.id, SubscriberState.ACTIVE, now)
+        return is_new or was_paused
 
 
-def change(db: Database, public_id: str, **wanted: Any) -> Subscriber:
-    """Change what a subscriber chose, by the names of `Subscriber`; the next digest knows it.
+def change(db: Database, public_id: str, **changes: Any) -> Subscriber:
+    """Change preferences, by the names of `Subscriber`, from the next digest on.
 
     Raises:
-        ConfigError: a choice cannot be; nothing was changed then.
+        ConfigError: a preference is not valid; nothing was changed.
         NotFound: no such subscriber.
     """
-    good = preferences_module.checked(wanted)
+    good = checked(changes)
     with db.write() as conn:
         subscriber = store.subscribers.by_public_id(conn, public_id)
         if subscriber is None:
@@ -197,7 +181,7 @@ def change(db: Database, public_id: str, **wanted: Any) -> Subscriber:
 
 
 def start_afresh(db: Database, subscriber: Subscriber) -> int:
-    """Forget every vote of a subscriber and all that was learned of them; return how many votes."""
+    """Delete all votes, interests and models of a subscriber; return the number of votes."""
     with db.write() as conn:
         store.user_models.forget(conn, subscriber.id)
         store.interests.forget(conn, subscriber.id)
@@ -205,13 +189,13 @@ def start_afresh(db: Database, subscriber: Subscriber) -> int:
 
 
 def take_back(db: Database, subscriber: Subscriber, paper_id: int) -> bool:
-    """Forget a subscriber's votes on one paper; return False if there were none."""
+    """Delete a subscriber's votes on one paper; return False if there were none."""
     with db.write() as conn:
         return store.events.forget(conn, subscriber.id, paper_id) > 0
 
 
 def erase(db: Database, email: str) -> None:
-    """Delete a subscriber with votes, slates, impressions and the bytes of every message.
+    """Delete a subscriber with all votes, slates, impressions and messages.
 
     Raises:
         NotFound: no such subscriber.
@@ -233,21 +217,21 @@ def _refuse_suppressed(
     reason = store.suppressions.reason(conn, address_hash(email)) if address_hash else None
     if reason is not None:
         raise ConfigError(
-            f"nothing is sent to this address any more ({reason}): if its owner asks for mail,"
-            " `triage outbox suppress EMAIL --lift` lets it receive again"
+            f"this address is suppressed ({reason}): if its owner wants mail again, run"
+            " `triage outbox suppress EMAIL --lift`"
         )
 
 
 def normal_address(email: str) -> str:
-    """Return a mail address in the spelling that is stored.
+    """Return a mail address in the form in which it is stored.
 
     Raises:
-        ConfigError: it is no mail address.
+        ConfigError: this is not a mail address.
     """
     from email_validator import EmailNotValidError, validate_email
 
     try:
-        # Test domains are let through: whether an address receives mail is for its server to say.
+        # Test domains are allowed: only the mail server knows whether an address exists.
         valid = validate_email(email.strip(), check_deliverability=False, test_environment=True)
     except EmailNotValidError as error:
         raise ConfigError(f"that is not a mail address: {error}") from None

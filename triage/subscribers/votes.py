@@ -1,9 +1,9 @@
-"""Feedback comes in: votes from links, and votes from files.
+"""Stores votes from links, pages and files.
 
-    link → page (GET, writes nothing) → POST → event → the next digest knows it
+    link → page (GET, writes nothing) → POST → event → next digest
 
-Events are only ever added. Of a subscriber's votes on a paper the last one counts, and casting the
-same vote again adds nothing.
+A vote never changes an earlier event. The last vote of a subscriber on a paper counts. Repeating
+it adds no event.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BURST = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A vote that counts now. `stored` is False when it was the last one already."""
+    """The current vote on a shown paper. `stored` is False if the last vote was the same."""
 
     impression: Impression
     kind: EventKind
@@ -39,7 +39,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row of a feedback file that was not stored, and why; `line` is 1-based."""
+    """A row of a feedback file that was not stored, and the reason; `line` is 1-based."""
 
     line: int
     reason: str
@@ -47,7 +47,7 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class ImportedVotes:
-    """How a feedback file was taken: `read` = `stored` + `known` + bad rows."""
+    """The result of an import: `read` = `stored` + `known` + number of bad rows."""
 
     read: int
     stored: int
@@ -56,16 +56,16 @@ class ImportedVotes:
 
 
 def shown(db: Database, claims: Claims) -> Impression:
-    """Return the shown paper that a link is about.
+    """Return the impression that a link names.
 
     Raises:
-        NotFound: the digest is gone, or never had such a position.
+        NotFound: the digest is not stored, or has no such position.
     """
     with db.read() as conn:
-        found = store.slates.shown_at(conn, claims.slate, claims.subscriber, claims.position)
-    if found is None:
-        raise NotFound("the digest that this link came with is no longer stored")
-    return found
+        impression = store.slates.shown_at(conn, claims.slate, claims.subscriber, claims.position)
+    if impression is None:
+        raise NotFound("the digest with this link is no longer stored")
+    return impression
 
 
 def record_vote(
@@ -75,19 +75,18 @@ def record_vote(
     evidence: dict[str, Any],
     origin: Origin | None = None,
 ) -> Recorded:
-    """Store the vote that a link stands for, durably, before returning.
+    """Store the vote of a link durably.
 
-    A vote that seems to be a scanner's is kept apart: it counts for nothing unless it is believed
-    later. So are the votes by links on the same digest in the minute before, once that shows.
+    A vote that a scanner seems to have cast does not count, unless `believe` accepts it later. If
+    there are signs of a burst, neither do the votes on the same digest in the minute before.
 
     Args:
-        evidence: what is known of how the vote came; `since_sent_s`, null before sending, and
-            `trust` are added.
-        origin: who cast it; judged by the evidence if left out.
+        evidence: for `scanner_detection.trust`; `since_sent_s` and `trust` are added.
+        origin: who cast the vote; decided from the evidence by default.
 
     Raises:
         NotFound: see `shown`.
-        ValueError: the claims carry no action.
+        ValueError: the claims have no action.
     """
     if claims.action is None:
         raise ValueError("a vote needs an action")
@@ -95,11 +94,11 @@ def record_vote(
     with db.write() as conn:
         digest = store.slates.carried(conn, claims.slate, claims.subscriber)
         if digest is None:
-            raise NotFound("the digest that this link came with is no longer stored")
-        told = evidence | _since_sent(digest.sent_at, clock.now())
-        told["trust"] = trust(told)
+            raise NotFound("the digest with this link is no longer stored")
+        evidence = evidence | _since_sent(digest.sent_at, clock.now())
+        evidence["trust"] = trust(evidence)
         if origin is None:
-            origin = Origin.PERSON if told["trust"] >= BELIEVED else Origin.SUSPECTED_SCANNER
+            origin = Origin.PERSON if evidence["trust"] >= BELIEVED else Origin.SUSPECTED_SCANNER
         stored = _store_vote(
             conn,
             digest.subscriber_id,
@@ -107,10 +106,10 @@ def record_vote(
             claims.action,
             clock.now(),
             slate_id=digest.slate_id,
-            evidence=told,
+            evidence=evidence,
             origin=origin,
         )
-        if origin is Origin.SUSPECTED_SCANNER and is_burst(told):
+        if origin is Origin.SUSPECTED_SCANNER and is_burst(evidence):
             store.events.doubt(conn, digest.slate_id, clock.now() - BURST)
     return Recorded(impression, claims.action, stored=stored)
 
@@ -123,12 +122,9 @@ def vote(
     clock: Clock,
     evidence: dict[str, Any],
 ) -> bool:
-    """Store the vote of who is known on any stored paper, durably, before returning.
+    """Store the vote of a logged-in subscriber durably; False if the last vote was the same.
 
-    It counts for the digest that showed them the paper, if one did.
-
-    Returns:
-        Whether it is new: False where it was the last one already.
+    It belongs to the digest that showed them the paper, if there is one.
 
     Raises:
         NotFound: no such paper is stored.
@@ -152,7 +148,7 @@ def vote(
 
 
 def believe(db: Database, subscriber: Subscriber) -> int:
-    """Let a subscriber's votes count that seemed to be a scanner's; return how many those were."""
+    """Let a subscriber's suspected scanner votes count; return their number."""
     with db.write() as conn:
         return store.events.believe(conn, subscriber.id)
 
@@ -172,13 +168,13 @@ def _store_vote(
     evidence: dict[str, Any],
     origin: Origin,
 ) -> bool:
-    """Store a vote; return False where the last one on the paper was the same."""
+    """Store a vote; return False if the last one on the paper was the same."""
     last = store.events.last_vote(conn, subscriber_id, paper_id)
     if last is not None and last.kind is kind:
         return False
     if origin is not Origin.PERSON:
-        doubted = store.events.last_vote(conn, subscriber_id, paper_id, origin)
-        if doubted is not None and doubted.kind is kind:
+        suspect = store.events.last_vote(conn, subscriber_id, paper_id, origin)
+        if suspect is not None and suspect.kind is kind:
             return False
     store.events.append(
         conn,
@@ -188,7 +184,7 @@ def _store_vote(
             slate_id=slate_id,
             kind=kind,
             origin=origin,
-            # A clock that was set back must not let an older vote win.
+            # After the clock was set back, the new vote must still be the last one.
             at=now if last is None else max(now, last.at),
             recorded_at=now,
             evidence=evidence,
@@ -200,9 +196,9 @@ def _store_vote(
 def import_votes(db: Database, lines: Iterable[str], clock: Clock) -> ImportedVotes:
     """Store votes from JSON lines `{"subscriber", "paper_id", "kind", "at"}`, in one transaction.
 
-    `subscriber` is an address, `paper_id` an id as papers are imported under, `kind` a vote and
-    `at` an ISO 8601 date or time, UTC unless it says otherwise. Rows that were imported before are
-    known, bad ones are reported, the rest is stored. Empty lines count as nothing.
+    `subscriber` is an address, `paper_id` an id of an imported paper, `kind` an `EventKind`, and
+    `at` an ISO 8601 date or time, in UTC by default. Rows that were imported before count as
+    `known`. Bad rows are reported. Empty lines are skipped.
     """
     read = stored = known = 0
     bad: list[BadRow] = []
@@ -247,7 +243,7 @@ def import_votes(db: Database, lines: Iterable[str], clock: Clock) -> ImportedVo
 
 
 def export_votes(db: Database) -> Iterator[str]:
-    """Yield every vote of a person, oldest first, as the JSON lines that `import_votes` reads."""
+    """Yield the votes of persons, oldest first, as JSON lines for `import_votes`."""
     with db.read() as conn:
         events = store.events.listing(conn)
         papers = store.papers.load(conn, {row["paper_id"] for row in events})
@@ -263,13 +259,13 @@ def export_votes(db: Database) -> Iterator[str]:
 
 
 def _row(text: str) -> tuple[str, str, EventKind, datetime]:
-    """Take one line apart, or raise ValueError with a reason for people."""
+    """Parse one line, or raise ValueError with a reason."""
     try:
         row = json.loads(text)
     except ValueError:
-        raise ValueError("not a line of JSON") from None
+        raise ValueError("this line is not valid JSON") from None
     if not isinstance(row, dict):
-        raise ValueError('not an object {"subscriber", "paper_id", "kind", "at"}')
+        raise ValueError('this is not an object {"subscriber", "paper_id", "kind", "at"}')
     values = []
     for name in ("subscriber", "paper_id", "kind", "at"):
         if not isinstance(row.get(name), str) or not row[name].strip():
