@@ -333,7 +333,7 @@ class Signup:
                 wish = _wished(ask)
                 wanted = {name: getattr(wish, name) for name in FORM if name in ask.details}
                 store.subscribers.change(conn, subscriber.id, **wanted)
-                subscriptions.like_at_start(conn, subscriber.id, ask.details.get(_LIKES, []), now)
+                subscriptions.add_first_likes(conn, subscriber.id, ask.details.get(_LIKES, []), now)
             store.subscribers.confirm(conn, subscriber.id, consent, now)
         return replace(subscriber, state=SubscriberState.ACTIVE)
 
