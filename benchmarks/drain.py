@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.figures import record, skip
 from tests.support.mail_rig import fill
-from triage.clock import SystemClock, seconds_up
+from triage.clock import SystemClock, read_uptime
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import Rules, SenderContext
 from triage.delivery.smtp import SmtpMailer, SmtpServer
@@ -57,7 +57,7 @@ def main() -> None:
                         owner="benchmark",
                         is_gone=lambda _: False,
                         rules=Rules(connections=N_CONNECTIONS),
-                        monotonic=seconds_up,
+                        monotonic=read_uptime,
                     )
                 )
                 started, busy = time.perf_counter(), time.process_time()

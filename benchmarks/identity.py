@@ -23,7 +23,7 @@ from benchmarks.pairs import PAPERS, Pair, corpus, pairs
 from triage import store
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.papers.ingest import ingest
-from triage.papers.record_matching import title_mark
+from triage.papers.record_matching import title_blocking_key
 from triage.store import Database, open_database
 from triage.store.migrate import upgrade
 
@@ -89,10 +89,12 @@ def judged(
 def _work(conn: Connection, paper: FetchedPaper) -> set[int]:
     """Return the rows of a record's work."""
     if paper.source_id is None:
-        rows = store.works.marked(conn, [title_mark(paper.title)])[title_mark(paper.title)]
-        row = min(store.works.nameless(conn, rows))
+        rows = store.works.find_by_blocking_keys(conn, [title_blocking_key(paper.title)])[
+            title_blocking_key(paper.title)
+        ]
+        row = min(store.works.find_without_ids(conn, rows))
     else:
-        row = store.works.homes(conn, [(paper.source, paper.source_id)])[
+        row = store.works.find_rows(conn, [(paper.source, paper.source_id)])[
             paper.source, paper.source_id
         ]
     [group] = store.works.groups(conn, [row])

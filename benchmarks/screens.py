@@ -75,7 +75,7 @@ class Studio:
 
     def _mailed(self) -> bytes:
         before = set(self._digests.glob("*.eml"))
-        self._app.answers()()
+        self._app.account_mail_sender()()
         [mail] = set(self._digests.glob("*.eml")) - before
         return mail.read_bytes()
 
@@ -122,7 +122,7 @@ def _served(folder: Path) -> Iterator[Studio]:
     """Serve the demo's pages on a free port of loopback."""
     digests = folder / "digests"
     app = open_app(folder / "triage.toml", mailer=EmlFolder(digests))
-    server = uvicorn.Server(uvicorn.Config(app.web(), port=0, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(app.new_web_app(), port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:

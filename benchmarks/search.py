@@ -67,7 +67,8 @@ def main() -> None:
         subprocess.run([*importing, str(PAPERS), *map(str, pages)], check=True)
         app = open_app(config)
         encode_new(
-            app.database, ensure_active_models(app.database, app.workshop, app.clock, DAY).encoder
+            app.database,
+            ensure_active_models(app.database, app.model_store, app.clock, DAY).encoder,
         )
         ours, theirs = _recalls(config, pages)
         app.close()
@@ -103,7 +104,7 @@ def _recalls(config: Path, pages: list[Path]) -> tuple[float, float]:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     app = open_app(config)
-    search = Search(app.database, app.workshop)
+    search = Search(app.database, app.model_store)
     with app.database.read() as conn:
         papers = list(store.papers.iterate(conn))
         wanted = []
@@ -150,7 +151,7 @@ def _apart(config: Path) -> tuple[dict[str, float], float]:
 
 def _measured(config: Path) -> dict[str, float]:
     app = open_app(config)
-    search = Search(app.database, app.workshop)
+    search = Search(app.database, app.model_store)
     started = time.perf_counter()
     search.find("the first search reads all vectors")
     first_s = time.perf_counter() - started

@@ -39,7 +39,7 @@ def main() -> None:
     data = benchmark.read(DATA)
     benchmark.N_PAST_DAYS = 300
     with tempfile.TemporaryDirectory() as folder:
-        ranker = benchmark.trained(data, FileModelStore(Path(folder), b"k" * 32))
+        ranker = benchmark.fit_ranker(data, FileModelStore(Path(folder), b"k" * 32))
     history = ranker.history
     slate = min(data.slates, key=lambda slate: slate.on)
     reader = max(history.readers, key=lambda reader: len(reader.likes.rows))

@@ -41,14 +41,14 @@ from triage.errors import NotEnoughFeedback
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.encoder.text_encoder import TextEncoder
 from triage.ranking.exploration import slate_rng
-from triage.ranking.features import FEATURES, phrases
+from triage.ranking.features import FEATURES, split_phrases
 from triage.ranking.serving.model_store import FileModelStore
 from triage.ranking.serving.ranker import rank
 from triage.ranking.slate import build_slate
 from triage.store.slates import TrainingLog
 from triage.training.evaluation.metrics import ndcg
 from triage.training.labels import IGNORED
-from triage.training.train import Lessons, fit, lessons_of
+from triage.training.train import TrainingRows, fit, label_training_log
 
 START = date(2026, 3, 2)
 N_TOPICS = 12
@@ -191,7 +191,7 @@ def profile_of(world: World, diary: Diary, reader: int) -> Profile:
     liked = [row for row, kind in votes if kind in (EventKind.SAVE, EventKind.VOTE_UP)]
     disliked = [row for row, kind in votes if kind is EventKind.VOTE_DOWN]
     subscriber = world.subscribers[reader]
-    wanted = phrases(subscriber.interests)
+    wanted = split_phrases(subscriber.interests)
     noon = datetime.combine(START, time(12), timezone.utc)  # noqa: UP017
     return Profile(
         subscriber=subscriber,
@@ -264,12 +264,14 @@ def simulated(
     for day in range(n_days):
         live(world, diary, day, serves, voters, zealots)
         if (day + 1) % retrain_every == 0:
-            serves = taught(world, workshop, lessons_of(diary.log(), diary.votes)[0]) or serves
-    lessons, _ = lessons_of(diary.log(), diary.votes)
+            serves = (
+                taught(world, workshop, label_training_log(diary.log(), diary.votes)[0]) or serves
+            )
+    lessons, _ = label_training_log(diary.log(), diary.votes)
     return diary, taught(world, workshop, lessons) or serves
 
 
-def taught(world: World, workshop: FileModelStore, lessons: Lessons) -> Scorer | None:
+def taught(world: World, workshop: FileModelStore, lessons: TrainingRows) -> Scorer | None:
     try:
         return fit(workshop, lessons, world.encoder)
     except NotEnoughFeedback:
@@ -297,28 +299,28 @@ def truly(
 # -- ways of handling position ---------------------------------------------------------------------
 
 
-def voted_only(lessons: Lessons) -> Lessons:
+def voted_only(lessons: TrainingRows) -> TrainingRows:
     """Keep only papers with votes, with equal weights: no correction."""
     rows = np.flatnonzero(lessons.marks != IGNORED)
-    return Lessons(
-        lessons.log.taken(rows),
+    return TrainingRows(
+        lessons.log.select_rows(rows),
         lessons.marks[rows],
         np.ones(len(rows), np.float32),
         lessons.worth[rows],
     )
 
 
-def shown_as_is(lessons: Lessons) -> Lessons:
+def shown_as_is(lessons: TrainingRows) -> TrainingRows:
     """Use every shown paper without a vote as a negative."""
     return replace(lessons, weights=np.ones(len(lessons), np.float32))
 
 
-def weak_negatives(lessons: Lessons) -> Lessons:
+def weak_negatives(lessons: TrainingRows) -> TrainingRows:
     """Give every paper without a vote a weight of 1/5."""
     return replace(lessons, weights=np.where(lessons.marks == IGNORED, 0.2, 1).astype(np.float32))
 
 
-def lightgbm_positions(lessons: Lessons) -> Scorer:
+def lightgbm_positions(lessons: TrainingRows) -> Scorer:
     """Let LightGBM estimate the position bias (its `position`, Wang et al. 2018)."""
     import lightgbm
 
@@ -341,7 +343,7 @@ def lightgbm_positions(lessons: Lessons) -> Scorer:
     return lambdamart.LambdaMartScorer(text, linear, scale, "simulated")
 
 
-WAYS: dict[str, Callable[[World, FileModelStore, Lessons], Scorer | None]] = {
+WAYS: dict[str, Callable[[World, FileModelStore, TrainingRows], Scorer | None]] = {
     "cold": lambda *_: ColdStartScorer(),
     "naive_voted": lambda world, shop, lessons: taught(world, shop, voted_only(lessons)),
     "naive_shown": lambda world, shop, lessons: taught(world, shop, shown_as_is(lessons)),
@@ -366,7 +368,7 @@ def positions(
         with tempfile.TemporaryDirectory() as folder:
             workshop = FileModelStore(Path(folder), KEY)
             diary, _ = simulated(world, workshop, [voter] * len(readers), n_days)
-            lessons, _ = lessons_of(diary.log(), diary.votes)
+            lessons, _ = label_training_log(diary.log(), diary.votes)
             for name in names:
                 scorer = WAYS[name](world, workshop, lessons)
                 days = range(n_days, n_days + N_LATER)
@@ -399,7 +401,7 @@ def poisoned(
                 voters = [*[outspoken] * len(others), last_voters[name]]
                 live(world, diary, day, ColdStartScorer(), voters, zealots)
             with tempfile.TemporaryDirectory() as folder:
-                lessons, _ = lessons_of(diary.log(), diary.votes)
+                lessons, _ = label_training_log(diary.log(), diary.votes)
                 scorer = fit(FileModelStore(Path(folder), KEY), lessons, world.encoder)
             tops[name] = truly(world, diary, scorer, [n_days], others)[1]
         for name, values in changed.items():

@@ -85,7 +85,7 @@ def fill(app: App, n_impressions: int) -> None:
         papers = np.array(sorted(paper.id for paper in store.papers.iterate(conn)))
     n_readers = n_impressions // (N_DAYS * SIZE)
     put(app, subscribers, [reader(n) for n in range(1, n_readers + 1)])
-    ensure_active_models(app.database, app.workshop, app.clock, START)
+    ensure_active_models(app.database, app.model_store, app.clock, START)
     rng = np.random.default_rng(2)
     for day in range(N_DAYS):
         on = START + timedelta(days=day)

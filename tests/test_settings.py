@@ -12,7 +12,7 @@ import pytest
 
 from triage.errors import ConfigError
 from triage.resources import example_config
-from triage.settings import Settings, load_settings, secret, signing_secret
+from triage.settings import Settings, load_settings, read_secret, read_signing_secret
 
 GOOD_SECRET = "q7Rk2mZx9Lw4Tb8Ny5Vc1Hd6Jf3Gs0Pa-QeWr"
 
@@ -319,34 +319,34 @@ def test_a_secret_is_taken_from_the_environment_first(tmp_path: Path) -> None:
         "TRIAGE_SECRET_KEY": f" {GOOD_SECRET}\n",
         "TRIAGE_SECRET_KEY_FILE": str(tmp_path / "elsewhere"),
     }
-    assert signing_secret(tmp_path, environment) == GOOD_SECRET
+    assert read_signing_secret(tmp_path, environment) == GOOD_SECRET
 
 
 def test_then_from_the_file_that_the_environment_names(tmp_path: Path) -> None:
     (tmp_path / "secret_key").write_text("of the file " * 4)
     (tmp_path / "elsewhere").write_text(GOOD_SECRET + "\n")
     environment = {"TRIAGE_SECRET_KEY_FILE": str(tmp_path / "elsewhere")}
-    assert signing_secret(tmp_path, environment) == GOOD_SECRET
+    assert read_signing_secret(tmp_path, environment) == GOOD_SECRET
 
 
 def test_then_from_the_file_beside_the_config(tmp_path: Path) -> None:
     (tmp_path / "secret_key").write_text(GOOD_SECRET + "\n")
-    assert signing_secret(tmp_path, {}) == GOOD_SECRET
+    assert read_signing_secret(tmp_path, {}) == GOOD_SECRET
 
 
 def test_no_secret_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"set TRIAGE_SECRET_KEY, restore the old one, or write"):
-        signing_secret(tmp_path, {})
+        read_signing_secret(tmp_path, {})
 
 
 def test_a_secret_file_that_cannot_be_read_is_told_by_the_names_of_its_setting(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(ConfigError, match="TRIAGE_SECRET_KEY_FILE names a file that cannot"):
-        signing_secret(tmp_path, {"TRIAGE_SECRET_KEY_FILE": str(tmp_path / "none")})
+        read_signing_secret(tmp_path, {"TRIAGE_SECRET_KEY_FILE": str(tmp_path / "none")})
     (tmp_path / "secret_key").mkdir()
     with pytest.raises(ConfigError, match="cannot be read"):
-        signing_secret(tmp_path, {})
+        read_signing_secret(tmp_path, {})
 
 
 @pytest.mark.parametrize(
@@ -367,17 +367,17 @@ def test_a_weak_secret_is_refused_and_never_shown(tmp_path: Path, weak: str, pla
     (tmp_path / "secret_key").write_text(weak)
     environment = {"TRIAGE_SECRET_KEY": weak} if place == "environment" else {}
     with pytest.raises(ConfigError, match=r"too short|placeholder") as caught:
-        signing_secret(tmp_path, environment)
+        read_signing_secret(tmp_path, environment)
     assert weak not in str(caught.value)
 
 
 def test_other_secrets_are_optional(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("hunter2\n")
-    assert secret("MAIL_PASSWORD", {}) is None
-    assert secret("MAIL_PASSWORD", {"TRIAGE_MAIL_PASSWORD": ""}) is None
-    assert secret("MAIL_PASSWORD", {"TRIAGE_MAIL_PASSWORD": "hunter2"}) == "hunter2"
+    assert read_secret("MAIL_PASSWORD", {}) is None
+    assert read_secret("MAIL_PASSWORD", {"TRIAGE_MAIL_PASSWORD": ""}) is None
+    assert read_secret("MAIL_PASSWORD", {"TRIAGE_MAIL_PASSWORD": "hunter2"}) == "hunter2"
     named = {"TRIAGE_MAIL_PASSWORD_FILE": str(tmp_path / "password")}
-    assert secret("MAIL_PASSWORD", named) == "hunter2"
+    assert read_secret("MAIL_PASSWORD", named) == "hunter2"
 
 
 def test_a_secret_in_the_config_file_is_an_unknown_key(tmp_path: Path) -> None:

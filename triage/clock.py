@@ -17,6 +17,6 @@ class SystemClock:
             time.sleep(seconds)
 
 
-def seconds_up() -> float:
+def read_uptime() -> float:
     """Return the seconds since the machine started, suspend included. Nobody can set this clock."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -252,7 +252,7 @@ class Settings(_Section):
         return self.folder / self.mail.path
 
     @property
-    def notes_sender(self) -> str:
+    def account_mail_sender(self) -> str:
         """The sender of account mail: another address, so that it has a reputation of its own."""
         if self.mail.notes_from:
             return self.mail.notes_from
@@ -272,7 +272,7 @@ class Settings(_Section):
         return self.folder / self.mail.log if self.mail.log else None
 
     @property
-    def journal_path(self) -> Path:
+    def sent_log_path(self) -> Path:
         """The sent log: next to the database file or, with a server, in `folder`."""
         return (self.database_file or self.folder / "-").with_name("sent.journal")
 
@@ -342,7 +342,7 @@ def _valid_keys(place: list[str]) -> list[str]:
     return [field.alias or name for name, field in fields if name != "folder"]
 
 
-def secret(name: str, environment: Mapping[str, str] = os.environ) -> str | None:
+def read_secret(name: str, environment: Mapping[str, str] = os.environ) -> str | None:
     """Return the secret `TRIAGE_<NAME>`, or the content of the file `TRIAGE_<NAME>_FILE`.
 
     Raises:
@@ -360,13 +360,13 @@ def secret(name: str, environment: Mapping[str, str] = os.environ) -> str | None
         raise ConfigError(f"TRIAGE_{name}_FILE names a file that cannot be read") from error
 
 
-def signing_secret(folder: Path, environment: Mapping[str, str] = os.environ) -> str:
+def read_signing_secret(folder: Path, environment: Mapping[str, str] = os.environ) -> str:
     """Return the secret that signs links and model files.
 
     Raises:
         ConfigError: it is missing, too short or a placeholder. The message never contains it.
     """
-    value = secret("SECRET_KEY", environment)
+    value = read_secret("SECRET_KEY", environment)
     if value is None:
         try:
             value = (folder / SECRET_FILE).read_text("utf-8").strip()

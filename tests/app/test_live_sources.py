@@ -15,7 +15,7 @@ from tests.support import databases
 from tests.support.biorxiv_server import Preprints
 from tests.support.emulator import Upstreams as Servers
 from tests.support.fakes import StoppedClock
-from triage.app.application import App, initialise, open_app
+from triage.app.application import App, create_installation, open_app
 from triage.domain.protocols import Source
 from triage.errors import SourceError
 from triage.sources.http.client import PoliteClient
@@ -43,7 +43,7 @@ def compose(tmp_path: Path) -> Iterator[Callable[[str], App]]:
     def made(sources: str) -> App:
         database = databases.new_database(tmp_path)
         url = database.engine.url.render_as_string(hide_password=False)
-        config, _ = initialise(tmp_path, f'[database]\nurl = "{url}"\n{sources}')
+        config, _ = create_installation(tmp_path, f'[database]\nurl = "{url}"\n{sources}')
         apps.append(open_app(config, clock=StoppedClock(NIGHT)))
         return apps[-1]
 
@@ -59,20 +59,20 @@ def gates(sources: list[Source]) -> dict[str, PoliteClient]:
 
 
 def test_what_is_switched_on_is_made(compose: Callable[[str], App]) -> None:
-    names = [source.name for source in compose(EVERYTHING).upstreams.sources()]
+    names = [source.name for source in compose(EVERYTHING).live_sources.sources()]
     assert names == ["arxiv", "hf_daily", "biorxiv", "medrxiv", "feed:journal"]
 
 
 def test_by_default_nothing_is_read(compose: Callable[[str], App]) -> None:
     app = compose("")
-    assert app.upstreams.sources() == []
-    assert app.upstreams.awaited() == {}
+    assert app.live_sources.sources() == []
+    assert app.live_sources.days_behind() == {}
 
 
 def test_a_digest_waits_for_whoever_has_days_and_never_for_a_feed(
     compose: Callable[[str], App],
 ) -> None:
-    assert compose(EVERYTHING).upstreams.awaited() == {
+    assert compose(EVERYTHING).live_sources.days_behind() == {
         "arxiv": 0, "hf_daily": 0, "biorxiv": 1, "medrxiv": 1,
     }  # fmt: skip
 
@@ -81,7 +81,10 @@ def test_servers_that_share_an_address_share_a_gate_which_is_kept(
     compose: Callable[[str], App],
 ) -> None:
     app = compose(EVERYTHING)
-    first, again = gates(app.upstreams.sources()), gates(app.upstreams.sources(deadline=NIGHT))
+    first, again = (
+        gates(app.live_sources.sources()),
+        gates(app.live_sources.sources(deadline=NIGHT)),
+    )
     assert first["biorxiv"] is first["medrxiv"]
     assert len({id(gate) for gate in first.values()}) == 4
     assert {name: id(gate) for name, gate in first.items()} == {
@@ -100,7 +103,7 @@ def test_preprints_are_read_for_the_day_that_is_over_and_as_told(
         )
         days = []
         for on in (None, TUESDAY):
-            [source] = app.upstreams.sources(on)
+            [source] = app.live_sources.sources(on)
             days.append([day.on for batch in source.fetch(None) for day in batch.days])
     assert days == [[MONDAY], [TUESDAY]]
 
@@ -116,7 +119,7 @@ def test_what_trends_is_asked_for_today_only_and_where_it_is_wanted(
             f'[sources.hf_daily]\nenabled = true\nurl = "{servers.hf_url}"\nmin_interval_s = 0\n'
             f"trending = {str(trending).lower()}"
         )
-        [source] = app.upstreams.sources(on)
+        [source] = app.live_sources.sources(on)
         list(source.fetch(None))
     assert any("sort" in each.query for each in servers.log) is asked
 
@@ -136,7 +139,7 @@ def test_a_feed_of_arxiv_waits_its_turn_at_arxivs_gate(compose: Callable[[str], 
             url = "https://rss.arxiv.org/atom/econ.GN"
             """
         )
-        arxiv, feed = app.upstreams.sources()
+        arxiv, feed = app.live_sources.sources()
         with suppress(SourceError):
             list(arxiv.fetch(None))  # its budget ends with the first request
         with pytest.raises(SourceError, match="requests"):
@@ -152,6 +155,6 @@ def test_a_feed_that_leads_into_the_operators_network_is_not_read(
 
     monkeypatch.setattr(socket, "getaddrinfo", inwards)
     app = compose('[[sources.feed]]\nname = "inwards"\nurl = "https://feeds.example.org/x"\n')
-    [feed] = app.upstreams.sources()
+    [feed] = app.live_sources.sources()
     with pytest.raises(SourceError, match="leads into a private network"):
         list(feed.fetch(None))

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from tests.support import databases
 from tests.support.biorxiv_server import Preprints
 from tests.support.emulator import Fault, Upstreams
-from triage.app.application import App, initialise, open_app
+from triage.app.application import App, create_installation, open_app
 from triage.cli import cli
 from triage.errors import ConfigError
 
@@ -106,7 +106,7 @@ def world(tmp_path: Path) -> Iterator[World]:
             url = "http://127.0.0.1:{feed.server_address[1]}/feed"
             allow_private = true
             """
-        config, _ = initialise(tmp_path, text)
+        config, _ = create_installation(tmp_path, text)
         app = open_app(config)
         yield World(upstreams, preprints, app)
         app.close()
@@ -198,7 +198,7 @@ def test_a_date_that_is_still_to_come_is_refused(world: World) -> None:
 
 
 def test_no_source_at_all_says_how_to_get_one(tmp_path: Path) -> None:
-    config, _ = initialise(tmp_path, "")
+    config, _ = create_installation(tmp_path, "")
     done = CliRunner().invoke(cli, ["--config", str(config), "fetch"])
     assert isinstance(done.exception, ConfigError)
     assert "set categories under [sources.arxiv]" in str(done.exception)

@@ -27,7 +27,7 @@ def app(tmp_path: Path) -> Iterator[App]:
     made.database.close()
     opened = open_app(tmp_path / "triage.toml")
     # Whoever holds mail has sent some before.
-    opened.outbox().drain()
+    opened.new_outbox().drain()
     fill(opened.database, 3)
     with closing(opened.database):
         yield opened

@@ -28,7 +28,7 @@ class Installation:
 
     def learn(self) -> None:
         app = open_app(self.config)
-        pair = ensure_active_models(app.database, app.workshop, StoppedClock(), DAY)
+        pair = ensure_active_models(app.database, app.model_store, StoppedClock(), DAY)
         encode_new(app.database, pair.encoder)
         app.close()
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.support.installation import rows
-from triage.app.application import initialise, open_app
+from triage.app.application import create_installation, open_app
 from triage.resources import example_config
 
 
@@ -23,7 +23,7 @@ from triage.resources import example_config
 def test_it_answers_and_ends_cleanly_giving_its_leases_back(
     tmp_path: Path, name: signal.Signals
 ) -> None:
-    config, _ = initialise(tmp_path, example_config())
+    config, _ = create_installation(tmp_path, example_config())
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -16,7 +16,7 @@ from tests.support.doctor_world import NAMES, Server, installation, mailing, wel
 from tests.support.factories import NOON
 from tests.support.fixtures import DATA
 from tests.support.guarantees import Guarantee
-from triage.app.account_mail import composer
+from triage.app.account_mail import account_mail_builder
 from triage.delivery.dkim import Signer, load_signer
 from triage.digest.message import HEADERS, verify
 from triage.errors import ConfigError, MessageError
@@ -102,11 +102,11 @@ def test_mails_that_are_no_digest_are_signed_if_they_are_of_the_same_domain(
     tmp_path: Path,
 ) -> None:
     note = AccountMail(NoteKind.CONFIRM, "0" * 20, "reader@example.org", "token")
-    made = composer(config(tmp_path))(note, NOON).mime
+    made = account_mail_builder(config(tmp_path))(note, NOON).mime
     assert is_genuine(made)
     assert "list-unsubscribe" not in signed_names(made)
     elsewhere = f'dkim_selector = "{SELECTOR}"\nnotes_from = "us@example.com"'
-    made = composer(config(tmp_path, elsewhere))(note, NOON).mime
+    made = account_mail_builder(config(tmp_path, elsewhere))(note, NOON).mime
     assert b"DKIM-Signature" not in made
 
 
@@ -159,7 +159,7 @@ def test_whoever_lacks_the_library_is_told_how_to_get_it(
 def looked_at(folder: Path, **records: str) -> dict[str, Finding]:
     app = mailing(installation(folder), Server())
     names = NAMES | {(f"{SELECTOR}._domainkey.example.org", "TXT"): tuple(records.values())}
-    found = app.examine(well(lookup=lambda name, kind: names.get((name, kind), ())))
+    found = app.run_doctor(well(lookup=lambda name, kind: names.get((name, kind), ())))
     return {each.name: each for each in found}
 
 

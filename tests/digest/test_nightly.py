@@ -19,7 +19,7 @@ import pytest
 from tests.support import databases
 from tests.support.senders import Senders, forking
 from triage import store
-from triage.app.application import App, initialise, open_app
+from triage.app.application import App, create_installation, open_app
 from triage.cli.demo.story import PAPERS
 from triage.domain.crash_points import BEFORE_THE_DOT, POINTS
 from triage.domain.protocols import silent
@@ -47,7 +47,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Yield an installation with three days of papers and three subscribers."""
     folder = tmp_path_factory.mktemp("imported")
     with databases.url_without_tables(folder) as url:
-        config, _ = initialise(folder, databases.config_naming(url))
+        config, _ = create_installation(folder, databases.config_naming(url))
         app = open_app(config)
         for _ in ingest(app.database, open_source(PAPERS, DAY), app.clock, resume=False):
             pass
@@ -62,7 +62,7 @@ def encoded(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Yield the same once its papers are encoded, which takes longer than all that follows."""
     folder = tmp_path_factory.mktemp("encoded")
     with copied(imported, folder) as app:
-        app.nightly()._encode(DAY, silent)
+        app.new_nightly()._encode(DAY, silent)
         app.database.close()
         yield folder
 
@@ -95,8 +95,8 @@ def recipients(app: App) -> Counter[str]:
 
 
 def test_every_due_subscriber_gets_one_digest_and_a_second_run_makes_none(app: App) -> None:
-    first = app.nightly().run(DAY, (), app.outbox())
-    second = app.nightly().run(DAY, (), app.outbox())
+    first = app.new_nightly().run(DAY, (), app.new_outbox())
+    second = app.new_nightly().run(DAY, (), app.new_outbox())
 
     assert (first.queued, first.drained.sent, first.problems) == (3, 3, ())
     assert (second.queued, second.drained.sent) == (0, 0)
@@ -104,7 +104,7 @@ def test_every_due_subscriber_gets_one_digest_and_a_second_run_makes_none(app: A
 
 
 def test_the_log_holds_all_that_training_needs(app: App) -> None:
-    app.nightly().run(DAY, (), app.outbox())
+    app.new_nightly().run(DAY, (), app.new_outbox())
 
     with app.database.read() as conn:
         ada = store.subscribers.by_email_key(conn, "ada@example.org")
@@ -124,7 +124,7 @@ def test_the_log_holds_all_that_training_needs(app: App) -> None:
 
 def test_no_paper_is_shown_to_a_subscriber_twice(app: App) -> None:
     for day in range(3):
-        app.nightly().run(DAY + timedelta(days=day), (), app.outbox())
+        app.new_nightly().run(DAY + timedelta(days=day), (), app.new_outbox())
 
     with app.database.read() as conn:
         for subscriber in store.subscribers.everyone(conn):
@@ -138,11 +138,11 @@ def test_no_paper_is_shown_to_a_subscriber_twice(app: App) -> None:
 
 
 def test_a_vote_changes_the_next_digest(app: App) -> None:
-    app.nightly().run(DAY, (), app.outbox())
+    app.new_nightly().run(DAY, (), app.new_outbox())
     with app.database.read() as conn:
         ada = store.subscribers.by_email_key(conn, "ada@example.org")
         assert ada is not None
-    before = [i.paper.id for i in app.nightly().preview(ada, NEXT_DAY).impressions]
+    before = [i.paper.id for i in app.new_nightly().preview(ada, NEXT_DAY).impressions]
     with app.database.write() as conn:
         paper = next(
             p for p in store.papers.listed_between(conn, DAY, DAY) if "galax" in p.text.lower()
@@ -159,7 +159,7 @@ def test_a_vote_changes_the_next_digest(app: App) -> None:
             ),
         )
 
-    after = app.nightly().preview(ada, NEXT_DAY).impressions
+    after = app.new_nightly().preview(ada, NEXT_DAY).impressions
 
     assert [i.paper.id for i in after] != before
     assert any("galax" in shown.paper.text.lower() for shown in after)
@@ -168,17 +168,17 @@ def test_a_vote_changes_the_next_digest(app: App) -> None:
 def test_a_subscriber_whose_digest_cannot_be_made_does_not_cost_the_others_theirs(
     app: App,
 ) -> None:
-    compose = app.compose
+    compose = app.build_message
 
     def fails_for_ben(slate, now):  # type: ignore[no-untyped-def]
         if slate.subscriber.email.startswith("ben"):
             raise RuntimeError("a paper that cannot be rendered")
         return compose(slate, now)
 
-    app.compose = fails_for_ben  # type: ignore[method-assign]
-    report = app.nightly().run(DAY, (), app.outbox())
-    app.compose = compose  # type: ignore[method-assign]
-    healed = app.nightly().run(DAY, (), app.outbox())
+    app.build_message = fails_for_ben  # type: ignore[method-assign]
+    report = app.new_nightly().run(DAY, (), app.new_outbox())
+    app.build_message = compose  # type: ignore[method-assign]
+    healed = app.new_nightly().run(DAY, (), app.new_outbox())
 
     assert report.queued == 2
     assert "cannot be rendered" in report.problems[0]
@@ -195,14 +195,14 @@ def test_a_source_that_fails_is_reported_and_mail_goes_out(app: App) -> None:
             raise SourceError("answered with a page of HTML")
             yield Batch()
 
-    report = app.nightly().run(DAY, [Broken()], app.outbox())
+    report = app.new_nightly().run(DAY, [Broken()], app.new_outbox())
 
     assert report.problems == ("source broken: answered with a page of HTML",)
     assert report.drained.sent == 3
 
 
 def test_a_day_without_papers_sends_nothing_and_says_so(app: App) -> None:
-    report = app.nightly().run(DAY + timedelta(days=300), (), app.outbox())
+    report = app.new_nightly().run(DAY + timedelta(days=300), (), app.new_outbox())
 
     assert (report.queued, report.skipped, report.drained.sent) == (0, 3, 0)
     with app.database.read() as conn:
@@ -219,7 +219,10 @@ def test_a_pause_stops_the_digest_and_weekly_readers_wait_a_week(app: App) -> No
         SubscriberPreferences(interests="robots", frequency=Frequency.WEEKLY),
     )
 
-    sent = [app.nightly().run(DAY + timedelta(days=d), (), app.outbox()).queued for d in (0, 1, 7)]
+    sent = [
+        app.new_nightly().run(DAY + timedelta(days=d), (), app.new_outbox()).queued
+        for d in (0, 1, 7)
+    ]
 
     assert sent == [3, 2, 3]
     assert "ada@example.org" not in recipients(app)
@@ -227,21 +230,21 @@ def test_a_pause_stops_the_digest_and_weekly_readers_wait_a_week(app: App) -> No
 
 def test_without_any_paper_the_run_says_what_to_do(tmp_path: Path) -> None:
     with databases.url_without_tables(tmp_path) as url:
-        config, _ = initialise(tmp_path, databases.config_naming(url))
+        config, _ = create_installation(tmp_path, databases.config_naming(url))
         app = open_app(config)
 
         with pytest.raises(NotFound, match="triage papers import"):
-            app.nightly().run(DAY, (), app.outbox())
+            app.new_nightly().run(DAY, (), app.new_outbox())
         app.database.close()
 
 
 def test_a_damaged_model_never_stops_the_mail(app: App) -> None:
-    app.nightly().run(DAY, (), app.outbox())
+    app.new_nightly().run(DAY, (), app.new_outbox())
     for file in app.settings.models_path.rglob("*.npz"):
         file.write_bytes(b"not a model")
     fresh = open_app(app.settings.folder / "triage.toml")
 
-    report = fresh.nightly().run(NEXT_DAY, (), fresh.outbox())
+    report = fresh.new_nightly().run(NEXT_DAY, (), fresh.new_outbox())
     fresh.database.close()
 
     assert (report.queued, report.drained.sent) == (3, 3)
@@ -309,7 +312,7 @@ def test_the_stages_are_named_in_the_log(app: App) -> None:
 def test_a_preview_stores_nothing(app: App) -> None:
     with app.database.read() as conn:
         (ada, *_) = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
-    app.nightly().preview(ada, DAY)
+    app.new_nightly().preview(ada, DAY)
 
     with app.database.read() as conn:
         assert store.slates.listing(conn, 10) == []
@@ -317,7 +320,7 @@ def test_a_preview_stores_nothing(app: App) -> None:
 
 
 def test_what_a_digest_found_a_subscriber_to_read_is_stored_with_it(app: App) -> None:
-    app.nightly().run(DAY, (), app.outbox())
+    app.new_nightly().run(DAY, (), app.new_outbox())
 
     with app.database.read() as conn:
         chen = store.subscribers.by_email_key(conn, "chen@example.org")
@@ -332,16 +335,16 @@ def test_what_a_digest_found_a_subscriber_to_read_is_stored_with_it(app: App) ->
 def test_a_taste_is_stored_with_the_digest_and_read_by_a_preview(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app.nightly().queue(DAY)
+    app.new_nightly().queue(DAY)
     with app.database.read() as conn:
         ada = store.subscribers.by_email_key(conn, "ada@example.org")
     assert ada is not None
     monkeypatch.setattr(user_model_cache, "fit_user_model", None)
-    shown = app.nightly().preview(ada, DAY).impressions[0]
+    shown = app.new_nightly().preview(ada, DAY).impressions[0]
     assert shown.features[FEATURES.index("taste_helped")]
 
 
 def test_no_digest_fails_for_want_of_a_taste(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(user_model_cache, "fit_user_model", None)
-    report = app.nightly().queue(DAY)
+    report = app.new_nightly().queue(DAY)
     assert (report.made, report.problems) == (3, ())

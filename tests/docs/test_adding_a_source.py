@@ -18,7 +18,7 @@ import pytest
 from tests.support import databases
 from triage import settings
 from triage.app import live_sources
-from triage.app.application import initialise, open_app
+from triage.app.application import create_installation, open_app
 
 # The source is found under its name; recorded answers lie beside the test.
 CONFTEST = """
@@ -113,7 +113,7 @@ def test_the_shown_composition_makes_the_source(
         exec(shown["python"][0], vars(module))  # noqa: S102
         database = databases.new_database(tmp_path)
         url = database.engine.url.render_as_string(hide_password=False)
-        config, _ = initialise(tmp_path, databases.config_naming(url))
+        config, _ = create_installation(tmp_path, databases.config_naming(url))
         app = open_app(config)
         chemlist = SimpleNamespace(**tomllib.loads(shown["toml"][0])["sources"]["chemlist"])
         chemlist.enabled = True
@@ -125,10 +125,10 @@ def test_the_shown_composition_makes_the_source(
         }
         # What is shown yields, so it stands in a function.
         exec("def live():\n" + indent(shown["python"][3], "    "), scope)  # noqa: S102
-        monkeypatch.setattr(app.upstreams, "_live", lambda *_: scope["live"]())  # type: ignore[operator]
-        [source] = app.upstreams.sources()
-        assert app.upstreams.awaited() == {"chemlist": 0}
-        assert app.upstreams.addresses() == {"chemlist": chemlist.url}
+        monkeypatch.setattr(app.live_sources, "_live", lambda *_: scope["live"]())  # type: ignore[operator]
+        [source] = app.live_sources.sources()
+        assert app.live_sources.days_behind() == {"chemlist": 0}
+        assert app.live_sources.addresses() == {"chemlist": chemlist.url}
         assert (source.name, source._on) == ("chemlist", date(2026, 3, 2))
         app.close()
     finally:

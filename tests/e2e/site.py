@@ -19,7 +19,7 @@ import httpx
 
 from tests.support.installation import rows
 from tests.support.senders import sink, taken
-from triage.app.application import initialise
+from triage.app.application import create_installation
 from triage.cli.demo.story import DAY_TWO, PAPERS
 from triage.resources import example_config
 from triage.store import Database, open_database
@@ -113,7 +113,7 @@ def installed(folder: Path, url: str) -> Iterator[Site]:
         }.items():
             assert text.count(default) == 1, default
             text = text.replace(default, own)
-        config, _ = initialise(folder / "site", text)
+        config, _ = create_installation(folder / "site", text)
         site = Site(config, base_url, open_database(url), ledger, mails)
         papers = folder / "papers.jsonl"
         with unzipped(PAPERS, "rt", encoding="utf-8") as lines:

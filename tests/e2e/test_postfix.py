@@ -20,7 +20,7 @@ from tests.e2e.postfix import PASSWORD, USER, Postfix, postfix
 from tests.reliability.test_live_day import CATEGORIES, DAY, records
 from tests.support.emulator import Upstreams
 from tests.support.mail_servers import CERTIFICATE
-from triage.app.application import initialise, open_app
+from triage.app.application import create_installation, open_app
 from triage.cli.demo.story import PAPERS
 from triage.resources import example_config
 from triage.store.tables import message_bodies, messages
@@ -113,7 +113,7 @@ def installed(folder: Path, server: Postfix, readers: dict[str, str]) -> Iterato
         }.items():
             assert default in text
             text = text.replace(default, own)
-        config, _ = initialise(folder, text)
+        config, _ = create_installation(folder, text)
         app = open_app(config)
         for email, interests in readers.items():
             add(app.database, email, app.clock, SubscriberPreferences(interests=interests))

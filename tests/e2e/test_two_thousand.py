@@ -18,7 +18,7 @@ from tests.e2e.postfix import PASSWORD, USER, Postfix, postfix
 from tests.support.factories import subscriber
 from tests.support.mail_servers import CERTIFICATE
 from triage import store
-from triage.app.application import App, initialise, open_app
+from triage.app.application import App, create_installation, open_app
 from triage.cli.demo.story import PAPERS
 from triage.delivery import postfix_log
 from triage.domain.records import Frequency
@@ -97,7 +97,7 @@ def here(tmp_path: Path, server: Postfix) -> Installation:
     }.items():
         assert default in text
         text = text.replace(default, own, 1)
-    config, _ = initialise(tmp_path, text)
+    config, _ = create_installation(tmp_path, text)
     here = Installation(config)
     here.triage("papers", "import", str(PAPERS))
     app = open_app(config)

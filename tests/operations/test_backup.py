@@ -453,7 +453,7 @@ def test_from_the_copy_to_sending_on_as_an_operator_does_it(tmp_path: Path) -> N
     [copy] = (tmp_path / "backups").iterdir()
 
     app = open_app(tmp_path / "triage.toml", clock=StoppedClock())
-    assert app.outbox().drain().sent == 1
+    assert app.new_outbox().drain().sent == 1
     app.close()
     said = run(tmp_path, "db", "restore", copy)
     assert said.exit_code == 3, said.output

@@ -90,12 +90,12 @@ def test_it_finishes_and_ends_when_this_process_is_killed(tmp_path: Path) -> Non
 def test_the_scheduler_trains_so(tmp_path: Path) -> None:
     from tests.support import databases
     from tests.support.fakes import StoppedClock
-    from triage.app.application import initialise, open_app
+    from triage.app.application import create_installation, open_app
 
     database = databases.new_database(tmp_path)
     url = database.engine.url.render_as_string(hide_password=False)
-    config, _ = initialise(tmp_path, databases.config_naming(url))
+    config, _ = create_installation(tmp_path, databases.config_naming(url))
     app = open_app(config, clock=StoppedClock())
-    [train] = [chore for chore in app.schedule().chores if chore.name == "train"]
+    [train] = [chore for chore in app.new_schedule().chores if chore.name == "train"]
     assert train.do().startswith("nothing to train on: ")
     app.close()

@@ -51,7 +51,7 @@ def ids(database: Database) -> list[tuple[str, str | None]]:
 def row_of(database: Database, text: str) -> int:
     with database.read() as conn:
         keys = store.papers.keys_meant(text)
-        return next(iter(store.works.homes(conn, keys).values()))
+        return next(iter(store.works.find_rows(conn, keys).values()))
 
 
 def show(database: Database, reader: Subscriber, row: int, n: int = 1) -> str:

@@ -20,7 +20,7 @@ from tests.support.fakes import StoppedClock
 from tests.support.installation import fetched, installed, rows, stored_papers, take_in, unnamed
 from tests.support.scholars import Scholars
 from triage import store
-from triage.app.application import initialise, open_app
+from triage.app.application import create_installation, open_app
 from triage.cli import cli
 from triage.clock import SystemClock
 from triage.domain.protocols import Enricher
@@ -363,7 +363,7 @@ def test_the_scheduler_asks_once_a_day_if_anybody_may_be_asked(tmp_path: Path) -
             for name in ("back up", "train"):  # these take seconds and are told of elsewhere
                 store.jobs.note_done(conn, name, NOON, "done")
         for _ in range(2):
-            app.schedule().do_chores()
+            app.new_schedule().do_chores()
         outcomes = {row["name"]: row["outcome"] for row in rows(database, "jobs")}
         assert outcomes["enrich"] == "asked about 1, enriched 1"
         assert len(scholars.asked) == 1
@@ -372,10 +372,10 @@ def test_the_scheduler_asks_once_a_day_if_anybody_may_be_asked(tmp_path: Path) -
 
 def test_usually_nobody_may_be_asked(tmp_path: Path) -> None:
     database = databases.new_database(tmp_path)
-    config, _ = initialise(tmp_path, databases.config_naming(address(database)))
+    config, _ = create_installation(tmp_path, databases.config_naming(address(database)))
     app = open_app(config, clock=StoppedClock())
-    assert app.upstreams.enrichers() == []
-    assert "enrich" not in {chore.name for chore in app.schedule()._chores}
+    assert app.live_sources.enrichers() == []
+    assert "enrich" not in {chore.name for chore in app.new_schedule()._chores}
     app.close()
 
 
@@ -395,7 +395,7 @@ def configured(folder: Path, database: Database, scholars: Scholars, upstreams: 
         body = re.sub(r'^url = ".*"', f'url = "{url}"', body, count=1, flags=re.MULTILINE)
         body = re.sub(r"^min_interval_s = .*", "min_interval_s = 0", body, count=1, flags=re.M)
         text = f"{head}[sources.{section}]\n{body}"
-    return initialise(folder, text)[0]
+    return create_installation(folder, text)[0]
 
 
 def invoke(config: Path, *arguments: str) -> Result:

@@ -26,7 +26,7 @@ from triage.papers.search import Filters, Hit, Search
 from triage.ranking.serving.active_models import encode_new, ensure_active_models
 from triage.ranking.serving.model_store import FileModelStore
 from triage.store import Database
-from triage.store.search import Wanted
+from triage.store.search import MatchTerms
 
 CLOCK = StoppedClock()
 KEY = b"a key of the tests"
@@ -166,7 +166,7 @@ def test_of_too_many_to_compare_the_last_stored_are(database: Database) -> None:
     take_in(database, [about(n, f"Whales {n}") for n in range(1, 9)])
     newest = [paper.id for paper in stored_papers(database)][-3:]
     with database.read() as conn:
-        wanted = Wanted(any_of=(("whales",),))
+        wanted = MatchTerms(any_of=(("whales",),))
         found = store.search.best(conn, wanted, Filters(), 10, at_most=3)
         assert sorted(found) == newest
         assert store.search.count(conn, wanted, at_most=5) == 5
@@ -281,14 +281,14 @@ def test_the_index_holds_each_paper_that_can_be_found_once(database: Database) -
     take_in(database, [gone(one)])
     deduplicate.merge(database, store.papers.outside_id(two), store.papers.outside_id(three), CLOCK)
     take_in(database, [about(3, "Speculative words", version=3)])
-    everything = Wanted(any_of=(("study",), ("drafts",), ("speculative",), ("decoding",)))
+    everything = MatchTerms(any_of=(("study",), ("drafts",), ("speculative",), ("decoding",)))
     with database.write() as conn:
         other = stored_papers(database)[-1]
         for name in ("blocking_keys", "paper_ids", "paper_records"):
             conn.execute(text(f"DELETE FROM {name} WHERE paper_id = {other.id}"))  # noqa: S608
         conn.execute(text(f"DELETE FROM papers WHERE id = {other.id}"))  # noqa: S608
     with database.read() as conn:
-        found = store.search.among(conn, everything, Filters()).tolist()
+        found = store.search.find_all_matching(conn, everything, Filters()).tolist()
         assert len(found) == len({*found})
         assert {*found} <= {paper.id for paper in store.papers.iterate(conn)} - {one.id, other.id}
         if not on_postgres():

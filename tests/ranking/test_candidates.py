@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.factories import DAY, paper, subscriber
-from triage.ranking.candidates import eligible
+from triage.ranking.candidates import select_eligible
 
 
 @given(st.lists(st.integers(-40, 40), max_size=30), st.sets(st.integers(0, 29)), st.integers(0, 20))
@@ -17,7 +17,7 @@ def test_candidates_are_unseen_and_of_the_right_age(
     ages: list[int], seen: set[int], max_age: int
 ) -> None:
     papers = [paper(i, listed_on=DAY - timedelta(age)) for i, age in enumerate(ages)]
-    rows = eligible(papers, subscriber(), seen, DAY, max_age).tolist()
+    rows = select_eligible(papers, subscriber(), seen, DAY, max_age).tolist()
     assert rows == [i for i, age in enumerate(ages) if i not in seen and 0 <= age <= max_age]
 
 
@@ -37,18 +37,18 @@ def test_an_excluded_keyword_is_a_wall_for_whole_words(
     keyword: str, title: str, shown: bool
 ) -> None:
     who = subscriber(exclude_keywords=(keyword,))
-    assert bool(len(eligible([paper(title=title)], who, (), DAY, 3))) is shown
+    assert bool(len(select_eligible([paper(title=title)], who, (), DAY, 3))) is shown
 
 
 def test_excluded_words_count_in_the_abstract_too() -> None:
     who = subscriber(exclude_keywords=("survey",))
-    assert not len(eligible([paper(abstract="This survey …")], who, (), DAY, 3))
+    assert not len(select_eligible([paper(abstract="This survey …")], who, (), DAY, 3))
 
 
 def test_chosen_categories_are_a_wish_and_not_a_wall() -> None:
     who = subscriber(categories=("astro-ph",))
-    assert len(eligible([paper(categories=("cs.CL",))], who, (), DAY, 3)) == 1
+    assert len(select_eligible([paper(categories=("cs.CL",))], who, (), DAY, 3)) == 1
 
 
 def test_nothing_in_gives_nothing_out() -> None:
-    assert eligible([], subscriber(), (), DAY, 3).tolist() == []
+    assert select_eligible([], subscriber(), (), DAY, 3).tolist() == []

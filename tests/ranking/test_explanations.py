@@ -19,7 +19,7 @@ from triage.domain.records import (
     ReasonKind,
 )
 from triage.ranking.cold_start import ColdStartScorer
-from triage.ranking.explanations import MAX_TITLE, reasons, short_title
+from triage.ranking.explanations import MAX_TITLE, explain_placement, short_title
 from triage.ranking.features import FEATURES, GROUPS, feature_matrix
 
 
@@ -27,7 +27,7 @@ def explain(
     profile: Profile, candidates: EncodedPapers, row: int = 0, policy: Policy = Policy.RANKED
 ) -> tuple[Reason, ...]:
     X = feature_matrix(profile, candidates, DAY)
-    return reasons(
+    return explain_placement(
         profile, candidates, Placement(row, 1, 0.5, 1.0, policy), X[row],
         ColdStartScorer().contributions(X)[row], topics.encoder(),
     )  # fmt: skip
@@ -101,7 +101,7 @@ def test_groups_of_later_features_are_told_or_left_out(
     profile, candidates = topics.profile(liked=(31, 2)), topics.library(33)
     X = np.append(feature_matrix(profile, candidates, DAY)[0], np.float32(1))
     parts = np.append(np.full(len(X) - 1, 0.01), 9.0)
-    found = reasons(
+    found = explain_placement(
         profile, candidates, Placement(0, 1, 0.5, 1.0, Policy.RANKED), X, parts,
         topics.encoder(), "drafts",
     )  # fmt: skip
@@ -131,7 +131,7 @@ def test_whatever_the_numbers_there_are_one_to_three_plain_reasons(
 ) -> None:
     profile, candidates = topics.profile(interests, tuple(liked)), topics.everything()
     X = feature_matrix(profile, candidates, DAY)
-    found = reasons(
+    found = explain_placement(
         profile, candidates, Placement(row, 1, 0.5, 1.0, Policy.RANKED), X[row],
         np.array(parts), topics.encoder(),
     )  # fmt: skip

@@ -20,9 +20,9 @@ from triage.ranking.features import (
     IN_THE_DAY,
     MAX_PHRASES,
     feature_matrix,
-    keywords_in,
-    phrases,
+    find_keywords,
     recency_weights,
+    split_phrases,
     z_scores,
 )
 from triage.ranking.user_model import fit_background, fit_user_model
@@ -155,7 +155,7 @@ def test_keywords_are_counted_as_whole_words() -> None:
     who = subscriber(include_keywords=("drafts", "faster", "decod"))
     candidates = topics.of_papers(paper(1), paper(2, title="x", abstract="y"))
     assert column("include_keyword_hits", topics.profile(who=who), candidates).tolist() == [2, 0]
-    assert keywords_in(("", " "), "anything") == []
+    assert find_keywords(("", " "), "anything") == []
 
 
 def test_how_crowded_its_place_is_a_paper_brings_along() -> None:
@@ -207,7 +207,7 @@ def test_what_was_learned_of_a_reader_has_columns_of_its_own(name: str) -> None:
     profile = topics.profile(liked=(16, 20, 22))
     assert not column(name, profile).any()
     past = fit_background("past", topics.everything(), topics.library().encodings.tfidf)
-    learned = column(name, replace(profile, taste=fit_user_model(profile, past)))
+    learned = column(name, replace(profile, user_model=fit_user_model(profile, past)))
     proteins = list(topics.rows_of("proteins"))
     assert learned[proteins].mean() > np.delete(learned, proteins).max()
 
@@ -215,7 +215,7 @@ def test_what_was_learned_of_a_reader_has_columns_of_its_own(name: str) -> None:
 def test_centres_and_anchors_of_a_taste_draw_near_what_they_stand_for() -> None:
     profile = topics.profile("protein folding", (31, 33, 35))
     past = fit_background("past", topics.everything(), topics.library().encodings.tfidf)
-    profile = replace(profile, taste=fit_user_model(profile, past))
+    profile = replace(profile, user_model=fit_user_model(profile, past))
     for name, topic in (("cluster_dense", "robots"), ("anchor_max", "proteins")):
         near, rows = column(name, profile), list(topics.rows_of(topic))
         assert near[rows].mean() > 2 * abs(np.delete(near, rows).mean())
@@ -229,11 +229,11 @@ def test_a_paper_counts_for_the_interest_that_it_is_nearest_to(name: str) -> Non
     past = fit_background("past", topics.everything(), topics.library().encodings.tfidf)
     two = topics.profile(liked=(16, 20, 22, 31, 33, 35))
     assert not column(name, two).any()
-    found = column(name, replace(two, taste=fit_user_model(two, past)))
+    found = column(name, replace(two, user_model=fit_user_model(two, past)))
     ours = [*topics.rows_of("proteins"), *topics.rows_of("robots")]
     assert found[ours].mean() > np.delete(found, ours).max()
     each = [
-        column(name, replace(one, taste=fit_user_model(one, past)))
+        column(name, replace(one, user_model=fit_user_model(one, past)))
         for one in (topics.profile(liked=(16, 20, 22)), topics.profile(liked=(31, 33, 35)))
     ]
     # What is liked is no other, so the models of a reader of both differ a little from theirs.
@@ -266,13 +266,13 @@ def test_every_feature_has_a_meaning_for_people() -> None:
     ],
 )  # fmt: skip
 def test_a_sentence_is_split_into_interests(text: str, expected: tuple[str, ...]) -> None:
-    assert phrases(text) == expected
+    assert split_phrases(text) == expected
 
 
 @given(st.text(max_size=400))
 @example('"\x0bgraphs \x1f)')
 def test_any_text_is_split_without_harm(text: str) -> None:
-    found = phrases(text)
+    found = split_phrases(text)
     assert len(found) <= MAX_PHRASES
     assert all(phrase.strip() == phrase and len(phrase) > 1 for phrase in found)
 

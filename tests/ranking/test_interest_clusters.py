@@ -21,7 +21,7 @@ from triage.ranking.interest_clusters import (
     Interests,
     cluster,
     cluster_interests,
-    named,
+    name_interests,
     similarity_threshold,
 )
 
@@ -120,7 +120,7 @@ def found(profile: Profile, *, days: int = 0) -> Interests:
 
 def stored(profile: Profile) -> tuple[Interest, ...]:
     """Return the interests as they are stored: named, and with numbers."""
-    told = named(found(profile), profile, topics.everything(), topics.encoder())
+    told = name_interests(found(profile), profile, topics.everything(), topics.encoder())
     return tuple(
         each if each.number else replace(each, number=n) for n, each in enumerate(told, start=1)
     )
@@ -132,20 +132,20 @@ def readers_of_two() -> Profile:
 
 def test_who_said_nothing_has_no_interests_and_no_paper_belongs_to_any() -> None:
     nothing = found(topics.profile())
-    assert nothing.known == ()
+    assert nothing.clusters == ()
     assert set(nothing.nearest(topics.everything().encodings.latent)) == {-1}
 
 
 def test_each_interest_has_its_likes_and_its_share() -> None:
     interests = found(readers_of_two())
-    assert [len(each.papers) for each in interests.known] == [6, 3]
+    assert [len(each.papers) for each in interests.clusters] == [6, 3]
     assert interests.shares.sum() == pytest.approx(1)
     assert interests.shares[0] > interests.shares[1] > 0
 
 
 def test_newer_likes_weigh_more() -> None:
     newer = found(topics.profile(liked=(*PROTEINS[:4], *DECODING[:4])))
-    assert newer.known[0].papers == tuple(row + 1 for row in PROTEINS[:4])
+    assert newer.clusters[0].papers == tuple(row + 1 for row in PROTEINS[:4])
     assert newer.shares[0] > 0.55
 
 
@@ -158,19 +158,22 @@ def test_papers_belong_to_the_interest_that_they_are_near_to_or_to_none() -> Non
 
 def test_a_stray_like_has_a_small_share() -> None:
     interests = found(topics.profile(liked=(ROBOTS[0], *DECODING)))
-    assert interests.known[1].papers == (ROBOTS[0] + 1,)
+    assert interests.clusters[1].papers == (ROBOTS[0] + 1,)
     assert 0 < interests.shares[1] < 0.2
 
 
 def test_what_a_reader_wrote_is_an_interest_before_any_like() -> None:
     interests = found(topics.profile("robot grasping; protein folding; zzzz"))
-    assert {each.phrases for each in interests.known} == {("robot grasping",), ("protein folding",)}
+    assert {each.phrases for each in interests.clusters} == {
+        ("robot grasping",),
+        ("protein folding",),
+    }
     assert interests.shares.tolist() == [0.5, 0.5]
 
 
 def test_what_a_reader_wrote_and_likes_of_it_are_one_interest() -> None:
     interests = found(topics.profile("robot grasping", liked=tuple(ROBOTS[:4])))
-    assert [(len(each.papers), each.phrases) for each in interests.known] == [
+    assert [(len(each.papers), each.phrases) for each in interests.clusters] == [
         (4, ("robot grasping",))
     ]
 
@@ -189,7 +192,7 @@ def test_names_are_the_readers_words_or_those_that_their_likes_share() -> None:
 def test_an_interest_keeps_number_and_name_while_likes_come_and_go() -> None:
     before = stored(readers_of_two())
     later = topics.profile(liked=(*PROTEINS[5:14], *DECODING[:6], *PROTEINS[1:3]))
-    now = found(replace(later, interests_before=before)).known
+    now = found(replace(later, interests_before=before)).clusters
     # The proteins are the larger one now, and most of its likes are new: number kept, name not.
     assert [each.number for each in now] == [2, 1]
     assert [each.name for each in now] == ["", before[0].name]
@@ -200,7 +203,7 @@ def test_a_new_interest_has_no_number_yet() -> None:
     before = stored(readers_of_two())
     more = topics.profile(liked=(*ROBOTS[:3], *DECODING[:6], *PROTEINS[:3]))
     numbers = {
-        each.number: each.papers for each in found(replace(more, interests_before=before)).known
+        each.number: each.papers for each in found(replace(more, interests_before=before)).clusters
     }
     assert set(numbers) == {0, 1, 2}
     assert numbers[0] == tuple(row + 1 for row in ROBOTS[:3])
@@ -213,7 +216,7 @@ def resting(profile: Profile, **rest: object) -> Profile:
 
 def test_an_interest_that_rests_has_no_share_but_still_its_papers() -> None:
     interests = found(resting(readers_of_two(), muted=True))
-    assert [(each.number, each.muted) for each in interests.known] == [(2, False), (1, True)]
+    assert [(each.number, each.muted) for each in interests.clusters] == [(2, False), (1, True)]
     assert interests.shares.tolist() == [1, 0]
     assert set(interests.nearest(topics.library(*DECODING).encodings.latent)) == {1}
 
@@ -222,7 +225,7 @@ def test_likes_near_to_a_resting_interest_join_it_instead_of_waking_it() -> None
     profile = resting(readers_of_two(), muted=True)
     more = topics.profile(liked=(*DECODING[6:12], *DECODING[:6], *PROTEINS[:3]))
     interests = found(replace(more, interests_before=profile.interests_before))
-    assert [(each.number, len(each.papers)) for each in interests.known] == [(2, 3), (1, 12)]
+    assert [(each.number, len(each.papers)) for each in interests.clusters] == [(2, 3), (1, 12)]
 
 
 def test_a_pause_ends_on_its_day() -> None:
@@ -239,7 +242,7 @@ def test_less_of_an_interest_halves_its_share_for_a_while() -> None:
     )
     plain = found(replace(profile, less_of=(None,))).shares
     damped = found(profile)
-    assert damped.known[1].papers == tuple(row + 1 for row in DECODING[:6])
+    assert damped.clusters[1].papers == tuple(row + 1 for row in DECODING[:6])
     assert damped.shares[1] == pytest.approx(plain[0] / 2 / (plain[0] / 2 + plain[1]))
     assert found(profile, days=100).shares == pytest.approx(plain)
 
@@ -247,9 +250,11 @@ def test_less_of_an_interest_halves_its_share_for_a_while() -> None:
 def test_likes_that_are_taken_back_take_their_interest_with_them() -> None:
     profile = topics.profile(liked=tuple(DECODING[:6]))
     before = resting(readers_of_two(), muted=True).interests_before
-    assert [each.number for each in found(replace(profile, interests_before=before)).known] == [1]
+    assert [each.number for each in found(replace(profile, interests_before=before)).clusters] == [
+        1
+    ]
     gone = topics.profile(liked=tuple(PROTEINS[:3]))
-    assert [each.number for each in found(replace(gone, interests_before=before)).known] == [2]
+    assert [each.number for each in found(replace(gone, interests_before=before)).clusters] == [2]
 
 
 @given(
@@ -264,10 +269,10 @@ def test_every_like_is_in_exactly_one_interest_and_shares_add_up(
     if muted and stored(profile):
         profile = resting(profile, muted=True)
     interests = found(profile)
-    papers = [id for each in interests.known for id in each.papers]
+    papers = [id for each in interests.clusters for id in each.papers]
     assert sorted(papers) == sorted(row + 1 for row in liked)
     assert np.isfinite(interests.centres).all()
-    live = [not each.rests(DAY) for each in interests.known]
+    live = [not each.rests(DAY) for each in interests.clusters]
     assert interests.shares.sum() == pytest.approx(float(any(live)))
     assert [share > 0 for share in interests.shares] == live
     assert all(each.name for each in stored(profile))

@@ -10,7 +10,7 @@ import pytest
 from triage.domain.records import F32, F64, I32
 from triage.ranking import linear_scorer
 from triage.ranking.features import FEATURES
-from triage.ranking.linear_scorer import FEWEST_SLATES, Formula, fit_linear_scorer
+from triage.ranking.linear_scorer import FEWEST_SLATES, LinearModel, fit_linear_scorer
 
 WORDS, MEANING = FEATURES.index("words_like_mean"), FEATURES.index("sense_like_mean")
 LIKES, DISLIKES = FEATURES.index("n_likes_log1p"), FEATURES.index("words_dislike_max")
@@ -29,7 +29,7 @@ def slates(n_likes: int, worth: dict[int, float], seed: int = 3) -> tuple[F32, I
     return X, relevance
 
 
-def maybe_learned(X: F32, relevance: I32, fixed: F64 | None = None) -> Formula | None:
+def maybe_learned(X: F32, relevance: I32, fixed: F64 | None = None) -> LinearModel | None:
     """Learn what to add to a fixed worth of each feature, which is 0 unless told."""
     known = np.zeros(len(FEATURES)) if fixed is None else fixed
     n = len(X) // SIZE
@@ -37,7 +37,7 @@ def maybe_learned(X: F32, relevance: I32, fixed: F64 | None = None) -> Formula |
     return fit_linear_scorer(X, lambda rows: rows @ known, relevance, [SIZE] * n, ones)
 
 
-def learned(X: F32, relevance: I32, fixed: F64 | None = None) -> Formula:
+def learned(X: F32, relevance: I32, fixed: F64 | None = None) -> LinearModel:
     found = maybe_learned(X, relevance, fixed)
     assert found
     return found
@@ -157,7 +157,7 @@ def test_slates_that_tell_nothing_give_no_formula(liked: int) -> None:
 def test_a_formula_is_kept_as_plain_numbers() -> None:
     X, relevance = slates(5, {WORDS: 1.0, MEANING: 1.0})
     found = learned(X, relevance)
-    again = Formula.from_facts(json.loads(json.dumps(found.facts())))
+    again = LinearModel.from_facts(json.loads(json.dumps(found.facts())))
     assert np.array_equal(again.margin(X), found.margin(X))
     with pytest.raises(ValueError, match="other features"):
-        Formula.from_facts({"worth": [[1.0]], "mean": [0.0], "spread": [1.0]})
+        LinearModel.from_facts({"worth": [[1.0]], "mean": [0.0], "spread": [1.0]})

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triage.domain.records import Placement, Policy
-from triage.ranking.slate import Aims, build_slate
+from triage.ranking.slate import InterestShares, build_slate
 
 sizes = st.integers(0, 30)
 days = st.lists(st.floats(0, 1), max_size=80).map(np.array)
@@ -71,7 +71,13 @@ def test_the_dice_change_the_exploration_slot_and_nothing_else() -> None:
 
 
 def aimed(
-    scores: np.ndarray, aims: Aims, *, size: int = 10, floor: float = 0.2, n: int = 0, seed: int = 0
+    scores: np.ndarray,
+    aims: InterestShares,
+    *,
+    size: int = 10,
+    floor: float = 0.2,
+    n: int = 0,
+    seed: int = 0,
 ) -> tuple[Placement, ...]:
     return build_slate(
         scores, vectors(len(scores)), size=size, floor=floor, n_exploration=n, aims=aims,
@@ -80,30 +86,30 @@ def aimed(
 
 
 @st.composite
-def aims_and_scores(draw: st.DrawFn) -> tuple[np.ndarray, Aims]:
+def aims_and_scores(draw: st.DrawFn) -> tuple[np.ndarray, InterestShares]:
     n = draw(st.integers(0, 60))
     scores = np.array(draw(st.lists(st.floats(0, 1), min_size=n, max_size=n)))
     sizes = np.array(draw(st.lists(st.integers(0, 9), max_size=5)), dtype=float)
     belongs = st.integers(-1, len(sizes) - 1)
     nearest = draw(st.lists(belongs, min_size=n, max_size=n))
-    return scores, Aims(np.array(nearest, dtype=np.int32), sizes / max(sizes.sum(), 1))
+    return scores, InterestShares(np.array(nearest, dtype=np.int32), sizes / max(sizes.sum(), 1))
 
 
 @given(aims_and_scores(), sizes, st.floats(0, 1), st.integers(0, 2), st.integers(0, 3))
 def test_each_interest_has_its_share_as_far_as_its_papers_are_good(
-    drawn: tuple[np.ndarray, Aims], size: int, floor: float, n: int, seed: int
+    drawn: tuple[np.ndarray, InterestShares], size: int, floor: float, n: int, seed: int
 ) -> None:
     scores, aims = drawn
     placements = aimed(scores, aims, size=size, floor=floor, n=n, seed=seed)
     rows = [p.row for p in placements]
     ranked = [p.row for p in placements if p.policy is Policy.RANKED]
     places = size - max(0, min(n, size // 10))
-    good = (scores >= floor) & ~aims.barred()
+    good = (scores >= floor) & ~aims.find_paused()
     assert [p.position for p in placements] == list(range(1, len(rows) + 1))
     assert len(set(rows)) == len(rows) <= size
     assert len(ranked) == min(places, int(good.sum()))
     assert all(scores[row] >= floor for row in ranked)
-    assert not aims.barred()[rows].any()
+    assert not aims.find_paused()[rows].any()
     if np.count_nonzero(aims.shares) > 1 and places:
         for interest, share in enumerate(aims.shares):
             there = int((good & (aims.nearest == interest)).sum())
@@ -115,14 +121,14 @@ def test_each_interest_has_its_share_as_far_as_its_papers_are_good(
 def test_one_interest_changes_nothing(scores: np.ndarray, size: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     nearest = rng.integers(-1, 1, size=len(scores)).astype(np.int32)
-    one = aimed(scores, Aims(nearest, np.array([1.0])), size=size)
+    one = aimed(scores, InterestShares(nearest, np.array([1.0])), size=size)
     assert one == slate(scores, size=size, n=0)
 
 
-def two_interests(n: int = 30) -> tuple[np.ndarray, Aims]:
+def two_interests(n: int = 30) -> tuple[np.ndarray, InterestShares]:
     """Return a day on which all papers of interest 0 score more than all of interest 1."""
     scores = np.concatenate([np.linspace(0.9, 0.8, n), np.linspace(0.5, 0.4, n)])
-    return scores, Aims(np.repeat(np.arange(2, dtype=np.int32), n), np.array([0.6, 0.4]))
+    return scores, InterestShares(np.repeat(np.arange(2, dtype=np.int32), n), np.array([0.6, 0.4]))
 
 
 def test_the_weaker_interest_is_served_from_the_top_on() -> None:
@@ -148,7 +154,7 @@ def test_an_interest_without_a_good_paper_gives_its_places_to_the_other() -> Non
 def test_a_resting_interest_is_shown_nowhere() -> None:
     scores, aims = two_interests()
     for seed in range(10):
-        rested = aimed(scores, Aims(aims.nearest, np.array([0.0, 1.0])), n=1, seed=seed)
+        rested = aimed(scores, InterestShares(aims.nearest, np.array([0.0, 1.0])), n=1, seed=seed)
         assert set(aims.nearest[[p.row for p in rested]]) == {1}
 
 
@@ -157,7 +163,7 @@ def test_exploration_goes_where_no_interest_is() -> None:
     nearest = np.where(np.arange(60) % 2, -1, 0).astype(np.int32)
     seen = set()
     for seed in range(200):
-        *_, last = aimed(scores, Aims(nearest, np.array([1.0])), n=1, seed=seed)
+        *_, last = aimed(scores, InterestShares(nearest, np.array([1.0])), n=1, seed=seed)
         assert last.policy is Policy.EXPLORATION
         assert nearest[last.row] == -1
         seen.add((last.row, last.propensity))

@@ -31,7 +31,7 @@ def liking(*rows: int, interests: str = "") -> Profile:
 def logits(taste: UserModel, model: int) -> F32:
     """Return what a model says of each paper of the literature."""
     words = topics.everything().encodings.tfidf
-    return np.asarray(words @ taste.words[model].toarray().ravel() + taste.intercepts[model])
+    return np.asarray(words @ taste.tfidf_models[model].toarray().ravel() + taste.intercepts[model])
 
 
 def mean_gap(values: F32, rows: list[int]) -> float:
@@ -40,9 +40,9 @@ def mean_gap(values: F32, rows: list[int]) -> float:
 
 def content(taste: UserModel) -> list[bytes]:
     parts: list[NDArray[np.generic]] = [
-        taste.intercepts, taste.meaning, taste.dense_centres, taste.sense_centres,
+        taste.intercepts, taste.semantic_models, taste.latent_centres, taste.semantic_centres,
     ]  # fmt: skip
-    for rows in (taste.words, taste.word_centres, taste.anchors):
+    for rows in (taste.tfidf_models, taste.tfidf_centres, taste.anchors):
         parts += [rows.indptr, rows.indices, rows.data]
     return [part.tobytes() for part in [*parts, taste.everybody]]
 
@@ -50,7 +50,7 @@ def content(taste: UserModel) -> list[bytes]:
 def test_words_of_a_like_weigh_for_a_paper_and_words_of_all_others_nothing() -> None:
     taste = fit_user_model(liking(PROTEINS[0]), past())
     held = topics.library(PROTEINS[0]).encodings.tfidf.indices
-    weights = taste.words[ALL_LIKES].toarray().ravel()
+    weights = taste.tfidf_models[ALL_LIKES].toarray().ravel()
     [protein] = topics.encode(["protein"]).tfidf.indices
     assert weights[protein] > 0
     assert set(np.flatnonzero(weights)) <= set(held)
@@ -66,16 +66,16 @@ def test_every_model_prefers_papers_of_the_liked_topic(model: int) -> None:
 def test_what_is_meant_counts_beside_words() -> None:
     everything = topics.everything().encodings
     taste = fit_user_model(liking(*PROTEINS[:3]), past())
-    scores = everything.semantic @ taste.meaning[0]
+    scores = everything.semantic @ taste.semantic_models[0]
     assert scores[PROTEINS[3:]].mean() > scores[ROBOTS].max()
 
 
 def test_neighbours_speak_for_who_wrote_only_a_sentence() -> None:
     taste = fit_user_model(liking(interests="folding of a protein"), past())
-    assert not taste.words[ALL_LIKES].nnz
+    assert not taste.tfidf_models[ALL_LIKES].nnz
     assert mean_gap(logits(taste, HELPED), PROTEINS) > 1
     [docking] = topics.encode(["docking"]).tfidf.indices
-    assert taste.words[HELPED, docking] > 0
+    assert taste.tfidf_models[HELPED, docking] > 0
 
 
 def test_each_phrase_has_an_anchor_of_its_own() -> None:
@@ -89,18 +89,23 @@ def test_each_phrase_has_an_anchor_of_its_own() -> None:
 
 def test_neighbours_of_a_like_help_until_there_are_enough_likes() -> None:
     few = fit_user_model(liking(PROTEINS[0]), past())
-    assert len(few.words[HELPED].indices) > len(few.words[ALL_LIKES].indices)
+    assert len(few.tfidf_models[HELPED].indices) > len(few.tfidf_models[ALL_LIKES].indices)
     rows = [*PROTEINS, *ROBOTS][:FEW_LIKES]
     many = fit_user_model(liking(*rows), past())
-    assert (many.words[HELPED] != many.words[ALL_LIKES]).nnz == 0
+    assert (many.tfidf_models[HELPED] != many.tfidf_models[ALL_LIKES]).nnz == 0
 
 
 @pytest.mark.parametrize("interests", ["", "zzzz qqqq"])
 def test_of_whom_nothing_is_known_there_is_no_model(interests: str) -> None:
     before = past(liked=[*PROTEINS, *ROBOTS])
     taste = fit_user_model(liking(interests=interests), before)
-    assert len(taste.intercepts) == taste.words.shape[0] == len(taste.dense_centres) == 0
-    assert len(taste.meaning) == len(taste.sense_centres) == taste.word_centres.shape[0] == 0
+    assert len(taste.intercepts) == taste.tfidf_models.shape[0] == len(taste.latent_centres) == 0
+    assert (
+        len(taste.semantic_models)
+        == len(taste.semantic_centres)
+        == taste.tfidf_centres.shape[0]
+        == 0
+    )
     assert taste.anchors.shape == (0, before.encodings.tfidf.shape[1])
     assert taste.everybody is before.everybody
 
@@ -119,7 +124,7 @@ def test_own_likes_are_never_counted_as_others() -> None:
         with_them, clean = (
             fit_user_model(liking(*likes), past(papers)) for papers in (None, without)
         )
-        assert (with_them.words[model] != clean.words[model]).nnz == 0
+        assert (with_them.tfidf_models[model] != clean.tfidf_models[model]).nnz == 0
     nothing_else = fit_user_model(liking(*likes), past(topics.library(*likes)))
     assert len(nothing_else.intercepts) == 0
 
@@ -127,7 +132,9 @@ def test_own_likes_are_never_counted_as_others() -> None:
 def test_dislikes_are_not_counted_as_others_either() -> None:
     down = topics.profile(liked=(PROTEINS[0],), disliked=(PROTEINS[1],))
     without = topics.library(*(row for row in range(60) if row not in PROTEINS[:2]))
-    words = [fit_user_model(down, past(papers)).words[ALL_LIKES] for papers in (None, without)]
+    words = [
+        fit_user_model(down, past(papers)).tfidf_models[ALL_LIKES] for papers in (None, without)
+    ]
     assert (words[0] != words[1]).nnz == 0
 
 
@@ -139,7 +146,7 @@ def test_the_same_likes_give_the_same_bytes() -> None:
 def test_what_was_learned_before_does_not_count() -> None:
     profile = liking(*PROTEINS[:3])
     other = fit_user_model(liking(*ROBOTS[:3]), past())
-    assert content(fit_user_model(replace(profile, taste=other), past())) == content(
+    assert content(fit_user_model(replace(profile, user_model=other), past())) == content(
         fit_user_model(profile, past())
     )
 
@@ -151,10 +158,10 @@ def test_every_interest_has_models_and_centres_of_its_own() -> None:
     assert logits(taste, proteins)[PROTEINS[4:]].min() > logits(taste, proteins)[ROBOTS].max()
     assert logits(taste, robots)[ROBOTS[3:]].min() > logits(taste, robots)[PROTEINS].max()
     for near in (
-        everything.semantic @ taste.meaning[1:].T,
-        (everything.tfidf @ taste.word_centres.T).toarray(),
-        everything.latent @ taste.dense_centres.T,
-        everything.semantic @ taste.sense_centres.T,
+        everything.semantic @ taste.semantic_models[1:].T,
+        (everything.tfidf @ taste.tfidf_centres.T).toarray(),
+        everything.latent @ taste.latent_centres.T,
+        everything.semantic @ taste.semantic_centres.T,
     ):
         assert near.shape == (60, 2)
         assert near[PROTEINS].mean(axis=0).argmax() == 0
@@ -163,16 +170,16 @@ def test_every_interest_has_models_and_centres_of_its_own() -> None:
 
 def test_a_single_interest_is_what_all_likes_say() -> None:
     taste = fit_user_model(liking(*PROTEINS[:4]), past())
-    assert taste.words.shape[0] == ALL_MODELS + 1
-    assert (taste.words[ALL_MODELS] != taste.words[ALL_LIKES]).nnz == 0
-    assert np.array_equal(taste.meaning[0], taste.meaning[1])
+    assert taste.tfidf_models.shape[0] == ALL_MODELS + 1
+    assert (taste.tfidf_models[ALL_MODELS] != taste.tfidf_models[ALL_LIKES]).nnz == 0
+    assert np.array_equal(taste.semantic_models[0], taste.semantic_models[1])
 
 
 def test_a_like_that_is_near_to_no_other_is_no_interest_beside_larger_ones() -> None:
     taste = fit_user_model(liking(*PROTEINS[:4], ROBOTS[0]), past())
-    assert len(taste.dense_centres) == 1
-    assert (taste.words[ALL_MODELS] != taste.words[ALL_LIKES]).nnz > 0
-    assert len(fit_user_model(liking(PROTEINS[0]), past()).dense_centres) == 1
+    assert len(taste.latent_centres) == 1
+    assert (taste.tfidf_models[ALL_MODELS] != taste.tfidf_models[ALL_LIKES]).nnz > 0
+    assert len(fit_user_model(liking(PROTEINS[0]), past()).latent_centres) == 1
 
 
 def test_a_paper_without_words_is_a_like_that_says_nothing() -> None:
@@ -180,7 +187,7 @@ def test_a_paper_without_words_is_a_like_that_says_nothing() -> None:
     profile = replace(liking(), liked=blank)
     taste = fit_user_model(profile, past())
     assert np.isfinite(taste.intercepts).all()
-    assert not taste.words[ALL_LIKES].nnz
+    assert not taste.tfidf_models[ALL_LIKES].nnz
 
 
 def test_everybodys_taste_waits_for_enough_likes() -> None:
@@ -192,7 +199,7 @@ def test_everybodys_taste_waits_for_enough_likes() -> None:
 
 def test_weights_are_those_of_words_in_the_background() -> None:
     taste = fit_user_model(liking(*PROTEINS[:2]), past())
-    assert isinstance(taste.words, csr_matrix)
-    assert taste.words.shape == (ALL_MODELS + 1, past().encodings.tfidf.shape[1])
-    parts = (taste.words, taste.word_centres, taste.meaning, taste.dense_centres)
+    assert isinstance(taste.tfidf_models, csr_matrix)
+    assert taste.tfidf_models.shape == (ALL_MODELS + 1, past().encodings.tfidf.shape[1])
+    parts = (taste.tfidf_models, taste.tfidf_centres, taste.semantic_models, taste.latent_centres)
     assert {part.dtype for part in parts} == {np.dtype(np.float32)}

@@ -36,7 +36,7 @@ from triage import store
 from triage.domain.records import Subscriber
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.papers.ingest import ingest
-from triage.ranking.candidates import eligible
+from triage.ranking.candidates import select_eligible
 from triage.sources.arxiv.source import Arxiv
 from triage.sources.http.client import PoliteClient
 from triage.sources.text.withdrawal import says_withdrawn
@@ -219,7 +219,7 @@ def show_some(database: Database, reader: Subscriber, n: int, first: date, last:
     with database.read() as conn:
         papers = store.papers.listed_between(conn, first, last)
         seen = store.slates.shown_papers(conn, reader.id)
-    some = [papers[row] for row in eligible(papers, reader, seen, last, 9999)[-SHOWN:]]
+    some = [papers[row] for row in select_eligible(papers, reader, seen, last, 9999)[-SHOWN:]]
     shown = tuple(impression(i, paper=paper) for i, paper in enumerate(some, 1))
     made = slate(
         0,

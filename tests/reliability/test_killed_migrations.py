@@ -122,7 +122,7 @@ def test_the_database_of_an_unknown_program_sends_nothing(
                 conn.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": unknown})
             app = open_app(tmp_path / "triage.toml", clock=StoppedClock(), mailer=mailer)
             with pytest.raises(SchemaError):
-                app.outbox()
+                app.new_outbox()
             app.close()
         assert mailer.sent == []
     guarantee.record(n_sent_at_unknown_schemas=len(mailer.sent))

@@ -19,7 +19,7 @@ from tests.support.emulator import Fault, Upstreams
 from tests.support.mail_servers import CERTIFICATE, PASSWORD, USER, inbox
 from tests.support.paths import SHARED
 from triage import store
-from triage.app.application import App, initialise, open_app
+from triage.app.application import App, create_installation, open_app
 from triage.cli import cli
 from triage.cli.demo.story import PAPERS
 from triage.digest.message import part_of
@@ -80,7 +80,7 @@ def install(
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)
-    config, _ = initialise(folder, text)
+    config, _ = create_installation(folder, text)
     app = open_app(config)
     for email, interests in READERS.items():
         add(app.database, email, app.clock, SubscriberPreferences(interests=interests))

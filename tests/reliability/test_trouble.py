@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from sqlalchemy import event
 
 from triage import store
-from triage.app.application import App, initialise, open_app
+from triage.app.application import App, create_installation, open_app
 from triage.cli import cli
 from triage.cli.demo.story import DAY_ONE, PAPERS
 from triage.errors import DatabaseError
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.sqlite("its pages are counted, its file is held")
 
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[App]:
-    config, _ = initialise(tmp_path, example_config())
+    config, _ = create_installation(tmp_path, example_config())
     app = open_app(config)
     for _ in ingest(app.database, open_source(PAPERS, DAY_ONE), app.clock, resume=False):
         pass
@@ -53,7 +53,7 @@ def states(app: App) -> Counter[str]:
 def what_stops(app: App) -> str | None:
     """Run the nightly and return what it says if it cannot go on."""
     try:
-        app.nightly().run(DAY_ONE, (), app.outbox())
+        app.new_nightly().run(DAY_ONE, (), app.new_outbox())
     except DatabaseError as error:
         return str(error)
     return None
@@ -76,7 +76,7 @@ def test_a_full_disk_is_said_and_once_there_is_space_everyone_has_one_digest(
     assert states(app)["sent"] == mails(app)
 
     limit[0] = 1_000_000
-    app.nightly().run(DAY_ONE, (), app.outbox())
+    app.new_nightly().run(DAY_ONE, (), app.new_outbox())
 
     assert states(app) == {"sent": 4}
     assert mails(app) == 4

@@ -22,7 +22,7 @@ from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.serving.model_store import FileModelStore
 from triage.store.tables import events, messages
 from triage.subscribers import votes as voting
-from triage.training.train import fit, lessons_of
+from triage.training.train import fit, label_training_log
 
 N_PAPERS = 5
 UP, DOWN, SAVE, LESS = (
@@ -242,7 +242,7 @@ def learned(seeds: range, lost: float, leaked: float) -> tuple[float, float]:
         pair = []
         for votes in (diary.votes, kept):
             with tempfile.TemporaryDirectory() as folder:
-                lessons, _ = lessons_of(diary.log(), votes)
+                lessons, _ = label_training_log(diary.log(), votes)
                 scorer = fit(FileModelStore(Path(folder), b"a key"), lessons, simulated.encoder)
                 days = range(n_days, n_days + 3)
                 pair.append(truly(simulated, diary, scorer, days, readers)[0])

@@ -72,8 +72,8 @@ def test_an_interest_rests_until_it_is_told_otherwise(
     first, second = save(database, reader, DRAFTS, FOLDS)
     until = DAY + timedelta(7)
     with database.write() as conn:
-        store.interests.rest(conn, reader.id, 1, muted=True, paused_until=None, at=NOON)
-        store.interests.rest(conn, reader.id, 2, muted=False, paused_until=until, at=NOON)
+        store.interests.set_muted(conn, reader.id, 1, muted=True, paused_until=None, at=NOON)
+        store.interests.set_muted(conn, reader.id, 2, muted=False, paused_until=until, at=NOON)
     save(database, reader, first, replace(second, papers=(7,)))
     muted, paused = stored(database, reader)
     assert (muted.muted, muted.paused_until) == (True, None)

@@ -14,7 +14,7 @@ from tests.support.factories import NOON
 from tests.support.installation import add_reader, installed, rows
 from triage import store
 from triage.domain.records import UserModel
-from triage.ranking.user_model import fit_background, fit_user_model, nothing
+from triage.ranking.user_model import empty_user_model, fit_background, fit_user_model
 from triage.store import Database
 
 PAST = fit_background("then", topics.everything(), topics.library(*range(40)).encodings.tfidf)
@@ -37,27 +37,36 @@ def again(database: Database, taste: UserModel, key: str = "k") -> UserModel:
 
 @pytest.mark.parametrize(
     "taste",
-    [fit_user_model(topics.profile("protein folding", liked=(1, 2, 20)), PAST), nothing(PAST)],
+    [
+        fit_user_model(topics.profile("protein folding", liked=(1, 2, 20)), PAST),
+        empty_user_model(PAST),
+    ],
     ids=["of a reader", "of nobody"],
 )
 def test_a_taste_comes_back_bit_by_bit(database: Database, taste: UserModel) -> None:
     found = again(database, taste)
-    for name in ("intercepts", "meaning", "dense_centres", "sense_centres", "everybody"):
+    for name in (
+        "intercepts",
+        "semantic_models",
+        "latent_centres",
+        "semantic_centres",
+        "everybody",
+    ):
         one, other = getattr(found, name), getattr(taste, name)
         assert (one.dtype, one.shape) == (other.dtype, other.shape)
         assert np.array_equal(one, other)
-    for name in ("words", "word_centres", "anchors"):
+    for name in ("tfidf_models", "tfidf_centres", "anchors"):
         one, other = getattr(found, name), getattr(taste, name)
         assert (one.dtype, one.shape) == (other.dtype, other.shape)
         assert np.array_equal(one.toarray(), other.toarray())
 
 
 def test_a_taste_is_found_under_its_own_key_only(database: Database) -> None:
-    again(database, nothing(PAST), key="old")
+    again(database, empty_user_model(PAST), key="old")
     with database.write() as conn:
         assert store.user_models.load(conn, 1, "new") is None
         assert store.user_models.load(conn, 2, "old") is None
-        store.user_models.save(conn, 1, "new", nothing(PAST), NOON)
+        store.user_models.save(conn, 1, "new", empty_user_model(PAST), NOON)
         assert store.user_models.load(conn, 1, "old") is None
         assert store.user_models.load(conn, 1, "new") is not None
 
@@ -66,9 +75,11 @@ def test_what_all_share_is_kept_for_the_newest_backgrounds(database: Database) -
     weights = np.arange(3, dtype=np.float32)
     with database.write() as conn:
         for n in range(5):
-            store.user_models.save_everybody(conn, f"b{n}", weights + n, NOON + timedelta(days=n))
-        assert store.user_models.everybody(conn, "b0") is None
-        kept = store.user_models.everybody(conn, "b4")
+            store.user_models.save_shared_weights(
+                conn, f"b{n}", weights + n, NOON + timedelta(days=n)
+            )
+        assert store.user_models.load_shared_weights(conn, "b0") is None
+        kept = store.user_models.load_shared_weights(conn, "b4")
     assert kept is not None
     assert np.array_equal(kept, weights + 4)
     assert [row["name"] for row in rows(database, "user_model_backgrounds")] == ["b2", "b3", "b4"]

@@ -17,7 +17,7 @@ from tests.support.factories import NOON
 from tests.support.fakes import FakeMailer, StoppedClock
 from tests.support.guarantees import Guarantee
 from triage import store
-from triage.app.account_mail import composer
+from triage.app.account_mail import account_mail_builder
 from triage.delivery.audit import audit
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import Rules, SenderContext
@@ -118,7 +118,11 @@ def new_office(folder: Path) -> Office:
         )
     )
     enrolment = Signup(
-        db, clock, keyring, composer(SETTINGS), address_hash=lambda email: f"hash of {email}"
+        db,
+        clock,
+        keyring,
+        account_mail_builder(SETTINGS),
+        address_hash=lambda email: f"hash of {email}",
     )
     return Office(db, clock, enrolment, Sessions(db, clock, keyring), mailer, outbox)
 

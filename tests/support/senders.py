@@ -55,7 +55,7 @@ def drain(
         poisoned: whether messages that say so bring the sender down.
     """
     from triage.app import application
-    from triage.clock import SystemClock, seconds_up
+    from triage.clock import SystemClock, read_uptime
     from triage.delivery import recovery
     from triage.delivery.outbox import Outbox
     from triage.delivery.rate_limits import RateLimits
@@ -91,7 +91,7 @@ def drain(
             ),
             # In tests an address is its own secret.
             address_hash=lambda address: address,
-            monotonic=seconds_up,
+            monotonic=read_uptime,
         )
     )
     outbox.drain()

@@ -11,7 +11,7 @@ import numpy as np
 from tests.support.factories import DAY, NOON, paper, subscriber
 from triage.domain.records import EncodedPapers, Encodings, Paper, Profile, Subscriber
 from triage.ranking.encoder.text_encoder import TextEncoder
-from triage.ranking.features import phrases
+from triage.ranking.features import split_phrases
 
 TOPICS = {
     "decoding": "speculative decoding draft model tokens verification latency language inference",
@@ -101,7 +101,7 @@ def profile(
     who: Subscriber | None = None,
 ) -> Profile:
     """Return a profile; rows are of the literature, the newest vote first."""
-    wanted = phrases(interests)
+    wanted = split_phrases(interests)
     return Profile(
         subscriber=who or subscriber(interests=interests),
         liked=library(*liked),

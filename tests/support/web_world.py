@@ -20,7 +20,7 @@ from tests.support.databases import new_database
 from tests.support.factories import DAY, NOON, impression, slate, subscriber
 from tests.support.fakes import StoppedClock
 from triage import store
-from triage.app.account_mail import composer
+from triage.app.account_mail import account_mail_builder
 from triage.digest.links import digest_links
 from triage.digest.message import build_digest, part_of
 from triage.digest.render import render_digest
@@ -182,7 +182,9 @@ def new_enrolment(db: Database, clock: Clock, keyring: Keyring, site: StillSite)
     """Return what takes wishes, with real mails and no address suppressed."""
     told = Site(name=site.name, base_url=site.base_url, contact=site.contact)
     settings = Settings(site=told, mail=MailSettings(sender="Papers <digest@triage.example>"))
-    return Signup(db, clock, keyring, composer(settings), address_hash=lambda email: email)
+    return Signup(
+        db, clock, keyring, account_mail_builder(settings), address_hash=lambda email: email
+    )
 
 
 @dataclass

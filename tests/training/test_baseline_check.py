@@ -16,7 +16,12 @@ from triage import store
 from triage.domain.records import EventKind
 from triage.store import Database
 from triage.store.slates import TrainingLog
-from triage.training.baseline_check import MOST_SLATES_EACH, MOST_SUBSCRIBERS, peer_scores, sampled
+from triage.training.baseline_check import (
+    MOST_SLATES_EACH,
+    MOST_SUBSCRIBERS,
+    baseline_scores,
+    sample_rows,
+)
 from triage.training.evaluation.baselines import NAMES
 
 pytestmark = pytest.mark.any_database("it only reads slates and events, as test_train does on each")
@@ -59,8 +64,8 @@ def like(conn: Connection, subscriber_id: int, paper_id: int, at: datetime) -> N
 def scores(database: Database) -> dict[str, np.ndarray]:
     with database.read() as conn:
         log = store.slates.training_log(conn, "f1", 4)
-        assert sampled(log, np.random.default_rng(0)).tolist() == list(range(10))
-        return peer_scores(conn, log)
+        assert sample_rows(log, np.random.default_rng(0)).tolist() == list(range(10))
+        return baseline_scores(conn, log)
 
 
 def test_each_peer_scores_the_papers_of_a_slate_by_the_likes_before_it(database: Database) -> None:
@@ -94,7 +99,7 @@ def test_only_some_slates_of_some_subscribers_are_asked_about() -> None:
         propensities=np.ones(n, np.float32),
         features=np.zeros((n, 4), np.float32),
     )
-    rows = sampled(log, np.random.default_rng(0))
+    rows = sample_rows(log, np.random.default_rng(0))
     assert len(rows) == MOST_SUBSCRIBERS * MOST_SLATES_EACH * 3
     assert (np.diff(rows) > 0).all()
-    assert len(sampled(log.taken(slice(0, 0)), np.random.default_rng(0))) == 0
+    assert len(sample_rows(log.select_rows(slice(0, 0)), np.random.default_rng(0))) == 0

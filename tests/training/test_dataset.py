@@ -16,7 +16,7 @@ from triage.domain.records import Background, EncodedPapers, Encodings, Paper
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.features import FEATURES
 from triage.ranking.user_model import FEWEST_BACKGROUND
-from triage.training.dataset import Examples, History, Reader
+from triage.training.dataset import Examples, History, LikeHistory
 from triage.training.past_days import Likes
 
 N_DAYS, N_EACH = 80, 30
@@ -25,9 +25,9 @@ UNTIL = DAY + timedelta(days=70)
 WISHES = {"decoding": "", "proteins": "protein folding", "robots": "", "graphs": "message passing"}
 
 
-def reader(number: int, wish: str, likes: list[tuple[int, date]]) -> Reader:
+def reader(number: int, wish: str, likes: list[tuple[int, date]]) -> LikeHistory:
     own = sorted(likes, key=lambda like: like[1])
-    return Reader(
+    return LikeHistory(
         subscriber(number, interests=wish),
         (wish,) if wish else (),
         topics.encode([wish] if wish else []),
@@ -166,11 +166,11 @@ def test_a_profile_knows_what_it_is_told_and_has_learned_a_taste_from_it() -> No
     profile = of.profile(of.readers[1], known, on)
     assert [paper.id for paper in profile.liked.papers] == [34, 8]
     assert profile.phrases == ("protein folding",)
-    assert profile.taste is not None
-    assert len(profile.taste.intercepts) == profile.taste.words.shape[0] > 0
+    assert profile.user_model is not None
+    assert len(profile.user_model.intercepts) == profile.user_model.tfidf_models.shape[0] > 0
     nobody = of.profile(of.readers[0], known[:0], on)
-    assert nobody.taste is not None
-    assert len(nobody.taste.intercepts) == 0
+    assert nobody.user_model is not None
+    assert len(nobody.user_model.intercepts) == 0
 
 
 def test_examples_fit_each_other() -> None:
@@ -213,7 +213,7 @@ def test_progress_is_told_to_the_end() -> None:
 
 
 @pytest.mark.parametrize("readers", [[], [reader(1, "", [])]])
-def test_no_likes_give_no_examples(readers: list[Reader]) -> None:
+def test_no_likes_give_no_examples(readers: list[LikeHistory]) -> None:
     found = examples(History(listed(), readers))
     assert len(found) == 0
     assert found.features.shape == (0, len(FEATURES))
@@ -235,7 +235,9 @@ def taught(since: date) -> History:
 
 def test_past_days_show_what_the_encoder_had_learned_by_then() -> None:
     days = history().days(DAY, UNTIL, 20, np.random.default_rng(0))
-    for usual, then in zip(history().described(days), taught(DAY).described(days), strict=True):
+    for usual, then in zip(
+        history().feature_matrices(days), taught(DAY).feature_matrices(days), strict=True
+    ):
         assert np.array_equal(usual, then)
 
 

@@ -24,7 +24,12 @@ from triage.ranking.serving.model_store import FileModelStore
 from triage.store import Database, open_database
 from triage.training import imported_likes as module
 from triage.training.dataset import Examples, History
-from triage.training.imported_likes import imported, judged, like_days, taught_by
+from triage.training.imported_likes import (
+    like_days,
+    load_imported_likes,
+    make_examples,
+    rank_past_days,
+)
 from triage.training.train import train
 
 N_DAYS = 24
@@ -99,7 +104,9 @@ def like(
 def examples(database: Database, until: date) -> Examples:
     encode_all(database)
     with database.read() as conn:
-        return taught_by(imported(conn, topics.encoder(), until), until, ColdStartScorer())
+        return make_examples(
+            load_imported_likes(conn, topics.encoder(), until), until, ColdStartScorer()
+        )
 
 
 def encode_all(database: Database) -> None:
@@ -157,17 +164,17 @@ def test_votes_on_digests_are_left_to_the_log(database: Database) -> None:
     queue(database, empty_slate(reader))
     like(database, reader.id, 7, slate_id=1)
     with database.read() as conn:
-        readers = imported(conn, topics.encoder(), DAY).readers
+        readers = load_imported_likes(conn, topics.encoder(), DAY).readers
     assert [each.subscriber.id for each in readers] == list(range(1, len(READERS) + 1))
 
 
 def test_scorers_rank_the_same_past_days(database: Database) -> None:
     with database.read() as conn:
-        library = imported(conn, topics.encoder(), DAY)
+        library = load_imported_likes(conn, topics.encoder(), DAY)
     days = like_days(library)
     cold = ColdStartScorer()
     split = date.fromordinal(days[len(days) // 2])
-    values, held_out = judged(library, split, DAY, {"one": cold, "other": cold})
+    values, held_out = rank_past_days(library, split, DAY, {"one": cold, "other": cold})
     assert np.array_equal(values["one"], values["other"])
     assert len(values["one"]) == len(held_out.starts) == len(held_out.subscriber_ids) > 8
     assert set(held_out.subscriber_ids.tolist()) <= set(range(1, len(READERS) + 1))
@@ -175,7 +182,7 @@ def test_scorers_rank_the_same_past_days(database: Database) -> None:
 
 def test_days_that_the_encoder_has_learned_from_neither_teach_nor_judge(database: Database) -> None:
     with database.read() as conn:
-        library = imported(conn, topics.encoder(), DAY)
+        library = load_imported_likes(conn, topics.encoder(), DAY)
     days = like_days(library)
     middle = days[len(days) // 2]
     taught = History(library.papers, library.readers, date.fromordinal(middle))

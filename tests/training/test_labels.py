@@ -14,13 +14,13 @@ from triage.training.labels import (
     IGNORED,
     RELEVANCE,
     SILENT,
-    fair_shares,
+    cap_subscriber_weights,
     gains,
     labels_of,
     row_weights,
     vote_weights,
 )
-from triage.training.position_bias import Attention, attention
+from triage.training.position_bias import Attention, fit_attention
 
 UP, DOWN, SAVE = EventKind.VOTE_UP, EventKind.VOTE_DOWN, EventKind.SAVE
 
@@ -78,7 +78,7 @@ def test_nobody_weighs_more_than_the_middle_one_or_ten_digests(
 ) -> None:
     who = np.array([row[0] for row in rows], np.int64)
     weights = np.array([row[1] for row in rows], np.float32)
-    shared = fair_shares(weights, who)
+    shared = cap_subscriber_weights(weights, who)
     assert (shared <= weights * 1.0001).all()
     if len(rows):
         before = np.array([weights[who == each].sum() for each in np.unique(who)])
@@ -99,17 +99,17 @@ def shown(n_slates: int, look: np.ndarray, seed: int = 0) -> tuple[np.ndarray, .
 
 @pytest.mark.parametrize("look", [1 / np.arange(1, 11), 0.8 ** np.arange(10)])
 def test_a_long_log_tells_how_far_down_people_look(look: np.ndarray) -> None:
-    found = attention(*shown(20_000, look))
+    found = fit_attention(*shown(20_000, look))
     assert np.abs(found.by_place - look).max() < 0.12
     assert found.by_place[0] == 1
 
 
 def test_where_people_read_to_the_end_the_end_is_believed_to_be_read() -> None:
-    assert attention(*shown(20_000, np.ones(10))).by_place.min() > 0.5
+    assert fit_attention(*shown(20_000, np.ones(10))).by_place.min() > 0.5
 
 
 def test_a_short_log_says_little_against_one_over_the_position() -> None:
-    found = attention(*shown(5, np.ones(10)))
+    found = fit_attention(*shown(5, np.ones(10)))
     assert found.by_place == pytest.approx(1 / np.arange(1, 11), rel=0.6)
 
 
@@ -120,11 +120,11 @@ def test_attention_is_a_chance_and_never_grows_downwards(
     rows: list[tuple[int, float, bool]],
 ) -> None:
     positions = np.array([row[0] for row in rows], np.int32)
-    found = attention(
+    found = fit_attention(
         positions, np.array([row[1] for row in rows]), np.array([row[2] for row in rows], bool)
     )
     assert (np.diff(found.by_place) <= 0).all()
     assert ((found.by_place > 0) & (found.by_place <= 1)).all()
-    assert ((found.willing >= 0) & (found.willing <= 1)).all()
-    assert len(found.willing) == len(rows)
-    assert (found.looked_at(np.array([1, 10_000], np.int32)) > 0).all()
+    assert ((found.vote_if_read >= 0) & (found.vote_if_read <= 1)).all()
+    assert len(found.vote_if_read) == len(rows)
+    assert (found.read_probability(np.array([1, 10_000], np.int32)) > 0).all()

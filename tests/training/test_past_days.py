@@ -18,8 +18,8 @@ from triage.training.past_days import (
     Likes,
     PastDay,
     past_days,
-    reader_weights,
-    telling_rows,
+    select_training_rows,
+    subscriber_weights,
 )
 
 FIRST = 1_000
@@ -71,7 +71,7 @@ def steady(pairs: list[tuple[int, int]], until: int = 100, each: int = 20) -> Wo
 
 def as_lists(days: list[PastDay]) -> list[tuple[object, ...]]:
     return [
-        (d.reader, d.day, d.known.tolist(), d.candidates.tolist(), d.relevance.tolist())
+        (d.subscriber, d.day, d.known.tolist(), d.candidates.tolist(), d.relevance.tolist())
         for d in days
     ]
 
@@ -79,7 +79,7 @@ def as_lists(days: list[PastDay]) -> list[tuple[object, ...]]:
 @given(worlds())
 def test_nothing_liked_from_the_day_on_is_known(world: World) -> None:
     for day in world.past():
-        own = world.likes[day.reader]
+        own = world.likes[day.subscriber]
         liked_on = dict(zip(own.rows.tolist(), own.days.tolist(), strict=True))
         known = day.known.tolist()
         assert all(liked_on[row] < day.day for row in known)
@@ -104,7 +104,7 @@ def test_candidates_were_listed_within_the_window_and_before_the_end(world: Worl
 @given(worlds())
 def test_relevant_is_what_was_liked_within_the_window(world: World) -> None:
     for day in world.past():
-        own = world.likes[day.reader]
+        own = world.likes[day.subscriber]
         liked_on = dict(zip(own.rows.tolist(), own.days.tolist(), strict=True))
         relevant = day.candidates[day.relevance == 1].tolist()
         assert relevant
@@ -189,7 +189,7 @@ def test_days_are_oldest_first_and_no_more_than_asked_for() -> None:
     world = World(listed, readers, FIRST + 100)
     days = [day.day for day in world.past()]
     assert days == sorted(days)
-    assert len({(day.reader, day.day) for day in world.past(n=3)}) == 3
+    assert len({(day.subscriber, day.day) for day in world.past(n=3)}) == 3
 
 
 def test_a_day_with_too_few_others_teaches_nothing() -> None:
@@ -208,7 +208,7 @@ def test_no_likes_or_no_papers_give_no_days(likes: list[Likes]) -> None:
 def test_telling_rows_hold_every_like_and_what_is_hard(relevance: list[int], seed: int) -> None:
     marks = np.array(relevance, dtype=np.int32)
     scores = np.random.default_rng(seed).random(len(marks))
-    rows = telling_rows(marks, scores, np.random.default_rng(seed))
+    rows = select_training_rows(marks, scores, np.random.default_rng(seed))
     assert (np.diff(rows) > 0).all()
     assert np.isin(np.flatnonzero(marks), rows).all()
     others = np.flatnonzero(marks == 0)
@@ -217,6 +217,6 @@ def test_telling_rows_hold_every_like_and_what_is_hard(relevance: list[int], see
 
 
 def test_a_reader_of_many_days_does_not_drown_others() -> None:
-    weights = reader_weights([0, 0, 0, 0, 2], [1, 2, 1, 1, 3])
+    weights = subscriber_weights([0, 0, 0, 0, 2], [1, 2, 1, 1, 3])
     assert weights.tolist() == [0.5] * 5 + [1.0] * 3
-    assert len(reader_weights([], [])) == 0
+    assert len(subscriber_weights([], [])) == 0

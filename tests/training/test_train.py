@@ -25,12 +25,12 @@ from triage.errors import ModelError, NotEnoughFeedback, NotFound
 from triage.ranking.features import FEATURE_VERSION, FEATURES, GROUPS
 from triage.ranking.serving.active_models import ensure_active_models
 from triage.ranking.serving.model_store import FileModelStore
-from triage.ranking.serving.model_versions import clear_away, promote_version, rollback
+from triage.ranking.serving.model_versions import delete_old_models, promote_version, rollback
 from triage.store import Database, open_database
 from triage.store.model_versions import MODELS_KEPT
 from triage.store.tables import events, impressions, papers
 from triage.training.promotion_test import FEWEST_SLATES
-from triage.training.train import TrainReport, fit, gathered, train, train_in_words
+from triage.training.train import TrainReport, fit, load_training_rows, train, train_in_words
 
 KEY = b"a key of the tests"
 SIZE = 8
@@ -385,7 +385,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_the_same_log_gives_the_same_bytes(taught: Taught, tmp_path: Path) -> None:
     report = taught.report
     again = FileModelStore(tmp_path / "again", KEY)
-    lessons, _ = gathered(taught.database)
+    lessons, _ = load_training_rows(taught.database)
     encoder = taught.workshop.load_encoder(served(taught.database)[0][1])
     assert fit(again, lessons, encoder).version == report.version
     one, other = (files(tmp_path / name / report.version) for name in ("models", "again"))
@@ -412,7 +412,7 @@ def test_damaged_feature_rows_are_left_out(database: Database, workshop: FileMod
                 .where(impressions.c.position == position, impressions.c.slate_id < 5)
                 .values(features=blob)
             )
-    lessons, _ = gathered(database)
+    lessons, _ = load_training_rows(database)
     assert np.isfinite(lessons.log.features).all()
     assert train(database, workshop, StoppedClock()).promoted
 
@@ -603,11 +603,11 @@ def test_old_models_are_deleted_but_none_that_a_roll_back_needs(
         keep_a_model(database, workshop, n, pairs[2][1], clock)
         for n in range(100, 103 + MODELS_KEPT)
     ]
-    assert set(clear_away(database, workshop, clock)) == set(made[:3])
+    assert set(delete_old_models(database, workshop, clock)) == set(made[:3])
     kept = {path.name for path in (tmp_path / "models").iterdir()}
     assert kept == set(made[3:]) | {name for pair in pairs[1:] for name in pair} | {pairs[0][1]}
     assert "deleted_at" in card_of(database, made[0])
-    assert clear_away(database, workshop, clock) == []
+    assert delete_old_models(database, workshop, clock) == []
     for wanted in (pairs[1], pairs[0]):
         pair = rollback(database, workshop, clock)
         assert (pair.scorer.version, pair.encoder.version) == wanted

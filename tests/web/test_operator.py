@@ -15,7 +15,7 @@ from tests.support.fakes import StoppedClock
 from tests.support.installation import installed, rows
 from tests.support.report_world import NOW, grow
 from tests.support.web_world import Client, StillSite
-from triage.cli.http_server import beside
+from triage.cli.http_server import serve_in_thread
 from triage.operations.report import history, render_report
 from triage.store import Database, subscribers
 from triage.web.middleware import security_headers
@@ -91,9 +91,9 @@ def test_it_listens_while_it_is_asked_to_and_stands_back_where_the_port_is_taken
     page = create_operator_page(database, StoppedClock(NOW), StillSite())
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with beside(page, port):
+        with serve_in_thread(page, port):
             pass
-    with beside(page, port):
+    with serve_in_thread(page, port):
         for _ in range(300):
             try:
                 answer = httpx.get(f"http://127.0.0.1:{port}/style.css", trust_env=False)

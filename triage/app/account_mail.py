@@ -13,7 +13,7 @@ from triage.settings import Settings
 from triage.subscribers.signup import AccountMail, Compose
 
 
-def composer(settings: Settings) -> Compose:
+def account_mail_builder(settings: Settings) -> Compose:
     """Return the function that turns an account mail into a message."""
     site = settings.site
     signer = load_account_mail_signer(settings)
@@ -23,7 +23,7 @@ def composer(settings: Settings) -> Compose:
             mail.public_id,
             mail.recipient,
             render_note(mail.kind, note_link(mail.kind, mail.token, site.base_url), site.name),
-            sender=settings.notes_sender,
+            sender=settings.account_mail_sender,
             reply_to=site.contact,
             date=now,
             sign=signer.sign if signer else bytes,

@@ -14,10 +14,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triage.clock import SystemClock, seconds_up
+from triage.clock import SystemClock, read_uptime
 from triage.domain.protocols import Progress, silent
 from triage.errors import ConfigError
-from triage.settings import SECRET_FILE, Settings, load_settings, secret, signing_secret
+from triage.settings import SECRET_FILE, Settings, load_settings, read_secret, read_signing_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.types import ASGIApp
 
-    from triage.app.live_sources import Upstreams
+    from triage.app.live_sources import LiveSources
     from triage.delivery.bounces.intake import Intake
     from triage.delivery.dkim import Signer
     from triage.delivery.outbox import Outbox
@@ -78,7 +78,7 @@ class App:
 
     @cached_property
     def _secret(self) -> str:
-        return signing_secret(self.settings.folder)
+        return read_signing_secret(self.settings.folder)
 
     def _derive_key(self, purpose: str) -> bytes:
         """Return a key for one purpose; it does not reveal the secret or other keys."""
@@ -89,10 +89,10 @@ class App:
         from triage.domain.link_tokens import Keyring
 
         # Links that were signed with an older secret work as long as the settings have it.
-        return Keyring(self._secret, *(secret("SECRET_KEY_OLD") or "").split())
+        return Keyring(self._secret, *(read_secret("SECRET_KEY_OLD") or "").split())
 
     @cached_property
-    def workshop(self) -> FileModelStore:
+    def model_store(self) -> FileModelStore:
         from triage.ranking.serving.model_store import FileModelStore
 
         return FileModelStore(self.settings.models_path, self._derive_key("triage models"))
@@ -118,21 +118,21 @@ class App:
         return SmtpMailer(server, partial(read_delivery, log) if log else lambda _: None)
 
     @cached_property
-    def upstreams(self) -> Upstreams:
+    def live_sources(self) -> LiveSources:
         """The sources and enrichers that are switched on."""
-        from triage.app.live_sources import Upstreams
+        from triage.app.live_sources import LiveSources
 
-        return Upstreams(
+        return LiveSources(
             self.settings, self.clock, lambda: self.database, owner=_this_process, is_gone=_is_gone
         )
 
-    def enrich(self, progress: Progress = silent) -> EnrichReport:
+    def enrich_recent_papers(self, progress: Progress = silent) -> EnrichReport:
         """Request more data about recent papers from the enrichers, for three minutes at most."""
         from triage.papers.enrich import enrich
 
         return enrich(
             self.database,
-            self.upstreams.enrichers(self.clock.now() + LONGEST_FETCH),
+            self.live_sources.enrichers(self.clock.now() + LONGEST_FETCH),
             self.clock,
             max_age_days=self.settings.digest.max_age_days,
             progress=progress,
@@ -144,7 +144,7 @@ class App:
 
         return load_signer(self.settings.mail, self.settings.folder)
 
-    def nightly(self) -> Nightly:
+    def new_nightly(self) -> Nightly:
         from triage.digest.nightly import Nightly
 
         # Loading the key now reports an unusable key before any digest is made.
@@ -152,8 +152,8 @@ class App:
         return Nightly(
             self.database,
             self.clock,
-            workshop=self.workshop,
-            compose=self.compose,
+            workshop=self.model_store,
+            compose=self.build_message,
             rules=self._digest_rules,
         )
 
@@ -170,25 +170,25 @@ class App:
         )
 
     @cached_property
-    def journal(self) -> SentLog:
+    def sent_log(self) -> SentLog:
         from triage.delivery.sent_log import SentLog
 
-        return SentLog(self.settings.journal_path)
+        return SentLog(self.settings.sent_log_path)
 
     def installation(self) -> Installation:
         """Return what `triage doctor` examines."""
         from triage.operations.doctor import Installation
 
         return Installation(
-            self.settings, self.clock, lambda: self.unchecked_database, lambda: self.workshop
+            self.settings, self.clock, lambda: self.unchecked_database, lambda: self.model_store
         )
 
-    def examine(self, probes: Probes | None = None) -> list[Finding]:
+    def run_doctor(self, probes: Probes | None = None) -> list[Finding]:
         """Run all checks of `triage doctor`; `probes` replace those that use the network."""
         from triage.operations.doctor import examine
 
-        upstreams = self.upstreams
-        return examine(self.installation(), upstreams.addresses(), upstreams.awaited(), probes)
+        upstreams = self.live_sources
+        return examine(self.installation(), upstreams.addresses(), upstreams.days_behind(), probes)
 
     @cached_property
     def _gate(self) -> SendingGate:
@@ -196,7 +196,9 @@ class App:
 
         return SendingGate(self.installation())
 
-    def outbox(self, mailer: Mailer | None = None, red: Callable[[], str] | None = None) -> Outbox:
+    def new_outbox(
+        self, mailer: Mailer | None = None, red: Callable[[], str] | None = None
+    ) -> Outbox:
         """Return the outbox, which sends the queued messages.
 
         Args:
@@ -232,11 +234,11 @@ class App:
                     sender=parseaddr(mail.sender)[1],
                 ),
                 address_hash=self.address_hash,
-                monotonic=seconds_up if isinstance(self.clock, SystemClock) else None,
-                journal=self.journal,
+                monotonic=read_uptime if isinstance(self.clock, SystemClock) else None,
+                journal=self.sent_log,
             ),
             refusal=Preflight(
-                self.database, self.journal, self.clock, red=red or (lambda: self._gate())
+                self.database, self.sent_log, self.clock, red=red or (lambda: self._gate())
             ).check,
         )
 
@@ -247,12 +249,12 @@ class App:
         key = self._derive_key("triage suppressions")
         return hmac.new(key, email_key(email).encode(), "sha256").hexdigest()
 
-    def intake(self) -> Intake:
+    def new_bounce_intake(self) -> Intake:
         from triage.delivery.bounces.intake import Intake
 
         return Intake(self.database, self.keyring, self.clock, self.address_hash)
 
-    def unread_bounces(self) -> Iterator[bytes]:
+    def read_new_bounces(self) -> Iterator[bytes]:
         """Yield the new mails in the configured bounce mailboxes."""
         from triage.delivery.bounces.mailboxes import read_imap, read_maildir
 
@@ -263,7 +265,7 @@ class App:
             password = _password("IMAP_PASSWORD", "[bounces] imap_host")
             yield from read_imap(bounces.imap_host, bounces.imap_port, bounces.username, password)
 
-    def compose(self, slate: Slate, now: datetime) -> Composed:
+    def build_message(self, slate: Slate, now: datetime) -> Composed:
         """Build the message of a slate: links, then text and HTML, then signed bytes."""
         from triage.digest.links import digest_links
         from triage.digest.message import build_digest
@@ -289,29 +291,29 @@ class App:
         return Composed(message, rendered.n_papers)
 
     @cached_property
-    def enrolment(self) -> Signup:
-        from triage.app.account_mail import composer
+    def signup(self) -> Signup:
+        from triage.app.account_mail import account_mail_builder
         from triage.subscribers.signup import Signup
 
         return Signup(
             self.database,
             self.clock,
             self.keyring,
-            composer(self.settings),
+            account_mail_builder(self.settings),
             address_hash=self.address_hash,
         )
 
-    def answers(self) -> Callable[[], None]:
+    def account_mail_sender(self) -> Callable[[], None]:
         """Return the function that sends account mail, over its own connection."""
-        outbox = self.outbox(self._new_mailer())
+        outbox = self.new_outbox(self._new_mailer())
 
         def send() -> None:
-            self.enrolment.answer()
+            self.signup.answer()
             outbox.send_account_mail()
 
         return send
 
-    def schedule(self) -> Schedule:
+    def new_schedule(self) -> Schedule:
         from triage.delivery.audit import run_nightly_audit
         from triage.delivery.preflight import warn_if_sqlite_is_unsafe
         from triage.delivery.retention import forget_old_mail
@@ -327,15 +329,17 @@ class App:
         reads_bounces = bool(settings.bounces.maildir or settings.bounces.imap_host)
 
         def read_bounces() -> str:
-            return str(self.intake().take_all(self.unread_bounces()))
+            return str(self.new_bounce_intake().take_all(self.read_new_bounces()))
 
         return Schedule(
             database,
             clock,
-            partial(self.nightly().queue, spread=timedelta(minutes=settings.mail.spread_minutes)),
-            self.outbox(),
-            sources=lambda: self.upstreams.sources(deadline=clock.now() + LONGEST_FETCH),
-            awaited=self.upstreams.awaited(),
+            partial(
+                self.new_nightly().queue, spread=timedelta(minutes=settings.mail.spread_minutes)
+            ),
+            self.new_outbox(),
+            sources=lambda: self.live_sources.sources(deadline=clock.now() + LONGEST_FETCH),
+            awaited=self.live_sources.days_behind(),
             chores=[
                 *(
                     [Job("read bounces", time(), read_bounces, BOUNCES_EVERY)]
@@ -343,12 +347,16 @@ class App:
                     else []
                 ),
                 Job("back up", at, lambda: back_up(database, settings.backup_path, clock)),
-                Job("audit", at, lambda: run_nightly_audit(database, self.journal, clock)),
+                Job("audit", at, lambda: run_nightly_audit(database, self.sent_log, clock)),
                 Job("train", at, lambda: run_in_process(_train, settings, clock)),
-                Job("tidy", at, self.enrolment.tidy),
+                Job("tidy", at, self.signup.tidy),
                 Job("forget mail", at, lambda: forget_old_mail(database, clock)),
                 Job("rewrite", at, lambda: rewrite_after_erasures(database)),
-                *([Job("enrich", ENRICH_AT, lambda: str(self.enrich()))] if enriches else []),
+                *(
+                    [Job("enrich", ENRICH_AT, lambda: str(self.enrich_recent_papers()))]
+                    if enriches
+                    else []
+                ),
             ],
             owner=_this_process(),
         )
@@ -359,7 +367,7 @@ class App:
             if name in self.__dict__:
                 getattr(self, name).close()
 
-    def web(self) -> Starlette:
+    def new_web_app(self) -> Starlette:
         from triage.digest.preview import Previews
         from triage.papers.search import Search
         from triage.web import create_app
@@ -369,12 +377,12 @@ class App:
             self.keyring,
             self.clock,
             self.settings.site,
-            self.enrolment,
-            Previews(self.database, self.workshop, self.clock, self._digest_rules).of,
-            Search(self.database, self.workshop),
+            self.signup,
+            Previews(self.database, self.model_store, self.clock, self._digest_rules).of,
+            Search(self.database, self.model_store),
         )
 
-    def operators_page(self) -> ASGIApp:
+    def new_operator_page(self) -> ASGIApp:
         from triage.web.operator import create_operator_page
 
         return create_operator_page(self.database, self.clock, self.settings.site)
@@ -385,7 +393,7 @@ def _train(settings: Settings, clock: Clock) -> str:
 
     app = App(settings, clock)
     try:
-        return train_in_words(app.database, app.workshop, clock)
+        return train_in_words(app.database, app.model_store, clock)
     finally:
         app.close()
 
@@ -403,7 +411,7 @@ def open_app(config: Path, *, clock: Clock | None = None, mailer: Mailer | None 
     return App(load_settings(config), clock or SystemClock(), mailer)
 
 
-def initialise(folder: Path, example: str) -> tuple[Path, bool]:
+def create_installation(folder: Path, example: str) -> tuple[Path, bool]:
     """Write the secret and the config, and create the database; do nothing if there is a config.
 
     Args:
@@ -437,13 +445,13 @@ def initialise(folder: Path, example: str) -> tuple[Path, bool]:
         app.settings.database_file.touch(mode=0o600)
     upgrade(app.unchecked_database)
     # This links the database and the sent log, so that the loss of either is detected.
-    check_sent_log(app.database, app.journal, app.clock)
+    check_sent_log(app.database, app.sent_log, app.clock)
     app.close()
     return config, True
 
 
 def _password(name: str, setting: str) -> str:
-    password = secret(name)
+    password = read_secret(name)
     if password is None:
         raise ConfigError(
             f"{setting} is set but there is no password: set TRIAGE_{name}, or"

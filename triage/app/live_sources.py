@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from triage.domain.announcement_calendar import arxiv_today
 from triage.domain.request_limits import Rules
-from triage.settings import Settings, secret
+from triage.settings import Settings, read_secret
 
 if TYPE_CHECKING:
     from triage.domain.protocols import Clock, Enricher, Source
@@ -69,7 +69,7 @@ def _rules(
 
 
 @dataclass
-class Upstreams:
+class LiveSources:
     """Creates sources and enrichers, and keeps their HTTP clients from one fetch to the next.
 
     Attributes:
@@ -110,7 +110,7 @@ class Upstreams:
         """Return an address of each service by the name of its settings; feeds are not included."""
         return {live.name: live.address for live in self._live()}
 
-    def awaited(self) -> Mapping[str, int]:
+    def days_behind(self) -> Mapping[str, int]:
         """Return the sources that a digest waits for, with the days that they are behind it.
 
         Feeds are not included, because they have no fixed days.
@@ -169,7 +169,7 @@ class Upstreams:
             enrichers.append(Crossref(gate, crossref.url))
         if scholar.enabled:
             gate = self._gate("semantic_scholar", _rules(scholar), deadline)
-            key = secret("SEMANTIC_SCHOLAR_KEY")
+            key = read_secret("SEMANTIC_SCHOLAR_KEY")
             enrichers.append(SemanticScholar(gate, scholar.url, key))
         return enrichers
 

@@ -22,7 +22,7 @@ def command(as_json: bool) -> None:
     from triage.delivery.audit import audit
 
     app = load_app()
-    report = audit(app.database, app.journal)
+    report = audit(app.database, app.sent_log)
     if as_json:
         print_json(
             {

@@ -38,7 +38,9 @@ def intake(files: tuple[str, ...], maildir: str | None, configured: bool) -> Non
     problems: list[str] = []
     try:
         app = load_app()
-        report = app.intake().take_all(_messages(app, files, maildir, configured, problems))
+        report = app.new_bounce_intake().take_all(
+            _messages(app, files, maildir, configured, problems)
+        )
     except TriageError as error:
         if "-" not in files:
             raise
@@ -69,7 +71,7 @@ def _messages(
             raise ConfigError(
                 "the config file has no mailbox: set imap_host and username under [bounces]"
             )
-        yield from app.unread_bounces()
+        yield from app.read_new_bounces()
 
 
 @command.command("list")

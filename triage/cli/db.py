@@ -37,7 +37,7 @@ def upgrade() -> None:
         click.echo(f"the database is at schema {after} already")
     else:
         click.echo(f"the database is at schema {after} now ({before or 'nothing'} before)")
-        if why := check_sent_log(database, app.journal, app.clock):
+        if why := check_sent_log(database, app.sent_log, app.clock):
             warn(f"nothing is sent yet: {why}")
 
 
@@ -103,7 +103,7 @@ def _check_after_restore(app: App) -> None:
     from triage.delivery.sent_log_check import check_sent_log
 
     try:
-        why = check_sent_log(app.database, app.journal, app.clock)
+        why = check_sent_log(app.database, app.sent_log, app.clock)
     except SchemaError as error:
         warn(error)
         sys.exit(PARTLY_DONE)

@@ -35,11 +35,11 @@ def preview(email: str, on: date | None, to: Path | None) -> None:
 
     app, subscriber = load_app_and_subscriber(email)
     now = app.clock.now()
-    slate = app.nightly().preview(subscriber, on or now.date())
+    slate = app.new_nightly().preview(subscriber, on or now.date())
     if not slate.impressions:
         click.echo(f"no papers: {slate.day_report}")
         return
-    mime = app.compose(slate, now).message.mime
+    mime = app.build_message(slate, now).message.mime
     if to is None:
         click.echo(part_of(mime, "plain"))
     else:

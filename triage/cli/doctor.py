@@ -20,7 +20,7 @@ def command(as_json: bool) -> None:
     """
     from triage.operations.doctor import Level, exit_code
 
-    findings = load_app().examine()
+    findings = load_app().run_doctor()
     rows = [{k: v for k, v in asdict(f).items() if k != "exit_code"} for f in findings]
     if as_json:
         show(rows, as_json=True)

@@ -103,7 +103,7 @@ def _replay(replay: Callable[..., T], *scorers: str, days: int, until: date | No
     last = until or app.clock.now().date()
     span = Span(last - timedelta(days=days - 1), last, app.settings.digest.max_age_days)
     with progress_bar() as progress:
-        return replay(app.database, app.workshop, app.clock, *scorers, span, progress)
+        return replay(app.database, app.model_store, app.clock, *scorers, span, progress)
 
 
 def _show(replay: Replay) -> None:

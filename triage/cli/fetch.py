@@ -43,13 +43,13 @@ def command(name: str | None, since: date | None, on: date | None, as_json: bool
     today, last = on or arxiv_today(app.clock.now()), on or app.clock.now().date()
     if since is not None and since > last:
         raise click.BadParameter(f"{since} is after {last}", param_hint="--since")
-    sources = _select(name, app.upstreams.sources(on, since=since))
+    sources = _select(name, app.live_sources.sources(on, since=since))
     first = min(today, since or today)
     before = set(_load_days(app, sources, first, last))
     with progress_bar() as progress:
         problems = fetch(app.database, sources, app.clock, progress)
         if name is None:
-            problems += app.enrich(progress).problems
+            problems += app.enrich_recent_papers(progress).problems
     days = _select_days(before, _load_days(app, sources, first, last), first)
     rows = list(_nested_rows(days) if as_json else _flat_rows(days))
     show(rows, as_json=as_json, empty=f"nothing is known of {today}")

@@ -22,13 +22,13 @@ MOST_CONNECTIONS = 500
 log = logging.getLogger("triage.web")
 
 
-def listen(app: ASGIApp, host: str, port: int) -> None:
+def serve(app: ASGIApp, host: str, port: int) -> None:
     """Serve the pages until a signal stops the server."""
     uvicorn.run(**_options(app, host, port))
 
 
 @contextmanager
-def beside(app: ASGIApp, port: int) -> Iterator[None]:
+def serve_in_thread(app: ASGIApp, port: int) -> Iterator[None]:
     """Serve an app to this machine only, in a thread, while the context is open.
 
     If the port is in use, this is logged as a warning, and the app is not served.

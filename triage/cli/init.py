@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from triage.app.application import initialise
+from triage.app.application import create_installation
 from triage.resources import example_config
 
 
@@ -24,7 +24,7 @@ def command(folder: Path) -> None:
     If there is a config file already, nothing is changed, and other missing parts are listed. Mail
     is written to a Maildir in the folder until you change the config.
     """
-    config, fresh = initialise(folder, example_config())
+    config, fresh = create_installation(folder, example_config())
     if not fresh:
         from triage.operations.doctor.installation import missing_parts
 

@@ -66,7 +66,7 @@ def _contents(
         except OSError as error:
             raise ConfigError(f"{path.name} cannot be read: {error.strerror}") from error
     if zotero_key is not None:
-        yield "Zotero", app.upstreams.zotero(zotero_key.read().strip()).library()
+        yield "Zotero", app.live_sources.zotero(zotero_key.read().strip()).library()
 
 
 @click.command("export")

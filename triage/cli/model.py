@@ -101,7 +101,7 @@ def promote(version: str) -> None:
     from triage.ranking.serving.model_versions import promote_version
 
     app = load_app()
-    promote_version(app.database, app.workshop, app.clock, version)
+    promote_version(app.database, app.model_store, app.clock, version)
     click.echo(f"{version} serves now")
 
 
@@ -111,5 +111,5 @@ def rollback() -> None:
     from triage.ranking.serving.model_versions import rollback as roll_back
 
     app = load_app()
-    pair = roll_back(app.database, app.workshop, app.clock)
+    pair = roll_back(app.database, app.model_store, app.clock)
     click.echo(f"{pair.scorer.version} on {pair.encoder.version} serves again")

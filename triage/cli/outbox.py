@@ -36,7 +36,7 @@ def list_(states: tuple[str, ...], limit: int | None, as_json: bool) -> None:
 @command.command()
 def drain() -> None:
     """Send all messages that are due now."""
-    drained = load_app().outbox().drain()
+    drained = load_app().new_outbox().drain()
     click.echo(
         f"{drained.sent} sent, {drained.deferred} put off, {drained.failed} failed,"
         f" {drained.cancelled} cancelled, {drained.held} held, {drained.in_flight} in doubt or with"
@@ -81,7 +81,7 @@ def resolve(message_ids: tuple[str, ...], decision: str | None) -> None:
         raise click.UsageError("choose what to do with them: --sent, --resend or --cancel")
     app = load_app()
     resolved = resolve_held(
-        app.database, app.clock, MessageState(decision), message_ids, app.journal
+        app.database, app.clock, MessageState(decision), message_ids, app.sent_log
     )
     _report(resolved, message_ids, "resolved")
 
@@ -103,12 +103,12 @@ def reconcile(without_journal: str | None) -> None:
 
     app = load_app()
     without = WithoutJournal(without_journal) if without_journal else None
-    report = reconcile_journal(app.database, app.journal, app.clock, without)
+    report = reconcile_journal(app.database, app.sent_log, app.clock, without)
     click.echo(
         f"the sent journal: {report.marked} that waited were sent, {report.tombstones} sent digests"
         f" were not known, {report.skipped} are skipped"
     )
-    found = app.outbox().reconcile()
+    found = app.new_outbox().reconcile()
     click.echo(
         f"{found.sent} had arrived, {found.waiting} had not and are sent again,"
         f" {found.unknown} are still held"

@@ -29,17 +29,17 @@ def command(on: date | None, email: str | None, dry_run: bool, force: bool) -> N
 
     app = load_app(log_level=logging.WARNING if dry_run else logging.INFO)
     now = app.clock.now()
-    sources = app.upstreams.sources(on, now + LONGEST_FETCH)
+    sources = app.live_sources.sources(on, now + LONGEST_FETCH)
     on = on or now.date()
     only = find(app.database, email) if email else None
     if dry_run:
         _preview(app, on, only)
         return
     with progress_bar() as progress:
-        report = app.nightly().run(
+        report = app.new_nightly().run(
             on,
             sources,
-            app.outbox(red=(lambda: "") if force else None),
+            app.new_outbox(red=(lambda: "") if force else None),
             only={only.id} if only else None,
             progress=progress,
         )
@@ -75,7 +75,7 @@ def _preview(app: App, on: date, only: Subscriber | None) -> None:
     with app.database.read() as conn:
         active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
     for subscriber in [only] if only else active:
-        slate = app.nightly().preview(subscriber, on)
+        slate = app.new_nightly().preview(subscriber, on)
         click.echo(f"{subscriber.email}: {len(slate.impressions)} of {slate.n_candidates} papers")
         for shown in slate.impressions:
             click.echo(f"  {shown.position:>2} {shown.score:.2f}  {shown.paper.title}")

@@ -19,7 +19,7 @@ def command(once: bool) -> None:
     Serves no pages; `triage serve` does both.
     """
     app = load_app(log_level=logging.INFO)
-    schedule = app.schedule()
+    schedule = app.new_schedule()
     if once:
         schedule.tick()
         schedule.do_chores()
@@ -30,7 +30,7 @@ def command(once: bool) -> None:
     ended = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: ended.set())
-    scheduler = Scheduler(schedule, app.answers(), app.clock.now())
+    scheduler = Scheduler(schedule, app.account_mail_sender(), app.clock.now())
     freeze_garbage_collector()
     scheduler.start()
     click.echo("scheduling; interrupt to stop", err=True)

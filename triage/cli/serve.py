@@ -20,7 +20,7 @@ def command(host: str | None, port: int | None, pages_only: bool) -> None:
 
     This one process is enough for an installation: it fetches, sends, trains and backs up.
     """
-    from triage.cli.http_server import beside, listen
+    from triage.cli.http_server import serve, serve_in_thread
     from triage.operations.scheduler import Scheduler
 
     app = load_app(log_level=logging.INFO)
@@ -31,8 +31,12 @@ def command(host: str | None, port: int | None, pages_only: bool) -> None:
         signal.signal(name, lambda *_: None)
     web = app.settings.web
     host, port = host or web.host, port or web.port
-    scheduler = None if pages_only else Scheduler(app.schedule(), app.answers(), app.clock.now())
-    pages = app.web()
+    scheduler = (
+        None
+        if pages_only
+        else Scheduler(app.new_schedule(), app.account_mail_sender(), app.clock.now())
+    )
+    pages = app.new_web_app()
     operators_page: AbstractContextManager[None] = nullcontext()
     freeze_garbage_collector()
     click.echo(f"serving {app.settings.site.base_url} on {host}:{port}", err=True)
@@ -40,12 +44,12 @@ def command(host: str | None, port: int | None, pages_only: bool) -> None:
         click.echo(
             f"serving the operator's page on http://127.0.0.1:{web.operator_port}/", err=True
         )
-        operators_page = beside(app.operators_page(), web.operator_port)
+        operators_page = serve_in_thread(app.new_operator_page(), web.operator_port)
     if scheduler:
         scheduler.start()
     try:
         with operators_page:
-            listen(pages, host, port)
+            serve(pages, host, port)
     finally:
         if scheduler:
             click.echo("finishing current work", err=True)

@@ -196,7 +196,7 @@ def interests_(email: str, as_json: bool) -> None:
     from triage.ranking.serving.interest_settings import refresh_interests
 
     app, subscriber = load_app_and_subscriber(email)
-    interests = refresh_interests(app.database, app.workshop, app.clock, subscriber)
+    interests = refresh_interests(app.database, app.model_store, app.clock, subscriber)
     rows = [
         {
             "number": each.interest.number,
@@ -217,11 +217,13 @@ def interests_(email: str, as_json: bool) -> None:
 @click.option("--until", callback=parse_date, help="Until this date.")
 def mute(email: str, number: int, until: date | None) -> None:
     """Show EMAIL no papers of their interest NUMBER, permanently or until a date."""
-    from triage.ranking.serving.interest_settings import rest
+    from triage.ranking.serving.interest_settings import set_interest_pause
 
     app, subscriber = load_app_and_subscriber(email)
     muted = until is None
-    interest = rest(app.database, app.clock, subscriber, number, muted=muted, paused_until=until)
+    interest = set_interest_pause(
+        app.database, app.clock, subscriber, number, muted=muted, paused_until=until
+    )
     click.echo(f"{'muted' if muted else f'paused until {until}'}: {interest.name}")
 
 
@@ -230,10 +232,12 @@ def mute(email: str, number: int, until: date | None) -> None:
 @click.argument("number", type=int)
 def unmute(email: str, number: int) -> None:
     """Show EMAIL papers of their interest NUMBER again."""
-    from triage.ranking.serving.interest_settings import rest
+    from triage.ranking.serving.interest_settings import set_interest_pause
 
     app, subscriber = load_app_and_subscriber(email)
-    click.echo(f"live again: {rest(app.database, app.clock, subscriber, number).name}")
+    click.echo(
+        f"live again: {set_interest_pause(app.database, app.clock, subscriber, number).name}"
+    )
 
 
 @command.command()

@@ -13,7 +13,7 @@ def command() -> None:
     from triage.training.train import train
 
     app = load_app()
-    report = train(app.database, app.workshop, app.clock)
+    report = train(app.database, app.model_store, app.clock)
     click.echo(
         f"{report.version}: {report.n_impressions} shown papers, {report.n_votes} votes,"
         f" {report.n_slates} digests"

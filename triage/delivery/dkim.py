@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triage.errors import ConfigError
-from triage.settings import secret
+from triage.settings import read_secret
 
 if TYPE_CHECKING:
     from triage.settings import MailSettings, Settings
@@ -98,7 +98,7 @@ def load_signer(mail: MailSettings, folder: Path) -> Signer | None:
     Raises:
         ConfigError: there is a key, and it cannot be used.
     """
-    key = secret("DKIM_KEY")
+    key = read_secret("DKIM_KEY")
     if key is None:
         try:
             key = (folder / KEY_FILE).read_text("utf-8")
@@ -120,5 +120,5 @@ def load_signer(mail: MailSettings, folder: Path) -> Signer | None:
 def load_account_mail_signer(settings: Settings) -> Signer | None:
     """Return the signer of account mails; None without a key, or for another sender domain."""
     found = load_signer(settings.mail, settings.folder)
-    domain = parseaddr(settings.notes_sender)[1].rpartition("@")[2].lower()
+    domain = parseaddr(settings.account_mail_sender)[1].rpartition("@")[2].lower()
     return found if found is not None and found.domain == domain else None

@@ -138,7 +138,7 @@ def complete_sent_log(database: Database, journal: SentLog, since: datetime) -> 
     # A clock may have been set back, so lines may be slightly out of order.
     ids = {sent.message_id for sent in journal.readable() if sent.at >= since - timedelta(days=1)}
     with database.read() as conn:
-        missing = store.sent_log.unjournalled(conn, ids, since)
+        missing = store.sent_log.find_unlogged(conn, ids, since)
     for sent in missing:
         journal.add(sent)
     return len(missing)

@@ -36,17 +36,17 @@ from triage.domain.records import (
 from triage.papers.ingest import fetch
 from triage.ranking.exploration import slate_rng
 from triage.ranking.features import FEATURE_VERSION
-from triage.ranking.serving.active_models import Serving, encode_new, ensure_active_models
+from triage.ranking.serving.active_models import ActiveModels, encode_new, ensure_active_models
 from triage.ranking.serving.ranker import (
     DigestRules,
-    choose,
+    fill_slate,
     interests_of,
     load_pool,
     load_profile,
-    missed,
     rank,
+    select_missed,
 )
-from triage.ranking.serving.user_model_cache import Tastes
+from triage.ranking.serving.user_model_cache import UserModelCache
 from triage.store import Database
 
 if TYPE_CHECKING:
@@ -112,9 +112,9 @@ class _Night:
     """What all digests of one date are made from."""
 
     on: date
-    pair: Serving
+    pair: ActiveModels
     pool: EncodedPapers
-    tastes: Tastes
+    tastes: UserModelCache
 
 
 class Nightly:
@@ -200,7 +200,9 @@ class Nightly:
             ]
             due = self._when_due(conn, wanted, on)
             days = max((each.days for each in due), default=0)
-            night = _Night(on, pair, load_pool(conn, pair.encoder, on, days), Tastes(pair.encoder))
+            night = _Night(
+                on, pair, load_pool(conn, pair.encoder, on, days), UserModelCache(pair.encoder)
+            )
         log.info("rank", on=str(on), due=len(due), papers=len(night.pool))
         counts = {True: 0, False: 0}
         problems: list[str] = []
@@ -227,9 +229,9 @@ class Nightly:
         with self._database.read() as conn:
             due = self._when_due(conn, [subscriber], on)[0]
             pool = load_pool(conn, pair.encoder, on, due.days)
-            return self._made(conn, due, _Night(on, pair, pool, Tastes(pair.encoder)))[0]
+            return self._made(conn, due, _Night(on, pair, pool, UserModelCache(pair.encoder)))[0]
 
-    def _encode(self, on: date, progress: Progress) -> Serving:
+    def _encode(self, on: date, progress: Progress) -> ActiveModels:
         pair = ensure_active_models(self._database, self._workshop, self._clock, on)
         log.info("encode", encoder=pair.encoder.version, scorer=pair.scorer.version)
         encode_new(self._database, pair.encoder, progress)
@@ -298,7 +300,7 @@ class Nightly:
             n_candidates=len(ranking.candidates),
         )
         rng = slate_rng(self._seed, subscriber.id, on)
-        impressions = choose(ranking, self._rules, pair.scorer, pair.encoder, rng)
+        impressions = fill_slate(ranking, self._rules, pair.scorer, pair.encoder, rng)
         shown = {each.paper.id for each in impressions}
         slate = Slate(
             public_id=_public_id(subscriber, on),
@@ -311,7 +313,7 @@ class Nightly:
             feature_version=FEATURE_VERSION,
             day_report=report,
             revised=_revised(conn, subscriber, votes, due.since, on),
-            recap=missed(ranking, self._rules, shown, on, MOST_MISSED) if due.recap else (),
+            recap=select_missed(ranking, self._rules, shown, on, MOST_MISSED) if due.recap else (),
         )
         return slate, interests_of(ranking, pair.encoder)
 

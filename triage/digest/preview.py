@@ -13,7 +13,7 @@ from triage import store
 from triage.domain.protocols import Clock, Encoder, ModelStore
 from triage.domain.records import EncodedPapers, EventKind, Impression, Subscriber, Vote
 from triage.ranking.serving.active_models import load_active_models
-from triage.ranking.serving.ranker import DigestRules, choose, load_pool, load_profile, rank
+from triage.ranking.serving.ranker import DigestRules, fill_slate, load_pool, load_profile, rank
 from triage.store import Database
 
 SIZE = 5
@@ -75,7 +75,7 @@ class Previews:
             on=newest.on,
             max_age_days=self._rules.max_age_days,
         )
-        return choose(ranking, self._rules, scorer, newest.encoder, np.random.default_rng(0))
+        return fill_slate(ranking, self._rules, scorer, newest.encoder, np.random.default_rng(0))
 
     def _load_newest(self) -> _Newest | None:
         now, cached = self._clock.now(), self._cached

@@ -325,25 +325,25 @@ class UserModel:
     An interest is a cluster of similar likes. There are k interests; k is 0 without likes.
 
     Attributes:
-        words: float32 CSR (3 + k, v), linear models over TF-IDF. Positive examples: all likes; all
-            likes and their neighbours; all likes, against the papers nearest to them; the likes of
-            each interest. (0, v) if there are no likes and no phrases.
-        intercepts: float32 (3 + k,) or (0,), of `words`.
-        meaning: float32 (1 + k, s) or (0, s), linear models over `Encodings.semantic`: of all
-            likes, and of each interest.
-        word_centres: float32 CSR (k, v), unit rows: mean TF-IDF vector of each interest's likes.
-        dense_centres: float32 (k, d), sense_centres: float32 (k, s): mean `latent` and `semantic`.
+        tfidf_models: float32 CSR (3 + k, v), linear models over TF-IDF. Positive examples: all
+            likes; all likes and their neighbours; all likes, against the papers nearest to them;
+            the likes of each interest. (0, v) if there are no likes and no phrases.
+        intercepts: float32 (3 + k,) or (0,), of `tfidf_models`.
+        semantic_models: float32 (1 + k, s) or (0, s), linear models over `Encodings.semantic`: of
+            all likes, and of each interest.
+        tfidf_centres: float32 CSR (k, v), unit rows: mean TF-IDF vector of each interest's likes.
+        latent_centres: float32 (k, d), semantic_centres: float32 (k, s): mean `latent` and `semantic`.
         anchors: float32 CSR (a, v), unit rows: the centres of the neighbours of each phrase, or of
             the likes if they are few.
         everybody: float32 (v,), as in `Background`.
     """
 
-    words: csr_matrix
+    tfidf_models: csr_matrix
     intercepts: F32
-    meaning: F32
-    word_centres: csr_matrix
-    dense_centres: F32
-    sense_centres: F32
+    semantic_models: F32
+    tfidf_centres: csr_matrix
+    latent_centres: F32
+    semantic_centres: F32
     anchors: csr_matrix
     everybody: F32
 
@@ -367,7 +367,7 @@ class Profile:
     interests: Encodings
     less_of: tuple[Reason | None, ...] = ()
     interests_before: tuple[Interest, ...] = ()
-    taste: UserModel | None = None
+    user_model: UserModel | None = None
 
 
 @dataclass(frozen=True, slots=True)

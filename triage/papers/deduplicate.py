@@ -20,7 +20,12 @@ from triage import store
 from triage.domain.protocols import Clock
 from triage.errors import NotFound
 from triage.papers.merge_records import merge_records
-from triage.papers.record_matching import RecordTraits, match_reason, share_of_runs, title_mark
+from triage.papers.record_matching import (
+    RecordTraits,
+    match_reason,
+    share_of_runs,
+    title_blocking_key,
+)
 from triage.store import Database
 
 if TYPE_CHECKING:
@@ -39,7 +44,7 @@ class _Groups:
     def __init__(self, conn: Connection, rows: Collection[int]) -> None:
         self._conn = conn
         self.of = {row: group for group in store.works.groups(conn, rows) for row in group}
-        self._split = store.works.parted(conn, self.of)
+        self._split = store.works.find_split_pairs(conn, self.of)
         self._before = store.works.merged(conn, self.of)
         self._reasons = {row: reason for row, (_, reason) in self._before.items()}
 
@@ -84,11 +89,11 @@ def link_works(
     Returns:
         All rows of the works that changed.
     """
-    pairs = store.works.sharing_marks(conn, fresh) | same_id.keys()
-    bare = store.works.nameless(conn, set(chain.from_iterable(pairs)))
-    pairs |= store.works.sharing_marks(conn, bare)
+    pairs = store.works.find_pairs_with_common_key(conn, fresh) | same_id.keys()
+    bare = store.works.find_without_ids(conn, set(chain.from_iterable(pairs)))
+    pairs |= store.works.find_pairs_with_common_key(conn, bare)
     groups = _Groups(conn, set(chain.from_iterable(pairs)))
-    bare = store.works.nameless(conn, groups.of)
+    bare = store.works.find_without_ids(conn, groups.of)
     # A row without an id is always compared again: a more similar work may be new.
     pairs = {
         (one, other)
@@ -155,7 +160,7 @@ def refresh(conn: Connection, rows: Collection[int], now: datetime, *, anew: boo
     stored = store.works.columns(conn, members)
     # Rows without ids may come from another work, with its columns. Enrichers never add to them,
     # because they need ids.
-    bare = store.works.nameless(conn, members)
+    bare = store.works.find_without_ids(conn, members)
     changes: list[tuple[int, dict[str, Any]]] = []
     rewritten: set[int] = set()
     for group in groups:
@@ -232,8 +237,8 @@ def split(database: Database, text: str, clock: Clock) -> list[int]:
             now = clock.now()
             groups = _Groups(conn, group)
             groups.leave(row)
-            groups.save(store.works.nameless(conn, group))
-            store.works.part(conn, row, others, now)
+            groups.save(store.works.find_without_ids(conn, group))
+            store.works.add_splits(conn, row, others, now)
             refresh(conn, group, now, anew=True)
     return others
 
@@ -249,10 +254,10 @@ def merge(database: Database, text: str, other_text: str, clock: Clock) -> bool:
         several = store.works.groups(conn, [row, other])
         if len(several) == 1:
             return False
-        store.works.unpart(conn, several[0], several[1])
+        store.works.delete_splits(conn, several[0], several[1])
         groups = _Groups(conn, [row, other])
         groups.join(row, other, BY_HAND)
-        groups.save(store.works.nameless(conn, groups.of))
+        groups.save(store.works.find_without_ids(conn, groups.of))
         refresh(conn, groups.of, clock.now())
     return True
 
@@ -261,13 +266,13 @@ def _row(conn: Connection, text: str) -> int:
     """Return the row of exactly that id or title, even if it is merged."""
     scheme, _, title = text.strip().partition(":")
     if scheme == "title":
-        key = title_mark(title.strip())
-        rows = store.works.marked(conn, [key]).get(key)
-        bare = store.works.nameless(conn, rows or ())
+        key = title_blocking_key(title.strip())
+        rows = store.works.find_by_blocking_keys(conn, [key]).get(key)
+        bare = store.works.find_without_ids(conn, rows or ())
         found = min(bare or rows or (), default=None)
     else:
         keys = store.papers.keys_meant(text)
-        by_key = store.works.homes(conn, keys)
+        by_key = store.works.find_rows(conn, keys)
         found = next((by_key[key] for key in keys if key in by_key), None)
     if found is None:
         raise NotFound(f"no paper {text[:80]!r}: `triage papers import` brings papers in")

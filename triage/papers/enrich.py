@@ -82,7 +82,7 @@ def enrich(
         with database.write() as conn:
             enriched += _store(conn, enrichments, now)
             if not problems:
-                store.enrichment.asked(conn, [paper.id for paper in papers], now)
+                store.enrichment.mark_looked_up(conn, [paper.id for paper in papers], now)
         asked += len(papers)
         progress("enrich", asked, len(waiting))
         if not working:

@@ -27,7 +27,7 @@ from triage.domain.source_records import Batch, FetchedPaper, Rejected
 from triage.errors import DatabaseError, SourceError
 from triage.papers import deduplicate
 from triage.papers.merge_records import merge_records
-from triage.papers.record_matching import RecordTraits, title_mark
+from triage.papers.record_matching import RecordTraits, title_blocking_key
 from triage.store import Database
 from triage.store.papers import Key
 from triage.store.works import StoredRecord
@@ -156,9 +156,9 @@ def _store_papers(
     pairs = [(rows_of.rows[_identity(paper)], paper) for paper in fetched]
     fresh = _store_records(conn, origin, pairs, {row for row, _ in pairs} - set(new), now)
     keys = {(key, row) for row, paper in fresh for key in RecordTraits(paper).blocking_keys}
-    store.works.add_marks(conn, sorted(keys))
+    store.works.add_blocking_keys(conn, sorted(keys))
     store.papers.add_ids(conn, [(key, row) for row, paper in fresh for key in _keys(paper)])
-    store.works.take_over(conn, rows_of.moved)
+    store.works.move_ids(conn, rows_of.moved)
     rows = {row for row, _ in fresh}
     regrouped = deduplicate.link_works(conn, rows, same_id)
     # The row of a new paper with one record has its columns already.
@@ -193,7 +193,7 @@ def _store_records(
             (new if same.id is None else recounted)[record.key] = counted
     store.works.add_records(conn, list(new.values()), now)
     for record in recounted.values():
-        store.works.recount(conn, record)
+        store.works.update_counts(conn, record)
     return [(each.paper_id, each.paper) for each in (*new.values(), *recounted.values())]
 
 
@@ -202,7 +202,11 @@ _Identity = Key | str
 
 
 def _identity(paper: FetchedPaper) -> _Identity:
-    return title_mark(paper.title) if paper.source_id is None else (paper.source, paper.source_id)
+    return (
+        title_blocking_key(paper.title)
+        if paper.source_id is None
+        else (paper.source, paper.source_id)
+    )
 
 
 def _keys(paper: FetchedPaper) -> list[Key]:
@@ -221,10 +225,12 @@ class _RecordRows:
 
     def __init__(self, conn: Connection, fetched: Sequence[FetchedPaper]) -> None:
         keys = {key for paper in fetched for key in _keys(paper)}
-        self._known = store.works.homes(conn, keys)
-        titles = {title_mark(paper.title) for paper in fetched if paper.source_id is None}
-        with_title = store.works.marked(conn, titles)
-        bare = store.works.nameless(conn, {row for rows in with_title.values() for row in rows})
+        self._known = store.works.find_rows(conn, keys)
+        titles = {title_blocking_key(paper.title) for paper in fetched if paper.source_id is None}
+        with_title = store.works.find_by_blocking_keys(conn, titles)
+        bare = store.works.find_without_ids(
+            conn, {row for rows in with_title.values() for row in rows}
+        )
         self.rows: dict[_Identity, int] = {
             title: min(bare.intersection(rows))
             for title, rows in with_title.items()
@@ -232,7 +238,7 @@ class _RecordRows:
         }
         own = {(paper.source, paper.source_id) for paper in fetched if paper.source_id is not None}
         own &= self._known.keys()
-        main = store.works.speaking_for(conn, {self._known[key] for key in own})
+        main = store.works.find_own_ids(conn, {self._known[key] for key in own})
         self.rows |= {key: self._known[key] for key in own & main}
         self.moved: list[tuple[Key, int]] = []
 

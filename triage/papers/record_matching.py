@@ -142,7 +142,7 @@ class RecordTraits:
         """
         found = {f"#{id}" for id in self.ids}
         if self.paper.title:
-            found.add(title_mark(self.paper.title))
+            found.add(title_blocking_key(self.paper.title))
         words = [word for word in self.words if word not in _LIGHT]
         if words and self.names:
             longest = sorted(set(words), key=lambda word: (-len(word), word))[:_N_LONGEST_WORDS]
@@ -154,7 +154,7 @@ class RecordTraits:
         return frozenset(key[:_KEY_CHARS] for key in found)
 
 
-def title_mark(title: str) -> str:
+def title_blocking_key(title: str) -> str:
     """Return the blocking key of a title."""
     return f"={title_key(title) or title}"[:_KEY_CHARS]
 

@@ -32,7 +32,7 @@ from triage.domain.search_query import LONGEST, Query, Term, parse, words_of
 from triage.errors import ModelError, NotFound
 from triage.papers.vector_index import Nearest
 from triage.store import Database
-from triage.store.search import IN_TITLES, Filters, Wanted
+from triage.store.search import IN_TITLES, Filters, MatchTerms
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -134,9 +134,9 @@ class Search:
                     for row in range(len(texts))
                 ]
                 vector = encoded.semantic.mean(axis=0)
-                near = nearest.find(vector, n, _among(conn, Wanted(), filters))
+                near = nearest.find(vector, n, _among(conn, MatchTerms(), filters))
             terms = list(dict.fromkeys(chain.from_iterable(several)))
-            matching = _with_some_terms(conn, self._counts(conn, terms), Wanted(), filters, n)
+            matching = _with_some_terms(conn, self._counts(conn, terms), MatchTerms(), filters, n)
             return _hits(conn, [matching, near], limit, without=paper_ids)
 
     def _lists(
@@ -147,7 +147,7 @@ class Search:
         if encoder is None:
             return [matching]
         vector = encoder.encode([query.text]).semantic[0]
-        must = Wanted(required=query.required, excluded=query.excluded)
+        must = MatchTerms(required=query.required, excluded=query.excluded)
         among = _among(conn, must, filters)
         near = nearest.find(vector, n, among)
         best = [id for id, _ in _fused([matching, near])[:_FEEDBACK]]
@@ -179,7 +179,7 @@ class Search:
         for term in terms:
             n = _BUDGET + 1
             if term not in self._common:
-                n = store.search.count(conn, Wanted(any_of=(term,)), n)
+                n = store.search.count(conn, MatchTerms(any_of=(term,)), n)
             if n > _BUDGET:
                 self._common.add(term)
             if n:
@@ -200,11 +200,11 @@ class Search:
         return None
 
 
-def _among(conn: Connection, must: Wanted, filters: Filters) -> I64 | None:
+def _among(conn: Connection, must: MatchTerms, filters: Filters) -> I64 | None:
     """Return the ids that may be found, ascending; None is all."""
-    if must == Wanted() and not filters:
+    if must == MatchTerms() and not filters:
         return None
-    return store.search.among(conn, must, filters)
+    return store.search.find_all_matching(conn, must, filters)
 
 
 # -- ids -------------------------------------------------------------------------------------------
@@ -245,8 +245,8 @@ def _verbatim(
     rarest = min(known, key=lambda at: counts[(words[at],)])
     start = min(max(rarest - _WORDS_OF_A_QUOTE // 2, 0), len(words) - _WORDS_OF_A_QUOTE)
     quote = words[start : start + _WORDS_OF_A_QUOTE]
-    wanted = Wanted(required=(quote, *query.required), excluded=query.excluded)
-    found = store.search.saying(conn, wanted, filters, _MOST_VERBATIM + 1)
+    wanted = MatchTerms(required=(quote, *query.required), excluded=query.excluded)
+    found = store.search.find_matching(conn, wanted, filters, _MOST_VERBATIM + 1)
     return found if len(found) <= _MOST_VERBATIM else []
 
 
@@ -254,7 +254,7 @@ def _by_words(
     conn: Connection, query: Query, counts: dict[Term, int], filters: Filters, n: int
 ) -> list[int]:
     """Return papers with all words or with two adjacent words; if they are few, with some words."""
-    must = Wanted(required=query.required, excluded=query.excluded)
+    must = MatchTerms(required=query.required, excluded=query.excluded)
     terms = list(counts)
     # If enough words are rare, common ones are left out, and only the rarest must be together: the
     # index counts the papers of every word, which is slow.
@@ -275,7 +275,7 @@ def _by_words(
 
 
 def _with_some_terms(
-    conn: Connection, counts: dict[Term, int], must: Wanted, filters: Filters, n: int
+    conn: Connection, counts: dict[Term, int], must: MatchTerms, filters: Filters, n: int
 ) -> list[int]:
     """Return the papers that have some of these terms, the rarest ones."""
     terms = _affordable(counts) or tuple(sorted(counts, key=counts.__getitem__)[:1])

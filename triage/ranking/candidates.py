@@ -8,10 +8,10 @@ from datetime import date
 import numpy as np
 
 from triage.domain.records import I64, Paper, Subscriber
-from triage.ranking.features import keywords_in
+from triage.ranking.features import find_keywords
 
 
-def eligible(
+def select_eligible(
     papers: Sequence[Paper],
     subscriber: Subscriber,
     seen: Container[int],
@@ -34,6 +34,6 @@ def eligible(
         for row, paper in enumerate(papers)
         if paper.id not in seen
         and 0 <= (on - paper.listed_on).days <= max_age_days
-        and not (excluded and keywords_in(excluded, paper.text))
+        and not (excluded and find_keywords(excluded, paper.text))
     ]
     return np.array(rows, dtype=np.int64)

@@ -69,7 +69,7 @@ class ColdStartScorer:
 
     def contributions(self, X: F32) -> F64:
         """Return float64 (n, n_features): the part of the margin that each feature adds."""
-        X = checked(X)
+        X = check_feature_rows(X)
         parts = X.astype(np.float64) * _WEIGHTS
         likes, interests = FEATURES.index("n_likes_log1p"), FEATURES.index("has_interests")
         has_likes = X[:, likes] > 0
@@ -79,7 +79,7 @@ class ColdStartScorer:
         return parts
 
 
-def checked(X: F32) -> F32:
+def check_feature_rows(X: F32) -> F32:
     if X.ndim != 2 or X.shape[1] != len(FEATURES):
         raise ValueError(f"feature rows of shape {X.shape} instead of (n, {len(FEATURES)})")
     return X

@@ -15,7 +15,7 @@ import numpy as np
 
 from triage.domain.author_names import author_key
 from triage.domain.records import F32, F64, Bools, EncodedPapers, Paper, Profile, ReasonKind
-from triage.ranking.features import keywords_in
+from triage.ranking.features import find_keywords
 from triage.ranking.interest_clusters import LESS_DAYS, Interests
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Evidence:
         return [name for name in self.paper.authors if author_key(name) in liked]
 
     def keywords(self) -> list[str]:
-        return keywords_in(self.profile.subscriber.include_keywords, self.paper.text)
+        return find_keywords(self.profile.subscriber.include_keywords, self.paper.text)
 
 
 def apply_less_like_this(
@@ -151,7 +151,7 @@ def _have_same_evidence(
         return np.array([category in paper.categories for paper in papers])
     if kind is ReasonKind.KEYWORDS:
         keywords = evidence.keywords()
-        return np.array([bool(keywords_in(keywords, paper.text)) for paper in papers])
+        return np.array([bool(find_keywords(keywords, paper.text)) for paper in papers])
     if kind is ReasonKind.COMMUNITY:
         return np.array([(paper.upvotes or 0) > 0 for paper in papers])
     return none

@@ -28,7 +28,7 @@ from triage.domain.records import (
 )
 from triage.ranking.evidence import Evidence
 from triage.ranking.features import GROUPS
-from triage.ranking.interest_clusters import without_parts
+from triage.ranking.interest_clusters import drop_contained_terms
 
 MAX_REASONS = 3
 # A further reason needs at least this share of the first one's contribution.
@@ -39,7 +39,7 @@ N_SHARED_WORDS = 3
 SHOWN_AS = {"taste": ReasonKind.WORDS}
 
 
-def reasons(
+def explain_placement(
     profile: Profile,
     candidates: EncodedPapers,
     placement: Placement,
@@ -111,7 +111,7 @@ def _shared_words(evidence: Evidence, encoder: Encoder) -> str:
     shared = evidence.words.copy()
     shared.data = shared.data * total[shared.indices]
     shared.eliminate_zeros()
-    terms = without_parts(encoder.terms(shared, 3 * N_SHARED_WORDS))
+    terms = drop_contained_terms(encoder.terms(shared, 3 * N_SHARED_WORDS))
     if not terms:
         return ""
     listed = ", ".join(terms[:N_SHARED_WORDS])

@@ -90,7 +90,7 @@ _EDGES = re.compile(r"^[\s.,:!?\"'“”()]+|[\s.,:!?\"'“”()]+$")
 _NO_INTEREST = frozenset({"etc", "more", "others", "so on", "things", "stuff", "and so on"})
 
 
-def phrases(interests: str) -> tuple[str, ...]:
+def split_phrases(interests: str) -> tuple[str, ...]:
     """Split the interests text of a subscriber into phrases; empty text gives none.
 
     Lines, semicolons, sentences and commas separate phrases. "and" does if both sides have at least
@@ -135,9 +135,9 @@ def feature_matrix(profile: Profile, candidates: EncodedPapers, on: date) -> F32
         put("dense_interest_max", dense["phrases"].max(axis=1))
         put("sense_interest_max", sense["phrases"].max(axis=1))
         put("interest_cover", words["cover"].max(axis=1))
-    if profile.taste is not None:
-        _put_user_model(profile.taste, words, dense, sense, put)
-        put("everybody", vectors.tfidf @ profile.taste.everybody)
+    if profile.user_model is not None:
+        _put_user_model(profile.user_model, words, dense, sense, put)
+        put("everybody", vectors.tfidf @ profile.user_model.everybody)
     _put_facts(profile, candidates.papers, on, put)
     put("density", vectors.hubness)
     put("n_likes_log1p", np.log1p(len(profile.liked)))
@@ -167,14 +167,18 @@ def _similarities(
     Each array is float32 (n, k). The TF-IDF ones include `cover`, see `cover`.
     """
     disliked = profile.disliked.encodings.select(slice(0, MAX_NEIGHBOURS))
-    phrases, model = profile.interests, profile.taste
+    phrases, model = profile.interests, profile.user_model
     words = {"liked": liked.tfidf, "disliked": disliked.tfidf, "phrases": phrases.tfidf}
     dense = {"liked": liked.latent, "disliked": disliked.latent, "phrases": phrases.latent}
     sense = {"liked": liked.semantic, "phrases": phrases.semantic}
     if model is not None:
-        words |= {"models": model.words, "centres": model.word_centres, "anchors": model.anchors}
-        dense |= {"centres": model.dense_centres}
-        sense |= {"models": model.meaning, "centres": model.sense_centres}
+        words |= {
+            "models": model.tfidf_models,
+            "centres": model.tfidf_centres,
+            "anchors": model.anchors,
+        }
+        dense |= {"centres": model.latent_centres}
+        sense |= {"models": model.semantic_models, "centres": model.semantic_centres}
     return (
         _by_words(vectors.tfidf, words),
         _products(vectors.latent, dense),
@@ -206,7 +210,7 @@ def _put_user_model(
         for column, name in enumerate(_MODELS_OF_ALL):
             put(name, logits[:, column])
         put("taste_meaning", sense["models"][:, 0])
-    if len(model.dense_centres):
+    if len(model.latent_centres):
         put("cluster_likes", logits[:, len(_MODELS_OF_ALL) :].max(axis=1))
         put("cluster_meaning", sense["models"][:, 1:].max(axis=1))
         put("cluster_words", words["centres"].max(axis=1))
@@ -222,7 +226,7 @@ def recency_weights(n: int) -> F64:
     return np.asarray(weights / max(weights.sum(), 1e-12), dtype=np.float64)
 
 
-def keywords_in(keywords: Sequence[str], text: str) -> list[str]:
+def find_keywords(keywords: Sequence[str], text: str) -> list[str]:
     """Return the keywords that a text has as whole words; case and white space do not matter."""
     folded = text.casefold()
     # The pattern takes fifty times as long as a search for its words.
@@ -281,13 +285,13 @@ def _put_facts(profile: Profile, papers: tuple[Paper, ...], on: date, put: Put) 
         put("liked_author_overlap", np.minimum(shared, 3))
     if subscriber.include_keywords:
         keywords = subscriber.include_keywords
-        put("include_keyword_hits", [len(keywords_in(keywords, paper.text)) for paper in papers])
+        put("include_keyword_hits", [len(find_keywords(keywords, paper.text)) for paper in papers])
     put("upvotes_log1p", np.log1p(np.maximum([paper.upvotes or 0 for paper in papers], 0)))
     listed = np.array([paper.listed_on.toordinal() for paper in papers])
     put("age_days", np.maximum(on.toordinal() - listed, 0))
 
 
-def cover(rows: csr_matrix, phrases: csr_matrix) -> F32:
+def compute_cover(rows: csr_matrix, phrases: csr_matrix) -> F32:
     """Return float32 (n, k): the share of each phrase's squared weight whose terms a row has.
 
     Unlike a cosine it does not fall with the length of an abstract.

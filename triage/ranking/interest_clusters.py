@@ -44,25 +44,25 @@ class Interests:
     """A subscriber's interests on one date, the largest first.
 
     Attributes:
-        known: the k interests, in the order of the arrays' rows.
+        clusters: the k interests, in the order of the arrays' rows.
         centres: float32 (k, d), the mean latent vectors of their likes and phrases, not of unit
             length: the product of a unit vector with a centre is its mean cosine to them.
         shares: float64 (k,), of the slate; they sum to 1; the share of a paused interest is 0.
-        apart: the threshold; a paper with a smaller mean cosine belongs to no interest.
+        threshold: the threshold; a paper with a smaller mean cosine belongs to no interest.
     """
 
-    known: tuple[Interest, ...]
+    clusters: tuple[Interest, ...]
     centres: F32
     shares: F64
-    apart: float
+    threshold: float
 
     def nearest(self, dense: F32) -> I32:
         """Return int32 (n,): the interest of each paper, -1 if it has none."""
-        if not self.known:
+        if not self.clusters:
             return np.full(len(dense), -1, dtype=np.int32)
         cosines = dense @ self.centres.T
         best = cosines.argmax(axis=1)
-        near = cosines[np.arange(len(dense)), best] >= self.apart
+        near = cosines[np.arange(len(dense)), best] >= self.threshold
         return np.where(near, best, -1).astype(np.int32)
 
 
@@ -107,7 +107,7 @@ def cluster_interests(profile: Profile, on: date, apart: float = USUAL_APARTNESS
     return _with_shares(profile, on, Interests(known, centres, sizes, apart))
 
 
-def named(
+def name_interests(
     interests: Interests, profile: Profile, candidates: EncodedPapers, encoder: Encoder
 ) -> tuple[Interest, ...]:
     """Return the interests with names: one of their phrases, else terms that their likes share.
@@ -117,7 +117,7 @@ def named(
     rows = {paper.id: row for row, paper in enumerate(profile.liked.papers)}
     common: csr_matrix | None = None
     result = []
-    for each, centre in zip(interests.known, interests.centres, strict=True):
+    for each, centre in zip(interests.clusters, interests.centres, strict=True):
         if each.name:
             result.append(each)
         elif each.phrases:
@@ -175,7 +175,7 @@ def cluster(dense: F32, apart: float = USUAL_APARTNESS) -> I32:
 
 def _with_shares(profile: Profile, on: date, interests: Interests) -> Interests:
     """Return the interests with shares computed from sizes, the largest first."""
-    sizes = np.where([each.rests(on) for each in interests.known], 0, interests.shares)
+    sizes = np.where([each.rests(on) for each in interests.clusters], 0, interests.shares)
     nearest = interests.nearest(profile.disliked.encodings.latent)
     for reason, at, row in zip(profile.less_of, profile.disliked_at, nearest, strict=False):
         counts = row >= 0 and (on - at.date()).days < LESS_DAYS
@@ -183,10 +183,10 @@ def _with_shares(profile: Profile, on: date, interests: Interests) -> Interests:
             sizes[row] /= 2
     order = np.argsort(-sizes, kind="stable")
     return Interests(
-        tuple(interests.known[row] for row in order),
+        tuple(interests.clusters[row] for row in order),
         interests.centres[order],
         sizes[order] / max(float(sizes.sum()), 1e-12),
-        interests.apart,
+        interests.threshold,
     )
 
 
@@ -240,11 +240,11 @@ def _name(mine: csr_matrix, common: csr_matrix, encoder: Encoder) -> str:
     more = mine - common
     more.data = np.maximum(more.data, 0)
     more.eliminate_zeros()
-    terms = without_parts(encoder.terms(more, 4 * N_NAME_TERMS))
+    terms = drop_contained_terms(encoder.terms(more, 4 * N_NAME_TERMS))
     return ", ".join(terms[:N_NAME_TERMS])[:MAX_NAME]
 
 
-def without_parts(terms: Sequence[str]) -> list[str]:
+def drop_contained_terms(terms: Sequence[str]) -> list[str]:
     """Return the terms that are no part of another, as "decoding" is of "speculative decoding"."""
     return [t for t in terms if not any(t != u and f" {t} " in f" {u} " for u in terms)]
 

@@ -24,9 +24,9 @@ import numpy as np
 from triage.domain.records import F32, F64, I32, I64
 from triage.errors import ModelError, NotEnoughFeedback
 from triage.ranking import model_files
-from triage.ranking.cold_start import ColdStartScorer, checked, sigmoid
+from triage.ranking.cold_start import ColdStartScorer, check_feature_rows, sigmoid
 from triage.ranking.features import FEATURE_VERSION, FEATURES, IN_THE_DAY
-from triage.ranking.linear_scorer import Formula, fit_linear_scorer
+from triage.ranking.linear_scorer import LinearModel, fit_linear_scorer
 
 if TYPE_CHECKING:
     from lightgbm import Booster, Dataset
@@ -75,7 +75,7 @@ class LambdaMartScorer:
     """
 
     def __init__(
-        self, text: str, linear: Formula | None, scale: Scale, encoder_version: str
+        self, text: str, linear: LinearModel | None, scale: Scale, encoder_version: str
     ) -> None:
         model_files.check_trees(text, FEATURES)
         from lightgbm import Booster
@@ -114,7 +114,7 @@ class LambdaMartScorer:
         """
         import lightgbm
 
-        X = checked(X)
+        X = check_feature_rows(X)
         if not len(X) == len(relevance) == len(weights) == sum(group_sizes):
             raise ValueError(
                 f"{len(X)} rows, {len(relevance)} relevances, {len(weights)} weights and groups of "
@@ -133,7 +133,7 @@ class LambdaMartScorer:
 
     def score(self, X: F32) -> F64:
         """Return float64 (n,) in [0, 1]; (0,) for no rows."""
-        X = checked(X)
+        X = check_feature_rows(X)
         if not len(X):
             return np.zeros(0)
         trees = np.asarray(self._booster.predict(X, raw_score=True, num_threads=1))
@@ -147,7 +147,7 @@ class LambdaMartScorer:
         SHAP values (Lundberg et al. 2018) take about a millisecond for two rows, so they are for
         papers of a slate, not for all candidates.
         """
-        X = checked(X)
+        X = check_feature_rows(X)
         if not len(X):
             return np.zeros((0, len(FEATURES)))
         trees = np.asarray(self._booster.predict(X, pred_contrib=True, num_threads=1))
@@ -192,14 +192,14 @@ class LambdaMartScorer:
             )
         try:
             facts, scale = manifest["formula"], Scale(**manifest["scale"])
-            linear = None if facts is None else Formula.from_facts(facts)
+            linear = None if facts is None else LinearModel.from_facts(facts)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{folder} has a scorer of an unknown form; train again") from error
         text, encoder_version = files["trees.txt"].decode(), str(manifest["encoder_version"])
         return cls(text, linear, scale, encoder_version)
 
 
-def _initial_margin(linear: Formula | None, X: F32) -> F64:
+def _initial_margin(linear: LinearModel | None, X: F32) -> F64:
     """Return float64 (n,), the margin that trees start from, in slices to save memory."""
     cold, slices = (
         ColdStartScorer(),

@@ -45,7 +45,7 @@ _OF_THE_SUBSCRIBER = [
 
 
 @dataclass(frozen=True, slots=True)
-class Formula:
+class LinearModel:
     """The fitted linear model.
 
     Attributes:
@@ -78,7 +78,7 @@ class Formula:
         return {name: getattr(self, name).tolist() for name in _PARTS}
 
     @classmethod
-    def from_facts(cls, facts: Mapping[str, Any]) -> Formula:
+    def from_facts(cls, facts: Mapping[str, Any]) -> LinearModel:
         """Return the model that `facts` describes.
 
         Raises:
@@ -103,7 +103,7 @@ def fit_linear_scorer(
     group_sizes: Sequence[int],
     weights: F32,
     seed: int = 0,
-) -> Formula | None:
+) -> LinearModel | None:
     """Fit the model on logged slates; None if fewer than FEWEST_SLATES have likes and other papers.
 
     The same data and seed give the same model.
@@ -125,7 +125,7 @@ def fit_linear_scorer(
     mean, spread = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
     spread[spread < LEAST_SPREAD] = 0
     spread[_OF_THE_SUBSCRIBER] = 0
-    blank = Formula(np.zeros((N_CONTEXTS, X.shape[1])), mean, spread)
+    blank = LinearModel(np.zeros((N_CONTEXTS, X.shape[1])), mean, spread)
     likelihood = _Likelihood(
         blank._standard(X[rows]),
         _contexts(X[rows]),
@@ -143,7 +143,7 @@ def fit_linear_scorer(
             method="L-BFGS-B",
             options={"maxiter": MOST_ITERATIONS},
         )
-    return Formula(result.x.reshape(blank.worth.shape), mean, spread)
+    return LinearModel(result.x.reshape(blank.worth.shape), mean, spread)
 
 
 class _Likelihood:

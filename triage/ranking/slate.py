@@ -19,7 +19,7 @@ SLOTS_PER_QUESTION = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Aims:
+class InterestShares:
     """The part of a slate that each interest of a subscriber gets.
 
     Attributes:
@@ -30,7 +30,7 @@ class Aims:
     nearest: I32
     shares: F64
 
-    def barred(self) -> Bools:
+    def find_paused(self) -> Bools:
         """Return bool (n,): which rows belong to a paused interest."""
         paused = np.append(self.shares == 0, False)
         return np.asarray(paused[self.nearest], dtype=np.bool_)
@@ -44,7 +44,7 @@ def build_slate(
     floor: float,
     n_exploration: int,
     rng: np.random.Generator,
-    aims: Aims | None = None,
+    aims: InterestShares | None = None,
     asking: bool = False,
 ) -> tuple[Placement, ...]:
     """Choose and order the papers of one digest.
@@ -84,11 +84,11 @@ def build_slate(
     if not np.all(np.isfinite(scores)):
         raise ValueError("a score is not a finite number; the scorer or a feature row is broken")
     if aims is None:
-        aims = Aims(np.full(len(scores), -1, dtype=np.int32), np.zeros(0))
+        aims = InterestShares(np.full(len(scores), -1, dtype=np.int32), np.zeros(0))
     n_drawn = max(0, min(n_exploration, size // SLOTS_PER_EXPLORATION))
     if asking:
         n_drawn = size // SLOTS_PER_QUESTION
-    barred = aims.barred()
+    barred = aims.find_paused()
     rows = _diversify(scores, dense, size - n_drawn, floor, aims, ~barred)
     if not rows:
         return ()
@@ -108,7 +108,7 @@ def build_slate(
 
 
 def _diversify(
-    scores: F64, dense: F32, n: int, floor: float, aims: Aims, allowed: Bools
+    scores: F64, dense: F32, n: int, floor: float, aims: InterestShares, allowed: Bools
 ) -> list[int]:
     if n < 1:
         return []

@@ -25,7 +25,7 @@ from triage.domain.records import (
     Profile,
     UserModel,
 )
-from triage.ranking.features import cover, recency_weights, z_scores
+from triage.ranking.features import compute_cover, recency_weights, z_scores
 from triage.ranking.interest_clusters import cluster, similarity_threshold
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def fit_user_model(profile: Profile, past: Background) -> UserModel:
     own_ids = [paper.id for paper in (*profile.liked.papers, *profile.disliked.papers)]
     others = np.flatnonzero(~np.isin(past.paper_ids, np.array(own_ids, dtype=np.int64)))
     if not len(others) or not (len(liked) or profile.interests.tfidf.nnz):
-        return nothing(past)
+        return empty_user_model(past)
     near = _neighbours(profile, past, others)
     rest = past.encodings.select(_every(others, N_OTHERS))
     others_words = rest.tfidf.tocsc()
@@ -99,7 +99,7 @@ def fit_user_model(profile: Profile, past: Background) -> UserModel:
     return _user_model(past, models, meanings, interests, near)
 
 
-def nothing(past: Background) -> UserModel:
+def empty_user_model(past: Background) -> UserModel:
     """Return the user model of an empty profile."""
     return _user_model(past, [], [], [], [])
 
@@ -115,12 +115,12 @@ def _user_model(
     words = np.array([weights for weights, _ in models], dtype=np.float32)
     meaning = np.array(meanings, dtype=np.float32)
     return UserModel(
-        words=_sparse(words.reshape(len(models), vectors.tfidf.shape[1])),
+        tfidf_models=_sparse(words.reshape(len(models), vectors.tfidf.shape[1])),
         intercepts=np.array([intercept for _, intercept in models], dtype=np.float32),
-        meaning=meaning.reshape(len(meanings), vectors.semantic.shape[1]),
-        word_centres=_sparse(_centres([each.tfidf for each in interests], vectors.tfidf)),
-        dense_centres=_centres([each.latent for each in interests], vectors.latent),
-        sense_centres=_centres([each.semantic for each in interests], vectors.semantic),
+        semantic_models=meaning.reshape(len(meanings), vectors.semantic.shape[1]),
+        tfidf_centres=_sparse(_centres([each.tfidf for each in interests], vectors.tfidf)),
+        latent_centres=_centres([each.latent for each in interests], vectors.latent),
+        semantic_centres=_centres([each.semantic for each in interests], vectors.semantic),
         anchors=_sparse(_centres([vectors.tfidf[rows] for rows in near], vectors.tfidf)),
         everybody=past.everybody,
     )
@@ -146,7 +146,7 @@ def _neighbours(profile: Profile, past: Background, others: I64) -> list[I64]:
         similarity = (
             similarity
             + z_scores(np.asarray((vectors.tfidf @ phrases.tfidf.T).toarray(), dtype=np.float32))
-            + z_scores(cover(vectors.tfidf, phrases.tfidf))
+            + z_scores(compute_cover(vectors.tfidf, phrases.tfidf))
             + z_scores(vectors.latent @ phrases.latent.T)
         )
     elif not len(liked) or len(liked) >= FEW_LIKES:

@@ -19,7 +19,7 @@ from triage.domain.paper_ids import parse_arxiv
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.enrichers.publication import count
+from triage.sources.enrichers.publication import parse_count
 from triage.sources.http.client import Answer, PoliteClient
 from triage.sources.text.cleaning import normalise, reject
 from triage.sources.text.json import loads
@@ -251,7 +251,7 @@ def _paper(record: Any, on: date) -> FetchedPaper:
             abstract=first("summary"),
             authors=tuple(_names(paper.get("authors"))),
             listed_on=on,
-            upvotes=count(paper.get("upvotes", record.get("upvotes"))),
+            upvotes=parse_count(paper.get("upvotes", record.get("upvotes"))),
             tldr=first("ai_summary"),
         )
     )

@@ -55,7 +55,7 @@ def save(conn: Connection, id: int, fields: dict[str, Any]) -> None:
     conn.execute(update(papers).where(_of([id])).values(**fields))
 
 
-def asked(conn: Connection, ids: Collection[int], at: datetime) -> None:
+def mark_looked_up(conn: Connection, ids: Collection[int], at: datetime) -> None:
     """Store that these works were looked up at all enrichers."""
     conn.execute(update(papers).where(_of(ids)).values(enriched_at=at))
 

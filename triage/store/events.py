@@ -155,7 +155,7 @@ def forget(conn: Connection, subscriber_id: int, paper_id: int | None = None) ->
     return conn.execute(change).rowcount
 
 
-def doubt(conn: Connection, slate_id: int, since: datetime) -> None:
+def mark_suspected(conn: Connection, slate_id: int, since: datetime) -> None:
     """Mark the votes through links of a digest since then as cast by a suspected scanner."""
     query = select(events.c.id, events.c.evidence).where(
         events.c.slate_id == slate_id,
@@ -167,7 +167,7 @@ def doubt(conn: Connection, slate_id: int, since: datetime) -> None:
     conn.execute(change.values(origin=Origin.SUSPECTED_SCANNER))
 
 
-def believe(conn: Connection, subscriber_id: int) -> int:
+def mark_trusted(conn: Connection, subscriber_id: int) -> int:
     """Mark a subscriber's suspected votes as cast by a person; return how many."""
     change = update(events).where(
         events.c.subscriber_id == subscriber_id, events.c.origin == Origin.SUSPECTED_SCANNER

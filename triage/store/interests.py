@@ -65,7 +65,7 @@ def save(
     return tuple(numbered)
 
 
-def rest(
+def set_muted(
     conn: Connection,
     subscriber_id: int,
     number: int,

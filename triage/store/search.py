@@ -75,7 +75,7 @@ class Filters:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class MatchTerms:
     """Terms of a paper: all `required`, none `excluded`, and one of `any_of` or all of `all_of`.
 
     Attributes:
@@ -89,19 +89,19 @@ class Wanted:
     columns: str = ANYWHERE
 
 
-def count(conn: Connection, wanted: Wanted, at_most: int) -> int:
+def count(conn: Connection, wanted: MatchTerms, at_most: int) -> int:
     """Return how many papers match, at most `at_most`."""
     found = _matching(conn, wanted, Filters()).limit(at_most).subquery()
     return conn.scalar(select(func.count()).select_from(found)) or 0
 
 
-def saying(conn: Connection, wanted: Wanted, filters: Filters, n: int) -> list[int]:
+def find_matching(conn: Connection, wanted: MatchTerms, filters: Filters, n: int) -> list[int]:
     """Return the ids of at most `n` matching papers, in any order."""
     return list(conn.scalars(_matching(conn, wanted, filters).limit(n)))
 
 
 def best(
-    conn: Connection, wanted: Wanted, filters: Filters, n: int, at_most: int | None
+    conn: Connection, wanted: MatchTerms, filters: Filters, n: int, at_most: int | None
 ) -> list[int]:
     """Return the ids of the `n` best matching papers, best first.
 
@@ -118,10 +118,10 @@ def best(
     return list(conn.scalars(query.order_by(rank, id.desc()).limit(n)))
 
 
-def among(conn: Connection, wanted: Wanted, filters: Filters) -> I64:
+def find_all_matching(conn: Connection, wanted: MatchTerms, filters: Filters) -> I64:
     """Return the ids of all matching papers as int64, ascending."""
     query = _matching(conn, wanted, filters)
-    if wanted == Wanted() and not (filters.author or filters.categories):
+    if wanted == MatchTerms() and not (filters.author or filters.categories):
         # These conditions do not need the index.
         query = select(papers.c.id).where(*_findable(filters))
     return np.array(sorted(conn.scalars(query)), dtype=np.int64)
@@ -142,7 +142,7 @@ def newest(conn: Connection, filters: Filters, n: int) -> list[int]:
     """Return the ids of the `n` newest listed papers that pass the filters, newest first."""
     query = select(papers.c.id).where(*_findable(filters))
     if filters.author or filters.categories:
-        query = query.where(papers.c.id.in_(_matching(conn, Wanted(), filters)))
+        query = query.where(papers.c.id.in_(_matching(conn, MatchTerms(), filters)))
     order = (papers.c.listed_on.desc(), papers.c.id.desc())
     return list(conn.scalars(query.order_by(*order).limit(n)))
 
@@ -187,7 +187,7 @@ def _findable(filters: Filters) -> list[ColumnElement[bool]]:
     return found
 
 
-def _matching(conn: Connection, wanted: Wanted, filters: Filters) -> Select[Any]:
+def _matching(conn: Connection, wanted: MatchTerms, filters: Filters) -> Select[Any]:
     """Return the query for the ids of matching papers."""
     id = _id(conn)
     condition = _sqlite_condition if _is_sqlite(conn) else _postgres_condition
@@ -200,7 +200,7 @@ def _matching(conn: Connection, wanted: Wanted, filters: Filters) -> Select[Any]
 
 
 def _combined(
-    wanted: Wanted,
+    wanted: MatchTerms,
     filters: Filters,
     leaf: Callable[[str, Term], T],
     all_: Callable[[list[T]], T],
@@ -228,7 +228,7 @@ def _is_unmatchable(filters: Filters) -> bool:
     )
 
 
-def _sqlite_condition(wanted: Wanted, filters: Filters) -> ColumnElement[bool]:
+def _sqlite_condition(wanted: MatchTerms, filters: Filters) -> ColumnElement[bool]:
     """Return a condition in FTS5's query syntax (sqlite.org/fts5.html, section 3)."""
 
     def leaf(columns: str, term: Term) -> str:
@@ -253,7 +253,7 @@ def _sqlite_condition(wanted: Wanted, filters: Filters) -> ColumnElement[bool]:
     return and_(True, *found)
 
 
-def _postgres_condition(wanted: Wanted, filters: Filters) -> ColumnElement[bool]:
+def _postgres_condition(wanted: MatchTerms, filters: Filters) -> ColumnElement[bool]:
     found = []
     query = _combined(wanted, filters, _postgres_leaf, _postgres_all, _postgres_any)
     if query is not None:
@@ -268,7 +268,7 @@ def _postgres_matches(query: ColumnElement[Any]) -> ColumnElement[bool]:
     return _words.c.words.op("@@", is_comparison=True)(query)
 
 
-def _postgres_rank(wanted: Wanted) -> ColumnElement[Any]:
+def _postgres_rank(wanted: MatchTerms) -> ColumnElement[Any]:
     """Return a rank: the number of matching parts, then PostgreSQL's rank.
 
     PostgreSQL's rank alone (manual, section 12.3.3) counts the words of a phrase at any place.

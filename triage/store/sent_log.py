@@ -139,7 +139,7 @@ def leave_tombstone(
         mark_sent(conn, message, sent, reply)
 
 
-def unjournalled(conn: Connection, ids: Collection[str], since: datetime) -> list[SentEntry]:
+def find_unlogged(conn: Connection, ids: Collection[str], since: datetime) -> list[SentEntry]:
     """Return the messages that were sent since then, without those in `ids`."""
     query = (
         select(

@@ -68,7 +68,7 @@ class TrainingLog:
     def __len__(self) -> int:
         return len(self.slate_ids)
 
-    def taken(self, rows: slice | I64 | NDArray[np.bool_]) -> TrainingLog:
+    def select_rows(self, rows: slice | I64 | NDArray[np.bool_]) -> TrainingLog:
         """Return some rows; a slice copies nothing."""
         return TrainingLog(*(getattr(self, each.name)[rows] for each in fields(self)))
 
@@ -173,7 +173,7 @@ def shown_at(
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class SlateDelivery:
     """A slate's subscriber, and when its message was sent; None if it was not."""
 
     slate_id: int
@@ -181,11 +181,13 @@ class Carried:
     sent_at: datetime | None
 
 
-def carried(conn: Connection, public_id: str, subscriber_public_id: str) -> Carried | None:
+def find_delivery(
+    conn: Connection, public_id: str, subscriber_public_id: str
+) -> SlateDelivery | None:
     """Return the delivery of a slate of that subscriber; None if there is no such slate."""
     of = {"slate": public_id, "subscriber": subscriber_public_id}
     row = conn.execute(_CARRIED, of).one_or_none()
-    return Carried(*row) if row else None
+    return SlateDelivery(*row) if row else None
 
 
 def newest(conn: Connection) -> dict[int, Last]:
@@ -324,7 +326,7 @@ def training_log(conn: Connection, feature_version: str, n_features: int) -> Tra
     )
     order = np.lexsort((log.positions, log.slate_ids, log.days))
     # The nightly run writes in this order, and then the features need no second copy.
-    return log if bool((order == np.arange(n)).all()) else log.taken(order)
+    return log if bool((order == np.arange(n)).all()) else log.select_rows(order)
 
 
 def listing(conn: Connection, limit: int) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ from triage.store.engine.upsert import insert_missing, upsert
 from triage.store.tables import user_model_backgrounds, user_models
 
 BACKGROUNDS_KEPT = 3
-_DENSE = ("intercepts", "meaning", "dense_centres", "sense_centres")
-_SPARSE = ("words", "word_centres", "anchors")
+_DENSE = ("intercepts", "semantic_models", "latent_centres", "semantic_centres")
+_SPARSE = ("tfidf_models", "tfidf_centres", "anchors")
 _PARTS = ("data", "indices", "indptr")
 
 
@@ -40,7 +40,7 @@ def forget(conn: Connection, subscriber_id: int) -> None:
     conn.execute(delete(user_models).where(user_models.c.subscriber_id == subscriber_id))
 
 
-def everybody(conn: Connection, name: str) -> F32 | None:
+def load_shared_weights(conn: Connection, name: str) -> F32 | None:
     """Return the shared weights of a background, float32 (v,); None if they are not stored."""
     content = conn.scalar(
         select(user_model_backgrounds.c.everybody).where(user_model_backgrounds.c.name == name)
@@ -48,7 +48,7 @@ def everybody(conn: Connection, name: str) -> F32 | None:
     return None if content is None else np.frombuffer(content, dtype="<f4").astype(np.float32)
 
 
-def save_everybody(conn: Connection, name: str, weights: F32, at: datetime) -> None:
+def save_shared_weights(conn: Connection, name: str, weights: F32, at: datetime) -> None:
     """Store the shared weights of a background, and delete those of older backgrounds."""
     row = {"name": name, "everybody": weights.astype("<f4").tobytes(), "made_at": at}
     insert_missing(conn, user_model_backgrounds, [row])

@@ -78,7 +78,7 @@ def add_records(conn: Connection, several: Sequence[StoredRecord], at: datetime)
         conn.execute(insert(paper_records), [_row(each, at) for each in several])
 
 
-def recount(conn: Connection, record: StoredRecord) -> None:
+def update_counts(conn: Connection, record: StoredRecord) -> None:
     """Update the counts and the day of a stored record."""
     row = _row(record, None)
     conn.execute(
@@ -127,19 +127,19 @@ def _larger(one: int | None, other: int | None) -> int | None:
 # -- ids and blocking keys -------------------------------------------------------------------------
 
 
-def homes(conn: Connection, keys: Collection[Key]) -> dict[Key, int]:
+def find_rows(conn: Connection, keys: Collection[Key]) -> dict[Key, int]:
     """Return the row of every known id, also if this row was merged into another."""
     return find(conn, keys, papers.c.id)
 
 
-def speaking_for(conn: Connection, rows: Collection[int]) -> set[Key]:
+def find_own_ids(conn: Connection, rows: Collection[int]) -> set[Key]:
     """Return the ids that the records of these rows have as their own."""
     of = paper_records.c
     query = select(of.source, of.source_id).where(of.source_id.is_not(None)).distinct()
     return {(source, value) for source, value in rows_in(conn, query, of.paper_id, rows)}
 
 
-def take_over(conn: Connection, moved: Iterable[tuple[Key, int]]) -> None:
+def move_ids(conn: Connection, moved: Iterable[tuple[Key, int]]) -> None:
     """Move ids to other rows."""
     for (scheme, value), row in moved:
         conn.execute(
@@ -149,14 +149,14 @@ def take_over(conn: Connection, moved: Iterable[tuple[Key, int]]) -> None:
         )
 
 
-def nameless(conn: Connection, rows: Collection[int]) -> set[int]:
+def find_without_ids(conn: Connection, rows: Collection[int]) -> set[int]:
     """Return those of these rows that have only a title: none of their records has an id."""
     of = paper_records.c
     query = select(of.paper_id).where(of.source_id.is_not(None)).distinct()
     return set(rows) - {row.paper_id for row in rows_in(conn, query, of.paper_id, rows)}
 
 
-def marked(conn: Connection, several: Collection[str]) -> dict[str, list[int]]:
+def find_by_blocking_keys(conn: Connection, several: Collection[str]) -> dict[str, list[int]]:
     """Return the rows that have each blocking key, oldest first; unknown keys are left out."""
     found: dict[str, list[int]] = {}
     query = select(blocking_keys.c.key, blocking_keys.c.paper_id).order_by(blocking_keys.c.paper_id)
@@ -165,11 +165,11 @@ def marked(conn: Connection, several: Collection[str]) -> dict[str, list[int]]:
     return found
 
 
-def add_marks(conn: Connection, several: Iterable[tuple[str, int]]) -> None:
+def add_blocking_keys(conn: Connection, several: Iterable[tuple[str, int]]) -> None:
     insert_missing(conn, blocking_keys, [{"key": key, "paper_id": row} for key, row in several])
 
 
-def sharing_marks(conn: Connection, rows: Collection[int]) -> set[tuple[int, int]]:
+def find_pairs_with_common_key(conn: Connection, rows: Collection[int]) -> set[tuple[int, int]]:
     """Return the pairs (smaller id, larger id) of these rows and all that share a key."""
     one, other = blocking_keys.alias(), blocking_keys.alias()
     query = (
@@ -219,7 +219,7 @@ def save(conn: Connection, changes: Sequence[tuple[int, dict[str, Any]]]) -> Non
 # -- splits by a person ----------------------------------------------------------------------------
 
 
-def parted(conn: Connection, rows: Collection[int]) -> set[tuple[int, int]]:
+def find_split_pairs(conn: Connection, rows: Collection[int]) -> set[tuple[int, int]]:
     """Return the split pairs, each in both orders, that include one of `rows`."""
     pairs = work_splits.c
     query = select(pairs.paper_id, pairs.other_id)
@@ -231,14 +231,14 @@ def parted(conn: Connection, rows: Collection[int]) -> set[tuple[int, int]]:
     return found | {(other, one) for one, other in found}
 
 
-def part(conn: Connection, row: int, others: Iterable[int], at: datetime) -> None:
+def add_splits(conn: Connection, row: int, others: Iterable[int], at: datetime) -> None:
     """Store that a row is not the same work as these."""
     pairs = [(min(row, other), max(row, other)) for other in others]
     rows = [{"paper_id": one, "other_id": other, "at": at} for one, other in pairs]
     insert_missing(conn, work_splits, rows)
 
 
-def unpart(conn: Connection, some: Collection[int], others: Collection[int]) -> None:
+def delete_splits(conn: Connection, some: Collection[int], others: Collection[int]) -> None:
     """Delete the splits between rows of one set and rows of the other."""
     pairs = work_splits.c
     for one, other in ((some, others), (others, some)):

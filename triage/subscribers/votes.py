@@ -92,7 +92,7 @@ def record_vote(
         raise ValueError("a vote needs an action")
     impression = shown(db, claims)
     with db.write() as conn:
-        digest = store.slates.carried(conn, claims.slate, claims.subscriber)
+        digest = store.slates.find_delivery(conn, claims.slate, claims.subscriber)
         if digest is None:
             raise NotFound("the digest with this link is no longer stored")
         evidence = evidence | _since_sent(digest.sent_at, clock.now())
@@ -110,7 +110,7 @@ def record_vote(
             origin=origin,
         )
         if origin is Origin.SUSPECTED_SCANNER and is_burst(evidence):
-            store.events.doubt(conn, digest.slate_id, clock.now() - BURST)
+            store.events.mark_suspected(conn, digest.slate_id, clock.now() - BURST)
     return Recorded(impression, claims.action, stored=stored)
 
 
@@ -150,7 +150,7 @@ def vote(
 def believe(db: Database, subscriber: Subscriber) -> int:
     """Let a subscriber's suspected scanner votes count; return their number."""
     with db.write() as conn:
-        return store.events.believe(conn, subscriber.id)
+        return store.events.mark_trusted(conn, subscriber.id)
 
 
 def _since_sent(sent_at: datetime | None, now: datetime) -> dict[str, Any]:

@@ -30,7 +30,7 @@ MOST_PAPERS = 5_000
 WINDOW_DAYS = 60
 
 
-def sampled(log: TrainingLog, rng: np.random.Generator) -> I64:
+def sample_rows(log: TrainingLog, rng: np.random.Generator) -> I64:
     """Return the rows, in order, of some slates of some subscribers; none for an empty log."""
     subscriber_ids = np.unique(log.subscriber_ids)
     n_subscribers = min(MOST_SUBSCRIBERS, len(subscriber_ids))
@@ -41,7 +41,7 @@ def sampled(log: TrainingLog, rng: np.random.Generator) -> I64:
     return np.flatnonzero(np.isin(log.slate_ids, slates))
 
 
-def peer_scores(conn: Connection, log: TrainingLog) -> dict[str, F64]:
+def baseline_scores(conn: Connection, log: TrainingLog) -> dict[str, F64]:
     """Return each baseline's scores of the log's rows, float64 (n,), from what was known then.
 
     Args:

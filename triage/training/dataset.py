@@ -35,7 +35,13 @@ from triage.ranking.user_model import (
     fit_background,
     fit_user_model,
 )
-from triage.training.past_days import Likes, PastDay, past_days, reader_weights, telling_rows
+from triage.training.past_days import (
+    Likes,
+    PastDay,
+    past_days,
+    select_training_rows,
+    subscriber_weights,
+)
 
 # The solvers of the user models release Python's lock, so two past days are processed at once. An
 # interrupt waits for one batch.
@@ -44,7 +50,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class LikeHistory:
     """A subscriber with the encoded phrases of their interests, and likes as rows of the papers."""
 
     subscriber: Subscriber
@@ -71,14 +77,14 @@ class History:
 
     Args:
         papers: in listing order.
-        readers: subscribers; their likes are rows of `papers`.
+        like_histories: subscribers; their likes are rows of `papers`.
         since: `Encoder.since`; no past day is earlier. If it is set, past days use the encodings
             `for_training()`: the encoder was fitted on later likes, and with these, features of
             past days would look better than those of coming days.
     """
 
     def __init__(
-        self, papers: EncodedPapers, readers: Sequence[Reader], since: date | None = None
+        self, papers: EncodedPapers, readers: Sequence[LikeHistory], since: date | None = None
     ) -> None:
         self.papers = papers
         self.readers = readers
@@ -106,7 +112,7 @@ class History:
             self._backgrounds[until] = self._background(until)
         return self._backgrounds[until]
 
-    def profile(self, reader: Reader, known: I64, on: date) -> Profile:
+    def profile(self, reader: LikeHistory, known: I64, on: date) -> Profile:
         """Return a profile with a user model, fitted on `known` likes, newest first, on a day."""
         liked = self.papers.select(known)
         profile = Profile(
@@ -120,7 +126,7 @@ class History:
             phrases=reader.phrases,
             interests=reader.interests,
         )
-        return replace(profile, taste=fit_user_model(profile, self.background(on)))
+        return replace(profile, user_model=fit_user_model(profile, self.background(on)))
 
     def days(self, first: date, until: date, n: int, rng: np.random.Generator) -> list[PastDay]:
         """Choose past days, see `past_days.past_days`; none is before `since`."""
@@ -146,8 +152,10 @@ class History:
         """
         days = self.days(first, until, n, rng)
         parts, relevance = [], []
-        for done, (day, X) in enumerate(zip(days, self.described(days), strict=True), start=1):
-            rows = telling_rows(day.relevance, scorer.score(X), rng)
+        for done, (day, X) in enumerate(
+            zip(days, self.feature_matrices(days), strict=True), start=1
+        ):
+            rows = select_training_rows(day.relevance, scorer.score(X), rng)
             parts.append(X[rows])
             relevance.append(day.relevance[rows])
             progress("past days", done, len(days))
@@ -156,10 +164,10 @@ class History:
             np.concatenate([np.zeros((0, len(FEATURES)), dtype=np.float32), *parts]),
             np.concatenate([np.zeros(0, dtype=np.int32), *relevance]),
             tuple(sizes),
-            reader_weights([day.reader for day in days], sizes),
+            subscriber_weights([day.subscriber for day in days], sizes),
         )
 
-    def described(self, days: Sequence[PastDay]) -> Iterator[F32]:
+    def feature_matrices(self, days: Sequence[PastDay]) -> Iterator[F32]:
         """Yield the feature rows of each day's candidates, float32 (n, n_features), in order."""
         for day in days:
             # Threads share the backgrounds, so they are fitted before the threads start.
@@ -170,7 +178,7 @@ class History:
 
     def _rows(self, day: PastDay) -> F32:
         on, then = date.fromordinal(day.day), self._then
-        profile = then.profile(then.readers[day.reader], day.known, on)
+        profile = then.profile(then.readers[day.subscriber], day.known, on)
         return feature_matrix(profile, then.papers.select(day.candidates), on)
 
     def _background(self, until: date) -> Background:

@@ -19,10 +19,10 @@ import numpy as np
 from triage import store
 from triage.domain.protocols import Encoder, Scorer
 from triage.domain.records import F64, RELEVANCE, EventKind
-from triage.ranking.features import phrases
+from triage.ranking.features import split_phrases
 from triage.ranking.serving.ranker import load_library
 from triage.ranking.serving.user_model_cache import FARTHEST_EAST
-from triage.training.dataset import Examples, History, Reader
+from triage.training.dataset import Examples, History, LikeHistory
 from triage.training.evaluation.metrics import HeldOut, slate_ndcg
 from triage.training.past_days import Likes
 
@@ -37,7 +37,7 @@ HEAVIEST = 20_000.0
 SEED = 0
 
 
-def imported(conn: Connection, encoder: Encoder, until: date) -> History:
+def load_imported_likes(conn: Connection, encoder: Encoder, until: date) -> History:
     """Return the papers that were listed, and liked outside of digests, before a day."""
     before = datetime.combine(until, time(), UTC) - FARTHEST_EAST
     liked = store.events.liked(conn, before, elsewhere=True)
@@ -53,8 +53,8 @@ def imported(conn: Connection, encoder: Encoder, until: date) -> History:
             days = [library.papers[row].listed_on.toordinal() for row in own]
             likes = Likes(np.array(own, dtype=np.int64), np.array(days, dtype=np.int64))
             subscriber = subscribers[subscriber_id]
-            wanted = phrases(subscriber.interests)
-            readers.append(Reader(subscriber, wanted, encoder.encode(wanted), likes))
+            wanted = split_phrases(subscriber.interests)
+            readers.append(LikeHistory(subscriber, wanted, encoder.encode(wanted), likes))
     return History(library, readers, encoder.since)
 
 
@@ -64,7 +64,7 @@ def like_days(history: History) -> list[int]:
     return sorted(day for day in days if day >= history.since.toordinal())
 
 
-def taught_by(history: History, until: date, scorer: Scorer) -> Examples:
+def make_examples(history: History, until: date, scorer: Scorer) -> Examples:
     """Make query groups of past days before a day; empty without likes.
 
     Their total weight is at most HEAVIEST, so many votes on digests count more.
@@ -79,7 +79,7 @@ def taught_by(history: History, until: date, scorer: Scorer) -> Examples:
     )
 
 
-def judged(
+def rank_past_days(
     history: History, first: date, until: date, scorers: Mapping[str, Scorer]
 ) -> tuple[dict[str, F64], HeldOut]:
     """Rank the same past days by each scorer.
@@ -89,7 +89,7 @@ def judged(
     """
     days = history.days(first, until, MOST_JUDGED, np.random.default_rng(SEED))
     scores: dict[str, list[F64]] = {name: [np.zeros(0)] for name in scorers}
-    for X in history.described(days):
+    for X in history.feature_matrices(days):
         for name, scorer in scorers.items():
             scores[name].append(scorer.score(X))
     sizes = np.array([len(day.relevance) for day in days], dtype=np.int64)
@@ -97,7 +97,7 @@ def judged(
         starts=np.cumsum(sizes) - sizes,
         worth=np.concatenate([np.zeros(0), *(day.relevance.astype(np.float64) for day in days)]),
         subscriber_ids=np.array(
-            [history.readers[day.reader].subscriber.id for day in days], dtype=np.int64
+            [history.readers[day.subscriber].subscriber.id for day in days], dtype=np.int64
         ),
     )
     values = {name: slate_ndcg(np.concatenate(each), held_out) for name, each in scores.items()}

@@ -56,9 +56,9 @@ def row_weights(marks: I32, positions: I32, propensities: F32, attention: Attent
         propensities: float32 (n,), of the logging policy, in (0, 1].
         attention: fitted on this log.
     """
-    looked = attention.looked_at(positions)
+    looked = attention.read_probability(positions)
     voted = marks != IGNORED
-    willing = attention.willing
+    willing = attention.vote_if_read
     left = looked * (1 - willing) / np.maximum(1 - looked * willing, 1e-6)
     silent = SILENT + (1 - SILENT) * left
     weights = np.where(voted, vote_weights(positions, propensities, attention), silent)
@@ -71,11 +71,11 @@ def vote_weights(positions: I32, propensities: F32, attention: Attention) -> F64
     The propensity is that of the position being looked at, times that of the paper being there
     (Joachims et al. 2017).
     """
-    read = attention.looked_at(positions) * np.maximum(propensities, 1e-6)
+    read = attention.read_probability(positions) * np.maximum(propensities, 1e-6)
     return np.minimum(1 / read, HEAVIEST)
 
 
-def fair_shares(weights: F32, subscriber_ids: I64) -> F32:
+def cap_subscriber_weights(weights: F32, subscriber_ids: I64) -> F32:
     """Limit each subscriber's total weight to the median total, or to ENOUGH if that is more.
 
     So one subscriber who votes on everything cannot change the ranker for the others.

@@ -39,14 +39,14 @@ class PastDay:
     """The candidates of one subscriber on a past day.
 
     Attributes:
-        reader: index of the subscriber.
+        subscriber: index of the subscriber.
         day: ordinal of its first day.
         known: int64 (k,) rows of the earlier likes that are used, newest first.
         candidates: int64 (n,) rows of papers.
         relevance: int32 (n,), 1 for a liked paper.
     """
 
-    reader: int
+    subscriber: int
     day: int
     known: I64
     candidates: I64
@@ -135,7 +135,7 @@ def _past_day(
     return PastDay(reader, begin, known, candidates, np.isin(candidates, now).astype(np.int32))
 
 
-def telling_rows(relevance: I32, scores: F64, rng: np.random.Generator) -> I64:
+def select_training_rows(relevance: I32, scores: F64, rng: np.random.Generator) -> I64:
     """Return the rows to train on, int64 (m,), ascending: likes, hard and random negatives.
 
     Args:
@@ -149,7 +149,7 @@ def telling_rows(relevance: I32, scores: F64, rng: np.random.Generator) -> I64:
     return np.unique(np.concatenate([liked, hard, easy]))
 
 
-def reader_weights(readers: Sequence[int], sizes: Sequence[int]) -> F32:
+def subscriber_weights(readers: Sequence[int], sizes: Sequence[int]) -> F32:
     """Return row weights, float32 (n,): 1 / sqrt(number of days of the row's subscriber)."""
     counts = np.bincount(np.asarray(readers, dtype=np.int64)) if len(readers) else np.zeros(0)
     each = [1 / counts[reader] ** 0.5 for reader in readers]

@@ -23,19 +23,19 @@ class Attention:
     Attributes:
         by_place: float64 (n_positions,), for positions 1, 2, …; the first is 1 and they never
             increase. Later positions are like the last.
-        willing: float64 (n,), the probability of a vote if looked at, for each row of the fit.
+        vote_if_read: float64 (n,), the probability of a vote if looked at, for each row of the fit.
     """
 
     by_place: F64
-    willing: F64
+    vote_if_read: F64
 
-    def looked_at(self, positions: I32) -> F64:
+    def read_probability(self, positions: I32) -> F64:
         """Return the probability that each position is looked at, float64 (n,), in (0, 1]."""
         rows = np.minimum(positions, len(self.by_place)) - 1
         return np.asarray(self.by_place[rows], dtype=np.float64)
 
 
-def attention(positions: I32, scores: F64, voted: Bools) -> Attention:
+def fit_attention(positions: I32, scores: F64, voted: Bools) -> Attention:
     """Fit the position-based model to a log (Chuklin et al. 2015, 3.3).
 
     P(vote) = look(position) · will(paper). Good papers are at the top, so votes alone cannot

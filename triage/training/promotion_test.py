@@ -20,7 +20,7 @@ from enum import StrEnum
 import numpy as np
 
 from triage.domain.records import F64, I64
-from triage.training.evaluation.bootstrap import interval, units_of
+from triage.training.evaluation.bootstrap import bootstrap_units, interval
 
 LEVEL = 0.005
 """The rate of false promotions; it is low because training runs every night."""
@@ -77,4 +77,4 @@ def decide(
 
 
 def _mean(values: F64, subscriber_ids: I64) -> float:
-    return float(units_of(values, subscriber_ids).mean())
+    return float(bootstrap_units(values, subscriber_ids).mean())

@@ -23,23 +23,35 @@ from triage.domain.records import F32, F64, I32, I64, EventKind
 from triage.errors import NotEnoughFeedback, NotFound
 from triage.ranking.features import FEATURE_VERSION, FEATURES, GROUPS
 from triage.ranking.serving.active_models import (
-    Serving,
+    ActiveModels,
     encode_new,
     ensure_active_models,
+    find_training_end,
     promote,
     refit_encoder_if_due,
-    taught_until,
 )
-from triage.ranking.serving.model_versions import clear_away
+from triage.ranking.serving.model_versions import delete_old_models
 from triage.store import Database
 from triage.store.slates import TrainingLog
-from triage.training.baseline_check import peer_scores, sampled
+from triage.training.baseline_check import baseline_scores, sample_rows
 from triage.training.dataset import Examples, History
-from triage.training.evaluation.bootstrap import Interval, dice, interval
+from triage.training.evaluation.bootstrap import Interval, fixed_rng, interval
 from triage.training.evaluation.metrics import HeldOut, slate_ndcg
-from triage.training.imported_likes import imported, judged, like_days, taught_by
-from triage.training.labels import IGNORED, fair_shares, gains, labels_of, row_weights, vote_weights
-from triage.training.position_bias import Attention, attention
+from triage.training.imported_likes import (
+    like_days,
+    load_imported_likes,
+    make_examples,
+    rank_past_days,
+)
+from triage.training.labels import (
+    IGNORED,
+    cap_subscriber_weights,
+    gains,
+    labels_of,
+    row_weights,
+    vote_weights,
+)
+from triage.training.position_bias import Attention, fit_attention
 from triage.training.promotion_test import FEWEST_SLATES, Winner, decide
 
 log = structlog.get_logger()
@@ -73,7 +85,7 @@ class TrainReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Lessons:
+class TrainingRows:
     """The impressions of all slates with at least one vote, oldest first.
 
     Attributes:
@@ -99,14 +111,16 @@ class Lessons:
     def days(self) -> list[int]:
         return [int(day) for day in np.unique(self.log.days)]
 
-    def since(self, day: int) -> Lessons:
+    def since(self, day: int) -> TrainingRows:
         return self.taken(slice(int(np.searchsorted(self.log.days, day)), None))
 
-    def before(self, day: int) -> Lessons:
+    def before(self, day: int) -> TrainingRows:
         return self.taken(slice(0, int(np.searchsorted(self.log.days, day))))
 
-    def taken(self, rows: slice | I64) -> Lessons:
-        return Lessons(self.log.taken(rows), self.marks[rows], self.weights[rows], self.worth[rows])
+    def taken(self, rows: slice | I64) -> TrainingRows:
+        return TrainingRows(
+            self.log.select_rows(rows), self.marks[rows], self.weights[rows], self.worth[rows]
+        )
 
     def held_out(self) -> HeldOut:
         starts = np.flatnonzero(np.diff(self.log.slate_ids, prepend=-1))
@@ -125,7 +139,7 @@ def train(database: Database, workshop: ModelStore, clock: Clock) -> TrainReport
     today = clock.now().date()
     pair = ensure_active_models(database, workshop, clock, today)
     cold = workshop.cold_scorer()
-    lessons, looks = gathered(database)
+    lessons, looks = load_training_rows(database)
     data = _split_data(database, workshop, clock, pair, lessons)
     model = _fit(workshop, data.earlier, data.encoder, data.history, data.until)
     scorers = {"challenger": model.scorer, "serving": pair.scorer, "cold": cold}
@@ -135,7 +149,7 @@ def train(database: Database, workshop: ModelStore, clock: Clock) -> TrainReport
         values["serving"],
         None if pair.scorer.version == cold.version else values["cold"],
         held_out.subscriber_ids,
-        dice(),
+        fixed_rng(),
     )
     if not len(data.later) and len(held_out.starts):
         why = f"judged by past days of imported likes, for want of later digests: {why}"
@@ -174,7 +188,7 @@ def train(database: Database, workshop: ModelStore, clock: Clock) -> TrainReport
         promote(database, clock, model.scorer, data.encoder, why)
     elif winner is Winner.COLD:
         promote(database, clock, cold, pair.encoder, why)
-    clear_away(database, workshop, clock)
+    delete_old_models(database, workshop, clock)
     log.info("trained", version=report.version, winner=str(winner), why=why)
     return report
 
@@ -190,8 +204,8 @@ class _SplitData:
         until: past days before it are for training; without test slates, later ones are for tests.
     """
 
-    earlier: Lessons
-    later: Lessons
+    earlier: TrainingRows
+    later: TrainingRows
     encoder: Encoder
     history: History
     until: date
@@ -202,17 +216,21 @@ class _Model:
     """A scorer with its training data and the newest day of that."""
 
     scorer: Scorer
-    lessons: Lessons
+    lessons: TrainingRows
     examples: Examples
     taught_until: date
 
 
 def _split_data(
-    database: Database, workshop: ModelStore, clock: Clock, pair: Serving, lessons: Lessons
+    database: Database,
+    workshop: ModelStore,
+    clock: Clock,
+    pair: ActiveModels,
+    lessons: TrainingRows,
 ) -> _SplitData:
     today = clock.now().date()
-    trained_until = taught_until(database, pair.scorer)
-    earlier, later = split(lessons, trained_until)
+    trained_until = find_training_end(database, pair.scorer)
+    earlier, later = split_by_time(lessons, trained_until)
     encoder = pair.encoder
     # Features of past days depend on the encoder. Where they are the test data, the active scorer
     # needs its own encoder.
@@ -232,10 +250,10 @@ def _split_data(
 
 
 def _fit(
-    workshop: ModelStore, lessons: Lessons, encoder: Encoder, history: History, until: date
+    workshop: ModelStore, lessons: TrainingRows, encoder: Encoder, history: History, until: date
 ) -> _Model:
     """Fit a ranker on lessons and on past days before `until`, and store it."""
-    examples = taught_by(history, until, workshop.cold_scorer())
+    examples = make_examples(history, until, workshop.cold_scorer())
     scorer = fit(workshop, lessons, encoder, examples)
     days = lessons.days[-1:] + [until.toordinal() - 1] * (len(examples) > 0)
     return _Model(scorer, lessons, examples, date.fromordinal(max(days)))
@@ -246,7 +264,7 @@ def _test(
 ) -> tuple[dict[str, F64], HeldOut]:
     """Return each scorer's nDCG@10 of every test slate, and the test slates."""
     if not len(data.later):
-        return judged(data.history, data.until, today, scorers)
+        return rank_past_days(data.history, data.until, today, scorers)
     held_out = data.later.held_out()
     X = data.later.log.features
     return {name: slate_ndcg(each.score(X), held_out) for name, each in scorers.items()}, held_out
@@ -255,7 +273,7 @@ def _test(
 def _intervals(values: Mapping[str, F64], held_out: HeldOut) -> dict[str, Interval]:
     gain = values["challenger"] - values["serving"]
     return {
-        name: interval(each, held_out.subscriber_ids, dice())
+        name: interval(each, held_out.subscriber_ids, fixed_rng())
         for name, each in {**values, "challenger - serving": gain}.items()
     }
 
@@ -266,7 +284,7 @@ def _encode_and_load_likes(database: Database, encoder: Encoder, until: date) ->
     if has_likes:
         encode_new(database, encoder)
     with database.read() as conn:
-        return imported(conn, encoder, until)
+        return load_imported_likes(conn, encoder, until)
 
 
 def train_in_words(database: Database, workshop: ModelStore, clock: Clock) -> str:
@@ -278,34 +296,36 @@ def train_in_words(database: Database, workshop: ModelStore, clock: Clock) -> st
     return f"{report.version} {'promoted' if report.promoted else 'not promoted'}: {report.why}"
 
 
-def gathered(database: Database) -> tuple[Lessons, Attention]:
+def load_training_rows(database: Database) -> tuple[TrainingRows, Attention]:
     """Return the labelled log and its position bias; empty if there are no votes on digests."""
     with database.read() as conn:
         shown = store.slates.training_log(conn, FEATURE_VERSION, len(FEATURES))
         votes = store.events.all_votes(conn)
-    return lessons_of(shown, votes)
+    return label_training_log(shown, votes)
 
 
-def lessons_of(
+def label_training_log(
     shown: TrainingLog, votes: Sequence[tuple[int, int, EventKind]]
-) -> tuple[Lessons, Attention]:
+) -> tuple[TrainingRows, Attention]:
     """Join impressions with votes (subscriber id, paper id, kind), oldest first."""
     marks = labels_of(shown.subscriber_ids, shown.paper_ids, votes)
     # A slate without votes was perhaps never opened.
     has_votes = np.isin(shown.slate_ids, shown.slate_ids[marks != IGNORED])
     if not has_votes.all():
-        shown, marks = shown.taken(has_votes), marks[has_votes]
-    looks = attention(shown.positions, shown.scores, marks != IGNORED)
+        shown, marks = shown.select_rows(has_votes), marks[has_votes]
+    looks = fit_attention(shown.positions, shown.scores, marks != IGNORED)
     weights = row_weights(marks, shown.positions, shown.propensities, looks)
-    return Lessons(
+    return TrainingRows(
         log=shown,
         marks=marks,
-        weights=fair_shares(weights, shown.subscriber_ids),
+        weights=cap_subscriber_weights(weights, shown.subscriber_ids),
         worth=gains(marks) * vote_weights(shown.positions, shown.propensities, looks),
     ), looks
 
 
-def split(lessons: Lessons, taught_until: date | None) -> tuple[Lessons, Lessons]:
+def split_by_time(
+    lessons: TrainingRows, taught_until: date | None
+) -> tuple[TrainingRows, TrainingRows]:
     """Split by time into training and test slates; all test days are later.
 
     Args:
@@ -329,7 +349,7 @@ def _n_test_days(days: Sequence[int], taught_until: date | None) -> int:
 
 
 def fit(
-    workshop: ModelStore, lessons: Lessons, encoder: Encoder, examples: Examples | None = None
+    workshop: ModelStore, lessons: TrainingRows, encoder: Encoder, examples: Examples | None = None
 ) -> Scorer:
     """Fit a ranker on lessons, and store it.
 
@@ -351,21 +371,23 @@ def fit(
 
 
 def _compare_baselines(
-    database: Database, challenger: Scorer, later: Lessons
+    database: Database, challenger: Scorer, later: TrainingRows
 ) -> dict[str, Interval]:
     """Return each baseline's nDCG@10 on some test slates, and the challenger's gain over it."""
     if len(later.held_out().starts) < FEWEST_SLATES:
         return {}
-    some = later.taken(sampled(later.log, dice()))
+    some = later.taken(sample_rows(later.log, fixed_rng()))
     held_out = some.held_out()
     own = slate_ndcg(challenger.score(some.log.features), held_out)
     with database.read() as conn:
-        scores = peer_scores(conn, some.log)
+        scores = baseline_scores(conn, some.log)
     metrics = {}
     for name, each in scores.items():
         other = slate_ndcg(each, held_out)
-        metrics[name] = interval(other, held_out.subscriber_ids, dice())
-        metrics[f"challenger - {name}"] = interval(own - other, held_out.subscriber_ids, dice())
+        metrics[name] = interval(other, held_out.subscriber_ids, fixed_rng())
+        metrics[f"challenger - {name}"] = interval(
+            own - other, held_out.subscriber_ids, fixed_rng()
+        )
     return metrics
 
 
@@ -382,13 +404,13 @@ def _importances(scorer: Scorer, X: F32) -> dict[str, float]:
 def _card(
     report: TrainReport,
     model: _Model,
-    later: Lessons,
+    later: TrainingRows,
     metrics: dict[str, Interval],
     looks: Attention,
 ) -> dict[str, Any]:
     """Return the model card, as JSON values."""
 
-    def window(lessons: Lessons) -> dict[str, Any]:
+    def window(lessons: TrainingRows) -> dict[str, Any]:
         days = [date.fromordinal(day).isoformat() for day in lessons.days]
         return {
             "from": days[0] if days else None,

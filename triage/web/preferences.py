@@ -90,7 +90,7 @@ def _press_button(page: PageContext, subscriber: Subscriber, fields: forms.Field
     match fields.get("do"):
         case "mute" | "rest" | "wake" as action:
             until = page.clock.now().date() + PAUSE if action == "rest" else None
-            interest = interest_settings.rest(
+            interest = interest_settings.set_interest_pause(
                 page.db,
                 page.clock,
                 subscriber,

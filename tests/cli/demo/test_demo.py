@@ -99,7 +99,7 @@ def test_every_paper_links_to_its_upstream_page(played: Played) -> None:
 def test_every_link_opens_and_changes_nothing_and_a_press_acts_once(played: Played) -> None:
     app = played.app()
     base = app.settings.site.base_url
-    client = Client(app.web(), base)
+    client = Client(app.new_web_app(), base)
     links = sorted(
         {
             url.removeprefix(base)

@@ -23,7 +23,7 @@ from tests.support.installation import add_reader, empty_slate, installed, queue
 from tests.support.mail_servers import inbox, script
 from tests.support.web_world import everything
 from triage import store
-from triage.app.application import App, initialise, open_app
+from triage.app.application import App, create_installation, open_app
 from triage.cli import cli
 from triage.delivery.bounces import intake as bounce_intake
 from triage.delivery.bounces.classify import Kind
@@ -372,7 +372,7 @@ def config(tmp_path: Path) -> Path:
     from triage.resources import example_config
 
     text = example_config().replace('\nbounces = ""', f'\nbounces = "{MAILBOX}"')
-    return initialise(tmp_path / "installation", text)[0]
+    return create_installation(tmp_path / "installation", text)[0]
 
 
 @pytest.fixture
@@ -400,7 +400,7 @@ def test_the_program_sends_each_digest_from_its_own_address_end_to_end(
     )
     with inbox() as (port, kept):
         app.own_mailer = SmtpMailer(SmtpServer("127.0.0.1", port, "none"))
-        assert app.outbox().drain().sent == 1
+        assert app.new_outbox().drain().sent == 1
     [(sender, _)] = kept.envelopes
     about = About(reader.email, sender, "", "")
     raw = BY_NAME["abuse, by the envelope"].raw(about)
@@ -459,7 +459,7 @@ def test_a_maildir_is_read_by_command_and_on_schedule(config: Path) -> None:
     clock = StoppedClock()
     app = open_app(config, clock=clock)
     try:
-        [chore] = [each for each in app.schedule().chores if each.name == "read bounces"]
+        [chore] = [each for each in app.new_schedule().chores if each.name == "read bounces"]
         assert chore.is_due(None, NOON)
         assert not chore.is_due(NOON, NOON + timedelta(minutes=9))
         assert chore.is_due(NOON, NOON + timedelta(minutes=10))

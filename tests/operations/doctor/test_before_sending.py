@@ -88,10 +88,10 @@ def test_mail_waits_while_the_set_up_is_red_and_goes_when_it_is_mended_or_forced
     queue(app.database, empty_slate(add_reader(app.database)))
     mailer = FakeMailer()
     for _ in range(2):
-        report = app.outbox(mailer, red).drain()
+        report = app.new_outbox(mailer, red).drain()
         assert what in report.broken
         assert "--force" in report.broken
-        assert app.outbox(mailer, red).check() == report.broken
+        assert app.new_outbox(mailer, red).check() == report.broken
     assert mailer.sent == []
     [message] = rows(app.database, "messages")
     assert (message["state"], message["attempts"]) == ("rendered", 0)
@@ -100,7 +100,7 @@ def test_mail_waits_while_the_set_up_is_red_and_goes_when_it_is_mended_or_forced
     listed = CliRunner().invoke(cli, ["--config", str(tmp_path / "triage.toml"), "outbox", "list"])
     assert what in listed.stderr
 
-    assert app.outbox(mailer, lambda: "").drain().sent == 1
+    assert app.new_outbox(mailer, lambda: "").drain().sent == 1
     assert rows(app.database, "sending_holds") == []
     app.close()
     guarantee.record(n_red_set_ups_that_sent=0)
@@ -135,7 +135,7 @@ def test_the_run_itself_refuses_makes_nothing_and_can_be_forced(tmp_path: Path) 
 
 def test_nobody_is_asked_before_there_is_anybody_to_send_to(tmp_path: Path) -> None:
     app = app_sending(tmp_path)
-    assert app.outbox(FakeMailer(), asked).drain().broken == ""
+    assert app.new_outbox(FakeMailer(), asked).drain().broken == ""
     app.close()
 
 

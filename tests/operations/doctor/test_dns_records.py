@@ -37,7 +37,7 @@ def found(
     told = {**NAMES, **names}
     probes.setdefault("lookup", lambda name, kind: told.get((name, kind), ()))
     app = mailing(installation(folder, ARXIV), server or Server(), base_url)
-    return app.examine(well(**probes))
+    return app.run_doctor(well(**probes))
 
 
 def refusing(what: str, *, temporary: bool = False) -> Any:

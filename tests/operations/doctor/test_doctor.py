@@ -36,14 +36,14 @@ def _a_busy_machine_is_given_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def findings(app: App, **others: Any) -> dict[str, Finding]:
-    return {finding.name: finding for finding in app.examine(well(**others))}
+    return {finding.name: finding for finding in app.run_doctor(well(**others))}
 
 
 # -- the whole -------------------------------------------------------------------------------------
 
 
 def test_a_new_installation_is_well(tmp_path: Path) -> None:
-    found = installation(tmp_path, BOTH).examine(well())
+    found = installation(tmp_path, BOTH).run_doctor(well())
     assert {f.level for f in found if f.name != "database version"} == {
         Level.OK,
         Level.NOT_APPLICABLE,
@@ -58,7 +58,7 @@ def test_whatever_is_not_well_comes_with_a_fix(tmp_path: Path) -> None:
     )
     (tmp_path / "secret_key").chmod(0o644)
     (tmp_path / "triage.db").chmod(0o644)
-    found = app.examine(
+    found = app.run_doctor(
         well(
             ask=lambda url, agent: Reply(404, NOON + timedelta(hours=2)), free_bytes=lambda path: 1
         ),
@@ -82,7 +82,7 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
     app = installation(tmp_path, BOTH)
     add_reader(app.database)
     before = everything(app.database)
-    app.examine(well())
+    app.run_doctor(well())
     assert everything(app.database) == before
     assert {path.name for path in tmp_path.iterdir()} <= {
         "secret_key",
@@ -141,7 +141,7 @@ def test_a_weak_or_missing_secret_is_red_and_a_config_error(
     (tmp_path / "secret_key").unlink()
     if secret is not None:
         (tmp_path / "secret_key").write_text(secret)
-    found = app.examine(well())
+    found = app.run_doctor(well())
     [weak] = [f for f in found if f.name == "secret"]
     assert weak.level is Level.RED
     assert secret is None or secret not in weak.what
@@ -358,7 +358,7 @@ def test_a_source_that_gave_no_whole_day_for_long_is_named(
         days += [SourceDay("arxiv", on, Verdict.COMPLETE, 9, 9) for on in due[n_open:]]
         days += [SourceDay("hf_daily", on, Verdict.COMPLETE, 9, 9) for on in due]
         store.sources.save_days(conn, days, NOON)
-    found = {finding.name: finding for finding in app.examine(well())}
+    found = {finding.name: finding for finding in app.run_doctor(well())}
     assert found["days of hf_daily"].level is Level.OK
     arxiv = found["days of arxiv"]
     assert arxiv.level is level
@@ -368,7 +368,7 @@ def test_a_source_that_gave_no_whole_day_for_long_is_named(
 
 
 def test_a_source_that_was_never_read_has_no_days_to_judge(tmp_path: Path) -> None:
-    found = {f.name: f for f in installation(tmp_path, BOTH).examine(well())}
+    found = {f.name: f for f in installation(tmp_path, BOTH).run_doctor(well())}
     assert "run `triage fetch`" in found["days of arxiv"].what
 
 

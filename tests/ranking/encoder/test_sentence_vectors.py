@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triage.ranking.encoder import sentence_vectors
-from triage.ranking.encoder.sentence_vectors import DIMENSIONS, sense
+from triage.ranking.encoder.sentence_vectors import DIMENSIONS, encode_sentences
 
 TEXTS = ["Folding of proteins", "A dog barks in the garden.", "", "量子 computers", "dog " * 600]
 
@@ -39,7 +39,7 @@ assert os.waitpid(child, 0)[1] == 0
 
 
 def cosine(one: str, other: str) -> float:
-    first, second = sense([one, other])
+    first, second = encode_sentences([one, other])
     return float(first @ second / np.linalg.norm(first) / np.linalg.norm(second))
 
 
@@ -49,26 +49,28 @@ def test_other_words_for_the_same_thing_are_near() -> None:
 
 @given(st.permutations(TEXTS))
 def test_a_text_has_one_vector_whatever_stands_beside_it(texts: list[str]) -> None:
-    alone = np.vstack([sense([text]) for text in texts])
-    assert sense(texts).tobytes() == alone.tobytes()
+    alone = np.vstack([encode_sentences([text]) for text in texts])
+    assert encode_sentences(texts).tobytes() == alone.tobytes()
 
 
 def test_many_texts_are_read_in_pieces_with_the_same_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = sense(TEXTS)
+    whole = encode_sentences(TEXTS)
     monkeypatch.setattr(sentence_vectors, "CHUNK", 2)
-    assert sense(TEXTS).tobytes() == whole.tobytes()
+    assert encode_sentences(TEXTS).tobytes() == whole.tobytes()
 
 
 def test_an_empty_text_is_zero_and_no_texts_are_no_rows() -> None:
-    assert not sense(["", "x"])[0].any()
-    assert sense([]).shape == (0, DIMENSIONS)
-    assert sense(["x"]).dtype == np.float32
+    assert not encode_sentences(["", "x"])[0].any()
+    assert encode_sentences([]).shape == (0, DIMENSIONS)
+    assert encode_sentences(["x"]).dtype == np.float32
 
 
 def test_a_long_text_is_read_to_its_end() -> None:
-    assert not np.allclose(*sense(["dog " * 5_000, "dog " * 5_000 + "cat " * 5_000]), atol=1e-3)
+    assert not np.allclose(
+        *encode_sentences(["dog " * 5_000, "dog " * 5_000 + "cat " * 5_000]), atol=1e-3
+    )
 
 
 def test_it_needs_no_network_sets_up_no_log_and_stands_a_fork(root: Path) -> None:
@@ -81,7 +83,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     sentence_vectors._loaded.cache_clear()
     monkeypatch.setattr(sentence_vectors, "find_spec", lambda name: None)
     with pytest.raises(sentence_vectors.ModelError, match="wordllama"):
-        sense(["x"])
+        encode_sentences(["x"])
 
 
 def test_many_threads_at_once_read_the_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +98,6 @@ def test_many_threads_at_once_read_the_model_once(monkeypatch: pytest.MonkeyPatc
     sentence_vectors._loaded.cache_clear()
     monkeypatch.setattr(sentence_vectors, "find_spec", find)
     with ThreadPoolExecutor(8) as pool:
-        vectors = list(pool.map(lambda _: sense(["protein folding"]), range(8)))
+        vectors = list(pool.map(lambda _: encode_sentences(["protein folding"]), range(8)))
     assert n_read == 1
     assert all((each == vectors[0]).all() for each in vectors)

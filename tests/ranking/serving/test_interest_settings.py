@@ -20,12 +20,16 @@ from triage.domain.records import EventKind, Paper, Reason, ReasonKind, Subscrib
 from triage.errors import NotFound
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.serving.active_models import encode_new, ensure_active_models
-from triage.ranking.serving.interest_settings import TunedInterest, refresh_interests, rest
+from triage.ranking.serving.interest_settings import (
+    InterestShare,
+    refresh_interests,
+    set_interest_pause,
+)
 from triage.ranking.serving.model_store import FileModelStore
 from triage.ranking.serving.ranker import (
     DigestRules,
     Ranking,
-    choose,
+    fill_slate,
     load_pool,
     load_profile,
     rank,
@@ -58,7 +62,7 @@ class World:
                 ),
             )
 
-    def interests(self) -> dict[int, TunedInterest]:
+    def interests(self) -> dict[int, InterestShare]:
         found = refresh_interests(self.db, self.workshop, self.clock, self.reader)
         return {each.interest.number: each for each in found}
 
@@ -75,7 +79,7 @@ class World:
     def topics_shown(self, on: date = DAY) -> set[str]:
         ranking = self.ranking(on)
         encoder = ensure_active_models(self.db, self.workshop, self.clock, DAY).encoder
-        shown = choose(ranking, RULES, ColdStartScorer(), encoder, np.random.default_rng(0))
+        shown = fill_slate(ranking, RULES, ColdStartScorer(), encoder, np.random.default_rng(0))
         assert shown
         return {each.paper.categories[0] for each in shown[:-1]}
 
@@ -116,27 +120,27 @@ def test_a_digest_serves_both_until_one_is_muted_and_again_when_it_is_woken(worl
     assert {"cs.CL", "q-bio.BM"} <= world.topics_shown()
     proteins = world.papers[PROTEINS[0]].id
     (number,) = [n for n, e in world.interests().items() if proteins in e.interest.papers]
-    rest(world.db, world.clock, world.reader, number, muted=True)
+    set_interest_pause(world.db, world.clock, world.reader, number, muted=True)
     assert world.interests()[number].share == 0
     assert "q-bio.BM" not in world.topics_shown()
-    rest(world.db, world.clock, world.reader, number)
+    set_interest_pause(world.db, world.clock, world.reader, number)
     assert "q-bio.BM" in world.topics_shown()
 
 
 def test_a_pause_ends_by_itself(world: World) -> None:
     proteins = world.papers[PROTEINS[0]].id
     (number,) = [n for n, e in world.interests().items() if proteins in e.interest.papers]
-    rest(world.db, world.clock, world.reader, number, paused_until=DAY + timedelta(2))
+    set_interest_pause(world.db, world.clock, world.reader, number, paused_until=DAY + timedelta(2))
     assert "q-bio.BM" not in world.topics_shown(DAY + timedelta(1))
     assert "q-bio.BM" in world.topics_shown(DAY + timedelta(2))
 
 
 def test_an_unknown_number_says_which_there_are(world: World) -> None:
     with pytest.raises(NotFound, match="none yet"):
-        rest(world.db, world.clock, world.reader, 1, muted=True)
+        set_interest_pause(world.db, world.clock, world.reader, 1, muted=True)
     world.interests()
     with pytest.raises(NotFound, match="no interest 7; the numbers are 1, 2"):
-        rest(world.db, world.clock, world.reader, 7, muted=True)
+        set_interest_pause(world.db, world.clock, world.reader, 7, muted=True)
 
 
 def test_less_like_this_takes_from_what_it_was_shown_for_at_once(world: World) -> None:

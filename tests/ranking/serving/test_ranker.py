@@ -22,7 +22,7 @@ from triage.ranking.features import feature_matrix
 from triage.ranking.serving.ranker import (
     DigestRules,
     Ranking,
-    choose,
+    fill_slate,
     load_library,
     load_pool,
     load_profile,
@@ -47,7 +47,7 @@ def ranked(profile: Profile, seen: Collection[int] = (), on_shift: int = 0) -> R
 
 def slate_of(ranking: Ranking, rules: DigestRules = RULES, seed: int = 0) -> tuple[Paper, ...]:
     rng = np.random.default_rng(seed)
-    chosen = choose(ranking, rules, ColdStartScorer(), topics.encoder(), rng)
+    chosen = fill_slate(ranking, rules, ColdStartScorer(), topics.encoder(), rng)
     return tuple(shown.paper for shown in chosen)
 
 
@@ -129,7 +129,7 @@ def test_best_and_rank_agree() -> None:
 def test_every_shown_paper_carries_what_training_needs() -> None:
     ranking = ranked(topics.profile(interests=DECODING))
     rng = np.random.default_rng(0)
-    shown = choose(ranking, RULES, ColdStartScorer(), topics.encoder(), rng)
+    shown = fill_slate(ranking, RULES, ColdStartScorer(), topics.encoder(), rng)
     assert [each.position for each in shown] == list(range(1, len(shown) + 1))
     by_id = {paper.id: row for row, paper in enumerate(ranking.candidates.papers)}
     for each in shown:
@@ -158,7 +158,7 @@ def test_the_floor_leaves_poor_papers_out() -> None:
 def explored(profile: Profile, rules: DigestRules = RULES, days: int = 0) -> list[str]:
     ranking = ranked(profile, on_shift=days)
     rng = np.random.default_rng(0)
-    shown = choose(ranking, rules, ColdStartScorer(), topics.encoder(), rng)
+    shown = fill_slate(ranking, rules, ColdStartScorer(), topics.encoder(), rng)
     assert shown
     return [each.reasons[0].text for each in shown if each.policy is Policy.EXPLORATION]
 
@@ -194,7 +194,7 @@ def test_upvotes_count_as_much_as_the_reader_says() -> None:
         )
         rng = np.random.default_rng(0)
         rules = replace(RULES, size=60, score_floor=0.0)
-        shown = choose(ranking, rules, ColdStartScorer(), topics.encoder(), rng)
+        shown = fill_slate(ranking, rules, ColdStartScorer(), topics.encoder(), rng)
         told.append(any(reason.kind == "community" for each in shown for reason in each.reasons))
         scores.append(np.log(ranking.scores / (1 - ranking.scores)))
     silent, usual, loud = scores
@@ -215,7 +215,7 @@ def test_questions_are_of_several_kinds() -> None:
     kinds = set()
     for seed in range(5):
         rng = np.random.default_rng(seed)
-        shown = choose(ranking, RULES, ColdStartScorer(), topics.encoder(), rng)
+        shown = fill_slate(ranking, RULES, ColdStartScorer(), topics.encoder(), rng)
         questions = {each.paper.categories for each in shown[-3:]}
         assert len(questions) == 3
         kinds |= questions

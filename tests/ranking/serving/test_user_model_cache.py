@@ -19,7 +19,7 @@ from triage.domain.records import EventKind, Paper, Subscriber, UserModel
 from triage.ranking.features import feature_matrix
 from triage.ranking.serving import user_model_cache
 from triage.ranking.serving.ranker import load_profile
-from triage.ranking.serving.user_model_cache import Tastes
+from triage.ranking.serving.user_model_cache import UserModelCache
 from triage.store import Database, tables
 from triage.training import dataset
 
@@ -74,23 +74,24 @@ def vote(
 
 
 def taste_of(
-    database: Database, reader: Subscriber, some: Tastes | None = None, on: date = ON
+    database: Database, reader: Subscriber, some: UserModelCache | None = None, on: date = ON
 ) -> UserModel | None:
     """Return a reader's taste, and keep it where it is new."""
-    some = some or Tastes(topics.encoder())
+    some = some or UserModelCache(topics.encoder())
     with database.write() as conn:
         votes = store.events.votes(conn, reader.id)
         profile = load_profile(conn, topics.encoder(), reader, votes, some.on(on))
         some.keep(conn, reader.id, NOON)
-    return profile.taste
+    return profile.user_model
 
 
 def numbers(taste: UserModel | None) -> list[Any]:
     assert taste is not None
     return [
-        taste.words.toarray().tolist(), taste.intercepts.tolist(), taste.meaning.tolist(),
-        taste.word_centres.toarray().tolist(), taste.dense_centres.tolist(),
-        taste.sense_centres.tolist(), taste.anchors.toarray().tolist(), taste.everybody.tolist(),
+        taste.tfidf_models.toarray().tolist(), taste.intercepts.tolist(),
+        taste.semantic_models.tolist(),
+        taste.tfidf_centres.toarray().tolist(), taste.latent_centres.tolist(),
+        taste.semantic_centres.tolist(), taste.anchors.toarray().tolist(), taste.everybody.tolist(),
     ]  # fmt: skip
 
 
@@ -112,7 +113,7 @@ def test_a_taste_makes_what_is_like_the_likes_stand_out(
     database: Database, reader: Subscriber
 ) -> None:
     with database.read() as conn:
-        learner = Tastes(topics.encoder()).on(ON)
+        learner = UserModelCache(topics.encoder()).on(ON)
         votes = store.events.votes(conn, reader.id)
         profile = load_profile(conn, topics.encoder(), reader, votes, learner)
     X = feature_matrix(profile, topics.library(5, 50), ON)
@@ -175,7 +176,7 @@ def test_nothing_of_the_day_or_later_is_learned_from(
         add_reader(database, who)
         for row in range(2 * (who % 2), 60, 4):
             vote(database, row, who=who)
-    before = numbers(taste_of(database, reader, Tastes(topics.encoder(), kept=False)))
+    before = numbers(taste_of(database, reader, UserModelCache(topics.encoder(), kept=False)))
     assert any(before[-1])
     new = [
         replace(paper, source_id=f"new.{n}", title=f"New {paper.title}", listed_on=ON)
@@ -186,7 +187,7 @@ def test_nothing_of_the_day_or_later_is_learned_from(
         vote(database, row, who=2, days=-3)
     for row in range(0, 60, 4):
         vote(database, row, EventKind.VOTE_DOWN, who=3, days=20)
-    after = numbers(taste_of(database, reader, Tastes(topics.encoder(), kept=False)))
+    after = numbers(taste_of(database, reader, UserModelCache(topics.encoder(), kept=False)))
     assert after == before
 
 

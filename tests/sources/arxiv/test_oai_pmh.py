@@ -19,7 +19,7 @@ from triage.domain.announcement_calendar import announcement_days
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.errors import SourceError
-from triage.sources.arxiv.oai_pmh import BadToken, parse_page, query, sets
+from triage.sources.arxiv.oai_pmh import BadToken, page_params, parse_page, sets_of
 from triage.sources.arxiv.source import Arxiv
 from triage.sources.http.client import PoliteClient
 
@@ -185,19 +185,19 @@ def test_dates_may_lack_their_noughts() -> None:
 def test_few_archives_are_asked_one_by_one_and_many_all_at_once(
     categories: list[str], expected: list[str]
 ) -> None:
-    assert sets(categories) == expected
+    assert sets_of(categories) == expected
 
 
 def test_a_token_stands_for_everything_else() -> None:
-    assert query(MONDAY, FRIDAY, "cs", "") == {
+    assert page_params(MONDAY, FRIDAY, "cs", "") == {
         "verb": "ListRecords",
         "metadataPrefix": "arXiv",
         "from": "2026-03-02",
         "until": "2026-03-06",
         "set": "cs",
     }
-    assert "set" not in query(MONDAY, FRIDAY, "", "")
-    assert query(MONDAY, FRIDAY, "cs", "t") == {"verb": "ListRecords", "resumptionToken": "t"}
+    assert "set" not in page_params(MONDAY, FRIDAY, "", "")
+    assert page_params(MONDAY, FRIDAY, "cs", "t") == {"verb": "ListRecords", "resumptionToken": "t"}
 
 
 # -- what becomes of it ----------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from triage.domain.records import Paper, Verdict
 from triage.domain.source_records import FetchedPaper, SourceDay
 from triage.errors import RejectedRecord, SourceError
 from triage.papers.ingest import IngestReport, ingest
-from triage.sources.biorxiv.parsing import posted, published
+from triage.sources.biorxiv.parsing import parse_posting, parse_publication
 from triage.sources.biorxiv.source import MISSED_DAYS, OVERLAP_DAYS, Biorxiv
 from triage.sources.http.client import PoliteClient
 from triage.store import Database
@@ -109,7 +109,7 @@ def test_a_recorded_posting_is_stored_right(world: World) -> None:
 
 
 def test_a_recorded_publication_names_the_journal_and_its_doi() -> None:
-    paper = published(recorded("pubs"), "biorxiv", MONDAY)
+    paper = parse_publication(recorded("pubs"), "biorxiv", MONDAY)
     assert (paper.source, paper.source_id) == ("biorxiv", "10.1101/2025.09.17.676679")
     assert paper.doi == "10.1091/mbc.e25-09-0454"
     assert paper.venue == "Molecular Biology of the Cell"
@@ -470,7 +470,7 @@ def test_a_few_bad_rows_are_rejected_alone(world: World) -> None:
 
 
 def read(**fields: Any) -> FetchedPaper:
-    return posted(posting(1, MONDAY, **fields), "biorxiv", MONDAY)
+    return parse_posting(posting(1, MONDAY, **fields), "biorxiv", MONDAY)
 
 
 @pytest.mark.parametrize("day", ["2026-08-03", "2026-8-3", "2026-8-03", " 2026-08-03T04:00:00Z"])

@@ -26,7 +26,7 @@ from triage.domain.source_records import FetchedPaper, SourceDay
 from triage.errors import RejectedRecord, SourceError
 from triage.papers.ingest import IngestReport, ingest
 from triage.sources.feed import source as feeds
-from triage.sources.feed.entries import own_page
+from triage.sources.feed.entries import own_site_url
 from triage.sources.feed.source import FeedSource, parse
 from triage.sources.http.client import PoliteClient
 from triage.store import Database
@@ -314,7 +314,7 @@ ADDRESS = st.from_regex(r"https?://(www\.|a\.)?lab\.example(:\d+)?/[ -~äöü]{0
 
 @given(ADDRESS | st.text(max_size=60), st.text(max_size=60) | ADDRESS)
 def test_only_pages_of_the_feeds_own_site_become_links(address: str, title: str) -> None:
-    page = own_page(address, "https://www.lab.example/feed")
+    page = own_site_url(address, "https://www.lab.example/feed")
     if page is not None:
         assert page.startswith(("https://lab.example/", "https://www.lab.example/"))
         assert upstream_url("feed:x", page, title) == page

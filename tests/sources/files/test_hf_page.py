@@ -15,7 +15,7 @@ from triage.domain.source_records import Batch
 from triage.errors import SourceError
 from triage.sources.files.detect import open_source
 from triage.sources.files.hf_page import ListingPage
-from triage.sources.files.id_list import ArxivIds
+from triage.sources.files.id_list import IdList
 from triage.sources.files.json_lines import JsonLines
 
 TODAY = date(2026, 3, 2)
@@ -151,9 +151,9 @@ def test_what_is_no_listing_page_says_so(tmp_path: Path, text: str) -> None:
         ("a.txt", f"{GLUED}A Title\n{_abstract(1)}", ListingPage),
         ("a", '{"id": "x"}\n', JsonLines),
         ("a.jsonl", "<html>", JsonLines),
-        ("a.txt", "\ufeff# list\n2401.00001\n", ArxivIds),
-        ("a.txt", "https://arxiv.org/abs/2401.00001 and more\n10.1000/182\n", ArxivIds),
-        ("a.txt", "", ArxivIds),
+        ("a.txt", "\ufeff# list\n2401.00001\n", IdList),
+        ("a.txt", "https://arxiv.org/abs/2401.00001 and more\n10.1000/182\n", IdList),
+        ("a.txt", "", IdList),
     ],
 )
 def test_a_file_finds_its_source_by_content(

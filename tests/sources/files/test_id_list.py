@@ -10,7 +10,7 @@ import pytest
 from tests.support.contracts import SourceContract, error_text
 from triage.domain.source_records import PaperId
 from triage.errors import SourceError
-from triage.sources.files.id_list import ArxivIds
+from triage.sources.files.id_list import IdList
 
 TODAY = date(2026, 3, 2)
 
@@ -24,11 +24,11 @@ class TestArxivIdsKeepTheContract(SourceContract):
         self.none = tmp_path / "none.txt"
         self.none.write_text("# nothing yet\n\n")
 
-    def source(self) -> ArxivIds:
-        return ArxivIds(self.full, TODAY)
+    def source(self) -> IdList:
+        return IdList(self.full, TODAY)
 
-    def empty_source(self) -> ArxivIds:
-        return ArxivIds(self.none, TODAY)
+    def empty_source(self) -> IdList:
+        return IdList(self.none, TODAY)
 
 
 def test_ids_links_and_dois_are_read_with_remarks_and_commas(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_ids_links_and_dois_are_read_with_remarks_and_commas(tmp_path: Path) -> 
         "\ufeff# my reading list\r\n2401.00001v2, hep-th/9901001 # two\r\n\r\n"
         "https://arxiv.org/abs/2401.00002#S1\r\ndoi: 10.1000/182; arXiv: 2401.00003\r\nwhat\r\n"
     )
-    (batch,) = ArxivIds(path, TODAY).fetch(None)
+    (batch,) = IdList(path, TODAY).fetch(None)
     assert batch.ids == (
         PaperId("arxiv", "2401.00001", 2, "line 2"),
         PaperId("arxiv", "hep-th/9901001", None, "line 2"),
@@ -55,5 +55,5 @@ def test_a_file_that_is_no_list_says_so(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "page.txt"
     path.write_bytes(text)
     with pytest.raises(SourceError) as caught:
-        list(ArxivIds(path, TODAY).fetch(None))
+        list(IdList(path, TODAY).fetch(None))
     assert "markup or binary" in error_text(caught.value)

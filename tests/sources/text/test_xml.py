@@ -7,7 +7,7 @@ import pytest
 from tests.support.contracts import error_text
 from triage.errors import SourceError
 from triage.sources.text import xml
-from triage.sources.text.xml import check, root, text
+from triage.sources.text.xml import check_limits, parse_root, text
 
 ENTRIES = frozenset({"item"})
 
@@ -17,14 +17,17 @@ def deep(n: int) -> bytes:
 
 
 def both(body: bytes) -> None:
-    root(body, "The answer")
-    check(body, "The answer", ENTRIES, 3)
+    parse_root(body, "The answer")
+    check_limits(body, "The answer", ENTRIES, 3)
 
 
 def refused(body: bytes) -> str:
     """Return why neither way of reading takes a document."""
     said = []
-    for read in (lambda: root(body, "The answer"), lambda: check(body, "The answer", ENTRIES, 3)):
+    for read in (
+        lambda: parse_root(body, "The answer"),
+        lambda: check_limits(body, "The answer", ENTRIES, 3),
+    ):
         with pytest.raises(SourceError) as caught:
             read()
         said.append(error_text(caught.value))
@@ -33,7 +36,9 @@ def refused(body: bytes) -> str:
 
 
 def test_a_tree_holds_what_the_document_does() -> None:
-    found = root(b'<?xml version="1.0" encoding="latin-1"?><r><a b="1">caf\xe9</a><a/></r>', "It")
+    found = parse_root(
+        b'<?xml version="1.0" encoding="latin-1"?><r><a b="1">caf\xe9</a><a/></r>', "It"
+    )
     assert text(found, "a") == "café"
     assert [child.get("b") for child in found] == ["1", None]
     assert text(found, "c") == ""
@@ -66,17 +71,17 @@ def test_a_tag_ends_some_time() -> None:
 
 
 def test_entries_are_counted_wherever_they_are() -> None:
-    check(b"<r xmlns='n'><item/><x><item/></x><item/></r>", "It", ENTRIES, 3)
+    check_limits(b"<r xmlns='n'><item/><x><item/></x><item/></r>", "It", ENTRIES, 3)
     with pytest.raises(SourceError, match="more entries"):
-        check(b"<r xmlns='n'><item/><x><item/></x><item/><item/></r>", "It", ENTRIES, 3)
-    root(b"<r><item/><item/><item/><item/></r>", "It")
+        check_limits(b"<r xmlns='n'><item/><x><item/></x><item/><item/></r>", "It", ENTRIES, 3)
+    parse_root(b"<r><item/><item/><item/><item/></r>", "It")
 
 
 def test_a_million_lines_are_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xml, "MOST_PIECES", 5)
-    check(b"<r>&amp;&amp;\r\n\n</r>", "The answer", ENTRIES, 3)
+    check_limits(b"<r>&amp;&amp;\r\n\n</r>", "The answer", ENTRIES, 3)
     with pytest.raises(SourceError, match="too many lines"):
-        check(b"<r>&amp;&amp;\r\n\n\n</r>", "The answer", ENTRIES, 3)
+        check_limits(b"<r>&amp;&amp;\r\n\n\n</r>", "The answer", ENTRIES, 3)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from triage.errors import NotEnoughFeedback, NotFound
 from triage.operations.replay_plot import draw_replay
 from triage.ranking.encoder.contrastive import LIKES
 from triage.ranking.features import FEATURES
-from triage.ranking.serving.active_models import Serving, encode_new, ensure_active_models
+from triage.ranking.serving.active_models import ActiveModels, encode_new, ensure_active_models
 from triage.ranking.serving.model_store import FileModelStore
 from triage.ranking.serving.model_versions import promote_version
 from triage.store import Database, open_database
@@ -44,7 +44,7 @@ from triage.training.evaluation.past_slates import (
     PastRankers,
     PastSlate,
     Span,
-    moments_of,
+    list_past_slates,
 )
 from triage.training.evaluation.replay import COLD, SERVING, Comparison, Replay, compare, replay
 
@@ -160,7 +160,7 @@ def compared(database: Database, workshop: FileModelStore, a: str, b: str) -> Co
 
 def moments(database: Database, first: date = DAY, until: date = LAST) -> list[PastSlate]:
     with database.read() as conn:
-        return list(moments_of(conn, Span(first, until, WINDOW)))
+        return list(list_past_slates(conn, Span(first, until, WINDOW)))
 
 
 def figures(told: Replay) -> str:
@@ -289,7 +289,7 @@ def scores_before(
 ) -> dict[tuple[int, date, str], list[tuple[int, float]]]:
     """Return every score of every contender for the slates before a day of the whole replay."""
     pair = ensure_active_models(database, workshop, StoppedClock(), DAY)
-    cold = Contender(COLD, COLD, Serving(pair.encoder, workshop.cold_scorer()))
+    cold = Contender(COLD, COLD, ActiveModels(pair.encoder, workshop.cold_scorer()))
     contenders = [cold, *(Contender(name, name) for name in NAMES)]
     encode_new(database, pair.encoder)
     all_moments = moments(database)

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 
 from triage import store
-from triage.app.application import App, initialise, open_app
+from triage.app.application import App, create_installation, open_app
 from triage.cli.demo.cast import CAST, Character
 from triage.delivery.file_mailers import EmlFolder
 from triage.digest.links import digest_links
@@ -17,10 +17,10 @@ from triage.domain.link_tokens import Purpose
 from triage.domain.records import Slate, Subscriber, Vote
 from triage.errors import ConfigError
 from triage.papers.ingest import ingest
-from triage.ranking.serving.active_models import Serving, ensure_active_models
+from triage.ranking.serving.active_models import ActiveModels, ensure_active_models
 from triage.ranking.serving.model_versions import promote_version
 from triage.ranking.serving.ranker import Ranking, load_pool, load_profile, rank
-from triage.ranking.serving.user_model_cache import Tastes
+from triage.ranking.serving.user_model_cache import UserModelCache
 from triage.resources import example_config
 from triage.sources.files.detect import open_source
 from triage.subscribers.preferences import SubscriberPreferences
@@ -51,7 +51,7 @@ def play(folder: Path, say: Say, program: str = "triage") -> None:
     people = {each: _join(app, each, say) for each in CAST}
 
     say(f"\nTHURSDAY {DAY_ONE.day} JUNE: the first digests\n")
-    app.nightly().run(DAY_ONE, (), app.outbox())
+    app.new_nightly().run(DAY_ONE, (), app.new_outbox())
     slates = {each: _load_slate(app, people[each], DAY_ONE) for each in CAST}
     for each in CAST:
         _describe_digest(each, slates[each], say)
@@ -64,11 +64,11 @@ def play(folder: Path, say: Say, program: str = "triage") -> None:
     say(f"\nFRIDAY {DAY_TWO.day} JUNE: what the votes changed\n")
     say("The new ranker ranks the papers twice for each subscriber: without the votes, and with")
     say("them. The votes moved papers into the top five (+) and out of it (-).\n")
-    pair = ensure_active_models(app.database, app.workshop, app.clock, DAY_TWO)
+    pair = ensure_active_models(app.database, app.model_store, app.clock, DAY_TWO)
     for each in CAST:
         _compare_rankings(app, pair, people[each], each, say)
     say("The digests of this day:\n")
-    app.nightly().run(DAY_TWO, (), app.outbox())
+    app.new_nightly().run(DAY_TWO, (), app.new_outbox())
     for each in CAST:
         _describe_digest(each, _load_slate(app, people[each], DAY_TWO), say)
     _list_files(folder, say, program)
@@ -82,7 +82,7 @@ def _create_installation(folder: Path) -> App:
         folder.mkdir(parents=True)
     except OSError as error:
         raise ConfigError(f"{folder} cannot be replaced: {error.strerror}") from error
-    config, _ = initialise(folder, example_config())
+    config, _ = create_installation(folder, example_config())
     return open_app(config, mailer=EmlFolder(folder / "digests"))
 
 
@@ -125,19 +125,19 @@ def _vote(app: App, each: Character, slate: Slate, say: Say) -> None:
 
 
 def _train(app: App, say: Say) -> None:
-    report = train(app.database, app.workshop, app.clock)
+    report = train(app.database, app.model_store, app.clock)
     say(
         f"\nThe ranker is trained: {report.version}, on {report.n_impressions} papers of digests"
         f" and {report.n_votes} votes."
     )
     say(f"The promotion test compares it with the active ranker. Result: {report.why}.")
     if not report.promoted:
-        promote_version(app.database, app.workshop, app.clock, report.version)
+        promote_version(app.database, app.model_store, app.clock, report.version)
         say("The demo uses the new ranker anyway, so that you see what it does.")
 
 
 def _compare_rankings(
-    app: App, pair: Serving, subscriber: Subscriber, each: Character, say: Say
+    app: App, pair: ActiveModels, subscriber: Subscriber, each: Character, say: Say
 ) -> None:
     """Rank day two twice with the same ranker, without the votes of day one and with them."""
     with app.database.read() as conn:
@@ -166,12 +166,18 @@ def _compare_rankings(
 
 
 def _rank(
-    app: App, pair: Serving, subscriber: Subscriber, votes: Sequence[Vote], seen: Collection[int]
+    app: App,
+    pair: ActiveModels,
+    subscriber: Subscriber,
+    votes: Sequence[Vote],
+    seen: Collection[int],
 ) -> Ranking:
     days = app.settings.digest.max_age_days
     with app.database.read() as conn:
         return rank(
-            load_profile(conn, pair.encoder, subscriber, votes, Tastes(pair.encoder).on(DAY_TWO)),
+            load_profile(
+                conn, pair.encoder, subscriber, votes, UserModelCache(pair.encoder).on(DAY_TWO)
+            ),
             load_pool(conn, pair.encoder, DAY_TWO, days),
             pair.scorer,
             seen=seen,

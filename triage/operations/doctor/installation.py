@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from triage.errors import DatabaseError
-from triage.settings import SECRET_FILE, load_settings, secret
+from triage.settings import SECRET_FILE, load_settings, read_secret
 from triage.store import open_database
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def missing_parts(config: Path) -> list[str]:
     settings = load_settings(config)
     missing = []
     secret_file = settings.folder / SECRET_FILE
-    if secret("SECRET_KEY") is None and not secret_file.exists():
+    if read_secret("SECRET_KEY") is None and not secret_file.exists():
         missing.append(
             f"{secret_file} is missing: restore it, because links in sent mail and models need it,"
             f" or create a new one with `(umask 077; openssl rand -base64 48 >"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
 
 from triage.operations.doctor.finding import Result, ok, red, warning
-from triage.settings import SECRET_FILE, secret, signing_secret
+from triage.settings import SECRET_FILE, read_secret, read_signing_secret
 from triage.store import health
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ _SET_THE_CLOCK = "set the clock: run an NTP service, for example systemd-timesyn
 
 
 def secret_key(settings: Settings) -> Result:
-    signing_secret(settings.folder)
-    if secret("SECRET_KEY") is not None:
+    read_signing_secret(settings.folder)
+    if read_secret("SECRET_KEY") is not None:
         return ok("a strong secret from the environment")
     path = settings.folder / SECRET_FILE
     if path.stat().st_mode & 0o077:

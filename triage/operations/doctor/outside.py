@@ -18,7 +18,7 @@ from triage.operations.doctor.dns_records import is_loopback
 from triage.operations.doctor.finding import Check, Level, Result, not_applicable, ok, red, warning
 from triage.operations.doctor.probes import ProbeFailed, Probes, Reply
 from triage.operations.jobs import SETTLED
-from triage.settings import secret
+from triage.settings import read_secret
 from triage.sources.http.client import user_agent
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _mail_folder(settings: Settings) -> Result:
 
 
 def _handshake(server: MailSettings, probes: Probes) -> Result:
-    what = f"{server.host}:{server.port}: {probes.greet(server, secret('MAIL_PASSWORD'))}"
+    what = f"{server.host}:{server.port}: {probes.greet(server, read_secret('MAIL_PASSWORD'))}"
     if server.security == "none" and not is_loopback(server.host):
         return warning(f"{what}, without encryption", 'set `security = "starttls"` or "smtps"')
     return ok(what)

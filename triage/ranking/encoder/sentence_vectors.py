@@ -30,7 +30,7 @@ CHUNK = 512
 _one_loads = threading.Lock()
 
 
-def sense(texts: Sequence[str]) -> F32:
+def encode_sentences(texts: Sequence[str]) -> F32:
     """Return float32 (n, 256): the mean of each text's token vectors, zero for an empty text."""
     if not len(texts):
         return np.zeros((0, DIMENSIONS), dtype=np.float32)

@@ -43,7 +43,7 @@ from triage.ranking.encoder.contrastive import (
     fit_contrastive_map,
     main_directions,
 )
-from triage.ranking.encoder.sentence_vectors import NAME, sense
+from triage.ranking.encoder.sentence_vectors import NAME, encode_sentences
 from triage.ranking.encoder.state import State, pack, unpack
 from triage.ranking.encoder.vocabulary import (
     STOP,
@@ -246,7 +246,7 @@ class TextEncoder:
     def _joint(self, texts: Sequence[str], words: csr_matrix, latent: F32) -> F32:
         """Return the semantic vectors before the maps of titles and likes."""
         state = self._state
-        joint = np.hstack([latent, _unit(sense(texts) - state.sense_mean)])
+        joint = np.hstack([latent, _unit(encode_sentences(texts) - state.sense_mean)])
         joint = _round_to_half(_unit((joint - state.joint_mean) @ state.metric))
         # Without a known word there is nothing that the corpus could be compared with.
         joint[np.diff(words.indptr) == 0] = 0
@@ -326,7 +326,7 @@ def _fit_joint(
     sample = _spread(len(texts), MAX_SENSE_ROWS)
     groups = same_author(authors)
     used = np.unique(np.concatenate([sample, *groups]))
-    sentences = sense([texts[row] for row in used])
+    sentences = encode_sentences([texts[row] for row in used])
     in_sample = np.searchsorted(used, sample)
     sense_mean = sentences[in_sample].mean(axis=0)
     joint = np.hstack([_unit(words[used] @ components.T), _unit(sentences - sense_mean)])

@@ -27,7 +27,7 @@ ENCODER_GROWTH = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class ActiveModels:
     """The encoder and the scorer in use."""
 
     encoder: Encoder
@@ -36,7 +36,7 @@ class Serving:
 
 def ensure_active_models(
     database: Database, workshop: ModelStore, clock: Clock, on: date
-) -> Serving:
+) -> ActiveModels:
     """Return the active pair; fit and promote a new encoder if there is none or it is old.
 
     The cold-start scorer works with any encoder. A trained one keeps its encoder until the next
@@ -49,7 +49,7 @@ def ensure_active_models(
     encoder = refit_encoder_if_due(database, workshop, clock, pair.encoder if pair else None, on)
     if pair is None or encoder.version != pair.encoder.version:
         promote(database, clock, cold, encoder, "encoder fitted on the stored papers")
-    return Serving(encoder, cold)
+    return ActiveModels(encoder, cold)
 
 
 def refit_encoder_if_due(
@@ -66,14 +66,14 @@ def refit_encoder_if_due(
     return encoder
 
 
-def load_active_models(database: Database, workshop: ModelStore) -> Serving | None:
+def load_active_models(database: Database, workshop: ModelStore) -> ActiveModels | None:
     """Return the newest promoted pair that can be loaded, None if there is none."""
     with database.read() as conn:
         history = store.model_versions.history(conn)
     for promotion in history:
         try:
             encoder = workshop.load_encoder(promotion.encoder_version)
-            return Serving(encoder, workshop.load_scorer(promotion.scorer_version))
+            return ActiveModels(encoder, workshop.load_scorer(promotion.scorer_version))
         except ModelError as error:
             log.warning("model unusable, taking the one before", error=str(error))
     return None
@@ -122,7 +122,7 @@ def promote(database: Database, clock: Clock, scorer: Scorer, encoder: Encoder, 
     log.info("promoted", scorer=scorer.version, encoder=encoder.version, why=why)
 
 
-def taught_until(database: Database, scorer: Scorer) -> date | None:
+def find_training_end(database: Database, scorer: Scorer) -> date | None:
     """Return the last day of a scorer's training data, None if there is none."""
     with database.read() as conn:
         row = store.model_versions.get(conn, scorer.version)

@@ -9,7 +9,7 @@ from triage import store
 from triage.domain.protocols import Clock, ModelStore
 from triage.domain.records import Interest, Subscriber
 from triage.errors import NotFound
-from triage.ranking.interest_clusters import cluster_interests, named, similarity_threshold
+from triage.ranking.interest_clusters import cluster_interests, name_interests, similarity_threshold
 from triage.ranking.serving.active_models import encode_new, ensure_active_models
 from triage.ranking.serving.ranker import load_pool, load_profile
 from triage.store import Database
@@ -19,7 +19,7 @@ POOL_DAYS = 14
 
 
 @dataclass(frozen=True, slots=True)
-class TunedInterest:
+class InterestShare:
     """An interest and its current share of the slate, in [0, 1]; 0 if it is paused or muted."""
 
     interest: Interest
@@ -28,7 +28,7 @@ class TunedInterest:
 
 def refresh_interests(
     database: Database, workshop: ModelStore, clock: Clock, subscriber: Subscriber
-) -> tuple[TunedInterest, ...]:
+) -> tuple[InterestShare, ...]:
     """Compute, store and return a subscriber's interests, largest first.
 
     Raises:
@@ -41,14 +41,14 @@ def refresh_interests(
         profile = load_profile(conn, encoder, subscriber, store.events.votes(conn, subscriber.id))
         pool = load_pool(conn, encoder, on, POOL_DAYS)
         found = cluster_interests(profile, on, similarity_threshold(pool.encodings.latent))
-        with_names = named(found, profile, pool, encoder)
+        with_names = name_interests(found, profile, pool, encoder)
         saved = store.interests.save(conn, subscriber.id, with_names, clock.now())
     return tuple(
-        TunedInterest(each, float(share)) for each, share in zip(saved, found.shares, strict=True)
+        InterestShare(each, float(share)) for each, share in zip(saved, found.shares, strict=True)
     )
 
 
-def rest(
+def set_interest_pause(
     database: Database,
     clock: Clock,
     subscriber: Subscriber,
@@ -68,7 +68,7 @@ def rest(
             numbers = ", ".join(map(str, known)) or "none yet"
             raise NotFound(f"no interest {number}; the numbers are {numbers}: list them first")
         at = clock.now()
-        store.interests.rest(
+        store.interests.set_muted(
             conn, subscriber.id, number, muted=muted, paused_until=paused_until, at=at
         )
     return known[number]

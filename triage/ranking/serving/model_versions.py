@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from triage import store
 from triage.domain.protocols import Clock, ModelStore
 from triage.errors import NotFound
-from triage.ranking.serving.active_models import Serving, promote
+from triage.ranking.serving.active_models import ActiveModels, promote
 from triage.store import Database
 from triage.store.model_versions import MODELS_KEPT
 
 ROLLED_BACK = "rolled back by hand"
 
 
-def clear_away(database: Database, workshop: ModelStore, clock: Clock) -> list[str]:
+def delete_old_models(database: Database, workshop: ModelStore, clock: Clock) -> list[str]:
     """Delete the files of models that no rollback needs; return their versions.
 
     Kept are the newest MODELS_KEPT scorers, the last MODELS_KEPT active pairs, the pairs that
@@ -57,11 +57,11 @@ def promote_version(database: Database, workshop: ModelStore, clock: Clock, vers
         row = store.model_versions.get(conn, version)
     if row is None or row.kind != "scorer":
         raise NotFound(f"there is no scorer {version}: `triage model list` shows them")
-    pair = Serving(workshop.load_encoder(row.encoder_version), workshop.load_scorer(version))
+    pair = ActiveModels(workshop.load_encoder(row.encoder_version), workshop.load_scorer(version))
     promote(database, clock, pair.scorer, pair.encoder, "promoted by hand")
 
 
-def rollback(database: Database, workshop: ModelStore, clock: Clock) -> Serving:
+def rollback(database: Database, workshop: ModelStore, clock: Clock) -> ActiveModels:
     """Make the pair active that was active before the present one.
 
     Raises:
@@ -74,7 +74,9 @@ def rollback(database: Database, workshop: ModelStore, clock: Clock) -> Serving:
     if len(served) < 2:
         raise NotFound("nothing served before the present pair")
     scorer_version, encoder_version = served[-2]
-    pair = Serving(workshop.load_encoder(encoder_version), workshop.load_scorer(scorer_version))
+    pair = ActiveModels(
+        workshop.load_encoder(encoder_version), workshop.load_scorer(scorer_version)
+    )
     promote(database, clock, pair.scorer, pair.encoder, ROLLED_BACK)
     return pair
 

@@ -31,17 +31,17 @@ from triage.domain.records import (
     UserModel,
     Vote,
 )
-from triage.ranking.candidates import eligible
+from triage.ranking.candidates import select_eligible
 from triage.ranking.evidence import apply_less_like_this
-from triage.ranking.explanations import reasons
-from triage.ranking.features import FEATURES, feature_matrix, phrases
+from triage.ranking.explanations import explain_placement
+from triage.ranking.features import FEATURES, feature_matrix, split_phrases
 from triage.ranking.interest_clusters import (
     Interests,
     cluster_interests,
-    named,
+    name_interests,
     similarity_threshold,
 )
-from triage.ranking.slate import Aims, build_slate
+from triage.ranking.slate import InterestShares, build_slate
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -90,10 +90,10 @@ class Ranking:
     interests: Interests
     asking: bool = False
 
-    def aims(self) -> Aims:
+    def aims(self) -> InterestShares:
         """Return the shares of the subscriber's interests."""
         nearest = self.interests.nearest(self.candidates.encodings.latent)
-        return Aims(nearest, self.interests.shares)
+        return InterestShares(nearest, self.interests.shares)
 
     def best(self, k: int) -> list[Paper]:
         """Return the k best candidates, best first, ties in stored order."""
@@ -137,7 +137,7 @@ def load_profile(
     liked, liked_at = _voted_on(conn, encoder, likes)
     disliked, disliked_at = _voted_on(conn, encoder, dislikes)
     less_of = {v.paper_id: v.reason for v in dislikes if v.kind is EventKind.LESS_LIKE_THIS}
-    wanted = phrases(subscriber.interests)
+    wanted = split_phrases(subscriber.interests)
     profile = Profile(
         subscriber=subscriber,
         liked=liked,
@@ -149,7 +149,7 @@ def load_profile(
         less_of=tuple(less_of.get(paper.id) for paper in disliked.papers),
         interests_before=store.interests.of(conn, subscriber.id),
     )
-    return replace(profile, taste=taste(conn, profile)) if taste else profile
+    return replace(profile, user_model=taste(conn, profile)) if taste else profile
 
 
 def _voted_on(
@@ -172,7 +172,7 @@ def rank(
     max_age_days: int,
 ) -> Ranking:
     """Score the eligible papers of the pool; without any the ranking is empty."""
-    rows = eligible(pool.papers, profile.subscriber, frozenset(seen), on, max_age_days)
+    rows = select_eligible(pool.papers, profile.subscriber, frozenset(seen), on, max_age_days)
     candidates = pool.select(rows)
     features = feature_matrix(profile, candidates, on)
     interests = cluster_interests(profile, on, similarity_threshold(pool.encodings.latent))
@@ -180,7 +180,7 @@ def rank(
     scores = apply_less_like_this(scores, profile, candidates, interests, on)
     since = profile.subscriber.active_since or profile.subscriber.created_at
     is_new = since is None or (on - since.date()).days < ASKING_DAYS
-    asking = not interests.known and is_new
+    asking = not interests.clusters and is_new
     return Ranking(profile, candidates, features, scores, interests, asking)
 
 
@@ -202,10 +202,10 @@ def _logit(scores: F64) -> F64:
 
 def interests_of(ranking: Ranking, encoder: Encoder) -> tuple[Interest, ...]:
     """Return the subscriber's interests with names, the largest first."""
-    return named(ranking.interests, ranking.profile, ranking.candidates, encoder)
+    return name_interests(ranking.interests, ranking.profile, ranking.candidates, encoder)
 
 
-def missed(
+def select_missed(
     ranking: Ranking, rules: DigestRules, shown: Collection[int], on: date, n: int
 ) -> tuple[Paper, ...]:
     """Return at most `n` of the best papers of the week before `on` that no slate had, best first.
@@ -213,7 +213,7 @@ def missed(
     Papers below the subscriber's score floor are left out; `shown` are the ids of today's slate.
     """
     floor = rules.of(ranking.profile.subscriber).score_floor
-    barred, papers = ranking.aims().barred(), ranking.candidates.papers
+    barred, papers = ranking.aims().find_paused(), ranking.candidates.papers
     best = (
         papers[row]
         for row in np.argsort(-ranking.scores, kind="stable")
@@ -224,7 +224,7 @@ def missed(
     return tuple(islice(wanted, n))
 
 
-def choose(
+def fill_slate(
     ranking: Ranking, rules: DigestRules, scorer: Scorer, encoder: Encoder, rng: Generator
 ) -> tuple[Impression, ...]:
     """Return the slate of a ranking, by the subscriber's rules, with the reasons of each paper."""
@@ -246,7 +246,7 @@ def choose(
         contributions[:, _COMMUNITY] *= ranking.profile.subscriber.community
     # With one interest its name adds nothing to a reason.
     names: dict[int, str] = {}
-    if len(ranking.interests.known) > 1:
+    if len(ranking.interests.clusters) > 1:
         names = dict(enumerate(each.name for each in interests_of(ranking, encoder)))
     return tuple(
         Impression(
@@ -256,7 +256,7 @@ def choose(
             propensity=placement.propensity,
             policy=placement.policy,
             features=ranking.features[placement.row],
-            reasons=reasons(
+            reasons=explain_placement(
                 ranking.profile,
                 ranking.candidates,
                 placement,

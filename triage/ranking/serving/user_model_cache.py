@@ -37,7 +37,7 @@ log = structlog.get_logger()
 FARTHEST_EAST = timedelta(hours=14)
 
 
-class Tastes:
+class UserModelCache:
     """The user models of one encoder, on any date.
 
     With `kept` stored models are used, and `keep` stores new ones.
@@ -86,7 +86,7 @@ class Tastes:
         name, key, model = unsaved
         store.user_models.save(conn, subscriber_id, key, model, at)
         if name not in self._everybody:
-            store.user_models.save_everybody(conn, name, model.everybody, at)
+            store.user_models.save_shared_weights(conn, name, model.everybody, at)
             self._everybody[name] = model.everybody
 
     def _load(self, conn: Connection, profile: Profile, name: str, key: str) -> UserModel | None:
@@ -94,7 +94,7 @@ class Tastes:
         if content is None:
             return None
         if name not in self._everybody:
-            shared = store.user_models.everybody(conn, name)
+            shared = store.user_models.load_shared_weights(conn, name)
             if shared is None or len(shared) != profile.interests.tfidf.shape[1]:
                 return None
             self._everybody[name] = shared

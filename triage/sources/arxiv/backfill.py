@@ -17,7 +17,7 @@ from triage.domain.announcement_calendar import announcement_before, is_announce
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
 from triage.sources.arxiv import oai_pmh
-from triage.sources.arxiv.cursor import Day, Reading, State, key_of
+from triage.sources.arxiv.cursor import Day, DayProgress, State, key_of
 from triage.sources.http.client import PoliteClient
 
 BATCH: Final = 500
@@ -32,7 +32,7 @@ _ONE: Final = timedelta(days=1)
 Step = tuple[list[FetchedPaper], list[Rejected], set[date]]
 
 
-class Gap:
+class Backfill:
     """The open days of a state; `trouble` says why some could not be read."""
 
     def __init__(self, client: PoliteClient, url: str, state: State, feed_on: date) -> None:
@@ -42,7 +42,7 @@ class Gap:
         self._url = url
         self._state = state
         self._feed_on = feed_on
-        self._sets = oai_pmh.sets(state.categories)
+        self._sets = oai_pmh.sets_of(state.categories)
 
     def steps(self) -> Iterator[Step]:
         """Yield the papers of the open days, the earliest first, and close the days.
@@ -84,7 +84,7 @@ class Gap:
             known = {key[:-1] for key in self._state.days[on].keys if key.endswith("n")}
             if not known:
                 continue
-            for page in self._pages(self._sets[0], on - _ONE, on, Reading()):
+            for page in self._pages(self._sets[0], on - _ONE, on, DayProgress()):
                 lags = Counter(
                     (on - record.changed_on).days
                     for record in page.records
@@ -94,12 +94,12 @@ class Gap:
                     return lags.most_common(1)[0][0]
         return _EVENING
 
-    def _close(self, on: date, reading: Reading) -> None:
+    def _close(self, on: date, reading: DayProgress) -> None:
         """Close a day that is complete; otherwise the next fetch reads it again."""
         state, day = self._state, self._state.days[on]
         if state.is_failed(on):
             # The format must have changed, so this program must be corrected first.
-            state.open[on] = Reading(short=UNUSABLE)
+            state.open[on] = DayProgress(short=UNUSABLE)
             return
         empty = not day.expected[""] and not day.fed
         if empty:
@@ -107,7 +107,7 @@ class Gap:
             state.lag = None
             del state.days[on]
         if reading.short or (empty and self._feed_on - on <= OVERLAP):
-            state.open[on] = Reading(short=reading.short, empty=empty)
+            state.open[on] = DayProgress(short=reading.short, empty=empty)
             return
         if empty:
             state.open[on].empty = True
@@ -117,7 +117,7 @@ class Gap:
             self._closed.add(on)
         state.forget_keys(on)
 
-    def _list(self, on: date, reading: Reading, first: date, last: date) -> Iterator[Step]:
+    def _list(self, on: date, reading: DayProgress, first: date, last: date) -> Iterator[Step]:
         """Read one list to its end."""
         for page in self._pages(self._sets[reading.n_lists], first, last, reading):
             todo = self._todo(page, on)
@@ -130,7 +130,7 @@ class Gap:
             if not todo:
                 self._mark_read(page, reading)
 
-    def _mark_read(self, page: oai_pmh.Page, reading: Reading) -> None:
+    def _mark_read(self, page: oai_pmh.Page, reading: DayProgress) -> None:
         """Note a page as read, before its last batch is yielded with the cursor behind it."""
         reading.token = page.token
         reading.n_seen += page.n_records
@@ -142,7 +142,7 @@ class Gap:
         reading.n_seen = 0
 
     def _pages(
-        self, set_: str, first: date, last: date, reading: Reading
+        self, set_: str, first: date, last: date, reading: DayProgress
     ) -> Iterator[oai_pmh.Page]:
         """Yield the remaining pages of a list; after a first `BadToken`, all pages.
 
@@ -153,7 +153,7 @@ class Gap:
         is_again = False
         for _ in range(_MOST_PAGES):
             try:
-                answer = self._client.get(self._url, oai_pmh.query(first, last, set_, token))
+                answer = self._client.get(self._url, oai_pmh.page_params(first, last, set_, token))
                 page = oai_pmh.parse_page(answer.body, set_)
             except oai_pmh.BadToken:
                 if is_again:
@@ -223,7 +223,7 @@ class Gap:
         state, id = self._state, record.source_id
         if any(waiting == id for waiting, _ in state.waiting):
             return set() if rejected else state.complete(id, 1 + record.is_replaced)
-        is_new = id > state.below(listed_on)
+        is_new = id > state.highest_id_before(listed_on)
         state.days[listed_on].keys.add(f"{id}{'n' if is_new else 'c'}")
         state.days[on].keys.add(f"{id}u")
         if is_new and not record.is_replaced:
@@ -252,7 +252,7 @@ class Gap:
             # Its first version was announced earlier, on the day of the ids around it.
             return state.day_of(id, listed_on)
         age = listed_on - (record.created_on or on)
-        return listed_on if id > state.below(listed_on) or age <= OLD else None
+        return listed_on if id > state.highest_id_before(listed_on) or age <= OLD else None
 
     def _list_day(self, record: oai_pmh.Record, on: date) -> date:
         """Return the list day of a record's datestamp."""

@@ -71,7 +71,7 @@ class Day:
 
 
 @dataclass
-class Reading:
+class DayProgress:
     """How far an open day was read by OAI-PMH.
 
     Attributes:
@@ -115,7 +115,7 @@ class State:
     first: date | None = None
     days: dict[date, Day] = field(default_factory=dict)
     waiting: dict[tuple[str, date], tuple[int, tuple[str, ...]]] = field(default_factory=dict)
-    open: dict[date, Reading] = field(default_factory=dict)
+    open: dict[date, DayProgress] = field(default_factory=dict)
     floor: str = ""
     lag: int | None = None
 
@@ -142,7 +142,7 @@ class State:
                 for id, on, version, watched in content["waiting"]
             },
             open={
-                date.fromisoformat(on): Reading(
+                date.fromisoformat(on): DayProgress(
                     _date(first), int(n_lists), str(token), int(n_seen), str(short), bool(empty)
                 )
                 for on, (first, n_lists, token, n_seen, short, empty) in content["open"].items()
@@ -190,7 +190,7 @@ class State:
 
     # -- days ---------------------------------------------------------------------------------
 
-    def expect(self, on: date, left: Iterable[tuple[str, ...]]) -> Day:
+    def set_expected(self, on: date, left: Iterable[tuple[str, ...]]) -> Day:
         """Set the expected counts of a day; `left` has the categories of unread announcements."""
         day = self.days.setdefault(on, Day())
         day.expected = day.full + day.rejected + self.n_waiting(on) + _counted(left)
@@ -221,11 +221,11 @@ class State:
         self.days.pop(on, None)
         self.waiting = {key: due for key, due in self.waiting.items() if key[1] != on}
 
-    def seen_around(self, on: date) -> set[str]:
+    def keys_of_other_days(self, on: date) -> set[str]:
         """Return the keys of the announcements of all days but `on`."""
         return {key for day, known in self.days.items() if day != on for key in known.keys}
 
-    def below(self, on: date) -> str:
+    def highest_id_before(self, on: date) -> str:
         """Return the highest id that was announced before `on`; empty if unknown."""
         return max((day.top for at, day in self.days.items() if at < on), default="") or self.floor
 
@@ -240,7 +240,7 @@ class State:
         first = next((on for on, top in known if id <= top), known[-1][0])
         return None if first == known[0][0] and not self.floor else first
 
-    def begin_at(self, ids: Iterable[str]) -> None:
+    def set_floor(self, ids: Iterable[str]) -> None:
         """Set `floor` from the new papers of the first day: lower ids are older."""
         if not self.floor:
             self.floor = min((id for id in ids if "." in id), default="")[:-1]
@@ -259,10 +259,10 @@ class State:
         doubtful = [on for on, day in self.days.items() if day.remark and on < feed_on]
         for on in (*missed, *doubtful):
             if on not in self.days or self.days[on].remark:
-                self.open.setdefault(on, Reading())
+                self.open.setdefault(on, DayProgress())
         if self.open and feed_on in self.days:
             # A paper of an open day that has changed since is listed with its last change.
-            self.open.setdefault(feed_on, Reading())
+            self.open.setdefault(feed_on, DayProgress())
 
     def forget_keys(self, on: date) -> None:
         """Drop the keys of days long before `on`: they are not repeated any more."""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from triage.domain.paper_ids import parse_arxiv
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.text.cleaning import first_doi, normalise, reject, written_day
-from triage.sources.text.xml import root, shown, text
+from triage.sources.text.cleaning import first_doi, normalise, parse_day, reject
+from triage.sources.text.xml import join_texts, parse_root, text
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -46,12 +46,12 @@ class Record:
 
     @property
     def created_on(self) -> date | None:
-        return written_day(text(self.element, f"{_META}created"))
+        return parse_day(text(self.element, f"{_META}created"))
 
     @property
     def is_replaced(self) -> bool:
         """Tell whether its dates show a later version than the first."""
-        updated = written_day(text(self.element, f"{_META}updated"))
+        updated = parse_day(text(self.element, f"{_META}updated"))
         created = self.created_on
         return updated is not None and (created is None or updated > created)
 
@@ -80,7 +80,9 @@ class Record:
         )
 
     def rejected(self, why: str) -> Rejected:
-        return reject(why, shown(self.element), f"OAI-PMH of {self.changed_on}, {self.source_id}")
+        return reject(
+            why, join_texts(self.element), f"OAI-PMH of {self.changed_on}, {self.source_id}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Page:
     token: str = ""
 
 
-def query(first: date, last: date, set_: str, token: str) -> dict[str, str]:
+def page_params(first: date, last: date, set_: str, token: str) -> dict[str, str]:
     """Return the parameters for a page of the records changed from `first` to `last`.
 
     Args:
@@ -114,7 +116,7 @@ def query(first: date, last: date, set_: str, token: str) -> dict[str, str]:
     return params | ({"set": set_} if set_ else {})
 
 
-def sets(categories: Sequence[str]) -> list[str]:
+def sets_of(categories: Sequence[str]) -> list[str]:
     """Return the sets that contain all papers of `categories`; for many archives, all of arXiv."""
     archives = dict.fromkeys(category.partition(".")[0] for category in categories)
     if len(archives) > _MOST_SETS:
@@ -132,7 +134,7 @@ def parse_page(body: bytes, set_: str = "") -> Page:
         BadToken: the list must be read from its beginning.
         SourceError: it is no such answer, or an error message.
     """
-    answer = root(body, "the answer of arXiv's OAI-PMH interface")
+    answer = parse_root(body, "the answer of arXiv's OAI-PMH interface")
     if answer.tag != f"{_OAI}OAI-PMH":
         raise SourceError("arXiv's OAI-PMH interface did not answer with OAI-PMH. Check `oai_url`.")
     error = answer.find(f"{_OAI}error")
@@ -148,7 +150,7 @@ def parse_page(body: bytes, set_: str = "") -> Page:
         try:
             record = _record(element, set_.rpartition(":")[2])
         except RejectedRecord as error_of_one:
-            raw = shown(element.iter())
+            raw = join_texts(element.iter())
             rejected.append(reject(str(error_of_one), raw, f"OAI-PMH, record {number}"))
             continue
         if record is not None:
@@ -192,7 +194,7 @@ def _record(element: Element, archive: str) -> Record | None:
     categories = tuple(text(meta, f"{_META}categories").split())
     if not any(archive in {"", category.partition(".")[0]} for category in categories):
         raise RejectedRecord("it names no category of its list")
-    changed_on = written_day(text(header, f"{_OAI}datestamp"))
+    changed_on = parse_day(text(header, f"{_OAI}datestamp"))
     return Record(found[0], changed_on, categories, meta)
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from triage.domain.paper_ids import parse_arxiv, parse_doi
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.text.cleaning import first_doi, mailed_day, normalise, reject
-from triage.sources.text.xml import root, shown, text
+from triage.sources.text.cleaning import first_doi, normalise, parse_mail_date, reject
+from triage.sources.text.xml import join_texts, parse_root, text
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -114,7 +114,7 @@ def parse_feed(body: bytes) -> Feed:
     Raises:
         SourceError: it is no feed, reports an error, or has no date.
     """
-    channel = root(body, "arXiv's feed").find("channel")
+    channel = parse_root(body, "arXiv's feed").find("channel")
     if channel is None:
         raise SourceError("arXiv's feed is no RSS 2.0. Check `rss_url` in the config.")
     title = " ".join(text(channel, "title").split())
@@ -124,8 +124,8 @@ def parse_feed(body: bytes) -> Feed:
             f"arXiv does not know this feed: {title[:100]}. {message} Check the categories."
         )
     items = channel.findall("item")[:MOST_ITEMS]
-    on = mailed_day(text(channel, "pubDate")) or next(
-        (day for item in items if (day := mailed_day(text(item, "pubDate")))), None
+    on = parse_mail_date(text(channel, "pubDate")) or next(
+        (day for item in items if (day := parse_mail_date(text(item, "pubDate")))), None
     )
     if on is None:
         raise SourceError("arXiv's feed has no date, so its day is unknown.")
@@ -136,7 +136,7 @@ def parse_feed(body: bytes) -> Feed:
         try:
             found = _announcement(item, on)
         except RejectedRecord as error:
-            rejected.append(reject(str(error), shown(item), f"feed of {on}, item {number}"))
+            rejected.append(reject(str(error), join_texts(item), f"feed of {on}, item {number}"))
             continue
         known = best.get(found.source_id)
         if known is None or order.index(found.kind) < order.index(known.kind):
@@ -211,7 +211,7 @@ def parse_entries(body: bytes) -> dict[str, ApiEntry]:
     Raises:
         SourceError: it is no Atom feed, or reports an error.
     """
-    feed = root(body, "the answer of arXiv's API")
+    feed = parse_root(body, "the answer of arXiv's API")
     if feed.tag != f"{_ATOM}feed":
         raise SourceError("arXiv's API answered with no Atom feed. Check `api_url` in the config.")
     entries: dict[str, ApiEntry] = {}

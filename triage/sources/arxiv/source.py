@@ -23,8 +23,8 @@ from triage.domain.chunks import chunks
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.arxiv.backfill import Gap, Step
-from triage.sources.arxiv.cursor import Reading, State, key_of
+from triage.sources.arxiv.backfill import Backfill, Step
+from triage.sources.arxiv.cursor import DayProgress, State, key_of
 from triage.sources.arxiv.parsing import (
     Announcement,
     ApiEntry,
@@ -98,7 +98,7 @@ class Arxiv:
             state.etag = state.modified = ""
         news = _News(state, feed)
         api = _Api(self.client, self._api_url)
-        gap = Gap(self.client, self._oai_url, state, feed.on)
+        gap = Backfill(self.client, self._oai_url, state, feed.on)
         held: Batch | None = None
         waiting = list(state.waiting.items())
         steps = chain(
@@ -157,15 +157,15 @@ class Arxiv:
         on = self._on
         return is_announcement_day(on) and not arxiv_holiday(on) and not feed.skips(on)
 
-    def _unread(self, state: State, feed: Feed, gap: Gap) -> Iterator[Step]:
+    def _unread(self, state: State, feed: Feed, gap: Backfill) -> Iterator[Step]:
         """Read the days that the feed did not have: earlier ones, and perhaps today."""
         state.open_missed(feed.on, self._since)
         if self._on not in state.days and is_announcement_day(self._on):
-            state.open.setdefault(self._on, Reading())
+            state.open.setdefault(self._on, DayProgress())
             if state.first and self._on < state.first:
                 state.floor = ""
         if feed.n_items >= FEED_LIMIT and feed.on in state.days:
-            state.open.setdefault(feed.on, Reading())
+            state.open.setdefault(feed.on, DayProgress())
         yield from gap.steps()
 
     # -- verdicts -----------------------------------------------------------------------------
@@ -180,7 +180,7 @@ class Arxiv:
         )
 
     def _verdicts(
-        self, state: State, days: Iterable[date], api: _Api, gap: Gap
+        self, state: State, days: Iterable[date], api: _Api, gap: Backfill
     ) -> tuple[SourceDay, ...]:
         return tuple(
             row
@@ -189,7 +189,7 @@ class Arxiv:
         )
 
     def _verdicts_of_open(
-        self, state: State, news: _News, api: _Api, gap: Gap
+        self, state: State, news: _News, api: _Api, gap: Backfill
     ) -> Iterator[SourceDay]:
         """Yield the verdicts of days that are open or had no papers, with the reason."""
         for on, reading in sorted(state.open.items()):
@@ -203,7 +203,7 @@ class Arxiv:
                 yield from self._rows(on, Verdict.FAILED, note)
 
     def _verdicts_of_today(
-        self, state: State, news: _News, api: _Api, gap: Gap
+        self, state: State, news: _News, api: _Api, gap: Backfill
     ) -> tuple[SourceDay, ...]:
         if self._on in state.days:
             return self._verdicts(state, [self._on], api, gap)
@@ -240,7 +240,7 @@ class _News:
     def __init__(self, state: State, feed: Feed) -> None:
         self.feed = feed
         self._state = state
-        around = state.seen_around(feed.on)
+        around = state.keys_of_other_days(feed.on)
         day = state.days.get(feed.on)
         done = day.keys if day else set[str]()
         broken = [(key_of(rejected), rejected) for rejected in feed.rejected]
@@ -281,9 +281,9 @@ class _News:
             return
         on, state = self.feed.on, self._state
         left = [state.watched(announced.categories) for announced in self._papers]
-        day = state.expect(on, [*left, *(() for _ in self._broken)])
+        day = state.set_expected(on, [*left, *(() for _ in self._broken)])
         day.remark, day.lagging = self._remark()
-        state.begin_at(a.source_id for a in self._papers if a.kind is Kind.NEW)
+        state.set_floor(a.source_id for a in self._papers if a.kind is Kind.NEW)
         for page in chunks(self._papers, PAGE):
             entries = api.entries([announced.source_id for announced in page])
             yield self._page(page, entries)

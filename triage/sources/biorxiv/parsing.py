@@ -16,7 +16,7 @@ from typing import Any, Final
 from triage.domain.paper_ids import parse_doi
 from triage.domain.source_records import FetchedPaper
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.text.cleaning import clean, normalise, written_day
+from triage.sources.text.cleaning import clean, normalise, parse_day
 from triage.sources.text.json import loads
 
 _VENUE_CHARS: Final = 200
@@ -36,7 +36,7 @@ class Page:
     digest: str
 
 
-def parse(body: bytes, name: str) -> Page:
+def parse_page(body: bytes, name: str) -> Page:
     """Parse one answer.
 
     Raises:
@@ -69,9 +69,9 @@ def row_key(content: Any) -> str:
     return blake2b(text.encode(), digest_size=6).hexdigest()
 
 
-def posted(row: dict[str, Any], server: str, on: date) -> FetchedPaper:
+def parse_posting(row: dict[str, Any], server: str, on: date) -> FetchedPaper:
     dated = _text(row, "date")
-    if written_day(dated) != on:
+    if parse_day(dated) != on:
         raise RejectedRecord(f"it is dated {dated[:20]!r} and came for {on}")
     doi, version = parse_doi(_text(row, "doi")), _number(row.get("version"))
     if doi is None:
@@ -95,7 +95,7 @@ def posted(row: dict[str, Any], server: str, on: date) -> FetchedPaper:
     return replace(paper, withdrawn="withdraw" in _text(row, "type").lower())
 
 
-def published(row: dict[str, Any], server: str, on: date) -> FetchedPaper:
+def parse_publication(row: dict[str, Any], server: str, on: date) -> FetchedPaper:
     """Return the update of a preprint that a journal has published; `on` is not its own day."""
     doi, journal_doi = (parse_doi(_text(row, key)) for key in ("preprint_doi", "published_doi"))
     if doi is None or journal_doi is None:

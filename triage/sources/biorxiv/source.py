@@ -21,7 +21,14 @@ from triage.domain.paper_ids import source_name
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.biorxiv.parsing import BadAnswer, Page, parse, posted, published, row_key
+from triage.sources.biorxiv.parsing import (
+    BadAnswer,
+    Page,
+    parse_page,
+    parse_posting,
+    parse_publication,
+    row_key,
+)
 from triage.sources.http.client import PoliteClient
 from triage.sources.text.cleaning import reject
 
@@ -189,8 +196,8 @@ class Biorxiv:
         for attempt in range(_RETRIES):
             with suppress(BadAnswer):
                 answer = self.client.get(url, once=once and not attempt)
-                return parse(answer.body, source_name(self.name))
-        return parse(self.client.get(url).body, source_name(self.name))
+                return parse_page(answer.body, source_name(self.name))
+        return parse_page(self.client.get(url).body, source_name(self.name))
 
     def _fresh(
         self, endpoint: str, on: date, page: Page, known: _Day, count: _Count
@@ -227,8 +234,8 @@ class Biorxiv:
         if not isinstance(row, dict):
             raise RejectedRecord("it is no JSON object")
         if endpoint == "pubs":
-            return published(row, self.name, self.on)
-        return posted(row, self.name, on)
+            return parse_publication(row, self.name, self.on)
+        return parse_posting(row, self.name, on)
 
     def _verdict(self, on: date, count: _Count, *, proven: bool) -> SourceDay:
         n_rows, n_bad, n_missing = len(count.keys), count.n_bad, count.n_missing

@@ -15,7 +15,7 @@ from triage.domain.chunks import chunks
 from triage.domain.paper_ids import identify, parse_doi
 from triage.domain.source_records import Enrichment, KnownPaper
 from triage.errors import SourceError
-from triage.sources.enrichers.publication import count, other_ids, venue
+from triage.sources.enrichers.publication import first_venue, other_ids, parse_count
 from triage.sources.http.client import PoliteClient
 from triage.sources.text.json import loads
 
@@ -81,7 +81,7 @@ def _enrichment(paper_id: int, item: dict[str, Any]) -> Enrichment:
     ]
     return Enrichment(
         paper_id,
-        venue=venue(*named),
-        citations=count(item.get("is-referenced-by-count")),
+        venue=first_venue(*named),
+        citations=parse_count(item.get("is-referenced-by-count")),
         ids=other_ids(others),
     )

@@ -20,7 +20,7 @@ _PREPRINT_SERVERS: Final = frozenset(
 )
 
 
-def venue(*names: Any) -> str:
+def first_venue(*names: Any) -> str:
     """Return the first of `names` that is a venue, as clean text; empty if none is."""
     for name in names:
         text = clean(name, VENUE_CHARS) if isinstance(name, str) else ""
@@ -29,7 +29,7 @@ def venue(*names: Any) -> str:
     return ""
 
 
-def count(value: Any) -> int | None:
+def parse_count(value: Any) -> int | None:
     """Return a count of citations or upvotes; None if `value` is not one."""
     is_count = isinstance(value, int) and not isinstance(value, bool)
     return value if is_count and 0 <= value <= _MOST_COUNTED else None

@@ -15,7 +15,7 @@ from triage.domain.chunks import chunks
 from triage.domain.paper_ids import parse_arxiv
 from triage.domain.source_records import Enrichment, KnownPaper
 from triage.errors import SourceError
-from triage.sources.enrichers.publication import TLDR_CHARS, count, other_ids, venue
+from triage.sources.enrichers.publication import TLDR_CHARS, first_venue, other_ids, parse_count
 from triage.sources.http.client import PoliteClient
 from triage.sources.text.cleaning import clean
 from triage.sources.text.json import loads
@@ -92,8 +92,8 @@ def _enrichment(paper_id: int, record: dict[str, Any]) -> Enrichment:
     return Enrichment(
         paper_id,
         tldr=clean(text, TLDR_CHARS) if isinstance(text, str) else "",
-        venue=venue(name, record.get("venue")),
-        citations=count(record.get("citationCount")),
+        venue=first_venue(name, record.get("venue")),
+        citations=parse_count(record.get("citationCount")),
         ids=other_ids([outside.get("ArXiv"), outside.get("DOI")]),
     )
 

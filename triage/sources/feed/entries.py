@@ -12,8 +12,14 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from triage.domain.paper_ids import identify, is_feed_page, parse_doi
 from triage.domain.source_records import FetchedPaper
-from triage.sources.text.cleaning import ABSTRACT_CHARS, RAW_CHARS, clean, mailed_day, normalise
-from triage.sources.text.html import text_of
+from triage.sources.text.cleaning import (
+    ABSTRACT_CHARS,
+    RAW_CHARS,
+    clean,
+    normalise,
+    parse_mail_date,
+)
+from triage.sources.text.html import html_to_text
 
 # No feed is older (RSS 0.90); an earlier date comes from a clock that was not set.
 _FIRST_FEEDS: Final = date(1999, 3, 1)
@@ -40,7 +46,7 @@ class Text:
 
     def plain(self, limit: int) -> str:
         """Return it without markup; of HTML, only the first `limit` characters are read."""
-        return text_of(self.value[:limit]) if self.is_html else self.value
+        return html_to_text(self.value[:limit]) if self.is_html else self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +119,10 @@ class FeedEntry:
         if dois:
             return "doi", dois[0], None
         own = self.guid or self.link
-        return source, (own_page(own, url) or _foreign_id(own)) if own else None, None
+        return source, (own_site_url(own, url) or _foreign_id(own)) if own else None, None
 
 
-def own_page(address: str, feed_url: str) -> str | None:
+def own_site_url(address: str, feed_url: str) -> str | None:
     """Return the https address of a page on the feed's own site; None for anything else.
 
     The site is the feed's host, with or without `www`, since the operator has configured it. A
@@ -137,7 +143,7 @@ def own_page(address: str, feed_url: str) -> str | None:
     return page if len(page) <= _LONGEST_ID and is_feed_page(page) else None
 
 
-def absolute(address: str, feed_url: str) -> str:
+def absolute_url(address: str, feed_url: str) -> str:
     """Return an entry's link as an absolute address, or unchanged if it cannot be one."""
     try:
         return urljoin(feed_url, address.strip()) if address.strip() else ""
@@ -183,7 +189,7 @@ def _day(published: str, on: date) -> date:
     try:
         day: date | None = datetime.fromisoformat(text).date()
     except ValueError:
-        day = mailed_day(text)
+        day = parse_mail_date(text)
     return day if day is not None and _FIRST_FEEDS <= day <= on else on
 
 

@@ -19,7 +19,7 @@ from triage.domain.chunks import chunks
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.feed.entries import FeedEntry, Text, absolute
+from triage.sources.feed.entries import FeedEntry, Text, absolute_url
 from triage.sources.http.client import PoliteClient
 from triage.sources.text import xml
 from triage.sources.text.cleaning import reject
@@ -201,7 +201,7 @@ def _by_key(entries: list[FeedEntry]) -> dict[str, FeedEntry]:
 
 
 def _xml_entries(body: bytes, url: str) -> list[FeedEntry]:
-    xml.check(body, "The feed", _ENTRIES, MOST_ENTRIES)
+    xml.check_limits(body, "The feed", _ENTRIES, MOST_ENTRIES)
     import feedparser
 
     try:
@@ -230,7 +230,7 @@ def _xml_entry(fields: Any, url: str) -> FeedEntry:
     contents = [marked(content) for content in dict.get(fields, "content") or ()]
     return FeedEntry(
         guid=text("id").strip(),
-        link=absolute(text("link"), url),
+        link=absolute_url(text("link"), url),
         title=marked(dict.get(fields, "title_detail") or {}),
         summary=marked(dict.get(fields, "summary_detail") or {}),
         content=max(contents, key=lambda content: len(content.value), default=Text()),
@@ -276,7 +276,7 @@ def _json_entry(fields: dict[str, Any], url: str) -> FeedEntry:
     html = text("content_html")
     return FeedEntry(
         guid=str(number) if isinstance(number, int | float) else text("id").strip(),
-        link=absolute(text("url"), url),
+        link=absolute_url(text("url"), url),
         title=Text(text("title")),
         summary=Text(text("summary")),
         content=Text(html, is_html=True) if html else Text(text("content_text")),

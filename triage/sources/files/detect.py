@@ -9,10 +9,10 @@ from pathlib import Path
 from triage.domain.paper_ids import identify
 from triage.domain.protocols import Source
 from triage.errors import SourceError
-from triage.sources.files.hf_page import ListingPage, after_header
-from triage.sources.files.id_list import ArxivIds, words
+from triage.sources.files.hf_page import ListingPage, skip_header
+from triage.sources.files.id_list import IdList, split_words
 from triage.sources.files.json_lines import JsonLines
-from triage.sources.files.reading import decoded, looks_like_markup, numbered_lines
+from triage.sources.files.reading import decode_line, looks_like_markup, numbered_lines
 
 _ACCEPTED = (
     "Accepted are JSON Lines (.jsonl, .jsonl.gz), Hugging Face Daily Papers pages saved as plain "
@@ -35,19 +35,19 @@ def open_source(path: Path, imported_on: date) -> Source:
         return JsonLines(path, imported_on)
     head = [line for _, line in itertools.islice(numbered_lines(path), 60) if line.strip()]
     if not head:
-        return ArxivIds(path, imported_on)
+        return IdList(path, imported_on)
     if looks_like_markup(head[0]) or any(b"\0" in line for line in head):
         kind = "a page of markup" if looks_like_markup(head[0]) else "a binary file"
         raise SourceError(f"{path.name} is {kind}. {_ACCEPTED}")
-    lines = [(number, decoded(line)) for number, line in enumerate(head, 1)]
+    lines = [(number, decode_line(line)) for number, line in enumerate(head, 1)]
     if lines[0][1].startswith("{"):
         return JsonLines(path, imported_on)
-    candidates = [word for _, line in lines for word in words(line[:10_000])]
+    candidates = [word for _, line in lines for word in split_words(line[:10_000])]
     n_ids = sum(identify(word) is not None for word in candidates)
     if n_ids and 2 * n_ids >= len(candidates):
-        return ArxivIds(path, imported_on)
+        return IdList(path, imported_on)
     try:
-        after_header(lines, path.name)
+        skip_header(lines, path.name)
     except SourceError as error:
         raise SourceError(f"{path.name} is no file of papers. {_ACCEPTED}") from error
     return ListingPage(path, imported_on)

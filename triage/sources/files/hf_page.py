@@ -36,7 +36,7 @@ class ListingPage(FileSource):
         lines = [(number, line) for number, line in self._text_lines(expected) if line]
         if not lines:
             return
-        for first, last, title, abstract in _pairs(after_header(lines, self._path.name)):
+        for first, last, title, abstract in _pairs(skip_header(lines, self._path.name)):
             if last > start:
                 yield last, self._record(f"line {first}", title, abstract)
 
@@ -60,7 +60,7 @@ class ListingPage(FileSource):
             return reject(str(error), raw, where)
 
 
-def after_header(lines: list[tuple[int, str]], name: str) -> list[tuple[int, str]]:
+def skip_header(lines: list[tuple[int, str]], name: str) -> list[tuple[int, str]]:
     """Return the numbered lines after the page's header.
 
     Raises:

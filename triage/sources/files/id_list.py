@@ -20,13 +20,13 @@ _REMARK: Final = re.compile(r"(?:^|\s)#.*")
 _SPACED_PREFIX: Final = re.compile(r"\b(arxiv|doi):\s+", re.IGNORECASE)
 
 
-class ArxivIds(FileSource):
+class IdList(FileSource):
     """The ids in one text file."""
 
     def _records(self, start: int) -> Iterator[tuple[int, PaperId | Rejected]]:
         count = 0
         for number, line in self._text_lines("one arXiv id, arxiv.org link or DOI a line"):
-            for word in words(line):
+            for word in split_words(line):
                 count += 1
                 if count > start:
                     yield count, _record(word, f"line {number}")
@@ -39,7 +39,7 @@ def _record(word: str, where: str) -> PaperId | Rejected:
     return PaperId(*found, where)
 
 
-def words(line: str) -> list[str]:
+def split_words(line: str) -> list[str]:
     """Return the words of one line that may be ids, without comments."""
     bare = _SPACED_PREFIX.sub(r"\1:", _REMARK.sub("", line))
     return [word for word in _SEPARATORS.split(bare) if word]

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 from triage.domain.paper_ids import identify
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.files.reading import FileSource, decoded, looks_like_markup, numbered_lines
+from triage.sources.files.reading import FileSource, decode_line, looks_like_markup, numbered_lines
 from triage.sources.text.cleaning import clean, first_doi, normalise, reject
 
 _LONGEST_ID: Final = 200
@@ -40,7 +40,7 @@ class JsonLines(FileSource):
             try:
                 yield number, self._paper(line)
             except RejectedRecord as error:
-                yield number, reject(str(error), decoded(line[:10_000]), f"line {number}")
+                yield number, reject(str(error), decode_line(line[:10_000]), f"line {number}")
 
     def _paper(self, line: bytes) -> FetchedPaper:
         fields = _fields(line)

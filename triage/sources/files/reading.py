@@ -75,7 +75,7 @@ def looks_like_markup(line: bytes) -> bool:
     return line.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_MARKUP)
 
 
-def decoded(line: bytes) -> str:
+def decode_line(line: bytes) -> str:
     """Return `line` as text; bytes that are not UTF-8 become U+FFFD."""
     return line.decode("utf-8-sig", errors="replace").strip()
 
@@ -111,7 +111,7 @@ class FileSource(ABC):
                 raise SourceError(
                     f"Line {number} of {self._path.name} is markup or binary. Expected {expected}."
                 )
-            yield number, decoded(line)
+            yield number, decode_line(line)
 
     def fetch(self, cursor: str | None) -> Iterator[Batch]:
         """Yield the records after `cursor`; an unusable one is rejected alone.

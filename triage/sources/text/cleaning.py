@@ -148,7 +148,7 @@ def first_doi(text: str) -> str | None:
     return parse_doi(next(iter(text.split()), ""))
 
 
-def mailed_day(text: str) -> date | None:
+def parse_mail_date(text: str) -> date | None:
     """Return the day of an RFC 822 date in its own time zone, or None."""
     try:
         return parsedate_to_datetime(text.strip()).date()
@@ -156,7 +156,7 @@ def mailed_day(text: str) -> date | None:
         return None
 
 
-def written_day(text: str) -> date | None:
+def parse_day(text: str) -> date | None:
     """Return the day of `2026-06-30`, `2026-6-30`, or either followed by a time; else None."""
     found = _DAY.fullmatch(text.strip())
     try:

@@ -20,7 +20,7 @@ _BLOCK: Final = frozenset(
 _NO_TEXT: Final = frozenset({"script", "style", "template", "svg"})
 
 
-def text_of(html: str) -> str:
+def html_to_text(html: str) -> str:
     """Return the text of a piece of HTML, with its entities.
 
     Other markup is text, such as `a < b` and `Vec<T>`; so are `sub`, `sup` and MathML, which

@@ -25,7 +25,7 @@ def looks_like_html(body: bytes) -> bool:
     return body[:1_000].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_HTML)
 
 
-def root(body: bytes, what: str) -> Element:
+def parse_root(body: bytes, what: str) -> Element:
     """Parse a document and return its root. `what` names it in errors.
 
     Raises:
@@ -37,7 +37,7 @@ def root(body: bytes, what: str) -> Element:
     return element
 
 
-def check(body: bytes, what: str, entries: frozenset[str], most_entries: int) -> None:
+def check_limits(body: bytes, what: str, entries: frozenset[str], most_entries: int) -> None:
     """Check that a document is safe for a parser without limits.
 
     Args:
@@ -56,7 +56,7 @@ def text(parent: Element, path: str) -> str:
     return parent.findtext(path) or ""
 
 
-def shown(elements: Iterable[Element]) -> str:
+def join_texts(elements: Iterable[Element]) -> str:
     """Return the names and texts of elements, to be kept of a rejected record."""
     return " | ".join(f"{each.tag}: {each.text or ''}" for each in elements)
 

@@ -21,7 +21,7 @@ from triage.errors import ConfigError, DatabaseError, SchemaError
 from triage.store import tables
 from triage.store.engine.checkpoint import Checkpointer
 from triage.store.engine.file_system import network_file_system
-from triage.store.engine.write_queue import InTurn
+from triage.store.engine.write_queue import WriteQueue
 
 _PATIENCE_S = 10.0
 _RETRY_MS, _SET_RETRY_TIMEOUT = 50, "PRAGMA busy_timeout = 50"
@@ -83,7 +83,7 @@ class Database:
     def __init__(self, engine: Engine, checkpointer: Checkpointer | None = None) -> None:
         self.engine = engine
         self._checkpointer = checkpointer
-        self._in_turn = InTurn()
+        self._in_turn = WriteQueue()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class InTurn:
+class WriteQueue:
     """A first-in, first-out lock."""
 
     def __init__(self) -> None:

@@ -28,8 +28,8 @@ from triage.domain.records import (
     SubscriberState,
 )
 from triage.errors import BadBenchmark
-from triage.ranking.features import feature_matrix, phrases
-from triage.training.dataset import History, Reader
+from triage.ranking.features import feature_matrix, split_phrases
+from triage.training.dataset import History, LikeHistory
 from triage.training.past_days import Likes
 
 Record = TypeVar("Record")
@@ -142,7 +142,7 @@ def rank(data: Benchmark, workshop: ModelStore, out: Path, progress: Progress = 
     Raises:
         NotEnoughFeedback: there is too little training data.
     """
-    ranker = trained(data, workshop, progress)
+    ranker = fit_ranker(data, workshop, progress)
     with out.open("w", encoding="utf-8") as file:
         by_user = sorted(data.slates, key=lambda slate: (slate.user, slate.on))
         for done, slate in enumerate(by_user, start=1):
@@ -152,7 +152,7 @@ def rank(data: Benchmark, workshop: ModelStore, out: Path, progress: Progress = 
     return ranker.scorer
 
 
-def trained(data: Benchmark, workshop: ModelStore, progress: Progress = silent) -> Ranker:
+def fit_ranker(data: Benchmark, workshop: ModelStore, progress: Progress = silent) -> Ranker:
     """Fit the encoder and the scorer on what was known before the first slate.
 
     Raises:
@@ -185,7 +185,7 @@ class Ranker:
     """Ranks slates; a user's profile is kept until the likes or the background change."""
 
     def __init__(
-        self, history: History, readers: dict[str, Reader], data: Benchmark, scorer: Scorer
+        self, history: History, readers: dict[str, LikeHistory], data: Benchmark, scorer: Scorer
     ) -> None:
         self.scorer = scorer
         self.history = history
@@ -253,11 +253,11 @@ def _encoded(
     return encoder, papers
 
 
-def _readers(data: Benchmark, likes: dict[str, Likes], encoder: Encoder) -> dict[str, Reader]:
+def _readers(data: Benchmark, likes: dict[str, Likes], encoder: Encoder) -> dict[str, LikeHistory]:
     readers = {}
     for number, (user, interests) in enumerate(data.interests.items(), start=1):
-        wanted = phrases(interests)
-        readers[user] = Reader(
+        wanted = split_phrases(interests)
+        readers[user] = LikeHistory(
             Subscriber(
                 id=number,
                 public_id=user,

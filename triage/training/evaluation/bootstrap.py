@@ -26,7 +26,7 @@ class Interval:
     high: float
 
 
-def dice() -> np.random.Generator:
+def fixed_rng() -> np.random.Generator:
     """Return a new generator with a fixed seed: the same log gives the same figures."""
     return np.random.default_rng(SEED)
 
@@ -41,7 +41,7 @@ def interval(
         subscriber_ids: int64 (n_slates,).
         level: the probability outside of the interval on each side.
     """
-    units = units_of(values, subscriber_ids)
+    units = bootstrap_units(values, subscriber_ids)
     n, mean = len(units), float(units.mean()) if len(units) else float("nan")
     if n < 2:
         return Interval(mean, float("nan"), float("nan"))
@@ -55,7 +55,7 @@ def interval(
     return Interval(mean, mean - float(above) * error, mean - float(below) * error)
 
 
-def units_of(values: F64, subscriber_ids: I64) -> F64:
+def bootstrap_units(values: F64, subscriber_ids: I64) -> F64:
     """Return each subscriber's mean, or all values if subscribers are few: float64 (n,)."""
     known = ~np.isnan(values)
     values = values[known]

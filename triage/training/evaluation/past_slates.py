@@ -20,9 +20,9 @@ from triage import store
 from triage.domain.digest_calendar import digest_at, window_days
 from triage.domain.protocols import Encoder
 from triage.domain.records import F64, LIKES, RELEVANCE, EncodedPapers, Subscriber, Vote
-from triage.ranking.serving.active_models import Serving
+from triage.ranking.serving.active_models import ActiveModels
 from triage.ranking.serving.ranker import Ranking, load_pool, load_profile, rank
-from triage.ranking.serving.user_model_cache import Tastes
+from triage.ranking.serving.user_model_cache import UserModelCache
 from triage.training.evaluation.baselines import PastBaselines
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Contender:
 
     name: str
     version: str
-    pair: Serving | None = None
+    pair: ActiveModels | None = None
     taught_until: date | None = None
 
 
@@ -61,13 +61,13 @@ class PastSlate:
     looked_at: frozenset[int]
 
 
-def encoders(base: Serving, contenders: Sequence[Contender]) -> dict[str, Encoder]:
+def encoders(base: ActiveModels, contenders: Sequence[Contender]) -> dict[str, Encoder]:
     """Return the encoders of `base` and of the contenders, by version."""
     pairs = [base, *(each.pair for each in contenders if each.pair)]
     return {pair.encoder.version: pair.encoder for pair in pairs}
 
 
-def moments_of(conn: Connection, span: Span) -> Iterator[PastSlate]:
+def list_past_slates(conn: Connection, span: Span) -> Iterator[PastSlate]:
     """Yield the slates to replay, one subscriber after the other, their days in order."""
     for subscriber in store.subscribers.everyone(conn):
         end = digest_at(span.until + timedelta(1), 0, subscriber.zone)
@@ -121,7 +121,7 @@ class PastRankers:
     def __init__(
         self,
         conn: Connection,
-        base: Serving,
+        base: ActiveModels,
         contenders: Sequence[Contender],
         slates: Sequence[PastSlate],
     ) -> None:
@@ -135,7 +135,9 @@ class PastRankers:
             for version, encoder in needed.items()
         }
         # The stored user models know later likes.
-        self._tastes = {version: Tastes(encoder, kept=False) for version, encoder in needed.items()}
+        self._tastes = {
+            version: UserModelCache(encoder, kept=False) for version, encoder in needed.items()
+        }
         self._baselines: PastBaselines | None = None
         if any(each.pair is None for each in contenders):
             papers = store.papers.listed_between(conn, date.min, last)

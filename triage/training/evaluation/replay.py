@@ -22,14 +22,14 @@ from triage.domain.protocols import Clock, ModelStore, Progress, silent
 from triage.domain.records import F64, I64, Bools
 from triage.errors import NotEnoughFeedback, NotFound
 from triage.ranking.serving.active_models import (
-    Serving,
+    ActiveModels,
     encode_new,
     ensure_active_models,
-    taught_until,
+    find_training_end,
 )
 from triage.store import Database
 from triage.training.evaluation import baselines
-from triage.training.evaluation.bootstrap import FEWEST_SUBSCRIBERS, Interval, dice, interval
+from triage.training.evaluation.bootstrap import FEWEST_SUBSCRIBERS, Interval, fixed_rng, interval
 from triage.training.evaluation.metrics import (
     Calibration,
     calibration,
@@ -45,7 +45,7 @@ from triage.training.evaluation.past_slates import (
     PastSlate,
     Span,
     encoders,
-    moments_of,
+    list_past_slates,
 )
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def _replay(
     for encoder in encoders(base, contenders).values():
         encode_new(database, encoder, progress)
     with database.read() as conn:
-        slates = list(moments_of(conn, span))
+        slates = list(list_past_slates(conn, span))
         if not slates:
             raise NotEnoughFeedback(
                 f"nobody has liked a paper of {span.first} to {span.until}: there is nothing to"
@@ -224,7 +224,7 @@ def _replay(
 
 def _active_or_first_models(
     database: Database, workshop: ModelStore, clock: Clock, on: date
-) -> Serving:
+) -> ActiveModels:
     """Return the active models; fit and promote the first ones only if there never were any.
 
     Raises:
@@ -237,17 +237,19 @@ def _active_or_first_models(
         return ensure_active_models(database, workshop, clock, on)
     newest = history[0]
     scorer = workshop.load_scorer(newest.scorer_version)
-    return Serving(workshop.load_encoder(newest.encoder_version), scorer)
+    return ActiveModels(workshop.load_encoder(newest.encoder_version), scorer)
 
 
-def _contender(database: Database, workshop: ModelStore, base: Serving, name: str) -> Contender:
+def _contender(
+    database: Database, workshop: ModelStore, base: ActiveModels, name: str
+) -> Contender:
     if name in baselines.NAMES:
         return Contender(name, name)
     cold = workshop.cold_scorer()
     if name == SERVING:
         pair = base
     elif name in (COLD, cold.version):
-        pair = Serving(base.encoder, cold)
+        pair = ActiveModels(base.encoder, cold)
     else:
         with database.read() as conn:
             row = store.model_versions.get(conn, name)
@@ -256,13 +258,13 @@ def _contender(database: Database, workshop: ModelStore, base: Serving, name: st
                 f"there is no scorer {name}: `triage model list` shows them; {SERVING}, {COLD},"
                 f" {', '.join(baselines.NAMES)} can be compared, too"
             )
-        pair = Serving(workshop.load_encoder(row.encoder_version), workshop.load_scorer(name))
+        pair = ActiveModels(workshop.load_encoder(row.encoder_version), workshop.load_scorer(name))
     return Contender(name, pair.scorer.version, pair, _trained_until(database, pair))
 
 
-def _trained_until(database: Database, pair: Serving) -> date | None:
+def _trained_until(database: Database, pair: ActiveModels) -> date | None:
     """Return the newest day of the likes that the encoder or scorer was fitted on, if any."""
-    days = [taught_until(database, pair.scorer)]
+    days = [find_training_end(database, pair.scorer)]
     if pair.encoder.since:
         with database.read() as conn:
             encoder = store.model_versions.get(conn, pair.encoder.version)
@@ -312,7 +314,7 @@ def _result(
         mrr=_interval(0.0, log.of("mrr"), subscriber_ids),
         unseen=_interval(0.0, log.of("ndcg")[unseen], subscriber_ids[unseen]),
         n_unseen=int(unseen.sum()),
-        diversity=interval(log.of("diversity"), subscriber_ids, dice()),
+        diversity=interval(log.of("diversity"), subscriber_ids, fixed_rng()),
         coverage=_coverage(log, slates, candidates),
         calibration=calibration(log.scores, log.liked) if contender.pair else None,
         better=_share_better(log, other, subscriber_ids) if other else None,
@@ -330,7 +332,7 @@ def _share_better(log: _Log, other: _Log, subscriber_ids: I64) -> Interval:
 
 def _interval(lowest: float, values: F64, subscriber_ids: I64) -> Interval:
     """Return the interval of a mean, clipped to [lowest, 1]; NaN bounds for too few values."""
-    found = interval(values, subscriber_ids, dice())
+    found = interval(values, subscriber_ids, fixed_rng())
     if (~np.isnan(values)).sum() < FEWEST_SUBSCRIBERS:
         return Interval(found.mean, float("nan"), float("nan"))
     low, high = np.clip([found.low, found.high], lowest, 1.0)
@@ -353,7 +355,7 @@ def _coverage(
 
 def _notes(
     conn: Connection,
-    base: Serving,
+    base: ActiveModels,
     contenders: Sequence[Contender],
     slates: Sequence[PastSlate],
     log: _Log,
