@@ -332,7 +332,8 @@ class UserModel:
         semantic_models: float32 (1 + k, s) or (0, s), linear models over `Encodings.semantic`: of
             all likes, and of each interest.
         tfidf_centres: float32 CSR (k, v), unit rows: mean TF-IDF vector of each interest's likes.
-        latent_centres, semantic_centres: float32 (k, d) and (k, s), means of `latent` and `semantic`.
+        latent_centres: float32 (k, d), mean `latent` of each interest; likewise semantic_centres,
+            float32 (k, s).
         anchors: float32 CSR (a, v), unit rows: the centres of the neighbours of each phrase, or of
             the likes if they are few.
         everybody: float32 (v,), as in `Background`.
