@@ -183,7 +183,7 @@ def guest(server_url: str, database_url: str, interval_s: float, budget: int) ->
             try:
                 gate.get(server_url, {"n": str(n)})
             except SourceError as error:
-                if "times today" in str(error):
+                if "requests today" in str(error):
                     break
     database.close()
 
