@@ -23,7 +23,7 @@ from pathlib import Path
 from triage.app.application import open_app
 from triage.ranking.serving.active_models import encode_new, serving
 app = open_app(Path(sys.argv[1]))
-pair = serving(app.database, app.workshop, app.clock, date(2026, 5, 29))
+pair = serving(app.database, app.model_store, app.clock, date(2026, 5, 29))
 encode_new(app.database, pair.encoder)
 """
 

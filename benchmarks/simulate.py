@@ -251,7 +251,7 @@ def live(
 
 def simulated(
     world: World,
-    workshop: FileModelStore,
+    model_store: FileModelStore,
     voters: Sequence[Voter],
     n_days: int,
     *,
@@ -265,15 +265,16 @@ def simulated(
         live(world, diary, day, serves, voters, zealots)
         if (day + 1) % retrain_every == 0:
             serves = (
-                taught(world, workshop, label_training_log(diary.log(), diary.votes)[0]) or serves
+                taught(world, model_store, label_training_log(diary.log(), diary.votes)[0])
+                or serves
             )
     lessons, _ = label_training_log(diary.log(), diary.votes)
-    return diary, taught(world, workshop, lessons) or serves
+    return diary, taught(world, model_store, lessons) or serves
 
 
-def taught(world: World, workshop: FileModelStore, lessons: TrainingRows) -> Scorer | None:
+def taught(world: World, model_store: FileModelStore, lessons: TrainingRows) -> Scorer | None:
     try:
-        return fit(workshop, lessons, world.encoder)
+        return fit(model_store, lessons, world.encoder)
     except NotEnoughFeedback:
         return None
 
@@ -366,11 +367,11 @@ def positions(
         world = make_world(seed, n_days=n_days + N_LATER, **size)
         readers = range(len(world.subscribers))
         with tempfile.TemporaryDirectory() as folder:
-            workshop = FileModelStore(Path(folder), KEY)
-            diary, _ = simulated(world, workshop, [voter] * len(readers), n_days)
+            model_store = FileModelStore(Path(folder), KEY)
+            diary, _ = simulated(world, model_store, [voter] * len(readers), n_days)
             lessons, _ = label_training_log(diary.log(), diary.votes)
             for name in names:
-                scorer = WAYS[name](world, workshop, lessons)
+                scorer = WAYS[name](world, model_store, lessons)
                 days = range(n_days, n_days + N_LATER)
                 value = truly(world, diary, scorer, days, readers)[0] if scorer else np.nan
                 found.setdefault(name, []).append(value)

@@ -46,7 +46,7 @@ from pathlib import Path
 from triage.app.application import open_app
 from triage.training.train import train
 app = open_app(Path(sys.argv[1]))
-report = train(app.database, app.workshop, app.clock)
+report = train(app.database, app.model_store, app.clock)
 assert report.promoted, report.why
 """
 

@@ -38,7 +38,7 @@ OLD_NAMES = frozenset(
     """
     apartness chores clearance courier damped desk doubts encoderstate enrolment grounds hindsight
     homes kept killpoint kinship likeness modelfile paces pastdays postfixlog rivals shelf tastes
-    taste turnstile typeset wish workshop
+    taste turnstile typeset wish model_store
     """.split()
 )
 CLOCK_CALLS = {

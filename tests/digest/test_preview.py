@@ -30,7 +30,7 @@ RULES = DigestRules(size=10, max_age_days=14, score_floor=0.1, exploration_slots
 @dataclass
 class World:
     db: Database
-    workshop: FileModelStore
+    model_store: FileModelStore
     clock: StoppedClock
     previews: Previews
 
@@ -38,13 +38,15 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     with installed(tmp_path) as database:
-        workshop, clock = FileModelStore(tmp_path / "models", b"a key"), StoppedClock(NOON)
-        yield World(database, workshop, clock, Previews(database, workshop, clock, RULES))
+        model_store, clock = FileModelStore(tmp_path / "models", b"a key"), StoppedClock(NOON)
+        yield World(database, model_store, clock, Previews(database, model_store, clock, RULES))
 
 
 def is_served(world: World) -> None:
     add_papers(world.db, topics.literature())
-    encode_new(world.db, ensure_active_models(world.db, world.workshop, world.clock, DAY).encoder)
+    encode_new(
+        world.db, ensure_active_models(world.db, world.model_store, world.clock, DAY).encoder
+    )
 
 
 def nobody(interests: str = "", **wish: object) -> Subscriber:
@@ -81,7 +83,7 @@ def test_liked_papers_alone_bring_papers_like_them_and_never_themselves(world: W
 
 def test_words_that_nothing_is_about_may_give_nothing(world: World) -> None:
     is_served(world)
-    strict = Previews(world.db, world.workshop, world.clock, replace(RULES, score_floor=0.99))
+    strict = Previews(world.db, world.model_store, world.clock, replace(RULES, score_floor=0.99))
     assert strict.of(nobody("medieval lute tablature")) == ()
 
 

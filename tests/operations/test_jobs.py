@@ -70,7 +70,7 @@ class Office:
         nightly = Nightly(
             self.database,
             self.clock,
-            workshop=FileModelStore(self.folder / "models", b"a key of the tests"),
+            model_store=FileModelStore(self.folder / "models", b"a key of the tests"),
             compose=compose,
             rules=DigestRules(size=3, max_age_days=14, score_floor=0.0, exploration_slots=0),
         )

@@ -40,19 +40,19 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> FileModelStore:
+def model_store(tmp_path: Path) -> FileModelStore:
     return FileModelStore(tmp_path / "models", KEY)
 
 
 @pytest.fixture
-def search(database: Database, workshop: FileModelStore) -> Search:
+def search(database: Database, model_store: FileModelStore) -> Search:
     """A search without an encoder, until one is promoted."""
-    return Search(database, workshop)
+    return Search(database, model_store)
 
 
-def learn(database: Database, workshop: FileModelStore) -> None:
+def learn(database: Database, model_store: FileModelStore) -> None:
     """Let an encoder serve and encode what is there."""
-    encode_new(database, ensure_active_models(database, workshop, CLOCK, DAY).encoder)
+    encode_new(database, ensure_active_models(database, model_store, CLOCK, DAY).encoder)
 
 
 def about(n: int, title: str, abstract: str = FILLER, **fields: object) -> FetchedPaper:
@@ -136,12 +136,12 @@ def test_where_nothing_says_all_some_will_do(database: Database, search: Search)
 
 
 def test_quotes_demand_and_a_minus_forbids_in_meaning_too(
-    database: Database, workshop: FileModelStore, search: Search
+    database: Database, model_store: FileModelStore, search: Search
 ) -> None:
     add_papers(database, literature())
     for learned in (False, True):
         if learned:
-            learn(database, workshop)
+            learn(database, model_store)
         for hit in search.find('robot "tactile control"', limit=60):
             assert "tactile control" in hit.paper.text.lower().replace(" and ", " ")
         some = search.find("protein folding", limit=60)
@@ -174,7 +174,7 @@ def test_of_too_many_to_compare_the_last_stored_are(database: Database) -> None:
 
 
 def test_who_quotes_a_sentence_finds_its_paper_first(
-    database: Database, workshop: FileModelStore, search: Search
+    database: Database, model_store: FileModelStore, search: Search
 ) -> None:
     add_papers(database, literature())
     sentence = "On several benchmarks, a gripper of ours folds more towels than any before"
@@ -185,7 +185,7 @@ def test_who_quotes_a_sentence_finds_its_paper_first(
             about(102, "Ours folds more towels than any gripper", "Several benchmarks before."),
         ],
     )
-    learn(database, workshop)
+    learn(database, model_store)
     for written in (sentence, sentence.upper(), f"  {sentence}. "):
         assert titles(search.find(written))[0] == "Towels"
     assert "Towels" not in titles(search.find(f"{sentence} -gripper"))
@@ -209,12 +209,12 @@ ODD = [
 
 
 def test_nothing_that_is_written_is_an_error(
-    database: Database, workshop: FileModelStore, search: Search
+    database: Database, model_store: FileModelStore, search: Search
 ) -> None:
     take_in(database, [about(1, "A paper"), about(2, "0 1 2", authors=())])
     for learned in (False, True):
         if learned:
-            learn(database, workshop)
+            learn(database, model_store)
         for written in ODD:
             assert isinstance(search.find(written), list), repr(written[:40])
             search.find("paper", Filters(author=written, categories=(written, "cs.CL")))
@@ -248,10 +248,10 @@ def test_what_changes_is_found_by_its_new_words_only(database: Database, search:
 
 
 def test_merged_and_withdrawn_papers_are_not_found(
-    database: Database, workshop: FileModelStore, search: Search
+    database: Database, model_store: FileModelStore, search: Search
 ) -> None:
     add_papers(database, literature())
-    learn(database, workshop)
+    learn(database, model_store)
     first, second, *_ = [hit.paper for hit in search.find("protein folding")]
     deduplicate.merge(
         database, store.papers.outside_id(first), store.papers.outside_id(second), CLOCK
@@ -301,7 +301,7 @@ def test_the_index_holds_each_paper_that_can_be_found_once(database: Database) -
 
 
 def test_filters_leave_in_what_they_say(
-    database: Database, workshop: FileModelStore, search: Search
+    database: Database, model_store: FileModelStore, search: Search
 ) -> None:
     days = [DAY + timedelta(n % 5) for n in range(len(literature()))]
     take_in(
@@ -357,7 +357,7 @@ def test_filters_leave_in_what_they_say(
 
     for learned in (False, True):
         if learned:
-            learn(database, workshop)
+            learn(database, model_store)
         everything = search.find("study", limit=100)
         assert len(everything) == len(stored_papers(database))
         for filters in cases:
@@ -396,25 +396,25 @@ def test_an_id_goes_straight_to_its_paper(database: Database, search: Search) ->
 
 
 def test_meaning_finds_what_words_do_not(
-    database: Database, workshop: FileModelStore, search: Search
+    database: Database, model_store: FileModelStore, search: Search
 ) -> None:
     add_papers(database, literature())
     by_words = search.find("gripper", limit=60)
     assert by_words
     assert all("gripper" in hit.paper.text.lower() for hit in by_words)
-    learn(database, workshop)
+    learn(database, model_store)
     found = search.find("gripper", limit=60)
     assert {hit.paper.id for hit in found} > {hit.paper.id for hit in by_words}
 
 
 def test_papers_that_come_later_are_found_by_words_and_once_encoded_by_meaning(
-    database: Database, workshop: FileModelStore, search: Search
+    database: Database, model_store: FileModelStore, search: Search
 ) -> None:
     add_papers(database, literature()[:45])
-    learn(database, workshop)
+    learn(database, model_store)
     take_in(database, [about(99, "Tactile gloves", literature()[35].abstract)])
     assert "Tactile gloves" in titles(search.find("gloves"))
-    learn(database, workshop)
+    learn(database, model_store)
     assert "Tactile gloves" in titles(search.similar([id_of(database, 35)], limit=5))
 
 
@@ -426,10 +426,10 @@ def id_of(database: Database, row: int) -> int:
 
 
 def test_a_damaged_encoder_leaves_the_words(
-    database: Database, workshop: FileModelStore, tmp_path: Path
+    database: Database, model_store: FileModelStore, tmp_path: Path
 ) -> None:
     add_papers(database, literature())
-    learn(database, workshop)
+    learn(database, model_store)
     for file in (tmp_path / "models").rglob("*.npz"):
         file.write_bytes(b"damaged")
     search = Search(database, FileModelStore(tmp_path / "models", KEY))
@@ -443,23 +443,23 @@ def test_a_damaged_encoder_leaves_the_words(
 
 
 def test_similar_papers_are_about_the_same(
-    database: Database, workshop: FileModelStore, search: Search
+    database: Database, model_store: FileModelStore, search: Search
 ) -> None:
     add_papers(database, literature())
     given = id_of(database, 20)
     without_encoder = search.similar([given], limit=5)
     assert without_encoder
-    learn(database, workshop)
+    learn(database, model_store)
     found = search.similar([given], limit=N_EACH - 5)
     assert {hit.paper.categories for hit in found} == {(CATEGORIES["proteins"],)}
     assert given not in {hit.paper.id for hit in found}
 
 
 def test_more_like_several_is_like_all_of_them(
-    database: Database, workshop: FileModelStore, search: Search
+    database: Database, model_store: FileModelStore, search: Search
 ) -> None:
     add_papers(database, literature())
-    learn(database, workshop)
+    learn(database, model_store)
     given = [id_of(database, 2), id_of(database, 32), id_of(database, 33)]
     found = search.similar(given, limit=20)
     kinds = [hit.paper.categories[0] for hit in found]
@@ -476,9 +476,9 @@ def test_an_unknown_paper_has_nothing_similar(search: Search) -> None:
     assert search.similar([]) == []
 
 
-def test_the_limit_holds(database: Database, workshop: FileModelStore, search: Search) -> None:
+def test_the_limit_holds(database: Database, model_store: FileModelStore, search: Search) -> None:
     add_papers(database, literature())
-    learn(database, workshop)
+    learn(database, model_store)
     for limit in (0, 1, 7):
         assert len(search.find("protein", limit=limit)) == limit
         assert len(search.similar([id_of(database, 1)], limit=limit)) == limit

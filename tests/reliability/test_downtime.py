@@ -193,7 +193,7 @@ def test_each_subscriber_gets_one_digest_that_chooses_from_all_missed_days(
             Nightly(
                 database,
                 clock,
-                workshop=FileModelStore(tmp_path / "models", b"a key of the tests"),
+                model_store=FileModelStore(tmp_path / "models", b"a key of the tests"),
                 compose=compose,
                 rules=rules,
             ).queue,

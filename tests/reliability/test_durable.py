@@ -388,8 +388,8 @@ class Beside:
         return n
 
     def train(self, database: TimedDatabase) -> int:
-        workshop = FileModelStore(self.folder / "models", b"a key of the tests")
-        train_in_words(database, workshop, StoppedClock())
+        model_store = FileModelStore(self.folder / "models", b"a key of the tests")
+        train_in_words(database, model_store, StoppedClock())
         return 1
 
     def sync(self, _: TimedDatabase) -> int:

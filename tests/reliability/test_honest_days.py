@@ -230,7 +230,7 @@ class Office:
         nightly = Nightly(
             self.database,
             clock,
-            workshop=FileModelStore(self.folder / "models", b"a key of the tests"),
+            model_store=FileModelStore(self.folder / "models", b"a key of the tests"),
             compose=self.compose,
             rules=DigestRules(
                 size=10, max_age_days=MAX_AGE_DAYS, score_floor=0.15, exploration_slots=1

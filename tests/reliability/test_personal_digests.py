@@ -83,7 +83,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
         nightly = Nightly(
             database,
             clock,
-            workshop=FileModelStore(tmp_path / "models", b"a secret of tests"),
+            model_store=FileModelStore(tmp_path / "models", b"a secret of tests"),
             compose=compose,
             rules=DigestRules(size=3, max_age_days=14, score_floor=0.0, exploration_slots=0),
         )

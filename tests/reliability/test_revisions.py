@@ -48,7 +48,7 @@ def digest_of(
     nightly = Nightly(
         database,
         clock,
-        workshop=FileModelStore(folder / "models", b"a secret of tests"),
+        model_store=FileModelStore(folder / "models", b"a secret of tests"),
         compose=lambda *_: pytest.fail("a preview composes nothing"),
         rules=rules,
     )

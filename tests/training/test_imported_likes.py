@@ -80,7 +80,7 @@ def usual(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> Examples:
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> FileModelStore:
+def model_store(tmp_path: Path) -> FileModelStore:
     return FileModelStore(tmp_path / "models", b"a key of the tests")
 
 
@@ -189,23 +189,25 @@ def test_days_that_the_encoder_has_learned_from_neither_teach_nor_judge(database
     assert like_days(taught) == [day for day in days if day >= middle]
 
 
-def test_without_likes_there_is_nothing_to_learn(tmp_path: Path, workshop: FileModelStore) -> None:
+def test_without_likes_there_is_nothing_to_learn(
+    tmp_path: Path, model_store: FileModelStore
+) -> None:
     with installed(tmp_path) as empty:
         add_papers(empty, stock(n_days=2))
         with pytest.raises(NotEnoughFeedback, match="votes from mails or imported likes"):
-            train(empty, workshop, StoppedClock())
+            train(empty, model_store, StoppedClock())
 
 
 def test_a_ranker_learns_from_imported_likes_alone_and_past_days_judge_it(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
-    encode_new(database, ensure_active_models(database, workshop, StoppedClock(), DAY).encoder)
-    report = train(database, workshop, StoppedClock())
+    encode_new(database, ensure_active_models(database, model_store, StoppedClock(), DAY).encoder)
+    report = train(database, model_store, StoppedClock())
     assert (report.n_slates, report.n_votes) == (0, 0)
     assert report.n_held_out > 8
     assert report.why.startswith("judged by past days of imported likes, for want of later digests")
     assert report.taught_until < str(DAY)
-    again = train(database, workshop, StoppedClock())
+    again = train(database, model_store, StoppedClock())
     if not report.promoted:
         assert again.version == report.version
     else:

@@ -69,7 +69,7 @@ class Taught:
     """An installation that was trained once on readers' taste, and the report of that."""
 
     database: Database
-    workshop: FileModelStore
+    model_store: FileModelStore
     report: TrainReport
 
 
@@ -95,7 +95,7 @@ def taught(taught_once: tuple[str, Path, TrainReport], tmp_path: Path) -> Iterat
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> FileModelStore:
+def model_store(tmp_path: Path) -> FileModelStore:
     return FileModelStore(tmp_path / "models", KEY)
 
 
@@ -223,42 +223,42 @@ def served(database: Database) -> list[tuple[str, str]]:
 
 
 def train_on(
-    database: Database, workshop: FileModelStore, opinion: Opinion, **log: Any
+    database: Database, model_store: FileModelStore, opinion: Opinion, **log: Any
 ) -> TrainReport:
     show_and_hear(database, opinion, **log)
-    return train(database, workshop, StoppedClock())
+    return train(database, model_store, StoppedClock())
 
 
 def test_while_nobody_votes_there_is_nothing_to_learn(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
     with pytest.raises(NotEnoughFeedback, match="nobody has voted on a digest yet"):
-        train_on(database, workshop, silence)
+        train_on(database, model_store, silence)
 
 
-def test_votes_of_scanners_teach_nothing(database: Database, workshop: FileModelStore) -> None:
+def test_votes_of_scanners_teach_nothing(database: Database, model_store: FileModelStore) -> None:
     show_and_hear(database, taste, origin=Origin.SUSPECTED_SCANNER)
     with pytest.raises(NotEnoughFeedback, match="nobody has voted"):
-        train(database, workshop, StoppedClock())
+        train(database, model_store, StoppedClock())
 
 
 def test_too_few_votes_are_told_with_how_many_it_takes(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
     with pytest.raises(NotEnoughFeedback, match="are too few to train on; the minimum is"):
-        train_on(database, workshop, taste, n_readers=1, n_days=2)
+        train_on(database, model_store, taste, n_readers=1, n_days=2)
 
 
 def test_a_ranker_that_learned_a_real_taste_goes_live(taught: Taught) -> None:
-    database, workshop, report = taught.database, taught.workshop, taught.report
+    database, model_store, report = taught.database, taught.model_store, taught.report
     assert report.promoted
     assert report.challenger_ndcg > report.serving_ndcg + 0.1
     assert report.why.startswith("better than what served: nDCG@10 ")
     [now, before] = served(database)
     assert now == (report.version, before[1])
-    assert before[0] == report.serving_version == workshop.cold_scorer().version
+    assert before[0] == report.serving_version == model_store.cold_scorer().version
     assert (
-        ensure_active_models(database, workshop, StoppedClock(), DAY).scorer.version
+        ensure_active_models(database, model_store, StoppedClock(), DAY).scorer.version
         == report.version
     )
 
@@ -266,7 +266,7 @@ def test_a_ranker_that_learned_a_real_taste_goes_live(taught: Taught) -> None:
 def test_what_serves_is_never_judged_by_digests_that_it_has_learned_from(taught: Taught) -> None:
     first = taught.report
     assert first.promoted
-    again = train(taught.database, taught.workshop, StoppedClock())
+    again = train(taught.database, taught.model_store, StoppedClock())
     assert (again.serving_version, again.n_held_out) == (first.version, 0)
     assert not again.promoted
     assert "too few to judge by" in again.why
@@ -283,8 +283,8 @@ def tries(tmp_path: Path, n: int, opinion: Opinion, **log: Any) -> list[TrainRep
     for seed in range(n):
         with installed(tmp_path) as database:
             take_in(database, [fetched(i, title=f"Paper {i} {WORDS[i % 8]}") for i in range(100)])
-            workshop = FileModelStore(tmp_path / "models", KEY)
-            reports.append(train_on(database, workshop, opinion, seed=seed, **log))
+            model_store = FileModelStore(tmp_path / "models", KEY)
+            reports.append(train_on(database, model_store, opinion, seed=seed, **log))
         for path in tmp_path.glob("triage.db*"):
             path.unlink()
     return reports
@@ -312,66 +312,68 @@ def test_rankers_that_are_truly_better_go_live_in_nine_of_ten_tries(
 
 
 def test_the_cold_scorer_takes_over_from_what_has_become_worse(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
-    first = train_on(database, workshop, taste, n_days=6)
+    first = train_on(database, model_store, taste, n_days=6)
     assert first.promoted
     show_and_hear(database, by_interest, first_day=6, n_days=3, seed=1)
-    report = train(database, workshop, StoppedClock())
+    report = train(database, model_store, StoppedClock())
     assert (report.promoted, report.cold_took_over) == (False, True), report.why
     assert report.why.startswith("what served is worse than the cold-start scorer")
-    cold = workshop.cold_scorer().version
+    cold = model_store.cold_scorer().version
     assert served(database)[0] == (cold, served(database)[1][1])
-    assert ensure_active_models(database, workshop, StoppedClock(), DAY).scorer.version == cold
+    assert ensure_active_models(database, model_store, StoppedClock(), DAY).scorer.version == cold
     # One command undoes that, too.
-    assert rollback(database, workshop, StoppedClock()).scorer.version == first.version
+    assert rollback(database, model_store, StoppedClock()).scorer.version == first.version
 
 
 def test_a_ranker_that_knows_newer_votes_follows_one_that_does_not(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
-    assert train_on(database, workshop, contrary, n_days=4).promoted
+    assert train_on(database, model_store, contrary, n_days=4).promoted
     show_and_hear(database, taste, first_day=4, n_days=8, seed=1)
-    report = train(database, workshop, StoppedClock())
+    report = train(database, model_store, StoppedClock())
     assert report.promoted
     assert report.taught_until == (DAY + timedelta(days=11)).isoformat()
 
 
-def test_too_few_later_digests_change_nothing(database: Database, workshop: FileModelStore) -> None:
-    report = train_on(database, workshop, taste, n_readers=2, n_days=8)
+def test_too_few_later_digests_change_nothing(
+    database: Database, model_store: FileModelStore
+) -> None:
+    report = train_on(database, model_store, taste, n_readers=2, n_days=8)
     assert report.n_held_out < FEWEST_SLATES
     assert not report.promoted
     assert "too few to judge by" in report.why
     assert len(served(database)) == 1
     # It is kept, so that it can be looked at and promoted by hand.
-    promote_version(database, workshop, StoppedClock(), report.version)
+    promote_version(database, model_store, StoppedClock(), report.version)
     assert served(database)[0][0] == report.version
 
 
 def test_digests_of_one_day_only_cannot_be_judged_by(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
-    report = train_on(database, workshop, taste, n_readers=12, n_days=1)
+    report = train_on(database, model_store, taste, n_readers=12, n_days=1)
     assert (report.promoted, report.n_held_out) == (False, 0)
     assert np.isnan(report.challenger_ndcg)
 
 
 def test_the_report_counts_the_digests_that_were_voted_on(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
     show_and_hear(database, taste)
     with database.read() as conn:
         n_events = len(store.events.all_votes(conn))
-    report = train(database, workshop, StoppedClock())
+    report = train(database, model_store, StoppedClock())
     assert report.n_votes == n_events
     assert report.n_slates <= 64
     assert report.n_impressions == SIZE * report.n_slates
 
 
 def test_the_same_log_gives_the_same_ranker(
-    database: Database, workshop: FileModelStore, taught_once: tuple[str, Path, TrainReport]
+    database: Database, model_store: FileModelStore, taught_once: tuple[str, Path, TrainReport]
 ) -> None:
-    assert train_on(database, workshop, taste) == taught_once[2]
+    assert train_on(database, model_store, taste) == taught_once[2]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -386,7 +388,7 @@ def test_the_same_log_gives_the_same_bytes(taught: Taught, tmp_path: Path) -> No
     report = taught.report
     again = FileModelStore(tmp_path / "again", KEY)
     lessons, _ = load_training_rows(taught.database)
-    encoder = taught.workshop.load_encoder(served(taught.database)[0][1])
+    encoder = taught.model_store.load_encoder(served(taught.database)[0][1])
     assert fit(again, lessons, encoder).version == report.version
     one, other = (files(tmp_path / name / report.version) for name in ("models", "again"))
     assert one == other
@@ -394,15 +396,15 @@ def test_the_same_log_gives_the_same_bytes(taught: Taught, tmp_path: Path) -> No
 
 
 def test_a_damaged_model_is_no_reason_not_to_train(taught: Taught, tmp_path: Path) -> None:
-    database, workshop, first = taught.database, taught.workshop, taught.report
+    database, model_store, first = taught.database, taught.model_store, taught.report
     for path in (tmp_path / "models" / first.version).iterdir():
         path.write_bytes(path.read_bytes()[:-20])
     report = train(database, FileModelStore(tmp_path / "models", KEY), StoppedClock())
-    assert (report.serving_version, report.promoted) == (workshop.cold_scorer().version, True)
+    assert (report.serving_version, report.promoted) == (model_store.cold_scorer().version, True)
     assert served(database)[0][0] == report.version
 
 
-def test_damaged_feature_rows_are_left_out(database: Database, workshop: FileModelStore) -> None:
+def test_damaged_feature_rows_are_left_out(database: Database, model_store: FileModelStore) -> None:
     show_and_hear(database, taste)
     bad = np.full(len(FEATURES), np.nan, "<f4").tobytes()
     with database.write() as conn:
@@ -414,42 +416,42 @@ def test_damaged_feature_rows_are_left_out(database: Database, workshop: FileMod
             )
     lessons, _ = load_training_rows(database)
     assert np.isfinite(lessons.log.features).all()
-    assert train(database, workshop, StoppedClock()).promoted
+    assert train(database, model_store, StoppedClock()).promoted
 
 
 def test_votes_of_one_kind_only_teach_nothing_and_say_so(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
     def hate(features: F32, _rng: Generator) -> list[EventKind | None]:
         return [EventKind.VOTE_DOWN] * len(features)
 
     show_and_hear(database, hate)
     with pytest.raises(NotEnoughFeedback, match="0 liked, in 0 digests with both"):
-        train(database, workshop, StoppedClock())
-    assert "nothing to train on: " in train_in_words(database, workshop, StoppedClock())
+        train(database, model_store, StoppedClock())
+    assert "nothing to train on: " in train_in_words(database, model_store, StoppedClock())
 
 
 def test_likes_of_everything_teach_nothing_and_say_so(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
     def love(features: F32, _rng: Generator) -> list[EventKind | None]:
         return [EventKind.SAVE] * len(features)
 
     show_and_hear(database, love)
     with pytest.raises(NotEnoughFeedback, match="in 0 digests with both are too few"):
-        train(database, workshop, StoppedClock())
+        train(database, model_store, StoppedClock())
 
 
 def test_one_subscriber_alone_can_train_a_ranker(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
-    assert train_on(database, workshop, taste, n_readers=1, n_days=11).n_held_out < 8
+    assert train_on(database, model_store, taste, n_readers=1, n_days=11).n_held_out < 8
     first = served(database)
-    assert [scorer for scorer, _ in first] == [workshop.cold_scorer().version]
+    assert [scorer for scorer, _ in first] == [model_store.cold_scorer().version]
 
 
 def test_a_hundred_thousand_likes_of_a_reader_are_no_trouble(
-    database: Database, workshop: FileModelStore, request: pytest.FixtureRequest
+    database: Database, model_store: FileModelStore, request: pytest.FixtureRequest
 ) -> None:
     n_likes = 100_000 if request.config.getoption("--full") else 20_000
     show_and_hear(database, taste)
@@ -466,7 +468,7 @@ def test_a_hundred_thousand_likes_of_a_reader_are_no_trouble(
             "evidence": {},
         }
         conn.execute(insert(events), [like] * n_likes)
-    assert train(database, workshop, StoppedClock()).promoted
+    assert train(database, model_store, StoppedClock()).promoted
 
 
 def test_a_model_card_tells_what_a_ranker_is_made_of(taught: Taught) -> None:
@@ -486,9 +488,9 @@ def test_a_model_card_tells_what_a_ranker_is_made_of(taught: Taught) -> None:
 
 
 def test_a_model_card_holds_figures_that_json_can_hold(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
-    report = train_on(database, workshop, taste, n_readers=12, n_days=1)
+    report = train_on(database, model_store, taste, n_readers=12, n_days=1)
     card = card_of(database, report.version)
     assert card["n_votes"] == report.n_votes
     assert card["challenger_ndcg"] is None
@@ -508,84 +510,93 @@ def card_of(database: Database, version: str) -> dict[str, Any]:
 
 @pytest.fixture
 def pairs(
-    database: Database, workshop: FileModelStore, clock: StoppedClock
+    database: Database, model_store: FileModelStore, clock: StoppedClock
 ) -> list[tuple[str, str]]:
     """Let three pairs serve, one after the other, each with its own encoder; return them."""
-    ensure_active_models(database, workshop, clock, DAY)
+    ensure_active_models(database, model_store, clock, DAY)
     for n in (1, 2):
-        encoder = workshop.fit_encoder([f"{a} and {b} {n}" for a in WORDS for b in WORDS[n:]])
+        encoder = model_store.fit_encoder([f"{a} and {b} {n}" for a in WORDS for b in WORDS[n:]])
         X = np.random.default_rng(n).random((80, len(FEATURES))).astype(np.float32)
         relevance = (X[:, TASTE] > 0.5).astype(np.int32)
         ones = np.ones(80, np.float32)
-        scorer = workshop.fit_scorer(X, relevance, [10] * 8, ones, encoder.version)
+        scorer = model_store.fit_scorer(X, relevance, [10] * 8, ones, encoder.version)
         with database.write() as conn:
             store.model_versions.add(
                 conn, scorer.version, "scorer", encoder.version, {}, clock.now()
             )
-        promote_version(database, workshop, clock, scorer.version)
+        promote_version(database, model_store, clock, scorer.version)
     return served(database)[::-1]
 
 
 def test_a_scorer_is_promoted_together_with_its_encoder(
-    database: Database, workshop: FileModelStore, pairs: list[tuple[str, str]]
+    database: Database, model_store: FileModelStore, pairs: list[tuple[str, str]]
 ) -> None:
     assert len({encoder for _, encoder in pairs}) == 3
-    pair = ensure_active_models(database, workshop, StoppedClock(), DAY)
+    pair = ensure_active_models(database, model_store, StoppedClock(), DAY)
     assert (pair.scorer.version, pair.encoder.version) == pairs[2]
     assert pair.scorer.encoder_version == pair.encoder.version
 
 
 def test_rolling_back_twice_goes_two_steps_back(
-    database: Database, workshop: FileModelStore, clock: StoppedClock, pairs: list[tuple[str, str]]
+    database: Database,
+    model_store: FileModelStore,
+    clock: StoppedClock,
+    pairs: list[tuple[str, str]],
 ) -> None:
     for wanted in (pairs[1], pairs[0]):
-        pair = rollback(database, workshop, clock)
+        pair = rollback(database, model_store, clock)
         assert (pair.scorer.version, pair.encoder.version) == wanted
         assert served(database)[0] == wanted
     with pytest.raises(NotFound, match="nothing served before"):
-        rollback(database, workshop, clock)
+        rollback(database, model_store, clock)
     # What happened stays written down.
     assert len(served(database)) == 5
 
 
 def test_after_a_roll_back_another_promotion_can_be_rolled_back(
-    database: Database, workshop: FileModelStore, clock: StoppedClock, pairs: list[tuple[str, str]]
+    database: Database,
+    model_store: FileModelStore,
+    clock: StoppedClock,
+    pairs: list[tuple[str, str]],
 ) -> None:
-    rollback(database, workshop, clock)
-    promote_version(database, workshop, clock, pairs[2][0])
-    pair = rollback(database, workshop, clock)
+    rollback(database, model_store, clock)
+    promote_version(database, model_store, clock, pairs[2][0])
+    pair = rollback(database, model_store, clock)
     assert (pair.scorer.version, pair.encoder.version) == pairs[1]
 
 
 def test_what_cannot_be_loaded_is_not_promoted(
-    database: Database, workshop: FileModelStore, clock: StoppedClock, pairs: list[tuple[str, str]]
+    database: Database,
+    model_store: FileModelStore,
+    clock: StoppedClock,
+    pairs: list[tuple[str, str]],
 ) -> None:
     for version in ("unknown", pairs[1][1]):
         with pytest.raises(NotFound, match="triage model list"):
-            promote_version(database, workshop, clock, version)
+            promote_version(database, model_store, clock, version)
     with database.write() as conn:
         store.model_versions.add(conn, "lm-lost", "scorer", pairs[1][1], {}, clock.now())
     with pytest.raises(ModelError):
-        promote_version(database, workshop, clock, "lm-lost")
+        promote_version(database, model_store, clock, "lm-lost")
     assert served(database)[0] == pairs[2]
 
 
 def test_nothing_served_means_nothing_to_roll_back_to(
-    database: Database, workshop: FileModelStore, clock: StoppedClock
+    database: Database, model_store: FileModelStore, clock: StoppedClock
 ) -> None:
     with pytest.raises(NotFound, match="nothing served before"):
-        rollback(database, workshop, clock)
+        rollback(database, model_store, clock)
 
 
 # -- what is kept ----------------------------------------------------------------------------------
 
 
 def keep_a_model(
-    database: Database, workshop: FileModelStore, n: int, encoder: str, clock: StoppedClock
+    database: Database, model_store: FileModelStore, n: int, encoder: str, clock: StoppedClock
 ) -> str:
     X = np.random.default_rng(n).random((80, len(FEATURES))).astype(np.float32)
     relevance = (X[:, TASTE] > 0.5).astype(np.int32)
-    scorer = workshop.fit_scorer(X, relevance, [10] * 8, np.ones(80, np.float32), encoder)
+    scorer = model_store.fit_scorer(X, relevance, [10] * 8, np.ones(80, np.float32), encoder)
     clock.sleep(3600)
     with database.write() as conn:
         store.model_versions.add(conn, scorer.version, "scorer", encoder, {}, clock.now())
@@ -594,25 +605,25 @@ def keep_a_model(
 
 def test_old_models_are_deleted_but_none_that_a_roll_back_needs(
     database: Database,
-    workshop: FileModelStore,
+    model_store: FileModelStore,
     clock: StoppedClock,
     pairs: list[tuple[str, str]],
     tmp_path: Path,
 ) -> None:
     made = [
-        keep_a_model(database, workshop, n, pairs[2][1], clock)
+        keep_a_model(database, model_store, n, pairs[2][1], clock)
         for n in range(100, 103 + MODELS_KEPT)
     ]
-    assert set(delete_old_models(database, workshop, clock)) == set(made[:3])
+    assert set(delete_old_models(database, model_store, clock)) == set(made[:3])
     kept = {path.name for path in (tmp_path / "models").iterdir()}
     assert kept == set(made[3:]) | {name for pair in pairs[1:] for name in pair} | {pairs[0][1]}
     assert "deleted_at" in card_of(database, made[0])
-    assert delete_old_models(database, workshop, clock) == []
+    assert delete_old_models(database, model_store, clock) == []
     for wanted in (pairs[1], pairs[0]):
-        pair = rollback(database, workshop, clock)
+        pair = rollback(database, model_store, clock)
         assert (pair.scorer.version, pair.encoder.version) == wanted
     with pytest.raises(ModelError):
-        promote_version(database, workshop, clock, made[0])
+        promote_version(database, model_store, clock, made[0])
 
 
 def test_training_leaves_no_files_that_nobody_knows(taught: Taught, tmp_path: Path) -> None:

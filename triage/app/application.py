@@ -152,7 +152,7 @@ class App:
         return Nightly(
             self.database,
             self.clock,
-            workshop=self.model_store,
+            model_store=self.model_store,
             compose=self.build_message,
             rules=self._digest_rules,
         )

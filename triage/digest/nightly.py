@@ -125,14 +125,14 @@ class Nightly:
         database: Database,
         clock: Clock,
         *,
-        workshop: ModelStore,
+        model_store: ModelStore,
         compose: Compose,
         rules: DigestRules,
         seed: int = 0,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._workshop = workshop
+        self._model_store = model_store
         self._compose = compose
         self._rules = rules
         self._seed = seed
@@ -232,7 +232,7 @@ class Nightly:
             return self._made(conn, due, _Night(on, pair, pool, UserModelCache(pair.encoder)))[0]
 
     def _encode(self, on: date, progress: Progress) -> ActiveModels:
-        pair = ensure_active_models(self._database, self._workshop, self._clock, on)
+        pair = ensure_active_models(self._database, self._model_store, self._clock, on)
         log.info("encode", encoder=pair.encoder.version, scorer=pair.scorer.version)
         encode_new(self._database, pair.encoder, progress)
         return pair

@@ -40,10 +40,10 @@ class Previews:
     """
 
     def __init__(
-        self, database: Database, workshop: ModelStore, clock: Clock, rules: DigestRules
+        self, database: Database, model_store: ModelStore, clock: Clock, rules: DigestRules
     ) -> None:
         self._database = database
-        self._workshop = workshop
+        self._model_store = model_store
         self._clock = clock
         self._rules = replace(rules, size=min(SIZE, rules.size), exploration_slots=0)
         self._lock = threading.Lock()
@@ -63,7 +63,7 @@ class Previews:
             newest = self._load_newest()
         if newest is None or not len(newest.pool):
             return None
-        scorer = self._workshop.cold_scorer()
+        scorer = self._model_store.cold_scorer()
         with self._database.read() as conn:
             votes = [Vote(id, EventKind.VOTE_UP, newest.at) for id in likes]
             profile = load_profile(conn, newest.encoder, subscriber, votes)
@@ -81,7 +81,7 @@ class Previews:
         now, cached = self._clock.now(), self._cached
         if cached is not None and timedelta(0) <= now - cached.at < FRESH_FOR:
             return cached
-        pair = load_active_models(self._database, self._workshop)
+        pair = load_active_models(self._database, self._model_store)
         with self._database.read() as conn:
             on = store.listing_days.newest(conn)
             if pair is None or on is None:

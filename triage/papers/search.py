@@ -71,12 +71,12 @@ class Search:
     are found at once, its new vector after the next encoder or the next start.
 
     Args:
-        workshop: has the encoder; without one, only words are used.
+        model_store: has the encoder; without one, only words are used.
     """
 
-    def __init__(self, database: Database, workshop: ModelStore | None = None) -> None:
+    def __init__(self, database: Database, model_store: ModelStore | None = None) -> None:
         self._database = database
-        self._workshop = workshop
+        self._model_store = model_store
         self._reading = Lock()
         self._version = ""
         self._nearest = Nearest()
@@ -189,12 +189,12 @@ class Search:
         return found
 
     def _encoder(self, conn: Connection) -> Encoder | None:
-        if self._workshop is None:
+        if self._model_store is None:
             return None
         versions = [pair.encoder_version for pair in store.model_versions.history(conn)]
         for version in dict.fromkeys(versions):
             try:
-                return self._workshop.load_encoder(version)
+                return self._model_store.load_encoder(version)
             except ModelError:
                 continue
         return None

@@ -127,7 +127,7 @@ class TrainingRows:
         return HeldOut(starts, self.worth, self.log.subscriber_ids[starts])
 
 
-def train(database: Database, workshop: ModelStore, clock: Clock) -> TrainReport:
+def train(database: Database, model_store: ModelStore, clock: Clock) -> TrainReport:
     """Fit a ranker on votes and imported likes; store it, and promote it if it is better.
 
     It is tested on later slates; without any, on later past days of imported likes.
@@ -137,11 +137,11 @@ def train(database: Database, workshop: ModelStore, clock: Clock) -> TrainReport
         NotFound: no papers are stored.
     """
     today = clock.now().date()
-    pair = ensure_active_models(database, workshop, clock, today)
-    cold = workshop.cold_scorer()
+    pair = ensure_active_models(database, model_store, clock, today)
+    cold = model_store.cold_scorer()
     lessons, looks = load_training_rows(database)
-    data = _split_data(database, workshop, clock, pair, lessons)
-    model = _fit(workshop, data.earlier, data.encoder, data.history, data.until)
+    data = _split_data(database, model_store, clock, pair, lessons)
+    model = _fit(model_store, data.earlier, data.encoder, data.history, data.until)
     scorers = {"challenger": model.scorer, "serving": pair.scorer, "cold": cold}
     values, held_out = _test(data, scorers, today)
     winner, why = decide(
@@ -158,11 +158,11 @@ def train(database: Database, workshop: ModelStore, clock: Clock) -> TrainReport
         # The promoted scorer is fitted on the newest slates and likes, too.
         challenger = model.scorer.version
         history = _encode_and_load_likes(database, data.encoder, today)
-        model = _fit(workshop, lessons, data.encoder, history, today)
+        model = _fit(model_store, lessons, data.encoder, history, today)
         with database.read() as conn:
             is_stored = store.model_versions.get(conn, challenger) is not None
         if challenger != model.scorer.version and not is_stored:
-            workshop.discard(challenger)
+            model_store.discard(challenger)
     report = TrainReport(
         version=model.scorer.version,
         n_impressions=len(lessons),
@@ -178,7 +178,7 @@ def train(database: Database, workshop: ModelStore, clock: Clock) -> TrainReport
         cold_took_over=winner is Winner.COLD,
         why=why,
     )
-    card = _card(report, model, data.later, metrics, looks) | workshop.facts(report.version)
+    card = _card(report, model, data.later, metrics, looks) | model_store.facts(report.version)
     card["past_days"] = len(model.examples.group_sizes)
     with database.write() as conn:
         store.model_versions.add(
@@ -188,7 +188,7 @@ def train(database: Database, workshop: ModelStore, clock: Clock) -> TrainReport
         promote(database, clock, model.scorer, data.encoder, why)
     elif winner is Winner.COLD:
         promote(database, clock, cold, pair.encoder, why)
-    delete_old_models(database, workshop, clock)
+    delete_old_models(database, model_store, clock)
     log.info("trained", version=report.version, winner=str(winner), why=why)
     return report
 
@@ -223,7 +223,7 @@ class _Model:
 
 def _split_data(
     database: Database,
-    workshop: ModelStore,
+    model_store: ModelStore,
     clock: Clock,
     pair: ActiveModels,
     lessons: TrainingRows,
@@ -234,8 +234,8 @@ def _split_data(
     encoder = pair.encoder
     # Features of past days depend on the encoder. Where they are the test data, the active scorer
     # needs its own encoder.
-    if len(later) or pair.scorer.version == workshop.cold_scorer().version:
-        encoder = refit_encoder_if_due(database, workshop, clock, pair.encoder, today)
+    if len(later) or pair.scorer.version == model_store.cold_scorer().version:
+        encoder = refit_encoder_if_due(database, model_store, clock, pair.encoder, today)
     until = date.fromordinal(later.days[0]) if len(later) else today
     history = _encode_and_load_likes(database, encoder, until)
     if not len(lessons) and not history.readers:
@@ -250,11 +250,11 @@ def _split_data(
 
 
 def _fit(
-    workshop: ModelStore, lessons: TrainingRows, encoder: Encoder, history: History, until: date
+    model_store: ModelStore, lessons: TrainingRows, encoder: Encoder, history: History, until: date
 ) -> _Model:
     """Fit a ranker on lessons and on past days before `until`, and store it."""
-    examples = make_examples(history, until, workshop.cold_scorer())
-    scorer = fit(workshop, lessons, encoder, examples)
+    examples = make_examples(history, until, model_store.cold_scorer())
+    scorer = fit(model_store, lessons, encoder, examples)
     days = lessons.days[-1:] + [until.toordinal() - 1] * (len(examples) > 0)
     return _Model(scorer, lessons, examples, date.fromordinal(max(days)))
 
@@ -287,10 +287,10 @@ def _encode_and_load_likes(database: Database, encoder: Encoder, until: date) ->
         return load_imported_likes(conn, encoder, until)
 
 
-def train_in_words(database: Database, workshop: ModelStore, clock: Clock) -> str:
+def train_in_words(database: Database, model_store: ModelStore, clock: Clock) -> str:
     """Train, and return the result in one line; too little feedback is no error."""
     try:
-        report = train(database, workshop, clock)
+        report = train(database, model_store, clock)
     except (NotEnoughFeedback, NotFound) as error:
         return f"nothing to train on: {error}"
     return f"{report.version} {'promoted' if report.promoted else 'not promoted'}: {report.why}"
@@ -349,7 +349,10 @@ def _n_test_days(days: Sequence[int], taught_until: date | None) -> int:
 
 
 def fit(
-    workshop: ModelStore, lessons: TrainingRows, encoder: Encoder, examples: Examples | None = None
+    model_store: ModelStore,
+    lessons: TrainingRows,
+    encoder: Encoder,
+    examples: Examples | None = None,
 ) -> Scorer:
     """Fit a ranker on lessons, and store it.
 
@@ -367,7 +370,7 @@ def fit(
         relevance = np.concatenate([examples.relevance, relevance])
         weights = np.concatenate([examples.weights, weights])
         sizes = [*examples.group_sizes, *sizes]
-    return workshop.fit_scorer(X, relevance, sizes, weights, encoder.version)
+    return model_store.fit_scorer(X, relevance, sizes, weights, encoder.version)
 
 
 def _compare_baselines(

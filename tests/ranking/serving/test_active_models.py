@@ -49,7 +49,7 @@ def models(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def workshop(models: Path) -> FileModelStore:
+def model_store(models: Path) -> FileModelStore:
     return FileModelStore(models, KEY)
 
 
@@ -62,12 +62,12 @@ def add_more(database: Database, n: int) -> None:
     take_in(database, [fetched(1000 + i, title=f"Tactile gripper number {i}") for i in range(n)])
 
 
-def trained(workshop: FileModelStore, encoder_version: str, seed: int = 0) -> Scorer:
+def trained(model_store: FileModelStore, encoder_version: str, seed: int = 0) -> Scorer:
     rng = np.random.default_rng(seed)
     X = rng.random((80, len(FEATURES))).astype(np.float32)
     relevance = (X[:, 0] > 0.5).astype(np.int32)
     weights = np.ones(80, np.float32)
-    return workshop.fit_scorer(X, relevance, [10] * 8, weights, encoder_version)
+    return model_store.fit_scorer(X, relevance, [10] * 8, weights, encoder_version)
 
 
 def history(database: Database) -> list[tuple[str, str]]:
@@ -84,20 +84,20 @@ def versions_with_vectors(database: Database) -> set[str]:
 
 
 def test_without_papers_there_is_nothing_to_fit(
-    tmp_path: Path, workshop: FileModelStore, clock: StoppedClock
+    tmp_path: Path, model_store: FileModelStore, clock: StoppedClock
 ) -> None:
     with (
         installed(tmp_path) as empty,
         pytest.raises(NotFound, match="triage papers import"),
     ):
-        ensure_active_models(empty, workshop, clock, DAY)
+        ensure_active_models(empty, model_store, clock, DAY)
 
 
 def test_the_first_time_an_encoder_is_fitted_and_serves_with_the_cold_scorer(
-    database: Database, workshop: FileModelStore, clock: StoppedClock
+    database: Database, model_store: FileModelStore, clock: StoppedClock
 ) -> None:
-    pair = ensure_active_models(database, workshop, clock, DAY)
-    assert pair.scorer.version == workshop.cold_scorer().version
+    pair = ensure_active_models(database, model_store, clock, DAY)
+    assert pair.scorer.version == model_store.cold_scorer().version
     assert history(database) == [(pair.scorer.version, pair.encoder.version)]
     with database.read() as conn:
         fitted = store.model_versions.get(conn, pair.encoder.version)
@@ -107,12 +107,12 @@ def test_the_first_time_an_encoder_is_fitted_and_serves_with_the_cold_scorer(
 
 def test_an_encoder_is_told_who_wrote_what(
     database: Database,
-    workshop: FileModelStore,
+    model_store: FileModelStore,
     clock: StoppedClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("triage.ranking.encoder.author_metric.FEWEST_GROUPS", 1)
-    fitted = fit_encoder(database, workshop, clock)
+    fitted = fit_encoder(database, model_store, clock)
     with database.read() as conn:
         papers = list(store.papers.iterate(conn))
     texts, authors = [p.encoded_text for p in papers], [p.authors for p in papers]
@@ -122,7 +122,7 @@ def test_an_encoder_is_told_who_wrote_what(
 
 def test_an_encoder_is_told_who_likes_what(
     database: Database,
-    workshop: FileModelStore,
+    model_store: FileModelStore,
     clock: StoppedClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -149,7 +149,7 @@ def test_an_encoder_is_told_who_likes_what(
                         recorded_at=NOON,
                     ),
                 )
-    fitted = fit_encoder(database, workshop, clock)
+    fitted = fit_encoder(database, model_store, clock)
     likes = {reader.id: np.array([3, 4, 6]) for reader in readers}
     texts, authors = [p.encoded_text for p in papers], [p.authors for p in papers]
     listed = [p.listed_on for p in papers]
@@ -158,23 +158,23 @@ def test_an_encoder_is_told_who_likes_what(
 
 
 def test_asked_again_the_same_pair_serves_and_nothing_is_written(
-    database: Database, workshop: FileModelStore, clock: StoppedClock, models: Path
+    database: Database, model_store: FileModelStore, clock: StoppedClock, models: Path
 ) -> None:
-    first = ensure_active_models(database, workshop, clock, DAY)
+    first = ensure_active_models(database, model_store, clock, DAY)
     again = ensure_active_models(database, FileModelStore(models, KEY), clock, DAY)
     assert again.encoder.version == first.encoder.version
     assert len(history(database)) == 1
 
 
 def test_after_an_upgrade_the_new_cold_scorer_serves_on_the_same_encoder(
-    database: Database, workshop: FileModelStore, clock: StoppedClock
+    database: Database, model_store: FileModelStore, clock: StoppedClock
 ) -> None:
-    before = ensure_active_models(database, workshop, clock, DAY)
+    before = ensure_active_models(database, model_store, clock, DAY)
     with database.write() as conn:
         store.model_versions.promote(conn, "cold-1", before.encoder.version, "by hand", clock.now())
-    after = ensure_active_models(database, workshop, clock, DAY)
+    after = ensure_active_models(database, model_store, clock, DAY)
     assert after.encoder.version == before.encoder.version
-    assert after.scorer.version == workshop.cold_scorer().version
+    assert after.scorer.version == model_store.cold_scorer().version
 
 
 # -- the encoder ages ------------------------------------------------------------------------------
@@ -185,26 +185,26 @@ def test_after_an_upgrade_the_new_cold_scorer_serves_on_the_same_encoder(
 )
 def test_under_the_cold_scorer_a_due_encoder_is_fitted_anew(
     database: Database,
-    workshop: FileModelStore,
+    model_store: FileModelStore,
     clock: StoppedClock,
     n_more: int,
     after: int,
     refitted: bool,
 ) -> None:
-    first = ensure_active_models(database, workshop, clock, DAY)
+    first = ensure_active_models(database, model_store, clock, DAY)
     add_more(database, n_more)
-    later = ensure_active_models(database, workshop, clock, DAY + timedelta(days=after))
+    later = ensure_active_models(database, model_store, clock, DAY + timedelta(days=after))
     assert (later.encoder.version != first.encoder.version) is refitted
     assert len(history(database)) == 1 + refitted
 
 
 def test_under_a_trained_scorer_the_encoder_stays(
-    database: Database, workshop: FileModelStore, clock: StoppedClock
+    database: Database, model_store: FileModelStore, clock: StoppedClock
 ) -> None:
-    first = ensure_active_models(database, workshop, clock, DAY)
-    promote(database, clock, trained(workshop, first.encoder.version), first.encoder, "better")
+    first = ensure_active_models(database, model_store, clock, DAY)
+    promote(database, clock, trained(model_store, first.encoder.version), first.encoder, "better")
     add_more(database, 60)
-    later = ensure_active_models(database, workshop, clock, DAY + timedelta(days=30))
+    later = ensure_active_models(database, model_store, clock, DAY + timedelta(days=30))
     assert later.encoder.version == first.encoder.version
     assert later.scorer.version != first.scorer.version
 
@@ -214,11 +214,11 @@ def test_under_a_trained_scorer_the_encoder_stays(
 
 @pytest.fixture
 def two_trained(
-    database: Database, workshop: FileModelStore, clock: StoppedClock
+    database: Database, model_store: FileModelStore, clock: StoppedClock
 ) -> tuple[str, str, str]:
     """Promote two trained scorers; return the versions of the encoder and of both."""
-    pair = ensure_active_models(database, workshop, clock, DAY)
-    scorers = [trained(workshop, pair.encoder.version, seed) for seed in (1, 2)]
+    pair = ensure_active_models(database, model_store, clock, DAY)
+    scorers = [trained(model_store, pair.encoder.version, seed) for seed in (1, 2)]
     for scorer in scorers:
         promote(database, clock, scorer, pair.encoder, "better")
     return pair.encoder.version, scorers[0].version, scorers[1].version
@@ -307,9 +307,9 @@ def do_harm(folder: Path, harm: str) -> None:
 
 
 def test_new_papers_are_encoded_once(
-    database: Database, workshop: FileModelStore, clock: StoppedClock
+    database: Database, model_store: FileModelStore, clock: StoppedClock
 ) -> None:
-    encoder = ensure_active_models(database, workshop, clock, DAY).encoder
+    encoder = ensure_active_models(database, model_store, clock, DAY).encoder
     assert encode_new(database, encoder) == 30
     assert encode_new(database, encoder) == 0
     add_more(database, 2)
@@ -319,9 +319,9 @@ def test_new_papers_are_encoded_once(
 
 
 def test_stored_vectors_are_the_encoders_own(
-    database: Database, workshop: FileModelStore, clock: StoppedClock
+    database: Database, model_store: FileModelStore, clock: StoppedClock
 ) -> None:
-    encoder = ensure_active_models(database, workshop, clock, DAY).encoder
+    encoder = ensure_active_models(database, model_store, clock, DAY).encoder
     encode_new(database, encoder)
     with database.read() as conn:
         papers = list(store.papers.iterate(conn))
@@ -336,11 +336,11 @@ def test_stored_vectors_are_the_encoders_own(
 
 
 def test_vectors_of_encoders_that_no_recent_pair_needs_are_dropped(
-    database: Database, workshop: FileModelStore, clock: StoppedClock
+    database: Database, model_store: FileModelStore, clock: StoppedClock
 ) -> None:
     encoders = []
     for n in range(PAIRS_KEPT + 1):
-        pair = ensure_active_models(database, workshop, clock, DAY + timedelta(days=7 * n))
+        pair = ensure_active_models(database, model_store, clock, DAY + timedelta(days=7 * n))
         encode_new(database, pair.encoder)
         encoders.append(pair.encoder.version)
         add_more(database, 20 * (n + 1))

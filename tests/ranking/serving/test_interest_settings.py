@@ -44,7 +44,7 @@ RULES = DigestRules(size=10, max_age_days=14, score_floor=0.1, exploration_slots
 @dataclass
 class World:
     db: Database
-    workshop: FileModelStore
+    model_store: FileModelStore
     reader: Subscriber
     papers: list[Paper]
     clock: StoppedClock
@@ -63,11 +63,11 @@ class World:
             )
 
     def interests(self) -> dict[int, InterestShare]:
-        found = refresh_interests(self.db, self.workshop, self.clock, self.reader)
+        found = refresh_interests(self.db, self.model_store, self.clock, self.reader)
         return {each.interest.number: each for each in found}
 
     def ranking(self, on: date = DAY) -> Ranking:
-        encoder = ensure_active_models(self.db, self.workshop, self.clock, DAY).encoder
+        encoder = ensure_active_models(self.db, self.model_store, self.clock, DAY).encoder
         encode_new(self.db, encoder)
         with self.db.read() as conn:
             votes = store.events.votes(conn, self.reader.id)
@@ -78,7 +78,7 @@ class World:
 
     def topics_shown(self, on: date = DAY) -> set[str]:
         ranking = self.ranking(on)
-        encoder = ensure_active_models(self.db, self.workshop, self.clock, DAY).encoder
+        encoder = ensure_active_models(self.db, self.model_store, self.clock, DAY).encoder
         shown = fill_slate(ranking, RULES, ColdStartScorer(), encoder, np.random.default_rng(0))
         assert shown
         return {each.paper.categories[0] for each in shown[:-1]}
@@ -88,9 +88,9 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     with installed(tmp_path) as database:
         papers = add_papers(database, topics.literature())
-        workshop = FileModelStore(tmp_path / "models", b"a key of the tests")
+        model_store = FileModelStore(tmp_path / "models", b"a key of the tests")
         reader = add_reader(database)
-        made = World(database, workshop, reader, papers, StoppedClock(NOON))
+        made = World(database, model_store, reader, papers, StoppedClock(NOON))
         for row in (*DECODING[:5], *PROTEINS[:4]):
             made.vote(row)
         yield made
@@ -148,7 +148,7 @@ def test_less_like_this_takes_from_what_it_was_shown_for_at_once(world: World) -
     world.vote(PROTEINS[8], EventKind.LESS_LIKE_THIS)
     assert world.ranking().profile.less_of == (None,)
     told = replace(world.ranking().profile, less_of=(Reason(ReasonKind.CATEGORY, "in q-bio.BM"),))
-    encoder = ensure_active_models(world.db, world.workshop, world.clock, DAY).encoder
+    encoder = ensure_active_models(world.db, world.model_store, world.clock, DAY).encoder
     with world.db.read() as conn:
         pool = load_pool(conn, encoder, DAY, 14)
     plain, less = (

@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def workshop(folder: Path) -> FileModelStore:
+def model_store(folder: Path) -> FileModelStore:
     return FileModelStore(folder, KEY)
 
 
@@ -35,15 +35,17 @@ def a_log() -> tuple[F32, I32, list[int], F32]:
     return X, relevance, [10] * 6, np.ones(60, np.float32)
 
 
-def test_nothing_is_made_before_something_is_kept(workshop: FileModelStore, folder: Path) -> None:
-    workshop.cold_scorer()
+def test_nothing_is_made_before_something_is_kept(
+    model_store: FileModelStore, folder: Path
+) -> None:
+    model_store.cold_scorer()
     assert not folder.exists()
 
 
 def test_an_encoder_is_kept_and_loaded_by_its_version(
-    workshop: FileModelStore, folder: Path
+    model_store: FileModelStore, folder: Path
 ) -> None:
-    fitted = workshop.fit_encoder(TEXTS)
+    fitted = model_store.fit_encoder(TEXTS)
     loaded = FileModelStore(folder, KEY).load_encoder(fitted.version)
     assert loaded.version == fitted.version
     assert np.array_equal(loaded.encode(QUESTION).latent, fitted.encode(QUESTION).latent)
@@ -56,52 +58,52 @@ def test_the_same_texts_give_the_same_version(folder: Path, tmp_path: Path) -> N
     assert FileModelStore(folder, KEY).fit_encoder(TEXTS[:-1]).version != first.version
 
 
-def test_an_encoder_is_read_once_a_process(workshop: FileModelStore, folder: Path) -> None:
-    version = workshop.fit_encoder(TEXTS).version
-    assert workshop.load_encoder(version) is workshop.load_encoder(version)
+def test_an_encoder_is_read_once_a_process(model_store: FileModelStore, folder: Path) -> None:
+    version = model_store.fit_encoder(TEXTS).version
+    assert model_store.load_encoder(version) is model_store.load_encoder(version)
 
 
 def test_a_scorer_is_kept_and_loaded_with_the_encoder_it_is_bound_to(
-    workshop: FileModelStore, folder: Path
+    model_store: FileModelStore, folder: Path
 ) -> None:
     X, relevance, groups, weights = a_log()
-    fitted = workshop.fit_scorer(X, relevance, groups, weights, "enc-7")
+    fitted = model_store.fit_scorer(X, relevance, groups, weights, "enc-7")
     loaded = FileModelStore(folder, KEY).load_scorer(fitted.version)
     assert (loaded.version, loaded.encoder_version) == (fitted.version, "enc-7")
     assert np.array_equal(loaded.score(X), fitted.score(X))
 
 
 def test_the_cold_start_scorer_needs_no_files_under_its_name_of_any_version(
-    workshop: FileModelStore,
+    model_store: FileModelStore,
 ) -> None:
-    for version in (workshop.cold_scorer().version, "cold-1"):
-        assert workshop.load_scorer(version).version == workshop.cold_scorer().version
+    for version in (model_store.cold_scorer().version, "cold-1"):
+        assert model_store.load_scorer(version).version == model_store.cold_scorer().version
 
 
-def test_too_little_feedback_keeps_nothing(workshop: FileModelStore, folder: Path) -> None:
+def test_too_little_feedback_keeps_nothing(model_store: FileModelStore, folder: Path) -> None:
     X, relevance, _, weights = a_log()
     with pytest.raises(NotEnoughFeedback, match="too few to train on"):
-        workshop.fit_scorer(X[:10], relevance[:10], [10], weights[:10], "enc-7")
+        model_store.fit_scorer(X[:10], relevance[:10], [10], weights[:10], "enc-7")
     assert not folder.exists()
 
 
-def test_the_cold_scorer_goes_with_any_encoder(workshop: FileModelStore) -> None:
-    assert workshop.cold_scorer().encoder_version is None
+def test_the_cold_scorer_goes_with_any_encoder(model_store: FileModelStore) -> None:
+    assert model_store.cold_scorer().encoder_version is None
 
 
-def test_an_unknown_version_is_told_with_what_to_do(workshop: FileModelStore) -> None:
-    for load in (workshop.load_encoder, workshop.load_scorer):
+def test_an_unknown_version_is_told_with_what_to_do(model_store: FileModelStore) -> None:
+    for load in (model_store.load_encoder, model_store.load_scorer):
         with pytest.raises(ModelError, match="restore the folder from a backup or train again"):
             load("enc-unknown")
 
 
 def test_a_folder_under_another_name_is_not_taken_for_that_version(
-    workshop: FileModelStore, folder: Path
+    model_store: FileModelStore, folder: Path
 ) -> None:
     X, relevance, groups, weights = a_log()
     kept = (
-        workshop.fit_encoder(TEXTS).version,
-        workshop.fit_scorer(X, relevance, groups, weights, "enc-7").version,
+        model_store.fit_encoder(TEXTS).version,
+        model_store.fit_scorer(X, relevance, groups, weights, "enc-7").version,
     )
     for version in kept:
         shutil.copytree(folder / version, folder / f"copy-of-{version}")
@@ -112,19 +114,21 @@ def test_a_folder_under_another_name_is_not_taken_for_that_version(
         fresh.load_scorer(f"copy-of-{kept[1]}")
 
 
-def test_an_encoder_is_no_scorer(workshop: FileModelStore) -> None:
-    version = workshop.fit_encoder(TEXTS).version
+def test_an_encoder_is_no_scorer(model_store: FileModelStore) -> None:
+    version = model_store.fit_encoder(TEXTS).version
     with pytest.raises(ModelError):
-        workshop.load_scorer(version)
+        model_store.load_scorer(version)
 
 
-def test_models_that_another_key_sealed_are_refused(workshop: FileModelStore, folder: Path) -> None:
-    version = workshop.fit_encoder(TEXTS).version
+def test_models_that_another_key_sealed_are_refused(
+    model_store: FileModelStore, folder: Path
+) -> None:
+    version = model_store.fit_encoder(TEXTS).version
     with pytest.raises(ModelError, match="another secret key"):
         FileModelStore(folder, b"another key").load_encoder(version)
 
 
 @pytest.mark.parametrize("version", ["../../etc", "/etc", "a/b", "..", ""])
-def test_a_version_is_a_name_and_never_a_path(workshop: FileModelStore, version: str) -> None:
+def test_a_version_is_a_name_and_never_a_path(model_store: FileModelStore, version: str) -> None:
     with pytest.raises(ModelError):
-        workshop.load_encoder(version)
+        model_store.load_encoder(version)

@@ -97,8 +97,8 @@ def made_up() -> Data:
 
 def ranked(data: Data, folder: Path) -> str:
     out = folder / "out.run"
-    workshop = FileModelStore(folder / "models", b"a key of the tests")
-    benchmark.rank(benchmark.read(data.write(folder / "data")), workshop, out)
+    model_store = FileModelStore(folder / "models", b"a key of the tests")
+    benchmark.rank(benchmark.read(data.write(folder / "data")), model_store, out)
     return out.read_text(encoding="utf-8")
 
 

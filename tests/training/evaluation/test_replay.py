@@ -97,7 +97,7 @@ def told(history: str, tmp_path_factory: pytest.TempPathFactory) -> Replay:
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> FileModelStore:
+def model_store(tmp_path: Path) -> FileModelStore:
     return FileModelStore(tmp_path / "models", b"a key of the tests")
 
 
@@ -149,13 +149,13 @@ def show_papers(database: Database, reader: Subscriber, on: date, rows: Sequence
 
 
 def replayed(
-    database: Database, workshop: FileModelStore, first: date = DAY, until: date = LAST
+    database: Database, model_store: FileModelStore, first: date = DAY, until: date = LAST
 ) -> Replay:
-    return replay(database, workshop, StoppedClock(), Span(first, until, WINDOW))
+    return replay(database, model_store, StoppedClock(), Span(first, until, WINDOW))
 
 
-def compared(database: Database, workshop: FileModelStore, a: str, b: str) -> Comparison:
-    return compare(database, workshop, StoppedClock(), a, b, Span(DAY, LAST, WINDOW))
+def compared(database: Database, model_store: FileModelStore, a: str, b: str) -> Comparison:
+    return compare(database, model_store, StoppedClock(), a, b, Span(DAY, LAST, WINDOW))
 
 
 def moments(database: Database, first: date = DAY, until: date = LAST) -> list[PastSlate]:
@@ -174,14 +174,14 @@ def readers(database: Database) -> list[Subscriber]:
 
 
 def keep_scorer(
-    database: Database, workshop: FileModelStore, seed: int, taught_until: date | None = None
+    database: Database, model_store: FileModelStore, seed: int, taught_until: date | None = None
 ) -> str:
     """Fit a scorer on noise, keep it with its card, and return its version."""
-    encoder = ensure_active_models(database, workshop, StoppedClock(), DAY).encoder
+    encoder = ensure_active_models(database, model_store, StoppedClock(), DAY).encoder
     X = np.random.default_rng(seed).random((80, len(FEATURES))).astype(np.float32)
     relevance = (X[:, seed % len(FEATURES)] > 0.5).astype(np.int32)
     ones = np.ones(80, np.float32)
-    scorer = workshop.fit_scorer(X, relevance, [10] * 8, ones, encoder.version)
+    scorer = model_store.fit_scorer(X, relevance, [10] * 8, ones, encoder.version)
     card = {"taught_until": taught_until.isoformat()} if taught_until else {}
     with database.write() as conn:
         store.model_versions.add(conn, scorer.version, "scorer", encoder.version, card, NOON)
@@ -253,9 +253,9 @@ def test_what_was_disliked_or_voted_by_a_scanner_makes_no_slate(database: Databa
 
 
 def test_a_later_vote_and_a_later_paper_move_no_figure(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
-    before = replayed(database, workshop)
+    before = replayed(database, model_store)
     after_all = LAST + timedelta(days=1)
     text = "speculative decoding of robot graphs and proteins"
     take_in(
@@ -269,27 +269,27 @@ def test_a_later_vote_and_a_later_paper_move_no_figure(
         for row in range(0, 60, 7):
             vote(database, reader, row, EventKind.VOTE_DOWN, at(after_all, 1))
         vote(database, reader, 61, EventKind.SAVE, at(after_all, 1))
-    assert figures(replayed(database, workshop)) == figures(before)
+    assert figures(replayed(database, model_store)) == figures(before)
 
 
 def test_what_comes_on_the_last_day_does_not_move_the_days_before(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
     eve = LAST - timedelta(days=1)
-    before = replayed(database, workshop, until=eve)
+    before = replayed(database, model_store, until=eve)
     take_in(database, [fetched(900, title="Robot decoding", abstract="Graphs.", listed_on=LAST)])
     for reader in readers(database):
         vote(database, reader, 60, EventKind.SAVE, at(LAST, 1))
         vote(database, reader, 4, EventKind.SAVE, at(LAST, 2))
-    assert figures(replayed(database, workshop, until=eve)) == figures(before)
+    assert figures(replayed(database, model_store, until=eve)) == figures(before)
 
 
 def scores_before(
-    database: Database, workshop: FileModelStore, day: date
+    database: Database, model_store: FileModelStore, day: date
 ) -> dict[tuple[int, date, str], list[tuple[int, float]]]:
     """Return every score of every contender for the slates before a day of the whole replay."""
-    pair = ensure_active_models(database, workshop, StoppedClock(), DAY)
-    cold = Contender(COLD, COLD, ActiveModels(pair.encoder, workshop.cold_scorer()))
+    pair = ensure_active_models(database, model_store, StoppedClock(), DAY)
+    cold = Contender(COLD, COLD, ActiveModels(pair.encoder, model_store.cold_scorer()))
     contenders = [cold, *(Contender(name, name) for name in NAMES)]
     encode_new(database, pair.encoder)
     all_moments = moments(database)
@@ -306,21 +306,21 @@ def scores_before(
 
 
 def test_no_score_of_a_day_moves_by_what_comes_later_in_the_same_replay(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
     eve = LAST - timedelta(days=1)
-    before = scores_before(database, workshop, eve)
+    before = scores_before(database, model_store, eve)
     assert len(before) > 50
     text = "speculative decoding of robot graphs and proteins"
     take_in(database, [fetched(900 + n, title=f"{text} {n}", listed_on=eve) for n in range(10)])
     for reader in readers(database):
         for row in (60, 61, 3, 13):
             vote(database, reader, row, EventKind.SAVE, at(eve, 13))
-    assert scores_before(database, workshop, eve) == before
+    assert scores_before(database, model_store, eve) == before
 
 
 def test_a_vote_of_the_day_itself_is_not_in_its_profile(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
     """A like shortly before midnight teaches the next day, and not its own."""
     reader = add_reader(database, 20)
@@ -349,34 +349,34 @@ def test_everybody_is_measured_on_the_same_slates(database: Database, told: Repl
 
 
 def test_a_ranker_with_votes_to_learn_from_beats_interests_that_are_empty(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
-    told = compared(database, workshop, "zotero", "text")
+    told = compared(database, model_store, "zotero", "text")
     assert told.ndcg.mean > 0
-    backwards = compared(database, workshop, "text", "zotero")
+    backwards = compared(database, model_store, "text", "zotero")
     assert backwards.ndcg.mean == pytest.approx(-told.ndcg.mean)
 
 
-def test_a_scorer_equals_itself(database: Database, workshop: FileModelStore) -> None:
-    told = compared(database, workshop, SERVING, COLD)
+def test_a_scorer_equals_itself(database: Database, model_store: FileModelStore) -> None:
+    told = compared(database, model_store, SERVING, COLD)
     assert (told.ndcg.mean, told.ndcg.low, told.ndcg.high) == (0, 0, 0)
     assert told.replay.standings[1].better is not None
     assert told.replay.standings[1].better.mean == 0
 
 
 def test_the_same_history_gives_the_same_figures(
-    database: Database, workshop: FileModelStore, told: Replay
+    database: Database, model_store: FileModelStore, told: Replay
 ) -> None:
-    assert figures(replayed(database, workshop)) == figures(told)
+    assert figures(replayed(database, model_store)) == figures(told)
 
 
 def test_days_that_a_scorer_has_learned_from_are_told_apart(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
     taught_until = DAY + timedelta(days=2)
-    version = keep_scorer(database, workshop, 1, taught_until)
-    promote_version(database, workshop, StoppedClock(), version)
-    told = replayed(database, workshop)
+    version = keep_scorer(database, model_store, 1, taught_until)
+    promote_version(database, model_store, StoppedClock(), version)
+    told = replayed(database, model_store)
     first, cold = told.standings[:2]
     assert (first.name, first.version, first.taught_until) == (SERVING, version, taught_until)
     later = [moment for moment in moments(database) if moment.on > taught_until]
@@ -387,45 +387,47 @@ def test_days_that_a_scorer_has_learned_from_are_told_apart(
 
 
 def test_a_scorer_that_learned_from_every_day_has_no_evidence(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
-    version = keep_scorer(database, workshop, 1, LAST)
-    told = compared(database, workshop, version, COLD)
+    version = keep_scorer(database, model_store, 1, LAST)
+    told = compared(database, model_store, version, COLD)
     assert (told.n_unseen, told.replay.standings[0].n_unseen) == (0, 0)
     assert math.isnan(told.unseen.mean)
 
 
-def test_kept_scorers_are_compared_by_version(database: Database, workshop: FileModelStore) -> None:
-    a, b = (keep_scorer(database, workshop, seed) for seed in (1, 2))
-    told = compared(database, workshop, a, b)
+def test_kept_scorers_are_compared_by_version(
+    database: Database, model_store: FileModelStore
+) -> None:
+    a, b = (keep_scorer(database, model_store, seed) for seed in (1, 2))
+    told = compared(database, model_store, a, b)
     assert [each.version for each in told.replay.standings] == [a, b]
 
 
 def test_an_unknown_scorer_is_refused_with_what_there_is(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
     with pytest.raises(NotFound, match=r"triage model list.*zotero"):
-        compared(database, workshop, "lm-unknown", COLD)
+        compared(database, model_store, "lm-unknown", COLD)
 
 
 def test_without_likes_there_is_nothing_to_replay(
-    database: Database, workshop: FileModelStore
+    database: Database, model_store: FileModelStore
 ) -> None:
     later = LAST + timedelta(days=9)
     with pytest.raises(NotEnoughFeedback, match="nobody has liked a paper"):
-        replayed(database, workshop, first=later, until=later)
+        replayed(database, model_store, first=later, until=later)
 
 
-def test_without_papers_it_is_said_what_to_do(tmp_path: Path, workshop: FileModelStore) -> None:
+def test_without_papers_it_is_said_what_to_do(tmp_path: Path, model_store: FileModelStore) -> None:
     with installed(tmp_path) as empty, pytest.raises(NotFound, match="papers import"):
-        replayed(empty, workshop)
+        replayed(empty, model_store)
 
 
-def test_one_reader_is_not_taken_for_many(database: Database, workshop: FileModelStore) -> None:
+def test_one_reader_is_not_taken_for_many(database: Database, model_store: FileModelStore) -> None:
     for reader in readers(database)[1:]:
         with database.write() as conn:
             store.subscribers.erase(conn, reader.id)
-    told = replayed(database, workshop)
+    told = replayed(database, model_store)
     assert told.n_subscribers == 1
     assert any("do not apply to other subscribers" in note for note in told.notes)
 
@@ -444,11 +446,11 @@ def test_the_picture_is_one_file_that_names_everybody(told: Replay) -> None:
 
 
 def test_days_before_an_encoder_was_taught_what_readers_like_are_memory(
-    database: Database, workshop: FileModelStore, monkeypatch: pytest.MonkeyPatch
+    database: Database, model_store: FileModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("triage.ranking.encoder.text_encoder.FEWEST_READERS", 2)
     monkeypatch.setattr("triage.ranking.encoder.text_encoder.LIKES", replace(LIKES, steps=6))
-    told = replayed(database, workshop)
+    told = replayed(database, model_store)
     first = told.standings[0]
     assert (first.name, first.taught_until) == (SERVING, NOON.date())
     assert first.n_unseen == sum(moment.on > NOON.date() for moment in moments(database))
@@ -457,10 +459,10 @@ def test_days_before_an_encoder_was_taught_what_readers_like_are_memory(
     assert peer.taught_until is None
 
 
-def test_the_picture_says_what_is_memory(database: Database, workshop: FileModelStore) -> None:
-    version = keep_scorer(database, workshop, 1, LAST)
-    promote_version(database, workshop, StoppedClock(), version)
-    picture = draw_replay(replayed(database, workshop))
+def test_the_picture_says_what_is_memory(database: Database, model_store: FileModelStore) -> None:
+    version = keep_scorer(database, model_store, 1, LAST)
+    promote_version(database, model_store, StoppedClock(), version)
+    picture = draw_replay(replayed(database, model_store))
     assert f"has learned from digests up to {LAST}: its place is memory, no evidence." in picture
 
 

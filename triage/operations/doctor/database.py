@@ -73,7 +73,7 @@ def checks(installation: Installation, probes: Probes) -> list[Check]:
         ),
         Check(
             "models",
-            partial(_models, database, installation.workshop),
+            partial(_models, database, installation.model_store),
             "run `triage train`, or restore models/",
             level_without_answer=Level.WARNING,
         ),
@@ -142,15 +142,15 @@ def _place(database: Database, probes: Probes) -> Result:
     return ok("a file on this machine that only this account can read")
 
 
-def _models(database: Database, workshop: Callable[[], ModelStore]) -> Result:
+def _models(database: Database, model_store: Callable[[], ModelStore]) -> Result:
     with database.read() as conn:
         history = store.model_versions.history(conn)
     if not history:
         return ok("none yet: the first run fits an encoder")
     active = history[0]
     try:
-        workshop().load_encoder(active.encoder_version)
-        workshop().load_scorer(active.scorer_version)
+        model_store().load_encoder(active.encoder_version)
+        model_store().load_scorer(active.scorer_version)
     except ModelError as error:
         return warning(
             f"the active models cannot be loaded, so earlier ones are used: {error}",

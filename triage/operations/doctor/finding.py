@@ -21,13 +21,13 @@ class Installation:
 
     Attributes:
         database: opens the database without checking its schema; may raise.
-        workshop: opens the model store; may raise.
+        model_store: opens the model store; may raise.
     """
 
     settings: Settings
     clock: Clock
     database: Callable[[], Database]
-    workshop: Callable[[], ModelStore]
+    model_store: Callable[[], ModelStore]
 
 
 class Level(StrEnum):

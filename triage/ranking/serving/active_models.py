@@ -35,45 +35,45 @@ class ActiveModels:
 
 
 def ensure_active_models(
-    database: Database, workshop: ModelStore, clock: Clock, on: date
+    database: Database, model_store: ModelStore, clock: Clock, on: date
 ) -> ActiveModels:
     """Return the active pair; fit and promote a new encoder if there is none or it is old.
 
     The cold-start scorer works with any encoder. A trained one keeps its encoder until the next
     training. Raises what `fit_encoder` raises.
     """
-    pair = load_active_models(database, workshop)
-    cold = workshop.cold_scorer()
+    pair = load_active_models(database, model_store)
+    cold = model_store.cold_scorer()
     if pair is not None and pair.scorer.version != cold.version:
         return pair
-    encoder = refit_encoder_if_due(database, workshop, clock, pair.encoder if pair else None, on)
+    encoder = refit_encoder_if_due(database, model_store, clock, pair.encoder if pair else None, on)
     if pair is None or encoder.version != pair.encoder.version:
         promote(database, clock, cold, encoder, "encoder fitted on the stored papers")
     return ActiveModels(encoder, cold)
 
 
 def refit_encoder_if_due(
-    database: Database, workshop: ModelStore, clock: Clock, encoder: Encoder | None, on: date
+    database: Database, model_store: ModelStore, clock: Clock, encoder: Encoder | None, on: date
 ) -> Encoder:
     """Return the encoder, or a new one if there is none or it is old, see `fit_encoder`."""
     if encoder is None:
-        return fit_encoder(database, workshop, clock)
+        return fit_encoder(database, model_store, clock)
     with database.read() as conn:
         n_papers = store.papers.count(conn)
         row = store.model_versions.get(conn, encoder.version)
     if row and encoder_due(row.metrics["n_papers"], row.created_at.date(), n_papers, on):
-        return fit_encoder(database, workshop, clock)
+        return fit_encoder(database, model_store, clock)
     return encoder
 
 
-def load_active_models(database: Database, workshop: ModelStore) -> ActiveModels | None:
+def load_active_models(database: Database, model_store: ModelStore) -> ActiveModels | None:
     """Return the newest promoted pair that can be loaded, None if there is none."""
     with database.read() as conn:
         history = store.model_versions.history(conn)
     for promotion in history:
         try:
-            encoder = workshop.load_encoder(promotion.encoder_version)
-            return ActiveModels(encoder, workshop.load_scorer(promotion.scorer_version))
+            encoder = model_store.load_encoder(promotion.encoder_version)
+            return ActiveModels(encoder, model_store.load_scorer(promotion.scorer_version))
         except ModelError as error:
             log.warning("model unusable, taking the one before", error=str(error))
     return None
@@ -85,7 +85,7 @@ def encoder_due(n_fitted: int, fitted_on: date, n_now: int, on: date) -> bool:
     return n_now > n_fitted and (is_old or n_now >= ENCODER_GROWTH * n_fitted)
 
 
-def fit_encoder(database: Database, workshop: ModelStore, clock: Clock) -> Encoder:
+def fit_encoder(database: Database, model_store: ModelStore, clock: Clock) -> Encoder:
     """Fit an encoder on all stored papers and likes, and store its version.
 
     Raises:
@@ -105,7 +105,7 @@ def fit_encoder(database: Database, workshop: ModelStore, clock: Clock) -> Encod
         who: np.array([rows[id] for id in own if id in rows], dtype=np.int64)
         for who, own in liked.items()
     }
-    encoder = workshop.fit_encoder(texts, authors, likes, listed)
+    encoder = model_store.fit_encoder(texts, authors, likes, listed)
     with database.write() as conn:
         metrics = {"n_papers": len(texts)}
         store.model_versions.add(conn, encoder.version, "encoder", None, metrics, clock.now())

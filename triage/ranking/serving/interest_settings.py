@@ -27,7 +27,7 @@ class InterestShare:
 
 
 def refresh_interests(
-    database: Database, workshop: ModelStore, clock: Clock, subscriber: Subscriber
+    database: Database, model_store: ModelStore, clock: Clock, subscriber: Subscriber
 ) -> tuple[InterestShare, ...]:
     """Compute, store and return a subscriber's interests, largest first.
 
@@ -35,7 +35,7 @@ def refresh_interests(
         NotFound: no papers are stored.
     """
     on = clock.now().date()
-    encoder = ensure_active_models(database, workshop, clock, on).encoder
+    encoder = ensure_active_models(database, model_store, clock, on).encoder
     encode_new(database, encoder)
     with database.write() as conn:
         profile = load_profile(conn, encoder, subscriber, store.events.votes(conn, subscriber.id))

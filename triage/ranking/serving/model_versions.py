@@ -18,7 +18,7 @@ from triage.store.model_versions import MODELS_KEPT
 ROLLED_BACK = "rolled back by hand"
 
 
-def delete_old_models(database: Database, workshop: ModelStore, clock: Clock) -> list[str]:
+def delete_old_models(database: Database, model_store: ModelStore, clock: Clock) -> list[str]:
     """Delete the files of models that no rollback needs; return their versions.
 
     Kept are the newest MODELS_KEPT scorers, the last MODELS_KEPT active pairs, the pairs that
@@ -40,13 +40,15 @@ def delete_old_models(database: Database, workshop: ModelStore, clock: Clock) ->
     needed.update([row.version for row in stored if row.kind == "encoder"][:1])
     unneeded = [row.version for row in stored if row.version not in needed]
     for version in unneeded:
-        workshop.discard(version)
+        model_store.discard(version)
         with database.write() as conn:
             store.model_versions.mark_deleted(conn, version, clock.now())
     return unneeded
 
 
-def promote_version(database: Database, workshop: ModelStore, clock: Clock, version: str) -> None:
+def promote_version(
+    database: Database, model_store: ModelStore, clock: Clock, version: str
+) -> None:
     """Make a stored scorer and its encoder active.
 
     Raises:
@@ -57,11 +59,13 @@ def promote_version(database: Database, workshop: ModelStore, clock: Clock, vers
         row = store.model_versions.get(conn, version)
     if row is None or row.kind != "scorer":
         raise NotFound(f"there is no scorer {version}: `triage model list` shows them")
-    pair = ActiveModels(workshop.load_encoder(row.encoder_version), workshop.load_scorer(version))
+    pair = ActiveModels(
+        model_store.load_encoder(row.encoder_version), model_store.load_scorer(version)
+    )
     promote(database, clock, pair.scorer, pair.encoder, "promoted by hand")
 
 
-def rollback(database: Database, workshop: ModelStore, clock: Clock) -> ActiveModels:
+def rollback(database: Database, model_store: ModelStore, clock: Clock) -> ActiveModels:
     """Make the pair active that was active before the present one.
 
     Raises:
@@ -75,7 +79,7 @@ def rollback(database: Database, workshop: ModelStore, clock: Clock) -> ActiveMo
         raise NotFound("nothing served before the present pair")
     scorer_version, encoder_version = served[-2]
     pair = ActiveModels(
-        workshop.load_encoder(encoder_version), workshop.load_scorer(scorer_version)
+        model_store.load_encoder(encoder_version), model_store.load_scorer(scorer_version)
     )
     promote(database, clock, pair.scorer, pair.encoder, ROLLED_BACK)
     return pair

@@ -133,7 +133,9 @@ def _read(
     return records
 
 
-def rank(data: Benchmark, workshop: ModelStore, out: Path, progress: Progress = silent) -> Scorer:
+def rank(
+    data: Benchmark, model_store: ModelStore, out: Path, progress: Progress = silent
+) -> Scorer:
     """Train on the likes before the first slate, rank every slate, write a TREC run to `out`.
 
     Returns:
@@ -142,7 +144,7 @@ def rank(data: Benchmark, workshop: ModelStore, out: Path, progress: Progress = 
     Raises:
         NotEnoughFeedback: there is too little training data.
     """
-    ranker = fit_ranker(data, workshop, progress)
+    ranker = fit_ranker(data, model_store, progress)
     with out.open("w", encoding="utf-8") as file:
         by_user = sorted(data.slates, key=lambda slate: (slate.user, slate.on))
         for done, slate in enumerate(by_user, start=1):
@@ -152,7 +154,7 @@ def rank(data: Benchmark, workshop: ModelStore, out: Path, progress: Progress = 
     return ranker.scorer
 
 
-def fit_ranker(data: Benchmark, workshop: ModelStore, progress: Progress = silent) -> Ranker:
+def fit_ranker(data: Benchmark, model_store: ModelStore, progress: Progress = silent) -> Ranker:
     """Fit the encoder and the scorer on what was known before the first slate.
 
     Raises:
@@ -160,18 +162,18 @@ def fit_ranker(data: Benchmark, workshop: ModelStore, progress: Progress = silen
     """
     first = min(slate.on for slate in data.slates)
     likes = _likes(data)
-    encoder, papers = _encoded(data, likes, workshop, first, progress)
+    encoder, papers = _encoded(data, likes, model_store, first, progress)
     readers = _readers(data, likes, encoder)
     history = History(papers, list(readers.values()), encoder.since)
     examples = history.examples(
         papers.papers[0].listed_on,
         first,
         N_PAST_DAYS,
-        workshop.cold_scorer(),
+        model_store.cold_scorer(),
         np.random.default_rng(SEED),
         progress,
     )
-    scorer = workshop.fit_scorer(
+    scorer = model_store.fit_scorer(
         examples.features,
         examples.relevance,
         examples.group_sizes,
@@ -236,7 +238,11 @@ def _likes(data: Benchmark) -> dict[str, Likes]:
 
 
 def _encoded(
-    data: Benchmark, likes: dict[str, Likes], workshop: ModelStore, first: date, progress: Progress
+    data: Benchmark,
+    likes: dict[str, Likes],
+    model_store: ModelStore,
+    first: date,
+    progress: Progress,
 ) -> tuple[Encoder, EncodedPapers]:
     progress("encode", 0, len(data.papers))
     texts = [paper.encoded_text for paper in data.papers]
@@ -247,7 +253,7 @@ def _encoded(
         number: own.rows[(own.days < first.toordinal()) & (own.rows < n_before)]
         for number, own in enumerate(likes.values(), start=1)
     }
-    encoder = workshop.fit_encoder(texts[:n_before], authors, liked, listed)
+    encoder = model_store.fit_encoder(texts[:n_before], authors, liked, listed)
     papers = EncodedPapers(data.papers, encoder.encode(texts))
     progress("encode", len(texts), len(texts))
     return encoder, papers

@@ -127,7 +127,7 @@ class _Log:
 
 def replay(
     database: Database,
-    workshop: ModelStore,
+    model_store: ModelStore,
     clock: Clock,
     span: Span,
     progress: Progress = silent,
@@ -141,12 +141,12 @@ def replay(
         NotFound: no papers are stored.
         NotEnoughFeedback: nobody liked a paper of those days.
     """
-    return _replay(database, workshop, clock, None, span, progress)[0]
+    return _replay(database, model_store, clock, None, span, progress)[0]
 
 
 def compare(
     database: Database,
-    workshop: ModelStore,
+    model_store: ModelStore,
     clock: Clock,
     a: str,
     b: str,
@@ -163,7 +163,7 @@ def compare(
         ModelError: a stored scorer cannot be loaded.
         NotEnoughFeedback: nobody liked a paper of those days.
     """
-    result, slates, logs = _replay(database, workshop, clock, (a, b), span, progress)
+    result, slates, logs = _replay(database, model_store, clock, (a, b), span, progress)
     subscriber_ids = _subscriber_ids(slates)
     trained_until = [each.taught_until for each in result.standings if each.taught_until]
     unseen = _later_than(slates, max(trained_until, default=None))
@@ -185,18 +185,18 @@ def compare(
 
 def _replay(
     database: Database,
-    workshop: ModelStore,
+    model_store: ModelStore,
     clock: Clock,
     names: Sequence[str] | None,
     span: Span,
     progress: Progress,
 ) -> tuple[Replay, list[PastSlate], list[_Log]]:
     """Replay days for the named contenders, or the default ones for None."""
-    base = _active_or_first_models(database, workshop, clock, span.until)
+    base = _active_or_first_models(database, model_store, clock, span.until)
     if names is None:
-        is_cold = base.scorer.version == workshop.cold_scorer().version
+        is_cold = base.scorer.version == model_store.cold_scorer().version
         names = (SERVING, *(() if is_cold else (COLD,)), *baselines.NAMES)
-    contenders = [_contender(database, workshop, base, name) for name in names]
+    contenders = [_contender(database, model_store, base, name) for name in names]
     for encoder in encoders(base, contenders).values():
         encode_new(database, encoder, progress)
     with database.read() as conn:
@@ -223,7 +223,7 @@ def _replay(
 
 
 def _active_or_first_models(
-    database: Database, workshop: ModelStore, clock: Clock, on: date
+    database: Database, model_store: ModelStore, clock: Clock, on: date
 ) -> ActiveModels:
     """Return the active models; fit and promote the first ones only if there never were any.
 
@@ -234,18 +234,18 @@ def _active_or_first_models(
     with database.read() as conn:
         history = store.model_versions.history(conn)
     if not history:
-        return ensure_active_models(database, workshop, clock, on)
+        return ensure_active_models(database, model_store, clock, on)
     newest = history[0]
-    scorer = workshop.load_scorer(newest.scorer_version)
-    return ActiveModels(workshop.load_encoder(newest.encoder_version), scorer)
+    scorer = model_store.load_scorer(newest.scorer_version)
+    return ActiveModels(model_store.load_encoder(newest.encoder_version), scorer)
 
 
 def _contender(
-    database: Database, workshop: ModelStore, base: ActiveModels, name: str
+    database: Database, model_store: ModelStore, base: ActiveModels, name: str
 ) -> Contender:
     if name in baselines.NAMES:
         return Contender(name, name)
-    cold = workshop.cold_scorer()
+    cold = model_store.cold_scorer()
     if name == SERVING:
         pair = base
     elif name in (COLD, cold.version):
@@ -258,7 +258,9 @@ def _contender(
                 f"there is no scorer {name}: `triage model list` shows them; {SERVING}, {COLD},"
                 f" {', '.join(baselines.NAMES)} can be compared, too"
             )
-        pair = ActiveModels(workshop.load_encoder(row.encoder_version), workshop.load_scorer(name))
+        pair = ActiveModels(
+            model_store.load_encoder(row.encoder_version), model_store.load_scorer(name)
+        )
     return Contender(name, pair.scorer.version, pair, _trained_until(database, pair))
 
 
