@@ -23,7 +23,7 @@ from tests.support.databases import NAME, config_naming, installed, migrated_url
 from tests.support.factories import DAY, NOON, impression, paper, slate
 from tests.support.fakes import FakeMailer, StoppedClock
 from tests.support.guarantees import Guarantee
-from tests.support.installation import add_papers, add_reader, empty_slate, queue
+from tests.support.installation import add_papers, add_reader, empty_slate, queue, unsubscribe
 from triage import store
 from triage.cli import cli
 from triage.delivery.audit import audit, run_nightly_audit
@@ -42,7 +42,7 @@ from triage.errors import (
     MailUncertain,
 )
 from triage.store import Database, open_database
-from triage.subscribers.subscriptions import pause, unsubscribe
+from triage.subscribers.subscriptions import pause
 
 ONE_DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)

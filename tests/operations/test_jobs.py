@@ -418,16 +418,16 @@ def test_a_chore_is_done_once_a_day_and_caught_up_after_an_outage(office: Office
         return "did it"
 
     schedule = office.schedule(chores=[Job("train", time(3, 30), do)])
-    schedule.do_chores()
+    schedule.do_jobs()
     office.clock.at = datetime(2026, 3, 3, 3, 29, tzinfo=UTC)
-    schedule.do_chores()
+    schedule.do_jobs()
     assert len(done) == 1
     office.forward(minutes=1)
-    schedule.do_chores()
-    schedule.do_chores()
+    schedule.do_jobs()
+    schedule.do_jobs()
     assert len(done) == 2
     office.forward(days=4)
-    schedule.do_chores()
+    schedule.do_jobs()
     assert len(done) == 3
 
 
@@ -441,7 +441,7 @@ def test_a_chore_may_be_done_every_few_minutes(office: Office) -> None:
     chore = Job("read bounces", time(), do, every=timedelta(minutes=10))
     schedule = office.schedule(chores=[chore])
     for _ in range(25):
-        schedule.do_chores()
+        schedule.do_jobs()
         office.forward(minutes=1)
     assert [at - done[0] for at in done] == [timedelta(minutes=m) for m in (0, 10, 20)]
 
@@ -460,7 +460,7 @@ def test_a_chore_that_fails_is_noted_and_the_next_one_done(
         raise error
 
     chores = [Job("back up", time(3), fail), Job("train", time(3), lambda: "trained")]
-    office.schedule(chores=chores).do_chores()
+    office.schedule(chores=chores).do_jobs()
     outcomes = {row["name"]: row["outcome"] for row in rows(office.database, "jobs")}
     assert outcomes["back up"] == outcome
     assert outcomes["train"] == "trained"

@@ -375,7 +375,7 @@ def test_usually_nobody_may_be_asked(tmp_path: Path) -> None:
     config, _ = create_installation(tmp_path, databases.config_naming(address(database)))
     app = open_app(config, clock=StoppedClock())
     assert app.live_sources.enrichers() == []
-    assert "enrich" not in {chore.name for chore in app.new_schedule()._chores}
+    assert "enrich" not in {job.name for job in app.new_schedule()._jobs}
     app.close()
 
 

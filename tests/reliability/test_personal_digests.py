@@ -130,7 +130,7 @@ def test_a_pause_with_an_end_leaves_the_state_and_cancels_what_waits(office: Off
 
 def test_a_pause_cannot_end_before_it_begins(office: Office) -> None:
     office.reader()
-    with pytest.raises(ConfigError, match="has come already"):
+    with pytest.raises(ConfigError, match="is not in the future"):
         pause(office.database, "ada@example.org", office.clock, office.clock.now().date())
 
 

@@ -384,7 +384,7 @@ def test_five_wrong_codes_use_a_link_up(office: Office) -> None:
         with pytest.raises(TokenError) as refused:
             office.sessions.begin(token_in(mail), "", f"wrong{n}é")
         assert refused.type is TokenError
-    for right in ({"kept": kept, "code": ""}, {"kept": "", "code": code}):
+    for right in ({"cookie": kept, "code": ""}, {"cookie": "", "code": code}):
         with pytest.raises(TokenExpired):
             office.sessions.begin(token_in(mail), **right)
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.support.factories import NOON
-from tests.support.installation import rows
+from tests.support.installation import rows, unsubscribe
 from tests.support.web_world import ADDRESS, World, new_world
 from triage import store
 from triage.domain.records import EventKind, Frequency, MessageState, SubscriberState
@@ -120,12 +120,12 @@ def test_what_cannot_be_is_refused_with_advice_and_nothing_is_added(
 
 def test_unsubscribing_cancels_what_waits_and_may_be_repeated(world: World) -> None:
     reader = world.readers[0]
-    assert subscriptions.unsubscribe(world.db, reader.public_id, world.clock)
+    assert unsubscribe(world.db, reader.public_id, world.clock)
     assert world.state() is SubscriberState.UNSUBSCRIBED
     assert message_state(world) is MessageState.CANCELLED
     after = world.everything()
     world.clock.sleep(60)
-    assert not subscriptions.unsubscribe(world.db, reader.public_id, world.clock)
+    assert not unsubscribe(world.db, reader.public_id, world.clock)
     assert world.everything() == after
     assert world.state(reader=1) is SubscriberState.ACTIVE
     assert message_state(world, reader=1) is MessageState.RENDERED
@@ -142,7 +142,7 @@ def test_a_pause_ends_with_resume(world: World) -> None:
 
 
 def test_a_pause_does_not_undo_an_unsubscription(world: World) -> None:
-    subscriptions.unsubscribe(world.db, world.readers[0].public_id, world.clock)
+    unsubscribe(world.db, world.readers[0].public_id, world.clock)
     assert not subscriptions.pause(world.db, ADDRESS, world.clock)
     assert world.state() is SubscriberState.UNSUBSCRIBED
 
@@ -166,7 +166,7 @@ def test_erasing_leaves_no_row_and_no_byte_of_the_subscriber(world: World) -> No
                 assert set(conn.scalars(select(table.c.subscriber_id))) <= {2}
     assert "other@example.org" in everything
     with pytest.raises(NotFound):
-        subscriptions.unsubscribe(world.db, world.readers[0].public_id, world.clock)
+        unsubscribe(world.db, world.readers[0].public_id, world.clock)
     assert add(world, ADDRESS).new
 
 

@@ -130,3 +130,11 @@ def rows(database: Database, table: str) -> list[dict[str, Any]]:
     with database.read() as conn:
         query = select(chosen).order_by(*chosen.primary_key.columns)
         return [dict(row._mapping) for row in conn.execute(query)]
+
+
+def unsubscribe(database: Database, public_id: str, clock: Clock) -> bool:
+    """Stop all mail to a subscriber, as the link in a mail does; return whether it was active."""
+    with database.write() as conn:
+        subscriber = store.subscribers.by_public_id(conn, public_id)
+        assert subscriber is not None
+        return store.messages.stop(conn, subscriber.id, SubscriberState.UNSUBSCRIBED, clock.now())

@@ -22,7 +22,7 @@ def command(once: bool) -> None:
     schedule = app.new_schedule()
     if once:
         schedule.tick()
-        schedule.do_chores()
+        schedule.do_jobs()
         schedule.stop()
         return
     from triage.operations.scheduler import Scheduler

@@ -111,7 +111,7 @@ class Schedule:
                 return
         self.outbox.drain()
 
-    def do_chores(self) -> None:
+    def do_jobs(self) -> None:
         """Do the daily jobs that are due; if one fails, store the error and go on."""
         if not self._take_lease("chores", CHORES_LEASE):
             return

@@ -34,7 +34,7 @@ class Scheduler:
         )
         for job, every_s in (
             (schedule.tick, EVERY_S),
-            (schedule.do_chores, EVERY_S),
+            (schedule.do_jobs, EVERY_S),
             (answer, ANSWER_EVERY_S),
         ):
             self._threads.add_job(job, IntervalTrigger(seconds=every_s), next_run_time=now)

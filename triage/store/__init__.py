@@ -1,5 +1,7 @@
 """All SQL of the program, for SQLite and PostgreSQL: one module for each group of tables.
 
+In: records to store, and queries. Out: stored records.
+
 Functions take a connection, and the caller owns the transaction:
 
     with database.write() as conn:

@@ -114,7 +114,7 @@ def read_library(
         with db.read() as conn:
             known = _papers_of(conn, entries)
         strange = [each for each, id in zip(entries, known, strict=True) if id is None and each.ids]
-        source = _Shelf(strange, clock.now().date())
+        source = _EntrySource(strange, clock.now().date())
         for told in ingest(db, source, clock, resume=False):
             n_stored = told.stored
     known_already = 0
@@ -253,7 +253,7 @@ def _like(conn: Connection, subscriber: Subscriber, paper_id: int, at: datetime)
     )
 
 
-class _Shelf:
+class _EntrySource:
     """Entries that are not stored, as a source: papers where all is known, else ids."""
 
     name = ORIGIN

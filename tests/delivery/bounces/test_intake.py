@@ -19,7 +19,7 @@ from tests.support.bounce_corpus import CASES, About
 from tests.support.factories import DAY, NOON
 from tests.support.fakes import StoppedClock
 from tests.support.guarantees import Guarantee
-from tests.support.installation import add_reader, empty_slate, installed, queue, rows
+from tests.support.installation import add_reader, empty_slate, installed, queue, rows, unsubscribe
 from tests.support.mail_servers import inbox, script
 from tests.support.web_world import everything
 from triage import store
@@ -227,7 +227,7 @@ def test_other_readers_stay(post: Post) -> None:
 def test_who_left_has_left_and_is_suppressed_besides(post: Post) -> None:
     reader = post.reader()
     about = post.digest(reader)
-    subscriptions.unsubscribe(post.db, reader.public_id, post.clock)
+    unsubscribe(post.db, reader.public_id, post.clock)
     post.come_back("fraud", about)
     assert post.state(reader) is SubscriberState.UNSUBSCRIBED
     assert post.reason(reader) == "complaint"

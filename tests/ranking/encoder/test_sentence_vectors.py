@@ -27,13 +27,13 @@ def watch(event, arguments):
 
 sys.addaudithook(watch)
 sys.path.insert(0, sys.argv[1])
-from triage.ranking.encoder.sentence_vectors import sense
+from triage.ranking.encoder.sentence_vectors import encode_sentences
 
-assert sense(["protein folding"]).any()
+assert encode_sentences(["protein folding"]).any()
 assert not logging.getLogger().handlers
 child = os.fork()
 if not child:
-    os._exit(0 if sense(["protein folding"]).any() else 1)
+    os._exit(0 if encode_sentences(["protein folding"]).any() else 1)
 assert os.waitpid(child, 0)[1] == 0
 """
 
