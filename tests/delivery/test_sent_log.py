@@ -315,7 +315,7 @@ def test_where_the_journal_cannot_be_written_the_database_knows_and_nothing_more
         outbox(database, mailer, clock, Full(journal.path)).drain()
     assert len(mailer.sent) == 1
     assert [row["state"] for row in rows(database, "messages")] == ["sent", "rendered", "rendered"]
-    # The nightly chore writes it down.
+    # The nightly job writes it down.
     assert complete_sent_log(database, journal, NOON - ONE_DAY) == 1
     assert complete_sent_log(database, journal, NOON - ONE_DAY) == 0
     assert [each.message_id for each in journal.readable()] == [mailer.sent[0].message_id]

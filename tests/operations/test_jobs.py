@@ -65,7 +65,7 @@ class Office:
         owner: str = "one",
         sources: Sequence[Source] = (),
         awaited: Mapping[str, int] = MappingProxyType({}),
-        chores: Sequence[Job] = (),
+        jobs: Sequence[Job] = (),
     ) -> Schedule:
         nightly = Nightly(
             self.database,
@@ -86,7 +86,7 @@ class Office:
             outbox,
             sources=lambda: sources,
             awaited=awaited,
-            chores=chores,
+            jobs=jobs,
             owner=owner,
         )
 
@@ -407,7 +407,7 @@ def test_an_evening_reader_does_not_wait_for_tomorrows_announcement(office: Offi
     assert ("la@example.org", date(2026, 3, 3)) in office.served()
 
 
-# -- chores ----------------------------------------------------------------------------------------
+# -- jobs ----------------------------------------------------------------------------------------
 
 
 def test_a_chore_is_done_once_a_day_and_caught_up_after_an_outage(office: Office) -> None:
@@ -417,7 +417,7 @@ def test_a_chore_is_done_once_a_day_and_caught_up_after_an_outage(office: Office
         done.append(office.clock.now())
         return "did it"
 
-    schedule = office.schedule(chores=[Job("train", time(3, 30), do)])
+    schedule = office.schedule(jobs=[Job("train", time(3, 30), do)])
     schedule.do_jobs()
     office.clock.at = datetime(2026, 3, 3, 3, 29, tzinfo=UTC)
     schedule.do_jobs()
@@ -438,8 +438,8 @@ def test_a_chore_may_be_done_every_few_minutes(office: Office) -> None:
         done.append(office.clock.now())
         return "did it"
 
-    chore = Job("read bounces", time(), do, every=timedelta(minutes=10))
-    schedule = office.schedule(chores=[chore])
+    job = Job("read bounces", time(), do, every=timedelta(minutes=10))
+    schedule = office.schedule(jobs=[job])
     for _ in range(25):
         schedule.do_jobs()
         office.forward(minutes=1)
@@ -459,8 +459,8 @@ def test_a_chore_that_fails_is_noted_and_the_next_one_done(
     def fail() -> str:
         raise error
 
-    chores = [Job("back up", time(3), fail), Job("train", time(3), lambda: "trained")]
-    office.schedule(chores=chores).do_jobs()
+    jobs = [Job("back up", time(3), fail), Job("train", time(3), lambda: "trained")]
+    office.schedule(jobs=jobs).do_jobs()
     outcomes = {row["name"]: row["outcome"] for row in rows(office.database, "jobs")}
     assert outcomes["back up"] == outcome
     assert outcomes["train"] == "trained"

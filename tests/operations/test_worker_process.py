@@ -96,6 +96,6 @@ def test_the_scheduler_trains_so(tmp_path: Path) -> None:
     url = database.engine.url.render_as_string(hide_password=False)
     config, _ = create_installation(tmp_path, databases.config_naming(url))
     app = open_app(config, clock=StoppedClock())
-    [train] = [chore for chore in app.new_schedule().chores if chore.name == "train"]
+    [train] = [job for job in app.new_schedule().jobs if job.name == "train"]
     assert train.do().startswith("nothing to train on: ")
     app.close()

@@ -363,7 +363,7 @@ def test_the_scheduler_asks_once_a_day_if_anybody_may_be_asked(tmp_path: Path) -
             for name in ("back up", "train"):  # these take seconds and are told of elsewhere
                 store.jobs.note_done(conn, name, NOON, "done")
         for _ in range(2):
-            app.new_schedule().do_chores()
+            app.new_schedule().do_jobs()
         outcomes = {row["name"]: row["outcome"] for row in rows(database, "jobs")}
         assert outcomes["enrich"] == "asked about 1, enriched 1"
         assert len(scholars.asked) == 1
@@ -375,7 +375,7 @@ def test_usually_nobody_may_be_asked(tmp_path: Path) -> None:
     config, _ = create_installation(tmp_path, databases.config_naming(address(database)))
     app = open_app(config, clock=StoppedClock())
     assert app.live_sources.enrichers() == []
-    assert "enrich" not in {job.name for job in app.new_schedule()._jobs}
+    assert "enrich" not in {job.name for job in app.new_schedule().jobs}
     app.close()
 
 

@@ -200,7 +200,7 @@ def test_each_subscriber_gets_one_digest_that_chooses_from_all_missed_days(
             Outbox(SenderContext(database, mailer, clock, owner="one", is_gone=lambda _: True)),
             sources=lambda: [outage.source(arxiv_today(clock.now()))],
             awaited={"arxiv": 0},
-            chores=[],
+            jobs=[],
             owner="one",
         )
         outage.upstreams.show(LAST_READ)

@@ -247,7 +247,7 @@ class Office:
             ),
             sources=self.sources,
             awaited={"arxiv": 0, "biorxiv": 1},
-            chores=[],
+            jobs=[],
             owner="one",
         )
 

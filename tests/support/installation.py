@@ -12,7 +12,8 @@ from tests.support.databases import installed as installed  # whoever adds paper
 from tests.support.factories import DAY, NOON, slate, subscriber
 from tests.support.fakes import StoppedClock
 from triage import store
-from triage.domain.records import OutgoingMessage, Paper, Slate, Subscriber
+from triage.domain.protocols import Clock
+from triage.domain.records import OutgoingMessage, Paper, Slate, Subscriber, SubscriberState
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.errors import SourceError
 from triage.papers.ingest import IngestReport, ingest

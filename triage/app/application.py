@@ -340,7 +340,7 @@ class App:
             self.new_outbox(),
             sources=lambda: self.live_sources.sources(deadline=clock.now() + LONGEST_FETCH),
             awaited=self.live_sources.days_behind(),
-            chores=[
+            jobs=[
                 *(
                     [Job("read bounces", time(), read_bounces, BOUNCES_EVERY)]
                     if reads_bounces

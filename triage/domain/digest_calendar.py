@@ -108,7 +108,7 @@ def latest_digest_on(now: datetime, hour: int, zone: str, weekdays: int = EVERY_
     return next((day for day in days if weekdays >> day.weekday() & 1), None)
 
 
-def chore_due(at: time, last_at: datetime | None, now: datetime) -> bool:
+def job_due(at: time, last_at: datetime | None, now: datetime) -> bool:
     """Return whether a daily job at `at` (UTC) is due, also if its time was missed."""
     newest = datetime.combine(now.date(), at, UTC)
     if newest > now:

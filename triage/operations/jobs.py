@@ -20,7 +20,7 @@ from triage import store
 from triage.delivery.outbox import Outbox
 from triage.digest.nightly import Queued
 from triage.domain.announcement_calendar import arxiv_today
-from triage.domain.digest_calendar import chore_due, digest_at, due_on
+from triage.domain.digest_calendar import digest_at, due_on, job_due
 from triage.domain.protocols import Clock, Source
 from triage.domain.records import Subscriber, SubscriberState, Verdict
 from triage.errors import NotFound, TriageError
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 LEASE = timedelta(minutes=15)
 # Training may take long, and it does not hurt if the other scheduler starts it later.
-CHORES_LEASE = timedelta(hours=3)
+JOBS_LEASE = timedelta(hours=3)
 SETTLED = frozenset({Verdict.COMPLETE, Verdict.EMPTY_EXPECTED})
 # Time between two fetches of a source: while digests wait for its day, while a day that delays no
 # digest is incomplete, and once the day is complete.
@@ -63,7 +63,7 @@ class Job:
 
     def is_due(self, last_at: datetime | None, now: datetime) -> bool:
         if self.every is None or last_at is None:
-            return chore_due(self.at, last_at, now)
+            return job_due(self.at, last_at, now)
         return now - last_at >= self.every
 
 
@@ -86,7 +86,7 @@ class Schedule:
     _: KW_ONLY
     sources: Sources
     awaited: Mapping[str, int]
-    chores: Sequence[Job]
+    jobs: Sequence[Job]
     owner: str
 
     def tick(self) -> None:
@@ -113,29 +113,29 @@ class Schedule:
 
     def do_jobs(self) -> None:
         """Do the daily jobs that are due; if one fails, store the error and go on."""
-        if not self._take_lease("chores", CHORES_LEASE):
+        if not self._take_lease("jobs", JOBS_LEASE):
             return
-        for chore in self.chores:
+        for job in self.jobs:
             with self.database.read() as conn:
-                last_at = store.jobs.last_done(conn, chore.name)
-            if chore.is_due(last_at, self.clock.now()):
+                last_at = store.jobs.last_done(conn, job.name)
+            if job.is_due(last_at, self.clock.now()):
                 try:
-                    outcome = chore.do()
+                    outcome = job.do()
                 except TriageError as error:
                     outcome = f"failed: {error}"
                 except Exception as error:
                     # No error of one job may stop the next ones.
-                    log.exception("chore failed", name=chore.name)
+                    log.exception("job failed", name=job.name)
                     outcome = f"failed: {type(error).__name__}"
-                log.info("chore", name=chore.name, outcome=outcome)
+                log.info("job", name=job.name, outcome=outcome)
                 with self.database.write() as conn:
-                    store.jobs.note_done(conn, chore.name, self.clock.now(), outcome)
+                    store.jobs.note_done(conn, job.name, self.clock.now(), outcome)
 
     def stop(self) -> None:
         """Release the leases, so that another scheduler can start at once."""
         now = self.clock.now()
         with self.database.write() as conn:
-            for name in ("digests", "chores"):
+            for name in ("digests", "jobs"):
                 store.jobs.give_lease_back(conn, name, self.owner, now)
 
     def _take_lease(self, name: str, duration: timedelta) -> bool:

@@ -459,12 +459,12 @@ def test_a_maildir_is_read_by_command_and_on_schedule(config: Path) -> None:
     clock = StoppedClock()
     app = open_app(config, clock=clock)
     try:
-        [chore] = [each for each in app.new_schedule().chores if each.name == "read bounces"]
-        assert chore.is_due(None, NOON)
-        assert not chore.is_due(NOON, NOON + timedelta(minutes=9))
-        assert chore.is_due(NOON, NOON + timedelta(minutes=10))
-        assert chore.do().startswith("1 new (1 unknown), 0 known")
-        assert chore.do().startswith("0 new, 0 known")
+        [job] = [each for each in app.new_schedule().jobs if each.name == "read bounces"]
+        assert job.is_due(None, NOON)
+        assert not job.is_due(NOON, NOON + timedelta(minutes=9))
+        assert job.is_due(NOON, NOON + timedelta(minutes=10))
+        assert job.do().startswith("1 new (1 unknown), 0 known")
+        assert job.do().startswith("0 new, 0 known")
     finally:
         app.close()
     assert Counter(p.parent.name for p in folder.rglob("*") if p.is_file()) == {"cur": 2}
