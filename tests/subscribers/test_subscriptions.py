@@ -166,7 +166,7 @@ def test_erasing_leaves_no_row_and_no_byte_of_the_subscriber(world: World) -> No
                 assert set(conn.scalars(select(table.c.subscriber_id))) <= {2}
     assert "other@example.org" in everything
     with pytest.raises(NotFound):
-        unsubscribe(world.db, world.readers[0].public_id, world.clock)
+        subscriptions.find(world.db, ADDRESS)
     assert add(world, ADDRESS).new
 
 
