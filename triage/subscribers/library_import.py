@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING
 
 from triage import store
 from triage.domain.author_names import author_key, author_keys
 from triage.domain.paper_ids import title_key
 from triage.domain.protocols import Clock
-from triage.domain.records import LIKES, EventKind, Subscriber
+from triage.domain.records import LIKES, Subscriber
 from triage.domain.source_records import Batch, FetchedPaper, PaperId
 from triage.errors import ConfigError
 from triage.papers.ingest import ingest
@@ -28,6 +28,7 @@ from triage.store.papers import Key
 from triage.store.search import Filters
 from triage.subscribers.bibliography import entries as bibliography
 from triage.subscribers.bibliography.entries import LibraryEntry, Liked
+from triage.subscribers.subscriptions import add_likes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -134,7 +135,7 @@ def read_library(
             else:
                 before.add(paper_id)
                 new_likes.append(paper_id)
-                _like(conn, subscriber, paper_id, clock.now())
+        add_likes(conn, subscriber.id, new_likes, clock.now(), "library")
     return LibraryReport(
         tuple(new_likes), known_already, tuple(absent), tuple(unrecognised), n_stored
     )
@@ -164,8 +165,7 @@ def like_own(db: Database, clock: Clock, subscriber: Subscriber, author: str) ->
         own = [id for id in ids if key in author_keys(papers[id].authors)]
         before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
         new = [id for id in own if id not in before]
-        for id in new:
-            _like(conn, subscriber, id, clock.now())
+        add_likes(conn, subscriber.id, new, clock.now(), "library")
     return LibraryReport(tuple(new), known=len(own) - len(new))
 
 
@@ -237,20 +237,6 @@ def _share_an_author(some: tuple[str, ...], others: tuple[str, ...]) -> bool:
         return {author_key(name).rpartition(" ")[2] for name in names} - {""}
 
     return not last(some) or not last(others) or not last(some).isdisjoint(last(others))
-
-
-def _like(conn: Connection, subscriber: Subscriber, paper_id: int, at: datetime) -> None:
-    store.events.append(
-        conn,
-        store.events.Event(
-            subscriber_id=subscriber.id,
-            paper_id=paper_id,
-            kind=EventKind.VOTE_UP,
-            at=at,
-            recorded_at=at,
-            evidence={"method": "library"},
-        ),
-    )
 
 
 class _EntrySource:
