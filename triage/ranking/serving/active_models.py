@@ -136,7 +136,9 @@ def encode_new(database: Database, encoder: Encoder, progress: Progress = silent
         missing = store.encodings.missing(conn, encoder.version)
     for start in range(0, len(missing), CHUNK):
         with database.read() as conn:
-            papers = list(store.papers.load(conn, missing[start : start + CHUNK]).values())
+            loaded = store.papers.load(conn, missing[start : start + CHUNK])
+        # The last bits of a vector depend on its row, so the order must not be the database's.
+        papers = [loaded[id] for id in sorted(loaded)]
         encoded = encoder.encode([paper.encoded_text for paper in papers])
         with database.write() as conn:
             store.encodings.save(conn, encoder.version, [paper.id for paper in papers], encoded)
