@@ -15,7 +15,7 @@ from tests.support import databases
 from tests.support.factories import NOON
 from tests.support.fakes import StoppedClock
 from triage.domain import request_limits
-from triage.domain.protocols import Closed, MustWait, Outcome, RequestLimiter
+from triage.domain.protocols import MustWait, Outcome, RequestLimiter, WaitReason
 from triage.domain.request_limits import (
     LONGEST_HOLD,
     LONGEST_TURN,
@@ -50,7 +50,7 @@ class TurnsContract:
         clock.sleep(10)
         ended = clock.now()
         assert gate.release(Outcome.ANSWERED) == gate.acquire()
-        assert gate.acquire() == MustWait(Closed.SPACED, ended + timedelta(seconds=3))
+        assert gate.acquire() == MustWait(WaitReason.SPACED, ended + timedelta(seconds=3))
         clock.sleep(2.999)
         assert gate.acquire() is not None
         clock.sleep(0.001)
@@ -82,7 +82,7 @@ class TurnsContract:
             reasons.append(closed.why)
             clock.at = closed.until
         assert waits == [30, 60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
-        assert reasons == [Closed.SPACED] * 7 + [Closed.FAILING] * 3
+        assert reasons == [WaitReason.SPACED] * 7 + [WaitReason.FAILING] * 3
 
         gate.acquire()
         assert gate.release(Outcome.ANSWERED).until == clock.now() + timedelta(seconds=3)
@@ -96,7 +96,7 @@ class TurnsContract:
         for _ in range(MOST_FAILURES):
             gate.acquire()
             clock.at = (closed := gate.release(Outcome.FAILED, 5.0)).until
-        assert (closed.why, closed.count) == (Closed.FAILING, MOST_FAILURES)
+        assert (closed.why, closed.count) == (WaitReason.FAILING, MOST_FAILURES)
         assert (closed.until - NOON).total_seconds() == 7 * 5 + 3600
 
     def test_a_refusal_says_nothing_of_the_servers_health(self) -> None:
@@ -114,7 +114,7 @@ class TurnsContract:
             assert gate.acquire() is None
             clock.at = gate.release(Outcome.ANSWERED).until
         midnight = datetime(2026, 3, 3, tzinfo=UTC)
-        assert gate.acquire() == MustWait(Closed.SPENT, midnight, 2)
+        assert gate.acquire() == MustWait(WaitReason.SPENT, midnight, 2)
         clock.at = midnight
         assert gate.acquire() is None
 
@@ -122,7 +122,7 @@ class TurnsContract:
         clock = StoppedClock()
         gate = self.turns(clock, ARXIV)
         gate.acquire()
-        assert gate.acquire() == MustWait(Closed.SPACED, NOON + timedelta(seconds=6))
+        assert gate.acquire() == MustWait(WaitReason.SPACED, NOON + timedelta(seconds=6))
         clock.sleep(6)
         assert gate.acquire() is None
 

@@ -11,7 +11,7 @@ from tests.support import databases
 from tests.support.factories import NOON
 from tests.support.fakes import StoppedClock
 from triage import store
-from triage.domain.protocols import Closed, Outcome
+from triage.domain.protocols import Outcome, WaitReason
 from triage.domain.request_limits import LONGEST_TURN, Rules
 from triage.store import Database
 from triage.store.shared_limiter import SharedRequestLimiter
@@ -47,7 +47,7 @@ def test_only_one_process_has_the_turn(world: World) -> None:
     assert world.one.acquire() is None
     busy = world.other.acquire()
     assert busy is not None
-    assert busy.why is Closed.BUSY
+    assert busy.why is WaitReason.BUSY
     assert NOON < busy.until <= NOON + timedelta(seconds=1)
 
 
@@ -70,7 +70,7 @@ def test_failures_and_requests_are_counted_over_all_processes(world: World) -> N
     assert (standing.failures, standing.n_asked) == (10, 10)
     closed = world.turnstile("here/3/c").acquire()
     assert closed is not None
-    assert closed.why is Closed.SPENT
+    assert closed.why is WaitReason.SPENT
 
 
 def test_the_turn_of_a_process_that_died_is_free_but_the_distance_counts_from_when_it_was_seen(
@@ -81,7 +81,7 @@ def test_the_turn_of_a_process_that_died_is_free_but_the_distance_counts_from_wh
     world.gone.add("here/1/a")
     closed = world.other.acquire()
     assert closed is not None
-    assert closed.why is Closed.SPACED
+    assert closed.why is WaitReason.SPACED
     assert closed.until >= NOON + timedelta(seconds=20 + 3)
     world.clock.at = closed.until
     assert world.other.acquire() is None
@@ -94,11 +94,11 @@ def test_the_turn_of_one_who_cannot_be_known_about_ends_when_no_request_can_last
     world.clock.at = NOON + LONGEST_TURN - timedelta(seconds=1)
     busy = world.other.acquire()
     assert busy is not None
-    assert busy.why is Closed.BUSY
+    assert busy.why is WaitReason.BUSY
     world.clock.at = NOON + LONGEST_TURN
     closed = world.other.acquire()
     assert closed is not None
-    assert closed.why is Closed.SPACED
+    assert closed.why is WaitReason.SPACED
     world.clock.at = closed.until
     assert world.other.acquire() is None
 
@@ -116,7 +116,7 @@ def test_who_comes_back_late_does_not_end_the_turn_of_another(world: World) -> N
     third = world.turnstile("here/3/c")
     busy = third.acquire()
     assert busy is not None
-    assert busy.why is Closed.BUSY
+    assert busy.why is WaitReason.BUSY
     world.other.release(Outcome.ANSWERED)
     held = third.acquire()
     assert held is not None

@@ -168,7 +168,7 @@ def test_likes_that_go_out_are_known_when_they_come_in(
     db: Database, reader: Subscriber, form: str
 ) -> None:
     read(db, reader, "2603.00001 2603.00002 2603.00003")
-    out = entries.written(library_import.likes(db, reader), form)
+    out = entries.write(library_import.likes(db, reader), form)
     other = add_reader(db, 2)
     assert read(db, other, out).liked == 3
     assert liked(db, other) == liked(db, reader)

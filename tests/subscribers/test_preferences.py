@@ -34,12 +34,12 @@ GOOD: dict[str, tuple[Any, Any]] = {
 @pytest.mark.parametrize("name", GOOD)
 def test_what_can_be_is_kept_in_one_spelling(name: str) -> None:
     given, kept = GOOD[name]
-    assert preferences.checked({name: given}) == {name: kept}
+    assert preferences.check_all({name: given}) == {name: kept}
 
 
 @pytest.mark.parametrize("name", ["paused_until", "score_floor", "size"])
 def test_what_may_be_left_to_the_program_is_none(name: str) -> None:
-    assert preferences.checked({name: None}) == {name: None}
+    assert preferences.check_all({name: None}) == {name: None}
 
 
 BAD = [
@@ -66,11 +66,11 @@ BAD = [
 @pytest.mark.parametrize(("name", "value", "advice"), BAD)
 def test_what_cannot_be_is_refused_with_advice(name: str, value: Any, advice: str) -> None:
     with pytest.raises(ConfigError, match=advice):
-        preferences.checked({name: value})
+        preferences.check_all({name: value})
 
 
 def test_every_wrong_choice_is_told_and_the_others_are_kept() -> None:
-    good, wrong = preferences.judged({"hour": 99, "zone": "UTC", "size": 0})
+    good, wrong = preferences.check_each({"hour": 99, "zone": "UTC", "size": 0})
     assert good == {"zone": "UTC"}
     assert set(wrong) == {"hour", "size"}
 
@@ -86,7 +86,7 @@ def test_the_machines_zones_are_listed_once(monkeypatch: pytest.MonkeyPatch) -> 
     preferences.zones.cache_clear()
     try:
         for _ in range(3):
-            preferences.checked({"zone": "UTC"})
+            preferences.check_all({"zone": "UTC"})
     finally:
         preferences.zones.cache_clear()
     assert len(listed) == 1

@@ -354,13 +354,13 @@ def test_the_browser_that_asked_logs_in_once(office: Office) -> None:
     kept, _ = office.log_in()
     [mail] = office.answers()
     token = token_in(mail)
-    assert office.sessions.is_asking(token, kept)
+    assert office.sessions.is_requesting_browser(token, kept)
     session = office.sessions.begin(token, kept, "")
-    assert office.sessions.reader(session) == reader
+    assert office.sessions.find_subscriber(session) == reader
     with pytest.raises(TokenExpired):
         office.sessions.begin(token, kept, "")
     with pytest.raises(TokenExpired):
-        office.sessions.is_asking(token, kept)
+        office.sessions.is_requesting_browser(token, kept)
 
 
 def test_another_browser_needs_the_code(office: Office) -> None:
@@ -368,12 +368,12 @@ def test_another_browser_needs_the_code(office: Office) -> None:
     kept, code = office.log_in()
     [mail] = office.answers()
     token = token_in(mail)
-    assert not office.sessions.is_asking(token, "")
+    assert not office.sessions.is_requesting_browser(token, "")
     for wrong in ("", "é" * 6, code + "0", kept):
         with pytest.raises(TokenError):
             office.sessions.begin(token, "", wrong)
     session = office.sessions.begin(token, "another browser's", f" {code[:3]} {code[3:]} ")
-    assert office.sessions.reader(session) == reader
+    assert office.sessions.find_subscriber(session) == reader
 
 
 def test_five_wrong_codes_use_a_link_up(office: Office) -> None:
@@ -426,17 +426,19 @@ def test_a_session_ends_by_time_by_wish_and_by_erasure(office: Office) -> None:
     reader = office.is_active()
     first, second = begun(), begun()
     office.clock.at += SESSION - HOUR
-    assert office.sessions.reader(first) == reader
+    assert office.sessions.find_subscriber(first) == reader
     office.clock.at += HOUR
-    assert office.sessions.reader(first) is None
+    assert office.sessions.find_subscriber(first) is None
     third, fourth = begun(), begun()
-    assert office.sessions.reader(third) == office.sessions.reader(fourth) == reader
+    assert (
+        office.sessions.find_subscriber(third) == office.sessions.find_subscriber(fourth) == reader
+    )
     office.sessions.end_all(reader)
-    assert office.sessions.reader(third) is office.sessions.reader(fourth) is None
+    assert office.sessions.find_subscriber(third) is office.sessions.find_subscriber(fourth) is None
     fifth = begun()
     subscriptions.erase(office.db, ADA)
-    assert office.sessions.reader(fifth) is None
-    assert office.sessions.reader(second) is office.sessions.reader("") is None
+    assert office.sessions.find_subscriber(fifth) is None
+    assert office.sessions.find_subscriber(second) is office.sessions.find_subscriber("") is None
     assert not n_rows(office.db)["signup_requests"] + n_rows(office.db)["sessions"]
 
 

@@ -27,7 +27,7 @@ def world(tmp_path: Path) -> World:
 
 def add(
     world: World, email: str = "new@example.org", likes: Sequence[str] = (), **chosen: Any
-) -> subscriptions.Added:
+) -> subscriptions.AddResult:
     return subscriptions.add(
         world.db, email, world.clock, SubscriberPreferences(**chosen), likes=likes
     )

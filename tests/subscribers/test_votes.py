@@ -29,7 +29,7 @@ def world(tmp_path: Path) -> World:
     return new_world(tmp_path)
 
 
-def cast(world: World, kind: EventKind, position: int = 1, **options: Any) -> voting.Recorded:
+def cast(world: World, kind: EventKind, position: int = 1, **options: Any) -> voting.VoteResult:
     claims = world.claims(position, kind)
     return voting.record_vote(world.db, claims, world.clock, {"method": "test"}, **options)
 

@@ -87,8 +87,8 @@ def export(email: str | None, form: str | None) -> None:
         return
     if form == "jsonl":
         raise click.UsageError("jsonl exports the votes of all subscribers: leave EMAIL out")
-    from triage.subscribers.bibliography.entries import written
+    from triage.subscribers.bibliography.entries import write
     from triage.subscribers.library_import import likes
 
     app, subscriber = load_app_and_subscriber(email)
-    click.echo(written(likes(app.database, subscriber), form or "bibtex"), nl=False)
+    click.echo(write(likes(app.database, subscriber), form or "bibtex"), nl=False)

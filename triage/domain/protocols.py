@@ -72,7 +72,7 @@ class Enricher(Protocol):
         """
 
 
-class Closed(StrEnum):
+class WaitReason(StrEnum):
     """Why no request may start now."""
 
     SPACED = "the server wants more distance"
@@ -90,7 +90,7 @@ class MustWait:
         count: requests made today if `why` is `SPENT`, else failures in a row.
     """
 
-    why: Closed
+    why: WaitReason
     until: datetime
     count: int = 0
 

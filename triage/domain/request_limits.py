@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
-from triage.domain.protocols import Closed, MustWait, Outcome
+from triage.domain.protocols import MustWait, Outcome, WaitReason
 
 LONGEST_TURN: Final = timedelta(minutes=2)
 """The longest time of one request. After it, another owner may start one."""
@@ -80,13 +80,13 @@ def acquire(
         runs = state.until is not None and now < state.until < now + LONGEST_HOLD
         if state.owner != owner and runs and not is_gone(state.owner):
             poll_s = min(max(rules.interval_s / 10, 0.01), 1.0)
-            return state, MustWait(Closed.BUSY, now + timedelta(seconds=poll_s))
+            return state, MustWait(WaitReason.BUSY, now + timedelta(seconds=poll_s))
         # Twice the interval: the server may notice later than we do that a process died.
         free_at = _later(state.not_before, now + 2 * rules.interval)
         state = replace(state, owner="", until=None, not_before=free_at)
     if state.n_asked >= rules.daily_requests:
         midnight = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
-        return state, MustWait(Closed.SPENT, midnight, state.n_asked)
+        return state, MustWait(WaitReason.SPENT, midnight, state.n_asked)
     if state.not_before is not None and state.not_before > now:
         return state, _not_yet(state, state.not_before)
     return replace(state, owner=owner, until=now + LONGEST_TURN, n_asked=state.n_asked + 1), None
@@ -130,5 +130,5 @@ def _later(one: datetime | None, other: datetime) -> datetime:
 
 
 def _not_yet(state: LimiterState, until: datetime) -> MustWait:
-    why = Closed.FAILING if state.failures >= MOST_FAILURES else Closed.SPACED
+    why = WaitReason.FAILING if state.failures >= MOST_FAILURES else WaitReason.SPACED
     return MustWait(why, until, state.failures)

@@ -9,7 +9,7 @@ from triage.store import Database
 ERASURE = "erasure"
 
 
-def owe_rewriting(database: Database, clock: Clock) -> None:
+def request_rewrite(database: Database, clock: Clock) -> None:
     """Request a rewrite of the file, because SQLite leaves deleted bytes in it.
 
     A nightly job does it, so that no web page waits.

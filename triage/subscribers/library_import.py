@@ -42,7 +42,7 @@ _LONGEST_TITLE, _LONGEST_ABSTRACT, _MOST_AUTHORS = 1_000, 20_000, 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Unrecognised:
+class UnknownEntry:
     """An entry that names no paper: where it stands, what it is called, and why."""
 
     where: str
@@ -65,7 +65,7 @@ class LibraryReport:
     new_likes: tuple[int, ...]
     known: int
     absent: tuple[LibraryEntry, ...] = ()
-    unrecognised: tuple[Unrecognised, ...] = ()
+    unrecognised: tuple[UnknownEntry, ...] = ()
     stored: int = 0
 
     @property
@@ -121,7 +121,7 @@ def read_library(
     known_already = 0
     new_likes: list[int] = []
     absent: list[LibraryEntry] = []
-    unrecognised: list[Unrecognised] = []
+    unrecognised: list[UnknownEntry] = []
     with db.write() as conn:
         chosen = _papers_of(conn, entries)
         before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
@@ -129,7 +129,7 @@ def read_library(
             if paper_id is None and entry.ids:
                 absent.append(entry)
             elif paper_id is None:
-                unrecognised.append(Unrecognised(entry.where, entry.title, _why(entry)))
+                unrecognised.append(UnknownEntry(entry.where, entry.title, _why(entry)))
             elif paper_id in before:
                 known_already += 1
             else:
@@ -141,7 +141,7 @@ def read_library(
     )
 
 
-def named(db: Database, text: str) -> tuple[list[int], int]:
+def find_papers_in_text(db: Database, text: str) -> tuple[list[int], int]:
     """Return the stored papers that a text names, each once, and how many entries name none."""
     entries = bibliography.read(text)
     with db.read() as conn:

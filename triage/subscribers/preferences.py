@@ -50,7 +50,7 @@ class SubscriberPreferences:
 NAMES: Final = tuple(each.name for each in fields(SubscriberPreferences))
 
 
-def judged(chosen: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def check_each(chosen: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the choices that can be, as they are stored, and what is wrong with the others.
 
     Args:
@@ -66,7 +66,7 @@ def judged(chosen: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     return good, wrong
 
 
-def checked(chosen: Mapping[str, Any]) -> dict[str, Any]:
+def check_all(chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Return choices as they are stored.
 
     Raises:

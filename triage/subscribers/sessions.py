@@ -63,7 +63,7 @@ class Sessions:
             raise TokenError("this is not the code on the page where you requested this link")
         return secret
 
-    def is_asking(self, token: str, cookie: str) -> bool:
+    def is_requesting_browser(self, token: str, cookie: str) -> bool:
         """Return whether a login link is open in the browser that requested it; changes nothing.
 
         Raises:
@@ -77,7 +77,7 @@ class Sessions:
             raise TokenExpired(_USED)
         return _is_bound(request, cookie, "")
 
-    def reader(self, secret: str) -> Subscriber | None:
+    def find_subscriber(self, secret: str) -> Subscriber | None:
         """Return the subscriber of a session's secret, or None."""
         if not secret:
             return None

@@ -277,7 +277,7 @@ class Signup:
         """
         subscriptions.resume(self._database, subscriber.email, self._clock, self._address_hash)
 
-    def everything_of(self, subscriber: Subscriber) -> str:
+    def export_data(self, subscriber: Subscriber) -> str:
         """Return all that is stored of who is logged in; see `dossier.export`."""
         return data_export.export(self._database, self._clock, subscriber, self._address_hash)
 

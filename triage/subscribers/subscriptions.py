@@ -14,7 +14,7 @@ from triage.domain.protocols import Clock
 from triage.domain.records import EventKind, Subscriber, SubscriberState
 from triage.errors import ConfigError, NotFound
 from triage.store import Database
-from triage.subscribers.preferences import SubscriberPreferences, checked
+from triage.subscribers.preferences import SubscriberPreferences, check_all
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -24,7 +24,7 @@ DEFAULTS = SubscriberPreferences()
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
+class AddResult:
     """The stored subscriber. `new` is False if the address was known and nothing changed."""
 
     subscriber: Subscriber
@@ -40,7 +40,7 @@ def add(
     likes: Sequence[str] = (),
     consent: str = "the operator vouches for it",
     address_hash: Callable[[str], str] | None = None,
-) -> Added:
+) -> AddResult:
     """Add a confirmed subscriber; change nothing if the address is known.
 
     Args:
@@ -58,7 +58,7 @@ def add(
     with db.write() as conn:
         known = store.subscribers.by_email_key(conn, key)
         if known is not None:
-            return Added(known, new=False)
+            return AddResult(known, new=False)
         _refuse_suppressed(conn, subscriber.email, address_hash)
         papers = {like: store.papers.resolve(conn, like) for like in likes}
         missing = [like for like, id in papers.items() if id is None]
@@ -70,7 +70,7 @@ def add(
             )
         added = store.subscribers.add(conn, subscriber, email_key=key, consent=consent, at=now)
         add_first_likes(conn, added.id, [id for id in papers.values() if id is not None], now)
-    return Added(added, new=True)
+    return AddResult(added, new=True)
 
 
 def add_first_likes(
@@ -104,7 +104,7 @@ def new_subscriber(email: str, preferences: SubscriberPreferences = DEFAULTS) ->
         public_id=secrets.token_hex(10),
         email=normal_address(email),
         state=SubscriberState.ACTIVE,
-        **checked(asdict(preferences)),
+        **check_all(asdict(preferences)),
     )
 
 
@@ -170,7 +170,7 @@ def change(db: Database, public_id: str, **changes: Any) -> Subscriber:
         ConfigError: a preference is not valid; nothing was changed.
         NotFound: no such subscriber.
     """
-    good = checked(changes)
+    good = check_all(changes)
     with db.write() as conn:
         subscriber = store.subscribers.by_public_id(conn, public_id)
         if subscriber is None:

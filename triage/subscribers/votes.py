@@ -29,7 +29,7 @@ BURST = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class VoteResult:
     """The current vote on a shown paper. `stored` is False if the last vote was the same."""
 
     impression: Impression
@@ -55,7 +55,7 @@ class ImportedVotes:
     bad: tuple[BadRow, ...]
 
 
-def shown(db: Database, claims: Claims) -> Impression:
+def find_impression(db: Database, claims: Claims) -> Impression:
     """Return the impression that a link names.
 
     Raises:
@@ -74,7 +74,7 @@ def record_vote(
     clock: Clock,
     evidence: dict[str, Any],
     origin: Origin | None = None,
-) -> Recorded:
+) -> VoteResult:
     """Store the vote of a link durably.
 
     A vote that a scanner seems to have cast does not count, unless `believe` accepts it later. If
@@ -90,7 +90,7 @@ def record_vote(
     """
     if claims.action is None:
         raise ValueError("a vote needs an action")
-    impression = shown(db, claims)
+    impression = find_impression(db, claims)
     with db.write() as conn:
         digest = store.slates.find_delivery(conn, claims.slate, claims.subscriber)
         if digest is None:
@@ -111,7 +111,7 @@ def record_vote(
         )
         if origin is Origin.SUSPECTED_SCANNER and is_burst(evidence):
             store.events.mark_suspected(conn, digest.slate_id, clock.now() - BURST)
-    return Recorded(impression, claims.action, stored=stored)
+    return VoteResult(impression, claims.action, stored=stored)
 
 
 def vote(

@@ -129,7 +129,7 @@ class PageContext:
     def impression(self, claims: Claims) -> Impression:
         """Return the impression of a link; raise 404 if its digest is no longer stored."""
         try:
-            return votes.shown(self.db, claims)
+            return votes.find_impression(self.db, claims)
         except NotFound:
             raise HTTPException(404) from None
 

@@ -51,7 +51,7 @@ def read(fields: Fields, names: Iterable[str]) -> tuple[Form, dict[str, Any]]:
                 values[name] = parse(typed.get(name, ""))
             except ValueError:
                 form.wrong[name] = advice
-    valid, errors = preferences.judged(values)
+    valid, errors = preferences.check_each(values)
     form.wrong |= errors
     return form, valid
 

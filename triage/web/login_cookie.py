@@ -62,7 +62,7 @@ class LoginCookie:
     def read(self, request: Request) -> Login | None:
         """Return who is logged in; None if nobody is."""
         secret = request.cookies.get(self.session, "")
-        subscriber = self._sessions.reader(secret)
+        subscriber = self._sessions.find_subscriber(secret)
         return Login(subscriber, self._keyring.seal(f"session {secret}")) if subscriber else None
 
     def check_form(self, request: Request, fields: Mapping[str, str]) -> Login:

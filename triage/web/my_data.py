@@ -104,10 +104,10 @@ def _remove_like(page: PageContext, login: Login, request: Request, fields: Fiel
 def _download(page: PageContext, login: Login, request: Request) -> Response:
     name = request.path_params["file"]
     if name == EVERYTHING:
-        text, media_type = page.signup.everything_of(login.subscriber), "application/json"
+        text, media_type = page.signup.export_data(login.subscriber), "application/json"
     elif name in FILES:
         file_format, media_type = FILES[name]
-        text = entries.written(library_import.likes(page.db, login.subscriber), file_format)
+        text = entries.write(library_import.likes(page.db, login.subscriber), file_format)
     else:
         raise HTTPException(404)
     disposition = {"Content-Disposition": f'attachment; filename="{name}"'}

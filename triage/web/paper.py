@@ -61,7 +61,7 @@ def routes(page: PageContext) -> list[Route]:
             is_withdrawn=stored.is_withdrawn,
             places=places(paper, stored.keys),
             similar=similar,
-            bibtex=entries.written([_as_liked(paper, stored.keys, page.clock.now())], "bibtex"),
+            bibtex=entries.write([_as_liked(paper, stored.keys, page.clock.now())], "bibtex"),
             login=login,
             vote=vote.kind if vote else None,
             texts=VOTE_TEXTS,

@@ -16,7 +16,7 @@ from triage.errors import ConfigError, NotFound
 from triage.ranking.serving import interest_settings
 from triage.subscribers import digest_feed, preferences, subscriptions
 from triage.subscribers.digest_feed import FeedLinks
-from triage.subscribers.erasure import owe_rewriting
+from triage.subscribers.erasure import request_rewrite
 from triage.web import forms
 from triage.web.context import PageContext, form_route, with_login, with_own_form
 from triage.web.login_cookie import Login
@@ -129,7 +129,7 @@ def _erase(page: PageContext, login: Login, _: Request, fields: forms.Fields) ->
     if fields.get("sure") != "yes":
         return _confirm_erasing(page, login, is_unsure=True)
     subscriptions.erase(page.db, login.subscriber.email)
-    owe_rewriting(page.db, page.clock)
+    request_rewrite(page.db, page.clock)
     response = page.pages.show("erased")
     page.login_cookie.delete(response, page.login_cookie.session)
     return response

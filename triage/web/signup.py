@@ -73,7 +73,7 @@ def routes(page: PageContext) -> list[Route]:
         secret = request.cookies.get(cookie.login_request, "")
         try:
             if fields.get("do") != "enter" or not cookie.is_same_origin(request):
-                is_same_browser = page.sessions.is_asking(token, secret)
+                is_same_browser = page.sessions.is_requesting_browser(token, secret)
                 return page.pages.show("enter", needs_code=not is_same_browser, is_wrong=False)
             session = page.sessions.begin(token, secret, fields.get("code", ""))
         except TokenExpired:
@@ -161,7 +161,7 @@ def _preview(
 
 def _read_likes(page: PageContext, form: forms.Form) -> tuple[tuple[int, ...], int]:
     """Return the ids of the pasted papers that are stored, and the number of unknown entries."""
-    ids, n_unknown = library_import.named(page.db, form["likes"])
+    ids, n_unknown = library_import.find_papers_in_text(page.db, form["likes"])
     return tuple(ids[:MOST_LIKES]), n_unknown
 
 

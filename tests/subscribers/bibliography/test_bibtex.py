@@ -106,7 +106,7 @@ def test_names_are_turned_and_those_of_groups_are_kept_whole() -> None:
 
 @given(st.text() | st.text(alphabet=st.sampled_from("{}\\$&%#_~^-'`\"@(a n")))
 def test_what_is_escaped_is_read_as_it_was(text: str) -> None:
-    fields = only(bibtex.written("misc", "k", {"title": text, "note": "after"})).fields
+    fields = only(bibtex.write_entry("misc", "k", {"title": text, "note": "after"})).fields
     shown = "".join(c for c in " ".join(text.split()) if c.isprintable())
     assert plain(fields["note"]) == "after"
     assert plain(fields.get("title", "")) == " ".join(unicodedata.normalize("NFC", shown).split())

@@ -245,7 +245,7 @@ def test_reading_text_takes_no_more_than_its_length(piece: str) -> None:
 
 def test_nothing_in_nothing_out() -> None:
     assert bibliography.read("") == bibliography.read(" \n\n") == []
-    assert bibliography.written([], "bibtex") == bibliography.written([], "ris") == ""
+    assert bibliography.write([], "bibtex") == bibliography.write([], "ris") == ""
 
 
 # -- a library of five hundred ---------------------------------------------------------------------
@@ -350,7 +350,7 @@ def shown(text: str) -> str:
 @settings(max_examples=50)
 @given(likes=st.lists(liked(), max_size=4))
 def test_what_goes_out_comes_in_again(form: str, likes: list[Liked]) -> None:
-    entries = bibliography.read(bibliography.written(likes, form))
+    entries = bibliography.read(bibliography.write(likes, form))
     assert len(entries) == len(likes)
     for entry, each in zip(entries, likes, strict=True):
         one = each.paper
@@ -366,13 +366,13 @@ def test_what_goes_out_comes_in_again(form: str, likes: list[Liked]) -> None:
 def test_names_come_in_as_they_went_out() -> None:
     people = ("Ada Lovelace", "Research and Co, Inc", "Łukasz O'Neil-{x}", "Plato")
     for form in ("bibtex", "json"):
-        text = bibliography.written([Liked(paper(authors=people), NOON)], form)
+        text = bibliography.write([Liked(paper(authors=people), NOON)], form)
         assert only(text).authors == people
 
 
 @given(likes=st.lists(liked(), max_size=4))
 def test_no_cell_is_a_formula_and_every_like_is_a_row(likes: list[Liked]) -> None:
-    text = bibliography.written(likes, "csv")
+    text = bibliography.write(likes, "csv")
     rows = list(csv.reader(text.splitlines(keepends=True)))
     assert len(rows) == 1 + len(likes) == text.count("\r\n")
     for row in rows:
@@ -381,7 +381,7 @@ def test_no_cell_is_a_formula_and_every_like_is_a_row(likes: list[Liked]) -> Non
 
 
 def test_a_formula_in_a_title_is_shown_and_not_computed() -> None:
-    text = bibliography.written(
+    text = bibliography.write(
         [Liked(paper(title='=HYPERLINK("http://evil.example","x")'), NOON)], "csv"
     )
     assert next(csv.reader([text.split("\r\n")[1]]))[1].startswith("'=HYPERLINK")
@@ -389,4 +389,4 @@ def test_a_formula_in_a_title_is_shown_and_not_computed() -> None:
 
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(ValueError, match="bibtex, ris, json, csv"):
-        bibliography.written([], "docx")
+        bibliography.write([], "docx")

@@ -37,7 +37,7 @@ def test_the_first_of_the_first_tag_that_has_one_counts() -> None:
 
 @given(st.text())
 def test_no_value_breaks_its_line(text: str) -> None:
-    written = ris.written("JOUR", [("TI", text), ("AB", "after")])
+    written = ris.write_entry("JOUR", [("TI", text), ("AB", "after")])
     (entry,) = ris.read(written)
     assert set(entry.fields) <= {"TY", "TI", "AB"}
     assert entry.fields["AB"] == ["after"]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 from triage import __version__
-from triage.domain.protocols import Clock, Closed, MustWait, Outcome, RequestLimiter
+from triage.domain.protocols import Clock, MustWait, Outcome, RequestLimiter, WaitReason
 from triage.domain.request_limits import Rules
 from triage.errors import SourceError
 from triage.sources.http.local_limiter import LocalRequestLimiter
@@ -231,7 +231,7 @@ class PoliteClient:
             closed = self._limiter.acquire()
             if closed is None:
                 return
-            if closed.why is Closed.SPENT:
+            if closed.why is WaitReason.SPENT:
                 raise SourceError(
                     f"{host} got {closed.count} requests today, which is the limit. The next one"
                     f" can be sent after {closed.until:%H:%M} UTC; daily_requests in the config"
@@ -248,9 +248,9 @@ class PoliteClient:
         wait_s = (start - now).total_seconds()
         after = f": the next request may start in {wait_s:.0f} s" if wait_s >= 1 else ""
         why = ""
-        if closed is not None and closed.why is Closed.BUSY:
+        if closed is not None and closed.why is WaitReason.BUSY:
             why = " Another process of this installation is sending it requests."
-        elif closed is not None and closed.why is Closed.FAILING:
+        elif closed is not None and closed.why is WaitReason.FAILING:
             why = f" It has failed {closed.count} times in a row."
         raise SourceError(
             f"The fetch ran out of time before {host} had answered everything{after}.{why} "
@@ -364,7 +364,7 @@ def _check_patience(error: _TemporaryError, closed: MustWait, host: str) -> None
             f"{host} {error} and accepts no requests for {error.wait_s / 3600:.1f} hours. "
             "Try again after that."
         ) from error
-    if closed.why is Closed.FAILING:
+    if closed.why is WaitReason.FAILING:
         raise SourceError(
             f"{host} {error}, the failure number {closed.count} in a row. It gets no requests until"
             f" {closed.until:%Y-%m-%d %H:%M} UTC, and one then."

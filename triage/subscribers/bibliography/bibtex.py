@@ -234,24 +234,24 @@ def _at_depth_0(value: str, separator: str) -> list[str]:
     return [*parts, value[start:]]
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Return a text on one line, with nothing in it that TeX or BibTeX takes for its own."""
     printable = "".join(c for c in " ".join(text.split()) if c.isprintable())
     # An empty group keeps TeX from joining them into one sign.
     return re.sub(r"(?<=([-'`]))(?=\1)", "{}", printable.translate(_ESCAPED))
 
 
-def written(kind: str, key: str, fields: dict[str, str]) -> str:
+def write_entry(kind: str, key: str, fields: dict[str, str]) -> str:
     """Return one entry. Values are text, those of `author` are names joined by line breaks."""
     lines = [f"@{kind}{{{_NOT_OF_KEYS.sub('', key)},"]
     for name, value in fields.items():
         if value and name == "author":
-            people = [escaped(person) for person in value.split("\n")]
+            people = [escape(person) for person in value.split("\n")]
             value = " and ".join(f"{{{p}}}" if re.search(r",|\band\b", p) else p for p in people)
             lines.append(f"  author = {{{value}}},")
         elif value and name in {"doi", "eprint", "url", "year", "archiveprefix", "primaryclass"}:
             lines.append(f"  {name} = {{{_NOT_OF_IDS.sub('', value)}}},")
         elif value:
             # The second pair keeps capitals as they are.
-            lines.append(f"  {name} = {{{{{escaped(value)}}}}},")
+            lines.append(f"  {name} = {{{{{escape(value)}}}}},")
     return "\n".join([*lines, "}", ""])

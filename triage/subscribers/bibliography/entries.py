@@ -84,7 +84,7 @@ def read(text: str) -> list[LibraryEntry]:
     return [entry for _, entry in zip(range(MOST_ENTRIES), entries, strict=False)]
 
 
-def mentioned(text: str) -> list[tuple[str, str]]:
+def find_ids(text: str) -> list[tuple[str, str]]:
     """Return the arXiv ids and DOIs that a text names, each once, in their order."""
     found: dict[tuple[str, str], None] = {}
     for mention in _MENTION.finditer(text):
@@ -117,11 +117,11 @@ def _ids(made_for_it: Sequence[str], others: Sequence[str]) -> tuple[tuple[str, 
     for value in made_for_it:
         value = value.strip()
         named = identify(value) if value else None
-        for id in [named[:2]] if named else mentioned(value):
+        for id in [named[:2]] if named else find_ids(value):
             found.setdefault(id)
     if not found:
         # A remark may name any paper; one that names several says nothing of this one.
-        several = {id for value in others for id in mentioned(value)}
+        several = {id for value in others for id in find_ids(value)}
         found = dict.fromkeys(several) if len(several) == 1 else {}
     return tuple(sorted(found, key=lambda id: id[0] != "arxiv"))
 
@@ -236,7 +236,7 @@ def _of_words(text: str) -> Iterator[LibraryEntry]:
     """Read running text: each id is an entry, and so is a line that holds none."""
     seen: set[tuple[str, str]] = set()
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
-        found = mentioned(line)
+        found = find_ids(line)
         for id in found:
             if id not in seen:
                 seen.add(id)
@@ -258,7 +258,7 @@ def _day(year: str, month: str) -> date | None:
 # -- out -------------------------------------------------------------------------------------------
 
 
-def written(likes: Sequence[Liked], form: str) -> str:
+def write(likes: Sequence[Liked], form: str) -> str:
     """Return likes as a file in one of `FORMATS`; `json` is CSL-JSON. `read` reads the first three.
 
     Raises:
@@ -304,7 +304,7 @@ def _bibtex(liked: Liked) -> str:
         "journal": paper.venue,
         "abstract": paper.abstract,
     }
-    return bibtex.written("article" if paper.venue else "misc", _key(paper), fields)
+    return bibtex.write_entry("article" if paper.venue else "misc", _key(paper), fields)
 
 
 def _ris(liked: Liked) -> str:
@@ -320,7 +320,7 @@ def _ris(liked: Liked) -> str:
         ("T2", paper.venue),
         ("AB", paper.abstract),
     ]
-    return ris.written("JOUR" if paper.venue else "UNPB", fields)
+    return ris.write_entry("JOUR" if paper.venue else "UNPB", fields)
 
 
 def _last_name_first(name: str) -> str:

@@ -59,7 +59,7 @@ def _tagged(text: str) -> Iterator[tuple[int, str, str]]:
         yield begun, tag, " ".join(parts)
 
 
-def written(kind: str, fields: Sequence[tuple[str, str]]) -> str:
+def write_entry(kind: str, fields: Sequence[tuple[str, str]]) -> str:
     """Return one record of tags and values, each on one line whatever it holds."""
     lines = [("TY", kind), *((tag, _one_line(value)) for tag, value in fields), ("ER", "")]
     return "".join(f"{tag}  - {value}\r\n" for tag, value in lines if value or tag == "ER")
