@@ -1,9 +1,9 @@
-"""The nightly run: from sources to mail, one digest for every subscriber who is due.
+"""The nightly run: from sources to mail, one digest for each subscriber who is due.
 
-    fetch → encode → for each subscriber: rank → compose → queue → drain
+    fetch → encode → for each subscriber: rank → build the message → queue → drain
 
-Everything before the hand-over can be repeated: a run that died is simply run again. A source or a
-subscriber that fails is reported and skipped; the others go on.
+All steps before sending can be repeated: after a crash, run it again. A source or a subscriber that
+fails is reported and skipped; the others continue.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ MOST_MISSED = 5
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A digest ready to go: the first `n_papers` of its slate fitted in."""
+    """A digest that is ready to send; it shows the first `n_papers` of its slate."""
 
     message: OutgoingMessage
     n_papers: int
@@ -76,7 +76,7 @@ Compose = Callable[[Slate, datetime], Composed]
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """How many digests were made, how many had no papers, and which could not be made."""
+    """The number of digests made, the number without papers, and the errors."""
 
     made: int
     skipped: int
@@ -85,7 +85,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What a run did. `problems` says in words which sources and subscribers failed."""
+    """The result of a run; `problems` has one text for each source or subscriber that failed."""
 
     on: date
     queued: int
@@ -96,7 +96,7 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """A subscriber who is due, since when, and how many days back papers are offered to them.
+    """A subscriber who is due, the date of the last digest, and the age limit of papers in days.
 
     `recap` tells whether the digest names what was missed in the week before.
     """
@@ -109,7 +109,7 @@ class _Due:
 
 @dataclass(frozen=True, slots=True)
 class _Night:
-    """What all digests of one date are made from."""
+    """The data that all digests of one date share."""
 
     on: date
     pair: ActiveModels
@@ -118,7 +118,7 @@ class _Night:
 
 
 class Nightly:
-    """One run for one date; see the module for the way that data takes."""
+    """Makes the digests of one date; the module docstring shows the steps."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class Nightly:
         only: Collection[int] | None = None,
         progress: Progress = silent,
     ) -> RunReport:
-        """Go the whole way for one date.
+        """Run all steps for one date.
 
         Args:
             only: make digests for these subscribers alone.

@@ -104,7 +104,7 @@ def _revised_title(paper: Paper) -> str:
 
 
 def encoded_size(body: str) -> int:
-    """Return how many bytes a body takes in a message: quoted-printable or base64, the smaller."""
+    """Return the size of an encoded body in bytes: quoted-printable or base64, the smaller."""
     quoted = binascii.b2a_qp(body.encode())
     n_lines = body.count("\n")
     n_packed = -(-(len(body.encode()) + n_lines) // 3) * 4
@@ -168,7 +168,7 @@ def _render(
 
 
 def render_note(name: str, link: str, site_name: str) -> RenderedNote:
-    """Render a mail that is no digest: its template's first line is the subject.
+    """Render an account mail; the first line of its template is the subject.
 
     Args:
         name: of the template: `confirm`, `already`, `login` or `goodbye`.
@@ -211,7 +211,7 @@ def _view(
 
 
 def _text(paper: Paper, detail: Detail, abstract_chars: int) -> tuple[str, str]:
-    """Return what is shown of the abstract and the words of the link to the rest."""
+    """Return the shown part of the abstract, and the text of the link to the rest."""
     abstract, tldr = clean(paper.abstract), clean(paper.tldr)
     if detail is Detail.TLDR:
         whole, limit = tldr or abstract, min(_TLDR_CHARS, abstract_chars)
@@ -224,7 +224,7 @@ def _text(paper: Paper, detail: Detail, abstract_chars: int) -> tuple[str, str]:
 
 
 def _authors(names: Sequence[str]) -> str:
-    """Name the first three and the last two of many authors."""
+    """Return the first three and the last two of many authors."""
     first, last = (names, ()) if len(names) <= 6 else (names[:3], names[-2:])
     told, rest = (
         ", ".join(filter(None, (shorten(clean(name), 80) for name in part)))
@@ -249,7 +249,7 @@ def _day(on: date) -> str:
 
 
 def _reasons(impression: Impression) -> str:
-    """Give the strongest reason and the second if both are read at a glance."""
+    """Return the strongest reason, and the second if both are short."""
     if impression.policy is Policy.EXPLORATION:
         return ""  # its label says it
     told = [shorten(clean(reason.text), 160) for reason in impression.reasons[:2]]
@@ -265,7 +265,7 @@ def _exploratory(papers: Sequence[dict[str, Any]]) -> str:
 
 
 def _first_titles(titles: Sequence[str], room: int) -> list[str]:
-    """Return as many titles as fit into `room` characters, each at least recognisable."""
+    """Return the titles that fit into `room` characters, each long enough to recognise."""
     named = [shorten(titles[0], room)]
     for title in titles[1:]:
         room -= len(named[-1]) + 2
@@ -276,7 +276,7 @@ def _first_titles(titles: Sequence[str], room: int) -> list[str]:
 
 
 def _preheader(slate: Slate, others: Sequence[str]) -> str:
-    """Say what the subject left out, in 40 to 120 characters: mail programs show it beside it."""
+    """Return 40 to 120 characters that mail programs show beside the subject."""
     chosen = (
         f"Chosen from {slate.n_candidates:,} {'paper' if slate.n_candidates == 1 else 'papers'}"
     )

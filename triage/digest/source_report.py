@@ -1,4 +1,4 @@
-"""One honest line about what the day's sources gave."""
+"""Summarises in one line which sources were read for a digest, and what is missing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def day_report(
     on: date,
     n_candidates: int,
 ) -> str:
-    """Say in one line where the papers came from and what is missing.
+    """Return one line: the number of papers of each source, and what is missing.
 
     Args:
         counts: papers listed after `since`, of each source; it speaks for sources without days.
@@ -52,7 +52,7 @@ def day_report(
 
 
 def _untold(days: Sequence[SourceDay], since: date, on: date) -> list[SourceDay]:
-    """Return the days, sorted, that the digest before did not tell of."""
+    """Return the days, sorted, that the digest before did not report."""
     behind = on - days[-1].on
     return [day for day in days if day.on > since - behind]
 
@@ -63,7 +63,7 @@ def _counted(counts: Mapping[str, int]) -> Iterator[str]:
 
 
 def _complete(fresh: Mapping[str, Sequence[SourceDay]]) -> Iterator[str]:
-    """Say what was read of sources that are all there."""
+    """Return the text about sources that are complete."""
     whole = {
         source: sum(day.got for day in _whole_days(days))
         for source, days in fresh.items()
@@ -79,7 +79,7 @@ def _complete(fresh: Mapping[str, Sequence[SourceDay]]) -> Iterator[str]:
 
 
 def _missing(fresh: Mapping[str, Sequence[SourceDay]], on: date) -> Iterator[str]:
-    """Say what is missing of sources that are not all there, after what was read of them."""
+    """Return the text about sources that are not complete, after what was read from them."""
     unread: dict[tuple[Verdict, str], list[str]] = {}
     for source, days in fresh.items():
         name, told = source_name(source), _unsettled(days)
@@ -104,7 +104,7 @@ def _unread(who: str, verdict: Verdict) -> str:
 
 
 def _late(days: Sequence[SourceDay]) -> dict[date, list[str]]:
-    """Return the categories that have not been announced, by day; none where none has been.
+    """Return the categories that are not announced yet, by day; none if no category is.
 
     One that has all it counts and is not settled waits for papers that nobody has named yet.
     """
@@ -122,7 +122,7 @@ def _late(days: Sequence[SourceDay]) -> dict[date, list[str]]:
 
 
 def _gone(name: str, days: Sequence[SourceDay], late: Mapping[date, list[str]], on: date) -> str:
-    """Say what is missing of days that share a verdict."""
+    """Return the text about missing days with the same verdict."""
     when, verdict = _when(days, on), days[0].verdict
     if verdict is not Verdict.PARTIAL:
         return _unread(name + when, verdict)
@@ -137,7 +137,7 @@ def _gone(name: str, days: Sequence[SourceDay], late: Mapping[date, list[str]], 
 
 
 def _quiet(fresh: Mapping[str, Sequence[SourceDay]]) -> Iterator[str]:
-    """Say who had nothing to give: who announces on some days only, and feeds."""
+    """Return the text about sources without news: those that announce on some days, and feeds."""
     silent = [
         source
         for source, days in fresh.items()
@@ -169,7 +169,7 @@ def _is_feed(source: str) -> bool:
 
 
 def _when(days: Sequence[SourceDay], on: date) -> str:
-    """Name days, unless it is the digest's own."""
+    """Return the names of days, unless it is the day of the digest."""
     if len(days) > 1:
         return f" of {len(days)} days since {_short(min(day.on for day in days))}"
     return "" if days[0].on == on else f" of {_short(days[0].on)}"

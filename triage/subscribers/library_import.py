@@ -1,11 +1,11 @@
-"""A reader's library becomes likes, and likes become a file that other programs read.
+"""Turns the library of a subscriber into likes, and likes into a file for other programs.
 
-    library → entries → papers that are stored here → likes
-                      → ids of others, kept aside     → nothing yet
-                      → entries that name no paper, each with its reason
+    library → entries → stored papers                  → likes
+                      → ids of papers not stored yet   → they wait
+                      → entries that match no paper, each with a reason
 
-What a library says of a paper is stored where the operator vouches for it, and never on the word
-of a page's visitor: it would be shown to everybody.
+Papers of a library are stored only if the operator imports it. A visitor of the pages cannot store
+papers, because everybody would see them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LONGEST_TITLE, _LONGEST_ABSTRACT, _MOST_AUTHORS = 1_000, 20_000, 2_000
 
 @dataclass(frozen=True, slots=True)
 class UnknownEntry:
-    """An entry that names no paper: where it stands, what it is called, and why."""
+    """An entry that matches no paper: its place, its name, and the reason."""
 
     where: str
     title: str
@@ -52,7 +52,7 @@ class UnknownEntry:
 
 @dataclass(frozen=True, slots=True)
 class LibraryReport:
-    """How a library was taken: `read` = `liked` + `known` + `waiting` + those not recognised.
+    """The result of an import: `read` = `liked` + `known` + `waiting` + unknown entries.
 
     Attributes:
         new_likes: the papers that are liked from now on, in their order.
@@ -99,7 +99,7 @@ def read_library(
     *,
     new_papers: bool = False,
 ) -> LibraryReport:
-    """Make likes of the papers that a library names and that are stored.
+    """Store likes for the papers of a library that are stored here.
 
     Args:
         content: BibTeX, RIS, CSL-JSON, Zotero's JSON, or text with arXiv ids, DOIs and links.
@@ -142,7 +142,7 @@ def read_library(
 
 
 def find_papers_in_text(db: Database, text: str) -> tuple[list[int], int]:
-    """Return the stored papers that a text names, each once, and how many entries name none."""
+    """Return the stored papers that a text names, and the number of entries without one."""
     entries = bibliography.read(text)
     with db.read() as conn:
         chosen = _papers_of(conn, entries)
@@ -151,7 +151,7 @@ def find_papers_in_text(db: Database, text: str) -> tuple[list[int], int]:
 
 
 def like_own(db: Database, clock: Clock, subscriber: Subscriber, author: str) -> LibraryReport:
-    """Make likes of the stored papers that an author wrote.
+    """Store likes for the stored papers of one author.
 
     Raises:
         ConfigError: the name is a single word, which many share.
@@ -170,7 +170,7 @@ def like_own(db: Database, clock: Clock, subscriber: Subscriber, author: str) ->
 
 
 def likes(db: Database, subscriber: Subscriber) -> list[Liked]:
-    """Return what a subscriber likes, newest first."""
+    """Return the likes of a subscriber, newest first."""
     with db.read() as conn:
         votes = [vote for vote in store.events.votes(conn, subscriber.id) if vote.kind in LIKES]
         papers = store.papers.load(conn, [vote.paper_id for vote in votes])
@@ -213,7 +213,7 @@ def _keys(id: Key) -> list[Key]:
 
 
 def _papers_of(conn: Connection, entries: Sequence[LibraryEntry]) -> list[int | None]:
-    """Return the stored paper that each entry is: by its ids, else by title and authors."""
+    """Return the stored paper of each entry: by its ids, else by title and authors."""
     wanted = {key for entry in entries for id in entry.ids for key in _keys(id)}
     by_key = store.papers.find(conn, wanted)
     titles = [title_key(entry.title[:_LONGEST_TITLE]) for entry in entries]
@@ -231,7 +231,7 @@ def _papers_of(conn: Connection, entries: Sequence[LibraryEntry]) -> list[int | 
 
 
 def _share_an_author(some: tuple[str, ...], others: tuple[str, ...]) -> bool:
-    """Tell whether a last name stands in both, or one says nothing of its authors."""
+    """Return whether the two share a last name, or one has no authors."""
 
     def last(names: tuple[str, ...]) -> set[str]:
         return {author_key(name).rpartition(" ")[2] for name in names} - {""}
@@ -240,7 +240,7 @@ def _share_an_author(some: tuple[str, ...], others: tuple[str, ...]) -> bool:
 
 
 class _EntrySource:
-    """Entries that are not stored, as a source: papers where all is known, else ids."""
+    """Entries that are not stored, as a source: papers if complete, else ids."""
 
     name = ORIGIN
 
@@ -258,7 +258,7 @@ class _EntrySource:
 
 
 def _fetched(entry: LibraryEntry, today: date) -> FetchedPaper | None:
-    """Return an entry as a paper of the month that it is from, None if something lacks."""
+    """Return an entry as a paper of its month, or None if a field is missing."""
     source, id = entry.ids[0]
     on = _month_of(id) if source == "arxiv" else entry.published_on
     title, abstract = _clean(entry.title, _LONGEST_TITLE), _clean(entry.abstract, _LONGEST_ABSTRACT)
@@ -279,7 +279,7 @@ def _fetched(entry: LibraryEntry, today: date) -> FetchedPaper | None:
 
 
 def _month_of(arxiv_id: str) -> date:
-    """Return the first day of the month that an arXiv id holds, in both forms YYMM at its start."""
+    """Return the first day of the month in an arXiv id; both forms of ids begin with YYMM."""
     digits = arxiv_id.rpartition("/")[2]
     year = int(digits[:2])
     return date(1900 + year if "/" in arxiv_id and year > 90 else 2000 + year, int(digits[2:4]), 1)

@@ -1,4 +1,4 @@
-"""What a subscriber may choose, and what of it cannot be."""
+"""The preferences of a subscriber, and their limits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CATEGORY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z][A-Za-z0-9_-]*)?", re.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriberPreferences:
-    """What a new subscriber chose, as yet unchecked; the fields are those of `Subscriber`."""
+    """The choices of a new subscriber, not checked yet; fields as in `Subscriber`."""
 
     zone: str = "UTC"
     hour: int = 7
@@ -51,7 +51,7 @@ NAMES: Final = tuple(each.name for each in fields(SubscriberPreferences))
 
 
 def check_each(chosen: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the choices that can be, as they are stored, and what is wrong with the others.
+    """Return the valid choices in their stored form, and the errors of the others.
 
     Args:
         chosen: by the names of `Subscriber`.
@@ -67,7 +67,7 @@ def check_each(chosen: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str
 
 
 def check_all(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return choices as they are stored.
+    """Return the choices in their stored form.
 
     Raises:
         ConfigError: one of them cannot be.

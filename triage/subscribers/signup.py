@@ -1,12 +1,12 @@
-"""Subscribing and logging in from the pages, where nobody knows yet who asks.
+"""Sign-up and login from the pages, for people who are not logged in.
 
-    a form ─→ ask ─────→ answer ─→ mail ─→ a page with one button ─→ confirm
-              (one row)  (limits)     ↑                            └→ log in
-    a link ─→ leave ─────────────────┘
+    form → request → answer → mail → page with one button → confirm
+           (a row)   (limits)   ↑                         └→ log in
+    link → leave ──────────────┘
 
-A form only ever stores a row, whoever is asked for: what the row is worth is decided apart from the
-request, so neither the page nor its speed tells who is subscribed. Nothing but the mail that
-answers is sent before its button was pressed.
+A form only stores a row, for every address. The row is answered outside of the request, so neither
+the page nor its response time shows who is subscribed. Before the button in the mail is pressed,
+nothing else is sent.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _LOGINS = ((_HOUR, 3), (_DAY, 10))
 
 
 class Kind(StrEnum):
-    """What somebody asks for, or did so that may be undone."""
+    """What a person requests, or an action that can be undone."""
 
     SUBSCRIBE = "subscribe"
     LOGIN = "login"
@@ -72,7 +72,7 @@ _ASKED = (Kind.SUBSCRIBE, Kind.LOGIN)
 
 
 class NoteKind(StrEnum):
-    """The mails that are no digest."""
+    """The kinds of account mail."""
 
     CONFIRM = "confirm"
     ALREADY = "already"
@@ -82,7 +82,7 @@ class NoteKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AccountMail:
-    """A mail with one link, `token` "" where that names nobody. Nothing of it a stranger wrote."""
+    """A mail with one link; `token` is "" if there is no link. It has no text from strangers."""
 
     kind: NoteKind
     public_id: str
@@ -94,7 +94,7 @@ Compose = Callable[[AccountMail, datetime], OutgoingMessage]
 
 
 class Signup:
-    """Takes wishes, answers them by mail, and lets digests begin and end.
+    """Stores requests, answers them by mail, and starts and stops digests.
 
     Args:
         compose: makes the mail that answers.
@@ -125,7 +125,7 @@ class Signup:
         peer: str,
         likes: Sequence[int] = (),
     ) -> None:
-        """Store a wish to subscribe, with the choices that the form has and the ids of papers.
+        """Store a request to subscribe, with the choices of the form and ids of liked papers.
 
         Raises:
             ConfigError: the address or a preference cannot be.
@@ -135,7 +135,7 @@ class Signup:
         self._ask(Kind.SUBSCRIBE, checked.email, peer, details=details)
 
     def ask_to_log_in(self, email: str, peer: str) -> tuple[str, str]:
-        """Store a wish to log in, and return what the browser keeps and the code that it shows.
+        """Store a request to log in; return the cookie for the browser and the code to show.
 
         Raises:
             ConfigError: that is no mail address.
@@ -171,7 +171,7 @@ class Signup:
     # -- what answers it -------------------------------------------------------------------------
 
     def answer(self) -> int:
-        """Queue the mails that are asked for and within the limits; return how many those are."""
+        """Queue the requested mails that are within the limits; return their number."""
         n_sent = 0
         with self._database.read() as conn:
             waiting = store.signups.unanswered(conn, AT_ONCE)
@@ -187,7 +187,7 @@ class Signup:
         return n_sent
 
     def tidy(self) -> str:
-        """Forget wishes that are long over, and addresses that nobody ever confirmed."""
+        """Delete old requests, and addresses that were never confirmed."""
         now = self._clock.now()
         with self._database.write() as conn:
             store.signups.forget_before(conn, now - KEPT)
@@ -230,7 +230,7 @@ class Signup:
         return NoteKind.CONFIRM, known
 
     def _is_too_often(self, conn: Connection, ask: StoredRequest, now: datetime) -> bool:
-        """Tell whether too many were answered; this one counts as answered already."""
+        """Return whether there were too many answers; this one is counted already."""
         own = _LOGINS if ask.kind == Kind.LOGIN else _CONFIRMATIONS
         n_answered = store.signups.n_answered
         if any(
@@ -247,7 +247,7 @@ class Signup:
     # -- leaving ---------------------------------------------------------------------------------
 
     def leave(self, public_id: str) -> str:
-        """Stop all digests at once, and mail a way back, once a day at most.
+        """Stop all digests at once, and mail a link back, at most once a day.
 
         Returns:
             A token that undoes it; "" where nothing was being sent, so that an old link of a mail
@@ -270,7 +270,7 @@ class Signup:
             return self._token(NoteKind.GOODBYE, subscriber, ask["public_id"], now)
 
     def come_back(self, subscriber: Subscriber) -> None:
-        """Let digests go on for who is logged in.
+        """Start the digests of a subscriber who is logged in again.
 
         Raises:
             ConfigError: the address is suppressed.
@@ -278,7 +278,7 @@ class Signup:
         subscriptions.resume(self._database, subscriber.email, self._clock, self._address_hash)
 
     def export_data(self, subscriber: Subscriber) -> str:
-        """Return all that is stored of who is logged in; see `dossier.export`."""
+        """Return all stored data of a subscriber who is logged in; see `data_export.export`."""
         return data_export.export(self._database, self._clock, subscriber, self._address_hash)
 
     def _send(
@@ -289,7 +289,7 @@ class Signup:
         public_id: str,
         now: datetime,
     ) -> bool:
-        """Queue a note; False if there is one of its kind that day."""
+        """Queue an account mail; return False if there was one of its kind that day."""
         token = self._token(kind, subscriber, public_id, now)
         message = self._compose(AccountMail(kind, public_id, subscriber.email, token), now)
         # Each link to log in is for a browser of its own, so that there may be several a day.
@@ -305,7 +305,7 @@ class Signup:
     # -- what the mail's link does ---------------------------------------------------------------
 
     def confirm(self, token: str, consent: str) -> Subscriber:
-        """Let digests begin, or begin again; doing it twice is as doing it once.
+        """Start the digests, or start them again; a second call changes nothing.
 
         A link that was used begins nothing anew once digests were stopped.
 
@@ -344,7 +344,7 @@ def _wished(ask: StoredRequest) -> Subscriber:
 
 
 def mailbox(email: str) -> str:
-    """Return what different spellings of one mailbox share: for limits, never for sending.
+    """Return one form for all spellings of a mailbox, for limits and never for sending.
 
     Sub-addresses go everywhere, and dots where the largest provider ignores them.
     """
@@ -356,7 +356,7 @@ def mailbox(email: str) -> str:
 
 
 def network(peer: str) -> str:
-    """Return the /24 or /48 of an address; whoever shares it counts as one."""
+    """Return the /24 or /48 network of an IP address; its users count as one."""
     try:
         address = ipaddress.ip_address(peer)
     except ValueError:

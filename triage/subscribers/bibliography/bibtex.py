@@ -1,8 +1,8 @@
-"""BibTeX, read with patience and written with care.
+"""Reads and writes BibTeX.
 
-Files come from many programs and hands, so reading never fails: whatever begins like an entry is
-one, an entry ends where the next begins at the latest, and a value that is never closed ends before
-the next field. The grammar is that of Oren Patashnik, "BibTeXing", 1988, section 2.
+The files come from many programs and people, so reading never fails. Everything that begins like an
+entry is an entry. An entry ends at the latest where the next one begins, and an unclosed value ends
+before the next field. The grammar is that of Oren Patashnik, "BibTeXing", 1988, section 2.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ class BibtexEntry:
 
 
 def looks_like(text: str) -> bool:
-    """Tell whether a text has anything that begins like an entry."""
+    """Return whether a text has something that begins like an entry."""
     return next(_starts(text), None) is not None
 
 
 def read(text: str) -> Iterator[BibtexEntry]:
-    """Yield the entries of a file, whatever is wrong with some of them; none of an empty one."""
+    """Yield the entries of a file, also if some are damaged; none of an empty file."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     macros = dict(_MONTHS)
     line, counted = 1, 0
@@ -136,7 +136,7 @@ def _fields(body: str, macros: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _closing(body: str) -> dict[int, int]:
-    """Return for the place of each brace that is closed the place of the one that closes it."""
+    """Map the position of each closed brace to the position of its closing brace."""
     opened: list[int] = []
     closing = {}
     for mark in re.finditer("[{}]", body):
@@ -154,7 +154,7 @@ def _skip_blanks(body: str, at: int) -> int:
 
 
 def _value(body: str, at: int, macros: dict[str, str], closing: dict[int, int]) -> tuple[str, int]:
-    """Return one braced, quoted or bare value and the place after it."""
+    """Return one braced, quoted or bare value, and the position after it."""
     opened = body[at : at + 1]
     if opened == "{" and at in closing:
         end = closing[at]
@@ -180,7 +180,7 @@ def _value(body: str, at: int, macros: dict[str, str], closing: dict[int, int]) 
 
 
 def plain(value: str) -> str:
-    """Return a value as people read it: TeX's accents as letters, its commands and braces gone."""
+    """Return a value as readable text: accents of TeX as letters, no commands or braces."""
     value = value.replace(r"\$", "\ue002").replace(r"\{", "\ue000").replace(r"\}", "\ue001")
     value = value.replace(r"\textbackslash", "\ue004").replace("\ue004{}", "\ue004")
     if "\\" in value:
@@ -203,14 +203,14 @@ def _letter(found: re.Match[str]) -> str:
 
 
 def verbatim(value: str) -> str:
-    """Return a value that is an address or an id: only what TeX needs is taken away."""
+    """Return a value that is an address or an id: only the escapes of TeX are removed."""
     value = re.sub(r"\\(?:url|path|href)\b", "", value)
     value = re.sub(r"\$?\\(?:sim|textasciitilde)\$?(?:\{\})?", "~", value)
     return re.sub(r"[{}\s]", "", re.sub(r"\\([_%&#$~])", r"\1", value))
 
 
 def names(value: str) -> tuple[str, ...]:
-    """Return the names of a field of authors, first names first."""
+    """Return the author names in a field, first names first."""
     found = []
     for part in _at_depth_0(" ".join(value.split()), " and "):
         name = part.strip()
@@ -235,14 +235,14 @@ def _at_depth_0(value: str, separator: str) -> list[str]:
 
 
 def escape(text: str) -> str:
-    """Return a text on one line, with nothing in it that TeX or BibTeX takes for its own."""
+    """Return a text on one line without characters that are special in TeX or BibTeX."""
     printable = "".join(c for c in " ".join(text.split()) if c.isprintable())
     # An empty group keeps TeX from joining them into one sign.
     return re.sub(r"(?<=([-'`]))(?=\1)", "{}", printable.translate(_ESCAPED))
 
 
 def write_entry(kind: str, key: str, fields: dict[str, str]) -> str:
-    """Return one entry. Values are text, those of `author` are names joined by line breaks."""
+    """Return one entry. Values are text; names in `author` are separated by line breaks."""
     lines = [f"@{kind}{{{_NOT_OF_KEYS.sub('', key)},"]
     for name, value in fields.items():
         if value and name == "author":

@@ -1,8 +1,8 @@
-"""A reader's library: what its entries name, and the same written for other programs to read.
+"""Reads the entries of a library, and writes likes for other programs.
 
-BibTeX, RIS, CSL-JSON, Zotero's JSON and running text come in; what likes go out as, comes in again.
-Reading never fails: an entry that names no paper says why. Of an id that stands in several places
-of an entry, arXiv's comes before a DOI, and a field that is made for ids before one that is not.
+Reads BibTeX, RIS, CSL-JSON, Zotero's JSON and plain text. Reading never fails: an entry without a
+paper has a reason. If an entry has several ids, arXiv ids come before DOIs, and fields for ids come
+before other fields.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _FORMULA: Final = re.compile(r"[=+\-@\t\r＝＋－＠]")
 
 @dataclass(frozen=True, slots=True)
 class LibraryEntry:
-    """One entry as read: what names a paper, and what else is said of it.
+    """One entry: the ids of a paper, and what else the entry says about it.
 
     Attributes:
         where: its place and key, for people.
@@ -61,7 +61,7 @@ class LibraryEntry:
 
 @dataclass(frozen=True, slots=True)
 class Liked:
-    """A paper that somebody likes, since when, and its DOI if that is known."""
+    """A paper that a subscriber likes, the time of the like, and its DOI if known."""
 
     paper: Paper
     at: datetime
@@ -85,7 +85,7 @@ def read(text: str) -> list[LibraryEntry]:
 
 
 def find_ids(text: str) -> list[tuple[str, str]]:
-    """Return the arXiv ids and DOIs that a text names, each once, in their order."""
+    """Return the arXiv ids and DOIs in a text, each once, in order."""
     found: dict[tuple[str, str], None] = {}
     for mention in _MENTION.finditer(text):
         id = _meant(mention)
@@ -112,7 +112,7 @@ def _balanced(text: str) -> bool:
 
 
 def _ids(made_for_it: Sequence[str], others: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Return what an entry is known as: by fields that are made for ids, else by any other."""
+    """Return the ids of an entry: from fields for ids, else from any other field."""
     found: dict[tuple[str, str], None] = {}
     for value in made_for_it:
         value = value.strip()
@@ -197,7 +197,7 @@ def _of_json(data: Any) -> Iterator[LibraryEntry]:
 
 
 def _of_record(fields: Mapping[str, Any], number: int) -> LibraryEntry:
-    """Read one record of CSL-JSON, or of Zotero, whose names differ little."""
+    """Read one record of CSL-JSON or of Zotero; the names of their fields differ a little."""
 
     def text(*names: str) -> str:
         values = (fields.get(name) for name in names)
@@ -233,7 +233,7 @@ def _person(person: object) -> str:
 
 
 def _of_words(text: str) -> Iterator[LibraryEntry]:
-    """Read running text: each id is an entry, and so is a line that holds none."""
+    """Read plain text: each id is an entry, and each line without an id is one too."""
     seen: set[tuple[str, str]] = set()
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
         found = find_ids(line)
@@ -284,7 +284,7 @@ def _doi(liked: Liked) -> str:
 
 
 def _key(paper: Paper) -> str:
-    """Return a name that no other paper of the file has, and that stays the same."""
+    """Return a key that is unique in the file and stays the same in every export."""
     return f"{paper.source}:{paper.source_id}" if paper.source_id else f"triage:{paper.id}"
 
 
@@ -324,7 +324,7 @@ def _ris(liked: Liked) -> str:
 
 
 def _last_name_first(name: str) -> str:
-    """Return a name as RIS wants it; one that has a comma already is left as it is."""
+    """Return a name in the form of RIS; a name with a comma is unchanged."""
     first, _, last = " ".join(name.split()).rpartition(" ")
     return f"{last}, {first}" if first and "," not in name else name
 
@@ -363,7 +363,7 @@ def _csv(likes: Sequence[Liked]) -> str:
 
 
 class _Lines(list[str]):
-    """What the module `csv` may write to without a file."""
+    """A target for the `csv` module that is not a file."""
 
     write = list.append
 

@@ -1,7 +1,7 @@
-"""RIS, the format of reference managers: `TAG  - value`, a record from TY to ER.
+"""Reads and writes RIS, the format of reference managers: `TAG  - value`, a record from TY to ER.
 
 https://en.wikipedia.org/wiki/RIS_(file_format) and the specification of Research Information
-Systems, 2001. Reading is patient: an unknown tag is kept, a line without one goes on the last.
+Systems, 2001. Unknown tags are kept, and a line without a tag continues the line before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class RisEntry:
 
 
 def looks_like(text: str) -> bool:
-    """Tell whether a text has a line that begins a record."""
+    """Return whether a text has a line that begins a record."""
     return _START.search(text) is not None
 
 
@@ -43,7 +43,7 @@ def read(text: str) -> Iterator[RisEntry]:
 
 
 def _tagged(text: str) -> Iterator[tuple[int, str, str]]:
-    """Yield the line number, the tag and the value, which may go on over several lines."""
+    """Yield the line number, the tag and the value, which may have several lines."""
     begun, tag = 0, ""
     parts: list[str] = []
     # Not `splitlines`, which takes more characters for line ends than the format has.
@@ -60,13 +60,13 @@ def _tagged(text: str) -> Iterator[tuple[int, str, str]]:
 
 
 def write_entry(kind: str, fields: Sequence[tuple[str, str]]) -> str:
-    """Return one record of tags and values, each on one line whatever it holds."""
+    """Return one record of tags and values, each on one line."""
     lines = [("TY", kind), *((tag, _one_line(value)) for tag, value in fields), ("ER", "")]
     return "".join(f"{tag}  - {value}\r\n" for tag, value in lines if value or tag == "ER")
 
 
 def first(fields: Mapping[str, Sequence[str]], *tags: str) -> str:
-    """Return the first value that any of these tags has, the first tag's first."""
+    """Return the first value of the first of these tags that has one."""
     return next((value for tag in tags for value in fields.get(tag, ()) if value), "")
 
 
