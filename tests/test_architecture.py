@@ -97,5 +97,5 @@ def test_the_list_of_modules_is_complete() -> None:
         assert listed <= modules, room
 
 
-def test_the_import_contracts_are_few_and_name_rooms() -> None:
+def test_there_are_at_most_fifteen_import_contracts() -> None:
     assert len(CONTRACTS) <= 15

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from triage.web.middleware import HEAD_LIMIT
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-LONGEST_HEAD = 16 * 1024
 # Each connection is an open file, and a process may usually have 1,024 of them. The others are for
 # the database and for mail.
 MOST_CONNECTIONS = 500
@@ -56,7 +57,7 @@ def _options(app: ASGIApp, host: str, port: int) -> dict[str, Any]:
         "port": port,
         # Uvicorn's other parser, httptools, takes headers of any length.
         "http": "h11",
-        "h11_max_incomplete_event_size": LONGEST_HEAD,
+        "h11_max_incomplete_event_size": HEAD_LIMIT,
         "limit_concurrency": MOST_CONNECTIONS,
         # The access log would contain tokens; triage writes its own log without them.
         "access_log": False,

@@ -114,7 +114,7 @@ class _Night:
     on: date
     pair: ActiveModels
     pool: EncodedPapers
-    tastes: UserModelCache
+    user_models: UserModelCache
 
 
 class Nightly:
@@ -274,7 +274,7 @@ class Nightly:
                 # Another run was quicker.
                 return False
             store.interests.save(conn, due.subscriber.id, interests, now)
-            night.tastes.keep(conn, due.subscriber.id, now)
+            night.user_models.keep(conn, due.subscriber.id, now)
         crash_point("queued")
         return composed is not None
 
@@ -285,7 +285,7 @@ class Nightly:
         subscriber, on, pair = due.subscriber, night.on, night.pair
         votes = store.events.votes(conn, subscriber.id)
         ranking = rank(
-            load_profile(conn, pair.encoder, subscriber, votes, night.tastes.on(on)),
+            load_profile(conn, pair.encoder, subscriber, votes, night.user_models.on(on)),
             night.pool,
             pair.scorer,
             seen=store.slates.shown_papers(conn, subscriber.id) | {v.paper_id for v in votes},

@@ -124,13 +124,13 @@ def load_profile(
     encoder: Encoder,
     subscriber: Subscriber,
     votes: Sequence[Vote],
-    taste: Learner | None = None,
+    user_model_of: Learner | None = None,
 ) -> Profile:
     """Return the profile of a subscriber.
 
     Args:
         votes: the latest vote on each paper, newest first.
-        taste: returns the user model; by default the profile has none.
+        user_model_of: returns the user model; by default the profile has none.
     """
     likes = [vote for vote in votes if vote.kind in LIKES]
     dislikes = [vote for vote in votes if vote.kind not in LIKES]
@@ -149,7 +149,9 @@ def load_profile(
         less_of=tuple(less_of.get(paper.id) for paper in disliked.papers),
         interests_before=store.interests.of(conn, subscriber.id),
     )
-    return replace(profile, user_model=taste(conn, profile)) if taste else profile
+    if user_model_of is None:
+        return profile
+    return replace(profile, user_model=user_model_of(conn, profile))
 
 
 def _voted_on(
