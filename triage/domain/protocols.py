@@ -10,7 +10,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from triage.domain.records import F32, F64, I32, I64, Encodings, OutgoingMessage
-from triage.domain.source_records import Batch, Enrichment, KnownPaper
+from triage.domain.source_records import (
+    Batch,
+    Enrichment,
+    FetchedPaper,
+    KnownPaper,
+    NamedPaper,
+)
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -69,6 +75,29 @@ class Enricher(Protocol):
 
         Raises:
             SourceError: the service cannot be used now; what was yielded before stays valid.
+        """
+
+
+class PaperLookup(Protocol):
+    """A service that gives papers by their ids or titles.
+
+    Attributes:
+        name: as people know it.
+        schemes: those of the `NamedPaper`s that it can find.
+        at_once: how many of them fit into one request.
+    """
+
+    name: str
+    at_once: int
+
+    @property
+    def schemes(self) -> Sequence[str]: ...
+
+    def find(self, names: Sequence[NamedPaper], deadline: datetime) -> list[FetchedPaper]:
+        """Return those of at most `at_once` papers that the service has, by one request.
+
+        Raises:
+            SourceError: there was no usable answer before the deadline.
         """
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 
 from triage.domain.records import Paper
 from triage.store import papers as papers_store
-from triage.store.papers import FINDABLE
+from triage.store.papers import LISTED
 from triage.store.tables import papers
 
 
@@ -31,19 +31,19 @@ class Neighbours:
 
 def newest(conn: Connection) -> date | None:
     """Return the newest day that has papers; None if nothing is stored."""
-    found: date | None = conn.scalar(select(func.max(papers.c.listed_on)).where(FINDABLE))
+    found: date | None = conn.scalar(select(func.max(papers.c.listed_on)).where(LISTED))
     return found
 
 
 def around(conn: Connection, on: date) -> Neighbours:
-    before = select(func.max(papers.c.listed_on)).where(FINDABLE, papers.c.listed_on < on)
-    after = select(func.min(papers.c.listed_on)).where(FINDABLE, papers.c.listed_on > on)
+    before = select(func.max(papers.c.listed_on)).where(LISTED, papers.c.listed_on < on)
+    after = select(func.min(papers.c.listed_on)).where(LISTED, papers.c.listed_on > on)
     return Neighbours(conn.scalar(before), conn.scalar(after))
 
 
 def count(conn: Connection, on: date) -> int:
     """Return the number of papers of a day."""
-    query = select(func.count()).select_from(papers).where(FINDABLE, papers.c.listed_on == on)
+    query = select(func.count()).select_from(papers).where(LISTED, papers.c.listed_on == on)
     return conn.scalar(query) or 0
 
 
@@ -66,7 +66,7 @@ def _chosen(
 ) -> list[DayPaper]:
     query = (
         select(papers.c.id, papers.c.first_seen_at)
-        .where(FINDABLE, which)
+        .where(LISTED, which)
         .order_by(func.coalesce(papers.c.upvotes, 0).desc(), papers.c.id)
         .offset(offset)
         .limit(n)
