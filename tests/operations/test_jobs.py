@@ -85,6 +85,7 @@ class Office:
             nightly.queue,
             outbox,
             sources=lambda: sources,
+            fetch_named=list,
             awaited=awaited,
             jobs=jobs,
             owner=owner,

@@ -199,6 +199,7 @@ def test_each_subscriber_gets_one_digest_that_chooses_from_all_missed_days(
             ).queue,
             Outbox(SenderContext(database, mailer, clock, owner="one", is_gone=lambda _: True)),
             sources=lambda: [outage.source(arxiv_today(clock.now()))],
+            fetch_named=list,
             awaited={"arxiv": 0},
             jobs=[],
             owner="one",

@@ -246,6 +246,7 @@ class Office:
                 )
             ),
             sources=self.sources,
+            fetch_named=list,
             awaited={"arxiv": 0, "biorxiv": 1},
             jobs=[],
             owner="one",

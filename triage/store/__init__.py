@@ -27,7 +27,6 @@ from triage.store import model_versions as model_versions
 from triage.store import named_papers as named_papers
 from triage.store import papers as papers
 from triage.store import personal_data as personal_data
-from triage.store import request_limits as request_limits
 from triage.store import search as search
 from triage.store import send_rates as send_rates
 from triage.store import sending_holds as sending_holds

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Row, func, literal_column, select
 
 from triage.domain.records import Paper
 from triage.store import papers as papers_store
@@ -21,24 +22,18 @@ class DayPaper:
     is_new: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbours:
-    """The nearest days with papers before and after a day; None if there is none."""
-
-    before: date | None
-    after: date | None
-
-
 def newest(conn: Connection) -> date | None:
     """Return the newest day that has papers; None if nothing is stored."""
     found: date | None = conn.scalar(select(func.max(papers.c.listed_on)).where(LISTED))
     return found
 
 
-def around(conn: Connection, on: date) -> Neighbours:
+def around(conn: Connection, on: date) -> Row[Any, Any]:
+    """Return the nearest days with papers `before` and `after` a day; None if there is none."""
     before = select(func.max(papers.c.listed_on)).where(LISTED, papers.c.listed_on < on)
     after = select(func.min(papers.c.listed_on)).where(LISTED, papers.c.listed_on > on)
-    return Neighbours(conn.scalar(before), conn.scalar(after))
+    query = select(before.scalar_subquery().label("before"), after.scalar_subquery().label("after"))
+    return conn.execute(query).one()
 
 
 def count(conn: Connection, on: date) -> int:
