@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from triage.operations.doctor.before_sending import SendingGate
     from triage.operations.jobs import Schedule
     from triage.papers.enrich import EnrichReport
-    from triage.ranking.serving.model_store import FileModelStore
+    from triage.ranking.serving.model_store import ModelStore
     from triage.ranking.serving.ranker import DigestRules
     from triage.store import Database
     from triage.subscribers.signup import Signup
@@ -92,10 +92,10 @@ class App:
         return Keyring(self._secret, *(read_secret("SECRET_KEY_OLD") or "").split())
 
     @cached_property
-    def model_store(self) -> FileModelStore:
-        from triage.ranking.serving.model_store import FileModelStore
+    def model_store(self) -> ModelStore:
+        from triage.ranking.serving.model_store import ModelStore
 
-        return FileModelStore(self.settings.models_path, self._derive_key("triage models"))
+        return ModelStore(self.settings.models_path, self._derive_key("triage models"))
 
     @cached_property
     def mailer(self) -> Mailer:
@@ -390,7 +390,7 @@ class App:
             self.settings.site,
             self.signup,
             Previews(self.database, self.model_store, self.clock, self._digest_rules).of,
-            Search(self.database, self.model_store),
+            Search(self.database, self.model_store.load_encoder),
         )
 
     def new_operator_page(self) -> ASGIApp:

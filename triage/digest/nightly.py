@@ -21,7 +21,7 @@ from triage.delivery.outbox import DrainReport, Outbox
 from triage.digest.source_report import day_report, named_report
 from triage.domain.crash_points import crash_point
 from triage.domain.digest_calendar import digest_due, recap_due, window_days
-from triage.domain.protocols import Clock, ModelStore, Progress, Source, silent
+from triage.domain.protocols import Clock, Progress, Source, silent
 from triage.domain.records import (
     LIKES,
     EncodedPapers,
@@ -37,6 +37,7 @@ from triage.papers.ingest import fetch
 from triage.ranking.exploration import slate_rng
 from triage.ranking.features import FEATURE_VERSION
 from triage.ranking.serving.active_models import ActiveModels, encode_new, ensure_active_models
+from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import (
     DigestRules,
     fill_slate,

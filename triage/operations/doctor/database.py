@@ -22,8 +22,8 @@ from triage.store import health
 from triage.store.engine.file_system import network_file_system
 
 if TYPE_CHECKING:
-    from triage.domain.protocols import ModelStore
     from triage.operations.doctor.probes import Probes
+    from triage.ranking.serving.model_store import ModelStore
     from triage.store import Database
 
 
