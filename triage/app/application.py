@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from starlette.applications import Starlette
-    from starlette.types import ASGIApp
 
     from triage.app.live_sources import LiveSources
     from triage.delivery.bounces.intake import Intake
@@ -53,14 +52,10 @@ ENRICH_AT = time(5, 30)
 
 @dataclass
 class App:
-    """The objects of one installation, each created at its first use.
-
-    `own_mailer` replaces the configured mailer.
-    """
+    """The objects of one installation, each created at its first use."""
 
     settings: Settings
     clock: Clock
-    own_mailer: Mailer | None = None
 
     @cached_property
     def database(self) -> Database:
@@ -103,8 +98,6 @@ class App:
 
     def _new_mailer(self) -> Mailer:
         mail = self.settings.mail
-        if self.own_mailer is not None:
-            return self.own_mailer
         if mail.transport == "maildir":
             from triage.delivery.file_mailers import Maildir
 
@@ -161,13 +154,7 @@ class App:
     def _digest_rules(self) -> DigestRules:
         from triage.ranking.serving.ranker import DigestRules
 
-        digest = self.settings.digest
-        return DigestRules(
-            size=digest.size,
-            max_age_days=digest.max_age_days,
-            score_floor=digest.score_floor,
-            exploration_slots=digest.exploration_slots,
-        )
+        return DigestRules(**self.settings.digest.model_dump())
 
     @cached_property
     def sent_log(self) -> SentLog:
@@ -331,6 +318,8 @@ class App:
         def read_bounces() -> str:
             return str(self.new_bounce_intake().take_all(self.read_new_bounces()))
 
+        reading = [Job("read bounces", time(), read_bounces, BOUNCES_EVERY)]
+        enriching = [Job("enrich", ENRICH_AT, lambda: str(self.enrich_recent_papers()))]
         return Schedule(
             database,
             clock,
@@ -341,29 +330,21 @@ class App:
             sources=lambda: self.live_sources.sources(deadline=clock.now() + LONGEST_FETCH),
             awaited=self.live_sources.days_behind(),
             jobs=[
-                *(
-                    [Job("read bounces", time(), read_bounces, BOUNCES_EVERY)]
-                    if reads_bounces
-                    else []
-                ),
+                *(reading if reads_bounces else []),
                 Job("back up", at, lambda: back_up(database, settings.backup_path, clock)),
                 Job("audit", at, lambda: run_nightly_audit(database, self.sent_log, clock)),
                 Job("train", at, lambda: run_in_process(_train, settings, clock)),
                 Job("tidy", at, self.signup.tidy),
                 Job("forget mail", at, lambda: forget_old_mail(database, clock)),
                 Job("rewrite", at, lambda: rewrite_after_erasures(database)),
-                *(
-                    [Job("enrich", ENRICH_AT, lambda: str(self.enrich_recent_papers()))]
-                    if enriches
-                    else []
-                ),
+                *(enriching if enriches else []),
             ],
             owner=_this_process(),
         )
 
     def close(self) -> None:
         """Close the open connections to sources and the database, and the sent log."""
-        for name in ("upstreams", "unchecked_database", "journal"):
+        for name in ("live_sources", "unchecked_database", "sent_log"):
             if name in self.__dict__:
                 getattr(self, name).close()
 
@@ -382,11 +363,6 @@ class App:
             Search(self.database, self.model_store),
         )
 
-    def new_operator_page(self) -> ASGIApp:
-        from triage.web.operator import create_operator_page
-
-        return create_operator_page(self.database, self.clock, self.settings.site)
-
 
 def _train(settings: Settings, clock: Clock) -> str:
     from triage.training.train import train_in_words
@@ -398,17 +374,16 @@ def _train(settings: Settings, clock: Clock) -> str:
         app.close()
 
 
-def open_app(config: Path, *, clock: Clock | None = None, mailer: Mailer | None = None) -> App:
+def open_app(config: Path, *, clock: Clock | None = None) -> App:
     """Read the config file and return the program; this opens no connections.
 
     Args:
         clock: replaces the system clock.
-        mailer: replaces the configured one.
 
     Raises:
         ConfigError: the file is missing or invalid.
     """
-    return App(load_settings(config), clock or SystemClock(), mailer)
+    return App(load_settings(config), clock or SystemClock())
 
 
 def create_installation(folder: Path, example: str) -> tuple[Path, bool]:
