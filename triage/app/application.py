@@ -14,7 +14,18 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from triage.app.live_sources import LiveSources
 from triage.clock import SystemClock, read_uptime
+from triage.delivery.bounces.mailboxes import read_imap, read_maildir
+from triage.delivery.dkim import Signer, load_signer
+from triage.delivery.file_mailers import Maildir
+from triage.delivery.postfix_log import read_delivery
+from triage.delivery.sent_log import SentLog
+from triage.delivery.smtp import SmtpMailer, SmtpServer
+from triage.digest.links import digest_links, envelope_sender
+from triage.digest.message import build_digest
+from triage.digest.render import render_digest
+from triage.domain.link_tokens import Keyring
 from triage.domain.protocols import Progress, silent
 from triage.errors import ConfigError
 from triage.settings import SECRET_FILE, Settings, load_settings, read_secret, read_signing_secret
@@ -24,13 +35,9 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
-    from triage.app.live_sources import LiveSources
     from triage.delivery.bounces.intake import Intake
-    from triage.delivery.dkim import Signer
     from triage.delivery.outbox import Outbox
-    from triage.delivery.sent_log import SentLog
     from triage.digest.nightly import Composed, Nightly
-    from triage.domain.link_tokens import Keyring
     from triage.domain.protocols import Clock, Mailer
     from triage.domain.records import Slate
     from triage.operations.doctor import Finding, Installation, Probes
@@ -81,8 +88,6 @@ class App:
 
     @cached_property
     def keyring(self) -> Keyring:
-        from triage.domain.link_tokens import Keyring
-
         # Links that were signed with an older secret work as long as the settings have it.
         return Keyring(self._secret, *(read_secret("SECRET_KEY_OLD") or "").split())
 
@@ -99,12 +104,7 @@ class App:
     def _new_mailer(self) -> Mailer:
         mail = self.settings.mail
         if mail.transport == "maildir":
-            from triage.delivery.file_mailers import Maildir
-
             return Maildir(self.settings.mail_path)
-        from triage.delivery.postfix_log import read_delivery
-        from triage.delivery.smtp import SmtpMailer, SmtpServer
-
         password = _password("MAIL_PASSWORD", "[mail] username") if mail.username else ""
         server = SmtpServer(mail.host, mail.port, mail.security, mail.username, password)
         log = self.settings.mail_log
@@ -113,8 +113,6 @@ class App:
     @cached_property
     def live_sources(self) -> LiveSources:
         """The sources and enrichers that are switched on."""
-        from triage.app.live_sources import LiveSources
-
         return LiveSources(
             self.settings, self.clock, lambda: self.database, owner=_this_process, is_gone=_is_gone
         )
@@ -133,8 +131,6 @@ class App:
 
     @cached_property
     def _signer(self) -> Signer | None:
-        from triage.delivery.dkim import load_signer
-
         return load_signer(self.settings.mail, self.settings.folder)
 
     def new_nightly(self) -> Nightly:
@@ -158,8 +154,6 @@ class App:
 
     @cached_property
     def sent_log(self) -> SentLog:
-        from triage.delivery.sent_log import SentLog
-
         return SentLog(self.settings.sent_log_path)
 
     def installation(self) -> Installation:
@@ -196,7 +190,6 @@ class App:
         from triage.delivery.preflight import Preflight
         from triage.delivery.rate_limits import RateLimits
         from triage.delivery.sender_context import Rules, SenderContext, WhenUnknown
-        from triage.digest.links import envelope_sender
 
         mail = self.settings.mail
         return Outbox(
@@ -243,8 +236,6 @@ class App:
 
     def read_new_bounces(self) -> Iterator[bytes]:
         """Yield the new mails in the configured bounce mailboxes."""
-        from triage.delivery.bounces.mailboxes import read_imap, read_maildir
-
         if folder := self.settings.bounces_maildir:
             yield from read_maildir(folder)
         bounces = self.settings.bounces
@@ -254,10 +245,7 @@ class App:
 
     def build_message(self, slate: Slate, now: datetime) -> Composed:
         """Build the message of a slate: links, then text and HTML, then signed bytes."""
-        from triage.digest.links import digest_links
-        from triage.digest.message import build_digest
         from triage.digest.nightly import Composed
-        from triage.digest.render import render_digest
 
         site = self.settings.site
         mail = self.settings.mail
