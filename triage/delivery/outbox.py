@@ -90,15 +90,8 @@ class Outbox:
             self._mailer.close()
         with self._database.read() as conn:
             in_flight = len(store.messages.in_flight(conn))
-        return DrainReport(
-            sent=counts[State.SENT],
-            deferred=counts[State.DEFERRED],
-            failed=counts[State.FAILED],
-            cancelled=counts[State.CANCELLED],
-            held=counts[State.HELD],
-            in_flight=in_flight,
-            broken=broken,
-        )
+        ends = (State.SENT, State.DEFERRED, State.FAILED, State.CANCELLED, State.HELD)
+        return DrainReport(**{end: counts[end] for end in ends}, in_flight=in_flight, broken=broken)
 
     def send_account_mail(self) -> None:
         """Send due account mails at once, also while a drain is running.

@@ -399,7 +399,7 @@ def test_the_program_sends_each_digest_from_its_own_address_end_to_end(
         app.database, empty_slate(reader), b"From: d@triage.example\r\n\r\nx\r\n", app.clock.now()
     )
     with inbox() as (port, kept):
-        app.own_mailer = SmtpMailer(SmtpServer("127.0.0.1", port, "none"))
+        app.mailer = SmtpMailer(SmtpServer("127.0.0.1", port, "none"))
         assert app.new_outbox().drain().sent == 1
     [(sender, _)] = kept.envelopes
     about = About(reader.email, sender, "", "")
