@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -48,10 +47,7 @@ from triage.ranking.serving.ranker import (
     select_missed,
 )
 from triage.ranking.serving.user_model_cache import UserModelCache
-from triage.store import Database
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
+from triage.store import Connection, Database
 
 log = structlog.get_logger()
 

@@ -42,10 +42,10 @@ from triage.ranking.interest_clusters import (
     similarity_threshold,
 )
 from triage.ranking.slate import InterestShares, build_slate
+from triage.store import Connection
 
 if TYPE_CHECKING:
     from numpy.random import Generator
-    from sqlalchemy import Connection
 
 Learner = Callable[["Connection", Profile], UserModel | None]
 """Returns the user model for a profile without one, None if it cannot be fitted."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,7 +27,7 @@ from triage.ranking.serving.active_models import (
     find_training_end,
 )
 from triage.ranking.serving.model_store import ModelStore
-from triage.store import Database
+from triage.store import Connection, Database
 from triage.training.evaluation import baselines
 from triage.training.evaluation.bootstrap import FEWEST_SUBSCRIBERS, Interval, fixed_rng, interval
 from triage.training.evaluation.metrics import (
@@ -48,9 +47,6 @@ from triage.training.evaluation.past_slates import (
     encoders,
     list_past_slates,
 )
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 SERVING, COLD = "serving", "cold"
 TOP = 10
