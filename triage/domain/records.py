@@ -7,7 +7,7 @@ Times are aware and in UTC. Dates are local days.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
@@ -263,14 +263,7 @@ class Encodings:
 
     def select(self, rows: I64 | slice) -> Encodings:
         """Return the given rows, in the given order."""
-        return Encodings(
-            self.latent[rows],
-            self.tfidf[rows],
-            self.semantic[rows],
-            self.hubness[rows],
-            self.training_semantic[rows],
-            self.training_hubness[rows],
-        )
+        return Encodings(*(getattr(self, each.name)[rows] for each in fields(self)))
 
     def for_training(self) -> Encodings:
         """Return the encodings with the semantic vectors that only earlier likes have shaped."""
