@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -48,10 +47,7 @@ from triage.ranking.serving.ranker import (
     select_missed,
 )
 from triage.ranking.serving.user_model_cache import UserModelCache
-from triage.store import Database
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
+from triage.store import Connection, Database
 
 log = structlog.get_logger()
 
@@ -62,6 +58,7 @@ MOST_BEHIND = timedelta(days=2)
 NO_PAPERS = "no_papers"
 MOST_REVISED = 5
 MOST_MISSED = 5
+SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +85,6 @@ class Queued:
 class RunReport:
     """The result of a run; `problems` has one text for each source or subscriber that failed."""
 
-    on: date
     queued: int
     skipped: int
     drained: DrainReport
@@ -129,14 +125,12 @@ class Nightly:
         model_store: ModelStore,
         compose: Compose,
         rules: DigestRules,
-        seed: int = 0,
     ) -> None:
         self._database = database
         self._clock = clock
         self._model_store = model_store
         self._compose = compose
         self._rules = rules
-        self._seed = seed
 
     def run(
         self,
@@ -164,7 +158,7 @@ class Nightly:
         log.info("drain")
         drained = outbox.drain()
         crash_point("drained")
-        return RunReport(on, queued.made, queued.skipped, drained, (*unread, *queued.problems))
+        return RunReport(queued.made, queued.skipped, drained, (*unread, *queued.problems))
 
     def queue(
         self,
@@ -303,7 +297,7 @@ class Nightly:
             n_candidates=len(ranking.candidates),
         )
         named = store.named_papers.outcome(conn, subscriber.id, untold=True)
-        rng = slate_rng(self._seed, subscriber.id, on)
+        rng = slate_rng(SEED, subscriber.id, on)
         impressions = fill_slate(ranking, self._rules, pair.scorer, pair.encoder, rng)
         shown = {each.paper.id for each in impressions}
         slate = Slate(

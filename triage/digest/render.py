@@ -179,7 +179,11 @@ def render_note(name: str, link: str, site_name: str) -> RenderedNote:
     """
     if not _LINK.fullmatch(link):
         raise MessageError("A mail's link is not an http(s) URL. Check [site] base_url.")
-    text = _note(name).render(site_name=shorten(clean(site_name), 60), link=link)
+    text = (
+        _plain()
+        .get_template(f"note/{name}.txt")
+        .render(site_name=shorten(clean(site_name), 60), link=link)
+    )
     subject, _, body = text.partition("\n")
     lines = [line if line == link else wrap(line) for line in body.split("\n")]
     return RenderedNote(subject, "\n".join(lines).strip() + "\n")
@@ -297,11 +301,6 @@ def _check_links(links: DigestLinks) -> None:
 
 
 # -- templates -------------------------------------------------------------------------------------
-
-
-@cache
-def _note(name: str) -> Template:
-    return _plain().get_template(f"note/{name}.txt")
 
 
 @cache

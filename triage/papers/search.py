@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain, pairwise
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
@@ -31,11 +31,8 @@ from triage.domain.records import F32, I64, Paper
 from triage.domain.search_query import LONGEST, Query, Term, parse, words_of
 from triage.errors import ModelError, NotFound
 from triage.papers.vector_index import Nearest
-from triage.store import Database
+from triage.store import Connection, Database
 from triage.store.search import IN_TITLES, Filters, MatchTerms
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 LoadEncoder = Callable[[str], Encoder]
 EVERYTHING: Final = Filters()

@@ -15,16 +15,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from triage.domain.records import F64, I64, Paper, Subscriber
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
-    from scipy.sparse import csr_matrix
-
+from triage.domain.records import CSR, F64, I64, Paper, Subscriber
 
 ASL, ZOTERO, LR, TEXT = "asl", "zotero", "lr", "text"
 NAMES = (ASL, ZOTERO, LR, TEXT)
@@ -49,7 +44,7 @@ class Baselines:
         words: float32 CSR (n, v), TF-IDF with rows of unit length.
     """
 
-    def __init__(self, vectorizer: Any, words: csr_matrix) -> None:
+    def __init__(self, vectorizer: Any, words: CSR) -> None:
         self._vectorizer = vectorizer
         self.words = words
         self._all = np.arange(words.shape[0])
@@ -95,7 +90,7 @@ class Baselines:
         name: str,
         interests: str,
         liked: Sequence[int] | I64,
-        rng: Generator,
+        rng: np.random.Generator,
         *,
         n_known: int | None = None,
     ) -> F64:
@@ -139,7 +134,7 @@ class Baselines:
         known = np.union1d(np.arange(n_known), liked)
         return self._decide(svm, self._all if len(known) == len(self) else known, liked)
 
-    def _lr(self, liked: I64, n_known: int, rng: Generator) -> F64:
+    def _lr(self, liked: I64, n_known: int, rng: np.random.Generator) -> F64:
         from sklearn.linear_model import LogisticRegression
 
         drawn = rng.choice(n_known, min(N_RANDOM, n_known), replace=False)
@@ -213,5 +208,5 @@ class PastBaselines:
         return np.where(rows < 0, 0.0, self._scores[name][1][rows])
 
 
-def _column(product: csr_matrix) -> F64:
+def _column(product: CSR) -> F64:
     return np.asarray(product.toarray(), dtype=np.float64).ravel()
