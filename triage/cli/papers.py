@@ -12,6 +12,7 @@ from triage.app.application import App
 from triage.cli.app_context import (
     PARTLY_DONE,
     find_papers,
+    freeze_garbage_collector,
     json_option,
     load_app,
     parse_date,
@@ -43,6 +44,7 @@ def import_(files: tuple[Path, ...], on: date | None) -> None:
     from triage.sources.files.detect import open_source
 
     app = load_app()
+    freeze_garbage_collector()
     total = IngestReport()
     failed = 0
     with progress_bar() as progress:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, or_, select
 
 from triage.domain.paper_ids import identify, title_key
 from triage.domain.records import Paper
@@ -52,9 +52,15 @@ def find(
 ) -> dict[Key, int]:
     """Return the paper id of every known key: that of its work, or another `target`."""
     of = paper_ids.c
-    query = select(of.scheme, of.value, target).join(papers, papers.c.id == of.paper_id)
-    found = rows_in(conn, query, tuple_(of.scheme, of.value), keys)
-    return {(scheme, value): id for scheme, value, id in found}
+    query = select(of.value, target).join(papers, papers.c.id == of.paper_id)
+    values: dict[str, list[str]] = {}
+    for scheme, value in keys:
+        values.setdefault(scheme, []).append(value)
+    return {
+        (scheme, value): id
+        for scheme, several in values.items()
+        for value, id in rows_in(conn, query.where(of.scheme == scheme), of.value, several)
+    }
 
 
 def find_titles(conn: Connection, title_keys: Collection[str]) -> dict[str, int]:
@@ -175,8 +181,11 @@ def insert_papers(conn: Connection, rows: Sequence[dict[str, Any]]) -> list[int]
     """Insert works and return their new ids in the order of `rows`."""
     if not rows:
         return []
-    statement = insert(papers).returning(papers.c.id, sort_by_parameter_order=True)
-    return [int(id) for id in conn.scalars(statement, list(rows))]
+    # As only one transaction writes, the new ids are those after the last one, in order. RETURNING
+    # would need a statement for each row to keep this order.
+    last = conn.scalar(select(func.max(papers.c.id))) or 0
+    conn.execute(insert(papers), list(rows))
+    return list(conn.scalars(select(papers.c.id).where(papers.c.id > last).order_by(papers.c.id)))
 
 
 def add_ids(conn: Connection, rows: Iterable[tuple[Key, int]]) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
 
 from triage.domain.source_records import FetchedPaper
+from triage.store.column_types import storable
 from triage.store.engine.upsert import insert_missing, rows_in
 from triage.store.papers import WORK, Key, find
 from triage.store.tables import blocking_keys, paper_ids, paper_records, papers, work_splits
@@ -166,7 +167,12 @@ def find_by_blocking_keys(conn: Connection, several: Collection[str]) -> dict[st
 
 
 def add_blocking_keys(conn: Connection, several: Iterable[tuple[str, int]]) -> None:
-    insert_missing(conn, blocking_keys, [{"key": key, "paper_id": row} for key, row in several])
+    rows = [(storable(key), row) for key, row in several]
+    if rows:
+        # Each paper has about ten, on which SQLAlchemy would spend more time than the database.
+        mark = "?" if conn.dialect.name == "sqlite" else "%s"
+        statement = f"INSERT INTO blocking_keys (key, paper_id) VALUES ({mark}, {mark})"
+        conn.exec_driver_sql(f"{statement} ON CONFLICT DO NOTHING", rows)
 
 
 def find_pairs_with_common_key(conn: Connection, rows: Collection[int]) -> set[tuple[int, int]]:
