@@ -75,13 +75,27 @@ def resolve(conn: Connection, text: str) -> int | None:
 
     `text` may be an arXiv id or DOI, alone or as a link, `scheme:value`, or `title:` and a title.
     """
-    scheme, _, value = text.strip().partition(":")
-    if scheme == "title":
-        title = title_key(value[:_LONGEST_TEXT])
-        return find_titles(conn, [title]).get(title) if title else None
-    keys = keys_meant(text)
-    known = find(conn, keys)
-    return next((known[key] for key in keys if key in known), None)
+    return resolve_all(conn, [text]).get(text)
+
+
+def resolve_all(conn: Connection, texts: Iterable[str]) -> dict[str, int]:
+    """Return the papers that texts name, as in `resolve`; unknown texts are left out."""
+    titles: dict[str, str] = {}
+    keys: dict[str, list[Key]] = {}
+    for text in texts:
+        scheme, _, value = text.strip().partition(":")
+        if scheme == "title":
+            titles[text] = title_key(value[:_LONGEST_TEXT])
+        else:
+            keys[text] = keys_meant(text)
+    by_title = find_titles(conn, set(filter(None, titles.values())))
+    by_key = find(conn, {key for several in keys.values() for key in several})
+    found = {text: by_title[title] for text, title in titles.items() if title in by_title}
+    for text, several in keys.items():
+        known = [by_key[key] for key in several if key in by_key]
+        if known:
+            found[text] = known[0]
+    return found
 
 
 def keys_meant(text: str) -> list[Key]:

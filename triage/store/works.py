@@ -27,6 +27,9 @@ _ELSEWHERE: Final = frozenset({*_IN_COLUMNS, "update_only"})
 _FACTS: Final = tuple(each.name for each in fields(FetchedPaper) if each.name not in _ELSEWHERE)
 _DEFAULTS: Final = {each.name: each.default for each in fields(FetchedPaper)}
 _LISTS: Final = ("authors", "categories")
+_ADD_BLOCKING_KEYS: Final = (
+    "INSERT INTO blocking_keys (key, paper_id) VALUES (?, ?) ON CONFLICT DO NOTHING"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +174,7 @@ def add_blocking_keys(conn: Connection, several: Iterable[tuple[str, int]]) -> N
     if rows:
         # Each paper has about ten, on which SQLAlchemy would spend more time than the database.
         mark = "?" if conn.dialect.name == "sqlite" else "%s"
-        statement = f"INSERT INTO blocking_keys (key, paper_id) VALUES ({mark}, {mark})"
-        conn.exec_driver_sql(f"{statement} ON CONFLICT DO NOTHING", rows)
+        conn.exec_driver_sql(_ADD_BLOCKING_KEYS.replace("?", mark), rows)
 
 
 def find_pairs_with_common_key(conn: Connection, rows: Collection[int]) -> set[tuple[int, int]]:
