@@ -14,6 +14,7 @@ from triage.cli.app_context import (
     PARTLY_DONE,
     WAITING,
     find_papers,
+    freeze_garbage_collector,
     json_option,
     load_app,
     parse_date,
@@ -48,6 +49,7 @@ def import_(files: tuple[Path, ...], on: date | None) -> None:
     from triage.subscribers.named_papers import fetch_ids
 
     app = load_app()
+    freeze_garbage_collector()
     total = IngestReport()
     failed = 0
     with progress_bar() as progress:

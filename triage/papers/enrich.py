@@ -129,7 +129,7 @@ def _store(conn: Connection, enrichments: Iterable[Enrichment], now: datetime) -
         for key, id in ids
         if known.get(key, id) != id
     }
-    deduplicate.refresh(conn, deduplicate.link_works(conn, (), same_id), now)
+    deduplicate.refresh(conn, deduplicate.link_works(conn, (), same_id, {}), now)
     return len(changed)
 
 

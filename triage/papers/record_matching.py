@@ -171,15 +171,18 @@ def match_reason(one: RecordTraits, other: RecordTraits, known_as: str = "") -> 
     if one.about != other.about:
         return ""
     a, b = one.paper, other.paper
-    agree = _authors_agree(one, other)
+    has_ids = a.source_id is not None and b.source_id is not None
     shared = one.ids & other.ids or ({known_as} if known_as else set())
+    if not shared and has_ids and one.archive == other.archive:
+        return ""
+    agree = _authors_agree(one, other)
     if shared and not _contradict(one, other, agree):
         source, _, value = min(shared).partition(":")
         return f"both are {source_name(source)} {value}"
     if agree is False or not (a.title and b.title):
         return ""
     same_title = one.key == other.key
-    if a.source_id is None or b.source_id is None:
+    if not has_ids:
         return "the same title" if same_title else _similarity_reason(one, other, agree)
     return "" if one.archive == other.archive else _similarity_reason(one, other, agree)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, insert, select, update
 
 from triage.domain.records import Detail, Frequency, Subscriber, SubscriberState
+from triage.store.engine.upsert import rows_in
 from triage.store.tables import signup_requests, subscribers
 
 _GIVEN = frozenset({"id", "created_at", "active_since"})
@@ -88,6 +89,11 @@ def everyone(conn: Connection, states: Sequence[SubscriberState] = ()) -> list[S
     if states:
         query = query.where(subscribers.c.state.in_(list(states)))
     return [_subscriber(row) for row in conn.execute(query)]
+
+
+def still_there(conn: Connection, ids: Iterable[int]) -> set[int]:
+    """Return those of the ids whose subscribers were not erased."""
+    return {id for (id,) in rows_in(conn, select(subscribers.c.id), subscribers.c.id, ids)}
 
 
 def set_state(conn: Connection, id: int, state: SubscriberState, at: datetime) -> bool:

@@ -38,8 +38,8 @@ def _words(table: str) -> frozenset[str]:
     return frozenset(table.split())
 
 
-# Text of plain printable ASCII needs none of the steps below.
-_ANYTHING_ODD: Final = re.compile(r"[^ -~]|[\\$<&~{]|  |this http|``|--")
+# Plain printable ASCII without these needs none of the steps below.
+_ODD: Final = ("\\", "$", "<", "&", "~", "{", "  ", "this http", "``", "--")
 # Cc except white space, Cs, and the invisible Cf: soft hyphen, joiners, bidi marks, tags.
 _UNWANTED: Final = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
@@ -113,7 +113,7 @@ def clean(text: str, limit: int) -> str:
     """Return clean text of at most `limit` characters, cut at a word with `…`; it may be empty."""
     # Twice the limit leaves room for markup; the rest would be cut in any case.
     text, cut = text[: 2 * limit], len(text) > 2 * limit
-    if _ANYTHING_ODD.search(text):
+    if not (text.isascii() and text.isprintable()) or any(odd in text for odd in _ODD):
         text = _one_line(_UNWANTED.sub("", text))
         if "<" in text:
             text = _without_tags(text)
@@ -141,7 +141,8 @@ def shorten(text: str, limit: int, *, cut: bool = False) -> str:
 
 def storable(text: str, limit: int) -> str:
     """Return the first `limit` characters with U+FFFD for those that databases reject."""
-    return _UNSTORABLE.sub("\ufffd", text[:limit])
+    text = text[:limit]
+    return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
 
 
 def first_doi(text: str) -> str | None:
