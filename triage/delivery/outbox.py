@@ -52,7 +52,7 @@ class Outbox:
         self._database = context.database
         self._mailer = context.mailer
         self._clock = context.clock
-        self._rules = context.rules
+        self._context = context
         self._courier = MessageSender(context)
         self._doubts = Recovery(context)
 
@@ -137,8 +137,8 @@ class Outbox:
         # A message that crashed its sender goes last and alone, so that it disturbs no other.
         suspects = [message for message in waiting if message.crashes]
         try:
-            queue = SendQueue(healthy, self._clock, self._rules.pace.per_domain_at_once)
-            self._send_parallel(queue, self._rules.connections, report)
+            queue = SendQueue(healthy, self._clock, self._context.pace.per_domain_at_once)
+            self._send_parallel(queue, self._context.connections, report)
             self._work(SendQueue(suspects, self._clock), report)
         except MailerBroken as error:
             log.error("no mail can be sent", why=str(error))
@@ -185,7 +185,7 @@ class Outbox:
         over = threading.Event()
 
         def renew() -> None:
-            while not over.wait(self._rules.lease.total_seconds() / 3):
+            while not over.wait(self._context.lease.total_seconds() / 3):
                 try:
                     self._courier.renew()
                     settle_others()
