@@ -140,7 +140,7 @@ def test_a_restored_database_makes_nothing_that_it_has_forgotten(
         FakeMailer(),
         clock,
         journal,
-        refusal=lambda: check_sent_log(database, journal, clock),
+        check=lambda: check_sent_log(database, journal, clock),
     )
     sender.drain()
     forget(database, all_of_it=True)

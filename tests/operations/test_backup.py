@@ -306,7 +306,7 @@ def outbox(database: Database, mailer: FakeMailer, journal: SentLog) -> Outbox:
             connections=4,
             journal=journal,
         ),
-        refusal=clearance.check,
+        check=clearance.check,
     )
 
 

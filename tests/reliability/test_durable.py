@@ -277,7 +277,7 @@ def test_threads_write_in_the_order_in_which_they_came(database: Database) -> No
     with database.write():
         for n, thread in enumerate(threads, start=1):
             thread.start()
-            while len(database._in_turn._line) < n:
+            while len(database._in_turn._line) <= n:
                 time.sleep(0.001)
     work(0)
     for thread in threads:

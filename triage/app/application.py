@@ -215,7 +215,7 @@ class App:
                 monotonic=read_uptime if isinstance(self.clock, SystemClock) else None,
                 journal=self.sent_log,
             ),
-            refusal=Preflight(
+            check=Preflight(
                 self.database, self.sent_log, self.clock, red=red or (lambda: self._gate())
             ).check,
         )

@@ -44,21 +44,17 @@ class Outbox:
     """Drains the outbox through one mailer.
 
     Args:
-        refusal: returns why nothing may be sent now; "" if mail may be sent.
+        check: returns why no mail may be sent or composed now; "" if it may.
     """
 
-    def __init__(self, context: SenderContext, refusal: Callable[[], str] = lambda: "") -> None:
-        self._refusal = refusal
+    def __init__(self, context: SenderContext, check: Callable[[], str] = lambda: "") -> None:
+        self.check = check
         self._database = context.database
         self._mailer = context.mailer
         self._clock = context.clock
         self._context = context
         self._courier = MessageSender(context)
         self._doubts = Recovery(context)
-
-    def check(self) -> str:
-        """Return why no mail may be sent or composed now; "" if it may."""
-        return self._refusal()
 
     def drain(self, on_message: Callable[[State], None] = lambda _: None) -> DrainReport:
         """Send everything that is due, except what another sender has leased."""
@@ -76,7 +72,7 @@ class Outbox:
             if self._doubts.settle_stale(report, while_sending=True) == 0.0:
                 more.set()
 
-        broken = self._refusal()
+        broken = self.check()
         if broken:
             log.error("no mail is sent", why=broken)
             return DrainReport(broken=broken)
@@ -100,7 +96,7 @@ class Outbox:
         """
         with self._database.read() as conn:
             waiting = store.messages.waiting(conn, self._clock.now(), only_notes=True)
-        if not waiting or self._refusal():
+        if not waiting or self.check():
             return
         try:
             with self._renewed_leases():
