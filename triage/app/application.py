@@ -189,7 +189,7 @@ class App:
         from triage.delivery.outbox import Outbox
         from triage.delivery.preflight import Preflight
         from triage.delivery.rate_limits import RateLimits
-        from triage.delivery.sender_context import Rules, SenderContext, WhenUnknown
+        from triage.delivery.sender_context import SenderContext
 
         mail = self.settings.mail
         return Outbox(
@@ -199,25 +199,23 @@ class App:
                 self.clock,
                 owner=_this_process(),
                 is_gone=_is_gone,
-                rules=Rules(
-                    ambiguous=WhenUnknown(mail.ambiguous),
-                    connections=mail.connections,
-                    pace=RateLimits(
-                        mail.per_second,
-                        mail.per_domain_per_second,
-                        mail.per_domain_connections,
-                        mail.ramp_up_per_hour,
-                    ),
-                    envelope_sender=partial(
-                        envelope_sender, keyring=self.keyring, bounces=mail.bounces
-                    ),
-                    sender=parseaddr(mail.sender)[1],
+                ambiguous=mail.ambiguous,
+                connections=mail.connections,
+                pace=RateLimits(
+                    mail.per_second,
+                    mail.per_domain_per_second,
+                    mail.per_domain_connections,
+                    mail.ramp_up_per_hour,
                 ),
+                envelope_sender=partial(
+                    envelope_sender, keyring=self.keyring, bounces=mail.bounces
+                ),
+                sender=parseaddr(mail.sender)[1],
                 address_hash=self.address_hash,
                 monotonic=read_uptime if isinstance(self.clock, SystemClock) else None,
                 journal=self.sent_log,
             ),
-            refusal=Preflight(
+            check=Preflight(
                 self.database, self.sent_log, self.clock, red=red or (lambda: self._gate())
             ).check,
         )

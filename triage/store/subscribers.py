@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,15 +17,6 @@ _GIVEN = frozenset({"id", "created_at", "active_since"})
 _CHOSEN = tuple(name for name in Subscriber.__dataclass_fields__ if name not in _GIVEN)
 _KINDS = {"state": SubscriberState, "frequency": Frequency, "detail": Detail}
 _TUPLES = ("categories", "followed_authors", "include_keywords", "exclude_keywords")
-
-
-@dataclass(frozen=True, slots=True)
-class Consent:
-    """The text that a subscriber agreed to, and when."""
-
-    words: str
-    asked_at: datetime
-    confirmed_at: datetime | None
 
 
 def email_key(email: str) -> str:
@@ -118,11 +108,14 @@ def change(conn: Connection, id: int, **chosen: Any) -> None:
     conn.execute(update(subscribers).where(subscribers.c.id == id).values(_listed(chosen)))
 
 
-def consent(conn: Connection, id: int) -> Consent:
-    """Return the consent of a subscriber."""
-    columns = subscribers.c.consent, subscribers.c.created_at, subscribers.c.confirmed_at
-    row = conn.execute(select(*columns).where(subscribers.c.id == id)).one()
-    return Consent(*row)
+def consent(conn: Connection, id: int) -> Row[str, datetime, datetime | None]:
+    """Return the consent of a subscriber: its words, and when it was asked_at and confirmed_at."""
+    columns = (
+        subscribers.c.consent.label("words"),
+        subscribers.c.created_at.label("asked_at"),
+        subscribers.c.confirmed_at,
+    )
+    return conn.execute(select(*columns).where(subscribers.c.id == id)).one()
 
 
 def forget_pending(conn: Connection, before: datetime) -> int:

@@ -29,7 +29,7 @@ from triage.delivery.bounces import intake as bounce_intake
 from triage.delivery.bounces.classify import Kind
 from triage.delivery.bounces.intake import Intake, why_suppress
 from triage.delivery.outbox import Outbox
-from triage.delivery.sender_context import Rules, SenderContext
+from triage.delivery.sender_context import SenderContext
 from triage.delivery.smtp import SmtpMailer, SmtpServer
 from triage.digest.links import envelope_sender
 from triage.domain.link_tokens import Claims, Keyring, Purpose
@@ -171,7 +171,7 @@ def test_a_mailbox_that_is_refused_at_the_door_gets_nothing_more_at_once(
                 post.clock,
                 owner="us",
                 is_gone=lambda _: False,
-                rules=Rules(envelope_sender=lambda _: MAILBOX),
+                envelope_sender=lambda _: MAILBOX,
                 address_hash=post.hashed,
             )
         ).drain()

@@ -34,7 +34,7 @@ from triage.errors import ConfigError, TokenError
 from triage.store import Database
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
 log = structlog.get_logger()
 
@@ -93,13 +93,13 @@ class IntakeReport:
 class _About:
     """The digest and the subscriber that the tokens of a message prove."""
 
-    message: store.bounces.Sent | None = None
+    message: Row[int, int, str] | None = None
     subscriber: Subscriber | None = None
 
     @property
     def address(self) -> str | None:
         if self.message is not None:
-            return self.message.recipient
+            return str(self.message.recipient)
         return self.subscriber.email if self.subscriber is not None else None
 
 

@@ -15,7 +15,7 @@ from functools import partial
 from smtplib import SMTPException
 from ssl import SSLError
 
-from triage.operations.doctor import database, dns_records, machine, outside, run_checks
+from triage.operations.doctor import dns_records, machine, outside, run_checks
 from triage.operations.doctor.finding import Check, Finding, Installation, Level, Result
 from triage.operations.doctor.probes import ProbeFailed, Probes
 
@@ -32,7 +32,6 @@ def red_before_sending(installation: Installation, probes: Probes) -> list[Findi
     is_local = dns_records.is_loopback(settings.mail.host)
     checks = [
         Check("secret", partial(machine.secret_key, settings), "set TRIAGE_SECRET_KEY"),
-        *(each for each in database.checks(installation, probes) if each.name == "database place"),
         # Sending itself handles a mail server on this machine, and one that is unreachable now.
         *(
             replace(each, run=partial(_run, each), level_without_answer=Level.WARNING)
