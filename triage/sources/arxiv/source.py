@@ -27,7 +27,6 @@ from triage.sources.arxiv.backfill import Backfill, Step
 from triage.sources.arxiv.cursor import DayProgress, State, key_of
 from triage.sources.arxiv.parsing import (
     Announcement,
-    ApiEntry,
     Feed,
     Kind,
     parse_entries,
@@ -306,7 +305,7 @@ class _News:
             yield papers, rejected, {on}
         day.fed = True
 
-    def _page(self, page: Sequence[Announcement], entries: dict[str, ApiEntry]) -> Step:
+    def _page(self, page: Sequence[Announcement], entries: dict[str, FetchedPaper | None]) -> Step:
         state, day = self._state, self._state.days[self.feed.on]
         papers: list[FetchedPaper] = []
         rejected: list[Rejected] = []
@@ -359,9 +358,9 @@ class _Api:
     is_down: bool = False
     n_retries: int = 0
 
-    def entries(self, ids: Sequence[str]) -> dict[str, ApiEntry]:
+    def entries(self, ids: Sequence[str]) -> dict[str, FetchedPaper | None]:
         """Return the records that the API has; missing ones are requested again."""
-        found: dict[str, ApiEntry] = {}
+        found: dict[str, FetchedPaper | None] = {}
         for attempt in range(1 + _RETRIES):
             missing = [id for id in ids if id not in found]
             if not missing or self.is_down:
@@ -393,14 +392,11 @@ def _warn_of_short_interval(min_interval_s: float) -> None:
     )
 
 
-def _full(entry: ApiEntry | None, version: int, on: date) -> FetchedPaper | None:
+def _full(paper: FetchedPaper | None, version: int, on: date) -> FetchedPaper | None:
     """Return the API's record, unless it is missing, unusable or older than announced."""
-    if entry is None or (entry.version or version) < version:
+    if paper is None or (paper.version or version) < version:
         return None
-    try:
-        return entry.paper(version, on)
-    except RejectedRecord:
-        return None
+    return replace(paper, version=paper.version or version, listed_on=on)
 
 
 def _rejected(announced: Announcement, error: RejectedRecord) -> Rejected:
