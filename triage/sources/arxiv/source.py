@@ -107,17 +107,12 @@ class Arxiv:
             if held is not None:
                 yield held
             # Days that were closed since the last batch go with the cursor that says so.
-            verdicts = self._verdicts(state, days | gap.pop_closed(), api, gap)
-            held = Batch(tuple(papers), tuple(rejected), state.cursor(), verdicts)
+            verdicts = self._verdicts(days | gap.pop_closed(), state, news, api, gap)
+            held = Batch(tuple(papers), tuple(rejected), state.cursor(), tuple(verdicts))
         last = held or Batch()
         # These verdicts go with the cursor that notes this feed as read.
-        done = ({feed.on} | gap.pop_closed()) & state.days.keys()
-        verdicts = (
-            *last.days,
-            *self._verdicts_of_open(state, news, api, gap),
-            *self._verdicts(state, done, api, gap),
-            *self._verdicts_of_today(state, news, api, gap),
-        )
+        done = ({feed.on} | gap.pop_closed()) & state.days.keys() | state.open.keys() | {self.on}
+        verdicts = chain(last.days, self._verdicts(done, state, news, api, gap))
         latest = {(day.on, day.category): day for day in verdicts}
         failed_day = state.is_failed(feed.on)
         if failed_day:
@@ -179,33 +174,25 @@ class Arxiv:
         )
 
     def _verdicts(
-        self, state: State, days: Iterable[date], api: _Api, gap: Backfill
-    ) -> tuple[SourceDay, ...]:
-        return tuple(
-            row
-            for on in sorted(days)
-            for row in state.source_days(self.name, on, api.trouble, gap.trouble)
-        )
-
-    def _verdicts_of_open(
-        self, state: State, news: _News, api: _Api, gap: Backfill
+        self, days: Iterable[date], state: State, news: _News, api: _Api, gap: Backfill
     ) -> Iterator[SourceDay]:
-        """Yield the verdicts of days that are open or had no papers, with the reason."""
-        for on, reading in sorted(state.open.items()):
+        """Yield the verdicts of days; those that were not read, or had no papers, have a reason."""
+        for on in sorted(days):
+            reading = state.open.get(on)
             if on in state.days:
-                yield from self._verdicts(state, [on], api, gap)
-            elif reading.empty:
+                yield from state.source_days(self.name, on, api.trouble, gap.trouble)
+            elif on == self.on:
+                yield from self._without_papers_today(news, reading, gap)
+            elif reading is not None and reading.empty:
                 yield from self._empty(on, "neither the feed nor OAI-PMH has papers of it")
             else:
                 note = f"not read: the feed had moved on to {news.feed.on}"
                 note = "; ".join(filter(None, (note, gap.trouble)))
                 yield from self._rows(on, Verdict.FAILED, note)
 
-    def _verdicts_of_today(
-        self, state: State, news: _News, api: _Api, gap: Backfill
+    def _without_papers_today(
+        self, news: _News, reading: DayProgress | None, gap: Backfill
     ) -> tuple[SourceDay, ...]:
-        if self.on in state.days:
-            return self._verdicts(state, [self.on], api, gap)
         feed_on = news.feed.on
         if news.is_repeat:
             note = "the feed repeats an earlier day's papers"
@@ -215,7 +202,6 @@ class Arxiv:
             note = f"the feed is still that of {feed_on}"
         else:
             note = f"the feed has moved on to {feed_on}"
-        reading = state.open.get(self.on)
         if reading is not None:
             note += ", and OAI-PMH has none either" if reading.empty else f"; {gap.trouble}"
         if is_announcement_day(self.on) and news.feed.skips(self.on):
