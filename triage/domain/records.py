@@ -284,9 +284,8 @@ class EncodedPapers:
 
     def select(self, rows: I64 | slice) -> EncodedPapers:
         """Return the papers of the given rows, in the given order."""
-        if isinstance(rows, slice):
-            return EncodedPapers(self.papers[rows], self.encodings.select(rows))
-        return EncodedPapers(tuple(self.papers[row] for row in rows), self.encodings.select(rows))
+        papers = tuple(self.papers[row] for row in np.arange(len(self))[rows])
+        return EncodedPapers(papers, self.encodings.select(rows))
 
 
 @dataclass(frozen=True, slots=True)
