@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage.clock import SystemClock, read_uptime
+from triage.domain.arxiv_categories import check_arxiv
 from triage.domain.protocols import Progress, silent
 from triage.errors import ConfigError
 from triage.settings import SECRET_FILE, Settings, load_settings, read_secret, read_signing_secret
@@ -408,7 +409,13 @@ def open_app(config: Path, *, clock: Clock | None = None, mailer: Mailer | None 
     Raises:
         ConfigError: the file is missing or invalid.
     """
-    return App(load_settings(config), clock or SystemClock(), mailer)
+    settings = load_settings(config)
+    for category in settings.sources.arxiv.categories:
+        try:
+            check_arxiv(category, exactly=True)
+        except ConfigError as error:
+            raise ConfigError(f"{config}:\n  `sources.arxiv.categories`: {error}") from error
+    return App(settings, clock or SystemClock(), mailer)
 
 
 def create_installation(folder: Path, example: str) -> tuple[Path, bool]:

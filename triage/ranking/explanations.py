@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from triage.domain.arxiv_categories import watched
 from triage.domain.paper_ids import source_name
 from triage.domain.protocols import Encoder
 from triage.domain.records import (
@@ -137,7 +138,7 @@ def _category(evidence: Evidence) -> str:
     category = evidence.category()
     if not category:
         return ""
-    if category in evidence.profile.subscriber.categories:
+    if watched(evidence.profile.subscriber.categories, (category,)):
         return f"in {category}, which you chose"
     return f"in {category}, like papers you liked"
 

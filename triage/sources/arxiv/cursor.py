@@ -15,6 +15,7 @@ from datetime import date, timedelta
 from hashlib import blake2b
 from typing import Any, Final
 
+from triage.domain import arxiv_categories
 from triage.domain.announcement_calendar import announcement_days
 from triage.domain.records import Verdict
 from triage.domain.source_records import Rejected, SourceDay
@@ -182,8 +183,8 @@ class State:
         )
 
     def watched(self, categories: Collection[str]) -> tuple[str, ...]:
-        """Return the watched ones among `categories`."""
-        return tuple(category for category in self.categories if category in categories)
+        """Return the watched categories and archives of a paper with these categories."""
+        return arxiv_categories.watched(self.categories, tuple(categories))
 
     def n_waiting(self, on: date) -> Counter[str]:
         return _counted(watched for (_, day), (_, watched) in self.waiting.items() if day == on)
