@@ -27,6 +27,9 @@ _IS_ROOT = papers.c.merged_into.is_(None)
 FINDABLE = papers.c.withdrawn_at.is_(None) & _IS_ROOT
 """Neither withdrawn nor merged into another paper."""
 
+LISTED = FINDABLE & papers.c.is_listed
+"""Of these, the papers of lists; the others are known only because people named them."""
+
 WORK = func.coalesce(papers.c.merged_into, papers.c.id)
 """The id of the row that represents the work of a row."""
 
@@ -116,7 +119,9 @@ def outside_id(paper: Paper) -> str:
     """Return the text with which `resolve` finds this paper in any database that has it."""
     if paper.source_id is None:
         return f"title:{paper.title}"
-    return paper.source_id if identify(paper.source_id) else f"{paper.source}:{paper.source_id}"
+    named = identify(paper.source_id)
+    is_enough = named is not None and named[1] == paper.source_id
+    return paper.source_id if is_enough else f"{paper.source}:{paper.source_id}"
 
 
 def load(conn: Connection, ids: Collection[int]) -> dict[int, Paper]:
@@ -129,10 +134,13 @@ def load(conn: Connection, ids: Collection[int]) -> dict[int, Paper]:
 
 
 def listed_between(conn: Connection, first: date, last: date) -> list[Paper]:
-    """Return the papers listed from `first` to `last`, both included, that are not withdrawn."""
+    """Return the papers listed from `first` to `last`, both included, that are not withdrawn.
+
+    Papers that people named and no list has had are not among them.
+    """
     query = (
         select(*_COLUMNS)
-        .where(papers.c.listed_on.between(first, last), FINDABLE)
+        .where(papers.c.listed_on.between(first, last), LISTED)
         .order_by(papers.c.id)
     )
     return [_paper(row) for row in conn.execute(query)]
@@ -171,7 +179,7 @@ def counts_by_source(conn: Connection, first: date, last: date) -> dict[str, int
     n = func.count()
     query = (
         select(papers.c.source, n)
-        .where(papers.c.listed_on.between(first, last), FINDABLE)
+        .where(papers.c.listed_on.between(first, last), LISTED)
         .group_by(papers.c.source)
         .order_by(n.desc(), papers.c.source)
     )
