@@ -2,7 +2,8 @@
 
     python -m benchmarks.corpus
 
-Targets, on two cores: import at least 3,000 records a second in at most 1 GiB; fit and encode at most 150 s and 3 GiB.
+Targets, on two cores: import at least 3,000 records a second in at most 1 GiB; fit and encode at
+most 150 s and 3 GiB.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Timed(Database):
 
 def main() -> None:
     n = int(sys.argv[1]) if len(sys.argv) > 1 else N
-    rng = random.Random(10)
+    rng = random.Random(10)  # noqa: S311 - no secret
     with TemporaryDirectory() as folder, closing(_opened(Path(folder))) as database:
         take_in(database, [fetched(k, authors=()) for k in range(1, N_PAPERS + 1)])
         readers = [add_reader(database, k) for k in range(1, N_SUBSCRIBERS + 1)]

@@ -214,7 +214,7 @@ class Upstreams:
         today = before if fault is Fault.STALE else self.days.get(self.on, [])
         stale = [r for r in before if r["categories"][0] in self.lagging]
         today = [r for r in today if r["categories"][0] not in self.lagging] + stale
-        records = [r for r in today if wanted & set(r["categories"])][:FEED_LIMIT]
+        records = [r for r in today if wanted & _places(r)][:FEED_LIMIT]
         if fault is Fault.EMPTY:
             records = []
         elif fault is Fault.SHORT:
@@ -402,6 +402,11 @@ class Upstreams:
             request.send_header("Content-Length", str(len(body)))
         request.end_headers()
         request.wfile.write(body)
+
+
+def _places(record: Record) -> set[str]:
+    """Return the categories of a record and their archives: /rss/math has all of math."""
+    return {place for c in record["categories"] for place in (c, c.partition(".")[0])}
 
 
 def _first(pair: tuple[date, list[Record]]) -> date:

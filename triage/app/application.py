@@ -25,6 +25,7 @@ from triage.delivery.smtp import SmtpMailer, SmtpServer
 from triage.digest.links import digest_links, envelope_sender
 from triage.digest.message import build_digest
 from triage.digest.render import render_digest
+from triage.domain.arxiv_categories import check_arxiv
 from triage.domain.link_tokens import Keyring
 from triage.domain.protocols import Progress, silent
 from triage.errors import ConfigError
@@ -380,7 +381,13 @@ def open_app(config: Path, *, clock: Clock | None = None) -> App:
     Raises:
         ConfigError: the file is missing or invalid.
     """
-    return App(load_settings(config), clock or SystemClock())
+    settings = load_settings(config)
+    for category in settings.sources.arxiv.categories:
+        try:
+            check_arxiv(category, exactly=True)
+        except ConfigError as error:
+            raise ConfigError(f"{config}:\n  `sources.arxiv.categories`: {error}") from error
+    return App(settings, clock or SystemClock())
 
 
 def create_installation(folder: Path, example: str) -> tuple[Path, bool]:

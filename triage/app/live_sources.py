@@ -76,6 +76,7 @@ class LiveSources:
         database: returns the database in which all processes share the rate limits.
         owner: returns a new name for this process.
         is_gone: returns True if the owner is a process that certainly has ended.
+        on_wait: see `PoliteClient`.
     """
 
     settings: Settings
@@ -83,6 +84,7 @@ class LiveSources:
     database: Callable[[], Database]
     owner: Callable[[], str]
     is_gone: Callable[[str], bool]
+    on_wait: Callable[[str], None] | None = None
     _gates: dict[str, PoliteClient] = field(default_factory=dict)
 
     def sources(
@@ -242,6 +244,7 @@ class LiveSources:
                 transport=PinnedTransport if is_public else None,
             )
         self._gates[key].deadline = deadline
+        self._gates[key].on_wait = self.on_wait
         return self._gates[key]
 
     def _feed_gate(self, feed: FeedSettings, deadline: datetime | None) -> PoliteClient:

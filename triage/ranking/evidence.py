@@ -12,6 +12,7 @@ from datetime import date, datetime
 
 import numpy as np
 
+from triage.domain.arxiv_categories import watched
 from triage.domain.author_names import author_key
 from triage.domain.records import CSR, F32, F64, Bools, EncodedPapers, Paper, Profile, ReasonKind
 from triage.ranking.features import find_keywords
@@ -65,9 +66,9 @@ class Evidence:
 
     def category(self) -> str:
         """Return the paper's first chosen category, else its most liked one, else ""."""
-        chosen = [c for c in self.paper.categories if c in self.profile.subscriber.categories]
-        if chosen:
-            return chosen[0]
+        for category in self.paper.categories:
+            if watched(self.profile.subscriber.categories, (category,)):
+                return category
         liked = [c for paper in self.profile.liked.papers for c in paper.categories]
         most_liked = max(self.paper.categories, key=liked.count, default="")
         return most_liked if most_liked in liked else ""

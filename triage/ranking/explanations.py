@@ -11,6 +11,7 @@ from collections import defaultdict
 
 import numpy as np
 
+from triage.domain.arxiv_categories import watched
 from triage.domain.paper_ids import source_name
 from triage.domain.protocols import Encoder
 from triage.domain.records import (
@@ -99,7 +100,7 @@ def _sentence(kind: ReasonKind, evidence: Evidence, encoder: Encoder, interest: 
         return f"about “{short_title(interest)}” that you read on" if interest else ""
     if kind is ReasonKind.CATEGORY:
         category = evidence.category()
-        is_chosen = category in evidence.profile.subscriber.categories
+        is_chosen = watched(evidence.profile.subscriber.categories, (category,))
         why = "which you chose" if is_chosen else "like papers you liked"
         return f"in {category}, {why}" if category else ""
     if kind is ReasonKind.FOLLOWED_AUTHOR:

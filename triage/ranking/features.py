@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike
 
+from triage.domain.arxiv_categories import watched
 from triage.domain.author_names import author_keys
 from triage.domain.records import CSR, F32, F64, EncodedPapers, Encodings, Paper, Profile, UserModel
 
@@ -267,11 +268,11 @@ def category_affinity(liked: tuple[Paper, ...], papers: tuple[Paper, ...]) -> F3
 
 def _put_facts(profile: Profile, papers: tuple[Paper, ...], on: date, put: Put) -> None:
     subscriber = profile.subscriber
-    chosen = frozenset(subscriber.categories)
+    chosen = subscriber.categories
     followed = author_keys(subscriber.followed_authors)
     known = frozenset().union(*(author_keys(paper.authors) for paper in profile.liked.papers))
     if chosen:
-        put("category_chosen", [not chosen.isdisjoint(p.categories) for p in papers])
+        put("category_chosen", [bool(watched(chosen, p.categories)) for p in papers])
     put("category_affinity", category_affinity(profile.liked.papers, papers))
     if followed or known:
         keys = [author_keys(paper.authors) for paper in papers]

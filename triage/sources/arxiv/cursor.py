@@ -14,6 +14,7 @@ from datetime import date, timedelta
 from hashlib import blake2b
 from typing import Final, Literal
 
+from triage.domain import arxiv_categories
 from triage.domain.announcement_calendar import announcement_days
 from triage.domain.records import Verdict
 from triage.domain.source_records import Rejected, SourceDay
@@ -135,8 +136,8 @@ class State:
         return write_cursor(self)
 
     def watched(self, categories: Collection[str]) -> tuple[str, ...]:
-        """Return the watched ones among `categories`."""
-        return tuple(category for category in self.categories if category in categories)
+        """Return the watched categories and archives of a paper with these categories."""
+        return arxiv_categories.watched(self.categories, tuple(categories))
 
     def days_waiting_for(self, id: str) -> list[date]:
         return [on for on, day in self.days.items() if id in day.waiting]

@@ -51,7 +51,8 @@ class Arxiv:
 
     Attributes:
         client: shared by all requests to arXiv.
-        categories: such as `cs.LG`; they are appended to `rss_url`, with `+` between them.
+        categories: such as `cs.LG`, or whole archives such as `math`; they are appended to
+            `rss_url`, with `+` between them.
         on: the day that counts as today; every fetch ends with its verdict.
         since: the first day to read, if it is before all days that were read.
     """
