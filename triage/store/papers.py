@@ -60,11 +60,13 @@ def find(
     return {(scheme, value): id for scheme, value, id in found}
 
 
-def find_titles(conn: Connection, title_keys: Collection[str]) -> dict[str, int]:
-    """Return the first paper with each normalised title; unknown titles are left out."""
-    query = select(papers.c.title_key, func.min(papers.c.id)).where(_IS_ROOT)
-    query = query.group_by(papers.c.title_key)
-    return dict(iter(rows_in(conn, query, papers.c.title_key, title_keys)))
+def find_titles(conn: Connection, title_keys: Collection[str]) -> dict[str, list[int]]:
+    """Return the papers with each normalised title, oldest first; unknown titles are left out."""
+    query = select(papers.c.title_key, papers.c.id).where(_IS_ROOT).order_by(papers.c.id)
+    found: dict[str, list[int]] = {}
+    for title, id in rows_in(conn, query, papers.c.title_key, title_keys):
+        found.setdefault(title, []).append(id)
+    return found
 
 
 def resolve(conn: Connection, text: str) -> int | None:
@@ -75,7 +77,7 @@ def resolve(conn: Connection, text: str) -> int | None:
     scheme, _, value = text.strip().partition(":")
     if scheme == "title":
         title = title_key(value[:_LONGEST_TEXT])
-        return find_titles(conn, [title]).get(title) if title else None
+        return next(iter(find_titles(conn, [title]).get(title, ())), None)
     keys = keys_meant(text)
     known = find(conn, keys)
     return next((known[key] for key in keys if key in known), None)
