@@ -8,6 +8,7 @@ retrieve-metadata/rest-api/rest-api-filters/, October 2026.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
@@ -28,6 +29,9 @@ _SELECT_PAPER: Final = "DOI,title,abstract,author,issued,created,container-title
 _SAME_WORK: Final = ("is-preprint-of", "has-preprint")
 _SCHEMES: Final = frozenset({"doi", "biorxiv", "medrxiv"})
 _WHAT: Final = "Crossref's answer"
+_HEADING: Final = re.compile(
+    r"\s*<(?:jats:)?title>\s*(?:abstract|summary)\s*[:.]?\s*</(?:jats:)?title>", re.IGNORECASE
+)
 
 
 class Crossref:
@@ -116,7 +120,7 @@ def _paper(doi: str, item: dict[str, Any]) -> FetchedPaper:
             source="doi",
             source_id=doi,
             title=_first_text(item, "title"),
-            abstract=abstract if isinstance(abstract, str) else "",
+            abstract=_HEADING.sub("", abstract, count=1) if isinstance(abstract, str) else "",
             authors=tuple(filter(None, map(_person, _list(item, "author")))),
             listed_on=listed_on,
             venue=first_venue(_first_text(item, "container-title")),
