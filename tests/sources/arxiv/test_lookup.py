@@ -171,7 +171,7 @@ class TestTitleContract(PaperLookupContract):
             ("On $\\alpha$-decay of heavy nuclei", "decay of heavy nuclei"),
             ('He said "no": OR NOT? (a study)', "He said no OR NOT a study"),
             (
-                "\u041e \u0442\u0435\u043e\u0440\u0438\u0438 strings and branes",
+                "\u0442\u0435\u043e\u0440\u0438\u0438 strings and branes",
                 "strings and branes",
             ),
             (" ".join(f"word{n}" for n in range(50)), " ".join(f"word{n}" for n in range(20))),
