@@ -349,6 +349,7 @@ class App:
     def new_web_app(self) -> Starlette:
         from triage.digest.preview import Previews
         from triage.papers.search import Search
+        from triage.subscribers.named_papers import find_schemes
         from triage.web import create_app
 
         return create_app(
@@ -359,6 +360,7 @@ class App:
             self.signup,
             Previews(self.database, self.model_store, self.clock, self._digest_rules).of,
             Search(self.database, self.model_store.load_encoder),
+            find_schemes(self.live_sources.lookups()),
         )
 
 

@@ -178,7 +178,8 @@ class LiveSources:
     def lookups(self) -> list[PaperLookup]:
         """Return the services that are asked for single papers, for which one need not subscribe.
 
-        arXiv is asked whatever its categories are.
+        arXiv is asked whatever its categories are. They have their own clients, as another thread
+        may be using those of the sources.
         """
         from triage.sources.arxiv.lookup import ArxivIdLookup, ArxivTitleLookup
         from triage.sources.biorxiv.lookup import BiorxivLookup
@@ -187,16 +188,16 @@ class LiveSources:
         wanted = self.settings.sources
         lookups: list[PaperLookup] = []
         if wanted.arxiv.enabled:
-            gate = self._gate("arxiv", _rules(wanted.arxiv), None)
+            gate = self._gate("arxiv", _rules(wanted.arxiv), None, use="lookup")
             lookups += [
                 ArxivIdLookup(gate, wanted.arxiv.api_url),
                 ArxivTitleLookup(gate, wanted.arxiv.api_url),
             ]
         if wanted.biorxiv.enabled:
-            gate = self._gate("biorxiv", _rules(wanted.biorxiv), None)
+            gate = self._gate("biorxiv", _rules(wanted.biorxiv), None, use="lookup")
             lookups.append(BiorxivLookup(gate, wanted.biorxiv.url))
         if wanted.crossref.enabled:
-            gate = self._gate("crossref", _rules(wanted.crossref), None)
+            gate = self._gate("crossref", _rules(wanted.crossref), None, use="lookup")
             lookups.append(CrossrefLookup(gate, wanted.crossref.url))
         return lookups
 
@@ -213,9 +214,15 @@ class LiveSources:
             gate.close()
 
     def _gate(
-        self, name: str, rules: Rules, deadline: datetime | None, *, is_public: bool = False
+        self,
+        name: str,
+        rules: Rules,
+        deadline: datetime | None,
+        *,
+        is_public: bool = False,
+        use: str = "",
     ) -> PoliteClient:
-        """Return the client of one service, always the same object.
+        """Return the client of one service for one use, always the same object.
 
         Args:
             name: of the rate limit that all processes share.
@@ -225,7 +232,7 @@ class LiveSources:
         from triage.sources.http.public_only import PinnedTransport
         from triage.store.shared_limiter import SharedRequestLimiter
 
-        key = f"{name}, public" if is_public else name
+        key = f"{name}, public" if is_public else f"{name}, {use}"
         if key not in self._gates:
             site = self.settings.site
             limiter = SharedRequestLimiter(

@@ -47,6 +47,7 @@ _TLDR_CHARS = 320
 _REASONS_CHARS = 168
 _SUBJECT_CHARS = 100
 _LISTED_CHARS = 160
+_DAY_REPORT_CHARS = 900
 
 EXPLORATION = "Exploration: outside your usual picks, to learn what else you like"
 VOTES_NOTE = (
@@ -141,7 +142,7 @@ def _render(
         "heading": heading,
         "day": f"{slate.on:%A}, {_day(slate.on)}",
         "site_name": site,
-        "day_report": shorten(clean(slate.day_report), 400),
+        "day_report": shorten(clean(slate.day_report), _DAY_REPORT_CHARS),
         "exploratory": _exploratory(papers),
         "papers": papers,
         "n_dropped": len(slate.impressions) - n,

@@ -66,11 +66,13 @@ def find(
     }
 
 
-def find_titles(conn: Connection, title_keys: Collection[str]) -> dict[str, int]:
-    """Return the first paper with each normalised title; unknown titles are left out."""
-    query = select(papers.c.title_key, func.min(papers.c.id)).where(_IS_ROOT)
-    query = query.group_by(papers.c.title_key)
-    return dict(iter(rows_in(conn, query, papers.c.title_key, title_keys)))
+def find_titles(conn: Connection, title_keys: Collection[str]) -> dict[str, list[int]]:
+    """Return the papers with each normalised title, oldest first; unknown titles are left out."""
+    query = select(papers.c.title_key, papers.c.id).where(_IS_ROOT).order_by(papers.c.id)
+    found: dict[str, list[int]] = {}
+    for title, id in rows_in(conn, query, papers.c.title_key, title_keys):
+        found.setdefault(title, []).append(id)
+    return found
 
 
 def resolve(conn: Connection, text: str) -> int | None:
@@ -93,7 +95,7 @@ def resolve_all(conn: Connection, texts: Iterable[str]) -> dict[str, int]:
             keys[text] = keys_meant(text)
     by_title = find_titles(conn, set(filter(None, titles.values())))
     by_key = find(conn, {key for several in keys.values() for key in several})
-    found = {text: by_title[title] for text, title in titles.items() if title in by_title}
+    found = {text: by_title[title][0] for text, title in titles.items() if title in by_title}
     for text, several in keys.items():
         known = [by_key[key] for key in several if key in by_key]
         if known:

@@ -51,8 +51,8 @@ class StoredRecord:
 
 
 def content_hash(paper: FetchedPaper) -> str:
-    """Return the hash of all fields of a record except its counts, its day and why it came."""
-    parts = [paper.raw_title, paper.raw_abstract]
+    """Return the hash of all fields of a record except its counts and its day."""
+    parts = [paper.raw_title, paper.raw_abstract, *(["named"] if paper.named else [])]
     parts += [repr(getattr(paper, name)) for name in _FACTS if name not in _VARIABLE]
     text = "\0".join(parts)
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
@@ -123,7 +123,6 @@ def with_counts(record: StoredRecord, paper: FetchedPaper) -> StoredRecord:
         upvotes=_larger(stored.upvotes, paper.upvotes),
         citations=_larger(stored.citations, paper.citations),
         update_only=stored.update_only and paper.update_only,
-        named=stored.named and paper.named,
     )
     return replace(record, paper=updated)
 

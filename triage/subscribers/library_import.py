@@ -27,8 +27,8 @@ from triage.store.search import Filters
 from triage.subscribers.bibliography import entries as bibliography
 from triage.subscribers.bibliography.entries import LibraryEntry, Liked
 from triage.subscribers.named_papers import (
-    MOST_AT_ONCE,
     LookupReport,
+    describe_waiting,
     find_stored,
     look_up,
     to_name,
@@ -62,7 +62,7 @@ class LibraryReport:
         absent: the entries that are `waiting`, of papers that are not stored: they become likes
             when the papers come.
         stored: papers that were stored now, from the library or from the archives.
-        problems: the archives that did not answer.
+        problems: the archives that did not answer, and what happens to the papers that wait.
     """
 
     new_likes: tuple[int, ...]
@@ -139,9 +139,7 @@ def _import_entries(
     with db.read() as conn:
         stored = find_stored(conn, entries)
     names = [to_name(each) for each, id in zip(entries, stored, strict=True) if id is None]
-    looked_up = LookupReport()
-    if len(wanted := [each for each in names if each]) <= MOST_AT_ONCE:
-        looked_up = look_up(db, lookups, clock, wanted, progress)
+    looked_up = look_up(db, lookups, clock, [each for each in names if each], progress)
     with db.write() as conn:
         stored = find_stored(conn, entries)
         before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
@@ -151,7 +149,9 @@ def _import_entries(
         waiting = [name for each in report.absent if (name := to_name(each))]
         store.named_papers.add(conn, subscriber.id, waiting, method, now)
         store.named_papers.mark_asked(conn, looked_up.answered, now)
-    return replace(report, stored=n_stored + looked_up.stored, problems=looked_up.problems)
+    lines = describe_waiting(waiting, lookups, looked_up.answered)
+    problems = (*looked_up.problems, *lines)
+    return replace(report, stored=n_stored + looked_up.stored, problems=problems)
 
 
 def _sort_entries(

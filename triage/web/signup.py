@@ -166,8 +166,9 @@ def _preview(
 
 def _read_likes(page: PageContext, form: forms.Form) -> tuple[list[int], list[NamedPaper], int]:
     """Return the pasted papers that are stored, those to fetch, and the number of other entries."""
-    ids, names, n_unknown = library_import.find_papers_in_text(page.db, form["likes"])
-    return ids[:MOST_LIKES], names[:MOST_LIKES], n_unknown
+    ids, missing, n_unknown = library_import.find_papers_in_text(page.db, form["likes"])
+    names = [each for each in missing if each.scheme in page.named_schemes]
+    return ids[:MOST_LIKES], names[:MOST_LIKES], n_unknown + len(missing) - len(names)
 
 
 def _log_out(page: PageContext, login: Login, _: Request, __: Fields) -> Response:

@@ -38,7 +38,8 @@ class ArxivIdLookup:
     def find(self, names: Sequence[NamedPaper], deadline: datetime) -> list[FetchedPaper]:
         ids = [each.value for each in names]
         query = {"id_list": ",".join(ids), "max_results": str(len(ids))}
-        return list(_request(self._client, self._url, query, deadline).values())
+        found = _request(self._client, self._url, query, deadline)
+        return [found[id] for id in ids if id in found]
 
 
 class ArxivTitleLookup:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from triage import __version__
 from triage.domain.protocols import Clock, MustWait, Outcome, RequestLimiter, WaitReason
 from triage.domain.request_limits import Rules
-from triage.errors import SourceError
+from triage.errors import NoAnswerInTime, SourceError
 from triage.sources.http.local_limiter import LocalRequestLimiter
 from triage.sources.http.time_limit import TimeLimit
 
@@ -266,7 +266,7 @@ class PoliteClient:
             why = " Another process of this installation is sending it requests."
         elif closed is not None and closed.why is WaitReason.FAILING:
             why = f" It has failed {closed.count} times in a row."
-        raise SourceError(
+        raise NoAnswerInTime(
             f"The fetch ran out of time before {host} had answered everything{after}.{why} "
             "What came is stored; the rest follows with the next fetch."
         )
