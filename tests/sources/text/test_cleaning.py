@@ -184,6 +184,37 @@ def test_the_stand_in_for_links_goes_with_its_punctuation(text: str, expected: s
     assert clean(text, 500) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("We study infer-\n ence and opti- mization.", "We study inference and optimization."),
+        (
+            "Class imbal- ance hurts; imbalance is common.",
+            "Class imbalance hurts; imbalance is common.",
+        ),
+        ("Trans- formers beat other transformers.", "Transformers beat other transformers."),
+        ("in\u00ad\n ference, in\u00adference", "inference, inference"),
+    ],
+)
+def test_words_broken_at_the_ends_of_lines_are_joined(text: str, expected: str) -> None:
+    assert clean(text, 500) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "self- and cross-attention",
+        "pre- and post-training, long- to short-term",
+        "a two- dimensional map",
+        "multi- modal and cross- lingual models",
+        "one - or two - steps",
+        "an- other-worldly, x- axis, non-in- ference",
+    ],
+)
+def test_compounds_with_a_hyphen_and_a_blank_stay(text: str) -> None:
+    assert clean(text, 500) == text
+
+
 def test_controls_direction_marks_and_surrogates_go() -> None:
     hostile = "a\u202eb\u2066c\x00d\ud800e\u200bf\x1bg\r\nBcc: x\u2028y\x85z &#8238;&#13;&#10;!"
     assert clean(hostile, 500) == "abcdefg Bcc: x y z !"
