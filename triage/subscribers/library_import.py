@@ -22,6 +22,7 @@ from triage.domain.records import LIKES, Subscriber
 from triage.domain.source_records import Batch, FetchedPaper, NamedPaper
 from triage.errors import ConfigError, SourceError
 from triage.papers.ingest import ingest
+from triage.sources.text.decoding import decode
 from triage.store import Database
 from triage.store.search import Filters
 from triage.subscribers.bibliography import entries as bibliography
@@ -282,16 +283,12 @@ def _text(content: bytes | str) -> str:
         raise ConfigError("this library is larger than 20 MiB: export a part of it at a time")
     if isinstance(content, str):
         return content
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", "replace")
-    if b"\0" in content:
+    try:
+        return decode(content)
+    except ValueError as error:
         raise ConfigError(
             "this is no text: export the library as BibTeX, RIS or CSL-JSON and give that file"
-        )
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", "replace")
+        ) from error
 
 
 def _why(entry: LibraryEntry) -> str:
