@@ -44,6 +44,11 @@ def clean(text: str) -> str:
     return " ".join(_JOINED_URL.sub(lambda m: f"{m.group()} ", plain).split())
 
 
+def one_line(text: str) -> str:
+    """Return the printable characters of a text on one line, as files of other programs need it."""
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())
+
+
 def shorten(text: str, limit: int, *, at_sentence: bool = False) -> str:
     """Cut `text` to about `limit` characters at the end of a sentence or word, never in a URL."""
     if len(text) <= limit:
