@@ -21,13 +21,15 @@ from triage.domain.paper_ids import title_key
 from triage.domain.protocols import Clock
 from triage.domain.records import LIKES, Subscriber
 from triage.domain.source_records import Batch, FetchedPaper, PaperId
-from triage.errors import ConfigError
+from triage.errors import ConfigError, RejectedRecord
 from triage.papers.ingest import ingest
+from triage.sources.text.cleaning import normalise
 from triage.store import Database
 from triage.store.papers import Key
 from triage.store.search import Filters
 from triage.subscribers.bibliography import entries as bibliography
 from triage.subscribers.bibliography.entries import LibraryEntry, Liked
+from triage.subscribers.bibliography.running_text import FORMATS
 from triage.subscribers.subscriptions import add_likes
 
 if TYPE_CHECKING:
@@ -38,7 +40,12 @@ LARGEST = 20 * 1024 * 1024
 MOST_OF_AN_AUTHOR = 1000
 # Shorter ones are borne by several papers: "Introduction", "Attention".
 _SHORTEST_TITLE = 15
-_LONGEST_TITLE, _LONGEST_ABSTRACT, _MOST_AUTHORS = 1_000, 20_000, 2_000
+_LONGEST_TITLE = 1_000
+_NO_TEXT = {
+    "a PDF": b"%PDF",
+    "a ZIP or Office file": b"PK\x03\x04",
+    "an Office file": b"\xd0\xcf\x11\xe0",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +109,13 @@ def read_library(
     """Store likes for the papers of a library that are stored here.
 
     Args:
-        content: BibTeX, RIS, CSL-JSON, Zotero's JSON, or text with arXiv ids, DOIs and links.
+        content: any of the formats of `bibliography.read`.
         new_papers: store those that are not, where the library has their title, abstract and day,
             and keep the ids of the others aside.
 
     Raises:
-        ConfigError: the content is larger than 20 MiB or no text; nothing was changed then.
+        ConfigError: the content is larger than 20 MiB, no text, or of no known format; nothing was
+            changed then.
     """
     entries = bibliography.read(_text(content))
     n_stored = 0
@@ -142,7 +150,11 @@ def read_library(
 
 
 def find_papers_in_text(db: Database, text: str) -> tuple[list[int], int]:
-    """Return the stored papers that a text names, and the number of entries without one."""
+    """Return the stored papers that a text names, and the number of entries without one.
+
+    Raises:
+        ConfigError: the text is no list.
+    """
     entries = bibliography.read(text)
     with db.read() as conn:
         chosen = _papers_of(conn, entries)
@@ -187,12 +199,17 @@ def _text(content: bytes | str) -> str:
         raise ConfigError("this library is larger than 20 MiB: export a part of it at a time")
     if isinstance(content, str):
         return content
+    for kind, beginning in _NO_TEXT.items():
+        if content.startswith(beginning):
+            raise ConfigError(f"this is no text but {kind}: give one of {FORMATS}")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", "replace")
     if b"\0" in content:
-        raise ConfigError(
-            "this is no text: export the library as BibTeX, RIS or CSL-JSON and give that file"
-        )
+        # UTF-16 has a NUL in every Latin letter, in the first byte if it is big-endian.
+        n_first, n_second = content[::2].count(0), content[1::2].count(0)
+        if max(n_first, n_second) < len(content) / 4:
+            raise ConfigError(f"this is no text: give one of {FORMATS}")
+        return content.decode("utf-16-be" if n_first > n_second else "utf-16-le", "replace")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -258,24 +275,25 @@ class _EntrySource:
 
 
 def _fetched(entry: LibraryEntry, today: date) -> FetchedPaper | None:
-    """Return an entry as a paper of its month, or None if a field is missing."""
+    """Return an entry as a paper of its month, or else of today; None without title or abstract."""
     source, id = entry.ids[0]
-    on = _month_of(id) if source == "arxiv" else entry.published_on
-    title, abstract = _clean(entry.title, _LONGEST_TITLE), _clean(entry.abstract, _LONGEST_ABSTRACT)
-    if on is None or not title or not abstract:
+    on = _month_of(id) if source == "arxiv" else entry.published_on or today
+    try:
+        return normalise(
+            FetchedPaper(
+                source=source,
+                source_id=id,
+                title=entry.title,
+                abstract=entry.abstract,
+                raw_title=entry.title,
+                raw_abstract=entry.abstract,
+                authors=entry.authors,
+                listed_on=min(on, today),
+                doi=next((value for scheme, value in entry.ids if scheme == "doi"), None),
+            )
+        )
+    except RejectedRecord:
         return None
-    doi = next((value for scheme, value in entry.ids if scheme == "doi"), None)
-    return FetchedPaper(
-        source=source,
-        source_id=id,
-        title=title,
-        abstract=abstract,
-        raw_title=title,
-        raw_abstract=abstract,
-        authors=tuple(_clean(name, 200) for name in entry.authors[:_MOST_AUTHORS]),
-        listed_on=min(on, today),
-        doi=doi,
-    )
 
 
 def _month_of(arxiv_id: str) -> date:
@@ -283,7 +301,3 @@ def _month_of(arxiv_id: str) -> date:
     digits = arxiv_id.rpartition("/")[2]
     year = int(digits[:2])
     return date(1900 + year if "/" in arxiv_id and year > 90 else 2000 + year, int(digits[2:4]), 1)
-
-
-def _clean(text: str, longest: int) -> str:
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())[:longest].strip()

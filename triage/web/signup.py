@@ -136,6 +136,8 @@ def _subscribe(page: PageContext, request: Request, fields: Fields) -> Response:
     # People do not see the field `website`. A robot that fills it in gets the same response.
     if not form["website"]:
         likes, _ = _read_likes(page, form)
+        if form.wrong:
+            return _show_form(page, form, 422)
         chosen = SubscriberPreferences(**valid)
         page.signup.ask_to_subscribe(email, chosen, peer_address(request), likes)
     return page.pages.show("subscribe_sent")
@@ -144,9 +146,9 @@ def _subscribe(page: PageContext, request: Request, fields: Fields) -> Response:
 def _preview(
     page: PageContext, request: Request, form: forms.Form, valid: dict[str, Any]
 ) -> Response:
+    likes, n_unknown = _read_likes(page, form)
     if form.wrong:
         return _show_form(page, form, 422)
-    likes, n_unknown = _read_likes(page, form)
     if not (valid["interests"] or valid["categories"] or likes):
         form.wrong["interests"] = "Write what you read. The preview needs it."
         return _show_form(page, form, 422)
@@ -160,8 +162,16 @@ def _preview(
 
 
 def _read_likes(page: PageContext, form: forms.Form) -> tuple[tuple[int, ...], int]:
-    """Return the ids of the pasted papers that are stored, and the number of unknown entries."""
-    ids, n_unknown = library_import.find_papers_in_text(page.db, form["likes"])
+    """Return the ids of the pasted papers that are stored, and the number of unknown entries.
+
+    A text that is no list is an error of its field.
+    """
+    try:
+        ids, n_unknown = library_import.find_papers_in_text(page.db, form["likes"])
+    except ConfigError as error:
+        wrong = str(error)
+        form.wrong["likes"] = f"{wrong[:1].upper()}{wrong[1:]}."
+        return (), 0
     return tuple(ids[:MOST_LIKES]), n_unknown
 
 

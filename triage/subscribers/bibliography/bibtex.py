@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Final
 
+from triage.domain.plain_text import one_line
+
 # A line that begins with a percent sign, or what follows one after a comma.
 _REMARK: Final = re.compile(r"(?:^[^\S\n]*|(?<=[}\"],)[^\S\n]*|(?<=,)[^\S\n]+)%.*", re.MULTILINE)
 # An entry begins with a key and a comma, or with a field. So neither `@media {` nor Python's
@@ -230,9 +232,8 @@ def names(value: str) -> tuple[str, ...]:
 
 def escape(text: str) -> str:
     """Return a text on one line without characters that are special in TeX or BibTeX."""
-    printable = "".join(c for c in " ".join(text.split()) if c.isprintable())
     # An empty group keeps TeX from joining them into one sign.
-    return re.sub(r"(?<=([-'`]))(?=\1)", "{}", printable.translate(_ESCAPED))
+    return re.sub(r"(?<=([-'`]))(?=\1)", "{}", one_line(text).translate(_ESCAPED))
 
 
 def write_entry(kind: str, key: str, fields: dict[str, str]) -> str:
