@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from triage.domain.link_tokens import LIFETIMES, Purpose
 from triage.domain.records import Impression
+from triage.domain.source_records import NamedPaper
 from triage.errors import ConfigError, TokenError, TokenExpired
 from triage.subscribers import library_import, subscriptions
 from triage.subscribers.preferences import SubscriberPreferences
@@ -100,6 +101,7 @@ def _show_form(
     status: int = 200,
     *,
     preview: tuple[Impression, ...] | None = None,
+    n_named: int = 0,
     n_unknown: int = 0,
     notice: str = "",
 ) -> Response:
@@ -110,6 +112,7 @@ def _show_form(
         stamp=form["stamp"],
         zones=forms.zones(form["zone"]),
         preview=preview,
+        n_named=n_named,
         n_unknown=n_unknown,
         notice=notice,
     )
@@ -135,18 +138,18 @@ def _subscribe(page: PageContext, request: Request, fields: Fields) -> Response:
         return _show_form(page, form, 422, notice=notice)
     # People do not see the field `website`. A robot that fills it in gets the same response.
     if not form["website"]:
-        likes, _ = _read_likes(page, form)
+        likes, names, _ = _read_likes(page, form)
         if form.wrong:
             return _show_form(page, form, 422)
         chosen = SubscriberPreferences(**valid)
-        page.signup.ask_to_subscribe(email, chosen, peer_address(request), likes)
+        page.signup.ask_to_subscribe(email, chosen, peer_address(request), likes, names)
     return page.pages.show("subscribe_sent")
 
 
 def _preview(
     page: PageContext, request: Request, form: forms.Form, valid: dict[str, Any]
 ) -> Response:
-    likes, n_unknown = _read_likes(page, form)
+    likes, names, n_unknown = _read_likes(page, form)
     if form.wrong:
         return _show_form(page, form, 422)
     if not (valid["interests"] or valid["categories"] or likes):
@@ -158,21 +161,23 @@ def _preview(
     chosen = SubscriberPreferences(**valid)
     preview = page.preview(subscriptions.new_subscriber("nobody@example.org", chosen), likes)
     notice = "There are no papers yet, because this site is new." if preview is None else ""
-    return _show_form(page, form, preview=preview, n_unknown=n_unknown, notice=notice)
+    return _show_form(
+        page, form, preview=preview, n_named=len(names), n_unknown=n_unknown, notice=notice
+    )
 
 
-def _read_likes(page: PageContext, form: forms.Form) -> tuple[tuple[int, ...], int]:
-    """Return the ids of the pasted papers that are stored, and the number of unknown entries.
+def _read_likes(page: PageContext, form: forms.Form) -> tuple[list[int], list[NamedPaper], int]:
+    """Return the pasted papers that are stored, those to fetch, and the number of other entries.
 
     A text that is no list is an error of its field.
     """
     try:
-        ids, n_unknown = library_import.find_papers_in_text(page.db, form["likes"])
+        ids, names, n_unknown = library_import.find_papers_in_text(page.db, form["likes"])
     except ConfigError as error:
         wrong = str(error)
         form.wrong["likes"] = f"{wrong[:1].upper()}{wrong[1:]}."
-        return (), 0
-    return tuple(ids[:MOST_LIKES]), n_unknown
+        return [], [], 0
+    return ids[:MOST_LIKES], names[:MOST_LIKES], n_unknown
 
 
 def _log_out(page: PageContext, login: Login, _: Request, __: Fields) -> Response:
