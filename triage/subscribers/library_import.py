@@ -19,22 +19,15 @@ from triage.domain.author_names import author_key, author_keys
 from triage.domain.paper_ids import arxiv_month
 from triage.domain.protocols import Clock, PaperLookup, Progress, silent
 from triage.domain.records import LIKES, Subscriber
-<<<<<<< HEAD
-from triage.domain.source_records import Batch, FetchedPaper, PaperId
-from triage.errors import ConfigError, RejectedRecord
-=======
 from triage.domain.source_records import Batch, FetchedPaper, NamedPaper
-from triage.errors import ConfigError, SourceError
->>>>>>> ids
+from triage.errors import ConfigError, RejectedRecord, SourceError
 from triage.papers.ingest import ingest
 from triage.sources.text.cleaning import normalise
 from triage.store import Database
 from triage.store.search import Filters
 from triage.subscribers.bibliography import entries as bibliography
 from triage.subscribers.bibliography.entries import LibraryEntry, Liked
-<<<<<<< HEAD
 from triage.subscribers.bibliography.running_text import FORMATS
-=======
 from triage.subscribers.named_papers import (
     MOST_AT_ONCE,
     LookupReport,
@@ -42,7 +35,6 @@ from triage.subscribers.named_papers import (
     look_up,
     to_name,
 )
->>>>>>> ids
 from triage.subscribers.subscriptions import add_likes
 
 ORIGIN = LIBRARY = "library"
@@ -50,18 +42,11 @@ ZOTERO = "zotero"
 ZOTERO_AGAIN = timedelta(hours=23)
 LARGEST = 20 * 1024 * 1024
 MOST_OF_AN_AUTHOR = 1000
-<<<<<<< HEAD
-# Shorter ones are borne by several papers: "Introduction", "Attention".
-_SHORTEST_TITLE = 15
-_LONGEST_TITLE = 1_000
 _NO_TEXT = {
     "a PDF": b"%PDF",
     "a ZIP or Office file": b"PK\x03\x04",
     "an Office file": b"\xd0\xcf\x11\xe0",
 }
-=======
-_LONGEST_TITLE, _LONGEST_ABSTRACT, _MOST_AUTHORS = 1_000, 20_000, 2_000
->>>>>>> ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,22 +114,13 @@ def read_library(
     """Store likes for the papers of a library; those that are not stored here wait.
 
     Args:
-<<<<<<< HEAD
-        content: any of the formats of `bibliography.read`.
-        new_papers: store those that are not, where the library has their title, abstract and day,
-            and keep the ids of the others aside.
+        content: a library or list in any of the formats of `bibliography.read`.
+        new_papers: store those that are not, where the library has their title and abstract.
+        lookups: are asked now for up to 200 papers that are not stored.
 
     Raises:
         ConfigError: the content is larger than 20 MiB, no text, or of no known format; nothing was
             changed then.
-=======
-        content: of a library in any of the formats, or text with arXiv ids, DOIs and links.
-        new_papers: store those that are not, where the library has their title, abstract and day.
-        lookups: are asked now for up to 200 papers that are not stored.
-
-    Raises:
-        ConfigError: the content is larger than 20 MiB or no library; nothing was changed then.
->>>>>>> ids
     """
     entries = bibliography.read(_text(content))
     return _import_entries(db, clock, subscriber, entries, new_papers, lookups, progress)
@@ -215,17 +191,12 @@ def _sort_entries(
     return LibraryReport(tuple(new_likes), known, tuple(absent), tuple(unrecognised))
 
 
-<<<<<<< HEAD
-def find_papers_in_text(db: Database, text: str) -> tuple[list[int], int]:
-    """Return the stored papers that a text names, and the number of entries without one.
+def find_papers_in_text(db: Database, text: str) -> tuple[list[int], list[NamedPaper], int]:
+    """Return what a text names: stored papers, papers to fetch, and the number of other entries.
 
     Raises:
-        ConfigError: the text is no list.
+        ConfigError: the text has no known format.
     """
-=======
-def find_papers_in_text(db: Database, text: str) -> tuple[list[int], list[NamedPaper], int]:
-    """Return what a text names: stored papers, papers to fetch, and the number of other entries."""
->>>>>>> ids
     entries = bibliography.read(text)
     with db.read() as conn:
         stored = find_stored(conn, entries)
@@ -364,8 +335,7 @@ class _EntrySource:
 def _fetched(entry: LibraryEntry, today: date) -> FetchedPaper | None:
     """Return an entry as a paper of its month, or else of today; None without title or abstract."""
     source, id = entry.ids[0]
-<<<<<<< HEAD
-    on = _month_of(id) if source == "arxiv" else entry.published_on or today
+    on = arxiv_month(id) if source == "arxiv" else entry.published_on
     try:
         return normalise(
             FetchedPaper(
@@ -376,39 +346,10 @@ def _fetched(entry: LibraryEntry, today: date) -> FetchedPaper | None:
                 raw_title=entry.title,
                 raw_abstract=entry.abstract,
                 authors=entry.authors,
-                listed_on=min(on, today),
+                listed_on=min(on or today, today),
                 doi=next((value for scheme, value in entry.ids if scheme == "doi"), None),
+                named=True,
             )
         )
     except RejectedRecord:
         return None
-
-
-def _month_of(arxiv_id: str) -> date:
-    """Return the first day of the month in an arXiv id; both forms of ids begin with YYMM."""
-    digits = arxiv_id.rpartition("/")[2]
-    year = int(digits[:2])
-    return date(1900 + year if "/" in arxiv_id and year > 90 else 2000 + year, int(digits[2:4]), 1)
-=======
-    on = arxiv_month(id) if source == "arxiv" else entry.published_on
-    title, abstract = _clean(entry.title, _LONGEST_TITLE), _clean(entry.abstract, _LONGEST_ABSTRACT)
-    if on is None or not title or not abstract:
-        return None
-    doi = next((value for scheme, value in entry.ids if scheme == "doi"), None)
-    return FetchedPaper(
-        source=source,
-        source_id=id,
-        title=title,
-        abstract=abstract,
-        raw_title=title,
-        raw_abstract=abstract,
-        authors=tuple(_clean(name, 200) for name in entry.authors[:_MOST_AUTHORS]),
-        listed_on=min(on, today),
-        doi=doi,
-        named=True,
-    )
-
-
-def _clean(text: str, longest: int) -> str:
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())[:longest].strip()
->>>>>>> ids
