@@ -51,7 +51,7 @@ def test_a_record_is_read(text: str) -> None:
     ],
 )
 def test_what_is_damaged_or_unsafe_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="EndNote's XML .* Export"):
+    with pytest.raises(ConfigError, match=r"EndNote's XML .* Export"):
         endnote_xml.read(text)
 
 

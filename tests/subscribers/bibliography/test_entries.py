@@ -6,6 +6,7 @@ import csv
 import json
 import random
 import unicodedata
+from contextlib import suppress
 from datetime import date
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from tests.support.factories import NOON, paper
 from tests.support.mutations import mutated
 from tests.support.paths import SHARED
+from triage.errors import ConfigError
 from triage.subscribers.bibliography import bibtex, ris
 from triage.subscribers.bibliography import entries as bibliography
 from triage.subscribers.bibliography.entries import LibraryEntry, Liked
@@ -200,11 +202,26 @@ FILES = (
     '{"items": [{"key": "K", "data": {"itemType": "preprint", "title": "Drafts", "creators":'
     ' [{"creatorType": "author", "firstName": "Ada", "lastName": "Lovelace"}],'
     ' "archiveID": "arXiv:1706.03762", "date": "2017-06-12", "extra": "seen"}}]}',
+    # JSON lines
+    '{"DOI": "10.1000/182", "issued": {"raw": "12 June 2017"}}\n{"title": "B", "date": "2017"}\n',
+    # PubMed's .nbib
+    "PMID- 31000001\nOWN - NLM\nDP  - 2019 Mar 3\nTI  - On engines that\n      calculate.\n"
+    "LID - 10.1000/182 [doi]\nAID - e17 [pii]\nFAU - Lovelace, Ada\nAU  - Lovelace A\n\n"
+    "PMID- 31000002\nTI  - Second.\n",
+    # EndNote's .enw and XML
+    "%0 Journal Article\n%T On engines\n%A Lovelace, Ada\n%D 1843\n%R 10.1000/182\n%X We\n do.\n",
+    "<xml><records><record><titles><title><style face='normal'>On engines</style></title></titles>"
+    "<dates><year>1843</year></dates><electronic-resource-num>10.1000/182"
+    "</electronic-resource-num></record></records></xml>",
+    # Zotero's CSV
+    '"Key","Item Type","Author","Title","DOI"\n"K","book","Lovelace, Ada; B","On ""x""","10.1000/1"\n',
+    # Lists
+    "2401.00011\nhttps://arxiv.org/abs/2401.00012v2\ndoi:10.1000/182\nAttention is all you need\n",
 )
 PIECES = (
     "@", "{", "}", "(", ")", '"', ",", "=", "#", "%", "\\", "\n", "\r", "\n% ", "\n@misc{k,\n",
     "}@b{", "\nTY  - ", "\nER  -", "\nAU  - ", "[", "]", ":", "null", "\x00", "\u2028", "\ud800",
-    "é", "1e400",
+    "é", "1e400", "<", "&", ">", ";", "\nPMID- 1", "\n%0 ", "%", "\n      ", "\ufeff", '","', "- ", "-",
 )  # fmt: skip
 
 
@@ -212,7 +229,7 @@ PIECES = (
 def damaged(draw: st.DrawFn) -> str:
     """Draw a file as programs write it, with a few places cut, doubled or written over."""
     text = draw(st.sampled_from(FILES))
-    if text[0] in "[{":
+    if text[0] in "[{<" and "}\n{" not in text:
         # A value of another kind, as no cut makes one.
         rng = random.Random(draw(st.integers(0)))  # noqa: S311 - no secret
         text = mutated(text.encode(), rng)[0].decode("utf-8", "replace")
@@ -229,8 +246,10 @@ def damaged(draw: st.DrawFn) -> str:
 @example("% {x}@misc{a, title={X}}")
 @example('[{"itemType": ["note"], "title": "X"}]')
 def test_no_damage_makes_reading_fail(text: str) -> None:
-    for read in (bibliography.read, bibtex.read, ris.read):
-        list(read(text))
+    list(bibtex.read(text))
+    list(ris.read(text))
+    with suppress(ConfigError):  # it has no known format any more
+        bibliography.read(text)
 
 
 @pytest.mark.parametrize(
@@ -238,9 +257,9 @@ def test_no_damage_makes_reading_fail(text: str) -> None:
 )
 def test_reading_text_takes_no_more_than_its_length(piece: str) -> None:
     # With a square of the work this would take minutes.
-    bibliography.read(piece * (300_000 // len(piece)))
-    bibliography.read("see arxiv" + piece * (100_000 // len(piece)))
-    bibliography.read("10.1000/" + piece * (100_000 // len(piece)))
+    for begun, n in (("", 300_000), ("see arxiv", 100_000), ("10.1000/", 100_000)):
+        with suppress(ConfigError):  # it may be no list
+            bibliography.read(begun + piece * (n // len(piece)))
 
 
 def test_nothing_in_nothing_out() -> None:

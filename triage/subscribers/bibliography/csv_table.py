@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -48,7 +49,7 @@ def read(text: str) -> Iterator[dict[str, list[str]]]:
 
 def _read_header(text: str) -> tuple[str, list[str]]:
     """Return the character between cells, and the tag of each column, empty if unknown."""
-    line = text[:_LONGEST_HEADER].partition("\n")[0]
+    line = re.split(r"[\r\n]", text[:_LONGEST_HEADER], maxsplit=1)[0]
     delimiter = max(",;\t", key=line.count)
     names = next(csv.reader([line], delimiter=delimiter), [])
     return delimiter, [_TAGS.get("".join(filter(str.isalpha, name)).lower(), "") for name in names]
