@@ -206,7 +206,9 @@ def test_an_entry_of_the_american_physical_society_is_read(
 
 def test_one_paper_is_known_by_every_dress_of_its_doi(db: Database, reader: Subscriber) -> None:
     dois = ["10.1101/2024.01.02.573999", "10.1145/3292500.3330701"]
-    take_in(db, [fetched(20, source="biorxiv", source_id=dois[0], title="Gene drives in mosquitoes")])
+    take_in(
+        db, [fetched(20, source="biorxiv", source_id=dois[0], title="Gene drives in mosquitoes")]
+    )
     take_in(db, [fetched(21, source="doi", source_id=dois[1], title="A framework for tuning")])
     report = read(db, reader, (LIBRARIES / "dressed_dois.bib").read_bytes())
     assert (report.liked, report.known, report.waiting) == (2, 4, 0)
@@ -260,7 +262,9 @@ def test_lists_in_utf_16_are_read_with_and_without_a_mark(
 def test_an_entry_without_a_date_keeps_the_day_on_which_it_was_first_seen(
     db: Database, reader: Subscriber
 ) -> None:
-    text = "@misc{a, title={A paper without a day}, doi={10.5555/n}, abstract={We do.}, year={n.d.}}"
+    text = (
+        "@misc{a, title={A paper without a day}, doi={10.5555/n}, abstract={We do.}, year={n.d.}}"
+    )
     for clock in (StoppedClock(), StoppedClock(NOON + timedelta(days=9))):
         read_library(db, clock, reader, text, new_papers=True)
         [paper] = [each for each in stored_papers(db) if each.source_id == "10.5555/n"]

@@ -203,7 +203,8 @@ def _of_record(fields: Mapping[str, Any], number: int) -> LibraryEntry:
     people = [fields.get(name) for name in ("author", "creators")]
     authors = [one for several in people if isinstance(several, list) for one in several]
     key = text("id", "key", "citation-key")
-    extra = text("extra", "note")
+    # Zotero's lines `DOI: …` are for what has no field.
+    extra = "\n".join(v for name in ("extra", "note") if isinstance(v := fields.get(name), str))
     ids = [text("archiveID", "archive_location"), text("arxivId"), text("DOI"), text("url", "URL")]
     remarks = [extra, text("publicationTitle", "container-title"), text("number")]
     return LibraryEntry(

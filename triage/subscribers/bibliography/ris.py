@@ -37,7 +37,7 @@ _FROM_REFER: Final = {
     "%T": "TI", "%A": "AU", "%X": "AB", "%8": "DA", "%D": "PY", "%R": "DO", "%U": "UR", "%J": "JO",
     "%M": "AN", "%Z": "N1", "%F": "ID",
 }  # fmt: skip
-_INITIALS: Final = re.compile(r"(?<=\S) (?=[A-Z]{1,3}$)")
+_INITIALS: Final = re.compile(r"(?<=[^\s,]) (?=[A-Z]{1,3}$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,10 @@ def _tagged(text: str) -> Iterator[tuple[int, str, str]]:
             continue
         # MEDLINE names other things than DOIs in these, such as the numbers of publishers.
         if tag and (tag not in {"LID", "AID"} or "[doi]" in parts[-1]):
-            yield begun, tags.get(tag, tag), " ".join(parts)
+            value = " ".join(parts)
+            # “Lovelace A” is the short form of MEDLINE alone.
+            short = tag == "AU" and tags is _FROM_MEDLINE
+            yield begun, tags.get(tag, tag), _INITIALS.sub(", ", value) if short else value
         if found is not None:
             begun, tag, parts = number, found[1].upper(), [found[2].strip()]
 
