@@ -1,8 +1,8 @@
 """Reads the entries of a library, and writes likes for other programs.
 
-Reads BibTeX, RIS, CSL-JSON, Zotero's JSON and plain text. Reading never fails: an entry without a
-paper has a reason. If an entry has several ids, arXiv ids come before DOIs, and fields for ids come
-before other fields.
+Reads BibTeX, RIS, MEDLINE, refer, EndNote's XML, CSL-JSON, Zotero's JSON and CSV, and lists. A text
+of no such format is refused; damage in one entry is no error. If an entry has several ids, arXiv
+ids come before DOIs, and fields for ids come before other fields.
 """
 
 from __future__ import annotations
