@@ -46,7 +46,7 @@ def clean(text: str) -> str:
 
 def one_line(text: str) -> str:
     """Return the printable characters of a text on one line, as files of other programs need it."""
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())
+    return " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
 
 
 def shorten(text: str, limit: int, *, at_sentence: bool = False) -> str:

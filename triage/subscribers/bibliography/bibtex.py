@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import logging
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Final
 
 from triage.domain.plain_text import one_line
+from triage.sources.text.cleaning import clean
 
 # A line that begins with a percent sign, or what follows one after a comma.
 _REMARK: Final = re.compile(r"(?:^[^\S\n]*|(?<=[}\"],)[^\S\n]*|(?<=,)[^\S\n]+)%.*", re.MULTILINE)
@@ -46,31 +46,6 @@ _LONGEST_NAME: Final = 500
 # Short, so that a small file of macros does not grow into gigabytes.
 _LONGEST_MACRO: Final = 300
 
-_ACCENTS: Final = {
-    "`": "\u0300", "'": "\u0301", "^": "\u0302", "~": "\u0303", "=": "\u0304", "u": "\u0306",
-    ".": "\u0307", '"': "\u0308", "r": "\u030a", "H": "\u030b", "v": "\u030c", "d": "\u0323",
-    "c": "\u0327", "k": "\u0328", "b": "\u0331",
-}  # fmt: skip
-_LETTERS: Final = {
-    "ss": "ß", "o": "ø", "O": "Ø", "l": "ł", "L": "Ł", "aa": "å", "AA": "Å", "ae": "æ",
-    "AE": "Æ", "oe": "œ", "OE": "Œ", "i": "i", "j": "j", "dh": "ð", "DH": "Ð", "th": "þ",
-    "TH": "Þ", "dj": "đ", "DJ": "Đ", "textendash": "–", "textemdash": "—", "textbackslash": "\\",
-    "textasciitilde": "~", "textasciicircum": "^", "textbraceleft": "\ue000",
-    "textbraceright": "\ue001", "sim": "~", "textquoteright": "’", "textquoteleft": "‘",
-}  # fmt: skip
-_ACCENT: Final = re.compile(
-    r"\\(?:([`'^~=.\"])\s*|([uvHrdckb])(?:\s+|(?=\{)))"
-    r"(?:\{\s*(?:\\([ij])(?![A-Za-z])\s*|([A-Za-z]))\s*\}|\\([ij])(?![A-Za-z])\s*|([A-Za-z]))"
-)
-_LETTER: Final = re.compile(
-    rf"\\({'|'.join(sorted(_LETTERS, key=len, reverse=True))})(?![A-Za-z])(?:\{{\}}|\s+)?"
-)
-_SYMBOL: Final = re.compile(r"\\([&%$#_{} ,;!/-])")
-_COMMAND: Final = re.compile(r"\\(?:[A-Za-z]+\*?\s*|.)")
-# Braces and dollars that a person wrote, while those of TeX are taken away.
-_KEPT: Final = str.maketrans(
-    {"\ue000": "{", "\ue001": "}", "\ue002": "$", "\ue003": "~", "\ue004": "\\"}
-)
 _ESCAPED: Final = str.maketrans(
     {
         "\\": r"\textbackslash{}", "{": r"\textbraceleft{}", "}": r"\textbraceright{}",
@@ -187,25 +162,7 @@ def _content(part: str, macros: dict[str, str]) -> str:
 
 def plain(value: str) -> str:
     """Return a value as readable text: accents of TeX as letters, no commands or braces."""
-    value = value.replace(r"\$", "\ue002").replace(r"\{", "\ue000").replace(r"\}", "\ue001")
-    value = value.replace(r"\textbackslash", "\ue004").replace("\ue004{}", "\ue004")
-    if "\\" in value:
-        value = _ACCENT.sub(_accented, value)
-        value = _LETTER.sub(_letter, value)
-        value = _SYMBOL.sub(r"\1", value)
-        value = _COMMAND.sub("", value)
-    value = value.replace("~", " ").replace("---", "—").replace("``", "“").replace("''", "”")
-    value = re.sub(r"[{}$]", "", value).translate(_KEPT)
-    return " ".join(unicodedata.normalize("NFC", value).split())
-
-
-def _accented(found: re.Match[str]) -> str:
-    mark = _ACCENTS[found[1] or found[2]]
-    return next(letter for letter in found.groups()[2:] if letter) + mark
-
-
-def _letter(found: re.Match[str]) -> str:
-    return {"~": "\ue003"}.get(_LETTERS[found[1]], _LETTERS[found[1]])
+    return clean(value, _LONGEST_VALUE, is_bibtex=True)
 
 
 def verbatim(value: str) -> str:
@@ -217,17 +174,25 @@ def verbatim(value: str) -> str:
 
 def names(value: str) -> tuple[str, ...]:
     """Return the author names in a field, first names first."""
-    from bibtexparser.middlewares.names import (
-        parse_single_name_into_parts,
-        split_multiple_persons_names,
-    )
-
     found = []
-    for name in split_multiple_persons_names(value):
-        if name.lower() != "others":
-            parts = parse_single_name_into_parts(name[:_LONGEST_NAME], strict=False)
-            found.append(plain(" ".join([*parts.first, *parts.von, *parts.last, *parts.jr])))
-    return tuple(name for name in found if name)
+    # Not bibtexparser, which loses the command that a name begins with.
+    for name in _split(" ".join(value.split()), " and "):
+        last, *others = _split(name[:_LONGEST_NAME], ",")
+        # `First von Last`, `von Last, First` or `von Last, Jr, First`
+        found.append(plain(" ".join([*others[-1:], last, *others[:-1]])))
+    return tuple(name for name in found if name and name.lower() != "others")
+
+
+def _split(value: str, separator: str) -> list[str]:
+    """Split a value where a separator stands outside braces."""
+    parts, begun, depth = [], 0, 0
+    for mark in re.finditer(rf"[{{}}]|{separator}", value, re.IGNORECASE):
+        if mark[0] in "{}":
+            depth += 1 if mark[0] == "{" else -1
+        elif depth <= 0:
+            parts.append(value[begun : mark.start()])
+            begun = mark.end()
+    return [*parts, value[begun:]]
 
 
 def escape(text: str) -> str:

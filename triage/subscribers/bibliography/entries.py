@@ -20,6 +20,7 @@ from typing import Any, Final
 from triage.domain.paper_ids import find_ids, parse_doi, upstream_url
 from triage.domain.plain_text import one_line
 from triage.domain.records import Paper
+from triage.sources.text.cleaning import TITLE_CHARS, clean
 from triage.sources.text.dates import parse_dates
 from triage.subscribers.bibliography import bibtex, csv_table, endnote_xml, ris, running_text
 
@@ -136,7 +137,7 @@ def _of_tags(
         year = ris.first(fields, "PY", "Y1")
         yield LibraryEntry(
             where=f"{place} {number}" + (f", {id}" if id else ""),
-            title=ris.first(fields, "TI", "T1", "CT"),
+            title=clean(ris.first(fields, "TI", "T1", "CT"), TITLE_CHARS),
             ids=_ids(_all(fields, "DO", "UR", "L1", "L2", "LK"), _all(fields, *_REMARKS_OF_RIS)),
             authors=tuple(
                 _first_name_first(name) for name in _all(fields, "AU") or _all(fields, "A1") if name
@@ -209,7 +210,7 @@ def _of_record(fields: Mapping[str, Any], number: int) -> LibraryEntry:
     remarks = [extra, text("publicationTitle", "container-title"), text("number")]
     return LibraryEntry(
         where=f"record {number}" + (f", {key[:200]}" if key else ""),
-        title=text("title"),
+        title=clean(text("title"), TITLE_CHARS),
         ids=_ids(ids, ()) or _ids(_ID_IN_EXTRA.findall(extra), remarks),
         authors=tuple(name for each in authors if (name := _person(each))),
         abstract=text("abstractNote", "abstract"),
