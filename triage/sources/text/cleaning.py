@@ -45,6 +45,8 @@ _UNWANTED: Final = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\ud800-\udfff\ufeff\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
 )
+_TIE: Final = re.compile(r"(?<!\\)~")
+_MOST_ESCAPED: Final = 4
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _ENTITY: Final = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,31}[0-9]?);")
 _TAG: Final = re.compile(
@@ -58,7 +60,7 @@ _INLINE_TAGS: Final = _words(
 )
 _BLOCK_TAGS: Final = _words(
     "abstract blockquote br dd div dl dt h1 h2 h3 h4 h5 h6 hr li list list-item ol p pre sec "
-    "section title ul disp-formula table tbody td th tr"
+    "section st title ul disp-formula table tbody td th tr"
 )
 _DAY: Final = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?", re.ASCII)
 _LINK: Final = r"(?:\[this https? URL\]\(this https? URL\)|this https? URL)"
@@ -109,18 +111,20 @@ def normalise(record: FetchedPaper) -> FetchedPaper:
     )
 
 
-def clean(text: str, limit: int) -> str:
-    """Return clean text of at most `limit` characters, cut at a word with `…`; it may be empty."""
+def clean(text: str, limit: int, *, is_bibtex: bool = False) -> str:
+    """Return clean text of at most `limit` characters, cut at a word with `…`; it may be empty.
+
+    Args:
+        is_bibtex: `~` is a blank, and braces that no command needs are removed, as in `{DNA}`.
+    """
     # Twice the limit leaves room for markup; the rest would be cut in any case.
     text, cut = text[: 2 * limit], len(text) > 2 * limit
     if _ANYTHING_ODD.search(text):
         text = _one_line(_UNWANTED.sub("", text))
-        if "<" in text:
-            text = _without_tags(text)
-        if "&" in text:
-            text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
-            text = _UNWANTED.sub("", text)
-        text = tex.to_unicode(_typography(text))
+        text = _without_markup(text)
+        if is_bibtex:
+            text = _TIE.sub(" ", text)
+        text = tex.to_unicode(_typography(text), is_bibtex=is_bibtex)
         text = unicodedata.normalize("NFC", _one_line(_UNWANTED.sub("", text)))
         if "this http" in text:
             text = _NO_LINK.sub("", text)
@@ -180,6 +184,20 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def _without_markup(text: str) -> str:
+    """Remove tags and read entities; feeds often have both escaped once more."""
+    for _ in range(_MOST_ESCAPED):
+        before = text
+        if "<" in text:
+            text = _without_tags(text)
+        if "&" in text:
+            text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+            text = _UNWANTED.sub("", text)
+        if text == before:
+            break
+    return text
+
+
 def _without_tags(text: str) -> str:
     """Remove known tags whose end tag is in the text, too.
 
@@ -194,8 +212,7 @@ def _without_tags(text: str) -> str:
         return "" if name in _INLINE_TAGS and name in ended else tag[0]
 
     def script(tag: re.Match[str]) -> str:
-        written = tex.script("^" if tag[1] == "sup" else "_", tag[2])
-        return tag[2] if written[:1] in {"^", "_"} else written
+        return tex.plain_script("^" if tag[1] == "sup" else "_", tag[2])
 
     return _TAG.sub(instead, _SCRIPT_TAG.sub(script, text))
 
