@@ -43,9 +43,10 @@ def import_(
     daily: bool | None,
     all_: bool,
 ) -> None:
-    """Import likes of EMAIL from FILES: BibTeX, RIS, CSL-JSON, or text with ids and links.
+    """Import likes of EMAIL from FILES: libraries, or lists of ids, links and titles.
 
-    ORCID exports lists of works as BibTeX. An entry with abstract and date is stored as a paper.
+    Libraries are BibTeX, RIS, PubMed's .nbib, EndNote's XML and .enw, CSL-JSON, Zotero's JSON and
+    CSV. ORCID exports lists of works as BibTeX. An entry with an abstract is stored as a paper.
     Other papers are requested from arXiv, bioRxiv and Crossref: up to 200 now, the others soon by
     the scheduler. Importing a file again changes nothing.
     """

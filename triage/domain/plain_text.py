@@ -46,6 +46,11 @@ def clean(text: str) -> str:
     return " ".join(_JOINED_URL.sub(lambda m: f"{m.group()} ", plain).split())
 
 
+def one_line(text: str) -> str:
+    """Return the printable characters of a text on one line, as files of other programs need it."""
+    return " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
+
+
 def shorten(text: str, limit: int, *, at_sentence: bool = False) -> str:
     """Cut `text` to about `limit` characters at the end of a sentence or word, never in a URL."""
     if len(text) <= limit:

@@ -35,7 +35,7 @@ SIGNS: Final = _pairs(
     "subseteq ⊆ supset ⊃ supseteq ⊇ cup ∪ cap ∩ setminus ∖ wedge ∧ land ∧ vee ∨ lor ∨ perp ⊥ top "
     "⊤ bot ⊥ parallel ∥ mid | vert | Vert ‖ sum ∑ prod ∏ int ∫ oint ∮ ldots … dots … cdots ⋯ "
     "colon : bullet • textendash – textemdash — textunderscore _ textasciitilde ~ textbackslash "
-    "∖ textbar | textgreater > textless < asymp ≍ succ ≻ prec ≺ models ⊨ vdash ⊢ triangle △ "
+    "\\ textbar | textgreater > textless < asymp ≍ succ ≻ prec ≺ models ⊨ vdash ⊢ triangle △ "
     "textasciicircum ^ textbraceleft { textbraceright } "
     "square □ diamond ⋄"
 )
