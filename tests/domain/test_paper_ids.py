@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triage.domain.paper_ids import (
+    find_ids,
     identify,
     parse_arxiv,
     parse_doi,
@@ -105,6 +106,181 @@ def test_identify_knows_arxiv_even_behind_a_doi() -> None:
     assert identify("10.48550/arXiv.2401.00001v2") == ("arxiv", "2401.00001", 2)
     assert identify("10.1038/nature") == ("doi", "10.1038/nature", None)
     assert identify("c00000") is None
+
+
+SICI = "10.1002/(sici)1097-0258(19980815)17:15/16<1661::aid-sim968>3.0.co;2-2"
+
+
+@pytest.mark.parametrize(
+    ("link", "doi"),
+    [
+        ("https://www.frontiersin.org/articles/10.3389/fpsyg.2026.123456/full", None),
+        ("https://link.springer.com/article/10.1007/s00125-026-0001-1", None),
+        ("https://link.springer.com/article/10.1007/s00125-026-0001-1/fulltext.html", None),
+        ("https://iop.example/10.1088/1361-6633/ab0001/meta", "10.1088/1361-6633/ab0001"),
+        ("https://journals.plos.org/plosone/article?id=10.1371/journal.pone.0300001", None),
+        (
+            "https://journals.plos.org/plosone/article/file?id=10.1371/journal.pone.0300001"
+            "&amp;type=printable",
+            None,
+        ),
+        ("https://onlinelibrary.wiley.com/doi/10.1111/nous.12244/abstract", None),
+        ("https://onlinelibrary.wiley.com/doi/pdfdirect/10.1111/nous.12244?download=true", None),
+        ("https://pubs.acs.org/doi/abs/10.1021/acs.1c001#", None),
+        ("https://dl.acm.org/doi/10.1145/3292500.3330701?nosfx=y", None),
+        ("https://www.tandfonline.com/doi/full/10.1080/01621459.2023.1?scroll=top", None),
+        ("https://j.example/10.1136/bmj-2024-1.long", "10.1136/bmj-2024-1"),
+        ("https://j.example/10.1136/bmj-2024-1.full.pdf+html", "10.1136/bmj-2024-1"),
+        ("https://doi.org/10.5555/q?rss=1", None),
+        ("https://doi.org/10.1000%2Fxyz%28123%29", "10.1000/xyz(123)"),
+        ("https://www.google.com/url?q=https%3A%2F%2Fdoi.org%2F10.1000%2F182&sa=D", "10.1000/182"),
+        ("https://www.biorxiv.org/content/10.1101/2026.10.13.562187v1?rss=1", None),
+        ("https://www.medrxiv.org/content/10.64898/2026.10.13.26999999v3.full.pdf", None),
+        ("https://www.biorxiv.org/content/10.1101/2026.10.13.562187v2.full-text", None),
+        ("10.1101/2024.01.02.573999v2", None),
+        ("info:doi/10.5555/leader-2024-001191", None),
+        ("urn:doi:10.1000/182", None),
+        ("DOI:https://doi.org/10.1000/182", None),
+        ("https://doi.org/doi:10.1000/182", None),
+        ("\u200b10.1000/182\u00ad", None),
+        ("10.1038/s41586\u2010021\u201103819\u22122", "10.1038/s41586-021-03819-2"),
+        ("https://www.nature.com/articles/s41586-021-03819-2.pdf", "10.1038/s41586-021-03819-2"),
+        ("https://www.nature.com/articles/s41586-019-1666-5", "10.1038/s41586-019-1666-5"),
+        ("<https://doi.org/10.1000/182>.", None),
+        (r"10.1007/978-3-030\_1", "10.1007/978-3-030_1"),
+        (SICI.upper(), SICI),
+        (SICI.replace("<", "&lt;").replace(">", "&gt;"), SICI),
+        (SICI.replace("<", "&amp;lt;").replace(">", "&amp;gt;"), SICI),
+        (SICI.replace("<", "{\\textless}").replace(">", "{\\textgreater}"), SICI),
+        (SICI.replace("<", "\\textless ").replace(">", "\\textgreater{}"), SICI),
+        (SICI.replace("<", "$<$").replace(">", "$>$"), SICI),
+        ("https://doi.org/" + SICI.replace("<", "%3C").replace(">", "%3E"), SICI),
+        (
+            "http://onlinelibrary.wiley.com/doi/"
+            + SICI.replace("<", "%3C").replace(">", "%3E")
+            + "/pdf",
+            SICI,
+        ),
+        (
+            "10.1175/1520-0493(1984)112<1590:TIOSD>2.0.CO;2",
+            "10.1175/1520-0493(1984)112<1590:tiosd>2.0.co;2",
+        ),
+        (
+            "10.1890/0012-9658(2006)87[1465:ATOPPC]2.0.CO;2",
+            "10.1890/0012-9658(2006)87[1465:atoppc]2.0.co;2",
+        ),
+    ],
+)
+def test_a_doi_is_read_in_whatever_address_or_dress(link: str, doi: str | None) -> None:
+    if doi is None:
+        bare = re.search(r"10\.\d+/[\w.-]*\w", link.removesuffix("\u00ad"))
+        assert bare is not None
+        doi = re.sub(r"(?<=\d)v\d.*", "", bare[0])
+    assert identify(link) == ("doi", doi, None)
+    assert find_ids(link) == [("doi", doi)]
+    assert find_ids(f"As ({link}) shows") == [("doi", doi)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://www.alphaxiv.org/abs/2401.00001",
+        "https://www.alphaxiv.org/overview/2401.00001v2",
+        "https://ar5iv.org/abs/2401.00001",
+        "https://ar5iv.labs.arxiv.org/html/2401.00001",
+        "https://hf.co/papers/2401.00001",
+        "https://huggingface.co/papers/2401.00001#community",
+        "http://cn.arxiv.org/pdf/2401.00001v1",
+        "http://de.arxiv.org/abs/2401.00001",
+        "https://arxiv.org/abs/arxiv:2401.00001",
+        "<https://arxiv.org/abs/2401.00001>",
+        "oai:arXiv.org:2401.00001",
+        "arXiv:2401.00001v3 [cs.LG] 5 Jan 2024",
+        "2401.00001v1 [math.ST]",
+        "https://www.arxiv-vanity.com/papers/2401.00001/",
+        "https://www.semanticscholar.org/arxiv/2401.00001",
+        "https://www.google.com/url?q=https%3A%2F%2Farxiv.org%2Fabs%2F2401.00001",
+        "https://web.archive.org/web/2024/https://arxiv.org/abs/2401.00001",
+        "\ufeff2401.00001\u200b",
+        "arXiv:\u00a02401.00001",
+        "\uff12\uff14\uff10\uff11\uff0e\uff10\uff10\uff10\uff10\uff11",
+        "10.48550%2FarXiv.2401.00001",
+        "https://doi.org/10.48550/arXiv.2401.00001?ref=x",
+        "[2401.00001]",
+    ],
+)
+def test_an_arxiv_id_is_read_in_whatever_address_or_dress(text: str) -> None:
+    named = identify(text)
+    assert named is not None
+    assert named[:2] == ("arxiv", "2401.00001")
+    assert find_ids(text) == [("arxiv", "2401.00001")]
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("10.1145/3292500.3330701, 10.5555/1", ["10.1145/3292500.3330701", "10.5555/1"]),
+        ("10.1145/3292500.3330701;10.5555/1", ["10.1145/3292500.3330701", "10.5555/1"]),
+        ("doi:10.1000/182https://doi.org/10.5555/1", ["10.1000/182", "10.5555/1"]),
+        ("[10.1000/182](https://doi.org/10.1000/182)", ["10.1000/182"]),
+        ('<a href="https://doi.org/10.1000/182">10.1000/182</a>', ["10.1000/182"]),
+        ("&lt;a href=&quot;https://doi.org/10.1000/182&quot;&gt;", ["10.1000/182"]),
+        ("**10.1000/182** and “10.5555/1”", ["10.1000/182", "10.5555/1"]),
+        ("arXiv:2401.00001,2401.00002;hep\u2011th/9901001", [
+            "2401.00001", "2401.00002", "hep-th/9901001",
+        ]),
+        ("arXiv preprint arXiv:2401.00001v2 (2024)", ["2401.00001"]),
+        ("see 2401.00001. Also (math.GT/0309136).", ["2401.00001", "math/0309136"]),
+        ("\uff082401.00001\uff09\u3002", ["2401.00001"]),
+        ("eprint=2401.00001", ["2401.00001"]),
+        (r"\url{https://arxiv.org/abs/2401.00001}", ["2401.00001"]),
+        ("10.1000/xyz\u3002", ["10.1000/xyz"]),
+    ],
+)  # fmt: skip
+def test_several_ids_are_read_in_their_order(text: str, ids: list[str]) -> None:
+    assert [id for _, id in find_ids(text)] == ids
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It costs $1203.4567 or 1203.4567 USD.",
+        "It costs €2401.00001, that is 2401.00001 euros.",
+        "at 1203.4567 Hz and 1203.4567 nm, 2401.00001%",
+        "Call +49 2401.12345 or tel. 2401.12345.",
+        "p < 1203.4567, x = 1203.4567, 2401.00001 ± 1203.4567",
+        "1,203.4567 and 12401.00001 and 2401.00001.5 and 2401.000012",
+        "$10.2500/month",
+        "210.1000/182",
+        "1203.4567e-5",
+        "https://lab.example/2401.00001.html",
+        "journal 2413.00001",
+        "evil/9901001",
+        "https://lab.example/articles/s41586",
+    ],
+)
+def test_numbers_that_are_no_ids_are_none(text: str) -> None:
+    assert find_ids(text) == []
+
+
+@given(ANY_TEXT | st.lists(st.sampled_from([
+    "10.1101/", "10.1000/", "1", "v2", ".full", "%25", "%23", "&amp;", "lt;", "<", ">3.0.CO;2-2",
+    "(", ")", "]", "?", "#", "arxiv.org/abs/", "2401.00001", "hep-th/9901001", "\\textless",
+    "..", "https://", ".", ",", " ", "$", "/",
+])).map("".join))  # fmt: skip
+def test_what_is_found_in_any_text_is_found_again(text: str) -> None:
+    named = identify(text)
+    for source, id in find_ids(text) + ([named[:2]] if named else []):
+        assert identify(id) is not None
+        assert identify(id)[:2] == (source, id)  # type: ignore[index]
+        assert upstream_url(source, id, "") == upstream_url(source, id.upper(), "")
+
+
+@pytest.mark.parametrize(
+    "piece", ["10.1000/)", "arxiv ", "a-b/", "%25", "&amp;", "\\textless ", "<"]
+)
+def test_long_texts_are_read_in_linear_time(piece: str) -> None:
+    find_ids("10.1000/" + piece * (300_000 // len(piece)))
 
 
 def test_titles_are_the_same_whatever_their_case_accents_and_punctuation() -> None:

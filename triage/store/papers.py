@@ -96,7 +96,9 @@ def outside_id(paper: Paper) -> str:
     """Return the text with which `resolve` finds this paper in any database that has it."""
     if paper.source_id is None:
         return f"title:{paper.title}"
-    return paper.source_id if identify(paper.source_id) else f"{paper.source}:{paper.source_id}"
+    named = identify(paper.source_id)
+    is_enough = named is not None and named[1] == paper.source_id
+    return paper.source_id if is_enough else f"{paper.source}:{paper.source_id}"
 
 
 def load(conn: Connection, ids: Collection[int]) -> dict[int, Paper]:

@@ -14,9 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
-from urllib.parse import unquote
 
-from triage.domain.paper_ids import identify, parse_arxiv, parse_doi, upstream_url
+from triage.domain.paper_ids import find_ids, parse_doi, upstream_url
 from triage.domain.records import Paper
 from triage.subscribers.bibliography import bibtex, ris
 
@@ -25,18 +24,6 @@ MOST_ENTRIES: Final = 20_000
 _MONTHS: Final = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 # What a reference manager keeps beside papers.
 _NO_PAPERS: Final = ("attachment", "note", "annotation")
-_MENTION: Final = re.compile(
-    r"(?P<doi>10\.\d{4,9}(?:\.\d+){0,4}/[^\s\"<>{}|\\^`]{1,1000})"
-    r"|(?:arxiv\.org/(?:abs|pdf|html|format|src|e-print|ps)/|huggingface\.co/papers/"
-    r"|\barxiv(?:\s*[:.])?\s*|\babs/|(?P<bare>(?<![\w./-])))"
-    r"(?P<arxiv>\d{4}\.\d{4,5}(?!\d)|[a-z]+(?:-[a-z]+)?(?:\.[a-z]{2})?/\d{7}(?!\d))(?:v\d+)?",
-    re.IGNORECASE,
-)
-# What publishers' pages append to the DOI in their addresses.
-_PAGE_OF_DOI: Final = re.compile(
-    r"(?:/(?:full|abstract|pdf|epdf|meta|summary|html?|references)|\.pdf|[?#].*)+$", re.IGNORECASE
-)
-_BIORXIV_VERSION: Final = re.compile(r"(?<=\d)v\d+(?:\..*)?$")
 # OWASP, "CSV Injection": what spreadsheets take for a formula when a cell begins with it.
 _FORMULA: Final = re.compile(r"[=+\-@\t\r＝＋－＠]")
 
@@ -84,41 +71,11 @@ def read(text: str) -> list[LibraryEntry]:
     return [entry for _, entry in zip(range(MOST_ENTRIES), entries, strict=False)]
 
 
-def find_ids(text: str) -> list[tuple[str, str]]:
-    """Return the arXiv ids and DOIs in a text, each once, in order."""
-    found: dict[tuple[str, str], None] = {}
-    for mention in _MENTION.finditer(text):
-        id = _meant(mention)
-        if id is not None:
-            found.setdefault(id)
-    return list(found)
-
-
-def _meant(mention: re.Match[str]) -> tuple[str, str] | None:
-    if mention["arxiv"]:
-        arxiv = parse_arxiv(mention["arxiv"])
-        return ("arxiv", arxiv[0]) if arxiv else None
-    doi = _PAGE_OF_DOI.sub("", mention["doi"])
-    while doi and (doi[-1] in ".,;:'’”" or (doi[-1] in ")]" and not _balanced(doi))):
-        doi = doi[:-1]
-    if doi.startswith(("10.1101/", "10.64898/")):
-        doi = _BIORXIV_VERSION.sub("", doi)
-    named = identify(unquote(doi) if "%" in doi else doi)
-    return (named[0], named[1]) if named else None
-
-
-def _balanced(text: str) -> bool:
-    return text.count("(") >= text.count(")") and text.count("[") >= text.count("]")
-
-
 def _ids(made_for_it: Sequence[str], others: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Return the ids of an entry: from fields for ids, else from any other field."""
     found: dict[tuple[str, str], None] = {}
     for value in made_for_it:
-        value = value.strip()
-        named = identify(value) if value else None
-        for id in [named[:2]] if named else find_ids(value):
-            found.setdefault(id)
+        found.update(dict.fromkeys(find_ids(value)))
     if not found:
         # A remark may name any paper; one that names several says nothing of this one.
         several = {id for value in others for id in find_ids(value)}
