@@ -338,7 +338,8 @@ class PoliteClient:
             if len(head) < len(_GZIP):
                 head += raw[: len(_GZIP)]
                 if head.startswith(_GZIP):
-                    unpack, raw, body = zlib.decompressobj(16 + zlib.MAX_WBITS), body + raw, bytearray()
+                    unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
+                    raw, body = bytes(body) + raw, bytearray()
             n_raw += len(raw)
             try:
                 for piece in [raw] if unpack is None else _unpacked(unpack, raw):

@@ -105,9 +105,7 @@ class _Bounds:
 
     at: Callable[[], int]
 
-    def __init__(
-        self, builder: TreeBuilder | None, entries: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, builder: TreeBuilder | None, entries: frozenset[str] = frozenset()) -> None:
         self._builder = builder
         self._entries = entries
         self._entry = (0, 0)  # Depth and start of the entry that is open.

@@ -246,10 +246,10 @@ def _reference(body: bytes, at: int) -> tuple[bytes, int]:
             return b"&amp;", at + 1
         return html.escape(characters).encode(), found.end()
     code = _code(found)
-    if 0xD800 <= code < 0xDC00 and (low := _REFERENCE.match(body, found.end())) is not None:
+    low = _REFERENCE.match(body, found.end()) if 0xD800 <= code < 0xDC00 else None
+    if low is not None and 0xDC00 <= _code(low) < 0xE000:
         # Two halves of one character of UTF-16.
-        if 0xDC00 <= (second := _code(low)) < 0xE000:
-            return chr(0x10000 + (code - 0xD800 << 10) + second - 0xDC00).encode(), low.end()
+        return chr(0x10000 + (code - 0xD800 << 10) + _code(low) - 0xDC00).encode(), low.end()
     if 0x80 <= code < 0xA0:
         return html.unescape(found[0].decode()).encode(), found.end()
     is_legal = code in {9, 10, 13} or 32 <= code < 0xD800 or 0xE000 <= code < 0xFFFE
