@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.figures import SHARED, record, skip
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 from triage.training.evaluation import benchmark as benchmark_module
 from triage.training.evaluation.baselines import ASL, LR, TEXT, ZOTERO, Baselines, peer_text
 
@@ -212,7 +212,7 @@ def ours(data: Data) -> Ranker:
     benchmark = benchmark_module.read(BENCH / "listings-2025")
     started = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        ranker = benchmark_module.fit_ranker(benchmark, FileModelStore(Path(folder), b"benchmark"))
+        ranker = benchmark_module.fit_ranker(benchmark, ModelStore(Path(folder), b"benchmark"))
     print(f"our encoder and scorer, once: {time.process_time() - started:.0f} s of CPU")
     firsts = {slate.user: slate for slate in reversed(benchmark.slates)}
     started = time.process_time()

@@ -26,7 +26,6 @@ from tests.support.browser import chromium, log_in
 from triage.app.application import App, open_app
 from triage.cli.demo.cast import CAST
 from triage.cli.demo.story import play
-from triage.delivery.file_mailers import EmlFolder
 
 SCREENS = ROOT / "docs" / "screens"
 SIZES = {390: 844, 1200: 760}
@@ -74,9 +73,10 @@ class Studio:
         page.goto(mail.as_uri())
 
     def _mailed(self) -> bytes:
-        before = set(self._digests.glob("*.eml"))
+        new = self._app.settings.mail_path / "new"
+        before = set(new.iterdir())
         self._app.account_mail_sender()()
-        [mail] = set(self._digests.glob("*.eml")) - before
+        [mail] = set(new.iterdir()) - before
         return mail.read_bytes()
 
 
@@ -121,7 +121,7 @@ def _photograph(page: Page, path: Path) -> None:
 def _served(folder: Path) -> Iterator[Studio]:
     """Serve the demo's pages on a free port of loopback."""
     digests = folder / "digests"
-    app = open_app(folder / "triage.toml", mailer=EmlFolder(digests))
+    app = open_app(folder / "triage.toml")
     server = uvicorn.Server(uvicorn.Config(app.new_web_app(), port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -104,7 +104,7 @@ def _recalls(config: Path, pages: list[Path]) -> tuple[float, float]:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     app = open_app(config)
-    search = Search(app.database, app.model_store)
+    search = Search(app.database, app.model_store.load_encoder)
     with app.database.read() as conn:
         papers = list(store.papers.iterate(conn))
         wanted = []
@@ -151,7 +151,7 @@ def _apart(config: Path) -> tuple[dict[str, float], float]:
 
 def _measured(config: Path) -> dict[str, float]:
     app = open_app(config)
-    search = Search(app.database, app.model_store)
+    search = Search(app.database, app.model_store.load_encoder)
     started = time.perf_counter()
     search.find("the first search reads all vectors")
     first_s = time.perf_counter() - started

@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.figures import SHARED, record, skip
 from triage.ranking.features import feature_matrix
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 from triage.training.evaluation import benchmark
 
 COMMAND = "python -m benchmarks.serving"
@@ -39,7 +39,7 @@ def main() -> None:
     data = benchmark.read(DATA)
     benchmark.N_PAST_DAYS = 300
     with tempfile.TemporaryDirectory() as folder:
-        ranker = benchmark.fit_ranker(data, FileModelStore(Path(folder), b"k" * 32))
+        ranker = benchmark.fit_ranker(data, ModelStore(Path(folder), b"k" * 32))
     history = ranker.history
     slate = min(data.slates, key=lambda slate: slate.on)
     reader = max(history.readers, key=lambda reader: len(reader.likes.rows))

@@ -42,7 +42,7 @@ from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.encoder.text_encoder import TextEncoder
 from triage.ranking.exploration import slate_rng
 from triage.ranking.features import FEATURES, split_phrases
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import rank
 from triage.ranking.slate import build_slate
 from triage.store.slates import TrainingLog
@@ -251,7 +251,7 @@ def live(
 
 def simulated(
     world: World,
-    model_store: FileModelStore,
+    model_store: ModelStore,
     voters: Sequence[Voter],
     n_days: int,
     *,
@@ -272,7 +272,7 @@ def simulated(
     return diary, taught(world, model_store, lessons) or serves
 
 
-def taught(world: World, model_store: FileModelStore, lessons: TrainingRows) -> Scorer | None:
+def taught(world: World, model_store: ModelStore, lessons: TrainingRows) -> Scorer | None:
     try:
         return fit(model_store, lessons, world.encoder)
     except NotEnoughFeedback:
@@ -344,7 +344,7 @@ def lightgbm_positions(lessons: TrainingRows) -> Scorer:
     return lambdamart.LambdaMartScorer(text, linear, scale, "simulated")
 
 
-WAYS: dict[str, Callable[[World, FileModelStore, TrainingRows], Scorer | None]] = {
+WAYS: dict[str, Callable[[World, ModelStore, TrainingRows], Scorer | None]] = {
     "cold": lambda *_: ColdStartScorer(),
     "naive_voted": lambda world, shop, lessons: taught(world, shop, voted_only(lessons)),
     "naive_shown": lambda world, shop, lessons: taught(world, shop, shown_as_is(lessons)),
@@ -367,7 +367,7 @@ def positions(
         world = make_world(seed, n_days=n_days + N_LATER, **size)
         readers = range(len(world.subscribers))
         with tempfile.TemporaryDirectory() as folder:
-            model_store = FileModelStore(Path(folder), KEY)
+            model_store = ModelStore(Path(folder), KEY)
             diary, _ = simulated(world, model_store, [voter] * len(readers), n_days)
             lessons, _ = label_training_log(diary.log(), diary.votes)
             for name in names:
@@ -403,7 +403,7 @@ def poisoned(
                 live(world, diary, day, ColdStartScorer(), voters, zealots)
             with tempfile.TemporaryDirectory() as folder:
                 lessons, _ = label_training_log(diary.log(), diary.votes)
-                scorer = fit(FileModelStore(Path(folder), KEY), lessons, world.encoder)
+                scorer = fit(ModelStore(Path(folder), KEY), lessons, world.encoder)
             tops[name] = truly(world, diary, scorer, [n_days], others)[1]
         for name, values in changed.items():
             pairs = zip(tops[name], tops["silent"], strict=True)

@@ -233,11 +233,11 @@ def test_init_again_makes_no_new_database_but_says_how(config: Path) -> None:
 def test_init_again_migrates_nothing_but_says_how(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "SCHEMA_REVISION", "1002")
+    monkeypatch.setattr(tables, "SCHEMA_REVISION", "9999")
     before = everything_in(config.parent)
     ended = triage("init", "--dir", config.parent)
     assert (ended.code, ended.err) == (0, "")
-    assert "the database is at schema 1001" in ended.out
+    assert "the database is at schema 1002" in ended.out
     assert f"run `triage --config {config} db upgrade`" in ended.out
     assert everything_in(config.parent) == before
 
@@ -384,7 +384,7 @@ def test_a_wrong_wish_exits_2_and_adds_nobody(
 
 
 def test_an_unknown_like_exits_1_and_adds_nobody(filled: Path) -> None:
-    ended = triage("subscriber", "add", "b@example.org", "--like", "2401.99999", config=filled)
+    ended = triage("subscriber", "add", "b@example.org", "--like", "attention", config=filled)
     assert ended.code == 1
     assert "triage papers import" in ended.err
     assert len(triage("subscriber", "list", "--json", config=filled).rows()) == 1

@@ -29,9 +29,7 @@ def test_a_library_goes_in_and_comes_out(config: Path) -> None:
     file.write_text(LIBRARY)
     ended = triage("subscriber", "import", "ada@example.org", file, config=config)
     assert ended.code == 3
-    assert ended.out == (
-        "mine.bib: read 3, recognised 2: new likes 1, known 0, not stored here 1\n"
-    )
+    assert ended.out == ("mine.bib: read 3, recognised 2: new likes 1, known 0, waiting 1\n")
     assert "mine.bib line 4, c “Of Mice and Men”: it has no arXiv id" in ended.err
     for form, sign in [("bibtex", "@misc{"), ("ris", "TY  - "), ("json", "[\n"), ("csv", "liked")]:
         out = triage("feedback", "export", "ada@example.org", "--format", form, config=config)
@@ -42,7 +40,7 @@ def test_a_library_goes_in_and_comes_out(config: Path) -> None:
         "subscriber", "import", "ada@example.org", "--author", "Marie Curie", config=config
     )
     assert (own.code, own.out) == (
-        0, "Marie Curie: read 1, recognised 1: new likes 0, known 1, not stored here 0\n",
+        0, "Marie Curie: read 1, recognised 1: new likes 0, known 1, waiting 0\n",
     )  # fmt: skip
     assert '"kind": "vote_up"' in triage("feedback", "export", config=config).out
     person = json.loads(triage("subscriber", "export", "ada@example.org", config=config).out)

@@ -130,8 +130,9 @@ class History:
                 continue
             with self.database.write() as conn:
                 run_id = store.jobs.begin_run(conn, on, self.clock.at)
-                slate_id = store.slates.save(conn, chosen, run_id, self.clock.at)
-                store.messages.add_skipped(conn, chosen, slate_id, "no_papers", self.clock.at)
+                store.messages.queue_once(
+                    conn, chosen, None, run_id, self.clock.at, skipped_because="no_papers"
+                )
 
     def _drain(self) -> None:
         outbox = Outbox(

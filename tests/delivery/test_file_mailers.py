@@ -1,4 +1,4 @@
-"""Delivery into files: a Maildir that mail readers understand, and a folder of `.eml` files."""
+"""Delivery into files: a Maildir that mail readers understand."""
 
 from __future__ import annotations
 
@@ -6,20 +6,14 @@ import errno
 import mailbox
 import os
 from collections.abc import Callable
-from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
 
 from tests.support.contracts import MailerContract
-from tests.support.digests import digest
-from tests.support.factories import slate, subscriber
 from tests.support.fakes import FakeMailer
-from triage.delivery.file_mailers import EmlFolder, Maildir
-from triage.domain.records import OutgoingMessage
+from triage.delivery.file_mailers import Maildir
 from triage.errors import MailDeferred
-
-FileMailer = Maildir | EmlFolder
 
 
 def files(folder: Path) -> list[Path]:
@@ -37,20 +31,18 @@ def _raising(error: BaseException) -> Callable[[int], None]:
     return fsync
 
 
-class _FileMailerContract(MailerContract):
-    kind: type[FileMailer]
-
+class TestMaildir(MailerContract):
     @pytest.fixture(autouse=True)
     def _places(self, tmp_path: Path) -> None:
         self.path = tmp_path / "mail"
         (tmp_path / "a-file").write_bytes(b"")
         self.impossible = tmp_path / "a-file" / "mail"
 
-    def mailer(self) -> FileMailer:
-        return self.kind(self.path)
+    def mailer(self) -> Maildir:
+        return Maildir(self.path)
 
-    def broken_mailer(self) -> FileMailer:
-        return self.kind(self.impossible)
+    def broken_mailer(self) -> Maildir:
+        return Maildir(self.impossible)
 
     def received(self) -> list[bytes]:
         return [path.read_bytes() for path in files(self.path) if path.suffix != ".tmp"]
@@ -106,10 +98,6 @@ class _FileMailerContract(MailerContract):
         self.mailer().send(message, nothing)
         assert self.received() == [message.mime]
 
-
-class TestMaildir(_FileMailerContract):
-    kind = Maildir
-
     def reader(self) -> mailbox.Maildir:
         return mailbox.Maildir(self.path, create=False)
 
@@ -135,30 +123,6 @@ class TestMaildir(_FileMailerContract):
         assert self.mailer().send(message, nothing)
         [path] = files(self.path)
         assert path.name.endswith(":2,RS")
-
-
-class TestEmlFolder(_FileMailerContract):
-    kind = EmlFolder
-
-    def message_for(self, email: str) -> OutgoingMessage:
-        return digest(slate(1, subscriber=subscriber(email=email))).message
-
-    def test_a_file_is_named_after_the_day_and_the_reader(self) -> None:
-        self.mailer().send(self.message_for("ada@example.org"), nothing)
-        [path] = files(self.path)
-        assert path.name.startswith("20260302-ada-")
-        assert path.suffix == ".eml"
-        parsed = message_from_bytes(path.read_bytes(), policy=policy.default)
-        assert parsed["To"] == "ada@example.org"
-
-    @pytest.mark.parametrize("email", ["../../etc/passwd@example.org", "..@example.org", "*@a.org"])
-    def test_no_address_writes_elsewhere(self, email: str, tmp_path: Path) -> None:
-        message = self.message_for("ada@example.org")
-        unsafe = OutgoingMessage(message.message_id, email, message.mime)
-        self.mailer().send(unsafe, nothing)
-        [path] = [path for path in files(tmp_path) if path.name != "a-file"]
-        assert path.parent == self.path
-        assert self.mailer().delivered(message.message_id)
 
 
 class TestFakeMailer(MailerContract):

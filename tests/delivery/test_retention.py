@@ -51,7 +51,7 @@ def keep_bounce(database: Database, n: int, clock: StoppedClock) -> None:
             message_id=None,
             subscriber_id=None,
             raw=b"To: reader@example.org",
-            at=clock.now(),
+            received_at=clock.now(),
         )
 
 

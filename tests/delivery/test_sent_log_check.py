@@ -156,7 +156,15 @@ def test_a_restored_database_makes_nothing_that_it_has_forgotten(
     report = Making().run(DAY, (), sender)
     assert (report.queued, "reconcile" in report.drained.broken) == (0, True)
     schedule = Schedule(
-        database, clock, Making().queue, sender, sources=list, awaited={}, jobs=(), owner="us"
+        database,
+        clock,
+        Making().queue,
+        sender,
+        sources=list,
+        fetch_named=list,
+        awaited={},
+        jobs=(),
+        owner="us",
     )
     schedule.tick()
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from tests.support import databases
+from tests.support.crash_places import BEFORE_THE_DOT, POINTS
 from tests.support.senders import Senders, forking
 from triage import store
 from triage.app.application import App, create_installation, open_app
 from triage.cli.demo.story import PAPERS
-from triage.domain.crash_points import BEFORE_THE_DOT, POINTS
 from triage.domain.protocols import silent
 from triage.domain.records import EventKind, Frequency, MessageState, Policy, SubscriberState
 from triage.domain.source_records import Batch

@@ -18,7 +18,7 @@ from triage import store
 from triage.digest.preview import FRESH_FOR, Previews
 from triage.domain.records import Subscriber
 from triage.ranking.serving.active_models import encode_new, ensure_active_models
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import DigestRules
 from triage.store import Database
 from triage.subscribers import subscriptions
@@ -30,7 +30,7 @@ RULES = DigestRules(size=10, max_age_days=14, score_floor=0.1, exploration_slots
 @dataclass
 class World:
     db: Database
-    model_store: FileModelStore
+    model_store: ModelStore
     clock: StoppedClock
     previews: Previews
 
@@ -38,7 +38,7 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     with installed(tmp_path) as database:
-        model_store, clock = FileModelStore(tmp_path / "models", b"a key"), StoppedClock(NOON)
+        model_store, clock = ModelStore(tmp_path / "models", b"a key"), StoppedClock(NOON)
         yield World(database, model_store, clock, Previews(database, model_store, clock, RULES))
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from triage.domain.crash_points import POINTS, crash_point
+from tests.support.crash_places import POINTS
+from triage.domain.crash_points import crash_point
 
 PROGRAM = """
 from triage.domain.crash_points import crash_point

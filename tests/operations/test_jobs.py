@@ -25,7 +25,7 @@ from triage.domain.records import Frequency, OutgoingMessage, Slate, Subscriber,
 from triage.domain.source_records import Batch, SourceDay
 from triage.errors import SourceError, TriageError
 from triage.operations.jobs import OLDER_AGAIN, OPEN_AGAIN, PATIENCE, SETTLED_AGAIN, Job, Schedule
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import DigestRules
 from triage.store import Database
 from triage.subscribers.preferences import SubscriberPreferences
@@ -70,7 +70,7 @@ class Office:
         nightly = Nightly(
             self.database,
             self.clock,
-            model_store=FileModelStore(self.folder / "models", b"a key of the tests"),
+            model_store=ModelStore(self.folder / "models", b"a key of the tests"),
             compose=compose,
             rules=DigestRules(size=3, max_age_days=14, score_floor=0.0, exploration_slots=0),
         )
@@ -85,6 +85,7 @@ class Office:
             nightly.queue,
             outbox,
             sources=lambda: sources,
+            fetch_named=list,
             awaited=awaited,
             jobs=jobs,
             owner=owner,

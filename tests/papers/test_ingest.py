@@ -299,18 +299,15 @@ def test_rejected_records_are_kept_once_with_their_reason(database: Database) ->
         assert store.sources.quarantined(conn, "listed") == [bad]
 
 
-def test_ids_that_are_known_count_and_others_are_kept_aside(database: Database) -> None:
+def test_ids_that_are_known_count_and_others_wait(database: Database) -> None:
     take_in(database, [fetched(1)])
     ids = (
         PaperId("arxiv", "2603.00001", None, "line 1"),
         PaperId("arxiv", "2603.00002", 1, "line 2"),
     )
     report = run(database, ListedSource(Batch(ids=ids), name="ids.txt"))
-    assert report == IngestReport(read=2, known=1, quarantined=1)
-    with database.read() as conn:
-        [kept] = store.sources.quarantined(conn, "ids.txt")
-    assert (kept.raw, kept.where) == ("arxiv:2603.00002", "line 2")
-    assert "no title and abstract yet" in kept.reason
+    assert report == IngestReport(read=2, known=1, unknown=ids[1:])
+    assert str(report) == "read 2, stored 0, known 1, quarantined 0, waiting 1"
 
 
 def test_every_record_is_counted_once(database: Database) -> None:
@@ -318,8 +315,8 @@ def test_every_record_is_counted_once(database: Database) -> None:
     ids = tuple(PaperId("arxiv", f"2603.{n:05d}", None, "") for n in (1, 8))
     batch = Batch(papers=(fetched(1), fetched(2), fetched(1)), rejected=(bad,), ids=ids)
     report = run(database, ListedSource(batch))
-    assert report == IngestReport(read=6, stored=2, known=2, quarantined=2)
-    assert str(report) == "read 6, stored 2, known 2, quarantined 2"
+    assert report == IngestReport(read=6, stored=2, known=2, quarantined=1, unknown=ids[1:])
+    assert str(report) == "read 6, stored 2, known 2, quarantined 1, waiting 1"
 
 
 # -- sources that break, and going on --------------------------------------------------------------

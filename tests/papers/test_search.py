@@ -24,7 +24,7 @@ from triage.errors import NotFound
 from triage.papers import deduplicate
 from triage.papers.search import Filters, Hit, Search
 from triage.ranking.serving.active_models import encode_new, ensure_active_models
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 from triage.store import Database
 from triage.store.search import MatchTerms
 
@@ -40,17 +40,17 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def model_store(tmp_path: Path) -> FileModelStore:
-    return FileModelStore(tmp_path / "models", KEY)
+def model_store(tmp_path: Path) -> ModelStore:
+    return ModelStore(tmp_path / "models", KEY)
 
 
 @pytest.fixture
-def search(database: Database, model_store: FileModelStore) -> Search:
+def search(database: Database, model_store: ModelStore) -> Search:
     """A search without an encoder, until one is promoted."""
-    return Search(database, model_store)
+    return Search(database, model_store.load_encoder)
 
 
-def learn(database: Database, model_store: FileModelStore) -> None:
+def learn(database: Database, model_store: ModelStore) -> None:
     """Let an encoder serve and encode what is there."""
     encode_new(database, ensure_active_models(database, model_store, CLOCK, DAY).encoder)
 
@@ -136,7 +136,7 @@ def test_where_nothing_says_all_some_will_do(database: Database, search: Search)
 
 
 def test_quotes_demand_and_a_minus_forbids_in_meaning_too(
-    database: Database, model_store: FileModelStore, search: Search
+    database: Database, model_store: ModelStore, search: Search
 ) -> None:
     add_papers(database, literature())
     for learned in (False, True):
@@ -174,7 +174,7 @@ def test_of_too_many_to_compare_the_last_stored_are(database: Database) -> None:
 
 
 def test_who_quotes_a_sentence_finds_its_paper_first(
-    database: Database, model_store: FileModelStore, search: Search
+    database: Database, model_store: ModelStore, search: Search
 ) -> None:
     add_papers(database, literature())
     sentence = "On several benchmarks, a gripper of ours folds more towels than any before"
@@ -209,7 +209,7 @@ ODD = [
 
 
 def test_nothing_that_is_written_is_an_error(
-    database: Database, model_store: FileModelStore, search: Search
+    database: Database, model_store: ModelStore, search: Search
 ) -> None:
     take_in(database, [about(1, "A paper"), about(2, "0 1 2", authors=())])
     for learned in (False, True):
@@ -226,7 +226,7 @@ def some_papers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Search]:
     folder = tmp_path_factory.mktemp("some")
     with installed(folder) as database:
         add_papers(database, literature()[::6])
-        yield Search(database, FileModelStore(folder / "models", KEY))
+        yield Search(database, ModelStore(folder / "models", KEY).load_encoder)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -248,7 +248,7 @@ def test_what_changes_is_found_by_its_new_words_only(database: Database, search:
 
 
 def test_merged_and_withdrawn_papers_are_not_found(
-    database: Database, model_store: FileModelStore, search: Search
+    database: Database, model_store: ModelStore, search: Search
 ) -> None:
     add_papers(database, literature())
     learn(database, model_store)
@@ -301,7 +301,7 @@ def test_the_index_holds_each_paper_that_can_be_found_once(database: Database) -
 
 
 def test_filters_leave_in_what_they_say(
-    database: Database, model_store: FileModelStore, search: Search
+    database: Database, model_store: ModelStore, search: Search
 ) -> None:
     days = [DAY + timedelta(n % 5) for n in range(len(literature()))]
     take_in(
@@ -396,7 +396,7 @@ def test_an_id_goes_straight_to_its_paper(database: Database, search: Search) ->
 
 
 def test_meaning_finds_what_words_do_not(
-    database: Database, model_store: FileModelStore, search: Search
+    database: Database, model_store: ModelStore, search: Search
 ) -> None:
     add_papers(database, literature())
     by_words = search.find("gripper", limit=60)
@@ -408,7 +408,7 @@ def test_meaning_finds_what_words_do_not(
 
 
 def test_papers_that_come_later_are_found_by_words_and_once_encoded_by_meaning(
-    database: Database, model_store: FileModelStore, search: Search
+    database: Database, model_store: ModelStore, search: Search
 ) -> None:
     add_papers(database, literature()[:45])
     learn(database, model_store)
@@ -426,13 +426,13 @@ def id_of(database: Database, row: int) -> int:
 
 
 def test_a_damaged_encoder_leaves_the_words(
-    database: Database, model_store: FileModelStore, tmp_path: Path
+    database: Database, model_store: ModelStore, tmp_path: Path
 ) -> None:
     add_papers(database, literature())
     learn(database, model_store)
     for file in (tmp_path / "models").rglob("*.npz"):
         file.write_bytes(b"damaged")
-    search = Search(database, FileModelStore(tmp_path / "models", KEY))
+    search = Search(database, ModelStore(tmp_path / "models", KEY).load_encoder)
     found = search.find("gripper", limit=60)
     assert found
     assert all("gripper" in hit.paper.text.lower() for hit in found)
@@ -443,7 +443,7 @@ def test_a_damaged_encoder_leaves_the_words(
 
 
 def test_similar_papers_are_about_the_same(
-    database: Database, model_store: FileModelStore, search: Search
+    database: Database, model_store: ModelStore, search: Search
 ) -> None:
     add_papers(database, literature())
     given = id_of(database, 20)
@@ -456,7 +456,7 @@ def test_similar_papers_are_about_the_same(
 
 
 def test_more_like_several_is_like_all_of_them(
-    database: Database, model_store: FileModelStore, search: Search
+    database: Database, model_store: ModelStore, search: Search
 ) -> None:
     add_papers(database, literature())
     learn(database, model_store)
@@ -476,7 +476,7 @@ def test_an_unknown_paper_has_nothing_similar(search: Search) -> None:
     assert search.similar([]) == []
 
 
-def test_the_limit_holds(database: Database, model_store: FileModelStore, search: Search) -> None:
+def test_the_limit_holds(database: Database, model_store: ModelStore, search: Search) -> None:
     add_papers(database, literature())
     learn(database, model_store)
     for limit in (0, 1, 7):

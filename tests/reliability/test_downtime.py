@@ -29,7 +29,7 @@ from triage.domain.records import OutgoingMessage, Slate, Verdict
 from triage.domain.source_records import Batch, FetchedPaper, SourceDay
 from triage.operations.jobs import Schedule
 from triage.papers.ingest import ingest
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import DigestRules
 from triage.sources.arxiv.source import Arxiv
 from triage.sources.http.client import PoliteClient
@@ -193,12 +193,13 @@ def test_each_subscriber_gets_one_digest_that_chooses_from_all_missed_days(
             Nightly(
                 database,
                 clock,
-                model_store=FileModelStore(tmp_path / "models", b"a key of the tests"),
+                model_store=ModelStore(tmp_path / "models", b"a key of the tests"),
                 compose=compose,
                 rules=rules,
             ).queue,
             Outbox(SenderContext(database, mailer, clock, owner="one", is_gone=lambda _: True)),
             sources=lambda: [outage.source(arxiv_today(clock.now()))],
+            fetch_named=list,
             awaited={"arxiv": 0},
             jobs=[],
             owner="one",

@@ -48,7 +48,7 @@ from triage.domain.records import EventKind, OutgoingMessage
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.errors import DatabaseError
 from triage.papers.ingest import ingest
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 from triage.store import Database, health, open_database
 from triage.store.engine import checkpoint, file_system
 from triage.store.engine import database as engine
@@ -388,7 +388,7 @@ class Beside:
         return n
 
     def train(self, database: TimedDatabase) -> int:
-        model_store = FileModelStore(self.folder / "models", b"a key of the tests")
+        model_store = ModelStore(self.folder / "models", b"a key of the tests")
         train_in_words(database, model_store, StoppedClock())
         return 1
 

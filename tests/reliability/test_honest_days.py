@@ -26,7 +26,7 @@ from triage.domain.records import Frequency, MessageState, OutgoingMessage, Slat
 from triage.domain.source_records import Batch, FetchedPaper, SourceDay
 from triage.errors import SourceError
 from triage.operations.jobs import Schedule
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import DigestRules
 from triage.store import Database
 from triage.subscribers.preferences import SubscriberPreferences
@@ -230,7 +230,7 @@ class Office:
         nightly = Nightly(
             self.database,
             clock,
-            model_store=FileModelStore(self.folder / "models", b"a key of the tests"),
+            model_store=ModelStore(self.folder / "models", b"a key of the tests"),
             compose=self.compose,
             rules=DigestRules(
                 size=10, max_age_days=MAX_AGE_DAYS, score_floor=0.15, exploration_slots=1
@@ -246,6 +246,7 @@ class Office:
                 )
             ),
             sources=self.sources,
+            fetch_named=list,
             awaited={"arxiv": 0, "biorxiv": 1},
             jobs=[],
             owner="one",

@@ -18,13 +18,13 @@ import pytest
 from sqlalchemy import text
 
 from tests.support import databases
+from tests.support.crash_places import DELIVERY, IN_THE_WINDOW
 from tests.support.guarantees import Guarantee
 from tests.support.mail_rig import fast_database, fill
 from tests.support.senders import Senders, forking, sink, taken
 from triage import store
 from triage.clock import SystemClock
 from triage.delivery.recovery import resolve
-from triage.domain.crash_points import DELIVERY, IN_THE_WINDOW
 from triage.domain.records import MessageState as State
 from triage.store import Database
 

@@ -19,7 +19,7 @@ from triage.delivery.sender_context import SenderContext
 from triage.digest.nightly import Composed, Nightly
 from triage.domain.records import OutgoingMessage, Slate, Subscriber
 from triage.errors import ConfigError
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import DigestRules
 from triage.store import Database
 from triage.subscribers.preferences import SubscriberPreferences
@@ -83,7 +83,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
         nightly = Nightly(
             database,
             clock,
-            model_store=FileModelStore(tmp_path / "models", b"a secret of tests"),
+            model_store=ModelStore(tmp_path / "models", b"a secret of tests"),
             compose=compose,
             rules=DigestRules(size=3, max_age_days=14, score_floor=0.0, exploration_slots=0),
         )

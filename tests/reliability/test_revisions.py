@@ -15,7 +15,7 @@ from tests.support.fakes import StoppedClock
 from tests.support.installation import fetched, installed, rows, take_in
 from triage.digest.nightly import Nightly
 from triage.domain.records import Slate
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import DigestRules
 from triage.store import Database
 from triage.subscribers.preferences import SubscriberPreferences
@@ -48,7 +48,7 @@ def digest_of(
     nightly = Nightly(
         database,
         clock,
-        model_store=FileModelStore(folder / "models", b"a secret of tests"),
+        model_store=ModelStore(folder / "models", b"a secret of tests"),
         compose=lambda *_: pytest.fail("a preview composes nothing"),
         rules=rules,
     )

@@ -19,7 +19,7 @@ from tests.support.web_world import World, new_crowd, new_world
 from triage import store
 from triage.domain.records import EventKind, Origin
 from triage.ranking.cold_start import ColdStartScorer
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 from triage.store.tables import events, messages
 from triage.subscribers import votes as voting
 from triage.training.train import fit, label_training_log
@@ -243,7 +243,7 @@ def learned(seeds: range, lost: float, leaked: float) -> tuple[float, float]:
         for votes in (diary.votes, kept):
             with tempfile.TemporaryDirectory() as folder:
                 lessons, _ = label_training_log(diary.log(), votes)
-                scorer = fit(FileModelStore(Path(folder), b"a key"), lessons, simulated.encoder)
+                scorer = fit(ModelStore(Path(folder), b"a key"), lessons, simulated.encoder)
                 days = range(n_days, n_days + 3)
                 pair.append(truly(simulated, diary, scorer, days, readers)[0])
         values.append(pair)

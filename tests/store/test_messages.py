@@ -50,8 +50,11 @@ def test_a_message_waits_with_its_bytes(database: Database) -> None:
 def test_there_is_one_message_for_each_subscriber_and_date(database: Database) -> None:
     reader = add_reader(database)
     queue(database, empty_slate(reader))
-    with pytest.raises(IntegrityError):
-        queue(database, empty_slate(reader, 2))
+    with database.write() as conn:
+        run_id = store.jobs.begin_run(conn, DAY, NOON)
+        assert not store.messages.queue_once(conn, empty_slate(reader, 2), None, run_id, NOON)
+    with pytest.raises(IntegrityError), database.write() as conn:
+        store.slates.save(conn, empty_slate(reader, 2), run_id, NOON)
     queue(database, empty_slate(reader, 3, on=DAY + ONE_DAY))
     queue(database, empty_slate(add_reader(database, 2), 4))
     assert len(rows(database, "messages")) == 3
@@ -66,10 +69,8 @@ def test_a_slate_and_its_message_are_kept_together_or_not_at_all(database: Datab
 
     def queue_twin() -> None:
         with database.write() as conn:
-            slate_id = store.slates.save(
-                conn, next_day, store.jobs.begin_run(conn, DAY, NOON), NOON
-            )
-            store.messages.add(conn, next_day, slate_id, twin, NOON)
+            run_id = store.jobs.begin_run(conn, DAY, NOON)
+            store.messages.queue_once(conn, next_day, twin, run_id, NOON)
 
     with pytest.raises(IntegrityError):
         queue_twin()
@@ -246,8 +247,8 @@ def test_a_digest_without_papers_is_noted_and_never_sent(database: Database) -> 
     reader = add_reader(database)
     chosen = empty_slate(reader)
     with database.write() as conn:
-        slate_id = store.slates.save(conn, chosen, store.jobs.begin_run(conn, DAY, NOON), NOON)
-        store.messages.add_skipped(conn, chosen, slate_id, "no_papers", NOON)
+        run_id = store.jobs.begin_run(conn, DAY, NOON)
+        store.messages.queue_once(conn, chosen, None, run_id, NOON, skipped_because="no_papers")
         [listed] = store.messages.listing(conn)
     assert waiting(database) == []
     assert (listed["state"], listed["reason"]) == (MessageState.SKIPPED, "no_papers")

@@ -10,7 +10,7 @@ import pytest
 from tests.support import databases
 from tests.support.factories import NOON
 from tests.support.fakes import StoppedClock
-from triage import store
+from tests.support.installation import rows
 from triage.domain.protocols import Outcome, WaitReason
 from triage.domain.request_limits import LONGEST_TURN, Rules
 from triage.store import Database
@@ -65,9 +65,8 @@ def test_failures_and_requests_are_counted_over_all_processes(world: World) -> N
         one = (world.one, world.other)[n % 2]
         assert one.acquire() is None
         world.clock.at = one.release(Outcome.FAILED, 3.0).until
-    with world.database.read() as conn:
-        standing = store.request_limits.load(conn, "arxiv")
-    assert (standing.failures, standing.n_asked) == (10, 10)
+    [standing] = rows(world.database, "request_limits")
+    assert (standing["failures"], standing["n_asked"]) == (10, 10)
     closed = world.turnstile("here/3/c").acquire()
     assert closed is not None
     assert closed.why is WaitReason.SPENT
@@ -130,8 +129,6 @@ def test_gates_do_not_wait_for_one_another(world: World) -> None:
 
 def test_asking_in_vain_writes_nothing(world: World) -> None:
     world.one.acquire()
-    with world.database.read() as conn:
-        before = store.request_limits.load(conn, "arxiv")
+    before = rows(world.database, "request_limits")
     world.other.acquire()
-    with world.database.read() as conn:
-        assert store.request_limits.load(conn, "arxiv") == before
+    assert rows(world.database, "request_limits") == before

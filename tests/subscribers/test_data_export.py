@@ -77,6 +77,9 @@ def fill(db: Database, n: int) -> list[Subscriber]:
                          "code": "123456", "at": NOON},
                 "sessions": {"key_hash": f"session of {i}", "subscriber_id": reader.id,
                              "created_at": NOON, "until": NOON + timedelta(days=1)},
+                "named_papers": {"subscriber_id": reader.id, "scheme": "arxiv",
+                                 "value": "2401.00001", "authors": [], "added_at": NOON},
+                "zotero_libraries": {"subscriber_id": reader.id, "api_key": f"secret of {i}"},
                 "suppressions": {"address_hash": address_hash(reader.email), "reason": "bounced",
                                  "at": NOON},
             }  # fmt: skip

@@ -119,10 +119,8 @@ def test_what_the_operator_vouches_for_is_stored_on_its_own_month(
     assert (paper.title, paper.authors) == ("A brand new approach to everything", ("Marie Curie",))
     assert paper.listed_on == date(2017, 6, 1)
     assert library_import.likes(db, reader)[0].doi == "10.5555/7"
-    [kept] = rows(db, "quarantine")
-    assert (kept["raw"], kept["origin"], kept["place"]) == (
-        "arxiv:2501.00001", "library", "library",
-    )  # fmt: skip
+    [named] = rows(db, "named_papers")
+    assert (named["scheme"], named["value"], named["method"]) == ("arxiv", "2501.00001", "library")
 
 
 def test_no_paper_is_stored_on_a_day_to_come(db: Database, reader: Subscriber) -> None:

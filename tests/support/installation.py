@@ -114,9 +114,8 @@ def queue(
     message_id = f"<d.{chosen.public_id}@triage.example>"
     with database.write() as conn:
         run_id = store.jobs.begin_run(conn, chosen.on, at)
-        slate_id = store.slates.save(conn, chosen, run_id, at)
         message = OutgoingMessage(message_id, chosen.subscriber.email, mime)
-        store.messages.add(conn, chosen, slate_id, message, at)
+        assert store.messages.queue_once(conn, chosen, message, run_id, at)
     return message_id
 
 

@@ -1,7 +1,7 @@
 """Old databases with something in them, and upgrades of them that are killed.
 
-So far there is one migration. So upgrades lead to a second one that is made up: it has what real
-ones have, a new table, a column whose content moves there, new columns with content, and an index.
+Upgrades lead to a last migration that is made up. It has what real ones have: a new table, a column
+whose content moves there, new columns with content, and an index.
 
 `campaign` runs in a process of its own: it forks one child for each upgrade, kills it at one of its
 statements or at any time, and looks at what is left.
@@ -47,13 +47,13 @@ PAST = (
     ("skipped", "no_papers", 0, 0, False),
 )
 KEPT = ("subscribers", "papers", "runs", "slates", "impressions", "events", "messages", "attempts")
-MADE_UP = "1002"
+MADE_UP = "9999"
 MADE_UP_MIGRATION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "1002"
-down_revision = "1001"
+revision = "9999"
+down_revision = "LAST"
 
 
 def upgrade():
@@ -82,7 +82,8 @@ def add_migration(folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Let the program know one migration more, the made-up one; `folder` takes all of them."""
     if not folder.exists():
         shutil.copytree(migrations_dir(), folder)
-        (folder / "versions" / "0002_made_up.py").write_text(MADE_UP_MIGRATION)
+        migration = MADE_UP_MIGRATION.replace("LAST", tables.SCHEMA_REVISION)
+        (folder / "versions" / "9999_made_up.py").write_text(migration)
     patch.setattr(migrate, "migrations_dir", lambda: folder)
     patch.setattr(tables, "SCHEMA_REVISION", MADE_UP)
 

@@ -20,7 +20,7 @@ from triage.errors import NotEnoughFeedback
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.features import FEATURES
 from triage.ranking.serving.active_models import encode_new, ensure_active_models
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 from triage.store import Database, open_database
 from triage.training import imported_likes as module
 from triage.training.dataset import Examples, History
@@ -80,8 +80,8 @@ def usual(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> Examples:
 
 
 @pytest.fixture
-def model_store(tmp_path: Path) -> FileModelStore:
-    return FileModelStore(tmp_path / "models", b"a key of the tests")
+def model_store(tmp_path: Path) -> ModelStore:
+    return ModelStore(tmp_path / "models", b"a key of the tests")
 
 
 def like(
@@ -189,9 +189,7 @@ def test_days_that_the_encoder_has_learned_from_neither_teach_nor_judge(database
     assert like_days(taught) == [day for day in days if day >= middle]
 
 
-def test_without_likes_there_is_nothing_to_learn(
-    tmp_path: Path, model_store: FileModelStore
-) -> None:
+def test_without_likes_there_is_nothing_to_learn(tmp_path: Path, model_store: ModelStore) -> None:
     with installed(tmp_path) as empty:
         add_papers(empty, stock(n_days=2))
         with pytest.raises(NotEnoughFeedback, match="votes from mails or imported likes"):
@@ -199,7 +197,7 @@ def test_without_likes_there_is_nothing_to_learn(
 
 
 def test_a_ranker_learns_from_imported_likes_alone_and_past_days_judge_it(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     encode_new(database, ensure_active_models(database, model_store, StoppedClock(), DAY).encoder)
     report = train(database, model_store, StoppedClock())

@@ -24,7 +24,7 @@ from triage.domain.records import F32, EventKind, Origin
 from triage.errors import ModelError, NotEnoughFeedback, NotFound
 from triage.ranking.features import FEATURE_VERSION, FEATURES, GROUPS
 from triage.ranking.serving.active_models import ensure_active_models
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.model_versions import delete_old_models, promote_version, rollback
 from triage.store import Database, open_database
 from triage.store.model_versions import MODELS_KEPT
@@ -69,7 +69,7 @@ class Taught:
     """An installation that was trained once on readers' taste, and the report of that."""
 
     database: Database
-    model_store: FileModelStore
+    model_store: ModelStore
     report: TrainReport
 
 
@@ -81,7 +81,7 @@ def taught_once(
     folder = tmp_path_factory.mktemp("taught")
     with databases.url_of_copy(stocked, folder) as url:
         opened = open_database(url)
-        report = train_on(opened, FileModelStore(folder / "models", KEY), taste)
+        report = train_on(opened, ModelStore(folder / "models", KEY), taste)
         opened.close()
         yield url, folder / "models", report
 
@@ -91,12 +91,12 @@ def taught(taught_once: tuple[str, Path, TrainReport], tmp_path: Path) -> Iterat
     url, models, report = taught_once
     shutil.copytree(models, tmp_path / "models")
     with databases.opened_copy(url, tmp_path) as opened:
-        yield Taught(opened, FileModelStore(tmp_path / "models", KEY), report)
+        yield Taught(opened, ModelStore(tmp_path / "models", KEY), report)
 
 
 @pytest.fixture
-def model_store(tmp_path: Path) -> FileModelStore:
-    return FileModelStore(tmp_path / "models", KEY)
+def model_store(tmp_path: Path) -> ModelStore:
+    return ModelStore(tmp_path / "models", KEY)
 
 
 @pytest.fixture
@@ -223,27 +223,27 @@ def served(database: Database) -> list[tuple[str, str]]:
 
 
 def train_on(
-    database: Database, model_store: FileModelStore, opinion: Opinion, **log: Any
+    database: Database, model_store: ModelStore, opinion: Opinion, **log: Any
 ) -> TrainReport:
     show_and_hear(database, opinion, **log)
     return train(database, model_store, StoppedClock())
 
 
 def test_while_nobody_votes_there_is_nothing_to_learn(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     with pytest.raises(NotEnoughFeedback, match="nobody has voted on a digest yet"):
         train_on(database, model_store, silence)
 
 
-def test_votes_of_scanners_teach_nothing(database: Database, model_store: FileModelStore) -> None:
+def test_votes_of_scanners_teach_nothing(database: Database, model_store: ModelStore) -> None:
     show_and_hear(database, taste, origin=Origin.SUSPECTED_SCANNER)
     with pytest.raises(NotEnoughFeedback, match="nobody has voted"):
         train(database, model_store, StoppedClock())
 
 
 def test_too_few_votes_are_told_with_how_many_it_takes(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     with pytest.raises(NotEnoughFeedback, match="are too few to train on; the minimum is"):
         train_on(database, model_store, taste, n_readers=1, n_days=2)
@@ -283,7 +283,7 @@ def tries(tmp_path: Path, n: int, opinion: Opinion, **log: Any) -> list[TrainRep
     for seed in range(n):
         with installed(tmp_path) as database:
             take_in(database, [fetched(i, title=f"Paper {i} {WORDS[i % 8]}") for i in range(100)])
-            model_store = FileModelStore(tmp_path / "models", KEY)
+            model_store = ModelStore(tmp_path / "models", KEY)
             reports.append(train_on(database, model_store, opinion, seed=seed, **log))
         for path in tmp_path.glob("triage.db*"):
             path.unlink()
@@ -312,7 +312,7 @@ def test_rankers_that_are_truly_better_go_live_in_nine_of_ten_tries(
 
 
 def test_the_cold_scorer_takes_over_from_what_has_become_worse(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     first = train_on(database, model_store, taste, n_days=6)
     assert first.promoted
@@ -328,7 +328,7 @@ def test_the_cold_scorer_takes_over_from_what_has_become_worse(
 
 
 def test_a_ranker_that_knows_newer_votes_follows_one_that_does_not(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     assert train_on(database, model_store, contrary, n_days=4).promoted
     show_and_hear(database, taste, first_day=4, n_days=8, seed=1)
@@ -337,9 +337,7 @@ def test_a_ranker_that_knows_newer_votes_follows_one_that_does_not(
     assert report.taught_until == (DAY + timedelta(days=11)).isoformat()
 
 
-def test_too_few_later_digests_change_nothing(
-    database: Database, model_store: FileModelStore
-) -> None:
+def test_too_few_later_digests_change_nothing(database: Database, model_store: ModelStore) -> None:
     report = train_on(database, model_store, taste, n_readers=2, n_days=8)
     assert report.n_held_out < FEWEST_SLATES
     assert not report.promoted
@@ -351,7 +349,7 @@ def test_too_few_later_digests_change_nothing(
 
 
 def test_digests_of_one_day_only_cannot_be_judged_by(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     report = train_on(database, model_store, taste, n_readers=12, n_days=1)
     assert (report.promoted, report.n_held_out) == (False, 0)
@@ -359,7 +357,7 @@ def test_digests_of_one_day_only_cannot_be_judged_by(
 
 
 def test_the_report_counts_the_digests_that_were_voted_on(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     show_and_hear(database, taste)
     with database.read() as conn:
@@ -371,7 +369,7 @@ def test_the_report_counts_the_digests_that_were_voted_on(
 
 
 def test_the_same_log_gives_the_same_ranker(
-    database: Database, model_store: FileModelStore, taught_once: tuple[str, Path, TrainReport]
+    database: Database, model_store: ModelStore, taught_once: tuple[str, Path, TrainReport]
 ) -> None:
     assert train_on(database, model_store, taste) == taught_once[2]
 
@@ -386,7 +384,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_the_same_log_gives_the_same_bytes(taught: Taught, tmp_path: Path) -> None:
     report = taught.report
-    again = FileModelStore(tmp_path / "again", KEY)
+    again = ModelStore(tmp_path / "again", KEY)
     lessons, _ = load_training_rows(taught.database)
     encoder = taught.model_store.load_encoder(served(taught.database)[0][1])
     assert fit(again, lessons, encoder).version == report.version
@@ -399,12 +397,12 @@ def test_a_damaged_model_is_no_reason_not_to_train(taught: Taught, tmp_path: Pat
     database, model_store, first = taught.database, taught.model_store, taught.report
     for path in (tmp_path / "models" / first.version).iterdir():
         path.write_bytes(path.read_bytes()[:-20])
-    report = train(database, FileModelStore(tmp_path / "models", KEY), StoppedClock())
+    report = train(database, ModelStore(tmp_path / "models", KEY), StoppedClock())
     assert (report.serving_version, report.promoted) == (model_store.cold_scorer().version, True)
     assert served(database)[0][0] == report.version
 
 
-def test_damaged_feature_rows_are_left_out(database: Database, model_store: FileModelStore) -> None:
+def test_damaged_feature_rows_are_left_out(database: Database, model_store: ModelStore) -> None:
     show_and_hear(database, taste)
     bad = np.full(len(FEATURES), np.nan, "<f4").tobytes()
     with database.write() as conn:
@@ -420,7 +418,7 @@ def test_damaged_feature_rows_are_left_out(database: Database, model_store: File
 
 
 def test_votes_of_one_kind_only_teach_nothing_and_say_so(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     def hate(features: F32, _rng: Generator) -> list[EventKind | None]:
         return [EventKind.VOTE_DOWN] * len(features)
@@ -432,7 +430,7 @@ def test_votes_of_one_kind_only_teach_nothing_and_say_so(
 
 
 def test_likes_of_everything_teach_nothing_and_say_so(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     def love(features: F32, _rng: Generator) -> list[EventKind | None]:
         return [EventKind.SAVE] * len(features)
@@ -443,7 +441,7 @@ def test_likes_of_everything_teach_nothing_and_say_so(
 
 
 def test_one_subscriber_alone_can_train_a_ranker(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     assert train_on(database, model_store, taste, n_readers=1, n_days=11).n_held_out < 8
     first = served(database)
@@ -451,7 +449,7 @@ def test_one_subscriber_alone_can_train_a_ranker(
 
 
 def test_a_hundred_thousand_likes_of_a_reader_are_no_trouble(
-    database: Database, model_store: FileModelStore, request: pytest.FixtureRequest
+    database: Database, model_store: ModelStore, request: pytest.FixtureRequest
 ) -> None:
     n_likes = 100_000 if request.config.getoption("--full") else 20_000
     show_and_hear(database, taste)
@@ -488,7 +486,7 @@ def test_a_model_card_tells_what_a_ranker_is_made_of(taught: Taught) -> None:
 
 
 def test_a_model_card_holds_figures_that_json_can_hold(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     report = train_on(database, model_store, taste, n_readers=12, n_days=1)
     card = card_of(database, report.version)
@@ -510,7 +508,7 @@ def card_of(database: Database, version: str) -> dict[str, Any]:
 
 @pytest.fixture
 def pairs(
-    database: Database, model_store: FileModelStore, clock: StoppedClock
+    database: Database, model_store: ModelStore, clock: StoppedClock
 ) -> list[tuple[str, str]]:
     """Let three pairs serve, one after the other, each with its own encoder; return them."""
     ensure_active_models(database, model_store, clock, DAY)
@@ -529,7 +527,7 @@ def pairs(
 
 
 def test_a_scorer_is_promoted_together_with_its_encoder(
-    database: Database, model_store: FileModelStore, pairs: list[tuple[str, str]]
+    database: Database, model_store: ModelStore, pairs: list[tuple[str, str]]
 ) -> None:
     assert len({encoder for _, encoder in pairs}) == 3
     pair = ensure_active_models(database, model_store, StoppedClock(), DAY)
@@ -539,7 +537,7 @@ def test_a_scorer_is_promoted_together_with_its_encoder(
 
 def test_rolling_back_twice_goes_two_steps_back(
     database: Database,
-    model_store: FileModelStore,
+    model_store: ModelStore,
     clock: StoppedClock,
     pairs: list[tuple[str, str]],
 ) -> None:
@@ -555,7 +553,7 @@ def test_rolling_back_twice_goes_two_steps_back(
 
 def test_after_a_roll_back_another_promotion_can_be_rolled_back(
     database: Database,
-    model_store: FileModelStore,
+    model_store: ModelStore,
     clock: StoppedClock,
     pairs: list[tuple[str, str]],
 ) -> None:
@@ -567,7 +565,7 @@ def test_after_a_roll_back_another_promotion_can_be_rolled_back(
 
 def test_what_cannot_be_loaded_is_not_promoted(
     database: Database,
-    model_store: FileModelStore,
+    model_store: ModelStore,
     clock: StoppedClock,
     pairs: list[tuple[str, str]],
 ) -> None:
@@ -582,7 +580,7 @@ def test_what_cannot_be_loaded_is_not_promoted(
 
 
 def test_nothing_served_means_nothing_to_roll_back_to(
-    database: Database, model_store: FileModelStore, clock: StoppedClock
+    database: Database, model_store: ModelStore, clock: StoppedClock
 ) -> None:
     with pytest.raises(NotFound, match="nothing served before"):
         rollback(database, model_store, clock)
@@ -592,7 +590,7 @@ def test_nothing_served_means_nothing_to_roll_back_to(
 
 
 def keep_a_model(
-    database: Database, model_store: FileModelStore, n: int, encoder: str, clock: StoppedClock
+    database: Database, model_store: ModelStore, n: int, encoder: str, clock: StoppedClock
 ) -> str:
     X = np.random.default_rng(n).random((80, len(FEATURES))).astype(np.float32)
     relevance = (X[:, TASTE] > 0.5).astype(np.int32)
@@ -605,7 +603,7 @@ def keep_a_model(
 
 def test_old_models_are_deleted_but_none_that_a_roll_back_needs(
     database: Database,
-    model_store: FileModelStore,
+    model_store: ModelStore,
     clock: StoppedClock,
     pairs: list[tuple[str, str]],
     tmp_path: Path,

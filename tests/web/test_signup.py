@@ -201,8 +201,11 @@ def test_a_preview_shows_papers_with_reasons_and_keeps_what_was_typed(world: Wor
 def test_a_preview_takes_pasted_papers_for_words_and_counts_strange_ones(world: World) -> None:
     world.shown = ()
     ada = world.visitor()
-    page = ada.submit(form_after_a_moment(world, ada), "preview", likes="2603.00001\n10.5555/new")
+    page = ada.submit(
+        form_after_a_moment(world, ada), "preview", likes="2603.00001\n10.5555/new\nsome words"
+    )
     assert page.status_code == 200
+    assert "1 of these is a paper that we do not have yet" in page.text
     assert "1 of these is not a paper that we have" in page.text
     assert "2603.00001" in page.text
 

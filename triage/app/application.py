@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from triage.operations.doctor.before_sending import SendingGate
     from triage.operations.jobs import Schedule
     from triage.papers.enrich import EnrichReport
-    from triage.ranking.serving.model_store import FileModelStore
+    from triage.ranking.serving.model_store import ModelStore
     from triage.ranking.serving.ranker import DigestRules
     from triage.store import Database
     from triage.subscribers.signup import Signup
@@ -92,10 +92,10 @@ class App:
         return Keyring(self._secret, *(read_secret("SECRET_KEY_OLD") or "").split())
 
     @cached_property
-    def model_store(self) -> FileModelStore:
-        from triage.ranking.serving.model_store import FileModelStore
+    def model_store(self) -> ModelStore:
+        from triage.ranking.serving.model_store import ModelStore
 
-        return FileModelStore(self.settings.models_path, self._derive_key("triage models"))
+        return ModelStore(self.settings.models_path, self._derive_key("triage models"))
 
     @cached_property
     def mailer(self) -> Mailer:
@@ -321,6 +321,7 @@ class App:
         from triage.operations.jobs import Job, Schedule
         from triage.operations.worker_process import run_in_process
         from triage.subscribers.erasure import rewrite_after_erasures
+        from triage.subscribers.named_papers import fetch_waiting
 
         settings, database, clock = self.settings, self.database, self.clock
         warn_if_sqlite_is_unsafe(database)
@@ -339,6 +340,7 @@ class App:
             ),
             self.new_outbox(),
             sources=lambda: self.live_sources.sources(deadline=clock.now() + LONGEST_FETCH),
+            fetch_named=lambda: fetch_waiting(database, self.live_sources.lookups(), clock),
             awaited=self.live_sources.days_behind(),
             jobs=[
                 *(
@@ -350,6 +352,7 @@ class App:
                 Job("audit", at, lambda: run_nightly_audit(database, self.sent_log, clock)),
                 Job("train", at, lambda: run_in_process(_train, settings, clock)),
                 Job("tidy", at, self.signup.tidy),
+                Job("read Zotero", at, self._read_zotero_again),
                 Job("forget mail", at, lambda: forget_old_mail(database, clock)),
                 Job("rewrite", at, lambda: rewrite_after_erasures(database)),
                 *(
@@ -361,9 +364,17 @@ class App:
             owner=_this_process(),
         )
 
+    def _read_zotero_again(self) -> str:
+        from triage.subscribers.library_import import read_zotero_again
+
+        n_read, problems = read_zotero_again(
+            self.database, self.clock, lambda key: self.live_sources.zotero(key).library()
+        )
+        return "; ".join([f"{n_read} libraries read", *problems])
+
     def close(self) -> None:
         """Close the open connections to sources and the database, and the sent log."""
-        for name in ("upstreams", "unchecked_database", "journal"):
+        for name in ("live_sources", "unchecked_database", "sent_log"):
             if name in self.__dict__:
                 getattr(self, name).close()
 
@@ -379,7 +390,7 @@ class App:
             self.settings.site,
             self.signup,
             Previews(self.database, self.model_store, self.clock, self._digest_rules).of,
-            Search(self.database, self.model_store),
+            Search(self.database, self.model_store.load_encoder),
         )
 
     def new_operator_page(self) -> ASGIApp:

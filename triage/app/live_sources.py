@@ -16,7 +16,7 @@ from triage.domain.request_limits import Rules
 from triage.settings import Settings, read_secret
 
 if TYPE_CHECKING:
-    from triage.domain.protocols import Clock, Enricher, Source
+    from triage.domain.protocols import Clock, Enricher, PaperLookup, Source
     from triage.settings import (
         ArxivSettings,
         BiorxivSettings,
@@ -172,6 +172,31 @@ class LiveSources:
             key = read_secret("SEMANTIC_SCHOLAR_KEY")
             enrichers.append(SemanticScholar(gate, scholar.url, key))
         return enrichers
+
+    def lookups(self) -> list[PaperLookup]:
+        """Return the services that are asked for single papers, for which one need not subscribe.
+
+        arXiv is asked whatever its categories are.
+        """
+        from triage.sources.arxiv.lookup import ArxivIdLookup, ArxivTitleLookup
+        from triage.sources.biorxiv.lookup import BiorxivLookup
+        from triage.sources.enrichers.crossref import CrossrefLookup
+
+        wanted = self.settings.sources
+        lookups: list[PaperLookup] = []
+        if wanted.arxiv.enabled:
+            gate = self._gate("arxiv", _rules(wanted.arxiv), None)
+            lookups += [
+                ArxivIdLookup(gate, wanted.arxiv.api_url),
+                ArxivTitleLookup(gate, wanted.arxiv.api_url),
+            ]
+        if wanted.biorxiv.enabled:
+            gate = self._gate("biorxiv", _rules(wanted.biorxiv), None)
+            lookups.append(BiorxivLookup(gate, wanted.biorxiv.url))
+        if wanted.crossref.enabled:
+            gate = self._gate("crossref", _rules(wanted.crossref), None)
+            lookups.append(CrossrefLookup(gate, wanted.crossref.url))
+        return lookups
 
     def zotero(self, key: str) -> Zotero:
         """Return the Zotero library of an API key."""

@@ -26,11 +26,11 @@ def command() -> None:
 @click.option("--out", required=True, type=FILE, help="The TREC run file to write.")
 def rank(data: Path, out: Path) -> None:
     """Train on a benchmark's feedback, rank its slates and write the run. Needs no config."""
-    from triage.ranking.serving.model_store import FileModelStore
+    from triage.ranking.serving.model_store import ModelStore
     from triage.training.evaluation import benchmark as benchmark_module
 
     benchmark = benchmark_module.read(data)
     with tempfile.TemporaryDirectory() as folder, progress_bar() as progress:
-        models = FileModelStore(Path(folder), secrets.token_bytes(32))
+        models = ModelStore(Path(folder), secrets.token_bytes(32))
         scorer = benchmark_module.rank(benchmark, models, out, progress)
     click.echo(f"{len(benchmark.slates)} slates ranked by {scorer.version}: {out}")

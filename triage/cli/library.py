@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from triage.app.application import App
-from triage.cli.app_context import PARTLY_DONE, load_app_and_subscriber, warn
+from triage.cli.app_context import PARTLY_DONE, WAITING, load_app_and_subscriber, progress_bar, warn
+from triage.domain.protocols import Progress
+from triage.domain.records import Subscriber
 from triage.errors import ConfigError
+
+if TYPE_CHECKING:
+    from triage.subscribers.library_import import LibraryReport
 
 SHOWN = 20
 
@@ -25,24 +29,53 @@ SHOWN = 20
     type=click.File("r"),
     help="Read their Zotero library. The file has the API key; - is standard input.",
 )
+@click.option(
+    "--daily/--no-daily",
+    default=None,
+    help="Read the Zotero library again once a day. --no-daily ends this.",
+)
 @click.option("--all", "all_", is_flag=True, help="Show every entry that was not recognised.")
 def import_(
-    email: str, files: tuple[Path, ...], author: str | None, zotero_key: TextIO | None, all_: bool
+    email: str,
+    files: tuple[Path, ...],
+    author: str | None,
+    zotero_key: TextIO | None,
+    daily: bool | None,
+    all_: bool,
 ) -> None:
     """Import likes of EMAIL from FILES: BibTeX, RIS, CSL-JSON, or text with ids and links.
 
     ORCID exports lists of works as BibTeX. An entry with abstract and date is stored as a paper.
-    For other entries, the ids are stored for later. Importing a file again changes nothing.
+    Other papers are requested from arXiv, bioRxiv and Crossref: up to 200 now, the others soon by
+    the scheduler. Importing a file again changes nothing.
     """
-    from triage.subscribers.library_import import LibraryReport, like_own, read_library
+    from triage.subscribers.library_import import like_own, read_library
 
-    if not files and author is None and zotero_key is None:
+    if daily and zotero_key is None:
+        raise click.UsageError("--daily needs --zotero-key")
+    if not files and author is None and zotero_key is None and daily is None:
         raise click.UsageError("name FILES, or give --author or --zotero-key")
     app, subscriber = load_app_and_subscriber(email)
-    reports: list[tuple[str, LibraryReport]] = [
-        (name, read_library(app.database, app.clock, subscriber, content, new_papers=True))
-        for name, content in _contents(app, files, zotero_key)
-    ]
+    lookups = app.live_sources.lookups()
+    reports: list[tuple[str, LibraryReport]] = []
+    with progress_bar() as progress:
+        for path in files:
+            content = _read(path)
+            report = read_library(
+                app.database,
+                app.clock,
+                subscriber,
+                content,
+                new_papers=True,
+                lookups=lookups,
+                progress=progress,
+            )
+            reports.append((path.name, report))
+        if zotero_key is not None:
+            key = zotero_key.read().strip()
+            reports.append(("Zotero", _import_zotero(app, subscriber, key, daily, progress)))
+    if daily is False:
+        _forget_zotero(app, subscriber)
     if author is not None:
         reports.append((author, like_own(app.database, app.clock, subscriber, author)))
     for name, report in reports:
@@ -52,21 +85,44 @@ def import_(
             warn(f"{name} {entry.where}{title}: {entry.why}")
         if n_left := len(report.unrecognised) - len(shown):
             warn(f"and {n_left} more: --all shows them")
+        for problem in report.problems:
+            warn(problem)
+        if report.waiting:
+            warn(WAITING.format(n=report.waiting) + ", and the next digest says what was found")
         click.echo(f"{name}: {report}")
     if any(report.unrecognised for _, report in reports):
         sys.exit(PARTLY_DONE if any(report.recognised for _, report in reports) else 1)
 
 
-def _contents(
-    app: App, files: tuple[Path, ...], zotero_key: TextIO | None
-) -> Iterator[tuple[str, bytes | str]]:
-    for path in files:
-        try:
-            yield path.name, path.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"{path.name} cannot be read: {error.strerror}") from error
-    if zotero_key is not None:
-        yield "Zotero", app.live_sources.zotero(zotero_key.read().strip()).library()
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path.name} cannot be read: {error.strerror}") from error
+
+
+def _import_zotero(
+    app: App, subscriber: Subscriber, key: str, daily: bool | None, progress: Progress
+) -> LibraryReport:
+    from triage import store
+    from triage.subscribers.library_import import sync_zotero
+
+    content = app.live_sources.zotero(key).library()
+    lookups = app.live_sources.lookups()
+    report = sync_zotero(app.database, app.clock, subscriber, content, lookups, progress)
+    if daily:
+        with app.database.write() as conn:
+            store.zotero_libraries.save(conn, subscriber.id, key, app.clock.now())
+    return report
+
+
+def _forget_zotero(app: App, subscriber: Subscriber) -> None:
+    from triage import store
+
+    with app.database.write() as conn:
+        was_stored = store.zotero_libraries.forget(conn, subscriber.id)
+    text = "their Zotero library is no longer read" if was_stored else "none was read daily"
+    click.echo(text)
 
 
 @click.command("export")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import click
 from triage.app.application import App
 from triage.cli.app_context import (
     PARTLY_DONE,
+    WAITING,
     find_papers,
     json_option,
     load_app,
@@ -37,10 +39,13 @@ def command() -> None:
 def import_(files: tuple[Path, ...], on: date | None) -> None:
     """Import FILES: JSONL(.gz), Daily Papers pages saved as text, lists of arXiv ids.
 
-    Importing a file again changes nothing. Records that cannot be used go to the quarantine.
+    Importing a file again changes nothing. Records that cannot be used go to the quarantine. Papers
+    that a list names are requested from arXiv, bioRxiv and Crossref: up to 200 now, the others soon
+    by the scheduler.
     """
     from triage.papers.ingest import IngestReport, ingest
     from triage.sources.files.detect import open_source
+    from triage.subscribers.named_papers import fetch_ids
 
     app = load_app()
     total = IngestReport()
@@ -58,6 +63,16 @@ def import_(files: tuple[Path, ...], on: date | None) -> None:
             total += report
             if report.quarantined:
                 _warn_of_quarantined(app, source.name)
+        if total.unknown:
+            lookups = app.live_sources.lookups()
+            looked_up, left = fetch_ids(app.database, lookups, app.clock, total.unknown, progress)
+            for problem in looked_up.problems:
+                warn(problem)
+            n_known = total.known + len(total.unknown) - len(left) - looked_up.stored
+            n_stored = total.stored + looked_up.stored
+            total = replace(total, stored=n_stored, known=n_known, unknown=left)
+    if total.unknown:
+        warn(WAITING.format(n=len(total.unknown)))
     click.echo(str(total))
     if failed:
         sys.exit(PARTLY_DONE if total.read else 1)

@@ -44,7 +44,7 @@ def command(query: tuple[str, ...], limit: int, as_json: bool, **filters: Any) -
     from triage.store.search import Filters
 
     app = load_app()
-    search = Search(app.database, app.model_store)
+    search = Search(app.database, app.model_store.load_encoder)
     show_hits(search.find(" ".join(query), Filters(**filters), limit), as_json=as_json)
 
 

@@ -20,5 +20,7 @@ def command(ids: tuple[str, ...], limit: int, as_json: bool, **filters: Any) -> 
 
     app = load_app()
     papers = find_papers(app, dict.fromkeys(ids))
-    hits = Search(app.database, app.model_store).similar(papers, Filters(**filters), limit)
+    hits = Search(app.database, app.model_store.load_encoder).similar(
+        papers, Filters(**filters), limit
+    )
     show_hits(hits, as_json=as_json)

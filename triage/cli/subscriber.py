@@ -17,6 +17,7 @@ from triage.cli.app_context import (
     parse_date,
     show,
     show_fields,
+    warn,
 )
 from triage.domain.records import Detail, Frequency
 
@@ -128,10 +129,15 @@ def add(email: str, likes: tuple[str, ...], **values: Any) -> None:
         app.clock,
         SubscriberPreferences(**_preferences(values)),
         likes=likes,
+        lookups=app.live_sources.lookups() if likes else (),
         address_hash=app.address_hash,
     )
-    state = added.subscriber.state
-    click.echo("added" if added.new else f"known already and {state}: nothing was changed")
+    for problem in added.problems:
+        warn(problem)
+    if not added.new:
+        click.echo(f"known already and {added.subscriber.state}: nothing was changed")
+        return
+    click.echo(f"added, waiting {added.n_waiting}" if added.n_waiting else "added")
 
 
 @command.command()

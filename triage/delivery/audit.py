@@ -7,9 +7,10 @@ receiver's reply. The papers that may be shown again are those of messages that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from triage import store
 from triage.delivery.sent_log import SentLog
@@ -18,7 +19,10 @@ from triage.domain.protocols import Clock
 from triage.domain.records import MessageState as State
 from triage.errors import DatabaseError
 from triage.store import Database
-from triage.store.audit_queries import AuditRow
+from triage.store.audit_queries import Shown
+
+if TYPE_CHECKING:
+    from sqlalchemy import Row
 
 MEND = (
     "stop triage; restore the newest back-up in which `triage audit` finds no fault; then run"
@@ -89,9 +93,9 @@ def audit(
     found: dict[str, list[str]] = {}
     with database.read() as conn:
         forgotten_before = store.attempts.forgotten_before(conn)
-        for entry in store.audit_queries.entries(conn, since):
-            for what in _faults_of(entry, forgotten_before):
-                found.setdefault(what, []).append(entry.message_id)
+        for message, attempts, shown in store.audit_queries.entries(conn, since):
+            for what in _faults_of(message, attempts, shown, forgotten_before):
+                found.setdefault(what, []).append(message.message_id)
         found |= store.audit_queries.orphans(conn, since)
         days = store.audit_queries.days(conn, since)
         found["dates with a wrong number of digests"] = [
@@ -131,44 +135,45 @@ def run_nightly_audit(database: Database, journal: SentLog, clock: Clock) -> str
     return f"{n} digests of {len(result.days)} days are accounted for"
 
 
-def _faults_of(entry: AuditRow, forgotten_before: datetime | None) -> Iterator[str]:
+def _faults_of(
+    message: Row[Any], attempts: Sequence[Row[Any]], shown: Shown, forgotten_before: datetime | None
+) -> Iterator[str]:
     """Yield the faults of one message, as texts.
 
     Args:
         forgotten_before: attempts of messages that ended before then may be deleted; None: none.
     """
-    if entry.state not in _STATES:
+    if message.state not in _STATES:
         yield "messages in an unknown state"
         return
-    yield from _faults_of_place(entry)
-    ended = forgotten_before is not None and entry.updated_at < forgotten_before
-    if not (ended and entry.state in store.messages.ENDED and not entry.attempts):
-        yield from _faults_of_attempts(entry)
-        yield from _faults_of_end(entry)
-    yield from _faults_of_state(entry)
-    yield from _faults_of_papers(entry)
+    yield from _faults_of_place(message)
+    ended = forgotten_before is not None and message.updated_at < forgotten_before
+    if not (ended and message.state in store.messages.ENDED and not attempts):
+        yield from _faults_of_attempts(message, attempts)
+        yield from _faults_of_end(message, attempts)
+    yield from _faults_of_state(message)
+    yield from _faults_of_papers(message, shown)
 
 
-def _faults_of_place(entry: AuditRow) -> Iterator[str]:
-    if entry.email is None:
+def _faults_of_place(message: Row[Any]) -> Iterator[str]:
+    if message.email is None:
         yield "messages without a subscriber"
-    if entry.slate_public_id is None:
-        if entry.kind == store.sent_log.DIGEST:
+    if message.slate_public_id is None:
+        if message.kind == store.sent_log.DIGEST:
             yield "messages without a slate"
-    elif (entry.slate_subscriber_id, entry.slate_on) != (entry.subscriber_id, entry.on):
+    elif (message.slate_subscriber_id, message.slate_on) != (message.subscriber_id, message.on):
         yield "messages whose subscriber or date differs from their slate"
-    elif entry.slate_public_id not in entry.message_id:
+    elif message.slate_public_id not in message.message_id:
         yield "messages whose Message-ID belongs to another digest"
 
 
-def _faults_of_attempts(entry: AuditRow) -> Iterator[str]:
-    attempts = entry.attempts
+def _faults_of_attempts(message: Row[Any], attempts: Sequence[Row[Any]]) -> Iterator[str]:
     outcomes = [each.outcome for each in attempts]
-    if [each.number for each in attempts] != list(range(1, entry.lease_epoch + 1)):
+    if [each.number for each in attempts] != list(range(1, message.lease_epoch + 1)):
         yield "messages with a wrong number of attempts"
-    if entry.n_attempts != len(attempts) - outcomes.count("broken"):
+    if message.attempts != len(attempts) - outcomes.count("broken"):
         yield "messages with a wrong count of attempts"
-    if entry.resends != outcomes.count("resent"):
+    if message.resends != outcomes.count("resent"):
         yield "messages with a wrong count of resends"
     if any((each.ended_at is None) != (each.outcome == "") for each in attempts):
         yield "messages with an attempt that has an end time or an outcome, but not both"
@@ -177,8 +182,8 @@ def _faults_of_attempts(entry: AuditRow) -> Iterator[str]:
     if any(each.phase != phase for each in attempts if (phase := _phase_of(each.outcome))):
         yield "messages with an attempt whose outcome does not match its phase"
     closed = [each for each in attempts if each.outcome]
-    if (not closed and entry.last_reply) or (
-        closed and closed[-1].outcome != "cancelled" and closed[-1].reply != entry.last_reply
+    if (not closed and message.last_reply) or (
+        closed and closed[-1].outcome != "cancelled" and closed[-1].reply != message.last_reply
     ):
         yield "messages whose last reply differs from that of their last attempt"
 
@@ -190,54 +195,53 @@ def _phase_of(outcome: str) -> str:
     return State.CLAIMED if outcome == "crashed" else ""
 
 
-def _faults_of_end(entry: AuditRow) -> Iterator[str]:
+def _faults_of_end(message: Row[Any], attempts: Sequence[Row[Any]]) -> Iterator[str]:
     """Compare a message's state with its last attempt."""
-    state = State(entry.state)
-    last = entry.attempts[-1] if entry.attempts else None
+    state = State(message.state)
+    last = attempts[-1] if attempts else None
     if (last.outcome if last else None) not in _LAST[state]:
         yield "messages whose state does not match their last attempt"
     if state is State.SENT and not (last and last.reply):
         yield "messages that were sent without a reply"
     failed_waiting = state is State.FAILED and (last is None or last.outcome != "failed")
-    if (failed_waiting and entry.reason not in _REASONS_TO_FAIL) or (
-        state is not State.FAILED and entry.reason in _REASONS_TO_FAIL
+    if (failed_waiting and message.reason not in _REASONS_TO_FAIL) or (
+        state is not State.FAILED and message.reason in _REASONS_TO_FAIL
     ):
         yield "messages whose reason does not match how they ended"
     if last and state in {State.CLAIMED, State.IN_DOUBT}:
-        doubted = entry.doubted_at is not None and entry.doubted_at >= last.started_at
+        doubted = message.doubted_at is not None and message.doubted_at >= last.started_at
         # If both times are equal, it is unknown which attempt put the message in doubt.
-        at_once = doubted and entry.doubted_at == last.started_at
+        at_once = doubted and message.doubted_at == last.started_at
         if doubted != (state is State.IN_DOUBT) and not at_once:
             yield "messages whose state and time of doubt do not match"
 
 
-def _faults_of_state(entry: AuditRow) -> Iterator[str]:
-    state = State(entry.state)
-    if (entry.sent_at is not None) != (state is State.SENT):
+def _faults_of_state(message: Row[Any]) -> Iterator[str]:
+    state = State(message.state)
+    if (message.sent_at is not None) != (state is State.SENT):
         yield "messages whose state and time of sending do not match"
-    if bool(entry.reason) != (state in _HAVE_REASONS):
+    if bool(message.reason) != (state in _HAVE_REASONS):
         yield "messages that ended without a reason, or have one without an end"
     if state in _NEED_BYTES:
-        if not entry.has_body:
+        if not message.has_body:
             yield "messages that wait without their bytes"
-        if entry.email is not None and entry.recipient != entry.email:
+        if message.email is not None and message.recipient != message.email:
             yield "messages that wait with an address other than their subscriber's"
-    if state in {State.PLANNED, State.SKIPPED} and entry.has_body:
+    if state in {State.PLANNED, State.SKIPPED} and message.has_body:
         yield "messages that have bytes although they are not to be sent"
-    if state in _PAPERS_RELEASED and not entry.has_body and entry.mime_sha256 is None:
+    if state in _PAPERS_RELEASED and not message.has_body and message.mime_sha256 is None:
         yield "messages that ended and never had bytes"
 
 
-def _faults_of_papers(entry: AuditRow) -> Iterator[str]:
-    shown = entry.shown
+def _faults_of_papers(message: Row[Any], shown: Shown) -> Iterator[str]:
     if not shown.n == shown.n_positions == shown.last:
         yield "messages whose slate has a wrong number of papers"
-    if shown.n_released and entry.state not in _PAPERS_RELEASED:
+    if shown.n_released and message.state not in _PAPERS_RELEASED:
         yield "messages that may have arrived and whose papers may be shown again"
     if (
-        entry.state in _PAPERS_RELEASED
-        and not entry.resends
-        and entry.reason not in _MAY_HAVE_ARRIVED
+        message.state in _PAPERS_RELEASED
+        and not message.resends
+        and message.reason not in _MAY_HAVE_ARRIVED
         and shown.n_released != shown.n
     ):
         yield "messages that were not sent and whose papers are not shown again"

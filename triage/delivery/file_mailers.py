@@ -1,4 +1,4 @@
-"""Mailers that write files: a Maildir, or a folder of `.eml` files.
+"""The mailer that writes files: a Maildir.
 
 The name of a file comes from the Message-ID, so sending a message again replaces its file and never
 makes a second one. So a message counts as delivered while a file of that name exists.
@@ -7,18 +7,14 @@ makes a second one. So a message counts as delivered while a file of that name e
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from email import message_from_bytes, policy
 from hashlib import sha256
 from pathlib import Path
 
 from triage.domain.records import OutgoingMessage
 from triage.errors import MailDeferred
 from triage.resources import rename_synced, write_synced
-
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class Maildir:
@@ -61,44 +57,6 @@ class Maildir:
         # Maildir names usually end with a host name, so that hosts do not collide. A hash of the
         # Message-ID needs none, and a container has a new host name after every restart.
         return f"{sha256(message_id.encode()).hexdigest()[:32]}.triage"
-
-
-class EmlFolder:
-    """Writes one `.eml` file per message, with the date and the recipient in its name.
-
-    Args:
-        path: created when the first message is sent.
-    """
-
-    name = "eml"
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
-        name = self._file_name(message)
-        with _defer_on_error(self._path):
-            self._path.mkdir(parents=True, exist_ok=True)
-            temporary = _write(self._path, name, message.mime)
-        _end(temporary, self._path / name, about_to_end)
-        return f"wrote {name}"
-
-    def delivered(self, message_id: str) -> bool:
-        return any(self._path.glob(f"*-{_short_id(message_id)}.eml"))
-
-    def close(self) -> None:
-        """Nothing is open between messages."""
-
-    @staticmethod
-    def _file_name(message: OutgoingMessage) -> str:
-        headers = message_from_bytes(message.mime, policy=policy.default)
-        day = str(headers["Feedback-ID"] or "").partition(":")[0]
-        who = _UNSAFE.sub("-", message.recipient.partition("@")[0])[:40]
-        return f"{day}-{who}-{_short_id(message.message_id)}.eml"
-
-
-def _short_id(message_id: str) -> str:
-    return sha256(message_id.encode()).hexdigest()[:12]
 
 
 def _write(folder: Path, name: str, content: bytes) -> Path:

@@ -126,6 +126,14 @@ class SmtpMailer:
             with self._guard:
                 self._idle.append(session)
 
+    def greet(self) -> str:
+        """Connect and log in without sending mail; return the steps that were done.
+
+        Raises:
+            MailDeferred, MailerBroken: see `send`.
+        """
+        return _Session(self).greet()
+
     def delivered(self, message_id: str) -> bool | None:
         """Return what the oracle reports; SMTP has no command for this."""
         return self._oracle(message_id)
@@ -172,6 +180,12 @@ class _Session:
             raise self._failure(code, text)
         self._used_at = self._server.monotonic()
         return _one_line(code, text)
+
+    def greet(self) -> str:
+        smtp = self._connect()
+        tls = [str(smtp.sock.version())] if isinstance(smtp.sock, ssl.SSLSocket) else []
+        self.close()
+        return ", ".join(["greeted", *tls, *(["logged in"] if self._server.username else [])])
 
     def close(self) -> None:
         """End the session politely; the next message opens a new one."""

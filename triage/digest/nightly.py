@@ -18,10 +18,10 @@ import structlog
 
 from triage import store
 from triage.delivery.outbox import DrainReport, Outbox
-from triage.digest.source_report import day_report
+from triage.digest.source_report import day_report, named_report
 from triage.domain.crash_points import crash_point
 from triage.domain.digest_calendar import digest_due, recap_due, window_days
-from triage.domain.protocols import Clock, ModelStore, Progress, Source, silent
+from triage.domain.protocols import Clock, Progress, Source, silent
 from triage.domain.records import (
     LIKES,
     EncodedPapers,
@@ -37,6 +37,7 @@ from triage.papers.ingest import fetch
 from triage.ranking.exploration import slate_rng
 from triage.ranking.features import FEATURE_VERSION
 from triage.ranking.serving.active_models import ActiveModels, encode_new, ensure_active_models
+from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import (
     DigestRules,
     fill_slate,
@@ -273,6 +274,8 @@ class Nightly:
             ):
                 # Another run was quicker.
                 return False
+            if message is not None:
+                store.named_papers.mark_told(conn, due.subscriber.id, now)
             store.interests.save(conn, due.subscriber.id, interests, now)
             night.user_models.keep(conn, due.subscriber.id, now)
         crash_point("queued")
@@ -299,6 +302,7 @@ class Nightly:
             on=on,
             n_candidates=len(ranking.candidates),
         )
+        named = store.named_papers.outcome(conn, subscriber.id, untold=True)
         rng = slate_rng(self._seed, subscriber.id, on)
         impressions = fill_slate(ranking, self._rules, pair.scorer, pair.encoder, rng)
         shown = {each.paper.id for each in impressions}
@@ -311,7 +315,7 @@ class Nightly:
             scorer_version=pair.scorer.version,
             encoder_version=pair.encoder.version,
             feature_version=FEATURE_VERSION,
-            day_report=report,
+            day_report=" ".join(filter(None, [report, named_report(named)])),
             revised=_revised(conn, subscriber, votes, due.since, on),
             recap=select_missed(ranking, self._rules, shown, on, MOST_MISSED) if due.recap else (),
         )

@@ -10,9 +10,10 @@ from datetime import date, datetime, timedelta
 import numpy as np
 
 from triage import store
-from triage.domain.protocols import Clock, Encoder, ModelStore
+from triage.domain.protocols import Clock, Encoder
 from triage.domain.records import EncodedPapers, EventKind, Impression, Subscriber, Vote
 from triage.ranking.serving.active_models import load_active_models
+from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import DigestRules, fill_slate, load_pool, load_profile, rank
 from triage.store import Database
 

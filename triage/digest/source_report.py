@@ -1,4 +1,7 @@
-"""Summarises in one line which sources were read for a digest, and what is missing."""
+"""Summarises in one line which sources were read for a digest, and what is missing.
+
+Another line says what became of papers that the subscriber named.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,15 @@ from datetime import date
 from itertools import groupby
 
 from triage.domain.paper_ids import source_name
+from triage.domain.plain_text import clean, shorten
 from triage.domain.records import Verdict
 from triage.domain.source_records import SourceDay
+from triage.store.named_papers import Outcome
 
 _UNSETTLED = frozenset({Verdict.PARTIAL, Verdict.EMPTY_SUSPECT, Verdict.FAILED})
 # More than so many names or feeds are counted, so that a line stays a line.
 _MOST_NAMES = 3
+_NAME_CHARS = 80
 
 
 def day_report(
@@ -49,6 +55,21 @@ def day_report(
     ]
     read = "; ".join(parts) if parts else "nothing new"
     return f"{_short(on)}: {read}. Chosen from {n_candidates:,} papers."
+
+
+def named_report(outcome: Outcome) -> str:
+    """Return a sentence on what became of the papers that a subscriber named; "" without news."""
+    found, missing = outcome.n_found, outcome.missing
+    parts = []
+    if found:
+        parts.append(
+            f"{found:,} {'was found and is' if found == 1 else 'were found and are'} liked"
+        )
+    if missing:
+        names = [f"“{shorten(clean(each.title or each.value), _NAME_CHARS)}”" for each in missing]
+        verb = "was" if len(missing) == 1 else "were"
+        parts.append(f"{len(missing):,} {verb} not found: {_listed(names)}")
+    return f"Of the papers that you named, {'; '.join(parts)}." if parts else ""
 
 
 def _untold(days: Sequence[SourceDay], since: date, on: date) -> list[SourceDay]:

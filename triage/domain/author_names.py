@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from triage.domain.plain_text import without_accents
@@ -28,6 +29,15 @@ def author_key(name: str) -> str:
     last, comma, first = name.partition(",")
     text = f"{first} {last}" if comma else name
     return " ".join(_WORD.findall(without_accents(text.casefold())))
+
+
+def share_an_author(some: Iterable[str], others: Iterable[str]) -> bool:
+    """Return whether two lists of authors share a last name."""
+    return not _last_names(some).isdisjoint(_last_names(others))
+
+
+def _last_names(names: Iterable[str]) -> set[str]:
+    return {author_key(name).rpartition(" ")[2] for name in names} - {""}
 
 
 @lru_cache(maxsize=65_536)

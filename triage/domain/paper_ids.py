@@ -7,6 +7,7 @@ https://info.arxiv.org/help/arxiv_identifier.html and the DOI handbook, section 
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -188,6 +189,13 @@ def parse_arxiv(text: str) -> tuple[str, int | None] | None:
     if not "01" <= month[2:] <= "12" or month < "0704" or len(found["number"]) != n_digits:
         return None
     return f"{month}.{found['number']}", version
+
+
+def arxiv_month(id: str) -> date:
+    """Return the first day of the month in an arXiv id; both forms of ids begin with YYMM."""
+    digits = id.rpartition("/")[2]
+    year = int(digits[:2])
+    return date(1900 + year if "/" in id and year > 90 else 2000 + year, int(digits[2:4]), 1)
 
 
 def parse_doi(text: str) -> str | None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from triage.domain.records import F32, F64, I32, I64, Encodings, OutgoingMessage
-from triage.domain.source_records import Batch, Enrichment, KnownPaper
+from triage.domain.records import F32, F64, Encodings, OutgoingMessage
+from triage.domain.source_records import (
+    Batch,
+    Enrichment,
+    FetchedPaper,
+    KnownPaper,
+    NamedPaper,
+)
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -69,6 +74,29 @@ class Enricher(Protocol):
 
         Raises:
             SourceError: the service cannot be used now; what was yielded before stays valid.
+        """
+
+
+class PaperLookup(Protocol):
+    """A service that gives papers by their ids or titles.
+
+    Attributes:
+        name: as people know it.
+        schemes: those of the `NamedPaper`s that it can find.
+        at_once: how many of them fit into one request.
+    """
+
+    name: str
+    at_once: int
+
+    @property
+    def schemes(self) -> Sequence[str]: ...
+
+    def find(self, names: Sequence[NamedPaper], deadline: datetime) -> list[FetchedPaper]:
+        """Return those of at most `at_once` papers that the service has, by one request.
+
+        Raises:
+            SourceError: there was no usable answer before the deadline.
         """
 
 
@@ -205,66 +233,3 @@ class Mailer(Protocol):
 
     def close(self) -> None:
         """Close all connections; the next message opens new ones."""
-
-
-class ModelStore(Protocol):
-    """Fits encoders and scorers, saves them, and loads them by version."""
-
-    def fit_encoder(
-        self,
-        texts: Sequence[str],
-        authors: Sequence[Sequence[str]] = (),
-        likes: Mapping[int, I64] = MappingProxyType({}),
-        listed: Sequence[date] = (),
-    ) -> Encoder:
-        """Fit an encoder and save it; equal input gives an equal version.
-
-        Args:
-            texts: `Paper.encoded_text` of each paper.
-            authors: the authors of each paper; empty if unknown.
-            likes: by subscriber id, the rows of liked papers, int64 (n,).
-            listed: the listing day of each paper; needed only with likes.
-        """
-
-    def fit_scorer(
-        self, X: F32, relevance: I32, group_sizes: Sequence[int], weights: F32, encoder: str
-    ) -> Scorer:
-        """Fit a ranker on logged feature rows and save it.
-
-        Args:
-            X: float32 (n, n_features).
-            relevance: int32 (n,), labels from 0 to 3.
-            group_sizes: number of rows of each query group, in order; the sum is n.
-            weights: float32 (n,), row weights.
-            encoder: the version of the encoder that the ranker needs.
-
-        Raises:
-            NotEnoughFeedback: too little data; the message says how much is needed.
-        """
-
-    def load_encoder(self, version: str) -> Encoder:
-        """Load a saved encoder.
-
-        Raises:
-            ModelError: it is missing or damaged, or another installation made it.
-        """
-
-    def load_scorer(self, version: str) -> Scorer:
-        """Load a saved scorer; every version of the cold-start scorer gives the current one.
-
-        Raises:
-            ModelError: as for `load_encoder`.
-        """
-
-    def discard(self, version: str) -> None:
-        """Delete a saved version; do nothing if it does not exist."""
-
-    def facts(self, version: str) -> dict[str, Any]:
-        """Return the `parameters` and `libraries` of a saved scorer, as JSON values.
-
-        Raises:
-            ModelError: as for `load_encoder`.
-        """
-
-    def cold_scorer(self) -> Scorer:
-        """Return the cold-start scorer, which needs no training and works with any encoder."""

@@ -14,8 +14,9 @@ class FetchedPaper:
 
     `source` names the scheme of `source_id` (`arxiv`, `biorxiv`, `doi`, `feed:<name>`). A record
     without an id has `source_id` None and is identified by its title. An `update_only` record
-    changes a stored paper and is ignored if that is not stored. `doi` may be that of the journal
-    article; `venue` is where the work was published.
+    changes a stored paper and is ignored if that is not stored. A `named` record came because a
+    person named the paper, so it is no news. `doi` may be that of the journal article; `venue` is
+    where the work was published.
     """
 
     source: str
@@ -36,6 +37,7 @@ class FetchedPaper:
     citations: int | None = None
     update_only: bool = False
     withdrawn: bool = False
+    named: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -51,6 +53,28 @@ class PaperId:
     source_id: str
     version: int | None
     where: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPaper:
+    """A paper that a person named, and what they said about it.
+
+    `scheme` is `arxiv`, `doi`, `biorxiv` for a DOI of bioRxiv or medRxiv, or `title` for a paper
+    without an id, whose `value` is its `title_key`.
+    """
+
+    scheme: str
+    value: str
+    title: str = ""
+    authors: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.scheme, self.value
+
+    @property
+    def ids(self) -> tuple[tuple[str, str], ...]:
+        return () if self.scheme == "title" else (self.key,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ OLDER_AGAIN = timedelta(hours=1)
 SETTLED_AGAIN = timedelta(hours=4)
 # How long a digest waits for an incomplete source day. Then it is sent and says what is missing.
 PATIENCE = timedelta(hours=6)
+NAMED_FAILED = "fetch named papers"
 ONE_DAY = timedelta(days=1)
 
 Sources = Callable[[], Sequence[Source]]
@@ -74,6 +75,7 @@ class Schedule:
     Attributes:
         queue: makes the digests of a date for some subscribers; see `Nightly.queue`.
         sources: returns new source objects, which read the current day.
+        fetch_named: asks for the papers that people named; returns the errors.
         awaited: the sources for whose day digests wait, each with the number of days by which
             that day is before the date of the digest.
         owner: the name of this process in leases.
@@ -85,6 +87,7 @@ class Schedule:
     outbox: Outbox
     _: KW_ONLY
     sources: Sources
+    fetch_named: Callable[[], Sequence[str]]
     awaited: Mapping[str, int]
     jobs: Sequence[Job]
     owner: str
@@ -94,6 +97,7 @@ class Schedule:
         if not self._take_lease("digests", LEASE):
             return
         self._fetch()
+        self._fetch_named()
         if not self._take_lease("digests", LEASE):
             return
         if why := self.outbox.check():
@@ -156,6 +160,17 @@ class Schedule:
             problems = fetch(self.database, [source], self.clock)
             with self.database.write() as conn:
                 store.jobs.note_done(conn, name, now, "; ".join(problems) or "done")
+
+    def _fetch_named(self) -> None:
+        """Ask for the papers that people named, unless that failed a short time ago."""
+        with self.database.read() as conn:
+            failed_at = store.jobs.last_done(conn, NAMED_FAILED)
+        now = self.clock.now()
+        if failed_at is not None and now - failed_at < OPEN_AGAIN:
+            return
+        if problems := self.fetch_named():
+            with self.database.write() as conn:
+                store.jobs.note_done(conn, NAMED_FAILED, now, "; ".join(problems))
 
     def _fetch_interval(self, source: str, today: date) -> timedelta:
         days_behind = self.awaited.get(source)

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from hashlib import blake2b
-from operator import add
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -23,7 +22,7 @@ import structlog
 from triage import store
 from triage.domain.chunks import chunks
 from triage.domain.protocols import Clock, Progress, Source, silent
-from triage.domain.source_records import Batch, FetchedPaper, Rejected
+from triage.domain.source_records import Batch, FetchedPaper, PaperId
 from triage.errors import DatabaseError, SourceError
 from triage.papers import deduplicate
 from triage.papers.merge_records import merge_records
@@ -43,20 +42,26 @@ AT_ONCE = 10
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """Counts of a source's records: `read` is the sum of the other three."""
+    """Counts of a source's records: `read` is the sum of the others.
+
+    `unknown` are the ids of papers that are not stored, which a source only names.
+    """
 
     read: int = 0
     stored: int = 0
     known: int = 0
     quarantined: int = 0
+    unknown: tuple[PaperId, ...] = ()
 
     def __add__(self, other: IngestReport) -> IngestReport:
-        return IngestReport(*map(add, astuple(self), astuple(other)))
+        pairs = [(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)]
+        return IngestReport(*(one + another for one, another in pairs))
 
     def __str__(self) -> str:
+        waiting = f", waiting {len(self.unknown)}" if self.unknown else ""
         return (
             f"read {self.read}, stored {self.stored}, known {self.known},"
-            f" quarantined {self.quarantined}"
+            f" quarantined {self.quarantined}{waiting}"
         )
 
 
@@ -119,17 +124,11 @@ def ingest(
 def _store_rest(conn: Connection, origin: str, batch: Batch, now: datetime) -> IngestReport:
     """Count the ids of stored papers, and quarantine what cannot be stored."""
     stored = store.papers.find(conn, [(id.source, id.source_id) for id in batch.ids])
-    reason = "known by its id only: no title and abstract yet"
-    unknown = [
-        Rejected(reason, f"{id.source}:{id.source_id}", id.where)
-        for id in batch.ids
-        if (id.source, id.source_id) not in stored
-    ]
-    rejected = [*batch.rejected, *unknown]
-    hashed = [(each, _hash(each.raw)) for each in rejected]
+    unknown = tuple(id for id in batch.ids if (id.source, id.source_id) not in stored)
+    hashed = [(each, _hash(each.raw)) for each in batch.rejected]
     store.sources.keep_rejected(conn, origin, hashed, now)
-    n_known = len(batch.ids) - len(unknown)
-    return IngestReport(n_known + len(rejected), 0, n_known, len(rejected))
+    n_known, n_rejected = len(batch.ids) - len(unknown), len(batch.rejected)
+    return IngestReport(len(batch.ids) + n_rejected, 0, n_known, n_rejected, unknown)
 
 
 def _store_papers(

@@ -26,7 +26,7 @@ def merge_records(records: Sequence[FetchedPaper]) -> dict[str, Any]:
     The newest version in the first archive of `_RANK` gives text and ids; others fill its gaps.
     Categories are joined, counts are the largest, the listing day is the first. `withdrawn` is that
     of the newest version, or of a record without version, `revised_on` the day of the last major
-    revision.
+    revision. `is_listed` is False if people named the work and no list has had it.
 
     Args:
         records: all of the work, at least one; those without a title only fill gaps.
@@ -35,7 +35,11 @@ def merge_records(records: Sequence[FetchedPaper]) -> dict[str, Any]:
     main = ranked[0]
     same_text = [each for each in ranked if each.key == main.key]
     newest = [each for each in same_text if each.version == main.version]
-    days = [each.listed_on for each in records if each.listed_on is not None]
+    # A new version is in a list, too, and makes no news of an old paper that somebody named.
+    listed = [each for each in records if not each.named and not each.update_only]
+    is_named = any(each.named for each in records)
+    dated = listed if is_named and listed else records
+    days = [each.listed_on for each in dated if each.listed_on is not None]
     others = {each for record in records for each in record.categories} - set(main.categories)
     return {
         "source": main.source,
@@ -47,6 +51,7 @@ def merge_records(records: Sequence[FetchedPaper]) -> dict[str, Any]:
         "authors": list(_first(each.authors for each in ranked) or ()),
         "categories": [*main.categories, *sorted(others)],
         "listed_on": min(days),
+        "is_listed": bool(listed) or not is_named,
         "comment": _first(each.comment for each in newest) or "",
         "upvotes": _most(each.upvotes for each in records),
         "tldr": _first(each.tldr for each in ranked) or "",
@@ -61,6 +66,7 @@ def _order(record: FetchedPaper) -> tuple[Any, ...]:
     """Return the sort key of records; the first one gives text and ids."""
     return (
         not record.title,
+        not record.abstract,
         record.source_id is None,
         _RANK.get(record.source, _RANK_OF_OTHERS),
         record.key,

@@ -15,7 +15,7 @@ Nothing is stored or fitted. Without an encoder, only words are used.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain, pairwise
 from threading import Lock
@@ -26,7 +26,7 @@ import numpy as np
 from triage import store
 from triage.domain.chunks import chunks
 from triage.domain.paper_ids import identify
-from triage.domain.protocols import Encoder, ModelStore
+from triage.domain.protocols import Encoder
 from triage.domain.records import F32, I64, Paper
 from triage.domain.search_query import LONGEST, Query, Term, parse, words_of
 from triage.errors import ModelError, NotFound
@@ -37,6 +37,7 @@ from triage.store.search import IN_TITLES, Filters, MatchTerms
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+LoadEncoder = Callable[[str], Encoder]
 EVERYTHING: Final = Filters()
 # The constant of Cormack, Clarke & Büttcher.
 _RANKS: Final = 60
@@ -71,12 +72,12 @@ class Search:
     are found at once, its new vector after the next encoder or the next start.
 
     Args:
-        model_store: has the encoder; without one, only words are used.
+        load_encoder: loads an encoder by its version; without it, only words are used.
     """
 
-    def __init__(self, database: Database, model_store: ModelStore | None = None) -> None:
+    def __init__(self, database: Database, load_encoder: LoadEncoder | None = None) -> None:
         self._database = database
-        self._model_store = model_store
+        self._load_encoder = load_encoder
         self._reading = Lock()
         self._version = ""
         self._nearest = Nearest()
@@ -189,12 +190,12 @@ class Search:
         return found
 
     def _encoder(self, conn: Connection) -> Encoder | None:
-        if self._model_store is None:
+        if self._load_encoder is None:
             return None
         versions = [pair.encoder_version for pair in store.model_versions.history(conn)]
         for version in dict.fromkeys(versions):
             try:
-                return self._model_store.load_encoder(version)
+                return self._load_encoder(version)
             except ModelError:
                 continue
         return None

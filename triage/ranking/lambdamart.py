@@ -77,7 +77,6 @@ class LambdaMartScorer:
     def __init__(
         self, text: str, linear: LinearModel | None, scale: Scale, encoder_version: str
     ) -> None:
-        model_files.check_trees(text, FEATURES)
         from lightgbm import Booster
 
         facts = json.dumps(linear.facts()) if linear is not None else ColdStartScorer.version

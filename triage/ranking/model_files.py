@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ MANIFEST = "manifest.json"
 _OPEN, _MIDDLE, _CLOSE = b'{"mac":"', b'","manifest":', b"}\n"
 _MAC_LENGTH = 64
 _MAX_MANIFEST_BYTES = 4_000_000
+_ADVICE = "restore the folder from a backup or train again"
 
 
 def write(
@@ -73,67 +74,6 @@ def read(folder: Path, kind: str, key: bytes) -> tuple[dict[str, Any], dict[str,
             raise ModelError(f"{path} is damaged: its hash is not the manifest's; {_ADVICE}")
         files[name] = content
     return manifest, files
-
-
-def check_trees(text: str, features: Sequence[str]) -> None:
-    """Check that a LightGBM text model is complete before the C++ parser reads it.
-
-    The parser trusts lengths and child numbers, so a truncated or crafted text can crash the
-    process instead of raising an error.
-
-    Raises:
-        ModelError: the header or a tree is not consistent.
-    """
-    head, *trees = text.split("\nTree=")
-    header = _fields(head)
-    if not text.startswith("tree\n") or header.get("feature_names", "").split() != list(features):
-        raise ModelError("the trees are not a ranking model for this program's features")
-    sizes = _numbers(header.get("tree_sizes", ""))
-    if len(sizes) != len(trees):
-        raise ModelError(f"the model should have {len(sizes)} trees but has {len(trees)}")
-    start = text.find("\nTree=") + 1
-    end = text.find("\nend of trees")
-    if end < 0 or (trees and start + sum(sizes) > end + 1):
-        raise ModelError("the trees are shorter or longer than the model's header says")
-    for number, tree in enumerate(trees):
-        _check_tree(number, _fields(tree.split("\nend of trees")[0]), len(features))
-
-
-def _check_tree(number: int, tree: dict[str, str], n_features: int) -> None:
-    (n_leaves,) = _numbers(tree.get("num_leaves", "")) or [0]
-    if n_leaves < 1 or tree.get("num_cat", "0") != "0":
-        raise ModelError(f"tree {number} has no leaves, or a split on categories")
-    n_nodes = n_leaves - 1
-    if n_nodes == 0:
-        return
-    columns = {name: _numbers(tree.get(name, "")) for name in ("split_feature", "decision_type")}
-    left, right = (_numbers(tree.get(side, "")) for side in ("left_child", "right_child"))
-    lengths = {len(values) for values in (*columns.values(), left, right)}
-    lengths.add(len(tree.get("threshold", "").split()))
-    if lengths != {n_nodes} or len(tree.get("leaf_value", "").split()) != n_leaves:
-        raise ModelError(f"tree {number} has arrays of the wrong length")
-    # Each node except the root, and each leaf, is the child of exactly one node: no cycles.
-    children = sorted(left + right)
-    if children != [*range(-n_leaves, 0), *range(1, n_nodes)] or any(
-        child > 0 and child <= node for side in (left, right) for node, child in enumerate(side)
-    ):
-        raise ModelError(f"tree {number} is not a tree")
-    if any(not 0 <= feature < n_features for feature in columns["split_feature"]):
-        raise ModelError(f"tree {number} splits on a feature that does not exist")
-
-
-def _fields(block: str) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split()]
-    except ValueError as error:
-        raise ModelError("the trees have a word in place of a number") from error
-
-
-_ADVICE = "restore the folder from a backup or train again"
 
 
 def _read_manifest(folder: Path, kind: str, key: bytes) -> dict[str, Any]:

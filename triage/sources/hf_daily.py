@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from triage.domain.announcement_calendar import announcement_days, empty_verdict
 from triage.domain.paper_ids import parse_arxiv
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
+from triage.sources.cursors import read_cursor, write_cursor
 from triage.sources.enrichers.publication import parse_count
 from triage.sources.http.client import Answer, PoliteClient
 from triage.sources.text.cleaning import normalise, reject
@@ -28,7 +29,6 @@ REFRESHED_DAYS: Final = 5
 MISSED_DAYS: Final = 30
 MOST_RECORDS: Final = 500
 _DAYS_KEPT: Final = 30
-_FORM: Final = 1
 _MOST_REJECTED: Final = 0.2
 _NOTE_CHARS: Final = 400
 
@@ -167,28 +167,15 @@ class _State:
     upto: date
     days: dict[date, _Day] = field(default_factory=dict)
     trending: str = ""
+    form: Literal[2] = 2
 
     @classmethod
     def load(cls, cursor: str | None, on: date) -> _State:
         """Read a cursor; an unreadable one starts from the beginning, which loses nothing."""
-        try:
-            content = json.loads(cursor or "")
-            if content["form"] != _FORM:
-                return cls(on, on)
-            days = {
-                date.fromisoformat(day): _Day(str(etag), str(digest), int(expected), int(got))
-                for day, (etag, digest, expected, got) in content["days"].items()
-            }
-            since = date.fromisoformat(content["since"])
-            upto = date.fromisoformat(content["upto"])
-            return cls(since, upto, days, str(content["trending"]))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            return cls(on, on)
+        return read_cursor(cls, cursor) or cls(on, on)
 
     def cursor(self) -> str:
-        days = {str(on): astuple(self.days[on]) for on in sorted(self.days)[-_DAYS_KEPT:]}
-        content = {"form": _FORM} | vars(self) | {"days": days}
-        return json.dumps(content, separators=(",", ":"), default=date.isoformat)
+        return write_cursor(replace(self, days=dict(sorted(self.days.items())[-_DAYS_KEPT:])))
 
     def days_to_read(self, on: date, since: date | None) -> list[date]:
         """Return the days before `on`, latest first, that may have changed or were not read."""

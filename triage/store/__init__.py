@@ -24,9 +24,9 @@ from triage.store import jobs as jobs
 from triage.store import listing_days as listing_days
 from triage.store import messages as messages
 from triage.store import model_versions as model_versions
+from triage.store import named_papers as named_papers
 from triage.store import papers as papers
 from triage.store import personal_data as personal_data
-from triage.store import request_limits as request_limits
 from triage.store import search as search
 from triage.store import send_rates as send_rates
 from triage.store import sending_holds as sending_holds
@@ -38,6 +38,7 @@ from triage.store import subscribers as subscribers
 from triage.store import suppressions as suppressions
 from triage.store import user_models as user_models
 from triage.store import works as works
+from triage.store import zotero_libraries as zotero_libraries
 from triage.store.engine.database import Database as Database
 from triage.store.engine.database import open_database as open_database
 from triage.store.engine.database import revision_of as revision_of

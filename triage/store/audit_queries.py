@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from datetime import date, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 from hashlib import sha256
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
+    Row,
     Select,
     cast,
     func,
@@ -27,18 +28,6 @@ CHUNK = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """A row of `attempts`."""
-
-    number: int
-    started_at: datetime
-    ended_at: datetime | None
-    phase: str
-    outcome: str
-    reply: str
-
-
-@dataclass(frozen=True, slots=True)
 class Shown:
     """Counts of the impressions of a slate; `last` is the largest position."""
 
@@ -46,50 +35,6 @@ class Shown:
     n_positions: int = 0
     last: int = 0
     n_released: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class AuditRow:
-    """A message with the rows that must agree with it; columns of a missing row are None.
-
-    `state` is a string, because a damaged database may have any.
-    """
-
-    message_id: str
-    subscriber_id: int
-    on: date
-    kind: str
-    state: str
-    reason: str
-    recipient: str
-    mime_sha256: str | None
-    n_attempts: int
-    resends: int
-    lease_epoch: int
-    last_reply: str
-    doubted_at: datetime | None
-    sent_at: datetime | None
-    updated_at: datetime
-    slate_public_id: str | None
-    slate_subscriber_id: int | None
-    slate_on: date | None
-    email: str | None
-    has_body: bool
-    attempts: tuple[Attempt, ...]
-    shown: Shown
-
-
-_ELSEWHERE = {
-    "n_attempts": messages.c.attempts,
-    "slate_public_id": slates.c.public_id,
-    "slate_subscriber_id": slates.c.subscriber_id,
-    "slate_on": slates.c.on,
-    "email": subscribers.c.email,
-    "has_body": message_bodies.c.message_id.is_not(None),
-}
-_GATHERED = frozenset({"attempts", "shown"})
-_NAMES = tuple(each.name for each in fields(AuditRow) if each.name not in _GATHERED)
-_MESSAGE = [_ELSEWHERE[n].label(n) if n in _ELSEWHERE else messages.c[n] for n in _NAMES]
 
 
 def _recent(since: date | None) -> ColumnElement[bool]:
@@ -100,10 +45,23 @@ def _recent(since: date | None) -> ColumnElement[bool]:
     return or_(messages.c.slate_id.is_(None), messages.c.slate_id.in_(recent))
 
 
-def entries(conn: Connection, since: date | None = None) -> Iterator[AuditRow]:
-    """Yield every message, or only those of slates since a date."""
+def entries(
+    conn: Connection, since: date | None = None
+) -> Iterator[tuple[Row[Any], Sequence[Row[Any]], Shown]]:
+    """Yield every message, or only those of slates since a date, with its attempts and impressions.
+
+    The message has all columns of `messages`, and those of its slate and its subscriber that the
+    audit compares; these are None if that row is missing.
+    """
     query = (
-        select(messages.c.id, messages.c.slate_id, *_MESSAGE)
+        select(
+            messages,
+            slates.c.public_id.label("slate_public_id"),
+            slates.c.subscriber_id.label("slate_subscriber_id"),
+            slates.c.on.label("slate_on"),
+            subscribers.c.email,
+            message_bodies.c.message_id.is_not(None).label("has_body"),
+        )
         .outerjoin(slates, slates.c.id == messages.c.slate_id)
         .outerjoin(subscribers, subscribers.c.id == messages.c.subscriber_id)
         .outerjoin(message_bodies, message_bodies.c.message_id == messages.c.id)
@@ -117,22 +75,14 @@ def entries(conn: Connection, since: date | None = None) -> Iterator[AuditRow]:
         tries = _attempts(conn, [row.id for row in rows])
         shown = _shown(conn, [row.slate_id for row in rows if row.slate_id is not None])
         for row in rows:
-            yield AuditRow(
-                **{name: getattr(row, name) for name in _NAMES},
-                attempts=tuple(tries.get(row.id, ())),
-                shown=shown.get(row.slate_id, Shown()),
-            )
+            yield row, tries.get(row.id, ()), shown.get(row.slate_id, Shown())
 
 
-def _attempts(conn: Connection, ids: list[int]) -> dict[int, list[Attempt]]:
-    query = (
-        select(attempts.c.message_id, *(attempts.c[each.name] for each in fields(Attempt)))
-        .where(attempts.c.message_id.in_(ids))
-        .order_by(attempts.c.message_id, attempts.c.number)
-    )
-    found: dict[int, list[Attempt]] = {}
-    for message_id, *columns in conn.execute(query):
-        found.setdefault(message_id, []).append(Attempt(*columns))
+def _attempts(conn: Connection, ids: list[int]) -> dict[int, list[Row[Any]]]:
+    query = select(attempts).where(attempts.c.message_id.in_(ids)).order_by(attempts.c.number)
+    found: dict[int, list[Row[Any]]] = {}
+    for row in conn.execute(query):
+        found.setdefault(row.message_id, []).append(row)
     return found
 
 

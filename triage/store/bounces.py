@@ -37,28 +37,9 @@ def is_known(conn: Connection, content_hash: str) -> bool:
     return conn.scalar(query) is not None
 
 
-def add(
-    conn: Connection,
-    *,
-    content_hash: str,
-    kind: str,
-    status: str,
-    message_id: int | None,
-    subscriber_id: int | None,
-    raw: bytes,
-    at: datetime,
-) -> None:
+def add(conn: Connection, **fields: Any) -> None:
     """Store a bounce; its content hash is unique."""
-    row = {
-        "content_hash": content_hash,
-        "received_at": at,
-        "kind": kind,
-        "status": status,
-        "message_id": message_id,
-        "subscriber_id": subscriber_id,
-        "raw": raw,
-    }
-    conn.execute(insert(bounces), row)
+    conn.execute(insert(bounces).values(**fields))
 
 
 def days(conn: Connection, subscriber_id: int, kinds: Collection[str]) -> list[tuple[date, str]]:

@@ -155,6 +155,22 @@ def forget(conn: Connection, subscriber_id: int, paper_id: int | None = None) ->
     return conn.execute(change).rowcount
 
 
+def find_liked_by(conn: Connection, subscriber_id: int, method: str) -> set[int]:
+    """Return the works whose last vote is a like with this method as its evidence."""
+    query = (
+        select(WORK, events.c.kind, events.c.evidence)
+        .select_from(_OF_WORK)
+        .where(events.c.subscriber_id == subscriber_id)
+        .order_by(events.c.at, events.c.id)
+    )
+    last = {work: (kind, evidence) for work, kind, evidence in conn.execute(query)}
+    return {
+        work
+        for work, (kind, evidence) in last.items()
+        if kind in LIKES and evidence.get("method") == method
+    }
+
+
 def mark_suspected(conn: Connection, slate_id: int, since: datetime) -> None:
     """Mark the votes through links of a digest since then as cast by a suspected scanner."""
     query = select(events.c.id, events.c.evidence).where(

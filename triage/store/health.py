@@ -12,15 +12,9 @@ from sqlalchemy.exc import DatabaseError as DriverError
 
 from triage.errors import DatabaseError
 from triage.store import tables
-from triage.store.engine import database as engine
 from triage.store.engine.checkpoint import SOUND_SQLITE as SOUND_SQLITE
-from triage.store.engine.database import Database, check_revision
+from triage.store.engine.database import check_revision
 from triage.store.tables import model_promotions, runs, source_days, subscribers
-
-
-def file_of(database: Database) -> Path | None:
-    """Return the file of a SQLite database; None for any other database."""
-    return engine.file_of(database.engine.url)
 
 
 def server_version(conn: Connection) -> tuple[str, tuple[int, ...]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Row, func, literal_column, select
 
 from triage.domain.records import Paper
 from triage.store import papers as papers_store
-from triage.store.papers import FINDABLE
+from triage.store.papers import LISTED
 from triage.store.tables import papers
 
 
@@ -21,29 +22,23 @@ class DayPaper:
     is_new: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbours:
-    """The nearest days with papers before and after a day; None if there is none."""
-
-    before: date | None
-    after: date | None
-
-
 def newest(conn: Connection) -> date | None:
     """Return the newest day that has papers; None if nothing is stored."""
-    found: date | None = conn.scalar(select(func.max(papers.c.listed_on)).where(FINDABLE))
+    found: date | None = conn.scalar(select(func.max(papers.c.listed_on)).where(LISTED))
     return found
 
 
-def around(conn: Connection, on: date) -> Neighbours:
-    before = select(func.max(papers.c.listed_on)).where(FINDABLE, papers.c.listed_on < on)
-    after = select(func.min(papers.c.listed_on)).where(FINDABLE, papers.c.listed_on > on)
-    return Neighbours(conn.scalar(before), conn.scalar(after))
+def around(conn: Connection, on: date) -> Row[Any, Any]:
+    """Return the nearest days with papers `before` and `after` a day; None if there is none."""
+    before = select(func.max(papers.c.listed_on)).where(LISTED, papers.c.listed_on < on)
+    after = select(func.min(papers.c.listed_on)).where(LISTED, papers.c.listed_on > on)
+    query = select(before.scalar_subquery().label("before"), after.scalar_subquery().label("after"))
+    return conn.execute(query).one()
 
 
 def count(conn: Connection, on: date) -> int:
     """Return the number of papers of a day."""
-    query = select(func.count()).select_from(papers).where(FINDABLE, papers.c.listed_on == on)
+    query = select(func.count()).select_from(papers).where(LISTED, papers.c.listed_on == on)
     return conn.scalar(query) or 0
 
 
@@ -66,7 +61,7 @@ def _chosen(
 ) -> list[DayPaper]:
     query = (
         select(papers.c.id, papers.c.first_seen_at)
-        .where(FINDABLE, which)
+        .where(LISTED, which)
         .order_by(func.coalesce(papers.c.upvotes, 0).desc(), papers.c.id)
         .offset(offset)
         .limit(n)

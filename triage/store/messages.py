@@ -122,24 +122,24 @@ def queue_once(
     )
     if conn.scalar(taken) is not None:
         return False
-    slate_id = slates_store.save(conn, slate, run_id, at)
-    if message is None:
-        add_skipped(conn, slate, slate_id, skipped_because, at)
-    else:
-        add(conn, slate, slate_id, message, at, not_before)
+    row = {
+        "subscriber_id": slate.subscriber.id,
+        "slate_id": slates_store.save(conn, slate, run_id, at),
+        "on": slate.on,
+        "created_at": at,
+        "updated_at": at,
+    }
+    if message is not None:
+        _add(conn, message, row | {"not_before": not_before})
+        return True
+    row |= {
+        "message_id": f"skipped.{slate.public_id}",
+        "state": MessageState.SKIPPED,
+        "reason": skipped_because,
+        "recipient": slate.subscriber.email,
+    }
+    conn.execute(insert(messages), row)
     return True
-
-
-def add(
-    conn: Connection,
-    slate: Slate,
-    slate_id: int,
-    message: OutgoingMessage,
-    at: datetime,
-    not_before: datetime | None = None,
-) -> None:
-    """Put a digest into the outbox; a unique constraint allows one for each subscriber and date."""
-    _add(conn, message, _of_slate(slate, slate_id, at) | {"not_before": not_before})
 
 
 def add_note(
@@ -153,17 +153,6 @@ def add_note(
     return True
 
 
-def add_skipped(conn: Connection, slate: Slate, slate_id: int, reason: str, at: datetime) -> None:
-    """Store that a digest was due but has nothing to send, for `reason`."""
-    row = {
-        "message_id": f"skipped.{slate.public_id}",
-        "state": MessageState.SKIPPED,
-        "reason": reason,
-        "recipient": slate.subscriber.email,
-    }
-    conn.execute(insert(messages), row | _of_slate(slate, slate_id, at))
-
-
 def _add(conn: Connection, message: OutgoingMessage, fields: dict[str, Any]) -> None:
     row = {
         "message_id": message.message_id,
@@ -173,16 +162,6 @@ def _add(conn: Connection, message: OutgoingMessage, fields: dict[str, Any]) -> 
     }
     id = conn.scalar(insert(messages).returning(messages.c.id), row | fields)
     conn.execute(insert(message_bodies), {"message_id": id, "mime": message.mime})
-
-
-def _of_slate(slate: Slate, slate_id: int, at: datetime) -> dict[str, Any]:
-    return {
-        "subscriber_id": slate.subscriber.id,
-        "slate_id": slate_id,
-        "on": slate.on,
-        "created_at": at,
-        "updated_at": at,
-    }
 
 
 def waiting(conn: Connection, now: datetime, *, only_notes: bool = False) -> list[StoredMessage]:

@@ -27,6 +27,9 @@ _IS_ROOT = papers.c.merged_into.is_(None)
 FINDABLE = papers.c.withdrawn_at.is_(None) & _IS_ROOT
 """Neither withdrawn nor merged into another paper."""
 
+LISTED = FINDABLE & papers.c.is_listed
+"""Of these, the papers of lists; the others are known only because people named them."""
+
 WORK = func.coalesce(papers.c.merged_into, papers.c.id)
 """The id of the row that represents the work of a row."""
 
@@ -111,10 +114,13 @@ def load(conn: Connection, ids: Collection[int]) -> dict[int, Paper]:
 
 
 def listed_between(conn: Connection, first: date, last: date) -> list[Paper]:
-    """Return the papers listed from `first` to `last`, both included, that are not withdrawn."""
+    """Return the papers listed from `first` to `last`, both included, that are not withdrawn.
+
+    Papers that people named and no list has had are not among them.
+    """
     query = (
         select(*_COLUMNS)
-        .where(papers.c.listed_on.between(first, last), FINDABLE)
+        .where(papers.c.listed_on.between(first, last), LISTED)
         .order_by(papers.c.id)
     )
     return [_paper(row) for row in conn.execute(query)]
@@ -153,7 +159,7 @@ def counts_by_source(conn: Connection, first: date, last: date) -> dict[str, int
     n = func.count()
     query = (
         select(papers.c.source, n)
-        .where(papers.c.listed_on.between(first, last), FINDABLE)
+        .where(papers.c.listed_on.between(first, last), LISTED)
         .group_by(papers.c.source)
         .order_by(n.desc(), papers.c.source)
     )

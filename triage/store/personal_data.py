@@ -19,6 +19,7 @@ _SECRETS = {
     "signup_requests": {"binding", "code"},
     "sessions": {"key_hash"},
     "feeds": {"public_id"},
+    "zotero_libraries": {"api_key"},
 }
 SECRET = "(kept secret)"  # noqa: S105
 
@@ -60,7 +61,7 @@ def _rows(conn: Connection, table: Table, which: ColumnElement[bool]) -> list[di
 
 def _papers(conn: Connection, found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Return the titles and ids of the papers that these rows reference."""
-    ids = {row["paper_id"] for rows in found.values() for row in rows if "paper_id" in row}
+    ids = {row["paper_id"] for rows in found.values() for row in rows if row.get("paper_id")}
     query = select(papers.c.id, papers.c.source, papers.c.source_id, papers.c.title)
     rows = rows_in(conn, query.order_by(papers.c.id), papers.c.id, ids)
     return [dict(row._mapping) for row in rows]

@@ -1,14 +1,21 @@
-"""A request limiter for all processes that share a database."""
+"""A request limiter for all processes that share a database.
+
+Each change of its state reads and writes in one write transaction.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass, fields
 
-from triage import store
+from sqlalchemy import Connection, select
+
 from triage.domain import request_limits
 from triage.domain.protocols import Clock, MustWait, Outcome
-from triage.store import Database
+from triage.store import Database, tables
+from triage.store.engine.upsert import upsert
+
+_COLUMNS = [tables.request_limits.c[each.name] for each in fields(request_limits.LimiterState)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +43,13 @@ class SharedRequestLimiter:
     def acquire(self) -> MustWait | None:
         # Most callers must wait, and reading does not block writers.
         with self.database.read() as conn:
-            before = store.request_limits.load(conn, self.name)
+            before = self._load(conn)
             state, wait = self._decide(before)
         if state == before:
             return wait
         with self.database.write() as conn:
-            state, wait = self._decide(store.request_limits.load(conn, self.name))
-            store.request_limits.save(conn, self.name, state)
+            state, wait = self._decide(self._load(conn))
+            self._save(conn, state)
         return wait
 
     def _decide(
@@ -54,10 +61,18 @@ class SharedRequestLimiter:
         self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0
     ) -> MustWait:
         with self.database.write() as conn:
-            before = store.request_limits.load(conn, self.name)
+            before = self._load(conn)
             now = self.clock.now()
             after, wait = request_limits.release(
                 before, self.rules, self.owner, now, outcome, asked_s, stretch
             )
-            store.request_limits.save(conn, self.name, after)
+            self._save(conn, after)
         return wait
+
+    def _load(self, conn: Connection) -> request_limits.LimiterState:
+        query = select(*_COLUMNS).where(tables.request_limits.c.name == self.name)
+        row = conn.execute(query).one_or_none()
+        return request_limits.LimiterState(*(row or ()))
+
+    def _save(self, conn: Connection, state: request_limits.LimiterState) -> None:
+        upsert(conn, tables.request_limits, ["name"], {"name": self.name} | asdict(state))

@@ -89,7 +89,7 @@ _SHOWN_AT = (
     )
 )
 _CARRIED = (
-    select(slates.c.id, slates.c.subscriber_id, messages.c.sent_at)
+    select(slates.c.id.label("slate_id"), slates.c.subscriber_id, messages.c.sent_at)
     .join(subscribers, subscribers.c.id == slates.c.subscriber_id)
     .outerjoin(messages, messages.c.slate_id == slates.c.id)
     .where(_OF_SUBSCRIBER)
@@ -172,22 +172,15 @@ def shown_at(
     return _impression(row, papers_store.load(conn, [row.paper_id])[row.paper_id]) if row else None
 
 
-@dataclass(frozen=True, slots=True)
-class SlateDelivery:
-    """A slate's subscriber, and when its message was sent; None if it was not."""
-
-    slate_id: int
-    subscriber_id: int
-    sent_at: datetime | None
-
-
 def find_delivery(
     conn: Connection, public_id: str, subscriber_public_id: str
-) -> SlateDelivery | None:
-    """Return the delivery of a slate of that subscriber; None if there is no such slate."""
+) -> Row[Any, Any, Any] | None:
+    """Return the slate_id, the subscriber_id and when the message was sent (sent_at), or None.
+
+    None if that subscriber has no such slate; sent_at is None if it was not sent.
+    """
     of = {"slate": public_id, "subscriber": subscriber_public_id}
-    row = conn.execute(_CARRIED, of).one_or_none()
-    return SlateDelivery(*row) if row else None
+    return conn.execute(_CARRIED, of).one_or_none()
 
 
 def newest(conn: Connection) -> dict[int, Last]:

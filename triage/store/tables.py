@@ -37,7 +37,7 @@ from triage.store.column_types import metadata as metadata
 FIRST_REVISION = "1001"
 """The first migration. Versions before the first release had lower numbers."""
 
-SCHEMA_REVISION = "1001"
+SCHEMA_REVISION = "1002"
 """The newest migration, which this program needs; a test checks it."""
 
 
@@ -66,6 +66,8 @@ papers = table(
     Column("merged_into", Id),
     Column("merged_because", Text, nullable=False, server_default=""),
     Column("revised_on", Date),
+    # False if people named the paper and no list has had it: it is no news.
+    Column("is_listed", Boolean, nullable=False, server_default=true()),
     # Only merged rows: else SQLite would use it to find unmerged rows, which are nearly all rows.
     partial_index("ix_papers_merged_into", "merged_into", where="merged_into IS NOT NULL"),
     # Only some sources have upvotes, so this index is small.
@@ -199,6 +201,36 @@ subscribers = table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("confirmed_at", UtcDateTime),
     Column("state_changed_at", UtcDateTime, nullable=False),
+)
+
+# Papers that were named and not stored then. Without a subscriber, the operator named them.
+named_papers = table(
+    "named_papers",
+    Column("id", Id, primary_key=True),
+    reference("subscriber_id", "subscribers.id", index=False, nullable=True),
+    # `arxiv`, `doi`, or `title` for a paper without an id.
+    Column("scheme", String(80), nullable=False),
+    Column("value", String(500), nullable=False),
+    Column("title", Text, nullable=False, server_default=""),
+    Column("authors", JSON, nullable=False),
+    # The evidence of the like that it becomes.
+    Column("method", String(40), nullable=False, server_default=""),
+    Column("added_at", UtcDateTime, nullable=False),
+    # When a service last answered that it does not have the paper, and how often.
+    Column("asked_at", UtcDateTime),
+    Column("n_asked", Integer, nullable=False, server_default="0"),
+    reference("paper_id", "papers.id", nullable=True),
+    # When a digest told the subscriber what became of it.
+    Column("told_at", UtcDateTime),
+    UniqueConstraint("subscriber_id", "scheme", "value"),
+)
+
+# The Zotero libraries that are read once a day.
+zotero_libraries = table(
+    "zotero_libraries",
+    key_of("subscriber_id", "subscribers.id"),
+    Column("api_key", String(64), nullable=False),
+    Column("read_at", UtcDateTime),
 )
 
 interests = table(

@@ -19,11 +19,10 @@ from triage.store.engine.upsert import insert_missing, rows_in
 from triage.store.papers import WORK, Key, find
 from triage.store.tables import blocking_keys, paper_ids, paper_records, papers, work_splits
 
-# Facts that may change every day, although the record is the same.
-_COUNTS: Final = ("upvotes", "citations")
+# Facts that may differ from day to day, although the record is the same.
+_VARIABLE: Final = ("upvotes", "citations", "update_only", "named")
 _IN_COLUMNS: Final = ("source", "source_id", "version", "listed_on", "raw_title", "raw_abstract")
-_ELSEWHERE: Final = frozenset({*_IN_COLUMNS, "update_only"})
-_FACTS: Final = tuple(each.name for each in fields(FetchedPaper) if each.name not in _ELSEWHERE)
+_FACTS: Final = tuple(each.name for each in fields(FetchedPaper) if each.name not in _IN_COLUMNS)
 _DEFAULTS: Final = {each.name: each.default for each in fields(FetchedPaper)}
 _LISTS: Final = ("authors", "categories")
 
@@ -48,9 +47,9 @@ class StoredRecord:
 
 
 def content_hash(paper: FetchedPaper) -> str:
-    """Return the hash of all fields of a record except its counts and its day."""
+    """Return the hash of all fields of a record except its counts, its day and why it came."""
     parts = [paper.raw_title, paper.raw_abstract]
-    parts += [repr(getattr(paper, name)) for name in _FACTS if name not in _COUNTS]
+    parts += [repr(getattr(paper, name)) for name in _FACTS if name not in _VARIABLE]
     text = "\0".join(parts)
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
@@ -108,7 +107,10 @@ def _row(record: StoredRecord, at: datetime | None) -> dict[str, Any]:
 
 
 def with_counts(record: StoredRecord, paper: FetchedPaper) -> StoredRecord:
-    """Return a record with the larger counts and the earlier day of itself and of `paper`."""
+    """Return a record with the larger counts and the earlier day of itself and of `paper`.
+
+    It is news if either of them is.
+    """
     stored = record.paper
     days = [day for day in (stored.listed_on, paper.listed_on) if day is not None]
     updated = replace(
@@ -116,6 +118,8 @@ def with_counts(record: StoredRecord, paper: FetchedPaper) -> StoredRecord:
         listed_on=min(days, default=None),
         upvotes=_larger(stored.upvotes, paper.upvotes),
         citations=_larger(stored.citations, paper.citations),
+        update_only=stored.update_only and paper.update_only,
+        named=stored.named and paper.named,
     )
     return replace(record, paper=updated)
 

@@ -1,43 +1,45 @@
 """Turns the library of a subscriber into likes, and likes into a file for other programs.
 
-    library → entries → stored papers                  → likes
-                      → ids of papers not stored yet   → they wait
+    library → entries → stored papers                          → likes
+                      → papers not stored yet: `named_papers`  → fetched, at once or soon
                       → entries that match no paper, each with a reason
 
-Papers of a library are stored only if the operator imports it. A visitor of the pages cannot store
-papers, because everybody would see them.
+Only the operator's import stores papers with the text of the library. What a visitor of the pages
+names is fetched from the archives, because everybody would see the visitor's text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import date
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 
 from triage import store
 from triage.domain.author_names import author_key, author_keys
-from triage.domain.paper_ids import title_key
-from triage.domain.protocols import Clock
+from triage.domain.paper_ids import arxiv_month
+from triage.domain.protocols import Clock, PaperLookup, Progress, silent
 from triage.domain.records import LIKES, Subscriber
-from triage.domain.source_records import Batch, FetchedPaper, PaperId
-from triage.errors import ConfigError
+from triage.domain.source_records import Batch, FetchedPaper, NamedPaper
+from triage.errors import ConfigError, SourceError
 from triage.papers.ingest import ingest
 from triage.store import Database
-from triage.store.papers import Key
 from triage.store.search import Filters
 from triage.subscribers.bibliography import entries as bibliography
 from triage.subscribers.bibliography.entries import LibraryEntry, Liked
+from triage.subscribers.named_papers import (
+    MOST_AT_ONCE,
+    LookupReport,
+    find_stored,
+    look_up,
+    to_name,
+)
 from triage.subscribers.subscriptions import add_likes
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-ORIGIN = "library"
+ORIGIN = LIBRARY = "library"
+ZOTERO = "zotero"
+ZOTERO_AGAIN = timedelta(hours=23)
 LARGEST = 20 * 1024 * 1024
 MOST_OF_AN_AUTHOR = 1000
-# Shorter ones are borne by several papers: "Introduction", "Attention".
-_SHORTEST_TITLE = 15
 _LONGEST_TITLE, _LONGEST_ABSTRACT, _MOST_AUTHORS = 1_000, 20_000, 2_000
 
 
@@ -57,9 +59,10 @@ class LibraryReport:
     Attributes:
         new_likes: the papers that are liked from now on, in their order.
         known: entries of papers that were voted on before, or that the library names twice.
-        absent: the entries that are `waiting`, with an arXiv id or a DOI of papers that are not
-            stored: they become likes when the library is read again after the papers have come.
-        stored: papers that were stored because the library holds all that is needed.
+        absent: the entries that are `waiting`, of papers that are not stored: they become likes
+            when the papers come.
+        stored: papers that were stored now, from the library or from the archives.
+        problems: the archives that did not answer.
     """
 
     new_likes: tuple[int, ...]
@@ -67,6 +70,7 @@ class LibraryReport:
     absent: tuple[LibraryEntry, ...] = ()
     unrecognised: tuple[UnknownEntry, ...] = ()
     stored: int = 0
+    problems: tuple[str, ...] = ()
 
     @property
     def liked(self) -> int:
@@ -87,7 +91,7 @@ class LibraryReport:
     def __str__(self) -> str:
         return (
             f"read {self.read}, recognised {self.recognised}: new likes {self.liked},"
-            f" known {self.known}, not stored here {self.waiting}"
+            f" known {self.known}, waiting {self.waiting}"
         )
 
 
@@ -98,56 +102,147 @@ def read_library(
     content: bytes | str,
     *,
     new_papers: bool = False,
+    lookups: Sequence[PaperLookup] = (),
+    progress: Progress = silent,
 ) -> LibraryReport:
-    """Store likes for the papers of a library that are stored here.
+    """Store likes for the papers of a library; those that are not stored here wait.
 
     Args:
-        content: BibTeX, RIS, CSL-JSON, Zotero's JSON, or text with arXiv ids, DOIs and links.
-        new_papers: store those that are not, where the library has their title, abstract and day,
-            and keep the ids of the others aside.
+        content: of a library in any of the formats, or text with arXiv ids, DOIs and links.
+        new_papers: store those that are not, where the library has their title, abstract and day.
+        lookups: are asked now for up to 200 papers that are not stored.
 
     Raises:
-        ConfigError: the content is larger than 20 MiB or no text; nothing was changed then.
+        ConfigError: the content is larger than 20 MiB or no library; nothing was changed then.
     """
     entries = bibliography.read(_text(content))
+    return _import_entries(db, clock, subscriber, entries, new_papers, lookups, progress)
+
+
+def _import_entries(
+    db: Database,
+    clock: Clock,
+    subscriber: Subscriber,
+    entries: Sequence[LibraryEntry],
+    new_papers: bool,
+    lookups: Sequence[PaperLookup],
+    progress: Progress,
+    method: str = LIBRARY,
+) -> LibraryReport:
     n_stored = 0
     if new_papers:
         with db.read() as conn:
-            known = _papers_of(conn, entries)
-        strange = [each for each, id in zip(entries, known, strict=True) if id is None and each.ids]
-        source = _EntrySource(strange, clock.now().date())
-        for told in ingest(db, source, clock, resume=False):
-            n_stored = told.stored
-    known_already = 0
-    new_likes: list[int] = []
+            stored = find_stored(conn, entries)
+        new = [each for each, id in zip(entries, stored, strict=True) if id is None and each.ids]
+        for ingested in ingest(db, _EntrySource(new, clock.now().date()), clock, resume=False):
+            n_stored = ingested.stored
+    with db.read() as conn:
+        stored = find_stored(conn, entries)
+    names = [to_name(each) for each, id in zip(entries, stored, strict=True) if id is None]
+    looked_up = LookupReport()
+    if len(wanted := [each for each in names if each]) <= MOST_AT_ONCE:
+        looked_up = look_up(db, lookups, clock, wanted, progress)
+    with db.write() as conn:
+        stored = find_stored(conn, entries)
+        before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
+        report = _sort_entries(entries, stored, before, looked_up)
+        now = clock.now()
+        add_likes(conn, subscriber.id, report.new_likes, now, method)
+        waiting = [name for each in report.absent if (name := to_name(each))]
+        store.named_papers.add(conn, subscriber.id, waiting, method, now)
+        store.named_papers.mark_asked(conn, looked_up.answered, now)
+    return replace(report, stored=n_stored + looked_up.stored, problems=looked_up.problems)
+
+
+def _sort_entries(
+    entries: Sequence[LibraryEntry],
+    stored: Sequence[int | None],
+    before: Container[int],
+    looked_up: LookupReport,
+) -> LibraryReport:
+    """Say what becomes of each entry.
+
+    Args:
+        stored: the stored paper of each entry.
+        before: papers that have a vote.
+    """
+    known = 0
+    new_likes: dict[int, None] = {}
     absent: list[LibraryEntry] = []
     unrecognised: list[UnknownEntry] = []
-    with db.write() as conn:
-        chosen = _papers_of(conn, entries)
-        before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
-        for entry, paper_id in zip(entries, chosen, strict=True):
-            if paper_id is None and entry.ids:
-                absent.append(entry)
-            elif paper_id is None:
-                unrecognised.append(UnknownEntry(entry.where, entry.title, _why(entry)))
-            elif paper_id in before:
-                known_already += 1
-            else:
-                before.add(paper_id)
-                new_likes.append(paper_id)
-        add_likes(conn, subscriber.id, new_likes, clock.now(), "library")
-    return LibraryReport(
-        tuple(new_likes), known_already, tuple(absent), tuple(unrecognised), n_stored
-    )
+    for entry, paper_id in zip(entries, stored, strict=True):
+        if paper_id is not None:
+            known += paper_id in before or paper_id in new_likes
+            if paper_id not in before:
+                new_likes[paper_id] = None
+            continue
+        name = to_name(entry)
+        if name is None or (name.scheme == "title" and name.key in looked_up.answered):
+            unrecognised.append(UnknownEntry(entry.where, entry.title, _why(entry)))
+        else:
+            absent.append(entry)
+    return LibraryReport(tuple(new_likes), known, tuple(absent), tuple(unrecognised))
 
 
-def find_papers_in_text(db: Database, text: str) -> tuple[list[int], int]:
-    """Return the stored papers that a text names, and the number of entries without one."""
+def find_papers_in_text(db: Database, text: str) -> tuple[list[int], list[NamedPaper], int]:
+    """Return what a text names: stored papers, papers to fetch, and the number of other entries."""
     entries = bibliography.read(text)
     with db.read() as conn:
-        chosen = _papers_of(conn, entries)
-    ids = [id for id in chosen if id is not None]
-    return list(dict.fromkeys(ids)), len(entries) - len(ids)
+        stored = find_stored(conn, entries)
+    ids = [id for id in stored if id is not None]
+    missing = [each for each, id in zip(entries, stored, strict=True) if id is None]
+    names = [name for each in missing if (name := to_name(each))]
+    return list(dict.fromkeys(ids)), names, len(missing) - len(names)
+
+
+def read_zotero_again(
+    db: Database, clock: Clock, open_library: Callable[[str], str]
+) -> tuple[int, tuple[str, ...]]:
+    """Read the Zotero libraries that are due; new items become likes, removed ones stop counting.
+
+    Args:
+        open_library: returns the records of the library with an API key, as JSON.
+
+    Returns:
+        The number of libraries that were read, and the errors.
+    """
+    n_read = 0
+    problems = []
+    with db.read() as conn:
+        due = store.zotero_libraries.due(conn, clock.now() - ZOTERO_AGAIN)
+        people = {each.id: each for each in store.subscribers.everyone(conn)}
+    for subscriber_id, api_key in due:
+        try:
+            sync_zotero(db, clock, people[subscriber_id], open_library(api_key))
+            n_read += 1
+        except (ConfigError, SourceError) as error:
+            problems.append(f"Zotero: {error}")
+        with db.write() as conn:
+            store.zotero_libraries.mark_read(conn, subscriber_id, clock.now())
+    return n_read, tuple(problems)
+
+
+def sync_zotero(
+    db: Database,
+    clock: Clock,
+    subscriber: Subscriber,
+    content: str,
+    lookups: Sequence[PaperLookup] = (),
+    progress: Progress = silent,
+) -> LibraryReport:
+    """Make the likes from a Zotero library those of the papers that it has now."""
+    entries = bibliography.read(content)
+    report = _import_entries(db, clock, subscriber, entries, True, lookups, progress, ZOTERO)
+    if not entries:
+        # An empty answer is more often an error than an emptied library.
+        return report
+    with db.write() as conn:
+        liked = store.events.find_liked_by(conn, subscriber.id, ZOTERO)
+        for paper_id in liked.difference(find_stored(conn, entries)):
+            store.events.forget(conn, subscriber.id, paper_id)
+        names = {name.key for each in entries if (name := to_name(each))}
+        store.named_papers.forget(conn, subscriber.id, ZOTERO, names)
+    return report
 
 
 def like_own(db: Database, clock: Clock, subscriber: Subscriber, author: str) -> LibraryReport:
@@ -205,42 +300,8 @@ def _why(entry: LibraryEntry) -> str:
     return "it has no arXiv id or DOI, and no paper of that title is stored"
 
 
-def _keys(id: Key) -> list[Key]:
-    source, value = id
-    return [
-        (each, value) for each in (("doi", "biorxiv", "medrxiv") if source == "doi" else (source,))
-    ]
-
-
-def _papers_of(conn: Connection, entries: Sequence[LibraryEntry]) -> list[int | None]:
-    """Return the stored paper of each entry: by its ids, else by title and authors."""
-    wanted = {key for entry in entries for id in entry.ids for key in _keys(id)}
-    by_key = store.papers.find(conn, wanted)
-    titles = [title_key(entry.title[:_LONGEST_TITLE]) for entry in entries]
-    long = {title for title in titles if len(title) >= _SHORTEST_TITLE}
-    by_title = store.papers.find_titles(conn, long)
-    papers = store.papers.load(conn, set(by_title.values()))
-    found: list[int | None] = []
-    for entry, title in zip(entries, titles, strict=True):
-        ids = [by_key[key] for id in entry.ids for key in _keys(id) if key in by_key]
-        paper_id = by_title.get(title)
-        if paper_id is not None and not _share_an_author(entry.authors, papers[paper_id].authors):
-            paper_id = None
-        found.append(ids[0] if ids else paper_id)
-    return found
-
-
-def _share_an_author(some: tuple[str, ...], others: tuple[str, ...]) -> bool:
-    """Return whether the two share a last name, or one has no authors."""
-
-    def last(names: tuple[str, ...]) -> set[str]:
-        return {author_key(name).rpartition(" ")[2] for name in names} - {""}
-
-    return not last(some) or not last(others) or not last(some).isdisjoint(last(others))
-
-
 class _EntrySource:
-    """Entries that are not stored, as a source: papers if complete, else ids."""
+    """Entries that are not stored, as a source of those that are complete."""
 
     name = ORIGIN
 
@@ -250,17 +311,15 @@ class _EntrySource:
 
     def fetch(self, cursor: str | None) -> Iterator[Batch]:  # noqa: ARG002  (it has none)
         papers = {each.ids[0]: _fetched(each, self._today) for each in self._entries}
-        # Where it stands would tell whose library it was.
-        ids = [PaperId(*id, None, ORIGIN) for id, paper in papers.items() if paper is None]
         whole = [paper for paper in papers.values() if paper is not None]
-        if ids or whole:
-            yield Batch(papers=tuple(whole), ids=tuple(ids))
+        if whole:
+            yield Batch(papers=tuple(whole))
 
 
 def _fetched(entry: LibraryEntry, today: date) -> FetchedPaper | None:
     """Return an entry as a paper of its month, or None if a field is missing."""
     source, id = entry.ids[0]
-    on = _month_of(id) if source == "arxiv" else entry.published_on
+    on = arxiv_month(id) if source == "arxiv" else entry.published_on
     title, abstract = _clean(entry.title, _LONGEST_TITLE), _clean(entry.abstract, _LONGEST_ABSTRACT)
     if on is None or not title or not abstract:
         return None
@@ -275,14 +334,8 @@ def _fetched(entry: LibraryEntry, today: date) -> FetchedPaper | None:
         authors=tuple(_clean(name, 200) for name in entry.authors[:_MOST_AUTHORS]),
         listed_on=min(on, today),
         doi=doi,
+        named=True,
     )
-
-
-def _month_of(arxiv_id: str) -> date:
-    """Return the first day of the month in an arXiv id; both forms of ids begin with YYMM."""
-    digits = arxiv_id.rpartition("/")[2]
-    year = int(digits[:2])
-    return date(1900 + year if "/" in arxiv_id and year > 90 else 2000 + year, int(digits[2:4]), 1)
 
 
 def _clean(text: str, longest: int) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from triage import store
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.protocols import Clock
 from triage.domain.records import OutgoingMessage, Subscriber, SubscriberState
+from triage.domain.source_records import NamedPaper
 from triage.errors import ConfigError, MessageError, NotFound, TokenError, TokenExpired
 from triage.store import Database
 from triage.store.signups import StoredRequest
@@ -57,6 +58,7 @@ _CONFIRMATIONS = ((_DAY, 1), (_MONTH, 3))
 FORM = ("interests", "categories", "zone", "hour")
 """What the form to subscribe asks for, by the names of `SubscriberPreferences`."""
 _LIKES = "likes"
+_NAMES = "names"
 _LOGINS = ((_HOUR, 3), (_DAY, 10))
 
 
@@ -124,14 +126,20 @@ class Signup:
         preferences: SubscriberPreferences,
         peer: str,
         likes: Sequence[int] = (),
+        names: Sequence[NamedPaper] = (),
     ) -> None:
-        """Store a request to subscribe, with the choices of the form and ids of liked papers.
+        """Store a request to subscribe, with the choices of the form and the liked papers.
+
+        Args:
+            likes: ids of stored papers.
+            names: papers to fetch once the address is confirmed.
 
         Raises:
             ConfigError: the address or a preference cannot be.
         """
         checked = subscriptions.new_subscriber(email, preferences)
         details = {name: getattr(checked, name) for name in FORM} | {_LIKES: list(likes)}
+        details[_NAMES] = [astuple(each) for each in names]
         self._ask(Kind.SUBSCRIBE, checked.email, peer, details=details)
 
     def ask_to_log_in(self, email: str, peer: str) -> tuple[str, str]:
@@ -334,6 +342,9 @@ class Signup:
                 wanted = {name: getattr(wish, name) for name in FORM if name in ask.details}
                 store.subscribers.change(conn, subscriber.id, **wanted)
                 subscriptions.add_first_likes(conn, subscriber.id, ask.details.get(_LIKES, []), now)
+                names = [NamedPaper(*each) for each in ask.details.get(_NAMES, [])]
+                method = subscriptions.FIRST_LIKE
+                store.named_papers.add(conn, subscriber.id, names, method, now)
             store.subscribers.confirm(conn, subscriber.id, consent, now)
         return replace(subscriber, state=SubscriberState.ACTIVE)
 

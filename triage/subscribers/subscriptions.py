@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from triage import store
-from triage.domain.protocols import Clock
+from triage.domain.protocols import Clock, PaperLookup
 from triage.domain.records import EventKind, Subscriber, SubscriberState
 from triage.errors import ConfigError, NotFound
 from triage.store import Database
+from triage.subscribers.named_papers import LookupReport, look_up, read_name
 from triage.subscribers.preferences import SubscriberPreferences, check_all
 
 if TYPE_CHECKING:
@@ -21,14 +22,21 @@ if TYPE_CHECKING:
 
 
 DEFAULTS = SubscriberPreferences()
+FIRST_LIKE = "like given at the start"
 
 
 @dataclass(frozen=True, slots=True)
 class AddResult:
-    """The stored subscriber. `new` is False if the address was known and nothing changed."""
+    """The stored subscriber. `new` is False if the address was known and nothing changed.
+
+    `n_waiting` counts the liked papers that are not stored yet; `problems` has the services that
+    did not answer.
+    """
 
     subscriber: Subscriber
     new: bool
+    n_waiting: int = 0
+    problems: tuple[str, ...] = ()
 
 
 def add(
@@ -38,6 +46,7 @@ def add(
     preferences: SubscriberPreferences = DEFAULTS,
     *,
     likes: Sequence[str] = (),
+    lookups: Sequence[PaperLookup] = (),
     consent: str = "the operator vouches for it",
     address_hash: Callable[[str], str] | None = None,
 ) -> AddResult:
@@ -45,15 +54,26 @@ def add(
 
     Args:
         likes: ids of papers for `store.papers.resolve`; each counts as a vote up.
+        lookups: are asked for liked papers that are not stored. Those that give no answer wait.
         consent: how the subscriber agreed to receive mail.
         address_hash: hashes an address for the suppression list; None skips this check.
 
     Raises:
         ConfigError: the address or a preference is not valid, or the address is suppressed.
-        NotFound: a liked paper is not stored; nothing was added.
+        NotFound: a liked paper is not stored and nobody can be asked for it; nothing was added.
     """
     subscriber = new_subscriber(email, preferences)
     key = store.subscribers.email_key(subscriber.email)
+    with db.read() as conn:
+        is_known = store.subscribers.by_email_key(conn, key) is not None
+        unstored = [like for like in likes if store.papers.resolve(conn, like) is None]
+    schemes = {scheme for lookup in lookups for scheme in lookup.schemes}
+    names = {
+        like: name for like in unstored if (name := read_name(like)) and name.scheme in schemes
+    }
+    looked_up = LookupReport()
+    if not is_known and len(names) == len(unstored):
+        looked_up = look_up(db, lookups, clock, list(names.values()))
     now = clock.now()
     with db.write() as conn:
         known = store.subscribers.by_email_key(conn, key)
@@ -61,7 +81,8 @@ def add(
             return AddResult(known, new=False)
         _refuse_suppressed(conn, subscriber.email, address_hash)
         papers = {like: store.papers.resolve(conn, like) for like in likes}
-        missing = [like for like, id in papers.items() if id is None]
+        unstored = [like for like, id in papers.items() if id is None]
+        missing = [like for like in unstored if like not in names]
         if missing:
             raise NotFound(
                 f"no paper {missing[0][:80]!r}"
@@ -70,7 +91,10 @@ def add(
             )
         added = store.subscribers.add(conn, subscriber, email_key=key, consent=consent, at=now)
         add_first_likes(conn, added.id, [id for id in papers.values() if id is not None], now)
-    return AddResult(added, new=True)
+        waiting = [names[like] for like in unstored]
+        store.named_papers.add(conn, added.id, waiting, FIRST_LIKE, now)
+        store.named_papers.mark_asked(conn, looked_up.answered, now)
+    return AddResult(added, True, len(waiting), looked_up.problems)
 
 
 def add_first_likes(
@@ -79,7 +103,7 @@ def add_first_likes(
     """Store a new subscriber's likes; skip duplicates and papers that are not stored."""
     stored = store.papers.load(conn, paper_ids)
     new = [id for id in dict.fromkeys(paper_ids) if id in stored]
-    add_likes(conn, subscriber_id, new, at, "like given at the start")
+    add_likes(conn, subscriber_id, new, at, FIRST_LIKE)
 
 
 def add_likes(

@@ -18,7 +18,7 @@ import numpy as np
 import structlog
 
 from triage import store
-from triage.domain.protocols import Clock, Encoder, ModelStore, Scorer
+from triage.domain.protocols import Clock, Encoder, Scorer
 from triage.domain.records import F32, F64, I32, I64, EventKind
 from triage.errors import NotEnoughFeedback, NotFound
 from triage.ranking.features import FEATURE_VERSION, FEATURES, GROUPS
@@ -30,6 +30,7 @@ from triage.ranking.serving.active_models import (
     promote,
     refit_encoder_if_due,
 )
+from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.model_versions import delete_old_models
 from triage.store import Database
 from triage.store.slates import TrainingLog

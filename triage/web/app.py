@@ -9,11 +9,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from triage.domain.link_tokens import Keyring
 from triage.domain.protocols import Clock
-from triage.errors import DatabaseError
+from triage.errors import DatabaseError, NotFound, TokenError
 from triage.papers.search import Search
 from triage.store import Database
 from triage.subscribers.sessions import Sessions
@@ -35,15 +34,6 @@ from triage.web.login_cookie import LoginCookie
 from triage.web.middleware import SafetyMiddleware
 
 log = logging.getLogger("triage.web")
-
-
-class _Application(Starlette):
-    """Starlette with our middleware outside of the page that it shows after an error."""
-
-    base_url = ""
-
-    def build_middleware_stack(self) -> ASGIApp:
-        return SafetyMiddleware(super().build_middleware_stack(), self.base_url)
 
 
 def create_app(
@@ -95,12 +85,15 @@ def create_app(
         response.headers.update(error.headers or {})
         return response
 
+    def show_not_found(_: Request, __: Exception) -> Response:
+        return pages.show("error_link", 404)
+
     def show_failure(_: Request, error: Exception) -> Response:
         if isinstance(error, DatabaseError):
             log.error("database error: %s", error)
         return pages.show("error_broken", 503 if isinstance(error, DatabaseError) else 500)
 
-    app = _Application(
+    app = Starlette(
         routes=[
             *browse.routes(page),
             *paper.routes(page),
@@ -117,11 +110,14 @@ def create_app(
         ],
         exception_handlers={
             HTTPException: show_http_error,
+            NotFound: show_not_found,
+            TokenError: show_not_found,
             DatabaseError: show_failure,
             Exception: show_failure,
         },
     )
-    app.base_url = site.base_url
+    # Outside of the page that Starlette shows after an error.
+    app.middleware_stack = SafetyMiddleware(app.build_middleware_stack(), site.base_url)
     # A redirect would repeat the token in a header.
     app.router.redirect_slashes = False
     return app

@@ -22,11 +22,10 @@ from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_ids import upstream_url
 from triage.domain.protocols import Clock
 from triage.domain.records import Impression, Paper, Subscriber
-from triage.errors import NotFound, TokenError, TokenExpired
+from triage.errors import TokenExpired
 from triage.papers.search import Search
 from triage.resources import templates_dir
 from triage.store import Database
-from triage.subscribers import votes
 from triage.subscribers.sessions import Sessions
 from triage.subscribers.signup import Signup, network
 from triage.web.forms import Fields
@@ -117,21 +116,13 @@ class PageContext:
             too_old: the page to show for an expired token.
 
         Raises:
-            HTTPException: 410 for an expired token, 404 for any other invalid token.
+            HTTPException: 410, the token has expired.
+            TokenError: it is invalid.
         """
         try:
             return self.keyring.verify(request.path_params["token"], purpose, self.clock.now())
         except TokenExpired:
             raise HTTPException(410, too_old) from None
-        except TokenError:
-            raise HTTPException(404) from None
-
-    def impression(self, claims: Claims) -> Impression:
-        """Return the impression of a link; raise 404 if its digest is no longer stored."""
-        try:
-            return votes.find_impression(self.db, claims)
-        except NotFound:
-            raise HTTPException(404) from None
 
 
 def form_route(

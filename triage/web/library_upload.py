@@ -72,12 +72,14 @@ def _show(
     new = report.new_likes[:SHOWN] if report else ()
     with page.db.read() as conn:
         papers = store.papers.load(conn, new)
+        named = store.named_papers.outcome(conn, login.subscriber.id)
     followed = login.subscriber.followed_authors
     return page.pages.show(
         "import",
         422 if wrong else 200,
         seal=login.seal,
         report=report,
+        named=named,
         new=[papers[id] for id in new if id in papers],
         most_listed=MOST_LISTED,
         authors=_frequent_authors(report.absent, followed) if report else [],

@@ -39,7 +39,7 @@ def routes(page: PageContext) -> list[Route]:
 
     def show_from_digest(request: Request) -> Response:
         claims = page.claims(request, Purpose.PAPER)
-        impression = page.impression(claims)
+        impression = votes.find_impression(page.db, claims)
         return page.pages.show(
             "paper",
             impression=impression,
@@ -81,10 +81,7 @@ def routes(page: PageContext) -> list[Route]:
             return show(request)
         kind = EventKind(choice)
         evidence = request_evidence(request) | {"method": "paper page"}
-        try:
-            votes.vote(page.db, login.subscriber, stored.paper_id, kind, page.clock, evidence)
-        except NotFound:
-            raise HTTPException(404) from None
+        votes.vote(page.db, login.subscriber, stored.paper_id, kind, page.clock, evidence)
         return show(request, VOTE_TEXTS[kind].done, VOTE_TEXTS[kind].effect)
 
     return [

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from triage.domain.link_tokens import LIFETIMES, Purpose
 from triage.domain.records import Impression
+from triage.domain.source_records import NamedPaper
 from triage.errors import ConfigError, TokenError, TokenExpired
 from triage.subscribers import library_import, subscriptions
 from triage.subscribers.preferences import SubscriberPreferences
@@ -100,6 +101,7 @@ def _show_form(
     status: int = 200,
     *,
     preview: tuple[Impression, ...] | None = None,
+    n_named: int = 0,
     n_unknown: int = 0,
     notice: str = "",
 ) -> Response:
@@ -110,6 +112,7 @@ def _show_form(
         stamp=form["stamp"],
         zones=forms.zones(form["zone"]),
         preview=preview,
+        n_named=n_named,
         n_unknown=n_unknown,
         notice=notice,
     )
@@ -135,9 +138,9 @@ def _subscribe(page: PageContext, request: Request, fields: Fields) -> Response:
         return _show_form(page, form, 422, notice=notice)
     # People do not see the field `website`. A robot that fills it in gets the same response.
     if not form["website"]:
-        likes, _ = _read_likes(page, form)
+        likes, names, _ = _read_likes(page, form)
         chosen = SubscriberPreferences(**valid)
-        page.signup.ask_to_subscribe(email, chosen, peer_address(request), likes)
+        page.signup.ask_to_subscribe(email, chosen, peer_address(request), likes, names)
     return page.pages.show("subscribe_sent")
 
 
@@ -146,7 +149,7 @@ def _preview(
 ) -> Response:
     if form.wrong:
         return _show_form(page, form, 422)
-    likes, n_unknown = _read_likes(page, form)
+    likes, names, n_unknown = _read_likes(page, form)
     if not (valid["interests"] or valid["categories"] or likes):
         form.wrong["interests"] = "Write what you read. The preview needs it."
         return _show_form(page, form, 422)
@@ -156,13 +159,15 @@ def _preview(
     chosen = SubscriberPreferences(**valid)
     preview = page.preview(subscriptions.new_subscriber("nobody@example.org", chosen), likes)
     notice = "There are no papers yet, because this site is new." if preview is None else ""
-    return _show_form(page, form, preview=preview, n_unknown=n_unknown, notice=notice)
+    return _show_form(
+        page, form, preview=preview, n_named=len(names), n_unknown=n_unknown, notice=notice
+    )
 
 
-def _read_likes(page: PageContext, form: forms.Form) -> tuple[tuple[int, ...], int]:
-    """Return the ids of the pasted papers that are stored, and the number of unknown entries."""
-    ids, n_unknown = library_import.find_papers_in_text(page.db, form["likes"])
-    return tuple(ids[:MOST_LIKES]), n_unknown
+def _read_likes(page: PageContext, form: forms.Form) -> tuple[list[int], list[NamedPaper], int]:
+    """Return the pasted papers that are stored, those to fetch, and the number of other entries."""
+    ids, names, n_unknown = library_import.find_papers_in_text(page.db, form["likes"])
+    return ids[:MOST_LIKES], names[:MOST_LIKES], n_unknown
 
 
 def _log_out(page: PageContext, login: Login, _: Request, __: Fields) -> Response:

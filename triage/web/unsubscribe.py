@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from triage.domain.link_tokens import Purpose
-from triage.errors import NotFound
 from triage.web.context import PageContext, form_route
 from triage.web.forms import NO_FIELDS, Fields
 
@@ -19,10 +17,6 @@ def routes(page: PageContext) -> list[Route]:
         # RFC 8058, section 3.1. The button of our page sends the same field.
         if "One-Click" not in fields.getlist("List-Unsubscribe"):
             return page.pages.show("unsubscribe")
-        try:
-            undo = page.signup.leave(claims.subscriber)
-        except NotFound:
-            raise HTTPException(404) from None
-        return page.pages.show("unsubscribed", undo=undo)
+        return page.pages.show("unsubscribed", undo=page.signup.leave(claims.subscriber))
 
     return [form_route("/u/{token}", leave, leave)]

@@ -14,7 +14,6 @@ from starlette.routing import Route
 
 from triage.domain.link_tokens import LIFETIMES, Claims, Purpose
 from triage.domain.records import LIKES, EventKind
-from triage.errors import NotFound
 from triage.subscribers import votes
 from triage.web import form_timestamp
 from triage.web.context import PageContext, form_route
@@ -115,7 +114,7 @@ def routes(page: PageContext) -> list[Route]:
             raise HTTPException(404)
         is_vote = fields.get("vote") == kind
         if not is_vote:
-            impression = page.impression(claims)
+            impression = votes.find_impression(page.db, claims)
         link = claims.position, kind
         n_opened, n_contradicted = opened.count(claims.slate, link, page.clock.now())
         if not is_vote:
@@ -132,10 +131,7 @@ def routes(page: PageContext) -> list[Route]:
             "links_opened": n_opened,
             "papers_contradicted": n_contradicted,
         }
-        try:
-            recorded = votes.record_vote(page.db, claims, page.clock, evidence)
-        except NotFound:
-            raise HTTPException(404) from None
+        recorded = votes.record_vote(page.db, claims, page.clock, evidence)
         others = [
             (kind, VOTE_TEXTS[kind], token)
             for kind, token in vote_tokens(page, claims)

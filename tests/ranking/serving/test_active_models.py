@@ -29,7 +29,7 @@ from triage.ranking.serving.active_models import (
     fit_encoder,
     promote,
 )
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 from triage.store import Database
 
 KEY = b"a key of the tests"
@@ -49,8 +49,8 @@ def models(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def model_store(models: Path) -> FileModelStore:
-    return FileModelStore(models, KEY)
+def model_store(models: Path) -> ModelStore:
+    return ModelStore(models, KEY)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def add_more(database: Database, n: int) -> None:
     take_in(database, [fetched(1000 + i, title=f"Tactile gripper number {i}") for i in range(n)])
 
 
-def trained(model_store: FileModelStore, encoder_version: str, seed: int = 0) -> Scorer:
+def trained(model_store: ModelStore, encoder_version: str, seed: int = 0) -> Scorer:
     rng = np.random.default_rng(seed)
     X = rng.random((80, len(FEATURES))).astype(np.float32)
     relevance = (X[:, 0] > 0.5).astype(np.int32)
@@ -84,7 +84,7 @@ def versions_with_vectors(database: Database) -> set[str]:
 
 
 def test_without_papers_there_is_nothing_to_fit(
-    tmp_path: Path, model_store: FileModelStore, clock: StoppedClock
+    tmp_path: Path, model_store: ModelStore, clock: StoppedClock
 ) -> None:
     with (
         installed(tmp_path) as empty,
@@ -94,7 +94,7 @@ def test_without_papers_there_is_nothing_to_fit(
 
 
 def test_the_first_time_an_encoder_is_fitted_and_serves_with_the_cold_scorer(
-    database: Database, model_store: FileModelStore, clock: StoppedClock
+    database: Database, model_store: ModelStore, clock: StoppedClock
 ) -> None:
     pair = ensure_active_models(database, model_store, clock, DAY)
     assert pair.scorer.version == model_store.cold_scorer().version
@@ -107,7 +107,7 @@ def test_the_first_time_an_encoder_is_fitted_and_serves_with_the_cold_scorer(
 
 def test_an_encoder_is_told_who_wrote_what(
     database: Database,
-    model_store: FileModelStore,
+    model_store: ModelStore,
     clock: StoppedClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -122,7 +122,7 @@ def test_an_encoder_is_told_who_wrote_what(
 
 def test_an_encoder_is_told_who_likes_what(
     database: Database,
-    model_store: FileModelStore,
+    model_store: ModelStore,
     clock: StoppedClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -158,16 +158,16 @@ def test_an_encoder_is_told_who_likes_what(
 
 
 def test_asked_again_the_same_pair_serves_and_nothing_is_written(
-    database: Database, model_store: FileModelStore, clock: StoppedClock, models: Path
+    database: Database, model_store: ModelStore, clock: StoppedClock, models: Path
 ) -> None:
     first = ensure_active_models(database, model_store, clock, DAY)
-    again = ensure_active_models(database, FileModelStore(models, KEY), clock, DAY)
+    again = ensure_active_models(database, ModelStore(models, KEY), clock, DAY)
     assert again.encoder.version == first.encoder.version
     assert len(history(database)) == 1
 
 
 def test_after_an_upgrade_the_new_cold_scorer_serves_on_the_same_encoder(
-    database: Database, model_store: FileModelStore, clock: StoppedClock
+    database: Database, model_store: ModelStore, clock: StoppedClock
 ) -> None:
     before = ensure_active_models(database, model_store, clock, DAY)
     with database.write() as conn:
@@ -185,7 +185,7 @@ def test_after_an_upgrade_the_new_cold_scorer_serves_on_the_same_encoder(
 )
 def test_under_the_cold_scorer_a_due_encoder_is_fitted_anew(
     database: Database,
-    model_store: FileModelStore,
+    model_store: ModelStore,
     clock: StoppedClock,
     n_more: int,
     after: int,
@@ -199,7 +199,7 @@ def test_under_the_cold_scorer_a_due_encoder_is_fitted_anew(
 
 
 def test_under_a_trained_scorer_the_encoder_stays(
-    database: Database, model_store: FileModelStore, clock: StoppedClock
+    database: Database, model_store: ModelStore, clock: StoppedClock
 ) -> None:
     first = ensure_active_models(database, model_store, clock, DAY)
     promote(database, clock, trained(model_store, first.encoder.version), first.encoder, "better")
@@ -214,7 +214,7 @@ def test_under_a_trained_scorer_the_encoder_stays(
 
 @pytest.fixture
 def two_trained(
-    database: Database, model_store: FileModelStore, clock: StoppedClock
+    database: Database, model_store: ModelStore, clock: StoppedClock
 ) -> tuple[str, str, str]:
     """Promote two trained scorers; return the versions of the encoder and of both."""
     pair = ensure_active_models(database, model_store, clock, DAY)
@@ -227,7 +227,7 @@ def two_trained(
 def serves(database: Database, models: Path, on: date = DAY) -> tuple[str, str]:
     """Return the versions of what serves in a process that has loaded nothing yet."""
     with structlog.testing.capture_logs():
-        pair = ensure_active_models(database, FileModelStore(models, KEY), StoppedClock(), on)
+        pair = ensure_active_models(database, ModelStore(models, KEY), StoppedClock(), on)
     return pair.encoder.version, pair.scorer.version
 
 
@@ -256,7 +256,7 @@ def test_without_any_trained_scorer_the_cold_one_serves(
     encoder, before, newest = two_trained
     do_harm(models / newest, harm)
     do_harm(models / before, harm)
-    assert serves(database, models) == (encoder, FileModelStore(models, KEY).cold_scorer().version)
+    assert serves(database, models) == (encoder, ModelStore(models, KEY).cold_scorer().version)
 
 
 @pytest.mark.parametrize("harm", ["deleted", "emptied", "changed"])
@@ -266,10 +266,10 @@ def test_without_its_encoder_a_new_one_is_fitted(
     encoder, _, _ = two_trained
     do_harm(models / encoder, harm)
     fresh, scorer = serves(database, models)
-    assert scorer == FileModelStore(models, KEY).cold_scorer().version
+    assert scorer == ModelStore(models, KEY).cold_scorer().version
     # The same papers give the same encoder, whose files are whole again.
     assert fresh == encoder
-    assert FileModelStore(models, KEY).load_encoder(encoder).version == encoder
+    assert ModelStore(models, KEY).load_encoder(encoder).version == encoder
 
 
 def test_a_fall_back_is_logged_with_its_reason(
@@ -277,7 +277,7 @@ def test_a_fall_back_is_logged_with_its_reason(
 ) -> None:
     do_harm(models / two_trained[2], "deleted")
     with structlog.testing.capture_logs() as logs:
-        ensure_active_models(database, FileModelStore(models, KEY), StoppedClock(), DAY)
+        ensure_active_models(database, ModelStore(models, KEY), StoppedClock(), DAY)
     [entry] = [entry for entry in logs if entry["log_level"] == "warning"]
     assert two_trained[2] in entry["error"]
 
@@ -285,7 +285,7 @@ def test_a_fall_back_is_logged_with_its_reason(
 def test_models_of_another_installation_do_not_serve(
     database: Database, models: Path, two_trained: tuple[str, str, str]
 ) -> None:
-    foreign = FileModelStore(models, b"another key")
+    foreign = ModelStore(models, b"another key")
     with pytest.raises(ModelError):
         foreign.load_scorer(two_trained[2])
     with structlog.testing.capture_logs():
@@ -307,7 +307,7 @@ def do_harm(folder: Path, harm: str) -> None:
 
 
 def test_new_papers_are_encoded_once(
-    database: Database, model_store: FileModelStore, clock: StoppedClock
+    database: Database, model_store: ModelStore, clock: StoppedClock
 ) -> None:
     encoder = ensure_active_models(database, model_store, clock, DAY).encoder
     assert encode_new(database, encoder) == 30
@@ -319,7 +319,7 @@ def test_new_papers_are_encoded_once(
 
 
 def test_stored_vectors_are_the_encoders_own(
-    database: Database, model_store: FileModelStore, clock: StoppedClock
+    database: Database, model_store: ModelStore, clock: StoppedClock
 ) -> None:
     encoder = ensure_active_models(database, model_store, clock, DAY).encoder
     encode_new(database, encoder)
@@ -336,7 +336,7 @@ def test_stored_vectors_are_the_encoders_own(
 
 
 def test_vectors_of_encoders_that_no_recent_pair_needs_are_dropped(
-    database: Database, model_store: FileModelStore, clock: StoppedClock
+    database: Database, model_store: ModelStore, clock: StoppedClock
 ) -> None:
     encoders = []
     for n in range(PAIRS_KEPT + 1):

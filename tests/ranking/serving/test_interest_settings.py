@@ -25,7 +25,7 @@ from triage.ranking.serving.interest_settings import (
     refresh_interests,
     set_interest_pause,
 )
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import (
     DigestRules,
     Ranking,
@@ -44,7 +44,7 @@ RULES = DigestRules(size=10, max_age_days=14, score_floor=0.1, exploration_slots
 @dataclass
 class World:
     db: Database
-    model_store: FileModelStore
+    model_store: ModelStore
     reader: Subscriber
     papers: list[Paper]
     clock: StoppedClock
@@ -88,7 +88,7 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     with installed(tmp_path) as database:
         papers = add_papers(database, topics.literature())
-        model_store = FileModelStore(tmp_path / "models", b"a key of the tests")
+        model_store = ModelStore(tmp_path / "models", b"a key of the tests")
         reader = add_reader(database)
         made = World(database, model_store, reader, papers, StoppedClock(NOON))
         for row in (*DECODING[:5], *PROTEINS[:4]):

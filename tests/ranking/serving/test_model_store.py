@@ -12,7 +12,7 @@ from tests.support.topics import TOPICS, literature
 from triage.domain.records import F32, I32
 from triage.errors import ModelError, NotEnoughFeedback
 from triage.ranking.features import FEATURES
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 
 KEY = b"a key of the tests"
 TEXTS = [paper.text for paper in literature()[:30]]
@@ -25,8 +25,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def model_store(folder: Path) -> FileModelStore:
-    return FileModelStore(folder, KEY)
+def model_store(folder: Path) -> ModelStore:
+    return ModelStore(folder, KEY)
 
 
 def a_log() -> tuple[F32, I32, list[int], F32]:
@@ -35,70 +35,68 @@ def a_log() -> tuple[F32, I32, list[int], F32]:
     return X, relevance, [10] * 6, np.ones(60, np.float32)
 
 
-def test_nothing_is_made_before_something_is_kept(
-    model_store: FileModelStore, folder: Path
-) -> None:
+def test_nothing_is_made_before_something_is_kept(model_store: ModelStore, folder: Path) -> None:
     model_store.cold_scorer()
     assert not folder.exists()
 
 
 def test_an_encoder_is_kept_and_loaded_by_its_version(
-    model_store: FileModelStore, folder: Path
+    model_store: ModelStore, folder: Path
 ) -> None:
     fitted = model_store.fit_encoder(TEXTS)
-    loaded = FileModelStore(folder, KEY).load_encoder(fitted.version)
+    loaded = ModelStore(folder, KEY).load_encoder(fitted.version)
     assert loaded.version == fitted.version
     assert np.array_equal(loaded.encode(QUESTION).latent, fitted.encode(QUESTION).latent)
 
 
 def test_the_same_texts_give_the_same_version(folder: Path, tmp_path: Path) -> None:
-    first = FileModelStore(folder, KEY).fit_encoder(TEXTS)
-    second = FileModelStore(tmp_path / "other", KEY).fit_encoder(TEXTS)
+    first = ModelStore(folder, KEY).fit_encoder(TEXTS)
+    second = ModelStore(tmp_path / "other", KEY).fit_encoder(TEXTS)
     assert second.version == first.version
-    assert FileModelStore(folder, KEY).fit_encoder(TEXTS[:-1]).version != first.version
+    assert ModelStore(folder, KEY).fit_encoder(TEXTS[:-1]).version != first.version
 
 
-def test_an_encoder_is_read_once_a_process(model_store: FileModelStore, folder: Path) -> None:
+def test_an_encoder_is_read_once_a_process(model_store: ModelStore, folder: Path) -> None:
     version = model_store.fit_encoder(TEXTS).version
     assert model_store.load_encoder(version) is model_store.load_encoder(version)
 
 
 def test_a_scorer_is_kept_and_loaded_with_the_encoder_it_is_bound_to(
-    model_store: FileModelStore, folder: Path
+    model_store: ModelStore, folder: Path
 ) -> None:
     X, relevance, groups, weights = a_log()
     fitted = model_store.fit_scorer(X, relevance, groups, weights, "enc-7")
-    loaded = FileModelStore(folder, KEY).load_scorer(fitted.version)
+    loaded = ModelStore(folder, KEY).load_scorer(fitted.version)
     assert (loaded.version, loaded.encoder_version) == (fitted.version, "enc-7")
     assert np.array_equal(loaded.score(X), fitted.score(X))
 
 
 def test_the_cold_start_scorer_needs_no_files_under_its_name_of_any_version(
-    model_store: FileModelStore,
+    model_store: ModelStore,
 ) -> None:
     for version in (model_store.cold_scorer().version, "cold-1"):
         assert model_store.load_scorer(version).version == model_store.cold_scorer().version
 
 
-def test_too_little_feedback_keeps_nothing(model_store: FileModelStore, folder: Path) -> None:
+def test_too_little_feedback_keeps_nothing(model_store: ModelStore, folder: Path) -> None:
     X, relevance, _, weights = a_log()
     with pytest.raises(NotEnoughFeedback, match="too few to train on"):
         model_store.fit_scorer(X[:10], relevance[:10], [10], weights[:10], "enc-7")
     assert not folder.exists()
 
 
-def test_the_cold_scorer_goes_with_any_encoder(model_store: FileModelStore) -> None:
+def test_the_cold_scorer_goes_with_any_encoder(model_store: ModelStore) -> None:
     assert model_store.cold_scorer().encoder_version is None
 
 
-def test_an_unknown_version_is_told_with_what_to_do(model_store: FileModelStore) -> None:
+def test_an_unknown_version_is_told_with_what_to_do(model_store: ModelStore) -> None:
     for load in (model_store.load_encoder, model_store.load_scorer):
         with pytest.raises(ModelError, match="restore the folder from a backup or train again"):
             load("enc-unknown")
 
 
 def test_a_folder_under_another_name_is_not_taken_for_that_version(
-    model_store: FileModelStore, folder: Path
+    model_store: ModelStore, folder: Path
 ) -> None:
     X, relevance, groups, weights = a_log()
     kept = (
@@ -107,28 +105,26 @@ def test_a_folder_under_another_name_is_not_taken_for_that_version(
     )
     for version in kept:
         shutil.copytree(folder / version, folder / f"copy-of-{version}")
-    fresh = FileModelStore(folder, KEY)
+    fresh = ModelStore(folder, KEY)
     with pytest.raises(ModelError, match=f"holds {kept[0]}"):
         fresh.load_encoder(f"copy-of-{kept[0]}")
     with pytest.raises(ModelError, match=f"holds {kept[1]}"):
         fresh.load_scorer(f"copy-of-{kept[1]}")
 
 
-def test_an_encoder_is_no_scorer(model_store: FileModelStore) -> None:
+def test_an_encoder_is_no_scorer(model_store: ModelStore) -> None:
     version = model_store.fit_encoder(TEXTS).version
     with pytest.raises(ModelError):
         model_store.load_scorer(version)
 
 
-def test_models_that_another_key_sealed_are_refused(
-    model_store: FileModelStore, folder: Path
-) -> None:
+def test_models_that_another_key_sealed_are_refused(model_store: ModelStore, folder: Path) -> None:
     version = model_store.fit_encoder(TEXTS).version
     with pytest.raises(ModelError, match="another secret key"):
-        FileModelStore(folder, b"another key").load_encoder(version)
+        ModelStore(folder, b"another key").load_encoder(version)
 
 
 @pytest.mark.parametrize("version", ["../../etc", "/etc", "a/b", "..", ""])
-def test_a_version_is_a_name_and_never_a_path(model_store: FileModelStore, version: str) -> None:
+def test_a_version_is_a_name_and_never_a_path(model_store: ModelStore, version: str) -> None:
     with pytest.raises(ModelError):
         model_store.load_encoder(version)

@@ -61,7 +61,7 @@ def test_an_id_is_of_the_first_day_that_had_one_as_high() -> None:
 def test_a_cursor_is_opened_as_it_was_closed() -> None:
     state = State("feed", ("cs.LG",), feed_on=WEDNESDAY, first=WEDNESDAY, lag=1)
     state.set_expected(THURSDAY, [("cs.LG",), ()]).keys.add("2506.20001n")
-    state.waiting["2506.20001", THURSDAY] = 2, ("cs.LG",)
+    state.days[THURSDAY].waiting["2506.20001"] = 2, ("cs.LG",)
     state.open_missed(MONDAY, None)
     assert State.load(state.cursor(), "feed", ("cs.LG",)) == state
     assert State.load("{}", "feed") == State("feed")

@@ -21,7 +21,7 @@ from tests.support.factories import DAY
 from tests.support.paths import SHARED
 from triage.errors import BadBenchmark, NotEnoughFeedback
 from triage.ranking.encoder.contrastive import LIKES
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 from triage.training.evaluation import benchmark
 
 SHARED = SHARED / "bench"
@@ -97,7 +97,7 @@ def made_up() -> Data:
 
 def ranked(data: Data, folder: Path) -> str:
     out = folder / "out.run"
-    model_store = FileModelStore(folder / "models", b"a key of the tests")
+    model_store = ModelStore(folder / "models", b"a key of the tests")
     benchmark.rank(benchmark.read(data.write(folder / "data")), model_store, out)
     return out.read_text(encoding="utf-8")
 

@@ -35,7 +35,7 @@ from triage.operations.replay_plot import draw_replay
 from triage.ranking.encoder.contrastive import LIKES
 from triage.ranking.features import FEATURES
 from triage.ranking.serving.active_models import ActiveModels, encode_new, ensure_active_models
-from triage.ranking.serving.model_store import FileModelStore
+from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.model_versions import promote_version
 from triage.store import Database, open_database
 from triage.training.evaluation.baselines import NAMES
@@ -93,12 +93,12 @@ def told(history: str, tmp_path_factory: pytest.TempPathFactory) -> Replay:
     """Return what that history gives, which is the same every time."""
     folder = tmp_path_factory.mktemp("told")
     with databases.opened_copy(history, folder) as opened:
-        return replayed(opened, FileModelStore(folder / "models", b"a key of the tests"))
+        return replayed(opened, ModelStore(folder / "models", b"a key of the tests"))
 
 
 @pytest.fixture
-def model_store(tmp_path: Path) -> FileModelStore:
-    return FileModelStore(tmp_path / "models", b"a key of the tests")
+def model_store(tmp_path: Path) -> ModelStore:
+    return ModelStore(tmp_path / "models", b"a key of the tests")
 
 
 def paper_id(database: Database, row: int) -> int:
@@ -149,12 +149,12 @@ def show_papers(database: Database, reader: Subscriber, on: date, rows: Sequence
 
 
 def replayed(
-    database: Database, model_store: FileModelStore, first: date = DAY, until: date = LAST
+    database: Database, model_store: ModelStore, first: date = DAY, until: date = LAST
 ) -> Replay:
     return replay(database, model_store, StoppedClock(), Span(first, until, WINDOW))
 
 
-def compared(database: Database, model_store: FileModelStore, a: str, b: str) -> Comparison:
+def compared(database: Database, model_store: ModelStore, a: str, b: str) -> Comparison:
     return compare(database, model_store, StoppedClock(), a, b, Span(DAY, LAST, WINDOW))
 
 
@@ -174,7 +174,7 @@ def readers(database: Database) -> list[Subscriber]:
 
 
 def keep_scorer(
-    database: Database, model_store: FileModelStore, seed: int, taught_until: date | None = None
+    database: Database, model_store: ModelStore, seed: int, taught_until: date | None = None
 ) -> str:
     """Fit a scorer on noise, keep it with its card, and return its version."""
     encoder = ensure_active_models(database, model_store, StoppedClock(), DAY).encoder
@@ -253,7 +253,7 @@ def test_what_was_disliked_or_voted_by_a_scanner_makes_no_slate(database: Databa
 
 
 def test_a_later_vote_and_a_later_paper_move_no_figure(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     before = replayed(database, model_store)
     after_all = LAST + timedelta(days=1)
@@ -273,7 +273,7 @@ def test_a_later_vote_and_a_later_paper_move_no_figure(
 
 
 def test_what_comes_on_the_last_day_does_not_move_the_days_before(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     eve = LAST - timedelta(days=1)
     before = replayed(database, model_store, until=eve)
@@ -285,7 +285,7 @@ def test_what_comes_on_the_last_day_does_not_move_the_days_before(
 
 
 def scores_before(
-    database: Database, model_store: FileModelStore, day: date
+    database: Database, model_store: ModelStore, day: date
 ) -> dict[tuple[int, date, str], list[tuple[int, float]]]:
     """Return every score of every contender for the slates before a day of the whole replay."""
     pair = ensure_active_models(database, model_store, StoppedClock(), DAY)
@@ -306,7 +306,7 @@ def scores_before(
 
 
 def test_no_score_of_a_day_moves_by_what_comes_later_in_the_same_replay(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     eve = LAST - timedelta(days=1)
     before = scores_before(database, model_store, eve)
@@ -320,7 +320,7 @@ def test_no_score_of_a_day_moves_by_what_comes_later_in_the_same_replay(
 
 
 def test_a_vote_of_the_day_itself_is_not_in_its_profile(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     """A like shortly before midnight teaches the next day, and not its own."""
     reader = add_reader(database, 20)
@@ -349,7 +349,7 @@ def test_everybody_is_measured_on_the_same_slates(database: Database, told: Repl
 
 
 def test_a_ranker_with_votes_to_learn_from_beats_interests_that_are_empty(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     told = compared(database, model_store, "zotero", "text")
     assert told.ndcg.mean > 0
@@ -357,7 +357,7 @@ def test_a_ranker_with_votes_to_learn_from_beats_interests_that_are_empty(
     assert backwards.ndcg.mean == pytest.approx(-told.ndcg.mean)
 
 
-def test_a_scorer_equals_itself(database: Database, model_store: FileModelStore) -> None:
+def test_a_scorer_equals_itself(database: Database, model_store: ModelStore) -> None:
     told = compared(database, model_store, SERVING, COLD)
     assert (told.ndcg.mean, told.ndcg.low, told.ndcg.high) == (0, 0, 0)
     assert told.replay.standings[1].better is not None
@@ -365,13 +365,13 @@ def test_a_scorer_equals_itself(database: Database, model_store: FileModelStore)
 
 
 def test_the_same_history_gives_the_same_figures(
-    database: Database, model_store: FileModelStore, told: Replay
+    database: Database, model_store: ModelStore, told: Replay
 ) -> None:
     assert figures(replayed(database, model_store)) == figures(told)
 
 
 def test_days_that_a_scorer_has_learned_from_are_told_apart(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     taught_until = DAY + timedelta(days=2)
     version = keep_scorer(database, model_store, 1, taught_until)
@@ -387,7 +387,7 @@ def test_days_that_a_scorer_has_learned_from_are_told_apart(
 
 
 def test_a_scorer_that_learned_from_every_day_has_no_evidence(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     version = keep_scorer(database, model_store, 1, LAST)
     told = compared(database, model_store, version, COLD)
@@ -395,35 +395,33 @@ def test_a_scorer_that_learned_from_every_day_has_no_evidence(
     assert math.isnan(told.unseen.mean)
 
 
-def test_kept_scorers_are_compared_by_version(
-    database: Database, model_store: FileModelStore
-) -> None:
+def test_kept_scorers_are_compared_by_version(database: Database, model_store: ModelStore) -> None:
     a, b = (keep_scorer(database, model_store, seed) for seed in (1, 2))
     told = compared(database, model_store, a, b)
     assert [each.version for each in told.replay.standings] == [a, b]
 
 
 def test_an_unknown_scorer_is_refused_with_what_there_is(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     with pytest.raises(NotFound, match=r"triage model list.*zotero"):
         compared(database, model_store, "lm-unknown", COLD)
 
 
 def test_without_likes_there_is_nothing_to_replay(
-    database: Database, model_store: FileModelStore
+    database: Database, model_store: ModelStore
 ) -> None:
     later = LAST + timedelta(days=9)
     with pytest.raises(NotEnoughFeedback, match="nobody has liked a paper"):
         replayed(database, model_store, first=later, until=later)
 
 
-def test_without_papers_it_is_said_what_to_do(tmp_path: Path, model_store: FileModelStore) -> None:
+def test_without_papers_it_is_said_what_to_do(tmp_path: Path, model_store: ModelStore) -> None:
     with installed(tmp_path) as empty, pytest.raises(NotFound, match="papers import"):
         replayed(empty, model_store)
 
 
-def test_one_reader_is_not_taken_for_many(database: Database, model_store: FileModelStore) -> None:
+def test_one_reader_is_not_taken_for_many(database: Database, model_store: ModelStore) -> None:
     for reader in readers(database)[1:]:
         with database.write() as conn:
             store.subscribers.erase(conn, reader.id)
@@ -446,7 +444,7 @@ def test_the_picture_is_one_file_that_names_everybody(told: Replay) -> None:
 
 
 def test_days_before_an_encoder_was_taught_what_readers_like_are_memory(
-    database: Database, model_store: FileModelStore, monkeypatch: pytest.MonkeyPatch
+    database: Database, model_store: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("triage.ranking.encoder.text_encoder.FEWEST_READERS", 2)
     monkeypatch.setattr("triage.ranking.encoder.text_encoder.LIKES", replace(LIKES, steps=6))
@@ -459,7 +457,7 @@ def test_days_before_an_encoder_was_taught_what_readers_like_are_memory(
     assert peer.taught_until is None
 
 
-def test_the_picture_says_what_is_memory(database: Database, model_store: FileModelStore) -> None:
+def test_the_picture_says_what_is_memory(database: Database, model_store: ModelStore) -> None:
     version = keep_scorer(database, model_store, 1, LAST)
     promote_version(database, model_store, StoppedClock(), version)
     picture = draw_replay(replayed(database, model_store))

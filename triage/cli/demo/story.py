@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Collection, Sequence
 from datetime import date
+from email import message_from_bytes
 from pathlib import Path
 
 from triage import store
 from triage.app.application import App, create_installation, open_app
 from triage.cli.demo.cast import CAST, Character
-from triage.delivery.file_mailers import EmlFolder
 from triage.digest.links import digest_links
 from triage.digest.message import part_of
 from triage.domain.link_tokens import Purpose
@@ -71,7 +71,7 @@ def play(folder: Path, say: Say, program: str = "triage") -> None:
     app.new_nightly().run(DAY_TWO, (), app.new_outbox())
     for each in CAST:
         _describe_digest(each, _load_slate(app, people[each], DAY_TWO), say)
-    _list_files(folder, say, program)
+    _list_files(app, folder, say, program)
     app.database.close()
 
 
@@ -83,7 +83,7 @@ def _create_installation(folder: Path) -> App:
     except OSError as error:
         raise ConfigError(f"{folder} cannot be replaced: {error.strerror}") from error
     config, _ = create_installation(folder, example_config())
-    return open_app(config, mailer=EmlFolder(folder / "digests"))
+    return open_app(config)
 
 
 def _join(app: App, each: Character, say: Say) -> Subscriber:
@@ -186,12 +186,19 @@ def _rank(
         )
 
 
-def _list_files(folder: Path, say: Say, program: str) -> None:
-    """Write the HTML part of each mail as a file, and print the paths of all files."""
+def _list_files(app: App, folder: Path, say: Say, program: str) -> None:
+    """Write each mail and its HTML part as files, and print the paths of the pages."""
+    digests = folder / "digests"
+    digests.mkdir()
+    for mail in (app.settings.mail_path / "new").iterdir():
+        mime = mail.read_bytes()
+        headers = message_from_bytes(mime)
+        day, who = headers["Feedback-ID"].partition(":")[0], headers["To"].partition("@")[0]
+        path = digests / f"{day}-{who}-{mail.name[:12]}.eml"
+        path.write_bytes(mime)
+        path.with_suffix(".html").write_text(part_of(mime, "html"), "utf-8")
     say("Open the digests in a browser:\n")
-    for path in sorted((folder / "digests").glob("*.eml")):
-        page = path.with_suffix(".html")
-        page.write_text(part_of(path.read_bytes(), "html"), "utf-8")
+    for page in sorted(digests.glob("*.html")):
         say(f"  {page}")
     say("\nThe .eml files in the same folder are the mails. To vote yourself, start the pages with")
     say(f"this command, then click a link in a digest: {program} --config {folder / 'triage.toml'}"

@@ -152,7 +152,7 @@ class Intake:
                 message_id=about.message.id if about.message else None,
                 subscriber_id=subscriber.id if subscriber else None,
                 raw=raw[:LARGEST_KEPT],
-                at=now,
+                received_at=now,
             )
             stopped = self._act(conn, kind, about, now)
         if stopped is not None and subscriber is not None:

@@ -22,15 +22,15 @@ from triage.store import health
 from triage.store.engine.file_system import network_file_system
 
 if TYPE_CHECKING:
-    from triage.domain.protocols import ModelStore
     from triage.operations.doctor.probes import Probes
+    from triage.ranking.serving.model_store import ModelStore
     from triage.store import Database
 
 
 def open_at_schema(installation: Installation) -> str:
     """Open the database, check its schema, and return the name and version of its program."""
     database = installation.database()
-    file = health.file_of(database)
+    file = database.file
     if file is not None and not file.exists():
         # Connecting would create it.
         raise TriageError(f"{file} does not exist")
@@ -123,7 +123,7 @@ def _writable(database: Database) -> Result:
 
 
 def _place(database: Database, probes: Probes) -> Result:
-    file = health.file_of(database)
+    file = database.file
     if file is None:
         return not_applicable("it is not a file on this machine")
     if file.stat().st_mode & 0o077:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from triage.errors import TriageError
 
 if TYPE_CHECKING:
-    from triage.domain.protocols import Clock, ModelStore
+    from triage.domain.protocols import Clock
+    from triage.ranking.serving.model_store import ModelStore
     from triage.settings import Settings
     from triage.store import Database
 

@@ -36,7 +36,7 @@ def secret_key(settings: Settings) -> Result:
 
 def disk(settings: Settings, database: Database | None, probes: Probes) -> Result:
     places = [settings.mail_path, settings.models_path, settings.folder]
-    file = health.file_of(database) if database else None
+    file = database.file if database else None
     places += [file.parent] if file else []
     free = {}
     for place in places:

@@ -41,7 +41,7 @@ def mail_checks(settings: Settings, probes: Probes) -> list[Check]:
         fix = "give this account the right to write"
         return [Check("mail", partial(_mail_folder, settings), fix)]
     return [
-        Check("mail", partial(_handshake, server, probes), "check `host` and `port` in [mail]"),
+        Check("mail", partial(_handshake, server, probes), "correct [mail] in the config"),
         Check("sender", partial(_sender, settings, server), "correct `from` in [mail]"),
         Check("signing", partial(_signing, settings), "correct the key or remove it"),
         *dns_records.checks(settings, server, probes),

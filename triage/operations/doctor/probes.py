@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
 from urllib.request import BaseHandler, HTTPRedirectHandler, build_opener
 
+from triage.delivery.smtp import SmtpMailer, SmtpServer
+from triage.errors import MailDeferred
+
 if TYPE_CHECKING:
     from email.message import Message
 
@@ -96,89 +99,26 @@ def greet_mail(server: MailSettings, password: str | None) -> str:
     """Connect, start TLS and log in without sending mail; return the steps that were done.
 
     Raises:
-        ProbeFailed: the server would not accept mail with these settings.
+        ProbeFailed: the server cannot be used now.
+        MailerBroken: no mail can be sent with these settings.
     """
-    try:
-        with _connect(server) as smtp:
-            return _greet(smtp, server, password)
-    except ssl.SSLCertVerificationError as error:
-        raise _unreachable(error) from error
-    except ssl.SSLError as error:
-        raise ProbeFailed(
-            f"fails at TLS: {error.reason or error}",
-            'check `security`: "smtps" is for port 465, "starttls" for 587 and 25',
-        ) from error
-    except smtplib.SMTPServerDisconnected as error:
-        raise ProbeFailed(
-            "closes the connection during the greeting",
-            'check `security` and `port`: a server on port 465 expects "smtps"',
-        ) from error
-    except smtplib.SMTPResponseException as error:
-        raise ProbeFailed(
-            f"answers {_format(error)}",
-            "ask the operator of the mail server whether this machine may send through it",
-            is_temporary=400 <= error.smtp_code < 500,
-        ) from error
-    except (OSError, smtplib.SMTPException) as error:
-        raise _unreachable(error) from error
-
-
-def _connect(server: MailSettings) -> smtplib.SMTP:
-    if server.security == "smtps":
-        context = ssl.create_default_context()
-        return smtplib.SMTP_SSL(server.host, server.port, timeout=TIMEOUT_S, context=context)
-    return smtplib.SMTP(server.host, server.port, timeout=TIMEOUT_S)
-
-
-def _greet(smtp: smtplib.SMTP, server: MailSettings, password: str | None) -> str:
-    smtp.ehlo_or_helo_if_needed()
-    steps = ["greeted"]
-    if server.security == "starttls":
-        if not smtp.has_extn("starttls"):
-            raise ProbeFailed(
-                "does not offer STARTTLS",
-                'set `security = "smtps"` and port 465, or "none" for a server on this machine',
-            )
-        smtp.starttls(context=ssl.create_default_context())
-        smtp.ehlo()
-    if isinstance(smtp.sock, ssl.SSLSocket):
-        steps.append(str(smtp.sock.version()))
-    if server.username:
-        steps.append(_log_in(smtp, server.username, password))
-    return ", ".join(steps)
-
-
-def _log_in(smtp: smtplib.SMTP, username: str, password: str | None) -> str:
-    if password is None:
+    if server.username and password is None:
         raise ProbeFailed(
             "needs a password and there is none",
             "set TRIAGE_MAIL_PASSWORD, or TRIAGE_MAIL_PASSWORD_FILE to a file that holds it",
         )
-    if not smtp.has_extn("auth"):
-        raise ProbeFailed(
-            "does not offer a login on this connection",
-            "check `security` and `port`, or remove `username` if no login is needed",
-        )
+    login = server.security, server.username, password or ""
     try:
-        smtp.login(username, password)
-    except smtplib.SMTPAuthenticationError as error:
+        return SmtpMailer(SmtpServer(server.host, server.port, *login, command_s=TIMEOUT_S)).greet()
+    except MailDeferred as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and not isinstance(cause, smtplib.SMTPException):
+            raise _unreachable(cause) from cause
         raise ProbeFailed(
-            f"refuses user name and password: {_format(error)}",
-            "correct `username` and TRIAGE_MAIL_PASSWORD; many providers want an app password",
-            is_temporary=400 <= error.smtp_code < 500,
-        ) from error
-    except smtplib.SMTPNotSupportedError as error:
-        raise ProbeFailed(
-            "offers no login method that this program supports",
-            "ask its operator for PLAIN, LOGIN or CRAM-MD5",
-        ) from error
-    return "logged in"
-
-
-def _format(error: smtplib.SMTPResponseException) -> str:
-    text = error.smtp_error
-    text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-    return f"{error.smtp_code} {' '.join(text.split())[:160]}"
+            str(error),
+            "ask the operator of the mail server whether this machine may send through it",
+            is_temporary=not isinstance(cause, smtplib.SMTPServerDisconnected),
+        ) from cause
 
 
 def look_up(name: str, kind: str) -> tuple[str, ...]:

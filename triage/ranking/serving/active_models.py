@@ -14,8 +14,9 @@ import numpy as np
 import structlog
 
 from triage import store
-from triage.domain.protocols import Clock, Encoder, ModelStore, Progress, Scorer, silent
+from triage.domain.protocols import Clock, Encoder, Progress, Scorer, silent
 from triage.errors import ModelError, NotFound
+from triage.ranking.serving.model_store import ModelStore
 from triage.store import Database
 
 log = structlog.get_logger()

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import date
 
 from triage import store
-from triage.domain.protocols import Clock, ModelStore
+from triage.domain.protocols import Clock
 from triage.domain.records import Interest, Subscriber
 from triage.errors import NotFound
 from triage.ranking.interest_clusters import cluster_interests, name_interests, similarity_threshold
 from triage.ranking.serving.active_models import encode_new, ensure_active_models
+from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import load_pool, load_profile
 from triage.store import Database
 

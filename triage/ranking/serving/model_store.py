@@ -27,8 +27,8 @@ PARAMETERS = (
 """The training parameters that a model card shows."""
 
 
-class FileModelStore:
-    """The `ModelStore` port on the file system.
+class ModelStore:
+    """Fits encoders and scorers, saves them in a folder, and loads them by version.
 
     Args:
         folder: created when a model is saved.
@@ -47,6 +47,7 @@ class FileModelStore:
         likes: Mapping[int, I64] = MappingProxyType({}),
         listed: Sequence[date] = (),
     ) -> TextEncoder:
+        """Fit an encoder, see `TextEncoder.fit`, and save it; equal input gives equal versions."""
         encoder = TextEncoder.fit(texts, authors, likes, listed, SEED)
         encoder.save(self._folder_of(encoder.version), self._key)
         self._encoders[encoder.version] = encoder
@@ -55,6 +56,14 @@ class FileModelStore:
     def fit_scorer(
         self, X: F32, relevance: I32, group_sizes: Sequence[int], weights: F32, encoder: str
     ) -> LambdaMartScorer:
+        """Fit a ranker on logged feature rows, see `LambdaMartScorer.fit`, and save it.
+
+        Args:
+            encoder: the version of the encoder that the ranker needs.
+
+        Raises:
+            NotEnoughFeedback: too little data; the message says how much is needed.
+        """
         scorer = LambdaMartScorer.fit(
             X, relevance, group_sizes, weights, encoder_version=encoder, seed=SEED
         )
@@ -62,6 +71,11 @@ class FileModelStore:
         return scorer
 
     def load_encoder(self, version: str) -> TextEncoder:
+        """Load a saved encoder.
+
+        Raises:
+            ModelError: it is missing or damaged, or another installation made it.
+        """
         if version not in self._encoders:
             encoder = TextEncoder.load(self._folder_of(version), self._key)
             self._check_version(version, encoder.version)
@@ -69,6 +83,11 @@ class FileModelStore:
         return self._encoders[version]
 
     def load_scorer(self, version: str) -> ColdStartScorer | LambdaMartScorer:
+        """Load a saved scorer; every version of the cold-start scorer gives the current one.
+
+        Raises:
+            ModelError: as for `load_encoder`.
+        """
         if version.startswith(COLD_START):
             return self.cold_scorer()
         scorer = LambdaMartScorer.load(self._folder_of(version), self._key)
@@ -76,12 +95,18 @@ class FileModelStore:
         return scorer
 
     def discard(self, version: str) -> None:
+        """Delete a saved version; do nothing if it does not exist."""
         self._encoders.pop(version, None)
         folder = self._folder_of(version)
         if folder.parent == self._folder:
             shutil.rmtree(folder, ignore_errors=True)
 
     def facts(self, version: str) -> dict[str, Any]:
+        """Return the `parameters` and `libraries` of a saved scorer, as JSON values.
+
+        Raises:
+            ModelError: as for `load_encoder`.
+        """
         manifest, files = model_files.read(self._folder_of(version), lambdamart.KIND, self._key)
         trees = files["trees.txt"].decode()
         parameters = dict(re.findall(r"^\[(\w+): (.*)\]$", trees, re.MULTILINE))
@@ -94,6 +119,7 @@ class FileModelStore:
         }
 
     def cold_scorer(self) -> ColdStartScorer:
+        """Return the cold-start scorer, which needs no training and works with any encoder."""
         return ColdStartScorer()
 
     def _folder_of(self, version: str) -> Path:

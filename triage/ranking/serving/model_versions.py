@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from triage import store
-from triage.domain.protocols import Clock, ModelStore
+from triage.domain.protocols import Clock
 from triage.errors import NotFound
 from triage.ranking.serving.active_models import ActiveModels, promote
+from triage.ranking.serving.model_store import ModelStore
 from triage.store import Database
 from triage.store.model_versions import MODELS_KEPT
 

@@ -72,7 +72,7 @@ class Backfill:
             if before not in state.days or not state.days[before].whole:
                 reading.first -= OVERLAP
             if state.is_failed(on):
-                state.start_again(on)
+                state.days.pop(on, None)
         state.days.setdefault(on, Day())
         while reading.n_lists < len(self._sets):
             yield from self._list(on, reading, reading.first, on - lag)
@@ -179,12 +179,11 @@ class Backfill:
     def _todo(self, page: oai_pmh.Page, on: date) -> list[oai_pmh.Record | Rejected]:
         """Return a page's records of watched categories that were not processed that day."""
         state, day = self._state, self._state.days[on]
-        waiting = {id for id, _ in state.waiting}
         records = [
             record
             for record in page.records
             if state.watched(record.categories)
-            and (record.source_id in waiting or not day.knows(record.source_id))
+            and (state.days_waiting_for(record.source_id) or not day.knows(record.source_id))
         ]
         # Papers of one version come first: they show which ids were announced when.
         records.sort(key=lambda record: (record.is_replaced, record.source_id))
@@ -221,7 +220,7 @@ class Backfill:
     ) -> set[date]:
         """Count a paper for its day, and return the days whose counts change."""
         state, id = self._state, record.source_id
-        if any(waiting == id for waiting, _ in state.waiting):
+        if state.days_waiting_for(id):
             return set() if rejected else state.complete(id, 1 + record.is_replaced)
         is_new = id > state.highest_id_before(listed_on)
         state.days[listed_on].keys.add(f"{id}{'n' if is_new else 'c'}")
@@ -237,9 +236,8 @@ class Backfill:
         `is_old` means that the feed of `on` has a later version.
         """
         state, id = self._state, record.source_id
-        waits_for = [day for waiting, day in state.waiting if waiting == id]
-        if waits_for:
-            return max(waits_for)
+        if days := state.days_waiting_for(id):
+            return max(days)
         if any(day.has(id) for day in state.days.values()):
             return None
         listed_on = min(on, self._list_day(record, on))

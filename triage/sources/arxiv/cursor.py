@@ -7,22 +7,21 @@ the first one read to the newest feed's is closed or open; open days are read by
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Final, Literal
 
 from triage.domain.announcement_calendar import announcement_days
 from triage.domain.records import Verdict
 from triage.domain.source_records import Rejected, SourceDay
+from triage.sources.cursors import Keys, read_cursor, write_cursor
 
 DAYS_KEPT: Final = 3
 MISSED_DAYS: Final = 30
 WAITING_DAYS: Final = 14
-_FORM: Final = 2
 _MOST_REJECTED: Final = 0.2
 _ALL: Final = ""  # all watched categories together
 
@@ -35,6 +34,8 @@ class Day:
         keys: the announcements that were processed.
         expected: all announcements except replacements.
         full: those whose full records came.
+        waiting: the papers that are stored from the feed alone: from id to the announced version
+            and the watched categories.
         remark: why some may be missing; empty if nothing suggests it.
         lagging: the categories that `remark` is about; empty for all.
         top: the highest id among the new papers.
@@ -42,15 +43,19 @@ class Day:
         whole: whether OAI-PMH returned the whole day.
     """
 
-    keys: set[str] = field(default_factory=set)
+    keys: Keys = field(default_factory=set)
     expected: Counter[str] = field(default_factory=Counter)
     full: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
+    waiting: dict[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
     remark: str = ""
     lagging: tuple[str, ...] = ()
     top: str = ""
     fed: bool = False
     whole: bool = False
+
+    def n_waiting(self) -> Counter[str]:
+        return _counted(watched for _, watched in self.waiting.values())
 
     def has(self, source_id: str) -> bool:
         """Tell whether the paper was announced that day, as new or as a cross-list."""
@@ -100,8 +105,6 @@ class State:
         categories: those that are watched.
         feed_on: the day of the feed that was last read to its end.
         first: the first day that was ever read or opened.
-        waiting: the papers that are stored from the feed alone: from id and day to the announced
-            version and the watched categories.
         open: the days that were not read to their end.
         floor: the highest known id that was announced before all `days`.
         lag: how many days the datestamp of an announcement is before its day, once measured.
@@ -114,97 +117,43 @@ class State:
     feed_on: date | None = None
     first: date | None = None
     days: dict[date, Day] = field(default_factory=dict)
-    waiting: dict[tuple[str, date], tuple[int, tuple[str, ...]]] = field(default_factory=dict)
     open: dict[date, DayProgress] = field(default_factory=dict)
     floor: str = ""
     lag: int | None = None
+    form: Literal[3] = 3
 
     @classmethod
     def load(cls, cursor: str | None, feed: str, categories: Iterable[str] = ()) -> State:
         """Read a cursor; an unreadable one starts from the beginning, which loses nothing."""
-        watched = tuple(categories)
-        try:
-            return cls._read(json.loads(cursor or ""), feed, watched)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            return cls(feed, watched)
-
-    @classmethod
-    def _read(cls, content: Any, feed: str, categories: tuple[str, ...]) -> State:
-        if content["form"] != _FORM:
-            return cls(feed, categories)
-        state = cls(
-            feed,
-            categories,
-            first=_date(content["first"]),
-            days={date.fromisoformat(on): _day(day) for on, day in content["days"].items()},
-            waiting={
-                (str(id), date.fromisoformat(on)): (int(version), tuple(map(str, watched)))
-                for id, on, version, watched in content["waiting"]
-            },
-            open={
-                date.fromisoformat(on): DayProgress(
-                    _date(first), int(n_lists), str(token), int(n_seen), str(short), bool(empty)
-                )
-                for on, (first, n_lists, token, n_seen, short, empty) in content["open"].items()
-            },
-            floor=str(content["floor"]),
-            lag=None if content["lag"] is None else int(content["lag"]),
-        )
-        if not {on for _, on in state.waiting} <= state.days.keys():
-            raise ValueError("papers wait for unknown days")
-        state.feed_on = _date(content["feed_on"])
-        if content["feed"] == feed:
-            state.etag, state.modified = str(content["etag"]), str(content["modified"])
+        state = read_cursor(cls, cursor) or cls(feed)
+        state.categories = tuple(categories)
+        if state.feed != feed:
+            state.feed, state.etag, state.modified = feed, "", ""
         return state
 
     def cursor(self) -> str:
-        return json.dumps(
-            {
-                "form": _FORM,
-                "feed": self.feed,
-                "etag": self.etag,
-                "modified": self.modified,
-                "feed_on": _text(self.feed_on),
-                "first": _text(self.first),
-                "floor": self.floor,
-                "lag": self.lag,
-                "days": {
-                    on.isoformat(): [" ".join(sorted(day.keys)), *list(vars(day).values())[1:]]
-                    for on, day in sorted(self.days.items())
-                },
-                "waiting": [[id, on.isoformat(), *due] for (id, on), due in self.waiting.items()],
-                "open": {
-                    on.isoformat(): [_text(reading.first), *list(vars(reading).values())[1:]]
-                    for on, reading in sorted(self.open.items())
-                },
-            },
-            separators=(",", ":"),
-        )
+        return write_cursor(self)
 
     def watched(self, categories: Collection[str]) -> tuple[str, ...]:
         """Return the watched ones among `categories`."""
         return tuple(category for category in self.categories if category in categories)
 
-    def n_waiting(self, on: date) -> Counter[str]:
-        return _counted(watched for (_, day), (_, watched) in self.waiting.items() if day == on)
+    def days_waiting_for(self, id: str) -> list[date]:
+        return [on for on, day in self.days.items() if id in day.waiting]
 
     # -- days ---------------------------------------------------------------------------------
 
     def set_expected(self, on: date, left: Iterable[tuple[str, ...]]) -> Day:
         """Set the expected counts of a day; `left` has the categories of unread announcements."""
         day = self.days.setdefault(on, Day())
-        day.expected = day.full + day.rejected + self.n_waiting(on) + _counted(left)
+        day.expected = day.full + day.rejected + day.n_waiting() + _counted(left)
         return day
 
     def complete(self, id: str, version: int) -> set[date]:
         """Count a full record on the days that waited for it, and return those days."""
-        days = {
-            on
-            for (waiting, on), (due, _) in self.waiting.items()
-            if waiting == id and due <= version
-        }
+        days = {on for on in self.days_waiting_for(id) if self.days[on].waiting[id][0] <= version}
         for on in days:
-            _, watched = self.waiting.pop((id, on))
+            _, watched = self.days[on].waiting.pop(id)
             self.days[on].full.update((_ALL, *watched))
         return days
 
@@ -215,11 +164,6 @@ class State:
         for category in (_ALL, *watched):
             day.expected[category] += 1
             counted[category] += 1
-
-    def start_again(self, on: date) -> None:
-        """Forget a day, so that the next fetch reads all of it."""
-        self.days.pop(on, None)
-        self.waiting = {key: due for key, due in self.waiting.items() if key[1] != on}
 
     def keys_of_other_days(self, on: date) -> set[str]:
         """Return the keys of the announcements of all days but `on`."""
@@ -273,13 +217,15 @@ class State:
     def forget_old(self, on: date) -> None:
         """Drop everything that fetches after `on` do not need."""
         oldest = on - timedelta(days=WAITING_DAYS)
-        self.waiting = {key: due for key, due in self.waiting.items() if key[1] >= oldest}
         self.open = {day: reading for day, reading in self.open.items() if day >= oldest}
-        for day in sorted(self.days)[:-DAYS_KEPT]:
-            if day in self.open:
+        newest = sorted(self.days)[-DAYS_KEPT:]
+        for day, known in list(self.days.items()):
+            if day < oldest:
+                known.waiting.clear()
+            if day in newest or day in self.open:
                 continue
-            if self.n_waiting(day):
-                self.days[day].keys.clear()
+            if known.waiting:
+                known.keys.clear()
             else:
                 self.floor = max(self.floor, self.days.pop(day).top)
 
@@ -299,7 +245,7 @@ class State:
             api: why the API did not return the waiting papers.
             oai_pmh: why OAI-PMH did not return the day.
         """
-        waiting = self.n_waiting(on)
+        waiting = self.days[on].n_waiting()
         return [
             self._source_day(source, on, category, waiting[category], api, oai_pmh)
             for category in (_ALL, *self.categories)
@@ -347,22 +293,3 @@ def _counted(several: Iterable[tuple[str, ...]]) -> Counter[str]:
     for watched in several:
         counts.update((_ALL, *watched))
     return counts
-
-
-def _day(content: Any) -> Day:
-    keys, expected, full, rejected, remark, lagging, top, fed, whole = content
-    counts = (_counter(expected), _counter(full), _counter(rejected))
-    lags = tuple(map(str, lagging))
-    return Day(set(keys.split()), *counts, str(remark), lags, str(top), bool(fed), bool(whole))
-
-
-def _counter(content: Any) -> Counter[str]:
-    return Counter({str(category): int(n) for category, n in content.items()})
-
-
-def _date(text: Any) -> date | None:
-    return date.fromisoformat(text) if text else None
-
-
-def _text(on: date | None) -> str | None:
-    return on.isoformat() if on else None

@@ -177,6 +177,11 @@ class ApiEntry:
     version: int | None
     element: Element
 
+    @property
+    def published(self) -> str:
+        """The time of the first version, in ISO 8601; empty if the record has none."""
+        return text(self.element, f"{_ATOM}published")
+
     def paper(self, announced: int, on: date) -> FetchedPaper:
         """Return the full record, listed on `on`; version `announced` if it has no other.
 

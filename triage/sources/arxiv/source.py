@@ -100,7 +100,11 @@ class Arxiv:
         api = _Api(self.client, self._api_url)
         gap = Backfill(self.client, self._oai_url, state, feed.on)
         held: Batch | None = None
-        waiting = list(state.waiting.items())
+        waiting = [
+            (id, on, version)
+            for on, day in sorted(state.days.items())
+            for id, (version, _) in day.waiting.items()
+        ]
         steps = chain(
             news.steps(api), _completions(state, waiting, api), self._unread(state, feed, gap)
         )
@@ -122,7 +126,7 @@ class Arxiv:
         latest = {(day.on, day.category): day for day in verdicts}
         failed_day = state.is_failed(feed.on)
         if failed_day:
-            state.start_again(feed.on)
+            state.days.pop(feed.on, None)
         elif answer is not None:
             state.etag, state.modified = answer.etag, answer.modified
         state.feed_on = feed.on
@@ -321,7 +325,7 @@ class _News:
                 continue
             try:
                 papers.append(announced.paper())
-                state.waiting[id, announced.on] = version, watched
+                day.waiting[id] = version, watched
             except RejectedRecord as error:
                 rejected.append(_rejected(announced, error))
                 day.rejected.update(("", *watched))
@@ -329,16 +333,16 @@ class _News:
 
 
 def _completions(
-    state: State, waiting: Sequence[tuple[tuple[str, date], tuple[int, tuple[str, ...]]]], api: _Api
+    state: State, waiting: Sequence[tuple[str, date, int]], api: _Api
 ) -> Iterator[Step]:
     """Request the papers that earlier fetches stored from the feed alone."""
     for page in chunks(waiting, PAGE):
-        entries = api.entries(list(dict.fromkeys(id for (id, _), _ in page)))
+        entries = api.entries(list(dict.fromkeys(id for id, _, _ in page)))
         papers: list[FetchedPaper] = []
         touched: set[date] = set()
-        for (id, on), (version, _) in page:
+        for id, on, version in page:
             paper = _full(entries.get(id), version, on)
-            if paper is not None and (id, on) in state.waiting:
+            if paper is not None and id in state.days[on].waiting:
                 papers.append(paper)
                 touched |= state.complete(id, paper.version or version)
         if papers:

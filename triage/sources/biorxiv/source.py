@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from triage.domain.announcement_calendar import empty_verdict
 from triage.domain.paper_ids import source_name
@@ -29,6 +29,7 @@ from triage.sources.biorxiv.parsing import (
     parse_publication,
     row_key,
 )
+from triage.sources.cursors import Keys, read_cursor, write_cursor
 from triage.sources.http.client import PoliteClient
 from triage.sources.text.cleaning import reject
 
@@ -37,7 +38,6 @@ MISSED_DAYS: Final = 30
 MOST_ROWS: Final = 5_000
 _RETRIES: Final = 2
 _ENDPOINTS: Final = ("details", "pubs")
-_FORM: Final = 1
 _MOST_REJECTED: Final = 0.2
 _NOTE_CHARS: Final = 400
 _ONE: Final = timedelta(days=1)
@@ -307,7 +307,7 @@ class _Day:
         digest: of the first page, when the day was last read completely.
     """
 
-    keys: set[str] = field(default_factory=set)
+    keys: Keys = field(default_factory=set)
     digest: str = ""
 
 
@@ -329,6 +329,16 @@ class _Read:
         """Return the first day that may have changed since it was read."""
         return max(min(on, self.upto) - OVERLAP_DAYS * _ONE, on - MISSED_DAYS * _ONE)
 
+    def trimmed(self, on: date) -> _Read:
+        """Return what later fetches need; days that are not read again need no keys."""
+        oldest, overlap = on - MISSED_DAYS * _ONE, self.overlap(on)
+        days = {
+            day: replace(known, keys=set()) if known.digest and day < overlap else known
+            for day, known in sorted(self.days.items())
+            if day >= oldest or not known.digest
+        }
+        return replace(self, days=days)
+
     def days_to_read(self, on: date, since: date | None) -> list[date]:
         """Return the days up to `on`, latest first, that may have changed or were not read."""
         overlap = self.overlap(on)
@@ -343,40 +353,14 @@ class _State:
     """The cursor's content."""
 
     read: dict[str, _Read]
+    form: Literal[2] = 2
 
     @classmethod
     def load(cls, cursor: str | None, on: date) -> _State:
         """Read a cursor; an unreadable one starts from the beginning, which loses nothing."""
-        try:
-            content = json.loads(cursor or "")
-            if content["form"] != _FORM:
-                raise ValueError("another form")
-            return cls({endpoint: _parse_read(content[endpoint]) for endpoint in _ENDPOINTS})
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            return cls({endpoint: _Read(on, on) for endpoint in _ENDPOINTS})
+        state = read_cursor(cls, cursor)
+        fresh = {endpoint: _Read(on, on) for endpoint in _ENDPOINTS}
+        return cls(fresh | (state.read if state else {}))
 
     def cursor(self, on: date) -> str:
-        content: dict[str, Any] = {"form": _FORM}
-        for endpoint, read in self.read.items():
-            days = {
-                day.isoformat(): [
-                    "" if known.digest and day < read.overlap(on) else " ".join(sorted(known.keys)),
-                    known.digest,
-                ]
-                for day, known in sorted(read.days.items())
-                if day >= on - MISSED_DAYS * _ONE or not known.digest
-            }
-            content[endpoint] = [read.since.isoformat(), read.upto.isoformat(), days]
-        return json.dumps(content, separators=(",", ":"))
-
-
-def _parse_read(content: Any) -> _Read:
-    since, upto, days = content
-    return _Read(
-        date.fromisoformat(since),
-        date.fromisoformat(upto),
-        {
-            date.fromisoformat(day): _Day(set(keys.split()), str(digest))
-            for day, (keys, digest) in days.items()
-        },
-    )
+        return write_cursor(_State({name: read.trimmed(on) for name, read in self.read.items()}))

@@ -1,4 +1,4 @@
-"""Crossref: the venue and citations of a paper, and other DOIs of the same work.
+"""Crossref: papers by DOI, the venue and citations of a paper, other DOIs of the same work.
 
 Publishers register there which preprint became which article. arXiv's DOIs are DataCite's, so arXiv
 papers are found only by the DOI of a journal. A user agent with a mail address gets into the
@@ -9,19 +9,22 @@ retrieve-metadata/rest-api/rest-api-filters/, October 2026.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
 from typing import Any, Final
 
 from triage.domain.chunks import chunks
 from triage.domain.paper_ids import identify, parse_doi
-from triage.domain.source_records import Enrichment, KnownPaper
-from triage.errors import SourceError
+from triage.domain.source_records import Enrichment, FetchedPaper, KnownPaper, NamedPaper
+from triage.errors import RejectedRecord, SourceError
 from triage.sources.enrichers.publication import first_venue, other_ids, parse_count
 from triage.sources.http.client import PoliteClient
+from triage.sources.text.cleaning import normalise
 from triage.sources.text.json import loads
 
 # Addresses of a few thousand characters are accepted everywhere.
 MOST_DOIS: Final = 40
 _SELECT: Final = "DOI,type,container-title,is-referenced-by-count,relation"
+_SELECT_PAPER: Final = "DOI,title,abstract,author,issued,container-title"
 _SAME_WORK: Final = ("is-preprint-of", "has-preprint")
 _SCHEMES: Final = frozenset({"doi", "biorxiv", "medrxiv"})
 _WHAT: Final = "Crossref's answer"
@@ -47,18 +50,102 @@ class Crossref:
             yield from self._several(some, paper_of)
 
     def _several(self, dois: Sequence[str], paper_of: Mapping[str, int]) -> Iterator[Enrichment]:
-        query = ",".join(f"doi:{doi}" for doi in dois)
-        params = {"filter": query, "rows": str(len(dois)), "select": _SELECT}
-        content = loads(self.client.get(self._url, params).body, _WHAT)
-        message = content.get("message") if isinstance(content, dict) else None
-        items = message.get("items") if isinstance(message, dict) else None
-        if not isinstance(items, list):
-            raise SourceError(f"{_WHAT} is no list of works. Check `url` in the config.")
-        for item in items:
-            doi = item.get("DOI") if isinstance(item, dict) else None
-            paper_id = paper_of.get(parse_doi(doi) or "") if isinstance(doi, str) else None
-            if paper_id is not None:
-                yield _enrichment(paper_id, item)
+        for doi, item in _request(self.client, self._url, dois, _SELECT).items():
+            if doi in paper_of:
+                yield _enrichment(paper_of[doi], item)
+
+
+class CrossrefLookup:
+    """Papers by their DOIs. Only some publishers give Crossref the abstracts."""
+
+    name = "Crossref"
+    schemes = ("doi", "biorxiv")
+    at_once = MOST_DOIS
+
+    def __init__(self, client: PoliteClient, url: str) -> None:
+        self._client = client
+        self._url = f"{url}/works"
+
+    def find(self, names: Sequence[NamedPaper], deadline: datetime) -> list[FetchedPaper]:
+        self._client.deadline = deadline
+        dois = [each.value for each in names if "," not in each.value]
+        if not dois:
+            return []
+        found = []
+        for doi, item in _request(self._client, self._url, dois, _SELECT_PAPER).items():
+            try:
+                found.append(_paper(doi, item))
+            except RejectedRecord:
+                continue
+        return found
+
+
+def _request(
+    client: PoliteClient, url: str, dois: Sequence[str], fields: str
+) -> dict[str, dict[str, Any]]:
+    """Return the works that Crossref has, by DOI."""
+    query = ",".join(f"doi:{doi}" for doi in dois)
+    params = {"filter": query, "rows": str(len(dois)), "select": fields}
+    content = loads(client.get(url, params).body, _WHAT)
+    message = content.get("message") if isinstance(content, dict) else None
+    items = message.get("items") if isinstance(message, dict) else None
+    if not isinstance(items, list):
+        raise SourceError(f"{_WHAT} is no list of works. Check `url` in the config.")
+    works = [item for item in items if isinstance(item, dict)]
+    by_doi = {parse_doi(str(item.get("DOI"))): item for item in works}
+    return {doi: item for doi, item in by_doi.items() if doi is not None}
+
+
+def _paper(doi: str, item: dict[str, Any]) -> FetchedPaper:
+    """Return a work as a paper.
+
+    Raises:
+        RejectedRecord: it has no title or no date.
+    """
+    listed_on = _first_date(item)
+    if listed_on is None:
+        raise RejectedRecord("it has no date")
+    abstract = item.get("abstract")
+    return normalise(
+        FetchedPaper(
+            source="doi",
+            source_id=doi,
+            title=_first_text(item, "title"),
+            abstract=abstract if isinstance(abstract, str) else "",
+            authors=tuple(filter(None, map(_person, _list(item, "author")))),
+            listed_on=listed_on,
+            venue=first_venue(_first_text(item, "container-title")),
+            named=True,
+        )
+    )
+
+
+def _first_date(item: dict[str, Any]) -> date | None:
+    """Return the first date of a work: `issued` is the first of its publications."""
+    issued = item.get("issued")
+    parts = issued.get("date-parts") if isinstance(issued, dict) else None
+    first = parts[0] if isinstance(parts, list) and parts else None
+    numbers = first if isinstance(first, list) else []
+    try:
+        return date(*[int(each) for each in [*numbers, 1, 1][:3]]) if numbers else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _list(item: dict[str, Any], key: str) -> list[Any]:
+    value = item.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _first_text(item: dict[str, Any], key: str) -> str:
+    return next((each for each in _list(item, key) if isinstance(each, str)), "")
+
+
+def _person(author: Any) -> str:
+    if not isinstance(author, dict):
+        return ""
+    parts = [author.get("given"), author.get("family")]
+    return " ".join(str(each) for each in parts if each) or str(author.get("name") or "")
 
 
 def _dois(paper: KnownPaper) -> list[str]:

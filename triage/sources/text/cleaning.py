@@ -82,14 +82,15 @@ def normalise(record: FetchedPaper) -> FetchedPaper:
     abstract before cleaning.
 
     Raises:
-        RejectedRecord: it has no title, no abstract, or neither an id nor a usable title.
+        RejectedRecord: it has no title, no abstract (unless it is `named`), or neither an id nor a
+            usable title.
     """
     title = clean(record.title, TITLE_CHARS)
     abstract = clean(record.abstract, ABSTRACT_CHARS)
     comment = clean(record.comment, COMMENT_CHARS)
     if not title:
         raise RejectedRecord("it has no title")
-    if not abstract:
+    if not abstract and not record.named:
         raise RejectedRecord("it has no abstract")
     if record.source_id is None and not title_key(title):
         raise RejectedRecord("it has no id, and its title has no letter or digit")

@@ -141,6 +141,11 @@ class Database:
         """Whether this is a SQLite database."""
         return self.engine.dialect.name == "sqlite"
 
+    @property
+    def file(self) -> Path | None:
+        """The file of a SQLite database; None for any other database."""
+        return file_of(self.engine.url)
+
     def copy_to(self, path: Path) -> None:
         """Copy a SQLite database with its online back-up, also while it is used.
 

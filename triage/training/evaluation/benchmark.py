@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from triage.domain.protocols import Encoder, ModelStore, Progress, Scorer, silent
+from triage.domain.protocols import Encoder, Progress, Scorer, silent
 from triage.domain.records import (
     EncodedPapers,
     Frequency,
@@ -29,6 +29,7 @@ from triage.domain.records import (
 )
 from triage.errors import BadBenchmark
 from triage.ranking.features import feature_matrix, split_phrases
+from triage.ranking.serving.model_store import ModelStore
 from triage.training.dataset import History, LikeHistory
 from triage.training.past_days import Likes
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from triage import store
-from triage.domain.protocols import Clock, ModelStore, Progress, silent
+from triage.domain.protocols import Clock, Progress, silent
 from triage.domain.records import F64, I64, Bools
 from triage.errors import NotEnoughFeedback, NotFound
 from triage.ranking.serving.active_models import (
@@ -27,6 +27,7 @@ from triage.ranking.serving.active_models import (
     ensure_active_models,
     find_training_end,
 )
+from triage.ranking.serving.model_store import ModelStore
 from triage.store import Database
 from triage.training.evaluation import baselines
 from triage.training.evaluation.bootstrap import FEWEST_SUBSCRIBERS, Interval, fixed_rng, interval

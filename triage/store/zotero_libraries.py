@@ -1,0 +1,39 @@
+"""The Zotero libraries that are read again once a day."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, or_, select, update
+
+from triage.store.engine.upsert import upsert
+from triage.store.tables import zotero_libraries
+
+_column = zotero_libraries.c
+
+
+def save(conn: Connection, subscriber_id: int, api_key: str, read_at: datetime) -> None:
+    """Store the API key of a subscriber's library, which was read now."""
+    row = {"subscriber_id": subscriber_id, "api_key": api_key, "read_at": read_at}
+    upsert(conn, zotero_libraries, ["subscriber_id"], row)
+
+
+def forget(conn: Connection, subscriber_id: int) -> bool:
+    """Delete the API key; return False if there was none."""
+    gone = delete(zotero_libraries).where(_column.subscriber_id == subscriber_id)
+    return conn.execute(gone).rowcount > 0
+
+
+def due(conn: Connection, read_before: datetime) -> list[tuple[int, str]]:
+    """Return (subscriber id, API key) of the libraries that were not read since then."""
+    query = (
+        select(_column.subscriber_id, _column.api_key)
+        .where(or_(_column.read_at.is_(None), _column.read_at < read_before))
+        .order_by(_column.subscriber_id)
+    )
+    return [(row.subscriber_id, row.api_key) for row in conn.execute(query)]
+
+
+def mark_read(conn: Connection, subscriber_id: int, at: datetime) -> None:
+    change = update(zotero_libraries).where(_column.subscriber_id == subscriber_id)
+    conn.execute(change.values(read_at=at))

@@ -1,0 +1,245 @@
+"""Fetches papers that people named and that are not stored, and makes them likes.
+
+    names → stored papers          → likes
+          → asked of arXiv, Crossref or bioRxiv → stored, never as news → likes
+          → not found, or no answer yet: they wait, and `fetch_waiting` asks again
+
+The next digest tells the subscriber what was found and what was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
+
+from triage import store
+from triage.domain.author_names import share_an_author
+from triage.domain.chunks import chunks
+from triage.domain.paper_ids import identify, title_key
+from triage.domain.protocols import Clock, PaperLookup, Progress, silent
+from triage.domain.records import EventKind
+from triage.domain.source_records import Batch, FetchedPaper, NamedPaper, PaperId
+from triage.errors import SourceError
+from triage.papers.ingest import ingest
+from triage.store import Database
+from triage.store.named_papers import StoredName
+from triage.store.papers import Key
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+log = structlog.get_logger()
+
+# More names are left to the scheduler, so that nobody waits for long.
+MOST_AT_ONCE: Final = 200
+# What a service that does not answer may cost.
+PATIENCE: Final = timedelta(seconds=10)
+# Requests of one run for each service, so that digests do not wait for a long list.
+MOST_REQUESTS: Final = 20
+ASKED_AGAIN: Final = timedelta(days=1)
+MOST_ASKED: Final = 3
+# Shorter ones are borne by several papers: "Introduction", "Attention".
+SHORTEST_TITLE: Final = 15
+LONGEST_TITLE: Final = 1_000
+_PREPRINT_DOIS: Final = ("10.1101/", "10.64898/")
+_BLOCK: Final = 500
+
+
+class Named(Protocol):
+    """What somebody says about one paper; without `ids`, its title and authors identify it."""
+
+    @property
+    def ids(self) -> Sequence[Key]: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def authors(self) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LookupReport:
+    """The names that the services answered for, the number of new papers, and the errors."""
+
+    answered: frozenset[Key] = frozenset()
+    stored: int = 0
+    problems: tuple[str, ...] = ()
+
+
+def to_name(named: Named) -> NamedPaper | None:
+    """Return the paper to ask for; None if a title is too short or has no authors."""
+    title, authors = named.title[:LONGEST_TITLE], tuple(named.authors)
+    if named.ids:
+        return _with_id(*named.ids[0], title, authors)
+    key = title_key(title)
+    if len(key) < SHORTEST_TITLE or not authors:
+        return None
+    return NamedPaper("title", key, title, authors)
+
+
+def read_name(text: str) -> NamedPaper | None:
+    """Return the paper that an arXiv id, a DOI or a link names; None for other text."""
+    found = identify(text)
+    return None if found is None else _with_id(found[0], found[1])
+
+
+def _with_id(scheme: str, value: str, title: str = "", authors: Sequence[str] = ()) -> NamedPaper:
+    is_preprint = scheme == "doi" and value.startswith(_PREPRINT_DOIS)
+    return NamedPaper("biorxiv" if is_preprint else scheme, value, title, tuple(authors))
+
+
+def find_stored(conn: Connection, named: Sequence[Named]) -> list[int | None]:
+    """Return the stored paper of each name: by its ids, else by its title and an author.
+
+    A name without authors needs only the title.
+    """
+    by_key = store.papers.find(
+        conn, {key for each in named for id in each.ids for key in _keys(id)}
+    )
+    titles = [title_key(each.title[:LONGEST_TITLE]) for each in named]
+    by_title = store.papers.find_titles(conn, {t for t in titles if len(t) >= SHORTEST_TITLE})
+    papers = store.papers.load(conn, set(by_title.values()))
+    found: list[int | None] = []
+    for each, title in zip(named, titles, strict=True):
+        ids = [by_key[key] for id in each.ids for key in _keys(id) if key in by_key]
+        same_title = papers.get(by_title.get(title, 0))
+        if same_title and each.authors and same_title.authors:
+            same_title = same_title if share_an_author(each.authors, same_title.authors) else None
+        by_title_id = same_title.id if same_title else None
+        found.append(ids[0] if ids else by_title_id)
+    return found
+
+
+def _keys(id: Key) -> list[Key]:
+    scheme, value = id
+    schemes = (scheme,) if scheme == "arxiv" else ("doi", "biorxiv", "medrxiv")
+    return [(each, value) for each in schemes]
+
+
+def look_up(
+    database: Database,
+    lookups: Iterable[PaperLookup],
+    clock: Clock,
+    names: Sequence[NamedPaper],
+    progress: Progress = silent,
+) -> LookupReport:
+    """Ask the services for papers, and store those that they have.
+
+    A service that fails, or needs more than ten seconds for an answer, gets no more requests.
+    """
+    answered: set[Key] = set()
+    stored = 0
+    problems: list[str] = []
+    failed: set[str] = set()
+    left = {each.key: each for each in names}
+    for lookup in lookups:
+        own = [each for each in left.values() if each.scheme in lookup.schemes]
+        if lookup.name in failed:
+            continue
+        for each in own:
+            del left[each.key]
+        for n, some in enumerate(chunks(own, lookup.at_once)):
+            try:
+                papers = lookup.find(some, clock.now() + PATIENCE)
+            except SourceError as error:
+                log.warning("lookup failed", service=lookup.name, error=str(error))
+                problems.append(f"{lookup.name}: {error}")
+                failed.add(lookup.name)
+                break
+            for report in ingest(database, _Found(lookup.name, papers), clock, resume=False):
+                stored += report.stored
+            answered.update(each.key for each in some)
+            progress(f"ask {lookup.name}", n * lookup.at_once + len(some), len(own))
+    return LookupReport(frozenset(answered), stored, tuple(problems))
+
+
+def fetch_ids(
+    database: Database,
+    lookups: Iterable[PaperLookup],
+    clock: Clock,
+    ids: Sequence[PaperId],
+    progress: Progress = silent,
+) -> tuple[LookupReport, tuple[PaperId, ...]]:
+    """Fetch papers that the operator named; return also the ids that wait, as none came for them.
+
+    More than 200 are left to the scheduler.
+    """
+    names = [_with_id(each.source, each.source_id) for each in ids]
+    report = LookupReport()
+    if len(names) <= MOST_AT_ONCE:
+        report = look_up(database, lookups, clock, names, progress)
+    now = clock.now()
+    with database.write() as conn:
+        found = find_stored(conn, names)
+        left = [n for n, id in enumerate(found) if id is None]
+        store.named_papers.add(conn, None, [names[n] for n in left], "", now)
+        store.named_papers.mark_asked(conn, report.answered, now)
+    return report, tuple(ids[n] for n in left)
+
+
+class _Found:
+    """Papers that a service gave, as a source."""
+
+    def __init__(self, service: str, papers: Sequence[FetchedPaper]) -> None:
+        self.name = f"named:{service.lower()}"
+        self._papers = papers
+
+    def fetch(self, cursor: str | None) -> Iterator[Batch]:  # noqa: ARG002  (it has none)
+        if self._papers:
+            yield Batch(papers=tuple(self._papers))
+
+
+def fetch_waiting(
+    database: Database, lookups: Sequence[PaperLookup], clock: Clock
+) -> tuple[str, ...]:
+    """Ask for the names that wait, and make those that are stored by now likes.
+
+    Returns:
+        The errors, in words.
+    """
+    now = clock.now()
+    names = []
+    with database.read() as conn:
+        for lookup in lookups:
+            for scheme in lookup.schemes:
+                n = lookup.at_once * MOST_REQUESTS
+                names += store.named_papers.to_ask(conn, scheme, now - ASKED_AGAIN, MOST_ASKED, n)
+    if not names:
+        return ()
+    report = look_up(database, lookups, clock, names)
+    with database.write() as conn:
+        store.named_papers.mark_asked(conn, report.answered, now)
+    n_found = make_likes(database, clock)
+    log.info("named papers", asked=len(report.answered), found=n_found)
+    return report.problems
+
+
+def make_likes(database: Database, clock: Clock) -> int:
+    """Make the waiting names whose papers are stored by now likes; return their number."""
+    n_found = last = 0
+    while True:
+        with database.read() as conn:
+            some = store.named_papers.waiting(conn, last, _BLOCK)
+            papers = find_stored(conn, [each.named for each in some])
+        if not some:
+            return n_found
+        last = some[-1].id
+        found = [(each, id) for each, id in zip(some, papers, strict=True) if id is not None]
+        if found:
+            with database.write() as conn:
+                store.named_papers.mark_found(conn, [(each.id, id) for each, id in found])
+                for each, id in found:
+                    _like(conn, each, id, clock.now())
+        n_found += len(found)
+
+
+def _like(conn: Connection, name: StoredName, paper_id: int, now: datetime) -> None:
+    """Store a like, unless the operator named the paper or the subscriber has voted on it."""
+    who = name.subscriber_id
+    if who is not None and store.events.last_vote(conn, who, paper_id) is None:
+        evidence = {"method": name.method}
+        event = store.events.Event(who, paper_id, EventKind.VOTE_UP, now, now, evidence=evidence)
+        store.events.append(conn, event)
