@@ -163,8 +163,8 @@ class FeedState:
 
     def forget_unusable(self) -> None:
         """Let the next fetch read them again: the feed or triage may be corrected by then."""
-        self.seen = [each for each in self.seen if each.version != UNUSABLE]
-        self.n_unusable = 0
+        self.seen = [each for each in self.seen if each.version > 0]
+        self.n_unusable = self.n_no_abstract = 0
 
 
 def _seen(version: int, on: str, fingerprint: str, id: str, *names: str) -> SeenEntry:

@@ -40,6 +40,7 @@ BATCH: Final = 200
 _ENTRIES: Final = frozenset({"item", "entry"})
 _JSON_FEED: Final = "https://jsonfeed.org/version/1"
 _MOST_REJECTED: Final = 0.2
+_FEWEST_PAPERLESS: Final = 5
 _NOTE_CHARS: Final = 400
 _MOST_NAMES: Final = 1_000
 _FIELD_CHARS: Final = 2_000
@@ -108,6 +109,8 @@ class FeedSource:
                 yield last
             last = self._batch(some, state)
         n_bad = sum(each.version == UNUSABLE for each in known)
+        if len(known) >= _FEWEST_PAPERLESS and all(each.version < 1 for each in known):
+            n_bad = len(known)  # That some entries have no abstract is usual, that all have none not.
         if n_bad > _MOST_REJECTED * len(entries):
             state.forget_unusable()
             failed = self._day(Verdict.FAILED, state.got + n_bad, state.got, "most is unusable")
