@@ -31,7 +31,8 @@ class Names:
 
     Attributes:
         guid, link: of addresses without what changes from fetch to fetch.
-        whole: the title and text, if no other entry of the fetch has the same.
+        title, text: these, if no other entry of the fetch has the same; so for the others.
+        whole: title and text together.
         key: of the guid, link or title as received, for cursors of form 1.
     """
 
@@ -79,20 +80,22 @@ def distinct_entries(entries: Sequence[FeedEntry]) -> list[FeedEntry]:
 def name_entries(entries: Sequence[FeedEntry]) -> list[Names]:
     """Return the names of the distinct entries of one fetch."""
     guids = _unique([(page(entry.guid), entry.guid) for entry in entries])
-    links = _unique([(page(entry.link).partition("#")[0], entry.link) for entry in entries])
-    titles = [" ".join(entry.title.value.split()) for entry in entries]
-    texts = [entry.text if entry.text != "\0" else "" for entry in entries]
-    wholes = _unique(
-        [(title and f"{title}\0{text}",) for title, text in zip(titles, texts, strict=True)]
+    links = _unique([(_link_page(entry), entry.link) for entry in entries])
+    all_titles = [" ".join(entry.title.value.split()) for entry in entries]
+    all_texts = [entry.text if entry.text != "\0" else "" for entry in entries]
+    pairs = zip(all_titles, all_texts, strict=True)
+    # "Editorial" and "Read more" are no names.
+    titles, texts = (
+        _unique([(each,) for each in all_titles]),
+        _unique([(each,) for each in all_texts]),
     )
+    wholes = _unique([(title and f"{title}\0{text}",) for title, text in pairs])
     names = []
-    for place, entry in enumerate(entries):
-        guid, link, whole = guids[place], links[place], wholes[place]
+    for place, own in enumerate(zip(guids, links, titles, texts, wholes, strict=True)):
+        guid, link, title, text, whole = (hash_text(each) if each else "" for each in own)
         if not (guid or link or whole):
             guid = f"#{place}"
-        own = (guid, link, titles[place], texts[place], whole)
-        hashes = [hash_text(each) if each else "" for each in own]
-        names.append(replace(Names(*hashes), key=entry.key))
+        names.append(Names(guid, link, title, text, whole, entries[place].key))
     return names
 
 
@@ -114,7 +117,11 @@ def page(address: str) -> str:
 def _content(entry: FeedEntry) -> tuple[str, ...] | None:
     """Return what makes two entries the same; None if that is nothing."""
     named = entry.guid or entry.link or entry.title.value
-    return (entry.title.value, page(entry.link), entry.text) if named else None
+    return (entry.title.value, _link_page(entry), entry.text) if named else None
+
+
+def _link_page(entry: FeedEntry) -> str:
+    return page(entry.link).partition("#")[0]
 
 
 def _first_of_each(
@@ -132,7 +139,7 @@ def _are_one_paper(several: Sequence[FeedEntry]) -> bool:
     first = several[0]
     return all(
         (first.title == other.title)
-        + (page(first.link) == page(other.link))
+        + (_link_page(first) == _link_page(other))
         + (first.text == other.text)
         >= 2
         for other in several[1:]
@@ -163,11 +170,8 @@ def _without(
     link = entry.link if links[entry.link] < 2 else ""
     if (entry.guid or entry.link) and not (guid or link):
         title = entry.title.value
-        guid = (
-            f"title:{hash_text(title)}"
-            if title and is_title_unique
-            else f"text:{entry.fingerprint}"
-        )
+        whole = f"text:{hash_text(entry.fingerprint + _link_page(entry))}"
+        guid = f"title:{hash_text(title)}" if title and is_title_unique else whole
     ids = tuple(id for id in entry.ids if id not in shared_ids)
     return replace(entry, guid=guid, link=link, ids=ids, first_key=entry.key)
 

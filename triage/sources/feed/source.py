@@ -110,7 +110,9 @@ class FeedSource:
             last = self._batch(some, state)
         n_bad = sum(each.version == UNUSABLE for each in known)
         if len(known) >= _FEWEST_PAPERLESS and all(each.version < 1 for each in known):
-            n_bad = len(known)  # That some entries have no abstract is usual, that all have none not.
+            n_bad = len(
+                known
+            )  # That some entries have no abstract is usual, that all have none not.
         if n_bad > _MOST_REJECTED * len(entries):
             state.forget_unusable()
             failed = self._day(Verdict.FAILED, state.got + n_bad, state.got, "most is unusable")
