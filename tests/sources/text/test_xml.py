@@ -89,6 +89,13 @@ def test_the_places_of_entries_are_told_wherever_they_are() -> None:
     assert [whole[start:end] for start, end in places] == entries
 
 
+def test_entries_within_entries_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xml, "MOST_NESTED", 2)
+    check(b"<r><item><item/><item/></item><item/><item/><item/></r>")
+    with pytest.raises(SourceError, match="entries within entries"):
+        check(b"<r><item><item/><item/></item><item><item/></item></r>")
+
+
 def test_a_million_lines_are_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xml, "MOST_PIECES", 5)
     check(b"<r>&amp;&amp;\r\n\n</r>")

@@ -38,6 +38,7 @@ _PREFIXES: Final = ("www.", "feeds.", "feed.", "rss.")
 # RFC 3986, 3.3 and 3.4, without brackets and quotation marks.
 _KEPT: Final = "%/:=&?~+!$,;@*-._"
 _ADDRESS: Final = re.compile(r"[(<]?[^\s()<>]{1,100}@[^\s()<>]{1,100}[)>]?")
+_AFFILIATION: Final = re.compile(r"<sup>[^<>]{0,40}</sup>", re.IGNORECASE)
 
 
 class NoAbstractError(RejectedRecord):
@@ -190,7 +191,10 @@ def _foreign_id(text: str) -> str:
 
 def _people(names: tuple[str, ...]) -> list[str]:
     """Return the names without mail addresses; a single field may contain several names."""
-    plain = [_ADDRESS.sub("", html_to_text(name[:RAW_CHARS])) for name in names[:_MOST_NAMES]]
+    plain = [
+        _ADDRESS.sub("", html_to_text(_AFFILIATION.sub("", name[:RAW_CHARS])))
+        for name in names[:_MOST_NAMES]
+    ]
     several = split_names(plain[0]) if len(plain) == 1 else plain
     return [name[:_MARKUP_CHARS].strip(" ()<>,") for name in several]
 

@@ -47,8 +47,9 @@ _FIELD_CHARS: Final = 2_000
 # feedparser keeps the last of several.
 _FIELD: Final = re.compile(
     rb"<(?:[\w.-]{1,40}:)?(identifier|doi|origLink|pubDate|published|updated|created|issued|modified"
-    rb"|date|publicationDate)\b[^<>]{0,500}>\s*(?:<!\[CDATA\[)?([^<\]]{1,2000})"
+    rb"|date|publicationDate|coverDate)\b[^<>]{0,500}>\s*(?:<!\[CDATA\[)?([^<\]]{1,2000})"
 )
+_BLANKS: Final = bytes(max(32, byte) for byte in range(256))
 _IDS: Final = frozenset({"identifier", "doi", "origLink"})
 
 
@@ -108,18 +109,18 @@ class FeedSource:
             if n:
                 yield last
             last = self._batch(some, state)
-        n_bad = sum(each.version == UNUSABLE for each in known)
+        n_bad, why = sum(each.version == UNUSABLE for each in known), "could not be used"
+        # Some entries without an abstract are usual; if all have none, the form may be another.
         if len(known) >= _FEWEST_PAPERLESS and all(each.version < 1 for each in known):
-            n_bad = len(
-                known
-            )  # That some entries have no abstract is usual, that all have none not.
+            n_bad, why = len(known), "have no abstract"
         if n_bad > _MOST_REJECTED * len(entries):
             state.forget_unusable()
-            failed = self._day(Verdict.FAILED, state.got + n_bad, state.got, "most is unusable")
+            note = f"{n_bad} of {len(entries)} entries {why}"
+            failed = self._day(Verdict.FAILED, state.got + n_bad, state.got, note)
             yield replace(last, cursor=state.cursor(), days=(failed,))
             raise SourceError(
-                f"{n_bad} of the {len(entries)} entries of this feed could not be used. They are "
-                "in quarantine, and the next fetch reads them again."
+                f"{n_bad} of the {len(entries)} entries of this feed {why}. They are in quarantine,"
+                " and the next fetch reads them again."
             )
         state.etag, state.modified, state.is_read = answer.etag, answer.modified, True
         yield replace(last, cursor=state.cursor(), days=(self._read_day(state),))
@@ -220,10 +221,9 @@ def _newest(dates: Sequence[Iterable[str]]) -> list[int]:
 def _xml_entries(body: bytes, url: str) -> tuple[list[FeedEntry], int]:
     xml.refuse_html(body, "The feed")
     body, places = xml.check_limits(repair(body), "The feed", _ENTRIES)
-    n_total = len(places)
     fields = [_read_fields(body[start:end]) for start, end in places]
     kept = _newest([dates for _, dates in fields])
-    if len(kept) < n_total:
+    if len(kept) < len(places):
         body = _without_entries(body, places, kept)
         fields = [fields[place] for place in kept]
     import feedparser
@@ -234,7 +234,7 @@ def _xml_entries(body: bytes, url: str) -> tuple[list[FeedEntry], int]:
     except Exception as error:
         # It accepts any input, and has bugs of its own.
         raise SourceError(f"The feed cannot be read ({type(error).__name__}).") from error
-    if not feed.version:
+    if not (feed.version or feed.entries):
         raise SourceError("The feed is XML, but neither RSS nor Atom. Check `url` in the config.")
     if len(feed.entries) != len(fields):
         fields = [((), ())] * len(feed.entries)
@@ -243,7 +243,7 @@ def _xml_entries(body: bytes, url: str) -> tuple[list[FeedEntry], int]:
         _xml_entry(entry, url, ids, dates, everyone)
         for entry, (ids, dates) in zip(feed.entries, fields, strict=True)
     ]
-    return entries, n_total
+    return entries, len(entries) + len(places) - len(kept)
 
 
 def _read_fields(entry: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -318,7 +318,8 @@ def _names(values: Any, key: str) -> tuple[str, ...]:
 
 
 def _json_entries(body: bytes, url: str) -> tuple[list[FeedEntry], int]:
-    feed = loads(body, "The feed")
+    # Line breaks within a text are an error in JSON, and anywhere else they are blanks.
+    feed = loads(body.translate(_BLANKS), "The feed")
     items = feed.get("items") if isinstance(feed, dict) else None
     if not isinstance(items, list) or not str(feed.get("version")).startswith(_JSON_FEED):
         raise SourceError("The feed is JSON, but no JSON Feed. Check `url` in the config.")

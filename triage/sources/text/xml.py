@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 MOST_DEPTH: Final = 100
 MOST_NODES: Final = 250_000  # elements and attributes; some 5,000 full records of OAI-PMH
 MOST_NAMES: Final = 5_000
+MOST_NESTED: Final = 1_000  # entries within entries
 MOST_PIECES: Final = 1_000_000  # lines and references, each of which is one parser event
 _NAMESPACE: Final = 5  # one namespace declaration costs as much as five nodes
 _MOST_TOKEN: Final = 1 << 20  # bytes of one tag, comment or instruction
@@ -46,7 +47,7 @@ def check_limits(
 
     Args:
         pieces: the document.
-        entries: the local names of elements whose places are wanted.
+        entries: the local names, in lower case, of elements whose places are wanted.
 
     Returns:
         The document, and from where to where the outermost entries are in it.
@@ -111,6 +112,7 @@ class _Bounds:
         self._entry = (0, 0)  # Depth and start of the entry that is open.
         self._depth = 0
         self._n_nodes = 0
+        self._n_nested = 0
         self._names: set[str] = set()
         self.places: list[tuple[int, int]] = []
 
@@ -123,8 +125,11 @@ class _Bounds:
             raise _OutOfBounds(f"elements are nested more than {MOST_DEPTH} deep")
         if len(self._names) > MOST_NAMES:
             raise _OutOfBounds(f"more than {MOST_NAMES:,} kinds of elements and attributes")
-        if tag.rpartition("}")[2] in self._entries and not self._entry[0]:
-            self._entry = self._depth, self.at()
+        if tag.rpartition("}")[2].lower() in self._entries:
+            self._n_nested += bool(self._entry[0])
+            self._entry = self._entry if self._entry[0] else (self._depth, self.at())
+            if self._n_nested > MOST_NESTED:
+                raise _OutOfBounds("more entries within entries than a feed can have")
         if self._builder is not None:
             self._builder.start(tag, dict(attributes))
 
