@@ -47,8 +47,9 @@ class Names:
         """Return whether two entries of different fetches with a name in common are one paper."""
         same_title = self.title == other.title != ""
         same_text = self.text == other.text != ""
-        same_guid = self.guid == other.guid != ""
-        return same_title or same_text or (same_guid and self.link == other.link)
+        same_whole = self.whole == other.whole != ""
+        same_address = self.guid == other.guid != "" and self.link == other.link
+        return same_title or same_text or same_whole or same_address
 
 
 def distinct_entries(entries: Sequence[FeedEntry]) -> list[FeedEntry]:
@@ -168,10 +169,12 @@ def _without(
 ) -> FeedEntry:
     guid = "" if entry.guid in shared_guids else entry.guid
     link = entry.link if links[entry.link] < 2 else ""
-    if (entry.guid or entry.link) and not (guid or link):
-        title = entry.title.value
-        whole = f"text:{hash_text(entry.fingerprint + _link_page(entry))}"
-        guid = f"title:{hash_text(title)}" if title and is_title_unique else whole
+    title = entry.title.value
+    if not (guid or link):
+        if not (title and is_title_unique):
+            guid = f"text:{hash_text(entry.fingerprint + _link_page(entry))}"
+        elif entry.guid or entry.link:  # Else the paper has no id, and is known by its title.
+            guid = f"title:{hash_text(title)}"
     ids = tuple(id for id in entry.ids if id not in shared_ids)
     return replace(entry, guid=guid, link=link, ids=ids, first_key=entry.key)
 
