@@ -178,11 +178,14 @@ LARGE: dict[str, Answer] = {
     "gzip that is over, and goes on": lambda: until_closed(
         around(gzip.compress(b"no feed"), never(bytes(1 << 16))), GZIP
     ),
+    "gzip that is none": lambda: whole(FEED, GZIP),
     "a coding that was not asked for": lambda: whole(FEED, "Content-Encoding: br"),
     "endless chunks": lambda: chunked(never(b"x" * (1 << 16))),
     "endless text": lambda: until_closed(never(b"x" * (1 << 16))),
     "an endless error page": lambda: around(head(status="404 Not Found"), never(b"x" * (1 << 16))),
 }
+# Only looks hostile: nothing is opened, and a feed is in it.
+HARMLESS = {"feed: a DTD that is a page", "feed: gzip that is none"}
 # What may be better the next time is tried again, unless time is up.
 SLOW_OR_BROKEN: dict[str, Answer] = {
     "a slow drip": lambda: until_closed(slowly(never(b" "))),
@@ -202,7 +205,6 @@ SLOW_OR_BROKEN: dict[str, Answer] = {
     "endless headers": lambda: around(b"HTTP/1.1 200 OK\r\n", never(b"X: y\r\n" * 99)),
     "an endless first line": lambda: around(b"HTTP/1.1 200 ", never(b"y" * 1_000)),
     "a length that is none": lambda: whole(FEED, "Content-Length: -1"),
-    "gzip that is none": lambda: whole(FEED, GZIP),
 }
 
 
@@ -298,13 +300,14 @@ def test_every_hostile_answer_is_refused(
     assert [results[name]["said"] for name in ("RSS", "JSON", "list")] == ["", "", ""]
     hostile = [results[job["name"]] for job in jobs]
     for result in hostile:
-        assert result["said"], result
+        assert (result["said"] == "") == (result["name"] in HARMLESS), result
         # Nobody may have waited for what could have been refused at once.
         in_time = result["request_s"] == patient["request_s"]
         assert not (in_time and "took longer" in result["said"]), result
-        error_text(SourceError(result["said"]))
         name = result["name"].partition(": ")[2]
-        assert "unsafe XML" in result["said"] or name not in dtds | LARGE_XML, result
+        if result["said"]:
+            error_text(SourceError(result["said"]))
+            assert "unsafe XML" in result["said"] or name not in dtds | LARGE_XML, result
         assert result["grown_mib"] < MOST_MIB, result
         assert set(result["opened"]) <= {f"socket {server.address}"}, result
         assert result["took_s"] < MOST_S or not guarantee.full, result

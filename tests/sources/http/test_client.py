@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from email.utils import format_datetime
 
+import httpx
 import pytest
 
 from tests.support.contracts import error_text
@@ -330,6 +331,64 @@ def test_a_compressed_flood_is_not_taken_in(clock: StoppedClock, upstreams: Upst
     with gate(clock) as open_gate, pytest.raises(SourceError) as caught:
         open_gate.get(f"{upstreams.rss_url}/cs.LG")
     assert "sent too large an answer" in error_text(caught.value)
+
+
+def sent(pieces: Sequence[bytes], coding: str) -> bytes:
+    """Return the body of an answer that comes in these pieces with this Content-Encoding."""
+
+    class Pieces(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            return iter(pieces)
+
+    headers = {"Content-Encoding": coding, "Content-Type": "text/xml; charset=UTF-8"}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, headers=headers, stream=Pieces()))
+    with PoliteClient(StoppedClock(), "triage", 0.0, transport=lambda _: transport) as open_gate:
+        answer = open_gate.get("https://lab.example/feed")
+    assert answer.charset == "utf-8"
+    return answer.body
+
+
+BODY = b"<rss> and so on </rss>" * 10
+PACKED = gzip.compress(BODY)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "utf-8", "none", "", "identity", "x", "gzip, gzip"])
+@pytest.mark.parametrize(
+    ("pieces", "body"),
+    [
+        ([BODY], BODY),
+        ([PACKED], BODY),
+        ([bytes([byte]) for byte in PACKED], BODY),
+        ([bytes([byte]) for byte in BODY], BODY),
+        ([b"", PACKED[:1], b"", PACKED[1:]], BODY),
+        ([PACKED, b"bytes that do not belong to it"], BODY),
+        ([b"\x1f"], b"\x1f"),
+    ],
+)
+def test_a_body_is_unpacked_if_it_is_gzip_whatever_the_header_says(
+    pieces: Sequence[bytes], body: bytes, coding: str
+) -> None:
+    assert sent(pieces, coding) == body
+
+
+@pytest.mark.parametrize(
+    ("pieces", "coding", "reason"),
+    [
+        ([PACKED[:-10]], "gzip", "ends in the middle"),
+        ([PACKED[:-10]], "", "ends in the middle"),
+        ([PACKED[:10], b"\xff" * 20], "gzip", "damaged gzip"),
+        ([], "gzip", "ends in the middle"),
+        ([BODY], "br", "'br', which was not requested"),
+        ([BODY], "deflate", "'deflate', which was not requested"),
+        ([gzip.compress(b" " * 15_000_000)], "utf-8", "too large an answer"),
+    ],
+)
+def test_a_body_that_cannot_be_read_in_full_is_refused(
+    pieces: Sequence[bytes], coding: str, reason: str
+) -> None:
+    with pytest.raises(SourceError, match=reason) as caught:
+        sent(pieces, coding)
+    error_text(caught.value)
 
 
 def test_an_answer_of_more_than_20_mb_is_not_taken_in(

@@ -7,7 +7,7 @@ import pytest
 from tests.support.contracts import error_text
 from triage.errors import SourceError
 from triage.sources.text import xml
-from triage.sources.text.xml import check_limits, parse_root, text
+from triage.sources.text.xml import check_limits, parse_root, refuse_html, text
 
 ENTRIES = frozenset({"item"})
 
@@ -16,9 +16,15 @@ def deep(n: int) -> bytes:
     return b"<a>" * n + b"</a>" * n
 
 
+def check(body: bytes) -> None:
+    refuse_html(body, "The answer")
+    pieces = (body[start : start + 1_000] for start in range(0, len(body), 1_000))
+    assert check_limits(pieces, "The answer", ENTRIES)[0] == body
+
+
 def both(body: bytes) -> None:
     parse_root(body, "The answer")
-    check_limits(body, "The answer", ENTRIES, 3)
+    check(body)
 
 
 def refused(body: bytes) -> str:
@@ -26,7 +32,7 @@ def refused(body: bytes) -> str:
     said = []
     for read in (
         lambda: parse_root(body, "The answer"),
-        lambda: check_limits(body, "The answer", ENTRIES, 3),
+        lambda: check(body),
     ):
         with pytest.raises(SourceError) as caught:
             read()
@@ -70,18 +76,31 @@ def test_a_tag_ends_some_time() -> None:
     both(b"<r>" + b"x" * 3_000_000 + b"</r>")
 
 
-def test_entries_are_counted_wherever_they_are() -> None:
-    check_limits(b"<r xmlns='n'><item/><x><item/></x><item/></r>", "It", ENTRIES, 3)
-    with pytest.raises(SourceError, match="more entries"):
-        check_limits(b"<r xmlns='n'><item/><x><item/></x><item/><item/></r>", "It", ENTRIES, 3)
-    parse_root(b"<r><item/><item/><item/><item/></r>", "It")
+def test_the_places_of_entries_are_told_wherever_they_are() -> None:
+    entries = [
+        b"<item/>",
+        b"<item a='>' />",
+        b"<item></item >",
+        b"<n:item xmlns:n='n'><item>1</item><![CDATA[</item>]]></n:item>",
+        "<item>😀 > é</item>".encode(),
+    ]
+    body = b"<r xmlns='m'>%b %b<x>%b</x>\r\n%b%b<other/></r>" % tuple(entries)
+    whole, places = check_limits([body[:20], body[20:]], "It", ENTRIES)
+    assert [whole[start:end] for start, end in places] == entries
+
+
+def test_entries_within_entries_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xml, "MOST_NESTED", 2)
+    check(b"<r><item><item/><item/></item><item/><item/><item/></r>")
+    with pytest.raises(SourceError, match="entries within entries"):
+        check(b"<r><item><item/><item/></item><item><item/></item></r>")
 
 
 def test_a_million_lines_are_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xml, "MOST_PIECES", 5)
-    check_limits(b"<r>&amp;&amp;\r\n\n</r>", "The answer", ENTRIES, 3)
+    check(b"<r>&amp;&amp;\r\n\n</r>")
     with pytest.raises(SourceError, match="too many lines"):
-        check_limits(b"<r>&amp;&amp;\r\n\n\n</r>", "The answer", ENTRIES, 3)
+        check(b"<r>&amp;&amp;\r\n\n\n</r>")
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import blake2b
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
-from triage.domain.paper_ids import identify, is_feed_page, parse_doi
+from triage.domain.author_names import split_names
+from triage.domain.paper_ids import find_ids, is_feed_page
 from triage.domain.source_records import FetchedPaper
+from triage.errors import RejectedRecord
 from triage.sources.text.cleaning import (
     ABSTRACT_CHARS,
     RAW_CHARS,
@@ -19,6 +22,7 @@ from triage.sources.text.cleaning import (
     normalise,
     parse_mail_date,
 )
+from triage.sources.text.dates import DateRange, parse_dates
 from triage.sources.text.html import html_to_text
 
 # No feed is older (RSS 0.90); an earlier date comes from a clock that was not set.
@@ -29,12 +33,16 @@ _SHORT_SUMMARY: Final = 200
 _LONGEST_ID: Final = 180
 _LONGEST_URL: Final = 2_000
 _MOST_NAMES: Final = 1_000
+_DATE_CHARS: Final = 100
 _PREFIXES: Final = ("www.", "feeds.", "feed.", "rss.")
 # RFC 3986, 3.3 and 3.4, without brackets and quotation marks.
 _KEPT: Final = "%/:=&?~+!$,;@*-._"
-_DOI_IN_PATH: Final = re.compile(r"/doi/(?:(?:abs|full|pdf|epdf)/)?(10\.[0-9]{4,9}/[^?#]+)")
 _ADDRESS: Final = re.compile(r"[(<]?[^\s()<>]{1,100}@[^\s()<>]{1,100}[)>]?")
-_BETWEEN_NAMES: Final = re.compile(r",(?!\s*(?:[JS]r\b|I+\b))|;")
+_AFFILIATION: Final = re.compile(r"<sup>[^<>]{0,40}</sup>", re.IGNORECASE)
+
+
+class NoAbstractError(RejectedRecord):
+    """An entry has a title and no text, as issue information and editorials have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,13 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
-    """One entry. `ids` are further ids of the paper, in addition to `guid` and `link`."""
+    """One entry.
+
+    Attributes:
+        dates: every date as received, the publication first.
+        ids: the paper's ids, as `find_ids` gives them, in the order of their trust.
+        first_key: the key before guid and link were found to tell nothing; else empty.
+    """
 
     guid: str
     link: str
@@ -60,19 +74,25 @@ class FeedEntry:
     content: Text = Text()
     authors: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
-    published: str = ""
-    ids: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
+    ids: tuple[tuple[str, str], ...] = ()
+    first_key: str = ""
 
     @property
     def key(self) -> str:
-        """A hash that identifies the entry within its feed; empty if it has no id or title."""
+        """A hash of the guid, the link or the title; empty if there is none of them."""
         own = self.guid or self.link or self.title.value
-        return _hash(own) if own else ""
+        return self.first_key or (hash_text(own) if own else "")
+
+    @property
+    def text(self) -> str:
+        """Summary and content as received."""
+        return f"{self.summary.value}\0{self.content.value}"
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the entry's text."""
-        return _hash("\0".join((self.title.value, self.summary.value, self.content.value)))
+        """A hash of title and text."""
+        return hash_text(f"{self.title.value}\0{self.text}")
 
     @property
     def shown(self) -> str:
@@ -88,32 +108,36 @@ class FeedEntry:
             on: the day on which the entry was first seen.
 
         Raises:
-            RejectedRecord: it has no title or no text.
+            NoAbstractError: it has a title, but no text.
+            RejectedRecord: it has no title.
         """
         summary = self.summary.plain(_READ_CHARS).strip()
         content = self.content.plain(_READ_CHARS).strip()
         is_short = len(summary) < min(_SHORT_SUMMARY, len(content))
         scheme, id, doi = self._identity(source, url)
-        return normalise(
-            FetchedPaper(
-                source=scheme,
-                source_id=id,
-                title=self.title.plain(_MARKUP_CHARS),
-                abstract=content if is_short else summary,
-                raw_title=self.title.value,
-                raw_abstract=(self.content if is_short else self.summary).value,
-                authors=tuple(_people(self.authors)),
-                categories=self.categories[:_MOST_NAMES],
-                listed_on=_day(self.published, on),
-                doi=doi,
-            )
+        paper = FetchedPaper(
+            source=scheme,
+            source_id=id,
+            title=self.title.plain(_MARKUP_CHARS),
+            abstract=content if is_short else summary,
+            raw_title=self.title.value,
+            raw_abstract=(self.content if is_short else self.summary).value,
+            authors=tuple(_people(self.authors)),
+            categories=self.categories[:_MOST_NAMES],
+            listed_on=_day(self.dates, on),
+            doi=doi,
         )
+        try:
+            return normalise(paper)
+        except RejectedRecord as error:
+            if clean(paper.title, _MARKUP_CHARS) and not clean(paper.abstract, _MARKUP_CHARS):
+                raise NoAbstractError(str(error)) from error
+            raise
 
     def _identity(self, source: str, url: str) -> tuple[str, str | None, str | None]:
         """Return the scheme and id of the paper, and its DOI if that is not the id."""
-        named = [found for text in (*self.ids, self.guid, self.link) if (found := _named(text))]
-        dois = [id for scheme, id in named if scheme == "doi"]
-        for scheme, id in named:
+        dois = [id for scheme, id in self.ids if scheme == "doi"]
+        for scheme, id in self.ids:
             if scheme == "arxiv":
                 return scheme, id, dois[0] if dois else None
         if dois:
@@ -151,13 +175,9 @@ def absolute_url(address: str, feed_url: str) -> str:
         return address
 
 
-def _named(text: str) -> tuple[str, str] | None:
-    found = identify(text)
-    if found is not None:
-        return found[0], found[1]
-    in_path = _DOI_IN_PATH.search(text[:_LONGEST_URL])
-    doi = parse_doi(in_path[1]) if in_path else None
-    return None if doi is None else ("doi", doi)
+def ids_in(fields: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return the ids of papers in fields that are made for ids, each once."""
+    return tuple(dict.fromkeys(id for field in fields for id in find_ids(field[:_LONGEST_URL])))
 
 
 def _site(host: str) -> str:
@@ -166,32 +186,43 @@ def _site(host: str) -> str:
 
 def _foreign_id(text: str) -> str:
     """Return an id that cannot be read as an address."""
-    return f"guid:{text if clean(text, _LONGEST_ID) == text else _hash(text)}"
+    return f"guid:{text if clean(text, _LONGEST_ID) == text else hash_text(text)}"
 
 
 def _people(names: tuple[str, ...]) -> list[str]:
     """Return the names without mail addresses; a single field may contain several names."""
-    several = list(names[:_MOST_NAMES])
-    if len(several) == 1:
-        parts = [part.strip() for part in _BETWEEN_NAMES.split(several[0][:RAW_CHARS])]
-        # "Lovelace, Ada" is one person.
-        if all(" " in part for part in parts if part):
-            several = parts
-    return [_ADDRESS.sub("", name[:_MARKUP_CHARS]).strip(" ()<>") for name in several]
+    plain = [
+        _ADDRESS.sub("", html_to_text(_AFFILIATION.sub("", name[:RAW_CHARS])))
+        for name in names[:_MOST_NAMES]
+    ]
+    several = split_names(plain[0]) if len(plain) == 1 else plain
+    return [name[:_MARKUP_CHARS].strip(" ()<>,") for name in several]
 
 
-def _day(published: str, on: date) -> date:
-    """Return the publication date in the entry's own time zone; `on` if it is absent or impossible.
+def _day(dates: Iterable[str], on: date) -> date:
+    """Return the day of the first date that can be true, in the entry's own time zone.
 
-    It is an ISO 8601 date, compact (`20260302`) or not, or one of RFC 822.
+    Of a month or year it is `on` if that lies in it, else its first day. It is `on` if no date is
+    readable, or all are after `on` or before there were feeds.
     """
-    text = published.strip()[:100]
+    for text in dates:
+        days = read_date(text)
+        if days is not None and _FIRST_FEEDS <= days.first <= on:
+            return on if days.first < on <= days.last else days.first
+    return on
+
+
+def read_date(text: str) -> DateRange | None:
+    """Return the days that a date may mean, None if it has no form of a date."""
+    text = text.strip()[:_DATE_CHARS]
+    # Nearly all dates have one of these forms, and are read at once.
     try:
         day: date | None = datetime.fromisoformat(text).date()
     except ValueError:
         day = parse_mail_date(text)
-    return day if day is not None and _FIRST_FEEDS <= day <= on else on
+    return parse_dates(text) if day is None else DateRange(day, day)
 
 
-def _hash(text: str) -> str:
+def hash_text(text: str) -> str:
+    """Return 64 bits of a hash of `text`, as hexadecimal digits."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

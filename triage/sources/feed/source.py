@@ -7,32 +7,50 @@ https://www.rssboard.org/rss-specification, RFC 4287 and https://jsonfeed.org/ve
 
 from __future__ import annotations
 
+import html
 import io
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
-from hashlib import blake2b
 from typing import Any, Final
 
 from triage.domain.chunks import chunks
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.feed.entries import FeedEntry, Text, absolute_url
+from triage.sources.feed.cursor import NO_ABSTRACT, UNUSABLE, FeedState, SeenEntry
+from triage.sources.feed.entries import (
+    FeedEntry,
+    NoAbstractError,
+    Text,
+    absolute_url,
+    ids_in,
+    read_date,
+)
+from triage.sources.feed.identity import distinct_entries
 from triage.sources.http.client import PoliteClient
 from triage.sources.text import xml
 from triage.sources.text.cleaning import reject
 from triage.sources.text.json import loads
+from triage.sources.text.xml_repair import repair, to_utf8
 
 MOST_ENTRIES: Final = 5_000
 BATCH: Final = 200
 _ENTRIES: Final = frozenset({"item", "entry"})
 _JSON_FEED: Final = "https://jsonfeed.org/version/1"
-_FORM: Final = 1
 _MOST_REJECTED: Final = 0.2
+_FEWEST_PAPERLESS: Final = 5
 _NOTE_CHARS: Final = 400
 _MOST_NAMES: Final = 1_000
+_FIELD_CHARS: Final = 2_000
+# feedparser keeps the last of several.
+_FIELD: Final = re.compile(
+    rb"<(?:[\w.-]{1,40}:)?(identifier|doi|origLink|pubDate|published|updated|created|issued|modified"
+    rb"|date|publicationDate|coverDate)\b[^<>]{0,500}>\s*(?:<!\[CDATA\[)?([^<\]]{1,2000})"
+)
+_BLANKS: Final = bytes(max(32, byte) for byte in range(256))
+_IDS: Final = frozenset({"identifier", "doi", "origLink"})
 
 
 class FeedSource:
@@ -55,153 +73,159 @@ class FeedSource:
         """Yield new and changed entries since `cursor`; the last batch has today's verdict.
 
         A changed entry only changes its stored paper. A feed that had entries and has none now is
-        suspect, and its earlier entries stay in the cursor.
+        suspect, and its earlier entries stay in the cursor. Of a feed with more than MOST_ENTRIES
+        entries, the newest are read, and the day is partial.
 
         Raises:
             SourceError: the feed cannot be read, or more than a fifth of it is unusable. The day's
                 verdict is yielded first.
         """
-        state = _State.load(cursor, self._url, self._on)
+        state = FeedState.load(cursor, self._url, self._on)
         try:
             answer = self.client.get(self._url, etag=state.etag, modified=state.modified)
-            entries = None if answer.not_modified else _by_key(parse(answer.body, self._url))
+            if not answer.not_modified:
+                newest, n_total = parse(answer.body, self._url, answer.charset)
         except SourceError as error:
             if not state.is_read:
                 yield Batch(days=(self._day(Verdict.FAILED, None, 0, str(error)),))
             raise
-        if entries is None:
+        if answer.not_modified:
             state.is_read = True
-            yield Batch(cursor=state.cursor(), days=(self._complete(state),))
+            yield Batch(cursor=state.cursor(), days=(self._read_day(state),))
             return
         # Set again at the end only, so an interrupted fetch gets the feed again.
         state.etag = state.modified = ""
+        entries = distinct_entries(newest)
         if state.seen and not entries:
             note = "the feed had entries before, and has none now"
             suspect = self._day(Verdict.EMPTY_SUSPECT, None, state.got, note)
             yield Batch(cursor=state.cursor(), days=(suspect,))
             return
+        known = state.match(entries)
         last = Batch()
-        news = [key for key, entry in entries.items() if state.is_news(key, entry)]
+        news = [pair for pair in zip(entries, known, strict=True) if pair[1].is_news(pair[0])]
+        state.count_left_out(n_total, n_total - len(newest), known)
         for n, some in enumerate(chunks(news, BATCH)):
             if n:
                 yield last
-            last = self._batch({key: entries[key] for key in some}, state)
-        state.seen = {key: state.seen[key] for key in entries}
-        n_bad = sum(not version for _, version in state.seen.values())
+            last = self._batch(some, state)
+        n_bad, why = sum(each.version == UNUSABLE for each in known), "could not be used"
+        # Some entries without an abstract are usual; if all have none, the form may be another.
+        if len(known) >= _FEWEST_PAPERLESS and all(each.version < 1 for each in known):
+            n_bad, why = len(known), "have no abstract"
         if n_bad > _MOST_REJECTED * len(entries):
             state.forget_unusable()
-            failed = self._day(Verdict.FAILED, state.got + n_bad, state.got, "most is unusable")
+            note = f"{n_bad} of {len(entries)} entries {why}"
+            failed = self._day(Verdict.FAILED, state.got + n_bad, state.got, note)
             yield replace(last, cursor=state.cursor(), days=(failed,))
             raise SourceError(
-                f"{n_bad} of the {len(entries)} entries of this feed could not be used. They are "
-                "in quarantine, and the next fetch reads them again."
+                f"{n_bad} of the {len(entries)} entries of this feed {why}. They are in quarantine,"
+                " and the next fetch reads them again."
             )
         state.etag, state.modified, state.is_read = answer.etag, answer.modified, True
-        yield replace(last, cursor=state.cursor(), days=(self._complete(state),))
+        yield replace(last, cursor=state.cursor(), days=(self._read_day(state),))
 
-    def _batch(self, entries: Mapping[str, FeedEntry], state: _State) -> Batch:
+    def _batch(self, some: Sequence[tuple[FeedEntry, SeenEntry]], state: FeedState) -> Batch:
         """Return the papers of new and changed entries, and note them as seen."""
         papers: list[FetchedPaper] = []
         rejected: list[Rejected] = []
-        for key, entry in entries.items():
-            _, version = state.seen.get(key, ("", 0))
+        taken = {each.id for each in state.seen}
+        for entry, known in some:
+            before, first_seen = known.version, known.on if known.version > 0 else self._on
             try:
-                paper = entry.paper(self.name, self._url, self._on)
+                paper = entry.paper(self.name, self._url, first_seen)
             except RejectedRecord as error:
-                rejected.append(reject(str(error), entry.shown, f"feed of {self._on}, {key}"))
-                state.n_bad += not version
+                where = f"feed of {self._on}, {entry.key}"
+                rejected.append(reject(str(error), entry.shown, where))
+                after = NO_ABSTRACT if isinstance(error, NoAbstractError) else UNUSABLE
+                after = max(before, after) if before > 0 else after
             else:
+                after = max(before, 0) + 1
+                paper = _under_own_id(paper, self.name, entry, known, taken)
                 if paper.source == self.name:
                     # The feed has no versions; ours are for papers that no other source has.
-                    paper = replace(paper, version=version + 1)
-                papers.append(replace(paper, update_only=version > 0))
-                if not version:
-                    state.got += 1
-                    state.n_bad -= bool(state.n_bad and key in state.seen)
-                version += 1
-            state.seen[key] = (entry.fingerprint, version)
+                    paper = replace(paper, version=after)
+                    known.id = paper.source_id or ""
+                    taken.add(known.id)
+                papers.append(replace(paper, update_only=before > 0))
+            state.count(known, after)
+            known.version, known.on, known.fingerprint = after, first_seen, entry.fingerprint
         return Batch(tuple(papers), tuple(rejected), state.cursor())
 
-    def _complete(self, state: _State) -> SourceDay:
-        note = f"{state.n_bad} kept aside: could not be used" if state.n_bad else ""
-        return self._day(Verdict.COMPLETE, state.got + state.n_bad, state.got, note)
+    def _read_day(self, state: FeedState) -> SourceDay:
+        notes = []
+        if state.n_left_out:
+            notes.append(f"only the newest {MOST_ENTRIES:,} of {state.n_total:,} entries were read")
+        if state.n_unusable:
+            notes.append(f"{state.n_unusable} kept aside: could not be used")
+        if state.n_no_abstract:
+            notes.append(f"{state.n_no_abstract} kept aside: no abstract")
+        verdict = Verdict.PARTIAL if state.n_left_out else Verdict.COMPLETE
+        expected = state.got + state.n_unusable + state.n_left_out
+        return self._day(verdict, expected, state.got, "; ".join(notes))
 
     def _day(self, verdict: Verdict, expected: int | None, got: int, note: str) -> SourceDay:
         return SourceDay(self.name, self._on, verdict, expected, got, note[:_NOTE_CHARS])
 
 
-@dataclass
-class _State:
-    """The cursor's content.
-
-    Attributes:
-        url: a hash of the feed's address; a cursor of another feed is not used.
-        on: the day of `is_read` and of the counts of usable (`got`) and unusable entries (`n_bad`).
-        seen: from the key of each entry in the last feed to its fingerprint and the number of
-            versions used; 0 if it was unusable.
-    """
-
-    url: str
-    on: date
-    etag: str = ""
-    modified: str = ""
-    is_read: bool = False
-    got: int = 0
-    n_bad: int = 0
-    seen: dict[str, tuple[str, int]] = field(default_factory=dict)
-
-    @classmethod
-    def load(cls, cursor: str | None, url: str, on: date) -> _State:
-        """Read a cursor; an unreadable one starts from the beginning, which loses nothing."""
-        url = blake2b(url.encode("utf-8", "replace"), digest_size=8).hexdigest()
-        try:
-            content = json.loads(cursor or "")
-            if (content.pop("form"), content["url"]) != (_FORM, url):
-                return cls(url, on)
-            seen = {str(key): (str(f), int(n)) for key, (f, n) in content.pop("seen").items()}
-            state = cls(**content | {"on": date.fromisoformat(content["on"]), "seen": seen})
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            return cls(url, on)
-        if state.on != on:
-            state.on, state.is_read, state.got, state.n_bad = on, False, 0, 0
-        return state
-
-    def cursor(self) -> str:
-        content = {"form": _FORM} | asdict(self) | {"on": self.on.isoformat()}
-        return json.dumps(content, separators=(",", ":"))
-
-    def is_news(self, key: str, entry: FeedEntry) -> bool:
-        return key not in self.seen or self.seen[key][0] != entry.fingerprint
-
-    def forget_unusable(self) -> None:
-        """Let the next fetch read them again: the feed or triage may be corrected by then."""
-        self.seen = {key: seen for key, seen in self.seen.items() if seen[1]}
-        self.n_bad = 0
+def _under_own_id(
+    paper: FetchedPaper, source: str, entry: FeedEntry, known: SeenEntry, taken: set[str]
+) -> FetchedPaper:
+    """Return the paper under the id that it had, or another than those that are taken."""
+    if known.id and paper.source == "doi":
+        paper = replace(paper, doi=paper.source_id)
+    if known.id:
+        return replace(paper, source=source, source_id=known.id)
+    if paper.source == source and paper.source_id in taken:
+        return replace(paper, source_id=f"guid:text:{entry.fingerprint}")
+    return paper
 
 
-def parse(body: bytes, url: str) -> list[FeedEntry]:
-    """Parse a feed of any format; `url` is its address.
+def parse(body: bytes, url: str, charset: str = "") -> tuple[list[FeedEntry], int]:
+    """Parse a feed of any format.
+
+    Args:
+        url: its address.
+        charset: of the HTTP header.
+
+    Returns:
+        The newest MOST_ENTRIES entries, in the feed's order, and how many entries the feed has.
 
     Raises:
         SourceError: it is no feed, or unsafe to read.
     """
-    is_json = body[:100].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+    body = to_utf8(body, charset)
+    is_json = body[:100].lstrip().startswith(b"{")
     return _json_entries(body, url) if is_json else _xml_entries(body, url)
 
 
-def _by_key(entries: list[FeedEntry]) -> dict[str, FeedEntry]:
-    """Return each entry once, in the feed's order; one without an id has its position as key."""
-    found: dict[str, FeedEntry] = {}
-    for place, entry in enumerate(entries):
-        found.setdefault(entry.key or str(place), entry)
-    return found
+def _newest(dates: Sequence[Iterable[str]]) -> list[int]:
+    """Return the places, in order, of the MOST_ENTRIES newest entries.
+
+    One without a date counts as old as the entry before it; without any, the first are newest.
+    """
+    if len(dates) <= MOST_ENTRIES:
+        return list(range(len(dates)))
+    days, day = list[date](), date.max
+    for texts in dates:
+        found = next(filter(None, map(read_date, texts)), None)
+        day = found.last if found else day
+        days.append(day)
+    places = sorted(range(len(dates)), key=lambda place: -days[place].toordinal())
+    return sorted(places[:MOST_ENTRIES])
 
 
 # -- RSS and Atom ----------------------------------------------------------------------------------
 
 
-def _xml_entries(body: bytes, url: str) -> list[FeedEntry]:
-    xml.check_limits(body, "The feed", _ENTRIES, MOST_ENTRIES)
+def _xml_entries(body: bytes, url: str) -> tuple[list[FeedEntry], int]:
+    xml.refuse_html(body, "The feed")
+    body, places = xml.check_limits(repair(body), "The feed", _ENTRIES)
+    fields = [_read_fields(body[start:end]) for start, end in places]
+    kept = _newest([dates for _, dates in fields])
+    if len(kept) < len(places):
+        body = _without_entries(body, places, kept)
+        fields = [fields[place] for place in kept]
     import feedparser
 
     try:
@@ -210,12 +234,45 @@ def _xml_entries(body: bytes, url: str) -> list[FeedEntry]:
     except Exception as error:
         # It accepts any input, and has bugs of its own.
         raise SourceError(f"The feed cannot be read ({type(error).__name__}).") from error
-    if not feed.version:
+    if not (feed.version or feed.entries):
         raise SourceError("The feed is XML, but neither RSS nor Atom. Check `url` in the config.")
-    return [_xml_entry(entry, url) for entry in feed.entries]
+    if len(feed.entries) != len(fields):
+        fields = [((), ())] * len(feed.entries)
+    everyone = _people(feed.feed)
+    entries = [
+        _xml_entry(entry, url, ids, dates, everyone)
+        for entry, (ids, dates) in zip(feed.entries, fields, strict=True)
+    ]
+    return entries, len(entries) + len(places) - len(kept)
 
 
-def _xml_entry(fields: Any, url: str) -> FeedEntry:
+def _read_fields(entry: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the texts of all elements of an entry that are made for ids, and for dates."""
+    ids, dates = list[str](), list[str]()
+    for name, text in _FIELD.findall(entry):
+        plain = html.unescape(text.decode("utf-8", "replace")).strip()
+        (ids if name.decode() in _IDS else dates).append(plain)
+    return tuple(ids), tuple(dates)
+
+
+def _without_entries(body: bytes, places: Sequence[tuple[int, int]], kept: list[int]) -> bytes:
+    """Return the document with the `kept` entries alone."""
+    view, keep, at = memoryview(body), set(kept), 0
+    pieces = []
+    for place, (start, end) in enumerate(places):
+        if place not in keep:
+            pieces.append(view[at:start])
+            at = end
+    return b"".join([*pieces, view[at:]])
+
+
+def _xml_entry(
+    fields: Any,
+    url: str,
+    ids: tuple[str, ...],
+    dates: tuple[str, ...],
+    everyone: tuple[str, ...],
+) -> FeedEntry:
     """Convert an entry of feedparser; `dict.get` avoids its aliases and their warnings."""
 
     def text(key: str) -> str:
@@ -226,20 +283,30 @@ def _xml_entry(fields: Any, url: str) -> FeedEntry:
         kind = detail.get("type") or ""
         return Text(detail.get("value") or "", is_html="html" in kind)
 
-    names = _names(dict.get(fields, "authors"), "name")
     contents = [marked(content) for content in dict.get(fields, "content") or ()]
+    guid, link = text("id").strip(), absolute_url(text("link"), url)
+    best_dates = (text("published"), text("updated"), text("prism_publicationdate"))
+    # RFC 4287, 4.2.1: the authors of the entry, of the feed that it is from, of this feed.
+    source = dict.get(fields, "source") or {}
     return FeedEntry(
-        guid=text("id").strip(),
-        link=absolute_url(text("link"), url),
+        guid=guid,
+        link=link,
         title=marked(dict.get(fields, "title_detail") or {}),
         summary=marked(dict.get(fields, "summary_detail") or {}),
         content=max(contents, key=lambda content: len(content.value), default=Text()),
-        # feedparser separates one author's name from the address, and cuts some names by that.
-        authors=names if len(names) > 1 else (text("author"),),
+        authors=_people(fields) or _people(source) or everyone,
         categories=_names(dict.get(fields, "tags"), "term"),
-        published=text("published") or text("updated") or text("prism_publicationdate"),
-        ids=tuple(filter(None, (text("prism_doi"), text("dc_identifier")))),
+        dates=tuple(filter(None, (*best_dates, *dates))),
+        ids=ids_in((text("prism_doi"), *ids, guid, link)),
     )
+
+
+def _people(fields: Any) -> tuple[str, ...]:
+    """Return the authors of an entry or a feed."""
+    names = _names(dict.get(fields, "authors"), "name")
+    # feedparser separates one author's name from the address, and cuts some names by that.
+    author = dict.get(fields, "author")
+    return names if len(names) > 1 or not isinstance(author, str) else (author,)
 
 
 def _names(values: Any, key: str) -> tuple[str, ...]:
@@ -250,38 +317,49 @@ def _names(values: Any, key: str) -> tuple[str, ...]:
 # -- JSON Feed -------------------------------------------------------------------------------------
 
 
-def _json_entries(body: bytes, url: str) -> list[FeedEntry]:
-    feed = loads(body, "The feed")
+def _json_entries(body: bytes, url: str) -> tuple[list[FeedEntry], int]:
+    # Line breaks within a text are an error in JSON, and anywhere else they are blanks.
+    feed = loads(body.translate(_BLANKS), "The feed")
     items = feed.get("items") if isinstance(feed, dict) else None
     if not isinstance(items, list) or not str(feed.get("version")).startswith(_JSON_FEED):
         raise SourceError("The feed is JSON, but no JSON Feed. Check `url` in the config.")
-    if len(items) > MOST_ENTRIES:
-        raise SourceError(f"The feed has more than {MOST_ENTRIES:,} entries, so it was not read.")
-    return [
-        _json_entry(item if isinstance(item, dict) else {"title": str(item)[:100]}, url)
-        for item in items
-    ]
+    fields = [item if isinstance(item, dict) else {"title": str(item)[:100]} for item in items]
+    kept = _newest([_json_dates(each) for each in fields])
+    everyone = _json_people(feed)
+    return [_json_entry(fields[place], url, everyone) for place in kept], len(items)
 
 
-def _json_entry(fields: dict[str, Any], url: str) -> FeedEntry:
+def _json_entry(fields: dict[str, Any], url: str, everyone: tuple[str, ...]) -> FeedEntry:
     def text(key: str) -> str:
         value = fields.get(key)
         return value if isinstance(value, str) else ""
 
     number = fields.get("id")
-    authors = fields.get("authors")
-    people = authors if isinstance(authors, list) else [fields.get("author")]
     tags = fields.get("tags")
     tags = tags if isinstance(tags, list) else []
-    html = text("content_html")
+    markup = text("content_html")
+    guid = str(number) if isinstance(number, int | float) else text("id").strip()
+    link = absolute_url(text("url"), url)
     return FeedEntry(
-        guid=str(number) if isinstance(number, int | float) else text("id").strip(),
-        link=absolute_url(text("url"), url),
+        guid=guid,
+        link=link,
         title=Text(text("title")),
         summary=Text(text("summary")),
-        content=Text(html, is_html=True) if html else Text(text("content_text")),
-        authors=_names(people, "name"),
+        content=Text(markup, is_html=True) if markup else Text(text("content_text")),
+        authors=_json_people(fields) or everyone,
         categories=tuple(tag for tag in tags if isinstance(tag, str)),
-        published=text("date_published") or text("date_modified"),
-        ids=tuple(filter(None, (text("external_url"),))),
+        dates=_json_dates(fields),
+        ids=ids_in((text("external_url"), guid, link)),
     )
+
+
+def _json_people(fields: dict[str, Any]) -> tuple[str, ...]:
+    """Return the authors of an item or a feed: `authors` of version 1.1, `author` of 1.0."""
+    authors = fields.get("authors")
+    people = authors if isinstance(authors, list) and authors else [fields.get("author")]
+    return _names(people, "name") or tuple(each for each in people if isinstance(each, str))
+
+
+def _json_dates(fields: dict[str, Any]) -> tuple[str, ...]:
+    found = (fields.get(key) for key in ("date_published", "date_modified"))
+    return tuple(each for each in found if isinstance(each, str) and each)

@@ -44,16 +44,23 @@ _SMALL: Final = 1 << 16  # below this a ratio says nothing
 _PIECE: Final = 1 << 16
 _LONGEST_TAG: Final = 500
 _MOST_KEPT: Final = 50
+_GZIP: Final = b"\x1f\x8b"  # RFC 1952, 2.3.1
+# Codings that hide what the body is; any other unknown name is a mistake, such as `utf-8`.
+_OTHER_CODINGS: Final = frozenset({"br", "compress", "deflate", "zstd"})
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer with status 200 or 304. `etag` and `modified` go into the next request."""
+    """An answer with status 200 or 304. `etag` and `modified` go into the next request.
+
+    `charset` is that of the Content-Type header; empty if there is none.
+    """
 
     status: int
     body: bytes = b""
     etag: str = ""
     modified: str = ""
+    charset: str = ""
 
     @property
     def not_modified(self) -> bool:
@@ -318,6 +325,7 @@ class PoliteClient:
                     body=b"" if response.status_code == 304 else self._body(response, end, host),
                     etag=_sendable(response.headers.get("ETag", "")),
                     modified=_sendable(response.headers.get("Last-Modified", "")),
+                    charset=(response.charset_encoding or "")[:_LONGEST_TAG],
                 )
         except (httpx.TimeoutException, TimeoutError) as error:
             raise _TemporaryError("did not answer in time") from error
@@ -347,15 +355,22 @@ class PoliteClient:
         return self._client
 
     def _body(self, response: httpx.Response, end: datetime, host: str) -> bytes:
-        coding = response.headers.get("Content-Encoding", "identity").strip().lower()
-        if coding not in {"identity", "gzip", "x-gzip"}:
+        """Return the body, unpacked if it is gzip, whatever the Content-Encoding header says."""
+        codings = response.headers.get("Content-Encoding", "").lower().split(",")
+        other = _OTHER_CODINGS.intersection(coding.strip() for coding in codings)
+        if other:
             raise SourceError(
-                f"{host} answered in the coding {coding[:20]!r}, which was not requested."
+                f"{host} answered in the coding {min(other)!r}, which was not requested."
             )
-        unpack = None if coding == "identity" else zlib.decompressobj(16 + zlib.MAX_WBITS)
+        unpack, head = None, b""
         body, n_raw = bytearray(), 0
         # As they come: httpx would wait for pieces of a given size, however slowly they come.
         for raw in response.iter_raw():
+            if len(head) < len(_GZIP):
+                head += raw[: len(_GZIP)]
+                if head.startswith(_GZIP):
+                    unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
+                    raw, body = bytes(body) + raw, bytearray()
             n_raw += len(raw)
             try:
                 for piece in [raw] if unpack is None else _unpacked(unpack, raw):
@@ -370,7 +385,7 @@ class PoliteClient:
         if self._limit.is_over:
             # An answer without a length ends with the connection, which the time limit has shut.
             raise _TemporaryError(f"took longer than {self._request_s:.0f} s for one answer")
-        if unpack is not None:
+        if unpack is not None or (not body and "gzip" in codings):
             raise _TemporaryError("sent a gzip answer that ends in the middle")
         return bytes(body)
 

@@ -8,14 +8,14 @@ from typing import Final
 _MARK: Final = re.compile(r"<!--|<(?P<end>/?)(?P<name>[A-Za-z][A-Za-z0-9]{0,15})(?:\s[^<>]*)?/?>")
 _INLINE: Final = frozenset(
     "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark q s samp "
-    "small span strike strong time tt u var wbr".split()
+    "small span strike strong time tt u var wbr italic bold sc".split()
 )
 _BLOCK: Final = frozenset(
     "address article aside audio blockquote body br button canvas caption center col colgroup dd "
     "details div dl dt embed fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 head header "
     "hr html iframe img input legend li link main map meta nav noscript object ol option p param "
     "picture pre progress section select source summary table tbody td textarea tfoot th thead "
-    "title tr track ul video".split()
+    "title tr track ul video sec st".split()
 )
 _NO_TEXT: Final = frozenset({"script", "style", "template", "svg"})
 

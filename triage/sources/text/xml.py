@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 from triage.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from xml.etree.ElementTree import Element, TreeBuilder
 
 MOST_DEPTH: Final = 100
 MOST_NODES: Final = 250_000  # elements and attributes; some 5,000 full records of OAI-PMH
 MOST_NAMES: Final = 5_000
+MOST_NESTED: Final = 1_000  # entries within entries
 MOST_PIECES: Final = 1_000_000  # lines and references, each of which is one parser event
 _NAMESPACE: Final = 5  # one namespace declaration costs as much as five nodes
 _MOST_TOKEN: Final = 1 << 20  # bytes of one tag, comment or instruction
@@ -33,22 +34,52 @@ def parse_root(body: bytes, what: str) -> Element:
     """
     from xml.etree.ElementTree import TreeBuilder
 
-    element: Element = _parsed(body, what, _Bounds(TreeBuilder()))
+    refuse_html(body, what)
+    pieces = (body[start : start + _PIECE] for start in range(0, len(body), _PIECE))
+    element: Element = _parsed(pieces, what, _Bounds(TreeBuilder()))
     return element
 
 
-def check_limits(body: bytes, what: str, entries: frozenset[str], most_entries: int) -> None:
-    """Check that a document is safe for a parser without limits.
+def check_limits(
+    pieces: Iterable[bytes], what: str, entries: frozenset[str]
+) -> tuple[bytes, list[tuple[int, int]]]:
+    """Check that a document is safe for a parser without limits; read no further than it is.
 
     Args:
-        entries: the local names of elements of which `most_entries` are allowed in total.
+        pieces: the document.
+        entries: the local names, in lower case, of elements whose places are wanted.
+
+    Returns:
+        The document, and from where to where the outermost entries are in it.
 
     Raises:
-        SourceError: as for `root`, or it has more entries or too many lines and references.
+        SourceError: as for `parse_root`, or it has too many lines and references.
     """
-    if sum(map(body.count, (b"\n", b"\r", b"&"))) > MOST_PIECES:
-        raise SourceError(f"{what} has too many lines and references, so it was not read.")
-    _parsed(body, what, _Bounds(None, entries, most_entries))
+    read: list[bytes] = []
+    bounds = _Bounds(None, entries)
+    _parsed(_counted(pieces, read, what), what, bounds)
+    body = b"".join(read)
+    # Of an end tag, the parser gives the beginning; of a tag that is both, the end.
+    return body, [
+        (start, body.index(b">", end) + 1 if body.startswith(b"</", end) else end)
+        for start, end in bounds.places
+    ]
+
+
+def _counted(pieces: Iterable[bytes], read: list[bytes], what: str) -> Iterator[bytes]:
+    n = 0
+    for piece in pieces:
+        n += sum(map(piece.count, (b"\n", b"\r", b"&")))
+        if n > MOST_PIECES:
+            raise SourceError(f"{what} has too many lines and references, so it was not read.")
+        read.append(piece)
+        yield piece
+
+
+def refuse_html(body: bytes, what: str) -> None:
+    """Raise SourceError if `body` is a web page."""
+    if looks_like_html(body):
+        raise SourceError(f"{what} is a web page where XML was expected. Try again later.")
 
 
 def text(parent: Element, path: str) -> str:
@@ -66,20 +97,24 @@ class _OutOfBounds(ValueError):
 
 
 class _Bounds:
-    """A parser target that passes events on to `builder` until a limit is exceeded."""
+    """A parser target that passes events on to `builder` until a limit is exceeded.
 
-    def __init__(
-        self,
-        builder: TreeBuilder | None,
-        entries: frozenset[str] = frozenset(),
-        most_entries: int = 0,
-    ) -> None:
+    Attributes:
+        at: returns the place of an event in the document.
+        places: the places of both tags of each outermost entry.
+    """
+
+    at: Callable[[], int]
+
+    def __init__(self, builder: TreeBuilder | None, entries: frozenset[str] = frozenset()) -> None:
         self._builder = builder
         self._entries = entries
-        self._left = most_entries
+        self._entry = (0, 0)  # Depth and start of the entry that is open.
         self._depth = 0
         self._n_nodes = 0
+        self._n_nested = 0
         self._names: set[str] = set()
+        self.places: list[tuple[int, int]] = []
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         self._depth += 1
@@ -90,10 +125,11 @@ class _Bounds:
             raise _OutOfBounds(f"elements are nested more than {MOST_DEPTH} deep")
         if len(self._names) > MOST_NAMES:
             raise _OutOfBounds(f"more than {MOST_NAMES:,} kinds of elements and attributes")
-        if tag.rpartition("}")[2] in self._entries:
-            self._left -= 1
-            if self._left < 0:
-                raise _OutOfBounds("more entries than a feed can have")
+        if tag.rpartition("}")[2].lower() in self._entries:
+            self._n_nested += bool(self._entry[0])
+            self._entry = self._entry if self._entry[0] else (self._depth, self.at())
+            if self._n_nested > MOST_NESTED:
+                raise _OutOfBounds("more entries within entries than a feed can have")
         if self._builder is not None:
             self._builder.start(tag, dict(attributes))
 
@@ -101,6 +137,9 @@ class _Bounds:
         self._count(_NAMESPACE)
 
     def end(self, tag: str) -> None:
+        if self._depth == self._entry[0]:
+            self.places.append((self._entry[1], self.at()))
+            self._entry = (0, 0)
         self._depth -= 1
         if self._builder is not None:
             self._builder.end(tag)
@@ -118,19 +157,19 @@ class _Bounds:
         return None if self._builder is None else self._builder.close()
 
 
-def _parsed(body: bytes, what: str, bounds: _Bounds) -> Any:
+def _parsed(pieces: Iterable[bytes], what: str, bounds: _Bounds) -> Any:
     import defusedxml
     from defusedxml.ElementTree import DefusedXMLParser, ParseError
 
-    if looks_like_html(body):
-        raise SourceError(f"{what} is a web page where XML was expected. Try again later.")
     parser = DefusedXMLParser(target=bounds, forbid_dtd=True)
-    expat = parser.parser
+    expat, n_read = parser.parser, 0
+    bounds.at = lambda: expat.CurrentByteIndex
     try:
-        for start in range(0, len(body), _PIECE):
-            parser.feed(body[start : start + _PIECE])
+        for piece in pieces:
+            parser.feed(piece)
+            n_read += len(piece)
             # The parser keeps an unfinished token, and scans it again with each piece.
-            if start + _PIECE - expat.CurrentByteIndex > _MOST_TOKEN + _PIECE:
+            if n_read - expat.CurrentByteIndex > _MOST_TOKEN + _PIECE:
                 raise _OutOfBounds("a tag without end")
         return parser.close()
     except (ParseError, LookupError, ValueError) as error:
