@@ -12,7 +12,7 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select, text, update
 
 from triage.domain.source_records import FetchedPaper
 from triage.store.column_types import storable
@@ -26,8 +26,9 @@ _IN_COLUMNS: Final = ("source", "source_id", "version", "listed_on", "raw_title"
 _FACTS: Final = tuple(each.name for each in fields(FetchedPaper) if each.name not in _IN_COLUMNS)
 _DEFAULTS: Final = {each.name: each.default for each in fields(FetchedPaper)}
 _LISTS: Final = ("authors", "categories")
-_ADD_BLOCKING_KEYS: Final = (
-    "INSERT INTO blocking_keys (key, paper_id) VALUES (?, ?) ON CONFLICT DO NOTHING"
+# As text: each paper has about ten, on which SQLAlchemy would spend more time than the database.
+_ADD_BLOCKING_KEYS: Final = text(
+    "INSERT INTO blocking_keys (key, paper_id) VALUES (:key, :paper_id) ON CONFLICT DO NOTHING"
 )
 
 
@@ -173,11 +174,8 @@ def find_by_blocking_keys(conn: Connection, several: Collection[str]) -> dict[st
 
 
 def add_blocking_keys(conn: Connection, several: Iterable[tuple[str, int]]) -> None:
-    rows = [(storable(key), row) for key, row in several]
-    if rows:
-        # Each paper has about ten, on which SQLAlchemy would spend more time than the database.
-        mark = "?" if conn.dialect.name == "sqlite" else "%s"
-        conn.exec_driver_sql(_ADD_BLOCKING_KEYS.replace("?", mark), rows)
+    if rows := [{"key": storable(key), "paper_id": row} for key, row in several]:
+        conn.execute(_ADD_BLOCKING_KEYS, rows)
 
 
 def find_pairs_with_common_key(conn: Connection, rows: Collection[int]) -> set[tuple[int, int]]:

@@ -79,7 +79,7 @@ _NO_LINK: Final = re.compile(
 )
 
 
-def normalise(record: FetchedPaper) -> FetchedPaper:
+def normalise(record: FetchedPaper, *, needs_abstract: bool = True) -> FetchedPaper:
     """Clean one record, whose texts are as received.
 
     `raw_title` and `raw_abstract` keep up to 100,000 characters of the text as received, with
@@ -87,7 +87,7 @@ def normalise(record: FetchedPaper) -> FetchedPaper:
     abstract before cleaning.
 
     Raises:
-        RejectedRecord: it has no title, no abstract (unless it is `named`), or neither an id nor a
+        RejectedRecord: it has no title, no abstract (if it `needs_abstract`), or neither an id nor a
             usable title.
     """
     title = clean(record.title, TITLE_CHARS)
@@ -95,7 +95,7 @@ def normalise(record: FetchedPaper) -> FetchedPaper:
     comment = clean(record.comment, COMMENT_CHARS)
     if not title:
         raise RejectedRecord("it has no title")
-    if not abstract and not record.named:
+    if not abstract and needs_abstract:
         raise RejectedRecord("it has no abstract")
     if record.source_id is None and not title_key(title):
         raise RejectedRecord("it has no id, and its title has no letter or digit")
