@@ -92,7 +92,7 @@ def audit(
     """
     found: dict[str, list[str]] = {}
     with database.read() as conn:
-        forgotten_before = store.attempts.forgotten_before(conn)
+        forgotten_before = store.jobs.last_done(conn, store.attempts.FORGOTTEN)
         for message, attempts, shown in store.audit_queries.entries(conn, since):
             for what in _faults_of(message, attempts, shown, forgotten_before):
                 found.setdefault(what, []).append(message.message_id)
