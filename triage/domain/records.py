@@ -58,6 +58,8 @@ class Detail(StrEnum):
 
 
 class EventKind(StrEnum):
+    """A vote. The order is part of the format of link tokens: append, never reorder."""
+
     VOTE_UP = "vote_up"
     VOTE_DOWN = "vote_down"
     SAVE = "save"
