@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage.clock import SystemClock, read_uptime
-from triage.domain.arxiv_categories import check_arxiv
+from triage.domain.arxiv_categories import check_chosen
 from triage.domain.protocols import Progress, silent
 from triage.errors import ConfigError
 from triage.settings import SECRET_FILE, Settings, load_settings, read_secret, read_signing_secret
@@ -421,11 +421,7 @@ def open_app(config: Path, *, clock: Clock | None = None, mailer: Mailer | None 
         ConfigError: the file is missing or invalid.
     """
     settings = load_settings(config)
-    for category in settings.sources.arxiv.categories:
-        try:
-            check_arxiv(category, exactly=True)
-        except ConfigError as error:
-            raise ConfigError(f"{config}:\n  `sources.arxiv.categories`: {error}") from error
+    check_chosen(settings.sources.arxiv.categories, f"{config}:\n  `sources.arxiv.categories`")
     return App(settings, clock or SystemClock(), mailer)
 
 

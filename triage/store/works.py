@@ -26,9 +26,11 @@ _IN_COLUMNS: Final = ("source", "source_id", "version", "listed_on", "raw_title"
 _FACTS: Final = tuple(each.name for each in fields(FetchedPaper) if each.name not in _IN_COLUMNS)
 _DEFAULTS: Final = {each.name: each.default for each in fields(FetchedPaper)}
 _LISTS: Final = ("authors", "categories")
-_ADD_BLOCKING_KEYS: Final = (
-    "INSERT INTO blocking_keys (key, paper_id) VALUES (?, ?) ON CONFLICT DO NOTHING"
-)
+_ADD_BLOCKING_KEYS: Final = {
+    "sqlite": "INSERT INTO blocking_keys (key, paper_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
+    "postgresql": "INSERT INTO blocking_keys (key, paper_id) VALUES (%s, %s)"
+    " ON CONFLICT DO NOTHING",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +179,7 @@ def add_blocking_keys(conn: Connection, several: Iterable[tuple[str, int]]) -> N
     rows = [(storable(key), row) for key, row in several]
     if rows:
         # Each paper has about ten, on which SQLAlchemy would spend more time than the database.
-        mark = "?" if conn.dialect.name == "sqlite" else "%s"
-        conn.exec_driver_sql(_ADD_BLOCKING_KEYS.replace("?", mark), rows)
+        conn.exec_driver_sql(_ADD_BLOCKING_KEYS[conn.dialect.name], rows)
 
 
 def find_pairs_with_common_key(conn: Connection, rows: Collection[int]) -> set[tuple[int, int]]:
