@@ -25,6 +25,7 @@ from tests.support.fixtures import recorded
 from tests.support.installation import installed
 from tests.support.paths import ROOT
 from triage import store
+from triage.domain.arxiv_categories import watched
 from triage.domain.records import Paper, Verdict
 from triage.domain.source_records import SourceDay
 from triage.errors import SourceError
@@ -109,11 +110,7 @@ class World:
             due = {
                 record["id"]
                 for record in self.upstreams.days.get(day.on, [])
-                if any(
-                    place in self.categories
-                    for category in record["categories"]
-                    for place in (category, category.partition(".")[0])
-                )
+                if watched(tuple(self.categories), tuple(record["categories"]))
                 and "replace" not in record.get("kind", "new")
                 and record["id"]
             }
