@@ -25,7 +25,7 @@ from triage.delivery.smtp import SmtpMailer, SmtpServer
 from triage.digest.links import digest_links, envelope_sender
 from triage.digest.message import build_digest
 from triage.digest.render import render_digest
-from triage.domain.arxiv_categories import check_arxiv
+from triage.domain.arxiv_categories import check_chosen
 from triage.domain.link_tokens import Keyring
 from triage.domain.protocols import Progress, silent
 from triage.errors import ConfigError
@@ -384,11 +384,7 @@ def open_app(config: Path, *, clock: Clock | None = None) -> App:
         ConfigError: the file is missing or invalid.
     """
     settings = load_settings(config)
-    for category in settings.sources.arxiv.categories:
-        try:
-            check_arxiv(category, exactly=True)
-        except ConfigError as error:
-            raise ConfigError(f"{config}:\n  `sources.arxiv.categories`: {error}") from error
+    check_chosen(settings.sources.arxiv.categories, f"{config}:\n  `sources.arxiv.categories`")
     return App(settings, clock or SystemClock())
 
 

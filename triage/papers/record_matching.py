@@ -288,7 +288,8 @@ def _n_common(one: RecordTraits, other: RecordTraits) -> int:
 @lru_cache(maxsize=1 << 14)
 def _name(author: str) -> Name:
     """Parse `Ian G. Harris`, `Harris, I. G.`, `Harris IG` and `Harris et al.`."""
-    author = _ET_AL.sub("", author)
+    if author.casefold().rstrip().rstrip(".").endswith(("al", "others")):
+        author = _ET_AL.sub("", author)
     family, comma, given = author.partition(",")
     if not comma:
         parts = author.split()
