@@ -338,7 +338,8 @@ class App:
         n_read, problems = read_zotero_again(
             self.database, self.clock, lambda key: self.live_sources.zotero(key).library()
         )
-        return "; ".join([f"{n_read} libraries read", *problems])
+        read = f"{n_read} {'library' if n_read == 1 else 'libraries'} read"
+        return "; ".join([read, *problems])
 
     def close(self) -> None:
         """Close the open connections to sources and the database, and the sent log."""
