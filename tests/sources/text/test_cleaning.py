@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import unicodedata
 from datetime import date
 
@@ -185,6 +187,37 @@ def test_the_stand_in_for_links_goes_with_its_punctuation(text: str, expected: s
 
 
 @pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        ("<msup><mi>x</mi><mn>2</mn></msup>", "x²"),
+        ("<msub><mi>Bi</mi><mn>2</mn></msub><msub><mi>Se</mi><mn>3</mn></msub>", "Bi₂Se₃"),
+        ("<msqrt><mi>s</mi></msqrt><mo>=</mo><mn>13</mn><mtext> TeV</mtext>", "√s=13 TeV"),
+        ("<mfrac><mrow><mi>a</mi><mo>+</mo><mn>1</mn></mrow><mi>b</mi></mfrac>", "(a+1)/b"),
+        ("<msubsup><mi>D</mi><mi>s</mi><mo>*</mo></msubsup>", "D_s*"),
+        ("<mover><mi>B</mi><mo>¯</mo></mover><mspace width='1em'/><mi>&alpha;</mi>", "B̄ α"),
+        ("<semantics><mi>x</mi><annotation>$x$</annotation></semantics>", "x"),
+        ("<mi>x</mi><mo>&lt;</mo><mi>y</mi>", "x<y"),
+    ],
+)
+def test_mathml_becomes_readable(formula: str, expected: str) -> None:
+    expected = unicodedata.normalize("NFC", expected)
+    assert clean(f"On <math>{formula}</math> in it", 500) == f"On {expected} in it"
+    named = re.sub(r"<(/?)(\w)", r"<\1mml:\2", f"<math display='inline'>{formula}</math>")
+    assert clean(f"On {named} in it", 500) == f"On {expected} in it"
+    assert clean(f"On {html.escape(named)} in it", 500) == f"On {expected} in it"
+
+
+def test_a_formula_in_tex_and_in_mathml_is_shown_once() -> None:
+    tex = r"\documentclass[12pt]{minimal}\begin{document}$$\beta$$\end{document}"
+    for source in (r"$$\beta$$", tex):
+        jats = (
+            f"<jats:p>The <jats:alternatives><jats:tex-math>{source}</jats:tex-math><mml:math>"
+            "<mml:mi>β</mml:mi></mml:math></jats:alternatives> decay</jats:p>"
+        )
+        assert clean(jats, 500) == "The β decay"
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("We study infer-\n ence and opti- mization.", "We study inference and optimization."),
@@ -245,6 +278,20 @@ def test_clean_text_is_one_short_harmless_line(text: str, limit: int) -> None:
     assert not [c for c in cleaned if unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"}]
 
 
+@given(
+    st.text(st.characters(exclude_characters="\\$^_{}`'~&-"), max_size=200)
+    | st.lists(
+        st.sampled_from(
+            ["<i>", "</i>", "<sub>", "2", "</sub>", "&lt;", "&gt;", "&amp;", "A", " ", "i", "<p>"]
+        ),
+        max_size=20,
+    ).map("".join)
+)
+def test_clean_text_without_tex_is_not_changed_again(text: str) -> None:
+    cleaned = clean(text, 2_000)
+    assert clean(cleaned, 2_000) == cleaned
+
+
 @given(st.text(st.sampled_from("abc. ,"), max_size=80), st.integers(5, 60))
 def test_shortening_cuts_at_a_word_and_says_so(text: str, limit: int) -> None:
     text = " ".join(text.split())
@@ -303,6 +350,9 @@ def test_huge_records_are_cut_and_the_raw_text_is_kept() -> None:
         "~",
         "\\'",
         "\\'{",
+        "<math>",
+        "<tex-math>",
+        "infer- ",
         "\\v ",
         "\\ifmmode ",
         "\\(",

@@ -21,7 +21,7 @@ from typing import Final
 from triage.domain.paper_ids import parse_doi, title_key
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord
-from triage.sources.text import tex
+from triage.sources.text import mathml, tex
 from triage.sources.text.hyphenation import join_words
 from triage.sources.text.withdrawal import says_withdrawn
 
@@ -56,9 +56,9 @@ _TAG: Final = re.compile(
 )
 _SCRIPT_TAG: Final = re.compile(r"<(?:jats:)?(sub|sup)>([^<>]{1,40})</(?:jats:)?\1>")
 _INLINE_TAGS: Final = _words(
-    "a abbr b bold cite code em font i inline-formula italic math mi mn mo mrow ms mstyle msub "
-    "msup msubsup mtext named-content q s sc small span strike strong styled-content sub sup tt u "
-    "underline var xref ext-link monospace roman"
+    "a abbr alternatives b bold cite code em font i inline-formula italic math mi mn mo mrow ms "
+    "mstyle msub msup msubsup mtext named-content q s sc small span strike strong styled-content "
+    "sub sup tt u underline var xref ext-link monospace roman"
 )
 _BLOCK_TAGS: Final = _words(
     "abstract blockquote br dd div dl dt h1 h2 h3 h4 h5 h6 hr li list list-item ol p pre sec "
@@ -121,7 +121,7 @@ def clean(text: str, limit: int, *, is_bibtex: bool = False) -> str:
     """
     # Twice the limit leaves room for markup; the rest would be cut in any case.
     text, cut = text[: 2 * limit], len(text) > 2 * limit
-    if _is_plain(text):
+    if _is_plain(text) and not is_bibtex:
         text = text.strip()
     else:
         text = _one_line(_without_unwanted(_SOFT_HYPHEN.sub("", text)))
@@ -234,6 +234,8 @@ def _without_tags(text: str) -> str:
 
     So unknown tags stay, as do `a <b, c>` and a single `<i>`, which are mathematics.
     """
+    if "math" in text:
+        text = mathml.to_text(text)
     ended = {tag["name"].lower() for tag in _TAG.finditer(text) if tag["end"]}
 
     def instead(tag: re.Match[str]) -> str:

@@ -297,10 +297,12 @@ def formula(source: str) -> str:
         text = re.sub(r"\{(\{[^{}\\]*\})\}", r"\1", text)
         text = re.sub(r"([\^_])(?: *\{([^{}\\]*)\}|([^\s{}\\^_]))", _script, text)
         if "\\" in text:
-            text = re.sub(r"\\[dt]?frac *\{([^{}\\]*)\} *\{([^{}\\]*)\}", _fraction, text)
+            text = re.sub(
+                r"\\[dt]?frac *\{([^{}\\]*)\} *\{([^{}\\]*)\}", lambda f: fraction(f[1], f[2]), text
+            )
             text = re.sub(r"\\binom *\{([^{}\\]*)\} *\{([^{}\\]*)\}", r"(\1 choose \2)", text)
             text = re.sub(r"\\pmod *(?:\{([^{}\\]*)\}|(\w))", r"(mod \1\2)", text)
-            text = re.sub(r"\\sqrt *\{([^{}\\]*)\}", _root, text)
+            text = re.sub(r"\\sqrt *\{([^{}\\]*)\}", lambda f: root(f[1]), text)
             text = _ACCENT_COMMAND.sub(_accented, text)
         if text == before:
             break
@@ -365,12 +367,14 @@ def _double_struck(found: re.Match[str]) -> str:
     return found[1].translate(DOUBLE_STRUCK)
 
 
-def _fraction(found: re.Match[str]) -> str:
-    return "/".join(part if _WORD.fullmatch(part) else f"({part})" for part in found.groups())
+def fraction(above: str, below: str) -> str:
+    """Return a fraction on one line, with brackets around what is no single word."""
+    return "/".join(part if _WORD.fullmatch(part) else f"({part})" for part in (above, below))
 
 
-def _root(found: re.Match[str]) -> str:
-    return f"√{found[1]}" if _WORD.fullmatch(found[1]) else f"√({found[1]})"
+def root(body: str) -> str:
+    """Return a square root, with brackets around what is no single word."""
+    return f"√{body}" if _WORD.fullmatch(body) else f"√({body})"
 
 
 def _accented(found: re.Match[str]) -> str:
