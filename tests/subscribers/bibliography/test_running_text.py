@@ -65,6 +65,7 @@ def test_a_list_of_titles_is_read() -> None:
         ("\\documentclass{article}\n\\begin{document}\nas in arXiv:2401.00011", "LaTeX"),
         ("% !TeX\n\\section{Introduction}\nas in arXiv:2401.00011", "LaTeX"),
         ('[{"DOI": "10.1145/1.2", "title": "Cut o', "damaged JSON"),
+        ("FN Clarivate Analytics Web of Science\nPT J\nCR A, 2017, DOI 10.1145/1.2", "Web of"),
         ("{\\rtf1\\ansi arXiv:2401.00011}", "RTF"),
         ("import re\n\n\ndef f(x):\n    # arXiv:2401.00011\n    return g(x)\n\nclass A:", "code"),
         ("#include <x.h>\nint main() {\n  f(); // arXiv:2401.00011\n  return 0;\n}", "code"),

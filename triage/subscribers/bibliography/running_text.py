@@ -27,6 +27,7 @@ _OTHER_KINDS: Final = {
         r"^[^\S\n]*\\(?:document(?:class|style)|usepackage|begin\{document\}|section\{)",
         re.MULTILINE,
     ),
+    "a plain text of Web of Science": re.compile(r"\AFN (?:Clarivate|Thomson|ISI)\b"),
     "RTF": re.compile(r"\A\s*\{\\rtf"),
     "damaged JSON": re.compile(r"\A\s*(?:\[\s*)?\{\s*\""),
 }
