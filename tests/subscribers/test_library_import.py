@@ -149,10 +149,27 @@ def test_an_authors_own_papers_become_likes(db: Database, reader: Subscriber) ->
         like_own(db, StoppedClock(), reader, "Li")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"]
+)
 def test_files_of_other_programs_are_read(db: Database, reader: Subscriber, encoding: str) -> None:
     text = "@misc{é, title={Ünïque}, eprint={2603.00001}}"
     assert read(db, reader, text.encode(encoding)).liked == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u200b\u200a2603.00001\n2603.00002\u200b",
+        "https://arxiv.org/abs/arxiv:2603.00001\n<https://www.alphaxiv.org/abs/2603.00002>",
+        "arXiv:2603.00001v3 [cs.LG] 5 Mar 2026\narXiv:2603.00002v1 [math.ST] 6 Mar 2026",
+    ],
+)
+def test_lists_of_ids_with_stamps_and_invisible_characters_are_read(
+    db: Database, reader: Subscriber, text: str
+) -> None:
+    report = read(db, reader, text)
+    assert (report.liked, report.read) == (2, 2)
 
 
 def test_what_is_no_library_is_refused(db: Database, reader: Subscriber) -> None:

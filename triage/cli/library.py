@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from triage.app.application import App
-from triage.cli.app_context import PARTLY_DONE, WAITING, load_app_and_subscriber, progress_bar, warn
+from triage.cli.app_context import PARTLY_DONE, load_app_and_subscriber, progress_bar, warn
 from triage.domain.protocols import Progress
 from triage.domain.records import Subscriber
 from triage.errors import ConfigError
@@ -88,8 +88,6 @@ def import_(
             warn(f"and {n_left} more: --all shows them")
         for problem in report.problems:
             warn(problem)
-        if report.waiting:
-            warn(WAITING.format(n=report.waiting) + ", and the next digest says what was found")
         click.echo(f"{name}: {report}")
     if any(report.unrecognised for _, report in reports):
         sys.exit(PARTLY_DONE if any(report.recognised for _, report in reports) else 1)

@@ -26,6 +26,8 @@ _SENTENCE_END = re.compile(r"[.!?][\"')\]]?(?= [A-Z0-9])|[\u3002\uff01\uff1f]")
 
 def fold(text: str) -> str:
     """Return text without case and accents, to compare titles and names."""
+    if text.isascii():
+        return text.lower()
     return without_accents(unicodedata.normalize("NFKD", text).casefold())
 
 

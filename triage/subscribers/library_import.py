@@ -23,14 +23,15 @@ from triage.domain.source_records import Batch, FetchedPaper, NamedPaper
 from triage.errors import ConfigError, RejectedRecord, SourceError
 from triage.papers.ingest import ingest
 from triage.sources.text.cleaning import normalise
+from triage.sources.text.decoding import decode
 from triage.store import Database
 from triage.store.search import Filters
 from triage.subscribers.bibliography import entries as bibliography
 from triage.subscribers.bibliography.entries import LibraryEntry, Liked
 from triage.subscribers.bibliography.running_text import FORMATS
 from triage.subscribers.named_papers import (
-    MOST_AT_ONCE,
     LookupReport,
+    describe_waiting,
     find_stored,
     look_up,
     to_name,
@@ -68,7 +69,7 @@ class LibraryReport:
         absent: the entries that are `waiting`, of papers that are not stored: they become likes
             when the papers come.
         stored: papers that were stored now, from the library or from the archives.
-        problems: the archives that did not answer.
+        problems: the archives that did not answer, and what happens to the papers that wait.
     """
 
     new_likes: tuple[int, ...]
@@ -146,9 +147,7 @@ def _import_entries(
     with db.read() as conn:
         stored = find_stored(conn, entries)
     names = [to_name(each) for each, id in zip(entries, stored, strict=True) if id is None]
-    looked_up = LookupReport()
-    if len(wanted := [each for each in names if each]) <= MOST_AT_ONCE:
-        looked_up = look_up(db, lookups, clock, wanted, progress)
+    looked_up = look_up(db, lookups, clock, [each for each in names if each], progress)
     with db.write() as conn:
         stored = find_stored(conn, entries)
         before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
@@ -158,7 +157,9 @@ def _import_entries(
         waiting = [name for each in report.absent if (name := to_name(each))]
         store.named_papers.add(conn, subscriber.id, waiting, method, now)
         store.named_papers.mark_asked(conn, looked_up.answered, now)
-    return replace(report, stored=n_stored + looked_up.stored, problems=looked_up.problems)
+    lines = describe_waiting(waiting, lookups, looked_up.answered)
+    problems = (*looked_up.problems, *lines)
+    return replace(report, stored=n_stored + looked_up.stored, problems=problems)
 
 
 def _sort_entries(
@@ -296,18 +297,10 @@ def _text(content: bytes | str) -> str:
     for kind, beginning in _NO_TEXT.items():
         if content.startswith(beginning):
             raise ConfigError(f"this is no text but {kind}: give one of {FORMATS}")
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", "replace")
-    if b"\0" in content:
-        # UTF-16 has a NUL in every Latin letter, in the first byte if it is big-endian.
-        n_first, n_second = content[::2].count(0), content[1::2].count(0)
-        if max(n_first, n_second) < len(content) / 4:
-            raise ConfigError(f"this is no text: give one of {FORMATS}")
-        return content.decode("utf-16-be" if n_first > n_second else "utf-16-le", "replace")
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", "replace")
+        return decode(content)
+    except ValueError as error:
+        raise ConfigError(f"this is no text: give one of {FORMATS}") from error
 
 
 def _why(entry: LibraryEntry) -> str:

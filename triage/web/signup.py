@@ -172,12 +172,13 @@ def _read_likes(page: PageContext, form: forms.Form) -> tuple[list[int], list[Na
     A text that is no list is an error of its field.
     """
     try:
-        ids, names, n_unknown = library_import.find_papers_in_text(page.db, form["likes"])
+        ids, missing, n_unknown = library_import.find_papers_in_text(page.db, form["likes"])
     except ConfigError as error:
         wrong = str(error)
         form.wrong["likes"] = f"{wrong[:1].upper()}{wrong[1:]}."
         return [], [], 0
-    return ids[:MOST_LIKES], names[:MOST_LIKES], n_unknown
+    names = [each for each in missing if each.scheme in page.named_schemes]
+    return ids[:MOST_LIKES], names[:MOST_LIKES], n_unknown + len(missing) - len(names)
 
 
 def _log_out(page: PageContext, login: Login, _: Request, __: Fields) -> Response:

@@ -21,6 +21,7 @@ from triage.domain.paper_ids import parse_doi, title_key
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord
 from triage.sources.text import tex
+from triage.sources.text.hyphenation import join_words
 from triage.sources.text.withdrawal import says_withdrawn
 
 TITLE_CHARS: Final = 500
@@ -38,8 +39,8 @@ def _words(table: str) -> frozenset[str]:
     return frozenset(table.split())
 
 
-# Text of plain printable ASCII needs none of the steps below.
-_ANYTHING_ODD: Final = re.compile(r"[^ -~]|[\\$<&~{]|  |this http|``|--")
+# Plain printable ASCII without these needs none of the steps below.
+_ODD: Final = ("\\", "$", "<", "&", "~", "{", "  ", "this http", "``", "--")
 # Cc except white space, Cs, and the invisible Cf: soft hyphen, joiners, bidi marks, tags.
 _UNWANTED: Final = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
@@ -47,6 +48,8 @@ _UNWANTED: Final = re.compile(
 )
 _TIE: Final = re.compile(r"(?<!\\)~")
 _MOST_ESCAPED: Final = 4
+# At the end of a line it is the hyphen of a broken word.
+_SOFT_HYPHEN: Final = re.compile(r"\xad[^\S\n]*\n\s*")
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _ENTITY: Final = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,31}[0-9]?);")
 _TAG: Final = re.compile(
@@ -119,8 +122,8 @@ def clean(text: str, limit: int, *, is_bibtex: bool = False) -> str:
     """
     # Twice the limit leaves room for markup; the rest would be cut in any case.
     text, cut = text[: 2 * limit], len(text) > 2 * limit
-    if _ANYTHING_ODD.search(text):
-        text = _one_line(_UNWANTED.sub("", text))
+    if not (text.isascii() and text.isprintable()) or any(odd in text for odd in _ODD):
+        text = _one_line(_UNWANTED.sub("", _SOFT_HYPHEN.sub("", text)))
         text = _without_markup(text)
         if is_bibtex:
             text = _TIE.sub(" ", text)
@@ -128,7 +131,7 @@ def clean(text: str, limit: int, *, is_bibtex: bool = False) -> str:
         text = unicodedata.normalize("NFC", _one_line(_UNWANTED.sub("", text)))
         if "this http" in text:
             text = _NO_LINK.sub("", text)
-    return shorten(_one_line(text), limit, cut=cut)
+    return shorten(join_words(_one_line(text)), limit, cut=cut)
 
 
 def shorten(text: str, limit: int, *, cut: bool = False) -> str:
@@ -145,7 +148,8 @@ def shorten(text: str, limit: int, *, cut: bool = False) -> str:
 
 def storable(text: str, limit: int) -> str:
     """Return the first `limit` characters with U+FFFD for those that databases reject."""
-    return _UNSTORABLE.sub("\ufffd", text[:limit])
+    text = text[:limit]
+    return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
 
 
 def first_doi(text: str) -> str | None:

@@ -145,7 +145,8 @@ class _Reader:
 
     def _accent(self, name: str) -> None:
         marks, at = COMBINING[name], self.pos
-        while (second := _SECOND_ACCENT.match(self.text, at)) is not None:
+        second = _SECOND_ACCENT.match(self.text, at)
+        if second is not None:
             marks, at = COMBINING[second[1]] + marks, second.end()
         found = _ACCENTED.match(self.text, at)
         # `\\cx` is a command of its own.
