@@ -330,7 +330,7 @@ def _fetched(entry: LibraryEntry, today: date) -> FetchedPaper | None:
     source, id = entry.ids[0]
     on = arxiv_month(id) if source == "arxiv" else entry.published_on
     try:
-        return normalise(
+        paper = normalise(
             FetchedPaper(
                 source=source,
                 source_id=id,
@@ -346,3 +346,4 @@ def _fetched(entry: LibraryEntry, today: date) -> FetchedPaper | None:
         )
     except RejectedRecord:
         return None
+    return paper if paper.abstract else None  # the archives may have the abstract
