@@ -61,8 +61,11 @@ def test_one_guid_or_link_for_all_does_not_make_one_paper_of_three(world: World,
         # Guids differ in the part that no request sends.
         [entry(n, guid=f"https://lab.example/#{n}") for n in range(3)],
         # One of those without a text has the title of another one.
-        [linked(1, guid="0", link="0"), linked(2, guid="0", link="0")]
-        + [linked(3, guid="", link="", title="Note number 2")],
+        [
+            linked(1, guid="0", link="0"),
+            linked(2, guid="0", link="0"),
+            linked(3, guid="", link="", title="Note number 2"),
+        ],
         # There is no guid and no link.
         [entry(n, guid="") for n in range(3)],
         [linked(n, guid=f"http{'s' * n}://lab.example/1", link="") for n in range(2)] + [linked(3)],

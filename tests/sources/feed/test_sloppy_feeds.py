@@ -164,6 +164,8 @@ def test_the_doctype_of_rss_0_91_is_harmless() -> None:
         (with_text("twice") * 2, "is no XML"),
         (with_text("<a>" * 200 + "</a>" * 200), "nested more than 100 deep"),
         (with_text("&" * 1_000_001), "too many lines and references"),
+        (with_text("<1" * 1_000_001), "too many lines and references"),
+        (with_text("<!---->" * 1_000_001), "too many lines and references"),
         (b"<html><body>Error: &nbsp;</body></html>", "is a web page"),
     ],
 )
