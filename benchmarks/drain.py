@@ -23,7 +23,7 @@ from benchmarks.figures import record, skip
 from tests.support.mail_rig import fill
 from triage.clock import SystemClock, read_uptime
 from triage.delivery.outbox import Outbox
-from triage.delivery.sender_context import Rules, SenderContext
+from triage.delivery.sender_context import SenderContext
 from triage.delivery.smtp import SmtpMailer, SmtpServer
 from triage.store import open_database
 from triage.store.migrate import upgrade
@@ -56,7 +56,7 @@ def main() -> None:
                         SystemClock(),
                         owner="benchmark",
                         is_gone=lambda _: False,
-                        rules=Rules(connections=N_CONNECTIONS),
+                        connections=N_CONNECTIONS,
                         monotonic=read_uptime,
                     )
                 )

@@ -102,7 +102,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 def fit(data: Data) -> Baselines:
     started = time.process_time()
     texts = [peer_text(p["title"], p["abstract"], p.get("authors") or ()) for p in data.papers]
-    baselines = Baselines.fit(texts)
+    baselines = Baselines(texts)
     spent = time.process_time() - started
     print(f"{data.folder.name}: TF-IDF of {len(texts):,} papers fitted once, {spent:.1f} s of CPU")
     return baselines

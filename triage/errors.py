@@ -32,6 +32,10 @@ class SourceError(TriageError):
     exit_code = 3
 
 
+class NoAnswerInTime(SourceError):
+    """A source did not answer before the deadline of the caller."""
+
+
 class RejectedRecord(SourceError):
     """One record of a source cannot be used; the others can."""
 

@@ -17,7 +17,7 @@ from tests.support.emulator import Upstreams as Servers
 from tests.support.fakes import StoppedClock
 from triage.app.application import App, create_installation, open_app
 from triage.domain.protocols import Source
-from triage.errors import SourceError
+from triage.errors import ConfigError, SourceError
 from triage.sources.http.client import PoliteClient
 
 # In New York it is still Tuesday, in the evening.
@@ -122,6 +122,27 @@ def test_what_trends_is_asked_for_today_only_and_where_it_is_wanted(
         [source] = app.live_sources.sources(on)
         list(source.fetch(None))
     assert any("sort" in each.query for each in servers.log) is asked
+
+
+@pytest.mark.parametrize("name", ["cs.LG", "math", "hep-th"])
+def test_categories_and_whole_archives_may_be_watched(
+    compose: Callable[[str], App], name: str
+) -> None:
+    app = compose(f'[sources.arxiv]\ncategories = ["{name}"]')
+    assert [source.name for source in app.live_sources.sources()] == ["arxiv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("cs.XX", "did you mean cs."), ("maths", "did you mean math"), ("cs.lg", "did you mean cs.LG"),
+     ("neuroscience", "not one of arXiv")],
+)  # fmt: skip
+def test_a_category_that_arxiv_does_not_have_is_named_with_the_nearest(
+    compose: Callable[[str], App], name: str, near: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"sources\.arxiv\.categories") as refused:
+        compose(f'[sources.arxiv]\ncategories = ["cs.CL", "{name}"]')
+    assert near in str(refused.value)
 
 
 def test_a_feed_of_arxiv_waits_its_turn_at_arxivs_gate(compose: Callable[[str], App]) -> None:

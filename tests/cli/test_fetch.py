@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from click.testing import CliRunner, Result
 from tests.support import databases
 from tests.support.biorxiv_server import Preprints
 from tests.support.emulator import Fault, Upstreams
+from tests.support.fakes import StoppedClock
 from triage.app.application import App, create_installation, open_app
 from triage.cli import cli
 from triage.errors import ConfigError
@@ -150,8 +152,38 @@ def test_a_source_that_fails_is_in_the_table_and_in_the_status(world: World) -> 
     done = world.fetch()
     assert done.exit_code == 3
     assert "source hf_daily: " in done.stderr
-    assert " complete, 1 failed" in done.stdout.splitlines()[-1]
+    assert done.stdout.splitlines()[-1].endswith(" complete, 1 failed; failed: hf_daily")
     assert world.rows()["hf_daily", str(WEDNESDAY)]["verdict"] == "failed"
+
+
+@pytest.mark.parametrize("section", ["arxiv", "hf_daily", "biorxiv"])
+def test_a_fetch_says_what_it_waits_for_and_names_the_failed_source_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str
+) -> None:
+    clock = StoppedClock(datetime(2026, 3, 4, 10, 30, 10, tzinfo=UTC))
+    monkeypatch.setattr("triage.app.application.SystemClock", lambda: clock)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        urls = {
+            "arxiv": f'categories = ["math"]\nrss_url = "{url}"\napi_url = "{url}"',
+            "hf_daily": f'enabled = true\nurl = "{url}"',
+            "biorxiv": f'enabled = true\nurl = "{url}"\nservers = ["biorxiv"]',
+        }
+        database = databases.new_database(tmp_path)
+        text = f"""
+            [database]
+            url = "{database.engine.url.render_as_string(hide_password=False)}"
+            [sources.{section}]
+            {urls[section]}
+            """
+        config, _ = create_installation(tmp_path, text)
+        done = CliRunner().invoke(cli, ["--config", str(config), "fetch"])
+    assert done.exit_code == 3
+    first = done.stderr.splitlines()[0]
+    assert first.startswith(f"triage: {url.removeprefix('http://')} could not be reached")
+    assert "3 more tries: waiting until 10:3" in first
+    assert done.stdout.splitlines()[-1].endswith(f" failed; failed: {section}")
 
 
 def test_one_source_alone_is_read_by_its_name(world: World) -> None:

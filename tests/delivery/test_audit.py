@@ -29,7 +29,7 @@ from triage.cli import cli
 from triage.delivery.audit import audit, run_nightly_audit
 from triage.delivery.outbox import Outbox
 from triage.delivery.recovery import resolve, retry
-from triage.delivery.sender_context import Rules, SenderContext, WhenUnknown
+from triage.delivery.sender_context import SenderContext
 from triage.delivery.sent_log import SentLog
 from triage.domain.records import MessageState as State
 from triage.domain.records import OutgoingMessage, Paper
@@ -142,7 +142,7 @@ class History:
                 self.clock,
                 owner=f"sender {self.rng.random()}",
                 is_gone=lambda _: True,
-                rules=Rules(ambiguous=self.rng.choice(list(WhenUnknown))),
+                ambiguous=self.rng.choice(["resend", "hold"]),
             )
         )
         with suppress(KeyboardInterrupt, SystemExit, MailError):

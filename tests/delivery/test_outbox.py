@@ -17,7 +17,7 @@ from triage import store
 from triage.delivery.hand_over import SEND_WINDOW
 from triage.delivery.outbox import DrainReport, Outbox
 from triage.delivery.recovery import LOG_IS_WRITTEN, MOST_CRASHES, MOST_RESENDS, RESEND_WITHIN
-from triage.delivery.sender_context import LEASE, Rules, SenderContext, WhenUnknown
+from triage.delivery.sender_context import LEASE, SenderContext
 from triage.domain.records import MessageState, OutgoingMessage, Subscriber, SubscriberState
 from triage.errors import MailDeferred, MailerBroken, MailRefused, MailUncertain
 from triage.store import Database, open_database
@@ -69,7 +69,7 @@ def outbox(
             clock,
             owner=owner,
             is_gone=lambda who: who in gone,
-            rules=Rules(**rules),
+            **rules,
         )
     )
 
@@ -486,7 +486,7 @@ def test_who_would_rather_hold_gets_no_second_copy(database: Database, clock: St
     queue(database, empty_slate(add_reader(database)))
     leave_in_flight(database, MessageState.IN_DOUBT)
     mailer = UnknowingMailer()
-    sender = outbox(database, mailer, clock, gone=("them",), ambiguous=WhenUnknown.HOLD)
+    sender = outbox(database, mailer, clock, gone=("them",), ambiguous="hold")
     assert sender.drain() == DrainReport(held=1)
     assert sender.drain() == DrainReport()
     assert mailer.sent == []
@@ -497,7 +497,7 @@ def test_who_would_rather_hold_has_it_sent_again_if_the_oracle_says_that_it_is_n
 ) -> None:
     queue(database, empty_slate(add_reader(database)))
     leave_in_flight(database, MessageState.IN_DOUBT)
-    sender = outbox(database, FakeMailer(), clock, gone=("them",), ambiguous=WhenUnknown.HOLD)
+    sender = outbox(database, FakeMailer(), clock, gone=("them",), ambiguous="hold")
     assert sender.drain() == DrainReport(sent=1)
 
 

@@ -23,7 +23,7 @@ from triage import store
 from triage.delivery.hand_over import SEND_WINDOW
 from triage.delivery.outbox import Outbox
 from triage.delivery.rate_limits import RateLimits, SendQueue, domain_of, next_token_at, tokens_now
-from triage.delivery.sender_context import Rules, SenderContext
+from triage.delivery.sender_context import SenderContext
 from triage.digest.nightly import _share
 from triage.domain.records import OutgoingMessage
 from triage.store import Database
@@ -59,7 +59,7 @@ def drained(
             clock,
             owner=f"{clock.at}",
             is_gone=lambda _: True,
-            rules=Rules(pace=pace),
+            pace=pace,
         )
     )
     with suppress(KeyboardInterrupt):

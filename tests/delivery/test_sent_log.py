@@ -225,7 +225,7 @@ def outbox(
     mailer: FakeMailer,
     clock: StoppedClock,
     journal: SentLog,
-    refusal: Callable[[], str] = lambda: "",
+    check: Callable[[], str] = lambda: "",
 ) -> Outbox:
     return Outbox(
         SenderContext(
@@ -236,7 +236,7 @@ def outbox(
             is_gone=lambda _: True,
             journal=journal,
         ),
-        refusal,
+        check,
     )
 
 
@@ -346,6 +346,6 @@ def test_nothing_is_sent_while_something_speaks_against_it(
 ) -> None:
     queue_digests(database, 1)
     mailer = FakeMailer()
-    closed = outbox(database, mailer, clock, journal, refusal=lambda: "the disk is full")
+    closed = outbox(database, mailer, clock, journal, check=lambda: "the disk is full")
     assert closed.drain() == DrainReport(broken="the disk is full")
     assert mailer.sent == []

@@ -32,7 +32,6 @@ from triage.errors import (
     MailUncertain,
     TriageError,
 )
-from triage.operations.doctor.outside import mail_server
 
 TEMPORARY = (421, 431, 432, 441, 442, 446, 447, 449, 450, 451, 452, 454, 455, 458, 459, 471, 499)
 PERMANENT = (
@@ -502,10 +501,3 @@ def test_an_account_without_a_password_is_told_before_anything_is_tried(
     assert code == 2
     assert "TRIAGE_MAIL_PASSWORD" in output
     assert server.connections == 0
-
-
-def test_the_doctor_knows_the_settings_for_those_of_a_mail_server(tmp_path: Path) -> None:
-    app = open_app(settled(tmp_path, 2525))
-    server = mail_server(app.settings.mail)
-    assert server is not None
-    assert (server.host, server.port, server.security) == ("127.0.0.1", 2525, "none")

@@ -27,7 +27,7 @@ from triage.cli import cli
 from triage.delivery.audit import audit
 from triage.delivery.outbox import DrainReport, Outbox
 from triage.delivery.preflight import Preflight
-from triage.delivery.sender_context import Rules, SenderContext
+from triage.delivery.sender_context import SenderContext
 from triage.delivery.sent_log import SentLog
 from triage.delivery.sent_log_check import ReconcileReport, check_sent_log, reconcile
 from triage.domain.records import OutgoingMessage
@@ -303,10 +303,10 @@ def outbox(database: Database, mailer: FakeMailer, journal: SentLog) -> Outbox:
             clock,
             owner="us",
             is_gone=lambda _: True,
-            rules=Rules(connections=4),
+            connections=4,
             journal=journal,
         ),
-        refusal=clearance.check,
+        check=clearance.check,
     )
 
 

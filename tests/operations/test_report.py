@@ -352,8 +352,8 @@ def test_the_command_writes_one_file_beside_the_config_or_where_it_is_told(tmp_p
 
 def test_the_axes_of_the_plot_of_models_hold_every_figure(told: Told) -> None:
     for training in told.history.judged:
-        assert 0 <= told.history.x(training.at) <= 1000
-        for figure in (training.challenger_ndcg, training.serving_ndcg):
+        assert 0 <= told.history.x(training.created_at) <= 1000
+        for figure in (training.metrics["challenger_ndcg"], training.metrics["serving_ndcg"]):
             assert figure is not None
             assert 0 <= told.history.y(figure) <= 100
     assert told.history.x(NOW) > 990

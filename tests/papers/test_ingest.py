@@ -32,7 +32,7 @@ from triage import store
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, PaperId, Rejected, SourceDay
 from triage.errors import SourceError
-from triage.papers.ingest import AT_ONCE, IngestReport, ingest
+from triage.papers.ingest import IngestReport, ingest
 from triage.sources.files.detect import open_source
 from triage.store import Database, open_database
 
@@ -379,13 +379,32 @@ def test_other_writers_wait_for_a_few_papers_and_never_for_a_whole_batch(
     database: Database,
 ) -> None:
     watching = watched(database)
-    batch = Batch(papers=tuple(fetched(n) for n in range(3 * AT_ONCE + 1)), cursor="a")
+    batch = Batch(papers=tuple(fetched(n) for n in range(31)), cursor="a")
     assert run(watching, ListedSource(batch)) == IngestReport(read=31, stored=31)
-    assert np.diff(watching.sizes).tolist() == [AT_ONCE, AT_ONCE, AT_ONCE, 1, 0]
+    assert np.diff(watching.sizes).tolist() == [10, 20, 1, 0]
+
+
+def test_a_slow_disk_is_given_fewer_papers_at_once(database: Database) -> None:
+    clock = StoppedClock()
+
+    class Slow(Watched):
+        @contextmanager
+        def write(self) -> Iterator[Connection]:
+            before = len(rows(self, "papers"))
+            with super().write() as conn:
+                yield conn
+            # Each paper takes 4 ms.
+            clock.sleep(0.004 * (len(rows(self, "papers")) - before))
+
+    slow = Slow(database.engine, database._checkpointer)
+    slow.sizes = [0]
+    batch = Batch(papers=tuple(fetched(n) for n in range(65)), cursor="a")
+    list(ingest(slow, ListedSource(batch), clock, resume=False))
+    assert np.diff(slow.sizes).tolist() == [10, 12, 12, 12, 12, 7, 0]
 
 
 def test_a_batch_that_breaks_off_is_read_again_whole(database: Database) -> None:
-    papers = [fetched(n) for n in range(AT_ONCE + 1)]
+    papers = [fetched(n) for n in range(11)]
     broken = Batch(papers=(*papers[:-1], fetched(99, listed_on=None)), cursor="a")
     with pytest.raises(AssertionError):
         run(database, ListedSource(broken, name="s"), resume=True)
@@ -393,13 +412,13 @@ def test_a_batch_that_breaks_off_is_read_again_whole(database: Database) -> None
         assert store.sources.cursor(conn, "s") is None
     whole = Batch(papers=tuple(papers), cursor="a")
     found = run(database, ListedSource(whole, name="s"), resume=True)
-    assert (found.read, len(stored_papers(database))) == (AT_ONCE + 1, AT_ONCE + 1)
+    assert (found.read, len(stored_papers(database))) == (11, 11)
     with database.read() as conn:
         assert store.sources.cursor(conn, "s") == "a"
 
 
 def test_a_new_version_counts_if_its_paper_comes_later_in_the_batch(database: Database) -> None:
-    between = [fetched(n) for n in range(2, 2 + AT_ONCE)]
+    between = [fetched(n) for n in range(2, 12)]
     second = fetched(1, version=2, title="The second version", update_only=True)
     take_in(database, [second, *between, fetched(1)])
     found = {paper.source_id: paper for paper in stored_papers(database)}

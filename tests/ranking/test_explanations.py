@@ -60,6 +60,7 @@ def test_a_phrase_of_the_interests_is_quoted() -> None:
     [
         ({"followed_authors": ("Lovelace, Ada",)}, "author you follow: Ada Lovelace"),
         ({"categories": ("cs.LG", "cs.CL")}, "in cs.CL, which you chose"),
+        ({"categories": ("cs",)}, "in cs.CL, which you chose"),
         ({"include_keywords": ("drafts", "x")}, "has your keyword “drafts”"),
     ],
 )

@@ -145,6 +145,8 @@ def test_authors_of_liked_papers_count() -> None:
 def test_categories_chosen_and_categories_liked_are_two_things() -> None:
     chosen = column("category_chosen", topics.profile(who=subscriber(categories=("cs.RO",))))
     assert chosen.sum() == topics.N_EACH
+    archive = column("category_chosen", topics.profile(who=subscriber(categories=("cs",))))
+    assert archive.sum() == 3 * topics.N_EACH
     affinity = column("category_affinity", topics.profile(liked=(30, 31, 32)))
     assert affinity[33] > 0 > affinity[0]
     one = column("category_affinity", topics.profile(liked=(30,)))

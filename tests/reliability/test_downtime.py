@@ -152,7 +152,7 @@ def test_a_token_that_has_expired_costs_its_own_day_only(
     cut = outage.source(BACK).fetch(outage.cursor)
     # It stops where a list is half read.
     first = [next(cut) for _ in range(len(whole) // 2)]
-    while not any(reading[2] for reading in json.loads(first[-1].cursor or "")["open"].values()):
+    while not any(each["token"] for each in json.loads(first[-1].cursor or "")["open"].values()):
         first.append(next(cut))
     asked = len(outage.upstreams.log)
     outage.upstreams.fail("oai", Fault.EXPIRED)

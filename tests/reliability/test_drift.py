@@ -70,9 +70,7 @@ def arxiv_api() -> bytes:
 
 def feed_of_api() -> bytes:
     """Return a feed that announces what the recorded answer of the API holds."""
-    found = [
-        entry.paper(1, TUESDAY) for entry in parse_entries(arxiv_api()).values() if entry.version
-    ]
+    found = [paper for paper in parse_entries(arxiv_api()).values() if paper and paper.version]
     records = [
         {
             "id": paper.source_id,

@@ -42,7 +42,7 @@ from triage.clock import SystemClock
 from triage.delivery.outbox import Outbox
 from triage.delivery.preflight import warn_if_sqlite_is_unsafe
 from triage.delivery.rate_limits import RateLimits
-from triage.delivery.sender_context import Rules, SenderContext
+from triage.delivery.sender_context import SenderContext
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.records import EventKind, OutgoingMessage
 from triage.domain.source_records import Batch, FetchedPaper
@@ -277,7 +277,7 @@ def test_threads_write_in_the_order_in_which_they_came(database: Database) -> No
     with database.write():
         for n, thread in enumerate(threads, start=1):
             thread.start()
-            while len(database._in_turn._line) < n:
+            while len(database._in_turn._line) <= n:
                 time.sleep(0.001)
     work(0)
     for thread in threads:
@@ -366,9 +366,8 @@ class Beside:
                 SystemClock(),
                 owner="us",
                 is_gone=lambda _: False,
-                rules=Rules(
-                    connections=4, pace=RateLimits(1.1 * self.n_digests / self.duration_s, 0.0)
-                ),
+                connections=4,
+                pace=RateLimits(1.1 * self.n_digests / self.duration_s, 0.0),
             )
         )
         n = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import multiprocessing
 import os
 import random
 import signal
@@ -18,13 +20,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from tests.support.guarantees import Guarantee
 from tests.support.paths import ROOT
 from tests.support.web_world import World, new_crowd
+from triage import store
 from triage.domain.records import EventKind
 from triage.store.tables import events
+from triage.subscribers.votes import import_votes
 
 BROWSER = {
     "user-agent": "Mozilla/5.0 (X11; Linux x86_64)",
@@ -188,3 +192,56 @@ def test_no_vote_that_was_thanked_for_is_lost(tmp_path: Path, guarantee: Guarant
         changes = [k for at, k in enumerate(thanked) if at == 0 or thanked[at - 1] is not k]
         assert kept == changes
     guarantee.record(votes=n_votes, kills=killed, lost=0, not_asked_for=0, added_by_replays=0)
+
+
+# -- votes from a file -----------------------------------------------------------------------------
+
+N_IMPORTED = 120
+
+
+def import_and_die(url: str, lines: list[str], at_statement: int) -> None:
+    """Import votes in a process that is killed before its n-th statement."""
+    from triage.clock import SystemClock
+    from triage.store import open_database
+    from triage.subscribers.votes import import_votes
+
+    database = open_database(url)
+    seen = 0
+
+    def count(*_: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == at_statement:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    event.listen(database.engine, "before_cursor_execute", count)
+    import_votes(database, lines, SystemClock())
+
+
+def test_an_import_that_was_killed_is_finished_by_running_it_again(tmp_path: Path) -> None:
+    world = new_crowd(tmp_path, 3, 2)
+    url = world.db.engine.url.render_as_string(hide_password=False)
+    lines = [
+        json.dumps(
+            {
+                "subscriber": world.readers[n % 3].email,
+                "paper_id": store.papers.outside_id(world.papers[n % 2]),
+                "kind": "vote_up",
+                "at": f"2026-01-{1 + n // 24:02d}T{n % 24:02d}:00Z",
+            }
+        )
+        for n in range(N_IMPORTED)
+    ]
+    context = multiprocessing.get_context("spawn")
+    n_stored = [0]
+    for at_statement in (3, 8, 12, 14, 99):
+        process = context.Process(target=import_and_die, args=(url, lines, at_statement))
+        process.start()
+        process.join()
+        assert process.exitcode == (0 if at_statement == 99 else -signal.SIGKILL)
+        n_stored.append(len(stored(world)))
+    # Some kills came between two blocks; what was stored before them stayed.
+    assert n_stored == sorted(n_stored)
+    assert 0 < n_stored[-2] < n_stored[-1] == N_IMPORTED
+    again = import_votes(world.db, lines, world.clock)
+    assert (again.stored, again.known, again.bad) == (0, N_IMPORTED, ())

@@ -75,7 +75,7 @@ def outbox(database: Database, mailer: FakeMailer, journal: SentLog, free: int =
             is_gone=lambda _: True,
             journal=journal,
         ),
-        refusal=Preflight(database, journal, clock, free=lambda _: free).check,
+        check=Preflight(database, journal, clock, free=lambda _: free).check,
     )
 
 

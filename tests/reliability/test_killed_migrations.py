@@ -120,7 +120,8 @@ def test_the_database_of_an_unknown_program_sends_nothing(
         for unknown in ("9999", "0000"):
             with database.write() as conn:
                 conn.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": unknown})
-            app = open_app(tmp_path / "triage.toml", clock=StoppedClock(), mailer=mailer)
+            app = open_app(tmp_path / "triage.toml", clock=StoppedClock())
+            app.mailer = mailer
             with pytest.raises(SchemaError):
                 app.new_outbox()
             app.close()

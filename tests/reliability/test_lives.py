@@ -33,7 +33,7 @@ from tests.support.web_world import ADDRESS, World, new_world
 from triage import store
 from triage.delivery.hand_over import SEND_WINDOW
 from triage.delivery.outbox import Outbox
-from triage.delivery.sender_context import Rules, SenderContext
+from triage.delivery.sender_context import SenderContext
 from triage.domain.link_tokens import Purpose
 from triage.domain.records import EventKind
 from triage.subscribers.sessions import SESSION, fingerprint
@@ -84,7 +84,7 @@ class Lives(RuleBasedStateMachine):
                 self.world.clock,
                 owner="here/1/x",
                 is_gone=lambda _: False,
-                rules=Rules(connections=1),
+                connections=1,
             )
         )
         now = self.world.clock.now()

@@ -13,7 +13,7 @@ from tests.support.guarantees import Guarantee
 from tests.support.web_world import World, new_crowd
 from triage.clock import SystemClock
 from triage.delivery.outbox import Outbox
-from triage.delivery.sender_context import Rules, SenderContext
+from triage.delivery.sender_context import SenderContext
 from triage.digest.message import HEADERS
 from triage.domain.records import OutgoingMessage
 from triage.operations.scheduler import ANSWER_EVERY_S
@@ -63,7 +63,7 @@ def test_confirmations_overtake_a_run_of_digests(tmp_path: Path, guarantee: Guar
                 SystemClock(),
                 owner=owner,
                 is_gone=lambda _: False,
-                rules=Rules(connections=connections),
+                connections=connections,
             )
         )
 

@@ -15,7 +15,7 @@ from tests.support.installation import rows
 from tests.support.mail_rig import fast_database, fill
 from tests.support.senders import sink, taken
 from triage.delivery.outbox import Outbox
-from triage.delivery.sender_context import Rules, SenderContext
+from triage.delivery.sender_context import SenderContext
 from triage.delivery.smtp import SmtpMailer, SmtpServer
 from triage.store.tables import subscribers
 
@@ -50,7 +50,7 @@ def test_every_attempt_hands_over_the_same_bytes(guarantee: Guarantee) -> None:
                         clock,
                         owner=f"{round_}",
                         is_gone=lambda _: False,
-                        rules=Rules(connections=4),
+                        connections=4,
                     )
                 )
                 outbox.drain()

@@ -238,14 +238,21 @@ def test_what_each_reader_likes_is_by_the_last_vote(database: Database) -> None:
     assert earlier == {first.id: [one.id], second.id: [two.id, three.id]}
 
 
-def test_the_very_same_event_is_recognised(database: Database) -> None:
+def test_the_very_same_event_is_stored_once(database: Database) -> None:
     reader = add_reader(database)
     [about] = add_papers(database, [paper(1)])
     vote(database, reader, about, UP)
-    with database.read() as conn:
-        assert store.events.exists(conn, reader.id, about.id, UP, NOON)
-        assert not store.events.exists(conn, reader.id, about.id, DOWN, NOON)
-        assert not store.events.exists(conn, reader.id, about.id, UP, NOON + ONE_DAY)
+    several = [
+        store.events.Event(reader.id, about.id, kind, at, NOON)
+        for kind in (UP, DOWN, DOWN)
+        for at in (NOON, NOON + ONE_DAY)
+    ]
+    with database.write() as conn:
+        assert store.events.append_missing(conn, several) == 3
+        assert store.events.append_missing(conn, several) == 0
+        assert store.events.append_missing(conn, []) == 0
+    stored = [(each["kind"], each["at"]) for each in rows(database, "events")]
+    assert stored == [(UP, NOON), (UP, NOON + ONE_DAY), (DOWN, NOON), (DOWN, NOON + ONE_DAY)]
 
 
 # -- versions --------------------------------------------------------------------------------------

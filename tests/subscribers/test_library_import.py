@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,9 +11,11 @@ import pytest
 from tests.support.factories import DAY, NOON
 from tests.support.fakes import StoppedClock
 from tests.support.installation import add_reader, fetched, installed, rows, stored_papers, take_in
+from tests.support.paths import DATA
 from triage import store
-from triage.domain.records import EventKind, Origin, Subscriber
+from triage.domain.records import EventKind, Origin, Paper, Subscriber
 from triage.errors import ConfigError
+from triage.sources.text.cleaning import normalise
 from triage.store import Database
 from triage.subscribers import library_import
 from triage.subscribers.bibliography import entries
@@ -147,10 +149,27 @@ def test_an_authors_own_papers_become_likes(db: Database, reader: Subscriber) ->
         like_own(db, StoppedClock(), reader, "Li")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"]
+)
 def test_files_of_other_programs_are_read(db: Database, reader: Subscriber, encoding: str) -> None:
     text = "@misc{é, title={Ünïque}, eprint={2603.00001}}"
     assert read(db, reader, text.encode(encoding)).liked == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u200b\u200a2603.00001\n2603.00002\u200b",
+        "https://arxiv.org/abs/arxiv:2603.00001\n<https://www.alphaxiv.org/abs/2603.00002>",
+        "arXiv:2603.00001v3 [cs.LG] 5 Mar 2026\narXiv:2603.00002v1 [math.ST] 6 Mar 2026",
+    ],
+)
+def test_lists_of_ids_with_stamps_and_invisible_characters_are_read(
+    db: Database, reader: Subscriber, text: str
+) -> None:
+    report = read(db, reader, text)
+    assert (report.liked, report.read) == (2, 2)
 
 
 def test_what_is_no_library_is_refused(db: Database, reader: Subscriber) -> None:
@@ -170,3 +189,117 @@ def test_likes_that_go_out_are_known_when_they_come_in(
     other = add_reader(db, 2)
     assert read(db, other, out).liked == 3
     assert liked(db, other) == liked(db, reader)
+
+
+# -- what users of other programs reported ---------------------------------------------------------
+
+LIBRARIES = DATA / "libraries"
+
+
+def stored_from(db: Database, reader: Subscriber, name: str) -> dict[str | None, Paper]:
+    """Import a library as the operator does, and return the papers that are new by their ids."""
+    before = {each.id for each in stored_papers(db)}
+    read(db, reader, (LIBRARIES / name).read_bytes(), new_papers=True)
+    return {each.source_id: each for each in stored_papers(db) if each.id not in before}
+
+
+def test_mathematics_of_bibtex_is_kept(db: Database, reader: Subscriber) -> None:
+    title = r"$\beta$-VAE-Net: Learning $\alpha$-divergence bounds in $O(n\log n)$ time"
+    take_in(db, [normalise(fetched(11, source_id="2401.00011", title=title, raw_title=title))])
+    [paper] = stored_from(db, reader, "mathematics.bib").values()
+    assert liked(db, reader) == ["10.5555/xyz", "2401.00011"]
+    assert paper.title == "Production of Σ⁰ hyperons and Σ⁰ hypernuclei at 10 μW"
+    assert " and 1/2 for CO₂ at √s=13 TeV." in paper.abstract
+
+
+def test_an_entry_of_the_american_physical_society_is_read(
+    db: Database, reader: Subscriber
+) -> None:
+    [paper] = stored_from(db, reader, "aps.bib").values()
+    assert paper.title == "Testing ⁴He at √s=13 TeV with Bi₂Se₃"
+    assert paper.authors == ("R. Skibiński", "H. Witała", "Igor Žutić")
+    assert paper.listed_on == date(2016, 6, 1)
+
+
+def test_one_paper_is_known_by_every_dress_of_its_doi(db: Database, reader: Subscriber) -> None:
+    dois = ["10.1101/2024.01.02.573999", "10.1145/3292500.3330701"]
+    take_in(
+        db, [fetched(20, source="biorxiv", source_id=dois[0], title="Gene drives in mosquitoes")]
+    )
+    take_in(db, [fetched(21, source="doi", source_id=dois[1], title="A framework for tuning")])
+    report = read(db, reader, (LIBRARIES / "dressed_dois.bib").read_bytes())
+    assert (report.liked, report.known, report.waiting) == (2, 4, 0)
+    assert liked(db, reader) == dois
+
+
+def test_the_most_exact_of_several_dates_counts(db: Database, reader: Subscriber) -> None:
+    papers = stored_from(db, reader, "dates.ris")
+    assert {id: each.listed_on for id, each in papers.items()} == {
+        "10.5555/0": date(2017, 6, 1),
+        "10.5555/1": date(2017, 6, 1),
+        "10.5555/2": date(2016, 10, 1),
+    }
+
+
+def test_ris_of_loose_form_is_read(db: Database, reader: Subscriber) -> None:
+    [loose] = stored_from(db, reader, "loose.ris").values()
+    assert (loose.source_id, loose.title) == ("10.5555/a", "A title that is long enough")
+    late = stored_from(db, reader, "ty_late.ris")
+    assert {id: each.title for id, each in late.items()} == {
+        "10.5555/b1": "Habitat use of baboons number 1",
+        "10.5555/b2": "Habitat use of baboons number 2",
+    }
+
+
+def test_remarks_within_entries_hide_no_id(db: Database, reader: Subscriber) -> None:
+    report = read(db, reader, (LIBRARIES / "remarks.bib").read_bytes())
+    assert [entry.ids for entry in report.absent] == [
+        (("arxiv", f"2401.{n:05d}"),) for n in (11, 12, 13)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "n"),
+    [("list_invisible", 2), ("list_links", 3), ("list_powershell", 2), ("list_stamps", 2)],
+)
+def test_lists_of_ids_are_read(db: Database, reader: Subscriber, name: str, n: int) -> None:
+    report = read(db, reader, (LIBRARIES / f"{name}.txt").read_bytes())
+    assert [entry.ids for entry in report.absent] == [
+        (("arxiv", f"2401.{i:05d}"),) for i in range(11, 11 + n)
+    ]
+
+
+@pytest.mark.parametrize("coding", ["utf-16-le", "utf-16-be", "utf-16", "utf-8-sig"])
+def test_lists_in_utf_16_are_read_with_and_without_a_mark(
+    db: Database, reader: Subscriber, coding: str
+) -> None:
+    assert read(db, reader, "2603.00001\r\n2603.00002\r\n".encode(coding)).liked == 2
+
+
+def test_an_entry_without_a_date_keeps_the_day_on_which_it_was_first_seen(
+    db: Database, reader: Subscriber
+) -> None:
+    text = (
+        "@misc{a, title={A paper without a day}, doi={10.5555/n}, abstract={We do.}, year={n.d.}}"
+    )
+    for clock in (StoppedClock(), StoppedClock(NOON + timedelta(days=9))):
+        read_library(db, clock, reader, text, new_papers=True)
+        [paper] = [each for each in stored_papers(db) if each.source_id == "10.5555/n"]
+        assert paper.listed_on == DAY
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"%PDF-1.7\n1 0 obj 2401.00011", "a PDF"),
+        (b"PK\x03\x04\x14\x00word/document.xml", "a ZIP or Office file"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Office file"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "no text"),
+    ],
+)
+def test_a_file_that_is_no_text_is_named(
+    db: Database, reader: Subscriber, content: bytes, kind: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"{kind}: give one of BibTeX"):
+        read(db, reader, content)
+    assert liked(db, reader) == []

@@ -20,7 +20,7 @@ from triage import store
 from triage.app.account_mail import account_mail_builder
 from triage.delivery.audit import audit
 from triage.delivery.outbox import Outbox
-from triage.delivery.sender_context import Rules, SenderContext
+from triage.delivery.sender_context import SenderContext
 from triage.digest.message import part_of
 from triage.domain.link_tokens import Keyring
 from triage.domain.records import OutgoingMessage, Subscriber, SubscriberState
@@ -113,9 +113,7 @@ def new_office(folder: Path) -> Office:
     )
     mailer = FakeMailer()
     outbox = Outbox(
-        SenderContext(
-            db, mailer, clock, owner="here/1/x", is_gone=lambda _: False, rules=Rules(connections=1)
-        )
+        SenderContext(db, mailer, clock, owner="here/1/x", is_gone=lambda _: False, connections=1)
     )
     enrolment = Signup(
         db,

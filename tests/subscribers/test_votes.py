@@ -143,6 +143,61 @@ def test_votes_are_imported_once(world: World) -> None:
     assert at[2] == datetime(2026, 3, 3, 7, tzinfo=UTC)
 
 
+def test_a_row_that_is_twice_in_a_file_is_one_vote(world: World) -> None:
+    lines = [row(), row(at="2026-03-03T00:00Z"), row(subscriber=ADDRESS.upper()), row(kind="save")]
+    report = voting.import_votes(world.db, lines, world.clock)
+    assert (report.read, report.stored, report.known, report.bad) == (4, 2, 2, ())
+
+
+def many(n: int) -> list[str]:
+    first = datetime(2020, 1, 1, tzinfo=UTC)
+    return [row(at=(first + timedelta(hours=hour)).isoformat()) for hour in range(n)]
+
+
+def test_other_writers_come_in_between_the_blocks_of_an_import(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[int] = []
+    append = store.events.append_missing
+
+    def slow(*args: Any) -> int:
+        # Each vote takes 2 ms.
+        stored.append(append(*args))
+        world.clock.sleep(0.002 * stored[-1])
+        return stored[-1]
+
+    monkeypatch.setattr(store.events, "append_missing", slow)
+    report = voting.import_votes(world.db, many(100), world.clock)
+    assert (report.read, report.stored) == (100, 100)
+    assert stored == [10, 20, 25, 25, 20]
+
+
+def test_a_subscriber_who_is_erased_during_an_import_is_named(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = store.events.append_missing
+
+    def erasing(conn: Any, several: Any) -> int:
+        n = append(conn, several)
+        store.subscribers.erase(conn, world.readers[0].id)
+        return n
+
+    monkeypatch.setattr(store.events, "append_missing", erasing)
+    lines = [*many(12), row(subscriber="other@example.org")]
+    report = voting.import_votes(world.db, lines, world.clock)
+    assert (report.read, report.stored, report.known) == (13, 11, 0)
+    assert [bad.line for bad in report.bad] == [11, 12]
+    assert "subscriber add" in report.bad[0].reason
+    assert votes(world, reader=1) == {1: UP}
+
+
+def test_bad_rows_are_named_in_the_order_of_the_file(world: World) -> None:
+    lines = [row(paper_id="2603.99999"), "{", row(), row(paper_id="2603.88888"), "[]"]
+    report = voting.import_votes(world.db, lines, world.clock)
+    assert [bad.line for bad in report.bad] == [1, 2, 4, 5]
+    assert (report.read, report.stored, report.known) == (5, 1, 0)
+
+
 def test_an_imported_vote_does_not_outdo_a_later_one(world: World) -> None:
     world.clock.at = datetime(2026, 3, 5, tzinfo=UTC)
     cast(world, DOWN)

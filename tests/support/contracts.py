@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
 
+from tests.support.answers import Answers
 from tests.support.digests import digest
-from tests.support.factories import slate
+from tests.support.factories import NOON, slate
+from tests.support.fakes import StoppedClock
+from triage.clock import SystemClock
+from triage.domain.chunks import chunks
 from triage.domain.paper_ids import identify
-from triage.domain.protocols import Encoder, Enricher, Mailer, Scorer, Source
+from triage.domain.protocols import Clock, Encoder, Enricher, Mailer, PaperLookup, Scorer, Source
 from triage.domain.records import F32, OutgoingMessage
-from triage.domain.source_records import Batch, KnownPaper
-from triage.errors import MailDeferred, TriageError
+from triage.domain.source_records import SCHEMES, Batch, FetchedPaper, KnownPaper, NamedPaper
+from triage.errors import MailDeferred, NoAnswerInTime, SourceError, TriageError
 from triage.ranking.features import FEATURES
+from triage.sources.http.client import PoliteClient
 
 LARGEST_BATCH = 500
 
@@ -136,6 +143,120 @@ class EnricherContract:
                 found = identify(value)
                 assert found is not None
                 assert found[:2] == (scheme, value)
+
+
+class PaperLookupContract:
+    """`PaperLookup`: override `lookup`, `known`, `unknown` and `answer`.
+
+    Attributes:
+        most_requests: of one `find`.
+    """
+
+    most_requests = 1
+    answers: Answers
+
+    def lookup(self, client: PoliteClient) -> PaperLookup:
+        """Return the lookup that asks `self.answers`."""
+        raise NotImplementedError
+
+    def known(self) -> list[NamedPaper]:
+        """Return two papers that `answer` can have."""
+        raise NotImplementedError
+
+    def unknown(self) -> NamedPaper:
+        raise NotImplementedError
+
+    def answer(self, names: Sequence[NamedPaper]) -> bytes:
+        """Return what the service answers if it has these papers, whatever it was asked."""
+        raise NotImplementedError
+
+    @pytest.fixture(autouse=True)
+    def _server(self) -> Iterator[None]:
+        with Answers() as self.answers:
+            yield
+
+    def find(
+        self, names: Sequence[NamedPaper], clock: Clock | None = None, patience_s: float = 10
+    ) -> list[FetchedPaper]:
+        clock = clock or StoppedClock()
+        with PoliteClient(clock, "triage/test", 0.01) as client:
+            lookup = self.lookup(client)
+            deadline = clock.now() + timedelta(seconds=patience_s)
+            return [
+                paper
+                for some in chunks(names, lookup.at_once)
+                for paper in lookup.find(some, deadline)
+            ]
+
+    def test_it_has_a_name_and_says_what_it_can_find(self) -> None:
+        with PoliteClient(StoppedClock(), "triage/test", 0.01) as client:
+            lookup = self.lookup(client)
+        assert lookup.name.strip()
+        assert lookup.at_once > 0
+        assert set(lookup.schemes) <= set(SCHEMES)
+        assert all(each.scheme in lookup.schemes for each in [*self.known(), self.unknown()])
+
+    def test_what_it_has_is_found_by_one_question(self) -> None:
+        one, _ = self.known()
+        self.answers.give = lambda *_: self.answer([one])
+        [found] = self.find([one])
+        assert found.title == one.title
+        assert len(self.answers.asked) <= self.most_requests
+
+    def test_a_found_paper_is_named_and_has_its_own_day(self) -> None:
+        one, _ = self.known()
+        self.answers.give = lambda *_: self.answer([one])
+        [found] = self.find([one])
+        assert found.named
+        assert not found.update_only
+        assert found.listed_on == date(2017, 6, 12)
+
+    def test_what_was_not_asked_for_is_left_out(self) -> None:
+        one, other = self.known()
+        self.answers.give = lambda *_: self.answer([other, one])
+        assert [each.title for each in self.find([one])] == [one.title]
+        self.answers.give = lambda *_: self.answer([other])
+        assert self.find([one]) == []
+
+    def test_what_it_does_not_have_is_left_out(self) -> None:
+        self.answers.give = lambda *_: self.answer([])
+        assert self.find([self.unknown()]) == []
+        assert len(self.answers.asked) <= self.most_requests
+
+    def test_an_answer_of_another_kind_is_an_error(self) -> None:
+        for body in (b"", b"<html><body>Back soon</body></html>", b"\0\1\2", b"[]", b"null"):
+            self.answers.give = lambda *_, body=body: body
+            with pytest.raises(SourceError) as caught:
+                self.find(self.known())
+            error_text(caught.value)
+
+    @pytest.mark.parametrize("status", [400, 403, 404, 429, 500, 503])
+    def test_a_status_of_an_error_is_an_error(self, status: int) -> None:
+        clock = StoppedClock()
+        self.answers.fail(status)
+        with pytest.raises(SourceError):
+            self.find(self.known(), clock)
+        assert clock.now() - NOON <= timedelta(seconds=10)
+
+    def test_who_is_told_to_come_back_later_does_not_wait(self) -> None:
+        for seconds in ("30", "3600", "90000"):
+            clock = StoppedClock()
+            self.answers.fail(503, retry_after=seconds)
+            with pytest.raises(SourceError):
+                self.find(self.known(), clock)
+            assert clock.now() - NOON <= timedelta(seconds=10)
+
+    def test_a_server_that_does_not_answer_is_left_at_the_deadline(self) -> None:
+        self.answers.hang()
+        with pytest.raises(NoAnswerInTime):
+            self.find(self.known(), SystemClock(), patience_s=0.3)
+
+    def test_texts_are_clean(self) -> None:
+        self.answers.give = lambda *_: self.answer(self.known())
+        for paper in self.find(self.known()):
+            for text in (paper.title, paper.abstract, *paper.authors, paper.comment, paper.venue):
+                assert text.isprintable(), text
+                assert text == " ".join(text.split())
 
 
 def error_text(error: TriageError) -> str:

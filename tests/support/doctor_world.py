@@ -23,7 +23,6 @@ from triage.operations.doctor import Probes, Reply
 
 ARXIV = '[sources.arxiv]\ncategories = ["cs.CL", "cs.LG"]\n'
 BOTH = ARXIV + "[sources.hf_daily]\nenabled = true\n"
-LOCAL = "tmpfs / tmpfs rw 0 0\n"
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,6 @@ def well(**others: Any) -> Probes:
             lookup=lambda name, kind: NAMES.get((name, kind), ()),
             post=lambda url, agent: Reply(400, NOON),
             free_bytes=lambda path: 80_000_000_000,
-            mounts=lambda: LOCAL,
         ),
         **others,
     )

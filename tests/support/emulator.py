@@ -16,6 +16,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import re
 import sys
 import threading
 from bisect import bisect_left
@@ -213,7 +214,7 @@ class Upstreams:
         today = before if fault is Fault.STALE else self.days.get(self.on, [])
         stale = [r for r in before if r["categories"][0] in self.lagging]
         today = [r for r in today if r["categories"][0] not in self.lagging] + stale
-        records = [r for r in today if wanted & set(r["categories"])][:FEED_LIMIT]
+        records = [r for r in today if wanted & _places(r)][:FEED_LIMIT]
         if fault is Fault.EMPTY:
             records = []
         elif fault is Fault.SHORT:
@@ -235,6 +236,7 @@ class Upstreams:
 
     def _atom(self, query: dict[str, str], fault: Fault | None) -> str:
         ids = [id for id in query.get("id_list", "").split(",") if id]
+        ids = ids or self._with_titles(re.findall(r'ti:"([^"]+)"', query.get("search_query", "")))
         ids = ids[int(query.get("start", "0")) :][: int(query.get("max_results", "10"))]
         ids = [id for id in ids if id in self.known and id not in self.unknown_to_api]
         if fault is Fault.EMPTY:
@@ -247,6 +249,12 @@ class Upstreams:
   <title type="html">ArXiv Query</title>
   {entries}
 </feed>"""
+
+    def _with_titles(self, phrases: list[str]) -> list[str]:
+        """Return the papers with one of the phrases in their title, as words."""
+        titles = {id: _words(record["title"]) for id, record in self.known.items()}
+        wanted = [_words(phrase) for phrase in phrases]
+        return [id for id, title in titles.items() if any(each in title for each in wanted)]
 
     def _oai(self, query: dict[str, str], fault: Fault | None) -> str:
         token = query.get("resumptionToken", "")
@@ -396,6 +404,11 @@ class Upstreams:
         request.wfile.write(body)
 
 
+def _places(record: Record) -> set[str]:
+    """Return the categories of a record and their archives: /rss/math has all of math."""
+    return {place for c in record["categories"] for place in (c, c.partition(".")[0])}
+
+
 def _first(pair: tuple[date, list[Record]]) -> date:
     return pair[0]
 
@@ -430,7 +443,7 @@ def _entry(record: Record) -> str:
     comment = f"<arxiv:comment>{escape(record.get('comment', ''))}</arxiv:comment>"
     return f"""<entry xmlns:arxiv="http://arxiv.org/schemas/atom">
     <id>http://arxiv.org/abs/{record["id"]}v{version}</id>
-    <published>2025-06-26T17:59:59Z</published>
+    <published>{record.get("listed_date", "2025-06-26")}T17:59:59Z</published>
     <title>{escape(_wrapped(record["title"]))}</title>
     <summary>  {escape(_wrapped(record["abstract"]))}\n</summary>
     {authors}{comment if record.get("comment") else ""}
@@ -486,3 +499,7 @@ def _wrapped(text: str) -> str:
             lines.append(" ")
         lines[-1] += f" {word}" if lines[-1].strip() else word
     return "\n".join(lines)
+
+
+def _words(text: str) -> str:
+    return " ".join(["", *re.findall(r"\w+", text.lower()), ""])

@@ -59,7 +59,7 @@ def drain(
     from triage.delivery import recovery
     from triage.delivery.outbox import Outbox
     from triage.delivery.rate_limits import RateLimits
-    from triage.delivery.sender_context import Rules, SenderContext, WhenUnknown
+    from triage.delivery.sender_context import SenderContext
     from triage.delivery.smtp import SmtpMailer, SmtpServer
     from triage.store import open_database
 
@@ -83,12 +83,10 @@ def drain(
             Clock(),
             owner=application._this_process(),
             is_gone=application._is_gone,
-            rules=Rules(
-                ambiguous=WhenUnknown.HOLD if mode == "hold" else WhenUnknown.RESEND,
-                connections=connections,
-                pace=RateLimits(*pace),
-                lease=timedelta(seconds=lease_s),
-            ),
+            ambiguous="hold" if mode == "hold" else "resend",
+            connections=connections,
+            pace=RateLimits(*pace),
+            lease=timedelta(seconds=lease_s),
             # In tests an address is its own secret.
             address_hash=lambda address: address,
             monotonic=read_uptime,

@@ -47,7 +47,7 @@ def mixed(*, url: str, said: str, first: int, often: bool) -> None:
     from triage import store
     from triage.clock import SystemClock
     from triage.delivery.outbox import Outbox
-    from triage.delivery.sender_context import Rules, SenderContext, WhenUnknown
+    from triage.delivery.sender_context import SenderContext
     from triage.domain.records import EventKind, OutgoingMessage
     from triage.store import open_database
     from triage.store.engine import checkpoint
@@ -104,7 +104,8 @@ def mixed(*, url: str, said: str, first: int, often: bool) -> None:
                 SystemClock(),
                 owner=f"sender {os.getpid()}",
                 is_gone=lambda _: True,
-                rules=Rules(ambiguous=WhenUnknown.RESEND, connections=2),
+                ambiguous="resend",
+                connections=2,
             )
         )
         sent = outbox.drain(lambda state: tell(state=str(state))).sent

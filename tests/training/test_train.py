@@ -29,7 +29,7 @@ from triage.ranking.serving.model_versions import delete_old_models, promote_ver
 from triage.store import Database, open_database
 from triage.store.model_versions import MODELS_KEPT
 from triage.store.tables import events, impressions, papers
-from triage.training.promotion_test import FEWEST_SLATES
+from triage.training.promotion_test import FEWEST_SLATES, Winner
 from triage.training.train import TrainReport, fit, load_training_rows, train, train_in_words
 
 KEY = b"a key of the tests"
@@ -252,11 +252,11 @@ def test_too_few_votes_are_told_with_how_many_it_takes(
 def test_a_ranker_that_learned_a_real_taste_goes_live(taught: Taught) -> None:
     database, model_store, report = taught.database, taught.model_store, taught.report
     assert report.promoted
-    assert report.challenger_ndcg > report.serving_ndcg + 0.1
+    assert report.card["challenger_ndcg"] > report.card["serving_ndcg"] + 0.1
     assert report.why.startswith("better than what served: nDCG@10 ")
     [now, before] = served(database)
     assert now == (report.version, before[1])
-    assert before[0] == report.serving_version == model_store.cold_scorer().version
+    assert before[0] == report.card["serving_version"] == model_store.cold_scorer().version
     assert (
         ensure_active_models(database, model_store, StoppedClock(), DAY).scorer.version
         == report.version
@@ -267,7 +267,8 @@ def test_what_serves_is_never_judged_by_digests_that_it_has_learned_from(taught:
     first = taught.report
     assert first.promoted
     again = train(taught.database, taught.model_store, StoppedClock())
-    assert (again.serving_version, again.n_held_out) == (first.version, 0)
+    assert again.card["serving_version"] == first.version
+    assert again.card["judged_by"]["slates"] == 0
     assert not again.promoted
     assert "too few to judge by" in again.why
 
@@ -318,7 +319,7 @@ def test_the_cold_scorer_takes_over_from_what_has_become_worse(
     assert first.promoted
     show_and_hear(database, by_interest, first_day=6, n_days=3, seed=1)
     report = train(database, model_store, StoppedClock())
-    assert (report.promoted, report.cold_took_over) == (False, True), report.why
+    assert report.winner is Winner.COLD, report.why
     assert report.why.startswith("what served is worse than the cold-start scorer")
     cold = model_store.cold_scorer().version
     assert served(database)[0] == (cold, served(database)[1][1])
@@ -334,12 +335,12 @@ def test_a_ranker_that_knows_newer_votes_follows_one_that_does_not(
     show_and_hear(database, taste, first_day=4, n_days=8, seed=1)
     report = train(database, model_store, StoppedClock())
     assert report.promoted
-    assert report.taught_until == (DAY + timedelta(days=11)).isoformat()
+    assert report.card["taught_until"] == (DAY + timedelta(days=11)).isoformat()
 
 
 def test_too_few_later_digests_change_nothing(database: Database, model_store: ModelStore) -> None:
     report = train_on(database, model_store, taste, n_readers=2, n_days=8)
-    assert report.n_held_out < FEWEST_SLATES
+    assert report.card["judged_by"]["slates"] < FEWEST_SLATES
     assert not report.promoted
     assert "too few to judge by" in report.why
     assert len(served(database)) == 1
@@ -352,8 +353,8 @@ def test_digests_of_one_day_only_cannot_be_judged_by(
     database: Database, model_store: ModelStore
 ) -> None:
     report = train_on(database, model_store, taste, n_readers=12, n_days=1)
-    assert (report.promoted, report.n_held_out) == (False, 0)
-    assert np.isnan(report.challenger_ndcg)
+    assert (report.promoted, report.card["judged_by"]["slates"]) == (False, 0)
+    assert report.card["challenger_ndcg"] is None
 
 
 def test_the_report_counts_the_digests_that_were_voted_on(
@@ -398,7 +399,8 @@ def test_a_damaged_model_is_no_reason_not_to_train(taught: Taught, tmp_path: Pat
     for path in (tmp_path / "models" / first.version).iterdir():
         path.write_bytes(path.read_bytes()[:-20])
     report = train(database, ModelStore(tmp_path / "models", KEY), StoppedClock())
-    assert (report.serving_version, report.promoted) == (model_store.cold_scorer().version, True)
+    assert report.card["serving_version"] == model_store.cold_scorer().version
+    assert report.promoted
     assert served(database)[0][0] == report.version
 
 
@@ -443,7 +445,8 @@ def test_likes_of_everything_teach_nothing_and_say_so(
 def test_one_subscriber_alone_can_train_a_ranker(
     database: Database, model_store: ModelStore
 ) -> None:
-    assert train_on(database, model_store, taste, n_readers=1, n_days=11).n_held_out < 8
+    report = train_on(database, model_store, taste, n_readers=1, n_days=11)
+    assert report.card["judged_by"]["slates"] < 8
     first = served(database)
     assert [scorer for scorer, _ in first] == [model_store.cold_scorer().version]
 

@@ -125,6 +125,7 @@ WRONG = [
     ("frequency", "hourly"),
     ("detail", "all"),
     ("categories", "<b>"),
+    ("categories", "cs.CL cs.XX"),
     ("followed_authors", "x" * 101),
     ("paused_until", "soon"),
     ("size", "0"),

@@ -223,6 +223,9 @@ def test_a_preview_needs_words_that_can_be(world: World) -> None:
     page = form_after_a_moment(world, ada)
     assert 'id="interests-wrong"' in ada.submit(page, "preview").text
     assert 'id="categories-wrong"' in ada.submit(page, "preview", categories="?").text
+    wrong = ada.submit(page, "preview", categories="cs.CL cs.XX").text
+    assert 'id="categories-wrong"' in wrong
+    assert "did you mean cs." in wrong
 
 
 def test_previews_are_limited_by_network_and_minute(world: World) -> None:

@@ -14,7 +14,19 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from triage.app.live_sources import LiveSources
 from triage.clock import SystemClock, read_uptime
+from triage.delivery.bounces.mailboxes import read_imap, read_maildir
+from triage.delivery.dkim import Signer, load_signer
+from triage.delivery.file_mailers import Maildir
+from triage.delivery.postfix_log import read_delivery
+from triage.delivery.sent_log import SentLog
+from triage.delivery.smtp import SmtpMailer, SmtpServer
+from triage.digest.links import digest_links, envelope_sender
+from triage.digest.message import build_digest
+from triage.digest.render import render_digest
+from triage.domain.arxiv_categories import check_arxiv
+from triage.domain.link_tokens import Keyring
 from triage.domain.protocols import Progress, silent
 from triage.errors import ConfigError
 from triage.settings import SECRET_FILE, Settings, load_settings, read_secret, read_signing_secret
@@ -23,15 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from starlette.applications import Starlette
-    from starlette.types import ASGIApp
 
-    from triage.app.live_sources import LiveSources
     from triage.delivery.bounces.intake import Intake
-    from triage.delivery.dkim import Signer
     from triage.delivery.outbox import Outbox
-    from triage.delivery.sent_log import SentLog
     from triage.digest.nightly import Composed, Nightly
-    from triage.domain.link_tokens import Keyring
     from triage.domain.protocols import Clock, Mailer
     from triage.domain.records import Slate
     from triage.operations.doctor import Finding, Installation, Probes
@@ -53,14 +60,10 @@ ENRICH_AT = time(5, 30)
 
 @dataclass
 class App:
-    """The objects of one installation, each created at its first use.
-
-    `own_mailer` replaces the configured mailer.
-    """
+    """The objects of one installation, each created at its first use."""
 
     settings: Settings
     clock: Clock
-    own_mailer: Mailer | None = None
 
     @cached_property
     def database(self) -> Database:
@@ -86,8 +89,6 @@ class App:
 
     @cached_property
     def keyring(self) -> Keyring:
-        from triage.domain.link_tokens import Keyring
-
         # Links that were signed with an older secret work as long as the settings have it.
         return Keyring(self._secret, *(read_secret("SECRET_KEY_OLD") or "").split())
 
@@ -103,15 +104,8 @@ class App:
 
     def _new_mailer(self) -> Mailer:
         mail = self.settings.mail
-        if self.own_mailer is not None:
-            return self.own_mailer
         if mail.transport == "maildir":
-            from triage.delivery.file_mailers import Maildir
-
             return Maildir(self.settings.mail_path)
-        from triage.delivery.postfix_log import read_delivery
-        from triage.delivery.smtp import SmtpMailer, SmtpServer
-
         password = _password("MAIL_PASSWORD", "[mail] username") if mail.username else ""
         server = SmtpServer(mail.host, mail.port, mail.security, mail.username, password)
         log = self.settings.mail_log
@@ -120,8 +114,6 @@ class App:
     @cached_property
     def live_sources(self) -> LiveSources:
         """The sources and enrichers that are switched on."""
-        from triage.app.live_sources import LiveSources
-
         return LiveSources(
             self.settings, self.clock, lambda: self.database, owner=_this_process, is_gone=_is_gone
         )
@@ -140,8 +132,6 @@ class App:
 
     @cached_property
     def _signer(self) -> Signer | None:
-        from triage.delivery.dkim import load_signer
-
         return load_signer(self.settings.mail, self.settings.folder)
 
     def new_nightly(self) -> Nightly:
@@ -161,18 +151,10 @@ class App:
     def _digest_rules(self) -> DigestRules:
         from triage.ranking.serving.ranker import DigestRules
 
-        digest = self.settings.digest
-        return DigestRules(
-            size=digest.size,
-            max_age_days=digest.max_age_days,
-            score_floor=digest.score_floor,
-            exploration_slots=digest.exploration_slots,
-        )
+        return DigestRules(**self.settings.digest.model_dump())
 
     @cached_property
     def sent_log(self) -> SentLog:
-        from triage.delivery.sent_log import SentLog
-
         return SentLog(self.settings.sent_log_path)
 
     def installation(self) -> Installation:
@@ -208,8 +190,7 @@ class App:
         from triage.delivery.outbox import Outbox
         from triage.delivery.preflight import Preflight
         from triage.delivery.rate_limits import RateLimits
-        from triage.delivery.sender_context import Rules, SenderContext, WhenUnknown
-        from triage.digest.links import envelope_sender
+        from triage.delivery.sender_context import SenderContext
 
         mail = self.settings.mail
         return Outbox(
@@ -219,25 +200,23 @@ class App:
                 self.clock,
                 owner=_this_process(),
                 is_gone=_is_gone,
-                rules=Rules(
-                    ambiguous=WhenUnknown(mail.ambiguous),
-                    connections=mail.connections,
-                    pace=RateLimits(
-                        mail.per_second,
-                        mail.per_domain_per_second,
-                        mail.per_domain_connections,
-                        mail.ramp_up_per_hour,
-                    ),
-                    envelope_sender=partial(
-                        envelope_sender, keyring=self.keyring, bounces=mail.bounces
-                    ),
-                    sender=parseaddr(mail.sender)[1],
+                ambiguous=mail.ambiguous,
+                connections=mail.connections,
+                pace=RateLimits(
+                    mail.per_second,
+                    mail.per_domain_per_second,
+                    mail.per_domain_connections,
+                    mail.ramp_up_per_hour,
                 ),
+                envelope_sender=partial(
+                    envelope_sender, keyring=self.keyring, bounces=mail.bounces
+                ),
+                sender=parseaddr(mail.sender)[1],
                 address_hash=self.address_hash,
                 monotonic=read_uptime if isinstance(self.clock, SystemClock) else None,
                 journal=self.sent_log,
             ),
-            refusal=Preflight(
+            check=Preflight(
                 self.database, self.sent_log, self.clock, red=red or (lambda: self._gate())
             ).check,
         )
@@ -256,8 +235,6 @@ class App:
 
     def read_new_bounces(self) -> Iterator[bytes]:
         """Yield the new mails in the configured bounce mailboxes."""
-        from triage.delivery.bounces.mailboxes import read_imap, read_maildir
-
         if folder := self.settings.bounces_maildir:
             yield from read_maildir(folder)
         bounces = self.settings.bounces
@@ -267,10 +244,7 @@ class App:
 
     def build_message(self, slate: Slate, now: datetime) -> Composed:
         """Build the message of a slate: links, then text and HTML, then signed bytes."""
-        from triage.digest.links import digest_links
-        from triage.digest.message import build_digest
         from triage.digest.nightly import Composed
-        from triage.digest.render import render_digest
 
         site = self.settings.site
         mail = self.settings.mail
@@ -332,6 +306,8 @@ class App:
         def read_bounces() -> str:
             return str(self.new_bounce_intake().take_all(self.read_new_bounces()))
 
+        reading = [Job("read bounces", time(), read_bounces, BOUNCES_EVERY)]
+        enriching = [Job("enrich", ENRICH_AT, lambda: str(self.enrich_recent_papers()))]
         return Schedule(
             database,
             clock,
@@ -343,11 +319,7 @@ class App:
             fetch_named=lambda: fetch_waiting(database, self.live_sources.lookups(), clock),
             awaited=self.live_sources.days_behind(),
             jobs=[
-                *(
-                    [Job("read bounces", time(), read_bounces, BOUNCES_EVERY)]
-                    if reads_bounces
-                    else []
-                ),
+                *(reading if reads_bounces else []),
                 Job("back up", at, lambda: back_up(database, settings.backup_path, clock)),
                 Job("audit", at, lambda: run_nightly_audit(database, self.sent_log, clock)),
                 Job("train", at, lambda: run_in_process(_train, settings, clock)),
@@ -355,11 +327,7 @@ class App:
                 Job("read Zotero", at, self._read_zotero_again),
                 Job("forget mail", at, lambda: forget_old_mail(database, clock)),
                 Job("rewrite", at, lambda: rewrite_after_erasures(database)),
-                *(
-                    [Job("enrich", ENRICH_AT, lambda: str(self.enrich_recent_papers()))]
-                    if enriches
-                    else []
-                ),
+                *(enriching if enriches else []),
             ],
             owner=_this_process(),
         )
@@ -381,6 +349,7 @@ class App:
     def new_web_app(self) -> Starlette:
         from triage.digest.preview import Previews
         from triage.papers.search import Search
+        from triage.subscribers.named_papers import find_schemes
         from triage.web import create_app
 
         return create_app(
@@ -391,12 +360,8 @@ class App:
             self.signup,
             Previews(self.database, self.model_store, self.clock, self._digest_rules).of,
             Search(self.database, self.model_store.load_encoder),
+            find_schemes(self.live_sources.lookups()),
         )
-
-    def new_operator_page(self) -> ASGIApp:
-        from triage.web.operator import create_operator_page
-
-        return create_operator_page(self.database, self.clock, self.settings.site)
 
 
 def _train(settings: Settings, clock: Clock) -> str:
@@ -409,17 +374,22 @@ def _train(settings: Settings, clock: Clock) -> str:
         app.close()
 
 
-def open_app(config: Path, *, clock: Clock | None = None, mailer: Mailer | None = None) -> App:
+def open_app(config: Path, *, clock: Clock | None = None) -> App:
     """Read the config file and return the program; this opens no connections.
 
     Args:
         clock: replaces the system clock.
-        mailer: replaces the configured one.
 
     Raises:
         ConfigError: the file is missing or invalid.
     """
-    return App(load_settings(config), clock or SystemClock(), mailer)
+    settings = load_settings(config)
+    for category in settings.sources.arxiv.categories:
+        try:
+            check_arxiv(category, exactly=True)
+        except ConfigError as error:
+            raise ConfigError(f"{config}:\n  `sources.arxiv.categories`: {error}") from error
+    return App(settings, clock or SystemClock())
 
 
 def create_installation(folder: Path, example: str) -> tuple[Path, bool]:

@@ -76,6 +76,7 @@ class LiveSources:
         database: returns the database in which all processes share the rate limits.
         owner: returns a new name for this process.
         is_gone: returns True if the owner is a process that certainly has ended.
+        on_wait: see `PoliteClient`.
     """
 
     settings: Settings
@@ -83,6 +84,7 @@ class LiveSources:
     database: Callable[[], Database]
     owner: Callable[[], str]
     is_gone: Callable[[str], bool]
+    on_wait: Callable[[str], None] | None = None
     _gates: dict[str, PoliteClient] = field(default_factory=dict)
 
     def sources(
@@ -176,7 +178,8 @@ class LiveSources:
     def lookups(self) -> list[PaperLookup]:
         """Return the services that are asked for single papers, for which one need not subscribe.
 
-        arXiv is asked whatever its categories are.
+        arXiv is asked whatever its categories are. They have their own clients, as another thread
+        may be using those of the sources.
         """
         from triage.sources.arxiv.lookup import ArxivIdLookup, ArxivTitleLookup
         from triage.sources.biorxiv.lookup import BiorxivLookup
@@ -185,16 +188,16 @@ class LiveSources:
         wanted = self.settings.sources
         lookups: list[PaperLookup] = []
         if wanted.arxiv.enabled:
-            gate = self._gate("arxiv", _rules(wanted.arxiv), None)
+            gate = self._gate("arxiv", _rules(wanted.arxiv), None, use="lookup")
             lookups += [
                 ArxivIdLookup(gate, wanted.arxiv.api_url),
                 ArxivTitleLookup(gate, wanted.arxiv.api_url),
             ]
         if wanted.biorxiv.enabled:
-            gate = self._gate("biorxiv", _rules(wanted.biorxiv), None)
+            gate = self._gate("biorxiv", _rules(wanted.biorxiv), None, use="lookup")
             lookups.append(BiorxivLookup(gate, wanted.biorxiv.url))
         if wanted.crossref.enabled:
-            gate = self._gate("crossref", _rules(wanted.crossref), None)
+            gate = self._gate("crossref", _rules(wanted.crossref), None, use="lookup")
             lookups.append(CrossrefLookup(gate, wanted.crossref.url))
         return lookups
 
@@ -211,9 +214,15 @@ class LiveSources:
             gate.close()
 
     def _gate(
-        self, name: str, rules: Rules, deadline: datetime | None, *, is_public: bool = False
+        self,
+        name: str,
+        rules: Rules,
+        deadline: datetime | None,
+        *,
+        is_public: bool = False,
+        use: str = "",
     ) -> PoliteClient:
-        """Return the client of one service, always the same object.
+        """Return the client of one service for one use, always the same object.
 
         Args:
             name: of the rate limit that all processes share.
@@ -223,7 +232,7 @@ class LiveSources:
         from triage.sources.http.public_only import PinnedTransport
         from triage.store.shared_limiter import SharedRequestLimiter
 
-        key = f"{name}, public" if is_public else name
+        key = f"{name}, public" if is_public else f"{name}, {use}"
         if key not in self._gates:
             site = self.settings.site
             limiter = SharedRequestLimiter(
@@ -242,6 +251,7 @@ class LiveSources:
                 transport=PinnedTransport if is_public else None,
             )
         self._gates[key].deadline = deadline
+        self._gates[key].on_wait = self.on_wait
         return self._gates[key]
 
     def _feed_gate(self, feed: FeedSettings, deadline: datetime | None) -> PoliteClient:

@@ -23,7 +23,6 @@ from triage.errors import ConfigError, NotFound
 FILE = click.Path(dir_okay=False, path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 PARTLY_DONE = 3
-WAITING = "{n} papers are not stored here yet: `triage schedule` asks for them within minutes"
 
 Command = Callable[..., Any]
 

@@ -43,6 +43,7 @@ def command(name: str | None, since: date | None, on: date | None, as_json: bool
     today, last = on or arxiv_today(app.clock.now()), on or app.clock.now().date()
     if since is not None and since > last:
         raise click.BadParameter(f"{since} is after {last}", param_hint="--since")
+    app.live_sources.on_wait = warn
     sources = _select(name, app.live_sources.sources(on, since=since))
     first = min(today, since or today)
     before = set(_load_days(app, sources, first, last))
@@ -53,8 +54,11 @@ def command(name: str | None, since: date | None, on: date | None, as_json: bool
     days = _select_days(before, _load_days(app, sources, first, last), first)
     rows = list(_nested_rows(days) if as_json else _flat_rows(days))
     show(rows, as_json=as_json, empty=f"nothing is known of {today}")
-    if days and not as_json:
-        click.echo(_closing_line(Counter(day.verdict for day in days if not day.category)))
+    failed = {day.source for day in days if day.verdict is Verdict.FAILED}
+    failed |= {each.name for each in sources if any(f"source {each.name}:" in p for p in problems)}
+    if (days or failed) and not as_json:
+        verdicts = Counter(day.verdict for day in days if not day.category)
+        click.echo(_closing_line(verdicts, sorted(map(_short, failed))))
     for problem in problems:
         warn(problem)
     if problems:
@@ -128,9 +132,10 @@ def _state(day: SourceDay) -> dict[str, Any]:
     return {name: getattr(day, name) for name in ("verdict", "expected", "got", "note")}
 
 
-def _closing_line(counts: Counter[Verdict]) -> str:
+def _closing_line(counts: Counter[Verdict], failed: Sequence[str]) -> str:
     n = counts.total()
     verdicts = ", ".join(
         f"{k} {verdict.replace('_', ' ')}" for verdict, k in sorted(counts.items())
     )
-    return f"{n} {'day' if n == 1 else 'days'} of sources: {verdicts}"
+    names = f"; failed: {', '.join(failed)}" if failed else ""
+    return f"{n} {'day' if n == 1 else 'days'} of sources: {verdicts or 'none'}{names}"

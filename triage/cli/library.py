@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from triage.app.application import App
-from triage.cli.app_context import PARTLY_DONE, WAITING, load_app_and_subscriber, progress_bar, warn
+from triage.cli.app_context import PARTLY_DONE, load_app_and_subscriber, progress_bar, warn
 from triage.domain.protocols import Progress
 from triage.domain.records import Subscriber
 from triage.errors import ConfigError
@@ -43,9 +43,10 @@ def import_(
     daily: bool | None,
     all_: bool,
 ) -> None:
-    """Import likes of EMAIL from FILES: BibTeX, RIS, CSL-JSON, or text with ids and links.
+    """Import likes of EMAIL from FILES: libraries, or lists of ids, links and titles.
 
-    ORCID exports lists of works as BibTeX. An entry with abstract and date is stored as a paper.
+    Libraries are BibTeX, RIS, PubMed's .nbib, EndNote's XML and .enw, CSL-JSON, Zotero's JSON and
+    CSV. ORCID exports lists of works as BibTeX. An entry with an abstract is stored as a paper.
     Other papers are requested from arXiv, bioRxiv and Crossref: up to 200 now, the others soon by
     the scheduler. Importing a file again changes nothing.
     """
@@ -87,8 +88,6 @@ def import_(
             warn(f"and {n_left} more: --all shows them")
         for problem in report.problems:
             warn(problem)
-        if report.waiting:
-            warn(WAITING.format(n=report.waiting) + ", and the next digest says what was found")
         click.echo(f"{name}: {report}")
     if any(report.unrecognised for _, report in reports):
         sys.exit(PARTLY_DONE if any(report.recognised for _, report in reports) else 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Literal
 
 import click
 
@@ -92,18 +93,16 @@ def resolve(message_ids: tuple[str, ...], decision: str | None) -> None:
     type=click.Choice(["send", "skip"]),
     help="If the sent journal is lost or damaged: send waiting mail, or skip all that was due.",
 )
-def reconcile(without_journal: str | None) -> None:
+def reconcile(without_journal: Literal["send", "skip"] | None) -> None:
     """Mark messages as sent that the sent journal or the mail server's log has as sent.
 
     A restored database does not have the mail that was sent after the copy was made, but the
     journal has it. The log of the mail server shows whether held messages arrived.
     """
-    from triage.delivery.sent_log_check import WithoutJournal
     from triage.delivery.sent_log_check import reconcile as reconcile_journal
 
     app = load_app()
-    without = WithoutJournal(without_journal) if without_journal else None
-    report = reconcile_journal(app.database, app.sent_log, app.clock, without)
+    report = reconcile_journal(app.database, app.sent_log, app.clock, without_journal)
     click.echo(
         f"the sent journal: {report.marked} that waited were sent, {report.tombstones} sent digests"
         f" were not known, {report.skipped} are skipped"

@@ -12,8 +12,8 @@ import click
 from triage.app.application import App
 from triage.cli.app_context import (
     PARTLY_DONE,
-    WAITING,
     find_papers,
+    freeze_garbage_collector,
     json_option,
     load_app,
     parse_date,
@@ -48,6 +48,7 @@ def import_(files: tuple[Path, ...], on: date | None) -> None:
     from triage.subscribers.named_papers import fetch_ids
 
     app = load_app()
+    freeze_garbage_collector()
     total = IngestReport()
     failed = 0
     with progress_bar() as progress:
@@ -71,8 +72,6 @@ def import_(files: tuple[Path, ...], on: date | None) -> None:
             n_known = total.known + len(total.unknown) - len(left) - looked_up.stored
             n_stored = total.stored + looked_up.stored
             total = replace(total, stored=n_stored, known=n_known, unknown=left)
-    if total.unknown:
-        warn(WAITING.format(n=len(total.unknown)))
     click.echo(str(total))
     if failed:
         sys.exit(PARTLY_DONE if total.read else 1)

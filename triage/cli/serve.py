@@ -22,6 +22,7 @@ def command(host: str | None, port: int | None, pages_only: bool) -> None:
     """
     from triage.cli.http_server import serve, serve_in_thread
     from triage.operations.scheduler import Scheduler
+    from triage.web.operator import create_operator_page
 
     app = load_app(log_level=logging.INFO)
     logging.basicConfig(format="%(asctime)s [%(levelname)s] %(message)s", datefmt="%H:%M:%S")
@@ -44,7 +45,8 @@ def command(host: str | None, port: int | None, pages_only: bool) -> None:
         click.echo(
             f"serving the operator's page on http://127.0.0.1:{web.operator_port}/", err=True
         )
-        operators_page = serve_in_thread(app.new_operator_page(), web.operator_port)
+        page = create_operator_page(app.database, app.clock, app.settings.site)
+        operators_page = serve_in_thread(page, web.operator_port)
     if scheduler:
         scheduler.start()
     try:

@@ -37,18 +37,12 @@ def _weekdays(_ctx: click.Context, _parameter: click.Parameter, value: str | Non
     return sum(1 << WEEKDAYS.index(day) for day in set(days))
 
 
-def _number(
-    kind: Callable[[str], int | float],
-) -> Callable[[click.Context, click.Parameter, str | None], int | float | str | None]:
+def _number(kind: type[int] | type[float]) -> Callable[[Any, Any, str | None], Any]:
     """Return a callback that parses a number, or returns `default` as it is."""
 
-    def parse(
-        _ctx: click.Context, _parameter: click.Parameter, value: str | None
-    ) -> int | float | str | None:
-        if value in (None, _DEFAULT):
-            return value
+    def parse(_ctx: object, _parameter: object, value: str | None) -> Any:
         try:
-            return kind(value)
+            return value if value in (None, _DEFAULT) else kind(value)
         except ValueError:
             raise click.BadParameter(f"{value!r} is neither a number nor `{_DEFAULT}`") from None
 

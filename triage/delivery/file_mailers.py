@@ -34,11 +34,19 @@ class Maildir:
         if self._moved(name):
             about_to_end()
             return "delivered before, and read since"
-        with _defer_on_error(self._path):
+        # The suffix differs, so that a file that a crash left behind does not count as a message.
+        temporary = self._path / "tmp" / f".{name}.{os.getpid()}.tmp"
+        with _defer_on_error(self._path, temporary):
             for folder in ("tmp", "new", "cur"):
                 (self._path / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-            temporary = _write(self._path / "tmp", name, message.mime)
-        _end(temporary, self._path / "new" / name, about_to_end)
+            write_synced(temporary, message.mime)
+        try:
+            about_to_end()
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        with _defer_on_error(self._path, temporary):
+            rename_synced(temporary, self._path / "new" / name)
         return f"delivered to new/{name}"
 
     def delivered(self, message_id: str) -> bool:
@@ -59,36 +67,14 @@ class Maildir:
         return f"{sha256(message_id.encode()).hexdigest()[:32]}.triage"
 
 
-def _write(folder: Path, name: str, content: bytes) -> Path:
-    """Write and sync a file under a temporary name; return its path."""
-    # The suffix differs, so that a file that a crash left behind does not count as a message.
-    temporary = folder / f".{name}.{os.getpid()}.tmp"
-    try:
-        write_synced(temporary, content)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    return temporary
-
-
-def _end(temporary: Path, final: Path, about_to_end: Callable[[], None]) -> None:
-    """Rename a complete file to its final name; remove it if that fails."""
-    try:
-        about_to_end()
-        with _defer_on_error(final.parent):
-            rename_synced(temporary, final)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-
-
 @contextmanager
-def _defer_on_error(path: Path) -> Iterator[None]:
+def _defer_on_error(path: Path, temporary: Path) -> Iterator[None]:
+    """Turn an error of the disk into `MailDeferred`, and remove the unfinished file."""
     try:
         yield
     except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
         raise MailDeferred(
             f"{path} cannot be written: {error.strerror}. Free space or correct its permissions;"
             " the message waits and is tried again"

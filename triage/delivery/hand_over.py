@@ -89,7 +89,6 @@ class MessageSender:
         self._context = context
         self._writes = SharedWrites(context.database)
         self._clock = context.clock
-        self._rules = context.rules
         self._guard = threading.Lock()
         self._in_hand: set[int] = set()
 
@@ -111,7 +110,7 @@ class MessageSender:
         with self._guard:
             in_hand = sorted(self._in_hand)
         if in_hand:
-            owner, until = self._context.owner, self._clock.now() + self._rules.lease
+            owner, until = self._context.owner, self._clock.now() + self._context.lease
             self._writes(lambda conn: store.messages.renew(conn, owner, in_hand, until))
 
     def _send(self, claimed: StoredMessage, mime: bytes) -> State | None:
@@ -129,7 +128,7 @@ class MessageSender:
                 raise _Stopped(None)
             crash_point("in_doubt")
 
-        sender = self._rules.envelope_sender(claimed.message_id)
+        sender = self._context.envelope_sender(claimed.message_id)
         outgoing = OutgoingMessage(claimed.message_id, claimed.recipient, mime, sender)
         try:
             reply = self._context.mailer.send(outgoing, about_to_end)
@@ -196,7 +195,7 @@ class MessageSender:
             attempts=message.attempts + 1,
             lease_owner=self._context.owner,
             lease_epoch=message.lease_epoch + 1,
-            lease_until=now + self._rules.lease,
+            lease_until=now + self._context.lease,
         )
         if claimed is None:
             return self._cancel_unwanted(conn, message, now)
@@ -206,11 +205,11 @@ class MessageSender:
         return claimed, store.messages.mime(conn, claimed.id)
 
     def _rates(self, conn: Connection, message: StoredMessage, now: datetime) -> dict[str, float]:
-        pace, day = self._rules.pace, None
+        pace, day = self._context.pace, None
         if pace.ramp_up_per_hour and message.kind == store.messages.DIGEST:
             # Only digests count: mail that somebody has just requested is not delayed.
             day = (
-                now - store.send_rates.first_used_or_now(conn, f"from {self._rules.sender}", now)
+                now - store.send_rates.first_used_or_now(conn, f"from {self._context.sender}", now)
             ).days
         return pace.rates(domain_of(message.recipient), day)
 
@@ -224,7 +223,7 @@ class MessageSender:
             now,
             wanted_at=self._context.address_hash(claimed.recipient),
             doubted_at=now,
-            lease_until=now + self._rules.lease,
+            lease_until=now + self._context.lease,
         )
         crash_point("doubting")
         if doubted is not None:
@@ -322,7 +321,7 @@ class MessageSender:
         """Return whether our lease lasts, by the monotonic clock and by the wall clock."""
         assert message.lease_until is not None  # noqa: S101 - it has just been set
         elapsed = self._context.seconds() - since
-        lease_s = self._rules.lease.total_seconds()
+        lease_s = self._context.lease.total_seconds()
         return elapsed < lease_s and self._clock.now() < message.lease_until
 
     @contextmanager

@@ -44,21 +44,17 @@ class Outbox:
     """Drains the outbox through one mailer.
 
     Args:
-        refusal: returns why nothing may be sent now; "" if mail may be sent.
+        check: returns why no mail may be sent or composed now; "" if it may.
     """
 
-    def __init__(self, context: SenderContext, refusal: Callable[[], str] = lambda: "") -> None:
-        self._refusal = refusal
+    def __init__(self, context: SenderContext, check: Callable[[], str] = lambda: "") -> None:
+        self.check = check
         self._database = context.database
         self._mailer = context.mailer
         self._clock = context.clock
-        self._rules = context.rules
+        self._context = context
         self._courier = MessageSender(context)
         self._doubts = Recovery(context)
-
-    def check(self) -> str:
-        """Return why no mail may be sent or composed now; "" if it may."""
-        return self._refusal()
 
     def drain(self, on_message: Callable[[State], None] = lambda _: None) -> DrainReport:
         """Send everything that is due, except what another sender has leased."""
@@ -76,7 +72,7 @@ class Outbox:
             if self._doubts.settle_stale(report, while_sending=True) == 0.0:
                 more.set()
 
-        broken = self._refusal()
+        broken = self.check()
         if broken:
             log.error("no mail is sent", why=broken)
             return DrainReport(broken=broken)
@@ -90,15 +86,8 @@ class Outbox:
             self._mailer.close()
         with self._database.read() as conn:
             in_flight = len(store.messages.in_flight(conn))
-        return DrainReport(
-            sent=counts[State.SENT],
-            deferred=counts[State.DEFERRED],
-            failed=counts[State.FAILED],
-            cancelled=counts[State.CANCELLED],
-            held=counts[State.HELD],
-            in_flight=in_flight,
-            broken=broken,
-        )
+        ends = (State.SENT, State.DEFERRED, State.FAILED, State.CANCELLED, State.HELD)
+        return DrainReport(**{end: counts[end] for end in ends}, in_flight=in_flight, broken=broken)
 
     def send_account_mail(self) -> None:
         """Send due account mails at once, also while a drain is running.
@@ -107,7 +96,7 @@ class Outbox:
         """
         with self._database.read() as conn:
             waiting = store.messages.waiting(conn, self._clock.now(), only_notes=True)
-        if not waiting or self._refusal():
+        if not waiting or self.check():
             return
         try:
             with self._renewed_leases():
@@ -144,8 +133,8 @@ class Outbox:
         # A message that crashed its sender goes last and alone, so that it disturbs no other.
         suspects = [message for message in waiting if message.crashes]
         try:
-            queue = SendQueue(healthy, self._clock, self._rules.pace.per_domain_at_once)
-            self._send_parallel(queue, self._rules.connections, report)
+            queue = SendQueue(healthy, self._clock, self._context.pace.per_domain_at_once)
+            self._send_parallel(queue, self._context.connections, report)
             self._work(SendQueue(suspects, self._clock), report)
         except MailerBroken as error:
             log.error("no mail can be sent", why=str(error))
@@ -192,7 +181,7 @@ class Outbox:
         over = threading.Event()
 
         def renew() -> None:
-            while not over.wait(self._rules.lease.total_seconds() / 3):
+            while not over.wait(self._context.lease.total_seconds() / 3):
                 try:
                     self._courier.renew()
                     settle_others()

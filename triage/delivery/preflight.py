@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -48,28 +49,21 @@ def warn_if_sqlite_is_unsafe(database: Database) -> None:
         )
 
 
+@dataclass
 class Preflight:
     """The checks before mail is sent.
 
-    Args:
+    Attributes:
         free: returns the free bytes on the disk of a path.
         red: returns which red findings of the set-up stop mail; "" if there are none.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        journal: SentLog,
-        clock: Clock,
-        free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
-        red: Callable[[], str] = lambda: "",
-    ) -> None:
-        self._red = red
-        self._database = database
-        self._journal = journal
-        self._clock = clock
-        self._free = free
-        self._is_checked = False
+    database: Database
+    journal: SentLog
+    clock: Clock
+    free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free
+    red: Callable[[], str] = lambda: ""
+    _is_checked: bool = False
 
     def check(self) -> str:
         """Place or lift holds; return why nothing may be sent now and what to do, or "".
@@ -78,7 +72,7 @@ class Preflight:
             DatabaseError: the database or the sent log cannot be read.
         """
         if not self._is_checked:
-            why = self._damage() or check_sent_log(self._database, self._journal, self._clock)
+            why = self._damage() or check_sent_log(self.database, self.journal, self.clock)
             if why:
                 return why
             self._audit()
@@ -87,25 +81,25 @@ class Preflight:
 
     def _check_set_up(self) -> str:
         """Place a hold while the set-up is red and there is mail or an active subscriber."""
-        with self._database.read() as conn:
+        with self.database.read() as conn:
             reason = store.sending_holds.reasons(conn).get(SET_UP, "")
             is_needed = store.messages.waiting_bytes(conn) or (
                 report_queries.subscribers_by_state(conn).get(SubscriberState.ACTIVE)
             )
-        red = self._red() if is_needed else ""
+        red = self.red() if is_needed else ""
         why = red and (
             f"the set-up for mail is not in order: {red}. Run `triage doctor` to check again, or"
             " `triage run --force` to send in spite of this"
         )
         if why != reason:
-            with self._database.write() as conn:
+            with self.database.write() as conn:
                 store.sending_holds.lift(conn, SET_UP)
                 if why:
-                    store.sending_holds.place(conn, SET_UP, why, self._clock.now())
+                    store.sending_holds.place(conn, SET_UP, why, self.clock.now())
         return why
 
     def _damage(self) -> str:
-        with self._database.read() as conn:
+        with self.database.read() as conn:
             damage = health.damage(conn)
         if not damage:
             return ""
@@ -115,19 +109,19 @@ class Preflight:
         )
 
     def _audit(self) -> None:
-        since = self._clock.now().date() - AUDITED
-        for fault in audit(self._database, since=since).faults:
+        since = self.clock.now().date() - AUDITED
+        for fault in audit(self.database, since=since).faults:
             log.error(fault.what, ids=list(fault.ids[:5]), n=len(fault.ids), do=fault.do)
 
     def _check_room(self) -> str:
-        with self._database.read() as conn:
+        with self.database.read() as conn:
             n_bytes = store.messages.waiting_bytes(conn)
         if not n_bytes:
             return ""
         needed = max(LEAST_FREE, TIMES_MIME * n_bytes)
-        folder = self._journal.path.parent
+        folder = self.journal.path.parent
         try:
-            free = self._free(folder)
+            free = self.free(folder)
         except OSError as error:
             raise DatabaseError(
                 f"the free space of {folder} cannot be read: {error.strerror}. Check that the"

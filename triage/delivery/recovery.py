@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from triage import store
-from triage.delivery.sender_context import SenderContext, WhenUnknown
+from triage.delivery.sender_context import SenderContext
 from triage.delivery.sent_log import SentLog
 from triage.domain.crash_points import crash_point
 from triage.domain.protocols import Clock
@@ -64,7 +64,7 @@ class Recovery:
         self._context = context
         self._database = context.database
         self._clock = context.clock
-        self._lease = context.rules.lease
+        self._lease = context.lease
         self._first_seen: dict[tuple[object, ...], float] = {}
         self._one_at_a_time = threading.Lock()
 
@@ -156,8 +156,7 @@ class Recovery:
             return end_crashed_attempt(conn, message, crashes, "its sender died", self._clock.now())
 
     def _decide(self, message: StoredMessage, arrived: bool | None, *, soon: bool) -> State | None:
-        ambiguous = self._context.rules.ambiguous
-        again = arrived is False or (soon and ambiguous is WhenUnknown.RESEND)
+        again = arrived is False or (soon and self._context.ambiguous == "resend")
         with self._database.write() as conn:
             now = self._clock.now()
             if arrived:

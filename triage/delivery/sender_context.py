@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import StrEnum
+from typing import Literal
 
 from triage.delivery.rate_limits import RateLimits
 from triage.delivery.sent_log import SentLog
@@ -17,32 +17,6 @@ from triage.store import Database
 LEASE = timedelta(seconds=60)
 
 
-class WhenUnknown(StrEnum):
-    """What to do with a message if it is unknown whether it arrived."""
-
-    RESEND = "resend"
-    HOLD = "hold"
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How mail is sent.
-
-    Attributes:
-        connections: how many messages are sent at once.
-        lease: how long a sender keeps a claimed message without renewing the lease.
-        envelope_sender: returns the bounce address for a Message-ID; "" for the one in From.
-        sender: the address in From; the ramp-up counts its days.
-    """
-
-    ambiguous: WhenUnknown = WhenUnknown.RESEND
-    connections: int = 1
-    pace: RateLimits = field(default_factory=RateLimits)
-    lease: timedelta = LEASE
-    envelope_sender: Callable[[str], str] = lambda _: ""
-    sender: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class SenderContext:
     """The settings and services of one sender.
@@ -50,6 +24,11 @@ class SenderContext:
     Attributes:
         owner: the unique name of this sender in leases.
         is_gone: returns whether the owner of a lease is known to have died.
+        ambiguous: what to do with a message if it is unknown whether it arrived.
+        connections: how many messages are sent at once.
+        lease: how long a sender keeps a claimed message without renewing the lease.
+        envelope_sender: returns the bounce address for a Message-ID; "" for the one in From.
+        sender: the address in From; the ramp-up counts its days.
         address_hash: returns the key under which an address is suppressed; not secret by default.
         journal: the sent log, written before the database; None for no log.
         monotonic: a monotonic clock in seconds; by default `clock` is used.
@@ -60,7 +39,12 @@ class SenderContext:
     clock: Clock
     owner: str
     is_gone: Callable[[str], bool]
-    rules: Rules = field(default_factory=Rules)
+    ambiguous: Literal["resend", "hold"] = "resend"
+    connections: int = 1
+    pace: RateLimits = field(default_factory=RateLimits)
+    lease: timedelta = LEASE
+    envelope_sender: Callable[[str], str] = lambda _: ""
+    sender: str = ""
     address_hash: Callable[[str], str] = str.casefold
     journal: SentLog | None = None
     monotonic: Callable[[], float] | None = None

@@ -137,7 +137,7 @@ class SentLog:
     def _rewrite(self, generation: str, at: datetime, first: datetime) -> None:
         try:
             with self._guard, self._locked():
-                entries = [sent for sent in self._lines() if sent.at >= first]
+                entries = [sent for sent in self.readable() if sent.at >= first]
                 with self._replacement(entries, generation, at) as temporary:
                     temporary.replace(self.path)
         except OSError as error:
@@ -166,8 +166,9 @@ class SentLog:
 
     def readable(self) -> Iterator[SentEntry]:
         """Yield the entries of all readable lines, the oldest first; none if there is no file."""
-        with suppress(FileNotFoundError):
-            yield from self._lines()
+        with suppress(FileNotFoundError), self.path.open("rb") as file:
+            file.readline()
+            yield from (sent for line in file if (sent := _sent(line)) is not None)
 
     def damage(self) -> str:
         """Return which line is damaged; "" if none is."""
@@ -187,11 +188,6 @@ class SentLog:
             start, end = content.rfind(b"\n", 0, at) + 1, content.find(b"\n", at) + 1
             sent = _sent(content[start:end])
             return sent is not None and sent.message_id == message_id
-
-    def _lines(self) -> Iterator[SentEntry]:
-        with self.path.open("rb") as file:
-            file.readline()
-            yield from (sent for line in file if (sent := _sent(line)) is not None)
 
     @contextmanager
     def _mapped(self) -> Iterator[mmap.mmap | bytes]:

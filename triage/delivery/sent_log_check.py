@@ -12,8 +12,8 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from itertools import islice
+from typing import Literal
 
 from triage import store
 from triage.delivery.recovery import end_attempt
@@ -41,13 +41,6 @@ _CHOICE = (
     " starts a new sent log and sends what is waiting. If it was restored, run"
     " `triage outbox reconcile --without-journal skip`: it sends nothing that was due until now"
 )
-
-
-class WithoutJournal(StrEnum):
-    """What happens to waiting mail if the sent log cannot be used."""
-
-    SEND = "send"
-    SKIP = "skip"
 
 
 @dataclass(slots=True)
@@ -100,12 +93,13 @@ def reconcile(
     database: Database,
     journal: SentLog,
     clock: Clock,
-    without: WithoutJournal | None = None,
+    without: Literal["send", "skip"] | None = None,
 ) -> ReconcileReport:
     """Mark in the database what the sent log has as sent, and lift the hold.
 
     Args:
-        without: what to do if the log is lost, damaged, or that of another database.
+        without: what to do with waiting mail if the log is lost, damaged, or that of another
+            database.
 
     Raises:
         ConfigError: the log is one of these, and `without` is None.
@@ -118,7 +112,7 @@ def reconcile(
         _mend(database, part, agreed)
     now = clock.now()
     if why:
-        if without is WithoutJournal.SKIP:
+        if without == "skip":
             agreed.skipped = _skip(database, clock)
         generation = secrets.token_hex(16)
         journal.restart(generation, now)

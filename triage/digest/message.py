@@ -148,19 +148,6 @@ def verify(mime: bytes) -> None:
     Raises:
         MessageError: there are problems; the message lists all of them.
     """
-    if problems := _problems(mime):
-        raise MessageError("the message may not be sent: " + "; ".join(problems))
-
-
-def part_of(mime: bytes, subtype: str) -> str:
-    """Return the text of the `plain` or `html` part of a message."""
-    message = message_from_bytes(mime, policy=policy.default)
-    assert isinstance(message, EmailMessage)  # noqa: S101 - the policy says so
-    part = message.get_body((subtype,))
-    return "" if part is None else str(part.get_content()).replace("\r\n", "\n")
-
-
-def _problems(mime: bytes) -> list[str]:
     found = []
     head, _, _ = mime.partition(b"\r\n\r\n")
     if not mime.count(b"\r\n") == mime.count(b"\r") == mime.count(b"\n") or b"\0" in mime:
@@ -189,11 +176,20 @@ def _problems(mime: bytes) -> list[str]:
     try:
         message = message_from_bytes(mime, policy=policy.compat32.clone(raise_on_defect=True))
         kinds = [part.get_content_type() for part in message.walk()]
+        if kinds != ["multipart/alternative", "text/plain", "text/html"]:
+            found.append(f"parts {' '.join(kinds)[:80]}")
     except UnparsableError as error:
-        return [*found, f"not MIME: {type(error).__name__}"]
-    if kinds != ["multipart/alternative", "text/plain", "text/html"]:
-        found.append(f"parts {' '.join(kinds)[:80]}")
-    return found
+        found.append(f"not MIME: {type(error).__name__}")
+    if found:
+        raise MessageError("the message may not be sent: " + "; ".join(found))
+
+
+def part_of(mime: bytes, subtype: str) -> str:
+    """Return the text of the `plain` or `html` part of a message."""
+    message = message_from_bytes(mime, policy=policy.default)
+    assert isinstance(message, EmailMessage)  # noqa: S101 - the policy says so
+    part = message.get_body((subtype,))
+    return "" if part is None else str(part.get_content()).replace("\r\n", "\n")
 
 
 def _assemble(headers: dict[str, str], parts: Sequence[_Part], boundary: str) -> bytes:

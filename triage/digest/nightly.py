@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -48,10 +47,7 @@ from triage.ranking.serving.ranker import (
     select_missed,
 )
 from triage.ranking.serving.user_model_cache import UserModelCache
-from triage.store import Database
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
+from triage.store import Connection, Database
 
 log = structlog.get_logger()
 
@@ -62,6 +58,7 @@ MOST_BEHIND = timedelta(days=2)
 NO_PAPERS = "no_papers"
 MOST_REVISED = 5
 MOST_MISSED = 5
+SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +85,6 @@ class Queued:
 class RunReport:
     """The result of a run; `problems` has one text for each source or subscriber that failed."""
 
-    on: date
     queued: int
     skipped: int
     drained: DrainReport
@@ -118,25 +114,15 @@ class _Night:
     user_models: UserModelCache
 
 
+@dataclass
 class Nightly:
     """Makes the digests of one date; the module docstring shows the steps."""
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        *,
-        model_store: ModelStore,
-        compose: Compose,
-        rules: DigestRules,
-        seed: int = 0,
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._model_store = model_store
-        self._compose = compose
-        self._rules = rules
-        self._seed = seed
+    database: Database
+    clock: Clock
+    model_store: ModelStore
+    compose: Compose
+    rules: DigestRules
 
     def run(
         self,
@@ -155,7 +141,7 @@ class Nightly:
         Raises:
             NotFound: no papers are stored at all.
         """
-        unread = fetch(self._database, sources, self._clock, progress)
+        unread = fetch(self.database, sources, self.clock, progress)
         crash_point("fetched")
         # A database that was restored would make what it has forgotten once more.
         queued = Queued(0, 0, ())
@@ -164,7 +150,7 @@ class Nightly:
         log.info("drain")
         drained = outbox.drain()
         crash_point("drained")
-        return RunReport(on, queued.made, queued.skipped, drained, (*unread, *queued.problems))
+        return RunReport(queued.made, queued.skipped, drained, (*unread, *queued.problems))
 
     def queue(
         self,
@@ -183,13 +169,13 @@ class Nightly:
         Raises:
             NotFound: no papers are stored at all.
         """
-        with self._database.write() as conn:
-            run_id = store.jobs.begin_run(conn, on, self._clock.now())
+        with self.database.write() as conn:
+            run_id = store.jobs.begin_run(conn, on, self.clock.now())
             # What was withdrawn since they were made is not sent: those digests are made anew.
             store.messages.drop_withdrawn(conn, on)
         pair = self._encode(on, progress)
         crash_point("encoded")
-        with self._database.read() as conn:
+        with self.database.read() as conn:
             last = store.slates.newest(conn)
             active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
             last_on = {id: each.on for id, each in last.items()}
@@ -215,8 +201,8 @@ class Nightly:
                 log.exception("digest failed", subscriber=each.subscriber.public_id)
                 problems.append(f"subscriber {each.subscriber.public_id}: {error}")
             progress("rank", done, len(due))
-        with self._database.write() as conn:
-            store.jobs.reach_stage(conn, run_id, "queued", self._clock.now())
+        with self.database.write() as conn:
+            store.jobs.reach_stage(conn, run_id, "queued", self.clock.now())
         crash_point("ranked")
         return Queued(counts[True], counts[False], tuple(problems))
 
@@ -227,21 +213,21 @@ class Nightly:
             NotFound: no papers are stored at all.
         """
         pair = self._encode(on, silent)
-        with self._database.read() as conn:
+        with self.database.read() as conn:
             due = self._when_due(conn, [subscriber], on)[0]
             pool = load_pool(conn, pair.encoder, on, due.days)
             return self._made(conn, due, _Night(on, pair, pool, UserModelCache(pair.encoder)))[0]
 
     def _encode(self, on: date, progress: Progress) -> ActiveModels:
-        pair = ensure_active_models(self._database, self._model_store, self._clock, on)
+        pair = ensure_active_models(self.database, self.model_store, self.clock, on)
         log.info("encode", encoder=pair.encoder.version, scorer=pair.scorer.version)
-        encode_new(self._database, pair.encoder, progress)
+        encode_new(self.database, pair.encoder, progress)
         return pair
 
     def _when_due(
         self, conn: Connection, subscribers: Sequence[Subscriber], on: date
     ) -> list[_Due]:
-        max_age_days = self._rules.max_age_days
+        max_age_days = self.rules.max_age_days
         sent = store.slates.sent_days(conn, on - timedelta(days=max_age_days))
         due = []
         for subscriber in subscribers:
@@ -253,16 +239,16 @@ class Nightly:
 
     def _queue_one(self, run_id: int, due: _Due, night: _Night, spread: timedelta) -> bool:
         """Queue one digest, slate, impressions and bytes together; False if it has no papers."""
-        with self._database.read() as conn:
+        with self.database.read() as conn:
             slate, interests = self._made(conn, due, night)
-        now = self._clock.now()
-        composed = self._compose(slate, now) if slate.impressions else None
+        now = self.clock.now()
+        composed = self.compose(slate, now) if slate.impressions else None
         crash_point("composed")
         message = None
         if composed is not None:
             message = composed.message
             slate = replace(slate, impressions=slate.impressions[: composed.n_papers])
-        with self._database.write() as conn:
+        with self.database.write() as conn:
             if not store.messages.queue_once(
                 conn,
                 slate,
@@ -303,8 +289,8 @@ class Nightly:
             n_candidates=len(ranking.candidates),
         )
         named = store.named_papers.outcome(conn, subscriber.id, untold=True)
-        rng = slate_rng(self._seed, subscriber.id, on)
-        impressions = fill_slate(ranking, self._rules, pair.scorer, pair.encoder, rng)
+        rng = slate_rng(SEED, subscriber.id, on)
+        impressions = fill_slate(ranking, self.rules, pair.scorer, pair.encoder, rng)
         shown = {each.paper.id for each in impressions}
         slate = Slate(
             public_id=_public_id(subscriber, on),
@@ -317,7 +303,7 @@ class Nightly:
             feature_version=FEATURE_VERSION,
             day_report=" ".join(filter(None, [report, named_report(named)])),
             revised=_revised(conn, subscriber, votes, due.since, on),
-            recap=select_missed(ranking, self._rules, shown, on, MOST_MISSED) if due.recap else (),
+            recap=select_missed(ranking, self.rules, shown, on, MOST_MISSED) if due.recap else (),
         )
         return slate, interests_of(ranking, pair.encoder)
 

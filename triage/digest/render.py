@@ -47,6 +47,7 @@ _TLDR_CHARS = 320
 _REASONS_CHARS = 168
 _SUBJECT_CHARS = 100
 _LISTED_CHARS = 160
+_DAY_REPORT_CHARS = 900
 
 EXPLORATION = "Exploration: outside your usual picks, to learn what else you like"
 VOTES_NOTE = (
@@ -141,7 +142,7 @@ def _render(
         "heading": heading,
         "day": f"{slate.on:%A}, {_day(slate.on)}",
         "site_name": site,
-        "day_report": shorten(clean(slate.day_report), 400),
+        "day_report": shorten(clean(slate.day_report), _DAY_REPORT_CHARS),
         "exploratory": _exploratory(papers),
         "papers": papers,
         "n_dropped": len(slate.impressions) - n,
@@ -179,7 +180,11 @@ def render_note(name: str, link: str, site_name: str) -> RenderedNote:
     """
     if not _LINK.fullmatch(link):
         raise MessageError("A mail's link is not an http(s) URL. Check [site] base_url.")
-    text = _note(name).render(site_name=shorten(clean(site_name), 60), link=link)
+    text = (
+        _plain()
+        .get_template(f"note/{name}.txt")
+        .render(site_name=shorten(clean(site_name), 60), link=link)
+    )
     subject, _, body = text.partition("\n")
     lines = [line if line == link else wrap(line) for line in body.split("\n")]
     return RenderedNote(subject, "\n".join(lines).strip() + "\n")
@@ -297,11 +302,6 @@ def _check_links(links: DigestLinks) -> None:
 
 
 # -- templates -------------------------------------------------------------------------------------
-
-
-@cache
-def _note(name: str) -> Template:
-    return _plain().get_template(f"note/{name}.txt")
 
 
 @cache

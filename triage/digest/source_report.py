@@ -48,7 +48,7 @@ def day_report(
         by_source.setdefault(day.source, []).append(day)
     fresh = {source: _untold(told, since, on) for source, told in by_source.items()}
     parts = [
-        *_counted({source: n for source, n in counts.items() if source not in fresh}),
+        *(f"{n:,} new on {source_name(each)}" for each, n in counts.items() if each not in fresh),
         *_complete(fresh),
         *_missing(fresh, on),
         *_quiet(fresh),
@@ -76,11 +76,6 @@ def _untold(days: Sequence[SourceDay], since: date, on: date) -> list[SourceDay]
     """Return the days, sorted, that the digest before did not report."""
     behind = on - days[-1].on
     return [day for day in days if day.on > since - behind]
-
-
-def _counted(counts: Mapping[str, int]) -> Iterator[str]:
-    for source, n in counts.items():
-        yield f"{n:,} new on {source_name(source)}"
 
 
 def _complete(fresh: Mapping[str, Sequence[SourceDay]]) -> Iterator[str]:

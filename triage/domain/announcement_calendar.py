@@ -42,10 +42,7 @@ def announcement_days(first: date, last: date) -> list[date]:
 
 def announcement_before(on: date) -> date:
     """Return the last announcement day before `on`."""
-    day = on - _DAY
-    while not is_announcement_day(day):
-        day -= _DAY
-    return day
+    return announcement_days(on - 7 * _DAY, on - _DAY)[-1]
 
 
 def empty_verdict(on: date) -> Verdict:

@@ -122,7 +122,7 @@ def find_ids(text: str) -> list[tuple[str, str]]:
     Links count, whatever site shows the paper. A number alone counts if it has the form of an id
     of arXiv, and nothing beside it makes it a price, a quantity or a part of a longer number.
     """
-    text = _plainly_typed(text)
+    text = plainly_typed(text)
     found: dict[tuple[str, str], None] = {}
     for mention in _IN_TEXT.finditer(text):
         if mention["doi"] or mention["nature"]:
@@ -146,7 +146,7 @@ def identify(text: str) -> tuple[str, str, int | None] | None:
     """
     if len(text) > _LONGEST_ID:
         return None
-    text = _plainly_typed(text).strip()
+    text = plainly_typed(text).strip()
     for bare in (text, text.strip(_WRAPPERS)):
         doi = parse_doi(bare)
         arxiv = parse_arxiv(doi or bare)
@@ -172,7 +172,7 @@ def parse_arxiv(text: str) -> tuple[str, int | None] | None:
     """
     if len(text) > _LONGEST_ID:
         return None
-    text = _plainly_typed(text).strip()
+    text = plainly_typed(text).strip()
     bare = _DOI_PREFIX.sub("", text, count=1)
     if bare[: len(_ARXIV_DOI)].lower() == _ARXIV_DOI:
         text = bare[len(_ARXIV_DOI) :]
@@ -205,7 +205,7 @@ def parse_doi(text: str) -> str | None:
     """
     if len(text) > _LONGEST_ID:
         return None
-    text = _plainly_typed(text).strip()
+    text = plainly_typed(text).strip()
     doi = _DOI_PREFIX.sub("", text, count=1).lower()
     while (decoded := unquote(doi)) != doi:
         doi = decoded
@@ -234,7 +234,7 @@ def _is_quantity(text: str, mention: re.Match[str]) -> bool:
     return bool(_BEFORE_NUMBERS.search(before) or _AFTER_NUMBERS.match(text, mention.end()))
 
 
-def _plainly_typed(text: str) -> str:
+def plainly_typed(text: str) -> str:
     """Return `text` without invisible characters and escapes of HTML and TeX."""
     if not text.isascii():
         text = text.translate(_TYPED)

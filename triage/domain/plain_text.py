@@ -26,6 +26,8 @@ _SENTENCE_END = re.compile(r"[.!?][\"')\]]?(?= [A-Z0-9])|[\u3002\uff01\uff1f]")
 
 def fold(text: str) -> str:
     """Return text without case and accents, to compare titles and names."""
+    if text.isascii():
+        return text.lower()
     return without_accents(unicodedata.normalize("NFKD", text).casefold())
 
 
@@ -42,6 +44,11 @@ def clean(text: str) -> str:
     if plain.isascii() or "://" not in plain:
         return plain
     return " ".join(_JOINED_URL.sub(lambda m: f"{m.group()} ", plain).split())
+
+
+def one_line(text: str) -> str:
+    """Return the printable characters of a text on one line, as files of other programs need it."""
+    return " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
 
 
 def shorten(text: str, limit: int, *, at_sentence: bool = False) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from triage.domain.records import F32, F64, Encodings, OutgoingMessage
+from triage.domain.records import CSR, F32, F64, Encodings, OutgoingMessage
 from triage.domain.source_records import (
     Batch,
     Enrichment,
@@ -16,9 +16,6 @@ from triage.domain.source_records import (
     KnownPaper,
     NamedPaper,
 )
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
 
 
 class Progress(Protocol):
@@ -176,7 +173,7 @@ class Encoder(Protocol):
     def encode(self, texts: Sequence[str]) -> Encodings:
         """Return one row for each text; a text without known words gets zeros."""
 
-    def terms(self, words: csr_matrix, k: int) -> tuple[str, ...]:
+    def terms(self, words: CSR, k: int) -> tuple[str, ...]:
         """Return at most `k` terms with the largest weights of a row of `tfidf`, CSR (1, v)."""
 
 

@@ -7,10 +7,10 @@ Times are aware and in UTC. Dates are local days.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+CSR: TypeAlias = "csr_matrix"  # a text, so that scipy is imported only where one is made
 
 
 class Verdict(StrEnum):
@@ -251,7 +252,7 @@ class Encodings:
     """
 
     latent: F32
-    tfidf: csr_matrix
+    tfidf: CSR
     semantic: F32
     hubness: F32
     training_semantic: F32
@@ -262,14 +263,7 @@ class Encodings:
 
     def select(self, rows: I64 | slice) -> Encodings:
         """Return the given rows, in the given order."""
-        return Encodings(
-            self.latent[rows],
-            self.tfidf[rows],
-            self.semantic[rows],
-            self.hubness[rows],
-            self.training_semantic[rows],
-            self.training_hubness[rows],
-        )
+        return Encodings(*(getattr(self, each.name)[rows] for each in fields(self)))
 
     def for_training(self) -> Encodings:
         """Return the encodings with the semantic vectors that only earlier likes have shaped."""
@@ -290,9 +284,8 @@ class EncodedPapers:
 
     def select(self, rows: I64 | slice) -> EncodedPapers:
         """Return the papers of the given rows, in the given order."""
-        if isinstance(rows, slice):
-            return EncodedPapers(self.papers[rows], self.encodings.select(rows))
-        return EncodedPapers(tuple(self.papers[row] for row in rows), self.encodings.select(rows))
+        papers = tuple(self.papers[row] for row in np.arange(len(self))[rows])
+        return EncodedPapers(papers, self.encodings.select(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,13 +332,13 @@ class UserModel:
         everybody: float32 (v,), as in `Background`.
     """
 
-    tfidf_models: csr_matrix
+    tfidf_models: CSR
     intercepts: F32
     semantic_models: F32
-    tfidf_centres: csr_matrix
+    tfidf_centres: CSR
     latent_centres: F32
     semantic_centres: F32
-    anchors: csr_matrix
+    anchors: CSR
     everybody: F32
 
 

@@ -55,6 +55,10 @@ class PaperId:
     where: str
 
 
+SCHEMES = ("arxiv", "title", "doi", "biorxiv")
+"""The schemes of a `NamedPaper`."""
+
+
 @dataclass(frozen=True, slots=True)
 class NamedPaper:
     """A paper that a person named, and what they said about it.

@@ -44,15 +44,11 @@ def back_up(database: Database, folder: Path, clock: Clock) -> str:
 
 
 def copy_to(database: Database, path: Path) -> None:
-    """Copy the database to a file that only this account can read; replace an existing file.
+    """Copy a SQLite database to a file that only this account can read; replace an existing file.
 
     Raises:
-        DatabaseError: the copy could not be written or is damaged, or the database is a server.
+        DatabaseError: the copy could not be written or is damaged.
     """
-    if not database.is_file:
-        raise DatabaseError(
-            "the database is a server: copy it with its own tools, as `pg_dump --format=custom`"
-        )
     temporary = path.with_name(f".{path.name}")
     with _explain_os_errors(f"the back-up {path} failed"):
         try:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from triage import __version__
 from triage.digest.templates import environment
@@ -21,9 +21,12 @@ from triage.domain.records import EventKind, MessageState, Policy, SubscriberSta
 from triage.domain.source_records import SourceDay
 from triage.resources import templates_dir
 from triage.store import Database, model_versions, papers, report_queries, sending_holds, sources
-from triage.store.model_versions import Promotion
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Row
 
 DAYS = 90
+_COMPARED = ("challenger", "serving")
 K = TypeVar("K", EventKind, MessageState)
 
 WAITING = (
@@ -69,43 +72,37 @@ class Rate:
         return max(0.0, low), min(1.0, high)
 
 
-@dataclass(frozen=True, slots=True)
-class Training:
-    """One training, with nDCG@10 values; None if there were too few digests to evaluate.
+class History:
+    """What happened from `first` to `last`, both included, and the state at `at`.
 
-    `others` has the values of the cold-start scorer and of the baselines by their names.
+    Attributes:
+        trainings: the rows in `model_versions` of the scorers that were trained, oldest first. The
+            nDCG@10 in their `metrics` is None if there were too few digests to evaluate.
     """
 
-    at: datetime
-    version: str
-    challenger_ndcg: float | None
-    serving_ndcg: float | None
-    n_votes: int | None
-    promoted: bool
-    others: Mapping[str, float | None]
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """What happened from `first` to `last`, both included, and the state at `at`."""
-
-    at: datetime
-    first: date
-    last: date
-    sources: tuple[SourceHistory, ...]
-    deliveries: Mapping[tuple[date, MessageState], int]
-    votes: Mapping[tuple[date, EventKind], int]
-    shown: Mapping[tuple[date, Policy, EventKind | None], int]
-    n_returned: int
-    n_answered: int
-    trainings: tuple[Training, ...]
-    promotions: tuple[Promotion, ...]
-    serving: Promotion | None
-    messages: Mapping[MessageState, int]
-    subscribers: Mapping[SubscriberState, int]
-    n_papers: int
-    database_bytes: int
-    holds: tuple[str, ...] = ()
+    def __init__(self, conn: Connection, at: datetime, n_days: int) -> None:
+        self.at = at
+        self.last = at.date()
+        self.first = first = self.last - timedelta(n_days - 1)
+        promotions = model_versions.history(conn)
+        self.sources = _sources(sources.days(conn, first, self.last))
+        self.deliveries = report_queries.deliveries(conn, first, self.last)
+        self.votes = report_queries.votes(conn, first, self.last)
+        self.shown = report_queries.shown(conn, first, self.last)
+        self.n_returned = report_queries.returned(conn, first, self.last)
+        self.n_answered = report_queries.answered(conn, first, self.last)
+        self.trainings = [
+            row
+            for row in reversed(model_versions.everything(conn))
+            if row.kind == "scorer" and first <= row.created_at.date() <= self.last
+        ]
+        self.promotions = [each for each in promotions if first <= each.at.date() <= self.last]
+        self.serving = promotions[0] if promotions else None
+        self.messages = report_queries.messages_by_state(conn)
+        self.subscribers = report_queries.subscribers_by_state(conn)
+        self.n_papers = papers.count(conn)
+        self.database_bytes = report_queries.size_bytes(conn)
+        self.holds = list(sending_holds.reasons(conn).values())
 
     @property
     def dates(self) -> list[date]:
@@ -167,19 +164,22 @@ class History:
         return max(max(self.weekly_rates(kind)) for kind in EventKind) or 1.0
 
     @property
-    def judged(self) -> list[Training]:
+    def judged(self) -> list[Row[Any]]:
         """The trainings that were compared with the active models."""
-        return [t for t in self.trainings if None not in (t.challenger_ndcg, t.serving_ndcg)]
+        return [t for t in self.trainings if None not in _scores(t)]
 
     @property
     def others(self) -> list[str]:
-        """The names of all other scorers, in the order of the trainings."""
-        return list(dict.fromkeys(name for t in self.trainings for name in t.others))
+        """The names of all scorers in the trainings but the two that are compared."""
+        names = dict.fromkeys(
+            name for t in self.trainings for name in t.metrics.get("ndcg_at_10", {})
+        )
+        return [n for n in names if n not in _COMPARED and not n.startswith("challenger - ")]
 
     @property
     def ndcg_range(self) -> tuple[float, float]:
         """The range of all values of `judged`, in whole tenths."""
-        values = [x for t in self.judged for x in (t.challenger_ndcg, t.serving_ndcg) if x]
+        values = [x for t in self.judged for x in _scores(t) if x]
         low, high = math.floor(10 * min(values, default=0)), math.ceil(10 * max(values, default=1))
         return low / 10, max(high, low + 1) / 10
 
@@ -206,58 +206,19 @@ class History:
 
 def history(database: Database, now: datetime, n_days: int = DAYS) -> History:
     """Read the history of the last `n_days` days; the last one is the UTC date of `now`."""
-    last = now.date()
-    first = last - timedelta(n_days - 1)
     with database.read() as conn:
-        promotions = model_versions.history(conn)
-        return History(
-            at=now,
-            first=first,
-            last=last,
-            sources=_sources(sources.days(conn, first, last)),
-            deliveries=report_queries.deliveries(conn, first, last),
-            votes=report_queries.votes(conn, first, last),
-            shown=report_queries.shown(conn, first, last),
-            n_returned=report_queries.returned(conn, first, last),
-            n_answered=report_queries.answered(conn, first, last),
-            trainings=tuple(
-                _training(row)
-                for row in reversed(model_versions.everything(conn))
-                if row.kind == "scorer" and first <= row.created_at.date() <= last
-            ),
-            promotions=tuple(each for each in promotions if first <= each.at.date() <= last),
-            serving=promotions[0] if promotions else None,
-            messages=report_queries.messages_by_state(conn),
-            subscribers=report_queries.subscribers_by_state(conn),
-            n_papers=papers.count(conn),
-            database_bytes=report_queries.size_bytes(conn),
-            holds=tuple(sending_holds.reasons(conn).values()),
-        )
+        return History(conn, now, n_days)
 
 
-def _training(row: Any) -> Training:
-    card = row.metrics
-    contenders = card.get("ndcg_at_10", {})
-    return Training(
-        at=row.created_at,
-        version=row.version,
-        challenger_ndcg=card.get("challenger_ndcg"),
-        serving_ndcg=card.get("serving_ndcg"),
-        n_votes=card.get("n_votes"),
-        promoted=bool(card.get("promoted")),
-        others={
-            name: each.get("mean")
-            for name, each in contenders.items()
-            if name not in ("challenger", "serving") and not name.startswith("challenger - ")
-        },
-    )
+def _scores(training: Row[Any]) -> list[float | None]:
+    return [training.metrics.get(f"{name}_ndcg") for name in _COMPARED]
 
 
-def _sources(days: Iterable[SourceDay]) -> tuple[SourceHistory, ...]:
+def _sources(days: Iterable[SourceDay]) -> list[SourceHistory]:
     by_source: dict[str, dict[date, SourceDay]] = {}
     for day in days:
         by_source.setdefault(day.source, {})[day.on] = day
-    return tuple(SourceHistory(source_name(each), by_source[each]) for each in sorted(by_source))
+    return [SourceHistory(source_name(each), by_source[each]) for each in sorted(by_source)]
 
 
 def report_style() -> str:
@@ -281,19 +242,10 @@ def render_report(history: History, site_name: str, style_at: str = "") -> str:
         WAITING=WAITING,
         version=__version__,
     )
-    jinja.filters.update(bytes=_bytes, percent=_percent)
+    jinja.filters["percent"] = _percent
     return jinja.get_template("report/page.html").render(
         history=history, site_name=site_name, style_at=style_at
     )
-
-
-def _bytes(n: int) -> str:
-    size = float(n)
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"
 
 
 def _percent(share: float) -> str:

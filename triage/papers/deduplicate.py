@@ -79,21 +79,28 @@ class _Groups:
 
 
 def link_works(
-    conn: Connection, fresh: Collection[int], same_id: Mapping[tuple[int, int], str]
+    conn: Connection,
+    fresh: Collection[int],
+    same_id: Mapping[tuple[int, int], str],
+    new: Mapping[int, Sequence[RecordTraits]],
 ) -> set[int]:
     """Find the works of the rows with new records, and store the changes.
 
     Args:
+        new: the traits of all records of new rows, which need not be read again.
         same_id: pairs of rows, the smaller first, to which another service gave the same id.
 
     Returns:
         All rows of the works that changed.
     """
     pairs = store.works.find_pairs_with_common_key(conn, fresh) | same_id.keys()
-    bare = store.works.find_without_ids(conn, set(chain.from_iterable(pairs)))
+    if not pairs:
+        return set()
+    rows = set(chain.from_iterable(pairs))
+    bare = store.works.find_without_ids(conn, rows)
     pairs |= store.works.find_pairs_with_common_key(conn, bare)
     groups = _Groups(conn, set(chain.from_iterable(pairs)))
-    bare = store.works.find_without_ids(conn, groups.of)
+    bare |= store.works.find_without_ids(conn, groups.of.keys() - rows)
     # A row without an id is always compared again: a more similar work may be new.
     pairs = {
         (one, other)
@@ -101,8 +108,8 @@ def link_works(
         if bare & {one, other} or groups.of[one] is not groups.of[other]
     }
     before = {row: frozenset(group) for row, group in groups.of.items()}
-    records = store.works.records(conn, set(chain.from_iterable(pairs)))
-    traits = {
+    records = store.works.records(conn, set(chain.from_iterable(pairs)).difference(new))
+    traits = dict(new) | {
         row: [RecordTraits(each.paper) for each in several] for row, several in records.items()
     }
     named = sorted(pair for pair in pairs if bare.isdisjoint(pair))
@@ -139,12 +146,11 @@ def _join_most_similar(
 
 def _reason(some: Sequence[RecordTraits], others: Sequence[RecordTraits], known_as: str) -> str:
     for one, other in product(some, others):
-        # Records without a common blocking key are never compared, so that the result does not
-        # depend on the other records of their rows.
-        if known_as or not one.blocking_keys.isdisjoint(other.blocking_keys):
-            reason = match_reason(one, other, known_as)
-            if reason:
-                return reason
+        reason = match_reason(one, other, known_as)
+        # Records without a common blocking key never match, so that the result does not depend on
+        # the other records of their rows.
+        if reason and (known_as or not one.blocking_keys.isdisjoint(other.blocking_keys)):
+            return reason
     return ""
 
 

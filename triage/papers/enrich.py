@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import structlog
 
@@ -19,10 +19,7 @@ from triage.domain.records import Paper
 from triage.domain.source_records import Enrichment, KnownPaper
 from triage.errors import DatabaseError, SourceError
 from triage.papers import deduplicate
-from triage.store import Database
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
+from triage.store import Connection, Database
 
 log = structlog.get_logger()
 
@@ -132,7 +129,7 @@ def _store(conn: Connection, enrichments: Iterable[Enrichment], now: datetime) -
         for key, id in ids
         if known.get(key, id) != id
     }
-    deduplicate.refresh(conn, deduplicate.link_works(conn, (), same_id), now)
+    deduplicate.refresh(conn, deduplicate.link_works(conn, (), same_id, {}), now)
     return len(changed)
 
 

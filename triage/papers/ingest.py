@@ -1,6 +1,7 @@
 """Stores what a source returns: records, papers and works.
 
-    source.fetch → the row of each id → records → linked works → columns: a transaction for a few
+    source.fetch → prepared records, without the database
+                 → the row of each id → records → linked works → columns: a transaction for some
                  → cursor and days: the last transaction of a batch
 
 A work is computed from all its records, so their order has no effect, and the same records again
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from triage import store
-from triage.domain.chunks import chunks
+from triage.domain.chunks import TimedChunks
 from triage.domain.protocols import Clock, Progress, Source, silent
 from triage.domain.source_records import Batch, FetchedPaper, PaperId
 from triage.errors import DatabaseError, SourceError
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 log = structlog.get_logger()
-
-# Papers of one transaction, during which all other writers wait.
-AT_ONCE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +104,13 @@ def ingest(
         with database.read() as conn:
             cursor = store.sources.cursor(conn, source.name)
     total = IngestReport()
+    timed = TimedChunks(clock)
     for batch in source.fetch(cursor):
         now = clock.now()
         # A new version of a paper that is not stored is left out, unless the paper is in the batch.
-        coming = {_identity(paper) for paper in batch.papers if not paper.update_only}
-        for some in chunks(batch.papers, AT_ONCE):
+        prepared = [_Prepared(paper) for paper in batch.papers]
+        coming = {each.identity for each in prepared if not each.paper.update_only}
+        for some in timed.split(prepared):
             with database.write() as conn:
                 total += _store_papers(conn, source.name, some, coming, now)
         with database.write() as conn:
@@ -131,40 +131,64 @@ def _store_rest(conn: Connection, origin: str, batch: Batch, now: datetime) -> I
     return IngestReport(len(batch.ids) + n_rejected, 0, n_known, n_rejected, unknown)
 
 
+class _Prepared:
+    """A record and what can be computed from it alone, before the transaction.
+
+    Attributes:
+        identity: what identifies the row of papers.
+        keys: every id of the record; none if it has only a title.
+    """
+
+    def __init__(self, paper: FetchedPaper) -> None:
+        self.paper = paper
+        self.traits = RecordTraits(paper)
+        self.blocking_keys = self.traits.blocking_keys
+        self.content_hash = store.works.content_hash(paper)
+        own = None if paper.source_id is None else (paper.source, paper.source_id)
+        self.identity: _Identity = own or title_blocking_key(paper.title)
+        self.keys: list[Key] = [own] if own else []
+        if paper.doi is not None:
+            self.keys.append(("doi", paper.doi))
+
+
 def _store_papers(
     conn: Connection,
     origin: str,
-    fetched: Sequence[FetchedPaper],
+    fetched: Sequence[_Prepared],
     coming: Collection[_Identity],
     now: datetime,
 ) -> IngestReport:
     """Store records and count the new works and the known ones."""
     rows_of = _RecordRows(conn, fetched)
     fetched = [
-        paper
-        for paper in fetched
-        if not paper.update_only or rows_of.has_id_or_row(paper) or _identity(paper) in coming
+        each
+        for each in fetched
+        if not each.paper.update_only or rows_of.has_id_or_row(each) or each.identity in coming
     ]
     first: dict[_Identity, FetchedPaper] = {}
-    for paper in fetched:
-        if _identity(paper) not in rows_of.rows:
-            first.setdefault(_identity(paper), paper)
+    for each in fetched:
+        if each.identity not in rows_of.rows:
+            first.setdefault(each.identity, each.paper)
     new = store.papers.insert_papers(conn, [_columns(paper, now) for paper in first.values()])
     same_id = rows_of.add(dict(zip(first, new, strict=True)))
 
-    pairs = [(rows_of.rows[_identity(paper)], paper) for paper in fetched]
+    pairs = [(rows_of.rows[each.identity], each) for each in fetched]
     fresh = _store_records(conn, origin, pairs, {row for row, _ in pairs} - set(new), now)
-    keys = {(key, row) for row, paper in fresh for key in RecordTraits(paper).blocking_keys}
+    keys = {(key, row) for row, each in fresh for key in each.blocking_keys}
     store.works.add_blocking_keys(conn, sorted(keys))
-    store.papers.add_ids(conn, [(key, row) for row, paper in fresh for key in _keys(paper)])
+    store.papers.add_ids(conn, [(key, row) for row, each in fresh for key in each.keys])
     store.works.move_ids(conn, rows_of.moved)
     rows = {row for row, _ in fresh}
-    regrouped = deduplicate.link_works(conn, rows, same_id)
+    traits: dict[int, list[RecordTraits]] = {row: [] for row in new}
+    for row, each in fresh:
+        if row in traits:
+            traits[row].append(each.traits)
+    regrouped = deduplicate.link_works(conn, rows, same_id, traits)
     # The row of a new paper with one record has its columns already.
     n_records = Counter(row for row, _ in pairs)
     once = {row for row in new if n_records[row] == 1}
     deduplicate.refresh(conn, regrouped | (rows - once), now)
-    n_merged = len(store.works.merged(conn, new))
+    n_merged = len(store.works.merged(conn, regrouped.intersection(new)))
     n_stored = len(new) - n_merged
     return IngestReport(len(fetched), n_stored, len(fetched) - n_stored)
 
@@ -172,46 +196,38 @@ def _store_papers(
 def _store_records(
     conn: Connection,
     origin: str,
-    pairs: Sequence[tuple[int, FetchedPaper]],
+    pairs: Sequence[tuple[int, _Prepared]],
     known: Collection[int],
     now: datetime,
-) -> list[tuple[int, FetchedPaper]]:
+) -> list[tuple[int, _Prepared]]:
     """Store new records, and new counts and days of known ones; return all of these."""
     before = store.works.records(conn, known)
     by_key = {each.key: each for several in before.values() for each in several}
-    new: dict[tuple[int, str, int, str], StoredRecord] = {}
-    recounted: dict[tuple[int, str, int, str], StoredRecord] = {}
-    for row, paper in pairs:
-        record = StoredRecord(None, row, origin, paper, store.works.content_hash(paper))
-        same = new.get(record.key) or recounted.get(record.key) or by_key.get(record.key)
+    new: dict[_RecordKey, StoredRecord] = {}
+    recounted: dict[_RecordKey, StoredRecord] = {}
+    changed: dict[_RecordKey, tuple[int, _Prepared]] = {}
+    for row, each in pairs:
+        record = StoredRecord(None, row, origin, each.paper, each.content_hash)
+        key = record.key
+        same = new.get(key) or recounted.get(key) or by_key.get(key)
         if same is None:
-            new[record.key] = record
-            continue
-        counted = store.works.with_counts(same, paper)
-        if counted != same:
-            (new if same.id is None else recounted)[record.key] = counted
+            new[key] = record
+        else:
+            counted = store.works.with_counts(same, each.paper)
+            if counted == same:
+                continue
+            (new if same.id is None else recounted)[key] = counted
+        changed.setdefault(key, (row, each))
     store.works.add_records(conn, list(new.values()), now)
     for record in recounted.values():
         store.works.update_counts(conn, record)
-    return [(each.paper_id, each.paper) for each in (*new.values(), *recounted.values())]
+    return list(changed.values())
 
 
 _Identity = Key | str
 """What identifies a row of papers: an outside id, or the blocking key of a title."""
 
-
-def _identity(paper: FetchedPaper) -> _Identity:
-    return (
-        title_blocking_key(paper.title)
-        if paper.source_id is None
-        else (paper.source, paper.source_id)
-    )
-
-
-def _keys(paper: FetchedPaper) -> list[Key]:
-    """Return every id of a record; none if it has only a title."""
-    keys = [] if paper.source_id is None else [(paper.source, paper.source_id)]
-    return keys if paper.doi is None else [*keys, ("doi", paper.doi)]
+_RecordKey = tuple[int, str, int, str]
 
 
 class _RecordRows:
@@ -222,10 +238,10 @@ class _RecordRows:
         moved: ids that were further ids of another row and now have rows of their own.
     """
 
-    def __init__(self, conn: Connection, fetched: Sequence[FetchedPaper]) -> None:
-        keys = {key for paper in fetched for key in _keys(paper)}
+    def __init__(self, conn: Connection, fetched: Sequence[_Prepared]) -> None:
+        keys = {key for each in fetched for key in each.keys}
         self._known = store.works.find_rows(conn, keys)
-        titles = {title_blocking_key(paper.title) for paper in fetched if paper.source_id is None}
+        titles = {each.identity for each in fetched if isinstance(each.identity, str)}
         with_title = store.works.find_by_blocking_keys(conn, titles)
         bare = store.works.find_without_ids(
             conn, {row for rows in with_title.values() for row in rows}
@@ -235,14 +251,14 @@ class _RecordRows:
             for title, rows in with_title.items()
             if not bare.isdisjoint(rows)
         }
-        own = {(paper.source, paper.source_id) for paper in fetched if paper.source_id is not None}
+        own = {each.identity for each in fetched if isinstance(each.identity, tuple)}
         own &= self._known.keys()
         main = store.works.find_own_ids(conn, {self._known[key] for key in own})
         self.rows |= {key: self._known[key] for key in own & main}
         self.moved: list[tuple[Key, int]] = []
 
-    def has_id_or_row(self, paper: FetchedPaper) -> bool:
-        return not self._known.keys().isdisjoint(_keys(paper)) or _identity(paper) in self.rows
+    def has_id_or_row(self, each: _Prepared) -> bool:
+        return not self._known.keys().isdisjoint(each.keys) or each.identity in self.rows
 
     def add(self, new: dict[_Identity, int]) -> dict[tuple[int, int], str]:
         """Add new rows; return pairs (row that had the id, new row) with the id."""

@@ -171,15 +171,18 @@ def match_reason(one: RecordTraits, other: RecordTraits, known_as: str = "") -> 
     if one.about != other.about:
         return ""
     a, b = one.paper, other.paper
-    agree = _authors_agree(one, other)
+    has_ids = a.source_id is not None and b.source_id is not None
     shared = one.ids & other.ids or ({known_as} if known_as else set())
+    if not shared and has_ids and one.archive == other.archive:
+        return ""
+    agree = _authors_agree(one, other)
     if shared and not _contradict(one, other, agree):
         source, _, value = min(shared).partition(":")
         return f"both are {source_name(source)} {value}"
     if agree is False or not (a.title and b.title):
         return ""
     same_title = one.key == other.key
-    if a.source_id is None or b.source_id is None:
+    if not has_ids:
         return "the same title" if same_title else _similarity_reason(one, other, agree)
     return "" if one.archive == other.archive else _similarity_reason(one, other, agree)
 
@@ -200,26 +203,21 @@ def _similarity_reason(one: RecordTraits, other: RecordTraits, agree: bool | Non
     abstracts = share_of_runs(one, other)
     if _are_two_parts(one, other, abstracts):
         return ""
-    if one.key == other.key:
-        return _same_title_reason(one, other, agree, abstracts)
-    return _other_title_reason(one, other, abstracts) if agree else ""
+    if one.key != other.key:
+        return _other_title_reason(one, other, abstracts) if agree else ""
+    if abstracts < 0:
+        return "title and authors are the same" if agree and _near_in_time(one, other) else ""
+    enough = _SAME_TITLE_ABSTRACT if agree else _OTHER_TITLE_ABSTRACT
+    return "title, authors and abstract are the same" if abstracts >= enough else ""
 
 
 def _are_two_parts(one: RecordTraits, other: RecordTraits, abstracts: float) -> bool:
     """Return whether two titles have the numbers of two parts of a series."""
     lost, gained = one.numbers - other.numbers, other.numbers - one.numbers
-    if not (lost and gained) and (abstracts >= _SAME_ABSTRACT or _cut_short(one, other)):
+    is_cut = one.letters != other.letters and _part(one, other) == 1.0
+    if not (lost and gained) and (abstracts >= _SAME_ABSTRACT or is_cut):
         return False
     return bool(lost or gained)
-
-
-def _same_title_reason(
-    one: RecordTraits, other: RecordTraits, agree: bool | None, abstracts: float
-) -> str:
-    if abstracts < 0:
-        return "title and authors are the same" if agree and _near_in_time(one, other) else ""
-    enough = _SAME_TITLE_ABSTRACT if agree else _OTHER_TITLE_ABSTRACT
-    return "title, authors and abstract are the same" if abstracts >= enough else ""
 
 
 def _other_title_reason(one: RecordTraits, other: RecordTraits, abstracts: float) -> str:
@@ -251,10 +249,6 @@ def alike(one: Counter[str], other: Counter[str]) -> float:
 def _part(one: RecordTraits, other: RecordTraits) -> float:
     """Return the similarity of two titles if one is cut at its colon."""
     return max(alike(one.head, other.letters), alike(one.letters, other.head))
-
-
-def _cut_short(one: RecordTraits, other: RecordTraits) -> bool:
-    return one.letters != other.letters and _part(one, other) == 1.0
 
 
 def _near_in_time(one: RecordTraits, other: RecordTraits) -> bool:

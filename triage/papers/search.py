@@ -16,10 +16,11 @@ Nothing is stored or fitted. Without an encoder, only words are used.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain, pairwise
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
@@ -31,11 +32,8 @@ from triage.domain.records import F32, I64, Paper
 from triage.domain.search_query import LONGEST, Query, Term, parse, words_of
 from triage.errors import ModelError, NotFound
 from triage.papers.vector_index import Nearest
-from triage.store import Database
+from triage.store import Connection, Database
 from triage.store.search import IN_TITLES, Filters, MatchTerms
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 LoadEncoder = Callable[[str], Encoder]
 EVERYTHING: Final = Filters()
@@ -160,10 +158,16 @@ class Search:
 
     def _encoder_and_index(self, conn: Connection) -> tuple[Encoder | None, Nearest]:
         """Return the active encoder, if one can be loaded, and the index of its vectors."""
-        encoder = self._encoder(conn)
+        encoder = None
+        if self._load_encoder is not None:
+            served = [pair.encoder_version for pair in store.model_versions.history(conn)]
+            for version in dict.fromkeys(served):
+                with suppress(ModelError):
+                    encoder = self._load_encoder(version)
+                    break
+        if encoder is None:
+            return None, Nearest()
         with self._reading:
-            if encoder is None:
-                return None, Nearest()
             if encoder.version != self._version:
                 self._version, self._nearest = encoder.version, Nearest()
             more = True
@@ -188,17 +192,6 @@ class Search:
             elif len(term) > 1:
                 found |= self._counts(conn, [(word,) for word in term if (word,) not in found])
         return found
-
-    def _encoder(self, conn: Connection) -> Encoder | None:
-        if self._load_encoder is None:
-            return None
-        versions = [pair.encoder_version for pair in store.model_versions.history(conn)]
-        for version in dict.fromkeys(versions):
-            try:
-                return self._load_encoder(version)
-            except ModelError:
-                continue
-        return None
 
 
 def _among(conn: Connection, must: MatchTerms, filters: Filters) -> I64 | None:

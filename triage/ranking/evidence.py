@@ -9,18 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from triage.domain.arxiv_categories import watched
 from triage.domain.author_names import author_key
-from triage.domain.records import F32, F64, Bools, EncodedPapers, Paper, Profile, ReasonKind
+from triage.domain.records import CSR, F32, F64, Bools, EncodedPapers, Paper, Profile, ReasonKind
 from triage.ranking.features import find_keywords
 from triage.ranking.interest_clusters import LESS_DAYS, Interests
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-
 
 # One "less like this" lowers the logit by this: half of the weight of a followed author.
 LESS_MARGIN = 1.5
@@ -41,7 +37,7 @@ class Evidence:
     profile: Profile
     paper: Paper
     dense: F32
-    words: csr_matrix
+    words: CSR
 
     def nearest_like(self, before: datetime | None = None) -> int | None:
         """Return the row of the like most similar to the paper, None if none is similar.
@@ -70,9 +66,9 @@ class Evidence:
 
     def category(self) -> str:
         """Return the paper's first chosen category, else its most liked one, else ""."""
-        chosen = [c for c in self.paper.categories if c in self.profile.subscriber.categories]
-        if chosen:
-            return chosen[0]
+        for category in self.paper.categories:
+            if watched(self.profile.subscriber.categories, (category,)):
+                return category
         liked = [c for paper in self.profile.liked.papers for c in paper.categories]
         most_liked = max(self.paper.categories, key=liked.count, default="")
         return most_liked if most_liked in liked else ""
@@ -157,7 +153,7 @@ def _have_same_evidence(
     return none
 
 
-def _phrase_similarity(profile: Profile, dense: F32, words: csr_matrix) -> F32:
+def _phrase_similarity(profile: Profile, dense: F32, words: CSR) -> F32:
     interests = profile.interests
     shared = (words @ interests.tfidf.T).toarray()
     return np.asarray(2 * shared + dense @ interests.latent.T, dtype=np.float32)

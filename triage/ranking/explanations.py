@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
+from triage.domain.arxiv_categories import watched
 from triage.domain.paper_ids import source_name
 from triage.domain.protocols import Encoder
 from triage.domain.records import (
@@ -37,6 +36,7 @@ MAX_TITLE = 70
 N_SHARED_WORDS = 3
 # The contribution of the subscriber's own linear models is explained by shared words.
 SHOWN_AS = {"taste": ReasonKind.WORDS}
+_EXPLAINED = frozenset(ReasonKind) - {ReasonKind.FRESHNESS, ReasonKind.EXPLORATION}
 
 
 def explain_placement(
@@ -72,35 +72,48 @@ def explain_placement(
     raised[ReasonKind.LIKES] = max(raised[ReasonKind.LIKES], words)
     paper, vectors = candidates.papers[placement.row], candidates.encodings
     evidence = Evidence(profile, paper, vectors.latent[placement.row], vectors.tfidf[placement.row])
-    sentences: dict[ReasonKind, Callable[[], str]] = {
-        ReasonKind.LIKES: partial(_nearest_like, evidence),
-        ReasonKind.WORDS: partial(_shared_words, evidence, encoder),
-        ReasonKind.INTERESTS: partial(_phrase, evidence),
-        ReasonKind.INTEREST_CLUSTER: partial(_interest, interest),
-        ReasonKind.CATEGORY: partial(_category, evidence),
-        ReasonKind.FOLLOWED_AUTHOR: partial(_followed_author, evidence),
-        ReasonKind.LIKED_AUTHOR: partial(_liked_author, evidence),
-        ReasonKind.KEYWORDS: partial(_keywords, evidence),
-        ReasonKind.COMMUNITY: partial(_community, paper),
-    }
-    strongest = sorted(present & sentences.keys(), key=lambda kind: (-raised[kind], kind))
+    strongest = sorted(present & _EXPLAINED, key=lambda kind: (-raised[kind], kind))
     found: list[Reason] = []
     for name in strongest:
         kind = ReasonKind(name)
         least = MIN_SHARE * raised[strongest[0]] if found else 0
-        text = sentences[kind]() if raised[kind] > 0 and raised[kind] >= least else ""
-        if text:
-            found.append(Reason(kind, text))
+        if raised[kind] > 0 and raised[kind] >= least:
+            text = _sentence(kind, evidence, encoder, interest)
+            found += [Reason(kind, text)] if text else []
         if len(found) == MAX_REASONS:
             break
     return tuple(found) or (_newness(paper),)
 
 
-def _nearest_like(evidence: Evidence) -> str:
-    nearest = evidence.nearest_like()
-    if nearest is None:
-        return ""
-    return f"close to “{short_title(evidence.profile.liked.papers[nearest].title)}” that you liked"
+def _sentence(kind: ReasonKind, evidence: Evidence, encoder: Encoder, interest: str) -> str:
+    """Return a reason in words; empty if there is no evidence to name."""
+    if kind is ReasonKind.LIKES:
+        row = evidence.nearest_like()
+        if row is None:
+            return ""
+        return f"close to “{short_title(evidence.profile.liked.papers[row].title)}” that you liked"
+    if kind is ReasonKind.WORDS:
+        return _shared_words(evidence, encoder)
+    if kind is ReasonKind.INTERESTS:
+        return _phrase(evidence)
+    if kind is ReasonKind.INTEREST_CLUSTER:
+        return f"about “{short_title(interest)}” that you read on" if interest else ""
+    if kind is ReasonKind.CATEGORY:
+        category = evidence.category()
+        is_chosen = watched(evidence.profile.subscriber.categories, (category,))
+        why = "which you chose" if is_chosen else "like papers you liked"
+        return f"in {category}, {why}" if category else ""
+    if kind is ReasonKind.FOLLOWED_AUTHOR:
+        names = evidence.followed_authors()
+        noun = "author" if len(names) == 1 else "authors"
+        return f"{noun} you follow: {', '.join(names[:2])}" if names else ""
+    if kind is ReasonKind.LIKED_AUTHOR:
+        names = evidence.liked_authors()
+        return f"by {', '.join(names[:2])}, of whom you liked a paper" if names else ""
+    if kind is ReasonKind.KEYWORDS:
+        return _keywords(evidence)
+    n = evidence.paper.upvotes or 0
+    return f"{n} {'upvote' if n == 1 else 'upvotes'} on Hugging Face" if n > 0 else ""
 
 
 def _shared_words(evidence: Evidence, encoder: Encoder) -> str:
@@ -129,42 +142,12 @@ def _phrase(evidence: Evidence) -> str:
     return f"{verb} “{short_title(evidence.profile.phrases[best])}” in your interests"
 
 
-def _interest(name: str) -> str:
-    return f"about “{short_title(name)}” that you read on" if name else ""
-
-
-def _category(evidence: Evidence) -> str:
-    category = evidence.category()
-    if not category:
-        return ""
-    if category in evidence.profile.subscriber.categories:
-        return f"in {category}, which you chose"
-    return f"in {category}, like papers you liked"
-
-
-def _followed_author(evidence: Evidence) -> str:
-    names = evidence.followed_authors()
-    if not names:
-        return ""
-    return f"{'author' if len(names) == 1 else 'authors'} you follow: {', '.join(names[:2])}"
-
-
-def _liked_author(evidence: Evidence) -> str:
-    names = evidence.liked_authors()
-    return f"by {', '.join(names[:2])}, of whom you liked a paper" if names else ""
-
-
 def _keywords(evidence: Evidence) -> str:
     hits = evidence.keywords()
     if not hits:
         return ""
     quoted = ", ".join(f"“{short_title(word)}”" for word in hits[:N_SHARED_WORDS])
     return f"has your {'keyword' if len(hits) == 1 else 'keywords'} {quoted}"
-
-
-def _community(paper: Paper) -> str:
-    n = paper.upvotes or 0
-    return f"{n} {'upvote' if n == 1 else 'upvotes'} on Hugging Face" if n > 0 else ""
 
 
 def short_title(title: str) -> str:

@@ -11,16 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from triage.domain.arxiv_categories import watched
 from triage.domain.author_names import author_keys
-from triage.domain.records import F32, F64, EncodedPapers, Encodings, Paper, Profile, UserModel
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
+from triage.domain.records import CSR, F32, F64, EncodedPapers, Encodings, Paper, Profile, UserModel
 
 Put = Callable[[str, ArrayLike], None]
 
@@ -271,11 +268,11 @@ def category_affinity(liked: tuple[Paper, ...], papers: tuple[Paper, ...]) -> F3
 
 def _put_facts(profile: Profile, papers: tuple[Paper, ...], on: date, put: Put) -> None:
     subscriber = profile.subscriber
-    chosen = frozenset(subscriber.categories)
+    chosen = subscriber.categories
     followed = author_keys(subscriber.followed_authors)
     known = frozenset().union(*(author_keys(paper.authors) for paper in profile.liked.papers))
     if chosen:
-        put("category_chosen", [not chosen.isdisjoint(p.categories) for p in papers])
+        put("category_chosen", [bool(watched(chosen, p.categories)) for p in papers])
     put("category_affinity", category_affinity(profile.liked.papers, papers))
     if followed or known:
         keys = [author_keys(paper.authors) for paper in papers]
@@ -291,7 +288,7 @@ def _put_facts(profile: Profile, papers: tuple[Paper, ...], on: date, put: Put) 
     put("age_days", np.maximum(on.toordinal() - listed, 0))
 
 
-def compute_cover(rows: csr_matrix, phrases: csr_matrix) -> F32:
+def compute_cover(rows: CSR, phrases: CSR) -> F32:
     """Return float32 (n, k): the share of each phrase's squared weight whose terms a row has.
 
     Unlike a cosine it does not fall with the length of an abstract.
@@ -299,7 +296,7 @@ def compute_cover(rows: csr_matrix, phrases: csr_matrix) -> F32:
     return _by_words(rows, {"phrases": phrases})["cover"]
 
 
-def _by_words(rows: csr_matrix, others: Mapping[str, csr_matrix]) -> dict[str, F32]:
+def _by_words(rows: CSR, others: Mapping[str, CSR]) -> dict[str, F32]:
     """Return float32 (n, k), the products with each of the others, and the `cover` of "phrases".
 
     The others have few different words. As dense arrays of these words only, they are small, and

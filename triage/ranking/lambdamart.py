@@ -200,14 +200,14 @@ class LambdaMartScorer:
 
 def _initial_margin(linear: LinearModel | None, X: F32) -> F64:
     """Return float64 (n,), the margin that trees start from, in slices to save memory."""
-    cold, slices = (
-        ColdStartScorer(),
-        [X[at : at + MARGIN_ROWS] for at in range(0, len(X), MARGIN_ROWS)],
-    )
-    if linear is None:
-        return np.concatenate([np.zeros(0), *map(cold.margin, slices)])
-    margins = [cold.margin(linear.bounded(part)) + linear.margin(part) for part in slices]
-    return np.concatenate([np.zeros(0), *margins])
+    cold = ColdStartScorer().margin
+    margins = [np.zeros(0)]
+    for at in range(0, len(X), MARGIN_ROWS):
+        part = X[at : at + MARGIN_ROWS]
+        margins.append(
+            cold(part) if linear is None else cold(linear.bounded(part)) + linear.margin(part)
+        )
+    return np.concatenate(margins)
 
 
 def _scale(booster: Booster, log: _Log) -> Scale:

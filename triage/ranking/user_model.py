@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from triage.domain.records import (
+    CSR,
     F32,
     F64,
     I64,
@@ -29,7 +30,7 @@ from triage.ranking.features import compute_cover, recency_weights, z_scores
 from triage.ranking.interest_clusters import cluster, similarity_threshold
 
 if TYPE_CHECKING:
-    from scipy.sparse import csc_matrix, csr_matrix
+    from scipy.sparse import csc_matrix
 
 
 # The inverse of the L2 penalty. From 1 to 100 the order of papers hardly changes.
@@ -54,7 +55,7 @@ MOST_LIKES_EACH = 50
 MOST_LIKES_OF_ALL = 3_000
 
 
-def fit_background(name: str, papers: EncodedPapers, liked: csr_matrix) -> Background:
+def fit_background(name: str, papers: EncodedPapers, liked: CSR) -> Background:
     """Return the background with that name, from a sample of earlier papers.
 
     `liked` is float32 CSR (n, v), papers that subscribers liked, at most MOST_LIKES_EACH of each.
@@ -163,7 +164,7 @@ def _cluster_rows(dense: F32, apart: float) -> list[I64]:
     return large or [np.arange(len(dense))][: len(dense)]
 
 
-def _centres(groups: Sequence[csr_matrix | F32], like: csr_matrix | F32) -> F32:
+def _centres(groups: Sequence[CSR | F32], like: CSR | F32) -> F32:
     """Return float32 (k, n): the recency-weighted unit mean of each group, newest rows first."""
     centres = np.zeros((len(groups), like.shape[1]), dtype=np.float32)
     for row, rows in enumerate(groups):
@@ -183,7 +184,7 @@ def _fit_meaning(liked: F32, rest: F32) -> F32:
     return np.asarray(weights, dtype=np.float32)
 
 
-def _fit(positives: csr_matrix, others: csc_matrix, strength: float) -> tuple[F32, float]:
+def _fit(positives: CSR, others: csc_matrix, strength: float) -> tuple[F32, float]:
     """Return float32 (v,) weights, nonzero only for words of the positives, and the intercept."""
     weights = np.zeros(others.shape[1], dtype=np.float32)
     columns = np.unique(positives.indices)
@@ -198,7 +199,7 @@ def _fit(positives: csr_matrix, others: csc_matrix, strength: float) -> tuple[F3
 
 
 def _logistic(
-    rows: csr_matrix | F32, n_positive: int, strength: float, *, solver: str, tol: float
+    rows: CSR | F32, n_positive: int, strength: float, *, solver: str, tol: float
 ) -> tuple[F64, float]:
     from sklearn.linear_model import LogisticRegression
 
@@ -210,14 +211,14 @@ def _logistic(
     return model.coef_[0], float(model.intercept_[0])
 
 
-def _stacked(above: csr_matrix, below: csr_matrix) -> csr_matrix:
+def _stacked(above: CSR, below: CSR) -> CSR:
     from scipy.sparse import vstack
 
-    both: csr_matrix = vstack([above, below], format="csr", dtype=np.float32)
+    both: CSR = vstack([above, below], format="csr", dtype=np.float32)
     return both
 
 
-def _sparse(rows: F32) -> csr_matrix:
+def _sparse(rows: F32) -> CSR:
     from scipy.sparse import csr_matrix
 
     return csr_matrix(rows)

@@ -13,6 +13,8 @@ Begin with `tables`. `engine/` opens connections, `migrate` brings a database to
 
 from __future__ import annotations
 
+from sqlalchemy import Connection as Connection
+
 from triage.store import attempts as attempts
 from triage.store import bounces as bounces
 from triage.store import digest_feeds as digest_feeds

@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from triage.store.tables import bounces, messages, slates, subscribers
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A sent message that may have bounced."""
-
-    id: int
-    subscriber_id: int
-    recipient: str
-
-
-def of_slate(conn: Connection, public_id: str) -> Sent | None:
-    """Return the message with a slate."""
+def of_slate(conn: Connection, public_id: str) -> Row[int, int, str] | None:
+    """Return the id, subscriber_id and recipient of the message with a slate."""
     query = (
         select(messages.c.id, messages.c.subscriber_id, messages.c.recipient)
         .join(slates, slates.c.id == messages.c.slate_id)
         .where(slates.c.public_id == public_id)
     )
-    row = conn.execute(query).one_or_none()
-    return Sent(*row) if row else None
+    return conn.execute(query).one_or_none()
 
 
 def is_known(conn: Connection, content_hash: str) -> bool:

@@ -6,13 +6,15 @@ that was voted on, and counts for the work of this paper.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select, tuple_, update
 
 from triage.domain.records import LIKES, EventKind, Origin, Reason, ReasonKind, Vote
+from triage.store.engine.upsert import rows_in
 from triage.store.papers import WORK, is_same_work
 from triage.store.tables import events, impressions, papers, subscribers
 
@@ -66,17 +68,20 @@ def last_vote(
     return Vote(row.paper_id, EventKind(row.kind), row.at) if row else None
 
 
-def exists(
-    conn: Connection, subscriber_id: int, paper_id: int, kind: EventKind, at: datetime
-) -> bool:
-    """Return whether this event is stored already."""
-    query = select(events.c.id).where(
-        events.c.subscriber_id == subscriber_id,
-        events.c.paper_id == paper_id,
-        events.c.kind == kind,
-        events.c.at == at,
-    )
-    return conn.execute(query.limit(1)).first() is not None
+def append_missing(conn: Connection, several: Iterable[Event]) -> int:
+    """Store those of the events that are not stored yet, and return how many.
+
+    Two events of one subscriber on one paper with the same kind and time are the same.
+    """
+    of = events.c
+    by_key = {(each.subscriber_id, each.paper_id, each.kind, each.at): each for each in several}
+    query = select(of.subscriber_id, of.paper_id, of.kind, of.at)
+    pairs = {(subscriber_id, paper_id) for subscriber_id, paper_id, _, _ in by_key}
+    for row in rows_in(conn, query, tuple_(of.subscriber_id, of.paper_id), pairs):
+        by_key.pop((row.subscriber_id, row.paper_id, EventKind(row.kind), row.at), None)
+    if by_key:
+        conn.execute(insert(events), [asdict(each) for each in by_key.values()])
+    return len(by_key)
 
 
 def votes(conn: Connection, subscriber_id: int, until: datetime | None = None) -> tuple[Vote, ...]:

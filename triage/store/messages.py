@@ -10,11 +10,13 @@ from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Select,
     Update,
     and_,
     bindparam,
+    case,
     delete,
     exists,
     func,
@@ -208,23 +210,20 @@ _IS_UNCHANGED = and_(
     messages.c.state == bindparam("now_state"),
     messages.c.lease_epoch == bindparam("now_epoch"),
 )
+_OWN = subscribers.c.id == messages.c.subscriber_id
+_STATE = select(subscribers.c.state).where(_OWN).scalar_subquery()
+_PAUSED_UNTIL = select(subscribers.c.paused_until).where(_OWN).scalar_subquery()
 # A digest needs an active subscriber. Account mail was requested just now, so any state will do.
-_WANTED = and_(
-    exists().where(
-        subscribers.c.id == messages.c.subscriber_id,
-        or_(
-            and_(
-                subscribers.c.state == SubscriberState.ACTIVE,
-                or_(
-                    subscribers.c.paused_until.is_(None),
-                    subscribers.c.paused_until <= messages.c.on,
-                ),
-            ),
-            and_(~_IS_DIGEST, subscribers.c.state != SubscriberState.SUPPRESSED),
-        ),
+_UNWANTED_BECAUSE: ColumnElement[str | None] = case(
+    (_STATE.is_(None), "erased"),
+    (_STATE == SubscriberState.SUPPRESSED, _STATE),
+    (and_(_IS_DIGEST, _STATE != SubscriberState.ACTIVE), _STATE),
+    (and_(_IS_DIGEST, messages.c.on < _PAUSED_UNTIL), SubscriberState.PAUSED.value),
+    (
+        exists().where(suppressions.c.address_hash == bindparam("address_hash")),
+        SubscriberState.SUPPRESSED.value,
     ),
-    ~exists().where(suppressions.c.address_hash == bindparam("address_hash")),
-    ~slates_store.shows_withdrawn(messages.c.slate_id),
+    (slates_store.shows_withdrawn(messages.c.slate_id), "paper_withdrawn"),
 )
 
 
@@ -233,7 +232,7 @@ def _change(fields: tuple[str, ...], *, wanted: bool) -> Update:
     """Return the statement that changes these columns; cached because building it is slow."""
     change = update(messages).where(_IS_UNCHANGED)
     if wanted:
-        change = change.where(_WANTED)
+        change = change.where(_UNWANTED_BECAUSE.is_(None))
     return change.values({name: bindparam(f"new_{name}") for name in fields})
 
 
@@ -288,22 +287,9 @@ def _changed(
 
 def unwanted_because(conn: Connection, message: StoredMessage, address_hash: str) -> str | None:
     """Return why a message must not be sent; None if it may be sent."""
-    query = select(subscribers.c.state, subscribers.c.paused_until)
-    row = conn.execute(query.where(subscribers.c.id == message.subscriber_id)).one_or_none()
-    if row is None:
-        return "erased"
-    if row.state == SubscriberState.SUPPRESSED:
-        return str(row.state)
-    if message.kind == DIGEST:
-        if row.state != SubscriberState.ACTIVE:
-            return str(row.state)
-        if row.paused_until is not None and row.paused_until > message.on:
-            return str(SubscriberState.PAUSED)
-    found = select(suppressions.c.at).where(suppressions.c.address_hash == address_hash)
-    if conn.scalar(found) is not None:
-        return str(SubscriberState.SUPPRESSED)
-    withdrawn = conn.scalar(select(slates_store.shows_withdrawn(message.slate_id)))
-    return "paper_withdrawn" if withdrawn else None
+    query = select(_UNWANTED_BECAUSE).where(messages.c.id == message.id)
+    row = conn.execute(query, {"address_hash": address_hash}).one_or_none()
+    return row[0] if row else "erased"
 
 
 def renew(conn: Connection, owner: str, ids: Collection[int], until: datetime) -> None:

@@ -7,7 +7,6 @@ an earlier pair. So an encoder and its scorer are always replaced together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,17 +17,6 @@ from triage.store.tables import model_promotions, model_versions
 
 MODELS_KEPT = 5
 """How many models, and how many formerly active pairs, keep their files."""
-
-
-@dataclass(frozen=True, slots=True)
-class Promotion:
-    """A pair that became active."""
-
-    id: int
-    scorer_version: str
-    encoder_version: str
-    why: str
-    at: datetime
 
 
 def add(
@@ -77,7 +65,6 @@ def promote(
     conn.execute(insert(model_promotions), row | {"why": why, "at": at})
 
 
-def history(conn: Connection) -> list[Promotion]:
+def history(conn: Connection) -> Sequence[Row[Any]]:
     """Return all promotions, newest first; the first one is active."""
-    query = select(model_promotions).order_by(model_promotions.c.id.desc())
-    return [Promotion(**row._mapping) for row in conn.execute(query)]
+    return conn.execute(select(model_promotions).order_by(model_promotions.c.id.desc())).all()

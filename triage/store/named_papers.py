@@ -149,11 +149,15 @@ def mark_told(conn: Connection, subscriber_id: int, at: datetime) -> None:
     )
 
 
-def forget(conn: Connection, subscriber_id: int, method: str, kept: Collection[Key]) -> None:
-    """Delete a subscriber's names of one method that are not `kept`."""
+def forget(
+    conn: Connection, subscriber_id: int, method: str = "", kept: Collection[Key] = ()
+) -> None:
+    """Delete a subscriber's names that are not `kept`: those of one method, or all."""
     query = select(_column.id, _column.scheme, _column.value).where(
-        _column.subscriber_id == subscriber_id, _column.method == method
+        _column.subscriber_id == subscriber_id
     )
+    if method:
+        query = query.where(_column.method == method)
     gone = [row.id for row in conn.execute(query) if (row.scheme, row.value) not in kept]
     conn.execute(delete(named_papers).where(_column.id.in_(gone)))
 

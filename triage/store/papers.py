@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, or_, select
 
 from triage.domain.paper_ids import identify, title_key
 from triage.domain.records import Paper
@@ -55,16 +55,24 @@ def find(
 ) -> dict[Key, int]:
     """Return the paper id of every known key: that of its work, or another `target`."""
     of = paper_ids.c
-    query = select(of.scheme, of.value, target).join(papers, papers.c.id == of.paper_id)
-    found = rows_in(conn, query, tuple_(of.scheme, of.value), keys)
-    return {(scheme, value): id for scheme, value, id in found}
+    query = select(of.value, target).join(papers, papers.c.id == of.paper_id)
+    values: dict[str, list[str]] = {}
+    for scheme, value in keys:
+        values.setdefault(scheme, []).append(value)
+    return {
+        (scheme, value): id
+        for scheme, several in values.items()
+        for value, id in rows_in(conn, query.where(of.scheme == scheme), of.value, several)
+    }
 
 
-def find_titles(conn: Connection, title_keys: Collection[str]) -> dict[str, int]:
-    """Return the first paper with each normalised title; unknown titles are left out."""
-    query = select(papers.c.title_key, func.min(papers.c.id)).where(_IS_ROOT)
-    query = query.group_by(papers.c.title_key)
-    return dict(iter(rows_in(conn, query, papers.c.title_key, title_keys)))
+def find_titles(conn: Connection, title_keys: Collection[str]) -> dict[str, list[int]]:
+    """Return the papers with each normalised title, oldest first; unknown titles are left out."""
+    query = select(papers.c.title_key, papers.c.id).where(_IS_ROOT).order_by(papers.c.id)
+    found: dict[str, list[int]] = {}
+    for title, id in rows_in(conn, query, papers.c.title_key, title_keys):
+        found.setdefault(title, []).append(id)
+    return found
 
 
 def resolve(conn: Connection, text: str) -> int | None:
@@ -72,13 +80,27 @@ def resolve(conn: Connection, text: str) -> int | None:
 
     `text` may be an arXiv id or DOI, alone or as a link, `scheme:value`, or `title:` and a title.
     """
-    scheme, _, value = text.strip().partition(":")
-    if scheme == "title":
-        title = title_key(value[:_LONGEST_TEXT])
-        return find_titles(conn, [title]).get(title) if title else None
-    keys = keys_meant(text)
-    known = find(conn, keys)
-    return next((known[key] for key in keys if key in known), None)
+    return resolve_all(conn, [text]).get(text)
+
+
+def resolve_all(conn: Connection, texts: Iterable[str]) -> dict[str, int]:
+    """Return the papers that texts name, as in `resolve`; unknown texts are left out."""
+    titles: dict[str, str] = {}
+    keys: dict[str, list[Key]] = {}
+    for text in texts:
+        scheme, _, value = text.strip().partition(":")
+        if scheme == "title":
+            titles[text] = title_key(value[:_LONGEST_TEXT])
+        else:
+            keys[text] = keys_meant(text)
+    by_title = find_titles(conn, set(filter(None, titles.values())))
+    by_key = find(conn, {key for several in keys.values() for key in several})
+    found = {text: by_title[title][0] for text, title in titles.items() if title in by_title}
+    for text, several in keys.items():
+        known = [by_key[key] for key in several if key in by_key]
+        if known:
+            found[text] = known[0]
+    return found
 
 
 def keys_meant(text: str) -> list[Key]:
@@ -183,8 +205,11 @@ def insert_papers(conn: Connection, rows: Sequence[dict[str, Any]]) -> list[int]
     """Insert works and return their new ids in the order of `rows`."""
     if not rows:
         return []
-    statement = insert(papers).returning(papers.c.id, sort_by_parameter_order=True)
-    return [int(id) for id in conn.scalars(statement, list(rows))]
+    # As only one transaction writes, the new ids are those after the last one, in order. RETURNING
+    # would need a statement for each row to keep this order.
+    last = conn.scalar(select(func.max(papers.c.id))) or 0
+    conn.execute(insert(papers), list(rows))
+    return list(conn.scalars(select(papers.c.id).where(papers.c.id > last).order_by(papers.c.id)))
 
 
 def add_ids(conn: Connection, rows: Iterable[tuple[Key, int]]) -> None:

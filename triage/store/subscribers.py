@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, insert, select, update
 
 from triage.domain.records import Detail, Frequency, Subscriber, SubscriberState
+from triage.store.engine.upsert import rows_in
 from triage.store.tables import signup_requests, subscribers
 
 _GIVEN = frozenset({"id", "created_at", "active_since"})
 _CHOSEN = tuple(name for name in Subscriber.__dataclass_fields__ if name not in _GIVEN)
 _KINDS = {"state": SubscriberState, "frequency": Frequency, "detail": Detail}
 _TUPLES = ("categories", "followed_authors", "include_keywords", "exclude_keywords")
-
-
-@dataclass(frozen=True, slots=True)
-class Consent:
-    """The text that a subscriber agreed to, and when."""
-
-    words: str
-    asked_at: datetime
-    confirmed_at: datetime | None
 
 
 def email_key(email: str) -> str:
@@ -90,6 +81,11 @@ def everyone(conn: Connection, states: Sequence[SubscriberState] = ()) -> list[S
     return [_subscriber(row) for row in conn.execute(query)]
 
 
+def still_there(conn: Connection, ids: Iterable[int]) -> set[int]:
+    """Return those of the ids whose subscribers were not erased."""
+    return {id for (id,) in rows_in(conn, select(subscribers.c.id), subscribers.c.id, ids)}
+
+
 def set_state(conn: Connection, id: int, state: SubscriberState, at: datetime) -> bool:
     """Change a subscriber's state; return False if it was the state already."""
     change = (
@@ -112,11 +108,14 @@ def change(conn: Connection, id: int, **chosen: Any) -> None:
     conn.execute(update(subscribers).where(subscribers.c.id == id).values(_listed(chosen)))
 
 
-def consent(conn: Connection, id: int) -> Consent:
-    """Return the consent of a subscriber."""
-    columns = subscribers.c.consent, subscribers.c.created_at, subscribers.c.confirmed_at
-    row = conn.execute(select(*columns).where(subscribers.c.id == id)).one()
-    return Consent(*row)
+def consent(conn: Connection, id: int) -> Row[str, datetime, datetime | None]:
+    """Return the consent of a subscriber: its words, and when it was asked_at and confirmed_at."""
+    columns = (
+        subscribers.c.consent.label("words"),
+        subscribers.c.created_at.label("asked_at"),
+        subscribers.c.confirmed_at,
+    )
+    return conn.execute(select(*columns).where(subscribers.c.id == id)).one()
 
 
 def forget_pending(conn: Connection, before: datetime) -> int:

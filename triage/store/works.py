@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
 
 from triage.domain.source_records import FetchedPaper
+from triage.store.column_types import storable
 from triage.store.engine.upsert import insert_missing, rows_in
 from triage.store.papers import WORK, Key, find
 from triage.store.tables import blocking_keys, paper_ids, paper_records, papers, work_splits
@@ -25,6 +26,9 @@ _IN_COLUMNS: Final = ("source", "source_id", "version", "listed_on", "raw_title"
 _FACTS: Final = tuple(each.name for each in fields(FetchedPaper) if each.name not in _IN_COLUMNS)
 _DEFAULTS: Final = {each.name: each.default for each in fields(FetchedPaper)}
 _LISTS: Final = ("authors", "categories")
+_ADD_BLOCKING_KEYS: Final = (
+    "INSERT INTO blocking_keys (key, paper_id) VALUES (?, ?) ON CONFLICT DO NOTHING"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +51,8 @@ class StoredRecord:
 
 
 def content_hash(paper: FetchedPaper) -> str:
-    """Return the hash of all fields of a record except its counts, its day and why it came."""
-    parts = [paper.raw_title, paper.raw_abstract]
+    """Return the hash of all fields of a record except its counts and its day."""
+    parts = [paper.raw_title, paper.raw_abstract, *(["named"] if paper.named else [])]
     parts += [repr(getattr(paper, name)) for name in _FACTS if name not in _VARIABLE]
     text = "\0".join(parts)
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
@@ -119,7 +123,6 @@ def with_counts(record: StoredRecord, paper: FetchedPaper) -> StoredRecord:
         upvotes=_larger(stored.upvotes, paper.upvotes),
         citations=_larger(stored.citations, paper.citations),
         update_only=stored.update_only and paper.update_only,
-        named=stored.named and paper.named,
     )
     return replace(record, paper=updated)
 
@@ -170,7 +173,11 @@ def find_by_blocking_keys(conn: Connection, several: Collection[str]) -> dict[st
 
 
 def add_blocking_keys(conn: Connection, several: Iterable[tuple[str, int]]) -> None:
-    insert_missing(conn, blocking_keys, [{"key": key, "paper_id": row} for key, row in several])
+    rows = [(storable(key), row) for key, row in several]
+    if rows:
+        # Each paper has about ten, on which SQLAlchemy would spend more time than the database.
+        mark = "?" if conn.dialect.name == "sqlite" else "%s"
+        conn.exec_driver_sql(_ADD_BLOCKING_KEYS.replace("?", mark), rows)
 
 
 def find_pairs_with_common_key(conn: Connection, rows: Collection[int]) -> set[tuple[int, int]]:

@@ -20,15 +20,18 @@ from triage.domain.paper_ids import arxiv_month
 from triage.domain.protocols import Clock, PaperLookup, Progress, silent
 from triage.domain.records import LIKES, Subscriber
 from triage.domain.source_records import Batch, FetchedPaper, NamedPaper
-from triage.errors import ConfigError, SourceError
+from triage.errors import ConfigError, RejectedRecord, SourceError
 from triage.papers.ingest import ingest
+from triage.sources.text.cleaning import normalise
+from triage.sources.text.decoding import decode
 from triage.store import Database
 from triage.store.search import Filters
 from triage.subscribers.bibliography import entries as bibliography
 from triage.subscribers.bibliography.entries import LibraryEntry, Liked
+from triage.subscribers.bibliography.running_text import FORMATS
 from triage.subscribers.named_papers import (
-    MOST_AT_ONCE,
     LookupReport,
+    describe_waiting,
     find_stored,
     look_up,
     to_name,
@@ -40,7 +43,11 @@ ZOTERO = "zotero"
 ZOTERO_AGAIN = timedelta(hours=23)
 LARGEST = 20 * 1024 * 1024
 MOST_OF_AN_AUTHOR = 1000
-_LONGEST_TITLE, _LONGEST_ABSTRACT, _MOST_AUTHORS = 1_000, 20_000, 2_000
+_NO_TEXT = {
+    "a PDF": b"%PDF",
+    "a ZIP or Office file": b"PK\x03\x04",
+    "an Office file": b"\xd0\xcf\x11\xe0",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ class LibraryReport:
         absent: the entries that are `waiting`, of papers that are not stored: they become likes
             when the papers come.
         stored: papers that were stored now, from the library or from the archives.
-        problems: the archives that did not answer.
+        problems: the archives that did not answer, and what happens to the papers that wait.
     """
 
     new_likes: tuple[int, ...]
@@ -108,12 +115,13 @@ def read_library(
     """Store likes for the papers of a library; those that are not stored here wait.
 
     Args:
-        content: of a library in any of the formats, or text with arXiv ids, DOIs and links.
-        new_papers: store those that are not, where the library has their title, abstract and day.
+        content: a library or list in any of the formats of `bibliography.read`.
+        new_papers: store those that are not, where the library has their title and abstract.
         lookups: are asked now for up to 200 papers that are not stored.
 
     Raises:
-        ConfigError: the content is larger than 20 MiB or no library; nothing was changed then.
+        ConfigError: the content is larger than 20 MiB, no text, or of no known format; nothing was
+            changed then.
     """
     entries = bibliography.read(_text(content))
     return _import_entries(db, clock, subscriber, entries, new_papers, lookups, progress)
@@ -139,9 +147,7 @@ def _import_entries(
     with db.read() as conn:
         stored = find_stored(conn, entries)
     names = [to_name(each) for each, id in zip(entries, stored, strict=True) if id is None]
-    looked_up = LookupReport()
-    if len(wanted := [each for each in names if each]) <= MOST_AT_ONCE:
-        looked_up = look_up(db, lookups, clock, wanted, progress)
+    looked_up = look_up(db, lookups, clock, [each for each in names if each], progress)
     with db.write() as conn:
         stored = find_stored(conn, entries)
         before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
@@ -151,7 +157,9 @@ def _import_entries(
         waiting = [name for each in report.absent if (name := to_name(each))]
         store.named_papers.add(conn, subscriber.id, waiting, method, now)
         store.named_papers.mark_asked(conn, looked_up.answered, now)
-    return replace(report, stored=n_stored + looked_up.stored, problems=looked_up.problems)
+    lines = describe_waiting(waiting, lookups, looked_up.answered)
+    problems = (*looked_up.problems, *lines)
+    return replace(report, stored=n_stored + looked_up.stored, problems=problems)
 
 
 def _sort_entries(
@@ -185,7 +193,11 @@ def _sort_entries(
 
 
 def find_papers_in_text(db: Database, text: str) -> tuple[list[int], list[NamedPaper], int]:
-    """Return what a text names: stored papers, papers to fetch, and the number of other entries."""
+    """Return what a text names: stored papers, papers to fetch, and the number of other entries.
+
+    Raises:
+        ConfigError: the text has no known format.
+    """
     entries = bibliography.read(text)
     with db.read() as conn:
         stored = find_stored(conn, entries)
@@ -282,16 +294,13 @@ def _text(content: bytes | str) -> str:
         raise ConfigError("this library is larger than 20 MiB: export a part of it at a time")
     if isinstance(content, str):
         return content
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", "replace")
-    if b"\0" in content:
-        raise ConfigError(
-            "this is no text: export the library as BibTeX, RIS or CSL-JSON and give that file"
-        )
+    for kind, beginning in _NO_TEXT.items():
+        if content.startswith(beginning):
+            raise ConfigError(f"this is no text but {kind}: give one of {FORMATS}")
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", "replace")
+        return decode(content)
+    except ValueError as error:
+        raise ConfigError(f"this is no text: give one of {FORMATS}") from error
 
 
 def _why(entry: LibraryEntry) -> str:
@@ -317,26 +326,23 @@ class _EntrySource:
 
 
 def _fetched(entry: LibraryEntry, today: date) -> FetchedPaper | None:
-    """Return an entry as a paper of its month, or None if a field is missing."""
+    """Return an entry as a paper of its month, or else of today; None without title or abstract."""
     source, id = entry.ids[0]
     on = arxiv_month(id) if source == "arxiv" else entry.published_on
-    title, abstract = _clean(entry.title, _LONGEST_TITLE), _clean(entry.abstract, _LONGEST_ABSTRACT)
-    if on is None or not title or not abstract:
+    try:
+        return normalise(
+            FetchedPaper(
+                source=source,
+                source_id=id,
+                title=entry.title,
+                abstract=entry.abstract,
+                raw_title=entry.title,
+                raw_abstract=entry.abstract,
+                authors=entry.authors,
+                listed_on=min(on or today, today),
+                doi=next((value for scheme, value in entry.ids if scheme == "doi"), None),
+                named=True,
+            )
+        )
+    except RejectedRecord:
         return None
-    doi = next((value for scheme, value in entry.ids if scheme == "doi"), None)
-    return FetchedPaper(
-        source=source,
-        source_id=id,
-        title=title,
-        abstract=abstract,
-        raw_title=title,
-        raw_abstract=abstract,
-        authors=tuple(_clean(name, 200) for name in entry.authors[:_MOST_AUTHORS]),
-        listed_on=min(on, today),
-        doi=doi,
-        named=True,
-    )
-
-
-def _clean(text: str, longest: int) -> str:
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())[:longest].strip()

@@ -9,8 +9,8 @@ The next digest tells the subscriber what was found and what was not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -21,9 +21,9 @@ from triage.domain.author_names import share_an_author
 from triage.domain.chunks import chunks
 from triage.domain.paper_ids import identify, title_key
 from triage.domain.protocols import Clock, PaperLookup, Progress, silent
-from triage.domain.records import EventKind
+from triage.domain.records import EventKind, Paper
 from triage.domain.source_records import Batch, FetchedPaper, NamedPaper, PaperId
-from triage.errors import SourceError
+from triage.errors import DatabaseError, NoAnswerInTime, SourceError
 from triage.papers.ingest import ingest
 from triage.store import Database
 from triage.store.named_papers import StoredName
@@ -45,6 +45,8 @@ MOST_ASKED: Final = 3
 # Shorter ones are borne by several papers: "Introduction", "Attention".
 SHORTEST_TITLE: Final = 15
 LONGEST_TITLE: Final = 1_000
+FOLLOWS: Final = ", and the next digest says what was found"
+_SECTIONS: Final = {"title": "arxiv", "doi": "crossref"}
 _PREPRINT_DOIS: Final = ("10.1101/", "10.64898/")
 _BLOCK: Final = 500
 
@@ -62,11 +64,17 @@ class Named(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LookupReport:
-    """The names that the services answered for, the number of new papers, and the errors."""
+    """The names that the services answered for, the number of new papers, and the errors.
+
+    `problems` also tells which names still wait, and for what, where `describe_waiting` added that.
+    """
 
     answered: frozenset[Key] = frozenset()
     stored: int = 0
     problems: tuple[str, ...] = ()
+
+
+_NONE: Final = LookupReport()
 
 
 def to_name(named: Named) -> NamedPaper | None:
@@ -101,16 +109,18 @@ def find_stored(conn: Connection, named: Sequence[Named]) -> list[int | None]:
     )
     titles = [title_key(each.title[:LONGEST_TITLE]) for each in named]
     by_title = store.papers.find_titles(conn, {t for t in titles if len(t) >= SHORTEST_TITLE})
-    papers = store.papers.load(conn, set(by_title.values()))
+    papers = store.papers.load(conn, {id for ids in by_title.values() for id in ids})
     found: list[int | None] = []
     for each, title in zip(named, titles, strict=True):
         ids = [by_key[key] for id in each.ids for key in _keys(id) if key in by_key]
-        same_title = papers.get(by_title.get(title, 0))
-        if same_title and each.authors and same_title.authors:
-            same_title = same_title if share_an_author(each.authors, same_title.authors) else None
-        by_title_id = same_title.id if same_title else None
-        found.append(ids[0] if ids else by_title_id)
+        ids += [id for id in by_title.get(title, ()) if _may_share_author(each, papers[id])]
+        found.append(ids[0] if ids else None)
     return found
+
+
+def _may_share_author(named: Named, paper: Paper) -> bool:
+    known = named.authors and paper.authors
+    return not known or share_an_author(named.authors, paper.authors)
 
 
 def _keys(id: Key) -> list[Key]:
@@ -126,10 +136,21 @@ def look_up(
     names: Sequence[NamedPaper],
     progress: Progress = silent,
 ) -> LookupReport:
-    """Ask the services for papers, and store those that they have.
+    """Ask the services now for up to 200 papers, and store those that they have.
 
-    A service that fails, or needs more than ten seconds for an answer, gets no more requests.
+    More are left to the scheduler. A service that fails, or needs more than ten seconds for an
+    answer, gets no more requests.
     """
+    return _ask(database, lookups, clock, names, progress) if len(names) <= MOST_AT_ONCE else _NONE
+
+
+def _ask(
+    database: Database,
+    lookups: Iterable[PaperLookup],
+    clock: Clock,
+    names: Sequence[NamedPaper],
+    progress: Progress,
+) -> LookupReport:
     answered: set[Key] = set()
     stored = 0
     problems: list[str] = []
@@ -144,21 +165,67 @@ def look_up(
         for n, some in enumerate(chunks(own, lookup.at_once)):
             try:
                 papers = lookup.find(some, clock.now() + PATIENCE)
-            except SourceError as error:
-                log.warning("lookup failed", service=lookup.name, error=str(error))
-                problems.append(f"{lookup.name}: {error}")
+                for report in ingest(database, _Found(lookup.name, papers), clock, resume=False):
+                    stored += report.stored
+            except DatabaseError:
+                raise
+            except Exception as error:
+                # An answer that breaks a parser must not stop the digests.
+                if not isinstance(error, SourceError):
+                    log.exception("lookup broken", service=lookup.name)
+                problems.append(f"{lookup.name} {_why(error)}; `triage schedule` asks it again")
                 failed.add(lookup.name)
                 break
-            for report in ingest(database, _Found(lookup.name, papers), clock, resume=False):
-                stored += report.stored
             answered.update(each.key for each in some)
             progress(f"ask {lookup.name}", n * lookup.at_once + len(some), len(own))
     return LookupReport(frozenset(answered), stored, tuple(problems))
 
 
+def _why(error: Exception) -> str:
+    if isinstance(error, NoAnswerInTime):
+        return f"gave no answer within {PATIENCE.seconds} seconds"
+    reason = str(error).rstrip(".") if isinstance(error, SourceError) else type(error).__name__
+    return f"gave no usable answer ({reason})"
+
+
+def describe_waiting(
+    names: Sequence[NamedPaper],
+    lookups: Sequence[PaperLookup],
+    answered: Container[Key],
+    follows: str = FOLLOWS,
+) -> list[str]:
+    """Return lines about papers that are not stored: what triage does about them.
+
+    Args:
+        answered: the names that a service has answered for.
+        follows: how the person gets to know more.
+    """
+    schemes = find_schemes(lookups)
+    unserved = [each for each in names if each.scheme not in schemes]
+    missing = [each for each in names if each.key in answered]
+    lines = []
+    if n := len(names) - len(unserved) - len(missing):
+        papers, them = ("1 paper is", "it") if n == 1 else (f"{n:,} papers are", "them")
+        lines.append(f"{papers} not stored yet: `triage schedule` asks for {them} soon{follows}")
+    if n := len(missing):
+        papers, them = ("1 paper was", "it") if n == 1 else (f"{n:,} papers were", "them")
+        lines.append(f"{papers} not found: `triage schedule` asks for {them} again in a day")
+    if n := len(unserved):
+        papers, them = ("1 paper is", "it") if n == 1 else (f"{n:,} papers are", "them")
+        sections = sorted({_SECTIONS.get(each.scheme, each.scheme) for each in unserved})
+        where = " and ".join(f"`[sources.{each}]`" for each in sections)
+        lines.append(f"{papers} not stored, and nobody is asked for {them}: switch on {where}")
+    return lines
+
+
+def find_schemes(lookups: Iterable[PaperLookup]) -> frozenset[str]:
+    """Return the schemes of the names that somebody can be asked for."""
+    return frozenset(scheme for lookup in lookups for scheme in lookup.schemes)
+
+
 def fetch_ids(
     database: Database,
-    lookups: Iterable[PaperLookup],
+    lookups: Sequence[PaperLookup],
     clock: Clock,
     ids: Sequence[PaperId],
     progress: Progress = silent,
@@ -168,15 +235,15 @@ def fetch_ids(
     More than 200 are left to the scheduler.
     """
     names = [_with_id(each.source, each.source_id) for each in ids]
-    report = LookupReport()
-    if len(names) <= MOST_AT_ONCE:
-        report = look_up(database, lookups, clock, names, progress)
+    report = look_up(database, lookups, clock, names, progress)
     now = clock.now()
     with database.write() as conn:
         found = find_stored(conn, names)
         left = [n for n, id in enumerate(found) if id is None]
         store.named_papers.add(conn, None, [names[n] for n in left], "", now)
         store.named_papers.mark_asked(conn, report.answered, now)
+    lines = describe_waiting([names[n] for n in left], lookups, report.answered, follows="")
+    report = replace(report, problems=(*report.problems, *lines))
     return report, tuple(ids[n] for n in left)
 
 
@@ -200,20 +267,25 @@ def fetch_waiting(
     Returns:
         The errors, in words.
     """
+    n_found = make_likes(database, clock)
     now = clock.now()
+    # Of the services for one scheme, only the first one is asked.
+    at_once = {scheme: each.at_once for each in reversed(lookups) for scheme in each.schemes}
     names = []
     with database.read() as conn:
-        for lookup in lookups:
-            for scheme in lookup.schemes:
-                n = lookup.at_once * MOST_REQUESTS
-                names += store.named_papers.to_ask(conn, scheme, now - ASKED_AGAIN, MOST_ASKED, n)
-    if not names:
-        return ()
-    report = look_up(database, lookups, clock, names)
-    with database.write() as conn:
-        store.named_papers.mark_asked(conn, report.answered, now)
-    n_found = make_likes(database, clock)
-    log.info("named papers", asked=len(report.answered), found=n_found)
+        for scheme, n in at_once.items():
+            names += store.named_papers.to_ask(
+                conn, scheme, now - ASKED_AGAIN, MOST_ASKED, n * MOST_REQUESTS
+            )
+    report = _ask(database, lookups, clock, names, silent)
+    if report.answered:
+        with database.write() as conn:
+            store.named_papers.mark_asked(conn, report.answered, now)
+        n_found += make_likes(database, clock)
+    if names or n_found:
+        log.info("named papers", asked=len(report.answered), found=n_found)
+    for problem in report.problems:
+        log.warning("named papers", problem=problem)
     return report.problems
 
 

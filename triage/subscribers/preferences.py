@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any, Final
 from zoneinfo import available_timezones
 
+from triage.domain import arxiv_categories
 from triage.domain.plain_text import clean
 from triage.domain.records import Detail, Frequency
 from triage.errors import ConfigError
@@ -121,7 +122,7 @@ def _categories(categories: Iterable[str]) -> tuple[str, ...]:
             raise ConfigError(
                 f"{category[:60]!r} is not a category: write one as in cs.CL or hep-th"
             )
-    return chosen
+    return tuple(dict.fromkeys(map(arxiv_categories.check, chosen)))
 
 
 def _names(texts: Iterable[str]) -> tuple[str, ...]:

@@ -14,7 +14,13 @@ from triage.domain.protocols import Clock, PaperLookup
 from triage.domain.records import EventKind, Subscriber, SubscriberState
 from triage.errors import ConfigError, NotFound
 from triage.store import Database
-from triage.subscribers.named_papers import LookupReport, look_up, read_name
+from triage.subscribers.named_papers import (
+    LookupReport,
+    describe_waiting,
+    find_schemes,
+    look_up,
+    read_name,
+)
 from triage.subscribers.preferences import SubscriberPreferences, check_all
 
 if TYPE_CHECKING:
@@ -29,8 +35,8 @@ FIRST_LIKE = "like given at the start"
 class AddResult:
     """The stored subscriber. `new` is False if the address was known and nothing changed.
 
-    `n_waiting` counts the liked papers that are not stored yet; `problems` has the services that
-    did not answer.
+    `n_waiting` counts the liked papers that are not stored yet; `problems` says which services did
+    not answer, and what happens to these papers.
     """
 
     subscriber: Subscriber
@@ -67,7 +73,7 @@ def add(
     with db.read() as conn:
         is_known = store.subscribers.by_email_key(conn, key) is not None
         unstored = [like for like in likes if store.papers.resolve(conn, like) is None]
-    schemes = {scheme for lookup in lookups for scheme in lookup.schemes}
+    schemes = find_schemes(lookups)
     names = {
         like: name for like in unstored if (name := read_name(like)) and name.scheme in schemes
     }
@@ -91,10 +97,11 @@ def add(
             )
         added = store.subscribers.add(conn, subscriber, email_key=key, consent=consent, at=now)
         add_first_likes(conn, added.id, [id for id in papers.values() if id is not None], now)
-        waiting = [names[like] for like in unstored]
+        waiting = list({names[like].key: names[like] for like in unstored}.values())
         store.named_papers.add(conn, added.id, waiting, FIRST_LIKE, now)
         store.named_papers.mark_asked(conn, looked_up.answered, now)
-    return AddResult(added, True, len(waiting), looked_up.problems)
+    lines = describe_waiting(waiting, lookups, looked_up.answered)
+    return AddResult(added, True, len(waiting), (*looked_up.problems, *lines))
 
 
 def add_first_likes(
@@ -205,8 +212,12 @@ def change(db: Database, public_id: str, **changes: Any) -> Subscriber:
 
 
 def start_afresh(db: Database, subscriber: Subscriber) -> int:
-    """Delete all votes, interests and models of a subscriber; return the number of votes."""
+    """Delete all votes, interests and models of a subscriber; return the number of votes.
+
+    Papers that they named and that are still to be found become no likes later.
+    """
     with db.write() as conn:
+        store.named_papers.forget(conn, subscriber.id)
         store.user_models.forget(conn, subscriber.id)
         store.interests.forget(conn, subscriber.id)
         return store.events.forget(conn, subscriber.id)

@@ -9,12 +9,14 @@ it adds no event.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from triage import store
+from triage.domain.chunks import TimedChunks
 from triage.domain.link_tokens import Claims
 from triage.domain.protocols import Clock
 from triage.domain.records import EventKind, Impression, Origin, Subscriber
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 BURST = timedelta(seconds=60)
+_READ_AT_ONCE = 5000
+_NO_SUBSCRIBER = "no such subscriber; `triage subscriber add` first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,52 +198,74 @@ def _store_vote(
 
 
 def import_votes(db: Database, lines: Iterable[str], clock: Clock) -> ImportedVotes:
-    """Store votes from JSON lines `{"subscriber", "paper_id", "kind", "at"}`, in one transaction.
+    """Store votes from JSON lines `{"subscriber", "paper_id", "kind", "at"}`.
 
     `subscriber` is an address, `paper_id` an id of an imported paper, `kind` an `EventKind`, and
     `at` an ISO 8601 date or time, in UTC by default. Rows that were imported before count as
-    `known`. Bad rows are reported. Empty lines are skipped.
+    `known`, so an import that was interrupted is finished by another one. Bad rows are reported.
+    Empty lines are skipped.
     """
-    read = stored = known = 0
+    read = stored = 0
     bad: list[BadRow] = []
     now = clock.now()
-    with db.write() as conn:
+    timed = TimedChunks(clock)
+    with db.read() as conn:
         everyone = store.subscribers.everyone(conn)
-        subscribers = {store.subscribers.email_key(each.email): each.id for each in everyone}
-        papers: dict[str, int | None] = {}
-        for line, text in enumerate(lines, start=1):
-            if not text.strip():
-                continue
-            read += 1
-            try:
-                address, outside_id, kind, at = _row(text)
-                subscriber_id = subscribers.get(store.subscribers.email_key(address))
-                if subscriber_id is None:
-                    raise ValueError("no such subscriber; `triage subscriber add` first")
-                if outside_id not in papers:
-                    papers[outside_id] = store.papers.resolve(conn, outside_id)
-                paper_id = papers[outside_id]
-                if paper_id is None:
-                    raise ValueError(f"no paper {outside_id[:80]!r}; `triage papers import` first")
-            except ValueError as error:
-                bad.append(BadRow(line, str(error)))
-                continue
-            if store.events.exists(conn, subscriber_id, paper_id, kind, at):
-                known += 1
-                continue
-            store.events.append(
-                conn,
-                store.events.Event(
-                    subscriber_id=subscriber_id,
-                    paper_id=paper_id,
-                    kind=kind,
-                    at=at,
-                    recorded_at=now,
-                    evidence={"method": "import"},
-                ),
-            )
-            stored += 1
-    return ImportedVotes(read, stored, known, tuple(bad))
+    subscribers = {store.subscribers.email_key(each.email): each.id for each in everyone}
+    numbered = ((line, text) for line, text in enumerate(lines, start=1) if text.strip())
+    while some := list(islice(numbered, _READ_AT_ONCE)):
+        read += len(some)
+        votes, wrong = _votes(db, some, subscribers, now)
+        bad += wrong
+        for block in timed.split(votes):
+            with db.write() as conn:
+                there = store.subscribers.still_there(
+                    conn, {vote.subscriber_id for _, vote in block}
+                )
+                kept = [vote for _, vote in block if vote.subscriber_id in there]
+                stored += store.events.append_missing(conn, kept)
+            bad += [
+                BadRow(line, _NO_SUBSCRIBER)
+                for line, vote in block
+                if vote.subscriber_id not in there
+            ]
+    bad.sort(key=lambda row: row.line)
+    return ImportedVotes(read, stored, read - stored - len(bad), tuple(bad))
+
+
+def _votes(
+    db: Database, lines: Sequence[tuple[int, str]], subscribers: Mapping[str, int], now: datetime
+) -> tuple[list[tuple[int, store.events.Event]], list[BadRow]]:
+    """Return the votes of numbered lines, and the lines that are none."""
+    rows: list[tuple[int, int, str, EventKind, datetime]] = []
+    bad: list[BadRow] = []
+    for line, text in lines:
+        try:
+            address, outside_id, kind, at = _row(text)
+            subscriber_id = subscribers.get(store.subscribers.email_key(address))
+            if subscriber_id is None:
+                raise ValueError(_NO_SUBSCRIBER)
+            rows.append((line, subscriber_id, outside_id, kind, at))
+        except ValueError as error:
+            bad.append(BadRow(line, str(error)))
+    with db.read() as conn:
+        papers = store.papers.resolve_all(conn, {row[2] for row in rows})
+    votes = []
+    for line, subscriber_id, outside_id, kind, at in rows:
+        if outside_id not in papers:
+            reason = f"no paper {outside_id[:80]!r}; `triage papers import` first"
+            bad.append(BadRow(line, reason))
+            continue
+        vote = store.events.Event(
+            subscriber_id=subscriber_id,
+            paper_id=papers[outside_id],
+            kind=kind,
+            at=at,
+            recorded_at=now,
+            evidence={"method": "import"},
+        )
+        votes.append((line, vote))
+    return votes, bad
 
 
 def export_votes(db: Database) -> Iterator[str]:

@@ -11,18 +11,15 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from triage import store
 from triage.domain.digest_calendar import digest_at
 from triage.domain.records import F64, I64, LIKES, Paper, Subscriber
+from triage.store import Connection
 from triage.store.slates import TrainingLog
 from triage.training.evaluation.baselines import NAMES, PastBaselines
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 MOST_SUBSCRIBERS = 12
 MOST_SLATES_EACH = 2

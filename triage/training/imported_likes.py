@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,12 +21,10 @@ from triage.domain.records import F64, RELEVANCE, EventKind
 from triage.ranking.features import split_phrases
 from triage.ranking.serving.ranker import load_library
 from triage.ranking.serving.user_model_cache import FARTHEST_EAST
+from triage.store import Connection
 from triage.training.dataset import Examples, History, LikeHistory
 from triage.training.evaluation.metrics import HeldOut, slate_ndcg
 from triage.training.past_days import Likes
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 MOST_PAPERS = 60_000
 MOST_DAYS = 300

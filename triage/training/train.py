@@ -10,7 +10,7 @@ worse than the cold-start scorer, the cold-start scorer replaces it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
@@ -66,23 +66,20 @@ ROWS_EXPLAINED = 300
 class TrainReport:
     """The result of a training.
 
-    `*_ndcg` are mean nDCG@10 over subscribers, on the `n_held_out` test slates where it is
-    defined; votes are weighted, see `promotion_test`.
+    Counts are those of all labelled slates; `card` is the model card, as JSON values.
     """
 
     version: str
     n_impressions: int
     n_votes: int
     n_slates: int
-    n_held_out: int
-    taught_until: str
-    challenger_ndcg: float
-    serving_version: str
-    serving_ndcg: float
-    cold_ndcg: float
-    promoted: bool
-    cold_took_over: bool
+    winner: Winner
     why: str
+    card: dict[str, Any]
+
+    @property
+    def promoted(self) -> bool:
+        return self.winner is Winner.CHALLENGER
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +151,7 @@ def train(database: Database, model_store: ModelStore, clock: Clock) -> TrainRep
     )
     if not len(data.later) and len(held_out.starts):
         why = f"judged by past days of imported likes, for want of later digests: {why}"
+    values["challenger - serving"] = values["challenger"] - values["serving"]
     metrics = _intervals(values, held_out) | _compare_baselines(database, model.scorer, data.later)
     if winner is Winner.CHALLENGER:
         # The promoted scorer is fitted on the newest slates and likes, too.
@@ -164,34 +162,29 @@ def train(database: Database, model_store: ModelStore, clock: Clock) -> TrainRep
             is_stored = store.model_versions.get(conn, challenger) is not None
         if challenger != model.scorer.version and not is_stored:
             model_store.discard(challenger)
-    report = TrainReport(
-        version=model.scorer.version,
-        n_impressions=len(lessons),
-        n_votes=lessons.n_votes,
-        n_slates=len(lessons.held_out().starts),
-        n_held_out=int((~np.isnan(values["challenger"])).sum()),
-        taught_until=model.taught_until.isoformat(),
-        challenger_ndcg=metrics["challenger"].mean,
-        serving_version=pair.scorer.version,
-        serving_ndcg=metrics["serving"].mean,
-        cold_ndcg=metrics["cold"].mean,
-        promoted=winner is Winner.CHALLENGER,
-        cold_took_over=winner is Winner.COLD,
-        why=why,
-    )
-    card = _card(report, model, data.later, metrics, looks) | model_store.facts(report.version)
-    card["past_days"] = len(model.examples.group_sizes)
+    version, n_votes = model.scorer.version, lessons.n_votes
+    card = {
+        "taught_until": model.taught_until.isoformat(),
+        "promoted": winner is Winner.CHALLENGER,
+        "why": why,
+        "serving_version": pair.scorer.version,
+        "challenger_ndcg": _number(metrics["challenger"].mean),
+        "serving_ndcg": _number(metrics["serving"].mean),
+        "n_votes": n_votes,
+        **_card(model, data.later, metrics, looks),
+        **model_store.facts(version),
+        "past_days": len(model.examples.group_sizes),
+    }
     with database.write() as conn:
-        store.model_versions.add(
-            conn, report.version, "scorer", data.encoder.version, card, clock.now()
-        )
+        store.model_versions.add(conn, version, "scorer", data.encoder.version, card, clock.now())
     if winner is Winner.CHALLENGER:
         promote(database, clock, model.scorer, data.encoder, why)
     elif winner is Winner.COLD:
         promote(database, clock, cold, pair.encoder, why)
     delete_old_models(database, model_store, clock)
-    log.info("trained", version=report.version, winner=str(winner), why=why)
-    return report
+    log.info("trained", version=version, winner=str(winner), why=why)
+    n_slates = len(lessons.held_out().starts)
+    return TrainReport(version, len(lessons), n_votes, n_slates, winner, why, card)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,10 +265,8 @@ def _test(
 
 
 def _intervals(values: Mapping[str, F64], held_out: HeldOut) -> dict[str, Interval]:
-    gain = values["challenger"] - values["serving"]
     return {
-        name: interval(each, held_out.subscriber_ids, fixed_rng())
-        for name, each in {**values, "challenger - serving": gain}.items()
+        name: interval(each, held_out.subscriber_ids, fixed_rng()) for name, each in values.items()
     }
 
 
@@ -385,14 +376,11 @@ def _compare_baselines(
     own = slate_ndcg(challenger.score(some.log.features), held_out)
     with database.read() as conn:
         scores = baseline_scores(conn, some.log)
-    metrics = {}
+    values: dict[str, F64] = {}
     for name, each in scores.items():
-        other = slate_ndcg(each, held_out)
-        metrics[name] = interval(other, held_out.subscriber_ids, fixed_rng())
-        metrics[f"challenger - {name}"] = interval(
-            own - other, held_out.subscriber_ids, fixed_rng()
-        )
-    return metrics
+        values[name] = slate_ndcg(each, held_out)
+        values[f"challenger - {name}"] = own - values[name]
+    return _intervals(values, held_out)
 
 
 def _importances(scorer: Scorer, X: F32) -> dict[str, float]:
@@ -406,44 +394,32 @@ def _importances(scorer: Scorer, X: F32) -> dict[str, float]:
 
 
 def _card(
-    report: TrainReport,
-    model: _Model,
-    later: TrainingRows,
-    metrics: dict[str, Interval],
-    looks: Attention,
+    model: _Model, later: TrainingRows, metrics: dict[str, Interval], looks: Attention
 ) -> dict[str, Any]:
-    """Return the model card, as JSON values."""
-
-    def window(lessons: TrainingRows) -> dict[str, Any]:
-        days = [date.fromordinal(day).isoformat() for day in lessons.days]
-        return {
-            "from": days[0] if days else None,
-            "to": days[-1] if days else None,
-            "slates": len(np.unique(lessons.log.slate_ids)),
-            "subscribers": len(np.unique(lessons.log.subscriber_ids)),
-            "impressions": len(lessons),
-            "votes": lessons.n_votes,
-        }
-
+    """Return the parts of the model card that come from the data."""
+    rows = (model.lessons.log if len(model.lessons) else model.examples).features
     return {
-        "taught_until": report.taught_until,
-        "promoted": report.promoted,
-        "why": report.why,
-        "serving_version": report.serving_version,
-        "challenger_ndcg": _number(report.challenger_ndcg),
-        "serving_ndcg": _number(report.serving_ndcg),
-        "n_votes": report.n_votes,
         "feature_version": FEATURE_VERSION,
-        "taught_by": window(model.lessons),
-        "judged_by": window(later),
+        "taught_by": _window(model.lessons),
+        "judged_by": _window(later),
         "ndcg_at_10": {
-            name: {"mean": _number(each.mean), "low": _number(each.low), "high": _number(each.high)}
+            name: {part: _number(value) for part, value in asdict(each).items()}
             for name, each in metrics.items()
         },
         "looked_at": [round(float(chance), 3) for chance in looks.by_place[:20]],
-        "importances": _importances(
-            model.scorer, (model.lessons.log if len(model.lessons) else model.examples).features
-        ),
+        "importances": _importances(model.scorer, rows),
+    }
+
+
+def _window(lessons: TrainingRows) -> dict[str, Any]:
+    days = [date.fromordinal(day).isoformat() for day in lessons.days]
+    return {
+        "from": days[0] if days else None,
+        "to": days[-1] if days else None,
+        "slates": len(np.unique(lessons.log.slate_ids)),
+        "subscribers": len(np.unique(lessons.log.subscriber_ids)),
+        "impressions": len(lessons),
+        "votes": lessons.n_votes,
     }
 
 

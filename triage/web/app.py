@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,6 +13,7 @@ from starlette.routing import Route
 
 from triage.domain.link_tokens import Keyring
 from triage.domain.protocols import Clock
+from triage.domain.source_records import SCHEMES
 from triage.errors import DatabaseError, NotFound, TokenError
 from triage.papers.search import Search
 from triage.store import Database
@@ -44,6 +46,7 @@ def create_app(
     enrolment: Signup,
     preview: Preview = lambda *_: None,
     paper_search: Search | None = None,
+    named_schemes: Collection[str] = SCHEMES,
 ) -> Starlette:
     """Return the web application.
 
@@ -53,6 +56,7 @@ def create_app(
     Args:
         preview: see `PageContext`.
         paper_search: searches by words and by vectors; the default searches by words only.
+        named_schemes: of the papers that can be fetched from an archive if somebody names them.
     """
     pages = Pages(site)
     sessions = Sessions(db, clock, keyring)
@@ -67,6 +71,7 @@ def create_app(
         preview,
         RateLimit(signup.PREVIEWS_A_MINUTE),
         paper_search or Search(db),
+        named_schemes,
     )
 
     # This is asynchronous because it does no I/O: a thread would cost more than the response.

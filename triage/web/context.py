@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from email.utils import parseaddr
@@ -95,7 +95,8 @@ class PageContext:
     """Everything that an endpoint may use.
 
     `preview` takes a subscriber who is not stored and the ids of papers that they like. It returns
-    the papers that they would get, or None while no papers are stored.
+    the papers that they would get, or None while no papers are stored. `named_schemes` are those of
+    papers that can be fetched if somebody names them.
     """
 
     db: Database
@@ -108,6 +109,7 @@ class PageContext:
     preview: Preview
     preview_limit: RateLimit
     search: Search
+    named_schemes: Collection[str]
 
     def claims(self, request: Request, purpose: Purpose, too_old: str = "error_expired") -> Claims:
         """Return the claims of the token in the path.

@@ -19,6 +19,7 @@ from triage.errors import ConfigError, NotFound
 from triage.subscribers import library_import, subscriptions
 from triage.subscribers.bibliography.entries import LibraryEntry
 from triage.subscribers.library_import import LibraryReport
+from triage.subscribers.named_papers import to_name
 from triage.web.context import PageContext, form_route, with_own_form
 from triage.web.forms import Fields
 from triage.web.login_cookie import Login
@@ -80,6 +81,7 @@ def _show(
         seal=login.seal,
         report=report,
         named=named,
+        n_asked=_n_asked(page, report) if report else 0,
         new=[papers[id] for id in new if id in papers],
         most_listed=MOST_LISTED,
         authors=_frequent_authors(report.absent, followed) if report else [],
@@ -107,6 +109,12 @@ def _import_library(
         wrong = str(error)
         return _show(page, login, wrong=f"{wrong[:1].upper()}{wrong[1:]}.", text=text)
     return _show(page, login, report=report)
+
+
+def _n_asked(page: PageContext, report: LibraryReport) -> int:
+    """Return how many of the papers that are not stored can be fetched."""
+    names = map(to_name, report.absent)
+    return sum(name is not None and name.scheme in page.named_schemes for name in names)
 
 
 def _frequent_authors(

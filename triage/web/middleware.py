@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -116,12 +118,9 @@ async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes | None
     if not content_length.isdigit() or int(content_length) > limit:
         return None
     body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.request":
-            body += message.get("body", b"")
-        if len(body) > limit:
-            return None
-        # The other type is http.disconnect.
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            return bytes(body)
+    with suppress(ClientDisconnect):
+        async for chunk in Request(scope, receive).stream():
+            body += chunk
+            if len(body) > limit:
+                return None
+    return bytes(body)

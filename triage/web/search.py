@@ -55,15 +55,6 @@ class SearchRequest:
         return f"{root}/search?" + urlencode([(name, value) for name, value in pairs if value])
 
 
-@dataclass(frozen=True, slots=True)
-class ShownHit:
-    """A hit with the matching words marked."""
-
-    paper: Paper
-    title: list[Piece]
-    snippet: list[Piece]
-
-
 def routes(page: PageContext) -> list[Route]:
     # The query for the sources reads all papers.
     cache = TimedCache[list[tuple[str, str]]](page.clock, _SOURCES_FOR)
@@ -90,7 +81,14 @@ def routes(page: PageContext) -> list[Route]:
             wanted=wanted,
             liked=liked,
             n_ticked=len(wanted.liked),
-            listed=[_mark_hit(hit.paper, stems) for hit in hits[(n - 1) * PAGE : n * PAGE]],
+            listed=[
+                (
+                    hit.paper,
+                    marked(hit.paper.title, stems),
+                    snippet(hit.paper.tldr or hit.paper.abstract, stems, _SNIPPET),
+                )
+                for hit in hits[(n - 1) * PAGE : n * PAGE]
+            ],
             n_found=len(hits),
             is_all=len(hits) < MOST,
             page=n,
@@ -147,12 +145,6 @@ def _find(
 
 
 # -- marking the matches ---------------------------------------------------------------------------
-
-
-def _mark_hit(paper: Paper, stems: frozenset[str]) -> ShownHit:
-    return ShownHit(
-        paper, marked(paper.title, stems), snippet(paper.tldr or paper.abstract, stems, _SNIPPET)
-    )
 
 
 def _stems(words: str) -> frozenset[str]:

@@ -139,6 +139,8 @@ def _subscribe(page: PageContext, request: Request, fields: Fields) -> Response:
     # People do not see the field `website`. A robot that fills it in gets the same response.
     if not form["website"]:
         likes, names, _ = _read_likes(page, form)
+        if form.wrong:
+            return _show_form(page, form, 422)
         chosen = SubscriberPreferences(**valid)
         page.signup.ask_to_subscribe(email, chosen, peer_address(request), likes, names)
     return page.pages.show("subscribe_sent")
@@ -147,9 +149,9 @@ def _subscribe(page: PageContext, request: Request, fields: Fields) -> Response:
 def _preview(
     page: PageContext, request: Request, form: forms.Form, valid: dict[str, Any]
 ) -> Response:
+    likes, names, n_unknown = _read_likes(page, form)
     if form.wrong:
         return _show_form(page, form, 422)
-    likes, names, n_unknown = _read_likes(page, form)
     if not (valid["interests"] or valid["categories"] or likes):
         form.wrong["interests"] = "Write what you read. The preview needs it."
         return _show_form(page, form, 422)
@@ -165,9 +167,18 @@ def _preview(
 
 
 def _read_likes(page: PageContext, form: forms.Form) -> tuple[list[int], list[NamedPaper], int]:
-    """Return the pasted papers that are stored, those to fetch, and the number of other entries."""
-    ids, names, n_unknown = library_import.find_papers_in_text(page.db, form["likes"])
-    return ids[:MOST_LIKES], names[:MOST_LIKES], n_unknown
+    """Return the pasted papers that are stored, those to fetch, and the number of other entries.
+
+    A text that is no list is an error of its field.
+    """
+    try:
+        ids, missing, n_unknown = library_import.find_papers_in_text(page.db, form["likes"])
+    except ConfigError as error:
+        wrong = str(error)
+        form.wrong["likes"] = f"{wrong[:1].upper()}{wrong[1:]}."
+        return [], [], 0
+    names = [each for each in missing if each.scheme in page.named_schemes]
+    return ids[:MOST_LIKES], names[:MOST_LIKES], n_unknown + len(missing) - len(names)
 
 
 def _log_out(page: PageContext, login: Login, _: Request, __: Fields) -> Response:

@@ -29,7 +29,7 @@ from triage.delivery.bounces import intake as bounce_intake
 from triage.delivery.bounces.classify import Kind
 from triage.delivery.bounces.intake import Intake, why_suppress
 from triage.delivery.outbox import Outbox
-from triage.delivery.sender_context import Rules, SenderContext
+from triage.delivery.sender_context import SenderContext
 from triage.delivery.smtp import SmtpMailer, SmtpServer
 from triage.digest.links import envelope_sender
 from triage.domain.link_tokens import Claims, Keyring, Purpose
@@ -171,7 +171,7 @@ def test_a_mailbox_that_is_refused_at_the_door_gets_nothing_more_at_once(
                 post.clock,
                 owner="us",
                 is_gone=lambda _: False,
-                rules=Rules(envelope_sender=lambda _: MAILBOX),
+                envelope_sender=lambda _: MAILBOX,
                 address_hash=post.hashed,
             )
         ).drain()
@@ -399,7 +399,7 @@ def test_the_program_sends_each_digest_from_its_own_address_end_to_end(
         app.database, empty_slate(reader), b"From: d@triage.example\r\n\r\nx\r\n", app.clock.now()
     )
     with inbox() as (port, kept):
-        app.own_mailer = SmtpMailer(SmtpServer("127.0.0.1", port, "none"))
+        app.mailer = SmtpMailer(SmtpServer("127.0.0.1", port, "none"))
         assert app.new_outbox().drain().sent == 1
     [(sender, _)] = kept.envelopes
     about = About(reader.email, sender, "", "")

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 import triage.operations.doctor
-from tests.support.doctor_world import ARXIV, BOTH, LOCAL, Server, installation, mailing, web, well
+import triage.store.engine.file_system
+from tests.support.doctor_world import ARXIV, BOTH, Server, installation, mailing, web, well
 from tests.support.factories import DAY, NOON
 from tests.support.installation import add_reader
 from tests.support.web_world import everything
@@ -225,9 +226,14 @@ def test_a_database_that_another_program_holds_is_red(
     assert found["database"].level is Level.OK
 
 
-def test_a_database_on_a_network_file_system_is_red(tmp_path: Path) -> None:
-    mounts = LOCAL + f"server:/export {tmp_path} nfs4 rw 0 0\n"
-    found = findings(installation(tmp_path), mounts=lambda: mounts)["database place"]
+def test_a_database_on_a_network_file_system_is_red(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation(tmp_path).close()
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"tmpfs / tmpfs rw 0 0\nserver:/export {tmp_path} nfs4 rw 0 0\n")
+    monkeypatch.setattr(triage.store.engine.file_system, "_MOUNTS", mounts)
+    found = findings(open_app(tmp_path / "triage.toml"))["database"]
     assert found.level is Level.RED
     assert "nfs4" in found.what
 

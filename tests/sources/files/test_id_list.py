@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from datetime import date
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from tests.support.contracts import SourceContract, error_text
 from triage.domain.source_records import PaperId
 from triage.errors import SourceError
+from triage.sources.files.detect import open_source
 from triage.sources.files.id_list import IdList
 
 TODAY = date(2026, 3, 2)
@@ -48,6 +50,44 @@ def test_ids_links_and_dois_are_read_with_remarks_and_commas(tmp_path: Path) -> 
     (rejected,) = batch.rejected
     assert (rejected.raw, rejected.where) == ("what", "line 6")
     assert "no arXiv id" in rejected.reason
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xfe" + "2401.00011\r\n2401.00012\r\n".encode("utf-16-le"),
+        "2401.00011\r\n2401.00012".encode("utf-16-le"),
+        "2401.00011\n2401.00012\n".encode("utf-16-be"),
+        gzip.compress("2401.00011\r\n2401.00012\r\n".encode("utf-16")),
+        "\u200b\u200a2401.00011\n2401.00012\u200b".encode(),
+        "\ufeff\uff12\uff14\uff10\uff11.00011, 2401.00012".encode(),
+        b"https://arxiv.org/abs/arxiv:2401.00011\n<https://www.alphaxiv.org/abs/2401.00012>\n",
+        b"arXiv:2401.00011v3 [cs.LG] 5 Jan 2024\narXiv:2401.00012v1 [math.ST] 6 Jan 2024\n",
+        b"2401.00011v1 [cond-mat.str-el]\n(2401.00012)",
+    ],
+)
+def test_lists_of_all_programs_are_read(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "ids.txt"
+    path.write_bytes(content)
+    source = open_source(path, TODAY)
+    assert isinstance(source, IdList)
+    (batch,) = source.fetch(None)
+    assert [id.source_id for id in batch.ids] == ["2401.00011", "2401.00012"]
+    assert batch.rejected == ()
+
+
+def test_dois_with_semicolons_stay_whole(tmp_path: Path) -> None:
+    path = tmp_path / "ids.txt"
+    first = "10.1002/(SICI)1097-0258(19980815)17:15/16<1661::AID-SIM968>3.0.CO;2-2"
+    second = "10.1175/1520-0493(1984)112<1590:TIOSD>2.0.CO;2"
+    path.write_text(f"{first};{second}; 10.1000/182;2401.00001\n")
+    (batch,) = IdList(path, TODAY).fetch(None)
+    assert [id.source_id for id in batch.ids] == [
+        first.lower(),
+        second.lower(),
+        "10.1000/182",
+        "2401.00001",
+    ]
 
 
 @pytest.mark.parametrize("text", [b"<!DOCTYPE html>\n2401.00001", b"\x7fELF\0\0\0"])

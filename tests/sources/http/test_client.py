@@ -17,6 +17,7 @@ from tests.support.emulator import Fault, Upstreams
 from tests.support.factories import NOON
 from tests.support.fakes import StoppedClock
 from triage.clock import SystemClock
+from triage.domain.protocols import MustWait, WaitReason
 from triage.domain.request_limits import MOST_FAILURES, Rules
 from triage.errors import SourceError
 from triage.sources.http import client
@@ -190,6 +191,88 @@ def test_nobody_there_is_an_error_for_people(clock: StoppedClock) -> None:
         with gate(clock) as open_gate, pytest.raises(SourceError) as caught:
             open_gate.get(url)
     assert "could not be reached" in error_text(caught.value)
+
+
+def test_a_wait_for_a_server_that_is_down_is_reported_with_its_end(clock: StoppedClock) -> None:
+    reported: list[tuple[datetime, str]] = []
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{unused.getsockname()[1]}"
+        with gate(clock) as open_gate, pytest.raises(SourceError):
+            open_gate.on_wait = lambda text: reported.append((clock.now(), text))
+            open_gate.get(f"http://{host}/")
+    # At once, before each of the three waits, and never after their end.
+    assert [at for at, _ in reported] == sorted({at for at, _ in reported})
+    assert reported[0][0] == NOON
+    for n, (at, text) in enumerate(reported):
+        left = ("3 more tries", "2 more tries", "1 more try")[n]
+        assert text.startswith(f"{host} could not be reached")
+        assert f"; {left}: waiting until " in text
+        until = text.removesuffix(" UTC").rpartition(" ")[2]
+        assert f"{at:%H:%M:%S}" < until
+        after = reported[n + 1][0] if n < 2 else clock.now()
+        assert until == f"{after:%H:%M:%S}"
+    assert len(reported) == 3
+
+
+def test_a_wait_that_a_server_requests_is_reported(
+    clock: StoppedClock, upstreams: Upstreams
+) -> None:
+    reported: list[str] = []
+    upstreams.fail("rss", Fault.UNAVAILABLE, retry_after="120")
+    with gate(clock) as open_gate:
+        open_gate.on_wait = reported.append
+        open_gate.get(f"{upstreams.rss_url}/cs.LG")
+    [text] = reported
+    assert "answered 503" in text
+    assert f"waiting until {NOON + timedelta(seconds=122):%H:%M:%S} UTC" in text
+
+
+def test_the_usual_interval_is_not_reported(clock: StoppedClock, upstreams: Upstreams) -> None:
+    reported: list[str] = []
+    slow = PoliteClient(clock, "triage/test", 15.0)
+    slow.on_wait = reported.append
+    with slow, gate(clock) as open_gate:
+        open_gate.on_wait = reported.append
+        for each in (slow, open_gate):
+            each.get(f"{upstreams.rss_url}/cs.LG")
+            each.get(f"{upstreams.rss_url}/cs.LG")
+    assert reported == []
+
+
+def test_a_wait_for_another_process_is_reported_once(clock: StoppedClock) -> None:
+    reported: list[str] = []
+    limiter = LocalRequestLimiter(clock, Rules(30.0))
+    held = iter([clock.now() + timedelta(seconds=n) for n in (1, 3, 5, 7, 9)])
+
+    class Busy(LocalRequestLimiter):
+        def acquire(self) -> MustWait | None:
+            until = next(held, None)
+            return MustWait(WaitReason.BUSY, until) if until else limiter.acquire()
+
+    with Upstreams([RECORD], clock=clock) as servers:
+        agent = "triage/test"
+        with PoliteClient(clock, agent, 3.0, turns=Busy(clock, Rules(3.0))) as open_gate:
+            open_gate.on_wait = reported.append
+            open_gate.get(f"{servers.rss_url}/cs.LG")
+    [text] = reported
+    assert "another request is under way: waiting until " in text
+
+
+def test_a_server_that_hangs_is_reported_while_it_does(
+    clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_UNNOTICED_S", 0.05)
+    reported: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        hung = PoliteClient(clock, "triage/test", 3.0, request_s=0.5)
+        hung.on_wait = reported.append
+        with hung, pytest.raises(SourceError):
+            hung.get(f"http://{host}/")
+    until = f"{NOON + timedelta(seconds=0.5):%H:%M:%S}"
+    assert reported[0] == f"{host} has not answered yet: waiting until {until} UTC"
+    assert "3 more tries" in reported[1]
 
 
 @pytest.mark.parametrize("url", ["", "nonsense", "http://", "file:///etc/passwd"])

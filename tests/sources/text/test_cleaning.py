@@ -78,6 +78,65 @@ def test_tex_becomes_readable(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"Poincar\'  e, Erd\H os, Fran\c cois, S\k a", "Poincaré, Erdős, François, Są"),
+        (r"\'{\^e}, \'{\^{e}}, \'\^e, \'{ \^ e }", "ế, ế, ế, ế"),
+        (r"\'{\i}, \'\i{}, \u{\i}, \v{\j}, {\'\i}n", "í, í, ĭ, ǰ, ín"),
+        ("\\'{\\ae}, \\'{\\o}, \\v{Sk}oda, \\\"{ u}", "ǽ, ǿ, Škoda, ü"),
+        (r"Skibi\ifmmode \acute{n}\else \'{n}\fi{}ski, Wita\l{}a", "Skibiński, Witała"),
+        (r"\ifmmode \check{Z}\else \v{Z}\fi{}uti\ifmmode\acute{c}\else\'{c}\fi", "Žutić"),
+        (r"\textsuperscript{4}He, CO\textsubscript{2}, 5\textsuperscript{th}", "⁴He, CO₂, 5th"),
+        (r"$^{4}\mathrm{He}$ at $\sqrt{s}=13\text{ }\text{ }\mathrm{TeV}$", "⁴He at √s=13 TeV"),
+        (r"${\mathrm{Bi}}_{2}{\mathrm{Se}}_{3}$, $\Sigma$$^{0}$", "Bi₂Se₃, Σ⁰"),
+        (r"\ensuremath{\beta}-decay, \ce{H2O}, {\aa}, \dh", "β-decay, H2O, å, ð"),
+        (r"\'{} and \c5 and \v", "'{} and c5 and v"),
+    ],
+)
+def test_accents_and_formulas_of_publishers_are_read(text: str, expected: str) -> None:
+    assert clean(text, 500) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            r"$\beta$-{VAE}-Net: Learning $\alpha$-divergence bounds in $O(n\log n)$ time",
+            "β-VAE-Net: Learning α-divergence bounds in O(n log n) time",
+        ),
+        (
+            r"{{Production of $\Sigma^{0}$ and $\Sigma$$^{0}$ hypernuclei at 10 $\mu$W}}",
+            "Production of Σ⁰ and Σ⁰ hypernuclei at 10 μW",
+        ),
+        (r"{\it Ab initio} {DNA}~folding, {\'E}lan \new{x}", "Ab initio DNA folding, Élan x"),
+        (r"\~nandu, \{a, b\}, \$5, 100\,\% \textbackslash{}n", "ñandu, {a, b}, $5, 100 % \\n"),
+        (r"{A} {{B}C} }{ {D", "A BC D"),
+    ],
+)
+def test_braces_of_bibtex_only_group(text: str, expected: str) -> None:
+    assert clean(text, 500, is_bibtex=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("&lt;i&gt;E. coli&lt;/i&gt; in CO&lt;sub&gt;2&lt;/sub&gt;", "E. coli in CO₂"),
+        (
+            "CO&amp;lt;sub&amp;gt;2&amp;lt;/sub&amp;gt; &amp;lt;em&amp;gt;a&amp;lt;/em&amp;gt;",
+            "CO₂ a",
+        ),
+        ("<i>E. &amp;amp; coli</i> &amp;ndash; &#38;#252;", "E. & coli \u2013 ü"),
+        ("&lt;p&gt;<i>A</i>&lt;/p&gt;&lt;p&gt;B&lt;/p&gt;", "A B"),
+        ("<sec><st>Aims</st><p>We sort.</p></sec>", "Aims We sort."),
+        ("if a &lt; b, Vec&lt;T&gt; and &lt;b&gt; stay", "if a < b, Vec<T> and <b> stay"),
+        ("R&amp;D", "R&D"),
+    ],
+)
+def test_markup_is_read_however_often_it_was_escaped(text: str, expected: str) -> None:
+    assert clean(text, 500) == expected
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "it costs $5 and $10",
@@ -123,6 +182,37 @@ def test_known_tags_go_and_scripts_become_signs() -> None:
 )
 def test_the_stand_in_for_links_goes_with_its_punctuation(text: str, expected: str) -> None:
     assert clean(text, 500) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("We study infer-\n ence and opti- mization.", "We study inference and optimization."),
+        (
+            "Class imbal- ance hurts; imbalance is common.",
+            "Class imbalance hurts; imbalance is common.",
+        ),
+        ("Trans- formers beat other transformers.", "Transformers beat other transformers."),
+        ("in\u00ad\n ference, in\u00adference", "inference, inference"),
+    ],
+)
+def test_words_broken_at_the_ends_of_lines_are_joined(text: str, expected: str) -> None:
+    assert clean(text, 500) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "self- and cross-attention",
+        "pre- and post-training, long- to short-term",
+        "a two- dimensional map",
+        "multi- modal and cross- lingual models",
+        "one - or two - steps",
+        "an- other-worldly, x- axis, non-in- ference",
+    ],
+)
+def test_compounds_with_a_hyphen_and_a_blank_stay(text: str) -> None:
+    assert clean(text, 500) == text
 
 
 def test_controls_direction_marks_and_surrogates_go() -> None:
@@ -212,6 +302,9 @@ def test_huge_records_are_cut_and_the_raw_text_is_kept() -> None:
         "(a ",
         "~",
         "\\'",
+        "\\'{",
+        "\\v ",
+        "\\ifmmode ",
         "\\(",
         "^{",
         "_",

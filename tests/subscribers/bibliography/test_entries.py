@@ -6,6 +6,8 @@ import csv
 import json
 import random
 import unicodedata
+from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -15,6 +17,8 @@ from hypothesis import strategies as st
 from tests.support.factories import NOON, paper
 from tests.support.mutations import mutated
 from tests.support.paths import SHARED
+from triage.errors import ConfigError
+from triage.sources.text.cleaning import clean
 from triage.subscribers.bibliography import bibtex, ris
 from triage.subscribers.bibliography import entries as bibliography
 from triage.subscribers.bibliography.entries import LibraryEntry, Liked
@@ -119,6 +123,144 @@ def test_csl_json_is_recognised() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "month"),
+    [
+        ({"issued": {"date-parts": [[2017, 6]]}}, 6),
+        ({"issued": {"date-parts": [["2017", "06", "12"]]}}, 6),
+        ({"issued": {"date-parts": [[2017, 6, 12], [2018, 1]]}}, 6),
+        ({"issued": {"raw": "12 June 2017"}}, 6),
+        ({"issued": {"literal": "12. Juni 2017"}}, 6),
+        ({"issued": {"date-parts": [[2017]], "raw": "juin 2017"}}, 6),
+        ({"issued": "2017-06"}, 6),
+        ({"date": "3 de septiembre de 2017"}, 9),
+        ({"date": "août 2017"}, 8),
+        ({"date": "März 2017"}, 3),
+        ({"date": "06/2017"}, 6),
+        ({"date": "2017"}, 1),
+        ({"year": "2017"}, 1),
+    ],
+)
+def test_dates_are_read_in_every_common_form(fields: dict[str, object], month: int) -> None:
+    assert only(json.dumps([fields])).published_on == date(2017, month, 1)
+
+
+@pytest.mark.parametrize("fields", [{"date": "n.d."}, {"issued": {"date-parts": [[]]}}, {}])
+def test_what_is_no_date_is_none(fields: dict[str, object]) -> None:
+    assert only(json.dumps([{"title": "T", **fields}])).published_on is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "ids"),
+    [
+        (
+            {"extra": "Citation Key: a\nDOI: 10.5555/A\nsee arXiv:2401.00011"},
+            [("doi", "10.5555/a")],
+        ),
+        ({"extra": "arXiv: 2401.00001 [cs]\nPMID: 1"}, [("arxiv", "2401.00001")]),
+        ({"note": "arXiv:2401.00001"}, [("arxiv", "2401.00001")]),
+        ({"number": "arXiv:2401.00001"}, [("arxiv", "2401.00001")]),
+        ({"archiveID": "arXiv:2401.00001", "extra": "DOI: 10.5555/b"}, [("arxiv", "2401.00001")]),
+        ({"extra": "like 10.5555/a and 10.5555/b"}, []),
+    ],
+)
+def test_ids_in_extra_count_where_no_field_has_one(
+    fields: dict[str, str], ids: list[tuple[str, str]]
+) -> None:
+    assert list(only(json.dumps([fields])).ids) == ids
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '\ufeff[{"title": "Attention", "DOI": "10.5555/a"}]',
+        '{"config": {}, "items": [{"itemType": "note"}, {"title": "A", "DOI": "10.5555/a"}]}',
+        '{"DOI": "10.5555/a", "title": "Attention"}\n\n{"itemType": "attachment"}\r\n',
+        '[{"key": "K", "data": {"title": "Atten\x01tion", "DOI": "10.5555/a"}}]',
+        '{"title": "Attention",\n "DOI": "10.5555/a"}',
+    ],
+)
+def test_json_is_read_in_every_common_shape(text: str) -> None:
+    assert only(text).ids == (("doi", "10.5555/a"),)
+
+
+@pytest.mark.parametrize(
+    ("fields", "on"),
+    [
+        ("year=2017, month=jun", date(2017, 6, 1)),
+        ("year={2017}, month={6}", date(2017, 6, 1)),
+        ("year=2017, month={June}, day=12", date(2017, 6, 1)),
+        ('year=2017, month="12~" # jun', date(2017, 6, 1)),
+        ("date={2017-06-12}", date(2017, 6, 1)),
+        ("date={2017-06/2017-08}", date(2017, 6, 1)),
+        ("year={2017}, date={2017-06}", date(2017, 6, 1)),
+        ("year=2017", date(2017, 1, 1)),
+        ("year={in press}", None),
+    ],
+)
+def test_dates_of_bibtex_are_read(fields: str, on: date | None) -> None:
+    assert only(f"@article{{k, title={{T}}, {fields}}}").published_on == on
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["CO<sub>2</sub> &amp; <i>E. coli</i>", "CO$_2$ &amp;amp; \\emph{E. coli}", "CO₂ & E. coli"],
+)
+def test_titles_are_clean_in_every_format(title: str) -> None:
+    for text in (
+        f"@article{{k, title={{{title}}}}}",
+        f"TY  - JOUR\nTI  - {title}\nER  - ",
+        json.dumps([{"title": title}]),
+        f"Title,DOI,Year\n{title},,2017\n",
+    ):
+        assert only(text).title == "CO₂ & E. coli"
+
+
+@pytest.mark.parametrize(
+    ("lines", "on"),
+    [
+        ("DA  - Jun 12\nPY  - 2017", date(2017, 6, 1)),
+        ("PY  - 2017///\nDA  - 2017/06/12/", date(2017, 6, 1)),
+        ("PY  - 2017\nY1  - 2017/06//", date(2017, 6, 1)),
+        ("Y1  - 2017-06-12", date(2017, 6, 1)),
+        ("DA  - n.d.\nPY  - 2017", date(2017, 1, 1)),
+        ("DA  - n.d.", None),
+    ],
+)
+def test_the_most_exact_date_of_ris_counts(lines: str, on: date | None) -> None:
+    assert only(f"TY  - JOUR\nTI  - T\n{lines}\nER  - \n").published_on == on
+
+
+def test_pubmeds_and_endnotes_records_are_entries() -> None:
+    entry = only(
+        "PMID- 31000001\nDP  - 2019 Mar 3\nTI  - On engines.\nLID - 10.1000/182 [doi]\n"
+        "AB  - We do.\nFAU - Lovelace, Ada\nAU  - Lovelace A\nCIN - doi: 10.1000/other\n"
+    )
+    engines = LibraryEntry(
+        "line 1", "On engines.", (("doi", "10.1000/182"),), ("Ada Lovelace",), "We do.",
+        date(2019, 3, 1),
+    )  # fmt: skip
+    assert entry == engines
+    entry = only(
+        "%0 Journal Article\n%T On engines.\n%A Lovelace, Ada\n%D 2019\n%8 March 3\n"
+        "%R 10.1000/182\n%X We do.\n"
+    )
+    assert entry == engines
+    entry = only(
+        "<xml><records><record><contributors><authors><author>Lovelace, Ada</author></authors>"
+        "</contributors><titles><title>On engines.</title></titles><abstract>We do.</abstract>"
+        "<dates><year>2019</year><pub-dates><date>March 3</date></pub-dates></dates>"
+        "<electronic-resource-num>10.1000/182</electronic-resource-num></record></records></xml>"
+    )
+    assert entry == replace(engines, where="record 1")
+    entry = only(
+        '"Key","Item Type","Author","Title","DOI","Abstract Note","Date"\n'
+        '"K","note","","","","",""\n'
+        '"K","journalArticle","Lovelace, Ada","On engines.","10.1000/182","We do.","2019-03-03"\n'
+    )
+    assert entry == replace(engines, where="row 2, K")
+
+
+@pytest.mark.parametrize(
     "broken",
     ["[", '[{"title": 3, "author": "x", "creators": [4, {}], "issued": {"date-parts": [[]]}}]',
      '[null, 1, "x", {"data": 3}]', '{"items": 3}', "[" * 100_000],
@@ -200,11 +342,28 @@ FILES = (
     '{"items": [{"key": "K", "data": {"itemType": "preprint", "title": "Drafts", "creators":'
     ' [{"creatorType": "author", "firstName": "Ada", "lastName": "Lovelace"}],'
     ' "archiveID": "arXiv:1706.03762", "date": "2017-06-12", "extra": "seen"}}]}',
+    # JSON lines
+    '{"DOI": "10.1000/182", "issued": {"raw": "12 June 2017"}}\n{"title": "B", "date": "2017"}\n',
+    # PubMed's .nbib
+    "PMID- 31000001\nOWN - NLM\nDP  - 2019 Mar 3\nTI  - On engines that\n      calculate.\n"
+    "LID - 10.1000/182 [doi]\nAID - e17 [pii]\nFAU - Lovelace, Ada\nAU  - Lovelace A\n\n"
+    "PMID- 31000002\nTI  - Second.\n",
+    # EndNote's .enw and XML
+    "%0 Journal Article\n%T On engines\n%A Lovelace, Ada\n%D 1843\n%R 10.1000/182\n%X We\n do.\n",
+    "<xml><records><record><titles><title><style face='normal'>On engines</style></title></titles>"
+    "<dates><year>1843</year></dates><electronic-resource-num>10.1000/182"
+    "</electronic-resource-num></record></records></xml>",
+    # Zotero's CSV
+    '"Key","Item Type","Author","Title","DOI"\n'
+    '"K","book","Lovelace, Ada; B","On ""x""","10.1000/1"\n',
+    # Lists
+    "2401.00011\nhttps://arxiv.org/abs/2401.00012v2\ndoi:10.1000/182\nAttention is all you need\n",
 )
 PIECES = (
     "@", "{", "}", "(", ")", '"', ",", "=", "#", "%", "\\", "\n", "\r", "\n% ", "\n@misc{k,\n",
     "}@b{", "\nTY  - ", "\nER  -", "\nAU  - ", "[", "]", ":", "null", "\x00", "\u2028", "\ud800",
-    "é", "1e400",
+    "é", "1e400", "<", "&", ">", ";", "\nPMID- 1", "\n%0 ", "%", "\n      ", "\ufeff", '","',
+    "- ", "-",
 )  # fmt: skip
 
 
@@ -212,7 +371,7 @@ PIECES = (
 def damaged(draw: st.DrawFn) -> str:
     """Draw a file as programs write it, with a few places cut, doubled or written over."""
     text = draw(st.sampled_from(FILES))
-    if text[0] in "[{":
+    if text[0] in "[{<" and "}\n{" not in text:
         # A value of another kind, as no cut makes one.
         rng = random.Random(draw(st.integers(0)))  # noqa: S311 - no secret
         text = mutated(text.encode(), rng)[0].decode("utf-8", "replace")
@@ -229,8 +388,10 @@ def damaged(draw: st.DrawFn) -> str:
 @example("% {x}@misc{a, title={X}}")
 @example('[{"itemType": ["note"], "title": "X"}]')
 def test_no_damage_makes_reading_fail(text: str) -> None:
-    for read in (bibliography.read, bibtex.read, ris.read):
-        list(read(text))
+    list(bibtex.read(text))
+    list(ris.read(text))
+    with suppress(ConfigError):  # it has no known format any more
+        bibliography.read(text)
 
 
 @pytest.mark.parametrize(
@@ -238,9 +399,9 @@ def test_no_damage_makes_reading_fail(text: str) -> None:
 )
 def test_reading_text_takes_no_more_than_its_length(piece: str) -> None:
     # With a square of the work this would take minutes.
-    bibliography.read(piece * (300_000 // len(piece)))
-    bibliography.read("see arxiv" + piece * (100_000 // len(piece)))
-    bibliography.read("10.1000/" + piece * (100_000 // len(piece)))
+    for begun, n in (("", 300_000), ("see arxiv", 100_000), ("10.1000/", 100_000)):
+        with suppress(ConfigError):  # it may be no list
+            bibliography.read(begun + piece * (n // len(piece)))
 
 
 def test_nothing_in_nothing_out() -> None:
@@ -335,7 +496,8 @@ def liked(draw: st.DrawFn) -> Liked:
     )  # fmt: skip
     people = [name for name in draw(st.lists(words, max_size=4)) if shown(name)]
     one = paper(
-        number, source=source, source_id=id, title="T" + draw(words), abstract=draw(words),
+        number, source=source, source_id=id, title=clean("T" + draw(words), 500),
+        abstract=clean(draw(words), 500),
         authors=tuple(people), venue=draw(words),
     )  # fmt: skip
     return Liked(one, NOON)
@@ -354,7 +516,9 @@ def test_what_goes_out_comes_in_again(form: str, likes: list[Liked]) -> None:
     assert len(entries) == len(likes)
     for entry, each in zip(entries, likes, strict=True):
         one = each.paper
-        assert shown(entry.title) == shown(one.title)
+        # Other formats have no escapes, so a price may be read as a formula.
+        title = one.title if form == "bibtex" else clean(one.title, 500)
+        assert shown(entry.title) == shown(title)
         assert shown(entry.abstract) == shown(one.abstract)
         scheme = "arxiv" if one.source == "arxiv" else "doi"
         if one.source_id is not None:

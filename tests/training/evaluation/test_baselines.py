@@ -34,7 +34,7 @@ def texts() -> list[str]:
 
 @pytest.fixture(scope="module")
 def baselines(texts: list[str]) -> Baselines:
-    return Baselines.fit(texts)
+    return Baselines(texts)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_authors_count_as_words(rng: Generator) -> None:
     texts = [
         peer_text("On things", "They are.", [name]) for name in ("Noether", "Hopper", "Noether")
     ]
-    scores = Baselines.fit(texts).scores(ZOTERO, "", [0], rng)
+    scores = Baselines(texts).scores(ZOTERO, "", [0], rng)
     assert scores[2] > scores[1]
 
 
@@ -121,25 +121,26 @@ def test_only_lr_draws(baselines: Baselines) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_papers_that_were_not_listed_yet_teach_nothing(texts: list[str], name: str) -> None:
     now = 40
-    learned = Baselines.fit(texts[:now])
+    learned = Baselines(texts[:now])
     few = learned.scores(name, "graphs", [1, 2], np.random.default_rng(5))
-    many = learned.over(texts).scores(name, "graphs", [1, 2], np.random.default_rng(5), n_known=now)
+    both = Baselines(texts, now)
+    many = both.scores(name, "graphs", [1, 2], np.random.default_rng(5), n_known=now)
     assert len(many) == len(texts)
     assert many[:now] == pytest.approx(few, abs=1e-4)
 
 
 def test_who_likes_everything_tells_nothing_apart(texts: list[str], rng: Generator) -> None:
-    few = Baselines.fit(texts[:6])
+    few = Baselines(texts[:6])
     for name in (ASL, LR):
         assert not few.scores(name, "", range(6), rng).any()
 
 
 def test_texts_without_words_are_no_failure(rng: Generator) -> None:
-    empty = Baselines.fit(["", "1 2 3", "the of and"])
+    empty = Baselines(["", "1 2 3", "the of and"])
     assert len(empty) == 3
     for name in NAMES:
         assert not empty.scores(name, "robots", [0], rng).any()
-    assert len(Baselines.fit([])) == 0
+    assert len(Baselines([])) == 0
 
 
 def test_among_many_papers_rare_and_common_terms_do_not_count(rng: Generator) -> None:
@@ -147,7 +148,7 @@ def test_among_many_papers_rare_and_common_terms_do_not_count(rng: Generator) ->
     letters = "abcdefghij"
     names = ["".join(letters[int(digit)] for digit in f"{n:03d}") for n in range(FEW_PAPERS)]
     papers = [f"everywhere topic{n % 100} own{name}" for n, name in enumerate(names)]
-    many = Baselines.fit(papers)
+    many = Baselines(papers)
     assert not many.scores(TEXT, "everywhere ownaaa", [], rng).any()
     assert best(many.scores(TEXT, "topic7", [], rng), 10) == set(range(7, FEW_PAPERS, 100))
 

@@ -34,7 +34,7 @@ from triage.errors import ConfigError, TokenError
 from triage.store import Database
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
 log = structlog.get_logger()
 
@@ -93,30 +93,28 @@ class IntakeReport:
 class _About:
     """The digest and the subscriber that the tokens of a message prove."""
 
-    message: store.bounces.Sent | None = None
+    message: Row[int, int, str] | None = None
     subscriber: Subscriber | None = None
 
     @property
     def address(self) -> str | None:
         if self.message is not None:
-            return self.message.recipient
+            return str(self.message.recipient)
         return self.subscriber.email if self.subscriber is not None else None
 
 
+@dataclass(frozen=True, slots=True)
 class Intake:
     """Takes in messages, in any order and any number of times.
 
-    Args:
+    Attributes:
         address_hash: returns the key under which an address is suppressed.
     """
 
-    def __init__(
-        self, database: Database, keyring: Keyring, clock: Clock, address_hash: AddressHash
-    ) -> None:
-        self._database = database
-        self._keyring = keyring
-        self._clock = clock
-        self._address_hash = address_hash
+    database: Database
+    keyring: Keyring
+    clock: Clock
+    address_hash: AddressHash
 
     def take_all(self, messages: Iterable[bytes]) -> IntakeReport:
         """Take in messages, each in its own transaction."""
@@ -138,8 +136,8 @@ class Intake:
             # Strangers may send anything: store it for the operator, and continue.
             log.exception("unreadable", content_hash=content_hash)
             returned = ClassifiedMail(Kind.UNKNOWN)
-        now = self._clock.now()
-        with self._database.write() as conn:
+        now = self.clock.now()
+        with self.database.write() as conn:
             if store.bounces.is_known(conn, content_hash):
                 return IntakeResult(returned.kind, known=True)
             kind, about = self._check_tokens(conn, returned)
@@ -192,7 +190,7 @@ class Intake:
         n_bad = 0
         for token in tokens:
             try:
-                purpose, public_id = self._keyring.verify_address(token)
+                purpose, public_id = self.keyring.verify_address(token)
             except TokenError:
                 n_bad += 1
             else:
@@ -204,7 +202,7 @@ class Intake:
         found = []
         for token in tokens:
             with contextlib.suppress(TokenError):
-                claims = self._keyring.verify(token, Purpose.UNSUBSCRIBE, self._clock.now())
+                claims = self.keyring.verify(token, Purpose.UNSUBSCRIBE, self.clock.now())
                 found.append(claims.subscriber)
         return found
 
@@ -226,7 +224,7 @@ class Intake:
             reason = why_suppress(store.bounces.days(conn, subscriber.id, list(POINTS)))
         if reason is None:
             return None
-        done = _suppress(conn, subscriber, address, self._address_hash, reason, now)
+        done = _suppress(conn, subscriber, address, self.address_hash, reason, now)
         return SubscriberState.SUPPRESSED if done else None
 
 

@@ -77,7 +77,7 @@ def examine(
             partial(database.report_opening, opened),
             "check [database] url; `triage db upgrade` creates or upgrades that database",
         ),
-        *(database.checks(installation, probes) if usable else ()),
+        *(database.checks(installation) if usable else ()),
         Check(
             "clock",
             partial(machine.clock, now, usable, replies if addresses else None),

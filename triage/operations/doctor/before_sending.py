@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from smtplib import SMTPException
 from ssl import SSLError
 
-from triage.operations.doctor import database, dns_records, machine, outside, run_checks
+from triage.operations.doctor import dns_records, machine, outside, run_checks
 from triage.operations.doctor.finding import Check, Finding, Installation, Level, Result
 from triage.operations.doctor.probes import ProbeFailed, Probes
 
@@ -24,16 +24,14 @@ GREEN_HOLDS_S = 600.0
 RED_HOLDS_S = 60.0
 
 
-def red_before_sending(installation: Installation, probes: Probes | None = None) -> list[Finding]:
+def red_before_sending(installation: Installation, probes: Probes) -> list[Finding]:
     """Return the red findings that concern mail by SMTP; none if mail is written into files."""
-    probes, settings = probes or Probes(), installation.settings
-    server = outside.mail_server(settings.mail)
-    if server is None:
+    settings = installation.settings
+    if settings.mail.transport != "smtp":
         return []
-    is_local = dns_records.is_loopback(server.host)
+    is_local = dns_records.is_loopback(settings.mail.host)
     checks = [
         Check("secret", partial(machine.secret_key, settings), "set TRIAGE_SECRET_KEY"),
-        *(each for each in database.checks(installation, probes) if each.name == "database place"),
         # Sending itself handles a mail server on this machine, and one that is unreachable now.
         *(
             replace(each, run=partial(_run, each), level_without_answer=Level.WARNING)
@@ -61,30 +59,25 @@ def _run(check: Check) -> Result:
         raise
 
 
+@dataclass
 class SendingGate:
     """Returns why no mail may be sent, and repeats the checks only every few minutes.
 
-    Args:
+    Attributes:
         monotonic: a clock in seconds that is never set.
     """
 
-    def __init__(
-        self,
-        installation: Installation,
-        probes: Probes | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._installation = installation
-        self._probes = probes
-        self._monotonic = monotonic
-        self._reason = ""
-        self._valid_until = float("-inf")
+    installation: Installation
+    probes: Probes = field(default_factory=Probes)
+    monotonic: Callable[[], float] = time.monotonic
+    _reason: str = ""
+    _valid_until: float = float("-inf")
 
     def __call__(self) -> str:
         """Return the red findings with their fixes as one text; "" if nothing is red."""
-        now = self._monotonic()
+        now = self.monotonic()
         if now >= self._valid_until:
-            red = red_before_sending(self._installation, self._probes)
+            red = red_before_sending(self.installation, self.probes)
             self._reason = "; ".join(f"{each.name}: {each.what} ({each.fix})" for each in red)
             self._valid_until = now + (RED_HOLDS_S if red else GREEN_HOLDS_S)
         return self._reason

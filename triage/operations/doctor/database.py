@@ -19,10 +19,8 @@ from triage.operations.doctor.finding import (
     warning,
 )
 from triage.store import health
-from triage.store.engine.file_system import network_file_system
 
 if TYPE_CHECKING:
-    from triage.operations.doctor.probes import Probes
     from triage.ranking.serving.model_store import ModelStore
     from triage.store import Database
 
@@ -46,7 +44,7 @@ def report_opening(opened: object) -> Result:
     return ok(f"{opened}, at the schema of this program")
 
 
-def checks(installation: Installation, probes: Probes) -> list[Check]:
+def checks(installation: Installation) -> list[Check]:
     database = installation.database()
     return [
         Check(
@@ -68,9 +66,7 @@ def checks(installation: Installation, probes: Probes) -> list[Check]:
             partial(_writable, database),
             "find the program that has it locked, or give this account the right to write",
         ),
-        Check(
-            "database place", partial(_place, database, probes), "keep it on a disk of this machine"
-        ),
+        Check("database place", partial(_place, database), "keep it on a disk of this machine"),
         Check(
             "models",
             partial(_models, database, installation.model_store),
@@ -122,22 +118,13 @@ def _writable(database: Database) -> Result:
         return ok("yes")
 
 
-def _place(database: Database, probes: Probes) -> Result:
+def _place(database: Database) -> Result:
     file = database.file
     if file is None:
         return not_applicable("it is not a file on this machine")
     if file.stat().st_mode & 0o077:
         return warning(
             f"{file} has mail addresses, and other accounts can read it", f"chmod 600 {file}"
-        )
-    try:
-        kind = network_file_system(file, probes.mounts())
-    except OSError:
-        return ok("a file that only this account can read")
-    if kind:
-        return red(
-            f"it is on a network file system ({kind}), where SQLite's WAL does not work",
-            "move it to a disk of this machine, or use PostgreSQL",
         )
     return ok("a file on this machine that only this account can read")
 

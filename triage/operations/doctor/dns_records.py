@@ -18,7 +18,7 @@ from triage.operations.doctor.finding import Check, Level, Result, not_applicabl
 
 if TYPE_CHECKING:
     from triage.operations.doctor.probes import Probes
-    from triage.settings import MailSettings, Settings
+    from triage.settings import Settings
 
 Lookup = Callable[[str, str], tuple[str, ...]]
 """Returns the records of a name and kind, or none; raises ProbeFailed if the DNS fails."""
@@ -28,7 +28,7 @@ MOST_SPF_LOOKUPS = 10
 _LOOKUP_TERMS = ("include", "a", "mx", "ptr", "exists", "redirect")
 
 
-def checks(settings: Settings, server: MailSettings, probes: Probes) -> list[Check]:
+def checks(settings: Settings, probes: Probes) -> list[Check]:
     """Return the checks of DNS records; they do not apply if mail stays on this machine."""
     mail = settings.mail
     sender = _domain(mail.sender)
@@ -40,10 +40,10 @@ def checks(settings: Settings, server: MailSettings, probes: Probes) -> list[Che
         "DMARC": partial(_dmarc, sender, lookup),
         "alignment": partial(_alignment, sender, envelope, selector, lookup),
         "MX": partial(_mx, envelope, lookup),
-        "PTR": partial(_ptr, server.host, lookup),
+        "PTR": partial(_ptr, mail.host, lookup),
     }
     fix = "try again later, or correct the DNS settings of this machine"
-    if is_loopback(server.host):
+    if is_loopback(mail.host):
         runs = dict.fromkeys(runs, lambda: not_applicable("mail stays on this machine"))
     elif "." not in sender:
         runs = dict.fromkeys(runs, lambda: not_applicable("the sender has no domain"))

@@ -30,21 +30,15 @@ MOST_MISSING_DAYS = 2
 LONGEST_GAP = timedelta(days=30)
 
 
-def mail_server(mail: MailSettings) -> MailSettings | None:
-    """Return the settings of the SMTP server; None if mail is written into files."""
-    return mail if mail.transport == "smtp" else None
-
-
 def mail_checks(settings: Settings, probes: Probes) -> list[Check]:
-    server = mail_server(settings.mail)
-    if server is None:
+    if settings.mail.transport != "smtp":
         fix = "give this account the right to write"
         return [Check("mail", partial(_mail_folder, settings), fix)]
     return [
-        Check("mail", partial(_handshake, server, probes), "correct [mail] in the config"),
-        Check("sender", partial(_sender, settings, server), "correct `from` in [mail]"),
+        Check("mail", partial(_handshake, settings.mail, probes), "correct [mail] in the config"),
+        Check("sender", partial(_sender, settings.mail), "correct `from` in [mail]"),
         Check("signing", partial(_signing, settings), "correct the key or remove it"),
-        *dns_records.checks(settings, server, probes),
+        *dns_records.checks(settings, probes),
     ]
 
 
@@ -63,10 +57,10 @@ def _handshake(server: MailSettings, probes: Probes) -> Result:
     return ok(what)
 
 
-def _sender(settings: Settings, server: MailSettings) -> Result:
-    if is_loopback(server.host):
+def _sender(mail: MailSettings) -> Result:
+    if is_loopback(mail.host):
         return not_applicable("mail stays on this machine")
-    domain = parseaddr(settings.mail.sender)[1].rpartition("@")[2]
+    domain = parseaddr(mail.sender)[1].rpartition("@")[2]
     if "." not in domain:
         return red(
             f"no receiver accepts mail from an address at {domain!r}",
@@ -96,9 +90,8 @@ def link_checks(settings: Settings, probes: Probes) -> list[Check]:
 
 
 def base_url(settings: Settings) -> Result:
-    server = mail_server(settings.mail)
     url = urlsplit(settings.site.base_url)
-    if server is None or is_loopback(server.host):
+    if settings.mail.transport != "smtp" or is_loopback(settings.mail.host):
         return not_applicable("mail stays on this machine")
     if is_loopback(url.hostname or ""):
         return warning(

@@ -167,4 +167,3 @@ class Probes:
     lookup: Callable[[str, str], tuple[str, ...]] = look_up
     post: Callable[[str, str], Reply] = post_web
     free_bytes: Callable[[Path], int] = field(default=lambda path: shutil.disk_usage(path).free)
-    mounts: Callable[[], str] = field(default=lambda: Path("/proc/mounts").read_text("utf-8"))

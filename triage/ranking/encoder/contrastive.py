@@ -12,14 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from triage.domain.records import F32, I64
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
+from triage.domain.records import CSR, F32, I64
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +51,14 @@ class ContrastiveMap:
     projection: F32
     words: F32
 
-    def transform(self, vectors: F32, words: csr_matrix) -> F32:
+    def transform(self, vectors: F32, words: CSR) -> F32:
         """Return float32 (n, d), rows of unit length; zero if the inputs are."""
         return _unit(vectors @ self.projection + words @ self.words)[0]
 
 
 def fit_contrastive_map(
     vectors: F32,
-    words: csr_matrix,
+    words: CSR,
     groups: Sequence[I64],
     start: F32,
     rng: np.random.Generator,
@@ -107,7 +103,7 @@ def _update(value: F32, slope: F32, rate: float, number: int, first: F32, second
     value -= np.multiply(size, rate * correction, out=size)
 
 
-def _slopes(vectors: F32, words: csr_matrix, sizes: Sequence[int], values: list[F32]) -> list[F32]:
+def _slopes(vectors: F32, words: CSR, sizes: Sequence[int], values: list[F32]) -> list[F32]:
     """Return the gradients of the loss by projection, word weights and log inverse temperature.
 
     Args:

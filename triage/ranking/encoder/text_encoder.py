@@ -27,12 +27,11 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from triage.domain.records import F32, I64, Encodings
+from triage.domain.records import CSR, F32, I64, Encodings
 from triage.errors import ModelError
 from triage.ranking import model_files
 from triage.ranking.encoder.author_metric import fit_author_metric, same_author
@@ -56,10 +55,6 @@ from triage.ranking.encoder.vocabulary import (
     read_forms,
     used_forms,
 )
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-
 
 KIND = "encoder"
 MAX_DIMENSIONS = 256
@@ -192,7 +187,7 @@ class TextEncoder:
             training_hubness=_hubness(training, self._samples[1]),
         )
 
-    def terms(self, words: csr_matrix, k: int) -> tuple[str, ...]:
+    def terms(self, words: CSR, k: int) -> tuple[str, ...]:
         """Return at most `k` terms of one row, those with the largest weights first."""
         order = np.lexsort((words.indices, -words.data))[: max(k, 0)]
         return tuple(self._names[column] for column in words.indices[order])
@@ -231,7 +226,7 @@ class TextEncoder:
             raise ModelError(f"{folder} has another encoder than its manifest says; fit again")
         return encoder
 
-    def _encode_words(self, texts: Sequence[str]) -> csr_matrix:
+    def _encode_words(self, texts: Sequence[str]) -> CSR:
         stem_of, ids, lengths = self._stem_of, [], []
         for text in texts:
             stems_of_text = [stem_of.get(word, UNKNOWN) for word in WORD.findall(fold(text))]
@@ -243,7 +238,7 @@ class TextEncoder:
         rows, keys = occurrences(stems[keep], documents[keep], self._state.n_stems)
         return _tfidf(self._state.keys, self._state.idf, rows, keys, len(texts))
 
-    def _joint(self, texts: Sequence[str], words: csr_matrix, latent: F32) -> F32:
+    def _joint(self, texts: Sequence[str], words: CSR, latent: F32) -> F32:
         """Return the semantic vectors before the maps of titles and likes."""
         state = self._state
         joint = np.hstack([latent, _unit(encode_sentences(texts) - state.sense_mean)])
@@ -252,7 +247,7 @@ class TextEncoder:
         joint[np.diff(words.indptr) == 0] = 0
         return joint
 
-    def _semantic(self, words: csr_matrix, joint: F32) -> tuple[F32, F32]:
+    def _semantic(self, words: CSR, joint: F32) -> tuple[F32, F32]:
         """Return the semantic vectors, and those for training."""
         if len(self._main):
             both = np.hstack([joint, self._titles.transform(joint, words)])
@@ -276,7 +271,7 @@ class TextEncoder:
         ]
 
 
-def _tfidf(vocabulary: I64, idf: F32, rows: I64, keys: I64, n_rows: int) -> csr_matrix:
+def _tfidf(vocabulary: I64, idf: F32, rows: I64, keys: I64, n_rows: int) -> CSR:
     """Return the TF-IDF rows of term occurrences (row, key), in any order."""
     from scipy.sparse import csr_matrix
 
@@ -295,7 +290,7 @@ def _tfidf(vocabulary: I64, idf: F32, rows: I64, keys: I64, n_rows: int) -> csr_
     )
 
 
-def _components(words: csr_matrix, seed: int) -> tuple[F32, F32]:
+def _components(words: CSR, seed: int) -> tuple[F32, F32]:
     """Return the SVD components, float32 (d, v), and the scale of each, float32 (d,).
 
     The scale partly whitens: without it the first dimensions, which most papers share, would
@@ -318,7 +313,7 @@ def _components(words: csr_matrix, seed: int) -> tuple[F32, F32]:
 
 
 def _fit_joint(
-    texts: Sequence[str], words: csr_matrix, components: F32, authors: Sequence[Sequence[str]]
+    texts: Sequence[str], words: CSR, components: F32, authors: Sequence[Sequence[str]]
 ) -> tuple[F32, F32, F32]:
     """Return the mean sentence vector, the mean of latent and sentence vectors, and their map."""
     from threadpoolctl import threadpool_limits

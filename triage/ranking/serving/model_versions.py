@@ -7,6 +7,7 @@ needs are deleted.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from triage import store
 from triage.domain.protocols import Clock
@@ -86,7 +87,7 @@ def rollback(database: Database, model_store: ModelStore, clock: Clock) -> Activ
     return pair
 
 
-def _rollback_stack(history: Sequence[store.model_versions.Promotion]) -> list[tuple[str, str]]:
+def _rollback_stack(history: Sequence[Any]) -> list[tuple[str, str]]:
     """Return the pairs that rollbacks go through, from the last one to the active one."""
     served: list[tuple[str, str]] = []
     for row in reversed(history):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -42,12 +41,9 @@ from triage.ranking.interest_clusters import (
     similarity_threshold,
 )
 from triage.ranking.slate import InterestShares, build_slate
+from triage.store import Connection
 
-if TYPE_CHECKING:
-    from numpy.random import Generator
-    from sqlalchemy import Connection
-
-Learner = Callable[["Connection", Profile], UserModel | None]
+Learner = Callable[[Connection, Profile], UserModel | None]
 """Returns the user model for a profile without one, None if it cannot be fitted."""
 
 # A subscriber without a vote in this many days does not want to be asked for votes.
@@ -227,7 +223,7 @@ def select_missed(
 
 
 def fill_slate(
-    ranking: Ranking, rules: DigestRules, scorer: Scorer, encoder: Encoder, rng: Generator
+    ranking: Ranking, rules: DigestRules, scorer: Scorer, encoder: Encoder, rng: np.random.Generator
 ) -> tuple[Impression, ...]:
     """Return the slate of a ranking, by the subscriber's rules, with the reasons of each paper."""
     rules = rules.of(ranking.profile.subscriber)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -27,9 +26,7 @@ from triage.ranking.user_model import (
     fit_background,
     fit_user_model,
 )
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
+from triage.store import Connection
 
 log = structlog.get_logger()
 

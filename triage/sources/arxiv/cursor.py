@@ -8,12 +8,13 @@ the first one read to the newest feed's is closed or open; open days are read by
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from hashlib import blake2b
 from typing import Final, Literal
 
+from triage.domain import arxiv_categories
 from triage.domain.announcement_calendar import announcement_days
 from triage.domain.records import Verdict
 from triage.domain.source_records import Rejected, SourceDay
@@ -135,8 +136,8 @@ class State:
         return write_cursor(self)
 
     def watched(self, categories: Collection[str]) -> tuple[str, ...]:
-        """Return the watched ones among `categories`."""
-        return tuple(category for category in self.categories if category in categories)
+        """Return the watched categories and archives of a paper with these categories."""
+        return arxiv_categories.watched(self.categories, tuple(categories))
 
     def days_waiting_for(self, id: str) -> list[date]:
         return [on for on, day in self.days.items() if id in day.waiting]
@@ -238,48 +239,39 @@ class State:
 
     def source_days(
         self, source: str, on: date, api: str = "", oai_pmh: str = ""
-    ) -> list[SourceDay]:
-        """Return the verdict of a day: for all categories together, then for each.
+    ) -> Iterator[SourceDay]:
+        """Yield the verdict of a day: for all categories together, then for each.
 
         Args:
             api: why the API did not return the waiting papers.
             oai_pmh: why OAI-PMH did not return the day.
         """
-        waiting = self.days[on].n_waiting()
-        return [
-            self._source_day(source, on, category, waiting[category], api, oai_pmh)
-            for category in (_ALL, *self.categories)
-        ]
-
-    def _source_day(
-        self, source: str, on: date, category: str, waiting: int, api: str, oai_pmh: str
-    ) -> SourceDay:
         day, reading = self.days[on], self.open.get(on)
-        expected, full, rejected = (
-            counts[category] for counts in (day.expected, day.full, day.rejected)
-        )
-        left = expected - full - rejected - waiting
-        remark = day.remark if category in {_ALL, *(day.lagging or self.categories)} else ""
-        if reading is not None:
-            unread = "" if day.fed else "OAI-PMH is not read to its end yet"
-            remark = reading.short or remark or unread
-        notes = [
-            f"{n} {what}"
-            for n, what in (
-                (waiting, "stored from the feed, not yet given by the API"),
-                (rejected, "kept aside: could not be used"),
-                (left, "not read yet"),
-            )
-            if n
-        ]
-        # Rejected records do not come again, so no digest waits for them.
-        complete = full + rejected == expected and not remark
-        verdict = Verdict.COMPLETE if complete else Verdict.PARTIAL
-        if self.is_failed(on):
-            verdict = Verdict.FAILED
-        troubles = (api if waiting else "", oai_pmh if reading is not None else "")
-        note = "; ".join(filter(None, (*notes, remark, *troubles)))
-        return SourceDay(source, on, verdict, expected, full, note, category)
+        counts = (day.n_waiting(), day.expected, day.full, day.rejected)
+        for category in (_ALL, *self.categories):
+            waiting, expected, full, rejected = (each[category] for each in counts)
+            left = expected - full - rejected - waiting
+            remark = day.remark if category in {_ALL, *(day.lagging or self.categories)} else ""
+            if reading is not None:
+                unread = "" if day.fed else "OAI-PMH is not read to its end yet"
+                remark = reading.short or remark or unread
+            notes = [
+                f"{n} {what}"
+                for n, what in (
+                    (waiting, "stored from the feed, not yet given by the API"),
+                    (rejected, "kept aside: could not be used"),
+                    (left, "not read yet"),
+                )
+                if n
+            ]
+            # Rejected records do not come again, so no digest waits for them.
+            complete = full + rejected == expected and not remark
+            verdict = Verdict.COMPLETE if complete else Verdict.PARTIAL
+            if self.is_failed(on):
+                verdict = Verdict.FAILED
+            troubles = (api if waiting else "", oai_pmh if reading is not None else "")
+            note = "; ".join(filter(None, (*notes, remark, *troubles)))
+            yield SourceDay(source, on, verdict, expected, full, note, category)
 
 
 def key_of(rejected: Rejected) -> str:

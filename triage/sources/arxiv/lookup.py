@@ -9,16 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 from typing import Final
 
 from triage.domain.author_names import share_an_author
-from triage.domain.paper_ids import arxiv_month, title_key
+from triage.domain.paper_ids import title_key
 from triage.domain.source_records import FetchedPaper, NamedPaper
-from triage.errors import RejectedRecord
-from triage.sources.arxiv.parsing import ApiEntry, parse_entries
+from triage.sources.arxiv.parsing import parse_entries
 from triage.sources.http.client import PoliteClient
-from triage.sources.text.cleaning import parse_day
 
 # More results than titles, because other papers may have the same words in their titles.
 MOST_RESULTS: Final = 100
@@ -40,7 +38,8 @@ class ArxivIdLookup:
     def find(self, names: Sequence[NamedPaper], deadline: datetime) -> list[FetchedPaper]:
         ids = [each.value for each in names]
         query = {"id_list": ",".join(ids), "max_results": str(len(ids))}
-        return list(_request(self._client, self._url, query, deadline).values())
+        found = _request(self._client, self._url, query, deadline)
+        return [found[id] for id in ids if id in found]
 
 
 class ArxivTitleLookup:
@@ -74,17 +73,8 @@ def _request(
 ) -> dict[str, FetchedPaper]:
     """Return the papers of an answer by id; unusable ones are left out."""
     client.deadline = deadline
-    found = {}
-    for id, entry in parse_entries(client.get(url, query).body).items():
-        try:
-            found[id] = replace(entry.paper(1, _first_day(entry)), named=True)
-        except RejectedRecord:
-            continue
-    return found
-
-
-def _first_day(entry: ApiEntry) -> date:
-    return parse_day(entry.published) or arxiv_month(entry.source_id)
+    papers = parse_entries(client.get(url, query).body)
+    return {id: replace(paper, named=True) for id, paper in papers.items() if paper is not None}
 
 
 def _longest_phrase(title: str) -> str:

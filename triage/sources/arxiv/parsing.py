@@ -12,10 +12,10 @@ from datetime import date
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from triage.domain.paper_ids import parse_arxiv, parse_doi
+from triage.domain.paper_ids import arxiv_month, parse_arxiv, parse_doi
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.text.cleaning import first_doi, normalise, parse_mail_date, reject
+from triage.sources.text.cleaning import first_doi, normalise, parse_day, parse_mail_date, reject
 from triage.sources.text.xml import join_texts, parse_root, text
 
 if TYPE_CHECKING:
@@ -169,49 +169,11 @@ def _announcement(item: Element, on: date) -> Announcement:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ApiEntry:
-    """One record of the API's answer; `version` is None if the record has none, which is rare."""
+def parse_entries(body: bytes) -> dict[str, FetchedPaper | None]:
+    """Parse an answer of the API into papers by id; None for an unusable one.
 
-    source_id: str
-    version: int | None
-    element: Element
-
-    @property
-    def published(self) -> str:
-        """The time of the first version, in ISO 8601; empty if the record has none."""
-        return text(self.element, f"{_ATOM}published")
-
-    def paper(self, announced: int, on: date) -> FetchedPaper:
-        """Return the full record, listed on `on`; version `announced` if it has no other.
-
-        Raises:
-            RejectedRecord: it has no title or no abstract.
-        """
-        entry = self.element
-        primary = entry.find(f"{_ARXIV}primary_category")
-        categories = [] if primary is None else [primary]
-        categories += entry.findall(f"{_ATOM}category")
-        return normalise(
-            FetchedPaper(
-                source="arxiv",
-                source_id=self.source_id,
-                version=self.version or announced,
-                title=text(entry, f"{_ATOM}title"),
-                abstract=text(entry, f"{_ATOM}summary"),
-                authors=tuple(
-                    text(author, f"{_ATOM}name") for author in entry.findall(f"{_ATOM}author")
-                ),
-                categories=tuple(category.get("term", "") for category in categories),
-                listed_on=on,
-                comment=text(entry, f"{_ARXIV}comment"),
-                doi=first_doi(text(entry, f"{_ARXIV}doi")),
-            )
-        )
-
-
-def parse_entries(body: bytes) -> dict[str, ApiEntry]:
-    """Parse an answer of the API into entries by id; entries without an id are ignored.
+    Entries without an id are ignored. A paper without a version is rare. The listing day is that of
+    the first version, so the caller replaces it for a paper of a list.
 
     Raises:
         SourceError: it is no Atom feed, or reports an error.
@@ -219,7 +181,7 @@ def parse_entries(body: bytes) -> dict[str, ApiEntry]:
     feed = parse_root(body, "the answer of arXiv's API")
     if feed.tag != f"{_ATOM}feed":
         raise SourceError("arXiv's API answered with no Atom feed. Check `api_url` in the config.")
-    entries: dict[str, ApiEntry] = {}
+    papers: dict[str, FetchedPaper | None] = {}
     for element in feed.findall(f"{_ATOM}entry")[:MOST_ITEMS]:
         place = text(element, f"{_ATOM}id").strip()
         if "/api/errors" in place:
@@ -227,5 +189,29 @@ def parse_entries(body: bytes) -> dict[str, ApiEntry]:
             raise SourceError(f"arXiv's API refused the query: {message}")
         parsed = parse_arxiv(place)
         if parsed is not None:
-            entries[parsed[0]] = ApiEntry(*parsed, element)
-    return entries
+            papers[parsed[0]] = _entry(*parsed, element)
+    return papers
+
+
+def _entry(id: str, version: int | None, entry: Element) -> FetchedPaper | None:
+    primary = entry.find(f"{_ARXIV}primary_category")
+    categories = [] if primary is None else [primary]
+    categories += entry.findall(f"{_ATOM}category")
+    authors = entry.findall(f"{_ATOM}author")
+    try:
+        return normalise(
+            FetchedPaper(
+                source="arxiv",
+                source_id=id,
+                version=version,
+                title=text(entry, f"{_ATOM}title"),
+                abstract=text(entry, f"{_ATOM}summary"),
+                authors=tuple(text(author, f"{_ATOM}name") for author in authors),
+                categories=tuple(category.get("term", "") for category in categories),
+                listed_on=parse_day(text(entry, f"{_ATOM}published")) or arxiv_month(id),
+                comment=text(entry, f"{_ARXIV}comment"),
+                doi=first_doi(text(entry, f"{_ARXIV}doi")),
+            )
+        )
+    except RejectedRecord:
+        return None

@@ -10,7 +10,7 @@ fetches. Replacements come from the feed alone: they change stored papers and ad
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
 from itertools import chain
@@ -27,7 +27,6 @@ from triage.sources.arxiv.backfill import Backfill, Step
 from triage.sources.arxiv.cursor import DayProgress, State, key_of
 from triage.sources.arxiv.parsing import (
     Announcement,
-    ApiEntry,
     Feed,
     Kind,
     parse_entries,
@@ -46,37 +45,34 @@ _NOTE_CHARS: Final = 400
 log = structlog.get_logger()
 
 
+@dataclass
 class Arxiv:
     """The announcements of some categories.
 
-    Args:
+    Attributes:
         client: shared by all requests to arXiv.
-        categories: such as `cs.LG`; they are appended to `rss_url`, with `+` between them.
+        categories: such as `cs.LG`, or whole archives such as `math`; they are appended to
+            `rss_url`, with `+` between them.
         on: the day that counts as today; every fetch ends with its verdict.
         since: the first day to read, if it is before all days that were read.
     """
 
-    name = "arxiv"
+    client: PoliteClient
+    categories: Sequence[str]
+    rss_url: str
+    api_url: str
+    oai_url: str
+    on: date
+    since: date | None = None
+    name: str = field(default="arxiv", init=False)
 
-    def __init__(
-        self,
-        client: PoliteClient,
-        categories: Sequence[str],
-        rss_url: str,
-        api_url: str,
-        oai_url: str,
-        on: date,
-        since: date | None = None,
-    ) -> None:
-        if client.min_interval_s < POLITE_S:
-            _warn_of_short_interval(client.min_interval_s)
-        self.client = client
-        self._categories = tuple(categories)
-        self._feed_url = f"{rss_url.rstrip('/')}/{'+'.join(categories)}"
-        self._api_url = api_url
-        self._oai_url = oai_url
-        self._on = on
-        self._since = since
+    def __post_init__(self) -> None:
+        if self.client.min_interval_s < POLITE_S:
+            _warn_of_short_interval(self.client.min_interval_s)
+
+    @property
+    def feed_url(self) -> str:
+        return f"{self.rss_url.rstrip('/')}/{'+'.join(self.categories)}"
 
     def fetch(self, cursor: str | None) -> Iterator[Batch]:
         """Yield the papers announced since `cursor`, with the verdicts of their days.
@@ -85,20 +81,20 @@ class Arxiv:
             SourceError: the feed cannot be read, or too much of it is unusable; the day's verdict
                 is yielded first. Errors of the API or OAI-PMH only make days partial or failed.
         """
-        state = State.load(cursor, self._feed_url, self._categories)
+        state = State.load(cursor, self.feed_url, self.categories)
         try:
             answer, feed = self._feed(state)
         except SourceError as error:
-            weekend = state.feed_on == self._on and not is_announcement_day(self._on)
-            if self._on not in state.days and not weekend:
-                yield Batch(days=self._rows(self._on, Verdict.FAILED, str(error)[:_NOTE_CHARS]))
+            weekend = state.feed_on == self.on and not is_announcement_day(self.on)
+            if self.on not in state.days and not weekend:
+                yield Batch(days=self._rows(self.on, Verdict.FAILED, str(error)[:_NOTE_CHARS]))
             raise
         if answer is not None:
             # Set again at the end only, so an interrupted fetch gets the feed again.
             state.etag = state.modified = ""
         news = _News(state, feed)
-        api = _Api(self.client, self._api_url)
-        gap = Backfill(self.client, self._oai_url, state, feed.on)
+        api = _Api(self.client, self.api_url)
+        gap = Backfill(self.client, self.oai_url, state, feed.on)
         held: Batch | None = None
         waiting = [
             (id, on, version)
@@ -112,17 +108,12 @@ class Arxiv:
             if held is not None:
                 yield held
             # Days that were closed since the last batch go with the cursor that says so.
-            verdicts = self._verdicts(state, days | gap.pop_closed(), api, gap)
-            held = Batch(tuple(papers), tuple(rejected), state.cursor(), verdicts)
+            verdicts = self._verdicts(days | gap.pop_closed(), state, news, api, gap)
+            held = Batch(tuple(papers), tuple(rejected), state.cursor(), tuple(verdicts))
         last = held or Batch()
         # These verdicts go with the cursor that notes this feed as read.
-        done = ({feed.on} | gap.pop_closed()) & state.days.keys()
-        verdicts = (
-            *last.days,
-            *self._verdicts_of_open(state, news, api, gap),
-            *self._verdicts(state, done, api, gap),
-            *self._verdicts_of_today(state, news, api, gap),
-        )
+        done = ({feed.on} | gap.pop_closed()) & state.days.keys() | state.open.keys() | {self.on}
+        verdicts = chain(last.days, self._verdicts(done, state, news, api, gap))
         latest = {(day.on, day.category): day for day in verdicts}
         failed_day = state.is_failed(feed.on)
         if failed_day:
@@ -130,7 +121,7 @@ class Arxiv:
         elif answer is not None:
             state.etag, state.modified = answer.etag, answer.modified
         state.feed_on = feed.on
-        state.forget_old(max(self._on, feed.on))
+        state.forget_old(max(self.on, feed.on))
         days_of_last = tuple(latest[key] for key in sorted(latest))
         yield replace(last, cursor=state.cursor(), days=days_of_last)
         if failed_day:
@@ -147,26 +138,26 @@ class Arxiv:
         Raises:
             SourceError: it cannot be read.
         """
-        answer = self.client.get(self._feed_url, etag=state.etag, modified=state.modified)
+        answer = self.client.get(self.feed_url, etag=state.etag, modified=state.modified)
         if answer.not_modified and state.feed_on is not None:
             return None, Feed(state.feed_on)
         feed = parse_feed(answer.body)
         if feed.n_items == 0 and self._is_due(feed):
-            answer = self.client.get(self._feed_url)
+            answer = self.client.get(self.feed_url)
             feed = parse_feed(answer.body)
         return answer, feed
 
     def _is_due(self, feed: Feed) -> bool:
         """Tell whether today must have papers, by the calendar and the feed."""
-        on = self._on
+        on = self.on
         return is_announcement_day(on) and not arxiv_holiday(on) and not feed.skips(on)
 
     def _unread(self, state: State, feed: Feed, gap: Backfill) -> Iterator[Step]:
         """Read the days that the feed did not have: earlier ones, and perhaps today."""
-        state.open_missed(feed.on, self._since)
-        if self._on not in state.days and is_announcement_day(self._on):
-            state.open.setdefault(self._on, DayProgress())
-            if state.first and self._on < state.first:
+        state.open_missed(feed.on, self.since)
+        if self.on not in state.days and is_announcement_day(self.on):
+            state.open.setdefault(self.on, DayProgress())
+            if state.first and self.on < state.first:
                 state.floor = ""
         if feed.n_items >= FEED_LIMIT and feed.on in state.days:
             state.open.setdefault(feed.on, DayProgress())
@@ -180,53 +171,44 @@ class Arxiv:
         """Return a verdict on a day without papers: for all categories, then for each."""
         return tuple(
             SourceDay(self.name, on, verdict, expected, 0, note, category)
-            for category in ("", *self._categories)
+            for category in ("", *self.categories)
         )
 
     def _verdicts(
-        self, state: State, days: Iterable[date], api: _Api, gap: Backfill
-    ) -> tuple[SourceDay, ...]:
-        return tuple(
-            row
-            for on in sorted(days)
-            for row in state.source_days(self.name, on, api.trouble, gap.trouble)
-        )
-
-    def _verdicts_of_open(
-        self, state: State, news: _News, api: _Api, gap: Backfill
+        self, days: Iterable[date], state: State, news: _News, api: _Api, gap: Backfill
     ) -> Iterator[SourceDay]:
-        """Yield the verdicts of days that are open or had no papers, with the reason."""
-        for on, reading in sorted(state.open.items()):
+        """Yield the verdicts of days; those that were not read, or had no papers, have a reason."""
+        for on in sorted(days):
+            reading = state.open.get(on)
             if on in state.days:
-                yield from self._verdicts(state, [on], api, gap)
-            elif reading.empty:
+                yield from state.source_days(self.name, on, api.trouble, gap.trouble)
+            elif on == self.on:
+                yield from self._without_papers_today(news, reading, gap)
+            elif reading is not None and reading.empty:
                 yield from self._empty(on, "neither the feed nor OAI-PMH has papers of it")
             else:
                 note = f"not read: the feed had moved on to {news.feed.on}"
                 note = "; ".join(filter(None, (note, gap.trouble)))
                 yield from self._rows(on, Verdict.FAILED, note)
 
-    def _verdicts_of_today(
-        self, state: State, news: _News, api: _Api, gap: Backfill
+    def _without_papers_today(
+        self, news: _News, reading: DayProgress | None, gap: Backfill
     ) -> tuple[SourceDay, ...]:
-        if self._on in state.days:
-            return self._verdicts(state, [self._on], api, gap)
         feed_on = news.feed.on
         if news.is_repeat:
             note = "the feed repeats an earlier day's papers"
-        elif feed_on == self._on:
+        elif feed_on == self.on:
             note = "the feed has nothing new"
-        elif feed_on < self._on:
+        elif feed_on < self.on:
             note = f"the feed is still that of {feed_on}"
         else:
             note = f"the feed has moved on to {feed_on}"
-        reading = state.open.get(self._on)
         if reading is not None:
             note += ", and OAI-PMH has none either" if reading.empty else f"; {gap.trouble}"
-        if is_announcement_day(self._on) and news.feed.skips(self._on):
-            note = f"the feed says that no papers come on a {self._on:%A}"
-            return self._rows(self._on, Verdict.EMPTY_EXPECTED, note, 0)
-        return self._empty(self._on, note)
+        if is_announcement_day(self.on) and news.feed.skips(self.on):
+            note = f"the feed says that no papers come on a {self.on:%A}"
+            return self._rows(self.on, Verdict.EMPTY_EXPECTED, note, 0)
+        return self._empty(self.on, note)
 
     def _empty(self, on: date, note: str) -> tuple[SourceDay, ...]:
         """Return the verdicts of a day that has no papers in any interface."""
@@ -306,7 +288,7 @@ class _News:
             yield papers, rejected, {on}
         day.fed = True
 
-    def _page(self, page: Sequence[Announcement], entries: dict[str, ApiEntry]) -> Step:
+    def _page(self, page: Sequence[Announcement], entries: dict[str, FetchedPaper | None]) -> Step:
         state, day = self._state, self._state.days[self.feed.on]
         papers: list[FetchedPaper] = []
         rejected: list[Rejected] = []
@@ -359,9 +341,9 @@ class _Api:
     is_down: bool = False
     n_retries: int = 0
 
-    def entries(self, ids: Sequence[str]) -> dict[str, ApiEntry]:
+    def entries(self, ids: Sequence[str]) -> dict[str, FetchedPaper | None]:
         """Return the records that the API has; missing ones are requested again."""
-        found: dict[str, ApiEntry] = {}
+        found: dict[str, FetchedPaper | None] = {}
         for attempt in range(1 + _RETRIES):
             missing = [id for id in ids if id not in found]
             if not missing or self.is_down:
@@ -393,14 +375,11 @@ def _warn_of_short_interval(min_interval_s: float) -> None:
     )
 
 
-def _full(entry: ApiEntry | None, version: int, on: date) -> FetchedPaper | None:
+def _full(paper: FetchedPaper | None, version: int, on: date) -> FetchedPaper | None:
     """Return the API's record, unless it is missing, unusable or older than announced."""
-    if entry is None or (entry.version or version) < version:
+    if paper is None or (paper.version or version) < version:
         return None
-    try:
-        return entry.paper(version, on)
-    except RejectedRecord:
-        return None
+    return replace(paper, version=paper.version or version, listed_on=on)
 
 
 def _rejected(announced: Announcement, error: RejectedRecord) -> Rejected:

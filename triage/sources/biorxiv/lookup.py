@@ -20,7 +20,10 @@ SERVERS = ("biorxiv", "medrxiv")
 
 
 class BiorxivLookup:
-    """Papers of bioRxiv and medRxiv by their DOIs, one at a time."""
+    """Papers of bioRxiv and medRxiv by their DOIs, one at a time.
+
+    A DOI does not tell which server has the paper, so there are up to two requests.
+    """
 
     name = "bioRxiv"
     schemes = ("biorxiv",)
@@ -32,18 +35,19 @@ class BiorxivLookup:
 
     def find(self, names: Sequence[NamedPaper], deadline: datetime) -> list[FetchedPaper]:
         self._client.deadline = deadline
-        doi = quote(names[0].value, safe="/")
+        [doi] = [each.value for each in names]
         for server in SERVERS:
-            answer = self._client.get(f"{self._url}/details/{server}/{doi}/na/json")
-            if versions := _versions(answer.body, server):
-                first, newest = versions[0], versions[-1]
-                listed_on = first.listed_on
-                return [replace(newest, listed_on=listed_on, update_only=False, named=True)]
+            url = f"{self._url}/details/{server}/{quote(doi, safe='/')}/na/json"
+            versions = _versions(self._client.get(url).body, server)
+            if own := [each for each in versions if each.source_id == doi]:
+                first, newest = own[0], own[-1]
+                day = first.listed_on
+                return [replace(newest, listed_on=day, update_only=False, named=True)]
         return []
 
 
 def _versions(body: bytes, server: str) -> list[FetchedPaper]:
-    """Return the usable versions of a paper, the first one first."""
+    """Return the usable versions of papers, the first ones first."""
     found = []
     for row in parse_page(body, server).rows:
         day = parse_day(str(row.get("date", ""))) if isinstance(row, dict) else None

@@ -8,6 +8,7 @@ retrieve-metadata/rest-api/rest-api-filters/, October 2026.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
@@ -24,10 +25,13 @@ from triage.sources.text.json import loads
 # Addresses of a few thousand characters are accepted everywhere.
 MOST_DOIS: Final = 40
 _SELECT: Final = "DOI,type,container-title,is-referenced-by-count,relation"
-_SELECT_PAPER: Final = "DOI,title,abstract,author,issued,container-title"
+_SELECT_PAPER: Final = "DOI,title,abstract,author,issued,created,container-title"
 _SAME_WORK: Final = ("is-preprint-of", "has-preprint")
 _SCHEMES: Final = frozenset({"doi", "biorxiv", "medrxiv"})
 _WHAT: Final = "Crossref's answer"
+_HEADING: Final = re.compile(
+    r"\s*<(?:jats:)?title>\s*(?:abstract|summary)\s*[:.]?\s*</(?:jats:)?title>", re.IGNORECASE
+)
 
 
 class Crossref:
@@ -56,7 +60,10 @@ class Crossref:
 
 
 class CrossrefLookup:
-    """Papers by their DOIs. Only some publishers give Crossref the abstracts."""
+    """Papers by their DOIs. Only some publishers give Crossref the abstracts.
+
+    DOIs with a comma are not found, because a filter cannot contain them.
+    """
 
     name = "Crossref"
     schemes = ("doi", "biorxiv")
@@ -74,7 +81,8 @@ class CrossrefLookup:
         found = []
         for doi, item in _request(self._client, self._url, dois, _SELECT_PAPER).items():
             try:
-                found.append(_paper(doi, item))
+                if doi in dois:
+                    found.append(_paper(doi, item))
             except RejectedRecord:
                 continue
         return found
@@ -102,7 +110,8 @@ def _paper(doi: str, item: dict[str, Any]) -> FetchedPaper:
     Raises:
         RejectedRecord: it has no title or no date.
     """
-    listed_on = _first_date(item)
+    # `issued` is the first date of publication, `created` that of the DOI.
+    listed_on = _date(item.get("issued")) or _date(item.get("created"))
     if listed_on is None:
         raise RejectedRecord("it has no date")
     abstract = item.get("abstract")
@@ -111,7 +120,7 @@ def _paper(doi: str, item: dict[str, Any]) -> FetchedPaper:
             source="doi",
             source_id=doi,
             title=_first_text(item, "title"),
-            abstract=abstract if isinstance(abstract, str) else "",
+            abstract=_HEADING.sub("", abstract, count=1) if isinstance(abstract, str) else "",
             authors=tuple(filter(None, map(_person, _list(item, "author")))),
             listed_on=listed_on,
             venue=first_venue(_first_text(item, "container-title")),
@@ -120,15 +129,14 @@ def _paper(doi: str, item: dict[str, Any]) -> FetchedPaper:
     )
 
 
-def _first_date(item: dict[str, Any]) -> date | None:
-    """Return the first date of a work: `issued` is the first of its publications."""
-    issued = item.get("issued")
-    parts = issued.get("date-parts") if isinstance(issued, dict) else None
+def _date(field: Any) -> date | None:
+    """Return a date of a work, which may lack month and day; None if it is unusable."""
+    parts = field.get("date-parts") if isinstance(field, dict) else None
     first = parts[0] if isinstance(parts, list) and parts else None
     numbers = first if isinstance(first, list) else []
     try:
         return date(*[int(each) for each in [*numbers, 1, 1][:3]]) if numbers else None
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return None
 
 

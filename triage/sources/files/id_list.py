@@ -10,13 +10,15 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from triage.domain.paper_ids import identify
+from triage.domain.paper_ids import identify, plainly_typed
 from triage.domain.source_records import PaperId, Rejected
 from triage.sources.files.reading import FileSource
 from triage.sources.text.cleaning import reject
 
-_SEPARATORS: Final = re.compile(r"[\s,;]+")
-_REMARK: Final = re.compile(r"(?:^|\s)#.*")
+# Some DOIs have a semicolon near their end: `3.0.CO;2-2`.
+_SEPARATORS: Final = re.compile(r"(?:[\s,]|;(?!2(?:-[\dA-Z#])?(?:[\s,;]|$)))+")
+# Also the stamp of arXiv: `[cs.LG] 3 Jan 2024`.
+_REMARK: Final = re.compile(r"(?:^|\s)#.*|\s\[[A-Za-z.-]+\](?:\s\d{1,2}\s[A-Z][a-z]{2}\s\d{4})?")
 _SPACED_PREFIX: Final = re.compile(r"\b(arxiv|doi):\s+", re.IGNORECASE)
 
 
@@ -41,5 +43,5 @@ def _record(word: str, where: str) -> PaperId | Rejected:
 
 def split_words(line: str) -> list[str]:
     """Return the words of one line that may be ids, without comments."""
-    bare = _SPACED_PREFIX.sub(r"\1:", _REMARK.sub("", line))
+    bare = _SPACED_PREFIX.sub(r"\1:", _REMARK.sub("", plainly_typed(line)))
     return [word for word in _SEPARATORS.split(bare) if word]

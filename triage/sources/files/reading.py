@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import io
@@ -10,10 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from triage.domain.source_records import Batch, FetchedPaper, PaperId, Rejected
 from triage.errors import SourceError
+from triage.sources.text.decoding import utf_16
 
 Record = FetchedPaper | PaperId | Rejected
 
@@ -26,15 +28,17 @@ _MARKUP: Final = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body", b"<rss",
 def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield each line of a plain or gzip file with its 1-based number, line ends kept.
 
+    Lines of UTF-16 become UTF-8.
+
     Raises:
         SourceError: the file cannot be read (further); the message names the last good line.
     """
     number = 0
     try:
         with _opened(path) as stream:
-            while line := stream.readline(LONGEST_LINE):
+            for line in _lines(stream):
                 number += 1
-                if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+                if len(line) >= LONGEST_LINE and not line.endswith(b"\n"):
                     raise SourceError(
                         f"{path.name}: line {number} is longer than 16 MiB, so this is no file of "
                         "papers. Check the path."
@@ -54,12 +58,19 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise _unreadable(path, error) from error
 
 
+def _lines(stream: io.BufferedReader) -> Iterator[bytes]:
+    wide = utf_16(stream.peek(4096)[:4096])
+    if wide is None:
+        return iter(lambda: stream.readline(LONGEST_LINE), b"")
+    return (line.encode() for line in codecs.getreader(wide)(stream, "replace"))
+
+
 def _unreadable(path: Path, error: OSError) -> SourceError:
     reason = error.strerror or str(error)
     return SourceError(f"{path.name} cannot be read: {reason}. Check the path and its permissions.")
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> io.BufferedReader:
     stream = path.open("rb")
     compressed = stream.read(2) == _GZIP_MAGIC or path.suffix == ".gz"
     stream.seek(0)

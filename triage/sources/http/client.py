@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr, parsedate_to_datetime
 from functools import cache
+from threading import Timer
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 from triage import __version__
 from triage.domain.protocols import Clock, MustWait, Outcome, RequestLimiter, WaitReason
 from triage.domain.request_limits import Rules
-from triage.errors import SourceError
+from triage.errors import NoAnswerInTime, SourceError
 from triage.sources.http.local_limiter import LocalRequestLimiter
 from triage.sources.http.time_limit import TimeLimit
 
@@ -36,6 +38,7 @@ REQUEST_S: Final = 60.0
 ATTEMPTS: Final = 4
 LONGEST_WAIT_S: Final = 3_600.0
 _SILENCE_S: Final = 20.0
+_UNNOTICED_S: Final = 4.0  # longer waits are reported
 _REDIRECTS: Final = 3
 _SMALL: Final = 1 << 16  # below this a ratio says nothing
 _PIECE: Final = 1 << 16
@@ -107,6 +110,8 @@ class PoliteClient:
     Attributes:
         deadline: when the caller must have its answer; None for no limit. Set it before each fetch.
             A wait that would pass it is not begun, but still holds for the next request.
+        on_wait: called with a sentence for people when a wait is or becomes longer than 4 s, from
+            another thread if a server hangs. The usual interval is not reported.
     """
 
     def __init__(
@@ -131,6 +136,8 @@ class PoliteClient:
         self.min_interval_s = min_interval_s
         self._limiter = turns or LocalRequestLimiter(clock, Rules(min_interval_s))
         self.deadline = deadline
+        self.on_wait: Callable[[str], None] | None = None
+        self._trouble = ""
         self._rng = chance or random.Random()  # noqa: S311 - no secret
         self._transport = transport
         self._request_s = request_s
@@ -196,12 +203,13 @@ class PoliteClient:
         return self._send_with_retries(_Request(url, params, dict(headers), body, elsewhere=False))
 
     def _send_with_retries(self, request: _Request) -> Answer:
-        reason = ""
-        for _ in range(ATTEMPTS):
+        reason = self._trouble = ""
+        for left in reversed(range(ATTEMPTS)):
             try:
                 return self._send_with_redirects(request, request.host)
             except _TemporaryError as error:
                 reason = str(error)
+                self._trouble = f"{reason}; {left} more {'try' if left == 1 else 'tries'}"
         raise SourceError(
             f"{request.host} {reason}, the last of {ATTEMPTS} tries. The next fetch tries again."
         )
@@ -232,6 +240,7 @@ class PoliteClient:
         Raises:
             SourceError: that would be after the deadline, or today's requests are used up.
         """
+        began, is_reported = self._clock.now(), False
         while True:
             now = self._clock.now()
             self._check_deadline(now, host)
@@ -245,6 +254,11 @@ class PoliteClient:
                     " sets the limit."
                 )
             self._check_deadline(now, host, closed)
+            usual_s = max(_UNNOTICED_S, self.min_interval_s + 1)
+            if not is_reported and (closed.until - began).total_seconds() > usual_s:
+                why = f"{host} {self._trouble}" if self._trouble else f"{host}: {closed.why}"
+                self._report_wait(why, closed.until)
+                is_reported = True
             # A wait may end a little early, and a request must not.
             self._clock.sleep(max((closed.until - self._clock.now()).total_seconds(), 0.001))
 
@@ -259,10 +273,26 @@ class PoliteClient:
             why = " Another process of this installation is sending it requests."
         elif closed is not None and closed.why is WaitReason.FAILING:
             why = f" It has failed {closed.count} times in a row."
-        raise SourceError(
+        raise NoAnswerInTime(
             f"The fetch ran out of time before {host} had answered everything{after}.{why} "
             "What came is stored; the rest follows with the next fetch."
         )
+
+    def _report_wait(self, why: str, until: datetime) -> None:
+        if self.on_wait is not None:
+            self.on_wait(f"{why}: waiting until {until:%H:%M:%S} UTC")
+
+    @contextmanager
+    def _reporting_silence(self, host: str, seconds: float) -> Iterator[None]:
+        """Report a server that has not answered after a few seconds of the block."""
+        until = self._clock.now() + timedelta(seconds=seconds)
+        timer = Timer(_UNNOTICED_S, self._report_wait, [f"{host} has not answered yet", until])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _send(self, request: _Request, host: str) -> Answer | str:
         """Return the answer, or the address of a redirect."""
@@ -276,6 +306,7 @@ class PoliteClient:
         try:
             with (
                 self._limit.of(left_s),
+                self._reporting_silence(host, left_s),
                 self._connection().stream(
                     "GET" if request.body is None else "POST",
                     request.url,

@@ -21,6 +21,7 @@ from triage.domain.paper_ids import parse_doi, title_key
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord
 from triage.sources.text import tex
+from triage.sources.text.hyphenation import join_words
 from triage.sources.text.withdrawal import says_withdrawn
 
 TITLE_CHARS: Final = 500
@@ -38,13 +39,17 @@ def _words(table: str) -> frozenset[str]:
     return frozenset(table.split())
 
 
-# Text of plain printable ASCII needs none of the steps below.
-_ANYTHING_ODD: Final = re.compile(r"[^ -~]|[\\$<&~{]|  |this http|``|--")
+# Plain printable ASCII without these needs none of the steps below.
+_ODD: Final = ("\\", "$", "<", "&", "~", "{", "  ", "this http", "``", "--")
 # Cc except white space, Cs, and the invisible Cf: soft hyphen, joiners, bidi marks, tags.
 _UNWANTED: Final = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\ud800-\udfff\ufeff\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
 )
+_TIE: Final = re.compile(r"(?<!\\)~")
+_MOST_ESCAPED: Final = 4
+# At the end of a line it is the hyphen of a broken word.
+_SOFT_HYPHEN: Final = re.compile(r"\xad[^\S\n]*\n\s*")
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _ENTITY: Final = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,31}[0-9]?);")
 _TAG: Final = re.compile(
@@ -58,7 +63,7 @@ _INLINE_TAGS: Final = _words(
 )
 _BLOCK_TAGS: Final = _words(
     "abstract blockquote br dd div dl dt h1 h2 h3 h4 h5 h6 hr li list list-item ol p pre sec "
-    "section title ul disp-formula table tbody td th tr"
+    "section st title ul disp-formula table tbody td th tr"
 )
 _DAY: Final = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?", re.ASCII)
 _LINK: Final = r"(?:\[this https? URL\]\(this https? URL\)|this https? URL)"
@@ -109,22 +114,24 @@ def normalise(record: FetchedPaper) -> FetchedPaper:
     )
 
 
-def clean(text: str, limit: int) -> str:
-    """Return clean text of at most `limit` characters, cut at a word with `…`; it may be empty."""
+def clean(text: str, limit: int, *, is_bibtex: bool = False) -> str:
+    """Return clean text of at most `limit` characters, cut at a word with `…`; it may be empty.
+
+    Args:
+        is_bibtex: `~` is a blank, and braces that no command needs are removed, as in `{DNA}`.
+    """
     # Twice the limit leaves room for markup; the rest would be cut in any case.
     text, cut = text[: 2 * limit], len(text) > 2 * limit
-    if _ANYTHING_ODD.search(text):
-        text = _one_line(_UNWANTED.sub("", text))
-        if "<" in text:
-            text = _without_tags(text)
-        if "&" in text:
-            text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
-            text = _UNWANTED.sub("", text)
-        text = tex.to_unicode(_typography(text))
+    if not (text.isascii() and text.isprintable()) or any(odd in text for odd in _ODD):
+        text = _one_line(_UNWANTED.sub("", _SOFT_HYPHEN.sub("", text)))
+        text = _without_markup(text)
+        if is_bibtex:
+            text = _TIE.sub(" ", text)
+        text = tex.to_unicode(_typography(text), is_bibtex=is_bibtex)
         text = unicodedata.normalize("NFC", _one_line(_UNWANTED.sub("", text)))
         if "this http" in text:
             text = _NO_LINK.sub("", text)
-    return shorten(_one_line(text), limit, cut=cut)
+    return shorten(join_words(_one_line(text)), limit, cut=cut)
 
 
 def shorten(text: str, limit: int, *, cut: bool = False) -> str:
@@ -141,7 +148,8 @@ def shorten(text: str, limit: int, *, cut: bool = False) -> str:
 
 def storable(text: str, limit: int) -> str:
     """Return the first `limit` characters with U+FFFD for those that databases reject."""
-    return _UNSTORABLE.sub("\ufffd", text[:limit])
+    text = text[:limit]
+    return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
 
 
 def first_doi(text: str) -> str | None:
@@ -180,6 +188,20 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def _without_markup(text: str) -> str:
+    """Remove tags and read entities; feeds often have both escaped once more."""
+    for _ in range(_MOST_ESCAPED):
+        before = text
+        if "<" in text:
+            text = _without_tags(text)
+        if "&" in text:
+            text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+            text = _UNWANTED.sub("", text)
+        if text == before:
+            break
+    return text
+
+
 def _without_tags(text: str) -> str:
     """Remove known tags whose end tag is in the text, too.
 
@@ -194,8 +216,7 @@ def _without_tags(text: str) -> str:
         return "" if name in _INLINE_TAGS and name in ended else tag[0]
 
     def script(tag: re.Match[str]) -> str:
-        written = tex.script("^" if tag[1] == "sup" else "_", tag[2])
-        return tag[2] if written[:1] in {"^", "_"} else written
+        return tex.plain_script("^" if tag[1] == "sup" else "_", tag[2])
 
     return _TAG.sub(instead, _SCRIPT_TAG.sub(script, text))
 

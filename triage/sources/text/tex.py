@@ -35,8 +35,17 @@ _MARK: Final = re.compile(r"\\[a-zA-Z]+\*?|\\.|[${}]", re.DOTALL)
 _TEX: Final = re.compile(r"[\\$]|[\^_]\{|\{,\}")
 _PLAIN_SCRIPT: Final = re.compile(r"[^{}\\$]{0,40}")
 _DISPLAYED: Final = re.compile(r"\$\$([^$]+)\$\$")
-_ACCENTED: Final = re.compile(r" ?(?:\{\\?([A-Za-z])\}|\\([ij])(?![A-Za-z]) ?|([A-Za-z]))")
-_BRACED_ACCENT: Final = re.compile(r"\{\\?([A-Za-z])\}")
+# What an accent stands on: a group, a letter's command such as `\\i`, or a letter.
+_ACCENTED: Final = re.compile(r"\s*(?:(\{)|\\([A-Za-z]{1,2})(?![A-Za-z])\s?(?:\{\})?|([A-Za-z]))")
+_SECOND_ACCENT: Final = re.compile(r"\s*\\([`'^~=.\"])")
+_FIRST_LETTER: Final = re.compile(r"\s*([^\W\d_][\u0300-\u036f]*)")
+_LONGEST_ACCENTED: Final = 40
+# An accent takes the place of the dot.
+_DOTTED: Final = {"i": "i", "j": "j"}
+# APS writes accents twice, for formulas and for text: `\ifmmode \acute{c}\else \'{c}\fi{}`.
+_IN_TEXT_MODE: Final = re.compile(
+    r"\\ifmmode(?![A-Za-z]).{0,60}?\\else(?![A-Za-z]) ?(.{0,60}?) ?\\fi(?![A-Za-z])(?:\{\})?"
+)
 _SCRIPTABLE: Final = re.compile(r"[0-9+=()\u2212-]+")
 _WORD: Final = re.compile(r"[\w.,\u2032*%]+|.", re.DOTALL)
 _LONGEST_FORMULA: Final = 2_000
@@ -50,18 +59,24 @@ _FINISHED: Final = str.maketrans("{}^_", "\x01\x02\x03\x04")
 _RESTORED: Final = str.maketrans("\x01\x02\x03\x04", "{}^_")
 
 
-def to_unicode(text: str) -> str:
+def to_unicode(text: str, *, is_bibtex: bool = False) -> str:
     """Return `text` with its TeX made readable; text without TeX is unchanged.
 
     A dollar sign opens a formula only if another one closes it, so prices stay prices.
+
+    Args:
+        is_bibtex: braces without a command only group, as in `{DNA}`, and are removed.
     """
-    return text if _TEX.search(text) is None else _Reader(text).read()
+    if not is_bibtex and _TEX.search(text) is None:
+        return text
+    return _Reader(_IN_TEXT_MODE.sub(r"\1", text), is_bibtex).read()
 
 
 class _Reader:
     """One pass over the marks of a text: backslashes, dollars and braces."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, is_bibtex: bool = False) -> None:
+        self.is_bibtex = is_bibtex
         self.text = text = _DISPLAYED.sub(r" $\1$ ", text)
         self.marks = list(_MARK.finditer(text))
         self.partner = _brace_pairs(self.marks)
@@ -113,7 +128,7 @@ class _Reader:
     def _show(self, source: str) -> None:
         # Some authors put links into formulas.
         linked = "\\href" in source or "\\url" in source
-        self.out.append(_Reader(source).read() if linked else formula(source))
+        self.out.append(_Reader(source, self.is_bibtex).read() if linked else formula(source))
 
     def _brace(self, start: int, piece: str) -> None:
         if start not in self.instead and start in self.partner:
@@ -126,15 +141,35 @@ class _Reader:
                 return
             if body == "," or body[:1] == "\\":
                 self._unwrap(start)
-        self.out.append(self.instead.get(start, piece))
+        self.out.append(self.instead.get(start, "" if self.is_bibtex else piece))
 
     def _accent(self, name: str) -> None:
-        found = (_BRACED_ACCENT if name.isalpha() else _ACCENTED).match(self.text, self.pos)
-        if found is None:
+        marks, at = COMBINING[name], self.pos
+        second = _SECOND_ACCENT.match(self.text, at)
+        if second is not None:
+            marks, at = COMBINING[second[1]] + marks, second.end()
+        found = _ACCENTED.match(self.text, at)
+        # `\\cx` is a command of its own.
+        is_apart = found is not None and not (name.isalpha() and found[3] and found[0] == found[3])
+        base, end = self._base(found) if found is not None and is_apart else ("", 0)
+        letter = _FIRST_LETTER.match(base)
+        if letter is None:
             self.out.append(name)
         else:
-            self.out.append(found[found.lastindex or 1] + COMBINING[name])
-            self.pos = found.end()
+            self.out.append(letter[1] + marks + base[letter.end() :])
+            self.pos = end
+
+    def _base(self, found: re.Match[str]) -> tuple[str, int]:
+        """Return the text under an accent and its end; empty text if there is none."""
+        if not found[1]:
+            return found[3] or _DOTTED.get(found[2]) or LETTERS.get(found[2], ""), found.end()
+        opened = found.start(1)
+        end = self.partner.get(opened, -1)
+        if not 0 < end - opened <= _LONGEST_ACCENTED:
+            return "", 0
+        body = self.text[opened + 1 : end]
+        dotted = _DOTTED.get(body.strip("\\ {}"))
+        return dotted or _Reader(body, self.is_bibtex).read(), end + 1
 
     def _command(self, start: int, name: str) -> None:
         if name in FORMULAS:
@@ -150,6 +185,8 @@ class _Reader:
         elif name in SWITCHES:
             if not self._unwrap(self.pos) and self.text[self.pos : self.pos + 1] == " ":
                 self.pos += 1
+        elif name in {"textsuperscript", "textsubscript"}:
+            self._raise_or_lower("^" if name == "textsuperscript" else "_")
         elif name in {"footnote", "thanks"}:
             self._unwrap(self.pos, " (", ")")
         elif name in BLANKS:
@@ -159,7 +196,7 @@ class _Reader:
 
     def _word(self, name: str) -> None:
         """Show a symbol, or the arguments of an author's own command, or else its name."""
-        sign = symbol(name)
+        sign = "\\" if name == "textbackslash" and self.is_bibtex else symbol(name)
         empty = self.text[self.pos : self.pos + 2] == "{}"
         if sign or empty or self.pos not in self.partner:
             glued = name in SIGNS and not self.out[-1].endswith(" ")
@@ -170,6 +207,15 @@ class _Reader:
         at, before = self.pos, ""
         while self._unwrap(at, before):
             at, before = self.partner[at] + 1, " "
+
+    def _raise_or_lower(self, mark: str) -> None:
+        end = self.partner.get(self.pos, -1)
+        body = self.text[self.pos + 1 : end] if end > 0 else ""
+        if body and _PLAIN_SCRIPT.fullmatch(body):
+            self.out.append(plain_script(mark, body))
+            self.pos = end + 1
+        else:
+            self._unwrap(self.pos)
 
     def _second_argument(self, name: str) -> None:
         self._skip_option()
@@ -302,6 +348,12 @@ def script(mark: str, body: str) -> str:
         return body
     plain = _WORD.fullmatch(body) or (body[0] == "(" and body[-1] == ")")
     return f"{mark}{body}" if plain else f"{mark}({body})"
+
+
+def plain_script(mark: str, body: str) -> str:
+    """Return `body` raised or lowered if Unicode can, else as it is: `CO₂`, but `10th`."""
+    written = script(mark, body)
+    return body if written[:1] in {"^", "_"} else written
 
 
 def _script(found: re.Match[str]) -> str:

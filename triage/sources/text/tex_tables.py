@@ -24,7 +24,8 @@ LETTERS: Final = _pairs(
     "ø O Ø l ł L Ł i ı j ȷ emptyset ∅ varnothing ∅ aleph ℵ forall ∀ exists ∃ neg ¬ lnot ¬ Re ℜ "
     "Im ℑ textdegree ° textmu µ langle ⟨ rangle ⟩ lceil ⌈ rceil ⌉ lfloor ⌊ rfloor ⌋ lvert | "
     "rvert | lVert ‖ rVert ‖ oplus ⊕ otimes ⊗ sun ⊙ percent % S § P ¶ pounds £ euro € copyright "
-    "© textregistered ® texttrademark ™"
+    "© textregistered ® texttrademark ™ dh ð DH Ð th þ TH Þ dj đ DJ Đ textquoteleft ‘ "
+    "textquoteright ’ textquotedblleft “ textquotedblright ”"
 )
 SIGNS: Final = _pairs(
     "times × cdot · pm ± mp ∓ div ÷ sim ~ simeq ≃ approx ≈ cong ≅ equiv ≡ neq ≠ ne ≠ leq ≤ le ≤ "
@@ -34,7 +35,8 @@ SIGNS: Final = _pairs(
     "subseteq ⊆ supset ⊃ supseteq ⊇ cup ∪ cap ∩ setminus ∖ wedge ∧ land ∧ vee ∨ lor ∨ perp ⊥ top "
     "⊤ bot ⊥ parallel ∥ mid | vert | Vert ‖ sum ∑ prod ∏ int ∫ oint ∮ ldots … dots … cdots ⋯ "
     "colon : bullet • textendash – textemdash — textunderscore _ textasciitilde ~ textbackslash "
-    "∖ textbar | textgreater > textless < asymp ≍ succ ≻ prec ≺ models ⊨ vdash ⊢ triangle △ "
+    "\\ textbar | textgreater > textless < asymp ≍ succ ≻ prec ≺ models ⊨ vdash ⊢ triangle △ "
+    "textasciicircum ^ textbraceleft { textbraceright } "
     "square □ diamond ⋄"
 )
 NAMES: Final = _words(
@@ -51,7 +53,7 @@ SWITCHES: Final = _words(
     "mathit mathbf mathsf mathtt mathcal mathscr mathfrak mathnormal boldsymbol bm operatorname "
     "text textrm textit textbf textsf url path nolinkurl texttt textsc textsl textup textmd "
     "textnormal emph underline uline mbox hbox fbox pmb rmfamily mathop mathrel mathbin mathord "
-    "mathring bold textsuperscript textsubscript ul st hl sout"
+    "mathring bold ul st hl sout"
 )
 FORGOTTEN: Final = _words(
     "cite citep citet citealt citealp citeauthor citeyear citenum nocite parencite textcite "

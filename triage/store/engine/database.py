@@ -267,7 +267,7 @@ def _sqlite(url: URL, file: Path | None) -> Engine:
     if file is not None:
         if not file.parent.is_dir():
             raise DatabaseError(f"the folder {file.parent} does not exist: create it")
-        if kind := network_file_system(file.parent):
+        if kind := network_file_system(file):
             raise DatabaseError(
                 f"{file.parent} is on a network file system ({kind}), where SQLite loses data:"
                 " move the database to a disk of this machine, or use PostgreSQL"

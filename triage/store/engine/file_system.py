@@ -11,17 +11,12 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 )
 
 
-def network_file_system(folder: Path, mounts: str | None = None) -> str:
-    """Return the kind of network file system of a folder; "" for a disk or without /proc/mounts.
-
-    Args:
-        mounts: the content of /proc/mounts; read if None.
-    """
-    if mounts is None:
-        try:
-            mounts = _MOUNTS.read_text("utf-8", "replace")
-        except OSError:
-            return ""
+def network_file_system(folder: Path) -> str:
+    """Return the kind of network file system of a folder; "" for a disk or without /proc/mounts."""
+    try:
+        mounts = _MOUNTS.read_text("utf-8", "replace")
+    except OSError:
+        return ""
     kind = file_system(folder.resolve(), mounts)
     return kind if kind in _NETWORK_FILE_SYSTEMS else ""
 

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from triage.domain.chunks import chunks
 
-T = TypeVar("T", int, str, tuple[str, str])
+T = TypeVar("T", int, str, tuple[str, str], tuple[int, int])
 Columns = TypeVarTuple("Columns")
 
 

@@ -1,1 +1,1 @@
-"""Reads BibTeX, RIS, CSL-JSON and plain text as entries of one form. Begin with `entries`."""
+"""Reads libraries in many formats, and lists, as entries of one form. Begin with `entries`."""

@@ -1,62 +1,51 @@
 """Reads and writes BibTeX.
 
 The files come from many programs and people, so reading never fails. Everything that begins like an
-entry is an entry. An entry ends at the latest where the next one begins, and an unclosed value ends
-before the next field. The grammar is that of Oren Patashnik, "BibTeXing", 1988, section 2.
+entry is an entry, and ends at the latest where the next one begins. `bibtexparser` reads each entry
+alone, so that a broken one hurts no other. What it cannot read is split where fields begin, without
+regard to braces. The grammar is that of Oren Patashnik, "BibTeXing", 1988, section 2.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import tee, zip_longest
+from itertools import zip_longest
 from typing import Final
 
-# The first form is a remark, in which nothing begins.
+from triage.domain.plain_text import one_line
+from triage.sources.text.cleaning import clean
+
+# A line that begins with a percent sign, or what follows one after a comma.
+_REMARK: Final = re.compile(r"(?:^[^\S\n]*|(?<=[}\"],)[^\S\n]*|(?<=,)[^\S\n]+)%.*", re.MULTILINE)
+# An entry begins with a key and a comma, or with a field. So neither `@media {` nor Python's
+# `@dataclass(slots=True)` begins one.
 _ENTRY: Final = re.compile(
-    r"^[^\S\n]*%.*"
-    r"|^[^\S\n]*@\s*([A-Za-z]+)\s*[{(]"
-    r"|(?<=\})[^\S\n]*@\s*([A-Za-z]+)\s*\{",
-    re.MULTILINE,
+    r"(?:^|(?<=[})]))[^\S\n]*(?P<at>@)[^\S\n]*(?P<kind>[a-z]+)\s*(?:"
+    r"\{(?=\s*[^,{}\"=\n]{0,200}\s*(?:,|(?P<no_key>=)|\}\s*(?:$|@)))"
+    r"|\((?=\s*[^\s,()\"=]{0,200}\s*,)|(?<=string)\()",
+    re.MULTILINE | re.IGNORECASE,
 )
-_NAME: Final = re.compile(r"[\s,]*([A-Za-z][\w:.+/-]*)\s*=\s*")
-_NEXT_FIELD: Final = re.compile(r"\n[^\S\n]*[A-Za-z][\w-]*\s*=\s*[\"{\w]")
-_QUOTE_OR_BRACE: Final = re.compile(r'["{}]')
+_OTHER_BLOCK: Final = re.compile(
+    r"^[^\S\n]*@(?:comment|preamble|string)\s*[{(]", re.MULTILINE | re.IGNORECASE
+)
+_NEXT_FIELD: Final = r"[^\S\n]*\n\s*[A-Za-z][\w-]*\s*=\s*[\"{]"
+_NO_COMMA: Final = re.compile(rf"(?<=[}}\"])(?={_NEXT_FIELD})")
+_SWALLOWED: Final = re.compile(rf",{_NEXT_FIELD}")
+_FIELD: Final = re.compile(r"(?:^|[,\n])[^\S\n]*([A-Za-z][\w-]*)[^\S\n]*=[^\S\n]*(?=[\"{\w])")
+_MARK: Final = re.compile(r'(?<!\\)[{}"]|#')
+_BRACE: Final = re.compile(r"(?<!\\)[{}]")
 _BARE: Final = re.compile(r"[^\s,#{}\"()]+")
 _NOT_OF_KEYS: Final = re.compile(r"[^A-Za-z0-9:._-]")
 _NOT_OF_IDS: Final = re.compile(r"[{}\s]")
 _MONTHS: Final = {name: name for name in "jan feb mar apr may jun jul aug sep oct nov dec".split()}
 _LONGEST_VALUE: Final = 100_000
+_LONGEST_NAME: Final = 500
 # Short, so that a small file of macros does not grow into gigabytes.
 _LONGEST_MACRO: Final = 300
 
-_ACCENTS: Final = {
-    "`": "\u0300", "'": "\u0301", "^": "\u0302", "~": "\u0303", "=": "\u0304", "u": "\u0306",
-    ".": "\u0307", '"': "\u0308", "r": "\u030a", "H": "\u030b", "v": "\u030c", "d": "\u0323",
-    "c": "\u0327", "k": "\u0328", "b": "\u0331",
-}  # fmt: skip
-_LETTERS: Final = {
-    "ss": "ß", "o": "ø", "O": "Ø", "l": "ł", "L": "Ł", "aa": "å", "AA": "Å", "ae": "æ",
-    "AE": "Æ", "oe": "œ", "OE": "Œ", "i": "i", "j": "j", "dh": "ð", "DH": "Ð", "th": "þ",
-    "TH": "Þ", "dj": "đ", "DJ": "Đ", "textendash": "–", "textemdash": "—", "textbackslash": "\\",
-    "textasciitilde": "~", "textasciicircum": "^", "textbraceleft": "\ue000",
-    "textbraceright": "\ue001", "sim": "~", "textquoteright": "’", "textquoteleft": "‘",
-}  # fmt: skip
-_ACCENT: Final = re.compile(
-    r"\\(?:([`'^~=.\"])\s*|([uvHrdckb])(?:\s+|(?=\{)))"
-    r"(?:\{\s*(?:\\([ij])(?![A-Za-z])\s*|([A-Za-z]))\s*\}|\\([ij])(?![A-Za-z])\s*|([A-Za-z]))"
-)
-_LETTER: Final = re.compile(
-    rf"\\({'|'.join(sorted(_LETTERS, key=len, reverse=True))})(?![A-Za-z])(?:\{{\}}|\s+)?"
-)
-_SYMBOL: Final = re.compile(r"\\([&%$#_{} ,;!/-])")
-_COMMAND: Final = re.compile(r"\\(?:[A-Za-z]+\*?\s*|.)")
-# Braces and dollars that a person wrote, while those of TeX are taken away.
-_KEPT: Final = str.maketrans(
-    {"\ue000": "{", "\ue001": "}", "\ue002": "$", "\ue003": "~", "\ue004": "\\"}
-)
 _ESCAPED: Final = str.maketrans(
     {
         "\\": r"\textbackslash{}", "{": r"\textbraceleft{}", "}": r"\textbraceright{}",
@@ -78,128 +67,102 @@ class BibtexEntry:
 
 def looks_like(text: str) -> bool:
     """Return whether a text has something that begins like an entry."""
-    return next(_starts(text), None) is not None
+    return bool(_ENTRY.search(text) or _OTHER_BLOCK.search(text))
 
 
 def read(text: str) -> Iterator[BibtexEntry]:
-    """Yield the entries of a file, also if some are damaged; none of an empty file."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    """Yield the entries of a file, also if some are damaged; none of an empty file.
+
+    A damaged entry has no abstract, because nobody knows where it ends.
+    """
+    text = _REMARK.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     macros = dict(_MONTHS)
     line, counted = 1, 0
-    starts, followers = tee(_starts(text))
-    next(followers, None)
-    for start, following in zip_longest(starts, followers):
-        at = text.index("@", start.start())
+    starts = list(_ENTRY.finditer(text))
+    for start, following in zip_longest(starts, starts[1:]):
+        at = start.start("at")
         line += text.count("\n", counted, at)
         counted = at
-        kind = (start[1] or start[2]).lower()
+        kind = start["kind"].lower()
+        if kind in {"comment", "preamble"}:
+            continue
         body = text[start.end() : following.start() if following else len(text)]
-        if kind == "string":
-            macros |= {
-                name.lower(): value[:_LONGEST_MACRO] for name, value in _fields(body, macros)
-            }
-        elif kind not in {"comment", "preamble"}:
-            key, _, rest = body.partition(",")
-            if "=" in key:  # no key: the fields begin at once
-                key, rest = "", body
-            fields: dict[str, str] = {}
-            for name, value in _fields(rest, macros):
-                fields.setdefault(name.lower(), value)
-            yield BibtexEntry(kind, " ".join(key.split())[:200].rstrip("}) "), line, fields)
+        has_key = kind != "string" and start["no_key"] is None
+        opening = text[start.end() - 1] + ("" if has_key else ",")
+        fields: dict[str, str] = {}
+        for name, written in _fields(opening + body):
+            if kind == "string":
+                macros[name] = _value(written, macros)[:_LONGEST_MACRO]
+            elif name not in fields:
+                fields[name] = _value(written, macros)
+        if kind != "string":
+            key = re.split("[,})]", body, maxsplit=1)[0] if has_key else ""
+            yield BibtexEntry(kind, " ".join(key.split()), line, fields)
 
 
-def _starts(text: str) -> Iterator[re.Match[str]]:
-    return (each for each in _ENTRY.finditer(text) if each[1] or each[2])
+def _fields(body: str) -> list[tuple[str, str]]:
+    """Return the lower-case names and the values, as written, of one entry from its brace on."""
+    from bibtexparser.model import DuplicateFieldKeyBlock, Entry
+    from bibtexparser.splitter import Splitter
+
+    # It logs a warning for each broken entry.
+    logging.getLogger("bibtexparser.splitter").setLevel(logging.CRITICAL)
+    block = Splitter("@entry" + _NO_COMMA.sub(",", body)).split().blocks[0]
+    entry = block.ignore_error_block if isinstance(block, DuplicateFieldKeyBlock) else block
+    if isinstance(entry, Entry) and not any(_SWALLOWED.search(each.value) for each in entry.fields):
+        # What stands between a comma and a name does not belong to the name.
+        words = [each.key.split() for each in entry.fields]
+        names = [name[-1].lstrip("@").lower() if name else "" for name in words]
+        return [(name, each.value) for name, each in zip(names, entry.fields, strict=True)]
+    starts = list(_FIELD.finditer(body))
+    ends = [*(each.start() for each in starts[1:]), len(body)] if starts else []
+    return [
+        (each[1].lower(), body[each.end() : end])
+        for each, end in zip(starts, ends, strict=True)
+        if each[1].lower() != "abstract"
+    ]
 
 
-def _fields(body: str, macros: dict[str, str]) -> Iterator[tuple[str, str]]:
-    closing = _closing(body)
-    at = 0
-    while (name := _NAME.match(body, at)) is not None:
-        parts, length = [], 0
-        at = name.end()
-        while True:
-            part, at = _value(body, at, macros, closing)
-            if length < _LONGEST_VALUE:
-                parts.append(part)
-                length += len(part)
-            at = _skip_blanks(body, at)
-            if body[at : at + 1] != "#":
-                break
-            at = _skip_blanks(body, at + 1)
-        yield name[1], "".join(parts)[:_LONGEST_VALUE]
-        if not re.match(r"\s*(,|$|[A-Za-z])", body[at : at + 100]):  # what does not belong here
-            following = _NEXT_FIELD.search(body, at)
-            if following is None or body[at : at + 1] in {"}", ")"}:
-                return
-            at = following.start()
+def _value(written: str, macros: dict[str, str]) -> str:
+    """Return the parts of a value, which `#` joins: braced, quoted, a number or a macro."""
+    parts, begun, depth, quoted = [], 0, 0, False
+    for mark in _MARK.finditer(written):
+        if mark[0] in "{}":
+            depth += 1 if mark[0] == "{" else -1
+        elif depth <= 0 and mark[0] == '"':
+            quoted = not quoted
+        elif depth <= 0 and not quoted:
+            parts.append(written[begun : mark.start()])
+            begun = mark.end()
+    value = ""
+    for part in [*parts, written[begun:]]:
+        value += _content(part.strip(), macros)
+        if len(value) >= _LONGEST_VALUE:
+            break
+    return value[:_LONGEST_VALUE]
 
 
-def _closing(body: str) -> dict[int, int]:
-    """Map the position of each closed brace to the position of its closing brace."""
-    opened: list[int] = []
-    closing = {}
-    for mark in re.finditer("[{}]", body):
-        if mark[0] == "{":
-            opened.append(mark.start())
-        elif opened:
-            closing[opened.pop()] = mark.start()
-    return closing
-
-
-def _skip_blanks(body: str, at: int) -> int:
-    while at < len(body) and body[at].isspace():
-        at += 1
-    return at
-
-
-def _value(body: str, at: int, macros: dict[str, str], closing: dict[int, int]) -> tuple[str, int]:
-    """Return one braced, quoted or bare value, and the position after it."""
-    opened = body[at : at + 1]
-    if opened == "{" and at in closing:
-        end = closing[at]
-        value = body[at + 1 : end]
-        swallowed = _NEXT_FIELD.search(value) if body.find("}", end + 1) < 0 else None
-        if swallowed is None:
-            return value, end + 1
-        # The brace that should close the entry closed the value: other fields lie within.
-        return value[: swallowed.start()].rstrip().rstrip(","), at + 1 + swallowed.start()
-    if opened == '"':
-        mark = _QUOTE_OR_BRACE.search(body, at + 1)
-        while mark is not None and mark.start() in closing:
-            mark = _QUOTE_OR_BRACE.search(body, closing[mark.start()] + 1)
-        if mark is not None and mark[0] == '"':
-            return body[at + 1 : mark.start()], mark.end()
-    elif opened != "{":
-        bare = _BARE.match(body, at)
+def _content(part: str, macros: dict[str, str]) -> str:
+    if part.startswith("{"):
+        depth = 0
+        for brace in _BRACE.finditer(part):
+            depth += 1 if brace[0] == "{" else -1
+            if depth == 0:
+                return part[1 : brace.start()]
+    elif part.startswith('"'):
+        end = part.rfind('"')
+        if end > 0:
+            return part[1:end]
+    else:
+        bare = _BARE.match(part)
         word = bare[0] if bare else ""
-        return macros.get(word.lower(), word), at + len(word)
-    following = _NEXT_FIELD.search(body, at)
-    end = following.start() if following else len(body)
-    return body[at + 1 : end].rstrip().rstrip(',}"'), end
+        return macros.get(word.lower(), word)
+    return part[1:].rstrip(' ,}"\n')  # nothing closes it
 
 
 def plain(value: str) -> str:
     """Return a value as readable text: accents of TeX as letters, no commands or braces."""
-    value = value.replace(r"\$", "\ue002").replace(r"\{", "\ue000").replace(r"\}", "\ue001")
-    value = value.replace(r"\textbackslash", "\ue004").replace("\ue004{}", "\ue004")
-    if "\\" in value:
-        value = _ACCENT.sub(_accented, value)
-        value = _LETTER.sub(_letter, value)
-        value = _SYMBOL.sub(r"\1", value)
-        value = _COMMAND.sub("", value)
-    value = value.replace("~", " ").replace("---", "—").replace("``", "“").replace("''", "”")
-    value = re.sub(r"[{}$]", "", value).translate(_KEPT)
-    return " ".join(unicodedata.normalize("NFC", value).split())
-
-
-def _accented(found: re.Match[str]) -> str:
-    mark = _ACCENTS[found[1] or found[2]]
-    return next(letter for letter in found.groups()[2:] if letter) + mark
-
-
-def _letter(found: re.Match[str]) -> str:
-    return {"~": "\ue003"}.get(_LETTERS[found[1]], _LETTERS[found[1]])
+    return clean(value, _LONGEST_VALUE, is_bibtex=True)
 
 
 def verbatim(value: str) -> str:
@@ -212,33 +175,30 @@ def verbatim(value: str) -> str:
 def names(value: str) -> tuple[str, ...]:
     """Return the author names in a field, first names first."""
     found = []
-    for part in _at_depth_0(" ".join(value.split()), " and "):
-        name = part.strip()
-        if name and name.lower() != "others":
-            pieces = _at_depth_0(name, r",")
-            last, first = pieces[0], " ".join(reversed(pieces[1:]))
-            found.append(plain(f"{first} {last}"))
-    return tuple(name for name in found if name)
+    # Not bibtexparser, which loses the command that a name begins with.
+    for name in _split(" ".join(value.split()), " and "):
+        last, *others = _split(name[:_LONGEST_NAME], ",")
+        # `First von Last`, `von Last, First` or `von Last, Jr, First`
+        found.append(plain(" ".join([*others[-1:], last, *others[:-1]])))
+    return tuple(name for name in found if name and name.lower() != "others")
 
 
-def _at_depth_0(value: str, separator: str) -> list[str]:
-    parts, start, depth = [], 0, 0
-    for mark in re.finditer(rf"[{{}}]|{separator}", value):
-        if mark[0] == "{":
-            depth += 1
-        elif mark[0] == "}":
-            depth -= 1
+def _split(value: str, separator: str) -> list[str]:
+    """Split a value where a separator stands outside braces."""
+    parts, begun, depth = [], 0, 0
+    for mark in re.finditer(rf"[{{}}]|{separator}", value, re.IGNORECASE):
+        if mark[0] in "{}":
+            depth += 1 if mark[0] == "{" else -1
         elif depth <= 0:
-            parts.append(value[start : mark.start()])
-            start = mark.end()
-    return [*parts, value[start:]]
+            parts.append(value[begun : mark.start()])
+            begun = mark.end()
+    return [*parts, value[begun:]]
 
 
 def escape(text: str) -> str:
     """Return a text on one line without characters that are special in TeX or BibTeX."""
-    printable = "".join(c for c in " ".join(text.split()) if c.isprintable())
     # An empty group keeps TeX from joining them into one sign.
-    return re.sub(r"(?<=([-'`]))(?=\1)", "{}", printable.translate(_ESCAPED))
+    return re.sub(r"(?<=([-'`]))(?=\1)", "{}", one_line(text).translate(_ESCAPED))
 
 
 def write_entry(kind: str, key: str, fields: dict[str, str]) -> str:

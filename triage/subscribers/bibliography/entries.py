@@ -1,29 +1,37 @@
 """Reads the entries of a library, and writes likes for other programs.
 
-Reads BibTeX, RIS, CSL-JSON, Zotero's JSON and plain text. Reading never fails: an entry without a
-paper has a reason. If an entry has several ids, arXiv ids come before DOIs, and fields for ids come
-before other fields.
+Reads BibTeX, RIS, MEDLINE, refer, EndNote's XML, CSL-JSON, Zotero's JSON and CSV, and lists. A text
+of no such format is refused; damage in one entry is no error. If an entry has several ids, arXiv
+ids come before DOIs, and fields for ids come before other fields.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import islice
 from typing import Any, Final
 
 from triage.domain.paper_ids import find_ids, parse_doi, upstream_url
+from triage.domain.plain_text import one_line
 from triage.domain.records import Paper
-from triage.subscribers.bibliography import bibtex, ris
+from triage.sources.text.cleaning import TITLE_CHARS, clean
+from triage.sources.text.dates import parse_dates
+from triage.subscribers.bibliography import bibtex, csv_table, endnote_xml, ris, running_text
 
 FORMATS: Final = ("bibtex", "ris", "json", "csv")
 MOST_ENTRIES: Final = 20_000
-_MONTHS: Final = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 # What a reference manager keeps beside papers.
 _NO_PAPERS: Final = ("attachment", "note", "annotation")
+_REMARKS_OF_BIBTEX: Final = ("journal", "note", "howpublished", "volume", "number", "publisher")
+_REMARKS_OF_RIS: Final = ("AN", "M1", "M3", "N1", "JO", "JF", "T2")
+_ID_IN_EXTRA: Final = re.compile(r"^\s*(?:doi|arxiv)\s*:.*", re.MULTILINE | re.IGNORECASE)
+_YEAR: Final = re.compile(r"\d{4}")
 # OWASP, "CSV Injection": what spreadsheets take for a formula when a cell begins with it.
 _FORMULA: Final = re.compile(r"[=+\-@\t\r＝＋－＠]")
 
@@ -56,19 +64,30 @@ class Liked:
 
 
 def read(text: str) -> list[LibraryEntry]:
-    """Return the entries of a text in any of the formats, at most `MOST_ENTRIES`."""
+    """Return the entries of a text in any of the formats, at most `MOST_ENTRIES`.
+
+    Raises:
+        ConfigError: the text has no known format and is no list of references either.
+    """
     text = text.removeprefix("\ufeff")
     entries: Iterator[LibraryEntry]
-    data = _json(text)
-    if data is not None:
-        entries = _of_json(data)
+    records = _json(text)
+    if records is not None:
+        entries = _of_json(records)
+    elif endnote_xml.looks_like(text):
+        entries = _of_tags("record", enumerate(endnote_xml.read(text), 1))
     elif ris.looks_like(text):
-        entries = map(_of_ris, ris.read(text))
+        entries = _of_tags("line", ((each.line, each.fields) for each in ris.read(text)))
     elif bibtex.looks_like(text):
         entries = (_of_bibtex(each) for each in bibtex.read(text))
+    elif csv_table.looks_like(text):
+        entries = _of_tags("row", enumerate(csv_table.read(text), 1))
     else:
-        entries = _of_words(text)
-    return [entry for _, entry in zip(range(MOST_ENTRIES), entries, strict=False)]
+        entries = (
+            LibraryEntry(f"line {number}", title, ids)
+            for number, ids, title in running_text.read(text)
+        )
+    return list(islice(entries, MOST_ENTRIES))
 
 
 def _ids(made_for_it: Sequence[str], others: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -94,6 +113,8 @@ def _of_bibtex(entry: bibtex.BibtexEntry) -> LibraryEntry:
         "jstor", "pubmed", "hdl",
     }:  # fmt: skip
         eprint = []
+    year, month, day = (fields.get(name, "").strip() for name in ("year", "month", "day"))
+    when = f"{year}-{month:0>2}" if month.isdecimal() else f"{day} {month} {year}"
     remarks = [bibtex.plain(fields[n]) for n in _REMARKS_OF_BIBTEX if n in fields]
     return LibraryEntry(
         where=f"line {entry.line}" + (f", {entry.key}" if entry.key else ""),
@@ -101,31 +122,39 @@ def _of_bibtex(entry: bibtex.BibtexEntry) -> LibraryEntry:
         ids=_ids([*eprint, *ids("arxivid", "arxiv", "doi", "url", "ee")], remarks),
         authors=bibtex.names(fields.get("author", "")),
         abstract=bibtex.plain(fields.get("abstract", "")),
-        published_on=_day(
-            bibtex.plain(fields.get("year", "") or fields.get("date", "")),
-            bibtex.plain(fields.get("month", "")),
-        ),
+        published_on=_month([fields.get("date", ""), when]),
     )
 
 
-_REMARKS_OF_BIBTEX: Final = ("journal", "note", "howpublished", "volume", "number", "publisher")
+def _of_tags(
+    place: str, records: Iterable[tuple[int, Mapping[str, Sequence[str]]]]
+) -> Iterator[LibraryEntry]:
+    """Read records with the tags of RIS."""
+    for number, fields in records:
+        if ris.first(fields, "TY") in _NO_PAPERS:
+            continue
+        id = ris.first(fields, "ID")
+        year = ris.first(fields, "PY", "Y1")
+        yield LibraryEntry(
+            where=f"{place} {number}" + (f", {id}" if id else ""),
+            title=clean(ris.first(fields, "TI", "T1", "CT"), TITLE_CHARS),
+            ids=_ids(_all(fields, "DO", "UR", "L1", "L2", "LK"), _all(fields, *_REMARKS_OF_RIS)),
+            authors=tuple(
+                _first_name_first(name) for name in _all(fields, "AU") or _all(fields, "A1") if name
+            ),
+            abstract=ris.first(fields, "AB", "N2"),
+            published_on=_month(
+                [
+                    # Some have the day alone.
+                    on if _YEAR.search(on) else f"{on} {year}"
+                    for on in _all(fields, "DA", "PY", "Y1")
+                ]
+            ),
+        )
 
 
-def _of_ris(entry: ris.RisEntry) -> LibraryEntry:
-    fields = entry.fields
-    made_for_it = [value for tag in ("DO", "UR", "L1", "L2", "LK") for value in fields.get(tag, ())]
-    remarks = [v for tag in ("AN", "M1", "M3", "N1", "JO", "JF", "T2") for v in fields.get(tag, ())]
-    authors = [name for tag in ("AU", "A1") for name in fields.get(tag, ())]
-    id = ris.first(fields, "ID")
-    year, _, rest = ris.first(fields, "DA", "PY", "Y1").partition("/")
-    return LibraryEntry(
-        where=f"line {entry.line}" + (f", {id}" if id else ""),
-        title=ris.first(fields, "TI", "T1", "CT"),
-        ids=_ids(made_for_it, remarks),
-        authors=tuple(_first_name_first(name) for name in authors if name),
-        abstract=ris.first(fields, "AB", "N2"),
-        published_on=_day(year or ris.first(fields, "PY", "Y1"), rest.partition("/")[0]),
-    )
+def _all(fields: Mapping[str, Sequence[str]], *tags: str) -> list[str]:
+    return [value for tag in tags for value in fields.get(tag, ())]
 
 
 def _first_name_first(name: str) -> str:
@@ -133,19 +162,31 @@ def _first_name_first(name: str) -> str:
     return " ".join(f"{first} {last}".split())
 
 
-def _json(text: str) -> Any:
+def _json(text: str) -> list[Any] | None:
+    """Return the records of JSON or JSON lines, or None."""
     if not text.lstrip().startswith(("[", "{")):
         return None
     try:
-        return json.loads(text)
+        # Not strict: some programs leave control characters in texts.
+        data = json.loads(text, strict=False)
     except (ValueError, RecursionError):
-        return None
-
-
-def _of_json(data: Any) -> Iterator[LibraryEntry]:
+        data = _json_lines(text)
     if isinstance(data, dict):
         data = data["items"] if isinstance(data.get("items"), list) else [data]
-    for number, record in enumerate(data, 1):
+    return data if isinstance(data, list) else None
+
+
+def _json_lines(text: str) -> list[Any] | None:
+    try:
+        # Not `splitlines`, which also splits at characters that may stand in texts.
+        lines = [json.loads(line, strict=False) for line in text.split("\n") if line.strip()]
+    except (ValueError, RecursionError):
+        return None
+    return lines if all(isinstance(line, dict) for line in lines) else None
+
+
+def _of_json(records: list[Any]) -> Iterator[LibraryEntry]:
+    for number, record in enumerate(records, 1):
         record = record if isinstance(record, dict) else {}
         inner = record.get("data")
         fields: dict[str, Any] = inner if isinstance(inner, dict) else record
@@ -163,21 +204,29 @@ def _of_record(fields: Mapping[str, Any], number: int) -> LibraryEntry:
     people = [fields.get(name) for name in ("author", "creators")]
     authors = [one for several in people if isinstance(several, list) for one in several]
     key = text("id", "key", "citation-key")
-    issued = fields.get("issued")
-    parts = issued.get("date-parts") if isinstance(issued, dict) else None
-    first = parts[0] if isinstance(parts, list) and parts and isinstance(parts[0], list) else []
-    year, month = (str(each) for each in (*first, "", "")[:2])
-    extra = text("extra", "note")
-    remarks = [extra, text("publicationTitle", "container-title"), text("number")]
+    # Zotero's lines `DOI: …` are for what has no field.
+    extra = "\n".join(v for name in ("extra", "note") if isinstance(v := fields.get(name), str))
     ids = [text("archiveID", "archive_location"), text("arxivId"), text("DOI"), text("url", "URL")]
+    remarks = [extra, text("publicationTitle", "container-title"), text("number")]
     return LibraryEntry(
         where=f"record {number}" + (f", {key[:200]}" if key else ""),
-        title=text("title"),
-        ids=_ids(ids, remarks),
+        title=clean(text("title"), TITLE_CHARS),
+        ids=_ids(ids, ()) or _ids(_ID_IN_EXTRA.findall(extra), remarks),
         authors=tuple(name for each in authors if (name := _person(each))),
         abstract=text("abstractNote", "abstract"),
-        published_on=_day(year or text("date"), month),
+        published_on=_month([*_dates_of_csl(fields.get("issued")), text("date", "issued", "year")]),
     )
+
+
+def _dates_of_csl(issued: object) -> Iterator[str]:
+    """Yield the forms in which CSL-JSON has a date; the first part of a range counts."""
+    if not isinstance(issued, dict):
+        return
+    parts = issued.get("date-parts")
+    first = parts[0] if isinstance(parts, list) and parts else None
+    if isinstance(first, list):
+        yield "-".join(str(part).zfill(2) for part in first if part)
+    yield from (str(issued[name]) for name in ("raw", "literal") if name in issued)
 
 
 def _person(person: object) -> str:
@@ -189,27 +238,11 @@ def _person(person: object) -> str:
     return " ".join(" ".join(str(part) for part in ([whole] if whole else parts) if part).split())
 
 
-def _of_words(text: str) -> Iterator[LibraryEntry]:
-    """Read plain text: each id is an entry, and each line without an id is one too."""
-    seen: set[tuple[str, str]] = set()
-    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
-        found = find_ids(line)
-        for id in found:
-            if id not in seen:
-                seen.add(id)
-                yield LibraryEntry(f"line {number}", ids=(id,))
-        if not found and line.strip() and not line.lstrip().startswith("#"):
-            yield LibraryEntry(f"line {number}", title=" ".join(line.split())[:500])
-
-
-def _day(year: str, month: str) -> date | None:
-    found = re.search(r"\b(1[89]\d\d|20\d\d)\b(?:-(\d\d))?", year)
-    if found is None:
-        return None
-    name = month.strip().lower()[:3]
-    number = int(found[2] or (name if name.isdecimal() and name.isascii() else 0) or 0)
-    number = _MONTHS.index(name) + 1 if name in _MONTHS else number
-    return date(int(found[1]), number if 1 <= number <= 12 else 1, 1)
+def _month(dates: Iterable[str]) -> date | None:
+    """Return the first day of the month, or else the year, of the most exact of several dates."""
+    ranges = [found for each in dates if each and (found := parse_dates(each)) is not None]
+    exact = min(ranges, key=lambda found: found.last - found.first, default=None)
+    return exact.first.replace(day=1) if exact else None
 
 
 # -- out -------------------------------------------------------------------------------------------
@@ -305,8 +338,8 @@ def _csl(liked: Liked) -> dict[str, Any]:
 
 
 def _csv(likes: Sequence[Liked]) -> str:
-    lines = _Lines()
-    rows = csv.writer(lines)
+    file = io.StringIO(newline="")
+    rows = csv.writer(file)
     rows.writerow(["liked_on", "title", "authors", "listed_on", "venue", "id", "doi", "url"])
     for liked in likes:
         paper = liked.paper
@@ -316,15 +349,9 @@ def _csv(likes: Sequence[Liked]) -> str:
             _url(paper),
         ]  # fmt: skip
         rows.writerow([_cell(each) for each in cells])
-    return "".join(lines)
-
-
-class _Lines(list[str]):
-    """A target for the `csv` module that is not a file."""
-
-    write = list.append
+    return file.getvalue()
 
 
 def _cell(text: str) -> str:
-    one_line = "".join(c for c in " ".join(text.split()) if c.isprintable())
-    return f"'{one_line}" if _FORMULA.match(one_line) else one_line
+    cell = one_line(text)
+    return f"'{cell}" if _FORMULA.match(cell) else cell

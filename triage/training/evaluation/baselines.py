@@ -15,16 +15,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from triage.domain.records import F64, I64, Paper, Subscriber
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
-    from scipy.sparse import csr_matrix
-
+from triage.domain.records import CSR, F64, I64, Paper, Subscriber
 
 ASL, ZOTERO, LR, TEXT = "asl", "zotero", "lr", "text"
 NAMES = (ASL, ZOTERO, LR, TEXT)
@@ -49,24 +44,16 @@ class Baselines:
         words: float32 CSR (n, v), TF-IDF with rows of unit length.
     """
 
-    def __init__(self, vectorizer: Any, words: csr_matrix) -> None:
-        self._vectorizer = vectorizer
-        self.words = words
-        self._all = np.arange(words.shape[0])
-
-    def __len__(self) -> int:
-        return int(self.words.shape[0])
-
-    @classmethod
-    def fit(cls, texts: Sequence[str]) -> Baselines:
-        """Fit the TF-IDF on texts made by `peer_text`, one for each paper.
+    def __init__(self, texts: Sequence[str], n_fitted: int | None = None) -> None:
+        """Fit the TF-IDF on texts made by `peer_text`, one for each paper: the first `n_fitted`.
 
         Below FEW_PAPERS every term counts: a tenth of so few papers may be one topic, and the
         original thresholds would drop its words. Texts without a usable word give zero vectors.
         """
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        many = len(texts) >= FEW_PAPERS
+        fitted = texts[:n_fitted]
+        many = len(fitted) >= FEW_PAPERS
         vectorizer = TfidfVectorizer(
             strip_accents="unicode",
             stop_words="english",
@@ -79,23 +66,25 @@ class Baselines:
             dtype=np.float32,
         )
         try:
-            words = vectorizer.fit_transform(texts)
+            self.words: CSR = vectorizer.fit_transform(fitted)
         except ValueError:
             # There is no term; a term that no text has makes all rows empty.
             vectorizer.set_params(vocabulary=["no_term_at_all"])
-            words = vectorizer.fit_transform([*texts, ""])[: len(texts)]
-        return cls(vectorizer, words)
+            self.words = vectorizer.fit_transform([*fitted, ""])[: len(fitted)]
+        if len(fitted) < len(texts):
+            self.words = vectorizer.transform(texts)
+        self._vectorizer = vectorizer
+        self._all = np.arange(len(self))
 
-    def over(self, texts: Sequence[str]) -> Baselines:
-        """Return baselines over other papers, with the same vocabulary and weights."""
-        return Baselines(self._vectorizer, self._vectorizer.transform(texts))
+    def __len__(self) -> int:
+        return int(self.words.shape[0])
 
     def scores(
         self,
         name: str,
         interests: str,
         liked: Sequence[int] | I64,
-        rng: Generator,
+        rng: np.random.Generator,
         *,
         n_known: int | None = None,
     ) -> F64:
@@ -139,7 +128,7 @@ class Baselines:
         known = np.union1d(np.arange(n_known), liked)
         return self._decide(svm, self._all if len(known) == len(self) else known, liked)
 
-    def _lr(self, liked: I64, n_known: int, rng: Generator) -> F64:
+    def _lr(self, liked: I64, n_known: int, rng: np.random.Generator) -> F64:
         from sklearn.linear_model import LogisticRegression
 
         drawn = rng.choice(n_known, min(N_RANDOM, n_known), replace=False)
@@ -178,9 +167,7 @@ class PastBaselines:
         self._rows = {paper.id: row for row, paper in enumerate(papers)}
         texts = [peer_text(paper.title, paper.abstract, paper.authors) for paper in papers]
         # If no paper was listed by then, all papers give the vocabulary.
-        self._baselines = Baselines.fit(texts[: bisect_right(self._days, first)] or texts)
-        if len(self._baselines) < len(texts):
-            self._baselines = self._baselines.over(texts)
+        self._baselines = Baselines(texts, bisect_right(self._days, first) or None)
         self._scores: dict[str, tuple[tuple[int, tuple[int, ...]], F64]] = {}
 
     def scores(
@@ -213,5 +200,5 @@ class PastBaselines:
         return np.where(rows < 0, 0.0, self._scores[name][1][rows])
 
 
-def _column(product: csr_matrix) -> F64:
+def _column(product: CSR) -> F64:
     return np.asarray(product.toarray(), dtype=np.float64).ravel()

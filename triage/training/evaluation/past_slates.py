@@ -12,7 +12,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,10 +22,8 @@ from triage.domain.records import F64, LIKES, RELEVANCE, EncodedPapers, Subscrib
 from triage.ranking.serving.active_models import ActiveModels
 from triage.ranking.serving.ranker import Ranking, load_pool, load_profile, rank
 from triage.ranking.serving.user_model_cache import UserModelCache
+from triage.store import Connection
 from triage.training.evaluation.baselines import PastBaselines
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,9 +25,10 @@ from triage.ranking.serving.active_models import (
     encode_new,
     ensure_active_models,
     find_training_end,
+    load_active_models,
 )
 from triage.ranking.serving.model_store import ModelStore
-from triage.store import Database
+from triage.store import Connection, Database
 from triage.training.evaluation import baselines
 from triage.training.evaluation.bootstrap import FEWEST_SUBSCRIBERS, Interval, fixed_rng, interval
 from triage.training.evaluation.metrics import (
@@ -48,9 +48,6 @@ from triage.training.evaluation.past_slates import (
     encoders,
     list_past_slates,
 )
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 SERVING, COLD = "serving", "cold"
 TOP = 10
@@ -193,7 +190,9 @@ def _replay(
     progress: Progress,
 ) -> tuple[Replay, list[PastSlate], list[_Log]]:
     """Replay days for the named contenders, or the default ones for None."""
-    base = _active_or_first_models(database, model_store, clock, span.until)
+    base = load_active_models(database, model_store) or ensure_active_models(
+        database, model_store, clock, span.until
+    )
     if names is None:
         is_cold = base.scorer.version == model_store.cold_scorer().version
         names = (SERVING, *(() if is_cold else (COLD,)), *baselines.NAMES)
@@ -221,24 +220,6 @@ def _replay(
     n_subscribers = len({slate.subscriber.id for slate in slates})
     result = Replay(span.first, span.until, len(slates), n_subscribers, results, notes)
     return result, slates, logs
-
-
-def _active_or_first_models(
-    database: Database, model_store: ModelStore, clock: Clock, on: date
-) -> ActiveModels:
-    """Return the active models; fit and promote the first ones only if there never were any.
-
-    Raises:
-        NotFound: no papers are stored.
-        ModelError: the files of the models cannot be used.
-    """
-    with database.read() as conn:
-        history = store.model_versions.history(conn)
-    if not history:
-        return ensure_active_models(database, model_store, clock, on)
-    newest = history[0]
-    scorer = model_store.load_scorer(newest.scorer_version)
-    return ActiveModels(model_store.load_encoder(newest.encoder_version), scorer)
 
 
 def _contender(

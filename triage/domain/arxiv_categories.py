@@ -1,0 +1,103 @@
+"""arXiv's archives and categories, as of https://arxiv.org/category_taxonomy, November 2026.
+
+A chosen name may be a category (`cs.LG`, `hep-th`) or a whole archive (`math`), which means all its
+categories. Papers of other sources have other categories, such as bioRxiv's `neuroscience`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from functools import lru_cache
+from typing import Final
+
+from triage.errors import ConfigError
+
+_PARTS: Final = {
+    "astro-ph": "CO EP GA HE IM SR",
+    "cond-mat": "dis-nn mes-hall mtrl-sci other quant-gas soft stat-mech str-el supr-con",
+    "cs": "AI AR CC CE CG CL CR CV CY DB DC DL DM DS ET FL GL GR GT HC IR IT LG LO MA MM MS NA NE"
+    " NI OH OS PF PL RO SC SD SE SI SY",
+    "econ": "EM GN TH",
+    "eess": "AS IV SP SY",
+    "gr-qc": "",
+    "hep-ex": "",
+    "hep-lat": "",
+    "hep-ph": "",
+    "hep-th": "",
+    "math": "AC AG AP AT CA CO CT CV DG DS FA GM GN GR GT HO IT KT LO MG MP NA NT OA OC PR QA RA RT"
+    " SG SP ST",
+    "math-ph": "",
+    "nlin": "AO CD CG PS SI",
+    "nucl-ex": "",
+    "nucl-th": "",
+    "physics": "acc-ph ao-ph app-ph atm-clus atom-ph bio-ph chem-ph class-ph comp-ph data-an ed-ph"
+    " flu-dyn gen-ph geo-ph hist-ph ins-det med-ph optics plasm-ph pop-ph soc-ph space-ph",
+    "q-bio": "BM CB GN MN NC OT PE QM SC TO",
+    "q-fin": "CP EC GN MF PM PR RM ST TR",
+    "quant-ph": "",
+    "stat": "AP CO ME ML OT TH",
+}
+ARCHIVES: Final = tuple(_PARTS)
+CATEGORIES: Final = tuple(
+    f"{archive}.{part}" if part else archive
+    for archive, parts in _PARTS.items()
+    for part in parts.split() or ("",)
+)
+"""All categories, without the archives that have several."""
+
+_BY_FOLDED: Final = {name.casefold(): name for name in (*ARCHIVES, *CATEGORIES)}
+_TWO_CAPITALS: Final = re.compile(r"\.[A-Z]{2}\Z")
+_N_NEAREST: Final = 3
+
+
+@lru_cache(maxsize=1 << 14)
+def watched(chosen: tuple[str, ...], categories: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of the chosen names under which a paper of these categories is, in order.
+
+    Any category that begins with the name of an archive is in it, so new ones of arXiv are, too.
+    """
+    archives = {category.partition(".")[0] for category in categories}
+    return tuple(name for name in chosen if name in categories or name in archives)
+
+
+def check_arxiv(name: str, *, exactly: bool = False) -> str:
+    """Return a category or archive in arXiv's spelling.
+
+    Args:
+        exactly: refuse another spelling, such as `cs.lg`.
+
+    Raises:
+        ConfigError: arXiv has none of this name; the message has the nearest ones.
+    """
+    folded = name.casefold()
+    found = _BY_FOLDED.get(folded)
+    if found is not None and (found == name or not exactly):
+        return found
+    near = ", ".join(_nearest(folded))
+    hint = f"did you mean {near}?" if near else "write one as in cs.CL, hep-th or math"
+    raise ConfigError(f"{name[:60]!r} is not one of arXiv's categories: {hint}")
+
+
+def check(name: str) -> str:
+    """Return a category that a subscriber chooses, of arXiv or of another source.
+
+    Other sources have subjects (`neuroscience`) and tags (`node.js`). A name is taken for one of
+    arXiv if it ends as in `cs.XX`, or if it has a dot or hyphen and begins nearly like one.
+
+    Raises:
+        ConfigError: it is taken for one of arXiv, which has none of this name.
+    """
+    folded = name.casefold()
+    archive, dot, _ = folded.partition(".")
+    is_near = difflib.get_close_matches(archive, ARCHIVES, n=1, cutoff=0.75)
+    is_similar = _TWO_CAPITALS.search(name) or (is_near and (dot or "-" in archive))
+    return check_arxiv(name) if is_similar or folded in _BY_FOLDED else name
+
+
+def _nearest(folded: str) -> list[str]:
+    """Return the most similar names: first those with the same last part (`cs.ML`: stat.ML)."""
+    _, dot, part = folded.partition(".")
+    same = [name for key, name in _BY_FOLDED.items() if dot and key.endswith(f".{part}")]
+    similar = difflib.get_close_matches(folded, _BY_FOLDED, n=_N_NEAREST, cutoff=0.5)
+    return list(dict.fromkeys([*same, *(_BY_FOLDED[each] for each in similar)]))[:_N_NEAREST]
