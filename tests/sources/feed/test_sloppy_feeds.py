@@ -175,6 +175,11 @@ def test_what_is_broken_or_hostile_is_refused_as_before(body: bytes, said: str) 
     assert said in error_text(caught.value)
 
 
+def test_a_title_that_was_escaped_twice_is_readable() -> None:
+    (paper,) = read(recorded("feed_twice_escaped.xml"))
+    assert paper.title == "E. coli sorting in CO₂"
+
+
 @pytest.mark.parametrize(
     "body",
     [
