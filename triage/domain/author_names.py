@@ -13,14 +13,14 @@ _LIST_CHARS = 100_000
 _SEPARATOR = re.compile("[;\uff1b\uff0c\u3001]")
 # Not before a suffix: "Martin L. King, Jr." is one person.
 _COMMA = re.compile(r",(?!\s*(?:[JS]r|I{2,3}|IV)\b)")
-_AND = re.compile(r"[,\s]+(?:and|&)\s+", re.IGNORECASE)
+_AND = re.compile(r"(?<![,\s])[,\s]+(?:and|&)\s+", re.IGNORECASE)
 _INITIALS = re.compile(r"(?:[^\W\d_]\.?[\s-]?){1,4}(?:,\s*(?:[JS]r\.?|I{2,3}|IV))?")
 _DEGREE = re.compile(r",\s*(?:Ph\.?\s?D|M\.?D|[BM]Sc)\b\.?")
 _ET_AL = re.compile(r"(?:\s|^)(?:et\s+al\b\.?|(?:and\s+)?others\s*$)")
 _GROUP = re.compile(
     r"\b(?:collaborations?|consortium|group|team|network|for|of|the)\b", re.IGNORECASE
 )
-_GROUP_IN_BRACKETS = re.compile(r"\s*\(([^()]{1,80}\b(?:Collaboration|Consortium))\)")
+_GROUP_IN_BRACKETS = re.compile(r"\(([^()]{1,80}\b(?:Collaboration|Consortium))\)")
 
 
 @lru_cache(maxsize=65_536)
@@ -79,7 +79,7 @@ def _split_commas(text: str, *, may_pair: bool) -> list[str]:
     people = [piece for piece in pieces if not _GROUP.search(piece)]
     families, given = people[::2], people[1::2]
     if may_pair and len(families) == len(given) and _are_pairs(families, given):
-        groups = [piece for piece in pieces if piece not in people]
+        groups = [piece for piece in pieces if _GROUP.search(piece)]
         return [f"{a}, {b}" for a, b in zip(families, given, strict=True)] + groups
     return pieces
 

@@ -164,6 +164,8 @@ def test_the_doctype_of_rss_0_91_is_harmless() -> None:
         (with_text("twice") * 2, "is no XML"),
         (with_text("<a>" * 200 + "</a>" * 200), "nested more than 100 deep"),
         (with_text("&" * 1_000_001), "too many lines and references"),
+        (with_text("<1" * 1_000_001), "too many lines and references"),
+        (with_text("<!---->" * 1_000_001), "too many lines and references"),
         (b"<html><body>Error: &nbsp;</body></html>", "is a web page"),
     ],
 )
@@ -171,6 +173,11 @@ def test_what_is_broken_or_hostile_is_refused_as_before(body: bytes, said: str) 
     with pytest.raises(SourceError) as caught:
         parse(body, URL)
     assert said in error_text(caught.value)
+
+
+def test_a_title_that_was_escaped_twice_is_readable() -> None:
+    (paper,) = read(recorded("feed_twice_escaped.xml"))
+    assert paper.title == "E. coli sorting in CO₂"
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ def _newest(dates: Sequence[Iterable[str]]) -> list[int]:
 
 
 def _xml_entries(body: bytes, url: str) -> tuple[list[FeedEntry], int]:
-    xml.refuse_html(body, "The feed")
+    xml.check_before_repair(body, "The feed")
     body, places = xml.check_limits(repair(body), "The feed", _ENTRIES)
     fields = [_read_fields(body[start:end]) for start, end in places]
     kept = _newest([dates for _, dates in fields])

@@ -34,7 +34,7 @@ def parse_root(body: bytes, what: str) -> Element:
     """
     from xml.etree.ElementTree import TreeBuilder
 
-    refuse_html(body, what)
+    _refuse_html(body, what)
     pieces = (body[start : start + _PIECE] for start in range(0, len(body), _PIECE))
     element: Element = _parsed(pieces, what, _Bounds(TreeBuilder()))
     return element
@@ -69,15 +69,30 @@ def check_limits(
 def _counted(pieces: Iterable[bytes], read: list[bytes], what: str) -> Iterator[bytes]:
     n = 0
     for piece in pieces:
-        n += sum(map(piece.count, (b"\n", b"\r", b"&")))
-        if n > MOST_PIECES:
-            raise SourceError(f"{what} has too many lines and references, so it was not read.")
+        n += _n_pieces(piece)
+        _check_pieces(n, what)
         read.append(piece)
         yield piece
 
 
-def refuse_html(body: bytes, what: str) -> None:
-    """Raise SourceError if `body` is a web page."""
+def check_before_repair(body: bytes, what: str) -> None:
+    """Raise SourceError if `body` is a web page, or if mending it would take too long."""
+    _refuse_html(body, what)
+    _check_pieces(_n_pieces(body) + sum(map(body.count, (b"<!", b"<?", b"]]>"))), what)
+
+
+def _n_pieces(body: bytes) -> int:
+    return sum(map(body.count, (b"\n", b"\r", b"&")))
+
+
+def _check_pieces(n: int, what: str) -> None:
+    if n > MOST_PIECES:
+        raise SourceError(
+            f"{what} is unsafe XML (too many lines and references), so it was not read."
+        )
+
+
+def _refuse_html(body: bytes, what: str) -> None:
     if looks_like_html(body):
         raise SourceError(f"{what} is a web page where XML was expected. Try again later.")
 

@@ -103,7 +103,7 @@ def to_utf8(body: bytes, charset: str = "") -> bytes:
     if encoding == "utf-8":
         body = body.removeprefix(codecs.BOM_UTF8)
     elif encoding or (encoding := _encoding_of_beginning(body)):
-        return body.decode(encoding, "replace").removeprefix("\ufeff").encode()
+        return _transcode(body, encoding, "replace").removeprefix(codecs.BOM_UTF8)
     declared = _DECLARED.search(body, 0, _PREAMBLE)
     is_utf8 = _is_utf8(body)
     n_high = len(body.translate(None, bytes(range(128))))
@@ -113,16 +113,15 @@ def to_utf8(body: bytes, charset: str = "") -> bytes:
         if not codec or (is_utf8 and (codec == "utf-8" or not is_many or n_high >= _ENOUGH)):
             continue
         try:
-            return body.decode(codec).encode("utf-8", "replace")
+            return _transcode(body, codec)
         except UnicodeError:
             continue
     if is_utf8:
         return body
-    text = body.decode("utf-8", "replace")
-    n_broken = text.count("\ufffd")
-    if 2 * n_broken > sum(not c.isascii() for c in text):
-        text = body.decode("cp1252", "replace")
-    return text.encode()
+    head = body[:_PIECE].decode("utf-8", "replace")
+    n_characters = len(head) - len(head.encode("ascii", "ignore"))
+    is_mostly_utf8 = 2 * head.count("\ufffd") <= n_characters
+    return _transcode(body, "utf-8" if is_mostly_utf8 else "cp1252", "replace")
 
 
 def repair(body: bytes) -> Iterator[bytes]:
@@ -133,6 +132,17 @@ def repair(body: bytes) -> Iterator[bytes]:
     `&` and `<` that begin nothing become text, and prefixes without a namespace get one.
     Text in CDATA sections stays.
     """
+    some, n = list[bytes](), 0
+    for piece in _repaired(body):
+        some.append(piece)
+        n += len(piece)
+        if n >= _PIECE:
+            yield b"".join(some)
+            some, n = [], 0
+    yield b"".join(some)
+
+
+def _repaired(body: bytes) -> Iterator[bytes]:
     if len(body.translate(None, _FORBIDDEN)) < len(body):
         body = body.translate(None, _FORBIDDEN)
     for noncharacter in (b"\xef\xbf\xbe", b"\xef\xbf\xbf"):
@@ -177,16 +187,24 @@ def _encoding_of_beginning(body: bytes) -> str:
     return next((name for begin, name in beginnings if body.startswith(begin)), "")
 
 
+def _decoded(body: bytes, encoding: str, errors: str) -> Iterator[str]:
+    # In pieces: one character outside of ASCII makes a text of Python up to four times as large.
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
+    for piece in _cut(body, 0, len(body)):
+        yield decoder.decode(piece)
+    yield decoder.decode(b"", True)
+
+
+def _transcode(body: bytes, encoding: str, errors: str = "strict") -> bytes:
+    pieces = _decoded(body, encoding, errors)
+    return b"".join(text.encode("utf-8", "replace") for text in pieces)
+
+
 def _is_utf8(body: bytes) -> bool:
-    # In pieces: one character outside of ASCII makes a text of Python four times as large.
-    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        for piece in _cut(body, 0, len(body)):
-            decoder.decode(piece)
-        decoder.decode(b"", final=True)
+        return all(text is not None for text in _decoded(body, "utf-8", "strict"))
     except UnicodeDecodeError:
         return False
-    return True
 
 
 def _codec(label: str) -> str:
