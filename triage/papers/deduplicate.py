@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, product
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from triage import store
 from triage.domain.protocols import Clock
@@ -26,10 +26,7 @@ from triage.papers.record_matching import (
     share_of_runs,
     title_blocking_key,
 )
-from triage.store import Database
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
+from triage.store import Connection, Database
 
 BY_HAND = "said so by hand"
 

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -28,12 +28,9 @@ from triage.errors import DatabaseError, SourceError
 from triage.papers import deduplicate
 from triage.papers.merge_records import merge_records
 from triage.papers.record_matching import RecordTraits, title_blocking_key
-from triage.store import Database
+from triage.store import Connection, Database
 from triage.store.papers import Key
 from triage.store.works import StoredRecord
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 log = structlog.get_logger()
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -25,12 +25,9 @@ from triage.domain.records import EventKind, Paper
 from triage.domain.source_records import Batch, FetchedPaper, NamedPaper, PaperId
 from triage.errors import DatabaseError, NoAnswerInTime, SourceError
 from triage.papers.ingest import ingest
-from triage.store import Database
+from triage.store import Connection, Database
 from triage.store.named_papers import StoredName
 from triage.store.papers import Key
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 log = structlog.get_logger()
 
