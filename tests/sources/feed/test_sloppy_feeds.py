@@ -333,6 +333,12 @@ def test_the_author_of_an_entry_is_before_that_of_the_feed() -> None:
     assert authors == [("Own",), ("Source",), ("Feed One", "Feed Two")]
 
 
+def test_the_editor_of_a_journal_is_no_author_of_its_papers() -> None:
+    editor = b"<channel><managingEditor>ed@j.example (Ed Itor)</managingEditor>"
+    (paper,) = read(with_text("x").replace(b"<channel>", editor))
+    assert paper.authors == ()
+
+
 @pytest.mark.parametrize(
     ("creators", "authors"),
     [

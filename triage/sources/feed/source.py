@@ -238,7 +238,8 @@ def _xml_entries(body: bytes, url: str) -> tuple[list[FeedEntry], int]:
         raise SourceError("The feed is XML, but neither RSS nor Atom. Check `url` in the config.")
     if len(feed.entries) != len(fields):
         fields = [((), ())] * len(feed.entries)
-    everyone = _people(feed.feed)
+    # Of RSS, the people of the channel are its editors.
+    everyone = _people(feed.feed) if feed.version.startswith("atom") else ()
     entries = [
         _xml_entry(entry, url, ids, dates, everyone)
         for entry, (ids, dates) in zip(feed.entries, fields, strict=True)
