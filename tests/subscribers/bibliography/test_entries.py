@@ -185,6 +185,7 @@ def test_ids_in_extra_count_where_no_field_has_one(
         '{"DOI": "10.5555/a", "title": "Attention"}\n\n{"itemType": "attachment"}\r\n',
         '[{"key": "K", "data": {"title": "Atten\x01tion", "DOI": "10.5555/a"}}]',
         '{"title": "Attention",\n "DOI": "10.5555/a"}',
+        '["https://doi.org/10.5555/a"]',
     ],
 )
 def test_json_is_read_in_every_common_shape(text: str) -> None:

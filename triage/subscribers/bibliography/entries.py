@@ -189,6 +189,8 @@ def _json_lines(text: str) -> list[Any] | None:
 
 def _of_json(records: list[Any]) -> Iterator[LibraryEntry]:
     for number, record in enumerate(records, 1):
+        if isinstance(record, str):
+            record = {"url": record}
         record = record if isinstance(record, dict) else {}
         inner = record.get("data")
         fields: dict[str, Any] = inner if isinstance(inner, dict) else record

@@ -60,7 +60,7 @@ def read(text: str) -> Iterator[tuple[int, tuple[tuple[str, str], ...], str]]:
         if (line := " ".join(raw.split()))
     ]
     n_code_lines = sum(_CODE.match(line) is not None for _, line, _ in lines)
-    if n_code_lines >= max(_FEWEST_CODE_LINES, len(lines) / 5):
+    if n_code_lines >= max(_FEWEST_CODE_LINES, len(lines) / 20):
         raise _refusal("program code")
     if _is_prose([(line, ids) for _, line, ids in lines]):
         raise _refusal("running text that mentions papers and does not list them")
