@@ -251,7 +251,9 @@ class _RecordRows:
         own = {each.identity for each in fetched if isinstance(each.identity, tuple)}
         own &= self._known.keys()
         main = store.works.find_own_ids(conn, {self._known[key] for key in own})
-        self.rows |= {key: self._known[key] for key in own & main}
+        self.rows |= {
+            key: self._known[key] for keys_ in main.values() for key in own.intersection(keys_)
+        }
         self.moved: list[tuple[Key, int]] = []
 
     def has_id_or_row(self, each: _Prepared) -> bool:
