@@ -114,6 +114,26 @@ def test_all_requests_to_arxiv_keep_one_distance(compose: Callable[[str], App]) 
     assert servers.gaps_s("api") == [3.0, 3.0]
 
 
+def test_named_papers_leave_half_of_the_days_requests_to_the_sources(
+    compose: Callable[[str], App],
+) -> None:
+    name = [NamedPaper("arxiv", "2603.00001")]
+    with Servers([]) as servers:
+        app = compose(
+            f'[sources.arxiv]\napi_url = "{servers.api_url}"\ncategories = ["cs.LG"]\n'
+            "daily_requests = 6"
+        )
+        by_id, _ = app.live_sources.lookups()
+        for _ in range(3):
+            by_id.find(name, app.clock.now() + timedelta(seconds=10))
+        with pytest.raises(SourceError, match="got 3 requests today"):
+            by_id.find(name, app.clock.now() + timedelta(seconds=10))
+        [source] = app.live_sources.sources()
+        for _ in range(3):
+            cast("Any", source).client.get(servers.api_url)
+    assert len(servers.log) == 6
+
+
 def test_a_digest_waits_for_whoever_has_days_and_never_for_a_feed(
     compose: Callable[[str], App],
 ) -> None:
