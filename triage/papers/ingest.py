@@ -60,6 +60,18 @@ class IngestReport:
         )
 
 
+class PaperList:
+    """Papers at hand, as a source."""
+
+    def __init__(self, name: str, papers: Sequence[FetchedPaper]) -> None:
+        self.name = name
+        self._papers = tuple(papers)
+
+    def fetch(self, cursor: str | None) -> Iterator[Batch]:  # noqa: ARG002  (it has none)
+        if self._papers:
+            yield Batch(papers=self._papers)
+
+
 def fetch(
     database: Database, sources: Sequence[Source], clock: Clock, progress: Progress = silent
 ) -> list[str]:
