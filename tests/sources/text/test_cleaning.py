@@ -92,6 +92,12 @@ def test_tex_becomes_readable(text: str, expected: str) -> None:
         (r"$^{4}\mathrm{He}$ at $\sqrt{s}=13\text{ }\text{ }\mathrm{TeV}$", "⁴He at √s=13 TeV"),
         (r"${\mathrm{Bi}}_{2}{\mathrm{Se}}_{3}$, $\Sigma$$^{0}$", "Bi₂Se₃, Σ⁰"),
         (r"\ensuremath{\beta}-decay, \ce{H2O}, {\aa}, \dh", "β-decay, H2O, å, ð"),
+        (
+            r"S\o rensen, \O rsted, Pawe\l Kowalski, 5 \AA wide",
+            "Sørensen, Ørsted, Paweł Kowalski, 5 Å wide",
+        ),
+        (r"$\alpha \leq \beta^2$, $a\beta \gamma$", "α ≤ β², aβγ"),
+        ('a \\"quoted\\" word of \\"Ozg\\"ur', 'a "quoted" word of Özgür'),
         (r"\'{} and \c5 and \v", "'{} and c5 and v"),
     ],
 )
@@ -132,6 +138,8 @@ def test_braces_of_bibtex_only_group(text: str, expected: str) -> None:
         ("<sec><st>Aims</st><p>We sort.</p></sec>", "Aims We sort."),
         ("if a &lt; b, Vec&lt;T&gt; and &lt;b&gt; stay", "if a < b, Vec<T> and <b> stay"),
         ("R&amp;D", "R&D"),
+        ("<![CDATA[On <scp>DNA</scp>]]>", "On DNA"),
+        ("&lt;![CDATA[Sorting]]&gt;<!-- Q1 -->", "Sorting"),
     ],
 )
 def test_markup_is_read_however_often_it_was_escaped(text: str, expected: str) -> None:
@@ -351,6 +359,9 @@ def test_huge_records_are_cut_and_the_raw_text_is_kept() -> None:
         "\\'",
         "\\'{",
         "<math>",
+        "<!--",
+        "<![CDATA[",
+        '\\"a ',
         "<tex-math>",
         "infer- ",
         "\\v ",

@@ -54,11 +54,12 @@ _ENTITY: Final = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,3
 _TAG: Final = re.compile(
     r"<(?P<end>/?)(?:jats:|mml:)?(?P<name>[A-Za-z][A-Za-z0-9-]{0,20})(?:\s[^<>]{0,500})?/?>"
 )
+_WRAPPED: Final = re.compile(r"<!--.{0,500}?-->|<!\[CDATA\[(.{0,5000}?)\]\]>")
 _SCRIPT_TAG: Final = re.compile(r"<(?:jats:)?(sub|sup)>([^<>]{1,40})</(?:jats:)?\1>")
 _INLINE_TAGS: Final = _words(
     "a abbr alternatives b bold cite code em font i inline-formula italic math mi mn mo mrow ms "
     "mstyle msub msup msubsup mtext named-content q s sc small span strike strong styled-content "
-    "sub sup tt u underline var xref ext-link monospace roman"
+    "sub sup tt u underline var xref ext-link monospace roman scp"
 )
 _BLOCK_TAGS: Final = _words(
     "abstract blockquote br dd div dl dt h1 h2 h3 h4 h5 h6 hr li list list-item ol p pre sec "
@@ -234,6 +235,8 @@ def _without_tags(text: str) -> str:
 
     So unknown tags stay, as do `a <b, c>` and a single `<i>`, which are mathematics.
     """
+    if "<!" in text:
+        text = _WRAPPED.sub(r"\1", text)
     if "math" in text:
         text = mathml.to_text(text)
     ended = {tag["name"].lower() for tag in _TAG.finditer(text) if tag["end"]}

@@ -42,10 +42,14 @@ _FIRST_LETTER: Final = re.compile(r"\s*([^\W\d_][\u0300-\u036f]*)")
 _LONGEST_ACCENTED: Final = 40
 # An accent takes the place of the dot.
 _DOTTED: Final = {"i": "i", "j": "j"}
+_LETTERS_OF_WORDS: Final = frozenset({"o", "O", "l", "L", "aa", "ae", "AE", "oe", "OE", "ss"})
+# Quotation marks that JSON or a program escaped.
+_ESCAPED_QUOTES: Final = re.compile(r'(?<![\w{}\\])\\"([^"\\{}]{1,80})\\"(?![\w{}])')
 # APS writes accents twice, for formulas and for text: `\ifmmode \acute{c}\else \'{c}\fi{}`.
 _IN_TEXT_MODE: Final = re.compile(
     r"\\ifmmode(?![A-Za-z]).{0,60}?\\else(?![A-Za-z]) ?(.{0,60}?) ?\\fi(?![A-Za-z])(?:\{\})?"
 )
+_COMMAND: Final = re.compile(r"\\([a-zA-Z]+)")
 _SCRIPTABLE: Final = re.compile(r"[0-9+=()\u2212-]+")
 _WORD: Final = re.compile(r"[\w.,\u2032*%]+|.", re.DOTALL)
 _LONGEST_FORMULA: Final = 2_000
@@ -69,7 +73,8 @@ def to_unicode(text: str, *, is_bibtex: bool = False) -> str:
     """
     if not is_bibtex and _TEX.search(text) is None:
         return text
-    return _Reader(_IN_TEXT_MODE.sub(r"\1", text), is_bibtex).read()
+    text = _ESCAPED_QUOTES.sub(r'"\1"', _IN_TEXT_MODE.sub(r"\1", text))
+    return _Reader(text, is_bibtex).read()
 
 
 class _Reader:
@@ -201,6 +206,10 @@ class _Reader:
         if sign or empty or self.pos not in self.partner:
             glued = name in SIGNS and not self.out[-1].endswith(" ")
             self.out.append(sign or name)
+            # “S\o rensen”, but “Pawe\l Kowalski”
+            glued = glued or (
+                name in _LETTERS_OF_WORDS and self.text[self.pos + 1 : self.pos + 2].islower()
+            )
             if empty or (glued and self.text[self.pos : self.pos + 1] == " "):
                 self.pos += 2 if empty else 1
             return
@@ -314,7 +323,9 @@ def formula(source: str) -> str:
 def _formula_command(found: re.Match[str]) -> str:
     name, blanks = found[1], found[2]
     if name in LETTERS:
-        return LETTERS[name]
+        following = _COMMAND.match(found.string, found.end())
+        is_spaced = following is not None and following[1] in SIGNS
+        return LETTERS[name] + (blanks if is_spaced else "")
     if name in SIGNS:
         glued = found.start() == 0 or found.string[found.start() - 1] != " "
         return SIGNS[name] + ("" if glued else blanks)
