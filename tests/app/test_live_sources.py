@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,6 +17,7 @@ from tests.support.emulator import Upstreams as Servers
 from tests.support.fakes import StoppedClock
 from triage.app.application import App, create_installation, open_app
 from triage.domain.protocols import Source
+from triage.domain.source_records import NamedPaper
 from triage.errors import ConfigError, SourceError
 from triage.sources.http.client import PoliteClient
 
@@ -67,6 +68,70 @@ def test_by_default_nothing_is_read(compose: Callable[[str], App]) -> None:
     app = compose("")
     assert app.live_sources.sources() == []
     assert app.live_sources.days_behind() == {}
+
+
+@pytest.mark.parametrize(
+    ("sources", "services"),
+    [
+        ("", ["arXiv", "arXiv"]),
+        ("[sources.arxiv]\nenabled = false", []),
+        (
+            "[sources.biorxiv]\nenabled = true\n[sources.crossref]\nenabled = true",
+            ["arXiv", "arXiv", "bioRxiv", "Crossref"],
+        ),
+        ("[sources.arxiv]\nenabled = false\n[sources.crossref]\nenabled = true", ["Crossref"]),
+    ],
+)
+def test_named_papers_are_asked_of_what_is_switched_on_whatever_its_categories(
+    compose: Callable[[str], App], sources: str, services: list[str]
+) -> None:
+    assert [each.name for each in compose(sources).live_sources.lookups()] == services
+
+
+def test_a_lookup_leaves_the_clients_and_deadlines_of_other_threads_alone(
+    compose: Callable[[str], App],
+) -> None:
+    app = compose(EVERYTHING + "[sources.crossref]\nenabled = true\n")
+    own = gates(app.live_sources.sources(deadline=NIGHT))
+    [crossref] = app.live_sources.enrichers(deadline=NIGHT)
+    own["crossref"] = cast("Any", crossref).client
+    for lookup in app.live_sources.lookups():
+        client = cast("Any", lookup)._client
+        assert client not in own.values()
+    assert {client.deadline for client in own.values()} == {NIGHT}
+
+
+def test_all_requests_to_arxiv_keep_one_distance(compose: Callable[[str], App]) -> None:
+    with Servers([]) as servers:
+        app = compose(f'[sources.arxiv]\napi_url = "{servers.api_url}"\ncategories = ["cs.LG"]')
+        servers.clock = app.clock
+        by_id, by_title = app.live_sources.lookups()
+        patience = app.clock.now() + timedelta(seconds=10)
+        by_id.find([NamedPaper("arxiv", "2603.00001")], patience)
+        by_title.find([NamedPaper("title", "x" * 20, "A title", ("A. B",))], patience)
+        [source] = app.live_sources.sources()
+        cast("Any", source).client.get(servers.api_url)
+    assert servers.gaps_s("api") == [3.0, 3.0]
+
+
+def test_named_papers_leave_half_of_the_days_requests_to_the_sources(
+    compose: Callable[[str], App],
+) -> None:
+    name = [NamedPaper("arxiv", "2603.00001")]
+    with Servers([]) as servers:
+        app = compose(
+            f'[sources.arxiv]\napi_url = "{servers.api_url}"\ncategories = ["cs.LG"]\n'
+            "daily_requests = 6"
+        )
+        by_id, _ = app.live_sources.lookups()
+        for _ in range(3):
+            by_id.find(name, app.clock.now() + timedelta(seconds=10))
+        with pytest.raises(SourceError, match="got 3 requests today"):
+            by_id.find(name, app.clock.now() + timedelta(seconds=10))
+        [source] = app.live_sources.sources()
+        for _ in range(3):
+            cast("Any", source).client.get(servers.api_url)
+    assert len(servers.log) == 6
 
 
 def test_a_digest_waits_for_whoever_has_days_and_never_for_a_feed(

@@ -18,13 +18,14 @@ import pytest
 
 from tests.support import databases
 from tests.support.crash_places import BEFORE_THE_DOT, POINTS
+from tests.support.installation import ListedSource
 from tests.support.senders import Senders, forking
 from triage import store
 from triage.app.application import App, create_installation, open_app
 from triage.cli.demo.story import PAPERS
 from triage.domain.protocols import silent
 from triage.domain.records import EventKind, Frequency, MessageState, Policy, SubscriberState
-from triage.domain.source_records import Batch
+from triage.domain.source_records import Batch, FetchedPaper, NamedPaper
 from triage.errors import NotFound, SourceError
 from triage.papers.ingest import ingest
 from triage.ranking.features import FEATURES
@@ -208,6 +209,74 @@ def test_a_day_without_papers_sends_nothing_and_says_so(app: App) -> None:
     with app.database.read() as conn:
         assert {row["state"] for row in store.messages.listing(conn)} == {MessageState.SKIPPED}
         assert {row["reason"] for row in store.messages.listing(conn)} == {"no_papers"}
+
+
+def name_papers(app: App, email: str) -> None:
+    """Let somebody have named a paper that is stored since, and one that nobody has."""
+    now = app.clock.now()
+    with app.database.write() as conn:
+        reader = store.subscribers.by_email_key(conn, email)
+        assert reader is not None
+        names = [NamedPaper("arxiv", "2506.00001"), NamedPaper("doi", "10.1/x", "A lost <paper>")]
+        store.named_papers.add(conn, reader.id, names, "library", now)
+        store.named_papers.mark_asked(conn, [each.key for each in names], now)
+        [found, _] = store.named_papers.waiting(conn, 0, 10)
+        [paper] = store.papers.newest_before(conn, DAY, 1)
+        store.named_papers.mark_found(conn, [(found.id, paper.id)])
+
+
+TOLD = "1 was found and is liked; 1 was not found: “A lost <paper>”."
+
+
+def texts_for(app: App, email: str) -> list[str]:
+    """Return the texts of somebody's mails in one line each, oldest first."""
+    read = [message_from_bytes(m.read_bytes(), policy=policy.default) for m in mails(app)]
+    own = sorted((m for m in read if m["To"] == email), key=lambda m: m["Date"].datetime)
+    bodies = [message.get_body(("plain",)) for message in own]
+    return [" ".join(body.get_content().split()) for body in bodies if body]
+
+
+def test_what_became_of_named_papers_is_told_in_one_digest(app: App) -> None:
+    name_papers(app, "ada@example.org")
+    for day in range(3):
+        app.new_nightly().run(DAY + timedelta(days=day), (), app.new_outbox())
+    assert [TOLD in text for text in texts_for(app, "ada@example.org")].count(True) == 1
+    assert not any("you named" in text for text in texts_for(app, "ben@example.org"))
+
+
+def test_a_day_without_papers_leaves_it_to_the_next_digest(app: App) -> None:
+    name_papers(app, "ada@example.org")
+    nightly = app.new_nightly()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("triage.digest.nightly.fill_slate", lambda *_: ())
+        assert nightly.run(DAY, (), app.new_outbox()).skipped == 3
+    app.new_nightly().run(DAY + timedelta(days=1), (), app.new_outbox())
+    [text] = texts_for(app, "ada@example.org")
+    assert TOLD in text
+
+
+def test_a_preview_leaves_it_to_the_next_digest(app: App) -> None:
+    name_papers(app, "ada@example.org")
+    with app.database.read() as conn:
+        ada = store.subscribers.by_email_key(conn, "ada@example.org")
+    assert ada is not None
+    assert TOLD in app.new_nightly().preview(ada, DAY).day_report
+    app.new_nightly().run(DAY, (), app.new_outbox())
+    [text] = texts_for(app, "ada@example.org")
+    assert TOLD in text
+
+
+def test_a_named_paper_of_the_day_is_in_nobodys_digest(app: App) -> None:
+    named = FetchedPaper(
+        "arxiv", "2506.99999", "Large language models that reason", "They reason, in words.",
+        listed_on=DAY, named=True,
+    )  # fmt: skip
+    source = ListedSource(Batch(papers=(named,)))
+    report = app.new_nightly().run(DAY, (source,), app.new_outbox())
+    assert report.queued == 3
+    for email in READERS:
+        [text] = texts_for(app, email)
+        assert named.title not in text
 
 
 def test_a_pause_stops_the_digest_and_weekly_readers_wait_a_week(app: App) -> None:

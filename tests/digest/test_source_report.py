@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.factories import DAY
-from triage.digest.source_report import day_report
+from triage.digest.source_report import day_report, named_report
 from triage.domain.records import Verdict
-from triage.domain.source_records import SourceDay
+from triage.domain.source_records import NamedPaper, SourceDay
+from triage.store.named_papers import Outcome
 
 
 def day(verdict: Verdict, source: str = "arxiv", **fields: Any) -> SourceDay:
@@ -183,3 +184,43 @@ def test_it_is_always_one_line_that_leaves_no_source_out(
     if len(stand) <= 3:
         named = [each.source.removeprefix("feed:") for each in days]
         assert all(name in said for name in named)
+
+
+# -- papers that a subscriber named ----------------------------------------------------------------
+
+
+def missing(*titles: str) -> tuple[NamedPaper, ...]:
+    return tuple(NamedPaper("doi", f"10.1/{n}", title) for n, title in enumerate(titles))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "sentence"),
+    [
+        (Outcome(0, 0, ()), ""),
+        (Outcome(0, 7, ()), ""),
+        (Outcome(1, 7, ()), "Of the papers that you named, 1 was found and is liked."),
+        (Outcome(1280, 0, ()), "Of the papers that you named, 1,280 were found and are liked."),
+        (
+            Outcome(0, 0, missing("On yarn")),
+            "Of the papers that you named, 1 was not found: “On yarn”.",
+        ),
+        (
+            Outcome(2, 1, missing("On yarn", "")),
+            "Of the papers that you named, 2 were found and are liked; 2 were not found: “On yarn”"
+            " and “10.1/1”.",
+        ),
+        (
+            Outcome(0, 0, missing(*"abcdef")),
+            "Of the papers that you named, 6 were not found: “a”, “b”, “c” and 3 more.",
+        ),
+    ],
+)
+def test_what_became_of_named_papers_is_one_sentence(outcome: Outcome, sentence: str) -> None:
+    assert named_report(outcome) == sentence
+
+
+@given(st.lists(st.text(max_size=2000), max_size=8))
+def test_any_titles_make_one_short_line(titles: list[str]) -> None:
+    line = named_report(Outcome(10**6, 0, missing(*titles)))
+    assert line.splitlines() == [line]
+    assert len(line) < 500

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from triage.domain.arxiv_categories import ARCHIVES, CATEGORIES, check, check_arxiv, watched
+from triage.domain.arxiv_categories import ARCHIVES, CATEGORIES, check, check_chosen, watched
 from triage.errors import ConfigError
 
 
@@ -53,7 +53,11 @@ def test_a_whole_archive_is_all_its_categories(
     ],
 )
 def test_case_is_as_arxiv_writes_it(name: str, spelled: str) -> None:
-    assert check(name) == check_arxiv(name) == spelled
+    assert check(name) == spelled
+    check_chosen([spelled], "config")
+    if name != spelled:
+        with pytest.raises(ConfigError, match=f"config: .*did you mean {spelled}"):
+            check_chosen(["cs.CL", name], "config")
 
 
 @pytest.mark.parametrize(
@@ -72,9 +76,9 @@ def test_case_is_as_arxiv_writes_it(name: str, spelled: str) -> None:
 def test_a_name_that_is_nearly_one_of_arxiv_is_refused_with_the_nearest(
     name: str, near: str
 ) -> None:
-    for checked in (check, check_arxiv):
+    for refuse in (check, lambda name: check_chosen([name], "config")):
         with pytest.raises(ConfigError, match="arXiv") as refused:
-            checked(name)
+            refuse(name)
         assert near in str(refused.value)
 
 
@@ -84,4 +88,4 @@ def test_a_name_that_is_nearly_one_of_arxiv_is_refused_with_the_nearest(
 def test_categories_of_other_sources_stay_possible(name: str) -> None:
     assert check(name) == name
     with pytest.raises(ConfigError):
-        check_arxiv(name)
+        check_chosen([name], "config")

@@ -288,6 +288,15 @@ def test_an_entry_without_a_date_keeps_the_day_on_which_it_was_first_seen(
         assert paper.listed_on == DAY
 
 
+def test_an_entry_without_an_abstract_is_left_to_the_archives(
+    db: Database, reader: Subscriber
+) -> None:
+    entry = "@misc{a, title={Only a title}, eprint={2401.00011}, abstract={%s}}"
+    for abstract in ("", "{}", "<p></p>", "\u200b"):
+        report = read(db, reader, entry % abstract, new_papers=True)
+        assert (report.stored, report.waiting) == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("content", "kind"),
     [

@@ -210,6 +210,18 @@ def test_a_preview_takes_pasted_papers_for_words_and_counts_strange_ones(world: 
     assert "2603.00001" in page.text
 
 
+@pytest.mark.parametrize("button", ["preview", "subscribe"])
+def test_a_pasted_text_that_is_no_list_is_an_error_of_its_field(world: World, button: str) -> None:
+    ada = world.visitor()
+    before = world.everything()
+    page = ada.submit(
+        form_after_a_moment(world, ada), button, email=NEW, likes="<html>2603.00001</html>"
+    )
+    assert page.status_code == 422
+    assert "This seems to be a web page: give one of BibTeX" in page.text
+    assert world.everything() == before
+
+
 @pytest.mark.parametrize(("shown", "told"), [((), "is similar"), (None, "This site is new")])
 def test_a_preview_of_nothing_says_why(world: World, shown: tuple[()] | None, told: str) -> None:
     world.shown = shown

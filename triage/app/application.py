@@ -25,7 +25,7 @@ from triage.delivery.smtp import SmtpMailer, SmtpServer
 from triage.digest.links import digest_links, envelope_sender
 from triage.digest.message import build_digest
 from triage.digest.render import render_digest
-from triage.domain.arxiv_categories import check_arxiv
+from triage.domain.arxiv_categories import check_chosen
 from triage.domain.link_tokens import Keyring
 from triage.domain.protocols import Progress, silent
 from triage.errors import ConfigError
@@ -338,7 +338,8 @@ class App:
         n_read, problems = read_zotero_again(
             self.database, self.clock, lambda key: self.live_sources.zotero(key).library()
         )
-        return "; ".join([f"{n_read} libraries read", *problems])
+        read = f"{n_read} {'library' if n_read == 1 else 'libraries'} read"
+        return "; ".join([read, *problems])
 
     def close(self) -> None:
         """Close the open connections to sources and the database, and the sent log."""
@@ -384,11 +385,7 @@ def open_app(config: Path, *, clock: Clock | None = None) -> App:
         ConfigError: the file is missing or invalid.
     """
     settings = load_settings(config)
-    for category in settings.sources.arxiv.categories:
-        try:
-            check_arxiv(category, exactly=True)
-        except ConfigError as error:
-            raise ConfigError(f"{config}:\n  `sources.arxiv.categories`: {error}") from error
+    check_chosen(settings.sources.arxiv.categories, f"{config}:\n  `sources.arxiv.categories`")
     return App(settings, clock or SystemClock())
 
 

@@ -179,7 +179,7 @@ class LiveSources:
         """Return the services that are asked for single papers, for which one need not subscribe.
 
         arXiv is asked whatever its categories are. They have their own clients, as another thread
-        may be using those of the sources.
+        may be using those of the sources, and leave half of the day's requests to the sources.
         """
         from triage.sources.arxiv.lookup import ArxivIdLookup, ArxivTitleLookup
         from triage.sources.biorxiv.lookup import BiorxivLookup
@@ -188,16 +188,16 @@ class LiveSources:
         wanted = self.settings.sources
         lookups: list[PaperLookup] = []
         if wanted.arxiv.enabled:
-            gate = self._gate("arxiv", _rules(wanted.arxiv), None, use="lookup")
+            gate = self._lookup_gate("arxiv", wanted.arxiv)
             lookups += [
                 ArxivIdLookup(gate, wanted.arxiv.api_url),
                 ArxivTitleLookup(gate, wanted.arxiv.api_url),
             ]
         if wanted.biorxiv.enabled:
-            gate = self._gate("biorxiv", _rules(wanted.biorxiv), None, use="lookup")
+            gate = self._lookup_gate("biorxiv", wanted.biorxiv)
             lookups.append(BiorxivLookup(gate, wanted.biorxiv.url))
         if wanted.crossref.enabled:
-            gate = self._gate("crossref", _rules(wanted.crossref), None, use="lookup")
+            gate = self._lookup_gate("crossref", wanted.crossref)
             lookups.append(CrossrefLookup(gate, wanted.crossref.url))
         return lookups
 
@@ -253,6 +253,12 @@ class LiveSources:
         self._gates[key].deadline = deadline
         self._gates[key].on_wait = self.on_wait
         return self._gates[key]
+
+    def _lookup_gate(
+        self, name: str, section: ArxivSettings | BiorxivSettings | CrossrefSettings
+    ) -> PoliteClient:
+        rules = Rules(section.min_interval_s, (section.daily_requests + 1) // 2)
+        return self._gate(name, rules, None, use="lookup")
 
     def _feed_gate(self, feed: FeedSettings, deadline: datetime | None) -> PoliteClient:
         """Return the client of a feed; a feed of arXiv shares arXiv's rate limit."""

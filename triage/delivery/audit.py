@@ -91,9 +91,11 @@ def audit(
         since: check only digests from this date on, and read no bytes of messages.
     """
     found: dict[str, list[str]] = {}
+    resends = 0
     with database.read() as conn:
-        forgotten_before = store.attempts.forgotten_before(conn)
+        forgotten_before = store.jobs.last_done(conn, store.attempts.FORGOTTEN)
         for message, attempts, shown in store.audit_queries.entries(conn, since):
+            resends += message.resends
             for what in _faults_of(message, attempts, shown, forgotten_before):
                 found.setdefault(what, []).append(message.message_id)
         found |= store.audit_queries.orphans(conn, since)
@@ -106,7 +108,6 @@ def audit(
         if since is None:
             found |= store.audit_queries.doubles(conn)
             found["messages whose bytes have changed"] = store.audit_queries.changed_bytes(conn)
-        resends = store.audit_queries.n_resends(conn, since)
     faults = [Fault(what, tuple(ids)) for what, ids in found.items() if ids]
     if journal is not None:
         if damage := journal.damage():

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -54,11 +54,8 @@ from triage.errors import (
     MailRefused,
     MailUncertain,
 )
-from triage.store import SharedWrites
+from triage.store import Connection, SharedWrites
 from triage.store.messages import StoredMessage
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 log = structlog.get_logger()
 

@@ -49,9 +49,6 @@ class Outbox:
 
     def __init__(self, context: SenderContext, check: Callable[[], str] = lambda: "") -> None:
         self.check = check
-        self._database = context.database
-        self._mailer = context.mailer
-        self._clock = context.clock
         self._context = context
         self._courier = MessageSender(context)
         self._doubts = Recovery(context)
@@ -83,8 +80,8 @@ class Outbox:
                 with self._renewed_leases(settle_others):
                     broken = self._send_and_settle(report)
         finally:
-            self._mailer.close()
-        with self._database.read() as conn:
+            self._context.mailer.close()
+        with self._context.database.read() as conn:
             in_flight = len(store.messages.in_flight(conn))
         ends = (State.SENT, State.DEFERRED, State.FAILED, State.CANCELLED, State.HELD)
         return DrainReport(**{end: counts[end] for end in ends}, in_flight=in_flight, broken=broken)
@@ -94,22 +91,22 @@ class Outbox:
 
         Messages in doubt are left to the next drain.
         """
-        with self._database.read() as conn:
-            waiting = store.messages.waiting(conn, self._clock.now(), only_notes=True)
+        with self._context.database.read() as conn:
+            waiting = store.messages.waiting(conn, self._context.clock.now(), only_notes=True)
         if not waiting or self.check():
             return
         try:
             with self._renewed_leases():
                 self._send_due(lambda _: None, only_notes=True)
         finally:
-            self._mailer.close()
+            self._context.mailer.close()
 
     def reconcile(self) -> OracleReport:
         """Ask the oracle again about all held messages."""
         try:
             return self._doubts.ask_oracle_about_held()
         finally:
-            self._mailer.close()
+            self._context.mailer.close()
 
     def _send_and_settle(self, report: Report) -> str:
         """Send until nothing is due; return what to mend if that is not possible, else ""."""
@@ -119,13 +116,13 @@ class Outbox:
             wait = self._doubts.settle_stale(report)
             if broken or wait is None:
                 return broken
-            self._clock.sleep(wait)
+            self._context.clock.sleep(wait)
 
     def _send_due(self, report: Report, *, only_notes: bool = False) -> str:
         """Send what is due once; return what to mend if that is not possible, else ""."""
-        with self._database.read() as conn:
+        with self._context.database.read() as conn:
             holds = store.sending_holds.reasons(conn)
-            now = self._clock.now()
+            now = self._context.clock.now()
             waiting = [] if holds else store.messages.waiting(conn, now, only_notes=only_notes)
         if holds:
             return "; ".join(holds.values())
@@ -133,9 +130,9 @@ class Outbox:
         # A message that crashed its sender goes last and alone, so that it disturbs no other.
         suspects = [message for message in waiting if message.crashes]
         try:
-            queue = SendQueue(healthy, self._clock, self._context.pace.per_domain_at_once)
+            queue = SendQueue(healthy, self._context.clock, self._context.pace.per_domain_at_once)
             self._send_parallel(queue, self._context.connections, report)
-            self._work(SendQueue(suspects, self._clock), report)
+            self._work(SendQueue(suspects, self._context.clock), report)
         except MailerBroken as error:
             log.error("no mail can be sent", why=str(error))
             return str(error)

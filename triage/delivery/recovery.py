@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -25,11 +25,8 @@ from triage.domain.crash_points import crash_point
 from triage.domain.protocols import Clock
 from triage.domain.records import MessageState as State
 from triage.domain.records import SentEntry
-from triage.store import Database
+from triage.store import Connection, Database
 from triage.store.messages import StoredMessage
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 log = structlog.get_logger()
 

@@ -11,14 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from triage import store
 from triage.domain.protocols import Clock
-from triage.store import Database
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
+from triage.store import Connection, Database
 
 KEEP_BYTES = timedelta(hours=48)
 KEEP_ATTEMPTS = timedelta(days=90)

@@ -109,7 +109,15 @@ def reconcile(
         raise ConfigError(why if _CHOICE in why else f"{why}; {_CHOICE}")
     agreed = ReconcileReport()
     for part in _unknown(database, journal.readable(), to_the_end=True):
-        _mend(database, part, agreed)
+        with database.write() as conn:
+            for sent in part:
+                message = store.sent_log.find(conn, sent.key)
+                if message is None:
+                    store.sent_log.leave_tombstone(conn, sent, State.SENT, REPLY)
+                    agreed.tombstones += 1
+                elif message.state not in _OVER:
+                    store.sent_log.mark_sent(conn, message, sent, REPLY)
+                    agreed.marked += 1
     now = clock.now()
     if why:
         if without == "skip":
@@ -175,18 +183,6 @@ def _unknown(
             yield found
         elif not to_the_end:
             return
-
-
-def _mend(database: Database, part: list[SentEntry], agreed: ReconcileReport) -> None:
-    with database.write() as conn:
-        for sent in part:
-            message = store.sent_log.find(conn, sent.key)
-            if message is None:
-                store.sent_log.leave_tombstone(conn, sent, State.SENT, REPLY)
-                agreed.tombstones += 1
-            elif message.state not in _OVER:
-                store.sent_log.mark_sent(conn, message, sent, REPLY)
-                agreed.marked += 1
 
 
 def _skip(database: Database, clock: Clock) -> int:

@@ -46,7 +46,11 @@ def day_report(
     by_source: dict[str, list[SourceDay]] = {}
     for day in sorted(days, key=lambda day: (day.on, day.category)):
         by_source.setdefault(day.source, []).append(day)
-    fresh = {source: _untold(told, since, on) for source, told in by_source.items()}
+    # What the digest before reported is left out.
+    fresh = {
+        source: [day for day in told if day.on > since - (on - told[-1].on)]
+        for source, told in by_source.items()
+    }
     parts = [
         *(f"{n:,} new on {source_name(each)}" for each, n in counts.items() if each not in fresh),
         *_complete(fresh),
@@ -70,12 +74,6 @@ def named_report(outcome: Outcome) -> str:
         verb = "was" if len(missing) == 1 else "were"
         parts.append(f"{len(missing):,} {verb} not found: {_listed(names)}")
     return f"Of the papers that you named, {'; '.join(parts)}." if parts else ""
-
-
-def _untold(days: Sequence[SourceDay], since: date, on: date) -> list[SourceDay]:
-    """Return the days, sorted, that the digest before did not report."""
-    behind = on - days[-1].on
-    return [day for day in days if day.on > since - behind]
 
 
 def _complete(fresh: Mapping[str, Sequence[SourceDay]]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -61,26 +62,22 @@ def watched(chosen: tuple[str, ...], categories: tuple[str, ...]) -> tuple[str, 
     return tuple(name for name in chosen if name in categories or name in archives)
 
 
-def check_arxiv(name: str, *, exactly: bool = False) -> str:
-    """Return a category or archive in arXiv's spelling.
+def check_chosen(names: Iterable[str], place: str) -> None:
+    """Check that these are categories or archives of arXiv in its own spelling.
 
     Args:
-        exactly: refuse another spelling, such as `cs.lg`.
+        place: where they stand, for the message.
 
     Raises:
-        ConfigError: arXiv has none of this name; the message has the nearest ones.
+        ConfigError: one of them is not; the message has the nearest ones.
     """
-    folded = name.casefold()
-    found = _BY_FOLDED.get(folded)
-    if found is not None and (found == name or not exactly):
-        return found
-    near = ", ".join(_nearest(folded))
-    hint = f"did you mean {near}?" if near else "write one as in cs.CL, hep-th or math"
-    raise ConfigError(f"{name[:60]!r} is not one of arXiv's categories: {hint}")
+    for name in names:
+        if name not in _BY_FOLDED.values():
+            raise ConfigError(f"{place}: {_refusal(name)}")
 
 
 def check(name: str) -> str:
-    """Return a category that a subscriber chooses, of arXiv or of another source.
+    """Return a category that a subscriber chooses: of arXiv in its spelling, or of another source.
 
     Other sources have subjects (`neuroscience`) and tags (`node.js`). A name is taken for one of
     arXiv if it ends as in `cs.XX`, or if it has a dot or hyphen and begins nearly like one.
@@ -91,8 +88,17 @@ def check(name: str) -> str:
     folded = name.casefold()
     archive, dot, _ = folded.partition(".")
     is_near = difflib.get_close_matches(archive, ARCHIVES, n=1, cutoff=0.75)
-    is_similar = _TWO_CAPITALS.search(name) or (is_near and (dot or "-" in archive))
-    return check_arxiv(name) if is_similar or folded in _BY_FOLDED else name
+    if folded in _BY_FOLDED:
+        return _BY_FOLDED[folded]
+    if _TWO_CAPITALS.search(name) or (is_near and (dot or "-" in archive)):
+        raise ConfigError(_refusal(name))
+    return name
+
+
+def _refusal(name: str) -> str:
+    near = ", ".join(_nearest(name.casefold()))
+    hint = f"did you mean {near}?" if near else "write one as in cs.CL, hep-th or math"
+    return f"{name[:60]!r} is not one of arXiv's categories: {hint}"
 
 
 def _nearest(folded: str) -> list[str]:

@@ -58,27 +58,17 @@ class Purpose(StrEnum):
     FEED = "feed"
 
 
-LIFETIMES: dict[Purpose, timedelta | None] = {
+# Tokens for other purposes have no end.
+LIFETIMES: dict[Purpose, timedelta] = {
     Purpose.VOTE: timedelta(days=180),
-    Purpose.UNSUBSCRIBE: None,
-    Purpose.PAPER: None,
     Purpose.CONFIRM: timedelta(days=7),
     Purpose.LOGIN: timedelta(minutes=15),
     Purpose.FORM: timedelta(hours=1),
-    Purpose.BOUNCE: None,
-    Purpose.FEED: None,
 }
 
 _PURPOSES = tuple(Purpose)
 _LETTERS = {Purpose.BOUNCE: "b", Purpose.UNSUBSCRIBE: "u"}
-# The order is part of the format, too.
-_ACTIONS = (
-    None,
-    EventKind.VOTE_UP,
-    EventKind.VOTE_DOWN,
-    EventKind.SAVE,
-    EventKind.LESS_LIKE_THIS,
-)
+_ACTIONS = (None, *EventKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +137,7 @@ class Keyring:
         stated, claims = _unpack(_decode(parts[2]))
         if stated is not purpose:
             raise TokenError("this link is not for this page")
-        lifetime = LIFETIMES[purpose]
+        lifetime = LIFETIMES.get(purpose)
         if lifetime is not None and now >= claims.issued_at + lifetime:
             raise TokenExpired("this link is too old; use one from a newer mail")
         return claims

@@ -69,7 +69,7 @@ _AFTER_NUMBERS: Final = re.compile(
 # What publishers' pages append to the DOI in their addresses.
 _PAGE_OF_DOI: Final = re.compile(
     r"(?:/(?:full(?:text)?|abstract|e?pdf|pdfdirect|meta|metrics|summary|html?|references"
-    r"|(?:figures|tables)/\d+)|\.(?:pdf(?:\+html)?|html?|full|long|short|abstract)|&[a-z_]+=.*|[?#].*"
+    r"|(?:figures|tables)/\d+)|\.(?:pdf(?:\+html)?|html?|full|long|short|abstract)|&[a-z_]+=.*|\?(?:[\w.&]+(?:=.*)?)?|\#[\w.:~=/-]*"
     r"|[]/.,:;'\"*)])$",
     re.ASCII | re.IGNORECASE,
 )

@@ -16,14 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csc_matrix, csr_matrix
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-CSR: TypeAlias = "csr_matrix"  # a text, so that scipy is imported only where one is made
+# As texts, so that scipy is imported only where a matrix is made.
+CSC: TypeAlias = "csc_matrix"
+CSR: TypeAlias = "csr_matrix"
 
 
 class Verdict(StrEnum):
@@ -58,6 +60,8 @@ class Detail(StrEnum):
 
 
 class EventKind(StrEnum):
+    """A vote. The order is part of the format of link tokens: append, never reorder."""
+
     VOTE_UP = "vote_up"
     VOTE_DOWN = "vote_down"
     SAVE = "save"

@@ -9,12 +9,13 @@ joins two works with each other.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, product
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from triage import store
 from triage.domain.protocols import Clock
@@ -22,14 +23,12 @@ from triage.errors import NotFound
 from triage.papers.merge_records import merge_records
 from triage.papers.record_matching import (
     RecordTraits,
+    archive_of,
     match_reason,
     share_of_runs,
     title_blocking_key,
 )
-from triage.store import Database
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
+from triage.store import Connection, Database
 
 BY_HAND = "said so by hand"
 
@@ -93,12 +92,20 @@ def link_works(
     Returns:
         All rows of the works that changed.
     """
-    pairs = store.works.find_pairs_with_common_key(conn, fresh) | same_id.keys()
+    share_id = store.works.find_pairs_with_common_key(conn, fresh) | dict.fromkeys(same_id, True)
+    rows = set(chain.from_iterable(share_id))
+    own = store.works.find_own_ids(conn, rows)
+    archives = defaultdict(set, {row: {archive_of(*key) for key in own[row]} for row in own})
+    # Most pairs are of two papers in one archive, which are two works unless they share an id.
+    pairs = {
+        (one, other)
+        for (one, other), is_id in share_id.items()
+        if is_id or len(archives[one] | archives[other]) > 1
+    }
+    bare = rows - own.keys()
+    pairs |= store.works.find_pairs_with_common_key(conn, bare).keys()
     if not pairs:
         return set()
-    rows = set(chain.from_iterable(pairs))
-    bare = store.works.find_without_ids(conn, rows)
-    pairs |= store.works.find_pairs_with_common_key(conn, bare)
     groups = _Groups(conn, set(chain.from_iterable(pairs)))
     bare |= store.works.find_without_ids(conn, groups.of.keys() - rows)
     # A row without an id is always compared again: a more similar work may be new.

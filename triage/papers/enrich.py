@@ -144,8 +144,7 @@ def improved(stored: Paper, enrichments: Iterable[Enrichment]) -> dict[str, Any]
             changes.setdefault("tldr", each.tldr)
         if each.venue and not stored.venue:
             changes.setdefault("venue", each.venue)
-        if each.citations is not None:
-            changes["citations"] = max(changes.get("citations", -1), each.citations)
-    if changes.get("citations", -1) <= (-1 if stored.citations is None else stored.citations):
-        changes.pop("citations", None)
+        n = changes.get("citations", stored.citations)
+        if each.citations is not None and (n is None or each.citations > n):
+            changes["citations"] = each.citations
     return changes

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -28,12 +28,9 @@ from triage.errors import DatabaseError, SourceError
 from triage.papers import deduplicate
 from triage.papers.merge_records import merge_records
 from triage.papers.record_matching import RecordTraits, title_blocking_key
-from triage.store import Database
+from triage.store import Connection, Database
 from triage.store.papers import Key
 from triage.store.works import StoredRecord
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 log = structlog.get_logger()
 
@@ -61,6 +58,18 @@ class IngestReport:
             f"read {self.read}, stored {self.stored}, known {self.known},"
             f" quarantined {self.quarantined}{waiting}"
         )
+
+
+class PaperList:
+    """Papers at hand, as a source."""
+
+    def __init__(self, name: str, papers: Sequence[FetchedPaper]) -> None:
+        self.name = name
+        self._papers = tuple(papers)
+
+    def fetch(self, cursor: str | None) -> Iterator[Batch]:  # noqa: ARG002  (it has none)
+        if self._papers:
+            yield Batch(papers=self._papers)
 
 
 def fetch(
@@ -254,7 +263,9 @@ class _RecordRows:
         own = {each.identity for each in fetched if isinstance(each.identity, tuple)}
         own &= self._known.keys()
         main = store.works.find_own_ids(conn, {self._known[key] for key in own})
-        self.rows |= {key: self._known[key] for key in own & main}
+        self.rows |= {
+            key: self._known[key] for keys_ in main.values() for key in own.intersection(keys_)
+        }
         self.moved: list[tuple[Key, int]] = []
 
     def has_id_or_row(self, each: _Prepared) -> bool:

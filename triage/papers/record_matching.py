@@ -94,8 +94,7 @@ class RecordTraits:
     @cached_property
     def archive(self) -> str:
         """The archive that gave the id; one work may have ids of several archives."""
-        paper = self.paper
-        return f"doi {paper.source_id}".partition("/")[0] if paper.source == "doi" else paper.source
+        return archive_of(self.paper.source, self.paper.source_id)
 
     @cached_property
     def letters(self) -> Counter[str]:
@@ -152,6 +151,11 @@ class RecordTraits:
         if self.names and len(opening) == _OPENING_WORDS:
             found.add(f"{' '.join(self.names[0])} ~ {' '.join(opening)}")
         return frozenset(key[:_KEY_CHARS] for key in found)
+
+
+def archive_of(source: str, source_id: str | None) -> str:
+    """Return the archive that gave an id; two ids of one archive are never matched."""
+    return f"doi {source_id}".partition("/")[0] if source == "doi" else source
 
 
 def title_blocking_key(title: str) -> str:
@@ -288,7 +292,8 @@ def _n_common(one: RecordTraits, other: RecordTraits) -> int:
 @lru_cache(maxsize=1 << 14)
 def _name(author: str) -> Name:
     """Parse `Ian G. Harris`, `Harris, I. G.`, `Harris IG` and `Harris et al.`."""
-    author = _ET_AL.sub("", author)
+    if author.casefold().rstrip().rstrip(".").endswith(("al", "others")):
+        author = _ET_AL.sub("", author)
     family, comma, given = author.partition(",")
     if not comma:
         parts = author.split()

@@ -11,11 +11,11 @@ to phrases and likes count as likes, until there are enough real ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from triage.domain.records import (
+    CSC,
     CSR,
     F32,
     F64,
@@ -28,10 +28,6 @@ from triage.domain.records import (
 )
 from triage.ranking.features import compute_cover, recency_weights, z_scores
 from triage.ranking.interest_clusters import cluster, similarity_threshold
-
-if TYPE_CHECKING:
-    from scipy.sparse import csc_matrix
-
 
 # The inverse of the L2 penalty. From 1 to 100 the order of papers hardly changes.
 STRENGTH = 10.0
@@ -184,7 +180,7 @@ def _fit_meaning(liked: F32, rest: F32) -> F32:
     return np.asarray(weights, dtype=np.float32)
 
 
-def _fit(positives: CSR, others: csc_matrix, strength: float) -> tuple[F32, float]:
+def _fit(positives: CSR, others: CSC, strength: float) -> tuple[F32, float]:
     """Return float32 (v,) weights, nonzero only for words of the positives, and the intercept."""
     weights = np.zeros(others.shape[1], dtype=np.float32)
     columns = np.unique(positives.indices)

@@ -63,7 +63,8 @@ class HuggingFaceDaily:
             SourceError: a listing cannot be read. The day's verdict is yielded first, unless an
                 earlier fetch has read the day.
         """
-        state = _State.load(cursor, self.on)
+        # An unreadable cursor starts from the beginning, which loses nothing.
+        state = read_cursor(_State, cursor) or _State(self.on, self.on)
         state.since = min(state.since, self.since or state.since)
         days = (self.on, *state.days_to_read(self.on, self.since))
         for on in days:
@@ -168,11 +169,6 @@ class _State:
     days: dict[date, _Day] = field(default_factory=dict)
     trending: str = ""
     form: Literal[2] = 2
-
-    @classmethod
-    def load(cls, cursor: str | None, on: date) -> _State:
-        """Read a cursor; an unreadable one starts from the beginning, which loses nothing."""
-        return read_cursor(cls, cursor) or cls(on, on)
 
     def cursor(self) -> str:
         return write_cursor(replace(self, days=dict(sorted(self.days.items())[-_DAYS_KEPT:])))

@@ -15,6 +15,7 @@ from triage.store.messages import ENDED
 from triage.store.tables import attempts, message_bodies, messages
 
 FORGOTTEN = "attempts of messages that ended before this are forgotten"
+"""The name in `jobs` of the time up to which the attempts of ended messages were deleted."""
 
 
 def begin(conn: Connection, message_id: int, number: int, at: datetime) -> None:
@@ -69,8 +70,3 @@ def _delete_of_ended(conn: Connection, table: Table, before: datetime, most: int
     ids = conn.scalars(ended).all()
     conn.execute(delete(table).where(table.c.message_id.in_(ids)))
     return len(ids)
-
-
-def forgotten_before(conn: Connection) -> datetime | None:
-    """Return the time before which the attempts of ended messages were deleted."""
-    return jobs.last_done(conn, FORGOTTEN)

@@ -119,12 +119,6 @@ def days(conn: Connection, since: date | None = None) -> dict[date, dict[str, in
     return dict(sorted(found.items()))
 
 
-def n_resends(conn: Connection, since: date | None = None) -> int:
-    """Return how often messages were sent again although they may have arrived."""
-    query = select(func.sum(messages.c.resends)).where(_recent(since))
-    return int(conn.scalar(query) or 0)
-
-
 def _found(conn: Connection, queries: Mapping[str, Select[Any]]) -> dict[str, list[str]]:
     return {
         fault: [" ".join(map(str, row)) for row in conn.execute(query)]

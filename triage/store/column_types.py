@@ -49,8 +49,8 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 def storable(text: str) -> str:
     """Replace what databases reject by U+FFFD."""
-    # Most text is ASCII, for which the pattern would take a hundred times as long.
-    if text.isascii() and "\0" not in text:
+    # The pattern takes a hundred times as long.
+    if text.isprintable() or (text.isascii() and "\0" not in text):
         return text
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 

@@ -12,11 +12,21 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from triage.domain.source_records import FetchedPaper
 from triage.store.column_types import storable
-from triage.store.engine.upsert import insert_missing, rows_in
+from triage.store.engine.upsert import insert_missing, rows_in, split_values
 from triage.store.papers import WORK, Key, find
 from triage.store.tables import blocking_keys, paper_ids, paper_records, papers, work_splits
 
@@ -26,8 +36,23 @@ _IN_COLUMNS: Final = ("source", "source_id", "version", "listed_on", "raw_title"
 _FACTS: Final = tuple(each.name for each in fields(FetchedPaper) if each.name not in _IN_COLUMNS)
 _DEFAULTS: Final = {each.name: each.default for each in fields(FetchedPaper)}
 _LISTS: Final = ("authors", "categories")
-_ADD_BLOCKING_KEYS: Final = (
-    "INSERT INTO blocking_keys (key, paper_id) VALUES (?, ?) ON CONFLICT DO NOTHING"
+# As text: each paper has about ten, on which SQLAlchemy would spend more time than the database.
+_ADD_BLOCKING_KEYS: Final = text(
+    "INSERT INTO blocking_keys (key, paper_id) VALUES (:key, :paper_id) ON CONFLICT DO NOTHING"
+)
+
+# Built once, because every block of an import runs them.
+_one, _other = blocking_keys.alias(), blocking_keys.alias()
+_ROWS: BindParameter[int] = bindparam("rows", expanding=True)
+_PAIRS: Final = (
+    select(_one.c.paper_id, _other.c.paper_id, _one.c.key)
+    .join(_other, and_(_other.c.key == _one.c.key, _other.c.paper_id != _one.c.paper_id))
+    .where(_one.c.paper_id.in_(_ROWS))
+)
+_OWN_IDS: Final = (
+    select(paper_records.c.paper_id, paper_records.c.source, paper_records.c.source_id)
+    .where(paper_records.c.source_id.is_not(None), paper_records.c.paper_id.in_(_ROWS))
+    .distinct()
 )
 
 
@@ -139,11 +164,16 @@ def find_rows(conn: Connection, keys: Collection[Key]) -> dict[Key, int]:
     return find(conn, keys, papers.c.id)
 
 
-def find_own_ids(conn: Connection, rows: Collection[int]) -> set[Key]:
-    """Return the ids that the records of these rows have as their own."""
-    of = paper_records.c
-    query = select(of.source, of.source_id).where(of.source_id.is_not(None)).distinct()
-    return {(source, value) for source, value in rows_in(conn, query, of.paper_id, rows)}
+def find_own_ids(conn: Connection, rows: Collection[int]) -> dict[int, list[Key]]:
+    """Return the ids that the records of each row have as their own; rows without any are left out.
+
+    A row that has only a title is left out, too.
+    """
+    found: dict[int, list[Key]] = {}
+    for some in split_values(rows):
+        for row, source, value in conn.execute(_OWN_IDS, {"rows": some}):
+            found.setdefault(row, []).append((source, value))
+    return found
 
 
 def move_ids(conn: Connection, moved: Iterable[tuple[Key, int]]) -> None:
@@ -173,22 +203,23 @@ def find_by_blocking_keys(conn: Connection, several: Collection[str]) -> dict[st
 
 
 def add_blocking_keys(conn: Connection, several: Iterable[tuple[str, int]]) -> None:
-    rows = [(storable(key), row) for key, row in several]
-    if rows:
-        # Each paper has about ten, on which SQLAlchemy would spend more time than the database.
-        mark = "?" if conn.dialect.name == "sqlite" else "%s"
-        conn.exec_driver_sql(_ADD_BLOCKING_KEYS.replace("?", mark), rows)
+    if rows := [{"key": storable(key), "paper_id": row} for key, row in several]:
+        conn.execute(_ADD_BLOCKING_KEYS, rows)
 
 
-def find_pairs_with_common_key(conn: Connection, rows: Collection[int]) -> set[tuple[int, int]]:
-    """Return the pairs (smaller id, larger id) of these rows and all that share a key."""
-    one, other = blocking_keys.alias(), blocking_keys.alias()
-    query = (
-        select(one.c.paper_id, other.c.paper_id)
-        .join(other, and_(other.c.key == one.c.key, other.c.paper_id != one.c.paper_id))
-        .distinct()
-    )
-    return {(min(a, b), max(a, b)) for a, b in rows_in(conn, query, one.c.paper_id, rows)}
+def find_pairs_with_common_key(
+    conn: Connection, rows: Collection[int]
+) -> dict[tuple[int, int], bool]:
+    """Return the pairs (smaller id, larger id) of these rows and all that share a key.
+
+    The value says whether the key, or one of several, is an outside id.
+    """
+    found: dict[tuple[int, int], bool] = {}
+    for some in split_values(rows):
+        for a, b, key in conn.execute(_PAIRS, {"rows": some}):
+            pair = min(a, b), max(a, b)
+            found[pair] = key.startswith("#") or found.get(pair, False)
+    return found
 
 
 # -- groups ----------------------------------------------------------------------------------------

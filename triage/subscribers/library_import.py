@@ -10,7 +10,7 @@ names is fetched from the archives, because everybody would see the visitor's te
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -19,12 +19,13 @@ from triage.domain.author_names import author_key, author_keys
 from triage.domain.paper_ids import arxiv_month
 from triage.domain.protocols import Clock, PaperLookup, Progress, silent
 from triage.domain.records import LIKES, Subscriber
-from triage.domain.source_records import Batch, FetchedPaper, NamedPaper
+from triage.domain.source_records import FetchedPaper, NamedPaper
 from triage.errors import ConfigError, RejectedRecord, SourceError
-from triage.papers.ingest import ingest
+from triage.papers.ingest import PaperList, ingest
 from triage.sources.text.cleaning import normalise
 from triage.sources.text.decoding import decode
 from triage.store import Database
+from triage.store.papers import Key
 from triage.store.search import Filters
 from triage.subscribers.bibliography import entries as bibliography
 from triage.subscribers.bibliography.entries import LibraryEntry, Liked
@@ -38,7 +39,7 @@ from triage.subscribers.named_papers import (
 )
 from triage.subscribers.subscriptions import add_likes
 
-ORIGIN = LIBRARY = "library"
+LIBRARY = "library"
 ZOTERO = "zotero"
 ZOTERO_AGAIN = timedelta(hours=23)
 LARGEST = 20 * 1024 * 1024
@@ -141,8 +142,9 @@ def _import_entries(
     if new_papers:
         with db.read() as conn:
             stored = find_stored(conn, entries)
-        new = [each for each, id in zip(entries, stored, strict=True) if id is None and each.ids]
-        for ingested in ingest(db, _EntrySource(new, clock.now().date()), clock, resume=False):
+        new = [each for each, id in zip(entries, stored, strict=True) if id is None]
+        papers = PaperList(LIBRARY, library_papers(new, clock.now().date()))
+        for ingested in ingest(db, papers, clock, resume=False):
             n_stored = ingested.stored
     with db.read() as conn:
         stored = find_stored(conn, entries)
@@ -309,40 +311,30 @@ def _why(entry: LibraryEntry) -> str:
     return "it has no arXiv id or DOI, and no paper of that title is stored"
 
 
-class _EntrySource:
-    """Entries that are not stored, as a source of those that are complete."""
+def library_papers(entries: Sequence[LibraryEntry], today: date) -> list[FetchedPaper]:
+    """Return the entries with an id, a title and an abstract as papers of their month, or of today.
 
-    name = ORIGIN
-
-    def __init__(self, entries: Sequence[LibraryEntry], today: date) -> None:
-        self._entries = entries
-        self._today = today
-
-    def fetch(self, cursor: str | None) -> Iterator[Batch]:  # noqa: ARG002  (it has none)
-        papers = {each.ids[0]: _fetched(each, self._today) for each in self._entries}
-        whole = [paper for paper in papers.values() if paper is not None]
-        if whole:
-            yield Batch(papers=tuple(whole))
-
-
-def _fetched(entry: LibraryEntry, today: date) -> FetchedPaper | None:
-    """Return an entry as a paper of its month, or else of today; None without title or abstract."""
-    source, id = entry.ids[0]
-    on = arxiv_month(id) if source == "arxiv" else entry.published_on
-    try:
-        return normalise(
-            FetchedPaper(
-                source=source,
-                source_id=id,
-                title=entry.title,
-                abstract=entry.abstract,
-                raw_title=entry.title,
-                raw_abstract=entry.abstract,
-                authors=entry.authors,
-                listed_on=min(on or today, today),
-                doi=next((value for scheme, value in entry.ids if scheme == "doi"), None),
-                named=True,
+    An entry without a date is of the day on which it was first seen.
+    """
+    papers: dict[Key, FetchedPaper] = {}
+    for entry in entries:
+        if not entry.ids:
+            continue
+        source, id = entry.ids[0]
+        on = arxiv_month(id) if source == "arxiv" else entry.published_on
+        try:
+            papers[source, id] = normalise(
+                FetchedPaper(
+                    source=source,
+                    source_id=id,
+                    title=entry.title,
+                    abstract=entry.abstract,
+                    authors=entry.authors,
+                    listed_on=min(on or today, today),
+                    doi=next((value for scheme, value in entry.ids if scheme == "doi"), None),
+                    named=True,
+                )
             )
-        )
-    except RejectedRecord:
-        return None
+        except RejectedRecord:
+            continue
+    return list(papers.values())

@@ -9,10 +9,10 @@ The next digest tells the subscriber what was found and what was not.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -22,15 +22,12 @@ from triage.domain.chunks import chunks
 from triage.domain.paper_ids import identify, title_key
 from triage.domain.protocols import Clock, PaperLookup, Progress, silent
 from triage.domain.records import EventKind, Paper
-from triage.domain.source_records import Batch, FetchedPaper, NamedPaper, PaperId
+from triage.domain.source_records import NamedPaper, PaperId
 from triage.errors import DatabaseError, NoAnswerInTime, SourceError
-from triage.papers.ingest import ingest
-from triage.store import Database
+from triage.papers.ingest import PaperList, ingest
+from triage.store import Connection, Database
 from triage.store.named_papers import StoredName
 from triage.store.papers import Key
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 log = structlog.get_logger()
 
@@ -165,7 +162,8 @@ def _ask(
         for n, some in enumerate(chunks(own, lookup.at_once)):
             try:
                 papers = lookup.find(some, clock.now() + PATIENCE)
-                for report in ingest(database, _Found(lookup.name, papers), clock, resume=False):
+                source = PaperList(f"named:{lookup.name.lower()}", papers)
+                for report in ingest(database, source, clock, resume=False):
                     stored += report.stored
             except DatabaseError:
                 raise
@@ -245,18 +243,6 @@ def fetch_ids(
     lines = describe_waiting([names[n] for n in left], lookups, report.answered, follows="")
     report = replace(report, problems=(*report.problems, *lines))
     return report, tuple(ids[n] for n in left)
-
-
-class _Found:
-    """Papers that a service gave, as a source."""
-
-    def __init__(self, service: str, papers: Sequence[FetchedPaper]) -> None:
-        self.name = f"named:{service.lower()}"
-        self._papers = papers
-
-    def fetch(self, cursor: str | None) -> Iterator[Batch]:  # noqa: ARG002  (it has none)
-        if self._papers:
-            yield Batch(papers=tuple(self._papers))
 
 
 def fetch_waiting(

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -27,14 +27,11 @@ from triage.domain.protocols import Clock
 from triage.domain.records import OutgoingMessage, Subscriber, SubscriberState
 from triage.domain.source_records import NamedPaper
 from triage.errors import ConfigError, MessageError, NotFound, TokenError, TokenExpired
-from triage.store import Database
+from triage.store import Connection, Database
 from triage.store.signups import StoredRequest
 from triage.subscribers import data_export, subscriptions
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.sessions import fingerprint
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 log = structlog.get_logger()
 

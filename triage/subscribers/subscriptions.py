@@ -6,14 +6,14 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from triage import store
 from triage.domain.protocols import Clock, PaperLookup
 from triage.domain.records import EventKind, Subscriber, SubscriberState
 from triage.errors import ConfigError, NotFound
-from triage.store import Database
+from triage.store import Connection, Database
 from triage.subscribers.named_papers import (
     LookupReport,
     describe_waiting,
@@ -22,10 +22,6 @@ from triage.subscribers.named_papers import (
     read_name,
 )
 from triage.subscribers.preferences import SubscriberPreferences, check_all
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
 
 DEFAULTS = SubscriberPreferences()
 FIRST_LIKE = "like given at the start"

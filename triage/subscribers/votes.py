@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from triage import store
 from triage.domain.chunks import TimedChunks
@@ -21,11 +21,8 @@ from triage.domain.link_tokens import Claims
 from triage.domain.protocols import Clock
 from triage.domain.records import EventKind, Impression, Origin, Subscriber
 from triage.errors import NotFound
-from triage.store import Database
+from triage.store import Connection, Database
 from triage.subscribers.scanner_detection import BELIEVED, is_burst, trust
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 BURST = timedelta(seconds=60)
 _READ_AT_ONCE = 5000

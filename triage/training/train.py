@@ -109,12 +109,6 @@ class TrainingRows:
     def days(self) -> list[int]:
         return [int(day) for day in np.unique(self.log.days)]
 
-    def since(self, day: int) -> TrainingRows:
-        return self.taken(slice(int(np.searchsorted(self.log.days, day)), None))
-
-    def before(self, day: int) -> TrainingRows:
-        return self.taken(slice(0, int(np.searchsorted(self.log.days, day))))
-
     def taken(self, rows: slice | I64) -> TrainingRows:
         return TrainingRows(
             self.log.select_rows(rows), self.marks[rows], self.weights[rows], self.worth[rows]
@@ -330,8 +324,10 @@ def split_by_time(
         return lessons, lessons
     n_later = min(_n_test_days(days, taught_until), MOST_DAYS_HELD_OUT)
     first_later = days[-n_later] if n_later else days[-1] + 1
-    earlier, later = lessons.before(first_later), lessons.since(first_later)
-    return (earlier, later) if len(earlier) else (lessons, lessons.since(days[-1] + 1))
+    at = int(np.searchsorted(lessons.log.days, first_later))
+    if not at:
+        return lessons, lessons.taken(slice(0))
+    return lessons.taken(slice(at)), lessons.taken(slice(at, None))
 
 
 def _n_test_days(days: Sequence[int], taught_until: date | None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -15,7 +15,6 @@ from triage.domain.records import Subscriber, SubscriberState
 from triage.errors import ConfigError, NotFound
 from triage.ranking.serving import interest_settings
 from triage.subscribers import digest_feed, preferences, subscriptions
-from triage.subscribers.digest_feed import FeedLinks
 from triage.subscribers.erasure import request_rewrite
 from triage.web import forms
 from triage.web.context import PageContext, form_route, with_login, with_own_form
@@ -58,18 +57,16 @@ def _show(
         consent=consent,
         interests=[(each, each.rests(today)) for each in interests],
         n_votes=n_votes,
-        feed=_feed_links(page, subscriber, *feed) if feed else None,
+        feed=feed
+        and digest_feed.links(
+            page.keyring,
+            Claims(subscriber.public_id, feed[1], feed[0]),
+            page.pages.site.base_url,
+        ),
         zones=forms.zones(form["zone"]),
         weekdays=forms.WEEKDAYS,
         today=today,
     )
-
-
-def _feed_links(
-    page: PageContext, subscriber: Subscriber, public_id: str, made_at: datetime
-) -> FeedLinks:
-    claims = Claims(subscriber.public_id, made_at, public_id)
-    return digest_feed.links(page.keyring, claims, page.pages.site.base_url)
 
 
 def _submit(page: PageContext, login: Login, _: Request, fields: forms.Fields) -> Response:

@@ -31,7 +31,7 @@ PREVIEWS_A_MINUTE = 12
 MOST_LIKES = 200
 # Change the date together with the words: both are stored with each confirmation.
 CONSENT = "Send me the digest until I unsubscribe. (words of 2026-11-22)"
-_LOGIN_REQUEST = LIFETIMES[Purpose.LOGIN] or timedelta()
+_LOGIN_REQUEST = LIFETIMES[Purpose.LOGIN]
 _NO_ADDRESS = "This is not a mail address. Write one such as ada@example.org."
 
 

@@ -96,8 +96,7 @@ def vote_tokens(page: PageContext, claims: Claims) -> list[tuple[EventKind, str]
 
     They keep the issue date of the link that was opened, so that a page never extends their life.
     """
-    lifetime = LIFETIMES[Purpose.VOTE]
-    if lifetime is not None and page.clock.now() >= claims.issued_at + lifetime:
+    if page.clock.now() >= claims.issued_at + LIFETIMES[Purpose.VOTE]:
         return []
     return [
         (kind, page.keyring.sign(Purpose.VOTE, replace(claims, action=kind))) for kind in VOTE_TEXTS

@@ -25,6 +25,7 @@ from tests.support.fixtures import recorded
 from tests.support.installation import installed
 from tests.support.paths import ROOT
 from triage import store
+from triage.domain.arxiv_categories import watched
 from triage.domain.records import Paper, Verdict
 from triage.domain.source_records import SourceDay
 from triage.errors import SourceError
@@ -109,11 +110,7 @@ class World:
             due = {
                 record["id"]
                 for record in self.upstreams.days.get(day.on, [])
-                if any(
-                    place in self.categories
-                    for category in record["categories"]
-                    for place in (category, category.partition(".")[0])
-                )
+                if watched(tuple(self.categories), tuple(record["categories"]))
                 and "replace" not in record.get("kind", "new")
                 and record["id"]
             }
@@ -487,63 +484,6 @@ def test_each_category_counts_its_own_papers(world: World) -> None:
         assert world.categories_of(FRIDAY)[category] == SourceDay(
             "arxiv", FRIDAY, Verdict.COMPLETE, n, n, category=category
         )
-
-
-def _days_of_archives(upstreams: Upstreams) -> None:
-    """Announce papers of several archives on a Thursday, a Friday and a Monday."""
-    upstreams.days = {on: [] for on in (THURSDAY, FRIDAY, MONDAY)}
-    for n, on in enumerate((THURSDAY, FRIDAY, MONDAY)):
-        upstreams.announce(
-            _record(f"2506.2{n}001", on, categories=["math.AG"]),
-            _record(f"2506.2{n}002", on, categories=["math.CO", "cs.DM"]),
-            _record(f"2506.2{n}003", on, categories=["astro-ph.GA"]),
-            _record(f"2506.2{n}004", on, categories=["cond-mat.soft", "math.PR"]),
-            _record(f"2506.2{n}005", on, categories=["math-ph"]),
-            _record(f"2506.2{n}006", on, categories=["cs.LG"]),
-        )
-
-
-@pytest.mark.parametrize(
-    ("watched", "several", "numbers"),
-    [
-        (["math"], ["math.AG", "math.CO", "math.PR"], (1, 2, 4)),
-        (["astro-ph"], ["astro-ph.GA", "astro-ph.CO"], (3,)),
-        (["cond-mat"], ["cond-mat.soft"], (4,)),
-        (["math", "cs.LG"], ["math.AG", "math.CO", "math.PR", "cs.LG"], (1, 2, 4, 6)),
-        (["cs", "math-ph"], ["cs.DM", "cs.LG", "math-ph"], (2, 5, 6)),
-    ],
-)
-def test_a_whole_archive_is_read_like_all_its_categories(
-    world: World, watched: list[str], several: list[str], numbers: tuple[int, ...]
-) -> None:
-    _days_of_archives(world.upstreams)
-    found = {}
-    for categories in (several, watched):
-        world.categories = categories
-        with world.database.write() as conn:
-            store.sources.save_cursor(conn, "arxiv", "", world.clock.now())
-        world.upstreams.show(THURSDAY)
-        world.fetch(THURSDAY)
-        # Nothing is fetched on Friday, so the day comes by OAI-PMH.
-        world.upstreams.show(MONDAY)
-        world.fetch(MONDAY)
-        found[tuple(categories)] = [
-            (day.verdict, day.expected, day.got)
-            for on in (THURSDAY, FRIDAY, MONDAY)
-            for day in [world.day(on)]
-        ]
-    n = len(numbers)
-    assert found[tuple(watched)] == found[tuple(several)] == [(Verdict.COMPLETE, n, n)] * 3
-    assert world.stored() == {f"2506.2{day}00{number}" for day in range(3) for number in numbers}
-
-
-def test_a_normal_day_counts_the_papers_of_a_whole_archive(world: World) -> None:
-    _days_of_archives(world.upstreams)
-    world.categories = ["math", "math.CO", "cs.LG"]
-    world.upstreams.show(FRIDAY)
-    world.fetch(FRIDAY)
-    found = {name: (day.expected, day.got) for name, day in world.categories_of(FRIDAY).items()}
-    assert found == {"": (4, 4), "math": (3, 3), "math.CO": (1, 1), "cs.LG": (1, 1)}
 
 
 def test_a_feed_at_its_limit_is_partial_until_oai_gives_the_rest(world: World) -> None:

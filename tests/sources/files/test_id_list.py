@@ -58,7 +58,7 @@ def test_ids_links_and_dois_are_read_with_remarks_and_commas(tmp_path: Path) -> 
         b"\xff\xfe" + "2401.00011\r\n2401.00012\r\n".encode("utf-16-le"),
         "2401.00011\r\n2401.00012".encode("utf-16-le"),
         "2401.00011\n2401.00012\n".encode("utf-16-be"),
-        gzip.compress("2401.00011\r\n2401.00012\r\n".encode("utf-16")),
+        gzip.compress("2401.00011\r\n2401.00012\r\n".encode("utf-16"), mtime=0),
         "\u200b\u200a2401.00011\n2401.00012\u200b".encode(),
         "\ufeff\uff12\uff14\uff10\uff11.00011, 2401.00012".encode(),
         b"https://arxiv.org/abs/arxiv:2401.00011\n<https://www.alphaxiv.org/abs/2401.00012>\n",

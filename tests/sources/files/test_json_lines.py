@@ -87,8 +87,8 @@ def test_other_ids_are_dois_or_the_importers_own(tmp_path: Path) -> None:
     assert (without.source, without.source_id) == ("doi", "10.1000/182")
 
 
-def test_papers_without_a_date_count_as_listed_on_the_import_day(tmp_path: Path) -> None:
-    assert _paper(tmp_path).listed_on == TODAY
+def test_papers_without_any_date_count_as_listed_on_the_import_day(tmp_path: Path) -> None:
+    assert _paper(tmp_path, id="c00000").listed_on == TODAY
     assert _paper(tmp_path, listed_date="2025-06-25").listed_on == date(2025, 6, 25)
     assert _paper(tmp_path, listed_date="2025-06-25T04:00:00Z").listed_on == date(2025, 6, 25)
 
@@ -131,7 +131,7 @@ def test_names_and_categories_in_one_text_are_split(tmp_path: Path) -> None:
         (json.dumps({"title": "T", "abstract": "A"}), "no id"),
         (_line(id=2401.1), "id is a number"),
         (_line(title=["T"]), "title is not text"),
-        (_line(authors=[{"name": "A"}]), "authors are not a list of texts"),
+        (_line(authors=[{"id": "A"}]), "authors are not a list of texts"),
         (_line(authors=7), "authors are not a list of texts"),
         (_line(upvotes=float("nan")), "NaN is not JSON"),
         (_line(upvotes=float("inf")), "Infinity is not JSON"),

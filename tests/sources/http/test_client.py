@@ -198,9 +198,10 @@ def test_a_wait_for_a_server_that_is_down_is_reported_with_its_end(clock: Stoppe
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{unused.getsockname()[1]}"
-        with gate(clock) as open_gate, pytest.raises(SourceError):
+        with gate(clock) as open_gate:
             open_gate.on_wait = lambda text: reported.append((clock.now(), text))
-            open_gate.get(f"http://{host}/")
+            with pytest.raises(SourceError):
+                open_gate.get(f"http://{host}/")
     # At once, before each of the three waits, and never after their end.
     assert [at for at, _ in reported] == sorted({at for at, _ in reported})
     assert reported[0][0] == NOON

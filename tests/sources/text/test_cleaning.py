@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import unicodedata
 from datetime import date
 
@@ -90,6 +92,12 @@ def test_tex_becomes_readable(text: str, expected: str) -> None:
         (r"$^{4}\mathrm{He}$ at $\sqrt{s}=13\text{ }\text{ }\mathrm{TeV}$", "⁴He at √s=13 TeV"),
         (r"${\mathrm{Bi}}_{2}{\mathrm{Se}}_{3}$, $\Sigma$$^{0}$", "Bi₂Se₃, Σ⁰"),
         (r"\ensuremath{\beta}-decay, \ce{H2O}, {\aa}, \dh", "β-decay, H2O, å, ð"),
+        (
+            r"S\o rensen, \O rsted, Pawe\l Kowalski, 5 \AA wide",
+            "Sørensen, Ørsted, Paweł Kowalski, 5 Å wide",
+        ),
+        (r"$\alpha \leq \beta^2$, $a\beta \gamma$", "α ≤ β², aβγ"),
+        ('a \\"quoted\\" word of \\"Ozg\\"ur', 'a "quoted" word of Özgür'),
         (r"\'{} and \c5 and \v", "'{} and c5 and v"),
     ],
 )
@@ -130,6 +138,8 @@ def test_braces_of_bibtex_only_group(text: str, expected: str) -> None:
         ("<sec><st>Aims</st><p>We sort.</p></sec>", "Aims We sort."),
         ("if a &lt; b, Vec&lt;T&gt; and &lt;b&gt; stay", "if a < b, Vec<T> and <b> stay"),
         ("R&amp;D", "R&D"),
+        ("<![CDATA[On <scp>DNA</scp>]]>", "On DNA"),
+        ("&lt;![CDATA[Sorting]]&gt;<!-- Q1 -->", "Sorting"),
     ],
 )
 def test_markup_is_read_however_often_it_was_escaped(text: str, expected: str) -> None:
@@ -182,6 +192,37 @@ def test_known_tags_go_and_scripts_become_signs() -> None:
 )
 def test_the_stand_in_for_links_goes_with_its_punctuation(text: str, expected: str) -> None:
     assert clean(text, 500) == expected
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        ("<msup><mi>x</mi><mn>2</mn></msup>", "x²"),
+        ("<msub><mi>Bi</mi><mn>2</mn></msub><msub><mi>Se</mi><mn>3</mn></msub>", "Bi₂Se₃"),
+        ("<msqrt><mi>s</mi></msqrt><mo>=</mo><mn>13</mn><mtext> TeV</mtext>", "√s=13 TeV"),
+        ("<mfrac><mrow><mi>a</mi><mo>+</mo><mn>1</mn></mrow><mi>b</mi></mfrac>", "(a+1)/b"),
+        ("<msubsup><mi>D</mi><mi>s</mi><mo>*</mo></msubsup>", "D_s*"),
+        ("<mover><mi>B</mi><mo>¯</mo></mover><mspace width='1em'/><mi>&alpha;</mi>", "B̄ α"),
+        ("<semantics><mi>x</mi><annotation>$x$</annotation></semantics>", "x"),
+        ("<mi>x</mi><mo>&lt;</mo><mi>y</mi>", "x<y"),
+    ],
+)
+def test_mathml_becomes_readable(formula: str, expected: str) -> None:
+    expected = unicodedata.normalize("NFC", expected)
+    assert clean(f"On <math>{formula}</math> in it", 500) == f"On {expected} in it"
+    named = re.sub(r"<(/?)(\w)", r"<\1mml:\2", f"<math display='inline'>{formula}</math>")
+    assert clean(f"On {named} in it", 500) == f"On {expected} in it"
+    assert clean(f"On {html.escape(named)} in it", 500) == f"On {expected} in it"
+
+
+def test_a_formula_in_tex_and_in_mathml_is_shown_once() -> None:
+    tex = r"\documentclass[12pt]{minimal}\begin{document}$$\beta$$\end{document}"
+    for source in (r"$$\beta$$", tex):
+        jats = (
+            f"<jats:p>The <jats:alternatives><jats:tex-math>{source}</jats:tex-math><mml:math>"
+            "<mml:mi>β</mml:mi></mml:math></jats:alternatives> decay</jats:p>"
+        )
+        assert clean(jats, 500) == "The β decay"
 
 
 @pytest.mark.parametrize(
@@ -245,6 +286,20 @@ def test_clean_text_is_one_short_harmless_line(text: str, limit: int) -> None:
     assert not [c for c in cleaned if unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"}]
 
 
+@given(
+    st.text(st.characters(exclude_characters="\\$^_{}`'~&-"), max_size=200)
+    | st.lists(
+        st.sampled_from(
+            ["<i>", "</i>", "<sub>", "2", "</sub>", "&lt;", "&gt;", "&amp;", "A", " ", "i", "<p>"]
+        ),
+        max_size=20,
+    ).map("".join)
+)
+def test_clean_text_without_tex_is_not_changed_again(text: str) -> None:
+    cleaned = clean(text, 2_000)
+    assert clean(cleaned, 2_000) == cleaned
+
+
 @given(st.text(st.sampled_from("abc. ,"), max_size=80), st.integers(5, 60))
 def test_shortening_cuts_at_a_word_and_says_so(text: str, limit: int) -> None:
     text = " ".join(text.split())
@@ -303,6 +358,12 @@ def test_huge_records_are_cut_and_the_raw_text_is_kept() -> None:
         "~",
         "\\'",
         "\\'{",
+        "<math>",
+        "<!--",
+        "<![CDATA[",
+        '\\"a ',
+        "<tex-math>",
+        "infer- ",
         "\\v ",
         "\\ifmmode ",
         "\\(",

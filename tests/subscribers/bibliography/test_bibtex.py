@@ -64,6 +64,7 @@ def test_an_entry_without_a_key_keeps_its_fields() -> None:
         "@a{one, title = {Never closed,\n  eprint = {1706.03762},\n  year = {2017}\n}\n",
         "@a{one, title = {Closed},\n  eprint = {1706.03762}\n\n",
         '@a{one, title = "Never closed,\n  eprint = {1706.03762},\n}\n',
+        "@a{one, title = {Closed too late,\n  eprint = {1706.03762},\n}\n}\n",
         "@a{one, title = {No comma}\n  eprint = {1706.03762}\n}\n",
     ],
 )

@@ -69,6 +69,14 @@ def test_an_arxiv_paper_is_recognised_wherever_its_id_stands(fields: str) -> Non
             "url = {https://www.biorxiv.org/content/10.1101/2020.01.02.123456v2.full.pdf}",
             "10.1101/2020.01.02.123456",
         ),
+        (
+            r"doi = {10.1002/(SICI)1-2(1998)17:15{\textless}16::AID-X{\textgreater}3.0.CO;2-2}",
+            "10.1002/(sici)1-2(1998)17:15<16::aid-x>3.0.co;2-2",
+        ),
+        (
+            "doi = {10.1002/(SICI)1097-0258(19980815)17:15$<$1661::AID-X$>$3.0.CO;2-2}",
+            "10.1002/(sici)1097-0258(19980815)17:15<1661::aid-x>3.0.co;2-2",
+        ),
         ("note = {see doi:10.1016/S0004-3702(00)00001-2.}", "10.1016/s0004-3702(00)00001-2"),
     ],
 )
@@ -177,6 +185,7 @@ def test_ids_in_extra_count_where_no_field_has_one(
         '{"DOI": "10.5555/a", "title": "Attention"}\n\n{"itemType": "attachment"}\r\n',
         '[{"key": "K", "data": {"title": "Atten\x01tion", "DOI": "10.5555/a"}}]',
         '{"title": "Attention",\n "DOI": "10.5555/a"}',
+        '["https://doi.org/10.5555/a"]',
     ],
 )
 def test_json_is_read_in_every_common_shape(text: str) -> None:
@@ -191,6 +200,7 @@ def test_json_is_read_in_every_common_shape(text: str) -> None:
         ("year=2017, month={June}, day=12", date(2017, 6, 1)),
         ('year=2017, month="12~" # jun', date(2017, 6, 1)),
         ("date={2017-06-12}", date(2017, 6, 1)),
+        ("year={{2017}}, month={{Jun}}", date(2017, 6, 1)),
         ("date={2017-06/2017-08}", date(2017, 6, 1)),
         ("year={2017}, date={2017-06}", date(2017, 6, 1)),
         ("year=2017", date(2017, 1, 1)),

@@ -65,6 +65,7 @@ def test_a_list_of_titles_is_read() -> None:
         ("\\documentclass{article}\n\\begin{document}\nas in arXiv:2401.00011", "LaTeX"),
         ("% !TeX\n\\section{Introduction}\nas in arXiv:2401.00011", "LaTeX"),
         ('[{"DOI": "10.1145/1.2", "title": "Cut o', "damaged JSON"),
+        ("FN Clarivate Analytics Web of Science\nPT J\nCR A, 2017, DOI 10.1145/1.2", "Web of"),
         ("{\\rtf1\\ansi arXiv:2401.00011}", "RTF"),
         ("import re\n\n\ndef f(x):\n    # arXiv:2401.00011\n    return g(x)\n\nclass A:", "code"),
         ("#include <x.h>\nint main() {\n  f(); // arXiv:2401.00011\n  return 0;\n}", "code"),
@@ -80,10 +81,22 @@ def test_what_is_no_list_is_named_and_refused(text: str, kind: str) -> None:
 
 
 def test_a_paper_with_its_references_is_refused() -> None:
-    references = "".join(f"[{n}] A. Author. A title. arXiv:2401.{n:05d}.\n" for n in range(40))
+    references = "".join(f"[{n}] A. Author. A title. arXiv:2401.{n:05d}.\n" for n in range(150))
     with pytest.raises(ConfigError, match="mentions papers"):
         list(running_text.read(SENTENCES * 60 + references))
 
 
 def test_nothing_is_an_empty_list() -> None:
     assert list(running_text.read("")) == list(running_text.read(" \n\t\n")) == []
+
+
+def test_a_list_of_references_is_read_of_which_a_third_has_an_id() -> None:
+    reference = (
+        "Ashish Vaswani, Noam Shazeer, Niki Parmar, Jakob Uszkoreit, Llion Jones,\n"
+        "and Illia Polosukhin. Attention is all you need. In Advances in neural\n"
+        "information processing systems, pages 1 to 9{id}, 2017.\n"
+    )
+    text = "".join(
+        reference.format(id=f", arXiv:2401.{n:05d}" if n % 3 == 0 else "") for n in range(60)
+    )
+    assert len(ids(text)) == 20

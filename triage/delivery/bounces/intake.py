@@ -73,14 +73,6 @@ class IntakeReport:
     suppressed: int = 0
     unsubscribed: int = 0
 
-    def add(self, taken: IntakeResult) -> None:
-        if taken.known:
-            self.known += 1
-            return
-        self.kinds[taken.kind] += 1
-        self.suppressed += taken.stopped is SubscriberState.SUPPRESSED
-        self.unsubscribed += taken.stopped is SubscriberState.UNSUBSCRIBED
-
     def __str__(self) -> str:
         each = ", ".join(f"{n} {kind}" for kind, n in sorted(self.kinds.items()))
         return (
@@ -120,7 +112,12 @@ class Intake:
         """Take in messages, each in its own transaction."""
         report = IntakeReport()
         for raw in messages:
-            report.add(self.take(raw))
+            taken = self.take(raw)
+            report.known += taken.known
+            if not taken.known:
+                report.kinds[taken.kind] += 1
+            report.suppressed += taken.stopped is SubscriberState.SUPPRESSED
+            report.unsubscribed += taken.stopped is SubscriberState.UNSUBSCRIBED
         return report
 
     def take(self, raw: bytes) -> IntakeResult:

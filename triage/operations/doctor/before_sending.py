@@ -24,30 +24,6 @@ GREEN_HOLDS_S = 600.0
 RED_HOLDS_S = 60.0
 
 
-def red_before_sending(installation: Installation, probes: Probes) -> list[Finding]:
-    """Return the red findings that concern mail by SMTP; none if mail is written into files."""
-    settings = installation.settings
-    if settings.mail.transport != "smtp":
-        return []
-    is_local = dns_records.is_loopback(settings.mail.host)
-    checks = [
-        Check("secret", partial(machine.secret_key, settings), "set TRIAGE_SECRET_KEY"),
-        # Sending itself handles a mail server on this machine, and one that is unreachable now.
-        *(
-            replace(each, run=partial(_run, each), level_without_answer=Level.WARNING)
-            for each in outside.mail_checks(settings, probes)
-            if not (is_local and each.name == "mail")
-        ),
-        *outside.link_checks(settings, probes),
-        Check(
-            "time zones",
-            partial(machine.zones, installation.database()),
-            "install the package tzdata",
-        ),
-    ]
-    return [finding for finding in run_checks(checks) if finding.level is Level.RED]
-
-
 def _run(check: Check) -> Result:
     """Run a check; a server that cannot be reached is a temporary problem."""
     try:
@@ -77,7 +53,30 @@ class SendingGate:
         """Return the red findings with their fixes as one text; "" if nothing is red."""
         now = self.monotonic()
         if now >= self._valid_until:
-            red = red_before_sending(self.installation, self.probes)
+            red = self._find_red()
             self._reason = "; ".join(f"{each.name}: {each.what} ({each.fix})" for each in red)
             self._valid_until = now + (RED_HOLDS_S if red else GREEN_HOLDS_S)
         return self._reason
+
+    def _find_red(self) -> list[Finding]:
+        """Return the red findings that concern mail by SMTP; none if mail is written into files."""
+        settings, probes = self.installation.settings, self.probes
+        if settings.mail.transport != "smtp":
+            return []
+        is_local = dns_records.is_loopback(settings.mail.host)
+        checks = [
+            Check("secret", partial(machine.secret_key, settings), "set TRIAGE_SECRET_KEY"),
+            # Sending itself handles a mail server on this machine, and one that is unreachable now.
+            *(
+                replace(each, run=partial(_run, each), level_without_answer=Level.WARNING)
+                for each in outside.mail_checks(settings, probes)
+                if not (is_local and each.name == "mail")
+            ),
+            *outside.link_checks(settings, probes),
+            Check(
+                "time zones",
+                partial(machine.zones, self.installation.database()),
+                "install the package tzdata",
+            ),
+        ]
+        return [finding for finding in run_checks(checks) if finding.level is Level.RED]

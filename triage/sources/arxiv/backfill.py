@@ -121,14 +121,12 @@ class Backfill:
         """Read one list to its end."""
         for page in self._pages(self._sets[reading.n_lists], first, last, reading):
             todo = self._todo(page, on)
-            for n in range(0, len(todo), BATCH):
+            for n in range(0, max(len(todo), 1), BATCH):
                 step = self._step(todo[n : n + BATCH], on)
                 if n + BATCH >= len(todo):
                     self._mark_read(page, reading)
                 if step[0] or step[1]:
                     yield step
-            if not todo:
-                self._mark_read(page, reading)
 
     def _mark_read(self, page: oai_pmh.Page, reading: DayProgress) -> None:
         """Note a page as read, before its last batch is yielded with the cursor behind it."""

@@ -123,11 +123,7 @@ class Biorxiv:
             return
         count = counts[-1]
         verdict = self._verdict(on, count, proven=count.is_exact or count.agrees(counts[0]))
-        # A failed day is read again; a complete one only if its first page changes.
-        if verdict.verdict is Verdict.FAILED:
-            del read.days[on]
-        elif verdict.verdict is not Verdict.PARTIAL:
-            known.digest = count.digest if count.is_exact else self._seal(count.digest)
+        self._note_reading(read, on, count, verdict.verdict)
         if held is not None or has_verdict:
             days = (verdict,) if has_verdict else ()
             yield replace(held or Batch(), cursor=state.cursor(self.on), days=days)
@@ -163,6 +159,13 @@ class Biorxiv:
                     yield Batch(tuple(papers), tuple(rejected))
             if count.is_exact:
                 return
+
+    def _note_reading(self, read: _Read, on: date, count: _Count, verdict: Verdict) -> None:
+        """Forget a failed day; keep the digest of a complete one, so that it is not read again."""
+        if verdict is Verdict.FAILED:
+            del read.days[on]
+        elif verdict is not Verdict.PARTIAL:
+            read.days[on].digest = count.digest if count.is_exact else self._seal(count.digest)
 
     def _seal(self, digest: str) -> str:
         """Return a digest that is valid today only, as rows may come while a wrong count stays."""

@@ -125,7 +125,8 @@ def _paper(doi: str, item: dict[str, Any]) -> FetchedPaper:
             listed_on=listed_on,
             venue=first_venue(_first_text(item, "container-title")),
             named=True,
-        )
+        ),
+        needs_abstract=False,
     )
 
 

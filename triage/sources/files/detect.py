@@ -12,11 +12,16 @@ from triage.errors import SourceError
 from triage.sources.files.hf_page import ListingPage, skip_header
 from triage.sources.files.id_list import IdList, split_words
 from triage.sources.files.json_lines import JsonLines
-from triage.sources.files.reading import decode_line, looks_like_markup, numbered_lines
+from triage.sources.files.reading import (
+    begins_json_list,
+    decode_line,
+    looks_like_markup,
+    numbered_lines,
+)
 
 _ACCEPTED = (
-    "Accepted are JSON Lines (.jsonl, .jsonl.gz), Hugging Face Daily Papers pages saved as plain "
-    "text, and lists of arXiv ids, arxiv.org links or DOIs."
+    "Accepted are JSON Lines or a JSON list of papers (also as .gz or .zip), Hugging Face Daily "
+    "Papers pages saved as plain text, and lists of arXiv ids, arxiv.org links or DOIs."
 )
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 
@@ -40,7 +45,7 @@ def open_source(path: Path, imported_on: date) -> Source:
         kind = "a page of markup" if looks_like_markup(head[0]) else "a binary file"
         raise SourceError(f"{path.name} is {kind}. {_ACCEPTED}")
     lines = [(number, decode_line(line)) for number, line in enumerate(head, 1)]
-    if lines[0][1].startswith("{"):
+    if lines[0][1].startswith("{") or begins_json_list(head[0]):
         return JsonLines(path, imported_on)
     candidates = [word for _, line in lines for word in split_words(line[:10_000])]
     n_ids = sum(identify(word) is not None for word in candidates)

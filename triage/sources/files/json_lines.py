@@ -1,7 +1,8 @@
-"""JSON Lines: one paper a line, plain or gzip, as in arXiv's metadata dumps.
+"""JSON Lines: one paper a line, plain, gzip or zip; or one JSON list of papers.
 
 Required: `id` (or `doi`), `title`, `abstract`. Optional: `authors`, `categories`, `comment`,
-`listed_date`, `doi`, `upvotes`, `tldr`, `version`. Null counts as absent; other keys are ignored.
+`listed_date`, `doi`, `upvotes`, `tldr`, `version`, `venue`, `citations`; and the fields of the
+dumps in `dumps`. Null counts as absent; other keys are ignored.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any, Final, NoReturn
 from triage.domain.paper_ids import identify
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.files.reading import FileSource, decode_line, looks_like_markup, numbered_lines
+from triage.sources.files.dumps import listing_day, unify
+from triage.sources.files.reading import FileSource, decode_line, json_records, looks_like_markup
 from triage.sources.text.cleaning import clean, first_doi, normalise, reject
 
 _LONGEST_ID: Final = 200
@@ -26,7 +28,7 @@ class JsonLines(FileSource):
     """The papers of one `.jsonl` or `.jsonl.gz` file."""
 
     def _records(self, start: int) -> Iterator[tuple[int, FetchedPaper | Rejected | None]]:
-        for number, line in numbered_lines(self._path):
+        for number, line in json_records(self._path):
             if number <= start:
                 continue
             if not line.strip():
@@ -43,8 +45,10 @@ class JsonLines(FileSource):
                 yield number, reject(str(error), decode_line(line[:10_000]), f"line {number}")
 
     def _paper(self, line: bytes) -> FetchedPaper:
-        fields = _fields(line)
+        fields = unify(_fields(line))
         source, source_id, version = _identity(fields)
+        doi = first_doi(_text(fields, "doi"))
+        listed_on = _day(fields, "listed_date")
         return normalise(
             FetchedPaper(
                 source=source,
@@ -54,11 +58,14 @@ class JsonLines(FileSource):
                 abstract=_text(fields, "abstract"),
                 authors=tuple(_texts(fields, "authors", _between_names)),
                 categories=tuple(_texts(fields, "categories", lambda _: r"[\s,;]+")),
-                listed_on=_day(fields, "listed_date") or self._imported_on,
+                listed_on=listed_on
+                or listing_day(fields, source, source_id, doi, self._imported_on),
                 comment=_text(fields, "comment"),
-                doi=first_doi(_text(fields, "doi")),
+                doi=doi,
                 upvotes=_number(fields, "upvotes"),
                 tldr=_text(fields, "tldr"),
+                venue=_text(fields, "venue"),
+                citations=_number(fields, "citations"),
             )
         )
 

@@ -14,13 +14,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 
 from triage.domain.paper_ids import parse_doi, title_key
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord
-from triage.sources.text import tex
+from triage.sources.text import mathml, tex
 from triage.sources.text.hyphenation import join_words
 from triage.sources.text.withdrawal import says_withdrawn
 
@@ -39,8 +40,6 @@ def _words(table: str) -> frozenset[str]:
     return frozenset(table.split())
 
 
-# Plain printable ASCII without these needs none of the steps below.
-_ODD: Final = ("\\", "$", "<", "&", "~", "{", "  ", "this http", "``", "--")
 # Cc except white space, Cs, and the invisible Cf: soft hyphen, joiners, bidi marks, tags.
 _UNWANTED: Final = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
@@ -55,11 +54,12 @@ _ENTITY: Final = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,3
 _TAG: Final = re.compile(
     r"<(?P<end>/?)(?:jats:|mml:)?(?P<name>[A-Za-z][A-Za-z0-9-]{0,20})(?:\s[^<>]{0,500})?/?>"
 )
+_WRAPPED: Final = re.compile(r"<!--.{0,500}?-->|<!\[CDATA\[(.{0,5000}?)\]\]>")
 _SCRIPT_TAG: Final = re.compile(r"<(?:jats:)?(sub|sup)>([^<>]{1,40})</(?:jats:)?\1>")
 _INLINE_TAGS: Final = _words(
-    "a abbr b bold cite code em font i inline-formula italic math mi mn mo mrow ms mstyle msub "
-    "msup msubsup mtext named-content q s sc small span strike strong styled-content sub sup tt u "
-    "underline var xref ext-link monospace roman"
+    "a abbr alternatives b bold cite code em font i inline-formula italic math mi mn mo mrow ms "
+    "mstyle msub msup msubsup mtext named-content q s sc small span strike strong styled-content "
+    "sub sup tt u underline var xref ext-link monospace roman scp"
 )
 _BLOCK_TAGS: Final = _words(
     "abstract blockquote br dd div dl dt h1 h2 h3 h4 h5 h6 hr li list list-item ol p pre sec "
@@ -79,7 +79,7 @@ _NO_LINK: Final = re.compile(
 )
 
 
-def normalise(record: FetchedPaper) -> FetchedPaper:
+def normalise(record: FetchedPaper, *, needs_abstract: bool = True) -> FetchedPaper:
     """Clean one record, whose texts are as received.
 
     `raw_title` and `raw_abstract` keep up to 100,000 characters of the text as received, with
@@ -87,7 +87,7 @@ def normalise(record: FetchedPaper) -> FetchedPaper:
     abstract before cleaning.
 
     Raises:
-        RejectedRecord: it has no title, no abstract (unless it is `named`), or neither an id nor a
+        RejectedRecord: it has no title, no abstract although it needs one, or neither an id nor a
             usable title.
     """
     title = clean(record.title, TITLE_CHARS)
@@ -95,7 +95,7 @@ def normalise(record: FetchedPaper) -> FetchedPaper:
     comment = clean(record.comment, COMMENT_CHARS)
     if not title:
         raise RejectedRecord("it has no title")
-    if not abstract and not record.named:
+    if not abstract and needs_abstract:
         raise RejectedRecord("it has no abstract")
     if record.source_id is None and not title_key(title):
         raise RejectedRecord("it has no id, and its title has no letter or digit")
@@ -122,16 +122,19 @@ def clean(text: str, limit: int, *, is_bibtex: bool = False) -> str:
     """
     # Twice the limit leaves room for markup; the rest would be cut in any case.
     text, cut = text[: 2 * limit], len(text) > 2 * limit
-    if not (text.isascii() and text.isprintable()) or any(odd in text for odd in _ODD):
-        text = _one_line(_UNWANTED.sub("", _SOFT_HYPHEN.sub("", text)))
+    if _is_plain(text) and not is_bibtex:
+        text = text.strip()
+    else:
+        text = _one_line(_without_unwanted(_SOFT_HYPHEN.sub("", text)))
         text = _without_markup(text)
         if is_bibtex:
             text = _TIE.sub(" ", text)
         text = tex.to_unicode(_typography(text), is_bibtex=is_bibtex)
-        text = unicodedata.normalize("NFC", _one_line(_UNWANTED.sub("", text)))
+        text = unicodedata.normalize("NFC", _one_line(_without_unwanted(text)))
         if "this http" in text:
             text = _NO_LINK.sub("", text)
-    return shorten(join_words(_one_line(text)), limit, cut=cut)
+        text = _one_line(text)
+    return shorten(join_words(text), limit, cut=cut)
 
 
 def shorten(text: str, limit: int, *, cut: bool = False) -> str:
@@ -149,12 +152,16 @@ def shorten(text: str, limit: int, *, cut: bool = False) -> str:
 def storable(text: str, limit: int) -> str:
     """Return the first `limit` characters with U+FFFD for those that databases reject."""
     text = text[:limit]
-    return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
+    return (
+        text
+        if text.isprintable() or (text.isascii() and "\0" not in text)
+        else _UNSTORABLE.sub("\ufffd", text)
+    )
 
 
 def first_doi(text: str) -> str | None:
     """Return the first DOI of a field that may have several, separated by spaces."""
-    return parse_doi(next(iter(text.split()), ""))
+    return parse_doi(text.split(maxsplit=1)[0]) if text.strip() else None
 
 
 def parse_mail_date(text: str) -> date | None:
@@ -181,7 +188,28 @@ def reject(reason: str, raw: str, where: str) -> Rejected:
 
 def _several(texts: Iterable[str], most: int, limit: int) -> tuple[str, ...]:
     """Return the first `most` texts that are not empty once cleaned."""
-    return tuple(islice(filter(None, (clean(text, limit) for text in texts)), most))
+    return tuple(islice(filter(None, (_clean_name(text, limit) for text in texts)), most))
+
+
+# Names and categories come again and again.
+_clean_name: Final = lru_cache(maxsize=1 << 14)(clean)
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether a text needs no cleaning. Written out, since most text passes only here."""
+    return (
+        text.isascii()
+        and text.isprintable()
+        and not (
+            "\\" in text or "$" in text or "<" in text or "&" in text or "~" in text or "{" in text
+            or "  " in text or "--" in text or "``" in text or "this http" in text
+        )
+    )  # fmt: skip
+
+
+def _without_unwanted(text: str) -> str:
+    # All unwanted characters are unprintable; the pattern takes a hundred times as long.
+    return text if text.isprintable() else _UNWANTED.sub("", text)
 
 
 def _one_line(text: str) -> str:
@@ -207,6 +235,10 @@ def _without_tags(text: str) -> str:
 
     So unknown tags stay, as do `a <b, c>` and a single `<i>`, which are mathematics.
     """
+    if "<!" in text:
+        text = _WRAPPED.sub(r"\1", text)
+    if "math" in text:
+        text = mathml.to_text(text)
     ended = {tag["name"].lower() for tag in _TAG.finditer(text) if tag["end"]}
 
     def instead(tag: re.Match[str]) -> str:

@@ -42,10 +42,14 @@ _FIRST_LETTER: Final = re.compile(r"\s*([^\W\d_][\u0300-\u036f]*)")
 _LONGEST_ACCENTED: Final = 40
 # An accent takes the place of the dot.
 _DOTTED: Final = {"i": "i", "j": "j"}
+_LETTERS_OF_WORDS: Final = frozenset({"o", "O", "l", "L", "aa", "ae", "AE", "oe", "OE", "ss"})
+# Quotation marks that JSON or a program escaped.
+_ESCAPED_QUOTES: Final = re.compile(r'(?<![\w{}\\])\\"([^"\\{}]{1,80})\\"(?![\w{}])')
 # APS writes accents twice, for formulas and for text: `\ifmmode \acute{c}\else \'{c}\fi{}`.
 _IN_TEXT_MODE: Final = re.compile(
     r"\\ifmmode(?![A-Za-z]).{0,60}?\\else(?![A-Za-z]) ?(.{0,60}?) ?\\fi(?![A-Za-z])(?:\{\})?"
 )
+_COMMAND: Final = re.compile(r"\\([a-zA-Z]+)")
 _SCRIPTABLE: Final = re.compile(r"[0-9+=()\u2212-]+")
 _WORD: Final = re.compile(r"[\w.,\u2032*%]+|.", re.DOTALL)
 _LONGEST_FORMULA: Final = 2_000
@@ -69,7 +73,8 @@ def to_unicode(text: str, *, is_bibtex: bool = False) -> str:
     """
     if not is_bibtex and _TEX.search(text) is None:
         return text
-    return _Reader(_IN_TEXT_MODE.sub(r"\1", text), is_bibtex).read()
+    text = _ESCAPED_QUOTES.sub(r'"\1"', _IN_TEXT_MODE.sub(r"\1", text))
+    return _Reader(text, is_bibtex).read()
 
 
 class _Reader:
@@ -201,6 +206,10 @@ class _Reader:
         if sign or empty or self.pos not in self.partner:
             glued = name in SIGNS and not self.out[-1].endswith(" ")
             self.out.append(sign or name)
+            # “S\o rensen”, but “Pawe\l Kowalski”
+            glued = glued or (
+                name in _LETTERS_OF_WORDS and self.text[self.pos + 1 : self.pos + 2].islower()
+            )
             if empty or (glued and self.text[self.pos : self.pos + 1] == " "):
                 self.pos += 2 if empty else 1
             return
@@ -297,10 +306,12 @@ def formula(source: str) -> str:
         text = re.sub(r"\{(\{[^{}\\]*\})\}", r"\1", text)
         text = re.sub(r"([\^_])(?: *\{([^{}\\]*)\}|([^\s{}\\^_]))", _script, text)
         if "\\" in text:
-            text = re.sub(r"\\[dt]?frac *\{([^{}\\]*)\} *\{([^{}\\]*)\}", _fraction, text)
+            text = re.sub(
+                r"\\[dt]?frac *\{([^{}\\]*)\} *\{([^{}\\]*)\}", lambda f: fraction(f[1], f[2]), text
+            )
             text = re.sub(r"\\binom *\{([^{}\\]*)\} *\{([^{}\\]*)\}", r"(\1 choose \2)", text)
             text = re.sub(r"\\pmod *(?:\{([^{}\\]*)\}|(\w))", r"(mod \1\2)", text)
-            text = re.sub(r"\\sqrt *\{([^{}\\]*)\}", _root, text)
+            text = re.sub(r"\\sqrt *\{([^{}\\]*)\}", lambda f: root(f[1]), text)
             text = _ACCENT_COMMAND.sub(_accented, text)
         if text == before:
             break
@@ -312,7 +323,9 @@ def formula(source: str) -> str:
 def _formula_command(found: re.Match[str]) -> str:
     name, blanks = found[1], found[2]
     if name in LETTERS:
-        return LETTERS[name]
+        following = _COMMAND.match(found.string, found.end())
+        is_spaced = following is not None and following[1] in SIGNS
+        return LETTERS[name] + (blanks if is_spaced else "")
     if name in SIGNS:
         glued = found.start() == 0 or found.string[found.start() - 1] != " "
         return SIGNS[name] + ("" if glued else blanks)
@@ -365,12 +378,14 @@ def _double_struck(found: re.Match[str]) -> str:
     return found[1].translate(DOUBLE_STRUCK)
 
 
-def _fraction(found: re.Match[str]) -> str:
-    return "/".join(part if _WORD.fullmatch(part) else f"({part})" for part in found.groups())
+def fraction(above: str, below: str) -> str:
+    """Return a fraction on one line, with brackets around what is no single word."""
+    return "/".join(part if _WORD.fullmatch(part) else f"({part})" for part in (above, below))
 
 
-def _root(found: re.Match[str]) -> str:
-    return f"√{found[1]}" if _WORD.fullmatch(found[1]) else f"√({found[1]})"
+def root(body: str) -> str:
+    """Return a square root, with brackets around what is no single word."""
+    return f"√{body}" if _WORD.fullmatch(body) else f"√({body})"
 
 
 def _accented(found: re.Match[str]) -> str:

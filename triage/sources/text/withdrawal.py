@@ -25,4 +25,5 @@ def says_withdrawn(abstract: str, comment: str) -> bool:
     arXiv has no field for it: it is in the comment or at the beginning of the abstract.
     https://info.arxiv.org/help/withdraw.html, November 2026.
     """
-    return bool(_WITHDRAWN.match(abstract) or _WITHDRAWN_COMMENT.search(comment))
+    is_in_comment = "withdr" in comment.casefold() and _WITHDRAWN_COMMENT.search(comment)
+    return bool(is_in_comment or _WITHDRAWN.match(abstract))

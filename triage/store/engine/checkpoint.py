@@ -26,7 +26,7 @@ class Checkpointer:
     """The only connection of this process that checkpoints, opened at the first checkpoint."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
+        self.file = file
         self._wal = f"{file}-wal"
         self._turn = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -67,12 +67,12 @@ class Checkpointer:
 
     def _checkpoint(self, how: str = _SOME) -> None:
         # Lock the folder: closing a handle of the file would drop SQLite's locks on it (POSIX).
-        folder = os.open(self._file.parent, os.O_RDONLY | os.O_CLOEXEC)
+        folder = os.open(self.file.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if self._connection is None:
                 self._connection = sqlite3.connect(
-                    self._file, isolation_level=None, check_same_thread=False, timeout=0
+                    self.file, isolation_level=None, check_same_thread=False, timeout=0
                 )
                 # The log is truncated, so that its size is the size of what is left.
                 self._connection.execute("PRAGMA journal_size_limit = 0")

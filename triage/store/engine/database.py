@@ -78,11 +78,15 @@ _POSTGRES_MESSAGES = {
 
 
 class Database:
-    """An open database. `read()` and `write()` give a connection inside one transaction."""
+    """An open database. `read()` and `write()` give a connection inside one transaction.
+
+    `file` is the file of a SQLite database, None for any other database.
+    """
 
     def __init__(self, engine: Engine, checkpointer: Checkpointer | None = None) -> None:
         self.engine = engine
         self._checkpointer = checkpointer
+        self.file = checkpointer.file if checkpointer else None
         self._in_turn = WriteQueue()
 
     @contextmanager
@@ -140,11 +144,6 @@ class Database:
     def is_file(self) -> bool:
         """Whether this is a SQLite database."""
         return self.engine.dialect.name == "sqlite"
-
-    @property
-    def file(self) -> Path | None:
-        """The file of a SQLite database; None for any other database."""
-        return file_of(self.engine.url)
 
     def copy_to(self, path: Path) -> None:
         """Copy a SQLite database with its online back-up, also while it is used.

@@ -90,14 +90,14 @@ def read(text: str) -> list[LibraryEntry]:
     return list(islice(entries, MOST_ENTRIES))
 
 
-def _ids(made_for_it: Sequence[str], others: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def _ids(id_fields: Sequence[str], remarks: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Return the ids of an entry: from fields for ids, else from any other field."""
     found: dict[tuple[str, str], None] = {}
-    for value in made_for_it:
+    for value in id_fields:
         found.update(dict.fromkeys(find_ids(value)))
     if not found:
         # A remark may name any paper; one that names several says nothing of this one.
-        several = {id for value in others for id in find_ids(value)}
+        several = {id for value in remarks for id in find_ids(value)}
         found = dict.fromkeys(several) if len(several) == 1 else {}
     return tuple(sorted(found, key=lambda id: id[0] != "arxiv"))
 
@@ -113,8 +113,10 @@ def _of_bibtex(entry: bibtex.BibtexEntry) -> LibraryEntry:
         "jstor", "pubmed", "hdl",
     }:  # fmt: skip
         eprint = []
-    year, month, day = (fields.get(name, "").strip() for name in ("year", "month", "day"))
-    when = f"{year}-{month:0>2}" if month.isdecimal() else f"{day} {month} {year}"
+    on, year, month, day = (
+        fields.get(name, "").strip("{} ") for name in ("date", "year", "month", "day")
+    )
+    year_and_month = f"{year}-{month:0>2}" if month.isdecimal() else f"{day} {month} {year}"
     remarks = [bibtex.plain(fields[n]) for n in _REMARKS_OF_BIBTEX if n in fields]
     return LibraryEntry(
         where=f"line {entry.line}" + (f", {entry.key}" if entry.key else ""),
@@ -122,7 +124,7 @@ def _of_bibtex(entry: bibtex.BibtexEntry) -> LibraryEntry:
         ids=_ids([*eprint, *ids("arxivid", "arxiv", "doi", "url", "ee")], remarks),
         authors=bibtex.names(fields.get("author", "")),
         abstract=bibtex.plain(fields.get("abstract", "")),
-        published_on=_month([fields.get("date", ""), when]),
+        published_on=_month([on, year_and_month]),
     )
 
 
@@ -187,6 +189,8 @@ def _json_lines(text: str) -> list[Any] | None:
 
 def _of_json(records: list[Any]) -> Iterator[LibraryEntry]:
     for number, record in enumerate(records, 1):
+        if isinstance(record, str):
+            record = {"url": record}
         record = record if isinstance(record, dict) else {}
         inner = record.get("data")
         fields: dict[str, Any] = inner if isinstance(inner, dict) else record

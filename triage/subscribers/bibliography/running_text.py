@@ -1,9 +1,10 @@
 """Reads lists of ids, links, references and titles, and refuses text that is no list.
 
-Refused are formats of another kind, program code, and prose, where ids are only mentioned: more
-than 150 words of sentences, and more than 60 for each id. A line belongs to a sentence if it has
-more than 40 words, or if it has no id and begins with a small letter or ends with a comma. A line
-with the number of a reference, such as `[12]`, never does.
+Refused are formats of another kind, program code, and prose, where ids are only mentioned: it has
+more than 150 words of sentences and more than 100 for each id, or more than 400 between two ids,
+as papers have before their references. A line belongs to a sentence if it has more than 40 words,
+or if it has no id and begins with a small letter or ends with a comma. A line with the number of a
+reference, such as `[12]`, never does.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _OTHER_KINDS: Final = {
         r"^[^\S\n]*\\(?:document(?:class|style)|usepackage|begin\{document\}|section\{)",
         re.MULTILINE,
     ),
+    "a plain text of Web of Science": re.compile(r"\AFN (?:Clarivate|Thomson|ISI)\b"),
     "RTF": re.compile(r"\A\s*\{\\rtf"),
     "damaged JSON": re.compile(r"\A\s*(?:\[\s*)?\{\s*\""),
 }
@@ -37,7 +39,8 @@ _CODE: Final = re.compile(
 _FEWEST_CODE_LINES: Final = 3
 _NUMBERED: Final = re.compile(r"[\[(]?\d{1,3}[\]).]")
 _MOST_WORDS: Final = 150
-_WORDS_PER_ID: Final = 60
+_WORDS_PER_ID: Final = 100
+_WORDS_BETWEEN_IDS: Final = 400
 _LONG_LINE: Final = 40
 _LONGEST_TITLE: Final = 500
 
@@ -57,19 +60,31 @@ def read(text: str) -> Iterator[tuple[int, tuple[tuple[str, str], ...], str]]:
         if (line := " ".join(raw.split()))
     ]
     n_code_lines = sum(_CODE.match(line) is not None for _, line, _ in lines)
-    if n_code_lines >= max(_FEWEST_CODE_LINES, len(lines) / 5):
+    if n_code_lines >= max(_FEWEST_CODE_LINES, len(lines) / 20):
         raise _refusal("program code")
-    n_words = sum(_n_words_of_prose(line, bool(ids)) for _, line, ids in lines)
-    distinct = dict.fromkeys(id for _, _, ids in lines for id in ids)
-    if n_words > max(_MOST_WORDS, _WORDS_PER_ID * len(distinct)):
+    if _is_prose([(line, ids) for _, line, ids in lines]):
         raise _refusal("running text that mentions papers and does not list them")
+    seen = set()
     for number, line, ids in lines:
         for id in ids:
-            if id in distinct:
-                del distinct[id]
+            if id not in seen:
+                seen.add(id)
                 yield number, (id,), ""
         if not ids and not line.startswith("#"):
             yield number, (), line[:_LONGEST_TITLE]
+
+
+def _is_prose(lines: list[tuple[str, list[tuple[str, str]]]]) -> bool:
+    seen: set[tuple[str, str]] = set()
+    n_words, most_between, before = 0, 0, 0
+    for line, ids in lines:
+        if not seen.issuperset(ids):
+            seen.update(ids)
+            before = n_words
+        n_words += _n_words_of_prose(line, bool(ids))
+        most_between = max(most_between, n_words - before)
+    per_id = n_words / max(len(seen), 1)
+    return n_words > _MOST_WORDS and (per_id > _WORDS_PER_ID or most_between > _WORDS_BETWEEN_IDS)
 
 
 def _n_words_of_prose(line: str, has_id: bool) -> int:

@@ -157,18 +157,13 @@ def calibration(scores: ArrayLike, liked: ArrayLike, n_bins: int = 10) -> Calibr
     if not np.all((predicted >= 0) & (predicted <= 1)):
         raise ValueError("a score is outside [0, 1], so it is no probability")
     bin_of = np.minimum((predicted * n_bins).astype(np.int64), n_bins - 1)
-    bins = tuple(
-        Bin(
-            low=int(i) / n_bins,
-            high=(int(i) + 1) / n_bins,
-            n=int((bin_of == i).sum()),
-            mean_score=float(predicted[bin_of == i].mean()),
-            share_liked=float(hits[bin_of == i].mean()),
-        )
-        for i in np.unique(bin_of)
-    )
+    bins = []
+    for i in np.unique(bin_of).tolist():
+        own = bin_of == i
+        means = float(predicted[own].mean()), float(hits[own].mean())
+        bins.append(Bin(i / n_bins, (i + 1) / n_bins, int(own.sum()), *means))
     total = sum(each.n * abs(each.mean_score - each.share_liked) for each in bins)
-    return Calibration(bins, total / len(predicted) if len(predicted) else float("nan"))
+    return Calibration(tuple(bins), total / len(predicted) if len(predicted) else float("nan"))
 
 
 def _relevance(values: ArrayLike, k: int) -> F64:
