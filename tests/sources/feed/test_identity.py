@@ -81,6 +81,20 @@ def test_papers_that_differ_are_all_stored_and_counted(
     assert world.fetch(TUESDAY).stored == 1
 
 
+@pytest.mark.parametrize("name", ["feed_one_guid.xml", "feed_one_link.xml"])
+def test_a_paper_has_the_same_id_wherever_it_stands_in_the_feed(world: World, name: str) -> None:
+    def ids(body: bytes) -> set[str | None]:
+        world.show(body)
+        (batch,) = world.source().fetch(None)
+        return {paper.source_id for paper in batch.papers}
+
+    body = recorded(name)
+    before, *items = body.partition(b"</channel>")[0].split(b"<item>")
+    turned = b"<item>".join([before, *reversed(items)]) + b"</channel></rss>"
+    assert len(ids(body)) == 3
+    assert ids(turned) == ids(body)
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -222,7 +236,7 @@ def test_an_entry_without_a_day_keeps_the_day_on_which_it_was_first_seen(
     world: World, published: str
 ) -> None:
     world.show(rss(linked(1, pubDate=published)))
-    world.fetch(TUESDAY)
+    (batch,) = world.source(TUESDAY).fetch(None)
     edits = [
         {"title": "Edited once"},
         {"title": "Edited twice", "guid": "new"},
@@ -230,8 +244,8 @@ def test_an_entry_without_a_day_keeps_the_day_on_which_it_was_first_seen(
     ]
     for n, edit in enumerate(edits, 1):
         world.show(rss(linked(1, pubDate=published) | edit))
-        world.fetch(TUESDAY + timedelta(days=n))
-        (paper,) = world.papers().values()
+        (batch,) = world.source(TUESDAY + timedelta(days=n)).fetch(batch.cursor)
+        (paper,) = batch.papers
         assert (paper.title, paper.listed_on) == (edit["title"], TUESDAY)
 
 
@@ -279,6 +293,14 @@ def test_papers_that_form_1_lost_to_one_guid_come_now_and_the_others_not_again(
         "A study of sorting number 2",
         "A study of sorting number 3",
     ]
+
+
+def test_one_guid_in_a_cursor_of_form_1_does_not_hide_other_papers(world: World) -> None:
+    one = {"guid": "https://lab.example/", "link": ""}
+    cursor = cursor_of_form_1(world, rss(linked(1) | one), MONDAY)
+    world.show(rss(linked(2) | one, linked(3) | one))
+    (batch,) = world.source(TUESDAY).fetch(cursor)
+    assert [paper.update_only for paper in batch.papers] == [False, False]
 
 
 @pytest.mark.parametrize("cursor", ["", "{}", "[]", '{"form":2}', '{"form":3,"url":"x"}', "null"])

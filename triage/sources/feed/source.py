@@ -1,7 +1,7 @@
 """Feeds: RSS 0.9x, 1.0 and 2.0, Atom, and JSON Feed 1.x. The only module with feedparser.
 
-A feed has its newest entries, but no count and no schedule. So entries are new if their ids were
-not in the feed at the last fetch.
+A feed has its newest entries, but no count and no schedule. So a paper is new if none of the
+entries of earlier fetches was the same paper.
 https://www.rssboard.org/rss-specification, RFC 4287 and https://jsonfeed.org/version/1.1.
 """
 
