@@ -20,14 +20,14 @@ def sizes(
     clock: StoppedClock, n: int, each_s: float, timed: TimedChunks | None = None
 ) -> list[int]:
     found = []
-    for some in (timed or TimedChunks(clock)).split(range(n)):
+    for some in (timed or TimedChunks(clock, 0.05)).split(range(n)):
         found.append(len(some))
         clock.at += each_s * len(some) * ONE_SECOND
     return found
 
 
 def test_timed_pieces_hold_all_in_order() -> None:
-    timed = TimedChunks(StoppedClock())
+    timed = TimedChunks(StoppedClock(), 0.05)
     assert [each for some in timed.split(range(1234)) for each in some] == list(range(1234))
     assert list(timed.split(())) == []
 
@@ -42,7 +42,7 @@ def test_pieces_become_as_long_as_fifty_milliseconds_allow() -> None:
 
 def test_a_piece_that_takes_too_long_makes_the_next_ones_shorter() -> None:
     clock = StoppedClock()
-    timed = TimedChunks(clock)
+    timed = TimedChunks(clock, 0.05)
     assert sizes(clock, 150, 0, timed) == [10, 20, 40, 80]
     assert sizes(clock, 200, 0.002, timed) == [160, 25, 15]
     # Never fewer than ten, however slow the disk.

@@ -161,9 +161,9 @@ def test_other_writers_come_in_between_the_blocks_of_an_import(
     append = store.events.append_missing
 
     def slow(*args: Any) -> int:
-        # Each vote takes 2 ms.
+        # Each vote takes 1 ms.
         stored.append(append(*args))
-        world.clock.sleep(0.002 * stored[-1])
+        world.clock.sleep(0.001 * stored[-1])
         return stored[-1]
 
     monkeypatch.setattr(store.events, "append_missing", slow)

@@ -9,6 +9,7 @@ import click
 
 from triage.cli.app_context import (
     PARTLY_DONE,
+    freeze_garbage_collector,
     json_option,
     load_app,
     load_app_and_subscriber,
@@ -54,6 +55,7 @@ def import_(file: TextIO) -> None:
     from triage.subscribers.votes import import_votes
 
     app = load_app()
+    freeze_garbage_collector()
     report = import_votes(app.database, file, app.clock)
     for row in report.bad:
         warn(f"line {row.line}: {row.reason}")

@@ -9,8 +9,6 @@ from triage.domain.protocols import Clock
 
 T = TypeVar("T")
 
-# All other writers wait for a transaction; none of them should notice one of this length.
-_GOAL_S: Final = 0.05
 _FEWEST: Final = 10
 _MOST: Final = 500
 
@@ -21,14 +19,16 @@ def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 class TimedChunks:
-    """Splits lists so that the caller needs about 50 ms for each part.
+    """Splits lists so that the caller needs about `goal_s` seconds for each part.
 
-    The parts begin with 10 items and have at most 500. A part that takes too long, also because
-    other writers came first, makes the next one shorter.
+    The parts are for transactions, for which all other writers wait. They begin with 10 items and
+    have at most 500. A part that takes too long, also because other writers came first, makes the
+    next one shorter.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, goal_s: float) -> None:
         self._clock = clock
+        self._goal_s = goal_s
         self._size = _FEWEST
 
     def split(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -40,6 +40,6 @@ class TimedChunks:
             began = self._clock.now()
             yield some
             took_s = (self._clock.now() - began).total_seconds()
-            if took_s > _GOAL_S or len(some) == self._size:
-                suitable = int(self._size * _GOAL_S / max(took_s, _GOAL_S / 2))
+            if took_s > self._goal_s or len(some) == self._size:
+                suitable = int(self._size * self._goal_s / max(took_s, self._goal_s / 2))
                 self._size = min(max(suitable, _FEWEST), _MOST)

@@ -306,7 +306,7 @@ def _name(author: str) -> Name:
         else:
             family, given = last, " ".join(parts[:-1])
     names = [each for each in _words(family) if each not in _SUFFIXES] or _words(family)
-    letters = _words(given)
+    letters = _WORD.search(fold(given))
     return (names[-1] if names else "", letters[0][0] if letters else "")
 
 

@@ -26,6 +26,7 @@ from triage.subscribers.scanner_detection import BELIEVED, is_burst, trust
 
 BURST = timedelta(seconds=60)
 _READ_AT_ONCE = 5000
+_BLOCK_S = 0.025
 _NO_SUBSCRIBER = "no such subscriber; `triage subscriber add` first"
 
 
@@ -205,7 +206,7 @@ def import_votes(db: Database, lines: Iterable[str], clock: Clock) -> ImportedVo
     read = stored = 0
     bad: list[BadRow] = []
     now = clock.now()
-    timed = TimedChunks(clock)
+    timed = TimedChunks(clock, _BLOCK_S)
     with db.read() as conn:
         everyone = store.subscribers.everyone(conn)
     subscribers = {store.subscribers.email_key(each.email): each.id for each in everyone}
