@@ -59,7 +59,9 @@ class Operator:
         """Let time pass, and the schedule do what it does each minute."""
         self.clock.at += timedelta(**later)
         app = open_app(self.config, clock=self.clock)
-        app.new_schedule().tick()
+        schedule = app.new_schedule()
+        schedule.tick()
+        schedule.stop()
         app.close()
 
     def rows(self, table: str) -> list[dict[str, Any]]:
@@ -131,6 +133,8 @@ def test_a_like_that_arxiv_does_not_have_is_said_and_waits(operator: Operator) -
         "triage: 1 paper was not found: `triage schedule` asks for it again in a day\n"
     )
     assert operator.liked() == [ONE]
+    exported = json.loads(operator.run("subscriber", "export", ADA).out)["tables"]
+    assert [row["value"] for row in exported["named_papers"]] == [ABSENT]
 
 
 def test_with_arxiv_switched_off_a_like_must_be_stored(operator: Operator) -> None:

@@ -426,6 +426,14 @@ def test_what_still_waits_is_not_told_and_stays_to_be_told(world: World) -> None
     assert world.outcome(untold=True) == Outcome(1, 0, ())
 
 
+def test_what_is_not_found_after_a_digest_is_told_by_the_next(world: World) -> None:
+    world.name("2603.00001")
+    with world.db.write() as conn:
+        store.named_papers.mark_told(conn, world.ada.id, NOON)
+    world.later()
+    assert world.outcome(untold=True) == Outcome(0, 0, (NamedPaper("arxiv", "2603.00001"),))
+
+
 def test_naming_a_paper_again_changes_nothing(world: World) -> None:
     world.name("2603.00001")
     world.later()
