@@ -1,7 +1,8 @@
 """Signs messages with the DKIM key of their domain (RFC 6376). The only user of dkimpy.
 
-The signature covers every header of ours and the whole body. A message is signed once, when it is
-composed, so each attempt sends the same bytes. Keys are RSA, since many receivers cannot check
+The signature covers every header of ours and the whole body, and forbids to add headers that a
+receiver acts on. A message is signed once, when it is composed, so each attempt sends the same
+bytes. Keys are RSA, since many receivers cannot check
 Ed25519 (RFC 8463).
 """
 
@@ -23,6 +24,27 @@ KEY_FILE = "dkim_key"
 SHORTEST_KEY = 1024
 _MAKE_ONE = "make one with `openssl genrsa -out dkim_key 2048`"
 _FIELD_NAME = re.compile(rb"^([!-9;-~]+):", re.M)
+# Headers that may stand once and that a receiver acts on or shows (RFC 5322, 3.6; RFC 2045, RFC
+# 2369, RFC 2919 and RFC 8058). Each is signed once more than it occurs, so that a second one, or
+# the first of one that we do not write, breaks the signature (RFC 6376, 5.4.2).
+OVERSIGNED = (
+    "from",
+    "sender",
+    "reply-to",
+    "to",
+    "cc",
+    "subject",
+    "date",
+    "message-id",
+    "in-reply-to",
+    "references",
+    "mime-version",
+    "content-type",
+    "content-transfer-encoding",
+    "list-id",
+    "list-unsubscribe",
+    "list-unsubscribe-post",
+)
 
 
 class Signer:
@@ -72,8 +94,7 @@ class Signer:
             self.domain.encode(),
             self._key,
             canonicalize=(b"relaxed", b"relaxed"),
-            # From is listed once more than it occurs, so that nobody can add a second one.
-            include_headers=[*names, "from"],
+            include_headers=[*names, *OVERSIGNED],
         )
         return signature + mime
 
@@ -101,7 +122,7 @@ def load_signer(mail: MailSettings, folder: Path) -> Signer | None:
     key = read_secret("DKIM_KEY")
     if key is None:
         try:
-            key = (folder / KEY_FILE).read_text("utf-8")
+            key = (folder / KEY_FILE).read_text("utf-8-sig")
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
