@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import tomllib
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 
@@ -384,3 +386,140 @@ def test_a_secret_in_the_config_file_is_an_unknown_key(tmp_path: Path) -> None:
     message = refusal(tmp_path, f'secret_key = "{GOOD_SECRET}"')
     assert "unknown key `secret_key`" in message
     assert GOOD_SECRET not in message
+
+
+# -- files of other editors ------------------------------------------------------------------------
+
+BOM = "\N{BYTE ORDER MARK}".encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        BOM + b"[digest]\nsize = 7\n",
+        BOM + b"[digest]\r\nsize = 7\r\n",
+        b"[digest]\r\nsize = 7\r\n",
+        BOM + b"\r\n# first a comment\r\n\r\n[digest]\r\nsize = 7",
+        BOM + '[site]\r\nname = "Bücher"\r\n[digest]\r\nsize = 7\r\n'.encode(),
+    ],
+)
+def test_a_config_that_notepad_saved_is_read(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "triage.toml"
+    path.write_bytes(content)
+    assert load_settings(path).digest.size == 7
+
+
+def test_a_config_of_a_byte_order_mark_alone_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "triage.toml"
+    path.write_bytes(BOM)
+    assert load_settings(path) == Settings(folder=tmp_path)
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "latin-1"])
+def test_a_config_in_another_coding_is_answered_with_what_to_do(
+    tmp_path: Path, coding: str
+) -> None:
+    path = tmp_path / "triage.toml"
+    path.write_bytes("[site]\nname = 'Bücher ☃'".encode(coding, "replace"))
+    with pytest.raises(ConfigError, match="cannot be read as TOML: save it as UTF-8"):
+        load_settings(path)
+
+
+@pytest.mark.parametrize("content", [BOM + b"hunter2", BOM + b"hunter2\r\n", b"hunter2\r\n\r\n"])
+def test_a_password_file_that_notepad_saved_is_read(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "password"
+    path.write_bytes(content)
+    assert read_secret("MAIL_PASSWORD", {"TRIAGE_MAIL_PASSWORD_FILE": str(path)}) == "hunter2"
+
+
+def test_a_secret_of_the_environment_may_come_from_such_a_file() -> None:
+    environment = {"TRIAGE_MAIL_PASSWORD": "\N{BYTE ORDER MARK}hunter2\r\n"}
+    assert read_secret("MAIL_PASSWORD", environment) == "hunter2"
+
+
+def test_a_signing_secret_that_notepad_saved_is_the_same_secret(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").write_bytes(BOM + GOOD_SECRET.encode() + b"\r\n")
+    assert read_signing_secret(tmp_path, {}) == GOOD_SECRET
+
+
+# -- senders ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("Papers @ Lab <papers@example.org>", "Papers @ Lab"),
+        ("Papers@Lab <papers@example.org>", "Papers@Lab"),
+        ("Papers: daily <papers@example.org>", "Papers: daily"),
+        ("Papers (daily) <papers@example.org>", "Papers (daily)"),
+        ("Papers, daily <papers@example.org>", "Papers, daily"),
+        ("Papers; daily <papers@example.org>", "Papers; daily"),
+        ("Dr. A. Lovelace <papers@example.org>", "Dr. A. Lovelace"),
+        ("[arXiv] papers! <papers@example.org>", "[arXiv] papers!"),
+        ("Papers\\Lab <papers@example.org>", "Papers\\Lab"),
+        ('"Papers @ Lab" <papers@example.org>', "Papers @ Lab"),
+        ('"The \\"best\\" papers" <papers@example.org>', 'The "best" papers'),
+        ('The "best" papers <papers@example.org>', 'The "best" papers'),
+        ('"Papers <papers@example.org>', '"Papers'),
+        ("Bücher, täglich <papers@example.org>", "Bücher, täglich"),
+        ("論文: 毎日 <papers@example.org>", "論文: 毎日"),
+        ("  Papers  <papers@example.org>  ", "Papers"),
+        ("<papers@example.org>", ""),
+        ("papers@example.org", ""),
+    ],
+)
+def test_the_name_of_the_sender_may_have_any_characters(
+    tmp_path: Path, value: str, name: str
+) -> None:
+    for section, key in (("mail", "from"), ("mail", "notes_from"), ("site", "contact")):
+        settings = load_settings(written(tmp_path, f"[{section}]\n{key} = {json.dumps(value)}"))
+        mail = settings.mail
+        read = {
+            "from": mail.sender,
+            "notes_from": mail.notes_from,
+            "contact": settings.site.contact,
+        }
+        assert parseaddr(read[key]) == (name, "papers@example.org")
+
+
+def test_account_mail_has_the_same_odd_name(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, '[mail]\nfrom = "Papers @ Lab <p@example.org>"'))
+    assert parseaddr(settings.account_mail_sender) == ("Papers @ Lab", "p+account@example.org")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "Papers",
+        "Papers <>",
+        "Papers <papers>",
+        "Papers papers@example.org",
+        "papers@example.org (Papers)",
+        "a@example.org, b@example.org",
+        "A <a@example.org>, B <b@example.org>",
+        "Papers <a@example.org> <b@example.org>",
+        "Papers: a@example.org;",
+        "Papers <a@b@example.org>",
+        "Papers <papers @example.org>",
+        "Papers <papers@[192.0.2.1]>",
+        "Papers <käse@example.org>",
+        "Papers <papers@bücher.example>",
+        "Papers <mailto:papers@example.org>",
+        f"Papers <{'p' * 65}@example.org>",
+        f"Papers <p@{'a.' * 95}example>",
+        "Pap\ners <papers@example.org>",
+        "Pap\0ers <papers@example.org>",
+    ],
+)
+def test_what_is_not_one_sender_is_refused(tmp_path: Path, value: str) -> None:
+    message = refusal(tmp_path, f"[mail]\nfrom = {json.dumps(value)}")
+    assert "`mail.from`: is not one mail address: write `papers@example.org`" in message
+
+
+def test_a_sender_that_leaves_no_room_for_account_mail_is_refused(tmp_path: Path) -> None:
+    longest, longer = f"{'p' * 56}@example.org", f"{'p' * 57}@example.org"
+    assert load_settings(written(tmp_path, f'[mail]\nfrom = "{longest}"')).account_mail_sender
+    assert "more than 56 characters" in refusal(tmp_path, f'[mail]\nfrom = "{longer}"')
+    apart = f'[mail]\nfrom = "{longer}"\nnotes_from = "us@example.org"'
+    assert load_settings(written(tmp_path, apart)).account_mail_sender == "us@example.org"

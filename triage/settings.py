@@ -28,6 +28,10 @@ from triage.errors import ConfigError
 
 SECRET_FILE = "secret_key"  # noqa: S105 - a file name
 SHORTEST_SECRET = 32
+_NAME_AND_ADDRESS = re.compile(r"(.*)<([^<>]*)>")
+_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,185}")
+# Account mail comes from an address with `+account` before the @, and 64 characters fit there.
+_LONGEST_SENDER = 64 - len("+account")
 # So long that a random secret contains none of them.
 _PLACEHOLDERS = ("changeme", "change-me", "replace", "secret", "example", "xxxxxxxx")
 
@@ -38,10 +42,18 @@ def _web_address(value: str) -> str:
 
 
 def _mail_address(value: str) -> str:
-    address = parseaddr(value)[1]
-    if "@" not in address or any(c in value for c in "\r\n\0"):
-        raise ValueError("is not a mail address")
-    return value
+    """Return an address, with its name in quotes where `parseaddr` would read another one."""
+    found = _NAME_AND_ADDRESS.fullmatch(value.strip())
+    name, address = (found[1].strip(), found[2].strip()) if found else ("", value.strip())
+    if found := re.fullmatch(r'"((?:[^"\\]|\\.)*)"', name):
+        name = re.sub(r"\\(.)", r"\1", found[1])
+    is_odd = re.search(r"[\0-\x1f\x7f<>]", name)
+    if is_odd or not _ADDRESS.fullmatch(address):
+        raise ValueError(
+            "is not one mail address: write `papers@example.org` or `Papers <papers@example.org>`,"
+            " with a domain outside ASCII as `xn--…`"
+        )
+    return value if parseaddr(value) == (name, address) else f'"{quote(name)}" <{address}>'
 
 
 def _optional_address(value: str) -> str:
@@ -203,6 +215,16 @@ class MailSettings(_Section):
     ambiguous: Literal["resend", "hold"] = "resend"
     log: str = ""
 
+    @model_validator(mode="after")
+    def _account_mail_has_a_sender(self) -> Self:
+        local = parseaddr(self.sender)[1].rpartition("@")[0]
+        if not self.notes_from and len(local) > _LONGEST_SENDER:
+            raise ValueError(
+                f"`from` has more than {_LONGEST_SENDER} characters before the @: use a shorter"
+                " address, or set `notes_from`, the address of account mail"
+            )
+        return self
+
 
 class BouncesSettings(_Section):
     maildir: str = ""
@@ -295,12 +317,14 @@ def load_settings(path: Path) -> Settings:
             the file, the key and, for an unknown key, the most similar valid one.
     """
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        content = tomllib.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError as error:
         raise ConfigError(
             f"{path} does not exist: run `triage init`, or name a file with --config"
         ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} cannot be read as TOML: save it as UTF-8 ({error})") from error
+    except (OSError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as TOML: {error}") from error
     if "folder" in content:
         raise ConfigError(f"{path}: unknown key `folder`")
@@ -350,12 +374,12 @@ def read_secret(name: str, environment: Mapping[str, str] = os.environ) -> str |
     """
     value = environment.get(f"TRIAGE_{name}")
     if value:
-        return value.strip()
+        return value.removeprefix("\N{BYTE ORDER MARK}").strip()
     path = environment.get(f"TRIAGE_{name}_FILE")
     if not path:
         return None
     try:
-        return Path(path).read_text("utf-8").strip()
+        return Path(path).read_text("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"TRIAGE_{name}_FILE names a file that cannot be read") from error
 
@@ -369,7 +393,7 @@ def read_signing_secret(folder: Path, environment: Mapping[str, str] = os.enviro
     value = read_secret("SECRET_KEY", environment)
     if value is None:
         try:
-            value = (folder / SECRET_FILE).read_text("utf-8").strip()
+            value = (folder / SECRET_FILE).read_text("utf-8-sig").strip()
         except FileNotFoundError:
             raise ConfigError(
                 f"there is no signing secret: set TRIAGE_SECRET_KEY, restore the old one, or write"

@@ -82,3 +82,30 @@ def test_what_cannot_be_is_refused_and_changes_nothing(
     before = shown(folder)
     assert why in triage(folder, "change", ADA, *options, exit_code=2)
     assert shown(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("email", "says"),
+    [
+        ("käse@example.org", "the part before the @ has characters outside ASCII"),
+        ("почта@почта.рф", "the part before the @ has characters outside ASCII"),
+        ("o’brien@example.org", "the part before the @ has characters outside ASCII"),
+        (f"u@{'a.' * 90}example.org", "the domain has more than 185 characters"),
+        ("u@aא.example", "this is not a mail address"),
+    ],
+)
+def test_an_address_that_no_mail_can_go_to_is_refused(folder: Path, email: str, says: str) -> None:
+    assert says in triage(folder, "add", email, exit_code=2)
+    assert "no subscribers yet" in triage(folder, "list")
+
+
+@pytest.mark.parametrize("first", ["u@bücher.example", "u@xn--bcher-kva.example"])
+def test_an_international_domain_may_be_typed_in_both_forms(folder: Path, first: str) -> None:
+    assert triage(folder, "add", first) == "added\n"
+    for form in ("u@bücher.example", "U@XN--BCHER-KVA.example"):
+        assert "nothing was changed" in triage(folder, "add", form)
+        assert triage(folder, "change", form, "--hour", "6") == "changed: hour\n"
+    [row] = json.loads(triage(folder, "list", "--json"))
+    assert row["email"] == "u@xn--bcher-kva.example"
+    triage(folder, "erase", "u@bücher.example", "--yes")
+    assert "no subscribers yet" in triage(folder, "list")

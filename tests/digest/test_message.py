@@ -29,6 +29,7 @@ from tests.support.digests import (
 from tests.support.factories import DAY, slate, subscriber
 from tests.support.guarantees import Guarantee
 from tests.support.paths import GOLDEN
+from triage.delivery.smtp import _sender_of as sender_in
 from triage.digest.message import (
     HEADERS,
     LARGEST_MESSAGE,
@@ -39,6 +40,7 @@ from triage.digest.message import (
 )
 from triage.domain.records import RenderedDigest, Slate
 from triage.errors import MessageError
+from triage.settings import MailSettings
 
 EXAMPLES = examples()
 NAMES = st.text(
@@ -178,6 +180,42 @@ def test_an_empty_part_is_still_a_part() -> None:
         sender=SENDER, reply_to=SENDER, site_name="x", date=MADE_AT,
     )  # fmt: skip
     assert part_of(message.mime, "plain").strip() == part_of(message.mime, "html").strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("stored", "mailed"),
+    [
+        ("u@bücher.example", "u@xn--bcher-kva.example"),
+        ("u@xn--bcher-kva.example", "u@xn--bcher-kva.example"),
+        ("Ada+x@例え.テスト", "Ada+x@xn--r8jz45g.xn--zckzah"),
+        ("u@почта.рф", "u@xn--80a1acny.xn--p1ai"),
+        ("u@faß.de", "u@xn--fa-hia.de"),
+    ],
+)
+def test_a_domain_outside_ascii_stands_in_to_as_a_labels(stored: str, mailed: str) -> None:
+    made = digest(slate(1, subscriber=subscriber(email=stored)))
+    assert faults(made) == []
+    assert f"\r\nTo: {mailed}\r\n".encode() in made.message.mime
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("Papers @ Lab <papers@example.org>", "Papers @ Lab"),
+        ("Papers: daily <papers@example.org>", "Papers: daily"),
+        ("Papers (daily) <papers@example.org>", "Papers (daily)"),
+        ('The "best", \\ papers <papers@example.org>', 'The "best", \\ papers'),
+        ("Bücher, täglich @ Lab <papers@example.org>", "Bücher, täglich @ Lab"),
+        ("論文: 毎日 <papers@example.org>", "論文: 毎日"),
+    ],
+)
+def test_an_odd_name_of_the_sender_is_quoted_or_encoded(typed: str, name: str) -> None:
+    made = digest(sender=MailSettings(sender=typed).sender)
+    assert faults(made) == []
+    assert getaddresses([str(made.parsed["From"])])[0][1] == "papers@example.org"
+    [address] = made.parsed["From"].addresses
+    assert (address.display_name, address.addr_spec) == (name, "papers@example.org")
+    assert sender_in(made.message.mime) == "papers@example.org"
 
 
 # -- what is refused -------------------------------------------------------------------------------

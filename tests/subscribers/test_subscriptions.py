@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import select
 
-from tests.support.factories import NOON
+from tests.support.digests import digest
+from tests.support.factories import NOON, slate
 from tests.support.installation import rows, unsubscribe
 from tests.support.web_world import ADDRESS, World, new_world
 from triage import store
-from triage.domain.records import EventKind, Frequency, MessageState, SubscriberState
+from triage.domain.records import (
+    EventKind,
+    Frequency,
+    MessageState,
+    OutgoingMessage,
+    Subscriber,
+    SubscriberState,
+)
 from triage.errors import ConfigError, NotFound, TriageError
 from triage.store.tables import metadata
 from triage.subscribers import subscriptions
@@ -116,6 +127,99 @@ def test_what_cannot_be_is_refused_with_advice_and_nothing_is_added(
     with pytest.raises(TriageError, match=says):
         add(world, **fields)
     assert world.everything() == before
+
+
+INTERNATIONAL = [
+    ("u@bücher.example", "u@xn--bcher-kva.example"),
+    ("u@xn--bcher-kva.example", "u@xn--bcher-kva.example"),
+    ("U.V+w@BÜCHER.example", "U.V+w@xn--bcher-kva.example"),
+    ("u@bu\u0308cher.example", "u@xn--bcher-kva.example"),
+    ("u@例え.テスト", "u@xn--r8jz45g.xn--zckzah"),
+    ("u@почта.рф", "u@xn--80a1acny.xn--p1ai"),
+    ("u@faß.de", "u@xn--fa-hia.de"),
+]
+
+
+@pytest.mark.parametrize(("typed", "stored"), INTERNATIONAL)
+def test_an_international_domain_is_stored_as_it_is_mailed(
+    world: World, typed: str, stored: str
+) -> None:
+    added = add(world, typed)
+    assert added.new
+    assert added.subscriber.email == stored
+    assert build_digest_for(added.subscriber).recipient == stored
+
+
+@pytest.mark.parametrize(
+    "again", ["u@bücher.example", "U@Bücher.Example", "u@XN--BCHER-KVA.example"]
+)
+@pytest.mark.parametrize("first", ["u@bücher.example", "u@xn--bcher-kva.example"])
+def test_both_forms_of_a_domain_are_one_mailbox(world: World, first: str, again: str) -> None:
+    added = add(world, first)
+    assert add(world, again) == subscriptions.AddResult(added.subscriber, new=False)
+    assert subscriptions.find(world.db, again) == added.subscriber
+
+
+@pytest.mark.parametrize("typed", ["u@bücher.example", "u@xn--bcher-kva.example"])
+def test_an_address_that_an_earlier_release_stored_in_unicode_keeps_working(
+    world: World, typed: str
+) -> None:
+    earlier = replace(subscriptions.new_subscriber("u@bücher.example"), email="u@bücher.example")
+    with world.db.write() as conn:
+        key = "u@bücher.example"
+        store.subscribers.add(conn, earlier, email_key=key, consent="", at=NOON)
+    found = subscriptions.find(world.db, typed)
+    assert found.email == "u@bücher.example"
+    assert not add(world, typed).new
+    assert b"\r\nTo: u@xn--bcher-kva.example\r\n" in build_digest_for(found).mime
+    world.enrolment.ask_to_log_in(typed, "192.0.2.1")
+    subscriptions.erase(world.db, typed)
+    assert [row["email"] for row in rows(world.db, "signup_requests")] == []
+
+
+@pytest.mark.parametrize(
+    ("email", "says"),
+    [
+        ("käse@example.org", "before the @ has characters outside ASCII"),
+        ("почта@почта.рф", "before the @ has characters outside ASCII"),
+        ("用户@例子.测试", "before the @ has characters outside ASCII"),
+        ("o’brien@example.org", "before the @ has characters outside ASCII"),
+        ("jürgen@xn--bcher-kva.example", "before the @ has characters outside ASCII"),
+        (f"u@{'a.' * 90}example.org", "the domain has more than 185 characters"),
+        (f"u@{'bücher.' * 13}example", "the domain has more than 185 characters"),
+        (f"{'u' * 65}@example.org", "before the @ has more than 64 characters"),
+        ("u@xn--a.example", "not a mail address"),
+        ("u@aא.example", "not a mail address"),
+        ('"a b"@example.org', "not a mail address"),
+        ("u@[192.0.2.1]", "not a mail address"),
+    ],
+)
+def test_an_address_that_no_mail_can_go_to_is_refused_with_the_reason(
+    world: World, email: str, says: str
+) -> None:
+    before = world.everything()
+    with pytest.raises(ConfigError, match=says):
+        add(world, email)
+    with pytest.raises(ConfigError, match=says):
+        world.enrolment.ask_to_log_in(email, "192.0.2.1")
+    assert world.everything() == before
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.emails()
+    | st.text("aü.@-+ßя例\u0308'\"_ ", max_size=20).map(lambda text: f"u{text}@bücher.org")
+)
+def test_whatever_is_accepted_can_be_mailed(email: str) -> None:
+    try:
+        accepted = subscriptions.new_subscriber(email)
+    except ConfigError:
+        return
+    assert build_digest_for(accepted).recipient == accepted.email
+
+
+def build_digest_for(subscriber: Subscriber) -> OutgoingMessage:
+    return digest(slate(1, subscriber=replace(subscriber, created_at=NOON))).message
 
 
 def test_unsubscribing_cancels_what_waits_and_may_be_repeated(world: World) -> None:

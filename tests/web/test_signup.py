@@ -19,6 +19,7 @@ from triage.web.signup import CONSENT, LONGEST_FILLING, PREVIEWS_A_MINUTE
 
 NEW = "new.reader@example.org"
 A_MOMENT = timedelta(seconds=5)
+NO_MAIL = "No mail can go to this address: the"
 
 
 @pytest.fixture
@@ -129,6 +130,57 @@ def test_a_mistake_stands_beside_its_field_and_nothing_typed_is_lost(world: Worl
     assert reader is not None
     assert reader.interests == 'words with "quotes" & <b>'
     assert (reader.hour, reader.zone) == (19, "Asia/Tokyo")
+
+
+@pytest.mark.parametrize(
+    ("email", "says"),
+    [
+        ("käse@example.org", f"{NO_MAIL} part before the @ has characters outside ASCII"),
+        ("почта@почта.рф", f"{NO_MAIL} part before the @ has characters outside ASCII"),
+        ("用户@例子.测试", f"{NO_MAIL} part before the @ has characters outside ASCII"),
+        (f"u@{'a.' * 90}example.org", f"{NO_MAIL} domain has more than 185 characters"),
+        (f"u@{'bücher.' * 13}example", f"{NO_MAIL} domain has more than 185 characters"),
+        ("nobody", "This is not a mail address: "),
+        ("u@aא.example", "This is not a mail address: "),
+    ],
+)
+def test_an_address_that_no_mail_can_go_to_is_refused_on_the_page_with_the_reason(
+    world: World, email: str, says: str
+) -> None:
+    ada = world.visitor()
+    asked = ada.submit(form_after_a_moment(world, ada), "subscribe", email=email)
+    login = ada.submit(ada.get("/login"), email=email)
+    for answer in (asked, login):
+        assert answer.status_code == 422
+        assert says in answer.text
+        assert ".." not in answer.text
+    assert n_asks(world) == 0
+    assert world.answers() == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "mailed"),
+    [
+        ("u@bücher.example", "u@xn--bcher-kva.example"),
+        ("u@xn--bcher-kva.example", "u@xn--bcher-kva.example"),
+        ("U@BÜCHER.example", "U@xn--bcher-kva.example"),
+        ("u@почта.рф", "u@xn--80a1acny.xn--p1ai"),
+        ("u@例え.テスト", "u@xn--r8jz45g.xn--zckzah"),
+    ],
+)
+def test_a_reader_with_an_international_domain_confirms_and_logs_in(
+    world: World, typed: str, mailed: str
+) -> None:
+    ada = world.visitor()
+    ada.submit(form_after_a_moment(world, ada), "subscribe", email=typed)
+    [note] = world.answers()
+    assert (note.recipient, note.kind) == (mailed, "confirm")
+    ada.submit(ada.get(note.path))
+    for form in (typed, mailed):
+        ada.submit(ada.get("/login"), email=form)
+        [login] = world.answers()
+        assert login.recipient == mailed
+    assert ada.submit(ada.get(login.path)).headers["location"] == "/preferences"
 
 
 @pytest.mark.parametrize("field", ["hour", "zone", "categories", "interests", "email"])

@@ -45,6 +45,7 @@ from triage.delivery.recovery import (
 )
 from triage.delivery.sender_context import SenderContext
 from triage.domain.crash_points import crash_point
+from triage.domain.mail_addresses import to_ascii
 from triage.domain.records import MessageState as State
 from triage.domain.records import OutgoingMessage, SubscriberState
 from triage.errors import (
@@ -126,7 +127,7 @@ class MessageSender:
             crash_point("in_doubt")
 
         sender = self._context.envelope_sender(claimed.message_id)
-        outgoing = OutgoingMessage(claimed.message_id, claimed.recipient, mime, sender)
+        outgoing = OutgoingMessage(claimed.message_id, to_ascii(claimed.recipient), mime, sender)
         try:
             reply = self._context.mailer.send(outgoing, about_to_end)
         except _Stopped as stop:

@@ -18,6 +18,7 @@ from email.utils import format_datetime, parseaddr
 from quopri import encodestring
 from typing import NamedTuple
 
+from triage.domain.mail_addresses import to_ascii, why_unmailable
 from triage.domain.records import DigestLinks, OutgoingMessage, RenderedDigest, RenderedNote, Slate
 from triage.errors import MessageError
 
@@ -46,7 +47,6 @@ Sign = Callable[[bytes], bytes]
 LONGEST_LINE = 998
 LARGEST_MESSAGE = 150_000
 _FOLD_AT = 76
-_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,185}")
 _ORIGINS = {
     "From": "[mail] from",
     "Reply-To": "[site] contact",
@@ -234,9 +234,9 @@ def _part(subtype: str, text: str) -> _Part:
 
 
 def _address(header: str, address: str) -> str:
-    if not _ADDRESS.fullmatch(address):
-        raise MessageError(f"{_ORIGINS[header]} is not a mail address in plain ASCII")
-    return address
+    if why := why_unmailable(address):
+        raise MessageError(f"no mail can use {_ORIGINS[header]}: {why}")
+    return to_ascii(address)
 
 
 def _mailbox(header: str, address: str) -> str:

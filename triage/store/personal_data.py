@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
 
+from triage.domain.mail_addresses import to_ascii
 from triage.store.engine.upsert import rows_in
 from triage.store.subscribers import email_key
 from triage.store.tables import metadata, papers, signup_requests, subscribers, suppressions
@@ -44,7 +45,7 @@ def rows_of(
         if conditions:
             owned[table] = or_(*conditions)
     owned[signup_requests] = func.lower(signup_requests.c.email).in_(
-        {email.lower(), email_key(email)}
+        {email.lower(), to_ascii(email).lower(), email_key(email)}
     )
     owned[suppressions] = suppressions.c.address_hash == address_hash
     found = {table.name: _rows(conn, table, which) for table, which in owned.items()}

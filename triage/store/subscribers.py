@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, insert, select, update
 
+from triage.domain.mail_addresses import to_ascii, to_unicode
 from triage.domain.records import Detail, Frequency, Subscriber, SubscriberState
 from triage.store.engine.upsert import rows_in
 from triage.store.tables import signup_requests, subscribers
@@ -20,8 +21,11 @@ _TUPLES = ("categories", "followed_authors", "include_keywords", "exclude_keywor
 
 
 def email_key(email: str) -> str:
-    """Return a normalised address; addresses that differ only in case are the same mailbox."""
-    return unicodedata.normalize("NFC", email.strip()).casefold()
+    """Return a normalised address, the same one for all spellings of a mailbox.
+
+    Addresses that differ only in case, or in how their domain is written, are the same mailbox.
+    """
+    return unicodedata.normalize("NFC", to_unicode(email.strip())).casefold()
 
 
 def _subscriber(row: Row[Any]) -> Subscriber:
@@ -136,10 +140,8 @@ def forget_pending(conn: Connection, before: datetime) -> int:
 
 def erase(conn: Connection, id: int) -> None:
     """Delete a subscriber, all rows that reference them, and the requests of their address."""
-    address = select(func.lower(subscribers.c.email)).where(subscribers.c.id == id)
-    conn.execute(
-        delete(signup_requests).where(
-            func.lower(signup_requests.c.email) == address.scalar_subquery()
-        )
-    )
+    email = conn.scalar(select(subscribers.c.email).where(subscribers.c.id == id)) or ""
+    # Earlier releases stored domains in Unicode.
+    same = {email.lower(), to_ascii(email).lower()}
+    conn.execute(delete(signup_requests).where(func.lower(signup_requests.c.email).in_(same)))
     conn.execute(delete(subscribers).where(subscribers.c.id == id))

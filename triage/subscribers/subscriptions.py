@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from triage import store
+from triage.domain.mail_addresses import why_unmailable
 from triage.domain.protocols import Clock, PaperLookup
 from triage.domain.records import EventKind, Subscriber, SubscriberState
 from triage.errors import ConfigError, NotFound
@@ -254,10 +255,10 @@ def _refuse_suppressed(
 
 
 def normal_address(email: str) -> str:
-    """Return a mail address in the form in which it is stored.
+    """Return a mail address in the form in which it is stored and mailed, which is ASCII.
 
     Raises:
-        ConfigError: this is not a mail address.
+        ConfigError: this is not a mail address, or no mail can go to it.
     """
     from email_validator import EmailNotValidError, validate_email
 
@@ -265,5 +266,8 @@ def normal_address(email: str) -> str:
         # Test domains are allowed: only the mail server knows whether an address exists.
         valid = validate_email(email.strip(), check_deliverability=False, test_environment=True)
     except EmailNotValidError as error:
-        raise ConfigError(f"that is not a mail address: {error}") from None
-    return valid.normalized
+        raise ConfigError(f"this is not a mail address: {error}") from None
+    address = valid.ascii_email or valid.normalized
+    if why := why_unmailable(address):
+        raise ConfigError(f"no mail can go to this address: {why}")
+    return address

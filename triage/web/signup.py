@@ -32,7 +32,6 @@ MOST_LIKES = 200
 # Change the date together with the words: both are stored with each confirmation.
 CONSENT = "Send me the digest until I unsubscribe. (words of 2026-11-22)"
 _LOGIN_REQUEST = LIFETIMES[Purpose.LOGIN]
-_NO_ADDRESS = "This is not a mail address. Write one such as ada@example.org."
 
 
 def routes(page: PageContext) -> list[Route]:
@@ -61,8 +60,8 @@ def routes(page: PageContext) -> list[Route]:
             raise HTTPException(403)
         try:
             secret, code = page.signup.ask_to_log_in(form["email"][:400], peer_address(request))
-        except ConfigError:
-            form.wrong["email"] = _NO_ADDRESS
+        except ConfigError as error:
+            form.wrong["email"] = _as_sentence(error)
             return page.pages.show("login", 422, form=form)
         response = page.pages.show("login_sent", code=f"{code[:3]} {code[3:]}")
         page.login_cookie.set(response, page.login_cookie.login_request, secret, _LOGIN_REQUEST)
@@ -129,8 +128,8 @@ def _subscribe(page: PageContext, request: Request, fields: Fields) -> Response:
         return _preview(page, request, form, valid)
     try:
         email = subscriptions.normal_address(form["email"][:400])
-    except ConfigError:
-        form.wrong["email"] = _NO_ADDRESS
+    except ConfigError as error:
+        form.wrong["email"] = _as_sentence(error)
     if form.wrong:
         return _show_form(page, form, 422)
     if age < SHORTEST_FILLING:
@@ -174,11 +173,15 @@ def _read_likes(page: PageContext, form: forms.Form) -> tuple[list[int], list[Na
     try:
         ids, missing, n_unknown = library_import.find_papers_in_text(page.db, form["likes"])
     except ConfigError as error:
-        wrong = str(error)
-        form.wrong["likes"] = f"{wrong[:1].upper()}{wrong[1:]}."
+        form.wrong["likes"] = _as_sentence(error)
         return [], [], 0
     names = [each for each in missing if each.scheme in page.named_schemes]
     return ids[:MOST_LIKES], names[:MOST_LIKES], n_unknown + len(missing) - len(names)
+
+
+def _as_sentence(error: ConfigError) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def _log_out(page: PageContext, login: Login, _: Request, __: Fields) -> Response:
