@@ -20,10 +20,20 @@ from click.testing import CliRunner
 from sqlalchemy import event, text
 
 from tests.support.databases import NAME, config_naming, installed, migrated_url, on_postgres
+from tests.support.doctor_world import installation
 from tests.support.factories import DAY, NOON, impression, paper, slate
 from tests.support.fakes import FakeMailer, StoppedClock
 from tests.support.guarantees import Guarantee
-from tests.support.installation import add_papers, add_reader, empty_slate, queue, unsubscribe
+from tests.support.installation import (
+    SPOILT,
+    UNMAILABLE,
+    add_papers,
+    add_reader,
+    empty_slate,
+    queue,
+    spoil,
+    unsubscribe,
+)
 from triage import store
 from triage.cli import cli
 from triage.delivery.audit import audit, run_nightly_audit
@@ -477,3 +487,35 @@ def test_the_command_ends_with_1_and_the_ids(database: Database, tmp_path: Path)
     assert told["days"] == [{"on": "2026-03-02", "due": 1, "rendered": 1}]
     assert told["faults"][0]["ids"] == [message_id]
     assert told["faults"][0]["do"]
+
+
+# -- who is left out -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("email", UNMAILABLE)
+def test_who_was_due_and_cannot_be_mailed_is_named(tmp_path: Path, email: str) -> None:
+    app = installation(tmp_path)
+    add_reader(app.database, 1)
+    add_reader(app.database, 2, email=email)
+    result = audit(app.database)
+    assert list(result.left_out) == [email]
+    assert result.is_balanced, "mail to the others does not stop"
+    assert "1 subscribers are left out" in run_nightly_audit(app.database, app.sent_log, app.clock)
+    shown = CliRunner().invoke(cli, ["--config", str(tmp_path / "triage.toml"), "audit"])
+    assert shown.exit_code == 1
+    assert f"{email}: no mail can go to this address: " in shown.output
+    assert "is accounted for" not in shown.output
+    as_json = ["--config", str(tmp_path / "triage.toml"), "audit", "--json"]
+    found = json.loads(CliRunner().invoke(cli, as_json).stdout)
+    assert [each["subscriber"] for each in found["left_out"]] == [email]
+
+
+@pytest.mark.parametrize("trouble", SPOILT)
+def test_who_has_a_row_that_cannot_be_read_is_named(tmp_path: Path, trouble: str) -> None:
+    app = installation(tmp_path)
+    for n in (1, 2):
+        add_reader(app.database, n)
+    spoil(app.database, "reader2@example.org", *SPOILT[trouble])
+    [(email, why)] = audit(app.database).left_out.items()
+    assert email == "reader2@example.org"
+    assert "cannot be read" in why

@@ -12,9 +12,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from structlog.testing import capture_logs
 
+from tests.support.databases import on_postgres
 from tests.support.fakes import FakeMailer, StoppedClock
-from tests.support.installation import ListedSource, fetched, installed, rows
+from tests.support.installation import SPOILT, ListedSource, fetched, installed, rows, spoil
 from triage import store
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import SenderContext
@@ -59,6 +61,12 @@ class Office:
     folder: Path
     clock: StoppedClock = field(default_factory=lambda: StoppedClock(START))
     mailer: FakeMailer = field(default_factory=FakeMailer)
+    fails_for: str = ""
+
+    def compose(self, slate: Slate, now: datetime) -> Composed:
+        if slate.subscriber.email == self.fails_for:
+            raise KeyError("no text for this")
+        return compose(slate, now)
 
     def schedule(
         self,
@@ -71,7 +79,7 @@ class Office:
             self.database,
             self.clock,
             model_store=ModelStore(self.folder / "models", b"a key of the tests"),
-            compose=compose,
+            compose=self.compose,
             rules=DigestRules(size=3, max_age_days=14, score_floor=0.0, exploration_slots=0),
         )
         outbox = Outbox(
@@ -128,6 +136,74 @@ def test_a_digest_is_sent_at_the_hour_of_its_reader_and_not_before(office: Offic
 
     assert office.served() == {("tokyo@example.org", date(2026, 3, 3)): 1}
     assert len(office.mailer.sent) == 1
+
+
+# -- one subscriber's trouble ----------------------------------------------------------------------
+
+UNKNOWN_ZONES = [
+    "America/Nowhere", "Mars/Olympus", "Europe/Berlinn", "US/Pacific-New", "", "/etc/localtime",
+    "../../../etc/passwd", "Europe", "tzdata.zi", "Z" * 80, "Europe/Berlin ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("zone", UNKNOWN_ZONES)
+def test_a_zone_that_this_machine_does_not_know_is_utc_and_costs_nobody_a_digest(
+    office: Office, zone: str
+) -> None:
+    emails = [f"reader{n}@example.org" for n in range(5)]
+    for email in emails:
+        office.reader(email)
+    spoil(office.database, emails[2], "zone", zone)
+    schedule = office.schedule()
+    office.forward(hours=18, minutes=59)
+    schedule.tick()
+    assert not office.mailer.sent
+    office.forward(minutes=1)
+    with capture_logs() as logs:
+        schedule.tick()
+    assert office.served() == {(email, date(2026, 3, 3)): 1 for email in emails}
+    assert len(office.mailer.sent) == 5
+    [line] = [each for each in logs if each["log_level"] == "error"]
+    assert line["event"] == "the time zone is not known, so UTC is used"
+    assert "@" not in str(line)
+
+
+@pytest.mark.skipif(on_postgres(), reason="PostgreSQL refuses such values itself")
+@pytest.mark.parametrize("trouble", SPOILT)
+def test_a_row_that_cannot_be_read_costs_nobody_else_a_digest(office: Office, trouble: str) -> None:
+    emails = [f"reader{n}@example.org" for n in range(5)]
+    for email in emails:
+        office.reader(email)
+    spoil(office.database, emails[2], *SPOILT[trouble])
+    office.forward(hours=19)
+    with capture_logs() as logs:
+        office.schedule().tick()
+    others = [email for email in emails if email != emails[2]]
+    assert office.served() == {(email, date(2026, 3, 3)): 1 for email in others}
+    assert len(office.mailer.sent) == 4
+    assert {each["event"] for each in logs if each["log_level"] == "error"} == {
+        "a subscriber is left out"
+    }
+
+
+def test_a_digest_that_fails_is_told_in_the_log_and_tried_again(office: Office) -> None:
+    emails = [f"reader{n}@example.org" for n in range(3)]
+    for email in emails:
+        office.reader(email)
+    office.fails_for = emails[1]
+    office.forward(hours=19)
+    schedule = office.schedule()
+    with capture_logs() as logs:
+        schedule.tick()
+    assert len(office.mailer.sent) == 2
+    [line] = [each for each in logs if each["event"] == "no digest"]
+    assert line["log_level"] == "error"
+    assert "no text for this" in line["why"]
+    assert "@" not in line["why"]
+    office.fails_for = ""
+    office.forward(minutes=1)
+    schedule.tick()
+    assert office.served() == {(email, date(2026, 3, 3)): 1 for email in emails}
 
 
 def test_who_joins_after_the_hour_waits_for_the_next_day(office: Office) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from tests.support.databases import installed as installed  # whoever adds papers opens it, too
 from tests.support.factories import DAY, NOON, slate, subscriber
@@ -138,3 +138,39 @@ def unsubscribe(database: Database, public_id: str, clock: Clock) -> bool:
         subscriber = store.subscribers.by_public_id(conn, public_id)
         assert subscriber is not None
         return store.messages.stop(conn, subscriber.id, SubscriberState.UNSUBSCRIBED, clock.now())
+
+
+UNMAILABLE = (
+    "käse@example.org",
+    "почта@почта.рф",
+    "用户@xn--fsqu00a.xn--0zwm56d",
+    f"u@{'a.' * 90}example.org",
+    "u@aא.example",
+    "nobody",
+)
+"""Addresses that an earlier release may have stored, and to which no mail can go."""
+
+SPOILT: dict[str, tuple[str, object]] = {
+    "JSON that ends early": ("categories", '["cs.CL"'),
+    "no JSON at all": ("followed_authors", "Ada"),
+    "JSON of another kind": ("include_keywords", '{"a": 1}'),
+    "a list of numbers": ("exclude_keywords", "[1, 2]"),
+    "an unknown frequency": ("frequency", "hourly"),
+    "an unknown detail": ("detail", "all"),
+    "an hour that is none": ("hour", 25),
+    "an hour in words": ("hour", "seven"),
+    "a date that is none": ("paused_until", "tomorrow"),
+    "a time that is none": ("state_changed_at", "yesterday"),
+    "a number in words": ("score_floor", "high"),
+    "bytes instead of a text": ("zone", b"\xff\xfe"),
+}
+"""What another program may have written into a row of a subscriber: column and value."""
+
+
+def spoil(database: Database, email: str, column: str, value: object) -> None:
+    """Write any value into a column of a subscriber's row, past the checks of this program."""
+    with database.write() as conn:
+        conn.execute(
+            text(f"UPDATE subscribers SET {column} = :value WHERE email = :email"),  # noqa: S608
+            {"value": value, "email": email},
+        )

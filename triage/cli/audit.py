@@ -17,7 +17,8 @@ N_IDS = 20
 def command(as_json: bool) -> None:
     """Prove that every digest that was due is accounted for, once.
 
-    If something does not balance, prints the ids and what to do, and exits with 1.
+    If something does not balance, or an active subscriber can get no digest, prints who or what it
+    is and what to do, and exits with 1.
     """
     from triage.delivery.audit import audit
 
@@ -30,6 +31,9 @@ def command(as_json: bool) -> None:
                 "days": [{"on": on} | counts for on, counts in report.days.items()],
                 "faults": [{"what": f.what, "ids": f.ids, "do": f.do} for f in report.faults],
                 "resends": report.resends,
+                "left_out": [
+                    {"subscriber": email, "why": why} for email, why in report.left_out.items()
+                ],
             }
         )
     else:
@@ -46,7 +50,12 @@ def command(as_json: bool) -> None:
             if len(fault.ids) > N_IDS:
                 click.echo("  … `--json` shows all", err=True)
             click.echo(f"  {fault.do}", err=True)
-        if report.is_balanced:
+        if report.left_out:
+            click.echo(f"\n{len(report.left_out)} active subscribers get no digests:", err=True)
+            for email, why in report.left_out.items():
+                click.echo(f"  {email}: {why}", err=True)
+            click.echo("  mend them, or erase them with `triage subscriber erase`", err=True)
+        elif report.is_balanced:
             click.echo("every digest that was due is accounted for")
-    if not report.is_balanced:
+    if report.left_out or not report.is_balanced:
         sys.exit(1)

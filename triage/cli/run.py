@@ -71,11 +71,19 @@ def command(on: date | None, email: str | None, dry_run: bool, force: bool) -> N
 
 def _preview(app: App, on: date, only: Subscriber | None) -> None:
     from triage import store
+    from triage.digest.nightly import spare_the_others
 
     with app.database.read() as conn:
         active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
+    left_out: dict[str, str] = {}
     for subscriber in [only] if only else active:
-        slate = app.new_nightly().preview(subscriber, on)
-        click.echo(f"{subscriber.email}: {len(slate.impressions)} of {slate.n_candidates} papers")
-        for shown in slate.impressions:
-            click.echo(f"  {shown.position:>2} {shown.score:.2f}  {shown.paper.title}")
+        with spare_the_others(subscriber, left_out):
+            slate = app.new_nightly().preview(subscriber, on)
+            of = f"{len(slate.impressions)} of {slate.n_candidates} papers"
+            click.echo(f"{subscriber.email}: {of}")
+            for shown in slate.impressions:
+                click.echo(f"  {shown.position:>2} {shown.score:.2f}  {shown.paper.title}")
+    for why in left_out.values():
+        warn(f"no preview: {why}")
+    if left_out:
+        sys.exit(PARTLY_DONE)

@@ -160,11 +160,14 @@ def list_(as_json: bool) -> None:
 
     with load_app().database.read() as conn:
         everyone = store.subscribers.everyone(conn)
+        unreadable = store.subscribers.unreadable(conn)
     rows = [
         {name: getattr(each, name) for name in ("email", "state", "zone", "hour", "frequency")}
         for each in everyone
     ]
     show(rows, as_json=as_json, empty="no subscribers yet: `triage subscriber add EMAIL`")
+    for row in unreadable:
+        warn(f"{row.email}: the row in the database cannot be read ({row.why})")
 
 
 @command.command("show")

@@ -7,18 +7,20 @@ receiver's reply. The papers that may be shown again are those of messages that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from triage import store
 from triage.delivery.sent_log import SentLog
 from triage.delivery.sent_log_check import KEPT, complete_sent_log, unrecorded_message_ids
+from triage.domain.mail_addresses import why_unmailable
 from triage.domain.protocols import Clock
 from triage.domain.records import MessageState as State
+from triage.domain.records import SubscriberState
 from triage.errors import DatabaseError
-from triage.store import Database
+from triage.store import Connection, Database
 from triage.store.audit_queries import Shown
 
 if TYPE_CHECKING:
@@ -70,11 +72,14 @@ class Audit:
     Attributes:
         days: for each date the number `due` and the number in each state, without zeros.
         resends: how many messages were sent again although they may have arrived.
+        left_out: the addresses of active subscribers who get no digest, each with the reason. These
+            are no faults of the database, so they stop no mail.
     """
 
     days: dict[date, dict[str, int]]
     faults: tuple[Fault, ...]
     resends: int
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_balanced(self) -> bool:
@@ -88,10 +93,12 @@ def audit(
 
     Args:
         journal: the sent log; None leaves it out.
-        since: check only digests from this date on, and read no bytes of messages.
+        since: check only digests from this date on, and read neither bytes of messages nor
+            subscribers.
     """
     found: dict[str, list[str]] = {}
     resends = 0
+    left_out = {}
     with database.read() as conn:
         forgotten_before = store.jobs.last_done(conn, store.attempts.FORGOTTEN)
         for message, attempts, shown in store.audit_queries.entries(conn, since):
@@ -108,6 +115,7 @@ def audit(
         if since is None:
             found |= store.audit_queries.doubles(conn)
             found["messages whose bytes have changed"] = store.audit_queries.changed_bytes(conn)
+            left_out = find_left_out(conn)
     faults = [Fault(what, tuple(ids)) for what, ids in found.items() if ids]
     if journal is not None:
         if damage := journal.damage():
@@ -116,7 +124,20 @@ def audit(
         if since is None and (missing := unrecorded_message_ids(database, journal)):
             what = "messages that the sent log has as sent and the database does not"
             faults.append(Fault(what, tuple(missing), RECONCILE))
-    return Audit(days, tuple(faults), resends)
+    return Audit(days, tuple(faults), resends, left_out)
+
+
+def find_left_out(conn: Connection) -> dict[str, str]:
+    """Return the addresses of active subscribers to whom no digest can go, each with the reason."""
+    active = [SubscriberState.ACTIVE]
+    why = {
+        each.email: f"the row in the database cannot be read ({each.why})"
+        for each in store.subscribers.unreadable(conn, active)
+    }
+    for each in store.subscribers.everyone(conn, active):
+        if reason := why_unmailable(each.email):
+            why[each.email] = f"no mail can go to this address: {reason}"
+    return why
 
 
 def run_nightly_audit(database: Database, journal: SentLog, clock: Clock) -> str:
@@ -133,7 +154,8 @@ def run_nightly_audit(database: Database, journal: SentLog, clock: Clock) -> str
     complete_sent_log(database, journal, now - RECENT)
     journal.forget(now - KEPT)
     n = sum(counts["due"] for counts in result.days.values())
-    return f"{n} digests of {len(result.days)} days are accounted for"
+    left_out = f", {len(result.left_out)} subscribers are left out" if result.left_out else ""
+    return f"{n} digests of {len(result.days)} days are accounted for{left_out}"
 
 
 def _faults_of(

@@ -8,7 +8,9 @@ fails is reported and skipped; the others continue.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import json
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
@@ -56,6 +58,11 @@ ONE_DAY = timedelta(days=1)
 MOST_BEHIND = timedelta(days=2)
 
 NO_PAPERS = "no_papers"
+LEFT_OUT = tuple(f"digests that failed on weekday {n}" for n in range(7))
+"""The jobs under which `Nightly.queue` notes whose digest failed, and why, as JSON.
+
+There is one for each weekday of a digest, so that no more than a week is kept.
+"""
 MOST_REVISED = 5
 MOST_MISSED = 5
 SEED = 0
@@ -192,19 +199,18 @@ class Nightly:
             )
         log.info("rank", on=str(on), due=len(due), papers=len(night.pool))
         counts = {True: 0, False: 0}
-        problems: list[str] = []
+        left_out: dict[str, str] = {}
         for done, each in enumerate(due, start=1):
-            try:
+            with spare_the_others(each.subscriber, left_out):
                 counts[self._queue_one(run_id, each, night, spread)] += 1
-            except Exception as error:
-                # Whatever one subscriber's trouble is, it must not cost the others their mail.
-                log.exception("digest failed", subscriber=each.subscriber.public_id)
-                problems.append(f"subscriber {each.subscriber.public_id}: {error}")
             progress("rank", done, len(due))
         with self.database.write() as conn:
-            store.jobs.reach_stage(conn, run_id, "queued", self.clock.now())
+            now = self.clock.now()
+            store.jobs.note_done(conn, LEFT_OUT[on.weekday()], now, json.dumps(left_out))
+            store.jobs.reach_stage(conn, run_id, "queued", now)
         crash_point("ranked")
-        return Queued(counts[True], counts[False], tuple(problems))
+        problems = tuple(f"subscriber {public_id}: {why}" for public_id, why in left_out.items())
+        return Queued(counts[True], counts[False], problems)
 
     def preview(self, subscriber: Subscriber, on: date) -> Slate:
         """Make the slate that a subscriber would get for `on`; no slate is stored.
@@ -306,6 +312,21 @@ class Nightly:
             recap=select_missed(ranking, self.rules, shown, on, MOST_MISSED) if due.recap else (),
         )
         return slate, interests_of(ranking, pair.encoder)
+
+
+@contextmanager
+def spare_the_others(subscriber: Subscriber, left_out: dict[str, str]) -> Iterator[None]:
+    """Let a loop over subscribers go on if the step of one fails; log and note the reason.
+
+    Args:
+        left_out: gets the reason by the subscriber's public id.
+    """
+    try:
+        yield
+    except Exception as error:
+        # Whatever one subscriber's trouble is, it must not cost the others their mail.
+        log.exception("digest failed", subscriber=subscriber.public_id)
+        left_out[subscriber.public_id] = str(error) or type(error).__name__
 
 
 def _revised(

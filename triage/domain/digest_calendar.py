@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from triage.domain.records import Frequency, Subscriber
@@ -93,7 +93,24 @@ def digest_at(on: date, hour: int, zone: str) -> datetime:
     If a clock change repeats the hour, the first one counts. If it skips the hour, the offset
     before the change is used (PEP 495, fold=0).
     """
-    return datetime.combine(on, time(hour), ZoneInfo(zone)).astimezone(UTC)
+    return datetime.combine(on, time(hour), zone_or_utc(zone)).astimezone(UTC)
+
+
+def zone_or_utc(name: str) -> tzinfo:
+    """Return a time zone; UTC if this machine does not know it, so that digests come all the same.
+
+    It may have been stored with a newer tzdata. `is_known_zone` tells which it was.
+    """
+    try:
+        return ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        # zoneinfo opens a file of that name, so each error of opening and reading may come.
+        return UTC
+
+
+def is_known_zone(name: str) -> bool:
+    """Return whether this machine knows a time zone."""
+    return isinstance(zone_or_utc(name), ZoneInfo)
 
 
 def latest_digest_on(now: datetime, hour: int, zone: str, weekdays: int = EVERY_DAY) -> date | None:
@@ -102,7 +119,7 @@ def latest_digest_on(now: datetime, hour: int, zone: str, weekdays: int = EVERY_
     Args:
         weekdays: as bits, bit 0 is Monday; without any bit the result is None.
     """
-    today = now.astimezone(ZoneInfo(zone)).date()
+    today = now.astimezone(zone_or_utc(zone)).date()
     newest = today if digest_at(today, hour, zone) <= now else today - timedelta(days=1)
     days = (newest - timedelta(days=n) for n in range(7))
     return next((day for day in days if weekdays >> day.weekday() & 1), None)

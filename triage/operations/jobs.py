@@ -20,7 +20,7 @@ from triage import store
 from triage.delivery.outbox import Outbox
 from triage.digest.nightly import Queued
 from triage.domain.announcement_calendar import arxiv_today
-from triage.domain.digest_calendar import digest_at, due_on, job_due
+from triage.domain.digest_calendar import digest_at, due_on, is_known_zone, job_due
 from triage.domain.protocols import Clock, Source
 from triage.domain.records import Subscriber, SubscriberState, Verdict
 from triage.errors import NotFound, TriageError
@@ -111,6 +111,8 @@ class Schedule:
                 log.info("no digests yet", why=str(error))
                 break
             log.info("queued", on=str(on), made=queued.made, skipped=queued.skipped)
+            for problem in queued.problems:
+                log.error("no digest", on=str(on), why=problem)
             if not self._take_lease("digests", LEASE):
                 return
         self.outbox.drain()
@@ -210,4 +212,7 @@ class Schedule:
             sent_by = digest_at(on, subscriber.hour, subscriber.zone) + PATIENCE
             if now >= sent_by or is_complete.get(min(on, today), True):
                 due.setdefault(on, []).append(subscriber)
+                if not is_known_zone(subscriber.zone):
+                    who = subscriber.public_id
+                    log.error("the time zone is not known, so UTC is used", subscriber=who)
         return due

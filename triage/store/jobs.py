@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 
 from sqlalchemy import Connection, delete, or_, select, update
@@ -24,6 +25,12 @@ def forget(conn: Connection, name: str, at: datetime) -> None:
 
 def last_done(conn: Connection, name: str) -> datetime | None:
     return conn.scalar(select(jobs.c.done_at).where(jobs.c.name == name))
+
+
+def outcomes(conn: Connection, names: Sequence[str], since: datetime) -> list[str]:
+    """Return the results of those jobs that were done at or after `since`."""
+    query = select(jobs.c.outcome).where(jobs.c.name.in_(names), jobs.c.done_at >= since)
+    return list(conn.scalars(query))
 
 
 # -- leases ----------------------------------------------------------------------------------------

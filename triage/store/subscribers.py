@@ -4,20 +4,40 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, insert, select, update
+import structlog
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from triage.domain.mail_addresses import to_ascii, to_unicode
 from triage.domain.records import Detail, Frequency, Subscriber, SubscriberState
+from triage.errors import DatabaseError
 from triage.store.engine.upsert import rows_in
 from triage.store.tables import signup_requests, subscribers
+
+log = structlog.get_logger()
 
 _GIVEN = frozenset({"id", "created_at", "active_since"})
 _CHOSEN = tuple(name for name in Subscriber.__dataclass_fields__ if name not in _GIVEN)
 _KINDS = {"state": SubscriberState, "frequency": Frequency, "detail": Detail}
 _TUPLES = ("categories", "followed_authors", "include_keywords", "exclude_keywords")
+_TEXTS = ("email", "zone", "interests")
+_NUMBERS = ("hour", "weekdays", "score_floor", "size", "community")
+# What a row raises that another program, or a damaged disk, has written.
+_UNREADABLE = (ValueError, TypeError)
 
 
 def email_key(email: str) -> str:
@@ -28,8 +48,34 @@ def email_key(email: str) -> str:
     return unicodedata.normalize("NFC", to_unicode(email.strip())).casefold()
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadableRow:
+    """A subscriber whose row cannot be read, and why. They get no digest until it is mended."""
+
+    id: int
+    public_id: str
+    email: str
+    why: str
+
+
 def _subscriber(row: Row[Any]) -> Subscriber:
+    """Return the subscriber in a row.
+
+    Raises:
+        ValueError, TypeError: a column has a value that no release has written.
+    """
     fields = {name: getattr(row, name) for name in ("id", "created_at", *_CHOSEN)}
+    for name in _TUPLES:
+        if not isinstance(fields[name], list) or not all(isinstance(x, str) for x in fields[name]):
+            raise ValueError(f"{name} is not a list of texts")
+    for name in _TEXTS:
+        if not isinstance(fields[name], str):
+            raise ValueError(f"{name} is not a text")
+    for name in _NUMBERS:
+        if not isinstance(fields[name], int | float | None):
+            raise ValueError(f"{name} is not a number")
+    if fields["hour"] not in range(24):
+        raise ValueError("hour is not from 0 to 23")
     fields |= {name: tuple(fields[name]) for name in _TUPLES}
     fields |= {name: kind(fields[name]) for name, kind in _KINDS.items()}
     return Subscriber(**fields, active_since=row.state_changed_at)
@@ -73,16 +119,47 @@ def by_public_id(conn: Connection, public_id: str) -> Subscriber | None:
 
 
 def _one(conn: Connection, which: ColumnElement[bool]) -> Subscriber | None:
-    row = conn.execute(select(subscribers).where(which)).one_or_none()
-    return _subscriber(row) if row else None
+    try:
+        row = conn.execute(select(subscribers).where(which)).one_or_none()
+        return _subscriber(row) if row else None
+    except _UNREADABLE as error:
+        raise DatabaseError(
+            f"a subscriber's row cannot be read ({error}): `triage doctor` names it"
+        ) from error
 
 
 def everyone(conn: Connection, states: Sequence[SubscriberState] = ()) -> list[Subscriber]:
-    """Return the subscribers in any of `states`, or all of them, oldest first."""
-    query = select(subscribers).order_by(subscribers.c.id)
+    """Return the subscribers in any of `states`, or all of them, oldest first.
+
+    Those whose rows cannot be read are left out, and logged: one row costs nobody else a digest.
+    """
+    query = _in_states(select(subscribers), states)
+    try:
+        return [_subscriber(row) for row in conn.execute(query)]
+    except _UNREADABLE:
+        left_out = unreadable(conn, states)
+    for each in left_out:
+        log.error("a subscriber is left out", subscriber=each.public_id, why=each.why)
+    readable = query.where(subscribers.c.id.not_in([each.id for each in left_out]))
+    return [_subscriber(row) for row in conn.execute(readable)]
+
+
+def unreadable(conn: Connection, states: Sequence[SubscriberState] = ()) -> list[UnreadableRow]:
+    """Return the rows in any of `states`, or in all of them, that cannot be read."""
+    names = select(subscribers.c.id, subscribers.c.public_id, subscribers.c.email)
+    found = []
+    for id, public_id, email in conn.execute(_in_states(names, states)).all():
+        try:
+            by_id(conn, id)
+        except DatabaseError as error:
+            found.append(UnreadableRow(id, public_id, email, str(error.__cause__)))
+    return found
+
+
+def _in_states(query: Select[Any], states: Sequence[SubscriberState]) -> Select[Any]:
     if states:
         query = query.where(subscribers.c.state.in_(list(states)))
-    return [_subscriber(row) for row in conn.execute(query)]
+    return query.order_by(subscribers.c.id)
 
 
 def still_there(conn: Connection, ids: Iterable[int]) -> set[int]:

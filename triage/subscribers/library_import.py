@@ -226,6 +226,9 @@ def read_zotero_again(
         due = store.zotero_libraries.due(conn, clock.now() - ZOTERO_AGAIN)
         people = {each.id: each for each in store.subscribers.everyone(conn)}
     for subscriber_id, api_key in due:
+        if subscriber_id not in people:
+            problems.append(f"Zotero: the row of subscriber {subscriber_id} cannot be read")
+            continue
         try:
             sync_zotero(db, clock, people[subscriber_id], open_library(api_key))
             n_read += 1

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from triage import store
+from triage.domain.digest_calendar import zone_or_utc
 from triage.domain.mail_addresses import why_unmailable
 from triage.domain.protocols import Clock, PaperLookup
 from triage.domain.records import EventKind, Subscriber, SubscriberState
@@ -162,7 +162,7 @@ def pause(db: Database, email: str, clock: Clock, until: date | None = None) -> 
             return False
         if until is None:
             return store.messages.stop(conn, subscriber.id, SubscriberState.PAUSED, clock.now())
-        if until <= clock.now().astimezone(ZoneInfo(subscriber.zone)).date():
+        if until <= clock.now().astimezone(zone_or_utc(subscriber.zone)).date():
             raise ConfigError(f"{until} is not in the future: enter the first day for new digests")
         store.messages.cancel_waiting(conn, subscriber.id, SubscriberState.PAUSED, clock.now())
         store.subscribers.change(conn, subscriber.id, paused_until=until)
@@ -184,7 +184,7 @@ def resume(
             raise ConfigError("this address was never confirmed: erase it and add it again")
         _refuse_suppressed(conn, subscriber.email, address_hash)
         now = clock.now()
-        today = now.astimezone(ZoneInfo(subscriber.zone)).date()
+        today = now.astimezone(zone_or_utc(subscriber.zone)).date()
         was_paused = subscriber.paused_until is not None and subscriber.paused_until > today
         store.subscribers.change(conn, subscriber.id, paused_until=None)
         is_new = store.subscribers.set_state(conn, subscriber.id, SubscriberState.ACTIVE, now)

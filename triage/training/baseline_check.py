@@ -46,7 +46,8 @@ def baseline_scores(conn: Connection, log: TrainingLog) -> dict[str, F64]:
     """
     starts = np.flatnonzero(np.diff(log.slate_ids, prepend=-1))
     days = [date.fromordinal(int(day)) for day in log.days[starts]]
-    subscribers = [store.subscribers.by_id(conn, int(id)) for id in log.subscriber_ids[starts]]
+    readable = {each.id: each for each in store.subscribers.everyone(conn)}
+    subscribers = [readable.get(int(id)) for id in log.subscriber_ids[starts]]
     liked = [_liked(conn, each, on) for each, on in zip(subscribers, days, strict=True)]
     papers = _load_papers(conn, log, liked, min(days), max(days))
     baselines = PastBaselines(papers, min(days))

@@ -46,7 +46,8 @@ def load_imported_likes(conn: Connection, encoder: Encoder, until: date) -> Hist
     readers = []
     for subscriber_id, ids in sorted(liked.items()):
         own = sorted(rows[id] for id in ids if id in rows)
-        if own:
+        # Likes of a subscriber whose row cannot be read are left out.
+        if own and subscriber_id in subscribers:
             days = [library.papers[row].listed_on.toordinal() for row in own]
             likes = Likes(np.array(own, dtype=np.int64), np.array(days, dtype=np.int64))
             subscriber = subscribers[subscriber_id]

@@ -17,13 +17,14 @@ from sqlalchemy import text
 import triage.operations.doctor
 import triage.store.engine.file_system
 from tests.support.doctor_world import ARXIV, BOTH, Server, installation, mailing, web, well
-from tests.support.factories import DAY, NOON
-from tests.support.installation import add_reader
+from tests.support.factories import DAY, NOON, paper
+from tests.support.installation import SPOILT, UNMAILABLE, add_papers, add_reader, spoil
 from tests.support.web_world import everything
 from triage import store
 from triage.app.application import App, open_app
 from triage.cli import cli
-from triage.domain.records import Verdict
+from triage.digest.nightly import Composed
+from triage.domain.records import Slate, SubscriberState, Verdict
 from triage.domain.source_records import SourceDay
 from triage.operations.doctor import TIMEOUT_S, Finding, Level, ProbeFailed, Reply, exit_code
 from triage.operations.doctor.dns_records import is_loopback
@@ -265,6 +266,80 @@ def test_unknown_zones_are_counted_and_nobody_is_named(tmp_path: Path) -> None:
     assert "1 subscriber" in found.what
     assert "Mars/Olympus" in found.what
     assert "@" not in found.what
+
+
+# -- subscribers with a trouble of their own -------------------------------------------------------
+
+
+def test_who_is_well_is_not_named(tmp_path: Path) -> None:
+    app = installation(tmp_path)
+    assert findings(app)["subscribers"].level is Level.OK
+    add_reader(app.database, 1, zone="Europe/Berlin", email="u@xn--bcher-kva.example")
+    add_reader(app.database, 2, email="u@bücher2.example")
+    found = findings(app)["subscribers"]
+    assert (found.level, found.what) == (Level.OK, "2 active, and digests can go to all of them")
+
+
+@pytest.mark.parametrize("email", UNMAILABLE)
+def test_each_active_subscriber_whom_no_mail_can_reach_is_named(tmp_path: Path, email: str) -> None:
+    app = installation(tmp_path)
+    add_reader(app.database, 1)
+    add_reader(app.database, 2, email=email)
+    add_reader(app.database, 3, email="käse3@example.org")
+    add_reader(app.database, 4, email="käse4@example.org", state=SubscriberState.UNSUBSCRIBED)
+    found = findings(app)["subscribers"]
+    assert found.level is Level.RED
+    assert f"{email}: no mail can go to this address: " in found.what
+    assert "käse3@example.org: " in found.what
+    assert "käse4" not in found.what
+    assert "reader1@" not in found.what
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "Europe", "../UTC", "America/Coyhaique2"])
+def test_who_is_in_an_unknown_zone_is_named_and_stops_no_mail(tmp_path: Path, zone: str) -> None:
+    app = installation(tmp_path)
+    add_reader(app.database, 1)
+    add_reader(app.database, 2, zone=zone)
+    found = findings(app)["subscribers"]
+    assert found.level is Level.RED
+    assert found.what == f"reader2@example.org: {zone!r} is not known, so digests come by UTC"
+
+
+@pytest.mark.parametrize("trouble", SPOILT)
+def test_who_has_a_row_that_cannot_be_read_is_named(tmp_path: Path, trouble: str) -> None:
+    app = installation(tmp_path)
+    for n in range(1, 4):
+        add_reader(app.database, n)
+    spoil(app.database, "reader2@example.org", *SPOILT[trouble])
+    found = findings(app)
+    assert found["subscribers"].level is Level.RED
+    assert found["subscribers"].what.startswith(
+        "reader2@example.org: the row in the database cannot be read ("
+    )
+    assert "reader1@" not in found["subscribers"].what
+    assert found["database"].level is Level.OK
+
+
+def test_whose_digest_failed_is_named_until_it_was_made(tmp_path: Path) -> None:
+    app = installation(tmp_path)
+    add_papers(app.database, [paper(n) for n in range(1, 9)])
+    readers = [add_reader(app.database, n, interests="drafts") for n in (1, 2, 3)]
+    compose = app.build_message
+
+    def fails_for_two(slate: Slate, now: datetime) -> Composed:
+        if slate.subscriber.id == readers[1].id:
+            raise RuntimeError("a template without a text")
+        return compose(slate, now)
+
+    app.build_message = fails_for_two  # type: ignore[method-assign]
+    app.new_nightly().queue(DAY)
+    found = findings(app)["subscribers"]
+    assert found.level is Level.RED
+    said = "reader2@example.org: the last digest could not be made: a template without a text"
+    assert found.what == said
+    app.build_message = compose  # type: ignore[method-assign]
+    app.new_nightly().queue(DAY)
+    assert findings(app)["subscribers"].level is Level.OK
 
 
 def test_a_nearly_full_disk_is_red(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TypeVar
 
 from triage.errors import TriageError
-from triage.operations.doctor import database, machine, outside
+from triage.operations.doctor import database, machine, outside, subscribers
 from triage.operations.doctor.finding import (
     Check,
     Finding,
@@ -97,6 +97,11 @@ def examine(
             "disk",
             partial(machine.disk, settings, usable, probes),
             "check whether these folders are mounted",
+        ),
+        *(
+            [Check("subscribers", partial(subscribers.left_out, usable, now), "read the log")]
+            if usable
+            else ()
         ),
         Check("time zones", partial(machine.zones, usable), "install the package tzdata"),
     ]
