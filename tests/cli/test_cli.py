@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,14 @@ import pytest
 import structlog
 
 from tests.support import databases
+from tests.support.databases import on_postgres
+from tests.support.installation import SPOILT, spoil
 from tests.support.topics import TOPICS, literature
 from triage import __version__
+from triage.app.application import open_app
 from triage.cli import COMMANDS, cli, main
+from triage.digest.nightly import Nightly
+from triage.domain.records import Slate, Subscriber
 from triage.store import tables
 
 DAY = "2026-03-02"
@@ -482,6 +488,59 @@ def test_a_run_without_papers_says_how_they_come_in(config: Path) -> None:
     ended = triage("run", "--date", DAY, config=config)
     assert ended.code == 1
     assert "triage papers import" in ended.err
+
+
+def test_a_dry_run_without_papers_says_how_they_come_in(config: Path) -> None:
+    triage("subscriber", "add", "ada@example.org", config=config)
+    ended = triage("run", "--date", DAY, "--dry-run", config=config)
+    assert ended.code == 1
+    assert "triage papers import" in ended.err
+
+
+@pytest.mark.skipif(on_postgres(), reason="PostgreSQL refuses such values itself")
+@pytest.mark.parametrize("trouble", ["JSON that ends early", "an unknown detail", "hour in words"])
+def test_a_row_that_cannot_be_read_stops_no_command(filled: Path, trouble: str) -> None:
+    triage("subscriber", "add", "ben@example.org", config=filled)
+    app = open_app(filled)
+    spoil(app.database, "ben@example.org", *SPOILT[trouble])
+    app.close()
+    dry = triage("run", "--date", DAY, "--dry-run", config=filled)
+    assert dry.code == 0
+    assert "ada@example.org: " in dry.out
+    listed = triage("subscriber", "list", "--json", config=filled)
+    assert [row["email"] for row in listed.rows()] == ["ada@example.org"]
+    assert "ben@example.org: the row in the database cannot be read" in listed.err
+    shown = triage("subscriber", "show", "ben@example.org", config=filled)
+    assert shown.code == 1
+    assert "`triage doctor` names it" in shown.err
+    assert triage("report", "--to", filled.parent / "r.html", config=filled).code == 0
+    assert triage("run", "--date", DAY, config=filled).code == 0
+    [sent] = triage("outbox", "list", "--json", config=filled).rows()
+    assert sent["subscriber"] == "ada@example.org"
+    audited = triage("audit", config=filled)
+    assert audited.code == 1
+    assert "ben@example.org: the row in the database cannot be read" in audited.err
+    erased = triage("subscriber", "erase", "ben@example.org", "--yes", config=filled)
+    assert erased.code == 0, erased.err
+    assert triage("audit", config=filled).code == 0
+
+
+def test_a_model_that_fails_for_one_stops_no_preview_of_the_others(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    triage("subscriber", "add", "ben@example.org", config=filled)
+    preview = Nightly.preview
+
+    def fails_for_ada(self: Nightly, subscriber: Subscriber, on: date) -> Slate:
+        if subscriber.email == "ada@example.org":
+            raise ValueError("a model of another shape")
+        return preview(self, subscriber, on)
+
+    monkeypatch.setattr(Nightly, "preview", fails_for_ada)
+    dry = triage("run", "--date", DAY, "--dry-run", config=filled)
+    assert dry.code == 3
+    assert dry.out.startswith("ben@example.org: ")
+    assert "no preview: a model of another shape" in dry.err
 
 
 def test_a_dry_run_and_a_preview_store_no_digest(filled: Path) -> None:

@@ -14,6 +14,7 @@ from tests.support.factories import DAY, NOON, impression, paper, slate
 from tests.support.fakes import FakeMailer, StoppedClock
 from tests.support.installation import add_papers, add_reader, empty_slate, installed, queue, rows
 from triage import store
+from triage.delivery.audit import audit
 from triage.delivery.hand_over import SEND_WINDOW
 from triage.delivery.outbox import DrainReport, Outbox
 from triage.delivery.recovery import LOG_IS_WRITTEN, MOST_CRASHES, MOST_RESENDS, RESEND_WITHIN
@@ -72,6 +73,15 @@ def outbox(
             **rules,
         )
     )
+
+
+INTERNATIONAL = [
+    ("u@bücher.example", "u@xn--bcher-kva.example"),
+    ("u@xn--bcher-kva.example", "u@xn--bcher-kva.example"),
+    ("u@почта.рф", "u@xn--80a1acny.xn--p1ai"),
+    ("u@例え.テスト", "u@xn--r8jz45g.xn--zckzah"),
+    ("u@faß.de", "u@xn--fa-hia.de"),
+]
 
 
 def message(database: Database) -> dict[str, Any]:
@@ -673,3 +683,19 @@ def test_digests_of_other_days_do_not_disturb_each_other(
         queue(database, empty_slate(reader, n + 1, on=DAY + n * ONE_DAY))
     mailer = FakeMailer(MailRefused("550"))
     assert outbox(database, mailer, clock).drain() == DrainReport(sent=2, failed=1)
+
+
+@pytest.mark.parametrize(("stored", "mailed"), INTERNATIONAL)
+def test_the_envelope_has_the_domain_in_a_labels_however_it_is_stored(
+    database: Database, clock: StoppedClock, stored: str, mailed: str
+) -> None:
+    queue_digest(database, add_reader(database, email=stored))
+    mailer = FakeMailer()
+    assert outbox(database, mailer, clock).drain() == DrainReport(sent=1)
+    assert [sent.recipient for sent in mailer.sent] == [mailed]
+    assert audit(database).is_balanced
+
+
+@pytest.mark.parametrize(("stored", "mailed"), INTERNATIONAL)
+def test_a_suppression_is_of_both_forms_of_a_domain(stored: str, mailed: str) -> None:
+    assert store.subscribers.email_key(stored) == store.subscribers.email_key(mailed)

@@ -158,7 +158,7 @@ SPOILT: dict[str, tuple[str, object]] = {
     "an unknown frequency": ("frequency", "hourly"),
     "an unknown detail": ("detail", "all"),
     "an hour that is none": ("hour", 25),
-    "an hour in words": ("hour", "seven"),
+    "hour in words": ("hour", "seven"),
     "a date that is none": ("paused_until", "tomorrow"),
     "a time that is none": ("state_changed_at", "yesterday"),
     "a number in words": ("score_floor", "high"),

@@ -14,7 +14,15 @@ import pytest
 from tests.support import databases, topics
 from tests.support.factories import DAY, NOON
 from tests.support.fakes import StoppedClock
-from tests.support.installation import add_papers, add_reader, empty_slate, installed, queue
+from tests.support.installation import (
+    SPOILT,
+    add_papers,
+    add_reader,
+    empty_slate,
+    installed,
+    queue,
+    spoil,
+)
 from triage import store
 from triage.domain.records import EventKind, Paper
 from triage.errors import NotEnoughFeedback
@@ -127,6 +135,15 @@ def test_imported_likes_become_query_groups(usual: Examples) -> None:
     assert (made.weights > 0).all()
     ends = np.cumsum(made.group_sizes)
     assert all(group.any() for group in np.split(made.relevance, ends[:-1]))
+
+
+@pytest.mark.skipif(databases.on_postgres(), reason="PostgreSQL refuses such values itself")
+def test_who_has_a_row_that_cannot_be_read_teaches_nothing_and_stops_nothing(
+    database: Database, usual: Examples
+) -> None:
+    spoil(database, "reader1@example.org", *SPOILT["no JSON at all"])
+    made = examples(database, DAY)
+    assert 0 < len(made.relevance) < len(usual.relevance)
 
 
 def test_no_paper_and_no_vote_of_the_day_or_later_moves_a_row(

@@ -72,7 +72,10 @@ def command(on: date | None, email: str | None, dry_run: bool, force: bool) -> N
 def _preview(app: App, on: date, only: Subscriber | None) -> None:
     from triage import store
     from triage.digest.nightly import spare_the_others
+    from triage.ranking.serving.active_models import ensure_active_models
 
+    # Without any papers, this says so once.
+    ensure_active_models(app.database, app.model_store, app.clock, on)
     with app.database.read() as conn:
         active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
     left_out: dict[str, str] = {}

@@ -273,8 +273,10 @@ def resume(email: str) -> None:
 def erase(email: str, yes: bool) -> None:
     """Delete EMAIL with all their votes, digests and messages. This cannot be undone."""
     from triage.subscribers.subscriptions import erase as erase_subscriber
+    from triage.subscribers.subscriptions import find_id
 
-    app, _ = load_app_and_subscriber(email)
+    app = load_app()
+    find_id(app.database, email)
     if not yes:
         click.confirm("Delete all stored data of this subscriber?", abort=True)
     erase_subscriber(app.database, email)

@@ -114,6 +114,11 @@ def by_email_key(conn: Connection, email_key: str) -> Subscriber | None:
     return _one(conn, subscribers.c.email_key == email_key)
 
 
+def id_by_email_key(conn: Connection, email_key: str) -> int | None:
+    """Return the id of a subscriber, also if the rest of the row cannot be read."""
+    return conn.scalar(select(subscribers.c.id).where(subscribers.c.email_key == email_key))
+
+
 def by_public_id(conn: Connection, public_id: str) -> Subscriber | None:
     return _one(conn, subscribers.c.public_id == public_id)
 

@@ -26,6 +26,7 @@ from triage.subscribers.preferences import SubscriberPreferences, check_all
 
 DEFAULTS = SubscriberPreferences()
 FIRST_LIKE = "like given at the start"
+_NO_SUBSCRIBER = "no such subscriber: `triage subscriber list` shows all of them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,20 +227,34 @@ def take_back(db: Database, subscriber: Subscriber, paper_id: int) -> bool:
         return store.events.forget(conn, subscriber.id, paper_id) > 0
 
 
+def find_id(db: Database, email: str) -> int:
+    """Return the id of the subscriber with this address, also if their row cannot be read.
+
+    Raises:
+        NotFound: there is none.
+    """
+    with db.read() as conn:
+        id = store.subscribers.id_by_email_key(conn, store.subscribers.email_key(email))
+    if id is None:
+        raise NotFound(_NO_SUBSCRIBER)
+    return id
+
+
 def erase(db: Database, email: str) -> None:
     """Delete a subscriber with all votes, slates, impressions and messages.
 
     Raises:
         NotFound: no such subscriber.
     """
+    id = find_id(db, email)
     with db.write() as conn:
-        store.subscribers.erase(conn, _by_email(conn, email).id)
+        store.subscribers.erase(conn, id)
 
 
 def _by_email(conn: Connection, email: str) -> Subscriber:
     subscriber = store.subscribers.by_email_key(conn, store.subscribers.email_key(email))
     if subscriber is None:
-        raise NotFound("no such subscriber: `triage subscriber list` shows all of them")
+        raise NotFound(_NO_SUBSCRIBER)
     return subscriber
 
 
