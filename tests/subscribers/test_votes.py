@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 
 from tests.support.databases import new_database
 from tests.support.factories import NOON
+from tests.support.installation import add_reader
 from tests.support.web_world import ADDRESS, World, add_papers, new_world, paper_row
 from triage import store
 from triage.domain.records import EventKind, Origin
@@ -51,6 +52,20 @@ def test_a_vote_is_there_when_the_call_returns(world: World) -> None:
 def test_the_same_vote_again_adds_nothing(world: World) -> None:
     assert [cast(world, UP).stored for _ in range(4)] == [True, False, False, False]
     assert world.events() == [(1, 1, "vote_up")]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["u@bücher.example", "U@BÜCHER.example", "u@xn--bcher-kva.example", " U@bücher.example"],
+)
+@pytest.mark.parametrize("stored", ["u@bücher.example", "u@xn--bcher-kva.example"])
+def test_an_import_names_an_international_domain_in_either_form(
+    world: World, typed: str, stored: str
+) -> None:
+    add_reader(world.db, 9, email=stored)
+    line = {"subscriber": typed, "paper_id": "2603.00001", "kind": "vote_up", "at": "2026-03-01"}
+    report = voting.import_votes(world.db, [json.dumps(line)], world.clock)
+    assert (report.stored, report.bad) == (1, ())
 
 
 def test_two_devices_at_once_make_one_vote(world: World) -> None:

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.support.factories import NOON
+from tests.support.installation import spoil
 from tests.support.web_world import ADDRESS, Visitor, World, new_world
 from triage import store
 from triage.domain.records import (
@@ -41,6 +42,17 @@ def reader_of(world: World) -> Subscriber:
         reader = store.subscribers.by_id(conn, 1)
     assert reader is not None
     return reader
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "Europe", "US/Pacific-New", "../UTC"])
+def test_a_zone_that_is_not_known_is_shown_as_utc_by_which_digests_come(
+    world: World, ada: Visitor, zone: str
+) -> None:
+    spoil(world.db, ADDRESS, "zone", zone)
+    page = ada.get("/preferences")
+    assert "<option selected>UTC</option>" in page.text
+    ada.submit(page, "save", interests="something else")
+    assert (reader_of(world).zone, reader_of(world).interests) == ("UTC", "something else")
 
 
 def test_who_is_not_logged_in_sees_nothing_and_changes_nothing(world: World) -> None:

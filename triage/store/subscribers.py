@@ -151,8 +151,14 @@ def everyone(conn: Connection, states: Sequence[SubscriberState] = ()) -> list[S
 
 def unreadable(conn: Connection, states: Sequence[SubscriberState] = ()) -> list[UnreadableRow]:
     """Return the rows in any of `states`, or in all of them, that cannot be read."""
-    names = select(subscribers.c.id, subscribers.c.public_id, subscribers.c.email)
-    found = []
+    found: list[UnreadableRow] = []
+    try:
+        for row in conn.execute(_in_states(select(subscribers), states)):
+            _subscriber(row)
+        return found
+    except _UNREADABLE:
+        # The database driver gives up at the first such row, so each is read on its own.
+        names = select(subscribers.c.id, subscribers.c.public_id, subscribers.c.email)
     for id, public_id, email in conn.execute(_in_states(names, states)).all():
         try:
             by_id(conn, id)

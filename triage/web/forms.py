@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.datastructures import ImmutableMultiDict
 
+from triage.domain.digest_calendar import is_known_zone
 from triage.domain.records import Detail, Frequency, Subscriber
 from triage.subscribers import preferences
 
@@ -59,7 +60,7 @@ def read(fields: Fields, names: Iterable[str]) -> tuple[Form, dict[str, Any]]:
 def fill(subscriber: Subscriber) -> Form:
     """Return a form that shows the preferences of a subscriber."""
     typed = {
-        "zone": subscriber.zone,
+        "zone": subscriber.zone if is_known_zone(subscriber.zone) else "UTC",
         "hour": str(subscriber.hour),
         "frequency": str(subscriber.frequency),
         "detail": str(subscriber.detail),
