@@ -27,7 +27,7 @@ from triage.app.application import open_app
 from triage.cli import app_context
 from triage.domain.records import EventKind
 from triage.sources.zotero import Zotero
-from triage.subscribers import named_papers
+from triage.subscribers import named_papers, subscriptions
 
 ADA = "ada@example.org"
 RECORDS = announced(DAY, 3)
@@ -389,6 +389,26 @@ def test_only_likes_that_came_from_zotero_are_removed_with_their_items(
     zotero.records = [item("2603.00099")]
     a_day_later(ada)
     assert ada.liked() == [ONE, THREE]
+
+
+def test_a_like_that_was_taken_back_stays_so(ada: Operator, zotero: Server) -> None:
+    zotero.records = [item(ONE), item(TWO)]
+    read_daily(ada, "--daily")
+    app = open_app(ada.config)
+    with app.database.read() as conn:
+        [who], paper = store.subscribers.everyone(conn), store.papers.resolve(conn, ONE)
+    assert paper is not None
+    assert subscriptions.take_back(app.database, who, paper)
+    app.close()
+    for records in ([item(ONE), item(TWO)], [], [item(ONE), item(TWO)]):
+        zotero.records = records
+        a_day_later(ada)
+    assert ada.liked() == [TWO]
+    zotero.records = [item(TWO)]
+    a_day_later(ada)
+    zotero.records = [item(ONE), item(TWO)]
+    a_day_later(ada)
+    assert ada.liked() == [ONE, TWO]
 
 
 def test_what_waits_is_forgotten_with_its_item(ada: Operator, zotero: Server) -> None:

@@ -108,11 +108,10 @@ def _import_zotero(
 
     content = app.live_sources.zotero(key).library()
     lookups = app.live_sources.lookups()
-    report = sync_zotero(app.database, app.clock, subscriber, content, lookups, progress)
     if daily:
         with app.database.write() as conn:
             store.zotero_libraries.save(conn, subscriber.id, key, app.clock.now())
-    return report
+    return sync_zotero(app.database, app.clock, subscriber, content, lookups, progress)
 
 
 def _forget_zotero(app: App, subscriber: Subscriber) -> None:
