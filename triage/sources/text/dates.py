@@ -109,7 +109,10 @@ def _one_date(text: str) -> DateRange | None:
         return None
     one = _span([_parts(text, order) for order in _orders(text)])
     # dateutil may take the year for a time, 20:17, and a day for the year.
-    return one if one and years in ([], [str(one.first.year)]) else None
+    if one is None or years not in ([], [str(one.first.year)]):
+        return None
+    written = re.search(rf"{one.first.year}|(?<!\d){one.first.year % 100:02}(?!\d)", text)
+    return one if written else None
 
 
 def _two_dates(text: str) -> DateRange | None:
