@@ -23,9 +23,9 @@ import sys
 from datetime import date
 from pathlib import Path
 from triage.app.application import open_app
-from triage.ranking.serving.active_models import encode_new, serving
+from triage.ranking.serving.active_models import encode_new, ensure_active_models
 app = open_app(Path(sys.argv[1]))
-pair = serving(app.database, app.model_store, app.clock, date(2026, 5, 29))
+pair = ensure_active_models(app.database, app.model_store, app.clock, date(2026, 5, 29))
 encode_new(app.database, pair.encoder)
 """
 

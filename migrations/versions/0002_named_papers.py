@@ -56,6 +56,7 @@ def upgrade() -> None:
         "zotero_libraries",
         sa.Column("subscriber_id", id_type, autoincrement=False, nullable=False),
         sa.Column("api_key", sa.String(64), nullable=False),
+        sa.Column("items", sa.JSON(), nullable=False),
         sa.Column("read_at", when, nullable=True),
         sa.ForeignKeyConstraint(
             ["subscriber_id"],

@@ -15,19 +15,19 @@ import pytest
 
 from tests.cli.test_cli import Ended, triage
 from tests.cli.test_fetch import announced
-from tests.sources.test_zotero import KEY, Server
 from tests.support import doctor_world
 from tests.support.answers import Answers
 from tests.support.emulator import Fault, Upstreams
 from tests.support.factories import DAY, NOON
 from tests.support.fakes import StoppedClock
 from tests.support.installation import rows
+from tests.support.zotero_server import KEY, ZoteroServer
 from triage import store
 from triage.app.application import open_app
 from triage.cli import app_context
 from triage.domain.records import EventKind
 from triage.sources.zotero import Zotero
-from triage.subscribers import named_papers
+from triage.subscribers import named_papers, subscriptions
 
 ADA = "ada@example.org"
 RECORDS = announced(DAY, 3)
@@ -317,8 +317,8 @@ def test_a_long_list_of_the_operator_is_left_to_the_schedule(operator: Operator)
 
 
 @pytest.fixture
-def zotero(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    server = Server([])
+def zotero(monkeypatch: pytest.MonkeyPatch) -> Iterator[ZoteroServer]:
+    server = ZoteroServer([])
     monkeypatch.setattr(Zotero.__init__, "__defaults__", (server.url,))
     yield server
     server.close()
@@ -343,7 +343,7 @@ def a_day_later(operator: Operator) -> str:
         app.close()
 
 
-def test_a_zotero_library_is_followed_day_by_day(ada: Operator, zotero: Server) -> None:
+def test_a_zotero_library_is_followed_day_by_day(ada: Operator, zotero: ZoteroServer) -> None:
     zotero.records = [item(ONE), item(TWO)]
     ended = read_daily(ada, "--daily")
     assert (ended.code, ended.err) == (0, "")
@@ -355,7 +355,7 @@ def test_a_zotero_library_is_followed_day_by_day(ada: Operator, zotero: Server) 
     assert {row["evidence"]["method"] for row in ada.rows("events")} == {"zotero"}
 
 
-def test_a_library_is_read_once_a_day(ada: Operator, zotero: Server) -> None:
+def test_a_library_is_read_once_a_day(ada: Operator, zotero: ZoteroServer) -> None:
     zotero.records = [item(ONE)]
     read_daily(ada, "--daily")
     assert a_day_later(ada) == "1 library read"
@@ -367,7 +367,7 @@ def test_a_library_is_read_once_a_day(ada: Operator, zotero: Server) -> None:
 
 @pytest.mark.parametrize("trouble", ["empty", "refused", "nonsense"])
 def test_an_answer_without_a_library_removes_nothing(
-    ada: Operator, zotero: Server, trouble: str
+    ada: Operator, zotero: ZoteroServer, trouble: str
 ) -> None:
     zotero.records = [item(ONE)]
     read_daily(ada, "--daily")
@@ -380,7 +380,7 @@ def test_an_answer_without_a_library_removes_nothing(
 
 
 def test_only_likes_that_came_from_zotero_are_removed_with_their_items(
-    ada: Operator, zotero: Server
+    ada: Operator, zotero: ZoteroServer
 ) -> None:
     ada.run("subscriber", "import", ADA, ada.file("mine.txt", ONE))
     zotero.records = [item(ONE), item(TWO), item(THREE)]
@@ -391,7 +391,27 @@ def test_only_likes_that_came_from_zotero_are_removed_with_their_items(
     assert ada.liked() == [ONE, THREE]
 
 
-def test_what_waits_is_forgotten_with_its_item(ada: Operator, zotero: Server) -> None:
+def test_a_like_that_was_taken_back_stays_so(ada: Operator, zotero: ZoteroServer) -> None:
+    zotero.records = [item(ONE), item(TWO)]
+    read_daily(ada, "--daily")
+    app = open_app(ada.config)
+    with app.database.read() as conn:
+        [who], paper = store.subscribers.everyone(conn), store.papers.resolve(conn, ONE)
+    assert paper is not None
+    assert subscriptions.take_back(app.database, who, paper)
+    app.close()
+    for records in ([item(ONE), item(TWO)], [], [item(ONE), item(TWO)]):
+        zotero.records = records
+        a_day_later(ada)
+    assert ada.liked() == [TWO]
+    zotero.records = [item(TWO)]
+    a_day_later(ada)
+    zotero.records = [item(ONE), item(TWO)]
+    a_day_later(ada)
+    assert ada.liked() == [ONE, TWO]
+
+
+def test_what_waits_is_forgotten_with_its_item(ada: Operator, zotero: ZoteroServer) -> None:
     zotero.records = [item(ABSENT), item(ONE)]
     read_daily(ada, "--daily")
     zotero.records = [item(ONE)]
@@ -399,7 +419,7 @@ def test_what_waits_is_forgotten_with_its_item(ada: Operator, zotero: Server) ->
     assert ada.rows("named_papers") == []
 
 
-def test_no_daily_forgets_the_key(ada: Operator, zotero: Server) -> None:
+def test_no_daily_forgets_the_key(ada: Operator, zotero: ZoteroServer) -> None:
     zotero.records = [item(ONE)]
     read_daily(ada, "--daily")
     assert [row["api_key"] for row in ada.rows("zotero_libraries")] == [KEY]
@@ -415,13 +435,15 @@ def test_no_daily_forgets_the_key(ada: Operator, zotero: Server) -> None:
     assert ada.liked() == [ONE]
 
 
-def test_without_daily_no_key_is_stored(ada: Operator, zotero: Server) -> None:
+def test_without_daily_no_key_is_stored(ada: Operator, zotero: ZoteroServer) -> None:
     zotero.records = [item(ONE)]
     assert read_daily(ada).code == 0
     assert ada.rows("zotero_libraries") == []
 
 
-def test_daily_needs_a_key_and_a_wrong_one_is_not_stored(ada: Operator, zotero: Server) -> None:
+def test_daily_needs_a_key_and_a_wrong_one_is_not_stored(
+    ada: Operator, zotero: ZoteroServer
+) -> None:
     assert ada.run("subscriber", "import", ADA, "--daily").code == 2
     zotero.status = 403
     ended = read_daily(ada, "--daily")

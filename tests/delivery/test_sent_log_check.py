@@ -147,7 +147,7 @@ def test_a_restored_database_makes_nothing_that_it_has_forgotten(
 
     class Making(Nightly):
         def __init__(self) -> None:
-            self._database, self._clock = database, clock
+            self.database, self.clock = database, clock
 
         def queue(self, *_: Any, **__: Any) -> Queued:
             raise AssertionError("a digest was made")

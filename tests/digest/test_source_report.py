@@ -55,6 +55,11 @@ def test_what_is_missing_is_said(verdict: Verdict, fields: dict[str, Any], words
     assert words in report(day(verdict, **fields))
 
 
+def test_a_feed_with_too_many_entries_promises_nothing() -> None:
+    said = report(day(Verdict.PARTIAL, source="feed:journal", got=5_000, expected=6_066))
+    assert "5,000 of 6,066 on journal so far, the oldest of them were left out" in said
+
+
 def test_every_verdict_can_be_said() -> None:
     for verdict in Verdict:
         assert "arXiv" in report(day(verdict))

@@ -79,7 +79,8 @@ def fill(db: Database, n: int) -> list[Subscriber]:
                              "created_at": NOON, "until": NOON + timedelta(days=1)},
                 "named_papers": {"subscriber_id": reader.id, "scheme": "arxiv",
                                  "value": "2401.00001", "authors": [], "added_at": NOON},
-                "zotero_libraries": {"subscriber_id": reader.id, "api_key": f"secret of {i}"},
+                "zotero_libraries": {"subscriber_id": reader.id, "api_key": f"secret of {i}",
+                                     "items": []},
                 "suppressions": {"address_hash": address_hash(reader.email), "reason": "bounced",
                                  "at": NOON},
             }  # fmt: skip

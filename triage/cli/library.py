@@ -80,17 +80,21 @@ def import_(
     if author is not None:
         reports.append((author, like_own(app.database, app.clock, subscriber, author)))
     for name, report in reports:
-        shown = report.unrecognised if all_ else report.unrecognised[:SHOWN]
-        for entry in shown:
-            title = f" “{entry.title[:80]}”" if entry.title else ""
-            warn(f"{name} {entry.where}{title}: {entry.why}")
-        if n_left := len(report.unrecognised) - len(shown):
-            warn(f"and {n_left} more: --all shows them")
-        for problem in report.problems:
-            warn(problem)
-        click.echo(f"{name}: {report}")
+        _show(name, report, len(report.unrecognised) if all_ else SHOWN)
     if any(report.unrecognised for _, report in reports):
         sys.exit(PARTLY_DONE if any(report.recognised for _, report in reports) else 1)
+
+
+def _show(name: str, report: LibraryReport, n_shown: int) -> None:
+    shown = report.unrecognised[:n_shown]
+    for entry in shown:
+        title = f" “{entry.title[:80]}”" if entry.title else ""
+        warn(f"{name} {entry.where}{title}: {entry.why}")
+    if n_left := len(report.unrecognised) - len(shown):
+        warn(f"and {n_left} more: --all shows them")
+    for problem in report.problems:
+        warn(problem)
+    click.echo(f"{name}: {report}")
 
 
 def _read(path: Path) -> bytes:
@@ -108,11 +112,10 @@ def _import_zotero(
 
     content = app.live_sources.zotero(key).library()
     lookups = app.live_sources.lookups()
-    report = sync_zotero(app.database, app.clock, subscriber, content, lookups, progress)
     if daily:
         with app.database.write() as conn:
             store.zotero_libraries.save(conn, subscriber.id, key, app.clock.now())
-    return report
+    return sync_zotero(app.database, app.clock, subscriber, content, lookups, progress)
 
 
 def _forget_zotero(app: App, subscriber: Subscriber) -> None:

@@ -145,6 +145,8 @@ def _gone(name: str, days: Sequence[SourceDay], late: Mapping[date, list[str]], 
     categories = list(dict.fromkeys(each for day in days for each in late.get(day.on, ())))
     if categories:
         follows = f"{_listed(categories)} not yet announced, will follow"
+    elif _is_feed(days[0].source):
+        follows = "the oldest of them were left out"
     else:
         follows = "the rest will follow"
     return f"{got:,}{of} on {name}{when} so far, {follows}"

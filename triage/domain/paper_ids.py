@@ -181,8 +181,10 @@ def parse_arxiv(text: str) -> tuple[str, int | None] | None:
         return None
     version = int(found["version"]) if found["version"] else None
     if found["old"]:
-        archive = found["archive"].lower()
-        return (f"{archive}/{found['old']}", version) if archive in _ARCHIVES.split() else None
+        archive, old = found["archive"].lower(), found["old"]
+        # Ids of this form were given from July 1991 to March 2007.
+        is_id = archive in _ARCHIVES.split() and (old >= "9107" or old < "0704")
+        return (f"{archive}/{old}", version) if is_id else None
     month = found["month"]
     # Ids of this form begin in April 2007 and have five digits after the dot since January 2015.
     n_digits = 4 if month < "1501" else 5

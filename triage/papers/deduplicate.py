@@ -92,22 +92,11 @@ def link_works(
     Returns:
         All rows of the works that changed.
     """
-    share_id = store.works.find_pairs_with_common_key(conn, fresh) | dict.fromkeys(same_id, True)
-    rows = set(chain.from_iterable(share_id))
-    own = store.works.find_own_ids(conn, rows)
-    archives = defaultdict(set, {row: {archive_of(*key) for key in own[row]} for row in own})
-    # Most pairs are of two papers in one archive, which are two works unless they share an id.
-    pairs = {
-        (one, other)
-        for (one, other), is_id in share_id.items()
-        if is_id or len(archives[one] | archives[other]) > 1
-    }
-    bare = rows - own.keys()
-    pairs |= store.works.find_pairs_with_common_key(conn, bare).keys()
+    pairs = _find_candidates(conn, fresh, same_id)
     if not pairs:
         return set()
     groups = _Groups(conn, set(chain.from_iterable(pairs)))
-    bare |= store.works.find_without_ids(conn, groups.of.keys() - rows)
+    bare = store.works.find_without_ids(conn, groups.of)
     # A row without an id is always compared again: a more similar work may be new.
     pairs = {
         (one, other)
@@ -130,6 +119,23 @@ def link_works(
         _join_most_similar(groups, row, sorted(others), traits)
     groups.save(bare)
     return {row for row in before if before[row] != groups.of[row]}
+
+
+def _find_candidates(
+    conn: Connection, fresh: Collection[int], same_id: Iterable[tuple[int, int]]
+) -> set[tuple[int, int]]:
+    """Return the pairs of rows, one of them fresh or without an id, that may be one work."""
+    share_id = store.works.find_pairs_with_common_key(conn, fresh) | dict.fromkeys(same_id, True)
+    rows = set(chain.from_iterable(share_id))
+    own = store.works.find_own_ids(conn, rows)
+    archives = defaultdict(set, {row: {archive_of(*key) for key in own[row]} for row in own})
+    # Most pairs are of two papers in one archive, which are two works unless they share an id.
+    pairs = {
+        (one, other)
+        for (one, other), is_id in share_id.items()
+        if is_id or len(archives[one] | archives[other]) > 1
+    }
+    return pairs | store.works.find_pairs_with_common_key(conn, rows - own.keys()).keys()
 
 
 def _join_most_similar(

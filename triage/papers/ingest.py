@@ -191,11 +191,7 @@ def _store_papers(
     store.papers.add_ids(conn, [(key, row) for row, each in fresh for key in each.keys])
     store.works.move_ids(conn, rows_of.moved)
     rows = {row for row, _ in fresh}
-    traits: dict[int, list[RecordTraits]] = {row: [] for row in new}
-    for row, each in fresh:
-        if row in traits:
-            traits[row].append(each.traits)
-    regrouped = deduplicate.link_works(conn, rows, same_id, traits)
+    regrouped = deduplicate.link_works(conn, rows, same_id, _traits_of(new, fresh))
     # The row of a new paper with one record has its columns already.
     n_records = Counter(row for row, _ in pairs)
     once = {row for row in new if n_records[row] == 1}
@@ -203,6 +199,17 @@ def _store_papers(
     n_merged = len(store.works.merged(conn, regrouped.intersection(new)))
     n_stored = len(new) - n_merged
     return IngestReport(len(fetched), n_stored, len(fetched) - n_stored)
+
+
+def _traits_of(
+    rows: Sequence[int], records: Sequence[tuple[int, _Prepared]]
+) -> dict[int, list[RecordTraits]]:
+    """Return the traits of the records of these rows."""
+    traits: dict[int, list[RecordTraits]] = {row: [] for row in rows}
+    for row, each in records:
+        if row in traits:
+            traits[row].append(each.traits)
+    return traits
 
 
 def _store_records(

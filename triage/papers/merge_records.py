@@ -35,11 +35,6 @@ def merge_records(records: Sequence[FetchedPaper]) -> dict[str, Any]:
     main = ranked[0]
     same_text = [each for each in ranked if each.key == main.key]
     newest = [each for each in same_text if each.version == main.version]
-    # A new version is in a list, too, and makes no news of an old paper that somebody named.
-    listed = [each for each in records if not each.named and not each.update_only]
-    is_named = any(each.named for each in records)
-    dated = listed if is_named and listed else records
-    days = [each.listed_on for each in dated if each.listed_on is not None]
     others = {each for record in records for each in record.categories} - set(main.categories)
     return {
         "source": main.source,
@@ -50,8 +45,7 @@ def merge_records(records: Sequence[FetchedPaper]) -> dict[str, Any]:
         "abstract": main.abstract,
         "authors": list(_first(each.authors for each in ranked) or ()),
         "categories": [*main.categories, *sorted(others)],
-        "listed_on": min(days),
-        "is_listed": bool(listed) or not is_named,
+        **_listing(records),
         "comment": _first(each.comment for each in newest) or "",
         "upvotes": _most(each.upvotes for each in records),
         "tldr": _first(each.tldr for each in ranked) or "",
@@ -60,6 +54,16 @@ def merge_records(records: Sequence[FetchedPaper]) -> dict[str, Any]:
         "withdrawn": _is_withdrawn(ranked),
         "revised_on": _revised_on(same_text),
     }
+
+
+def _listing(records: Sequence[FetchedPaper]) -> dict[str, Any]:
+    """Return the columns that say when a work was listed, and whether it was at all."""
+    # A new version is in a list, too, and makes no news of an old paper that somebody named.
+    listed = [each for each in records if not each.named and not each.update_only]
+    is_named = any(each.named for each in records)
+    dated = listed if is_named and listed else records
+    days = [each.listed_on for each in dated if each.listed_on is not None]
+    return {"listed_on": min(days), "is_listed": bool(listed) or not is_named}
 
 
 def _order(record: FetchedPaper) -> tuple[Any, ...]:

@@ -230,6 +230,8 @@ zotero_libraries = table(
     "zotero_libraries",
     key_of("subscriber_id", "subscribers.id"),
     Column("api_key", String(64), nullable=False),
+    # What the library had when it was read last.
+    Column("items", JSON, nullable=False),
     Column("read_at", UtcDateTime),
 )
 

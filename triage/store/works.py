@@ -20,7 +20,6 @@ from sqlalchemy import (
     delete,
     insert,
     select,
-    text,
     update,
 )
 
@@ -36,10 +35,12 @@ _IN_COLUMNS: Final = ("source", "source_id", "version", "listed_on", "raw_title"
 _FACTS: Final = tuple(each.name for each in fields(FetchedPaper) if each.name not in _IN_COLUMNS)
 _DEFAULTS: Final = {each.name: each.default for each in fields(FetchedPaper)}
 _LISTS: Final = ("authors", "categories")
-# As text: each paper has about ten, on which SQLAlchemy would spend more time than the database.
-_ADD_BLOCKING_KEYS: Final = text(
-    "INSERT INTO blocking_keys (key, paper_id) VALUES (:key, :paper_id) ON CONFLICT DO NOTHING"
-)
+# For the drivers: each paper has about ten, and SQLAlchemy would take longer than the database.
+_ADD_BLOCKING_KEYS: Final = {
+    "sqlite": "INSERT INTO blocking_keys (key, paper_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
+    "postgresql": "INSERT INTO blocking_keys (key, paper_id) VALUES (%s, %s)"
+    " ON CONFLICT DO NOTHING",
+}
 
 # Built once, because every block of an import runs them.
 _one, _other = blocking_keys.alias(), blocking_keys.alias()
@@ -203,8 +204,8 @@ def find_by_blocking_keys(conn: Connection, several: Collection[str]) -> dict[st
 
 
 def add_blocking_keys(conn: Connection, several: Iterable[tuple[str, int]]) -> None:
-    if rows := [{"key": storable(key), "paper_id": row} for key, row in several]:
-        conn.execute(_ADD_BLOCKING_KEYS, rows)
+    if rows := [(storable(key), row) for key, row in several]:
+        conn.exec_driver_sql(_ADD_BLOCKING_KEYS[conn.dialect.name], rows)
 
 
 def find_pairs_with_common_key(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, or_, select, update
@@ -14,7 +15,7 @@ _column = zotero_libraries.c
 
 def save(conn: Connection, subscriber_id: int, api_key: str, read_at: datetime) -> None:
     """Store the API key of a subscriber's library, which was read now."""
-    row = {"subscriber_id": subscriber_id, "api_key": api_key, "read_at": read_at}
+    row = {"subscriber_id": subscriber_id, "api_key": api_key, "items": [], "read_at": read_at}
     upsert(conn, zotero_libraries, ["subscriber_id"], row)
 
 
@@ -24,14 +25,21 @@ def forget(conn: Connection, subscriber_id: int) -> bool:
     return conn.execute(gone).rowcount > 0
 
 
-def due(conn: Connection, read_before: datetime) -> list[tuple[int, str]]:
-    """Return (subscriber id, API key) of the libraries that were not read since then."""
+def due(conn: Connection, read_before: datetime) -> list[tuple[int, str, frozenset[str]]]:
+    """Return (subscriber id, API key, items) of the libraries that were not read since then."""
     query = (
-        select(_column.subscriber_id, _column.api_key)
+        select(_column.subscriber_id, _column.api_key, _column["items"])
         .where(or_(_column.read_at.is_(None), _column.read_at < read_before))
         .order_by(_column.subscriber_id)
     )
-    return [(row.subscriber_id, row.api_key) for row in conn.execute(query)]
+    rows = conn.execute(query)
+    return [(row.subscriber_id, row.api_key, frozenset(row._mapping["items"])) for row in rows]
+
+
+def save_items(conn: Connection, subscriber_id: int, items: Collection[str]) -> None:
+    """Store what a library has, if it is read daily."""
+    change = update(zotero_libraries).where(_column.subscriber_id == subscriber_id)
+    conn.execute(change.values(items=sorted(items)))
 
 
 def mark_read(conn: Connection, subscriber_id: int, at: datetime) -> None:

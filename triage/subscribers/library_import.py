@@ -225,12 +225,12 @@ def read_zotero_again(
     with db.read() as conn:
         due = store.zotero_libraries.due(conn, clock.now() - ZOTERO_AGAIN)
         people = {each.id: each for each in store.subscribers.everyone(conn)}
-    for subscriber_id, api_key in due:
+    for subscriber_id, api_key, items in due:
         if subscriber_id not in people:
             problems.append(f"Zotero: the row of subscriber {subscriber_id} cannot be read")
             continue
         try:
-            sync_zotero(db, clock, people[subscriber_id], open_library(api_key))
+            sync_zotero(db, clock, people[subscriber_id], open_library(api_key), before=items)
             n_read += 1
         except (ConfigError, SourceError) as error:
             problems.append(f"Zotero: {error}")
@@ -246,10 +246,17 @@ def sync_zotero(
     content: str,
     lookups: Sequence[PaperLookup] = (),
     progress: Progress = silent,
+    before: Container[str] = (),
 ) -> LibraryReport:
-    """Make the likes from a Zotero library those of the papers that it has now."""
+    """Make the likes from a Zotero library those of the papers that it has now.
+
+    Args:
+        before: items that it had before. They do not become likes again, as the subscriber may have
+            taken the likes back.
+    """
     entries = bibliography.read(content)
-    report = _import_entries(db, clock, subscriber, entries, True, lookups, progress, ZOTERO)
+    new = [each for each in entries if _item(each) not in before]
+    report = _import_entries(db, clock, subscriber, new, True, lookups, progress, ZOTERO)
     if not entries:
         # An empty answer is more often an error than an emptied library.
         return report
@@ -259,7 +266,14 @@ def sync_zotero(
             store.events.forget(conn, subscriber.id, paper_id)
         names = {name.key for each in entries if (name := to_name(each))}
         store.named_papers.forget(conn, subscriber.id, ZOTERO, names)
+        store.zotero_libraries.save_items(conn, subscriber.id, set(map(_item, entries)))
     return report
+
+
+def _item(entry: LibraryEntry) -> str:
+    """Return a text that is the same when the same item is read again."""
+    name = to_name(entry)
+    return ":".join(name.key) if name else entry.title
 
 
 def like_own(db: Database, clock: Clock, subscriber: Subscriber, author: str) -> LibraryReport:

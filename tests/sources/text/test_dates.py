@@ -111,7 +111,7 @@ def test_a_day_that_is_not_sure_is_not_guessed(text: str, first: str, last: str)
 @pytest.mark.parametrize(
     "text",
     ["", "n.d.", "in press", "Jun 12", "JUN", "5", "Monday", "0000-00-00", "9999-12-31", "737",
-     "1710147600", "9" * 5_000, "Fri, Oct"],
+     "1710147600", "9" * 5_000, "Fri, Oct", "12 Jun 2", "1/2/3"],
 )  # fmt: skip
 def test_without_a_year_of_papers_there_is_no_date(text: str) -> None:
     assert parse_dates(text) is None

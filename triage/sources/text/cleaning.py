@@ -22,6 +22,7 @@ from triage.domain.paper_ids import parse_doi, title_key
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord
 from triage.sources.text import mathml, tex
+from triage.sources.text.dates import says_year
 from triage.sources.text.hyphenation import join_words
 from triage.sources.text.withdrawal import says_withdrawn
 
@@ -167,9 +168,10 @@ def first_doi(text: str) -> str | None:
 def parse_mail_date(text: str) -> date | None:
     """Return the day of an RFC 822 date in its own time zone, or None."""
     try:
-        return parsedate_to_datetime(text.strip()).date()
+        day = parsedate_to_datetime(text.strip()).date()
     except (ValueError, OverflowError):
         return None
+    return day if says_year(text, day.year) else None
 
 
 def parse_day(text: str) -> date | None:

@@ -109,7 +109,14 @@ def _one_date(text: str) -> DateRange | None:
         return None
     one = _span([_parts(text, order) for order in _orders(text)])
     # dateutil may take the year for a time, 20:17, and a day for the year.
-    return one if one and years in ([], [str(one.first.year)]) else None
+    if one is None or years not in ([], [str(one.first.year)]):
+        return None
+    return one if says_year(text, one.first.year) else None
+
+
+def says_year(text: str, year: int) -> bool:
+    """Return whether a text has a year in four or two digits; parsers take one digit for one."""
+    return re.search(rf"{year}|(?<!\d){year % 100:02}(?!\d)", text) is not None
 
 
 def _two_dates(text: str) -> DateRange | None:
@@ -126,7 +133,7 @@ def _two_dates(text: str) -> DateRange | None:
                     # Each side leaves out what the other one says.
                     ends += [_filled(left, right), _filled(right, left)]
             both = _span(ends)
-            if both is not None:
+            if both is not None and says_year(text, both.first.year):
                 return both
     return None
 
