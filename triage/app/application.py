@@ -334,6 +334,7 @@ class App:
                 *(enriching if enriches else []),
             ],
             owner=name_this_process(),
+            is_gone=is_gone,
         )
 
     def _read_zotero_again(self) -> str:
