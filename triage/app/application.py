@@ -296,6 +296,7 @@ class App:
         from triage.delivery.preflight import warn_if_sqlite_is_unsafe
         from triage.delivery.retention import forget_old_mail
         from triage.operations.backup import back_up
+        from triage.operations.clock_trust import ClockTrust
         from triage.operations.jobs import Job, Schedule
         from triage.operations.worker_process import run_in_process
         from triage.subscribers.erasure import rewrite_after_erasures
@@ -335,6 +336,11 @@ class App:
             ],
             owner=name_this_process(),
             is_gone=is_gone,
+            distrust=(
+                ClockTrust(database, clock, read_uptime)
+                if isinstance(clock, SystemClock)
+                else lambda: ""
+            ),
         )
 
     def _read_zotero_again(self) -> str:

@@ -80,6 +80,7 @@ class Schedule:
             that day is before the date of the digest.
         owner: the name of this process in leases.
         is_gone: returns whether the owner of a lease is known to have died.
+        distrust: returns why the clock cannot be believed yet; "" if it can be.
     """
 
     database: Database
@@ -93,9 +94,13 @@ class Schedule:
     jobs: Sequence[Job]
     owner: str
     is_gone: Callable[[str], bool] = lambda _: False
+    distrust: Callable[[], str] = lambda: ""
 
     def tick(self) -> None:
         """Fetch, queue and send what is due; do nothing if another scheduler has the lease."""
+        if why := self.distrust():
+            log.error("nothing is read, made or sent: the clock may be wrong", why=why)
+            return
         if not self._take_lease("digests", LEASE):
             return
         self._set_days_aside()
@@ -120,7 +125,7 @@ class Schedule:
 
     def do_jobs(self) -> None:
         """Do the daily jobs that are due; if one fails, store the error and go on."""
-        if not self._take_lease("jobs", JOBS_LEASE):
+        if self.distrust() or not self._take_lease("jobs", JOBS_LEASE):
             return
         for job in self.jobs:
             if job.is_due(self._last_done(job.name), self.clock.now()):
