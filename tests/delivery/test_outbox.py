@@ -673,3 +673,15 @@ def test_digests_of_other_days_do_not_disturb_each_other(
         queue(database, empty_slate(reader, n + 1, on=DAY + n * ONE_DAY))
     mailer = FakeMailer(MailRefused("550"))
     assert outbox(database, mailer, clock).drain() == DrainReport(sent=2, failed=1)
+
+
+def test_a_message_that_a_clock_ahead_has_put_off_goes_once_the_clock_is_right(
+    database: Database, clock: StoppedClock
+) -> None:
+    mailer = FakeMailer(MailDeferred("451 later"))
+    queue(database, empty_slate(add_reader(database)), MIME)
+    clock.at += timedelta(hours=6)
+    assert outbox(database, mailer, clock).drain().deferred == 1
+    clock.at -= timedelta(hours=6)
+    assert outbox(database, mailer, clock).drain().sent == 1
+    assert len(mailer.sent) == 1
