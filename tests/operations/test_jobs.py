@@ -339,6 +339,20 @@ def test_a_day_that_a_clock_ahead_has_read_is_read_again_when_it_comes(office: O
     assert [day.on for day in days if day.source == "arxiv"] == [MORNING.date()]
 
 
+def test_a_clock_that_is_behind_forgets_no_day_with_papers(office: Office) -> None:
+    source = Announcing(Verdict.COMPLETE)
+    schedule = office.schedule(sources=[source], awaited={"arxiv": 0})
+    office.clock.at = MORNING
+    schedule.tick()
+    office.forward(days=-400)
+    schedule.tick()
+    with office.database.read() as conn:
+        days = store.sources.days(conn, date.min, date.max)
+    assert [(day.on, day.verdict) for day in days if day.source == "arxiv"] == [
+        (MORNING.date(), Verdict.COMPLETE)
+    ]
+
+
 def test_what_a_clock_ahead_has_done_is_done_again(office: Office) -> None:
     done: list[datetime] = []
 
@@ -387,7 +401,8 @@ class Announcing:
         self.n_fetches += 1
         if self.verdict is None:
             raise SourceError("does not answer")
-        yield Batch(days=(SourceDay(self.name, self.on, self.verdict, 10, 5),))
+        got = 0 if self.verdict is Verdict.EMPTY_EXPECTED else 5
+        yield Batch(days=(SourceDay(self.name, self.on, self.verdict, 10, got),))
 
 
 MORNING = datetime(2026, 3, 3, 12, 0, tzinfo=UTC)  # seven o'clock in New York

@@ -60,7 +60,8 @@ def has_days_ahead(conn: Connection, now: datetime) -> bool:
 def forget_days_ahead(conn: Connection, now: datetime) -> list[tuple[str, date]]:
     """Delete the days that a clock ahead of `now` has read, so that they are read when they come.
 
-    Earlier days stay, because their papers came. Yesterday and today may not have been over.
+    Days with papers stay: these came. So if it is the present clock that is wrong, and behind, only
+    days without papers are read again.
 
     Returns:
         The source and date of each.
@@ -71,8 +72,11 @@ def forget_days_ahead(conn: Connection, now: datetime) -> list[tuple[str, date]]
 
 
 def _is_ahead(now: datetime) -> ColumnElement[bool]:
-    is_open = source_days.c.on >= now.date() - timedelta(days=1)
-    return or_(source_days.c.on > latest_date(now), and_(source_days.c.checked_at > now, is_open))
+    may_be_open = source_days.c.on >= now.date() - timedelta(days=1)
+    return and_(
+        source_days.c.got == 0,
+        or_(source_days.c.on > latest_date(now), and_(source_days.c.checked_at > now, may_be_open)),
+    )
 
 
 def keep_rejected(
