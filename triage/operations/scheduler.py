@@ -25,6 +25,8 @@ log = structlog.get_logger()
 EVERY_S = 60
 ANSWER_EVERY_S = 10
 LOOK_EVERY_S = 5.0
+# A job may be planned anew just after the clock was read.
+NOT_YET_LATE = timedelta(seconds=1)
 
 
 class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
@@ -83,6 +85,6 @@ class Scheduler:
             now = self._clock.now()
             for job in self._threads.get_jobs():
                 too_late = job.next_run_time - now - job.trigger.interval
-                if too_late > timedelta(0):
+                if too_late > NOT_YET_LATE:
                     log.warning("the clock was set back", by_at_least_s=too_late.total_seconds())
                     job.modify(next_run_time=now)
