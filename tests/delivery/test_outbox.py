@@ -699,3 +699,15 @@ def test_the_envelope_has_the_domain_in_a_labels_however_it_is_stored(
 @pytest.mark.parametrize(("stored", "mailed"), INTERNATIONAL)
 def test_a_suppression_is_of_both_forms_of_a_domain(stored: str, mailed: str) -> None:
     assert store.subscribers.email_key(stored) == store.subscribers.email_key(mailed)
+
+
+def test_a_message_that_a_clock_ahead_has_put_off_goes_once_the_clock_is_right(
+    database: Database, clock: StoppedClock
+) -> None:
+    mailer = FakeMailer(MailDeferred("451 later"))
+    queue(database, empty_slate(add_reader(database)), MIME)
+    clock.at += timedelta(hours=6)
+    assert outbox(database, mailer, clock).drain().deferred == 1
+    clock.at -= timedelta(hours=6)
+    assert outbox(database, mailer, clock).drain().sent == 1
+    assert len(mailer.sent) == 1

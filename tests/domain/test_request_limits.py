@@ -219,3 +219,32 @@ def test_whatever_happens_requests_never_meet_and_keep_their_distance(
             ended.append(now)
         now += timedelta(seconds=passes_s)
     assert n_asked <= rules.daily_requests
+
+
+@pytest.mark.parametrize("back", [timedelta(minutes=1), timedelta(hours=3), timedelta(days=400)])
+@pytest.mark.parametrize("asked_s", [None, 1800.0])
+def test_a_clock_that_is_set_back_makes_no_wait_longer_or_shorter(
+    back: timedelta, asked_s: float | None
+) -> None:
+    state, _ = request_limits.acquire(
+        request_limits.LimiterState(), ARXIV, "here/1/a", NOON, nobody_is_gone
+    )
+    outcome = Outcome.ANSWERED if asked_s is None else Outcome.FAILED
+    state, told = request_limits.release(state, ARXIV, "here/1/a", NOON, outcome, asked_s)
+    waits, now = told.until - NOON, NOON - back
+    state, closed = request_limits.acquire(state, ARXIV, "here/1/b", now, nobody_is_gone)
+    assert closed is not None
+    assert closed.until == now + waits
+    _, closed = request_limits.acquire(state, ARXIV, "here/1/b", closed.until, nobody_is_gone)
+    assert closed is None
+
+
+@pytest.mark.parametrize("back", [timedelta(minutes=10), timedelta(hours=3), timedelta(days=400)])
+def test_a_reservation_of_a_clock_that_was_ahead_is_over(back: timedelta) -> None:
+    state, _ = request_limits.acquire(
+        request_limits.LimiterState(), ARXIV, "here/1/a", NOON, nobody_is_gone
+    )
+    now = NOON - back
+    state, closed = request_limits.acquire(state, ARXIV, "there/1/b", now, nobody_is_gone)
+    assert closed is not None
+    assert closed.until == now + 2 * ARXIV.interval

@@ -6,7 +6,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -349,6 +349,116 @@ def test_a_scheduler_that_stops_lets_the_other_go_on_at_once(office: Office) -> 
     assert len(office.mailer.sent) == 1
 
 
+@pytest.mark.parametrize("ahead", [timedelta(minutes=20), timedelta(days=400)])
+def test_a_lease_that_a_wrong_clock_gave_back_is_free(office: Office, ahead: timedelta) -> None:
+    one = office.schedule("one")
+    office.clock.at += ahead
+    one.tick()
+    one.stop()
+    office.clock.at -= ahead
+    office.schedule("two").tick()
+    assert lease_of(office) == "two"
+
+
+def test_the_lease_of_a_scheduler_that_is_known_to_have_died_is_free(office: Office) -> None:
+    office.schedule("one").tick()
+    replace(office.schedule("two"), is_gone=lambda owner: False).tick()
+    assert lease_of(office) == "one"
+    replace(office.schedule("three"), is_gone=lambda owner: owner == "one").tick()
+    assert lease_of(office) == "three"
+
+
+# -- wrong clocks ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("days", [1, 30, 400])
+def test_a_digest_of_a_later_date_delays_none_of_the_dates_before_it(
+    office: Office, days: int
+) -> None:
+    office.reader("reader@example.org", hour=13)
+    schedule = office.schedule()
+    office.forward(days=days, hours=2)
+    schedule.tick()
+    assert list(office.served()) == [("reader@example.org", START.date() + timedelta(days=days))]
+    office.forward(days=-days)
+    schedule.tick()
+    for _ in range(days + 2):
+        office.forward(days=1)
+        schedule.tick()
+    dates = [START.date() + timedelta(days=n) for n in range(days + 3)]
+    assert office.served() == {("reader@example.org", on): 1 for on in dates}
+
+
+def test_who_joined_by_a_clock_that_was_ahead_gets_the_digest_of_today(office: Office) -> None:
+    office.forward(days=400)
+    office.reader("new@example.org", hour=13)
+    office.forward(days=-400, hours=2)
+    office.schedule().tick()
+    assert list(office.served()) == [("new@example.org", START.date())]
+
+
+def test_a_day_that_a_clock_ahead_has_read_is_read_again_when_it_comes(office: Office) -> None:
+    """By the calendar of a wrong clock, no papers were to come on that day."""
+    office.reader("ny@example.org", "America/New_York")
+    source = Announcing(Verdict.EMPTY_EXPECTED)
+    schedule = office.schedule(sources=[source], awaited={"arxiv": 0})
+    office.clock.at = MORNING
+    source.on = MORNING.date() + timedelta(days=3)
+    office.forward(days=3)
+    schedule.tick()
+    office.forward(days=-3)
+    source.on, source.verdict = MORNING.date(), Verdict.COMPLETE
+    schedule.tick()
+    assert source.n_fetches == 2
+    with office.database.read() as conn:
+        days = store.sources.days(conn, date.min, date.max)
+    assert [day.on for day in days if day.source == "arxiv"] == [MORNING.date()]
+
+
+def test_a_clock_that_is_behind_forgets_no_day_with_papers(office: Office) -> None:
+    source = Announcing(Verdict.COMPLETE)
+    schedule = office.schedule(sources=[source], awaited={"arxiv": 0})
+    office.clock.at = MORNING
+    schedule.tick()
+    office.forward(days=-400)
+    schedule.tick()
+    with office.database.read() as conn:
+        days = store.sources.days(conn, date.min, date.max)
+    assert [(day.on, day.verdict) for day in days if day.source == "arxiv"] == [
+        (MORNING.date(), Verdict.COMPLETE)
+    ]
+
+
+def test_what_a_clock_ahead_has_done_is_done_again(office: Office) -> None:
+    done: list[datetime] = []
+
+    def do() -> str:
+        done.append(office.clock.now())
+        return "done"
+
+    jobs = [Job("train", time(3), do), Job("read bounces", time(), do, timedelta(minutes=10))]
+    schedule = office.schedule(jobs=jobs)
+    office.forward(days=400)
+    schedule.do_jobs()
+    office.forward(days=-400)
+    schedule.do_jobs()
+    assert len(done) == 4
+    schedule.do_jobs()
+    assert len(done) == 4
+
+
+def test_nothing_is_done_while_the_clock_is_not_believed(office: Office) -> None:
+    office.reader("reader@example.org", hour=13)
+    office.forward(hours=2)
+    job = Job("train", time(3), lambda: pytest.fail("it was done"))
+    schedule = replace(office.schedule(jobs=[job]), distrust=lambda: "it is 1970")
+    schedule.tick()
+    schedule.do_jobs()
+    assert not office.served()
+    replace(schedule, distrust=lambda: "").tick()
+    assert len(office.served()) == 1
+
+
 # -- sources ---------------------------------------------------------------------------------------
 
 
@@ -367,7 +477,8 @@ class Announcing:
         self.n_fetches += 1
         if self.verdict is None:
             raise SourceError("does not answer")
-        yield Batch(days=(SourceDay(self.name, self.on, self.verdict, 10, 5),))
+        got = 0 if self.verdict is Verdict.EMPTY_EXPECTED else 5
+        yield Batch(days=(SourceDay(self.name, self.on, self.verdict, 10, got),))
 
 
 MORNING = datetime(2026, 3, 3, 12, 0, tzinfo=UTC)  # seven o'clock in New York

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 
+from tests.operations.test_jobs import Announcing, Office
 from tests.support.factories import subscriber
 from tests.support.guarantees import Guarantee
-from triage.domain.digest_calendar import Last, digest_at, due_on
-from triage.domain.records import Subscriber
+from tests.support.installation import ListedSource, fetched, installed, rows
+from triage.domain.digest_calendar import REST, Last, digest_at, due_on, latest_digest_on
+from triage.domain.records import Subscriber, Verdict
+from triage.domain.source_records import Batch
+from triage.operations.jobs import OLDER_AGAIN, Job, Schedule
 
 ZONES = sorted(zone for zone in available_timezones() if zone != "localtime")
 HOURS = (0, 2, 3, 23)
@@ -169,3 +175,141 @@ def test_a_clock_that_jumps_a_day_and_an_hour_repeats_nothing(guarantee: Guarant
         dates = reader.dates()
         assert dates == sorted(set(dates)), walk
     guarantee.record(n_clock_jumps=n_jumps, n_duplicates_after_jumps=0)
+
+
+# -- a whole installation whose clock is set, in suspends and restarts -----------------------------
+
+MINUTE = timedelta(minutes=1)
+OFTEN = timedelta(minutes=10)
+READERS = (("Asia/Tokyo", 7), ("UTC", 13), ("America/Los_Angeles", 21))
+
+
+class History:
+    """An installation of which we know the true time, while its clock shows any other."""
+
+    def __init__(self, office: Office, seed: str) -> None:
+        self.office = office
+        self.chance = random.Random(seed)  # noqa: S311
+        self.true = self.begun = office.clock.at
+        self.error = timedelta(0)
+        # The true times.
+        self.read_at = self.done_at = self.begun - ONE_DAY
+        self.n_restarts = self.n_steps = self.n_checks = self.n_coincidences = 0
+        self.readers = [
+            office.reader(f"reader{n}@example.org", zone, hour)
+            for n, (zone, hour) in enumerate(READERS)
+        ]
+        self.schedule = self._start()
+
+    def _start(self) -> Schedule:
+        owner = f"process {self.n_restarts}"
+        source = Announcing(Verdict.PARTIAL)
+        read = source.fetch
+
+        def fetch(cursor: str | None) -> Iterator[Batch]:
+            self.read_at = self.true
+            return read(cursor)
+
+        def do() -> str:
+            self.done_at = self.true
+            return "done"
+
+        source.fetch = fetch  # type: ignore[method-assign]
+        jobs = [Job("read bounces", time(), do, OFTEN)]
+        # Digests wait for no source here: what they wait for is only the clock.
+        made = self.office.schedule(owner, [source], jobs=jobs)
+        return replace(made, is_gone=lambda other: other != owner)
+
+    def go_on(self, how_long: timedelta) -> None:
+        self.true += how_long
+        self.office.clock.at = self.true + self.error
+        self.schedule.tick()
+        self.schedule.do_jobs()
+        # Sending and reading have their own time.
+        self.true = self.office.clock.at - self.error
+
+    def set_clock(self, error: timedelta) -> None:
+        self.error = error
+        self.n_steps += 1
+        self.office.clock.at = self.true + error
+
+    def happen(self) -> None:
+        """Let one thing happen to the clock, the machine or the process."""
+        chance, what = self.chance, self.chance.randrange(6)
+        if what < 3:
+            size = timedelta(seconds=10 ** chance.uniform(0, 7.5386))  # up to 400 days
+            self.set_clock(self.error + chance.choice([-1, 1]) * size)
+        elif what == 3:
+            self.set_clock(timedelta(0))
+        elif what == 4:  # a suspend, in which somebody may set the clock
+            self.true += timedelta(hours=chance.uniform(0, 30))
+            self.set_clock(chance.choice([self.error, timedelta(0)]))
+        else:
+            self.n_restarts += 1
+            if chance.random() < 0.5:
+                self.schedule.stop()
+            self.schedule = self._start()
+
+    def check(self) -> None:
+        """Set the clock right; a minute later, everything that is due has gone."""
+        self.set_clock(timedelta(0))
+        self.go_on(MINUTE)
+        now, served = self.true, self.office.served()
+        slates = rows(self.office.database, "slates")
+        self.n_checks += 1
+        for reader in self.readers:
+            on = latest_digest_on(now, reader.hour, reader.zone)
+            assert on is not None
+            rests = any(
+                now - REST < row["created_at"] <= now
+                for row in slates
+                if row["subscriber_id"] == reader.id
+            )
+            if digest_at(on, reader.hour, reader.zone) >= self.begun and not rests:
+                assert served[reader.email, on] == 1, (reader.email, on)
+        # The clock may show by chance what it showed wrongly at the last time.
+        late = [now - self.read_at >= OLDER_AGAIN, now - self.done_at >= OFTEN]
+        self.n_coincidences += any(late)
+
+
+@pytest.mark.guarantee("R17")
+def test_within_a_minute_of_the_clock_being_right_all_that_is_due_has_gone_once(
+    guarantee: Guarantee, tmp_path: Path
+) -> None:
+    n_histories = 500 if guarantee.full else 30
+    counts: Counter[str] = Counter()
+    for n in range(n_histories):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        with installed(folder) as database:
+            office = Office(database, folder)
+            papers = tuple(fetched(k) for k in range(1, 30))
+            office.schedule(sources=[ListedSource(Batch(papers=papers))]).tick()
+            history = History(office, f"history {n}")
+            for _ in range(8):
+                for _ in range(history.chance.randrange(1, 3)):
+                    history.happen()
+                    history.go_on(timedelta(hours=history.chance.uniform(0, 8)))
+                if history.chance.random() < 0.6:
+                    history.check()
+            history.check()
+            for _ in range(26):
+                history.go_on(timedelta(hours=1))
+            history.check()
+            ids = Counter(message.message_id for message in office.mailer.sent)
+            assert max(ids.values(), default=1) == 1
+            assert max(office.served().values()) == 1
+            # After a day with the right clock nothing is left over, rest or not.
+            for reader in history.readers:
+                on = latest_digest_on(history.true, reader.hour, reader.zone)
+                assert on is not None
+                if history.true - digest_at(on, reader.hour, reader.zone) > REST:
+                    assert office.served()[reader.email, on] == 1
+            counts.update(
+                n_clock_steps=history.n_steps,
+                n_restarts=history.n_restarts,
+                n_times_right_again=history.n_checks,
+                n_late_by_coincidence=history.n_coincidences,
+            )
+    assert counts["n_late_by_coincidence"] <= counts["n_times_right_again"] / 50
+    guarantee.record(n_histories=n_histories, **counts)

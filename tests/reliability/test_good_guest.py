@@ -24,7 +24,7 @@ import pytest
 
 from tests.support import databases
 from tests.support.guarantees import Guarantee
-from triage.app.application import _is_gone, _this_process
+from triage.app.lease_owner import is_gone, name_this_process
 from triage.clock import SystemClock
 from triage.domain.request_limits import Rules
 from triage.errors import SourceError
@@ -175,8 +175,8 @@ def guest(server_url: str, database_url: str, interval_s: float, budget: int) ->
         clock,
         "arxiv",
         Rules(interval_s, budget),
-        owner=_this_process(),
-        is_gone=_is_gone,
+        owner=name_this_process(),
+        is_gone=is_gone,
     )
     with PoliteClient(clock, f"process-{os.getpid()}", interval_s, turns=turns) as gate:
         for n in itertools.count():

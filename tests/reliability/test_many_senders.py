@@ -22,7 +22,14 @@ from tests.support.factories import DAY
 from tests.support.guarantees import Guarantee
 from tests.support.installation import rows
 from tests.support.mail_rig import fast_database, fill
-from tests.support.senders import Senders, forking, sink, taken
+from tests.support.senders import (
+    IN_A_NAMESPACE,
+    Senders,
+    forking,
+    has_namespaces,
+    sink,
+    taken,
+)
 from triage import store
 from triage.domain.records import MessageState as State
 from triage.store import Database
@@ -135,6 +142,42 @@ def test_whatever_happens_to_planners_and_senders_each_digest_comes_once(
         longest_take_over_s=round(max(took_s, default=0.0), 2),
         lease_s=LEASE_S,
     )
+
+
+@pytest.mark.guarantee("R16")
+@pytest.mark.skipif(not has_namespaces(), reason="needs PID namespaces")
+def test_two_containers_with_one_host_name_and_process_id_send_each_digest_once(
+    guarantee: Guarantee,
+) -> None:
+    """Nobody knows what arrived, so a message that is taken from a living sender comes twice."""
+    n_rounds = 200 if guarantee.full else 2
+    containers = [Senders(IN_A_NAMESPACE) for _ in range(2)]
+    try:
+        with fast_database() as (database, url, folder):
+            ledger = folder / "ledger"
+            with sink(ledger, answer_s=0.05) as port:
+                drain = {"url": url, "port": port, "connections": 2}
+                for n in range(n_rounds):
+                    fill(database, 8, first=8 * n)
+                    pids = [
+                        each.start("tests.support.senders.drain", **drain) for each in containers
+                    ]
+                    assert (pids[0] == pids[1]) is (n < n_rounds // 2)
+                    for each, pid in zip(containers, pids, strict=True):
+                        assert each.wait(pid) == 0
+                    if n == n_rounds // 2 - 1:
+                        # From now on, neither has a process with the number of the other.
+                        containers[1].run("gc.collect")
+            messages, attempts = rows(database, "messages"), rows(database, "attempts")
+            arrived = Counter(row["id"] for row in taken(ledger))
+    finally:
+        for each in containers:
+            each.close()
+    assert Counter(each["state"] for each in messages) == {State.SENT: 8 * n_rounds}
+    assert len(arrived) == 8 * n_rounds
+    assert max(arrived.values()) == 1
+    assert {each["outcome"] for each in attempts} == {"sent"}
+    guarantee.record(rounds=n_rounds, digests=len(messages), duplicates=0, held=0)
 
 
 def _frozen_for(database: Database, pid: int, seconds: float) -> list[float | None]:

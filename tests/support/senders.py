@@ -9,11 +9,12 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -54,7 +55,7 @@ def drain(
         again_s: drains again after so many seconds; 0 drains once.
         poisoned: whether messages that say so bring the sender down.
     """
-    from triage.app import application
+    from triage.app import lease_owner
     from triage.clock import SystemClock, read_uptime
     from triage.delivery import recovery
     from triage.delivery.outbox import Outbox
@@ -81,8 +82,8 @@ def drain(
             open_database(url),
             _Poisoned(mailer) if poisoned else mailer,
             Clock(),
-            owner=application._this_process(),
-            is_gone=application._is_gone,
+            owner=lease_owner.name_this_process(),
+            is_gone=lease_owner.is_gone,
             ambiguous="hold" if mode == "hold" else "resend",
             connections=connections,
             pace=RateLimits(*pace),
@@ -152,11 +153,11 @@ def schedule(*, url: str, lease_s: float, ahead_s: float, last_day: str) -> None
     from sqlalchemy import func, select
 
     from triage import store
-    from triage.app import application
+    from triage.app import lease_owner
     from triage.store import open_database
     from triage.store.tables import slates
 
-    database, owner = open_database(url), application._this_process()
+    database, owner = open_database(url), lease_owner.name_this_process()
     with database.read() as conn:
         readers = store.subscribers.everyone(conn)
     while True:
@@ -242,12 +243,31 @@ def _run(module: str, name: str, arguments: dict[str, Any]) -> None:
         os._exit(code)
 
 
-class Senders:
-    """The process that forks, seen from the test."""
+# As in a container: the first process has the id 1, and sees no other one.
+IN_A_NAMESPACE = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc")
 
-    def __init__(self) -> None:
+
+@cache
+def has_namespaces() -> bool:
+    """Tell whether this machine lets us make PID namespaces."""
+    if shutil.which("unshare") is None:
+        return False
+    return (
+        subprocess.run([*IN_A_NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
+    )
+
+
+class Senders:
+    """The process that forks, seen from the test.
+
+    Args:
+        before: a command that runs it, such as `IN_A_NAMESPACE`. Its children cannot be killed.
+    """
+
+    def __init__(self, before: Sequence[str] = ()) -> None:
+        self._numbers_are_ours = not before
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.senders"],
+            [*before, sys.executable, "-m", "tests.support.senders"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -257,7 +277,8 @@ class Senders:
 
     def close(self) -> None:
         """End the process, and the children that still live."""
-        for pid in list(self._alive):
+        # A namespace ends with its first process.
+        for pid in list(self._alive) if self._numbers_are_ours else []:
             self.kill(pid)
         assert self._server.stdin is not None
         assert self._server.stdout is not None
@@ -284,6 +305,7 @@ class Senders:
 
     def kill(self, pid: int) -> int:
         """Kill a child if it still lives; return how it ended."""
+        assert self._numbers_are_ours
         if pid in self._alive:
             os.kill(pid, signal.SIGKILL)
         return self.wait(pid)

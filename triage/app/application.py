@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import os
 import secrets
-import socket
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from email.utils import parseaddr
@@ -14,6 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from triage.app.lease_owner import is_gone, name_this_process
 from triage.app.live_sources import LiveSources
 from triage.clock import SystemClock, read_uptime
 from triage.delivery.bounces.mailboxes import read_imap, read_maildir
@@ -115,7 +115,11 @@ class App:
     def live_sources(self) -> LiveSources:
         """The sources and enrichers that are switched on."""
         return LiveSources(
-            self.settings, self.clock, lambda: self.database, owner=_this_process, is_gone=_is_gone
+            self.settings,
+            self.clock,
+            lambda: self.database,
+            owner=name_this_process,
+            is_gone=is_gone,
         )
 
     def enrich_recent_papers(self, progress: Progress = silent) -> EnrichReport:
@@ -198,8 +202,8 @@ class App:
                 self.database,
                 mailer or self.mailer,
                 self.clock,
-                owner=_this_process(),
-                is_gone=_is_gone,
+                owner=name_this_process(),
+                is_gone=is_gone,
                 ambiguous=mail.ambiguous,
                 connections=mail.connections,
                 pace=RateLimits(
@@ -292,6 +296,7 @@ class App:
         from triage.delivery.preflight import warn_if_sqlite_is_unsafe
         from triage.delivery.retention import forget_old_mail
         from triage.operations.backup import back_up
+        from triage.operations.clock_trust import ClockTrust
         from triage.operations.jobs import Job, Schedule
         from triage.operations.worker_process import run_in_process
         from triage.subscribers.erasure import rewrite_after_erasures
@@ -329,7 +334,13 @@ class App:
                 Job("rewrite", at, lambda: rewrite_after_erasures(database)),
                 *(enriching if enriches else []),
             ],
-            owner=_this_process(),
+            owner=name_this_process(),
+            is_gone=is_gone,
+            distrust=(
+                ClockTrust(database, clock, read_uptime)
+                if isinstance(clock, SystemClock)
+                else lambda: ""
+            ),
         )
 
     def _read_zotero_again(self) -> str:
@@ -442,21 +453,3 @@ def _write_private(path: Path, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
-
-
-def _this_process() -> str:
-    return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
-
-
-def _is_gone(owner: str) -> bool:
-    """Return whether the owner of a lease is a process of this machine that has ended."""
-    host, pid, *_ = [*owner.split("/"), ""]
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # of another account
-        pass
-    return False

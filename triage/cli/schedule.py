@@ -30,7 +30,7 @@ def command(once: bool) -> None:
     ended = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: ended.set())
-    scheduler = Scheduler(schedule, app.account_mail_sender(), app.clock.now())
+    scheduler = Scheduler(schedule, app.account_mail_sender(), app.clock)
     freeze_garbage_collector()
     scheduler.start()
     click.echo("scheduling; interrupt to stop", err=True)

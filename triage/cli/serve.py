@@ -33,9 +33,7 @@ def command(host: str | None, port: int | None, pages_only: bool) -> None:
     web = app.settings.web
     host, port = host or web.host, port or web.port
     scheduler = (
-        None
-        if pages_only
-        else Scheduler(app.new_schedule(), app.account_mail_sender(), app.clock.now())
+        None if pages_only else Scheduler(app.new_schedule(), app.account_mail_sender(), app.clock)
     )
     pages = app.new_web_app()
     operators_page: AbstractContextManager[None] = nullcontext()

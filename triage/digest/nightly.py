@@ -183,7 +183,8 @@ class Nightly:
         pair = self._encode(on, progress)
         crash_point("encoded")
         with self.database.read() as conn:
-            last = store.slates.newest(conn)
+            now = self.clock.now()
+            last, ahead = store.slates.newest(conn, now), store.slates.ahead(conn, now)
             active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
             last_on = {id: each.on for id, each in last.items()}
             wanted = [
@@ -191,6 +192,7 @@ class Nightly:
                 for subscriber in active
                 if (only is None or subscriber.id in only)
                 and digest_due(subscriber, last_on.get(subscriber.id), on)
+                and (subscriber.id, on) not in ahead
             ]
             due = self._when_due(conn, wanted, on)
             days = max((each.days for each in due), default=0)

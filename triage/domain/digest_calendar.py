@@ -14,6 +14,8 @@ WEEK = timedelta(days=7)
 REST = timedelta(hours=12)
 EVERY_DAY = 127
 LONGEST_STRETCH_DAYS = 60
+# The date of the zones that are furthest ahead is the date of UTC after so many hours.
+FURTHEST_AHEAD = timedelta(hours=14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +48,21 @@ def due_on(subscriber: Subscriber, last: Last | None, now: datetime) -> date | N
     only this one is made, and only if the subscriber was active then. After a change of the hour or
     zone, the digest waits until REST has passed since the last one; it is neither skipped nor sent
     twice.
+
+    A subscriber who became active later than `now` did so by a wrong clock, which delays nothing.
     """
     on = latest_digest_on(now, subscriber.hour, subscriber.zone, subscriber.weekdays)
     if on is None or not digest_due(subscriber, last.on if last else None, on):
         return None
     since = subscriber.active_since
-    if since is not None and digest_at(on, subscriber.hour, subscriber.zone) < since:
+    if since is not None and digest_at(on, subscriber.hour, subscriber.zone) < since <= now:
         return None
     return None if last is not None and now - last.at < REST else on
+
+
+def latest_date(now: datetime) -> date:
+    """Return the latest local date anywhere; what is of a later one comes from a wrong clock."""
+    return (now + FURTHEST_AHEAD).date()
 
 
 def recap_due(digests: Collection[date], on: date) -> bool:
@@ -126,8 +135,11 @@ def latest_digest_on(now: datetime, hour: int, zone: str, weekdays: int = EVERY_
 
 
 def job_due(at: time, last_at: datetime | None, now: datetime) -> bool:
-    """Return whether a daily job at `at` (UTC) is due, also if its time was missed."""
+    """Return whether a daily job at `at` (UTC) is due, also if its time was missed.
+
+    A last time later than `now` comes from a wrong clock, and says nothing.
+    """
     newest = datetime.combine(now.date(), at, UTC)
     if newest > now:
         newest -= timedelta(days=1)
-    return last_at is None or last_at < newest
+    return last_at is None or not newest <= last_at <= now

@@ -20,6 +20,8 @@ MOST_FAILURES: Final = 8
 """After so many failures in a row there is one try per hour."""
 LONGEST_HOLD: Final = timedelta(days=1)
 """The longest wait that is accepted, for example from a wrong Retry-After."""
+MOST_SKEW: Final = timedelta(seconds=10)
+"""The clocks of machines that share a limit agree so well."""
 _SHORTEST_S: Final = 0.02  # the back-off must grow from more than zero, also for a local server
 
 
@@ -46,7 +48,7 @@ class LimiterState:
 
     Attributes:
         owner: who runs a request now; "" if nobody does.
-        until: when the owner's reservation ends.
+        until: when the owner's reservation ends; without an owner, when the last one ended.
         not_before: when the next request may start.
         on: the UTC day that `n_asked` belongs to.
         n_asked: requests on that day.
@@ -72,24 +74,29 @@ def acquire(
     """
     if state.on != now.date():
         state = replace(state, on=now.date(), n_asked=0)
+    if not state.owner and state.not_before and state.until and state.until > now + MOST_SKEW:
+        # The clock was set back since the last request: what is left of the wait stays.
+        waits = min(state.not_before - state.until, LONGEST_HOLD)
+        state = replace(state, not_before=now + waits, until=now)
     if state.not_before is not None and state.not_before > now + LONGEST_HOLD:
         # The clock was set back: `release` never writes a later time than LONGEST_HOLD.
         state = replace(state, not_before=now + rules.interval)
     if state.owner:
-        # A reservation that ends days ahead was written with a wrong clock.
-        runs = state.until is not None and now < state.until < now + LONGEST_HOLD
+        # A reservation that ends later than any new one was written with a wrong clock.
+        runs = state.until is not None and now < state.until <= now + 2 * LONGEST_TURN
         if state.owner != owner and runs and not is_gone(state.owner):
             poll_s = min(max(rules.interval_s / 10, 0.01), 1.0)
             return state, MustWait(WaitReason.BUSY, now + timedelta(seconds=poll_s))
         # Twice the interval: the server may notice later than we do that a process died.
         free_at = _later(state.not_before, now + 2 * rules.interval)
-        state = replace(state, owner="", until=None, not_before=free_at)
+        state = replace(state, owner="", until=now, not_before=free_at)
     if state.n_asked >= rules.daily_requests:
         midnight = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
         return state, MustWait(WaitReason.SPENT, midnight, state.n_asked)
     if state.not_before is not None and state.not_before > now:
         return state, _not_yet(state, state.not_before)
-    return replace(state, owner=owner, until=now + LONGEST_TURN, n_asked=state.n_asked + 1), None
+    until, n_asked = now + LONGEST_TURN, state.n_asked + 1
+    return replace(state, owner=owner, until=until, not_before=None, n_asked=n_asked), None
 
 
 def release(
@@ -121,7 +128,7 @@ def release(
     not_before = _later(state.not_before, now + wait)
     state = replace(state, not_before=not_before, failures=failures)
     if state.owner == owner:
-        state = replace(state, owner="", until=None)
+        state = replace(state, owner="", until=now)
     return state, _not_yet(state, not_before)
 
 

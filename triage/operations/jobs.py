@@ -65,7 +65,7 @@ class Job:
     def is_due(self, last_at: datetime | None, now: datetime) -> bool:
         if self.every is None or last_at is None:
             return job_due(self.at, last_at, now)
-        return now - last_at >= self.every
+        return not last_at <= now < last_at + self.every
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,8 @@ class Schedule:
         awaited: the sources for whose day digests wait, each with the number of days by which
             that day is before the date of the digest.
         owner: the name of this process in leases.
+        is_gone: returns whether the owner of a lease is known to have died.
+        distrust: returns why the clock cannot be believed yet; "" if it can be.
     """
 
     database: Database
@@ -91,11 +93,17 @@ class Schedule:
     awaited: Mapping[str, int]
     jobs: Sequence[Job]
     owner: str
+    is_gone: Callable[[str], bool] = lambda _: False
+    distrust: Callable[[], str] = lambda: ""
 
     def tick(self) -> None:
         """Fetch, queue and send what is due; do nothing if another scheduler has the lease."""
+        if why := self.distrust():
+            log.error("nothing is read, made or sent: the clock may be wrong", why=why)
+            return
         if not self._take_lease("digests", LEASE):
             return
+        self._set_days_aside()
         self._fetch()
         self._fetch_named()
         if not self._take_lease("digests", LEASE):
@@ -119,12 +127,10 @@ class Schedule:
 
     def do_jobs(self) -> None:
         """Do the daily jobs that are due; if one fails, store the error and go on."""
-        if not self._take_lease("jobs", JOBS_LEASE):
+        if self.distrust() or not self._take_lease("jobs", JOBS_LEASE):
             return
         for job in self.jobs:
-            with self.database.read() as conn:
-                last_at = store.jobs.last_done(conn, job.name)
-            if job.is_due(last_at, self.clock.now()):
+            if job.is_due(self._last_done(job.name), self.clock.now()):
                 try:
                     outcome = job.do()
                 except TriageError as error:
@@ -148,14 +154,34 @@ class Schedule:
         """Take or renew a lease; return False if another scheduler has it."""
         now = self.clock.now()
         with self.database.write() as conn:
-            return store.jobs.take_lease(conn, name, self.owner, now + duration, now)
+            return store.jobs.take_lease(conn, name, self.owner, now + duration, now, self.is_gone)
+
+    def _last_done(self, name: str) -> datetime | None:
+        """Return when a job was done last; None if never, or later than now by a wrong clock."""
+        now = self.clock.now()
+        with self.database.read() as conn:
+            last_at = store.jobs.last_done(conn, name)
+        if last_at is None or last_at <= now:
+            return last_at
+        log.warning("set aside: done later than now, by a wrong clock", name=name, at=str(last_at))
+        with self.database.write() as conn:
+            store.jobs.forget(conn, name, last_at)
+        return None
+
+    def _set_days_aside(self) -> None:
+        """Forget the days of sources that were read by a clock ahead of the present one."""
+        with self.database.read() as conn:
+            if not store.sources.has_days_ahead(conn, self.clock.now()):
+                return
+        with self.database.write() as conn:
+            days = store.sources.forget_days_ahead(conn, self.clock.now())
+        log.warning("set aside: days read by a wrong clock", days=[f"{s} {on}" for s, on in days])
 
     def _fetch(self) -> None:
         now = self.clock.now()
         for source in self.sources():
             name = f"fetch {source.name}"
-            with self.database.read() as conn:
-                last_at = store.jobs.last_done(conn, name)
+            last_at = self._last_done(name)
             wait = self._fetch_interval(source.name, arxiv_today(now))
             if last_at is not None and now - last_at < wait:
                 continue
@@ -165,8 +191,7 @@ class Schedule:
 
     def _fetch_named(self) -> None:
         """Ask for the papers that people named, unless that failed a short time ago."""
-        with self.database.read() as conn:
-            failed_at = store.jobs.last_done(conn, NAMED_FAILED)
+        failed_at = self._last_done(NAMED_FAILED)
         now = self.clock.now()
         if failed_at is not None and now - failed_at < OPEN_AGAIN:
             return
@@ -201,12 +226,12 @@ class Schedule:
         today = arxiv_today(now)
         is_complete = {day: self._is_complete(day) for day in (today - ONE_DAY, today)}
         with self.database.read() as conn:
-            last = store.slates.newest(conn)
+            last, ahead = store.slates.newest(conn, now), store.slates.ahead(conn, now)
             active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
         due: dict[date, list[Subscriber]] = {}
         for subscriber in active:
             on = due_on(subscriber, last.get(subscriber.id), now)
-            if on is None:
+            if on is None or (subscriber.id, on) in ahead:
                 continue
             # The subscriber's date may be ahead of the source's day, or behind it in the evening.
             sent_by = digest_at(on, subscriber.hour, subscriber.zone) + PATIENCE

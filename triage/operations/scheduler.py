@@ -1,21 +1,46 @@
-"""Calls the jobs at their times, in threads. The only user of APScheduler."""
+"""Calls the jobs at their intervals, in threads. The only user of APScheduler.
+
+APScheduler plans by the wall clock: after this clock is set back by a day, it would wait a day. So
+its plan is compared with the clock every few seconds, by a wait that no clock setting changes.
+"""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.interval import IntervalTrigger
+from apscheduler.triggers.base import BaseTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
+    from triage.domain.protocols import Clock
     from triage.operations.jobs import Schedule
+
+log = structlog.get_logger()
 
 EVERY_S = 60
 ANSWER_EVERY_S = 10
+LOOK_EVERY_S = 5.0
+# A job may be planned anew just after the clock was read.
+NOT_YET_LATE = timedelta(seconds=1)
+
+
+class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """Runs a job in intervals, counted from now.
+
+    The `IntervalTrigger` counts through each interval that was missed: after a clock was set
+    forward by years, these are millions.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.interval = timedelta(seconds=seconds)
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:  # noqa: ARG002
+        return now + self.interval
 
 
 class Scheduler:
@@ -25,8 +50,9 @@ class Scheduler:
         answer: sends account mail; it needs no lease, so every process may do it.
     """
 
-    def __init__(self, schedule: Schedule, answer: Callable[[], None], now: datetime) -> None:
+    def __init__(self, schedule: Schedule, answer: Callable[[], None], clock: Clock) -> None:
         self._schedule = schedule
+        self._clock = clock
         self._threads = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(3)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -37,13 +63,28 @@ class Scheduler:
             (schedule.do_jobs, EVERY_S),
             (answer, ANSWER_EVERY_S),
         ):
-            self._threads.add_job(job, IntervalTrigger(seconds=every_s), next_run_time=now)
+            self._threads.add_job(job, _Every(every_s), next_run_time=clock.now())
+        self._stopped = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="clock watcher", daemon=True)
 
     def start(self) -> None:
         """Do all jobs at once and then in their intervals, without blocking the caller."""
         self._threads.start()
+        self._watcher.start()
 
     def stop(self) -> None:
         """Wait until the running jobs have finished, and release the leases."""
+        self._stopped.set()
+        self._watcher.join()
         self._threads.shutdown(wait=True)
         self._schedule.stop()
+
+    def _watch(self) -> None:
+        """Plan jobs anew that are planned later than in one interval: the clock was set back."""
+        while not self._stopped.wait(LOOK_EVERY_S):
+            now = self._clock.now()
+            for job in self._threads.get_jobs():
+                too_late = job.next_run_time - now - job.trigger.interval
+                if too_late > NOT_YET_LATE:
+                    log.warning("the clock was set back", by_at_least_s=too_late.total_seconds())
+                    job.modify(next_run_time=now)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 
 from sqlalchemy import Connection, delete, or_, select, update
 
 from triage.store.engine.upsert import insert_missing, upsert
 from triage.store.tables import jobs, leases, runs
+
+# Who has a lease that was given back.
+NOBODY = ""
 
 # -- jobs ------------------------------------------------------------------------------------------
 
@@ -36,18 +39,30 @@ def outcomes(conn: Connection, names: Sequence[str], since: datetime) -> list[st
 # -- leases ----------------------------------------------------------------------------------------
 
 
-def take_lease(conn: Connection, name: str, owner: str, until: datetime, now: datetime) -> bool:
+def take_lease(
+    conn: Connection,
+    name: str,
+    owner: str,
+    until: datetime,
+    now: datetime,
+    is_gone: Callable[[str], bool] = lambda _: False,
+) -> bool:
     """Take a free or expired lease, or renew an own one; return whether `owner` has it now.
 
     A lease that ends after twice the requested time came from a wrong clock, and counts as expired.
+
+    Args:
+        is_gone: whether an owner is known to be a process that has ended.
     """
     longest = until + (until - now)
+    holder = conn.scalar(select(leases.c.owner).where(leases.c.name == name))
+    free = [owner, NOBODY, *([holder] if holder and is_gone(holder) else [])]
     insert_missing(conn, leases, [{"name": name, "owner": owner, "epoch": 0, "until": until}])
     change = (
         update(leases)
         .where(
             leases.c.name == name,
-            or_(leases.c.owner == owner, leases.c.until <= now, leases.c.until > longest),
+            or_(leases.c.owner.in_(free), leases.c.until <= now, leases.c.until > longest),
         )
         .values(owner=owner, until=until, epoch=leases.c.epoch + 1)
     )
@@ -55,9 +70,9 @@ def take_lease(conn: Connection, name: str, owner: str, until: datetime, now: da
 
 
 def give_lease_back(conn: Connection, name: str, owner: str, now: datetime) -> None:
-    """End a lease now, so that another owner can take it."""
+    """End a lease now, so that another owner can take it, also by a clock that shows less."""
     mine = update(leases).where(leases.c.name == name, leases.c.owner == owner)
-    conn.execute(mine.values(until=now))
+    conn.execute(mine.values(owner=NOBODY, until=now))
 
 
 # -- nightly runs ----------------------------------------------------------------------------------

@@ -169,6 +169,8 @@ def _add(conn: Connection, message: OutgoingMessage, fields: dict[str, Any]) -> 
 def waiting(conn: Connection, now: datetime, *, only_notes: bool = False) -> list[StoredMessage]:
     """Return the messages that may be sent now, in the order of the queue, but digests last.
 
+    A wait that was decided later than `now` was decided by a wrong clock, and is over.
+
     Args:
         only_notes: leave out the digests.
     """
@@ -176,7 +178,11 @@ def waiting(conn: Connection, now: datetime, *, only_notes: bool = False) -> lis
         select(*_COLUMNS)
         .where(
             messages.c.state.in_([MessageState.RENDERED, MessageState.DEFERRED]),
-            or_(messages.c.not_before.is_(None), messages.c.not_before <= now),
+            or_(
+                messages.c.not_before.is_(None),
+                messages.c.not_before <= now,
+                messages.c.updated_at > now,
+            ),
         )
         .order_by(_IS_DIGEST, messages.c.id)
     )

@@ -22,8 +22,13 @@ def save(conn: Connection, name: str, tokens: float, at: datetime) -> None:
 
 
 def first_used_or_now(conn: Connection, name: str, now: datetime) -> datetime:
-    """Return when this was first called for a name; on the first call, store and return `now`."""
+    """Return when this was first called for a name; on the first call, store and return `now`.
+
+    A first call that was later than `now` was made by a wrong clock: this one replaces it.
+    """
     insert_missing(conn, send_rates, [{"name": name, "tokens": 0.0, "at": now}])
     query = select(send_rates.c.at).where(send_rates.c.name == name)
     at: datetime = conn.execute(query).scalar_one()
-    return at
+    if at > now:
+        save(conn, name, 0.0, now)
+    return min(at, now)

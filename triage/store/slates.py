@@ -16,11 +16,12 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    or_,
     select,
     update,
 )
 
-from triage.domain.digest_calendar import Last
+from triage.domain.digest_calendar import Last, latest_date
 from triage.domain.records import (
     I64,
     Impression,
@@ -183,12 +184,31 @@ def find_delivery(
     return conn.execute(_CARRIED, of).one_or_none()
 
 
-def newest(conn: Connection) -> dict[int, Last]:
-    """Return the date and the creation time of the newest slate by subscriber id."""
+def newest(conn: Connection, now: datetime | None = None) -> dict[int, Last]:
+    """Return the date and the creation time of the newest slate by subscriber id.
+
+    Args:
+        now: leave out the slates of `ahead`; None includes them.
+    """
     query = select(
         slates.c.subscriber_id, func.max(slates.c.on), func.max(slates.c.created_at)
     ).group_by(slates.c.subscriber_id)
+    if now is not None:
+        query = query.where(~_is_ahead(now))
     return {subscriber_id: Last(on, at) for subscriber_id, on, at in conn.execute(query)}
+
+
+def ahead(conn: Connection, now: datetime) -> set[tuple[int, date]]:
+    """Return the subscriber id and date of each slate that a clock ahead of `now` has made.
+
+    Such a slate is the digest of its own date, but later than no other one.
+    """
+    query = select(slates.c.subscriber_id, slates.c.on).where(_is_ahead(now))
+    return {(subscriber_id, on) for subscriber_id, on in conn.execute(query)}
+
+
+def _is_ahead(now: datetime) -> ColumnElement[bool]:
+    return or_(slates.c.created_at > now, slates.c.on > latest_date(now))
 
 
 def sent_days(conn: Connection, first: date) -> dict[int, list[date]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select
 
+from triage.domain.digest_calendar import latest_date
 from triage.domain.records import Verdict
 from triage.domain.source_records import Rejected, SourceDay
 from triage.store.engine.upsert import insert_missing, upsert
@@ -48,6 +49,34 @@ def days(
         query = query.where(source_days.c.category == "")
     rows = [dict(row._mapping) for row in conn.execute(query)]
     return [SourceDay(**row | {"verdict": Verdict(row["verdict"])}) for row in rows]
+
+
+def has_days_ahead(conn: Connection, now: datetime) -> bool:
+    """Return whether `forget_days_ahead` would delete anything."""
+    query = select(source_days.c.on).where(_is_ahead(now)).limit(1)
+    return conn.execute(query).first() is not None
+
+
+def forget_days_ahead(conn: Connection, now: datetime) -> list[tuple[str, date]]:
+    """Delete the days that a clock ahead of `now` has read, so that they are read when they come.
+
+    Days with papers stay: these came. So if it is the present clock that is wrong, and behind, only
+    days without papers are read again.
+
+    Returns:
+        The source and date of each.
+    """
+    forget = delete(source_days).where(_is_ahead(now))
+    gone = conn.execute(forget.returning(source_days.c.source, source_days.c.on))
+    return sorted({(source, on) for source, on in gone})
+
+
+def _is_ahead(now: datetime) -> ColumnElement[bool]:
+    may_be_open = source_days.c.on >= now.date() - timedelta(days=1)
+    return and_(
+        source_days.c.got == 0,
+        or_(source_days.c.on > latest_date(now), and_(source_days.c.checked_at > now, may_be_open)),
+    )
 
 
 def keep_rejected(

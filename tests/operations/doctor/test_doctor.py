@@ -390,6 +390,18 @@ def test_a_clock_behind_the_database_is_red_with_no_source_at_all(tmp_path: Path
     assert "3.0 hours behind" in findings(app)["clock"].what
 
 
+def test_what_a_wrong_clock_has_left_is_a_warning_once_the_clock_is_right(tmp_path: Path) -> None:
+    app = installation(tmp_path, ARXIV)
+    with app.database.write() as conn:
+        store.jobs.begin_run(conn, NOON.date(), NOON + timedelta(days=400))
+    found = findings(app, ask=lambda url, agent: Reply(200, NOON))["clock"]
+    assert found.level is Level.WARNING
+    assert "set aside" in found.fix
+    wrong = NOON - timedelta(hours=1)
+    assert findings(app, ask=lambda url, agent: Reply(200, wrong))["clock"].level is Level.RED
+    assert findings(app, ask=lambda url, agent: Reply(200))["clock"].level is Level.RED
+
+
 # -- sources ---------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from triage.sources.arxiv.cursor import Day, State
+from triage.sources.arxiv.cursor import Day, DayProgress, State
 
 WEDNESDAY, THURSDAY, FRIDAY = date(2025, 6, 25), date(2025, 6, 26), date(2025, 6, 27)
 SATURDAY, MONDAY = date(2025, 6, 28), date(2025, 6, 30)
@@ -65,3 +65,11 @@ def test_a_cursor_is_opened_as_it_was_closed() -> None:
     state.open_missed(MONDAY, None)
     assert State.load(state.cursor(), "feed", ("cs.LG",)) == state
     assert State.load("{}", "feed") == State("feed")
+
+
+def test_days_that_a_clock_ahead_has_opened_are_not_read_until_they_come() -> None:
+    later = MONDAY + timedelta(days=400)
+    state = State("feed", feed_on=FRIDAY)
+    state.open = {FRIDAY: DayProgress(), later: DayProgress()}
+    state.forget_old(MONDAY)
+    assert list(state.open) == [FRIDAY]

@@ -62,6 +62,8 @@ def libraries() -> Result:
 def clock(now: datetime, database: Database | None, replies: Mapping[str, Reply] | None) -> Result:
     """Compare the clock with the newest time in the database and with the clocks of the sources.
 
+    If the sources confirm the clock, later times in the database come from a clock that was wrong.
+
     Args:
         replies: of the sources that answered; None if no source is enabled.
     """
@@ -69,9 +71,10 @@ def clock(now: datetime, database: Database | None, replies: Mapping[str, Reply]
     if database:
         with database.read() as conn:
             newest = health.newest_time(conn)
-    if newest is not None and newest - now > MOST_SKEW:
-        behind = _format(newest - now)
-        return red(f"{behind} behind the newest entry of the database", _SET_THE_CLOCK)
+    behind = _format(newest - now) if newest and newest - now > MOST_SKEW else ""
+    is_behind = f"{behind} behind the newest entry of the database"
+    if behind and not any(reply.date for reply in (replies or {}).values()):
+        return red(is_behind, _SET_THE_CLOCK)
     if replies is None:
         return ok("agrees with the database; there is no source to compare it with")
     skews = {
@@ -87,6 +90,11 @@ def clock(now: datetime, database: Database | None, replies: Mapping[str, Reply]
     if abs(skew) > MOST_SKEW:
         side = "ahead of" if skew > timedelta(0) else "behind"
         return red(f"{_format(abs(skew))} {side} {name}", _SET_THE_CLOCK)
+    if behind:
+        return warning(
+            f"agrees with {name}, but is {is_behind}: the clock was wrong once",
+            "nothing: digests, days and jobs of later times are set aside and delay nothing",
+        )
     return ok(f"agrees with {name}")
 
 

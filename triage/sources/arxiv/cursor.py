@@ -218,7 +218,8 @@ class State:
     def forget_old(self, on: date) -> None:
         """Drop everything that fetches after `on` do not need."""
         oldest = on - timedelta(days=WAITING_DAYS)
-        self.open = {day: reading for day, reading in self.open.items() if day >= oldest}
+        # A later day was opened by a clock that was ahead.
+        self.open = {day: reading for day, reading in self.open.items() if oldest <= day <= on}
         newest = sorted(self.days)[-DAYS_KEPT:]
         for day, known in list(self.days.items()):
             if day < oldest:

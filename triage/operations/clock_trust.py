@@ -1,0 +1,77 @@
+"""Lets no digest be made before the clock can be believed, but waits an hour at most.
+
+A machine without a battery starts in 1970, or with the time of its last stop, until NTP sets it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from triage import store
+from triage.domain.protocols import Clock
+from triage.store import Database, health
+
+log = structlog.get_logger()
+
+LONGEST_WAIT_S = 3600.0
+MOST_BEHIND = timedelta(minutes=1)
+MOST_AHEAD = timedelta(days=60)
+# The row of jobs with the newest time that a wait was for: a later start does not wait again.
+WAITED = "wait for the clock"
+
+
+def is_synchronized() -> bool:
+    """Return whether the kernel says that NTP keeps the clock; False if it cannot tell.
+
+    The call only reads (adjtimex(2) with modes 0); 5 is TIME_ERROR, and -1 an error.
+    """
+    try:
+        return 0 <= int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(1024))) < 5
+    except (AttributeError, OSError):
+        return False
+
+
+@dataclass
+class ClockTrust:
+    """Returns why the clock cannot be believed yet; "" from the first time that it can be.
+
+    Attributes:
+        uptime: a clock in seconds that nobody sets.
+        is_synchronized: whether the clock is known to be right.
+    """
+
+    database: Database
+    clock: Clock
+    uptime: Callable[[], float]
+    is_synchronized: Callable[[], bool] = is_synchronized
+    _since: float | None = None
+    _is_trusted: bool = False
+
+    def __call__(self) -> str:
+        """Return why digests must wait, with what to do; "" if they need not."""
+        if self._is_trusted:
+            return ""
+        with self.database.read() as conn:
+            newest = health.newest_time(conn)
+            waited = store.jobs.last_done(conn, WAITED)
+        if self._since is None:
+            self._since = self.uptime()
+        now, why = self.clock.now(), ""
+        if newest is not None and newest - now > MOST_BEHIND and (not waited or waited < newest):
+            why = f"it is {now:%Y-%m-%d %H:%M} UTC by the clock, and {newest} is stored"
+        elif newest is not None and now - newest > MOST_AHEAD:
+            why = f"it is {now:%Y-%m-%d %H:%M} UTC by the clock, and {newest} was the last work"
+        if why and not self.is_synchronized():
+            if self.uptime() - self._since < LONGEST_WAIT_S:
+                return f"{why}: set the clock, for example by NTP; after an hour it is believed"
+            log.warning("the clock is believed after an hour", why=why)
+            if newest is not None:
+                with self.database.write() as conn:
+                    store.jobs.note_done(conn, WAITED, newest, why)
+        self._is_trusted = True
+        return ""
