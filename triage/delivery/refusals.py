@@ -39,6 +39,11 @@ class Blame:
     kind: str
     is_temporary: bool
 
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether the mailbox accepts nothing, although it may exist."""
+        return self.whom is Whom.MAILBOX and self.kind in {"full", "unreachable"}
+
 
 CONNECTING = frozenset({"greeting", "ehlo", "starttls", "auth"})
 """The steps before a message is offered: whatever is refused there is about us."""
@@ -169,7 +174,7 @@ _ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
 _FULL = _words(
     r"""(mail\ ?box|inbox|account|user|recipient)\b.{0,40}\b(full|over\ ?(the\ )?(its\ )?(quota
     |storage|limit))
-    |(over|out\ of|exceed\w*)\ (the\ |its\ |their\ |your\ |disk\ |mailbox\ |storage\ |allocated\ 
+    |(over|out\ of|exceed\w*)\ (the\ |its\ |their\ |your\ |disk\ |mailbox\ |storage\ |allocated\s
     |message\ )*
       (quota|storage|mailbox\ size)|quota\ (is\ )?(exceeded|full|reached)|insufficient\ (disk
       |mailbox|storage)
@@ -260,12 +265,12 @@ def classify(step: str, code: int, enhanced: str, text: str) -> Blame:
 
 
 def _blame(step: str, code: int, detail: str, text: str, about_us: str) -> tuple[Whom, str]:
+    is_large = bool(_LARGE.search(text))
     is_full = detail == "2.2" or bool(_FULL.search(text))
-    if (
-        detail in {"3.4", "2.3"}
-        or (not is_full and _LARGE.search(text) and not about_us)
-        or (code == 552 and not is_full and not about_us and detail in {"", "0.0"})
-    ):
+    # RFC 5321, 4.2.3: storage, which at RCPT is that of the mailbox.
+    is_bare = code == 552 and detail in {"", "0.0"} and not about_us and not is_full
+    is_full |= is_bare and step == "rcpt" and not is_large
+    if detail in {"3.4", "2.3"} or (not is_full and (is_bare or (is_large and not about_us))):
         return Whom.MESSAGE, "too_large"
     if _GREYLISTED.search(text):
         return Whom.US, "greylisted"
@@ -279,7 +284,9 @@ def _blame(step: str, code: int, detail: str, text: str, about_us: str) -> tuple
     if detail in _CLOSED or (detail[:2] == "7." and _RESTRICTED.search(text) and not about_us):
         return Whom.MESSAGE, "restricted"
     is_gone = bool(_GONE.search(text))
-    if detail in _OURS or code in {530, 535}:
+    if code in {530, 534, 535, 538}:
+        return Whom.US, about_us or "login"
+    if detail in _OURS:
         return Whom.US, about_us or ("sender" if detail[:1] == "1" else "reputation")
     if about_us and not (is_gone and about_us in {"reputation", "name"} and detail[:2] == "1."):
         return Whom.US, about_us
@@ -303,3 +310,27 @@ def _policy(step: str, *, is_gone: bool) -> tuple[Whom, str]:
         return Whom.MESSAGE, "unknown"
     # At RCPT the server has seen only us; after the message it may mean its content.
     return (Whom.US, "reputation") if step == "rcpt" else (Whom.MESSAGE, "content")
+
+
+# -- many refusals at once -------------------------------------------------------------------------
+
+FIRST = 50
+MOST_OF_FIRST = FIRST // 5
+MOST_IN_A_ROW = 10
+
+
+@dataclass
+class RefusalCount:
+    """Counts what a drain was refused for good, since so many at once are hardly all right."""
+
+    n_answered: int = 0
+    n_refused: int = 0
+    in_a_row: int = 0
+
+    def add(self, *, is_refused: bool) -> bool:
+        """Count an answer; return whether this many refusals are too many."""
+        self.n_answered += 1
+        self.n_refused += is_refused
+        self.in_a_row = self.in_a_row + 1 if is_refused else 0
+        too_many = self.n_answered <= FIRST and self.n_refused > MOST_OF_FIRST
+        return is_refused and (too_many or self.in_a_row >= MOST_IN_A_ROW)
