@@ -23,7 +23,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -83,13 +83,14 @@ class Halted:
     """Nothing more can be sent for now: by this thread, or by all.
 
     Attributes:
-        state: the state of the message; None if it was not offered and waits as before, so that
-            other threads may send it.
+        state: the state of the message.
+        returned: the message if it was not offered and waits as before, for other threads.
         is_about_us: the server refuses whatever we send.
     """
 
     why: str
     state: State | None = None
+    returned: StoredMessage | None = None
     is_about_us: bool = False
 
 
@@ -187,11 +188,10 @@ class MessageSender:
         except MailDeferred as error:
             why = str(error)
             if not error.is_offered and drain.may_return(why):
-                self._give_back(current, error)
-                return Halted(why)
+                return Halted(why, returned=self._give_back(current, error))
             state = self._defer(current, error)
             halts = error.is_about_us or not error.is_offered
-            return Halted(why, state, error.is_about_us) if halts else state
+            return Halted(why, state, is_about_us=error.is_about_us) if halts else state
         except MailRefused as error:
             self._refuse(current, error, drain)
             return None
@@ -324,10 +324,11 @@ class MessageSender:
             )
         )
 
-    def _give_back(self, message: StoredMessage, error: MailError) -> None:
-        """Let a message wait as before; the attempt does not count."""
-        attempts = message.attempts - 1
-        self._end(message, State.RENDERED, "broken", str(error), attempts=attempts)
+    def _give_back(self, message: StoredMessage, error: MailError) -> StoredMessage:
+        """Let a message wait as before, and return it; the attempt does not count."""
+        n = message.attempts - 1
+        self._end(message, State.RENDERED, "broken", str(error), attempts=n)
+        return replace(message, state=State.RENDERED, attempts=n, last_reply=str(error))
 
     def _defer(self, message: StoredMessage, error: MailDeferred) -> State | None:
         now = self._clock.now()

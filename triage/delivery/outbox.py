@@ -190,13 +190,14 @@ class Outbox:
                 elif isinstance(state, Later):
                     queue.not_before(state.name, state.at)
                     queue.put_back(message)
-                elif isinstance(state, Halted) and state.state is not None:
+                elif isinstance(state, Halted) and state.returned is None:
                     log.error("the server accepts nothing more for now", why=state.why)
-                    report(state.state)
+                    if state.state is not None:
+                        report(state.state)
                     queue.stop()
                     return state.why if state.is_about_us else ""
                 elif isinstance(state, Halted):
-                    queue.put_back(message)
+                    queue.put_back(state.returned)
                     # The sessions that the server grants do the work.
                     if not n_sent or n_losses == len(SESSION_WAITS):
                         log.info("one session less", why=state.why)

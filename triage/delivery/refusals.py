@@ -261,6 +261,9 @@ def classify(step: str, code: int, enhanced: str, text: str) -> Blame:
         return Blame(Whom.US, kind, is_temporary)
     detail = enhanced.partition(".")[2]
     whom, kind = _blame(step, code, detail, text, about_us)
+    if whom is Whom.US and is_temporary and not about_us and kind != "greylisted":
+        # Many servers that greylist do not say so.
+        kind = "unknown"
     return Blame(whom, kind, is_temporary or kind == "busy")
 
 
