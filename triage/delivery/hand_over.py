@@ -101,7 +101,7 @@ class Drain:
     Attributes:
         n_threads: how many began to send.
         left: which of them ended, as the server grants fewer sessions.
-        why: why the last one ended.
+        why: why the last one ended; "" if the drain was stopped for another reason.
         refused: deferred messages that fail if the drain ends well, and in which phase.
     """
 
