@@ -201,14 +201,14 @@ class Outbox:
                 elif isinstance(state, Later):
                     queue.not_before(state.name, state.at)
                     queue.put_back(message)
-                elif isinstance(state, Halted) and state.returned is None:
-                    log.error("the server accepts nothing more for now", why=state.why)
-                    drain.why = ""
-                    if state.state is not None:
-                        report(state.state)
-                    queue.stop()
-                    return state.why if state.is_about_us else ""
-                elif isinstance(state, Halted) and state.returned is not None:
+                elif isinstance(state, Halted):
+                    if state.returned is None:
+                        log.error("the server accepts nothing more for now", why=state.why)
+                        drain.why = ""
+                        if state.state is not None:
+                            report(state.state)
+                        queue.stop()
+                        return state.why if state.is_about_us else ""
                     queue.put_back(state.returned)
                     # The sessions that the server grants do the work.
                     if not n_sent or n_losses == len(SESSION_WAITS):
