@@ -33,9 +33,11 @@ def test_each_answer_is_about_whom_it_is_about(row: tuple[str, ...]) -> None:
 
 def test_nothing_about_us_is_ever_about_a_mailbox_in_a_report() -> None:
     """A report quotes the same words without a step; only a mailbox's own may count."""
+    # After the final dot this code alone is not believed; a report gives the recipient beside it.
+    about_code = {"550 5.1.1 what a mail"}
     for _, _, answer, whom, *_ in TABLE:
         blame = classify("report", int(answer[:3]), enhanced_code(answer[3:]), answer[4:])
-        assert (blame.whom == "mailbox") <= (whom == "mailbox" or answer[:5] == "550 5"), answer
+        assert (blame.whom == "mailbox") <= (whom == "mailbox" or answer in about_code), answer
 
 
 @pytest.mark.parametrize(

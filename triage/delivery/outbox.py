@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import structlog
 
 from triage import store
-from triage.delivery.hand_over import Drain, Halted, Later, MessageSender
+from triage.delivery.drain_progress import Drain, Halted, Later
+from triage.delivery.hand_over import MessageSender
 from triage.delivery.rate_limits import RAMP_UP, SendQueue
 from triage.delivery.recovery import OracleReport, Recovery, Report
 from triage.delivery.sender_context import SenderContext

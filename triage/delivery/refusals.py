@@ -44,6 +44,20 @@ class Blame:
         """Whether the mailbox accepts nothing, although it may exist."""
         return self.whom is Whom.MAILBOX and self.kind in {"full", "unreachable"}
 
+    @property
+    def advice(self) -> str:
+        """What an operator can do about a refusal of us."""
+        return _ADVICE.get(self.kind, _ADVICE["sender"])
+
+
+_ADVICE = {
+    "sender": "Set [mail] from to an address that this account may send from",
+    "relay": "Set [mail] username, or ask its operator to relay mail from this machine",
+    "login": "Correct [mail] username and TRIAGE_MAIL_PASSWORD, or ask its operator",
+    "rate": "Wait until it accepts more, or set [mail] per_second",
+    "name": "Set [mail] helo_name to this machine's name in DNS, and check its reverse DNS",
+    "reputation": "Run `triage doctor`, or ask its operator why",
+}
 
 CONNECTING = frozenset({"greeting", "ehlo", "starttls", "auth"})
 """The steps before a message is offered: whatever is refused there is about us."""
