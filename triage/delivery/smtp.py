@@ -457,12 +457,12 @@ def _sender_of(mime: bytes) -> str:
 def _own_name(sock: socket.socket) -> str:
     """Return our name for EHLO: a domain, or an address that is not loopback (RFC 5321, 4.1.3)."""
     name = socket.gethostname()
-    if "." in name and not name.startswith("localhost"):
+    if re.fullmatch(r"(?!localhost)[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", name):
         return name
     address = ipaddress.ip_address(sock.getsockname()[0].partition("%")[0])
     if address.is_loopback:
         # The server is on this machine, so any domain does.
-        return f"{name.partition('.')[0]}.localdomain"
+        return "triage.localdomain"
     return f"[{'IPv6:' if address.version == 6 else ''}{address}]"
 
 
