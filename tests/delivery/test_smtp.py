@@ -251,7 +251,12 @@ def test_every_answer_in_every_phase_has_the_right_meaning(opened: ExitStack, ph
         told = failure(mailer(server.port, opened))
         if code < 500:
             expected: type[MailError] = MailDeferred
-        elif phase in {"greeting", "ehlo"} or (phase == "mail" and code != 552):
+        elif (
+            phase in {"greeting", "ehlo"}
+            or (phase == "mail" and code != 552)
+            # Whoever wants a log-in says so of us, at whatever step.
+            or code in {530, 534, 535, 538}
+        ):
             expected = MailerBroken
         else:
             expected = MailRefused
@@ -372,13 +377,9 @@ def test_closing_says_goodbye_and_sending_again_opens_again(opened: ExitStack) -
         ("550 5.2.1 mailbox disabled", True),
         ("550 no such user here", True),
         ("553 mailbox name not allowed", True),
-        ("550 5.7.1 blocked by our policy", False),
-        ("550 5.7.515 access denied", False),
         ("552 5.2.2 mailbox full", False),
-        ("554 relay access denied", False),
-        ("550 listed as spam source", False),
-        ("550 5.1.8 sender's domain does not exist", False),
         ("503 bad sequence", False),
+        ("550", False),
     ],
 )
 def test_only_an_answer_about_the_mailbox_says_that_it_is_gone(
@@ -388,6 +389,25 @@ def test_only_an_answer_about_the_mailbox_says_that_it_is_gone(
     told = failure(mailer(server.port, opened))
     assert isinstance(told, MailRefused)
     assert told.no_such_mailbox is gone
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "550 5.7.1 blocked by our policy",
+        "550 5.7.515 access denied",
+        "554 relay access denied",
+        "550 listed as spam source",
+        "550 5.1.8 sender's domain does not exist",
+    ],
+)
+def test_what_is_about_us_stops_everything_wherever_it_is_said(
+    opened: ExitStack, reply: str
+) -> None:
+    server = opened.enter_context(script(rcpt=[reply]))
+    told = failure(mailer(server.port, opened))
+    assert isinstance(told, MailerBroken)
+    assert reply in str(told)
 
 
 @pytest.mark.parametrize("phase", ["data", "end"])
@@ -437,6 +457,70 @@ def test_a_server_that_knows_no_log_in_says_so(opened: ExitStack) -> None:
         told = failure(mailer(server.port, opened, username=USER, password=PASSWORD))
         assert isinstance(told, MailerBroken)
         assert "username" in str(told)
+
+
+# -- how we introduce ourselves --------------------------------------------------------------------
+
+
+def name_said(opened: ExitStack, **options: Any) -> str:
+    server = opened.enter_context(script())
+    mailer(server.port, opened, **options).greet()
+    return server.commands[0].removeprefix("ehlo ")
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("mail.example.org", "mail.example.org"),
+        ("box", "triage.localdomain"),
+        ("localhost.localdomain", "triage.localdomain"),
+        ("my_box.example.org", "triage.localdomain"),
+        ("büro.example.org", "triage.localdomain"),
+    ],
+)
+def test_we_introduce_ourselves_with_a_domain_and_never_with_loopback(
+    opened: ExitStack, monkeypatch: pytest.MonkeyPatch, host: str, said: str
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: host)
+    assert name_said(opened) == said
+
+
+def test_without_a_domain_we_introduce_ourselves_with_the_address_that_the_server_sees() -> None:
+    from triage.delivery.smtp import _own_name
+
+    class Sock:
+        def __init__(self, address: str) -> None:
+            self.address = address
+
+        def getsockname(self) -> tuple[str, int]:
+            return self.address, 25
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "gethostname", lambda: "box")
+        assert _own_name(Sock("192.0.2.1")) == "[192.0.2.1]"  # type: ignore[arg-type]
+        assert _own_name(Sock("2001:db8::1%eth0")) == "[IPv6:2001:db8::1]"  # type: ignore[arg-type]
+
+
+def test_the_name_of_the_settings_wins(opened: ExitStack) -> None:
+    assert name_said(opened, helo_name="papers.example.org") == "papers.example.org"
+
+
+@pytest.mark.parametrize("reply", ["550 5.7.1 who is that", "504 5.5.2 a full name, please"])
+def test_a_server_that_refuses_our_name_is_quoted_and_gets_no_helo(
+    opened: ExitStack, reply: str
+) -> None:
+    server = opened.enter_context(script(ehlo=[reply]))
+    told = failure(mailer(server.port, opened))
+    assert isinstance(told, MailerBroken)
+    assert reply in str(told)
+    assert "helo_name" in str(told)
+    assert [command.split()[0] for command in server.commands] == ["ehlo"]
+
+
+def test_a_server_that_knows_no_ehlo_gets_helo(opened: ExitStack) -> None:
+    server = opened.enter_context(script(ehlo=["502 not implemented"]))
+    assert mailer(server.port, opened).send(message(), nothing) == "250 fine"
+    assert [command.split()[0] for command in server.commands[:2]] == ["ehlo", "helo"]
 
 
 # -- through the whole program ---------------------------------------------------------------------
