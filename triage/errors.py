@@ -79,7 +79,26 @@ class MailError(TriageError):
 
 
 class MailDeferred(MailError):
-    """The server does not accept the message now: send the same bytes again later."""
+    """The server does not accept the message now: send the same bytes again later.
+
+    Attributes:
+        is_offered: False if the session ended before the server was asked about the message.
+        is_unreachable: the mailbox is full or cannot be reached.
+        is_about_us: no other message would be accepted now, either.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        is_offered: bool = True,
+        is_unreachable: bool = False,
+        is_about_us: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.is_offered = is_offered
+        self.is_unreachable = is_unreachable
+        self.is_about_us = is_about_us
 
 
 class MailRefused(MailError):
@@ -87,15 +106,22 @@ class MailRefused(MailError):
 
     Attributes:
         reason: one word for the outbox.
-        no_such_mailbox: no message to this address will ever arrive.
+        no_such_mailbox: the server says that there is no mailbox with this address.
+        is_unreachable: the mailbox is full or cannot be reached.
     """
 
     def __init__(
-        self, message: str, *, reason: str = "refused", no_such_mailbox: bool = False
+        self,
+        message: str,
+        *,
+        reason: str = "refused",
+        no_such_mailbox: bool = False,
+        is_unreachable: bool = False,
     ) -> None:
         super().__init__(message)
         self.reason = reason
         self.no_such_mailbox = no_such_mailbox
+        self.is_unreachable = is_unreachable
 
 
 class MailUncertain(MailError):

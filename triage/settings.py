@@ -194,6 +194,7 @@ class MailSettings(_Section):
     port: Annotated[int, Field(ge=1, le=65535)] = 587
     security: Literal["starttls", "smtps", "none"] = "starttls"
     username: str = ""
+    helo_name: Annotated[str, Field(pattern=r"^([A-Za-z0-9.-]{1,253}|\[[A-Za-z0-9.:]+\])?$")] = ""
     connections: Annotated[int, Field(ge=1, le=16)] = 4
     per_second: Annotated[float, Field(ge=0)] = 0.0
     per_domain_per_second: Annotated[float, Field(ge=0)] = 0.0

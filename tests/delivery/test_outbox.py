@@ -16,10 +16,16 @@ from tests.support.installation import add_papers, add_reader, empty_slate, inst
 from triage import store
 from triage.delivery.hand_over import SEND_WINDOW
 from triage.delivery.outbox import DrainReport, Outbox
-from triage.delivery.recovery import LOG_IS_WRITTEN, MOST_CRASHES, MOST_RESENDS, RESEND_WITHIN
+from triage.delivery.recovery import (
+    LOG_IS_WRITTEN,
+    MOST_CRASHES,
+    MOST_RESENDS,
+    RESEND_WITHIN,
+    resume,
+)
 from triage.delivery.sender_context import LEASE, SenderContext
 from triage.domain.records import MessageState, OutgoingMessage, Subscriber, SubscriberState
-from triage.errors import MailDeferred, MailerBroken, MailRefused, MailUncertain
+from triage.errors import MailDeferred, MailerBroken, MailError, MailRefused, MailUncertain
 from triage.store import Database, open_database
 from triage.store.messages import StoredMessage
 
@@ -224,24 +230,126 @@ def test_a_message_that_was_refused_for_a_reason_keeps_it(
 
 
 @pytest.mark.parametrize("no_such_mailbox", [True, False])
-def test_nothing_more_goes_to_a_mailbox_that_does_not_exist(
+def test_nothing_more_goes_to_a_mailbox_that_is_refused_on_two_dates(
     database: Database, clock: StoppedClock, no_such_mailbox: bool
 ) -> None:
     reader = add_reader(database)
-    queue(database, empty_slate(reader, 1))
-    queue(database, empty_slate(reader, 2, on=DAY + ONE_DAY))
-    mailer = FakeMailer(MailRefused("550 5.1.1", no_such_mailbox=no_such_mailbox))
-    report = outbox(database, mailer, clock).drain()
+    for n in range(3):
+        queue(database, empty_slate(reader, n + 1, on=DAY + n * ONE_DAY))
+    gone = MailRefused("550 5.1.1", no_such_mailbox=no_such_mailbox)
+    first = outbox(database, FakeMailer(gone, gone, MailDeferred("451")), clock)
+    report = first.drain()
     [stored] = rows(database, "subscribers")
     # The address itself, so that nobody subscribes it anew.
     reasons = [row["reason"] for row in rows(database, "suppressions")]
     assert reasons == ["no such mailbox"] * no_such_mailbox
-    if no_such_mailbox:
-        assert report == DrainReport(failed=1, cancelled=1)
-        assert stored["state"] == "suppressed"
-    else:
-        assert report == DrainReport(failed=1, sent=1)
-        assert stored["state"] == "active"
+    assert report == DrainReport(failed=2, deferred=1)
+    assert stored["state"] == ("suppressed" if no_such_mailbox else "active")
+    assert len(rows(database, "bounces")) == 2 * no_such_mailbox
+
+
+def test_one_refusal_of_a_mailbox_stops_nothing(database: Database, clock: StoppedClock) -> None:
+    reader = add_reader(database)
+    for n in (1, 2):
+        queue(database, empty_slate(reader, n, on=DAY + n * ONE_DAY))
+    mailer = FakeMailer(MailRefused("550 5.1.1", no_such_mailbox=True))
+    assert outbox(database, mailer, clock).drain() == DrainReport(failed=1, sent=1)
+    assert rows(database, "subscribers")[0]["state"] == "active"
+
+
+def test_a_mailbox_that_is_full_for_days_is_given_up(
+    database: Database, clock: StoppedClock
+) -> None:
+    reader = add_reader(database)
+    for n in range(10):
+        queue(database, empty_slate(reader, n + 1, on=DAY + n * ONE_DAY), at=clock.at)
+        full: MailError = MailDeferred("452 4.2.2 full", is_unreachable=True)
+        if n % 2:
+            full = MailRefused("552 5.2.2 full", is_unreachable=True)
+        assert rows(database, "subscribers")[0]["state"] == "active"
+        sender = outbox(database, FakeMailer(full, full, full), clock)
+        sender.drain()
+        clock.at += SEND_WINDOW
+        if n % 2 == 0:
+            # Nobody asks the mailbox any more, but what it said last counts.
+            assert sender.drain() == DrainReport(failed=1)
+        clock.at += SEND_WINDOW
+    assert rows(database, "subscribers")[0]["state"] == "suppressed"
+    assert [row["reason"] for row in rows(database, "suppressions")] == ["unreachable"]
+
+
+# -- too many are refused --------------------------------------------------------------------------
+
+
+def queue_many(database: Database, n: int) -> None:
+    for k in range(1, n + 1):
+        queue(database, empty_slate(add_reader(database, k), k))
+
+
+def refusals(n: int) -> list[MailError]:
+    return [MailRefused("550 whatever", no_such_mailbox=True) for _ in range(n)]
+
+
+def test_ten_refusals_in_a_row_stop_everything_and_cost_nobody_anything(
+    database: Database, clock: StoppedClock
+) -> None:
+    queue_many(database, 30)
+    sender = outbox(database, FakeMailer(*refusals(30)), clock)
+    report = sender.drain()
+    assert "outbox resume" in report.broken
+    assert "550 whatever" in report.broken
+    assert {row["state"] for row in rows(database, "messages")} == {"rendered", "deferred"}
+    assert rows(database, "bounces") == rows(database, "suppressions") == []
+    clock.at += ONE_DAY / 4
+    # Nothing is tried until a person says so.
+    mailer = FakeMailer()
+    assert outbox(database, mailer, clock).drain() == DrainReport(broken=report.broken)
+    assert resume(database, clock)
+    assert not resume(database, clock)
+    assert outbox(database, mailer, clock).drain() == DrainReport(sent=30)
+
+
+def test_a_fifth_of_the_first_fifty_is_too_many_and_less_is_not(
+    database: Database, clock: StoppedClock
+) -> None:
+    queue_many(database, 60)
+    often = [failure for _ in range(10) for failure in (None, *refusals(1), None, None)]
+    kept = FatedMailer([*often, *[None] * 10, *refusals(5)])
+    assert outbox(database, kept, clock).drain() == DrainReport(sent=45, failed=15)
+
+
+def test_more_than_a_fifth_of_the_first_fifty_stops_everything(
+    database: Database, clock: StoppedClock
+) -> None:
+    queue_many(database, 60)
+    fated = FatedMailer([failure for _ in range(11) for failure in (*refusals(1), None, None)])
+    report = outbox(database, fated, clock).drain()
+    assert (report.sent, report.failed) == (20, 0)
+    assert report.broken
+    assert rows(database, "bounces") == []
+
+
+def test_an_operator_who_says_that_refusals_are_right_is_not_asked_again_that_day(
+    database: Database, clock: StoppedClock
+) -> None:
+    queue_many(database, 20)
+    assert outbox(database, FakeMailer(*refusals(20)), clock).drain().broken
+    assert resume(database, clock)
+    assert outbox(database, FakeMailer(*refusals(20)), clock).drain() == DrainReport(failed=20)
+    assert len(rows(database, "bounces")) == 20
+
+
+class FatedMailer(FakeMailer):
+    """Takes what has no failure in its turn."""
+
+    def __init__(self, failures: list[MailError | None]) -> None:
+        super().__init__()
+        self.fates = failures
+
+    def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
+        if self.fates and (failure := self.fates.pop(0)):
+            raise failure
+        return super().send(message, about_to_end)
 
 
 def test_whoever_unsubscribed_stays_unsubscribed_though_the_mailbox_is_gone(

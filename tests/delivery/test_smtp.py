@@ -251,7 +251,12 @@ def test_every_answer_in_every_phase_has_the_right_meaning(opened: ExitStack, ph
         told = failure(mailer(server.port, opened))
         if code < 500:
             expected: type[MailError] = MailDeferred
-        elif phase in {"greeting", "ehlo"} or (phase == "mail" and code != 552):
+        elif (
+            phase in {"greeting", "ehlo"}
+            or (phase == "mail" and code != 552)
+            # Whoever wants a log-in says so of us, at whatever step.
+            or code in {530, 534, 535, 538}
+        ):
             expected = MailerBroken
         else:
             expected = MailRefused
@@ -372,13 +377,9 @@ def test_closing_says_goodbye_and_sending_again_opens_again(opened: ExitStack) -
         ("550 5.2.1 mailbox disabled", True),
         ("550 no such user here", True),
         ("553 mailbox name not allowed", True),
-        ("550 5.7.1 blocked by our policy", False),
-        ("550 5.7.515 access denied", False),
         ("552 5.2.2 mailbox full", False),
-        ("554 relay access denied", False),
-        ("550 listed as spam source", False),
-        ("550 5.1.8 sender's domain does not exist", False),
         ("503 bad sequence", False),
+        ("550", False),
     ],
 )
 def test_only_an_answer_about_the_mailbox_says_that_it_is_gone(
@@ -388,6 +389,25 @@ def test_only_an_answer_about_the_mailbox_says_that_it_is_gone(
     told = failure(mailer(server.port, opened))
     assert isinstance(told, MailRefused)
     assert told.no_such_mailbox is gone
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "550 5.7.1 blocked by our policy",
+        "550 5.7.515 access denied",
+        "554 relay access denied",
+        "550 listed as spam source",
+        "550 5.1.8 sender's domain does not exist",
+    ],
+)
+def test_what_is_about_us_stops_everything_wherever_it_is_said(
+    opened: ExitStack, reply: str
+) -> None:
+    server = opened.enter_context(script(rcpt=[reply]))
+    told = failure(mailer(server.port, opened))
+    assert isinstance(told, MailerBroken)
+    assert reply in str(told)
 
 
 @pytest.mark.parametrize("phase", ["data", "end"])

@@ -42,6 +42,9 @@ PERMANENT = (
     "550 5.7.515 access denied", "552 5.2.2 over quota", "554 5.7.1 listed as spammer",
     "556 5.1.10 null MX",
 )  # fmt: skip
+# Whoever is told so has not been asked for a message yet, or is told of itself.
+US = ("530 5.7.0 log in", "550 5.7.515 access denied", "554 5.7.1 listed as spammer")
+US_AT_RCPT = ("541 5.7.1 spam", "550 5.7.1 policy")
 SILENT = (DROP, HANG, "nonsense", "199 what")
 REPLIES = (*TEMPORARY, *PERMANENT, *SILENT)
 CASES = tuple(itertools.product(PHASES, REPLIES))
@@ -59,7 +62,8 @@ def expected(phase: str, reply: str) -> tuple[State, str]:
         return State.IN_DOUBT, ""
     if reply in SILENT or reply in TEMPORARY:
         return State.DEFERRED, ""
-    if phase in {"greeting", "ehlo"} or (phase == "mail" and reply not in TOO_LARGE):
+    about_us = reply in US or (phase == "rcpt" and reply in US_AT_RCPT)
+    if phase in {"greeting", "ehlo"} or (phase == "mail" and reply not in TOO_LARGE) or about_us:
         # It is we who are refused, whatever the message: it waits until somebody mends that.
         return State.RENDERED, ""
     return State.FAILED, "too_large" if reply in TOO_LARGE else "refused"
@@ -121,9 +125,15 @@ def check(database: Database, server: Script, phase: str, reply: str) -> None:
     assert attempt["ended_at"] is not None
     assert attempt["reply"]
     [reader] = rows(database, "subscribers")
-    gone = phase == "rcpt" and reply in {*NO_MAILBOX, "556 5.1.10 null MX"}
-    assert reader["state"] == ("suppressed" if gone else "active")
-    assert len(rows(database, "suppressions")) == gone
+    # After RCPT only the words of a server tell that it means the mailbox, not its code.
+    by_words = {"data", "end"} if "no such user" in reply else set()
+    gone = phase in {"rcpt", *by_words} and reply in {*NO_MAILBOX, "556 5.1.10 null MX"}
+    # The first date counts, and only the second one suppresses.
+    assert reader["state"] == "active"
+    assert rows(database, "suppressions") == []
+    counted = [row["kind"] for row in rows(database, "bounces") if row["message_id"] == found["id"]]
+    is_full = reply == "552 5.2.2 over quota" and state is State.FAILED
+    assert counted == ["hard"] * gone + ["soft"] * is_full
     if state is State.DEFERRED:
         wait = (found["not_before"] - clock.at) / timedelta(minutes=1)
         assert 0.8 <= wait <= 1.2

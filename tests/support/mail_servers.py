@@ -95,12 +95,20 @@ class Script(ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, answers: dict[str, str | list[str]]) -> None:
+    def __init__(
+        self, answers: dict[str, str | list[str]], most_connections: int = 0, most_messages: int = 0
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Actor)
         self.answers = answers
+        self.answer_to: dict[str, str] = {}
+        """What RCPT is answered for an address, whenever it comes."""
         self.commands: list[str] = []
         self.messages: list[bytes] = []
         self.connections = 0
+        self.most_connections, self.most_messages = most_connections, most_messages
+        self.limited_at = "rcpt"
+        self.now_open = 0
+        self.guard = threading.Lock()
         self.over = threading.Event()
 
     @property
@@ -128,17 +136,34 @@ class _Actor(StreamRequestHandler):
     server: Script
 
     def handle(self) -> None:
-        self.server.connections += 1
+        server = self.server
+        with server.guard:
+            server.connections += 1
+            server.now_open += 1
+            is_one_too_many = 0 < server.most_connections < server.now_open
+        try:
+            self._converse("421 4.7.0 too many connections" if is_one_too_many else None)
+        finally:
+            with server.guard:
+                server.now_open -= 1
+
+    def _converse(self, greeting: str | None) -> None:
+        n_messages = 0
         with suppress(OSError):
-            going_on = self._say("greeting")
+            going_on = self._say("greeting", greeting)
             while going_on and (line := self.rfile.readline()):
                 words = line.decode("latin-1").split() or [""]
                 verb = words[0].lower()
                 self.server.commands.append(" ".join(words))
                 phase = "ehlo" if verb == "helo" else verb
-                going_on = self._say(phase) and verb != "quit"
+                if phase == self.server.limited_at and n_messages == self.server.most_messages > 0:
+                    self._say(phase, "421 4.7.0 too many messages in this session")
+                    return
+                to = words[-1].partition("<")[2].rstrip(">") if phase == "rcpt" else ""
+                going_on = self._say(phase, self.server.answer_to.get(to)) and verb != "quit"
                 if phase == "data" and going_on and self.said.startswith("354"):
                     going_on = self._read_message() and self._say("end")
+                    n_messages += 1
 
     def _read_message(self) -> bool:
         if self.server.answer("body") == DROP:
@@ -151,8 +176,8 @@ class _Actor(StreamRequestHandler):
             self.server.messages.append(b"".join(lines))
         return bool(line)
 
-    def _say(self, phase: str) -> bool:
-        self.said = self.server.answer(phase)
+    def _say(self, phase: str, said: str | None = None) -> bool:
+        self.said = said or self.server.answer(phase)
         if self.said == HANG:
             self.server.over.wait(20)
         if self.said in {DROP, HANG}:
@@ -162,9 +187,16 @@ class _Actor(StreamRequestHandler):
 
 
 @contextmanager
-def script(**answers: str | list[str]) -> Iterator[Script]:
-    """Yield a server that answers as told."""
-    with Script(answers) as server:
+def script(
+    *, most_connections: int = 0, most_messages: int = 0, **answers: str | list[str]
+) -> Iterator[Script]:
+    """Yield a server that answers as told.
+
+    Args:
+        most_connections: answers 421 to more at once; 0 for no limit.
+        most_messages: answers 421 at `limited_at` to more in a session; 0 for no limit.
+    """
+    with Script(answers, most_connections, most_messages) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:

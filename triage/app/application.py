@@ -107,7 +107,8 @@ class App:
         if mail.transport == "maildir":
             return Maildir(self.settings.mail_path)
         password = _password("MAIL_PASSWORD", "[mail] username") if mail.username else ""
-        server = SmtpServer(mail.host, mail.port, mail.security, mail.username, password)
+        login = mail.security, mail.username, password
+        server = SmtpServer(mail.host, mail.port, *login, helo_name=mail.helo_name)
         log = self.settings.mail_log
         return SmtpMailer(server, partial(self._look_up, log) if log else lambda _: None)
 

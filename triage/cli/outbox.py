@@ -45,9 +45,26 @@ def drain() -> None:
     )
     if drained.broken:
         warn(f"no mail can be sent: {drained.broken}")
+    if drained.crashed:
+        warn(f"{drained.crashed} wait after an unexpected error: see the log")
+    if (
+        any((drained.broken, drained.deferred, drained.failed, drained.held, drained.in_flight))
+        or drained.crashed
+    ):
         sys.exit(PARTLY_DONE if drained.sent else 1)
-    if drained.deferred or drained.failed or drained.held or drained.in_flight:
-        sys.exit(PARTLY_DONE)
+
+
+@command.command()
+def resume() -> None:
+    """Send again after too many messages were refused and sending was stopped.
+
+    Until half a day has passed, refusals do not stop it again.
+    """
+    from triage.delivery.recovery import resume as resume_sending
+
+    app = load_app()
+    resumed = resume_sending(app.database, app.clock)
+    click.echo("sending goes on" if resumed else "sending was not stopped: nothing changed")
 
 
 _ids = click.argument("message_ids", metavar="[ID]…", nargs=-1)

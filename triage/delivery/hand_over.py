@@ -4,7 +4,7 @@
        ↑  │        │ │         ├─────→ held     (unknown whether it arrived: `doubts`)
        │  │        │ │         ↓
        │  │        │ └────→ deferred ─→ …       (not now: the same bytes later)
-       │  │        └──────→ failed              (never: its papers may be shown again)
+       │  │        └→ deferred ─→ failed        (never: its papers may be shown again)
        │  └→ cancelled                          (left, paused, erased: papers may be shown again)
        └── the sender died, and the transport reported that the message did not arrive
 
@@ -12,6 +12,9 @@ A message is `in_doubt` from just before the step that makes the receiver take i
 is stored. So a crash in between is seen, and is counted neither as sent nor as not sent. The
 statement that claims a message checks that the subscriber still wants it; so does the statement
 that puts it in doubt.
+
+A message that is refused for good is deferred, and fails at the end of the drain. If too many are
+refused, the fault is hardly theirs: then all of them keep waiting until an operator decides.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import structlog
@@ -37,12 +41,14 @@ from triage.delivery.rate_limits import (
     tokens_now,
 )
 from triage.delivery.recovery import (
+    REFUSALS,
     add_to_sent_log,
     end_attempt,
     end_attempt_in_state,
     end_crashed_attempt,
     release_papers,
 )
+from triage.delivery.refusals import RefusalCount, classify, enhanced_code
 from triage.delivery.sender_context import SenderContext
 from triage.domain.crash_points import crash_point
 from triage.domain.records import MessageState as State
@@ -51,6 +57,7 @@ from triage.errors import (
     DatabaseError,
     MailDeferred,
     MailerBroken,
+    MailError,
     MailRefused,
     MailUncertain,
 )
@@ -71,6 +78,52 @@ class Later:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """Nothing more can be sent for now: by this thread, or by all.
+
+    Attributes:
+        state: the state of the message.
+        returned: the message if it was not offered and waits as before, for other threads.
+        is_about_us: the server refuses whatever we send.
+    """
+
+    why: str
+    state: State | None = None
+    returned: StoredMessage | None = None
+    is_about_us: bool = False
+
+
+@dataclass
+class Drain:
+    """What the threads of one drain have seen.
+
+    Attributes:
+        n_threads: how many began to send.
+        left: which of them ended, as the server grants fewer sessions.
+        why: why the last one ended.
+        refused: deferred messages that fail if the drain ends well, and in which phase.
+    """
+
+    n_threads: int = 1
+    n_sent: int = 0
+    n_crashed: int = 0
+    left: set[int] = field(default_factory=set)
+    why: str = ""
+    refusals: RefusalCount = field(default_factory=RefusalCount)
+    refused: list[tuple[StoredMessage, State, MailRefused]] = field(default_factory=list)
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def may_return(self, why: str) -> bool:
+        """Return whether a message that was not offered can wait for another session."""
+        with self.guard:
+            self.why = why
+            if not self.n_sent and len(self.left) + 1 < self.n_threads:
+                self.left.add(threading.get_ident())
+                return True
+            return self.n_sent > 0
+
+
 class _Stopped(Exception):
     """The message may not be sent, which was found just before the last step."""
 
@@ -89,7 +142,7 @@ class MessageSender:
         self._guard = threading.Lock()
         self._in_hand: set[int] = set()
 
-    def send(self, message: StoredMessage) -> State | Later | None:
+    def send(self, message: StoredMessage, drain: Drain) -> State | Later | Halted | None:
         """Send one message; return its end state, or None if it has none yet.
 
         Raises:
@@ -100,7 +153,7 @@ class MessageSender:
         if not isinstance(claimed, tuple):
             return claimed
         with self._holding(claimed[0]):
-            return self._send(*claimed)
+            return self._send(*claimed, drain)
 
     def renew(self) -> None:
         """Renew the leases of all messages that are being sent."""
@@ -110,7 +163,7 @@ class MessageSender:
             owner, until = self._context.owner, self._clock.now() + self._context.lease
             self._writes(lambda conn: store.messages.renew(conn, owner, in_hand, until))
 
-    def _send(self, claimed: StoredMessage, mime: bytes) -> State | None:
+    def _send(self, claimed: StoredMessage, mime: bytes, drain: Drain) -> State | Halted | None:
         crash_point("claimed")
         current = claimed
 
@@ -133,26 +186,36 @@ class MessageSender:
             # If the lease ran out, nothing was handed over, and another sender may send it.
             return self._let_go(current, stop.state)
         except MailDeferred as error:
-            return self._defer(current, str(error))
+            why = str(error)
+            if not error.is_offered and drain.may_return(why):
+                return Halted(why, returned=self._give_back(current, error))
+            state = self._defer(current, error)
+            halts = error.is_about_us or not error.is_offered
+            return Halted(why, state, is_about_us=error.is_about_us) if halts else state
         except MailRefused as error:
-            return self._fail(current, error)
+            self._refuse(current, error, drain)
+            return None
         except MailUncertain as error:
             self._leave_in_doubt(current, str(error))
             return None
         except MailerBroken as error:
-            attempts = claimed.attempts - 1
-            self._end(current, State.RENDERED, "broken", str(error), attempts=attempts)
+            self._give_back(current, error)
             raise
         except DatabaseError:
             raise
         except Exception as error:
             log.exception("not sent", message_id=claimed.message_id)
+            with drain.guard:
+                drain.n_crashed += 1
             return self._handle_crash(current, f"{type(error).__name__} while it was sent")
         except BaseException:
             if current is claimed:
                 self._let_go(claimed, None)
             raise
         crash_point("handed_over")
+        with drain.guard:
+            drain.n_sent += 1
+            drain.refusals.add(is_refused=False)
         try:
             add_to_sent_log(self._context.journal, claimed, self._clock.now())
             crash_point("journalled")
@@ -182,7 +245,7 @@ class MessageSender:
                 return Later(name, next_token_at(n_tokens, rates[name], now))
         if now - message.created_at >= SEND_WINDOW and not message.resends:
             cancelled = self._cancel_unwanted(conn, message, now)
-            return cancelled or _end_unsent(conn, message, State.FAILED, "expired", now)
+            return cancelled or self._expire(conn, message, now)
         claimed = store.messages.move(
             conn,
             message,
@@ -200,6 +263,15 @@ class MessageSender:
             store.send_rates.save(conn, name, max(n_tokens - 1.0, 0.0), now)
         store.attempts.begin(conn, claimed.id, claimed.lease_epoch, now)
         return claimed, store.messages.mime(conn, claimed.id)
+
+    def _expire(self, conn: Connection, message: StoredMessage, now: datetime) -> State | None:
+        """Fail a message that could not be sent in time."""
+        state = _end_unsent(conn, message, State.FAILED, "expired", now)
+        reply = message.last_reply
+        if state and classify("report", 0, enhanced_code(reply), reply).is_unreachable:
+            refusal = MailRefused(reply, reason="expired", is_unreachable=True)
+            self._count_against(conn, message, refusal, now)
+        return state
 
     def _rates(self, conn: Connection, message: StoredMessage, now: datetime) -> dict[str, float]:
         pace, day = self._context.pace, None
@@ -252,36 +324,108 @@ class MessageSender:
             )
         )
 
-    def _defer(self, message: StoredMessage, reply: str) -> State | None:
+    def _give_back(self, message: StoredMessage, error: MailError) -> StoredMessage:
+        """Let a message wait as before, and return it; the attempt does not count."""
+        n = message.attempts - 1
+        self._end(message, State.RENDERED, "broken", str(error), attempts=n)
+        return replace(message, state=State.RENDERED, attempts=n, last_reply=str(error))
+
+    def _defer(self, message: StoredMessage, error: MailDeferred) -> State | None:
         now = self._clock.now()
         if now - message.created_at >= SEND_WINDOW:
-            return self._fail(message, MailRefused(reply, reason="expired"))
-        wait = BACK_OFF[min(message.attempts, len(BACK_OFF)) - 1] * _jitter(message)
-        later = {"not_before": now + wait, "crashes": 0}
-        return self._end(message, State.DEFERRED, "deferred", reply, **later)
+            expired = MailRefused(str(error), reason="expired", is_unreachable=error.is_unreachable)
+            return self._writes(lambda conn: self._fail(conn, message, message.state, expired))
+        return self._end(message, State.DEFERRED, "deferred", str(error), **_later(message, now))
 
-    def _fail(self, message: StoredMessage, refusal: MailRefused) -> State | None:
-        def store_it(conn: Connection) -> State | None:
-            now, why, reply = self._clock.now(), refusal.reason, str(refusal)
-            state = end_attempt_in_state(
-                conn, message, State.FAILED, now, "failed", reply, reason=why
-            )
-            if state:
-                release_papers(conn, message, now)
-                if refusal.no_such_mailbox:
-                    self._suppress(conn, message, now)
-            return state
+    def _refuse(self, message: StoredMessage, refusal: MailRefused, drain: Drain) -> None:
+        """Defer a message that was refused for good; it fails when the drain ends well.
 
-        return self._writes(store_it)
+        Raises:
+            MailerBroken: too many were refused: a hold is placed.
+        """
 
-    def _suppress(self, conn: Connection, message: StoredMessage, now: datetime) -> None:
-        """Suppress an address that its own server reports as missing."""
-        address_hash = self._context.address_hash(message.recipient)
-        store.suppressions.add(conn, address_hash, "no such mailbox", now)
+        def store_it(conn: Connection) -> StoredMessage | None:
+            now, reply = self._clock.now(), str(refusal)
+            fields = {"last_reply": reply, **_later(message, now)}
+            deferred = store.messages.move(conn, message, State.DEFERRED, now, **fields)
+            if deferred:
+                end_attempt(conn, message, now, "deferred", reply)
+            return deferred
+
+        deferred = self._writes(store_it)
+        with drain.guard:
+            if deferred:
+                drain.refused.append((deferred, message.state, refusal))
+            too_many = drain.refusals.add(is_refused=True)
+        if too_many:
+            why = self._writes(lambda conn: self._hold(conn, str(refusal)))
+            if why:
+                raise MailerBroken(why)
+
+    def _hold(self, conn: Connection, reply: str) -> str:
+        """Stop all sending after many refusals; return why, or "" if an operator has resumed."""
+        now = self._clock.now()
+        resumed_at = store.jobs.last_done(conn, REFUSALS)
+        if resumed_at and timedelta(0) <= now - resumed_at < SEND_WINDOW:
+            return ""
+        why = (
+            f"too many messages were refused, the last one because {reply}. All of them wait, and"
+            " nothing more is sent: see `triage outbox list`, correct what is wrong, then run"
+            " `triage outbox resume`"
+        )
+        store.sending_holds.place(conn, REFUSALS, why, now)
+        return why
+
+    def fail_refused(self, drain: Drain) -> int:
+        """Fail what the server refused for good in a drain that ended well; return how many."""
+        refused, drain.refused = drain.refused, []
+
+        def store_them(conn: Connection) -> int:
+            return sum(self._fail(conn, *each) is not None for each in refused)
+
+        return self._writes(store_them) if refused else 0
+
+    def _fail(
+        self, conn: Connection, message: StoredMessage, phase: State, refusal: MailRefused
+    ) -> State | None:
+        """Fail a message for good; None if another sender has it now."""
+        now, reply = self._clock.now(), str(refusal)
+        fields = {"last_reply": reply, "reason": refusal.reason}
+        if store.messages.move(conn, message, State.FAILED, now, **fields) is None:
+            return None
+        of = message.id, message.lease_epoch
+        store.attempts.end(conn, *of, now, phase=phase, outcome="failed", reply=reply)
+        release_papers(conn, message, now)
+        if refusal.no_such_mailbox or refusal.is_unreachable:
+            self._count_against(conn, message, refusal, now)
+        return State.FAILED
+
+    def _count_against(
+        self, conn: Connection, message: StoredMessage, refusal: MailRefused, now: datetime
+    ) -> None:
+        """Count a refusal by the mailbox as a report of the same would be (`bounces.intake`)."""
+        from triage.delivery.bounces.classify import Kind
+        from triage.delivery.bounces.intake import POINTS, why_suppress
+
+        reply = str(refusal)
+        store.bounces.add(
+            conn,
+            content_hash=sha256(f"refused {message.message_id}".encode()).hexdigest(),
+            kind=Kind.HARD if refusal.no_such_mailbox else Kind.SOFT,
+            status=enhanced_code(reply),
+            message_id=message.id,
+            subscriber_id=message.subscriber_id,
+            raw=reply.encode(),
+            received_at=now,
+        )
+        why = why_suppress(store.bounces.days(conn, message.subscriber_id, list(POINTS)))
+        if why is None:
+            return
+        store.suppressions.add(conn, self._context.address_hash(message.recipient), why, now)
         subscriber = store.subscribers.by_id(conn, message.subscriber_id)
         # A subscriber who has left in the meantime stays unsubscribed.
-        if subscriber is not None and subscriber.state is SubscriberState.ACTIVE:
-            store.subscribers.set_state(conn, subscriber.id, SubscriberState.SUPPRESSED, now)
+        if subscriber is not None and subscriber.state is not SubscriberState.UNSUBSCRIBED:
+            store.messages.stop(conn, subscriber.id, SubscriberState.SUPPRESSED, now)
 
     def _leave_in_doubt(self, message: StoredMessage, why: str) -> None:
         """Release the lease of a message that may have arrived; a later drain settles it."""
@@ -309,7 +453,7 @@ class MessageSender:
     def _let_go(self, message: StoredMessage, state: State | None) -> State | None:
         """Let a message wait again if it has no end state; it was certainly not handed over."""
         if state is None:
-            self._end(message, State.RENDERED, "stopped", "")
+            self._end(message, State.RENDERED, "stopped", message.last_reply)
         return state
 
     # -- leases ------------------------------------------------------------------------------------
@@ -340,6 +484,12 @@ def _end_unsent(
         return None
     release_papers(conn, message, at)
     return state
+
+
+def _later(message: StoredMessage, now: datetime) -> dict[str, Any]:
+    """Return the fields of a message that is tried again after its back-off."""
+    wait = BACK_OFF[min(message.attempts, len(BACK_OFF)) - 1] * _jitter(message)
+    return {"not_before": now + wait, "crashes": 0}
 
 
 def _jitter(message: StoredMessage) -> float:

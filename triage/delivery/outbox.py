@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from triage import store
-from triage.delivery.hand_over import Later, MessageSender
+from triage.delivery.hand_over import Drain, Halted, Later, MessageSender
 from triage.delivery.rate_limits import RAMP_UP, SendQueue
 from triage.delivery.recovery import OracleReport, Recovery, Report
 from triage.delivery.sender_context import SenderContext
@@ -21,6 +21,9 @@ from triage.errors import DatabaseError, MailerBroken
 
 log = structlog.get_logger()
 
+# A thread that lost its session waits so long, in seconds, before each new try.
+SESSION_WAITS = (0.1, 0.5, 2.0, 8.0)
+
 
 @dataclass(frozen=True, slots=True)
 class DrainReport:
@@ -28,6 +31,7 @@ class DrainReport:
 
     Attributes:
         in_flight: how many are still claimed or in doubt.
+        crashed: how many wait again after an unexpected error.
         broken: why the drain stopped early, and what to mend; "" if it did not.
     """
 
@@ -37,6 +41,7 @@ class DrainReport:
     cancelled: int = 0
     held: int = 0
     in_flight: int = 0
+    crashed: int = 0
     broken: str = ""
 
 
@@ -52,6 +57,7 @@ class Outbox:
         self._context = context
         self._courier = MessageSender(context)
         self._doubts = Recovery(context)
+        self._n_crashed = 0
 
     def drain(self, on_message: Callable[[State], None] = lambda _: None) -> DrainReport:
         """Send everything that is due, except what another sender has leased."""
@@ -63,6 +69,7 @@ class Outbox:
                 counts[state] += 1
                 on_message(state)
 
+        self._n_crashed = 0
         more = threading.Event()
 
         def settle_others() -> None:
@@ -84,7 +91,12 @@ class Outbox:
         with self._context.database.read() as conn:
             in_flight = len(store.messages.in_flight(conn))
         ends = (State.SENT, State.DEFERRED, State.FAILED, State.CANCELLED, State.HELD)
-        return DrainReport(**{end: counts[end] for end in ends}, in_flight=in_flight, broken=broken)
+        return DrainReport(
+            **{end: counts[end] for end in ends},
+            in_flight=in_flight,
+            crashed=self._n_crashed,
+            broken=broken,
+        )
 
     def send_account_mail(self) -> None:
         """Send due account mails at once, also while a drain is running.
@@ -129,31 +141,47 @@ class Outbox:
         healthy = [message for message in waiting if not message.crashes]
         # A message that crashed its sender goes last and alone, so that it disturbs no other.
         suspects = [message for message in waiting if message.crashes]
+        drain = Drain(self._context.connections)
         try:
             queue = SendQueue(healthy, self._context.clock, self._context.pace.per_domain_at_once)
-            self._send_parallel(queue, self._context.connections, report)
-            self._work(SendQueue(suspects, self._context.clock), report)
+            stopped = self._send_parallel(queue, drain, report)
+            if not stopped and queue.has_more:
+                stopped = drain.why
+            if not stopped:
+                stopped = self._work(SendQueue(suspects, self._context.clock), drain, report)
         except MailerBroken as error:
             log.error("no mail can be sent", why=str(error))
             return str(error)
-        return ""
+        finally:
+            self._n_crashed += drain.n_crashed
+        for _ in range(self._courier.fail_refused(drain)):
+            report(State.FAILED)
+        return stopped
 
-    def _send_parallel(self, queue: SendQueue, n_threads: int, report: Report) -> None:
-        if n_threads == 1:
-            self._work(queue, report)
-            return
-        with ThreadPoolExecutor(n_threads, "sender") as pool:
+    def _send_parallel(self, queue: SendQueue, drain: Drain, report: Report) -> str:
+        """Send what is in the queue over several connections; return why that was stopped."""
+        if drain.n_threads == 1:
+            return self._work(queue, drain, report)
+        with ThreadPoolExecutor(drain.n_threads, "sender") as pool:
             try:
-                for future in [pool.submit(self._work, queue, report) for _ in range(n_threads)]:
-                    future.result()
+                work = [
+                    pool.submit(self._work, queue, drain, report) for _ in range(drain.n_threads)
+                ]
+                return max(future.result() for future in work)
             finally:
                 queue.stop()
 
-    def _work(self, queue: SendQueue, report: Report) -> None:
+    def _work(self, queue: SendQueue, drain: Drain, report: Report) -> str:
+        """Send until the queue is empty or the server grants no session.
+
+        Returns:
+            Why the whole drain must stop; "" if it need not.
+        """
+        n_sent = n_losses = 0
         try:
             while (message := queue.take()) is not None:
                 try:
-                    state = self._courier.send(message)
+                    state = self._courier.send(message, drain)
                 finally:
                     queue.done(message)
                 if isinstance(state, Later) and state.name == RAMP_UP:
@@ -162,11 +190,27 @@ class Outbox:
                 elif isinstance(state, Later):
                     queue.not_before(state.name, state.at)
                     queue.put_back(message)
+                elif isinstance(state, Halted) and state.returned is None:
+                    log.error("the server accepts nothing more for now", why=state.why)
+                    if state.state is not None:
+                        report(state.state)
+                    queue.stop()
+                    return state.why if state.is_about_us else ""
+                elif isinstance(state, Halted):
+                    queue.put_back(state.returned)
+                    # The sessions that the server grants do the work.
+                    if not n_sent or n_losses == len(SESSION_WAITS):
+                        log.info("one session less", why=state.why)
+                        return ""
+                    self._context.clock.sleep(SESSION_WAITS[n_losses])
+                    n_losses += 1
                 elif state is not None:
+                    n_sent, n_losses = n_sent + (state is State.SENT), 0
                     report(state)
         except BaseException:
             queue.stop()
             raise
+        return ""
 
     @contextmanager
     def _renewed_leases(self, settle_others: Callable[[], None] = lambda: None) -> Iterator[None]:

@@ -138,6 +138,12 @@ class SendQueue:
         with self._guard:
             self._free_at[name] = min(at, soon)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether messages are left although nobody stopped the queue."""
+        with self._guard:
+            return not self._stopped and any(self._by_domain.values())
+
     def stop(self) -> None:
         """Let `take` return None from now on."""
         with self._guard:

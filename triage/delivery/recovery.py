@@ -38,6 +38,9 @@ RESEND_WITHIN = timedelta(minutes=10)
 # Receivers write their log shortly after they answer, so the oracle is not final before.
 LOG_IS_WRITTEN = timedelta(seconds=5)
 
+REFUSALS = "refusals"
+"""The hold that is in place after a drain in which many messages were refused."""
+
 FOUND = "found at the receiver"
 NOT_THERE = "the receiver does not have it: sent again"
 UNKNOWN = "it is unknown whether it arrived"
@@ -163,7 +166,8 @@ class Recovery:
                 crashes = message.crashes + bool(message.lease_owner)
                 state = _send_again(conn, message, now, why, crashes)
             else:
-                state = end_attempt_in_state(conn, message, State.HELD, now, "held", UNKNOWN)
+                why = f"{UNKNOWN}: {message.last_reply}" if message.last_reply else UNKNOWN
+                state = end_attempt_in_state(conn, message, State.HELD, now, "held", why)
         if state is State.HELD:
             log.warning("held: `triage outbox resolve` decides", message_id=message.message_id)
         return state
@@ -191,7 +195,12 @@ def end_attempt_in_state(
 def end_crashed_attempt(
     conn: Connection, message: StoredMessage, crashes: int, reply: str, at: datetime
 ) -> State | None:
-    """Let a claimed message wait again; fail it if its sender crashed too often."""
+    """Let a claimed message wait again; fail it if its sender crashed too often.
+
+    If no other message was sent meanwhile, it is not this one that is to blame.
+    """
+    if crashes >= MOST_CRASHES and not store.messages.has_sent_another(conn, message):
+        crashes = MOST_CRASHES - 1
     if crashes < MOST_CRASHES:
         return end_attempt_in_state(
             conn, message, State.RENDERED, at, "crashed", reply, crashes=crashes
@@ -286,6 +295,19 @@ def retry(database: Database, clock: Clock, message_ids: Collection[str] = ()) -
         for message in deferred:
             store.messages.amend(conn, message, clock.now(), not_before=None)
     return len(deferred)
+
+
+def resume(database: Database, clock: Clock) -> bool:
+    """Lift the hold after many refusals, and send on whatever is refused; return if there was one.
+
+    Until the send window ends, refusals cause no other hold.
+    """
+    with database.write() as conn:
+        if not store.sending_holds.lift(conn, REFUSALS):
+            return False
+        store.jobs.note_done(conn, REFUSALS, clock.now(), "resumed")
+    retry(database, clock)
+    return True
 
 
 def _lease_key(message: StoredMessage) -> tuple[object, ...]:

@@ -2,9 +2,10 @@
 
 What an answer means (RFC 5321, 4.2; RFC 3463 for the codes with dots):
 
-    connection lost, 4xx, 421 before the final dot      not now: MailDeferred
-    5xx to RCPT or DATA                                 never: MailRefused
-    certificate, login or sender not accepted           no message can be sent: MailerBroken
+    connection lost before the final dot, 4xx           not now: MailDeferred
+    421                                                 this session ends: MailDeferred
+    5xx about us (`refusals`), at any step              no message can be sent: MailerBroken
+    any other 5xx                                       never: MailRefused
     no answer after the final dot                       unknown: MailUncertain
 
 The body is written first, and its final dot separately. In between the message is marked as in
@@ -13,6 +14,7 @@ doubt. So if the connection is lost before the dot, the message was certainly no
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import smtplib
 import socket
@@ -26,6 +28,7 @@ from email.parser import BytesHeaderParser
 from email.utils import parseaddr
 from functools import cached_property
 
+from triage.delivery.refusals import Blame, Whom, classify, enhanced_code
 from triage.domain.crash_points import crash_point
 from triage.domain.records import OutgoingMessage
 from triage.errors import MailDeferred, MailerBroken, MailError, MailRefused, MailUncertain
@@ -40,9 +43,6 @@ IDLE_S = 30.0
 COOL_S = 60.0
 
 _ENVELOPE = re.compile(r"[!-;=?-~]+@[!-;=?-~]+")
-_ENHANCED = re.compile(r"\b5\.(\d{1,3})\.(\d{1,3})\b")
-_NO_SUCH_MAILBOX = {("1", minor) for minor in ("0", "1", "2", "3", "6", "10")} | {("2", "1")}
-_ABOUT_US = re.compile(r"spam|block|list|polic|relay|denied|reputation|auth|spf|dkim|dmarc", re.I)
 _LOST = (OSError, smtplib.SMTPException)
 
 
@@ -55,6 +55,7 @@ class SmtpServer:
         username: no login if it is empty.
         context: the TLS context; None trusts the system's certificate authorities.
         command_s: timeout for the answer to a command, in seconds.
+        helo_name: how we introduce ourselves; by default our host name or our address.
         final_s: timeout for the answer to the final dot, in seconds.
         monotonic: a clock in seconds.
     """
@@ -65,6 +66,7 @@ class SmtpServer:
     username: str = ""
     password: str = field(default="", repr=False)
     context: ssl.SSLContext | None = None
+    helo_name: str = ""
     command_s: float = COMMAND_S
     final_s: float = FINAL_S
     monotonic: Callable[[], float] = time.monotonic
@@ -95,10 +97,15 @@ class SmtpMailer:
         self._idle: list[_Session] = []
         self.cold: tuple[float, str] | None = None
         """Until when no session is opened (by the monotonic clock), and why; None for no limit."""
+        self.works = False
+        """Whether a message was sent since `close`: then the server only grants less than asked."""
+        self.most = 0
+        """After how many messages the server ended a session; 0 if it did not."""
 
     def cool(self, why: str) -> None:
-        """Open no session for `COOL_S` seconds."""
-        self.cold = (self.server.monotonic() + COOL_S, why)
+        """Open no session for `COOL_S` seconds, unless others work."""
+        if not self.works:
+            self.cold = (self.server.monotonic() + COOL_S, why)
 
     def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
         """Send one message to one recipient; return the server's reply.
@@ -124,7 +131,9 @@ class SmtpMailer:
             raise
         finally:
             with self._guard:
-                self._idle.append(session)
+                # Without one that is not open, each thread gets back what works.
+                if session.is_open:
+                    self._idle.append(session)
 
     def greet(self) -> str:
         """Connect and log in without sending mail; return the steps that were done.
@@ -142,6 +151,7 @@ class SmtpMailer:
         """Close all sessions; the next message opens a new one."""
         with self._guard:
             sessions, self._idle = self._idle, []
+            self.works, self.most = False, 0
         for session in sessions:
             session.close()
 
@@ -154,6 +164,11 @@ class _Session:
         self._server = mailer.server
         self._smtp: smtplib.SMTP | None = None
         self._used_at = 0.0
+        self._n_sent = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self._smtp is not None
 
     def send(self, sender: str, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
         smtp = self._begin(sender)
@@ -177,8 +192,10 @@ class _Session:
             raise
         code, text = self._end(smtp)
         if not 200 <= code < 300:
-            raise self._failure(code, text)
+            raise self._failure("end", code, text)
         self._used_at = self._server.monotonic()
+        self._n_sent += 1
+        self._mailer.works, self._mailer.cold = True, None
         return _one_line(code, text)
 
     def greet(self) -> str:
@@ -207,12 +224,15 @@ class _Session:
 
     def _begin(self, sender: str) -> smtplib.SMTP:
         """Return a connection on which the sender was accepted; open a new one if needed."""
-        if self._smtp is not None and self._server.monotonic() - self._used_at > IDLE_S:
+        is_idle = self._server.monotonic() - self._used_at > IDLE_S
+        if self._smtp is not None and (is_idle or 0 < self._mailer.most <= self._n_sent):
             self.close()
         if self._smtp is not None:
             with suppress(*_LOST):
                 code, text = self._smtp.docmd("mail", f"FROM:<{sender}>")
-                if code not in {-1, 421}:
+                if code == 421:
+                    self._mailer.most = self._n_sent or self._mailer.most
+                elif code != -1:
                     return self._check_sender(self._smtp, code, text)
             self.close()
         smtp = self._connect()
@@ -225,18 +245,12 @@ class _Session:
     def _check_sender(self, smtp: smtplib.SMTP, code: int, text: bytes) -> smtplib.SMTP:
         if code == 250:
             return smtp
-        if 500 <= code < 600 and not _too_large(code, text):
-            self.close()
-            raise MailerBroken(
-                f"{self._server} does not accept mail from our address: {_one_line(code, text)}."
-                " Set [mail] from to an address that this account may send from"
-            )
-        raise self._failure(code, text)
+        raise self._failure("mail", code, text)
 
     def _connect(self) -> smtplib.SMTP:
         cold = self._mailer.cold
         if cold and self._server.monotonic() < cold[0]:
-            raise MailDeferred(cold[1])
+            raise MailDeferred(cold[1], is_offered=False)
         self._mailer.cold = None
         try:
             self._smtp = smtp = self._open()
@@ -244,15 +258,15 @@ class _Session:
             self._log_in(smtp)
         except BaseException as error:
             self.abandon()
-            if isinstance(error, (*_LOST, MailDeferred)):
-                raise self._connect_error(error) from error
-            raise
+            if isinstance(error, MailerBroken) or not isinstance(error, Exception):
+                raise
+            raise self._connect_error(error) from error
+        self._n_sent = 0
         return smtp
 
     def _open(self) -> smtplib.SMTP:
         # smtplib would look up our full host name in DNS, which can take seconds.
-        own = socket.gethostname()
-        own = own if "." in own else "[127.0.0.1]"
+        own = "localhost"
         server = self._server
         timeout = min(CONNECT_S, server.command_s)
         smtp: smtplib.SMTP
@@ -262,13 +276,14 @@ class _Session:
         else:
             smtp = smtplib.SMTP(server.host, server.port, own, timeout=timeout)
         assert smtp.sock is not None  # noqa: S101 - it has greeted us
+        smtp.local_hostname = server.helo_name or _own_name(smtp.sock)
         smtp.sock.settimeout(server.command_s)
         # Without this the dot, which is written separately, waits for a delayed acknowledgement.
         smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return smtp
 
     def _secure(self, smtp: smtplib.SMTP) -> None:
-        smtp.ehlo_or_helo_if_needed()
+        self._greet(smtp)
         if self._server.security != "starttls":
             return
         if not smtp.has_extn("starttls"):
@@ -278,7 +293,13 @@ class _Session:
                 " trusted server on this machine"
             )
         smtp.starttls(context=self._server.trust)
-        smtp.ehlo()
+        self._greet(smtp)
+
+    def _greet(self, smtp: smtplib.SMTP) -> None:
+        """Say EHLO; HELO only to a server that does not know EHLO (RFC 5321, 3.2)."""
+        code, text = smtp.ehlo()
+        if not (200 <= code < 300 or (code in {500, 502} and 200 <= smtp.helo()[0] < 300)):
+            raise smtplib.SMTPHeloError(code, text)
 
     def _log_in(self, smtp: smtplib.SMTP) -> None:
         if not self._server.username:
@@ -318,17 +339,29 @@ class _Session:
                 f"TLS fails with {self._server}: {error.reason or 'no common version'}. Check"
                 ' [mail] security: use "smtps" for port 465, "starttls" for ports 587 and 25'
             )
+        if isinstance(error, smtplib.SMTPHeloError) and 500 <= error.smtp_code < 600:
+            return MailerBroken(
+                f"{self._server} does not accept how this machine introduces itself (EHLO):"
+                f" {_why(error)}. Set [mail] helo_name to this machine's name in DNS"
+            )
         if isinstance(error, smtplib.SMTPResponseException) and 500 <= error.smtp_code < 600:
             return MailerBroken(
                 f"{self._server} rejects the connection: {_why(error)}."
                 " Ask its operator whether this machine may send through it"
+            )
+        if not isinstance(error, (*_LOST, MailDeferred)):
+            return MailerBroken(
+                f"{self._server} cannot be used: {type(error).__name__} while connecting or"
+                f" logging in: {_why(error)}. Check [mail] host, security and username"
             )
         why = (
             f"{self._server} cannot be used now: {_why(error)}. If this continues, check [mail]"
             " host, port and security"
         )
         self._mailer.cool(why)
-        return error if isinstance(error, MailDeferred) else MailDeferred(why)
+        return MailDeferred(
+            str(error) if isinstance(error, MailDeferred) else why, is_offered=False
+        )
 
     # -- one message -------------------------------------------------------------------------------
 
@@ -339,7 +372,7 @@ class _Session:
         except _LOST as error:
             raise self._lost(f"at {command.upper()}", error) from error
         if code not in good:
-            raise self._failure(code, text, at_rcpt=command == "rcpt")
+            raise self._failure(command, code, text)
 
     def _end(self, smtp: smtplib.SMTP) -> tuple[int, bytes]:
         """Write the final dot and return the answer; in between the outcome is unknown."""
@@ -370,25 +403,39 @@ class _Session:
             f" {why}. `triage outbox list` shows the outcome later"
         )
 
-    def _failure(
-        self, code: int, text: bytes, *, at_rcpt: bool = False
-    ) -> MailDeferred | MailRefused:
+    def _failure(self, step: str, code: int, text: bytes) -> MailError:
         """Return the error for an answer that is no success; reset or cut the session."""
-        answer = f"{self._server} answers {_one_line(code, text)}"
+        line = _one_line(code, text)
+        answer = f"{self._server} answers {line}"
         if code == 421:
             self.abandon()
-            self._mailer.cool(answer)
-        else:
-            self._reset()
-        if not 500 <= code < 600:
+            self._mailer.most = self._n_sent or self._mailer.most
+            if not self._n_sent:
+                self._mailer.cool(answer)
+            # What a new session is told at once may be about this message.
+            return MailDeferred(answer, is_offered=step != "mail" and not self._n_sent)
+        self._reset()
+        if not 400 <= code < 600:
             return MailDeferred(answer)
-        if _too_large(code, text):
-            return MailRefused(answer, reason="too_large")
-        return MailRefused(answer, no_such_mailbox=at_rcpt and _is_gone(code, text))
+        words = text.decode("utf-8", "replace")
+        blame = classify(step, code, enhanced_code(words), words)
+        if blame.is_temporary:
+            about_us = blame.whom is Whom.US and blame.kind not in {"greylisted", "unknown"}
+            return MailDeferred(answer, is_unreachable=blame.is_unreachable, is_about_us=about_us)
+        if blame.whom is Whom.US:
+            self.close()
+            return MailerBroken(f"{self._server} refuses us, {_advice(step, line, blame)}")
+        return MailRefused(
+            answer,
+            reason="too_large" if blame.kind == "too_large" else "refused",
+            no_such_mailbox=blame.kind == "gone",
+            is_unreachable=blame.is_unreachable,
+        )
 
     def _lost(self, when: str, error: Exception) -> MailDeferred:
         self.abandon()
-        return MailDeferred(f"the connection to {self._server} was lost {when}: {_why(error)}")
+        why = f"the connection to {self._server} was lost {when}: {_why(error)}"
+        return MailDeferred(why, is_offered=not self._n_sent)
 
     def _reset(self) -> None:
         if self._smtp is not None:
@@ -404,20 +451,32 @@ def _sender_of(mime: bytes) -> str:
     return parseaddr(str(BytesHeaderParser().parsebytes(head)["From"] or ""))[1]
 
 
-def _too_large(code: int, text: bytes) -> bool:
-    return b"5.3.4" in text or (code == 552 and b"5.2.2" not in text)
+_ADVICE = {
+    "sender": "Set [mail] from to an address that this account may send from",
+    "relay": "Set [mail] username, or ask its operator to relay mail from this machine",
+    "login": "Correct [mail] username and TRIAGE_MAIL_PASSWORD, or ask its operator",
+    "rate": "Wait until it accepts more, or set [mail] per_second",
+    "name": "Set [mail] helo_name to this machine's name in DNS, and check its reverse DNS",
+    "reputation": "Run `triage doctor`, or ask its operator why",
+}
 
 
-def _is_gone(code: int, text: bytes) -> bool:
-    """Return whether an answer to RCPT means that the mailbox does not exist.
+def _advice(step: str, line: str, blame: Blame) -> str:
+    """Return what the server said, and what to do; anything else it can only mean the sender."""
+    where = "our message" if step == "end" else step.upper()
+    return f"in its answer to {where}: {line}. {_ADVICE.get(blame.kind, _ADVICE['sender'])}"
 
-    Policy and blocks (5.7.x) say nothing about the mailbox; a full mailbox (5.2.2) is temporary.
-    """
-    answer = text.decode("utf-8", "replace")
-    enhanced = _ENHANCED.search(answer)
-    if enhanced and enhanced[1] != "0":
-        return enhanced.groups() in _NO_SUCH_MAILBOX
-    return code in {550, 551, 553} and not _ABOUT_US.search(answer)
+
+def _own_name(sock: socket.socket) -> str:
+    """Return our name for EHLO: a domain, or an address that is not loopback (RFC 5321, 4.1.3)."""
+    name = socket.gethostname()
+    if "." in name and not name.startswith("localhost"):
+        return name
+    address = ipaddress.ip_address(sock.getsockname()[0].partition("%")[0])
+    if address.is_loopback:
+        # The server is on this machine, so any domain does.
+        return f"{name.partition('.')[0]}.localdomain"
+    return f"[{'IPv6:' if address.version == 6 else ''}{address}]"
 
 
 def _one_line(code: int, text: bytes | str) -> str:

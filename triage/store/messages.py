@@ -65,6 +65,7 @@ class StoredMessage:
         crashes: how often a sender died while it had the lease.
         doubted_at: since when it is unknown whether the message arrived.
         lease_epoch: the number of claims; each update compares it.
+        last_reply: the last words of the server, or why there are none; "" if it was not tried.
     """
 
     id: int
@@ -84,6 +85,7 @@ class StoredMessage:
     lease_owner: str | None
     lease_epoch: int
     lease_until: datetime | None
+    last_reply: str
 
 
 _IS_DIGEST = messages.c.kind == DIGEST
@@ -169,6 +171,8 @@ def _add(conn: Connection, message: OutgoingMessage, fields: dict[str, Any]) -> 
 def waiting(conn: Connection, now: datetime, *, only_notes: bool = False) -> list[StoredMessage]:
     """Return the messages that may be sent now, in the order of the queue, but digests last.
 
+    Those that were tried before come after the others of their kind.
+
     Args:
         only_notes: leave out the digests.
     """
@@ -178,7 +182,8 @@ def waiting(conn: Connection, now: datetime, *, only_notes: bool = False) -> lis
             messages.c.state.in_([MessageState.RENDERED, MessageState.DEFERRED]),
             or_(messages.c.not_before.is_(None), messages.c.not_before <= now),
         )
-        .order_by(_IS_DIGEST, messages.c.id)
+        # One that stopped the last drain must not stop the next one before the others went.
+        .order_by(_IS_DIGEST, messages.c.last_reply != "", messages.c.id)
     )
     if only_notes:
         query = query.where(~_IS_DIGEST)
@@ -338,6 +343,14 @@ def mime(conn: Connection, id: int) -> bytes:
         f"message {id} is not as it was queued, so the database is damaged and nothing is sent:"
         " run `triage audit` to see other damage, and restore the newest undamaged back-up"
     )
+
+
+def has_sent_another(conn: Connection, message: StoredMessage) -> bool:
+    """Return whether another message was sent since this one was made."""
+    query = select(messages.c.id).where(
+        messages.c.sent_at >= message.created_at, messages.c.id != message.id
+    )
+    return conn.scalar(query.limit(1)) is not None
 
 
 def waiting_bytes(conn: Connection) -> int:

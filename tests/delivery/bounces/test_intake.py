@@ -154,27 +154,32 @@ def test_nothing_harmless_ever_suppresses_however_often_it_comes(
 
 
 @pytest.mark.guarantee("R6")
-def test_a_mailbox_that_is_refused_at_the_door_gets_nothing_more_at_once(
+def test_a_mailbox_that_is_refused_at_the_door_gets_nothing_more_after_two_dates(
     post: Post, guarantee: Guarantee
 ) -> None:
     gone = ["550 5.1.1 no such user", "550 5.1.10 null MX", "550 5.2.1 disabled"]
-    there = ["550 5.7.1 blocked", "552 5.2.2 full", "451 4.7.1 greylisted"]
+    there = ["552 5.2.2 full", "550", "554 5.7.124 only for members", "451 4.7.1 greylisted"]
     readers = [post.reader(n + 1) for n in range(len(gone + there))]
-    for reader in readers:
-        post.digest(reader)
-    with script(rcpt=gone + there) as server:
-        mailer = SmtpMailer(SmtpServer("127.0.0.1", server.port, "none"))
-        Outbox(
-            SenderContext(
-                post.db,
-                mailer,
-                post.clock,
-                owner="us",
-                is_gone=lambda _: False,
-                envelope_sender=lambda _: MAILBOX,
-                address_hash=post.hashed,
-            )
-        ).drain()
+    for day in range(2):
+        assert {post.state(reader) for reader in readers} == {SubscriberState.ACTIVE}
+        post.clock.at = NOON + timedelta(days=day)
+        for reader in readers:
+            post.digest(reader, day)
+        with script() as server:
+            # What was put off on the first date comes first again, and is given up.
+            server.answer_to = dict(zip([r.email for r in readers], gone + there, strict=True))
+            mailer = SmtpMailer(SmtpServer("127.0.0.1", server.port, "none"))
+            Outbox(
+                SenderContext(
+                    post.db,
+                    mailer,
+                    post.clock,
+                    owner="us",
+                    is_gone=lambda _: False,
+                    envelope_sender=lambda _: MAILBOX,
+                    address_hash=post.hashed,
+                )
+            ).drain()
     reasons = [post.reason(reader) for reader in readers]
     assert reasons == ["no such mailbox"] * len(gone) + [None] * len(there)
     suppressed, active = SubscriberState.SUPPRESSED, SubscriberState.ACTIVE

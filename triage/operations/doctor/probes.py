@@ -109,7 +109,10 @@ def greet_mail(server: MailSettings, password: str | None) -> str:
         )
     login = server.security, server.username, password or ""
     try:
-        return SmtpMailer(SmtpServer(server.host, server.port, *login, command_s=TIMEOUT_S)).greet()
+        there = SmtpServer(
+            server.host, server.port, *login, helo_name=server.helo_name, command_s=TIMEOUT_S
+        )
+        return SmtpMailer(there).greet()
     except MailDeferred as error:
         cause = error.__cause__
         if isinstance(cause, OSError) and not isinstance(cause, smtplib.SMTPException):
