@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from email import message_from_bytes, message_from_string, policy
+from email.errors import MissingHeaderBodySeparatorDefect
 from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import parseaddr
@@ -92,6 +93,8 @@ _VAGUE = {"0.0", "1.0", "5.0"}
 _ABOUT_US = ("6.", "7.")
 _COMMENT = re.compile(r"\([^()]*\)")
 _MARKUP = re.compile(r"<(style|script|head)\b.*?</\1>|<[a-z/!][^@<>]*>", re.IGNORECASE | re.DOTALL)
+# It stands between the words that belong together, and may have words of its own.
+_ADDRESS = re.compile(r"[\w.+=-]+@[\w.-]+", re.ASCII)
 _BLANK_LINE = re.compile(r"\n\s*\n")
 # As they were, without wrapping long lines.
 _AS_WRITTEN = policy.compat32.clone(max_line_length=0)
@@ -283,6 +286,7 @@ def _code(status: str, text: str) -> str:
 
 
 def _blame(status: str, text: str) -> Blame:
+    text = _ADDRESS.sub("", text)
     reply = _REPLY.search(text)
     code = int(reply[1]) if reply else 0
     # In a report the session is over: the mailbox was not reached.
@@ -389,7 +393,7 @@ def _content(part: Message) -> bytes:
     if isinstance(payload, list):
         blocks = [each for each in payload if isinstance(each, Message)]
         try:
-            written = b"\n".join(block.as_bytes(policy=_AS_WRITTEN) for block in blocks)
+            written = b"\n".join(_written(block) for block in blocks)
         except (LookupError, ValueError, TypeError, AttributeError):
             return b""
         payload = written.decode("ascii", "surrogateescape")
@@ -398,3 +402,14 @@ def _content(part: Message) -> bytes:
     leaf.set_payload(payload)
     content = leaf.get_payload(decode=True)
     return content if isinstance(content, bytes) else b""
+
+
+def _written(message: Message) -> bytes:
+    """Return a message as it was written.
+
+    An encoded line may end within a header, which the email package takes for the end of them all.
+    """
+    written = message.as_bytes(policy=_AS_WRITTEN)
+    if any(isinstance(each, MissingHeaderBodySeparatorDefect) for each in message.defects):
+        return written.replace(b"\n\n", b"\n", 1)
+    return written
