@@ -17,7 +17,7 @@ from triage.app.application import App, open_app
 from triage.cli import cli
 from triage.clock import SystemClock
 from triage.domain.records import MessageState as State
-from triage.domain.records import OutgoingMessage
+from triage.domain.records import OutgoingMessage, SubscriberState
 
 
 @pytest.fixture
@@ -119,3 +119,52 @@ def test_what_the_transport_says_settles_held_mail(app: App) -> None:
     told = "0 had arrived, 3 had not and are sent again, 0 are still held"
     assert found.stdout.splitlines()[-1] == told
     assert states(app) == ["rendered"] * 3
+
+
+# -- refusals --------------------------------------------------------------------------------------
+
+
+def test_resuming_lifts_the_hold_of_many_refusals_and_no_other(app: App) -> None:
+    assert outbox(app, "resume").output == "sending was not stopped: nothing changed\n"
+    with app.database.write() as conn:
+        now = SystemClock().now()
+        store.sending_holds.place(conn, "refusals", "too many", now)
+        store.sending_holds.place(conn, "other", "for another reason", now)
+    assert "too many" in outbox(app, "list").output
+    assert outbox(app, "resume").output == "sending goes on\n"
+    drained = outbox(app, "drain")
+    assert drained.exit_code == 1
+    assert "for another reason" in drained.output
+
+
+def test_a_bad_night_is_undone_in_one_command(app: App) -> None:
+    from datetime import timedelta
+
+    now = SystemClock().now()
+    readers = rows(app.database, "subscribers")
+    why = ["no such mailbox", "unreachable", "complaint"]
+    with app.database.write() as conn:
+        for reader, reason in zip(readers, why, strict=True):
+            store.suppressions.add(conn, app.address_hash(reader["email"]), reason, now)
+            store.messages.stop(conn, reader["id"], SubscriberState.SUPPRESSED, now)
+        before = now - timedelta(days=30)
+        store.suppressions.add(conn, app.address_hash("old@example.org"), why[0], before)
+    since = ("suppress", "--lift", "--since", str((now - timedelta(days=1)).date()))
+    counted = outbox(app, *since, "--dry-run")
+    assert counted.output == "2 would be able to receive again\n"
+    assert len(rows(app.database, "suppressions")) == 4
+    assert outbox(app, *since).output == "2 may receive again\n"
+    states = [row["state"] for row in rows(app.database, "subscribers")]
+    assert states == ["active", "active", "suppressed"]
+    reasons = {row["reason"] for row in rows(app.database, "suppressions")}
+    assert reasons == {"complaint", "no such mailbox"}
+    assert outbox(app, *since).output == "0 may receive again\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--lift"], ["--since", "2026-01-01"], ["a@b.example", "--dry-run"],
+     ["a@b.example", "--lift", "--since", "2026-01-01"], ["--lift", "--since", "yesterday"]],
+)  # fmt: skip
+def test_what_is_to_be_unblocked_must_be_said(app: App, arguments: list[str]) -> None:
+    assert outbox(app, "suppress", *arguments).exit_code == 2

@@ -459,6 +459,70 @@ def test_a_server_that_knows_no_log_in_says_so(opened: ExitStack) -> None:
         assert "username" in str(told)
 
 
+# -- how we introduce ourselves --------------------------------------------------------------------
+
+
+def name_said(opened: ExitStack, **options: Any) -> str:
+    server = opened.enter_context(script())
+    mailer(server.port, opened, **options).greet()
+    return server.commands[0].removeprefix("ehlo ")
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("mail.example.org", "mail.example.org"),
+        ("box", "triage.localdomain"),
+        ("localhost.localdomain", "triage.localdomain"),
+        ("my_box.example.org", "triage.localdomain"),
+        ("büro.example.org", "triage.localdomain"),
+    ],
+)
+def test_we_introduce_ourselves_with_a_domain_and_never_with_loopback(
+    opened: ExitStack, monkeypatch: pytest.MonkeyPatch, host: str, said: str
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: host)
+    assert name_said(opened) == said
+
+
+def test_without_a_domain_we_introduce_ourselves_with_the_address_that_the_server_sees() -> None:
+    from triage.delivery.smtp import _own_name
+
+    class Sock:
+        def __init__(self, address: str) -> None:
+            self.address = address
+
+        def getsockname(self) -> tuple[str, int]:
+            return self.address, 25
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "gethostname", lambda: "box")
+        assert _own_name(Sock("192.0.2.1")) == "[192.0.2.1]"  # type: ignore[arg-type]
+        assert _own_name(Sock("2001:db8::1%eth0")) == "[IPv6:2001:db8::1]"  # type: ignore[arg-type]
+
+
+def test_the_name_of_the_settings_wins(opened: ExitStack) -> None:
+    assert name_said(opened, helo_name="papers.example.org") == "papers.example.org"
+
+
+@pytest.mark.parametrize("reply", ["550 5.7.1 who is that", "504 5.5.2 a full name, please"])
+def test_a_server_that_refuses_our_name_is_quoted_and_gets_no_helo(
+    opened: ExitStack, reply: str
+) -> None:
+    server = opened.enter_context(script(ehlo=[reply]))
+    told = failure(mailer(server.port, opened))
+    assert isinstance(told, MailerBroken)
+    assert reply in str(told)
+    assert "helo_name" in str(told)
+    assert [command.split()[0] for command in server.commands] == ["ehlo"]
+
+
+def test_a_server_that_knows_no_ehlo_gets_helo(opened: ExitStack) -> None:
+    server = opened.enter_context(script(ehlo=["502 not implemented"]))
+    assert mailer(server.port, opened).send(message(), nothing) == "250 fine"
+    assert [command.split()[0] for command in server.commands[:2]] == ["ehlo", "helo"]
+
+
 # -- through the whole program ---------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ class Server:
     host: str = "mail.example.org"
     port: int = 587
     security: str = "starttls"
+    helo_name: str = ""
     username: str | None = None
     transport: str = "smtp"
     sender: str = "Papers <digest@example.org>"

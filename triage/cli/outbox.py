@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from typing import Literal
 
 import click
@@ -47,11 +48,7 @@ def drain() -> None:
         warn(f"no mail can be sent: {drained.broken}")
     if drained.crashed:
         warn(f"{drained.crashed} wait after an unexpected error: see the log")
-    if (
-        any((drained.broken, drained.deferred, drained.failed, drained.held, drained.in_flight))
-        or drained.crashed
-    ):
-        sys.exit(PARTLY_DONE if drained.sent else 1)
+    sys.exit(drained.exit_code)
 
 
 @command.command()
@@ -134,13 +131,32 @@ def reconcile(without_journal: Literal["send", "skip"] | None) -> None:
 
 
 @command.command()
-@click.argument("email")
+@click.argument("email", required=False)
 @click.option("--lift", is_flag=True, help="Allow mail to it again.")
-def suppress(email: str, lift: bool) -> None:
-    """Block all mail to EMAIL, even if somebody subscribes it again."""
-    from triage.delivery.bounces import intake
+@click.option(
+    "--since",
+    type=click.DateTime(),
+    help="With --lift: all addresses that servers refused since then (UTC), instead of one.",
+)
+@click.option("--dry-run", is_flag=True, help="With --since: only count them.")
+def suppress(email: str | None, lift: bool, since: datetime | None, dry_run: bool) -> None:
+    """Block all mail to EMAIL, even if somebody subscribes it again.
 
+    `--lift --since WHEN` undoes what a bad night did: addresses that were blocked since then
+    because servers refused mail to them may receive again. Those of complaints stay blocked.
+    """
+    from triage.delivery.bounces import intake
+    from triage.delivery.recovery import lift_refused_since
+
+    if (email is None) != (since is not None) or (since and not lift) or (dry_run and not since):
+        raise click.UsageError("name one EMAIL, or use --lift --since WHEN [--dry-run]")
     app = load_app()
+    if email is None:
+        assert since is not None  # noqa: S101 - checked above
+        at = since.replace(tzinfo=UTC)
+        n = lift_refused_since(app.database, app.clock, at, app.address_hash, dry_run=dry_run)
+        click.echo(f"{n} {'would be able to' if dry_run else 'may'} receive again")
+        return
     change = intake.lift if lift else intake.suppress
     done = change(app.database, email, app.clock, app.address_hash)
     state = "may receive again" if lift else "suppressed"

@@ -62,11 +62,8 @@ def command(on: date | None, email: str | None, dry_run: bool, force: bool) -> N
             f"{drained.held} are held, because it is unknown whether they arrived: decide with"
             " `triage outbox resolve`"
         )
-    if drained.broken and not drained.sent:
-        sys.exit(1)
-    trouble = drained.deferred or drained.failed or drained.held or drained.in_flight
-    if report.problems or drained.broken or trouble:
-        sys.exit(PARTLY_DONE)
+    if drained.exit_code or report.problems:
+        sys.exit(drained.exit_code or PARTLY_DONE)
 
 
 def _preview(app: App, on: date, only: Subscriber | None) -> None:

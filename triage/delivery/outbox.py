@@ -12,15 +12,17 @@ from dataclasses import dataclass
 import structlog
 
 from triage import store
-from triage.delivery.hand_over import Drain, Halted, Later, MessageSender
+from triage.delivery.drain_progress import Drain, Halted, Later
+from triage.delivery.hand_over import MessageSender
 from triage.delivery.rate_limits import RAMP_UP, SendQueue
 from triage.delivery.recovery import OracleReport, Recovery, Report
 from triage.delivery.sender_context import SenderContext
 from triage.domain.records import MessageState as State
-from triage.errors import DatabaseError, MailerBroken
+from triage.errors import DatabaseError, MailerBroken, TriageError
 
 log = structlog.get_logger()
 
+PARTLY_SENT = 3
 # A thread that lost its session waits so long, in seconds, before each new try.
 SESSION_WAITS = (0.1, 0.5, 2.0, 8.0)
 
@@ -43,6 +45,14 @@ class DrainReport:
     in_flight: int = 0
     crashed: int = 0
     broken: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """0 if all went well, 1 if something did not and nothing was sent, else 3."""
+        troubles = (self.deferred, self.failed, self.held, self.in_flight, self.crashed)
+        if not any(troubles) and not self.broken:
+            return 0
+        return TriageError.exit_code if not self.sent else PARTLY_SENT
 
 
 class Outbox:
@@ -147,6 +157,7 @@ class Outbox:
             stopped = self._send_parallel(queue, drain, report)
             if not stopped and queue.has_more:
                 stopped = drain.why
+            drain.n_threads, drain.left = 1, set()
             if not stopped:
                 stopped = self._work(SendQueue(suspects, self._context.clock), drain, report)
         except MailerBroken as error:
@@ -186,17 +197,19 @@ class Outbox:
                     queue.done(message)
                 if isinstance(state, Later) and state.name == RAMP_UP:
                     log.info("the ramp-up limit is reached", until=str(state.at))
+                    drain.why = ""
                     queue.stop()
                 elif isinstance(state, Later):
                     queue.not_before(state.name, state.at)
                     queue.put_back(message)
-                elif isinstance(state, Halted) and state.returned is None:
-                    log.error("the server accepts nothing more for now", why=state.why)
-                    if state.state is not None:
-                        report(state.state)
-                    queue.stop()
-                    return state.why if state.is_about_us else ""
                 elif isinstance(state, Halted):
+                    if state.returned is None:
+                        log.error("the server accepts nothing more for now", why=state.why)
+                        drain.why = ""
+                        if state.state is not None:
+                            report(state.state)
+                        queue.stop()
+                        return state.why if state.is_about_us else ""
                     queue.put_back(state.returned)
                     # The sessions that the server grants do the work.
                     if not n_sent or n_losses == len(SESSION_WAITS):

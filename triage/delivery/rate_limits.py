@@ -140,9 +140,9 @@ class SendQueue:
 
     @property
     def has_more(self) -> bool:
-        """Whether messages are left although nobody stopped the queue."""
+        """Whether messages are left."""
         with self._guard:
-            return not self._stopped and any(self._by_domain.values())
+            return any(self._by_domain.values())
 
     def stop(self) -> None:
         """Let `take` return None from now on."""

@@ -24,7 +24,7 @@ from triage.delivery.sent_log import SentLog
 from triage.domain.crash_points import crash_point
 from triage.domain.protocols import Clock
 from triage.domain.records import MessageState as State
-from triage.domain.records import SentEntry
+from triage.domain.records import SentEntry, SubscriberState
 from triage.store import Connection, Database
 from triage.store.messages import StoredMessage
 
@@ -308,6 +308,35 @@ def resume(database: Database, clock: Clock) -> bool:
         store.jobs.note_done(conn, REFUSALS, clock.now(), "resumed")
     retry(database, clock)
     return True
+
+
+def lift_refused_since(
+    database: Database,
+    clock: Clock,
+    since: datetime,
+    address_hash: Callable[[str], str],
+    *,
+    dry_run: bool = False,
+) -> int:
+    """Unblock the addresses that were blocked since then because mail was refused; return how many.
+
+    Their subscribers become active, and earlier refusals no longer count against them. Addresses
+    that an operator or a complaint blocked stay so.
+
+    Args:
+        dry_run: only count them.
+    """
+    with database.write() as conn:
+        hashes = store.suppressions.refused_since(conn, since)
+        if dry_run:
+            return len(hashes)
+        for subscriber in store.subscribers.everyone(conn, [SubscriberState.SUPPRESSED]):
+            if address_hash(subscriber.email) in hashes:
+                active = SubscriberState.ACTIVE
+                store.subscribers.set_state(conn, subscriber.id, active, clock.now())
+        for each in hashes:
+            store.suppressions.remove(conn, each)
+    return len(hashes)
 
 
 def _lease_key(message: StoredMessage) -> tuple[object, ...]:

@@ -44,6 +44,20 @@ class Blame:
         """Whether the mailbox accepts nothing, although it may exist."""
         return self.whom is Whom.MAILBOX and self.kind in {"full", "unreachable"}
 
+    @property
+    def advice(self) -> str:
+        """What an operator can do about a refusal of us."""
+        return _ADVICE.get(self.kind, _ADVICE["sender"])
+
+
+_ADVICE = {
+    "sender": "Set [mail] from to an address that this account may send from",
+    "relay": "Set [mail] username, or ask its operator to relay mail from this machine",
+    "login": "Correct [mail] username and TRIAGE_MAIL_PASSWORD, or ask its operator",
+    "rate": "Wait until it accepts more, or set [mail] per_second",
+    "name": "Set [mail] helo_name to this machine's name in DNS, and check its reverse DNS",
+    "reputation": "Run `triage doctor`, or ask its operator why",
+}
 
 CONNECTING = frozenset({"greeting", "ehlo", "starttls", "auth"})
 """The steps before a message is offered: whatever is refused there is about us."""
@@ -77,7 +91,6 @@ _ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
             |send\ ?as\ ?denied|not\ (allowed|authori[sz]ed|permitted)\ to\ send\ (as|from
             |mail\ from)
             |(not|isn'?t)\ owned\ by\ user|(invalid|unknown|bad|unverified)\ sender
-            |unverified\ address
             |does\ not\ match\ a\ verified|email\ address\ is\ not\ verified
             |verified\ sender\ identity
             |from\ (address|header)\b.{0,40}(not|must|verif|match|own)|domain\ of\ sender
@@ -108,7 +121,7 @@ _ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
             r"""auth(entication|entifi\w+|\ is)?\ (is\ )?(required|failed|credentials|needed|first)
             |must\ (issue\ a\ starttls|authenticate|log\ ?in)|(smtp|pop3?
             |esmtp)[- ]?auth\w*\ (is\ )?(req|need)
-            |not\ logged\ in|log\ ?in\ (first|required)|please\ log\ ?in|\blog\ in$
+            |not\ (logged\ in|authenticated)|log\ ?in\ (first|required)|please\ log\ ?in|\blog\ in$
             |client\ was\ not\ auth
             |(your|sending|sender'?s?)\ account\b.{0,40}(suspend|disabled|block|limit|closed
             |not\ active)
@@ -198,7 +211,8 @@ _GONE = _words(
     |user|recipient)
     |(account|mailbox|user|recipient)\b.{0,40}\b(is|has\ been|was)\ (disabled|closed|deleted
     |deactivated|inactive|terminated|suspended)
-    |mailbox\ (disabled|deleted|closed|not\ available\ any|name\ not\ allowed)|account\ (disabled
+    |user\ suspended|mailbox\ (disabled|deleted|closed|not\ available\ any|name\ not\ allowed)
+    |account\ (disabled
     |closed|deleted|inactive)
     |no\ longer\ (active|valid|exists?|in\ use|works|available\ here)|unroute?able\ address
     |addressee\ unknown
@@ -269,6 +283,8 @@ def classify(step: str, code: int, enhanced: str, text: str) -> Blame:
     if whom is Whom.US and is_temporary and not about_us and kind != "greylisted":
         # Many servers that greylist do not say so.
         kind = "unknown"
+    if kind == "gone" and is_temporary:
+        kind = "unreachable"
     return Blame(whom, kind, is_temporary or kind == "busy")
 
 
@@ -276,12 +292,15 @@ def _blame(step: str, code: int, detail: str, text: str, about_us: str) -> tuple
     is_large = bool(_LARGE.search(text))
     is_full = detail == "2.2" or bool(_FULL.search(text))
     # RFC 5321, 4.2.3: storage, which at RCPT is that of the mailbox.
-    is_bare = code == 552 and detail in {"", "0.0"} and not about_us and not is_full
+    is_gone = bool(_GONE.search(text))
+    is_bare = code == 552 and detail in {"", "0.0"} and not (about_us or is_full or is_gone)
     is_full |= is_bare and step == "rcpt" and not is_large
     if detail in {"3.4", "2.3"} or (not is_full and (is_bare or (is_large and not about_us))):
         return Whom.MESSAGE, "too_large"
     if _GREYLISTED.search(text):
         return Whom.US, "greylisted"
+    if code in {530, 534, 535, 538}:
+        return Whom.US, about_us or "login"
     if step == "mail":
         return Whom.US, about_us or "unknown"
     if _BUSY.search(text):
@@ -289,11 +308,12 @@ def _blame(step: str, code: int, detail: str, text: str, about_us: str) -> tuple
     if detail == "4.1" and _RESTRICTED.search(text):
         # Exchange Online says so of a mailbox that its directory does not have.
         return Whom.MAILBOX, "gone"
-    if detail in _CLOSED or (detail[:2] == "7." and _RESTRICTED.search(text) and not about_us):
+    if (
+        detail in _CLOSED
+        or "RESOLVER.RST" in text
+        or (detail[:2] == "7." and _RESTRICTED.search(text) and not about_us)
+    ):
         return Whom.MESSAGE, "restricted"
-    is_gone = bool(_GONE.search(text))
-    if code in {530, 534, 535, 538}:
-        return Whom.US, about_us or "login"
     if detail in _OURS:
         return Whom.US, about_us or ("sender" if detail[:1] == "1" else "reputation")
     if about_us and not (is_gone and about_us in {"reputation", "name"} and detail[:2] == "1."):

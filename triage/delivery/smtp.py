@@ -28,7 +28,7 @@ from email.parser import BytesHeaderParser
 from email.utils import parseaddr
 from functools import cached_property
 
-from triage.delivery.refusals import Blame, Whom, classify, enhanced_code
+from triage.delivery.refusals import Whom, classify, enhanced_code
 from triage.domain.crash_points import crash_point
 from triage.domain.records import OutgoingMessage
 from triage.errors import MailDeferred, MailerBroken, MailError, MailRefused, MailUncertain
@@ -424,7 +424,10 @@ class _Session:
             return MailDeferred(answer, is_unreachable=blame.is_unreachable, is_about_us=about_us)
         if blame.whom is Whom.US:
             self.close()
-            return MailerBroken(f"{self._server} refuses us, {_advice(step, line, blame)}")
+            where = "our message" if step == "end" else step.upper()
+            return MailerBroken(
+                f"{self._server} refuses us, in its answer to {where}: {line}. {blame.advice}"
+            )
         return MailRefused(
             answer,
             reason="too_large" if blame.kind == "too_large" else "refused",
@@ -451,31 +454,15 @@ def _sender_of(mime: bytes) -> str:
     return parseaddr(str(BytesHeaderParser().parsebytes(head)["From"] or ""))[1]
 
 
-_ADVICE = {
-    "sender": "Set [mail] from to an address that this account may send from",
-    "relay": "Set [mail] username, or ask its operator to relay mail from this machine",
-    "login": "Correct [mail] username and TRIAGE_MAIL_PASSWORD, or ask its operator",
-    "rate": "Wait until it accepts more, or set [mail] per_second",
-    "name": "Set [mail] helo_name to this machine's name in DNS, and check its reverse DNS",
-    "reputation": "Run `triage doctor`, or ask its operator why",
-}
-
-
-def _advice(step: str, line: str, blame: Blame) -> str:
-    """Return what the server said, and what to do; anything else it can only mean the sender."""
-    where = "our message" if step == "end" else step.upper()
-    return f"in its answer to {where}: {line}. {_ADVICE.get(blame.kind, _ADVICE['sender'])}"
-
-
 def _own_name(sock: socket.socket) -> str:
     """Return our name for EHLO: a domain, or an address that is not loopback (RFC 5321, 4.1.3)."""
     name = socket.gethostname()
-    if "." in name and not name.startswith("localhost"):
+    if re.fullmatch(r"(?!localhost)[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", name):
         return name
     address = ipaddress.ip_address(sock.getsockname()[0].partition("%")[0])
     if address.is_loopback:
         # The server is on this machine, so any domain does.
-        return f"{name.partition('.')[0]}.localdomain"
+        return "triage.localdomain"
     return f"[{'IPv6:' if address.version == 6 else ''}{address}]"
 
 

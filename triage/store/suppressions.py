@@ -25,3 +25,10 @@ def reason(conn: Connection, address_hash: str) -> str | None:
     """Return why an address is on the list; None if it is not."""
     query = select(suppressions.c.reason).where(suppressions.c.address_hash == address_hash)
     return conn.scalar(query)
+
+
+def refused_since(conn: Connection, since: datetime) -> set[str]:
+    """Return the hashes of the addresses added since then because mail to them was refused."""
+    refused = suppressions.c.reason.in_(["no such mailbox", "unreachable"])
+    query = select(suppressions.c.address_hash).where(refused, suppressions.c.at >= since)
+    return set(conn.scalars(query))

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from triage import store
+from triage.delivery.recovery import REFUSALS
 from triage.errors import ModelError, TriageError
 from triage.operations.doctor.finding import (
     Check,
@@ -67,6 +68,7 @@ def checks(installation: Installation) -> list[Check]:
             "find the program that has it locked, or give this account the right to write",
         ),
         Check("database place", partial(_place, database), "keep it on a disk of this machine"),
+        Check("refusals", partial(_refusals, database), "try again"),
         Check(
             "models",
             partial(_models, database, installation.model_store),
@@ -127,6 +129,16 @@ def _place(database: Database) -> Result:
             f"{file} has mail addresses, and other accounts can read it", f"chmod 600 {file}"
         )
     return ok("a file on this machine that only this account can read")
+
+
+def _refusals(database: Database) -> Result:
+    with database.read() as conn:
+        why = store.sending_holds.reasons(conn).get(REFUSALS, "")
+    if why:
+        return red(
+            f"nothing is sent: {why}", "see `triage outbox list`, then `triage outbox resume`"
+        )
+    return ok("not so many that mail had to stop")
 
 
 def _models(database: Database, model_store: Callable[[], ModelStore]) -> Result:
