@@ -119,6 +119,19 @@ def test_whom_a_report_names_is_said_once_however_it_is_encoded() -> None:
             assert (found.addressed, found.quoted) == ((), (TOKEN,)), case.name
 
 
+def test_a_report_in_words_may_name_the_digest_only_in_its_copy() -> None:
+    [case] = [case for case in CASES if case.name == "opensmtpd unknown"]
+    raw = case.raw(ABOUT).replace(f"To: {ABOUT.sender}".encode(), f"To: {ABOUT.mailbox}".encode())
+    found = classify(raw)
+    assert (found.kind, found.quoted) == (Kind.HARD, (TOKEN,))
+
+
+def test_a_person_who_sends_on_a_report_in_words_reports_nothing() -> None:
+    [case] = [case for case in CASES if case.name == "qmail no mailbox"]
+    raw = case.raw(ABOUT).replace(b"MAILER-DAEMON@mx", b"ada@mx")
+    assert classify(raw.replace(b"To: bounces+", b"To: help+x")).kind is Kind.UNKNOWN
+
+
 def test_mail_that_lies_in_mail_without_end_is_read_as_deep_as_it_matters() -> None:
     raw = b"Subject: the last\n\n"
     for _ in range(60):

@@ -167,15 +167,15 @@ def classify(raw: bytes) -> ClassifiedMail:
         )
         return ClassifiedMail(complaint, "", addressed, tuple(quoted), (), tuple(quoted_links))
     returned = [*_of_originals(parts, "Return-Path")]
-    is_report = any(token[:1] in "bB" for token in (*addressed, *returned))
-    if not is_report and _is_from_daemon(message):
+    from_daemon = _is_from_daemon(message)
+    if from_daemon and not addressed and not returned:
         returned = [t for line in _RETURN_PATH.findall(_text(parts)) for t in _TOKEN.findall(line)]
-        is_report = bool(returned)
+    to_bounces = any(token[:1] in "bB" for token in addressed)
     kind, status = (
         _delivery_status(parts)
-        or (is_report and _is_from_daemon(message) and _free_text(raw, parts))
+        or (from_daemon and (to_bounces or returned) and _free_text(raw, parts))
         or (_is_automatic(message, addressed) and (Kind.AUTO_REPLY, ""))
-        or (is_report and not _is_from_daemon(message) and _detect(raw, parts))
+        or (to_bounces and not from_daemon and _detect(raw, parts))
         or (Kind.UNKNOWN, "")
     )
     return ClassifiedMail(kind, status, addressed, tuple(returned), links)
