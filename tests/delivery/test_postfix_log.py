@@ -6,8 +6,10 @@ import bz2
 import gzip
 import lzma
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -264,14 +266,14 @@ def test_a_log_that_changed_its_form_of_time_is_read_through(tmp_path: Path) -> 
 def test_a_log_that_is_rotated_while_it_is_read_says_nothing_of_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log, find = tmp_path / "maillog", postfix_log._find
+    log, read = tmp_path / "maillog", postfix_log._lines
     keep(log, around())
+    assert read_delivery(log, message_id(1), BEGAN) is False
 
-    def find_and_rotate(path: Path) -> object:
-        found = find(path)
-        log.replace(tmp_path / "maillog.1")
-        keep(log, lines(BEGAN + 2 * HOUR, 1))
-        return {**found, log: (log.stat().st_ino, None)}
+    def read_and_rotate(*args: Any) -> Iterator[object]:
+        yield from read(*args)
+        log.rename(tmp_path / "maillog.1")
+        keep(log, "")
 
-    monkeypatch.setattr(postfix_log, "_find", find_and_rotate)
-    assert read_delivery(log, message_id(3), BEGAN) is None
+    monkeypatch.setattr(postfix_log, "_lines", read_and_rotate)
+    assert read_delivery(log, message_id(1), BEGAN) is None
