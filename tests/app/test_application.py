@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.support import databases
+from tests.support.factories import NOON
+from tests.support.installation import add_reader, empty_slate, queue
+from triage import store
 from triage.app.application import create_installation, open_app
+from triage.domain.records import MessageState as State
 
 
 def test_closing_an_installation_closes_what_it_has_opened(
@@ -21,3 +26,24 @@ def test_closing_an_installation_closes_what_it_has_opened(
         monkeypatch.setattr(type(opened), "close", lambda each: closed.append(type(each).__name__))
     app.close()
     assert closed == ["LiveSources", "Database", "SentLog"]
+
+
+def test_the_log_of_postfix_is_asked_about_the_time_of_the_last_attempt(tmp_path: Path) -> None:
+    text = databases.config_naming("sqlite:///triage.db")
+    text = text.replace('transport = "maildir"', 'transport = "smtp"')
+    config, _ = create_installation(tmp_path, text.replace('log = ""', 'log = "mail.log"'))
+    app = open_app(config)
+    database = app.database
+    message_id = queue(database, empty_slate(add_reader(database, 1), 1))
+    minutes = {n: f"{NOON + timedelta(minutes=n):%Y-%m-%dT%H:%M:%S+00:00}" for n in range(30)}
+    line = "mail postfix/cleanup[7]: ABCDE1: message-id=<other@example.org>"
+    (tmp_path / "mail.log").write_text("".join(f"{minutes[n]} {line}\n" for n in (11, 12, 13)))
+    assert app.mailer.delivered(message_id) is None
+    with database.write() as conn:
+        [message] = store.messages.in_states(conn, list(State))
+        store.attempts.begin(conn, message.id, 1, NOON)
+    assert app.mailer.delivered(message_id) is None
+    with database.write() as conn:
+        store.attempts.begin(conn, message.id, 2, NOON + timedelta(minutes=12))
+    assert app.mailer.delivered(message_id) is False
+    app.close()

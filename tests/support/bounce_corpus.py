@@ -1,4 +1,4 @@
-"""Sixty and more messages as they come back to a sender of digests; every one of them is synthetic.
+"""Messages as they come back to a sender of digests; every one of them is synthetic.
 
 They are modelled on what the named programs and providers write. Each is about one digest, whose
 address to bounce to and tokens the caller gives, so that it can be told for any reader and day.

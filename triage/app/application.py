@@ -110,7 +110,15 @@ class App:
         login = mail.security, mail.username, password
         server = SmtpServer(mail.host, mail.port, *login, helo_name=mail.helo_name)
         log = self.settings.mail_log
-        return SmtpMailer(server, partial(read_delivery, log) if log else lambda _: None)
+        return SmtpMailer(server, partial(self._look_up, log) if log else lambda _: None)
+
+    def _look_up(self, log: Path, message_id: str) -> bool | None:
+        """Return whether the local Postfix accepted a message; None if its log does not show it."""
+        from triage import store
+
+        with self.database.read() as conn:
+            since = store.attempts.last_began_at(conn, message_id)
+        return read_delivery(log, message_id, since)
 
     @cached_property
     def live_sources(self) -> LiveSources:

@@ -173,7 +173,8 @@ _ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
             |\b(your|this|sending|source|client)\ (ip|server|host|network|address|domain
             |mail\ server)\b
               .{0,60}(block|banned|reject|denied|listed|spam|not\ (allowed|permit|accept|authori))
-            |listed\ (as|in|at|on|by)\b|(ip|host|server|network)\b.{0,50}\b(is|was|been)\ (block
+            |(?<!not\ )listed\ (as|in|at|on|by)\b
+            |(ip|host|server|network)\b.{0,50}\b(is|was|been)\ (block
             |ban|list|black)
             |(blocked|banned|bad)\ (ip|host|sender|server)|blocked\ (using|by\ (our|rbl|spam))
             |refused\ to\ (talk|accept\ mail\ from)|administrative(ly)?\ prohibi
@@ -227,6 +228,10 @@ _GONE = _words(
     |(получател|пользовател|адресат|ящик|аккаунт)\w*\b.{0,40}(не\ (найден|существ|известен
     |зарегистр)|неизвестен|удал[её]н|отключ|заблокирован)
     |(нет\ такого|неизвестный|несуществующ\w+)\ (пользовател|получател|ящик|адрес)
+    |not\ listed\ in\b.{0,40}(directory|address\ book)|nicht\ im\b.{0,20}verzeichnis
+    |pas\ (r[ée]pertori[ée]\ )?dans\b.{0,20}annuaire
+    |(ユーザー?|アドレス|宛先|受信者|メールボックス|アカウント).{0,12}(存在し(ません|ない)|見つかりません
+    |不明|無効|ありません)|ディレクトリ.{0,8}されていません
     |(收件人|用户|帐号|账号|帐户|账户|邮箱|收信人|地址).{0,10}(不存在|不正确|已注销|被注销|已停用
     |未找到|无效)|不存在.{0,6}(用户|邮箱|收件人)""",
 )

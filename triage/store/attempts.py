@@ -42,6 +42,13 @@ def end(
     conn.execute(change.values(ended_at=at, phase=phase, outcome=outcome, reply=reply))
 
 
+def last_began_at(conn: Connection, smtp_message_id: str) -> datetime | None:
+    """Return when the last attempt to send the message of a Message-ID began; None without one."""
+    mine = messages.c.message_id == smtp_message_id
+    of = select(attempts.c.started_at).join(messages, messages.c.id == attempts.c.message_id)
+    return conn.scalar(of.where(mine).order_by(attempts.c.number.desc()).limit(1))
+
+
 def forget(conn: Connection, before: datetime, most: int) -> int:
     """Delete the attempts of `most` messages that ended before then; return of how many.
 

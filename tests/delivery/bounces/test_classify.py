@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.bounce_corpus import CASES, About, dsn
+from tests.support.bounce_corpus import About, dsn
+from tests.support.bounce_corpus_more import ALL_CASES as CASES
+from tests.support.paths import SHARED
 from triage.delivery.bounces.classify import Kind, classify
 
 TOKEN = "b" + "a2" * 21
@@ -80,6 +82,61 @@ def test_line_ends_do_not_matter(name: str) -> None:
 def test_a_failure_means_what_code_and_words_say(status: str, diagnostic: str, kind: Kind) -> None:
     raw = dsn(ABOUT, status, diagnostic).encode()
     assert classify(raw).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("00", Kind.HARD),
+        ("02", Kind.HARD),
+        ("04", Kind.HARD),
+        ("05", Kind.HARD),
+        ("06", Kind.SOFT),
+        ("09", Kind.POLICY),
+        ("10", Kind.POLICY),
+        ("13", Kind.POLICY),
+        ("27", Kind.HARD),
+        ("28", Kind.COMPLAINT),
+        ("30", Kind.COMPLAINT),
+    ],
+)
+def test_the_reports_that_were_misread_are_understood(name: str, kind: Kind) -> None:
+    path = SHARED / "cases" / "out-13-reports-misread" / f"{name}.eml"
+    if not path.exists():
+        pytest.skip("the collected cases are not here")
+    found = classify(path.read_bytes())
+    assert found.kind is kind
+    assert found.addressed or found.quoted
+
+
+def test_whom_a_report_names_is_said_once_however_it_is_encoded() -> None:
+    """The token stands only in the digest that is sent back, which servers encode all the same."""
+    names = [case.name for case in CASES if case.name.startswith("token only in")]
+    assert len(names) == 8
+    for case in CASES:
+        if case.name in names:
+            found = classify(case.raw(ABOUT))
+            assert (found.addressed, found.quoted) == ((), (TOKEN,)), case.name
+
+
+def test_a_report_in_words_may_name_the_digest_only_in_its_copy() -> None:
+    [case] = [case for case in CASES if case.name == "opensmtpd unknown"]
+    raw = case.raw(ABOUT).replace(f"To: {ABOUT.sender}".encode(), f"To: {ABOUT.mailbox}".encode())
+    found = classify(raw)
+    assert (found.kind, found.quoted) == (Kind.HARD, (TOKEN,))
+
+
+def test_a_person_who_sends_on_a_report_in_words_reports_nothing() -> None:
+    [case] = [case for case in CASES if case.name == "qmail no mailbox"]
+    raw = case.raw(ABOUT).replace(b"MAILER-DAEMON@mx", b"ada@mx")
+    assert classify(raw.replace(b"To: bounces+", b"To: help+x")).kind is Kind.UNKNOWN
+
+
+def test_mail_that_lies_in_mail_without_end_is_read_as_deep_as_it_matters() -> None:
+    raw = b"Subject: the last\n\n"
+    for _ in range(60):
+        raw = b"Content-Type: message/rfc822\n\n" + raw
+    assert classify(raw).kind is Kind.UNKNOWN
 
 
 def test_the_digest_that_is_sent_back_says_nothing_about_its_reader() -> None:

@@ -1,7 +1,8 @@
 """Classifies returned mail: delivery reports, complaints, automatic replies and others.
 
-Reports are read by their fields (RFC 3464 for deliveries, RFC 5965 for complaints). Reports in free
-text are recognised by flufl.bounce, Mailman's library. Codes with dots are those of RFC 3463.
+Reports are read by their fields (RFC 3464 and RFC 6533 for deliveries, RFC 5965 for complaints).
+Reports in free text are recognised by flufl.bounce, Mailman's library, or by the words of
+`refusals`, which also tells whom a failure is about: never the reader if it is about the sender.
 
 This module does not check whether a message is about our mail: it returns the tokens that it finds,
 and the caller verifies them.
@@ -13,13 +14,18 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from email import message_from_bytes
+from email import message_from_bytes, message_from_string, policy
+from email.errors import MissingHeaderBodySeparatorDefect
 from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import parseaddr
 from enum import StrEnum
+from html import unescape
 
 from flufl.bounce import all_failures
+
+from triage.delivery.refusals import Blame, Whom
+from triage.delivery.refusals import classify as classify_refusal
 
 
 class Kind(StrEnum):
@@ -79,36 +85,46 @@ _LONGEST_WORDED = 64_000
 _LONGEST_LINE = 998
 _LONGEST_FIELD = 2000
 
-_STATUS = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
-_REPLY = re.compile(r"\b([45])\d\d\b(?!\.)")
-_GONE = {(1, 1), (1, 10), (2, 1)}
-_VAGUE = {(1, 0), (5, 0)}
+_STATUS = re.compile(r"(?<![\d.])([45])\.(\d{1,3})\.(\d{1,3})(?![\d.]*\d)")
+_REPLY = re.compile(r"(?<![\d.])([45]\d\d)(?![\d.]*\d)")
+# Codes that give no reason, so that a later one counts.
+_VAGUE = {"0.0", "1.0", "5.0"}
 # The subjects "media" and "security" of RFC 3463: about the message and its sender.
-_ABOUT_US = {6, 7}
-# A bad sender, or a message that is too large: this would fail for any recipient.
-_OURS = {(1, 7), (1, 8), (2, 3), (3, 4)}
-_SAYS_GONE = re.compile(
-    r"""user\ unknown|unknown\ (user|recipient|address|mailbox|account|local)
-    |no\ such\ (user|mailbox|recipient|address|account|person|local)|no\ mailbox\ (here|by)
-    |(user|mailbox|recipient|address|account)\ (was\ )?not\ found
-    |does\ ?(n[o'’]t|n'?t)\ exist|doesn'?t\ have\ an?\ \S+\ account
-    |invalid\ (recipient|mailbox|user)|not\ a\ valid\ (mailbox|user|recipient)
-    |(account|mailbox|user|recipient)\ (is|has\ been)\ (disabled|closed|deleted|deactivated)
-    |(account|mailbox|user)\ is\ inactive
-    |no\ longer\ (active|valid|exists|in\ use|works)|unroute?able\ address|addressee\ unknown""",
-    re.IGNORECASE | re.VERBOSE,
-)
-_SAYS_BLOCKED = re.compile(
-    r"""spam|\bblock(ed|ing|list)|black\ ?list|\b(dns|r)bl\b|reputation|polic(y|ies)|unsolicited
-    |\bdenied|prohibited|not\ (authori[sz]ed|permitted|allowed|accepted\ from)|banned|virus|malware
-    |\b(spf|dkim|dmarc|ptr)\b|rate\ limit|content\ (rejected|filter)|\bjunk|\bbulk|relay""",
-    re.IGNORECASE | re.VERBOSE,
-)
+_ABOUT_US = ("6.", "7.")
+_COMMENT = re.compile(r"\([^()]*\)")
+_MARKUP = re.compile(r"<(style|script|head)\b.*?</\1>|<[a-z/!][^@<>]*>", re.IGNORECASE | re.DOTALL)
+# It stands between the words that belong together, and may have words of its own.
+_ADDRESS = re.compile(r"[\w.+=-]+@[\w.-]+", re.ASCII)
+_BLANK_LINE = re.compile(r"\n\s*\n")
+# As they were, without wrapping long lines.
+_AS_WRITTEN = policy.compat32.clone(max_line_length=0)
+_DEEPEST = 20
+_HEADERS_ONLY = {"text/rfc822-headers", "text/rfc822", "text/global-headers"}
+_FIELDS = ("delivery-status", "feedback-report", "disposition-notification")
 # Below such a line is our own mail; the words of its papers say nothing about the failure.
 _COPY = re.compile(
-    r"^[-=_> \t]*(below this line|this is a copy|copy of (the|your) message|(original|returned)"
-    r" message|(the )?(header|body)s? of|message headers? follow|-{3,} )",
-    re.IGNORECASE | re.MULTILINE,
+    r"""^[-=_>\ \t]*(below\ (this\ line|is\ a\ copy)|this\ is\ a\ copy|copy\ of\ (the|your)\ message
+    |(original|returned)\ message|(the\ )?(header|body)s?\ of|message\ headers?\ follow
+    |urspr[uü]ngliche\ nachricht|message\ (d['’]origine|original)|mensaje\ original
+    |исходное\ (письмо|сообщение)|原始?邮件|元のメッセージ|-{3,}[ ]
+    |return-path:|received:|mime-version:)""",
+    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
+)
+_RETURN_PATH = re.compile(r"^[> \t]*return-path:.*$", re.IGNORECASE | re.MULTILINE)
+_DELAYED = re.compile(
+    r"""(not|n't)\ (yet\ )?been\ delivered\ yet|not\ yet\ been\ delivered|(is|been|was)\ delayed
+    |will\ (be\ retried|keep\ trying|continue)|still\ (trying|being\ retried)|do\ not\ resend
+    |noch\ nicht\ zugestellt|verz[oö]gert|pas\ encore\ [ée]t[ée]
+    |retard[ée]|retrasad|a[uú]n\ no\ se\ ha
+    |ещ[её]\ не\ (было\ )?доставл|задерж|延迟|稍后.{0,6}重|遅延""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# Microsoft's JMRP adds this header to the mail that a reader marks as junk.
+_JUNKED = "X-HmXmrOriginalRecipient"
+_COMPLAINT_SUBJECT = re.compile(
+    r"\W*(complaint about message from|email (feedback|abuse) report|client tos notification"
+    r"|(spam|abuse) (complaint|report)\b)",
+    re.IGNORECASE,
 )
 _DAEMON = re.compile(
     r"(mail(er)?[-_. ]?daemon|mdaemon|post(master|office)|mail[-_.]?delivery.*)$", re.IGNORECASE
@@ -139,121 +155,142 @@ def classify(raw: bytes) -> ClassifiedMail:
     message = message_from_bytes(raw[:_LONGEST])
     addressed = tuple(_tokens(message, *_RECIPIENT_HEADERS))
     links = tuple(_LINK_TOKEN.findall(_subject(message)))
-    parts = list(message.walk())
-    report = next((p for p in parts if p.get_content_type() == "message/feedback-report"), None)
-    if report is not None:
-        return _feedback(parts, report, addressed)
+    parts = list(_parts(message))
+    complaint = _feedback(message, parts)
+    if complaint is not None:
+        quoted = _of_originals(parts, "Original-Mail-From", "Return-Path", "List-Unsubscribe")
+        quoted_links = (
+            token
+            for part in parts
+            for value in part.get_all("List-Unsubscribe", [])
+            for token in _LINK_TOKEN.findall(str(value))
+        )
+        return ClassifiedMail(complaint, "", addressed, tuple(quoted), (), tuple(quoted_links))
+    returned = [*_of_originals(parts, "Return-Path")]
+    from_daemon = _is_from_daemon(message)
+    if from_daemon and not addressed and not returned:
+        returned = [t for line in _RETURN_PATH.findall(_text(parts)) for t in _TOKEN.findall(line)]
+    to_bounces = any(token[:1] in "bB" for token in addressed)
     kind, status = (
         _delivery_status(parts)
-        or _free_text(raw, message, addressed, by_daemon=True)
+        or (from_daemon and (to_bounces or returned) and _free_text(raw, parts))
         or (_is_automatic(message, addressed) and (Kind.AUTO_REPLY, ""))
-        or _free_text(raw, message, addressed, by_daemon=False)
+        or (to_bounces and not from_daemon and _detect(raw, parts))
         or (Kind.UNKNOWN, "")
     )
-    quoted = tuple(_of_originals(message, parts, "Return-Path"))
-    return ClassifiedMail(kind, status, addressed, quoted, links)
+    return ClassifiedMail(kind, status, addressed, tuple(returned), links)
 
 
 # -- reports ---------------------------------------------------------------------------------------
 
 
-def _feedback(parts: list[Message], report: Message, addressed: tuple[str, ...]) -> ClassifiedMail:
-    """Read a complaint (RFC 5965), which has its fields in a part of its own."""
-    fields = _blocks(report)[0]
-    feedback_type = str(fields["Feedback-Type"] or "").strip().lower()
-    quoted = [*_tokens(fields, "Original-Mail-From")]
-    quoted += _of_originals(report, parts, "Return-Path", "List-Unsubscribe")
-    links = [
-        token
-        for part in parts
-        for value in part.get_all("List-Unsubscribe", [])
-        for token in _LINK_TOKEN.findall(str(value))
-    ]
-    kind = Kind.COMPLAINT if feedback_type in _COMPLAINTS else Kind.UNKNOWN
-    return ClassifiedMail(kind, "", addressed, tuple(quoted), (), tuple(links))
+def _feedback(message: Message, parts: list[Message]) -> Kind | None:
+    """Read a complaint (RFC 5965); None if it is none.
+
+    Older ones, like those of Microsoft's JMRP, are only the mail that they complain about.
+    """
+    subtypes = [part.get_content_subtype() for part in parts]
+    if "feedback-report" in subtypes:
+        blocks = _blocks(parts[subtypes.index("feedback-report")])
+        says = [_word(block["Feedback-Type"]) for block in blocks if block["Feedback-Type"]]
+        return Kind.COMPLAINT if says and says[0] in _COMPLAINTS else Kind.UNKNOWN
+    if any(subtype.endswith("delivery-status") for subtype in subtypes):
+        return None
+    named = _COMPLAINT_SUBJECT.match(_subject(message)) and any(
+        _of_originals(parts, "Return-Path", "List-Unsubscribe")
+    )
+    return Kind.COMPLAINT if named or any(_JUNKED in part for part in parts[1:]) else None
 
 
 def _delivery_status(parts: list[Message]) -> tuple[Kind, str] | None:
     """Read a report about one or more recipients (RFC 3464); the worst result counts."""
     found = []
     for part in parts:
-        if part.get_content_type() != "message/delivery-status":
+        if not part.get_content_subtype().endswith("delivery-status"):
             continue
         for block in _blocks(part):
-            action = str(block["Action"] or "").strip().lower()
+            action, status = _word(block["Action"]), str(block["Status"] or "").strip()
             if action == "failed":
-                diagnostic = str(block["Diagnostic-Code"] or "")[:_LONGEST_FIELD]
-                found.append(_meaning(str(block["Status"] or ""), " ".join(diagnostic.split())))
+                found.append(_meaning(status, _decoded(block["Diagnostic-Code"]) or _said(parts)))
             elif action:
-                found.append((Kind.NOTICE, str(block["Status"] or "").strip()[:20]))
+                found.append((Kind.NOTICE, status[:20]))
     order = [Kind.HARD, Kind.SOFT, Kind.POLICY, Kind.NOTICE]
     return min(found, key=lambda each: order.index(each[0]), default=None)
 
 
 def _blocks(part: Message) -> list[Message]:
-    """Return the groups of fields in a part; a damaged part gives one empty group."""
-    payload = part.get_payload()
-    if isinstance(payload, list):
-        blocks = [block for block in payload if isinstance(block, Message)]
-        return blocks or [Message()]
-    return [message_from_bytes(str(payload).encode("utf-8", "replace"))]
+    """Return the groups of fields in a part."""
+    text = _content(part).decode("utf-8", "replace").replace("\r\n", "\n")
+    return [message_from_string(block) for block in _BLANK_LINE.split(text.strip())]
+
+
+def _word(field: object) -> str:
+    """Return the first word of a field without its comments, in lower case; "" if it is missing."""
+    words = _COMMENT.sub(" ", str(field or ""))[:_LONGEST_FIELD].split()
+    return words[0].strip(";,.").lower() if words else ""
 
 
 # -- free text -------------------------------------------------------------------------------------
 
 
-def _free_text(
-    raw: bytes, message: Message, addressed: tuple[str, ...], *, by_daemon: bool
-) -> tuple[Kind, str] | None:
-    """Read a report in free text; only mail to a bounce address can be one.
+def _is_from_daemon(message: Message) -> bool:
+    """Return whether the sender looks like a mail server."""
+    local_part = parseaddr(str(message["From"] or ""))[1].partition("@")[0]
+    return bool(_DAEMON.match(local_part)) or "X-Failed-Recipients" in message
 
-    Args:
-        by_daemon: read only mail whose sender looks like a mail server.
-    """
-    if not any(token[:1] in "bB" for token in addressed):
-        return None
-    sender = parseaddr(str(message["From"] or ""))
-    from_daemon = _DAEMON.match(sender[1].partition("@")[0]) or "X-Failed-Recipients" in message
-    if by_daemon and not from_daemon:
-        return None
+
+def _free_text(raw: bytes, parts: list[Message]) -> tuple[Kind, str] | None:
+    """Read a report of a mail server in free text; None if it names no failure."""
+    found = _detect(raw, parts)
+    if found is not None:
+        return found
+    said = _said(parts)
+    if _DELAYED.search(said):
+        return Kind.NOTICE, ""
+    is_permanent = any(code[0] == "5" for code in _STATUS.findall(said) + _REPLY.findall(said))
+    blame = _blame("", said)
+    is_named = (blame.whom, blame.kind) != (Whom.MESSAGE, "unknown")
+    return _meaning("", said) if is_permanent or is_named else None
+
+
+def _detect(raw: bytes, parts: list[Message]) -> tuple[Kind, str] | None:
+    """Read a report that flufl.bounce knows."""
     # The time of the detectors grows with the square of the line length.
     lines = (line[:_LONGEST_LINE] for line in raw[:_LONGEST_WORDED].split(b"\n"))
-    short = message_from_bytes(b"\n".join(lines))
     try:
-        temporary, permanent = all_failures(short)
+        temporary, permanent = all_failures(message_from_bytes(b"\n".join(lines)))
     except Exception:  # a detector that fails has detected nothing
         return None
     if permanent:
-        return _meaning("", _COPY.split(_text(short), maxsplit=1)[0][:_LONGEST_FIELD])
+        return _meaning("", _said(parts))
     return (Kind.NOTICE, "") if temporary else None
 
 
 def _meaning(status: str, text: str) -> tuple[Kind, str]:
     """Return the kind of a failure and its code, from the code and the text of the server."""
-    codes = [tuple(map(int, code)) for code in _STATUS.findall(f"{status} {text}")]
-    codes = [code for code in codes if code[0] != 2]
-    codes = [code for code in codes if code[1:] != (0, 0)] or codes
-    return _kind_of(codes, text), ".".join(map(str, codes[0])) if codes else ""
+    code = _code(status, text)
+    blame = _blame(status, text)
+    if blame.whom is Whom.MAILBOX:
+        is_hard = blame.kind == "gone" and not blame.is_temporary
+        return Kind.HARD if is_hard else Kind.SOFT, code
+    is_unknown = blame.kind == "unknown" and blame.whom is Whom.MESSAGE
+    return Kind.SOFT if is_unknown and code[2:4] not in _ABOUT_US else Kind.POLICY, code
 
 
-def _kind_of(codes: list[tuple[int, ...]], text: str) -> Kind:
-    """Return the kind of a failure; the first code is the most important."""
-    if any(code[1] in _ABOUT_US or code[1:] in _OURS for code in codes):
-        return Kind.POLICY
-    gone, blocked = bool(_SAYS_GONE.search(text)), bool(_SAYS_BLOCKED.search(text))
-    if any(code[0] == 5 and code[1:] in _GONE for code in codes) and (gone or not blocked):
-        return Kind.HARD
-    if blocked:
-        return Kind.POLICY
-    return Kind.HARD if gone and _is_vague(codes, text) else Kind.SOFT
+def _code(status: str, text: str) -> str:
+    """Return the most telling code of a failure, like 5.1.1; "" if there is none."""
+    codes = [".".join(code) for code in _STATUS.findall(f"{status} {text}")]
+    about_us = [code for code in codes if code[2:4] in _ABOUT_US]
+    telling = [code for code in codes if code[2:] not in _VAGUE]
+    return next(iter(about_us or telling or codes), "")
 
 
-def _is_vague(codes: list[tuple[int, ...]], text: str) -> bool:
-    """Return whether the codes allow a permanent failure but give no reason for it."""
-    if codes:
-        return codes[0][0] != 4 and (codes[0][1] == 0 or codes[0][1:] in _VAGUE)
+def _blame(status: str, text: str) -> Blame:
+    text = _ADDRESS.sub("", text)
     reply = _REPLY.search(text)
-    return reply is None or reply[1] != "4"
+    code = int(reply[1]) if reply else 0
+    # In a report the session is over: the mailbox was not reached.
+    return classify_refusal("report", 450 if code == 421 else code, _code(status, text), text)
 
 
 def _is_automatic(message: Message, addressed: tuple[str, ...]) -> bool:
@@ -281,29 +318,98 @@ def _tokens(fields: Message, *names: str) -> Iterator[str]:
             yield from _TOKEN.findall(str(value))
 
 
-def _of_originals(outer: Message, parts: list[Message], *names: str) -> Iterator[str]:
+def _of_originals(parts: list[Message], *names: str) -> Iterator[str]:
     """Yield possible tokens in the headers of mail that is inside a message."""
-    for part in parts:
-        if part is parts[0] or part is outer:
-            continue
-        yield from _tokens(part, *names)
-        if part.get_content_type() == "text/rfc822-headers":
-            head = part.get_payload(decode=True)
-            if isinstance(head, bytes):
-                yield from _tokens(message_from_bytes(head), *names)
+    for part in parts[1:]:
+        if part.get_content_subtype() == "feedback-report":
+            for block in _blocks(part):
+                yield from _tokens(block, *names)
+        else:
+            yield from _tokens(part, *names)
 
 
 def _subject(message: Message) -> str:
-    subject = str(message["Subject"] or "")[:_LONGEST_FIELD]
+    return _decoded(message["Subject"])
+
+
+def _decoded(field: object) -> str:
+    """Return a header field as text, on one line; "" if it is missing."""
+    text = str(field or "")[:_LONGEST_FIELD]
     with suppress(LookupError, ValueError):
-        subject = str(make_header(decode_header(subject)))
-    return " ".join(subject.split())
+        text = str(make_header(decode_header(text)))
+    return " ".join(text.split())
 
 
-def _text(message: Message) -> str:
-    """Return the first text part of a message; "" if there is none."""
-    for part in message.walk():
-        if part.get_content_maintype() == "text":
-            content = part.get_payload(decode=True)
-            return content.decode("utf-8", "replace") if isinstance(content, bytes) else ""
+def _said(parts: list[Message]) -> str:
+    """Return what a report says in words, without the copy of our mail below them."""
+    return _COPY.split(_text(parts), maxsplit=1)[0][:_LONGEST_FIELD]
+
+
+def _text(parts: list[Message]) -> str:
+    """Return the first text part of a message, without markup; "" if there is none."""
+    for part in parts:
+        if part.get_content_maintype() == "text" and part.get_content_type() not in _HEADERS_ONLY:
+            content = _content(part)[:_LONGEST_WORDED]
+            try:
+                text = content.decode(part.get_content_charset() or "utf-8", "replace")
+            except LookupError:
+                text = content.decode("utf-8", "replace")
+            is_html = part.get_content_subtype() == "html"
+            return unescape(_MARKUP.sub(" ", text)) if is_html else text.replace("\r\n", "\n")
     return ""
+
+
+# -- parts -----------------------------------------------------------------------------------------
+
+
+def _parts(part: Message, depth: int = 0) -> Iterator[Message]:
+    """Yield a message and all parts of it, also those of mail that it returns.
+
+    The email package does not decode parts of the type `message`, since MIME allows no encoding
+    there (RFC 2046, 5.2.1); servers use one all the same. It does not read headers in `text` parts.
+    """
+    yield part
+    if depth > _DEEPEST or part.get_content_subtype().endswith(_FIELDS):
+        return
+    is_mail = part.get_content_maintype() == "message"
+    payload = part.get_payload()
+    if part.get_content_type() in _HEADERS_ONLY or (is_mail and _coding(part)):
+        yield from _parts(message_from_bytes(_content(part).lstrip()), depth + 1)
+    elif isinstance(payload, list):
+        for each in payload:
+            if isinstance(each, Message):
+                yield from _parts(each, depth + 1)
+
+
+def _coding(part: Message) -> str:
+    """Return the encoding of a part; "" if it is none."""
+    coding = _word(part["Content-Transfer-Encoding"])
+    return coding if coding in {"base64", "quoted-printable", "x-uuencode", "uuencode"} else ""
+
+
+def _content(part: Message) -> bytes:
+    """Return the content of a part, decoded; what is damaged gives what can be read."""
+    payload = part.get_payload()
+    if isinstance(payload, list):
+        blocks = [each for each in payload if isinstance(each, Message)]
+        try:
+            written = b"\n".join(_written(block) for block in blocks)
+        except (LookupError, ValueError, TypeError, AttributeError):
+            return b""
+        payload = written.decode("ascii", "surrogateescape")
+    leaf = Message()
+    leaf["Content-Transfer-Encoding"] = _coding(part) or "8bit"
+    leaf.set_payload(payload)
+    content = leaf.get_payload(decode=True)
+    return content if isinstance(content, bytes) else b""
+
+
+def _written(message: Message) -> bytes:
+    """Return a message as it was written.
+
+    An encoded line may end within a header, which the email package takes for the end of them all.
+    """
+    written = message.as_bytes(policy=_AS_WRITTEN)
+    if any(isinstance(each, MissingHeaderBodySeparatorDefect) for each in message.defects):
+        return written.replace(b"\n\n", b"\n", 1)
+    return written
