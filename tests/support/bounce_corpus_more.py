@@ -129,6 +129,7 @@ for n, action in enumerate(
         "FAILED",
         "failed; see below",
         "failed (a (nested) comment)",
+        "(a (nested) comment) failed",
     )
 ):
     encoded_dsn(f"action with a comment {n}", Kind.HARD, action=action)

@@ -157,3 +157,12 @@ def test_a_hostile_message_is_read_in_a_moment() -> None:
     starts = "Hi. This is the\n\nA message that you sent could not be delivered\nYour message\n"
     body = starts + ("a" * 5000 + "\n") * 300 + "\n" * 200_000 + "- " * 200_000
     assert classify((head + body).encode()).kind in Kind
+
+
+@pytest.mark.parametrize("words", ["> ", "<style ", "(", "--- ", "=?utf-8?b?"])
+def test_a_hostile_field_is_read_in_a_moment_and_as_some_failure(words: str) -> None:
+    """With the email package's own way to write headers, the first takes a minute."""
+    raw = dsn(ABOUT, "5.1.1", words * 30_000).encode()
+    assert classify(raw).kind in {Kind.HARD, Kind.SOFT}
+    subject = f"From: MAILER-DAEMON@x\nTo: {ABOUT.sender}\nSubject: {words * 30_000}\n\n"
+    assert classify(subject.encode()).kind is Kind.UNKNOWN

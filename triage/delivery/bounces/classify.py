@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from email import message_from_bytes, message_from_string, policy
-from email.errors import MissingHeaderBodySeparatorDefect
+from email import message_from_bytes, message_from_string
+from email.errors import HeaderParseError, MissingHeaderBodySeparatorDefect
 from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import parseaddr
@@ -92,12 +92,10 @@ _VAGUE = {"0.0", "1.0", "5.0"}
 # The subjects "media" and "security" of RFC 3463: about the message and its sender.
 _ABOUT_US = ("6.", "7.")
 _COMMENT = re.compile(r"\([^()]*\)")
-_MARKUP = re.compile(r"<(style|script|head)\b.*?</\1>|<[a-z/!][^@<>]*>", re.IGNORECASE | re.DOTALL)
+_MARKUP = re.compile(r"<(style|script)\b[^<]*</\1>|<[a-z/!][^@<>]*>", re.IGNORECASE)
 # It stands between the words that belong together, and may have words of its own.
 _ADDRESS = re.compile(r"[\w.+=-]+@[\w.-]+", re.ASCII)
 _BLANK_LINE = re.compile(r"\n\s*\n")
-# As they were, without wrapping long lines.
-_AS_WRITTEN = policy.compat32.clone(max_line_length=0)
 _DEEPEST = 20
 _HEADERS_ONLY = {"text/rfc822-headers", "text/rfc822", "text/global-headers"}
 _FIELDS = ("delivery-status", "feedback-report", "disposition-notification")
@@ -226,7 +224,10 @@ def _blocks(part: Message) -> list[Message]:
 
 def _word(field: object) -> str:
     """Return the first word of a field without its comments, in lower case; "" if it is missing."""
-    words = _COMMENT.sub(" ", str(field or ""))[:_LONGEST_FIELD].split()
+    text, n_comments = str(field or "")[:_LONGEST_FIELD], 1
+    while n_comments:  # comments may lie in comments
+        text, n_comments = _COMMENT.subn(" ", text)
+    words = text.split()
     return words[0].strip(";,.").lower() if words else ""
 
 
@@ -335,7 +336,7 @@ def _subject(message: Message) -> str:
 def _decoded(field: object) -> str:
     """Return a header field as text, on one line; "" if it is missing."""
     text = str(field or "")[:_LONGEST_FIELD]
-    with suppress(LookupError, ValueError):
+    with suppress(LookupError, ValueError, HeaderParseError):
         text = str(make_header(decode_header(text)))
     return " ".join(text.split())
 
@@ -391,12 +392,7 @@ def _content(part: Message) -> bytes:
     """Return the content of a part, decoded; what is damaged gives what can be read."""
     payload = part.get_payload()
     if isinstance(payload, list):
-        blocks = [each for each in payload if isinstance(each, Message)]
-        try:
-            written = b"\n".join(_written(block) for block in blocks)
-        except (LookupError, ValueError, TypeError, AttributeError):
-            return b""
-        payload = written.decode("ascii", "surrogateescape")
+        payload = "\n".join(_written(each) for each in payload if isinstance(each, Message))
     leaf = Message()
     leaf["Content-Transfer-Encoding"] = _coding(part) or "8bit"
     leaf.set_payload(payload)
@@ -404,12 +400,15 @@ def _content(part: Message) -> bytes:
     return content if isinstance(content, bytes) else b""
 
 
-def _written(message: Message) -> bytes:
-    """Return a message as it was written.
+def _written(message: Message) -> str:
+    """Return a message as it was written; of a multipart only the parts.
 
-    An encoded line may end within a header, which the email package takes for the end of them all.
+    `as_bytes` takes minutes for a header of many words. An encoded line may end within a header,
+    which the email package takes for the end of them all.
     """
-    written = message.as_bytes(policy=_AS_WRITTEN)
-    if any(isinstance(each, MissingHeaderBodySeparatorDefect) for each in message.defects):
-        return written.replace(b"\n\n", b"\n", 1)
-    return written
+    payload = message.get_payload()
+    if isinstance(payload, list):
+        payload = "\n".join(_written(each) for each in payload if isinstance(each, Message))
+    is_cut = any(isinstance(each, MissingHeaderBodySeparatorDefect) for each in message.defects)
+    headers = "".join(f"{name}: {value}\n" for name, value in message.raw_items())
+    return f"{headers}{'' if is_cut else chr(10)}{payload}"
