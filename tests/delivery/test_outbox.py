@@ -339,6 +339,35 @@ def test_an_operator_who_says_that_refusals_are_right_is_not_asked_again_that_da
     assert len(rows(database, "bounces")) == 20
 
 
+def test_a_message_that_stops_every_drain_stops_only_itself(
+    database: Database, clock: StoppedClock
+) -> None:
+    queue_many(database, 4)
+
+    class Picky(FakeMailer):
+        def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
+            if message.recipient.startswith("reader1@"):
+                raise MailerBroken("550 5.7.1 the policy of this one server")
+            return super().send(message, about_to_end)
+
+    sender = outbox(database, Picky(), clock)
+    assert sender.drain().sent == 0
+    assert sender.drain().sent == 3
+    assert sender.drain().exit_code == 1
+
+
+def test_the_servers_words_stay_with_a_message_that_is_held(
+    database: Database, clock: StoppedClock
+) -> None:
+    queue(database, empty_slate(add_reader(database)))
+    mailer = UnknowingMailer(MailUncertain("it answered 354 what"))
+    sender = outbox(database, mailer, clock, ambiguous="hold")
+    sender.drain()
+    clock.at += LOG_IS_WRITTEN
+    assert sender.drain() == DrainReport(held=1)
+    assert "it answered 354 what" in message(database)["last_reply"]
+
+
 class FatedMailer(FakeMailer):
     """Takes what has no failure in its turn."""
 

@@ -137,7 +137,8 @@ _ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
         "rate",
         _words(
             r"""(frequency|rate)\ (is\ )?(limit|exceed|control)|rate[- ]limit|throttl
-            |too\ (many|much)\ (mails?|messages|e-?mails?|recipients|connections|concurrent
+            |too\ (many|much)\ (invalid\ |bad\ |unknown\ )?(mails?|messages|e-?mails?|recipients
+            |connections|concurrent
             |sessions|errors|requests)
             |too\ fast|slow\ down|(max|exceed)\w*\b.{0,40}\b(per|an?|this)\ (hour|day|minute|month)
             |max\ defers
@@ -179,7 +180,7 @@ _ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
             |refused\ to\ (talk|accept\ mail\ from)|administrative(ly)?\ prohibi
             |unauthenticated\ (e?mail|sender)
             |does\ not\ meet\b.{0,40}authentication|suspicious\ due\ to\ the|gesperrt.{0,20}(ip
-            |server)|schwarze\ liste
+            |server)|\bip\b.{0,30}gesperrt|suspended\ for|schwarze\ liste
             |liste\ noire|lista\ negra|(ip|адрес)\b.{0,40}(заблок|ч[её]рн)|ч[её]рн\w+\ спис|黑名单
             |(IP|域名).{0,12}(拒|禁|封|屏蔽)""",
         ),
@@ -248,7 +249,8 @@ _LARGE = _words(
     |demasiado\ grande|слишком\ (большо|велик)|邮件(过大|太大)|exceeds\ the\ limit""",
 )
 _SPAM = _words(
-    r"spam|unsolicited|\bjunk|\bbulk|virus|malware|\bbanned|垃圾|спам|correo\ no\ deseado"
+    r"""spam|access\ denied|unsolicited|\bjunk|\bbulk|virus|malware|\bbanned|垃圾|спам
+    |correo\ no\ deseado""",
 )
 _OURS = {"1.7", "1.8", "7.7", "7.8", "7.9", "7.20", "7.21", "7.22", "7.23", "7.24", "7.25"}
 _OURS |= {"7.26", "7.27", "7.30", "7.32", "7.40", "7.60", "7.64", "7.508", "7.509", "7.511"}
@@ -289,14 +291,10 @@ def classify(step: str, code: int, enhanced: str, text: str) -> Blame:
 
 
 def _blame(step: str, code: int, detail: str, text: str, about_us: str) -> tuple[Whom, str]:
-    is_large = bool(_LARGE.search(text))
-    is_full = detail == "2.2" or bool(_FULL.search(text))
-    # RFC 5321, 4.2.3: storage, which at RCPT is that of the mailbox.
     is_gone = bool(_GONE.search(text))
-    is_bare = code == 552 and detail in {"", "0.0"} and not (about_us or is_full or is_gone)
-    is_full |= is_bare and step == "rcpt" and not is_large
-    if detail in {"3.4", "2.3"} or (not is_full and (is_bare or (is_large and not about_us))):
-        return Whom.MESSAGE, "too_large"
+    storage = "" if is_gone and code == 552 else _storage(step, code, detail, text, about_us)
+    if storage == "too_large":
+        return Whom.MESSAGE, storage
     if _GREYLISTED.search(text):
         return Whom.US, "greylisted"
     if code in {530, 534, 535, 538}:
@@ -305,26 +303,53 @@ def _blame(step: str, code: int, detail: str, text: str, about_us: str) -> tuple
         return Whom.US, about_us or "unknown"
     if _BUSY.search(text):
         return Whom.MAILBOX, "busy"
-    if detail == "4.1" and _RESTRICTED.search(text):
-        # Exchange Online says so of a mailbox that its directory does not have.
-        return Whom.MAILBOX, "gone"
-    if (
-        detail in _CLOSED
-        or "RESOLVER.RST" in text
-        or (detail[:2] == "7." and _RESTRICTED.search(text) and not about_us)
-    ):
-        return Whom.MESSAGE, "restricted"
+    if rule := _rule(detail, text, about_us):
+        return rule
     if detail in _OURS:
         return Whom.US, about_us or ("sender" if detail[:1] == "1" else "reputation")
     if about_us and not (is_gone and about_us in {"reputation", "name"} and detail[:2] == "1."):
         return Whom.US, about_us
-    if is_full:
-        return Whom.MAILBOX, "full"
+    if storage:
+        return Whom.MAILBOX, storage
+    return _plain(step, detail, text, is_gone=is_gone)
+
+
+def _storage(step: str, code: int, detail: str, text: str, about_us: str) -> str:
+    """Return `full` for a mailbox without room, `too_large` for such a message, else ""."""
+    if detail in {"3.4", "2.3"}:
+        return "too_large"
+    if detail == "2.2" or _FULL.search(text):
+        return "full"
+    if about_us:
+        return ""
+    if _LARGE.search(text):
+        return "too_large"
+    if code == 552 and detail in {"", "0.0"}:
+        # RFC 5321, 4.2.3: storage, which at RCPT is that of the mailbox.
+        return "full" if step == "rcpt" else "too_large"
+    return ""
+
+
+def _rule(detail: str, text: str, about_us: str) -> tuple[Whom, str] | None:
+    """Return whom a refusal is about that names a rule of the recipient's; None if it does not."""
+    rejects_recipient = bool(_RESTRICTED.search(text))
+    if detail == "4.1" and rejects_recipient:
+        # Exchange Online says so of a mailbox that its directory does not have.
+        return Whom.MAILBOX, "gone"
+    is_policy = detail[:2] == "7." and rejects_recipient and not about_us
+    if detail in _CLOSED or "RESOLVER.RST" in text or is_policy:
+        return Whom.MESSAGE, "restricted"
+    return None
+
+
+def _plain(step: str, detail: str, text: str, *, is_gone: bool) -> tuple[Whom, str]:
+    """Return whom a refusal is about that does not speak of us."""
     if detail[:2] == "7.":
         return _policy(step, is_gone=is_gone)
+    is_spam = bool(_SPAM.search(text))
     if is_gone or (detail in {"1.1", "1.10", "2.1"} and step not in {"data", "end"}):
-        return (Whom.MAILBOX, "gone") if not _SPAM.search(text) else (Whom.MESSAGE, "content")
-    if _SPAM.search(text):
+        return (Whom.MESSAGE, "content") if is_spam else (Whom.MAILBOX, "gone")
+    if is_spam:
         return (Whom.US, "reputation") if step == "rcpt" else (Whom.MESSAGE, "content")
     if detail in _AWAY:
         return Whom.MAILBOX, "unreachable"
