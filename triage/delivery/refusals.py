@@ -292,7 +292,8 @@ def classify(step: str, code: int, enhanced: str, text: str) -> Blame:
 
 def _blame(step: str, code: int, detail: str, text: str, about_us: str) -> tuple[Whom, str]:
     is_gone = bool(_GONE.search(text))
-    storage = "" if is_gone and code == 552 else _storage(step, code, detail, text, about_us)
+    says_gone = is_gone and code == 552 and detail != "2.2"
+    storage = "" if says_gone else _storage(step, code, detail, text, about_us)
     if storage == "too_large":
         return Whom.MESSAGE, storage
     if _GREYLISTED.search(text):
