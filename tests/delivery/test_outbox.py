@@ -299,19 +299,6 @@ def test_the_servers_words_stay_with_a_message_that_is_held(
     assert "it answered 354 what" in message(database)["last_reply"]
 
 
-class FatedMailer(FakeMailer):
-    """Takes what has no failure in its turn."""
-
-    def __init__(self, failures: list[MailError | None]) -> None:
-        super().__init__()
-        self.fates = failures
-
-    def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
-        if self.fates and (failure := self.fates.pop(0)):
-            raise failure
-        return super().send(message, about_to_end)
-
-
 def test_whoever_unsubscribed_stays_unsubscribed_though_the_mailbox_is_gone(
     database: Database, clock: StoppedClock
 ) -> None:

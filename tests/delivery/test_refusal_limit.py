@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.delivery.test_outbox import ONE_DAY, FatedMailer, outbox
+from tests.delivery.test_outbox import ONE_DAY, outbox
 from tests.support.fakes import FakeMailer, StoppedClock
 from tests.support.installation import add_reader, empty_slate, installed, queue, rows
 from triage.delivery.outbox import DrainReport
@@ -15,6 +15,19 @@ from triage.delivery.recovery import resume
 from triage.domain.records import OutgoingMessage
 from triage.errors import MailerBroken, MailError, MailRefused
 from triage.store import Database
+
+
+class FatedMailer(FakeMailer):
+    """Takes what has no failure in its turn."""
+
+    def __init__(self, failures: list[MailError | None]) -> None:
+        super().__init__()
+        self.fates = failures
+
+    def send(self, message: OutgoingMessage, about_to_end: Callable[[], None]) -> str:
+        if self.fates and (failure := self.fates.pop(0)):
+            raise failure
+        return super().send(message, about_to_end)
 
 
 @pytest.fixture
