@@ -146,6 +146,7 @@ def test_whatever_happens_to_planners_and_senders_each_digest_comes_once(
 
 @pytest.mark.guarantee("R16")
 @pytest.mark.skipif(not has_namespaces(), reason="needs PID namespaces")
+@pytest.mark.sqlite("the socket of the server is not open to the users of a namespace")
 def test_two_containers_with_one_host_name_and_process_id_send_each_digest_once(
     guarantee: Guarantee,
 ) -> None:

@@ -48,11 +48,14 @@ class DrainReport:
 
     @property
     def exit_code(self) -> int:
-        """0 if all went well, 1 if something did not and nothing was sent, else 3."""
-        troubles = (self.deferred, self.failed, self.held, self.in_flight, self.crashed)
-        if not any(troubles) and not self.broken:
-            return 0
-        return TriageError.exit_code if not self.sent else PARTLY_SENT
+        """0 if all went well, 1 if something did not and nothing was sent, else 3.
+
+        What another process is sending is partly done, and no trouble.
+        """
+        troubles = (self.deferred, self.failed, self.held, self.crashed, self.broken)
+        if any(troubles) and not self.sent:
+            return TriageError.exit_code
+        return PARTLY_SENT if any(troubles) or self.in_flight else 0
 
 
 class Outbox:
