@@ -52,6 +52,7 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_named_papers_paper_id", "named_papers", ["paper_id"])
+    op.create_index("ix_named_papers_scheme_value", "named_papers", ["scheme", "value"])
     op.create_table(
         "zotero_libraries",
         sa.Column("subscriber_id", id_type, autoincrement=False, nullable=False),

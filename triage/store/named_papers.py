@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
 from triage.domain.source_records import NamedPaper
-from triage.store.engine.upsert import insert_missing
+from triage.store.engine.upsert import insert_missing, split_values
 from triage.store.papers import Key
 from triage.store.tables import named_papers
 
@@ -103,12 +103,13 @@ def to_ask(
 
 def mark_asked(conn: Connection, keys: Iterable[Key], at: datetime) -> None:
     """Store that a service answered for these papers, whoever named them."""
-    for scheme, value in keys:
-        conn.execute(
-            update(named_papers)
-            .where(_WAITING, _column.scheme == scheme, _column.value == value)
-            .values(asked_at=at, n_asked=_column.n_asked + 1)
-        )
+    change = (
+        update(named_papers)
+        .where(_WAITING, _column.scheme == bindparam("s"), _column.value == bindparam("v"))
+        .values(asked_at=at, n_asked=_column.n_asked + 1)
+    )
+    if rows := [{"s": scheme, "v": value} for scheme, value in keys]:
+        conn.execute(change, rows)
 
 
 def mark_found(conn: Connection, found: Iterable[tuple[int, int]]) -> None:
@@ -159,7 +160,8 @@ def forget(
     if method:
         query = query.where(_column.method == method)
     gone = [row.id for row in conn.execute(query) if (row.scheme, row.value) not in kept]
-    conn.execute(delete(named_papers).where(_column.id.in_(gone)))
+    for some in split_values(gone):
+        conn.execute(delete(named_papers).where(_column.id.in_(some)))
 
 
 def _named(row: Any) -> NamedPaper:

@@ -223,6 +223,7 @@ named_papers = table(
     # When a digest told the subscriber what became of it.
     Column("told_at", UtcDateTime),
     UniqueConstraint("subscriber_id", "scheme", "value"),
+    Index("ix_named_papers_scheme_value", "scheme", "value"),
 )
 
 # The Zotero libraries that are read once a day.
