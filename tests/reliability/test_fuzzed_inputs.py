@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from triage.errors import ConfigError, SourceError
 from triage.sources.feed.identity import distinct_entries
 from triage.sources.feed.source import FeedSource, parse
 from triage.sources.files.detect import open_source
+from triage.sources.files.json_lines import JsonLines
+from triage.sources.files.reading import json_records
 from triage.sources.http.client import Answer
 from triage.sources.text.dates import parse_dates
 from triage.sources.text.decoding import decode
@@ -149,15 +151,22 @@ def test_no_damaged_library_breaks_its_reader(n_of: Any) -> None:
     assert n_read > 20
 
 
-def test_every_line_of_a_damaged_dump_or_list_is_counted(tmp_path: Path, n_of: Any) -> None:
-    path = tmp_path / "some.txt"
+def test_every_line_of_a_damaged_dump_is_a_paper_or_rejected(tmp_path: Path, n_of: Any) -> None:
+    path = tmp_path / "some.jsonl"
+    n_read = 0
     for body in cases(DUMPS, n_of(N_DUMPS), "dumps"):
         path.write_bytes(body)
-        batches: list[Batch] = []
         try:
-            batches.extend(open_source(path, TODAY).fetch(None))
+            source = open_source(path, TODAY)
+            batches = list(source.fetch(None))
+            n_lines = sum(bool(line.strip()) for _, line in json_records(path))
         except SourceError:
             continue
-        for paper in (paper for batch in batches for paper in batch.papers):
+        papers = [paper for batch in batches for paper in batch.papers]
+        if isinstance(source, JsonLines):
+            n_read += 1
+            assert len(papers) + sum(len(batch.rejected) for batch in batches) == n_lines, body
+        for paper in papers:
             assert paper.listed_on is not None
-            assert paper.listed_on <= datetime.now().date()  # noqa: DTZ005
+            assert paper.listed_on <= TODAY
+    assert n_read > 20
