@@ -15,6 +15,8 @@ from triage.domain.author_names import split_names
         ("", []),
         (" , ", []),
         ("Ada Lovelace", ["Ada Lovelace"]),
+        ("Ada Lovelace, C. Doe", ["Ada Lovelace", "C. Doe"]),
+        ("A. Smith, J. Li", ["A. Smith", "J. Li"]),
         ("Lovelace, Ada", ["Lovelace, Ada"]),
         ("Lovelace, A. K.", ["Lovelace, A. K."]),
         ("García Márquez, Gabriel", ["García Márquez, Gabriel"]),

@@ -85,9 +85,15 @@ def _split_commas(text: str, *, may_pair: bool) -> list[str]:
 
 
 def _are_pairs(families: list[str], given: list[str]) -> bool:
-    if all(map(_INITIALS.fullmatch, given)):
+    if all(map(_are_initials, given)):
         return True
     if len(given) == 1 and " " not in given[0]:
         return True
     # "van der Waals" is no full name, "Johannes van der Waals" is.
     return all(" " not in family or family[0].islower() for family in families)
+
+
+def _are_initials(text: str) -> bool:
+    """Return whether a text is `A. B.` or `AB`, perhaps with `, Jr.`; "C. Doe" is a name."""
+    first = text.partition(",")[0]
+    return first == first.upper() and _INITIALS.fullmatch(text) is not None

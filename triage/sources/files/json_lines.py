@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any, Final, NoReturn
 
+from triage.domain.author_names import split_names
 from triage.domain.paper_ids import identify
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
@@ -21,6 +22,7 @@ from triage.sources.files.reading import FileSource, decode_line, json_records, 
 from triage.sources.text.cleaning import clean, first_doi, normalise, reject
 
 _LONGEST_ID: Final = 200
+_CATEGORIES: Final = re.compile(r"[^\s,;]+")
 _MOST: Final = 2**31 - 1
 
 
@@ -56,8 +58,8 @@ class JsonLines(FileSource):
                 version=_number(fields, "version") or version,
                 title=_text(fields, "title"),
                 abstract=_text(fields, "abstract"),
-                authors=tuple(_texts(fields, "authors", _between_names)),
-                categories=tuple(_texts(fields, "categories", lambda _: r"[\s,;]+")),
+                authors=tuple(_texts(fields, "authors", split_names)),
+                categories=tuple(_texts(fields, "categories", _CATEGORIES.findall)),
                 listed_on=listed_on
                 or listing_day(fields, source, source_id, doi, self._imported_on),
                 comment=_text(fields, "comment"),
@@ -105,19 +107,15 @@ def _text(fields: dict[str, Any], key: str) -> str:
     return value
 
 
-def _texts(fields: dict[str, Any], key: str, separators: Callable[[str], str]) -> list[str]:
+def _texts(fields: dict[str, Any], key: str, split: Callable[[str], list[str]]) -> list[str]:
     value = fields.get(key)
     if value is None:
         return []
     if isinstance(value, str):
-        return re.split(separators(value), value[:100_000])
+        return split(value[:100_000])
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         raise RejectedRecord(f"its {key} are not a list of texts")
     return value
-
-
-def _between_names(names: str) -> str:
-    return ";" if ";" in names else r",(?!\s*(?:[JS]r\b|I+\b))|\band\b"
 
 
 def _number(fields: dict[str, Any], key: str) -> int | None:
