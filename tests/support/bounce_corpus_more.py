@@ -167,6 +167,18 @@ for name, status, words in (
     ("spf", "5.7.23", "550 5.7.23 SPF validation failed"),
     ("reputation", "5.0.0", "554 Your IP address has a poor reputation"),
     ("relay", "5.7.1", "554 5.7.1 <reader>: Relay access denied"),
+    ("mimecast, spoofing", "5.0.0", "550 Rejected by header based Anti-Spoofing policy"),
+    ("postmark signature", "5.7.1", "550 5.7.1 The 'From' address you supplied"
+     " (papers@x.org) is not a Sender Signature on your account."),
+    ("mailing limit of a tenant", "5.7.705", "550 5.7.705 Access denied, tenant has exceeded"
+     " threshold"),
+    ("daily limit", "5.1.90", "550 5.1.90 Your message can't be sent because you've reached your"
+     " daily limit for message recipients"),
+    ("italian", "5.1.1", "550 Indirizzo del mittente rifiutato: utente sconosciuto"),
+    ("portuguese", "5.1.1", "550 Remetente rejeitado: usuário desconhecido"),
+    ("dutch", "5.1.1", "550 Afzender geweigerd: gebruiker onbekend"),
+    ("polish", "5.1.1", "550 Adres nadawcy odrzucony: konto nie istnieje"),
+    ("japanese", "5.1.1", "550 送信者のアドレスが存在しません"),
     ("reverse dns", "5.7.25", "550 5.7.25 the sending IP has no PTR record"),
     ("helo", "5.5.2", "504 5.5.2 <x>: Helo command rejected: need fully-qualified hostname"),
     ("german", "5.0.0", "550 Absenderadresse unbekannt"),
@@ -201,6 +213,22 @@ for name, kind, status, words in (
     ("yandex", Kind.HARD, "5.1.1", "550 5.1.1 No such user!"),
     ("mail.ru", Kind.HARD, "5.0.0", "550 Message was not accepted -- invalid mailbox.  Local"
      " mailbox reader@mail.example is unavailable: user not found"),
+    ("outlook mailbox unavailable", Kind.SOFT, "5.5.0", "550 5.5.0 Requested action not taken:"
+     " mailbox unavailable (S2017062302)"),
+    ("cisco address rejected", Kind.SOFT, "5.1.0", "5.1.0 - Unknown address error 550-'#5.1.0"
+     " Address rejected.'"),
+    ("moved", Kind.HARD, "5.1.6", "551 5.1.6 User not local; please try <new@x.org>"),
+    ("m365 remote unknown", Kind.HARD, "5.1.351", "550 5.1.351 Remote server returned unknown"
+     " recipient or mailbox unavailable"),
+    ("m365 forwards", Kind.POLICY, "5.7.520", "550 5.7.520 Access denied, Your organization does"
+     " not allow external forwarding."),
+    ("ses suppression list", Kind.SOFT, "5.0.0", "554 recipient is on the suppression list"),
+    ("icloud full", Kind.SOFT, "5.2.2", "552 5.2.2 <reader>: user is over quota"),
+    ("full by messages", Kind.SOFT, "5.2.2", "552 5.2.2 Message quota exceeded"),
+    ("free.fr asleep", Kind.HARD, "5.2.1", "550 5.2.1 This mailbox has been blocked due to"
+     " inactivity"),
+    ("proofpoint unknown", Kind.HARD, "5.1.1", "550 5.1.1 User Unknown"),
+    ("zimbra closed", Kind.HARD, "5.2.1", "550 5.2.1 Account is closed: reader@x.org"),
     ("gmx", Kind.HARD, "5.1.1", "550 Requested action not taken: mailbox unavailable, user not"
      " found"),
 ):  # fmt: skip
@@ -244,6 +272,16 @@ for name, kind, charset, words in (
     ("russian", Kind.HARD, "koi8-r", "Пользователь не найден"),
     ("russian, windows", Kind.HARD, "windows-1251", "Нет такого пользователя"),
     ("russian, full", Kind.SOFT, "utf-8", "Почтовый ящик переполнен"),
+    ("italian", Kind.HARD, "utf-8", "Utente sconosciuto"),
+    ("italian, full", Kind.SOFT, "iso-8859-1", "La casella del destinatario è piena"),
+    ("portuguese", Kind.HARD, "iso-8859-1", "Usuário desconhecido"),
+    ("portuguese, full", Kind.SOFT, "utf-8", "A caixa postal está cheia"),
+    ("polish", Kind.HARD, "iso-8859-2", "Użytkownik nie istnieje"),
+    ("polish, full", Kind.SOFT, "utf-8", "Skrzynka odbiorcy jest pełna"),
+    ("czech", Kind.HARD, "iso-8859-2", "Uživatel neexistuje"),
+    ("dutch", Kind.HARD, "utf-8", "Deze gebruiker bestaat niet"),
+    ("dutch, full", Kind.SOFT, "utf-8", "De postbus is vol"),
+    ("german, umlauts as letters", Kind.HARD, "us-ascii", "Empfaenger unbekannt"),
     ("japanese", Kind.HARD, "iso-2022-jp", "宛先のユーザーが見つかりません。"),
     ("japanese, address", Kind.HARD, "shift_jis", "メールアドレスが存在しません。"),
     ("japanese, with a code", Kind.HARD, "iso-2022-jp", "配信できませんでした。\n550 5.1.1"),

@@ -24,7 +24,7 @@ from html import unescape
 
 from flufl.bounce import all_failures
 
-from triage.delivery.refusals import Blame, Whom
+from triage.delivery.refusals import ADDRESS, Blame, Whom
 from triage.delivery.refusals import classify as classify_refusal
 
 
@@ -93,8 +93,6 @@ _VAGUE = {"0.0", "1.0", "5.0"}
 _ABOUT_US = ("6.", "7.")
 _COMMENT = re.compile(r"\([^()]*\)")
 _MARKUP = re.compile(r"<(style|script)\b[^<]*</\1>|<[a-z/!][^@<>]*>", re.IGNORECASE)
-# It stands between the words that belong together, and may have words of its own.
-_ADDRESS = re.compile(r"[\w.+=-]+@[\w.-]+", re.ASCII)
 _BLANK_LINE = re.compile(r"\n\s*\n")
 _DEEPEST = 20
 _HEADERS_ONLY = {"text/rfc822-headers", "text/rfc822", "text/global-headers"}
@@ -287,8 +285,7 @@ def _code(status: str, text: str) -> str:
 
 
 def _blame(status: str, text: str) -> Blame:
-    text = _ADDRESS.sub("", text)
-    reply = _REPLY.search(text)
+    reply = _REPLY.search(ADDRESS.sub("", text))
     code = int(reply[1]) if reply else 0
     # In a report the session is over: the mailbox was not reached.
     return classify_refusal("report", 450 if code == 421 else code, _code(status, text), text)
