@@ -115,20 +115,30 @@ def test_a_server_that_grants_nothing_costs_at_most_one_message_an_attempt(
         "450 4.7.1 Error: too much mail from 192.0.2.1",
         "451 4.7.0 rate limit exceeded, try again later",
         "452 4.5.3 you have reached a limit: too many recipients this hour",
+        "450 4.7.1 <reader@example.org>: Recipient address rejected: exceeded 100 emails per hour",
+        "450 4.7.1 You have exceeded 100 emails per hour",
+        "451 4.7.1 Limit of 25 recipients/hour reached",
+        "450 4.7.1 Sie haben das Limit von 25 E-Mails pro Stunde erreicht",
     ],
 )
-def test_when_the_hour_is_full_the_rest_waits_untouched(database: Database, reply: str) -> None:
+@pytest.mark.parametrize("step", ["mail", "rcpt", "end"])
+@pytest.mark.parametrize("connections", [1, 4])
+def test_each_hour_takes_what_fits_and_the_rest_waits_untouched(
+    database: Database, reply: str, step: str, connections: int
+) -> None:
     fill(database, N)
     clock = StoppedClock(SystemClock().now())
-    with script(rcpt=[*["250 ok"] * 20, *[reply] * 200]) as server:
-        report = outbox(database, server.port, 1, clock).drain()
-        assert (report.sent, report.deferred) == (20, 1)
-        assert reply in report.broken
-        untouched = [row for row in rows(database, "messages") if row["attempts"] == 0]
-        assert len(untouched) == N - 21
-        # The one that was told so does not stop the others.
-        server.answers.clear()
-        assert outbox(database, server.port, 1, clock).drain() == DrainReport(sent=N - 21)
+    for n_sent in (25, 50):
+        with script(**{step: [*["250 ok"] * 25, *[reply] * 50]}) as server:
+            report = outbox(database, server.port, connections, clock).drain()
+        assert (report.sent, report.deferred, report.failed) == (25, 0, 0)
+        assert report.exit_code == 3
+        assert reply.partition("<")[0] in report.broken
+        attempts = sorted(row["attempts"] for row in rows(database, "messages"))
+        assert attempts == [0] * (N - n_sent) + [1] * n_sent
+    with script() as server:
+        assert outbox(database, server.port, connections, clock).drain() == DrainReport(sent=10)
+    assert rows(database, "bounces") == []
 
 
 def test_greylisting_stops_nothing(database: Database) -> None:

@@ -3,41 +3,86 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
-from tests.support.paths import DATA
+from tests.delivery.test_smtp import mailer, message
+from tests.support.mail_servers import PASSWORD, USER, script
+from tests.support.verdict_table import Conversation, conversations
 from triage.delivery.refusals import FIRST, MOST_IN_A_ROW, RefusalCount, classify, enhanced_code
+from triage.errors import MailDeferred, MailerBroken, MailError, MailRefused
 
-LINES = (DATA / "refusals.txt").read_text("utf-8").splitlines()[1:]
-TABLE = [tuple(cell.strip() for cell in line.split("|")) for line in LINES]
+TABLE = conversations()
+EACH = pytest.mark.parametrize(
+    "row",
+    TABLE,
+    ids=[f"{n} {row.server} {row.step} {row.answer[:3]}" for n, row in enumerate(TABLE)],
+)
+
+
+@pytest.fixture
+def opened() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
 
 
 def test_the_table_has_the_common_servers_and_all_steps() -> None:
-    assert len(TABLE) >= 120
-    assert len({row[0] for row in TABLE}) >= 18
-    assert {row[1] for row in TABLE} >= set(
+    assert len(TABLE) >= 380
+    assert len({row.server for row in TABLE}) >= 70
+    assert {row.step for row in TABLE} >= set(
         "greeting ehlo starttls auth mail rcpt data end".split()
     )
 
 
-@pytest.mark.parametrize(
-    "row", TABLE, ids=[f"{n} {row[0]} {row[1]} {row[2][:3]}" for n, row in enumerate(TABLE)]
-)
-def test_each_answer_is_about_whom_it_is_about(row: tuple[str, ...]) -> None:
-    _, step, answer, whom, kind, until = row
-    blame = classify(step, int(answer[:3]), enhanced_code(answer[3:]), answer[4:])
-    assert (blame.whom, blame.kind) == (whom, kind)
-    assert blame.is_temporary == (until == "temporary")
+@EACH
+def test_each_answer_is_about_whom_it_is_about(row: Conversation) -> None:
+    blame = classify(row.step, int(row.answer[:3]), enhanced_code(row.answer[3:]), row.answer[4:])
+    assert (blame.whom, blame.kind) == (row.whom, row.kind)
+    assert blame.is_temporary == row.is_temporary
+
+
+@EACH
+def test_each_conversation_ends_as_the_table_says(row: Conversation, opened: ExitStack) -> None:
+    reply = row.answer if row.answer[3:4] != "-" else f"{row.answer}\r\n{row.answer[:3]} -"
+    options: dict[str, Any] = {
+        "auth": {"username": USER, "password": PASSWORD},
+        "starttls": {"security": "starttls"},
+    }.get(row.step, {})
+    server = opened.enter_context(script(**{row.step: reply}))
+    sender = mailer(server.port, opened, **options)
+    with pytest.raises(MailError) as caught:
+        sender.send(message(), lambda: None)
+    match caught.value:
+        case MailerBroken():
+            ends = {"stops"}
+        case MailRefused(no_such_mailbox=True):
+            ends = {"hard"}
+        case MailRefused(is_unreachable=True):
+            ends = {"soft"}
+        case MailRefused():
+            ends = {"fails"}
+        case MailDeferred(is_about_us=True):
+            ends = {"ends the drain"}
+        case MailDeferred(is_unreachable=True):
+            ends = {"later, at last soft"}
+        case MailDeferred():
+            ends = {"later", "new session"}
+        case _:
+            ends = set()
+    assert row.effect in ends
 
 
 def test_nothing_about_us_is_ever_about_a_mailbox_in_a_report() -> None:
     """A report quotes the same words without a step; only a mailbox's own may count."""
     # After the final dot this code alone is not believed; a report gives the recipient beside it.
     about_code = {"550 5.1.1 what a mail"}
-    for _, _, answer, whom, *_ in TABLE:
+    for row in TABLE:
+        answer = row.answer
         blame = classify("report", int(answer[:3]), enhanced_code(answer[3:]), answer[4:])
-        assert (blame.whom == "mailbox") <= (whom == "mailbox" or answer in about_code), answer
+        assert (blame.whom == "mailbox") <= (row.whom == "mailbox" or answer in about_code), answer
 
 
 @pytest.mark.parametrize(

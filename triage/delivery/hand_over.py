@@ -137,9 +137,11 @@ class MessageSender:
             why = str(error)
             if not error.is_offered and drain.may_return(why):
                 return Halted(why, returned=self._give_back(current, error))
+            if error.is_about_us:
+                self._give_back(current, error)
+                return Halted(why, is_about_us=True)
             state = self._defer(current, error)
-            halts = error.is_about_us or not error.is_offered
-            return Halted(why, state, is_about_us=error.is_about_us) if halts else state
+            return state if error.is_offered else Halted(why, state)
         except MailRefused as error:
             self._refuse(current, error, drain)
             return None
