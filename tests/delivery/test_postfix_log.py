@@ -208,6 +208,19 @@ def test_with_a_compression_that_we_cannot_read_nobody_knows(tmp_path: Path) -> 
     assert read_delivery(tmp_path / "maillog", message_id(1), BEGAN) is None
 
 
+@pytest.mark.parametrize("folder", ["old", "archive/2026", "maillog.1"])
+def test_of_what_logrotate_moved_to_another_folder_nobody_knows(
+    tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    keep(tmp_path / folder / "maillog.1", around(1))
+    keep(tmp_path / "maillog", lines(BEGAN + 2 * HOUR, 5))
+    assert read_delivery(tmp_path / "maillog", message_id(1), BEGAN) is None
+    # Older files that are left beside the log do not help.
+    keep(tmp_path / "maillog.2", lines(BEGAN - 48 * HOUR, 6))
+    assert read_delivery(tmp_path / "maillog", message_id(1), BEGAN) is None
+
+
 def test_other_files_beside_the_log_do_not_count(tmp_path: Path) -> None:
     keep(tmp_path / "maillog", around())
     for name in ("maillog.offset", "maillog2", "old-maillog.1.gz", "mail.1.gz", "maillog.conf"):

@@ -261,6 +261,20 @@ def test_a_suppressed_address_gets_nothing_whatever_it_asks_for(office: Office) 
     assert office.answers() == []
 
 
+def test_whose_address_is_suppressed_before_they_confirm_does_not_become_active(
+    office: Office,
+) -> None:
+    office.subscribe()
+    [mail] = office.answers()
+    with office.db.write() as conn:
+        store.suppressions.add(conn, f"hash of {ADA}", "operator", NOON)
+    with pytest.raises(TokenError, match="nothing is sent"):
+        office.enrolment.confirm(token_in(mail), "yes")
+    with office.db.write() as conn:
+        store.suppressions.remove(conn, f"hash of {ADA}")
+    assert office.enrolment.confirm(token_in(mail), "yes").state is SubscriberState.ACTIVE
+
+
 def test_one_address_that_no_mail_can_go_to_keeps_nobody_waiting(office: Office) -> None:
     office.subscribe("ada@example.org")
     with office.db.write() as conn:

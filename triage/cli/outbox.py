@@ -143,7 +143,8 @@ def suppress(email: str | None, lift: bool, since: datetime | None, dry_run: boo
     """Block all mail to EMAIL, even if somebody subscribes it again.
 
     `--lift --since WHEN` undoes what a bad night did: addresses that were blocked since then
-    because servers refused mail to them may receive again. Those of complaints stay blocked.
+    because servers refused mail to them may receive again, and what was refused since then counts
+    against nobody. Those of complaints stay blocked.
     """
     from triage.delivery.bounces import intake
     from triage.delivery.recovery import lift_refused_since
@@ -154,8 +155,13 @@ def suppress(email: str | None, lift: bool, since: datetime | None, dry_run: boo
     if email is None:
         assert since is not None  # noqa: S101 - checked above
         at = since.replace(tzinfo=UTC)
-        n = lift_refused_since(app.database, app.clock, at, app.address_hash, dry_run=dry_run)
-        click.echo(f"{n} {'would be able to' if dry_run else 'may'} receive again")
+        n_addresses, n_refusals = lift_refused_since(
+            app.database, app.clock, at, app.address_hash, dry_run=dry_run
+        )
+        click.echo(f"{n_addresses} {'would be able to' if dry_run else 'may'} receive again")
+        if n_refusals:
+            verb = "would no longer count" if dry_run else "no longer count"
+            click.echo(f"{n_refusals} refusals {verb}")
         return
     change = intake.lift if lift else intake.suppress
     done = change(app.database, email, app.clock, app.address_hash)

@@ -54,7 +54,7 @@ from triage.delivery.sender_context import SenderContext
 from triage.domain.crash_points import crash_point
 from triage.domain.mail_addresses import to_ascii
 from triage.domain.records import MessageState as State
-from triage.domain.records import OutgoingMessage, SubscriberState
+from triage.domain.records import OutgoingMessage
 from triage.errors import (
     DatabaseError,
     MailDeferred,
@@ -355,7 +355,7 @@ class MessageSender:
     ) -> None:
         """Count a refusal by the mailbox as a report of the same would be (`bounces.intake`)."""
         from triage.delivery.bounces.classify import Kind
-        from triage.delivery.bounces.intake import POINTS, why_suppress
+        from triage.delivery.bounces.intake import POINTS, suppress_one, why_suppress
 
         reply = str(refusal)
         store.bounces.add(
@@ -371,11 +371,10 @@ class MessageSender:
         why = why_suppress(store.bounces.days(conn, message.subscriber_id, list(POINTS)))
         if why is None:
             return
-        store.suppressions.add(conn, self._context.address_hash(message.recipient), why, now)
-        subscriber = store.subscribers.by_id(conn, message.subscriber_id)
-        # A subscriber who has left in the meantime stays unsubscribed.
-        if subscriber is not None and subscriber.state is not SubscriberState.UNSUBSCRIBED:
-            store.messages.stop(conn, subscriber.id, SubscriberState.SUPPRESSED, now)
+        subscriber = store.subscribers.contact(conn, id=message.subscriber_id)
+        if subscriber is not None:
+            hashed = self._context.address_hash
+            suppress_one(conn, subscriber, message.recipient, hashed, why, now)
 
     def _leave_in_doubt(self, message: StoredMessage, why: str) -> None:
         """Release the lease of a message that may have arrived; a later drain settles it."""

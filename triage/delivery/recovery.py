@@ -317,26 +317,32 @@ def lift_refused_since(
     address_hash: Callable[[str], str],
     *,
     dry_run: bool = False,
-) -> int:
-    """Unblock the addresses that were blocked since then because mail was refused; return how many.
+) -> tuple[int, int]:
+    """Undo what refusals did since then.
 
-    Their subscribers become active, and earlier refusals no longer count against them. Addresses
-    that an operator or a complaint blocked stay so.
+    Addresses that were blocked because mail was refused are unblocked, and no refusal of that time
+    counts against anybody, suppressed or not: it becomes `policy`. Addresses that an operator or a
+    complaint blocked stay so.
 
     Args:
-        dry_run: only count them.
+        dry_run: only count.
+
+    Returns:
+        How many addresses were unblocked, and how many refusals no longer count.
     """
+    from triage.delivery.bounces.classify import Kind
+    from triage.delivery.bounces.intake import POINTS
+
     with database.write() as conn:
         hashes = store.suppressions.refused_since(conn, since)
         if dry_run:
-            return len(hashes)
-        for subscriber in store.subscribers.everyone(conn, [SubscriberState.SUPPRESSED]):
+            return len(hashes), store.bounces.count_since(conn, list(POINTS), since)
+        for subscriber in store.subscribers.contacts(conn, state=SubscriberState.SUPPRESSED):
             if address_hash(subscriber.email) in hashes:
-                active = SubscriberState.ACTIVE
-                store.subscribers.set_state(conn, subscriber.id, active, clock.now())
+                store.subscribers.lift(conn, subscriber.id, clock.now())
         for each in hashes:
             store.suppressions.remove(conn, each)
-    return len(hashes)
+        return len(hashes), store.bounces.forgive(conn, list(POINTS), since, Kind.POLICY)
 
 
 def _lease_key(message: StoredMessage) -> tuple[object, ...]:

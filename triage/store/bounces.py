@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from triage.store.tables import bounces, messages, slates, subscribers
 
@@ -48,6 +48,18 @@ def days(conn: Connection, subscriber_id: int, kinds: Collection[str]) -> list[t
         .order_by(messages.c.on, bounces.c.id)
     )
     return [(row.on, row.kind) for row in conn.execute(query)]
+
+
+def forgive(conn: Connection, kinds: Collection[str], since: datetime, kind: str) -> int:
+    """Make bounces of some kinds that were received since then another kind; return how many."""
+    change = update(bounces).where(bounces.c.received_at >= since, bounces.c.kind.in_(list(kinds)))
+    return conn.execute(change.values(kind=kind)).rowcount
+
+
+def count_since(conn: Connection, kinds: Collection[str], since: datetime) -> int:
+    """Return how many bounces of some kinds were received since then."""
+    which = bounces.c.received_at >= since, bounces.c.kind.in_(list(kinds))
+    return conn.scalar(select(func.count()).select_from(bounces).where(*which)) or 0
 
 
 def listing(

@@ -14,6 +14,8 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    and_,
+    case,
     delete,
     exists,
     func,
@@ -38,6 +40,16 @@ _TEXTS = ("email", "zone", "interests")
 _NUMBERS = ("hour", "weekdays", "score_floor", "size", "community")
 # What a row raises that another program, or a damaged disk, has written.
 _UNREADABLE = (ValueError, TypeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """What is needed to stop mail to a subscriber; it is read also if the rest of a row cannot."""
+
+    id: int
+    public_id: str
+    email: str
+    state: SubscriberState
 
 
 def email_key(email: str) -> str:
@@ -123,6 +135,18 @@ def by_public_id(conn: Connection, public_id: str) -> Subscriber | None:
     return _one(conn, subscribers.c.public_id == public_id)
 
 
+def contacts(conn: Connection, **by: str | int) -> list[Contact]:
+    """Return the subscribers with these values in the columns `by`, oldest first."""
+    names = (subscribers.c.id, subscribers.c.public_id, subscribers.c.email, subscribers.c.state)
+    wanted = [subscribers.c[name] == value for name, value in by.items()]
+    return [Contact(*row) for row in conn.execute(select(*names).where(*wanted).order_by(names[0]))]
+
+
+def contact(conn: Connection, **by: str | int) -> Contact | None:
+    """Return the one of `contacts`; None if there is none."""
+    return next(iter(contacts(conn, **by)), None)
+
+
 def _one(conn: Connection, which: ColumnElement[bool]) -> Subscriber | None:
     try:
         row = conn.execute(select(subscribers).where(which)).one_or_none()
@@ -184,6 +208,19 @@ def set_state(conn: Connection, id: int, state: SubscriberState, at: datetime) -
         update(subscribers)
         .where(subscribers.c.id == id, subscribers.c.state != state)
         .values(state=state, state_changed_at=at)
+    )
+    return conn.execute(change).rowcount == 1
+
+
+def lift(conn: Connection, id: int, at: datetime) -> bool:
+    """Make a suppressed subscriber what they were; return False if they were not suppressed."""
+    # Earlier releases suppressed also who had never confirmed.
+    never_agreed = and_(subscribers.c.confirmed_at.is_(None), subscribers.c.consent == "")
+    before = case((never_agreed, SubscriberState.PENDING.value), else_=SubscriberState.ACTIVE.value)
+    change = (
+        update(subscribers)
+        .where(subscribers.c.id == id, subscribers.c.state == SubscriberState.SUPPRESSED)
+        .values(state=before, state_changed_at=at)
     )
     return conn.execute(change).rowcount == 1
 

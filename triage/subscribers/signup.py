@@ -327,7 +327,8 @@ class Signup:
             subscriber = store.subscribers.by_public_id(conn, claims.subscriber)
             if ask is None or subscriber is None:
                 raise TokenExpired("this address waited too long for its confirmation")
-            if subscriber.state is SubscriberState.SUPPRESSED:
+            is_suppressed = store.suppressions.reason(conn, self._address_hash(subscriber.email))
+            if is_suppressed or subscriber.state is SubscriberState.SUPPRESSED:
                 raise TokenError("nothing is sent to this address any more")
             if not store.signups.use(conn, ask, now):
                 if subscriber.state is not SubscriberState.ACTIVE:

@@ -17,10 +17,20 @@ from hypothesis import strategies as st
 
 from tests.support.bounce_corpus import About
 from tests.support.bounce_corpus_more import ALL_CASES as CASES
+from tests.support.databases import on_postgres
 from tests.support.factories import DAY, NOON
 from tests.support.fakes import StoppedClock
 from tests.support.guarantees import Guarantee
-from tests.support.installation import add_reader, empty_slate, installed, queue, rows, unsubscribe
+from tests.support.installation import (
+    SPOILT,
+    add_reader,
+    empty_slate,
+    installed,
+    queue,
+    rows,
+    spoil,
+    unsubscribe,
+)
 from tests.support.mail_servers import inbox, script
 from tests.support.web_world import everything
 from triage import store
@@ -30,6 +40,7 @@ from triage.delivery.bounces import intake as bounce_intake
 from triage.delivery.bounces.classify import Kind
 from triage.delivery.bounces.intake import Intake, why_suppress
 from triage.delivery.outbox import Outbox
+from triage.delivery.recovery import lift_refused_since
 from triage.delivery.sender_context import SenderContext
 from triage.delivery.smtp import SmtpMailer, SmtpServer
 from triage.digest.links import envelope_sender
@@ -85,6 +96,10 @@ class Post:
             found = store.subscribers.by_id(conn, reader.id)
         assert found is not None
         return found.state
+
+    def states(self) -> list[str]:
+        with self.db.read() as conn:
+            return [str(each.state) for each in store.subscribers.contacts(conn)]
 
     def reason(self, reader: Subscriber) -> str | None:
         with self.db.read() as conn:
@@ -337,6 +352,111 @@ def test_a_suppressed_address_cannot_be_added_or_resumed_until_it_is_lifted(post
     assert bounce_intake.lift(post.db, reader.email, post.clock, post.hashed)
     assert not bounce_intake.lift(post.db, reader.email, post.clock, post.hashed)
     assert subscriptions.add(post.db, reader.email, post.clock, address_hash=post.hashed).new
+
+
+@pytest.mark.parametrize(
+    "before", ["pending", "active", "paused", "unsubscribed"], ids=lambda state: state
+)
+def test_who_is_lifted_is_what_they_were_before(post: Post, before: str) -> None:
+    reader = post.reader()
+    with post.db.write() as conn:
+        store.subscribers.set_state(conn, reader.id, SubscriberState(before), NOON)
+    assert bounce_intake.suppress(post.db, reader.email, post.clock, post.hashed)
+    assert post.reason(reader) == "operator"
+    assert bounce_intake.lift(post.db, reader.email, post.clock, post.hashed)
+    assert post.reason(reader) is None
+    assert post.state(reader) == before
+
+
+def test_who_never_confirmed_and_was_suppressed_by_an_earlier_release_is_pending(
+    post: Post,
+) -> None:
+    reader = post.reader()
+    spoil(post.db, reader.email, "state", "suppressed")
+    spoil(post.db, reader.email, "confirmed_at", None)
+    spoil(post.db, reader.email, "consent", "")
+    assert bounce_intake.lift(post.db, reader.email, post.clock, post.hashed)
+    assert post.state(reader) is SubscriberState.PENDING
+
+
+# -- one subscriber's trouble ----------------------------------------------------------------------
+
+
+@pytest.mark.skipif(on_postgres(), reason="PostgreSQL refuses such values itself")
+@pytest.mark.parametrize("trouble", SPOILT)
+def test_a_row_that_cannot_be_read_keeps_no_report_from_being_taken_in(
+    post: Post, trouble: str
+) -> None:
+    reader, other = post.reader(1), post.reader(2)
+    abouts = [post.digest(each, day) for each in (reader, other) for day in (0, 1)]
+    spoil(post.db, reader.email, *SPOILT[trouble])
+    report = post.intake.take_all([BY_NAME["postfix 5.1.1"].raw(about) for about in abouts])
+    assert report.kinds == {Kind.HARD: 4}
+    # Without the time of the last change of state nobody knows which failures count.
+    expected = ["active" if "time" in trouble else "suppressed", "suppressed"]
+    assert post.states() == expected
+    bounce_intake.suppress(post.db, reader.email, post.clock, post.hashed)
+    assert bounce_intake.lift(post.db, reader.email, post.clock, post.hashed)
+    assert bounce_intake.suppress(post.db, reader.email, post.clock, post.hashed)
+
+
+@pytest.mark.skipif(on_postgres(), reason="PostgreSQL refuses such values itself")
+@pytest.mark.parametrize("trouble", SPOILT)
+def test_a_refused_mailbox_whose_row_cannot_be_read_costs_nobody_else_a_digest(
+    post: Post, trouble: str
+) -> None:
+    reader, other = post.reader(1), post.reader(2)
+    spoil(post.db, reader.email, *SPOILT[trouble])
+    for day in range(2):
+        post.clock.at = NOON + timedelta(days=day)
+        post.digest(reader, day)
+        post.digest(other, day)
+        with script() as server:
+            server.answer_to = {reader.email: "550 5.1.1 no such user"}
+            mailer = SmtpMailer(SmtpServer("127.0.0.1", server.port, "none"))
+            context = SenderContext(
+                post.db, mailer, post.clock, owner="us", is_gone=lambda _: False,
+                envelope_sender=lambda _: MAILBOX, address_hash=post.hashed,
+            )  # fmt: skip
+            report = Outbox(context).drain()
+        # A pause until a date that is none has not ended.
+        assert (report.sent, report.failed + report.cancelled) == (1, 1)
+    is_unclear = trouble in {"a time that is none", "a date that is none"}
+    assert post.states() == ["active" if is_unclear else "suppressed", "active"]
+
+
+# -- a bad night -----------------------------------------------------------------------------------
+
+
+def test_after_a_bad_night_nobody_has_points_from_it(post: Post) -> None:
+    readers = [post.reader(n) for n in (1, 2, 3)]
+    post.come_back("postfix 5.1.1", post.digest(readers[0]))
+    post.clock.at = night = NOON + timedelta(days=1)
+    post.come_back("postfix 5.1.1", *(post.digest(reader, 1) for reader in readers[:2]))
+    third = post.digest(readers[2], 1)
+    post.come_back("postfix over quota", third)
+    post.come_back("fraud", third)
+    assert [post.reason(reader) for reader in readers] == ["no such mailbox", None, "complaint"]
+    before = everything(post.db)
+    assert lift_refused_since(post.db, post.clock, night, post.hashed, dry_run=True) == (1, 3)
+    assert everything(post.db) == before
+    assert lift_refused_since(post.db, post.clock, night, post.hashed) == (1, 3)
+    assert lift_refused_since(post.db, post.clock, night, post.hashed) == (0, 0)
+    assert [post.reason(reader) for reader in readers] == [None, None, "complaint"]
+    # One more date is the first again.
+    post.clock.at = night + timedelta(days=1)
+    post.come_back("postfix 5.1.1", *(post.digest(reader, 2) for reader in readers[:2]))
+    assert [post.state(reader) for reader in readers[:2]] == [SubscriberState.ACTIVE] * 2
+    post.come_back("postfix 5.1.1", *(post.digest(reader, 3) for reader in readers[:2]))
+    assert [post.state(reader) for reader in readers[:2]] == [SubscriberState.SUPPRESSED] * 2
+
+
+def test_points_from_before_a_bad_night_stay(post: Post) -> None:
+    reader = post.reader()
+    post.come_back("postfix 5.1.1", post.digest(reader))
+    assert lift_refused_since(post.db, post.clock, NOON + timedelta(hours=1), post.hashed) == (0, 0)
+    post.come_back("postfix 5.1.1", post.digest(reader, 1))
+    assert post.reason(reader) == "no such mailbox"
 
 
 def test_what_is_no_address_is_refused(post: Post) -> None:

@@ -29,9 +29,10 @@ from triage import store
 from triage.delivery.bounces.classify import ClassifiedMail, Kind, classify
 from triage.domain.link_tokens import Keyring, Purpose
 from triage.domain.protocols import Clock
-from triage.domain.records import Subscriber, SubscriberState
+from triage.domain.records import SubscriberState
 from triage.errors import ConfigError, TokenError
 from triage.store import Database
+from triage.store.subscribers import Contact
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
@@ -86,7 +87,7 @@ class _About:
     """The digest and the subscriber that the tokens of a message prove."""
 
     message: Row[int, int, str] | None = None
-    subscriber: Subscriber | None = None
+    subscriber: Contact | None = None
 
     @property
     def address(self) -> str | None:
@@ -221,7 +222,7 @@ class Intake:
             reason = why_suppress(store.bounces.days(conn, subscriber.id, list(POINTS)))
         if reason is None:
             return None
-        done = _suppress(conn, subscriber, address, self.address_hash, reason, now)
+        done = suppress_one(conn, subscriber, address, self.address_hash, reason, now)
         return SubscriberState.SUPPRESSED if done else None
 
 
@@ -257,16 +258,16 @@ def suppress(database: Database, email: str, clock: Clock, address_hash: Address
     with database.write() as conn:
         was_suppressed = store.suppressions.reason(conn, address_hash(key)) is not None
         store.suppressions.add(conn, address_hash(key), "operator", now)
-        subscriber = store.subscribers.by_email_key(conn, key)
+        subscriber = store.subscribers.contact(conn, email_key=key)
         if subscriber is not None:
-            _suppress(conn, subscriber, subscriber.email, address_hash, "operator", now)
+            suppress_one(conn, subscriber, subscriber.email, address_hash, "operator", now)
     return not was_suppressed
 
 
 def lift(database: Database, email: str, clock: Clock, address_hash: AddressHash) -> bool:
     """Lift the suppression of an address; return False if it was not suppressed.
 
-    A suppressed subscriber with that address becomes active.
+    A suppressed subscriber with that address becomes active, or pending if never confirmed.
 
     Raises:
         ConfigError: it is not a mail address.
@@ -274,10 +275,9 @@ def lift(database: Database, email: str, clock: Clock, address_hash: AddressHash
     key = _key(email)
     with database.write() as conn:
         lifted = store.suppressions.remove(conn, address_hash(key))
-        subscriber = store.subscribers.by_email_key(conn, key)
-        if subscriber is not None and subscriber.state is SubscriberState.SUPPRESSED:
-            active = SubscriberState.ACTIVE
-            lifted |= store.subscribers.set_state(conn, subscriber.id, active, clock.now())
+        subscriber = store.subscribers.contact(conn, email_key=key)
+        if subscriber is not None:
+            lifted |= store.subscribers.lift(conn, subscriber.id, clock.now())
     return lifted
 
 
@@ -288,21 +288,24 @@ def _key(email: str) -> str:
     return key
 
 
-def _suppress(
+def suppress_one(
     conn: Connection,
-    subscriber: Subscriber,
+    subscriber: Contact,
     address: str,
     address_hash: AddressHash,
     reason: str,
     now: datetime,
 ) -> bool:
-    """Suppress an address; return whether its subscriber was suppressed, too."""
+    """Suppress an address; return whether its subscriber was suppressed, too.
+
+    A subscriber who gets nothing now anyway, who left, paused or never confirmed, stays so, and is
+    the same as before when the address is lifted. One who has a new address still gets mail there.
+    """
     store.suppressions.add(conn, address_hash(address), reason, now)
     email_key = store.subscribers.email_key
-    # A subscriber who left stays unsubscribed; one who has a new address still gets mail there.
-    if subscriber.state is SubscriberState.UNSUBSCRIBED:
-        return False
     if email_key(subscriber.email) != email_key(address):
+        return False
+    if subscriber.state != SubscriberState.ACTIVE:
         return False
     return store.messages.stop(conn, subscriber.id, SubscriberState.SUPPRESSED, now)
 
@@ -310,9 +313,11 @@ def _suppress(
 def _by_slate(conn: Connection, public_ids: Sequence[str]) -> _About:
     found = (store.bounces.of_slate(conn, public_id) for public_id in public_ids)
     sent = next(filter(None, found), None)
-    return _About(sent, store.subscribers.by_id(conn, sent.subscriber_id)) if sent else _About()
+    return (
+        _About(sent, store.subscribers.contact(conn, id=sent.subscriber_id)) if sent else _About()
+    )
 
 
 def _by_subscriber(conn: Connection, public_ids: Sequence[str]) -> _About:
-    found = (store.subscribers.by_public_id(conn, public_id) for public_id in public_ids)
+    found = (store.subscribers.contact(conn, public_id=public_id) for public_id in public_ids)
     return _About(subscriber=next(filter(None, found), None))
