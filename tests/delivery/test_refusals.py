@@ -73,6 +73,9 @@ def test_each_conversation_ends_as_the_table_says(row: Conversation, opened: Exi
         case _:
             ends = set()
     assert row.effect in ends
+    # An operator reads what the server said.
+    said = [word for word in row.answer[4:60].split()[:-1] if "@" not in word]
+    assert all(word in str(caught.value) for word in said)
 
 
 def test_nothing_about_us_is_ever_about_a_mailbox_in_a_report() -> None:

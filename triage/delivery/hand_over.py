@@ -126,9 +126,10 @@ class MessageSender:
                 raise _Stopped(None)
             crash_point("in_doubt")
 
-        sender = self._context.envelope_sender(claimed.message_id)
-        outgoing = OutgoingMessage(claimed.message_id, to_ascii(claimed.recipient), mime, sender)
         try:
+            sender = self._context.envelope_sender(claimed.message_id)
+            recipient = to_ascii(claimed.recipient)
+            outgoing = OutgoingMessage(claimed.message_id, recipient, mime, sender)
             reply = self._context.mailer.send(outgoing, about_to_end)
         except _Stopped as stop:
             # If the lease ran out, nothing was handed over, and another sender may send it.
