@@ -34,6 +34,8 @@ ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
             |does\ not\ match\ a\ verified|email\ address\ is\ not\ verified
             |verified\ sender\ identity
             |from['"]?\ (address|header)\b.{0,40}(not|must|verif|match|own)|domain\ of\ sender
+            |badsendermx|purported\ responsible|(valid|unroutable|empty|null)\ (envelope\ )?sender
+            |sender\ domain\ is|from:?\ domain\ is|[ée]metteur\b.{0,30}(invalide|refus|inconnu)
             |unconfigured\ sending\ domain|\bmx\ for\ sender
             |sender'?s?\ (domain|mailbox|e-?mail|address)\b.{0,40}(not|exist|disab|reject|unknown
             |resol)
@@ -51,6 +53,7 @@ ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
         _words(
             r"""relay(ing)?\ (access\ )?(is\ )?(temporarily\ )?(not\ |denied|prohibited|disabled
             |forbidden|refused|rejected|disallowed|check)|credentials\ for\ relay
+            |insecure\ mail\ relay|not\ configured\ to\ relay
             |(unable|not\ (permitted|allowed|authori[sz]ed)|cannot|refuse[sd]?|won'?t)\ to\ relay
             |no\ relay|cannot\ deliver\ mail\ for|delivery\ is\ not\ allowed\ to\ this\ address
             |do(es)?\ not\ relay|open\ relay|not\ a\ gateway|rcpthosts|sandbox\ (sub)?domains?
@@ -66,9 +69,10 @@ ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
             |esmtp)[- ]?auth\w*\ (is\ )?(req|need)
             |not\ (logged\ in|authenticated)|log\ ?in\ (first|required)|please\ log\ ?in|\blog\ in$
             |client\ was\ not\ auth|authenticate\ first|permissions?\ to\ submit
-            |turn\ on\ smtp\ auth|account\ is\ (not\ (yet\ )?activ|under\ review|pending)
-            |outgoing\ (e?mails?|messages)\b.{0,60}(suspend|disab|block|not\ allowed)
-            |(your|sending|sender'?s?)\ account\b.{0,40}(suspend|disabled|block|limit|closed
+            |turn\ on\ smtp\ auth|(your|smtp)\ account\ is\ not|account\ is\ (under\ review|pending)
+            |outgoing\ (e?mails?|messages)\b.{0,60}(suspen|disab|block|not\ allowed)
+            |requires?\ authentication|not\ (subscribed\ to\ ses|authorized\ to\ perform)
+            |(your|sending|sender'?s?)\ account\b.{0,40}(suspend|disabled|block|lock|limit|closed
             |not\ active)
             |(account|domain)\b.{0,40}(not\ (allowed|enabled)\ to\ send|sending\ (paused|disabled
             |suspend))
@@ -82,12 +86,11 @@ ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
         "rate",
         _words(
             r"""(frequency|rate)\ (is\ )?(limit|exceed|control)|rate[- ]limit|throttl
-            |too\ (many|much)\ (invalid\ |bad\ |unknown\ )?(mails?|messages|e-?mails?|recipients
-            |connections|concurrent
-            |sessions|errors|requests|commands)
+            |too\ (many|much)\ (invalid\ |bad\ |unknown\ |smtp\ )?(mails?(?!\ data)|messages|e-?mails?
+              |recipients|connections|concurrent|sessions|errors|requests|commands)
             |too\ fast|slow\ down
             |(max|exceed|limit)\w*\b.{0,40}(\b(per|an?|this|each|every)\ |/)(hour|day|minute|month)
-            |(tenant|organi[sz]ation)\b.{0,20}\bexceed|unusual\ (rate|sending)
+            |(tenant|organi[sz]ation)\b.{0,20}\bexceed|unusual\ (rate|sending)|connection\ limit
             |(reach|exceed|hit)\w*\ (your|the)\ (daily|hourly|monthly|sending)\b.{0,20}limit
             |(sender|sending|submission|outgoing)\b.{0,20}\bquota|quota\ of\ (this\ )?sender
             |(atteint|superado|raggiunto|atingi\w+|excedi\w+)\b.{0,20}\bl[ií]mite|\blimit\b.{0,20}
@@ -112,7 +115,8 @@ ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
             r"""\b(helo|ehlo)\b|reverse\ (dns|lookup|address|hostname|mapping)|\brdns\b|\bptr\b
             |(cannot|can'?t|could\ not|unable\ to)\ (find|resolve)\ your\ (reverse\ )?(host|ip|name
             |domain)
-            |your\ (host\ ?name|reverse)|umgekehrte\ aufl[oö]sung|反向解析|обратн\w+\ (зон|dns
+            |your\ (host\ ?name|reverse)|name\ lookup\ failed|resolve\ your\ address
+            |unresolvable\ relay|umgekehrte\ aufl[oö]sung|反向解析|обратн\w+\ (зон|dns
             |запис)""",
         ),
     ),
@@ -131,7 +135,11 @@ ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
             |(ip|host|server|network)\b.{0,50}\b(is|was|been)\ (block
             |ban|list|black)
             |(blocked|banned|bad)\ (ip|host|sender|server)|blocked\ (using|by\ (our|rbl|spam))
-            |^\W*blocked\b|\bblock\ for\ spam|spoof(ed|ing)|spam\ sender
+            |^\W*(blocked|refused)\b|^\W*go\ away|from\ (the\ )?ip\ address\b.{0,30}block
+            |invalid\ ip\b|dynamic\ ip|no\ access\ from|open\ proxy|by\ your\ ip|smtp\ server\ of\ your\ isp
+            |not\ allowed\ to\ connect|access\ to\ submit\ messages|accepting\ mail\ from\ your
+            |server\ does\ not\ accept\ (e?mail|messages)\ from
+            |\bblock\ for\ spam|spoof(ed|ing)|spam\ sender
             |OutboundSpam|connection\ (was\ )?(rejected|denied)
             |(messages?|e?mails?|connections?)\ from\ \[?[\da-f.:]+\]?.{0,40}(defer|block|reject
             |refus|not|n't)
@@ -155,6 +163,7 @@ FULL = _words(
     |ersch[oö]e?pft)
     |bo[iî]te\b.{0,40}(pleine|satur|quota)|quota\ d[ée]pass|buz[oó]n\b.{0,40}(lleno|llena|cuota
     |excedid)
+    |full\ mailbox|mailbox\b.{0,30}\bexceed|mail\ file\b.{0,30}\bexceed|too\ much\ mail\ data
     |limit\ of\ (the|his|its|your)\ mailbox|mailbox\b.{0,30}\blimit\ (is\ |was\ )?(reached|exceeded)
     |exhausted\b.{0,20}storage|too\ many\ messages\ on\ the\ server
     |(casella|caixa|skrzynk\w+|schr[aá]nka|postbus)\b.{0,30}\b(pien[ao]|cheia|(prze)?pe[lł]n|pln[aá]
@@ -177,10 +186,12 @@ GONE = _words(
     |user|recipient)
     |(account|mailbox|user|recipient)\b.{0,40}\b(is|has\ been|was)\ (disabled|closed|deleted
     |deactivated|inactive|terminated|suspended)
-    |user\ suspended|mailbox\ (disabled|deleted|closed|not\ available\ any|name\ not\ allowed)
+    |user\ suspended
+    |mailbox\ (disabled|deleted|closed|not\ (present|available\ any)|name\ not\ allowed)
     |account\ (disabled
     |closed|deleted|inactive)
-    |no\ longer\ (active|valid|exists?|in\ use|works|available\ here)|unroute?able\ address
+    |no\ longer\ (active|valid|exists?|in\ use|works|available\ here
+    |accepts\ e?mail)|unroute?able\ address
     |addressee\ unknown
     |RecipNotFound|RecipientNotFound|mailbox\ unavailable.{0,40}(not\ found|no\ such)
     |(empf[aä]e?nger\w*|benutzer\w*|postfach|adresse|konto)\b.{0,40}(unbekannt|existiert\ nicht
@@ -190,6 +201,11 @@ GONE = _words(
     |introuvable|d[ée]sactiv|invalide|ferm[ée])
     |(destinatario|usuario|buz[oó]n|cuenta|direcci[oó]n)\b.{0,50}(desconocid|no\ (existe|encontrad
     |se\ encuentra)|inexistente|deshabilitad|cerrad)
+    |<>\W*not\ found|bad[-_\ ]?(recipient|rcptto|address)|addresses\ were\ unknown
+    |invalid\ or\ unknown|(deactivated|inactive)\ (mailbox|user|account)|user\ \S{1,40}\ unknown
+    |(address|user|mailbox|account)\b.{0,20}\bnot\ (an\ )?active|not\ an\ active\ address
+    |not\ our\ customer|no\ (account\ by|mail\ ?box\ available)|no\ one\ at\ this\ address
+    |no\ existe\ (dich|es[ea]|est[ea]|el|la)
     |(utente|casella|indirizzo|usu[aá]rio|destinat[aá]rio|caixa|conta|endere[cç]o)\b.{0,50}
       (sconosciut|inesistente|non\ (esiste|trovat|valid)|disabilitat|n[aã]o\ (exist|encontrad)
       |desconhecid|desativad)
@@ -227,5 +243,6 @@ SPAM = _words(
 )
 AWAY = _words(
     r"""(recipient|mailbox|user|account)\b.{0,20}\btemporarily\ (unavail|disab|suspend|deactiv)
+    |(mailbox|account|user|recipient)\ (is\ )?(currently\ )?(suspend|locked)|invalid\ address
     |suppression\ list|recipient\b.{0,30}\b(suppressed|marked\ as\ inactive)""",
 )
