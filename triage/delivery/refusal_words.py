@@ -86,8 +86,8 @@ ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
         "rate",
         _words(
             r"""(frequency|rate)\ (is\ )?(limit|exceed|control)|rate[- ]limit|throttl
-            |too\ (many|much)\ (invalid\ |bad\ |unknown\ |smtp\ )?(mails?(?!\ data)|messages|e-?mails?
-              |recipients|connections|concurrent|sessions|errors|requests|commands)
+            |too\ (many|much)\ (invalid\ |bad\ |unknown\ |smtp\ )?(mails?(?!\ data)|messages
+              |e-?mails?|recipients|connections|concurrent|sessions|errors|requests|commands)
             |too\ fast|slow\ down
             |(max|exceed|limit)\w*\b.{0,40}(\b(per|an?|this|each|every)\ |/)(hour|day|minute|month)
             |(tenant|organi[sz]ation)\b.{0,20}\bexceed|unusual\ (rate|sending)|connection\ limit
@@ -136,8 +136,8 @@ ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
             |ban|list|black)
             |(blocked|banned|bad)\ (ip|host|sender|server)|blocked\ (using|by\ (our|rbl|spam))
             |^\W*(blocked|refused)\b|^\W*go\ away|from\ (the\ )?ip\ address\b.{0,30}block
-            |invalid\ ip\b|dynamic\ ip|no\ access\ from|open\ proxy|by\ your\ ip|smtp\ server\ of\ your\ isp
-            |not\ allowed\ to\ connect|access\ to\ submit\ messages|accepting\ mail\ from\ your
+            |invalid\ ip\b|dynamic\ ip|no\ access\ from|open\ proxy|by\ your\ ip
+            |smtp\ server\ of\ your\ isp|not\ allowed\ to\ connect|access\ to\ submit\ messages|accepting\ mail\ from\ your
             |server\ does\ not\ accept\ (e?mail|messages)\ from
             |\bblock\ for\ spam|spoof(ed|ing)|spam\ sender
             |OutboundSpam|connection\ (was\ )?(rejected|denied)
