@@ -34,7 +34,8 @@ ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
             |does\ not\ match\ a\ verified|email\ address\ is\ not\ verified
             |verified\ sender\ identity
             |from['"]?\ (address|header)\b.{0,40}(not|must|verif|match|own)|domain\ of\ sender
-            |badsendermx|purported\ responsible|(valid|unroutable|empty|null)\ (envelope\ )?sender
+            |sender\ domain\b.{0,40}\bno\ mx|badsendermx|purported\ responsible
+            |(valid|unroutable|empty|null)\ (envelope\ )?sender
             |sender\ domain\ is|from:?\ domain\ is|[ée]metteur\b.{0,30}(invalide|refus|inconnu)
             |unconfigured\ sending\ domain|\bmx\ for\ sender
             |sender'?s?\ (domain|mailbox|e-?mail|address)\b.{0,40}(not|exist|disab|reject|unknown
@@ -91,6 +92,7 @@ ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
             |too\ fast|slow\ down
             |(max|exceed|limit)\w*\b.{0,40}(\b(per|an?|this|each|every)\ |/)(hour|day|minute|month)
             |(tenant|organi[sz]ation)\b.{0,20}\bexceed|unusual\ (rate|sending)|connection\ limit
+            |(plan|monthly|daily|hourly)\ (plan\ )?limit\ (is\ |was\ )?(reached|exceeded)
             |(reach|exceed|hit)\w*\ (your|the)\ (daily|hourly|monthly|sending)\b.{0,20}limit
             |(sender|sending|submission|outgoing)\b.{0,20}\bquota|quota\ of\ (this\ )?sender
             |(atteint|superado|raggiunto|atingi\w+|excedi\w+)\b.{0,20}\bl[ií]mite|\blimit\b.{0,20}
@@ -137,7 +139,8 @@ ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
             |(blocked|banned|bad)\ (ip|host|sender|server)|blocked\ (using|by\ (our|rbl|spam))
             |^\W*(blocked|refused)\b|^\W*go\ away|from\ (the\ )?ip\ address\b.{0,30}block
             |invalid\ ip\b|dynamic\ ip|no\ access\ from|open\ proxy|by\ your\ ip
-            |smtp\ server\ of\ your\ isp|not\ allowed\ to\ connect|access\ to\ submit\ messages|accepting\ mail\ from\ your
+            |smtp\ server\ of\ your\ isp|not\ allowed\ to\ connect|access\ to\ submit\ messages
+            |accepting\ mail\ from\ your
             |server\ does\ not\ accept\ (e?mail|messages)\ from
             |\bblock\ for\ spam|spoof(ed|ing)|spam\ sender
             |OutboundSpam|connection\ (was\ )?(rejected|denied)
@@ -170,6 +173,10 @@ FULL = _words(
     |vol\b)
     |(ящик|почт\w*)\b.{0,40}(переполн|полон|заполн)|(邮箱|信箱|邮件空间|容量).{0,8}(已满|满|不足
     |超)|超出.{0,6}容量""",
+)
+# After the final dot: what the message links to, and not who sends it.
+LINKED = _words(
+    r"""\b(urls?|uris?|links?)\b.{0,60}(list|block)|\b(uri|sur)bl|content\ restriction""",
 )
 # Whose quota it is, if "message quota exceeded" may also be said of a mailbox.
 SENDS = _words(r"send|submission|submit|outgoing|outbound|envoi|env[ií]|invio|versand")
@@ -228,7 +235,7 @@ RESTRICTED = _words(
     |only\ accepts?\ (mail|messages)
     |restricted\ (recipient|distribution)|NotAuthorized|recipient'?s?\b.{0,30}(polic|block|prefer
     |restrict)|(blocked|rejected)\ by\ (the\ )?(recipient|user)
-    |(user|domain)\b.{0,60}\bhas\ a\ policy""",
+    |(user|domain)\b.{0,60}\bhas\ a\ policy|recipient\ does\ not\ accept""",
 )
 LARGE = _words(
     r"""(message|mail|size|content|attachment)\w*\b.{0,40}(too\ (large|big)

@@ -20,6 +20,7 @@ from triage.delivery.refusal_words import (
     GONE,
     GREYLISTED,
     LARGE,
+    LINKED,
     RESTRICTED,
     SENDS,
     SPAM,
@@ -113,6 +114,8 @@ def classify(step: str, code: int, enhanced: str, text: str) -> Blame:
     if code == 421:
         return Blame(Whom.US, "session", True)
     about_us = next((kind for kind, words in ABOUT_US if words.search(text)), "")
+    if step == "end" and about_us == "reputation" and LINKED.search(text):
+        about_us = ""
     if step in CONNECTING:
         kind = about_us or ("login" if step == "auth" else "unknown")
         return Blame(Whom.US, kind, is_temporary)
@@ -146,7 +149,9 @@ def _blame(step: str, code: int, detail: str, text: str, about_us: str) -> tuple
         return rule
     if detail in _OURS:
         return Whom.US, about_us or ("sender" if detail[:1] == "1" else "reputation")
-    if about_us and not (is_gone and about_us in {"reputation", "name"} and detail[:2] == "1."):
+    if about_us and not (
+        is_gone and about_us in {"reputation", "name", "rate"} and detail[:2] == "1."
+    ):
         return Whom.US, about_us
     if storage:
         return Whom.MAILBOX, storage
