@@ -149,9 +149,9 @@ def _blame(step: str, code: int, detail: str, text: str, about_us: str) -> tuple
         return rule
     if detail in _OURS:
         return Whom.US, about_us or ("sender" if detail[:1] == "1" else "reputation")
-    if about_us and not (
-        is_gone and about_us in {"reputation", "name", "rate"} and detail[:2] == "1."
-    ):
+    # If code and words agree, the rest is an address to read or a warning.
+    is_certain = is_gone and detail[:2] == "1."
+    if about_us and not (is_certain and about_us in {"reputation", "name", "rate"}):
         return Whom.US, about_us
     if storage:
         return Whom.MAILBOX, storage
