@@ -113,13 +113,11 @@ def classify(step: str, code: int, enhanced: str, text: str) -> Blame:
     is_temporary = code // 100 == 4 if code else enhanced.startswith("4")
     if code == 421:
         return Blame(Whom.US, "session", True)
-    about_us = next((kind for kind, words in ABOUT_US if words.search(text)), "")
-    if step == "end" and about_us == "reputation" and LINKED.search(text):
-        about_us = ""
+    detail = enhanced.partition(".")[2]
+    about_us = _kind_about_us(step, detail, text)
     if step in CONNECTING:
         kind = about_us or ("login" if step == "auth" else "unknown")
         return Blame(Whom.US, kind, is_temporary)
-    detail = enhanced.partition(".")[2]
     whom, kind = _blame(step, code, detail, text, about_us)
     if whom is Whom.US and is_temporary and not about_us and kind != "greylisted":
         # Many servers that greylist do not say so.
@@ -129,9 +127,17 @@ def classify(step: str, code: int, enhanced: str, text: str) -> Blame:
     return Blame(whom, kind, is_temporary or kind == "busy")
 
 
+def _kind_about_us(step: str, detail: str, text: str) -> str:
+    """Return what for a refusal blames us in its words; "" if they do not."""
+    kind = next((kind for kind, words in ABOUT_US if words.search(text)), "")
+    if kind == "rate" and detail == "2.2" and not SENDS.search(text):
+        return ""  # "message quota exceeded" is said of a mailbox, too
+    if kind == "reputation" and step == "end" and LINKED.search(text):
+        return ""
+    return kind
+
+
 def _blame(step: str, code: int, detail: str, text: str, about_us: str) -> tuple[Whom, str]:
-    if about_us == "rate" and detail == "2.2" and not SENDS.search(text):
-        about_us = ""  # "message quota exceeded" is said of a mailbox, too
     is_gone = bool(GONE.search(text))
     says_gone = is_gone and code == 552 and detail != "2.2"
     storage = "" if says_gone else _storage(step, code, detail, text, about_us)
