@@ -35,7 +35,7 @@ ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
             |verified\ sender\ identity
             |from['"]?\ (address|header)\b.{0,40}(not|must|verif|match|own)|domain\ of\ sender
             |sender\ domain\b.{0,40}\bno\ mx|badsendermx|purported\ responsible
-            |(valid|unroutable|empty|null)\ (envelope\ )?sender
+            |valid\ sender\ domain|(unroutable|empty|null)\ (envelope\ )?sender
             |sender\ domain\ is|from:?\ domain\ is|[ée]metteur\b.{0,30}(invalide|refus|inconnu)
             |unconfigured\ sending\ domain|\bmx\ for\ sender
             |sender'?s?\ (domain|mailbox|e-?mail|address)\b.{0,40}(not|exist|disab|reject|unknown
@@ -45,8 +45,12 @@ ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
             |absender\w*\b.{0,50}(nicht|abgelehnt|unbekannt|ung[uü]e?ltig|gesperrt)
             |exp[ée]diteur\b.{0,50}(refus|rejet|inconnu|invalide|non|pas)
             |remitente\b.{0,50}(rechaz|no\ |desconoc|inv[aá]lid)
-            |\b(mittente|remetente|afzender|nadawc\w+|odes[ií]latel\w*)\b
-            |domain\ is\ not\ verified|发件人|发信人|寄件人|送信者|差出人|отправител""",
+            |(mittente|remetente|afzender|nadawc\w+|odes[ií]latel\w*)\b.{0,40}\b(rifiut|sconosci|non
+            |bloc|rejeit|desconh|n[aã]o|inv[aá]lid|geweigerd|onbekend|niet|odrzuc|niezn|nie|odm[ií]t
+            |nezn|ne)
+            |domain\ is\ not\ verified|(发件人|发信人|寄件人).{0,10}[不未被拒禁无限错]
+            |(送信者|差出人).{0,12}(拒否|存在し|無効|不正|認証)
+            |отправител\w*.{0,30}\b(не|заблок|отклон|запрещ)""",
         ),
     ),
     (
@@ -72,7 +76,7 @@ ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
             |client\ was\ not\ auth|authenticate\ first|permissions?\ to\ submit
             |turn\ on\ smtp\ auth|(your|smtp)\ account\ is\ not|account\ is\ (under\ review|pending)
             |outgoing\ (e?mails?|messages)\b.{0,60}(suspen|disab|block|not\ allowed)
-            |requires?\ authentication|not\ (subscribed\ to\ ses|authorized\ to\ perform)
+            |server\ requires?\ authentication|not\ (subscribed\ to\ ses|authorized\ to\ perform)
             |(your|sending|sender'?s?)\ account\b.{0,40}(suspend|disabled|block|lock|limit|closed
             |not\ active)
             |(account|domain)\b.{0,40}(not\ (allowed|enabled)\ to\ send|sending\ (paused|disabled
@@ -137,7 +141,8 @@ ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
             |(ip|host|server|network)\b.{0,50}\b(is|was|been)\ (block
             |ban|list|black)
             |(blocked|banned|bad)\ (ip|host|sender|server)|blocked\ (using|by\ (our|rbl|spam))
-            |^\W*(blocked|refused)\b|^\W*go\ away|from\ (the\ )?ip\ address\b.{0,30}block
+            |^\W*(blocked|refused)\b(?!\ by\ (the\ )?(recipient|user))
+            |^\W*go\ away|from\ (the\ )?ip\ address\b.{0,30}block
             |invalid\ ip\b|dynamic\ ip|no\ access\ from|open\ proxy|by\ your\ ip
             |smtp\ server\ of\ your\ isp|not\ allowed\ to\ connect|access\ to\ submit\ messages
             |accepting\ mail\ from\ your
@@ -218,7 +223,7 @@ GONE = _words(
       |desconhecid|desativad)
     |(u[zż]ytkownik|skrzynka|odbiorca|konto|u[zž]ivatel|schr[aá]nka|adres[aá]t?)\b.{0,40}
       (nie\ istnieje|nieznan|neexistuje|nezn[aá]m|onbekend|bestaat\ niet)
-    |nie\ ma\ takiego\ (u[zż]ytkownika|konta|adresu)
+    |niezn\w+\ (odbiorc|u[zż]ytkownik|adres)|nie\ ma\ takiego\ (u[zż]ytkownika|konta|adresu)
     |(gebruiker|ontvanger|postbus|mailbox)\b.{0,30}(onbekend|bestaat\ niet|niet\ gevonden)
     |(получател|пользовател|адресат|ящик|аккаунт)\w*\b.{0,40}(не\ (найден|существ|известен
     |зарегистр)|неизвестен|удал[её]н|отключ|заблокирован)
@@ -235,7 +240,8 @@ RESTRICTED = _words(
     |only\ accepts?\ (mail|messages)
     |restricted\ (recipient|distribution)|NotAuthorized|recipient'?s?\b.{0,30}(polic|block|prefer
     |restrict)|(blocked|rejected)\ by\ (the\ )?(recipient|user)
-    |(user|domain)\b.{0,60}\bhas\ a\ policy|recipient\ does\ not\ accept""",
+    |(user|domain)\b.{0,60}\bhas\ a\ policy|recipient\ does\ not\ accept
+    |\bgroup\b.{0,30}\b(auth|member|post)|may\ post\b|members[- ]only""",
 )
 LARGE = _words(
     r"""(message|mail|size|content|attachment)\w*\b.{0,40}(too\ (large|big)
