@@ -1,13 +1,14 @@
 """Fits the trained scorer with LightGBM and computes scores with it; nothing else uses LightGBM.
 
-    margin = cold-start formula
+    margin = margin of the scorer to start from
            + linear model         if the log has enough slates (`linear_scorer`)
            + boosted trees        what a linear model cannot express
     score  = 1 / (1 + exp(-margin))
 
-Each part is fitted on what the parts before it get wrong, so little feedback changes little.
-Margins are scaled to the mean and spread of the cold-start formula's, so that one score floor fits
-all scorers.
+An installation's scorer starts from the pretrained one (`pretrained`), and that from the cold-start
+formula. Each part is fitted on what the parts before it get wrong, so little feedback changes
+little. Margins are scaled to the mean and spread of the cold-start formula's, so that one score
+floor fits all scorers.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from lightgbm import Booster, Dataset
 
 KIND = "scorer"
+TRAINED, PRETRAINED = "lm-", "pre-"
+"""How the versions of scorers begin that need one encoder, or work with any."""
+
 # The smallest log to train on: fewer rows cannot fill two leaves twice.
 MIN_ROWS = 20
 MIN_RELEVANT = 5
@@ -64,26 +68,44 @@ class Scale:
     offset: float = 0.0
 
 
+class Start(Protocol):
+    """A scorer that another one starts from; it works with any encoder."""
+
+    version: str
+
+    def margin(self, X: F32) -> F64:
+        """Return float64 (n,), the logit of the score."""
+
+    def contributions(self, X: F32) -> F64:
+        """Return float64 (n, n_features): the part of the margin that each feature adds."""
+
+
 class LambdaMartScorer:
     """Trees boosted with LambdaMART (Burges 2010, MSR-TR-2010-82) on top of linear formulas.
 
-    A feature that is constant in the log keeps its weight of the cold-start formula.
+    A feature that is constant in the log keeps its weight in the scorer to start from.
 
     Attributes:
         version: hash of the trees and of all that they depend on.
-        encoder_version: the encoder of the training features.
+        encoder_version: the encoder of the training features; None if any encoder will do.
     """
 
     def __init__(
-        self, text: str, linear: LinearModel | None, scale: Scale, encoder_version: str
+        self,
+        text: str,
+        linear: LinearModel | None,
+        scale: Scale,
+        start: Start,
+        encoder_version: str | None,
     ) -> None:
         from lightgbm import Booster
 
-        facts = json.dumps(linear.facts()) if linear is not None else ColdStartScorer.version
-        bound = f"{FEATURE_VERSION} {encoder_version} {scale!r} {facts}\n{text}"
-        self.version = f"lm-{hashlib.sha256(bound.encode()).hexdigest()[:12]}"
-        self.encoder_version: str | None = encoder_version
-        self._text, self._scale, self._linear = text, scale, linear
+        facts = json.dumps(linear.facts()) if linear is not None else ""
+        bound = f"{FEATURE_VERSION} {start.version} {encoder_version} {scale!r} {facts}\n{text}"
+        kind = TRAINED if encoder_version else PRETRAINED
+        self.version = f"{kind}{hashlib.sha256(bound.encode()).hexdigest()[:12]}"
+        self.encoder_version = encoder_version
+        self._text, self._scale, self._linear, self._start = text, scale, linear, start
         self._booster: Booster = Booster(model_str=text)
 
     @classmethod
@@ -94,7 +116,9 @@ class LambdaMartScorer:
         group_sizes: Sequence[int],
         weights: F32,
         *,
-        encoder_version: str,
+        start: Start,
+        encoder_version: str | None,
+        prior: F64 | None = None,
         seed: int = 0,
     ) -> LambdaMartScorer:
         """Fit on logged slates; the same data and seed give the same bytes.
@@ -104,6 +128,9 @@ class LambdaMartScorer:
             relevance: int32 (n,), 0 to 3.
             group_sizes: the number of rows of each query group; they sum to n.
             weights: float32 (n,), above 0, e.g. one over the propensity, clipped.
+            start: the scorer to start from.
+            encoder_version: the encoder of the features; None for a scorer for any encoder.
+            prior: of the linear model, see `fit_linear_scorer`.
             seed: for LightGBM's sampling and the sample of slates.
 
         Raises:
@@ -120,25 +147,26 @@ class LambdaMartScorer:
                 f"{sum(group_sizes)} rows do not fit each other"
             )
         _check_enough(relevance, group_sizes)
-        linear = fit_linear_scorer(
-            X, ColdStartScorer().margin, relevance, group_sizes, weights, seed
-        )
+        linear = fit_linear_scorer(X, start.margin, relevance, group_sizes, weights, seed, prior)
         sizes = np.asarray(group_sizes)
-        log = _Log(X, relevance, sizes, weights, _initial_margin(linear, X))
+        log = _Log(X, relevance, sizes, weights, _initial_margin(start, linear, X))
         n_rounds = _choose_rounds(log, seed)
         booster = lightgbm.train(_parameters(len(X), seed), log.dataset(), n_rounds)
         scale = _scale(booster, log)
-        return cls(booster.model_to_string(), linear, scale, encoder_version)
+        return cls(booster.model_to_string(), linear, scale, start, encoder_version)
 
-    def score(self, X: F32) -> F64:
-        """Return float64 (n,) in [0, 1]; (0,) for no rows."""
+    def margin(self, X: F32) -> F64:
+        """Return float64 (n,), the logit of the score; (0,) for no rows."""
         X = check_feature_rows(X)
         if not len(X):
             return np.zeros(0)
         trees = np.asarray(self._booster.predict(X, raw_score=True, num_threads=1))
-        return sigmoid(
-            self._scale.gain * (_initial_margin(self._linear, X) + trees) - self._scale.offset
-        )
+        initial = _initial_margin(self._start, self._linear, X)
+        return np.asarray(self._scale.gain * (initial + trees) - self._scale.offset)
+
+    def score(self, X: F32) -> F64:
+        """Return float64 (n,) in [0, 1]; (0,) for no rows."""
+        return sigmoid(self.margin(X))
 
     def contributions(self, X: F32) -> F64:
         """Return float64 (n, n_features): the linear parts plus the trees' SHAP values.
@@ -150,11 +178,11 @@ class LambdaMartScorer:
         if not len(X):
             return np.zeros((0, len(FEATURES)))
         trees = np.asarray(self._booster.predict(X, pred_contrib=True, num_threads=1))
-        linear, cold = self._linear, ColdStartScorer()
-        start = cold.contributions(X if linear is None else linear.bounded(X))
+        linear = self._linear
+        parts = self._start.contributions(X if linear is None else linear.bounded(X))
         if linear is not None:
-            start += linear.contributions(X)
-        return np.asarray(self._scale.gain * (start + trees[:, :-1]), dtype=np.float64)
+            parts = parts + linear.contributions(X)
+        return np.asarray(self._scale.gain * (parts + trees[:, :-1]), dtype=np.float64)
 
     def save(self, folder: Path, key: bytes) -> None:
         """Write the trees as LightGBM text and their manifest into `folder`, sealed."""
@@ -167,14 +195,14 @@ class LambdaMartScorer:
             "encoder_version": self.encoder_version,
             "feature_version": FEATURE_VERSION,
             "features": list(FEATURES),
-            "starts_from": ColdStartScorer.version,
+            "starts_from": self._start.version,
             "libraries": {"lightgbm": lightgbm.__version__},
         }
         model_files.write(folder, KIND, {"trees.txt": self._text.encode()}, facts, key)
 
     @classmethod
-    def load(cls, folder: Path, key: bytes) -> LambdaMartScorer:
-        """Return the scorer that was sealed in `folder`.
+    def load(cls, folder: Path, key: bytes, start: Start) -> LambdaMartScorer:
+        """Return the scorer that was sealed in `folder` and starts from `start`.
 
         Raises:
             ModelError: the folder is missing, damaged, sealed with another key, or was trained for
@@ -184,28 +212,29 @@ class LambdaMartScorer:
         made_for = (
             manifest.get("feature_version"), manifest.get("features"), manifest.get("starts_from")
         )  # fmt: skip
-        if made_for != (FEATURE_VERSION, list(FEATURES), ColdStartScorer.version):
+        if made_for != (FEATURE_VERSION, list(FEATURES), start.version):
             raise ModelError(
                 f"{folder} was trained for features {made_for[0]} on {made_for[2]}, this program "
-                f"has {FEATURE_VERSION} on {ColdStartScorer.version}; train again"
+                f"has {FEATURE_VERSION} on {start.version}; train again"
             )
         try:
             facts, scale = manifest["formula"], Scale(**manifest["scale"])
             linear = None if facts is None else LinearModel.from_facts(facts)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{folder} has a scorer of an unknown form; train again") from error
-        text, encoder_version = files["trees.txt"].decode(), str(manifest["encoder_version"])
-        return cls(text, linear, scale, encoder_version)
+        encoder_version = manifest["encoder_version"]
+        return cls(files["trees.txt"].decode(), linear, scale, start, encoder_version)
 
 
-def _initial_margin(linear: LinearModel | None, X: F32) -> F64:
+def _initial_margin(start: Start, linear: LinearModel | None, X: F32) -> F64:
     """Return float64 (n,), the margin that trees start from, in slices to save memory."""
-    cold = ColdStartScorer().margin
     margins = [np.zeros(0)]
     for at in range(0, len(X), MARGIN_ROWS):
         part = X[at : at + MARGIN_ROWS]
         margins.append(
-            cold(part) if linear is None else cold(linear.bounded(part)) + linear.margin(part)
+            start.margin(part)
+            if linear is None
+            else start.margin(linear.bounded(part)) + linear.margin(part)
         )
     return np.concatenate(margins)
 
@@ -217,7 +246,7 @@ def _scale(booster: Booster, log: _Log) -> Scale:
     """
     sample = slice(None, None, -(-len(log.X) // MARGIN_ROWS))
     X = log.X[sample]
-    cold = _initial_margin(None, X)
+    cold = ColdStartScorer().margin(X)
     margin = log.init[sample] + np.asarray(booster.predict(X, raw_score=True, num_threads=1))
     gain = float(cold.std() / max(float(margin.std()), 1e-9))
     return Scale(gain, gain * float(margin.mean()) - float(cold.mean()))

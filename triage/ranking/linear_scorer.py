@@ -10,7 +10,7 @@ than each one. Trees need very many splits for a sum, so they are fitted on top 
 The loss is ListNet's top-one cross entropy (Cao et al. 2007): the softmax of the margins within a
 slate should give liked papers a high probability. So papers with scores near the liked ones
 matter, and papers far below them do not. An L2 penalty, smaller with more slates, draws the weights
-to zero, that is to the fixed margin.
+to those of a prior, by default zero, that is to the fixed margin.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ def fit_linear_scorer(
     group_sizes: Sequence[int],
     weights: F32,
     seed: int = 0,
+    prior: F64 | None = None,
 ) -> LinearModel | None:
     """Fit the model on logged slates; None if fewer than FEWEST_SLATES have likes and other papers.
 
@@ -115,6 +116,8 @@ def fit_linear_scorer(
         group_sizes: the number of rows of each query group; they sum to n.
         weights: float32 (n,), above 0; only those of liked rows count. The likes of one slate
             together weigh the square root of their number.
+        prior: float64 (N_CONTEXTS, n_features), weights of the features as they are, not
+            standardized; None is zeros.
     """
     from scipy.optimize import minimize
     from threadpoolctl import threadpool_limits
@@ -126,7 +129,9 @@ def fit_linear_scorer(
     spread[spread < LEAST_SPREAD] = 0
     spread[_OF_THE_SUBSCRIBER] = 0
     blank = LinearModel(np.zeros((N_CONTEXTS, X.shape[1])), mean, spread)
+    start = blank.worth if prior is None else prior * spread
     likelihood = _Likelihood(
+        start,
         blank._standard(X[rows]),
         _contexts(X[rows]),
         fixed(blank.bounded(X[rows])),
@@ -138,20 +143,28 @@ def fit_linear_scorer(
     with threadpool_limits(1):
         result = minimize(
             likelihood.loss,
-            blank.worth.ravel(),
+            start.ravel(),
             jac=True,
             method="L-BFGS-B",
             options={"maxiter": MOST_ITERATIONS},
         )
-    return LinearModel(result.x.reshape(blank.worth.shape), mean, spread)
+    return LinearModel(result.x.reshape(start.shape), mean, spread)
 
 
 class _Likelihood:
     """The penalized negative log likelihood of the likes, as a function of the weights."""
 
     def __init__(
-        self, rows: F64, contexts: F64, fixed: F64, relevance: I32, sizes: I64, weights: F32
+        self,
+        prior: F64,
+        rows: F64,
+        contexts: F64,
+        fixed: F64,
+        relevance: I32,
+        sizes: I64,
+        weights: F32,
     ) -> None:
+        self._prior = prior.ravel()
         self._rows = rows
         self._contexts = contexts
         self._fixed = fixed
@@ -174,8 +187,8 @@ class _Likelihood:
         loss = self._shares_of_slates @ np.log(totals) - self._shares @ margin
         error = odds * (self._shares_of_slates / totals)[self._slate] - self._shares
         gradient = (self._contexts * error[:, np.newaxis]).T @ self._rows
-        penalty = self._penalty
-        return float(loss + penalty / 2 * worth @ worth), gradient.ravel() + penalty * worth
+        penalty, apart = self._penalty, worth - self._prior
+        return float(loss + penalty / 2 * apart @ apart), gradient.ravel() + penalty * apart
 
 
 def _select_slates(relevance: I32, sizes: I64, seed: int) -> tuple[I64, I64]:

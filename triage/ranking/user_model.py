@@ -46,7 +46,9 @@ FEWEST_OF_AN_INTEREST = 3
 FEWEST_LIKES_OF_ALL = 30
 N_BACKGROUND = 10_000
 FEWEST_BACKGROUND = 2_000
-# The model of all subscribers must not show the taste of one: only so many likes of each count.
+# The model of all subscribers must not show the taste of one: it needs so many subscribers with
+# likes, and only so many likes of each count.
+FEWEST_SUBSCRIBERS = 3
 MOST_LIKES_EACH = 50
 MOST_LIKES_OF_ALL = 3_000
 
@@ -54,7 +56,8 @@ MOST_LIKES_OF_ALL = 3_000
 def fit_background(name: str, papers: EncodedPapers, liked: CSR) -> Background:
     """Return the background with that name, from a sample of earlier papers.
 
-    `liked` is float32 CSR (n, v), papers that subscribers liked, at most MOST_LIKES_EACH of each.
+    `liked` is float32 CSR (n, v), papers that subscribers liked, at most MOST_LIKES_EACH of each;
+    none if fewer than FEWEST_SUBSCRIBERS have likes.
     """
     vectors = papers.encodings
     everybody = np.zeros(vectors.tfidf.shape[1], dtype=np.float32)

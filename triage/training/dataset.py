@@ -29,6 +29,7 @@ from triage.domain.records import (
 from triage.ranking.features import FEATURES, feature_matrix
 from triage.ranking.user_model import (
     FEWEST_BACKGROUND,
+    FEWEST_SUBSCRIBERS,
     MOST_LIKES_EACH,
     MOST_LIKES_OF_ALL,
     N_BACKGROUND,
@@ -78,14 +79,21 @@ class History:
     Args:
         papers: in listing order.
         like_histories: subscribers; their likes are rows of `papers`.
+        alone: whether each is the only subscriber, so that no model of all likes is known.
         since: `Encoder.since`; no past day is earlier. If it is set, past days use the encodings
             `for_training()`: the encoder was fitted on later likes, and with these, features of
             past days would look better than those of coming days.
     """
 
     def __init__(
-        self, papers: EncodedPapers, readers: Sequence[LikeHistory], since: date | None = None
+        self,
+        papers: EncodedPapers,
+        readers: Sequence[LikeHistory],
+        since: date | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
+        self._alone = alone
         self.papers = papers
         self.readers = readers
         self.since = since or date.min
@@ -94,6 +102,7 @@ class History:
             self._then = History(
                 replace(papers, encodings=papers.encodings.for_training()),
                 [replace(each, interests=each.interests.for_training()) for each in readers],
+                alone=alone,
             )
         self.listed: I64 = np.array(
             [paper.listed_on.toordinal() for paper in papers.papers], dtype=np.int64
@@ -187,6 +196,8 @@ class History:
             reader.likes.rows[reader.likes.days < until.toordinal()][-MOST_LIKES_EACH:]
             for reader in self.readers
         ]
+        if self._alone or sum(map(bool, map(len, liked))) < FEWEST_SUBSCRIBERS:
+            liked = []
         newest = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *liked]))
         return fit_background(
             str(until),

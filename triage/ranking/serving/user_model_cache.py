@@ -20,6 +20,7 @@ from triage.ranking.features import FEATURE_VERSION
 from triage.ranking.serving.ranker import Learner, load_library
 from triage.ranking.user_model import (
     FEWEST_BACKGROUND,
+    FEWEST_SUBSCRIBERS,
     MOST_LIKES_EACH,
     MOST_LIKES_OF_ALL,
     N_BACKGROUND,
@@ -130,6 +131,8 @@ def _liked(conn: Connection, until: date) -> Sequence[Paper]:
     """Return the newest papers that subscribers liked before a day, oldest first."""
     before = datetime.combine(until, time(), UTC) - FARTHEST_EAST
     of_each = store.events.liked(conn, before)
+    if len(of_each) < FEWEST_SUBSCRIBERS:
+        return []
     ids = {paper for own in of_each.values() for paper in own[-MOST_LIKES_EACH:]}
     papers = [each for each in store.papers.load(conn, ids).values() if each.listed_on < until]
     return sorted(papers, key=lambda paper: (paper.listed_on, paper.id))[-MOST_LIKES_OF_ALL:]
