@@ -134,12 +134,13 @@ class MessageSender:
             # If the lease ran out, nothing was handed over, and another sender may send it.
             return self._let_go(current, stop.state)
         except MailDeferred as error:
-            why = str(error)
-            if not error.is_offered and drain.may_return(why):
-                return Halted(why, returned=self._give_back(current, error))
+            why, is_about_us = str(error), error.is_about_us
+            if not error.is_offered and (is_about_us or drain.may_return(why)):
+                returned = self._give_back(current, error)
+                return Halted(why, returned=returned, is_about_us=is_about_us)
             state = self._defer(current, error)
-            halts = error.is_about_us or not error.is_offered
-            return Halted(why, state, is_about_us=error.is_about_us) if halts else state
+            halts = is_about_us or not error.is_offered
+            return Halted(why, state, is_about_us=is_about_us) if halts else state
         except MailRefused as error:
             self._refuse(current, error, drain)
             return None

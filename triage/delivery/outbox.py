@@ -206,7 +206,7 @@ class Outbox:
                     queue.not_before(state.name, state.at)
                     queue.put_back(message)
                 elif isinstance(state, Halted):
-                    if state.returned is None:
+                    if state.returned is None or state.is_about_us:
                         log.error("the server accepts nothing more for now", why=state.why)
                         drain.why = ""
                         if state.state is not None:

@@ -81,6 +81,16 @@ _BUSY = _words(
     |rate\ that|too\ (quickly|many\ messages))|recipient.{0,30}(rate\ limit|throttl)
     |STOREDRV.{0,60}thread\ limit""",
 )
+_ENOUGH = _words(
+    r"""\b(messages?|e?-?mails?|recipients?|transactions?|deliver(y|ies)|enough|limit)\b.{0,60}
+      \b(this|per|an?|one|single|each|same)\ (\w+\ )?(session|connection)\b
+    |\b(session|connection)\ (message|mail|recipient|transaction)\ (limit|count)
+    |(nachrichten|mails)\b.{0,40}\b(pro|diese[rn]?|eine[rn]?)\ (verbindung|sitzung)
+    |(messages|mails|courriels)\b.{0,40}\b(par|cette|une)\ (m[eê]me\ )?(connexion|session)
+    |(mensajes|correos)\b.{0,40}\b(por|esta|una)\ (misma\ )?(conexi[oó]n|sesi[oó]n)
+    |(сообщени|пис[еь]м)\w*\b.{0,40}\b(за|в|на)\ (\w+\ )?(соединени|сесси|сеанс)
+    |(当前|每次|单次|本次|每个)(连接|会话).{0,12}(数量|限制|上限|过多)""",
+)
 # In this order: the first words that match decide.
 _ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
@@ -276,6 +286,8 @@ def classify(step: str, code: int, enhanced: str, text: str) -> Blame:
     is_temporary = code // 100 == 4 if code else enhanced.startswith("4")
     if code == 421:
         return Blame(Whom.US, "session", True)
+    if _ENOUGH.search(text):
+        return Blame(Whom.US, "session", is_temporary)
     about_us = next((kind for kind, words in _ABOUT_US if words.search(text)), "")
     if step in CONNECTING:
         kind = about_us or ("login" if step == "auth" else "unknown")
