@@ -7,6 +7,7 @@ and an empty one, and does what `action=` says (Debian: /usr/share/doc/postfix/S
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from socketserver import StreamRequestHandler, ThreadingTCPServer
@@ -16,7 +17,8 @@ class Policy(ThreadingTCPServer):
     """Answers `refusal` to what goes beyond `most` messages in a session.
 
     Attributes:
-        n_refused: how often it did.
+        wait_s: how long it takes for each answer.
+        n_refused: how often it refused.
     """
 
     daemon_threads = True
@@ -24,6 +26,7 @@ class Policy(ThreadingTCPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Asked)
         self.most, self.refusal = 0, ""
+        self.wait_s = 0.0
         self.n_refused = 0
 
     @property
@@ -42,6 +45,7 @@ class _Asked(StreamRequestHandler):
             if asked["client_port"] != session:
                 session, n = asked["client_port"], 0
             n += 1
+            time.sleep(self.server.wait_s)
             action = "DUNNO"
             if n > self.server.most:
                 action = self.server.refusal

@@ -98,7 +98,10 @@ def check_that_each_has_its_digest_once(server: Postfix, database: Database) -> 
     [
         # The From of the digests is at a domain of this server and has no mailbox.
         (["smtpd_reject_unlisted_sender = yes"], ["smtpd_reject_unlisted_sender = no"]),
-        (["smtpd_relay_restrictions = reject_unauth_destination", NO_READERS], [RELAY, OUR_DOMAINS]),
+        (
+            ["smtpd_relay_restrictions = reject_unauth_destination", NO_READERS],
+            [RELAY, OUR_DOMAINS],
+        ),
         (["smtpd_helo_restrictions = reject"], ["smtpd_helo_restrictions ="]),
         (
             ["smtpd_helo_restrictions = reject", "smtpd_delay_reject = no"],

@@ -55,6 +55,7 @@ _ADVICE = {
     "relay": "Set [mail] username, or ask its operator to relay mail from this machine",
     "login": "Correct [mail] username and TRIAGE_MAIL_PASSWORD, or ask its operator",
     "rate": "Wait until it accepts more, or set [mail] per_second",
+    "session": "Ask its operator how many messages it takes in one connection",
     "name": "Set [mail] helo_name to this machine's name in DNS, and check its reverse DNS",
     "reputation": "Run `triage doctor`, or ask its operator why",
 }
