@@ -136,11 +136,11 @@ class MessageSender:
             return self._let_go(current, stop.state)
         except MailDeferred as error:
             why = str(error)
-            if not error.is_offered and drain.may_return(why):
-                return Halted(why, returned=self._give_back(current, error))
             if error.is_about_us:
                 self._give_back(current, error)
                 return Halted(why, is_about_us=True)
+            if not error.is_offered and drain.may_return(why):
+                return Halted(why, returned=self._give_back(current, error))
             state = self._defer(current, error)
             return state if error.is_offered else Halted(why, state)
         except MailRefused as error:
