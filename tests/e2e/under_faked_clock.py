@@ -7,7 +7,9 @@ Environment: `NTP_SAYS_RIGHT` is a file that exists while NTP would say that the
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 import threading
 import time
 from functools import partial
@@ -26,6 +28,8 @@ def _is_synchronized() -> bool:
 
 
 if __name__ == "__main__":
+    # What every thread does is in the log if the process does not end in time.
+    faulthandler.register(signal.SIGUSR1)
     # libfaketime hands an absolute time of the true clock to clock_nanosleep, which refuses it.
     time.sleep = _sleep
     clock_trust.ClockTrust = partial(  # type: ignore[assignment,misc]

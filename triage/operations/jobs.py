@@ -20,7 +20,13 @@ from triage import store
 from triage.delivery.outbox import Outbox
 from triage.digest.nightly import Queued
 from triage.domain.announcement_calendar import arxiv_today
-from triage.domain.digest_calendar import digest_at, due_on, is_known_zone, job_due
+from triage.domain.digest_calendar import (
+    digest_at,
+    due_on,
+    is_known_zone,
+    job_due,
+    latest_digest_on,
+)
 from triage.domain.protocols import Clock, Source
 from triage.domain.records import Subscriber, SubscriberState, Verdict
 from triage.errors import NotFound, TriageError
@@ -113,8 +119,15 @@ class Schedule:
             log.error("no digests are made or sent", why=why)
             return
         for on, subscribers in sorted(self._find_due().items()):
+            # The clock may have been set, or the machine suspended, while others were made.
+            now = self.clock.now()
+            only = {
+                each.id
+                for each in subscribers
+                if latest_digest_on(now, each.hour, each.zone, each.weekdays) == on
+            }
             try:
-                queued = self.queue(on, only={each.id for each in subscribers})
+                queued = self.queue(on, only=only)
             except NotFound as error:
                 log.info("no digests yet", why=str(error))
                 break

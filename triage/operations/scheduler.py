@@ -64,7 +64,10 @@ class Scheduler:
             (schedule.do_jobs, EVERY_S),
             (answer, ANSWER_EVERY_S),
         ):
-            self._threads.add_job(job, _Every(every_s), next_run_time=clock.now())
+            self._threads.add_job(
+                self._run, _Every(every_s), [job], next_run_time=clock.now(), name=job.__name__
+            )
+        self._n_steps = 0
         self._stopped = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="clock watcher", daemon=True)
 
@@ -80,6 +83,13 @@ class Scheduler:
         self._threads.shutdown(wait=True)
         self._schedule.stop()
 
+    def _run(self, job: Callable[[], None]) -> None:
+        """Do a job, and again if the clock was set meanwhile."""
+        n_steps = -1
+        while n_steps != self._n_steps and not self._stopped.is_set():
+            n_steps = self._n_steps
+            job()
+
     def _watch(self) -> None:
         """Run all jobs when the clock was set, or the machine woke up from a suspend."""
         before = self._clock.now()
@@ -88,6 +98,7 @@ class Scheduler:
             step = now - before - timedelta(seconds=LOOK_EVERY_S)
             before = now
             if abs(step) >= SMALLEST_STEP:
+                self._n_steps += 1
                 log.warning("the clock was set, or the machine was suspended", by_s=step.total_seconds())
                 for job in self._threads.get_jobs():
                     job.modify(next_run_time=now)
