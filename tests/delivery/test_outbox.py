@@ -537,6 +537,17 @@ def test_what_is_in_doubt_is_sent_again_soon_or_held(
     assert report == (DrainReport(held=1) if late else DrainReport(sent=1))
 
 
+@pytest.mark.parametrize("back", [timedelta(seconds=1), timedelta(hours=1), timedelta(days=400)])
+def test_what_is_in_doubt_since_later_than_now_is_sent_again_if_that_was_a_small_step(
+    database: Database, clock: StoppedClock, back: timedelta
+) -> None:
+    queue(database, empty_slate(add_reader(database)))
+    leave_in_flight(database, MessageState.IN_DOUBT)
+    clock.at = NOON - back
+    report = outbox(database, UnknowingMailer(), clock, gone=("them",)).drain()
+    assert report == (DrainReport(sent=1) if back <= RESEND_WITHIN else DrainReport(held=1))
+
+
 def test_who_would_rather_hold_gets_no_second_copy(database: Database, clock: StoppedClock) -> None:
     queue(database, empty_slate(add_reader(database)))
     leave_in_flight(database, MessageState.IN_DOUBT)

@@ -320,7 +320,7 @@ class History:
             assert on is not None
             mine = [slate for slate in slates if slate["subscriber_id"] == person["id"]]
             # By chance the wrong clock made one at a time that was some hours ago now, or one was
-            # being made when it was set.
+            # just being made when it was set.
             rests = any(
                 now - REST < slate["created_at"] <= now + WORK and slate["on"] != on
                 for slate in mine

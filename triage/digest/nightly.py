@@ -164,6 +164,7 @@ class Nightly:
         on: date,
         *,
         only: Collection[int] | None = None,
+        is_due: Callable[[Subscriber], bool] = lambda _: True,
         progress: Progress = silent,
         spread: timedelta = timedelta(),
     ) -> Queued:
@@ -171,6 +172,7 @@ class Nightly:
 
         Args:
             only: as for `run`.
+            is_due: is asked just before each digest is made; where it says no, none is made.
             spread: over how long a time the digests may go, each at a moment of its own.
 
         Raises:
@@ -204,6 +206,8 @@ class Nightly:
         left_out: dict[str, str] = {}
         for done, each in enumerate(due, start=1):
             with spare_the_others(each.subscriber, left_out):
+                if not is_due(each.subscriber):
+                    continue
                 counts[self._queue_one(run_id, each, night, spread)] += 1
             progress("rank", done, len(due))
         with self.database.write() as conn:
