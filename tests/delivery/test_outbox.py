@@ -15,7 +15,7 @@ from tests.support.fakes import FakeMailer, StoppedClock
 from tests.support.installation import add_papers, add_reader, empty_slate, installed, queue, rows
 from triage import store
 from triage.delivery.audit import audit
-from triage.delivery.hand_over import SEND_WINDOW
+from triage.delivery.hand_over import LATE_FOR, SEND_WINDOW
 from triage.delivery.outbox import DrainReport, Outbox
 from triage.delivery.recovery import (
     LOG_IS_WRITTEN,
@@ -186,8 +186,25 @@ def test_a_message_that_nobody_tried_in_its_time_is_given_up_untried(
     queue(database, empty_slate(add_reader(database)))
     clock.at = NOON + SEND_WINDOW
     mailer = FakeMailer()
-    assert outbox(database, mailer, clock).drain() == DrainReport(failed=1)
+    sender = outbox(database, mailer, clock)
+    assert sender.drain() == DrainReport()
+    clock.at += LATE_FOR
+    assert sender.drain() == DrainReport(failed=1)
     assert (message(database)["reason"], mailer.sent) == ("expired", [])
+
+
+@pytest.mark.parametrize("ahead", [SEND_WINDOW, timedelta(days=1), timedelta(days=400)], ids=str)
+def test_a_clock_that_is_ahead_for_less_than_an_hour_gives_no_message_up(
+    database: Database, clock: StoppedClock, ahead: timedelta
+) -> None:
+    queue(database, empty_slate(add_reader(database)))
+    sender = outbox(database, FakeMailer(MailDeferred("451 busy")), clock)
+    assert sender.drain().deferred == 1
+    for at in (NOON + ahead, NOON + ahead + LATE_FOR - MINUTE):
+        clock.at = at
+        assert sender.drain() == DrainReport()
+    clock.at = NOON + 2 * MINUTE
+    assert sender.drain() == DrainReport(sent=1)
 
 
 def test_a_message_past_its_time_is_given_up_and_its_papers_come_again(
@@ -200,6 +217,8 @@ def test_a_message_past_its_time_is_given_up_and_its_papers_come_again(
     assert sender.drain().deferred == 1
     assert papers_seen(database, reader) == 1
     clock.at = NOON + SEND_WINDOW + MINUTE
+    assert sender.drain() == DrainReport()
+    clock.at += LATE_FOR
     assert sender.drain() == DrainReport(failed=1)
     assert (message(database)["state"], message(database)["reason"]) == ("failed", "expired")
     assert papers_seen(database, reader) == 0
@@ -281,6 +300,8 @@ def test_a_mailbox_that_is_full_for_days_is_given_up(
         clock.at += SEND_WINDOW
         if n % 2 == 0:
             # Nobody asks the mailbox any more, but what it said last counts.
+            assert sender.drain() == DrainReport()
+            clock.at += LATE_FOR
             assert sender.drain() == DrainReport(failed=1)
         clock.at += SEND_WINDOW
     assert rows(database, "subscribers")[0]["state"] == "suppressed"

@@ -29,11 +29,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.paths import ROOT
 from tests.support.factories import subscriber
 from tests.support.feed_world import entry, rss
 from tests.support.guarantees import Guarantee
 from tests.support.installation import rows
+from tests.support.paths import ROOT
 from tests.support.senders import sink, taken
 from triage import store
 from triage.app.application import create_installation, open_app
@@ -111,7 +111,7 @@ def install(folder: Path) -> Path:
     topics = ("robots that learn", "drafts of language models", "proofs of programs")
     papers = folder / "papers.jsonl"
     with papers.open("w", encoding="utf-8") as lines:
-        for n in range(-440, 480):
+        for n in range(-440, 480, 2):
             paper = {
                 "id": f"26{1 + n % 12:02}.{n + 10_000:05}",
                 "title": f"Study {n} of {topics[n % 3]}",
@@ -289,16 +289,16 @@ class History:
 
     # -- what must hold ----------------------------------------------------------------------------
 
-    def run(self) -> Outcome:
+    def run(self, n_events: int, longest_pause_s: float) -> Outcome:
         self.set_clock(RIGHT)
         if self.chance.random() < 0.5:
             self.step()
         self.start()
         try:
-            time.sleep(self.chance.uniform(1, 6))
-            for _ in range(self.chance.randrange(3, 6)):
+            time.sleep(self.chance.uniform(1, longest_pause_s))
+            for _ in range(n_events):
                 self.happen()
-                time.sleep(self.chance.uniform(0.2, 6))
+                time.sleep(self.chance.uniform(0.2, longest_pause_s))
             n_asked = len(self.lab.asked_at)
             self.come_right()
             right_at, now = time.monotonic(), self.true_now()
@@ -395,10 +395,11 @@ class History:
             self.out.troubles.append("silent for too long")
 
 
-def live(folder: Path, template: Path, seed: str) -> Outcome:
+def live(folder: Path, template: Path, seed: str, n_events: int, longest_pause_s: float) -> Outcome:
     folder.mkdir()
     with lab() as feed, sink(folder / "ledger") as mail_port:
-        return History(folder, template, seed, feed, mail_port).run()
+        history = History(folder, template, seed, feed, mail_port)
+        return history.run(n_events, longest_pause_s)
 
 
 @pytest.mark.guarantee("R17")
@@ -406,15 +407,13 @@ def test_a_minute_after_the_clock_is_right_real_processes_have_sent_and_read_all
     guarantee: Guarantee, tmp_path: Path, template: Path
 ) -> None:
     faketime()
-    n_histories = 24 if guarantee.full else 2
-    with ThreadPoolExecutor(3) as pool:
-        outcomes = list(
-            pool.map(
-                lambda n: live(tmp_path / str(n), template, f"process {n}"), range(n_histories)
-            )
-        )
-    for each in outcomes:
-        print(each)
+    n_histories, n_events, longest_pause_s = (24, 5, 6.0) if guarantee.full else (2, 2, 2.0)
+
+    def live_one(n: int) -> Outcome:
+        return live(tmp_path / str(n), template, f"process {n}", n_events, longest_pause_s)
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(live_one, range(n_histories)))
     assert [each for each in outcomes if each.troubles] == []
     guarantee.record(
         n_process_histories=n_histories,

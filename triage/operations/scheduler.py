@@ -99,6 +99,8 @@ class Scheduler:
             before = now
             if abs(step) >= SMALLEST_STEP:
                 self._n_steps += 1
-                log.warning("the clock was set, or the machine was suspended", by_s=step.total_seconds())
+                log.warning(
+                    "the clock was set, or the machine was suspended", by_s=step.total_seconds()
+                )
                 for job in self._threads.get_jobs():
                     job.modify(next_run_time=now)

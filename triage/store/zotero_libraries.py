@@ -25,9 +25,7 @@ def forget(conn: Connection, subscriber_id: int) -> bool:
     return conn.execute(gone).rowcount > 0
 
 
-def due(
-    conn: Connection, now: datetime, again: timedelta
-) -> list[tuple[int, str, frozenset[str]]]:
+def due(conn: Connection, now: datetime, again: timedelta) -> list[tuple[int, str, frozenset[str]]]:
     """Return (subscriber id, API key, items) of the libraries that were not read for `again`.
 
     One that was read later than `now` was read by a wrong clock, and is due.
