@@ -54,6 +54,7 @@ class Scheduler:
     def __init__(self, schedule: Schedule, answer: Callable[[], None], clock: Clock) -> None:
         self._schedule = schedule
         self._clock = clock
+        self._looked_at = clock.now()
         self._threads = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(3)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -92,11 +93,10 @@ class Scheduler:
 
     def _watch(self) -> None:
         """Run all jobs when the clock was set, or the machine woke up from a suspend."""
-        before = self._clock.now()
         while not self._stopped.wait(LOOK_EVERY_S):
             now = self._clock.now()
-            step = now - before - timedelta(seconds=LOOK_EVERY_S)
-            before = now
+            step = now - self._looked_at - timedelta(seconds=LOOK_EVERY_S)
+            self._looked_at = now
             if abs(step) >= SMALLEST_STEP:
                 self._n_steps += 1
                 log.warning(
