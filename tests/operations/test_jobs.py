@@ -481,7 +481,7 @@ def test_a_suspend_in_the_middle_of_a_tick_costs_no_digest_of_today(office: Offi
     schedule.tick()
     schedule.tick()
     today = START.date() + timedelta(days=1)
-    assert [office.served()[email, today] for email in emails[1:]] == [1, 1]
+    assert [office.served()[email, today] for email in emails] == [1, 1, 1]
     assert max(office.served().values()) == 1
 
 
