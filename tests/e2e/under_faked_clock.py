@@ -32,6 +32,7 @@ if __name__ == "__main__":
     faulthandler.register(signal.SIGUSR1)
     # libfaketime hands an absolute time of the true clock to clock_nanosleep, which refuses it.
     time.sleep = _sleep
+    clock_trust.is_synchronized = _is_synchronized
     clock_trust.ClockTrust = partial(  # type: ignore[assignment,misc]
         clock_trust.ClockTrust, is_synchronized=_is_synchronized
     )
