@@ -68,7 +68,7 @@ def clock(
 ) -> Result:
     """Compare the clock with the newest time in the database and with the clocks of the sources.
 
-    If the sources or NTP confirm the clock, later times in the database come from a clock that was wrong.
+    If the sources or NTP confirm it, later times in the database come from a clock that was wrong.
 
     Args:
         replies: of the sources that answered; None if no source is enabled.
