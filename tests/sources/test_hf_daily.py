@@ -241,9 +241,10 @@ def test_what_a_clock_ahead_has_read_is_set_aside(
         store.sources.forget_days_ahead(conn, datetime(2025, 6, 26, 1, tzinfo=UTC))
     world.fetch(THURSDAY)
     assert world.days()[THURSDAY].verdict is Verdict.COMPLETE
+    world.upstreams.days.pop(FRIDAY)
     world.fetch(SATURDAY)
     assert world.days()[SATURDAY].verdict is Verdict.EMPTY_EXPECTED
-    assert world.days()[FRIDAY].verdict is Verdict.COMPLETE
+    assert world.days()[FRIDAY].verdict is Verdict.EMPTY_SUSPECT
 
 
 def test_a_year_without_a_fetch_is_read_a_month_back(world: World) -> None:
