@@ -2,6 +2,7 @@
 
 libfaketime shows a process a clock that a test sets; the clock of the uptime stays the true one.
 A history knows the true time: the time of this machine and how long the machine was suspended.
+The long form measures the silence, so nothing else should keep the processors busy meanwhile.
 """
 
 from __future__ import annotations
