@@ -110,7 +110,7 @@ servers: ## install the system packages of the tests (Debian; needs root or sudo
 	$$as_root apt-get update -qq; \
 	$$as_root apt-get install -qq -y --no-install-recommends --no-remove \
 		postgresql chromium fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji \
-		postfix sasl2-bin libsasl2-modules wrk $$(command -v npm > /dev/null || echo npm) > /dev/null
+		postfix sasl2-bin libsasl2-modules libfaketime wrk $$(command -v npm > /dev/null || echo npm) > /dev/null
 
 var/axe/axe.min.js: Makefile
 	@echo "fetching $(AXE)"
