@@ -1,0 +1,224 @@
+"""Tells what became of a paper for one subscriber: shown, ranked too low, or filtered out.
+
+    paper, subscriber → the last digest that could have had the paper → its filters and its ranking,
+    with what was known when it was made → PaperOutcome
+
+The filters and the ranking are those of the digests. The models and the preferences are those of
+now, because older ones are not stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+
+from triage import store
+from triage.domain.digest_calendar import Last, window_days, zone_or_utc
+from triage.domain.protocols import Encoder
+from triage.domain.records import EncodedPapers, Filter, Paper, Placement, Policy, Subscriber, Vote
+from triage.ranking.candidates import find_filter
+from triage.ranking.features import find_keywords
+from triage.ranking.serving.active_models import ActiveModels
+from triage.ranking.serving.ranker import (
+    Ranking,
+    explain,
+    interests_of,
+    load_pool,
+    load_profile,
+    rank,
+)
+from triage.ranking.serving.user_model_cache import UserModelCache
+from triage.store import Connection
+
+ONE_DAY = timedelta(days=1)
+
+
+class Outcome(StrEnum):
+    """What became of a paper; `UNKNOWN` if it is not stored or has no vectors yet."""
+
+    SHOWN = "shown"
+    RANKED = "ranked"
+    FILTERED = "filtered"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class PaperOutcome:
+    """What became of a paper for one subscriber, and why.
+
+    Attributes:
+        on: the date of the digest that had the paper, or of the one that the rank or the filter is
+            about. None if the filter holds for every digest.
+        rank, of: the place of a paper that was not shown, among so many candidates.
+        score: in [0, 1]; None if the paper was not ranked.
+        reasons: sentences: what raised the score, or what the filter found.
+    """
+
+    outcome: Outcome
+    on: date | None = None
+    rank: int | None = None
+    of: int | None = None
+    score: float | None = None
+    reasons: tuple[str, ...] = ()
+    filter: Filter | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """A paper, the digest that could have had it, and what was known when the digest was made.
+
+    Attributes:
+        votes: the latest vote on each paper, newest first.
+        seen: ids of the papers with votes, and of those that earlier digests had.
+        days: the age limit of papers in days.
+    """
+
+    paper: Paper
+    subscriber: Subscriber
+    on: date
+    votes: tuple[Vote, ...]
+    seen: frozenset[int]
+    days: int
+
+
+class PaperOutcomes:
+    """Finds the outcomes of papers.
+
+    It keeps the last ranking and the papers of the last date, so many papers should be ranked in
+    the order of dates and subscribers.
+
+    Args:
+        max_age_days: the age limit of papers in the settings.
+        pair: without models nothing can be ranked.
+    """
+
+    def __init__(
+        self, conn: Connection, max_age_days: int, pair: ActiveModels | None = None
+    ) -> None:
+        self._conn = conn
+        self._max_age_days = max_age_days
+        self._pair = pair
+        self._user_models = UserModelCache(pair.encoder) if pair else None
+        self._pool: tuple[tuple[date, int], EncodedPapers] | None = None
+        self._ranking: tuple[tuple[object, ...], Ranking] | None = None
+
+    def find(self, subscriber: Subscriber, row: int, at: datetime) -> PaperOutcome:
+        """Return what had become of a row of `papers` at a time, see `filter` and `rank`."""
+        found = self.filter(subscriber, row, at)
+        return self.rank(found) if isinstance(found, Chance) else found
+
+    def filter(self, subscriber: Subscriber, row: int, at: datetime) -> PaperOutcome | Chance:
+        """Return the outcome of a paper that was shown or filtered, else its chance to be shown.
+
+        A work that was shown counts for all its rows.
+
+        Args:
+            at: digests and votes after it are left out, but not a digest that shows the paper.
+
+        Raises:
+            sqlalchemy.exc.NoResultFound: there is no such row.
+        """
+        shown = store.slates.find_shown(self._conn, subscriber.id, row)
+        if shown is not None:
+            on, score, reasons = shown
+            texts = tuple(reason.text for reason in reasons)
+            return PaperOutcome(Outcome.SHOWN, on, score=score, reasons=texts)
+        first_seen_at, why_not_listed = store.papers.first_seen(self._conn, row)
+        if why_not_listed is not None:
+            return _filtered(why_not_listed, self._describe_not_listed(why_not_listed, row))
+        paper = store.papers.load(self._conn, [row])[row]
+        chance = self._find_chance(subscriber, paper, first_seen_at, at)
+        why = find_filter(paper, subscriber, chance.seen, chance.on, chance.days)
+        return _filtered(why, _describe_filter(why, chance), chance.on) if why else chance
+
+    def rank(self, chance: Chance) -> PaperOutcome:
+        """Return the rank of a paper without filters, or the interest that keeps it out.
+
+        The outcome is `UNKNOWN` if there are no models, or the paper has no vectors yet.
+        """
+        ranking = self._rank(chance)
+        place = ranking.rank_of(chance.paper.id) if ranking else None
+        if self._pair is None or ranking is None or place is None:
+            return PaperOutcome(Outcome.UNKNOWN, chance.on)
+        row = [paper.id for paper in ranking.candidates.papers].index(chance.paper.id)
+        encoder, aims = self._pair.encoder, ranking.aims()
+        if aims.find_paused()[row]:
+            name = interests_of(ranking, encoder)[aims.nearest[row]].name
+            why = f"it belongs to the interest “{name}”, which is muted or paused"
+            return _filtered(Filter.MUTED_INTEREST, why, chance.on)
+        score = float(ranking.scores[row])
+        placement = Placement(row, place, score, 1.0, Policy.RANKED)
+        [reasons] = explain(ranking, [placement], self._pair.scorer, encoder)
+        texts = tuple(reason.text for reason in reasons)
+        n_candidates = len(ranking.candidates)
+        return PaperOutcome(Outcome.RANKED, chance.on, place, n_candidates, score, texts)
+
+    def _find_chance(
+        self, subscriber: Subscriber, paper: Paper, first_seen_at: datetime, at: datetime
+    ) -> Chance:
+        """Return the last digest until `at` that could have the paper, else the one to come."""
+        oldest = paper.listed_on - timedelta(days=self._max_age_days)
+        sent = store.slates.sent_days(self._conn, oldest, subscriber.id).get(subscriber.id, [])
+        made = store.slates.made(self._conn, subscriber.id, paper.listed_on, at)
+        today = at.astimezone(zone_or_utc(subscriber.zone)).date()
+        coming = Last(max([today, *(each.on + ONE_DAY for each in made[:1])]), at)
+        for digest in (*made, coming):
+            days = window_days(self._max_age_days, sent, digest.on)
+            if first_seen_at <= digest.at and (digest.on - paper.listed_on).days <= days:
+                break
+        votes = store.events.votes(self._conn, subscriber.id, digest.at)
+        shown = store.slates.shown_by_day(self._conn, subscriber.id)
+        seen = {vote.paper_id for vote in votes} | {id for on, id in shown if on < digest.on}
+        return Chance(paper, subscriber, digest.on, votes, frozenset(seen), days)
+
+    def _rank(self, chance: Chance) -> Ranking | None:
+        if self._pair is None or self._user_models is None:
+            return None
+        key = chance.subscriber.id, chance.on, chance.votes, chance.seen
+        if self._ranking is None or self._ranking[0] != key:
+            learner = self._user_models.on(chance.on)
+            ranking = rank(
+                load_profile(
+                    self._conn, self._pair.encoder, chance.subscriber, chance.votes, learner
+                ),
+                self._load_pool(chance, self._pair.encoder),
+                self._pair.scorer,
+                seen=chance.seen,
+                on=chance.on,
+                max_age_days=chance.days,
+            )
+            self._ranking = key, ranking
+        return self._ranking[1]
+
+    def _load_pool(self, chance: Chance, encoder: Encoder) -> EncodedPapers:
+        key = chance.on, chance.days
+        if self._pool is None or self._pool[0] != key:
+            self._pool = key, load_pool(self._conn, encoder, *key)
+        return self._pool[1]
+
+    def _describe_not_listed(self, why: Filter, row: int) -> str:
+        if why is Filter.WITHDRAWN:
+            return "it was withdrawn"
+        if why is Filter.UNLISTED:
+            return "no source has listed it as new: it is stored because somebody named it"
+        [(into, _)] = store.works.merged(self._conn, [row]).values()
+        work = store.papers.load(self._conn, [into])[into]
+        return f"digests show this work as {store.papers.outside_id(work)}"
+
+
+def _filtered(why: Filter, sentence: str, on: date | None = None) -> PaperOutcome:
+    return PaperOutcome(Outcome.FILTERED, on, reasons=(sentence,), filter=why)
+
+
+def _describe_filter(why: Filter, chance: Chance) -> str:
+    if why is Filter.SEEN:
+        return "there was a vote on it before, and what has a vote is not shown"
+    if why is Filter.DATE:
+        listed = f"it was listed on {chance.paper.listed_on}"
+        if chance.paper.listed_on > chance.on:
+            return f"{listed}, which is later than this digest"
+        return f"{listed}, and this digest has papers of at most {chance.days} days"
+    found = find_keywords(chance.subscriber.exclude_keywords, chance.paper.text)
+    quoted = ", ".join(f"“{keyword}”" for keyword in found)
+    return f"it has the excluded {'keyword' if len(found) == 1 else 'keywords'} {quoted}"
