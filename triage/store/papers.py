@@ -162,6 +162,14 @@ def listed_between(conn: Connection, first: date, last: date) -> list[Paper]:
     return [_paper(row) for row in conn.execute(query)]
 
 
+def stored_after(conn: Connection, at: datetime, first: date, last: date) -> set[int]:
+    """Return the papers listed from `first` to `last` that were stored only after an instant."""
+    query = select(papers.c.id).where(
+        papers.c.listed_on.between(first, last), papers.c.first_seen_at > at
+    )
+    return set(conn.scalars(query))
+
+
 def first_seen(conn: Connection, row: int) -> tuple[datetime, Filter | None]:
     """Return when a row was stored, and the filter that keeps it out of `listed_between`, if any.
 

@@ -286,9 +286,9 @@ def made(conn: Connection, subscriber_id: int, since: date, at: datetime) -> lis
 def find_shown(
     conn: Connection, subscriber_id: int, paper_id: int
 ) -> tuple[date, float | None, tuple[Reason, ...]] | None:
-    """Return the date, score and reasons with which a subscriber was shown any row of a work.
+    """Return the date, score and reasons with which a subscriber first saw any row of a work.
 
-    None if it never was. A recap has no score and no reasons.
+    None if it was never shown. A recap has no score and no reasons.
     """
     query = (
         select(slates.c.on, impressions.c.policy, impressions.c.score, impressions.c.reasons)
@@ -299,7 +299,7 @@ def find_shown(
             papers_store.is_same_work(paper_id),
             impressions.c.released_at.is_(None),
         )
-        .order_by(slates.c.on)
+        .order_by(slates.c.on, impressions.c.position)
         .limit(1)
     )
     row = conn.execute(query).one_or_none()

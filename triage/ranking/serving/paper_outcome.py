@@ -69,6 +69,7 @@ class Chance:
     """A paper, the digest that could have had it, and what was known when the digest was made.
 
     Attributes:
+        at: when the digest was made; now, if it is still to come.
         votes: the latest vote on each paper, newest first.
         seen: ids of the papers with votes, and of those that earlier digests had.
         days: the age limit of papers in days.
@@ -77,6 +78,7 @@ class Chance:
     paper: Paper
     subscriber: Subscriber
     on: date
+    at: datetime
     votes: tuple[Vote, ...]
     seen: frozenset[int]
     days: int
@@ -170,13 +172,15 @@ class PaperOutcomes:
         votes = store.events.votes(self._conn, subscriber.id, digest.at)
         shown = store.slates.shown_by_day(self._conn, subscriber.id)
         seen = {vote.paper_id for vote in votes} | {id for on, id in shown if on < digest.on}
-        return Chance(paper, subscriber, digest.on, votes, frozenset(seen), days)
+        return Chance(paper, subscriber, digest.on, digest.at, votes, frozenset(seen), days)
 
     def _rank(self, chance: Chance) -> Ranking | None:
         if self._pair is None or self._user_models is None:
             return None
         key = chance.subscriber.id, chance.on, chance.votes, chance.seen
         if self._ranking is None or self._ranking[0] != key:
+            first = chance.on - timedelta(days=chance.days)
+            late = store.papers.stored_after(self._conn, chance.at, first, chance.on)
             learner = self._user_models.on(chance.on)
             ranking = rank(
                 load_profile(
@@ -184,7 +188,7 @@ class PaperOutcomes:
                 ),
                 self._load_pool(chance, self._pair.encoder),
                 self._pair.scorer,
-                seen=chance.seen,
+                seen=chance.seen | late,
                 on=chance.on,
                 max_age_days=chance.days,
             )
