@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.installation import installed, rows
-from tests.support.report_world import LAST, NOW, PER_DIGEST, grow
+from tests.support.report_world import LAST, MAX_AGE_DAYS, NOW, PER_DIGEST, grow
 from triage.cli import cli
 from triage.domain.records import EventKind, MessageState, Policy, Verdict
 from triage.domain.source_records import SourceDay
@@ -58,14 +58,14 @@ class Told:
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     with installed(tmp_path_factory.mktemp("report")) as database:
         grow(database)
-        read = history(database, NOW)
+        read = history(database, NOW, MAX_AGE_DAYS)
         yield Told(database, read, render_report(read, "Morning papers"))
 
 
 @pytest.fixture(scope="module")
 def new(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with installed(tmp_path_factory.mktemp("new")) as database:
-        yield render_report(history(database, NOW), "Morning papers")
+        yield render_report(history(database, NOW, MAX_AGE_DAYS), "Morning papers")
 
 
 # -- figures ---------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def test_what_a_source_said_is_text(tmp_path: Path) -> None:
         said = SourceDay("feed:<b>x", LAST, Verdict.FAILED, None, 0, "<script>alert(1)</script>&")
         with database.write() as conn:
             sources.save_days(conn, [said], NOW)
-        page = render_report(history(database, NOW), "A <i>B</i>")
+        page = render_report(history(database, NOW, MAX_AGE_DAYS), "A <i>B</i>")
     assert "&lt;script&gt;alert(1)" in page
     assert "<b>x" not in page
     assert "<i>B" not in page
@@ -276,7 +276,7 @@ def test_why_nothing_is_sent_stands_first(tmp_path: Path) -> None:
     with installed(tmp_path) as database:
         with database.write() as conn:
             sending_holds.place(conn, "set-up", "SPF: nobody may send", NOW)
-        page = render_report(history(database, NOW), "Papers")
+        page = render_report(history(database, NOW, MAX_AGE_DAYS), "Papers")
     text = BeautifulSoup(page, "html5lib").get_text()
     assert "Nothing is sent: SPF: nobody may send" in text
 

@@ -14,7 +14,7 @@ from triage.ranking.features import find_keywords
 def find_filter(
     paper: Paper, subscriber: Subscriber, seen: Container[int], on: date, max_age_days: int
 ) -> Filter | None:
-    """Return what keeps a listed paper out of a subscriber's digest of a date; None if nothing does.
+    """Return what keeps a listed paper out of a digest; None if a subscriber may get it.
 
     Categories exclude nothing, they are a feature. Excluded keywords are matched as whole words in
     any case, in title or abstract.

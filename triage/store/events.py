@@ -151,6 +151,30 @@ def liked(
     return found
 
 
+def liked_between(
+    conn: Connection, begin: datetime, end: datetime
+) -> dict[int, dict[int, datetime]]:
+    """Return the works whose last vote of a time is a like, by subscriber id, oldest first.
+
+    Each has the time of its first vote in [begin, end).
+    """
+    query = (
+        select(events.c.subscriber_id, WORK, events.c.kind, events.c.at)
+        .select_from(_OF_WORK)
+        .where(events.c.origin == Origin.PERSON, events.c.at >= begin, events.c.at < end)
+        .order_by(events.c.at, events.c.id)
+    )
+    voted_at: dict[int, dict[int, datetime]] = {}
+    last: dict[tuple[int, int], str] = {}
+    for who, paper, kind, at in conn.execute(query):
+        voted_at.setdefault(who, {}).setdefault(paper, at)
+        last[who, paper] = kind
+    return {
+        who: {paper: at for paper, at in papers.items() if last[who, paper] in LIKES}
+        for who, papers in voted_at.items()
+    }
+
+
 def forget(conn: Connection, subscriber_id: int, paper_id: int | None = None) -> int:
     """Delete a subscriber's events, all or those on one work; return how many."""
     change = delete(events).where(events.c.subscriber_id == subscriber_id)

@@ -265,19 +265,11 @@ def showing(conn: Connection, subscriber_id: int, paper_id: int) -> int | None:
     return conn.scalar(query)
 
 
-def made(conn: Connection, subscriber_id: int, since: date, at: datetime) -> list[Last]:
-    """Return a subscriber's slates of a date and later ones, newest first.
-
-    Args:
-        at: leave out those that were made after it.
-    """
+def made(conn: Connection, subscriber_id: int) -> list[Last]:
+    """Return the date and the creation time of a subscriber's slates, newest first."""
     query = (
         select(slates.c.on, slates.c.created_at)
-        .where(
-            slates.c.subscriber_id == subscriber_id,
-            slates.c.on >= since,
-            slates.c.created_at <= at,
-        )
+        .where(slates.c.subscriber_id == subscriber_id)
         .order_by(slates.c.on.desc())
     )
     return [Last(on, at) for on, at in conn.execute(query)]

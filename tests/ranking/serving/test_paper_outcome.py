@@ -14,7 +14,6 @@ import pytest
 from tests.support.installation import rows
 from tests.support.replayed_month import (
     FIRST_MERGE_ON,
-    LATE_COMER,
     MAX_AGE_DAYS,
     Month,
     replay_month,

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache, partial
 
 from triage import store
 from triage.domain.digest_calendar import Last, window_days, zone_or_utc
@@ -87,8 +88,8 @@ class Chance:
 class PaperOutcomes:
     """Finds the outcomes of papers.
 
-    It keeps the last ranking and the papers of the last date, so many papers should be ranked in
-    the order of dates and subscribers.
+    It keeps what it has loaded last. So many papers should be filtered in the order of subscribers
+    and times, and ranked in the order of dates and subscribers.
 
     Args:
         max_age_days: the age limit of papers in the settings.
@@ -101,6 +102,8 @@ class PaperOutcomes:
         self._conn = conn
         self._max_age_days = max_age_days
         self._pair = pair
+        self._digests_of = lru_cache(maxsize=1)(self._load_digests)
+        self._votes_of = lru_cache(maxsize=1)(partial(store.events.votes, conn))
         self._user_models = UserModelCache(pair.encoder) if pair else None
         self._pool: tuple[tuple[date, int], EncodedPapers] | None = None
         self._ranking: tuple[tuple[object, ...], Ranking] | None = None
@@ -160,19 +163,26 @@ class PaperOutcomes:
         self, subscriber: Subscriber, paper: Paper, first_seen_at: datetime, at: datetime
     ) -> Chance:
         """Return the last digest until `at` that could have the paper, else the one to come."""
-        oldest = paper.listed_on - timedelta(days=self._max_age_days)
-        sent = store.slates.sent_days(self._conn, oldest, subscriber.id).get(subscriber.id, [])
-        made = store.slates.made(self._conn, subscriber.id, paper.listed_on, at)
+        made, sent, shown = self._digests_of(subscriber.id)
+        before = [digest for digest in made if digest.at <= at]
         today = at.astimezone(zone_or_utc(subscriber.zone)).date()
-        coming = Last(max([today, *(each.on + ONE_DAY for each in made[:1])]), at)
-        for digest in (*made, coming):
+        coming = Last(max([today, *(digest.on + ONE_DAY for digest in before[:1])]), at)
+        for digest in (*before, coming):
             days = window_days(self._max_age_days, sent, digest.on)
-            if first_seen_at <= digest.at and (digest.on - paper.listed_on).days <= days:
+            is_in_time = first_seen_at <= digest.at
+            if is_in_time and 0 <= (digest.on - paper.listed_on).days <= days:
                 break
-        votes = store.events.votes(self._conn, subscriber.id, digest.at)
-        shown = store.slates.shown_by_day(self._conn, subscriber.id)
+        votes = self._votes_of(subscriber.id, digest.at)
         seen = {vote.paper_id for vote in votes} | {id for on, id in shown if on < digest.on}
         return Chance(paper, subscriber, digest.on, digest.at, votes, frozenset(seen), days)
+
+    def _load_digests(
+        self, subscriber_id: int
+    ) -> tuple[list[Last], list[date], list[tuple[date, int]]]:
+        """Return a subscriber's digests, newest first, the days of those sent, and their papers."""
+        made = store.slates.made(self._conn, subscriber_id)
+        sent = store.slates.sent_days(self._conn, date.min, subscriber_id).get(subscriber_id, [])
+        return made, sent, store.slates.shown_by_day(self._conn, subscriber_id)
 
     def _rank(self, chance: Chance) -> Ranking | None:
         if self._pair is None or self._user_models is None:
