@@ -43,7 +43,7 @@ READERS = {
     ),
 }
 LATE_COMER = "late@example.org"
-MERGE_AFTER = (12, 20, N_DAYS - 2)
+MERGE_AFTER = (12, 20)
 FIRST_MERGE_ON = DAY + timedelta(days=MERGE_AFTER[0])
 
 
@@ -60,8 +60,8 @@ class Month:
         return self.app.clock.now()
 
 
-def _papers(rng: np.random.Generator) -> Iterator[FetchedPaper]:
-    for n in range(N_DAYS * N_EACH):
+def _papers(rng: np.random.Generator, n_days: int) -> Iterator[FetchedPaper]:
+    for n in range(n_days * N_EACH):
         topic = list(TOPICS)[int(rng.integers(len(TOPICS)))]
         words = rng.permutation(TOPICS[topic].split()).tolist()
         yield fetched(
@@ -121,10 +121,10 @@ def _rows_of(app: App, papers: list[FetchedPaper]) -> list[int]:
 
 
 @contextmanager
-def replay_month(folder: Path, seed: int = 3) -> Iterator[Month]:
-    """Yield an installation in which digests were made and sent on each of N_DAYS days."""
-    rng = np.random.default_rng(seed)
-    papers = list(_papers(rng))
+def replay_month(folder: Path, n_days: int = N_DAYS) -> Iterator[Month]:
+    """Yield an installation in which digests were made and sent on each of so many days."""
+    rng = np.random.default_rng(3)
+    papers = list(_papers(rng, n_days))
     with databases.url_without_tables(folder) as url:
         text = databases.config_naming(url)
         text = text.replace("max_age_days = 14", f"max_age_days = {MAX_AGE_DAYS}")
@@ -138,7 +138,7 @@ def replay_month(folder: Path, seed: int = 3) -> Iterator[Month]:
         old = fetched(9_000, title="Yarn", listed_on=DAY - timedelta(days=40))
         _take_in(app, [old], "archive")
         late: list[FetchedPaper] = []
-        for n in range(N_DAYS):
+        for n in range(n_days):
             on = DAY + timedelta(days=n)
             today = papers[n * N_EACH : (n + 1) * N_EACH]
             clock.at = datetime.combine(on, time(4), UTC)
@@ -154,7 +154,7 @@ def replay_month(folder: Path, seed: int = 3) -> Iterator[Month]:
             if n == 10:
                 readers.append(add(app.database, LATE_COMER, clock).subscriber)
                 _mute_first_interest(app, readers[3])
-            if n in MERGE_AFTER:
+            if n in (*MERGE_AFTER, n_days - 2):
                 merge(app.database, str(today[0].source_id), str(today[1].source_id), clock)
         with app.database.write() as conn:
             row = store.papers.resolve(conn, str(papers[-3].source_id))
