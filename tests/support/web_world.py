@@ -25,6 +25,7 @@ from triage.digest.links import digest_links
 from triage.digest.message import build_digest, part_of
 from triage.digest.render import render_digest
 from triage.domain.link_tokens import Claims, Keyring, Purpose
+from triage.domain.paper_outcome import Outcome, PaperOutcome
 from triage.domain.protocols import Clock
 from triage.domain.records import (
     DigestLinks,
@@ -36,7 +37,6 @@ from triage.domain.records import (
     Subscriber,
     SubscriberState,
 )
-from triage.ranking.serving.paper_outcome import Outcome, PaperOutcome
 from triage.settings import MailSettings, Settings, Site
 from triage.store import Database
 from triage.store.tables import metadata

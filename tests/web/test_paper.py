@@ -12,8 +12,8 @@ from tests.support.factories import DAY
 from tests.support.web_world import World, add_papers, new_world, paper_row
 from triage import store
 from triage.domain.link_tokens import Purpose
-from triage.domain.records import EventKind, Filter
-from triage.ranking.serving.paper_outcome import Outcome, PaperOutcome
+from triage.domain.paper_outcome import DigestFilter, Outcome, PaperOutcome
+from triage.domain.records import EventKind
 from triage.store.tables import events, papers
 
 
@@ -171,11 +171,15 @@ def test_only_who_is_logged_in_is_led_to_the_reasons(world: World) -> None:
             ("57 of 1,812", "0.031", "By Ada Lovelace."),
         ),
         (
-            PaperOutcome(Outcome.FILTERED, DAY, reasons=("it has <b>",), filter=Filter.KEYWORD),
+            PaperOutcome(
+                Outcome.FILTERED, DAY, reasons=("it has <b>",), filter=DigestFilter.KEYWORD
+            ),
             ("could not be in your digest of 2 March", "It has &lt;b&gt;.", "/preferences"),
         ),
         (
-            PaperOutcome(Outcome.FILTERED, reasons=("it was withdrawn",), filter=Filter.WITHDRAWN),
+            PaperOutcome(
+                Outcome.FILTERED, reasons=("it was withdrawn",), filter=DigestFilter.WITHDRAWN
+            ),
             ("could not be in any digest", "It was withdrawn."),
         ),
         (PaperOutcome(Outcome.UNKNOWN, DAY), ("cannot say yet",)),

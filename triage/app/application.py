@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from triage.delivery.bounces.intake import Intake
     from triage.delivery.outbox import Outbox
     from triage.digest.nightly import Composed, Nightly
+    from triage.domain.paper_outcome import PaperOutcome
     from triage.domain.protocols import Clock, Mailer
     from triage.domain.records import Slate, Subscriber
     from triage.operations.doctor import Finding, Installation, Probes
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from triage.operations.jobs import Schedule
     from triage.papers.enrich import EnrichReport
     from triage.ranking.serving.model_store import ModelStore
-    from triage.ranking.serving.paper_outcome import PaperOutcome
     from triage.ranking.serving.ranker import DigestRules
     from triage.store import Database
     from triage.subscribers.signup import Signup
@@ -371,11 +371,11 @@ class App:
     def find_outcome(self, subscriber: Subscriber, row: int) -> PaperOutcome:
         """Return what has become of a row of `papers` for a subscriber; this changes nothing."""
         from triage.ranking.serving.active_models import load_active_models
-        from triage.ranking.serving.paper_outcome import PaperOutcomes
+        from triage.ranking.serving.outcome_finder import OutcomeFinder
 
         pair = load_active_models(self.database, self.model_store)
         with self.database.read() as conn:
-            outcomes = PaperOutcomes(conn, self.settings.digest.max_age_days, pair)
+            outcomes = OutcomeFinder(conn, self.settings.digest.max_age_days, pair)
             return outcomes.find(subscriber, row, self.clock.now())
 
     def new_web_app(self) -> Starlette:

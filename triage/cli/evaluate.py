@@ -50,7 +50,7 @@ _replay_options = options(
 
 @click.group("evaluate")
 def command() -> None:
-    """Replay past days: would another scorer rank better, and what was missed?"""
+    """Replay past days, to see whether another scorer would rank better and what was missed."""
 
 
 @command.command()

@@ -27,7 +27,7 @@ from triage.cli.app_context import (
 from triage.errors import NotFound, SourceError
 
 if TYPE_CHECKING:
-    from triage.ranking.serving.paper_outcome import PaperOutcome
+    from triage.domain.paper_outcome import PaperOutcome
 
 REASONS_SHOWN = 5
 
@@ -142,8 +142,8 @@ def why(id: str, email: str, as_json: bool) -> None:
     from dataclasses import asdict
 
     from triage import store
+    from triage.domain.paper_outcome import Outcome, PaperOutcome
     from triage.ranking.serving.active_models import encode_new, ensure_active_models
-    from triage.ranking.serving.paper_outcome import Outcome, PaperOutcome
 
     try:
         app, subscriber = load_app_and_subscriber(email)

@@ -92,22 +92,6 @@ class Policy(StrEnum):
     EXPLORATION = "exploration"
 
 
-class Filter(StrEnum):
-    """Why a paper may not be shown to a subscriber in a digest.
-
-    The first three hold for everybody. `UNLISTED` is a paper that only people named. `DATE` is one
-    that is too old for the digest, or was listed later. `SEEN` is one that was shown or voted on.
-    """
-
-    MERGED = "merged"
-    WITHDRAWN = "withdrawn"
-    UNLISTED = "unlisted"
-    SEEN = "seen"
-    DATE = "date"
-    KEYWORD = "keyword"
-    MUTED_INTEREST = "muted interest"
-
-
 class ReasonKind(StrEnum):
     """The kind of a reason; all but the last two are groups of features in `ranking.features`."""
 

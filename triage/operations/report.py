@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from triage import __version__
 from triage.digest.templates import environment
 from triage.domain.paper_ids import source_name
+from triage.domain.paper_outcome import Outcome
 from triage.domain.records import EventKind, MessageState, Policy, SubscriberState, Verdict
 from triage.domain.source_records import SourceDay
-from triage.ranking.serving.paper_outcome import Outcome
 from triage.resources import templates_dir
 from triage.store import Database, model_versions, papers, report_queries, sending_holds, sources
 from triage.training.evaluation.recall import count_likes

@@ -7,13 +7,14 @@ from datetime import date
 
 import numpy as np
 
-from triage.domain.records import I64, Filter, Paper, Subscriber
+from triage.domain.paper_outcome import DigestFilter
+from triage.domain.records import I64, Paper, Subscriber
 from triage.ranking.features import find_keywords
 
 
 def find_filter(
     paper: Paper, subscriber: Subscriber, seen: Container[int], on: date, max_age_days: int
-) -> Filter | None:
+) -> DigestFilter | None:
     """Return what keeps a listed paper out of a digest; None if a subscriber may get it.
 
     Categories exclude nothing, they are a feature. Excluded keywords are matched as whole words in
@@ -25,11 +26,11 @@ def find_filter(
         max_age_days: how many days before `on` a paper may have been listed; 0 means that day only.
     """
     if paper.id in seen:
-        return Filter.SEEN
+        return DigestFilter.SEEN
     if not 0 <= (on - paper.listed_on).days <= max_age_days:
-        return Filter.DATE
+        return DigestFilter.DATE
     excluded = subscriber.exclude_keywords
-    return Filter.KEYWORD if excluded and find_keywords(excluded, paper.text) else None
+    return DigestFilter.KEYWORD if excluded and find_keywords(excluded, paper.text) else None
 
 
 def select_eligible(

@@ -15,7 +15,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, case, func, insert, or_, select
 
 from triage.domain.paper_ids import identify, title_key
-from triage.domain.records import Filter, Paper
+from triage.domain.paper_outcome import DigestFilter
+from triage.domain.records import Paper
 from triage.store.engine.upsert import insert_missing, rows_in, split_values
 from triage.store.tables import paper_ids, paper_records, papers
 
@@ -32,9 +33,9 @@ LISTED = FINDABLE & papers.c.is_listed
 
 _WHY_NOT_LISTED = case(
     (LISTED, None),
-    (~_IS_ROOT, Filter.MERGED),
-    (papers.c.withdrawn_at.is_not(None), Filter.WITHDRAWN),
-    else_=Filter.UNLISTED,
+    (~_IS_ROOT, DigestFilter.MERGED),
+    (papers.c.withdrawn_at.is_not(None), DigestFilter.WITHDRAWN),
+    else_=DigestFilter.UNLISTED,
 )
 
 WORK = func.coalesce(papers.c.merged_into, papers.c.id)
@@ -170,7 +171,7 @@ def stored_after(conn: Connection, at: datetime, first: date, last: date) -> set
     return set(conn.scalars(query))
 
 
-def first_seen(conn: Connection, row: int) -> tuple[datetime, Filter | None]:
+def first_seen(conn: Connection, row: int) -> tuple[datetime, DigestFilter | None]:
     """Return when a row was stored, and the filter that keeps it out of `listed_between`, if any.
 
     Raises:
@@ -178,7 +179,7 @@ def first_seen(conn: Connection, row: int) -> tuple[datetime, Filter | None]:
     """
     query = select(papers.c.first_seen_at, _WHY_NOT_LISTED).where(papers.c.id == row)
     at, why = conn.execute(query).one()
-    return at, Filter(why) if why else None
+    return at, DigestFilter(why) if why else None
 
 
 def revised(

@@ -12,11 +12,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from triage.domain.link_tokens import Keyring
+from triage.domain.paper_outcome import Outcome, PaperOutcome
 from triage.domain.protocols import Clock
 from triage.domain.source_records import SCHEMES
 from triage.errors import DatabaseError, NotFound, TokenError
 from triage.papers.search import Search
-from triage.ranking.serving.paper_outcome import Outcome, PaperOutcome
 from triage.store import Database
 from triage.subscribers.sessions import Sessions
 from triage.subscribers.signup import Signup

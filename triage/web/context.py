@@ -20,11 +20,11 @@ from starlette.routing import Route
 from triage.digest.templates import environment
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_ids import upstream_url
+from triage.domain.paper_outcome import PaperOutcome
 from triage.domain.protocols import Clock
 from triage.domain.records import Impression, Paper, Subscriber
 from triage.errors import TokenExpired
 from triage.papers.search import Search
-from triage.ranking.serving.paper_outcome import PaperOutcome
 from triage.resources import templates_dir
 from triage.store import Database
 from triage.subscribers.sessions import Sessions

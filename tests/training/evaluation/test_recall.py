@@ -14,9 +14,10 @@ from tests.support.factories import DAY
 from tests.support.installation import rows
 from tests.support.replayed_month import MAX_AGE_DAYS, Month, replay_month
 from triage.cli import cli
+from triage.domain.paper_outcome import Outcome
 from triage.domain.records import LIKES
 from triage.ranking.serving.active_models import load_active_models
-from triage.ranking.serving.paper_outcome import Outcome, PaperOutcomes
+from triage.ranking.serving.outcome_finder import OutcomeFinder
 from triage.store import papers
 from triage.training.evaluation.past_slates import Span
 from triage.training.evaluation.recall import RecallReport, count_likes, measure_recall
@@ -58,7 +59,7 @@ def test_a_missed_paper_has_the_outcome_from_before_the_like(
     pair = load_active_models(month.app.database, month.app.model_store)
     readers = {reader.email: reader for reader in month.readers}
     with month.app.database.read() as conn:
-        outcomes = PaperOutcomes(conn, MAX_AGE_DAYS, pair)
+        outcomes = OutcomeFinder(conn, MAX_AGE_DAYS, pair)
         for each in report.missed:
             row = papers.resolve(conn, each.paper)
             assert row is not None

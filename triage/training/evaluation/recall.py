@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from triage import store
+from triage.domain.paper_outcome import Outcome, PaperOutcome
 from triage.domain.protocols import Clock, Progress, silent
 from triage.domain.records import Subscriber
 from triage.ranking.serving.active_models import (
@@ -20,7 +21,7 @@ from triage.ranking.serving.active_models import (
     load_active_models,
 )
 from triage.ranking.serving.model_store import ModelStore
-from triage.ranking.serving.paper_outcome import Chance, Outcome, PaperOutcome, PaperOutcomes
+from triage.ranking.serving.outcome_finder import Chance, OutcomeFinder
 from triage.store import Connection, Database
 from triage.training.evaluation.past_slates import Span
 
@@ -87,7 +88,7 @@ def measure_recall(
     )
     encode_new(database, pair.encoder, progress)
     with database.read() as conn:
-        outcomes = PaperOutcomes(conn, span.max_age_days, pair)
+        outcomes = OutcomeFinder(conn, span.max_age_days, pair)
         likes = list(list_likes(conn, outcomes, span.first, span.until))
         found = {n: like.found for n, like in enumerate(likes)}
         chances = [(n, each) for n, each in found.items() if isinstance(each, Chance)]
@@ -121,7 +122,7 @@ def count_likes(
     months without a like are left out.
     """
     counts: dict[date, Counter[Outcome]] = {}
-    for like in list_likes(conn, PaperOutcomes(conn, max_age_days), first, until):
+    for like in list_likes(conn, OutcomeFinder(conn, max_age_days), first, until):
         found = like.found
         outcome = Outcome.RANKED if isinstance(found, Chance) else found.outcome
         counts.setdefault(like.at.date().replace(day=1), Counter())[outcome] += 1
@@ -129,7 +130,7 @@ def count_likes(
 
 
 def list_likes(
-    conn: Connection, outcomes: PaperOutcomes, first: date, until: date
+    conn: Connection, outcomes: OutcomeFinder, first: date, until: date
 ) -> Iterator[Like]:
     """Yield the likes of some days in UTC, one subscriber after the other, the oldest first."""
     begin, end = (datetime.combine(on, time(), UTC) for on in (first, until + timedelta(days=1)))

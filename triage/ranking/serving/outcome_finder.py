@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from enum import StrEnum
 from functools import lru_cache, partial
 
 from triage import store
 from triage.domain.digest_calendar import Last, window_days, zone_or_utc
+from triage.domain.paper_outcome import DigestFilter, Outcome, PaperOutcome
 from triage.domain.protocols import Encoder
-from triage.domain.records import EncodedPapers, Filter, Paper, Placement, Policy, Subscriber, Vote
+from triage.domain.records import EncodedPapers, Paper, Placement, Policy, Subscriber, Vote
 from triage.ranking.candidates import find_filter
 from triage.ranking.features import find_keywords
 from triage.ranking.serving.active_models import ActiveModels
@@ -33,36 +33,6 @@ from triage.ranking.serving.user_model_cache import UserModelCache
 from triage.store import Connection
 
 ONE_DAY = timedelta(days=1)
-
-
-class Outcome(StrEnum):
-    """What became of a paper; `UNKNOWN` if it is not stored or has no vectors yet."""
-
-    SHOWN = "shown"
-    RANKED = "ranked"
-    FILTERED = "filtered"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class PaperOutcome:
-    """What became of a paper for one subscriber, and why.
-
-    Attributes:
-        on: the date of the digest that had the paper, or of the one that the rank or the filter is
-            about. None if the filter holds for every digest.
-        rank, of: the place of a paper that was not shown, among so many candidates.
-        score: in [0, 1]; None if the paper was not ranked.
-        reasons: sentences: what raised the score, or what the filter found.
-    """
-
-    outcome: Outcome
-    on: date | None = None
-    rank: int | None = None
-    of: int | None = None
-    score: float | None = None
-    reasons: tuple[str, ...] = ()
-    filter: Filter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +55,7 @@ class Chance:
     days: int
 
 
-class PaperOutcomes:
+class OutcomeFinder:
     """Finds the outcomes of papers.
 
     It keeps what it has loaded last. So many papers should be filtered in the order of subscribers
@@ -151,7 +121,7 @@ class PaperOutcomes:
         if aims.find_paused()[row]:
             name = interests_of(ranking, encoder)[aims.nearest[row]].name
             why = f"it belongs to the interest “{name}”, which is muted or paused"
-            return _filtered(Filter.MUTED_INTEREST, why, chance.on)
+            return _filtered(DigestFilter.MUTED_INTEREST, why, chance.on)
         score = float(ranking.scores[row])
         placement = Placement(row, place, score, 1.0, Policy.RANKED)
         [reasons] = explain(ranking, [placement], self._pair.scorer, encoder)
@@ -211,24 +181,24 @@ class PaperOutcomes:
             self._pool = key, load_pool(self._conn, encoder, *key)
         return self._pool[1]
 
-    def _describe_not_listed(self, why: Filter, row: int) -> str:
-        if why is Filter.WITHDRAWN:
+    def _describe_not_listed(self, why: DigestFilter, row: int) -> str:
+        if why is DigestFilter.WITHDRAWN:
             return "it was withdrawn"
-        if why is Filter.UNLISTED:
+        if why is DigestFilter.UNLISTED:
             return "no source has listed it as new: it is stored because somebody named it"
         [(into, _)] = store.works.merged(self._conn, [row]).values()
         work = store.papers.load(self._conn, [into])[into]
         return f"digests show this work as {store.papers.outside_id(work)}"
 
 
-def _filtered(why: Filter, sentence: str, on: date | None = None) -> PaperOutcome:
+def _filtered(why: DigestFilter, sentence: str, on: date | None = None) -> PaperOutcome:
     return PaperOutcome(Outcome.FILTERED, on, reasons=(sentence,), filter=why)
 
 
-def _describe_filter(why: Filter, chance: Chance) -> str:
-    if why is Filter.SEEN:
+def _describe_filter(why: DigestFilter, chance: Chance) -> str:
+    if why is DigestFilter.SEEN:
         return "there was a vote on it before, and what has a vote is not shown"
-    if why is Filter.DATE:
+    if why is DigestFilter.DATE:
         listed = f"it was listed on {chance.paper.listed_on}"
         if chance.paper.listed_on > chance.on:
             return f"{listed}, which is later than this digest"

@@ -20,12 +20,13 @@ from tests.support.replayed_month import (
 )
 from triage import store
 from triage.domain.digest_calendar import window_days
-from triage.domain.records import EncodedPapers, Filter, MessageState, Subscriber
+from triage.domain.paper_outcome import DigestFilter, Outcome, PaperOutcome
+from triage.domain.records import EncodedPapers, MessageState, Subscriber
 from triage.ranking.evidence import apply_less_like_this
 from triage.ranking.features import feature_matrix
 from triage.ranking.interest_clusters import cluster_interests, similarity_threshold
 from triage.ranking.serving.active_models import ActiveModels, load_active_models
-from triage.ranking.serving.paper_outcome import Outcome, PaperOutcome, PaperOutcomes
+from triage.ranking.serving.outcome_finder import OutcomeFinder
 from triage.ranking.serving.ranker import load_pool, load_profile
 from triage.ranking.serving.user_model_cache import UserModelCache
 from triage.store import Connection
@@ -52,7 +53,7 @@ def pair(month: Month) -> ActiveModels:
 @pytest.fixture
 def find(month: Month, pair: ActiveModels) -> Iterator[Callable[..., PaperOutcome]]:
     with month.app.database.read() as conn:
-        outcomes = PaperOutcomes(conn, MAX_AGE_DAYS, pair)
+        outcomes = OutcomeFinder(conn, MAX_AGE_DAYS, pair)
         yield lambda reader, row, at=month.now: outcomes.find(reader, row, at)
 
 
@@ -84,11 +85,14 @@ class BruteForce:
                 on = self.slates[shown["slate_id"]]["on"]
                 return Outcome.SHOWN, on, None, None, None, score
         paper = self.papers[row]
-        for column, why in (("merged_into", Filter.MERGED), ("withdrawn_at", Filter.WITHDRAWN)):
+        for column, why in (
+            ("merged_into", DigestFilter.MERGED),
+            ("withdrawn_at", DigestFilter.WITHDRAWN),
+        ):
             if paper[column]:
                 return Outcome.FILTERED, None, why, None, None, None
         if not paper["is_listed"]:
-            return Outcome.FILTERED, None, Filter.UNLISTED, None, None, None
+            return Outcome.FILTERED, None, DigestFilter.UNLISTED, None, None, None
         on, at, days = self.last_chance(reader, paper)
         seen = self.seen(reader, on, at)
         why = self.filter(reader, paper, seen, on, days)
@@ -97,7 +101,7 @@ class BruteForce:
         ids, scores, is_muted = self.ranking(reader, seen, on, at, days)
         mine = ids.index(row)
         if is_muted[mine]:
-            return Outcome.FILTERED, on, Filter.MUTED_INTEREST, None, None, None
+            return Outcome.FILTERED, on, DigestFilter.MUTED_INTEREST, None, None, None
         better = sum(score > scores[mine] for score in scores)
         ties = sum(score == scores[mine] for score in scores[:mine])
         return Outcome.RANKED, on, None, int(better + ties + 1), len(ids), scores[mine]
@@ -135,13 +139,13 @@ class BruteForce:
 
     def filter(
         self, reader: Subscriber, paper: dict[str, Any], seen: set[int], on: date, days: int
-    ) -> Filter | None:
+    ) -> DigestFilter | None:
         if paper["id"] in seen:
-            return Filter.SEEN
+            return DigestFilter.SEEN
         if not on - days * ONE_DAY <= paper["listed_on"] <= on:
-            return Filter.DATE
+            return DigestFilter.DATE
         words = f"{paper['title']} {paper['abstract']}".lower().replace(".", " ").split()
-        return Filter.KEYWORD if set(words) & set(reader.exclude_keywords) else None
+        return DigestFilter.KEYWORD if set(words) & set(reader.exclude_keywords) else None
 
     def ranking(
         self, reader: Subscriber, seen: set[int], on: date, at: datetime, days: int
@@ -185,7 +189,7 @@ def test_sampled_pairs_have_the_outcome_that_brute_force_finds(
             assert found.score == (None if score is None else pytest.approx(score, rel=1e-9))
             assert found.reasons or found.score is None
             kinds[found.filter or found.outcome] += 1
-    assert set(kinds) == {Outcome.SHOWN, Outcome.RANKED, *Filter}
+    assert set(kinds) == {Outcome.SHOWN, Outcome.RANKED, *DigestFilter}
 
 
 def test_the_candidates_of_a_past_digest_are_those_that_it_had(
