@@ -82,10 +82,11 @@ def _take_in(app: App, papers: list[FetchedPaper], name: str) -> None:
         pass
 
 
-def _vote(app: App, reader: Subscriber, paper_id: int, kind: EventKind) -> None:
+def _vote(app: App, reader: Subscriber, paper_id: int, kind: EventKind, age_days: int = 0) -> None:
     now = app.clock.now()
     with app.database.write() as conn:
-        store.events.append(conn, Event(reader.id, paper_id, kind, now, now))
+        event = Event(reader.id, paper_id, kind, now - timedelta(days=age_days), now)
+        store.events.append(conn, event)
 
 
 def _vote_on_some(app: App, readers: list[Subscriber], on: date, rng: np.random.Generator) -> None:
@@ -100,7 +101,8 @@ def _vote_on_some(app: App, readers: list[Subscriber], on: date, rng: np.random.
                 _vote(app, reader, paper_id, EventKind.VOTE_UP)
         if rng.random() < 0.4:
             kind = EventKind.SAVE if rng.random() < 0.8 else EventKind.VOTE_DOWN
-            _vote(app, reader, int(rng.choice(listed)), kind)
+            # An imported vote is older than its record.
+            _vote(app, reader, int(rng.choice(listed)), kind, age_days=int(rng.integers(2)) * 4)
 
 
 def _like(app: App, reader: Subscriber, papers: list[FetchedPaper]) -> None:
@@ -147,6 +149,7 @@ def replay_month(folder: Path, n_days: int = N_DAYS) -> Iterator[Month]:
             _take_in(app, [*today, *late[-3:-2]], f"day {n}")
             if n == 0:
                 _like(app, readers[3], today)
+                _like(app, readers[1], [old])
             clock.at = datetime.combine(on, time(7), UTC)
             app.new_nightly().run(on, (), app.new_outbox())
             clock.at = datetime.combine(on, time(18), UTC)

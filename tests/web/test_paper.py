@@ -15,6 +15,7 @@ from triage.domain.link_tokens import Purpose
 from triage.domain.paper_outcome import DigestFilter, Outcome, PaperOutcome
 from triage.domain.records import EventKind
 from triage.store.tables import events, papers
+from triage.web.signup import PREVIEWS_A_MINUTE
 
 
 @pytest.fixture
@@ -195,3 +196,11 @@ def test_the_page_says_why(world: World, outcome: PaperOutcome, told: tuple[str,
         assert each in page.text
     assert "<script" not in page.text
     assert world.everything() == before
+
+
+def test_the_reasons_are_not_computed_for_a_crowd_of_requests(world: World) -> None:
+    ada = world.logged_in()
+    answers = [ada.get("/papers/1/why").status_code for _ in range(PREVIEWS_A_MINUTE + 2)]
+    assert answers == [200] * PREVIEWS_A_MINUTE + [429, 429]
+    world.clock.sleep(60)
+    assert ada.get("/papers/1/why").status_code == 200

@@ -31,7 +31,7 @@ from triage.ranking.serving.ranker import load_pool, load_profile
 from triage.ranking.serving.user_model_cache import UserModelCache
 from triage.store import Connection
 
-pytestmark = pytest.mark.any_database("it reads what test_nightly writes on each")
+pytestmark = pytest.mark.any_database("test_papers of the command line asks on each")
 
 ONE_DAY = timedelta(days=1)
 N_PAIRS = 200
@@ -129,7 +129,7 @@ class BruteForce:
         voted = {
             self.work(each["paper_id"])
             for each in self.events
-            if each["subscriber_id"] == reader.id and each["at"] < at
+            if each["subscriber_id"] == reader.id and each["recorded_at"] < at
         }
         return voted | {
             self.work(each["paper_id"])
@@ -162,7 +162,7 @@ class BruteForce:
         pool = load_pool(self.conn, encoder, on, days)
         place = {paper.id: row for row, paper in enumerate(pool.papers)}
         candidates: EncodedPapers = pool.select(np.array([place[id] for id in ids]))
-        votes = store.events.votes(self.conn, reader.id, at)
+        votes = store.events.votes(self.conn, reader.id, recorded_before=at)
         learner = UserModelCache(encoder).on(on)
         profile = load_profile(self.conn, encoder, reader, votes, learner)
         interests = cluster_interests(profile, on, similarity_threshold(pool.encodings.latent))

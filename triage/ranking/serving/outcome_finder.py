@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import lru_cache, partial
+from functools import lru_cache
 
 from triage import store
 from triage.domain.digest_calendar import Last, window_days, zone_or_utc
@@ -73,7 +73,7 @@ class OutcomeFinder:
         self._max_age_days = max_age_days
         self._pair = pair
         self._digests_of = lru_cache(maxsize=1)(self._load_digests)
-        self._votes_of = lru_cache(maxsize=1)(partial(store.events.votes, conn))
+        self._votes_of = lru_cache(maxsize=1)(self._load_votes)
         self._user_models = UserModelCache(pair.encoder) if pair else None
         self._pool: tuple[tuple[date, int], EncodedPapers] | None = None
         self._ranking: tuple[tuple[object, ...], Ranking] | None = None
@@ -89,7 +89,8 @@ class OutcomeFinder:
         A work that was shown counts for all its rows.
 
         Args:
-            at: digests and votes after it are left out, but not a digest that shows the paper.
+            at: digests that were made later and votes that were stored later are left out, but not
+                a digest that shows the paper.
 
         Raises:
             sqlalchemy.exc.NoResultFound: there is no such row.
@@ -145,6 +146,9 @@ class OutcomeFinder:
         votes = self._votes_of(subscriber.id, digest.at)
         seen = {vote.paper_id for vote in votes} | {id for on, id in shown if on < digest.on}
         return Chance(paper, subscriber, digest.on, digest.at, votes, frozenset(seen), days)
+
+    def _load_votes(self, subscriber_id: int, at: datetime) -> tuple[Vote, ...]:
+        return store.events.votes(self._conn, subscriber_id, recorded_before=at)
 
     def _load_digests(
         self, subscriber_id: int

@@ -32,7 +32,8 @@ class Like:
 
     Attributes:
         at: the time of the first vote on the paper in the days of the account.
-        found: what had become of the paper before, or a digest that could have had it.
+        found: what had become of the paper before the vote was stored, or a digest that could have
+            had it.
     """
 
     subscriber: Subscriber
@@ -141,10 +142,10 @@ def list_likes(
         if subscriber is None:
             continue
         shown = store.slates.shown_papers(conn, subscriber_id)
-        for paper_id, at in papers.items():
+        for paper_id, (at, recorded_at) in papers.items():
             found = (
                 PaperOutcome(Outcome.SHOWN)
                 if paper_id in shown
-                else outcomes.filter(subscriber, paper_id, at)
+                else outcomes.filter(subscriber, paper_id, recorded_at)
             )
             yield Like(subscriber, paper_id, at, found)
