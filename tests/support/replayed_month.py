@@ -21,6 +21,7 @@ from triage.domain.records import EventKind, Frequency, Subscriber
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.papers.deduplicate import merge
 from triage.papers.ingest import ingest
+from triage.ranking.serving.active_models import encode_new, load_active_models
 from triage.ranking.serving.interest_settings import set_interest_pause
 from triage.store.events import Event
 from triage.subscribers.preferences import SubscriberPreferences
@@ -49,7 +50,10 @@ FIRST_MERGE_ON = DAY + timedelta(days=MERGE_AFTER[0])
 
 @dataclass(frozen=True)
 class Month:
-    """An installation after the month; `app.clock` shows the evening of the last day."""
+    """An installation after the month; `app.clock` shows the evening of the last day.
+
+    `rows` are those of the papers, the last one for a paper that came after the last digest.
+    """
 
     app: App
     readers: list[Subscriber]
@@ -159,11 +163,16 @@ def replay_month(folder: Path, n_days: int = N_DAYS) -> Iterator[Month]:
                 _mute_first_interest(app, readers[3])
             if n in (*MERGE_AFTER, n_days - 2):
                 merge(app.database, str(today[0].source_id), str(today[1].source_id), clock)
+        evening = fetched(9_001, title="Late decoding", listed_on=on)
+        _take_in(app, [evening], "evening")
+        pair = load_active_models(app.database, app.model_store)
+        assert pair is not None
+        encode_new(app.database, pair.encoder)
+        withdrawn = {"withdrawn_at": clock.now()}
         with app.database.write() as conn:
-            row = store.papers.resolve(conn, str(papers[-3].source_id))
-            assert row
-            store.works.save(conn, [(row, {"withdrawn_at": clock.now()})])
+            some = _rows_of(app, papers[125::20])
+            store.works.save(conn, [(row, withdrawn) for row in some])
         with app.database.read() as conn:
             readers = [store.subscribers.by_id(conn, each.id) or each for each in readers]
-        yield Month(app, readers, _rows_of(app, [*papers, old]))
+        yield Month(app, readers, _rows_of(app, [*papers, old, evening]))
         app.close()

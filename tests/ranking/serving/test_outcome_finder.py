@@ -179,6 +179,7 @@ def test_sampled_pairs_have_the_outcome_that_brute_force_finds(
     rng = np.random.default_rng(1)
     pairs = [(reader, row) for reader in month.readers for row in month.rows]
     chosen = [pairs[n] for n in rng.choice(len(pairs), N_PAIRS, replace=False)]
+    chosen += [(reader, month.rows[-1]) for reader in month.readers]
     kinds: Counter[str] = Counter()
     with month.app.database.read() as conn:
         brute_force = BruteForce(month, pair, conn)
