@@ -79,27 +79,28 @@ class OutcomeFinder:
         self._ranking: tuple[tuple[object, ...], Ranking] | None = None
 
     def find(self, subscriber: Subscriber, row: int, at: datetime) -> PaperOutcome:
-        """Return what had become of a row of `papers` at a time, see `filter` and `rank`."""
-        found = self.filter(subscriber, row, at)
-        return self.rank(found) if isinstance(found, Chance) else found
+        """Return what had become of a row of `papers` at a time, see `filter` and `rank`.
 
-    def filter(self, subscriber: Subscriber, row: int, at: datetime) -> PaperOutcome | Chance:
-        """Return the outcome of a paper that was shown or filtered, else its chance to be shown.
-
-        A work that was shown counts for all its rows.
-
-        Args:
-            at: digests that were made later and votes that were stored later are left out, but not
-                a digest that shows the paper.
-
-        Raises:
-            sqlalchemy.exc.NoResultFound: there is no such row.
+        A digest that shows the paper counts whenever it was made, and for all rows of the work.
         """
         shown = store.slates.find_shown(self._conn, subscriber.id, row)
         if shown is not None:
             on, score, reasons = shown
             texts = tuple(reason.text for reason in reasons)
             return PaperOutcome(Outcome.SHOWN, on, score=score, reasons=texts)
+        found = self.filter(subscriber, row, at)
+        return self.rank(found) if isinstance(found, Chance) else found
+
+    def filter(self, subscriber: Subscriber, row: int, at: datetime) -> PaperOutcome | Chance:
+        """Return the outcome of a paper that is filtered, else its chance to be shown.
+
+        Args:
+            row: of a paper that was not shown to the subscriber.
+            at: digests that were made later, and votes that were stored later, are left out.
+
+        Raises:
+            sqlalchemy.exc.NoResultFound: there is no such row.
+        """
         first_seen_at, why_not_listed = store.papers.first_seen(self._conn, row)
         if why_not_listed is not None:
             return _filtered(why_not_listed, self._describe_not_listed(why_not_listed, row))
