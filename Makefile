@@ -88,7 +88,7 @@ e2e: servers .venv/dev.stamp var/axe/axe.min.js ## run the tests that need syste
 	@CI=true $(BIN)/python -m pytest tests/e2e
 
 bench: .venv/dev.stamp ## measure the figures that the documentation quotes
-	@for name in corpus mail startup catchup identity drain search serving votes peers ranking training simulate web; do $(BIN)/python -m benchmarks.$$name; done
+	@for name in corpus mail startup catchup identity drain granted search serving votes peers ranking training simulate web; do $(BIN)/python -m benchmarks.$$name; done
 
 format: .venv/dev.stamp ## format the code and apply the safe fixes
 	@$(BIN)/ruff check --fix --quiet || true
@@ -110,7 +110,7 @@ servers: ## install the system packages of the tests (Debian; needs root or sudo
 	$$as_root apt-get update -qq; \
 	$$as_root apt-get install -qq -y --no-install-recommends --no-remove \
 		postgresql chromium fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji \
-		postfix sasl2-bin libsasl2-modules wrk $$(command -v npm > /dev/null || echo npm) > /dev/null
+		postfix sasl2-bin libsasl2-modules libfaketime wrk $$(command -v npm > /dev/null || echo npm) > /dev/null
 
 var/axe/axe.min.js: Makefile
 	@echo "fetching $(AXE)"

@@ -82,7 +82,8 @@ class MailDeferred(MailError):
     """The server does not accept the message now: send the same bytes again later.
 
     Attributes:
-        is_offered: False if the session ended before the server was asked about the message.
+        is_offered: False if the session ended, or our address was refused, before the server was
+            asked about the message.
         is_unreachable: the mailbox is full or cannot be reached.
         is_about_us: no other message would be accepted now, either.
     """

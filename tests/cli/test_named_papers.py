@@ -365,6 +365,19 @@ def test_a_library_is_read_once_a_day(ada: Operator, zotero: ZoteroServer) -> No
     assert len(zotero.asked) == n_asked
 
 
+def test_a_library_that_a_clock_ahead_has_read_is_read_again(
+    ada: Operator, zotero: ZoteroServer
+) -> None:
+    zotero.records = [item(ONE)]
+    read_daily(ada, "--daily")
+    ada.clock.at += timedelta(days=400)
+    assert a_day_later(ada) == "1 library read"
+    ada.clock.at -= timedelta(days=400)
+    assert a_day_later(ada) == "1 library read"
+    ada.clock.at -= timedelta(hours=20)
+    assert a_day_later(ada) == "0 libraries read"
+
+
 @pytest.mark.parametrize("trouble", ["empty", "refused", "nonsense"])
 def test_an_answer_without_a_library_removes_nothing(
     ada: Operator, zotero: ZoteroServer, trouble: str

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +14,9 @@ from click.testing import CliRunner
 from tests.support.installation import fetched, take_in
 from triage.app.application import open_app
 from triage.cli import cli
+from triage.errors import NotFound
+from triage.subscribers.preferences import SubscriberPreferences
+from triage.subscribers.subscriptions import add
 
 ABSTRACT = (
     "We study drafts of length one. They make decoding faster at no loss, as nine experiments with"
@@ -69,3 +74,92 @@ def test_what_is_not_stored_is_said(config: str, arguments: tuple[str, ...]) -> 
     assert "no paper" in str(
         CliRunner().invoke(cli, ["--config", config, "papers", *arguments]).exception
     )
+
+
+# -- what became of it -----------------------------------------------------------------------------
+
+WHY_KEYS = ["outcome", "on", "rank", "of", "score", "reasons", "filter"]
+
+
+@pytest.fixture
+def with_reader(config: str) -> str:
+    app = open_app(Path(config))
+    wanted = SubscriberPreferences(interests="decoding", exclude_keywords=("yarn",))
+    add(app.database, "ada@example.org", app.clock, wanted)
+    today = app.clock.now().date()
+    take_in(
+        app.database,
+        [
+            fetched(7, title="Faster decoding of speech", listed_on=today),
+            fetched(8, title="The strength of yarn", listed_on=today),
+            fetched(9, title="Decoding by machines of long ago", listed_on=date(1998, 3, 2)),
+        ],
+    )
+    app.close()
+    return config
+
+
+def why(config: str, id: str) -> dict[str, Any]:
+    return dict(json.loads(said(config, "why", id, "ada@example.org", "--json")))
+
+
+def test_a_paper_of_today_has_a_rank_before_the_first_digest(with_reader: str) -> None:
+    found = why(with_reader, "2603.00007")
+    assert list(found) == WHY_KEYS
+    assert (found["outcome"], found["rank"], found["of"]) == ("ranked", 1, 1)
+    assert 0 < found["score"] < 1
+    assert found["reasons"]
+    text = said(with_reader, "why", "2603.00007", "ada@example.org")
+    assert text.startswith(f"not shown: rank 1 of 1 for the digest of {found['on']}, score 0.")
+    assert found["reasons"][0] in text
+
+
+@pytest.mark.parametrize(
+    ("id", "why_not", "reason"),
+    [
+        ("2603.00008", "keyword", "it has the excluded keyword “yarn”"),
+        ("2603.00009", "date", "it was listed on 1998-03-02"),
+        ("10.1000/x", "merged", "digests show this work as 2603.00001"),
+    ],
+)
+def test_a_filtered_paper_tells_its_filter(
+    with_reader: str, id: str, why_not: str, reason: str
+) -> None:
+    found = why(with_reader, id)
+    assert (found["outcome"], found["filter"], found["rank"]) == ("filtered", why_not, None)
+    assert found["reasons"][0].startswith(reason)
+    text = said(with_reader, "why", id, "ada@example.org")
+    assert text.startswith(f"not shown: the filter “{why_not}” keeps it out of ")
+
+
+def test_a_shown_paper_tells_the_date_and_the_reasons(with_reader: str) -> None:
+    app = open_app(Path(with_reader))
+    on = app.clock.now().date()
+    app.new_nightly().queue(on)
+    app.close()
+    found = why(with_reader, "2603.00007")
+    assert (found["outcome"], found["on"], found["filter"]) == ("shown", str(on), None)
+    assert found["reasons"]
+    text = said(with_reader, "why", "2603.00007", "ada@example.org")
+    assert text.startswith(f"shown in the digest of {on}, score 0.")
+
+
+@pytest.mark.parametrize(
+    ("id", "email", "error"),
+    [
+        ("2603.99999", "ada@example.org", "there is no paper '2603.99999'"),
+        ("2603.00007", "nobody@example.org", "no such subscriber"),
+    ],
+)
+def test_an_unknown_id_or_address_is_an_error_and_its_outcome_is_unknown(
+    with_reader: str, id: str, email: str, error: str
+) -> None:
+    arguments = ["--config", with_reader, "papers", "why", id, email, "--json"]
+    ended = CliRunner().invoke(cli, arguments)
+    assert json.loads(ended.stdout) == dict.fromkeys(WHY_KEYS) | {
+        "outcome": "unknown",
+        "reasons": [],
+    }
+    assert isinstance(ended.exception, NotFound)
+    assert ended.exception.exit_code == 1
+    assert error in str(ended.exception)

@@ -71,6 +71,51 @@ def test_a_server_that_ends_each_session_after_some_messages_gets_all_of_them(
     assert server.commands.count("quit") >= 2
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "450 4.7.0 too many messages in this session",
+        "450 MI:DMC 当前连接发送的邮件数量超出限制",
+        "452 4.3.2 Connection message limit reached",
+        "554 5.7.0 too many mails per connection",
+    ],
+)
+@pytest.mark.parametrize("phase", ["mail", "rcpt", "data", "end"])
+def test_a_session_that_had_enough_and_is_not_hung_up_is_left(
+    database: Database, phase: str, refusal: str
+) -> None:
+    fill(database, N)
+    enough = ["250 ok" if phase != "data" else "354 go on"] * 9 + [refusal]
+    with script(**{phase: enough}) as server:  # type: ignore[arg-type]
+        assert outbox(database, server.port, 1).drain() == DrainReport(sent=N)
+    assert {row["attempts"] for row in rows(database, "messages")} == {1}
+    assert server.connections >= 2
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "450 4.7.1 Error: too much mail from 192.0.2.1",
+        "451 4.7.0 rate limit exceeded, try again later",
+        "450 4.1.0 sender address rejected: unknown",
+        "452 4.3.1 Insufficient system storage",
+        "451 4.3.0 later",
+    ],
+)
+def test_what_is_refused_at_mail_was_not_offered_and_costs_no_attempt(
+    database: Database, reply: str
+) -> None:
+    fill(database, N)
+    clock = StoppedClock(SystemClock().now())
+    with script(mail=["250 ok"] * 20 + [reply] * 200) as server:
+        report = outbox(database, server.port, 4, clock).drain()
+        assert (report.sent, report.deferred) == (20, 0)
+        assert reply in report.broken
+        assert {row["attempts"] for row in rows(database, "messages")} == {0, 1}
+        server.answers.clear()
+        assert outbox(database, server.port, 4, clock).drain() == DrainReport(sent=N - 20)
+
+
 def test_few_connections_with_few_messages_each_are_enough(database: Database) -> None:
     fill(database, N)
     with script(most_connections=1, most_messages=7) as server:

@@ -15,7 +15,7 @@ from tests.support.fakes import FakeMailer, StoppedClock
 from tests.support.installation import add_papers, add_reader, empty_slate, installed, queue, rows
 from triage import store
 from triage.delivery.audit import audit
-from triage.delivery.hand_over import SEND_WINDOW
+from triage.delivery.hand_over import LATE_FOR, SEND_WINDOW
 from triage.delivery.outbox import DrainReport, Outbox
 from triage.delivery.recovery import (
     LOG_IS_WRITTEN,
@@ -186,8 +186,25 @@ def test_a_message_that_nobody_tried_in_its_time_is_given_up_untried(
     queue(database, empty_slate(add_reader(database)))
     clock.at = NOON + SEND_WINDOW
     mailer = FakeMailer()
-    assert outbox(database, mailer, clock).drain() == DrainReport(failed=1)
+    sender = outbox(database, mailer, clock)
+    assert sender.drain() == DrainReport()
+    clock.at += LATE_FOR
+    assert sender.drain() == DrainReport(failed=1)
     assert (message(database)["reason"], mailer.sent) == ("expired", [])
+
+
+@pytest.mark.parametrize("ahead", [SEND_WINDOW, timedelta(days=1), timedelta(days=400)], ids=str)
+def test_a_clock_that_is_ahead_for_less_than_an_hour_gives_no_message_up(
+    database: Database, clock: StoppedClock, ahead: timedelta
+) -> None:
+    queue(database, empty_slate(add_reader(database)))
+    sender = outbox(database, FakeMailer(MailDeferred("451 busy")), clock)
+    assert sender.drain().deferred == 1
+    for at in (NOON + ahead, NOON + ahead + LATE_FOR - MINUTE):
+        clock.at = at
+        assert sender.drain() == DrainReport()
+    clock.at = NOON + 2 * MINUTE
+    assert sender.drain() == DrainReport(sent=1)
 
 
 def test_a_message_past_its_time_is_given_up_and_its_papers_come_again(
@@ -200,6 +217,8 @@ def test_a_message_past_its_time_is_given_up_and_its_papers_come_again(
     assert sender.drain().deferred == 1
     assert papers_seen(database, reader) == 1
     clock.at = NOON + SEND_WINDOW + MINUTE
+    assert sender.drain() == DrainReport()
+    clock.at += LATE_FOR
     assert sender.drain() == DrainReport(failed=1)
     assert (message(database)["state"], message(database)["reason"]) == ("failed", "expired")
     assert papers_seen(database, reader) == 0
@@ -281,6 +300,8 @@ def test_a_mailbox_that_is_full_for_days_is_given_up(
         clock.at += SEND_WINDOW
         if n % 2 == 0:
             # Nobody asks the mailbox any more, but what it said last counts.
+            assert sender.drain() == DrainReport()
+            clock.at += LATE_FOR
             assert sender.drain() == DrainReport(failed=1)
         clock.at += SEND_WINDOW
     assert rows(database, "subscribers")[0]["state"] == "suppressed"
@@ -535,6 +556,17 @@ def test_what_is_in_doubt_is_sent_again_soon_or_held(
     clock.at = NOON + RESEND_WITHIN + (MINUTE if late else timedelta(0))
     report = outbox(database, UnknowingMailer(), clock, gone=("them",)).drain()
     assert report == (DrainReport(held=1) if late else DrainReport(sent=1))
+
+
+@pytest.mark.parametrize("back", [timedelta(seconds=1), timedelta(hours=1), timedelta(days=400)])
+def test_what_is_in_doubt_since_later_than_now_is_sent_again_if_that_was_a_small_step(
+    database: Database, clock: StoppedClock, back: timedelta
+) -> None:
+    queue(database, empty_slate(add_reader(database)))
+    leave_in_flight(database, MessageState.IN_DOUBT)
+    clock.at = NOON - back
+    report = outbox(database, UnknowingMailer(), clock, gone=("them",)).drain()
+    assert report == (DrainReport(sent=1) if back <= RESEND_WITHIN else DrainReport(held=1))
 
 
 def test_who_would_rather_hold_gets_no_second_copy(database: Database, clock: StoppedClock) -> None:

@@ -20,7 +20,7 @@ from tests.support.installation import add_reader, empty_slate, rows
 from tests.support.mail_rig import fast_database, fill
 from tests.support.senders import forking, sink, taken
 from triage import store
-from triage.delivery.hand_over import SEND_WINDOW
+from triage.delivery.hand_over import LATE_FOR, SEND_WINDOW
 from triage.delivery.outbox import Outbox
 from triage.delivery.rate_limits import RateLimits, SendQueue, domain_of, next_token_at, tokens_now
 from triage.delivery.sender_context import SenderContext
@@ -142,6 +142,8 @@ def test_a_message_whose_turn_comes_too_late_is_given_up() -> None:
         fill(database, 4, at=clock.at)
         # One in six hours: the third would go when its time is over.
         log = drained(database, clock, RateLimits(1 / 21_600, 0))
+        clock.at += LATE_FOR
+        log += drained(database, clock, RateLimits(1 / 21_600, 0))
         states = Counter(each["state"] for each in rows(database, "messages"))
     assert all(at - NOON < SEND_WINDOW for at, _ in log)
     assert states["sent"] == len(log) == 2

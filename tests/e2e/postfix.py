@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from pwd import getpwnam
@@ -123,6 +124,23 @@ class Postfix:
         for maildir in self.folder.glob("mail/*"):
             shutil.rmtree(maildir)
 
+    def configure(self, *settings: str) -> None:
+        """Change settings of `main.cf`, and wait until nothing works by the old ones."""
+        etc = self.folder / "etc"
+        if settings:
+            subprocess.run(["postconf", "-c", etc, "-e", *settings], check=True)
+        # Postfix waits until a file that it reads is some seconds old, lest it be half written.
+        an_hour_ago = time.time() - 3600
+        os.utime(etc / "main.cf", (an_hour_ago, an_hour_ago))
+        master = int((self.folder / "queue/pid/master.pid").read_text())
+        old = _children(master)
+        os.kill(master, signal.SIGHUP)
+        deadline = time.monotonic() + PATIENCE_S
+        while old & _children(master):
+            if time.monotonic() > deadline:
+                pytest.fail(f"Postfix takes no settings:\n{self.log()}", pytrace=False)
+            time.sleep(0.01)
+
     def log(self) -> str:
         path = self.folder / "log"
         return path.read_text("utf-8", "replace") if path.exists() else ""
@@ -207,6 +225,16 @@ def _write(
         check=True,
     )
     os.chown(accounts, own.pw_uid, own.pw_gid)
+
+
+def _children(master: int) -> set[int]:
+    """Return the processes that talk to clients, or count them."""
+    found = set()
+    for child in Path(f"/proc/{master}/task/{master}/children").read_text().split():
+        with suppress(FileNotFoundError):
+            if Path(f"/proc/{child}/comm").read_text().strip() in {"smtpd", "anvil"}:
+                found.add(int(child))
+    return found
 
 
 def _free_port() -> int:

@@ -87,6 +87,30 @@ def test_the_newest_copies_stay(database: Database, folder: Path) -> None:
 
 
 @pytest.mark.sqlite("a copy is a file")
+@pytest.mark.parametrize("step", [timedelta(days=400), timedelta(days=-400)], ids=str)
+def test_copies_of_a_clock_that_was_wrong_for_long_cost_no_true_copy(
+    database: Database, folder: Path, step: timedelta
+) -> None:
+    clock = StoppedClock()
+
+    def copies(n: int) -> list[str]:
+        wrote = []
+        for _ in range(n):
+            wrote.append(back_up(database, folder, clock).removeprefix("wrote "))
+            clock.at += timedelta(days=1)
+        return wrote
+
+    clock.at += step
+    copies(KEPT + 2)
+    clock.at -= step
+    true = copies(3)
+    assert set(true) <= set(names(folder))
+    true += copies(KEPT + 2)
+    assert set(true[-KEPT:]) <= set(names(folder))
+    assert len(names(folder)) <= 2 * KEPT
+
+
+@pytest.mark.sqlite("a copy is a file")
 def test_what_a_killed_back_up_left_goes_and_other_files_stay(
     database: Database, folder: Path
 ) -> None:

@@ -86,6 +86,31 @@ def test_it_is_believed_after_an_hour_and_the_next_start_does_not_wait_for_the_s
         assert machine.start()() == ""
 
 
+def test_a_running_clock_that_jumps_months_ahead_is_not_believed_until_it_is_back(
+    machine: Machine,
+) -> None:
+    trust = machine.start()
+    assert trust() == ""
+    machine.clock.at += timedelta(days=400)
+    assert "was the last work" in trust()
+    machine.clock.at -= timedelta(days=400)
+    assert trust() == ""
+    machine.clock.at += timedelta(days=400)
+    assert trust() != ""
+    machine.uptime_s += LONGEST_WAIT_S
+    assert trust() == ""
+    # It is not asked again what an hour has answered.
+    assert trust() == ""
+
+
+@pytest.mark.parametrize("back", [timedelta(hours=1), timedelta(days=400)], ids=str)
+def test_a_running_clock_that_is_set_back_is_believed(machine: Machine, back: timedelta) -> None:
+    trust = machine.start()
+    assert trust() == ""
+    machine.clock.at -= back
+    assert trust() == ""
+
+
 def test_a_new_installation_believes_its_clock(tmp_path: Path) -> None:
     with installed(tmp_path) as database:
         machine = Machine(database)

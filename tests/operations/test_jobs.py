@@ -360,6 +360,22 @@ def test_a_lease_that_a_wrong_clock_gave_back_is_free(office: Office, ahead: tim
     assert lease_of(office) == "two"
 
 
+def test_a_lease_of_a_machine_that_died_before_a_small_step_back_blocks_no_longer(
+    office: Office,
+) -> None:
+    office.schedule("one").tick()
+    office.forward(minutes=-10)
+    office.schedule("two").tick()
+    assert lease_of(office) == "two"
+
+
+def test_a_machine_whose_clock_is_a_little_ahead_keeps_its_lease(office: Office) -> None:
+    office.schedule("one").tick()
+    office.forward(minutes=-3)
+    office.schedule("two").tick()
+    assert lease_of(office) == "one"
+
+
 def test_the_lease_of_a_scheduler_that_is_known_to_have_died_is_free(office: Office) -> None:
     office.schedule("one").tick()
     replace(office.schedule("two"), is_gone=lambda owner: False).tick()
@@ -445,6 +461,56 @@ def test_what_a_clock_ahead_has_done_is_done_again(office: Office) -> None:
     assert len(done) == 4
     schedule.do_jobs()
     assert len(done) == 4
+
+
+def test_a_suspend_in_the_middle_of_a_tick_costs_no_digest_of_today(office: Office) -> None:
+    """Else the digest of yesterday goes now, and that of today a night later."""
+    emails = [f"reader{n}@example.org" for n in range(3)]
+    for email in emails:
+        office.reader(email, hour=13)
+    nights = [1]
+
+    def suspended(slate: Slate, now: datetime) -> Composed:
+        if nights:
+            office.forward(days=nights.pop())
+        return compose(slate, now)
+
+    office.compose = suspended  # type: ignore[method-assign]
+    schedule = office.schedule()
+    office.forward(hours=2)
+    schedule.tick()
+    schedule.tick()
+    today = START.date() + timedelta(days=1)
+    assert [office.served()[email, today] for email in emails] == [1, 1, 1]
+    assert max(office.served().values()) == 1
+
+
+def test_the_log_names_the_dates_of_digests_that_a_clock_ahead_has_made(office: Office) -> None:
+    office.reader("reader@example.org", hour=13)
+    schedule = office.schedule()
+    office.forward(days=400, hours=2)
+    schedule.tick()
+    office.forward(days=-400)
+    with capture_logs() as logs:
+        schedule.tick()
+        schedule.tick()
+    [line] = [each for each in logs if each["event"] == "set aside: digests made by a wrong clock"]
+    assert (line["n"], line["dates"]) == (1, [str(START.date() + timedelta(days=400))])
+
+
+def test_no_job_is_done_after_the_clock_was_set_to_what_is_not_believed(office: Office) -> None:
+    wrong = ""
+
+    def train() -> str:
+        nonlocal wrong
+        wrong = "it is 2028"
+        return "trained"
+
+    jobs = [Job("train", time(3), train), Job("forget", time(3), lambda: pytest.fail("done"))]
+    replace(office.schedule(jobs=jobs), distrust=lambda: wrong).do_jobs()
+    assert [
+        row["name"] for row in rows(office.database, "jobs") if row["name"] in "train forget"
+    ] == ["train"]
 
 
 def test_nothing_is_done_while_the_clock_is_not_believed(office: Office) -> None:

@@ -17,8 +17,18 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.installation import installed, rows
-from tests.support.report_world import LAST, NOW, PER_DIGEST, grow
+from tests.support.factories import impression, slate
+from tests.support.installation import (
+    add_reader,
+    fetched,
+    installed,
+    queue,
+    rows,
+    stored_papers,
+    take_in,
+)
+from tests.support.report_world import LAST, MAX_AGE_DAYS, NOW, PER_DIGEST, grow
+from triage import store
 from triage.cli import cli
 from triage.domain.records import EventKind, MessageState, Policy, Verdict
 from triage.domain.source_records import SourceDay
@@ -58,14 +68,14 @@ class Told:
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     with installed(tmp_path_factory.mktemp("report")) as database:
         grow(database)
-        read = history(database, NOW)
+        read = history(database, NOW, MAX_AGE_DAYS)
         yield Told(database, read, render_report(read, "Morning papers"))
 
 
 @pytest.fixture(scope="module")
 def new(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with installed(tmp_path_factory.mktemp("new")) as database:
-        yield render_report(history(database, NOW), "Morning papers")
+        yield render_report(history(database, NOW, MAX_AGE_DAYS), "Morning papers")
 
 
 # -- figures ---------------------------------------------------------------------------------------
@@ -140,8 +150,31 @@ def test_trainings_and_the_pair_that_serves_are_told(told: Told) -> None:
     assert trained[-1][3:5] == ["–", "–"]
 
 
+def test_liked_papers_are_counted_by_month_and_by_what_became_of_them(tmp_path: Path) -> None:
+    with installed(tmp_path) as database:
+        reader, before = add_reader(database), LAST - timedelta(days=1)
+        days = (before, before, before - timedelta(days=60), before)
+        take_in(database, [fetched(n, listed_on=on) for n, on in enumerate(days, start=1)])
+        papers = stored_papers(database)
+        shown = (impression(1, paper=papers[0]),)
+        queue(database, slate(subscriber=reader, on=before, impressions=shown))
+        for paper, kind, at in zip(
+            papers,
+            (EventKind.SAVE, EventKind.VOTE_UP, EventKind.VOTE_UP, EventKind.VOTE_DOWN),
+            (NOW, NOW, NOW, NOW - timedelta(days=40)),
+            strict=True,
+        ):
+            with database.write() as conn:
+                store.events.append(conn, store.events.Event(reader.id, paper.id, kind, at, at))
+        read = history(database, NOW, MAX_AGE_DAYS)
+        page = render_report(read, "Morning papers")
+    assert read.recall(LAST.replace(day=1)) == Rate(1, 2)
+    table = Told(database, read, page).table("Liked papers by month")
+    assert table[1:] == [["March 2026", "3", "1", "1", "1", "50.0 %"]]
+
+
 def test_only_the_days_of_the_range_are_told(told: Told) -> None:
-    short = history(told.database, NOW, n_days=7)
+    short = history(told.database, NOW, MAX_AGE_DAYS, n_days=7)
     assert short.dates == [LAST - timedelta(n) for n in range(6, -1, -1)]
     for counts in (short.deliveries, short.votes, short.shown):
         assert counts
@@ -151,7 +184,7 @@ def test_only_the_days_of_the_range_are_told(told: Told) -> None:
 
 
 def test_a_year_hence_nothing_of_it_is_left_but_the_totals(told: Told) -> None:
-    later = history(told.database, NOW + timedelta(days=365))
+    later = history(told.database, NOW + timedelta(days=365), MAX_AGE_DAYS)
     assert not later.deliveries
     assert not later.votes
     assert not later.shown
@@ -213,7 +246,7 @@ def test_what_a_source_said_is_text(tmp_path: Path) -> None:
         said = SourceDay("feed:<b>x", LAST, Verdict.FAILED, None, 0, "<script>alert(1)</script>&")
         with database.write() as conn:
             sources.save_days(conn, [said], NOW)
-        page = render_report(history(database, NOW), "A <i>B</i>")
+        page = render_report(history(database, NOW, MAX_AGE_DAYS), "A <i>B</i>")
     assert "&lt;script&gt;alert(1)" in page
     assert "<b>x" not in page
     assert "<i>B" not in page
@@ -276,7 +309,7 @@ def test_why_nothing_is_sent_stands_first(tmp_path: Path) -> None:
     with installed(tmp_path) as database:
         with database.write() as conn:
             sending_holds.place(conn, "set-up", "SPF: nobody may send", NOW)
-        page = render_report(history(database, NOW), "Papers")
+        page = render_report(history(database, NOW, MAX_AGE_DAYS), "Papers")
     text = BeautifulSoup(page, "html5lib").get_text()
     assert "Nothing is sent: SPF: nobody may send" in text
 

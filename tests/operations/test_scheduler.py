@@ -44,6 +44,8 @@ class Counted:
 
     def __init__(self) -> None:
         self.counts = {"tick": 0, "do_jobs": 0, "answer": 0, "stop": 0}
+        self.may_end = threading.Event()
+        self.may_end.set()
         self._changed = threading.Condition()
 
     def _count(self, name: str) -> None:
@@ -53,6 +55,7 @@ class Counted:
 
     def tick(self) -> None:
         self._count("tick")
+        self.may_end.wait(LONGEST_WAIT_S)
 
     def do_jobs(self) -> None:
         self._count("do_jobs")
@@ -62,6 +65,14 @@ class Counted:
 
     def stop(self) -> None:
         self._count("stop")
+
+    def reaches(self, n: int) -> bool:
+        """Wait until everything was called so often."""
+        with self._changed:
+            names = ("tick", "do_jobs", "answer")
+            return self._changed.wait_for(
+                lambda: all(self.counts[name] >= n for name in names), LONGEST_WAIT_S
+            )
 
     def goes_on(self) -> bool:
         """Wait until everything was called twice more."""
@@ -122,3 +133,42 @@ def test_a_clock_that_is_never_right_stops_nothing(clock: WallClock, called: Cou
     for n in range(10):
         clock.error += timedelta(days=(-1) ** n * 40**n % 400)
         assert called.goes_on()
+
+
+@pytest.fixture
+def seldom_called(clock: WallClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
+    """Yield what a scheduler has called once, and next in an hour."""
+    monkeypatch.setattr(module, "EVERY_S", 3600)
+    monkeypatch.setattr(module, "ANSWER_EVERY_S", 3600)
+    called = Counted()
+    scheduler = Scheduler(cast("Schedule", called), called.answer, clock)
+    scheduler.start()
+    assert called.reaches(1)
+    yield called
+    scheduler.stop()
+
+
+@pytest.mark.parametrize("step", [timedelta(seconds=3), *STEPS[1:]], ids=str)
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_step_either_way_wakes_everything_at_once(
+    clock: WallClock, seldom_called: Counted, step: timedelta, side: int
+) -> None:
+    """After a suspend, too: the machine's clock has gone on."""
+    clock.error += side * step
+    assert seldom_called.reaches(2)
+
+
+def test_a_tick_that_runs_while_the_clock_is_set_is_done_again(
+    clock: WallClock, seldom_called: Counted
+) -> None:
+    seldom_called.may_end.clear()
+    clock.error += timedelta(hours=5)
+    assert seldom_called.reaches(2)
+    clock.error -= timedelta(hours=5)
+    with seldom_called._changed:
+        assert seldom_called._changed.wait_for(
+            lambda: seldom_called.counts["answer"] >= 3, LONGEST_WAIT_S
+        )
+    assert seldom_called.counts["tick"] == 2
+    seldom_called.may_end.set()
+    assert seldom_called.reaches(3)

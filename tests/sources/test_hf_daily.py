@@ -229,6 +229,24 @@ def test_the_day_before_a_break_was_not_over_and_is_read_again(world: World) -> 
     assert more["id"] in world.papers()
 
 
+@pytest.mark.parametrize("days_ahead", [1, 3, 40, 400])
+@pytest.mark.parametrize("was_read", [True, False])
+def test_what_a_clock_ahead_has_read_is_set_aside(
+    world: World, days_ahead: int, was_read: bool
+) -> None:
+    if was_read:
+        world.fetch(WEDNESDAY)
+    world.fetch(FRIDAY + timedelta(days=days_ahead))
+    with world.database.write() as conn:
+        store.sources.forget_days_ahead(conn, datetime(2025, 6, 26, 1, tzinfo=UTC))
+    world.fetch(THURSDAY)
+    assert world.days()[THURSDAY].verdict is Verdict.COMPLETE
+    world.upstreams.days.pop(FRIDAY)
+    world.fetch(SATURDAY)
+    assert world.days()[SATURDAY].verdict is Verdict.EMPTY_EXPECTED
+    assert world.days()[FRIDAY].verdict is Verdict.EMPTY_SUSPECT
+
+
 def test_a_year_without_a_fetch_is_read_a_month_back(world: World) -> None:
     world.fetch(WEDNESDAY)
     world.upstreams.log.clear()

@@ -73,6 +73,7 @@ def well(**others: Any) -> Probes:
             lookup=lambda name, kind: NAMES.get((name, kind), ()),
             post=lambda url, agent: Reply(400, NOON),
             free_bytes=lambda path: 80_000_000_000,
+            is_synchronized=lambda: False,
         ),
         **others,
     )

@@ -18,6 +18,7 @@ from triage.store import Database
 NOW = datetime(2026, 3, 31, 9, 30, tzinfo=UTC)
 LAST = NOW.date()
 PER_DIGEST = 4
+MAX_AGE_DAYS = 14
 
 
 def noon(on: date) -> datetime:

@@ -32,6 +32,8 @@ class Conversation:
     @property
     def effect(self) -> str:
         """What happens then, in the words of docs/operations.md."""
+        if self.kind == "session" and not self.is_temporary:
+            return "new session, or stops"
         if self.kind == "session" or (self.step in CONNECTING and self.is_temporary):
             return "new session"
         if self.whom == Whom.US:

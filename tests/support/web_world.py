@@ -25,6 +25,7 @@ from triage.digest.links import digest_links
 from triage.digest.message import build_digest, part_of
 from triage.digest.render import render_digest
 from triage.domain.link_tokens import Claims, Keyring, Purpose
+from triage.domain.paper_outcome import Outcome, PaperOutcome
 from triage.domain.protocols import Clock
 from triage.domain.records import (
     DigestLinks,
@@ -199,6 +200,7 @@ class World:
     papers: list[Paper]
     site: StillSite = field(default_factory=StillSite)
     shown: tuple[Impression, ...] | None = None
+    outcome: PaperOutcome = PaperOutcome(Outcome.UNKNOWN)  # noqa: RUF009 - it is frozen
     headers: dict[str, str] = field(default_factory=dict)
     seen_notes: set[str] = field(default_factory=set)
     _clients: dict[tuple[StillSite, Keyring], Client] = field(default_factory=dict)
@@ -212,7 +214,13 @@ class World:
         known = self.site, self.keyring
         if known not in self._clients:
             app = create_app(
-                self.db, self.keyring, self.clock, self.site, self.enrolment, lambda *_: self.shown
+                self.db,
+                self.keyring,
+                self.clock,
+                self.site,
+                self.enrolment,
+                lambda *_: self.shown,
+                find_outcome=lambda *_: self.outcome,
             )
             self._clients[known] = Client(app, self.site.base_url)
         return self._clients[known]

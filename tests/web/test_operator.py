@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.fakes import StoppedClock
 from tests.support.installation import installed, rows
-from tests.support.report_world import NOW, grow
+from tests.support.report_world import MAX_AGE_DAYS, NOW, grow
 from tests.support.web_world import Client, StillSite
 from triage.cli.http_server import serve_in_thread
 from triage.operations.report import history, render_report
@@ -30,13 +30,13 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 
 
 def client(database: Database, clock: StoppedClock | None = None) -> Client:
-    page = create_operator_page(database, clock or StoppedClock(NOW), StillSite())
+    page = create_operator_page(database, clock or StoppedClock(NOW), StillSite(), MAX_AGE_DAYS)
     return Client(page, "http://127.0.0.1:8017")
 
 
 def test_it_is_the_report_with_its_style_beside_it(database: Database) -> None:
     page = client(database).get("/")
-    file = render_report(history(database, NOW), StillSite.name)
+    file = render_report(history(database, NOW, MAX_AGE_DAYS), StillSite.name)
     style = client(database).get("/style.css")
     assert style.headers["content-type"].startswith("text/css")
     assert page.text.partition("<body>")[2] == file.partition("<body>")[2]
@@ -88,7 +88,7 @@ def test_a_page_is_as_old_as_a_minute_and_names_nobody(database: Database) -> No
 def test_it_listens_while_it_is_asked_to_and_stands_back_where_the_port_is_taken(
     database: Database,
 ) -> None:
-    page = create_operator_page(database, StoppedClock(NOW), StillSite())
+    page = create_operator_page(database, StoppedClock(NOW), StillSite(), MAX_AGE_DAYS)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with serve_in_thread(page, port):
@@ -105,7 +105,7 @@ def test_it_listens_while_it_is_asked_to_and_stands_back_where_the_port_is_taken
 
 
 def test_the_funnel_narrows_from_due_to_voted_from(database: Database) -> None:
-    steps = list(history(database, NOW).funnel.values())
+    steps = list(history(database, NOW, MAX_AGE_DAYS).funnel.values())
     messages = rows(database, "messages")
     sent = {m["slate_id"] for m in messages if m["state"] == "sent"}
     voted = {e["slate_id"] for e in rows(database, "events") if e["origin"] == "person"}

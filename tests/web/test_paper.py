@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from tests.support.factories import DAY
 from tests.support.web_world import World, add_papers, new_world, paper_row
 from triage import store
 from triage.domain.link_tokens import Purpose
+from triage.domain.paper_outcome import DigestFilter, Outcome, PaperOutcome
 from triage.domain.records import EventKind
 from triage.store.tables import events, papers
+from triage.web.signup import PREVIEWS_A_MINUTE
 
 
 @pytest.fixture
@@ -143,3 +146,61 @@ def test_what_is_no_vote_changes_nothing(world: World, vote: str) -> None:
     page, before = ada.get("/papers/1"), world.everything()
     assert ada.submit(page, EventKind.SAVE, vote=vote).status_code == 200
     assert world.everything() == before
+
+
+# -- why it was or was not in a digest -------------------------------------------------------------
+
+
+def test_only_who_is_logged_in_is_led_to_the_reasons(world: World) -> None:
+    link = 'href="/papers/1/why"'
+    assert link not in world.client().get("/papers/1").text
+    assert link in world.logged_in().get("/papers/1").text
+    assert "Log in" in world.client().get("/papers/1/why").text
+    assert world.logged_in().get("/papers/99/why").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("outcome", "told"),
+    [
+        (
+            PaperOutcome(Outcome.SHOWN, DAY, score=0.5, reasons=("by Ada Lovelace",)),
+            ('href="/digests/2026-03-02"', "2 March 2026", "Why it was sent", "By Ada Lovelace."),
+        ),
+        (PaperOutcome(Outcome.SHOWN, DAY), ("papers that you had missed",)),
+        (
+            PaperOutcome(Outcome.RANKED, DAY, 57, 1812, 0.0314, ("by Ada Lovelace",)),
+            ("57 of 1,812", "0.031", "By Ada Lovelace."),
+        ),
+        (
+            PaperOutcome(
+                Outcome.FILTERED, DAY, reasons=("it has <b>",), filter=DigestFilter.KEYWORD
+            ),
+            ("could not be in your digest of 2 March", "It has &lt;b&gt;.", "/preferences"),
+        ),
+        (
+            PaperOutcome(
+                Outcome.FILTERED, reasons=("it was withdrawn",), filter=DigestFilter.WITHDRAWN
+            ),
+            ("could not be in any digest", "It was withdrawn."),
+        ),
+        (PaperOutcome(Outcome.UNKNOWN, DAY), ("cannot say yet",)),
+    ],
+)
+def test_the_page_says_why(world: World, outcome: PaperOutcome, told: tuple[str, ...]) -> None:
+    world.outcome = outcome
+    ada, before = world.logged_in(), world.everything()
+    page = ada.get("/papers/1/why")
+    assert page.status_code == 200
+    assert world.papers[0].title in page.text
+    for each in told:
+        assert each in page.text
+    assert "<script" not in page.text
+    assert world.everything() == before
+
+
+def test_the_reasons_are_not_computed_for_a_crowd_of_requests(world: World) -> None:
+    ada = world.logged_in()
+    answers = [ada.get("/papers/1/why").status_code for _ in range(PREVIEWS_A_MINUTE + 2)]
+    assert answers == [200] * PREVIEWS_A_MINUTE + [429, 429]
+    world.clock.sleep(60)
+    assert ada.get("/papers/1/why").status_code == 200

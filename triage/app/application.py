@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from triage.delivery.bounces.intake import Intake
     from triage.delivery.outbox import Outbox
     from triage.digest.nightly import Composed, Nightly
+    from triage.domain.paper_outcome import PaperOutcome
     from triage.domain.protocols import Clock, Mailer
-    from triage.domain.records import Slate
+    from triage.domain.records import Slate, Subscriber
     from triage.operations.doctor import Finding, Installation, Probes
     from triage.operations.doctor.before_sending import SendingGate
     from triage.operations.jobs import Schedule
@@ -367,6 +368,16 @@ class App:
             if name in self.__dict__:
                 getattr(self, name).close()
 
+    def find_outcome(self, subscriber: Subscriber, row: int) -> PaperOutcome:
+        """Return what has become of a row of `papers` for a subscriber; this changes nothing."""
+        from triage.ranking.serving.active_models import load_active_models
+        from triage.ranking.serving.outcome_finder import OutcomeFinder
+
+        pair = load_active_models(self.database, self.model_store)
+        with self.database.read() as conn:
+            outcomes = OutcomeFinder(conn, self.settings.digest.max_age_days, pair)
+            return outcomes.find(subscriber, row, self.clock.now())
+
     def new_web_app(self) -> Starlette:
         from triage.digest.preview import Previews
         from triage.papers.search import Search
@@ -382,6 +393,7 @@ class App:
             Previews(self.database, self.model_store, self.clock, self._digest_rules).of,
             Search(self.database, self.model_store.load_encoder),
             find_schemes(self.live_sources.lookups()),
+            self.find_outcome,
         )
 
 

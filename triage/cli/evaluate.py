@@ -24,28 +24,33 @@ from triage.cli.app_context import (
 )
 
 if TYPE_CHECKING:
+    from triage.app.application import App
     from triage.training.evaluation.bootstrap import Interval
+    from triage.training.evaluation.past_slates import Span
     from triage.training.evaluation.replay import Replay
 
 T = TypeVar("T")
 
-_replay_options = options(
+_days_options = options(
     click.option(
         "--days",
         type=click.IntRange(min=1),
         default=30,
         show_default=True,
-        help="The number of days to replay.",
+        help="The number of days.",
     ),
     click.option("--until", callback=parse_date, help="The last of these days; default: today."),
     json_option,
+)
+_replay_options = options(
+    _days_options,
     click.option("--plot", type=FILE, help="Write a picture of the result (SVG) to this file."),
 )
 
 
 @click.group("evaluate")
 def command() -> None:
-    """Replay past days to see whether another scorer would have ranked better."""
+    """Replay past days, to see whether another scorer would rank better and what was missed."""
 
 
 @command.command()
@@ -96,14 +101,56 @@ def compare(a: str, b: str, as_json: bool, plot: Path | None, **days: Any) -> No
     click.echo(_verdict(a, b, report.unseen))
 
 
-def _replay(replay: Callable[..., T], *scorers: str, days: int, until: date | None) -> T:
-    from triage.training.evaluation.past_slates import Span
+@command.command()
+@_days_options
+def recall(as_json: bool, **days: Any) -> None:
+    """Account for the papers that subscribers liked: had a digest shown them, or why not.
+
+    Recall is the share of shown papers among those that were shown or that had a rank. The others
+    were filtered out, so no scorer could have shown them.
+    """
+    from triage.training.evaluation.recall import measure_recall
 
     app = load_app()
-    last = until or app.clock.now().date()
-    span = Span(last - timedelta(days=days - 1), last, app.settings.digest.max_age_days)
+    with progress_bar() as progress:
+        report = measure_recall(
+            app.database, app.model_store, app.clock, _span(app, **days), progress
+        )
+    if as_json:
+        print_json(_without_nan(asdict(report)))
+        return
+    click.echo(
+        f"{report.first} to {report.until}: {report.n_liked} liked, {report.n_shown} of them shown"
+        f" before; recall {_number(report.recall)}"
+    )
+    rows = [
+        {
+            "liked": each.liked_at,
+            "subscriber": each.email,
+            "paper": each.paper,
+            "outcome": each.outcome.filter or each.outcome.outcome,
+            "digest": each.outcome.on,
+            "rank": each.outcome.rank,
+            "of": each.outcome.of,
+            "score": each.outcome.score,
+        }
+        for each in report.missed
+    ]
+    show(rows, as_json=False, empty="nothing that was liked was missed")
+
+
+def _replay(replay: Callable[..., T], *scorers: str, days: int, until: date | None) -> T:
+    app = load_app()
+    span = _span(app, days, until)
     with progress_bar() as progress:
         return replay(app.database, app.model_store, app.clock, *scorers, span, progress)
+
+
+def _span(app: App, days: int, until: date | None) -> Span:
+    from triage.training.evaluation.past_slates import Span
+
+    last = until or app.clock.now().date()
+    return Span(last - timedelta(days=days - 1), last, app.settings.digest.max_age_days)
 
 
 def _show(replay: Replay) -> None:

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,19 +17,24 @@ from triage.cli.app_context import (
     freeze_garbage_collector,
     json_option,
     load_app,
+    load_app_and_subscriber,
     parse_date,
+    print_json,
     progress_bar,
     show_fields,
     warn,
 )
-from triage.errors import SourceError
+from triage.errors import NotFound, SourceError
+
+if TYPE_CHECKING:
+    from triage.domain.paper_outcome import PaperOutcome
 
 REASONS_SHOWN = 5
 
 
 @click.group("papers")
 def command() -> None:
-    """Import papers from files, show one, split and merge."""
+    """Import papers from files, show one and what became of it, split and merge."""
 
 
 @command.command("import")
@@ -121,6 +127,59 @@ def show_(id: str, as_json: bool) -> None:
         "abstract": paper.abstract,
     }
     show_fields(fields, as_json=as_json, width=11)
+
+
+@command.command()
+@click.argument("id")
+@click.argument("email")
+@json_option
+def why(id: str, email: str, as_json: bool) -> None:
+    """Show why the paper with this ID was or was not in a digest of EMAIL.
+
+    It was shown on a date, or it had a rank in the last digest that could have had it, or a filter
+    kept it out. The rank is that of the current models and preferences.
+    """
+    from dataclasses import asdict
+
+    from triage import store
+    from triage.domain.paper_outcome import Outcome, PaperOutcome
+    from triage.ranking.serving.active_models import encode_new, ensure_active_models
+
+    try:
+        app, subscriber = load_app_and_subscriber(email)
+        [paper_id] = find_papers(app, [id])
+    except NotFound:
+        if as_json:
+            print_json(asdict(PaperOutcome(Outcome.UNKNOWN)))
+        raise
+    with app.database.read() as conn:
+        row = store.papers.resolve_row(conn, id) or paper_id
+    found = app.find_outcome(subscriber, row)
+    if found.outcome is Outcome.UNKNOWN:
+        # There are no models yet, or the paper has come since the last digests.
+        on = app.clock.now().date()
+        with progress_bar() as progress:
+            pair = ensure_active_models(app.database, app.model_store, app.clock, on)
+            encode_new(app.database, pair.encoder, progress)
+        found = app.find_outcome(subscriber, row)
+    if as_json:
+        print_json(asdict(found))
+        return
+    click.echo(_describe_outcome(found))
+    for reason in found.reasons:
+        click.echo(f"  {reason}")
+
+
+def _describe_outcome(found: PaperOutcome) -> str:
+    score = "" if found.score is None else f", score {found.score:.3f}"
+    if found.outcome == "shown":
+        return f"shown in the digest of {found.on}{score}"
+    digest = f"the digest of {found.on}" if found.on else "every digest"
+    if found.outcome == "filtered":
+        return f"not shown: the filter “{found.filter}” keeps it out of {digest}"
+    if found.outcome == "ranked":
+        return f"not shown: rank {found.rank} of {found.of} for {digest}{score}"
+    return f"unknown: it could not be ranked for {digest}"
 
 
 @command.command()

@@ -22,6 +22,7 @@ def command(path: Path | None) -> None:
 
     app = load_app()
     path = path or app.settings.folder / NAME
-    page = render_report(history(app.database, app.clock.now()), app.settings.site.name)
+    read = history(app.database, app.clock.now(), app.settings.digest.max_age_days)
+    page = render_report(read, app.settings.site.name)
     write_page(path, page)
     click.echo(f"wrote {path}")

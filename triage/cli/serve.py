@@ -43,7 +43,8 @@ def command(host: str | None, port: int | None, pages_only: bool) -> None:
         click.echo(
             f"serving the operator's page on http://127.0.0.1:{web.operator_port}/", err=True
         )
-        page = create_operator_page(app.database, app.clock, app.settings.site)
+        max_age_days = app.settings.digest.max_age_days
+        page = create_operator_page(app.database, app.clock, app.settings.site, max_age_days)
         operators_page = serve_in_thread(page, web.operator_port)
     if scheduler:
         scheduler.start()

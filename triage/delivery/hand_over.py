@@ -69,6 +69,8 @@ from triage.store.messages import StoredMessage
 log = structlog.get_logger()
 
 SEND_WINDOW = timedelta(hours=12)
+# The clock that says that a message is too late may be ahead. It is believed after so long.
+LATE_FOR = timedelta(hours=1)
 BACK_OFF = tuple(timedelta(minutes=m) for m in (1, 5, 15, 30, 60, 120))
 
 
@@ -136,11 +138,11 @@ class MessageSender:
             return self._let_go(current, stop.state)
         except MailDeferred as error:
             why = str(error)
-            if not error.is_offered and drain.may_return(why):
-                return Halted(why, returned=self._give_back(current, error))
             if error.is_about_us:
                 self._give_back(current, error)
                 return Halted(why, is_about_us=True)
+            if not error.is_offered and drain.may_return(why):
+                return Halted(why, returned=self._give_back(current, error))
             state = self._defer(current, error)
             return state if error.is_offered else Halted(why, state)
         except MailRefused as error:
@@ -196,7 +198,11 @@ class MessageSender:
                 return Later(name, next_token_at(n_tokens, rates[name], now))
         if now - message.created_at >= SEND_WINDOW and not message.resends:
             cancelled = self._cancel_unwanted(conn, message, now)
-            return cancelled or self._expire(conn, message, now)
+            if cancelled or message.updated_at - message.created_at >= SEND_WINDOW:
+                return cancelled or self._expire(conn, message, now)
+            # If the clock is set back, `waiting` takes this for a wrong clock's: it goes at once.
+            store.messages.amend(conn, message, now, not_before=now + LATE_FOR)
+            return None
         claimed = store.messages.move(
             conn,
             message,

@@ -117,7 +117,8 @@ class Recovery:
             if not arrived and timedelta(0) <= age < LOG_IS_WRITTEN:
                 # Without an owner its sender is alive and left it in doubt: the next drain asks.
                 return (LOG_IS_WRITTEN - age).total_seconds() if message.lease_owner else None
-            state = self._decide(message, arrived, soon=age <= RESEND_WITHIN)
+            # Of one that is in doubt since later than now, nobody knows for how long it is.
+            state = self._decide(message, arrived, soon=abs(age) <= RESEND_WITHIN)
         crash_point("resumed")
         if state is State.RENDERED:
             return 0.0

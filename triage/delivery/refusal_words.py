@@ -21,6 +21,16 @@ BUSY = _words(
     |recipient(?!\ address\ rej).{0,30}(rate\ limit|throttl)
     |STOREDRV.{0,60}thread\ limit""",
 )
+ENOUGH = _words(
+    r"""\b(messages?|e?-?mails?|recipients?|transactions?|deliver(y|ies)|enough|limit)\b.{0,60}
+      \b(this|per|an?|one|single|each|same)\ (\w+\ )?(session|connection)\b
+    |\b(session|connection)\ (message|mail|recipient|transaction)\ (limit|count)
+    |(nachrichten|mails)\b.{0,40}\b(pro|diese[rn]?|eine[rn]?)\ (verbindung|sitzung)
+    |(messages|mails|courriels)\b.{0,40}\b(par|cette|une)\ (m[eê]me\ )?(connexion|session)
+    |(mensajes|correos)\b.{0,40}\b(por|esta|una)\ (misma\ )?(conexi[oó]n|sesi[oó]n)
+    |(сообщени|пис[еь]м)\w*\b.{0,40}\b(за|в|на)\ (\w+\ )?(соединени|сесси|сеанс)
+    |(当前|每次|单次|本次|每个)(连接|会话).{0,12}(数量|限制|上限|过多)""",
+)
 # In this order: the first words that match decide.
 ABOUT_US: tuple[tuple[str, re.Pattern[str]], ...] = (
     (

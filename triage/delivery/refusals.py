@@ -16,6 +16,7 @@ from triage.delivery.refusal_words import (
     ABOUT_US,
     AWAY,
     BUSY,
+    ENOUGH,
     FULL,
     GONE,
     GREYLISTED,
@@ -68,6 +69,7 @@ _ADVICE = {
     "relay": "Set [mail] username, or ask its operator to relay mail from this machine",
     "login": "Correct [mail] username and TRIAGE_MAIL_PASSWORD, or ask its operator",
     "rate": "Wait until it accepts more, or set [mail] per_second",
+    "session": "Ask its operator how many messages it takes in one connection",
     "name": "Set [mail] helo_name to this machine's name in DNS, and check its reverse DNS",
     "reputation": "Run `triage doctor`, or ask its operator why",
 }
@@ -113,6 +115,8 @@ def classify(step: str, code: int, enhanced: str, text: str) -> Blame:
     is_temporary = code // 100 == 4 if code else enhanced.startswith("4")
     if code == 421:
         return Blame(Whom.US, "session", True)
+    if ENOUGH.search(text):
+        return Blame(Whom.US, "session", is_temporary)
     detail = enhanced.partition(".")[2]
     about_us = _kind_about_us(step, detail, text)
     if step in CONNECTING:

@@ -3,7 +3,7 @@
 What an answer means (RFC 5321, 4.2; RFC 3463 for the codes with dots):
 
     connection lost before the final dot, 4xx           not now: MailDeferred
-    421                                                 this session ends: MailDeferred
+    421, or words that this session had enough          this session ends: MailDeferred
     5xx about us (`refusals`), at any step              no message can be sent: MailerBroken
     any other 5xx                                       never: MailRefused
     no answer after the final dot                       unknown: MailUncertain
@@ -407,7 +407,12 @@ class _Session:
         """Return the error for an answer that is no success; reset or cut the session."""
         line = _one_line(code, text)
         answer = f"{self._server} answers {line}"
-        if code == 421:
+        if not 400 <= code < 600:
+            self._reset()
+            return MailDeferred(answer)
+        words = text.decode("utf-8", "replace")
+        blame = classify(step, code, enhanced_code(words), words)
+        if blame.kind == "session" and (blame.is_temporary or self._n_sent):
             self.abandon()
             self._mailer.most = self._n_sent or self._mailer.most
             if not self._n_sent:
@@ -415,13 +420,14 @@ class _Session:
             # What a new session is told at once may be about this message.
             return MailDeferred(answer, is_offered=step != "mail" and not self._n_sent)
         self._reset()
-        if not 400 <= code < 600:
-            return MailDeferred(answer)
-        words = text.decode("utf-8", "replace")
-        blame = classify(step, code, enhanced_code(words), words)
         if blame.is_temporary:
-            about_us = blame.whom is Whom.US and blame.kind not in {"greylisted", "unknown"}
-            return MailDeferred(answer, is_unreachable=blame.is_unreachable, is_about_us=about_us)
+            return MailDeferred(
+                answer,
+                is_unreachable=blame.is_unreachable,
+                # MAIL says nothing of a message but its sender, which all of them share.
+                is_offered=step != "mail" or blame.kind == "greylisted",
+                is_about_us=blame.whom is Whom.US and blame.kind not in {"greylisted", "unknown"},
+            )
         if blame.whom is Whom.US:
             self.close()
             where = "our message" if step == "end" else step.upper()

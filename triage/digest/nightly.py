@@ -164,6 +164,7 @@ class Nightly:
         on: date,
         *,
         only: Collection[int] | None = None,
+        is_due: Callable[[Subscriber], bool] = lambda _: True,
         progress: Progress = silent,
         spread: timedelta = timedelta(),
     ) -> Queued:
@@ -171,6 +172,7 @@ class Nightly:
 
         Args:
             only: as for `run`.
+            is_due: is asked just before each digest is stored; where it says no, none is.
             spread: over how long a time the digests may go, each at a moment of its own.
 
         Raises:
@@ -204,7 +206,7 @@ class Nightly:
         left_out: dict[str, str] = {}
         for done, each in enumerate(due, start=1):
             with spare_the_others(each.subscriber, left_out):
-                counts[self._queue_one(run_id, each, night, spread)] += 1
+                counts[self._queue_one(run_id, each, night, spread, is_due)] += 1
             progress("rank", done, len(due))
         with self.database.write() as conn:
             now = self.clock.now()
@@ -245,13 +247,23 @@ class Nightly:
             due.append(_Due(subscriber, min([*digests[-1:], on - ONE_DAY]), days, recap))
         return due
 
-    def _queue_one(self, run_id: int, due: _Due, night: _Night, spread: timedelta) -> bool:
+    def _queue_one(
+        self,
+        run_id: int,
+        due: _Due,
+        night: _Night,
+        spread: timedelta,
+        is_due: Callable[[Subscriber], bool],
+    ) -> bool:
         """Queue one digest, slate, impressions and bytes together; False if it has no papers."""
         with self.database.read() as conn:
             slate, interests = self._made(conn, due, night)
         now = self.clock.now()
         composed = self.compose(slate, now) if slate.impressions else None
         crash_point("composed")
+        # After `now`: if the machine is suspended later still, the digest counts as made before.
+        if not is_due(due.subscriber):
+            return False
         message = None
         if composed is not None:
             message = composed.message

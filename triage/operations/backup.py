@@ -24,7 +24,9 @@ _SUFFIXES = ("-wal", "-shm")
 def back_up(database: Database, folder: Path, clock: Clock) -> str:
     """Copy the database into `folder`, keep the newest KEPT copies, and return what was done.
 
-    A copy gets its name only when it is complete and checked. A database server is not copied.
+    A copy gets its name only when it is complete and checked. If the names of others are of later
+    times, a clock was or is wrong: the newest KEPT of those stay, too, so that no true copy goes
+    because of it. A database server is not copied.
 
     Raises:
         DatabaseError: the copy could not be written or is damaged.
@@ -38,7 +40,9 @@ def back_up(database: Database, folder: Path, clock: Clock) -> str:
         for unfinished in folder.glob(".triage-*.db*"):
             unfinished.unlink(missing_ok=True)
         copy_to(database, folder / name)
-        for old in sorted(folder.glob("triage-*.db"))[:-KEPT]:
+        copies = sorted(folder.glob("triage-*.db"))
+        n_past = sum(each.name <= name for each in copies)
+        for old in (*copies[:n_past][:-KEPT], *copies[n_past:][:-KEPT]):
             old.unlink()
     return f"wrote {name}"
 

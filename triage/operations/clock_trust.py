@@ -1,6 +1,8 @@
 """Lets no digest be made before the clock can be believed, but waits an hour at most.
 
 A machine without a battery starts in 1970, or with the time of its last stop, until NTP sets it.
+While the program runs, only a clock that is months ahead is not believed: it would delete what is
+young. One that is set back deletes nothing, and what it finds of later times is set aside.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -38,7 +40,7 @@ def is_synchronized() -> bool:
 
 @dataclass
 class ClockTrust:
-    """Returns why the clock cannot be believed yet; "" from the first time that it can be.
+    """Returns why the clock cannot be believed; "" if it can be.
 
     Attributes:
         uptime: a clock in seconds that nobody sets.
@@ -50,28 +52,36 @@ class ClockTrust:
     uptime: Callable[[], float]
     is_synchronized: Callable[[], bool] = is_synchronized
     _since: float | None = None
-    _is_trusted: bool = False
+    _has_started: bool = False
+    _answered: datetime | None = None
 
     def __call__(self) -> str:
         """Return why digests must wait, with what to do; "" if they need not."""
-        if self._is_trusted:
-            return ""
         with self.database.read() as conn:
             newest = health.newest_time(conn)
             waited = store.jobs.last_done(conn, WAITED)
-        if self._since is None:
-            self._since = self.uptime()
-        now, why = self.clock.now(), ""
-        if newest is not None and newest - now > MOST_BEHIND and (not waited or waited < newest):
-            why = f"it is {now:%Y-%m-%d %H:%M} UTC by the clock, and {newest} is stored"
-        elif newest is not None and now - newest > MOST_AHEAD:
-            why = f"it is {now:%Y-%m-%d %H:%M} UTC by the clock, and {newest} was the last work"
-        if why and not self.is_synchronized():
+        why = self._doubt(newest, waited) if newest is not None else ""
+        if newest is not None and why and not self.is_synchronized():
+            if self._since is None:
+                self._since = self.uptime()
             if self.uptime() - self._since < LONGEST_WAIT_S:
                 return f"{why}: set the clock, for example by NTP; after an hour it is believed"
             log.warning("the clock is believed after an hour", why=why)
-            if newest is not None:
-                with self.database.write() as conn:
-                    store.jobs.note_done(conn, WAITED, newest, why)
-        self._is_trusted = True
+            with self.database.write() as conn:
+                store.jobs.note_done(conn, WAITED, newest, why)
+        if why:
+            self._answered = newest
+        self._since, self._has_started = None, True
+        return ""
+
+    def _doubt(self, newest: datetime, waited: datetime | None) -> str:
+        """Return why the clock may be wrong, by the newest time that is stored."""
+        now = self.clock.now()
+        shown = f"it is {now:%Y-%m-%d %H:%M} UTC by the clock"
+        is_behind = newest - now > MOST_BEHIND and not self._has_started
+        if is_behind and (waited is None or waited < newest):
+            return f"{shown}, and {newest} is stored"
+        # Once this was answered, nobody asks again before there are newer entries.
+        if now - newest > MOST_AHEAD and newest not in {self._answered, waited}:
+            return f"{shown}, and {newest} was the last work"
         return ""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import date, datetime, time, timedelta
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -20,7 +21,13 @@ from triage import store
 from triage.delivery.outbox import Outbox
 from triage.digest.nightly import Queued
 from triage.domain.announcement_calendar import arxiv_today
-from triage.domain.digest_calendar import digest_at, due_on, is_known_zone, job_due
+from triage.domain.digest_calendar import (
+    digest_at,
+    due_on,
+    is_known_zone,
+    job_due,
+    latest_digest_on,
+)
 from triage.domain.protocols import Clock, Source
 from triage.domain.records import Subscriber, SubscriberState, Verdict
 from triage.errors import NotFound, TriageError
@@ -47,7 +54,9 @@ Sources = Callable[[], Sequence[Source]]
 
 
 class Queue(Protocol):
-    def __call__(self, on: date, *, only: Collection[int]) -> Queued: ...
+    def __call__(
+        self, on: date, *, only: Collection[int], is_due: Callable[[Subscriber], bool]
+    ) -> Queued: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +122,9 @@ class Schedule:
             log.error("no digests are made or sent", why=why)
             return
         for on, subscribers in sorted(self._find_due().items()):
+            only = {each.id for each in subscribers}
             try:
-                queued = self.queue(on, only={each.id for each in subscribers})
+                queued = self.queue(on, only=only, is_due=partial(self._is_still_due, on))
             except NotFound as error:
                 log.info("no digests yet", why=str(error))
                 break
@@ -130,6 +140,9 @@ class Schedule:
         if self.distrust() or not self._take_lease("jobs", JOBS_LEASE):
             return
         for job in self.jobs:
+            if self.distrust():
+                # The clock was set meanwhile, and the next job may be one that deletes.
+                return
             if job.is_due(self._last_done(job.name), self.clock.now()):
                 try:
                     outcome = job.do()
@@ -220,6 +233,11 @@ class Schedule:
             for day in [on - days_behind * ONE_DAY]
         )
 
+    def _is_still_due(self, on: date, subscriber: Subscriber) -> bool:
+        """Return whether no later digest is due: the machine may have been suspended meanwhile."""
+        now = self.clock.now()
+        return on == latest_digest_on(now, subscriber.hour, subscriber.zone, subscriber.weekdays)
+
     def _find_due(self) -> dict[date, list[Subscriber]]:
         """Return the subscribers whose digest is due, by the local date of the digest."""
         now = self.clock.now()
@@ -240,4 +258,7 @@ class Schedule:
                 if not is_known_zone(subscriber.zone):
                     who = subscriber.public_id
                     log.error("the time zone is not known, so UTC is used", subscriber=who)
+        if due and ahead:
+            later = sorted({str(on) for _, on in ahead})[:5]
+            log.warning("set aside: digests made by a wrong clock", n=len(ahead), dates=later)
         return due

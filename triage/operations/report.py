@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from triage import __version__
 from triage.digest.templates import environment
 from triage.domain.paper_ids import source_name
+from triage.domain.paper_outcome import Outcome
 from triage.domain.records import EventKind, MessageState, Policy, SubscriberState, Verdict
 from triage.domain.source_records import SourceDay
 from triage.resources import templates_dir
 from triage.store import Database, model_versions, papers, report_queries, sending_holds, sources
+from triage.training.evaluation.recall import count_likes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
@@ -80,7 +82,7 @@ class History:
             nDCG@10 in their `metrics` is None if there were too few digests to evaluate.
     """
 
-    def __init__(self, conn: Connection, at: datetime, n_days: int) -> None:
+    def __init__(self, conn: Connection, at: datetime, max_age_days: int, n_days: int) -> None:
         self.at = at
         self.last = at.date()
         self.first = first = self.last - timedelta(n_days - 1)
@@ -89,6 +91,7 @@ class History:
         self.deliveries = report_queries.deliveries(conn, first, self.last)
         self.votes = report_queries.votes(conn, first, self.last)
         self.shown = report_queries.shown(conn, first, self.last)
+        self.liked = count_likes(conn, first, self.last, max_age_days)
         self.n_returned = report_queries.returned(conn, first, self.last)
         self.n_answered = report_queries.answered(conn, first, self.last)
         self.trainings = [
@@ -139,6 +142,12 @@ class History:
             if policy in (None, shown_by) and week in (None, _monday(on)):
                 votes[vote] += n
         return Rate(votes[kind], votes.total())
+
+    def recall(self, month: date) -> Rate:
+        """Return the shown papers among the liked ones that were shown or could have been."""
+        counts = self.liked[month]
+        n_shown = counts[Outcome.SHOWN]
+        return Rate(n_shown, n_shown + counts[Outcome.RANKED])
 
     def on(self, counts: Mapping[tuple[date, K], int], day: date, kinds: Iterable[K]) -> int:
         """Return the count of these kinds on a day."""
@@ -204,10 +213,14 @@ class History:
         return tuple(step for step, result in results.items() if not result)
 
 
-def history(database: Database, now: datetime, n_days: int = DAYS) -> History:
-    """Read the history of the last `n_days` days; the last one is the UTC date of `now`."""
+def history(database: Database, now: datetime, max_age_days: int, n_days: int = DAYS) -> History:
+    """Read the history of the last `n_days` days; the last one is the UTC date of `now`.
+
+    Args:
+        max_age_days: for how many days a paper is a candidate, as for digests.
+    """
     with database.read() as conn:
-        return History(conn, now, n_days)
+        return History(conn, now, max_age_days, n_days)
 
 
 def _scores(training: Row[Any]) -> list[float | None]:
@@ -239,6 +252,7 @@ def render_report(history: History, site_name: str, style_at: str = "") -> str:
         State=MessageState,
         Kind=EventKind,
         Policy=Policy,
+        Outcome=Outcome,
         WAITING=WAITING,
         version=__version__,
     )

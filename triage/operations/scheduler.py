@@ -1,7 +1,8 @@
 """Calls the jobs at their intervals, in threads. The only user of APScheduler.
 
 APScheduler plans by the wall clock: after this clock is set back by a day, it would wait a day. So
-its plan is compared with the clock every few seconds, by a wait that no clock setting changes.
+the clock is read every few seconds, by a wait that no clock setting changes. If it shows another
+time than expected, all jobs run at once.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ log = structlog.get_logger()
 EVERY_S = 60
 ANSWER_EVERY_S = 10
 LOOK_EVERY_S = 5.0
-# A job may be planned anew just after the clock was read.
-NOT_YET_LATE = timedelta(seconds=1)
+# A busy machine may wake us later than asked.
+SMALLEST_STEP = timedelta(seconds=2)
 
 
 class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
@@ -53,6 +54,7 @@ class Scheduler:
     def __init__(self, schedule: Schedule, answer: Callable[[], None], clock: Clock) -> None:
         self._schedule = schedule
         self._clock = clock
+        self._looked_at = clock.now()
         self._threads = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(3)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -63,7 +65,10 @@ class Scheduler:
             (schedule.do_jobs, EVERY_S),
             (answer, ANSWER_EVERY_S),
         ):
-            self._threads.add_job(job, _Every(every_s), next_run_time=clock.now())
+            self._threads.add_job(
+                self._run, _Every(every_s), [job], next_run_time=clock.now(), name=job.__name__
+            )
+        self._n_steps = 0
         self._stopped = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="clock watcher", daemon=True)
 
@@ -79,12 +84,23 @@ class Scheduler:
         self._threads.shutdown(wait=True)
         self._schedule.stop()
 
+    def _run(self, job: Callable[[], None]) -> None:
+        """Do a job, and again if the clock was set meanwhile."""
+        n_steps = -1
+        while n_steps != self._n_steps and not self._stopped.is_set():
+            n_steps = self._n_steps
+            job()
+
     def _watch(self) -> None:
-        """Plan jobs anew that are planned later than in one interval: the clock was set back."""
+        """Run all jobs when the clock was set, or the machine woke up from a suspend."""
         while not self._stopped.wait(LOOK_EVERY_S):
             now = self._clock.now()
-            for job in self._threads.get_jobs():
-                too_late = job.next_run_time - now - job.trigger.interval
-                if too_late > NOT_YET_LATE:
-                    log.warning("the clock was set back", by_at_least_s=too_late.total_seconds())
+            step = now - self._looked_at - timedelta(seconds=LOOK_EVERY_S)
+            self._looked_at = now
+            if abs(step) >= SMALLEST_STEP:
+                self._n_steps += 1
+                log.warning(
+                    "the clock was set, or the machine was suspended", by_s=step.total_seconds()
+                )
+                for job in self._threads.get_jobs():
                     job.modify(next_run_time=now)

@@ -7,18 +7,15 @@ from datetime import date
 
 import numpy as np
 
+from triage.domain.paper_outcome import DigestFilter
 from triage.domain.records import I64, Paper, Subscriber
 from triage.ranking.features import find_keywords
 
 
-def select_eligible(
-    papers: Sequence[Paper],
-    subscriber: Subscriber,
-    seen: Container[int],
-    on: date,
-    max_age_days: int,
-) -> I64:
-    """Return int64 (m,), ascending: the rows of the papers that may be shown on a date.
+def find_filter(
+    paper: Paper, subscriber: Subscriber, seen: Container[int], on: date, max_age_days: int
+) -> DigestFilter | None:
+    """Return what keeps a listed paper out of a digest; None if a subscriber may get it.
 
     Categories exclude nothing, they are a feature. Excluded keywords are matched as whole words in
     any case, in title or abstract.
@@ -28,12 +25,25 @@ def select_eligible(
         on: the digest's date; papers listed later are left out.
         max_age_days: how many days before `on` a paper may have been listed; 0 means that day only.
     """
+    if paper.id in seen:
+        return DigestFilter.SEEN
+    if not 0 <= (on - paper.listed_on).days <= max_age_days:
+        return DigestFilter.DATE
     excluded = subscriber.exclude_keywords
+    return DigestFilter.KEYWORD if excluded and find_keywords(excluded, paper.text) else None
+
+
+def select_eligible(
+    papers: Sequence[Paper],
+    subscriber: Subscriber,
+    seen: Container[int],
+    on: date,
+    max_age_days: int,
+) -> I64:
+    """Return int64 (m,), ascending: the rows of the papers without a filter, see `find_filter`."""
     rows = [
         row
         for row, paper in enumerate(papers)
-        if paper.id not in seen
-        and 0 <= (on - paper.listed_on).days <= max_age_days
-        and not (excluded and find_keywords(excluded, paper.text))
+        if find_filter(paper, subscriber, seen, on, max_age_days) is None
     ]
     return np.array(rows, dtype=np.int64)

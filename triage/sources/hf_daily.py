@@ -65,7 +65,8 @@ class HuggingFaceDaily:
         """
         # An unreadable cursor starts from the beginning, which loses nothing.
         state = read_cursor(_State, cursor) or _State(self.on, self.on)
-        state.since = min(state.since, self.since or state.since)
+        # A later day of the first fetch is of a clock that was ahead.
+        state.since = min(state.since, self.since or state.since, self.on)
         days = (self.on, *state.days_to_read(self.on, self.since))
         for on in days:
             if on == days[-1]:

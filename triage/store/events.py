@@ -84,11 +84,19 @@ def append_missing(conn: Connection, several: Iterable[Event]) -> int:
     return len(by_key)
 
 
-def votes(conn: Connection, subscriber_id: int, until: datetime | None = None) -> tuple[Vote, ...]:
+def votes(
+    conn: Connection,
+    subscriber_id: int,
+    until: datetime | None = None,
+    *,
+    recorded_before: datetime | None = None,
+) -> tuple[Vote, ...]:
     """Return the votes that count, newest first, with the first reason of each paper.
 
     Args:
         until: leave out events at this time or later.
+        recorded_before: leave out events that were stored then or later. An imported vote may be
+            much older than its record.
     """
     shown = and_(
         impressions.c.slate_id == events.c.slate_id, impressions.c.paper_id == events.c.paper_id
@@ -102,6 +110,8 @@ def votes(conn: Connection, subscriber_id: int, until: datetime | None = None) -
     )
     if until is not None:
         query = query.where(events.c.at < until)
+    if recorded_before is not None:
+        query = query.where(events.c.recorded_at < recorded_before)
     last: dict[int, Vote] = {}
     for paper_id, kind, at, reasons in conn.execute(query):
         last.pop(paper_id, None)
@@ -149,6 +159,30 @@ def liked(
         if kind in LIKES:
             found.setdefault(who, []).append(paper)
     return found
+
+
+def liked_between(
+    conn: Connection, begin: datetime, end: datetime
+) -> dict[int, dict[int, tuple[datetime, datetime]]]:
+    """Return the works whose last vote of a time is a like, by subscriber id, oldest first.
+
+    Each has the time of its first vote in [begin, end), and when this vote was stored.
+    """
+    query = (
+        select(events.c.subscriber_id, WORK, events.c.kind, events.c.at, events.c.recorded_at)
+        .select_from(_OF_WORK)
+        .where(events.c.origin == Origin.PERSON, events.c.at >= begin, events.c.at < end)
+        .order_by(events.c.at, events.c.id)
+    )
+    first: dict[int, dict[int, tuple[datetime, datetime]]] = {}
+    last: dict[tuple[int, int], str] = {}
+    for who, paper, kind, at, recorded_at in conn.execute(query):
+        first.setdefault(who, {}).setdefault(paper, (at, recorded_at))
+        last[who, paper] = kind
+    return {
+        who: {paper: times for paper, times in papers.items() if last[who, paper] in LIKES}
+        for who, papers in first.items()
+    }
 
 
 def forget(conn: Connection, subscriber_id: int, paper_id: int | None = None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import Connection, delete, or_, select, update
 
@@ -12,6 +12,8 @@ from triage.store.tables import jobs, leases, runs
 
 # Who has a lease that was given back.
 NOBODY = ""
+# By how much the clocks of machines that share a database may differ.
+MOST_APART = timedelta(minutes=5)
 
 # -- jobs ------------------------------------------------------------------------------------------
 
@@ -49,12 +51,13 @@ def take_lease(
 ) -> bool:
     """Take a free or expired lease, or renew an own one; return whether `owner` has it now.
 
-    A lease that ends after twice the requested time came from a wrong clock, and counts as expired.
+    A lease that ends later than any owner can ask for now came from a wrong clock, and counts as
+    expired.
 
     Args:
         is_gone: whether an owner is known to be a process that has ended.
     """
-    longest = until + (until - now)
+    longest = until + min(until - now, MOST_APART)
     holder = conn.scalar(select(leases.c.owner).where(leases.c.name == name))
     free = [owner, NOBODY, *([holder] if holder and is_gone(holder) else [])]
     insert_missing(conn, leases, [{"name": name, "owner": owner, "epoch": 0, "until": until}])

@@ -81,6 +81,7 @@ class StoredMessage:
     resends: int
     crashes: int
     created_at: datetime
+    updated_at: datetime
     doubted_at: datetime | None
     lease_owner: str | None
     lease_epoch: int

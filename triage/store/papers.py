@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, bindparam, case, func, insert, or_, select
 
 from triage.domain.paper_ids import identify, title_key
+from triage.domain.paper_outcome import DigestFilter
 from triage.domain.records import Paper
 from triage.store.engine.upsert import insert_missing, rows_in, split_values
 from triage.store.tables import paper_ids, paper_records, papers
@@ -29,6 +30,13 @@ FINDABLE = papers.c.withdrawn_at.is_(None) & _IS_ROOT
 
 LISTED = FINDABLE & papers.c.is_listed
 """Of these, the papers of lists; the others are known only because people named them."""
+
+_WHY_NOT_LISTED = case(
+    (LISTED, None),
+    (~_IS_ROOT, DigestFilter.MERGED),
+    (papers.c.withdrawn_at.is_not(None), DigestFilter.WITHDRAWN),
+    else_=DigestFilter.UNLISTED,
+)
 
 WORK = func.coalesce(papers.c.merged_into, papers.c.id)
 """The id of the row that represents the work of a row."""
@@ -81,6 +89,13 @@ def resolve(conn: Connection, text: str) -> int | None:
     `text` may be an arXiv id or DOI, alone or as a link, `scheme:value`, or `title:` and a title.
     """
     return resolve_all(conn, [text]).get(text)
+
+
+def resolve_row(conn: Connection, text: str) -> int | None:
+    """Return what `resolve` does, but for an id of a merged row this row and not its work."""
+    keys = keys_meant(text)
+    rows = find(conn, keys, papers.c.id)
+    return next((rows[key] for key in keys if key in rows), None) or resolve(conn, text)
 
 
 def resolve_all(conn: Connection, texts: Iterable[str]) -> dict[str, int]:
@@ -146,6 +161,25 @@ def listed_between(conn: Connection, first: date, last: date) -> list[Paper]:
         .order_by(papers.c.id)
     )
     return [_paper(row) for row in conn.execute(query)]
+
+
+def stored_after(conn: Connection, at: datetime, first: date, last: date) -> set[int]:
+    """Return the papers listed from `first` to `last` that were stored only after an instant."""
+    query = select(papers.c.id).where(
+        papers.c.listed_on.between(first, last), papers.c.first_seen_at > at
+    )
+    return set(conn.scalars(query))
+
+
+def first_seen(conn: Connection, row: int) -> tuple[datetime, DigestFilter | None]:
+    """Return when a row was stored, and the filter that keeps it out of `listed_between`, if any.
+
+    Raises:
+        sqlalchemy.exc.NoResultFound: there is no such row.
+    """
+    query = select(papers.c.first_seen_at, _WHY_NOT_LISTED).where(papers.c.id == row)
+    at, why = conn.execute(query).one()
+    return at, DigestFilter(why) if why else None
 
 
 def revised(

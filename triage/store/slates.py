@@ -150,8 +150,12 @@ def _impression(row: Row[Any], paper: Paper) -> Impression:
         propensity=row.propensity,
         policy=Policy(row.policy),
         features=np.frombuffer(row.features, dtype="<f4"),
-        reasons=tuple(Reason(ReasonKind(kind), text) for kind, text in row.reasons),
+        reasons=_reasons(row.reasons),
     )
+
+
+def _reasons(stored: list[list[str]]) -> tuple[Reason, ...]:
+    return tuple(Reason(ReasonKind(kind), text) for kind, text in stored)
 
 
 def by_day(conn: Connection, subscriber_id: int, on: date) -> Slate | None:
@@ -211,8 +215,10 @@ def _is_ahead(now: datetime) -> ColumnElement[bool]:
     return or_(slates.c.created_at > now, slates.c.on > latest_date(now))
 
 
-def sent_days(conn: Connection, first: date) -> dict[int, list[date]]:
-    """Return the dates of sent digests by subscriber id, oldest first.
+def sent_days(
+    conn: Connection, first: date, subscriber_id: int | None = None
+) -> dict[int, list[date]]:
+    """Return the dates of sent digests by subscriber id, oldest first; of all or one subscriber.
 
     Up to `first`, only the newest date of each subscriber is included.
     """
@@ -222,6 +228,8 @@ def sent_days(conn: Connection, first: date) -> dict[int, list[date]]:
         .where(messages.c.state == MessageState.SENT)
         .order_by(slates.c.on)
     )
+    if subscriber_id is not None:
+        sent = sent.where(slates.c.subscriber_id == subscriber_id)
     early = sent.where(slates.c.on <= first).order_by(None).subquery()
     newest = select(early.c.subscriber_id, func.max(early.c.on)).group_by(early.c.subscriber_id)
     days = {subscriber_id: [on] for subscriber_id, on in conn.execute(newest)}
@@ -255,6 +263,41 @@ def showing(conn: Connection, subscriber_id: int, paper_id: int) -> int | None:
         .limit(1)
     )
     return conn.scalar(query)
+
+
+def made(conn: Connection, subscriber_id: int) -> list[Last]:
+    """Return the date and the creation time of a subscriber's slates, newest first."""
+    query = (
+        select(slates.c.on, slates.c.created_at)
+        .where(slates.c.subscriber_id == subscriber_id)
+        .order_by(slates.c.on.desc())
+    )
+    return [Last(on, at) for on, at in conn.execute(query)]
+
+
+def find_shown(
+    conn: Connection, subscriber_id: int, paper_id: int
+) -> tuple[date, float | None, tuple[Reason, ...]] | None:
+    """Return the date, score and reasons with which a subscriber first saw any row of a work.
+
+    None if it was never shown. A recap has no score and no reasons.
+    """
+    query = (
+        select(slates.c.on, impressions.c.policy, impressions.c.score, impressions.c.reasons)
+        .join(slates, slates.c.id == impressions.c.slate_id)
+        .join(papers, papers.c.id == impressions.c.paper_id)
+        .where(
+            impressions.c.subscriber_id == subscriber_id,
+            papers_store.is_same_work(paper_id),
+            impressions.c.released_at.is_(None),
+        )
+        .order_by(slates.c.on, impressions.c.position)
+        .limit(1)
+    )
+    row = conn.execute(query).one_or_none()
+    if row is None:
+        return None
+    return row.on, None if row.policy == RECAP else row.score, _reasons(row.reasons)
 
 
 def shown_by_day(conn: Connection, subscriber_id: int) -> list[tuple[date, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, or_, select, update
 
@@ -25,11 +25,15 @@ def forget(conn: Connection, subscriber_id: int) -> bool:
     return conn.execute(gone).rowcount > 0
 
 
-def due(conn: Connection, read_before: datetime) -> list[tuple[int, str, frozenset[str]]]:
-    """Return (subscriber id, API key, items) of the libraries that were not read since then."""
+def due(conn: Connection, now: datetime, again: timedelta) -> list[tuple[int, str, frozenset[str]]]:
+    """Return (subscriber id, API key, items) of the libraries that were not read for `again`.
+
+    One that was read later than `now` was read by a wrong clock, and is due.
+    """
+    read_at = _column.read_at
     query = (
         select(_column.subscriber_id, _column.api_key, _column["items"])
-        .where(or_(_column.read_at.is_(None), _column.read_at < read_before))
+        .where(or_(read_at.is_(None), read_at < now - again, read_at > now))
         .order_by(_column.subscriber_id)
     )
     rows = conn.execute(query)

@@ -223,7 +223,7 @@ def read_zotero_again(
     n_read = 0
     problems = []
     with db.read() as conn:
-        due = store.zotero_libraries.due(conn, clock.now() - ZOTERO_AGAIN)
+        due = store.zotero_libraries.due(conn, clock.now(), ZOTERO_AGAIN)
         people = {each.id: each for each in store.subscribers.everyone(conn)}
     for subscriber_id, api_key, items in due:
         if subscriber_id not in people:

@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from triage.domain.link_tokens import Keyring
+from triage.domain.paper_outcome import Outcome, PaperOutcome
 from triage.domain.protocols import Clock
 from triage.domain.source_records import SCHEMES
 from triage.errors import DatabaseError, NotFound, TokenError
@@ -31,7 +32,7 @@ from triage.web import (
     unsubscribe,
     vote,
 )
-from triage.web.context import TOO_OLD, PageContext, Pages, Preview, RateLimit, Site
+from triage.web.context import TOO_OLD, FindOutcome, PageContext, Pages, Preview, RateLimit, Site
 from triage.web.login_cookie import LoginCookie
 from triage.web.middleware import SafetyMiddleware
 
@@ -47,6 +48,7 @@ def create_app(
     preview: Preview = lambda *_: None,
     paper_search: Search | None = None,
     named_schemes: Collection[str] = SCHEMES,
+    find_outcome: FindOutcome = lambda *_: PaperOutcome(Outcome.UNKNOWN),
 ) -> Starlette:
     """Return the web application.
 
@@ -57,6 +59,7 @@ def create_app(
         preview: see `PageContext`.
         paper_search: searches by words and by vectors; the default searches by words only.
         named_schemes: of the papers that can be fetched from an archive if somebody names them.
+        find_outcome: see `PageContext`; by default nothing is known.
     """
     pages = Pages(site)
     sessions = Sessions(db, clock, keyring)
@@ -72,6 +75,7 @@ def create_app(
         RateLimit(signup.PREVIEWS_A_MINUTE),
         paper_search or Search(db),
         named_schemes,
+        find_outcome,
     )
 
     # This is asynchronous because it does no I/O: a thread would cost more than the response.

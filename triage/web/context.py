@@ -20,6 +20,7 @@ from starlette.routing import Route
 from triage.digest.templates import environment
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_ids import upstream_url
+from triage.domain.paper_outcome import PaperOutcome
 from triage.domain.protocols import Clock
 from triage.domain.records import Impression, Paper, Subscriber
 from triage.errors import TokenExpired
@@ -34,6 +35,7 @@ from triage.web.login_cookie import Login, LoginCookie
 TOO_OLD = ("error_expired", "error_used")
 """The pages for expired links."""
 
+FindOutcome = Callable[[Subscriber, int], PaperOutcome]
 Preview = Callable[[Subscriber, Sequence[int]], tuple[Impression, ...] | None]
 
 
@@ -96,7 +98,8 @@ class PageContext:
 
     `preview` takes a subscriber who is not stored and the ids of papers that they like. It returns
     the papers that they would get, or None while no papers are stored. `named_schemes` are those of
-    papers that can be fetched if somebody names them.
+    papers that can be fetched if somebody names them. `find_outcome` returns what became of a paper
+    for a subscriber.
     """
 
     db: Database
@@ -110,6 +113,7 @@ class PageContext:
     preview_limit: RateLimit
     search: Search
     named_schemes: Collection[str]
+    find_outcome: FindOutcome
 
     def claims(self, request: Request, purpose: Purpose, too_old: str = "error_expired") -> Claims:
         """Return the claims of the token in the path.

@@ -28,17 +28,21 @@ CACHE_FOR = timedelta(minutes=1)
 log = logging.getLogger("triage.web")
 
 
-def create_operator_page(db: Database, clock: Clock, site: Site) -> ASGIApp:
+def create_operator_page(db: Database, clock: Clock, site: Site, max_age_days: int) -> ASGIApp:
     """Return an application with one page: the current `triage report`, made once a minute at most.
 
     It accepts only the host names of this machine, so that no other site can reach it through a
     browser.
+
+    Args:
+        max_age_days: see `history`.
     """
     css = report_style()
     cache = TimedCache[bytes](clock, CACHE_FOR)
 
     def make() -> bytes:
-        return render_report(history(db, clock.now()), site.name, "/style.css").encode()
+        read = history(db, clock.now(), max_age_days)
+        return render_report(read, site.name, "/style.css").encode()
 
     def show(_: Request) -> Response:
         return HTMLResponse(cache.get("report", make))

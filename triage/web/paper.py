@@ -21,8 +21,9 @@ from triage.subscribers import subscriptions, votes
 from triage.subscribers.bibliography import entries
 from triage.subscribers.bibliography.entries import Liked
 from triage.web.cache import TimedCache
-from triage.web.context import PageContext, form_route, number, paper_url
+from triage.web.context import PageContext, form_route, number, paper_url, peer_address, with_login
 from triage.web.forms import Fields
+from triage.web.login_cookie import Login
 from triage.web.vote import VOTE_TEXTS, request_evidence, vote_tokens
 
 SIMILAR: Final = 6
@@ -84,7 +85,15 @@ def routes(page: PageContext) -> list[Route]:
         votes.vote(page.db, login.subscriber, stored.paper_id, kind, page.clock, evidence)
         return show(request, VOTE_TEXTS[kind].done, VOTE_TEXTS[kind].effect)
 
+    def show_why(page: PageContext, login: Login, request: Request) -> Response:
+        stored, paper = _load_paper(page, request)
+        if not page.preview_limit.count(peer_address(request), page.clock.now()):
+            return page.pages.show("why", 429, paper=paper, found=None)
+        found = page.find_outcome(login.subscriber, stored.paper_id)
+        return page.pages.show("why", paper=paper, found=found)
+
     return [
+        Route("/papers/{paper}/why", with_login(page, show_why), methods=["GET"]),
         Route("/p/{token}", show_from_digest, methods=["GET"]),
         form_route("/papers/{paper}", show, submit_vote),
     ]

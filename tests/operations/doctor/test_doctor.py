@@ -388,6 +388,9 @@ def test_a_clock_behind_the_database_is_red_with_no_source_at_all(tmp_path: Path
         store.jobs.begin_run(conn, NOON.date(), NOON + timedelta(hours=3))
     assert findings(app)["clock"].level is Level.RED
     assert "3.0 hours behind" in findings(app)["clock"].what
+    found = findings(app, is_synchronized=lambda: True)["clock"]
+    assert found.level is Level.WARNING
+    assert "the clock was wrong once" in found.what
 
 
 def test_what_a_wrong_clock_has_left_is_a_warning_once_the_clock_is_right(tmp_path: Path) -> None:

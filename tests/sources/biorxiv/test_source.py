@@ -375,6 +375,29 @@ def test_the_day_before_a_break_was_not_over_and_is_read_again(world: World) -> 
     assert world.days()[FRIDAY].got == 7
 
 
+@pytest.mark.parametrize("ahead", [ONE, 3 * ONE, 40 * ONE, 400 * ONE], ids=str)
+@pytest.mark.parametrize("was_read", [True, False])
+def test_what_a_clock_ahead_has_read_is_set_aside(
+    world: World, ahead: timedelta, was_read: bool
+) -> None:
+    if was_read:
+        world.preprints.post(FRIDAY, 3)
+        world.fetch(FRIDAY)
+    world.fetch(MONDAY + ahead)
+    with world.database.write() as conn:
+        store.sources.forget_days_ahead(conn, datetime(2026, 8, 3, 1, tzinfo=UTC))
+    world.fetch(MONDAY)
+    assert world.days()[MONDAY].verdict is Verdict.EMPTY_SUSPECT
+    world.preprints.post(MONDAY, 3)
+    world.fetch(MONDAY)
+    assert world.days()[MONDAY].verdict is Verdict.COMPLETE
+    for n in range(1, 4):
+        world.fetch(MONDAY + n * ONE)
+        assert MONDAY + n * ONE in world.days()
+        if was_read:
+            assert SATURDAY in world.days()
+
+
 def test_a_year_without_a_fetch_is_read_a_month_back(world: World) -> None:
     world.fetch(FRIDAY - 365 * ONE)
     world.fetch(FRIDAY)

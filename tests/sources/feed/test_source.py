@@ -505,3 +505,21 @@ def test_any_text_in_any_element_is_a_paper_or_a_rejected_record(fields: dict[st
         assert date(1999, 3, 1) <= (paper.listed_on or date.min) <= MONDAY
         link = upstream_url(paper.source, paper.source_id, paper.title)
         assert re.match(r"https://(lab\.example|arxiv\.org|doi\.org)/", link)
+
+
+@pytest.mark.parametrize("ahead", [2, 40, 400])
+def test_what_a_clock_ahead_has_read_is_of_the_day_on_which_it_is_seen_again(
+    world: World, ahead: int
+) -> None:
+    """Else the papers would be kept for digests of a year later."""
+    world.show(rss(entry(1, pubDate="")))
+    world.fetch(MONDAY)
+    world.show(rss(entry(1, pubDate=""), entry(2, pubDate="")))
+    world.fetch(TUESDAY + timedelta(days=ahead))
+    world.fetch(TUESDAY)
+    papers = world.papers()
+    assert papers.keys() == {stored_id(1), stored_id(2)}
+    assert papers[stored_id(1)].listed_on == MONDAY
+    assert papers[stored_id(2)].listed_on == TUESDAY
+    assert world.days()[TUESDAY].verdict is Verdict.COMPLETE
+    assert world.fetch(TUESDAY).read == 0

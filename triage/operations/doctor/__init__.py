@@ -80,7 +80,7 @@ def examine(
         *(database.checks(installation) if usable else ()),
         Check(
             "clock",
-            partial(machine.clock, now, usable, replies if addresses else None),
+            partial(machine.clock, now, usable, replies if addresses else None, probes),
             "run `date -u` and compare its time with another clock",
         ),
         *outside.mail_checks(settings, probes),

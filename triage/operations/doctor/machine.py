@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MOST_SKEW = timedelta(seconds=60)
 LEAST_FREE_BYTES = 500_000_000
 _SET_THE_CLOCK = "set the clock: run an NTP service, for example systemd-timesyncd"
+_SET_ASIDE = "nothing: digests, days and jobs of later times are set aside and delay nothing"
 
 
 def secret_key(settings: Settings) -> Result:
@@ -59,13 +60,19 @@ def libraries() -> Result:
     return ok(f"Python {platform.python_version()}, {versions}")
 
 
-def clock(now: datetime, database: Database | None, replies: Mapping[str, Reply] | None) -> Result:
+def clock(
+    now: datetime,
+    database: Database | None,
+    replies: Mapping[str, Reply] | None,
+    probes: Probes,
+) -> Result:
     """Compare the clock with the newest time in the database and with the clocks of the sources.
 
-    If the sources confirm the clock, later times in the database come from a clock that was wrong.
+    If the sources or NTP confirm it, later times in the database come from a clock that was wrong.
 
     Args:
         replies: of the sources that answered; None if no source is enabled.
+        probes: asks whether NTP keeps the clock.
     """
     newest = None
     if database:
@@ -74,6 +81,8 @@ def clock(now: datetime, database: Database | None, replies: Mapping[str, Reply]
     behind = _format(newest - now) if newest and newest - now > MOST_SKEW else ""
     is_behind = f"{behind} behind the newest entry of the database"
     if behind and not any(reply.date for reply in (replies or {}).values()):
+        if probes.is_synchronized():
+            return warning(f"kept by NTP, but is {is_behind}: the clock was wrong once", _SET_ASIDE)
         return red(is_behind, _SET_THE_CLOCK)
     if replies is None:
         return ok("agrees with the database; there is no source to compare it with")
@@ -92,8 +101,7 @@ def clock(now: datetime, database: Database | None, replies: Mapping[str, Reply]
         return red(f"{_format(abs(skew))} {side} {name}", _SET_THE_CLOCK)
     if behind:
         return warning(
-            f"agrees with {name}, but is {is_behind}: the clock was wrong once",
-            "nothing: digests, days and jobs of later times are set aside and delay nothing",
+            f"agrees with {name}, but is {is_behind}: the clock was wrong once", _SET_ASIDE
         )
     return ok(f"agrees with {name}")
 

@@ -19,6 +19,7 @@ from urllib.request import BaseHandler, HTTPRedirectHandler, build_opener
 
 from triage.delivery.smtp import SmtpMailer, SmtpServer
 from triage.errors import MailDeferred
+from triage.operations.clock_trust import is_synchronized
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -163,10 +164,11 @@ def post_web(url: str, user_agent: str) -> Reply:
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """The functions that send requests; tests replace them."""
+    """The functions that ask other machines and this one; tests replace them."""
 
     ask: Callable[[str, str], Reply] = ask_web
     greet: Callable[[MailSettings, str | None], str] = greet_mail
     lookup: Callable[[str, str], tuple[str, ...]] = look_up
     post: Callable[[str, str], Reply] = post_web
     free_bytes: Callable[[Path], int] = field(default=lambda path: shutil.disk_usage(path).free)
+    is_synchronized: Callable[[], bool] = is_synchronized

@@ -25,7 +25,9 @@ from triage.domain.records import (
     Impression,
     Interest,
     Paper,
+    Placement,
     Profile,
+    Reason,
     Subscriber,
     UserModel,
     Vote,
@@ -227,7 +229,6 @@ def fill_slate(
 ) -> tuple[Impression, ...]:
     """Return the slate of a ranking, by the subscriber's rules, with the reasons of each paper."""
     rules = rules.of(ranking.profile.subscriber)
-    aims = ranking.aims()
     placements = build_slate(
         ranking.scores,
         ranking.candidates.encodings.latent,
@@ -235,17 +236,9 @@ def fill_slate(
         floor=rules.score_floor,
         n_exploration=rules.exploration_slots,
         rng=rng,
-        aims=aims,
+        aims=ranking.aims(),
         asking=ranking.asking and rules.exploration_slots > 0,
     )
-    rows = [placement.row for placement in placements]
-    contributions = scorer.contributions(ranking.features[rows])
-    if ranking.profile.subscriber.community != 1:
-        contributions[:, _COMMUNITY] *= ranking.profile.subscriber.community
-    # With one interest its name adds nothing to a reason.
-    names: dict[int, str] = {}
-    if len(ranking.interests.clusters) > 1:
-        names = dict(enumerate(each.name for each in interests_of(ranking, encoder)))
     return tuple(
         Impression(
             paper=ranking.candidates.papers[placement.row],
@@ -254,15 +247,36 @@ def fill_slate(
             propensity=placement.propensity,
             policy=placement.policy,
             features=ranking.features[placement.row],
-            reasons=explain_placement(
-                ranking.profile,
-                ranking.candidates,
-                placement,
-                ranking.features[placement.row],
-                contribution,
-                encoder,
-                names.get(int(aims.nearest[placement.row]), ""),
-            ),
+            reasons=reasons,
+        )
+        for placement, reasons in zip(
+            placements, explain(ranking, placements, scorer, encoder), strict=True
+        )
+    )
+
+
+def explain(
+    ranking: Ranking, placements: Sequence[Placement], scorer: Scorer, encoder: Encoder
+) -> list[tuple[Reason, ...]]:
+    """Return the reasons of each of these candidates, see `explain_placement`."""
+    rows = [placement.row for placement in placements]
+    contributions = scorer.contributions(ranking.features[rows])
+    if ranking.profile.subscriber.community != 1:
+        contributions[:, _COMMUNITY] *= ranking.profile.subscriber.community
+    # With one interest its name adds nothing to a reason.
+    names: dict[int, str] = {}
+    if len(ranking.interests.clusters) > 1:
+        names = dict(enumerate(each.name for each in interests_of(ranking, encoder)))
+    nearest = ranking.aims().nearest
+    return [
+        explain_placement(
+            ranking.profile,
+            ranking.candidates,
+            placement,
+            ranking.features[placement.row],
+            contribution,
+            encoder,
+            names.get(int(nearest[placement.row]), ""),
         )
         for placement, contribution in zip(placements, contributions, strict=True)
-    )
+    ]

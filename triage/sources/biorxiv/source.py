@@ -140,7 +140,8 @@ class Biorxiv:
         """Yield the new rows of a day; it is read twice if the number of rows is not the server's.
 
         Args:
-            counts: gets the count of each reading; it ends empty if the day is unchanged.
+            counts: gets the count of each reading; it ends empty if the day has rows and is
+                unchanged.
         """
         # A past day that was read needs only one request a day to see whether it has changed.
         is_over = on < self.on or endpoint == "pubs"
@@ -151,7 +152,9 @@ class Biorxiv:
             counts.append(count)
             for page in self._pages(endpoint, on, count, once=once and not again):
                 if not (is_fresh or count.keys) and self._is_sealed(known, page.digest):
-                    counts.clear()
+                    # An empty day gets its verdict again: a wrong clock's is set aside.
+                    if page.rows:
+                        counts.clear()
                     return
                 papers, rejected = self._fresh(endpoint, on, page, known, count)
                 if papers or rejected:
@@ -356,10 +359,16 @@ class _State:
 
     @classmethod
     def load(cls, cursor: str | None, on: date) -> _State:
-        """Read a cursor; an unreadable one starts from the beginning, which loses nothing."""
+        """Read a cursor; an unreadable one starts from the beginning, which loses nothing.
+
+        What it has of days after `on` is of a clock that was ahead, and set aside.
+        """
         state = read_cursor(cls, cursor)
-        fresh = {endpoint: _Read(on, on) for endpoint in _ENDPOINTS}
-        return cls(fresh | (state.read if state else {}))
+        reads = {endpoint: _Read(on, on) for endpoint in _ENDPOINTS} | (state.read if state else {})
+        for read in reads.values():
+            read.since = min(read.since, on)
+            read.days = {day: known for day, known in read.days.items() if day <= on}
+        return cls(reads)
 
     def cursor(self, on: date) -> str:
         return write_cursor(_State({name: read.trimmed(on) for name, read in self.read.items()}))

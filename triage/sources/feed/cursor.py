@@ -69,7 +69,11 @@ class FeedState:
 
     @classmethod
     def load(cls, cursor: str | None, url: str, on: date) -> FeedState:
-        """Read a cursor; an unreadable one starts from the beginning, which loses nothing."""
+        """Read a cursor; an unreadable one starts from the beginning, which loses nothing.
+
+        Entries that were first seen after `on`, by a clock that was ahead, are read again: their
+        papers then get the earlier day.
+        """
         url = hash_text(url)
         try:
             content = json.loads(cursor or "")
@@ -88,6 +92,9 @@ class FeedState:
             state = cls(**content)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return cls(url, on)
+        known = [each for each in state.seen if each.on <= on]
+        if len(known) < len(state.seen):
+            state.seen, state.etag, state.modified, state.is_read = known, "", "", False
         if state.on != on:
             state.on, state.is_read = on, False
             state.got = state.n_unusable = state.n_no_abstract = state.n_left_out = 0
