@@ -31,7 +31,7 @@ LONG := $(BIN)/python -m pytest --full
 # The tests of promises that several rooms keep together.
 across = $(patsubst %,tests/reliability/test_%.py,$(1))
 
-.PHONY: help demo test test-postgresql lint types imports migration-check e2e reliability reliability-data reliability-links reliability-mail reliability-sources bench format lock servers clean
+.PHONY: help demo test test-postgresql lint types imports migration-check e2e reliability reliability-data reliability-links reliability-mail reliability-sources bench pretrained format lock servers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,8 +87,11 @@ reliability-data: .venv/dev.stamp ## run the long forms of the tests of books, b
 e2e: servers .venv/dev.stamp var/axe/axe.min.js ## run the tests that need system packages, and fail without those
 	@CI=true $(BIN)/python -m pytest tests/e2e
 
+pretrained: .venv/dev.stamp ## train the ranker that comes with the program anew
+	@$(BIN)/python -m benchmarks.pretrain
+
 bench: .venv/dev.stamp ## measure the figures that the documentation quotes
-	@for name in corpus mail startup catchup identity drain granted search serving votes peers ranking training simulate web; do $(BIN)/python -m benchmarks.$$name; done
+	@for name in corpus mail startup catchup identity drain granted search serving votes peers ranking alone training simulate web; do $(BIN)/python -m benchmarks.$$name; done
 
 format: .venv/dev.stamp ## format the code and apply the safe fixes
 	@$(BIN)/ruff check --fix --quiet || true

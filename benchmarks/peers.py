@@ -121,11 +121,11 @@ def write_run(data: Data, baselines: Baselines, peer: str, run: TextIO) -> None:
                 run.write(f"{qid} Q0 {data.papers[row]['id']} {rank} {scores[row]:.6f} {peer}\n")
 
 
-def measure(data: Data, baselines: Baselines) -> Figures:
+def measure(data: Data, baselines: Baselines, names: Sequence[str]) -> Figures:
     """Return the nDCG@10 of every baseline on every group that it can rank."""
     found: Figures = {}
     with tempfile.TemporaryDirectory() as folder:
-        for peer in PEERS[data.folder.name]:
+        for peer in names:
             path = Path(folder) / f"{peer}.run"
             started = time.process_time()
             with path.open("w", encoding="utf-8") as run:
@@ -254,7 +254,7 @@ def main() -> None:
         data = load(BENCH / name)
         baselines = fit(data)
         if name in wanted:
-            found = measure(data, baselines)
+            found = measure(data, baselines, PEERS[name])
             wrong += compare(name, found, known_figures(name))
             figures |= {
                 f"peer_{name}_{group}_{peer}": (value, "nDCG@10")

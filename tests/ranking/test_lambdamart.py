@@ -21,6 +21,7 @@ from triage.ranking.features import FEATURES, feature_matrix
 from triage.ranking.lambdamart import MUCH_FEEDBACK_ROWS, LambdaMartScorer
 
 KEY = b"k" * 32
+COLD = ColdStartScorer()
 Log = tuple[F32, I32, list[int], F32]
 
 
@@ -59,7 +60,7 @@ def taught_much() -> LambdaMartScorer:
 
 
 def fit(data: Log, seed: int = 0) -> LambdaMartScorer:
-    return LambdaMartScorer.fit(*data, encoder_version="enc-test", seed=seed)
+    return LambdaMartScorer.fit(*data, start=COLD, encoder_version="enc-test", seed=seed)
 
 
 class TestColdStartScorer(ScorerContract):
@@ -257,7 +258,7 @@ def test_data_that_does_not_fit_together_is_refused() -> None:
 def test_a_saved_scorer_is_the_same_scorer(tmp_path: Path) -> None:
     for first in (trained(), taught_much()):
         first.save(tmp_path, KEY)
-        loaded = LambdaMartScorer.load(tmp_path, KEY)
+        loaded = LambdaMartScorer.load(tmp_path, KEY, COLD)
         assert loaded.version == first.version
         assert loaded.encoder_version == "enc-test"
         X = log()[0][:50]
@@ -275,7 +276,7 @@ def test_a_damaged_or_foreign_model_never_reaches_the_parser(
         trees.write_bytes(text[:-9] if harm == "cut" else b"T" + text[1:])
     monkeypatch.setattr("lightgbm.Booster.__init__", _unreachable)
     with pytest.raises(ModelError):
-        LambdaMartScorer.load(tmp_path, b"other" if harm == "key" else KEY)
+        LambdaMartScorer.load(tmp_path, b"other" if harm == "key" else KEY, COLD)
 
 
 def _unreachable(*_args: object, **_options: object) -> None:
@@ -290,7 +291,7 @@ def test_a_model_for_other_features_is_refused(tmp_path: Path, change: dict[str,
     manifest, files = model_files.read(tmp_path, "scorer", KEY)
     model_files.write(tmp_path, "scorer", files, manifest | change, KEY)
     with pytest.raises(ModelError, match="train again"):
-        LambdaMartScorer.load(tmp_path, KEY)
+        LambdaMartScorer.load(tmp_path, KEY, COLD)
 
 
 @pytest.mark.parametrize("change", [{"scale": {"share": 1.0}}, {"formula": {"worth": "much"}}])
@@ -299,4 +300,4 @@ def test_a_model_of_another_form_is_refused(tmp_path: Path, change: dict[str, ob
     manifest, files = model_files.read(tmp_path, "scorer", KEY)
     model_files.write(tmp_path, "scorer", files, manifest | change, KEY)
     with pytest.raises(ModelError, match="train again"):
-        LambdaMartScorer.load(tmp_path, KEY)
+        LambdaMartScorer.load(tmp_path, KEY, COLD)

@@ -10,7 +10,7 @@ import pytest
 from triage.domain.records import F32, F64, I32
 from triage.ranking import linear_scorer
 from triage.ranking.features import FEATURES
-from triage.ranking.linear_scorer import FEWEST_SLATES, LinearModel, fit_linear_scorer
+from triage.ranking.linear_scorer import FEWEST_SLATES, LinearModel, LinearPrior, fit_linear_scorer
 
 WORDS, MEANING = FEATURES.index("words_like_mean"), FEATURES.index("sense_like_mean")
 LIKES, DISLIKES = FEATURES.index("n_likes_log1p"), FEATURES.index("words_dislike_max")
@@ -123,6 +123,8 @@ def test_the_loss_is_how_unlikely_the_likes_are_and_its_slope_is_right() -> None
         relevance,
         np.array(SIZES),
         rng.random(len(X)).astype(np.float32),
+        np.full((linear_scorer.N_CONTEXTS, len(FEATURES)), 0.0),
+        0.1,
     )
     worth = np.zeros(linear_scorer.N_CONTEXTS * len(FEATURES))
     # Whoever knows nothing finds any paper of a slate as likely as any other.
@@ -140,10 +142,40 @@ def test_the_likes_of_one_slate_count_as_the_root_of_their_number() -> None:
     relevance = np.array([1, 0, 0, 0, 0, 1, 1, 1, 1, 0], dtype=np.int32)
     none = np.zeros((10, 1))
     likelihood = linear_scorer._Likelihood(
-        none, none, np.zeros(10), relevance, np.array([5, 5]), np.ones(10, dtype=np.float32)
+        none,
+        none,
+        np.zeros(10),
+        relevance,
+        np.array([5, 5]),
+        np.ones(10, dtype=np.float32),
+        np.zeros((1, 1)),
+        0.1,
     )
     assert likelihood._shares_of_slates == pytest.approx([1 / 3, 2 / 3])
     assert likelihood._shares[relevance == 0].sum() == 0
+
+
+def nothing(rows: F32) -> F64:
+    return np.zeros(len(rows))
+
+
+def test_a_prior_is_kept_where_the_slates_say_nothing_and_signs_are_never_turned() -> None:
+    X, relevance = slates(5, {WORDS: 1.0, MEANING: -1.0})
+    X[:, DISLIKES] = np.random.default_rng(1).normal(size=len(X))
+    worth = np.zeros((linear_scorer.N_CONTEXTS, len(FEATURES)))
+    worth[0, [MEANING, DISLIKES]] = 0.5
+    signs = [1] * len(FEATURES)
+    ones = np.ones(len(X), dtype=np.float32)
+    prior = LinearPrior(worth, signs, 0.01)
+    found = fit_linear_scorer(X, nothing, relevance, SIZES, ones, prior=prior)
+    assert found
+    assert found.worth.min() >= 0
+    # What the likes speak against is left out, not turned round.
+    assert found.worth[0, MEANING] == 0 < found.worth[0, WORDS]
+    strong = LinearPrior(worth, signs, 1_000.0)
+    kept = fit_linear_scorer(X, nothing, relevance, SIZES, ones, prior=strong)
+    assert kept
+    assert kept.worth == pytest.approx(worth * kept.spread, abs=0.01)
 
 
 @pytest.mark.parametrize("liked", [0, 1])

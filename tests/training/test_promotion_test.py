@@ -75,7 +75,7 @@ def test_what_is_worse_than_the_cold_scorer_is_never_promoted() -> None:
     who = owners(20, 3)
     challenger, cold = serving + 0.1, serving + 0.2
     winner, why = decide(challenger, serving, cold, who, dice())
-    assert winner is Winner.COLD
+    assert winner is Winner.PRETRAINED
     assert why.startswith("what served is worse than the cold-start scorer")
     # The cold scorer's lead over what serves may be chance; the challenger is behind it anyway.
     shaky = challenger + dice(3).normal(0.01, 2.0, 60)

@@ -256,7 +256,7 @@ def test_a_ranker_that_learned_a_real_taste_goes_live(taught: Taught) -> None:
     assert report.why.startswith("better than what served: nDCG@10 ")
     [now, before] = served(database)
     assert now == (report.version, before[1])
-    assert before[0] == report.card["serving_version"] == model_store.cold_scorer().version
+    assert before[0] == report.card["serving_version"] == model_store.pretrained_scorer().version
     assert (
         ensure_active_models(database, model_store, StoppedClock(), DAY).scorer.version
         == report.version
@@ -319,9 +319,9 @@ def test_the_cold_scorer_takes_over_from_what_has_become_worse(
     assert first.promoted
     show_and_hear(database, by_interest, first_day=6, n_days=3, seed=1)
     report = train(database, model_store, StoppedClock())
-    assert report.winner is Winner.COLD, report.why
+    assert report.winner is Winner.PRETRAINED, report.why
     assert report.why.startswith("what served is worse than the cold-start scorer")
-    cold = model_store.cold_scorer().version
+    cold = model_store.pretrained_scorer().version
     assert served(database)[0] == (cold, served(database)[1][1])
     assert ensure_active_models(database, model_store, StoppedClock(), DAY).scorer.version == cold
     # One command undoes that, too.
@@ -399,7 +399,7 @@ def test_a_damaged_model_is_no_reason_not_to_train(taught: Taught, tmp_path: Pat
     for path in (tmp_path / "models" / first.version).iterdir():
         path.write_bytes(path.read_bytes()[:-20])
     report = train(database, ModelStore(tmp_path / "models", KEY), StoppedClock())
-    assert report.card["serving_version"] == model_store.cold_scorer().version
+    assert report.card["serving_version"] == model_store.pretrained_scorer().version
     assert report.promoted
     assert served(database)[0][0] == report.version
 
@@ -448,7 +448,7 @@ def test_one_subscriber_alone_can_train_a_ranker(
     report = train_on(database, model_store, taste, n_readers=1, n_days=11)
     assert report.card["judged_by"]["slates"] < 8
     first = served(database)
-    assert [scorer for scorer, _ in first] == [model_store.cold_scorer().version]
+    assert [scorer for scorer, _ in first] == [model_store.pretrained_scorer().version]
 
 
 def test_a_hundred_thousand_likes_of_a_reader_are_no_trouble(
@@ -479,7 +479,7 @@ def test_a_model_card_tells_what_a_ranker_is_made_of(taught: Taught) -> None:
     assert card["taught_until"] == (DAY + timedelta(days=7)).isoformat()
     assert card["taught_by"]["subscribers"] == 8
     assert card["judged_by"]["from"] == (DAY + timedelta(days=5)).isoformat()
-    for name in ("challenger", "serving", "cold", "challenger - serving"):
+    for name in ("challenger", "serving", "pretrained", "challenger - serving"):
         figure = card["ndcg_at_10"][name]
         assert figure["low"] <= figure["mean"] <= figure["high"]
     assert card["importances"][GROUPS["upvotes_log1p"]] > card["importances"][GROUPS["age_days"]]

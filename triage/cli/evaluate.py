@@ -56,7 +56,7 @@ def command() -> None:
 @command.command()
 @_replay_options
 def replay(as_json: bool, plot: Path | None, **days: Any) -> None:
-    """Replay past days with the active scorer, the cold-start scorer and the baselines.
+    """Replay past days with the active scorer, the pretrained ranker and the baselines.
 
     Profiles contain only what was known before a day, and all scorers rank the same papers of that
     day. Days on which a scorer was trained are shown separately: they are no evidence for it.
@@ -78,7 +78,7 @@ def replay(as_json: bool, plot: Path | None, **days: Any) -> None:
 def compare(a: str, b: str, as_json: bool, plot: Path | None, **days: Any) -> None:
     """Compare the scorers A and B on the same slates.
 
-    Each is `serving`, `cold`, one of `asl`, `zotero`, `lr` and `text`, or a version that
+    Each is `serving`, `pretrained`, one of `asl`, `zotero`, `lr` and `text`, or a version that
     `triage model list` shows.
     """
     from triage.training.evaluation import replay as replay_module

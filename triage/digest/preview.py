@@ -35,7 +35,7 @@ class _Newest:
 
 
 class Previews:
-    """Ranks the newest papers with the cold-start scorer.
+    """Ranks the newest papers with the pretrained ranker.
 
     The papers are cached for FRESH_FOR; no model is fitted, and only the interests are encoded.
     """
@@ -64,7 +64,7 @@ class Previews:
             newest = self._load_newest()
         if newest is None or not len(newest.pool):
             return None
-        scorer = self._model_store.cold_scorer()
+        scorer = self._model_store.pretrained_scorer()
         with self._database.read() as conn:
             votes = [Vote(id, EventKind.VOTE_UP, newest.at) for id in likes]
             profile = load_profile(conn, newest.encoder, subscriber, votes)

@@ -45,6 +45,11 @@ COLD_LIKES = -0.7
 COLD_MANY_LIKES = -0.6
 MANY_LIKES_LOG1P = 4.0
 _WEIGHTS: F64 = np.array([COLD_WEIGHTS.get(name, 0.0) for name in FEATURES])
+_WISHES = {
+    "words_dislike_max", "dense_dislike_max", "category_chosen", "followed_author",
+    "include_keyword_hits", "upvotes_log1p", "age_days",
+}  # fmt: skip
+_IS_WISH = np.array([name in _WISHES for name in FEATURES])
 
 
 class ColdStartScorer:
@@ -54,14 +59,23 @@ class ColdStartScorer:
     Negative weights: similarity to dislikes, and age. Means over all likes show the usual topic;
     maxima let one like or phrase of a second topic count. The constant falls with the number of
     likes and phrases, because a fuller profile is similar to more papers by chance.
+
+    Args:
+        share: what all weights are multiplied by, but for those of wishes that a subscriber has
+            expressed, and of upvotes and age: reading lists teach nothing about these.
     """
 
-    version = f"{COLD_START}2"
     encoder_version: str | None = None
+
+    def __init__(self, share: float = 1.0) -> None:
+        self.version = f"{COLD_START}2" if share == 1 else f"{COLD_START}2-{share:g}"
+        self._share = share
+        self._weights = _WEIGHTS * np.where(_IS_WISH, 1.0, share)
 
     def margin(self, X: F32) -> F64:
         """Return float64 (n,), the logit of the score."""
-        return np.asarray(self.contributions(X).sum(axis=1) + COLD_BASE, dtype=np.float64)
+        base = self._share * COLD_BASE
+        return np.asarray(self.contributions(X).sum(axis=1) + base, dtype=np.float64)
 
     def score(self, X: F32) -> F64:
         """Return float64 (n,) in [0, 1]; (0,) for no rows."""
@@ -70,12 +84,13 @@ class ColdStartScorer:
     def contributions(self, X: F32) -> F64:
         """Return float64 (n, n_features): the part of the margin that each feature adds."""
         X = check_feature_rows(X)
-        parts = X.astype(np.float64) * _WEIGHTS
+        parts = X.astype(np.float64) * self._weights
         likes, interests = FEATURES.index("n_likes_log1p"), FEATURES.index("has_interests")
         has_likes = X[:, likes] > 0
         many = np.minimum(X[:, likes], MANY_LIKES_LOG1P)
-        parts[:, likes] += COLD_LIKES * has_likes + COLD_MANY_LIKES * many
-        parts[:, interests] += COLD_KNOWN * (has_likes | (X[:, interests] > 0))
+        known = has_likes | (X[:, interests] > 0)
+        parts[:, likes] += self._share * (COLD_LIKES * has_likes + COLD_MANY_LIKES * many)
+        parts[:, interests] += self._share * COLD_KNOWN * known
         return parts
 
 

@@ -7,8 +7,8 @@
 
 An installation's scorer starts from the pretrained one (`pretrained`), and that from the cold-start
 formula. Each part is fitted on what the parts before it get wrong, so little feedback changes
-little. Margins are scaled to the mean and spread of the cold-start formula's, so that one score
-floor fits all scorers.
+little. Margins are scaled to the mean and spread of those before, so that one score floor fits all
+scorers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from triage.errors import ModelError, NotEnoughFeedback
 from triage.ranking import model_files
 from triage.ranking.cold_start import ColdStartScorer, check_feature_rows, sigmoid
 from triage.ranking.features import FEATURE_VERSION, FEATURES, IN_THE_DAY
-from triage.ranking.linear_scorer import LinearModel, fit_linear_scorer
+from triage.ranking.linear_scorer import LinearModel, LinearPrior, fit_linear_scorer
 
 if TYPE_CHECKING:
     from lightgbm import Booster, Dataset
@@ -57,7 +57,7 @@ _RISING = {
     *IN_THE_DAY, *(f"{name}_z" for name in IN_THE_DAY), "dense_like_max", "sense_like_max",
     "category_chosen", "followed_author", "liked_author_overlap", "include_keyword_hits",
 } - _FALLING  # fmt: skip
-_MONOTONE = [(name in _RISING) - (name in _FALLING) for name in FEATURES]
+MONOTONE = [(name in _RISING) - (name in _FALLING) for name in FEATURES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class LambdaMartScorer:
         *,
         start: Start,
         encoder_version: str | None,
-        prior: F64 | None = None,
+        prior: LinearPrior | None = None,
         seed: int = 0,
     ) -> LambdaMartScorer:
         """Fit on logged slates; the same data and seed give the same bytes.
@@ -152,7 +152,8 @@ class LambdaMartScorer:
         log = _Log(X, relevance, sizes, weights, _initial_margin(start, linear, X))
         n_rounds = _choose_rounds(log, seed)
         booster = lightgbm.train(_parameters(len(X), seed), log.dataset(), n_rounds)
-        scale = _scale(booster, log)
+        # The levels of the scorer that has served before; a pretrained one has had none.
+        scale = _scale(booster, log, start if encoder_version else ColdStartScorer())
         return cls(booster.model_to_string(), linear, scale, start, encoder_version)
 
     def margin(self, X: F32) -> F64:
@@ -239,17 +240,17 @@ def _initial_margin(start: Start, linear: LinearModel | None, X: F32) -> F64:
     return np.concatenate(margins)
 
 
-def _scale(booster: Booster, log: _Log) -> Scale:
-    """Return the scale that gives margins the mean and spread of the cold-start formula's.
+def _scale(booster: Booster, log: _Log, before: Start) -> Scale:
+    """Return the scale that gives margins the mean and spread of the scorer `before`.
 
     LambdaMART uses only differences within a query group, so the level of its trees is arbitrary.
     """
     sample = slice(None, None, -(-len(log.X) // MARGIN_ROWS))
     X = log.X[sample]
-    cold = ColdStartScorer().margin(X)
+    usual = before.margin(X)
     margin = log.init[sample] + np.asarray(booster.predict(X, raw_score=True, num_threads=1))
-    gain = float(cold.std() / max(float(margin.std()), 1e-9))
-    return Scale(gain, gain * float(margin.mean()) - float(cold.mean()))
+    gain = float(usual.std() / max(float(margin.std()), 1e-9))
+    return Scale(gain, gain * float(margin.mean()) - float(usual.mean()))
 
 
 def _check_enough(relevance: I32, group_sizes: Sequence[int]) -> None:
@@ -342,7 +343,7 @@ def _parameters(n_rows: int, seed: int) -> dict[str, Any]:
         "bagging_freq": 1 if is_much else 0,
         "lambdarank_truncation_level": 20,
         "label_gain": [0, 1, 3, 7],
-        "monotone_constraints": _MONOTONE,
+        "monotone_constraints": MONOTONE,
         "seed": seed,
         "deterministic": True,
         "force_col_wise": True,

@@ -96,6 +96,29 @@ class LinearModel:
         return np.clip((X - self.mean) * scale, -FARTHEST, FARTHEST)
 
 
+@dataclass(frozen=True, slots=True)
+class LinearPrior:
+    """What is known of the weights before a fit.
+
+    Attributes:
+        worth: float64 (N_CONTEXTS, n_features), the weights of the features, not standardized.
+        signs: of each feature: 1 if none of its weights may be negative, -1 if none may be
+            positive, 0 for no limit.
+        penalty: the weight of the L2 penalty against the mean loss of a slate, instead of PENALTY.
+    """
+
+    worth: F64
+    signs: Sequence[int]
+    penalty: float
+
+    def bounds(self) -> list[tuple[float | None, float | None]]:
+        """Return the least and the greatest value of each weight."""
+        limits: dict[int, tuple[float | None, float | None]] = {
+            1: (0, None), -1: (None, 0), 0: (None, None)
+        }  # fmt: skip
+        return [limits[sign] for sign in self.signs] * N_CONTEXTS
+
+
 def fit_linear_scorer(
     X: F32,
     fixed: Callable[[F32], F64],
@@ -103,7 +126,7 @@ def fit_linear_scorer(
     group_sizes: Sequence[int],
     weights: F32,
     seed: int = 0,
-    prior: F64 | None = None,
+    prior: LinearPrior | None = None,
 ) -> LinearModel | None:
     """Fit the model on logged slates; None if fewer than FEWEST_SLATES have likes and other papers.
 
@@ -116,8 +139,7 @@ def fit_linear_scorer(
         group_sizes: the number of rows of each query group; they sum to n.
         weights: float32 (n,), above 0; only those of liked rows count. The likes of one slate
             together weigh the square root of their number.
-        prior: float64 (N_CONTEXTS, n_features), weights of the features as they are, not
-            standardized; None is zeros.
+        prior: None draws the weights to zero.
     """
     from scipy.optimize import minimize
     from threadpoolctl import threadpool_limits
@@ -129,15 +151,16 @@ def fit_linear_scorer(
     spread[spread < LEAST_SPREAD] = 0
     spread[_OF_THE_SUBSCRIBER] = 0
     blank = LinearModel(np.zeros((N_CONTEXTS, X.shape[1])), mean, spread)
-    start = blank.worth if prior is None else prior * spread
+    start = blank.worth if prior is None else prior.worth * spread
     likelihood = _Likelihood(
-        start,
         blank._standard(X[rows]),
         _contexts(X[rows]),
         fixed(blank.bounded(X[rows])),
         relevance[rows],
         sizes,
         weights[rows],
+        start,
+        PENALTY / len(sizes) if prior is None else prior.penalty,
     )
     # The number of threads changes the order of sums, and so the last bits.
     with threadpool_limits(1):
@@ -146,6 +169,7 @@ def fit_linear_scorer(
             start.ravel(),
             jac=True,
             method="L-BFGS-B",
+            bounds=None if prior is None else prior.bounds(),
             options={"maxiter": MOST_ITERATIONS},
         )
     return LinearModel(result.x.reshape(start.shape), mean, spread)
@@ -156,19 +180,20 @@ class _Likelihood:
 
     def __init__(
         self,
-        prior: F64,
         rows: F64,
         contexts: F64,
         fixed: F64,
         relevance: I32,
         sizes: I64,
         weights: F32,
+        prior: F64,
+        penalty: float,
     ) -> None:
         self._prior = prior.ravel()
         self._rows = rows
         self._contexts = contexts
         self._fixed = fixed
-        self._penalty = PENALTY / len(sizes)
+        self._penalty = penalty
         self._starts = np.cumsum(sizes) - sizes
         self._slate = np.repeat(np.arange(len(sizes)), sizes)
         liked = relevance > np.minimum.reduceat(relevance, self._starts)[self._slate]

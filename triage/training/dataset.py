@@ -8,7 +8,7 @@ Nothing uses data later than the requested day.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
@@ -61,6 +61,15 @@ class LikeHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """A query group: the index of its reader, float32 (n, n_features), and int32 (n,)."""
+
+    reader: int
+    features: F32
+    relevance: I32
+
+
+@dataclass(frozen=True, slots=True)
 class Examples:
     """Query groups to fit on: float32 (n, n_features), int32 (n,), sizes, float32 (n,)."""
 
@@ -71,6 +80,18 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.relevance)
+
+
+def join_groups(groups: Iterable[Group]) -> Examples:
+    """Return the groups, in their order, with the weights of `subscriber_weights`."""
+    every = list(groups)
+    sizes = tuple(len(each.relevance) for each in every)
+    return Examples(
+        np.concatenate([np.zeros((0, len(FEATURES)), np.float32), *(g.features for g in every)]),
+        np.concatenate([np.zeros(0, dtype=np.int32), *(g.relevance for g in every)]),
+        sizes,
+        subscriber_weights([each.reader for each in every], sizes),
+    )
 
 
 class History:
@@ -159,22 +180,21 @@ class History:
             n: maximum number of days, before some are repeated with fewer likes.
             scorer: its scores choose the hard negatives.
         """
-        days = self.days(first, until, n, rng)
-        parts, relevance = [], []
-        for done, (day, X) in enumerate(
-            zip(days, self.feature_matrices(days), strict=True), start=1
-        ):
+        return join_groups(self.groups(self.days(first, until, n, rng), scorer, rng, progress))
+
+    def groups(
+        self,
+        days: Sequence[PastDay],
+        scorer: Scorer,
+        rng: np.random.Generator,
+        progress: Progress = silent,
+    ) -> Iterator[Group]:
+        """Yield a query group of each past day, see `examples`."""
+        matrices = self.feature_matrices(days)
+        for done, (day, X) in enumerate(zip(days, matrices, strict=True), start=1):
             rows = select_training_rows(day.relevance, scorer.score(X), rng)
-            parts.append(X[rows])
-            relevance.append(day.relevance[rows])
+            yield Group(day.subscriber, X[rows], day.relevance[rows])
             progress("past days", done, len(days))
-        sizes = [len(part) for part in relevance]
-        return Examples(
-            np.concatenate([np.zeros((0, len(FEATURES)), dtype=np.float32), *parts]),
-            np.concatenate([np.zeros(0, dtype=np.int32), *relevance]),
-            tuple(sizes),
-            subscriber_weights([day.subscriber for day in days], sizes),
-        )
 
     def feature_matrices(self, days: Sequence[PastDay]) -> Iterator[F32]:
         """Yield the feature rows of each day's candidates, float32 (n, n_features), in order."""

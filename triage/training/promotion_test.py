@@ -33,21 +33,21 @@ class Winner(StrEnum):
 
     CHALLENGER = "challenger"
     SERVING = "serving"
-    COLD = "cold"
+    PRETRAINED = "pretrained"
 
 
 def decide(
     challenger: F64,
     serving: F64,
-    cold: F64 | None,
+    pretrained: F64 | None,
     subscriber_ids: I64,
     rng: np.random.Generator,
 ) -> tuple[Winner, str]:
     """Return the scorer to use from now on, and the reason in words.
 
     Args:
-        challenger, serving, cold: float64 (n_slates,), see `slate_ndcg`, of the same slates.
-        cold: None if the cold-start scorer is the active one.
+        challenger, serving, pretrained: float64 (n_slates,), see `slate_ndcg`, of the same slates.
+        pretrained: None if the pretrained ranker is the active one.
         subscriber_ids: int64 (n_slates,).
     """
     n = int((~np.isnan(serving)).sum())
@@ -61,16 +61,19 @@ def decide(
         f"nDCG@10 {_mean(challenger, subscriber_ids):.3f} against"
         f" {_mean(serving, subscriber_ids):.3f} on {n} later slates"
     )
-    if gain.low > 0 and (cold is None or _mean(challenger - cold, subscriber_ids) > 0):
+    if gain.low > 0 and (pretrained is None or _mean(challenger - pretrained, subscriber_ids) > 0):
         return Winner.CHALLENGER, f"better than what served: {figures}"
-    if cold is not None and interval(cold - serving, subscriber_ids, rng, LEVEL).low > 0:
-        return Winner.COLD, (
-            "what served is worse than the cold-start scorer, which takes over: nDCG@10"
+    if (
+        pretrained is not None
+        and interval(pretrained - serving, subscriber_ids, rng, LEVEL).low > 0
+    ):
+        return Winner.PRETRAINED, (
+            "what served is worse than the pretrained ranker, which takes over: nDCG@10"
             f" {_mean(serving, subscriber_ids):.3f} against"
-            f" {_mean(cold, subscriber_ids):.3f} on {n} later slates"
+            f" {_mean(pretrained, subscriber_ids):.3f} on {n} later slates"
         )
     if gain.low > 0:
-        return Winner.SERVING, f"not better than the cold-start scorer: {figures}"
+        return Winner.SERVING, f"not better than the pretrained ranker: {figures}"
     if gain.mean > 0:
         return Winner.SERVING, (f"perhaps better than what serves, but it may be chance: {figures}")
     return Winner.SERVING, f"not better than what serves: {figures}"

@@ -4,7 +4,7 @@
     imported likes → past days ─────────────────────────────────────┘
 
 A scorer that is not better than the active one is stored, but not used. If the active scorer is
-worse than the cold-start scorer, the cold-start scorer replaces it.
+worse than the pretrained ranker, the pretrained ranker replaces it.
 """
 
 from __future__ import annotations
@@ -130,16 +130,16 @@ def train(database: Database, model_store: ModelStore, clock: Clock) -> TrainRep
     """
     today = clock.now().date()
     pair = ensure_active_models(database, model_store, clock, today)
-    cold = model_store.cold_scorer()
+    pretrained = model_store.pretrained_scorer()
     lessons, looks = load_training_rows(database)
     data = _split_data(database, model_store, clock, pair, lessons)
     model = _fit(model_store, data.earlier, data.encoder, data.history, data.until)
-    scorers = {"challenger": model.scorer, "serving": pair.scorer, "cold": cold}
+    scorers = {"challenger": model.scorer, "serving": pair.scorer, "pretrained": pretrained}
     values, held_out = _test(data, scorers, today)
     winner, why = decide(
         values["challenger"],
         values["serving"],
-        None if pair.scorer.version == cold.version else values["cold"],
+        None if pair.scorer.version == pretrained.version else values["pretrained"],
         held_out.subscriber_ids,
         fixed_rng(),
     )
@@ -173,8 +173,8 @@ def train(database: Database, model_store: ModelStore, clock: Clock) -> TrainRep
         store.model_versions.add(conn, version, "scorer", data.encoder.version, card, clock.now())
     if winner is Winner.CHALLENGER:
         promote(database, clock, model.scorer, data.encoder, why)
-    elif winner is Winner.COLD:
-        promote(database, clock, cold, pair.encoder, why)
+    elif winner is Winner.PRETRAINED:
+        promote(database, clock, pretrained, pair.encoder, why)
     delete_old_models(database, model_store, clock)
     log.info("trained", version=version, winner=str(winner), why=why)
     n_slates = len(lessons.held_out().starts)
@@ -222,14 +222,14 @@ def _split_data(
     encoder = pair.encoder
     # Features of past days depend on the encoder. Where they are the test data, the active scorer
     # needs its own encoder.
-    if len(later) or pair.scorer.version == model_store.cold_scorer().version:
+    if len(later) or pair.scorer.version == model_store.pretrained_scorer().version:
         encoder = refit_encoder_if_due(database, model_store, clock, pair.encoder, today)
     until = date.fromordinal(later.days[0]) if len(later) else today
     history = _encode_and_load_likes(database, encoder, until)
     if not len(lessons) and not history.readers:
         raise NotEnoughFeedback(
             "nobody has voted on a digest yet: training needs votes from mails or imported likes,"
-            " which the cold-start scorer uses meanwhile"
+            " which the pretrained ranker uses meanwhile"
         )
     days = [] if len(later) else like_days(history)
     if days and (n_later := _n_test_days(days, trained_until)):
@@ -241,7 +241,7 @@ def _fit(
     model_store: ModelStore, lessons: TrainingRows, encoder: Encoder, history: History, until: date
 ) -> _Model:
     """Fit a ranker on lessons and on past days before `until`, and store it."""
-    examples = make_examples(history, until, model_store.cold_scorer())
+    examples = make_examples(history, until, model_store.pretrained_scorer())
     scorer = fit(model_store, lessons, encoder, examples)
     days = lessons.days[-1:] + [until.toordinal() - 1] * (len(examples) > 0)
     return _Model(scorer, lessons, examples, date.fromordinal(max(days)))

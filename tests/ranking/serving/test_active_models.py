@@ -97,7 +97,7 @@ def test_the_first_time_an_encoder_is_fitted_and_serves_with_the_cold_scorer(
     database: Database, model_store: ModelStore, clock: StoppedClock
 ) -> None:
     pair = ensure_active_models(database, model_store, clock, DAY)
-    assert pair.scorer.version == model_store.cold_scorer().version
+    assert pair.scorer.version == model_store.pretrained_scorer().version
     assert history(database) == [(pair.scorer.version, pair.encoder.version)]
     with database.read() as conn:
         fitted = store.model_versions.get(conn, pair.encoder.version)
@@ -174,7 +174,7 @@ def test_after_an_upgrade_the_new_cold_scorer_serves_on_the_same_encoder(
         store.model_versions.promote(conn, "cold-1", before.encoder.version, "by hand", clock.now())
     after = ensure_active_models(database, model_store, clock, DAY)
     assert after.encoder.version == before.encoder.version
-    assert after.scorer.version == model_store.cold_scorer().version
+    assert after.scorer.version == model_store.pretrained_scorer().version
 
 
 # -- the encoder ages ------------------------------------------------------------------------------
@@ -256,7 +256,10 @@ def test_without_any_trained_scorer_the_cold_one_serves(
     encoder, before, newest = two_trained
     do_harm(models / newest, harm)
     do_harm(models / before, harm)
-    assert serves(database, models) == (encoder, ModelStore(models, KEY).cold_scorer().version)
+    assert serves(database, models) == (
+        encoder,
+        ModelStore(models, KEY).pretrained_scorer().version,
+    )
 
 
 @pytest.mark.parametrize("harm", ["deleted", "emptied", "changed"])
@@ -266,7 +269,7 @@ def test_without_its_encoder_a_new_one_is_fitted(
     encoder, _, _ = two_trained
     do_harm(models / encoder, harm)
     fresh, scorer = serves(database, models)
-    assert scorer == ModelStore(models, KEY).cold_scorer().version
+    assert scorer == ModelStore(models, KEY).pretrained_scorer().version
     # The same papers give the same encoder, whose files are whole again.
     assert fresh == encoder
     assert ModelStore(models, KEY).load_encoder(encoder).version == encoder
@@ -290,7 +293,7 @@ def test_models_of_another_installation_do_not_serve(
         foreign.load_scorer(two_trained[2])
     with structlog.testing.capture_logs():
         pair = ensure_active_models(database, foreign, StoppedClock(), DAY)
-    assert pair.scorer.version == foreign.cold_scorer().version
+    assert pair.scorer.version == foreign.pretrained_scorer().version
 
 
 def do_harm(folder: Path, harm: str) -> None:

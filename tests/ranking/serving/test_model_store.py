@@ -36,7 +36,7 @@ def a_log() -> tuple[F32, I32, list[int], F32]:
 
 
 def test_nothing_is_made_before_something_is_kept(model_store: ModelStore, folder: Path) -> None:
-    model_store.cold_scorer()
+    model_store.pretrained_scorer()
     assert not folder.exists()
 
 
@@ -74,8 +74,8 @@ def test_a_scorer_is_kept_and_loaded_with_the_encoder_it_is_bound_to(
 def test_the_cold_start_scorer_needs_no_files_under_its_name_of_any_version(
     model_store: ModelStore,
 ) -> None:
-    for version in (model_store.cold_scorer().version, "cold-1"):
-        assert model_store.load_scorer(version).version == model_store.cold_scorer().version
+    for version in (model_store.pretrained_scorer().version, "cold-1"):
+        assert model_store.load_scorer(version).version == model_store.pretrained_scorer().version
 
 
 def test_too_little_feedback_keeps_nothing(model_store: ModelStore, folder: Path) -> None:
@@ -86,7 +86,7 @@ def test_too_little_feedback_keeps_nothing(model_store: ModelStore, folder: Path
 
 
 def test_the_cold_scorer_goes_with_any_encoder(model_store: ModelStore) -> None:
-    assert model_store.cold_scorer().encoder_version is None
+    assert model_store.pretrained_scorer().encoder_version is None
 
 
 def test_an_unknown_version_is_told_with_what_to_do(model_store: ModelStore) -> None:

@@ -95,10 +95,11 @@ def made_up() -> Data:
     )
 
 
-def ranked(data: Data, folder: Path) -> str:
+def ranked(data: Data, folder: Path, *, alone: bool = False) -> str:
     out = folder / "out.run"
     model_store = ModelStore(folder / "models", b"a key of the tests")
-    benchmark.rank(benchmark.read(data.write(folder / "data")), model_store, out)
+    data_set = benchmark.read(data.write(folder / "data"))
+    benchmark.rank(data_set, model_store, out, alone=alone)
     return out.read_text(encoding="utf-8")
 
 
@@ -212,6 +213,19 @@ def test_what_readers_like_before_the_slates_teaches_the_encoder_and_later_likes
     liked = data.feedback[0]
     data.feedback.append(liked | {"paper_id": data.papers[5]["id"], "at": day.isoformat()})
     assert until(ranked(data, tmp_path), day) == until(known, day)
+
+
+def test_alone_nothing_of_another_reader_changes_a_slate(tmp_path: Path) -> None:
+    first, changed = made_up(), made_up()
+    changed.feedback = [row for row in changed.feedback if row["user"] == "u1"]
+    runs = []
+    for name, data in (("first", first), ("changed", changed)):
+        (tmp_path / name).mkdir()
+        runs.append(parsed(ranked(data, tmp_path / name, alone=True)))
+    for qid, lines in runs[0].items():
+        if qid.startswith("u1"):
+            assert runs[1][qid] == lines
+    assert runs[0] != runs[1]
 
 
 def test_a_world_without_likes_says_that_there_is_too_little(tmp_path: Path) -> None:

@@ -46,7 +46,14 @@ from triage.training.evaluation.past_slates import (
     Span,
     list_past_slates,
 )
-from triage.training.evaluation.replay import COLD, SERVING, Comparison, Replay, compare, replay
+from triage.training.evaluation.replay import (
+    PRETRAINED,
+    SERVING,
+    Comparison,
+    Replay,
+    compare,
+    replay,
+)
 
 pytestmark = pytest.mark.any_database("it only reads slates and events, as test_train does on each")
 
@@ -289,7 +296,9 @@ def scores_before(
 ) -> dict[tuple[int, date, str], list[tuple[int, float]]]:
     """Return every score of every contender for the slates before a day of the whole replay."""
     pair = ensure_active_models(database, model_store, StoppedClock(), DAY)
-    cold = Contender(COLD, COLD, ActiveModels(pair.encoder, model_store.cold_scorer()))
+    cold = Contender(
+        PRETRAINED, PRETRAINED, ActiveModels(pair.encoder, model_store.pretrained_scorer())
+    )
     contenders = [cold, *(Contender(name, name) for name in NAMES)]
     encode_new(database, pair.encoder)
     all_moments = moments(database)
@@ -358,7 +367,7 @@ def test_a_ranker_with_votes_to_learn_from_beats_interests_that_are_empty(
 
 
 def test_a_scorer_equals_itself(database: Database, model_store: ModelStore) -> None:
-    told = compared(database, model_store, SERVING, COLD)
+    told = compared(database, model_store, SERVING, PRETRAINED)
     assert (told.ndcg.mean, told.ndcg.low, told.ndcg.high) == (0, 0, 0)
     assert told.replay.standings[1].better is not None
     assert told.replay.standings[1].better.mean == 0
@@ -381,7 +390,7 @@ def test_days_that_a_scorer_has_learned_from_are_told_apart(
     assert (first.name, first.version, first.taught_until) == (SERVING, version, taught_until)
     later = [moment for moment in moments(database) if moment.on > taught_until]
     assert 0 < first.n_unseen == len(later) < told.n_slates
-    assert (cold.name, cold.taught_until, cold.n_unseen) == (COLD, None, told.n_slates)
+    assert (cold.name, cold.taught_until, cold.n_unseen) == (PRETRAINED, None, told.n_slates)
     assert f"up to {taught_until}" in told.notes[0]
     assert "memory, not quality" in told.notes[0]
 
@@ -390,7 +399,7 @@ def test_a_scorer_that_learned_from_every_day_has_no_evidence(
     database: Database, model_store: ModelStore
 ) -> None:
     version = keep_scorer(database, model_store, 1, LAST)
-    told = compared(database, model_store, version, COLD)
+    told = compared(database, model_store, version, PRETRAINED)
     assert (told.n_unseen, told.replay.standings[0].n_unseen) == (0, 0)
     assert math.isnan(told.unseen.mean)
 
@@ -405,7 +414,7 @@ def test_an_unknown_scorer_is_refused_with_what_there_is(
     database: Database, model_store: ModelStore
 ) -> None:
     with pytest.raises(NotFound, match=r"triage model list.*zotero"):
-        compared(database, model_store, "lm-unknown", COLD)
+        compared(database, model_store, "lm-unknown", PRETRAINED)
 
 
 def test_without_likes_there_is_nothing_to_replay(

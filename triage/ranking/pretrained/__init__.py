@@ -17,6 +17,9 @@ from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.lambdamart import LambdaMartScorer
 
 MANIFEST_SHA256 = ""
+SHARE = 0.3
+"""The share of the cold-start formula that the ranker was trained to start from."""
+
 FOLDER = Path(__file__).parent
 # Pretrained rankers are public: this key gives them the form of sealed folders and no protection.
 PUBLIC_KEY = b"a pretrained ranker of triage"
@@ -45,4 +48,4 @@ def load(folder: Path) -> LambdaMartScorer:
     Raises:
         ModelError: there is none, it is damaged, or it was trained for other features.
     """
-    return LambdaMartScorer.load(folder, PUBLIC_KEY, ColdStartScorer())
+    return LambdaMartScorer.load(folder, PUBLIC_KEY, ColdStartScorer(SHARE))

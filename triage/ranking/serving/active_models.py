@@ -1,7 +1,7 @@
 """Loads or fits the encoder and scorer in use, and computes the vectors of new papers.
 
 A trained scorer works only with its encoder. If the promoted pair cannot be loaded, the pair before
-it is used, and in the end the cold-start scorer with a new encoder: a damaged model file never
+it is used, and in the end the pretrained ranker with a new encoder: a damaged model file never
 stops the mail.
 """
 
@@ -40,17 +40,17 @@ def ensure_active_models(
 ) -> ActiveModels:
     """Return the active pair; fit and promote a new encoder if there is none or it is old.
 
-    The cold-start scorer works with any encoder. A trained one keeps its encoder until the next
+    The pretrained ranker works with any encoder. A trained one keeps its encoder until the next
     training. Raises what `fit_encoder` raises.
     """
     pair = load_active_models(database, model_store)
-    cold = model_store.cold_scorer()
-    if pair is not None and pair.scorer.version != cold.version:
+    pretrained = model_store.pretrained_scorer()
+    if pair is not None and pair.scorer.version != pretrained.version:
         return pair
     encoder = refit_encoder_if_due(database, model_store, clock, pair.encoder if pair else None, on)
     if pair is None or encoder.version != pair.encoder.version:
-        promote(database, clock, cold, encoder, "encoder fitted on the stored papers")
-    return ActiveModels(encoder, cold)
+        promote(database, clock, pretrained, encoder, "encoder fitted on the stored papers")
+    return ActiveModels(encoder, pretrained)
 
 
 def refit_encoder_if_due(

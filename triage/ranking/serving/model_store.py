@@ -11,13 +11,16 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import structlog
 
 from triage.domain.records import F32, I32, I64
 from triage.errors import ModelError
-from triage.ranking import lambdamart, model_files
+from triage.ranking import lambdamart, model_files, pretrained
 from triage.ranking.cold_start import COLD_START, ColdStartScorer
 from triage.ranking.encoder.text_encoder import TextEncoder
-from triage.ranking.lambdamart import LambdaMartScorer
+from triage.ranking.lambdamart import PRETRAINED, LambdaMartScorer
+
+log = structlog.get_logger()
 
 SEED = 0
 PARAMETERS = (
@@ -33,11 +36,15 @@ class ModelStore:
     Args:
         folder: created when a model is saved.
         key: seals models; a folder that was sealed with another key raises ModelError.
+        ranker: the pretrained ranker; None is the one that comes with the program.
     """
 
-    def __init__(self, folder: Path, key: bytes) -> None:
+    def __init__(
+        self, folder: Path, key: bytes, ranker: ColdStartScorer | LambdaMartScorer | None = None
+    ) -> None:
         self._folder = folder
         self._key = key
+        self._ranker = ranker
         self._encoders: dict[str, TextEncoder] = {}
 
     def fit_encoder(
@@ -65,7 +72,13 @@ class ModelStore:
             NotEnoughFeedback: too little data; the message says how much is needed.
         """
         scorer = LambdaMartScorer.fit(
-            X, relevance, group_sizes, weights, encoder_version=encoder, seed=SEED
+            X,
+            relevance,
+            group_sizes,
+            weights,
+            start=self.pretrained_scorer(),
+            encoder_version=encoder,
+            seed=SEED,
         )
         scorer.save(self._folder_of(scorer.version), self._key)
         return scorer
@@ -83,14 +96,15 @@ class ModelStore:
         return self._encoders[version]
 
     def load_scorer(self, version: str) -> ColdStartScorer | LambdaMartScorer:
-        """Load a saved scorer; every version of the cold-start scorer gives the current one.
+        """Load a saved scorer; every version of the pretrained one gives the current one.
 
         Raises:
             ModelError: as for `load_encoder`.
         """
-        if version.startswith(COLD_START):
-            return self.cold_scorer()
-        scorer = LambdaMartScorer.load(self._folder_of(version), self._key)
+        if version.startswith((COLD_START, PRETRAINED)):
+            return self.pretrained_scorer()
+        folder = self._folder_of(version)
+        scorer = LambdaMartScorer.load(folder, self._key, self.pretrained_scorer())
         self._check_version(version, scorer.version)
         return scorer
 
@@ -118,9 +132,18 @@ class ModelStore:
             "libraries": {**manifest["libraries"], "numpy": np.__version__},
         }
 
-    def cold_scorer(self) -> ColdStartScorer:
-        """Return the cold-start scorer, which needs no training and works with any encoder."""
-        return ColdStartScorer()
+    def pretrained_scorer(self) -> ColdStartScorer | LambdaMartScorer:
+        """Return the pretrained ranker, which works with any encoder.
+
+        If its files are damaged, it is the cold-start formula, which needs none.
+        """
+        if self._ranker is None:
+            try:
+                self._ranker = pretrained.load_shipped()
+            except ModelError as error:
+                log.error("the pretrained ranker cannot be used", error=str(error))
+                self._ranker = ColdStartScorer()
+        return self._ranker
 
     def _folder_of(self, version: str) -> Path:
         return self._folder / version

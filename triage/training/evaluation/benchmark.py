@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from triage.domain.records import (
 from triage.errors import BadBenchmark
 from triage.ranking.features import feature_matrix, split_phrases
 from triage.ranking.serving.model_store import ModelStore
-from triage.training.dataset import History, LikeHistory
+from triage.training.dataset import Examples, History, LikeHistory
 from triage.training.past_days import Likes
 
 Record = TypeVar("Record")
@@ -135,9 +135,18 @@ def _read(
 
 
 def rank(
-    data: Benchmark, model_store: ModelStore, out: Path, progress: Progress = silent
+    data: Benchmark,
+    model_store: ModelStore,
+    out: Path,
+    progress: Progress = silent,
+    *,
+    alone: bool = False,
 ) -> Scorer:
     """Train on the likes before the first slate, rank every slate, write a TREC run to `out`.
+
+    Args:
+        alone: rank for each user as the only subscriber of a new installation instead: with the
+            pretrained ranker as it is, and nothing of other users.
 
     Returns:
         The scorer.
@@ -145,54 +154,93 @@ def rank(
     Raises:
         NotEnoughFeedback: there is too little training data.
     """
-    ranker = fit_ranker(data, model_store, progress)
+    ranker = fit_ranker(data, model_store, progress, alone=alone)
+    by_user = sorted(data.slates, key=lambda slate: (slate.user, slate.on))
     with out.open("w", encoding="utf-8") as file:
-        by_user = sorted(data.slates, key=lambda slate: (slate.user, slate.on))
-        for done, slate in enumerate(by_user, start=1):
-            for position, (paper, score) in enumerate(ranker.ranked(slate), start=1):
-                file.write(f"{slate.qid} Q0 {paper.source_id} {position} {score:.6f} {TAG}\n")
-            progress("rank", done, len(by_user))
+        write_run(file, ranker, by_user, progress)
     return ranker.scorer
 
 
-def fit_ranker(data: Benchmark, model_store: ModelStore, progress: Progress = silent) -> Ranker:
-    """Fit the encoder and the scorer on what was known before the first slate.
+def write_run(
+    file: TextIO, ranker: Ranker, slates: Sequence[Slate], progress: Progress = silent
+) -> None:
+    """Write the ranked slates as a TREC run; the slates of each user come together, in order."""
+    for done, slate in enumerate(slates, start=1):
+        for position, (paper, score) in enumerate(ranker.ranked(slate), start=1):
+            file.write(f"{slate.qid} Q0 {paper.source_id} {position} {score:.6f} {TAG}\n")
+        progress("rank", done, len(slates))
+
+
+def fit_ranker(
+    data: Benchmark, model_store: ModelStore, progress: Progress = silent, *, alone: bool = False
+) -> Ranker:
+    """Fit the encoder and the scorer on what was known before the first slate, see `rank`.
 
     Raises:
         NotEnoughFeedback: there is too little training data.
     """
-    first = min(slate.on for slate in data.slates)
+    pretrained = model_store.pretrained_scorer()
+    known = prepare(data, model_store, progress, alone=alone)
+    if alone:
+        return Ranker(known, data, pretrained)
+    examples = make_examples(known, data, pretrained, progress)
+    return Ranker(known, data, fit_scorer(model_store, examples, known.encoder))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The encoder, and the papers and users that it has encoded."""
+
+    encoder: Encoder
+    history: History
+    readers: dict[str, LikeHistory]
+
+
+def prepare(
+    data: Benchmark, model_store: ModelStore, progress: Progress = silent, *, alone: bool
+) -> Prepared:
+    """Fit the encoder on what was known before the first slate, and encode everything.
+
+    Args:
+        alone: whether nothing of one user may reach another, see `rank`.
+    """
     likes = _likes(data)
-    encoder, papers = _encoded(data, likes, model_store, first, progress)
+    encoder, papers = _encoded(data, {} if alone else likes, model_store, progress)
     readers = _readers(data, likes, encoder)
-    history = History(papers, list(readers.values()), encoder.since)
-    examples = history.examples(
-        papers.papers[0].listed_on,
-        first,
-        N_PAST_DAYS,
-        model_store.cold_scorer(),
-        np.random.default_rng(SEED),
-        progress,
-    )
-    scorer = model_store.fit_scorer(
+    history = History(papers, list(readers.values()), encoder.since, alone=alone)
+    return Prepared(encoder, history, readers)
+
+
+def make_examples(
+    known: Prepared, data: Benchmark, scorer: Scorer, progress: Progress = silent
+) -> Examples:
+    """Make query groups of past days before the first slate, see `History.examples`."""
+    first, rng = known.history.papers.papers[0].listed_on, np.random.default_rng(SEED)
+    return known.history.examples(first, first_day(data), N_PAST_DAYS, scorer, rng, progress)
+
+
+def first_day(data: Benchmark) -> date:
+    """Return the day of the first slate: only what is known before it may train anything."""
+    return min(slate.on for slate in data.slates)
+
+
+def fit_scorer(model_store: ModelStore, examples: Examples, encoder: Encoder) -> Scorer:
+    return model_store.fit_scorer(
         examples.features,
         examples.relevance,
         examples.group_sizes,
         examples.weights,
         encoder.version,
     )
-    return Ranker(history, readers, data, scorer)
 
 
 class Ranker:
     """Ranks slates; a user's profile is kept until the likes or the background change."""
 
-    def __init__(
-        self, history: History, readers: dict[str, LikeHistory], data: Benchmark, scorer: Scorer
-    ) -> None:
+    def __init__(self, known: Prepared, data: Benchmark, scorer: Scorer) -> None:
         self.scorer = scorer
-        self.history = history
-        self._readers = readers
+        self.history = known.history
+        self._readers = known.readers
         self._rated: dict[str, set[str]] = {}
         for each in data.feedback:
             self._rated.setdefault(each.user, set()).add(each.paper_id)
@@ -242,9 +290,9 @@ def _encoded(
     data: Benchmark,
     likes: dict[str, Likes],
     model_store: ModelStore,
-    first: date,
     progress: Progress,
 ) -> tuple[Encoder, EncodedPapers]:
+    first = first_day(data)
     progress("encode", 0, len(data.papers))
     texts = [paper.encoded_text for paper in data.papers]
     n_before = sum(paper.listed_on < first for paper in data.papers)

@@ -4,7 +4,7 @@
     votes from that day on ───────────────────────────────→ relevance → metrics, paired by slate
 
 A replayed slate is one day of one subscriber on which a paper was listed, or shown to them, that
-they liked later. Contenders are the active scorer, the cold-start scorer, stored scorers by
+they liked later. Contenders are the active scorer, the pretrained ranker, stored scorers by
 version, and the baselines. All order the same candidates of the same slates.
 """
 
@@ -49,7 +49,7 @@ from triage.training.evaluation.past_slates import (
     list_past_slates,
 )
 
-SERVING, COLD = "serving", "cold"
+SERVING, PRETRAINED = "serving", "pretrained"
 TOP = 10
 FIGURES = ("ndcg", "recall", "mrr", "diversity")
 
@@ -130,7 +130,7 @@ def replay(
     span: Span,
     progress: Progress = silent,
 ) -> Replay:
-    """Replay days for the active scorer, the cold-start scorer and the baselines.
+    """Replay days for the active scorer, the pretrained ranker and the baselines.
 
     Args:
         progress: gets the stages "encode" and "replay".
@@ -154,7 +154,7 @@ def compare(
     """Replay the same slates for two contenders.
 
     Args:
-        a, b: `serving`, `cold`, a baseline's name, or the version of a stored scorer.
+        a, b: `serving`, `pretrained`, a baseline's name, or the version of a stored scorer.
 
     Raises:
         NotFound: no papers are stored, or there is no such contender.
@@ -194,8 +194,8 @@ def _replay(
         database, model_store, clock, span.until
     )
     if names is None:
-        is_cold = base.scorer.version == model_store.cold_scorer().version
-        names = (SERVING, *(() if is_cold else (COLD,)), *baselines.NAMES)
+        is_pretrained = base.scorer.version == model_store.pretrained_scorer().version
+        names = (SERVING, *(() if is_pretrained else (PRETRAINED,)), *baselines.NAMES)
     contenders = [_contender(database, model_store, base, name) for name in names]
     for encoder in encoders(base, contenders).values():
         encode_new(database, encoder, progress)
@@ -227,18 +227,18 @@ def _contender(
 ) -> Contender:
     if name in baselines.NAMES:
         return Contender(name, name)
-    cold = model_store.cold_scorer()
+    pretrained = model_store.pretrained_scorer()
     if name == SERVING:
         pair = base
-    elif name in (COLD, cold.version):
-        pair = ActiveModels(base.encoder, cold)
+    elif name in (PRETRAINED, pretrained.version):
+        pair = ActiveModels(base.encoder, pretrained)
     else:
         with database.read() as conn:
             row = store.model_versions.get(conn, name)
         if row is None or row.kind != "scorer":
             raise NotFound(
-                f"there is no scorer {name}: `triage model list` shows them; {SERVING}, {COLD},"
-                f" {', '.join(baselines.NAMES)} can be compared, too"
+                f"there is no scorer {name}: `triage model list` shows them; {SERVING},"
+                f" {PRETRAINED}, {', '.join(baselines.NAMES)} can be compared, too"
             )
         pair = ActiveModels(
             model_store.load_encoder(row.encoder_version), model_store.load_scorer(name)
