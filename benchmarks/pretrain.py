@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.figures import SHARED, skip
-from triage.ranking import model_files, pretrained
+from triage.ranking import model_files, pretrained_ranker
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.serving.model_store import ModelStore
 from triage.training import pretrain
@@ -30,10 +30,10 @@ def main() -> None:
     if not (SHARED / "bench").exists():
         skip("there is no benchmark data beside the checkout")
     scorer = pretrain.fit(groups(benchmark.read(SHARED / "bench" / NAME)))
-    scorer.save(pretrained.FOLDER, pretrained.PUBLIC_KEY)
-    manifest = (pretrained.FOLDER / model_files.MANIFEST).read_bytes()
+    scorer.save(pretrained_ranker.FOLDER, pretrained_ranker.PUBLIC_KEY)
+    manifest = (pretrained_ranker.FOLDER / model_files.MANIFEST).read_bytes()
     digest = hashlib.sha256(manifest).hexdigest()
-    module = Path(pretrained.__file__)
+    module = Path(pretrained_ranker.__file__)
     line = re.sub(
         '(?m)^MANIFEST_SHA256 = ".*"$', f'MANIFEST_SHA256 = "{digest}"', module.read_text()
     )

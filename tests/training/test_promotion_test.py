@@ -76,13 +76,13 @@ def test_what_is_worse_than_the_cold_scorer_is_never_promoted() -> None:
     challenger, cold = serving + 0.1, serving + 0.2
     winner, why = decide(challenger, serving, cold, who, dice())
     assert winner is Winner.PRETRAINED
-    assert why.startswith("what served is worse than the cold-start scorer")
+    assert why.startswith("what served is worse than the pretrained ranker")
     # The cold scorer's lead over what serves may be chance; the challenger is behind it anyway.
     shaky = challenger + dice(3).normal(0.01, 2.0, 60)
     shaky += 0.01 - (shaky - challenger).mean()
     assert decide(challenger, serving, shaky, who, dice()) == (
         Winner.SERVING,
-        f"not better than the cold-start scorer: nDCG@10 {challenger.mean():.3f} against"
+        f"not better than the pretrained ranker: nDCG@10 {challenger.mean():.3f} against"
         f" {serving.mean():.3f} on 60 later slates",
     )
 

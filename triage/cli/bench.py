@@ -36,13 +36,13 @@ def command() -> None:
 )
 def rank(data: Path, out: Path, ranker: Path | None, *, alone: bool) -> None:
     """Train on a benchmark's feedback, rank its slates and write the run. Needs no config."""
-    from triage.ranking import pretrained
+    from triage.ranking import pretrained_ranker
     from triage.ranking.serving.model_store import ModelStore
     from triage.training.evaluation import benchmark as benchmark_module
 
     benchmark = benchmark_module.read(data)
     with tempfile.TemporaryDirectory() as folder, progress_bar() as progress:
-        start = pretrained.load(ranker) if ranker else None
+        start = pretrained_ranker.load(ranker) if ranker else None
         models = ModelStore(Path(folder), secrets.token_bytes(32), start)
         scorer = benchmark_module.rank(benchmark, models, out, progress, alone=alone)
     click.echo(f"{len(benchmark.slates)} slates ranked by {scorer.version}: {out}")

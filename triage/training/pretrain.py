@@ -25,17 +25,17 @@ from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.features import FEATURES
 from triage.ranking.lambdamart import MONOTONE, LambdaMartScorer
 from triage.ranking.linear_scorer import N_CONTEXTS, LinearPrior
-from triage.ranking.pretrained import SHARE
+from triage.ranking.pretrained_ranker import SHARE
 from triage.ranking.serving.model_store import ModelStore
 from triage.training.dataset import Group, History, join_groups
 from triage.training.evaluation.benchmark import Benchmark, first_day, prepare
 
-N_PAST_DAYS = 2_000
+N_PAST_DAYS = 800
 SEED = 0
 
 # One z-score of each kind; those of text count less, the more likes there are.
 WEIGHT = 0.07
-PENALTY = 0.4
+PENALTY = 0.15
 _OF_LIKES = (
     "words_like_mean_z", "dense_like_mean_z", "sense_like_mean_z",
     "taste_likes_z", "taste_helped_z", "taste_meaning_z",
@@ -54,6 +54,8 @@ def make_groups(
 
     `Group.reader` is the position of the reader in `data.interests`.
     """
+    from threadpoolctl import threadpool_limits
+
     history = prepare(data, model_store, progress, alone=True).history
     none = history.papers.encodings.select(slice(0, 0))
     without_text = [replace(each, phrases=(), interests=none) for each in history.readers]
@@ -63,7 +65,9 @@ def make_groups(
     days = both.days(first, until, N_PAST_DAYS, rng)
     # A text and no likes is what most subscribers begin with; nothing at all teaches nothing.
     days = [day for day in days if len(day.known) or len(both.readers[day.subscriber].phrases)]
-    found = both.groups(days, ColdStartScorer(), rng, progress)
+    # The number of threads changes the order of sums, and so the last bits.
+    with threadpool_limits(1):
+        found = list(both.groups(days, ColdStartScorer(), rng, progress))
     return [replace(each, reader=each.reader % len(history.readers)) for each in found]
 
 

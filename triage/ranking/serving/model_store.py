@@ -15,7 +15,7 @@ import structlog
 
 from triage.domain.records import F32, I32, I64
 from triage.errors import ModelError
-from triage.ranking import lambdamart, model_files, pretrained
+from triage.ranking import lambdamart, model_files, pretrained_ranker
 from triage.ranking.cold_start import COLD_START, ColdStartScorer
 from triage.ranking.encoder.text_encoder import TextEncoder
 from triage.ranking.lambdamart import PRETRAINED, LambdaMartScorer
@@ -139,7 +139,7 @@ class ModelStore:
         """
         if self._ranker is None:
             try:
-                self._ranker = pretrained.load_shipped()
+                self._ranker = pretrained_ranker.load_shipped()
             except ModelError as error:
                 log.error("the pretrained ranker cannot be used", error=str(error))
                 self._ranker = ColdStartScorer()
