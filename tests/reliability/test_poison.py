@@ -43,6 +43,8 @@ def test_poison_is_given_up_and_all_others_are_sent(guarantee: Guarantee) -> Non
             # Who only raises is tried once a run, and not at once again.
             for _ in range(MOST_CRASHES):
                 assert senders.run("tests.support.senders.drain", **told) == 0
+            # What was refused in a drain that crashed is offered once more, when it is due again.
+            assert senders.run("tests.support.senders.drain", **told, ahead_s=3600.0) == 0
         found = {each["id"]: each for each in rows(database, "messages")}
         arrived = {row["id"] for row in taken(ledger)}
     given_up = {id for id, each in found.items() if each["state"] == "failed"}

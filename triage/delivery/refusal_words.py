@@ -181,7 +181,7 @@ FULL = _words(
     |ersch[oö]e?pft)
     |bo[iî]te\b.{0,40}(pleine|satur|quota)|quota\ d[ée]pass|buz[oó]n\b.{0,40}(lleno|llena|cuota
     |excedid)
-    |full\ mailbox|mailbox\b.{0,30}\bexceed|mail\ file\b.{0,30}\bexceed|too\ much\ mail\ data
+    |full\ mailbox|mailbox\b.{0,30}\bexceed|mail\ file\b.{0,30}\bexceed
     |limit\ of\ (the|his|its|your)\ mailbox|mailbox\b.{0,30}\blimit\ (is\ |was\ )?(reached|exceeded)
     |exhausted\b.{0,20}storage|too\ many\ messages\ on\ the\ server
     |(casella|caixa|skrzynk\w+|schr[aá]nka|postbus)\b.{0,30}\b(pien[ao]|cheia|(prze)?pe[lł]n|pln[aá]
