@@ -15,8 +15,9 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.figures import SHARED, skip
-from triage.ranking import model_files, pretrained_ranker
+from triage.ranking import model_files
 from triage.ranking.cold_start import ColdStartScorer
+from triage.ranking.serving import pretrained_ranker
 from triage.ranking.serving.model_store import ModelStore
 from triage.training import pretrain
 from triage.training.dataset import Group

@@ -36,7 +36,7 @@ def command() -> None:
 )
 def rank(data: Path, out: Path, ranker: Path | None, *, alone: bool) -> None:
     """Train on a benchmark's feedback, rank its slates and write the run. Needs no config."""
-    from triage.ranking import pretrained_ranker
+    from triage.ranking.serving import pretrained_ranker
     from triage.ranking.serving.model_store import ModelStore
     from triage.training.evaluation import benchmark as benchmark_module
 

@@ -231,4 +231,6 @@ def _select_slates(relevance: I32, sizes: I64, seed: int) -> tuple[I64, I64]:
 def _contexts(X: F32) -> F64:
     likes = X[:, _LIKES].astype(np.float64)
     many = np.minimum(likes, MANY_LIKES_LOG1P) / MANY_LIKES_LOG1P
-    return np.stack([np.ones(len(X)), np.exp(-np.maximum(likes, 0)), many, X[:, _INTERESTS]], axis=1)
+    return np.stack(
+        [np.ones(len(X)), np.exp(-np.maximum(likes, 0)), many, X[:, _INTERESTS]], axis=1
+    )

@@ -25,8 +25,8 @@ from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.features import FEATURES
 from triage.ranking.lambdamart import MONOTONE, LambdaMartScorer
 from triage.ranking.linear_scorer import N_CONTEXTS, LinearPrior
-from triage.ranking.pretrained_ranker import SHARE
 from triage.ranking.serving.model_store import ModelStore
+from triage.ranking.serving.pretrained_ranker import SHARE
 from triage.training.dataset import Group, History, join_groups
 from triage.training.evaluation.benchmark import Benchmark, first_day, prepare
 

@@ -15,10 +15,11 @@ import structlog
 
 from triage.domain.records import F32, I32, I64
 from triage.errors import ModelError
-from triage.ranking import lambdamart, model_files, pretrained_ranker
+from triage.ranking import lambdamart, model_files
 from triage.ranking.cold_start import COLD_START, ColdStartScorer
 from triage.ranking.encoder.text_encoder import TextEncoder
 from triage.ranking.lambdamart import PRETRAINED, LambdaMartScorer
+from triage.ranking.serving import pretrained_ranker
 
 log = structlog.get_logger()
 

@@ -15,9 +15,10 @@ from tests.support.factories import DAY
 from triage.domain.protocols import Scorer
 from triage.domain.records import F32, Profile
 from triage.errors import ModelError
-from triage.ranking import model_files, pretrained_ranker
+from triage.ranking import model_files
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.features import feature_matrix
+from triage.ranking.serving import pretrained_ranker
 from triage.ranking.serving.model_store import ModelStore
 
 ONE_MEGABYTE = 1_000_000

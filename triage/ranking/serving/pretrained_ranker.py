@@ -20,7 +20,7 @@ MANIFEST_SHA256 = "ec70333142fbd8081dfd534b86ccdd27577c6d09ec3fe337a2c11039c15ec
 SHARE = 0.3
 """The share of the cold-start formula that the ranker was trained to start from."""
 
-FOLDER = Path(__file__).parent / "pretrained"
+FOLDER = Path(__file__).parents[1] / "pretrained"
 # Pretrained rankers are public: this key gives them the form of sealed folders and no protection.
 PUBLIC_KEY = b"a pretrained ranker of triage"
 
