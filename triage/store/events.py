@@ -6,7 +6,7 @@ that was voted on, and counts for the work of this paper.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from triage.store.papers import WORK, is_same_work
 from triage.store.tables import events, impressions, papers, subscribers
 
 _OF_WORK = events.join(papers, papers.c.id == events.c.paper_id)
+_OWN = events.c.evidence["own"].as_string().label("own")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,8 @@ def votes(
 ) -> tuple[Vote, ...]:
     """Return the votes that count, newest first, with the first reason of each paper.
 
+    `own` is as any event on the work says, see `mark_own`.
+
     Args:
         until: leave out events at this time or later.
         recorded_before: leave out events that were stored then or later. An imported vote may be
@@ -102,7 +105,7 @@ def votes(
         impressions.c.slate_id == events.c.slate_id, impressions.c.paper_id == events.c.paper_id
     )
     query = (
-        select(WORK, events.c.kind, events.c.at, impressions.c.reasons)
+        select(WORK, events.c.kind, events.c.at, impressions.c.reasons, _OWN)
         .select_from(_OF_WORK)
         .join(impressions, shown, isouter=True)
         .where(events.c.subscriber_id == subscriber_id, events.c.origin == Origin.PERSON)
@@ -113,10 +116,11 @@ def votes(
     if recorded_before is not None:
         query = query.where(events.c.recorded_at < recorded_before)
     last: dict[int, Vote] = {}
-    for paper_id, kind, at, reasons in conn.execute(query):
-        last.pop(paper_id, None)
+    for paper_id, kind, at, reasons, own in conn.execute(query):
+        before = last.pop(paper_id, None)
         reason = Reason(ReasonKind(reasons[0][0]), reasons[0][1]) if reasons else None
-        last[paper_id] = Vote(paper_id, EventKind(kind), at, reason)
+        own = before.own if own is None and before else own
+        last[paper_id] = Vote(paper_id, EventKind(kind), at, reason, own)
     return tuple(reversed(last.values()))
 
 
@@ -127,7 +131,7 @@ def all_votes(
 
     Args:
         until: leave out events at this time or later.
-        elsewhere: leave out votes from digests.
+        elsewhere: leave out votes from digests, and on papers that the subscriber wrote.
     """
     query = (
         select(events.c.subscriber_id, WORK, events.c.kind)
@@ -138,7 +142,7 @@ def all_votes(
     if until is not None:
         query = query.where(events.c.at < until)
     if elsewhere:
-        query = query.where(events.c.slate_id.is_(None))
+        query = query.where(events.c.slate_id.is_(None), _OWN.is_(None))
     return [(subscriber, paper, EventKind(kind)) for subscriber, paper, kind in conn.execute(query)]
 
 
@@ -208,6 +212,21 @@ def find_liked_by(conn: Connection, subscriber_id: int, method: str) -> set[int]
         for work, (kind, evidence) in last.items()
         if kind in LIKES and evidence.get("method") == method
     }
+
+
+def mark_own(conn: Connection, subscriber_id: int, paper_ids: Collection[int], name: str) -> None:
+    """Store in the evidence of all votes on these works that the subscriber wrote them.
+
+    Args:
+        name: their name as an author; "" keeps the one that was stored before.
+    """
+    query = select(WORK, events.c.id, events.c.evidence).select_from(_OF_WORK)
+    rows = conn.execute(query.where(events.c.subscriber_id == subscriber_id)).all()
+    works = set(paper_ids)
+    for work, id, evidence in rows:
+        if work in works and (name or "own" not in evidence):
+            change = update(events).where(events.c.id == id)
+            conn.execute(change.values(evidence=evidence | {"own": name}))
 
 
 def mark_suspected(conn: Connection, slate_id: int, since: datetime) -> None:
