@@ -142,6 +142,15 @@ def test_authors_of_liked_papers_count() -> None:
     assert overlap[1] == 1
 
 
+def test_the_subscriber_is_no_author_whom_they_like() -> None:
+    by_me = replace(topics.profile(liked=(0,)), own_authors=frozenset({"ann other"}))
+    overlap = column("liked_author_overlap", by_me)
+    assert (overlap[1], overlap[5]) == (0, 1)
+    # Who likes a third paper by Ann Other is probably Ann Other.
+    assert column("liked_author_overlap", topics.profile(liked=(0, 16)))[31] == 1
+    assert column("liked_author_overlap", topics.profile(liked=(0, 16, 32)))[33] == 0
+
+
 def test_categories_chosen_and_categories_liked_are_two_things() -> None:
     chosen = column("category_chosen", topics.profile(who=subscriber(categories=("cs.RO",))))
     assert chosen.sum() == topics.N_EACH

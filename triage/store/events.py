@@ -6,7 +6,7 @@ that was voted on, and counts for the work of this paper.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -94,7 +94,7 @@ def votes(
 ) -> tuple[Vote, ...]:
     """Return the votes that count, newest first, with the first reason of each paper.
 
-    `own` is as any event on the work says, see `mark_own`.
+    `own` is the last one in the evidence of any event on the work.
 
     Args:
         until: leave out events at this time or later.
@@ -134,7 +134,7 @@ def all_votes(
         elsewhere: leave out votes from digests, and on papers that the subscriber wrote.
     """
     query = (
-        select(events.c.subscriber_id, WORK, events.c.kind)
+        select(events.c.subscriber_id, WORK, events.c.kind, _OWN)
         .select_from(_OF_WORK)
         .where(events.c.origin == Origin.PERSON)
         .order_by(events.c.at, events.c.id)
@@ -142,8 +142,10 @@ def all_votes(
     if until is not None:
         query = query.where(events.c.at < until)
     if elsewhere:
-        query = query.where(events.c.slate_id.is_(None), _OWN.is_(None))
-    return [(subscriber, paper, EventKind(kind)) for subscriber, paper, kind in conn.execute(query)]
+        query = query.where(events.c.slate_id.is_(None))
+    rows = conn.execute(query).all()
+    own = {(who, work) for who, work, _, name in rows if elsewhere and name is not None}
+    return [(who, work, EventKind(kind)) for who, work, kind, _ in rows if (who, work) not in own]
 
 
 def liked(
@@ -212,21 +214,6 @@ def find_liked_by(conn: Connection, subscriber_id: int, method: str) -> set[int]
         for work, (kind, evidence) in last.items()
         if kind in LIKES and evidence.get("method") == method
     }
-
-
-def mark_own(conn: Connection, subscriber_id: int, paper_ids: Collection[int], name: str) -> None:
-    """Store in the evidence of all votes on these works that the subscriber wrote them.
-
-    Args:
-        name: their name as an author; "" keeps the one that was stored before.
-    """
-    query = select(WORK, events.c.id, events.c.evidence).select_from(_OF_WORK)
-    rows = conn.execute(query.where(events.c.subscriber_id == subscriber_id)).all()
-    works = set(paper_ids)
-    for work, id, evidence in rows:
-        if work in works and (name or "own" not in evidence):
-            change = update(events).where(events.c.id == id)
-            conn.execute(change.values(evidence=evidence | {"own": name}))
 
 
 def mark_suspected(conn: Connection, slate_id: int, since: datetime) -> None:

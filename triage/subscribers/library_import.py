@@ -159,8 +159,8 @@ def _import_entries(
         before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
         report = _sort_entries(entries, stored, before, looked_up)
         now = clock.now()
-        add_likes(conn, subscriber.id, report.new_likes, now, method)
-        _mark_own(conn, subscriber, entries)
+        own = _find_own(conn, entries)
+        add_likes(conn, subscriber.id, report.new_likes, now, method, own)
         waiting = [name for each in report.absent if (name := to_name(each))]
         store.named_papers.add(conn, subscriber.id, waiting, method, now)
         store.named_papers.mark_asked(conn, looked_up.answered, now)
@@ -169,9 +169,10 @@ def _import_entries(
     return replace(report, stored=n_stored + looked_up.stored, problems=problems)
 
 
-def _mark_own(conn: Connection, subscriber: Subscriber, entries: Sequence[LibraryEntry]) -> None:
+def _find_own(conn: Connection, entries: Sequence[LibraryEntry]) -> dict[int, str]:
+    """Return the stored papers among the entries that the subscriber wrote, without a name."""
     own = find_stored(conn, [each for each in entries if each.own])
-    store.events.mark_own(conn, subscriber.id, {id for id in own if id is not None}, "")
+    return {id: "" for id in own if id is not None}
 
 
 def _sort_entries(
@@ -272,7 +273,8 @@ def sync_zotero(
         return report
     with db.write() as conn:
         # Some were not stored when the library was read before.
-        _mark_own(conn, subscriber, entries)
+        own = _find_own(conn, entries)
+        add_likes(conn, subscriber.id, (), clock.now(), ZOTERO, own)
         liked = store.events.find_liked_by(conn, subscriber.id, ZOTERO)
         for paper_id in liked.difference(find_stored(conn, entries)):
             store.events.forget(conn, subscriber.id, paper_id)
@@ -303,8 +305,8 @@ def like_own(db: Database, clock: Clock, subscriber: Subscriber, author: str) ->
         own = [id for id in ids if key in author_keys(papers[id].authors)]
         before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
         new = [id for id in own if id not in before]
-        add_likes(conn, subscriber.id, new, clock.now(), OWN)
-        store.events.mark_own(conn, subscriber.id, own, " ".join(author.split()))
+        name = " ".join(author.split())
+        add_likes(conn, subscriber.id, new, clock.now(), OWN, dict.fromkeys(own, name))
     return LibraryReport(tuple(new), known=len(own) - len(new))
 
 
