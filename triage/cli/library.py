@@ -55,6 +55,8 @@ def import_(
     """
     from triage.subscribers.library_import import like_own, read_library
 
+    if own and not files:
+        raise click.UsageError("--own needs FILES")
     if daily and zotero_key is None:
         raise click.UsageError("--daily needs --zotero-key")
     if not files and author is None and zotero_key is None and daily is None:
