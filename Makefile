@@ -88,7 +88,7 @@ e2e: servers .venv/dev.stamp var/axe/axe.min.js ## run the tests that need syste
 	@CI=true $(BIN)/python -m pytest tests/e2e
 
 bench: .venv/dev.stamp ## measure the figures that the documentation quotes
-	@for name in corpus mail startup catchup identity drain granted search serving votes peers ranking training simulate web; do $(BIN)/python -m benchmarks.$$name; done
+	@for name in corpus mail startup catchup identity drain granted search serving votes peers ranking own_papers training simulate web; do $(BIN)/python -m benchmarks.$$name; done
 
 format: .venv/dev.stamp ## format the code and apply the safe fixes
 	@$(BIN)/ruff check --fix --quiet || true

@@ -355,7 +355,8 @@ class Profile:
     `liked_at[i]` belongs to `liked.papers[i]`; `disliked_at[i]` and `less_of[i]` belong to
     `disliked.papers[i]`. `less_of[i]` is the reason that the digest showed, if the subscriber
     voted "less like this". Row i of `interests` encodes `phrases[i]`. `interests_before` are the
-    stored interests. `own_authors` are the keys of the subscriber's names as an author, if known.
+    stored interests. `own_papers` are ids of papers that are known to be by the subscriber,
+    `own_authors` the keys of their names as an author, if known.
     """
 
     subscriber: Subscriber
@@ -368,6 +369,7 @@ class Profile:
     less_of: tuple[Reason | None, ...] = ()
     interests_before: tuple[Interest, ...] = ()
     user_model: UserModel | None = None
+    own_papers: frozenset[int] = frozenset()
     own_authors: frozenset[str] = frozenset()
 
 

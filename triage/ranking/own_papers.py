@@ -1,7 +1,7 @@
 """Finds the names under which a subscriber writes papers, from their likes.
 
-The likes of an author are often their own papers. These show the author's topics. That the author
-wrote them shows nothing: by that name, papers of the author would always be the best ones.
+The likes of an author are often their own papers. These show topics, but not whom the author likes
+to read: by their names, papers of the author and the co-authors would be the best ones.
 """
 
 from __future__ import annotations
@@ -44,10 +44,14 @@ def find_evident_authors(liked: Collection[Paper]) -> frozenset[str]:
 
 
 def find_liked_authors(profile: Profile) -> frozenset[str]:
-    """Return the keys of the authors of liked papers, without the subscriber's own names."""
+    """Return the keys of the authors of liked papers, except of those that are own papers."""
     liked = profile.liked.papers
-    keys = frozenset().union(*(author_keys(paper.authors) for paper in liked))
-    return keys - profile.own_authors - find_evident_authors(liked)
+    own = profile.own_authors | find_evident_authors(liked)
+    names = {paper.id: author_keys(paper.authors) for paper in liked}
+    others = (
+        keys for id, keys in names.items() if id not in profile.own_papers and own.isdisjoint(keys)
+    )
+    return frozenset().union(*others)
 
 
 def _usual_authors(papers: Collection[Paper]) -> frozenset[str]:

@@ -147,6 +147,7 @@ def load_profile(
         interests=encoder.encode(wanted),
         less_of=tuple(less_of.get(paper.id) for paper in disliked.papers),
         interests_before=store.interests.of(conn, subscriber.id),
+        own_papers=frozenset(vote.paper_id for vote in votes if vote.own is not None),
         own_authors=load_own_authors(conn, votes),
     )
     if user_model_of is None:
