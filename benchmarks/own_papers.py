@@ -4,8 +4,8 @@
 
 A proxy, as no public data says what authors read: where one author has three or more papers, but at
 most half, on a reading list of listings-2025, these papers are the profile, and the rest of the
-list is to be found on later days. Papers by that author are neither candidates nor answers. Each list counts once, as
-the mean over its authors. The encoder has no other reader's likes.
+list is to be found on later days. Papers by that author are neither candidates nor answers. Each
+list counts once, as the mean over its authors. The encoder has no other reader's likes.
 
 Targets: nDCG@10 at least 1.10 times the support vector machine's, and at least that of the
 cold-start formula; own papers beside the other likes cost at most 0.005.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -205,15 +205,17 @@ def test_my_publications_of_zotero_are_own_papers(db: Database, reader: Subscrib
     make_likes(db, StoppedClock())
     # The paper that had to be waited for is marked when the library is read the next time.
     for _ in range(2):
-        sync(db, reader, items)
+        sync(db, reader, items, before=[f"arxiv:2603.0000{n}" for n in range(1, 5)])
         assert sorted(own(db, reader).items()) == [(1, ""), (2, None), (3, None), (4, "")]
     assert len(rows(db, "events")) == 5
     sync(db, reader, items[1:])
     assert sorted(own(db, reader)) == [2, 3, 4]
 
 
-def sync(db: Database, reader: Subscriber, items: list[dict[str, object]]) -> LibraryReport:
-    return sync_zotero(db, StoppedClock(), reader, json.dumps(items))
+def sync(
+    db: Database, reader: Subscriber, items: list[dict[str, object]], before: Container[str] = ()
+) -> LibraryReport:
+    return sync_zotero(db, StoppedClock(), reader, json.dumps(items), before=before)
 
 
 @pytest.mark.parametrize(

@@ -330,6 +330,7 @@ def test_whose_own_papers_are_known_is_not_offered_more_of_them(
             profile = load_profile(conn, topics.encoder(), reader, votes)
         ranking = rank(profile, pool, ColdStartScorer(), seen=seen, on=DAY, max_age_days=9)
         assert len(ranking.candidates) == n_offered
+        assert profile.own_papers == {vote.paper_id for vote in votes if vote.own is not None}
 
 
 def test_who_said_nothing_has_an_empty_profile(database: Database) -> None:
