@@ -62,10 +62,14 @@ _OVERLAP = FEATURES.index("liked_author_overlap")
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """An author on a reading list; `own` and `rest` are rows of papers, newest like first."""
+    """An author on a reading list: rows of all its papers, of their own, and of the others.
+
+    The newest like comes first.
+    """
 
     user: str
     key: str
+    all: I64
     own: I64
     rest: I64
 
@@ -83,7 +87,8 @@ def find_authors(data: Benchmark) -> Iterator[Author]:
         for key, n in sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:MOST_AUTHORS]:
             if FEWEST <= n <= len(likes) / 2:
                 is_own = np.array([key in each for each in keys])
-                yield Author(user, key, np.array(likes)[is_own], np.array(likes)[~is_own])
+                rows_liked = np.array(likes, dtype=np.int64)
+                yield Author(user, key, rows_liked, rows_liked[is_own], rows_liked[~is_own])
 
 
 class Proxy:
@@ -115,11 +120,10 @@ class Proxy:
             svm: float64, the support vector machine's score of each paper from `author.own`.
         """
         found: dict[str, list[float]] = defaultdict(list)
-        everything = np.sort(np.concatenate([author.own, author.rest]))[::-1]
         for slate, rows, relevance in self._slates(author):
             candidates = self._history.papers.select(rows)
             found["asl"].append(ndcg(svm[rows], relevance))
-            for likes, known in (("", author.own), ("_rest", author.rest), ("_all", everything)):
+            for likes, known in (("", author.own), ("_rest", author.rest), ("_all", author.all)):
                 profile = self._profile(author, known, slate)
                 X = feature_matrix(profile, candidates, slate.on)
                 named = X.copy()
