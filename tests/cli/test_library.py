@@ -47,6 +47,17 @@ def test_a_library_goes_in_and_comes_out(config: Path) -> None:
     assert person["tables"]["events"][0]["evidence"] == {"method": "library"}
 
 
+def test_a_list_of_own_works_marks_its_papers(config: Path) -> None:
+    file = config.parent / "works.bib"
+    file.write_text(LIBRARY)
+    triage("subscriber", "import", "ada@example.org", "--own", file, config=config)
+    person = json.loads(triage("subscriber", "export", "ada@example.org", config=config).out)
+    [event] = person["tables"]["events"]
+    assert event["evidence"] == {"method": "own papers", "own": ""}
+    wrong = triage("subscriber", "import", "ada@example.org", "--own", config=config)
+    assert wrong.code == 2
+
+
 def test_wrong_usage_is_said(config: Path) -> None:
     assert triage("subscriber", "import", "ada@example.org", config=config).code == 2
     assert triage("feedback", "export", "--format", "ris", config=config).code == 2

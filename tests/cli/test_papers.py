@@ -132,6 +132,26 @@ def test_a_filtered_paper_tells_its_filter(
     assert text.startswith(f"not shown: the filter “{why_not}” keeps it out of ")
 
 
+def test_a_new_paper_by_the_subscriber_is_no_news(with_reader: str) -> None:
+    ran = CliRunner().invoke(
+        cli,
+        ["--config", with_reader, "subscriber", "import", "ada@example.org",
+         "--author", "Lovelace, Ada"],
+    )  # fmt: skip
+    assert ran.exit_code == 0
+    app = open_app(Path(with_reader))
+    today = app.clock.now().date()
+    take_in(app.database, [fetched(10, authors=("Jo Doe", "Ada Lovelace"), listed_on=today),
+                           fetched(11, authors=("Jo Doe",), listed_on=today)])  # fmt: skip
+    app.close()
+    found = why(with_reader, "2603.00010")
+    assert (found["outcome"], found["filter"]) == ("filtered", "own paper")
+    assert found["reasons"][0].startswith("it is by the subscriber")
+    assert why(with_reader, "2603.00007")["filter"] == "seen"
+    # The pool has one paper now, and its co-author is on no liked paper.
+    assert why(with_reader, "2603.00011")["rank"] == 1
+
+
 def test_a_shown_paper_tells_the_date_and_the_reasons(with_reader: str) -> None:
     app = open_app(Path(with_reader))
     on = app.clock.now().date()

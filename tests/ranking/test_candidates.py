@@ -50,5 +50,11 @@ def test_chosen_categories_are_a_wish_and_not_a_wall() -> None:
     assert len(select_eligible([paper(categories=("cs.CL",))], who, (), DAY, 3)) == 1
 
 
+def test_own_papers_are_no_news() -> None:
+    papers = [paper(1, authors=("Jo Doe", "Hopper, Grace")), paper(2, authors=("Grace B. Hopper",))]
+    rows = select_eligible(papers, subscriber(), (), DAY, 3, frozenset({"grace hopper"}))
+    assert rows.tolist() == [1]
+
+
 def test_nothing_in_gives_nothing_out() -> None:
     assert select_eligible([], subscriber(), (), DAY, 3).tolist() == []

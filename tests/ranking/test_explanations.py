@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -85,6 +87,8 @@ def test_a_liked_author_is_told() -> None:
     profile = topics.profile(liked=(0,))
     other = paper(title="Zebras", abstract="of the savannah", authors=("Other, Ann",))
     assert "by Other, Ann, of whom you liked a paper" in texts(profile, other)
+    by_me = replace(profile, own_authors=frozenset({"ann other"}))
+    assert not any("Ann" in text for text in texts(by_me, other))
 
 
 @pytest.mark.parametrize(

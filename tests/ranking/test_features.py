@@ -142,6 +142,18 @@ def test_authors_of_liked_papers_count() -> None:
     assert overlap[1] == 1
 
 
+def test_the_subscriber_is_no_author_whom_they_like() -> None:
+    two = topics.profile(liked=(0, 16))
+    assert column("liked_author_overlap", two)[[5, 21]].tolist() == [2, 2]
+    first = replace(two, own_papers=frozenset({topics.literature()[0].id}))
+    assert column("liked_author_overlap", first)[[5, 21]].tolist() == [1, 2]
+    by_me = replace(two, own_authors=frozenset({"ann other"}))
+    assert not column("liked_author_overlap", by_me).any()
+    # Who likes a third paper by Ann Other is probably Ann Other.
+    assert column("liked_author_overlap", topics.profile(liked=(0, 16)))[31] == 1
+    assert column("liked_author_overlap", topics.profile(liked=(0, 16, 32)))[33] == 0
+
+
 def test_categories_chosen_and_categories_liked_are_two_things() -> None:
     chosen = column("category_chosen", topics.profile(who=subscriber(categories=("cs.RO",))))
     assert chosen.sum() == topics.N_EACH

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Container, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from triage.sources.text.cleaning import normalise
 from triage.store import Database
 from triage.subscribers import library_import
 from triage.subscribers.bibliography import entries
-from triage.subscribers.library_import import LibraryReport, like_own, read_library
+from triage.subscribers.library_import import LibraryReport, like_own, read_library, sync_zotero
+from triage.subscribers.named_papers import make_likes
 
 FULL = """@misc{new, title={A brand new approach to everything}, author={Curie, Marie},
  eprint={1706.03762}, doi={10.5555/7}, year=2017, month=jun, abstract={We propose it.}}"""
@@ -147,6 +149,73 @@ def test_an_authors_own_papers_become_likes(db: Database, reader: Subscriber) ->
     assert like_own(db, StoppedClock(), reader, "Nobody Else").read == 0
     with pytest.raises(ConfigError, match="first name"):
         like_own(db, StoppedClock(), reader, "Li")
+
+
+def own(db: Database, reader: Subscriber) -> dict[int, str | None]:
+    with db.read() as conn:
+        return {vote.paper_id: vote.own for vote in store.events.votes(conn, reader.id)}
+
+
+def test_an_author_name_marks_own_papers_also_among_earlier_likes(
+    db: Database, reader: Subscriber
+) -> None:
+    read(db, reader, "2603.00001\n2603.00002")
+    before = [(each.paper.id, each.at) for each in library_import.likes(db, reader)]
+    assert set(own(db, reader).values()) == {None}
+    assert str(like_own(db, StoppedClock(), reader, " Lovelace,  Ada")).endswith(
+        "new likes 1, known 2, waiting 0"
+    )
+    assert set(own(db, reader).values()) == {"Lovelace, Ada"}
+    assert set(before) < {(each.paper.id, each.at) for each in library_import.likes(db, reader)}
+    n_events = len(rows(db, "events"))
+    like_own(db, StoppedClock(), reader, "Lovelace, Ada")
+    read(db, reader, "2603.00001\n2603.00002", own=True)
+    assert len(rows(db, "events")) == n_events
+
+
+def test_a_later_vote_leaves_a_paper_an_own_one(db: Database, reader: Subscriber) -> None:
+    like_own(db, StoppedClock(), reader, "Ada Lovelace")
+    with db.write() as conn:
+        event = store.events.Event(reader.id, 1, EventKind.SAVE, NOON, NOON)
+        store.events.append(conn, event)
+        store.events.forget(conn, reader.id, 2)
+    assert own(db, reader) == {1: "Ada Lovelace", 3: "Ada Lovelace"}
+
+
+def test_a_list_of_own_works_marks_those_that_come_later_too(
+    db: Database, reader: Subscriber
+) -> None:
+    works = "@misc{a, eprint={2603.00001}}\n@misc{b, eprint={2603.00009}}"
+    assert read(db, reader, works, own=True).waiting == 1
+    take_in(db, [fetched(9)])
+    assert make_likes(db, StoppedClock()) == 1
+    assert list(own(db, reader).values()) == ["", ""]
+
+
+def test_my_publications_of_zotero_are_own_papers(db: Database, reader: Subscriber) -> None:
+    items = [
+        {"data": {"itemType": "preprint", "archiveID": f"arXiv:2603.0000{n}"} | more}
+        for n, more in enumerate(
+            [{"inPublications": True}, {"inPublications": False}, {}, {"inPublications": True}], 1
+        )
+    ]
+    assert sync(db, reader, items).liked == 3
+    assert sorted(own(db, reader).items()) == [(1, ""), (2, None), (3, None)]
+    take_in(db, [fetched(4)])
+    make_likes(db, StoppedClock())
+    # The paper that had to be waited for is marked when the library is read the next time.
+    for _ in range(2):
+        sync(db, reader, items, before=[f"arxiv:2603.0000{n}" for n in range(1, 5)])
+        assert sorted(own(db, reader).items()) == [(1, ""), (2, None), (3, None), (4, "")]
+    assert len(rows(db, "events")) == 5
+    sync(db, reader, items[1:])
+    assert sorted(own(db, reader)) == [2, 3, 4]
+
+
+def sync(
+    db: Database, reader: Subscriber, items: list[dict[str, object]], before: Container[str] = ()
+) -> LibraryReport:
+    return sync_zotero(db, StoppedClock(), reader, json.dumps(items), before=before)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from triage.ranking.serving.active_models import encode_new, load_active_models
 from triage.ranking.serving.interest_settings import set_interest_pause
 from triage.store.events import Event
 from triage.subscribers.preferences import SubscriberPreferences
-from triage.subscribers.subscriptions import add
+from triage.subscribers.subscriptions import add, add_likes
 
 N_DAYS = 30
 N_EACH = 8
@@ -43,6 +43,7 @@ READERS = {
         interests="graph neural network", zone="Pacific/Auckland", size=3, recap=True
     ),
 }
+WRITER = "Ada Lovelace"
 LATE_COMER = "late@example.org"
 MERGE_AFTER = (12, 20)
 FIRST_MERGE_ON = DAY + timedelta(days=MERGE_AFTER[0])
@@ -72,7 +73,7 @@ def _papers(rng: np.random.Generator, n_days: int) -> Iterator[FetchedPaper]:
             n,
             title=f"{words[0]} {words[1]} study{n} of {words[2]}".capitalize(),
             abstract=f"We study {words[3]} and case{n} with {' and '.join(words[4:8])}.",
-            authors=(f"Author{n} Of{topic}", f"Second{n} Name"),
+            authors=(f"Author{n} Of{topic}", WRITER if n % 10 == 3 else f"Second{n} Name"),
             categories=(CATEGORIES[topic],),
             listed_on=DAY + timedelta(days=n // N_EACH),
             # A few are known only because people named them.
@@ -112,6 +113,12 @@ def _vote_on_some(app: App, readers: list[Subscriber], on: date, rng: np.random.
 def _like(app: App, reader: Subscriber, papers: list[FetchedPaper]) -> None:
     for row in _rows_of(app, papers):
         _vote(app, reader, row, EventKind.VOTE_UP)
+
+
+def _say_who_wrote(app: App, reader: Subscriber, paper: FetchedPaper) -> None:
+    own = dict.fromkeys(_rows_of(app, [paper]), WRITER)
+    with app.database.write() as conn:
+        add_likes(conn, reader.id, (), app.clock.now(), "own papers", own)
 
 
 def _mute_first_interest(app: App, reader: Subscriber) -> None:
@@ -154,6 +161,7 @@ def replay_month(folder: Path, n_days: int = N_DAYS) -> Iterator[Month]:
             if n == 0:
                 _like(app, readers[3], today)
                 _like(app, readers[1], [old])
+                _say_who_wrote(app, readers[1], old)
             clock.at = datetime.combine(on, time(7), UTC)
             app.new_nightly().run(on, (), app.new_outbox())
             clock.at = datetime.combine(on, time(18), UTC)

@@ -31,6 +31,7 @@ from triage.ranking.features import FEATURES
 from triage.ranking.serving.active_models import encode_new, ensure_active_models
 from triage.ranking.serving.model_store import ModelStore
 from triage.store import Database, open_database
+from triage.subscribers.subscriptions import add_likes
 from triage.training import imported_likes as module
 from triage.training.dataset import Examples, History
 from triage.training.imported_likes import (
@@ -135,6 +136,19 @@ def test_imported_likes_become_query_groups(usual: Examples) -> None:
     assert (made.weights > 0).all()
     ends = np.cumsum(made.group_sizes)
     assert all(group.any() for group in np.split(made.relevance, ends[:-1]))
+
+
+def test_papers_that_a_subscriber_wrote_teach_nothing(database: Database) -> None:
+    def count() -> dict[int, int]:
+        with database.read() as conn:
+            history = load_imported_likes(conn, topics.encoder(), DAY)
+        return {each.subscriber.id: len(each.likes.rows) for each in history.readers}
+
+    before = count()
+    with database.write() as conn:
+        ids = [vote.paper_id for vote in store.events.votes(conn, 1)]
+        add_likes(conn, 1, (), NOON, "own papers", dict.fromkeys(ids[:5], "Ann Other"))
+    assert count() == before | {1: before[1] - 5}
 
 
 @pytest.mark.skipif(databases.on_postgres(), reason="PostgreSQL refuses such values itself")

@@ -23,7 +23,8 @@ SHOWN = 20
 @click.command("import")
 @click.argument("email")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--author", help="Like the stored papers of this author.")
+@click.option("--author", help="Their name as an author: like their own stored papers.")
+@click.option("--own", is_flag=True, help="EMAIL wrote the papers in FILES.")
 @click.option(
     "--zotero-key",
     type=click.File("r"),
@@ -39,6 +40,7 @@ def import_(
     email: str,
     files: tuple[Path, ...],
     author: str | None,
+    own: bool,
     zotero_key: TextIO | None,
     daily: bool | None,
     all_: bool,
@@ -46,12 +48,15 @@ def import_(
     """Import likes of EMAIL from FILES: libraries, or lists of ids, links and titles.
 
     Libraries are BibTeX, RIS, PubMed's .nbib, EndNote's XML and .enw, CSL-JSON, Zotero's JSON and
-    CSV. ORCID exports lists of works as BibTeX. An entry with an abstract is stored as a paper.
+    CSV. ORCID exports lists of works as BibTeX (use --own, so that new papers by EMAIL are not
+    offered to them). An entry with an abstract is stored as a paper.
     Other papers are requested from arXiv, bioRxiv and Crossref: up to 200 now, the others soon by
     the scheduler. Importing a file again changes nothing.
     """
     from triage.subscribers.library_import import like_own, read_library
 
+    if own and not files:
+        raise click.UsageError("--own needs FILES")
     if daily and zotero_key is None:
         raise click.UsageError("--daily needs --zotero-key")
     if not files and author is None and zotero_key is None and daily is None:
@@ -68,6 +73,7 @@ def import_(
                 subscriber,
                 content,
                 new_papers=True,
+                own=own,
                 lookups=lookups,
                 progress=progress,
             )

@@ -349,7 +349,8 @@ def _revised(
     """Return what the subscriber liked and what was revised since then and the last digest."""
     if not subscriber.revisions:
         return ()
-    liked_on = {vote.paper_id: vote.at.date() for vote in votes if vote.kind in LIKES}
+    liked = [vote for vote in votes if vote.kind in LIKES and vote.own is None]
+    liked_on = {vote.paper_id: vote.at.date() for vote in liked}
     revised = store.papers.revised(conn, liked_on, since, on)
     return tuple(paper for paper, day in revised if liked_on[paper.id] < day)[:MOST_REVISED]
 

@@ -12,12 +12,14 @@ class DigestFilter(StrEnum):
 
     The first three hold for everybody. `UNLISTED` is a paper that only people named. `DATE` is one
     that is too old for the digest, or was listed later. `SEEN` is one that was shown or voted on.
+    `OWN` is one by the subscriber.
     """
 
     MERGED = "merged"
     WITHDRAWN = "withdrawn"
     UNLISTED = "unlisted"
     SEEN = "seen"
+    OWN = "own paper"
     DATE = "date"
     KEYWORD = "keyword"
     MUTED_INTEREST = "muted interest"

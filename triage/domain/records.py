@@ -209,13 +209,15 @@ class Reason:
 class Vote:
     """The last vote of a subscriber on a paper, which is the one that counts.
 
-    `reason` is the first reason that the digest showed; None if the vote came from elsewhere.
+    `reason` is the first reason that the digest showed; None if the vote came from elsewhere. `own`
+    is the author's name if the subscriber wrote the paper, "" if it was not given; None if not.
     """
 
     paper_id: int
     kind: EventKind
     at: datetime
     reason: Reason | None = None
+    own: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +355,8 @@ class Profile:
     `liked_at[i]` belongs to `liked.papers[i]`; `disliked_at[i]` and `less_of[i]` belong to
     `disliked.papers[i]`. `less_of[i]` is the reason that the digest showed, if the subscriber
     voted "less like this". Row i of `interests` encodes `phrases[i]`. `interests_before` are the
-    stored interests.
+    stored interests. `own_papers` are ids of papers that are known to be by the subscriber,
+    `own_authors` the keys of their names as an author, if known.
     """
 
     subscriber: Subscriber
@@ -366,6 +369,8 @@ class Profile:
     less_of: tuple[Reason | None, ...] = ()
     interests_before: tuple[Interest, ...] = ()
     user_model: UserModel | None = None
+    own_papers: frozenset[int] = frozenset()
+    own_authors: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,19 @@ from datetime import date
 
 import numpy as np
 
+from triage.domain.author_names import author_keys
 from triage.domain.paper_outcome import DigestFilter
 from triage.domain.records import I64, Paper, Subscriber
 from triage.ranking.features import find_keywords
 
 
 def find_filter(
-    paper: Paper, subscriber: Subscriber, seen: Container[int], on: date, max_age_days: int
+    paper: Paper,
+    subscriber: Subscriber,
+    seen: Container[int],
+    on: date,
+    max_age_days: int,
+    own_authors: frozenset[str] = frozenset(),
 ) -> DigestFilter | None:
     """Return what keeps a listed paper out of a digest; None if a subscriber may get it.
 
@@ -24,9 +30,12 @@ def find_filter(
         seen: ids of papers that were mailed to the subscriber or voted on at any time.
         on: the digest's date; papers listed later are left out.
         max_age_days: how many days before `on` a paper may have been listed; 0 means that day only.
+        own_authors: keys of the subscriber's names as an author.
     """
     if paper.id in seen:
         return DigestFilter.SEEN
+    if own_authors and not own_authors.isdisjoint(author_keys(paper.authors)):
+        return DigestFilter.OWN
     if not 0 <= (on - paper.listed_on).days <= max_age_days:
         return DigestFilter.DATE
     excluded = subscriber.exclude_keywords
@@ -39,11 +48,12 @@ def select_eligible(
     seen: Container[int],
     on: date,
     max_age_days: int,
+    own_authors: frozenset[str] = frozenset(),
 ) -> I64:
     """Return int64 (m,), ascending: the rows of the papers without a filter, see `find_filter`."""
     rows = [
         row
         for row, paper in enumerate(papers)
-        if find_filter(paper, subscriber, seen, on, max_age_days) is None
+        if find_filter(paper, subscriber, seen, on, max_age_days, own_authors) is None
     ]
     return np.array(rows, dtype=np.int64)

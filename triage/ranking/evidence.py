@@ -17,6 +17,7 @@ from triage.domain.author_names import author_key
 from triage.domain.records import CSR, F32, F64, Bools, EncodedPapers, Paper, Profile, ReasonKind
 from triage.ranking.features import find_keywords
 from triage.ranking.interest_clusters import LESS_DAYS, Interests
+from triage.ranking.own_papers import find_liked_authors
 
 # One "less like this" lowers the logit by this: half of the weight of a followed author.
 LESS_MARGIN = 1.5
@@ -78,8 +79,8 @@ class Evidence:
         return [name for name in self.paper.authors if author_key(name) in followed]
 
     def liked_authors(self) -> list[str]:
-        """Return the authors of the paper who also wrote a liked paper."""
-        liked = {author_key(name) for p in self.profile.liked.papers for name in p.authors}
+        """Return the authors of the paper who also wrote a liked paper, without the subscriber."""
+        liked = find_liked_authors(self.profile)
         return [name for name in self.paper.authors if author_key(name) in liked]
 
     def keywords(self) -> list[str]:

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from triage.domain.arxiv_categories import watched
 from triage.domain.author_names import author_keys
 from triage.domain.records import CSR, F32, F64, EncodedPapers, Encodings, Paper, Profile, UserModel
+from triage.ranking.own_papers import find_liked_authors
 
 Put = Callable[[str, ArrayLike], None]
 
@@ -270,7 +271,7 @@ def _put_facts(profile: Profile, papers: tuple[Paper, ...], on: date, put: Put) 
     subscriber = profile.subscriber
     chosen = subscriber.categories
     followed = author_keys(subscriber.followed_authors)
-    known = frozenset().union(*(author_keys(paper.authors) for paper in profile.liked.papers))
+    known = find_liked_authors(profile)
     if chosen:
         put("category_chosen", [bool(watched(chosen, p.categories)) for p in papers])
     put("category_affinity", category_affinity(profile.liked.papers, papers))

@@ -19,6 +19,7 @@ from triage.store.papers import WORK, is_same_work
 from triage.store.tables import events, impressions, papers, subscribers
 
 _OF_WORK = events.join(papers, papers.c.id == events.c.paper_id)
+_OWN = events.c.evidence["own"].as_string().label("own")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,8 @@ def votes(
 ) -> tuple[Vote, ...]:
     """Return the votes that count, newest first, with the first reason of each paper.
 
+    `own` is the last one in the evidence of any event on the work.
+
     Args:
         until: leave out events at this time or later.
         recorded_before: leave out events that were stored then or later. An imported vote may be
@@ -102,7 +105,7 @@ def votes(
         impressions.c.slate_id == events.c.slate_id, impressions.c.paper_id == events.c.paper_id
     )
     query = (
-        select(WORK, events.c.kind, events.c.at, impressions.c.reasons)
+        select(WORK, events.c.kind, events.c.at, impressions.c.reasons, _OWN)
         .select_from(_OF_WORK)
         .join(impressions, shown, isouter=True)
         .where(events.c.subscriber_id == subscriber_id, events.c.origin == Origin.PERSON)
@@ -113,10 +116,11 @@ def votes(
     if recorded_before is not None:
         query = query.where(events.c.recorded_at < recorded_before)
     last: dict[int, Vote] = {}
-    for paper_id, kind, at, reasons in conn.execute(query):
-        last.pop(paper_id, None)
+    for paper_id, kind, at, reasons, own in conn.execute(query):
+        before = last.pop(paper_id, None)
         reason = Reason(ReasonKind(reasons[0][0]), reasons[0][1]) if reasons else None
-        last[paper_id] = Vote(paper_id, EventKind(kind), at, reason)
+        own = before.own if own is None and before else own
+        last[paper_id] = Vote(paper_id, EventKind(kind), at, reason, own)
     return tuple(reversed(last.values()))
 
 
@@ -127,10 +131,10 @@ def all_votes(
 
     Args:
         until: leave out events at this time or later.
-        elsewhere: leave out votes from digests.
+        elsewhere: leave out votes from digests, and on papers that the subscriber wrote.
     """
     query = (
-        select(events.c.subscriber_id, WORK, events.c.kind)
+        select(events.c.subscriber_id, WORK, events.c.kind, _OWN)
         .select_from(_OF_WORK)
         .where(events.c.origin == Origin.PERSON)
         .order_by(events.c.at, events.c.id)
@@ -139,7 +143,9 @@ def all_votes(
         query = query.where(events.c.at < until)
     if elsewhere:
         query = query.where(events.c.slate_id.is_(None))
-    return [(subscriber, paper, EventKind(kind)) for subscriber, paper, kind in conn.execute(query)]
+    rows = conn.execute(query).all()
+    own = {(who, work) for who, work, _, name in rows if elsewhere and name is not None}
+    return [(who, work, EventKind(kind)) for who, work, kind, _ in rows if (who, work) not in own]
 
 
 def liked(

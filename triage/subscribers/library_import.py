@@ -24,13 +24,14 @@ from triage.errors import ConfigError, RejectedRecord, SourceError
 from triage.papers.ingest import PaperList, ingest
 from triage.sources.text.cleaning import normalise
 from triage.sources.text.decoding import decode
-from triage.store import Database
+from triage.store import Connection, Database
 from triage.store.papers import Key
 from triage.store.search import Filters
 from triage.subscribers.bibliography import entries as bibliography
 from triage.subscribers.bibliography.entries import LibraryEntry, Liked
 from triage.subscribers.bibliography.running_text import FORMATS
 from triage.subscribers.named_papers import (
+    OWN,
     LookupReport,
     describe_waiting,
     find_stored,
@@ -110,6 +111,7 @@ def read_library(
     content: bytes | str,
     *,
     new_papers: bool = False,
+    own: bool = False,
     lookups: Sequence[PaperLookup] = (),
     progress: Progress = silent,
 ) -> LibraryReport:
@@ -118,14 +120,16 @@ def read_library(
     Args:
         content: a library or list in any of the formats of `bibliography.read`.
         new_papers: store those that are not, where the library has their title and abstract.
+        own: the subscriber wrote these papers.
         lookups: are asked now for up to 200 papers that are not stored.
 
     Raises:
         ConfigError: the content is larger than 20 MiB, no text, or of no known format; nothing was
             changed then.
     """
-    entries = bibliography.read(_text(content))
-    return _import_entries(db, clock, subscriber, entries, new_papers, lookups, progress)
+    entries = [replace(each, own=own or each.own) for each in bibliography.read(_text(content))]
+    method = OWN if own else LIBRARY
+    return _import_entries(db, clock, subscriber, entries, new_papers, lookups, progress, method)
 
 
 def _import_entries(
@@ -155,13 +159,20 @@ def _import_entries(
         before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
         report = _sort_entries(entries, stored, before, looked_up)
         now = clock.now()
-        add_likes(conn, subscriber.id, report.new_likes, now, method)
+        own = _find_own(conn, entries)
+        add_likes(conn, subscriber.id, report.new_likes, now, method, own)
         waiting = [name for each in report.absent if (name := to_name(each))]
         store.named_papers.add(conn, subscriber.id, waiting, method, now)
         store.named_papers.mark_asked(conn, looked_up.answered, now)
     lines = describe_waiting(waiting, lookups, looked_up.answered)
     problems = (*looked_up.problems, *lines)
     return replace(report, stored=n_stored + looked_up.stored, problems=problems)
+
+
+def _find_own(conn: Connection, entries: Sequence[LibraryEntry]) -> dict[int, str]:
+    """Return the stored papers among the entries that the subscriber wrote, without a name."""
+    own = find_stored(conn, [each for each in entries if each.own])
+    return {id: "" for id in own if id is not None}
 
 
 def _sort_entries(
@@ -261,6 +272,9 @@ def sync_zotero(
         # An empty answer is more often an error than an emptied library.
         return report
     with db.write() as conn:
+        # Some were not stored when the library was read before.
+        own = _find_own(conn, entries)
+        add_likes(conn, subscriber.id, (), clock.now(), ZOTERO, own)
         liked = store.events.find_liked_by(conn, subscriber.id, ZOTERO)
         for paper_id in liked.difference(find_stored(conn, entries)):
             store.events.forget(conn, subscriber.id, paper_id)
@@ -277,7 +291,7 @@ def _item(entry: LibraryEntry) -> str:
 
 
 def like_own(db: Database, clock: Clock, subscriber: Subscriber, author: str) -> LibraryReport:
-    """Store likes for the stored papers of one author.
+    """Store likes for the stored papers of a subscriber, and under which name they wrote them.
 
     Raises:
         ConfigError: the name is a single word, which many share.
@@ -291,7 +305,8 @@ def like_own(db: Database, clock: Clock, subscriber: Subscriber, author: str) ->
         own = [id for id in ids if key in author_keys(papers[id].authors)]
         before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
         new = [id for id in own if id not in before]
-        add_likes(conn, subscriber.id, new, clock.now(), "library")
+        name = " ".join(author.split())
+        add_likes(conn, subscriber.id, new, clock.now(), OWN, dict.fromkeys(own, name))
     return LibraryReport(tuple(new), known=len(own) - len(new))
 
 

@@ -43,6 +43,8 @@ MOST_ASKED: Final = 3
 SHORTEST_TITLE: Final = 15
 LONGEST_TITLE: Final = 1_000
 FOLLOWS: Final = ", and the next digest says what was found"
+OWN: Final = "own papers"
+"""The method of names of papers that the subscriber wrote."""
 _SECTIONS: Final = {"title": "arxiv", "doi": "crossref"}
 _PREPRINT_DOIS: Final = ("10.1101/", "10.64898/")
 _BLOCK: Final = 500
@@ -298,6 +300,6 @@ def _like(conn: Connection, name: StoredName, paper_id: int, now: datetime) -> N
     """Store a like, unless the operator named the paper or the subscriber has voted on it."""
     who = name.subscriber_id
     if who is not None and store.events.last_vote(conn, who, paper_id) is None:
-        evidence = {"method": name.method}
+        evidence = {"method": name.method} | ({"own": ""} if name.method == OWN else {})
         event = store.events.Event(who, paper_id, EventKind.VOTE_UP, now, now, evidence=evidence)
         store.events.append(conn, event)

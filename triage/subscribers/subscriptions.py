@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Any
 
 from triage import store
@@ -112,13 +113,29 @@ def add_first_likes(
 
 
 def add_likes(
-    conn: Connection, subscriber_id: int, paper_ids: Iterable[int], at: datetime, method: str
+    conn: Connection,
+    subscriber_id: int,
+    paper_ids: Iterable[int],
+    at: datetime,
+    method: str,
+    own: Mapping[int, str] = MappingProxyType({}),
 ) -> None:
-    """Store a vote up for each paper; `method` is the evidence where the vote came from."""
-    for id in paper_ids:
-        event = store.events.Event(
-            subscriber_id, id, EventKind.VOTE_UP, at, at, evidence={"method": method}
-        )
+    """Store a vote up for each paper; `method` is the evidence where the vote came from.
+
+    Args:
+        own: papers that the subscriber wrote, each with their name as an author, or "". Where they
+            have a vote, it is stored again with this evidence.
+    """
+    new = [(id, EventKind.VOTE_UP, at) for id in paper_ids]
+    known = [
+        (vote.paper_id, vote.kind, vote.at)
+        for vote in store.events.votes(conn, subscriber_id)
+        if (name := own.get(vote.paper_id)) is not None
+        and (vote.own is None or name not in ("", vote.own))
+    ]
+    for id, kind, voted_at in (*known, *new):
+        evidence = {"method": method} | ({"own": own[id]} if id in own else {})
+        event = store.events.Event(subscriber_id, id, kind, voted_at, at, evidence=evidence)
         store.events.append(conn, event)
 
 

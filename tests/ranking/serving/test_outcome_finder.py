@@ -142,6 +142,9 @@ class BruteForce:
     ) -> DigestFilter | None:
         if paper["id"] in seen:
             return DigestFilter.SEEN
+        mine = [each["evidence"] for each in self.events if each["subscriber_id"] == reader.id]
+        if {evidence.get("own") for evidence in mine}.intersection(paper["authors"]):
+            return DigestFilter.OWN
         if not on - days * ONE_DAY <= paper["listed_on"] <= on:
             return DigestFilter.DATE
         words = f"{paper['title']} {paper['abstract']}".lower().replace(".", " ").split()

@@ -313,6 +313,26 @@ def test_a_vote_on_a_paper_without_vectors_waits_for_them(
     assert len(profile.liked_at) == len(profile.liked) == 2
 
 
+def test_whose_own_papers_are_known_is_not_offered_more_of_them(
+    database: Database, reader: Subscriber
+) -> None:
+    mine = [
+        replace(paper, authors=("Me", f"Co {n}")) for n, paper in enumerate(topics.literature()[:6])
+    ]
+    papers = add_papers(database, mine)
+    encode(database, papers)
+    own = [Vote(paper.id, EventKind.VOTE_UP, NOON, own="") for paper in papers[:3]]
+    liked = [replace(vote, own=None) for vote in own]
+    pool = EncodedPapers(tuple(papers), topics.encode([paper.text for paper in papers]))
+    seen = {vote.paper_id for vote in own}
+    for votes, n_offered in ((own, 0), (own[:2], 3), (liked, 3)):
+        with database.read() as conn:
+            profile = load_profile(conn, topics.encoder(), reader, votes)
+        ranking = rank(profile, pool, ColdStartScorer(), seen=seen, on=DAY, max_age_days=9)
+        assert len(ranking.candidates) == n_offered
+        assert profile.own_papers == {vote.paper_id for vote in votes if vote.own is not None}
+
+
 def test_who_said_nothing_has_an_empty_profile(database: Database) -> None:
     quiet = add_reader(database, interests="")
     with database.read() as conn:

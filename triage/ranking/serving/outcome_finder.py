@@ -25,6 +25,7 @@ from triage.ranking.serving.ranker import (
     Ranking,
     explain,
     interests_of,
+    load_own_authors,
     load_pool,
     load_profile,
     rank,
@@ -106,7 +107,8 @@ class OutcomeFinder:
             return _filtered(why_not_listed, self._describe_not_listed(why_not_listed, row))
         paper = store.papers.load(self._conn, [row])[row]
         chance = self._find_chance(subscriber, paper, first_seen_at, at)
-        why = find_filter(paper, subscriber, chance.seen, chance.on, chance.days)
+        own = load_own_authors(self._conn, chance.votes)
+        why = find_filter(paper, subscriber, chance.seen, chance.on, chance.days, own)
         return _filtered(why, _describe_filter(why, chance), chance.on) if why else chance
 
     def rank(self, chance: Chance) -> PaperOutcome:
@@ -203,6 +205,8 @@ def _filtered(why: DigestFilter, sentence: str, on: date | None = None) -> Paper
 def _describe_filter(why: DigestFilter, chance: Chance) -> str:
     if why is DigestFilter.SEEN:
         return "there was a vote on it before, and what has a vote is not shown"
+    if why is DigestFilter.OWN:
+        return "it is by the subscriber, and their own papers are not shown"
     if why is DigestFilter.DATE:
         listed = f"it was listed on {chance.paper.listed_on}"
         if chance.paper.listed_on > chance.on:

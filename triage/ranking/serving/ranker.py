@@ -42,6 +42,7 @@ from triage.ranking.interest_clusters import (
     name_interests,
     similarity_threshold,
 )
+from triage.ranking.own_papers import find_known_authors
 from triage.ranking.slate import InterestShares, build_slate
 from triage.store import Connection
 
@@ -146,10 +147,18 @@ def load_profile(
         interests=encoder.encode(wanted),
         less_of=tuple(less_of.get(paper.id) for paper in disliked.papers),
         interests_before=store.interests.of(conn, subscriber.id),
+        own_papers=frozenset(vote.paper_id for vote in votes if vote.own is not None),
+        own_authors=load_own_authors(conn, votes),
     )
     if user_model_of is None:
         return profile
     return replace(profile, user_model=user_model_of(conn, profile))
+
+
+def load_own_authors(conn: Connection, votes: Sequence[Vote]) -> frozenset[str]:
+    """Return the author keys that these votes show to be the subscriber's."""
+    own = [vote.paper_id for vote in votes if vote.own is not None]
+    return find_known_authors(votes, store.papers.load(conn, own)) if own else frozenset()
 
 
 def _voted_on(
@@ -172,7 +181,9 @@ def rank(
     max_age_days: int,
 ) -> Ranking:
     """Score the eligible papers of the pool; without any the ranking is empty."""
-    rows = select_eligible(pool.papers, profile.subscriber, frozenset(seen), on, max_age_days)
+    rows = select_eligible(
+        pool.papers, profile.subscriber, frozenset(seen), on, max_age_days, profile.own_authors
+    )
     candidates = pool.select(rows)
     features = feature_matrix(profile, candidates, on)
     interests = cluster_interests(profile, on, similarity_threshold(pool.encodings.latent))

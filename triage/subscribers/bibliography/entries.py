@@ -44,6 +44,7 @@ class LibraryEntry:
         where: its place and key, for people.
         ids: `(source, source_id)`, the likeliest first; none if there is only a title.
         published_on: as far as it is known; the first day of a month or year.
+        own: whether the library's owner wrote it.
     """
 
     where: str
@@ -52,6 +53,7 @@ class LibraryEntry:
     authors: tuple[str, ...] = ()
     abstract: str = ""
     published_on: date | None = None
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,7 @@ def _of_record(fields: Mapping[str, Any], number: int) -> LibraryEntry:
         authors=tuple(name for each in authors if (name := _person(each))),
         abstract=text("abstractNote", "abstract"),
         published_on=_month([*_dates_of_csl(fields.get("issued")), text("date", "issued", "year")]),
+        own=fields.get("inPublications") is True,
     )
 
 
