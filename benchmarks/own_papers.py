@@ -198,7 +198,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model_store = ModelStore(Path(folder), b"benchmark")
         proxy = Proxy(data, answers, model_store)
-        scorers = {"ranker": model_store.cold_scorer(), "formula": ColdStartScorer()}
+        scorers = {"ranker": ColdStartScorer(), "formula": ColdStartScorer()}
         for author in find_authors(data):
             svm = baselines.scores(ASL, "", author.own, np.random.default_rng(0))
             found = proxy.rank(author, scorers, svm)

@@ -16,7 +16,7 @@ from triage.ranking import model_files
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.lambdamart import LambdaMartScorer
 
-MANIFEST_SHA256 = "ec70333142fbd8081dfd534b86ccdd27577c6d09ec3fe337a2c11039c15ecd23"
+MANIFEST_SHA256 = "76ba6bf10e1b20c16a5c3d580e796af055fc593fe4f02b4bb3355fa127d5e5bc"
 SHARE = 0.3
 """The share of the cold-start formula that the ranker was trained to start from."""
 
