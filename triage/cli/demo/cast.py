@@ -32,8 +32,8 @@ class Character:
 CAST = (
     Character(
         email="ada@example.org",
-        about="names one broad interest, but likes only papers on fast and small models:",
-        interests="Large language models and how to make them reason",
+        about="names broad interests, but likes only papers on fast and small models:",
+        interests="Large language models, reasoning with language models",
         likes=(),
         taste=r"speculative|kv[- ]cache|quantiz|prun(e|ing)|token reduction|compression"
         r"|inference (cost|speed|effic)|efficient inference|latency|throughput"
