@@ -186,6 +186,8 @@ def test_sampled_pairs_have_the_outcome_that_brute_force_finds(
     kinds: Counter[str] = Counter()
     with month.app.database.read() as conn:
         brute_force = BruteForce(month, pair, conn)
+        withdrawn = [id for id, paper in brute_force.papers.items() if paper["withdrawn_at"]]
+        chosen += [(reader, id) for reader in month.readers for id in withdrawn]
         for reader, row in chosen:
             found, expected = find(reader, row), brute_force.account(reader, row)
             *rest, score = expected
