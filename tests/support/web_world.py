@@ -42,6 +42,7 @@ from triage.store import Database
 from triage.store.tables import metadata
 from triage.subscribers.signup import Signup
 from triage.web import create_app
+from triage.web.context import RankingAnswers
 
 SECRET = "a secret of the tests, 32 or more characters"
 ADDRESS = "ada.reader@example.org"
@@ -219,8 +220,7 @@ class World:
                 self.clock,
                 self.site,
                 self.enrolment,
-                lambda *_: self.shown,
-                find_outcome=lambda *_: self.outcome,
+                RankingAnswers(lambda *_: self.shown, lambda *_: self.outcome),
             )
             self._clients[known] = Client(app, self.site.base_url)
         return self._clients[known]

@@ -383,17 +383,18 @@ class App:
         from triage.papers.search import Search
         from triage.subscribers.named_papers import find_schemes
         from triage.web import create_app
+        from triage.web.context import RankingAnswers
 
+        previews = Previews(self.database, self.model_store, self.clock, self._digest_rules)
         return create_app(
             self.database,
             self.keyring,
             self.clock,
             self.settings.site,
             self.signup,
-            Previews(self.database, self.model_store, self.clock, self._digest_rules).of,
+            RankingAnswers(previews.of, self.find_outcome),
             Search(self.database, self.model_store.load_encoder),
             find_schemes(self.live_sources.lookups()),
-            self.find_outcome,
         )
 
 

@@ -12,7 +12,6 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from triage.domain.link_tokens import Keyring
-from triage.domain.paper_outcome import Outcome, PaperOutcome
 from triage.domain.protocols import Clock
 from triage.domain.source_records import SCHEMES
 from triage.errors import DatabaseError, NotFound, TokenError
@@ -32,7 +31,7 @@ from triage.web import (
     unsubscribe,
     vote,
 )
-from triage.web.context import TOO_OLD, FindOutcome, PageContext, Pages, Preview, RateLimit, Site
+from triage.web.context import TOO_OLD, PageContext, Pages, RankingAnswers, RateLimit, Site
 from triage.web.login_cookie import LoginCookie
 from triage.web.middleware import SafetyMiddleware
 
@@ -45,10 +44,9 @@ def create_app(
     clock: Clock,
     site: Site,
     enrolment: Signup,
-    preview: Preview = lambda *_: None,
+    ranking: RankingAnswers | None = None,
     paper_search: Search | None = None,
     named_schemes: Collection[str] = SCHEMES,
-    find_outcome: FindOutcome = lambda *_: PaperOutcome(Outcome.UNKNOWN),
 ) -> Starlette:
     """Return the web application.
 
@@ -56,13 +54,13 @@ def create_app(
     `triage.web` writes one line for each request, without tokens.
 
     Args:
-        preview: see `PageContext`.
+        ranking: by default no preview and no outcome of a paper is known.
         paper_search: searches by words and by vectors; the default searches by words only.
         named_schemes: of the papers that can be fetched from an archive if somebody names them.
-        find_outcome: see `PageContext`; by default nothing is known.
     """
     pages = Pages(site)
     sessions = Sessions(db, clock, keyring)
+    ranking = ranking or RankingAnswers()
     page = PageContext(
         db,
         keyring,
@@ -71,11 +69,11 @@ def create_app(
         enrolment,
         sessions,
         LoginCookie(sessions, keyring, site.base_url),
-        preview,
+        ranking.preview,
         RateLimit(signup.PREVIEWS_A_MINUTE),
         paper_search or Search(db),
         named_schemes,
-        find_outcome,
+        ranking.find_outcome,
     )
 
     # This is asynchronous because it does no I/O: a thread would cost more than the response.

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from triage.digest.templates import environment
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_ids import upstream_url
-from triage.domain.paper_outcome import PaperOutcome
+from triage.domain.paper_outcome import Outcome, PaperOutcome
 from triage.domain.protocols import Clock
 from triage.domain.records import Impression, Paper, Subscriber
 from triage.errors import TokenExpired
@@ -93,13 +93,24 @@ class RateLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class RankingAnswers:
+    """What pages ask the ranker.
+
+    `preview` takes a subscriber who is not stored and the ids of papers that they like. It returns
+    the papers that they would get, or None while no papers are stored. `find_outcome` returns what
+    became of a paper for a subscriber; by default nothing is known.
+    """
+
+    preview: Preview = lambda *_: None
+    find_outcome: FindOutcome = lambda *_: PaperOutcome(Outcome.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
 class PageContext:
     """Everything that an endpoint may use.
 
-    `preview` takes a subscriber who is not stored and the ids of papers that they like. It returns
-    the papers that they would get, or None while no papers are stored. `named_schemes` are those of
-    papers that can be fetched if somebody names them. `find_outcome` returns what became of a paper
-    for a subscriber.
+    `named_schemes` are those of papers that can be fetched if somebody names them. For `preview`
+    and `find_outcome` see `RankingAnswers`.
     """
 
     db: Database
