@@ -231,7 +231,8 @@ def _children(master: int) -> set[int]:
     """Return the processes that talk to clients, or count them."""
     found = set()
     for child in Path(f"/proc/{master}/task/{master}/children").read_text().split():
-        with suppress(FileNotFoundError):
+        # One may end between the list and the look.
+        with suppress(FileNotFoundError, ProcessLookupError):
             if Path(f"/proc/{child}/comm").read_text().strip() in {"smtpd", "anvil"}:
                 found.add(int(child))
     return found
