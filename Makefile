@@ -88,7 +88,7 @@ e2e: servers .venv/dev.stamp var/axe/axe.min.js ## run the tests that need syste
 	@CI=true $(BIN)/python -m pytest tests/e2e
 
 pretrained: .venv/dev.stamp ## train the ranker that comes with the program anew
-	@$(BIN)/python -m benchmarks.pretrain
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.pretrain
 
 bench: .venv/dev.stamp ## measure the figures that the documentation quotes
 	@for name in corpus mail startup catchup identity drain granted search serving votes peers ranking alone own_papers training simulate web; do $(BIN)/python -m benchmarks.$$name; done

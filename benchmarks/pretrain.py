@@ -1,10 +1,10 @@
 """Train the ranker that comes with the program anew: `make pretrained`.
 
-    python -m benchmarks.pretrain
+    OMP_NUM_THREADS=1 python -m benchmarks.pretrain
 
 Writes triage/ranking/pretrained/ and the hash of its manifest into the module. The data are the
 reading lists of listings-2025 (CC0 metadata and public lists); the same data and libraries give
-the same bytes.
+the same bytes, as one thread adds numbers in one order.
 """
 
 from __future__ import annotations
