@@ -70,7 +70,7 @@ def test_chance_is_rarely_taken_for_a_gain() -> None:
     assert promoted <= 8
 
 
-def test_what_is_worse_than_the_cold_scorer_is_never_promoted() -> None:
+def test_what_is_worse_than_the_pretrained_ranker_is_never_promoted() -> None:
     serving = dice(1).uniform(0.2, 0.4, 60)
     who = owners(20, 3)
     challenger, cold = serving + 0.1, serving + 0.2
@@ -87,7 +87,7 @@ def test_what_is_worse_than_the_cold_scorer_is_never_promoted() -> None:
     )
 
 
-def test_what_serves_stays_unless_the_cold_scorer_is_better_beyond_chance() -> None:
+def test_what_serves_stays_unless_the_pretrained_ranker_is_better_beyond_chance() -> None:
     serving = dice(1).uniform(0.2, 0.4, 60)
     cold = serving + dice(2).normal(0.005, 0.2, 60)
     assert verdict(serving, serving, cold, owners(20, 3)) is Winner.SERVING

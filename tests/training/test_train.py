@@ -312,7 +312,7 @@ def test_rankers_that_are_truly_better_go_live_in_nine_of_ten_tries(
     assert sum(report.promoted for report in reports) >= 0.9 * n_tries - (n_tries < 20)
 
 
-def test_the_cold_scorer_takes_over_from_what_has_become_worse(
+def test_the_pretrained_ranker_takes_over_from_what_has_become_worse(
     database: Database, model_store: ModelStore
 ) -> None:
     first = train_on(database, model_store, contrary, n_readers=24)

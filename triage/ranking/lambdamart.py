@@ -5,10 +5,10 @@
            + boosted trees        what a linear model cannot express
     score  = 1 / (1 + exp(-margin))
 
-An installation's scorer starts from the pretrained one (`pretrained`), and that from the cold-start
-formula. Each part is fitted on what the parts before it get wrong, so little feedback changes
-little. Margins are scaled to the mean and spread of those before, so that one score floor fits all
-scorers.
+An installation's scorer starts from the one that comes with the program, and that from the
+cold-start formula. Each part is fitted on what the parts before it get wrong, so little feedback
+changes little. Margins are scaled to the mean and spread of those before, so that one score floor
+fits all scorers.
 """
 
 from __future__ import annotations

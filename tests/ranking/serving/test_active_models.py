@@ -93,7 +93,7 @@ def test_without_papers_there_is_nothing_to_fit(
         ensure_active_models(empty, model_store, clock, DAY)
 
 
-def test_the_first_time_an_encoder_is_fitted_and_serves_with_the_cold_scorer(
+def test_the_first_time_an_encoder_is_fitted_and_serves_with_the_pretrained_ranker(
     database: Database, model_store: ModelStore, clock: StoppedClock
 ) -> None:
     pair = ensure_active_models(database, model_store, clock, DAY)
@@ -166,7 +166,7 @@ def test_asked_again_the_same_pair_serves_and_nothing_is_written(
     assert len(history(database)) == 1
 
 
-def test_after_an_upgrade_the_new_cold_scorer_serves_on_the_same_encoder(
+def test_after_an_upgrade_the_new_pretrained_ranker_serves_on_the_same_encoder(
     database: Database, model_store: ModelStore, clock: StoppedClock
 ) -> None:
     before = ensure_active_models(database, model_store, clock, DAY)
@@ -183,7 +183,7 @@ def test_after_an_upgrade_the_new_cold_scorer_serves_on_the_same_encoder(
 @pytest.mark.parametrize(
     ("n_more", "after", "refitted"), [(15, 0, True), (14, 0, False), (1, 7, True), (0, 400, False)]
 )
-def test_under_the_cold_scorer_a_due_encoder_is_fitted_anew(
+def test_under_the_pretrained_ranker_a_due_encoder_is_fitted_anew(
     database: Database,
     model_store: ModelStore,
     clock: StoppedClock,

@@ -85,7 +85,7 @@ def test_too_little_feedback_keeps_nothing(model_store: ModelStore, folder: Path
     assert not folder.exists()
 
 
-def test_the_cold_scorer_goes_with_any_encoder(model_store: ModelStore) -> None:
+def test_the_pretrained_ranker_goes_with_any_encoder(model_store: ModelStore) -> None:
     assert model_store.pretrained_scorer().encoder_version is None
 
 

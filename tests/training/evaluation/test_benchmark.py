@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support import topics
@@ -21,7 +22,11 @@ from tests.support.factories import DAY
 from tests.support.paths import SHARED
 from triage.errors import BadBenchmark, NotEnoughFeedback
 from triage.ranking.encoder.contrastive import LIKES
+from triage.ranking.features import FEATURES
 from triage.ranking.serving.model_store import ModelStore
+from triage.ranking.serving.pretrained_ranker import PUBLIC_KEY
+from triage.training import pretrain
+from triage.training.dataset import Group
 from triage.training.evaluation import benchmark
 
 SHARED = SHARED / "bench"
@@ -305,6 +310,32 @@ def test_the_command_needs_no_config_opens_no_answers_and_writes_the_same_run(
     assert done.stdout.startswith("24 slates ranked by lm-")
     assert (tmp_path / "a.run").read_text(encoding="utf-8") == run
     assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_the_command_ranks_alone_with_the_ranker_that_it_is_given(
+    tmp_path: Path, root: Path
+) -> None:
+    made_up().write(tmp_path / "data")
+    given = pretrain.fit(groups()[::2])
+    given.save(tmp_path / "ranker", PUBLIC_KEY)
+    (tmp_path / "none").mkdir()
+    command = ["bench", "rank", "--data", "data", "--out", "a.run", "--alone", "--ranker"]
+    done = triage(tmp_path, *command, "ranker", root=root)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"24 slates ranked by {given.version}:")
+    refused = triage(tmp_path, *command, "none", root=root)
+    assert refused.returncode == 1
+    assert "none has no readable scorer" in refused.stderr
+
+
+def groups() -> list[Group]:
+    """Return query groups in which the liked papers have the larger similarities."""
+    rng = np.random.default_rng(2)
+    found = []
+    for reader in range(8):
+        X = rng.random((30, len(FEATURES))).astype(np.float32)
+        found.append(Group(reader, X, (X[:, 0] > 0.8).astype(np.int32)))
+    return found
 
 
 def test_the_command_says_what_is_missing(tmp_path: Path, root: Path) -> None:
