@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tests.support import topics
 from tests.support.factories import DAY, subscriber
 from triage.domain.records import Background, EncodedPapers, Encodings, Paper
+from triage.ranking import user_model
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.features import FEATURES
 from triage.ranking.user_model import FEWEST_BACKGROUND
@@ -140,6 +141,18 @@ def test_a_background_holds_what_was_listed_before_and_nothing_of_the_day() -> N
     assert found.paper_ids.tolist() == list(range(1, 20 * N_EACH + 1))
     assert found.everybody.any()
     assert not history().background(DAY).everybody.any()
+
+
+def test_the_model_of_all_likes_needs_three_readers_who_are_not_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(user_model, "FEWEST_LIKES_OF_ALL", 1)
+    on, usual_one = DAY + timedelta(20), history()
+    two = History(usual_one.papers, usual_one.readers[:2])
+    alone = History(usual_one.papers, usual_one.readers, alone=True)
+    three = History(usual_one.papers, usual_one.readers[:3])
+    found = [each.background(on).everybody.any() for each in (two, alone, three)]
+    assert found == [False, False, True]
 
 
 def test_a_background_serves_a_month_once_there_are_enough_papers() -> None:

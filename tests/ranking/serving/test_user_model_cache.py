@@ -16,6 +16,7 @@ from tests.support.factories import DAY, NOON
 from tests.support.installation import add_papers, add_reader, installed
 from triage import store
 from triage.domain.records import EventKind, Paper, Subscriber, UserModel
+from triage.ranking import user_model
 from triage.ranking.features import feature_matrix
 from triage.ranking.serving import user_model_cache
 from triage.ranking.serving.ranker import load_profile
@@ -119,6 +120,19 @@ def test_a_taste_makes_what_is_like_the_likes_stand_out(
     X = feature_matrix(profile, topics.library(5, 50), ON)
     likes = X[:, list(dataset.FEATURES).index("taste_likes")]
     assert likes[0] > likes[1] + 0.5
+
+
+@pytest.mark.parametrize("n_readers", [2, 3])
+def test_the_model_of_all_likes_needs_three_subscribers(
+    database: Database, reader: Subscriber, n_readers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(user_model, "FEWEST_LIKES_OF_ALL", 1)
+    for who in range(2, n_readers + 1):
+        add_reader(database, who)
+        vote(database, LIKED[0], who=who)
+    taste = taste_of(database, reader)
+    assert taste is not None
+    assert taste.everybody.any() == (n_readers >= 3)
 
 
 def test_what_is_known_is_learned_once(
