@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from gzip import open as unzipped
@@ -65,6 +65,29 @@ class Site:
         return [row for row in rows(self.database, table) if row[key] == reader["id"]]
 
 
+def with_ports(text: str, port: int, mail_port: int) -> str:
+    """Return a config that serves its pages and sends its mail on ports of this machine."""
+    return replace_all(
+        text,
+        {
+            "port = 8000": f"port = {port}",
+            'transport = "maildir"': 'transport = "smtp"',
+            'host = "localhost"': 'host = "127.0.0.1"',
+            "port = 587": f"port = {mail_port}",
+            'security = "starttls"': 'security = "none"',
+            'from = "triage <triage@localhost>"': 'from = "triage <digest@papers.example>"',
+        },
+    )
+
+
+def replace_all(text: str, lines: Mapping[str, str]) -> str:
+    """Replace each line of a config, which has to be there once."""
+    for default, own in lines.items():
+        assert text.count(default) == 1, default
+        text = text.replace(default, own)
+    return text
+
+
 @contextmanager
 def serving(config: Path, base_url: str) -> Iterator[None]:
     log = config.with_name("log")
@@ -100,19 +123,11 @@ def installed(folder: Path, url: str) -> Iterator[Site]:
         port = unused.getsockname()[1]
     base_url = f"http://127.0.0.1:{port}"
     with sink(ledger, mails=str(mails)) as mail_port:
-        text = example_config()
-        for default, own in {
+        places = {
             'url = "sqlite:///triage.db"': f"url = {json.dumps(url)}",
             'base_url = "http://127.0.0.1:8000"': f'base_url = "{base_url}"',
-            "port = 8000": f"port = {port}",
-            'transport = "maildir"': 'transport = "smtp"',
-            'host = "localhost"': 'host = "127.0.0.1"',
-            "port = 587": f"port = {mail_port}",
-            'security = "starttls"': 'security = "none"',
-            'from = "triage <triage@localhost>"': 'from = "triage <digest@papers.example>"',
-        }.items():
-            assert text.count(default) == 1, default
-            text = text.replace(default, own)
+        }
+        text = with_ports(replace_all(example_config(), places), port, mail_port)
         config, _ = create_installation(folder / "site", text)
         site = Site(config, base_url, open_database(url), ledger, mails)
         papers = folder / "papers.jsonl"

@@ -30,6 +30,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.site import with_ports
 from tests.support.factories import subscriber
 from tests.support.feed_world import entry, rss
 from tests.support.guarantees import Guarantee
@@ -172,17 +173,7 @@ class History:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             port = unused.getsockname()[1]
-        text = self.config.read_text("utf-8")
-        for default, own in {
-            "port = 8000": f"port = {port}",
-            'transport = "maildir"': 'transport = "smtp"',
-            'host = "localhost"': 'host = "127.0.0.1"',
-            "port = 587": f"port = {mail_port}",
-            'security = "starttls"': 'security = "none"',
-            'from = "triage <triage@localhost>"': 'from = "triage <digest@papers.example>"',
-        }.items():
-            assert text.count(default) == 1, default
-            text = text.replace(default, own)
+        text = with_ports(self.config.read_text("utf-8"), port, mail_port)
         text += f'\n[[sources.feed]]\nname = "lab"\nurl = "{lab.url}"\nallow_private = true\n'
         self.config.write_text(text, "utf-8")
         self.app = open_app(self.config)
