@@ -216,7 +216,10 @@ def test_standing_has_no_level_and_no_scale(rows: list[list[float]]) -> None:
     assert z_scores(columns * 2) == pytest.approx(found, abs=0.05)
 
 
-@pytest.mark.parametrize("name", ["taste_likes", "taste_helped", "taste_close", "taste_meaning"])
+@pytest.mark.parametrize(
+    "name",
+    ["taste_likes", "taste_helped", "taste_close", "taste_meaning", "taste_helped_meaning"],
+)
 def test_what_was_learned_of_a_reader_has_columns_of_its_own(name: str) -> None:
     profile = topics.profile(liked=(16, 20, 22))
     assert not column(name, profile).any()
@@ -230,7 +233,12 @@ def test_centres_and_anchors_of_a_taste_draw_near_what_they_stand_for() -> None:
     profile = topics.profile("protein folding", (31, 33, 35))
     past = fit_background("past", topics.everything(), topics.library().encodings.tfidf)
     profile = replace(profile, user_model=fit_user_model(profile, past))
-    for name, topic in (("cluster_dense", "robots"), ("anchor_max", "proteins")):
+    for name, topic in (
+        ("cluster_dense", "robots"),
+        ("anchor_max", "proteins"),
+        ("anchor_dense", "proteins"),
+        ("anchor_sense", "proteins"),
+    ):
         near, rows = column(name, profile), list(topics.rows_of(topic))
         assert near[rows].mean() > 2 * abs(np.delete(near, rows).mean())
 

@@ -14,7 +14,7 @@ from triage.domain.records import F32, Background, EncodedPapers, Profile, UserM
 from triage.ranking.user_model import FEW_LIKES, fit_background, fit_user_model
 
 ALL_LIKES, HELPED, CLOSE = range(3)
-ALL_MODELS = 3
+ALL_MODELS, ALL_MEANINGS = 3, 2
 PROTEINS, ROBOTS = list(topics.rows_of("proteins")), list(topics.rows_of("robots"))
 NOBODY: list[int] = []
 
@@ -41,8 +41,9 @@ def mean_gap(values: F32, rows: list[int]) -> float:
 def content(taste: UserModel) -> list[bytes]:
     parts: list[NDArray[np.generic]] = [
         taste.intercepts, taste.semantic_models, taste.latent_centres, taste.semantic_centres,
+        taste.latent_anchors, taste.semantic_anchors,
     ]  # fmt: skip
-    for rows in (taste.tfidf_models, taste.tfidf_centres, taste.anchors):
+    for rows in (taste.tfidf_models, taste.tfidf_centres, taste.tfidf_anchors):
         parts += [rows.indptr, rows.indices, rows.data]
     return [part.tobytes() for part in [*parts, taste.everybody]]
 
@@ -76,15 +77,24 @@ def test_neighbours_speak_for_who_wrote_only_a_sentence() -> None:
     assert mean_gap(logits(taste, HELPED), PROTEINS) > 1
     [docking] = topics.encode(["docking"]).tfidf.indices
     assert taste.tfidf_models[HELPED, docking] > 0
+    meanings = topics.everything().encodings.semantic @ taste.semantic_models.T
+    assert not meanings[:, ALL_LIKES].any()
+    assert mean_gap(meanings[:, HELPED], PROTEINS) > 1
 
 
 def test_each_phrase_has_an_anchor_of_its_own() -> None:
     taste = fit_user_model(liking(interests="folding of a protein; tactile grasping"), past())
-    near = (topics.everything().encodings.tfidf @ taste.anchors.T).toarray()
-    assert near.shape == (60, 2)
-    assert mean_gap(near[:, 0], PROTEINS) > 0.2
-    assert mean_gap(near[:, 1], ROBOTS) > 0.2
-    assert np.linalg.norm(taste.anchors.toarray(), axis=1) == pytest.approx([1, 1], abs=1e-5)
+    everything = topics.everything().encodings
+    for rows, anchors in (
+        (everything.tfidf.toarray(), taste.tfidf_anchors.toarray()),
+        (everything.latent, taste.latent_anchors),
+        (everything.semantic, taste.semantic_anchors),
+    ):
+        near = rows @ anchors.T
+        assert near.shape == (60, 2)
+        assert mean_gap(near[:, 0], PROTEINS) > 0.2
+        assert mean_gap(near[:, 1], ROBOTS) > 0.2
+        assert np.linalg.norm(anchors, axis=1) == pytest.approx([1, 1], abs=1e-5)
 
 
 def test_neighbours_of_a_like_help_until_there_are_enough_likes() -> None:
@@ -93,6 +103,9 @@ def test_neighbours_of_a_like_help_until_there_are_enough_likes() -> None:
     rows = [*PROTEINS, *ROBOTS][:FEW_LIKES]
     many = fit_user_model(liking(*rows), past())
     assert (many.tfidf_models[HELPED] != many.tfidf_models[ALL_LIKES]).nnz == 0
+    for taste, is_equal in ((few, False), (many, True)):
+        meanings = taste.semantic_models
+        assert np.array_equal(meanings[HELPED], meanings[ALL_LIKES]) == is_equal
 
 
 @pytest.mark.parametrize("interests", ["", "zzzz qqqq"])
@@ -106,7 +119,7 @@ def test_of_whom_nothing_is_known_there_is_no_model(interests: str) -> None:
         == taste.tfidf_centres.shape[0]
         == 0
     )
-    assert taste.anchors.shape == (0, before.encodings.tfidf.shape[1])
+    assert taste.tfidf_anchors.shape == (0, before.encodings.tfidf.shape[1])
     assert taste.everybody is before.everybody
 
 
@@ -158,7 +171,7 @@ def test_every_interest_has_models_and_centres_of_its_own() -> None:
     assert logits(taste, proteins)[PROTEINS[4:]].min() > logits(taste, proteins)[ROBOTS].max()
     assert logits(taste, robots)[ROBOTS[3:]].min() > logits(taste, robots)[PROTEINS].max()
     for near in (
-        everything.semantic @ taste.semantic_models[1:].T,
+        everything.semantic @ taste.semantic_models[ALL_MEANINGS:].T,
         (everything.tfidf @ taste.tfidf_centres.T).toarray(),
         everything.latent @ taste.latent_centres.T,
         everything.semantic @ taste.semantic_centres.T,
@@ -172,7 +185,7 @@ def test_a_single_interest_is_what_all_likes_say() -> None:
     taste = fit_user_model(liking(*PROTEINS[:4]), past())
     assert taste.tfidf_models.shape[0] == ALL_MODELS + 1
     assert (taste.tfidf_models[ALL_MODELS] != taste.tfidf_models[ALL_LIKES]).nnz == 0
-    assert np.array_equal(taste.semantic_models[0], taste.semantic_models[1])
+    assert np.array_equal(taste.semantic_models[0], taste.semantic_models[ALL_MEANINGS])
 
 
 def test_a_like_that_is_near_to_no_other_is_no_interest_beside_larger_ones() -> None:

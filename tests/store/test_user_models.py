@@ -50,12 +50,14 @@ def test_a_taste_comes_back_bit_by_bit(database: Database, taste: UserModel) -> 
         "semantic_models",
         "latent_centres",
         "semantic_centres",
+        "latent_anchors",
+        "semantic_anchors",
         "everybody",
     ):
         one, other = getattr(found, name), getattr(taste, name)
         assert (one.dtype, one.shape) == (other.dtype, other.shape)
         assert np.array_equal(one, other)
-    for name in ("tfidf_models", "tfidf_centres", "anchors"):
+    for name in ("tfidf_models", "tfidf_centres", "tfidf_anchors"):
         one, other = getattr(found, name), getattr(taste, name)
         assert (one.dtype, one.shape) == (other.dtype, other.shape)
         assert np.array_equal(one.toarray(), other.toarray())

@@ -328,13 +328,12 @@ class UserModel:
             likes; all likes and their neighbours; all likes, against the papers nearest to them;
             the likes of each interest. (0, v) if there are no likes and no phrases.
         intercepts: float32 (3 + k,) or (0,), of `tfidf_models`.
-        semantic_models: float32 (1 + k, s) or (0, s), linear models over `Encodings.semantic`: of
-            all likes, and of each interest.
-        tfidf_centres: float32 CSR (k, v), unit rows: mean TF-IDF vector of each interest's likes.
-        latent_centres: float32 (k, d), mean `latent` of each interest; likewise semantic_centres,
-            float32 (k, s).
-        anchors: float32 CSR (a, v), unit rows: the centres of the neighbours of each phrase, or of
-            the likes if they are few.
+        semantic_models: float32 (2 + k, s) or (0, s), linear models over `Encodings.semantic`: of
+            all likes, of all likes and their neighbours, and of each interest.
+        tfidf_centres, latent_centres, semantic_centres: float32 CSR (k, v), float32 (k, d) and
+            (k, s), unit rows: the mean vector of each interest's likes.
+        tfidf_anchors, latent_anchors, semantic_anchors: likewise, with a rows: the centres of the
+            neighbours of each phrase, or of the likes if they are few.
         everybody: float32 (v,), as in `Background`.
     """
 
@@ -344,7 +343,9 @@ class UserModel:
     tfidf_centres: CSR
     latent_centres: F32
     semantic_centres: F32
-    anchors: CSR
+    tfidf_anchors: CSR
+    latent_anchors: F32
+    semantic_anchors: F32
     everybody: F32
 
 
@@ -485,8 +486,7 @@ class OutgoingMessage:
 class SentEntry:
     """A message that the receiving server has accepted, as in the sent log.
 
-    `subscriber` is a public id. `key` identifies the digest; its `message_id` changes only if the
-    site's domain changes.
+    `subscriber` is a public id. `key` identifies the digest; `message_id` changes with the domain.
     """
 
     at: datetime

@@ -22,7 +22,7 @@ from triage.ranking.own_papers import find_liked_authors
 
 Put = Callable[[str, ArrayLike], None]
 
-FEATURE_VERSION = "f4"
+FEATURE_VERSION = "f5"
 
 _GROUP_FEATURES: dict[str, tuple[str, ...]] = {
     "words": ("words_like_mean", "words_like_max", "words_like_top3"),
@@ -33,11 +33,11 @@ _GROUP_FEATURES: dict[str, tuple[str, ...]] = {
     "dislikes": ("words_dislike_max", "dense_dislike_max"),
     "interests": (
         "words_interest_max", "dense_interest_max", "sense_interest_max",
-        "interest_cover", "anchor_max",
+        "interest_cover", "anchor_max", "anchor_dense", "anchor_sense",
     ),
     "taste": (
         "taste_likes", "taste_helped", "taste_close",
-        "taste_meaning", "cluster_likes", "cluster_meaning",
+        "taste_meaning", "taste_helped_meaning", "cluster_likes", "cluster_meaning",
     ),
     "interest_cluster": ("cluster_words", "cluster_dense", "cluster_sense"),
     "everybody": ("everybody",),
@@ -54,9 +54,10 @@ _GROUP_OF = {name: group for group, names in _GROUP_FEATURES.items() for name in
 IN_THE_DAY: tuple[str, ...] = (
     "words_like_mean", "words_like_max", "words_like_top3", "dense_like_mean", "dense_like_top3",
     "sense_like_mean", "sense_like_top3", "words_interest_max", "dense_interest_max",
-    "sense_interest_max", "interest_cover", "anchor_max", "taste_likes", "taste_helped",
-    "taste_close", "taste_meaning", "cluster_likes", "cluster_meaning", "cluster_words",
-    "cluster_dense", "cluster_sense", "everybody", "category_affinity", "density",
+    "sense_interest_max", "interest_cover", "anchor_max", "anchor_dense", "anchor_sense",
+    "taste_likes", "taste_helped", "taste_close", "taste_meaning", "taste_helped_meaning",
+    "cluster_likes", "cluster_meaning", "cluster_words", "cluster_dense", "cluster_sense",
+    "everybody", "category_affinity", "density",
 )  # fmt: skip
 """Features with a second column, the z-score among the day's candidates, because the usual size of
 a cosine differs from day to day. Ranks among the candidates would add no information."""
@@ -65,8 +66,10 @@ GROUPS: dict[str, str] = _GROUP_OF | {f"{name}_z": _GROUP_OF[name] for name in I
 FEATURES: tuple[str, ...] = tuple(GROUPS)
 _COLUMNS = {name: column for column, name in enumerate(FEATURES)}
 
-# The first rows of `UserModel.words`, in order; each further row is the model of one interest.
+# The first rows of `UserModel.tfidf_models` and `semantic_models`, in order; each further row is
+# the model of one interest.
 _MODELS_OF_ALL = ("taste_likes", "taste_helped", "taste_close")
+_SEMANTIC_MODELS_OF_ALL = ("taste_meaning", "taste_helped_meaning")
 
 # Cosines use only the newest likes; the linear models are fitted on all of them.
 MAX_NEIGHBOURS = 200
@@ -173,10 +176,14 @@ def _similarities(
         words |= {
             "models": model.tfidf_models,
             "centres": model.tfidf_centres,
-            "anchors": model.anchors,
+            "anchors": model.tfidf_anchors,
         }
-        dense |= {"centres": model.latent_centres}
-        sense |= {"models": model.semantic_models, "centres": model.semantic_centres}
+        dense |= {"centres": model.latent_centres, "anchors": model.latent_anchors}
+        sense |= {
+            "models": model.semantic_models,
+            "centres": model.semantic_centres,
+            "anchors": model.semantic_anchors,
+        }
     return (
         _by_words(vectors.tfidf, words),
         _products(vectors.latent, dense),
@@ -207,15 +214,19 @@ def _put_user_model(
     if len(model.intercepts):
         for column, name in enumerate(_MODELS_OF_ALL):
             put(name, logits[:, column])
-        put("taste_meaning", sense["models"][:, 0])
+        for column, name in enumerate(_SEMANTIC_MODELS_OF_ALL):
+            put(name, sense["models"][:, column])
     if len(model.latent_centres):
         put("cluster_likes", logits[:, len(_MODELS_OF_ALL) :].max(axis=1))
-        put("cluster_meaning", sense["models"][:, 1:].max(axis=1))
+        meaning = sense["models"][:, len(_SEMANTIC_MODELS_OF_ALL) :]
+        put("cluster_meaning", meaning.max(axis=1))
         put("cluster_words", words["centres"].max(axis=1))
         put("cluster_dense", dense["centres"].max(axis=1))
         put("cluster_sense", sense["centres"].max(axis=1))
     if words["anchors"].shape[1]:
         put("anchor_max", words["anchors"].max(axis=1))
+        put("anchor_dense", dense["anchors"].max(axis=1))
+        put("anchor_sense", sense["anchors"].max(axis=1))
 
 
 def recency_weights(n: int) -> F64:

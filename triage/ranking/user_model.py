@@ -82,16 +82,19 @@ def fit_user_model(profile: Profile, past: Background) -> UserModel:
     rest = past.encodings.select(_every(others, N_OTHERS))
     others_words = rest.tfidf.tocsc()
     all_likes = with_neighbours = against_nearest = _fit(liked.tfidf, others_words, STRENGTH)
+    meaning = meaning_with_neighbours = _fit_meaning(liked.semantic, rest.semantic)
     if near and len(liked) < FEW_LIKES:
-        neighbours = past.encodings.tfidf[np.unique(np.concatenate(near))]
-        with_neighbours = _fit(_stacked(liked.tfidf, neighbours), others_words, STRENGTH)
+        neighbours = past.encodings.select(np.unique(np.concatenate(near)))
+        with_neighbours = _fit(_stacked(liked.tfidf, neighbours.tfidf), others_words, STRENGTH)
+        positives = np.vstack([liked.semantic, neighbours.semantic])
+        meaning_with_neighbours = _fit_meaning(positives, rest.semantic)
     if len(liked):
         nearest = others[np.argsort(-(past.encodings.tfidf[others] @ all_likes[0]), kind="stable")]
         rivals = np.union1d(nearest[:NEAR_OTHERS], _every(others, N_OTHERS_IN_MEANING))
         against_nearest = _fit(liked.tfidf, past.encodings.tfidf[rivals].tocsc(), STRENGTH)
     interests = [liked.select(group) for group in _cluster_rows(liked.latent, past.threshold)]
     models = [all_likes, with_neighbours, against_nearest]
-    meanings = [_fit_meaning(liked.semantic, rest.semantic)]
+    meanings = [meaning, meaning_with_neighbours]
     for own in interests:
         is_all = len(own) == len(liked)
         models.append(all_likes if is_all else _fit(own.tfidf, others_words, STRENGTH))
@@ -121,7 +124,9 @@ def _user_model(
         tfidf_centres=_sparse(_centres([each.tfidf for each in interests], vectors.tfidf)),
         latent_centres=_centres([each.latent for each in interests], vectors.latent),
         semantic_centres=_centres([each.semantic for each in interests], vectors.semantic),
-        anchors=_sparse(_centres([vectors.tfidf[rows] for rows in near], vectors.tfidf)),
+        tfidf_anchors=_sparse(_centres([vectors.tfidf[rows] for rows in near], vectors.tfidf)),
+        latent_anchors=_centres([vectors.latent[rows] for rows in near], vectors.latent),
+        semantic_anchors=_centres([vectors.semantic[rows] for rows in near], vectors.semantic),
         everybody=past.everybody,
     )
 

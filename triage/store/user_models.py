@@ -17,8 +17,11 @@ from triage.store.engine.upsert import insert_missing, upsert
 from triage.store.tables import user_model_backgrounds, user_models
 
 BACKGROUNDS_KEPT = 3
-_DENSE = ("intercepts", "semantic_models", "latent_centres", "semantic_centres")
-_SPARSE = ("tfidf_models", "tfidf_centres", "anchors")
+_DENSE = (
+    "intercepts", "semantic_models", "latent_centres", "semantic_centres", "latent_anchors",
+    "semantic_anchors",
+)  # fmt: skip
+_SPARSE = ("tfidf_models", "tfidf_centres", "tfidf_anchors")
 _PARTS = ("data", "indices", "indptr")
 
 

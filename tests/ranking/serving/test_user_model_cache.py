@@ -92,7 +92,8 @@ def numbers(taste: UserModel | None) -> list[Any]:
         taste.tfidf_models.toarray().tolist(), taste.intercepts.tolist(),
         taste.semantic_models.tolist(),
         taste.tfidf_centres.toarray().tolist(), taste.latent_centres.tolist(),
-        taste.semantic_centres.tolist(), taste.anchors.toarray().tolist(), taste.everybody.tolist(),
+        taste.semantic_centres.tolist(), taste.tfidf_anchors.toarray().tolist(),
+        taste.latent_anchors.tolist(), taste.semantic_anchors.tolist(), taste.everybody.tolist(),
     ]  # fmt: skip
 
 
