@@ -8,7 +8,7 @@ multiples of the best baseline's nDCG@10 in each cell (`python -m benchmarks.pee
 
 No reader is judged by a ranker that was trained on their lists. For listings-2025, readers are put
 into folds, and each is ranked by a ranker without the lists that share papers with those of their
-fold. CiteULike's readers are 250, each known by 1, 3, 10 and by all likes.
+fold. CiteULike's readers are each known by 1, 3, 10 and by all likes.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from benchmarks import peers
 from benchmarks.figures import SHARED, record, skip
 from benchmarks.pretrain import groups as pretraining_groups
 from triage.ranking.cold_start import ColdStartScorer
+from triage.ranking.lambdamart import LambdaMartScorer
 from triage.ranking.serving.model_store import ModelStore
 from triage.training import pretrain
 from triage.training.evaluation import benchmark
@@ -43,7 +44,6 @@ N_FOLDS = 5
 MIXED_AT_ONCE = 8
 # Lists that share so many papers, or such a part of the smaller one, are of the same person.
 SHARED_LIKES, SHARED_PART = 2, 0.3
-N_LIBRARIES = 250
 KNOWN = (1, 3, 10)
 
 
@@ -76,21 +76,25 @@ def write_run(folder: Path, mode: str, run: Path) -> None:
         if folder.name != PRETRAINED_ON:
             benchmark.rank(data, ModelStore(Path(models), b"for this run"), run, alone=alone)
             return
-        lists = pretraining_groups(data)
-        users = list(data.interests)
         known = benchmark.prepare(data, ModelStore(Path(models), b"for this run"), alone=alone)
         ranker = Ranker(known, data, ColdStartScorer())
         examples = None if alone else benchmark.make_examples(known, data, ColdStartScorer())
         with run.open("w", encoding="utf-8") as file:
-            for judged, related in folds(data):
-                ranker.scorer = start = pretrain.fit(
-                    each for each in lists if users[each.reader] not in related
-                )
+            for judged, start in fit_fold_rankers(data):
+                ranker.scorer = start
                 if examples is not None:
                     store = ModelStore(Path(models), b"for this run", start)
                     ranker.scorer = benchmark.fit_scorer(store, examples, known.encoder)
                 slates = [slate for slate in data.slates if slate.user in judged]
                 benchmark.write_run(file, ranker, sorted(slates, key=lambda s: (s.user, s.on)))
+
+
+def fit_fold_rankers(data: Benchmark) -> Iterator[tuple[set[str], LambdaMartScorer]]:
+    """Yield each fold's readers with a pretrained ranker that has not seen their lists."""
+    lists, users = pretraining_groups(data), list(data.interests)
+    for judged, related in folds(data):
+        known = (each for each in lists if users[each.reader] not in related)
+        yield judged, pretrain.fit(known)
 
 
 def folds(data: Benchmark) -> list[tuple[set[str], set[str]]]:
@@ -150,9 +154,8 @@ def make_few_likes(folder: Path) -> Path:
     folder.mkdir()
     (folder / "papers.jsonl.gz").symlink_to(source / "papers.jsonl.gz")
     users = sorted(row["user"] for row in _rows(source / "subscribers.jsonl.gz"))
-    some = np.random.default_rng(0).permutation(users)[:N_LIBRARIES].tolist()
-    names = {user: [user, *(f"{user}k{k}" for k in KNOWN)] for user in some}
-    feedback = [row for row in _rows(source / "feedback.jsonl.gz") if row["user"] in names]
+    names = {user: [user, *(f"{user}k{k}" for k in KNOWN)] for user in users}
+    feedback = list(_rows(source / "feedback.jsonl.gz"))
     likes: dict[str, list[str]] = defaultdict(list)
     for row in sorted(feedback, key=lambda row: str(row["at"])):
         if row["label"] == 1:
@@ -171,7 +174,7 @@ def make_few_likes(folder: Path) -> Path:
             if row["paper_id"] in first.get(name, {row["paper_id"]})
         ),
     )
-    slates = [row for row in _rows(source / "slates.jsonl.gz") if row["user"] in names]
+    slates = list(_rows(source / "slates.jsonl.gz"))
     _write(
         folder / "slates.jsonl.gz",
         (
@@ -183,7 +186,7 @@ def make_few_likes(folder: Path) -> Path:
     with (folder / "qrels.txt").open("w", encoding="utf-8") as file:
         for line in (source / "qrels.txt").read_text("utf-8").splitlines():
             user = line.split(".")[0]
-            for name in names.get(user, ()):
+            for name in names[user]:
                 file.write(line.replace(user, name, 1) + "\n")
     return folder
 

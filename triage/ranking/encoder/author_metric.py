@@ -25,7 +25,8 @@ FEWEST_GROUPS = 2_000
 MOST_GROUPS = 20_000
 # A direction with little variance is noise, so this share of the mean variance is added to all.
 RIDGE = 1.0
-WHITENING_RIDGE = 0.3
+# Without authors nothing tells noise from topics, so small directions are raised less.
+WHITENING_RIDGE = 3.0
 POWER = 0.35
 # Papers can be similar for other reasons than authors, so no direction gets the weight 0.
 LEAST_AGREEMENT = 0.03

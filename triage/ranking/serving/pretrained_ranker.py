@@ -16,7 +16,7 @@ from triage.ranking import model_files
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.lambdamart import LambdaMartScorer
 
-MANIFEST_SHA256 = "76ba6bf10e1b20c16a5c3d580e796af055fc593fe4f02b4bb3355fa127d5e5bc"
+MANIFEST_SHA256 = "a0fa5fb4c93c574cccbc965cd1b97ec5f60a08196990d440c60bcc479a6ae0a3"
 SHARE = 0.3
 """The share of the cold-start formula that the ranker was trained to start from."""
 
