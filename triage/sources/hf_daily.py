@@ -23,7 +23,7 @@ from triage.sources.cursors import read_cursor, write_cursor
 from triage.sources.enrichers.publication import parse_count
 from triage.sources.http.client import Answer, PoliteClient
 from triage.sources.text.cleaning import normalise, reject
-from triage.sources.text.json import loads
+from triage.sources.text.json import dig, loads
 
 REFRESHED_DAYS: Final = 5
 MISSED_DAYS: Final = 30
@@ -216,12 +216,10 @@ def _papers(listing: list[Any], on: date, what: str) -> tuple[list[FetchedPaper]
 def _paper(record: Any, on: date) -> FetchedPaper:
     if not isinstance(record, dict):
         raise RejectedRecord("it is no JSON object")
-    nested = record.get("paper")
-    paper: dict[str, Any] = nested if isinstance(nested, dict) else {}
+    paper = dig(record, dict, "paper")
 
     def first(key: str) -> str:
-        values = (paper.get(key), record.get(key))
-        return next((value for value in values if isinstance(value, str) and value), "")
+        return dig(paper, str, key) or dig(record, str, key)
 
     found = parse_arxiv(first("id"))
     if found is None:
@@ -233,16 +231,14 @@ def _paper(record: Any, on: date) -> FetchedPaper:
             version=found[1],
             title=first("title"),
             abstract=first("summary"),
-            authors=tuple(_names(paper.get("authors"))),
+            # Without those that are hidden on the page.
+            authors=tuple(
+                dig(each, str, "name")
+                for each in dig(paper, list, "authors")
+                if dig(each, dict).get("hidden") is not True
+            ),
             listed_on=on,
             upvotes=parse_count(paper.get("upvotes", record.get("upvotes"))),
             tldr=first("ai_summary"),
         )
     )
-
-
-def _names(authors: Any) -> list[str]:
-    """Return the authors' names, without those that are hidden on the page."""
-    shown = [a for a in authors if isinstance(a, dict)] if isinstance(authors, list) else []
-    names = [a.get("name") for a in shown if a.get("hidden") is not True]
-    return [name for name in names if isinstance(name, str)]

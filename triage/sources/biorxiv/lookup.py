@@ -15,6 +15,7 @@ from triage.errors import RejectedRecord
 from triage.sources.biorxiv.parsing import parse_page, parse_posting
 from triage.sources.http.client import PoliteClient
 from triage.sources.text.cleaning import parse_day
+from triage.sources.text.json import dig
 
 SERVERS = ("biorxiv", "medrxiv")
 
@@ -50,7 +51,7 @@ def _versions(body: bytes, server: str) -> list[FetchedPaper]:
     """Return the usable versions of papers, the first ones first."""
     found = []
     for row in parse_page(body, server).rows:
-        day = parse_day(str(row.get("date", ""))) if isinstance(row, dict) else None
+        day = parse_day(dig(row, str, "date"))
         try:
             if day is not None:
                 found.append(parse_posting(row, server, day))

@@ -17,7 +17,7 @@ from triage.domain.paper_ids import parse_doi
 from triage.domain.source_records import FetchedPaper
 from triage.errors import RejectedRecord, SourceError
 from triage.sources.text.cleaning import clean, normalise, parse_day
-from triage.sources.text.json import loads
+from triage.sources.text.json import dig, loads
 
 _VENUE_CHARS: Final = 200
 _NOTHING: Final = re.compile(r"\bno\b.*\bfound\b", re.IGNORECASE)
@@ -48,14 +48,11 @@ def parse_page(body: bytes, name: str) -> Page:
         content = loads(body, f"{name}'s answer")
     except SourceError as error:
         raise BadAnswer(str(error)) from error
-    content = content if isinstance(content, dict) else {}
-    messages = content.get("messages")
-    message = messages[0] if isinstance(messages, list) and messages else {}
-    message = message if isinstance(message, dict) else {}
+    message = dig(content, dict, "messages", 0)
     status = str(message.get("status", ""))[:200]
-    collection = content.get("collection")
-    rows = collection if isinstance(collection, list) else []
-    if rows or (status == "ok" and collection == []) or _NOTHING.search(status):
+    rows = dig(content, list, "collection")
+    is_empty = status == "ok" and dig(content, dict).get("collection") == []
+    if rows or is_empty or _NOTHING.search(status):
         return Page(rows, _number(message.get("total")), row_key(content))
     answer = (
         f"answered {status!r}" if status else "sent neither papers nor a reason for having none"
@@ -117,8 +114,8 @@ def parse_publication(row: dict[str, Any], server: str, on: date) -> FetchedPape
 
 
 def _text(row: dict[str, Any], key: str) -> str:
-    value = row.get(key)
-    return value if isinstance(value, str) and value.strip() != "NA" else ""
+    value = dig(row, str, key)
+    return "" if value.strip() == "NA" else value
 
 
 def _number(value: Any) -> int | None:
