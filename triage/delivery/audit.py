@@ -54,6 +54,9 @@ _HAVE_REASONS = {State.FAILED, State.CANCELLED, State.SKIPPED}
 _PAPERS_RELEASED = {State.FAILED, State.CANCELLED}
 _MAY_HAVE_ARRIVED = {"operator", "journal_lost"}
 _REASONS_TO_FAIL = {"expired", "poison"}
+# In which phase an attempt with this outcome ended, for outcomes that have only one.
+_PHASES = {"crashed": State.CLAIMED}
+_PHASES |= dict.fromkeys(("sent", "held", "resent", "uncertain"), State.IN_DOUBT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,20 +205,13 @@ def _faults_of_attempts(message: Row[Any], attempts: Sequence[Row[Any]]) -> Iter
         yield "messages with an attempt that has an end time or an outcome, but not both"
     if "" in outcomes[:-1] or "sent" in outcomes[:-1]:
         yield "messages that were tried again while an attempt was open, or after they were sent"
-    if any(each.phase != phase for each in attempts if (phase := _phase_of(each.outcome))):
+    if any(each.phase != _PHASES.get(each.outcome, each.phase) for each in attempts):
         yield "messages with an attempt whose outcome does not match its phase"
     closed = [each for each in attempts if each.outcome]
     if (not closed and message.last_reply) or (
         closed and closed[-1].outcome != "cancelled" and closed[-1].reply != message.last_reply
     ):
         yield "messages whose last reply differs from that of their last attempt"
-
-
-def _phase_of(outcome: str) -> str:
-    """Return the phase in which an attempt with this outcome ended; "" if there are several."""
-    if outcome in {"sent", "held", "resent", "uncertain"}:
-        return State.IN_DOUBT
-    return State.CLAIMED if outcome == "crashed" else ""
 
 
 def _faults_of_end(message: Row[Any], attempts: Sequence[Row[Any]]) -> Iterator[str]:

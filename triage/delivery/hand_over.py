@@ -21,8 +21,6 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -102,8 +100,13 @@ class MessageSender:
         claimed = self._writes(lambda conn: self._claim(conn, message))
         if not isinstance(claimed, tuple):
             return claimed
-        with self._holding(claimed[0]):
+        with self._guard:
+            self._in_hand.add(message.id)
+        try:
             return self._send(*claimed, drain)
+        finally:
+            with self._guard:
+                self._in_hand.discard(message.id)
 
     def renew(self) -> None:
         """Renew the leases of all messages that are being sent."""
@@ -265,9 +268,7 @@ class MessageSender:
         """Cancel a message if its subscriber left, paused or was suppressed."""
         address_hash = self._context.address_hash(message.recipient)
         reason = store.messages.unwanted_because(conn, message, address_hash)
-        if reason is None:
-            return None
-        return _end_unsent(conn, message, State.CANCELLED, reason, now)
+        return _end_unsent(conn, message, State.CANCELLED, reason, now) if reason else None
 
     # -- how it ended ------------------------------------------------------------------------------
 
@@ -421,16 +422,6 @@ class MessageSender:
         lease_s = self._context.lease.total_seconds()
         return elapsed < lease_s and self._clock.now() < message.lease_until
 
-    @contextmanager
-    def _holding(self, message: StoredMessage) -> Iterator[None]:
-        with self._guard:
-            self._in_hand.add(message.id)
-        try:
-            yield
-        finally:
-            with self._guard:
-                self._in_hand.discard(message.id)
-
 
 def _end_unsent(
     conn: Connection, message: StoredMessage, state: State, reason: str, at: datetime
@@ -444,11 +435,8 @@ def _end_unsent(
 
 def _later(message: StoredMessage, now: datetime) -> dict[str, Any]:
     """Return the fields of a message that is tried again after its back-off."""
-    wait = BACK_OFF[min(message.attempts, len(BACK_OFF)) - 1] * _jitter(message)
-    return {"not_before": now + wait, "crashes": 0}
-
-
-def _jitter(message: StoredMessage) -> float:
-    """Return 0.8 to 1.2, so that messages that failed together are not all retried together."""
+    # From 0.8 to 1.2, so that messages that failed together are not all retried together.
     name = f"{message.message_id} {message.attempts}".encode()
-    return 0.8 + 0.4 * (zlib.crc32(name) / 0xFFFF_FFFF)
+    jitter = 0.8 + 0.4 * (zlib.crc32(name) / 0xFFFF_FFFF)
+    wait = BACK_OFF[min(message.attempts, len(BACK_OFF)) - 1] * jitter
+    return {"not_before": now + wait, "crashes": 0}

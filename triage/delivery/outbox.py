@@ -101,8 +101,7 @@ class Outbox:
                     broken = self._send_and_settle(report)
         finally:
             self._context.mailer.close()
-        with self._context.database.read() as conn:
-            in_flight = len(store.messages.in_flight(conn))
+        in_flight = len(self._context.database.fetch(store.messages.in_flight))
         ends = (State.SENT, State.DEFERRED, State.FAILED, State.CANCELLED, State.HELD)
         return DrainReport(
             **{end: counts[end] for end in ends},
@@ -116,8 +115,9 @@ class Outbox:
 
         Messages in doubt are left to the next drain.
         """
-        with self._context.database.read() as conn:
-            waiting = store.messages.waiting(conn, self._context.clock.now(), only_notes=True)
+        waiting = self._context.database.fetch(
+            store.messages.waiting, self._context.clock.now(), only_notes=True
+        )
         if not waiting or self.check():
             return
         try:

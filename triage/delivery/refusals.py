@@ -199,27 +199,23 @@ def _rule(detail: str, text: str, about_us: str) -> tuple[Whom, str] | None:
 
 def _plain(step: str, detail: str, text: str, *, is_gone: bool) -> tuple[Whom, str]:
     """Return whom a refusal is about that does not speak of us."""
+    if detail[:2] == "7." and is_gone:
+        # The code says one thing and the words another: nobody is blamed.
+        return Whom.MESSAGE, "unknown"
+    # At RCPT the server has seen only us; after the message it may mean its content.
+    policy = (Whom.US, "reputation") if step == "rcpt" else (Whom.MESSAGE, "content")
     if detail[:2] == "7.":
-        return _policy(step, is_gone=is_gone)
+        return policy
     is_spam = bool(SPAM.search(text))
     if is_gone or (detail in _NO_MAILBOX and step not in {"data", "end"}):
         return (Whom.MESSAGE, "content") if is_spam else (Whom.MAILBOX, "gone")
     if is_spam:
-        return (Whom.US, "reputation") if step == "rcpt" else (Whom.MESSAGE, "content")
+        return policy
     # Outlook.com says this of a mailbox that it does not have, but at times also of many others.
     is_away = detail == "5.0" and "mailbox unavailable" in text.lower()
     if is_away or detail in _AWAY or AWAY.search(text):
         return Whom.MAILBOX, "unreachable"
     return Whom.MESSAGE, "content" if detail[:2] == "6." else "unknown"
-
-
-def _policy(step: str, *, is_gone: bool) -> tuple[Whom, str]:
-    """Return whom a refusal for a policy is about that gives no better reason."""
-    if is_gone:
-        # The code says one thing and the words another: nobody is blamed.
-        return Whom.MESSAGE, "unknown"
-    # At RCPT the server has seen only us; after the message it may mean its content.
-    return (Whom.US, "reputation") if step == "rcpt" else (Whom.MESSAGE, "content")
 
 
 # -- many refusals at once -------------------------------------------------------------------------

@@ -166,26 +166,24 @@ class Schedule:
     def _take_lease(self, name: str, duration: timedelta) -> bool:
         """Take or renew a lease; return False if another scheduler has it."""
         now = self.clock.now()
-        with self.database.write() as conn:
-            return store.jobs.take_lease(conn, name, self.owner, now + duration, now, self.is_gone)
+        return self.database.execute(
+            store.jobs.take_lease, name, self.owner, now + duration, now, self.is_gone
+        )
 
     def _last_done(self, name: str) -> datetime | None:
         """Return when a job was done last; None if never, or later than now by a wrong clock."""
         now = self.clock.now()
-        with self.database.read() as conn:
-            last_at = store.jobs.last_done(conn, name)
+        last_at = self.database.fetch(store.jobs.last_done, name)
         if last_at is None or last_at <= now:
             return last_at
         log.warning("set aside: done later than now, by a wrong clock", name=name, at=str(last_at))
-        with self.database.write() as conn:
-            store.jobs.forget(conn, name, last_at)
+        self.database.execute(store.jobs.forget, name, last_at)
         return None
 
     def _set_days_aside(self) -> None:
         """Forget the days of sources that were read by a clock ahead of the present one."""
-        with self.database.read() as conn:
-            if not store.sources.has_days_ahead(conn, self.clock.now()):
-                return
+        if not self.database.fetch(store.sources.has_days_ahead, self.clock.now()):
+            return
         with self.database.write() as conn:
             days = store.sources.forget_days_ahead(conn, self.clock.now())
         log.warning("set aside: days read by a wrong clock", days=[f"{s} {on}" for s, on in days])
@@ -199,8 +197,7 @@ class Schedule:
             if last_at is not None and now - last_at < wait:
                 continue
             problems = fetch(self.database, [source], self.clock)
-            with self.database.write() as conn:
-                store.jobs.note_done(conn, name, now, "; ".join(problems) or "done")
+            self.database.execute(store.jobs.note_done, name, now, "; ".join(problems) or "done")
 
     def _fetch_named(self) -> None:
         """Ask for the papers that people named, unless that failed a short time ago."""
@@ -209,8 +206,7 @@ class Schedule:
         if failed_at is not None and now - failed_at < OPEN_AGAIN:
             return
         if problems := self.fetch_named():
-            with self.database.write() as conn:
-                store.jobs.note_done(conn, NAMED_FAILED, now, "; ".join(problems))
+            self.database.execute(store.jobs.note_done, NAMED_FAILED, now, "; ".join(problems))
 
     def _fetch_interval(self, source: str, today: date) -> timedelta:
         days_behind = self.awaited.get(source)
@@ -222,8 +218,8 @@ class Schedule:
 
     def _newest_verdicts(self, first: date, last: date) -> Mapping[str, Verdict]:
         """Return the verdict of each source's newest day from `first` to `last`."""
-        with self.database.read() as conn:
-            return {day.source: day.verdict for day in store.sources.days(conn, first, last)}
+        days = self.database.fetch(store.sources.days, first, last)
+        return {day.source: day.verdict for day in days}
 
     def _is_complete(self, on: date) -> bool:
         """Tell whether a digest for that date does not have to wait for any source."""

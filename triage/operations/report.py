@@ -219,8 +219,7 @@ def history(database: Database, now: datetime, max_age_days: int, n_days: int = 
     Args:
         max_age_days: for how many days a paper is a candidate, as for digests.
     """
-    with database.read() as conn:
-        return History(conn, now, max_age_days, n_days)
+    return database.fetch(History, now, max_age_days, n_days)
 
 
 def _scores(training: Row[Any]) -> list[float | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +22,8 @@ from sqlalchemy import String as _String
 from sqlalchemy import Text as _Text
 from sqlalchemy.schema import SchemaItem
 
+from triage.domain.plain_text import storable
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware UTC datetime; SQLite stores it without its zone."""
@@ -42,17 +43,6 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-
-def storable(text: str) -> str:
-    """Replace what databases reject by U+FFFD."""
-    # The pattern takes a hundred times as long.
-    if text.isprintable() or (text.isascii() and "\0" not in text):
-        return text
-    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 class String(TypeDecorator[str]):

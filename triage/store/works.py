@@ -23,8 +23,8 @@ from sqlalchemy import (
     update,
 )
 
+from triage.domain.plain_text import storable
 from triage.domain.source_records import FetchedPaper
-from triage.store.column_types import storable
 from triage.store.engine.upsert import insert_missing, rows_in, split_values
 from triage.store.papers import WORK, Key, find
 from triage.store.tables import blocking_keys, paper_ids, paper_records, papers, work_splits

@@ -49,8 +49,7 @@ def links(keyring: Keyring, claims: Claims, base_url: str) -> FeedLinks:
 
 def revoke(db: Database, subscriber: Subscriber) -> bool:
     """Make a subscriber's feed addresses invalid; return False if there were none."""
-    with db.write() as conn:
-        return store.digest_feeds.revoke(conn, subscriber.id)
+    return db.execute(store.digest_feeds.revoke, subscriber.id)
 
 
 def digests(db: Database, claims: Claims, today: date) -> list[Slate] | None:

@@ -35,6 +35,7 @@ from triage.subscribers.named_papers import (
     LookupReport,
     describe_waiting,
     find_stored,
+    find_unstored,
     look_up,
     to_name,
 )
@@ -144,16 +145,12 @@ def _import_entries(
 ) -> LibraryReport:
     n_stored = 0
     if new_papers:
-        with db.read() as conn:
-            stored = find_stored(conn, entries)
-        new = [each for each, id in zip(entries, stored, strict=True) if id is None]
+        new = db.fetch(find_unstored, entries)
         papers = PaperList(LIBRARY, library_papers(new, clock.now().date()))
         for ingested in ingest(db, papers, clock, resume=False):
             n_stored = ingested.stored
-    with db.read() as conn:
-        stored = find_stored(conn, entries)
-    names = [to_name(each) for each, id in zip(entries, stored, strict=True) if id is None]
-    looked_up = look_up(db, lookups, clock, [each for each in names if each], progress)
+    names = [name for each in db.fetch(find_unstored, entries) if (name := to_name(each))]
+    looked_up = look_up(db, lookups, clock, names, progress)
     with db.write() as conn:
         stored = find_stored(conn, entries)
         before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
@@ -212,8 +209,7 @@ def find_papers_in_text(db: Database, text: str) -> tuple[list[int], list[NamedP
         ConfigError: the text has no known format.
     """
     entries = bibliography.read(text)
-    with db.read() as conn:
-        stored = find_stored(conn, entries)
+    stored = db.fetch(find_stored, entries)
     ids = [id for id in stored if id is not None]
     missing = [each for each, id in zip(entries, stored, strict=True) if id is None]
     names = [name for each in missing if (name := to_name(each))]

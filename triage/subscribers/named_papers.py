@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
@@ -21,7 +21,7 @@ from triage.domain.author_names import share_an_author
 from triage.domain.chunks import chunks
 from triage.domain.paper_ids import identify, title_key
 from triage.domain.protocols import Clock, PaperLookup, Progress, silent
-from triage.domain.records import EventKind, Paper
+from triage.domain.records import EventKind
 from triage.domain.source_records import NamedPaper, PaperId
 from triage.errors import DatabaseError, NoAnswerInTime, SourceError
 from triage.papers.ingest import PaperList, ingest
@@ -61,6 +61,9 @@ class Named(Protocol):
     def authors(self) -> Sequence[str]: ...
 
 
+N = TypeVar("N", bound=Named)
+
+
 @dataclass(frozen=True, slots=True)
 class LookupReport:
     """The names that the services answered for, the number of new papers, and the errors.
@@ -71,9 +74,6 @@ class LookupReport:
     answered: frozenset[Key] = frozenset()
     stored: int = 0
     problems: tuple[str, ...] = ()
-
-
-_NONE: Final = LookupReport()
 
 
 def to_name(named: Named) -> NamedPaper | None:
@@ -112,14 +112,17 @@ def find_stored(conn: Connection, named: Sequence[Named]) -> list[int | None]:
     found: list[int | None] = []
     for each, title in zip(named, titles, strict=True):
         ids = [by_key[key] for id in each.ids for key in _keys(id) if key in by_key]
-        ids += [id for id in by_title.get(title, ()) if _may_share_author(each, papers[id])]
+        for id in by_title.get(title, ()):
+            some, others = each.authors, papers[id].authors
+            ids += [id] if not (some and others) or share_an_author(some, others) else []
         found.append(ids[0] if ids else None)
     return found
 
 
-def _may_share_author(named: Named, paper: Paper) -> bool:
-    known = named.authors and paper.authors
-    return not known or share_an_author(named.authors, paper.authors)
+def find_unstored(conn: Connection, named: Sequence[N]) -> list[N]:
+    """Return those of the names whose papers are not stored."""
+    found = zip(named, find_stored(conn, named), strict=True)
+    return [each for each, id in found if id is None]
 
 
 def _keys(id: Key) -> list[Key]:
@@ -140,7 +143,9 @@ def look_up(
     More are left to the scheduler. A service that fails, or needs more than ten seconds for an
     answer, gets no more requests.
     """
-    return _ask(database, lookups, clock, names, progress) if len(names) <= MOST_AT_ONCE else _NONE
+    if len(names) > MOST_AT_ONCE:
+        return LookupReport()
+    return _ask(database, lookups, clock, names, progress)
 
 
 def _ask(
@@ -203,18 +208,19 @@ def describe_waiting(
     schemes = find_schemes(lookups)
     unserved = [each for each in names if each.scheme not in schemes]
     missing = [each for each in names if each.key in answered]
+    sections = sorted({_SECTIONS.get(each.scheme, each.scheme) for each in unserved})
+    where = " and ".join(f"`[sources.{each}]`" for each in sections)
     lines = []
-    if n := len(names) - len(unserved) - len(missing):
-        papers, them = ("1 paper is", "it") if n == 1 else (f"{n:,} papers are", "them")
-        lines.append(f"{papers} not stored yet: `triage schedule` asks for {them} soon{follows}")
-    if n := len(missing):
-        papers, them = ("1 paper was", "it") if n == 1 else (f"{n:,} papers were", "them")
-        lines.append(f"{papers} not found: `triage schedule` asks for {them} again in a day")
-    if n := len(unserved):
-        papers, them = ("1 paper is", "it") if n == 1 else (f"{n:,} papers are", "them")
-        sections = sorted({_SECTIONS.get(each.scheme, each.scheme) for each in unserved})
-        where = " and ".join(f"`[sources.{each}]`" for each in sections)
-        lines.append(f"{papers} not stored, and nobody is asked for {them}: switch on {where}")
+    for n, is_, are, rest in (
+        (len(names) - len(unserved) - len(missing), "is", "are",
+         f"not stored yet: `triage schedule` asks for {{}} soon{follows}"),
+        (len(missing), "was", "were", "not found: `triage schedule` asks for {} again in a day"),
+        (len(unserved), "is", "are",
+         f"not stored, and nobody is asked for {{}}: switch on {where}"),
+    ):  # fmt: skip
+        if n:
+            papers = f"1 paper {is_}" if n == 1 else f"{n:,} papers {are}"
+            lines.append(f"{papers} {rest.format('it' if n == 1 else 'them')}")
     return lines
 
 
@@ -238,8 +244,7 @@ def fetch_ids(
     report = look_up(database, lookups, clock, names, progress)
     now = clock.now()
     with database.write() as conn:
-        found = find_stored(conn, names)
-        left = [n for n, id in enumerate(found) if id is None]
+        left = [n for n, id in enumerate(find_stored(conn, names)) if id is None]
         store.named_papers.add(conn, None, [names[n] for n in left], "", now)
         store.named_papers.mark_asked(conn, report.answered, now)
     lines = describe_waiting([names[n] for n in left], lookups, report.answered, follows="")
@@ -267,8 +272,7 @@ def fetch_waiting(
             )
     report = _ask(database, lookups, clock, names, silent)
     if report.answered:
-        with database.write() as conn:
-            store.named_papers.mark_asked(conn, report.answered, now)
+        database.execute(store.named_papers.mark_asked, report.answered, now)
         n_found += make_likes(database, clock)
     if names or n_found:
         log.info("named papers", asked=len(report.answered), found=n_found)

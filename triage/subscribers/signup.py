@@ -178,8 +178,7 @@ class Signup:
     def answer(self) -> int:
         """Queue the requested mails that are within the limits; return their number."""
         n_sent = 0
-        with self._database.read() as conn:
-            waiting = store.signups.unanswered(conn, AT_ONCE)
+        waiting = self._database.fetch(store.signups.unanswered, AT_ONCE)
         for ask in waiting:
             try:
                 with self._database.write() as conn:
@@ -187,8 +186,7 @@ class Signup:
             except (ConfigError, MessageError) as error:
                 # One address that no mail can go to must not keep the others waiting.
                 log.warning("not answered", ask=ask.public_id, why=str(error))
-                with self._database.write() as conn:
-                    store.signups.forget(conn, ask)
+                self._database.execute(store.signups.forget, ask)
         return n_sent
 
     def tidy(self) -> str:

@@ -160,8 +160,7 @@ def find(db: Database, email: str) -> Subscriber:
     Raises:
         NotFound: there is none.
     """
-    with db.read() as conn:
-        return _by_email(conn, email)
+    return db.fetch(_by_email, email)
 
 
 def pause(db: Database, email: str, clock: Clock, until: date | None = None) -> bool:
@@ -250,8 +249,7 @@ def find_id(db: Database, email: str) -> int:
     Raises:
         NotFound: there is none.
     """
-    with db.read() as conn:
-        id = store.subscribers.id_by_email_key(conn, store.subscribers.email_key(email))
+    id = db.fetch(store.subscribers.id_by_email_key, store.subscribers.email_key(email))
     if id is None:
         raise NotFound(_NO_SUBSCRIBER)
     return id
@@ -264,8 +262,7 @@ def erase(db: Database, email: str) -> None:
         NotFound: no such subscriber.
     """
     id = find_id(db, email)
-    with db.write() as conn:
-        store.subscribers.erase(conn, id)
+    db.execute(store.subscribers.erase, id)
 
 
 def _by_email(conn: Connection, email: str) -> Subscriber:

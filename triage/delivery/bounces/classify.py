@@ -155,7 +155,9 @@ def classify(raw: bytes) -> ClassifiedMail:
     complaint = _feedback(message, parts)
     if complaint is not None:
         quoted = _of_originals(parts, "Original-Mail-From", "Return-Path", "List-Unsubscribe")
-        return ClassifiedMail(complaint, "", addressed, tuple(quoted), (), _quoted_links(parts))
+        values = (str(value) for part in parts for value in part.get_all("List-Unsubscribe", []))
+        quoted_links = tuple(token for value in values for token in _LINK_TOKEN.findall(value))
+        return ClassifiedMail(complaint, "", addressed, tuple(quoted), (), quoted_links)
     returned = [*_of_originals(parts, "Return-Path")]
     from_daemon = _is_from_daemon(message)
     if from_daemon and not addressed and not returned:
@@ -169,12 +171,6 @@ def classify(raw: bytes) -> ClassifiedMail:
         or (Kind.UNKNOWN, "")
     )
     return ClassifiedMail(kind, status, addressed, tuple(returned), links)
-
-
-def _quoted_links(parts: list[Message]) -> tuple[str, ...]:
-    """Return the tokens of the links to unsubscribe in mails that are attached."""
-    values = [str(value) for part in parts for value in part.get_all("List-Unsubscribe", [])]
-    return tuple(token for value in values for token in _LINK_TOKEN.findall(value))
 
 
 # -- reports ---------------------------------------------------------------------------------------

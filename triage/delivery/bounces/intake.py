@@ -215,14 +215,10 @@ class Intake:
         if kind is Kind.UNSUBSCRIBE:
             state = SubscriberState.UNSUBSCRIBED
             return state if store.messages.stop(conn, subscriber.id, state, now) else None
-        reason = None
-        if kind is Kind.COMPLAINT:
-            reason = "complaint"
-        elif kind in POINTS:
+        reason = "complaint" if kind is Kind.COMPLAINT else None
+        if kind in POINTS:
             reason = why_suppress(store.bounces.days(conn, subscriber.id, list(POINTS)))
-        if reason is None:
-            return None
-        done = suppress_one(conn, subscriber, address, self.address_hash, reason, now)
+        done = reason and suppress_one(conn, subscriber, address, self.address_hash, reason, now)
         return SubscriberState.SUPPRESSED if done else None
 
 
@@ -303,9 +299,8 @@ def suppress_one(
     """
     store.suppressions.add(conn, address_hash(address), reason, now)
     email_key = store.subscribers.email_key
-    if email_key(subscriber.email) != email_key(address):
-        return False
-    if subscriber.state != SubscriberState.ACTIVE:
+    is_theirs = email_key(subscriber.email) == email_key(address)
+    if not is_theirs or subscriber.state != SubscriberState.ACTIVE:
         return False
     return store.messages.stop(conn, subscriber.id, SubscriberState.SUPPRESSED, now)
 
@@ -313,9 +308,7 @@ def suppress_one(
 def _by_slate(conn: Connection, public_ids: Sequence[str]) -> _About:
     found = (store.bounces.of_slate(conn, public_id) for public_id in public_ids)
     sent = next(filter(None, found), None)
-    return (
-        _About(sent, store.subscribers.contact(conn, id=sent.subscriber_id)) if sent else _About()
-    )
+    return _About(sent, sent and store.subscribers.contact(conn, id=sent.subscriber_id))
 
 
 def _by_subscriber(conn: Connection, public_ids: Sequence[str]) -> _About:

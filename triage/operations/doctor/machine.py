@@ -74,10 +74,7 @@ def clock(
         replies: of the sources that answered; None if no source is enabled.
         probes: asks whether NTP keeps the clock.
     """
-    newest = None
-    if database:
-        with database.read() as conn:
-            newest = health.newest_time(conn)
+    newest = database.fetch(health.newest_time) if database else None
     behind = _format(newest - now) if newest and newest - now > MOST_SKEW else ""
     is_behind = f"{behind} behind the newest entry of the database"
     if behind and not any(reply.date for reply in (replies or {}).values()):
@@ -122,8 +119,8 @@ def zones(database: Database | None) -> Result:
     known = available_timezones()
     if database is None:
         return ok(f"{len(known)} are known")
-    with database.read() as conn:
-        unknown = {zone: n for zone, n in health.zones(conn).items() if zone not in known}
+    stored = database.fetch(health.zones)
+    unknown = {zone: n for zone, n in stored.items() if zone not in known}
     if unknown:
         names = ", ".join(f"{zone!r}" for zone in sorted(unknown)[:5])
         return warning(

@@ -40,6 +40,7 @@ _ACCENTED: Final = re.compile(r"\s*(?:(\{)|\\([A-Za-z]{1,2})(?![A-Za-z])\s?(?:\{
 _SECOND_ACCENT: Final = re.compile(r"\s*\\([`'^~=.\"])")
 _FIRST_LETTER: Final = re.compile(r"\s*([^\W\d_][\u0300-\u036f]*)")
 _LONGEST_ACCENTED: Final = 40
+_ESCAPES: Final = ESCAPES | {"|": "‖"}
 # An accent takes the place of the dot.
 _DOTTED: Final = {"i": "i", "j": "j"}
 _LETTERS_OF_WORDS: Final = frozenset({"o", "O", "l", "L", "aa", "ae", "AE", "oe", "OE", "ss"})
@@ -85,7 +86,8 @@ class _Reader:
         self.text = text = _DISPLAYED.sub(r" $\1$ ", text)
         self.marks = list(_MARK.finditer(text))
         self.partner = _brace_pairs(self.marks)
-        self.dollar_after = _next_dollars(self.marks)
+        dollars = (mark.start() for mark in self.marks if mark[0] == "$")
+        self.dollar_after = dict(pairwise(dollars))
         self.instead: dict[int, str] = {}  # the replacement of the brace at a position
         self.out: list[str] = []
         self.pos = 0
@@ -267,11 +269,6 @@ def _brace_pairs(marks: list[re.Match[str]]) -> dict[int, int]:
     return pairs
 
 
-def _next_dollars(marks: list[re.Match[str]]) -> dict[int, int]:
-    """Return the position of the next dollar sign for each one."""
-    return dict(pairwise(mark.start() for mark in marks if mark[0] == "$"))
-
-
 def _is_formula(source: str, following: str) -> bool:
     if not source.strip() or len(source) > _LONGEST_FORMULA:
         return False
@@ -297,9 +294,9 @@ def formula(source: str) -> str:
     if "\\" in text:
         text = text.replace(r"\{", "\x01").replace(r"\}", "\x02").replace(r"\_", "\x04")
         text = re.sub(r"\\unicode\{(x?)([0-9A-Fa-f]{1,6})\}", _code_point, text)
-        text = re.sub(r"\\mathbb *\{?([A-Z])\}?", _double_struck, text)
+        text = re.sub(r"\\mathbb *\{?([A-Z])\}?", lambda f: f[1].translate(DOUBLE_STRUCK), text)
         text = re.sub(r"\\([a-zA-Z]+)\*?( *)", _formula_command, text)
-        text = re.sub(r"\\([ ,;:\\!\n\t>%&_#$|-])", _formula_escape, text)
+        text = re.sub(r"\\([ ,;:\\!\n\t>%&_#$|-])", lambda f: _ESCAPES.get(f[1], ""), text)
     # Inside out, four levels; pylatexenc converts deeper ones.
     for _ in range(4):
         before = text
@@ -341,10 +338,6 @@ def _formula_command(found: re.Match[str]) -> str:
     return found[0]
 
 
-def _formula_escape(found: re.Match[str]) -> str:
-    return "‖" if found[1] == "|" else ESCAPES.get(found[1], "")
-
-
 def _code_point(found: re.Match[str]) -> str:
     code = int(found[2], 16 if found[1] else 10) if found[1] or found[2].isdecimal() else 0
     return chr(code) if 0x20 <= code <= 0x10FFFF else ""
@@ -372,10 +365,6 @@ def plain_script(mark: str, body: str) -> str:
 def _script(found: re.Match[str]) -> str:
     body = found[3] if found[2] is None else found[2]
     return script(found[1], body).translate(_FINISHED)
-
-
-def _double_struck(found: re.Match[str]) -> str:
-    return found[1].translate(DOUBLE_STRUCK)
 
 
 def fraction(above: str, below: str) -> str:
