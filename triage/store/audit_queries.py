@@ -89,18 +89,10 @@ def _attempts(conn: Connection, ids: list[int]) -> dict[int, list[Row[Any]]]:
 def _shown(conn: Connection, slate_ids: list[int]) -> dict[int, Shown]:
     each = impressions.c
     released = func.sum(cast(each.released_at.is_not(None), Integer))
-    query = (
-        select(
-            each.slate_id,
-            func.count(),
-            func.count(each.position.distinct()),
-            func.max(each.position),
-            released,
-        )
-        .where(each.slate_id.in_(slate_ids))
-        .group_by(each.slate_id)
-    )
-    return {slate_id: Shown(*counts) for slate_id, *counts in conn.execute(query)}
+    places = func.count(each.position.distinct()), func.max(each.position)
+    query = select(each.slate_id, func.count(), *places, released).group_by(each.slate_id)
+    rows = conn.execute(query.where(each.slate_id.in_(slate_ids)))
+    return {slate_id: Shown(*counts) for slate_id, *counts in rows}
 
 
 def days(conn: Connection, since: date | None = None) -> dict[date, dict[str, int]]:

@@ -24,10 +24,9 @@ _PARTS = ("data", "indices", "indptr")
 
 def load(conn: Connection, subscriber_id: int, key: str) -> bytes | None:
     """Return the stored model of a subscriber for `unpack`; None if the key differs."""
-    query = select(user_models.c.content).where(
-        user_models.c.subscriber_id == subscriber_id, user_models.c.key == key
+    return conn.scalar(
+        select(user_models.c.content).filter_by(subscriber_id=subscriber_id, key=key)
     )
-    return conn.scalar(query)
 
 
 def save(conn: Connection, subscriber_id: int, key: str, model: UserModel, at: datetime) -> None:
@@ -42,9 +41,7 @@ def forget(conn: Connection, subscriber_id: int) -> None:
 
 def load_shared_weights(conn: Connection, name: str) -> F32 | None:
     """Return the shared weights of a background, float32 (v,); None if they are not stored."""
-    content = conn.scalar(
-        select(user_model_backgrounds.c.everybody).where(user_model_backgrounds.c.name == name)
-    )
+    content = conn.scalar(select(user_model_backgrounds.c.everybody).filter_by(name=name))
     return None if content is None else np.frombuffer(content, dtype="<f4").astype(np.float32)
 
 

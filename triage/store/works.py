@@ -110,11 +110,8 @@ def add_records(conn: Connection, several: Sequence[StoredRecord], at: datetime)
 def update_counts(conn: Connection, record: StoredRecord) -> None:
     """Update the counts and the day of a stored record."""
     row = _row(record, None)
-    conn.execute(
-        update(paper_records)
-        .where(paper_records.c.id == record.id)
-        .values(facts=row["facts"], listed_on=row["listed_on"])
-    )
+    change = update(paper_records).filter_by(id=record.id)
+    conn.execute(change.values(facts=row["facts"], listed_on=row["listed_on"]))
 
 
 def _row(record: StoredRecord, at: datetime | None) -> dict[str, Any]:
@@ -180,11 +177,8 @@ def find_own_ids(conn: Connection, rows: Collection[int]) -> dict[int, list[Key]
 def move_ids(conn: Connection, moved: Iterable[tuple[Key, int]]) -> None:
     """Move ids to other rows."""
     for (scheme, value), row in moved:
-        conn.execute(
-            update(paper_ids)
-            .where(paper_ids.c.scheme == scheme, paper_ids.c.value == value)
-            .values(paper_id=row)
-        )
+        of_key = update(paper_ids).filter_by(scheme=scheme, value=value)
+        conn.execute(of_key.values(paper_id=row))
 
 
 def find_without_ids(conn: Connection, rows: Collection[int]) -> set[int]:
