@@ -67,15 +67,7 @@ class ClassifiedMail:
     quoted_links: tuple[str, ...] = ()
 
 
-_RECIPIENT_HEADERS = (
-    "Delivered-To",
-    "X-Original-To",
-    "Envelope-To",
-    "X-Envelope-To",
-    "X-Rcpt-To",
-    "To",
-    "Cc",
-)
+_RECIPIENT_HEADERS = "Delivered-To X-Original-To Envelope-To X-Envelope-To X-Rcpt-To To Cc".split()
 _TOKEN = re.compile(r"\+([bu][a-z0-9]{30,60})@", re.IGNORECASE)
 _LINK_TOKEN = re.compile(r"v1\.[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _COMPLAINTS = {"abuse", "fraud", "opt-out", "opt-out-list", "complaint", "miscategorized"}
@@ -126,14 +118,9 @@ _DAEMON = re.compile(
     r"(mail(er)?[-_. ]?daemon|mdaemon|post(master|office)|mail[-_.]?delivery.*)$", re.IGNORECASE
 )
 _AUTO_HEADERS = (
-    "X-Autoreply",
-    "X-Auto-Reply",
-    "X-Autorespond",
-    "X-Autoresponder",
-    "X-AutoReply-From",
-    "X-Mail-Autoreply",
-    "X-Challenge",
-)
+    "X-Autoreply X-Auto-Reply X-Autorespond X-Autoresponder X-AutoReply-From X-Mail-Autoreply "
+    "X-Challenge"
+).split()
 _AUTO_SUBJECT = re.compile(
     r"""^\W*(auto(matic|mated)?[-\s:]*(repl(y|ies)|response|respon(d|se)|antwort)|autoreply
     |automatische?s?\ (antwort|beantwoording)|r[ée]ponse\ automatique|respuesta\ autom[áa]tica

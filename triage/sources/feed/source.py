@@ -44,7 +44,6 @@ _MOST_REJECTED: Final = 0.2
 _FEWEST_PAPERLESS: Final = 5
 _NOTE_CHARS: Final = 400
 _MOST_NAMES: Final = 1_000
-_FIELD_CHARS: Final = 2_000
 # feedparser keeps the last of several.
 _FIELD: Final = re.compile(
     rb"<(?:[\w.-]{1,40}:)?(identifier|doi|origLink|pubDate|published|updated|created|issued|modified"

@@ -80,7 +80,7 @@ def read(text: str) -> list[LibraryEntry]:
     elif endnote_xml.looks_like(text):
         entries = _of_tags("record", enumerate(endnote_xml.read(text), 1))
     elif ris.looks_like(text):
-        entries = _of_tags("line", ((each.line, each.fields) for each in ris.read(text)))
+        entries = _of_tags("line", ris.read(text))
     elif bibtex.looks_like(text):
         entries = (_of_bibtex(each) for each in bibtex.read(text))
     elif csv_table.looks_like(text):

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from triage.domain.plain_text import one_line
@@ -37,15 +36,8 @@ _FROM_REFER: Final = {
     "%T": "TI", "%A": "AU", "%X": "AB", "%8": "DA", "%D": "PY", "%R": "DO", "%U": "UR", "%J": "JO",
     "%M": "AN", "%Z": "N1", "%F": "ID",
 }  # fmt: skip
+_BEGINS: Final = frozenset({"TY", "PMID", "%0"})
 _INITIALS: Final = re.compile(r"(?<=[^\s,]) (?=[A-Z]{1,3}$)")
-
-
-@dataclass(frozen=True, slots=True)
-class RisEntry:
-    """One record: the values of each tag in their order; `line` is 1-based."""
-
-    line: int
-    fields: dict[str, list[str]] = field(default_factory=dict)
 
 
 def looks_like(text: str) -> bool:
@@ -53,20 +45,18 @@ def looks_like(text: str) -> bool:
     return _line_and_tags(_with_newlines(text)) is not None
 
 
-def read(text: str) -> Iterator[RisEntry]:
-    """Yield the records of a file; none of an empty one."""
-    text = _with_newlines(text)
-    entry: RisEntry | None = None
-    for number, tag, value in _tagged(text):
-        begins = tag in {"TY", "PMID", "%0"}
-        if entry is not None and (tag == "ER" or (begins and tag in entry.fields)):
-            yield entry
-            entry = None
+def read(text: str) -> Iterator[tuple[int, dict[str, list[str]]]]:
+    """Yield the first line, 1-based, and the values of each tag for each record of a file."""
+    line, fields = 0, dict[str, list[str]]()
+    for number, tag, value in _tagged(_with_newlines(text)):
+        if fields and (tag == "ER" or (tag in _BEGINS and tag in fields)):
+            yield line, fields
+            fields = {}
         if tag != "ER":
-            entry = entry or RisEntry(number)
-            entry.fields.setdefault(tag, []).append(value)
-    if entry is not None and not entry.fields.keys().isdisjoint({"TY", "PMID", "%0"}):
-        yield entry
+            line = line if fields else number
+            fields.setdefault(tag, []).append(value)
+    if not fields.keys().isdisjoint(_BEGINS):
+        yield line, fields
 
 
 def _with_newlines(text: str) -> str:
