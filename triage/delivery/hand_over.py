@@ -29,24 +29,8 @@ from typing import Any
 import structlog
 
 from triage import store
+from triage.delivery import rate_limits, recovery
 from triage.delivery.drain_progress import Drain, Halted, Later
-from triage.delivery.rate_limits import (
-    BURST_S,
-    RAMP_UP,
-    RAMP_UP_BURST_S,
-    WHOLE,
-    domain_of,
-    next_token_at,
-    tokens_now,
-)
-from triage.delivery.recovery import (
-    REFUSALS,
-    add_to_sent_log,
-    end_attempt,
-    end_attempt_in_state,
-    end_crashed_attempt,
-    release_papers,
-)
 from triage.delivery.refusals import classify, enhanced_code
 from triage.delivery.sender_context import SenderContext
 from triage.domain.crash_points import crash_point
@@ -173,7 +157,7 @@ class MessageSender:
             drain.n_sent += 1
             drain.refusals.add(is_refused=False)
         try:
-            add_to_sent_log(self._context.journal, claimed, self._clock.now())
+            recovery.add_to_sent_log(self._context.journal, claimed, self._clock.now())
             crash_point("journalled")
         finally:
             # If the sent log fails, the database still has it; then nothing more is sent.
@@ -190,15 +174,18 @@ class MessageSender:
         rates = self._rates(conn, message, now)
         buckets = store.send_rates.load(conn, rates) if rates else {}
         tokens = {
-            name: tokens_now(
-                buckets.get(name), rate, now, RAMP_UP_BURST_S if name == RAMP_UP else BURST_S
+            name: rate_limits.tokens_now(
+                buckets.get(name),
+                rate,
+                now,
+                rate_limits.RAMP_UP_BURST_S if name == rate_limits.RAMP_UP else rate_limits.BURST_S,
             )
             for name, rate in rates.items()
         }
         for name, n_tokens in tokens.items():
-            if n_tokens < WHOLE:
+            if n_tokens < rate_limits.WHOLE:
                 store.send_rates.save(conn, name, n_tokens, now)
-                return Later(name, next_token_at(n_tokens, rates[name], now))
+                return Later(name, rate_limits.next_token_at(n_tokens, rates[name], now))
         if now - message.created_at >= SEND_WINDOW and not message.resends:
             cancelled = self._cancel_unwanted(conn, message, now)
             if cancelled or message.updated_at - message.created_at >= SEND_WINDOW:
@@ -240,7 +227,7 @@ class MessageSender:
             day = (
                 now - store.send_rates.first_used_or_now(conn, f"from {self._context.sender}", now)
             ).days
-        return pace.rates(domain_of(message.recipient), day)
+        return pace.rates(rate_limits.domain_of(message.recipient), day)
 
     def _doubt(self, conn: Connection, claimed: StoredMessage) -> StoredMessage | State | None:
         """Put a message in doubt, or cancel it if it is no longer wanted."""
@@ -259,7 +246,7 @@ class MessageSender:
             return doubted
         cancelled = self._cancel_unwanted(conn, claimed, now)
         if cancelled:
-            end_attempt(conn, claimed, now, "cancelled", "")
+            recovery.end_attempt(conn, claimed, now, "cancelled", "")
         return cancelled
 
     def _cancel_unwanted(
@@ -277,7 +264,7 @@ class MessageSender:
     ) -> State | None:
         """Store how an attempt ended; None if another sender has the message now."""
         return self._writes(
-            lambda conn: end_attempt_in_state(
+            lambda conn: recovery.end_attempt_in_state(
                 conn, message, state, self._clock.now(), outcome, reply, **fields
             )
         )
@@ -307,7 +294,7 @@ class MessageSender:
             fields = {"last_reply": reply, **_later(message, now)}
             deferred = store.messages.move(conn, message, State.DEFERRED, now, **fields)
             if deferred:
-                end_attempt(conn, message, now, "deferred", reply)
+                recovery.end_attempt(conn, message, now, "deferred", reply)
             return deferred
 
         deferred = self._writes(store_it)
@@ -323,7 +310,7 @@ class MessageSender:
     def _hold(self, conn: Connection, reply: str) -> str:
         """Stop all sending after many refusals; return why, or "" if an operator has resumed."""
         now = self._clock.now()
-        resumed_at = store.jobs.last_done(conn, REFUSALS)
+        resumed_at = store.jobs.last_done(conn, recovery.REFUSALS)
         if resumed_at and timedelta(0) <= now - resumed_at < SEND_WINDOW:
             return ""
         why = (
@@ -331,7 +318,7 @@ class MessageSender:
             " nothing more is sent: see `triage outbox list`, correct what is wrong, then run"
             " `triage outbox resume`"
         )
-        store.sending_holds.place(conn, REFUSALS, why, now)
+        store.sending_holds.place(conn, recovery.REFUSALS, why, now)
         return why
 
     def fail_refused(self, drain: Drain) -> int:
@@ -353,7 +340,7 @@ class MessageSender:
             return None
         of = message.id, message.lease_epoch
         store.attempts.end(conn, *of, now, phase=phase, outcome="failed", reply=reply)
-        release_papers(conn, message, now)
+        recovery.release_papers(conn, message, now)
         if refusal.no_such_mailbox or refusal.is_unreachable:
             self._count_against(conn, message, refusal, now)
         return State.FAILED
@@ -392,7 +379,7 @@ class MessageSender:
             now = self._clock.now()
             free: dict[str, Any] = {"lease_owner": "", "lease_until": now, "doubted_at": now}
             if store.messages.amend(conn, message, now, last_reply=why, **free):
-                end_attempt(conn, message, now, "uncertain", why)
+                recovery.end_attempt(conn, message, now, "uncertain", why)
 
         self._writes(store_it)
 
@@ -403,7 +390,9 @@ class MessageSender:
             return None
         crashes = message.crashes + 1
         state = self._writes(
-            lambda conn: end_crashed_attempt(conn, message, crashes, why, self._clock.now())
+            lambda conn: recovery.end_crashed_attempt(
+                conn, message, crashes, why, self._clock.now()
+            )
         )
         return state if state is State.FAILED else None
 
@@ -429,7 +418,7 @@ def _end_unsent(
     """End a message without an attempt; its papers may be shown again."""
     if store.messages.move(conn, message, state, at, reason=reason) is None:
         return None
-    release_papers(conn, message, at)
+    recovery.release_papers(conn, message, at)
     return state
 
 

@@ -20,14 +20,8 @@ import structlog
 from triage import store
 from triage.delivery.outbox import Outbox
 from triage.digest.nightly import Queued
+from triage.domain import digest_calendar
 from triage.domain.announcement_calendar import arxiv_today
-from triage.domain.digest_calendar import (
-    digest_at,
-    due_on,
-    is_known_zone,
-    job_due,
-    latest_digest_on,
-)
 from triage.domain.protocols import Clock, Source
 from triage.domain.records import Subscriber, SubscriberState, Verdict
 from triage.errors import NotFound, TriageError
@@ -73,7 +67,7 @@ class Job:
 
     def is_due(self, last_at: datetime | None, now: datetime) -> bool:
         if self.every is None or last_at is None:
-            return job_due(self.at, last_at, now)
+            return digest_calendar.job_due(self.at, last_at, now)
         return not last_at <= now < last_at + self.every
 
 
@@ -232,7 +226,9 @@ class Schedule:
     def _is_still_due(self, on: date, subscriber: Subscriber) -> bool:
         """Return whether no later digest is due: the machine may have been suspended meanwhile."""
         now = self.clock.now()
-        return on == latest_digest_on(now, subscriber.hour, subscriber.zone, subscriber.weekdays)
+        return on == digest_calendar.latest_digest_on(
+            now, subscriber.hour, subscriber.zone, subscriber.weekdays
+        )
 
     def _find_due(self) -> dict[date, list[Subscriber]]:
         """Return the subscribers whose digest is due, by the local date of the digest."""
@@ -244,14 +240,14 @@ class Schedule:
             active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
         due: dict[date, list[Subscriber]] = {}
         for subscriber in active:
-            on = due_on(subscriber, last.get(subscriber.id), now)
+            on = digest_calendar.due_on(subscriber, last.get(subscriber.id), now)
             if on is None or (subscriber.id, on) in ahead:
                 continue
             # The subscriber's date may be ahead of the source's day, or behind it in the evening.
-            sent_by = digest_at(on, subscriber.hour, subscriber.zone) + PATIENCE
+            sent_by = digest_calendar.digest_at(on, subscriber.hour, subscriber.zone) + PATIENCE
             if now >= sent_by or is_complete.get(min(on, today), True):
                 due.setdefault(on, []).append(subscriber)
-                if not is_known_zone(subscriber.zone):
+                if not digest_calendar.is_known_zone(subscriber.zone):
                     who = subscriber.public_id
                     log.error("the time zone is not known, so UTC is used", subscriber=who)
         if due and ahead:
