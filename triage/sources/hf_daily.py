@@ -22,7 +22,7 @@ from triage.errors import RejectedRecord, SourceError
 from triage.sources.cursors import read_cursor, write_cursor
 from triage.sources.enrichers.publication import parse_count
 from triage.sources.http.client import Answer, PoliteClient
-from triage.sources.text.cleaning import normalise, reject
+from triage.sources.text.cleaning import normalise, parse_each
 from triage.sources.text.json import dig, loads
 
 REFRESHED_DAYS: Final = 5
@@ -200,17 +200,14 @@ def _listing(answer: Answer) -> list[Any]:
 
 
 def _papers(listing: list[Any], on: date, what: str) -> tuple[list[FetchedPaper], list[Rejected]]:
-    papers: dict[str, FetchedPaper] = {}
-    rejected: list[Rejected] = []
-    for number, record in enumerate(listing, 1):
-        try:
-            paper = _paper(record, on)
-        except RejectedRecord as error:
-            raw = json.dumps(record, ensure_ascii=False)[:10_000]
-            rejected.append(reject(str(error), raw, f"{what} of {on}, record {number}"))
-            continue
-        papers.setdefault(paper.source_id or "", paper)
-    return list(papers.values()), rejected
+    papers, rejected = parse_each(
+        listing,
+        lambda record: _paper(record, on),
+        lambda record: json.dumps(record, ensure_ascii=False)[:10_000],
+        f"{what} of {on}, record",
+    )
+    first = {paper.source_id: paper for paper in reversed(papers)}
+    return [paper for paper in papers if first[paper.source_id] is paper], rejected
 
 
 def _paper(record: Any, on: date) -> FetchedPaper:

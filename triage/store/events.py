@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, insert, select, tuple_, update
 
+from triage.domain.chunks import group
 from triage.domain.records import LIKES, EventKind, Origin, Reason, ReasonKind, Vote
 from triage.store.engine.upsert import rows_in
 from triage.store.papers import WORK, is_same_work
@@ -160,11 +161,7 @@ def liked(
     for who, paper, kind in all_votes(conn, until, elsewhere=elsewhere):
         last.pop((who, paper), None)
         last[who, paper] = kind
-    found: dict[int, list[int]] = {}
-    for (who, paper), kind in last.items():
-        if kind in LIKES:
-            found.setdefault(who, []).append(paper)
-    return found
+    return group(pair for pair, kind in last.items() if kind in LIKES)
 
 
 def liked_between(

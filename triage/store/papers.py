@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, func, insert, or_, select
 
+from triage.domain.chunks import group
 from triage.domain.paper_ids import identify, title_key
 from triage.domain.paper_outcome import DigestFilter
 from triage.domain.records import Paper
@@ -64,12 +65,9 @@ def find(
     """Return the paper id of every known key: that of its work, or another `target`."""
     of = paper_ids.c
     query = select(of.value, target).join(papers, papers.c.id == of.paper_id)
-    values: dict[str, list[str]] = {}
-    for scheme, value in keys:
-        values.setdefault(scheme, []).append(value)
     return {
         (scheme, value): id
-        for scheme, several in values.items()
+        for scheme, several in group(keys).items()
         for value, id in rows_in(conn, query.where(of.scheme == scheme), of.value, several)
     }
 
@@ -77,10 +75,7 @@ def find(
 def find_titles(conn: Connection, title_keys: Collection[str]) -> dict[str, list[int]]:
     """Return the papers with each normalised title, oldest first; unknown titles are left out."""
     query = select(papers.c.title_key, papers.c.id).where(_IS_ROOT).order_by(papers.c.id)
-    found: dict[str, list[int]] = {}
-    for title, id in rows_in(conn, query, papers.c.title_key, title_keys):
-        found.setdefault(title, []).append(id)
-    return found
+    return group(rows_in(conn, query, papers.c.title_key, title_keys))
 
 
 def resolve(conn: Connection, text: str) -> int | None:

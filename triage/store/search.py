@@ -254,13 +254,9 @@ def _sqlite_condition(wanted: MatchTerms, filters: Filters) -> ColumnElement[boo
 
 
 def _postgres_condition(wanted: MatchTerms, filters: Filters) -> ColumnElement[bool]:
-    found = []
     query = _combined(wanted, filters, _postgres_leaf, _postgres_all, _postgres_any)
-    if query is not None:
-        found.append(_postgres_matches(query))
-    if wanted.excluded:
-        unwanted = _postgres_any([_postgres_leaf(ANYWHERE, term) for term in wanted.excluded])
-        found.append(not_(_postgres_matches(unwanted)))
+    found = [] if query is None else [_postgres_matches(query)]
+    found += [not_(_postgres_matches(_postgres_leaf(ANYWHERE, each))) for each in wanted.excluded]
     return and_(True, *found)
 
 

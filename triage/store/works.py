@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from triage.domain.chunks import group
 from triage.domain.plain_text import storable
 from triage.domain.source_records import FetchedPaper
 from triage.store.engine.upsert import insert_missing, rows_in, split_values
@@ -167,11 +168,11 @@ def find_own_ids(conn: Connection, rows: Collection[int]) -> dict[int, list[Key]
 
     A row that has only a title is left out, too.
     """
-    found: dict[int, list[Key]] = {}
-    for some in split_values(rows):
-        for row, source, value in conn.execute(_OWN_IDS, {"rows": some}):
-            found.setdefault(row, []).append((source, value))
-    return found
+    return group(
+        (row, (source, value))
+        for some in split_values(rows)
+        for row, source, value in conn.execute(_OWN_IDS, {"rows": some})
+    )
 
 
 def move_ids(conn: Connection, moved: Iterable[tuple[Key, int]]) -> None:
@@ -190,11 +191,8 @@ def find_without_ids(conn: Connection, rows: Collection[int]) -> set[int]:
 
 def find_by_blocking_keys(conn: Connection, several: Collection[str]) -> dict[str, list[int]]:
     """Return the rows that have each blocking key, oldest first; unknown keys are left out."""
-    found: dict[str, list[int]] = {}
     query = select(blocking_keys.c.key, blocking_keys.c.paper_id).order_by(blocking_keys.c.paper_id)
-    for key, row in rows_in(conn, query, blocking_keys.c.key, several):
-        found.setdefault(key, []).append(row)
-    return found
+    return group(rows_in(conn, query, blocking_keys.c.key, several))
 
 
 def add_blocking_keys(conn: Connection, several: Iterable[tuple[str, int]]) -> None:
@@ -245,10 +243,8 @@ def columns(conn: Connection, rows: Collection[int]) -> dict[int, dict[str, Any]
 
 def save(conn: Connection, changes: Sequence[tuple[int, dict[str, Any]]]) -> None:
     """Set columns of rows, with one statement for all rows that change the same columns."""
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for row, fields_ in changes:
-        groups.setdefault(tuple(sorted(fields_)), []).append(fields_ | {"row": row})
-    for names, several in groups.items():
+    rows = ((tuple(sorted(fields_)), fields_ | {"row": row}) for row, fields_ in changes)
+    for names, several in group(rows).items():
         values: dict[str, Any] = {name: bindparam(name) for name in names}
         conn.execute(update(papers).where(papers.c.id == bindparam("row")).values(values), several)
 

@@ -27,6 +27,7 @@ import structlog
 
 from triage import store
 from triage.delivery.bounces.classify import ClassifiedMail, Kind, classify
+from triage.domain.chunks import group
 from triage.domain.link_tokens import Keyring, Purpose
 from triage.domain.protocols import Clock
 from triage.domain.records import SubscriberState
@@ -184,16 +185,11 @@ class Intake:
         self, tokens: Sequence[str]
     ) -> tuple[defaultdict[Purpose, list[str]], int]:
         """Return the public ids of valid tokens, by purpose, and the number of invalid tokens."""
-        found: defaultdict[Purpose, list[str]] = defaultdict(list)
-        n_bad = 0
+        found = []
         for token in tokens:
-            try:
-                purpose, public_id = self.keyring.verify_address(token)
-            except TokenError:
-                n_bad += 1
-            else:
-                found[purpose].append(public_id)
-        return found, n_bad
+            with contextlib.suppress(TokenError):
+                found.append(self.keyring.verify_address(token))
+        return defaultdict(list, group(found)), len(tokens) - len(found)
 
     def _verify_links(self, tokens: Sequence[str]) -> list[str]:
         """Return the subscribers (public ids) of the valid tokens of unsubscribe links."""

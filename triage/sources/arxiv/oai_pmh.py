@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from triage.domain.paper_ids import parse_arxiv
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.text.cleaning import first_doi, normalise, parse_day, reject
+from triage.sources.text.cleaning import first_doi, normalise, parse_day, parse_each, reject
 from triage.sources.text.xml import join_texts, parse_root, text
 
 if TYPE_CHECKING:
@@ -143,22 +143,18 @@ def parse_page(body: bytes, set_: str = "") -> Page:
     listed = answer.find(f"{_OAI}ListRecords")
     if listed is None:
         raise SourceError("arXiv's OAI-PMH interface answered without a list of records.")
-    records: list[Record] = []
-    rejected: list[Rejected] = []
     elements = listed.findall(f"{_OAI}record")
-    for number, element in enumerate(elements, 1):
-        try:
-            record = _record(element, set_.rpartition(":")[2])
-        except RejectedRecord as error_of_one:
-            raw = join_texts(element.iter())
-            rejected.append(reject(str(error_of_one), raw, f"OAI-PMH, record {number}"))
-            continue
-        if record is not None:
-            records.append(record)
+    archive = set_.rpartition(":")[2]
+    records, rejected = parse_each(
+        elements,
+        lambda element: _record(element, archive),
+        lambda element: join_texts(element.iter()),
+        "OAI-PMH, record",
+    )
     token = listed.find(f"{_OAI}resumptionToken")
     total = "" if token is None else token.get("completeListSize", "").strip()
     return Page(
-        tuple(records),
+        tuple(filter(None, records)),
         tuple(rejected),
         len(elements),
         int(total[:9]) if total.isascii() and total.isdigit() else None,

@@ -10,13 +10,13 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import date
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 
 from triage.domain.paper_ids import parse_doi, title_key
 from triage.domain.plain_text import storable
@@ -26,6 +26,9 @@ from triage.sources.text import mathml, tex
 from triage.sources.text.dates import says_year
 from triage.sources.text.hyphenation import join_words
 from triage.sources.text.withdrawal import says_withdrawn
+
+R = TypeVar("R")
+T = TypeVar("T")
 
 TITLE_CHARS: Final = 500
 ABSTRACT_CHARS: Final = 10_000
@@ -172,6 +175,24 @@ def parse_day(text: str) -> date | None:
 def reject(reason: str, raw: str, where: str) -> Rejected:
     """Return a rejected record, cut to what the database keeps of it."""
     return Rejected(reason=reason, raw=storable(raw[:REJECTED_CHARS]), where=where)
+
+
+def parse_each(
+    items: Iterable[T], parse: Callable[[T], R], show: Callable[[T], str], place: str
+) -> tuple[list[R], list[Rejected]]:
+    """Parse items that may be unusable, each alone; `show` gives the text that is kept of one.
+
+    Args:
+        place: what the number of an item is appended to, from 1 on.
+    """
+    parsed: list[R] = []
+    rejected: list[Rejected] = []
+    for number, item in enumerate(items, 1):
+        try:
+            parsed.append(parse(item))
+        except RejectedRecord as error:
+            rejected.append(reject(str(error), show(item), f"{place} {number}"))
+    return parsed, rejected
 
 
 def _several(texts: Iterable[str], most: int, limit: int) -> tuple[str, ...]:
