@@ -215,7 +215,6 @@ def _faults_of_attempts(message: Row[Any], attempts: Sequence[Row[Any]]) -> Iter
 
 
 def _faults_of_end(message: Row[Any], attempts: Sequence[Row[Any]]) -> Iterator[str]:
-    """Compare a message's state with its last attempt."""
     state = State(message.state)
     last = attempts[-1] if attempts else None
     if (last.outcome if last else None) not in _LAST[state]:

@@ -212,7 +212,6 @@ class MessageSender:
         return claimed, store.messages.mime(conn, claimed.id)
 
     def _expire(self, conn: Connection, message: StoredMessage, now: datetime) -> State | None:
-        """Fail a message that could not be sent in time."""
         state = _end_unsent(conn, message, State.FAILED, "expired", now)
         reply = message.last_reply
         if state and classify("report", 0, enhanced_code(reply), reply).is_unreachable:
@@ -368,8 +367,7 @@ class MessageSender:
             return
         subscriber = store.subscribers.contact(conn, id=message.subscriber_id)
         if subscriber is not None:
-            hashed = self._context.address_hash
-            suppress_one(conn, subscriber, message.recipient, hashed, why, now)
+            suppress_one(conn, subscriber, message.recipient, self._context.address_hash, why, now)
 
     def _leave_in_doubt(self, message: StoredMessage, why: str) -> None:
         """Release the lease of a message that may have arrived; a later drain settles it."""

@@ -121,8 +121,7 @@ class HuggingFaceDaily:
         if known and (answer.not_modified or digest == known.digest):
             return Batch(cursor=state.cursor(), days=(self._verdict(on, known),))
         papers, rejected = _papers(_listing(answer), on, "listing")
-        n = len(papers) + len(rejected)
-        day = _Day(answer.etag, digest, n, len(papers))
+        day = _Day(answer.etag, digest, len(papers) + len(rejected), len(papers))
         if any(d.digest == digest and d.got for other, d in state.days.items() if other != on):
             # Two days never have equal upvotes: the server ignored the date.
             papers, rejected, day = [], [], _Day("", "", 0, 0)

@@ -89,8 +89,7 @@ def partial_index(name: str, *columns: str, where: str, unique: bool = False) ->
 
 def reference(name: str, target: str, *, index: bool = True, nullable: bool = False) -> Column[int]:
     """Return a foreign key; its row is deleted together with the target."""
-    key = ForeignKey(target, ondelete="CASCADE")
-    return Column(name, Id, key, nullable=nullable, index=index)
+    return Column(name, Id, ForeignKey(target, ondelete="CASCADE"), nullable=nullable, index=index)
 
 
 def key_of(name: str, target: str, *, index: bool = False) -> Column[int]:

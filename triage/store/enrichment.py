@@ -61,5 +61,4 @@ def mark_looked_up(conn: Connection, ids: Collection[int], at: datetime) -> None
 
 
 def _of(ids: Collection[int]) -> ColumnElement[bool]:
-    """Return the condition for all rows of these works."""
     return or_(papers.c.id.in_(list(ids)), papers.c.merged_into.in_(list(ids)))

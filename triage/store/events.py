@@ -218,8 +218,7 @@ def mark_suspected(conn: Connection, slate_id: int, since: datetime) -> None:
     query = select(events.c.id, events.c.evidence).where(events.c.recorded_at >= since)
     query = query.filter_by(slate_id=slate_id, origin=Origin.PERSON)
     ids = [row.id for row in conn.execute(query) if row.evidence.get("method") == "page"]
-    change = update(events).where(events.c.id.in_(ids))
-    conn.execute(change.values(origin=Origin.SUSPECTED_SCANNER))
+    conn.execute(update(events).where(events.c.id.in_(ids)).values(origin=Origin.SUSPECTED_SCANNER))
 
 
 def mark_trusted(conn: Connection, subscriber_id: int) -> int:

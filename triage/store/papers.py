@@ -48,8 +48,7 @@ _BY_ID = select(*_COLUMNS).where(papers.c.id.in_(bindparam("ids", expanding=True
 
 def _paper(row: Any) -> Paper:
     fields = {column.name: getattr(row, column.name) for column in _COLUMNS}
-    lists = {name: tuple(fields[name]) for name in ("authors", "categories")}
-    return Paper(**fields | lists)
+    return Paper(**fields | {name: tuple(fields[name]) for name in ("authors", "categories")})
 
 
 def is_same_work(paper_id: int) -> ColumnElement[bool]:

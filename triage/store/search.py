@@ -188,7 +188,6 @@ def _findable(filters: Filters) -> list[ColumnElement[bool]]:
 
 
 def _matching(conn: Connection, wanted: MatchTerms, filters: Filters) -> Select[Any]:
-    """Return the query for the ids of matching papers."""
     id = _id(conn)
     condition = _sqlite_condition if _is_sqlite(conn) else _postgres_condition
     matches = false() if _is_unmatchable(filters) else condition(wanted, filters)

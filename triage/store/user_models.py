@@ -83,5 +83,4 @@ def unpack(content: bytes, everybody: F32) -> UserModel:
         parts = [found[f"{name}_{part}"] for part in _PARTS]
         sparse[name] = csr_matrix(tuple(parts), shape=(len(parts[2]) - 1, len(everybody)))
         sparse[name].check_format(full_check=True)
-    dense = {name: found[name] for name in _DENSE}
-    return UserModel(**dense, **sparse, everybody=everybody)
+    return UserModel(**{name: found[name] for name in _DENSE}, **sparse, everybody=everybody)

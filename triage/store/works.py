@@ -12,16 +12,7 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final
 
-from sqlalchemy import (
-    BindParameter,
-    Connection,
-    and_,
-    bindparam,
-    delete,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import BindParameter, Connection, and_, bindparam, delete, insert, select, update
 
 from triage.domain.chunks import group
 from triage.domain.plain_text import storable
@@ -81,8 +72,7 @@ def content_hash(paper: FetchedPaper) -> str:
     """Return the hash of all fields of a record except its counts and its day."""
     parts = [paper.raw_title, paper.raw_abstract, *(["named"] if paper.named else [])]
     parts += [repr(getattr(paper, name)) for name in _FACTS if name not in _VARIABLE]
-    text = "\0".join(parts)
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def records(conn: Connection, rows: Collection[int]) -> dict[int, list[StoredRecord]]:
@@ -178,8 +168,7 @@ def find_own_ids(conn: Connection, rows: Collection[int]) -> dict[int, list[Key]
 def move_ids(conn: Connection, moved: Iterable[tuple[Key, int]]) -> None:
     """Move ids to other rows."""
     for (scheme, value), row in moved:
-        of_key = update(paper_ids).filter_by(scheme=scheme, value=value)
-        conn.execute(of_key.values(paper_id=row))
+        conn.execute(update(paper_ids).filter_by(scheme=scheme, value=value).values(paper_id=row))
 
 
 def find_without_ids(conn: Connection, rows: Collection[int]) -> set[int]:
@@ -237,8 +226,7 @@ def merged(conn: Connection, rows: Collection[int]) -> dict[int, tuple[int, str]
 
 def columns(conn: Connection, rows: Collection[int]) -> dict[int, dict[str, Any]]:
     """Return all columns of these rows."""
-    found = rows_in(conn, select(papers), papers.c.id, rows)
-    return {row.id: dict(row._mapping) for row in found}
+    return {row.id: dict(row._mapping) for row in rows_in(conn, select(papers), papers.c.id, rows)}
 
 
 def save(conn: Connection, changes: Sequence[tuple[int, dict[str, Any]]]) -> None:

@@ -42,8 +42,7 @@ def get_or_create_feed(
 
 def links(keyring: Keyring, claims: Claims, base_url: str) -> FeedLinks:
     """Return the addresses of the feed with these claims."""
-    token = keyring.sign(Purpose.FEED, claims)
-    start = f"{base_url.rstrip('/')}/f/{token}"
+    start = f"{base_url.rstrip('/')}/f/{keyring.sign(Purpose.FEED, claims)}"
     return FeedLinks(f"{start}.atom", f"{start}.json")
 
 

@@ -152,8 +152,7 @@ def _import_entries(
         before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
         report = _sort_entries(entries, stored, before, looked_up)
         now = clock.now()
-        own = _find_own(conn, entries)
-        add_likes(conn, subscriber.id, report.new_likes, now, method, own)
+        add_likes(conn, subscriber.id, report.new_likes, now, method, _find_own(conn, entries))
         waiting = [name for each in report.absent if (name := named_papers.to_name(each))]
         store.named_papers.add(conn, subscriber.id, waiting, method, now)
         store.named_papers.mark_asked(conn, looked_up.answered, now)
@@ -265,8 +264,7 @@ def sync_zotero(
         return report
     with db.write() as conn:
         # Some were not stored when the library was read before.
-        own = _find_own(conn, entries)
-        add_likes(conn, subscriber.id, (), clock.now(), ZOTERO, own)
+        add_likes(conn, subscriber.id, (), clock.now(), ZOTERO, _find_own(conn, entries))
         liked = store.events.find_liked_by(conn, subscriber.id, ZOTERO)
         for paper_id in liked.difference(named_papers.find_stored(conn, entries)):
             store.events.forget(conn, subscriber.id, paper_id)

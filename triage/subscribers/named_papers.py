@@ -121,8 +121,7 @@ def find_stored(conn: Connection, named: Sequence[Named]) -> list[int | None]:
 
 def find_unstored(conn: Connection, named: Sequence[N]) -> list[N]:
     """Return those of the names whose papers are not stored."""
-    found = zip(named, find_stored(conn, named), strict=True)
-    return [each for each, id in found if id is None]
+    return [each for each, id in zip(named, find_stored(conn, named), strict=True) if id is None]
 
 
 def _keys(id: Key) -> list[Key]:

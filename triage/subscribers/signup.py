@@ -332,8 +332,7 @@ class Signup:
                 store.subscribers.change(conn, subscriber.id, **wanted)
                 subscriptions.add_first_likes(conn, subscriber.id, ask.details.get(_LIKES, []), now)
                 names = [NamedPaper(*each) for each in ask.details.get(_NAMES, [])]
-                method = subscriptions.FIRST_LIKE
-                store.named_papers.add(conn, subscriber.id, names, method, now)
+                store.named_papers.add(conn, subscriber.id, names, subscriptions.FIRST_LIKE, now)
             store.subscribers.confirm(conn, subscriber.id, consent, now)
         return replace(subscriber, state=SubscriberState.ACTIVE)
 

@@ -257,8 +257,7 @@ def erase(db: Database, email: str) -> None:
     Raises:
         NotFound: no such subscriber.
     """
-    id = find_id(db, email)
-    db.execute(store.subscribers.erase, id)
+    db.execute(store.subscribers.erase, find_id(db, email))
 
 
 def _by_email(conn: Connection, email: str) -> Subscriber:

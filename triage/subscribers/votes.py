@@ -247,8 +247,7 @@ def _votes(
     votes = []
     for line, subscriber_id, outside_id, kind, at in rows:
         if outside_id not in papers:
-            reason = f"no paper {outside_id[:80]!r}; `triage papers import` first"
-            bad.append(BadRow(line, reason))
+            bad.append(BadRow(line, f"no paper {outside_id[:80]!r}; `triage papers import` first"))
             continue
         vote = store.events.Event(
             subscriber_id=subscriber_id,

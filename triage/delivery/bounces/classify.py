@@ -198,7 +198,6 @@ def _delivery_status(parts: list[Message]) -> tuple[Kind, str] | None:
 
 
 def _blocks(part: Message) -> list[Message]:
-    """Return the groups of fields in a part."""
     text = _content(part).decode("utf-8", "replace").replace("\r\n", "\n")
     return [message_from_string(block) for block in _BLANK_LINE.split(text.strip())]
 

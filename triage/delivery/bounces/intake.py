@@ -168,8 +168,7 @@ class Intake:
         if kind is Kind.AUTO_REPLY:
             return kind, _by_slate(conn, slates)
         if kind is Kind.COMPLAINT and not slates:
-            links = self._verify_links(returned.quoted_links)
-            subscribers = quoted[Purpose.UNSUBSCRIBE] + links
+            subscribers = quoted[Purpose.UNSUBSCRIBE] + self._verify_links(returned.quoted_links)
             if subscribers:
                 return kind, _by_subscriber(conn, subscribers)
         if kind is not Kind.UNKNOWN and slates:

@@ -61,10 +61,7 @@ def libraries() -> Result:
 
 
 def clock(
-    now: datetime,
-    database: Database | None,
-    replies: Mapping[str, Reply] | None,
-    probes: Probes,
+    now: datetime, database: Database | None, replies: Mapping[str, Reply] | None, probes: Probes
 ) -> Result:
     """Compare the clock with the newest time in the database and with the clocks of the sources.
 
@@ -119,8 +116,7 @@ def zones(database: Database | None) -> Result:
     known = available_timezones()
     if database is None:
         return ok(f"{len(known)} are known")
-    stored = database.fetch(health.zones)
-    unknown = {zone: n for zone, n in stored.items() if zone not in known}
+    unknown = {zone: n for zone, n in database.fetch(health.zones).items() if zone not in known}
     if unknown:
         names = ", ".join(f"{zone!r}" for zone in sorted(unknown)[:5])
         return warning(

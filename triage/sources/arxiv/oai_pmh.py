@@ -190,8 +190,7 @@ def _record(element: Element, archive: str) -> Record | None:
     categories = tuple(text(meta, f"{_META}categories").split())
     if not any(archive in {"", category.partition(".")[0]} for category in categories):
         raise RejectedRecord("it names no category of its list")
-    changed_on = parse_day(text(header, f"{_OAI}datestamp"))
-    return Record(found[0], changed_on, categories, meta)
+    return Record(found[0], parse_day(text(header, f"{_OAI}datestamp")), categories, meta)
 
 
 def _name(author: Element) -> str:

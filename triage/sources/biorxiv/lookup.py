@@ -42,8 +42,7 @@ class BiorxivLookup:
             versions = _versions(self._client.get(url).body, server)
             if own := [each for each in versions if each.source_id == doi]:
                 first, newest = own[0], own[-1]
-                day = first.listed_on
-                return [replace(newest, listed_on=day, update_only=False, named=True)]
+                return [replace(newest, listed_on=first.listed_on, update_only=False, named=True)]
         return []
 
 

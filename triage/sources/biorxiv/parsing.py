@@ -62,8 +62,7 @@ def parse_page(body: bytes, name: str) -> Page:
 
 def row_key(content: Any) -> str:
     """Return a hash of a row or of an answer."""
-    text = json.dumps(content, sort_keys=True)
-    return blake2b(text.encode(), digest_size=6).hexdigest()
+    return blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
 def parse_posting(row: dict[str, Any], server: str, on: date) -> FetchedPaper:

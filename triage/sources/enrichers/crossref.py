@@ -88,7 +88,6 @@ class CrossrefLookup:
 def _request(
     client: PoliteClient, url: str, dois: Sequence[str], fields: str
 ) -> dict[str, dict[str, Any]]:
-    """Return the works that Crossref has, by DOI."""
     query = ",".join(f"doi:{doi}" for doi in dois)
     params = {"filter": query, "rows": str(len(dois)), "select": fields}
     items = dig(loads(client.get(url, params).body, _WHAT), dict, "message").get("items")

@@ -135,8 +135,7 @@ class FeedSource:
             try:
                 paper = entry.paper(self.name, self._url, first_seen)
             except RejectedRecord as error:
-                where = f"feed of {self._on}, {entry.key}"
-                rejected.append(reject(str(error), entry.shown, where))
+                rejected.append(reject(str(error), entry.shown, f"feed of {self._on}, {entry.key}"))
                 after = NO_ABSTRACT if isinstance(error, NoAbstractError) else UNUSABLE
                 after = max(before, after) if before > 0 else after
             else:
@@ -257,7 +256,6 @@ def _read_fields(entry: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _without_entries(body: bytes, places: Sequence[tuple[int, int]], kept: list[int]) -> bytes:
-    """Return the document with the `kept` entries alone."""
     view, keep, at = memoryview(body), set(kept), 0
     pieces = []
     for place, (start, end) in enumerate(places):
@@ -268,11 +266,7 @@ def _without_entries(body: bytes, places: Sequence[tuple[int, int]], kept: list[
 
 
 def _xml_entry(
-    fields: Any,
-    url: str,
-    ids: tuple[str, ...],
-    dates: tuple[str, ...],
-    everyone: tuple[str, ...],
+    fields: Any, url: str, ids: tuple[str, ...], dates: tuple[str, ...], everyone: tuple[str, ...]
 ) -> FeedEntry:
     """Convert an entry of feedparser; `dict.get` avoids its aliases and their warnings."""
 
@@ -303,7 +297,6 @@ def _xml_entry(
 
 
 def _people(fields: Any) -> tuple[str, ...]:
-    """Return the authors of an entry or a feed."""
     names = _names(dict.get(fields, "authors"), "name")
     # feedparser separates one author's name from the address, and cuts some names by that.
     author = dict.get(fields, "author")

@@ -129,8 +129,7 @@ def _joined(parts: Any) -> str:
 
 def _name(author: Any) -> Any:
     """Return the name in an author's object, or what else stands there."""
-    shown = dig(author, str, "author", "display_name")
-    return shown or dig(author, dict).get("name") or author
+    return dig(author, str, "author", "display_name") or dig(author, dict).get("name") or author
 
 
 def _in_order(index: Any) -> str | None:

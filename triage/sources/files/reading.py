@@ -135,7 +135,6 @@ def _opened(path: Path) -> io.BufferedReader | zipfile.ZipExtFile:
 
 
 def _only_member(path: Path) -> zipfile.ZipExtFile:
-    """Open the one file in a zip file."""
     try:
         with zipfile.ZipFile(path) as packed:
             names = [each.filename for each in packed.infolist() if not each.is_dir()]

@@ -263,7 +263,6 @@ def _without_tags(text: str) -> str:
 
 
 def _typography(text: str) -> str:
-    """Replace TeX's quotation marks, dashes and no-break spaces."""
     if "``" in text:
         text = text.replace("``", "“").replace("''", "”")
     if "--" in text:

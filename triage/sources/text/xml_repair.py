@@ -189,8 +189,7 @@ def _decoded(body: bytes, encoding: str, errors: str) -> Iterator[str]:
 
 
 def _transcode(body: bytes, encoding: str, errors: str = "strict") -> bytes:
-    pieces = _decoded(body, encoding, errors)
-    return b"".join(text.encode("utf-8", "replace") for text in pieces)
+    return b"".join(text.encode("utf-8", "replace") for text in _decoded(body, encoding, errors))
 
 
 def _is_utf8(body: bytes) -> bool:

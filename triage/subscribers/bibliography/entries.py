@@ -134,7 +134,6 @@ def _of_bibtex(entry: bibtex.BibtexEntry) -> LibraryEntry:
 def _of_tags(
     place: str, records: Iterable[tuple[int, Mapping[str, Sequence[str]]]]
 ) -> Iterator[LibraryEntry]:
-    """Read records with the tags of RIS."""
     for number, fields in records:
         if ris.first(fields, "TY") in _NO_PAPERS:
             continue
