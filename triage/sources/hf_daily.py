@@ -22,7 +22,7 @@ from triage.errors import RejectedRecord, SourceError
 from triage.sources.cursors import read_cursor, write_cursor
 from triage.sources.enrichers.publication import parse_count
 from triage.sources.http.client import Answer, PoliteClient
-from triage.sources.text.cleaning import normalise, parse_each
+from triage.sources.text.cleaning import normalise, parse_each, require
 from triage.sources.text.json import dig, loads
 
 REFRESHED_DAYS: Final = 5
@@ -217,14 +217,12 @@ def _paper(record: Any, on: date) -> FetchedPaper:
     def first(key: str) -> str:
         return dig(paper, str, key) or dig(record, str, key)
 
-    found = parse_arxiv(first("id"))
-    if found is None:
-        raise RejectedRecord("it has no arXiv id")
+    source_id, version = require(parse_arxiv(first("id")), "it has no arXiv id")
     return normalise(
         FetchedPaper(
             source="arxiv",
-            source_id=found[0],
-            version=found[1],
+            source_id=source_id,
+            version=version,
             title=first("title"),
             abstract=first("summary"),
             # Without those that are hidden on the page.

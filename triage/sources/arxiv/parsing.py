@@ -152,7 +152,7 @@ def _announcement(item: Element, on: date) -> Announcement:
     description = text(item, "description")
     lead = _LEAD.match(description)
     places = (text(item, "guid").rpartition("arXiv.org:")[2], lead["id"] if lead else "")
-    found = [parsed for place in (*places, text(item, "link")) if (parsed := parse_arxiv(place))]
+    found = list(filter(None, map(parse_arxiv, (*places, text(item, "link")))))
     if not found:
         raise RejectedRecord("it has no arXiv id")
     version = next((version for _, version in found if version), 1)

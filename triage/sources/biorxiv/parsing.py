@@ -16,7 +16,7 @@ from typing import Any, Final
 from triage.domain.paper_ids import parse_doi
 from triage.domain.source_records import FetchedPaper
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.text.cleaning import clean, normalise, parse_day
+from triage.sources.text.cleaning import clean, normalise, parse_day, require
 from triage.sources.text.json import dig, loads
 
 _VENUE_CHARS: Final = 200
@@ -69,11 +69,8 @@ def parse_posting(row: dict[str, Any], server: str, on: date) -> FetchedPaper:
     dated = _text(row, "date")
     if parse_day(dated) != on:
         raise RejectedRecord(f"it is dated {dated[:20]!r} and came for {on}")
-    doi, version = parse_doi(_text(row, "doi")), _number(row.get("version"))
-    if doi is None:
-        raise RejectedRecord("it has no DOI")
-    if not version:
-        raise RejectedRecord("it has no version, so it may not be new")
+    doi = require(parse_doi(_text(row, "doi")), "it has no DOI")
+    version = require(_number(row.get("version")), "it has no version, so it may not be new")
     paper = normalise(
         FetchedPaper(
             source=server,
@@ -93,9 +90,9 @@ def parse_posting(row: dict[str, Any], server: str, on: date) -> FetchedPaper:
 
 def parse_publication(row: dict[str, Any], server: str, on: date) -> FetchedPaper:
     """Return the update of a preprint that a journal has published; `on` is not its own day."""
-    doi, journal_doi = (parse_doi(_text(row, key)) for key in ("preprint_doi", "published_doi"))
-    if doi is None or journal_doi is None:
-        raise RejectedRecord("it lacks the DOI of the preprint or of the publication")
+    why = "it lacks the DOI of the preprint or of the publication"
+    doi = require(parse_doi(_text(row, "preprint_doi")), why)
+    journal_doi = require(parse_doi(_text(row, "published_doi")), why)
     return normalise(
         FetchedPaper(
             source=server,

@@ -19,7 +19,7 @@ from triage.domain.source_records import Enrichment, FetchedPaper, KnownPaper, N
 from triage.errors import RejectedRecord, SourceError
 from triage.sources.enrichers.publication import first_venue, other_ids, parse_count
 from triage.sources.http.client import PoliteClient
-from triage.sources.text.cleaning import normalise
+from triage.sources.text.cleaning import normalise, require
 from triage.sources.text.json import dig, loads
 
 # Addresses of a few thousand characters are accepted everywhere.
@@ -104,9 +104,7 @@ def _paper(doi: str, item: dict[str, Any]) -> FetchedPaper:
         RejectedRecord: it has no title or no date.
     """
     # `issued` is the first date of publication, `created` that of the DOI.
-    listed_on = _date(item, "issued") or _date(item, "created")
-    if listed_on is None:
-        raise RejectedRecord("it has no date")
+    listed_on = require(_date(item, "issued") or _date(item, "created"), "it has no date")
     return normalise(
         FetchedPaper(
             source="doi",

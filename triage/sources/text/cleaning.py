@@ -90,13 +90,11 @@ def normalise(record: FetchedPaper, *, needs_abstract: bool = True) -> FetchedPa
         RejectedRecord: it has no title, no abstract although it needs one, or neither an id nor a
             usable title.
     """
-    title = clean(record.title, TITLE_CHARS)
+    title = require(clean(record.title, TITLE_CHARS), "it has no title")
     abstract = clean(record.abstract, ABSTRACT_CHARS)
     comment = clean(record.comment, COMMENT_CHARS)
-    if not title:
-        raise RejectedRecord("it has no title")
-    if not abstract and needs_abstract:
-        raise RejectedRecord("it has no abstract")
+    if needs_abstract:
+        require(abstract, "it has no abstract")
     if record.source_id is None and not title_key(title):
         raise RejectedRecord("it has no id, and its title has no letter or digit")
     categories = _several(record.categories, CATEGORIES, CATEGORY_CHARS)
@@ -175,6 +173,13 @@ def parse_day(text: str) -> date | None:
 def reject(reason: str, raw: str, where: str) -> Rejected:
     """Return a rejected record, cut to what the database keeps of it."""
     return Rejected(reason=reason, raw=storable(raw[:REJECTED_CHARS]), where=where)
+
+
+def require(value: T | None, why: str) -> T:
+    """Return a value that a record must have; raise RejectedRecord if it is empty or missing."""
+    if not value:
+        raise RejectedRecord(why)
+    return value
 
 
 def parse_each(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from triage.domain.plain_text import one_line
 
@@ -40,23 +40,30 @@ _BEGINS: Final = frozenset({"TY", "PMID", "%0"})
 _INITIALS: Final = re.compile(r"(?<=[^\s,]) (?=[A-Z]{1,3}$)")
 
 
+class RisEntry(NamedTuple):
+    """One record: the values of each tag in their order; `line` is 1-based."""
+
+    line: int
+    fields: dict[str, list[str]]
+
+
 def looks_like(text: str) -> bool:
     """Return whether a text has a line that begins or ends a record."""
     return _line_and_tags(_with_newlines(text)) is not None
 
 
-def read(text: str) -> Iterator[tuple[int, dict[str, list[str]]]]:
-    """Yield the first line, 1-based, and the values of each tag for each record of a file."""
+def read(text: str) -> Iterator[RisEntry]:
+    """Yield the records of a file; none of an empty one."""
     line, fields = 0, dict[str, list[str]]()
     for number, tag, value in _tagged(_with_newlines(text)):
         if fields and (tag == "ER" or (tag in _BEGINS and tag in fields)):
-            yield line, fields
+            yield RisEntry(line, fields)
             fields = {}
         if tag != "ER":
             line = line if fields else number
             fields.setdefault(tag, []).append(value)
     if not fields.keys().isdisjoint(_BEGINS):
-        yield line, fields
+        yield RisEntry(line, fields)
 
 
 def _with_newlines(text: str) -> str:
