@@ -164,11 +164,7 @@ def run_nightly_audit(database: Database, journal: SentLog, clock: Clock) -> str
 def _faults_of(
     message: Row[Any], attempts: Sequence[Row[Any]], shown: Shown, forgotten_before: datetime | None
 ) -> Iterator[str]:
-    """Yield the faults of one message, as texts.
-
-    Args:
-        forgotten_before: attempts of messages that ended before then may be deleted; None: none.
-    """
+    """Yield the faults of one message; attempts from `forgotten_before` or earlier may be gone."""
     if message.state not in _STATES:
         yield "messages in an unknown state"
         return

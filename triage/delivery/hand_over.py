@@ -282,10 +282,9 @@ class MessageSender:
         return self._end(message, State.DEFERRED, "deferred", str(error), **_later(message, now))
 
     def _refuse(self, message: StoredMessage, refusal: MailRefused, drain: Drain) -> None:
-        """Defer a message that was refused for good; it fails when the drain ends well.
+        """Defer what was refused for good; it fails when the drain ends well.
 
-        Raises:
-            MailerBroken: too many were refused: a hold is placed.
+        If too many were refused, place a hold and raise MailerBroken.
         """
 
         def store_it(conn: Connection) -> StoredMessage | None:

@@ -186,11 +186,7 @@ class Outbox:
                 queue.stop()
 
     def _work(self, queue: SendQueue, drain: Drain, report: Report) -> str:
-        """Send until the queue is empty or the server grants no session.
-
-        Returns:
-            Why the whole drain must stop; "" if it need not.
-        """
+        """Send while there are messages and a session; return why all must stop, "" if not."""
         n_sent = n_losses = 0
         try:
             while (message := queue.take()) is not None:

@@ -81,6 +81,11 @@ def table(name: str, *content: SchemaItem, **options: Any) -> Table:
     return Table(name, metadata, *content, **options)
 
 
+def numbered_table(name: str, *content: SchemaItem) -> Table:
+    """Return a table whose rows have ids."""
+    return table(name, Column("id", Id, primary_key=True), *content)
+
+
 def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
     """Return an index of only the rows that meet a condition."""
     rows = text(where)

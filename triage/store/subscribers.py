@@ -71,11 +71,7 @@ class UnreadableRow:
 
 
 def _subscriber(row: Row[Any]) -> Subscriber:
-    """Return the subscriber in a row.
-
-    Raises:
-        ValueError, TypeError: a column has a value that no release has written.
-    """
+    """Return the subscriber in a row; one of `_UNREADABLE` for a value that no release writes."""
     fields = {name: getattr(row, name) for name in ("id", "created_at", *_CHOSEN)}
     for name in _TUPLES:
         if not isinstance(fields[name], list) or not all(isinstance(x, str) for x in fields[name]):

@@ -173,12 +173,7 @@ def _sort_entries(
     before: Container[int],
     looked_up: named_papers.LookupReport,
 ) -> LibraryReport:
-    """Say what becomes of each entry.
-
-    Args:
-        stored: the stored paper of each entry.
-        before: papers that have a vote.
-    """
+    """Say what becomes of each entry, whose paper is in `stored`; `before` have a vote already."""
     known = 0
     new_likes: dict[int, None] = {}
     absent: list[LibraryEntry] = []

@@ -143,8 +143,7 @@ class Backfill:
     ) -> Iterator[oai_pmh.Page]:
         """Yield the remaining pages of a list; after a first `BadToken`, all pages.
 
-        Raises:
-            SourceError: it cannot be read or does not end, or a second token is bad.
+        SourceError if it cannot be read or does not end, or a second token is bad.
         """
         token, tokens = reading.token, set[str]()
         is_again = False

@@ -174,8 +174,7 @@ def _empty(error: Element) -> Page:
 def _record(element: Element, archive: str) -> Record | None:
     """Return a record; None if it was deleted.
 
-    Raises:
-        RejectedRecord: it has no id, no metadata, or no category of `archive` (empty for all).
+    RejectedRecord if it has no id, no metadata, or no category of `archive` (empty for all).
     """
     header = element.find(f"{_OAI}header")
     if header is not None and header.get("status") == "deleted":

@@ -125,12 +125,9 @@ class Arxiv:
             )
 
     def _feed(self, state: State) -> tuple[Answer | None, Feed]:
-        """Return the feed, and its answer unless it has not changed.
+        """Return the feed, and its answer unless it has not changed; SourceError without it.
 
         An empty feed on a day that must have papers is requested once more.
-
-        Raises:
-            SourceError: it cannot be read.
         """
         answer = self.client.get(self.feed_url, etag=state.etag, modified=state.modified)
         if answer.not_modified and state.feed_on is not None:

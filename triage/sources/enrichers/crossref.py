@@ -98,11 +98,7 @@ def _request(
 
 
 def _paper(doi: str, item: dict[str, Any]) -> FetchedPaper:
-    """Return a work as a paper.
-
-    Raises:
-        RejectedRecord: it has no title or no date.
-    """
+    """Return a work as a paper; RejectedRecord if it has no title or no date."""
     # `issued` is the first date of publication, `created` that of the DOI.
     listed_on = require(_date(item, "issued") or _date(item, "created"), "it has no date")
     return normalise(

@@ -184,11 +184,7 @@ class FileSource(ABC):
         """Yield the records after number `start` with their numbers; None moves the cursor only."""
 
     def _text_lines(self, expected: str) -> Iterator[tuple[int, str]]:
-        """Yield the numbered lines as text.
-
-        Raises:
-            SourceError: as for `numbered_lines`, or a line is markup or binary.
-        """
+        """Yield the `numbered_lines` as text; SourceError also if one is markup or binary."""
         for number, line in numbered_lines(self._path):
             if looks_like_markup(line) or b"\0" in line:
                 raise SourceError(

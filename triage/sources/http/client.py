@@ -233,11 +233,7 @@ class PoliteClient:
         raise SourceError(f"{host} only sent redirects. Check the address in the config.")
 
     def _acquire_turn(self, host: str) -> None:
-        """Wait for the request limiter.
-
-        Raises:
-            SourceError: that would be after the deadline, or today's requests are used up.
-        """
+        """Wait for our turn; SourceError if that is after the deadline or not today any more."""
         began, is_reported = self._clock.now(), False
         while True:
             now = self._clock.now()
