@@ -43,25 +43,23 @@ def unify(fields: dict[str, Any]) -> dict[str, Any]:
         return fields
     found = dict(fields)
     ids = dig(fields, dict, "externalIds") or dig(fields, dict, "externalids")
-    given: dict[str, Any] = {
-        "id": fields.get("id") or ids.get("ArXiv") or ids.get("DOI") or fields.get("doi")
-        or fields.get("paperId"),
-        "doi": fields.get("doi") or ids.get("DOI"),
-        "title": fields.get("title") or fields.get("display_name"),
-        "abstract": fields.get("abstract") or fields.get("summary") or _in_order(
-            fields.get("abstract_inverted_index")),
-        "authors": _authors(fields),
-        "comment": fields.get("comment") or fields.get("comments"),
-        "tldr": dig(fields, dict, "tldr").get("text", fields.get("tldr")),
-        "version": fields.get("version") or _last_version(fields.get("versions")),
-    }  # fmt: skip
-    found.update({name: value for name, value in given.items() if value is not None})
-    found["venue"] = first_venue(
-        fields.get("journal-ref"), fields.get("journal"), fields.get("venue"),
-        dig(fields, str, "primary_location", "source", "display_name"),
-    )  # fmt: skip
-    counts = (fields.get(name) for name in ("citationCount", "citationcount", "cited_by_count"))
-    found["citations"] = next((n for n in map(parse_count, counts) if n is not None), None)
+    get, abstract = fields.get, _in_order(fields.get("abstract_inverted_index"))
+    # The first of these that is not empty counts.
+    candidates: dict[str, tuple[Any, ...]] = {
+        "id": (get("id"), ids.get("ArXiv"), ids.get("DOI"), get("doi"), get("paperId")),
+        "doi": (get("doi"), ids.get("DOI")),
+        "title": (get("title"), get("display_name")),
+        "abstract": (get("abstract"), get("summary"), abstract),
+        "comment": (get("comment"), get("comments")),
+        "version": (get("version"), _last_version(get("versions"))),
+    }
+    found |= {name: next(filter(None, some), found.get(name)) for name, some in candidates.items()}
+    found["authors"] = _authors(fields)
+    found["tldr"] = dig(fields, dict, "tldr").get("text", get("tldr"))
+    place = dig(fields, str, "primary_location", "source", "display_name")
+    found["venue"] = first_venue(get("journal-ref"), get("journal"), get("venue"), place)
+    counts = map(parse_count, map(get, ("citationCount", "citationcount", "cited_by_count")))
+    found["citations"] = next((n for n in counts if n is not None), None)
     return found
 
 
