@@ -21,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 
+from triage.domain.chunks import group
 from triage.domain.digest_calendar import Last, latest_date
 from triage.domain.records import (
     I64,
@@ -226,10 +227,7 @@ def sent_days(
         sent = sent.where(slates.c.subscriber_id == subscriber_id)
     early = sent.where(slates.c.on <= first).order_by(None).subquery()
     newest = select(early.c.subscriber_id, func.max(early.c.on)).group_by(early.c.subscriber_id)
-    days = {subscriber_id: [on] for subscriber_id, on in conn.execute(newest)}
-    for subscriber_id, on in conn.execute(sent.where(slates.c.on > first)):
-        days.setdefault(subscriber_id, []).append(on)
-    return days
+    return group([*conn.execute(newest), *conn.execute(sent.where(slates.c.on > first))])
 
 
 def shown_papers(conn: Connection, subscriber_id: int) -> set[int]:

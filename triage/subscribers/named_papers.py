@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
@@ -28,6 +28,9 @@ from triage.papers.ingest import PaperList, ingest
 from triage.store import Connection, Database
 from triage.store.named_papers import StoredName
 from triage.store.papers import Key
+
+if TYPE_CHECKING:
+    from triage.subscribers.bibliography.entries import LibraryEntry
 
 log = structlog.get_logger()
 
@@ -50,18 +53,8 @@ _PREPRINT_DOIS: Final = ("10.1101/", "10.64898/")
 _BLOCK: Final = 500
 
 
-class Named(Protocol):
-    """What somebody says about one paper; without `ids`, its title and authors identify it."""
-
-    @property
-    def ids(self) -> Sequence[Key]: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def authors(self) -> Sequence[str]: ...
-
-
-N = TypeVar("N", bound=Named)
+# What somebody says about one paper; without `ids`, its title and authors identify it.
+N = TypeVar("N", bound="NamedPaper | LibraryEntry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +69,7 @@ class LookupReport:
     problems: tuple[str, ...] = ()
 
 
-def to_name(named: Named) -> NamedPaper | None:
+def to_name(named: NamedPaper | LibraryEntry) -> NamedPaper | None:
     """Return the paper to ask for; None if a title is too short or has no authors."""
     title, authors = named.title[:LONGEST_TITLE], tuple(named.authors)
     if named.ids:
@@ -98,7 +91,7 @@ def _with_id(scheme: str, value: str, title: str = "", authors: Sequence[str] = 
     return NamedPaper("biorxiv" if is_preprint else scheme, value, title, tuple(authors))
 
 
-def find_stored(conn: Connection, named: Sequence[Named]) -> list[int | None]:
+def find_stored(conn: Connection, named: Sequence[NamedPaper | LibraryEntry]) -> list[int | None]:
     """Return the stored paper of each name: by its ids, else by its title and an author.
 
     A name without authors needs only the title.

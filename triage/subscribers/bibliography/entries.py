@@ -95,9 +95,7 @@ def read(text: str) -> list[LibraryEntry]:
 
 def _ids(id_fields: Sequence[str], remarks: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Return the ids of an entry: from fields for ids, else from any other field."""
-    found: dict[tuple[str, str], None] = {}
-    for value in id_fields:
-        found.update(dict.fromkeys(find_ids(value)))
+    found = dict.fromkeys(id for value in id_fields for id in find_ids(value))
     if not found:
         # A remark may name any paper; one that names several says nothing of this one.
         several = {id for value in remarks for id in find_ids(value)}
