@@ -105,11 +105,9 @@ def resolve_all(conn: Connection, texts: Iterable[str]) -> dict[str, int]:
     by_title = find_titles(conn, set(filter(None, titles.values())))
     by_key = find(conn, {key for several in keys.values() for key in several})
     found = {text: by_title[title][0] for text, title in titles.items() if title in by_title}
-    for text, several in keys.items():
-        known = [by_key[key] for key in several if key in by_key]
-        if known:
-            found[text] = known[0]
-    return found
+    # The likeliest key of each text comes last, and counts.
+    meant = ((text, key) for text, several in keys.items() for key in reversed(several))
+    return found | {text: by_key[key] for text, key in meant if key in by_key}
 
 
 def keys_meant(text: str) -> list[Key]:
@@ -117,13 +115,17 @@ def keys_meant(text: str) -> list[Key]:
     text = text.strip()
     if len(text) > _LONGEST_TEXT:
         return []
-    keys: list[Key] = []
     found = identify(text)
-    if found is not None:
-        schemes = ("doi", "biorxiv", "medrxiv") if found[0] == "doi" else (found[0],)
-        keys += [(scheme, found[1]) for scheme in schemes]
+    keys = [] if found is None else spellings(found[:2])
     # A scheme may contain a colon, as in `feed:nature:10.1038/…`.
     return keys + [(text[: at.start()], text[at.end() :]) for at in re.finditer(":", text)]
+
+
+def spellings(key: Key) -> list[Key]:
+    """Return the keys under which an id may be stored: the servers of preprints have DOIs, too."""
+    scheme, value = key
+    schemes = (scheme,) if scheme == "arxiv" else ("doi", "biorxiv", "medrxiv")
+    return [(each, value) for each in schemes]
 
 
 def outside_id(paper: Paper) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
@@ -96,15 +97,14 @@ def find_stored(conn: Connection, named: Sequence[NamedPaper | LibraryEntry]) ->
 
     A name without authors needs only the title.
     """
-    by_key = store.papers.find(
-        conn, {key for each in named for id in each.ids for key in _keys(id)}
-    )
+    keys = [[key for id in each.ids for key in store.papers.spellings(id)] for each in named]
+    by_key = store.papers.find(conn, set(chain.from_iterable(keys)))
     titles = [title_key(each.title[:LONGEST_TITLE]) for each in named]
     by_title = store.papers.find_titles(conn, {t for t in titles if len(t) >= SHORTEST_TITLE})
     papers = store.papers.load(conn, {id for ids in by_title.values() for id in ids})
     found: list[int | None] = []
-    for each, title in zip(named, titles, strict=True):
-        ids = [by_key[key] for id in each.ids for key in _keys(id) if key in by_key]
+    for each, own, title in zip(named, keys, titles, strict=True):
+        ids = [by_key[key] for key in own if key in by_key]
         for id in by_title.get(title, ()):
             some, others = each.authors, papers[id].authors
             ids += [id] if not (some and others) or share_an_author(some, others) else []
@@ -115,12 +115,6 @@ def find_stored(conn: Connection, named: Sequence[NamedPaper | LibraryEntry]) ->
 def find_unstored(conn: Connection, named: Sequence[N]) -> list[N]:
     """Return those of the names whose papers are not stored."""
     return [each for each, id in zip(named, find_stored(conn, named), strict=True) if id is None]
-
-
-def _keys(id: Key) -> list[Key]:
-    scheme, value = id
-    schemes = (scheme,) if scheme == "arxiv" else ("doi", "biorxiv", "medrxiv")
-    return [(each, value) for each in schemes]
 
 
 def look_up(
