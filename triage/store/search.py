@@ -233,19 +233,15 @@ def _sqlite_condition(wanted: MatchTerms, filters: Filters) -> ColumnElement[boo
     def leaf(columns: str, term: Term) -> str:
         return f'{{{columns}}} : "{" ".join(term)}"'
 
-    def all_(parts: list[str]) -> str:
-        return f"({' AND '.join(parts)})"
-
     def any_(parts: list[str]) -> str:
         return f"({' OR '.join(parts)})"
 
     def matches(query: str) -> ColumnElement[bool]:
         return literal_column("paper_words").op("MATCH", is_comparison=True)(query)
 
-    found = []
-    query = _combined(wanted, filters, leaf, all_, any_)
-    if query is not None:
-        found.append(matches(query))
+    # AND binds more tightly than OR.
+    query = _combined(wanted, filters, leaf, " AND ".join, any_)
+    found = [] if query is None else [matches(query)]
     if wanted.excluded:
         unwanted = any_([leaf(ANYWHERE, term) for term in wanted.excluded])
         found.append(_words.c.rowid.not_in(select(_words.c.rowid).where(matches(unwanted))))
