@@ -54,6 +54,9 @@ _HAVE_REASONS = {State.FAILED, State.CANCELLED, State.SKIPPED}
 _PAPERS_RELEASED = {State.FAILED, State.CANCELLED}
 _MAY_HAVE_ARRIVED = {"operator", "journal_lost"}
 _REASONS_TO_FAIL = {"expired", "poison"}
+# In which phase an attempt with this outcome ended, for outcomes that have only one.
+_PHASES = {"crashed": State.CLAIMED}
+_PHASES |= dict.fromkeys(("sent", "held", "resent", "uncertain"), State.IN_DOUBT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +164,7 @@ def run_nightly_audit(database: Database, journal: SentLog, clock: Clock) -> str
 def _faults_of(
     message: Row[Any], attempts: Sequence[Row[Any]], shown: Shown, forgotten_before: datetime | None
 ) -> Iterator[str]:
-    """Yield the faults of one message, as texts.
-
-    Args:
-        forgotten_before: attempts of messages that ended before then may be deleted; None: none.
-    """
+    """Yield the faults of one message; attempts from `forgotten_before` or earlier may be gone."""
     if message.state not in _STATES:
         yield "messages in an unknown state"
         return
@@ -200,42 +199,32 @@ def _faults_of_attempts(message: Row[Any], attempts: Sequence[Row[Any]]) -> Iter
         yield "messages with a wrong count of resends"
     if any((each.ended_at is None) != (each.outcome == "") for each in attempts):
         yield "messages with an attempt that has an end time or an outcome, but not both"
-    if "" in outcomes[:-1] or "sent" in outcomes[:-1]:
+    if not {"", "sent"}.isdisjoint(outcomes[:-1]):
         yield "messages that were tried again while an attempt was open, or after they were sent"
-    if any(each.phase != phase for each in attempts if (phase := _phase_of(each.outcome))):
+    if any(each.phase != _PHASES.get(each.outcome, each.phase) for each in attempts):
         yield "messages with an attempt whose outcome does not match its phase"
-    closed = [each for each in attempts if each.outcome]
-    if (not closed and message.last_reply) or (
-        closed and closed[-1].outcome != "cancelled" and closed[-1].reply != message.last_reply
-    ):
+    closed = [("", ""), *((each.outcome, each.reply) for each in attempts if each.outcome)]
+    outcome, reply = closed[-1]
+    if outcome != "cancelled" and reply != message.last_reply:
         yield "messages whose last reply differs from that of their last attempt"
 
 
-def _phase_of(outcome: str) -> str:
-    """Return the phase in which an attempt with this outcome ended; "" if there are several."""
-    if outcome in {"sent", "held", "resent", "uncertain"}:
-        return State.IN_DOUBT
-    return State.CLAIMED if outcome == "crashed" else ""
-
-
 def _faults_of_end(message: Row[Any], attempts: Sequence[Row[Any]]) -> Iterator[str]:
-    """Compare a message's state with its last attempt."""
     state = State(message.state)
     last = attempts[-1] if attempts else None
-    if (last.outcome if last else None) not in _LAST[state]:
+    outcome = last.outcome if last else None
+    if outcome not in _LAST[state]:
         yield "messages whose state does not match their last attempt"
     if state is State.SENT and not (last and last.reply):
         yield "messages that were sent without a reply"
-    failed_waiting = state is State.FAILED and (last is None or last.outcome != "failed")
-    if (failed_waiting and message.reason not in _REASONS_TO_FAIL) or (
-        state is not State.FAILED and message.reason in _REASONS_TO_FAIL
-    ):
+    has_reason = message.reason in _REASONS_TO_FAIL
+    needs_reason = state is State.FAILED and outcome != "failed"
+    if (needs_reason and not has_reason) or (has_reason and state is not State.FAILED):
         yield "messages whose reason does not match how they ended"
     if last and state in {State.CLAIMED, State.IN_DOUBT}:
-        doubted = message.doubted_at is not None and message.doubted_at >= last.started_at
         # If both times are equal, it is unknown which attempt put the message in doubt.
-        at_once = doubted and message.doubted_at == last.started_at
-        if doubted != (state is State.IN_DOUBT) and not at_once:
+        at, began = message.doubted_at, last.started_at
+        if at != began and (at is not None and at > began) != (state is State.IN_DOUBT):
             yield "messages whose state and time of doubt do not match"
 
 

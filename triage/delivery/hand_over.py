@@ -21,8 +21,6 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -31,24 +29,8 @@ from typing import Any
 import structlog
 
 from triage import store
+from triage.delivery import rate_limits, recovery
 from triage.delivery.drain_progress import Drain, Halted, Later
-from triage.delivery.rate_limits import (
-    BURST_S,
-    RAMP_UP,
-    RAMP_UP_BURST_S,
-    WHOLE,
-    domain_of,
-    next_token_at,
-    tokens_now,
-)
-from triage.delivery.recovery import (
-    REFUSALS,
-    add_to_sent_log,
-    end_attempt,
-    end_attempt_in_state,
-    end_crashed_attempt,
-    release_papers,
-)
 from triage.delivery.refusals import classify, enhanced_code
 from triage.delivery.sender_context import SenderContext
 from triage.domain.crash_points import crash_point
@@ -102,8 +84,13 @@ class MessageSender:
         claimed = self._writes(lambda conn: self._claim(conn, message))
         if not isinstance(claimed, tuple):
             return claimed
-        with self._holding(claimed[0]):
+        with self._guard:
+            self._in_hand.add(message.id)
+        try:
             return self._send(*claimed, drain)
+        finally:
+            with self._guard:
+                self._in_hand.discard(message.id)
 
     def renew(self) -> None:
         """Renew the leases of all messages that are being sent."""
@@ -170,7 +157,7 @@ class MessageSender:
             drain.n_sent += 1
             drain.refusals.add(is_refused=False)
         try:
-            add_to_sent_log(self._context.journal, claimed, self._clock.now())
+            recovery.add_to_sent_log(self._context.journal, claimed, self._clock.now())
             crash_point("journalled")
         finally:
             # If the sent log fails, the database still has it; then nothing more is sent.
@@ -187,15 +174,18 @@ class MessageSender:
         rates = self._rates(conn, message, now)
         buckets = store.send_rates.load(conn, rates) if rates else {}
         tokens = {
-            name: tokens_now(
-                buckets.get(name), rate, now, RAMP_UP_BURST_S if name == RAMP_UP else BURST_S
+            name: rate_limits.tokens_now(
+                buckets.get(name),
+                rate,
+                now,
+                rate_limits.RAMP_UP_BURST_S if name == rate_limits.RAMP_UP else rate_limits.BURST_S,
             )
             for name, rate in rates.items()
         }
         for name, n_tokens in tokens.items():
-            if n_tokens < WHOLE:
+            if n_tokens < rate_limits.WHOLE:
                 store.send_rates.save(conn, name, n_tokens, now)
-                return Later(name, next_token_at(n_tokens, rates[name], now))
+                return Later(name, rate_limits.next_token_at(n_tokens, rates[name], now))
         if now - message.created_at >= SEND_WINDOW and not message.resends:
             cancelled = self._cancel_unwanted(conn, message, now)
             if cancelled or message.updated_at - message.created_at >= SEND_WINDOW:
@@ -222,7 +212,6 @@ class MessageSender:
         return claimed, store.messages.mime(conn, claimed.id)
 
     def _expire(self, conn: Connection, message: StoredMessage, now: datetime) -> State | None:
-        """Fail a message that could not be sent in time."""
         state = _end_unsent(conn, message, State.FAILED, "expired", now)
         reply = message.last_reply
         if state and classify("report", 0, enhanced_code(reply), reply).is_unreachable:
@@ -237,7 +226,7 @@ class MessageSender:
             day = (
                 now - store.send_rates.first_used_or_now(conn, f"from {self._context.sender}", now)
             ).days
-        return pace.rates(domain_of(message.recipient), day)
+        return pace.rates(rate_limits.domain_of(message.recipient), day)
 
     def _doubt(self, conn: Connection, claimed: StoredMessage) -> StoredMessage | State | None:
         """Put a message in doubt, or cancel it if it is no longer wanted."""
@@ -256,7 +245,7 @@ class MessageSender:
             return doubted
         cancelled = self._cancel_unwanted(conn, claimed, now)
         if cancelled:
-            end_attempt(conn, claimed, now, "cancelled", "")
+            recovery.end_attempt(conn, claimed, now, "cancelled", "")
         return cancelled
 
     def _cancel_unwanted(
@@ -265,9 +254,7 @@ class MessageSender:
         """Cancel a message if its subscriber left, paused or was suppressed."""
         address_hash = self._context.address_hash(message.recipient)
         reason = store.messages.unwanted_because(conn, message, address_hash)
-        if reason is None:
-            return None
-        return _end_unsent(conn, message, State.CANCELLED, reason, now)
+        return _end_unsent(conn, message, State.CANCELLED, reason, now) if reason else None
 
     # -- how it ended ------------------------------------------------------------------------------
 
@@ -276,7 +263,7 @@ class MessageSender:
     ) -> State | None:
         """Store how an attempt ended; None if another sender has the message now."""
         return self._writes(
-            lambda conn: end_attempt_in_state(
+            lambda conn: recovery.end_attempt_in_state(
                 conn, message, state, self._clock.now(), outcome, reply, **fields
             )
         )
@@ -295,10 +282,9 @@ class MessageSender:
         return self._end(message, State.DEFERRED, "deferred", str(error), **_later(message, now))
 
     def _refuse(self, message: StoredMessage, refusal: MailRefused, drain: Drain) -> None:
-        """Defer a message that was refused for good; it fails when the drain ends well.
+        """Defer what was refused for good; it fails when the drain ends well.
 
-        Raises:
-            MailerBroken: too many were refused: a hold is placed.
+        If too many were refused, place a hold and raise MailerBroken.
         """
 
         def store_it(conn: Connection) -> StoredMessage | None:
@@ -306,7 +292,7 @@ class MessageSender:
             fields = {"last_reply": reply, **_later(message, now)}
             deferred = store.messages.move(conn, message, State.DEFERRED, now, **fields)
             if deferred:
-                end_attempt(conn, message, now, "deferred", reply)
+                recovery.end_attempt(conn, message, now, "deferred", reply)
             return deferred
 
         deferred = self._writes(store_it)
@@ -322,7 +308,7 @@ class MessageSender:
     def _hold(self, conn: Connection, reply: str) -> str:
         """Stop all sending after many refusals; return why, or "" if an operator has resumed."""
         now = self._clock.now()
-        resumed_at = store.jobs.last_done(conn, REFUSALS)
+        resumed_at = store.jobs.last_done(conn, recovery.REFUSALS)
         if resumed_at and timedelta(0) <= now - resumed_at < SEND_WINDOW:
             return ""
         why = (
@@ -330,7 +316,7 @@ class MessageSender:
             " nothing more is sent: see `triage outbox list`, correct what is wrong, then run"
             " `triage outbox resume`"
         )
-        store.sending_holds.place(conn, REFUSALS, why, now)
+        store.sending_holds.place(conn, recovery.REFUSALS, why, now)
         return why
 
     def fail_refused(self, drain: Drain) -> int:
@@ -352,7 +338,7 @@ class MessageSender:
             return None
         of = message.id, message.lease_epoch
         store.attempts.end(conn, *of, now, phase=phase, outcome="failed", reply=reply)
-        release_papers(conn, message, now)
+        recovery.release_papers(conn, message, now)
         if refusal.no_such_mailbox or refusal.is_unreachable:
             self._count_against(conn, message, refusal, now)
         return State.FAILED
@@ -380,8 +366,7 @@ class MessageSender:
             return
         subscriber = store.subscribers.contact(conn, id=message.subscriber_id)
         if subscriber is not None:
-            hashed = self._context.address_hash
-            suppress_one(conn, subscriber, message.recipient, hashed, why, now)
+            suppress_one(conn, subscriber, message.recipient, self._context.address_hash, why, now)
 
     def _leave_in_doubt(self, message: StoredMessage, why: str) -> None:
         """Release the lease of a message that may have arrived; a later drain settles it."""
@@ -391,7 +376,7 @@ class MessageSender:
             now = self._clock.now()
             free: dict[str, Any] = {"lease_owner": "", "lease_until": now, "doubted_at": now}
             if store.messages.amend(conn, message, now, last_reply=why, **free):
-                end_attempt(conn, message, now, "uncertain", why)
+                recovery.end_attempt(conn, message, now, "uncertain", why)
 
         self._writes(store_it)
 
@@ -402,7 +387,9 @@ class MessageSender:
             return None
         crashes = message.crashes + 1
         state = self._writes(
-            lambda conn: end_crashed_attempt(conn, message, crashes, why, self._clock.now())
+            lambda conn: recovery.end_crashed_attempt(
+                conn, message, crashes, why, self._clock.now()
+            )
         )
         return state if state is State.FAILED else None
 
@@ -421,16 +408,6 @@ class MessageSender:
         lease_s = self._context.lease.total_seconds()
         return elapsed < lease_s and self._clock.now() < message.lease_until
 
-    @contextmanager
-    def _holding(self, message: StoredMessage) -> Iterator[None]:
-        with self._guard:
-            self._in_hand.add(message.id)
-        try:
-            yield
-        finally:
-            with self._guard:
-                self._in_hand.discard(message.id)
-
 
 def _end_unsent(
     conn: Connection, message: StoredMessage, state: State, reason: str, at: datetime
@@ -438,17 +415,14 @@ def _end_unsent(
     """End a message without an attempt; its papers may be shown again."""
     if store.messages.move(conn, message, state, at, reason=reason) is None:
         return None
-    release_papers(conn, message, at)
+    recovery.release_papers(conn, message, at)
     return state
 
 
 def _later(message: StoredMessage, now: datetime) -> dict[str, Any]:
     """Return the fields of a message that is tried again after its back-off."""
-    wait = BACK_OFF[min(message.attempts, len(BACK_OFF)) - 1] * _jitter(message)
-    return {"not_before": now + wait, "crashes": 0}
-
-
-def _jitter(message: StoredMessage) -> float:
-    """Return 0.8 to 1.2, so that messages that failed together are not all retried together."""
+    # From 0.8 to 1.2, so that messages that failed together are not all retried together.
     name = f"{message.message_id} {message.attempts}".encode()
-    return 0.8 + 0.4 * (zlib.crc32(name) / 0xFFFF_FFFF)
+    jitter = 0.8 + 0.4 * (zlib.crc32(name) / 0xFFFF_FFFF)
+    wait = BACK_OFF[min(message.attempts, len(BACK_OFF)) - 1] * jitter
+    return {"not_before": now + wait, "crashes": 0}

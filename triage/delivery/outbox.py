@@ -101,8 +101,7 @@ class Outbox:
                     broken = self._send_and_settle(report)
         finally:
             self._context.mailer.close()
-        with self._context.database.read() as conn:
-            in_flight = len(store.messages.in_flight(conn))
+        in_flight = len(self._context.database.fetch(store.messages.in_flight))
         ends = (State.SENT, State.DEFERRED, State.FAILED, State.CANCELLED, State.HELD)
         return DrainReport(
             **{end: counts[end] for end in ends},
@@ -116,8 +115,9 @@ class Outbox:
 
         Messages in doubt are left to the next drain.
         """
-        with self._context.database.read() as conn:
-            waiting = store.messages.waiting(conn, self._context.clock.now(), only_notes=True)
+        waiting = self._context.database.fetch(
+            store.messages.waiting, self._context.clock.now(), only_notes=True
+        )
         if not waiting or self.check():
             return
         try:
@@ -186,11 +186,7 @@ class Outbox:
                 queue.stop()
 
     def _work(self, queue: SendQueue, drain: Drain, report: Report) -> str:
-        """Send until the queue is empty or the server grants no session.
-
-        Returns:
-            Why the whole drain must stop; "" if it need not.
-        """
+        """Send while there are messages and a session; return why all must stop, "" if not."""
         n_sent = n_losses = 0
         try:
             while (message := queue.take()) is not None:

@@ -177,11 +177,7 @@ def _may_be_of(path: Path, start: float) -> bool:
 
 
 def _read(path: Path, kind: str | None) -> Iterator[_Line]:
-    """Yield the lines of a file.
-
-    Raises:
-        OSError and others: the file cannot be read, or not to its end.
-    """
+    """Yield the lines of a file; raise one of `_UNREADABLE` if it cannot be read to its end."""
     if kind not in _OPENERS:
         raise OSError(f"files of the kind {kind} cannot be read")
     # No line is later than the last change; this gives the year of traditional times.
@@ -198,8 +194,7 @@ def _read(path: Path, kind: str | None) -> Iterator[_Line]:
 def _time(line: str, latest: float) -> float | None:
     """Return when a line was written, in seconds since 1970; None if it does not say so.
 
-    Args:
-        latest: a traditional time has the year that makes it the last one before this.
+    A traditional time has the year that makes it the last one before `latest`.
     """
     found = _TIME.match(line)
     if found is None:

@@ -39,8 +39,7 @@ SET_UP = "set-up"
 
 def warn_if_sqlite_is_unsafe(database: Database) -> None:
     """Log a warning if this SQLite has a bug that can damage the database."""
-    with database.read() as conn:
-        name, version = health.server_version(conn)
+    name, version = database.fetch(health.server_version)
     if name == "SQLite" and version < health.SOUND_SQLITE:
         log.warning(
             "an old SQLite: let no other program write to the database, and keep back-ups",
@@ -99,8 +98,7 @@ class Preflight:
         return why
 
     def _damage(self) -> str:
-        with self.database.read() as conn:
-            damage = health.damage(conn)
+        damage = self.database.fetch(health.damage)
         if not damage:
             return ""
         return (
@@ -114,8 +112,7 @@ class Preflight:
             log.error(fault.what, ids=list(fault.ids[:5]), n=len(fault.ids), do=fault.do)
 
     def _check_room(self) -> str:
-        with self.database.read() as conn:
-            n_bytes = store.messages.waiting_bytes(conn)
+        n_bytes = self.database.fetch(store.messages.waiting_bytes)
         if not n_bytes:
             return ""
         needed = max(LEAST_FREE, TIMES_MIME * n_bytes)

@@ -80,8 +80,7 @@ class Recovery:
             After how many seconds to settle again; None if there is nothing to wait for.
         """
         with self._one_at_a_time:
-            with self._database.read() as conn:
-                in_flight = store.messages.in_flight(conn)
+            in_flight = self._database.fetch(store.messages.in_flight)
             if while_sending:
                 in_flight = [each for each in in_flight if each.lease_owner != self._context.owner]
             waits = [self._settle_one(message, report) for message in in_flight]
@@ -91,8 +90,7 @@ class Recovery:
 
     def ask_oracle_about_held(self) -> OracleReport:
         """Ask the oracle about all held messages, however old they are."""
-        with self._database.read() as conn:
-            held = store.messages.in_states(conn, [State.HELD])
+        held = self._database.fetch(store.messages.in_states, [State.HELD])
         counts: dict[bool | None, int] = {True: 0, False: 0, None: 0}
         for message in held:
             arrived = self._arrived(message)

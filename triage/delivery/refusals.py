@@ -12,20 +12,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from triage.delivery.refusal_words import (
-    ABOUT_US,
-    AWAY,
-    BUSY,
-    ENOUGH,
-    FULL,
-    GONE,
-    GREYLISTED,
-    LARGE,
-    LINKED,
-    RESTRICTED,
-    SENDS,
-    SPAM,
-)
+from triage.delivery import refusal_words as words
 
 
 class Whom(StrEnum):
@@ -115,7 +102,7 @@ def classify(step: str, code: int, enhanced: str, text: str) -> Blame:
     is_temporary = code // 100 == 4 if code else enhanced.startswith("4")
     if code == 421:
         return Blame(Whom.US, "session", True)
-    if ENOUGH.search(text):
+    if words.ENOUGH.search(text):
         return Blame(Whom.US, "session", is_temporary)
     detail = enhanced.partition(".")[2]
     about_us = _kind_about_us(step, detail, text)
@@ -133,27 +120,27 @@ def classify(step: str, code: int, enhanced: str, text: str) -> Blame:
 
 def _kind_about_us(step: str, detail: str, text: str) -> str:
     """Return what for a refusal blames us in its words; "" if they do not."""
-    kind = next((kind for kind, words in ABOUT_US if words.search(text)), "")
-    if kind == "rate" and detail == "2.2" and not SENDS.search(text):
+    kind = next((kind for kind, words in words.ABOUT_US if words.search(text)), "")
+    if kind == "rate" and detail == "2.2" and not words.SENDS.search(text):
         return ""  # "message quota exceeded" is said of a mailbox, too
-    if kind == "reputation" and step == "end" and LINKED.search(text):
+    if kind == "reputation" and step == "end" and words.LINKED.search(text):
         return ""
     return kind
 
 
 def _blame(step: str, code: int, detail: str, text: str, about_us: str) -> tuple[Whom, str]:
-    is_gone = bool(GONE.search(text))
+    is_gone = bool(words.GONE.search(text))
     says_gone = is_gone and code == 552 and detail != "2.2"
     storage = "" if says_gone else _storage(step, code, detail, text, about_us)
     if storage == "too_large":
         return Whom.MESSAGE, storage
-    if GREYLISTED.search(text):
+    if words.GREYLISTED.search(text):
         return Whom.US, "greylisted"
     if code in {525, 530, 534, 535, 538}:
         return Whom.US, about_us or "login"
     if step == "mail":
         return Whom.US, about_us or "unknown"
-    if BUSY.search(text):
+    if words.BUSY.search(text):
         return Whom.MAILBOX, "busy"
     if rule := _rule(detail, text, about_us):
         return rule
@@ -172,11 +159,11 @@ def _storage(step: str, code: int, detail: str, text: str, about_us: str) -> str
     """Return `full` for a mailbox without room, `too_large` for such a message, else ""."""
     if detail in {"3.4", "2.3"}:
         return "too_large"
-    if detail == "2.2" or FULL.search(text):
+    if detail == "2.2" or words.FULL.search(text):
         return "full"
     if about_us:
         return ""
-    if LARGE.search(text):
+    if words.LARGE.search(text):
         return "too_large"
     if code == 552 and detail in {"", "0.0"}:
         # RFC 5321, 4.2.3: storage, which at RCPT is that of the mailbox.
@@ -186,7 +173,7 @@ def _storage(step: str, code: int, detail: str, text: str, about_us: str) -> str
 
 def _rule(detail: str, text: str, about_us: str) -> tuple[Whom, str] | None:
     """Return whom a refusal is about that names a rule of the recipient's; None if it does not."""
-    rejects_recipient = bool(RESTRICTED.search(text))
+    rejects_recipient = bool(words.RESTRICTED.search(text))
     if detail == "4.1" and rejects_recipient:
         # Exchange Online says so of a mailbox that its directory does not have.
         return Whom.MAILBOX, "gone"
@@ -199,27 +186,23 @@ def _rule(detail: str, text: str, about_us: str) -> tuple[Whom, str] | None:
 
 def _plain(step: str, detail: str, text: str, *, is_gone: bool) -> tuple[Whom, str]:
     """Return whom a refusal is about that does not speak of us."""
-    if detail[:2] == "7.":
-        return _policy(step, is_gone=is_gone)
-    is_spam = bool(SPAM.search(text))
-    if is_gone or (detail in _NO_MAILBOX and step not in {"data", "end"}):
-        return (Whom.MESSAGE, "content") if is_spam else (Whom.MAILBOX, "gone")
-    if is_spam:
-        return (Whom.US, "reputation") if step == "rcpt" else (Whom.MESSAGE, "content")
-    # Outlook.com says this of a mailbox that it does not have, but at times also of many others.
-    is_away = detail == "5.0" and "mailbox unavailable" in text.lower()
-    if is_away or detail in _AWAY or AWAY.search(text):
-        return Whom.MAILBOX, "unreachable"
-    return Whom.MESSAGE, "content" if detail[:2] == "6." else "unknown"
-
-
-def _policy(step: str, *, is_gone: bool) -> tuple[Whom, str]:
-    """Return whom a refusal for a policy is about that gives no better reason."""
-    if is_gone:
+    if detail[:2] == "7." and is_gone:
         # The code says one thing and the words another: nobody is blamed.
         return Whom.MESSAGE, "unknown"
     # At RCPT the server has seen only us; after the message it may mean its content.
-    return (Whom.US, "reputation") if step == "rcpt" else (Whom.MESSAGE, "content")
+    policy = (Whom.US, "reputation") if step == "rcpt" else (Whom.MESSAGE, "content")
+    if detail[:2] == "7.":
+        return policy
+    is_spam = bool(words.SPAM.search(text))
+    if is_gone or (detail in _NO_MAILBOX and step not in {"data", "end"}):
+        return (Whom.MESSAGE, "content") if is_spam else (Whom.MAILBOX, "gone")
+    if is_spam:
+        return policy
+    # Outlook.com says this of a mailbox that it does not have, but at times also of many others.
+    is_away = detail == "5.0" and "mailbox unavailable" in text.lower()
+    if is_away or detail in _AWAY or words.AWAY.search(text):
+        return Whom.MAILBOX, "unreachable"
+    return Whom.MESSAGE, "content" if detail[:2] == "6." else "unknown"
 
 
 # -- many refusals at once -------------------------------------------------------------------------

@@ -28,8 +28,7 @@ def forget_old_mail(database: Database, clock: Clock) -> str:
     now = clock.now()
     n_bodies = _in_parts(database, lambda c: store.attempts.drop_bodies(c, now - KEEP_BYTES, CHUNK))
     n_tried = _in_parts(database, lambda c: store.attempts.forget(c, now - KEEP_ATTEMPTS, CHUNK))
-    with database.write() as conn:
-        n_raw = store.bounces.drop_raw(conn, now - KEEP_RAW_BOUNCES)
+    n_raw = database.execute(store.bounces.drop_raw, now - KEEP_RAW_BOUNCES)
     return (
         f"dropped the bytes of {n_bodies} messages and of {n_raw} bounces, and the attempts of"
         f" {n_tried} messages"
@@ -39,8 +38,7 @@ def forget_old_mail(database: Database, clock: Clock) -> str:
 def _in_parts(database: Database, forget: Callable[[Connection], int]) -> int:
     total = 0
     while True:
-        with database.write() as conn:
-            n = forget(conn)
+        n = database.execute(forget)
         total += n
         if n < CHUNK:
             return total

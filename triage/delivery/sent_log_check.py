@@ -124,11 +124,9 @@ def reconcile(
             agreed.skipped = _skip(database, clock)
         generation = secrets.token_hex(16)
         journal.restart(generation, now)
-        with database.write() as conn:
-            store.sent_log.adopt(conn, _name(database), generation, now)
+        database.execute(store.sent_log.adopt, _name(database), generation, now)
     complete_sent_log(database, journal, now - KEPT)
-    with database.write() as conn:
-        store.sending_holds.lift(conn, HOLD)
+    database.execute(store.sending_holds.lift, HOLD)
     return agreed
 
 
@@ -139,8 +137,7 @@ def complete_sent_log(database: Database, journal: SentLog, since: datetime) -> 
     """
     # A clock may have been set back, so lines may be slightly out of order.
     ids = {sent.message_id for sent in journal.readable() if sent.at >= since - timedelta(days=1)}
-    with database.read() as conn:
-        missing = store.sent_log.find_unlogged(conn, ids, since)
+    missing = database.fetch(store.sent_log.find_unlogged, ids, since)
     for sent in missing:
         journal.add(sent)
     return len(missing)
@@ -153,8 +150,7 @@ def _name(database: Database) -> str:
 
 def _lost(database: Database, journal: SentLog, clock: Clock) -> str:
     """Return what is wrong with the sent log as a whole, or ""; create it for a new database."""
-    with database.read() as conn:
-        expected = store.sent_log.generation(conn, _name(database))
+    expected = database.fetch(store.sent_log.generation, _name(database))
     try:
         found = journal.generation()
     except SentLogDamaged as error:
@@ -176,8 +172,7 @@ def _unknown(
 ) -> Iterator[list[SentEntry]]:
     """Yield, in parts, what the log has as sent and the database could send again."""
     while part := list(islice(lines, CHUNK)):
-        with database.read() as conn:
-            states = store.sent_log.states(conn, part)
+        states = database.fetch(store.sent_log.states, part)
         found = [sent for sent in part if sent.key in states and states[sent.key] not in _HARMLESS]
         if found:
             yield found

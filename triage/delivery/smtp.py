@@ -230,22 +230,16 @@ class _Session:
         if self._smtp is not None:
             with suppress(*_LOST):
                 code, text = self._smtp.docmd("mail", f"FROM:<{sender}>")
+                if code == 250:
+                    return self._smtp
+                if code not in {421, -1}:
+                    raise self._failure("mail", code, text)
                 if code == 421:
                     self._mailer.most = self._n_sent or self._mailer.most
-                elif code != -1:
-                    return self._check_sender(self._smtp, code, text)
             self.close()
         smtp = self._connect()
-        try:
-            code, text = smtp.docmd("mail", f"FROM:<{sender}>")
-        except _LOST as error:
-            raise self._lost("at MAIL", error) from error
-        return self._check_sender(smtp, code, text)
-
-    def _check_sender(self, smtp: smtplib.SMTP, code: int, text: bytes) -> smtplib.SMTP:
-        if code == 250:
-            return smtp
-        raise self._failure("mail", code, text)
+        self._command(smtp, "mail", f"FROM:<{sender}>", {250})
+        return smtp
 
     def _connect(self) -> smtplib.SMTP:
         cold = self._mailer.cold

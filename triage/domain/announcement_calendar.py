@@ -61,7 +61,6 @@ def arxiv_holiday(on: date) -> str:
 
 
 def _holiday(on: date) -> str:
-    """Return the name of arXiv's holiday on `on`, or ""."""
     year = on.year
     named = {
         _nth(year, 1, _MONDAY, 3): "Martin Luther King Day",

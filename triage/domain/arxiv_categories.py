@@ -21,29 +21,23 @@ _PARTS: Final = {
     " NI OH OS PF PL RO SC SD SE SI SY",
     "econ": "EM GN TH",
     "eess": "AS IV SP SY",
-    "gr-qc": "",
-    "hep-ex": "",
-    "hep-lat": "",
-    "hep-ph": "",
-    "hep-th": "",
     "math": "AC AG AP AT CA CO CT CV DG DS FA GM GN GR GT HO IT KT LO MG MP NA NT OA OC PR QA RA RT"
     " SG SP ST",
-    "math-ph": "",
     "nlin": "AO CD CG PS SI",
-    "nucl-ex": "",
-    "nucl-th": "",
     "physics": "acc-ph ao-ph app-ph atm-clus atom-ph bio-ph chem-ph class-ph comp-ph data-an ed-ph"
     " flu-dyn gen-ph geo-ph hist-ph ins-det med-ph optics plasm-ph pop-ph soc-ph space-ph",
     "q-bio": "BM CB GN MN NC OT PE QM SC TO",
     "q-fin": "CP EC GN MF PM PR RM ST TR",
-    "quant-ph": "",
     "stat": "AP CO ME ML OT TH",
 }
-ARCHIVES: Final = tuple(_PARTS)
+_WITHOUT_PARTS: Final = (
+    "gr-qc hep-ex hep-lat hep-ph hep-th math-ph nucl-ex nucl-th quant-ph".split()
+)
+ARCHIVES: Final = tuple(sorted([*_PARTS, *_WITHOUT_PARTS]))
 CATEGORIES: Final = tuple(
-    f"{archive}.{part}" if part else archive
-    for archive, parts in _PARTS.items()
-    for part in parts.split() or ("",)
+    f"{archive}.{part}".rstrip(".")
+    for archive in ARCHIVES
+    for part in _PARTS.get(archive, "").split() or [""]
 )
 """All categories, without the archives that have several."""
 

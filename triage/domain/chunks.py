@@ -1,16 +1,25 @@
-"""Splits lists into parts: by number, or by the time that each part takes."""
+"""Splits lists into parts: by key, by number, or by the time that each part takes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from triage.domain.protocols import Clock
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 _FEWEST: Final = 10
 _MOST: Final = 500
+
+
+def group(pairs: Iterable[tuple[K, T]]) -> dict[K, list[T]]:
+    """Return for each first value of the pairs their second ones; all in the order of the pairs."""
+    found: dict[K, list[T]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -134,7 +134,7 @@ class Keyring:
         signed, _, _ = token.rpartition(".")
         if not hmac.compare_digest(_encode(_mac(keys[purpose], signed)), mac):
             raise TokenError("this link is not for this page, or was altered")
-        stated, claims = _unpack(_decode(parts[2]))
+        stated, claims = _unpack(base64.urlsafe_b64decode(f"{parts[2]}=="))
         if stated is not purpose:
             raise TokenError("this link is not for this page")
         lifetime = LIFETIMES.get(purpose)
@@ -245,7 +245,3 @@ def _encode(raw: bytes) -> str:
 
 def _encode_address(raw: bytes) -> str:
     return base64.b32encode(raw).rstrip(b"=").decode("ascii").lower()
-
-
-def _decode(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

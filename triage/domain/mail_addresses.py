@@ -46,16 +46,16 @@ def to_unicode(address: str) -> str:
 def why_unmailable(address: str) -> str:
     """Return why no mail can go to an address, as a part of a sentence; "" if it can."""
     local, _, domain = to_ascii(address).rpartition("@")
-    if not local or not domain:
-        return "it has not the form name@domain"
-    if not local.isascii():
-        return "the part before the @ has characters outside ASCII, which many servers refuse"
-    if not domain.isascii():
-        return "the domain is not a valid international domain name"
-    if not _LOCAL.fullmatch(local) or not _DOMAIN.fullmatch(domain):
-        return "it has a character that is not allowed in a mail address"
-    if len(local) > LONGEST_LOCAL:
-        return f"the part before the @ has more than {LONGEST_LOCAL} characters"
-    if len(domain) > LONGEST_DOMAIN:
-        return f"the domain has more than {LONGEST_DOMAIN} characters"
-    return ""
+    is_allowed = _LOCAL.fullmatch(local) and _DOMAIN.fullmatch(domain)
+    troubles = {
+        "it has not the form name@domain": not (local and domain),
+        "the part before the @ has characters outside ASCII, which many servers refuse": not (
+            local.isascii()
+        ),
+        "the domain is not a valid international domain name": not domain.isascii(),
+        "it has a character that is not allowed in a mail address": not is_allowed,
+        f"the part before the @ has more than {LONGEST_LOCAL} characters": len(local)
+        > LONGEST_LOCAL,
+        f"the domain has more than {LONGEST_DOMAIN} characters": len(domain) > LONGEST_DOMAIN,
+    }
+    return next((why for why, is_so in troubles.items() if is_so), "")

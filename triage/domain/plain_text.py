@@ -13,6 +13,7 @@ TEXT_WIDTH = 78
 
 # Control, bidirectional and separator characters, lone surrogates and noncharacters. None of them
 # belongs in a line of text, and some hide or reorder the text around them (Unicode TR 36).
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufeff"
     "\ufff9-\ufffc"
@@ -22,6 +23,14 @@ _UNSAFE = re.compile(
 # In a script without spaces, a URL would be joined to the words around it.
 _JOINED_URL = re.compile(r"(?<=[^\0-\x7f“‘«])(?=https?://)|(?<=://)([!#-;=?-~]+)(?=[^\0-\x7f])")
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]?(?= [A-Z0-9])|[\u3002\uff01\uff1f]")
+
+
+def storable(text: str) -> str:
+    """Return text with U+FFFD for what databases reject: NUL and lone surrogates."""
+    # The pattern takes a hundred times as long.
+    if text.isprintable() or (text.isascii() and "\0" not in text):
+        return text
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def fold(text: str) -> str:

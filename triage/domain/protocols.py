@@ -9,13 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from triage.domain.records import CSR, F32, F64, Encodings, OutgoingMessage
-from triage.domain.source_records import (
-    Batch,
-    Enrichment,
-    FetchedPaper,
-    KnownPaper,
-    NamedPaper,
-)
+from triage.domain.source_records import Batch, Enrichment, FetchedPaper, KnownPaper, NamedPaper
 
 
 class Progress(Protocol):

@@ -67,8 +67,7 @@ class ClockTrust:
             if self.uptime() - self._since < LONGEST_WAIT_S:
                 return f"{why}: set the clock, for example by NTP; after an hour it is believed"
             log.warning("the clock is believed after an hour", why=why)
-            with self.database.write() as conn:
-                store.jobs.note_done(conn, WAITED, newest, why)
+            self.database.execute(store.jobs.note_done, WAITED, newest, why)
         if why:
             self._answered = newest
         self._since, self._has_started = None, True

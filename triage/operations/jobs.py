@@ -20,14 +20,8 @@ import structlog
 from triage import store
 from triage.delivery.outbox import Outbox
 from triage.digest.nightly import Queued
+from triage.domain import digest_calendar
 from triage.domain.announcement_calendar import arxiv_today
-from triage.domain.digest_calendar import (
-    digest_at,
-    due_on,
-    is_known_zone,
-    job_due,
-    latest_digest_on,
-)
 from triage.domain.protocols import Clock, Source
 from triage.domain.records import Subscriber, SubscriberState, Verdict
 from triage.errors import NotFound, TriageError
@@ -73,7 +67,7 @@ class Job:
 
     def is_due(self, last_at: datetime | None, now: datetime) -> bool:
         if self.every is None or last_at is None:
-            return job_due(self.at, last_at, now)
+            return digest_calendar.job_due(self.at, last_at, now)
         return not last_at <= now < last_at + self.every
 
 
@@ -166,26 +160,24 @@ class Schedule:
     def _take_lease(self, name: str, duration: timedelta) -> bool:
         """Take or renew a lease; return False if another scheduler has it."""
         now = self.clock.now()
-        with self.database.write() as conn:
-            return store.jobs.take_lease(conn, name, self.owner, now + duration, now, self.is_gone)
+        return self.database.execute(
+            store.jobs.take_lease, name, self.owner, now + duration, now, self.is_gone
+        )
 
     def _last_done(self, name: str) -> datetime | None:
         """Return when a job was done last; None if never, or later than now by a wrong clock."""
         now = self.clock.now()
-        with self.database.read() as conn:
-            last_at = store.jobs.last_done(conn, name)
+        last_at = self.database.fetch(store.jobs.last_done, name)
         if last_at is None or last_at <= now:
             return last_at
         log.warning("set aside: done later than now, by a wrong clock", name=name, at=str(last_at))
-        with self.database.write() as conn:
-            store.jobs.forget(conn, name, last_at)
+        self.database.execute(store.jobs.forget, name, last_at)
         return None
 
     def _set_days_aside(self) -> None:
         """Forget the days of sources that were read by a clock ahead of the present one."""
-        with self.database.read() as conn:
-            if not store.sources.has_days_ahead(conn, self.clock.now()):
-                return
+        if not self.database.fetch(store.sources.has_days_ahead, self.clock.now()):
+            return
         with self.database.write() as conn:
             days = store.sources.forget_days_ahead(conn, self.clock.now())
         log.warning("set aside: days read by a wrong clock", days=[f"{s} {on}" for s, on in days])
@@ -199,8 +191,7 @@ class Schedule:
             if last_at is not None and now - last_at < wait:
                 continue
             problems = fetch(self.database, [source], self.clock)
-            with self.database.write() as conn:
-                store.jobs.note_done(conn, name, now, "; ".join(problems) or "done")
+            self.database.execute(store.jobs.note_done, name, now, "; ".join(problems) or "done")
 
     def _fetch_named(self) -> None:
         """Ask for the papers that people named, unless that failed a short time ago."""
@@ -209,8 +200,7 @@ class Schedule:
         if failed_at is not None and now - failed_at < OPEN_AGAIN:
             return
         if problems := self.fetch_named():
-            with self.database.write() as conn:
-                store.jobs.note_done(conn, NAMED_FAILED, now, "; ".join(problems))
+            self.database.execute(store.jobs.note_done, NAMED_FAILED, now, "; ".join(problems))
 
     def _fetch_interval(self, source: str, today: date) -> timedelta:
         days_behind = self.awaited.get(source)
@@ -222,8 +212,8 @@ class Schedule:
 
     def _newest_verdicts(self, first: date, last: date) -> Mapping[str, Verdict]:
         """Return the verdict of each source's newest day from `first` to `last`."""
-        with self.database.read() as conn:
-            return {day.source: day.verdict for day in store.sources.days(conn, first, last)}
+        days = self.database.fetch(store.sources.days, first, last)
+        return {day.source: day.verdict for day in days}
 
     def _is_complete(self, on: date) -> bool:
         """Tell whether a digest for that date does not have to wait for any source."""
@@ -236,7 +226,9 @@ class Schedule:
     def _is_still_due(self, on: date, subscriber: Subscriber) -> bool:
         """Return whether no later digest is due: the machine may have been suspended meanwhile."""
         now = self.clock.now()
-        return on == latest_digest_on(now, subscriber.hour, subscriber.zone, subscriber.weekdays)
+        return on == digest_calendar.latest_digest_on(
+            now, subscriber.hour, subscriber.zone, subscriber.weekdays
+        )
 
     def _find_due(self) -> dict[date, list[Subscriber]]:
         """Return the subscribers whose digest is due, by the local date of the digest."""
@@ -248,14 +240,14 @@ class Schedule:
             active = store.subscribers.everyone(conn, [SubscriberState.ACTIVE])
         due: dict[date, list[Subscriber]] = {}
         for subscriber in active:
-            on = due_on(subscriber, last.get(subscriber.id), now)
+            on = digest_calendar.due_on(subscriber, last.get(subscriber.id), now)
             if on is None or (subscriber.id, on) in ahead:
                 continue
             # The subscriber's date may be ahead of the source's day, or behind it in the evening.
-            sent_by = digest_at(on, subscriber.hour, subscriber.zone) + PATIENCE
+            sent_by = digest_calendar.digest_at(on, subscriber.hour, subscriber.zone) + PATIENCE
             if now >= sent_by or is_complete.get(min(on, today), True):
                 due.setdefault(on, []).append(subscriber)
-                if not is_known_zone(subscriber.zone):
+                if not digest_calendar.is_known_zone(subscriber.zone):
                     who = subscriber.public_id
                     log.error("the time zone is not known, so UTC is used", subscriber=who)
         if due and ahead:

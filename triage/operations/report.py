@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from triage import __version__
 from triage.digest.templates import environment
+from triage.domain.chunks import group
 from triage.domain.paper_ids import source_name
 from triage.domain.paper_outcome import Outcome
 from triage.domain.records import EventKind, MessageState, Policy, SubscriberState, Verdict
@@ -219,8 +220,7 @@ def history(database: Database, now: datetime, max_age_days: int, n_days: int = 
     Args:
         max_age_days: for how many days a paper is a candidate, as for digests.
     """
-    with database.read() as conn:
-        return History(conn, now, max_age_days, n_days)
+    return database.fetch(History, now, max_age_days, n_days)
 
 
 def _scores(training: Row[Any]) -> list[float | None]:
@@ -228,10 +228,8 @@ def _scores(training: Row[Any]) -> list[float | None]:
 
 
 def _sources(days: Iterable[SourceDay]) -> list[SourceHistory]:
-    by_source: dict[str, dict[date, SourceDay]] = {}
-    for day in days:
-        by_source.setdefault(day.source, {})[day.on] = day
-    return [SourceHistory(source_name(each), by_source[each]) for each in sorted(by_source)]
+    by_source = sorted(group((day.source, day) for day in days).items())
+    return [SourceHistory(source_name(name), {d.on: d for d in own}) for name, own in by_source]
 
 
 def report_style() -> str:

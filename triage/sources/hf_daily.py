@@ -22,8 +22,8 @@ from triage.errors import RejectedRecord, SourceError
 from triage.sources.cursors import read_cursor, write_cursor
 from triage.sources.enrichers.publication import parse_count
 from triage.sources.http.client import Answer, PoliteClient
-from triage.sources.text.cleaning import normalise, reject
-from triage.sources.text.json import loads
+from triage.sources.text.cleaning import normalise, parse_each, require
+from triage.sources.text.json import dig, loads
 
 REFRESHED_DAYS: Final = 5
 MISSED_DAYS: Final = 30
@@ -121,8 +121,7 @@ class HuggingFaceDaily:
         if known and (answer.not_modified or digest == known.digest):
             return Batch(cursor=state.cursor(), days=(self._verdict(on, known),))
         papers, rejected = _papers(_listing(answer), on, "listing")
-        n = len(papers) + len(rejected)
-        day = _Day(answer.etag, digest, n, len(papers))
+        day = _Day(answer.etag, digest, len(papers) + len(rejected), len(papers))
         if any(d.digest == digest and d.got for other, d in state.days.items() if other != on):
             # Two days never have equal upvotes: the server ignored the date.
             papers, rejected, day = [], [], _Day("", "", 0, 0)
@@ -200,49 +199,40 @@ def _listing(answer: Answer) -> list[Any]:
 
 
 def _papers(listing: list[Any], on: date, what: str) -> tuple[list[FetchedPaper], list[Rejected]]:
-    papers: dict[str, FetchedPaper] = {}
-    rejected: list[Rejected] = []
-    for number, record in enumerate(listing, 1):
-        try:
-            paper = _paper(record, on)
-        except RejectedRecord as error:
-            raw = json.dumps(record, ensure_ascii=False)[:10_000]
-            rejected.append(reject(str(error), raw, f"{what} of {on}, record {number}"))
-            continue
-        papers.setdefault(paper.source_id or "", paper)
-    return list(papers.values()), rejected
+    papers, rejected = parse_each(
+        listing,
+        lambda record: _paper(record, on),
+        lambda record: json.dumps(record, ensure_ascii=False)[:10_000],
+        f"{what} of {on}, record",
+    )
+    first = {paper.source_id: paper for paper in reversed(papers)}
+    return [paper for paper in papers if first[paper.source_id] is paper], rejected
 
 
 def _paper(record: Any, on: date) -> FetchedPaper:
     if not isinstance(record, dict):
         raise RejectedRecord("it is no JSON object")
-    nested = record.get("paper")
-    paper: dict[str, Any] = nested if isinstance(nested, dict) else {}
+    paper = dig(record, dict, "paper")
 
     def first(key: str) -> str:
-        values = (paper.get(key), record.get(key))
-        return next((value for value in values if isinstance(value, str) and value), "")
+        return dig(paper, str, key) or dig(record, str, key)
 
-    found = parse_arxiv(first("id"))
-    if found is None:
-        raise RejectedRecord("it has no arXiv id")
+    source_id, version = require(parse_arxiv(first("id")), "it has no arXiv id")
     return normalise(
         FetchedPaper(
             source="arxiv",
-            source_id=found[0],
-            version=found[1],
+            source_id=source_id,
+            version=version,
             title=first("title"),
             abstract=first("summary"),
-            authors=tuple(_names(paper.get("authors"))),
+            # Without those that are hidden on the page.
+            authors=tuple(
+                dig(each, str, "name")
+                for each in dig(paper, list, "authors")
+                if dig(each, dict).get("hidden") is not True
+            ),
             listed_on=on,
             upvotes=parse_count(paper.get("upvotes", record.get("upvotes"))),
             tldr=first("ai_summary"),
         )
     )
-
-
-def _names(authors: Any) -> list[str]:
-    """Return the authors' names, without those that are hidden on the page."""
-    shown = [a for a in authors if isinstance(a, dict)] if isinstance(authors, list) else []
-    names = [a.get("name") for a in shown if a.get("hidden") is not True]
-    return [name for name in names if isinstance(name, str)]

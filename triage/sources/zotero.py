@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from triage.errors import SourceError
 from triage.sources.http.client import PoliteClient
-from triage.sources.text.json import loads
+from triage.sources.text.json import dig, loads
 
 URL: Final = "https://api.zotero.org"
 PAGE: Final = 100
@@ -51,9 +51,8 @@ class Zotero:
         return json.dumps(list(self._records()), ensure_ascii=False)
 
     def _records(self) -> Iterator[dict[str, Any]]:
-        owner = self._ask("/keys/current", {})
-        number = owner.get("userID") if isinstance(owner, dict) else None
-        if not isinstance(number, int):
+        number = dig(self._ask("/keys/current", {}), int, "userID")
+        if not number:
             raise SourceError(f"{_WHAT} does not name the owner of the key: make a new one.")
         for start in range(0, MOST_RECORDS, PAGE):
             page = self._ask(

@@ -7,6 +7,7 @@ Functions take a connection, and the caller owns the transaction:
     with database.write() as conn:
         store.papers.insert_papers(conn, …)
         store.sources.save_cursor(conn, …)
+    last = database.fetch(store.jobs.last_done, …)  # in a transaction of its own
 
 Begin with `tables`. `engine/` opens connections, `migrate` brings a database to the current schema.
 """

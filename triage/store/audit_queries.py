@@ -22,6 +22,7 @@ from sqlalchemy import (
     tuple_,
 )
 
+from triage.domain.chunks import group
 from triage.store.tables import attempts, impressions, message_bodies, messages, slates, subscribers
 
 CHUNK = 1_000
@@ -72,35 +73,21 @@ def entries(
     last = -1
     while rows := conn.execute(query.where(messages.c.id > last)).all():
         last = rows[-1].id
-        tries = _attempts(conn, [row.id for row in rows])
+        ids = [row.id for row in rows]
+        of = select(attempts).where(attempts.c.message_id.in_(ids)).order_by(attempts.c.number)
+        tries = group((each.message_id, each) for each in conn.execute(of))
         shown = _shown(conn, [row.slate_id for row in rows if row.slate_id is not None])
         for row in rows:
             yield row, tries.get(row.id, ()), shown.get(row.slate_id, Shown())
 
 
-def _attempts(conn: Connection, ids: list[int]) -> dict[int, list[Row[Any]]]:
-    query = select(attempts).where(attempts.c.message_id.in_(ids)).order_by(attempts.c.number)
-    found: dict[int, list[Row[Any]]] = {}
-    for row in conn.execute(query):
-        found.setdefault(row.message_id, []).append(row)
-    return found
-
-
 def _shown(conn: Connection, slate_ids: list[int]) -> dict[int, Shown]:
     each = impressions.c
     released = func.sum(cast(each.released_at.is_not(None), Integer))
-    query = (
-        select(
-            each.slate_id,
-            func.count(),
-            func.count(each.position.distinct()),
-            func.max(each.position),
-            released,
-        )
-        .where(each.slate_id.in_(slate_ids))
-        .group_by(each.slate_id)
-    )
-    return {slate_id: Shown(*counts) for slate_id, *counts in conn.execute(query)}
+    places = func.count(each.position.distinct()), func.max(each.position)
+    query = select(each.slate_id, func.count(), *places, released).group_by(each.slate_id)
+    rows = conn.execute(query.where(each.slate_id.in_(slate_ids)))
+    return {slate_id: Shown(*counts) for slate_id, *counts in rows}
 
 
 def days(conn: Connection, since: date | None = None) -> dict[date, dict[str, int]]:

@@ -68,10 +68,7 @@ def listing(
     """Return the bounces, newest first."""
     query = (
         select(
-            bounces.c.id,
-            bounces.c.received_at,
-            bounces.c.kind,
-            bounces.c.status,
+            *bounces.c["id", "received_at", "kind", "status"],
             subscribers.c.email.label("subscriber"),
             messages.c.on,
         )

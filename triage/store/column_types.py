@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +22,8 @@ from sqlalchemy import String as _String
 from sqlalchemy import Text as _Text
 from sqlalchemy.schema import SchemaItem
 
+from triage.domain.plain_text import storable
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware UTC datetime; SQLite stores it without its zone."""
@@ -42,17 +43,6 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-
-def storable(text: str) -> str:
-    """Replace what databases reject by U+FFFD."""
-    # The pattern takes a hundred times as long.
-    if text.isprintable() or (text.isascii() and "\0" not in text):
-        return text
-    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 class String(TypeDecorator[str]):
@@ -91,6 +81,11 @@ def table(name: str, *content: SchemaItem, **options: Any) -> Table:
     return Table(name, metadata, *content, **options)
 
 
+def numbered_table(name: str, *content: SchemaItem) -> Table:
+    """Return a table whose rows have ids."""
+    return table(name, Column("id", Id, primary_key=True), *content)
+
+
 def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
     """Return an index of only the rows that meet a condition."""
     rows = text(where)
@@ -99,8 +94,7 @@ def partial_index(name: str, *columns: str, where: str, unique: bool = False) ->
 
 def reference(name: str, target: str, *, index: bool = True, nullable: bool = False) -> Column[int]:
     """Return a foreign key; its row is deleted together with the target."""
-    key = ForeignKey(target, ondelete="CASCADE")
-    return Column(name, Id, key, nullable=nullable, index=index)
+    return Column(name, Id, ForeignKey(target, ondelete="CASCADE"), nullable=nullable, index=index)
 
 
 def key_of(name: str, target: str, *, index: bool = False) -> Column[int]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, or_, select, update
 
+from triage.domain.chunks import group
 from triage.domain.source_records import KnownPaper
 from triage.store.papers import FINDABLE, WORK
 from triage.store.tables import paper_ids, papers
@@ -37,17 +38,16 @@ def waiting(conn: Connection, since: date, asked_before: datetime, n: int) -> li
         )
         .limit(n)
     )
-    ids: dict[int, list[tuple[str, str]]] = {id: [] for id in conn.scalars(query)}
+    ids = conn.scalars(query).all()
     # Papers that were merged into a work have ids, too.
     names = (
         select(WORK, paper_ids.c.scheme, paper_ids.c.value)
         .join(papers, papers.c.id == paper_ids.c.paper_id)
-        .where(WORK.in_(list(ids)))
+        .where(WORK.in_(ids))
         .order_by(paper_ids.c.scheme, paper_ids.c.value)
     )
-    for paper_id, scheme, value in conn.execute(names):
-        ids[paper_id].append((scheme, value))
-    return [KnownPaper(id, tuple(keys)) for id, keys in ids.items()]
+    keys = group((id, (scheme, value)) for id, scheme, value in conn.execute(names))
+    return [KnownPaper(id, tuple(keys.get(id, ()))) for id in ids]
 
 
 def save(conn: Connection, id: int, fields: dict[str, Any]) -> None:
@@ -61,5 +61,4 @@ def mark_looked_up(conn: Connection, ids: Collection[int], at: datetime) -> None
 
 
 def _of(ids: Collection[int]) -> ColumnElement[bool]:
-    """Return the condition for all rows of these works."""
     return or_(papers.c.id.in_(list(ids)), papers.c.merged_into.in_(list(ids)))

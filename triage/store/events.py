@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, insert, select, tuple_, update
 
+from triage.domain.chunks import group
 from triage.domain.records import LIKES, EventKind, Origin, Reason, ReasonKind, Vote
 from triage.store.engine.upsert import rows_in
 from triage.store.papers import WORK, is_same_work
@@ -160,11 +161,7 @@ def liked(
     for who, paper, kind in all_votes(conn, until, elsewhere=elsewhere):
         last.pop((who, paper), None)
         last[who, paper] = kind
-    found: dict[int, list[int]] = {}
-    for (who, paper), kind in last.items():
-        if kind in LIKES:
-            found.setdefault(who, []).append(paper)
-    return found
+    return group(pair for pair, kind in last.items() if kind in LIKES)
 
 
 def liked_between(
@@ -218,22 +215,17 @@ def find_liked_by(conn: Connection, subscriber_id: int, method: str) -> set[int]
 
 def mark_suspected(conn: Connection, slate_id: int, since: datetime) -> None:
     """Mark the votes through links of a digest since then as cast by a suspected scanner."""
-    query = select(events.c.id, events.c.evidence).where(
-        events.c.slate_id == slate_id,
-        events.c.recorded_at >= since,
-        events.c.origin == Origin.PERSON,
-    )
+    query = select(events.c.id, events.c.evidence).where(events.c.recorded_at >= since)
+    query = query.filter_by(slate_id=slate_id, origin=Origin.PERSON)
     ids = [row.id for row in conn.execute(query) if row.evidence.get("method") == "page"]
-    change = update(events).where(events.c.id.in_(ids))
-    conn.execute(change.values(origin=Origin.SUSPECTED_SCANNER))
+    conn.execute(update(events).where(events.c.id.in_(ids)).values(origin=Origin.SUSPECTED_SCANNER))
 
 
 def mark_trusted(conn: Connection, subscriber_id: int) -> int:
     """Mark a subscriber's suspected votes as cast by a person; return how many."""
-    change = update(events).where(
-        events.c.subscriber_id == subscriber_id, events.c.origin == Origin.SUSPECTED_SCANNER
-    )
-    return conn.execute(change.values(origin=Origin.PERSON)).rowcount
+    suspect = {"subscriber_id": subscriber_id, "origin": Origin.SUSPECTED_SCANNER}
+    change = update(events).filter_by(**suspect).values(origin=Origin.PERSON)
+    return conn.execute(change).rowcount
 
 
 def listing(

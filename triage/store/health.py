@@ -66,13 +66,8 @@ def check_copy(file: Path) -> None:
 def newest_time(conn: Connection) -> datetime | None:
     """Return the newest time in the database; None if there is none."""
     # Only small tables, because a person waits. Times of imported votes are of other clocks.
-    columns = (
-        runs.c.started_at,
-        runs.c.finished_at,
-        source_days.c.checked_at,
-        model_promotions.c.at,
-        subscribers.c.state_changed_at,
-    )
+    columns = (*runs.c["started_at", "finished_at"], source_days.c.checked_at)
+    columns += (model_promotions.c.at, subscribers.c.state_changed_at)
     found = [conn.scalar(select(func.max(column))) for column in columns]
     return max((at for at in found if at is not None), default=None)
 

@@ -15,11 +15,7 @@ from triage.store.tables import interests
 
 def of(conn: Connection, subscriber_id: int) -> tuple[Interest, ...]:
     """Return a subscriber's interests by number, without retired ones."""
-    query = (
-        select(interests)
-        .where(interests.c.subscriber_id == subscriber_id)
-        .order_by(interests.c.number)
-    )
+    query = select(interests).filter_by(subscriber_id=subscriber_id).order_by(interests.c.number)
     return tuple(
         Interest(
             number=row.number,
@@ -86,6 +82,4 @@ def forget(conn: Connection, subscriber_id: int) -> None:
 
 
 def _one(subscriber_id: int, number: int) -> Update:
-    return update(interests).where(
-        interests.c.subscriber_id == subscriber_id, interests.c.number == number
-    )
+    return update(interests).filter_by(subscriber_id=subscriber_id, number=number)

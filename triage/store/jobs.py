@@ -89,5 +89,4 @@ def begin_run(conn: Connection, on: date, at: datetime) -> int:
 
 def reach_stage(conn: Connection, id: int, stage: str, finished_at: datetime | None = None) -> None:
     """Store the stage of a run."""
-    change = update(runs).where(runs.c.id == id)
-    conn.execute(change.values(stage=stage, finished_at=finished_at))
+    conn.execute(update(runs).where(runs.c.id == id).values(stage=stage, finished_at=finished_at))

@@ -90,13 +90,10 @@ class StoredMessage:
 
 
 _IS_DIGEST = messages.c.kind == DIGEST
-_PUBLIC_ID = (
-    select(subscribers.c.public_id)
-    .where(subscribers.c.id == messages.c.subscriber_id)
-    .scalar_subquery()
-    .label("subscriber_public_id")
-)
+_OWN = subscribers.c.id == messages.c.subscriber_id
+_PUBLIC_ID = select(subscribers.c.public_id).where(_OWN).label("subscriber_public_id")
 _COLUMNS = [messages.c.get(name, _PUBLIC_ID) for name in StoredMessage.__dataclass_fields__]
+_WAITS = messages.c.state.in_([MessageState.RENDERED, MessageState.DEFERRED])
 
 
 def _load(conn: Connection, query: Select[Any]) -> list[StoredMessage]:
@@ -122,18 +119,11 @@ def queue_once(
         message: None if there is nothing to send, for the reason `skipped_because`.
         not_before: when the message may be sent; None is at once.
     """
-    taken = select(slates.c.id).where(
-        slates.c.subscriber_id == slate.subscriber.id, slates.c.on == slate.on
-    )
-    if conn.scalar(taken) is not None:
+    of_day = {"subscriber_id": slate.subscriber.id, "on": slate.on}
+    if conn.scalar(select(slates.c.id).filter_by(**of_day)) is not None:
         return False
-    row = {
-        "subscriber_id": slate.subscriber.id,
-        "slate_id": slates_store.save(conn, slate, run_id, at),
-        "on": slate.on,
-        "created_at": at,
-        "updated_at": at,
-    }
+    row = of_day | {"slate_id": slates_store.save(conn, slate, run_id, at)}
+    row |= {"created_at": at, "updated_at": at}
     if message is not None:
         _add(conn, message, row | {"not_before": not_before})
         return True
@@ -178,16 +168,10 @@ def waiting(conn: Connection, now: datetime, *, only_notes: bool = False) -> lis
     Args:
         only_notes: leave out the digests.
     """
+    not_before = messages.c.not_before
     query = (
         select(*_COLUMNS)
-        .where(
-            messages.c.state.in_([MessageState.RENDERED, MessageState.DEFERRED]),
-            or_(
-                messages.c.not_before.is_(None),
-                messages.c.not_before <= now,
-                messages.c.updated_at > now,
-            ),
-        )
+        .where(_WAITS, or_(not_before.is_(None), not_before <= now, messages.c.updated_at > now))
         # One that stopped the last drain must not stop the next one before the others went.
         .order_by(_IS_DIGEST, messages.c.last_reply != "", messages.c.id)
     )
@@ -221,7 +205,6 @@ _IS_UNCHANGED = and_(
     messages.c.state == bindparam("now_state"),
     messages.c.lease_epoch == bindparam("now_epoch"),
 )
-_OWN = subscribers.c.id == messages.c.subscriber_id
 _STATE = select(subscribers.c.state).where(_OWN).scalar_subquery()
 _PAUSED_UNTIL = select(subscribers.c.paused_until).where(_OWN).scalar_subquery()
 # A digest needs an active subscriber. Account mail was requested just now, so any state will do.
@@ -316,19 +299,15 @@ def drop_withdrawn(conn: Connection, on: date) -> int:
 
     So these digests are due again.
     """
-    unsent = select(messages.c.slate_id).where(
-        messages.c.on == on,
-        messages.c.state.in_([MessageState.RENDERED, MessageState.DEFERRED]),
-        messages.c.resends == 0,
-        slates_store.shows_withdrawn(messages.c.slate_id),
-    )
-    return conn.execute(delete(slates).where(slates.c.id.in_(unsent))).rowcount
+    unsent = select(messages.c.slate_id).filter_by(on=on, resends=0).where(_WAITS)
+    shown = unsent.where(slates_store.shows_withdrawn(messages.c.slate_id))
+    return conn.execute(delete(slates).where(slates.c.id.in_(shown))).rowcount
 
 
 _MIME = (
     select(message_bodies.c.mime, messages.c.mime_sha256, messages.c.recipient, subscribers.c.email)
     .join(messages, messages.c.id == message_bodies.c.message_id)
-    .join(subscribers, subscribers.c.id == messages.c.subscriber_id)
+    .join(subscribers, _OWN)
     .where(message_bodies.c.message_id == bindparam("of"))
 )
 
@@ -361,11 +340,10 @@ def has_sent_another(conn: Connection, message: StoredMessage) -> bool:
 
 def waiting_bytes(conn: Connection) -> int:
     """Return the total size in bytes of the messages that wait to be sent."""
-    waits = messages.c.state.in_([MessageState.RENDERED, MessageState.DEFERRED])
     query = select(func.sum(func.length(message_bodies.c.mime))).join(
         messages, messages.c.id == message_bodies.c.message_id
     )
-    return int(conn.scalar(query.where(waits)) or 0)
+    return int(conn.scalar(query.where(_WAITS)) or 0)
 
 
 def cancel_waiting(conn: Connection, subscriber_id: int, reason: str, at: datetime) -> int:
@@ -401,13 +379,9 @@ def listing(
         select(
             messages.c.message_id,
             subscribers.c.email.label("subscriber"),
-            messages.c.on,
-            messages.c.state,
-            messages.c.reason,
-            messages.c.attempts,
-            messages.c.last_reply,
+            *messages.c["on", "state", "reason", "attempts", "last_reply"],
         )
-        .join(subscribers, subscribers.c.id == messages.c.subscriber_id)
+        .join(subscribers, _OWN)
         .order_by(messages.c.on.desc(), messages.c.id.desc())
         .limit(limit)
     )

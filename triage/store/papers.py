@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, func, insert, or_, select
 
+from triage.domain.chunks import group
 from triage.domain.paper_ids import identify, title_key
 from triage.domain.paper_outcome import DigestFilter
 from triage.domain.records import Paper
@@ -47,8 +48,7 @@ _BY_ID = select(*_COLUMNS).where(papers.c.id.in_(bindparam("ids", expanding=True
 
 def _paper(row: Any) -> Paper:
     fields = {column.name: getattr(row, column.name) for column in _COLUMNS}
-    lists = {name: tuple(fields[name]) for name in ("authors", "categories")}
-    return Paper(**fields | lists)
+    return Paper(**fields | {name: tuple(fields[name]) for name in ("authors", "categories")})
 
 
 def is_same_work(paper_id: int) -> ColumnElement[bool]:
@@ -64,12 +64,9 @@ def find(
     """Return the paper id of every known key: that of its work, or another `target`."""
     of = paper_ids.c
     query = select(of.value, target).join(papers, papers.c.id == of.paper_id)
-    values: dict[str, list[str]] = {}
-    for scheme, value in keys:
-        values.setdefault(scheme, []).append(value)
     return {
         (scheme, value): id
-        for scheme, several in values.items()
+        for scheme, several in group(keys).items()
         for value, id in rows_in(conn, query.where(of.scheme == scheme), of.value, several)
     }
 
@@ -77,10 +74,7 @@ def find(
 def find_titles(conn: Connection, title_keys: Collection[str]) -> dict[str, list[int]]:
     """Return the papers with each normalised title, oldest first; unknown titles are left out."""
     query = select(papers.c.title_key, papers.c.id).where(_IS_ROOT).order_by(papers.c.id)
-    found: dict[str, list[int]] = {}
-    for title, id in rows_in(conn, query, papers.c.title_key, title_keys):
-        found.setdefault(title, []).append(id)
-    return found
+    return group(rows_in(conn, query, papers.c.title_key, title_keys))
 
 
 def resolve(conn: Connection, text: str) -> int | None:
@@ -111,11 +105,9 @@ def resolve_all(conn: Connection, texts: Iterable[str]) -> dict[str, int]:
     by_title = find_titles(conn, set(filter(None, titles.values())))
     by_key = find(conn, {key for several in keys.values() for key in several})
     found = {text: by_title[title][0] for text, title in titles.items() if title in by_title}
-    for text, several in keys.items():
-        known = [by_key[key] for key in several if key in by_key]
-        if known:
-            found[text] = known[0]
-    return found
+    # The likeliest key of each text comes last, and counts.
+    meant = ((text, key) for text, several in keys.items() for key in reversed(several))
+    return found | {text: by_key[key] for text, key in meant if key in by_key}
 
 
 def keys_meant(text: str) -> list[Key]:
@@ -123,13 +115,17 @@ def keys_meant(text: str) -> list[Key]:
     text = text.strip()
     if len(text) > _LONGEST_TEXT:
         return []
-    keys: list[Key] = []
     found = identify(text)
-    if found is not None:
-        schemes = ("doi", "biorxiv", "medrxiv") if found[0] == "doi" else (found[0],)
-        keys += [(scheme, found[1]) for scheme in schemes]
+    keys = [] if found is None else spellings(found[:2])
     # A scheme may contain a colon, as in `feed:nature:10.1038/…`.
     return keys + [(text[: at.start()], text[at.end() :]) for at in re.finditer(":", text)]
+
+
+def spellings(key: Key) -> list[Key]:
+    """Return the keys under which an id may be stored: the servers of preprints have DOIs, too."""
+    scheme, value = key
+    schemes = (scheme,) if scheme == "arxiv" else ("doi", "biorxiv", "medrxiv")
+    return [(each, value) for each in schemes]
 
 
 def outside_id(paper: Paper) -> str:

@@ -188,7 +188,6 @@ def _findable(filters: Filters) -> list[ColumnElement[bool]]:
 
 
 def _matching(conn: Connection, wanted: MatchTerms, filters: Filters) -> Select[Any]:
-    """Return the query for the ids of matching papers."""
     id = _id(conn)
     condition = _sqlite_condition if _is_sqlite(conn) else _postgres_condition
     matches = false() if _is_unmatchable(filters) else condition(wanted, filters)
@@ -234,19 +233,15 @@ def _sqlite_condition(wanted: MatchTerms, filters: Filters) -> ColumnElement[boo
     def leaf(columns: str, term: Term) -> str:
         return f'{{{columns}}} : "{" ".join(term)}"'
 
-    def all_(parts: list[str]) -> str:
-        return f"({' AND '.join(parts)})"
-
     def any_(parts: list[str]) -> str:
         return f"({' OR '.join(parts)})"
 
     def matches(query: str) -> ColumnElement[bool]:
         return literal_column("paper_words").op("MATCH", is_comparison=True)(query)
 
-    found = []
-    query = _combined(wanted, filters, leaf, all_, any_)
-    if query is not None:
-        found.append(matches(query))
+    # AND binds more tightly than OR.
+    query = _combined(wanted, filters, leaf, " AND ".join, any_)
+    found = [] if query is None else [matches(query)]
     if wanted.excluded:
         unwanted = any_([leaf(ANYWHERE, term) for term in wanted.excluded])
         found.append(_words.c.rowid.not_in(select(_words.c.rowid).where(matches(unwanted))))
@@ -254,13 +249,9 @@ def _sqlite_condition(wanted: MatchTerms, filters: Filters) -> ColumnElement[boo
 
 
 def _postgres_condition(wanted: MatchTerms, filters: Filters) -> ColumnElement[bool]:
-    found = []
     query = _combined(wanted, filters, _postgres_leaf, _postgres_all, _postgres_any)
-    if query is not None:
-        found.append(_postgres_matches(query))
-    if wanted.excluded:
-        unwanted = _postgres_any([_postgres_leaf(ANYWHERE, term) for term in wanted.excluded])
-        found.append(not_(_postgres_matches(unwanted)))
+    found = [] if query is None else [_postgres_matches(query)]
+    found += [not_(_postgres_matches(_postgres_leaf(ANYWHERE, each))) for each in wanted.excluded]
     return and_(True, *found)
 
 

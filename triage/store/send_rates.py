@@ -27,8 +27,7 @@ def first_used_or_now(conn: Connection, name: str, now: datetime) -> datetime:
     A first call that was later than `now` was made by a wrong clock: this one replaces it.
     """
     insert_missing(conn, send_rates, [{"name": name, "tokens": 0.0, "at": now}])
-    query = select(send_rates.c.at).where(send_rates.c.name == name)
-    at: datetime = conn.execute(query).scalar_one()
+    at: datetime = conn.execute(select(send_rates.c.at).filter_by(name=name)).scalar_one()
     if at > now:
         save(conn, name, 0.0, now)
     return min(at, now)

@@ -45,12 +45,7 @@ def states(conn: Connection, sent: Sequence[SentEntry]) -> dict[Key, MessageStat
     Messages of unknown subscribers are left out.
     """
     query = (
-        select(
-            subscribers.c.public_id,
-            messages_table.c.on,
-            messages_table.c.kind,
-            messages_table.c.state,
-        )
+        select(subscribers.c.public_id, *messages_table.c["on", "kind", "state"])
         .outerjoin(
             messages_table,
             (messages_table.c.subscriber_id == subscribers.c.id)
@@ -68,12 +63,9 @@ def find(conn: Connection, key: Key) -> StoredMessage | None:
     public_id, on, kind = key
     query = (
         select(messages_table.c.message_id)
+        .filter_by(on=on, kind=kind)
         .join(subscribers, subscribers.c.id == messages_table.c.subscriber_id)
-        .where(
-            subscribers.c.public_id == public_id,
-            messages_table.c.on == on,
-            messages_table.c.kind == kind,
-        )
+        .filter_by(public_id=public_id)
     )
     message_id = conn.scalar(query)
     if message_id is None:

@@ -71,8 +71,7 @@ class SharedRequestLimiter:
 
     def _load(self, conn: Connection) -> request_limits.LimiterState:
         query = select(*_COLUMNS).where(tables.request_limits.c.name == self.name)
-        row = conn.execute(query).one_or_none()
-        return request_limits.LimiterState(*(row or ()))
+        return request_limits.LimiterState(*(conn.execute(query).one_or_none() or ()))
 
     def _save(self, conn: Connection, state: request_limits.LimiterState) -> None:
         upsert(conn, tables.request_limits, ["name"], {"name": self.name} | asdict(state))

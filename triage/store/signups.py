@@ -50,13 +50,8 @@ def add(conn: Connection, **fields: Any) -> None:
 
 def unanswered(conn: Connection, limit: int) -> list[StoredRequest]:
     """Return the requests that wait for their mail, oldest first."""
-    query = (
-        select(signup_requests)
-        .where(_column.answered_at.is_(None))
-        .order_by(_column.id)
-        .limit(limit)
-    )
-    return [StoredRequest(**row._mapping) for row in conn.execute(query)]
+    query = select(signup_requests).where(_column.answered_at.is_(None)).order_by(_column.id)
+    return [StoredRequest(**row._mapping) for row in conn.execute(query.limit(limit))]
 
 
 def n_unanswered(conn: Connection, **column: str) -> int:
@@ -102,9 +97,7 @@ def use(conn: Connection, ask: StoredRequest, at: datetime) -> bool:
 
 
 def count_try(conn: Connection, ask: StoredRequest) -> None:
-    conn.execute(
-        update(signup_requests).where(_column.id == ask.id).values(tries=_column.tries + 1)
-    )
+    conn.execute(update(signup_requests).filter_by(id=ask.id).values(tries=_column.tries + 1))
 
 
 def begin_session(
@@ -117,11 +110,8 @@ def begin_session(
 
 def session(conn: Connection, key_hash: str, at: datetime) -> int | None:
     """Return the subscriber id of a session; None if it is unknown or has ended."""
-    query = select(sessions.c.subscriber_id).where(
-        sessions.c.key_hash == key_hash, sessions.c.until > at
-    )
-    found: int | None = conn.scalar(query)
-    return found
+    query = select(sessions.c.subscriber_id).filter_by(key_hash=key_hash)
+    return conn.scalar(query.where(sessions.c.until > at))
 
 
 def end_sessions(conn: Connection, subscriber_id: int) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 
+from triage.domain.chunks import group
 from triage.domain.digest_calendar import Last, latest_date
 from triage.domain.records import (
     I64,
@@ -75,6 +76,8 @@ class TrainingLog:
 
 
 _OF_SLATE = tuple(each.name for each in fields(Slate) if each.name in slates.c)
+_IS_RECAP = impressions.c.policy == RECAP
+_IS_KEPT = impressions.c.released_at.is_(None)
 # Every vote runs these statements. Building one takes longer than running it.
 _OF_SUBSCRIBER = (slates.c.public_id == bindparam("slate")) & (
     subscribers.c.public_id == bindparam("subscriber")
@@ -83,11 +86,7 @@ _SHOWN_AT = (
     select(impressions)
     .join(slates, slates.c.id == impressions.c.slate_id)
     .join(subscribers, subscribers.c.id == slates.c.subscriber_id)
-    .where(
-        _OF_SUBSCRIBER,
-        impressions.c.position == bindparam("position"),
-        impressions.c.policy != RECAP,
-    )
+    .where(_OF_SUBSCRIBER, impressions.c.position == bindparam("position"), ~_IS_RECAP)
 )
 _CARRIED = (
     select(slates.c.id.label("slate_id"), slates.c.subscriber_id, messages.c.sent_at)
@@ -132,12 +131,8 @@ def save(conn: Connection, slate: Slate, run_id: int, at: datetime) -> int:
 
 
 def _impressions(conn: Connection, slate_id: int) -> tuple[Impression, ...]:
-    query = (
-        select(impressions)
-        .where(impressions.c.slate_id == slate_id, impressions.c.policy != RECAP)
-        .order_by(impressions.c.position)
-    )
-    rows = conn.execute(query).all()
+    query = select(impressions).filter_by(slate_id=slate_id).where(~_IS_RECAP)
+    rows = conn.execute(query.order_by(impressions.c.position)).all()
     papers = papers_store.load(conn, [row.paper_id for row in rows])
     return tuple(_impression(row, papers[row.paper_id]) for row in rows)
 
@@ -232,33 +227,22 @@ def sent_days(
         sent = sent.where(slates.c.subscriber_id == subscriber_id)
     early = sent.where(slates.c.on <= first).order_by(None).subquery()
     newest = select(early.c.subscriber_id, func.max(early.c.on)).group_by(early.c.subscriber_id)
-    days = {subscriber_id: [on] for subscriber_id, on in conn.execute(newest)}
-    for subscriber_id, on in conn.execute(sent.where(slates.c.on > first)):
-        days.setdefault(subscriber_id, []).append(on)
-    return days
+    return group([*conn.execute(newest), *conn.execute(sent.where(slates.c.on > first))])
 
 
 def shown_papers(conn: Connection, subscriber_id: int) -> set[int]:
     """Return the ids of all works that this subscriber was ever shown."""
-    query = (
-        select(papers_store.WORK)
-        .join(impressions, impressions.c.paper_id == papers.c.id)
-        .where(impressions.c.subscriber_id == subscriber_id, impressions.c.released_at.is_(None))
-    )
-    return set(conn.scalars(query))
+    query = select(papers_store.WORK).join(impressions, impressions.c.paper_id == papers.c.id)
+    return set(conn.scalars(query.filter_by(subscriber_id=subscriber_id).where(_IS_KEPT)))
 
 
 def showing(conn: Connection, subscriber_id: int, paper_id: int) -> int | None:
     """Return the id of the newest slate that showed a subscriber any row of a work."""
     query = (
         select(impressions.c.slate_id)
+        .filter_by(subscriber_id=subscriber_id)
         .join(papers, papers.c.id == impressions.c.paper_id)
-        .where(
-            impressions.c.subscriber_id == subscriber_id,
-            papers_store.is_same_work(paper_id),
-            impressions.c.released_at.is_(None),
-            impressions.c.policy != RECAP,
-        )
+        .where(papers_store.is_same_work(paper_id), _IS_KEPT, ~_IS_RECAP)
         .order_by(impressions.c.slate_id.desc())
         .limit(1)
     )
@@ -267,12 +251,8 @@ def showing(conn: Connection, subscriber_id: int, paper_id: int) -> int | None:
 
 def made(conn: Connection, subscriber_id: int) -> list[Last]:
     """Return the date and the creation time of a subscriber's slates, newest first."""
-    query = (
-        select(slates.c.on, slates.c.created_at)
-        .where(slates.c.subscriber_id == subscriber_id)
-        .order_by(slates.c.on.desc())
-    )
-    return [Last(on, at) for on, at in conn.execute(query)]
+    query = select(slates.c.on, slates.c.created_at).filter_by(subscriber_id=subscriber_id)
+    return [Last(on, at) for on, at in conn.execute(query.order_by(slates.c.on.desc()))]
 
 
 def find_shown(
@@ -286,11 +266,8 @@ def find_shown(
         select(slates.c.on, impressions.c.policy, impressions.c.score, impressions.c.reasons)
         .join(slates, slates.c.id == impressions.c.slate_id)
         .join(papers, papers.c.id == impressions.c.paper_id)
-        .where(
-            impressions.c.subscriber_id == subscriber_id,
-            papers_store.is_same_work(paper_id),
-            impressions.c.released_at.is_(None),
-        )
+        .where(impressions.c.subscriber_id == subscriber_id, _IS_KEPT)
+        .where(papers_store.is_same_work(paper_id))
         .order_by(slates.c.on, impressions.c.position)
         .limit(1)
     )
@@ -306,7 +283,7 @@ def shown_by_day(conn: Connection, subscriber_id: int) -> list[tuple[date, int]]
         select(slates.c.on, papers_store.WORK)
         .join(impressions, impressions.c.slate_id == slates.c.id)
         .join(papers, papers.c.id == impressions.c.paper_id)
-        .where(slates.c.subscriber_id == subscriber_id, impressions.c.released_at.is_(None))
+        .where(slates.c.subscriber_id == subscriber_id, _IS_KEPT)
         .order_by(slates.c.on, impressions.c.position)
     )
     return [(on, paper_id) for on, paper_id in conn.execute(query)]
@@ -314,9 +291,7 @@ def shown_by_day(conn: Connection, subscriber_id: int) -> list[tuple[date, int]]
 
 def release(conn: Connection, slate_id: int, at: datetime) -> None:
     """Allow the papers of a digest that was not delivered to be shown again."""
-    change = update(impressions).where(
-        impressions.c.slate_id == slate_id, impressions.c.released_at.is_(None)
-    )
+    change = update(impressions).filter_by(slate_id=slate_id).where(_IS_KEPT)
     conn.execute(change.values(released_at=at))
 
 
@@ -335,23 +310,20 @@ def training_log(conn: Connection, feature_version: str, n_features: int) -> Tra
     Rows whose features are not `n_features` finite numbers are damaged and left out. The rows are
     read in chunks, because a log may have a million rows.
     """
-    days = {
-        id: on.toordinal()
-        for id, on in conn.execute(
-            select(slates.c.id, slates.c.on).where(slates.c.feature_version == feature_version)
-        )
-    }
+    of_version = select(slates.c.id, slates.c.on).filter_by(feature_version=feature_version)
+    days = {id: on.toordinal() for id, on in conn.execute(of_version)}
     each = impressions.c
     query = (
         select(
-            each.slate_id, each.subscriber_id, papers_store.WORK, each.position, each.score,
-            each.propensity, each.features,
+            *each["slate_id", "subscriber_id"],
+            papers_store.WORK,
+            *each["position", "score", "propensity", "features"],
         )
         .join(slates, slates.c.id == each.slate_id)
         .join(papers, papers.c.id == each.paper_id)
-        .where(slates.c.feature_version == feature_version, each.released_at.is_(None))
+        .where(slates.c.feature_version == feature_version, _IS_KEPT)
         .order_by(each.id)
-    )  # fmt: skip
+    )
     n_rows = conn.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
     columns = np.empty((6, n_rows), dtype=np.float64)
     features = np.empty((n_rows, n_features), dtype=np.float32)
@@ -389,11 +361,9 @@ def listing(conn: Connection, limit: int) -> list[dict[str, Any]]:
     """Return the newest slates: public_id, on, email, n_candidates, scorer_version."""
     query = (
         select(
-            slates.c.public_id,
-            slates.c.on,
+            *slates.c["public_id", "on"],
             subscribers.c.email,
-            slates.c.n_candidates,
-            slates.c.scorer_version,
+            *slates.c["n_candidates", "scorer_version"],
         )
         .join(subscribers, subscribers.c.id == slates.c.subscriber_id)
         .order_by(slates.c.on.desc(), slates.c.id.desc())
@@ -407,11 +377,7 @@ def of_subscriber(conn: Connection, subscriber_id: int, limit: int) -> list[tupl
     query = (
         select(slates.c.on, func.count())
         .join(impressions, impressions.c.slate_id == slates.c.id)
-        .where(
-            slates.c.subscriber_id == subscriber_id,
-            impressions.c.released_at.is_(None),
-            impressions.c.policy != RECAP,
-        )
+        .where(slates.c.subscriber_id == subscriber_id, _IS_KEPT, ~_IS_RECAP)
         .group_by(slates.c.on)
         .order_by(slates.c.on.desc())
         .limit(limit)

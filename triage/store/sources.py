@@ -16,13 +16,11 @@ from triage.store.tables import quarantine, source_cursors, source_days
 
 
 def cursor(conn: Connection, source: str) -> str | None:
-    query = select(source_cursors.c.cursor).where(source_cursors.c.source == source)
-    return conn.scalar(query)
+    return conn.scalar(select(source_cursors.c.cursor).where(source_cursors.c.source == source))
 
 
 def save_cursor(conn: Connection, source: str, cursor: str, at: datetime) -> None:
-    row = {"source": source, "cursor": cursor, "updated_at": at}
-    upsert(conn, source_cursors, ["source"], row)
+    upsert(conn, source_cursors, ["source"], {"source": source, "cursor": cursor, "updated_at": at})
 
 
 def save_days(conn: Connection, days: Sequence[SourceDay], at: datetime) -> None:
@@ -53,8 +51,7 @@ def days(
 
 def has_days_ahead(conn: Connection, now: datetime) -> bool:
     """Return whether `forget_days_ahead` would delete anything."""
-    query = select(source_days.c.on).where(_is_ahead(now)).limit(1)
-    return conn.execute(query).first() is not None
+    return conn.execute(select(source_days.c.on).where(_is_ahead(now)).limit(1)).first() is not None
 
 
 def forget_days_ahead(conn: Connection, now: datetime) -> list[tuple[str, date]]:

@@ -71,11 +71,7 @@ class UnreadableRow:
 
 
 def _subscriber(row: Row[Any]) -> Subscriber:
-    """Return the subscriber in a row.
-
-    Raises:
-        ValueError, TypeError: a column has a value that no release has written.
-    """
+    """Return the subscriber in a row; one of `_UNREADABLE` for a value that no release writes."""
     fields = {name: getattr(row, name) for name in ("id", "created_at", *_CHOSEN)}
     for name in _TUPLES:
         if not isinstance(fields[name], list) or not all(isinstance(x, str) for x in fields[name]):
@@ -137,9 +133,8 @@ def by_public_id(conn: Connection, public_id: str) -> Subscriber | None:
 
 def contacts(conn: Connection, **by: str | int) -> list[Contact]:
     """Return the subscribers with these values in the columns `by`, oldest first."""
-    names = (subscribers.c.id, subscribers.c.public_id, subscribers.c.email, subscribers.c.state)
-    wanted = [subscribers.c[name] == value for name, value in by.items()]
-    return [Contact(*row) for row in conn.execute(select(*names).where(*wanted).order_by(names[0]))]
+    query = select(*subscribers.c["id", "public_id", "email", "state"]).filter_by(**by)
+    return [Contact(*row) for row in conn.execute(query.order_by(subscribers.c.id))]
 
 
 def contact(conn: Connection, **by: str | int) -> Contact | None:
@@ -239,12 +234,9 @@ def change(conn: Connection, id: int, **chosen: Any) -> None:
 
 def consent(conn: Connection, id: int) -> Row[str, datetime, datetime | None]:
     """Return the consent of a subscriber: its words, and when it was asked_at and confirmed_at."""
-    columns = (
-        subscribers.c.consent.label("words"),
-        subscribers.c.created_at.label("asked_at"),
-        subscribers.c.confirmed_at,
-    )
-    return conn.execute(select(*columns).where(subscribers.c.id == id)).one()
+    of = subscribers.c
+    query = select(of.consent.label("words"), of.created_at.label("asked_at"), of.confirmed_at)
+    return conn.execute(query.where(of.id == id)).one()
 
 
 def forget_pending(conn: Connection, before: datetime) -> int:
@@ -255,12 +247,8 @@ def forget_pending(conn: Connection, before: datetime) -> int:
     asked = exists().where(
         signup_requests.c.email == subscribers.c.email, signup_requests.c.answered_at >= before
     )
-    old = delete(subscribers).where(
-        subscribers.c.state == SubscriberState.PENDING,
-        subscribers.c.created_at < before,
-        ~asked,
-    )
-    return conn.execute(old).rowcount
+    pending = delete(subscribers).filter_by(state=SubscriberState.PENDING)
+    return conn.execute(pending.where(subscribers.c.created_at < before, ~asked)).rowcount
 
 
 def erase(conn: Connection, id: int) -> None:

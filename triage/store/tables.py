@@ -28,6 +28,7 @@ from triage.store.column_types import (
     Text,
     UtcDateTime,
     key_of,
+    numbered_table,
     partial_index,
     reference,
     table,
@@ -41,9 +42,8 @@ SCHEMA_REVISION = "1002"
 """The newest migration, which this program needs; a test checks it."""
 
 
-papers = table(
+papers = numbered_table(
     "papers",
-    Column("id", Id, primary_key=True),
     Column("source", String(80), nullable=False),
     Column("source_id", String(200)),
     Column("version", Integer),
@@ -97,9 +97,8 @@ work_splits = table(
     Column("at", UtcDateTime, nullable=False),
 )
 
-paper_records = table(
+paper_records = numbered_table(
     "paper_records",
-    Column("id", Id, primary_key=True),
     reference("paper_id", "papers.id", index=False),
     Column("origin", String(200), nullable=False),
     Column("source", String(80), nullable=False),
@@ -128,9 +127,8 @@ encodings = table(
     Column("training_hubness", Float, nullable=False),
 )
 
-quarantine = table(
+quarantine = numbered_table(
     "quarantine",
-    Column("id", Id, primary_key=True),
     Column("origin", String(200), nullable=False),
     Column("place", String(200), nullable=False),
     Column("reason", Text, nullable=False),
@@ -172,9 +170,8 @@ source_days = table(
     Column("checked_at", UtcDateTime, nullable=False),
 )
 
-subscribers = table(
+subscribers = numbered_table(
     "subscribers",
-    Column("id", Id, primary_key=True),
     Column("public_id", String(20), nullable=False, unique=True),
     Column("email", String(320), nullable=False),
     Column("email_key", String(320), nullable=False, unique=True),
@@ -204,9 +201,8 @@ subscribers = table(
 )
 
 # Papers that were named and not stored then. Without a subscriber, the operator named them.
-named_papers = table(
+named_papers = numbered_table(
     "named_papers",
-    Column("id", Id, primary_key=True),
     reference("subscriber_id", "subscribers.id", index=False, nullable=True),
     # `arxiv`, `doi`, or `title` for a paper without an id.
     Column("scheme", String(80), nullable=False),
@@ -264,18 +260,16 @@ user_model_backgrounds = table(
     Column("made_at", UtcDateTime, nullable=False),
 )
 
-runs = table(
+runs = numbered_table(
     "runs",
-    Column("id", Id, primary_key=True),
     Column("on", Date, nullable=False, unique=True),
     Column("stage", String(20), nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
 )
 
-slates = table(
+slates = numbered_table(
     "slates",
-    Column("id", Id, primary_key=True),
     Column("public_id", String(20), nullable=False, unique=True),
     reference("subscriber_id", "subscribers.id", index=False),
     Column("on", Date, nullable=False, index=True),
@@ -289,9 +283,8 @@ slates = table(
     UniqueConstraint("subscriber_id", "on"),
 )
 
-impressions = table(
+impressions = numbered_table(
     "impressions",
-    Column("id", Id, primary_key=True),
     reference("slate_id", "slates.id", index=False),
     reference("subscriber_id", "subscribers.id"),
     reference("paper_id", "papers.id"),
@@ -312,9 +305,8 @@ impressions = table(
     ),
 )
 
-events = table(
+events = numbered_table(
     "events",
-    Column("id", Id, primary_key=True),
     reference("subscriber_id", "subscribers.id", index=False),
     reference("paper_id", "papers.id"),
     reference("slate_id", "slates.id", nullable=True),
@@ -326,9 +318,8 @@ events = table(
     Index("ix_events_last_vote", "subscriber_id", "paper_id", "at"),
 )
 
-messages = table(
+messages = numbered_table(
     "messages",
-    Column("id", Id, primary_key=True),
     Column("message_id", String(200), nullable=False, unique=True),
     reference("subscriber_id", "subscribers.id", index=False),
     Column("slate_id", Id, ForeignKey("slates.id", ondelete="CASCADE"), unique=True),
@@ -364,9 +355,8 @@ message_bodies = table(
 )
 
 # One row for each claim; `number` is its lease epoch, `phase` the last state of the message.
-attempts = table(
+attempts = numbered_table(
     "attempts",
-    Column("id", Id, primary_key=True),
     reference("message_id", "messages.id", index=False),
     Column("number", Integer, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
@@ -386,9 +376,8 @@ suppressions = table(
 )
 
 # Bounces as received, also those of no known message.
-bounces = table(
+bounces = numbered_table(
     "bounces",
-    Column("id", Id, primary_key=True),
     Column("content_hash", String(64), nullable=False, unique=True),
     Column("received_at", UtcDateTime, nullable=False),
     Column("kind", String(20), nullable=False),
@@ -431,9 +420,8 @@ model_versions = table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
-model_promotions = table(
+model_promotions = numbered_table(
     "model_promotions",
-    Column("id", Id, primary_key=True),
     Column("scorer_version", String(80), nullable=False),
     Column("encoder_version", String(80), nullable=False),
     Column("why", Text, nullable=False),
@@ -456,9 +444,8 @@ jobs = table(
 )
 
 # Requests from the pages, which a separate job answers.
-signup_requests = table(
+signup_requests = numbered_table(
     "signup_requests",
-    Column("id", Id, primary_key=True),
     Column("public_id", String(20), nullable=False, unique=True),
     Column("kind", String(20), nullable=False),
     Column("email", String(320), nullable=False),

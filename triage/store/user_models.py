@@ -27,10 +27,9 @@ _PARTS = ("data", "indices", "indptr")
 
 def load(conn: Connection, subscriber_id: int, key: str) -> bytes | None:
     """Return the stored model of a subscriber for `unpack`; None if the key differs."""
-    query = select(user_models.c.content).where(
-        user_models.c.subscriber_id == subscriber_id, user_models.c.key == key
+    return conn.scalar(
+        select(user_models.c.content).filter_by(subscriber_id=subscriber_id, key=key)
     )
-    return conn.scalar(query)
 
 
 def save(conn: Connection, subscriber_id: int, key: str, model: UserModel, at: datetime) -> None:
@@ -45,9 +44,7 @@ def forget(conn: Connection, subscriber_id: int) -> None:
 
 def load_shared_weights(conn: Connection, name: str) -> F32 | None:
     """Return the shared weights of a background, float32 (v,); None if they are not stored."""
-    content = conn.scalar(
-        select(user_model_backgrounds.c.everybody).where(user_model_backgrounds.c.name == name)
-    )
+    content = conn.scalar(select(user_model_backgrounds.c.everybody).filter_by(name=name))
     return None if content is None else np.frombuffer(content, dtype="<f4").astype(np.float32)
 
 
@@ -89,5 +86,4 @@ def unpack(content: bytes, everybody: F32) -> UserModel:
         parts = [found[f"{name}_{part}"] for part in _PARTS]
         sparse[name] = csr_matrix(tuple(parts), shape=(len(parts[2]) - 1, len(everybody)))
         sparse[name].check_format(full_check=True)
-    dense = {name: found[name] for name in _DENSE}
-    return UserModel(**dense, **sparse, everybody=everybody)
+    return UserModel(**{name: found[name] for name in _DENSE}, **sparse, everybody=everybody)

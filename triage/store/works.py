@@ -12,19 +12,11 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final
 
-from sqlalchemy import (
-    BindParameter,
-    Connection,
-    and_,
-    bindparam,
-    delete,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import BindParameter, Connection, and_, bindparam, delete, insert, select, update
 
+from triage.domain.chunks import group
+from triage.domain.plain_text import storable
 from triage.domain.source_records import FetchedPaper
-from triage.store.column_types import storable
 from triage.store.engine.upsert import insert_missing, rows_in, split_values
 from triage.store.papers import WORK, Key, find
 from triage.store.tables import blocking_keys, paper_ids, paper_records, papers, work_splits
@@ -80,8 +72,7 @@ def content_hash(paper: FetchedPaper) -> str:
     """Return the hash of all fields of a record except its counts and its day."""
     parts = [paper.raw_title, paper.raw_abstract, *(["named"] if paper.named else [])]
     parts += [repr(getattr(paper, name)) for name in _FACTS if name not in _VARIABLE]
-    text = "\0".join(parts)
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def records(conn: Connection, rows: Collection[int]) -> dict[int, list[StoredRecord]]:
@@ -110,11 +101,8 @@ def add_records(conn: Connection, several: Sequence[StoredRecord], at: datetime)
 def update_counts(conn: Connection, record: StoredRecord) -> None:
     """Update the counts and the day of a stored record."""
     row = _row(record, None)
-    conn.execute(
-        update(paper_records)
-        .where(paper_records.c.id == record.id)
-        .values(facts=row["facts"], listed_on=row["listed_on"])
-    )
+    change = update(paper_records).filter_by(id=record.id)
+    conn.execute(change.values(facts=row["facts"], listed_on=row["listed_on"]))
 
 
 def _row(record: StoredRecord, at: datetime | None) -> dict[str, Any]:
@@ -170,21 +158,17 @@ def find_own_ids(conn: Connection, rows: Collection[int]) -> dict[int, list[Key]
 
     A row that has only a title is left out, too.
     """
-    found: dict[int, list[Key]] = {}
-    for some in split_values(rows):
-        for row, source, value in conn.execute(_OWN_IDS, {"rows": some}):
-            found.setdefault(row, []).append((source, value))
-    return found
+    return group(
+        (row, (source, value))
+        for some in split_values(rows)
+        for row, source, value in conn.execute(_OWN_IDS, {"rows": some})
+    )
 
 
 def move_ids(conn: Connection, moved: Iterable[tuple[Key, int]]) -> None:
     """Move ids to other rows."""
     for (scheme, value), row in moved:
-        conn.execute(
-            update(paper_ids)
-            .where(paper_ids.c.scheme == scheme, paper_ids.c.value == value)
-            .values(paper_id=row)
-        )
+        conn.execute(update(paper_ids).filter_by(scheme=scheme, value=value).values(paper_id=row))
 
 
 def find_without_ids(conn: Connection, rows: Collection[int]) -> set[int]:
@@ -196,11 +180,8 @@ def find_without_ids(conn: Connection, rows: Collection[int]) -> set[int]:
 
 def find_by_blocking_keys(conn: Connection, several: Collection[str]) -> dict[str, list[int]]:
     """Return the rows that have each blocking key, oldest first; unknown keys are left out."""
-    found: dict[str, list[int]] = {}
     query = select(blocking_keys.c.key, blocking_keys.c.paper_id).order_by(blocking_keys.c.paper_id)
-    for key, row in rows_in(conn, query, blocking_keys.c.key, several):
-        found.setdefault(key, []).append(row)
-    return found
+    return group(rows_in(conn, query, blocking_keys.c.key, several))
 
 
 def add_blocking_keys(conn: Connection, several: Iterable[tuple[str, int]]) -> None:
@@ -245,16 +226,13 @@ def merged(conn: Connection, rows: Collection[int]) -> dict[int, tuple[int, str]
 
 def columns(conn: Connection, rows: Collection[int]) -> dict[int, dict[str, Any]]:
     """Return all columns of these rows."""
-    found = rows_in(conn, select(papers), papers.c.id, rows)
-    return {row.id: dict(row._mapping) for row in found}
+    return {row.id: dict(row._mapping) for row in rows_in(conn, select(papers), papers.c.id, rows)}
 
 
 def save(conn: Connection, changes: Sequence[tuple[int, dict[str, Any]]]) -> None:
     """Set columns of rows, with one statement for all rows that change the same columns."""
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for row, fields_ in changes:
-        groups.setdefault(tuple(sorted(fields_)), []).append(fields_ | {"row": row})
-    for names, several in groups.items():
+    rows = ((tuple(sorted(fields_)), fields_ | {"row": row}) for row, fields_ in changes)
+    for names, several in group(rows).items():
         values: dict[str, Any] = {name: bindparam(name) for name in names}
         conn.execute(update(papers).where(papers.c.id == bindparam("row")).values(values), several)
 

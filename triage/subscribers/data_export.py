@@ -21,8 +21,7 @@ def export(
     Times are ISO 8601 in UTC. Bytes are text if they are ASCII text, as mails are, else base64.
     Secrets, such as login codes, are named but not shown.
     """
-    with db.read() as conn:
-        rows = store.personal_data.rows_of(conn, subscriber.id, address_hash(subscriber.email))
+    rows = db.fetch(store.personal_data.rows_of, subscriber.id, address_hash(subscriber.email))
     document = {"subscriber": subscriber.email, "exported_at": clock.now(), "tables": rows}
     return json.dumps(document, default=_plain, ensure_ascii=False, indent=1)
 

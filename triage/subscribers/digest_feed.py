@@ -42,15 +42,13 @@ def get_or_create_feed(
 
 def links(keyring: Keyring, claims: Claims, base_url: str) -> FeedLinks:
     """Return the addresses of the feed with these claims."""
-    token = keyring.sign(Purpose.FEED, claims)
-    start = f"{base_url.rstrip('/')}/f/{token}"
+    start = f"{base_url.rstrip('/')}/f/{keyring.sign(Purpose.FEED, claims)}"
     return FeedLinks(f"{start}.atom", f"{start}.json")
 
 
 def revoke(db: Database, subscriber: Subscriber) -> bool:
     """Make a subscriber's feed addresses invalid; return False if there were none."""
-    with db.write() as conn:
-        return store.digest_feeds.revoke(conn, subscriber.id)
+    return db.execute(store.digest_feeds.revoke, subscriber.id)
 
 
 def digests(db: Database, claims: Claims, today: date) -> list[Slate] | None:

@@ -24,11 +24,9 @@ def rewrite_after_erasures(database: Database) -> str:
     Raises:
         DatabaseError: the rewrite failed; the request stays.
     """
-    with database.read() as conn:
-        erased_at = store.jobs.last_done(conn, ERASURE)
+    erased_at = database.fetch(store.jobs.last_done, ERASURE)
     if erased_at is None:
         return "nobody was erased"
     database.rewrite()
-    with database.write() as conn:
-        store.jobs.forget(conn, ERASURE, erased_at)
+    database.execute(store.jobs.forget, ERASURE, erased_at)
     return "rewrote the database file after an erasure"

@@ -27,17 +27,10 @@ from triage.sources.text.decoding import decode
 from triage.store import Connection, Database
 from triage.store.papers import Key
 from triage.store.search import Filters
+from triage.subscribers import named_papers
 from triage.subscribers.bibliography import entries as bibliography
 from triage.subscribers.bibliography.entries import LibraryEntry, Liked
 from triage.subscribers.bibliography.running_text import FORMATS
-from triage.subscribers.named_papers import (
-    OWN,
-    LookupReport,
-    describe_waiting,
-    find_stored,
-    look_up,
-    to_name,
-)
 from triage.subscribers.subscriptions import add_likes
 
 LIBRARY = "library"
@@ -128,7 +121,7 @@ def read_library(
             changed then.
     """
     entries = [replace(each, own=own or each.own) for each in bibliography.read(_text(content))]
-    method = OWN if own else LIBRARY
+    method = named_papers.OWN if own else LIBRARY
     return _import_entries(db, clock, subscriber, entries, new_papers, lookups, progress, method)
 
 
@@ -144,34 +137,33 @@ def _import_entries(
 ) -> LibraryReport:
     n_stored = 0
     if new_papers:
-        with db.read() as conn:
-            stored = find_stored(conn, entries)
-        new = [each for each, id in zip(entries, stored, strict=True) if id is None]
+        new = db.fetch(named_papers.find_unstored, entries)
         papers = PaperList(LIBRARY, library_papers(new, clock.now().date()))
         for ingested in ingest(db, papers, clock, resume=False):
             n_stored = ingested.stored
-    with db.read() as conn:
-        stored = find_stored(conn, entries)
-    names = [to_name(each) for each, id in zip(entries, stored, strict=True) if id is None]
-    looked_up = look_up(db, lookups, clock, [each for each in names if each], progress)
+    names = [
+        name
+        for each in db.fetch(named_papers.find_unstored, entries)
+        if (name := named_papers.to_name(each))
+    ]
+    looked_up = named_papers.look_up(db, lookups, clock, names, progress)
     with db.write() as conn:
-        stored = find_stored(conn, entries)
+        stored = named_papers.find_stored(conn, entries)
         before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
         report = _sort_entries(entries, stored, before, looked_up)
         now = clock.now()
-        own = _find_own(conn, entries)
-        add_likes(conn, subscriber.id, report.new_likes, now, method, own)
-        waiting = [name for each in report.absent if (name := to_name(each))]
+        add_likes(conn, subscriber.id, report.new_likes, now, method, _find_own(conn, entries))
+        waiting = [name for each in report.absent if (name := named_papers.to_name(each))]
         store.named_papers.add(conn, subscriber.id, waiting, method, now)
         store.named_papers.mark_asked(conn, looked_up.answered, now)
-    lines = describe_waiting(waiting, lookups, looked_up.answered)
+    lines = named_papers.describe_waiting(waiting, lookups, looked_up.answered)
     problems = (*looked_up.problems, *lines)
     return replace(report, stored=n_stored + looked_up.stored, problems=problems)
 
 
 def _find_own(conn: Connection, entries: Sequence[LibraryEntry]) -> dict[int, str]:
     """Return the stored papers among the entries that the subscriber wrote, without a name."""
-    own = find_stored(conn, [each for each in entries if each.own])
+    own = named_papers.find_stored(conn, [each for each in entries if each.own])
     return {id: "" for id in own if id is not None}
 
 
@@ -179,14 +171,9 @@ def _sort_entries(
     entries: Sequence[LibraryEntry],
     stored: Sequence[int | None],
     before: Container[int],
-    looked_up: LookupReport,
+    looked_up: named_papers.LookupReport,
 ) -> LibraryReport:
-    """Say what becomes of each entry.
-
-    Args:
-        stored: the stored paper of each entry.
-        before: papers that have a vote.
-    """
+    """Say what becomes of each entry, whose paper is in `stored`; `before` have a vote already."""
     known = 0
     new_likes: dict[int, None] = {}
     absent: list[LibraryEntry] = []
@@ -197,7 +184,7 @@ def _sort_entries(
             if paper_id not in before:
                 new_likes[paper_id] = None
             continue
-        name = to_name(entry)
+        name = named_papers.to_name(entry)
         if name is None or (name.scheme == "title" and name.key in looked_up.answered):
             unrecognised.append(UnknownEntry(entry.where, entry.title, _why(entry)))
         else:
@@ -212,11 +199,10 @@ def find_papers_in_text(db: Database, text: str) -> tuple[list[int], list[NamedP
         ConfigError: the text has no known format.
     """
     entries = bibliography.read(text)
-    with db.read() as conn:
-        stored = find_stored(conn, entries)
+    stored = db.fetch(named_papers.find_stored, entries)
     ids = [id for id in stored if id is not None]
     missing = [each for each, id in zip(entries, stored, strict=True) if id is None]
-    names = [name for each in missing if (name := to_name(each))]
+    names = [name for each in missing if (name := named_papers.to_name(each))]
     return list(dict.fromkeys(ids)), names, len(missing) - len(names)
 
 
@@ -273,12 +259,11 @@ def sync_zotero(
         return report
     with db.write() as conn:
         # Some were not stored when the library was read before.
-        own = _find_own(conn, entries)
-        add_likes(conn, subscriber.id, (), clock.now(), ZOTERO, own)
+        add_likes(conn, subscriber.id, (), clock.now(), ZOTERO, _find_own(conn, entries))
         liked = store.events.find_liked_by(conn, subscriber.id, ZOTERO)
-        for paper_id in liked.difference(find_stored(conn, entries)):
+        for paper_id in liked.difference(named_papers.find_stored(conn, entries)):
             store.events.forget(conn, subscriber.id, paper_id)
-        names = {name.key for each in entries if (name := to_name(each))}
+        names = {name.key for each in entries if (name := named_papers.to_name(each))}
         store.named_papers.forget(conn, subscriber.id, ZOTERO, names)
         store.zotero_libraries.save_items(conn, subscriber.id, set(map(_item, entries)))
     return report
@@ -286,7 +271,7 @@ def sync_zotero(
 
 def _item(entry: LibraryEntry) -> str:
     """Return a text that is the same when the same item is read again."""
-    name = to_name(entry)
+    name = named_papers.to_name(entry)
     return ":".join(name.key) if name else entry.title
 
 
@@ -306,7 +291,7 @@ def like_own(db: Database, clock: Clock, subscriber: Subscriber, author: str) ->
         before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
         new = [id for id in own if id not in before]
         name = " ".join(author.split())
-        add_likes(conn, subscriber.id, new, clock.now(), OWN, dict.fromkeys(own, name))
+        add_likes(conn, subscriber.id, new, clock.now(), named_papers.OWN, dict.fromkeys(own, name))
     return LibraryReport(tuple(new), known=len(own) - len(new))
 
 

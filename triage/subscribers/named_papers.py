@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from itertools import chain
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
@@ -21,13 +22,16 @@ from triage.domain.author_names import share_an_author
 from triage.domain.chunks import chunks
 from triage.domain.paper_ids import identify, title_key
 from triage.domain.protocols import Clock, PaperLookup, Progress, silent
-from triage.domain.records import EventKind, Paper
+from triage.domain.records import EventKind
 from triage.domain.source_records import NamedPaper, PaperId
 from triage.errors import DatabaseError, NoAnswerInTime, SourceError
 from triage.papers.ingest import PaperList, ingest
 from triage.store import Connection, Database
 from triage.store.named_papers import StoredName
 from triage.store.papers import Key
+
+if TYPE_CHECKING:
+    from triage.subscribers.bibliography.entries import LibraryEntry
 
 log = structlog.get_logger()
 
@@ -50,15 +54,8 @@ _PREPRINT_DOIS: Final = ("10.1101/", "10.64898/")
 _BLOCK: Final = 500
 
 
-class Named(Protocol):
-    """What somebody says about one paper; without `ids`, its title and authors identify it."""
-
-    @property
-    def ids(self) -> Sequence[Key]: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def authors(self) -> Sequence[str]: ...
+# What somebody says about one paper; without `ids`, its title and authors identify it.
+N = TypeVar("N", bound="NamedPaper | LibraryEntry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +70,7 @@ class LookupReport:
     problems: tuple[str, ...] = ()
 
 
-_NONE: Final = LookupReport()
-
-
-def to_name(named: Named) -> NamedPaper | None:
+def to_name(named: NamedPaper | LibraryEntry) -> NamedPaper | None:
     """Return the paper to ask for; None if a title is too short or has no authors."""
     title, authors = named.title[:LONGEST_TITLE], tuple(named.authors)
     if named.ids:
@@ -98,34 +92,29 @@ def _with_id(scheme: str, value: str, title: str = "", authors: Sequence[str] = 
     return NamedPaper("biorxiv" if is_preprint else scheme, value, title, tuple(authors))
 
 
-def find_stored(conn: Connection, named: Sequence[Named]) -> list[int | None]:
+def find_stored(conn: Connection, named: Sequence[NamedPaper | LibraryEntry]) -> list[int | None]:
     """Return the stored paper of each name: by its ids, else by its title and an author.
 
     A name without authors needs only the title.
     """
-    by_key = store.papers.find(
-        conn, {key for each in named for id in each.ids for key in _keys(id)}
-    )
+    keys = [[key for id in each.ids for key in store.papers.spellings(id)] for each in named]
+    by_key = store.papers.find(conn, set(chain.from_iterable(keys)))
     titles = [title_key(each.title[:LONGEST_TITLE]) for each in named]
     by_title = store.papers.find_titles(conn, {t for t in titles if len(t) >= SHORTEST_TITLE})
     papers = store.papers.load(conn, {id for ids in by_title.values() for id in ids})
     found: list[int | None] = []
-    for each, title in zip(named, titles, strict=True):
-        ids = [by_key[key] for id in each.ids for key in _keys(id) if key in by_key]
-        ids += [id for id in by_title.get(title, ()) if _may_share_author(each, papers[id])]
+    for each, own, title in zip(named, keys, titles, strict=True):
+        ids = [by_key[key] for key in own if key in by_key]
+        for id in by_title.get(title, ()):
+            some, others = each.authors, papers[id].authors
+            ids += [id] if not (some and others) or share_an_author(some, others) else []
         found.append(ids[0] if ids else None)
     return found
 
 
-def _may_share_author(named: Named, paper: Paper) -> bool:
-    known = named.authors and paper.authors
-    return not known or share_an_author(named.authors, paper.authors)
-
-
-def _keys(id: Key) -> list[Key]:
-    scheme, value = id
-    schemes = (scheme,) if scheme == "arxiv" else ("doi", "biorxiv", "medrxiv")
-    return [(each, value) for each in schemes]
+def find_unstored(conn: Connection, named: Sequence[N]) -> list[N]:
+    """Return those of the names whose papers are not stored."""
+    return [each for each, id in zip(named, find_stored(conn, named), strict=True) if id is None]
 
 
 def look_up(
@@ -140,7 +129,9 @@ def look_up(
     More are left to the scheduler. A service that fails, or needs more than ten seconds for an
     answer, gets no more requests.
     """
-    return _ask(database, lookups, clock, names, progress) if len(names) <= MOST_AT_ONCE else _NONE
+    if len(names) > MOST_AT_ONCE:
+        return LookupReport()
+    return _ask(database, lookups, clock, names, progress)
 
 
 def _ask(
@@ -203,18 +194,19 @@ def describe_waiting(
     schemes = find_schemes(lookups)
     unserved = [each for each in names if each.scheme not in schemes]
     missing = [each for each in names if each.key in answered]
+    sections = sorted({_SECTIONS.get(each.scheme, each.scheme) for each in unserved})
+    where = " and ".join(f"`[sources.{each}]`" for each in sections)
     lines = []
-    if n := len(names) - len(unserved) - len(missing):
-        papers, them = ("1 paper is", "it") if n == 1 else (f"{n:,} papers are", "them")
-        lines.append(f"{papers} not stored yet: `triage schedule` asks for {them} soon{follows}")
-    if n := len(missing):
-        papers, them = ("1 paper was", "it") if n == 1 else (f"{n:,} papers were", "them")
-        lines.append(f"{papers} not found: `triage schedule` asks for {them} again in a day")
-    if n := len(unserved):
-        papers, them = ("1 paper is", "it") if n == 1 else (f"{n:,} papers are", "them")
-        sections = sorted({_SECTIONS.get(each.scheme, each.scheme) for each in unserved})
-        where = " and ".join(f"`[sources.{each}]`" for each in sections)
-        lines.append(f"{papers} not stored, and nobody is asked for {them}: switch on {where}")
+    for n, is_, are, rest in (
+        (len(names) - len(unserved) - len(missing), "is", "are",
+         f"not stored yet: `triage schedule` asks for {{}} soon{follows}"),
+        (len(missing), "was", "were", "not found: `triage schedule` asks for {} again in a day"),
+        (len(unserved), "is", "are",
+         f"not stored, and nobody is asked for {{}}: switch on {where}"),
+    ):  # fmt: skip
+        if n:
+            papers = f"1 paper {is_}" if n == 1 else f"{n:,} papers {are}"
+            lines.append(f"{papers} {rest.format('it' if n == 1 else 'them')}")
     return lines
 
 
@@ -238,8 +230,7 @@ def fetch_ids(
     report = look_up(database, lookups, clock, names, progress)
     now = clock.now()
     with database.write() as conn:
-        found = find_stored(conn, names)
-        left = [n for n, id in enumerate(found) if id is None]
+        left = [n for n, id in enumerate(find_stored(conn, names)) if id is None]
         store.named_papers.add(conn, None, [names[n] for n in left], "", now)
         store.named_papers.mark_asked(conn, report.answered, now)
     lines = describe_waiting([names[n] for n in left], lookups, report.answered, follows="")
@@ -267,8 +258,7 @@ def fetch_waiting(
             )
     report = _ask(database, lookups, clock, names, silent)
     if report.answered:
-        with database.write() as conn:
-            store.named_papers.mark_asked(conn, report.answered, now)
+        database.execute(store.named_papers.mark_asked, report.answered, now)
         n_found += make_likes(database, clock)
     if names or n_found:
         log.info("named papers", asked=len(report.answered), found=n_found)

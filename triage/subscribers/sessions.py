@@ -71,8 +71,7 @@ class Sessions:
             TokenError: it is not valid.
         """
         claims = self._keyring.verify(token, Purpose.LOGIN, self._clock.now())
-        with self._database.read() as conn:
-            request = store.signups.by_public_id(conn, claims.slate)
+        request = self._database.fetch(store.signups.by_public_id, claims.slate)
         if request is None or request.used_at is not None:
             raise TokenExpired(_USED)
         return _is_bound(request, cookie, "")
@@ -87,8 +86,7 @@ class Sessions:
 
     def end_all(self, subscriber: Subscriber) -> None:
         """End every session of a subscriber, on all devices."""
-        with self._database.write() as conn:
-            store.signups.end_sessions(conn, subscriber.id)
+        self._database.execute(store.signups.end_sessions, subscriber.id)
 
 
 def fingerprint(secret: str) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import KW_ONLY, astuple, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -92,28 +92,21 @@ class AccountMail:
 Compose = Callable[[AccountMail, datetime], OutgoingMessage]
 
 
+@dataclass(frozen=True)
 class Signup:
     """Stores requests, answers them by mail, and starts and stops digests.
 
-    Args:
+    Attributes:
         compose: makes the mail that answers.
         address_hash: the name under which an address is suppressed.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        keyring: Keyring,
-        compose: Compose,
-        *,
-        address_hash: Callable[[str], str],
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._keyring = keyring
-        self._compose = compose
-        self._address_hash = address_hash
+    database: Database
+    clock: Clock
+    keyring: Keyring
+    compose: Compose
+    _: KW_ONLY
+    address_hash: Callable[[str], str]
 
     # -- what a page stores --------------------------------------------------------------------
 
@@ -152,7 +145,7 @@ class Signup:
 
     def _ask(self, kind: Kind, email: str, peer: str, **fields: Any) -> None:
         ask = self._new_ask(kind, email, network(peer), **fields)
-        with self._database.write() as conn:
+        with self.database.write() as conn:
             # Under attack there is more to answer than may be: it never grows without end, and
             # one network cannot fill it alone. Its own share is looked at only while there is room.
             if store.signups.n_unanswered(conn) >= MOST_WAITING:
@@ -169,7 +162,7 @@ class Signup:
             "address_key": mailbox(email),
             "domain": email.rpartition("@")[2].lower(),
             "network": network,
-            "at": self._clock.now(),
+            "at": self.clock.now(),
             "details": {},
         } | fields
 
@@ -178,23 +171,21 @@ class Signup:
     def answer(self) -> int:
         """Queue the requested mails that are within the limits; return their number."""
         n_sent = 0
-        with self._database.read() as conn:
-            waiting = store.signups.unanswered(conn, AT_ONCE)
+        waiting = self.database.fetch(store.signups.unanswered, AT_ONCE)
         for ask in waiting:
             try:
-                with self._database.write() as conn:
-                    n_sent += self._answer(conn, ask, self._clock.now())
+                with self.database.write() as conn:
+                    n_sent += self._answer(conn, ask, self.clock.now())
             except (ConfigError, MessageError) as error:
                 # One address that no mail can go to must not keep the others waiting.
                 log.warning("not answered", ask=ask.public_id, why=str(error))
-                with self._database.write() as conn:
-                    store.signups.forget(conn, ask)
+                self.database.execute(store.signups.forget, ask)
         return n_sent
 
     def tidy(self) -> str:
         """Delete old requests, and addresses that were never confirmed."""
-        now = self._clock.now()
-        with self._database.write() as conn:
+        now = self.clock.now()
+        with self.database.write() as conn:
             store.signups.forget_before(conn, now - KEPT)
             n = store.subscribers.forget_pending(conn, now - CONFIRM_WITHIN)
         return f"{n} addresses were never confirmed and are forgotten"
@@ -213,7 +204,7 @@ class Signup:
     ) -> tuple[NoteKind, Subscriber] | None:
         if self._is_too_often(conn, ask, now):
             return None
-        if store.suppressions.reason(conn, self._address_hash(ask.email)) is not None:
+        if store.suppressions.reason(conn, self.address_hash(ask.email)) is not None:
             return None
         key = store.subscribers.email_key(ask.email)
         known = store.subscribers.by_email_key(conn, key)
@@ -261,8 +252,8 @@ class Signup:
         Raises:
             NotFound: the subscriber was erased, and gets nothing either.
         """
-        now = self._clock.now()
-        with self._database.write() as conn:
+        now = self.clock.now()
+        with self.database.write() as conn:
             subscriber = store.subscribers.by_public_id(conn, public_id)
             if subscriber is None:
                 raise NotFound("this subscriber is no longer stored and gets no mail")
@@ -280,11 +271,11 @@ class Signup:
         Raises:
             ConfigError: the address is suppressed.
         """
-        subscriptions.resume(self._database, subscriber.email, self._clock, self._address_hash)
+        subscriptions.resume(self.database, subscriber.email, self.clock, self.address_hash)
 
     def export_data(self, subscriber: Subscriber) -> str:
         """Return all stored data of a subscriber who is logged in; see `data_export.export`."""
-        return data_export.export(self._database, self._clock, subscriber, self._address_hash)
+        return data_export.export(self.database, self.clock, subscriber, self.address_hash)
 
     def _send(
         self,
@@ -296,7 +287,7 @@ class Signup:
     ) -> bool:
         """Queue an account mail; return False if there was one of its kind that day."""
         token = self._token(kind, subscriber, public_id, now)
-        message = self._compose(AccountMail(kind, public_id, subscriber.email, token), now)
+        message = self.compose(AccountMail(kind, public_id, subscriber.email, token), now)
         # Each link to log in is for a browser of its own, so that there may be several a day.
         of_its_own = f"{kind}-{public_id[:14]}" if kind is NoteKind.LOGIN else kind
         return store.messages.add_note(conn, subscriber, of_its_own, message, now)
@@ -305,7 +296,7 @@ class Signup:
         if kind is NoteKind.ALREADY:
             return ""
         purpose = Purpose.LOGIN if kind is NoteKind.LOGIN else Purpose.CONFIRM
-        return self._keyring.sign(purpose, Claims(subscriber.public_id, now, public_id))
+        return self.keyring.sign(purpose, Claims(subscriber.public_id, now, public_id))
 
     # -- what the mail's link does ---------------------------------------------------------------
 
@@ -320,14 +311,14 @@ class Signup:
         Raises:
             TokenError: the link is not good, was used, or its subscriber is no longer stored.
         """
-        now = self._clock.now()
-        claims = self._keyring.verify(token, Purpose.CONFIRM, now)
-        with self._database.write() as conn:
+        now = self.clock.now()
+        claims = self.keyring.verify(token, Purpose.CONFIRM, now)
+        with self.database.write() as conn:
             ask = store.signups.by_public_id(conn, claims.slate)
             subscriber = store.subscribers.by_public_id(conn, claims.subscriber)
             if ask is None or subscriber is None:
                 raise TokenExpired("this address waited too long for its confirmation")
-            is_suppressed = store.suppressions.reason(conn, self._address_hash(subscriber.email))
+            is_suppressed = store.suppressions.reason(conn, self.address_hash(subscriber.email))
             if is_suppressed or subscriber.state is SubscriberState.SUPPRESSED:
                 raise TokenError("nothing is sent to this address any more")
             if not store.signups.use(conn, ask, now):
@@ -341,8 +332,7 @@ class Signup:
                 store.subscribers.change(conn, subscriber.id, **wanted)
                 subscriptions.add_first_likes(conn, subscriber.id, ask.details.get(_LIKES, []), now)
                 names = [NamedPaper(*each) for each in ask.details.get(_NAMES, [])]
-                method = subscriptions.FIRST_LIKE
-                store.named_papers.add(conn, subscriber.id, names, method, now)
+                store.named_papers.add(conn, subscriber.id, names, subscriptions.FIRST_LIKE, now)
             store.subscribers.confirm(conn, subscriber.id, consent, now)
         return replace(subscriber, state=SubscriberState.ACTIVE)
 

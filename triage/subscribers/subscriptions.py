@@ -16,13 +16,7 @@ from triage.domain.protocols import Clock, PaperLookup
 from triage.domain.records import EventKind, Subscriber, SubscriberState
 from triage.errors import ConfigError, NotFound
 from triage.store import Connection, Database
-from triage.subscribers.named_papers import (
-    LookupReport,
-    describe_waiting,
-    find_schemes,
-    look_up,
-    read_name,
-)
+from triage.subscribers import named_papers
 from triage.subscribers.preferences import SubscriberPreferences, check_all
 
 DEFAULTS = SubscriberPreferences()
@@ -72,13 +66,15 @@ def add(
     with db.read() as conn:
         is_known = store.subscribers.by_email_key(conn, key) is not None
         unstored = [like for like in likes if store.papers.resolve(conn, like) is None]
-    schemes = find_schemes(lookups)
+    schemes = named_papers.find_schemes(lookups)
     names = {
-        like: name for like in unstored if (name := read_name(like)) and name.scheme in schemes
+        like: name
+        for like in unstored
+        if (name := named_papers.read_name(like)) and name.scheme in schemes
     }
-    looked_up = LookupReport()
+    looked_up = named_papers.LookupReport()
     if not is_known and len(names) == len(unstored):
-        looked_up = look_up(db, lookups, clock, list(names.values()))
+        looked_up = named_papers.look_up(db, lookups, clock, list(names.values()))
     now = clock.now()
     with db.write() as conn:
         known = store.subscribers.by_email_key(conn, key)
@@ -99,7 +95,7 @@ def add(
         waiting = list({names[like].key: names[like] for like in unstored}.values())
         store.named_papers.add(conn, added.id, waiting, FIRST_LIKE, now)
         store.named_papers.mark_asked(conn, looked_up.answered, now)
-    lines = describe_waiting(waiting, lookups, looked_up.answered)
+    lines = named_papers.describe_waiting(waiting, lookups, looked_up.answered)
     return AddResult(added, True, len(waiting), (*looked_up.problems, *lines))
 
 
@@ -160,8 +156,7 @@ def find(db: Database, email: str) -> Subscriber:
     Raises:
         NotFound: there is none.
     """
-    with db.read() as conn:
-        return _by_email(conn, email)
+    return db.fetch(_by_email, email)
 
 
 def pause(db: Database, email: str, clock: Clock, until: date | None = None) -> bool:
@@ -250,8 +245,7 @@ def find_id(db: Database, email: str) -> int:
     Raises:
         NotFound: there is none.
     """
-    with db.read() as conn:
-        id = store.subscribers.id_by_email_key(conn, store.subscribers.email_key(email))
+    id = db.fetch(store.subscribers.id_by_email_key, store.subscribers.email_key(email))
     if id is None:
         raise NotFound(_NO_SUBSCRIBER)
     return id
@@ -263,9 +257,7 @@ def erase(db: Database, email: str) -> None:
     Raises:
         NotFound: no such subscriber.
     """
-    id = find_id(db, email)
-    with db.write() as conn:
-        store.subscribers.erase(conn, id)
+    db.execute(store.subscribers.erase, find_id(db, email))
 
 
 def _by_email(conn: Connection, email: str) -> Subscriber:

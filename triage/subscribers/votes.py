@@ -63,8 +63,7 @@ def find_impression(db: Database, claims: Claims) -> Impression:
     Raises:
         NotFound: the digest is not stored, or has no such position.
     """
-    with db.read() as conn:
-        impression = store.slates.shown_at(conn, claims.slate, claims.subscriber, claims.position)
+    impression = db.fetch(store.slates.shown_at, claims.slate, claims.subscriber, claims.position)
     if impression is None:
         raise NotFound("the digest with this link is no longer stored")
     return impression
@@ -151,8 +150,7 @@ def vote(
 
 def believe(db: Database, subscriber: Subscriber) -> int:
     """Let a subscriber's suspected scanner votes count; return their number."""
-    with db.write() as conn:
-        return store.events.mark_trusted(conn, subscriber.id)
+    return db.execute(store.events.mark_trusted, subscriber.id)
 
 
 def _since_sent(sent_at: datetime | None, now: datetime) -> dict[str, Any]:
@@ -207,8 +205,7 @@ def import_votes(db: Database, lines: Iterable[str], clock: Clock) -> ImportedVo
     bad: list[BadRow] = []
     now = clock.now()
     timed = TimedChunks(clock, _BLOCK_S)
-    with db.read() as conn:
-        everyone = store.subscribers.everyone(conn)
+    everyone = db.fetch(store.subscribers.everyone)
     subscribers = {store.subscribers.email_key(each.email): each.id for each in everyone}
     numbered = ((line, text) for line, text in enumerate(lines, start=1) if text.strip())
     while some := list(islice(numbered, _READ_AT_ONCE)):
@@ -246,13 +243,11 @@ def _votes(
             rows.append((line, subscriber_id, outside_id, kind, at))
         except ValueError as error:
             bad.append(BadRow(line, str(error)))
-    with db.read() as conn:
-        papers = store.papers.resolve_all(conn, {row[2] for row in rows})
+    papers = db.fetch(store.papers.resolve_all, {row[2] for row in rows})
     votes = []
     for line, subscriber_id, outside_id, kind, at in rows:
         if outside_id not in papers:
-            reason = f"no paper {outside_id[:80]!r}; `triage papers import` first"
-            bad.append(BadRow(line, reason))
+            bad.append(BadRow(line, f"no paper {outside_id[:80]!r}; `triage papers import` first"))
             continue
         vote = store.events.Event(
             subscriber_id=subscriber_id,

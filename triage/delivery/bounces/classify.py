@@ -67,15 +67,7 @@ class ClassifiedMail:
     quoted_links: tuple[str, ...] = ()
 
 
-_RECIPIENT_HEADERS = (
-    "Delivered-To",
-    "X-Original-To",
-    "Envelope-To",
-    "X-Envelope-To",
-    "X-Rcpt-To",
-    "To",
-    "Cc",
-)
+_RECIPIENT_HEADERS = "Delivered-To X-Original-To Envelope-To X-Envelope-To X-Rcpt-To To Cc".split()
 _TOKEN = re.compile(r"\+([bu][a-z0-9]{30,60})@", re.IGNORECASE)
 _LINK_TOKEN = re.compile(r"v1\.[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _COMPLAINTS = {"abuse", "fraud", "opt-out", "opt-out-list", "complaint", "miscategorized"}
@@ -126,14 +118,9 @@ _DAEMON = re.compile(
     r"(mail(er)?[-_. ]?daemon|mdaemon|post(master|office)|mail[-_.]?delivery.*)$", re.IGNORECASE
 )
 _AUTO_HEADERS = (
-    "X-Autoreply",
-    "X-Auto-Reply",
-    "X-Autorespond",
-    "X-Autoresponder",
-    "X-AutoReply-From",
-    "X-Mail-Autoreply",
-    "X-Challenge",
-)
+    "X-Autoreply X-Auto-Reply X-Autorespond X-Autoresponder X-AutoReply-From X-Mail-Autoreply "
+    "X-Challenge"
+).split()
 _AUTO_SUBJECT = re.compile(
     r"""^\W*(auto(matic|mated)?[-\s:]*(repl(y|ies)|response|respon(d|se)|antwort)|autoreply
     |automatische?s?\ (antwort|beantwoording)|r[ée]ponse\ automatique|respuesta\ autom[áa]tica
@@ -155,7 +142,9 @@ def classify(raw: bytes) -> ClassifiedMail:
     complaint = _feedback(message, parts)
     if complaint is not None:
         quoted = _of_originals(parts, "Original-Mail-From", "Return-Path", "List-Unsubscribe")
-        return ClassifiedMail(complaint, "", addressed, tuple(quoted), (), _quoted_links(parts))
+        values = (str(value) for part in parts for value in part.get_all("List-Unsubscribe", []))
+        quoted_links = tuple(token for value in values for token in _LINK_TOKEN.findall(value))
+        return ClassifiedMail(complaint, "", addressed, tuple(quoted), (), quoted_links)
     returned = [*_of_originals(parts, "Return-Path")]
     from_daemon = _is_from_daemon(message)
     if from_daemon and not addressed and not returned:
@@ -169,12 +158,6 @@ def classify(raw: bytes) -> ClassifiedMail:
         or (Kind.UNKNOWN, "")
     )
     return ClassifiedMail(kind, status, addressed, tuple(returned), links)
-
-
-def _quoted_links(parts: list[Message]) -> tuple[str, ...]:
-    """Return the tokens of the links to unsubscribe in mails that are attached."""
-    values = [str(value) for part in parts for value in part.get_all("List-Unsubscribe", [])]
-    return tuple(token for value in values for token in _LINK_TOKEN.findall(value))
 
 
 # -- reports ---------------------------------------------------------------------------------------
@@ -215,7 +198,6 @@ def _delivery_status(parts: list[Message]) -> tuple[Kind, str] | None:
 
 
 def _blocks(part: Message) -> list[Message]:
-    """Return the groups of fields in a part."""
     text = _content(part).decode("utf-8", "replace").replace("\r\n", "\n")
     return [message_from_string(block) for block in _BLANK_LINE.split(text.strip())]
 

@@ -27,6 +27,7 @@ import structlog
 
 from triage import store
 from triage.delivery.bounces.classify import ClassifiedMail, Kind, classify
+from triage.domain.chunks import group
 from triage.domain.link_tokens import Keyring, Purpose
 from triage.domain.protocols import Clock
 from triage.domain.records import SubscriberState
@@ -167,8 +168,7 @@ class Intake:
         if kind is Kind.AUTO_REPLY:
             return kind, _by_slate(conn, slates)
         if kind is Kind.COMPLAINT and not slates:
-            links = self._verify_links(returned.quoted_links)
-            subscribers = quoted[Purpose.UNSUBSCRIBE] + links
+            subscribers = quoted[Purpose.UNSUBSCRIBE] + self._verify_links(returned.quoted_links)
             if subscribers:
                 return kind, _by_subscriber(conn, subscribers)
         if kind is not Kind.UNKNOWN and slates:
@@ -184,16 +184,11 @@ class Intake:
         self, tokens: Sequence[str]
     ) -> tuple[defaultdict[Purpose, list[str]], int]:
         """Return the public ids of valid tokens, by purpose, and the number of invalid tokens."""
-        found: defaultdict[Purpose, list[str]] = defaultdict(list)
-        n_bad = 0
+        found = []
         for token in tokens:
-            try:
-                purpose, public_id = self.keyring.verify_address(token)
-            except TokenError:
-                n_bad += 1
-            else:
-                found[purpose].append(public_id)
-        return found, n_bad
+            with contextlib.suppress(TokenError):
+                found.append(self.keyring.verify_address(token))
+        return defaultdict(list, group(found)), len(tokens) - len(found)
 
     def _verify_links(self, tokens: Sequence[str]) -> list[str]:
         """Return the subscribers (public ids) of the valid tokens of unsubscribe links."""
@@ -215,14 +210,10 @@ class Intake:
         if kind is Kind.UNSUBSCRIBE:
             state = SubscriberState.UNSUBSCRIBED
             return state if store.messages.stop(conn, subscriber.id, state, now) else None
-        reason = None
-        if kind is Kind.COMPLAINT:
-            reason = "complaint"
-        elif kind in POINTS:
+        reason = "complaint" if kind is Kind.COMPLAINT else None
+        if kind in POINTS:
             reason = why_suppress(store.bounces.days(conn, subscriber.id, list(POINTS)))
-        if reason is None:
-            return None
-        done = suppress_one(conn, subscriber, address, self.address_hash, reason, now)
+        done = reason and suppress_one(conn, subscriber, address, self.address_hash, reason, now)
         return SubscriberState.SUPPRESSED if done else None
 
 
@@ -303,9 +294,8 @@ def suppress_one(
     """
     store.suppressions.add(conn, address_hash(address), reason, now)
     email_key = store.subscribers.email_key
-    if email_key(subscriber.email) != email_key(address):
-        return False
-    if subscriber.state != SubscriberState.ACTIVE:
+    is_theirs = email_key(subscriber.email) == email_key(address)
+    if not is_theirs or subscriber.state != SubscriberState.ACTIVE:
         return False
     return store.messages.stop(conn, subscriber.id, SubscriberState.SUPPRESSED, now)
 
@@ -313,9 +303,7 @@ def suppress_one(
 def _by_slate(conn: Connection, public_ids: Sequence[str]) -> _About:
     found = (store.bounces.of_slate(conn, public_id) for public_id in public_ids)
     sent = next(filter(None, found), None)
-    return (
-        _About(sent, store.subscribers.contact(conn, id=sent.subscriber_id)) if sent else _About()
-    )
+    return _About(sent, sent and store.subscribers.contact(conn, id=sent.subscriber_id))
 
 
 def _by_subscriber(conn: Connection, public_ids: Sequence[str]) -> _About:

@@ -34,8 +34,7 @@ def open_at_schema(installation: Installation) -> str:
         # Connecting would create it.
         raise TriageError(f"{file} does not exist")
     database.check_schema()
-    with database.read() as conn:
-        name, number = health.server_version(conn)
+    name, number = database.fetch(health.server_version)
     return f"{name} {'.'.join(map(str, number))}"
 
 
@@ -79,8 +78,7 @@ def checks(installation: Installation) -> list[Check]:
 
 
 def _sqlite_version(database: Database) -> Result:
-    with database.read() as conn:
-        name, number = health.server_version(conn)
+    name, number = database.fetch(health.server_version)
     if name != "SQLite":
         return not_applicable(f"{name} is not SQLite")
     if number < health.SOUND_SQLITE:
@@ -93,8 +91,7 @@ def _sqlite_version(database: Database) -> Result:
 
 
 def _journal(database: Database) -> Result:
-    with database.read() as conn:
-        mode = health.journal_mode(conn)
+    mode = database.fetch(health.journal_mode)
     if mode is None:
         return not_applicable("only SQLite has it")
     if mode != "wal":
@@ -106,8 +103,7 @@ def _journal(database: Database) -> Result:
 
 
 def _integrity(database: Database) -> Result:
-    with database.read() as conn:
-        damage = health.damage(conn)
+    damage = database.fetch(health.damage)
     if damage is None:
         return not_applicable("only SQLite has this check")
     if damage:
@@ -132,9 +128,7 @@ def _place(database: Database) -> Result:
 
 
 def _refusals(database: Database) -> Result:
-    with database.read() as conn:
-        why = store.sending_holds.reasons(conn).get(REFUSALS, "")
-    if why:
+    if why := database.fetch(store.sending_holds.reasons).get(REFUSALS, ""):
         return red(
             f"nothing is sent: {why}", "see `triage outbox list`, then `triage outbox resume`"
         )
@@ -142,8 +136,7 @@ def _refusals(database: Database) -> Result:
 
 
 def _models(database: Database, model_store: Callable[[], ModelStore]) -> Result:
-    with database.read() as conn:
-        history = store.model_versions.history(conn)
+    history = database.fetch(store.model_versions.history)
     if not history:
         return ok("none yet: the first run fits an encoder")
     active = history[0]

@@ -61,10 +61,7 @@ def libraries() -> Result:
 
 
 def clock(
-    now: datetime,
-    database: Database | None,
-    replies: Mapping[str, Reply] | None,
-    probes: Probes,
+    now: datetime, database: Database | None, replies: Mapping[str, Reply] | None, probes: Probes
 ) -> Result:
     """Compare the clock with the newest time in the database and with the clocks of the sources.
 
@@ -74,10 +71,7 @@ def clock(
         replies: of the sources that answered; None if no source is enabled.
         probes: asks whether NTP keeps the clock.
     """
-    newest = None
-    if database:
-        with database.read() as conn:
-            newest = health.newest_time(conn)
+    newest = database.fetch(health.newest_time) if database else None
     behind = _format(newest - now) if newest and newest - now > MOST_SKEW else ""
     is_behind = f"{behind} behind the newest entry of the database"
     if behind and not any(reply.date for reply in (replies or {}).values()):
@@ -122,8 +116,7 @@ def zones(database: Database | None) -> Result:
     known = available_timezones()
     if database is None:
         return ok(f"{len(known)} are known")
-    with database.read() as conn:
-        unknown = {zone: n for zone, n in health.zones(conn).items() if zone not in known}
+    unknown = {zone: n for zone, n in database.fetch(health.zones).items() if zone not in known}
     if unknown:
         names = ", ".join(f"{zone!r}" for zone in sorted(unknown)[:5])
         return warning(

@@ -173,8 +173,7 @@ def day_checks(database: Database, today: date, awaited: Mapping[str, int]) -> l
 
 
 def _days(database: Database, name: str, today: date) -> Result:
-    with database.read() as conn:
-        days = store.sources.days(conn, today - LONGEST_GAP, today)
+    days = database.fetch(store.sources.days, today - LONGEST_GAP, today)
     days = [day for day in days if day.source == name]
     if not days:
         return not_applicable(f"nothing was read in {LONGEST_GAP.days} days: run `triage fetch`")

@@ -118,7 +118,6 @@ class Backfill:
         state.forget_keys(on)
 
     def _list(self, on: date, reading: DayProgress, first: date, last: date) -> Iterator[Step]:
-        """Read one list to its end."""
         for page in self._pages(self._sets[reading.n_lists], first, last, reading):
             todo = self._todo(page, on)
             for n in range(0, max(len(todo), 1), BATCH):
@@ -144,8 +143,7 @@ class Backfill:
     ) -> Iterator[oai_pmh.Page]:
         """Yield the remaining pages of a list; after a first `BadToken`, all pages.
 
-        Raises:
-            SourceError: it cannot be read or does not end, or a second token is bad.
+        SourceError if it cannot be read or does not end, or a second token is bad.
         """
         token, tokens = reading.token, set[str]()
         is_again = False
@@ -251,7 +249,6 @@ class Backfill:
         return listed_on if id > state.highest_id_before(listed_on) or age <= OLD else None
 
     def _list_day(self, record: oai_pmh.Record, on: date) -> date:
-        """Return the list day of a record's datestamp."""
         if record.changed_on is None:
             return on
         day = record.changed_on + timedelta(days=self._state.lag or 0)

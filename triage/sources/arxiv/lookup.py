@@ -24,34 +24,37 @@ _BREAK: Final = re.compile(r"[^A-Za-z0-9\s.,:;!?()'\"/-]+")
 _MOST_WORDS: Final = 20
 
 
-class ArxivIdLookup:
+class _ArxivLookup:
+    name = "arXiv"
+
+    def __init__(self, client: PoliteClient, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    def _request(self, query: dict[str, str], deadline: datetime) -> dict[str, FetchedPaper]:
+        """Return the papers of an answer by id; unusable ones are left out."""
+        self._client.deadline = deadline
+        papers = parse_entries(self._client.get(self._url, query).body)
+        return {id: replace(paper, named=True) for id, paper in papers.items() if paper is not None}
+
+
+class ArxivIdLookup(_ArxivLookup):
     """Papers by their arXiv ids."""
 
-    name = "arXiv"
     schemes = ("arxiv",)
     at_once = 200
 
-    def __init__(self, client: PoliteClient, url: str) -> None:
-        self._client = client
-        self._url = url
-
     def find(self, names: Sequence[NamedPaper], deadline: datetime) -> list[FetchedPaper]:
         ids = [each.value for each in names]
-        query = {"id_list": ",".join(ids), "max_results": str(len(ids))}
-        found = _request(self._client, self._url, query, deadline)
+        found = self._request({"id_list": ",".join(ids), "max_results": str(len(ids))}, deadline)
         return [found[id] for id in ids if id in found]
 
 
-class ArxivTitleLookup:
+class ArxivTitleLookup(_ArxivLookup):
     """Papers by title; a paper counts only if title and an author are the same."""
 
-    name = "arXiv"
     schemes = ("title",)
     at_once = 10
-
-    def __init__(self, client: PoliteClient, url: str) -> None:
-        self._client = client
-        self._url = url
 
     def find(self, names: Sequence[NamedPaper], deadline: datetime) -> list[FetchedPaper]:
         phrases = [phrase for each in names if (phrase := _longest_phrase(each.title))]
@@ -62,19 +65,10 @@ class ArxivTitleLookup:
         wanted = {each.value: each for each in names}
         return [
             paper
-            for paper in _request(self._client, self._url, query, deadline).values()
+            for paper in self._request(query, deadline).values()
             if (named := wanted.get(title_key(paper.title)))
             and share_an_author(named.authors, paper.authors)
         ]
-
-
-def _request(
-    client: PoliteClient, url: str, query: dict[str, str], deadline: datetime
-) -> dict[str, FetchedPaper]:
-    """Return the papers of an answer by id; unusable ones are left out."""
-    client.deadline = deadline
-    papers = parse_entries(client.get(url, query).body)
-    return {id: replace(paper, named=True) for id, paper in papers.items() if paper is not None}
 
 
 def _longest_phrase(title: str) -> str:

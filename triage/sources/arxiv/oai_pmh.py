@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from triage.domain.paper_ids import parse_arxiv
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.text.cleaning import first_doi, normalise, parse_day, reject
+from triage.sources.text.cleaning import first_doi, normalise, parse_day, parse_each, reject
 from triage.sources.text.xml import join_texts, parse_root, text
 
 if TYPE_CHECKING:
@@ -143,22 +143,18 @@ def parse_page(body: bytes, set_: str = "") -> Page:
     listed = answer.find(f"{_OAI}ListRecords")
     if listed is None:
         raise SourceError("arXiv's OAI-PMH interface answered without a list of records.")
-    records: list[Record] = []
-    rejected: list[Rejected] = []
     elements = listed.findall(f"{_OAI}record")
-    for number, element in enumerate(elements, 1):
-        try:
-            record = _record(element, set_.rpartition(":")[2])
-        except RejectedRecord as error_of_one:
-            raw = join_texts(element.iter())
-            rejected.append(reject(str(error_of_one), raw, f"OAI-PMH, record {number}"))
-            continue
-        if record is not None:
-            records.append(record)
+    archive = set_.rpartition(":")[2]
+    records, rejected = parse_each(
+        elements,
+        lambda element: _record(element, archive),
+        lambda element: join_texts(element.iter()),
+        "OAI-PMH, record",
+    )
     token = listed.find(f"{_OAI}resumptionToken")
     total = "" if token is None else token.get("completeListSize", "").strip()
     return Page(
-        tuple(records),
+        tuple(filter(None, records)),
         tuple(rejected),
         len(elements),
         int(total[:9]) if total.isascii() and total.isdigit() else None,
@@ -178,8 +174,7 @@ def _empty(error: Element) -> Page:
 def _record(element: Element, archive: str) -> Record | None:
     """Return a record; None if it was deleted.
 
-    Raises:
-        RejectedRecord: it has no id, no metadata, or no category of `archive` (empty for all).
+    RejectedRecord if it has no id, no metadata, or no category of `archive` (empty for all).
     """
     header = element.find(f"{_OAI}header")
     if header is not None and header.get("status") == "deleted":
@@ -194,8 +189,7 @@ def _record(element: Element, archive: str) -> Record | None:
     categories = tuple(text(meta, f"{_META}categories").split())
     if not any(archive in {"", category.partition(".")[0]} for category in categories):
         raise RejectedRecord("it names no category of its list")
-    changed_on = parse_day(text(header, f"{_OAI}datestamp"))
-    return Record(found[0], changed_on, categories, meta)
+    return Record(found[0], parse_day(text(header, f"{_OAI}datestamp")), categories, meta)
 
 
 def _name(author: Element) -> str:

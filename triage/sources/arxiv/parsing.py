@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Final
 from triage.domain.paper_ids import arxiv_month, parse_arxiv, parse_doi
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.text.cleaning import first_doi, normalise, parse_day, parse_mail_date, reject
+from triage.sources.text.cleaning import (
+    first_doi,
+    normalise,
+    parse_day,
+    parse_each,
+    parse_mail_date,
+)
 from triage.sources.text.xml import join_texts, parse_root, text
 
 if TYPE_CHECKING:
@@ -129,18 +135,15 @@ def parse_feed(body: bytes) -> Feed:
     )
     if on is None:
         raise SourceError("arXiv's feed has no date, so its day is unknown.")
-    rejected: list[Rejected] = []
+    announced, rejected = parse_each(
+        items, lambda item: _announcement(item, on), join_texts, f"feed of {on}, item"
+    )
     best: dict[str, Announcement] = {}
     order = list(Kind)
-    for number, item in enumerate(items, 1):
-        try:
-            found = _announcement(item, on)
-        except RejectedRecord as error:
-            rejected.append(reject(str(error), join_texts(item), f"feed of {on}, item {number}"))
-            continue
-        known = best.get(found.source_id)
-        if known is None or order.index(found.kind) < order.index(known.kind):
-            best[found.source_id] = found
+    for each in announced:
+        known = best.setdefault(each.source_id, each)
+        if order.index(each.kind) < order.index(known.kind):
+            best[each.source_id] = each
     skip_days = frozenset((day.text or "").strip().lower() for day in channel.iterfind(_SKIP_DAY))
     return Feed(on, tuple(best.values()), tuple(rejected), len(items), skip_days)
 
@@ -149,7 +152,7 @@ def _announcement(item: Element, on: date) -> Announcement:
     description = text(item, "description")
     lead = _LEAD.match(description)
     places = (text(item, "guid").rpartition("arXiv.org:")[2], lead["id"] if lead else "")
-    found = [parsed for place in (*places, text(item, "link")) if (parsed := parse_arxiv(place))]
+    found = list(filter(None, map(parse_arxiv, (*places, text(item, "link")))))
     if not found:
         raise RejectedRecord("it has no arXiv id")
     version = next((version for _, version in found if version), 1)

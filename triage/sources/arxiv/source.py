@@ -25,13 +25,7 @@ from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDa
 from triage.errors import RejectedRecord, SourceError
 from triage.sources.arxiv.backfill import Backfill, Step
 from triage.sources.arxiv.cursor import DayProgress, State, key_of
-from triage.sources.arxiv.parsing import (
-    Announcement,
-    Feed,
-    Kind,
-    parse_entries,
-    parse_feed,
-)
+from triage.sources.arxiv.parsing import Announcement, Feed, Kind, parse_entries, parse_feed
 from triage.sources.http.client import Answer, PoliteClient
 from triage.sources.text.cleaning import reject
 
@@ -131,12 +125,9 @@ class Arxiv:
             )
 
     def _feed(self, state: State) -> tuple[Answer | None, Feed]:
-        """Return the feed, and its answer unless it has not changed.
+        """Return the feed, and its answer unless it has not changed; SourceError without it.
 
         An empty feed on a day that must have papers is requested once more.
-
-        Raises:
-            SourceError: it cannot be read.
         """
         answer = self.client.get(self.feed_url, etag=state.etag, modified=state.modified)
         if answer.not_modified and state.feed_on is not None:
@@ -245,8 +236,7 @@ class _News:
         """Return why papers may be missing, and from which categories; empty for all."""
         if self.feed.n_items >= FEED_LIMIT:
             return f"the feed ends at its limit of {FEED_LIMIT:,}: watch fewer categories", ()
-        lagging = {place for a in self._repeated for place in self._places(a)}
-        in_order = self._state.watched(lagging)
+        in_order = self._state.watched({place for a in self._repeated for place in self._places(a)})
         if self._repeated:
             of = f" in {', '.join(in_order)}" if in_order else ""
             return (
@@ -271,8 +261,7 @@ class _News:
         day.remark, day.lagging = self._remark()
         state.set_floor(a.source_id for a in self._papers if a.kind is Kind.NEW)
         for page in chunks(self._papers, PAGE):
-            entries = api.entries([announced.source_id for announced in page])
-            yield self._page(page, entries)
+            yield self._page(page, api.entries([announced.source_id for announced in page]))
         for bad in chunks(self._broken, PAGE):
             day.keys.update(key for key, _ in bad)
             day.rejected[""] += len(bad)
@@ -368,7 +357,6 @@ class _Api:
 
 @cache
 def _warn_of_short_interval(min_interval_s: float) -> None:
-    """Warn, once in each process, that arXiv requires a longer interval."""
     log.warning(
         "arXiv requires 3 seconds between requests and may block faster clients",
         min_interval_s=min_interval_s,

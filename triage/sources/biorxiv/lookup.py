@@ -15,6 +15,7 @@ from triage.errors import RejectedRecord
 from triage.sources.biorxiv.parsing import parse_page, parse_posting
 from triage.sources.http.client import PoliteClient
 from triage.sources.text.cleaning import parse_day
+from triage.sources.text.json import dig
 
 SERVERS = ("biorxiv", "medrxiv")
 
@@ -41,8 +42,7 @@ class BiorxivLookup:
             versions = _versions(self._client.get(url).body, server)
             if own := [each for each in versions if each.source_id == doi]:
                 first, newest = own[0], own[-1]
-                day = first.listed_on
-                return [replace(newest, listed_on=day, update_only=False, named=True)]
+                return [replace(newest, listed_on=first.listed_on, update_only=False, named=True)]
         return []
 
 
@@ -50,7 +50,7 @@ def _versions(body: bytes, server: str) -> list[FetchedPaper]:
     """Return the usable versions of papers, the first ones first."""
     found = []
     for row in parse_page(body, server).rows:
-        day = parse_day(str(row.get("date", ""))) if isinstance(row, dict) else None
+        day = parse_day(dig(row, str, "date"))
         try:
             if day is not None:
                 found.append(parse_posting(row, server, day))

@@ -16,8 +16,8 @@ from typing import Any, Final
 from triage.domain.paper_ids import parse_doi
 from triage.domain.source_records import FetchedPaper
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.text.cleaning import clean, normalise, parse_day
-from triage.sources.text.json import loads
+from triage.sources.text.cleaning import clean, normalise, parse_day, require
+from triage.sources.text.json import dig, loads
 
 _VENUE_CHARS: Final = 200
 _NOTHING: Final = re.compile(r"\bno\b.*\bfound\b", re.IGNORECASE)
@@ -48,14 +48,11 @@ def parse_page(body: bytes, name: str) -> Page:
         content = loads(body, f"{name}'s answer")
     except SourceError as error:
         raise BadAnswer(str(error)) from error
-    content = content if isinstance(content, dict) else {}
-    messages = content.get("messages")
-    message = messages[0] if isinstance(messages, list) and messages else {}
-    message = message if isinstance(message, dict) else {}
+    message = dig(content, dict, "messages", 0)
     status = str(message.get("status", ""))[:200]
-    collection = content.get("collection")
-    rows = collection if isinstance(collection, list) else []
-    if rows or (status == "ok" and collection == []) or _NOTHING.search(status):
+    rows = dig(content, list, "collection")
+    is_empty = status == "ok" and dig(content, dict).get("collection") == []
+    if rows or is_empty or _NOTHING.search(status):
         return Page(rows, _number(message.get("total")), row_key(content))
     answer = (
         f"answered {status!r}" if status else "sent neither papers nor a reason for having none"
@@ -65,19 +62,15 @@ def parse_page(body: bytes, name: str) -> Page:
 
 def row_key(content: Any) -> str:
     """Return a hash of a row or of an answer."""
-    text = json.dumps(content, sort_keys=True)
-    return blake2b(text.encode(), digest_size=6).hexdigest()
+    return blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
 def parse_posting(row: dict[str, Any], server: str, on: date) -> FetchedPaper:
     dated = _text(row, "date")
     if parse_day(dated) != on:
         raise RejectedRecord(f"it is dated {dated[:20]!r} and came for {on}")
-    doi, version = parse_doi(_text(row, "doi")), _number(row.get("version"))
-    if doi is None:
-        raise RejectedRecord("it has no DOI")
-    if not version:
-        raise RejectedRecord("it has no version, so it may not be new")
+    doi = require(parse_doi(_text(row, "doi")), "it has no DOI")
+    version = require(_number(row.get("version")), "it has no version, so it may not be new")
     paper = normalise(
         FetchedPaper(
             source=server,
@@ -97,9 +90,9 @@ def parse_posting(row: dict[str, Any], server: str, on: date) -> FetchedPaper:
 
 def parse_publication(row: dict[str, Any], server: str, on: date) -> FetchedPaper:
     """Return the update of a preprint that a journal has published; `on` is not its own day."""
-    doi, journal_doi = (parse_doi(_text(row, key)) for key in ("preprint_doi", "published_doi"))
-    if doi is None or journal_doi is None:
-        raise RejectedRecord("it lacks the DOI of the preprint or of the publication")
+    why = "it lacks the DOI of the preprint or of the publication"
+    doi = require(parse_doi(_text(row, "preprint_doi")), why)
+    journal_doi = require(parse_doi(_text(row, "published_doi")), why)
     return normalise(
         FetchedPaper(
             source=server,
@@ -117,8 +110,8 @@ def parse_publication(row: dict[str, Any], server: str, on: date) -> FetchedPape
 
 
 def _text(row: dict[str, Any], key: str) -> str:
-    value = row.get(key)
-    return value if isinstance(value, str) and value.strip() != "NA" else ""
+    value = dig(row, str, key)
+    return "" if value.strip() == "NA" else value
 
 
 def _number(value: Any) -> int | None:

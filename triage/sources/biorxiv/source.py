@@ -21,14 +21,7 @@ from triage.domain.paper_ids import source_name
 from triage.domain.records import Verdict
 from triage.domain.source_records import Batch, FetchedPaper, Rejected, SourceDay
 from triage.errors import RejectedRecord, SourceError
-from triage.sources.biorxiv.parsing import (
-    BadAnswer,
-    Page,
-    parse_page,
-    parse_posting,
-    parse_publication,
-    row_key,
-)
+from triage.sources.biorxiv import parsing
 from triage.sources.cursors import Keys, read_cursor, write_cursor
 from triage.sources.http.client import PoliteClient
 from triage.sources.text.cleaning import reject
@@ -94,7 +87,7 @@ class Biorxiv:
             for on in read.days_to_read(self.on, self.since):
                 try:
                     yield from self._day(endpoint, on, state)
-                except BadAnswer as error:
+                except parsing.BadAnswer as error:
                     problem = problem or error
             if problem is None:
                 read.upto = max(read.upto, self.on)
@@ -128,7 +121,7 @@ class Biorxiv:
             days = (verdict,) if has_verdict else ()
             yield replace(held or Batch(), cursor=state.cursor(self.on), days=days)
         if verdict.verdict is Verdict.FAILED:
-            raise BadAnswer(
+            raise parsing.BadAnswer(
                 f"More than a fifth of the records of {source_name(self.name)} of {on} could not be"
                 " used, so the format must have changed. They are in quarantine, and the next fetch"
                 " reads them again."
@@ -178,7 +171,9 @@ class Biorxiv:
         """Tell from its first page whether a day is unchanged since it was last read."""
         return known.digest in {digest, self._seal(digest)}
 
-    def _pages(self, endpoint: str, on: date, count: _Count, *, once: bool) -> Iterator[Page]:
+    def _pages(
+        self, endpoint: str, on: date, count: _Count, *, once: bool
+    ) -> Iterator[parsing.Page]:
         """Yield the pages of a day up to the empty one; the first is yielded even if empty."""
         row = 0
         while row < MOST_ROWS:
@@ -191,28 +186,28 @@ class Biorxiv:
                 break
             row += len(page.rows)
         else:
-            raise BadAnswer(f"The rows of {source_name(self.name)} for {on} do not end.")
+            raise parsing.BadAnswer(f"The rows of {source_name(self.name)} for {on} do not end.")
         if count.total is not None and 0 < row < count.total:
             # If rows follow the empty page, the page was wrong; otherwise the count was.
             count.has_hole = bool(self._page(endpoint, on, count.total - 1).rows)
 
-    def _page(self, endpoint: str, on: date, row: int, *, once: bool = False) -> Page:
+    def _page(self, endpoint: str, on: date, row: int, *, once: bool = False) -> parsing.Page:
         """Request the rows from `row` on; errors with status 200 are retried."""
         url = f"{self.url.rstrip('/')}/{endpoint}/{self.name}/{on}/{on}/{row}"
         url = f"{url}/json" if endpoint == "details" else url
         for attempt in range(_RETRIES):
-            with suppress(BadAnswer):
+            with suppress(parsing.BadAnswer):
                 answer = self.client.get(url, once=once and not attempt)
-                return parse_page(answer.body, source_name(self.name))
-        return parse_page(self.client.get(url).body, source_name(self.name))
+                return parsing.parse_page(answer.body, source_name(self.name))
+        return parsing.parse_page(self.client.get(url).body, source_name(self.name))
 
     def _fresh(
-        self, endpoint: str, on: date, page: Page, known: _Day, count: _Count
+        self, endpoint: str, on: date, page: parsing.Page, known: _Day, count: _Count
     ) -> tuple[list[FetchedPaper], list[Rejected]]:
         """Count a page's rows and return those that were not stored before."""
-        keys = [row_key(row) for row in page.rows]
+        keys = [parsing.row_key(row) for row in page.rows]
         if keys and count.keys.issuperset(keys):
-            raise BadAnswer(
+            raise parsing.BadAnswer(
                 f"{source_name(self.name)} sends the same rows of {on} for different pages."
             )
         papers: list[FetchedPaper] = []
@@ -241,8 +236,8 @@ class Biorxiv:
         if not isinstance(row, dict):
             raise RejectedRecord("it is no JSON object")
         if endpoint == "pubs":
-            return parse_publication(row, self.name, self.on)
-        return parse_posting(row, self.name, on)
+            return parsing.parse_publication(row, self.name, self.on)
+        return parsing.parse_posting(row, self.name, on)
 
     def _verdict(self, on: date, count: _Count, *, proven: bool) -> SourceDay:
         n_rows, n_bad, n_missing = len(count.keys), count.n_bad, count.n_missing

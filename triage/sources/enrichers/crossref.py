@@ -9,7 +9,7 @@ retrieve-metadata/rest-api/rest-api-filters/, October 2026.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -19,8 +19,8 @@ from triage.domain.source_records import Enrichment, FetchedPaper, KnownPaper, N
 from triage.errors import RejectedRecord, SourceError
 from triage.sources.enrichers.publication import first_venue, other_ids, parse_count
 from triage.sources.http.client import PoliteClient
-from triage.sources.text.cleaning import normalise
-from triage.sources.text.json import loads
+from triage.sources.text.cleaning import normalise, require
+from triage.sources.text.json import dig, loads
 
 # Addresses of a few thousand characters are accepted everywhere.
 MOST_DOIS: Final = 40
@@ -51,12 +51,9 @@ class Crossref:
         """
         paper_of = {doi: paper.id for paper in papers for doi in _dois(paper)}
         for some in chunks(list(paper_of), MOST_DOIS):
-            yield from self._several(some, paper_of)
-
-    def _several(self, dois: Sequence[str], paper_of: Mapping[str, int]) -> Iterator[Enrichment]:
-        for doi, item in _request(self.client, self._url, dois, _SELECT).items():
-            if doi in paper_of:
-                yield _enrichment(paper_of[doi], item)
+            for doi, item in _request(self.client, self._url, some, _SELECT).items():
+                if doi in paper_of:
+                    yield _enrichment(paper_of[doi], item)
 
 
 class CrossrefLookup:
@@ -91,37 +88,26 @@ class CrossrefLookup:
 def _request(
     client: PoliteClient, url: str, dois: Sequence[str], fields: str
 ) -> dict[str, dict[str, Any]]:
-    """Return the works that Crossref has, by DOI."""
     query = ",".join(f"doi:{doi}" for doi in dois)
     params = {"filter": query, "rows": str(len(dois)), "select": fields}
-    content = loads(client.get(url, params).body, _WHAT)
-    message = content.get("message") if isinstance(content, dict) else None
-    items = message.get("items") if isinstance(message, dict) else None
+    items = dig(loads(client.get(url, params).body, _WHAT), dict, "message").get("items")
     if not isinstance(items, list):
         raise SourceError(f"{_WHAT} is no list of works. Check `url` in the config.")
-    works = [item for item in items if isinstance(item, dict)]
-    by_doi = {parse_doi(str(item.get("DOI"))): item for item in works}
+    by_doi = {parse_doi(dig(item, str, "DOI")): item for item in items}
     return {doi: item for doi, item in by_doi.items() if doi is not None}
 
 
 def _paper(doi: str, item: dict[str, Any]) -> FetchedPaper:
-    """Return a work as a paper.
-
-    Raises:
-        RejectedRecord: it has no title or no date.
-    """
+    """Return a work as a paper; RejectedRecord if it has no title or no date."""
     # `issued` is the first date of publication, `created` that of the DOI.
-    listed_on = _date(item.get("issued")) or _date(item.get("created"))
-    if listed_on is None:
-        raise RejectedRecord("it has no date")
-    abstract = item.get("abstract")
+    listed_on = require(_date(item, "issued") or _date(item, "created"), "it has no date")
     return normalise(
         FetchedPaper(
             source="doi",
             source_id=doi,
             title=_first_text(item, "title"),
-            abstract=_HEADING.sub("", abstract, count=1) if isinstance(abstract, str) else "",
-            authors=tuple(filter(None, map(_person, _list(item, "author")))),
+            abstract=_HEADING.sub("", dig(item, str, "abstract"), count=1),
+            authors=tuple(filter(None, map(_person, dig(item, list, "author")))),
             listed_on=listed_on,
             venue=first_venue(_first_text(item, "container-title")),
             named=True,
@@ -130,29 +116,21 @@ def _paper(doi: str, item: dict[str, Any]) -> FetchedPaper:
     )
 
 
-def _date(field: Any) -> date | None:
+def _date(item: dict[str, Any], key: str) -> date | None:
     """Return a date of a work, which may lack month and day; None if it is unusable."""
-    parts = field.get("date-parts") if isinstance(field, dict) else None
-    first = parts[0] if isinstance(parts, list) and parts else None
-    numbers = first if isinstance(first, list) else []
+    numbers = dig(item, list, key, "date-parts", 0)
     try:
         return date(*[int(each) for each in [*numbers, 1, 1][:3]]) if numbers else None
     except (OverflowError, TypeError, ValueError):
         return None
 
 
-def _list(item: dict[str, Any], key: str) -> list[Any]:
-    value = item.get(key)
-    return value if isinstance(value, list) else []
-
-
 def _first_text(item: dict[str, Any], key: str) -> str:
-    return next((each for each in _list(item, key) if isinstance(each, str)), "")
+    return next((each for each in dig(item, list, key) if isinstance(each, str)), "")
 
 
 def _person(author: Any) -> str:
-    if not isinstance(author, dict):
-        return ""
+    author = dig(author, dict)
     parts = [author.get("given"), author.get("family")]
     return " ".join(str(each) for each in parts if each) or str(author.get("name") or "")
 
@@ -165,19 +143,16 @@ def _dois(paper: KnownPaper) -> list[str]:
 
 
 def _enrichment(paper_id: int, item: dict[str, Any]) -> Enrichment:
-    titles, relation = item.get("container-title"), item.get("relation")
     is_preprint = item.get("type") == "posted-content"
-    named = titles[:1] if isinstance(titles, list) and not is_preprint else []
-    related = relation if isinstance(relation, dict) else {}
     others = [
-        each.get("id")
+        dig(each, str, "id")
         for kind in _SAME_WORK
-        for each in (related[kind] if isinstance(related.get(kind), list) else [])
-        if isinstance(each, dict) and each.get("id-type") == "doi"
+        for each in dig(item, list, "relation", kind)
+        if dig(each, str, "id-type") == "doi"
     ]
     return Enrichment(
         paper_id,
-        venue=first_venue(*named),
+        venue="" if is_preprint else first_venue(*dig(item, list, "container-title")[:1]),
         citations=parse_count(item.get("is-referenced-by-count")),
         ids=other_ids(others),
     )

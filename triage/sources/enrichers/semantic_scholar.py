@@ -18,7 +18,7 @@ from triage.errors import SourceError
 from triage.sources.enrichers.publication import TLDR_CHARS, first_venue, other_ids, parse_count
 from triage.sources.http.client import PoliteClient
 from triage.sources.text.cleaning import clean
-from triage.sources.text.json import loads
+from triage.sources.text.json import dig, loads
 
 MOST_IDS: Final = 500
 _FIELDS: Final = "externalIds,tldr,venue,publicationVenue,citationCount"
@@ -53,21 +53,18 @@ class SemanticScholar:
         """
         known = [(paper.id, id) for paper in papers if (id := _their_id(paper))]
         for some in chunks(known, MOST_IDS - 1):
-            yield from self._several(some)
-
-    def _several(self, papers: Sequence[tuple[int, str]]) -> Iterator[Enrichment]:
-        ids = [id for _, id in papers]
-        body = json.dumps({"ids": [*ids, _WELL_KNOWN]}).encode()
-        answer = self.client.post(self._url, {"fields": _FIELDS}, body, self._headers)
-        records = loads(answer.body, _WHAT)
-        if isinstance(records, dict) and isinstance(records.get("error"), str):
-            raise SourceError(f"{_WHAT} is an error: {clean(records['error'], 200)}")
-        if not isinstance(records, list) or len(records) != len(ids) + 1:
-            # Only the position shows to which paper a record belongs.
-            raise SourceError(f"{_WHAT} does not have one record for each of {len(ids) + 1} ids.")
-        for (paper_id, id), record in zip(papers, records[:-1], strict=True):
-            if isinstance(record, dict) and not _is_another(record, id):
-                yield _enrichment(paper_id, record)
+            ids = [*(id for _, id in some), _WELL_KNOWN]
+            body = json.dumps({"ids": ids}).encode()
+            answer = self.client.post(self._url, {"fields": _FIELDS}, body, self._headers)
+            records = loads(answer.body, _WHAT)
+            if message := dig(records, str, "error"):
+                raise SourceError(f"{_WHAT} is an error: {clean(message, 200)}")
+            if not isinstance(records, list) or len(records) != len(ids):
+                # Only the position shows to which paper a record belongs.
+                raise SourceError(f"{_WHAT} does not have one record for each of {len(ids)} ids.")
+            for (paper_id, id), record in zip(some, records[:-1], strict=True):
+                if isinstance(record, dict) and not _is_another(record, id):
+                    yield _enrichment(paper_id, record)
 
 
 def _their_id(paper: KnownPaper) -> str:
@@ -79,25 +76,15 @@ def _their_id(paper: KnownPaper) -> str:
 
 def _is_another(record: dict[str, Any], asked: str) -> bool:
     """Tell whether a record has another arXiv id than the requested one."""
-    arxiv = _outside(record).get("ArXiv")
-    found = parse_arxiv(arxiv) if isinstance(arxiv, str) else None
+    found = parse_arxiv(dig(record, str, "externalIds", "ArXiv"))
     return found is not None and asked.startswith("ARXIV:") and asked != f"ARXIV:{found[0]}"
 
 
 def _enrichment(paper_id: int, record: dict[str, Any]) -> Enrichment:
-    tldr, place = record.get("tldr"), record.get("publicationVenue")
-    text = tldr.get("text") if isinstance(tldr, dict) else None
-    name = place.get("name") if isinstance(place, dict) else None
-    outside = _outside(record)
     return Enrichment(
         paper_id,
-        tldr=clean(text, TLDR_CHARS) if isinstance(text, str) else "",
-        venue=first_venue(name, record.get("venue")),
+        tldr=clean(dig(record, str, "tldr", "text"), TLDR_CHARS),
+        venue=first_venue(dig(record, str, "publicationVenue", "name"), record.get("venue")),
         citations=parse_count(record.get("citationCount")),
-        ids=other_ids([outside.get("ArXiv"), outside.get("DOI")]),
+        ids=other_ids(dig(record, str, "externalIds", scheme) for scheme in ("ArXiv", "DOI")),
     )
-
-
-def _outside(record: dict[str, Any]) -> dict[str, Any]:
-    ids = record.get("externalIds")
-    return ids if isinstance(ids, dict) else {}

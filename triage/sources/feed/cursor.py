@@ -144,8 +144,7 @@ class FeedState:
             known = found.get(place) or SeenEntry(UNUSABLE, self.on, "", own)
             known.names = own
             current.append(known)
-        gone = [each for each in free.values() if each.version > 0]
-        self.seen = current + gone[:_MOST_GONE]
+        self.seen = current + [each for each in free.values() if each.version > 0][:_MOST_GONE]
         return current
 
     def count(self, entry: SeenEntry, version: int) -> None:

@@ -8,12 +8,13 @@ title and text do not contradict it.
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
+from triage.domain.chunks import group
 from triage.sources.feed.entries import FeedEntry, hash_text
 
 _TRACKING: Final = re.compile(
@@ -60,9 +61,7 @@ def distinct_entries(entries: Sequence[FeedEntry]) -> list[FeedEntry]:
     removed; an entry that had no other gets one from its title, or from title and text.
     """
     entries = _first_of_each(entries, _content)
-    by_guid = defaultdict(list)
-    for entry in entries:
-        by_guid[entry.guid].append(entry)
+    by_guid = group((entry.guid, entry) for entry in entries)
     shared_guids = {guid for guid, several in by_guid.items() if not _are_one_paper(several)}
     entries = _first_of_each(
         entries, lambda each: each.guid if each.guid not in {"", *shared_guids} else None

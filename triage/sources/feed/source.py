@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from typing import Any, Final
 
 from triage.domain.chunks import chunks
@@ -32,7 +33,7 @@ from triage.sources.feed.identity import distinct_entries
 from triage.sources.http.client import PoliteClient
 from triage.sources.text import xml
 from triage.sources.text.cleaning import reject
-from triage.sources.text.json import loads
+from triage.sources.text.json import dig, loads
 from triage.sources.text.xml_repair import repair, to_utf8
 
 MOST_ENTRIES: Final = 5_000
@@ -43,7 +44,6 @@ _MOST_REJECTED: Final = 0.2
 _FEWEST_PAPERLESS: Final = 5
 _NOTE_CHARS: Final = 400
 _MOST_NAMES: Final = 1_000
-_FIELD_CHARS: Final = 2_000
 # feedparser keeps the last of several.
 _FIELD: Final = re.compile(
     rb"<(?:[\w.-]{1,40}:)?(identifier|doi|origLink|pubDate|published|updated|created|issued|modified"
@@ -135,8 +135,7 @@ class FeedSource:
             try:
                 paper = entry.paper(self.name, self._url, first_seen)
             except RejectedRecord as error:
-                where = f"feed of {self._on}, {entry.key}"
-                rejected.append(reject(str(error), entry.shown, where))
+                rejected.append(reject(str(error), entry.shown, f"feed of {self._on}, {entry.key}"))
                 after = NO_ABSTRACT if isinstance(error, NoAbstractError) else UNUSABLE
                 after = max(before, after) if before > 0 else after
             else:
@@ -257,7 +256,6 @@ def _read_fields(entry: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _without_entries(body: bytes, places: Sequence[tuple[int, int]], kept: list[int]) -> bytes:
-    """Return the document with the `kept` entries alone."""
     view, keep, at = memoryview(body), set(kept), 0
     pieces = []
     for place, (start, end) in enumerate(places):
@@ -268,11 +266,7 @@ def _without_entries(body: bytes, places: Sequence[tuple[int, int]], kept: list[
 
 
 def _xml_entry(
-    fields: Any,
-    url: str,
-    ids: tuple[str, ...],
-    dates: tuple[str, ...],
-    everyone: tuple[str, ...],
+    fields: Any, url: str, ids: tuple[str, ...], dates: tuple[str, ...], everyone: tuple[str, ...]
 ) -> FeedEntry:
     """Convert an entry of feedparser; `dict.get` avoids its aliases and their warnings."""
 
@@ -303,7 +297,6 @@ def _xml_entry(
 
 
 def _people(fields: Any) -> tuple[str, ...]:
-    """Return the authors of an entry or a feed."""
     names = _names(dict.get(fields, "authors"), "name")
     # feedparser separates one author's name from the address, and cuts some names by that.
     author = dict.get(fields, "author")
@@ -321,8 +314,8 @@ def _names(values: Any, key: str) -> tuple[str, ...]:
 def _json_entries(body: bytes, url: str) -> tuple[list[FeedEntry], int]:
     # Line breaks within a text are an error in JSON, and anywhere else they are blanks.
     feed = loads(body.translate(_BLANKS), "The feed")
-    items = feed.get("items") if isinstance(feed, dict) else None
-    if not isinstance(items, list) or not str(feed.get("version")).startswith(_JSON_FEED):
+    items = dig(feed, dict).get("items")
+    if not isinstance(items, list) or not dig(feed, str, "version").startswith(_JSON_FEED):
         raise SourceError("The feed is JSON, but no JSON Feed. Check `url` in the config.")
     fields = [item if isinstance(item, dict) else {"title": str(item)[:100]} for item in items]
     kept = _newest([_json_dates(each) for each in fields])
@@ -331,13 +324,8 @@ def _json_entries(body: bytes, url: str) -> tuple[list[FeedEntry], int]:
 
 
 def _json_entry(fields: dict[str, Any], url: str, everyone: tuple[str, ...]) -> FeedEntry:
-    def text(key: str) -> str:
-        value = fields.get(key)
-        return value if isinstance(value, str) else ""
-
+    text = partial(dig, fields, str)
     number = fields.get("id")
-    tags = fields.get("tags")
-    tags = tags if isinstance(tags, list) else []
     markup = text("content_html")
     guid = str(number) if isinstance(number, int | float) else text("id").strip()
     link = absolute_url(text("url"), url)
@@ -348,7 +336,7 @@ def _json_entry(fields: dict[str, Any], url: str, everyone: tuple[str, ...]) -> 
         summary=Text(text("summary")),
         content=Text(markup, is_html=True) if markup else Text(text("content_text")),
         authors=_json_people(fields) or everyone,
-        categories=tuple(tag for tag in tags if isinstance(tag, str)),
+        categories=tuple(tag for tag in dig(fields, list, "tags") if isinstance(tag, str)),
         dates=_json_dates(fields),
         ids=ids_in((text("external_url"), guid, link)),
     )
@@ -356,11 +344,10 @@ def _json_entry(fields: dict[str, Any], url: str, everyone: tuple[str, ...]) -> 
 
 def _json_people(fields: dict[str, Any]) -> tuple[str, ...]:
     """Return the authors of an item or a feed: `authors` of version 1.1, `author` of 1.0."""
-    authors = fields.get("authors")
-    people = authors if isinstance(authors, list) and authors else [fields.get("author")]
+    people = dig(fields, list, "authors") or [fields.get("author")]
     return _names(people, "name") or tuple(each for each in people if isinstance(each, str))
 
 
 def _json_dates(fields: dict[str, Any]) -> tuple[str, ...]:
-    found = (fields.get(key) for key in ("date_published", "date_modified"))
-    return tuple(each for each in found if isinstance(each, str) and each)
+    found = (dig(fields, str, key) for key in ("date_published", "date_modified"))
+    return tuple(filter(None, found))

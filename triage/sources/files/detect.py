@@ -9,15 +9,10 @@ from pathlib import Path
 from triage.domain.paper_ids import identify
 from triage.domain.protocols import Source
 from triage.errors import SourceError
+from triage.sources.files import reading
 from triage.sources.files.hf_page import ListingPage, skip_header
 from triage.sources.files.id_list import IdList, split_words
 from triage.sources.files.json_lines import JsonLines
-from triage.sources.files.reading import (
-    begins_json_list,
-    decode_line,
-    looks_like_markup,
-    numbered_lines,
-)
 
 _ACCEPTED = (
     "Accepted are JSON Lines or a JSON list of papers (also as .gz or .zip), Hugging Face Daily "
@@ -38,14 +33,14 @@ def open_source(path: Path, imported_on: date) -> Source:
         raise SourceError(f"{path.name} is a folder. Name the files in it.")
     if path.name.lower().endswith(_JSON_SUFFIXES):
         return JsonLines(path, imported_on)
-    head = [line for _, line in itertools.islice(numbered_lines(path), 60) if line.strip()]
+    head = [line for _, line in itertools.islice(reading.numbered_lines(path), 60) if line.strip()]
     if not head:
         return IdList(path, imported_on)
-    if looks_like_markup(head[0]) or any(b"\0" in line for line in head):
-        kind = "a page of markup" if looks_like_markup(head[0]) else "a binary file"
+    if reading.looks_like_markup(head[0]) or any(b"\0" in line for line in head):
+        kind = "a page of markup" if reading.looks_like_markup(head[0]) else "a binary file"
         raise SourceError(f"{path.name} is {kind}. {_ACCEPTED}")
-    lines = [(number, decode_line(line)) for number, line in enumerate(head, 1)]
-    if lines[0][1].startswith("{") or begins_json_list(head[0]):
+    lines = [(number, reading.decode_line(line)) for number, line in enumerate(head, 1)]
+    if lines[0][1].startswith("{") or reading.begins_json_list(head[0]):
         return JsonLines(path, imported_on)
     candidates = [word for _, line in lines for word in split_words(line[:10_000])]
     n_ids = sum(identify(word) is not None for word in candidates)

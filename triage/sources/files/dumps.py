@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from collections.abc import Iterator
 from datetime import date
 from typing import Any, Final
 
 from triage.sources.enrichers.publication import first_venue, parse_count
 from triage.sources.text.cleaning import parse_day, parse_mail_date
+from triage.sources.text.json import dig
 
 _MARKS: Final = frozenset(
     "comments journal-ref versions authors_parsed journal paperId externalIds externalids summary"
@@ -42,26 +42,24 @@ def unify(fields: dict[str, Any]) -> dict[str, Any]:
     if _MARKS.isdisjoint(fields):
         return fields
     found = dict(fields)
-    ids = _mapping(fields, "externalIds", "externalids")
-    given: dict[str, Any] = {
-        "id": fields.get("id") or ids.get("ArXiv") or ids.get("DOI") or fields.get("doi")
-        or fields.get("paperId"),
-        "doi": fields.get("doi") or ids.get("DOI"),
-        "title": fields.get("title") or fields.get("display_name"),
-        "abstract": fields.get("abstract") or fields.get("summary") or _in_order(
-            fields.get("abstract_inverted_index")),
-        "authors": _authors(fields),
-        "comment": fields.get("comment") or fields.get("comments"),
-        "tldr": _mapping(fields, "tldr").get("text", fields.get("tldr")),
-        "version": fields.get("version") or _last_version(fields.get("versions")),
-    }  # fmt: skip
-    found.update({name: value for name, value in given.items() if value is not None})
-    found["venue"] = first_venue(
-        fields.get("journal-ref"), fields.get("journal"), fields.get("venue"),
-        _mapping(_mapping(fields, "primary_location"), "source").get("display_name"),
-    )  # fmt: skip
-    counts = (fields.get(name) for name in ("citationCount", "citationcount", "cited_by_count"))
-    found["citations"] = next((n for n in map(parse_count, counts) if n is not None), None)
+    ids = dig(fields, dict, "externalIds") or dig(fields, dict, "externalids")
+    get, abstract = fields.get, _in_order(fields.get("abstract_inverted_index"))
+    # The first of these that is not empty counts.
+    candidates: dict[str, tuple[Any, ...]] = {
+        "id": (get("id"), ids.get("ArXiv"), ids.get("DOI"), get("doi"), get("paperId")),
+        "doi": (get("doi"), ids.get("DOI")),
+        "title": (get("title"), get("display_name")),
+        "abstract": (get("abstract"), get("summary"), abstract),
+        "comment": (get("comment"), get("comments")),
+        "version": (get("version"), _last_version(get("versions"))),
+    }
+    found |= {name: next(filter(None, some), found.get(name)) for name, some in candidates.items()}
+    found["authors"] = _authors(fields)
+    found["tldr"] = dig(fields, dict, "tldr").get("text", get("tldr"))
+    place = dig(fields, str, "primary_location", "source", "display_name")
+    found["venue"] = first_venue(get("journal-ref"), get("journal"), get("venue"), place)
+    counts = map(parse_count, map(get, ("citationCount", "citationcount", "cited_by_count")))
+    found["citations"] = next((n for n in counts if n is not None), None)
     return found
 
 
@@ -75,15 +73,13 @@ def listing_day(
     never after the import. The last day, because a source that knows the exact one may come later,
     and the earliest of all days counts.
     """
-    versions = fields.get("versions")
-    first = versions[0] if isinstance(versions, list) and versions else None
-    texts = [_mapping({"": first}, "").get("created"), *(fields.get(name) for name in _DATES)]
-    texts.append(fields.get("year"))
+    created, year = dig(fields, str, "versions", 0, "created"), fields.get("year")
+    texts = (created, *(dig(fields, str, name) for name in _DATES))
     days = (
-        *(_last_day(str(text)) for text in texts[:-1] if isinstance(text, str)),
-        *(_day_in_doi(id) for id in (source_id, doi or "")),
+        *map(_last_day, filter(None, texts)),
+        *map(_day_in_doi, (source_id, doi or "")),
         _month_of_arxiv(source_id) if source == "arxiv" else None,
-        _last_day(str(texts[-1])) if isinstance(texts[-1], str | int) else None,
+        _last_day(str(year)) if isinstance(year, str | int) else None,
     )
     return min(next(filter(None, days), imported_on), imported_on)
 
@@ -115,14 +111,10 @@ def _month_of_arxiv(id: str) -> date | None:
 
 def _authors(fields: dict[str, Any]) -> Any:
     """Return the names of the authors, or what the record has instead."""
-    parsed = fields.get("authors_parsed")
-    if isinstance(parsed, list) and parsed:
+    if parsed := dig(fields, list, "authors_parsed"):
         return [name for each in parsed if (name := _joined(each))]
-    authorships = fields.get("authorships")
-    several = authorships if isinstance(authorships, list) else fields.get("authors")
-    if not isinstance(several, list):
-        return several
-    return [_name(each) for each in several]
+    several = dig(fields, list, "authorships") or fields.get("authors")
+    return [_name(each) for each in several] if isinstance(several, list) else several
 
 
 def _joined(parts: Any) -> str:
@@ -135,30 +127,19 @@ def _joined(parts: Any) -> str:
 
 def _name(author: Any) -> Any:
     """Return the name in an author's object, or what else stands there."""
-    of = _mapping({"author": author}, "author")
-    return _mapping(of, "author").get("display_name") or of.get("name") or author
+    return dig(author, str, "author", "display_name") or dig(author, dict).get("name") or author
 
 
 def _in_order(index: Any) -> str | None:
     """Return the text of an inverted index: each word with its places."""
     if not isinstance(index, dict):
         return None
-    return " ".join(word for _, word in sorted(_placed(index))[:_MOST_WORDS])
-
-
-def _placed(index: dict[str, Any]) -> Iterator[tuple[int, str]]:
-    for word, places in index.items():
-        for place in places if isinstance(places, list) else ():
-            if isinstance(place, int):
-                yield place, word
+    placed = [
+        (place, word) for word in index for place in dig(index, list, word) if type(place) is int
+    ]
+    return " ".join(word for _, word in sorted(placed)[:_MOST_WORDS])
 
 
 def _last_version(versions: Any) -> int | None:
-    last = versions[-1] if isinstance(versions, list) and versions else None
-    found = _VERSION.fullmatch(str(_mapping({"": last}, "").get("version")))
+    found = _VERSION.fullmatch(str(dig(versions, dict, -1).get("version")))
     return int(found[1]) if found else None
-
-
-def _mapping(fields: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Return the first of these fields that is an object; {} if none is."""
-    return next((fields[name] for name in names if isinstance(fields.get(name), dict)), {})

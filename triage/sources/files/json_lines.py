@@ -19,7 +19,7 @@ from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord, SourceError
 from triage.sources.files.dumps import listing_day, unify
 from triage.sources.files.reading import FileSource, decode_line, json_records, looks_like_markup
-from triage.sources.text.cleaning import clean, first_doi, normalise, reject
+from triage.sources.text.cleaning import clean, first_doi, normalise, reject, require
 
 _LONGEST_ID: Final = 200
 _CATEGORIES: Final = re.compile(r"[^\s,;]+")
@@ -92,9 +92,8 @@ def _identity(fields: dict[str, Any]) -> tuple[str, str, int | None]:
     if isinstance(fields.get("id"), int | float):
         # As numbers, 2401.10000 and 2401.1 are equal.
         raise RejectedRecord("its id is a number; write it in quotation marks")
-    text = clean(_text(fields, "id") or _text(fields, "doi"), _LONGEST_ID)
-    if not text:
-        raise RejectedRecord("it has no id")
+    written = _text(fields, "id") or _text(fields, "doi")
+    text = require(clean(written, _LONGEST_ID), "it has no id")
     return identify(text) or ("import", text, None)
 
 

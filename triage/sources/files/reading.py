@@ -135,7 +135,6 @@ def _opened(path: Path) -> io.BufferedReader | zipfile.ZipExtFile:
 
 
 def _only_member(path: Path) -> zipfile.ZipExtFile:
-    """Open the one file in a zip file."""
     try:
         with zipfile.ZipFile(path) as packed:
             names = [each.filename for each in packed.infolist() if not each.is_dir()]
@@ -185,11 +184,7 @@ class FileSource(ABC):
         """Yield the records after number `start` with their numbers; None moves the cursor only."""
 
     def _text_lines(self, expected: str) -> Iterator[tuple[int, str]]:
-        """Yield the numbered lines as text.
-
-        Raises:
-            SourceError: as for `numbered_lines`, or a line is markup or binary.
-        """
+        """Yield the `numbered_lines` as text; SourceError also if one is markup or binary."""
         for number, line in numbered_lines(self._path):
             if looks_like_markup(line) or b"\0" in line:
                 raise SourceError(

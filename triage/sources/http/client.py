@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr, parsedate_to_datetime
-from functools import cache
-from threading import Timer
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -25,7 +23,7 @@ from triage.domain.protocols import Clock, MustWait, Outcome, RequestLimiter, Wa
 from triage.domain.request_limits import Rules
 from triage.errors import NoAnswerInTime, SourceError
 from triage.sources.http.local_limiter import LocalRequestLimiter
-from triage.sources.http.time_limit import TimeLimit
+from triage.sources.http.time_limit import TimeLimit, call_if_longer
 
 if TYPE_CHECKING:
     import ssl
@@ -235,11 +233,7 @@ class PoliteClient:
         raise SourceError(f"{host} only sent redirects. Check the address in the config.")
 
     def _acquire_turn(self, host: str) -> None:
-        """Wait for the request limiter.
-
-        Raises:
-            SourceError: that would be after the deadline, or today's requests are used up.
-        """
+        """Wait for our turn; SourceError if that is after the deadline or not today any more."""
         began, is_reported = self._clock.now(), False
         while True:
             now = self._clock.now()
@@ -282,18 +276,6 @@ class PoliteClient:
         if self.on_wait is not None:
             self.on_wait(f"{why}: waiting until {until:%H:%M:%S} UTC")
 
-    @contextmanager
-    def _reporting_silence(self, host: str, seconds: float) -> Iterator[None]:
-        """Report a server that has not answered after a few seconds of the block."""
-        until = self._clock.now() + timedelta(seconds=seconds)
-        timer = Timer(_UNNOTICED_S, self._report_wait, [f"{host} has not answered yet", until])
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
     def _send(self, request: _Request, host: str) -> Answer | str:
         """Return the answer, or the address of a redirect."""
         import httpx
@@ -303,10 +285,11 @@ class PoliteClient:
             end = min(end, self.deadline)
         left_s = max((end - self._clock.now()).total_seconds(), 0.1)
         timeout = httpx.Timeout(min(_SILENCE_S, left_s))
+        report = partial(self._report_wait, f"{host} has not answered yet", end)
         try:
             with (
                 self._limit.of(left_s),
-                self._reporting_silence(host, left_s),
+                call_if_longer(_UNNOTICED_S, report),
                 self._connection().stream(
                     "GET" if request.body is None else "POST",
                     request.url,

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Timer
 from typing import Any
+
+
+@contextmanager
+def call_if_longer(seconds: float, function: Callable[[], None]) -> Iterator[None]:
+    """Call a function, in another thread, if the block lasts longer."""
+    timer = Timer(seconds, function)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class TimeLimit:
@@ -25,13 +37,8 @@ class TimeLimit:
     def of(self, seconds: float) -> Iterator[None]:
         """Limit the time of the block."""
         self.is_over = False
-        timer = Timer(seconds, self._end)
-        timer.daemon = True
-        timer.start()
-        try:
+        with call_if_longer(seconds, self._end):
             yield
-        finally:
-            timer.cancel()
 
     def watch(self, event: str, info: dict[str, Any]) -> None:
         """Take each step of a request, as httpcore's `trace` extension reports it.

@@ -10,21 +10,25 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import date
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 
 from triage.domain.paper_ids import parse_doi, title_key
+from triage.domain.plain_text import storable
 from triage.domain.source_records import FetchedPaper, Rejected
 from triage.errors import RejectedRecord
 from triage.sources.text import mathml, tex
 from triage.sources.text.dates import says_year
 from triage.sources.text.hyphenation import join_words
 from triage.sources.text.withdrawal import says_withdrawn
+
+R = TypeVar("R")
+T = TypeVar("T")
 
 TITLE_CHARS: Final = 500
 ABSTRACT_CHARS: Final = 10_000
@@ -37,10 +41,6 @@ RAW_CHARS: Final = 100_000
 REJECTED_CHARS: Final = 2_000
 
 
-def _words(table: str) -> frozenset[str]:
-    return frozenset(table.split())
-
-
 # Cc except white space, Cs, and the invisible Cf: soft hyphen, joiners, bidi marks, tags.
 _UNWANTED: Final = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
@@ -50,21 +50,20 @@ _TIE: Final = re.compile(r"(?<!\\)~")
 _MOST_ESCAPED: Final = 4
 # At the end of a line it is the hyphen of a broken word.
 _SOFT_HYPHEN: Final = re.compile(r"\xad[^\S\n]*\n\s*")
-_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _ENTITY: Final = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,31}[0-9]?);")
 _TAG: Final = re.compile(
     r"<(?P<end>/?)(?:jats:|mml:)?(?P<name>[A-Za-z][A-Za-z0-9-]{0,20})(?:\s[^<>]{0,500})?/?>"
 )
 _WRAPPED: Final = re.compile(r"<!--.{0,500}?-->|<!\[CDATA\[(.{0,5000}?)\]\]>")
 _SCRIPT_TAG: Final = re.compile(r"<(?:jats:)?(sub|sup)>([^<>]{1,40})</(?:jats:)?\1>")
-_INLINE_TAGS: Final = _words(
+_INLINE_TAGS: Final = frozenset(
     "a abbr alternatives b bold cite code em font i inline-formula italic math mi mn mo mrow ms "
     "mstyle msub msup msubsup mtext named-content q s sc small span strike strong styled-content "
-    "sub sup tt u underline var xref ext-link monospace roman scp"
+    "sub sup tt u underline var xref ext-link monospace roman scp".split()
 )
-_BLOCK_TAGS: Final = _words(
+_BLOCK_TAGS: Final = frozenset(
     "abstract blockquote br dd div dl dt h1 h2 h3 h4 h5 h6 hr li list list-item ol p pre sec "
-    "section st title ul disp-formula table tbody td th tr"
+    "section st title ul disp-formula table tbody td th tr".split()
 )
 _DAY: Final = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?", re.ASCII)
 _LINK: Final = r"(?:\[this https? URL\]\(this https? URL\)|this https? URL)"
@@ -91,13 +90,11 @@ def normalise(record: FetchedPaper, *, needs_abstract: bool = True) -> FetchedPa
         RejectedRecord: it has no title, no abstract although it needs one, or neither an id nor a
             usable title.
     """
-    title = clean(record.title, TITLE_CHARS)
+    title = require(clean(record.title, TITLE_CHARS), "it has no title")
     abstract = clean(record.abstract, ABSTRACT_CHARS)
     comment = clean(record.comment, COMMENT_CHARS)
-    if not title:
-        raise RejectedRecord("it has no title")
-    if not abstract and needs_abstract:
-        raise RejectedRecord("it has no abstract")
+    if needs_abstract:
+        require(abstract, "it has no abstract")
     if record.source_id is None and not title_key(title):
         raise RejectedRecord("it has no id, and its title has no letter or digit")
     categories = _several(record.categories, CATEGORIES, CATEGORY_CHARS)
@@ -105,8 +102,8 @@ def normalise(record: FetchedPaper, *, needs_abstract: bool = True) -> FetchedPa
         record,
         title=title,
         abstract=abstract,
-        raw_title=storable(record.raw_title or record.title, RAW_CHARS),
-        raw_abstract=storable(record.raw_abstract or record.abstract, RAW_CHARS),
+        raw_title=storable((record.raw_title or record.title)[:RAW_CHARS]),
+        raw_abstract=storable((record.raw_abstract or record.abstract)[:RAW_CHARS]),
         authors=_several(record.authors, AUTHORS, AUTHOR_CHARS),
         categories=tuple(dict.fromkeys(categories)),
         comment=comment,
@@ -150,16 +147,6 @@ def shorten(text: str, limit: int, *, cut: bool = False) -> str:
     return head.rstrip(" ,;:") + "…" if head.strip() else ""
 
 
-def storable(text: str, limit: int) -> str:
-    """Return the first `limit` characters with U+FFFD for those that databases reject."""
-    text = text[:limit]
-    return (
-        text
-        if text.isprintable() or (text.isascii() and "\0" not in text)
-        else _UNSTORABLE.sub("\ufffd", text)
-    )
-
-
 def first_doi(text: str) -> str | None:
     """Return the first DOI of a field that may have several, separated by spaces."""
     return parse_doi(text.split(maxsplit=1)[0]) if text.strip() else None
@@ -185,7 +172,32 @@ def parse_day(text: str) -> date | None:
 
 def reject(reason: str, raw: str, where: str) -> Rejected:
     """Return a rejected record, cut to what the database keeps of it."""
-    return Rejected(reason=reason, raw=storable(raw, REJECTED_CHARS), where=where)
+    return Rejected(reason=reason, raw=storable(raw[:REJECTED_CHARS]), where=where)
+
+
+def require(value: T | None, why: str) -> T:
+    """Return a value that a record must have; raise RejectedRecord if it is empty or missing."""
+    if not value:
+        raise RejectedRecord(why)
+    return value
+
+
+def parse_each(
+    items: Iterable[T], parse: Callable[[T], R], show: Callable[[T], str], place: str
+) -> tuple[list[R], list[Rejected]]:
+    """Parse items that may be unusable, each alone; `show` gives the text that is kept of one.
+
+    Args:
+        place: what the number of an item is appended to, from 1 on.
+    """
+    parsed: list[R] = []
+    rejected: list[Rejected] = []
+    for number, item in enumerate(items, 1):
+        try:
+            parsed.append(parse(item))
+        except RejectedRecord as error:
+            rejected.append(reject(str(error), show(item), f"{place} {number}"))
+    return parsed, rejected
 
 
 def _several(texts: Iterable[str], most: int, limit: int) -> tuple[str, ...]:
@@ -256,7 +268,6 @@ def _without_tags(text: str) -> str:
 
 
 def _typography(text: str) -> str:
-    """Replace TeX's quotation marks, dashes and no-break spaces."""
     if "``" in text:
         text = text.replace("``", "“").replace("''", "”")
     if "--" in text:

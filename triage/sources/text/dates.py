@@ -95,7 +95,7 @@ def parse_dates(text: str) -> DateRange | None:
         # A wrong hour or an unknown zone says nothing against the day.
         or _one_date(_TIME.sub("", text))
         or _two_dates(text)
-        or _years(text)
+        or _span([(int(year), None, None) for year in _YEAR.findall(text)])
     )
 
 
@@ -144,10 +144,6 @@ def _orders(text: str) -> tuple[bool, ...]:
         return (True,)
     # Where the year comes first, the month comes second.
     return (False,) if re.match(r"\d{4}", text) else (True, False)
-
-
-def _years(text: str) -> DateRange | None:
-    return _span([(int(year), None, None) for year in _YEAR.findall(text)])
 
 
 def _filled(parts: _Parts, other: _Parts) -> _Parts:

@@ -1,12 +1,14 @@
-"""Parses untrusted JSON of limited size."""
+"""Parses untrusted JSON of limited size, and takes values of the expected types out of it."""
 
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from triage.errors import SourceError
 from triage.sources.text.xml import looks_like_html
+
+T = TypeVar("T")
 
 MOST_BYTES: Final = 5 * 1024 * 1024
 MOST_VALUES: Final = 400_000
@@ -30,3 +32,13 @@ def loads(body: bytes, what: str) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{what} is no JSON ({str(error)[:100]}), so it was not read.") from error
+
+
+def dig(value: Any, kind: type[T], *path: str | int) -> T:
+    """Return what lies at a path of keys and places; an empty `kind` if that is no `kind`."""
+    for step in path:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return kind()
+    return value if isinstance(value, kind) else kind()

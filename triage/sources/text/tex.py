@@ -14,22 +14,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
-from triage.sources.text.tex_tables import (
-    BLANKS,
-    COMBINING,
-    DOUBLE_STRUCK,
-    ESCAPES,
-    FORGOTTEN,
-    FORMULAS,
-    LETTERS,
-    LOWERED,
-    NAMES,
-    ORDINALS,
-    RAISED,
-    SECOND_ARGUMENT,
-    SIGNS,
-    SWITCHES,
-)
+from triage.sources.text import tex_tables as tables
 
 _MARK: Final = re.compile(r"\\[a-zA-Z]+\*?|\\.|[${}]", re.DOTALL)
 _TEX: Final = re.compile(r"[\\$]|[\^_]\{|\{,\}")
@@ -40,6 +25,7 @@ _ACCENTED: Final = re.compile(r"\s*(?:(\{)|\\([A-Za-z]{1,2})(?![A-Za-z])\s?(?:\{
 _SECOND_ACCENT: Final = re.compile(r"\s*\\([`'^~=.\"])")
 _FIRST_LETTER: Final = re.compile(r"\s*([^\W\d_][\u0300-\u036f]*)")
 _LONGEST_ACCENTED: Final = 40
+_ESCAPES: Final = tables.ESCAPES | {"|": "‖"}
 # An accent takes the place of the dot.
 _DOTTED: Final = {"i": "i", "j": "j"}
 _LETTERS_OF_WORDS: Final = frozenset({"o", "O", "l", "L", "aa", "ae", "AE", "oe", "OE", "ss"})
@@ -85,7 +71,8 @@ class _Reader:
         self.text = text = _DISPLAYED.sub(r" $\1$ ", text)
         self.marks = list(_MARK.finditer(text))
         self.partner = _brace_pairs(self.marks)
-        self.dollar_after = _next_dollars(self.marks)
+        dollars = (mark.start() for mark in self.marks if mark[0] == "$")
+        self.dollar_after = dict(pairwise(dollars))
         self.instead: dict[int, str] = {}  # the replacement of the brace at a position
         self.out: list[str] = []
         self.pos = 0
@@ -104,12 +91,12 @@ class _Reader:
                 self._brace(start, piece)
             elif piece in {r"\(", r"\["}:
                 self._bracketed(piece)
-            elif len(name) == 1 and name in COMBINING:
+            elif len(name) == 1 and name in tables.COMBINING:
                 self._accent(name)
             elif name.isalpha():
                 self._command(start, name)
             else:
-                self.out.append(ESCAPES.get(name, piece))
+                self.out.append(tables.ESCAPES.get(name, piece))
         self.out.append(self.text[self.pos :])
         return "".join(self.out)
 
@@ -149,10 +136,10 @@ class _Reader:
         self.out.append(self.instead.get(start, "" if self.is_bibtex else piece))
 
     def _accent(self, name: str) -> None:
-        marks, at = COMBINING[name], self.pos
+        marks, at = tables.COMBINING[name], self.pos
         second = _SECOND_ACCENT.match(self.text, at)
         if second is not None:
-            marks, at = COMBINING[second[1]] + marks, second.end()
+            marks, at = tables.COMBINING[second[1]] + marks, second.end()
         found = _ACCENTED.match(self.text, at)
         # `\\cx` is a command of its own.
         is_apart = found is not None and not (name.isalpha() and found[3] and found[0] == found[3])
@@ -167,7 +154,9 @@ class _Reader:
     def _base(self, found: re.Match[str]) -> tuple[str, int]:
         """Return the text under an accent and its end; empty text if there is none."""
         if not found[1]:
-            return found[3] or _DOTTED.get(found[2]) or LETTERS.get(found[2], ""), found.end()
+            return found[3] or _DOTTED.get(found[2]) or tables.LETTERS.get(
+                found[2], ""
+            ), found.end()
         opened = found.start(1)
         end = self.partner.get(opened, -1)
         if not 0 < end - opened <= _LONGEST_ACCENTED:
@@ -177,24 +166,24 @@ class _Reader:
         return dotted or _Reader(body, self.is_bibtex).read(), end + 1
 
     def _command(self, start: int, name: str) -> None:
-        if name in FORMULAS:
+        if name in tables.FORMULAS:
             self._skip_arguments()
             self.out.append(formula(self.text[start : self.pos]))
-        elif name in FORGOTTEN:
+        elif name in tables.FORGOTTEN:
             self._skip_option()
             self._skip_arguments()
             if self.out[-1].endswith((" ", "~")):
                 self.out[-1] = self.out[-1][:-1]
-        elif name in SECOND_ARGUMENT:
+        elif name in tables.SECOND_ARGUMENT:
             self._second_argument(name)
-        elif name in SWITCHES:
+        elif name in tables.SWITCHES:
             if not self._unwrap(self.pos) and self.text[self.pos : self.pos + 1] == " ":
                 self.pos += 1
         elif name in {"textsuperscript", "textsubscript"}:
             self._raise_or_lower("^" if name == "textsuperscript" else "_")
         elif name in {"footnote", "thanks"}:
             self._unwrap(self.pos, " (", ")")
-        elif name in BLANKS:
+        elif name in tables.BLANKS:
             self.out.append(" ")
         else:
             self._word(name)
@@ -204,7 +193,7 @@ class _Reader:
         sign = "\\" if name == "textbackslash" and self.is_bibtex else symbol(name)
         empty = self.text[self.pos : self.pos + 2] == "{}"
         if sign or empty or self.pos not in self.partner:
-            glued = name in SIGNS and not self.out[-1].endswith(" ")
+            glued = name in tables.SIGNS and not self.out[-1].endswith(" ")
             self.out.append(sign or name)
             # “S\o rensen”, but “Pawe\l Kowalski”
             glued = glued or (
@@ -267,11 +256,6 @@ def _brace_pairs(marks: list[re.Match[str]]) -> dict[int, int]:
     return pairs
 
 
-def _next_dollars(marks: list[re.Match[str]]) -> dict[int, int]:
-    """Return the position of the next dollar sign for each one."""
-    return dict(pairwise(mark.start() for mark in marks if mark[0] == "$"))
-
-
 def _is_formula(source: str, following: str) -> bool:
     if not source.strip() or len(source) > _LONGEST_FORMULA:
         return False
@@ -284,7 +268,9 @@ def _is_formula(source: str, following: str) -> bool:
 @lru_cache(maxsize=4_096)
 def symbol(name: str) -> str:
     """Return the text of the command `name` without arguments, or the empty string."""
-    known = LETTERS.get(name) or SIGNS.get(name) or (name if name in NAMES else "")
+    known = (
+        tables.LETTERS.get(name) or tables.SIGNS.get(name) or (name if name in tables.NAMES else "")
+    )
     if known or name not in _known_commands():
         return known
     return _by_pylatexenc(f"\\{name}{{}}").strip("{} ")
@@ -297,9 +283,11 @@ def formula(source: str) -> str:
     if "\\" in text:
         text = text.replace(r"\{", "\x01").replace(r"\}", "\x02").replace(r"\_", "\x04")
         text = re.sub(r"\\unicode\{(x?)([0-9A-Fa-f]{1,6})\}", _code_point, text)
-        text = re.sub(r"\\mathbb *\{?([A-Z])\}?", _double_struck, text)
+        text = re.sub(
+            r"\\mathbb *\{?([A-Z])\}?", lambda f: f[1].translate(tables.DOUBLE_STRUCK), text
+        )
         text = re.sub(r"\\([a-zA-Z]+)\*?( *)", _formula_command, text)
-        text = re.sub(r"\\([ ,;:\\!\n\t>%&_#$|-])", _formula_escape, text)
+        text = re.sub(r"\\([ ,;:\\!\n\t>%&_#$|-])", lambda f: _ESCAPES.get(f[1], ""), text)
     # Inside out, four levels; pylatexenc converts deeper ones.
     for _ in range(4):
         before = text
@@ -322,27 +310,23 @@ def formula(source: str) -> str:
 
 def _formula_command(found: re.Match[str]) -> str:
     name, blanks = found[1], found[2]
-    if name in LETTERS:
+    if name in tables.LETTERS:
         following = _COMMAND.match(found.string, found.end())
-        is_spaced = following is not None and following[1] in SIGNS
-        return LETTERS[name] + (blanks if is_spaced else "")
-    if name in SIGNS:
+        is_spaced = following is not None and following[1] in tables.SIGNS
+        return tables.LETTERS[name] + (blanks if is_spaced else "")
+    if name in tables.SIGNS:
         glued = found.start() == 0 or found.string[found.start() - 1] != " "
-        return SIGNS[name] + ("" if glued else blanks)
-    if name in NAMES:
+        return tables.SIGNS[name] + ("" if glued else blanks)
+    if name in tables.NAMES:
         before = found.string[: found.start()][-1:]
         after = found.string[found.end() :][:1]
         name = "mod" if name == "bmod" else name
         return (" " if before.isalnum() else "") + name + (" " if after.isalnum() else blanks)
-    if name in SWITCHES:
+    if name in tables.SWITCHES:
         return " " if blanks and name.startswith("text") else ""
-    if name in BLANKS:
+    if name in tables.BLANKS:
         return " "
     return found[0]
-
-
-def _formula_escape(found: re.Match[str]) -> str:
-    return "‖" if found[1] == "|" else ESCAPES.get(found[1], "")
 
 
 def _code_point(found: re.Match[str]) -> str:
@@ -354,10 +338,10 @@ def script(mark: str, body: str) -> str:
     """Return `body` as a superscript (`mark` is `^`) or subscript (`_`), in Unicode if possible."""
     body = body.strip()
     if _SCRIPTABLE.fullmatch(body):
-        return body.translate(RAISED if mark == "^" else LOWERED)
+        return body.translate(tables.RAISED if mark == "^" else tables.LOWERED)
     if mark == "^" and body == "∘":
         return "°"
-    if not body or (mark == "^" and (body in ORDINALS or body.strip(_HIGH_SIGNS) == "")):
+    if not body or (mark == "^" and (body in tables.ORDINALS or body.strip(_HIGH_SIGNS) == "")):
         return body
     plain = _WORD.fullmatch(body) or (body[0] == "(" and body[-1] == ")")
     return f"{mark}{body}" if plain else f"{mark}({body})"
@@ -374,10 +358,6 @@ def _script(found: re.Match[str]) -> str:
     return script(found[1], body).translate(_FINISHED)
 
 
-def _double_struck(found: re.Match[str]) -> str:
-    return found[1].translate(DOUBLE_STRUCK)
-
-
 def fraction(above: str, below: str) -> str:
     """Return a fraction on one line, with brackets around what is no single word."""
     return "/".join(part if _WORD.fullmatch(part) else f"({part})" for part in (above, below))
@@ -390,7 +370,7 @@ def root(body: str) -> str:
 
 def _accented(found: re.Match[str]) -> str:
     letters = found[2] or found[3]
-    return letters + COMBINING[found[1]] if len(letters) == 1 else letters
+    return letters + tables.COMBINING[found[1]] if len(letters) == 1 else letters
 
 
 # -- pylatexenc, for the rest ----------------------------------------------------------------------

@@ -42,15 +42,13 @@ _MULTI_BYTE: Final = re.compile(r"gb|big5|cp9[345]|euc|iso2022|shift|johab|hz")
 _NO_CHARSET: Final = re.compile(r"utf-(?:7|16|32)|idna|punycode|.*escape|undefined|mbcs|oem")
 # So many bytes that are no ASCII are valid UTF-8 by chance in less than one text of a million.
 _ENOUGH: Final = 16
-_BOMS: Final = {
+# XML 1.0, appendix F: byte order marks, and how `<?` and other beginnings look without one.
+_BEGINNINGS: Final = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32-le",
     codecs.BOM_UTF32_BE: "utf-32-be",
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
-}
-# XML 1.0, appendix F: how `<?` and other beginnings look without a byte order mark.
-_BEGINNINGS: Final = {
     b"<\0\0\0": "utf-32-le",
     b"\0\0\0<": "utf-32-be",
     b"<\0": "utf-16-le",
@@ -99,11 +97,11 @@ def to_utf8(body: bytes, charset: str = "") -> bytes:
     declaration (RFC 7303, section 3). A label that cannot be true is passed over: then it is UTF-8
     if it is valid, else Windows-1252. Bytes without meaning become U+FFFD.
     """
-    encoding = next((name for bom, name in _BOMS.items() if body.startswith(bom)), "")
-    if encoding == "utf-8":
-        body = body.removeprefix(codecs.BOM_UTF8)
-    elif encoding or (encoding := _encoding_of_beginning(body)):
+    beginnings = _BEGINNINGS.items()
+    encoding = next((name for begin, name in beginnings if body.startswith(begin)), "utf-8")
+    if encoding != "utf-8":
         return _transcode(body, encoding, "replace").removeprefix(codecs.BOM_UTF8)
+    body = body.removeprefix(codecs.BOM_UTF8)
     declared = _DECLARED.search(body, 0, _PREAMBLE)
     is_utf8 = _is_utf8(body)
     n_high = len(body.translate(None, bytes(range(128))))
@@ -182,11 +180,6 @@ def _cut(body: bytes, start: int, end: int) -> Iterator[bytes]:
         yield body[at : min(at + _PIECE, end)]
 
 
-def _encoding_of_beginning(body: bytes) -> str:
-    beginnings = _BEGINNINGS.items()
-    return next((name for begin, name in beginnings if body.startswith(begin)), "")
-
-
 def _decoded(body: bytes, encoding: str, errors: str) -> Iterator[str]:
     # In pieces: one character outside of ASCII makes a text of Python up to four times as large.
     decoder = codecs.getincrementaldecoder(encoding)(errors)
@@ -196,8 +189,7 @@ def _decoded(body: bytes, encoding: str, errors: str) -> Iterator[str]:
 
 
 def _transcode(body: bytes, encoding: str, errors: str = "strict") -> bytes:
-    pieces = _decoded(body, encoding, errors)
-    return b"".join(text.encode("utf-8", "replace") for text in pieces)
+    return b"".join(text.encode("utf-8", "replace") for text in _decoded(body, encoding, errors))
 
 
 def _is_utf8(body: bytes) -> bool:

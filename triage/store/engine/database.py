@@ -8,10 +8,10 @@ not change before its commit, and no code needs isolation levels, retries or dea
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
@@ -22,6 +22,9 @@ from triage.store import tables
 from triage.store.engine.checkpoint import Checkpointer
 from triage.store.engine.file_system import network_file_system
 from triage.store.engine.write_queue import WriteQueue
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _PATIENCE_S = 10.0
 _RETRY_MS, _SET_RETRY_TIMEOUT = 50, "PRAGMA busy_timeout = 50"
@@ -109,6 +112,20 @@ class Database:
                 yield conn
         self._checkpointer.after_write()
 
+    def fetch(
+        self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return the result of one query, such as `store.jobs.last_done`, in its own `read`."""
+        with self.read() as conn:
+            return query(conn, *args, **kwargs)
+
+    def execute(
+        self, change: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Make one change in its own `write`, and return its result."""
+        with self.write() as conn:
+            return change(conn, *args, **kwargs)
+
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[Connection]:
         options: dict[str, Any] = {"triage_write": write}
@@ -130,8 +147,7 @@ class Database:
         Raises:
             SchemaError: it has no tables, or an older or newer schema.
         """
-        with self.read() as conn:
-            found = revision_of(conn)
+        found = self.fetch(revision_of)
         if found is None:
             raise SchemaError("the database has no tables yet: run `triage db upgrade`")
         if found != tables.SCHEMA_REVISION:

@@ -20,10 +20,7 @@ def split_values(values: Iterable[T]) -> Iterator[Sequence[T]]:
 
 
 def rows_in(
-    conn: Connection,
-    query: Select[*Columns],
-    column: ColumnElement[Any],
-    values: Iterable[T],
+    conn: Connection, query: Select[*Columns], column: ColumnElement[Any], values: Iterable[T]
 ) -> Iterator[Row[*Columns]]:
     """Yield the rows of `query` where `column` is one of any number of values."""
     for some in split_values(values):

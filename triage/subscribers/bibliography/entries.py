@@ -22,6 +22,7 @@ from triage.domain.plain_text import one_line
 from triage.domain.records import Paper
 from triage.sources.text.cleaning import TITLE_CHARS, clean
 from triage.sources.text.dates import parse_dates
+from triage.sources.text.json import dig
 from triage.subscribers.bibliography import bibtex, csv_table, endnote_xml, ris, running_text
 
 FORMATS: Final = ("bibtex", "ris", "json", "csv")
@@ -79,7 +80,7 @@ def read(text: str) -> list[LibraryEntry]:
     elif endnote_xml.looks_like(text):
         entries = _of_tags("record", enumerate(endnote_xml.read(text), 1))
     elif ris.looks_like(text):
-        entries = _of_tags("line", ((each.line, each.fields) for each in ris.read(text)))
+        entries = _of_tags("line", ris.read(text))
     elif bibtex.looks_like(text):
         entries = (_of_bibtex(each) for each in bibtex.read(text))
     elif csv_table.looks_like(text):
@@ -94,9 +95,7 @@ def read(text: str) -> list[LibraryEntry]:
 
 def _ids(id_fields: Sequence[str], remarks: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Return the ids of an entry: from fields for ids, else from any other field."""
-    found: dict[tuple[str, str], None] = {}
-    for value in id_fields:
-        found.update(dict.fromkeys(find_ids(value)))
+    found = dict.fromkeys(id for value in id_fields for id in find_ids(value))
     if not found:
         # A remark may name any paper; one that names several says nothing of this one.
         several = {id for value in remarks for id in find_ids(value)}
@@ -133,7 +132,6 @@ def _of_bibtex(entry: bibtex.BibtexEntry) -> LibraryEntry:
 def _of_tags(
     place: str, records: Iterable[tuple[int, Mapping[str, Sequence[str]]]]
 ) -> Iterator[LibraryEntry]:
-    """Read records with the tags of RIS."""
     for number, fields in records:
         if ris.first(fields, "TY") in _NO_PAPERS:
             continue
@@ -193,9 +191,7 @@ def _of_json(records: list[Any]) -> Iterator[LibraryEntry]:
     for number, record in enumerate(records, 1):
         if isinstance(record, str):
             record = {"url": record}
-        record = record if isinstance(record, dict) else {}
-        inner = record.get("data")
-        fields: dict[str, Any] = inner if isinstance(inner, dict) else record
+        fields = dig(record, dict, "data") or dig(record, dict)
         if fields.get("itemType") not in _NO_PAPERS:
             yield _of_record(fields, number)
 
@@ -204,14 +200,12 @@ def _of_record(fields: Mapping[str, Any], number: int) -> LibraryEntry:
     """Read one record of CSL-JSON or of Zotero; the names of their fields differ a little."""
 
     def text(*names: str) -> str:
-        values = (fields.get(name) for name in names)
-        return next((" ".join(v.split()) for v in values if isinstance(v, str) and v.strip()), "")
+        return next(filter(None, (" ".join(dig(fields, str, name).split()) for name in names)), "")
 
-    people = [fields.get(name) for name in ("author", "creators")]
-    authors = [one for several in people if isinstance(several, list) for one in several]
+    authors = [*dig(fields, list, "author"), *dig(fields, list, "creators")]
     key = text("id", "key", "citation-key")
     # Zotero's lines `DOI: …` are for what has no field.
-    extra = "\n".join(v for name in ("extra", "note") if isinstance(v := fields.get(name), str))
+    extra = "\n".join(dig(fields, str, name) for name in ("extra", "note"))
     ids = [text("archiveID", "archive_location"), text("arxivId"), text("DOI"), text("url", "URL")]
     remarks = [extra, text("publicationTitle", "container-title"), text("number")]
     return LibraryEntry(
@@ -220,24 +214,21 @@ def _of_record(fields: Mapping[str, Any], number: int) -> LibraryEntry:
         ids=_ids(ids, ()) or _ids(_ID_IN_EXTRA.findall(extra), remarks),
         authors=tuple(name for each in authors if (name := _person(each))),
         abstract=text("abstractNote", "abstract"),
-        published_on=_month([*_dates_of_csl(fields.get("issued")), text("date", "issued", "year")]),
+        published_on=_month([*_dates_of_csl(fields), text("date", "issued", "year")]),
         own=fields.get("inPublications") is True,
     )
 
 
-def _dates_of_csl(issued: object) -> Iterator[str]:
+def _dates_of_csl(fields: Mapping[str, Any]) -> Iterator[str]:
     """Yield the forms in which CSL-JSON has a date; the first part of a range counts."""
-    if not isinstance(issued, dict):
-        return
-    parts = issued.get("date-parts")
-    first = parts[0] if isinstance(parts, list) and parts else None
-    if isinstance(first, list):
-        yield "-".join(str(part).zfill(2) for part in first if part)
+    issued = dig(fields, dict, "issued")
+    yield "-".join(str(part).zfill(2) for part in dig(issued, list, "date-parts", 0) if part)
     yield from (str(issued[name]) for name in ("raw", "literal") if name in issued)
 
 
-def _person(person: object) -> str:
-    if not isinstance(person, dict) or person.get("creatorType", "author") != "author":
+def _person(person: Any) -> str:
+    person = dig(person, dict)
+    if person.get("creatorType", "author") != "author":
         return ""
     whole = person.get("literal") or person.get("name")
     parts = [person.get("firstName") or person.get("given")]

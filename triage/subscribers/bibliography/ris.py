@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from triage.domain.plain_text import one_line
 
@@ -37,15 +36,15 @@ _FROM_REFER: Final = {
     "%T": "TI", "%A": "AU", "%X": "AB", "%8": "DA", "%D": "PY", "%R": "DO", "%U": "UR", "%J": "JO",
     "%M": "AN", "%Z": "N1", "%F": "ID",
 }  # fmt: skip
+_BEGINS: Final = frozenset({"TY", "PMID", "%0"})
 _INITIALS: Final = re.compile(r"(?<=[^\s,]) (?=[A-Z]{1,3}$)")
 
 
-@dataclass(frozen=True, slots=True)
-class RisEntry:
+class RisEntry(NamedTuple):
     """One record: the values of each tag in their order; `line` is 1-based."""
 
     line: int
-    fields: dict[str, list[str]] = field(default_factory=dict)
+    fields: dict[str, list[str]]
 
 
 def looks_like(text: str) -> bool:
@@ -55,18 +54,16 @@ def looks_like(text: str) -> bool:
 
 def read(text: str) -> Iterator[RisEntry]:
     """Yield the records of a file; none of an empty one."""
-    text = _with_newlines(text)
-    entry: RisEntry | None = None
-    for number, tag, value in _tagged(text):
-        begins = tag in {"TY", "PMID", "%0"}
-        if entry is not None and (tag == "ER" or (begins and tag in entry.fields)):
-            yield entry
-            entry = None
+    line, fields = 0, dict[str, list[str]]()
+    for number, tag, value in _tagged(_with_newlines(text)):
+        if fields and (tag == "ER" or (tag in _BEGINS and tag in fields)):
+            yield RisEntry(line, fields)
+            fields = {}
         if tag != "ER":
-            entry = entry or RisEntry(number)
-            entry.fields.setdefault(tag, []).append(value)
-    if entry is not None and not entry.fields.keys().isdisjoint({"TY", "PMID", "%0"}):
-        yield entry
+            line = line if fields else number
+            fields.setdefault(tag, []).append(value)
+    if not fields.keys().isdisjoint(_BEGINS):
+        yield RisEntry(line, fields)
 
 
 def _with_newlines(text: str) -> str:
