@@ -2,12 +2,13 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.growing [listings-2025] [libraries-citeulike]
 
-A lab is a group of readers of a benchmark. Its log grows to 500 digests with likes. Each digest has
-the ten papers that the ranker of that time puts first among candidates of a past day, and those on
-the reader's list are voted up. At each stage a ranker is trained as by `triage train`: on the
-digests so far, and in every second lab also on past days of likes that were imported before. It
-goes into service if it passes the promotion test. `trained` is the ranker of a stage, promoted or
-not, and `serving` is what ranks from then on. All stages are judged on the same later days.
+A group of readers of a benchmark makes two labs: one begins with nothing, and one with the likes
+of the oldest days, which were imported. The log grows to 500 digests with likes. Each has the ten
+papers that the ranker of that time puts first among candidates of a past day, and those on the
+reader's list are voted up. At each stage a ranker is trained as by `triage train`: on the digests
+so far and on past days of the imported likes. It goes into service if it passes the promotion test.
+`trained` is the ranker of a stage, promoted or not, and `serving` is what ranks from then on. All
+stages are judged on the same later days.
 
 Each reader counts with all earlier likes and again with a few of them. No lab begins with a
 ranker that was trained on lists of its readers, see `benchmarks.alone`. Each reader's features are
@@ -37,7 +38,7 @@ from triage.ranking.lambdamart import LambdaMartScorer
 from triage.ranking.serving.model_store import ModelStore
 from triage.store.slates import TrainingLog
 from triage.training import pretrain
-from triage.training.dataset import Examples, History, join_groups
+from triage.training.dataset import Examples, History
 from triage.training.evaluation import benchmark
 from triage.training.evaluation.benchmark import Benchmark, Feedback
 from triage.training.evaluation.bootstrap import bootstrap_units, fixed_rng
@@ -50,17 +51,16 @@ from triage.training.train import TrainingRows, fit, label_training_log, split_b
 LIBRARIES = "libraries-citeulike"
 STAGES = (0, 5, 20, 50, 150, 500)
 SIZE = 10
-MOST_CANDIDATES, MOST_DIGESTS, MOST_JUDGED = 200, 1_000, 100
-LABS_OF_A_FOLD = 2
-READERS_OF_A_LAB, LABS_OF_LIBRARIES = 40, 20
+MOST_CANDIDATES, MOST_DIGESTS, MOST_JUDGED = 200, 900, 80
+READERS_OF_A_GROUP, GROUPS_OF_LIBRARIES = 40, 10
 # The newest days judge, and imported likes are of the oldest.
-IMPORTED, JUDGED = 0.25, 0.2
+IMPORTED, JUDGED = 0.15, 0.15
 KEY = b"for this run"
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """The candidates of a reader on a past day: float32 (n, n_features) and int32 (n,)."""
+    """The candidates of a subscriber's day: float32 (n, n_features) and int32 (n,)."""
 
     reader: int
     on: int
@@ -113,33 +113,32 @@ def make_labs(name: str) -> Iterator[Lab]:
     # The fewer likes are drawn anew in each.
     every = [day for _ in range(2) for day in history.days(first, last, sys.maxsize, rng)]
     begins, ends = np.quantile([day.day for day in every], [IMPORTED, 1 - JUDGED])
-    for number, (start, readers) in enumerate(find_groups(name, data, store, rng)):
+    for start, readers in find_groups(name, data, store, rng):
         own = [day for day in every if day.subscriber in readers]
-        imported, since = None, 0.0
-        if number % 2:
-            older = choose([day for day in own if day.day < begins], MOST_DAYS, rng)
-            imported, since = as_votes(join_groups(history.groups(older, start, rng))), begins
-        of_log = choose([day for day in own if since <= day.day < ends], MOST_DIGESTS, rng)
+        older = choose([day for day in own if day.day < begins], MOST_DAYS, rng)
+        imported = as_votes(history.examples_of(older, start, rng))
         judged = choose([day for day in own if day.day >= ends], MOST_JUDGED, rng)
-        rows = compute(history, of_log, rng), compute(history, judged, rng)
-        yield Lab(known.encoder, start, *rows, imported)
+        of_log = choose([day for day in own if day.day < ends], MOST_DIGESTS, rng)
+        days, later = compute(history, of_log, rng), compute(history, judged, rng)
+        yield Lab(known.encoder, start, days, later, None)
+        since = [day for day in days if day.on >= begins]
+        yield Lab(known.encoder, start, since, later, imported)
 
 
 def find_groups(
     name: str, data: Benchmark, store: ModelStore, rng: np.random.Generator
 ) -> Iterator[tuple[LambdaMartScorer, set[int]]]:
-    """Yield the readers of each lab, by index, with the ranker that it begins with."""
+    """Yield groups of readers, by index, with the ranker that they begin with."""
     users = list(data.interests)
     if name != PRETRAINED_ON:
-        some = rng.permutation(len(users))[: READERS_OF_A_LAB * LABS_OF_LIBRARIES]
-        for part in np.array_split(some, LABS_OF_LIBRARIES):
+        some = rng.permutation(len(users))[: READERS_OF_A_GROUP * GROUPS_OF_LIBRARIES]
+        for part in np.array_split(some, GROUPS_OF_LIBRARIES):
             yield store.pretrained_scorer(), set(part.tolist())
         return
     lists = pretraining_groups(data)
     for judged, related in folds(data):
         start = pretrain.fit(each for each in lists if users[each.reader] not in related)
-        for _ in range(LABS_OF_A_FOLD):
-            yield start, {users.index(user) for user in judged}
+        yield start, {users.index(user) for user in judged}
 
 
 def with_answers(data: Benchmark, folder: Path) -> Benchmark:
@@ -166,7 +165,7 @@ def compute(history: History, days: Sequence[PastDay], rng: np.random.Generator)
         rows = np.sort(np.concatenate([np.flatnonzero(day.relevance), others]))
         fewer.append(replace(day, candidates=day.candidates[rows], relevance=day.relevance[rows]))
     return [
-        Day(day.subscriber, day.day, X, day.relevance)
+        Day(history.readers[day.subscriber].subscriber.id, day.day, X, day.relevance)
         for day, X in zip(fewer, history.feature_matrices(fewer), strict=True)
     ]
 

@@ -65,9 +65,7 @@ def like_days(history: History) -> list[int]:
 def make_examples(history: History, until: date, scorer: Scorer) -> Examples:
     """Make query groups of past days before a day; empty without likes."""
     first = history.papers.papers[0].listed_on if len(history.papers) else until
-    return as_votes(
-        history.examples(first, until, MOST_DAYS, scorer, np.random.default_rng(SEED))
-    )
+    return as_votes(history.examples(first, until, MOST_DAYS, scorer, np.random.default_rng(SEED)))
 
 
 def as_votes(made: Examples) -> Examples:

@@ -52,6 +52,7 @@ from triage.training.labels import (
     row_weights,
     vote_weights,
 )
+from triage.training.plain_rankers import choose_start
 from triage.training.position_bias import Attention, fit_attention
 from triage.training.promotion_test import FEWEST_SLATES, Winner, decide
 
@@ -353,12 +354,15 @@ def fit(
     starts = lessons.held_out().starts
     X, relevance, weights = lessons.log.features, np.maximum(lessons.marks, 0), lessons.weights
     sizes = np.diff(starts, append=len(lessons)).tolist()
+    readers = lessons.log.subscriber_ids[starts]
     if examples:
         X = np.concatenate([examples.features, X])
         relevance = np.concatenate([examples.relevance, relevance])
         weights = np.concatenate([examples.weights, weights])
         sizes = [*examples.group_sizes, *sizes]
-    return model_store.fit_scorer(X, relevance, sizes, weights, encoder.version)
+        readers = np.concatenate([examples.readers, readers])
+    start = choose_start(model_store.pretrained_scorer(), X, relevance, sizes, readers)
+    return model_store.fit_scorer(X, relevance, sizes, weights, encoder.version, start)
 
 
 def _compare_baselines(
