@@ -2,13 +2,13 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.growing [listings-2025] [libraries-citeulike]
 
-A group of readers of a benchmark makes two labs: one begins with nothing, and one with the likes
-of the oldest days, which were imported. The log grows to 500 digests with likes. Each has the ten
-papers that the ranker of that time puts first among candidates of a past day, and those on the
-reader's list are voted up. At each stage a ranker is trained as by `triage train`: on the digests
-so far and on past days of the imported likes. It goes into service if it passes the promotion test.
-`trained` is the ranker of a stage, promoted or not, and `serving` is what ranks from then on. All
-stages are judged on the same later days.
+A group of readers of a benchmark makes two labs: one begins with nothing, and one also learns from
+the likes of older days, which were imported. The log grows to 500 digests with likes. Each of them
+has the ten papers that the ranker of that time puts first among candidates of a past day, and those
+on the reader's list are voted up. At each stage a ranker is trained as by `triage train`: on the
+digests so far and on past days of the imported likes. It goes into service if it passes the
+promotion test. `trained` is the ranker of a stage, promoted or not, and `serving` is what ranks
+from then on. All stages are judged on the same later days.
 
 Each reader counts with all earlier likes and again with a few of them. No lab begins with a
 ranker that was trained on lists of its readers, see `benchmarks.alone`. Each reader's features are
@@ -43,7 +43,7 @@ from triage.training.evaluation import benchmark
 from triage.training.evaluation.benchmark import Benchmark, Feedback
 from triage.training.evaluation.bootstrap import bootstrap_units, fixed_rng
 from triage.training.evaluation.metrics import HeldOut, slate_ndcg
-from triage.training.imported_likes import MOST_DAYS, as_votes
+from triage.training.imported_likes import as_votes
 from triage.training.past_days import PastDay
 from triage.training.promotion_test import Winner, decide
 from triage.training.train import TrainingRows, fit, label_training_log, split_by_time
@@ -51,7 +51,7 @@ from triage.training.train import TrainingRows, fit, label_training_log, split_b
 LIBRARIES = "libraries-citeulike"
 STAGES = (0, 5, 20, 50, 150, 500)
 SIZE = 10
-MOST_CANDIDATES, MOST_DIGESTS, MOST_JUDGED = 200, 900, 80
+MOST_CANDIDATES, MOST_IMPORTED, MOST_DIGESTS, MOST_JUDGED = 150, 120, 850, 80
 READERS_OF_A_GROUP, GROUPS_OF_LIBRARIES = 40, 10
 # The newest days judge, and imported likes are of the oldest.
 IMPORTED, JUDGED = 0.15, 0.15
@@ -88,7 +88,8 @@ def main() -> None:
             for ranker, of_stages in grow(lab).items():
                 values[ranker].append(of_stages)
             print(name, len(values["serving"]), {n: v[-1] for n, v in values.items()}, flush=True)
-        figures: dict[str, tuple[float, str]] = {}
+        fewest = min(values.pop("digests"))[0]
+        figures = {f"growing_{name}_digests": (fewest, "digests with likes of the smallest lab")}
         for ranker, rows in values.items():
             means = np.mean(rows, axis=0)
             for stage, mean in zip(STAGES, means, strict=True):
@@ -115,14 +116,13 @@ def make_labs(name: str) -> Iterator[Lab]:
     begins, ends = np.quantile([day.day for day in every], [IMPORTED, 1 - JUDGED])
     for start, readers in find_groups(name, data, store, rng):
         own = [day for day in every if day.subscriber in readers]
-        older = choose([day for day in own if day.day < begins], MOST_DAYS, rng)
-        imported = as_votes(history.examples_of(older, start, rng))
+        older = choose([day for day in own if day.day < begins], MOST_IMPORTED, rng)
+        of_log = choose([day for day in own if begins <= day.day < ends], MOST_DIGESTS, rng)
         judged = choose([day for day in own if day.day >= ends], MOST_JUDGED, rng)
-        of_log = choose([day for day in own if day.day < ends], MOST_DIGESTS, rng)
+        imported = as_votes(history.examples_of(older, start, rng))
         days, later = compute(history, of_log, rng), compute(history, judged, rng)
-        yield Lab(known.encoder, start, days, later, None)
-        since = [day for day in days if day.on >= begins]
-        yield Lab(known.encoder, start, since, later, imported)
+        for likes in (None, imported):
+            yield Lab(known.encoder, start, days, later, likes)
 
 
 def find_groups(
@@ -179,8 +179,8 @@ def grow(lab: Lab) -> dict[str, list[float]]:
         log, days = DigestLog(), iter(lab.days)
         found: dict[str, list[float]] = {"trained": [], "serving": []}
         for stage in STAGES:
-            while len(log.shown) < stage:
-                log.show(next(days), serving)
+            while len(log.shown) < stage and (day := next(days, None)):
+                log.show(day, serving)
             trained: Scorer = lab.start
             if stage or lab.imported:
                 lessons = log.lessons()
@@ -188,7 +188,7 @@ def grow(lab: Lab) -> dict[str, list[float]]:
                 serving, taught_until = promote(store, lab, trained, serving, taught_until, lessons)
             found["trained"].append(judge(trained, lab.judged))
             found["serving"].append(judge(serving, lab.judged))
-        return found
+        return found | {"digests": [float(len(log.shown))]}
 
 
 def fit_if_enough(store: ModelStore, lab: Lab, lessons: TrainingRows) -> Scorer:

@@ -49,7 +49,7 @@ def choose_start(
         return start
 
     def better(name: str) -> bool:
-        plain = slate_ndcg(X[:, FEATURES.index(name)], held_out)
+        plain = slate_ndcg(X[:, FEATURES.index(name)].astype(np.float64), held_out)
         return interval(plain - before, subscriber_ids, fixed_rng(), LEVEL).low > 0
 
     def quality(blend: Blend) -> float:
