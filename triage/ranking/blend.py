@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from triage.domain.records import F32, F64
+from triage.ranking.cold_start import sigmoid
 from triage.ranking.features import FEATURES
 
 PLAIN = ("taste_likes_z", "words_like_mean_z", "dense_like_mean_z")
@@ -41,6 +42,8 @@ class Blend:
         feature: the plain ranker, a z-score in FEATURES.
     """
 
+    encoder_version: str | None = None
+
     def __init__(self, start: Start, feature: str, share: float) -> None:
         self.version = f"{start.version}+{share:g}·{feature}"
         self.feature, self.share = feature, share
@@ -49,6 +52,10 @@ class Blend:
     def margin(self, X: F32) -> F64:
         """Return float64 (n,), the logit of the score."""
         return self.mix(self._start.margin(X), X)
+
+    def score(self, X: F32) -> F64:
+        """Return float64 (n,) in [0, 1]; (0,) for no rows."""
+        return sigmoid(self.margin(X))
 
     def mix(self, margin: F64, X: F32) -> F64:
         """Return the margin of the blend, float64 (n,), from that of the scorer."""

@@ -213,8 +213,12 @@ class LambdaMartScorer:
                 other features; LightGBM has read nothing of it.
         """
         manifest, files = model_files.read(folder, KIND, key)
-        if blend := manifest.get("blend"):
-            start = Blend(start, **blend)
+        unknown = f"{folder} has a scorer of an unknown form; train again"
+        try:
+            if blend := manifest.get("blend"):
+                start = Blend(start, **blend)
+        except (TypeError, ValueError) as error:
+            raise ModelError(unknown) from error
         made_for = (
             manifest.get("feature_version"), manifest.get("features"), manifest.get("starts_from")
         )  # fmt: skip
@@ -227,7 +231,7 @@ class LambdaMartScorer:
             facts, scale = manifest["formula"], Scale(**manifest["scale"])
             linear = None if facts is None else LinearModel.from_facts(facts)
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{folder} has a scorer of an unknown form; train again") from error
+            raise ModelError(unknown) from error
         encoder_version = manifest["encoder_version"]
         return cls(files["trees.txt"].decode(), linear, scale, start, encoder_version)
 

@@ -21,6 +21,7 @@ from triage import store
 from triage.domain.protocols import Clock, Encoder, Scorer
 from triage.domain.records import F32, F64, I32, I64, EventKind
 from triage.errors import NotEnoughFeedback, NotFound
+from triage.ranking.blend import PLAIN, Blend
 from triage.ranking.features import FEATURE_VERSION, FEATURES, GROUPS
 from triage.ranking.serving.active_models import (
     ActiveModels,
@@ -135,7 +136,12 @@ def train(database: Database, model_store: ModelStore, clock: Clock) -> TrainRep
     lessons, looks = load_training_rows(database)
     data = _split_data(database, model_store, clock, pair, lessons)
     model = _fit(model_store, data.earlier, data.encoder, data.history, data.until)
-    scorers = {"challenger": model.scorer, "serving": pair.scorer, "pretrained": pretrained}
+    scorers = {
+        "challenger": model.scorer,
+        "serving": pair.scorer,
+        "pretrained": pretrained,
+        **{name.removesuffix("_z"): Blend(pretrained, name, 1.0) for name in PLAIN},
+    }
     values, held_out = _test(data, scorers, today)
     winner, why = decide(
         values["challenger"],

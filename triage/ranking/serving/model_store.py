@@ -125,7 +125,7 @@ class ModelStore:
             shutil.rmtree(folder, ignore_errors=True)
 
     def facts(self, version: str) -> dict[str, Any]:
-        """Return the `parameters` and `libraries` of a saved scorer, as JSON values.
+        """Return the `parameters` and `libraries` of a saved scorer, and its `blend` if it has one.
 
         Raises:
             ModelError: as for `load_encoder`.
@@ -133,12 +133,12 @@ class ModelStore:
         manifest, files = model_files.read(self._folder_of(version), lambdamart.KIND, self._key)
         trees = files["trees.txt"].decode()
         parameters = dict(re.findall(r"^\[(\w+): (.*)\]$", trees, re.MULTILINE))
-        return {
+        blend = {"blend": manifest["blend"]} if "blend" in manifest else {}
+        return blend | {
             "parameters": {
                 "trees": trees.count("\nTree="),
                 **{name: parameters[name] for name in PARAMETERS if name in parameters},
             },
-            "blend": manifest.get("blend"),
             "libraries": {**manifest["libraries"], "numpy": np.__version__},
         }
 
