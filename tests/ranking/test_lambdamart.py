@@ -161,6 +161,28 @@ def test_votes_teach_what_the_formula_does_not_know() -> None:
     assert likely[1] > 1.05 * likely[0]
 
 
+def test_training_never_learns_that_similarity_is_bad() -> None:
+    """Among papers that were all chosen for similarity, the less similar ones may be liked."""
+    X, _, sizes, weights = much()
+    near = FEATURES.index("words_like_mean")
+    turned = (X[:, near] < np.median(X[:, near])).astype(np.int32)
+    rising = log()[0][:60].copy()
+    rising[:] = rising[0]
+    rising[:, near] = np.linspace(X[:, near].min(), X[:, near].max(), 60)
+    margins = fit((X, turned, sizes, weights)).margin(rising)
+    assert (np.diff(margins) >= -1e-9).all()
+
+
+def test_a_few_digests_change_less_than_many() -> None:
+    """At the rate of a long log, five digests made labs of `benchmarks.growing` a bit worse."""
+    X, relevance, _, weights = log()
+    changes = []
+    for rows in (50, 500):
+        part = X[:rows], relevance[:rows], [10] * (rows // 10), weights[:rows]
+        changes.append(np.abs(fit(part).margin(X) - COLD.margin(X)).std())
+    assert changes[0] < changes[1] / 2
+
+
 def test_little_feedback_changes_little() -> None:
     X, relevance, _, weights = log()
     few = fit((X[:120], relevance[:120], [60, 60], weights[:120]))

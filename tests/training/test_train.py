@@ -479,7 +479,8 @@ def test_a_model_card_tells_what_a_ranker_is_made_of(taught: Taught) -> None:
     assert card["taught_until"] == (DAY + timedelta(days=7)).isoformat()
     assert card["taught_by"]["subscribers"] == 8
     assert card["judged_by"]["from"] == (DAY + timedelta(days=5)).isoformat()
-    for name in ("challenger", "serving", "pretrained", "challenger - serving"):
+    plain = ("taste_likes", "words_like_mean", "dense_like_mean")
+    for name in ("challenger", "serving", "pretrained", "challenger - serving", *plain):
         figure = card["ndcg_at_10"][name]
         assert figure["low"] <= figure["mean"] <= figure["high"]
     assert card["importances"][GROUPS["upvotes_log1p"]] > card["importances"][GROUPS["age_days"]]
