@@ -52,7 +52,7 @@ LIBRARIES = "libraries-citeulike"
 STAGES = (0, 5, 20, 50, 150, 500)
 SIZE = 10
 MOST_CANDIDATES, MOST_IMPORTED, MOST_DIGESTS, MOST_JUDGED = 150, 120, 850, 80
-READERS_OF_A_GROUP, GROUPS_OF_LIBRARIES = 40, 10
+N_GROUPS, READERS_OF_A_LIBRARY_GROUP = 10, 40
 # The newest days judge, and imported likes are of the oldest.
 IMPORTED, JUDGED = 0.15, 0.15
 KEY = b"for this run"
@@ -131,12 +131,12 @@ def find_groups(
     """Yield groups of readers, by index, with the ranker that they begin with."""
     users = list(data.interests)
     if name != PRETRAINED_ON:
-        some = rng.permutation(len(users))[: READERS_OF_A_GROUP * GROUPS_OF_LIBRARIES]
-        for part in np.array_split(some, GROUPS_OF_LIBRARIES):
+        some = rng.permutation(len(users))[: READERS_OF_A_LIBRARY_GROUP * N_GROUPS]
+        for part in np.array_split(some, N_GROUPS):
             yield store.pretrained_scorer(), set(part.tolist())
         return
     lists = pretraining_groups(data)
-    for judged, related in folds(data):
+    for judged, related in folds(data)[:N_GROUPS]:
         start = pretrain.fit(each for each in lists if users[each.reader] not in related)
         yield start, {users.index(user) for user in judged}
 

@@ -107,6 +107,24 @@ def test_chance_gives_no_plain_ranker_a_share() -> None:
         assert choose_start(start, X, relevance.ravel(), [SIZE] * n, ids(n)) is start
 
 
+def test_a_plain_ranker_that_knows_nothing_does_not_profit_from_the_order_of_reading() -> None:
+    """Readers without likes vote on what comes first; equal scores keep that order."""
+    X, _ = slates(PLAIN[0], NOISE)
+    X[:, [FEATURES.index(name) for name in PLAIN]] = 0
+    first = np.tile(np.arange(SIZE) < N_LIKED, N_SLATES).astype(np.int32)
+    start = load_shipped()
+    assert choose_start(start, X, first, [SIZE] * N_SLATES, ids()) is start
+
+
+def test_readers_without_likes_are_still_ranked_by_what_training_starts_from() -> None:
+    X, relevance = slates(PLAIN[0], NOISE)
+    chosen = choose_start(load_shipped(), X, relevance, [SIZE] * N_SLATES, ids())
+    X[:, FEATURES.index(PLAIN[0])] = 0
+    orders = [np.argsort(each.margin(X), kind="stable") for each in (chosen, load_shipped())]
+    assert isinstance(chosen, Blend)
+    assert np.array_equal(*orders)
+
+
 def test_a_half_good_scorer_keeps_a_share() -> None:
     X, _ = slates(PLAIN[0], NOISE, n=400)
     start = ColdStartScorer()

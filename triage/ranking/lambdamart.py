@@ -50,7 +50,8 @@ FIRST_ROUNDS = 10
 MOST_ROUNDS = 150
 MANY_ROUNDS = 100
 PATIENCE = 20
-MIN_GROUPS_TO_VALIDATE = 20
+# What is best on fewer slates was worse in labs of `benchmarks.growing` than a few trees.
+MIN_GROUPS_TO_VALIDATE = 1_000
 MARGIN_ROWS = 50_000
 ENOUGH_ROWS = 500
 MUCH_FEEDBACK_ROWS = 20_000
@@ -67,7 +68,7 @@ _RISING = {
 MONOTONE = [(name in _RISING) - (name in _FALLING) for name in FEATURES]
 # All papers of a digest were chosen for their similarity, so among them it tells little. Without
 # signs the linear model learns that similarity is bad, and ranks the papers of a day badly.
-_SIGNS_ONLY = LinearPrior(np.zeros((N_CONTEXTS, len(FEATURES))), MONOTONE)
+_SIGNED = LinearPrior(np.zeros((N_CONTEXTS, len(FEATURES))), MONOTONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class LambdaMartScorer:
             start: the scorer to start from.
             encoder_version: the encoder of the features; None for a scorer for any encoder.
             prior: of the linear model, see `fit_linear_scorer`; None draws it to the scorer to
-                start from, and keeps the signs of MONOTONE.
+                start from, and below MUCH_FEEDBACK_ROWS no weight may turn a sign of MONOTONE.
             seed: for LightGBM's sampling and the sample of slates.
 
         Raises:
@@ -146,9 +147,9 @@ class LambdaMartScorer:
                 f"{sum(group_sizes)} rows do not fit each other"
             )
         _check_enough(relevance, group_sizes)
-        linear = fit_linear_scorer(
-            X, start.margin, relevance, group_sizes, weights, seed, prior or _SIGNS_ONLY
-        )
+        if prior is None and len(X) < MUCH_FEEDBACK_ROWS:
+            prior = _SIGNED
+        linear = fit_linear_scorer(X, start.margin, relevance, group_sizes, weights, seed, prior)
         sizes = np.asarray(group_sizes)
         log = _Log(X, relevance, sizes, weights, initial_margin(start, linear, X))
         n_rounds = _choose_rounds(log, seed)

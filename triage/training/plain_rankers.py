@@ -21,7 +21,8 @@ from triage.training.evaluation.bootstrap import bootstrap_units, fixed_rng, int
 from triage.training.evaluation.metrics import HeldOut, slate_ndcg
 from triage.training.labels import gains
 
-SHARES = (0.25, 0.5, 0.75, 1.0)
+# The rest orders papers for readers without likes, of whom a plain ranker knows nothing.
+SHARES = (0.25, 0.5, 0.75, 0.95)
 LEVEL = 0.005
 FEWEST_SLATES = 8
 
@@ -39,7 +40,10 @@ def choose_start(
         X, relevance, group_sizes: past slates, see `LambdaMartScorer.fit`.
         subscriber_ids: int64 (n_slates,).
     """
-    sizes = np.asarray(group_sizes, dtype=np.int64)
+    # Equal scores keep the order of rows. That of a digest is the order in which it was read, and a
+    # plain ranker that knows nothing must not look good by it.
+    X, relevance, subscriber_ids = X[::-1], relevance[::-1], subscriber_ids[::-1]
+    sizes = np.asarray(group_sizes, dtype=np.int64)[::-1]
     starts = np.cumsum(sizes) - sizes
     # Without weights for position, which would make it easier to be better than what ordered these.
     held_out = HeldOut(starts, gains(relevance), subscriber_ids)
