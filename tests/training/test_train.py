@@ -315,9 +315,9 @@ def test_rankers_that_are_truly_better_go_live_in_nine_of_ten_tries(
 def test_the_pretrained_ranker_takes_over_from_what_has_become_worse(
     database: Database, model_store: ModelStore
 ) -> None:
-    first = train_on(database, model_store, contrary, n_readers=24)
+    first = train_on(database, model_store, contrary, n_readers=48)
     assert first.promoted
-    show_and_hear(database, by_interest, n_readers=24, first_day=8, n_days=3, seed=1)
+    show_and_hear(database, by_interest, n_readers=48, first_day=8, n_days=3, seed=1)
     report = train(database, model_store, StoppedClock())
     assert report.winner is Winner.PRETRAINED, report.why
     assert report.why.startswith("what served is worse than the pretrained ranker")
