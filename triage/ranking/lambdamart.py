@@ -68,7 +68,7 @@ _RISING = {
 MONOTONE = [(name in _RISING) - (name in _FALLING) for name in FEATURES]
 # All papers of a digest were chosen for their similarity, so among them it tells little. Without
 # signs the linear model learns that similarity is bad, and ranks the papers of a day badly.
-_SIGNED = LinearPrior(np.zeros((N_CONTEXTS, len(FEATURES))), MONOTONE)
+_SIGNED = LinearPrior(np.zeros((N_CONTEXTS, len(FEATURES))), MONOTONE, penalty=1.0)
 
 
 @dataclass(frozen=True, slots=True)
