@@ -332,7 +332,8 @@ def lightgbm_positions(lessons: TrainingRows) -> Scorer:
     sizes = np.diff(lessons.held_out().starts, append=len(lessons))
     X, marks = lessons.log.features, np.maximum(lessons.marks, 0)
     linear = fit_linear_scorer(X, ColdStartScorer().margin, marks, sizes.tolist(), ones, 0)
-    log = lambdamart._Log(X, marks, sizes, ones, lambdamart._initial_margin(linear, X))
+    start = ColdStartScorer()
+    log = lambdamart._Log(X, marks, sizes, ones, lambdamart.initial_margin(start, linear, X))
     data = log.dataset()
     data.position = lessons.log.positions - 1
     parameters = lambdamart._parameters(len(lessons), 0) | {
@@ -340,8 +341,8 @@ def lightgbm_positions(lessons: TrainingRows) -> Scorer:
     }
     trees = lightgbm.train(parameters, data, lambdamart._choose_rounds(log, 0))
     text = trees.model_to_string()
-    scale = lambdamart._scale(trees, log)
-    return lambdamart.LambdaMartScorer(text, linear, scale, "simulated")
+    scale = lambdamart._scale(trees, log, start)
+    return lambdamart.LambdaMartScorer(text, linear, scale, start, "simulated")
 
 
 WAYS: dict[str, Callable[[World, ModelStore, TrainingRows], Scorer | None]] = {

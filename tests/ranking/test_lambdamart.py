@@ -18,7 +18,7 @@ from triage.errors import ModelError, NotEnoughFeedback
 from triage.ranking import model_files
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.features import FEATURES, feature_matrix
-from triage.ranking.lambdamart import MUCH_FEEDBACK_ROWS, LambdaMartScorer
+from triage.ranking.lambdamart import MONOTONE, MUCH_FEEDBACK_ROWS, LambdaMartScorer
 
 KEY = b"k" * 32
 COLD = ColdStartScorer()
@@ -159,6 +159,27 @@ def test_votes_teach_what_the_formula_does_not_know() -> None:
         for scorer in (ColdStartScorer(), trained())
     ]  # fmt: skip
     assert likely[1] > 1.05 * likely[0]
+
+
+def test_digests_never_teach_that_similarity_is_bad() -> None:
+    """Among papers that were all chosen for similarity, the less similar ones may be liked."""
+    X = np.tile(log()[0], (2, 1))
+    near = X[:, FEATURES.index("words_like_mean_z")].reshape(-1, 10)
+    liked = (near < np.median(near, axis=1, keepdims=True)).astype(np.int32).ravel()
+    found = fit((X, liked, [10] * len(near), np.ones(len(X), dtype=np.float32)))
+    assert found._linear is not None
+    assert found._linear.worth.any()
+    assert (found._linear.worth * MONOTONE >= 0).all()
+
+
+def test_a_few_digests_change_less_than_many() -> None:
+    """At the rate of a long log, five digests made labs of `benchmarks.growing` a bit worse."""
+    X, relevance, _, weights = log()
+    changes = []
+    for rows in (50, 500):
+        part = X[:rows], relevance[:rows], [10] * (rows // 10), weights[:rows]
+        changes.append(np.abs(fit(part).margin(X) - COLD.margin(X)).std())
+    assert changes[0] < changes[1] / 4
 
 
 def test_little_feedback_changes_little() -> None:

@@ -107,6 +107,7 @@ def test_the_same_data_and_seed_give_the_same_formula() -> None:
 def test_slates_beyond_the_most_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     X, relevance = slates(5, {WORDS: 1.0})
     everything = learned(X, relevance)
+    monkeypatch.setattr(linear_scorer, "FEWEST_SLATES", 200)
     monkeypatch.setattr(linear_scorer, "MOST_ROWS", 200 * SIZE)
     some = learned(X, relevance)
     assert right(some.margin(X), relevance) > 0.95

@@ -14,6 +14,7 @@ from tests.support import topics
 from tests.support.factories import DAY, subscriber
 from triage.domain.records import Background, EncodedPapers, Encodings, Paper
 from triage.ranking import user_model
+from triage.ranking.blend import PLAIN
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.features import FEATURES
 from triage.ranking.user_model import FEWEST_BACKGROUND
@@ -202,6 +203,18 @@ def test_examples_hold_readers_of_whom_nothing_and_much_is_known() -> None:
     knowledge = found.features[:, FEATURES.index("n_likes_log1p")]
     assert knowledge.min() == 0
     assert knowledge.max() > np.log1p(10)
+
+
+def test_examples_hold_the_best_papers_of_each_plain_ranker_and_who_reads_them() -> None:
+    of = history()
+    days = of.days(DAY, UNTIL, 3, np.random.default_rng(0))
+    made = of.examples_of(days, ColdStartScorer(), np.random.default_rng(0))
+    assert made.readers.tolist() == [of.readers[day.subscriber].subscriber.id for day in days]
+    ends = np.cumsum(made.group_sizes)[:-1]
+    for X, rows in zip(of.feature_matrices(days), np.split(made.features, ends), strict=True):
+        for name in PLAIN:
+            column = FEATURES.index(name)
+            assert np.isin(np.sort(X[:, column])[-10:], rows[:, column]).all()
 
 
 def test_the_same_seed_gives_the_same_examples() -> None:

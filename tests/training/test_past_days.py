@@ -216,6 +216,15 @@ def test_telling_rows_hold_every_like_and_what_is_hard(relevance: list[int], see
         assert others[scores[others].argmax()] in rows
 
 
+def test_training_rows_hold_the_best_ten_of_each_other_ranker() -> None:
+    """So the nDCG@10 of each of them is that of the whole day."""
+    rng = np.random.default_rng(0)
+    marks = np.zeros(400, dtype=np.int32)
+    others = rng.random((3, 400)).astype(np.float32)
+    rows = select_training_rows(marks, rng.random(400), rng, others)
+    assert np.isin(np.argsort(-others, axis=1)[:, :10], rows).all()
+
+
 def test_a_reader_of_many_days_does_not_drown_others() -> None:
     weights = subscriber_weights([0, 0, 0, 0, 2], [1, 2, 1, 1, 3])
     assert weights.tolist() == [0.5] * 5 + [1.0] * 3

@@ -18,16 +18,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from triage.domain.records import F32, F64, I32, I64
 from triage.errors import ModelError, NotEnoughFeedback
 from triage.ranking import model_files
+from triage.ranking.blend import Blend, Start
 from triage.ranking.cold_start import ColdStartScorer, check_feature_rows, sigmoid
 from triage.ranking.features import FEATURE_VERSION, FEATURES, IN_THE_DAY
-from triage.ranking.linear_scorer import LinearModel, LinearPrior, fit_linear_scorer
+from triage.ranking.linear_scorer import (
+    N_CONTEXTS,
+    LinearModel,
+    LinearPrior,
+    fit_linear_scorer,
+)
 
 if TYPE_CHECKING:
     from lightgbm import Booster, Dataset
@@ -44,8 +50,10 @@ FIRST_ROUNDS = 10
 MOST_ROUNDS = 150
 MANY_ROUNDS = 100
 PATIENCE = 20
-MIN_GROUPS_TO_VALIDATE = 20
+# What is best on fewer slates was worse in labs of `benchmarks.growing` than a few trees.
+MIN_GROUPS_TO_VALIDATE = 1_000
 MARGIN_ROWS = 50_000
+ENOUGH_ROWS = 500
 MUCH_FEEDBACK_ROWS = 20_000
 # Each tree is grown on another sample of rows, so that a long log takes no more time.
 MOST_ROWS_OF_A_TREE = 150_000
@@ -58,6 +66,9 @@ _RISING = {
     "category_chosen", "followed_author", "liked_author_overlap", "include_keyword_hits",
 } - _FALLING  # fmt: skip
 MONOTONE = [(name in _RISING) - (name in _FALLING) for name in FEATURES]
+# All papers of a digest were chosen for their similarity, so among them it tells little. Without
+# signs the linear model learns that similarity is bad, and ranks the papers of a day badly.
+_SIGNED = LinearPrior(np.zeros((N_CONTEXTS, len(FEATURES))), MONOTONE, penalty=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +77,6 @@ class Scale:
 
     gain: float = 1.0
     offset: float = 0.0
-
-
-class Start(Protocol):
-    """A scorer that another one starts from; it works with any encoder."""
-
-    version: str
-
-    def margin(self, X: F32) -> F64:
-        """Return float64 (n,), the logit of the score."""
-
-    def contributions(self, X: F32) -> F64:
-        """Return float64 (n, n_features): the part of the margin that each feature adds."""
 
 
 class LambdaMartScorer:
@@ -130,7 +129,8 @@ class LambdaMartScorer:
             weights: float32 (n,), above 0, e.g. one over the propensity, clipped.
             start: the scorer to start from.
             encoder_version: the encoder of the features; None for a scorer for any encoder.
-            prior: of the linear model, see `fit_linear_scorer`.
+            prior: of the linear model, see `fit_linear_scorer`; None draws it to the scorer to
+                start from, and below MUCH_FEEDBACK_ROWS no weight may turn a sign of MONOTONE.
             seed: for LightGBM's sampling and the sample of slates.
 
         Raises:
@@ -147,9 +147,11 @@ class LambdaMartScorer:
                 f"{sum(group_sizes)} rows do not fit each other"
             )
         _check_enough(relevance, group_sizes)
+        if prior is None and len(X) < MUCH_FEEDBACK_ROWS:
+            prior = _SIGNED
         linear = fit_linear_scorer(X, start.margin, relevance, group_sizes, weights, seed, prior)
         sizes = np.asarray(group_sizes)
-        log = _Log(X, relevance, sizes, weights, _initial_margin(start, linear, X))
+        log = _Log(X, relevance, sizes, weights, initial_margin(start, linear, X))
         n_rounds = _choose_rounds(log, seed)
         booster = lightgbm.train(_parameters(len(X), seed), log.dataset(), n_rounds)
         # The levels of the scorer that has served before; a pretrained one has had none.
@@ -162,7 +164,7 @@ class LambdaMartScorer:
         if not len(X):
             return np.zeros(0)
         trees = np.asarray(self._booster.predict(X, raw_score=True, num_threads=1))
-        initial = _initial_margin(self._start, self._linear, X)
+        initial = initial_margin(self._start, self._linear, X)
         return np.asarray(self._scale.gain * (initial + trees) - self._scale.offset)
 
     def score(self, X: F32) -> F64:
@@ -199,6 +201,8 @@ class LambdaMartScorer:
             "starts_from": self._start.version,
             "libraries": {"lightgbm": lightgbm.__version__},
         }
+        if isinstance(self._start, Blend):
+            facts["blend"] = self._start.facts()
         model_files.write(folder, KIND, {"trees.txt": self._text.encode()}, facts, key)
 
     @classmethod
@@ -210,6 +214,12 @@ class LambdaMartScorer:
                 other features; LightGBM has read nothing of it.
         """
         manifest, files = model_files.read(folder, KIND, key)
+        unknown = f"{folder} has a scorer of an unknown form; train again"
+        try:
+            if blend := manifest.get("blend"):
+                start = Blend(start, **blend)
+        except (TypeError, ValueError) as error:
+            raise ModelError(unknown) from error
         made_for = (
             manifest.get("feature_version"), manifest.get("features"), manifest.get("starts_from")
         )  # fmt: skip
@@ -222,12 +232,12 @@ class LambdaMartScorer:
             facts, scale = manifest["formula"], Scale(**manifest["scale"])
             linear = None if facts is None else LinearModel.from_facts(facts)
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{folder} has a scorer of an unknown form; train again") from error
+            raise ModelError(unknown) from error
         encoder_version = manifest["encoder_version"]
         return cls(files["trees.txt"].decode(), linear, scale, start, encoder_version)
 
 
-def _initial_margin(start: Start, linear: LinearModel | None, X: F32) -> F64:
+def initial_margin(start: Start, linear: LinearModel | None, X: F32) -> F64:
     """Return float64 (n,), the margin that trees start from, in slices to save memory."""
     margins = [np.zeros(0)]
     for at in range(0, len(X), MARGIN_ROWS):
@@ -331,7 +341,8 @@ def _parameters(n_rows: int, seed: int) -> dict[str, Any]:
     is_much = n_rows >= MUCH_FEEDBACK_ROWS
     return {
         "objective": "lambdarank",
-        "learning_rate": 0.08 if is_much else 0.05,
+        # Ten trees at full rate on a few digests would make the ranking a little worse.
+        "learning_rate": 0.08 if is_much else 0.05 * min(1.0, n_rows / ENOUGH_ROWS),
         # On top of a linear model larger trees gain nothing and cost time for each candidate.
         "num_leaves": 7 if is_much or n_rows < 2_000 else 15,
         "min_data_in_leaf": int(np.clip(n_rows / 20, 5, 100)),

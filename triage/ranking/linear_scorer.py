@@ -27,7 +27,7 @@ from triage.ranking.features import FEATURES
 N_CONTEXTS = 4
 MOST_ROWS = 200_000
 # Fewer slates would be overfitted.
-FEWEST_SLATES = 150
+FEWEST_SLATES = 300
 # The weight of the L2 penalty against the summed loss of all slates.
 PENALTY = 10.0
 MOST_ITERATIONS = 150
@@ -104,12 +104,13 @@ class LinearPrior:
         worth: float64 (N_CONTEXTS, n_features), the weights of the features, not standardized.
         signs: of each feature: 1 if none of its weights may be negative, -1 if none may be
             positive, 0 for no limit.
-        penalty: the weight of the L2 penalty against the mean loss of a slate, instead of PENALTY.
+        penalty: the weight of the L2 penalty against the mean loss of a slate; None is PENALTY
+            divided by the number of slates.
     """
 
     worth: F64
     signs: Sequence[int]
-    penalty: float
+    penalty: float | None = None
 
     def bounds(self) -> list[tuple[float | None, float | None]]:
         """Return the least and the greatest value of each weight."""
@@ -160,7 +161,7 @@ def fit_linear_scorer(
         sizes,
         weights[rows],
         start,
-        PENALTY / len(sizes) if prior is None else prior.penalty,
+        PENALTY / len(sizes) if prior is None or prior.penalty is None else prior.penalty,
     )
     # The number of threads changes the order of sums, and so the last bits.
     with threadpool_limits(1):

@@ -26,6 +26,7 @@ from triage.domain.records import (
     Profile,
     Subscriber,
 )
+from triage.ranking.blend import PLAIN
 from triage.ranking.features import FEATURES, feature_matrix
 from triage.ranking.user_model import (
     FEWEST_BACKGROUND,
@@ -71,12 +72,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Query groups to fit on: float32 (n, n_features), int32 (n,), sizes, float32 (n,)."""
+    """Query groups to fit on: float32 (n, n_features), int32 (n,), sizes, float32 (n,).
+
+    `readers` has the number of each group's reader, int64 (n_groups,).
+    """
 
     features: F32
     relevance: I32
     group_sizes: tuple[int, ...]
     weights: F32
+    readers: I64
 
     def __len__(self) -> int:
         return len(self.relevance)
@@ -91,6 +96,7 @@ def join_groups(groups: Iterable[Group]) -> Examples:
         np.concatenate([np.zeros(0, dtype=np.int32), *(g.relevance for g in every)]),
         sizes,
         subscriber_weights([each.reader for each in every], sizes),
+        np.array([each.reader for each in every], dtype=np.int64),
     )
 
 
@@ -180,7 +186,22 @@ class History:
             n: maximum number of days, before some are repeated with fewer likes.
             scorer: its scores choose the hard negatives.
         """
-        return join_groups(self.groups(self.days(first, until, n, rng), scorer, rng, progress))
+        return self.examples_of(self.days(first, until, n, rng), scorer, rng, progress)
+
+    def examples_of(
+        self,
+        days: Sequence[PastDay],
+        scorer: Scorer,
+        rng: np.random.Generator,
+        progress: Progress = silent,
+    ) -> Examples:
+        """Make query groups of past days, see `examples`; `readers` are ids of subscribers.
+
+        The best negatives of each plain ranker are among the rows, so that its nDCG@10 is right.
+        """
+        made = join_groups(self.groups(days, scorer, rng, progress, plain=PLAIN))
+        ids = np.array([reader.subscriber.id for reader in self.readers], dtype=np.int64)
+        return replace(made, readers=ids[made.readers])
 
     def groups(
         self,
@@ -188,11 +209,17 @@ class History:
         scorer: Scorer,
         rng: np.random.Generator,
         progress: Progress = silent,
+        plain: Sequence[str] = (),
     ) -> Iterator[Group]:
-        """Yield a query group of each past day, see `examples`."""
+        """Yield a query group of each past day, see `examples`.
+
+        Args:
+            plain: features whose best negatives are among the rows.
+        """
+        columns = [FEATURES.index(name) for name in plain]
         matrices = self.feature_matrices(days)
         for done, (day, X) in enumerate(zip(days, matrices, strict=True), start=1):
-            rows = select_training_rows(day.relevance, scorer.score(X), rng)
+            rows = select_training_rows(day.relevance, scorer.score(X), rng, X[:, columns].T)
             yield Group(day.subscriber, X[rows], day.relevance[rows])
             progress("past days", done, len(days))
 

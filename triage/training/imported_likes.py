@@ -63,12 +63,16 @@ def like_days(history: History) -> list[int]:
 
 
 def make_examples(history: History, until: date, scorer: Scorer) -> Examples:
-    """Make query groups of past days before a day; empty without likes.
+    """Make query groups of past days before a day; empty without likes."""
+    first = history.papers.papers[0].listed_on if len(history.papers) else until
+    return as_votes(history.examples(first, until, MOST_DAYS, scorer, np.random.default_rng(SEED)))
+
+
+def as_votes(made: Examples) -> Examples:
+    """Return past days for training beside digests: a like is worth an upvote.
 
     Their total weight is at most HEAVIEST, so many votes on digests count more.
     """
-    first = history.papers.papers[0].listed_on if len(history.papers) else until
-    made = history.examples(first, until, MOST_DAYS, scorer, np.random.default_rng(SEED))
     total = float(made.weights.sum())
     return replace(
         made,

@@ -9,7 +9,7 @@ day or later is used, except the candidates and their labels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ LONGEST_DAYS = 21
 MOST_CANDIDATES = 600
 KNOWN_LIKES = (0, 1, 3, 10)
 HARD_ROWS = 40
+TOP_ROWS = 10
 EASY_ROWS = 40
 
 
@@ -135,18 +136,22 @@ def _past_day(
     return PastDay(reader, begin, known, candidates, np.isin(candidates, now).astype(np.int32))
 
 
-def select_training_rows(relevance: I32, scores: F64, rng: np.random.Generator) -> I64:
+def select_training_rows(
+    relevance: I32, scores: F64, rng: np.random.Generator, others: Iterable[F32] = ()
+) -> I64:
     """Return the rows to train on, int64 (m,), ascending: likes, hard and random negatives.
 
     Args:
         relevance: int32 (n,).
         scores: float64 (n,); negatives with high scores are the hard ones.
+        others: scores of other rankers; TOP_ROWS of each are hard negatives, too.
     """
     liked = np.flatnonzero(relevance)
-    others = np.flatnonzero(relevance == 0)
-    hard = others[np.argsort(-scores[others], kind="stable")[:HARD_ROWS]]
-    easy = rng.permutation(others)[:EASY_ROWS]
-    return np.unique(np.concatenate([liked, hard, easy]))
+    rest = np.flatnonzero(relevance == 0)
+    easy = rng.permutation(rest)[:EASY_ROWS]
+    hard = [rest[np.argsort(-scores[rest], kind="stable")[:HARD_ROWS]]]
+    hard += [rest[np.argsort(-each[rest], kind="stable")[:TOP_ROWS]] for each in others]
+    return np.unique(np.concatenate([liked, easy, *hard]))
 
 
 def subscriber_weights(readers: Sequence[int], sizes: Sequence[int]) -> F32:

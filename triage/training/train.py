@@ -21,6 +21,7 @@ from triage import store
 from triage.domain.protocols import Clock, Encoder, Scorer
 from triage.domain.records import F32, F64, I32, I64, EventKind
 from triage.errors import NotEnoughFeedback, NotFound
+from triage.ranking.blend import PLAIN, Blend
 from triage.ranking.features import FEATURE_VERSION, FEATURES, GROUPS
 from triage.ranking.serving.active_models import (
     ActiveModels,
@@ -52,6 +53,7 @@ from triage.training.labels import (
     row_weights,
     vote_weights,
 )
+from triage.training.plain_rankers import choose_start
 from triage.training.position_bias import Attention, fit_attention
 from triage.training.promotion_test import FEWEST_SLATES, Winner, decide
 
@@ -134,7 +136,12 @@ def train(database: Database, model_store: ModelStore, clock: Clock) -> TrainRep
     lessons, looks = load_training_rows(database)
     data = _split_data(database, model_store, clock, pair, lessons)
     model = _fit(model_store, data.earlier, data.encoder, data.history, data.until)
-    scorers = {"challenger": model.scorer, "serving": pair.scorer, "pretrained": pretrained}
+    scorers = {
+        "challenger": model.scorer,
+        "serving": pair.scorer,
+        "pretrained": pretrained,
+        **{name.removesuffix("_z"): Blend(pretrained, name, 1.0) for name in PLAIN},
+    }
     values, held_out = _test(data, scorers, today)
     winner, why = decide(
         values["challenger"],
@@ -353,12 +360,15 @@ def fit(
     starts = lessons.held_out().starts
     X, relevance, weights = lessons.log.features, np.maximum(lessons.marks, 0), lessons.weights
     sizes = np.diff(starts, append=len(lessons)).tolist()
+    readers = lessons.log.subscriber_ids[starts]
     if examples:
         X = np.concatenate([examples.features, X])
         relevance = np.concatenate([examples.relevance, relevance])
         weights = np.concatenate([examples.weights, weights])
         sizes = [*examples.group_sizes, *sizes]
-    return model_store.fit_scorer(X, relevance, sizes, weights, encoder.version)
+        readers = np.concatenate([examples.readers, readers])
+    start = choose_start(model_store.pretrained_scorer(), X, relevance, sizes, readers)
+    return model_store.fit_scorer(X, relevance, sizes, weights, encoder.version, start)
 
 
 def _compare_baselines(

@@ -16,6 +16,7 @@ import structlog
 from triage.domain.records import F32, I32, I64
 from triage.errors import ModelError
 from triage.ranking import lambdamart, model_files
+from triage.ranking.blend import Start
 from triage.ranking.cold_start import COLD_START, ColdStartScorer
 from triage.ranking.encoder.text_encoder import TextEncoder
 from triage.ranking.lambdamart import PRETRAINED, LambdaMartScorer
@@ -62,12 +63,19 @@ class ModelStore:
         return encoder
 
     def fit_scorer(
-        self, X: F32, relevance: I32, group_sizes: Sequence[int], weights: F32, encoder: str
+        self,
+        X: F32,
+        relevance: I32,
+        group_sizes: Sequence[int],
+        weights: F32,
+        encoder: str,
+        start: Start | None = None,
     ) -> LambdaMartScorer:
         """Fit a ranker on logged feature rows, see `LambdaMartScorer.fit`, and save it.
 
         Args:
             encoder: the version of the encoder that the ranker needs.
+            start: the pretrained ranker or a blend with it; None is the former.
 
         Raises:
             NotEnoughFeedback: too little data; the message says how much is needed.
@@ -77,7 +85,7 @@ class ModelStore:
             relevance,
             group_sizes,
             weights,
-            start=self.pretrained_scorer(),
+            start=start or self.pretrained_scorer(),
             encoder_version=encoder,
             seed=SEED,
         )
@@ -117,7 +125,7 @@ class ModelStore:
             shutil.rmtree(folder, ignore_errors=True)
 
     def facts(self, version: str) -> dict[str, Any]:
-        """Return the `parameters` and `libraries` of a saved scorer, as JSON values.
+        """Return the `parameters` and `libraries` of a saved scorer, and its `blend` if it has one.
 
         Raises:
             ModelError: as for `load_encoder`.
@@ -125,7 +133,8 @@ class ModelStore:
         manifest, files = model_files.read(self._folder_of(version), lambdamart.KIND, self._key)
         trees = files["trees.txt"].decode()
         parameters = dict(re.findall(r"^\[(\w+): (.*)\]$", trees, re.MULTILINE))
-        return {
+        blend = {"blend": manifest["blend"]} if "blend" in manifest else {}
+        return blend | {
             "parameters": {
                 "trees": trees.count("\nTree="),
                 **{name: parameters[name] for name in PARAMETERS if name in parameters},

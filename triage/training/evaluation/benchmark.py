@@ -32,6 +32,7 @@ from triage.ranking.features import feature_matrix, split_phrases
 from triage.ranking.serving.model_store import ModelStore
 from triage.training.dataset import Examples, History, LikeHistory
 from triage.training.past_days import Likes
+from triage.training.plain_rankers import choose_start
 
 Record = TypeVar("Record")
 
@@ -225,13 +226,9 @@ def first_day(data: Benchmark) -> date:
 
 
 def fit_scorer(model_store: ModelStore, examples: Examples, encoder: Encoder) -> Scorer:
-    return model_store.fit_scorer(
-        examples.features,
-        examples.relevance,
-        examples.group_sizes,
-        examples.weights,
-        encoder.version,
-    )
+    X, relevance, sizes = examples.features, examples.relevance, examples.group_sizes
+    start = choose_start(model_store.pretrained_scorer(), X, relevance, sizes, examples.readers)
+    return model_store.fit_scorer(X, relevance, sizes, examples.weights, encoder.version, start)
 
 
 class Ranker:
