@@ -207,7 +207,7 @@ def _view(
         "badge": badge,
         "after_badge": "".join(f" · {fact}" for fact in facts),
         "facts": " · ".join([badge, *facts]),
-        "reasons": _reasons(impression),
+        "why": _why(impression),
         "text": text,
         "more": more,
         "exploration": impression.policy is Policy.EXPLORATION,
@@ -253,13 +253,15 @@ def _day(on: date) -> str:
     return f"{on.day} {on:%B %Y}"
 
 
-def _reasons(impression: Impression) -> str:
-    """Return the strongest reason, and the second if both are short."""
+def _why(impression: Impression) -> str:
+    """Return how likely a vote is, the strongest reason, and the second if both are short."""
     if impression.policy is Policy.EXPLORATION:
         return ""  # its label says it
     told = [shorten(clean(reason.text), 160) for reason in impression.reasons[:2]]
     both = "; ".join(told)
-    return both if len(both) <= _REASONS_CHARS else told[0]
+    reasons = both if len(both) <= _REASONS_CHARS else told[0]
+    likelihood = f"{impression.likelihood.capitalize()}. " if impression.likelihood else ""
+    return likelihood + (f"Why: {reasons}" if reasons else "")
 
 
 def _exploratory(papers: Sequence[dict[str, Any]]) -> str:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from triage.domain.chances import describe_chance
+
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix, csr_matrix
 
@@ -166,7 +168,7 @@ class Subscriber:
     Attributes:
         weekdays: the days on which digests are sent, as bits; bit 0 is Monday.
         paused_until: the first date on which digests are sent again.
-        score_floor, size: lowest score and number of papers of a digest; None: as in the settings.
+        score_floor, size: lowest chance and most papers of a digest; None: as in the settings.
         recap: whether the first digest of a week lists the best papers that no digest showed.
         explores: whether digests contain exploration papers.
         community: the weight of upvotes, from 0 (ignored) to 2 (double).
@@ -388,6 +390,8 @@ class Placement:
 class Impression:
     """A shown paper, with everything that training needs.
 
+    `score` is the chance of a vote, and `prior` that chance before the votes of the installation
+    corrected it. Digests of older versions have no `prior`: their scores are no chances.
     `features` is float32 (n_features,), in the order of the slate's `feature_version`.
     """
 
@@ -398,6 +402,13 @@ class Impression:
     policy: Policy
     features: F32
     reasons: tuple[Reason, ...] = ()
+    prior: float | None = None
+
+    @property
+    def likelihood(self) -> str:
+        """The chance in words; empty if it is small, unknown, or that of an exploration paper."""
+        is_told = self.prior is not None and self.policy is Policy.RANKED
+        return describe_chance(self.score) if is_told else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -301,6 +301,8 @@ impressions = table(
     Column("policy", String(20), nullable=False),
     Column("features", LargeBinary, nullable=False),
     Column("reasons", JSON, nullable=False),
+    # The chance before the corrections; null where the score is no chance.
+    Column("prior", Float),
     # Set if the digest was not delivered: the paper may then be shown again.
     Column("released_at", UtcDateTime),
     UniqueConstraint("slate_id", "position"),

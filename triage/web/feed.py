@@ -79,4 +79,5 @@ def _entries(site: Site, slates: Sequence[Slate]) -> list[dict[str, Any]]:
 def _text(shown: Impression) -> str:
     text = shown.paper.tldr or shown.paper.abstract
     reasons = "; ".join(reason.text for reason in shown.reasons)
-    return f"Why: {reasons}\n\n{text}" if shown.reasons else text
+    likelihood = f"{shown.likelihood.capitalize()}. " if shown.likelihood else ""
+    return f"{likelihood}Why: {reasons}\n\n{text}" if shown.reasons else text
