@@ -37,7 +37,7 @@ from triage.store.column_types import metadata as metadata
 FIRST_REVISION = "1001"
 """The first migration. Versions before the first release had lower numbers."""
 
-SCHEMA_REVISION = "1002"
+SCHEMA_REVISION = "1003"
 """The newest migration, which this program needs; a test checks it."""
 
 
