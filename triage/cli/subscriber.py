@@ -163,7 +163,8 @@ def change(email: str, **values: Any) -> None:
     if not preferences:
         raise click.UsageError("give at least one option, such as `--hour 6`")
     change_subscriber(app.database, subscriber.public_id, **preferences)
-    click.echo(f"changed: {', '.join(preferences)}")
+    given = [name for name, value in values.items() if value not in (None, ())]
+    click.echo(f"changed: {', '.join(given)}")
 
 
 @command.command("list")

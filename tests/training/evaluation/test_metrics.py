@@ -116,7 +116,8 @@ def test_bins_have_nearly_the_same_number_of_papers() -> None:
 def test_calibration_counts_every_paper_once(papers: list[tuple[float, bool]], n: int) -> None:
     told = calibration([score for score, _ in papers], [liked for _, liked in papers], n)
     assert sum(each.n for each in told.bins) == len(papers)
-    assert 0 <= told.error <= 1 and 0 <= told.brier <= 1
+    assert 0 <= told.error <= 1
+    assert 0 <= told.brier <= 1
     liked = sum(each.n * each.share_liked for each in told.bins)
     assert liked == pytest.approx(sum(liked for _, liked in papers))
 
@@ -124,7 +125,8 @@ def test_calibration_counts_every_paper_once(papers: list[tuple[float, bool]], n
 def test_nothing_scored_is_neither_well_nor_badly_calibrated() -> None:
     told = calibration([], [])
     assert told.bins == ()
-    assert math.isnan(told.error) and math.isnan(told.brier)
+    assert math.isnan(told.error)
+    assert math.isnan(told.brier)
 
 
 @pytest.mark.parametrize(("scores", "liked"), [([1.5], [1]), ([-0.1], [0]), ([0.5], [1, 0])])

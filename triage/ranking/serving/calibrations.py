@@ -6,14 +6,15 @@ without a vote counts as not liked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
+from typing import TypeAlias
 
 import numpy as np
 import structlog
 
 from triage import store
-from triage.domain.records import F64, RELEVANCE, Bools, EventKind, Vote
+from triage.domain.records import F64, LIKES, Bools, EventKind, Vote
 from triage.errors import ModelError
 from triage.ranking.calibration import Calibration, Correction, Prior, logit
 from triage.ranking.serving import pretrained_ranker
@@ -21,6 +22,8 @@ from triage.store import Connection
 from triage.store.slates import ShownChance
 
 log = structlog.get_logger()
+
+_LastVotes: TypeAlias = Mapping[tuple[int, int], EventKind]
 
 MOST_OF_ALL = 20_000
 MOST_OF_ONE = 1_000
@@ -45,10 +48,7 @@ class Calibrations:
     def __init__(self, conn: Connection, before: date | None = None) -> None:
         self._prior = load_prior()
         shown = store.slates.shown_chances(conn, MOST_OF_ALL, before=before)
-        until = datetime.combine(before, time(), UTC) if before else None
-        votes = store.events.all_votes(conn, until) if shown else []
-        liked = {(who, paper): kind for who, paper, kind in votes}
-        self._of_all = Correction().refine(*judged_chances(shown, liked))
+        self._of_all = _refine(Correction(), *_join_votes(shown, _last_votes(conn, before)))
 
     def of(
         self,
@@ -60,21 +60,31 @@ class Calibrations:
         """Return the calibration of a subscriber with these votes, the last on each paper."""
         shown = store.slates.shown_chances(conn, MOST_OF_ONE, subscriber_id, before=before)
         last = {(subscriber_id, vote.paper_id): vote.kind for vote in votes}
-        return Calibration(self._prior, self._of_all.refine(*judged_chances(shown, last)))
+        return Calibration(self._prior, _refine(self._of_all, *_join_votes(shown, last)))
 
 
-def judged_chances(
-    shown: Sequence[ShownChance], last: dict[tuple[int, int], EventKind]
-) -> tuple[F64, Bools]:
-    """Return the prior log-odds of papers in digests with votes, and which of them were liked.
+def load_told_chances(conn: Connection, first: date, before: date) -> tuple[F64, Bools]:
+    """Return the chances that digests of some days told, and which papers were liked.
 
-    float64 (n,) and bool (n,). `last` has the last vote by subscriber and paper.
+    float64 (n,) and bool (n,); the newest MOST_OF_ALL papers of digests with votes.
     """
+    shown = store.slates.shown_chances(conn, MOST_OF_ALL, first=first, before=before)
+    rows, liked = _join_votes(shown, _last_votes(conn))
+    return np.array([each.chance for each in rows], dtype=np.float64), liked
+
+
+def _last_votes(conn: Connection, before: date | None = None) -> _LastVotes:
+    until = datetime.combine(before, time(), UTC) if before else None
+    return {(who, paper): kind for who, paper, kind in store.events.all_votes(conn, until)}
+
+
+def _join_votes(shown: Sequence[ShownChance], last: _LastVotes) -> tuple[list[ShownChance], Bools]:
+    """Return the papers of digests with votes, and bool (n,), which of them were liked."""
     voted = {each.slate_id for each in shown if (each.subscriber_id, each.paper_id) in last}
     rows = [each for each in shown if each.slate_id in voted]
-    return logit(np.array([each.prior for each in rows])), _are_liked(rows, last)
+    kinds = [last.get((each.subscriber_id, each.paper_id)) for each in rows]
+    return rows, np.array([kind in LIKES for kind in kinds], dtype=np.bool_)
 
 
-def _are_liked(rows: Iterable[ShownChance], last: dict[tuple[int, int], EventKind]) -> Bools:
-    kinds = (last.get((each.subscriber_id, each.paper_id)) for each in rows)
-    return np.array([kind is not None and RELEVANCE[kind] > 0 for kind in kinds], dtype=bool)
+def _refine(start: Correction, rows: Sequence[ShownChance], liked: Bools) -> Correction:
+    return start.refine(logit(np.array([each.prior for each in rows], dtype=np.float64)), liked)
