@@ -184,9 +184,7 @@ def _show(replay: Replay) -> None:
     )
     first = replay.standings[0]
     if first.calibration and first.calibration.bins:
-        click.echo(
-            f"\nChances by {first.name}, in ten groups of one size, and what was liked:"
-        )
+        click.echo(f"\nChances by {first.name}, in ten groups of one size, and what was liked:")
         rows = [
             {
                 "chance": f"{each.low:.3f} to {each.high:.3f}",

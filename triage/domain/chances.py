@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-LENGTHS: Mapping[str, float] = {"likely": 0.1, "more": 0.01, "all": 0.0}
+LENGTHS: Mapping[str, float] = {"likely": 0.1, "more": 0.015, "all": 0.0}
 """The lengths of digests: the lowest chance that a paper must have."""
 
 USUAL_FLOOR = LENGTHS["more"]

@@ -4,7 +4,7 @@
 
 A score only orders papers. How likely a vote is depends on the other papers of the day, too: who
 reads one digest a day votes for few papers of it. So the prior is a beta calibration (Kull et al.
-2017) of a paper's share of the day, e^margin / sum of e^margin, with the margin as a third term. It
+2017) of a paper's share of a day, e^margin / sum of e^margin, with the margin as a third term. It
 was fitted on the readers of the pretrained ranker. What else was tried (the number of likes or
 candidates, whether there is a text) made no difference beyond noise.
 
@@ -21,18 +21,18 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from triage.domain.records import F64, Bools
+from triage.domain.records import F64, I64, Bools
 from triage.ranking.cold_start import sigmoid
 
 N_USUAL = 400
 """A day with fewer candidates counts as filled up with usual papers: to be the only paper of a day
 is no merit."""
 
-BEST_OF_DAY = 30
-"""The prior is fitted on so many papers of a day: it matters at the top."""
+BEST_OF_DAY = 10
+"""The prior is fitted on so many papers of a day, those of a digest."""
 
 # Standard deviations of the normal priors of a correction's log-odds at CENTRE and of its slope.
-OFFSET_SPREAD, SLOPE_SPREAD = 0.7, 0.2
+OFFSET_SPREAD, SLOPE_SPREAD = 0.5, 0.3
 CENTRE = -2.0
 """The log-odds of a usual paper of a digest."""
 LOWEST_SLOPE = 0.2
@@ -53,17 +53,16 @@ class Prior:
         usual: the log of the mean e^margin of papers that were not liked.
     """
 
-    share: float = 1.0
-    rest: float = 1.0
-    margin: float = 0.0
-    offset: float = 0.0
-    usual: float = -1.0
+    share: float = 0.5
+    rest: float = 0.5
+    margin: float = 0.2
+    offset: float = -1.2
+    usual: float = -1.2
 
-    def log_odds(self, scores: F64) -> F64:
-        """Return float64 (n,) for the scores of all candidates of a day, float64 (n,) in [0, 1]."""
-        return self.offset + _terms(logit(scores), self.usual) @ [
-            self.share, self.rest, self.margin
-        ]  # fmt: skip
+    def log_odds(self, scores: F64, listed: I64 | None = None) -> F64:
+        """Return float64 (n,) for the scores of all candidates of a digest, see `chances`."""
+        weights = [self.share, self.rest, self.margin]
+        return self.offset + _terms(logit(scores), self.usual, listed) @ weights
 
     @classmethod
     def fit(cls, days: Iterable[tuple[F64, Bools, float]]) -> Prior:
@@ -100,15 +99,17 @@ class Prior:
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
-def _terms(margin: F64, usual: float) -> F64:
-    """Return float64 (n, 3), see `Prior`."""
+def _terms(margin: F64, usual: float, listed: I64 | None = None) -> F64:
+    """Return float64 (n, 3), see `Prior`: log(share), -log(1 - share) and the margin."""
     if not len(margin):
         return np.zeros((0, 3))
-    n_missing = max(N_USUAL - len(margin), 0)
+    days = np.zeros(len(margin)) if listed is None else listed
+    _, day = np.unique(days, return_inverse=True)
     highest = max(float(margin.max()), usual)
-    # e^-highest of each sum, so that nothing overflows.
-    total = np.exp(margin - highest).sum() + n_missing * np.exp(usual - highest)
-    log_share = margin - highest - np.log(total)
+    # Relative to the highest one, so that nothing overflows.
+    sums = np.bincount(day, weights=np.exp(margin - highest))
+    missing = np.maximum(N_USUAL - np.bincount(day), 0)
+    log_share = margin - highest - np.log((sums + missing * np.exp(usual - highest)).max())
     return np.column_stack([log_share, -np.log1p(-np.minimum(np.exp(log_share), 1 - 1e-9)), margin])
 
 
@@ -161,13 +162,15 @@ class Calibration:
     prior: Prior
     correction: Correction = Correction()
 
-    def chances(self, scores: F64) -> tuple[F64, F64]:
-        """Return the chances of all candidates of a day, and those of the prior, both in (0, 1).
+    def chances(self, scores: F64, listed: I64 | None = None) -> tuple[F64, F64]:
+        """Return the chances of all candidates of a digest, and those of the prior, in (0, 1).
 
         Args:
-            scores: float64 (n,) in [0, 1], of all candidates.
+            scores: float64 (n,) in [0, 1].
+            listed: int64 (n,), the listing days, by default one. A digest of several days has
+                about as many good papers as these days. So shares are of the day with most.
         """
-        log_odds = self.prior.log_odds(scores)
+        log_odds = self.prior.log_odds(scores, listed)
         return _within(self.correction.apply(log_odds)), _within(log_odds)
 
 

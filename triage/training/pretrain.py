@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 
@@ -34,7 +35,7 @@ from triage.training.evaluation.benchmark import Benchmark, first_day, prepare
 from triage.training.past_days import PastDay
 
 N_PAST_DAYS = 800
-N_DAYS_CALIBRATED = 1_000
+EVERY_DAY = 10_000
 SEED = 0
 
 # One z-score of each kind; those of text count less, the more likes there are.
@@ -90,19 +91,16 @@ def fit(groups: Iterable[Group]) -> LambdaMartScorer:
     )
 
 
-def make_days(
-    data: Benchmark, model_store: ModelStore, n: int = N_DAYS_CALIBRATED
-) -> Iterator[tuple[PastDay, F32]]:
-    """Yield single listing days before the first slate with their feature rows, oldest first.
+def make_days(history: History, until: date) -> Iterator[tuple[PastDay, F32]]:
+    """Yield single listing days before `until` with their feature rows, oldest first.
 
     Each day of a reader comes with all earlier likes, and some again with a few. They are as the
     days of digests are: all candidates, and no days joined.
     """
     from threadpoolctl import threadpool_limits
 
-    history = prepare(data, model_store, alone=True).history
-    first, until = history.papers.papers[0].listed_on, first_day(data)
-    days = history.days(first, until, n, np.random.default_rng(SEED), longest=1)
+    first = history.papers.papers[0].listed_on
+    days = history.days(first, until, EVERY_DAY, np.random.default_rng(SEED), longest=1)
     days = [day for day in days if len(day.known) or len(history.readers[day.subscriber].phrases)]
     with threadpool_limits(1):
         yield from zip(days, history.feature_matrices(days), strict=True)

@@ -19,7 +19,7 @@ from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.lambdamart import LambdaMartScorer
 
 MANIFEST_SHA256 = "76ba6bf10e1b20c16a5c3d580e796af055fc593fe4f02b4bb3355fa127d5e5bc"
-PRIOR_SHA256 = "0"
+PRIOR_SHA256 = "b05fbd8d673ca70aba2beda913711a492e9e5e687dc9cdf80050a2bacce803a4"
 SHARE = 0.3
 """The share of the cold-start formula that the ranker was trained to start from."""
 

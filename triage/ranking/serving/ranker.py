@@ -19,6 +19,7 @@ from triage.domain.protocols import Encoder, Scorer
 from triage.domain.records import (
     F32,
     F64,
+    I64,
     LIKES,
     EncodedPapers,
     EventKind,
@@ -213,8 +214,14 @@ def rank(
     since = profile.subscriber.active_since or profile.subscriber.created_at
     is_new = since is None or (on - since.date()).days < ASKING_DAYS
     asking = not interests.clusters and is_new
-    chances, priors = (calibration or Calibration(load_prior())).chances(scores)
+    listed = listing_days(candidates)
+    chances, priors = (calibration or Calibration(load_prior())).chances(scores, listed)
     return Ranking(profile, candidates, features, scores, chances, priors, interests, asking)
+
+
+def listing_days(papers: EncodedPapers) -> I64:
+    """Return the day on which each paper was listed, as an ordinal, int64 (n,)."""
+    return np.array([paper.listed_on.toordinal() for paper in papers.papers], dtype=np.int64)
 
 
 def _scores(scorer: Scorer, features: F32, community: float) -> F64:

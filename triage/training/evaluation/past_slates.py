@@ -21,7 +21,7 @@ from triage.domain.protocols import Encoder
 from triage.domain.records import F64, LIKES, RELEVANCE, EncodedPapers, Subscriber, Vote
 from triage.ranking.serving.active_models import ActiveModels
 from triage.ranking.serving.calibrations import Calibrations
-from triage.ranking.serving.ranker import Ranking, load_pool, load_profile, rank
+from triage.ranking.serving.ranker import Ranking, listing_days, load_pool, load_profile, rank
 from triage.ranking.serving.user_model_cache import UserModelCache
 from triage.store import Connection
 from triage.training.evaluation.baselines import PastBaselines
@@ -174,10 +174,10 @@ class PastRankers:
         ranking = self.ranking(slate, contender.pair.encoder)
         return ranking, contender.pair.scorer.score(ranking.features)
 
-    def chances(self, slate: PastSlate, scores: F64) -> F64:
+    def chances(self, slate: PastSlate, ranking: Ranking, scores: F64) -> F64:
         """Return the chances of a slate's candidates by what was known before, float64 (n,)."""
         of = self._calibrations.of(self._conn, slate.subscriber.id, slate.votes, slate.on)
-        return of.chances(scores)[0]
+        return of.chances(scores, listing_days(ranking.candidates))[0]
 
 
 def _in_listing_order(pool: EncodedPapers) -> EncodedPapers:

@@ -275,7 +275,7 @@ def _rank_and_log(
         if contender.pair:
             # Papers that were not looked at have no label.
             seen = [row for row, id in enumerate(ids) if id in slate.looked_at]
-            log.chances += rankers.chances(slate, scores)[seen].tolist()
+            log.chances += rankers.chances(slate, ranking, scores)[seen].tolist()
             log.liked += (relevance[seen] > 0).tolist()
     return frozenset(paper.id for paper in rankers.ranking(slate).candidates.papers)
 
