@@ -47,6 +47,13 @@ def test_a_paper_is_less_likely_beside_better_ones() -> None:
     assert beside_better[0] < 0.3 < beside_worse[0]
 
 
+def test_papers_of_other_days_take_no_share() -> None:
+    scores = np.array([0.9, *[0.05] * 399, 0.9, *[0.05] * 399])
+    of_one_day, _ = Calibration(PRIOR).chances(scores[:400])
+    of_two_days, _ = Calibration(PRIOR).chances(scores, np.repeat([1, 2], 400))
+    assert of_two_days[[0, 400]] == pytest.approx(of_one_day[0])
+
+
 @pytest.mark.parametrize("n_others", [0, 1, 20])
 def test_to_be_among_few_papers_is_no_merit(n_others: int) -> None:
     alone, _ = Calibration(PRIOR).chances(np.array([0.3, *[0.1] * n_others]))
@@ -61,13 +68,13 @@ def test_without_votes_nothing_is_corrected() -> None:
     assert Correction().refine(*shown(0, 0)) == Correction()
 
 
-@given(st.integers(1, 5), st.sampled_from([0.0, 1.0]), st.floats(-3, 0))
+@given(st.integers(1, 3), st.sampled_from([0.0, 1.0]), st.floats(-3, 0))
 def test_few_votes_change_little(n: int, share_liked: float, log_odds: float) -> None:
     liked = np.full(n, share_liked == 1)
     told = Correction().refine(np.full(n, log_odds), liked)
-    assert abs(told.offset) < 1.3
+    assert abs(told.offset) < 0.9
     one = Correction().refine(np.array([log_odds]), liked[:1])
-    assert abs(one.offset) < 0.5
+    assert abs(one.offset) < 0.3
 
 
 def test_many_votes_change_everything() -> None:
@@ -109,12 +116,12 @@ def test_the_prior_is_fitted_on_past_days() -> None:
     rng = np.random.default_rng(0)
     prior = Prior.fit(past_days(300, rng))
     log_odds, liked = [], []
-    for scores, hits, _ in past_days(300, rng):
+    for scores, hits, _ in past_days(1_000, rng):
         best = np.argsort(-scores)[:10]
         log_odds.append(prior.log_odds(scores)[best])
         liked.append(hits[best])
     told = sigmoid(np.concatenate(log_odds)).mean()
-    assert told == pytest.approx(np.concatenate(liked).mean(), rel=0.1)
+    assert told == pytest.approx(np.concatenate(liked).mean(), rel=0.2)
 
 
 def test_the_same_days_give_the_same_prior() -> None:
