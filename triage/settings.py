@@ -24,7 +24,6 @@ from pydantic import (
     model_validator,
 )
 
-from triage.domain.chances import USUAL_FLOOR
 from triage.errors import ConfigError
 
 SECRET_FILE = "secret_key"  # noqa: S105 - a file name
@@ -192,7 +191,7 @@ class SourcesSettings(_Section):
 class DigestSettings(_Section):
     size: Annotated[int, Field(ge=1, le=60)] = 10
     max_age_days: Annotated[int, Field(ge=1, le=365)] = 14
-    score_floor: Annotated[float, Field(ge=0, lt=1)] = USUAL_FLOOR
+    score_floor: Annotated[float, Field(ge=0, lt=1)] = 0.015
     exploration_slots: Annotated[int, Field(ge=0, le=1)] = 1
 
 

@@ -16,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from triage.digest.templates import environment
+from triage.domain.chances import describe_chance
 from triage.domain.paper_ids import source_name
 from triage.domain.plain_text import clean, shorten, wrap
 from triage.domain.records import (
@@ -260,8 +261,9 @@ def _why(impression: Impression) -> str:
     told = [shorten(clean(reason.text), 160) for reason in impression.reasons[:2]]
     both = "; ".join(told)
     reasons = both if len(both) <= _REASONS_CHARS else told[0]
-    likelihood = f"{impression.likelihood.capitalize()}. " if impression.likelihood else ""
-    return likelihood + (f"Why: {reasons}" if reasons else "")
+    likelihood = describe_chance(impression)
+    why = f"Why: {reasons}" if reasons else ""
+    return f"{likelihood.capitalize()}. {why}" if likelihood else why
 
 
 def _exploratory(papers: Sequence[dict[str, Any]]) -> str:

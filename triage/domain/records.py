@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from triage.domain.chances import describe_chance
-
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix, csr_matrix
 
@@ -354,11 +352,10 @@ class UserModel:
 class Profile:
     """The input for ranking that depends on the subscriber; newest votes come first.
 
-    `liked_at[i]` belongs to `liked.papers[i]`; `disliked_at[i]` and `less_of[i]` belong to
-    `disliked.papers[i]`. `less_of[i]` is the reason that the digest showed, if the subscriber
-    voted "less like this". Row i of `interests` encodes `phrases[i]`. `interests_before` are the
-    stored interests. `own_papers` are ids of papers that are known to be by the subscriber,
-    `own_authors` the keys of their names as an author, if known.
+    `liked_at[i]` belongs to `liked.papers[i]`; `disliked_at[i]` and `less_of[i]` to
+    `disliked.papers[i]`. `less_of[i]` is the reason shown if the vote was "less like this". Row i
+    of `interests` encodes `phrases[i]`. `interests_before` are the stored interests. `own_papers`
+    are ids of papers by the subscriber, `own_authors` the keys of their names, if known.
     """
 
     subscriber: Subscriber
@@ -388,10 +385,8 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Impression:
-    """A shown paper, with everything that training needs.
+    """A shown paper, with its chance of a vote (`score`) and that before corrections (`prior`).
 
-    `score` is the chance of a vote, and `prior` that chance before the votes of the installation
-    corrected it. Digests of older versions have no `prior`: their scores are no chances.
     `features` is float32 (n_features,), in the order of the slate's `feature_version`.
     """
 
@@ -404,19 +399,13 @@ class Impression:
     reasons: tuple[Reason, ...] = ()
     prior: float | None = None
 
-    @property
-    def likelihood(self) -> str:
-        """The chance in words; empty if it is small, unknown, or that of an exploration paper."""
-        is_told = self.prior is not None and self.policy is Policy.RANKED
-        return describe_chance(self.score) if is_told else ""
-
 
 @dataclass(frozen=True, slots=True)
 class Slate:
     """The papers of one digest, in order, and the versions of the models that chose them.
 
-    `revised` are liked papers that have changed since. `recap` are the week's best papers that no
-    digest showed; they are not sent again. Both are only titles in the mail, and no impressions.
+    `revised` are liked papers that have changed since, `recap` the week's best that no digest
+    showed and none will. Both are only titles in the mail, and no impressions.
     """
 
     public_id: str
