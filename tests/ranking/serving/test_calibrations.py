@@ -15,7 +15,7 @@ from tests.support.installation import add_papers, add_reader, installed
 from triage import store
 from triage.domain.records import EventKind, Paper, Policy, Subscriber
 from triage.ranking.calibration import Prior
-from triage.ranking.serving import pretrained_ranker
+from triage.ranking.serving import calibrations, pretrained_ranker
 from triage.ranking.serving.calibrations import Calibrations, load_prior, load_told_chances
 from triage.store import Database
 
@@ -83,6 +83,16 @@ def test_who_likes_everything_gets_higher_chances_and_others_less_so(
     usual = chance(database, eager)
     show(database, eager, papers[:10], votes=(UP,) * 10)
     assert chance(database, eager) > chance(database, quiet) > usual
+
+
+def test_nobody_alone_decides_for_the_others(
+    database: Database, papers: list[Paper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zealot, other = add_reader(database, 1), add_reader(database, 2)
+    show(database, zealot, papers, votes=(UP,) * len(papers))
+    of_all = chance(database, other)
+    monkeypatch.setattr(calibrations, "MOST_OF_EACH", 5)
+    assert chance(database, other) < of_all
 
 
 def test_papers_without_votes_count_as_not_liked_in_a_digest_with_votes(

@@ -26,6 +26,7 @@ log = structlog.get_logger()
 _LastVotes: TypeAlias = Mapping[tuple[int, int], EventKind]
 
 MOST_OF_ALL = 20_000
+MOST_OF_EACH = 200
 MOST_OF_ONE = 1_000
 
 
@@ -47,7 +48,11 @@ class Calibrations:
 
     def __init__(self, conn: Connection, before: date | None = None) -> None:
         self._prior = load_prior()
-        shown = store.slates.shown_chances(conn, MOST_OF_ALL, before=before)
+        newest: dict[int, list[ShownChance]] = {}
+        for each in store.slates.shown_chances(conn, MOST_OF_ALL, before=before):
+            newest.setdefault(each.subscriber_id, []).append(each)
+        # Nobody who votes on everything decides for the others.
+        shown = [each for own in newest.values() for each in own[:MOST_OF_EACH]]
         self._of_all = _refine(Correction(), *_join_votes(shown, _last_votes(conn, before)))
 
     def of(
