@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.pretrain
 
-Writes triage/ranking/pretrained/ and the hash of its manifest into the module. The data are the
-reading lists of listings-2025 (CC0 metadata and public lists); the same data and libraries give
-the same bytes, as one thread adds numbers in one order.
+Writes triage/ranking/pretrained/ (the ranker and the prior of chances), and the hashes of its files
+into the module. The data are the reading lists of listings-2025 (CC0 metadata and public lists);
+the same data and libraries give the same bytes, as one thread adds numbers in one order.
 """
 
 from __future__ import annotations
