@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from triage.domain.records import Impression, Policy
 
-LENGTHS: Mapping[str, float] = {"likely": 0.1, "more": 0.015, "all": 0.0}
+LENGTHS: Mapping[str, float] = {"likely": 0.1, "more": 0.01, "all": 0.0}
 """The lengths of digests: the lowest chance that a paper must have."""
 
 _WORDS = ((0.8, "very likely yours"), (0.5, "likely yours"), (0.2, "perhaps yours"))
