@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from triage.domain.chances import LENGTHS
 from triage.errors import ConfigError
 from triage.resources import example_config
 from triage.settings import Settings, load_settings, read_secret, read_signing_secret
@@ -213,6 +214,10 @@ def test_a_mailbox_for_bounces_has_room_for_a_token(tmp_path: Path, address: str
     longest = f"{'b' * 20}@example.org"
     settings = load_settings(written(tmp_path, f'[mail]\nbounces = "{longest}"'))
     assert settings.mail.bounces == longest
+
+
+def test_the_usual_length_is_a_bit_more(tmp_path: Path) -> None:
+    assert load_settings(written(tmp_path, "")).digest.score_floor == LENGTHS["more"]
 
 
 def test_a_maildir_for_bounces_counts_from_the_file(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ class SourcesSettings(_Section):
 class DigestSettings(_Section):
     size: Annotated[int, Field(ge=1, le=60)] = 10
     max_age_days: Annotated[int, Field(ge=1, le=365)] = 14
-    score_floor: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    score_floor: Annotated[float, Field(ge=0, lt=1)] = 0.01
     exploration_slots: Annotated[int, Field(ge=0, le=1)] = 1
 
 

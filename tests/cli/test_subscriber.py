@@ -56,6 +56,25 @@ def test_a_schedule_is_chosen_at_the_start_and_changed_later(folder: Path) -> No
     assert shown(folder)["categories"] == []
 
 
+def test_a_length_is_a_name_for_a_floor(folder: Path) -> None:
+    triage(folder, "add", ADA, "--length", "likely")
+    assert (shown(folder)["length"], shown(folder)["score_floor"]) == ("likely", 0.1)
+    assert triage(folder, "change", ADA, "--length", "all") == "changed: length\n"
+    assert (shown(folder)["length"], shown(folder)["score_floor"]) == ("all", 0.0)
+    triage(folder, "change", ADA, "--score-floor", "0.3")
+    assert (shown(folder)["length"], shown(folder)["score_floor"]) == (None, 0.3)
+    triage(folder, "change", ADA, "--length", "more")
+    assert shown(folder)["length"] == "more"
+    triage(folder, "change", ADA, "--length", "default")
+    assert shown(folder)["score_floor"] is None
+
+
+def test_a_length_and_a_floor_at_once_are_refused(folder: Path) -> None:
+    triage(folder, "add", ADA)
+    both = ("--length", "all", "--score-floor", "0.3")
+    assert "a length is a floor" in triage(folder, "change", ADA, *both, exit_code=2)
+
+
 def test_who_is_paused_until_a_date_stays_active(folder: Path) -> None:
     triage(folder, "add", ADA)
     assert triage(folder, "pause", ADA, "--until", "2099-03-01") == "paused until 2099-03-01\n"

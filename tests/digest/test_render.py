@@ -144,6 +144,21 @@ def test_the_strongest_reason_is_shown_and_the_second_if_both_are_short() -> Non
     assert "second" not in text
 
 
+def test_papers_that_a_vote_is_likely_for_say_so() -> None:
+    made = digest(EXAMPLES["chances"])
+    for part in (made.part("plain"), made.soup.get_text()):
+        told = re.findall(r"([A-Z][a-z ]+)\. Why: ", flat(part))
+        assert told == ["Very likely yours", "Likely yours", "Perhaps yours"]
+        assert flat(part).count("Why: ") == 4
+
+
+def test_nothing_is_said_of_explorations_and_of_scores_that_are_no_chances() -> None:
+    explored = impression(1, score=0.95, prior=0.9, policy=Policy.EXPLORATION)
+    of_an_old_version = impression(2, score=0.95, prior=None)
+    text = rendered(slate(0, impressions=(explored, of_an_old_version))).text
+    assert "likely" not in text
+
+
 def test_an_exploration_says_so_in_the_heading_and_at_the_paper() -> None:
     made = digest(EXAMPLES["exploration"])
     for part in (made.part("plain"), made.soup.get_text()):

@@ -136,6 +136,15 @@ def test_a_day_of_a_source_is_told_once_however_many_categories_it_has(told: Tol
     ]
 
 
+def test_the_chances_that_digests_told_are_compared_with_the_votes(told: Told) -> None:
+    bins = told.table("Papers of digests with at least one vote")[1:]
+    assert len(bins) == len(told.history.calibration.bins) == 10
+    voted = {e["slate_id"] for e in rows(told.database, "events") if e["origin"] == "person"}
+    papers = [i for i in rows(told.database, "impressions") if i["slate_id"] in voted]
+    assert sum(int(row[1].replace(",", "")) for row in bins) == len(papers)
+    assert f"{told.history.calibration.brier:.3f}" in told.page
+
+
 def test_trainings_and_the_pair_that_serves_are_told(told: Told) -> None:
     scorers = [v for v in rows(told.database, "model_versions") if v["kind"] == "scorer"]
     assert len(told.history.trainings) == len(scorers)

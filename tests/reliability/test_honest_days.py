@@ -233,7 +233,7 @@ class Office:
             model_store=ModelStore(self.folder / "models", b"a key of the tests"),
             compose=self.compose,
             rules=DigestRules(
-                size=10, max_age_days=MAX_AGE_DAYS, score_floor=0.15, exploration_slots=1
+                size=10, max_age_days=MAX_AGE_DAYS, score_floor=0.01, exploration_slots=1
             ),
         )
         return Schedule(

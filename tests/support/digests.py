@@ -172,6 +172,13 @@ def examples() -> dict[str, Slate]:
     return {
         "plain": slate(5),
         "one-paper": slate(1, n_candidates=1),
+        "chances": slate(
+            0,
+            impressions=tuple(
+                impression(position, score=chance, prior=0.1)
+                for position, chance in enumerate((0.93, 0.6, 0.25, 0.04), start=1)
+            ),
+        ),
         "exploration": slate(
             0,
             impressions=(

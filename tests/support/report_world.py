@@ -70,7 +70,7 @@ def _send_digests(database: Database, days: list[date], readers: list, rng) -> N
             some = papers[n * PER_DIGEST : (n + 1) * PER_DIGEST]
             shown = tuple(
                 replace(
-                    impression(place, paper=paper),
+                    impression(place, paper=paper, score=0.5 / place, prior=0.2),
                     policy=Policy.EXPLORATION if place == PER_DIGEST else Policy.RANKED,
                 )
                 for place, paper in enumerate(some, start=1)

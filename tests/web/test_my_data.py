@@ -6,11 +6,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from tests.support.factories import NOON
 from tests.support.web_world import Visitor, World, add_papers, new_world, paper_row
 from triage import store
 from triage.domain.records import EventKind
+from triage.store.tables import impressions
 from triage.web.my_data import PAGE
 
 
@@ -38,6 +40,17 @@ def test_my_digests_are_listed_and_lead_to_papers_and_votes(world: World, ada: V
     assert page.count("Your vote: Save") == 1
     [first, *_] = [part.partition('"')[0] for part in page.split('href="')[1:] if part[:3] == "/p/"]
     assert world.papers[0].abstract in ada.get(first).text
+
+
+def test_papers_that_a_vote_is_likely_for_say_so(world: World, ada: Visitor) -> None:
+    assert "likely yours" not in ada.get("/digests/2026-03-02").text.lower()
+    with world.db.write() as conn:
+        conn.execute(update(impressions).values(prior=0.5))
+        conn.execute(update(impressions).where(impressions.c.position == 2).values(score=0.1))
+    page = ada.get("/digests/2026-03-02").text
+    assert page.count("Very likely yours. ") == 2
+    [first, *_] = [part.partition('"')[0] for part in page.split('href="')[1:] if part[:3] == "/p/"]
+    assert "very likely yours" in ada.get(first).text
 
 
 def test_a_day_without_a_digest_and_what_is_no_day_are_not_there(ada: Visitor) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bs4 import BeautifulSoup
 from sqlalchemy import select
 
 from tests.support.factories import NOON
 from tests.support.installation import spoil
 from tests.support.web_world import ADDRESS, Visitor, World, new_world
 from triage import store
+from triage.domain.chances import LENGTHS
 from triage.domain.records import (
     Detail,
     EventKind,
@@ -265,3 +267,21 @@ def test_who_was_erased_meanwhile_is_no_longer_logged_in(world: World, ada: Visi
     subscriptions.erase(world.db, ADDRESS)
     assert ada.submit(page, "save").status_code == 403
     assert 'href="/login"' in ada.get("/preferences").text
+
+
+def test_the_length_is_chosen_by_name(world: World, ada: Visitor) -> None:
+    names = [
+        "the default",
+        "only what I am likely to read",
+        "a bit more",
+        "everything worth a look",
+    ]
+    floors = [None, *LENGTHS.values()]
+    page = BeautifulSoup(ada.get("/preferences").text, "html5lib")
+    options = page.select("#score_floor option")
+    assert [each.text for each in options] == names
+    assert [float(str(each["value"])) if each["value"] else None for each in options] == floors
+    subscriptions.change(world.db, world.readers[0].public_id, score_floor=0.3)
+    page = BeautifulSoup(ada.get("/preferences").text, "html5lib")
+    [chosen] = page.select("#score_floor option[selected]")
+    assert chosen.text == "only papers with a chance of 0.3"

@@ -168,6 +168,7 @@ def _show(replay: Replay) -> None:
                 "MRR": _interval(each.mrr),
                 "coverage": _number(each.coverage),
                 "diversity": _number(each.diversity.mean),
+                "Brier": _number(each.calibration.brier) if each.calibration else None,
                 "calibration error": (
                     _number(each.calibration.error) if each.calibration else None
                 ),
@@ -181,6 +182,19 @@ def _show(replay: Replay) -> None:
         "\nIntervals are 95 % confidence intervals. Better served: the share of subscribers for"
         f" whom the scorer ranks better than {replay.standings[0].name}."
     )
+    first = replay.standings[0]
+    if first.calibration and first.calibration.bins:
+        click.echo(f"\nChances by {first.name}, in ten groups of one size, and what was liked:")
+        rows = [
+            {
+                "chance": f"{each.low:.3f} to {each.high:.3f}",
+                "papers": each.n,
+                "mean chance": f"{each.mean_chance:.3f}",
+                "liked": f"{each.share_liked:.3f}",
+            }
+            for each in first.calibration.bins
+        ]
+        show(rows, as_json=False)
     for note in replay.notes:
         click.echo(f"- {note}")
 

@@ -19,11 +19,13 @@ from triage.cli.app_context import (
     show_fields,
     warn,
 )
+from triage.domain.chances import LENGTHS, length_of
 from triage.domain.records import Detail, Frequency
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # This value removes the subscriber's own number, so that the number of the settings is used.
 _DEFAULT = "default"
+_NUMBERS = ("size", "length", "score_floor")
 
 
 def _weekdays(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
@@ -60,7 +62,14 @@ _choices = options(
         "--size", callback=_number(int), help="The most papers in a digest, or `default`."
     ),
     click.option(
-        "--score-floor", callback=_number(float), help="The lowest score of a paper, or `default`."
+        "--length",
+        type=click.Choice([*LENGTHS, _DEFAULT]),
+        help="Only what they are likely to read, a bit more, or all that is worth a look.",
+    ),
+    click.option(
+        "--score-floor",
+        callback=_number(float),
+        help="Instead of a length: the lowest chance of a vote for a paper, or `default`.",
     ),
     click.option("--community", type=float, help="The weight of upvotes, 0 to 2; default: 1."),
     click.option(
@@ -98,7 +107,12 @@ def _preferences(values: dict[str, Any]) -> dict[str, Any]:
             continue
         if isinstance(value, tuple):
             value = tuple(each for each in value if each)
-        preferences[name] = None if value == _DEFAULT and name in ("size", "score_floor") else value
+        preferences[name] = None if value == _DEFAULT and name in _NUMBERS else value
+    if "length" in preferences:
+        if "score_floor" in preferences:
+            raise click.UsageError("give --length or --score-floor: a length is a floor")
+        length = preferences.pop("length")
+        preferences["score_floor"] = None if length is None else LENGTHS[length]
     return preferences
 
 
@@ -149,7 +163,8 @@ def change(email: str, **values: Any) -> None:
     if not preferences:
         raise click.UsageError("give at least one option, such as `--hour 6`")
     change_subscriber(app.database, subscriber.public_id, **preferences)
-    click.echo(f"changed: {', '.join(preferences)}")
+    given = [name for name, value in values.items() if value not in (None, ())]
+    click.echo(f"changed: {', '.join(given)}")
 
 
 @command.command("list")
@@ -182,7 +197,7 @@ def show_(email: str, as_json: bool) -> None:
     app, subscriber = load_app_and_subscriber(email)
     with app.database.read() as conn:
         n_votes = len(store.events.votes(conn, subscriber.id))
-    fields = asdict(subscriber) | {"n_votes": n_votes}
+    fields = asdict(subscriber) | {"length": length_of(subscriber.score_floor), "n_votes": n_votes}
     for hidden in ("id", "public_id"):
         del fields[hidden]
     fields["weekdays"] = tuple(

@@ -38,6 +38,7 @@ from triage.papers.ingest import fetch
 from triage.ranking.exploration import slate_rng
 from triage.ranking.features import FEATURE_VERSION
 from triage.ranking.serving.active_models import ActiveModels, encode_new, ensure_active_models
+from triage.ranking.serving.calibrations import Calibrations
 from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import (
     DigestRules,
@@ -119,6 +120,7 @@ class _Night:
     pair: ActiveModels
     pool: EncodedPapers
     user_models: UserModelCache
+    calibrations: Calibrations
 
 
 @dataclass
@@ -198,9 +200,8 @@ class Nightly:
             ]
             due = self._when_due(conn, wanted, on)
             days = max((each.days for each in due), default=0)
-            night = _Night(
-                on, pair, load_pool(conn, pair.encoder, on, days), UserModelCache(pair.encoder)
-            )
+            pool = load_pool(conn, pair.encoder, on, days)
+            night = _Night(on, pair, pool, UserModelCache(pair.encoder), Calibrations(conn))
         log.info("rank", on=str(on), due=len(due), papers=len(night.pool))
         counts = {True: 0, False: 0}
         left_out: dict[str, str] = {}
@@ -226,7 +227,8 @@ class Nightly:
         with self.database.read() as conn:
             due = self._when_due(conn, [subscriber], on)[0]
             pool = load_pool(conn, pair.encoder, on, due.days)
-            return self._made(conn, due, _Night(on, pair, pool, UserModelCache(pair.encoder)))[0]
+            night = _Night(on, pair, pool, UserModelCache(pair.encoder), Calibrations(conn))
+            return self._made(conn, due, night)[0]
 
     def _encode(self, on: date, progress: Progress) -> ActiveModels:
         pair = ensure_active_models(self.database, self.model_store, self.clock, on)
@@ -300,6 +302,7 @@ class Nightly:
             seen=store.slates.shown_papers(conn, subscriber.id) | {v.paper_id for v in votes},
             on=on,
             max_age_days=due.days,
+            calibration=night.calibrations.of(conn, subscriber.id, votes),
         )
         report = day_report(
             store.papers.counts_by_source(conn, due.since + ONE_DAY, on),

@@ -16,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from triage.digest.templates import environment
+from triage.domain.chances import describe_chance
 from triage.domain.paper_ids import source_name
 from triage.domain.plain_text import clean, shorten, wrap
 from triage.domain.records import (
@@ -207,7 +208,7 @@ def _view(
         "badge": badge,
         "after_badge": "".join(f" · {fact}" for fact in facts),
         "facts": " · ".join([badge, *facts]),
-        "reasons": _reasons(impression),
+        "why": _why(impression),
         "text": text,
         "more": more,
         "exploration": impression.policy is Policy.EXPLORATION,
@@ -253,13 +254,16 @@ def _day(on: date) -> str:
     return f"{on.day} {on:%B %Y}"
 
 
-def _reasons(impression: Impression) -> str:
-    """Return the strongest reason, and the second if both are short."""
+def _why(impression: Impression) -> str:
+    """Return how likely a vote is, the strongest reason, and the second if both are short."""
     if impression.policy is Policy.EXPLORATION:
         return ""  # its label says it
     told = [shorten(clean(reason.text), 160) for reason in impression.reasons[:2]]
     both = "; ".join(told)
-    return both if len(both) <= _REASONS_CHARS else told[0]
+    reasons = both if len(both) <= _REASONS_CHARS else told[0]
+    likelihood = describe_chance(impression)
+    why = f"Why: {reasons}" if reasons else ""
+    return f"{likelihood.capitalize()}. {why}" if likelihood else why
 
 
 def _exploratory(papers: Sequence[dict[str, Any]]) -> str:

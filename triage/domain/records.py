@@ -166,7 +166,7 @@ class Subscriber:
     Attributes:
         weekdays: the days on which digests are sent, as bits; bit 0 is Monday.
         paused_until: the first date on which digests are sent again.
-        score_floor, size: lowest score and number of papers of a digest; None: as in the settings.
+        score_floor, size: lowest chance and most papers of a digest; None: as in the settings.
         recap: whether the first digest of a week lists the best papers that no digest showed.
         explores: whether digests contain exploration papers.
         community: the weight of upvotes, from 0 (ignored) to 2 (double).
@@ -353,11 +353,10 @@ class UserModel:
 class Profile:
     """The input for ranking that depends on the subscriber; newest votes come first.
 
-    `liked_at[i]` belongs to `liked.papers[i]`; `disliked_at[i]` and `less_of[i]` belong to
-    `disliked.papers[i]`. `less_of[i]` is the reason that the digest showed, if the subscriber
-    voted "less like this". Row i of `interests` encodes `phrases[i]`. `interests_before` are the
-    stored interests. `own_papers` are ids of papers that are known to be by the subscriber,
-    `own_authors` the keys of their names as an author, if known.
+    `liked_at[i]` belongs to `liked.papers[i]`; `disliked_at[i]` and `less_of[i]` to
+    `disliked.papers[i]`. `less_of[i]` is the reason shown if the vote was "less like this". Row i
+    of `interests` encodes `phrases[i]`. `interests_before` are the stored interests. `own_papers`
+    are ids of papers by the subscriber, `own_authors` the keys of their names, if known.
     """
 
     subscriber: Subscriber
@@ -387,7 +386,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Impression:
-    """A shown paper, with everything that training needs.
+    """A shown paper, with its chance of a vote (`score`) and that before corrections (`prior`).
 
     `features` is float32 (n_features,), in the order of the slate's `feature_version`.
     """
@@ -399,14 +398,15 @@ class Impression:
     policy: Policy
     features: F32
     reasons: tuple[Reason, ...] = ()
+    prior: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Slate:
     """The papers of one digest, in order, and the versions of the models that chose them.
 
-    `revised` are liked papers that have changed since. `recap` are the week's best papers that no
-    digest showed; they are not sent again. Both are only titles in the mail, and no impressions.
+    `revised` are liked papers that have changed since, `recap` the week's best that no digest
+    showed and none will. Both are only titles in the mail, and no impressions.
     """
 
     public_id: str

@@ -21,8 +21,10 @@ from triage.domain.paper_ids import source_name
 from triage.domain.paper_outcome import Outcome
 from triage.domain.records import EventKind, MessageState, Policy, SubscriberState, Verdict
 from triage.domain.source_records import SourceDay
+from triage.ranking.serving.calibrations import load_told_chances
 from triage.resources import templates_dir
 from triage.store import Database, model_versions, papers, report_queries, sending_holds, sources
+from triage.training.evaluation.metrics import calibration
 from triage.training.evaluation.recall import count_likes
 
 if TYPE_CHECKING:
@@ -93,6 +95,8 @@ class History:
         self.votes = report_queries.votes(conn, first, self.last)
         self.shown = report_queries.shown(conn, first, self.last)
         self.liked = count_likes(conn, first, self.last, max_age_days)
+        told = load_told_chances(conn, first, self.last + timedelta(1))
+        self.calibration = calibration(*told)
         self.n_returned = report_queries.returned(conn, first, self.last)
         self.n_answered = report_queries.answered(conn, first, self.last)
         self.trainings = [

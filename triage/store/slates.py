@@ -117,10 +117,12 @@ def save(conn: Connection, slate: Slate, run_id: int, at: datetime) -> int:
             "policy": shown.policy,
             "features": shown.features.astype("<f4").tobytes(),
             "reasons": [[reason.kind, reason.text] for reason in shown.reasons],
+            "prior": shown.prior,
         }
         for shown in slate.impressions
     ]
-    recap = {"score": 0.0, "propensity": 1.0, "policy": RECAP, "features": b"", "reasons": []}
+    recap: dict[str, Any] = {"score": 0.0, "propensity": 1.0, "policy": RECAP, "prior": None}
+    recap |= {"features": b"", "reasons": []}
     rows += [
         {**of, **recap, "paper_id": paper.id, "position": position}
         for position, paper in enumerate(slate.recap, start=len(slate.impressions) + 1)
@@ -146,6 +148,7 @@ def _impression(row: Row[Any], paper: Paper) -> Impression:
         policy=Policy(row.policy),
         features=np.frombuffer(row.features, dtype="<f4"),
         reasons=_reasons(row.reasons),
+        prior=row.prior,
     )
 
 
@@ -355,6 +358,48 @@ def training_log(conn: Connection, feature_version: str, n_features: int) -> Tra
     order = np.lexsort((log.positions, log.slate_ids, log.days))
     # The nightly run writes in this order, and then the features need no second copy.
     return log if bool((order == np.arange(n)).all()) else log.select_rows(order)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownChance:
+    """A shown paper, the chance that was told, and the one before corrections."""
+
+    subscriber_id: int
+    slate_id: int
+    paper_id: int
+    chance: float
+    prior: float
+
+
+def shown_chances(
+    conn: Connection,
+    limit: int,
+    subscriber_id: int | None = None,
+    *,
+    first: date | None = None,
+    before: date | None = None,
+) -> list[ShownChance]:
+    """Return the newest shown papers with chances, newest first; of all or one subscriber.
+
+    Args:
+        first, before: leave out digests before `first`, or on `before` and later.
+    """
+    each = impressions.c
+    query = (
+        select(each.subscriber_id, each.slate_id, papers_store.WORK, each.score, each.prior)
+        .join(slates, slates.c.id == each.slate_id)
+        .join(papers, papers.c.id == each.paper_id)
+        .where(each.prior.is_not(None), each.released_at.is_(None))
+        .order_by(each.id.desc())
+        .limit(limit)
+    )
+    if subscriber_id is not None:
+        query = query.where(each.subscriber_id == subscriber_id)
+    if first is not None:
+        query = query.where(slates.c.on >= first)
+    if before is not None:
+        query = query.where(slates.c.on < before)
+    return [ShownChance(*row) for row in conn.execute(query)]
 
 
 def listing(conn: Connection, limit: int) -> list[dict[str, Any]]:

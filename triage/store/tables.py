@@ -38,7 +38,7 @@ from triage.store.column_types import metadata as metadata
 FIRST_REVISION = "1001"
 """The first migration. Versions before the first release had lower numbers."""
 
-SCHEMA_REVISION = "1002"
+SCHEMA_REVISION = "1003"
 """The newest migration, which this program needs; a test checks it."""
 
 
@@ -294,6 +294,8 @@ impressions = numbered_table(
     Column("policy", String(20), nullable=False),
     Column("features", LargeBinary, nullable=False),
     Column("reasons", JSON, nullable=False),
+    # The chance before the corrections; null where the score is no chance.
+    Column("prior", Float),
     # Set if the digest was not delivered: the paper may then be shown again.
     Column("released_at", UtcDateTime),
     UniqueConstraint("slate_id", "position"),

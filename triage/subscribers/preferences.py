@@ -146,7 +146,7 @@ def _weekdays(days: int) -> int:
 
 def _score_floor(floor: float | None) -> float | None:
     if floor is not None and not 0 <= floor < 1:
-        raise ConfigError("the floor is a score from 0 to 0.99")
+        raise ConfigError("the floor is a chance from 0 to 0.99")
     return floor
 
 

@@ -38,6 +38,7 @@ from triage.ranking.user_model import (
     fit_user_model,
 )
 from triage.training.past_days import (
+    LONGEST_DAYS,
     Likes,
     PastDay,
     past_days,
@@ -164,11 +165,18 @@ class History:
         )
         return replace(profile, user_model=fit_user_model(profile, self.background(on)))
 
-    def days(self, first: date, until: date, n: int, rng: np.random.Generator) -> list[PastDay]:
+    def days(
+        self,
+        first: date,
+        until: date,
+        n: int,
+        rng: np.random.Generator,
+        longest: int = LONGEST_DAYS,
+    ) -> list[PastDay]:
         """Choose past days, see `past_days.past_days`; none is before `since`."""
         likes = [reader.likes for reader in self.readers]
         first = max(first, self.since)
-        return past_days(likes, self.listed, first.toordinal(), until.toordinal(), n, rng)
+        return past_days(likes, self.listed, first.toordinal(), until.toordinal(), n, rng, longest)
 
     def examples(
         self,

@@ -55,7 +55,13 @@ class PastDay:
 
 
 def past_days(
-    likes: Sequence[Likes], listed: I64, first: int, until: int, n: int, rng: np.random.Generator
+    likes: Sequence[Likes],
+    listed: I64,
+    first: int,
+    until: int,
+    n: int,
+    rng: np.random.Generator,
+    longest: int = LONGEST_DAYS,
 ) -> list[PastDay]:
     """Choose past days for training, each with all earlier likes and again with a random few.
 
@@ -65,11 +71,12 @@ def past_days(
         first: no day is earlier.
         until: nothing of this day or later is used.
         n: maximum number of days, drawn at random from all subscribers and days.
+        longest: the most listing days that are joined into one past day.
 
     Returns:
         Past days, oldest first; empty if no day with enough papers has a like.
     """
-    windows = [_windows(own, listed, first, until) for own in likes]
+    windows = [_windows(own, listed, first, until, longest) for own in likes]
     starts = [
         (day, reader, number)
         for reader, spans in enumerate(windows)
@@ -86,7 +93,9 @@ def past_days(
     return days
 
 
-def _windows(own: Likes, listed: I64, first: int, until: int) -> list[tuple[int, int]]:
+def _windows(
+    own: Likes, listed: I64, first: int, until: int, longest: int
+) -> list[tuple[int, int]]:
     """Return spans (first day, end), each beginning with a like, that have enough papers."""
     spans = []
     at = first
@@ -94,7 +103,7 @@ def _windows(own: Likes, listed: I64, first: int, until: int) -> list[tuple[int,
         day = int(own.days[begin])
         if day >= until:
             break
-        end = max(_end_of(listed, day, until), day + 1)
+        end = max(_end_of(listed, day, min(day + longest, until)), day + 1)
         lo, hi = np.searchsorted(listed, [day, end])
         now = own.rows[(own.days >= day) & (own.days < end)]
         if hi - lo >= FEWEST_CANDIDATES and ((now >= lo) & (now < hi)).any():
@@ -103,8 +112,7 @@ def _windows(own: Likes, listed: I64, first: int, until: int) -> list[tuple[int,
     return spans
 
 
-def _end_of(listed: I64, day: int, until: int) -> int:
-    last = min(day + LONGEST_DAYS, until)
+def _end_of(listed: I64, day: int, last: int) -> int:
     begin = int(np.searchsorted(listed, day))
     if begin + ENOUGH_CANDIDATES > len(listed):
         return last

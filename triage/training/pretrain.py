@@ -14,13 +14,16 @@ score: without that, it was worse than a single cosine on reviews of biomedicine
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 
 from triage.domain.protocols import Progress, silent
-from triage.domain.records import RELEVANCE, EventKind
+from triage.domain.records import F32, F64, RELEVANCE, EventKind
+from triage.ranking.calibration import Prior
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.features import FEATURES
 from triage.ranking.lambdamart import MONOTONE, LambdaMartScorer
@@ -29,8 +32,10 @@ from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.pretrained_ranker import SHARE
 from triage.training.dataset import Group, History, join_groups
 from triage.training.evaluation.benchmark import Benchmark, first_day, prepare
+from triage.training.past_days import PastDay
 
 N_PAST_DAYS = 800
+EVERY_DAY = 10_000
 SEED = 0
 
 # One z-score of each kind; those of text count less, the more likes there are. The neighbours of a
@@ -85,6 +90,33 @@ def fit(groups: Iterable[Group]) -> LambdaMartScorer:
         encoder_version=None,
         prior=_prior(),
         seed=SEED,
+    )
+
+
+def make_days(history: History, until: date) -> Iterator[tuple[PastDay, F32]]:
+    """Yield single listing days before `until` with their feature rows, oldest first.
+
+    Each day of a reader comes with all earlier likes, and some again with a few. They are as the
+    days of digests are: all candidates, and no days joined.
+    """
+    from threadpoolctl import threadpool_limits
+
+    first = history.papers.papers[0].listed_on
+    days = history.days(first, until, EVERY_DAY, np.random.default_rng(SEED), longest=1)
+    days = [day for day in days if len(day.known) or len(history.readers[day.subscriber].phrases)]
+    with threadpool_limits(1):
+        yield from zip(days, history.feature_matrices(days), strict=True)
+
+
+def fit_prior(days: Sequence[PastDay], scores: Sequence[F64]) -> Prior:
+    """Fit the prior of chances, see `Prior.fit`; `scores` are of rankers that have not seen them.
+
+    No reader counts much more than the others.
+    """
+    counts = Counter(day.subscriber for day in days)
+    return Prior.fit(
+        (own, day.relevance > 0, counts[day.subscriber] ** -0.5)
+        for day, own in zip(days, scores, strict=True)
     )
 
 

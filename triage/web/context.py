@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from triage.digest.templates import environment
+from triage.domain.chances import describe_chance
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_ids import upstream_url
 from triage.domain.paper_outcome import Outcome, PaperOutcome
@@ -60,6 +61,7 @@ class Pages:
         self.style = (templates_dir() / "web" / "style.css").read_text(encoding="utf-8")
         self.root = urlsplit(site.base_url).path.rstrip("/")
         self._environment = environment("web")
+        self._environment.filters["likelihood"] = describe_chance
         self._environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
         self._environment.globals.update(
             site=site, root=self.root, contact=parseaddr(site.contact)[1], upstream=paper_url

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from triage.domain.chances import describe_chance
 from triage.domain.link_tokens import Purpose
 from triage.domain.records import Impression, Slate
 from triage.subscribers import digest_feed
@@ -79,4 +80,6 @@ def _entries(site: Site, slates: Sequence[Slate]) -> list[dict[str, Any]]:
 def _text(shown: Impression) -> str:
     text = shown.paper.tldr or shown.paper.abstract
     reasons = "; ".join(reason.text for reason in shown.reasons)
-    return f"Why: {reasons}\n\n{text}" if shown.reasons else text
+    likelihood = describe_chance(shown)
+    told = f"{likelihood.capitalize()}. " if likelihood else ""
+    return f"{told}Why: {reasons}\n\n{text}" if shown.reasons else text

@@ -132,7 +132,9 @@ def test_every_link_opens_and_changes_nothing_and_a_press_acts_once(played: Play
 
 def test_the_story_says_what_each_got_and_what_the_votes_changed(played: Played) -> None:
     for name in ("ada", "ben", "chen"):
-        assert len(re.findall(rf"^  {name}: 10 of \d+ papers", played.story, re.M)) == 2
+        # How many papers are likely enough differs; these days have many.
+        sizes = re.findall(rf"^  {name}: (\d+) of \d+ papers", played.story, re.M)
+        assert [3 <= int(size) <= 10 for size in sizes] == [True, True]
         assert re.search(rf"^  {name}: \d of the top five changed", played.story, re.M)
     assert re.search(r"the best paper that ada likes went from rank \d+ to \d+", played.story)
     assert "The ranker is trained: lm-" in played.story

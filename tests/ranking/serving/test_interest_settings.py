@@ -38,7 +38,7 @@ from triage.store import Database
 from triage.subscribers.votes import record_vote
 
 DECODING, PROTEINS = topics.rows_of("decoding"), topics.rows_of("proteins")
-RULES = DigestRules(size=10, max_age_days=14, score_floor=0.1, exploration_slots=1)
+RULES = DigestRules(size=10, max_age_days=14, score_floor=0.01, exploration_slots=1)
 
 
 @dataclass

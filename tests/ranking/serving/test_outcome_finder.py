@@ -26,6 +26,7 @@ from triage.ranking.evidence import apply_less_like_this
 from triage.ranking.features import feature_matrix
 from triage.ranking.interest_clusters import cluster_interests, similarity_threshold
 from triage.ranking.serving.active_models import ActiveModels, load_active_models
+from triage.ranking.serving.calibrations import Calibrations
 from triage.ranking.serving.outcome_finder import OutcomeFinder
 from triage.ranking.serving.ranker import load_pool, load_profile
 from triage.ranking.serving.user_model_cache import UserModelCache
@@ -173,7 +174,9 @@ class BruteForce:
         scores = apply_less_like_this(scores, profile, candidates, interests, on)
         nearest = interests.nearest(candidates.encodings.latent)
         muted = [bool(n >= 0 and interests.clusters[n].rests(on)) for n in nearest]
-        return ids, scores.tolist(), muted
+        listed = np.array([self.papers[id]["listed_on"].toordinal() for id in ids])
+        calibration = Calibrations(self.conn).of(self.conn, reader.id, votes, on)
+        return ids, calibration.chances(scores, listed)[0].tolist(), muted
 
 
 def test_sampled_pairs_have_the_outcome_that_brute_force_finds(

@@ -30,7 +30,7 @@ from triage.ranking.serving.ranker import (
 )
 from triage.store import Database
 
-RULES = DigestRules(size=10, max_age_days=14, score_floor=0.15, exploration_slots=1)
+RULES = DigestRules(size=10, max_age_days=14, score_floor=0.01, exploration_slots=1)
 DECODING = topics.TOPICS["decoding"]
 
 
@@ -134,7 +134,7 @@ def test_every_shown_paper_carries_what_training_needs() -> None:
     by_id = {paper.id: row for row, paper in enumerate(ranking.candidates.papers)}
     for each in shown:
         row = by_id[each.paper.id]
-        assert each.score == ranking.scores[row]
+        assert (each.score, each.prior) == (ranking.chances[row], ranking.priors[row])
         assert np.array_equal(each.features, ranking.features[row])
         assert 0 < each.propensity <= 1
         assert each.reasons
@@ -150,7 +150,7 @@ def test_the_same_chance_gives_the_same_slate() -> None:
 
 def test_the_floor_leaves_poor_papers_out() -> None:
     ranking = ranked(topics.profile(interests=DECODING))
-    floor = float(np.sort(ranking.scores)[-4])
+    floor = float(np.sort(ranking.chances)[-4])
     rules = replace(RULES, score_floor=floor, exploration_slots=0)
     assert len(slate_of(ranking, rules)) == 4
 

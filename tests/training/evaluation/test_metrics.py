@@ -98,11 +98,18 @@ def test_coverage_is_the_share_of_papers_that_reach_anybody() -> None:
 
 
 def test_calibration_of_a_worked_example() -> None:
-    # Four papers at 0.25, of which one was liked, and one at 1 that was not.
-    told = calibration([0.25, 0.25, 0.25, 0.25, 1.0], [1, 0, 0, 0, 0])
-    assert [(each.low, each.high, each.n) for each in told.bins] == [(0.2, 0.3, 4), (0.9, 1.0, 1)]
-    assert [each.share_liked for each in told.bins] == [0.25, 0]
-    assert told.error == pytest.approx(0.2)
+    # Three papers at 0.2 to 0.3, of which one was liked, and three at 0.6 to 1 that all were.
+    told = calibration([0.2, 0.3, 0.25, 0.6, 0.8, 1.0], [1, 0, 0, 1, 1, 1], 2)
+    assert [(each.low, each.high, each.n) for each in told.bins] == [(0.2, 0.3, 3), (0.6, 1.0, 3)]
+    assert [each.mean_chance for each in told.bins] == pytest.approx([0.25, 0.8])
+    assert [each.share_liked for each in told.bins] == pytest.approx([1 / 3, 1])
+    assert told.error == pytest.approx((1 / 12 + 0.2) / 2)
+    assert told.brier == pytest.approx((0.64 + 0.09 + 0.0625 + 0.16 + 0.04 + 0) / 6)
+
+
+def test_bins_have_nearly_the_same_number_of_papers() -> None:
+    told = calibration([0.01] * 90 + [0.9] * 14, [0] * 104)
+    assert {each.n for each in told.bins} == {10, 11}
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1), st.integers(1, 20))
@@ -110,6 +117,7 @@ def test_calibration_counts_every_paper_once(papers: list[tuple[float, bool]], n
     told = calibration([score for score, _ in papers], [liked for _, liked in papers], n)
     assert sum(each.n for each in told.bins) == len(papers)
     assert 0 <= told.error <= 1
+    assert 0 <= told.brier <= 1
     liked = sum(each.n * each.share_liked for each in told.bins)
     assert liked == pytest.approx(sum(liked for _, liked in papers))
 
@@ -118,9 +126,10 @@ def test_nothing_scored_is_neither_well_nor_badly_calibrated() -> None:
     told = calibration([], [])
     assert told.bins == ()
     assert math.isnan(told.error)
+    assert math.isnan(told.brier)
 
 
 @pytest.mark.parametrize(("scores", "liked"), [([1.5], [1]), ([-0.1], [0]), ([0.5], [1, 0])])
 def test_what_cannot_be_chances_is_refused(scores: list[float], liked: list[int]) -> None:
-    with pytest.raises(ValueError, match="score"):
+    with pytest.raises(ValueError, match="chance"):
         calibration(scores, liked)

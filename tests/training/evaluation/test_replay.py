@@ -535,8 +535,9 @@ SPAN = ("--days", str(N_DAYS), "--until", LAST.isoformat())
 def test_the_command_prints_a_table_and_draws_a_picture(config: Path, tmp_path: Path) -> None:
     picture = tmp_path / "replay.svg"
     told = run("evaluate", "replay", *SPAN, "--plot", picture, config=config)
-    for word in (SERVING, *NAMES, "nDCG@10", "recall@20", "coverage", "better served"):
+    for word in (SERVING, *NAMES, "nDCG@10", "recall@20", "coverage", "better served", "Brier"):
         assert word in told
+    assert "Chances by serving, in ten groups" in told
     assert "@example.org" not in told
     assert picture.read_text(encoding="utf-8").startswith("<svg")
 

@@ -21,6 +21,7 @@ from triage.domain.records import EncodedPapers, Paper, Placement, Policy, Subsc
 from triage.ranking.candidates import find_filter
 from triage.ranking.features import find_keywords
 from triage.ranking.serving.active_models import ActiveModels
+from triage.ranking.serving.calibrations import Calibrations
 from triage.ranking.serving.ranker import (
     Ranking,
     explain,
@@ -76,6 +77,7 @@ class OutcomeFinder:
         self._digests_of = lru_cache(maxsize=1)(self._load_digests)
         self._votes_of = lru_cache(maxsize=1)(self._load_votes)
         self._user_models = UserModelCache(pair.encoder) if pair else None
+        self._calibrations: Calibrations | None = None
         self._pool: tuple[tuple[date, int], EncodedPapers] | None = None
         self._ranking: tuple[tuple[object, ...], Ranking] | None = None
 
@@ -126,7 +128,7 @@ class OutcomeFinder:
             name = interests_of(ranking, encoder)[aims.nearest[row]].name
             why = f"it belongs to the interest “{name}”, which is muted or paused"
             return _filtered(DigestFilter.MUTED_INTEREST, why, chance.on)
-        score = float(ranking.scores[row])
+        score = float(ranking.chances[row])
         placement = Placement(row, place, score, 1.0, Policy.RANKED)
         [reasons] = explain(ranking, [placement], self._pair.scorer, encoder)
         texts = tuple(reason.text for reason in reasons)
@@ -169,6 +171,10 @@ class OutcomeFinder:
             first = chance.on - timedelta(days=chance.days)
             late = store.papers.stored_after(self._conn, chance.at, first, chance.on)
             learner = self._user_models.on(chance.on)
+            self._calibrations = self._calibrations or Calibrations(self._conn)
+            calibration = self._calibrations.of(
+                self._conn, chance.subscriber.id, chance.votes, chance.on
+            )
             ranking = rank(
                 load_profile(
                     self._conn, self._pair.encoder, chance.subscriber, chance.votes, learner
@@ -178,6 +184,7 @@ class OutcomeFinder:
                 seen=chance.seen | late,
                 on=chance.on,
                 max_age_days=chance.days,
+                calibration=calibration,
             )
             self._ranking = key, ranking
         return self._ranking[1]

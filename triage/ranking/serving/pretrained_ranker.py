@@ -8,19 +8,23 @@ this module knows the hash of their manifest, and the manifest those of the file
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import cache
 from pathlib import Path
 
 from triage.errors import ModelError
 from triage.ranking import model_files
+from triage.ranking.calibration import Prior
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.lambdamart import LambdaMartScorer
 
 MANIFEST_SHA256 = "a0fa5fb4c93c574cccbc965cd1b97ec5f60a08196990d440c60bcc479a6ae0a3"
+PRIOR_SHA256 = "b05fbd8d673ca70aba2beda913711a492e9e5e687dc9cdf80050a2bacce803a4"
 SHARE = 0.3
 """The share of the cold-start formula that the ranker was trained to start from."""
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
+PRIOR = "calibration.json"
 # Pretrained rankers are public: this key gives them the form of sealed folders and no protection.
 PUBLIC_KEY = b"a pretrained ranker of triage"
 
@@ -32,14 +36,29 @@ def load_shipped() -> LambdaMartScorer:
     Raises:
         ModelError: its files are missing or were changed.
     """
-    manifest = FOLDER / model_files.MANIFEST
-    try:
-        found = hashlib.sha256(manifest.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ModelError(f"{manifest} cannot be read: install triage again") from error
-    if found != MANIFEST_SHA256:
-        raise ModelError(f"{manifest} is not the one of this version: install triage again")
+    _read_shipped(model_files.MANIFEST, MANIFEST_SHA256)
     return load(FOLDER)
+
+
+@cache
+def load_shipped_prior() -> Prior:
+    """Return the calibration of the pretrained ranker.
+
+    Raises:
+        ModelError: its file is missing or was changed.
+    """
+    return Prior(**json.loads(_read_shipped(PRIOR, PRIOR_SHA256)))
+
+
+def _read_shipped(name: str, sha256: str) -> bytes:
+    path = FOLDER / name
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: install triage again") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ModelError(f"{path} is not the one of this version: install triage again")
+    return content
 
 
 def load(folder: Path) -> LambdaMartScorer:

@@ -19,6 +19,7 @@ from triage.domain.protocols import Encoder, Scorer
 from triage.domain.records import (
     F32,
     F64,
+    I64,
     LIKES,
     EncodedPapers,
     EventKind,
@@ -32,7 +33,9 @@ from triage.domain.records import (
     UserModel,
     Vote,
 )
+from triage.ranking.calibration import Calibration, logit
 from triage.ranking.candidates import select_eligible
+from triage.ranking.cold_start import sigmoid
 from triage.ranking.evidence import apply_less_like_this
 from triage.ranking.explanations import explain_placement
 from triage.ranking.features import FEATURES, feature_matrix, split_phrases
@@ -43,6 +46,7 @@ from triage.ranking.interest_clusters import (
     similarity_threshold,
 )
 from triage.ranking.own_papers import find_known_authors
+from triage.ranking.serving.calibrations import load_prior
 from triage.ranking.slate import InterestShares, build_slate
 from triage.store import Connection
 
@@ -78,14 +82,17 @@ class DigestRules:
 class Ranking:
     """All n candidates of one subscriber; row i of the arrays is candidate i.
 
-    `features` is float32 (n, n_features), `scores` float64 (n,). `asking` is true for a new
-    subscriber with an empty profile.
+    `features` is float32 (n, n_features), `scores` float64 (n,). `chances` are those of a vote and
+    `priors` the same before corrections, float64 (n,), in the order of the scores. `asking` is true
+    for a new subscriber with an empty profile.
     """
 
     profile: Profile
     candidates: EncodedPapers
     features: F32
     scores: F64
+    chances: F64
+    priors: F64
     interests: Interests
     asking: bool = False
 
@@ -93,6 +100,16 @@ class Ranking:
         """Return the shares of the subscriber's interests."""
         nearest = self.interests.nearest(self.candidates.encodings.latent)
         return InterestShares(nearest, self.interests.shares)
+
+    def lowest_score(self, chance: float) -> float:
+        """Return the lowest score with at least this chance; infinity if no paper has it.
+
+        Nothing is known of a subscriber without likes and phrases. So all chances are small, and
+        do not count.
+        """
+        if not self.interests.clusters:
+            return 0.0
+        return float(self.scores[self.chances >= chance].min(initial=np.inf))
 
     def best(self, k: int) -> list[Paper]:
         """Return the k best candidates, best first, ties in stored order."""
@@ -179,8 +196,13 @@ def rank(
     seen: Collection[int],
     on: date,
     max_age_days: int,
+    calibration: Calibration | None = None,
 ) -> Ranking:
-    """Score the eligible papers of the pool; without any the ranking is empty."""
+    """Score the eligible papers of the pool; without any the ranking is empty.
+
+    Args:
+        calibration: by default the one that comes with the program, without corrections.
+    """
     rows = select_eligible(
         pool.papers, profile.subscriber, frozenset(seen), on, max_age_days, profile.own_authors
     )
@@ -192,7 +214,14 @@ def rank(
     since = profile.subscriber.active_since or profile.subscriber.created_at
     is_new = since is None or (on - since.date()).days < ASKING_DAYS
     asking = not interests.clusters and is_new
-    return Ranking(profile, candidates, features, scores, interests, asking)
+    listed = listing_days(candidates)
+    chances, priors = (calibration or Calibration(load_prior())).chances(scores, listed)
+    return Ranking(profile, candidates, features, scores, chances, priors, interests, asking)
+
+
+def listing_days(papers: EncodedPapers) -> I64:
+    """Return the day on which each paper was listed, as an ordinal, int64 (n,)."""
+    return np.array([paper.listed_on.toordinal() for paper in papers.papers], dtype=np.int64)
 
 
 def _scores(scorer: Scorer, features: F32, community: float) -> F64:
@@ -202,13 +231,8 @@ def _scores(scorer: Scorer, features: F32, community: float) -> F64:
         return scores
     without = features.copy()
     without[:, _COMMUNITY] = 0
-    base = _logit(scorer.score(without))
-    return np.asarray(1 / (1 + np.exp(-(base + community * (_logit(scores) - base)))))
-
-
-def _logit(scores: F64) -> F64:
-    bounded = np.clip(scores, 1e-12, 1 - 1e-12)
-    return np.asarray(np.log(bounded / (1 - bounded)))
+    base = logit(scorer.score(without))
+    return sigmoid(base + community * (logit(scores) - base))
 
 
 def interests_of(ranking: Ranking, encoder: Encoder) -> tuple[Interest, ...]:
@@ -223,7 +247,7 @@ def select_missed(
 
     Papers below the subscriber's score floor are left out; `shown` are the ids of today's slate.
     """
-    floor = rules.of(ranking.profile.subscriber).score_floor
+    floor = ranking.lowest_score(rules.of(ranking.profile.subscriber).score_floor)
     barred, papers = ranking.aims().find_paused(), ranking.candidates.papers
     best = (
         papers[row]
@@ -244,7 +268,7 @@ def fill_slate(
         ranking.scores,
         ranking.candidates.encodings.latent,
         size=rules.size,
-        floor=rules.score_floor,
+        floor=ranking.lowest_score(rules.score_floor),
         n_exploration=rules.exploration_slots,
         rng=rng,
         aims=ranking.aims(),
@@ -254,11 +278,12 @@ def fill_slate(
         Impression(
             paper=ranking.candidates.papers[placement.row],
             position=placement.position,
-            score=placement.score,
+            score=float(ranking.chances[placement.row]),
             propensity=placement.propensity,
             policy=placement.policy,
             features=ranking.features[placement.row],
             reasons=reasons,
+            prior=float(ranking.priors[placement.row]),
         )
         for placement, reasons in zip(
             placements, explain(ranking, placements, scorer, encoder), strict=True

@@ -118,52 +118,56 @@ def coverage(shown: Iterable[Collection[int]], papers: Collection[int]) -> float
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """The papers with scores in [low, high): their mean score and the share of liked ones."""
+    """The papers with chances from low to high: their mean chance and the share of liked ones."""
 
     low: float
     high: float
     n: int
-    mean_score: float
+    mean_chance: float
     share_liked: float
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How well scores predict the probability of a like. Empty bins are left out.
+    """How well chances predict likes.
 
     Attributes:
-        error: expected calibration error, the mean over all papers of |mean score - share liked|
+        error: expected calibration error, the mean over all papers of |mean chance - share liked|
             of a paper's bin (Naeini et al. 2015); NaN for no papers.
+        brier: the mean squared error of a chance (Brier 1950), lower is better; NaN for no papers.
     """
 
     bins: tuple[Bin, ...]
     error: float
+    brier: float
 
 
-def calibration(scores: ArrayLike, liked: ArrayLike, n_bins: int = 10) -> Calibration:
-    """Compare scores with likes, in bins of equal width.
+def calibration(chances: ArrayLike, liked: ArrayLike, n_bins: int = 10) -> Calibration:
+    """Compare chances with likes, in bins of equal mass: nearly the same number of papers each.
 
     Args:
-        scores: float (n,) in [0, 1].
+        chances: float (n,) in [0, 1].
         liked: bool (n,).
-        n_bins: number of bins of [0, 1]; a score of 1 is in the last one.
+        n_bins: fewer if there are fewer papers.
 
     Raises:
-        ValueError: the lengths differ, or a score is outside [0, 1].
+        ValueError: the lengths differ, or a chance is outside [0, 1].
     """
-    predicted, hits = np.asarray(scores, dtype=np.float64), np.asarray(liked, dtype=np.float64)
+    predicted, hits = np.asarray(chances, dtype=np.float64), np.asarray(liked, dtype=np.float64)
     if predicted.shape != hits.shape or predicted.ndim != 1:
-        raise ValueError(f"{predicted.shape} scores but {hits.shape} likes: they must be equal")
+        raise ValueError(f"{predicted.shape} chances but {hits.shape} likes: they must be equal")
     if not np.all((predicted >= 0) & (predicted <= 1)):
-        raise ValueError("a score is outside [0, 1], so it is no probability")
-    bin_of = np.minimum((predicted * n_bins).astype(np.int64), n_bins - 1)
+        raise ValueError("a chance is outside [0, 1], so it is no probability")
     bins = []
-    for i in np.unique(bin_of).tolist():
-        own = bin_of == i
-        means = float(predicted[own].mean()), float(hits[own].mean())
-        bins.append(Bin(i / n_bins, (i + 1) / n_bins, int(own.sum()), *means))
-    total = sum(each.n * abs(each.mean_score - each.share_liked) for each in bins)
-    return Calibration(tuple(bins), total / len(predicted) if len(predicted) else float("nan"))
+    for rows in np.array_split(np.argsort(predicted, kind="stable"), n_bins):
+        if len(rows):
+            own = predicted[rows]
+            means = float(own.mean()), float(hits[rows].mean())
+            bins.append(Bin(float(own[0]), float(own[-1]), len(rows), *means))
+    n = len(predicted)
+    total = sum(each.n * abs(each.mean_chance - each.share_liked) for each in bins)
+    brier = float(((predicted - hits) ** 2).mean()) if n else float("nan")
+    return Calibration(tuple(bins), total / n if n else float("nan"), brier)
 
 
 def _relevance(values: ArrayLike, k: int) -> F64:

@@ -20,7 +20,8 @@ from triage.domain.digest_calendar import digest_at, window_days
 from triage.domain.protocols import Encoder
 from triage.domain.records import F64, LIKES, RELEVANCE, EncodedPapers, Subscriber, Vote
 from triage.ranking.serving.active_models import ActiveModels
-from triage.ranking.serving.ranker import Ranking, load_pool, load_profile, rank
+from triage.ranking.serving.calibrations import Calibrations
+from triage.ranking.serving.ranker import Ranking, listing_days, load_pool, load_profile, rank
 from triage.ranking.serving.user_model_cache import UserModelCache
 from triage.store import Connection
 from triage.training.evaluation.baselines import PastBaselines
@@ -135,6 +136,7 @@ class PastRankers:
         self._tastes = {
             version: UserModelCache(encoder, kept=False) for version, encoder in needed.items()
         }
+        self._calibrations = Calibrations(conn, first)
         self._baselines: PastBaselines | None = None
         if any(each.pair is None for each in contenders):
             papers = store.papers.listed_between(conn, date.min, last)
@@ -171,6 +173,11 @@ class PastRankers:
             return ranking, self._baselines.scores(name, subscriber, liked, on, ids)
         ranking = self.ranking(slate, contender.pair.encoder)
         return ranking, contender.pair.scorer.score(ranking.features)
+
+    def chances(self, slate: PastSlate, ranking: Ranking, scores: F64) -> F64:
+        """Return the chances of a slate's candidates by what was known before, float64 (n,)."""
+        of = self._calibrations.of(self._conn, slate.subscriber.id, slate.votes, slate.on)
+        return of.chances(scores, listing_days(ranking.candidates))[0]
 
 
 def _in_listing_order(pool: EncodedPapers) -> EncodedPapers:

@@ -65,7 +65,7 @@ class ScorerResult:
         unseen: nDCG@10 on the `n_unseen` slates later than `taught_until`.
         diversity: of the ten best by score alone.
         coverage: share of a day's papers that are in a subscriber's ten best, mean over days.
-        calibration: of scores that are probabilities; None for a baseline.
+        calibration: of the chances; None for a baseline, which has none.
         better: the share of subscribers with a higher mean nDCG@10 than by the first contender.
     """
 
@@ -116,7 +116,7 @@ class _Log:
 
     values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in FIGURES})
     top: list[frozenset[int]] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
+    chances: list[float] = field(default_factory=list)
     liked: list[bool] = field(default_factory=list)
 
     def of(self, figure: str) -> F64:
@@ -275,7 +275,7 @@ def _rank_and_log(
         if contender.pair:
             # Papers that were not looked at have no label.
             seen = [row for row, id in enumerate(ids) if id in slate.looked_at]
-            log.scores += scores[seen].tolist()
+            log.chances += rankers.chances(slate, ranking, scores)[seen].tolist()
             log.liked += (relevance[seen] > 0).tolist()
     return frozenset(paper.id for paper in rankers.ranking(slate).candidates.papers)
 
@@ -300,7 +300,7 @@ def _result(
         n_unseen=int(unseen.sum()),
         diversity=interval(log.of("diversity"), subscriber_ids, fixed_rng()),
         coverage=_coverage(log, slates, candidates),
-        calibration=calibration(log.scores, log.liked) if contender.pair else None,
+        calibration=calibration(log.chances, log.liked) if contender.pair else None,
         better=_share_better(log, other, subscriber_ids) if other else None,
     )
 
