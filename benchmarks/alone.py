@@ -1,6 +1,6 @@
 """Measure the ranking of a new installation: each reader as its only subscriber.
 
-    python -m benchmarks.alone [alone] [normal]
+    python -m benchmarks.alone [alone] [normal] [SET …]
 
 `alone` is what most people get: the pretrained ranker as it is, an encoder that knows only papers.
 `normal` is `triage bench rank`: trained on all readers, from the pretrained ranker on. Figures are
@@ -50,14 +50,14 @@ KNOWN = (1, 3, 10)
 def main() -> None:
     if not BENCH.exists():
         skip("there is no benchmark data beside the checkout")
-    wanted = sys.argv[1:] or ["alone", "normal"]
+    modes = [word for word in sys.argv[1:] if word not in SETS] or ["alone", "normal"]
     figures: dict[str, tuple[float, str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         few = make_few_likes(Path(folder) / FEW)
-        for name in SETS:
+        for name in [word for word in sys.argv[1:] if word in SETS] or SETS:
             data = few if name == FEW else BENCH / name
             best = measure_baselines(data)
-            for mode in wanted:
+            for mode in modes:
                 run = Path(folder) / "run"
                 write_run(data, mode, run)
                 for cell, value in score(data, run).items():
