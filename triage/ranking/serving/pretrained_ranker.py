@@ -19,7 +19,7 @@ from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.lambdamart import LambdaMartScorer
 
 MANIFEST_SHA256 = "a0fa5fb4c93c574cccbc965cd1b97ec5f60a08196990d440c60bcc479a6ae0a3"
-PRIOR_SHA256 = "b05fbd8d673ca70aba2beda913711a492e9e5e687dc9cdf80050a2bacce803a4"
+PRIOR_SHA256 = "2af133ba7fea6482230d47fd6016ed83ec4710903a44cfd57ebd9c718e4a617a"
 SHARE = 0.3
 """The share of the cold-start formula that the ranker was trained to start from."""
 
