@@ -167,16 +167,33 @@ def test_a_prior_is_kept_where_the_slates_say_nothing_and_signs_are_never_turned
     worth[0, [MEANING, DISLIKES]] = 0.5
     signs = [1] * len(FEATURES)
     ones = np.ones(len(X), dtype=np.float32)
-    prior = LinearPrior(worth, signs, 0.01)
+    flat = np.zeros_like(worth)
+    prior = LinearPrior(worth, flat, signs, 0.01)
     found = fit_linear_scorer(X, nothing, relevance, SIZES, ones, prior=prior)
     assert found
     assert found.worth.min() >= 0
     # What the likes speak against is left out, not turned round.
     assert found.worth[0, MEANING] == 0 < found.worth[0, WORDS]
-    strong = LinearPrior(worth, signs, 1_000.0)
+    strong = LinearPrior(worth, flat, signs, 1_000.0)
     kept = fit_linear_scorer(X, nothing, relevance, SIZES, ones, prior=strong)
     assert kept
     assert kept.worth == pytest.approx(worth * kept.spread, abs=0.01)
+
+
+def test_what_the_fixed_margin_holds_of_a_feature_can_be_taken_back_but_not_turned_round() -> None:
+    X, relevance = slates(5, {WORDS: 1.0, MEANING: -1.0})
+    slopes = np.zeros((linear_scorer.N_CONTEXTS, len(FEATURES)))
+    slopes[0, MEANING] = 0.25
+
+    def fixed(rows: F32) -> F64:
+        return np.asarray(0.25 * rows[:, MEANING], dtype=np.float64)
+
+    prior = LinearPrior(np.zeros_like(slopes), slopes, [1] * len(FEATURES), 0.01)
+    found = fit_linear_scorer(
+        X, fixed, relevance, SIZES, np.ones(len(X), dtype=np.float32), prior=prior
+    )
+    assert found
+    assert found.slopes()[0, MEANING] == pytest.approx(-0.25)
 
 
 @pytest.mark.parametrize("liked", [0, 1])

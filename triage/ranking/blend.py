@@ -34,6 +34,9 @@ class Start(Protocol):
     def contributions(self, X: F32) -> F64:
         """Return float64 (n, n_features): the part of the margin that each feature adds."""
 
+    def slopes(self) -> F64:
+        """Return float64 (N_CONTEXTS, n_features): the weights of the linear parts."""
+
 
 class Blend:
     """A scorer of which `share`, from 0 to 1, is replaced by a plain ranker.
@@ -67,6 +70,12 @@ class Blend:
         parts = (1 - self.share) * self._start.contributions(X)
         parts[:, self._column] += self.share * SPREAD * X[:, self._column]
         return parts
+
+    def slopes(self) -> F64:
+        """Return float64 (N_CONTEXTS, n_features): the weights of the linear parts."""
+        weights = (1 - self.share) * self._start.slopes()
+        weights[0, self._column] += self.share * SPREAD
+        return weights
 
     def facts(self) -> dict[str, object]:
         """Return the arguments beside the scorer, as JSON values."""

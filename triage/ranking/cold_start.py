@@ -8,6 +8,7 @@ import numpy as np
 
 from triage.domain.records import F32, F64
 from triage.ranking.features import FEATURES
+from triage.ranking.linear_scorer import N_CONTEXTS
 
 COLD_START = "cold-"
 """The version of a cold-start scorer begins with this; the version of a trained scorer does not."""
@@ -92,6 +93,12 @@ class ColdStartScorer:
         parts[:, likes] += self._share * (COLD_LIKES * has_likes + COLD_MANY_LIKES * many)
         parts[:, interests] += self._share * COLD_KNOWN * known
         return parts
+
+    def slopes(self) -> F64:
+        """Return float64 (N_CONTEXTS, n_features): the weights of the features."""
+        weights = np.zeros((N_CONTEXTS, len(FEATURES)))
+        weights[0] = self._weights
+        return weights
 
 
 def check_feature_rows(X: F32) -> F32:

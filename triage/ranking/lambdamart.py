@@ -68,7 +68,7 @@ _RISING = {
 MONOTONE = [(name in _RISING) - (name in _FALLING) for name in FEATURES]
 # All papers of a digest were chosen for their similarity, so among them it tells little. Without
 # signs the linear model learns that similarity is bad, and ranks the papers of a day badly.
-_SIGNED = LinearPrior(np.zeros((N_CONTEXTS, len(FEATURES))), MONOTONE, penalty=1.0)
+SIGNED_PENALTY = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,8 @@ class LambdaMartScorer:
             )
         _check_enough(relevance, group_sizes)
         if prior is None and len(X) < MUCH_FEEDBACK_ROWS:
-            prior = _SIGNED
+            none = np.zeros((N_CONTEXTS, len(FEATURES)))
+            prior = LinearPrior(none, start.slopes(), MONOTONE, SIGNED_PENALTY)
         linear = fit_linear_scorer(X, start.margin, relevance, group_sizes, weights, seed, prior)
         sizes = np.asarray(group_sizes)
         log = _Log(X, relevance, sizes, weights, initial_margin(start, linear, X))
@@ -186,6 +187,13 @@ class LambdaMartScorer:
         if linear is not None:
             parts = parts + linear.contributions(X)
         return np.asarray(self._scale.gain * (parts + trees[:, :-1]), dtype=np.float64)
+
+    def slopes(self) -> F64:
+        """Return float64 (N_CONTEXTS, n_features): the weights of the linear parts."""
+        weights = self._start.slopes()
+        if self._linear is not None:
+            weights = weights + self._linear.slopes()
+        return self._scale.gain * weights
 
     def save(self, folder: Path, key: bytes) -> None:
         """Write the trees as LightGBM text and their manifest into `folder`, sealed."""

@@ -73,6 +73,11 @@ class LinearModel:
         """Return float64 (n, n_features): the part of the margin that each feature adds."""
         return np.asarray(self._standard(X) * (_contexts(X) @ self.worth), dtype=np.float64)
 
+    def slopes(self) -> F64:
+        """Return float64 (N_CONTEXTS, n_features): the weights of features, not standardized."""
+        none = np.zeros_like(self.worth)
+        return np.divide(self.worth, self.spread, out=none, where=self.spread > 0)
+
     def facts(self) -> Mapping[str, object]:
         """Return JSON values for `from_facts`."""
         return {name: getattr(self, name).tolist() for name in _PARTS}
@@ -102,22 +107,25 @@ class LinearPrior:
 
     Attributes:
         worth: float64 (N_CONTEXTS, n_features), the weights of the features, not standardized.
-        signs: of each feature: 1 if none of its weights may be negative, -1 if none may be
-            positive, 0 for no limit.
+        slopes: float64 (N_CONTEXTS, n_features), the weights in the margin that the model is added
+            to, not standardized.
+        signs: of each feature: 1 if no sum of its weight and its slope may be negative, -1 if none
+            may be positive, 0 for no limit.
         penalty: the weight of the L2 penalty against the mean loss of a slate; None is PENALTY
             divided by the number of slates.
     """
 
     worth: F64
+    slopes: F64
     signs: Sequence[int]
     penalty: float | None = None
 
-    def bounds(self) -> list[tuple[float | None, float | None]]:
-        """Return the least and the greatest value of each weight."""
-        limits: dict[int, tuple[float | None, float | None]] = {
-            1: (0, None), -1: (None, 0), 0: (None, None)
-        }  # fmt: skip
-        return [limits[sign] for sign in self.signs] * N_CONTEXTS
+    def bounds(self, spread: F64) -> list[tuple[float, float]]:
+        """Return the least and the greatest value of each standardized weight."""
+        signs, slopes = np.asarray(self.signs), self.slopes * spread
+        least = np.where(signs > 0, -np.maximum(slopes, 0), -np.inf)
+        most = np.where(signs < 0, np.maximum(-slopes, 0), np.inf)
+        return list(zip(least.ravel().tolist(), most.ravel().tolist(), strict=True))
 
 
 def fit_linear_scorer(
@@ -170,7 +178,7 @@ def fit_linear_scorer(
             start.ravel(),
             jac=True,
             method="L-BFGS-B",
-            bounds=None if prior is None else prior.bounds(),
+            bounds=None if prior is None else prior.bounds(spread),
             options={"maxiter": MOST_ITERATIONS},
         )
     return LinearModel(result.x.reshape(start.shape), mean, spread)

@@ -23,7 +23,7 @@ from triage.training.labels import gains
 
 # The rest orders papers for readers without likes, of whom a plain ranker knows nothing.
 SHARES = (0.25, 0.5, 0.75, 0.95)
-LEVEL = 0.005
+LEVEL = 0.001
 FEWEST_SLATES = 8
 
 

@@ -131,4 +131,4 @@ def _prior() -> LinearPrior:
         (always, 0.5, ("liked_author_overlap",)),
     ):
         worth[context, [FEATURES.index(name) for name in names]] = share * WEIGHT
-    return LinearPrior(worth, MONOTONE, PENALTY)
+    return LinearPrior(worth, np.zeros_like(worth), MONOTONE, PENALTY)
