@@ -39,7 +39,7 @@ from triage.domain.records import (
 )
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.features import FEATURES, feature_matrix
-from triage.ranking.own_papers import FEWEST
+from triage.ranking.own_papers import ENOUGH_LIKES, FEWEST
 from triage.ranking.serving.model_store import ModelStore
 from triage.training.dataset import History, LikeHistory
 from triage.training.evaluation.baselines import ASL, Baselines, peer_text
@@ -126,7 +126,9 @@ class Proxy:
         for slate, rows, relevance in self._slates(author):
             candidates = self._history.papers.select(rows)
             found["asl"].append(ndcg_of(svm[rows], relevance))
-            for likes, known in (("", author.own), ("_rest", author.rest), ("_all", author.all)):
+            room = max(ENOUGH_LIKES - len(author.rest), 0)
+            both = np.setdiff1d(author.all, author.own[room:], assume_unique=True)
+            for likes, known in (("", author.own), ("_rest", author.rest), ("_all", both)):
                 profile = self._profile(author, known, slate)
                 X = feature_matrix(profile, candidates, slate.on)
                 named = X.copy()

@@ -6,7 +6,12 @@ import pytest
 
 from tests.support.factories import NOON, paper
 from triage.domain.records import EventKind, Paper, Vote
-from triage.ranking.own_papers import find_evident_authors, find_known_authors
+from triage.ranking.own_papers import (
+    ENOUGH_LIKES,
+    find_evident_authors,
+    find_known_authors,
+    select_likes,
+)
 
 Teams = tuple[tuple[str, ...], ...]
 
@@ -67,3 +72,17 @@ def test_who_always_writes_with_the_subscriber_stays_visible() -> None:
     together = by(("Me", "Boss"), ("Me", "Boss"), ("Me", "Boss"), ("M. E.", "Boss"))
     assert known(together, "", "", "", "") == set()
     assert known(together, "Me", "", "", "") == {"me"}
+
+
+@pytest.mark.parametrize(
+    ("n_others", "n_own", "n_counted"),
+    [(0, 50, 50), (1, 50, ENOUGH_LIKES - 1), (5, 3, 3), (ENOUGH_LIKES, 3, 0), (60, 3, 0)],
+)
+def test_own_papers_fill_up_few_other_likes(n_others: int, n_own: int, n_counted: int) -> None:
+    own = [Vote(n, EventKind.VOTE_UP, NOON, own="Me") for n in range(n_own)]
+    others = [Vote(100 + n, EventKind.VOTE_UP, NOON) for n in range(n_others)]
+    for likes in ([*own, *others], [*others, *own]):
+        counted = select_likes(likes)
+        assert [vote for vote in counted if vote.own is None] == others
+        assert [vote for vote in counted if vote.own is not None] == own[:n_counted]
+        assert counted == sorted(counted, key=likes.index)

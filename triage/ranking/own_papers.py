@@ -7,12 +7,14 @@ to read: by their names, papers of the author and the co-authors would be the be
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from triage.domain.author_names import author_key, author_keys
 from triage.domain.records import Paper, Profile, Vote
 
 FEWEST = 3
+# Own papers show topics, but other likes show better what somebody wants to read.
+ENOUGH_LIKES = 20
 # Of a collaboration, everybody is an author of every paper.
 MOST_NAMES = 5
 
@@ -32,6 +34,19 @@ def find_known_authors(votes: Iterable[Vote], papers: Mapping[int, Paper]) -> fr
         return given
     usual = _usual_authors([papers[vote.paper_id] for vote in own if vote.paper_id in papers])
     return usual if len(usual) == 1 else frozenset()
+
+
+def select_likes(likes: Sequence[Vote]) -> list[Vote]:
+    """Return the likes that make the profile, in order; of own papers only the newest that count.
+
+    Other likes always count, and own papers fill them up to ENOUGH_LIKES. Without other likes all
+    own papers count.
+    """
+    n_others = sum(vote.own is None for vote in likes)
+    room = max(ENOUGH_LIKES - n_others, 0) if n_others else len(likes)
+    own = [vote for vote in likes if vote.own is not None]
+    left_out = {vote.paper_id for vote in own[room:]}
+    return [vote for vote in likes if vote.paper_id not in left_out]
 
 
 def find_evident_authors(liked: Collection[Paper]) -> frozenset[str]:

@@ -45,7 +45,7 @@ from triage.ranking.interest_clusters import (
     name_interests,
     similarity_threshold,
 )
-from triage.ranking.own_papers import find_known_authors
+from triage.ranking.own_papers import find_known_authors, select_likes
 from triage.ranking.serving.calibrations import load_prior
 from triage.ranking.slate import InterestShares, build_slate
 from triage.store import Connection
@@ -148,7 +148,7 @@ def load_profile(
         votes: the latest vote on each paper, newest first.
         user_model_of: returns the user model; by default the profile has none.
     """
-    likes = [vote for vote in votes if vote.kind in LIKES]
+    likes = select_likes([vote for vote in votes if vote.kind in LIKES])
     dislikes = [vote for vote in votes if vote.kind not in LIKES]
     liked, liked_at = _voted_on(conn, encoder, likes)
     disliked, disliked_at = _voted_on(conn, encoder, dislikes)
