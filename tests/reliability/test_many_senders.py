@@ -163,12 +163,16 @@ def test_two_containers_with_one_host_name_and_process_id_send_each_digest_once(
                     pids = [
                         each.start("tests.support.senders.drain", **drain) for each in containers
                     ]
-                    assert (pids[0] == pids[1]) is (n < n_rounds // 2)
+                    # Threads take numbers, too, and how many there are depends on the load. So only
+                    # the first round of each half is sure.
+                    if n in (0, n_rounds // 2):
+                        assert (pids[0] == pids[1]) is (n == 0)
                     for each, pid in zip(containers, pids, strict=True):
                         assert each.wait(pid) == 0
                     if n == n_rounds // 2 - 1:
                         # From now on, neither has a process with the number of the other.
-                        containers[1].run("gc.collect")
+                        for _ in range(50):
+                            containers[1].run("gc.collect")
             messages, attempts = rows(database, "messages"), rows(database, "attempts")
             arrived = Counter(row["id"] for row in taken(ledger))
     finally:
