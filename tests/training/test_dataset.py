@@ -207,6 +207,11 @@ def test_examples_hold_readers_of_whom_nothing_and_much_is_known() -> None:
 
 def test_examples_hold_the_best_papers_of_each_plain_ranker_and_who_reads_them() -> None:
     of = history()
+    # Ids that are no positions.
+    of.readers = [
+        replace(each, subscriber=replace(each.subscriber, id=100 - n))
+        for n, each in enumerate(of.readers)
+    ]
     days = of.days(DAY, UNTIL, 3, np.random.default_rng(0))
     made = of.examples_of(days, ColdStartScorer(), np.random.default_rng(0))
     assert made.readers.tolist() == [of.readers[day.subscriber].subscriber.id for day in days]

@@ -7,8 +7,8 @@
 
 An installation's scorer starts from the one that comes with the program, and that from the
 cold-start formula. Each part is fitted on what the parts before it get wrong, so little feedback
-changes little. Margins are scaled to the mean and spread of those before, so that one score floor
-fits all scorers.
+changes little. Margins are scaled to the mean and spread of those before, so that one prior of
+chances (`calibration`) fits all scorers.
 """
 
 from __future__ import annotations
