@@ -103,9 +103,15 @@ def find_links(paper: Paper, keys: Iterable[tuple[str, str]] = ()) -> tuple[Link
     return tuple(links.values())
 
 
+def own_page(paper: Paper) -> str:
+    """Return the address of a paper at its source, "" if it has no id there."""
+    address = upstream_url(paper.source, paper.source_id, paper.title)
+    return "" if address.startswith(_SEARCHES) else address
+
+
 def _of_ids(paper: Paper, keys: Collection[tuple[str, str]]) -> Iterator[Link]:
-    own = upstream_url(paper.source, paper.source_id, paper.title)
-    if not own.startswith(_SEARCHES):
+    own = own_page(paper)
+    if own:
         kind = LinkKind.DOI if paper.source == "doi" else LinkKind.PAGE
         yield Link(kind, own, source_name(paper.source))
     ids = dict.fromkeys([(paper.source, paper.source_id or ""), *keys])
