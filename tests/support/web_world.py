@@ -129,10 +129,11 @@ class Visitor:
     def submit(
         self, page: httpx.Response, button: str | None = None, **typed: str | list[str]
     ) -> httpx.Response:
-        """Fill in the form that has a button, and press it.
+        """Fill in the form that has a button, press it, and go where the answer leads.
 
         Args:
-            button: its value, or what is written on it; the page's first one if left out.
+            button: its value, or what is written on it; the first one below the head of the page
+                if left out.
             typed: replaces what the form holds; a list stands for ticks.
         """
         form, pressed = _form_of(page, button)
@@ -145,12 +146,17 @@ class Visitor:
         sent = urlencode(fields | typed, doseq=True)
         kind = {"content-type": "application/x-www-form-urlencoded"}
         path = str(form.get("action") or page.request.url.path)
-        return self.post(path, content=sent.encode(), headers=kind)
+        answer = self.post(path, content=sent.encode(), headers=kind)
+        if answer.status_code != 303:
+            return answer
+        page = self.get(answer.headers["location"])
+        page.history = [answer]
+        return page
 
 
 def _form_of(page: httpx.Response, button: str | None) -> tuple[Tag, Tag]:
     html = BeautifulSoup(page.text, "html.parser")
-    for each in html.find_all("button"):
+    for each in (html.main or html).find_all("button") if button is None else html("button"):
         form = each.find_parent("form")
         if form and button in (None, each.get("value"), each.get_text()):
             return form, each

@@ -26,7 +26,10 @@ def world(tmp_path: Path) -> World:
 def titles(world: World, path: str) -> list[str]:
     page = world.client().get(path)
     assert page.status_code == 200
-    return [each.get_text(" ", strip=True) for each in BeautifulSoup(page.text, "html5lib")("h3")]
+    return [
+        each.get_text(" ", strip=True)
+        for each in BeautifulSoup(page.text, "html5lib").select(".card h2, .card h3")
+    ]
 
 
 def test_the_first_page_lists_the_newest_day(world: World) -> None:
