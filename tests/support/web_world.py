@@ -42,7 +42,7 @@ from triage.store import Database
 from triage.store.tables import metadata
 from triage.subscribers.signup import Signup
 from triage.web import create_app
-from triage.web.context import RankingAnswers
+from triage.web.context import DayRanking, RankingAnswers
 
 SECRET = "a secret of the tests, 32 or more characters"
 ADDRESS = "ada.reader@example.org"
@@ -207,6 +207,7 @@ class World:
     papers: list[Paper]
     site: StillSite = field(default_factory=StillSite)
     shown: tuple[Impression, ...] | None = None
+    ranking: DayRanking | None = None
     outcome: PaperOutcome = PaperOutcome(Outcome.UNKNOWN)  # noqa: RUF009 - it is frozen
     headers: dict[str, str] = field(default_factory=dict)
     seen_notes: set[str] = field(default_factory=set)
@@ -226,7 +227,9 @@ class World:
                 self.clock,
                 self.site,
                 self.enrolment,
-                RankingAnswers(lambda *_: self.shown, lambda *_: self.outcome),
+                RankingAnswers(
+                    lambda *_: self.shown, lambda *_: self.outcome, lambda *_: self.ranking
+                ),
             )
             self._clients[known] = Client(app, self.site.base_url)
         return self._clients[known]
