@@ -92,7 +92,7 @@ def routes(page: PageContext) -> list[Route]:
             votes=[(VOTE_TEXTS[kind], token) for kind, token in tokens],
             similar=others,
             citations=[
-                (name, ending, _cite(page, stored, replace(paper, abstract=""), form))
+                (name, ending, _cite(page, stored, replace(paper, abstract=""), form).strip("\r\n"))
                 for ending, (name, form, _) in CITATIONS.items()
             ],
         )
