@@ -246,8 +246,11 @@ def _month(dates: Iterable[str]) -> date | None:
 # -- out -------------------------------------------------------------------------------------------
 
 
-def write(likes: Sequence[Liked], form: str) -> str:
+def write(likes: Sequence[Liked], form: str, verb: str = "liked") -> str:
     """Return likes as a file in one of `FORMATS`; `json` is CSL-JSON. `read` reads the first three.
+
+    Args:
+        verb: what the subscriber did with the papers at their times.
 
     Raises:
         ValueError: there is no such format.
@@ -257,9 +260,9 @@ def write(likes: Sequence[Liked], form: str) -> str:
     if form == "ris":
         return "".join(_ris(each) for each in likes)
     if form == "json":
-        return json.dumps([_csl(each) for each in likes], ensure_ascii=False, indent=1) + "\n"
+        return json.dumps([_csl(each, verb) for each in likes], ensure_ascii=False, indent=1) + "\n"
     if form == "csv":
-        return _csv(likes)
+        return _csv(likes, verb)
     raise ValueError(f"{form!r} is none of {', '.join(FORMATS)}")
 
 
@@ -317,7 +320,7 @@ def _last_name_first(name: str) -> str:
     return f"{last}, {first}" if first and "," not in name else name
 
 
-def _csl(liked: Liked) -> dict[str, Any]:
+def _csl(liked: Liked, verb: str) -> dict[str, Any]:
     paper = liked.paper
     on = paper.listed_on
     fields = {
@@ -330,15 +333,15 @@ def _csl(liked: Liked) -> dict[str, Any]:
         "DOI": _doi(liked),
         "URL": _url(paper),
         "abstract": paper.abstract,
-        "note": f"liked {liked.at:%Y-%m-%d}",
+        "note": f"{verb} {liked.at:%Y-%m-%d}",
     }
     return {name: value for name, value in fields.items() if value}
 
 
-def _csv(likes: Sequence[Liked]) -> str:
+def _csv(likes: Sequence[Liked], verb: str) -> str:
     file = io.StringIO(newline="")
     rows = csv.writer(file)
-    rows.writerow(["liked_on", "title", "authors", "listed_on", "venue", "id", "doi", "url"])
+    rows.writerow([f"{verb}_on", "title", "authors", "listed_on", "venue", "id", "doi", "url"])
     for liked in likes:
         paper = liked.paper
         cells = [
