@@ -20,6 +20,7 @@ from triage.store import Database
 from triage.subscribers.sessions import Sessions
 from triage.subscribers.signup import Signup
 from triage.web import (
+    author,
     browse,
     feed,
     library_upload,
@@ -104,6 +105,7 @@ def create_app(
         routes=[
             *browse.routes(page),
             *paper.routes(page),
+            *author.routes(page),
             *search.routes(page),
             *library_upload.routes(page),
             *vote.routes(page),
