@@ -262,7 +262,10 @@ def test_who_is_logged_in_votes_changes_it_and_takes_it_back(world: World) -> No
     page = ada.submit(page, EventKind.VOTE_DOWN)
     assert world.events() == [(1, 1, EventKind.SAVE), (1, 1, EventKind.VOTE_DOWN)]
     assert "Not for me, 2026" in ada.get("/likes").text
-    assert "Your vote was removed" in ada.submit(page, "none").text
+    page = ada.submit(page, "none")
+    assert "Your vote was removed" in page.text
+    assert world.events() == [(1, 1, EventKind.SAVE)]
+    assert "It is not saved any more" in ada.submit(page, "unsave").text
     assert world.events() == []
 
 
