@@ -122,8 +122,12 @@ def test_who_is_logged_in_votes_changes_it_and_takes_it_back(world: World) -> No
     assert page.text.count('aria-pressed="true"') == 1
     page = ada.submit(page, EventKind.VOTE_DOWN)
     assert world.events() == [(1, 1, EventKind.SAVE), (1, 1, EventKind.VOTE_DOWN)]
-    assert world.papers[0].title not in ada.get("/likes").text
-    assert "Your vote was removed" in ada.submit(page, "none").text
+    assert "Not for me, 2026-03-02" in ada.get("/likes").text
+    page = ada.submit(page, "none")
+    assert "Your vote was removed" in page.text
+    # It is saved still.
+    assert world.events() == [(1, 1, EventKind.SAVE)]
+    assert "not saved any more" in ada.submit(page, "unsave").text
     assert world.events() == []
 
 
