@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from triage import store
 from triage.domain.author_names import author_key, author_keys
+from triage.domain.plain_text import clean
 from triage.domain.records import Paper
 from triage.errors import ConfigError
 from triage.store.search import Filters
@@ -97,4 +98,4 @@ def _path(name: str) -> str:
 
 
 def _clean(name: str) -> str:
-    return " ".join(name.split())[:LONGEST_NAME]
+    return clean(name)[:LONGEST_NAME]
