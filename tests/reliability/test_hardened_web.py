@@ -107,6 +107,7 @@ ACTS: list[tuple[str, dict[str, str]]] = [
     ("/papers/1", {"vote": "none"}),
     ("/import", {"text": "2603.00002"}),
     ("/follow", {"author": "Ada Lovelace"}),
+    ("/authors", {"name": "Ada Lovelace", "do": "follow"}),
     ("/logout", {}),
 ]  # fmt: skip
 FOREIGN: list[dict[str, str]] = [
