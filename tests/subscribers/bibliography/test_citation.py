@@ -130,6 +130,7 @@ def test_a_key_is_last_name_year_and_first_word() -> None:
         ("The LIGO Scientific Collaboration", "ligo"),
         ("the CMS and ATLAS Collaborations", "cms"),
         ("Gemini Team", "gemini"),
+        ("Collaboration, CMS", "cms"),
         ("The Collaboration", "thecollaboration"),
         ("Plato", "plato"),
         ("王小明", ""),

@@ -165,8 +165,8 @@ def _key_name(author: str) -> str:
     author = _IN_BRACKETS.sub("", author) or author
     family = split_name(author).family
     if _GROUP.search(family):
-        own = _fold(next(iter(_GROUP.sub(" ", family).split()), ""))
-        return (own or _fold(family))[:_LONGEST_PART]
+        own = filter(None, map(_fold, _GROUP.sub(" ", family).split()))
+        return next(own, _fold(family))[:_LONGEST_PART]
     return _fold(family)[:_LONGEST_PART]
 
 
