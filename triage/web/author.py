@@ -81,7 +81,7 @@ def _follow(page: PageContext, login: Login, _: Request, fields: Fields) -> Resp
     others = [each for each in login.subscriber.followed_authors if author_key(each) != key]
     if fields.get("do") == "follow":
         back, names = _path(name), [*others, name]
-        notice = f"You follow {name} now. Their new papers move up."
+        notice = f"You follow {name} now."
     else:
         # Without papers they have no page any more.
         back, names = _path(name) if _papers_by(page, name) else "/preferences", others

@@ -80,6 +80,8 @@ def test_no_word_of_a_name_is_lost_but_degrees(words: list[str]) -> None:
         ({"source_id": "1706.03762", "venue": "Proceedings of Drafting 2018"}, "2018"),
         ({"source_id": "0704.0001", "venue": "Phys.Rev.D76:013009,2007"}, "2007-04"),
         ({"source_id": "0704.0001", "venue": "Adv. Phys. 58 (2009) 1960-1999"}, "2009"),
+        ({"source_id": "1706.03762", "venue": "NIPS 2017, pages 1998-2008"}, "2017-06"),
+        ({"source_id": "1706.03762", "venue": "J. Drafts 12, 2013-2020, 2018"}, "2018"),
         # A page, and not a year that has not come yet.
         ({"source_id": "1706.03762", "venue": "Drafts 7, 2080"}, "2017-06"),
         ({"source": "biorxiv", "source_id": "10.1101/2020.01.30.927871"}, "2020-01"),

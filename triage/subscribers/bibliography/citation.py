@@ -111,11 +111,11 @@ def published(paper: Paper) -> Published:
     """
     venue = paper.venue
     years = _YEAR_IN_BRACKETS.findall(venue) or _YEAR.findall(venue)
-    known = [int(year) for year in years if int(year) <= paper.listed_on.year + 1]
     on = _preprint_month(paper) or paper.listed_on
-    if known and known[-1] != on.year:
-        return Published(known[-1])
-    return Published(on.year, on.month)
+    known = [int(year) for year in years if int(year) <= paper.listed_on.year + 1]
+    # The others are numbers of pages.
+    nearest = min(known, key=lambda year: abs(year - on.year), default=on.year)
+    return Published(on.year, on.month) if nearest == on.year else Published(nearest)
 
 
 def _preprint_month(paper: Paper) -> date | None:
