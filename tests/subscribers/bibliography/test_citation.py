@@ -37,6 +37,8 @@ def key(author: str = "Ada Lovelace", title: str = "Engines", **fields: Any) -> 
         ("van der Berg", ("van der Berg", "", "")),
         ("Santiago Ramón y Cajal", ("Ramón y Cajal", "Santiago", "")),
         ("bell hooks", ("hooks", "bell", "")),
+        ("sangkeun Jung", ("Jung", "sangkeun", "")),
+        ("Qingyao Ai", ("Ai", "Qingyao", "")),
         ("Martin Luther King Jr.", ("King", "Martin Luther", "Jr.")),
         ("Martin Luther King, Jr.", ("King", "Martin Luther", "Jr.")),
         ("King, Jr., Martin Luther", ("King", "Martin Luther", "Jr.")),

@@ -21,12 +21,16 @@ _INITIAL: Final = re.compile(r"[^\W\d_]\.?")
 _GROUP: Final = re.compile(
     r"\b(?:collaborations?|consortium|consortia|groups?|teams?|network|universit\w+|institut\w*"
     r"|laborator\w+|labs|foundation|observatory|initiative|community|inc|ltd|llc|gmbh|corp"
-    r"|and|for|of|the)\b|\bAI$",
+    r"|and|for|of|the)\b|\b(?-i:AI)$",
     re.IGNORECASE,
 )
 # Chinese, Japanese and Korean names have the family name first, and often no blank.
 _EAST_ASIAN: Final = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")
 _IN_BRACKETS: Final = re.compile(r"\s*\([^()]*\)")
+# With what a family name without a given name may begin; in “bell hooks” it is a given name.
+_PARTICLES: Final = frozenset(
+    "af al av bin da de del della den der di dos du el ibn la le ten ter van von zu".split()
+)
 # “Santiago Ramón y Cajal”
 _JOINING: Final = frozenset({"y", "e", "i"})
 # Letters that Unicode does not take apart.
@@ -90,6 +94,8 @@ def _family_at(words: Sequence[str]) -> int:
     at = max(len(words) - 1, 0)
     while at and words[at - 1].islower() and not words[-1].islower():
         at -= 1
+    if at == 0 and words and words[0] not in _PARTICLES:
+        at = min(1, len(words) - 1)
     return at - 1 if at and words[at] in _JOINING else at
 
 
