@@ -6,8 +6,8 @@ import hashlib
 import hmac
 import os
 import secrets
-from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
 from email.utils import parseaddr
 from functools import cached_property, partial
 from pathlib import Path
@@ -256,8 +256,12 @@ class App:
             password = _password("IMAP_PASSWORD", "[bounces] imap_host")
             yield from read_imap(bounces.imap_host, bounces.imap_port, bounces.username, password)
 
-    def build_message(self, slate: Slate, now: datetime) -> Composed:
-        """Build the message of a slate: links, then text and HTML, then signed bytes."""
+    def build_message(self, slate: Slate, now: datetime, resent_on: date | None = None) -> Composed:
+        """Build the message of a slate: links, then text and HTML, then signed bytes.
+
+        Args:
+            resent_on: the day on which a sent digest goes once more, so that the Message-ID is new.
+        """
         from triage.digest.nightly import Composed
 
         site = self.settings.site
@@ -266,8 +270,9 @@ class App:
             slate, self.keyring, site.base_url, site.contact, now.date(), mail.bounces
         )
         rendered = render_digest(slate, links, site.name)
+        name = slate.public_id if resent_on is None else f"{slate.public_id}.{resent_on:%Y%m%d}"
         message = build_digest(
-            slate,
+            replace(slate, public_id=name),
             links,
             rendered,
             sender=mail.sender,
