@@ -10,7 +10,7 @@ from triage.errors import ConfigError, MailDeferred, MailRefused, MailUncertain
 
 @click.group("mail")
 def command() -> None:
-    """Try out how mail is sent."""
+    """Send a test mail."""
 
 
 @command.command()
