@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from email.utils import parseaddr
 from functools import cached_property, partial
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -286,14 +287,16 @@ class App:
     @cached_property
     def signup(self) -> Signup:
         from triage.app.account_mail import account_mail_builder
-        from triage.subscribers.signup import Signup
+        from triage.subscribers.signup import Signup, new_network_limit
 
+        trusted = [ip_network(each, strict=False) for each in self.settings.web.trusted_networks]
         return Signup(
             self.database,
             self.clock,
             self.keyring,
             account_mail_builder(self.settings),
             address_hash=self.address_hash,
+            network_limit=new_network_limit(trusted),
         )
 
     def account_mail_sender(self) -> Callable[[], None]:
