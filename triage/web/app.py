@@ -32,7 +32,7 @@ from triage.web import (
     unsubscribe,
     vote,
 )
-from triage.web.context import TOO_OLD, PageContext, Pages, RankingAnswers, Site, say_wait
+from triage.web.context import GONE, PageContext, Pages, RankingAnswers, Site, say_wait
 from triage.web.login_cookie import LoginCookie
 from triage.web.middleware import SafetyMiddleware
 
@@ -85,8 +85,8 @@ def create_app(
 
     def show_http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-        too_old = error.detail if error.detail in TOO_OLD else TOO_OLD[0]
-        names = {403: "error_form", 404: "error_missing", 405: "error_method", 410: too_old}
+        gone = error.detail if error.detail in GONE else GONE[0]
+        names = {403: "error_form", 404: "error_missing", 405: "error_method", 410: gone}
         name = names.get(error.status_code, "error_link")
         response = page.show(request, name, error.status_code)
         response.headers.update(error.headers or {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from email.utils import parseaddr
 from typing import Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from triage import store
 from triage.digest.templates import environment
 from triage.domain.chances import describe_chance
 from triage.domain.link_tokens import Claims, Keyring, Purpose
@@ -33,8 +34,11 @@ from triage.web.flash import COOKIE, Notice, read_notice, write_notice
 from triage.web.forms import Fields
 from triage.web.login_cookie import Login, LoginCookie
 
-TOO_OLD = ("error_expired", "error_used")
-"""The pages for expired links."""
+ERASED = "error_erased"
+"""The page for genuine links of subscribers who are no longer stored."""
+GONE = ("error_expired", "error_used", ERASED)
+"""The pages for links that have ended."""
+_BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
 MOST_PATH = 1000
 """The longest path that is kept to return to, in characters."""
 
@@ -168,19 +172,26 @@ class PageContext:
         return response
 
     def claims(self, request: Request, purpose: Purpose, too_old: str = "error_expired") -> Claims:
-        """Return the claims of the token in the path.
+        """Return the claims of the token in the path, whose subscriber is stored.
 
         Args:
             too_old: the page to show for an expired token.
 
         Raises:
-            HTTPException: 410, the token has expired.
+            HTTPException: 410, the token has expired, or it is genuine and its subscriber erased.
             TokenError: it is invalid.
         """
+        token, is_too_old = request.path_params["token"], False
         try:
-            return self.keyring.verify(request.path_params["token"], purpose, self.clock.now())
+            claims = self.keyring.verify(token, purpose, self.clock.now())
         except TokenExpired:
-            raise HTTPException(410, too_old) from None
+            # That there is no subscriber any more says more than that the link is old.
+            claims, is_too_old = self.keyring.verify(token, purpose, _BEFORE_ALL), True
+        if not self.db.fetch(store.subscribers.contacts, public_id=claims.subscriber):
+            raise HTTPException(410, ERASED)
+        if is_too_old:
+            raise HTTPException(410, too_old)
+        return claims
 
 
 def form_route(
