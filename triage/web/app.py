@@ -21,12 +21,14 @@ from triage.subscribers.network_limit import NetworkLimit
 from triage.subscribers.sessions import Sessions
 from triage.subscribers.signup import Signup
 from triage.web import (
+    author,
     browse,
     feed,
     library_upload,
     my_data,
     paper,
     preferences,
+    saved,
     search,
     signup,
     unsubscribe,
@@ -108,6 +110,7 @@ def create_app(
         routes=[
             *browse.routes(page),
             *paper.routes(page),
+            *author.routes(page),
             *search.routes(page),
             *library_upload.routes(page),
             *vote.routes(page),
@@ -115,6 +118,7 @@ def create_app(
             *signup.routes(page),
             *preferences.routes(page),
             *my_data.routes(page),
+            *saved.routes(page),
             *feed.routes(page),
             Route("/style.css", style, methods=["GET"]),
             Route("/healthz", healthz, methods=["GET"]),
