@@ -187,8 +187,9 @@ class PageContext:
         except TokenExpired:
             # That there is no subscriber any more says more than that the link is old.
             claims, is_too_old = self.keyring.verify(token, purpose, _BEFORE_ALL), True
-        if not self.db.fetch(store.subscribers.contacts, public_id=claims.subscriber):
-            raise HTTPException(410, ERASED)
+        with self.db.read() as conn:
+            if store.subscribers.contact(conn, public_id=claims.subscriber) is None:
+                raise HTTPException(410, ERASED)
         if is_too_old:
             raise HTTPException(410, too_old)
         return claims
