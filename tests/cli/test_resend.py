@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -12,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
+from tests.support import databases
 from tests.support.doctor_world import installation
 from tests.support.factories import DAY, NOON, impression, paper, slate
 from tests.support.fakes import StoppedClock
@@ -23,10 +23,12 @@ from triage.app.application import App, open_app
 from triage.cli import cli
 from triage.delivery.audit import audit
 from triage.delivery.retention import forget_old_mail
+from triage.delivery.sent_log_check import reconcile
 from triage.digest.links import envelope_sender
 from triage.digest.message import part_of
 from triage.domain.records import MessageState, Slate, SubscriberState
 from triage.errors import TriageError
+from triage.store.tables import messages
 from triage.store.tables import papers as papers_table
 from triage.subscribers.subscriptions import add, find, pause
 
@@ -36,13 +38,16 @@ ADA = "ada@example.org"
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[App]:
     """An installation that has sent Ada the digest of a day in March, long ago."""
-    installation(tmp_path, '[mail]\nbounces = "back@example.org"\n').database.close()
-    opened = open_app(tmp_path / "triage.toml")
-    with closing(opened.database):
+    installation(tmp_path).database.close()
+    with databases.migrated_url(tmp_path) as url:
+        config = f'[mail]\nbounces = "back@example.org"\n[database]\nurl = "{url}"\n'
+        (tmp_path / "triage.toml").write_text(config)
+        opened = open_app(tmp_path / "triage.toml")
         queue_digest(opened)
         opened.new_outbox().drain()
         assert len(mails(opened)) == 1
         yield opened
+        opened.close()
 
 
 def queue_digest(app: App, n: int = 1) -> Slate:
@@ -262,3 +267,17 @@ def withdraw(app: App, *titles: str) -> None:
     with app.database.write() as conn:
         change = update(papers_table).where(papers_table.c.title.in_(titles))
         conn.execute(change.values(withdrawn_at=NOON))
+
+
+def test_a_restored_database_learns_from_the_sent_log_that_it_went(app: App) -> None:
+    resend(app)
+    with app.database.write() as conn:
+        conn.execute(delete(messages).where(messages.c.kind != "digest"))
+    app.sent_log.close()
+    assert "reconcile" in resend(app, exit_code=1)
+    # The one that was made meanwhile is that of today.
+    assert reconcile(app.database, app.sent_log, app.clock).marked == 1
+    assert [each["state"] for each in resent(app)] == ["sent"]
+    assert "again tomorrow" in resend(app, exit_code=2)
+    assert len(mails(app)) == 2
+    assert audit(app.database, app.sent_log).is_balanced
