@@ -11,7 +11,7 @@ from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_ids import upstream_url
 from triage.domain.records import DigestLinks, EventKind, Impression, Paper, PaperLinks, Slate
 
-_SLATE = re.compile(r"<d\.([0-9a-f]{20})@[^<>\s]+>")
+_SLATE = re.compile(r"<d\.([0-9a-f]{20})(?:\.\d+)?@[^<>\s]+>")
 
 
 def digest_links(

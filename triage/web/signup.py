@@ -15,8 +15,9 @@ from starlette.routing import Route
 from triage.domain.link_tokens import LIFETIMES, Purpose
 from triage.domain.records import Impression
 from triage.domain.source_records import NamedPaper
-from triage.errors import ConfigError, TokenError, TokenExpired
+from triage.errors import ConfigError, TokenError, TokenExpired, TooManyRequests
 from triage.subscribers import library_import, subscriptions
+from triage.subscribers.network_limit import Limit
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.sessions import SESSION
 from triage.subscribers.signup import FORM
@@ -26,6 +27,7 @@ from triage.web.context import (
     form_route,
     own_path,
     peer_address,
+    say_wait,
     with_own_form,
 )
 from triage.web.forms import NO_FIELDS, Fields
@@ -34,7 +36,7 @@ from triage.web.login_cookie import Login
 # Nobody fills in the form faster, and nobody leaves it open for longer.
 SHORTEST_FILLING = timedelta(seconds=2)
 LONGEST_FILLING = timedelta(days=1)
-PREVIEWS_A_MINUTE = 12
+PREVIEWS = Limit(12, timedelta(minutes=1), "a minute")
 MOST_LIKES = 200
 # Change the date together with the words: both are stored with each confirmation.
 CONSENT = "Send me the digest until I unsubscribe. (words of 2026-11-22)"
@@ -73,6 +75,9 @@ def routes(page: PageContext) -> list[Route]:
         except ConfigError as error:
             form.wrong["email"] = _as_sentence(error)
             return page.show(request, "login", 422, form=form)
+        except TooManyRequests as error:
+            response = page.show(request, "login", 429, form=form, notice=str(error))
+            return say_wait(response, error)
         response = page.show(request, "login_sent", code=f"{code[:3]} {code[3:]}")
         page.login_cookie.set(response, page.login_cookie.login_request, secret, _LOGIN_REQUEST)
         page.login_cookie.set(response, NEXT, quote(own_path(form["next"])), _LOGIN_REQUEST)
@@ -155,7 +160,10 @@ def _subscribe(page: PageContext, request: Request, fields: Fields) -> Response:
         if form.wrong:
             return _show_form(page, request, form, 422)
         chosen = SubscriberPreferences(**valid)
-        page.signup.ask_to_subscribe(email, chosen, peer_address(request), likes, names)
+        try:
+            page.signup.ask_to_subscribe(email, chosen, peer_address(request), likes, names)
+        except TooManyRequests as error:
+            return say_wait(_show_form(page, request, form, 429, notice=str(error)), error)
     return page.show(request, "subscribe_sent")
 
 
@@ -168,9 +176,10 @@ def _preview(
     if not (valid["interests"] or valid["categories"] or likes):
         form.wrong["interests"] = "Write what you read. The preview needs it."
         return _show_form(page, request, form, 422)
-    if not page.preview_limit.count(peer_address(request), page.clock.now()):
-        notice = "There were too many previews. Please wait a minute."
-        return _show_form(page, request, form, 429, notice=notice)
+    try:
+        page.preview_limit.count(peer_address(request), page.clock.now())
+    except TooManyRequests as error:
+        return say_wait(_show_form(page, request, form, 429, notice=str(error)), error)
     chosen = SubscriberPreferences(**valid)
     preview = page.ranking.preview(
         subscriptions.new_subscriber("nobody@example.org", chosen), likes
