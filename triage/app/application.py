@@ -309,6 +309,7 @@ class App:
         from triage.operations.clock_trust import ClockTrust
         from triage.operations.jobs import Job, Schedule
         from triage.operations.worker_process import run_in_process
+        from triage.ranking.serving.active_models import encode_stored
         from triage.subscribers.erasure import rewrite_after_erasures
         from triage.subscribers.named_papers import fetch_waiting
 
@@ -345,6 +346,7 @@ class App:
                 *(enriching if enriches else []),
             ],
             owner=name_this_process(),
+            encode=lambda: encode_stored(database, self.model_store, clock),
             is_gone=is_gone,
             distrust=(
                 ClockTrust(database, clock, read_uptime)

@@ -74,6 +74,7 @@ def create_app(
         paper_search or Search(db),
         named_schemes,
         ranking.find_outcome,
+        ranking.refresh_interests,
     )
 
     # This is asynchronous because it does no I/O: a thread would cost more than the response.

@@ -17,13 +17,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from triage.digest.preview import Preview
 from triage.digest.templates import environment
 from triage.domain.chances import describe_chance
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_ids import upstream_url
 from triage.domain.paper_outcome import Outcome, PaperOutcome
 from triage.domain.protocols import Clock
-from triage.domain.records import Impression, Paper, Subscriber
+from triage.domain.records import Paper, Subscriber
 from triage.errors import TokenExpired
 from triage.papers.search import Search
 from triage.resources import templates_dir
@@ -37,7 +38,7 @@ TOO_OLD = ("error_expired", "error_used")
 """The pages for expired links."""
 
 FindOutcome = Callable[[Subscriber, int], PaperOutcome]
-Preview = Callable[[Subscriber, Sequence[int]], tuple[Impression, ...] | None]
+MakePreview = Callable[[Subscriber, Sequence[int]], Preview]
 
 
 class Site(Protocol):
@@ -98,12 +99,14 @@ class RateLimit:
 class RankingAnswers:
     """What pages ask the ranker.
 
-    `preview` takes a subscriber who is not stored and the ids of papers that they like. It returns
-    the papers that they would get, or None while no papers are stored. `find_outcome` returns what
-    became of a paper for a subscriber; by default nothing is known.
+    `preview` takes a subscriber with any preferences, who may be stored, and the ids of papers that
+    they like. It returns the papers that they would get. `refresh_interests` finds the interests of
+    a stored subscriber again. `find_outcome` returns what became of a paper for a subscriber. By
+    default nothing is known.
     """
 
-    preview: Preview = lambda *_: None
+    preview: MakePreview = lambda *_: Preview()
+    refresh_interests: Callable[[Subscriber], object] = lambda _: None
     find_outcome: FindOutcome = lambda *_: PaperOutcome(Outcome.UNKNOWN)
 
 
@@ -111,8 +114,8 @@ class RankingAnswers:
 class PageContext:
     """Everything that an endpoint may use.
 
-    `named_schemes` are those of papers that can be fetched if somebody names them. For `preview`
-    and `find_outcome` see `RankingAnswers`.
+    `named_schemes` are those of papers that can be fetched if somebody names them. For `preview`,
+    `find_outcome` and `refresh_interests` see `RankingAnswers`.
     """
 
     db: Database
@@ -122,11 +125,12 @@ class PageContext:
     signup: Signup
     sessions: Sessions
     login_cookie: LoginCookie
-    preview: Preview
+    preview: MakePreview
     preview_limit: RateLimit
     search: Search
     named_schemes: Collection[str]
     find_outcome: FindOutcome
+    refresh_interests: Callable[[Subscriber], object]
 
     def claims(self, request: Request, purpose: Purpose, too_old: str = "error_expired") -> Claims:
         """Return the claims of the token in the path.
