@@ -384,6 +384,7 @@ class App:
         from triage.digest.day_ranking import DayRankings
         from triage.digest.preview import Previews
         from triage.papers.search import Search
+        from triage.ranking.serving.interest_settings import refresh_interests_quickly
         from triage.subscribers.named_papers import find_schemes
         from triage.web import create_app
         from triage.web.context import RankingAnswers
@@ -396,7 +397,10 @@ class App:
             self.settings.site,
             self.signup,
             RankingAnswers(
-                previews.of, self.find_outcome, DayRankings(self.database, self.model_store).of
+                previews.of,
+                self.find_outcome,
+                DayRankings(self.database, self.model_store).of,
+                partial(refresh_interests_quickly, self.database, self.model_store, self.clock),
             ),
             Search(self.database, self.model_store.load_encoder),
             find_schemes(self.live_sources.lookups()),

@@ -28,7 +28,8 @@ FRESH_FOR = timedelta(minutes=10)
 class Preview:
     """The papers that somebody would get, best first, and what they were chosen from.
 
-    These are `n_papers` papers of `days`, oldest first. Without papers, there are no days.
+    These are `n_papers` papers of `days`, oldest first. No days: no papers are stored. No papers,
+    but days: the papers have no vectors yet.
     """
 
     impressions: tuple[Impression, ...] = ()
@@ -76,7 +77,8 @@ class Previews:
         with self._lock:
             newest = self._load_newest()
         if newest is None:
-            return Preview()
+            days = self._database.fetch(store.listing_days.newest_days, DAYS)
+            return Preview(days=tuple(reversed(days)))
         subscriber = replace(subscriber, size=None)
         scorer = self._model_store.pretrained_scorer()
         with self._database.read() as conn:

@@ -37,6 +37,7 @@ from triage.web.login_cookie import Login, LoginCookie
 
 TOO_OLD = ("error_expired", "error_used")
 """The pages for expired links."""
+TOO_MANY_PREVIEWS = "There were too many previews. Please wait a minute."
 MOST_PATH = 1000
 """The longest path that is kept to return to, in characters."""
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from hashlib import blake2b
 from typing import Any
 
 from starlette.datastructures import ImmutableMultiDict
@@ -18,6 +19,27 @@ Fields = ImmutableMultiDict[str, str]
 NO_FIELDS = Fields()
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 SWITCHES = ("revisions", "recap", "explores")
+LABELS = {
+    "hour": "Hour",
+    "zone": "Time zone",
+    "frequency": "How often",
+    "weekdays": "Days",
+    "paused_until": "Pause until",
+    "interests": "What you read",
+    "categories": "Categories",
+    "likes": "Papers that you liked",
+    "followed_authors": "Authors to follow",
+    "include_keywords": "Words to look for",
+    "exclude_keywords": "Words to exclude",
+    "size": "Most papers",
+    "score_floor": "Length",
+    "detail": "For each paper, show",
+    "community": "Weight of upvotes from other people",
+    "email": "Your mail address",
+    "since": "Listed since",
+    "until": "Listed until",
+}
+"""What the fields are called in the list of errors, in the order of the pages."""
 
 
 @dataclass
@@ -33,6 +55,23 @@ class Form:
 
     def __getitem__(self, name: str) -> str:
         return self.typed.get(name, "")
+
+    @property
+    def errors(self) -> list[tuple[str, str, str]]:
+        """The name, the label and the error of each wrong field, in the order of the page."""
+        return [(name, label, self.wrong[name]) for name, label in LABELS.items() if name in self.wrong]
+
+    @property
+    def first_wrong(self) -> str:
+        """The name of the first wrong field, "" without any; this one gets the focus."""
+        return next((name for name, _, _ in self.errors), "")
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that is the same for two forms in which the same preferences are typed."""
+        # Browsers send lines with CRLF (HTML, "append an entry").
+        typed = [(name, "\n".join(self[name].splitlines())) for name in preferences.NAMES]
+        return blake2b(repr((typed, sorted(self.weekdays))).encode(), digest_size=10).hexdigest()
 
 
 def read(fields: Fields, names: Iterable[str]) -> tuple[Form, dict[str, Any]]:
@@ -57,8 +96,9 @@ def read(fields: Fields, names: Iterable[str]) -> tuple[Form, dict[str, Any]]:
     return form, valid
 
 
-def fill(subscriber: Subscriber) -> Form:
-    """Return a form that shows the preferences of a subscriber."""
+def fill(subscriber: Subscriber, today: date) -> Form:
+    """Return a form that shows the preferences of a subscriber, without a pause that is over."""
+    until = subscriber.paused_until
     typed = {
         "zone": subscriber.zone if is_known_zone(subscriber.zone) else "UTC",
         "hour": str(subscriber.hour),
@@ -66,7 +106,7 @@ def fill(subscriber: Subscriber) -> Form:
         "detail": str(subscriber.detail),
         "interests": subscriber.interests,
         "categories": " ".join(subscriber.categories),
-        "paused_until": subscriber.paused_until.isoformat() if subscriber.paused_until else "",
+        "paused_until": until.isoformat() if until and until > today else "",
         "size": "" if subscriber.size is None else str(subscriber.size),
         "score_floor": "" if subscriber.score_floor is None else f"{subscriber.score_floor:g}",
         "community": f"{subscriber.community:g}",
