@@ -23,6 +23,7 @@ from triage import store
 from triage.app.account_mail import account_mail_builder
 from triage.digest.links import digest_links
 from triage.digest.message import build_digest, part_of
+from triage.digest.preview import Preview
 from triage.digest.render import render_digest
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_outcome import Outcome, PaperOutcome
@@ -30,7 +31,6 @@ from triage.domain.protocols import Clock
 from triage.domain.records import (
     DigestLinks,
     EventKind,
-    Impression,
     OutgoingMessage,
     Paper,
     Slate,
@@ -147,6 +147,12 @@ class Visitor:
         path = str(form.get("action") or page.request.url.path)
         return self.post(path, content=sent.encode(), headers=kind)
 
+    def follow(self, answer: httpx.Response) -> httpx.Response:
+        """Return the page to which a form was answered."""
+        assert answer.status_code == 303, answer.text
+        where = urlsplit(answer.headers["location"])
+        return self.get(where._replace(scheme="", netloc="", fragment="").geturl())
+
 
 def _form_of(page: httpx.Response, button: str | None) -> tuple[Tag, Tag]:
     html = BeautifulSoup(page.text, "html.parser")
@@ -200,7 +206,8 @@ class World:
     slates: list[Slate]
     papers: list[Paper]
     site: StillSite = field(default_factory=StillSite)
-    shown: tuple[Impression, ...] | None = None
+    shown: Preview = Preview()  # noqa: RUF009 - it is frozen
+    refreshed: list[Subscriber] = field(default_factory=list)
     outcome: PaperOutcome = PaperOutcome(Outcome.UNKNOWN)  # noqa: RUF009 - it is frozen
     headers: dict[str, str] = field(default_factory=dict)
     seen_notes: set[str] = field(default_factory=set)
@@ -220,7 +227,11 @@ class World:
                 self.clock,
                 self.site,
                 self.enrolment,
-                RankingAnswers(lambda *_: self.shown, lambda *_: self.outcome),
+                RankingAnswers(
+                    lambda *_: self.shown,
+                    lambda *_: self.outcome,
+                    refresh_interests=self.refreshed.append,
+                ),
             )
             self._clients[known] = Client(app, self.site.base_url)
         return self._clients[known]

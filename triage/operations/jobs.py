@@ -1,7 +1,6 @@
 """Find in the database which jobs are due, and do them.
 
-    every minute:   fetch sources that may have news → encode new papers → queue the digests that are
-                    due → send
+    every minute:   fetch sources that may have news → encode new papers → queue due digests → send
     once a day:     train, back up and more (in another thread, so that digests do not wait)
 
 No state is kept in memory between two ticks: after a downtime, the first tick does what was missed.

@@ -59,7 +59,9 @@ class Form:
     @property
     def errors(self) -> list[tuple[str, str, str]]:
         """The name, the label and the error of each wrong field, in the order of the page."""
-        return [(name, label, self.wrong[name]) for name, label in LABELS.items() if name in self.wrong]
+        return [
+            (name, label, self.wrong[name]) for name, label in LABELS.items() if name in self.wrong
+        ]
 
     @property
     def first_wrong(self) -> str:

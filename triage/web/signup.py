@@ -96,12 +96,12 @@ def routes(page: PageContext) -> list[Route]:
         try:
             if fields.get("do") != "enter" or not cookie.is_same_origin(request):
                 is_same_browser = page.sessions.is_requesting_browser(token, secret)
-                return page.show(request, "enter", needs_code=not is_same_browser, wrong_code="")
+                return page.show(request, "enter", needs_code=not is_same_browser, wrong_code=None)
             session = page.sessions.begin(token, secret, fields.get("code", ""))
         except TokenExpired:
             raise HTTPException(410, "error_used") from None
         except TokenError:
-            code = fields.get("code", "")[:20] or "none"
+            code = fields.get("code", "")[:20]
             return page.show(request, "enter", 422, needs_code=True, wrong_code=code)
         response = page.redirect(own_path(unquote(request.cookies.get(NEXT, ""))) or "/")
         cookie.set(response, cookie.session, session, SESSION)
@@ -192,9 +192,7 @@ def _preview(
     preview = page.ranking.preview(
         subscriptions.new_subscriber("nobody@example.org", chosen), likes
     )
-    return _show_form(
-        page, request, form, preview=preview, n_named=len(names), n_unknown=n_unknown
-    )
+    return _show_form(page, request, form, preview=preview, n_named=len(names), n_unknown=n_unknown)
 
 
 def _read_likes(page: PageContext, form: forms.Form) -> tuple[list[int], list[NamedPaper], int]:
