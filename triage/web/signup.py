@@ -214,8 +214,12 @@ def _as_sentence(error: ConfigError) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
-def _log_out(page: PageContext, login: Login, _: Request, __: Fields) -> Response:
-    page.sessions.end_all(login.subscriber)
-    response = page.redirect("/", "You are logged out, in every browser.")
+def _log_out(page: PageContext, login: Login, request: Request, fields: Fields) -> Response:
+    if fields.get("do") == "everywhere":
+        page.sessions.end_all(login.subscriber)
+        response = page.redirect("/", "You are logged out, in every browser.")
+    else:
+        page.sessions.end(request.cookies.get(page.login_cookie.session, ""))
+        response = page.redirect("/", "You are logged out.")
     page.login_cookie.delete(response, page.login_cookie.session)
     return response
