@@ -167,7 +167,8 @@ def _held(form: Tag) -> Iterator[tuple[str, str]]:
     for each in form.find_all(["input", "select", "textarea"]):
         name = str(each.get("name"))
         if each.name == "textarea":
-            yield name, each.get_text()
+            # Browsers drop a line break at the beginning (HTML, "in body" insertion mode).
+            yield name, each.get_text().removeprefix("\n")
         elif each.name == "select":
             options = each.find_all("option")
             [chosen] = [o for o in options if o.has_attr("selected")] or options[:1]

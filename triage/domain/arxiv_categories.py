@@ -68,7 +68,7 @@ def check_chosen(names: Iterable[str], place: str) -> None:
         ConfigError: one of them is not; the message has the nearest ones.
     """
     for name in names:
-        if name not in _BY_FOLDED.values():
+        if not is_known(name):
             raise ConfigError(f"{place}: {_refusal(name)}")
 
 
@@ -93,10 +93,19 @@ def check(name: str) -> str:
     return name
 
 
-def _refusal(name: str) -> str:
+def is_known(name: str) -> bool:
+    """Return whether this is a category or an archive of arXiv in its own spelling."""
+    return _BY_FOLDED.get(name.casefold()) == name
+
+
+def describe_nearest(name: str) -> str:
+    """Return a hint for somebody who wrote this: the nearest categories of arXiv, or the form."""
     near = ", ".join(_nearest(name.casefold()))
-    hint = f"did you mean {near}?" if near else "write one as in cs.CL, hep-th or math"
-    return f"{name[:60]!r} is not one of arXiv's categories: {hint}"
+    return f"did you mean {near}?" if near else "write one as in cs.CL, hep-th or math"
+
+
+def _refusal(name: str) -> str:
+    return f"{name[:60]!r} is not one of arXiv's categories: {describe_nearest(name)}"
 
 
 def _nearest(folded: str) -> list[str]:
@@ -111,7 +120,8 @@ def _nearest(folded: str) -> list[str]:
     own = [each.casefold() for each in _PARTS.get(archive, "").split()]
     own.sort(key=lambda each: _likeness(each, part), reverse=True)
     within = [_BY_FOLDED[f"{archive}.{each}"] for each in own[:_N_NEAREST]] if part else []
-    similar = difflib.get_close_matches(folded, _BY_FOLDED, n=_N_NEAREST, cutoff=0.5)
+    cutoff = 0.5 if "." in folded or "-" in folded else 0.75
+    similar = difflib.get_close_matches(folded, _BY_FOLDED, n=_N_NEAREST, cutoff=cutoff)
     others = [_BY_FOLDED[each] for each in similar]
     return list(dict.fromkeys([*letters, *same, *within, *others]))[:_N_NEAREST]
 

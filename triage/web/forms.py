@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from hashlib import blake2b
@@ -11,8 +11,11 @@ from typing import Any
 
 from starlette.datastructures import ImmutableMultiDict
 
+from triage import store
+from triage.domain import arxiv_categories
 from triage.domain.digest_calendar import is_known_zone
 from triage.domain.records import Detail, Frequency, Subscriber
+from triage.store import Database
 from triage.subscribers import preferences
 
 Fields = ImmutableMultiDict[str, str]
@@ -96,6 +99,30 @@ def read(fields: Fields, names: Iterable[str]) -> tuple[Form, dict[str, Any]]:
     valid, errors = preferences.check_each(values)
     form.wrong |= errors
     return form, valid
+
+
+def refuse_unknown_categories(
+    db: Database, form: Form, valid: Mapping[str, Any], known: Collection[str] = ()
+) -> None:
+    """Note an error if a category is not one of arXiv's and no stored paper has it.
+
+    Without any papers, all are accepted.
+
+    Args:
+        known: categories that are not looked up.
+    """
+    chosen = [name for name in valid.get("categories", ()) if name not in known]
+    others = [name for name in chosen if not arxiv_categories.is_known(name)]
+    if not others:
+        return
+    with db.read() as conn:
+        if not store.papers.count(conn):
+            return
+        for name in others:
+            if not store.search.has_category(conn, name):
+                hint = arxiv_categories.describe_nearest(name)
+                form.wrong["categories"] = f"no paper here has the category {name!r}: {hint}"
+                return
 
 
 def fill(subscriber: Subscriber, today: date) -> Form:

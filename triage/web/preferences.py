@@ -114,7 +114,7 @@ def _submit(page: PageContext, login: Login, request: Request, fields: forms.Fie
     A form that shows what was stored when its page was made is not saved: this would undo what
     another browser has saved since.
     """
-    form, valid = _read(page, fields)
+    form, valid = _read(page, login.subscriber, fields)
     button, _, number = form["do"].partition(" ")
     if button == "preview":
         return _preview(page, login, request, form, valid)
@@ -131,9 +131,12 @@ def _submit(page: PageContext, login: Login, request: Request, fields: forms.Fie
     return page.redirect("/preferences", done, place=PLACES.get(button, ""))
 
 
-def _read(page: PageContext, fields: forms.Fields) -> tuple[forms.Form, dict[str, Any]]:
+def _read(
+    page: PageContext, subscriber: Subscriber, fields: forms.Fields
+) -> tuple[forms.Form, dict[str, Any]]:
     """Return the form as it was typed, and its valid preferences."""
     form, valid = forms.read(fields, preferences.NAMES)
+    forms.refuse_unknown_categories(page.db, form, valid, known=subscriber.categories)
     until, today = valid.get("paused_until"), _today(page, valid.get("zone", "UTC"))
     if until and until <= today:
         form.wrong["paused_until"] = (

@@ -102,7 +102,7 @@ def routes(page: PageContext) -> list[Route]:
             raise HTTPException(410, "error_used") from None
         except TokenError:
             code = fields.get("code", "")[:20]
-            return page.show(request, "enter", 422, needs_code=True, wrong_code=code)
+            return page.show(request, "enter", 403, needs_code=True, wrong_code=code)
         response = page.redirect(own_path(unquote(request.cookies.get(NEXT, ""))) or "/")
         cookie.set(response, cookie.session, session, SESSION)
         cookie.delete(response, cookie.login_request)
@@ -151,6 +151,7 @@ def _show_form(
 
 def _subscribe(page: PageContext, request: Request, fields: Fields) -> Response:
     form, valid = forms.read(fields, FORM)
+    forms.refuse_unknown_categories(page.db, form, valid)
     age = form_timestamp.age(page, form["stamp"])
     if age is None or age >= LONGEST_FILLING or not page.login_cookie.is_same_origin(request):
         notice = "This page was open for too long. Please press the button again."
