@@ -70,8 +70,8 @@ def last_vote(
     return Vote(row.paper_id, EventKind(row.kind), row.at) if row else None
 
 
-def append_missing(conn: Connection, several: Iterable[Event]) -> int:
-    """Store those of the events that are not stored yet, and return how many.
+def append_missing(conn: Connection, several: Iterable[Event]) -> list[Event]:
+    """Store those of the events that are not stored yet, and return them.
 
     Two events of one subscriber on one paper with the same kind and time are the same.
     """
@@ -83,7 +83,7 @@ def append_missing(conn: Connection, several: Iterable[Event]) -> int:
         by_key.pop((row.subscriber_id, row.paper_id, EventKind(row.kind), row.at), None)
     if by_key:
         conn.execute(insert(events), [asdict(each) for each in by_key.values()])
-    return len(by_key)
+    return list(by_key.values())
 
 
 def votes(
@@ -188,12 +188,23 @@ def liked_between(
     }
 
 
-def forget(conn: Connection, subscriber_id: int, paper_id: int | None = None) -> int:
-    """Delete a subscriber's events, all or those on one work; return how many."""
+def forget(
+    conn: Connection,
+    subscriber_id: int,
+    paper_id: int | None = None,
+    kind: EventKind | None = None,
+) -> int:
+    """Delete a subscriber's events: all or those on one work, of all kinds or of one.
+
+    Returns:
+        How many they were.
+    """
     change = delete(events).where(events.c.subscriber_id == subscriber_id)
     if paper_id is not None:
         same = select(papers.c.id).where(is_same_work(paper_id))
         change = change.where(events.c.paper_id.in_(same))
+    if kind is not None:
+        change = change.where(events.c.kind == kind)
     return conn.execute(change).rowcount
 
 
@@ -213,19 +224,29 @@ def find_liked_by(conn: Connection, subscriber_id: int, method: str) -> set[int]
     }
 
 
-def mark_suspected(conn: Connection, slate_id: int, since: datetime) -> None:
-    """Mark the votes through links of a digest since then as cast by a suspected scanner."""
-    query = select(events.c.id, events.c.evidence).where(events.c.recorded_at >= since)
-    query = query.filter_by(slate_id=slate_id, origin=Origin.PERSON)
-    ids = [row.id for row in conn.execute(query) if row.evidence.get("method") == "page"]
-    conn.execute(update(events).where(events.c.id.in_(ids)).values(origin=Origin.SUSPECTED_SCANNER))
+def mark_suspected(conn: Connection, slate_id: int, since: datetime) -> set[int]:
+    """Mark the votes through links of a digest since then as cast by a suspected scanner.
+
+    Returns:
+        The papers of those votes that were saves.
+    """
+    query = select(*events.c["id", "paper_id", "kind", "evidence"]).filter_by(
+        slate_id=slate_id, origin=Origin.PERSON
+    )
+    rows = conn.execute(query.where(events.c.recorded_at >= since)).all()
+    marked = {row.id: row for row in rows if row.evidence.get("method") == "page"}
+    change = update(events).where(events.c.id.in_(marked))
+    conn.execute(change.values(origin=Origin.SUSPECTED_SCANNER))
+    return {row.paper_id for row in marked.values() if row.kind == EventKind.SAVE}
 
 
-def mark_trusted(conn: Connection, subscriber_id: int) -> int:
-    """Mark a subscriber's suspected votes as cast by a person; return how many."""
+def mark_trusted(conn: Connection, subscriber_id: int) -> list[Vote]:
+    """Mark a subscriber's suspected votes as cast by a person; return these votes."""
     suspect = {"subscriber_id": subscriber_id, "origin": Origin.SUSPECTED_SCANNER}
-    change = update(events).filter_by(**suspect).values(origin=Origin.PERSON)
-    return conn.execute(change).rowcount
+    query = select(*events.c["paper_id", "kind", "at"]).filter_by(**suspect)
+    marked = [Vote(row.paper_id, EventKind(row.kind), row.at) for row in conn.execute(query)]
+    conn.execute(update(events).filter_by(**suspect).values(origin=Origin.PERSON))
+    return marked
 
 
 def listing(

@@ -17,7 +17,7 @@ from triage.domain.records import EventKind, Paper
 from triage.errors import NotFound
 from triage.papers.search import Hit
 from triage.store.papers import Key, StoredTraits
-from triage.subscribers import subscriptions, votes
+from triage.subscribers import collections, subscriptions, votes
 from triage.subscribers.bibliography import entries
 from triage.subscribers.bibliography.entries import Liked
 from triage.web.cache import TimedCache
@@ -79,7 +79,10 @@ def routes(page: PageContext) -> list[Route]:
         stored, _ = _load_paper(page, request)
         choice, id = fields.get("vote", ""), stored.paper_id
         notice = ""
-        if choice in {TAKE_BACK, UNSAVE}:
+        if choice == UNSAVE:
+            collections.unsave(page.db, login.subscriber, id)
+            notice = "It is not saved any more."
+        elif choice == TAKE_BACK:
             subscriptions.take_back(page.db, login.subscriber, id)
             notice = "Your vote was removed."
         elif choice in set(EventKind):

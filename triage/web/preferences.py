@@ -19,7 +19,7 @@ from triage.domain.link_tokens import Claims
 from triage.domain.records import Subscriber, SubscriberState
 from triage.errors import ConfigError, NotFound
 from triage.ranking.serving import interest_settings
-from triage.subscribers import digest_feed, preferences, subscriptions
+from triage.subscribers import digest_feed, forgotten_votes, preferences, subscriptions
 from triage.subscribers.erasure import request_rewrite
 from triage.web import forms
 from triage.web.context import (
@@ -194,7 +194,7 @@ def _press_button(page: PageContext, subscriber: Subscriber, button: str, number
             state = {"mute": "muted", "rest": f"paused until {until}", "wake": "active again"}
             return f"This interest is {state[action]}: {interest.name}."
         case "afresh":
-            n = subscriptions.start_afresh(page.db, subscriber)
+            n = forgotten_votes.forget(page.db, page.clock, subscriber)
             return f"{n} votes were deleted, together with everything learned from them."
         case "feed":
             digest_feed.get_or_create_feed(
