@@ -270,7 +270,7 @@ def test_a_button_of_an_old_page_does_not_undo_what_was_saved_since(
     assert "saved, too" not in page.text
     assert reader_of(world).interests == "saved since"
     assert reader_of(world).followed_authors == ("Ada", "Ben")
-    ada.submit(ada.get("/preferences"), "feed")
+    ada.submit(ada.get("/preferences"), "save")
     assert reader_of(world).interests == "saved since"
 
 

@@ -118,7 +118,7 @@ def _nearest(folded: str) -> list[str]:
     archive, _, part = folded.rpartition(".")
     same = [name for key, name in _BY_FOLDED.items() if part and key.endswith(f".{part}")]
     own = [each.casefold() for each in _PARTS.get(archive, "").split()]
-    own.sort(key=lambda each: _likeness(each, part), reverse=True)
+    own.sort(key=lambda each: _similarity(each, part), reverse=True)
     within = [_BY_FOLDED[f"{archive}.{each}"] for each in own[:_N_NEAREST]] if part else []
     cutoff = 0.5 if "." in folded or "-" in folded else 0.75
     similar = difflib.get_close_matches(folded, _BY_FOLDED, n=_N_NEAREST, cutoff=cutoff)
@@ -126,7 +126,7 @@ def _nearest(folded: str) -> list[str]:
     return list(dict.fromkeys([*letters, *same, *within, *others]))[:_N_NEAREST]
 
 
-def _likeness(one: str, other: str) -> tuple[bool, bool, float, str]:
+def _similarity(one: str, other: str) -> tuple[bool, bool, float, str]:
     """Return what orders last parts: swapped letters first, then the same first letter."""
     ratio = difflib.SequenceMatcher(None, one, other).ratio()
     return sorted(one) == sorted(other), one[:1] == other[:1], ratio, one
