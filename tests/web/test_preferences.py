@@ -74,7 +74,7 @@ def test_who_is_not_logged_in_sees_nothing_and_changes_nothing(world: World) -> 
         page = stranger.get(path)
         assert page.status_code == 303
         assert page.headers["location"] == f"/login?next={quote(path, safe='')}"
-    for do in ("save", "mute", "afresh", "resume", "leave"):
+    for do in ("save", "mute", "resume", "leave"):
         assert stranger.post("/preferences", data={"do": do}).status_code == 403
     assert stranger.post("/preferences/erase", data={"sure": "yes"}).status_code == 403
     assert stranger.post("/likes", data={"paper": "1"}).status_code == 403
@@ -231,7 +231,7 @@ def test_saving_finds_the_interests_of_a_changed_text_again_and_of_no_other(
 
 # -- no button loses what was typed ----------------------------------------------------------------
 
-BUTTONS = ["mute 1", "rest 2", "feed", "afresh", "leave"]
+BUTTONS = ["mute 1", "rest 2", "feed", "leave"]
 
 
 @pytest.mark.parametrize("button", BUTTONS)
@@ -375,11 +375,16 @@ def test_starting_afresh_forgets_the_votes_of_one_reader_alone(world: World, ada
             )
             world.client().post("/v/" + token, data={"vote": kind})
     with_interests(world)
-    page = ada.submit(ada.get("/preferences"), "afresh")
-    assert "2 votes were deleted" in page.text
-    assert [row[0] for row in world.events()] == [2, 2]
+    page = ada.submit(ada.get("/likes/forget"), "forget")
+    assert "2 votes are forgotten" in page.text
     with world.db.read() as conn:
         assert store.interests.of(conn, 1) == ()
+        assert [len(store.events.votes(conn, reader)) for reader in (1, 2)] == [0, 2]
+    page = ada.submit(page, "undo", interests="typed")
+    assert "Your votes are back" in page.text
+    assert reader_of(world).interests == "typed"
+    with world.db.read() as conn:
+        assert [len(store.events.votes(conn, reader)) for reader in (1, 2)] == [2, 2]
 
 
 def test_leaving_and_coming_back(world: World, ada: Visitor) -> None:

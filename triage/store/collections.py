@@ -9,7 +9,7 @@ the work of this row, as votes do: so a work that is merged or split needs no ch
 from __future__ import annotations
 
 from collections.abc import Collection as Several
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -174,3 +174,19 @@ def papers_of(conn: Connection, id: int) -> list[tuple[int, datetime]]:
     query = select(WORK, added_at).select_from(_OF_WORK).where(collections.c.id == id)
     rows = conn.execute(query.group_by(WORK).order_by(added_at.desc(), WORK.desc()))
     return [(work, at) for work, at in rows]
+
+
+def find_only_in(conn: Connection, collection: Collection) -> dict[int, datetime]:
+    """Return the works that no other collection of the subscriber has, and when they were added."""
+    here = dict(papers_of(conn, collection.id))
+    query = select(WORK).select_from(_OF_WORK).where(collections.c.id != collection.id)
+    query = query.where(collections.c.subscriber_id == collection.subscriber_id)
+    elsewhere = set(conn.scalars(query))
+    return {work: at for work, at in here.items() if work not in elsewhere}
+
+
+def put_all(conn: Connection, id: int, several: Mapping[int, datetime]) -> None:
+    """Add works, with the times, that are in no collection of the subscriber."""
+    rows = [{"collection_id": id, "paper_id": work, "added_at": at} for work, at in several.items()]
+    if rows:
+        conn.execute(insert(collected_papers), rows)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, insert, select, tupl
 
 from triage.domain.chunks import group
 from triage.domain.records import LIKES, EventKind, Origin, Reason, ReasonKind, Vote
-from triage.store.engine.upsert import rows_in
+from triage.store.engine.upsert import rows_in, split_values
 from triage.store.papers import WORK, is_same_work
 from triage.store.tables import events, impressions, papers, subscribers
 
@@ -188,24 +188,22 @@ def liked_between(
     }
 
 
-def forget(
-    conn: Connection,
-    subscriber_id: int,
-    paper_id: int | None = None,
-    kind: EventKind | None = None,
-) -> int:
-    """Delete a subscriber's events: all or those on one work, of all kinds or of one.
-
-    Returns:
-        How many they were.
-    """
+def forget(conn: Connection, subscriber_id: int, paper_id: int, *, saves: bool = True) -> int:
+    """Delete a subscriber's votes on one work, all or those that are no saves; return how many."""
+    same = select(papers.c.id).where(is_same_work(paper_id))
     change = delete(events).where(events.c.subscriber_id == subscriber_id)
-    if paper_id is not None:
-        same = select(papers.c.id).where(is_same_work(paper_id))
-        change = change.where(events.c.paper_id.in_(same))
-    if kind is not None:
-        change = change.where(events.c.kind == kind)
-    return conn.execute(change).rowcount
+    if not saves:
+        change = change.where(events.c.kind != EventKind.SAVE)
+    return conn.execute(change.where(events.c.paper_id.in_(same))).rowcount
+
+
+def forget_saves(conn: Connection, subscriber_id: int, paper_ids: Iterable[int]) -> None:
+    """Delete a subscriber's saves of the works of these papers; other votes stay."""
+    works = {work for (work,) in rows_in(conn, select(WORK), papers.c.id, paper_ids)}
+    saves = delete(events).filter_by(subscriber_id=subscriber_id, kind=EventKind.SAVE)
+    for some in split_values(works):
+        same = select(papers.c.id).where(papers.c.id.in_(some) | papers.c.merged_into.in_(some))
+        conn.execute(saves.where(events.c.paper_id.in_(same)))
 
 
 def find_liked_by(conn: Connection, subscriber_id: int, method: str) -> set[int]:

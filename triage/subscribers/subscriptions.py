@@ -222,9 +222,13 @@ def change(db: Database, public_id: str, **changes: Any) -> Subscriber:
 
 
 def take_back(db: Database, subscriber: Subscriber, paper_id: int) -> bool:
-    """Delete a subscriber's votes on one paper; return False if there were none."""
+    """Delete a subscriber's votes on one paper; return False if there were none.
+
+    The save of a paper in a collection stays: `collections.unsave` takes it back.
+    """
     with db.write() as conn:
-        return store.events.forget(conn, subscriber.id, paper_id) > 0
+        is_saved = bool(store.collections.holding(conn, subscriber.id, paper_id))
+        return store.events.forget(conn, subscriber.id, paper_id, saves=not is_saved) > 0
 
 
 def find_id(db: Database, email: str) -> int:

@@ -214,15 +214,16 @@ def _store_vote(
 
 def _collect(conn: Connection, subscriber_id: int, paper_id: int, at: datetime) -> None:
     """Put a saved paper into the default collection, unless it is in a collection."""
-    if store.collections.holding(conn, subscriber_id, paper_id):
-        return
-    default = store.collections.find_default(conn, subscriber_id)
-    if default is None:
-        name, public_id = store.collections.DEFAULT_NAME, secrets.token_hex(10)
-        id = store.collections.add(conn, subscriber_id, name, public_id, at)
-    else:
-        id = default.id
-    store.collections.put(conn, id, paper_id, at)
+    if not store.collections.holding(conn, subscriber_id, paper_id):
+        id = default_collection(conn, subscriber_id, at)
+        store.collections.put(conn, id, paper_id, at)
+
+
+def default_collection(conn: Connection, subscriber_id: int, at: datetime) -> int:
+    """Return the id of a subscriber's default collection; if there is none yet, create it."""
+    found = store.collections.find_default(conn, subscriber_id)
+    name, public_id = store.collections.DEFAULT_NAME, secrets.token_hex(10)
+    return found.id if found else store.collections.add(conn, subscriber_id, name, public_id, at)
 
 
 def import_votes(db: Database, lines: Iterable[str], clock: Clock) -> ImportedVotes:

@@ -177,6 +177,9 @@ class PageContext:
         )
         if COOKIE in request.cookies:
             self.login_cookie.delete(response, COOKIE)
+        if request.method == "POST" and "token" not in request.path_params:
+            # Else Back to a form with errors, or with a preview, shows an error of the browser.
+            response.headers["Cache-Control"] = "private, no-cache"
         return response
 
     def redirect(self, path: str, notice: str = "", *, place: str = "") -> RedirectResponse:

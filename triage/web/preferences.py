@@ -79,6 +79,7 @@ def _show(
         interests = store.interests.of(conn, subscriber.id)
         n_votes = len(store.events.votes(conn, subscriber.id))
         feed = store.digest_feeds.of(conn, subscriber.id)
+        undo_until = forgotten_votes.can_restore_until(conn, page.clock, subscriber)
     today = _today(page, subscriber.zone)
     stored = forms.fill(subscriber, today)
     form = form or stored
@@ -96,6 +97,7 @@ def _show(
         consent=consent,
         interests=[(each, each.rests(today)) for each in interests],
         n_votes=n_votes,
+        undo_until=undo_until,
         feed=feed
         and digest_feed.links(
             page.keyring,
@@ -193,9 +195,11 @@ def _press_button(page: PageContext, subscriber: Subscriber, button: str, number
             )
             state = {"mute": "muted", "rest": f"paused until {until}", "wake": "active again"}
             return f"This interest is {state[action]}: {interest.name}."
-        case "afresh":
-            n = forgotten_votes.forget(page.db, page.clock, subscriber)
-            return f"{n} votes were deleted, together with everything learned from them."
+        case "undo":
+            is_back = forgotten_votes.restore(page.db, page.clock, subscriber)
+            return (
+                "Your votes are back." if is_back else "The hour is over: your votes are deleted."
+            )
         case "feed":
             digest_feed.get_or_create_feed(
                 page.db, page.clock, page.keyring, subscriber, page.pages.site.base_url

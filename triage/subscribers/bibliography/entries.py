@@ -256,21 +256,24 @@ def _month(dates: Iterable[str]) -> date | None:
 # -- out -------------------------------------------------------------------------------------------
 
 
-def write(likes: Sequence[Liked], form: str) -> str:
+def write(likes: Sequence[Liked], form: str, verb: str = "liked") -> str:
     """Return likes as a file in one of `FORMATS`; `json` is CSL-JSON. `read` reads all of them.
+
+    Args:
+        verb: what the subscriber did with the papers at their times.
 
     Raises:
         ValueError: there is no such format.
     """
     if form == "csv":
-        return _csv(likes)
+        return _csv(likes, verb)
     keyed = list(zip(likes, citation_keys([each.paper for each in likes]), strict=True))
     if form == "bibtex":
         return "\n".join(_bibtex(each, key) for each, key in keyed)
     if form == "ris":
         return "".join(_ris(each, key) for each, key in keyed)
     if form == "json":
-        records = [_csl(each, key) for each, key in keyed]
+        records = [_csl(each, key, verb) for each, key in keyed]
         return json.dumps(records, ensure_ascii=False, indent=1) + "\n"
     raise ValueError(f"{form!r} is none of {', '.join(FORMATS)}")
 
@@ -330,7 +333,7 @@ def _ris(liked: Liked, key: str) -> str:
     return ris.write_entry(_kind(paper, "JOUR", "CONF", "UNPB"), fields)
 
 
-def _csl(liked: Liked, key: str) -> dict[str, Any]:
+def _csl(liked: Liked, key: str, verb: str) -> dict[str, Any]:
     paper, on = liked.paper, published(liked.paper)
     fields = {
         "id": key,
@@ -343,7 +346,7 @@ def _csl(liked: Liked, key: str) -> dict[str, Any]:
         "DOI": _doi(liked),
         "URL": own_page(paper),
         "abstract": paper.abstract,
-        "note": f"liked {liked.at:%Y-%m-%d}",
+        "note": f"{verb} {liked.at:%Y-%m-%d}",
     }
     return {name: value for name, value in fields.items() if value}
 
@@ -354,10 +357,10 @@ def _csl_name(name: NameParts) -> dict[str, str]:
     return {part: value for part, value in name._asdict().items() if value}
 
 
-def _csv(likes: Sequence[Liked]) -> str:
+def _csv(likes: Sequence[Liked], verb: str) -> str:
     file = io.StringIO(newline="")
     rows = csv.writer(file)
-    rows.writerow(["liked_on", "title", "authors", "date", "venue", "id", "doi", "url"])
+    rows.writerow([f"{verb}_on", "title", "authors", "date", "venue", "id", "doi", "url"])
     for liked in likes:
         paper = liked.paper
         cells = [
