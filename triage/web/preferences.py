@@ -230,5 +230,5 @@ def _erase(page: PageContext, login: Login, request: Request, fields: forms.Fiel
     subscriptions.erase(page.db, login.subscriber.email)
     request_rewrite(page.db, page.clock)
     response = page.redirect("/", ERASED)
-    page.login_cookie.delete(response, page.login_cookie.session)
+    page.login_cookie.forget_session(response)
     return response

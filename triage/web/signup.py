@@ -62,7 +62,7 @@ def routes(page: PageContext) -> list[Route]:
             raise HTTPException(404) from None
         when = f"{subscriber.hour:02d}:00 ({subscriber.zone})"
         first = f"The next digest comes at {when}, if there are new papers for you."
-        return page.redirect("/subscribed", first)
+        return page.redirect("/subscribed", first, place="first")
 
     def show_login(request: Request) -> Response:
         form = forms.Form({"next": own_path(request.query_params.get("next", ""))})
@@ -222,5 +222,5 @@ def _log_out(page: PageContext, login: Login, request: Request, fields: Fields) 
     else:
         page.sessions.end(request.cookies.get(page.login_cookie.session, ""))
         response = page.redirect("/", "You are logged out.")
-    page.login_cookie.delete(response, page.login_cookie.session)
+    page.login_cookie.forget_session(response)
     return response
