@@ -129,6 +129,13 @@ def test_a_weekend_or_holidays_do_not_empty_it(world: World) -> None:
     assert any(each.paper.listed_on != DAY for each in preview.impressions)
 
 
+def test_a_text_of_unknown_words_is_told_from_one_that_fits_nothing(world: World) -> None:
+    is_served(world)
+    assert world.previews.of(nobody("zzqx")).has_unknown_words
+    assert not world.previews.of(nobody("zzqx; speculative decoding")).has_unknown_words
+    assert not world.previews.of(nobody(categories=("cs.CL",))).has_unknown_words
+
+
 def test_a_subscriber_sees_what_other_words_would_give_and_no_paper_with_a_vote(
     world: World,
 ) -> None:

@@ -365,7 +365,7 @@ def test_why_they_get_it_is_told_in_the_words_agreed_to(ada: Visitor) -> None:
     assert "“test”" in page
 
 
-def test_starting_afresh_forgets_the_votes_of_one_reader_alone(world: World, ada: Visitor) -> None:
+def test_forgetting_forgets_the_votes_of_one_reader_alone(world: World, ada: Visitor) -> None:
     for reader in (0, 1):
         for position in (1, 2):
             kind = EventKind.VOTE_UP
@@ -377,6 +377,7 @@ def test_starting_afresh_forgets_the_votes_of_one_reader_alone(world: World, ada
     with_interests(world)
     page = ada.submit(ada.get("/likes/forget"), "forget")
     assert "2 votes are forgotten" in page.text
+    assert [row[0] for row in world.events()] == [2, 2]
     with world.db.read() as conn:
         assert store.interests.of(conn, 1) == ()
         assert [len(store.events.votes(conn, reader)) for reader in (1, 2)] == [0, 2]

@@ -29,12 +29,14 @@ class Preview:
     """The papers that somebody would get, best first, and what they were chosen from.
 
     These are `n_papers` papers of `days`, oldest first. No days: no papers are stored. No papers,
-    but days: the papers have no vectors yet.
+    but days: the papers have no vectors yet. `has_unknown_words` if the text of the interests has
+    no word that the encoder knows, so that it could not be used.
     """
 
     impressions: tuple[Impression, ...] = ()
     n_papers: int = 0
     days: tuple[date, ...] = ()
+    has_unknown_words: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ class Previews:
         )
         rng = np.random.default_rng(0)
         shown = fill_slate(ranking, self._rules, scorer, newest.encoder, rng)
-        return Preview(shown, len(newest.pool), newest.days)
+        is_unknown = bool(profile.phrases) and not profile.interests.latent.any()
+        return Preview(shown, len(newest.pool), newest.days, is_unknown)
 
     def _load_newest(self) -> _Newest | None:
         """Return the newest papers, None if there are none with vectors."""
