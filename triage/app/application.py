@@ -317,6 +317,7 @@ class App:
         from triage.operations.clock_trust import ClockTrust
         from triage.operations.jobs import Job, Schedule
         from triage.operations.worker_process import run_in_process
+        from triage.ranking.serving.active_models import encode_stored
         from triage.subscribers.erasure import rewrite_after_erasures
         from triage.subscribers.named_papers import fetch_waiting
 
@@ -353,6 +354,7 @@ class App:
                 *(enriching if enriches else []),
             ],
             owner=name_this_process(),
+            encode=lambda: encode_stored(database, self.model_store, clock),
             is_gone=is_gone,
             distrust=(
                 ClockTrust(database, clock, read_uptime)
@@ -390,6 +392,7 @@ class App:
         from triage.digest.day_ranking import DayRankings
         from triage.digest.preview import Previews
         from triage.papers.search import Search
+        from triage.ranking.serving.interest_settings import refresh_interests_quickly
         from triage.subscribers.named_papers import find_schemes
         from triage.web import create_app
         from triage.web.context import RankingAnswers
@@ -402,7 +405,10 @@ class App:
             self.settings.site,
             self.signup,
             RankingAnswers(
-                previews.of, self.find_outcome, DayRankings(self.database, self.model_store).of
+                previews.of,
+                self.find_outcome,
+                DayRankings(self.database, self.model_store).of,
+                partial(refresh_interests_quickly, self.database, self.model_store, self.clock),
             ),
             Search(self.database, self.model_store.load_encoder),
             find_schemes(self.live_sources.lookups()),
