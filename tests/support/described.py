@@ -109,7 +109,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "application/vnd.citationstyles.csl+json": {"type": "array", "items": {"type": "object"}},
     "application/json": {"type": "object"},
 }
-STATUSES = (200, 303, 403, 404, 410, 413, 421, 422, 429, 431)
+STATUSES = (200, 401, 403, 404, 410, 413, 421, 422, 429, 431)
 
 
 def openapi(app: Starlette, *, anything: bool) -> dict[str, Any]:
@@ -162,14 +162,18 @@ def _operation(path: str, method: str, anything: bool) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "parameters": parameters,
         "responses": {
-            str(status): {
-                "description": "see the pages",
-                "content": {
-                    each: {"schema": SCHEMAS[each]} if each in SCHEMAS else {}
-                    for each in media_types
-                },
-            }
-            for status in STATUSES
+            # Where the answer is another page, it has no content of its own.
+            "303": {"description": "see there"},
+            **{
+                str(status): {
+                    "description": "see the pages",
+                    "content": {
+                        each: {"schema": SCHEMAS[each]} if each in SCHEMAS else {}
+                        for each in media_types
+                    },
+                }
+                for status in STATUSES
+            },
         },
     }
     if method == "POST":

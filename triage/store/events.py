@@ -197,6 +197,14 @@ def forget(conn: Connection, subscriber_id: int, paper_id: int | None = None) ->
     return conn.execute(change).rowcount
 
 
+def forget_by_link(conn: Connection, slate_id: int, paper_id: int, since: datetime) -> None:
+    """Delete the votes on a paper through links of a digest since then."""
+    query = select(events.c.id, events.c.evidence).where(events.c.recorded_at >= since)
+    rows = conn.execute(query.filter_by(slate_id=slate_id, paper_id=paper_id))
+    ids = [row.id for row in rows if row.evidence.get("method") == "page"]
+    conn.execute(delete(events).where(events.c.id.in_(ids)))
+
+
 def find_liked_by(conn: Connection, subscriber_id: int, method: str) -> set[int]:
     """Return the works whose last vote is a like with this method as its evidence."""
     query = (

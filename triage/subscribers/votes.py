@@ -19,7 +19,7 @@ from triage import store
 from triage.domain.chunks import TimedChunks
 from triage.domain.link_tokens import Claims
 from triage.domain.protocols import Clock
-from triage.domain.records import EventKind, Impression, Origin, Subscriber
+from triage.domain.records import EventKind, Impression, Origin, Slate, Subscriber
 from triage.errors import NotFound
 from triage.store import Connection, Database
 from triage.subscribers.scanner_detection import BELIEVED, is_burst, trust
@@ -55,6 +55,18 @@ class ImportedVotes:
     stored: int
     known: int
     bad: tuple[BadRow, ...]
+
+
+def find_digest(db: Database, claims: Claims) -> Slate:
+    """Return the digest that a link names.
+
+    Raises:
+        NotFound: it is not stored.
+    """
+    slate = db.fetch(store.slates.of_link, claims.slate, claims.subscriber)
+    if slate is None:
+        raise NotFound("the digest with this link is no longer stored")
+    return slate
 
 
 def find_impression(db: Database, claims: Claims) -> Impression:
@@ -113,6 +125,22 @@ def record_vote(
         if origin is Origin.SUSPECTED_SCANNER and is_burst(evidence):
             store.events.mark_suspected(conn, digest.slate_id, clock.now() - BURST)
     return VoteResult(impression, claims.action, stored=stored)
+
+
+def undo_votes(db: Database, claims: Claims, since: datetime) -> Impression:
+    """Delete the votes on the paper of a link that came through links since then.
+
+    An earlier vote on the paper counts again.
+
+    Raises:
+        NotFound: see `find_impression`.
+    """
+    impression = find_impression(db, claims)
+    with db.write() as conn:
+        digest = store.slates.find_delivery(conn, claims.slate, claims.subscriber)
+        if digest is not None:
+            store.events.forget_by_link(conn, digest.slate_id, impression.paper.id, since)
+    return impression
 
 
 def vote(

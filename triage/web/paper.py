@@ -14,6 +14,7 @@ from triage import store
 from triage.domain.link_tokens import Purpose
 from triage.domain.paper_ids import parse_arxiv, parse_doi, source_name, upstream_url
 from triage.domain.records import EventKind, Paper
+from triage.domain.vote_texts import VOTE_TEXTS
 from triage.errors import NotFound
 from triage.papers.search import Hit
 from triage.store.papers import Key, StoredTraits
@@ -33,7 +34,7 @@ from triage.web.context import (
 )
 from triage.web.forms import Fields
 from triage.web.login_cookie import Login
-from triage.web.vote import VOTE_TEXTS, request_evidence, vote_tokens
+from triage.web.vote import request_evidence, vote_tokens
 
 SIMILAR: Final = 6
 # Papers arrive at night, and finding similar ones is the slowest part of this page.
