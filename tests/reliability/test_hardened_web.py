@@ -40,6 +40,7 @@ def paths(world: World) -> list[str]:
         "/u/{token}": world.token(Purpose.UNSUBSCRIBE),
         "/c/{token}": world.token(Purpose.CONFIRM),
         "/l/{token}": world.token(Purpose.LOGIN),
+        "/d/{token}": world.token(Purpose.DIGEST),
     }
     found = []
     for route in app.routes:
@@ -226,7 +227,9 @@ def test_no_parameter_leads_elsewhere(world: World, guarantee: Guarantee) -> Non
         answer = ada.get(path, params={name: target})
         # Only the picker of a day leads on, and only to a day of ours.
         assert answer.headers.get("location", "/") == "/"
-        assert "evil.example" not in answer.text
+        # A form may come back to its own page, whatever was in its query.
+        text = re.sub(r'name="back" value="/(?![/\\])[^"]*"', "", answer.text)
+        assert "evil.example" not in text
         n += 1
     person = world.visitor()
     person.submit(person.get("/login"), email=ADDRESS)
@@ -234,7 +237,7 @@ def test_no_parameter_leads_elsewhere(world: World, guarantee: Guarantee) -> Non
     entered = person.post(
         note.path + "?next=//evil.example", data={"do": "enter", "next": "//evil"}
     )
-    assert entered.headers["location"] == "/preferences"
+    assert entered.headers["location"] == "/"
     guarantee.record(redirects_elsewhere=0, addresses_with_a_target=n)
 
 

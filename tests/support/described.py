@@ -22,7 +22,11 @@ STRANGE = [
 
 # The fields of each form, with values that mean something there.
 FORMS: dict[str, dict[str, list[str]]] = {
-    "/v/{token}": {"vote": ["vote_up", "vote_down", "save", "less_like_this"], "stamp": [KNOWN]},
+    "/v/{token}": {
+        "vote": ["vote_up", "vote_down", "save", "less_like_this", "none"],
+        "stamp": [KNOWN],
+        "back": ["/d/x", "//evil.example"],
+    },
     "/u/{token}": {"List-Unsubscribe": ["One-Click"]},
     "/c/{token}": {"do": ["confirm"]},
     "/l/{token}": {"do": ["enter"], "code": ["123456"]},

@@ -1,8 +1,9 @@
 """Estimates whether a person or a mail scanner cast a vote.
 
 Following a link is no vote; only the button is. Some scanners press buttons, too: immediately, soon
-after delivery, and on every link of a digest, with opposite votes. People sometimes do one of
-these, so only opposite votes are enough on their own.
+after delivery, and on every link of a digest or every button of a page, with opposite votes. People
+sometimes do one of these, so only opposite votes on several papers are enough on their own. People
+also vote on ten papers of a page in half a minute, so the number of votes is no sign.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ def trust(evidence: Mapping[str, Any]) -> float:
     """Return the trust in a vote, in [0, 1]; missing evidence does not lower it.
 
     Args:
-        evidence: `on_page_s` seconds from page to button, None without a page; `since_sent_s`
+        evidence: `on_page_s` seconds from page to button, on one page since its first button,
+            None without a page; `since_sent_s`
             seconds since the digest was sent, None before; `links_opened` different links of the
             digest in the minute before; `papers_contradicted` papers with opposite votes among
-            them; `agent`; `same_origin` and `user_gesture` from the browser (W3C Fetch Metadata,
-            Sec-Fetch-Site and Sec-Fetch-User).
+            them and among the buttons that were pressed lately; `agent`; `same_origin` and
+            `user_gesture` from the browser (W3C Fetch Metadata, Sec-Fetch-Site and
+            Sec-Fetch-User).
     """
     doubts = 0
     on_page_s = evidence.get("on_page_s", 60)
@@ -48,7 +51,7 @@ def trust(evidence: Mapping[str, Any]) -> float:
 
 
 def is_burst(evidence: Mapping[str, Any]) -> bool:
-    """Return whether the votes of the minute before are suspect, too, for the many links opened."""
+    """Return whether the votes shortly before are suspect, too, because they seem to be of one."""
     n_opened: int = evidence.get("links_opened", 0)
     n_contradicted: int = evidence.get("papers_contradicted", 0)
     return n_opened >= MANY_LINKS or n_contradicted > 1

@@ -24,7 +24,7 @@ from triage.errors import NotFound
 from triage.store import Connection, Database
 from triage.subscribers.scanner_detection import BELIEVED, is_burst, trust
 
-BURST = timedelta(seconds=60)
+BURST = timedelta(minutes=10)
 _READ_AT_ONCE = 5000
 _BLOCK_S = 0.025
 _NO_SUBSCRIBER = "no such subscriber; `triage subscriber add` first"
@@ -91,7 +91,7 @@ def record_vote(
     """Store the vote of a link durably.
 
     A vote that a scanner seems to have cast does not count, unless `believe` accepts it later. If
-    there are signs of a burst, neither do the votes on the same digest in the minute before.
+    there are signs of a burst, neither do the votes on the same digest in the time BURST before.
 
     Args:
         evidence: for `scanner_detection.trust`; `since_sent_s` and `trust` are added.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -27,34 +28,59 @@ from triage.web.context import PageContext, form_route, own_path
 from triage.web.forms import Fields
 from triage.web.visit import Visit, read_visit, write_visit
 
-WINDOW = timedelta(seconds=60)
 UNDO = "none"
-Link = tuple[int | None, EventKind]
 
 
-class OpenedLinks:
-    """Counts for each digest which of its links were opened in the last minute, in memory only."""
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link of a digest that was opened, or its button that was pressed."""
+
+    position: int
+    kind: EventKind
+    is_pressed: bool = False
+
+    @property
+    def window(self) -> timedelta:
+        """How long it counts."""
+        return votes.BURST if self.is_pressed else timedelta(seconds=60)
+
+
+class RecentLinks:
+    """Counts for each digest which of its links were opened and pressed lately, in memory only."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._slates: OrderedDict[str, dict[Link, datetime]] = OrderedDict()
 
-    def count(self, slate: str, link: Link, now: datetime) -> tuple[int, int]:
-        """Add a link, which is a position and an action.
+    def count(self, slate: str, link: Link, now: datetime) -> dict[str, int]:
+        """Add a link of a slate.
 
         Returns:
-            How many different links of the digest were opened in the last minute, and for how many
-            papers a link that likes and a link that dislikes were opened.
+            `links_opened`, how many different links of the digest were opened in the last minute,
+            and `papers_contradicted`, for how many papers both a link that likes and one that
+            dislikes were opened, or both such buttons pressed, whichever number is larger.
         """
         with self._lock:
             links = self._slates.setdefault(slate, {})
             self._slates.move_to_end(slate)
             links[link] = now
-            self._slates[slate] = new = {k: at for k, at in links.items() if now - at < WINDOW}
-            while all(now - at >= WINDOW for at in next(iter(self._slates.values())).values()):
+            self._slates[slate] = new = {k: at for k, at in links.items() if now - at < k.window}
+            while all(now - at >= k.window for k, at in next(iter(self._slates.values())).items()):
                 self._slates.popitem(last=False)
-        liked = {position for position, kind in new if kind in LIKES}
-        return len(new), len(liked & {position for position, kind in new if kind not in LIKES})
+        return {
+            "links_opened": sum(not each.is_pressed for each in new),
+            # People often press another button than that of the link that they opened.
+            "papers_contradicted": max(
+                _contradicted(each for each in new if each.is_pressed is is_pressed)
+                for is_pressed in (False, True)
+            ),
+        }
+
+
+def _contradicted(links: Iterable[Link]) -> int:
+    """Return the number of papers with links that like and links that dislike."""
+    signs = {(each.position, each.kind in LIKES) for each in links}
+    return len(signs) - len({position for position, _ in signs})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +105,13 @@ def vote_tokens(page: PageContext, claims: Claims) -> list[tuple[EventKind, str]
 
 
 def routes(page: PageContext) -> list[Route]:
-    opened = OpenedLinks()
+    recent = RecentLinks()
 
     def show_choice(request: Request) -> Response:
         claims = page.claims(request, Purpose.VOTE)
-        opened.count(claims.slate, _link_of(claims), page.clock.now())
+        if claims.action is None:
+            raise HTTPException(404)
+        recent.count(claims.slate, Link(claims.position, claims.action), page.clock.now())
         return _show(page, request, claims)
 
     def show_all(request: Request) -> Response:
@@ -104,12 +132,14 @@ def routes(page: PageContext) -> list[Route]:
             )
             notice = "Taken back. If you had voted on this paper before, that vote counts again."
         elif choice == claims.action and claims.action is not None:
-            n_opened, n_contradicted = opened.count(claims.slate, _link_of(claims), now)
+            link = Link(claims.position, claims.action, is_pressed=True)
             on_page = form_timestamp.age(page, fields.get("stamp", ""))
+            if on_page is not None and visit.votes:
+                # The page is new after each press, and people know it already.
+                on_page = max(on_page, now - visit.began_at)
             evidence = request_evidence(request) | {
                 "on_page_s": None if on_page is None else round(on_page.total_seconds(), 1),
-                "links_opened": n_opened,
-                "papers_contradicted": n_contradicted,
+                **recent.count(claims.slate, link, now),
             }
             shown = votes.record_vote(page.db, claims, page.clock, evidence).impression
             pressed[claims.position] = claims.action
@@ -126,13 +156,6 @@ def routes(page: PageContext) -> list[Route]:
         form_route("/v/{token}", show_choice, submit),
         Route("/d/{token}", show_all, methods=["GET"]),
     ]
-
-
-def _link_of(claims: Claims) -> Link:
-    """Return the position and the action of a link; raise 404 if it has no action."""
-    if claims.action is None:
-        raise HTTPException(404)
-    return claims.position, claims.action
 
 
 def _show(page: PageContext, request: Request, claims: Claims) -> Response:
