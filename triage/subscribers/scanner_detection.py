@@ -2,8 +2,9 @@
 
 Following a link is no vote; only the button is. Some scanners press buttons, too: immediately, soon
 after delivery, and on every link of a digest or every button of a page, with opposite votes. People
-sometimes do one of these, so only opposite votes on several papers are enough on their own. People
-also vote on ten papers of a page in half a minute, so the number of votes is no sign.
+sometimes do one of these, so only several papers with opposite votes are enough on their own, and
+several changed votes. People also vote on ten papers of a page in half a minute, so the number of
+votes is no sign.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ def trust(evidence: Mapping[str, Any]) -> float:
             None without a page; `since_sent_s`
             seconds since the digest was sent, None before; `links_opened` different links of the
             digest in the minute before; `papers_contradicted` papers with opposite votes among
-            them and among the buttons that were pressed lately; `agent`; `same_origin` and
-            `user_gesture` from the browser (W3C Fetch Metadata, Sec-Fetch-Site and
-            Sec-Fetch-User).
+            them; `votes_changed` how often another button of the same paper was pressed in the ten
+            minutes before, at most twice for a paper, less one for every six papers with votes;
+            `agent`; `same_origin` and `user_gesture` from the browser (W3C Fetch Metadata,
+            Sec-Fetch-Site and Sec-Fetch-User).
     """
     doubts = 0
     on_page_s = evidence.get("on_page_s", 60)
@@ -41,7 +43,7 @@ def trust(evidence: Mapping[str, Any]) -> float:
         doubts += 40 if since_sent_s < 10 else 20
     if evidence.get("links_opened", 0) >= MANY_LINKS:
         doubts += 50 if evidence["links_opened"] >= MOST_LINKS else 20
-    doubts += (0, 10, 40, 60)[min(evidence.get("papers_contradicted", 0), 3)]
+    doubts += (0, 10, 40, 60)[min(_contradictions(evidence), 3)]
     if evidence.get("same_origin") and not evidence.get("user_gesture"):
         # A script pressed the button: a browser that sends one header sends both for a person.
         doubts += 40
@@ -51,7 +53,10 @@ def trust(evidence: Mapping[str, Any]) -> float:
 
 
 def is_burst(evidence: Mapping[str, Any]) -> bool:
-    """Return whether the votes shortly before are suspect, too, because they seem to be of one."""
+    """Return whether the votes shortly before are suspect, too, because one machine seems to cast them."""
     n_opened: int = evidence.get("links_opened", 0)
-    n_contradicted: int = evidence.get("papers_contradicted", 0)
-    return n_opened >= MANY_LINKS or n_contradicted > 1
+    return n_opened >= MANY_LINKS or _contradictions(evidence) > 1
+
+
+def _contradictions(evidence: Mapping[str, Any]) -> int:
+    return max(evidence.get("papers_contradicted", 0), evidence.get("votes_changed", 0))

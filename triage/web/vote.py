@@ -7,8 +7,7 @@ same browser in the last hour, and no earlier votes, because a link can be forwa
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -29,6 +28,9 @@ from triage.web.forms import Fields
 from triage.web.visit import Visit, read_visit, write_visit
 
 UNDO = "none"
+# People press a wrong button now and then, and some try all buttons of one paper.
+MOST_CHANGES = 2
+PAPERS_A_CHANGE = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,7 @@ class RecentLinks:
         """Add a link of a slate.
 
         Returns:
-            `links_opened`, how many different links of the digest were opened in the last minute,
-            and `papers_contradicted`, for how many papers both a link that likes and one that
-            dislikes were opened, or both such buttons pressed, whichever number is larger.
+            Three parts of the evidence of a vote; see `scanner_detection.trust`.
         """
         with self._lock:
             links = self._slates.setdefault(slate, {})
@@ -67,20 +67,15 @@ class RecentLinks:
             self._slates[slate] = new = {k: at for k, at in links.items() if now - at < k.window}
             while all(now - at >= k.window for k, at in next(iter(self._slates.values())).items()):
                 self._slates.popitem(last=False)
+        opened = [each for each in new if not each.is_pressed]
+        signs = {(each.position, each.kind in LIKES) for each in opened}
+        n_pressed = Counter(each.position for each in new if each.is_pressed)
+        changed = sum(min(n - 1, MOST_CHANGES) for n in n_pressed.values())
         return {
-            "links_opened": sum(not each.is_pressed for each in new),
-            # People often press another button than that of the link that they opened.
-            "papers_contradicted": max(
-                _contradicted(each for each in new if each.is_pressed is is_pressed)
-                for is_pressed in (False, True)
-            ),
+            "links_opened": len(opened),
+            "papers_contradicted": len(signs) - len({position for position, _ in signs}),
+            "votes_changed": max(0, changed - len(n_pressed) // PAPERS_A_CHANGE),
         }
-
-
-def _contradicted(links: Iterable[Link]) -> int:
-    """Return the number of papers with links that like and links that dislike."""
-    signs = {(each.position, each.kind in LIKES) for each in links}
-    return len(signs) - len({position for position, _ in signs})
 
 
 @dataclass(frozen=True, slots=True)
