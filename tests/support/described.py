@@ -43,7 +43,7 @@ FORMS: dict[str, dict[str, list[str]]] = {
         "hour": ["7"],
     },
     "/preferences": {
-        "do": ["save", "afresh", "leave", "pause", "resume", "mute", "rest", "feed", "everywhere"],
+        "do": ["save", "leave", "pause", "resume", "mute", "rest", "feed", "everywhere"],
         "number": ["1"],
         "interests": ["decoding"],
         "categories": ["cs.CL"],
@@ -59,8 +59,14 @@ FORMS: dict[str, dict[str, list[str]]] = {
         "community": ["0.25"],
     },
     "/preferences/erase": {"sure": ["yes"]},
+    "/authors": {"name": ["Ada Lovelace"], "do": ["follow", "unfollow"]},
     "/papers/{paper}": {"vote": ["vote_up", "save", "none"]},
-    "/likes": {"paper": ["1"], "do": ["back"]},
+    "/likes": {"paper": ["1"], "page": ["1"]},
+    "/likes/forget": {"do": ["forget", "undo"]},
+    "/saved": {"name": ["Thesis", "saved"], "query": ["", "q=drafts"]},
+    "/saved/{id}": {"name": ["Papers"], "do": ["rename", "renew"]},
+    "/saved/{id}/delete": {"do": ["keep", "unsave"]},
+    "/papers/{paper}/save": {"collection": ["0", "1"], "name": ["", "New"], "back": ["/likes"]},
     "/import": {"text": ["2603.00001", "@article{a, title={B}}"], "author": ["Ada"], "file": [""]},
     "/follow": {"author": ["Ada Lovelace"]},
     "/logout": {},
@@ -69,6 +75,7 @@ QUERIES: dict[str, dict[str, list[str]]] = {
     "/": {"page": ["1", "2"]},
     "/days/{on}": {"page": ["1", "2"]},
     "/likes": {"page": ["1", "2"]},
+    "/authors": {"name": ["Ada Lovelace"], "page": ["1", "2"]},
     "/search": {
         "q": ["decoding", '"speculative decoding" -draft', "author:lovelace"],
         "like": ["1"],
@@ -83,15 +90,28 @@ QUERIES: dict[str, dict[str, list[str]]] = {
 IN_PATHS = {
     "on": ["2026-03-02", "2026-13-41", "'"],
     "paper": ["1", "2", "'", "9223372036854775808"],
+    "id": ["1", "2", "'"],
+    "category": ["cs.CL", "cs", "'"],
+    "category:path": ["cs.CL", "cs", "'"],
+    "ending": ["bib", "ris", "'"],
     "file": ["likes.bib", "likes.json", "everything.json", "'"],
 }
 MEDIA_TYPES: dict[str, list[str]] = {
     "/f/{token}.atom": ["application/atom+xml"],
     "/f/{token}.json": ["application/feed+json"],
+    "/categories/{category:path}.atom": ["application/atom+xml"],
+    "/categories/{category:path}.json": ["application/feed+json"],
+    "/saved/{id}/papers.{ending}": [
+        "application/x-bibtex", "application/x-research-info-systems", "text/csv",
+        "application/vnd.citationstyles.csl+json",
+    ],
     "/style.css": ["text/css"],
     "/healthz": ["text/plain"],
     "/readyz": ["text/plain"],
     "/metrics": ["text/plain"],
+    "/papers/{paper}/cite.{ending}": [
+        "application/x-bibtex", "application/x-research-info-systems",
+    ],
     "/mine/{file}": [
         "application/x-bibtex", "application/x-research-info-systems", "text/csv",
         "application/vnd.citationstyles.csl+json", "application/json",

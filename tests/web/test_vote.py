@@ -10,6 +10,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from tests.support.web_world import World, new_world
+from triage import store
 from triage.domain.link_tokens import Purpose
 from triage.domain.records import EventKind
 from triage.domain.vote_texts import VOTE_TEXTS
@@ -116,6 +117,23 @@ def test_a_second_press_takes_back_what_this_visit_did_and_nothing_older(world: 
     assert "Taken back." in undone.text
     assert pressed_on(undone) == {}
     assert world.events() == [(1, 1, "save")]
+
+
+def test_a_save_that_is_taken_back_leaves_the_collection_and_an_older_one_stays(
+    world: World,
+) -> None:
+    def saved() -> set[int]:
+        with world.db.read() as conn:
+            return store.collections.saved_among(conn, world.readers[0].id, {1, 2})
+
+    world.client().post("/v/" + world.vote(SAVE, position=2), data={"vote": "save"})
+    world.clock.sleep(60)
+    person = world.visitor()
+    for position in (1, 2):
+        page = person.submit(person.get("/v/" + world.vote(SAVE, position)), SAVE)
+        assert saved() == {1, 2}
+        person.submit(page, "none")
+        assert saved() == {2}
 
 
 def test_who_pressed_nothing_here_cannot_take_anything_back(world: World) -> None:
