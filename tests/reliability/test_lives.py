@@ -46,25 +46,51 @@ NEW = "new.reader@example.org"
 ODD = "o'brien+%_--@example.org"
 STAMP = re.compile('name="stamp" value="([^"]+)"')
 SEAL = re.compile('name="seal" value="([^"]+)"')
-PRIVATE = ["/digests", "/likes", "/preferences"]
+PRIVATE = ["/digests", "/saved", "/likes", "/preferences"]
 WORDS = ["", "decoding", "'; DROP TABLE subscribers;--", "{{7*7}}", '" OR ""="']
 
 
-def pressed_on(page: httpx.Response) -> dict[int, str]:
-    """Return the pressed button of each card of a page, by the id of the paper."""
-    pressed = BeautifulSoup(page.text, "html.parser").select('.card [aria-pressed="true"]')
-    cards = [(each.find_parent("article"), each.get_text()) for each in pressed]
+def pressed_on(page: httpx.Response) -> dict[int, set[str]]:
+    """Return the pressed buttons of each card of a page, by the id of the paper."""
     kinds = {texts.link: kind for kind, texts in VOTE_TEXTS.items()}
-    return {int(str(card["id"])[6:]): kinds[text] for card, text in cards if card}
+    found: dict[int, set[str]] = {}
+    for button in BeautifulSoup(page.text, "html.parser").select('.card [aria-pressed="true"]'):
+        card = button.find_parent("article")
+        assert card is not None
+        found.setdefault(int(str(card["id"])[6:]), set()).add(kinds[button.get_text()])
+    return found
 
 
 @dataclass
 class Reader:
-    """What is expected of one subscriber."""
+    """What is expected of one subscriber: `events` by paper, in their order."""
 
     public_id: str
     state: str
-    votes: dict[int, EventKind] = field(default_factory=dict)
+    events: dict[int, list[EventKind]] = field(default_factory=dict)
+    saved: set[int] = field(default_factory=set)
+
+    @property
+    def votes(self) -> dict[int, EventKind]:
+        return {paper: kinds[-1] for paper, kinds in self.events.items() if kinds}
+
+    @property
+    def pressed(self) -> dict[int, set[str]]:
+        """The pressed buttons of cards that only the subscriber sees."""
+        kinds = {id: {str(vote)} - {"save"} for id, vote in self.votes.items()}
+        kinds |= {id: {*kinds.get(id, ()), "save"} for id in self.saved}
+        return {id: each for id, each in kinds.items() if each}
+
+    def vote(self, paper: int, kind: EventKind) -> None:
+        if self.votes.get(paper) is not kind:
+            self.events.setdefault(paper, []).append(kind)
+        if kind is EventKind.SAVE:
+            self.saved.add(paper)
+
+    def forget(self, paper: int, *, saves: bool) -> None:
+        """Forget the saves of a paper, or the other votes."""
+        kept = [kind for kind in self.events.get(paper, []) if (kind == "save") is not saves]
+        self.events[paper] = kept
 
 
 @dataclass
@@ -190,7 +216,8 @@ class Lives(RuleBasedStateMachine):
             assert self.said(visitor.post(path, data={"vote": kind})) in {404, 405}
             return
         assert self.said(page) == 200
-        before, pressed = dict(reader.votes), dict[int, str]()
+        n_before = {id: len(kinds) for id, kinds in reader.events.items()}
+        saved, pressed = set(reader.saved), dict[int, set[str]]()
         for at, choice in presses:
             if at > len(shown):
                 continue
@@ -203,18 +230,21 @@ class Lives(RuleBasedStateMachine):
             assert self.said(answer) == 303
             assert answer.headers["location"] == f"{path}#paper-{paper}"
             if choice != "none":
-                reader.votes[paper], pressed[paper] = EventKind(choice), choice
-            elif pressed.pop(paper, ""):
+                reader.vote(paper, EventKind(choice))
+                pressed[paper] = {choice}
+            elif pressed.pop(paper, None):
                 # What was there before this visit counts again.
-                reader.votes.pop(paper)
-                reader.votes |= {id: vote for id, vote in before.items() if id == paper}
+                gone = reader.events.get(paper, [])[n_before.get(paper, 0) :]
+                del reader.events.get(paper, [])[n_before.get(paper, 0) :]
+                if EventKind.SAVE in gone and paper not in saved:
+                    reader.saved.discard(paper)
             assert pressed_on(visitor.get(path)) == pressed
         assert pressed_on(self.world.visitor().get(path)) == {}
 
     @rule(
         email=st.sampled_from([ADDRESS, "other@example.org", NEW]),
         paper=st.integers(1, 3),
-        choice=st.sampled_from([*EventKind, "none"]),
+        choice=st.sampled_from([*EventKind, "none", "unsave"]),
     )
     def vote_on_a_card(self, email: str, paper: int, choice: str) -> None:
         """Press a button of the home page, as who is logged in."""
@@ -224,7 +254,7 @@ class Lives(RuleBasedStateMachine):
         visitor = self.logged_in(email)
         page = visitor.get("/")
         assert self.said(page) == 200
-        assert pressed_on(page) == reader.votes
+        assert pressed_on(page) == reader.pressed
         seal = SEAL.search(page.text)
         assert seal is not None
         fields = {"seal": seal[1], "vote": choice, "back": "/"}
@@ -232,9 +262,18 @@ class Lives(RuleBasedStateMachine):
         assert self.said(answer) == 303
         assert answer.headers["location"] == f"/#paper-{paper}"
         if choice == "none":
-            reader.votes.pop(paper, None)
+            reader.forget(paper, saves=False)
+            if paper not in reader.saved:
+                reader.forget(paper, saves=True)
+        elif choice == "unsave":
+            if paper in reader.saved:
+                reader.saved.remove(paper)
+                reader.forget(paper, saves=True)
         else:
-            reader.votes[paper] = EventKind(choice)
+            reader.vote(paper, EventKind(choice))
+        titles = visitor.get("/saved").text
+        for each in self.world.papers:
+            assert (each.title in titles) == (each.id in reader.saved)
 
     @rule(email=st.sampled_from([ADDRESS, NEW]), path=st.sampled_from(PRIVATE))
     def log_in_from_a_page(self, email: str, path: str) -> None:

@@ -131,7 +131,7 @@ def test_a_save_that_is_taken_back_leaves_the_collection_and_an_older_one_stays(
     person = world.visitor()
     for position in (1, 2):
         page = person.submit(person.get("/v/" + world.vote(SAVE, position)), SAVE)
-        assert saved() == {1, 2}
+        assert position in saved()
         person.submit(page, "none")
         assert saved() == {2}
 

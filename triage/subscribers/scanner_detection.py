@@ -53,7 +53,7 @@ def trust(evidence: Mapping[str, Any]) -> float:
 
 
 def is_burst(evidence: Mapping[str, Any]) -> bool:
-    """Return whether the votes shortly before are suspect, too, because one machine seems to cast them."""
+    """Return whether the votes shortly before are suspect, too, as those of one machine."""
     n_opened: int = evidence.get("links_opened", 0)
     return n_opened >= MANY_LINKS or _contradictions(evidence) > 1
 
