@@ -42,6 +42,7 @@ def digest_links(
         unsubscribe_mailto=_mailto(slate, keyring, contact, bounces, unsubscribe),
         preferences=f"{base}/preferences",
         home=f"{base}/",
+        vote_page=f"{base}/d/{keyring.sign(Purpose.DIGEST, claims)}",
         revised=tuple(map(_upstream, slate.revised)),
         recap=tuple(map(_upstream, slate.recap)),
     )

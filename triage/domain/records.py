@@ -441,7 +441,8 @@ class PaperLinks:
 class DigestLinks:
     """All links of a digest; `papers[i]` belongs to impression i.
 
-    `revised` and `recap` are the upstream pages of the slate's papers of these names.
+    `revised` and `recap` are the upstream pages of the slate's papers of these names. `vote_page`
+    has buttons for all papers.
     """
 
     papers: tuple[PaperLinks, ...]
@@ -451,6 +452,7 @@ class DigestLinks:
     home: str
     revised: tuple[str, ...] = ()
     recap: tuple[str, ...] = ()
+    vote_page: str = ""
 
 
 @dataclass(frozen=True, slots=True)

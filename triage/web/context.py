@@ -24,6 +24,7 @@ from triage.domain.paper_ids import upstream_url
 from triage.domain.paper_outcome import Outcome, PaperOutcome
 from triage.domain.protocols import Clock
 from triage.domain.records import Paper, Subscriber
+from triage.domain.vote_texts import VOTE_TEXTS
 from triage.errors import TokenExpired, TooManyRequests
 from triage.papers.search import Search
 from triage.resources import templates_dir
@@ -97,6 +98,7 @@ class Pages:
             root=self.root,
             contact=parseaddr(site.contact)[1],
             upstream=paper_url,
+            vote_texts=VOTE_TEXTS,
             login=None,
             flash=None,
             here="",
