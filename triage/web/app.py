@@ -20,12 +20,14 @@ from triage.store import Database
 from triage.subscribers.sessions import Sessions
 from triage.subscribers.signup import Signup
 from triage.web import (
+    author,
     browse,
     feed,
     library_upload,
     my_data,
     paper,
     preferences,
+    saved,
     search,
     signup,
     unsubscribe,
@@ -60,7 +62,6 @@ def create_app(
     """
     pages = Pages(site)
     sessions = Sessions(db, clock, keyring)
-    ranking = ranking or RankingAnswers()
     page = PageContext(
         db,
         keyring,
@@ -69,11 +70,10 @@ def create_app(
         enrolment,
         sessions,
         LoginCookie(sessions, keyring, site.base_url),
-        ranking.preview,
+        ranking or RankingAnswers(),
         RateLimit(signup.PREVIEWS_A_MINUTE),
         paper_search or Search(db),
         named_schemes,
-        ranking.find_outcome,
     )
 
     # This is asynchronous because it does no I/O: a thread would cost more than the response.
@@ -84,16 +84,17 @@ def create_app(
         with db.read():
             return PlainTextResponse("ok\n")
 
-    def show_http_error(_: Request, error: Exception) -> Response:
+    def show_http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
         too_old = error.detail if error.detail in TOO_OLD else TOO_OLD[0]
-        names = {403: "error_form", 405: "error_method", 410: too_old}
-        response = pages.show(names.get(error.status_code, "error_link"), error.status_code)
+        names = {403: "error_form", 404: "error_missing", 405: "error_method", 410: too_old}
+        name = names.get(error.status_code, "error_link")
+        response = page.show(request, name, error.status_code)
         response.headers.update(error.headers or {})
         return response
 
-    def show_not_found(_: Request, __: Exception) -> Response:
-        return pages.show("error_link", 404)
+    def show_bad_link(request: Request, _: Exception) -> Response:
+        return page.show(request, "error_link", 404)
 
     def show_failure(_: Request, error: Exception) -> Response:
         if isinstance(error, DatabaseError):
@@ -104,6 +105,7 @@ def create_app(
         routes=[
             *browse.routes(page),
             *paper.routes(page),
+            *author.routes(page),
             *search.routes(page),
             *library_upload.routes(page),
             *vote.routes(page),
@@ -111,14 +113,15 @@ def create_app(
             *signup.routes(page),
             *preferences.routes(page),
             *my_data.routes(page),
+            *saved.routes(page),
             *feed.routes(page),
             Route("/style.css", style, methods=["GET"]),
             Route("/healthz", healthz, methods=["GET"]),
         ],
         exception_handlers={
             HTTPException: show_http_error,
-            NotFound: show_not_found,
-            TokenError: show_not_found,
+            NotFound: show_bad_link,
+            TokenError: show_bad_link,
             DatabaseError: show_failure,
             Exception: show_failure,
         },

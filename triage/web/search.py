@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from typing import Final
 from urllib.parse import urlencode
 
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -20,6 +21,7 @@ from triage.domain.search_query import parse, without_diacritics
 from triage.papers.search import Hit
 from triage.store.search import Filters
 from triage.web.cache import TimedCache
+from triage.web.cards import cards_for
 from triage.web.context import PageContext, count_pages, number, page_number
 from triage.web.forms import Form, split_words
 
@@ -48,11 +50,15 @@ class SearchRequest:
 
     def path(self, root: str, *, without: str = "", page: int = 1, **other: str) -> str:
         """Return the address of this search, or of a similar one."""
+        return f"{root}/search?{self.query(without=without, page=page, **other)}"
+
+    def query(self, *, without: str = "", page: int = 1, **other: str) -> str:
+        """Return what `read_search` reads; "" for a search for nothing."""
         pairs = [("q", other.get("q", self.words))]
         pairs += [("like", str(id)) for id in self.liked if without != f"like {id}"]
         pairs += [pair for pair in self.filters.items() if without not in {pair[0], "filters"}]
         pairs += [("page", str(page))] if page > 1 else []
-        return f"{root}/search?" + urlencode([(name, value) for name, value in pairs if value])
+        return urlencode([(name, value) for name, value in pairs if value])
 
 
 def routes(page: PageContext) -> list[Route]:
@@ -64,8 +70,8 @@ def routes(page: PageContext) -> list[Route]:
             return [(name, source_name(name)) for name in store.search.sources(conn)]
 
     def search(request: Request) -> Response:
-        wanted = _read_request(request)
-        form, filters = _read_filters(wanted)
+        wanted = read_search(request.query_params)
+        form, filters = read_filters(wanted)
         hits: list[Hit] = []
         liked: list[Paper] = []
         if not form.wrong:
@@ -73,8 +79,10 @@ def routes(page: PageContext) -> list[Route]:
         n = page_number(request)
         n_pages = count_pages(len(hits), PAGE, n)
         sources = cache.get("sources", load_sources)
+        papers = [hit.paper for hit in hits[(n - 1) * PAGE : n * PAGE]]
         stems = frozenset() if liked else _stems(wanted.words)
-        return page.pages.show(
+        return page.show(
+            request,
             "search",
             422 if form.wrong else 200,
             form=form,
@@ -83,11 +91,11 @@ def routes(page: PageContext) -> list[Route]:
             n_ticked=len(wanted.liked),
             listed=[
                 (
-                    hit.paper,
-                    marked(hit.paper.title, stems),
-                    snippet(hit.paper.tldr or hit.paper.abstract, stems, _SNIPPET),
+                    card,
+                    marked(card.paper.title, stems),
+                    snippet(card.paper.tldr or card.paper.abstract, stems, _SNIPPET),
                 )
-                for hit in hits[(n - 1) * PAGE : n * PAGE]
+                for card in cards_for(page, page.login_cookie.read(request), papers)
             ],
             n_found=len(hits),
             is_all=len(hits) < MOST,
@@ -101,8 +109,8 @@ def routes(page: PageContext) -> list[Route]:
     return [Route("/search", search, methods=["GET"])]
 
 
-def _read_request(request: Request) -> SearchRequest:
-    query = request.query_params
+def read_search(query: QueryParams) -> SearchRequest:
+    """Return the search in the query of an address; what is too long is cut."""
     liked = dict.fromkeys(number(each) for each in query.getlist("like"))
     typed = {name: query.get(name, "").strip()[:200] for name in _FILTERS}
     return SearchRequest(
@@ -112,7 +120,7 @@ def _read_request(request: Request) -> SearchRequest:
     )
 
 
-def _read_filters(wanted: SearchRequest) -> tuple[Form, Filters]:
+def read_filters(wanted: SearchRequest) -> tuple[Form, Filters]:
     """Return the form as it was filled in, and its valid filters."""
     form = Form({"q": wanted.words, **wanted.filters})
     days: dict[str, date | None] = {"since": None, "until": None}
