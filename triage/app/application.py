@@ -263,7 +263,7 @@ class App:
         site = self.settings.site
         mail = self.settings.mail
         links = digest_links(
-            slate, self.keyring, site.base_url, site.contact, now.date(), mail.bounces
+            slate, self.keyring, site.base_url, site.contact, now.date(), mail.bounces, mail.votes
         )
         rendered = render_digest(slate, links, site.name)
         message = build_digest(

@@ -427,7 +427,11 @@ class Slate:
 
 @dataclass(frozen=True, slots=True)
 class PaperLinks:
-    """The links of one paper in a digest. `upstream` is the paper's page at its publisher."""
+    """The links of one paper in a digest. `upstream` is the paper's page at its publisher.
+
+    Vote links open a page or write a mail. `mails` are (word, link) of the second way to vote, by
+    mail; empty if there is none.
+    """
 
     upstream: str
     page: str
@@ -435,13 +439,15 @@ class PaperLinks:
     down: str
     save: str
     less: str
+    mails: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class DigestLinks:
     """All links of a digest; `papers[i]` belongs to impression i.
 
-    `revised` and `recap` are the upstream pages of the slate's papers of these names.
+    `revised` and `recap` are the upstream pages of the slate's papers of these names. Without web
+    pages, `unsubscribe`, `preferences` and `home` are "".
     """
 
     papers: tuple[PaperLinks, ...]
