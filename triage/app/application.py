@@ -379,6 +379,7 @@ class App:
             return outcomes.find(subscriber, row, self.clock.now())
 
     def new_web_app(self) -> Starlette:
+        from triage.digest.day_ranking import DayRankings
         from triage.digest.preview import Previews
         from triage.papers.search import Search
         from triage.subscribers.named_papers import find_schemes
@@ -392,7 +393,9 @@ class App:
             self.clock,
             self.settings.site,
             self.signup,
-            RankingAnswers(previews.of, self.find_outcome),
+            RankingAnswers(
+                previews.of, self.find_outcome, DayRankings(self.database, self.model_store).of
+            ),
             Search(self.database, self.model_store.load_encoder),
             find_schemes(self.live_sources.lookups()),
         )

@@ -19,7 +19,12 @@ def describe_chance(shown: Impression) -> str:
     """
     if shown.prior is None or shown.policy is Policy.EXPLORATION:
         return ""
-    return next((words for least, words in _WORDS if shown.score >= least), "")
+    return words_of(shown.score)
+
+
+def words_of(chance: float) -> str:
+    """Return a chance in words; empty if it is low."""
+    return next((words for least, words in _WORDS if chance >= least), "")
 
 
 def length_of(floor: float | None) -> str | None:

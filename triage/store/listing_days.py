@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, literal_column, select
+from sqlalchemy import Connection, Row, func, literal_column, select
 
 from triage.domain.records import Paper
 from triage.store import papers as papers_store
@@ -16,10 +16,10 @@ from triage.store.tables import papers
 
 @dataclass(frozen=True, slots=True)
 class DayPaper:
-    """A paper on the page of a day; `is_new` if it was stored recently."""
+    """A paper on the page of a day, and when it was stored."""
 
     paper: Paper
-    is_new: bool
+    first_seen_at: datetime
 
 
 def newest(conn: Connection) -> date | None:
@@ -36,36 +36,25 @@ def around(conn: Connection, on: date) -> Row[Any, Any]:
     return conn.execute(query).one()
 
 
-def count(conn: Connection, on: date) -> int:
-    """Return the number of papers of a day."""
-    query = select(func.count()).select_from(papers).where(LISTED, papers.c.listed_on == on)
-    return conn.scalar(query) or 0
+def papers_between(conn: Connection, first: date, last: date) -> list[DayPaper]:
+    """Return the papers that were listed from `first` to `last`, in the order of their ids."""
+    found = papers_store.listed_between(conn, first, last)
+    query = select(papers.c.id, papers.c.first_seen_at)
+    query = query.where(LISTED, papers.c.listed_on.between(first, last))
+    seen_at = {row.id: row.first_seen_at for row in conn.execute(query)}
+    return [DayPaper(paper, seen_at[paper.id]) for paper in found if paper.id in seen_at]
 
 
-def page(conn: Connection, on: date, new_since: datetime, offset: int, n: int) -> list[DayPaper]:
-    """Return at most `n` of a day's papers after the first `offset`, most upvotes first."""
-    return _chosen(conn, papers.c.listed_on == on, new_since, offset, n)
-
-
-def trending(
-    conn: Connection, first: date, last: date, new_since: datetime, n: int
-) -> list[DayPaper]:
+def trending(conn: Connection, first: date, last: date, n: int) -> list[Paper]:
     """Return the `n` papers with most upvotes that were listed from `first` to `last`."""
     # With a literal 0, SQLite can use the small partial index; with a bound value it cannot.
     voted = papers.c.listed_on.between(first, last) & (papers.c.upvotes > literal_column("0"))
-    return _chosen(conn, voted, new_since, 0, n)
-
-
-def _chosen(
-    conn: Connection, which: ColumnElement[bool], new_since: datetime, offset: int, n: int
-) -> list[DayPaper]:
     query = (
-        select(papers.c.id, papers.c.first_seen_at)
-        .where(LISTED, which)
-        .order_by(func.coalesce(papers.c.upvotes, 0).desc(), papers.c.id)
-        .offset(offset)
+        select(papers.c.id)
+        .where(LISTED, voted)
+        .order_by(papers.c.upvotes.desc(), papers.c.id)
         .limit(n)
     )
-    seen = {row.id: row.first_seen_at for row in conn.execute(query)}
-    found = papers_store.load(conn, seen)
-    return [DayPaper(found[id], at >= new_since) for id, at in seen.items()]
+    ids = list(conn.scalars(query))
+    found = papers_store.load(conn, ids)
+    return [found[id] for id in ids if id in found]

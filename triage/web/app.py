@@ -60,7 +60,6 @@ def create_app(
     """
     pages = Pages(site)
     sessions = Sessions(db, clock, keyring)
-    ranking = ranking or RankingAnswers()
     page = PageContext(
         db,
         keyring,
@@ -69,11 +68,10 @@ def create_app(
         enrolment,
         sessions,
         LoginCookie(sessions, keyring, site.base_url),
-        ranking.preview,
+        ranking or RankingAnswers(),
         RateLimit(signup.PREVIEWS_A_MINUTE),
         paper_search or Search(db),
         named_schemes,
-        ranking.find_outcome,
     )
 
     # This is asynchronous because it does no I/O: a thread would cost more than the response.
@@ -84,16 +82,17 @@ def create_app(
         with db.read():
             return PlainTextResponse("ok\n")
 
-    def show_http_error(_: Request, error: Exception) -> Response:
+    def show_http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
         too_old = error.detail if error.detail in TOO_OLD else TOO_OLD[0]
-        names = {403: "error_form", 405: "error_method", 410: too_old}
-        response = pages.show(names.get(error.status_code, "error_link"), error.status_code)
+        names = {403: "error_form", 404: "error_missing", 405: "error_method", 410: too_old}
+        name = names.get(error.status_code, "error_link")
+        response = page.show(request, name, error.status_code)
         response.headers.update(error.headers or {})
         return response
 
-    def show_not_found(_: Request, __: Exception) -> Response:
-        return pages.show("error_link", 404)
+    def show_bad_link(request: Request, _: Exception) -> Response:
+        return page.show(request, "error_link", 404)
 
     def show_failure(_: Request, error: Exception) -> Response:
         if isinstance(error, DatabaseError):
@@ -117,8 +116,8 @@ def create_app(
         ],
         exception_handlers={
             HTTPException: show_http_error,
-            NotFound: show_not_found,
-            TokenError: show_not_found,
+            NotFound: show_bad_link,
+            TokenError: show_bad_link,
             DatabaseError: show_failure,
             Exception: show_failure,
         },

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from email.utils import parseaddr
 from typing import Protocol
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from triage.digest.templates import environment
@@ -30,14 +30,39 @@ from triage.resources import templates_dir
 from triage.store import Database
 from triage.subscribers.sessions import Sessions
 from triage.subscribers.signup import Signup, network
+from triage.web.flash import COOKIE, Notice, read_notice, write_notice
 from triage.web.forms import Fields
 from triage.web.login_cookie import Login, LoginCookie
 
 TOO_OLD = ("error_expired", "error_used")
 """The pages for expired links."""
+MOST_PATH = 1000
+"""The longest path that is kept to return to, in characters."""
 
 FindOutcome = Callable[[Subscriber, int], PaperOutcome]
 Preview = Callable[[Subscriber, Sequence[int]], tuple[Impression, ...] | None]
+
+
+class PaperReason(Protocol):
+    """How likely a paper is to be liked, in words or "", and why it has its rank."""
+
+    @property
+    def chance(self) -> str: ...
+
+    @property
+    def reasons(self) -> tuple[str, ...]: ...
+
+
+class DayRanking(Protocol):
+    """The ranking of some days' papers for one subscriber: the rank of each paper by its id."""
+
+    @property
+    def ranks(self) -> Mapping[int, int]: ...
+
+    def explain(self, ids: Sequence[int]) -> Mapping[int, PaperReason]: ...
+
+
+RankDays = Callable[[Subscriber, date, date], DayRanking | None]
 
 
 class Site(Protocol):
@@ -64,10 +89,17 @@ class Pages:
         self._environment.filters["likelihood"] = describe_chance
         self._environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
         self._environment.globals.update(
-            site=site, root=self.root, contact=parseaddr(site.contact)[1], upstream=paper_url
+            site=site,
+            root=self.root,
+            contact=parseaddr(site.contact)[1],
+            upstream=paper_url,
+            login=None,
+            flash=None,
+            here="",
         )
 
     def show(self, name: str, status: int = 200, **values: object) -> HTMLResponse:
+        """Return a page as strangers see it; `PageContext.show` knows who is logged in."""
         return HTMLResponse(self.render(f"{name}.html", **values), status)
 
     def render(self, name: str, **values: object) -> str:
@@ -100,19 +132,20 @@ class RankingAnswers:
 
     `preview` takes a subscriber who is not stored and the ids of papers that they like. It returns
     the papers that they would get, or None while no papers are stored. `find_outcome` returns what
-    became of a paper for a subscriber; by default nothing is known.
+    became of a paper for a subscriber. `rank_days` ranks the papers that were listed from one day
+    to another, None without models. By default nothing is known.
     """
 
     preview: Preview = lambda *_: None
     find_outcome: FindOutcome = lambda *_: PaperOutcome(Outcome.UNKNOWN)
+    rank_days: RankDays = lambda *_: None
 
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
     """Everything that an endpoint may use.
 
-    `named_schemes` are those of papers that can be fetched if somebody names them. For `preview`
-    and `find_outcome` see `RankingAnswers`.
+    `named_schemes` are those of papers that can be fetched if somebody names them.
     """
 
     db: Database
@@ -122,11 +155,38 @@ class PageContext:
     signup: Signup
     sessions: Sessions
     login_cookie: LoginCookie
-    preview: Preview
+    ranking: RankingAnswers
     preview_limit: RateLimit
     search: Search
     named_schemes: Collection[str]
-    find_outcome: FindOutcome
+
+    def show(
+        self, request: Request, name: str, status: int = 200, **values: object
+    ) -> HTMLResponse:
+        """Return a page. Its template knows the `login`, the `flash` notice and its path `here`."""
+        notice = read_notice(request, self.keyring)
+        response = self.pages.show(
+            name,
+            status,
+            **{"login": self.login_cookie.read(request), "flash": notice, "here": here(request)}
+            | values,
+        )
+        if COOKIE in request.cookies:
+            self.login_cookie.delete(response, COOKIE)
+        return response
+
+    def redirect(self, path: str, notice: str = "", *, place: str = "") -> RedirectResponse:
+        """Return the answer to a form that did its work: the browser gets `path` next (RFC 9110).
+
+        Args:
+            path: of this site, without its root.
+            notice: what was done; the next page shows it.
+            place: the id of the element on that page to go to, which shows the notice.
+        """
+        response = RedirectResponse(f"{self.pages.root}{path}{place and '#'}{place}", 303)
+        if notice:
+            write_notice(response, Notice(notice, place), self.keyring, self.login_cookie)
+        return response
 
     def claims(self, request: Request, purpose: Purpose, too_old: str = "error_expired") -> Claims:
         """Return the claims of the token in the path.
@@ -162,11 +222,25 @@ def form_route(
 def with_login(
     page: PageContext, show: Callable[[PageContext, Login, Request], Response]
 ) -> Callable[[Request], Response]:
-    """Return an endpoint for logged-in subscribers; it asks all others to log in."""
+    """Return an endpoint for logged-in subscribers; all others get to it through the login."""
 
     def endpoint(request: Request) -> Response:
         login = page.login_cookie.read(request)
-        return show(page, login, request) if login else page.pages.show("preferences_locked")
+        if login is None:
+            return page.redirect(f"/login?{urlencode({'next': here(request)})}")
+        return show(page, login, request)
+
+    return endpoint
+
+
+def with_login_for_file(
+    page: PageContext, show: Callable[[PageContext, Login, Request], Response]
+) -> Callable[[Request], Response]:
+    """Return an endpoint for a file of a logged-in subscriber; all others get status 401."""
+
+    def endpoint(request: Request) -> Response:
+        login = page.login_cookie.read(request)
+        return show(page, login, request) if login else page.show(request, "error_login", 401)
 
     return endpoint
 
@@ -183,6 +257,21 @@ def with_own_form(
         return submit(page, page.login_cookie.check_form(request, fields), request, fields)
 
     return endpoint
+
+
+def here(request: Request) -> str:
+    """Return the path and the query of a request, without the root of the site."""
+    query = request.url.query
+    return f"{request.url.path}?{query}" if query else request.url.path
+
+
+def own_path(text: str) -> str:
+    """Return a path of this site from an address or a form, "" if the text is none.
+
+    Browsers read `//host` and `/\\host` as another site (WHATWG URL, special schemes).
+    """
+    is_own = text.startswith("/") and text[1:2] not in {"/", "\\"} and len(text) <= MOST_PATH
+    return text if is_own and text.isprintable() else ""
 
 
 def peer_address(request: Request) -> str:
@@ -213,12 +302,20 @@ def count_pages(n_rows: int, page_size: int, requested: int) -> int:
     return n_pages
 
 
+def parse_date(text: str) -> date | None:
+    """Return a date such as 2026-03-02, None if the text is none."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
 def date_in_path(request: Request) -> date:
     """Return the date `on` in the path; raise 404 if it is no date."""
-    try:
-        return date.fromisoformat(request.path_params["on"])
-    except ValueError:
-        raise HTTPException(404) from None
+    on = parse_date(request.path_params["on"])
+    if on is None:
+        raise HTTPException(404)
+    return on
 
 
 async def read_fields(request: Request) -> Fields:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
@@ -38,7 +39,9 @@ def routes(page: PageContext) -> list[Route]:
         # The login is checked first, so that strangers cannot make us parse long files.
         login = await run_in_threadpool(page.login_cookie.read, request)
         if request.method != "POST":
-            return _show(page, login) if login else page.pages.show("preferences_locked")
+            if login is None:
+                return page.redirect(f"/login?{urlencode({'next': PATH})}")
+            return await run_in_threadpool(_show, page, login, request)
         if login is None:
             raise HTTPException(403)
         fields, content = await _read_upload(request)
@@ -64,6 +67,7 @@ async def _read_upload(request: Request) -> tuple[dict[str, str], bytes]:
 def _show(
     page: PageContext,
     login: Login,
+    request: Request,
     *,
     report: LibraryReport | None = None,
     wrong: str = "",
@@ -75,7 +79,8 @@ def _show(
         papers = store.papers.load(conn, new)
         named = store.named_papers.outcome(conn, login.subscriber.id)
     followed = login.subscriber.followed_authors
-    return page.pages.show(
+    return page.show(
+        request,
         "import",
         422 if wrong else 200,
         seal=login.seal,
@@ -107,8 +112,8 @@ def _import_library(
             raise ConfigError("choose a file, paste a list, or write a name")
     except ConfigError as error:
         wrong = str(error)
-        return _show(page, login, wrong=f"{wrong[:1].upper()}{wrong[1:]}.", text=text)
-    return _show(page, login, report=report)
+        return _show(page, login, request, wrong=f"{wrong[:1].upper()}{wrong[1:]}.", text=text)
+    return _show(page, login, request, report=report)
 
 
 def _n_asked(page: PageContext, report: LibraryReport) -> int:
@@ -135,12 +140,12 @@ def _frequent_authors(
     ][:MOST_AUTHORS]
 
 
-def _follow_authors(page: PageContext, login: Login, _: Request, fields: Fields) -> Response:
+def _follow_authors(page: PageContext, login: Login, request: Request, fields: Fields) -> Response:
     before = login.subscriber.followed_authors
     names = tuple(dict.fromkeys([*before, *fields.getlist("author")]))
     try:
         changed = subscriptions.change(page.db, login.subscriber.public_id, followed_authors=names)
     except (ConfigError, NotFound):
-        return _show(page, login, wrong="This did not work, and nothing was changed.")
+        return _show(page, login, request, wrong="This did not work, and nothing was changed.")
     n = len(changed.followed_authors) - len(before)
-    return _show(page, login, done=f"You follow {n} more author{'s' if n != 1 else ''}.")
+    return page.redirect(PATH, f"You follow {n} more author{'s' if n != 1 else ''}.")

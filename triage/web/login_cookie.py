@@ -60,10 +60,14 @@ class LoginCookie:
         self.login_request = f"{prefix}login"
 
     def read(self, request: Request) -> Login | None:
-        """Return who is logged in; None if nobody is."""
-        secret = request.cookies.get(self.session, "")
-        subscriber = self._sessions.find_subscriber(secret)
-        return Login(subscriber, self._keyring.seal(f"session {secret}")) if subscriber else None
+        """Return who is logged in; None if nobody is. Each request asks the database once."""
+        if not hasattr(request.state, "login"):
+            secret = request.cookies.get(self.session, "")
+            subscriber = self._sessions.find_subscriber(secret)
+            seal = self._keyring.seal(f"session {secret}")
+            request.state.login = Login(subscriber, seal) if subscriber else None
+        login: Login | None = request.state.login
+        return login
 
     def check_form(self, request: Request, fields: Mapping[str, str]) -> Login:
         """Return who sent a form of ours.

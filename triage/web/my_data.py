@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from triage import store
+from triage.domain.chances import describe_chance
 from triage.domain.link_tokens import Claims, Purpose
 from triage.domain.records import LIKES
 from triage.subscribers import library_import, subscriptions
 from triage.subscribers.bibliography import entries
+from triage.web.cards import cards_for, reasons_of
 from triage.web.context import (
     PageContext,
     count_pages,
@@ -20,11 +24,11 @@ from triage.web.context import (
     number,
     page_number,
     with_login,
+    with_login_for_file,
     with_own_form,
 )
 from triage.web.forms import Fields
 from triage.web.login_cookie import Login
-from triage.web.vote import VOTE_TEXTS
 
 MOST_DIGESTS = 60
 PAGE = 50
@@ -43,45 +47,49 @@ def routes(page: PageContext) -> list[Route]:
         Route("/digests", with_login(page, _show_digests), methods=["GET"]),
         Route("/digests/{on}", with_login(page, _show_digest), methods=["GET"]),
         form_route("/likes", with_login(page, _show_likes), with_own_form(page, _remove_like)),
-        Route("/mine/{file}", with_login(page, _download), methods=["GET"]),
+        Route("/mine/{file}", with_login_for_file(page, _download), methods=["GET"]),
     ]
 
 
-def _show_digests(page: PageContext, login: Login, _: Request) -> Response:
+def _show_digests(page: PageContext, login: Login, request: Request) -> Response:
     with page.db.read() as conn:
         listed = store.slates.of_subscriber(conn, login.subscriber.id, MOST_DIGESTS)
-    return page.pages.show("digests", listed=listed)
+    return page.show(request, "digests", listed=listed)
 
 
 def _show_digest(page: PageContext, login: Login, request: Request) -> Response:
     subscriber, on = login.subscriber, date_in_path(request)
     with page.db.read() as conn:
         slate = store.slates.by_day(conn, subscriber.id, on)
-        votes = {vote.paper_id: vote.kind for vote in store.events.votes(conn, subscriber.id)}
     if slate is None:
         raise HTTPException(404)
     now = page.clock.now()
-    papers = [
-        (
-            shown,
-            page.keyring.sign(
-                Purpose.PAPER, Claims(subscriber.public_id, now, slate.public_id, shown.position)
-            ),
-            VOTE_TEXTS[votes[shown.paper.id]].link if shown.paper.id in votes else "",
+    links = {
+        shown.paper.id: page.keyring.sign(
+            Purpose.PAPER, Claims(subscriber.public_id, now, slate.public_id, shown.position)
         )
         for shown in slate.impressions
+    }
+    cards = [
+        replace(card, is_seen=False, chance=describe_chance(shown), reasons=reasons_of(shown))
+        for shown, card in zip(
+            slate.impressions,
+            cards_for(page, login, [shown.paper for shown in slate.impressions]),
+            strict=True,
+        )
     ]
-    return page.pages.show("digest", slate=slate, papers=papers)
+    return page.show(request, "digest", slate=slate, cards=cards, links=links)
 
 
-def _show_likes(page: PageContext, login: Login, request: Request, done: str = "") -> Response:
+def _show_likes(page: PageContext, login: Login, request: Request) -> Response:
     n = page_number(request)
     with page.db.read() as conn:
         votes = [v for v in store.events.votes(conn, login.subscriber.id) if v.kind in LIKES]
         n_pages = count_pages(len(votes), PAGE, n)
         chosen = votes[(n - 1) * PAGE : n * PAGE]
         papers = store.papers.load(conn, [vote.paper_id for vote in chosen])
-    return page.pages.show(
+    return page.show(
+        request,
         "likes",
         votes=[vote for vote in chosen if vote.paper_id in papers],
         papers=papers,
@@ -89,16 +97,15 @@ def _show_likes(page: PageContext, login: Login, request: Request, done: str = "
         page=n,
         n_pages=n_pages,
         seal=login.seal,
-        done=done,
     )
 
 
-def _remove_like(page: PageContext, login: Login, request: Request, fields: Fields) -> Response:
+def _remove_like(page: PageContext, login: Login, _: Request, fields: Fields) -> Response:
     paper_id = number(fields.get("paper", ""))
     if not paper_id:
         raise HTTPException(404)
     is_removed = subscriptions.take_back(page.db, login.subscriber, paper_id)
-    return _show_likes(page, login, request, "Your like was removed." if is_removed else "")
+    return page.redirect("/likes", "Your vote was removed." if is_removed else "")
 
 
 def _download(page: PageContext, login: Login, request: Request) -> Response:

@@ -21,7 +21,16 @@ from triage.subscribers import subscriptions, votes
 from triage.subscribers.bibliography import entries
 from triage.subscribers.bibliography.entries import Liked
 from triage.web.cache import TimedCache
-from triage.web.context import PageContext, form_route, number, paper_url, peer_address, with_login
+from triage.web.cards import cards_for
+from triage.web.context import (
+    PageContext,
+    form_route,
+    number,
+    own_path,
+    paper_url,
+    peer_address,
+    with_login,
+)
 from triage.web.forms import Fields
 from triage.web.login_cookie import Login
 from triage.web.vote import VOTE_TEXTS, request_evidence, vote_tokens
@@ -31,6 +40,7 @@ SIMILAR: Final = 6
 CACHE_FOR: Final = timedelta(minutes=5)
 CACHE_SIZE: Final = 500
 TAKE_BACK: Final = "none"
+UNSAVE: Final = "unsave"
 _SCHEMES: Final = ("arxiv", "biorxiv", "medrxiv", "doi")
 _SEARCHES: Final = ("https://arxiv.org/search/", "https://huggingface.co/papers?")
 
@@ -41,56 +51,51 @@ def routes(page: PageContext) -> list[Route]:
     def show_from_digest(request: Request) -> Response:
         claims = page.claims(request, Purpose.PAPER)
         impression = votes.find_impression(page.db, claims)
-        return page.pages.show(
+        return page.show(
+            request,
             "paper",
             impression=impression,
             paper=impression.paper,
             votes=[(VOTE_TEXTS[kind], token) for kind, token in vote_tokens(page, claims)],
         )
 
-    def show(request: Request, done: str = "", effect: str = "") -> Response:
+    def show(request: Request) -> Response:
         stored, paper = _load_paper(page, request)
-        login = page.login_cookie.read(request)
-        vote = None
-        if login:
-            with page.db.read() as conn:
-                vote = store.events.last_vote(conn, login.subscriber.id, paper.id)
+        [card] = cards_for(page, page.login_cookie.read(request), [paper])
         similar = [] if stored.is_withdrawn else cache.get(paper.id, lambda: _similar(page, paper))
-        return page.pages.show(
+        return page.show(
+            request,
             "work",
             paper=paper,
             is_withdrawn=stored.is_withdrawn,
             places=places(paper, stored.keys),
             similar=similar,
             bibtex=entries.write([_as_liked(paper, stored.keys, page.clock.now())], "bibtex"),
-            login=login,
-            vote=vote.kind if vote else None,
-            texts=VOTE_TEXTS,
-            take_back=TAKE_BACK,
-            done=done,
-            effect=effect,
+            card=card,
         )
 
     def submit_vote(request: Request, fields: Fields) -> Response:
         login = page.login_cookie.check_form(request, fields)
         stored, _ = _load_paper(page, request)
-        choice = fields.get("vote", "")
-        if choice == TAKE_BACK:
-            subscriptions.take_back(page.db, login.subscriber, stored.paper_id)
-            return show(request, "Your vote was removed.")
-        if choice not in set(EventKind):
-            return show(request)
-        kind = EventKind(choice)
-        evidence = request_evidence(request) | {"method": "paper page"}
-        votes.vote(page.db, login.subscriber, stored.paper_id, kind, page.clock, evidence)
-        return show(request, VOTE_TEXTS[kind].done, VOTE_TEXTS[kind].effect)
+        choice, id = fields.get("vote", ""), stored.paper_id
+        notice = ""
+        if choice in {TAKE_BACK, UNSAVE}:
+            subscriptions.take_back(page.db, login.subscriber, id)
+            notice = "Your vote was removed."
+        elif choice in set(EventKind):
+            kind = EventKind(choice)
+            evidence = request_evidence(request) | {"method": "paper page"}
+            votes.vote(page.db, login.subscriber, id, kind, page.clock, evidence)
+            notice = f"{VOTE_TEXTS[kind].done} {VOTE_TEXTS[kind].effect}"
+        back = own_path(fields.get("back", "")) or f"/papers/{id}"
+        return page.redirect(back, notice, place=f"paper-{id}")
 
     def show_why(page: PageContext, login: Login, request: Request) -> Response:
         stored, paper = _load_paper(page, request)
         if not page.preview_limit.count(peer_address(request), page.clock.now()):
-            return page.pages.show("why", 429, paper=paper, found=None)
-        found = page.find_outcome(login.subscriber, stored.paper_id)
-        return page.pages.show("why", paper=paper, found=found)
+            return page.show(request, "why", 429, paper=paper, found=None)
+        found = page.ranking.find_outcome(login.subscriber, stored.paper_id)
+        return page.show(request, "why", paper=paper, found=found)
 
     return [
         Route("/papers/{paper}/why", with_login(page, show_why), methods=["GET"]),

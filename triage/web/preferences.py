@@ -24,8 +24,8 @@ PAUSE = timedelta(days=30)
 
 
 def routes(page: PageContext) -> list[Route]:
-    show = with_login(page, lambda page, login, _: _show(page, login))
-    confirm = with_login(page, lambda page, login, _: _confirm_erasing(page, login))
+    show = with_login(page, _show)
+    confirm = with_login(page, _confirm_erasing)
     return [
         form_route("/preferences", show, with_own_form(page, _submit)),
         form_route("/preferences/erase", confirm, with_own_form(page, _erase)),
@@ -33,7 +33,12 @@ def routes(page: PageContext) -> list[Route]:
 
 
 def _show(
-    page: PageContext, login: Login, form: forms.Form | None = None, *, done: str = ""
+    page: PageContext,
+    login: Login,
+    request: Request,
+    form: forms.Form | None = None,
+    *,
+    done: str = "",
 ) -> Response:
     today = page.clock.now().date()
     with page.db.read() as conn:
@@ -46,7 +51,8 @@ def _show(
         n_votes = len(store.events.votes(conn, subscriber.id))
         feed = store.digest_feeds.of(conn, subscriber.id)
     form = form or forms.fill(subscriber)
-    return page.pages.show(
+    return page.show(
+        request,
         "preferences",
         422 if form.wrong else 200,
         subscriber=subscriber,
@@ -69,17 +75,19 @@ def _show(
     )
 
 
-def _submit(page: PageContext, login: Login, _: Request, fields: forms.Fields) -> Response:
+def _submit(page: PageContext, login: Login, request: Request, fields: forms.Fields) -> Response:
     if fields.get("do") == "save":
         form, valid = forms.read(fields, preferences.NAMES)
         if form.wrong:
-            return _show(page, login, form)
+            return _show(page, login, request, form)
         subscriptions.change(page.db, login.subscriber.public_id, **valid)
-        return _show(page, login, done="Saved. Your next digest will use these preferences.")
+        return _show(
+            page, login, request, done="Saved. Your next digest will use these preferences."
+        )
     try:
-        return _show(page, login, done=_press_button(page, login.subscriber, fields))
+        return _show(page, login, request, done=_press_button(page, login.subscriber, fields))
     except (ConfigError, NotFound, ValueError):
-        return _show(page, login, done="This did not work, and nothing was changed.")
+        return _show(page, login, request, done="This did not work, and nothing was changed.")
 
 
 def _press_button(page: PageContext, subscriber: Subscriber, fields: forms.Fields) -> str:
@@ -117,16 +125,18 @@ def _press_button(page: PageContext, subscriber: Subscriber, fields: forms.Field
     return ""
 
 
-def _confirm_erasing(page: PageContext, login: Login, *, is_unsure: bool = False) -> Response:
+def _confirm_erasing(
+    page: PageContext, login: Login, request: Request, *, is_unsure: bool = False
+) -> Response:
     status = 422 if is_unsure else 200
-    return page.pages.show("erase", status, seal=login.seal, is_unsure=is_unsure)
+    return page.show(request, "erase", status, seal=login.seal, is_unsure=is_unsure)
 
 
-def _erase(page: PageContext, login: Login, _: Request, fields: forms.Fields) -> Response:
+def _erase(page: PageContext, login: Login, request: Request, fields: forms.Fields) -> Response:
     if fields.get("sure") != "yes":
-        return _confirm_erasing(page, login, is_unsure=True)
+        return _confirm_erasing(page, login, request, is_unsure=True)
     subscriptions.erase(page.db, login.subscriber.email)
     request_rewrite(page.db, page.clock)
-    response = page.pages.show("erased")
+    response = page.show(request, "erased", login=None)
     page.login_cookie.delete(response, page.login_cookie.session)
     return response

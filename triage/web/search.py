@@ -20,6 +20,7 @@ from triage.domain.search_query import parse, without_diacritics
 from triage.papers.search import Hit
 from triage.store.search import Filters
 from triage.web.cache import TimedCache
+from triage.web.cards import cards_for
 from triage.web.context import PageContext, count_pages, number, page_number
 from triage.web.forms import Form, split_words
 
@@ -73,8 +74,10 @@ def routes(page: PageContext) -> list[Route]:
         n = page_number(request)
         n_pages = count_pages(len(hits), PAGE, n)
         sources = cache.get("sources", load_sources)
+        papers = [hit.paper for hit in hits[(n - 1) * PAGE : n * PAGE]]
         stems = frozenset() if liked else _stems(wanted.words)
-        return page.pages.show(
+        return page.show(
+            request,
             "search",
             422 if form.wrong else 200,
             form=form,
@@ -83,11 +86,11 @@ def routes(page: PageContext) -> list[Route]:
             n_ticked=len(wanted.liked),
             listed=[
                 (
-                    hit.paper,
-                    marked(hit.paper.title, stems),
-                    snippet(hit.paper.tldr or hit.paper.abstract, stems, _SNIPPET),
+                    card,
+                    marked(card.paper.title, stems),
+                    snippet(card.paper.tldr or card.paper.abstract, stems, _SNIPPET),
                 )
-                for hit in hits[(n - 1) * PAGE : n * PAGE]
+                for card in cards_for(page, page.login_cookie.read(request), papers)
             ],
             n_found=len(hits),
             is_all=len(hits) < MOST,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import partial
 from typing import Any
+from urllib.parse import quote, unquote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from triage.domain.link_tokens import LIFETIMES, Purpose
@@ -20,7 +21,13 @@ from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.sessions import SESSION
 from triage.subscribers.signup import FORM
 from triage.web import form_timestamp, forms
-from triage.web.context import PageContext, form_route, peer_address, with_own_form
+from triage.web.context import (
+    PageContext,
+    form_route,
+    own_path,
+    peer_address,
+    with_own_form,
+)
 from triage.web.forms import NO_FIELDS, Fields
 from triage.web.login_cookie import Login
 
@@ -31,28 +38,31 @@ PREVIEWS_A_MINUTE = 12
 MOST_LIKES = 200
 # Change the date together with the words: both are stored with each confirmation.
 CONSENT = "Send me the digest until I unsubscribe. (words of 2026-11-22)"
+NEXT = "next"
+"""The cookie with the page to return to after the login."""
 _LOGIN_REQUEST = LIFETIMES[Purpose.LOGIN]
 
 
 def routes(page: PageContext) -> list[Route]:
-    def show_subscribe(_: Request) -> Response:
+    def show_subscribe(request: Request) -> Response:
         form = forms.Form({"hour": "7", "zone": "UTC", "stamp": form_timestamp.create(page)})
-        return _show_form(page, form)
+        return _show_form(page, request, form)
 
     def confirm(request: Request, fields: Fields = NO_FIELDS) -> Response:
         page.claims(request, Purpose.CONFIRM, "error_used")
         if fields.get("do") != "confirm":
-            return page.pages.show("confirm")
+            return page.show(request, "confirm")
         try:
             subscriber = page.signup.confirm(request.path_params["token"], CONSENT)
         except TokenExpired:
             raise HTTPException(410, "error_used") from None
         except TokenError:
             raise HTTPException(404) from None
-        return page.pages.show("confirmed", hour=subscriber.hour, zone=subscriber.zone)
+        return page.show(request, "confirmed", hour=subscriber.hour, zone=subscriber.zone)
 
-    def show_login(_: Request) -> Response:
-        return page.pages.show("login", form=forms.Form({}))
+    def show_login(request: Request) -> Response:
+        form = forms.Form({"next": own_path(request.query_params.get("next", ""))})
+        return page.show(request, "login", form=form)
 
     def request_login(request: Request, fields: Fields) -> Response:
         form = forms.Form(dict(fields))
@@ -62,9 +72,10 @@ def routes(page: PageContext) -> list[Route]:
             secret, code = page.signup.ask_to_log_in(form["email"][:400], peer_address(request))
         except ConfigError as error:
             form.wrong["email"] = _as_sentence(error)
-            return page.pages.show("login", 422, form=form)
-        response = page.pages.show("login_sent", code=f"{code[:3]} {code[3:]}")
+            return page.show(request, "login", 422, form=form)
+        response = page.show(request, "login_sent", code=f"{code[:3]} {code[3:]}")
         page.login_cookie.set(response, page.login_cookie.login_request, secret, _LOGIN_REQUEST)
+        page.login_cookie.set(response, NEXT, quote(own_path(form["next"])), _LOGIN_REQUEST)
         return response
 
     def log_in(request: Request, fields: Fields = NO_FIELDS) -> Response:
@@ -74,15 +85,16 @@ def routes(page: PageContext) -> list[Route]:
         try:
             if fields.get("do") != "enter" or not cookie.is_same_origin(request):
                 is_same_browser = page.sessions.is_requesting_browser(token, secret)
-                return page.pages.show("enter", needs_code=not is_same_browser, is_wrong=False)
+                return page.show(request, "enter", needs_code=not is_same_browser, is_wrong=False)
             session = page.sessions.begin(token, secret, fields.get("code", ""))
         except TokenExpired:
             raise HTTPException(410, "error_used") from None
         except TokenError:
-            return page.pages.show("enter", 403, needs_code=True, is_wrong=True)
-        response = RedirectResponse(page.pages.root + "/preferences", 303)
+            return page.show(request, "enter", 403, needs_code=True, is_wrong=True)
+        response = page.redirect(own_path(unquote(request.cookies.get(NEXT, ""))) or "/")
         cookie.set(response, cookie.session, session, SESSION)
         cookie.delete(response, cookie.login_request)
+        cookie.delete(response, NEXT)
         return response
 
     return [
@@ -96,6 +108,7 @@ def routes(page: PageContext) -> list[Route]:
 
 def _show_form(
     page: PageContext,
+    request: Request,
     form: forms.Form,
     status: int = 200,
     *,
@@ -104,7 +117,8 @@ def _show_form(
     n_unknown: int = 0,
     notice: str = "",
 ) -> Response:
-    return page.pages.show(
+    return page.show(
+        request,
         "subscribe",
         status,
         form=form,
@@ -123,7 +137,7 @@ def _subscribe(page: PageContext, request: Request, fields: Fields) -> Response:
     if age is None or age >= LONGEST_FILLING or not page.login_cookie.is_same_origin(request):
         notice = "This page was open for too long. Please press the button again."
         form.typed["stamp"] = form_timestamp.create(page)
-        return _show_form(page, form, 422, notice=notice)
+        return _show_form(page, request, form, 422, notice=notice)
     if form["do"] == "preview":
         return _preview(page, request, form, valid)
     try:
@@ -131,18 +145,18 @@ def _subscribe(page: PageContext, request: Request, fields: Fields) -> Response:
     except ConfigError as error:
         form.wrong["email"] = _as_sentence(error)
     if form.wrong:
-        return _show_form(page, form, 422)
+        return _show_form(page, request, form, 422)
     if age < SHORTEST_FILLING:
         notice = "That was very fast. Please press the button again."
-        return _show_form(page, form, 422, notice=notice)
+        return _show_form(page, request, form, 422, notice=notice)
     # People do not see the field `website`. A robot that fills it in gets the same response.
     if not form["website"]:
         likes, names, _ = _read_likes(page, form)
         if form.wrong:
-            return _show_form(page, form, 422)
+            return _show_form(page, request, form, 422)
         chosen = SubscriberPreferences(**valid)
         page.signup.ask_to_subscribe(email, chosen, peer_address(request), likes, names)
-    return page.pages.show("subscribe_sent")
+    return page.show(request, "subscribe_sent")
 
 
 def _preview(
@@ -150,18 +164,20 @@ def _preview(
 ) -> Response:
     likes, names, n_unknown = _read_likes(page, form)
     if form.wrong:
-        return _show_form(page, form, 422)
+        return _show_form(page, request, form, 422)
     if not (valid["interests"] or valid["categories"] or likes):
         form.wrong["interests"] = "Write what you read. The preview needs it."
-        return _show_form(page, form, 422)
+        return _show_form(page, request, form, 422)
     if not page.preview_limit.count(peer_address(request), page.clock.now()):
         notice = "There were too many previews. Please wait a minute."
-        return _show_form(page, form, 429, notice=notice)
+        return _show_form(page, request, form, 429, notice=notice)
     chosen = SubscriberPreferences(**valid)
-    preview = page.preview(subscriptions.new_subscriber("nobody@example.org", chosen), likes)
+    preview = page.ranking.preview(
+        subscriptions.new_subscriber("nobody@example.org", chosen), likes
+    )
     notice = "There are no papers yet, because this site is new." if preview is None else ""
     return _show_form(
-        page, form, preview=preview, n_named=len(names), n_unknown=n_unknown, notice=notice
+        page, request, form, preview=preview, n_named=len(names), n_unknown=n_unknown, notice=notice
     )
 
 
@@ -184,8 +200,8 @@ def _as_sentence(error: ConfigError) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
-def _log_out(page: PageContext, login: Login, _: Request, __: Fields) -> Response:
+def _log_out(page: PageContext, login: Login, request: Request, _: Fields) -> Response:
     page.sessions.end_all(login.subscriber)
-    response = page.pages.show("logged_out")
+    response = page.show(request, "logged_out", login=None)
     page.login_cookie.delete(response, page.login_cookie.session)
     return response

@@ -16,7 +16,7 @@ def routes(page: PageContext) -> list[Route]:
         claims = page.claims(request, Purpose.UNSUBSCRIBE)
         # RFC 8058, section 3.1. The button of our page sends the same field.
         if "One-Click" not in fields.getlist("List-Unsubscribe"):
-            return page.pages.show("unsubscribe")
-        return page.pages.show("unsubscribed", undo=page.signup.leave(claims.subscriber))
+            return page.show(request, "unsubscribe")
+        return page.show(request, "unsubscribed", undo=page.signup.leave(claims.subscriber))
 
     return [form_route("/u/{token}", leave, leave)]

@@ -36,16 +36,16 @@ class VoteTexts:
 
 VOTE_TEXTS: dict[EventKind, VoteTexts] = {
     EventKind.VOTE_UP: VoteTexts(
-        "More like this",
-        "More papers like this one?",
-        "Yes, more like this",
-        "You will see more papers like this.",
+        "Like",
+        "Do you like this paper?",
+        "Like",
+        "You like this paper.",
         "Papers close to this one move up, from your next digest on.",
     ),
     EventKind.SAVE: VoteTexts(
         "Save",
         "Save this paper?",
-        "Save it",
+        "Save",
         "Saved.",
         "It counts as one of your best likes, from your next digest on.",
     ),
@@ -53,13 +53,13 @@ VOTE_TEXTS: dict[EventKind, VoteTexts] = {
         "Not for me",
         "Is this paper not for you?",
         "Not for me",
-        "Your vote was stored.",
+        "This paper is not for you.",
         "Papers close to this one move down, from your next digest on.",
     ),
     EventKind.LESS_LIKE_THIS: VoteTexts(
         "Less like this",
-        "Fewer papers of this kind?",
-        "Show fewer of these",
+        "Do you want less like this?",
+        "Less like this",
         "You will see fewer papers like this.",
         "The whole direction moves down, from your next digest on.",
     ),
@@ -117,7 +117,8 @@ def routes(page: PageContext) -> list[Route]:
         link = claims.position, kind
         n_opened, n_contradicted = opened.count(claims.slate, link, page.clock.now())
         if not is_vote:
-            return page.pages.show(
+            return page.show(
+                request,
                 "vote",
                 impression=impression,
                 texts=VOTE_TEXTS[kind],
@@ -136,7 +137,8 @@ def routes(page: PageContext) -> list[Route]:
             for kind, token in vote_tokens(page, claims)
             if kind is not recorded.kind
         ]
-        return page.pages.show(
+        return page.show(
+            request,
             "voted",
             impression=recorded.impression,
             texts=VOTE_TEXTS[recorded.kind],
