@@ -100,7 +100,7 @@ def build_digest(
 
 
 def _unsubscribe_headers(links: DigestLinks) -> dict[str, str]:
-    """Return both headers; without web pages only the mail address, to which no POST is possible."""
+    """Return both headers; without web pages only the mail address, which takes no POST."""
     if not links.home:
         return {"List-Unsubscribe": f"<{links.unsubscribe_mailto}>"}
     return {

@@ -76,7 +76,8 @@ def render_digest(slate: Slate, links: DigestLinks, site_name: str) -> RenderedD
         site_name: how the sender calls itself.
 
     Raises:
-        MessageError: there is no paper, links are missing, one of them is not a URL, or the digest is too large even with a single paper.
+        MessageError: there is no paper, links are missing, one of them is not a URL, or the digest
+            is too large even with a single paper.
     """
     if not slate.impressions:
         raise MessageError("A digest needs at least one paper; skip this subscriber instead.")
@@ -308,7 +309,8 @@ def _check_links(links: DigestLinks) -> None:
             if not form.fullmatch(url):
                 raise MessageError(
                     f"A link of the digest is not an http(s) or mailto URL of plain ASCII: it "
-                    f"starts with {url[:12]!r}. Check [site] base_url and contact, and [mail] bounces."
+                    f"starts with {url[:12]!r}. Check base_url and contact in [site], and bounces "
+                    "in [mail]."
                 )
 
 

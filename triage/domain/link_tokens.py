@@ -217,13 +217,16 @@ class Keyring:
         if parts is None:
             raise TokenError("this address is damaged or incomplete")
         signed, mac = parts.groups()
-        if not any(hmac.compare_digest(_vote_mac(each, signed), mac) for each in self._keys.values()):
+        if not any(
+            hmac.compare_digest(_vote_mac(each, signed), mac) for each in self._keys.values()
+        ):
             raise TokenError(
                 "this address was altered, or signed with a key that is no longer in use"
             )
         vote = _BASE32.index(signed[1]) << 5 | _BASE32.index(signed[2])
         slate = base64.b32decode(signed[3:].upper()).hex()
         return slate, vote >> 2, list(EventKind)[vote & 3]
+
 
 def redact(text: str) -> str:
     """Replace every token in `text`, also cut, changed or percent-encoded ones, by `[token]`."""
