@@ -142,12 +142,12 @@ class Intake:
         content_hash = sha256(raw).hexdigest()
         try:
             returned = classify(raw)
+            votes = self._verify_votes(returned)
+            sender = prove_sender(raw, self.authserv_id) if votes else Sender()
         except Exception:
             # Strangers may send anything: store it for the operator, and continue.
             log.exception("unreadable", content_hash=content_hash)
-            returned = ClassifiedMail(Kind.UNKNOWN)
-        votes = self._verify_votes(returned)
-        sender = prove_sender(raw, self.authserv_id) if votes else Sender()
+            returned, votes, sender = ClassifiedMail(Kind.UNKNOWN), [], Sender()
         now = self.clock.now()
         with self.database.write() as conn:
             kind, about = self._check_tokens(conn, returned)
