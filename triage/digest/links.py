@@ -14,14 +14,16 @@ from urllib.parse import quote
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_ids import upstream_url
 from triage.domain.plain_text import clean, shorten
-from triage.domain.records import DigestLinks, EventKind, Impression, Paper, PaperLinks, Slate
+from triage.domain.records import (
+    VOTE_WORDS,
+    DigestLinks,
+    EventKind,
+    Impression,
+    Paper,
+    PaperLinks,
+    Slate,
+)
 
-VOTE_WORDS = {
-    EventKind.VOTE_UP: "Like",
-    EventKind.SAVE: "Save",
-    EventKind.VOTE_DOWN: "Not for me",
-    EventKind.LESS_LIKE_THIS: "Less like this",
-}
 # Of a title in the subject of a vote: characters, and bytes when encoded.
 _TITLE_CHARS = 48
 _TITLE_BYTES = 150

@@ -21,11 +21,13 @@ from email.message import Message
 from email.utils import parseaddr
 from enum import StrEnum
 from html import unescape
+from urllib.parse import unquote
 
 from flufl.bounce import all_failures
 
 from triage.delivery.refusals import ADDRESS, Blame, Whom
 from triage.delivery.refusals import classify as classify_refusal
+from triage.domain.records import VOTE_WORDS
 
 
 class Kind(StrEnum):
@@ -79,6 +81,7 @@ _LINK_TOKEN = re.compile(r"v1\.[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _VOTE_ADDRESS = re.compile(r"\+(v[a-z0-9]{30,60})@", re.IGNORECASE)
 # Anywhere, because some mail programs leave a subject percent-encoded.
 _VOTE_IN_SUBJECT = re.compile(r"(?=(v[a-z2-7]{42}))", re.IGNORECASE)
+_VOTE_SUBJECT = re.compile(rf"\b({'|'.join(VOTE_WORDS.values())}):.*", re.IGNORECASE)
 _COMPLAINTS = {"abuse", "fraud", "opt-out", "opt-out-list", "complaint", "miscategorized"}
 # Enough for any report; the rest of longer text is not searched. Free text stands at the start.
 _LONGEST = 1_000_000
@@ -294,8 +297,8 @@ def _is_automatic(message: Message, addressed: tuple[str, ...], *, is_vote: bool
     submitted = str(message["Auto-Submitted"] or "no").strip().lower()
     if submitted.startswith("auto-replied") or any(name in message for name in _AUTO_HEADERS):
         return True
-    search = _AUTO_SUBJECT.match if is_vote else _AUTO_SUBJECT.search
-    if search(_subject(message)):
+    subject = _subject(message)
+    if _AUTO_SUBJECT.search(_VOTE_SUBJECT.sub("", unquote(subject)) if is_vote else subject):
         return True
     if any(token[:1] in "uU" for token in addressed):
         return False

@@ -150,7 +150,7 @@ class Intake:
             returned, votes, sender = ClassifiedMail(Kind.UNKNOWN), [], Sender()
         now = self.clock.now()
         with self.database.write() as conn:
-            kind, about = self._check_tokens(conn, returned)
+            kind, about = self._check_tokens(conn, returned, votes)
             status, claims = returned.status, []
             if votes and kind is Kind.UNKNOWN:
                 about, claims, status = _weigh(conn, votes, sender, now)
@@ -183,7 +183,9 @@ class Intake:
 
     # -- tokens ------------------------------------------------------------------------------------
 
-    def _check_tokens(self, conn: Connection, returned: ClassifiedMail) -> tuple[Kind, _About]:
+    def _check_tokens(
+        self, conn: Connection, returned: ClassifiedMail, votes: Sequence[Vote]
+    ) -> tuple[Kind, _About]:
         """Return the kind of a message after its tokens were checked, and whom it is about."""
         addressed, n_bad = self._verify_addresses(returned.addressed)
         quoted, n_bad_quoted = self._verify_addresses(returned.quoted)
@@ -201,8 +203,8 @@ class Intake:
         if kind is Kind.UNKNOWN and leaving:
             return Kind.UNSUBSCRIBE, _by_subscriber(conn, leaving)
         n_bad += n_bad_quoted + len(returned.links) + len(returned.quoted_links)
-        n_bad += len(returned.votes) - len(self._verify_votes(returned))
-        if n_bad and not slates and not leaving:
+        n_bad += len(returned.votes) if kind is Kind.UNKNOWN else 0
+        if n_bad and not (slates or leaving or votes):
             return Kind.FORGED, _About()
         return Kind.UNKNOWN, _by_slate(conn, slates)
 
