@@ -68,14 +68,6 @@ class EventKind(StrEnum):
     LESS_LIKE_THIS = "less_like_this"
 
 
-VOTE_WORDS = {
-    EventKind.VOTE_UP: "Like",
-    EventKind.SAVE: "Save",
-    EventKind.VOTE_DOWN: "Not for me",
-    EventKind.LESS_LIKE_THIS: "Less like this",
-}
-"""What a vote is called, in this order."""
-
 LIKES = frozenset({EventKind.VOTE_UP, EventKind.SAVE})
 RELEVANCE = {
     EventKind.SAVE: 3,
@@ -437,8 +429,7 @@ class Slate:
 class PaperLinks:
     """The links of one paper in a digest. `upstream` is the paper's page at its publisher.
 
-    Vote links open a page or write a mail. `mails` are (word, link) of the second way to vote, by
-    mail; empty if there is none.
+    Vote links open a page or write a mail. `mails` are (word, link) of a second way, by mail.
     """
 
     upstream: str
@@ -494,21 +485,3 @@ class OutgoingMessage:
     recipient: str
     mime: bytes = field(repr=False)
     envelope_sender: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SentEntry:
-    """A message that the receiving server has accepted, as in the sent log.
-
-    `subscriber` is a public id. `key` identifies the digest; `message_id` changes with the domain.
-    """
-
-    at: datetime
-    message_id: str
-    subscriber: str
-    on: date
-    kind: str
-
-    @property
-    def key(self) -> tuple[str, date, str]:
-        return (self.subscriber, self.on, self.kind)

@@ -151,7 +151,8 @@ class Intake:
         now = self.clock.now()
         with self.database.write() as conn:
             kind, about = self._check_tokens(conn, returned, votes)
-            status, claims = returned.status, []
+            status = returned.status
+            claims: list[Claims] = []
             if votes and kind is Kind.UNKNOWN:
                 about, claims, status = _weigh(conn, votes, sender, now)
                 kind = Kind.VOTE if claims else Kind.IGNORED_VOTE
