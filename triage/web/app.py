@@ -20,12 +20,14 @@ from triage.store import Database
 from triage.subscribers.sessions import Sessions
 from triage.subscribers.signup import Signup
 from triage.web import (
+    author,
     browse,
     feed,
     library_upload,
     my_data,
     paper,
     preferences,
+    saved,
     search,
     signup,
     unsubscribe,
@@ -103,6 +105,7 @@ def create_app(
         routes=[
             *browse.routes(page),
             *paper.routes(page),
+            *author.routes(page),
             *search.routes(page),
             *library_upload.routes(page),
             *vote.routes(page),
@@ -110,6 +113,7 @@ def create_app(
             *signup.routes(page),
             *preferences.routes(page),
             *my_data.routes(page),
+            *saved.routes(page),
             *feed.routes(page),
             Route("/style.css", style, methods=["GET"]),
             Route("/healthz", healthz, methods=["GET"]),
