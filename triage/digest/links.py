@@ -1,16 +1,32 @@
-"""Build all links of a digest from ids and tokens; no link comes from the text of a paper."""
+"""Build all links of a digest from ids and tokens.
+
+Of the text of a paper, only the title gets into links: into the subjects of mails that vote.
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from email.utils import parseaddr
 from urllib.parse import quote
 
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_ids import upstream_url
-from triage.domain.records import DigestLinks, EventKind, Impression, Paper, PaperLinks, Slate
+from triage.domain.plain_text import clean, shorten
+from triage.domain.records import (
+    DigestLinks,
+    EventKind,
+    Impression,
+    Paper,
+    PaperLinks,
+    Slate,
+)
+from triage.domain.vote_words import VOTE_WORDS
 
+# Of a title in the subject of a vote: characters, and bytes when encoded.
+_TITLE_CHARS = 48
+_TITLE_BYTES = 150
 _SLATE = re.compile(r"<d\.([0-9a-f]{20})@[^<>\s]+>")
 
 
@@ -21,6 +37,7 @@ def digest_links(
     contact: str,
     issued_on: date,
     bounces: str = "",
+    votes: str = "links",
 ) -> DigestLinks:
     """Return the links of a digest; the same arguments give the same links.
 
@@ -31,17 +48,25 @@ def digest_links(
             then. It can differ from the date of the slate.
         bounces: the mailbox that `triage bounces intake` reads; a mail to the subscriber's own
             address in it unsubscribes them automatically. Empty if there is none.
+        votes: `links` to the web pages; `mailto`, by mail and without any link to a web page; or
+            `both`.
     """
     base = base_url.rstrip("/")
     issued_at = datetime.combine(issued_on, time(), UTC)
     claims = Claims(slate.subscriber.public_id, issued_at, slate.public_id)
     unsubscribe = keyring.sign(Purpose.UNSUBSCRIBE, claims)
+    has_web = votes != "mailto"
+    papers = [_paper_links(shown, claims, keyring, base) for shown in slate.impressions]
+    if votes != "links":
+        for n, shown in enumerate(slate.impressions):
+            mails = _vote_mails(shown, slate.public_id, keyring, contact, bounces)
+            papers[n] = _with_mails(papers[n], mails, has_web=has_web)
     return DigestLinks(
-        papers=tuple(_paper_links(shown, claims, keyring, base) for shown in slate.impressions),
-        unsubscribe=f"{base}/u/{unsubscribe}",
+        papers=tuple(papers),
+        unsubscribe=f"{base}/u/{unsubscribe}" if has_web else "",
         unsubscribe_mailto=_mailto(slate, keyring, contact, bounces, unsubscribe),
-        preferences=f"{base}/preferences",
-        home=f"{base}/",
+        preferences=f"{base}/preferences" if has_web else "",
+        home=f"{base}/" if has_web else "",
         revised=tuple(map(_upstream, slate.revised)),
         recap=tuple(map(_upstream, slate.recap)),
     )
@@ -96,3 +121,38 @@ def _paper_links(shown: Impression, slate: Claims, keyring: Keyring, base: str) 
         save=sign("v", Purpose.VOTE, EventKind.SAVE),
         less=sign("v", Purpose.VOTE, EventKind.LESS_LIKE_THIS),
     )
+
+
+def _with_mails(links: PaperLinks, mails: dict[EventKind, str], *, has_web: bool) -> PaperLinks:
+    if has_web:
+        return replace(links, mails=tuple((VOTE_WORDS[kind], url) for kind, url in mails.items()))
+    return PaperLinks(
+        upstream=links.upstream,
+        page=links.upstream,
+        up=mails[EventKind.VOTE_UP],
+        down=mails[EventKind.VOTE_DOWN],
+        save=mails[EventKind.SAVE],
+        less=mails[EventKind.LESS_LIKE_THIS],
+    )
+
+
+def _vote_mails(
+    shown: Impression, slate: str, keyring: Keyring, contact: str, bounces: str
+) -> dict[EventKind, str]:
+    """Return the links that write a mail for each vote (RFC 6068).
+
+    The plus of the address is encoded, because GNOME makes a space of a plain one. The subject is
+    for the subscriber: some mail programs lose it, or leave it encoded.
+    """
+    title = shorten(clean(shown.paper.title), _TITLE_CHARS)
+    while len(quote(title, safe="")) > _TITLE_BYTES:
+        title = shorten(title, len(title) * 3 // 4)
+    mails = {}
+    for kind, word in VOTE_WORDS.items():
+        token = keyring.sign_vote_address(slate, shown.position, kind)
+        subject = f"{word}: {title}" if title else word
+        address = _sub_address(bounces, token) if bounces else parseaddr(contact)[1]
+        if not bounces:
+            subject += f" [{token}]"
+        mails[kind] = f"mailto:{quote(address, safe='@')}?subject={quote(subject, safe='')}"
+    return mails

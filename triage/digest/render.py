@@ -55,8 +55,13 @@ VOTES_NOTE = (
     "Opening a link changes nothing: a vote counts when you press the button on its page. "
     "Every vote shapes your next digest."
 )
+MAILED_VOTES_NOTE = (
+    "A vote is a mail: press Send, and it counts when it arrives. Its text is not read. Every vote "
+    "shapes your next digest."
+)
 
 _LINK = re.compile(r"https?://[A-Za-z0-9\[][!#-;=?-~]*")
+_MAILTO = re.compile(r"mailto:[A-Za-z0-9][A-Za-z0-9%@._~-]*\?subject=[A-Za-z0-9%._~-]+")
 
 
 def render_digest(slate: Slate, links: DigestLinks, site_name: str) -> RenderedDigest:
@@ -71,8 +76,8 @@ def render_digest(slate: Slate, links: DigestLinks, site_name: str) -> RenderedD
         site_name: how the sender calls itself.
 
     Raises:
-        MessageError: there is no paper, links are missing, one of them is not an http(s) URL, or
-            the digest is too large even with a single paper.
+        MessageError: there is no paper, links are missing, one of them is not a URL, or the digest
+            is too large even with a single paper.
     """
     if not slate.impressions:
         raise MessageError("A digest needs at least one paper; skip this subscriber instead.")
@@ -148,7 +153,7 @@ def _render(
         "papers": papers,
         "n_dropped": len(slate.impressions) - n,
         "exploration": EXPLORATION,
-        "votes_note": VOTES_NOTE,
+        "votes_note": VOTES_NOTE if links.home else MAILED_VOTES_NOTE,
         "revised": [
             {"title": _revised_title(paper), "url": url}
             for paper, url in zip(slate.revised, links.revised, strict=True)
@@ -294,15 +299,19 @@ def _preheader(slate: Slate, others: Sequence[str]) -> str:
 
 
 def _check_links(links: DigestLinks) -> None:
-    own = [links.unsubscribe, links.preferences, links.home]
+    pages = [links.unsubscribe, links.preferences, links.home] if links.home else []
+    mails = [url for paper in links.papers for _, url in paper.mails]
     for paper in links.papers:
-        own += [paper.page, paper.up, paper.down, paper.save, paper.less]
-    for url in own:
-        if not _LINK.fullmatch(url):
-            raise MessageError(
-                f"A link of the digest is not an http(s) URL of plain ASCII: it starts with "
-                f"{url[:12]!r}. Check [site] base_url."
-            )
+        pages.append(paper.page)
+        (pages if links.home else mails).extend((paper.up, paper.down, paper.save, paper.less))
+    for form, urls in ((_LINK, pages), (_MAILTO, mails)):
+        for url in urls:
+            if not form.fullmatch(url):
+                raise MessageError(
+                    f"A link of the digest is not an http(s) or mailto URL of plain ASCII: it "
+                    f"starts with {url[:12]!r}. Check base_url and contact in [site], and bounces "
+                    "in [mail]."
+                )
 
 
 # -- templates -------------------------------------------------------------------------------------
