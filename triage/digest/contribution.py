@@ -23,6 +23,8 @@ GAP: Final = " … "
 # -- sentences -------------------------------------------------------------------------------------
 
 _END: Final = re.compile(r"[.!?][\"'”’)\]]*\s+(?=\S)|[\u3002\uff01\uff1f\u061f\u06d4][\"”’)\]]*\s*")
+# Sentences that end with these are followed by no space.
+_WIDE_ENDS: Final = "\u3002\uff01\uff1f"
 _ABBREVIATION: Final = re.compile(
     r"(?:^|[\s(\[/~-])(?:e\.g|i\.e|al|vs|cf|viz|figs?|eqs?|eqns?|secs?|refs?|tabs?|chap|resp|approx"
     r"|ca|dr|prof|st|mt|nos?|vol|pp?|spp?|subsp|var|w\.r\.t|a\.k\.a)\.$",
@@ -201,22 +203,37 @@ def choose_teaser(abstract: str, limit: int) -> str:
         limit: in characters.
     """
     sentences = _score(abstract)
+    if len({sentence.score for sentence in sentences}) == 1:
+        return _beginning(sentences, limit) or shorten(abstract, limit)
     chosen: list[int] = []
     for i in sorted(range(len(sentences)), key=lambda i: -sentences[i].score):
-        if chosen and sentences[i].score < _LEAST[len(chosen) - 1]:
-            break
-        if not chosen or len(_join(sentences, [*chosen, i])) <= limit:
-            chosen.append(i)
+        if chosen:
+            # What refers to the sentence before it is good beside it.
+            least = _LEAST[len(chosen) - 1] - (i - 1 in chosen)
+            if sentences[i].score < least or len(_join(sentences, [*chosen, i])) > limit:
+                continue
+        chosen.append(i)
         if len(chosen) == MAX_SENTENCES:
             break
     return shorten(_join(sentences, chosen), limit)
+
+
+def _beginning(sentences: Sequence[_Sentence], limit: int) -> str:
+    """Return as many of the first sentences as fit."""
+    text = ""
+    for n in range(1, len(sentences) + 1):
+        longer = _join(sentences, range(n))
+        if len(longer) > limit:
+            break
+        text = longer
+    return text
 
 
 def _join(sentences: Sequence[_Sentence], chosen: Collection[int]) -> str:
     text = ""
     for i in sorted(chosen):
         if text:
-            text += " " if i - 1 in chosen else GAP
+            text += GAP if i - 1 not in chosen else "" if text[-1] in _WIDE_ENDS else " "
         text += sentences[i].text
     return text
 
