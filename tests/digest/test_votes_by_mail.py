@@ -27,7 +27,8 @@ from tests.support.vote_mail import buttons, links, write
 from triage.digest.links import digest_links
 from triage.digest.message import build_digest, part_of
 from triage.digest.render import MAX_HTML_BYTES, encoded_size, render_digest
-from triage.domain.records import VOTE_WORDS, DigestLinks, EventKind, OutgoingMessage, Slate
+from triage.domain.records import DigestLinks, EventKind, OutgoingMessage, Slate
+from triage.domain.vote_words import VOTE_WORDS
 from triage.errors import MessageError
 
 BASE = "http://127.0.0.1:8000"

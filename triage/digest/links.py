@@ -15,7 +15,6 @@ from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_ids import upstream_url
 from triage.domain.plain_text import clean, shorten
 from triage.domain.records import (
-    VOTE_WORDS,
     DigestLinks,
     EventKind,
     Impression,
@@ -23,6 +22,7 @@ from triage.domain.records import (
     PaperLinks,
     Slate,
 )
+from triage.domain.vote_words import VOTE_WORDS
 
 # Of a title in the subject of a vote: characters, and bytes when encoded.
 _TITLE_CHARS = 48

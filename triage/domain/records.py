@@ -68,14 +68,6 @@ class EventKind(StrEnum):
     LESS_LIKE_THIS = "less_like_this"
 
 
-VOTE_WORDS = {
-    EventKind.VOTE_UP: "Like",
-    EventKind.SAVE: "Save",
-    EventKind.VOTE_DOWN: "Not for me",
-    EventKind.LESS_LIKE_THIS: "Less like this",
-}
-"""What the votes are called, in this order."""
-
 LIKES = frozenset({EventKind.VOTE_UP, EventKind.SAVE})
 RELEVANCE = {
     EventKind.SAVE: 3,
