@@ -28,7 +28,7 @@ class _Links(HTMLParser):
         self.found: list[tuple[str, str]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "a":
+        if tag == "a" and not str(dict(attrs)["href"]).startswith("#"):
             self.found.append((dict(attrs)["href"] or "", ""))
 
     def handle_data(self, data: str) -> None:

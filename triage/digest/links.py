@@ -1,6 +1,7 @@
 """Build all links of a digest from ids and tokens.
 
-Of the text of a paper, only the title gets into links: into the subjects of mails that vote.
+Of the text of a paper, two things get into links: the title, into the subjects of mails that vote,
+and addresses of code and models at a few hosts that everybody knows.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from email.utils import parseaddr
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_ids import upstream_url
+from triage.domain.paper_links import LinkKind, find_links
 from triage.domain.plain_text import clean, shorten
 from triage.domain.records import (
     DigestLinks,
@@ -27,6 +29,12 @@ from triage.domain.vote_words import VOTE_WORDS
 # Of a title in the subject of a vote: characters, and bytes when encoded.
 _TITLE_CHARS = 48
 _TITLE_BYTES = 150
+# Only links to these hosts are in a mail: a forged page there would not seem to be ours.
+_RESOURCE_HOSTS = frozenset(
+    "arxiv.org www.biorxiv.org www.medrxiv.org github.com gitlab.com codeberg.org bitbucket.org"
+    " huggingface.co".split()
+)
+_RESOURCE_WORDS = {LinkKind.PDF: "PDF", LinkKind.CODE: "Code", LinkKind.MODEL: "Model"}
 _SLATE = re.compile(r"<d\.([0-9a-f]{20})@[^<>\s]+>")
 
 
@@ -122,14 +130,25 @@ def _paper_links(shown: Impression, slate: Claims, keyring: Keyring, base: str) 
         down=sign("v", Purpose.VOTE, EventKind.VOTE_DOWN),
         save=sign("v", Purpose.VOTE, EventKind.SAVE),
         less=sign("v", Purpose.VOTE, EventKind.LESS_LIKE_THIS),
+        resources=_resources(shown.paper),
     )
+
+
+def _resources(paper: Paper) -> tuple[tuple[str, str], ...]:
+    """Return the first PDF, the first code and the first model, each as (word, https address)."""
+    found: dict[LinkKind, str] = {}
+    for link in find_links(paper):
+        parts = urlsplit(link.address)
+        if parts.scheme == "https" and parts.netloc.lower() in _RESOURCE_HOSTS:
+            found.setdefault(link.kind, link.address)
+    return tuple((word, found[kind]) for kind, word in _RESOURCE_WORDS.items() if kind in found)
 
 
 def _with_mails(links: PaperLinks, mails: dict[EventKind, str], *, has_web: bool) -> PaperLinks:
     if has_web:
         return replace(links, mails=tuple((VOTE_WORDS[kind], url) for kind, url in mails.items()))
-    return PaperLinks(
-        upstream=links.upstream,
+    return replace(
+        links,
         page=links.upstream,
         up=mails[EventKind.VOTE_UP],
         down=mails[EventKind.VOTE_DOWN],

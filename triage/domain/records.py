@@ -429,7 +429,8 @@ class Slate:
 class PaperLinks:
     """The links of one paper in a digest. `upstream` is the paper's page at its publisher.
 
-    Vote links open a page or write a mail. `mails` are (word, link) of a second way, by mail.
+    Vote links open a page or write a mail. `mails` are (word, link) of a second way, by mail;
+    `resources` are (word, link) of its PDF and its code.
     """
 
     upstream: str
@@ -439,6 +440,7 @@ class PaperLinks:
     save: str
     less: str
     mails: tuple[tuple[str, str], ...] = ()
+    resources: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
