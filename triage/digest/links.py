@@ -64,6 +64,7 @@ def digest_links(
     claims = Claims(slate.subscriber.public_id, issued_at, slate.public_id)
     unsubscribe = keyring.sign(Purpose.UNSUBSCRIBE, claims)
     has_web = votes != "mailto"
+    leave_by_mail = _mailto(slate, keyring, contact, bounces, unsubscribe)
     papers = [_paper_links(shown, claims, keyring, base) for shown in slate.impressions]
     if votes != "links":
         for n, shown in enumerate(slate.impressions):
@@ -71,8 +72,9 @@ def digest_links(
             papers[n] = _with_mails(papers[n], mails, has_web=has_web)
     return DigestLinks(
         papers=tuple(papers),
-        unsubscribe=f"{base}/u/{unsubscribe}" if has_web else "",
-        unsubscribe_mailto=_mailto(slate, keyring, contact, bounces, unsubscribe),
+        # For the encoded plus, see `_vote_mails`.
+        unsubscribe=f"{base}/u/{unsubscribe}" if has_web else leave_by_mail.replace("+", "%2B"),
+        unsubscribe_mailto=leave_by_mail,
         preferences=f"{base}/preferences" if has_web else "",
         home=f"{base}/" if has_web else "",
         revised=tuple(map(_upstream, slate.revised)),

@@ -323,11 +323,15 @@ def _preheader(slate: Slate, others: Sequence[str]) -> str:
 
 
 def _check_links(links: DigestLinks) -> None:
-    pages = [links.unsubscribe, links.preferences, links.home] if links.home else []
+    pages = [paper.page for paper in links.papers]
     mails = [url for paper in links.papers for _, url in paper.mails]
+    own = pages if links.home else mails
+    own.append(links.unsubscribe)
     for paper in links.papers:
-        pages += [paper.page, *(url for _, url in paper.resources)]
-        (pages if links.home else mails).extend((paper.up, paper.down, paper.save, paper.less))
+        pages += [url for _, url in paper.resources]
+        own += [paper.up, paper.down, paper.save, paper.less]
+    if links.home:
+        pages += [links.preferences, links.home]
     for form, urls in ((_LINK, pages), (_MAILTO, mails)):
         for url in urls:
             if not form.fullmatch(url):

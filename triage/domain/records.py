@@ -448,7 +448,7 @@ class DigestLinks:
     """All links of a digest; `papers[i]` belongs to impression i.
 
     `revised` and `recap` are the upstream pages of the slate's papers of these names. Without web
-    pages, `unsubscribe`, `preferences` and `home` are "".
+    pages, `unsubscribe` writes a mail, too, and `preferences` and `home` are "".
     """
 
     papers: tuple[PaperLinks, ...]
