@@ -245,8 +245,16 @@ class App:
 
     def new_bounce_intake(self) -> Intake:
         from triage.delivery.bounces.intake import Intake
+        from triage.subscribers.votes import record_mailed_vote
 
-        return Intake(self.database, self.keyring, self.clock, self.address_hash)
+        return Intake(
+            self.database,
+            self.keyring,
+            self.clock,
+            self.address_hash,
+            record_mailed_vote,
+            self.settings.bounces.authserv_id,
+        )
 
     def read_new_bounces(self) -> Iterator[bytes]:
         """Yield the new mails in the configured bounce mailboxes."""
@@ -255,7 +263,13 @@ class App:
         bounces = self.settings.bounces
         if bounces.imap_host:
             password = _password("IMAP_PASSWORD", "[bounces] imap_host")
-            yield from read_imap(bounces.imap_host, bounces.imap_port, bounces.username, password)
+            yield from read_imap(
+                bounces.imap_host,
+                bounces.imap_port,
+                bounces.username,
+                password,
+                folder=bounces.imap_folder,
+            )
 
     def build_message(self, slate: Slate, now: datetime, resent_on: date | None = None) -> Composed:
         """Build the message of a slate: links, then text and HTML, then signed bytes.
@@ -268,7 +282,7 @@ class App:
         site = self.settings.site
         mail = self.settings.mail
         links = digest_links(
-            slate, self.keyring, site.base_url, site.contact, now.date(), mail.bounces
+            slate, self.keyring, site.base_url, site.contact, now.date(), mail.bounces, mail.votes
         )
         rendered = render_digest(slate, links, site.name)
         name = slate.public_id if resent_on is None else f"{slate.public_id}.{resent_on:%Y%m%d}"
