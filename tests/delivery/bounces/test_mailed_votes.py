@@ -302,6 +302,9 @@ def test_a_signed_mail_to_somebody_else_is_no_vote_wherever_it_is_delivered(vote
     for line in (f"Delivered-To: {address}", f"To: {address}", f"Cc: {address}", f"To : {address}"):
         taken = votes.take(line.encode() + b"\r\n" + old, AUTHSERV_ID)
         assert taken.kind in {Kind.UNKNOWN, Kind.IGNORED_VOTE}, line
+    to_nobody = old.replace(f"To: {EVE}\r\n".encode(), f"Delivered-To: {address}\r\n".encode())
+    assert to_nobody != old
+    assert votes.take(to_nobody, AUTHSERV_ID).kind is Kind.UNKNOWN
     assert votes.stored() == []
 
 
