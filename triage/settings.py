@@ -77,6 +77,8 @@ Slug = Annotated[str, _pattern(r"[a-z0-9][a-z0-9_-]{0,39}", _SLUG)]
 # The token in a bounce address has 44 characters with its plus; a local part may have 64.
 _BOUNCES = "is not a plain mail address with at most 20 characters before the @"
 BounceAddress = Annotated[str, _pattern(r"([A-Za-z0-9._-]{1,20}@[A-Za-z0-9.-]{1,185})?", _BOUNCES)]
+_FOLDER = "is not a folder's name as IMAP writes it: ASCII without quotes and backslashes"
+ImapFolder = Annotated[str, _pattern(r"[ !#-\[\]-~]{1,200}", _FOLDER)]
 ClockTime = Annotated[str, _pattern(r"([01]\d|2[0-3]):[0-5]\d", "is not a time such as 03:30")]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -201,6 +203,7 @@ class MailSettings(_Section):
     sender: Annotated[MailAddress, Field(alias="from")] = "triage <triage@localhost>"
     notes_from: Annotated[str, AfterValidator(_optional_address)] = ""
     bounces: BounceAddress = ""
+    votes: Literal["links", "mailto", "both"] = "links"
     dkim_selector: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,63}$")] = ""
     host: Annotated[str, Field(min_length=1)] = "localhost"
     port: Annotated[int, Field(ge=1, le=65535)] = 587
@@ -231,7 +234,9 @@ class BouncesSettings(_Section):
     maildir: str = ""
     imap_host: str = ""
     imap_port: Annotated[int, Field(ge=1, le=65535)] = 993
+    imap_folder: ImapFolder = "INBOX"
     username: str = ""
+    authserv_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,253}$")] = ""
 
 
 class TrainSettings(_Section):

@@ -217,6 +217,17 @@ def forget_saves(conn: Connection, subscriber_id: int, paper_ids: Iterable[int])
         conn.execute(saves.where(events.c.paper_id.in_(same)))
 
 
+def forget_by_link(
+    conn: Connection, slate_id: int, paper_id: int, since: datetime
+) -> set[EventKind]:
+    """Delete the votes on a paper through links of a digest since then; return their kinds."""
+    query = select(*events.c["id", "kind", "evidence"]).where(events.c.recorded_at >= since)
+    rows = conn.execute(query.filter_by(slate_id=slate_id, paper_id=paper_id))
+    gone = {row.id: EventKind(row.kind) for row in rows if row.evidence.get("method") == "page"}
+    conn.execute(delete(events).where(events.c.id.in_(gone)))
+    return set(gone.values())
+
+
 def find_liked_by(conn: Connection, subscriber_id: int, method: str) -> set[int]:
     """Return the works whose last vote is a like with this method as its evidence."""
     query = (

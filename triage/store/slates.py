@@ -159,9 +159,19 @@ def _reasons(stored: list[list[str]]) -> tuple[Reason, ...]:
 
 
 def by_day(conn: Connection, subscriber_id: int, on: date) -> Slate | None:
-    query = select(slates).where(slates.c.subscriber_id == subscriber_id, slates.c.on == on)
-    row = conn.execute(query).one_or_none()
-    subscriber = subscribers_store.by_id(conn, subscriber_id)
+    return _load(conn, (slates.c.subscriber_id == subscriber_id) & (slates.c.on == on))
+
+
+def of_link(conn: Connection, public_id: str, subscriber_public_id: str) -> Slate | None:
+    """Return the slate of that subscriber that a link names; None if there is none."""
+    owner = select(subscribers.c.id).where(subscribers.c.public_id == subscriber_public_id)
+    is_meant = slates.c.public_id == public_id
+    return _load(conn, is_meant & (slates.c.subscriber_id == owner.scalar_subquery()))
+
+
+def _load(conn: Connection, is_meant: ColumnElement[bool]) -> Slate | None:
+    row = conn.execute(select(slates).where(is_meant)).one_or_none()
+    subscriber = subscribers_store.by_id(conn, row.subscriber_id) if row else None
     if row is None or subscriber is None:
         return None
     fields = {name: getattr(row, name) for name in _OF_SLATE}

@@ -11,6 +11,7 @@ nothing else is sent.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, astuple, dataclass, field, replace
@@ -149,7 +150,8 @@ class Signup:
             ConfigError: that is no mail address.
             TooManyRequests: the network of `peer` has to wait.
         """
-        kept, code = secrets.token_urlsafe(24), f"{secrets.randbelow(10**6):06d}"
+        kept = secrets.token_urlsafe(24)
+        code = login_code(kept)
         address = subscriptions.normal_address(email)
         self._ask(Kind.LOGIN, address, peer, binding=fingerprint(kept), code=code)
         return kept, code
@@ -351,6 +353,16 @@ class Signup:
 def _wished(ask: StoredRequest) -> Subscriber:
     chosen = {name: ask.details[name] for name in FORM if name in ask.details}
     return subscriptions.new_subscriber(ask.email, SubscriberPreferences(**chosen))
+
+
+def login_code(cookie: str) -> str:
+    """Return the six digits for a login with another browser.
+
+    They follow from the cookie of the browser that requested the login, so that this browser can
+    show them again; the cookie does not follow from them.
+    """
+    number = int.from_bytes(hashlib.sha256(f"login code {cookie}".encode()).digest())
+    return f"{number % 10**6:06d}"
 
 
 def mailbox(email: str) -> str:

@@ -16,13 +16,15 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from triage import store
+from triage.digest.preview import Preview
 from triage.digest.templates import environment
 from triage.domain.chances import describe_chance
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_ids import upstream_url
 from triage.domain.paper_outcome import Outcome, PaperOutcome
 from triage.domain.protocols import Clock
-from triage.domain.records import Impression, Paper, Subscriber
+from triage.domain.records import Paper, Subscriber
+from triage.domain.vote_texts import VOTE_TEXTS
 from triage.errors import TokenExpired, TooManyRequests
 from triage.papers.search import Search
 from triage.resources import templates_dir
@@ -43,7 +45,7 @@ MOST_PATH = 1000
 """The longest path that is kept to return to, in characters."""
 
 FindOutcome = Callable[[Subscriber, int], PaperOutcome]
-Preview = Callable[[Subscriber, Sequence[int]], tuple[Impression, ...] | None]
+MakePreview = Callable[[Subscriber, Sequence[int]], Preview]
 
 
 class PaperReason(Protocol):
@@ -96,6 +98,7 @@ class Pages:
             root=self.root,
             contact=parseaddr(site.contact)[1],
             upstream=paper_url,
+            vote_texts=VOTE_TEXTS,
             login=None,
             flash=None,
             here="",
@@ -113,15 +116,17 @@ class Pages:
 class RankingAnswers:
     """What pages ask the ranker.
 
-    `preview` takes a subscriber who is not stored and the ids of papers that they like. It returns
-    the papers that they would get, or None while no papers are stored. `find_outcome` returns what
-    became of a paper for a subscriber. `rank_days` ranks the papers that were listed from one day
-    to another, None without models. By default nothing is known.
+    `preview` takes a subscriber with any preferences, who may be stored, and the ids of papers that
+    they like. It returns the papers that they would get. `find_outcome` returns what became of a
+    paper for a subscriber. `rank_days` ranks the papers that were listed from one day to another,
+    None without models. `refresh_interests` finds the interests of a stored subscriber again. By
+    default nothing is known.
     """
 
-    preview: Preview = lambda *_: None
+    preview: MakePreview = lambda *_: Preview()
     find_outcome: FindOutcome = lambda *_: PaperOutcome(Outcome.UNKNOWN)
     rank_days: RankDays = lambda *_: None
+    refresh_interests: Callable[[Subscriber], object] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +161,9 @@ class PageContext:
         )
         if COOKIE in request.cookies:
             self.login_cookie.delete(response, COOKIE)
+        if request.method == "POST" and "token" not in request.path_params:
+            # Else Back to a form with errors, or with a preview, shows an error of the browser.
+            response.headers["Cache-Control"] = "private, no-cache"
         return response
 
     def redirect(self, path: str, notice: str = "", *, place: str = "") -> RedirectResponse:
