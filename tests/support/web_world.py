@@ -145,7 +145,7 @@ class Visitor:
             fields[str(pressed["name"])] = str(pressed.get("value", ""))
         sent = urlencode(fields | typed, doseq=True)
         kind = {"content-type": "application/x-www-form-urlencoded"}
-        path = str(form.get("action") or page.request.url.path)
+        path = str(pressed.get("formaction") or form.get("action") or page.request.url.path)
         answer = self.post(path, content=sent.encode(), headers=kind)
         if answer.status_code != 303:
             return answer

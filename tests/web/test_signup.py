@@ -18,7 +18,7 @@ from triage import store
 from triage.digest.preview import Preview
 from triage.domain.records import EventKind, Subscriber, SubscriberState
 from triage.store.tables import sessions, signup_requests
-from triage.web.signup import CONSENT, LONGEST_FILLING, PREVIEWS_A_MINUTE
+from triage.web.signup import CONSENT, LONGEST_FILLING, PREVIEWS
 
 NEW = "new.reader@example.org"
 A_MOMENT = timedelta(seconds=5)
@@ -343,14 +343,41 @@ def test_a_preview_needs_words_that_can_be(world: World) -> None:
     assert "did you mean cs." in wrong
 
 
+def test_a_network_that_asks_too_often_is_told_when_it_may_again(world: World) -> None:
+    """The words that were typed are still in the form, and known addresses are answered alike."""
+    ada = world.visitor("192.0.2.1")
+    page = form_after_a_moment(world, ada)
+    for n in range(15):
+        assert ada.submit(page, email=f"reader{n}@example.org").status_code == 200
+    neighbour = world.visitor("192.0.2.9")
+    answers = [
+        neighbour.submit(page, email=email, interests="knitting with glass")
+        for email in (ADDRESS, "nobody@example.org")
+    ]
+    for answer, email in zip(answers, (ADDRESS, "nobody@example.org"), strict=True):
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "3660")
+        assert "Please try again in 61 minutes, at 13:01 UTC." in answer.text
+        assert "knitting with glass" in answer.text
+        assert email in answer.text
+    assert answers[0].text.replace(ADDRESS, "nobody@example.org") == answers[1].text
+    refused = neighbour.submit(neighbour.get("/login"), email=ADDRESS)
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "3660")
+    assert "Please try again in 61 minutes" in refused.text
+    assert "set-cookie" not in refused.headers
+    world.clock.sleep(3660)
+    assert neighbour.submit(neighbour.get("/login"), email=ADDRESS).status_code == 200
+
+
 def test_previews_are_limited_by_network_and_minute(world: World) -> None:
     ada = world.visitor()
     page = form_after_a_moment(world, ada)
     statuses = [
-        ada.submit(page, "preview", interests="yarn").status_code
-        for _ in range(PREVIEWS_A_MINUTE + 2)
+        ada.submit(page, "preview", interests="yarn").status_code for _ in range(PREVIEWS.most + 2)
     ]
-    assert statuses == [200] * PREVIEWS_A_MINUTE + [429] * 2
+    assert statuses == [200] * PREVIEWS.most + [429] * 2
+    refused = ada.submit(page, "preview", interests="yarn")
+    assert "Please try again in 60 seconds." in refused.text
+    assert refused.headers["retry-after"] == "60"
     world.clock.at += timedelta(minutes=1)
     assert ada.submit(page, "preview", interests="yarn").status_code == 200
 

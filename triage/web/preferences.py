@@ -17,16 +17,16 @@ from triage.digest.preview import Preview
 from triage.domain.digest_calendar import zone_or_utc
 from triage.domain.link_tokens import Claims
 from triage.domain.records import Subscriber, SubscriberState
-from triage.errors import ConfigError, NotFound
+from triage.errors import ConfigError, NotFound, TooManyRequests
 from triage.ranking.serving import interest_settings
 from triage.subscribers import digest_feed, forgotten_votes, preferences, subscriptions
 from triage.subscribers.erasure import request_rewrite
 from triage.web import forms
 from triage.web.context import (
-    TOO_MANY_PREVIEWS,
     PageContext,
     form_route,
     peer_address,
+    say_wait,
     with_login,
     with_own_form,
 )
@@ -156,8 +156,10 @@ def _preview(
 ) -> Response:
     if form.wrong:
         return _show(page, login, request, form, 422)
-    if not page.preview_limit.count(peer_address(request), page.clock.now()):
-        return _show(page, login, request, form, 429, notice=TOO_MANY_PREVIEWS)
+    try:
+        page.preview_limit.count(peer_address(request), page.clock.now())
+    except TooManyRequests as error:
+        return say_wait(_show(page, login, request, form, 429, notice=str(error)), error)
     preview = page.ranking.preview(replace(login.subscriber, **valid), ())
     return _show(page, login, request, form, preview=preview)
 

@@ -16,18 +16,19 @@ from starlette.routing import Route
 from triage.digest.preview import Preview
 from triage.domain.link_tokens import LIFETIMES, Purpose
 from triage.domain.source_records import NamedPaper
-from triage.errors import ConfigError, TokenError, TokenExpired
+from triage.errors import ConfigError, TokenError, TokenExpired, TooManyRequests
 from triage.subscribers import library_import, subscriptions
+from triage.subscribers.network_limit import Limit
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.sessions import SESSION
 from triage.subscribers.signup import FORM, login_code
 from triage.web import form_timestamp, forms
 from triage.web.context import (
-    TOO_MANY_PREVIEWS,
     PageContext,
     form_route,
     own_path,
     peer_address,
+    say_wait,
     with_own_form,
 )
 from triage.web.forms import NO_FIELDS, Fields
@@ -36,7 +37,7 @@ from triage.web.login_cookie import Login
 # Nobody fills in the form faster, and nobody leaves it open for longer.
 SHORTEST_FILLING = timedelta(seconds=2)
 LONGEST_FILLING = timedelta(days=1)
-PREVIEWS_A_MINUTE = 12
+PREVIEWS = Limit(12, timedelta(minutes=1), "a minute")
 MOST_LIKES = 200
 # Change the date together with the words: both are stored with each confirmation.
 CONSENT = "Send me the digest until I unsubscribe. (words of 2026-11-22)"
@@ -77,6 +78,9 @@ def routes(page: PageContext) -> list[Route]:
         except ConfigError as error:
             form.wrong["email"] = _as_sentence(error)
             return page.show(request, "login", 422, form=form)
+        except TooManyRequests as error:
+            told = page.show(request, "login", 429, form=form, notice=str(error))
+            return say_wait(told, error)
         response = page.redirect("/login/sent")
         page.login_cookie.set(response, page.login_cookie.login_request, secret, _LOGIN_REQUEST)
         page.login_cookie.set(response, NEXT, quote(own_path(form["next"])), _LOGIN_REQUEST)
@@ -174,7 +178,10 @@ def _subscribe(page: PageContext, request: Request, fields: Fields) -> Response:
         if form.wrong:
             return _show_form(page, request, form, 422)
         chosen = SubscriberPreferences(**valid)
-        page.signup.ask_to_subscribe(email, chosen, peer_address(request), likes, names)
+        try:
+            page.signup.ask_to_subscribe(email, chosen, peer_address(request), likes, names)
+        except TooManyRequests as error:
+            return say_wait(_show_form(page, request, form, 429, notice=str(error)), error)
     return page.redirect("/subscribe/sent")
 
 
@@ -187,8 +194,10 @@ def _preview(
     if not (valid["interests"] or valid["categories"] or likes):
         form.wrong["interests"] = "Write what you read. The preview needs it."
         return _show_form(page, request, form, 422)
-    if not page.preview_limit.count(peer_address(request), page.clock.now()):
-        return _show_form(page, request, form, 429, notice=TOO_MANY_PREVIEWS)
+    try:
+        page.preview_limit.count(peer_address(request), page.clock.now())
+    except TooManyRequests as error:
+        return say_wait(_show_form(page, request, form, 429, notice=str(error)), error)
     chosen = SubscriberPreferences(**valid)
     preview = page.ranking.preview(
         subscriptions.new_subscriber("nobody@example.org", chosen), likes
