@@ -35,7 +35,7 @@ _RESOURCE_HOSTS = frozenset(
     " huggingface.co".split()
 )
 _RESOURCE_WORDS = {LinkKind.PDF: "PDF", LinkKind.CODE: "Code", LinkKind.MODEL: "Model"}
-_SLATE = re.compile(r"<d\.([0-9a-f]{20})@[^<>\s]+>")
+_SLATE = re.compile(r"<d\.([0-9a-f]{20})(?:\.\d+)?@[^<>\s]+>")
 
 
 def digest_links(
@@ -77,6 +77,7 @@ def digest_links(
         unsubscribe_mailto=leave_by_mail,
         preferences=f"{base}/preferences" if has_web else "",
         home=f"{base}/" if has_web else "",
+        vote_page=f"{base}/d/{keyring.sign(Purpose.DIGEST, claims)}" if has_web else "",
         revised=tuple(map(_upstream, slate.revised)),
         recap=tuple(map(_upstream, slate.recap)),
     )
