@@ -160,7 +160,7 @@ _CUES: Final = tuple(
             r"https?://|\b(?:code|data|dataset|models?|weights)\b.*\b(?:available|released|public)"
             r"\b|\breleas\w* (?:our |the |all )?(?:\w+ )?(?:code|data)\b",
         ),
-        # Details, and sentences that refer to the one before.
+        # Details.
         (
             -1.0,
             r"\b(?:outperform|surpass|state-of-the-art|superior|competitive)"
@@ -169,16 +169,21 @@ _CUES: Final = tuple(
         (
             -1.0,
             r"^(?:specifically|in particular|furthermore|moreover|additionally|in addition|also"
-            r"|then|next|first|second|finally|besides|notably|unlike|in contrast|for |each |it "
-            r"|they |its |such "
-            rf"|th(?:is|[eo]se) (?!(?:[\w-]+ )?(?:{_PAPER}|results?|findings?)\b))",
+            r"|then|next|first|second|finally|besides|notably|unlike|in contrast|for |each )",
         ),
     )
+)
+# Refers to the sentence before it, and says little without that one.
+_REFERS: Final = re.compile(
+    r"(?:it|they|its|their|such|th(?:is|[eo]se)) "
+    rf"(?!(?:[\w-]+ )?(?:{_PAPER}|results?|findings?)\b)",
+    re.IGNORECASE,
 )
 _OF_SECTION: Final = {"background": -2.0, "aim": 0.5, "method": -0.5, "conclusion": 1.0}
 # From this score on a sentence is about the paper itself.
 _OWN: Final = 2.0
 _BEFORE_OWN: Final = -2.0
+_BEFORE: Final = ("", "background", "aim")
 _FIRST_OWN: Final = 1.5
 # A second and a third sentence need at least these scores.
 _LEAST: Final = (0.0, 1.5)
@@ -189,6 +194,11 @@ _READ: Final = 600
 class _Sentence(NamedTuple):
     text: str
     score: float
+    refers: bool
+
+    def worth(self, *, has_previous: bool) -> float:
+        """Return the score, which is lower without the sentence that this one refers to."""
+        return self.score - (self.refers and not has_previous)
 
 
 def choose_teaser(abstract: str, limit: int) -> str:
@@ -203,19 +213,23 @@ def choose_teaser(abstract: str, limit: int) -> str:
         limit: in characters.
     """
     sentences = _score(abstract)
-    if len({sentence.score for sentence in sentences}) == 1:
-        return _beginning(sentences, limit) or shorten(abstract, limit)
+    worth = [sentence.worth(has_previous=False) for sentence in sentences]
+    if len(set(worth)) == 1:
+        return _beginning(sentences, limit) or _cut(abstract, limit)
     chosen: list[int] = []
-    for i in sorted(range(len(sentences)), key=lambda i: -sentences[i].score):
+    for i in sorted(range(len(sentences)), key=lambda i: -worth[i]):
         if chosen:
-            # What refers to the sentence before it is good beside it.
-            least = _LEAST[len(chosen) - 1] - (i - 1 in chosen)
-            if sentences[i].score < least or len(_join(sentences, [*chosen, i])) > limit:
+            is_good = sentences[i].worth(has_previous=i - 1 in chosen) >= _LEAST[len(chosen) - 1]
+            if not is_good or len(_join(sentences, [*chosen, i])) > limit:
                 continue
         chosen.append(i)
         if len(chosen) == MAX_SENTENCES:
             break
-    return shorten(_join(sentences, chosen), limit)
+    return _cut(_join(sentences, chosen), limit)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else shorten(text, limit - 2)
 
 
 def _beginning(sentences: Sequence[_Sentence], limit: int) -> str:
@@ -242,7 +256,7 @@ def _join(sentences: Sequence[_Sentence], chosen: Collection[int]) -> str:
 @lru_cache(maxsize=4_096)
 def _score(abstract: str) -> tuple[_Sentence, ...]:
     sentences = split_sentences(abstract)
-    scores, section = [], ""
+    scores, refers, sections, section = [], [], [], ""
     for sentence in sentences:
         heading = _SECTION.match(sentence)
         if heading is not None:
@@ -252,9 +266,12 @@ def _score(abstract: str) -> tuple[_Sentence, ...]:
         if section == "aim" and body.startswith("To "):
             score += _OWN
         scores.append(score + _OF_SECTION.get(section, 0.0))
+        refers.append(_REFERS.match(body) is not None)
+        sections.append(section)
     own_score = min(_OWN, max(scores, default=0.0))
     if own_score > 0:
         own = next(i for i, score in enumerate(scores) if score >= own_score)
-        scores = [score + _BEFORE_OWN * (i < own) for i, score in enumerate(scores)]
+        for i in range(own):
+            scores[i] += _BEFORE_OWN if sections[i] in _BEFORE else 0.0
         scores[own] += _FIRST_OWN
-    return tuple(map(_Sentence, sentences, scores))
+    return tuple(map(_Sentence, sentences, scores, refers))

@@ -24,7 +24,7 @@ from triage.domain.records import (
     PaperLinks,
     Slate,
 )
-from triage.domain.vote_words import VOTE_WORDS
+from triage.domain.vote_texts import VOTE_WORDS
 
 # Of a title in the subject of a vote: characters, and bytes when encoded.
 _TITLE_CHARS = 48

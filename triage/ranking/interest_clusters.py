@@ -128,7 +128,8 @@ def name_interests(
         else:
             if common is None:
                 common = _mean_row(candidates.encodings.tfidf)
-            mine = profile.liked.select([rows[id] for id in each.papers])
+            own_rows = np.array([rows[id] for id in each.papers], dtype=np.int64)
+            mine = profile.liked.select(own_rows)
             result.append(replace(each, name=_name(mine, common, encoder)))
     return tuple(result)
 

@@ -130,6 +130,25 @@ def record_vote(
     return VoteResult(impression, claims.action, stored=stored)
 
 
+def undo_votes(db: Database, claims: Claims, since: datetime) -> Impression:
+    """Delete the votes on the paper of a link that came through links since then.
+
+    An earlier vote on the paper counts again. A paper that they saved is no longer saved.
+
+    Raises:
+        NotFound: see `find_impression`.
+    """
+    impression = find_impression(db, claims)
+    with db.write() as conn:
+        digest = store.slates.find_delivery(conn, claims.slate, claims.subscriber)
+        if digest is not None:
+            id = impression.paper.id
+            gone = store.events.forget_by_link(conn, digest.slate_id, id, since)
+            if EventKind.SAVE in gone:
+                store.collections.take_out(conn, digest.subscriber_id, [id], since=since)
+    return impression
+
+
 def record_mailed_vote(
     conn: Connection, claims: Claims, now: datetime, evidence: dict[str, Any]
 ) -> bool:
@@ -152,25 +171,6 @@ def record_mailed_vote(
         origin=Origin.PERSON,
     )
     return True
-
-
-def undo_votes(db: Database, claims: Claims, since: datetime) -> Impression:
-    """Delete the votes on the paper of a link that came through links since then.
-
-    An earlier vote on the paper counts again. A paper that they saved is no longer saved.
-
-    Raises:
-        NotFound: see `find_impression`.
-    """
-    impression = find_impression(db, claims)
-    with db.write() as conn:
-        digest = store.slates.find_delivery(conn, claims.slate, claims.subscriber)
-        if digest is not None:
-            id = impression.paper.id
-            gone = store.events.forget_by_link(conn, digest.slate_id, id, since)
-            if EventKind.SAVE in gone:
-                store.collections.take_out(conn, digest.subscriber_id, [id], since=since)
-    return impression
 
 
 def vote(
