@@ -119,7 +119,7 @@ def test_votes_by_mail_change_the_next_digest_and_forged_ones_do_not(loop: Loop)
     loop.box.send(write(likes[2], f'"{ADA}" <eve@evil.example>'), "eve@evil.example")
     loop.box.send(write(likes[3], ADA, Auto_Submitted="auto-replied"), ADA)
     loop.box.send(write(likes[4], ADA, Subject="Automatic reply: Like"), ADA)
-    assert "0 suppressed, 0 unsubscribed" in loop.triage("bounces", "intake", "--imap")
+    assert "list --kind ignored_vote" in loop.triage("bounces", "intake", "--imap")
     assert loop.kinds() == [
         "ignored_vote other sender",
         "ignored_vote unproved sender",

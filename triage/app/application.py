@@ -244,13 +244,9 @@ class App:
         from triage.delivery.bounces.intake import Intake
         from triage.subscribers.votes import record_mailed_vote
 
+        trusted = self.settings.bounces.authserv_id
         return Intake(
-            self.database,
-            self.keyring,
-            self.clock,
-            self.address_hash,
-            record_mailed_vote,
-            self.settings.bounces.authserv_id,
+            self.database, self.keyring, self.clock, self.address_hash, record_mailed_vote, trusted
         )
 
     def read_new_bounces(self) -> Iterator[bytes]:
@@ -260,13 +256,8 @@ class App:
         bounces = self.settings.bounces
         if bounces.imap_host:
             password = _password("IMAP_PASSWORD", "[bounces] imap_host")
-            yield from read_imap(
-                bounces.imap_host,
-                bounces.imap_port,
-                bounces.username,
-                password,
-                folder=bounces.imap_folder,
-            )
+            account = bounces.imap_host, bounces.imap_port, bounces.username, password
+            yield from read_imap(*account, folder=bounces.imap_folder)
 
     def build_message(self, slate: Slate, now: datetime, resent_on: date | None = None) -> Composed:
         """Build the message of a slate: links, then text and HTML, then signed bytes.
