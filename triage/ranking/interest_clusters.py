@@ -128,7 +128,7 @@ def name_interests(
         else:
             if common is None:
                 common = _mean_row(candidates.encodings.tfidf)
-            mine = profile.liked.select([rows[id] for id in each.papers])
+            mine = profile.liked.select(np.array([rows[id] for id in each.papers], dtype=np.int64))
             result.append(replace(each, name=_name(mine, common, encoder)))
     return tuple(result)
 
