@@ -439,10 +439,9 @@ class PaperLinks:
 
 @dataclass(frozen=True, slots=True)
 class DigestLinks:
-    """All links of a digest; `papers[i]` belongs to impression i.
+    """All links of a digest; `papers[i]` belongs to impression i, and `vote_page` to all.
 
-    `revised` and `recap` are the upstream pages of the slate's papers of these names. `vote_page`
-    has buttons for all papers.
+    `revised` and `recap` are the upstream pages of the slate's papers of these names.
     """
 
     papers: tuple[PaperLinks, ...]

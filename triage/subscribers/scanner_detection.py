@@ -59,4 +59,6 @@ def is_burst(evidence: Mapping[str, Any]) -> bool:
 
 
 def _contradictions(evidence: Mapping[str, Any]) -> int:
-    return max(evidence.get("papers_contradicted", 0), evidence.get("votes_changed", 0))
+    contradicted: int = evidence.get("papers_contradicted", 0)
+    changed: int = evidence.get("votes_changed", 0)
+    return max(contradicted, changed)
