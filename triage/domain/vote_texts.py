@@ -1,4 +1,4 @@
-"""The words for votes: the same on all pages."""
+"""The words for votes, the same in mails and on pages."""
 
 from __future__ import annotations
 
@@ -44,3 +44,5 @@ VOTE_TEXTS: Mapping[EventKind, VoteTexts] = {
         "The whole direction moves down, from your next digest on.",
     ),
 }
+
+VOTE_WORDS: Mapping[EventKind, str] = {kind: texts.link for kind, texts in VOTE_TEXTS.items()}

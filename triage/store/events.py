@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, tuple_, update
 
 from triage.domain.chunks import group
 from triage.domain.records import LIKES, EventKind, Origin, Reason, ReasonKind, Vote
@@ -123,6 +123,17 @@ def votes(
         own = before.own if own is None and before else own
         last[paper_id] = Vote(paper_id, EventKind(kind), at, reason, own)
     return tuple(reversed(last.values()))
+
+
+def n_votes(conn: Connection) -> dict[int, int]:
+    """Return by subscriber id on how many works they have a vote that counts."""
+    query = (
+        select(events.c.subscriber_id, func.count(WORK.distinct()))
+        .select_from(_OF_WORK)
+        .where(events.c.origin == Origin.PERSON)
+        .group_by(events.c.subscriber_id)
+    )
+    return {row[0]: row[1] for row in conn.execute(query)}
 
 
 def all_votes(

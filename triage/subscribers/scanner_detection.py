@@ -59,6 +59,4 @@ def is_burst(evidence: Mapping[str, Any]) -> bool:
 
 
 def _contradictions(evidence: Mapping[str, Any]) -> int:
-    contradicted: int = evidence.get("papers_contradicted", 0)
-    changed: int = evidence.get("votes_changed", 0)
-    return max(contradicted, changed)
+    return max(int(evidence.get(name, 0)) for name in ("papers_contradicted", "votes_changed"))

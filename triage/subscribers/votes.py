@@ -1,4 +1,4 @@
-"""Stores votes from links, pages and files.
+"""Stores votes from links, pages, mails and files.
 
     link → page (GET, writes nothing) → POST → event → next digest
 
@@ -147,6 +147,30 @@ def undo_votes(db: Database, claims: Claims, since: datetime) -> Impression:
             if EventKind.SAVE in gone:
                 store.collections.take_out(conn, digest.subscriber_id, [id], since=since)
     return impression
+
+
+def record_mailed_vote(
+    conn: Connection, claims: Claims, now: datetime, evidence: dict[str, Any]
+) -> bool:
+    """Store the vote of a mail; return False if the paper that it names is not stored.
+
+    The caller has verified the token and the sender.
+    """
+    shown = store.slates.shown_at(conn, claims.slate, claims.subscriber, claims.position)
+    digest = store.slates.find_delivery(conn, claims.slate, claims.subscriber)
+    if shown is None or digest is None or claims.action is None:
+        return False
+    _store_vote(
+        conn,
+        digest.subscriber_id,
+        shown.paper.id,
+        claims.action,
+        now,
+        slate_id=digest.slate_id,
+        evidence=evidence | _since_sent(digest.sent_at, now),
+        origin=Origin.PERSON,
+    )
+    return True
 
 
 def vote(

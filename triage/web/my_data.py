@@ -125,12 +125,11 @@ def _forget(page: PageContext, login: Login, request: Request, fields: Fields) -
     if fields.get("do") != "forget":
         return _ask_to_forget(page, login, request)
     n = forgotten_votes.forget(page.db, page.clock, login.subscriber)
-    until = page.clock.now() + forgotten_votes.KEPT
     words = "vote is" if n == 1 else "votes are"
     return page.redirect(
         "/preferences",
-        f"{n} {words} forgotten, and everything learned from them. You can bring them back until"
-        f" {until:%H:%M} UTC, at the end of this page.",
+        f"{n} {words} forgotten, and everything learned from them. You can bring them back for an"
+        " hour, at the end of this page.",
     )
 
 

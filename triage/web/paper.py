@@ -134,8 +134,7 @@ def routes(page: PageContext) -> list[Route]:
 
     def show_why(page: PageContext, login: Login, request: Request) -> Response:
         stored, paper = _load_paper(page, _id_in_path(request))
-        if not page.preview_limit.count(peer_address(request), page.clock.now()):
-            return page.show(request, "why", 429, paper=paper, found=None)
+        page.preview_limit.count(peer_address(request), page.clock.now())
         found = page.ranking.find_outcome(login.subscriber, stored.paper_id)
         return page.show(request, "why", paper=paper, found=found)
 
