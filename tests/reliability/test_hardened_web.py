@@ -76,7 +76,11 @@ def test_every_route_answers_with_the_same_security_headers(
             answer = somebody.ask(method, path)
             assert answer.status_code < 500
             for name, value in known.items():
-                assert answer.headers.get_list(name.lower()) == [value], (method, path, name)
+                allowed = [[value]]
+                if (name, method) == ("Cache-Control", "POST") and "/v1." not in path:
+                    # The answer to a form without a token can be gone back to.
+                    allowed.append(["private, no-cache"])
+                assert answer.headers.get_list(name.lower()) in allowed, (method, path, name)
             for hidden in ("server", "x-powered-by", "etag", "last-modified", "refresh"):
                 assert hidden not in answer.headers
             n += 1
@@ -228,10 +232,10 @@ def test_no_parameter_leads_elsewhere(world: World, guarantee: Guarantee) -> Non
         ["https://evil.example/", "//evil.example", "/\\evil.example"],
     ):
         answer = ada.get(path, params={name: target})
-        # Only the picker of a day leads on, and only to a day of ours.
-        assert answer.headers.get("location", "/") == "/"
-        # A form may come back to its own page, whatever was in its query.
-        text = re.sub(r'name="back" value="/(?![/\\])[^"]*"', "", answer.text)
+        # Only the picker of a day and the link to a paper lead on, to pages of ours.
+        assert answer.headers.get("location", "/") in {"/", "/papers/1"}
+        # Forms and pages may come back to their own page, whatever was in its query.
+        text = re.sub(r'(?:name="back" value|href)="/(?![/\\])[^"]*"', "", answer.text)
         assert "evil.example" not in text
         n += 1
     person = world.visitor()
