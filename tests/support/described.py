@@ -88,15 +88,14 @@ IN_PATHS = {
     "paper": ["1", "2", "'", "9223372036854775808"],
     "id": ["1", "2", "'"],
     "category": ["cs.CL", "cs", "'"],
-    "category:path": ["cs.CL", "cs", "'"],
     "ending": ["bib", "ris", "'"],
     "file": ["likes.bib", "likes.json", "everything.json", "'"],
 }
 MEDIA_TYPES: dict[str, list[str]] = {
     "/f/{token}.atom": ["application/atom+xml"],
     "/f/{token}.json": ["application/feed+json"],
-    "/categories/{category:path}.atom": ["application/atom+xml"],
-    "/categories/{category:path}.json": ["application/feed+json"],
+    "/categories/{category}.atom": ["application/atom+xml"],
+    "/categories/{category}.json": ["application/feed+json"],
     "/saved/{id}/papers.{ending}": [
         "application/x-bibtex", "application/x-research-info-systems", "text/csv",
         "application/vnd.citationstyles.csl+json",
@@ -129,7 +128,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "application/vnd.citationstyles.csl+json": {"type": "array", "items": {"type": "object"}},
     "application/json": {"type": "object"},
 }
-STATUSES = (200, 303, 403, 404, 410, 413, 421, 422, 429, 431)
+STATUSES = (200, 303, 401, 403, 404, 410, 413, 421, 422, 429, 431)
 
 
 def openapi(app: Starlette, *, anything: bool) -> dict[str, Any]:
@@ -182,7 +181,9 @@ def _operation(path: str, method: str, anything: bool) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "parameters": parameters,
         "responses": {
-            str(status): {
+            str(status): {"description": "see"}
+            if status == 303
+            else {
                 "description": "see the pages",
                 "content": {
                     each: {"schema": SCHEMAS[each]} if each in SCHEMAS else {}
