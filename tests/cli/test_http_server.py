@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 import uvicorn
@@ -18,11 +18,12 @@ from starlette.routing import Route
 from triage.cli import http_server
 
 
-@pytest.fixture
-def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
-    monkeypatch.setattr(http_server, "MOST_CONNECTIONS", 4)
-    app = Starlette(routes=[Route("/", lambda _: PlainTextResponse("here"))])
-    options = http_server._options(app, "127.0.0.1", 0)
+@contextmanager
+def served(host: str = "127.0.0.1") -> Iterator[tuple[str, int]]:
+    """Serve a page that says "here", and one that says whom it takes the client for."""
+    client = Route("/client", lambda request: PlainTextResponse(request.client.host))
+    app = Starlette(routes=[Route("/", lambda _: PlainTextResponse("here")), client])
+    options = http_server._options(app, host, 0)
     server = uvicorn.Server(
         uvicorn.Config(**options | {"log_level": "critical", "timeout_keep_alive": 0.3})
     )
@@ -30,9 +31,16 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()
+    yield server.servers[0].sockets[0].getsockname()[:2]
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
+    monkeypatch.setattr(http_server, "MOST_CONNECTIONS", 4)
+    with served() as address:
+        yield address
 
 
 def until_here(connection: socket.socket) -> None:
@@ -107,3 +115,28 @@ def test_what_is_no_request_is_refused(address: tuple[str, int]) -> None:
     with socket.create_connection(address) as connection:
         connection.sendall(b"\x16\x03\x01\x02\x00\x01\r\n\r\n")
         assert until_closed(connection).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize(
+    ("listens_at", "trusted", "client"),
+    [
+        ("127.0.0.1", None, "198.51.100.7"),
+        ("::1", None, "198.51.100.7"),
+        ("127.0.0.1", "10.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "127.0.0.1,198.51.100.0/24", "203.0.113.9"),
+    ],
+)
+def test_only_a_trusted_proxy_says_who_the_client_is(
+    monkeypatch: pytest.MonkeyPatch, listens_at: str, trusted: str | None, client: str
+) -> None:
+    """Limits count by this address. What a client itself has written before it is not believed."""
+    if trusted is None:
+        monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+    else:
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", trusted)
+    with served(listens_at) as address, socket.create_connection(address) as connection:
+        connection.sendall(
+            b"GET /client HTTP/1.1\r\nHost: here\r\nConnection: close\r\n"
+            b"X-Forwarded-For: 203.0.113.9, 198.51.100.7\r\n\r\n"
+        )
+        assert until_closed(connection).endswith(f"\r\n\r\n{client}".encode())

@@ -114,6 +114,10 @@ def test_nobody_follows_without_a_form_of_their_own(world: World) -> None:
     assert world.everything() == before
 
 
+def test_what_databases_reject_is_not_asked_of_them(world: World) -> None:
+    assert world.client().get("/authors?name=Ada%00Lovelace").status_code == 200
+
+
 def test_a_name_is_shown_as_text(world: World) -> None:
     add_papers(world.db, [paper_row(9, authors=['<b>Ada</b> & "Co"'])])
     page = world.client().get("/authors?name=%3Cb%3EAda%3C/b%3E+%26+%22Co%22").text

@@ -147,6 +147,12 @@ def load(conn: Connection, ids: Collection[int]) -> dict[int, Paper]:
     }
 
 
+def withdrawn(conn: Connection, ids: Collection[int]) -> set[int]:
+    """Return those of `ids` that were withdrawn."""
+    query = select(papers.c.id).where(papers.c.withdrawn_at.is_not(None))
+    return {row.id for row in rows_in(conn, query, papers.c.id, ids)}
+
+
 def listed_between(conn: Connection, first: date, last: date) -> list[Paper]:
     """Return the papers listed from `first` to `last`, both included, that are not withdrawn.
 

@@ -59,7 +59,9 @@ class SafetyMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(self.headers)
+                headers = MutableHeaders(scope=message)
+                kept = headers.get("cache-control")
+                headers.update(self.headers | ({} if kept is None else {"Cache-Control": kept}))
                 log.info("%s %s %d", scope["method"], _loggable(scope["path"]), message["status"])
             await send(message)
 

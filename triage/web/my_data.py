@@ -12,6 +12,7 @@ from starlette.routing import Route
 from triage import store
 from triage.domain.chances import describe_chance
 from triage.domain.records import LIKES
+from triage.domain.vote_texts import VOTE_TEXTS
 from triage.subscribers import forgotten_votes, library_import, subscriptions
 from triage.subscribers.bibliography import entries
 from triage.web.cards import cards_for, reasons_of
@@ -29,7 +30,6 @@ from triage.web.context import (
 from triage.web.forms import Fields
 from triage.web.login_cookie import Login
 from triage.web.saved import FILES
-from triage.web.vote import VOTE_TEXTS
 
 MOST_DIGESTS = 60
 PAGE = 50
