@@ -215,6 +215,15 @@ def test_the_citation_is_a_field_to_copy_and_a_file(world: World, ending: str, k
         assert world.client().get(path).status_code == 404
 
 
+def test_the_doi_of_a_citation_is_that_of_the_article(world: World) -> None:
+    with world.db.write() as conn:
+        keys = [(("doi", doi), 1) for doi in ("10.48550/arxiv.2603.00001", "10.5555/yarn")]
+        store.papers.add_ids(conn, keys)
+    text = world.client().get("/papers/1/cite.bib").text
+    assert "doi = {10.5555/yarn}" in text
+    assert "10.48550" not in text
+
+
 def test_the_year_is_that_of_the_publication(tmp_path: Path) -> None:
     world = new_world(tmp_path)
     [old] = add_papers(
