@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -28,12 +28,13 @@ from triage.web import (
     preferences,
     search,
     signup,
+    static_files,
     unsubscribe,
     vote,
 )
 from triage.web.context import TOO_OLD, PageContext, Pages, RankingAnswers, RateLimit, Site
 from triage.web.login_cookie import LoginCookie
-from triage.web.middleware import SafetyMiddleware
+from triage.web.middleware import BodyRefused, SafetyMiddleware
 
 log = logging.getLogger("triage.web")
 
@@ -74,10 +75,6 @@ def create_app(
         named_schemes,
     )
 
-    # This is asynchronous because it does no I/O: a thread would cost more than the response.
-    async def style(_: Request) -> Response:
-        return Response(pages.style, media_type="text/css")
-
     def healthz(_: Request) -> Response:
         with db.read():
             return PlainTextResponse("ok\n")
@@ -93,6 +90,14 @@ def create_app(
 
     def show_bad_link(request: Request, _: Exception) -> Response:
         return page.show(request, "error_link", 404)
+
+    def show_refused_body(request: Request, error: Exception) -> Response:
+        assert isinstance(error, BodyRefused)  # noqa: S101 - registered for nothing else
+        return page.show(request, "error_body", error.status, why=str(error))
+
+    async def forget(_: Request, __: Exception) -> Response:
+        """Answer nobody: whoever left while a form came in must not change anything by half."""
+        return Response(status_code=400)
 
     def show_failure(_: Request, error: Exception) -> Response:
         if isinstance(error, DatabaseError):
@@ -111,11 +116,13 @@ def create_app(
             *preferences.routes(page),
             *my_data.routes(page),
             *feed.routes(page),
-            Route("/style.css", style, methods=["GET"]),
+            *static_files.routes(pages.files),
             Route("/healthz", healthz, methods=["GET"]),
         ],
         exception_handlers={
             HTTPException: show_http_error,
+            BodyRefused: show_refused_body,
+            ClientDisconnect: forget,
             NotFound: show_bad_link,
             TokenError: show_bad_link,
             DatabaseError: show_failure,

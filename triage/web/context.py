@@ -26,13 +26,13 @@ from triage.domain.protocols import Clock
 from triage.domain.records import Impression, Paper, Subscriber
 from triage.errors import TokenExpired
 from triage.papers.search import Search
-from triage.resources import templates_dir
 from triage.store import Database
 from triage.subscribers.sessions import Sessions
 from triage.subscribers.signup import Signup, network
 from triage.web.flash import COOKIE, Notice, read_notice, write_notice
 from triage.web.forms import Fields
 from triage.web.login_cookie import Login, LoginCookie
+from triage.web.static_files import load_static_files
 
 TOO_OLD = ("error_expired", "error_used")
 """The pages for expired links."""
@@ -83,14 +83,16 @@ class Pages:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.style = (templates_dir() / "web" / "style.css").read_text(encoding="utf-8")
+        self.files = load_static_files()
         self.root = urlsplit(site.base_url).path.rstrip("/")
-        self._environment = environment("web")
+        # Looking for changes of the templates takes longer than many a page.
+        self._environment = environment("web", auto_reload=False)
         self._environment.filters["likelihood"] = describe_chance
         self._environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
         self._environment.globals.update(
             site=site,
             root=self.root,
+            files=self.files,
             contact=parseaddr(site.contact)[1],
             upstream=paper_url,
             login=None,
