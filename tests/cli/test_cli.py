@@ -243,7 +243,7 @@ def test_init_again_migrates_nothing_but_says_how(
     before = everything_in(config.parent)
     ended = triage("init", "--dir", config.parent)
     assert (ended.code, ended.err) == (0, "")
-    assert "the database is at schema 1003" in ended.out
+    assert "the database is at schema 1004" in ended.out
     assert f"run `triage --config {config} db upgrade`" in ended.out
     assert everything_in(config.parent) == before
 

@@ -216,6 +216,17 @@ def test_the_most_upvotes_that_were_seen_stay(database: Database) -> None:
         assert stored_papers(database)[0].upvotes == known
 
 
+def test_links_that_a_source_names_later_are_added(database: Database) -> None:
+    for links in ((), ("https://b.org",), ("https://a.org",), ()):
+        take_in(database, [fetched(1, links=links)])
+    with database.read() as conn:
+        assert store.papers.keys_of(conn, [1])[1][1:] == (
+            ("link", "https://a.org"),
+            ("link", "https://b.org"),
+        )
+    assert len(rows(database, "paper_records")) == 1
+
+
 def test_a_paper_stays_listed_on_its_first_day(database: Database) -> None:
     take_in(database, [fetched(1, listed_on=DAY)])
     take_in(database, [fetched(1, listed_on=DAY + ONE_DAY)])

@@ -466,6 +466,18 @@ def test_upvotes_that_are_no_count_are_unknown(upvotes: object) -> None:
     assert changed(lambda paper: paper.update(upvotes=upvotes)).upvotes is None
 
 
+def test_the_addresses_of_code_and_project_are_kept_if_they_are_of_the_web() -> None:
+    both = {"githubRepo": "https://github.com/ada/engine", "projectPage": "https://ada.github.io"}
+    assert changed(lambda paper: paper.update(both)).links == tuple(both.values())
+
+
+@pytest.mark.parametrize(
+    "bad", [None, 7, "", "javascript:alert(1)", "https://a b.org", "https://a.org/\0", "x" * 900]
+)
+def test_what_is_no_address_of_the_web_is_not_kept(bad: object) -> None:
+    assert changed(lambda paper: paper.update(githubRepo=bad, projectPage=bad)).links == ()
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
@@ -473,7 +485,10 @@ JSON = st.recursive(
 )
 
 
-@given(JSON, st.sampled_from(["id", "title", "summary", "authors", "upvotes", "ai_summary"]))
+KEYS = ("id", "title", "summary", "authors", "upvotes", "ai_summary", "githubRepo")
+
+
+@given(JSON, st.sampled_from(KEYS))
 def test_any_value_in_any_field_is_a_paper_or_a_rejected_record(value: Any, key: str) -> None:
     entry = json.loads(recorded(date(2025, 7, 10)))[0]
     entry["paper"][key] = value

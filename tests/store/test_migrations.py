@@ -6,15 +6,18 @@ import ast
 import contextlib
 import sqlite3
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic.command import upgrade as upgrade_to
 from alembic.script import ScriptDirectory
 from click.testing import CliRunner
-from sqlalchemy import UniqueConstraint, event, inspect, text
+from sqlalchemy import MetaData, UniqueConstraint, event, insert, inspect, text
 
 from tests.support.databases import NAME, installed, on_postgres, without_tables
+from tests.support.factories import NOON
 from tests.support.fakes import StoppedClock
 from tests.support.installation import add_reader
 from triage import store
@@ -217,6 +220,59 @@ def test_a_migration_that_dies_midway_leaves_the_old_schema(database: Database, 
     assert differences(database) == []
 
 
+def test_papers_whose_last_vote_is_a_save_are_collected_by_the_migration(
+    database: Database,
+) -> None:
+    with database.write() as conn:
+        upgrade_to(config(conn), "1003")
+        old = MetaData()
+        old.reflect(conn)
+
+        def add(table: str, **fields: Any) -> None:
+            conn.execute(insert(old.tables[table]).values(fields))
+
+        for n in (1, 2, 3):
+            named = {"public_id": f"{n:020x}", "email": f"{n}@x.org", "email_key": f"{n}@x.org"}
+            state = {"state": "active", "zone": "UTC", "hour": 7, "frequency": "daily"}
+            lists = ("categories", "followed_authors", "include_keywords", "exclude_keywords")
+            times = {"created_at": NOON, "state_changed_at": NOON}
+            empty: dict[str, Any] = {name: [] for name in lists}
+            add("subscribers", **named, **state, **times, **empty, detail="short")
+        for n in (1, 2, 3, 4):
+            text = {"source": "arxiv", "title": f"{n}", "title_key": f"{n}", "abstract": "a"}
+            lists, times = ("authors", "categories"), ("first_seen_at", "updated_at")
+            into = {"merged_into": 2 if n == 4 else None, "listed_on": NOON.date()}
+            empty = {name: [] for name in lists} | dict.fromkeys(times, NOON)
+            add("papers", **text, **into, **empty)
+        for who, paper, kind, hour, origin in (
+            (1, 1, "vote_down", 0, "person"),
+            (1, 1, "save", 1, "person"),
+            # The last vote on the work of papers 2 and 4 is no save.
+            (1, 4, "save", 1, "person"),
+            (1, 2, "vote_up", 2, "person"),
+            (1, 3, "save", 0, "suspected_scanner"),
+            (2, 4, "save", 3, "person"),
+            (3, 1, "vote_up", 3, "person"),
+        ):
+            at = NOON + timedelta(hours=hour)
+            by = {"subscriber_id": who, "paper_id": paper, "kind": kind, "origin": origin}
+            add("events", **by, at=at, recorded_at=at, evidence={})
+    upgrade(database)
+    with database.read() as conn:
+        found = {
+            who: [
+                (each.name, store.collections.papers_of(conn, each.id), n)
+                for each, n in store.collections.of(conn, who)
+            ]
+            for who in (1, 2, 3)
+        }
+    assert found == {
+        1: [("Saved", [(1, NOON + timedelta(hours=1))], 1)],
+        2: [("Saved", [(2, NOON + timedelta(hours=3))], 1)],
+        3: [],
+    }
+
+
 def test_migrations_never_speak_of_todays_tables() -> None:
     versions = sorted((migrations_dir() / "versions").glob("*.py"))
     assert versions
@@ -248,5 +304,7 @@ def test_whatever_belongs_to_a_subscriber_goes_with_them(migrated: Database) -> 
         ("feeds", "subscribers"),
         ("named_papers", "subscribers"),
         ("zotero_libraries", "subscribers"),
+        ("collections", "subscribers"),
+        ("forgotten_votes", "subscribers"),
     }
     assert set(about_people.values()) == {"CASCADE"}

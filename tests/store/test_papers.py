@@ -12,10 +12,12 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from tests.support.factories import DAY, NOON, paper
-from tests.support.installation import add_papers, installed
+from tests.support.installation import add_papers, fetched, installed, take_in
 from triage import store
+from triage.domain.paper_links import NAMED_LINK
 from triage.domain.records import Encodings, EventKind
 from triage.store import Database
+from triage.store.tables import papers
 
 UP, DOWN, SAVE = EventKind.VOTE_UP, EventKind.VOTE_DOWN, EventKind.SAVE
 ONE_DAY = timedelta(days=1)
@@ -78,6 +80,18 @@ def test_a_paper_is_found_under_each_of_its_ids(database: Database) -> None:
         assert store.papers.find(conn, [arxiv, doi, ("doi", "2603.00001")]) == {
             arxiv: first,
             doi: first,
+        }
+
+
+def test_a_work_has_the_ids_and_links_of_all_its_rows(database: Database) -> None:
+    repository = "https://github.com/ada/engine"
+    take_in(database, [fetched(1, links=(repository,)), fetched(2), fetched(3, doi="10.1/z")])
+    with database.write() as conn:
+        conn.execute(papers.update().where(papers.c.id == 2).values(merged_into=1))
+        assert store.papers.keys_of(conn, [1, 3, 77]) == {
+            1: (("arxiv", "2603.00001"), ("arxiv", "2603.00002"), (NAMED_LINK, repository)),
+            3: (("arxiv", "2603.00003"), ("doi", "10.1/z")),
+            77: (),
         }
 
 

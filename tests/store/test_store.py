@@ -248,9 +248,9 @@ def test_the_very_same_event_is_stored_once(database: Database) -> None:
         for at in (NOON, NOON + ONE_DAY)
     ]
     with database.write() as conn:
-        assert store.events.append_missing(conn, several) == 3
-        assert store.events.append_missing(conn, several) == 0
-        assert store.events.append_missing(conn, []) == 0
+        assert len(store.events.append_missing(conn, several)) == 3
+        assert store.events.append_missing(conn, several) == []
+        assert store.events.append_missing(conn, []) == []
     stored = [(each["kind"], each["at"]) for each in rows(database, "events")]
     assert stored == [(UP, NOON), (UP, NOON + ONE_DAY), (DOWN, NOON), (DOWN, NOON + ONE_DAY)]
 

@@ -81,6 +81,13 @@ def fill(db: Database, n: int) -> list[Subscriber]:
                                  "value": "2401.00001", "authors": [], "added_at": NOON},
                 "zotero_libraries": {"subscriber_id": reader.id, "api_key": f"secret of {i}",
                                      "items": []},
+                "collections": {"id": i, "subscriber_id": reader.id, "name": f"for {reader.email}",
+                                "public_id": f"c{i:019x}", "created_at": NOON},
+                "collected_papers": {"collection_id": i, "paper_id": papers[0].id,
+                                     "added_at": NOON},
+                "forgotten_votes": {"subscriber_id": reader.id, "table": "events",
+                                    "content": {"evidence": {"from": reader.email}},
+                                    "forgotten_at": NOON},
                 "suppressions": {"address_hash": address_hash(reader.email), "reason": "bounced",
                                  "at": NOON},
             }  # fmt: skip
@@ -147,7 +154,8 @@ def test_what_would_let_others_act_is_named_and_not_shown(db: Database) -> None:
     text = data_export.export(db, StoppedClock(), reader, address_hash)
     found = exported(db, reader)
     assert found["signup_requests"][0]["code"] == found["sessions"][0]["key_hash"] == SECRET
-    assert found["feeds"][0]["public_id"] == SECRET
+    for name in ("feeds", "collections"):
+        assert found[name][0]["public_id"] == SECRET
     assert "123456" not in text
     assert "session of" not in text
 

@@ -26,7 +26,7 @@ from triage.domain.source_records import FetchedPaper, NamedPaper, PaperId
 from triage.errors import DatabaseError, NoAnswerInTime, NotFound, SourceError
 from triage.store import Database
 from triage.store.named_papers import Outcome
-from triage.subscribers import subscriptions
+from triage.subscribers import forgotten_votes, subscriptions
 from triage.subscribers.library_import import likes, read_library
 from triage.subscribers.named_papers import (
     ASKED_AGAIN,
@@ -381,9 +381,9 @@ def test_a_failure_does_not_count_as_asked(world: World) -> None:
     assert world.liked() == ["2603.00001"]
 
 
-def test_who_starts_afresh_gets_no_likes_of_what_they_named_before(world: World) -> None:
+def test_who_lets_votes_be_forgotten_gets_no_likes_of_what_they_named_before(world: World) -> None:
     world.name("2603.00001")
-    subscriptions.start_afresh(world.db, world.ada)
+    forgotten_votes.forget(world.db, world.clock, world.ada)
     world.has(1)
     world.later()
     assert world.liked() == []

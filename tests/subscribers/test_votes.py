@@ -175,11 +175,12 @@ def test_other_writers_come_in_between_the_blocks_of_an_import(
     stored: list[int] = []
     append = store.events.append_missing
 
-    def slow(*args: Any) -> int:
+    def slow(*args: Any) -> list[store.events.Event]:
         # Each vote takes 1 ms.
-        stored.append(append(*args))
+        new = append(*args)
+        stored.append(len(new))
         world.clock.sleep(0.001 * stored[-1])
-        return stored[-1]
+        return new
 
     monkeypatch.setattr(store.events, "append_missing", slow)
     report = voting.import_votes(world.db, many(100), world.clock)
@@ -192,10 +193,10 @@ def test_a_subscriber_who_is_erased_during_an_import_is_named(
 ) -> None:
     append = store.events.append_missing
 
-    def erasing(conn: Any, several: Any) -> int:
-        n = append(conn, several)
+    def erasing(conn: Any, several: Any) -> list[store.events.Event]:
+        new = append(conn, several)
         store.subscribers.erase(conn, world.readers[0].id)
-        return n
+        return new
 
     monkeypatch.setattr(store.events, "append_missing", erasing)
     lines = [*many(12), row(subscriber="other@example.org")]

@@ -55,6 +55,7 @@ FORMS: dict[str, dict[str, list[str]]] = {
         "community": ["0.25"],
     },
     "/preferences/erase": {"sure": ["yes"]},
+    "/authors": {"name": ["Ada Lovelace"], "do": ["follow", "unfollow"]},
     "/papers/{paper}": {"vote": ["vote_up", "save", "none"]},
     "/likes": {"paper": ["1"], "do": ["back"]},
     "/import": {"text": ["2603.00001", "@article{a, title={B}}"], "author": ["Ada"], "file": [""]},
@@ -65,6 +66,7 @@ QUERIES: dict[str, dict[str, list[str]]] = {
     "/": {"page": ["1", "2"]},
     "/days/{on}": {"page": ["1", "2"]},
     "/likes": {"page": ["1", "2"]},
+    "/authors": {"name": ["Ada Lovelace"], "page": ["1", "2"]},
     "/search": {
         "q": ["decoding", '"speculative decoding" -draft', "author:lovelace"],
         "like": ["1"],
@@ -79,6 +81,7 @@ QUERIES: dict[str, dict[str, list[str]]] = {
 IN_PATHS = {
     "on": ["2026-03-02", "2026-13-41", "'"],
     "paper": ["1", "2", "'", "9223372036854775808"],
+    "ending": ["bib", "ris", "'"],
     "file": ["likes.bib", "likes.json", "everything.json", "'"],
 }
 MEDIA_TYPES: dict[str, list[str]] = {
@@ -88,6 +91,9 @@ MEDIA_TYPES: dict[str, list[str]] = {
     "/healthz": ["text/plain"],
     "/readyz": ["text/plain"],
     "/metrics": ["text/plain"],
+    "/papers/{paper}/cite.{ending}": [
+        "application/x-bibtex", "application/x-research-info-systems",
+    ],
     "/mine/{file}": [
         "application/x-bibtex", "application/x-research-info-systems", "text/csv",
         "application/vnd.citationstyles.csl+json", "application/json",

@@ -42,7 +42,7 @@ from triage.store import Database
 from triage.store.tables import metadata
 from triage.subscribers.signup import Signup
 from triage.web import create_app
-from triage.web.context import RankingAnswers
+from triage.web.context import DayRanking, RankingAnswers
 
 SECRET = "a secret of the tests, 32 or more characters"
 ADDRESS = "ada.reader@example.org"
@@ -129,10 +129,11 @@ class Visitor:
     def submit(
         self, page: httpx.Response, button: str | None = None, **typed: str | list[str]
     ) -> httpx.Response:
-        """Fill in the form that has a button, and press it.
+        """Fill in the form that has a button, press it, and go where the answer leads.
 
         Args:
-            button: its value, or what is written on it; the page's first one if left out.
+            button: its value, or what is written on it; the first one below the head of the page
+                if left out.
             typed: replaces what the form holds; a list stands for ticks.
         """
         form, pressed = _form_of(page, button)
@@ -145,12 +146,17 @@ class Visitor:
         sent = urlencode(fields | typed, doseq=True)
         kind = {"content-type": "application/x-www-form-urlencoded"}
         path = str(form.get("action") or page.request.url.path)
-        return self.post(path, content=sent.encode(), headers=kind)
+        answer = self.post(path, content=sent.encode(), headers=kind)
+        if answer.status_code != 303:
+            return answer
+        page = self.get(answer.headers["location"])
+        page.history = [answer]
+        return page
 
 
 def _form_of(page: httpx.Response, button: str | None) -> tuple[Tag, Tag]:
     html = BeautifulSoup(page.text, "html.parser")
-    for each in html.find_all("button"):
+    for each in (html.main or html).find_all("button") if button is None else html("button"):
         form = each.find_parent("form")
         if form and button in (None, each.get("value"), each.get_text()):
             return form, each
@@ -201,6 +207,7 @@ class World:
     papers: list[Paper]
     site: StillSite = field(default_factory=StillSite)
     shown: tuple[Impression, ...] | None = None
+    ranking: DayRanking | None = None
     outcome: PaperOutcome = PaperOutcome(Outcome.UNKNOWN)  # noqa: RUF009 - it is frozen
     headers: dict[str, str] = field(default_factory=dict)
     seen_notes: set[str] = field(default_factory=set)
@@ -220,7 +227,9 @@ class World:
                 self.clock,
                 self.site,
                 self.enrolment,
-                RankingAnswers(lambda *_: self.shown, lambda *_: self.outcome),
+                RankingAnswers(
+                    lambda *_: self.shown, lambda *_: self.outcome, lambda *_: self.ranking
+                ),
             )
             self._clients[known] = Client(app, self.site.base_url)
         return self._clients[known]

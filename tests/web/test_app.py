@@ -19,6 +19,9 @@ PLAIN = [
     "/", "/subscribe", "/login", "/preferences", "/preferences/erase", "/digests",
     "/digests/2026-03-02", "/likes", "/style.css", "/healthz",
 ]  # fmt: skip
+FOR_SUBSCRIBERS = {
+    "/preferences", "/preferences/erase", "/digests", "/digests/2026-03-02", "/likes",
+}  # fmt: skip
 FORMS = {"/subscribe", "/login", "/preferences", "/preferences/erase", "/likes"}
 FIELDS = {
     "/p/": {},
@@ -49,7 +52,7 @@ def test_no_method_but_post_changes_anything(world: World, method: str) -> None:
             status = client.request(method, path).status_code
             assert status < 500
             if method in {"GET", "HEAD"} and "damaged" not in path and path != "/nowhere":
-                assert status == 200
+                assert status == (303 if path in FOR_SUBSCRIBERS else 200)
     assert world.everything() == before
 
 
@@ -188,7 +191,7 @@ def test_every_answer_has_the_security_headers_and_no_cookie(world: World) -> No
         assert headers["permissions-policy"]
         assert headers["strict-transport-security"]
         assert "set-cookie" not in headers
-        assert "location" not in headers
+        assert headers.get("location", "").startswith("/login?next=") == (answer.status_code == 303)
         assert len(headers.get_list("cache-control")) == 1
 
 
@@ -248,11 +251,20 @@ def test_pages_live_below_the_path_of_the_base_url(world: World) -> None:
     world.site = StillSite(base_url="https://example.org/papers/")
     page = world.client().get("/v/damaged").text
     assert 'href="/papers/style.css"' in page
-    assert 'href="/papers/preferences"' in page
+    assert 'href="/papers/subscribe"' in page
 
 
-def test_preferences_say_whom_to_ask(world: World) -> None:
-    assert 'href="mailto:help@triage.example"' in world.client().get("/preferences").text
+def test_every_page_says_whom_to_ask(world: World) -> None:
+    for path in ("/", "/login", "/nowhere"):
+        assert 'href="mailto:help@triage.example"' in world.client().get(path).text
+
+
+def test_an_address_that_is_no_page_and_a_link_that_is_damaged_are_told_apart(
+    world: World,
+) -> None:
+    client = world.client()
+    assert "There is no such page" in client.get("/nowhere").text
+    assert "This link does not work" in client.get("/v/damaged").text
 
 
 def luminance(colour: str) -> float:

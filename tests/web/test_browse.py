@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from bs4 import BeautifulSoup
 
 from tests.support.factories import DAY
 from tests.support.web_world import World, add_papers, new_world, paper_row
+from triage import store
+from triage.digest.day_ranking import PaperReason
+from triage.domain.records import EventKind
 from triage.store.tables import papers
 
 YESTERDAY = DAY - timedelta(days=1)
@@ -26,7 +32,10 @@ def world(tmp_path: Path) -> World:
 def titles(world: World, path: str) -> list[str]:
     page = world.client().get(path)
     assert page.status_code == 200
-    return [each.get_text(" ", strip=True) for each in BeautifulSoup(page.text, "html5lib")("h3")]
+    return [
+        each.get_text(" ", strip=True)
+        for each in BeautifulSoup(page.text, "html5lib").select(".card h2, .card h3")
+    ]
 
 
 def test_the_first_page_lists_the_newest_day(world: World) -> None:
@@ -113,3 +122,115 @@ def test_looking_writes_nothing(world: World) -> None:
     for path in ("/", f"/days/{DAY}", f"/days/{YESTERDAY}"):
         world.client().get(path)
     assert world.everything() == before
+
+
+# -- for who is logged in --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A ranking that gives these papers the ranks from 1 on."""
+
+    ids: tuple[int, ...]
+
+    @property
+    def ranks(self) -> dict[int, int]:
+        return {id: rank for rank, id in enumerate(self.ids, 1)}
+
+    def explain(self, ids: Sequence[int]) -> dict[int, PaperReason]:
+        return {id: PaperReason("likely yours", (f"rank {self.ranks[id]}",)) for id in self.ids}
+
+
+def cards(page: httpx.Response) -> list[str]:
+    """Return the ids of the cards of a page, in their order."""
+    return [str(each["id"]) for each in BeautifulSoup(page.text, "html5lib").select(".card")]
+
+
+def test_a_subscriber_sees_the_whole_day_in_their_order_with_reasons(world: World) -> None:
+    world.ranking = Ranked((3, 1))
+    page = world.logged_in().get("/")
+    assert cards(page) == ["paper-3", "paper-1", "paper-2"]
+    assert page.text.count("Likely yours. Rank ") == 2
+    assert "Papers of" in page.text
+    assert "No account, no password" not in page.text
+
+
+def test_a_subscriber_chooses_another_order(world: World) -> None:
+    world.ranking = Ranked((3, 1))
+    [added] = add_papers(world.db, [paper_row(7, upvotes=70)])
+    ada = world.logged_in()
+    world.clock.sleep(60)
+    assert cards(ada.get("/?sort=upvotes"))[0] == f"paper-{added.id}"
+    assert cards(ada.get("/?sort=newest"))[0] == f"paper-{added.id}"
+    assert cards(ada.get("/?sort=rank"))[0] == "paper-3"
+    assert cards(ada.get("/?sort=nonsense"))[0] == "paper-3"
+    assert "For you" not in world.client().get("/").text
+
+
+def test_one_press_on_a_card_votes_and_leads_back_to_the_card(world: World) -> None:
+    ada = world.logged_in()
+    page = ada.get("/?sort=newest")
+    voted = ada.submit(page, EventKind.VOTE_UP)
+    [answer] = voted.history
+    first = cards(page)[0]
+    assert answer.headers["location"] == f"/?sort=newest#{first}"
+    card = BeautifulSoup(voted.text, "html5lib").find(id=first)
+    assert card is not None
+    assert "You like this paper." in card.get_text()
+    assert [each.get_text() for each in card.select("[aria-pressed=true]")] == ["Like"]
+    undone = ada.submit(voted, "none")
+    assert "Your vote was removed" in undone.text
+    assert world.events() == []
+
+
+def test_a_notice_is_shown_once(world: World) -> None:
+    ada = world.logged_in()
+    ada.submit(ada.get("/"), EventKind.VOTE_UP)
+    assert "You like this paper." not in ada.get("/").text
+
+
+def test_a_notice_that_is_not_ours_is_not_shown(world: World) -> None:
+    ada = world.logged_in()
+    ada.submit(ada.get("/"), EventKind.VOTE_UP, back="/nowhere")
+    forged = {"flash": "CkJ1eSBub3c.abc"}
+    page = world.client().get("/", headers={"cookie": "flash=" + forged["flash"]})
+    assert "Buy now" not in page.text
+
+
+@pytest.mark.parametrize("back", ["https://evil.example/", "//evil.example", "/\\evil.example"])
+def test_a_vote_leads_to_no_other_site(world: World, back: str) -> None:
+    ada = world.logged_in()
+    page = ada.get("/papers/1")
+    [answer] = ada.submit(page, EventKind.VOTE_UP, back=back).history
+    assert answer.headers["location"] == "/papers/1#paper-1"
+
+
+def test_what_was_in_a_digest_is_marked(world: World) -> None:
+    with world.db.write() as conn:
+        assert store.slates.shown_papers(conn, 1) == {1, 2, 3}
+    add_papers(world.db, [paper_row(7)])
+    page = BeautifulSoup(world.logged_in().get("/").text, "html5lib")
+    marked = [str(each["id"]) for each in page.select(".card") if each.select(".seen")]
+    assert sorted(marked) == ["paper-1", "paper-2", "paper-3"]
+
+
+def test_a_category_is_chosen_by_its_chip(world: World) -> None:
+    [added] = add_papers(world.db, [paper_row(7, categories=("math.CO", "cs.DM"))])
+    page = BeautifulSoup(world.client().get("/").text, "html5lib")
+    [chip] = [each for each in page.select(".chips a") if "math.CO" in each.get_text()]
+    assert chip.get_text(" ", strip=True) == "math.CO 1"
+    assert cards(world.client().get(str(chip["href"]))) == [f"paper-{added.id}"]
+    assert "No papers of this category" in world.client().get("/?category=math.NT").text
+
+
+def test_a_week_has_the_papers_of_its_seven_days(world: World) -> None:
+    add_papers(world.db, [paper_row(8, listed_on=DAY - timedelta(days=7))])
+    assert len(cards(world.client().get(f"/weeks/{DAY}"))) == 4
+    assert len(cards(world.client().get(f"/weeks/{YESTERDAY}"))) == 2
+    assert world.client().get("/weeks/2026-02-30").status_code == 404
+
+
+def test_the_date_picker_leads_to_a_day(world: World) -> None:
+    answer = world.client().get("/days?on=2026-03-01")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/days/2026-03-01")
+    assert world.client().get("/days?on=x").headers["location"] == "/"

@@ -120,7 +120,6 @@ def test_who_is_logged_in_votes_changes_it_and_takes_it_back(world: World) -> No
     page = ada.submit(page, EventKind.SAVE)
     assert "Saved." in page.text
     assert page.text.count('aria-pressed="true"') == 1
-    page = ada.submit(page, EventKind.SAVE)
     page = ada.submit(page, EventKind.VOTE_DOWN)
     assert world.events() == [(1, 1, EventKind.SAVE), (1, 1, EventKind.VOTE_DOWN)]
     assert world.papers[0].title not in ada.get("/likes").text
@@ -144,7 +143,7 @@ def test_a_vote_counts_for_the_digest_that_showed_the_paper(world: World) -> Non
 def test_what_is_no_vote_changes_nothing(world: World, vote: str) -> None:
     ada = world.logged_in()
     page, before = ada.get("/papers/1"), world.everything()
-    assert ada.submit(page, EventKind.SAVE, vote=vote).status_code == 200
+    assert "Saved." not in ada.submit(page, EventKind.SAVE, vote=vote).text
     assert world.everything() == before
 
 
@@ -155,7 +154,7 @@ def test_only_who_is_logged_in_is_led_to_the_reasons(world: World) -> None:
     link = 'href="/papers/1/why"'
     assert link not in world.client().get("/papers/1").text
     assert link in world.logged_in().get("/papers/1").text
-    assert "Log in" in world.client().get("/papers/1/why").text
+    assert world.client().get("/papers/1/why").status_code == 303
     assert world.logged_in().get("/papers/99/why").status_code == 404
 
 

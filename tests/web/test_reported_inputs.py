@@ -18,6 +18,7 @@ from triage.papers.ingest import ingest
 from triage.sources.feed.source import FeedSource
 from triage.sources.files.detect import open_source
 from triage.sources.http.client import Answer
+from triage.web.browse import CACHE_FOR
 
 URL = "https://journal.example/feed"
 SEEDS = (
@@ -108,6 +109,7 @@ def test_the_papers_of_a_reported_feed_are_on_their_pages(
         pass
     papers = [paper for batch in found for paper in batch.papers]
     assert len(papers) == n_papers
+    world.clock.sleep(CACHE_FOR.total_seconds())
     pages = {day: ada.get(f"/days/{day}").text for day in {paper.listed_on for paper in papers}}
     for paper in papers:
         assert paper.title.partition("&")[0] in pages[paper.listed_on]

@@ -86,7 +86,7 @@ def test_filters_narrow_down_and_stand_without_words(
 def test_ticked_papers_find_papers_like_them(world: World) -> None:
     page = search(world, like=[str(world.papers[3].id)], source="biorxiv")
     assert found(page) == ["Of"]
-    assert "More like these" in page.text
+    assert "Similar papers" in page.text
     many = search(world, like=[str(paper.id) for paper in world.papers])
     assert "You ticked 5 papers. Only the first 3 are used" in many.text
     assert search(world, like=["77", "x", "1"]).status_code == 200

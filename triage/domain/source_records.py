@@ -16,7 +16,7 @@ class FetchedPaper:
     without an id has `source_id` None and is identified by its title. An `update_only` record
     changes a stored paper and is ignored if that is not stored. A `named` record came because a
     person named the paper, so it is no news. `doi` may be that of the journal article; `venue` is
-    where the work was published.
+    where the work was published. `links` are addresses of its code and its pages.
     """
 
     source: str
@@ -35,6 +35,7 @@ class FetchedPaper:
     tldr: str = ""
     venue: str = ""
     citations: int | None = None
+    links: tuple[str, ...] = ()
     update_only: bool = False
     withdrawn: bool = False
     named: bool = False

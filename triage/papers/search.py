@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import accumulate, chain, pairwise
 from threading import Lock
 from typing import Final
@@ -104,6 +105,23 @@ class Search:
             else:
                 lists = [store.search.newest(conn, filters, limit)]
             return _hits(conn, lists, limit, first=named)
+
+    def newest(
+        self, text: str, filters: Filters = EVERYTHING, limit: int = 20
+    ) -> list[tuple[Paper, datetime]]:
+        """Return up to `limit` of the newest papers that have all words of a query, newest first.
+
+        Unlike `find`, it needs the words themselves, so that what is new is a match. Each is a pair
+        of the paper and when it was first stored. Papers that no list has had are left out.
+        """
+        query = parse(text)
+        if not query.terms and not filters:
+            return []
+        wanted = MatchTerms(all_of=query.terms, required=query.required, excluded=query.excluded)
+        with self._database.read() as conn:
+            found = store.search.newest_matching(conn, wanted, filters, limit)
+            papers = store.papers.load(conn, [id for id, _ in found])
+        return [(papers[id], at) for id, at in found]
 
     def similar(
         self, paper_ids: Sequence[int], filters: Filters = EVERYTHING, limit: int = 20

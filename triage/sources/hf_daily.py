@@ -8,6 +8,7 @@ https://huggingface.co/docs/hub/api#get-apidailypapers, November 2026.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
@@ -31,6 +32,7 @@ MOST_RECORDS: Final = 500
 _DAYS_KEPT: Final = 30
 _MOST_REJECTED: Final = 0.2
 _NOTE_CHARS: Final = 400
+_ADDRESS: Final = re.compile(r"https?://[!-~]{4,500}")
 
 
 @dataclass
@@ -234,5 +236,8 @@ def _paper(record: Any, on: date) -> FetchedPaper:
             listed_on=on,
             upvotes=parse_count(paper.get("upvotes", record.get("upvotes"))),
             tldr=first("ai_summary"),
+            links=tuple(
+                filter(_ADDRESS.fullmatch, (first("githubRepo"), first("projectPage"))),
+            ),
         )
     )

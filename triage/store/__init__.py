@@ -18,10 +18,12 @@ from sqlalchemy import Connection as Connection
 
 from triage.store import attempts as attempts
 from triage.store import bounces as bounces
+from triage.store import collections as collections
 from triage.store import digest_feeds as digest_feeds
 from triage.store import encodings as encodings
 from triage.store import enrichment as enrichment
 from triage.store import events as events
+from triage.store import forgotten_votes as forgotten_votes
 from triage.store import interests as interests
 from triage.store import jobs as jobs
 from triage.store import listing_days as listing_days

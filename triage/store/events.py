@@ -15,7 +15,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, insert, select, tupl
 
 from triage.domain.chunks import group
 from triage.domain.records import LIKES, EventKind, Origin, Reason, ReasonKind, Vote
-from triage.store.engine.upsert import rows_in
+from triage.store.engine.upsert import rows_in, split_values
 from triage.store.papers import WORK, is_same_work
 from triage.store.tables import events, impressions, papers, subscribers
 
@@ -70,8 +70,8 @@ def last_vote(
     return Vote(row.paper_id, EventKind(row.kind), row.at) if row else None
 
 
-def append_missing(conn: Connection, several: Iterable[Event]) -> int:
-    """Store those of the events that are not stored yet, and return how many.
+def append_missing(conn: Connection, several: Iterable[Event]) -> list[Event]:
+    """Store those of the events that are not stored yet, and return them.
 
     Two events of one subscriber on one paper with the same kind and time are the same.
     """
@@ -83,7 +83,7 @@ def append_missing(conn: Connection, several: Iterable[Event]) -> int:
         by_key.pop((row.subscriber_id, row.paper_id, EventKind(row.kind), row.at), None)
     if by_key:
         conn.execute(insert(events), [asdict(each) for each in by_key.values()])
-    return len(by_key)
+    return list(by_key.values())
 
 
 def votes(
@@ -188,13 +188,22 @@ def liked_between(
     }
 
 
-def forget(conn: Connection, subscriber_id: int, paper_id: int | None = None) -> int:
-    """Delete a subscriber's events, all or those on one work; return how many."""
+def forget(conn: Connection, subscriber_id: int, paper_id: int, *, saves: bool = True) -> int:
+    """Delete a subscriber's votes on one work, all or those that are no saves; return how many."""
+    same = select(papers.c.id).where(is_same_work(paper_id))
     change = delete(events).where(events.c.subscriber_id == subscriber_id)
-    if paper_id is not None:
-        same = select(papers.c.id).where(is_same_work(paper_id))
-        change = change.where(events.c.paper_id.in_(same))
-    return conn.execute(change).rowcount
+    if not saves:
+        change = change.where(events.c.kind != EventKind.SAVE)
+    return conn.execute(change.where(events.c.paper_id.in_(same))).rowcount
+
+
+def forget_saves(conn: Connection, subscriber_id: int, paper_ids: Iterable[int]) -> None:
+    """Delete a subscriber's saves of the works of these papers; other votes stay."""
+    works = {work for (work,) in rows_in(conn, select(WORK), papers.c.id, paper_ids)}
+    saves = delete(events).filter_by(subscriber_id=subscriber_id, kind=EventKind.SAVE)
+    for some in split_values(works):
+        same = select(papers.c.id).where(papers.c.id.in_(some) | papers.c.merged_into.in_(some))
+        conn.execute(saves.where(events.c.paper_id.in_(same)))
 
 
 def find_liked_by(conn: Connection, subscriber_id: int, method: str) -> set[int]:
@@ -213,19 +222,29 @@ def find_liked_by(conn: Connection, subscriber_id: int, method: str) -> set[int]
     }
 
 
-def mark_suspected(conn: Connection, slate_id: int, since: datetime) -> None:
-    """Mark the votes through links of a digest since then as cast by a suspected scanner."""
-    query = select(events.c.id, events.c.evidence).where(events.c.recorded_at >= since)
-    query = query.filter_by(slate_id=slate_id, origin=Origin.PERSON)
-    ids = [row.id for row in conn.execute(query) if row.evidence.get("method") == "page"]
-    conn.execute(update(events).where(events.c.id.in_(ids)).values(origin=Origin.SUSPECTED_SCANNER))
+def mark_suspected(conn: Connection, slate_id: int, since: datetime) -> set[int]:
+    """Mark the votes through links of a digest since then as cast by a suspected scanner.
+
+    Returns:
+        The papers of those votes that were saves.
+    """
+    query = select(*events.c["id", "paper_id", "kind", "evidence"]).filter_by(
+        slate_id=slate_id, origin=Origin.PERSON
+    )
+    rows = conn.execute(query.where(events.c.recorded_at >= since)).all()
+    marked = {row.id: row for row in rows if row.evidence.get("method") == "page"}
+    change = update(events).where(events.c.id.in_(marked))
+    conn.execute(change.values(origin=Origin.SUSPECTED_SCANNER))
+    return {row.paper_id for row in marked.values() if row.kind == EventKind.SAVE}
 
 
-def mark_trusted(conn: Connection, subscriber_id: int) -> int:
-    """Mark a subscriber's suspected votes as cast by a person; return how many."""
+def mark_trusted(conn: Connection, subscriber_id: int) -> list[Vote]:
+    """Mark a subscriber's suspected votes as cast by a person; return these votes."""
     suspect = {"subscriber_id": subscriber_id, "origin": Origin.SUSPECTED_SCANNER}
-    change = update(events).filter_by(**suspect).values(origin=Origin.PERSON)
-    return conn.execute(change).rowcount
+    query = select(*events.c["paper_id", "kind", "at"]).filter_by(**suspect)
+    marked = [Vote(row.paper_id, EventKind(row.kind), row.at) for row in conn.execute(query)]
+    conn.execute(update(events).filter_by(**suspect).values(origin=Origin.PERSON))
+    return marked
 
 
 def listing(

@@ -12,10 +12,11 @@ from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, bindparam, case, func, insert, select
 
 from triage.domain.chunks import group
 from triage.domain.paper_ids import identify, title_key
+from triage.domain.paper_links import NAMED_LINK
 from triage.domain.paper_outcome import DigestFilter
 from triage.domain.records import Paper
 from triage.store.engine.upsert import insert_missing, rows_in, split_values
@@ -263,7 +264,7 @@ def records_of(conn: Connection, paper_id: int) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class StoredTraits:
-    """The work of a row, whether it was withdrawn, and all its outside ids."""
+    """The work of a row, whether it was withdrawn, and its keys as in `keys_of`."""
 
     paper_id: int
     is_withdrawn: bool
@@ -276,15 +277,26 @@ def standing(conn: Connection, id: int) -> StoredTraits | None:
     row = conn.execute(select(papers.c.withdrawn_at).where(papers.c.id == work)).one_or_none()
     if work is None or row is None:
         return None
-    query = (
-        select(paper_ids.c.scheme, paper_ids.c.value)
-        .join(papers, papers.c.id == paper_ids.c.paper_id)
-        # No index has WORK.
-        .where(or_(papers.c.id == work, papers.c.merged_into == work))
-        .order_by(paper_ids.c.scheme, paper_ids.c.value)
-    )
-    keys = tuple((scheme, value) for scheme, value in conn.execute(query))
-    return StoredTraits(work, row.withdrawn_at is not None, keys)
+    return StoredTraits(work, row.withdrawn_at is not None, keys_of(conn, [work])[work])
+
+
+def keys_of(conn: Connection, works: Collection[int]) -> dict[int, tuple[Key, ...]]:
+    """Return the outside ids of each of these works, and the links that sources gave of it.
+
+    The scheme of these is `NAMED_LINK`; a work without any has ().
+    """
+    # No index has WORK.
+    work_of = {id: id for id in works}
+    merged = select(papers.c.id, papers.c.merged_into)
+    work_of |= {id: work for id, work in rows_in(conn, merged, papers.c.merged_into, works) if work}
+    ids = select(paper_ids.c.paper_id, paper_ids.c.scheme, paper_ids.c.value)
+    facts = select(paper_records.c.paper_id, paper_records.c.facts)
+    found: dict[int, set[Key]] = {work: set() for work in works}
+    for row, scheme, value in rows_in(conn, ids, paper_ids.c.paper_id, work_of):
+        found[work_of[row]].add((scheme, value))
+    for row, said in rows_in(conn, facts, paper_records.c.paper_id, work_of):
+        found[work_of[row]].update((NAMED_LINK, address) for address in said.get("links", ()))
+    return {work: tuple(sorted(keys)) for work, keys in found.items()}
 
 
 def dois(conn: Connection, ids: Collection[int]) -> dict[int, str]:

@@ -20,6 +20,7 @@ _SECRETS = {
     "signup_requests": {"binding", "code"},
     "sessions": {"key_hash"},
     "feeds": {"public_id"},
+    "collections": {"public_id"},
     "zotero_libraries": {"api_key"},
 }
 SECRET = "(kept secret)"  # noqa: S105

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import reduce
 from typing import Any, Final, TypeVar
 
@@ -34,7 +34,7 @@ from sqlalchemy import (
 from triage.domain.records import F32, I64
 from triage.domain.search_query import Term, words_of
 from triage.store.engine.upsert import rows_in
-from triage.store.papers import FINDABLE
+from triage.store.papers import FINDABLE, LISTED
 from triage.store.tables import encodings, papers
 
 ANYWHERE: Final = "title abstract authors"
@@ -145,6 +145,22 @@ def newest(conn: Connection, filters: Filters, n: int) -> list[int]:
         query = query.where(papers.c.id.in_(_matching(conn, MatchTerms(), filters)))
     order = (papers.c.listed_on.desc(), papers.c.id.desc())
     return list(conn.scalars(query.order_by(*order).limit(n)))
+
+
+def newest_matching(
+    conn: Connection, wanted: MatchTerms, filters: Filters, n: int
+) -> list[tuple[int, datetime]]:
+    """Return at most `n` of the newest papers of lists that match, newest first.
+
+    Each is a pair of its id and when it was first stored.
+    """
+    query = (
+        select(papers.c.id, papers.c.first_seen_at)
+        .where(LISTED, *_findable(filters), papers.c.id.in_(_matching(conn, wanted, filters)))
+        .order_by(papers.c.listed_on.desc(), papers.c.id.desc())
+        .limit(n)
+    )
+    return [(id, at) for id, at in conn.execute(query)]
 
 
 def vectors(conn: Connection, encoder_version: str, after: int, n: int) -> tuple[I64, F32]:

@@ -114,5 +114,6 @@ def session(conn: Connection, key_hash: str, at: datetime) -> int | None:
     return conn.scalar(query.where(sessions.c.until > at))
 
 
-def end_sessions(conn: Connection, subscriber_id: int) -> None:
-    conn.execute(delete(sessions).where(sessions.c.subscriber_id == subscriber_id))
+def end_sessions(conn: Connection, /, **of: int | str) -> None:
+    """Delete sessions by their `subscriber_id` or `key_hash`."""
+    conn.execute(delete(sessions).filter_by(**of))

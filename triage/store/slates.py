@@ -241,15 +241,26 @@ def shown_papers(conn: Connection, subscriber_id: int) -> set[int]:
 
 def showing(conn: Connection, subscriber_id: int, paper_id: int) -> int | None:
     """Return the id of the newest slate that showed a subscriber any row of a work."""
+    row = _newest_row(conn, subscriber_id, paper_id)
+    return row.slate_id if row else None
+
+
+def newest_shown(conn: Connection, subscriber_id: int, paper_id: int) -> Impression | None:
+    """Return the newest impression of any row of a work for a subscriber; None if none is kept."""
+    row = _newest_row(conn, subscriber_id, paper_id)
+    return _impression(row, papers_store.load(conn, [row.paper_id])[row.paper_id]) if row else None
+
+
+def _newest_row(conn: Connection, subscriber_id: int, paper_id: int) -> Row[Any] | None:
     query = (
-        select(impressions.c.slate_id)
+        select(impressions)
         .filter_by(subscriber_id=subscriber_id)
         .join(papers, papers.c.id == impressions.c.paper_id)
         .where(papers_store.is_same_work(paper_id), _IS_KEPT, ~_IS_RECAP)
         .order_by(impressions.c.slate_id.desc())
         .limit(1)
     )
-    return conn.scalar(query)
+    return conn.execute(query).first()
 
 
 def made(conn: Connection, subscriber_id: int) -> list[Last]:

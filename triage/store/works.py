@@ -22,11 +22,11 @@ from triage.store.papers import WORK, Key, find
 from triage.store.tables import blocking_keys, paper_ids, paper_records, papers, work_splits
 
 # Facts that may differ from day to day, although the record is the same.
-_VARIABLE: Final = ("upvotes", "citations", "update_only", "named")
+_VARIABLE: Final = ("upvotes", "citations", "links", "update_only", "named")
 _IN_COLUMNS: Final = ("source", "source_id", "version", "listed_on", "raw_title", "raw_abstract")
 _FACTS: Final = tuple(each.name for each in fields(FetchedPaper) if each.name not in _IN_COLUMNS)
 _DEFAULTS: Final = {each.name: each.default for each in fields(FetchedPaper)}
-_LISTS: Final = ("authors", "categories")
+_LISTS: Final = ("authors", "categories", "links")
 # For the drivers: each paper has about ten, and SQLAlchemy would take longer than the database.
 _ADD_BLOCKING_KEYS: Final = {
     "sqlite": "INSERT INTO blocking_keys (key, paper_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
@@ -125,7 +125,7 @@ def _row(record: StoredRecord, at: datetime | None) -> dict[str, Any]:
 
 
 def with_counts(record: StoredRecord, paper: FetchedPaper) -> StoredRecord:
-    """Return a record with the larger counts and the earlier day of itself and of `paper`.
+    """Return a record with the larger counts, the earlier day and all links of itself and `paper`.
 
     It is news if either of them is.
     """
@@ -136,6 +136,7 @@ def with_counts(record: StoredRecord, paper: FetchedPaper) -> StoredRecord:
         listed_on=min(days, default=None),
         upvotes=_larger(stored.upvotes, paper.upvotes),
         citations=_larger(stored.citations, paper.citations),
+        links=tuple(sorted({*stored.links, *paper.links})),
         update_only=stored.update_only and paper.update_only,
     )
     return replace(record, paper=updated)

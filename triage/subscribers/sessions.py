@@ -84,9 +84,13 @@ class Sessions:
             id = store.signups.session(conn, fingerprint(secret), self._clock.now())
             return store.subscribers.by_id(conn, id) if id is not None else None
 
+    def end(self, secret: str) -> None:
+        """End the session with this secret."""
+        self._database.execute(store.signups.end_sessions, key_hash=fingerprint(secret))
+
     def end_all(self, subscriber: Subscriber) -> None:
         """End every session of a subscriber, on all devices."""
-        self._database.execute(store.signups.end_sessions, subscriber.id)
+        self._database.execute(store.signups.end_sessions, subscriber_id=subscriber.id)
 
 
 def fingerprint(secret: str) -> str:

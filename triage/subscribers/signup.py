@@ -29,7 +29,7 @@ from triage.domain.source_records import NamedPaper
 from triage.errors import ConfigError, MessageError, NotFound, TokenError, TokenExpired
 from triage.store import Connection, Database
 from triage.store.signups import StoredRequest
-from triage.subscribers import data_export, subscriptions
+from triage.subscribers import data_export, forgotten_votes, subscriptions
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.sessions import fingerprint
 
@@ -183,11 +183,12 @@ class Signup:
         return n_sent
 
     def tidy(self) -> str:
-        """Delete old requests, and addresses that were never confirmed."""
+        """Delete old requests, addresses that were never confirmed, and forgotten votes."""
         now = self.clock.now()
         with self.database.write() as conn:
             store.signups.forget_before(conn, now - KEPT)
             n = store.subscribers.forget_pending(conn, now - CONFIRM_WITHIN)
+            store.forgotten_votes.delete_until(conn, now - forgotten_votes.KEPT)
         return f"{n} addresses were never confirmed and are forgotten"
 
     def _answer(self, conn: Connection, ask: StoredRequest, now: datetime) -> bool:

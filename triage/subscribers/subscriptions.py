@@ -221,22 +221,14 @@ def change(db: Database, public_id: str, **changes: Any) -> Subscriber:
     return replace(subscriber, **good)
 
 
-def start_afresh(db: Database, subscriber: Subscriber) -> int:
-    """Delete all votes, interests and models of a subscriber; return the number of votes.
+def take_back(db: Database, subscriber: Subscriber, paper_id: int) -> bool:
+    """Delete a subscriber's votes on one paper; return False if there were none.
 
-    Papers that they named and that are still to be found become no likes later.
+    The save of a paper in a collection stays: `collections.unsave` takes it back.
     """
     with db.write() as conn:
-        store.named_papers.forget(conn, subscriber.id)
-        store.user_models.forget(conn, subscriber.id)
-        store.interests.forget(conn, subscriber.id)
-        return store.events.forget(conn, subscriber.id)
-
-
-def take_back(db: Database, subscriber: Subscriber, paper_id: int) -> bool:
-    """Delete a subscriber's votes on one paper; return False if there were none."""
-    with db.write() as conn:
-        return store.events.forget(conn, subscriber.id, paper_id) > 0
+        is_saved = bool(store.collections.holding(conn, subscriber.id, paper_id))
+        return store.events.forget(conn, subscriber.id, paper_id, saves=not is_saved) > 0
 
 
 def find_id(db: Database, email: str) -> int:

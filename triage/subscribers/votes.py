@@ -3,12 +3,13 @@
     link → page (GET, writes nothing) → POST → event → next digest
 
 A vote never changes an earlier event. The last vote of a subscriber on a paper counts. Repeating
-it adds no event.
+it adds no event. A save also puts the paper into a collection.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -111,7 +112,9 @@ def record_vote(
             origin=origin,
         )
         if origin is Origin.SUSPECTED_SCANNER and is_burst(evidence):
-            store.events.mark_suspected(conn, digest.slate_id, clock.now() - BURST)
+            since = clock.now() - BURST
+            saved = store.events.mark_suspected(conn, digest.slate_id, since)
+            store.collections.take_out(conn, digest.subscriber_id, saved, since=since)
     return VoteResult(impression, claims.action, stored=stored)
 
 
@@ -122,17 +125,26 @@ def vote(
     kind: EventKind,
     clock: Clock,
     evidence: dict[str, Any],
+    collection: int | None = None,
 ) -> bool:
     """Store the vote of a logged-in subscriber durably; False if the last vote was the same.
 
     It belongs to the digest that showed them the paper, if there is one.
 
+    Args:
+        collection: where a save puts the paper. By default it goes into the default collection,
+            unless it is in another one.
+
     Raises:
-        NotFound: no such paper is stored.
+        NotFound: no such paper is stored, or the subscriber has no such collection.
     """
     with db.write() as conn:
         if paper_id not in store.papers.load(conn, [paper_id]):
             raise NotFound("this paper is no longer stored")
+        if collection is not None:
+            if store.collections.find(conn, subscriber.id, collection) is None:
+                raise NotFound("you have no such collection")
+            store.collections.put(conn, collection, paper_id, clock.now())
         slate_id = store.slates.showing(conn, subscriber.id, paper_id)
         sent_at = None if slate_id is None else store.messages.sent_at(conn, slate_id)
         now = clock.now()
@@ -150,7 +162,12 @@ def vote(
 
 def believe(db: Database, subscriber: Subscriber) -> int:
     """Let a subscriber's suspected scanner votes count; return their number."""
-    return db.execute(store.events.mark_trusted, subscriber.id)
+    with db.write() as conn:
+        trusted = store.events.mark_trusted(conn, subscriber.id)
+        for vote in trusted:
+            if vote.kind is EventKind.SAVE:
+                _collect(conn, subscriber.id, vote.paper_id, vote.at)
+    return len(trusted)
 
 
 def _since_sent(sent_at: datetime | None, now: datetime) -> dict[str, Any]:
@@ -169,6 +186,8 @@ def _store_vote(
     origin: Origin,
 ) -> bool:
     """Store a vote; return False if the last one on the paper was the same."""
+    if kind is EventKind.SAVE and origin is Origin.PERSON:
+        _collect(conn, subscriber_id, paper_id, now)
     last = store.events.last_vote(conn, subscriber_id, paper_id)
     if last is not None and last.kind is kind:
         return False
@@ -191,6 +210,20 @@ def _store_vote(
         ),
     )
     return True
+
+
+def _collect(conn: Connection, subscriber_id: int, paper_id: int, at: datetime) -> None:
+    """Put a saved paper into the default collection, unless it is in a collection."""
+    if not store.collections.holding(conn, subscriber_id, paper_id):
+        id = default_collection(conn, subscriber_id, at)
+        store.collections.put(conn, id, paper_id, at)
+
+
+def default_collection(conn: Connection, subscriber_id: int, at: datetime) -> int:
+    """Return the id of a subscriber's default collection; if there is none yet, create it."""
+    found = store.collections.find_default(conn, subscriber_id)
+    name, public_id = store.collections.DEFAULT_NAME, secrets.token_hex(10)
+    return found.id if found else store.collections.add(conn, subscriber_id, name, public_id, at)
 
 
 def import_votes(db: Database, lines: Iterable[str], clock: Clock) -> ImportedVotes:
@@ -218,7 +251,14 @@ def import_votes(db: Database, lines: Iterable[str], clock: Clock) -> ImportedVo
                     conn, {vote.subscriber_id for _, vote in block}
                 )
                 kept = [vote for _, vote in block if vote.subscriber_id in there]
-                stored += store.events.append_missing(conn, kept)
+                new = store.events.append_missing(conn, kept)
+                stored += len(new)
+                for each in new:
+                    if each.kind is not EventKind.SAVE:
+                        continue
+                    last = store.events.last_vote(conn, each.subscriber_id, each.paper_id)
+                    if last is not None and last.kind is EventKind.SAVE:
+                        _collect(conn, each.subscriber_id, each.paper_id, last.at)
             bad += [
                 BadRow(line, _NO_SUBSCRIBER)
                 for line, vote in block

@@ -20,12 +20,14 @@ from triage.store import Database
 from triage.subscribers.sessions import Sessions
 from triage.subscribers.signup import Signup
 from triage.web import (
+    author,
     browse,
     feed,
     library_upload,
     my_data,
     paper,
     preferences,
+    saved,
     search,
     signup,
     static_files,
@@ -108,6 +110,7 @@ def create_app(
         routes=[
             *browse.routes(page),
             *paper.routes(page),
+            *author.routes(page),
             *search.routes(page),
             *library_upload.routes(page),
             *vote.routes(page),
@@ -115,6 +118,7 @@ def create_app(
             *signup.routes(page),
             *preferences.routes(page),
             *my_data.routes(page),
+            *saved.routes(page),
             *feed.routes(page),
             *static_files.routes(pages.files),
             Route("/healthz", healthz, methods=["GET"]),

@@ -49,10 +49,13 @@ def cards_for(
     """
     votes: Mapping[int, EventKind] = {}
     seen: Collection[int] = ()
+    saved: Collection[int] = ()
     if login and papers:
         with page.db.read() as conn:
             voted = store.events.votes(conn, login.subscriber.id)
             seen = store.slates.shown_papers(conn, login.subscriber.id)
+            ids = [paper.id for paper in papers]
+            saved = store.collections.saved_among(conn, login.subscriber.id, ids)
         votes = {vote.paper_id: vote.kind for vote in voted}
     cards = []
     for paper in papers:
@@ -61,7 +64,7 @@ def cards_for(
             Card(
                 paper,
                 vote,
-                is_saved=vote is EventKind.SAVE,
+                is_saved=paper.id in saved,
                 is_seen=paper.id in seen,
                 is_new=paper.id in new,
                 chance=reason.chance if reason else "",

@@ -1,4 +1,4 @@
-"""The digests and likes of a logged-in subscriber, as pages and as files."""
+"""The digests and votes of a logged-in subscriber, as pages and as files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from triage import store
 from triage.domain.chances import describe_chance
 from triage.domain.link_tokens import Claims, Purpose
 from triage.domain.records import LIKES
-from triage.subscribers import library_import, subscriptions
+from triage.subscribers import forgotten_votes, library_import, subscriptions
 from triage.subscribers.bibliography import entries
 from triage.web.cards import cards_for, reasons_of
 from triage.web.context import (
@@ -29,16 +29,11 @@ from triage.web.context import (
 )
 from triage.web.forms import Fields
 from triage.web.login_cookie import Login
+from triage.web.saved import FILES
+from triage.web.vote import VOTE_TEXTS
 
 MOST_DIGESTS = 60
 PAGE = 50
-FILES = {
-    "likes.bib": ("bibtex", "application/x-bibtex"),
-    "likes.ris": ("ris", "application/x-research-info-systems"),
-    "likes.json": ("json", "application/vnd.citationstyles.csl+json"),
-    "likes.csv": ("csv", "text/csv"),
-}
-"""Files of likes: the format, and the media type."""
 EVERYTHING = "everything.json"
 
 
@@ -46,7 +41,8 @@ def routes(page: PageContext) -> list[Route]:
     return [
         Route("/digests", with_login(page, _show_digests), methods=["GET"]),
         Route("/digests/{on}", with_login(page, _show_digest), methods=["GET"]),
-        form_route("/likes", with_login(page, _show_likes), with_own_form(page, _remove_like)),
+        form_route("/likes", with_login(page, _show_votes), with_own_form(page, _take_back)),
+        form_route("/likes/forget", with_login(page, _ask_to_forget), with_own_form(page, _forget)),
         Route("/mine/{file}", with_login_for_file(page, _download), methods=["GET"]),
     ]
 
@@ -81,39 +77,78 @@ def _show_digest(page: PageContext, login: Login, request: Request) -> Response:
     return page.show(request, "digest", slate=slate, cards=cards, links=links)
 
 
-def _show_likes(page: PageContext, login: Login, request: Request) -> Response:
+def _show_votes(page: PageContext, login: Login, request: Request) -> Response:
+    """Show the likes that are not saved, and apart from them the votes against papers."""
     n = page_number(request)
     with page.db.read() as conn:
-        votes = [v for v in store.events.votes(conn, login.subscriber.id) if v.kind in LIKES]
-        n_pages = count_pages(len(votes), PAGE, n)
-        chosen = votes[(n - 1) * PAGE : n * PAGE]
-        papers = store.papers.load(conn, [vote.paper_id for vote in chosen])
+        votes = store.events.votes(conn, login.subscriber.id)
+        liked = [vote for vote in votes if vote.kind in LIKES]
+        saved = store.collections.saved_among(
+            conn, login.subscriber.id, [vote.paper_id for vote in liked]
+        )
+        kinds = (
+            [vote for vote in liked if vote.paper_id not in saved],
+            [vote for vote in votes if vote.kind not in LIKES],
+        )
+        n_pages = count_pages(max(map(len, kinds)), PAGE, n)
+        chosen = [several[(n - 1) * PAGE : n * PAGE] for several in kinds]
+        papers = store.papers.load(conn, [vote.paper_id for several in chosen for vote in several])
     return page.show(
         request,
         "likes",
-        votes=[vote for vote in chosen if vote.paper_id in papers],
+        likes=[vote for vote in chosen[0] if vote.paper_id in papers],
+        dislikes=[vote for vote in chosen[1] if vote.paper_id in papers],
+        words={kind: texts.link for kind, texts in VOTE_TEXTS.items()},
         papers=papers,
-        n=len(votes),
+        n_saved=len(saved),
+        n_votes=len(votes),
+        n_likes=len(kinds[0]),
+        n_dislikes=len(kinds[1]),
         page=n,
         n_pages=n_pages,
-        seal=login.seal,
     )
 
 
-def _remove_like(page: PageContext, login: Login, _: Request, fields: Fields) -> Response:
+def _take_back(page: PageContext, login: Login, _: Request, fields: Fields) -> Response:
     paper_id = number(fields.get("paper", ""))
     if not paper_id:
         raise HTTPException(404)
     is_removed = subscriptions.take_back(page.db, login.subscriber, paper_id)
-    return page.redirect("/likes", "Your vote was removed." if is_removed else "")
+    n = number(fields.get("page", ""))
+    back = f"/likes?page={n}" if n > 1 else "/likes"
+    return page.redirect(back, "Your vote was removed." if is_removed else "")
+
+
+def _ask_to_forget(page: PageContext, login: Login, request: Request) -> Response:
+    with page.db.read() as conn:
+        n_votes = len(store.events.votes(conn, login.subscriber.id))
+    return page.show(request, "forget", n_votes=n_votes)
+
+
+def _forget(page: PageContext, login: Login, request: Request, fields: Fields) -> Response:
+    """Forget all votes, or bring them back."""
+    if fields.get("do") == "undo":
+        is_back = forgotten_votes.restore(page.db, page.clock, login.subscriber)
+        notice = "Your votes are back." if is_back else "The hour is over: your votes are deleted."
+        return page.redirect("/preferences", notice)
+    if fields.get("do") != "forget":
+        return _ask_to_forget(page, login, request)
+    n = forgotten_votes.forget(page.db, page.clock, login.subscriber)
+    until = page.clock.now() + forgotten_votes.KEPT
+    words = "vote is" if n == 1 else "votes are"
+    return page.redirect(
+        "/preferences",
+        f"{n} {words} forgotten, and everything learned from them. You can bring them back until"
+        f" {until:%H:%M} UTC, at the end of this page.",
+    )
 
 
 def _download(page: PageContext, login: Login, request: Request) -> Response:
     name = request.path_params["file"]
     if name == EVERYTHING:
         text, media_type = page.signup.export_data(login.subscriber), "application/json"
-    elif name in FILES:
-        file_format, media_type = FILES[name]
+    elif name.partition(".")[0] == "likes" and name.partition(".")[2] in FILES:
+        file_format, media_type = FILES[name.partition(".")[2]]
         text = entries.write(library_import.likes(page.db, login.subscriber), file_format)
     else:
         raise HTTPException(404)

@@ -1,8 +1,10 @@
-"""The page of one paper: from a link in a digest, and for the public."""
+"""The page of one paper, which is the same from a link in a digest, and its citation as a file."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, timedelta
 from typing import Final
 
 from starlette.exceptions import HTTPException
@@ -12,14 +14,15 @@ from starlette.routing import Route
 
 from triage import store
 from triage.domain.link_tokens import Purpose
-from triage.domain.paper_ids import parse_arxiv, parse_doi, source_name, upstream_url
-from triage.domain.records import EventKind, Paper
+from triage.domain.paper_ids import parse_arxiv, parse_doi
+from triage.domain.paper_links import LinkKind, find_links, own_page
+from triage.domain.records import EventKind, Impression, Paper
 from triage.errors import NotFound
 from triage.papers.search import Hit
-from triage.store.papers import Key, StoredTraits
-from triage.subscribers import subscriptions, votes
+from triage.store.papers import StoredTraits
+from triage.subscribers import collections, subscriptions, votes
 from triage.subscribers.bibliography import entries
-from triage.subscribers.bibliography.entries import Liked
+from triage.subscribers.bibliography.citation import Published, citation_keys, published
 from triage.web.cache import TimedCache
 from triage.web.cards import cards_for
 from triage.web.context import (
@@ -27,7 +30,6 @@ from triage.web.context import (
     form_route,
     number,
     own_path,
-    paper_url,
     peer_address,
     with_login,
 )
@@ -41,45 +43,80 @@ CACHE_FOR: Final = timedelta(minutes=5)
 CACHE_SIZE: Final = 500
 TAKE_BACK: Final = "none"
 UNSAVE: Final = "unsave"
-_SCHEMES: Final = ("arxiv", "biorxiv", "medrxiv", "doi")
-_SEARCHES: Final = ("https://arxiv.org/search/", "https://huggingface.co/papers?")
+CITATIONS: Final = {
+    "bib": ("BibTeX", "bibtex", "application/x-bibtex"),
+    "ris": ("RIS", "ris", "application/x-research-info-systems"),
+}
+"""Files of a citation by their ending: the name and the format, and the media type."""
+_TEXTS: Final = frozenset({LinkKind.PDF, LinkKind.HTML, LinkKind.DOI})
 
 
 def routes(page: PageContext) -> list[Route]:
     cache = TimedCache[list[Hit]](page.clock, CACHE_FOR, CACHE_SIZE)
 
     def show_from_digest(request: Request) -> Response:
+        # It is shown here and not at its own address, which would lose the reasons and votes of
+        # the digest for who is not logged in, or have to carry the token on.
         claims = page.claims(request, Purpose.PAPER)
-        impression = votes.find_impression(page.db, claims)
-        return page.show(
-            request,
-            "paper",
-            impression=impression,
-            paper=impression.paper,
-            votes=[(VOTE_TEXTS[kind], token) for kind, token in vote_tokens(page, claims)],
-        )
+        shown = votes.find_impression(page.db, claims)
+        return show_paper(request, shown.paper.id, shown, vote_tokens(page, claims))
 
     def show(request: Request) -> Response:
-        stored, paper = _load_paper(page, request)
-        [card] = cards_for(page, page.login_cookie.read(request), [paper])
+        return show_paper(request, _id_in_path(request))
+
+    def show_paper(
+        request: Request,
+        id: int,
+        shown: Impression | None = None,
+        tokens: Sequence[tuple[EventKind, str]] = (),
+    ) -> Response:
+        stored, paper = _load_paper(page, id)
+        login = page.login_cookie.read(request)
+        if login and shown is None:
+            shown = page.db.fetch(store.slates.newest_shown, login.subscriber.id, paper.id)
         similar = [] if stored.is_withdrawn else cache.get(paper.id, lambda: _similar(page, paper))
+        card, *others = cards_for(page, login, [paper, *(hit.paper for hit in similar)])
+        links = find_links(paper, stored.keys)
+        own = own_page(paper)
         return page.show(
             request,
             "work",
+            card=card,
             paper=paper,
             is_withdrawn=stored.is_withdrawn,
-            places=places(paper, stored.keys),
-            similar=similar,
-            bibtex=entries.write([_as_liked(paper, stored.keys, page.clock.now())], "bibtex"),
-            card=card,
+            published=_in_words(published(paper)),
+            own_page=own,
+            texts=[link for link in links if link.kind in _TEXTS and link.address != own],
+            others=[link for link in links if link.kind not in _TEXTS and link.address != own],
+            shown=shown,
+            votes=[(VOTE_TEXTS[kind], token) for kind, token in tokens],
+            similar=others,
+            citations=[
+                (name, ending, _cite(page, stored, replace(paper, abstract=""), form))
+                for ending, (name, form, _) in CITATIONS.items()
+            ],
         )
+
+    def cite(request: Request) -> Response:
+        if request.path_params["ending"] not in CITATIONS:
+            raise HTTPException(404)
+        ending = request.path_params["ending"]
+        stored, paper = _load_paper(page, _id_in_path(request))
+        _, form, media_type = CITATIONS[ending]
+        text = _cite(page, stored, paper, form)
+        name = f"{citation_keys([paper])[0]}.{ending}"
+        disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(text.encode("utf-8", "replace"), media_type=media_type, headers=disposition)
 
     def submit_vote(request: Request, fields: Fields) -> Response:
         login = page.login_cookie.check_form(request, fields)
-        stored, _ = _load_paper(page, request)
+        stored, _ = _load_paper(page, _id_in_path(request))
         choice, id = fields.get("vote", ""), stored.paper_id
         notice = ""
-        if choice in {TAKE_BACK, UNSAVE}:
+        if choice == UNSAVE:
+            collections.unsave(page.db, login.subscriber, id)
+            notice = "It is not saved any more."
+        elif choice == TAKE_BACK:
             subscriptions.take_back(page.db, login.subscriber, id)
             notice = "Your vote was removed."
         elif choice in set(EventKind):
@@ -91,7 +128,7 @@ def routes(page: PageContext) -> list[Route]:
         return page.redirect(back, notice, place=f"paper-{id}")
 
     def show_why(page: PageContext, login: Login, request: Request) -> Response:
-        stored, paper = _load_paper(page, request)
+        stored, paper = _load_paper(page, _id_in_path(request))
         if not page.preview_limit.count(peer_address(request), page.clock.now()):
             return page.show(request, "why", 429, paper=paper, found=None)
         found = page.ranking.find_outcome(login.subscriber, stored.paper_id)
@@ -99,15 +136,20 @@ def routes(page: PageContext) -> list[Route]:
 
     return [
         Route("/papers/{paper}/why", with_login(page, show_why), methods=["GET"]),
+        Route("/papers/{paper}/cite.{ending}", cite, methods=["GET"]),
         Route("/p/{token}", show_from_digest, methods=["GET"]),
         form_route("/papers/{paper}", show, submit_vote),
     ]
 
 
-def _load_paper(page: PageContext, request: Request) -> tuple[StoredTraits, Paper]:
-    """Return the paper whose id is in the path, with its stored traits; raise 404 for none."""
+def _id_in_path(request: Request) -> int:
+    return number(request.path_params["paper"])
+
+
+def _load_paper(page: PageContext, id: int) -> tuple[StoredTraits, Paper]:
+    """Return the paper of a row and its stored traits; raise 404 for none."""
     with page.db.read() as conn:
-        stored = store.papers.standing(conn, number(request.path_params["paper"]))
+        stored = store.papers.standing(conn, id)
         if stored is None:
             raise HTTPException(404)
         return stored, store.papers.load(conn, [stored.paper_id])[stored.paper_id]
@@ -120,29 +162,12 @@ def _similar(page: PageContext, paper: Paper) -> list[Hit]:
         return []
 
 
-def places(paper: Paper, keys: tuple[Key, ...]) -> list[tuple[str, str]]:
-    """Return where a paper can be read, as pairs of a name and an address; each address once.
-
-    Args:
-        keys: all ids of the paper; only valid ids become addresses.
-    """
-    names: dict[str, str] = {}
-    own = paper_url(paper)
-    if not own.startswith(_SEARCHES):
-        names[own] = source_name(paper.source)
-    for scheme in _SCHEMES:
-        for value in (value for each, value in keys if each == scheme):
-            address = upstream_url(scheme, value, paper.title)
-            if address.startswith(_SEARCHES):
-                continue
-            names.setdefault(address, source_name(scheme))
-            if scheme == "arxiv" and (arxiv := parse_arxiv(value)):
-                names[f"https://arxiv.org/pdf/{arxiv[0]}"] = "PDF"
-                if paper.upvotes is not None:
-                    names[f"https://huggingface.co/papers/{arxiv[0]}"] = "Hugging Face"
-    return [(name, address) for address, name in names.items()]
+def _in_words(on: Published) -> str:
+    return date(on.year, on.month, 1).strftime("%B %Y") if on.month else str(on.year)
 
 
-def _as_liked(paper: Paper, keys: tuple[Key, ...], now: datetime) -> Liked:
-    dois = (parse_doi(value) for scheme, value in keys if scheme == "doi")
-    return Liked(paper, now, next((doi for doi in dois if doi), ""))
+def _cite(page: PageContext, stored: StoredTraits, paper: Paper, form: str) -> str:
+    dois = [parse_doi(value) for scheme, value in stored.keys if scheme == "doi"]
+    # arXiv's own DOIs say no more than its ids.
+    doi = next((doi for doi in dois if doi and parse_arxiv(doi) is None), "")
+    return entries.write([entries.Liked(paper, page.clock.now(), doi)], form)

@@ -14,7 +14,7 @@ from triage.domain.link_tokens import Claims
 from triage.domain.records import Subscriber, SubscriberState
 from triage.errors import ConfigError, NotFound
 from triage.ranking.serving import interest_settings
-from triage.subscribers import digest_feed, preferences, subscriptions
+from triage.subscribers import digest_feed, forgotten_votes, preferences, subscriptions
 from triage.subscribers.erasure import request_rewrite
 from triage.web import forms
 from triage.web.context import PageContext, form_route, with_login, with_own_form
@@ -50,6 +50,7 @@ def _show(
         interests = store.interests.of(conn, subscriber.id)
         n_votes = len(store.events.votes(conn, subscriber.id))
         feed = store.digest_feeds.of(conn, subscriber.id)
+        undo_until = forgotten_votes.can_restore_until(conn, page.clock, subscriber)
     form = form or forms.fill(subscriber)
     return page.show(
         request,
@@ -63,6 +64,7 @@ def _show(
         consent=consent,
         interests=[(each, each.rests(today)) for each in interests],
         n_votes=n_votes,
+        undo_until=undo_until,
         feed=feed
         and digest_feed.links(
             page.keyring,
@@ -105,9 +107,6 @@ def _press_button(page: PageContext, subscriber: Subscriber, fields: forms.Field
             )
             state = {"mute": "muted", "rest": f"paused until {until}", "wake": "active again"}
             return f"This interest is {state[action]}: {interest.name}."
-        case "afresh":
-            n = subscriptions.start_afresh(page.db, subscriber)
-            return f"{n} votes were deleted, together with everything learned from them."
         case "feed":
             digest_feed.get_or_create_feed(
                 page.db, page.clock, page.keyring, subscriber, page.pages.site.base_url

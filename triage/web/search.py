@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from typing import Final
 from urllib.parse import urlencode
 
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -49,11 +50,15 @@ class SearchRequest:
 
     def path(self, root: str, *, without: str = "", page: int = 1, **other: str) -> str:
         """Return the address of this search, or of a similar one."""
+        return f"{root}/search?{self.query(without=without, page=page, **other)}"
+
+    def query(self, *, without: str = "", page: int = 1, **other: str) -> str:
+        """Return what `read_search` reads; "" for a search for nothing."""
         pairs = [("q", other.get("q", self.words))]
         pairs += [("like", str(id)) for id in self.liked if without != f"like {id}"]
         pairs += [pair for pair in self.filters.items() if without not in {pair[0], "filters"}]
         pairs += [("page", str(page))] if page > 1 else []
-        return f"{root}/search?" + urlencode([(name, value) for name, value in pairs if value])
+        return urlencode([(name, value) for name, value in pairs if value])
 
 
 def routes(page: PageContext) -> list[Route]:
@@ -65,8 +70,8 @@ def routes(page: PageContext) -> list[Route]:
             return [(name, source_name(name)) for name in store.search.sources(conn)]
 
     def search(request: Request) -> Response:
-        wanted = _read_request(request)
-        form, filters = _read_filters(wanted)
+        wanted = read_search(request.query_params)
+        form, filters = read_filters(wanted)
         hits: list[Hit] = []
         liked: list[Paper] = []
         if not form.wrong:
@@ -104,8 +109,8 @@ def routes(page: PageContext) -> list[Route]:
     return [Route("/search", search, methods=["GET"])]
 
 
-def _read_request(request: Request) -> SearchRequest:
-    query = request.query_params
+def read_search(query: QueryParams) -> SearchRequest:
+    """Return the search in the query of an address; what is too long is cut."""
     liked = dict.fromkeys(number(each) for each in query.getlist("like"))
     typed = {name: query.get(name, "").strip()[:200] for name in _FILTERS}
     return SearchRequest(
@@ -115,7 +120,7 @@ def _read_request(request: Request) -> SearchRequest:
     )
 
 
-def _read_filters(wanted: SearchRequest) -> tuple[Form, Filters]:
+def read_filters(wanted: SearchRequest) -> tuple[Form, Filters]:
     """Return the form as it was filled in, and its valid filters."""
     form = Form({"q": wanted.words, **wanted.filters})
     days: dict[str, date | None] = {"since": None, "until": None}

@@ -200,8 +200,11 @@ def _as_sentence(error: ConfigError) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
-def _log_out(page: PageContext, login: Login, request: Request, _: Fields) -> Response:
-    page.sessions.end_all(login.subscriber)
+def _log_out(page: PageContext, login: Login, request: Request, fields: Fields) -> Response:
+    if fields.get("do") == "everywhere":
+        page.sessions.end_all(login.subscriber)
+    else:
+        page.sessions.end(request.cookies.get(page.login_cookie.session, ""))
     response = page.show(request, "logged_out", login=None)
     page.login_cookie.delete(response, page.login_cookie.session)
     return response

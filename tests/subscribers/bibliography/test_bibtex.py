@@ -174,7 +174,7 @@ def test_broken_entries_are_not_logged(caplog: pytest.LogCaptureFixture) -> None
 @given(st.text() | st.text(alphabet=st.sampled_from("{}\\$&%#_~^-'`\"@(a n")))
 def test_what_is_escaped_is_read_as_it_was(text: str) -> None:
     text = one_line(clean(text, 1_000))
-    fields = only(bibtex.write_entry("misc", "k", {"title": text, "note": "after"})).fields
+    fields = only(bibtex.write_entry("misc", "k", (), {"title": text, "note": "after"})).fields
     assert plain(fields["note"]) == "after"
     assert plain(fields.get("title", "")) == text
 

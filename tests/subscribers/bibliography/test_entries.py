@@ -21,6 +21,7 @@ from triage.errors import ConfigError
 from triage.sources.text.cleaning import clean
 from triage.subscribers.bibliography import bibtex, ris
 from triage.subscribers.bibliography import entries as bibliography
+from triage.subscribers.bibliography.citation import published
 from triage.subscribers.bibliography.entries import LibraryEntry, Liked
 
 ZOTERO = SHARED / "payloads" / "zotero"
@@ -535,13 +536,102 @@ def test_what_goes_out_comes_in_again(form: str, likes: list[Liked]) -> None:
             assert entry.ids[0] == (scheme, one.source_id)
         else:
             assert entry.ids == ()
+        on = published(one)
+        assert entry.published_on == date(on.year, on.month or 1, 1)
 
 
 def test_names_come_in_as_they_went_out() -> None:
-    people = ("Ada Lovelace", "Research and Co, Inc", "Łukasz O'Neil-{x}", "Plato")
-    for form in ("bibtex", "json"):
+    people = (
+        *("Ada Lovelace", "Łukasz O'Neil-{x}", "Plato", "Jan van der Berg", "王小明"),
+        *("Santiago Ramón y Cajal", "Martin Luther King Jr.", "ATLAS Collaboration"),
+    )
+    for form in ("bibtex", "ris", "json", "csv"):
         text = bibliography.write([Liked(paper(authors=people), NOON)], form)
         assert only(text).authors == people
+    # RIS has no sign for a comma that belongs to a name.
+    company = ("Research and Co, Inc",)
+    for form in ("bibtex", "json"):
+        text = bibliography.write([Liked(paper(authors=company), NOON)], form)
+        assert only(text).authors == company
+
+
+ATTENTION_PAPER = paper(
+    source_id="1706.03762", title="Attention & All {You} Need", abstract="", categories=("cs.CL",),
+    authors=("Ashish Vaswani", "Jan van der Berg", "Martin King Jr.", "ATLAS Collaboration"),
+)  # fmt: skip
+
+
+def test_a_preprint_is_cited_with_its_id_and_the_month_of_its_id() -> None:
+    assert bibliography.write([Liked(ATTENTION_PAPER, NOON)], "bibtex") == (
+        r"""@misc{vaswani2017attention,
+  author = {Vaswani, Ashish and van der Berg, Jan and King, Jr., Martin and {ATLAS Collaboration}},
+  title = {{Attention \& All \textbraceleft{}You\textbraceright{} Need}},
+  year = {2017},
+  month = jun,
+  eprint = {1706.03762},
+  archivePrefix = {arXiv},
+  primaryClass = {cs.CL},
+  url = {https://arxiv.org/abs/1706.03762},
+}
+"""
+    )
+    assert bibliography.write([Liked(ATTENTION_PAPER, NOON)], "ris").split("\r\n") == [
+        *("TY  - UNPB", "ID  - vaswani2017attention", "TI  - Attention & All {You} Need"),
+        *("AU  - Vaswani, Ashish", "AU  - van der Berg, Jan", "AU  - King, Martin, Jr."),
+        *("AU  - ATLAS Collaboration", "PY  - 2017", "DA  - 2017/06//"),
+        *("UR  - https://arxiv.org/abs/1706.03762", "PB  - arXiv", "ER  - ", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("venue", "bibtex_form", "ris_form", "csl_form"),
+    [
+        ("Nature", ("@article{", "  journal = {{Nature}},"), "JOUR", "article-journal"),
+        ("ICML 2018", ("@inproceedings{", "  booktitle = {{ICML 2018}},"), "CONF",
+         "paper-conference"),
+    ],
+)  # fmt: skip
+def test_an_article_is_cited_with_its_journal_or_conference(
+    venue: str, bibtex_form: tuple[str, str], ris_form: str, csl_form: str
+) -> None:
+    liked = [Liked(replace(ATTENTION_PAPER, venue=venue), NOON, "10.1000/x")]
+    text = bibliography.write(liked, "bibtex")
+    for part in (*bibtex_form, "  doi = {10.1000/x},", "  eprint = {1706.03762},"):
+        assert part in text
+    text = bibliography.write(liked, "ris")
+    for part in (f"TY  - {ris_form}", f"T2  - {venue}", "DO  - 10.1000/x"):
+        assert part in text
+    assert "PB" not in text
+    [record] = json.loads(bibliography.write(liked, "json"))
+    assert record["type"] == csl_form
+
+
+def test_a_preprint_of_biology_is_cited_with_its_server() -> None:
+    one = paper(source="biorxiv", source_id="10.1101/2020.01.30.927871", categories=("genomics",))
+    text = bibliography.write([Liked(one, NOON)], "bibtex")
+    assert text.startswith("@misc{lovelace2020speculative,")
+    assert "howpublished = {{bioRxiv}}" in text
+    assert "eprint" not in text
+    assert "primaryClass" not in text
+
+
+@pytest.mark.parametrize("form", ["bibtex", "ris", "json", "csv"])
+def test_every_format_has_the_year_of_publication_and_no_search_for_the_title(form: str) -> None:
+    text = bibliography.write([Liked(ATTENTION_PAPER, NOON)], form)
+    assert "2017" in text
+    assert only(text).published_on == date(2017, 6, 1)
+    bare = paper(source="listing", source_id=None)
+    assert "http" not in bibliography.write([Liked(bare, NOON)], form)
+
+
+def test_papers_with_equal_keys_are_told_apart_in_one_file() -> None:
+    several = [Liked(paper(n, title="Drafts"), NOON) for n in (1, 2)]
+    text = bibliography.write(several, "bibtex")
+    assert [entry.key for entry in bibtex.read(text)] == [
+        "lovelace2026drafts",
+        "lovelace2026draftsa",
+    ]
+    assert "ID  - lovelace2026draftsa" in bibliography.write(several, "ris")
 
 
 @given(likes=st.lists(liked(), max_size=4))

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Final
 
 from triage.domain.plain_text import one_line
 from triage.sources.text.cleaning import clean
+from triage.subscribers.bibliography.citation import NameParts
 
 # A line that begins with a percent sign, or what follows one after a comma.
 _REMARK: Final = re.compile(r"(?:^[^\S\n]*|(?<=[}\"],)[^\S\n]*|(?<=,)[^\S\n]+)%.*", re.MULTILINE)
@@ -38,9 +39,11 @@ _FIELD: Final = re.compile(r"(?:^|[,\n])[^\S\n]*([A-Za-z][\w-]*)[^\S\n]*=[^\S\n]
 _MARK: Final = re.compile(r'(?<!\\)[{}"]|#')
 _BRACE: Final = re.compile(r"(?<!\\)[{}]")
 _BARE: Final = re.compile(r"[^\s,#{}\"()]+")
-_NOT_OF_KEYS: Final = re.compile(r"[^A-Za-z0-9:._-]")
 _NOT_OF_IDS: Final = re.compile(r"[{}\s]")
-_MONTHS: Final = {name: name for name in "jan feb mar apr may jun jul aug sep oct nov dec".split()}
+MONTHS: Final = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+"""The names that BibTeX's styles define."""
+
+_VERBATIM: Final = frozenset({"doi", "eprint", "url", "year", "archivePrefix", "primaryClass"})
 _LONGEST_VALUE: Final = 100_000
 _LONGEST_NAME: Final = 500
 # Short, so that a small file of macros does not grow into gigabytes.
@@ -76,7 +79,7 @@ def read(text: str) -> Iterator[BibtexEntry]:
     A damaged entry has no abstract, because nobody knows where it ends.
     """
     text = _REMARK.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    macros = dict(_MONTHS)
+    macros = {name: name for name in MONTHS}
     line, counted = 1, 0
     starts = list(_ENTRY.finditer(text))
     for start, following in zip_longest(starts, starts[1:]):
@@ -201,17 +204,26 @@ def escape(text: str) -> str:
     return re.sub(r"(?<=([-'`]))(?=\1)", "{}", one_line(text).translate(_ESCAPED))
 
 
-def write_entry(kind: str, key: str, fields: dict[str, str]) -> str:
-    """Return one entry. Values are text; names in `author` are separated by line breaks."""
-    lines = [f"@{kind}{{{_NOT_OF_KEYS.sub('', key)},"]
+def write_entry(kind: str, key: str, authors: Sequence[NameParts], fields: dict[str, str]) -> str:
+    """Return one entry with a key of letters and digits. Values are text; empty ones are left out.
+
+    Names of groups stand in braces, so that BibTeX does not take them apart.
+    """
+    lines = [f"@{kind}{{{key},"]
+    if authors:
+        lines.append(f"  author = {{{' and '.join(map(_author, authors))}}},")
     for name, value in fields.items():
-        if value and name == "author":
-            people = [escape(person) for person in value.split("\n")]
-            value = " and ".join(f"{{{p}}}" if re.search(r",|\band\b", p) else p for p in people)
-            lines.append(f"  author = {{{value}}},")
-        elif value and name in {"doi", "eprint", "url", "year", "archiveprefix", "primaryclass"}:
+        if value and name == "month":
+            lines.append(f"  month = {value},")
+        elif value and name in _VERBATIM:
             lines.append(f"  {name} = {{{_NOT_OF_IDS.sub('', value)}}},")
         elif value:
             # The second pair keeps capitals as they are.
             lines.append(f"  {name} = {{{{{escape(value)}}}}},")
     return "\n".join([*lines, "}", ""])
+
+
+def _author(name: NameParts) -> str:
+    if not name.given:
+        return f"{{{escape(name.family)}}}"
+    return ", ".join(escape(part) for part in (name.family, name.suffix, name.given) if part)

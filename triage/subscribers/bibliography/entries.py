@@ -17,13 +17,22 @@ from datetime import date, datetime
 from itertools import islice
 from typing import Any, Final
 
-from triage.domain.paper_ids import find_ids, parse_doi, upstream_url
+from triage.domain.arxiv_categories import CATEGORIES as ARXIV_CATEGORIES
+from triage.domain.paper_ids import find_ids, parse_arxiv, parse_doi, source_name
+from triage.domain.paper_links import own_page
 from triage.domain.plain_text import one_line
 from triage.domain.records import Paper
 from triage.sources.text.cleaning import TITLE_CHARS, clean
 from triage.sources.text.dates import parse_dates
 from triage.sources.text.json import dig
 from triage.subscribers.bibliography import bibtex, csv_table, endnote_xml, ris, running_text
+from triage.subscribers.bibliography.citation import (
+    NameParts,
+    citation_keys,
+    is_conference,
+    published,
+    split_name,
+)
 
 FORMATS: Final = ("bibtex", "ris", "json", "csv")
 MOST_ENTRIES: Final = 20_000
@@ -160,8 +169,8 @@ def _all(fields: Mapping[str, Sequence[str]], *tags: str) -> list[str]:
 
 
 def _first_name_first(name: str) -> str:
-    last, _, first = name.partition(",")
-    return " ".join(f"{first} {last}".split())
+    last, first, suffix = [*name.split(",", 2), "", ""][:3]
+    return " ".join(f"{first} {last} {suffix}".split())
 
 
 def _json(text: str) -> list[Any] | None:
@@ -232,7 +241,8 @@ def _person(person: Any) -> str:
         return ""
     whole = person.get("literal") or person.get("name")
     parts = [person.get("firstName") or person.get("given")]
-    parts += [person.get("lastName") or person.get("family")]
+    parts += [person.get("dropping-particle"), person.get("non-dropping-particle")]
+    parts += [person.get("lastName") or person.get("family"), person.get("suffix")]
     return " ".join(" ".join(str(part) for part in ([whole] if whole else parts) if part).split())
 
 
@@ -246,105 +256,116 @@ def _month(dates: Iterable[str]) -> date | None:
 # -- out -------------------------------------------------------------------------------------------
 
 
-def write(likes: Sequence[Liked], form: str) -> str:
-    """Return likes as a file in one of `FORMATS`; `json` is CSL-JSON. `read` reads the first three.
+def write(likes: Sequence[Liked], form: str, verb: str = "liked") -> str:
+    """Return likes as a file in one of `FORMATS`; `json` is CSL-JSON. `read` reads all of them.
+
+    Args:
+        verb: what the subscriber did with the papers at their times.
 
     Raises:
         ValueError: there is no such format.
     """
-    if form == "bibtex":
-        return "\n".join(_bibtex(each) for each in likes)
-    if form == "ris":
-        return "".join(_ris(each) for each in likes)
-    if form == "json":
-        return json.dumps([_csl(each) for each in likes], ensure_ascii=False, indent=1) + "\n"
     if form == "csv":
-        return _csv(likes)
+        return _csv(likes, verb)
+    keyed = list(zip(likes, citation_keys([each.paper for each in likes]), strict=True))
+    if form == "bibtex":
+        return "\n".join(_bibtex(each, key) for each, key in keyed)
+    if form == "ris":
+        return "".join(_ris(each, key) for each, key in keyed)
+    if form == "json":
+        records = [_csl(each, key, verb) for each, key in keyed]
+        return json.dumps(records, ensure_ascii=False, indent=1) + "\n"
     raise ValueError(f"{form!r} is none of {', '.join(FORMATS)}")
 
 
-def _url(paper: Paper) -> str:
-    return upstream_url(paper.source, paper.source_id, paper.title)
-
-
 def _doi(liked: Liked) -> str:
-    return liked.doi or (parse_doi(liked.paper.source_id or "") or "")
+    return liked.doi or parse_doi(liked.paper.source_id or "") or ""
 
 
-def _key(paper: Paper) -> str:
-    """Return a key that is unique in the file and stays the same in every export."""
-    return f"{paper.source}:{paper.source_id}" if paper.source_id else f"triage:{paper.id}"
+def _kind(paper: Paper, journal: str, conference: str, other: str) -> str:
+    """Return the one of three types of entries that a paper is."""
+    if not paper.venue:
+        return other
+    return conference if is_conference(paper.venue) else journal
 
 
-def _bibtex(liked: Liked) -> str:
-    paper = liked.paper
-    arxiv = paper.source == "arxiv"
+def _server(paper: Paper) -> str:
+    """Return the name of the preprint server of a paper that was published nowhere else."""
+    is_preprint = paper.source in {"arxiv", "biorxiv", "medrxiv"} and not paper.venue
+    return source_name(paper.source) if is_preprint else ""
+
+
+def _bibtex(liked: Liked, key: str) -> str:
+    paper, on = liked.paper, published(liked.paper)
+    arxiv = parse_arxiv(paper.source_id or "") if paper.source == "arxiv" else None
+    primary = paper.categories[0] if arxiv and paper.categories else ""
     fields = {
         "title": paper.title,
-        "author": "\n".join(paper.authors),
-        "year": str(paper.listed_on.year),
-        "month": str(paper.listed_on.month),
-        "eprint": paper.source_id or "" if arxiv else "",
-        "archiveprefix": "arXiv" if arxiv else "",
-        "primaryclass": paper.categories[0] if arxiv and paper.categories else "",
+        "year": str(on.year),
+        "month": bibtex.MONTHS[on.month - 1] if on.month else "",
+        _kind(paper, "journal", "booktitle", "howpublished"): paper.venue
+        or ("" if arxiv else _server(paper)),
+        "eprint": arxiv[0] if arxiv else "",
+        "archivePrefix": "arXiv" if arxiv else "",
+        "primaryClass": primary if primary in ARXIV_CATEGORIES else "",
         "doi": _doi(liked),
-        "url": _url(paper),
-        "journal": paper.venue,
+        "url": own_page(paper),
         "abstract": paper.abstract,
     }
-    return bibtex.write_entry("article" if paper.venue else "misc", _key(paper), fields)
+    names = [split_name(name) for name in paper.authors]
+    return bibtex.write_entry(_kind(paper, "article", "inproceedings", "misc"), key, names, fields)
 
 
-def _ris(liked: Liked) -> str:
-    paper = liked.paper
+def _ris(liked: Liked, key: str) -> str:
+    paper, on = liked.paper, published(liked.paper)
     fields = [
-        ("ID", _key(paper)),
+        ("ID", key),
         ("TI", paper.title),
-        *(("AU", _last_name_first(name)) for name in paper.authors),
-        ("PY", str(paper.listed_on.year)),
-        ("DA", paper.listed_on.strftime("%Y/%m/%d")),
+        *(("AU", ", ".join(filter(None, split_name(name)))) for name in paper.authors),
+        ("PY", str(on.year)),
+        ("DA", f"{on.year}/{on.month:02}//" if on.month else ""),
         ("DO", _doi(liked)),
-        ("UR", _url(paper)),
+        ("UR", own_page(paper)),
         ("T2", paper.venue),
+        ("PB", _server(paper)),
         ("AB", paper.abstract),
     ]
-    return ris.write_entry("JOUR" if paper.venue else "UNPB", fields)
+    return ris.write_entry(_kind(paper, "JOUR", "CONF", "UNPB"), fields)
 
 
-def _last_name_first(name: str) -> str:
-    """Return a name in the form of RIS; a name with a comma is unchanged."""
-    first, _, last = " ".join(name.split()).rpartition(" ")
-    return f"{last}, {first}" if first and "," not in name else name
-
-
-def _csl(liked: Liked) -> dict[str, Any]:
-    paper = liked.paper
-    on = paper.listed_on
+def _csl(liked: Liked, key: str, verb: str) -> dict[str, Any]:
+    paper, on = liked.paper, published(liked.paper)
     fields = {
-        "id": _key(paper),
-        "type": "article-journal" if paper.venue else "article",
+        "id": key,
+        "type": _kind(paper, "article-journal", "paper-conference", "article"),
         "title": paper.title,
-        "author": [{"literal": name} for name in paper.authors],
-        "issued": {"date-parts": [[on.year, on.month, on.day]]},
+        "author": [_csl_name(split_name(name)) for name in paper.authors],
+        "issued": {"date-parts": [[part for part in on if part]]},
         "container-title": paper.venue,
+        "publisher": _server(paper),
         "DOI": _doi(liked),
-        "URL": _url(paper),
+        "URL": own_page(paper),
         "abstract": paper.abstract,
-        "note": f"liked {liked.at:%Y-%m-%d}",
+        "note": f"{verb} {liked.at:%Y-%m-%d}",
     }
     return {name: value for name, value in fields.items() if value}
 
 
-def _csv(likes: Sequence[Liked]) -> str:
+def _csl_name(name: NameParts) -> dict[str, str]:
+    if not name.given:
+        return {"literal": name.family}
+    return {part: value for part, value in name._asdict().items() if value}
+
+
+def _csv(likes: Sequence[Liked], verb: str) -> str:
     file = io.StringIO(newline="")
     rows = csv.writer(file)
-    rows.writerow(["liked_on", "title", "authors", "listed_on", "venue", "id", "doi", "url"])
+    rows.writerow([f"{verb}_on", "title", "authors", "date", "venue", "id", "doi", "url"])
     for liked in likes:
         paper = liked.paper
         cells = [
-            f"{liked.at:%Y-%m-%d}", paper.title, "; ".join(paper.authors),
-            paper.listed_on.isoformat(), paper.venue, paper.source_id or "", _doi(liked),
-            _url(paper),
+            f"{liked.at:%Y-%m-%d}", paper.title, "; ".join(paper.authors), str(published(paper)),
+            paper.venue, paper.source_id or "", _doi(liked), own_page(paper),
         ]  # fmt: skip
         rows.writerow([_cell(each) for each in cells])
     return file.getvalue()
