@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 import uvicorn
@@ -37,7 +37,8 @@ def work() -> Work:
 
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch, work: Work) -> Iterator[tuple[str, int]]:
-    monkeypatch.setattr(http_server, "MOST_CONNECTIONS", 4)
+    monkeypatch.setattr(http_server, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(http_server, "MOST_ACCEPTED_AT_ONCE", 1)
 
     def slow(_: Request) -> PlainTextResponse:
         work.begun.release()
@@ -124,9 +125,10 @@ def test_above_so_many_unfinished_requests_the_answer_is_503_until_one_is_finish
 ) -> None:
     closing = b"Connection: close\r\n\r\n"
     with ExitStack() as busy:
-        asked = [busy.enter_context(socket.create_connection(address)) for _ in range(3)]
-        for each in asked:
-            each.sendall(REQUEST.replace(b"/ ", b"/slow ") + closing)
+        asked = []
+        for _ in range(3):
+            asked.append(busy.enter_context(socket.create_connection(address)))
+            asked[-1].sendall(REQUEST.replace(b"/ ", b"/slow ") + closing)
             assert work.begun.acquire(timeout=30)
         with socket.create_connection(address) as connection:
             connection.sendall(REQUEST + closing)
@@ -152,14 +154,16 @@ def test_a_head_that_comes_by_the_byte_is_not_waited_for(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_server, "PATIENCE_S", 0.2)
-    with (
-        socket.create_connection(address) as connection,
-        pytest.raises(OSError, match="reset|roken"),
-    ):
+    with socket.create_connection(address) as connection:
         connection.sendall(REQUEST)
-        for _ in range(3_000):
-            connection.sendall(b"X")
-            time.sleep(0.01)
+        n_sent = 0
+        # It would take 30 seconds to send as much as a head may have.
+        with suppress(ConnectionError):
+            while n_sent < 3_000:
+                connection.sendall(b"X")
+                n_sent += 1
+                time.sleep(0.01)
+    assert n_sent < 3_000
 
 
 @pytest.mark.parametrize("path", [b"/long", b"/in-pieces"])

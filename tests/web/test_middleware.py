@@ -1,4 +1,4 @@
-"""Bodies as they arrive: within a size and a time, read to the end, and used whole or not at all."""
+"""Bodies as they arrive: within a size and a time, and used whole or not at all."""
 
 from __future__ import annotations
 

@@ -73,7 +73,8 @@ def _options(app: ASGIApp, host: str, port: int) -> dict[str, Any]:
         "http": _Connection,
         "backlog": MOST_ACCEPTED_AT_ONCE,
         "h11_max_incomplete_event_size": HEAD_LIMIT,
-        "limit_concurrency": MOST_CONNECTIONS,
+        # A connection that was ended for another one counts for a moment more.
+        "limit_concurrency": MOST_CONNECTIONS + MOST_ACCEPTED_AT_ONCE,
         # The access log would contain tokens; triage writes its own log without them.
         "access_log": False,
         "log_level": "warning",

@@ -68,8 +68,8 @@ async def _read_form(request: Request) -> FormData:
     try:
         return await request.form(max_files=1, max_fields=10, max_part_size=LONGEST_TEXT)
     except HTTPException:
-        limit = f"{LONGEST_TEXT // 1024**2} MB"
-        why = f"This form cannot be read. A pasted list may have {limit}; choose a file if it is longer."
+        mb = LONGEST_TEXT // 1024**2
+        why = f"A pasted list may have {mb} MB. Put a longer one into a file, and choose this."
         raise BodyRefused(413, why) from None
 
 
