@@ -38,7 +38,7 @@ HEADER = b" HTTP/1.1\r\nHost: triage.example\r\n"
 SENT = {
     "never sends": b"",
     "never ends its headers": b"GET /" + HEADER,
-    "never reads": (b"GET /style.css" + HEADER + b"\r\n") * 6,
+    "never reads": (b"GET /style.css" + HEADER + b"\r\n") * 16,
     "never sends the form": b"POST /login" + HEADER + b"Content-Length: 60000\r\n\r\nemail=",
 }
 

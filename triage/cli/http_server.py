@@ -28,6 +28,8 @@ MOST_ACCEPTED_AT_ONCE = 128
 # answer.
 PATIENCE_S = 10
 LEAST_READ = 8 * 1024
+# The system would take up to 4 MB of each answer that nobody reads, and keep it for minutes.
+SEND_BUFFER = 64 * 1024
 MOST_KINDS = 1_000
 
 log = logging.getLogger("triage.web")
@@ -91,6 +93,8 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.heard_at = self.loop.time()
         if len(self.connections) >= MOST_CONNECTIONS:
             self._end_longest_silent()
