@@ -113,7 +113,9 @@ def unchanged(world: World) -> Iterator[None]:
 ACTS: list[tuple[str, dict[str, str]]] = [
     ("/preferences", {"do": "save", "hour": "3", "zone": "UTC", "frequency": "daily",
                       "detail": "tldr", "weekday": "1"}),
-    ("/preferences", {"do": "afresh"}),
+    ("/likes/forget", {"do": "forget"}),
+    ("/saved", {"name": "Stolen"}),
+    ("/papers/1/save", {"collection": "0"}),
     ("/preferences", {"do": "leave"}),
     ("/preferences", {"do": "mute", "number": "1"}),
     ("/preferences/erase", {"sure": "yes"}),

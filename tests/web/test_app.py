@@ -17,13 +17,18 @@ from triage.domain.records import EventKind
 ENDPOINTS = {Purpose.PAPER: "/p/", Purpose.VOTE: "/v/", Purpose.UNSUBSCRIBE: "/u/"}
 PLAIN = [
     "/", "/subscribe", "/login", "/preferences", "/preferences/erase", "/digests",
-    "/digests/2026-03-02", "/likes", "/style.css", "/healthz",
+    "/digests/2026-03-02", "/likes", "/likes/forget", "/saved", "/papers/1/save", "/style.css",
+    "/healthz",
 ]  # fmt: skip
 FOR_SUBSCRIBERS = {
     "/preferences", "/preferences/erase", "/digests", "/digests/2026-03-02", "/likes",
+    "/likes/forget", "/saved", "/papers/1/save",
+}  # fmt: skip
+FORMS = {
+    "/subscribe", "/login", "/preferences", "/preferences/erase", "/likes", "/likes/forget",
+    "/saved", "/papers/1/save",
 }  # fmt: skip
 SCRIPT = r'<script src="/keys\.[0-9a-f]{12}\.js" defer></script>'
-FORMS = {"/subscribe", "/login", "/preferences", "/preferences/erase", "/likes"}
 FIELDS = {
     "/p/": {},
     "/v/": {"vote": "vote_up"},

@@ -1,11 +1,13 @@
-"""My digests and my likes, for who is logged in."""
+"""My digests and my votes, for who is logged in."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
+from bs4 import BeautifulSoup
 from sqlalchemy import update
 
 from tests.support.factories import NOON
@@ -38,8 +40,7 @@ def test_my_digests_are_listed_and_lead_to_papers_and_votes(world: World, ada: V
     page = ada.get("/digests/2026-03-02").text
     assert page.count('<article class="card"') == 3
     assert page.count('aria-pressed="true"') == 1
-    [first, *_] = [part.partition('"')[0] for part in page.split('href="')[1:] if part[:3] == "/p/"]
-    assert world.papers[0].abstract in ada.get(first).text
+    assert 'href="/papers/1"' in page
 
 
 def test_papers_that_a_vote_is_likely_for_say_so(world: World, ada: Visitor) -> None:
@@ -49,8 +50,7 @@ def test_papers_that_a_vote_is_likely_for_say_so(world: World, ada: Visitor) -> 
         conn.execute(update(impressions).where(impressions.c.position == 2).values(score=0.1))
     page = ada.get("/digests/2026-03-02").text
     assert page.count("Very likely yours. ") == 2
-    [first, *_] = [part.partition('"')[0] for part in page.split('href="')[1:] if part[:3] == "/p/"]
-    assert "very likely yours" in ada.get(first).text
+    assert "very likely yours" in ada.get("/papers/1").text
 
 
 def test_a_day_without_a_digest_and_what_is_no_day_are_not_there(ada: Visitor) -> None:
@@ -58,20 +58,84 @@ def test_a_day_without_a_digest_and_what_is_no_day_are_not_there(ada: Visitor) -
         assert ada.get(f"/digests/{day}").status_code == 404
 
 
-def test_my_likes_are_listed_newest_first_and_can_be_taken_back(world: World, ada: Visitor) -> None:
-    assert "None yet" in ada.get("/likes").text
-    for position, kind in enumerate((EventKind.VOTE_UP, EventKind.SAVE, EventKind.VOTE_DOWN), 1):
+def section(page: httpx.Response, id: str) -> str:
+    """Return the text of the section with this heading."""
+    found = BeautifulSoup(page.text, "html.parser").find("section", {"aria-labelledby": id})
+    assert found is not None
+    return found.get_text()
+
+
+def test_my_votes_are_listed_newest_first_apart_and_can_be_taken_back(
+    world: World, ada: Visitor
+) -> None:
+    assert "None yet" in section(ada.get("/likes"), "likes")
+    assert "None yet" in section(ada.get("/likes"), "dislikes")
+    kinds = EventKind.VOTE_UP, EventKind.VOTE_UP, EventKind.LESS_LIKE_THIS
+    for position, kind in enumerate(kinds, 1):
         vote(world, position, kind)
         world.clock.at += timedelta(minutes=1)
     page = ada.get("/likes")
-    assert page.text.index(world.papers[1].title) < page.text.index(world.papers[0].title)
-    assert world.papers[2].title not in page.text
-    page = ada.submit(page, str(world.papers[1].id))
+    one, two, three = (paper.title for paper in world.papers)
+    assert section(page, "likes").index(two) < section(page, "likes").index(one)
+    assert three in section(page, "dislikes")
+    assert "Less like this, 2026-03-02" in section(page, "dislikes")
+    assert three not in section(page, "likes")
+    page = ada.submit(page, str(world.papers[2].id))
     assert "Your vote was removed" in page.text
-    assert world.papers[1].title not in page.text
-    assert [row[1] for row in world.events()] == [1, 3]
+    assert "None yet" in section(page, "dislikes")
+    page = ada.submit(page, str(world.papers[1].id))
+    assert two not in page.text
+    assert [row[1] for row in world.events()] == [1]
     vote(world, 2, EventKind.VOTE_UP)
-    assert world.papers[1].title in ada.get("/likes").text
+    assert two in section(ada.get("/likes"), "likes")
+
+
+def test_saved_papers_are_no_likes_of_the_list_but_of_the_files(world: World, ada: Visitor) -> None:
+    vote(world, 1, EventKind.VOTE_UP)
+    vote(world, 2, EventKind.SAVE)
+    page = ada.get("/likes")
+    assert world.papers[1].title not in page.text
+    assert "One more paper that you like is saved" in " ".join(page.text.split()).replace(
+        '<a href="/saved">', ""
+    )
+    for paper in world.papers[:2]:
+        assert paper.title in ada.get("/mine/likes.ris").text
+
+
+# -- forgetting ------------------------------------------------------------------------------------
+
+
+def test_forgetting_my_votes_asks_first_and_can_be_undone_for_an_hour(
+    world: World, ada: Visitor
+) -> None:
+    vote(world, 1, EventKind.VOTE_UP)
+    vote(world, 2, EventKind.SAVE)
+    before = world.events()
+    assert 'href="/likes/forget">Forget my 2 votes…</a>' in ada.get("/preferences").text
+    page = ada.get("/likes/forget")
+    assert "Forget my votes?" in page.text
+    assert world.events() == before
+    page = ada.submit(page, "forget")
+    assert page.request.url.path == "/preferences"
+    assert "2 votes are forgotten" in page.text
+    assert world.events() == []
+    assert world.papers[1].title in ada.get("/saved").text
+    world.clock.sleep(3599)
+    page = ada.get("/preferences")
+    assert "You can bring them back until 13:00 UTC" in page.text
+    page = ada.submit(page, "undo")
+    assert "Your votes are back." in page.text
+    assert "Bring my votes back" not in page.text
+    assert world.events() == before
+
+
+def test_after_an_hour_forgotten_votes_are_gone(world: World, ada: Visitor) -> None:
+    vote(world, 1, EventKind.VOTE_UP)
+    page = ada.submit(ada.get("/likes/forget"), "forget")
+    world.clock.sleep(3600)
+    assert "Bring my votes back" not in ada.get("/preferences").text
+    assert "The hour is over" in ada.submit(page, "undo").text
+    assert world.events() == []
 
 
 @pytest.mark.parametrize("number", ["", "x", "٣", "-1", "9" * 40])
@@ -108,6 +172,6 @@ def test_many_likes_come_in_pages(world: World, ada: Visitor) -> None:
                 ),
             )
     first, second = ada.get("/likes").text, ada.get("/likes?page=2").text
-    assert (first.count(">Remove<"), second.count(">Remove<")) == (PAGE, 3)
+    assert (first.count(">Take back<"), second.count(">Take back<")) == (PAGE, 3)
     assert ada.get("/likes?page=3").status_code == 404
     assert ada.get("/likes?page=x").status_code == 404

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from bs4 import BeautifulSoup
 from sqlalchemy import select
 
 from tests.support.factories import DAY
@@ -15,6 +16,7 @@ from triage.domain.link_tokens import Purpose
 from triage.domain.paper_outcome import DigestFilter, Outcome, PaperOutcome
 from triage.domain.records import EventKind
 from triage.store.tables import events, papers
+from triage.subscribers.bibliography import entries
 from triage.web.signup import PREVIEWS_A_MINUTE
 
 
@@ -30,8 +32,9 @@ def test_the_whole_paper_is_shown_with_its_reasons_and_its_own_page(tmp_path: Pa
     page = world.client().get("/p/" + world.token(Purpose.PAPER, 2))
     assert page.status_code == 200
     assert abstract in page.text
-    assert "Author Number 59" in page.text
-    assert "and 10 more" in page.text
+    for n in range(70):
+        assert f'href="/authors?name=Author%20Number%20{n}"' in page.text
+    assert "50 more authors" in page.text
     assert "matches “speculative decoding”" in page.text
     assert 'href="https://arxiv.org/abs/2603.00002"' in page.text
     assert "14 pages" in page.text
@@ -60,6 +63,65 @@ def test_a_page_gives_votes_no_longer_life_than_the_digest_gave(tmp_path: Path) 
     assert world.keyring.verify(token, Purpose.VOTE, world.clock.now()).issued_at == issued_at
 
 
+def test_a_link_of_a_digest_shows_the_same_page_as_the_papers_own_address(world: World) -> None:
+    own, linked = (
+        BeautifulSoup(world.client().get(path).text, "html.parser").main
+        for path in ("/papers/2", "/p/" + world.token(Purpose.PAPER, 2))
+    )
+    assert own is not None
+    assert linked is not None
+    # Only the votes and the reasons are those of the digest.
+    for part in linked.select("nav.votes, section.why"):
+        part.decompose()
+    assert own.get_text().split() == linked.get_text().split()
+    # The token goes nowhere else, so that whoever logs in or shares a link does not pass it on.
+    assert world.token(Purpose.PAPER, 2) not in str(linked)
+
+
+def test_who_is_logged_in_sees_the_reasons_of_their_own_digest(world: World) -> None:
+    with world.db.write() as conn:
+        shown = store.tables.impressions
+        conn.execute(
+            shown.update()
+            .where(shown.c.subscriber_id == 2)
+            .values(reasons=[["words", "for the other one"]])
+        )
+    mine = world.logged_in().get("/papers/1").text
+    assert "matches “speculative decoding”" in mine
+    assert "for the other one" not in mine
+    assert "for the other one" in world.logged_in(1).get("/papers/1").text
+    assert "Why it was sent" not in world.logged_in(1).get("/papers/3").text
+    assert "Why it was sent" not in world.client().get("/papers/1").text
+
+
+def test_a_digests_link_leads_who_is_logged_in_to_the_papers_own_address(world: World) -> None:
+    for reader in (0, 1):
+        answer = world.logged_in(reader).get("/p/" + world.token(Purpose.PAPER, 3))
+        assert answer.status_code == 303
+        # The digest is that of the first one. The other one gets their own votes, and no reasons.
+        page = world.logged_in(reader).get(answer.headers["location"])
+        assert page.request.url.path == "/papers/3"
+        assert ("matches “speculative decoding”" in page.text) == (reader == 0)
+        assert "/v/" not in page.text
+        assert page.text.count(world.readers[0].email) == (reader == 0)
+
+
+def test_a_digests_link_to_a_paper_that_became_another_goes_on_working(world: World) -> None:
+    with world.db.write() as conn:
+        conn.execute(papers.update().where(papers.c.id == 1).values(merged_into=2))
+    page = world.client().get("/p/" + world.token(Purpose.PAPER, 1))
+    assert world.papers[1].title in page.text
+    assert page.text.count('href="/v/') == 4
+
+
+def test_looking_changes_nothing(world: World) -> None:
+    ada, before = world.logged_in(), world.everything()
+    for path in ("/papers/1", "/p/" + world.token(Purpose.PAPER), "/papers/1/cite.bib"):
+        assert ada.get(path).status_code in {200, 303}
+        assert world.client().get(path).status_code == 200
+    assert world.everything() == before
+
+
 def test_a_paper_that_has_only_a_title_is_shown(tmp_path: Path) -> None:
     world = new_world(
         tmp_path, abstract="", authors=[], categories=[], source="listing", source_id=None
@@ -67,6 +129,7 @@ def test_a_paper_that_has_only_a_title_is_shown(tmp_path: Path) -> None:
     page = world.client().get("/p/" + world.token(Purpose.PAPER))
     assert page.status_code == 200
     assert "no abstract" in page.text
+    assert "Search for the paper" in page.text
 
 
 # -- as anybody may see it -------------------------------------------------------------------------
@@ -83,13 +146,89 @@ def test_anybody_sees_the_paper_where_it_stands_and_what_is_like_it(world: World
         *("Shorter.", "ICML", "3 times", "12 upvotes", world.papers[0].abstract),
         *('href="https://arxiv.org/abs/2603.00001"', 'href="https://arxiv.org/pdf/2603.00001"'),
         *('href="https://doi.org/10.5555/yarn"', 'href="https://huggingface.co/papers/2603.00001"'),
-        *("@article{arxiv:2603.00001", 'href="/papers/2"', 'href="/papers/3"', 'href="/login"'),
+        *("@inproceedings{lovelace2026speculative,", "TY  - CONF", '<dd><span dir="auto">ICML'),
+        *('href="/papers/2"', 'href="/papers/3"', 'href="/login?next=/papers/1"'),
+        *('href="/authors?name=Charles%20Babbage"', 'href="/?category=cs.CL"'),
     ):
         assert told in page.text
     assert "evil" not in page.text
     assert 'name="vote"' not in page.text
     for other in ("/", "/search?q=drafts"):
         assert 'href="/papers/1"' in world.client().get(other).text
+
+
+def test_code_and_models_are_linked_wherever_they_are_named(tmp_path: Path) -> None:
+    world = new_world(
+        tmp_path,
+        comment="Code: https://github.com/ada/engine",
+        abstract="Weights at (huggingface.co/ada/gpt). Not javascript:alert(1) or http://10.0.0.1/.",
+    )
+    page = world.client().get("/papers/1").text
+    for address, label in (
+        ("https://github.com/ada/engine", "Code: ada/engine"),
+        ("https://huggingface.co/ada/gpt", "Model: ada/gpt"),
+    ):
+        assert f'<a href="{address}" rel="noopener noreferrer">{label}</a>' in page
+    assert 'href="javascript' not in page
+    assert 'href="http:' not in page
+
+
+def test_each_link_is_on_the_page_once(world: World) -> None:
+    page = BeautifulSoup(world.client().get("/papers/1").text, "html.parser")
+    addresses = [str(a["href"]) for a in page.select("article.paper a[href^=http]")]
+    assert sorted(addresses) == [
+        "https://arxiv.org/abs/2603.00001",
+        "https://arxiv.org/html/2603.00001",
+        "https://arxiv.org/pdf/2603.00001",
+    ]
+
+
+def test_links_of_authors_and_categories_lead_to_pages_with_the_paper(tmp_path: Path) -> None:
+    world = new_world(
+        tmp_path, authors=["Ada O'Neil-Łu & Co.", "王小明"], categories=["cell biology"]
+    )
+    page = BeautifulSoup(world.client().get("/papers/1").text, "html.parser")
+    links = [str(a["href"]) for a in page.select(".authors a, a.category")]
+    assert len(links) == 3
+    for link in links:
+        answer = world.client().get(link)
+        assert answer.status_code == 200
+        assert 'href="/papers/1"' in answer.text
+
+
+@pytest.mark.parametrize(("ending", "kind"), [("bib", "x-bibtex"), ("ris", "x-research-info")])
+def test_the_citation_is_a_field_to_copy_and_a_file(world: World, ending: str, kind: str) -> None:
+    page = BeautifulSoup(world.client().get("/papers/2").text, "html.parser")
+    field = page.select_one(f"textarea#cite-{ending}[readonly]")
+    assert field is not None
+    assert page.select_one(f"label[for=cite-{ending}]") is not None
+    file = world.client().get(f"/papers/2/cite.{ending}")
+    assert kind in file.headers["content-type"]
+    assert file.headers["content-disposition"] == (
+        f'attachment; filename="lovelace2026speculative.{ending}"'
+    )
+    for text in (field.get_text(), file.text):
+        [entry] = entries.read(text)
+        assert entry.ids == (("arxiv", "2603.00002"),)
+    assert world.papers[1].abstract in file.text
+    for path in ("/papers/2/cite.txt", f"/papers/77/cite.{ending}", f"/papers/x/cite.{ending}"):
+        assert world.client().get(path).status_code == 404
+
+
+def test_the_year_is_that_of_the_publication(tmp_path: Path) -> None:
+    world = new_world(tmp_path)
+    [old] = add_papers(
+        world.db,
+        [paper_row(9, source_id="1706.03762", title="Attention", authors=["Ashish Vaswani"])],
+    )
+    page = world.client().get(f"/papers/{old.id}").text
+    assert "vaswani2017attention" in page
+    assert "<dd>June 2017</dd>" in page
+
+
+def test_what_is_escaped_in_bibtex_cannot_leave_its_field(tmp_path: Path) -> None:
+    world = new_world(tmp_path, title="</textarea><script>alert(1)</script>")
+    assert "<script" not in world.client().get("/papers/1").text
 
 
 @pytest.mark.parametrize("number", ["0", "77", "x", "-1", "1.0", "٣", "9" * 19, "1%00"])
@@ -110,7 +249,7 @@ def test_a_withdrawn_paper_says_so(world: World) -> None:
         store.works.save(conn, [(1, {"withdrawn_at": world.clock.now()})])
     page = world.client().get("/papers/1")
     assert "was withdrawn" in page.text
-    assert "like this one" not in page.text
+    assert "Similar papers" not in page.text
 
 
 def test_who_is_logged_in_votes_changes_it_and_takes_it_back(world: World) -> None:
@@ -122,8 +261,11 @@ def test_who_is_logged_in_votes_changes_it_and_takes_it_back(world: World) -> No
     assert page.text.count('aria-pressed="true"') == 1
     page = ada.submit(page, EventKind.VOTE_DOWN)
     assert world.events() == [(1, 1, EventKind.SAVE), (1, 1, EventKind.VOTE_DOWN)]
-    assert world.papers[0].title not in ada.get("/likes").text
-    assert "Your vote was removed" in ada.submit(page, "none").text
+    assert "Not for me, 2026" in ada.get("/likes").text
+    page = ada.submit(page, "none")
+    assert "Your vote was removed" in page.text
+    assert world.events() == [(1, 1, EventKind.SAVE)]
+    assert "It is not saved any more" in ada.submit(page, "unsave").text
     assert world.events() == []
 
 

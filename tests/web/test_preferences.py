@@ -65,7 +65,7 @@ def test_who_is_not_logged_in_sees_nothing_and_changes_nothing(world: World) -> 
         page = stranger.get(path)
         assert page.status_code == 303
         assert page.headers["location"] == f"/login?next={quote(path, safe='')}"
-    for do in ("save", "mute", "afresh", "resume", "leave"):
+    for do in ("save", "mute", "resume", "leave"):
         assert stranger.post("/preferences", data={"do": do}).status_code == 403
     assert stranger.post("/preferences/erase", data={"sure": "yes"}).status_code == 403
     assert stranger.post("/likes", data={"paper": "1"}).status_code == 403
@@ -212,7 +212,7 @@ def test_why_they_get_it_is_told_in_the_words_agreed_to(ada: Visitor) -> None:
     assert "“test”" in page
 
 
-def test_starting_afresh_forgets_the_votes_of_one_reader_alone(world: World, ada: Visitor) -> None:
+def test_forgetting_forgets_the_votes_of_one_reader_alone(world: World, ada: Visitor) -> None:
     for reader in (0, 1):
         for position in (1, 2):
             kind = EventKind.VOTE_UP
@@ -222,8 +222,8 @@ def test_starting_afresh_forgets_the_votes_of_one_reader_alone(world: World, ada
             )
             world.client().post("/v/" + token, data={"vote": kind})
     with_interests(world)
-    page = ada.submit(ada.get("/preferences"), "afresh")
-    assert "2 votes were deleted" in page.text
+    page = ada.submit(ada.get("/likes/forget"), "forget")
+    assert "2 votes are forgotten" in page.text
     assert [row[0] for row in world.events()] == [2, 2]
     with world.db.read() as conn:
         assert store.interests.of(conn, 1) == ()

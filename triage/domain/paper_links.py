@@ -59,7 +59,7 @@ _NO_LINKS: Final = frozenset(
 )
 _CODE_HOSTS: Final = frozenset(
     "github.com gist.github.com gitlab.com codeberg.org bitbucket.org sr.ht git.sr.ht gitee.com "
-    "sourceforge.net anonymous.4open.science pypi.org".split()
+    "sourceforge.net anonymous.4open.science".split()
 )
 _DATA_HOSTS: Final = frozenset("zenodo.org figshare.com osf.io datadryad.org".split())
 _DATA_DOI: Final = re.compile(r"/10\.(?:5281/zenodo|6084/m9\.figshare|5061/dryad|17605/osf)\.")

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from triage import store
 from triage.domain.author_names import author_key, author_keys
+from triage.domain.records import Paper
 from triage.errors import ConfigError
 from triage.store.search import Filters
 from triage.subscribers import subscriptions
@@ -38,30 +39,37 @@ def _show(page: PageContext, request: Request) -> Response:
     key = author_key(name)
     login = page.login_cookie.read(request)
     is_followed = login is not None and key in author_keys(login.subscriber.followed_authors)
-    with page.db.read() as conn:
-        # The search takes any name that ends with these words.
-        ids = store.search.newest(conn, Filters(author=name), MOST) if key else []
-        papers = store.papers.load(conn, ids)
-    own = [papers[id] for id in ids if key in author_keys(papers[id].authors)]
-    if not own and not is_followed:
+    papers = _papers_by(page, name)
+    if not papers and not is_followed:
         # Else a link could make this page show any text as a name.
         raise HTTPException(404)
-    spellings = [each for paper in own for each in paper.authors if author_key(each) == key]
+    spellings = [each for paper in papers for each in paper.authors if author_key(each) == key]
     n = page_number(request)
-    n_pages = count_pages(len(own), PAGE, n)
+    n_pages = count_pages(len(papers), PAGE, n)
     return page.show(
         request,
         "author",
         author=[*spellings, name][0],
         last_name=split_name(name).family,
         is_followed=is_followed,
-        n_papers=len(own),
-        is_all=len(ids) < MOST,
-        cards=cards_for(page, login, own[(n - 1) * PAGE : n * PAGE]),
+        n_papers=len(papers),
+        cards=cards_for(page, login, papers[(n - 1) * PAGE : n * PAGE]),
         page=n,
         n_pages=n_pages,
-        path=f"/authors?{urlencode({'name': name})}",
+        path=_path(name),
     )
+
+
+def _papers_by(page: PageContext, name: str) -> list[Paper]:
+    """Return the papers with exactly this author, newest first, of the newest MOST that may be."""
+    key = author_key(name)
+    if not key:
+        return []
+    with page.db.read() as conn:
+        # The search takes any name that ends with these words.
+        ids = store.search.newest(conn, Filters(author=name), MOST)
+        papers = store.papers.load(conn, ids)
+    return [papers[id] for id in ids if key in author_keys(papers[id].authors)]
 
 
 def _follow(page: PageContext, login: Login, _: Request, fields: Fields) -> Response:
@@ -70,14 +78,22 @@ def _follow(page: PageContext, login: Login, _: Request, fields: Fields) -> Resp
     if not key:
         raise HTTPException(404)
     others = [each for each in login.subscriber.followed_authors if author_key(each) != key]
-    names, notice = others, f"You no longer follow {name}."
     if fields.get("do") == "follow":
-        names, notice = [*others, name], f"You follow {name} now. Their new papers move up."
+        back, names = _path(name), [*others, name]
+        notice = f"You follow {name} now. Their new papers move up."
+    else:
+        # Without papers they have no page any more.
+        back, names = _path(name) if _papers_by(page, name) else "/preferences", others
+        notice = f"You no longer follow {name}."
     try:
         subscriptions.change(page.db, login.subscriber.public_id, followed_authors=names)
     except ConfigError:
         notice = f"You follow {MOST_NAMES} authors, and more are not possible. Remove one first."
-    return page.redirect(f"/authors?{urlencode({'name': name})}", notice)
+    return page.redirect(back, notice)
+
+
+def _path(name: str) -> str:
+    return f"/authors?{urlencode({'name': name})}"
 
 
 def _clean(name: str) -> str:

@@ -11,7 +11,6 @@ from starlette.routing import Route
 
 from triage import store
 from triage.domain.chances import describe_chance
-from triage.domain.link_tokens import Claims, Purpose
 from triage.domain.records import LIKES
 from triage.subscribers import forgotten_votes, library_import, subscriptions
 from triage.subscribers.bibliography import entries
@@ -54,18 +53,10 @@ def _show_digests(page: PageContext, login: Login, request: Request) -> Response
 
 
 def _show_digest(page: PageContext, login: Login, request: Request) -> Response:
-    subscriber, on = login.subscriber, date_in_path(request)
     with page.db.read() as conn:
-        slate = store.slates.by_day(conn, subscriber.id, on)
+        slate = store.slates.by_day(conn, login.subscriber.id, date_in_path(request))
     if slate is None:
         raise HTTPException(404)
-    now = page.clock.now()
-    links = {
-        shown.paper.id: page.keyring.sign(
-            Purpose.PAPER, Claims(subscriber.public_id, now, slate.public_id, shown.position)
-        )
-        for shown in slate.impressions
-    }
     cards = [
         replace(card, is_seen=False, chance=describe_chance(shown), reasons=reasons_of(shown))
         for shown, card in zip(
@@ -74,7 +65,7 @@ def _show_digest(page: PageContext, login: Login, request: Request) -> Response:
             strict=True,
         )
     ]
-    return page.show(request, "digest", slate=slate, cards=cards, links=links)
+    return page.show(request, "digest", slate=slate, cards=cards)
 
 
 def _show_votes(page: PageContext, login: Login, request: Request) -> Response:

@@ -35,6 +35,7 @@ from triage.web.context import (
 )
 from triage.web.forms import Fields
 from triage.web.login_cookie import Login
+from triage.web.saved import FILES
 from triage.web.vote import VOTE_TEXTS, request_evidence, vote_tokens
 
 SIMILAR: Final = 6
@@ -43,11 +44,8 @@ CACHE_FOR: Final = timedelta(minutes=5)
 CACHE_SIZE: Final = 500
 TAKE_BACK: Final = "none"
 UNSAVE: Final = "unsave"
-CITATIONS: Final = {
-    "bib": ("BibTeX", "bibtex", "application/x-bibtex"),
-    "ris": ("RIS", "ris", "application/x-research-info-systems"),
-}
-"""Files of a citation by their ending: the name and the format, and the media type."""
+CITATIONS: Final = {"bib": "BibTeX", "ris": "RIS"}
+"""The names of the formats of a citation, by the endings of their files."""
 _TEXTS: Final = frozenset({LinkKind.PDF, LinkKind.HTML, LinkKind.DOI})
 
 
@@ -55,10 +53,12 @@ def routes(page: PageContext) -> list[Route]:
     cache = TimedCache[list[Hit]](page.clock, CACHE_FOR, CACHE_SIZE)
 
     def show_from_digest(request: Request) -> Response:
-        # It is shown here and not at its own address, which would lose the reasons and votes of
-        # the digest for who is not logged in, or have to carry the token on.
         claims = page.claims(request, Purpose.PAPER)
         shown = votes.find_impression(page.db, claims)
+        if page.login_cookie.read(request):
+            return page.redirect(f"/papers/{shown.paper.id}")
+        # For all others, the paper's own address has no reasons and no votes, and they must not
+        # come with the token in another address.
         return show_paper(request, shown.paper.id, shown, vote_tokens(page, claims))
 
     def show(request: Request) -> Response:
@@ -92,8 +92,12 @@ def routes(page: PageContext) -> list[Route]:
             votes=[(VOTE_TEXTS[kind], token) for kind, token in tokens],
             similar=others,
             citations=[
-                (name, ending, _cite(page, stored, replace(paper, abstract=""), form))
-                for ending, (name, form, _) in CITATIONS.items()
+                (
+                    name,
+                    ending,
+                    _cite(page, stored, replace(paper, abstract=""), ending).strip("\r\n"),
+                )
+                for ending, name in CITATIONS.items()
             ],
         )
 
@@ -102,10 +106,10 @@ def routes(page: PageContext) -> list[Route]:
             raise HTTPException(404)
         ending = request.path_params["ending"]
         stored, paper = _load_paper(page, _id_in_path(request))
-        _, form, media_type = CITATIONS[ending]
-        text = _cite(page, stored, paper, form)
+        text = _cite(page, stored, paper, ending)
         name = f"{citation_keys([paper])[0]}.{ending}"
         disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+        media_type = FILES[ending][1]
         return Response(text.encode("utf-8", "replace"), media_type=media_type, headers=disposition)
 
     def submit_vote(request: Request, fields: Fields) -> Response:
@@ -166,8 +170,8 @@ def _in_words(on: Published) -> str:
     return date(on.year, on.month, 1).strftime("%B %Y") if on.month else str(on.year)
 
 
-def _cite(page: PageContext, stored: StoredTraits, paper: Paper, form: str) -> str:
+def _cite(page: PageContext, stored: StoredTraits, paper: Paper, ending: str) -> str:
     dois = [parse_doi(value) for scheme, value in stored.keys if scheme == "doi"]
     # arXiv's own DOIs say no more than its ids.
     doi = next((doi for doi in dois if doi and parse_arxiv(doi) is None), "")
-    return entries.write([entries.Liked(paper, page.clock.now(), doi)], form)
+    return entries.write([entries.Liked(paper, page.clock.now(), doi)], FILES[ending][0])
