@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from threading import Thread
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -106,7 +108,13 @@ def create_app(
             log.error("database error: %s", error)
         return pages.show("error_broken", 503 if isinstance(error, DatabaseError) else 500)
 
+    @asynccontextmanager
+    async def prepare_search(_: Starlette) -> AsyncIterator[None]:
+        Thread(target=page.search.prepare, daemon=True).start()
+        yield
+
     app = Starlette(
+        lifespan=prepare_search,
         routes=[
             *browse.routes(page),
             *paper.routes(page),
