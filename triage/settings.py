@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from email.utils import parseaddr, quote
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -77,6 +77,8 @@ Slug = Annotated[str, _pattern(r"[a-z0-9][a-z0-9_-]{0,39}", _SLUG)]
 # The token in a bounce address has 44 characters with its plus; a local part may have 64.
 _BOUNCES = "is not a plain mail address with at most 20 characters before the @"
 BounceAddress = Annotated[str, _pattern(r"([A-Za-z0-9._-]{1,20}@[A-Za-z0-9.-]{1,185})?", _BOUNCES)]
+_FOLDER = "is not a folder's name as IMAP writes it: ASCII without quotes and backslashes"
+ImapFolder = Annotated[str, _pattern(r"[ !#-\[\]-~]{1,200}", _FOLDER)]
 ClockTime = Annotated[str, _pattern(r"([01]\d|2[0-3]):[0-5]\d", "is not a time such as 03:30")]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -201,6 +203,7 @@ class MailSettings(_Section):
     sender: Annotated[MailAddress, Field(alias="from")] = "triage <triage@localhost>"
     notes_from: Annotated[str, AfterValidator(_optional_address)] = ""
     bounces: BounceAddress = ""
+    votes: Literal["links", "mailto", "both"] = "links"
     dkim_selector: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,63}$")] = ""
     host: Annotated[str, Field(min_length=1)] = "localhost"
     port: Annotated[int, Field(ge=1, le=65535)] = 587
@@ -231,17 +234,35 @@ class BouncesSettings(_Section):
     maildir: str = ""
     imap_host: str = ""
     imap_port: Annotated[int, Field(ge=1, le=65535)] = 993
+    imap_folder: ImapFolder = "INBOX"
     username: str = ""
+    authserv_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,253}$")] = ""
 
 
 class TrainSettings(_Section):
     at: ClockTime = "03:30"
 
 
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        try:
+            size = ip_network(text, strict=False).prefixlen
+        except ValueError:
+            raise ValueError(
+                f"{text[:60]!r} is not a network such as `192.0.2.0/24` or `2001:db8::/48`"
+            ) from None
+        if size == 0:
+            raise ValueError(f"{text!r} is the whole internet: name your own networks")
+    return texts
+
+
 class WebSettings(_Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     operator_port: Annotated[int, Field(ge=0, le=65535)] = 8017
+    trusted_networks: Annotated[
+        tuple[str, ...], Field(strict=False), AfterValidator(_networks)
+    ] = ()
 
 
 class Settings(_Section):

@@ -27,7 +27,8 @@ from triage.delivery.recovery import resolve
 from triage.delivery.sender_context import SenderContext
 from triage.delivery.sent_log import SentLog, SentLogDamaged
 from triage.delivery.sent_log_check import check_sent_log, complete_sent_log
-from triage.domain.records import MessageState, SentEntry
+from triage.domain.records import MessageState
+from triage.domain.sent_entry import SentEntry
 from triage.errors import DatabaseError, MailUncertain
 from triage.store import Database, open_database
 

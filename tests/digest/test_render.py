@@ -23,6 +23,7 @@ from tests.support.factories import impression, paper, slate, subscriber
 from tests.support.guarantees import Guarantee
 from triage.digest.render import encoded_size, render_digest
 from triage.domain.records import Detail, Policy, Reason, ReasonKind, RenderedDigest, Slate
+from triage.domain.vote_texts import VOTE_WORDS
 from triage.errors import MessageError
 from triage.resources import templates_dir
 
@@ -133,15 +134,33 @@ def test_venue_and_citations_are_shown_where_they_are_known() -> None:
     assert len(one(venue="Proceedings of the " * 9).text) < len(one().text) + 80
 
 
-def test_the_strongest_reason_is_shown_and_the_second_if_both_are_short() -> None:
-    short = tuple(Reason(ReasonKind.LIKES, text) for text in ("first", "second", "third"))
-    assert (
-        "Why: first; second\n" in rendered(slate(0, impressions=(impression(reasons=short),))).text
+def why(*reasons: tuple[str, ...]) -> list[str]:
+    """Return the "Why" of papers with these reasons."""
+    made = slate(
+        0,
+        impressions=tuple(
+            impression(n, reasons=tuple(Reason(ReasonKind.LIKES, text) for text in each))
+            for n, each in enumerate(reasons, start=1)
+        ),
     )
-    long = (Reason(ReasonKind.LIKES, "first " * 20), Reason(ReasonKind.WORDS, "second " * 20))
-    text = rendered(slate(0, impressions=(impression(reasons=long),))).text
-    assert "first first" in text
-    assert "second" not in text
+    return re.findall(r"Why: (.*?)(?= We study)", flat(rendered(made).text))
+
+
+def test_the_strongest_reason_is_shown_and_the_second_if_both_are_short() -> None:
+    assert why(("first", "second", "third")) == ["first; second"]
+    [long] = why(("first " * 20, "second " * 20))
+    assert "first first" in long
+    assert "second" not in long
+
+
+def test_a_reason_is_told_once_and_its_number_after_that() -> None:
+    assert why(("a",), ("b", "a"), ("a", "c"), ("a", "b", "c", "d"), ("b",)) == [
+        "a",
+        "b",
+        "as for number 1; c",
+        "as for number 1; d",
+        "as for number 2",
+    ]
 
 
 def test_papers_that_a_vote_is_likely_for_say_so() -> None:
@@ -210,6 +229,7 @@ def test_the_footer_says_why_one_gets_this_and_how_to_leave() -> None:
 def all_urls(made_html: str) -> set[str]:
     soup = digest(slate(1)).soup.__class__(made_html, "html5lib")
     hrefs = {str(anchor["href"]) for anchor in soup.find_all("a")}
+    hrefs = {href for href in hrefs if not href.startswith("#")}
     for hidden in soup.find_all(["style", "title"]):
         hidden.decompose()
     preheader = soup.find("div", class_="preheader")
@@ -234,21 +254,67 @@ def test_text_and_html_hold_the_same_links_whatever_the_papers_say(made: Slate) 
 def test_every_link_of_every_paper_is_there_in_its_order() -> None:
     made = slate(4)
     links = links_of(made)
+    votes = [(each.up, each.save, each.down, each.less) for each in links.papers]
+    pdfs = [f"https://arxiv.org/pdf/2603.{n:05d}" for n in range(1, 5)]
     expected = [
         url
-        for each in links.papers
-        for url in (each.upstream, each.page, each.up, each.down, each.save, each.less)
+        for each, pdf, four in zip(links.papers, pdfs, votes, strict=True)
+        for url in (each.upstream, pdf, each.page, *four)
     ]
     tail = [links.preferences, links.unsubscribe]
     text = URL.findall(rendered(made).text)
-    assert text == [*expected, links.home, *tail]
+    assert text == [*expected, links.vote_page, links.home, *tail]
+    glance = [url for n, pdf in enumerate(pdfs, start=1) for url in (f"#paper-{n}", pdf)]
     hrefs = [str(anchor["href"]) for anchor in digest(made).soup.find_all("a")]
-    assert hrefs == [*expected, *tail, links.home]
+    assert hrefs == [*glance, *expected, links.vote_page, *tail, links.home]
+
+
+def test_the_titles_come_first_and_lead_to_their_papers() -> None:
+    made = digest(slate(3))
+    titles = [f"Speculative decoding with {n} drafts" for n in (1, 2, 3)]
+    [listed] = made.soup.find_all("ol")
+    for number, (item, heading) in enumerate(
+        zip(listed.find_all("li"), made.soup.find_all("h2"), strict=True), start=1
+    ):
+        assert item.a["href"] == f"#{heading.a['id']}"
+        assert heading.a["name"] == heading.a["id"]
+        assert item.a.get_text() == titles[number - 1]
+        assert heading.get_text() == f"{number}. {titles[number - 1]}"
+    text = made.part("plain")
+    assert [text.index(f" {n}. {title}") for n, title in enumerate(titles, start=1)] < [
+        text.index("arXiv: 214 new papers")
+    ]
+    assert text.count(titles[2]) == 2
+
+
+def test_a_digest_of_one_paper_has_no_list_of_titles() -> None:
+    made = digest(slate(1))
+    assert made.soup.find("ol") is None
+    assert made.part("plain").count("Speculative decoding with 1 drafts") == 1
+
+
+def test_pdf_and_code_are_a_press_away_but_only_at_hosts_that_everybody_knows() -> None:
+    known = "https://github.com/ada/drafts"
+    text = f"Code at http://gitlab.e.vil/x, https://gitlab.e.vil/y and {known}, and that is all."
+    made = digest(slate(0, impressions=(impression(1, paper=paper(1, comment=text)),)))
+    found = {a.get_text(): a["href"] for a in made.soup.find_all("a")}
+    assert (found["PDF"], found["Code"]) == ("https://arxiv.org/pdf/2603.00001", known)
+    assert f"    PDF: https://arxiv.org/pdf/2603.00001\n    Code: {known}\n" in made.part("plain")
+    assert "e.vil" not in made.part("html")
+
+
+def test_the_votes_have_the_same_four_words_everywhere() -> None:
+    made = digest(slate(1))
+    row = made.soup.find("p", class_="votes")
+    assert row is not None
+    words = [a.get_text() for a in row.find_all("a")]
+    assert words == ["Like", "Save", "Not for me", "Less like this"] == list(VOTE_WORDS.values())
+    assert re.findall(r"^    ([A-Z][a-z ]+): +https://\S+/v/", made.part("plain"), re.M) == words
 
 
 def test_a_url_within_an_abstract_stays_whole() -> None:
     url = "https://example.org/" + "a-long-path/" * 15 + "?x=1&y=2"
-    made = one(abstract=f"{'Some words before it. ' * 10}The code is at {url}. It works.")
+    made = one(abstract=f"{'We put some words before it ' * 10}and the code is at {url} too.")
     assert url in made.text
     assert url.replace("&", "&amp;") in made.html
 
@@ -269,7 +335,10 @@ def test_text_is_wrapped_at_78_columns_and_urls_stand_whole(name: str) -> None:
 def test_no_text_of_a_stranger_becomes_anything_but_text(made: Slate) -> None:
     html = rendered(made).html
     assert problems_of_html(html) == []
-    assert len(re.findall("<a ", html)) == 6 * len(made.impressions) + 3
+    n = len(made.impressions)
+    n_resources = sum(len(each.resources) for each in links_of(made).papers)
+    n_listed = n + n_resources if n > 1 else 0
+    assert len(re.findall("<a ", html)) == 6 * n + n_resources + n_listed + 4
     assert len(re.findall("<td", html)) == len(made.impressions) + 4
 
 

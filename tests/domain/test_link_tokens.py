@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -255,3 +256,46 @@ def test_no_part_of_a_token_reaches_a_log(keyring: Keyring, line: str, damage: s
 def test_redacting_leaves_other_text_alone() -> None:
     text = "model v1.2 scored 3 papers; GET /preferences 200; arXiv:2603.00001v1. Next"
     assert redact(text) == text
+
+
+@given(public_ids, st.integers(1, 255), st.sampled_from(EventKind))
+def test_a_vote_fits_into_an_address_and_is_read_whatever_the_case(
+    slate: str, position: int, kind: EventKind
+) -> None:
+    keyring = Keyring(SECRET)
+    token = keyring.sign_vote_address(slate, position, kind)
+    # 20 characters for the mailbox, and a plus.
+    assert len(token) == 43
+    assert re.fullmatch(r"v[a-z2-7]{42}", token)
+    for spelling in (token, token.upper(), token.title()):
+        assert keyring.verify_vote_address(spelling) == (slate, position, kind)
+    with pytest.raises(TokenError):
+        Keyring(SECRET[::-1]).verify_vote_address(token)
+    assert Keyring(SECRET[::-1], SECRET).verify_vote_address(token) == (slate, position, kind)
+
+
+def test_no_mutation_of_a_vote_in_an_address_is_accepted(keyring: Keyring) -> None:
+    token = keyring.sign_vote_address("f" * 20, 3, EventKind.SAVE)
+    for at in range(43):
+        for other in "abcdefghijklmnopqrstuvwxyz234567":
+            if other != token[at]:
+                with pytest.raises(TokenError):
+                    keyring.verify_vote_address(token[:at] + other + token[at + 1 :])
+    for wrong in ("", token[:-1], token + "a", f" {token}", token.replace("v", "u", 1), "v" * 43):
+        with pytest.raises(TokenError):
+            keyring.verify_vote_address(wrong)
+
+
+@pytest.mark.parametrize(
+    ("slate", "position"), [("f" * 20, 0), ("f" * 20, 256), ("f" * 20, -1), ("x", 1), ("", 1)]
+)
+def test_a_vote_that_does_not_fit_is_refused(keyring: Keyring, slate: str, position: int) -> None:
+    with pytest.raises(ValueError, match="position"):
+        keyring.sign_vote_address(slate, position, EventKind.SAVE)
+
+
+def test_votes_in_mails_are_redacted(keyring: Keyring) -> None:
+    token = keyring.sign_vote_address("f" * 20, 3, EventKind.SAVE)
+    for text in (f"b+{token}@x.example", f"mailto:b%2B{token}@x", f"Like: a [{token.upper()}]"):
+        assert token.lower() not in redact(text).lower()
+    assert keyring.sign_vote_address("f" * 20, 3, EventKind.VOTE_UP) != token

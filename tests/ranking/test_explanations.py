@@ -58,6 +58,54 @@ def test_a_phrase_of_the_interests_is_quoted() -> None:
 
 
 @pytest.mark.parametrize(
+    ("title", "abstract", "told"),
+    [
+        ("Protein folding", "we fold", "its title matches “protein folding” in your interests"),
+        ("Molecules", "of protein folding", "matches “protein folding” in your interests"),
+        ("Folding", "of a protein", "has the words of “protein folding” in your interests"),
+        ("Molecules", "of a protein", "shares “protein” with “protein folding” in your interests"),
+        (
+            "Residues",
+            "sequence binding docking amino",
+            "loosely related to “protein folding” in your interests",
+        ),
+    ],
+)
+def test_the_weaker_a_phrase_matches_the_weaker_are_the_words(
+    title: str, abstract: str, told: str
+) -> None:
+    found = texts(topics.profile("protein folding"), paper(title=title, abstract=abstract))
+    assert found[0] == told
+
+
+def test_a_like_that_is_not_close_is_only_somewhat_like_the_paper() -> None:
+    profile = topics.profile(liked=(31,))
+    near, far = topics.library(33), topics.of_papers(
+        paper(title="Zebra savannah robot", abstract="grass spectral embedding message passing")
+    )  # fmt: skip
+    assert any(r.text.startswith("close to “") for r in explain(profile, near))
+    assert any(r.text.startswith("somewhat like “") for r in explain(profile, far))
+
+
+def test_words_that_many_papers_of_the_day_have_are_no_reason() -> None:
+    profile, candidates = topics.profile(liked=(31, 2)), topics.library(33)
+    X = feature_matrix(profile, candidates, DAY)
+    parts = ColdStartScorer().contributions(X)[0]
+    placement = Placement(0, 1, 0.5, 1.0, Policy.RANKED)
+    common = np.ones(candidates.encodings.tfidf.shape[1], dtype=bool)
+    kinds = [
+        [
+            reason.kind
+            for reason in explain_placement(
+                profile, candidates, placement, X[0], parts, topics.encoder(), "", each
+            )
+        ]
+        for each in (~common, common)
+    ]
+    assert [ReasonKind.WORDS in each for each in kinds] == [True, False]
+
+
+@pytest.mark.parametrize(
     ("wish", "text"),
     [
         ({"followed_authors": ("Lovelace, Ada",)}, "author you follow: Ada Lovelace"),

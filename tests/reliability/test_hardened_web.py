@@ -6,9 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from html import unescape
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -43,6 +41,7 @@ def paths(world: World) -> list[str]:
         "/u/{token}": world.token(Purpose.UNSUBSCRIBE),
         "/c/{token}": world.token(Purpose.CONFIRM),
         "/l/{token}": world.token(Purpose.LOGIN),
+        "/d/{token}": world.token(Purpose.DIGEST),
     }
     found = []
     for route in app.routes:
@@ -125,6 +124,7 @@ ACTS: list[tuple[str, dict[str, str]]] = [
     ("/papers/1", {"vote": "none"}),
     ("/import", {"text": "2603.00002"}),
     ("/follow", {"author": "Ada Lovelace"}),
+    ("/authors", {"name": "Ada Lovelace", "do": "follow"}),
     ("/logout", {}),
 ]  # fmt: skip
 FOREIGN: list[dict[str, str]] = [
@@ -170,7 +170,7 @@ def test_no_other_site_can_do_what_a_subscriber_may(world: World, guarantee: Gua
             # Whoever knows the seal still needs the cookie.
             assert world.client().post(path, data=fields | {"seal": seal}).status_code == 403
             refused += 1
-    assert ada.post("/logout", data={"seal": seal}).status_code == 200
+    assert ada.post("/logout", data={"seal": seal}).status_code == 303
     guarantee.record(foreign_forms_refused=refused)
 
 
@@ -244,11 +244,11 @@ def test_no_parameter_leads_elsewhere(world: World, guarantee: Guarantee) -> Non
         ["https://evil.example/", "//evil.example", "/\\evil.example"],
     ):
         answer = ada.get(path, params={name: target})
-        there = answer.headers.get("location", "/")
-        for address in [there, *re.findall(r'(?:href|action|src)="([^"]*)"', answer.text)]:
-            # Browsers read a backslash as a slash.
-            host = urlsplit(unescape(address).replace("\\", "/")).hostname or ""
-            assert "evil" not in host, (path, name, target)
+        # Only the picker of a day leads on, and only to a day of ours.
+        assert answer.headers.get("location", "/") == "/"
+        # A form may come back to its own page, whatever was in its query.
+        text = re.sub(r'name="back" value="/(?![/\\])[^"]*"', "", answer.text)
+        assert "evil.example" not in text
         n += 1
     person = world.visitor()
     person.submit(person.get("/login"), email=ADDRESS)
@@ -292,7 +292,7 @@ def test_a_form_on_this_machine_works_under_each_of_its_names(world: World) -> N
     for host in ("127.0.0.1:8000", "localhost:8000", "127.0.0.1:9999"):
         headers = {"host": host, "origin": f"http://{host}", "sec-fetch-site": "same-origin"}
         ada = world.visitor()
-        assert ada.post("/login", data={"email": ADDRESS}, headers=headers).status_code == 200
+        assert ada.post("/login", data={"email": ADDRESS}, headers=headers).status_code == 303
         world.clock.sleep(3600)
     headers = {"host": "127.0.0.1:8000", "origin": "http://localhost:8000"}
     assert (
@@ -329,7 +329,8 @@ def test_known_and_unknown_addresses_are_answered_alike(
             seen = []
             for is_known in (True, False):
                 email = world.readers[each].email if is_known else f"nobody.{each}@example.org"
-                somebody = world.visitor()
+                # Each pair from a network of its own: of one, the limit would be in between.
+                somebody = world.visitor(f"10.{each // 250}.{each % 250}.1")
                 page = somebody.get(path)
                 world.clock.sleep(10)
                 with counted(world.db) as said:

@@ -38,10 +38,10 @@ BASE_URL = "https://papers.example.org"
 MADE_AT = datetime(2026, 3, 2, 6, 30, tzinfo=UTC)
 URL = re.compile(r"https?://[^\s<>\"]+")
 
-ELEMENTS = set("html head meta title style body div table tbody tr td h1 h2 p span a".split())
+ELEMENTS = set("html head meta title style body div table tbody tr td h1 h2 p span a ol li".split())
 ATTRIBUTES = set(
-    "lang charset name content class style role cellpadding cellspacing border width align dir href"
-    .split()
+    "lang charset name content class id style role cellpadding cellspacing border width align dir"
+    " href".split()
 )  # fmt: skip
 
 HOSTILE = (
@@ -292,7 +292,7 @@ def problems_of_html(html: str) -> list[str]:
             found.append(f"element {element.name}")
         found += [f"attribute {name}" for name in element.attrs if name not in ATTRIBUTES]
         href = element.get("href")
-        if href is not None and not re.match(r"https?://", str(href)):
+        if href is not None and not re.match(r"https?://|#paper-\d+$", str(href)):
             found.append(f"link {href}")
     return found
 

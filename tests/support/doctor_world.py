@@ -37,6 +37,7 @@ class Server:
     transport: str = "smtp"
     sender: str = "Papers <digest@example.org>"
     bounces: str = ""
+    votes: str = "links"
     path: str = "mail"
     dkim_selector: str = "2026"
 

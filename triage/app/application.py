@@ -6,10 +6,11 @@ import hashlib
 import hmac
 import os
 import secrets
-from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
 from email.utils import parseaddr
 from functools import cached_property, partial
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -244,8 +245,16 @@ class App:
 
     def new_bounce_intake(self) -> Intake:
         from triage.delivery.bounces.intake import Intake
+        from triage.subscribers.votes import record_mailed_vote
 
-        return Intake(self.database, self.keyring, self.clock, self.address_hash)
+        return Intake(
+            self.database,
+            self.keyring,
+            self.clock,
+            self.address_hash,
+            record_mailed_vote,
+            self.settings.bounces.authserv_id,
+        )
 
     def read_new_bounces(self) -> Iterator[bytes]:
         """Yield the new mails in the configured bounce mailboxes."""
@@ -254,20 +263,31 @@ class App:
         bounces = self.settings.bounces
         if bounces.imap_host:
             password = _password("IMAP_PASSWORD", "[bounces] imap_host")
-            yield from read_imap(bounces.imap_host, bounces.imap_port, bounces.username, password)
+            yield from read_imap(
+                bounces.imap_host,
+                bounces.imap_port,
+                bounces.username,
+                password,
+                folder=bounces.imap_folder,
+            )
 
-    def build_message(self, slate: Slate, now: datetime) -> Composed:
-        """Build the message of a slate: links, then text and HTML, then signed bytes."""
+    def build_message(self, slate: Slate, now: datetime, resent_on: date | None = None) -> Composed:
+        """Build the message of a slate: links, then text and HTML, then signed bytes.
+
+        Args:
+            resent_on: the day on which a sent digest goes once more, so that the Message-ID is new.
+        """
         from triage.digest.nightly import Composed
 
         site = self.settings.site
         mail = self.settings.mail
         links = digest_links(
-            slate, self.keyring, site.base_url, site.contact, now.date(), mail.bounces
+            slate, self.keyring, site.base_url, site.contact, now.date(), mail.bounces, mail.votes
         )
         rendered = render_digest(slate, links, site.name)
+        name = slate.public_id if resent_on is None else f"{slate.public_id}.{resent_on:%Y%m%d}"
         message = build_digest(
-            slate,
+            replace(slate, public_id=name),
             links,
             rendered,
             sender=mail.sender,
@@ -281,14 +301,16 @@ class App:
     @cached_property
     def signup(self) -> Signup:
         from triage.app.account_mail import account_mail_builder
-        from triage.subscribers.signup import Signup
+        from triage.subscribers.signup import Signup, new_network_limit
 
+        trusted = [ip_network(each, strict=False) for each in self.settings.web.trusted_networks]
         return Signup(
             self.database,
             self.clock,
             self.keyring,
             account_mail_builder(self.settings),
             address_hash=self.address_hash,
+            network_limit=new_network_limit(trusted),
         )
 
     def account_mail_sender(self) -> Callable[[], None]:
@@ -309,6 +331,7 @@ class App:
         from triage.operations.clock_trust import ClockTrust
         from triage.operations.jobs import Job, Schedule
         from triage.operations.worker_process import run_in_process
+        from triage.ranking.serving.active_models import encode_stored
         from triage.subscribers.erasure import rewrite_after_erasures
         from triage.subscribers.named_papers import fetch_waiting
 
@@ -345,6 +368,7 @@ class App:
                 *(enriching if enriches else []),
             ],
             owner=name_this_process(),
+            encode=lambda: encode_stored(database, self.model_store, clock),
             is_gone=is_gone,
             distrust=(
                 ClockTrust(database, clock, read_uptime)
@@ -382,6 +406,7 @@ class App:
         from triage.digest.day_ranking import DayRankings
         from triage.digest.preview import Previews
         from triage.papers.search import Search
+        from triage.ranking.serving.interest_settings import refresh_interests_quickly
         from triage.subscribers.named_papers import find_schemes
         from triage.web import create_app
         from triage.web.context import RankingAnswers
@@ -394,7 +419,10 @@ class App:
             self.settings.site,
             self.signup,
             RankingAnswers(
-                previews.of, self.find_outcome, DayRankings(self.database, self.model_store).of
+                previews.of,
+                self.find_outcome,
+                DayRankings(self.database, self.model_store).of,
+                partial(refresh_interests_quickly, self.database, self.model_store, self.clock),
             ),
             Search(self.database, self.model_store.load_encoder),
             find_schemes(self.live_sources.lookups()),

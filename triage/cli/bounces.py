@@ -14,12 +14,14 @@ from triage.cli.app_context import PARTLY_DONE, json_option, load_app, show, war
 from triage.errors import ConfigError, TriageError
 
 # The kinds of `delivery/bounces/classify.py`, which takes too long to import for `--help`.
-KINDS = "hard soft policy notice complaint auto_reply unsubscribe unknown forged".split()
+KINDS = (
+    "hard soft policy notice complaint auto_reply unsubscribe vote ignored_vote unknown forged"
+).split()
 
 
 @click.group("bounces")
 def command() -> None:
-    """Read returned mail, and stop mail to addresses that must not get more."""
+    """Read returned mail and votes by mail, and stop mail to who must not get more."""
 
 
 @command.command()
@@ -81,7 +83,10 @@ def _messages(
 @click.option("--limit", type=int, help="The number of newest messages; all without it.")
 @json_option
 def list_(kinds: tuple[str, ...], limit: int | None, as_json: bool) -> None:
-    """List returned mail, newest first; `on` is the date of the digest."""
+    """List returned mail, newest first; `on` is the date of the digest.
+
+    The status of an ignored vote says why it does not count.
+    """
     from triage import store
 
     with load_app().database.read() as conn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import struct
 import threading
@@ -81,6 +82,8 @@ def _options(app: ASGIApp, host: str, port: int) -> dict[str, Any]:
         "access_log": False,
         "log_level": "warning",
         "server_header": False,
+        # Whose X-Forwarded-For is believed: without this, Uvicorn leaves out IPv6 of this machine.
+        "forwarded_allow_ips": os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
     }
 
 

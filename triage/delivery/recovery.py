@@ -24,7 +24,8 @@ from triage.delivery.sent_log import SentLog
 from triage.domain.crash_points import crash_point
 from triage.domain.protocols import Clock
 from triage.domain.records import MessageState as State
-from triage.domain.records import SentEntry, SubscriberState
+from triage.domain.records import SubscriberState
+from triage.domain.sent_entry import SentEntry
 from triage.store import Connection, Database
 from triage.store.messages import StoredMessage
 

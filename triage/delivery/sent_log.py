@@ -28,7 +28,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from triage.domain.records import SentEntry
+from triage.domain.sent_entry import SentEntry
 from triage.errors import DatabaseError
 from triage.resources import sync, write_synced
 

@@ -21,7 +21,8 @@ from triage.delivery.sent_log import NAME, SentLog, SentLogDamaged
 from triage.domain.digest_calendar import latest_digest_on
 from triage.domain.protocols import Clock
 from triage.domain.records import MessageState as State
-from triage.domain.records import SentEntry, SubscriberState
+from triage.domain.records import SubscriberState
+from triage.domain.sent_entry import SentEntry
 from triage.errors import ConfigError
 from triage.store import Database
 

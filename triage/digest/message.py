@@ -37,7 +37,7 @@ HEADERS = (
     "Precedence",
     "Feedback-ID",
 )
-"""Every digest has each of these exactly once."""
+"""Every digest has each of these exactly once, but for the POST header: only with a web address."""
 
 _SIGNATURE = "dkim-signature"
 
@@ -52,7 +52,7 @@ _ORIGINS = {
     "Reply-To": "[site] contact",
     "To": "the subscriber's address",
 }
-_UNSUBSCRIBE = re.compile(rb"List-Unsubscribe: <https?://[!-~]+>, <mailto:[!-~]+>")
+_UNSUBSCRIBE = re.compile(rb"List-Unsubscribe: (<https?://[!-~]+>, )?<mailto:[!-~]+>")
 
 
 class _Part(NamedTuple):
@@ -88,8 +88,7 @@ def build_digest(
     headers = {
         **_common_headers(sender, recipient, date, message_id, rendered.subject, reply_to),
         "List-Id": f"{_display_name('List-Id', site_name)} <{list_id}>",
-        "List-Unsubscribe": f"<{links.unsubscribe}>, <{links.unsubscribe_mailto}>",
-        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+        **_unsubscribe_headers(links),
         "Auto-Submitted": "auto-generated",
         "Precedence": "bulk",
         "Feedback-ID": f"{slate.on:%Y%m%d}:digest:triage:{domain}",
@@ -98,6 +97,16 @@ def build_digest(
     mime = sign(_assemble(headers, parts, boundary=f"=_{slate.public_id}"))
     verify(mime)
     return OutgoingMessage(message_id, recipient, mime)
+
+
+def _unsubscribe_headers(links: DigestLinks) -> dict[str, str]:
+    """Return both headers; without web pages only the mail address, which takes no POST."""
+    if not links.home:
+        return {"List-Unsubscribe": f"<{links.unsubscribe_mailto}>"}
+    return {
+        "List-Unsubscribe": f"<{links.unsubscribe}>, <{links.unsubscribe_mailto}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
 
 
 def build_note(
@@ -165,6 +174,8 @@ def verify(mime: bytes) -> None:
     ]
     # A signed message has one signature more.
     fewest = {name.lower(): 1 for name in (*HEADERS, "Content-Type")} | {_SIGNATURE: 0}
+    if b"\r\nList-Unsubscribe: <http" not in head:
+        del fewest["list-unsubscribe-post"]
     found += [
         f"header {name} {n} times"
         for name, at_least in fewest.items()

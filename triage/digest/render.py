@@ -15,6 +15,7 @@ from datetime import date
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from triage.digest.contribution import choose_teaser
 from triage.digest.templates import environment
 from triage.domain.chances import describe_chance
 from triage.domain.paper_ids import source_name
@@ -22,6 +23,7 @@ from triage.domain.plain_text import clean, shorten, wrap
 from triage.domain.records import (
     Detail,
     DigestLinks,
+    EventKind,
     Impression,
     Paper,
     PaperLinks,
@@ -30,6 +32,7 @@ from triage.domain.records import (
     RenderedNote,
     Slate,
 )
+from triage.domain.vote_texts import VOTE_WORDS
 from triage.errors import MessageError
 from triage.resources import templates_dir
 
@@ -48,6 +51,7 @@ _TLDR_CHARS = 320
 _REASONS_CHARS = 168
 _SUBJECT_CHARS = 100
 _LISTED_CHARS = 160
+_GLANCE_CHARS = 90
 _DAY_REPORT_CHARS = 900
 
 EXPLORATION = "Exploration: outside your usual picks, to learn what else you like"
@@ -55,8 +59,13 @@ VOTES_NOTE = (
     "Opening a link changes nothing: a vote counts when you press the button on its page. "
     "Every vote shapes your next digest."
 )
+MAILED_VOTES_NOTE = (
+    "A vote is a mail: press Send, and it counts when it arrives. Its text is not read. Every vote "
+    "shapes your next digest."
+)
 
 _LINK = re.compile(r"https?://[A-Za-z0-9\[][!#-;=?-~]*")
+_MAILTO = re.compile(r"mailto:[A-Za-z0-9][A-Za-z0-9%@._~-]*\?subject=[A-Za-z0-9%._~-]+")
 
 
 def render_digest(slate: Slate, links: DigestLinks, site_name: str) -> RenderedDigest:
@@ -71,8 +80,8 @@ def render_digest(slate: Slate, links: DigestLinks, site_name: str) -> RenderedD
         site_name: how the sender calls itself.
 
     Raises:
-        MessageError: there is no paper, links are missing, one of them is not an http(s) URL, or
-            the digest is too large even with a single paper.
+        MessageError: there is no paper, links are missing, one of them is not a URL, or the digest
+            is too large even with a single paper.
     """
     if not slate.impressions:
         raise MessageError("A digest needs at least one paper; skip this subscriber instead.")
@@ -128,9 +137,10 @@ def _render(
 ) -> RenderedDigest:
     in_subject, in_text, in_html = _digest()
     site = shorten(clean(site_name), 60)
+    whys = _whys([impression for impression, _ in parts])
     papers = [
-        _view(impression, paper_links, slate.subscriber.detail, abstract_chars)
-        for impression, paper_links in parts
+        _view(impression, paper_links, slate.subscriber.detail, abstract_chars) | {"why": why}
+        for (impression, paper_links), why in zip(parts, whys, strict=True)
     ]
     n = len(papers)
     heading = f"{n} {'paper' if n == 1 else 'papers'} for you"
@@ -148,7 +158,7 @@ def _render(
         "papers": papers,
         "n_dropped": len(slate.impressions) - n,
         "exploration": EXPLORATION,
-        "votes_note": VOTES_NOTE,
+        "votes_note": VOTES_NOTE if links.home else MAILED_VOTES_NOTE,
         "revised": [
             {"title": _revised_title(paper), "url": url}
             for paper, url in zip(slate.revised, links.revised, strict=True)
@@ -198,35 +208,40 @@ def _view(
     impression: Impression, links: PaperLinks, detail: Detail, abstract_chars: int
 ) -> dict[str, Any]:
     paper = impression.paper
+    title = shorten(clean(paper.title), 300) or "(without a title)"
     badge = shorten(clean(source_name(paper.source)), 40)
     facts = _facts(paper)
     text, more = _text(paper, detail, abstract_chars)
     upstream = links.upstream if _LINK.fullmatch(links.upstream) else links.page
+    by_kind = {
+        EventKind.VOTE_UP: links.up,
+        EventKind.SAVE: links.save,
+        EventKind.VOTE_DOWN: links.down,
+        EventKind.LESS_LIKE_THIS: links.less,
+    }
     return {
-        "title": shorten(clean(paper.title), 300) or "(without a title)",
+        "title": title,
+        "short_title": shorten(title, _GLANCE_CHARS),
         "authors": _authors(paper.authors),
         "badge": badge,
         "after_badge": "".join(f" · {fact}" for fact in facts),
         "facts": " · ".join([badge, *facts]),
-        "why": _why(impression),
         "text": text,
         "more": more,
         "exploration": impression.policy is Policy.EXPLORATION,
+        "votes": [(word, by_kind[kind]) for kind, word in VOTE_WORDS.items()],
         "links": {**asdict(links), "upstream": upstream},
     }
 
 
 def _text(paper: Paper, detail: Detail, abstract_chars: int) -> tuple[str, str]:
-    """Return the shown part of the abstract, and the text of the link to the rest."""
+    """Return what the paper contributes, and the text of the link to the whole abstract."""
     abstract, tldr = clean(paper.abstract), clean(paper.tldr)
-    if detail is Detail.TLDR:
-        whole, limit = tldr or abstract, min(_TLDR_CHARS, abstract_chars)
-    else:
-        whole, limit = abstract or tldr, abstract_chars
-    shown = shorten(whole, limit, at_sentence=True)
-    if shown != abstract and whole == abstract:
-        return shown, "Full abstract"
-    return shown, "Abstract" if shown and whole == tldr != abstract else "More about it"
+    limit = min(_TLDR_CHARS, abstract_chars) if detail is Detail.TLDR else abstract_chars
+    if tldr and (detail is Detail.TLDR or not abstract):
+        return shorten(tldr, limit, at_sentence=True), "Abstract" if abstract else "More about it"
+    shown = choose_teaser(abstract, limit)
+    return shown, "More about it" if shown == abstract else "Full abstract"
 
 
 def _authors(names: Sequence[str]) -> str:
@@ -254,16 +269,30 @@ def _day(on: date) -> str:
     return f"{on.day} {on:%B %Y}"
 
 
-def _why(impression: Impression) -> str:
-    """Return how likely a vote is, the strongest reason, and the second if both are short."""
-    if impression.policy is Policy.EXPLORATION:
-        return ""  # its label says it
-    told = [shorten(clean(reason.text), 160) for reason in impression.reasons[:2]]
-    both = "; ".join(told)
-    reasons = both if len(both) <= _REASONS_CHARS else told[0]
-    likelihood = describe_chance(impression)
-    why = f"Why: {reasons}" if reasons else ""
-    return f"{likelihood.capitalize()}. {why}" if likelihood else why
+def _whys(shown: Sequence[Impression]) -> list[str]:
+    """Return for each paper how likely a vote is, the strongest reason, and a second short one.
+
+    A reason that a paper above has, too, is not told again: its number is.
+    """
+    first_with: dict[str, int] = {}
+    whys = []
+    for number, impression in enumerate(shown, start=1):
+        if impression.policy is Policy.EXPLORATION:
+            whys.append("")  # its label says it
+            continue
+        reasons = [shorten(clean(reason.text), 160) for reason in impression.reasons]
+        new = [reason for reason in reasons[1:] if reason not in first_with]
+        told = reasons[:1]
+        if told and told[0] in first_with:
+            told = [f"as for number {first_with[told[0]]}"]
+        if told and new and len("; ".join((told[0], new[0]))) <= _REASONS_CHARS:
+            told.append(new[0])
+        for reason in (*reasons[:1], *told[1:]):
+            first_with.setdefault(reason, number)
+        likelihood = describe_chance(impression).capitalize()
+        why = f"Why: {'; '.join(told)}" if told else ""
+        whys.append(f"{likelihood}. {why}" if likelihood else why)
+    return whys
 
 
 def _exploratory(papers: Sequence[dict[str, Any]]) -> str:
@@ -294,15 +323,23 @@ def _preheader(slate: Slate, others: Sequence[str]) -> str:
 
 
 def _check_links(links: DigestLinks) -> None:
-    own = [links.unsubscribe, links.preferences, links.home]
+    pages = [paper.page for paper in links.papers]
+    mails = [url for paper in links.papers for _, url in paper.mails]
+    own = pages if links.home else mails
+    own.append(links.unsubscribe)
     for paper in links.papers:
-        own += [paper.page, paper.up, paper.down, paper.save, paper.less]
-    for url in own:
-        if not _LINK.fullmatch(url):
-            raise MessageError(
-                f"A link of the digest is not an http(s) URL of plain ASCII: it starts with "
-                f"{url[:12]!r}. Check [site] base_url."
-            )
+        pages += [url for _, url in paper.resources]
+        own += [paper.up, paper.down, paper.save, paper.less]
+    if links.home:
+        pages += [links.preferences, links.home]
+    for form, urls in ((_LINK, pages), (_MAILTO, mails)):
+        for url in urls:
+            if not form.fullmatch(url):
+                raise MessageError(
+                    f"A link of the digest is not an http(s) or mailto URL of plain ASCII: it "
+                    f"starts with {url[:12]!r}. Check base_url and contact in [site], and bounces "
+                    "in [mail]."
+                )
 
 
 # -- templates -------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ payload is binary, big endian:
 
 Mail addresses are short, and mail servers may change their case. A token in an address is a letter
 for the purpose and 42 characters of base32 (RFC 4648 section 6): 16 for a public id and 26 for the
-MAC. It has no key id, so all keys are tried.
+MAC. It has no key id, so all keys are tried. A vote also has two characters (8 bits position, 2
+bits action), and 24 for the MAC. It has no minute of issue: its digest has a date.
 
 Tokens contain no personal data, because public ids are random. But whoever has a token can use it,
 so tokens never appear in logs and error pages.
@@ -32,6 +33,8 @@ from triage.errors import ConfigError, TokenError, TokenExpired
 
 SECRET_LENGTH = 32
 _MAC_BYTES = 16
+# All that is left of the 43 characters of a vote in an address: 120 bits.
+_VOTE_MAC_BYTES = 15
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 _PUBLIC_ID = re.compile(r"[0-9a-f]{20}")
 _TOKEN = re.compile(
@@ -39,10 +42,13 @@ _TOKEN = re.compile(
 )
 # Matches more than tokens: damaged, percent-encoded and cut ones must not reach a log either.
 _REDACTED = re.compile(
-    r"(?<=/[pvuclf]/)[^\s\"'<>]+|v1(?:\.|%(?:25)*2e)[\w.%~-]{8,}|(?<=[+])[bu][a-z2-7]{30,}(?=@)",
+    r"(?<=/[pvuclfd]/)[^\s\"'<>]+|v1(?:\.|%(?:25)*2e)[\w.%~-]{8,}"
+    r"|(?:(?<=[+])|(?<=%2b))[buv][a-z2-7]{30,}(?=@)|v[a-z2-7]{42}",
     re.IGNORECASE,
 )
 _IN_ADDRESS = re.compile(r"([bu])([a-z2-7]{16})([a-z2-7]{26})")
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+_VOTE_IN_ADDRESS = re.compile(r"(v[a-z2-7]{18})([a-z2-7]{24})")
 
 
 class Purpose(StrEnum):
@@ -56,6 +62,7 @@ class Purpose(StrEnum):
     FORM = "preferences"
     BOUNCE = "bounce"
     FEED = "feed"
+    DIGEST = "digest"
 
 
 # Tokens for other purposes have no end.
@@ -64,6 +71,7 @@ LIFETIMES: dict[Purpose, timedelta] = {
     Purpose.CONFIRM: timedelta(days=7),
     Purpose.LOGIN: timedelta(minutes=15),
     Purpose.FORM: timedelta(hours=1),
+    Purpose.DIGEST: timedelta(days=180),
 }
 
 _PURPOSES = tuple(Purpose)
@@ -185,6 +193,42 @@ class Keyring:
                 return purpose, base64.b32decode(public_id.upper()).hex()
         raise TokenError("this address was altered, or signed with a key that is no longer in use")
 
+    def sign_vote_address(self, slate: str, position: int, action: EventKind) -> str:
+        """Return a token of 43 small letters and digits, with which a mail is a vote.
+
+        Args:
+            slate: the public id.
+            position: 1-based position on the slate, at most 255.
+
+        Raises:
+            ValueError: a claim does not fit the format.
+        """
+        if _PUBLIC_ID.fullmatch(slate) is None or not 0 < position < 256:
+            raise ValueError("a vote is about a position from 1 to 255 on a slate")
+        vote = position << 2 | list(EventKind).index(action)
+        signed = f"v{_BASE32[vote >> 5]}{_BASE32[vote & 31]}{_encode_address(bytes.fromhex(slate))}"
+        return signed + _vote_mac(self._keys[self._current], signed)
+
+    def verify_vote_address(self, token: str) -> tuple[str, int, EventKind]:
+        """Return slate, position and action of a token that `sign_vote_address` made.
+
+        Raises:
+            TokenError: it is not valid; the message does not contain the token.
+        """
+        parts = _VOTE_IN_ADDRESS.fullmatch(token.lower())
+        if parts is None:
+            raise TokenError("this address is damaged or incomplete")
+        signed, mac = parts.groups()
+        if not any(
+            hmac.compare_digest(_vote_mac(each, signed), mac) for each in self._keys.values()
+        ):
+            raise TokenError(
+                "this address was altered, or signed with a key that is no longer in use"
+            )
+        vote = _BASE32.index(signed[1]) << 5 | _BASE32.index(signed[2])
+        slate = base64.b32decode(signed[3:].upper()).hex()
+        return slate, vote >> 2, list(EventKind)[vote & 3]
+
 
 def redact(text: str) -> str:
     """Replace every token in `text`, also cut, changed or percent-encoded ones, by `[token]`."""
@@ -208,6 +252,10 @@ def _derive(secret: str) -> tuple[str, dict[Purpose, bytes]]:
 
 def _mac(key: bytes, text: str) -> bytes:
     return hmac.digest(key, text.encode(), "sha256")[:_MAC_BYTES]
+
+
+def _vote_mac(keys: dict[Purpose, bytes], signed: str) -> str:
+    return _encode_address(_mac(keys[Purpose.VOTE], signed)[:_VOTE_MAC_BYTES])
 
 
 def _seal(keys: dict[Purpose, bytes], text: str) -> str:

@@ -427,7 +427,11 @@ class Slate:
 
 @dataclass(frozen=True, slots=True)
 class PaperLinks:
-    """The links of one paper in a digest. `upstream` is the paper's page at its publisher."""
+    """The links of one paper in a digest. `upstream` is the paper's page at its publisher.
+
+    Vote links open a page or write a mail. `mails` are (word, link) of a second way, by mail;
+    `resources` are (word, link) of its PDF and its code.
+    """
 
     upstream: str
     page: str
@@ -435,13 +439,17 @@ class PaperLinks:
     down: str
     save: str
     less: str
+    mails: tuple[tuple[str, str], ...] = ()
+    resources: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class DigestLinks:
     """All links of a digest; `papers[i]` belongs to impression i.
 
-    `revised` and `recap` are the upstream pages of the slate's papers of these names.
+    `revised` and `recap` are the upstream pages of the slate's papers of these names. `vote_page`
+    has buttons for all papers. Without web pages, `unsubscribe` writes a mail, too, and
+    `preferences`, `home` and `vote_page` are "".
     """
 
     papers: tuple[PaperLinks, ...]
@@ -451,6 +459,7 @@ class DigestLinks:
     home: str
     revised: tuple[str, ...] = ()
     recap: tuple[str, ...] = ()
+    vote_page: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,21 +489,3 @@ class OutgoingMessage:
     recipient: str
     mime: bytes = field(repr=False)
     envelope_sender: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SentEntry:
-    """A message that the receiving server has accepted, as in the sent log.
-
-    `subscriber` is a public id. `key` identifies the digest; `message_id` changes with the domain.
-    """
-
-    at: datetime
-    message_id: str
-    subscriber: str
-    on: date
-    kind: str
-
-    @property
-    def key(self) -> tuple[str, date, str]:
-        return (self.subscriber, self.on, self.kind)

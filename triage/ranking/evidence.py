@@ -45,16 +45,20 @@ class Evidence:
 
         Only likes from before the given instant count, if one is given.
         """
-        liked = self.profile.liked
-        if not len(liked):
+        if not len(self.profile.liked):
             return None
-        similarity = liked.encodings.latent @ self.dense
-        similarity = similarity + (liked.encodings.tfidf @ self.words.T).toarray()[:, 0]
+        similarity = self.similarity_to_likes()
         if before is not None:
             late = np.array([at >= before for at in self.profile.liked_at])
             similarity[late] = 0
         nearest = int(np.argmax(similarity))
         return nearest if similarity[nearest] > 0 else None
+
+    def similarity_to_likes(self) -> F32:
+        """Return float32 (n_likes,): the sum of the cosines in latent space and in words."""
+        liked = self.profile.liked.encodings
+        words = (liked.tfidf @ self.words.T).toarray()[:, 0]
+        return np.asarray(liked.latent @ self.dense + words, dtype=np.float32)
 
     def phrase(self) -> int | None:
         """Return the row of the interests phrase that fits best, None if none fits."""

@@ -17,6 +17,7 @@ from triage.domain.protocols import Encoder
 from triage.domain.records import (
     F32,
     F64,
+    Bools,
     EncodedPapers,
     Paper,
     Placement,
@@ -27,13 +28,18 @@ from triage.domain.records import (
 )
 from triage.ranking.evidence import Evidence
 from triage.ranking.features import GROUPS
-from triage.ranking.interest_clusters import drop_contained_terms
+from triage.ranking.term_names import MAX_TERMS, name_terms, shared_parts
 
 MAX_REASONS = 3
 # A further reason needs at least this share of the first one's contribution.
 MIN_SHARE = 0.1
 MAX_TITLE = 70
 N_SHARED_WORDS = 3
+# A shared word needs at least this share of the first one's weight.
+MIN_WORD_SHARE = 0.25
+# The sum of the cosines of two papers, in words and latent space, from which they are close. The
+# ten best of a day have about 0.3 to 0.9 to a reading list on their topic.
+CLOSE = 0.5
 # The contribution of the subscriber's own linear models is explained by shared words.
 SHOWN_AS = {"taste": ReasonKind.WORDS}
 _EXPLAINED = frozenset(ReasonKind) - {ReasonKind.FRESHNESS, ReasonKind.EXPLORATION}
@@ -47,12 +53,14 @@ def explain_placement(
     contributions_row: F64,
     encoder: Encoder,
     interest: str = "",
+    common: Bools | None = None,
 ) -> tuple[Reason, ...]:
     """Return one to three reasons for a candidate, strongest first, plain text.
 
     `features_row` and `contributions_row` are float (n_features,), the candidate's features and
     what each of them adds to the score. `interest` is the name of the interest that the paper
-    belongs to, if there are several. An exploration slot gets one reason, which says so.
+    belongs to, if there are several. `common` is bool (v,), the terms that many papers of the
+    day have, see `find_common_terms`. An exploration slot gets one reason, which says so.
     """
     if placement.policy is Policy.EXPLORATION:
         known = len(profile.liked) or len(profile.interests)
@@ -78,22 +86,26 @@ def explain_placement(
         kind = ReasonKind(name)
         least = MIN_SHARE * raised[strongest[0]] if found else 0
         if raised[kind] > 0 and raised[kind] >= least:
-            text = _sentence(kind, evidence, encoder, interest)
+            text = _sentence(kind, evidence, encoder, interest, common)
             found += [Reason(kind, text)] if text else []
         if len(found) == MAX_REASONS:
             break
     return tuple(found) or (_newness(paper),)
 
 
-def _sentence(kind: ReasonKind, evidence: Evidence, encoder: Encoder, interest: str) -> str:
-    """Return a reason in words; empty if there is no evidence to name."""
+def _sentence(
+    kind: ReasonKind, evidence: Evidence, encoder: Encoder, interest: str, common: Bools | None
+) -> str:
+    """Return a reason in words, weaker ones for a weak match; empty without evidence to name."""
     if kind is ReasonKind.LIKES:
         row = evidence.nearest_like()
         if row is None:
             return ""
-        return f"close to “{short_title(evidence.profile.liked.papers[row].title)}” that you liked"
+        nearness = "close to" if evidence.similarity_to_likes()[row] >= CLOSE else "somewhat like"
+        title = short_title(evidence.profile.liked.papers[row].title)
+        return f"{nearness} “{title}” that you liked"
     if kind is ReasonKind.WORDS:
-        return _shared_words(evidence, encoder)
+        return _shared_words(evidence, encoder, common)
     if kind is ReasonKind.INTERESTS:
         return _phrase(evidence)
     if kind is ReasonKind.INTEREST_CLUSTER:
@@ -116,15 +128,18 @@ def _sentence(kind: ReasonKind, evidence: Evidence, encoder: Encoder, interest: 
     return f"{n} {'upvote' if n == 1 else 'upvotes'} on Hugging Face" if n > 0 else ""
 
 
-def _shared_words(evidence: Evidence, encoder: Encoder) -> str:
+def _shared_words(evidence: Evidence, encoder: Encoder, common: Bools | None) -> str:
     liked = evidence.profile.liked
     if not len(liked):
         return ""
     total = np.asarray(liked.encodings.tfidf.sum(axis=0)).ravel()
+    if common is not None:
+        total[common] = 0
     shared = evidence.words.copy()
     shared.data = shared.data * total[shared.indices]
+    shared.data[shared.data < MIN_WORD_SHARE * shared.data.max(initial=0)] = 0
     shared.eliminate_zeros()
-    terms = drop_contained_terms(encoder.terms(shared, 3 * N_SHARED_WORDS))
+    terms = name_terms(encoder.terms(shared, MAX_TERMS), evidence.paper.text)
     if not terms:
         return ""
     listed = ", ".join(terms[:N_SHARED_WORDS])
@@ -137,9 +152,19 @@ def _phrase(evidence: Evidence) -> str:
     best = evidence.phrase()
     if best is None:
         return ""
-    shared = (evidence.profile.interests.tfidf[best] @ evidence.words.T).nnz > 0
-    verb = "matches" if shared else "is near to"
-    return f"{verb} “{short_title(evidence.profile.phrases[best])}” in your interests"
+    paper, phrase = evidence.paper, evidence.profile.phrases[best]
+    quoted = f"“{short_title(phrase)}” in your interests"
+    if shared_parts(phrase, paper.title) == [phrase]:
+        return f"its title matches {quoted}"
+    parts = shared_parts(phrase, paper.text)
+    if not parts:
+        return f"loosely related to {quoted}"
+    if parts == [phrase]:
+        return f"matches {quoted}"
+    if sum(len(part.split()) for part in parts) >= len(phrase.split()):
+        return f"has the words of {quoted}"
+    named = ", ".join(f"“{short_title(part)}”" for part in parts[:N_SHARED_WORDS])
+    return f"shares {named} with {quoted}"
 
 
 def _keywords(evidence: Evidence) -> str:

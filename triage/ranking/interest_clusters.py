@@ -18,6 +18,7 @@ import numpy as np
 from triage.domain.protocols import Encoder
 from triage.domain.records import F32, F64, I32, I64, EncodedPapers, Interest, Profile, ReasonKind
 from triage.ranking.features import recency_weights
+from triage.ranking.term_names import MAX_TERMS, name_terms
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -127,8 +128,9 @@ def name_interests(
         else:
             if common is None:
                 common = _mean_row(candidates.encodings.tfidf)
-            likes = profile.liked.encodings.tfidf[[rows[id] for id in each.papers]]
-            result.append(replace(each, name=_name(_mean_row(likes), common, encoder)))
+            own_rows = np.array([rows[id] for id in each.papers], dtype=np.int64)
+            mine = profile.liked.select(own_rows)
+            result.append(replace(each, name=_name(mine, common, encoder)))
     return tuple(result)
 
 
@@ -236,17 +238,13 @@ def _mean_row(words: csr_matrix) -> csr_matrix:
     return type(words)(type(words)(ones) @ words)
 
 
-def _name(mine: csr_matrix, common: csr_matrix, encoder: Encoder) -> str:
-    more = mine - common
+def _name(likes: EncodedPapers, common: csr_matrix, encoder: Encoder) -> str:
+    more = _mean_row(likes.encodings.tfidf) - common
     more.data = np.maximum(more.data, 0)
     more.eliminate_zeros()
-    terms = drop_contained_terms(encoder.terms(more, 4 * N_NAME_TERMS))
-    return ", ".join(terms[:N_NAME_TERMS])[:MAX_NAME]
-
-
-def drop_contained_terms(terms: Sequence[str]) -> list[str]:
-    """Return the terms that are no part of another, as "decoding" is of "speculative decoding"."""
-    return [t for t in terms if not any(t != u and f" {t} " in f" {u} " for u in terms)]
+    terms = encoder.terms(more, MAX_TERMS)
+    named = name_terms(terms, "\n".join(paper.text for paper in likes.papers)) or list(terms)
+    return ", ".join(named[:N_NAME_TERMS])[:MAX_NAME]
 
 
 def _link(dense: F32, apart: float) -> I32:

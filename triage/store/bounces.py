@@ -11,10 +11,10 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from triage.store.tables import bounces, messages, slates, subscribers
 
 
-def of_slate(conn: Connection, public_id: str) -> Row[int, int, str] | None:
-    """Return the id, subscriber_id and recipient of the message with a slate."""
+def of_slate(conn: Connection, public_id: str) -> Row[int, int, str, datetime] | None:
+    """Return the id, subscriber_id, recipient and created_at of the message with a slate."""
     query = (
-        select(messages.c.id, messages.c.subscriber_id, messages.c.recipient)
+        select(*messages.c["id", "subscriber_id", "recipient", "created_at"])
         .join(slates, slates.c.id == messages.c.slate_id)
         .where(slates.c.public_id == public_id)
     )

@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from triage.domain.records import MessageState, SentEntry
+from triage.domain.records import MessageState
+from triage.domain.sent_entry import SentEntry
 from triage.store import attempts, jobs, messages
 from triage.store.engine.upsert import upsert
 from triage.store.messages import StoredMessage

@@ -16,9 +16,10 @@ from starlette.routing import Route
 from triage.domain.link_tokens import Keyring
 from triage.domain.protocols import Clock
 from triage.domain.source_records import SCHEMES
-from triage.errors import DatabaseError, NotFound, TokenError
+from triage.errors import DatabaseError, NotFound, TokenError, TooManyRequests
 from triage.papers.search import Search
 from triage.store import Database
+from triage.subscribers.network_limit import NetworkLimit
 from triage.subscribers.sessions import Sessions
 from triage.subscribers.signup import Signup
 from triage.web import (
@@ -36,7 +37,7 @@ from triage.web import (
     unsubscribe,
     vote,
 )
-from triage.web.context import TOO_OLD, PageContext, Pages, RankingAnswers, RateLimit, Site
+from triage.web.context import GONE, PageContext, Pages, RankingAnswers, Site, say_wait
 from triage.web.login_cookie import LoginCookie
 from triage.web.middleware import BodyRefused, SafetyMiddleware
 
@@ -74,7 +75,7 @@ def create_app(
         sessions,
         LoginCookie(sessions, keyring, site.base_url),
         ranking or RankingAnswers(),
-        RateLimit(signup.PREVIEWS_A_MINUTE),
+        NetworkLimit(signup.PREVIEWS, trusted=enrolment.network_limit.trusted),
         paper_search or Search(db),
         named_schemes,
     )
@@ -85,8 +86,8 @@ def create_app(
 
     def show_http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-        too_old = error.detail if error.detail in TOO_OLD else TOO_OLD[0]
-        names = {403: "error_form", 404: "error_missing", 405: "error_method", 410: too_old}
+        gone = error.detail if error.detail in GONE else GONE[0]
+        names = {403: "error_form", 404: "error_missing", 405: "error_method", 410: gone}
         name = names.get(error.status_code, "error_link")
         response = page.show(request, name, error.status_code)
         response.headers.update(error.headers or {})
@@ -102,6 +103,10 @@ def create_app(
     async def forget(_: Request, __: Exception) -> Response:
         """Answer nobody: whoever left while a form came in must not change anything by half."""
         return Response(status_code=400)
+
+    def show_too_many(request: Request, error: Exception) -> Response:
+        assert isinstance(error, TooManyRequests)  # noqa: S101 - registered for nothing else
+        return say_wait(page.show(request, "error_too_many", 429, why=str(error)), error)
 
     def show_failure(_: Request, error: Exception) -> Response:
         if isinstance(error, DatabaseError):
@@ -137,6 +142,7 @@ def create_app(
             ClientDisconnect: forget,
             NotFound: show_bad_link,
             TokenError: show_bad_link,
+            TooManyRequests: show_too_many,
             DatabaseError: show_failure,
             Exception: show_failure,
         },

@@ -158,7 +158,7 @@ def _of_collection(page: PageContext, claims: Claims) -> Feed | None:
         f"{found.name} · {site.name}",
         f"{site.base_url.rstrip('/')}/saved/{found.id}",
         digest_feed.links(page.keyring, claims, site.base_url),
-        _items(site, find_papers(page, found, PAPERS)),
+        _items(site, find_papers(page, found, slice(PAPERS))[0]),
     )
 
 

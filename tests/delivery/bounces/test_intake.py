@@ -49,6 +49,7 @@ from triage.domain.records import MessageState, OutgoingMessage, Subscriber, Sub
 from triage.errors import ConfigError
 from triage.store import Database
 from triage.subscribers import subscriptions
+from triage.subscribers.votes import record_mailed_vote
 
 SECRET = "a secret of the tests, 32 or more characters"
 MAILBOX = "bounces@triage.example"
@@ -67,7 +68,7 @@ class Post:
 
     @property
     def intake(self) -> Intake:
-        return Intake(self.db, self.keyring, self.clock, self.hashed)
+        return Intake(self.db, self.keyring, self.clock, self.hashed, record_mailed_vote)
 
     @staticmethod
     def hashed(email: str) -> str:
@@ -281,9 +282,11 @@ def test_failures_before_a_return_do_not_count(post: Post) -> None:
 def test_a_bounce_of_another_installation_is_a_forgery(post: Post) -> None:
     reader = post.reader()
     about = post.digest(reader)
-    theirs = Intake(post.db, Keyring(SECRET[::-1]), post.clock, post.hashed)
+    theirs = Intake(post.db, Keyring(SECRET[::-1]), post.clock, post.hashed, record_mailed_vote)
     assert theirs.take(BY_NAME["postfix 5.1.1"].raw(about)).kind is Kind.FORGED
-    with_old = Intake(post.db, Keyring(SECRET[::-1], SECRET), post.clock, post.hashed)
+    with_old = Intake(
+        post.db, Keyring(SECRET[::-1], SECRET), post.clock, post.hashed, record_mailed_vote
+    )
     again = BY_NAME["postfix lmtp"].raw(about)
     assert with_old.take(again).kind is Kind.HARD, "an old key still verifies"
 

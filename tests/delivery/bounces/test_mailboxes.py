@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from socketserver import StreamRequestHandler, ThreadingTCPServer
-from threading import Thread
-from typing import Any
 
 import pytest
 
-from tests.support.mail_servers import PASSWORD, USER, client_tls, server_tls
+from tests.support.imap_server import ImapServer, imap_server
+from tests.support.mail_servers import PASSWORD, USER, client_tls
 from triage.delivery.bounces.mailboxes import read_imap, read_maildir
 from triage.errors import ConfigError, InboxError, TriageError
 
@@ -68,80 +66,11 @@ def test_what_is_no_maildir_is_named(tmp_path: Path) -> None:
 # -- IMAP ------------------------------------------------------------------------------------------
 
 
-class Server(ThreadingTCPServer):
-    """Speaks as much IMAP (RFC 3501) as is needed, over TLS, and keeps what it was told."""
-
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self, fails_at: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Session)
-        self.fails_at = fails_at
-        self.seen: set[int] = set()
-        self.commands: list[str] = []
-        self.tls = server_tls()
-
-    def get_request(self) -> Any:
-        connection, address = super().get_request()
-        return self.tls.wrap_socket(connection, server_side=True), address
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that does not trust us hangs up."""
+def serving(fails_at: str = "") -> AbstractContextManager[ImapServer]:
+    return imap_server(dict(MESSAGES), fails_at)
 
 
-class _Session(StreamRequestHandler):
-    server: Server
-
-    def handle(self) -> None:
-        self.say(b"* OK ready")
-        for line in iter(self.rfile.readline, b""):
-            tag, _, command = line.decode().rstrip("\r\n").partition(" ")
-            self.server.commands.append(command)
-            word = command.removeprefix("UID ").partition(" ")[0]
-            if word == self.server.fails_at:
-                self.say(f"{tag} NO not today".encode())
-                continue
-            if word == "LOGIN" and command != f'LOGIN {USER} "{PASSWORD}"':
-                self.say(f"{tag} NO [AUTHENTICATIONFAILED] wrong".encode())
-                continue
-            self.answer(word, command)
-            self.say(f"{tag} OK done".encode())
-
-    def answer(self, word: str, command: str) -> None:
-        if word == "CAPABILITY":
-            self.say(b"* CAPABILITY IMAP4rev1")
-        elif word == "SELECT":
-            self.say(b"* 9 EXISTS")
-        elif word == "SEARCH":
-            unseen = [uid for uid in MESSAGES if uid not in self.server.seen]
-            self.say(" ".join(["* SEARCH", *map(str, unseen)]).encode())
-        elif word == "FETCH":
-            uid = int(command.split()[2])
-            content = MESSAGES[uid]
-            head = f"* 1 FETCH (UID {uid} BODY[]<0> {{{len(content)}}}\r\n".encode()
-            self.wfile.write(head + content)
-            self.say(b")")
-        elif word == "STORE":
-            assert command.endswith(r"+FLAGS.SILENT (\Seen)")
-            self.server.seen.add(int(command.split()[2]))
-
-    def say(self, line: bytes) -> None:
-        self.wfile.write(line + b"\r\n")
-
-
-@contextmanager
-def serving(fails_at: str = "") -> Iterator[Server]:
-    with Server(fails_at) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def read(server: Server, password: str = PASSWORD) -> Iterator[bytes]:
+def read(server: ImapServer, password: str = PASSWORD) -> Iterator[bytes]:
     return read_imap("localhost", server.server_address[1], USER, password, client_tls())
 
 
@@ -187,3 +116,18 @@ def test_who_cannot_be_reached_or_trusted_is_told_of() -> None:
         assert server.commands == [], "no password to a stranger"
     with pytest.raises(TriageError, match=r"\[bounces\] imap_host"):
         list(read_imap("localhost", port, USER, PASSWORD, client_tls()))
+
+
+def test_only_the_named_folder_is_read() -> None:
+    with serving() as server:
+        read_votes = read_imap(
+            "localhost", server.server_address[1], USER, PASSWORD, client_tls(), "My Votes"
+        )
+        with pytest.raises(InboxError, match="does not open the folder My Votes"):
+            list(read_votes)
+        server.folder = "My Votes"
+        assert list(
+            read_imap(
+                "localhost", server.server_address[1], USER, PASSWORD, client_tls(), "My Votes"
+            )
+        ) == list(MESSAGES.values())

@@ -501,6 +501,37 @@ def test_links_must_be_https_once_mail_leaves_the_machine(
     assert findings(app)["base_url"].level is level
 
 
+def test_with_votes_by_mail_no_address_of_pages_is_needed(tmp_path: Path) -> None:
+    server = Server(votes="mailto", bounces="bounces@example.org")
+    app = mailing(installation(tmp_path), server, "http://127.0.0.1:8000")
+    found = findings(app)
+    for name in ("base_url", "one-click"):
+        assert found[name].level is Level.NOT_APPLICABLE
+    assert found["votes"].level is Level.WARNING
+    assert "no mailbox" in found["votes"].what
+
+
+@pytest.mark.parametrize(
+    ("server", "bounces", "level"),
+    [
+        (Server(), {}, Level.NOT_APPLICABLE),
+        (Server(votes="both", bounces="b@example.org"), {"maildir": "votes"}, Level.OK),
+        (Server(votes="mailto", bounces="b@example.org"), {"imap_host": "imap.x"}, Level.OK),
+        (Server(votes="mailto", bounces="b@localhost"), {"imap_host": "imap.x"}, Level.RED),
+        (Server(votes="mailto"), {"imap_host": "imap.x"}, Level.RED),
+        (Server("localhost", votes="mailto"), {"maildir": "votes"}, Level.OK),
+        (Server(votes="mailto", transport="maildir"), {"maildir": "votes"}, Level.OK),
+    ],
+)
+def test_votes_by_mail_need_an_address_that_mail_reaches_and_a_mailbox_that_is_read(
+    tmp_path: Path, server: Server, bounces: dict[str, str], level: Level
+) -> None:
+    app = mailing(installation(tmp_path), server)
+    read = app.settings.bounces.model_copy(update=bounces)
+    app.settings = app.settings.model_copy(update={"bounces": read})
+    assert findings(app)["votes"].level is level
+
+
 def test_a_sender_without_a_domain_is_red(tmp_path: Path) -> None:
     app = installation(tmp_path)
     found = findings(mailing(app, Server(sender="triage <triage@localhost>")))

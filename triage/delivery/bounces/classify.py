@@ -21,11 +21,13 @@ from email.message import Message
 from email.utils import parseaddr
 from enum import StrEnum
 from html import unescape
+from urllib.parse import unquote
 
 from flufl.bounce import all_failures
 
 from triage.delivery.refusals import ADDRESS, Blame, Whom
 from triage.delivery.refusals import classify as classify_refusal
+from triage.domain.vote_texts import VOTE_WORDS
 
 
 class Kind(StrEnum):
@@ -42,6 +44,9 @@ class Kind(StrEnum):
     COMPLAINT = "complaint"
     AUTO_REPLY = "auto_reply"
     UNSUBSCRIBE = "unsubscribe"
+    VOTE = "vote"
+    IGNORED_VOTE = "ignored_vote"
+    """A vote that does not count: its sender is not proved to be the subscriber, or it is late."""
     UNKNOWN = "unknown"
     FORGED = "forged"
 
@@ -51,12 +56,13 @@ class ClassifiedMail:
     """A classified message; no token in it is verified.
 
     Attributes:
-        kind: any but `UNSUBSCRIBE` and `FORGED`, which need verified tokens.
+        kind: any but `UNSUBSCRIBE`, the votes and `FORGED`, which need verified tokens.
         status: a code like 5.1.1; "" if there is none.
         addressed: possible tokens in the recipient addresses of the message.
         quoted: possible tokens in the mail that it reports on.
         links: possible tokens of unsubscribe links, in its subject.
         quoted_links: possible tokens of unsubscribe links, in the mail that it complains about.
+        votes: possible tokens of votes, in the address that it was written to, or in its subject.
     """
 
     kind: Kind
@@ -65,11 +71,17 @@ class ClassifiedMail:
     quoted: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     quoted_links: tuple[str, ...] = ()
+    votes: tuple[str, ...] = ()
 
 
 _RECIPIENT_HEADERS = "Delivered-To X-Original-To Envelope-To X-Envelope-To X-Rcpt-To To Cc".split()
 _TOKEN = re.compile(r"\+([bu][a-z0-9]{30,60})@", re.IGNORECASE)
 _LINK_TOKEN = re.compile(r"v1\.[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+# To alone, which DKIM signs: a server may write any address into the others.
+_VOTE_ADDRESS = re.compile(r"\+(v[a-z0-9]{30,60})@", re.IGNORECASE)
+# Anywhere, because some mail programs leave a subject percent-encoded.
+_VOTE_IN_SUBJECT = re.compile(r"(?=(v[a-z2-7]{42}))", re.IGNORECASE)
+_VOTE_SUBJECT = re.compile(rf"\b({'|'.join(VOTE_WORDS.values())}):.*", re.IGNORECASE)
 _COMPLAINTS = {"abuse", "fraud", "opt-out", "opt-out-list", "complaint", "miscategorized"}
 # Enough for any report; the rest of longer text is not searched. Free text stands at the start.
 _LONGEST = 1_000_000
@@ -137,7 +149,10 @@ def classify(raw: bytes) -> ClassifiedMail:
     """Classify a message as received; any bytes are accepted, and give `UNKNOWN` at worst."""
     message = message_from_bytes(raw[:_LONGEST])
     addressed = tuple(_tokens(message, *_RECIPIENT_HEADERS))
-    links = tuple(_LINK_TOKEN.findall(_subject(message)))
+    subject = _subject(message)
+    links = tuple(_LINK_TOKEN.findall(subject))
+    to = ",".join(map(str, message.get_all("To", [])))
+    votes = tuple(dict.fromkeys(_VOTE_ADDRESS.findall(to) + _VOTE_IN_SUBJECT.findall(subject)))
     parts = list(_parts(message))
     complaint = _feedback(message, parts)
     if complaint is not None:
@@ -153,11 +168,11 @@ def classify(raw: bytes) -> ClassifiedMail:
     kind, status = (
         _delivery_status(parts)
         or (from_daemon and (to_bounces or returned) and _free_text(raw, parts))
-        or (_is_automatic(message, addressed) and (Kind.AUTO_REPLY, ""))
+        or (_is_automatic(message, addressed, is_vote=bool(votes)) and (Kind.AUTO_REPLY, ""))
         or (to_bounces and not from_daemon and _detect(raw, parts))
         or (Kind.UNKNOWN, "")
     )
-    return ClassifiedMail(kind, status, addressed, tuple(returned), links)
+    return ClassifiedMail(kind, status, addressed, tuple(returned), links, votes=votes)
 
 
 # -- reports ---------------------------------------------------------------------------------------
@@ -273,19 +288,24 @@ def _blame(status: str, text: str) -> Blame:
     return classify_refusal("report", 450 if code == 421 else code, _code(status, text), text)
 
 
-def _is_automatic(message: Message, addressed: tuple[str, ...]) -> bool:
+def _is_automatic(message: Message, addressed: tuple[str, ...], *, is_vote: bool) -> bool:
     """Return whether a program wrote it (RFC 3834, and older headers for the same).
 
-    Mail programs may mark a request to unsubscribe as generated, so this is no such sign.
+    Mail programs may mark a request to unsubscribe as generated, so this is no such sign. Nobody
+    votes through a mailing list. The title of a paper, in the subject of a vote, may say anything.
     """
     submitted = str(message["Auto-Submitted"] or "no").strip().lower()
     if submitted.startswith("auto-replied") or any(name in message for name in _AUTO_HEADERS):
         return True
-    if _AUTO_SUBJECT.search(_subject(message)):
+    subject = _subject(message)
+    if _AUTO_SUBJECT.search(_VOTE_SUBJECT.sub("", unquote(subject)) if is_vote else subject):
         return True
     if any(token[:1] in "uU" for token in addressed):
         return False
     precedence = str(message["Precedence"] or "").strip().lower()
+    is_empty = str(message["Return-Path"] or "").strip() == "<>"
+    if is_vote and (is_empty or precedence == "list" or "List-Id" in message):
+        return True
     return not submitted.startswith("no") or precedence in {"auto_reply", "bulk", "junk"}
 
 

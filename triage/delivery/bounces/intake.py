@@ -1,15 +1,18 @@
-"""Takes in bounces and complaints, and suppresses or unsubscribes the addresses they are about.
+"""Takes in bounces, complaints and votes, and does what they say about a subscriber.
 
     complaint                     suppressed at once
     hard                          suppressed after two digests of different dates
     soft                          half a point per date; suppressed at five points (hard: one point)
     unsubscribe                   unsubscribed
+    vote                          stored as a vote
     policy, auto_reply, notice,
-    unknown, forged               stored only
+    ignored_vote, unknown, forged stored only
 
 A report counts only if it came to the envelope sender of one digest, which has a token that nobody
 else can make. It counts for the date of that digest, so a leaked address can affect only one date.
-Every message is stored as received, under the hash of its content, so it may be read again.
+Every message is stored as received, under the hash of its content, so it may be read again. A vote
+is stored under the hash of its Message-ID and tokens, because a copy of it that came another way
+has other bytes. It counts if its token is genuine and its sender is proved to be the subscriber.
 """
 
 from __future__ import annotations
@@ -19,18 +22,20 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from email.parser import BytesHeaderParser
 from hashlib import sha256
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from triage import store
 from triage.delivery.bounces.classify import ClassifiedMail, Kind, classify
+from triage.delivery.bounces.sender_proof import Sender, prove_sender
 from triage.domain.chunks import group
-from triage.domain.link_tokens import Keyring, Purpose
+from triage.domain.link_tokens import LIFETIMES, Claims, Keyring, Purpose
 from triage.domain.protocols import Clock
-from triage.domain.records import SubscriberState
+from triage.domain.records import EventKind, SubscriberState
 from triage.errors import ConfigError, TokenError
 from triage.store import Database
 from triage.store.subscribers import Contact
@@ -50,6 +55,9 @@ HARD_STALE = timedelta(days=30)
 LARGEST_KEPT = 1_000_000
 
 AddressHash = Callable[[str], str]
+RecordVote = Callable[["Connection", Claims, datetime, dict[str, Any]], bool]
+"""Stores a vote that counts, with its evidence; returns False if its paper is not stored."""
+Vote = tuple[str, int, EventKind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,7 @@ class IntakeReport:
 class _About:
     """The digest and the subscriber that the tokens of a message prove."""
 
-    message: Row[int, int, str] | None = None
+    message: Row[int, int, str, datetime] | None = None
     subscriber: Contact | None = None
 
     @property
@@ -103,12 +111,15 @@ class Intake:
 
     Attributes:
         address_hash: returns the key under which an address is suppressed.
+        authserv_id: see `prove_sender`.
     """
 
     database: Database
     keyring: Keyring
     clock: Clock
     address_hash: AddressHash
+    record_vote: RecordVote
+    authserv_id: str = ""
 
     def take_all(self, messages: Iterable[bytes]) -> IntakeReport:
         """Take in messages, each in its own transaction."""
@@ -131,24 +142,39 @@ class Intake:
         content_hash = sha256(raw).hexdigest()
         try:
             returned = classify(raw)
+            votes = self._verify_votes(returned)
+            sender = prove_sender(raw, self.authserv_id) if votes else Sender()
         except Exception:
             # Strangers may send anything: store it for the operator, and continue.
             log.exception("unreadable", content_hash=content_hash)
-            returned = ClassifiedMail(Kind.UNKNOWN)
+            returned, votes, sender = ClassifiedMail(Kind.UNKNOWN), [], Sender()
         now = self.clock.now()
         with self.database.write() as conn:
+            kind, about = self._check_tokens(conn, returned, votes)
+            status = returned.status
+            claims: list[Claims] = []
+            if votes and kind is Kind.UNKNOWN:
+                about, claims, status = _weigh(conn, votes, sender, now)
+                kind = Kind.VOTE if claims else Kind.IGNORED_VOTE
+            if kind is Kind.VOTE:
+                content_hash = _hash_of_votes(raw, votes) or content_hash
             if store.bounces.is_known(conn, content_hash):
-                return IntakeResult(returned.kind, known=True)
-            kind, about = self._check_tokens(conn, returned)
+                return IntakeResult(kind, known=True)
+            evidence = {"method": "mail", "proof": sender.proof}
+            stored = [self.record_vote(conn, each, now, evidence) for each in claims]
+            if claims and not any(stored):
+                kind, status = Kind.IGNORED_VOTE, "no such paper"
             subscriber = about.subscriber
+            # After an erasure, nothing is kept that the subscriber wrote.
+            is_erased = kind is Kind.IGNORED_VOTE and about.message is None
             store.bounces.add(
                 conn,
                 content_hash=content_hash,
                 kind=kind,
-                status=returned.status,
+                status=status,
                 message_id=about.message.id if about.message else None,
                 subscriber_id=subscriber.id if subscriber else None,
-                raw=raw[:LARGEST_KEPT],
+                raw=None if is_erased else raw[:LARGEST_KEPT],
                 received_at=now,
             )
             stopped = self._act(conn, kind, about, now)
@@ -158,7 +184,9 @@ class Intake:
 
     # -- tokens ------------------------------------------------------------------------------------
 
-    def _check_tokens(self, conn: Connection, returned: ClassifiedMail) -> tuple[Kind, _About]:
+    def _check_tokens(
+        self, conn: Connection, returned: ClassifiedMail, votes: Sequence[Vote]
+    ) -> tuple[Kind, _About]:
         """Return the kind of a message after its tokens were checked, and whom it is about."""
         addressed, n_bad = self._verify_addresses(returned.addressed)
         quoted, n_bad_quoted = self._verify_addresses(returned.quoted)
@@ -176,7 +204,8 @@ class Intake:
         if kind is Kind.UNKNOWN and leaving:
             return Kind.UNSUBSCRIBE, _by_subscriber(conn, leaving)
         n_bad += n_bad_quoted + len(returned.links) + len(returned.quoted_links)
-        if n_bad and not slates and not leaving:
+        n_bad += len(returned.votes) if kind is Kind.UNKNOWN else 0
+        if n_bad and not (slates or leaving or votes):
             return Kind.FORGED, _About()
         return Kind.UNKNOWN, _by_slate(conn, slates)
 
@@ -199,6 +228,14 @@ class Intake:
                 found.append(claims.subscriber)
         return found
 
+    def _verify_votes(self, returned: ClassifiedMail) -> list[Vote]:
+        """Return the votes with valid tokens, none if the mail is a report or automatic."""
+        found = []
+        for token in returned.votes if returned.kind is Kind.UNKNOWN else ():
+            with contextlib.suppress(TokenError):
+                found.append(self.keyring.verify_vote_address(token))
+        return found
+
     # -- effects -----------------------------------------------------------------------------------
 
     def _act(
@@ -215,6 +252,40 @@ class Intake:
             reason = why_suppress(store.bounces.days(conn, subscriber.id, list(POINTS)))
         done = reason and suppress_one(conn, subscriber, address, self.address_hash, reason, now)
         return SubscriberState.SUPPRESSED if done else None
+
+
+def _weigh(
+    conn: Connection, votes: Sequence[Vote], sender: Sender, now: datetime
+) -> tuple[_About, list[Claims], str]:
+    """Return whom the votes of a mail are about, those that count, and why the last did not."""
+    about, claims, why = _About(), [], "no such digest"
+    for slate, position, action in votes:
+        found = _by_slate(conn, [slate])
+        if found.message is None or found.subscriber is None:
+            continue
+        about, issued_at = found, found.message.created_at
+        if now >= issued_at + LIFETIMES[Purpose.VOTE]:
+            why = "too old"
+        elif _is_other(sender.address, found.subscriber.email):
+            why = "other sender"
+        elif not sender.proof:
+            why = "unproved sender"
+        else:
+            public_id = found.subscriber.public_id
+            claims.append(Claims(public_id, issued_at, slate, position, action))
+    return about, claims, "" if claims else why
+
+
+def _is_other(address: str, email: str) -> bool:
+    return store.subscribers.email_key(address) != store.subscribers.email_key(email)
+
+
+def _hash_of_votes(raw: bytes, votes: Sequence[Vote]) -> str | None:
+    """Return a hash that all copies of a mail with votes have; None if it has no Message-ID."""
+    message_id = BytesHeaderParser().parsebytes(raw[:LARGEST_KEPT])["Message-ID"]
+    return (
+        message_id and sha256(f"{message_id}{sorted(votes)}".encode("utf-8", "replace")).hexdigest()
+    )
 
 
 def why_suppress(failures: Sequence[tuple[date, str]]) -> str | None:

@@ -49,12 +49,18 @@ def read_maildir(path: Path) -> Iterator[bytes]:
 
 
 def read_imap(
-    host: str, port: int, username: str, password: str, context: ssl.SSLContext | None = None
+    host: str,
+    port: int,
+    username: str,
+    password: str,
+    context: ssl.SSLContext | None = None,
+    folder: str = "INBOX",
 ) -> Iterator[bytes]:
-    """Yield the unseen messages in the INBOX of an IMAP account, and mark them as seen.
+    """Yield the unseen messages in a folder of an IMAP account, and mark them as seen.
 
     Args:
         context: the TLS context; None trusts the system's certificate authorities.
+        folder: its name in ASCII, without quotes and backslashes.
 
     Raises:
         ConfigError: the server refuses the user name or password.
@@ -74,7 +80,7 @@ def read_imap(
                 " [bounces] username and TRIAGE_IMAP_PASSWORD; many providers require an app"
                 " password"
             ) from None
-        _check(server.select("INBOX"))
+        _check(server.select(f'"{folder}"'), f"it does not open the folder {folder}")
         [found] = _check(server.uid("SEARCH", "UNSEEN"))
         for uid in (found or b"").decode("ascii").split()[:MOST_AT_ONCE]:
             answer = _check(server.uid("FETCH", uid, f"(BODY.PEEK[]<0.{LARGEST}>)"))
@@ -86,8 +92,8 @@ def read_imap(
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         why = re.sub(r"\S+@\S+", "(address)", why)[:200] or type(error).__name__
         raise InboxError(
-            f"the IMAP server {host}:{port} cannot be read: {why}. Check [bounces] imap_host and"
-            " imap_port: the connection uses TLS from the start, usually on port 993"
+            f"the IMAP server {host}:{port} cannot be read: {why}. Check [bounces] imap_host,"
+            " imap_port and imap_folder: the connection uses TLS from the start, usually on 993"
         ) from error
     finally:
         if server is not None:
@@ -95,9 +101,9 @@ def read_imap(
                 server.logout()
 
 
-def _check(answer: tuple[str, list[Any]]) -> list[Any]:
+def _check(answer: tuple[str, list[Any]], why: str = "it refuses a command") -> list[Any]:
     """Return the data of an answer; raise if the server refused the command."""
     status, data = answer
     if status != "OK":
-        raise imaplib.IMAP4.error("it refuses a command")
+        raise imaplib.IMAP4.error(why)
     return data

@@ -86,6 +86,7 @@ def link_checks(settings: Settings, probes: Probes) -> list[Check]:
             partial(one_click, settings, probes),
             "check whether `triage serve` can be reached at [site] base_url",
         ),
+        Check("votes", partial(_votes, settings), "correct `votes` in [mail]"),
     ]
 
 
@@ -93,6 +94,8 @@ def base_url(settings: Settings) -> Result:
     url = urlsplit(settings.site.base_url)
     if settings.mail.transport != "smtp" or is_loopback(settings.mail.host):
         return not_applicable("mail stays on this machine")
+    if settings.mail.votes == "mailto":
+        return not_applicable("mails have no links to it: subscribers vote and leave by mail")
     if is_loopback(url.hostname or ""):
         return warning(
             "links in mails point to this machine and work only here",
@@ -109,7 +112,7 @@ def base_url(settings: Settings) -> Result:
 def one_click(settings: Settings, probes: Probes) -> Result:
     """Send the POST request of a one-click unsubscribe, with a token that is not valid."""
     if base_url(settings)[0] is not Level.OK:
-        return not_applicable("the links are not public yet: see base_url")
+        return not_applicable("no mail has a public link for it: see base_url")
     site = settings.site
     agent = user_agent(site.base_url, site.contact)
     status = probes.post(f"{site.base_url.rstrip('/')}/u/doctor", agent).status
@@ -129,6 +132,33 @@ def one_click(settings: Settings, probes: Probes) -> Result:
             "start `triage serve`, and read its log",
         )
     return ok("the POST request to unsubscribe arrives")
+
+
+def _votes(settings: Settings) -> Result:
+    """Check that the mails that vote come from outside, and that somebody reads them."""
+    if settings.mail.votes == "links":
+        return not_applicable("subscribers vote on web pages")
+    address = settings.mail.bounces or parseaddr(settings.site.contact)[1]
+    domain = address.rpartition("@")[2]
+    if (
+        "." not in domain
+        and settings.mail.transport == "smtp"
+        and not is_loopback(settings.mail.host)
+    ):
+        return red(
+            f"votes go to an address at {domain!r}, which no mail from outside reaches",
+            "set `bounces` in [mail] to a mailbox, or `contact` in [site]",
+        )
+    if not (settings.bounces.maildir or settings.bounces.imap_host):
+        return warning(
+            f"votes go to {address}, and no mailbox is configured from which they are read",
+            "set imap_host or maildir in [bounces], or pipe them into `triage bounces intake -`",
+        )
+    if not settings.bounces.authserv_id:
+        return ok(
+            "read from the mailbox; the envelope sender alone proves who votes (no authserv_id)"
+        )
+    return ok("read from the mailbox")
 
 
 def source_checks(

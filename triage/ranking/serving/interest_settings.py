@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from datetime import date
 
 from triage import store
-from triage.domain.protocols import Clock
+from triage.domain.protocols import Clock, Encoder
 from triage.domain.records import Interest, Subscriber
 from triage.errors import NotFound
 from triage.ranking.interest_clusters import cluster_interests, name_interests, similarity_threshold
-from triage.ranking.serving.active_models import encode_new, ensure_active_models
+from triage.ranking.serving.active_models import (
+    encode_new,
+    ensure_active_models,
+    load_active_models,
+)
 from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import load_pool, load_profile
 from triage.store import Database
@@ -35,12 +39,30 @@ def refresh_interests(
     Raises:
         NotFound: no papers are stored.
     """
-    on = clock.now().date()
-    encoder = ensure_active_models(database, model_store, clock, on).encoder
+    encoder = ensure_active_models(database, model_store, clock, clock.now().date()).encoder
     encode_new(database, encoder)
+    return _refresh(database, encoder, clock, subscriber)
+
+
+def refresh_interests_quickly(
+    database: Database, model_store: ModelStore, clock: Clock, subscriber: Subscriber
+) -> None:
+    """Do the same with the active encoder, for a page: fit and encode nothing.
+
+    Without an encoder, the next digest finds the interests.
+    """
+    if pair := load_active_models(database, model_store):
+        _refresh(database, pair.encoder, clock, subscriber)
+
+
+def _refresh(
+    database: Database, encoder: Encoder, clock: Clock, subscriber: Subscriber
+) -> tuple[InterestShare, ...]:
+    on = clock.now().date()
+    with database.read() as conn:
+        pool = load_pool(conn, encoder, on, POOL_DAYS)
     with database.write() as conn:
         profile = load_profile(conn, encoder, subscriber, store.events.votes(conn, subscriber.id))
-        pool = load_pool(conn, encoder, on, POOL_DAYS)
         found = cluster_interests(profile, on, similarity_threshold(pool.encodings.latent))
         with_names = name_interests(found, profile, pool, encoder)
         saved = store.interests.save(conn, subscriber.id, with_names, clock.now())

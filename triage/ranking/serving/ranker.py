@@ -48,6 +48,7 @@ from triage.ranking.interest_clusters import (
 from triage.ranking.own_papers import find_known_authors, select_likes
 from triage.ranking.serving.calibrations import load_prior
 from triage.ranking.slate import InterestShares, build_slate
+from triage.ranking.term_names import find_common_terms
 from triage.store import Connection
 
 Learner = Callable[[Connection, Profile], UserModel | None]
@@ -304,6 +305,7 @@ def explain(
     if len(ranking.interests.clusters) > 1:
         names = dict(enumerate(each.name for each in interests_of(ranking, encoder)))
     nearest = ranking.aims().nearest
+    common = find_common_terms(ranking.candidates.encodings.tfidf)
     return [
         explain_placement(
             ranking.profile,
@@ -313,6 +315,7 @@ def explain(
             contribution,
             encoder,
             names.get(int(nearest[placement.row]), ""),
+            common,
         )
         for placement, contribution in zip(placements, contributions, strict=True)
     ]
