@@ -31,8 +31,30 @@ class Work:
 
 
 @contextmanager
-def served(app: Starlette, host: str = "127.0.0.1") -> Iterator[tuple[str, int]]:
-    """Serve an application as `triage serve` does, and give its address."""
+def served(work: Work | None = None, host: str = "127.0.0.1") -> Iterator[tuple[str, int]]:
+    """Serve a short page, a slow one, long ones, and one that says who it thinks the client is."""
+
+    def slow(_: Request) -> PlainTextResponse:
+        assert work is not None
+        work.begun.release()
+        work.may_end.wait(30)
+        return PlainTextResponse("here")
+
+    def long(_: Request) -> PlainTextResponse:
+        return PlainTextResponse("x" * LONG)
+
+    def in_pieces(_: Request) -> StreamingResponse:
+        return StreamingResponse(b"x" * 10_000 for _ in range(LONG // 10_000))
+
+    app = Starlette(
+        routes=[
+            Route("/", lambda _: PlainTextResponse("here")),
+            Route("/slow", slow),
+            Route("/long", long),
+            Route("/in-pieces", in_pieces),
+            Route("/client", lambda request: PlainTextResponse(request.client.host)),
+        ]
+    )
     options = http_server._options(app, host, 0)
     server = uvicorn.Server(
         uvicorn.Config(**options | {"log_level": "critical", "timeout_keep_alive": 0.3})
@@ -55,27 +77,7 @@ def work() -> Work:
 def address(monkeypatch: pytest.MonkeyPatch, work: Work) -> Iterator[tuple[str, int]]:
     monkeypatch.setattr(http_server, "MOST_CONNECTIONS", 3)
     monkeypatch.setattr(http_server, "MOST_ACCEPTED_AT_ONCE", 1)
-
-    def slow(_: Request) -> PlainTextResponse:
-        work.begun.release()
-        work.may_end.wait(30)
-        return PlainTextResponse("here")
-
-    def long(_: Request) -> PlainTextResponse:
-        return PlainTextResponse("x" * LONG)
-
-    def endless(_: Request) -> StreamingResponse:
-        return StreamingResponse(b"x" * 10_000 for _ in range(LONG // 10_000))
-
-    app = Starlette(
-        routes=[
-            Route("/", lambda _: PlainTextResponse("here")),
-            Route("/slow", slow),
-            Route("/long", long),
-            Route("/in-pieces", endless),
-        ]
-    )
-    with served(app) as address:
+    with served(work) as address:
         yield address
 
 
@@ -220,35 +222,6 @@ def test_what_is_no_request_is_refused(address: tuple[str, int]) -> None:
         assert until_closed(connection).startswith(b"HTTP/1.1 400")
 
 
-@pytest.mark.parametrize(
-    ("listens_at", "trusted", "client"),
-    [
-        ("127.0.0.1", None, "198.51.100.7"),
-        ("::1", None, "198.51.100.7"),
-        ("127.0.0.1", "10.0.0.1", "127.0.0.1"),
-        ("127.0.0.1", "127.0.0.1,198.51.100.0/24", "203.0.113.9"),
-    ],
-)
-def test_only_a_trusted_proxy_says_who_the_client_is(
-    monkeypatch: pytest.MonkeyPatch, listens_at: str, trusted: str | None, client: str
-) -> None:
-    """Limits count by this address. What a client itself has written before it is not believed."""
-    if trusted is None:
-        monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
-    else:
-        monkeypatch.setenv("FORWARDED_ALLOW_IPS", trusted)
-    client_page = Route("/client", lambda request: PlainTextResponse(request.client.host))
-    with (
-        served(Starlette(routes=[client_page]), listens_at) as address,
-        socket.create_connection(address) as connection,
-    ):
-        connection.sendall(
-            b"GET /client HTTP/1.1\r\nHost: here\r\nConnection: close\r\n"
-            b"X-Forwarded-For: 203.0.113.9, 198.51.100.7\r\n\r\n"
-        )
-        assert until_closed(connection).endswith(f"\r\n\r\n{client}".encode())
-
-
 # -- the log ---------------------------------------------------------------------------------------
 
 
@@ -282,3 +255,28 @@ def test_the_log_limit_remembers_a_bounded_number_of_kinds() -> None:
     limit = http_server.OneLineASecond()
     assert all(limit.filter(record) for record in made)
     assert len(limit._passed) <= http_server.MOST_KINDS
+
+
+@pytest.mark.parametrize(
+    ("listens_at", "trusted", "client"),
+    [
+        ("127.0.0.1", None, "198.51.100.7"),
+        ("::1", None, "198.51.100.7"),
+        ("127.0.0.1", "10.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "127.0.0.1,198.51.100.0/24", "203.0.113.9"),
+    ],
+)
+def test_only_a_trusted_proxy_says_who_the_client_is(
+    monkeypatch: pytest.MonkeyPatch, listens_at: str, trusted: str | None, client: str
+) -> None:
+    """Limits count by this address. What a client itself has written before it is not believed."""
+    if trusted is None:
+        monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+    else:
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", trusted)
+    with served(host=listens_at) as address, socket.create_connection(address) as connection:
+        connection.sendall(
+            b"GET /client HTTP/1.1\r\nHost: here\r\nConnection: close\r\n"
+            b"X-Forwarded-For: 203.0.113.9, 198.51.100.7\r\n\r\n"
+        )
+        assert until_closed(connection).endswith(f"\r\n\r\n{client}".encode())

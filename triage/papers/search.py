@@ -107,7 +107,7 @@ class Search:
         return [Hit(papers[id], score) for id, score in ranked if id in papers]
 
     def rank(self, text: str, filters: Filters = EVERYTHING, limit: int = 20) -> list[Ranked]:
-        """Return what `find` finds, without loading the papers."""
+        """Return what `find` finds, without loading it: a page shows only some of it."""
         if limit <= 0:
             return []
         n = max(_AT_LEAST, 2 * limit)

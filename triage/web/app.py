@@ -96,10 +96,6 @@ def create_app(
     def show_bad_link(request: Request, _: Exception) -> Response:
         return page.show(request, "error_link", 404)
 
-    def show_too_many(request: Request, error: Exception) -> Response:
-        assert isinstance(error, TooManyRequests)  # noqa: S101 - registered for nothing else
-        return say_wait(page.show(request, "error_too_many", 429, why=str(error)), error)
-
     def show_refused_body(request: Request, error: Exception) -> Response:
         assert isinstance(error, BodyRefused)  # noqa: S101 - registered for nothing else
         return page.show(request, "error_body", error.status, why=str(error))
@@ -107,6 +103,10 @@ def create_app(
     async def forget(_: Request, __: Exception) -> Response:
         """Answer nobody: whoever left while a form came in must not change anything by half."""
         return Response(status_code=400)
+
+    def show_too_many(request: Request, error: Exception) -> Response:
+        assert isinstance(error, TooManyRequests)  # noqa: S101 - registered for nothing else
+        return say_wait(page.show(request, "error_too_many", 429, why=str(error)), error)
 
     def show_failure(_: Request, error: Exception) -> Response:
         if isinstance(error, DatabaseError):
