@@ -20,7 +20,7 @@ from tests.support.mail_servers import CERTIFICATE, PASSWORD, USER
 from tests.support.paths import ROOT
 from tests.support.senders import sink, taken
 from tests.support.vote_mail import AUTHSERV_ID, Mailbox, buttons, links, mailbox, write
-from triage.app.application import create_installation
+from triage.app.installation import create_installation
 from triage.cli.demo.story import DAY_ONE, DAY_TWO, PAPERS
 from triage.digest.message import part_of
 from triage.resources import example_config
