@@ -201,7 +201,10 @@ def test_a_changed_subject_is_the_same_vote(either: Votes, change: Callable[[str
     assert either.stored() == [(1, 1, "vote_up")]
 
 
-@pytest.mark.parametrize("subject", ["", "hello", "unsubscribe", "Like: v" + "a" * 42])
+@pytest.mark.parametrize(
+    "subject",
+    ["", "hello", "unsubscribe", "Like: v" + "a" * 42, "=?u\xfff-8?q?Like?=", "=?x?b?!?="],
+)
 def test_the_address_is_enough(votes: Votes, subject: str) -> None:
     assert votes.take(votes.write(Subject=subject)).kind is Kind.VOTE
 

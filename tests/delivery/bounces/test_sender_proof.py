@@ -129,6 +129,12 @@ def test_results_that_the_sender_put_below_ours_are_not_read() -> None:
     assert proof(theirs, ours, f"From: {ADA}").proof == "dkim", "ours is the topmost"
 
 
+def test_a_first_line_that_continues_our_results_adds_nothing_to_them() -> None:
+    for appended in ("\t; dkim=pass header.d=home.example", " dkim=pass header.d=home.example"):
+        ours = f"{results('spf=pass smtp.mailfrom=evil.example')}\r\n{appended}"
+        assert proof(ours, f"From: {ADA}").proof == ""
+
+
 @pytest.mark.parametrize("name", ["From", "FROM", "From ", "From\t"])
 @pytest.mark.parametrize("first", [True, False])
 def test_two_senders_are_none(name: str, first: bool) -> None:

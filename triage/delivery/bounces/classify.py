@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from email import message_from_bytes, message_from_string
-from email.errors import HeaderParseError, MissingHeaderBodySeparatorDefect
+from email.errors import MessageError, MissingHeaderBodySeparatorDefect
 from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import parseaddr
@@ -335,7 +335,7 @@ def _subject(message: Message) -> str:
 def _decoded(field: object) -> str:
     """Return a header field as text, on one line; "" if it is missing."""
     text = str(field or "")[:_LONGEST_FIELD]
-    with suppress(LookupError, ValueError, HeaderParseError):
+    with suppress(LookupError, ValueError, MessageError):
         text = str(make_header(decode_header(text)))
     return " ".join(text.split())
 

@@ -29,6 +29,8 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _COMMENT = re.compile(r"\((?:[^()\\]|\\.)*\)", re.DOTALL)
 _ADDRESS = r"[^\s<>@,;:\"()\[\]\\]+@[^\s<>@,;:\"()\[\]\\]+"
 _MAILBOX = re.compile(rf"[^<>@,;:]*<\s*({_ADDRESS})\s*>|({_ADDRESS})")
+# The first line of a mail, if it begins with a space, continues the last header of the server.
+_APPENDED = re.compile(r"\n[ \t]+;")
 _DOUBTS = {("spf", "fail"), ("spf", "softfail"), ("dmarc", "fail")}
 
 
@@ -105,7 +107,8 @@ def _trusted_results(message: Message, authserv_id: str) -> list[tuple[str, str,
     Empty if the server wrote none, or its name is "".
     """
     for field in message.get_all("Authentication-Results", []):
-        first, *parts = _plain(str(field)[:_LONGEST_RESULTS]).lower().split(";")
+        written = _APPENDED.split(str(field)[:_LONGEST_RESULTS], maxsplit=1)[0]
+        first, *parts = _plain(written).lower().split(";")
         if first.split()[:1] == [authserv_id.lower()]:
             return [result for part in parts if (result := _result(part))]
     return []
